@@ -1,0 +1,40 @@
+# make demo   scan the demo event, from nothing to a picture        make test   lint and all tests
+# make bench  the benchmarks and the fuzzer                          make lint   formatting, types, imports, drift
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+export NUMBA_CACHE_DIR ?= $(HOME)/.cache/skymap-scanner/numba
+
+.PHONY: install demo test lint format bench constraints clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,test]'
+	touch $@
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PYTHONPATH=worker_image:operator $(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: lint
+	$(BIN)/pytest
+
+constraints:
+	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+	build/constraints/bin/pip install --quiet -e '.[plots,test,bench]'
+	(echo '# The versions that the tests ran with. Update: make constraints'; \
+	 build/constraints/bin/pip freeze --exclude-editable | sort -f) > constraints.txt
+
+clean:
+	rm -rf $(VENV) build demo-output

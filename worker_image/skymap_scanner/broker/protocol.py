@@ -1,0 +1,131 @@
+"""What every broker promises the roles: topics that keep, subscriptions that remember, nothing acknowledged early.
+
+A *topic* is a durable, ordered log of messages. A *subscription* on it remembers what has been acknowledged; a message
+stays until every subscription has acknowledged it (a topic without subscriptions keeps everything). A *consumer*
+takes messages through a subscription and must acknowledge them; when it dies, what it held is delivered again. A
+*reader* walks the log from its start and acknowledges nothing. The words are Apache Pulsar's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
+from typing import Protocol, Self
+
+
+class SubscriptionType(StrEnum):
+    """Who gets a message: any one consumer (shared), or the one active consumer, in order (failover)."""
+
+    SHARED = "shared"
+    FAILOVER = "failover"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to send.
+
+    ``sequence_id`` counts up within one producer name on one topic; the broker drops a message whose id is not above
+    the highest it has stored for that name, so that a producer may send again after a crash. None: no deduplication.
+    """
+
+    payload: bytes
+    key: str | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    sequence_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message received. ``attempts`` counts the deliveries of this message so far, this one included."""
+
+    id: Hashable
+    payload: bytes
+    key: str | None
+    properties: Mapping[str, str]
+    producer_name: str
+    sequence_id: int | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What a subscription still has to do: ``waiting`` for a consumer, and ``unacked``, held by one."""
+
+    waiting: int
+    unacked: int
+
+
+class Closing(Protocol):
+    """Everything a broker hands out is closed by its owner, best by ``with``."""
+
+    def close(self) -> None:
+        """Give back the connection; a consumer's unacknowledged messages are delivered again."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+class Producer(Closing, Protocol):
+    """Stores messages on one topic."""
+
+    @property
+    def last_sequence_id(self) -> int:
+        """Highest sequence id stored under this producer's name on this topic, -1 if none."""
+
+    def send(self, *messages: Outgoing) -> None:
+        """Store the messages, in order; when this returns they survive the death of this process."""
+
+
+class Consumer(Closing, Protocol):
+    """Takes messages of one topic through a subscription."""
+
+    def receive(self, timeout: float) -> Message | None:
+        """Return the next message, or None when none came within ``timeout`` seconds."""
+
+    def ack(self, *messages: Message) -> None:
+        """Never deliver these again to this subscription."""
+
+    def nack(self, *messages: Message) -> None:
+        """Give these back, to be delivered again at once."""
+
+
+class Reader(Closing, Protocol):
+    """Walks one topic from its first message; sees every message once and in order."""
+
+    def receive(self, timeout: float) -> Message | None:
+        """Return the next message, or None when none came within ``timeout`` seconds."""
+
+
+class Broker(Closing, Protocol):
+    """A place that keeps topics. Topic names are full: ``persistent://tenant/namespace/topic``."""
+
+    def create_topic(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
+        """Make the topic and its subscriptions, each from the earliest message; safe to repeat."""
+
+    def producer(self, topic: str, name: str) -> Producer:
+        """Open a producer; the topic is made if it is missing."""
+
+    def consumer(
+        self, topic: str, subscription: str, kind: SubscriptionType, *, ack_timeout: float | None = None
+    ) -> Consumer:
+        """Open a consumer; the subscription is made (from the earliest message) if it is missing.
+
+        A message held longer than ``ack_timeout`` seconds is delivered to another consumer (None: never).
+        """
+
+    def reader(self, topic: str) -> Reader:
+        """Open a reader; the topic is made if it is missing."""
+
+    def backlog(self, topic: str, subscription: str) -> Backlog:
+        """Count what the subscription still has to do; raises BrokerError when there is no such subscription."""
+
+    def topics(self, prefix: str = "") -> list[str]:
+        """List the topics whose full name starts with ``prefix``, sorted."""
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete the topic with its messages and subscriptions; nothing happens when it is missing."""

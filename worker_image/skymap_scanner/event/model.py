@@ -1,0 +1,43 @@
+"""An event as the scanner sees it: the frames as they came, and the same event prepared for a reconstruction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.detector.geometry import Geometry
+from skymap_scanner.i3 import Frame, I3EventHeader, OMKey, Pulses
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event as it was read: ``name`` (of the source, without folder and suffixes) and its G, C, D, Q, P frames."""
+
+    name: str
+    frames: Mapping[str, Frame]
+
+
+@dataclass(frozen=True)
+class PreparedEvent:
+    """An event ready to be fitted (see ``event/preparation.py``).
+
+    ``pulses`` are all pulses of the chosen series, as they were read; ``window`` is the readout window (start, stop; ns);
+    ``late`` gives, for a DOM with late pulses, the time (ns) from which on nothing counts; DOMs in ``excluded`` take no
+    part in the likelihood. ``vertex`` (m; shape (3,)) and ``vertex_time`` (ns) are where the seeds start.
+    ``mjd`` is the time of the event (UTC, days).
+    """
+
+    name: str
+    header: I3EventHeader
+    mjd: float
+    pulse_series: str
+    pulses: Pulses
+    window: tuple[float, float]
+    late: Mapping[OMKey, float]
+    excluded: frozenset[OMKey]
+    vertex: NDArray[np.float64]
+    vertex_time: float
+    geometry: Geometry
