@@ -1,9 +1,12 @@
 """What every broker promises the roles: topics that keep, subscriptions that remember, nothing acknowledged early.
 
-A *topic* is a durable, ordered log of messages. A *subscription* on it remembers what has been acknowledged; a message
-stays until every subscription has acknowledged it (a topic without subscriptions keeps everything). A *consumer*
-takes messages through a subscription and must acknowledge them; when it dies, what it held is delivered again. A
-*reader* walks the log from its start and acknowledges nothing. The words are Apache Pulsar's.
+A *topic* is a durable, ordered log of messages, kept until the topic is deleted, acknowledged or not. A *subscription*
+on it remembers what has been acknowledged. A *consumer* takes messages through a subscription and must acknowledge
+them; when it dies, what it held is delivered again. A *reader* walks the log from its start and acknowledges nothing.
+The words are Apache Pulsar's.
+
+Delivery is at least once: whoever receives must bear a message that comes twice. Everything handed out may be used by
+any thread of the process that opened it, and by no other process.
 """
 
 from __future__ import annotations
@@ -58,10 +61,16 @@ class Backlog:
 
 
 class Closing(Protocol):
-    """Everything a broker hands out is closed by its owner, best by ``with``."""
+    """A broker, and everything it hands out, is closed by its owner, best by ``with``.
+
+    Closing twice does nothing; whatever else is asked of something closed raises BrokerError.
+    """
 
     def close(self) -> None:
-        """Give back the connection; a consumer's unacknowledged messages are delivered again."""
+        """Give back the connection; a consumer's unacknowledged messages are delivered again.
+
+        Closing a broker closes all that it handed out.
+        """
 
     def __enter__(self) -> Self: ...
 
@@ -78,24 +87,39 @@ class Producer(Closing, Protocol):
         """Highest sequence id stored under this producer's name on this topic, -1 if none."""
 
     def send(self, *messages: Outgoing) -> None:
-        """Store the messages, in order; when this returns they survive the death of this process."""
+        """Store the messages, in order; when this returns they survive the death of this process.
+
+        Many at once cost much less than one by one.
+        """
 
 
 class Consumer(Closing, Protocol):
     """Takes messages of one topic through a subscription."""
 
     def receive(self, timeout: float) -> Message | None:
-        """Return the next message, or None when none came within ``timeout`` seconds."""
+        """Return the next message, or None when none came within ``timeout`` seconds (0: only look).
+
+        In order, but for messages given back. Only the active consumer of a failover subscription receives any.
+        """
 
     def ack(self, *messages: Message) -> None:
-        """Never deliver these again to this subscription."""
+        """Never deliver these again to this subscription, also where they were given to another consumer meanwhile.
+
+        Raises BrokerError for a message that did not come through this subscription.
+        """
 
     def nack(self, *messages: Message) -> None:
-        """Give these back, to be delivered again at once."""
+        """Give these back, to be delivered again at once; a message that this consumer no longer holds stays as it is.
+
+        Raises BrokerError for a message that did not come through this subscription.
+        """
 
 
 class Reader(Closing, Protocol):
-    """Walks one topic from its first message; sees every message once and in order."""
+    """Walks one topic from its first message; sees every message once and in order, acknowledged or not.
+
+    The ``attempts`` of what it returns are 1.
+    """
 
     def receive(self, timeout: float) -> Message | None:
         """Return the next message, or None when none came within ``timeout`` seconds."""
@@ -115,7 +139,8 @@ class Broker(Closing, Protocol):
     ) -> Consumer:
         """Open a consumer; the subscription is made (from the earliest message) if it is missing.
 
-        A message held longer than ``ack_timeout`` seconds is delivered to another consumer (None: never).
+        A message held longer than ``ack_timeout`` seconds is delivered again (None: never); on a failover subscription
+        its holder also loses its place. All consumers of a subscription are of one kind (else BrokerError).
         """
 
     def reader(self, topic: str) -> Reader:
