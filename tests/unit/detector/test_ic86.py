@@ -16,11 +16,11 @@ def published(shared: Path) -> NDArray[np.float64]:
     return np.loadtxt(shared / "data/detector/ic86_doms.csv", delimiter=",", skiprows=1)
 
 
-def test_every_dom_stands_within_a_centimetre_of_the_published_place(published: NDArray[np.float64]) -> None:
+def test_every_dom_stands_where_it_was_published(published: NDArray[np.float64]) -> None:
     geometry = ic86()
     assert np.array_equal(geometry.string, published[:, STRING])
     assert np.array_equal(geometry.om, published[:, OM])
-    assert np.abs(geometry.position - published[:, POSITION]).max() < 0.01
+    assert np.abs(geometry.position - published[:, POSITION]).max() < 1e-9
 
 
 def test_efficiencies_and_dead_doms_are_the_published_ones(published: NDArray[np.float64]) -> None:

@@ -38,7 +38,7 @@ def equatorial_to_detector(
     astrometry = _astrometry(mjd)
     ra_cirs, dec_cirs = erfa.atciqz(ra, dec, astrometry)
     north_to_east, zenith, *_ = erfa.atioq(ra_cirs, dec_cirs, astrometry)
-    return zenith, (pi / 2 - north_to_east - LONGITUDE) % (2 * pi)
+    return zenith, _one_turn(pi / 2 - north_to_east - LONGITUDE)
 
 
 def detector_to_equatorial(
@@ -55,7 +55,7 @@ def detector_to_equatorial(
     north_to_east = pi / 2 - np.asarray(azimuth, float) - LONGITUDE
     ra_cirs, dec_cirs = erfa.atoiq("A", north_to_east, zenith, astrometry)
     ra, dec = erfa.aticq(ra_cirs, dec_cirs, astrometry)
-    return ra % (2 * pi), dec
+    return _one_turn(ra), dec
 
 
 def direction(zenith: ArrayLike, azimuth: ArrayLike) -> NDArray[np.float64]:
@@ -80,6 +80,12 @@ def angular_distance(
     across = np.hypot(cosine_2 * np.sin(difference), cosine_1 * sine_2 - sine_1 * cosine_2 * np.cos(difference))
     along = sine_1 * sine_2 + cosine_1 * cosine_2 * np.cos(difference)
     return np.asarray(np.arctan2(across, along))
+
+
+def _one_turn(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bring an angle into [0, 2 pi); the remainder alone rounds -1e-17 up to 2 pi."""
+    turned = angle % (2 * pi)
+    return np.where(turned < 2 * pi, turned, 0.0)[()]
 
 
 def _astrometry(mjd: float) -> Any:

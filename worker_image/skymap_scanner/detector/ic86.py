@@ -1,8 +1,8 @@
 """IceCube-86: the 5,160 in-ice DOMs, as IceCube has published them.
 
 ``ic86.txt`` beside this module holds the facts in compact form. The DOMs of a string hang at even spacing below the
-first one, apart from the shifts that the table lists; so positions are within 0.01 m of the published ones, which are
-rounded to 0.01 m. Dark rates are rounded to 12 Hz (at most 6 Hz, or 1.7 %, from the published value): far less than
+first one, apart from the shifts that the table lists; rounded to 0.01 m, as IceCube publishes them, the positions are
+the published ones. Dark rates are rounded to 12 Hz (at most 6 Hz, or 1.7 %, from the published value): far less than
 a rate changes over the years, and noise enters the likelihood as rate times the length of a time bin only.
 
 Source: IceCube's public geometry and calibration as distributed with retro (https://github.com/icecubeopensource/retro,
@@ -28,9 +28,9 @@ DEEPCORE = range(79, 87)
 
 #: Vertical spacing of the DOMs, m: of a standard string, of DeepCore's 10 upper DOMs, and of its 50 lower ones. The
 #: values that leave the fewest shifts in the table.
-SPACING = 17.0207
-DEEPCORE_VETO_SPACING = 10.0116
-DEEPCORE_SPACING = 7.0086
+SPACING = 17.02075
+DEEPCORE_VETO_SPACING = 10.0123
+DEEPCORE_SPACING = 7.00855
 
 #: Light yield of a DOM with high quantum efficiency against a standard one (arXiv:1109.6096, section 3).
 HIGH_EFFICIENCY = 1.35
@@ -95,11 +95,11 @@ def _sections(text: str) -> dict[str, list[str]]:
 
 
 def _hang(x: float, y: float, z: NDArray[np.floating], shifts: list[str]) -> NDArray[np.float64]:
-    """Return the positions (60, 3) of a vertical string after its shifts, each ``oms:metres``."""
+    """Return the positions (60, 3) of a vertical string after its shifts, each ``oms:metres``, to the centimetre."""
     for shift in shifts:
         oms, _, metres = shift.partition(":")
         z[_oms(oms)] += float(metres)
-    return np.column_stack([np.full(OMS, x), np.full(OMS, y), z])
+    return np.column_stack([np.full(OMS, x), np.full(OMS, y), np.round(z, 2)])
 
 
 def _oms(text: str) -> slice:
