@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import math
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skymap_scanner.scan.bests import Scored, Slots
+from skymap_scanner.scan.pixels import Pixel
+
+PIXEL = Pixel(8, 417)
+
+
+def test_a_nan_that_arrives_first_does_not_win() -> None:
+    slots: Slots[str] = Slots(2)
+    assert slots.add(Scored(PIXEL, 0, math.nan, "failed")) is None
+    complete = slots.add(Scored(PIXEL, 1, 99.0, "good"))
+    assert complete is not None
+    assert [fit.source for fit in complete.fits] == ["good", "failed"]
+
+
+def test_a_repeat_is_ignored_but_its_message_is_handed_back() -> None:
+    slots: Slots[str] = Slots(2)
+    slots.add(Scored(PIXEL, 0, 5.0, "first"))
+    assert slots.add(Scored(PIXEL, 0, 5.0, "again")) is None
+    complete = slots.add(Scored(PIXEL, 1, 4.0, "other"))
+    assert complete is not None
+    assert [fit.source for fit in complete.fits] == ["other", "first"]
+    assert sorted(complete.sources) == ["again", "first", "other"]
+
+
+def test_pixels_do_not_mix() -> None:
+    slots: Slots[int] = Slots(2)
+    assert slots.add(Scored(Pixel(8, 1), 0, 1.0, 1)) is None
+    assert slots.add(Scored(Pixel(8, 2), 1, 1.0, 2)) is None
+    complete = slots.add(Scored(Pixel(8, 1), 1, 1.0, 3))
+    assert complete is not None
+    assert list(complete.sources) == [1, 3]
+
+
+@given(
+    st.lists(st.one_of(st.sampled_from([1.0, 2.0, math.nan]), st.floats(-10, 10)), min_size=7, max_size=7),
+    st.integers(0, 2**32),
+)
+def test_the_best_does_not_depend_on_the_order_of_arrival(values: list[float], shuffle: int) -> None:
+    fits = [Scored(PIXEL, seed, value, seed) for seed, value in enumerate(values)]
+    answers = []
+    for order in (fits, random.Random(shuffle).sample(fits, len(fits))):
+        slots: Slots[int] = Slots(7)
+        complete = [slots.add(fit) for fit in order][-1]
+        assert complete is not None
+        answers.append([fit.seed for fit in complete.fits])
+    assert answers[0] == answers[1]
+    best = values[answers[0][0]]
+    assert math.isnan(best) or best == min(value for value in values if not math.isnan(value))

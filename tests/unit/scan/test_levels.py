@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.scan.levels import DEFAULT_LEVELS, Area, Level, first_pixels, parse_area, parse_levels
+from skymap_scanner.scan.pixels import Pixel, children, neighbours, whole_sky
+from skymap_scanner.scan.refinement import choose_parents, look_ahead, refine
+from skymap_scanner.scan.seeds import check_seeds, seed_positions
+
+
+def test_levels_are_read_with_blanks_or_commas() -> None:
+    wanted = (Level(8, 0), Level(64, 12), Level(512, 24))
+    assert parse_levels(DEFAULT_LEVELS) == wanted
+    assert parse_levels("8:0,64:12, 512:24") == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is not NSIDE:PARENTS"),
+        ("8", "is not NSIDE:PARENTS"),
+        ("8:x", "is not NSIDE:PARENTS"),
+        ("8:3", "write 8:0"),
+        ("9:0", "not a power of two"),
+        ("8:0 8:3", "must be finer"),
+        ("8:0 4:3", "must be finer"),
+        ("8:0 64:0", "at least 1"),
+        ("16384:0", "not a power of two from 1 to 8192"),
+    ],
+)
+def test_bad_levels_are_refused(text: str, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        parse_levels(text)
+
+
+def test_area_and_list_choose_the_first_pixels() -> None:
+    area = parse_area("1,6,4")
+    assert area == Area(Pixel(1, 6), 4)
+    assert len(first_pixels(Level(8, 0), area, None)) == 4
+    assert first_pixels(Level(1, 0), None, [5, 3]) == [Pixel(1, 3), Pixel(1, 5)]
+    assert first_pixels(Level(1, 0), None, None) == whole_sky(1)
+    assert first_pixels(Level(1, 0), Area(Pixel(1, 6), 1), [6, 7]) == [Pixel(1, 6)]
+
+
+@pytest.mark.parametrize("text", ["8,1", "8,768,1", "7,1,1", "8,1,0", "a,b,c"])
+def test_bad_areas_are_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        parse_area(text)
+
+
+def test_a_first_level_must_hold_a_pixel() -> None:
+    with pytest.raises(InputError, match="do not meet"):
+        first_pixels(Level(1, 0), Area(Pixel(1, 6), 1), [0])
+    with pytest.raises(InputError, match="more pixels than the 12"):
+        first_pixels(Level(1, 0), Area(Pixel(1, 6), 13), None)
+
+
+def test_the_default_scan_has_3072_pixels() -> None:
+    eight = {pixel: float(pixel.index) for pixel in whole_sky(8)}
+    sixty_four = refine(eight, Level(64, 12))
+    assert len(sixty_four) == 12 * 64
+    fine = refine({pixel: float(pixel.index) for pixel in sixty_four}, Level(512, 24))
+    assert len(eight) + len(sixty_four) + len(fine) == 3072
+
+
+@given(st.lists(st.one_of(st.floats(0, 1e4), st.just(math.nan)), min_size=12, max_size=12), st.integers(1, 12))
+def test_parents_hold_the_best_and_its_neighbours_and_no_failed_pixel(values: list[float], count: int) -> None:
+    llh = dict(zip(whole_sky(1), values, strict=True))
+    chosen = choose_parents(llh, count)
+    good = {pixel: value for pixel, value in llh.items() if not math.isnan(value)}
+    assert len(chosen) == len(set(chosen)) == min(count, len(good))
+    assert set(chosen) <= set(good)
+    if good:
+        best = min(good, key=lambda pixel: (good[pixel], pixel))
+        assert chosen[0] == best
+        around = [pixel for pixel in neighbours(best) if pixel in good]
+        assert set(chosen[1 : 1 + len(around)]) <= set(around)
+        others = [good[pixel] for pixel in chosen[1 + len(around) :]]
+        assert others == sorted(others)
+
+
+def test_the_order_of_arrival_does_not_matter() -> None:
+    llh = {pixel: float(pixel.index * 37 % 12) for pixel in whole_sky(1)}
+    backwards = dict(reversed(llh.items()))
+    assert refine(llh, Level(4, 5)) == refine(backwards, Level(4, 5))
+
+
+def test_nothing_is_refined_when_every_fit_failed() -> None:
+    assert refine(dict.fromkeys(whole_sky(1), math.nan), Level(8, 3)) == []
+
+
+def test_looking_ahead_waits_for_its_fraction() -> None:
+    llh = {pixel: float(pixel.index) for pixel in whole_sky(1)[:9]}
+    assert look_ahead(llh, 12, Level(2, 1), 1.0) == []
+    assert look_ahead(llh, 12, Level(2, 1), 0.8) == []
+    assert look_ahead(llh, 12, Level(2, 1), 0.75) == children(Pixel(1, 0), 2)
+
+
+def test_seeds_are_the_vertex_and_20_m_along_each_axis() -> None:
+    positions = seed_positions([1.0, 2.0, 3.0], 7)
+    assert positions[0] == (1.0, 2.0, 3.0)
+    assert sorted(math.dist(position, (1, 2, 3)) for position in positions) == [0] + [20] * 6
+    assert len(set(positions)) == 7
+    assert seed_positions([1.0, 2.0, 3.0], 3) == positions[:3]
+    with pytest.raises(InputError, match="choose from 1 to 7"):
+        check_seeds(8)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import healpy
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.scan.pixels import (
+    Pixel,
+    centres,
+    check_nside,
+    check_pixels,
+    children,
+    nearest,
+    neighbours,
+    parent,
+    pixel_count,
+    read_ranges,
+    whole_sky,
+    write_ranges,
+)
+
+NSIDES = st.sampled_from([1, 2, 4, 8, 64, 512])
+
+
+@st.composite
+def pixels(draw: st.DrawFn) -> Pixel:
+    nside = draw(NSIDES)
+    return Pixel(nside, draw(st.integers(0, pixel_count(nside) - 1)))
+
+
+@given(pixels())
+def test_centres_agree_with_healpy(pixel: Pixel) -> None:
+    ra, dec = centres([pixel])
+    theta, phi = healpy.pix2ang(pixel.nside, pixel.index)
+    assert ra[0] == pytest.approx(phi, abs=1e-12)
+    assert dec[0] == pytest.approx(np.pi / 2 - theta, abs=1e-12)
+
+
+@given(pixels(), st.sampled_from([2, 8]))
+def test_children_fill_their_parent_and_nothing_else(pixel: Pixel, ratio: int) -> None:
+    inside = children(pixel, pixel.nside * ratio)
+    assert len(set(inside)) == ratio**2
+    assert inside == sorted(inside)
+    assert all(parent(child, pixel.nside) == pixel for child in inside)
+
+
+def test_children_of_the_whole_sky_are_the_whole_sky() -> None:
+    assert sorted(child for pixel in whole_sky(2) for child in children(pixel, 8)) == whole_sky(8)
+
+
+@given(pixels())
+def test_neighbours_agree_with_healpy(pixel: Pixel) -> None:
+    expected = set(healpy.get_all_neighbours(pixel.nside, pixel.index).tolist()) - {-1, pixel.index}
+    assert {one.index for one in neighbours(pixel)} == expected
+
+
+def test_nearest_starts_with_the_pixel_itself_and_grows() -> None:
+    centre = Pixel(8, 417)
+    assert nearest(centre, 8, 1) == [centre]
+    assert set(nearest(centre, 8, 5)) <= {centre, *neighbours(centre)}
+    twenty = nearest(centre, 16, 20)
+    ra, dec = centres(twenty)
+    ra0, dec0 = centres([centre])
+    distance = np.degrees(np.arccos(np.sin(dec) * np.sin(dec0) + np.cos(dec) * np.cos(dec0) * np.cos(ra - ra0)))
+    assert len(twenty) == 20
+    assert distance.max() < 12
+
+
+@given(st.sets(st.integers(0, 3000)))
+def test_ranges_round_trip(indices: set[int]) -> None:
+    assert read_ranges(write_ranges(sorted(indices))) == sorted(indices)
+
+
+def test_the_whole_sky_is_written_short() -> None:
+    assert write_ranges(range(768)) == "0-767"
+    assert write_ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
+
+
+@pytest.mark.parametrize("text", ["a", "3-", "5-3", "-4", "99999999999", "0-9999999999"])
+def test_bad_ranges_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="pixel list"):
+        read_ranges(text)
+
+
+@pytest.mark.parametrize("nside", [0, 3, -8, 16384])
+def test_bad_nsides_are_refused(nside: int) -> None:
+    with pytest.raises(InputError, match=f"nside {nside} "):
+        check_nside(nside)
+
+
+def test_pixels_outside_the_grid_are_refused() -> None:
+    assert check_pixels(1, [3, 3, 1]) == [Pixel(1, 1), Pixel(1, 3)]
+    with pytest.raises(InputError, match="pixel 12 does not exist at nside 1: indices run from 0 to 11"):
+        check_pixels(1, [0, 12])

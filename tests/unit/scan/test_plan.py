@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from skymap_scanner.errors import BrokerError, InputError
+from skymap_scanner.scan.pixels import Pixel, whole_sky
+from skymap_scanner.scan.plan import (
+    EndEntry,
+    EventFacts,
+    Plan,
+    ScanEntry,
+    ahead_entry,
+    check_same_scan,
+    decode_entry,
+    level_entry,
+)
+
+FACTS = EventFacts(name="event", run=1, event=2, mjd=60000.5, kind="HESE", real=True, metadata_topics=("mf_a", "mf_b"))
+SCAN = ScanEntry(name="scan", event=FACTS, levels="1:0 2:1", seeds=7, reconstruction="dummy", parameters={"ra": 1.5})
+
+
+@pytest.mark.parametrize(
+    "entry", [SCAN, level_entry(1, whole_sky(1), []), ahead_entry(2, [Pixel(2, 5), Pixel(2, 6)]), EndEntry()]
+)
+def test_entries_round_trip(entry: object) -> None:
+    assert decode_entry(entry.encode()) == entry  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"{}", b"[]", b'{"kind": "level", "nside": 1}', b'{"kind": "end", "more": 1}', b"\xff"]
+)
+def test_what_is_no_entry_is_refused(payload: bytes) -> None:
+    with pytest.raises(BrokerError, match="plan topic"):
+        decode_entry(payload)
+
+
+def test_the_plan_numbers_tasks_in_its_order_and_knows_when_it_is_complete() -> None:
+    plan = Plan()
+    plan.add(SCAN)
+    plan.add(level_entry(1, whole_sky(1), []))
+    guess = [Pixel(2, 5), Pixel(2, 6)]
+    plan.add(ahead_entry(2, guess))
+    second = [Pixel(2, 4), Pixel(2, 5)]
+    plan.add(level_entry(2, second, plan.started))
+    assert plan.started == [*whole_sky(1), *guess, Pixel(2, 4)]
+    assert list(plan.planned()) == [*whole_sky(1), *second]
+    assert not plan.complete(set(plan.planned()))
+    plan.add(EndEntry())
+    assert plan.complete(set(plan.planned()))
+    assert not plan.complete({*whole_sky(1), *guess})
+
+
+def test_a_plan_begins_with_its_scan_and_does_not_change_it() -> None:
+    with pytest.raises(BrokerError, match="does not begin with its scan"):
+        Plan().add(EndEntry())
+    plan = Plan()
+    plan.add(SCAN)
+    plan.add(SCAN)
+    with pytest.raises(BrokerError, match="begins twice"):
+        plan.add(SCAN.model_copy(update={"seeds": 3}))
+
+
+def test_another_scan_of_the_same_name_is_refused_by_its_field() -> None:
+    check_same_scan(SCAN, SCAN.model_copy())
+    with pytest.raises(InputError, match="another seeds: 7 instead of 3"):
+        check_same_scan(SCAN, SCAN.model_copy(update={"seeds": 3}))

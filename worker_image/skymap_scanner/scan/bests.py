@@ -1,0 +1,53 @@
+"""Best of the seeds: what the collector decides. A repeat changes nothing, a NaN never wins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from skymap_scanner.scan.pixels import Pixel
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Scored(Generic[T]):
+    """A fit as far as the choice goes: its pixel, seed and -ln L (NaN: failed), and the message it came in."""
+
+    pixel: Pixel
+    seed: int
+    llh: float
+    source: T
+
+
+@dataclass(frozen=True, slots=True)
+class Complete(Generic[T]):
+    """A pixel with all its fits, best first, and every message that brought them, repeats included."""
+
+    fits: Sequence[Scored[T]]
+    sources: Sequence[T]
+
+
+def best_first(fits: Sequence[Scored[T]]) -> list[Scored[T]]:
+    """Sort by -ln L, failed fits last, ties by seed: the order does not depend on the order of arrival."""
+    return sorted(fits, key=lambda fit: (math.isnan(fit.llh), 0.0 if math.isnan(fit.llh) else fit.llh, fit.seed))
+
+
+@dataclass
+class Slots(Generic[T]):
+    """The fits of the pixels that are not complete yet; ``seeds`` fits complete a pixel."""
+
+    seeds: int
+    _open: dict[Pixel, list[Scored[T]]] = field(default_factory=dict)
+
+    def add(self, fit: Scored[T]) -> Complete[T] | None:
+        """Keep ``fit``; when it completes its pixel, return the pixel and forget it."""
+        arrived = self._open.setdefault(fit.pixel, [])
+        arrived.append(fit)
+        by_seed = {one.seed: one for one in reversed(arrived)}  # the first to arrive counts
+        if len(by_seed) < self.seeds:
+            return None
+        del self._open[fit.pixel]
+        return Complete(best_first(list(by_seed.values())), [one.source for one in arrived])

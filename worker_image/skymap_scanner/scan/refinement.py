@@ -1,0 +1,42 @@
+"""Which pixels the next level scans: the children of the best pixels of this one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from skymap_scanner.scan.levels import Level
+from skymap_scanner.scan.pixels import Pixel, children, neighbours
+
+
+def choose_parents(llh: Mapping[Pixel, float], count: int) -> list[Pixel]:
+    """Choose ``count`` pixels to refine from -ln L of one level (fewer, when fewer fits succeeded).
+
+    The best pixel comes first, then its neighbours, since the true minimum may lie across its edge and the best fit must
+    not sit on the rim of the fine map; then the best of the rest. A failed pixel (NaN) is never chosen. Ties go to the
+    lower index.
+    """
+    ranked = sorted((value, pixel) for pixel, value in llh.items() if not math.isnan(value))
+    if not ranked:
+        return []
+    best = ranked[0][1]
+    around = set(neighbours(best))
+    first = [pixel for _, pixel in ranked if pixel == best or pixel in around]
+    rest = [pixel for _, pixel in ranked if pixel != best and pixel not in around]
+    return (first + rest)[:count]
+
+
+def refine(llh: Mapping[Pixel, float], level: Level) -> list[Pixel]:
+    """Return the pixels of ``level``, sorted, from -ln L of every pixel of the level before."""
+    return sorted(child for parent in choose_parents(llh, level.parents) for child in children(parent, level.nside))
+
+
+def look_ahead(llh: Mapping[Pixel, float], planned: int, level: Level, fraction: float) -> list[Pixel]:
+    """Return the pixels of ``level`` worth starting early, once ``fraction`` of the level before is done.
+
+    A guess from the fits so far. The map does not depend on it: a wrong guess is fitted in vain, and a pixel of the
+    final level that was not guessed is fitted later, from the same seeds.
+    """
+    if fraction >= 1 or len(llh) < fraction * planned:
+        return []
+    return refine(llh, level)
