@@ -12,7 +12,6 @@ import json
 import re
 import sqlite3
 import time
-import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +50,11 @@ class Open:
     def __init__(self, path: Path) -> None:
         self._database = Database(path)
 
+    @property
+    def usable(self) -> bool:
+        """Whether it is open, in the process that opened it."""
+        return self._database.usable
+
     def close(self) -> None:
         """Give back the connection."""
         self._database.close()
@@ -74,7 +78,7 @@ class SqliteBroker(Open):
         path = path.resolve()  # every process must find the same lock files, whatever link it came by
         prepare(path)
         super().__init__(path)
-        self._handed_out: weakref.WeakSet[Open] = weakref.WeakSet()
+        self._handed_out: list[Open] = []
 
     def create_topic(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
         """Make the topic and its subscriptions; see `protocol.Broker`."""
@@ -91,7 +95,7 @@ class SqliteBroker(Open):
         """Open a producer; see `protocol.Broker`."""
         self.create_topic(topic)
         producer = SqliteProducer(self._database.path, topic, name)
-        self._handed_out.add(producer)
+        self._hand_out(producer)
         return producer
 
     def consumer(
@@ -100,14 +104,14 @@ class SqliteBroker(Open):
         """Open a consumer; see `protocol.Broker`."""
         self.create_topic(topic, [subscription])
         consumer = SqliteConsumer(self._database.path, topic, subscription, kind, ack_timeout)
-        self._handed_out.add(consumer)
+        self._hand_out(consumer)
         return consumer
 
     def reader(self, topic: str) -> SqliteReader:
         """Open a reader; see `protocol.Broker`."""
         self.create_topic(topic)
         reader = SqliteReader(self._database.path, topic)
-        self._handed_out.add(reader)
+        self._hand_out(reader)
         return reader
 
     def backlog(self, topic: str, subscription: str) -> Backlog:
@@ -128,9 +132,12 @@ class SqliteBroker(Open):
 
     def close(self) -> None:
         """Close what was handed out, then the broker."""
-        for opened in list(self._handed_out):
+        for opened in self._handed_out:
             opened.close()
         super().close()
+
+    def _hand_out(self, opened: Open) -> None:
+        self._handed_out = [one for one in self._handed_out if one.usable] + [opened]
 
 
 class SqliteProducer(Open):
@@ -238,7 +245,7 @@ class SqliteConsumer(Open):
 
     def close(self) -> None:
         """Give back everything held; see `protocol.Consumer`."""
-        if self._presence is not None and self._database.usable:
+        if self._presence is not None and self.usable:
             # Should the database refuse (a full disk): the lock is gone, so the others will find this consumer dead.
             with contextlib.suppress(BrokerError), self._database.transaction() as connection:
                 connection.execute("DELETE FROM consumer WHERE id = ?", (self._number,))

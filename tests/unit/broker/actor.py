@@ -1,0 +1,60 @@
+"""A process of its own that uses a broker, for tests that stop or kill it: ``actor.py ROLE URL TOPIC ...``.
+
+Each line that it prints is something that it has done.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from skymap_scanner.broker import Broker, Outgoing, SubscriptionType, open_broker
+
+
+def say(*words: object) -> None:
+    print(*words, flush=True)  # noqa: T201 - the test reads it
+
+
+def hold(broker: Broker, topic: str, kind: str, ack_timeout: str, count: str) -> None:
+    """Receive ``count`` messages through the subscription "s" and hold them until killed."""
+    timeout = float(ack_timeout) or None
+    consumer = broker.consumer(topic, "s", SubscriptionType(kind), ack_timeout=timeout)
+    say("ready")
+    for _ in range(int(count)):
+        message = consumer.receive(30)
+        assert message is not None
+        say(message.payload.decode(), message.attempts)
+    time.sleep(600)
+
+
+def send(broker: Broker, topic: str, name: str) -> None:
+    """Send messages numbered from where this name stopped, until killed; each line is one that is stored."""
+    producer = broker.producer(topic, name)
+    number = producer.last_sequence_id
+    say("ready", number)
+    while True:
+        number += 1
+        producer.send(Outgoing(f"{number}".encode(), sequence_id=number))
+        say(number)
+
+
+def work(broker: Broker, topic: str, start: str) -> None:
+    """Receive until nothing comes for a while; give back every fifth message once. A line: what, from when, to when."""
+    say("ready")
+    while not Path(start).exists():
+        time.sleep(0.01)
+    with broker.consumer(topic, "s", SubscriptionType.SHARED) as consumer:
+        while (message := consumer.receive(1.0)) is not None:
+            received = time.monotonic()
+            number = int(message.payload)
+            back = number % 5 == 0 and message.attempts == 1
+            released = time.monotonic()  # from here on another may have it
+            (consumer.nack if back else consumer.ack)(message)
+            say(number, received, released, "back" if back else "done")
+
+
+if __name__ == "__main__":
+    role, url, *rest = sys.argv[1:]
+    with open_broker(url) as broker:
+        {"hold": hold, "send": send, "work": work}[role](broker, *rest)

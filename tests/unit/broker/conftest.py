@@ -1,0 +1,99 @@
+"""Where brokers are tested: one `Place` for each implementation, and processes to kill."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from skymap_scanner.broker import Broker, open_broker
+
+ACTOR = Path(__file__).with_name("actor.py")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A broker that a test has for itself: its URL, and a namespace for its topics."""
+
+    url: str
+    namespace: str
+
+    def topic(self, name: str = "topic") -> str:
+        return f"{self.namespace}/{name}"
+
+    def open(self) -> Broker:
+        return open_broker(self.url)
+
+
+def sqlite_place(folder: Path) -> Place:
+    return Place(f"sqlite:///{folder / 'broker.db'}", "persistent://icecube/skymap")
+
+
+#: Every implementation of the protocol joins the contract here: from an empty folder to a place.
+IMPLEMENTATIONS: dict[str, Callable[[Path], Place]] = {"sqlite": sqlite_place}
+
+
+@pytest.fixture(params=sorted(IMPLEMENTATIONS))
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return IMPLEMENTATIONS[request.param](tmp_path)
+
+
+@pytest.fixture
+def broker(place: Place) -> Iterator[Broker]:
+    with place.open() as broker:
+        yield broker
+
+
+@pytest.fixture
+def topic(place: Place) -> str:
+    return place.topic(f"scan-{uuid4().hex[:8]}")
+
+
+class Actor:
+    """A running ``actor.py``."""
+
+    def __init__(self, role: str, url: str, *arguments: object) -> None:
+        command = [sys.executable, str(ACTOR), role, url, *map(str, arguments)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def line(self) -> str:
+        """Wait for the next line that it prints."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.endswith("\n"), f"the process ended early, saying {line!r}"
+        return line.strip()
+
+    def lines(self) -> list[str]:
+        """Wait for its end, return all whole lines left."""
+        assert self.process.stdout is not None
+        return [line.strip() for line in self.process.stdout if line.endswith("\n")]
+
+    def send_signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        self.kill()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def actor(place: Place) -> Iterator[Callable[..., Actor]]:
+    started: list[Actor] = []
+
+    def start(role: str, *arguments: object) -> Actor:
+        started.append(Actor(role, place.url, *arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
