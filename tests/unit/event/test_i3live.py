@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import pickle
+import struct
+import sys
+import types
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.event import i3live
+from skymap_scanner.event.i3live import decode_message, frame_bytes
+
+FRAME = b"[i3]\x06\x00\x00\x00 and more \xff\x80"
+
+
+def python2_pickle(data: bytes, module: bytes = b"icecube.icetray") -> bytes:
+    header = b"\x80\x02c" + module + b"\nI3Frame\nq\x01)Rq\x02}q\x03T"
+    return header + struct.pack("<i", len(data)) + data + b"\x86b."
+
+
+class I3Frame:
+    """Pickled by Python itself, this class gives what IceTray's gives."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.data = data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return I3Frame, (), ({}, self.data)
+
+
+I3Frame.__module__ = "icecube._icetray"
+
+
+def python3_pickle(data: bytes, protocol: int) -> bytes:
+    modules = {"icecube": types.ModuleType("icecube"), "icecube._icetray": types.ModuleType("icecube._icetray")}
+    modules["icecube._icetray"].I3Frame = I3Frame  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in modules.items():
+            patch.setitem(sys.modules, name, module)
+        return pickle.dumps(I3Frame(data), protocol=protocol)
+
+
+def packet(stop: str = "P", pickled: bytes | None = None) -> list[str]:
+    pickled = python2_pickle(FRAME) if pickled is None else pickled
+    return [stop, base64.b64encode(zlib.compress(pickled)).decode()]
+
+
+def message(data: object, **more: object) -> bytes:
+    return json.dumps({"value": {"data": data, **more}, "varname": "heseEvent16Data"}).encode()
+
+
+def test_a_python_2_pickle_gives_its_frame() -> None:
+    assert frame_bytes(python2_pickle(FRAME)) == FRAME
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@given(data=st.binary())
+@example(data=FRAME)
+def test_a_python_3_pickle_gives_its_frame(protocol: int, data: bytes) -> None:
+    if protocol > 2 or data:  # for no bytes at all, protocol 2 calls bytes(), which no frame needs
+        assert frame_bytes(python3_pickle(data, protocol)) == data
+
+
+def test_both_shapes_of_a_message_give_their_frames_in_order() -> None:
+    packets = [packet(stop) for stop in "GCDQP"]
+    for data in (packets, {"frames": packets, "run_id": 1}):
+        decoded = decode_message(message(data))
+        assert decoded.frames == tuple((stop, FRAME) for stop in "GCDQP")
+
+
+@pytest.mark.parametrize(
+    ("content", "alert"),
+    [
+        ({"varname": "heseEvent"}, "HESE"),
+        ({"varname": "eheEvent16Data"}, "EHE"),
+        ({"varname": "realtimeEventData"}, None),
+        ({"varname": 7}, None),
+        ({}, None),
+    ],
+)
+def test_the_alert_is_read_from_the_name_of_the_variable(content: dict[str, object], alert: str | None) -> None:
+    assert decode_message(json.dumps({**content, "value": {"data": [packet()]}}).encode()).alert == alert
+
+
+def test_the_alert_is_read_from_the_streams() -> None:
+    assert decode_message(message([packet()], streams=["neutrino", "other"])).alert == "neutrino"
+    assert decode_message(message([packet()], streams=[3])).alert == "HESE"
+
+
+def test_real_messages_of_both_kinds_are_read(shared: Path) -> None:
+    found = {path.stem: decode_message(path.read_bytes()) for path in sorted((shared / "data/events").glob("*.json"))}
+    assert {name: decoded.alert for name, decoded in found.items()} == {
+        "138632_31747601": "neutrino",
+        "event_HESE_2017-11-28": "HESE",
+        "hese_event_00": "HESE",
+        "hese_event_02": "HESE",
+    }
+    for decoded in found.values():
+        assert [stop for stop, _ in decoded.frames] == list("GCDQP")
+        assert all(frame.startswith(b"[i3]") for _, frame in decoded.frames)
+
+
+class Harm:
+    """What an attacker would send."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return sys.exit, ("harm was done",)
+
+
+HOSTILE = {
+    "calls a function": (pickle.dumps(Harm(), 2), "asks for 'sys.exit', and only I3Frame is allowed"),
+    "calls a function, protocol 4": (pickle.dumps(Harm(), 4), "asks for 'sys.exit', and only I3Frame"),
+    "encodes to something else": (
+        b"\x80\x02c_codecs\nencode\nX\x01\0\0\0aX\x03\0\0\0hex\x86R.",
+        "calls something else than I3Frame",
+    ),
+    "calls a frame with arguments": (b"\x80\x02cicecube.icetray\nI3Frame\n}\x85R.", "calls something else"),
+    "is a list": (pickle.dumps([1, 2], 2), "the instruction EMPTY_LIST"),
+    "is only bytes": (b"\x80\x04C\x03abc\x94.", "not an I3Frame"),
+    "is a frame without content": (b"\x80\x02cicecube.icetray\nI3Frame\n)R.", "not an I3Frame"),
+    "builds bytes": (b"\x80\x04C\x03abc}b.", "gives a state to something else"),
+    "asks for much memory": (b"\x80\x02}r\xff\xff\xff\x7f.", "not an I3Frame"),
+    "announces more than there is": (b"\x80\x02T\xff\xff\xff\x7fabc", "damaged pickle"),
+    "gets what was not put": (b"\x80\x02h\x05.", "misses its operands"),
+    "has an empty stack": (b"\x80\x02R.", "misses its operands"),
+    "never stops": (b"\x80\x02" + b"})" * 1000, "more than 64 instructions"),
+    "is cut": (python2_pickle(FRAME)[:-1], "damaged pickle"),
+    "is empty": (b"", "damaged pickle"),
+    "is no pickle": (b"\xff\xfe", "damaged pickle"),
+    "has text that is not Latin-1": (
+        b"\x80\x02c_codecs\nencode\nX\x03\0\0\0\xe2\x82\xacX\x06\0\0\0latin1\x86R.",
+        "damaged pickle: 'latin-1' codec",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_pickle_is_refused(case: str) -> None:
+    pickled, words = HOSTILE[case]
+    with pytest.raises(InputError, match=words):
+        frame_bytes(pickled)
+    with pytest.raises(InputError, match=r"frame 1 \(Q\)"):
+        decode_message(message([packet("D"), packet("Q", pickled)]))
+
+
+@given(st.binary(max_size=200))
+@example(b"S'\\q'\n.")
+def test_no_bytes_escape_as_another_error(data: bytes) -> None:
+    for pickled in (data, python2_pickle(FRAME)[: len(data)] + data):
+        with contextlib.suppress(InputError):
+            frame_bytes(pickled)
+
+
+DAMAGED = {
+    "no JSON": (b"{", "not JSON"),
+    "no text": (b"\xff\xff\xff", "not JSON"),
+    "deep JSON": (b"[" * 200_000, "not JSON"),
+    "a list": (b"[]", "not an object"),
+    "no value": (b"{}", "holds no frames"),
+    "a value that is a number": (b'{"value": 3}', "holds no frames"),
+    "no data": (b'{"value": {}}', "holds no frames"),
+    "no frames": (b'{"value": {"data": []}}', "0 frames"),
+    "many frames": (message([packet()] * 9), "9 frames, expected 1 to 8"),
+    "a frame that is a number": (message([3]), "frame 0 is not a pair"),
+    "a stop of two letters": (message([["GC", ""]]), "frame 0 is not a pair"),
+    "no base64": (message([["P", "?"]]), r"frame 0 \(P\): damaged base64"),
+    "text beyond ASCII": (message([["P", "ä"]]), r"frame 0 \(P\): damaged base64"),
+    "no zlib": (message([["P", "AAAA"]]), r"frame 0 \(P\): damaged zlib"),
+    "nothing": (message([["P", ""]]), r"frame 0 \(P\): truncated zlib"),
+    "cut zlib": (message([["P", packet()[1][:16]]]), r"frame 0 \(P\): truncated zlib"),
+    "a bomb": (
+        message([["P", base64.b64encode(zlib.compress(bytes(i3live.MAX_FRAME + 1))).decode()]]),
+        r"frame 0 \(P\): more than the 33554432 bytes allowed",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_message_is_refused_with_the_place(case: str) -> None:
+    content, words = DAMAGED[case]
+    with pytest.raises(InputError, match=words):
+        decode_message(content)
+
+
+def test_a_message_that_is_too_large_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(i3live, "MAX_MESSAGE", 100)
+    with pytest.raises(InputError, match="more than the 100 allowed"):
+        decode_message(b"{" * 101)

@@ -1,0 +1,217 @@
+"""Fetching an event over http(s): with a limit on everything, and without a word about the credentials.
+
+Credentials come from the environment or from files that it names, never from the command line or a URL: both end in
+process lists, histories and logs. They go to the host that the user named only, not along with a redirect to another.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+import httpx
+
+from skymap_scanner.errors import InputError
+
+log = logging.getLogger(__name__)
+
+#: Answers that may be better the next time.
+_PASSING = {408, 429, 500, 502, 503, 504}
+#: Longest wait that a server may ask for (Retry-After), s.
+_LONGEST_WAIT = 60.0
+_LONGEST_SECRET = 16 * 1024
+
+
+class _WithoutQuery(logging.Filter):
+    """httpx logs every URL in full; a query may hold a signature that opens the file to whoever reads the log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                argument.copy_with(query=None) if isinstance(argument, httpx.URL) else argument
+                for argument in record.args
+            )
+        return True
+
+
+logging.getLogger("httpx").addFilter(_WithoutQuery())
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a server may ask for: a bearer token, or user and password. Neither shows in ``repr``."""
+
+    token: str | None = field(default=None, repr=False)
+    user: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Credentials | None:
+        """Read SKYMAP_EVENT_TOKEN, or SKYMAP_EVENT_USER and SKYMAP_EVENT_PASSWORD; None when nothing is set.
+
+        Each may instead be given as NAME_FILE, the path of a file whose content (without the last newline) it is.
+
+        Raises
+        ------
+        InputError
+            When a file cannot be read, or the variables contradict or need each other; names the variable.
+        """
+        token, user, password = (_secret(environment, f"SKYMAP_EVENT_{name}") for name in ("TOKEN", "USER", "PASSWORD"))
+        if token is None and user is None and password is None:
+            return None
+        if token is not None and (user is not None or password is not None):
+            raise InputError("SKYMAP_EVENT_TOKEN excludes SKYMAP_EVENT_USER and SKYMAP_EVENT_PASSWORD: set one kind")
+        if token is None and (user is None or password is None):
+            raise InputError("SKYMAP_EVENT_USER and SKYMAP_EVENT_PASSWORD must be set together")
+        return cls(token, user, password)
+
+    @property
+    def authorization(self) -> str:
+        """The value of the Authorization header (RFC 6750 for a token, else RFC 7617)."""
+        if self.token is not None:
+            return f"Bearer {self.token}"
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
+
+
+def _secret(environment: Mapping[str, str], name: str) -> str | None:
+    value, path = environment.get(name), environment.get(f"{name}_FILE")
+    if value and path:
+        raise InputError(f"{name} and {name}_FILE are both set: keep one of them")
+    if path:
+        try:
+            with Path(path).open("rb") as file:
+                value = file.read(_LONGEST_SECRET).decode("utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{name}_FILE: cannot read {path}: {error}") from error
+    if not value:
+        return None
+    if not value.isprintable():
+        raise InputError(f"{name} holds a character that no credential has, such as a line break")
+    return value
+
+
+@dataclass(frozen=True)
+class DownloadLimits:
+    """How patient and how greedy a download may be."""
+
+    #: Most bytes taken.
+    size: int = 512 * 2**20
+    #: Seconds without a byte, or to connect, before an attempt fails.
+    silence: float = 30.0
+    #: Seconds for one attempt in all.
+    duration: float = 600.0
+    #: Attempts in all.
+    attempts: int = 5
+    #: Seconds before the second attempt; doubled before each further one.
+    backoff: float = 0.5
+
+
+def download(
+    url: str,
+    credentials: Credentials | None = None,
+    *,
+    limits: DownloadLimits | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bytes:
+    """Return what the URL holds.
+
+    Connections that fail and answers that may pass (408, 429, 5xx) are tried again, a limited number of times.
+
+    Raises
+    ------
+    InputError
+        When the URL is none that we read, or does not give its content; names it without user, password and query.
+    """
+    place = _place(url)
+    limits = limits or DownloadLimits()
+    headers = {"User-Agent": "skymap-scanner", "Accept": "*/*"}
+    if credentials is not None:
+        headers["Authorization"] = credentials.authorization
+    with httpx.Client(follow_redirects=True, max_redirects=5, timeout=limits.silence, headers=headers) as client:
+        for attempt in range(1, limits.attempts + 1):
+            try:
+                return _attempt(client, url, place, credentials, limits)
+            except _PassingError as failure:
+                log.info("%s; attempt %d of %d", failure, attempt, limits.attempts)
+                if attempt == limits.attempts:
+                    raise InputError(f"{failure} (attempts: {attempt})") from None
+                sleep(failure.wait or limits.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1))  # noqa: S311 - spreads load
+    raise InputError(f"{place}: no attempt allowed")
+
+
+class _PassingError(Exception):
+    """An attempt failed, and the next may not; ``wait``: seconds that the server asked for."""
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+def _attempt(
+    client: httpx.Client, url: str, place: str, credentials: Credentials | None, limits: DownloadLimits
+) -> bytes:
+    try:
+        with client.stream("GET", url) as response:
+            if response.is_success:
+                return _body(response, place, limits)
+            status = f"{place}: {response.status_code} {response.reason_phrase}".rstrip()
+            if response.status_code in _PASSING:
+                raise _PassingError(status, _retry_after(response))
+    except (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError, httpx.InvalidURL) as error:
+        raise InputError(f"{place}: {error}") from None
+    except httpx.TransportError as error:
+        raise _PassingError(f"{place}: {str(error) or type(error).__name__}") from None
+    if response.status_code not in (401, 403):
+        raise InputError(status)
+    if credentials is None:
+        raise InputError(
+            f"{status}: set SKYMAP_EVENT_TOKEN, or SKYMAP_EVENT_USER and SKYMAP_EVENT_PASSWORD (each may be NAME_FILE)"
+        )
+    raise InputError(f"{status}: the server does not accept the credentials of SKYMAP_EVENT_*")
+
+
+def _place(url: str) -> str:
+    """Check the URL and return it as it may be shown: without query, which may hold a signature."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InputError("the event's URL is not a valid URL") from None
+    if parts.username is not None or parts.password is not None:
+        raise InputError(
+            f"the URL of {parts.hostname} holds a user or password, which others can see: set SKYMAP_EVENT_USER and "
+            "SKYMAP_EVENT_PASSWORD (or SKYMAP_EVENT_PASSWORD_FILE) instead"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(f"cannot read {parts.scheme}://{parts.hostname or ''}: only http:// and https:// are fetched")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return SplitResult(parts.scheme, host if port is None else f"{host}:{port}", parts.path, "", "").geturl()
+
+
+def _body(response: httpx.Response, place: str, limits: DownloadLimits) -> bytes:
+    """Read the body; what the server declares is believed only where it is too large."""
+    too_large = InputError(f"{place}: more than the {limits.size} bytes allowed")
+    declared = response.headers.get("Content-Length", "")
+    if declared.isdecimal() and int(declared) > limits.size:
+        raise too_large
+    end = time.monotonic() + limits.duration
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > limits.size:
+            raise too_large
+        if time.monotonic() > end:
+            raise InputError(f"{place}: not finished after {limits.duration:g} s")
+    return bytes(body)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Return the seconds that the server asks us to wait (RFC 9110, 10.2.3, without its form as a date)."""
+    asked = response.headers.get("Retry-After", "")
+    return min(float(asked), _LONGEST_WAIT) if asked.isdecimal() else None
