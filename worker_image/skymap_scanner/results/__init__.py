@@ -1,1 +1,22 @@
-"""TODO."""
+"""What a scan leaves behind: the result file, the map, its contours, pictures and a summary.
+
+    ScanResult -> multi_order_map -> contours -> FITS, GeoJSON, PNG, summary
+
+``write_results`` makes all files of a result; every step before the files is a pure function of the one before it.
+"""
+
+from skymap_scanner.results.outputs import FORMATS, write_results
+from skymap_scanner.results.result import PIXEL, Metadata, ScanResult
+from skymap_scanner.results.rule import CALIBRATED, RULES, WILKS, ContourRule
+
+__all__ = [
+    "CALIBRATED",
+    "FORMATS",
+    "PIXEL",
+    "RULES",
+    "WILKS",
+    "ContourRule",
+    "Metadata",
+    "ScanResult",
+    "write_results",
+]

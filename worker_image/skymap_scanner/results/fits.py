@@ -1,0 +1,148 @@
+"""The map as FITS: multi-order, which the follow-up community reads, and flat, for older readers.
+
+What readers need (mocpy, mhealpy, ligo.skymap, astropy-healpix, Aladin): an empty primary HDU; one BINTABLE; UNIQ first
+and without unit, then PROBDENSITY in float64, without NaN, over the whole sky. Further columns come behind.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from astropy.io import fits
+
+from skymap_scanner.results.contours import Contour
+from skymap_scanner.results.result import ScanResult
+from skymap_scanner.results.skymap import MultiOrderMap, flatten
+
+Card = tuple[str, str | int | float | bool, str]
+
+#: Columns behind PROBDENSITY: name, field of PIXEL, unit.
+EXTRA_COLUMNS = (
+    ("LLH", "llh", None),
+    ("E_IN", "E_in", "GeV"),
+    ("E_TOT", "E_tot", "GeV"),
+    ("X", "X", "m"),
+    ("Y", "Y", "m"),
+    ("Z", "Z", "m"),
+    ("T", "T", "ns"),
+)
+
+
+def multi_order_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> bytes:
+    """Encode the multi-order map. LLH is -ln L; it and the fitted values are NaN where no pixel was fitted."""
+    columns = [
+        fits.Column(name="UNIQ", format="K", array=skymap.uniq),
+        fits.Column(name="PROBDENSITY", format="D", unit="sr-1", array=skymap.density),
+    ]
+    for name, field, unit in EXTRA_COLUMNS:
+        values = np.append(skymap.pixels[field], np.nan)[skymap.owner]
+        columns.append(fits.Column(name=name, format="D", unit=unit, array=values))
+    order = skymap.max_order
+    layout: list[Card] = [
+        ("PIXTYPE", "HEALPIX", "HEALPIX pixelisation"),
+        ("ORDERING", "NUNIQ", "Pixel ordering scheme: RING, NESTED, or NUNIQ"),
+        ("COORDSYS", "C", "Ecliptic, Galactic or Celestial (equatorial)"),
+        ("MOCORDER", order, "MOC resolution (best order)"),
+        ("INDXSCHM", "EXPLICIT", "Indexing: IMPLICIT or EXPLICIT"),
+        ("NSIDE", 2**order, "Of the finest cells"),
+    ]
+    return _encode(columns, [*layout, *event_cards(result, skymap, regions)])
+
+
+def flat_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> bytes:
+    """Encode the flat map, gzipped: PROB per pixel, RING, at the nside of the finest pixel."""
+    nside = 2**skymap.max_order
+    column = fits.Column(name="PROB", format="D", unit="pix-1", array=flatten(skymap))
+    layout: list[Card] = [
+        ("PIXTYPE", "HEALPIX", "HEALPIX pixelisation"),
+        ("ORDERING", "RING", "Pixel ordering scheme: RING, NESTED, or NUNIQ"),
+        ("COORDSYS", "C", "Ecliptic, Galactic or Celestial (equatorial)"),
+        ("NSIDE", nside, "Resolution parameter of HEALPIX"),
+        ("FIRSTPIX", 0, "First pixel (0 based)"),
+        ("LASTPIX", 12 * nside**2 - 1, "Last pixel (0 based)"),
+        ("INDXSCHM", "IMPLICIT", "Indexing: IMPLICIT or EXPLICIT"),
+    ]
+    content = _encode([column], [*layout, *event_cards(result, skymap, regions)])
+    return gzip.compress(content, compresslevel=6, mtime=0)
+
+
+def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> list[Card]:
+    """Make the cards about the event: the general ones, and those that readers of IceCube's alerts look for."""
+    metadata, best = result.metadata, skymap.best
+    software = f"skymap-scanner {metadata.scanner_version}".strip()
+    cards: list[Card] = [
+        ("OBJECT", metadata.name or f"run {metadata.run_id} event {metadata.event_id}", "Name of this event"),
+        ("INSTRUME", "IceCube", "Instrument that recorded the event"),
+        ("DATE-OBS", mjd_to_iso(metadata.mjd), "UTC time of the event"),
+        ("MJD-OBS", metadata.mjd, "Modified Julian date of the event (UTC)"),
+        ("CREATOR", software, "Program that created this file"),
+        ("ORIGIN", "skymap-scanner", "Who made this file"),
+        ("RUNID", metadata.run_id, "Run of the event"),
+        ("EVENTID", metadata.event_id, "Number of the event in its run"),
+        ("SENDER", "skymap-scanner", "Who made this file"),
+        ("EVENTMJD", metadata.mjd, "Modified Julian date of the event (UTC)"),
+        ("I3TYPE", metadata.event_type, "Alert type"),
+        ("REALEVT", metadata.is_real_event, "Measured (T) or simulated (F)"),
+        ("COMPLETE", result.complete, "All planned pixels are in this map"),
+        ("NFAILED", sum(map(len, result.failed.values())), "Pixels without a fit"),
+    ]
+    if "millipede" in metadata.reconstruction.lower():
+        cards.append(("REFERENC", "2014JINST...9P3009A", "Millipede likelihood"))
+    optional = {
+        "RECO": (metadata.reconstruction, "Reconstruction"),
+        "VCSVERS": (metadata.scanner_version, "Software version"),
+        "DATE": (metadata.date, "UTC date of file creation"),
+        "RUNTIME": (metadata.wall_time, "Runtime in seconds"),
+    }
+    cards += [(key, value, comment) for key, (value, comment) in optional.items() if value not in ("", None)]
+    cards += [
+        ("RA", round(best.ra, 4), "Best fit, degree, J2000"),
+        ("DEC", round(best.dec, 4), "Best fit, degree, J2000"),
+    ]
+    named = {region.credible_level: region for region in regions}
+    for level in (0.5, 0.9):
+        if level in named:
+            cards += _region_cards(named[level], f"_{100 * level:.0f}")
+    if 0.9 in named:  # readers of before May 2025 know the 90 % errors by these names
+        cards += _region_cards(named[0.9], "")[:4]
+        thresholds = f"{named[0.5].threshold:g} ({named[0.9].threshold:g})"
+        cards.append(("COMMENTS", f"50%(90%) uncertainty location => Change in 2LLH of {thresholds}", ""))
+    cards.append(("RULE", skymap.rule.statement, ""))
+    cards.append(("NOTE", "Sky without a fit has density 0.", ""))
+    return cards
+
+
+def mjd_to_iso(mjd: float) -> str:
+    """Return a modified Julian date (UTC, days) as ISO 8601, to the millisecond."""
+    try:
+        moment = datetime(1858, 11, 17, tzinfo=UTC) + timedelta(days=mjd)
+    except OverflowError:
+        return ""
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00")
+
+
+def _region_cards(region: Contour, suffix: str) -> list[Card]:
+    """Make the cards of one region: how far it reaches, and its area."""
+    share = f"{100 * region.credible_level:.0f}% containment"
+    return [
+        (f"RA_ERR_PLUS{suffix}", round(region.box.ra_plus, 4), f"{share} error high"),
+        (f"RA_ERR_MINUS{suffix}", round(region.box.ra_minus, 4), f"{share} error low"),
+        (f"DEC_ERR_PLUS{suffix}", round(region.box.dec_plus, 4), f"{share} error high"),
+        (f"DEC_ERR_MINUS{suffix}", round(region.box.dec_minus, 4), f"{share} error low"),
+        (f"CONTOUR_AREA{suffix}", float(f"{region.area:.3g}"), "deg2"),
+    ]
+
+
+def _encode(columns: Sequence[fits.Column], cards: Sequence[Card]) -> bytes:
+    """Encode an empty primary HDU and one table."""
+    table = fits.BinTableHDU.from_columns(columns)
+    for key, value, comment in cards:
+        # HIERARCH is the convention for names above eight characters; asking for it keeps astropy from warning.
+        table.header[key if len(key) <= 8 else f"HIERARCH {key}"] = (value, comment)
+    file = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(file)
+    return file.getvalue()

@@ -1,0 +1,82 @@
+"""All files of a result, each written whole, under the names that readers expect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Final
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.results.atomic import write_atomically
+from skymap_scanner.results.result import ScanResult, result_to_json, result_to_npz
+from skymap_scanner.results.rule import WILKS, ContourRule
+
+#: What can be written, in the order in which it is: what the others can be made of again comes first.
+FORMATS: Final = ("json", "npz", "summary", "fits", "flat-fits", "geojson", "png")
+
+
+def write_results(
+    result: ScanResult, folder: Path, formats: Collection[str] = FORMATS, *, rule: ContourRule = WILKS
+) -> list[Path]:
+    """Write the files of a result into ``folder``, which is made if it is missing, and return their paths.
+
+    Without a fitted pixel there is no map: only json, npz and the summary are written then.
+
+    Raises
+    ------
+    InputError
+        For an unknown format, or when the folder cannot be written to.
+    """
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown:
+        raise InputError(f"unknown format {unknown[0]!r}; choose from {', '.join(FORMATS)}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot make this folder ({error.strerror})") from error
+    written: list[Path] = []
+    for suffix, encode in _files(result, formats, rule).items():
+        written.append(write_atomically(folder / f"{result.stem}{suffix}", encode()))
+    return written
+
+
+def _files(result: ScanResult, formats: Collection[str], rule: ContourRule) -> dict[str, Callable[[], bytes]]:
+    """Return, for every file that is wanted, the end of its name and what makes its content."""
+    files: dict[str, Callable[[], bytes]] = {}
+    if "json" in formats:
+        files[".json"] = lambda: result_to_json(result)
+    if "npz" in formats:
+        files[".npz"] = lambda: result_to_npz(result)
+    if not set(formats) - {"json", "npz"}:
+        return files
+    # Heavy libraries are imported only for the formats that need them.
+    from skymap_scanner.results.contours import contours, to_geojson  # noqa: PLC0415
+    from skymap_scanner.results.skymap import multi_order_map  # noqa: PLC0415
+    from skymap_scanner.results.summary import summary_json, summary_text  # noqa: PLC0415
+
+    fitted = sum(map(len, result.failed.values())) < result.scanned
+    skymap = multi_order_map(result, rule) if fitted else None
+    regions = contours(skymap) if skymap else []
+    if "summary" in formats:
+        files[".summary.txt"] = lambda: summary_text(result, skymap, regions).encode()
+        files[".summary.json"] = lambda: summary_json(result, skymap, regions)
+    if skymap is None:
+        return files
+    if {"fits", "flat-fits"} & set(formats):
+        from skymap_scanner.results.fits import flat_fits, multi_order_fits  # noqa: PLC0415
+
+        if "fits" in formats:
+            files[".multiorder.fits"] = lambda: multi_order_fits(result, skymap, regions)
+        if "flat-fits" in formats:
+            name = f".skymap_nside_{2**skymap.max_order}_probability.fits.gz"
+            files[name] = lambda: flat_fits(result, skymap, regions)
+    if "geojson" in formats:
+        files[".contours.geojson"] = lambda: json.dumps(to_geojson(regions)).encode()
+    if "png" in formats:
+        from skymap_scanner.results.plots import all_sky_png, zoomed_png  # noqa: PLC0415
+
+        zoomed = ".plot_zoomed_wilks.png" if rule is WILKS else ".plot_zoomed.png"
+        files[".plot_allsky.png"] = lambda: all_sky_png(result, skymap, regions)
+        files[zoomed] = lambda: zoomed_png(result, skymap, regions)
+    return files

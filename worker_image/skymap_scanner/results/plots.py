@@ -1,0 +1,300 @@
+"""Two pictures of a result: the whole sky, and the surroundings of the best fit.
+
+Both show the pixels themselves, each in the colour of its 2 delta ln L, with the contours of ``contours.py`` on top.
+Only the pixels of the picture are looked up in the map, whatever its nside. The figures live outside matplotlib's
+global state, and equal results give equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
+from matplotlib.patheffects import withStroke
+
+from skymap_scanner.results.contours import Contour
+from skymap_scanner.results.fits import mjd_to_iso
+from skymap_scanner.results.projection import (
+    galactic_to_equatorial,
+    gnomonic,
+    gnomonic_inverse,
+    mollweide,
+    mollweide_inverse,
+    separation,
+)
+from skymap_scanner.results.result import ScanResult
+from skymap_scanner.results.rule import THREE_SIGMA, percent
+from skymap_scanner.results.skymap import Floats, MultiOrderMap
+from skymap_scanner.results.summary import area_number, direction_lines, event_name
+
+#: The colours end here; everything worse looks the same.
+MAX_DELTA = 40.0
+#: Half-width of the zoomed picture, deg: never less, never more.
+ZOOM = (3.0, 15.0)
+DPI = 150
+INK = "#222222"
+NO_FIT = "#c9c9c9"
+#: Line of a credible level: colour, width, style.
+LINES = {
+    0.5: ("#ffffff", 1.6, "-"),
+    0.9: ("#e8590c", 1.6, "-"),
+    THREE_SIGMA: ("#444444", 0.9, (0, (4, 2))),
+}
+
+
+def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> bytes:
+    """Draw the whole sky in Mollweide's projection, with the galactic plane."""
+    figure = Figure(figsize=(10, 6.1), dpi=DPI)
+    axes = figure.add_axes((0.04, 0.15, 0.92, 0.71))
+    axes.set(xlim=(-2.02, 2.02), ylim=(-1.01, 1.01), aspect="equal")
+    axes.axis("off")
+    x, y = np.meshgrid(np.linspace(-2, 2, 1600), np.linspace(-1, 1, 800))
+    ra, dec = mollweide_inverse(x, y)
+    picture = axes.imshow(_colours(skymap, ra, dec), extent=(-2, 2, -1, 1), origin="lower", interpolation="nearest")
+    edge = Ellipse((0, 0), 4, 2, facecolor="none", edgecolor=INK, linewidth=1.0, zorder=5)
+    axes.add_patch(edge)
+    picture.set_clip_path(edge)
+
+    _all_sky_grid(axes)
+    plane = galactic_to_equatorial(np.linspace(0, 360, 721), np.zeros(721))
+    _broken_line(axes, *mollweide(*plane), limit=0.5, color="#8b1a1a", linewidth=1.1, alpha=0.8, zorder=3)
+    center = mollweide(*galactic_to_equatorial(np.zeros(1), np.zeros(1)))
+    axes.plot(*center, marker="+", markersize=8, color="#8b1a1a", linestyle="none", zorder=3)
+    for region in regions:
+        for line in region.lines:
+            _contour_line(axes, region, *mollweide(line[:, 0], line[:, 1]), limit=0.5)
+    _best_fit(axes, *mollweide(np.array([skymap.best.ra]), np.array([skymap.best.dec])), size=13)
+    handles, labels = _legend(axes, regions)
+    (galactic,) = axes.plot([], [], color="#8b1a1a", linewidth=1.1, marker="+")
+    figure.legend(
+        [*handles, galactic],
+        [*labels, "Galactic plane"],
+        loc="lower left",
+        fontsize=8.5,
+        frameon=False,
+        ncols=2,
+        bbox_to_anchor=(0.03, 0.01),
+        facecolor="#dddddd",
+    )
+    _colour_bar(figure, (0.62, 0.085, 0.33, 0.022))
+    _title(figure, result, skymap, regions)
+    return _encode(figure)
+
+
+def zoomed_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> bytes:
+    """Draw the surroundings of the best fit on the plane that touches the sky there."""
+    best = skymap.best
+    half = zoom_half_width(skymap, regions)
+    figure = Figure(figsize=(7.2, 8.4), dpi=DPI)
+    axes = figure.add_axes((0.13, 0.155, 0.83, 0.7114))  # square: 0.83 * 7.2 = 0.7114 * 8.4
+    ticks = np.linspace(-half, half, 900)
+    ra, dec = gnomonic_inverse(*np.meshgrid(ticks, ticks), best.ra, best.dec)
+    axes.imshow(_colours(skymap, ra, dec), extent=(-half, half, -half, half), origin="lower", interpolation="nearest")
+    axes.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[])
+    _zoomed_grid(axes, best.ra, best.dec, half)
+    for region in regions:
+        for line in region.lines:
+            _contour_line(axes, region, *gnomonic(line[:, 0], line[:, 1], best.ra, best.dec), limit=half)
+    _best_fit(axes, np.zeros(1), np.zeros(1), size=15)
+    handles, labels = _legend(axes, regions)
+    axes.legend(handles, labels, loc="lower right", fontsize=9, framealpha=0.92, facecolor="#e4e4e4", edgecolor="none")
+    _colour_bar(figure, (0.28, 0.065, 0.53, 0.017))
+    _title(figure, result, skymap, regions)
+    return _encode(figure)
+
+
+def zoom_half_width(skymap: MultiOrderMap, regions: Sequence[Contour]) -> float:
+    """Return the half-width (deg) that shows the 90 % contour with some room, within the limits of ZOOM."""
+    lines = [line for region in regions if region.credible_level <= 0.9 for line in region.lines]
+    reach = [separation(line[:, 0], line[:, 1], skymap.best.ra, skymap.best.dec).max() for line in lines]
+    return float(np.clip(1.4 * max(reach, default=ZOOM[1]), *ZOOM))
+
+
+def _colours(skymap: MultiOrderMap, ra: Floats, dec: Floats) -> Floats:
+    """Return the colours (..., 4) of the pixels at these directions; transparent where they are NaN."""
+    image = np.zeros((*ra.shape, 4))
+    known = np.isfinite(ra)
+    owner = skymap.owner[skymap.cells_at(ra[known], dec[known])]
+    colours = _colour_map()(np.append(skymap.delta, 0.0)[owner] / MAX_DELTA)
+    colours[owner < 0] = to_rgba(NO_FIT)
+    image[known] = colours
+    return image
+
+
+def _colour_map() -> Colormap:
+    """Return dark for the best fit to pale for what is excluded, so that lines stand out on the empty sky."""
+    return colormaps["GnBu_r"]
+
+
+def _all_sky_grid(axes: Axes) -> None:
+    """Draw meridians and parallels every 30 deg, with their names."""
+    style: dict[str, Any] = {"color": "#555555", "linewidth": 0.4, "alpha": 0.6, "zorder": 2}
+    halo = [withStroke(linewidth=2.2, foreground="white", alpha=0.85)]
+    dec = np.linspace(-90, 90, 181)
+    for ra in range(30, 360, 30):
+        axes.plot(*mollweide(np.full(181, float(ra)), dec), **style)
+        x, y = mollweide(np.array([float(ra)]), np.zeros(1))
+        axes.text(
+            x[0], y[0] - 0.012, f"{ra}°", ha="center", va="top", fontsize=8, color=INK, path_effects=halo, zorder=4
+        )
+    ra_line = np.linspace(0, 360, 361)
+    for parallel in range(-60, 90, 30):
+        x, y = mollweide(ra_line, np.full(361, float(parallel)))
+        axes.plot(x, y, **style)
+        axes.text(
+            x.min() - 0.03,
+            y[0],
+            f"{parallel:+d}°".replace("-", "−").replace("+0", "0"),
+            ha="right",
+            va="center",
+            fontsize=8,
+            color=INK,
+        )
+
+
+def _zoomed_grid(axes: Axes, ra0: float, dec0: float, half: float) -> None:
+    """Draw meridians and parallels with round figures, named where they leave the picture."""
+    style: dict[str, Any] = {"color": "#555555", "linewidth": 0.5, "alpha": 0.6, "zorder": 2}
+    corner = np.hypot(half, half) * 1.05
+    step = _round_step(half / 3)
+    low, high = max(dec0 - corner, -90.0), min(dec0 + corner, 90.0)
+    pole = high == 90.0 or low == -90.0
+    reach = (
+        180.0
+        if pole
+        else min(180.0, np.degrees(np.arcsin(min(1.0, np.sin(np.radians(corner)) / np.cos(np.radians(dec0))))))
+    )
+    ra_step = min(30.0, _round_step(half / 3 / max(np.cos(np.radians(dec0)), 1e-3)))
+    along = np.linspace(-1, 1, 801)
+    for k in range(int(np.ceil((ra0 - reach) / ra_step)), int(np.floor((ra0 + reach - 1e-9) / ra_step)) + 1):
+        ra = np.full(801, k * ra_step)
+        x, y = gnomonic(ra, (low + high) / 2 + along * (high - low) / 2, ra0, dec0)
+        axes.plot(x, y, **style)
+        _name_line(axes, x, y, half, f"{_plain((k * ra_step) % 360)}°", "bottom")
+    for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1):
+        x, y = gnomonic(ra0 + along * reach, np.full(801, k * step), ra0, dec0)
+        axes.plot(x, y, **style)
+        _name_line(axes, x, y, half, f"{_plain(k * step)}°".replace("-", "−"), "left")
+    axes.set_xlabel("Right ascension (J2000)", labelpad=20, fontsize=10)
+    axes.set_ylabel("Declination (J2000)", labelpad=34, fontsize=10)
+
+
+def _name_line(axes: Axes, x: Floats, y: Floats, half: float, name: str, side: str) -> None:
+    """Write a name outside the picture where a line crosses one side of it, if it does."""
+    along, across = (x, y) if side == "bottom" else (y, x)
+    with np.errstate(invalid="ignore"):
+        cut = np.flatnonzero((across[:-1] + half) * (across[1:] + half) <= 0)
+    for place in cut:
+        part = (-half - across[place]) / (across[place + 1] - across[place])
+        where = along[place] + part * (along[place + 1] - along[place])
+        if abs(where) < half:
+            spot, shift = ((where, -half), (0, -4)) if side == "bottom" else ((-half, where), (-4, 0))
+            ha, va = ("center", "top") if side == "bottom" else ("right", "center")
+            axes.annotate(name, spot, shift, textcoords="offset points", ha=ha, va=va, fontsize=9, color=INK)
+            return
+
+
+def _contour_line(axes: Axes, region: Contour, x: Floats, y: Floats, limit: float) -> None:
+    """Draw one closed line of a region."""
+    colour, width, dashes = LINES[region.credible_level]
+    halo = [withStroke(linewidth=width + 1.4, foreground="black", alpha=0.55)] if dashes == "-" else None
+    _broken_line(axes, x, y, limit=limit, color=colour, linewidth=width, linestyle=dashes, path_effects=halo, zorder=6)
+
+
+def _broken_line(axes: Axes, x: Floats, y: Floats, *, limit: float, **style: Any) -> None:
+    """Draw a line that is interrupted where it jumps further than ``limit``: over the edge of the sky."""
+    with np.errstate(invalid="ignore"):
+        jumps = np.flatnonzero(np.hypot(np.diff(x), np.diff(y)) > limit) + 1
+    axes.plot(np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan), **style)
+
+
+def _best_fit(axes: Axes, x: Floats, y: Floats, size: float) -> None:
+    """Mark the best fit with a star."""
+    axes.plot(
+        x,
+        y,
+        marker="*",
+        markersize=size,
+        color="#ffd43b",
+        markeredgecolor="black",
+        markeredgewidth=0.8,
+        linestyle="none",
+        zorder=8,
+    )
+
+
+def _legend(axes: Axes, regions: Sequence[Contour]) -> tuple[list[Artist], list[str]]:
+    """Return the entries of a legend: the best fit, and each contour with its area."""
+    (star,) = axes.plot([], [], marker="*", markersize=11, color="#ffd43b", markeredgecolor="black", linestyle="none")
+    handles: list[Artist] = [star]
+    labels = ["Best fit"]
+    for region in regions:
+        colour, width, dashes = LINES[region.credible_level]
+        halo = [withStroke(linewidth=width + 1.4, foreground="black", alpha=0.55)] if dashes == "-" else None
+        (line,) = axes.plot([], [], color=colour, linewidth=width, linestyle=dashes, path_effects=halo)
+        name = percent(region.credible_level).replace("%", " %").replace("sigma", "σ")
+        more = "≥ " if region.open else ""
+        handles.append(line)
+        labels.append(f"{name}: {more}{area_number(region.area)} deg²")
+    return handles, labels
+
+
+def _colour_bar(figure: Figure, place: tuple[float, float, float, float]) -> None:
+    """Draw the scale of the colours."""
+    mappable = ScalarMappable(Normalize(0, MAX_DELTA), _colour_map())
+    bar = figure.colorbar(mappable, cax=figure.add_axes(place), orientation="horizontal", extend="max")
+    bar.set_label(r"$-2\,\Delta\,\ln L$", fontsize=10)
+    bar.ax.tick_params(labelsize=8.5)
+    bar.outline.set_linewidth(0.6)
+
+
+def _title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> None:
+    """Write what was scanned, when and how, what came out, and how far the scan is; lines from the top down."""
+    metadata = result.metadata
+    time = mjd_to_iso(metadata.mjd).split(".", maxsplit=1)[0].replace("T", " ")
+    facts = [f"{time} UTC", metadata.event_type, metadata.reconstruction, f"contours: {skymap.rule.label}"]
+    lines = [(event_name(metadata), 13, "bold", INK), ("  ·  ".join(filter(None, facts)), 9.5, "normal", INK)]
+    direction = [
+        line for region in regions if region.credible_level == 0.9 for line in direction_lines(skymap.best, region)
+    ]
+    lines.append(("    ".join(line.replace(" J2000", "") for line in direction), 9.5, "normal", INK))
+    if not result.complete:
+        lines.append((partial_note(result), 10.5, "bold", "#c92a2a"))
+    height = figure.get_figheight()
+    for line, (text, size, weight, colour) in enumerate(lines):
+        y = 1 - (0.24 + 0.25 * line) / height
+        figure.text(0.5, y, text, ha="center", va="center", fontsize=size, weight=weight, color=colour)
+
+
+def partial_note(result: ScanResult) -> str:
+    """Say how much of a scan is there: ``partial: 345/768 pixels``."""
+    planned = sum(result.metadata.plan.values())
+    return f"partial: {result.scanned}{f'/{planned}' if planned else ''} pixels"
+
+
+def _round_step(wanted: float) -> float:
+    """Return the round step, in deg, that is nearest to the one wanted."""
+    steps = np.array([0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30])
+    return float(steps[np.argmin(np.abs(np.log(steps / wanted)))])
+
+
+def _plain(value: float) -> str:
+    """Write a round number without superfluous digits; never -0."""
+    return f"{round(value, 2) + 0.0:g}"
+
+
+def _encode(figure: Figure) -> bytes:
+    """Encode as PNG, without the version of the library, so that equal pictures are equal files."""
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    return file.getvalue()

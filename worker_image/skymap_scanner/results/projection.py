@@ -1,0 +1,80 @@
+"""Map projections of the plots; right ascension increases to the left. Angles in deg, planes in the units named."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skymap_scanner.results.skymap import Floats
+from skymap_scanner.results.surface import to_radec, to_vectors
+
+#: Right ascension in the middle of the all-sky plot: 360 deg at the left edge, 0 at the right one.
+MIDDLE = 180.0
+#: From equatorial (ICRS) to galactic unit vectors (The Hipparcos and Tycho Catalogues, volume 1, equation 1.5.11).
+TO_GALACTIC = np.array(
+    [
+        [-0.0548755604, -0.8734370902, -0.4838350155],
+        [0.4941094279, -0.4448296300, 0.7469822445],
+        [-0.8676661490, -0.1980763734, 0.4559837762],
+    ]
+)
+
+
+def mollweide(ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
+    """Project the sky into the ellipse |x| <= 2, |y| <= 1."""
+    latitude = np.radians(dec)
+    theta = np.array(latitude, dtype=np.float64)
+    for _ in range(50):  # Newton's method; it slows down towards the poles, where the function is flat
+        slope = np.maximum(4 * np.cos(theta) ** 2, 1e-12)
+        step = (2 * theta + np.sin(2 * theta) - np.pi * np.sin(latitude)) / slope
+        theta = np.clip(theta - step, -np.pi / 2, np.pi / 2)
+    longitude = MIDDLE - ra
+    # Both edges are the meridian 0 = 360: exactly there, the sign says which one is meant.
+    longitude = np.where(np.abs(longitude) > 180, (longitude + 180) % 360 - 180, longitude)
+    return longitude / 90 * np.cos(theta), np.sin(theta)
+
+
+def mollweide_inverse(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Return right ascension and declination; NaN outside the ellipse."""
+    theta = np.arcsin(np.clip(y, -1, 1))
+    inside = x**2 / 4 + y**2 <= 1
+    sine = np.clip((2 * theta + np.sin(2 * theta)) / np.pi, -1, 1)
+    longitude = np.divide(90 * x, np.cos(theta), out=np.zeros_like(x), where=inside & (np.abs(y) < 1))
+    return (
+        np.where(inside, (MIDDLE - longitude) % 360.0, np.nan),
+        np.where(inside, np.degrees(np.arcsin(sine)), np.nan),
+    )
+
+
+def gnomonic(ra: Floats, dec: Floats, ra0: float, dec0: float) -> tuple[Floats, Floats]:
+    """Project onto the plane that touches the sphere at (ra0, dec0); x and y in deg, NaN on the far hemisphere."""
+    east, north, center = _frame(ra0, dec0)
+    vectors = to_vectors(ra, dec)
+    depth = vectors @ center
+    scale = np.divide(180 / np.pi, depth, out=np.full_like(depth, np.nan), where=depth > 1e-6)
+    return -(vectors @ east) * scale, (vectors @ north) * scale
+
+
+def gnomonic_inverse(x: Floats, y: Floats, ra0: float, dec0: float) -> tuple[Floats, Floats]:
+    """Return right ascension and declination of points of the plane."""
+    east, north, center = _frame(ra0, dec0)
+    return to_radec(center - np.radians(x)[..., None] * east + np.radians(y)[..., None] * north)
+
+
+def galactic_to_equatorial(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
+    """Return right ascension and declination of galactic directions."""
+    return to_radec(to_vectors(longitude, latitude) @ TO_GALACTIC)
+
+
+def separation(ra: Floats, dec: Floats, ra0: float, dec0: float) -> Floats:
+    """Return the angles between directions and (ra0, dec0)."""
+    vectors, center = to_vectors(ra, dec), to_vectors(np.array(ra0), np.array(dec0))
+    sine = np.linalg.norm(np.cross(vectors, center), axis=-1)
+    return np.asarray(np.degrees(np.arctan2(sine, vectors @ center)), dtype=np.float64)
+
+
+def _frame(ra: float, dec: float) -> tuple[Floats, Floats, Floats]:
+    """Return the unit vectors to the east, to the north, and to the direction itself."""
+    lon, lat = np.radians(ra), np.radians(dec)
+    east = np.array([-np.sin(lon), np.cos(lon), 0.0])
+    north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
+    return east, north, to_vectors(np.array(ra), np.array(dec))

@@ -1,0 +1,344 @@
+"""The numbers of a scan, pixel by pixel, and the two files that keep them: JSON and npz, as skyreader writes them.
+
+A level is a structured array of ``PIXEL``, one row a scanned pixel, sorted by index. ``llh`` is -ln L (lower is
+better); a pixel whose fit failed has NaN there. Writing is deterministic: equal results give equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.results.atomic import write_atomically
+
+#: One pixel: RING index, -ln L, energy losses inside and in total (GeV), fitted vertex (m) and its time (ns).
+COLUMNS = ("index", "llh", "E_in", "E_tot", "X", "Y", "Z", "T")
+PIXEL = np.dtype([(name, "<i8" if name == "index" else "<f8") for name in COLUMNS])
+#: Version of this set of columns in skyreader; version 0 lacks X, Y, Z, T.
+DATA_VERSION = 1
+#: JSON has no NaN; this string stands for it.
+NAN = "<skyreader.nan>"
+#: Finest nside that is read; its indices still fit the columns of every reader.
+MAX_NSIDE = 2**14
+#: Largest size, decompressed, of one array of an npz file that is read.
+MAX_ARRAY_BYTES = 2**30
+
+Levels = Mapping[int, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What was scanned, and how.
+
+    ``mjd`` is the time of the event (UTC, days). ``complete`` says, per nside, whether all planned pixels are there;
+    ``plan`` gives, per nside, how many are planned (empty: not known). ``date`` (ISO, UTC) is when the result was made
+    and ``wall_time`` (s) how long it took: leave both None where equal scans must give equal files.
+    """
+
+    run_id: int
+    event_id: int
+    event_type: str
+    mjd: float
+    is_real_event: bool
+    complete: Mapping[int, bool] = field(default_factory=dict)
+    plan: Mapping[int, int] = field(default_factory=dict)
+    name: str = ""
+    reconstruction: str = ""
+    scanner_version: str = ""
+    wall_time: float | None = None
+    date: str | None = None
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """All pixels of a scan, finished or not.
+
+    ``levels`` maps nside to rows of ``PIXEL``; they are copied, sorted, and infinite values become NaN.
+
+    Raises
+    ------
+    InputError
+        For an impossible nside, an index outside its level, or an index that comes twice.
+    """
+
+    levels: Levels
+    metadata: Metadata
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", {n: _checked_level(n, self.levels[n]) for n in sorted(self.levels)})
+
+    @property
+    def nsides(self) -> tuple[int, ...]:
+        """Every nside that is planned or scanned, ascending."""
+        return tuple(sorted({*self.levels, *self.metadata.plan}))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every level is complete."""
+        return bool(self.nsides) and all(self.metadata.complete.get(nside, False) for nside in self.nsides)
+
+    @property
+    def scanned(self) -> int:
+        """How many pixels there are, failed ones included."""
+        return sum(len(level) for level in self.levels.values())
+
+    @property
+    def failed(self) -> Mapping[int, list[int]]:
+        """Per nside, the indices of the pixels whose fit failed; only levels that have any."""
+        failures = {nside: level["index"][np.isnan(level["llh"])].tolist() for nside, level in self.levels.items()}
+        return {nside: indices for nside, indices in failures.items() if indices}
+
+    @property
+    def stem(self) -> str:
+        """What the names of all files of this scan start with: run, event, type and the list of nsides."""
+        kind = "".join(c if c.isalnum() or c in "-+" else "-" for c in self.metadata.event_type)
+        name = f"run{self.metadata.run_id:08d}.evt{self.metadata.event_id:012d}.{kind or 'unknown'}"
+        return "_".join([name, *map(str, self.nsides)])
+
+    @classmethod
+    def read(cls, path: Path) -> ScanResult:
+        """Read a result, JSON or npz, whichever the content is.
+
+        Raises
+        ------
+        InputError
+            When the file cannot be read or is neither.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        try:
+            return result_from_npz(content) if content.startswith(b"PK") else result_from_json(content)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    def write_json(self, path: Path) -> Path:
+        """Write the result as JSON."""
+        return write_atomically(path, result_to_json(self))
+
+    def write_npz(self, path: Path) -> Path:
+        """Write the result as npz."""
+        return write_atomically(path, result_to_npz(self))
+
+
+def result_to_json(result: ScanResult) -> bytes:
+    """Encode as skyreader's JSON: per nside the columns, the data and the metadata."""
+    content = {
+        f"nside-{nside}": {
+            "columns": list(COLUMNS),
+            "data": [[_nan_to_json(value) for value in row] for row in level.tolist()],
+            "metadata": _metadata_to_entry(result.metadata, nside),
+        }
+        for nside, level in result.levels.items()
+    }
+    return json.dumps(content, indent=4, allow_nan=False).encode()
+
+
+def result_from_json(content: bytes) -> ScanResult:
+    """Decode skyreader's JSON.
+
+    Raises
+    ------
+    InputError
+        Naming the level and the field that is missing or wrong.
+    """
+    try:
+        entries = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not JSON ({error}); give a result file of a scan") from error
+    if not isinstance(entries, dict) or not entries:
+        raise InputError('no levels: a result is an object with keys "nside-8", "nside-64", ...')
+    levels, headers = {}, {}
+    for key, entry in entries.items():
+        nside = _nside_of_key(key)
+        if not isinstance(entry, dict) or not {"columns", "data", "metadata"} <= entry.keys():
+            raise InputError(f'"{key}" needs the fields columns, data and metadata')
+        levels[nside] = _rows_from_json(key, entry["columns"], entry["data"])
+        headers[nside] = entry["metadata"]
+    return _assemble(levels, headers)
+
+
+def result_to_npz(result: ScanResult) -> bytes:
+    """Encode as skyreader's npz: one array per nside, and ``header`` with one row of metadata per nside."""
+    entries = [_metadata_to_entry(result.metadata, nside) for nside in result.levels]
+    arrays = {f"nside-{nside}": level for nside, level in result.levels.items()}
+    if entries:
+        columns = {key: np.array([entry[key] for entry in entries]) for key in entries[0]}
+        header = np.empty(len(entries), dtype=[(key, column.dtype) for key, column in columns.items()])
+        for key, column in columns.items():
+            header[key] = column
+        arrays = {"header": header, **arrays}
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)  # zip members carry 1980 as their date: equal bytes
+    return file.getvalue()
+
+
+def result_from_npz(content: bytes) -> ScanResult:
+    """Decode skyreader's npz; nothing in it is ever unpickled.
+
+    Raises
+    ------
+    InputError
+        Naming the array that is missing or wrong.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as members:
+            for member in members.infolist():
+                if member.file_size > MAX_ARRAY_BYTES:
+                    raise InputError(f"{member.filename} would take {member.file_size} bytes: not a result of a scan")
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, SyntaxError) as error:
+        raise InputError(f"damaged npz ({error})") from error
+    if "header" not in arrays or arrays["header"].dtype.names is None or "nside" not in arrays["header"].dtype.names:
+        raise InputError("no array `header` with the column nside: the event is not known; convert it with skyreader")
+    header = np.atleast_1d(arrays.pop("header"))
+    levels = {_nside_of_key(key): _rows_from_array(key, array) for key, array in arrays.items()}
+    names = header.dtype.names or ()
+    headers = {int(row["nside"]): {name: row[name].item() for name in names} for row in header}
+    if headers.keys() != levels.keys():
+        raise InputError(f"`header` describes nside {sorted(headers)}, but the arrays are of nside {sorted(levels)}")
+    return _assemble(levels, headers)
+
+
+def _metadata_to_entry(metadata: Metadata, nside: int) -> dict[str, Any]:
+    """Make the metadata of one level; the first eight keys are skyreader's, the others only where known."""
+    entry: dict[str, Any] = {
+        "nside": nside,
+        "complete": metadata.complete.get(nside, False),
+        "run_id": metadata.run_id,
+        "event_id": metadata.event_id,
+        "event_type": metadata.event_type,
+        "mjd": metadata.mjd,
+        "is_real_event": metadata.is_real_event,
+        "version": DATA_VERSION,
+    }
+    more = {
+        "plan": " ".join(f"{n}:{metadata.plan[n]}" for n in sorted(metadata.plan)),
+        "name": metadata.name,
+        "reconstruction": metadata.reconstruction,
+        "scanner_version": metadata.scanner_version,
+        "wall_time": metadata.wall_time,
+        "date": metadata.date,
+    }
+    return entry | {key: value for key, value in more.items() if value not in ("", None)}
+
+
+def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
+    """Make one result of the levels and the metadata that each of them repeats."""
+    for nside, header in headers.items():
+        if not isinstance(header, dict):
+            raise InputError(f'metadata of "nside-{nside}" is not an object')
+        if header.get("nside") != nside:
+            raise InputError(f'metadata of "nside-{nside}" says nside {header.get("nside")!r}')
+    first_nside = min(headers)
+    first = headers[first_nside]
+    try:
+        metadata = Metadata(
+            run_id=int(first["run_id"]),
+            event_id=int(first["event_id"]),
+            event_type=str(first["event_type"]),
+            mjd=float(first["mjd"]),
+            is_real_event=bool(first.get("is_real_event", False)),
+            complete={nside: bool(header.get("complete", False)) for nside, header in headers.items()},
+            plan=_plan_from_text(str(first.get("plan", ""))),
+            name=str(first.get("name", "")),
+            reconstruction=str(first.get("reconstruction", "")),
+            scanner_version=str(first.get("scanner_version", "")),
+            wall_time=None if first.get("wall_time") is None else float(first["wall_time"]),
+            date=None if first.get("date") is None else str(first["date"]),
+        )
+    except KeyError as error:
+        raise InputError(f'metadata of "nside-{first_nside}" lacks {error}') from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f'metadata of "nside-{first_nside}": {error}') from error
+    if metadata.run_id < 0 or metadata.event_id < 0 or not math.isfinite(metadata.mjd):
+        raise InputError(f'metadata of "nside-{first_nside}": run, event and mjd must be numbers from 0 on')
+    return ScanResult(levels, metadata)
+
+
+def _plan_from_text(text: str) -> dict[int, int]:
+    """Read ``8:768 64:768``: pixels planned per nside."""
+    pairs = (part.split(":") for part in text.split())
+    return {int(nside): int(count) for nside, count in pairs}
+
+
+def _nside_of_key(key: str) -> int:
+    """Read the nside of a key like ``nside-8``."""
+    prefix, _, digits = key.partition("-")
+    if prefix != "nside" or not digits.isascii() or not digits.isdigit() or len(digits) > 8:
+        raise InputError(f'unknown entry "{key}": expected "nside-8", "nside-64", ...')
+    return int(digits)
+
+
+def _rows_from_json(key: str, columns: object, data: object) -> NDArray[Any]:
+    """Turn the data of one level into rows; columns that version 0 lacks are NaN."""
+    names = list(COLUMNS)
+    if columns not in (names, names[:4]):
+        raise InputError(f'"{key}": columns are {columns!r}; expected {names}')
+    if not isinstance(data, list):
+        raise InputError(f'"{key}": data is not a list')
+    width = len(names) if columns == names else 4
+    missing = (math.nan,) * (len(names) - width)
+    rows = np.empty(len(data), dtype=PIXEL)
+    for position, row in enumerate(data):
+        if not isinstance(row, list) or len(row) != width or type(row[0]) is not int:
+            raise InputError(f'"{key}": row {position} is not an index and {width - 1} numbers')
+        values = [math.nan if value == NAN else value for value in row[1:]]
+        if not all(isinstance(value, int | float) for value in values):
+            raise InputError(f'"{key}": row {position} holds something that is no number')
+        try:
+            rows[position] = (row[0], *values, *missing)
+        except OverflowError as error:
+            raise InputError(f'"{key}": row {position} holds a number that is too large') from error
+    return rows
+
+
+def _rows_from_array(key: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Check the columns of one array of an npz file; columns that version 0 lacks are NaN."""
+    names = COLUMNS
+    if array.ndim != 1 or array.dtype.names not in (names, names[:4]):
+        raise InputError(f'"{key}": columns are {array.dtype.names}; expected {names}')
+    rows = np.empty(len(array), dtype=PIXEL)
+    try:
+        for name in names:
+            rows[name] = array[name] if name in array.dtype.names else math.nan
+    except (TypeError, ValueError) as error:
+        raise InputError(f'"{key}": {error}') from error
+    return rows
+
+
+def _checked_level(nside: int, rows: NDArray[Any]) -> NDArray[Any]:
+    """Copy the rows of one level, sorted, checked, and closed for writing."""
+    if not 1 <= nside <= MAX_NSIDE or nside & (nside - 1):
+        raise InputError(f"nside {nside} is not a power of two up to {MAX_NSIDE}")
+    if rows.dtype.names != COLUMNS:
+        raise InputError(f"nside {nside}: columns are {rows.dtype.names}; expected {COLUMNS}")
+    level = np.sort(rows.astype(PIXEL), order="index")
+    for name in COLUMNS[1:]:
+        level[name][~np.isfinite(level[name])] = np.nan
+    index = level["index"]
+    if len(index) and (index[0] < 0 or index[-1] >= 12 * nside**2):
+        outside = index[0] if index[0] < 0 else index[-1]
+        raise InputError(f"nside {nside}: pixel {outside} does not exist, they run from 0 to {12 * nside**2 - 1}")
+    twice = index[1:][index[1:] == index[:-1]]
+    if len(twice):
+        raise InputError(f"nside {nside}: pixel {twice[0]} comes twice")
+    level.setflags(write=False)
+    return level
+
+
+def _nan_to_json(value: float) -> float | str:
+    """Replace NaN, which JSON lacks, by skyreader's string."""
+    return NAN if math.isnan(value) else value

@@ -1,0 +1,213 @@
+"""From the pixels of all levels to one map of the whole sky, in which every scanned pixel keeps its own area.
+
+Where pixels of several levels cover a place, the finest fitted one counts. A pixel that is refined only in part keeps
+the rest of its area, as cells of finer orders. A failed pixel covers nothing: the coarser pixel below it, if there is
+one, still counts there. What no fitted pixel covers has probability density 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy_healpix.core import healpix_to_lonlat, level_ipix_to_uniq, lonlat_to_healpix, ring_to_nested
+from numpy.typing import NDArray
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.results.result import PIXEL, ScanResult
+from skymap_scanner.results.rule import WILKS, ContourRule
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BestFit:
+    """The fitted pixel with the lowest -ln L: its centre (deg, J2000) and what was fitted there (PIXEL)."""
+
+    nside: int
+    index: int
+    ra: float
+    dec: float
+    llh: float
+    energy_in: float
+    energy_total: float
+
+
+@dataclass(frozen=True)
+class MultiOrderMap:
+    """Disjoint cells that tile the sky, ascending in NUNIQ, and the pixel that each of them shows.
+
+    ``order``, ``ipix`` (NESTED), ``owner``: int64 (n,); owner is a row of ``pixels``, or -1 where nothing was fitted.
+    ``density``: float64 (n,), sr^-1, without NaN; its integral is 1. ``pixels``: the rows (PIXEL) of all fitted pixels
+    that own a cell; ``nside``: int64, theirs; ``ra``, ``dec``: deg, their centres. ``best`` is the lowest of them.
+    """
+
+    order: Integers
+    ipix: Integers
+    owner: Integers
+    density: Floats
+    pixels: NDArray[Any]
+    nside: Integers
+    ra: Floats
+    dec: Floats
+    best: BestFit
+    rule: ContourRule
+
+    @property
+    def uniq(self) -> Integers:
+        """NUNIQ number of every cell: 4 * 4^order + ipix."""
+        return np.asarray(level_ipix_to_uniq(self.order, self.ipix), dtype=np.int64)
+
+    @property
+    def area(self) -> Floats:
+        """Solid angle of every cell, sr."""
+        return np.asarray(np.pi / 3 / 4.0**self.order, dtype=np.float64)
+
+    @property
+    def max_order(self) -> int:
+        """Order of the finest cell that shows a pixel."""
+        return int(self.order[self.owner >= 0].max())
+
+    @property
+    def delta(self) -> Floats:
+        """2 delta ln L of every row of ``pixels`` above the best fit."""
+        return np.asarray(2 * (self.pixels["llh"] - self.best.llh), dtype=np.float64)
+
+    @property
+    def covered(self) -> float:
+        """Share of the sky that fitted pixels cover."""
+        return float(self.area[self.owner >= 0].sum() / (4 * np.pi))
+
+    def cells_at(self, ra: Floats, dec: Floats) -> Integers:
+        """Return the row of the cell that holds each direction (deg)."""
+        order = int(self.order.max())
+        ipix = lonlat_to_healpix(np.radians(ra) * u.rad, np.radians(dec) * u.rad, 2**order, order="nested")
+        starts = self.ipix << (2 * (order - self.order))
+        by_start = np.argsort(starts)
+        return np.asarray(by_start[np.searchsorted(starts[by_start], ipix, side="right") - 1], dtype=np.int64)
+
+
+def multi_order_map(result: ScanResult, rule: ContourRule = WILKS) -> MultiOrderMap:
+    """Lay the levels over each other; the density is exp(-delta ln L / rule.scale), normalized over the sky.
+
+    Raises
+    ------
+    InputError
+        When no pixel was fitted.
+    """
+    pixels, nside = _fitted_pixels(result)
+    if not len(pixels):
+        raise InputError(
+            f"{result.stem}: none of the {result.scanned} scanned pixels has a fit, so that there is no map to make"
+        )
+    order, ipix, owner = _lay_over(pixels, nside)
+    shown = np.unique(owner[owner >= 0])
+    owner = np.where(owner >= 0, np.searchsorted(shown, owner), -1)
+    pixels, nside = pixels[shown], nside[shown]
+    ra, dec = _centres(pixels["index"], nside)
+    best = int(np.argmin(pixels["llh"]))
+
+    weight = np.append(np.exp(-(pixels["llh"] - pixels["llh"][best]) / rule.scale), 0.0)[owner]
+    density = weight / np.sum(weight * np.pi / 3 / 4.0**order)
+    by_uniq = np.argsort(level_ipix_to_uniq(order, ipix))
+    row = pixels[best]
+    return MultiOrderMap(
+        order=order[by_uniq],
+        ipix=ipix[by_uniq],
+        owner=owner[by_uniq],
+        density=density[by_uniq],
+        pixels=pixels,
+        nside=nside,
+        ra=ra,
+        dec=dec,
+        best=BestFit(
+            nside=int(nside[best]),
+            index=int(row["index"]),
+            ra=float(ra[best]),
+            dec=float(dec[best]),
+            llh=float(row["llh"]),
+            energy_in=float(row["E_in"]),
+            energy_total=float(row["E_tot"]),
+        ),
+        rule=rule,
+    )
+
+
+def flatten(skymap: MultiOrderMap) -> Floats:
+    """Return the probability per pixel, RING, at the nside of the finest pixel; its sum is 1."""
+    order = skymap.max_order
+    ring = np.arange(12 * 4**order)
+    nested = ring_to_nested(ring, 2**order)
+    cells = np.argsort(skymap.ipix << (2 * (order - skymap.order)))
+    count = 4 ** (order - skymap.order[cells])
+    return np.asarray(np.repeat(skymap.density[cells] * np.pi / 3 / 4.0**order, count)[nested])
+
+
+def _fitted_pixels(result: ScanResult) -> tuple[NDArray[Any], Integers]:
+    """Return the rows of all fitted pixels, coarse levels first, and their nside."""
+    levels = {nside: level[np.isfinite(level["llh"])] for nside, level in result.levels.items()}
+    rows = np.concatenate([np.empty(0, dtype=PIXEL), *levels.values()])
+    nside = np.repeat(np.array([*levels], dtype=np.int64), [len(level) for level in levels.values()])
+    return rows, nside
+
+
+def _centres(index: Integers, nside: Integers) -> tuple[Floats, Floats]:
+    """Return right ascension and declination (deg) of pixel centres, RING."""
+    ra, dec = np.empty(len(index)), np.empty(len(index))
+    for level in np.unique(nside):
+        rows = nside == level
+        lon, lat = healpix_to_lonlat(index[rows], int(level), order="ring")
+        ra[rows], dec[rows] = lon.to_value("deg"), lat.to_value("deg")
+    return ra % 360.0, dec
+
+
+def _lay_over(pixels: NDArray[Any], nside: Integers) -> tuple[Integers, Integers, Integers]:
+    """Tile the sky: return order, ipix (NESTED) and owner (row of ``pixels``, -1 for none) of every cell.
+
+    Every pixel is an interval of NESTED indices at the finest order, and nested pixels are nested intervals: between
+    two neighbouring ends the owner is one and the same.
+    """
+    top = int(nside.max()).bit_length() - 1
+    size = np.array([4 ** (top + 1 - int(n).bit_length()) for n in nside], dtype=np.int64)
+    nested = np.empty(len(pixels), dtype=np.int64)
+    for level in np.unique(nside):
+        rows = nside == level
+        nested[rows] = ring_to_nested(pixels["index"][rows], int(level))
+    start, stop = nested * size, (nested + 1) * size
+    ends = np.unique(np.concatenate([[0, 12 * 4**top], start, stop]))
+    owner = np.full(len(ends) - 1, -1, dtype=np.int64)
+    first, last = np.searchsorted(ends, start), np.searchsorted(ends, stop)
+    for level in np.unique(nside):  # finer levels come later and paint over
+        rows = np.flatnonzero(nside == level)
+        count = last[rows] - first[rows]
+        owner[np.repeat(first[rows], count) + _ramp(count)] = np.repeat(rows, count)
+    return _intervals_to_cells(ends[:-1], ends[1:], owner, top)
+
+
+def _intervals_to_cells(
+    start: Integers, stop: Integers, owner: Integers, top: int
+) -> tuple[Integers, Integers, Integers]:
+    """Cut intervals of NESTED indices at order ``top`` into the largest cells that fit; inputs (n,)."""
+    cells = []
+    for order in range(top + 1):
+        size = 4 ** (top - order)
+        first, last = -(-start // size), stop // size
+        whole = first < last
+        count = (last - first)[whole]
+        ipix = np.repeat(first[whole], count) + _ramp(count)
+        cells.append((np.full(len(ipix), order), ipix, np.repeat(owner[whole], count)))
+        left, right = np.where(whole, first * size, stop), np.where(whole, last * size, stop)
+        start, stop, owner = np.append(start, right), np.append(left, stop), np.append(owner, owner)
+        rest = start < stop
+        start, stop, owner = start[rest], stop[rest], owner[rest]
+    orders, ipix, owner = (np.concatenate(column) for column in zip(*cells, strict=True))
+    return orders, ipix, owner
+
+
+def _ramp(count: Integers) -> Integers:
+    """Return 0, 1, ..., count[0]-1, 0, 1, ..., count[1]-1, ..."""
+    total = int(count.sum())
+    return np.arange(total) - np.repeat(np.cumsum(count) - count, count)

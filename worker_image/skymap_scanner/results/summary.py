@@ -1,0 +1,175 @@
+"""The result in words, for people, and in JSON, for machines."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from skymap_scanner.results.contours import Contour
+from skymap_scanner.results.fits import mjd_to_iso
+from skymap_scanner.results.result import Metadata, ScanResult
+from skymap_scanner.results.rule import percent
+from skymap_scanner.results.skymap import BestFit, MultiOrderMap
+
+#: How many failed pixels the text names before it only counts.
+NAMED_FAILURES = 10
+
+
+def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequence[Contour]) -> str:
+    """Write the summary for people; ``skymap`` is None where nothing was fitted."""
+    metadata = result.metadata
+    lines = [
+        f"Event: {event_name(metadata)}",
+        f"Time: {mjd_to_iso(metadata.mjd)} UTC (MJD {metadata.mjd:.8f})",
+        f"Type: {metadata.event_type}{'' if metadata.is_real_event else ' (simulated)'}",
+    ]
+    if metadata.reconstruction:
+        lines.append(f"Reconstruction: {metadata.reconstruction}")
+    lines.append(f"Pixels: {_pixels_text(result)}")
+    lines.append(f"Failed pixels: {_failures_text(result)}")
+    if metadata.wall_time is not None:
+        lines.append(f"Wall time: {metadata.wall_time:.0f} s")
+    lines.append("")
+    if skymap is None:
+        lines.append("No pixel has a fit: there is no direction to give.")
+        return "\n".join(lines) + "\n"
+    best = skymap.best
+    lines += [
+        f"Best fit: pixel {best.index} of nside {best.nside}, -ln L = {best.llh:.2f}",
+        *_energy_lines(best),
+    ]
+    for region in regions:
+        if region.credible_level in (0.5, 0.9):
+            lines += [
+                "",
+                *direction_lines(best, region),
+                f"{percent(region.credible_level)} area: {_area_text(region)}",
+            ]
+        else:
+            lines += ["", f"{percent(region.credible_level)} area: {_area_text(region)}"]
+    lines += ["", skymap.rule.statement]
+    if not result.complete:
+        lines.append("The scan is not complete: everything above may still change.")
+    return "\n".join(lines) + "\n"
+
+
+def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequence[Contour]) -> bytes:
+    """Write the summary for machines; angles in deg, areas in square degrees, energies in GeV."""
+    metadata = result.metadata
+    content: dict[str, Any] = {
+        "run_id": metadata.run_id,
+        "event_id": metadata.event_id,
+        "event_type": metadata.event_type,
+        "name": metadata.name,
+        "mjd": metadata.mjd,
+        "time": mjd_to_iso(metadata.mjd),
+        "is_real_event": metadata.is_real_event,
+        "reconstruction": metadata.reconstruction,
+        "scanner_version": metadata.scanner_version,
+        "wall_time": metadata.wall_time,
+        "complete": result.complete,
+        "levels": [
+            {
+                "nside": nside,
+                "scanned": len(result.levels.get(nside, ())),
+                "planned": metadata.plan.get(nside),
+                "failed": result.failed.get(nside, []),
+            }
+            for nside in result.nsides
+        ],
+        "best_fit": None,
+        "regions": [],
+    }
+    if skymap is not None:
+        best = skymap.best
+        content["best_fit"] = {
+            "nside": best.nside,
+            "pixel": best.index,
+            "ra": round(best.ra, 6),
+            "dec": round(best.dec, 6),
+            "llh": best.llh,
+            "energy_in": _number(best.energy_in),
+            "energy_total": _number(best.energy_total),
+        }
+        content["rule"] = skymap.rule.name
+        content["regions"] = [
+            {
+                "credible_level": region.credible_level,
+                "two_delta_llh": region.threshold,
+                "area_deg2": float(f"{region.area:.3g}"),
+                "ra_plus": round(region.box.ra_plus, 4),
+                "ra_minus": round(region.box.ra_minus, 4),
+                "dec_plus": round(region.box.dec_plus, 4),
+                "dec_minus": round(region.box.dec_minus, 4),
+                "islands": len(region.lines),
+                "pixels": region.pixels,
+                "open": region.open,
+            }
+            for region in regions
+        ]
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def direction_lines(best: BestFit, region: Contour) -> list[str]:
+    """Write the direction with its errors as IceCube's circulars do."""
+    box, share = region.box, f"{100 * region.credible_level:.0f}% PSF containment"
+    return [
+        f"RA: {best.ra:.2f} (+{box.ra_plus:.2f}/-{box.ra_minus:.2f} deg {share}) J2000",
+        f"Dec: {best.dec:.2f} (+{box.dec_plus:.2f}/-{box.dec_minus:.2f} deg {share}) J2000",
+    ]
+
+
+def event_name(metadata: Metadata) -> str:
+    """Return the event's name with run and number, which the name often already is."""
+    number = f"run {metadata.run_id}, event {metadata.event_id}"
+    plain = {"", f"{metadata.run_id}_{metadata.event_id}"}
+    return number if metadata.name in plain else f"{metadata.name} ({number})"
+
+
+def area_number(area: float) -> str:
+    """Write an area with three significant figures and without an exponent."""
+    return f"{area:.{max(0, 2 - math.floor(math.log10(area)))}f}" if 0 < area < 1000 else f"{float(f'{area:.3g}'):.0f}"
+
+
+def _area_text(region: Contour) -> str:
+    """Write the area of a region, and what a reader must know to trust it."""
+    notes = [f"2 delta ln L < {region.threshold:g}"]
+    if len(region.lines) > 1:
+        notes.append(f"{len(region.lines)} closed lines")
+    if region.pixels < 5:
+        notes.append(f"interpolated: {region.pixels} pixel centre{'s' if region.pixels != 1 else ''} inside")
+    if region.open:
+        notes.append("ends at sky without a fit: may be larger")
+    return f"{area_number(region.area)} deg2 ({'; '.join(notes)})"
+
+
+def _energy_lines(best: BestFit) -> list[str]:
+    """Write the energy losses of the best fit, where it has them."""
+    both = (("in the detector", best.energy_in), ("along the track", best.energy_total))
+    return [f"Energy losses {where}: {energy / 1000:.3g} TeV" for where, energy in both if math.isfinite(energy)]
+
+
+def _pixels_text(result: ScanResult) -> str:
+    """Count the pixels per level: ``768/768 at nside 8, 345/768 at nside 64``."""
+    parts = []
+    for nside in result.nsides:
+        planned = result.metadata.plan.get(nside)
+        of = "" if planned is None else f"/{planned}"
+        parts.append(f"{len(result.levels.get(nside, ()))}{of} at nside {nside}")
+    return ", ".join(parts) + ("" if result.complete else " (not complete)") if parts else "none"
+
+
+def _failures_text(result: ScanResult) -> str:
+    """Name the failed pixels, or the first of them."""
+    names = [f"nside {nside} pixel {index}" for nside, indices in result.failed.items() for index in indices]
+    if not names:
+        return "none"
+    more = f" and {len(names) - NAMED_FAILURES} more" if len(names) > NAMED_FAILURES else ""
+    return f"{len(names)} ({', '.join(names[:NAMED_FAILURES])}{more})"
+
+
+def _number(value: float) -> float | None:
+    """Return None for NaN, which JSON lacks."""
+    return value if math.isfinite(value) else None
