@@ -1,0 +1,187 @@
+"""IceTray's portable binary archive: a cursor that reads, a buffer that writes, and the bookkeeping both share.
+
+Everything is little-endian and packed. An archive remembers which classes it has met (each writes its tracking flag
+and version once) and counts the tracked objects (each carries the running number as its id). A reader takes a byte
+string that is whole and never allocates more than that string is long; whatever is wrong with it is an I3Error
+that carries the offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from struct import Struct
+from typing import Any, Final
+
+from skymap_scanner.errors import I3Error
+
+U8: Final = Struct("<B")
+U16: Final = Struct("<H")
+U32: Final = Struct("<I")
+U64: Final = Struct("<Q")
+
+#: A string length or collection size that does not fit into 32 bits is written as this mark and a u64.
+COUNT_ESCAPE: Final = 0xFFFFFFFF
+#: A class version that does not fit into a byte is written as this mark and a u64.
+VERSION_ESCAPE: Final = 0xFF
+
+
+class UndescribedError(I3Error):
+    """Something sound whose layout is not described here: the bytes can be kept as they are, not be understood."""
+
+
+class TruncatedError(I3Error):
+    """The bytes end too early: the reader needs them up to position ``needed`` to go on."""
+
+    needed: int = 0
+
+
+def decode_text(raw: bytes) -> str:
+    """Decode UTF-8; bytes that are none are kept as surrogates, so that encoding gives them back."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def encode_text(text: str) -> bytes:
+    """Encode what ``decode_text`` gave, to the same bytes."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+class Reader:
+    """A cursor over one archive held in ``data``.
+
+    ``classes`` maps each class met to its (tracking, version); ``objects`` holds every tracked object so far as
+    (class, value), by its id.
+    """
+
+    __slots__ = ("classes", "data", "objects", "position")
+
+    def __init__(self, data: bytes, position: int = 0) -> None:
+        self.data = data
+        self.position = position
+        self.classes: dict[Hashable, tuple[bool, int]] = {}
+        self.objects: list[tuple[Hashable, Any]] = []
+
+    def error(self, message: str, offset: int | None = None) -> I3Error:
+        """Make the error that says where: at ``offset``, else here."""
+        return I3Error(message, offset=self.position if offset is None else offset)
+
+    def truncated(self, needed: int) -> TruncatedError:
+        """Make the error for bytes that end before ``needed``."""
+        message = f"{needed - self.position} bytes expected, only {len(self.data) - self.position} are left"
+        error = TruncatedError(message, offset=self.position)
+        error.needed = needed
+        return error
+
+    def undescribed(self, message: str, offset: int) -> UndescribedError:
+        """Make the error for sound bytes that are not described."""
+        return UndescribedError(message, offset=offset)
+
+    @property
+    def left(self) -> int:
+        """Bytes not read yet."""
+        return len(self.data) - self.position
+
+    def take(self, size: int) -> bytes:
+        """Return the next ``size`` bytes."""
+        start = self.position
+        end = start + size
+        if end > len(self.data):
+            raise self.truncated(end)
+        self.position = end
+        return self.data[start:end]
+
+    def unpack(self, layout: Struct) -> tuple[Any, ...]:
+        """Return the numbers of ``layout``."""
+        start = self.position
+        end = start + layout.size
+        if end > len(self.data):
+            raise self.truncated(end)
+        self.position = end
+        return layout.unpack_from(self.data, start)
+
+    def number(self, layout: Struct) -> Any:
+        """Return the one number of ``layout``."""
+        return self.unpack(layout)[0]
+
+    def count(self) -> int:
+        """Read a string length or collection size."""
+        count: int = self.number(U32)
+        return self.number(U64) if count == COUNT_ESCAPE else count
+
+    def text(self) -> str:
+        """Read a string."""
+        return decode_text(self.take(self.count()))
+
+    def flag(self) -> bool:
+        """Read a byte that must be 0 or 1."""
+        value = self.number(U8)
+        if value > 1:
+            raise self.error(f"a flag must be 0 or 1, found {value}", self.position - 1)
+        return bool(value)
+
+    def preamble(self, name: Hashable, newest: int) -> tuple[bool, int]:
+        """Return (tracking, version) of the class ``name``, read where the class is met for the first time."""
+        known = self.classes.get(name)
+        if known is not None:
+            return known
+        start = self.position
+        tracked = self.flag()
+        version = self.number(U8)
+        if version == VERSION_ESCAPE:
+            version = self.number(U64)
+        if version > newest:
+            raise self.undescribed(f"{name} is of version {version}, the newest described is {newest}", start)
+        self.classes[name] = tracked, version
+        return tracked, version
+
+    def object_id(self, name: Hashable) -> int | None:
+        """Read the id of a tracked object; None for a new one, else the id of an object read before."""
+        identifier: int = self.number(U32)
+        expected = len(self.objects)
+        if identifier == expected:
+            self.objects.append((name, Ellipsis))
+            return None
+        if identifier > expected:
+            raise self.error(f"object id {identifier} found, at most {expected} is possible here", self.position - 4)
+        return identifier
+
+    def earlier(self, identifier: int, name: Hashable) -> Any:
+        """Return the object of class ``name`` that has this id already."""
+        owner, value = self.objects[identifier]
+        if owner != name or value is Ellipsis:
+            raise self.error(f"object id {identifier} is no earlier {name}", self.position - 4)
+        return value
+
+
+class Writer:
+    """The archive being written: ``data``, the classes met, and the number of tracked objects."""
+
+    __slots__ = ("classes", "data", "objects")
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.classes: set[Hashable] = set()
+        self.objects = 0
+
+    def count(self, count: int) -> None:
+        """Write a string length or collection size."""
+        if count < COUNT_ESCAPE:
+            self.data += U32.pack(count)
+        else:
+            self.data += U32.pack(COUNT_ESCAPE) + U64.pack(count)
+
+    def text(self, text: str) -> None:
+        """Write a string."""
+        raw = encode_text(text)
+        self.count(len(raw))
+        self.data += raw
+
+    def preamble(self, name: Hashable, tracked: bool, version: int) -> None:
+        """Write tracking flag and version where the class ``name`` is met for the first time."""
+        if name not in self.classes:
+            self.classes.add(name)
+            self.data += bytes((tracked, version))
+
+    def object_id(self) -> None:
+        """Write the number of the next tracked object."""
+        self.data += U32.pack(self.objects)
+        self.objects += 1

@@ -1,0 +1,181 @@
+"""The classes that are described: for each its name in the file, its layout, and the Python class it becomes.
+
+A blob is one portable binary archive that holds one pointer to a frame object (format section 3). To add a class:
+write its dataclass with the fields in the order of the bytes, its layout, and its row here; the tests take every row.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from skymap_scanner.errors import I3Error
+from skymap_scanner.i3 import basic, geometry, particle, series
+from skymap_scanner.i3.archive import Reader, Writer, decode_text, encode_text
+from skymap_scanner.i3.basic import Opaque
+from skymap_scanner.i3.flat import FlatCodec, NotFlatError
+from skymap_scanner.i3.layout import Class
+from skymap_scanner.i3.layouts import geometry as geometry_layouts
+from skymap_scanner.i3.layouts import plain, pulses
+from skymap_scanner.i3.time import I3Time
+
+#: boost::shared_ptr: not tracked, version 1; then the class id: counted up, the object's class is always the third.
+_POINTER: Final = b"\x00\x01"
+_CLASS_ID: Final = b"\x02\x00"
+_NULL: Final = _POINTER + b"\xff\xff"
+
+#: What encoding a value of the wrong type or size may raise, from struct, numpy and attribute access.
+_WRONG_VALUE: Final = (struct.error, AttributeError, TypeError, ValueError, OverflowError)
+
+
+@dataclass(frozen=True)
+class Described:
+    """One class: its layout (which has its name), the Python class, and the type name that a frame shows."""
+
+    layout: Class
+    python: type
+    type_name: str
+    prefix: bytes = field(init=False)
+    flat: FlatCodec | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        name = encode_text(self.layout.name)
+        prefix = _POINTER + _CLASS_ID + struct.pack("<I", len(name)) + name
+        try:
+            flat = FlatCodec(self.layout, prefix)
+        except NotFlatError:
+            flat = None
+        object.__setattr__(self, "prefix", prefix)
+        object.__setattr__(self, "flat", flat)
+
+    def read_generally(self, blob: bytes) -> Any:
+        """Decode without the fast path; raises I3Error."""
+        reader = Reader(blob)
+        _read_header(reader)
+        value = self.layout.read(reader)
+        if reader.left:
+            raise reader.error(f"{reader.left} bytes are left over behind {self.layout.name}")
+        return value
+
+    def write_generally(self, value: Any) -> bytes:
+        """Encode without the fast path."""
+        writer = Writer()
+        writer.data += self.prefix
+        self.layout.write(writer, value)
+        return bytes(writer.data)
+
+
+def _string_map(value: str) -> str:
+    return f"I3Map<__cxx11::string, {value}>"
+
+
+def _rows() -> Iterator[Described]:
+    """List the classes, with the type names that IceTray 1.18 shows."""
+    yield Described(plain.INT, basic.I3Int, "I3PODHolder<int>")
+    yield Described(plain.DOUBLE, basic.I3Double, "I3PODHolder<double>")
+    yield Described(plain.BOOL, basic.I3Bool, "I3PODHolder<bool>")
+    yield Described(plain.STRING, basic.I3String, "I3PODHolder<__cxx11::string >")
+    yield Described(plain.POSITION, basic.I3Position, "I3Position")
+    yield Described(plain.DIRECTION, basic.I3Direction, "I3Direction")
+    yield Described(plain.TIME, I3Time, "I3Time")
+    yield Described(plain.QUATERNION, basic.I3Quaternion, "I3Quaternion")
+    yield Described(plain.ORIENTATION, basic.I3Orientation, "I3Orientation")
+    yield Described(plain.PARTICLE, particle.I3Particle, "I3Particle")
+    yield Described(plain.VECTOR_PARTICLE, particle.I3VectorI3Particle, "I3Vector<I3Particle>")
+    yield Described(plain.EVENT_HEADER, basic.I3EventHeader, "I3EventHeader")
+    yield Described(plain.FIT_PARAMS, basic.I3LogLikelihoodFitParams, "I3LogLikelihoodFitParams")
+    yield Described(plain.VECTOR_OMKEY, basic.I3VectorOMKey, "I3Vector<OMKey>")
+    yield Described(plain.VECTOR_CHAR, basic.I3VectorChar, "I3Vector<char>")
+    yield Described(plain.VECTOR_STRING, basic.I3VectorString, "I3Vector<__cxx11::string >")
+    for name, cpp, python, dtype in plain.NUMBER_VECTORS:
+        yield Described(plain.number_vector(name, python, dtype), python, f"I3Vector<{cpp}>")
+    yield Described(plain.MAP_DOUBLE, basic.I3MapStringDouble, _string_map("double"))
+    yield Described(plain.MAP_INT, basic.I3MapStringInt, _string_map("int"))
+    yield Described(plain.MAP_BOOL, basic.I3MapStringBool, _string_map("bool"))
+    yield Described(plain.TIME_WINDOW, basic.I3TimeWindow, "I3TimeWindow")
+    yield Described(plain.TIME_WINDOWS, basic.I3TimeWindowSeries, "I3TimeWindowSeries")
+    yield Described(plain.TIME_WINDOW_MAP, basic.I3TimeWindowSeriesMap, "I3Map<OMKey, I3TimeWindowSeries>")
+    yield Described(pulses.PULSE_MAP, series.I3RecoPulseSeriesMap, "I3Map<OMKey, vector<I3RecoPulse> >")
+    yield Described(pulses.PULSE_MASK, series.I3RecoPulseSeriesMapMask, "I3RecoPulseSeriesMapMask")
+    yield Described(pulses.SUPER_DST, series.I3SuperDST, "I3SuperDST")
+    yield Described(pulses.TRIGGERS, series.I3SuperDSTTriggerSeries, "I3SuperDSTTriggerSeries")
+    yield Described(geometry_layouts.OMGEO_MAP, geometry.I3OMGeoMap, "I3Map<OMKey, I3OMGeo>")
+    yield Described(geometry_layouts.STATION, geometry.I3StationGeo, "I3Vector<I3TankGeo>")
+    yield Described(geometry_layouts.STATION_MAP, geometry.I3StationGeoMap, "I3Map<int, I3Vector<I3TankGeo> >")
+    yield Described(geometry_layouts.GEOMETRY, geometry.I3Geometry, "I3Geometry")
+
+
+CATALOGUE: Final = tuple(_rows())
+_BY_NAME: Final = {encode_text(row.layout.name): row for row in CATALOGUE}
+_BY_CLASS: Final = {row.python: row for row in CATALOGUE}
+
+
+def class_name(blob: bytes) -> str | None:
+    """Return the class name that the blob carries; None for a null pointer. Raises I3Error."""
+    name = _read_header(Reader(blob))
+    return None if name is None else decode_text(name)
+
+
+def _read_header(reader: Reader) -> bytes | None:
+    """Read what stands before the object: its class name, None for a null pointer."""
+    blob = reader.data
+    if reader.take(2) != _POINTER:
+        raise reader.error(f"a frame object begins with {_POINTER.hex(' ')}, found {blob[:2].hex(' ')}", 0)
+    identifier = reader.take(2)
+    if identifier == _NULL[2:] and not reader.left:
+        return None
+    if identifier != _CLASS_ID:
+        raise reader.error(f"class id {_CLASS_ID.hex(' ')} expected, found {identifier.hex(' ')}", 2)
+    return reader.take(reader.count())
+
+
+def decode(blob: bytes) -> Any:
+    """Decode a blob to its object: None for a null pointer, `Opaque` for a class that is not described.
+
+    Raises
+    ------
+    I3Error
+        When the blob is damaged; UndescribedError when the class is known and this version of it is not.
+    """
+    # Where the name most probably lies; if it does not, it is no name of ours and the general way decides.
+    row = _BY_NAME.get(blob[8 : 8 + int.from_bytes(blob[4:8], "little")])
+    if row is not None and row.flat is not None:
+        value = row.flat.read(blob)
+        if value is not None:
+            return value
+    name = _read_header(Reader(blob))
+    if name is None:
+        return None
+    row = _BY_NAME.get(name)
+    return Opaque(decode_text(name), blob) if row is None else row.read_generally(blob)
+
+
+def encode(value: Any) -> bytes:
+    """Encode an object to its blob, in the current version of its class; raises I3Error."""
+    if value is None:
+        return _NULL
+    if isinstance(value, Opaque):
+        return value.blob
+    row = _described(value)
+    try:
+        return row.write_generally(value) if row.flat is None else row.flat.write(value)
+    except _WRONG_VALUE as error:
+        raise I3Error(f"this {row.layout.name} cannot be written: {error}") from error
+
+
+def type_name(value: Any) -> str:
+    """Return the type name that a frame shows for this object; raises I3Error."""
+    if isinstance(value, Opaque):
+        return value.type_name or value.class_name
+    return _described(value).type_name
+
+
+def _described(value: Any) -> Described:
+    row = _BY_CLASS.get(type(value))
+    if row is None:
+        raise I3Error(
+            f"a {type(value).__name__} is no frame object; use a class of skymap_scanner.i3, as I3Double(1.5)"
+        )
+    return row

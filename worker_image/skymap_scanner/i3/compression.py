@@ -1,0 +1,193 @@
+"""Compressed streams: recognised by their first bytes when read, chosen by the file's suffix when written.
+
+Reading is bounded: no call gives more than was asked for or a fixed piece, whatever the compressed bytes claim, and
+all that a damaged stream can do is raise an I3Error.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Protocol
+
+import zstandard
+
+from skymap_scanner.errors import I3Error, InputError
+
+_READ_SIZE: Final = 1 << 16
+#: What one step of a decompressor may give.
+_PIECE: Final = 1 << 20
+#: zstandard gives all that its input makes at once, at most 128 KiB for 4 bytes; so it is fed little.
+_ZSTD_READ_SIZE: Final = 1 << 10
+_ZSTD_MAX_WINDOW: Final = 1 << 27
+_XZ_MEMORY: Final = 1 << 28
+
+
+class _Decompressor(Protocol):
+    """One member of a compressed stream (as bz2 and lzma have it)."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the member has ended."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What was fed behind the member's end."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether there is nothing to give before more is fed."""
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Feed ``data`` and give at most ``max_length`` bytes."""
+
+
+class _Gzip:
+    """zlib in the shape of bz2 and lzma."""
+
+    def __init__(self) -> None:
+        self._object = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+
+    @property
+    def eof(self) -> bool:
+        return self._object.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._object.unused_data
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._object.unconsumed_tail
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        return self._object.decompress(self._object.unconsumed_tail + data, max_length)
+
+
+class _Zstd:
+    """zstandard in the shape of bz2 and lzma; bounded by how little it is fed."""
+
+    needs_input: Final = True
+
+    def __init__(self) -> None:
+        self._object = zstandard.ZstdDecompressor(max_window_size=_ZSTD_MAX_WINDOW).decompressobj()
+
+    @property
+    def eof(self) -> bool:
+        return self._object.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._object.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:  # noqa: ARG002 - the protocol's signature
+        return self._object.decompress(data)
+
+
+def _xz() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+
+
+#: The first bytes of a compressed stream, and what reads it.
+_BY_CONTENT: Final[tuple[tuple[bytes, str, Callable[[], Any], int], ...]] = (
+    (b"\x1f\x8b", "gzip", _Gzip, _READ_SIZE),
+    (b"BZh", "bzip2", bz2.BZ2Decompressor, _READ_SIZE),
+    (b"\x28\xb5\x2f\xfd", "zstd", _Zstd, _ZSTD_READ_SIZE),
+    (b"\xfd7zXZ\x00", "xz", _xz, _READ_SIZE),
+)
+
+
+def decompressed(stream: BinaryIO) -> Iterator[bytes]:
+    """Give the stream's bytes, decompressed if its first bytes say so, in pieces of bounded size; raises I3Error."""
+    start = b""
+    while len(start) < 6 and (more := _read(stream, 6 - len(start))):
+        start += more
+    for magic, name, make, size in _BY_CONTENT:
+        if start.startswith(magic):
+            return _members(stream, start, name, make, size)
+    return _plain(stream, start)
+
+
+def _read(stream: BinaryIO, size: int) -> bytes:
+    try:
+        return stream.read(size) or b""
+    except OSError as error:
+        raise I3Error(f"cannot be read: {error}") from error
+
+
+def _plain(stream: BinaryIO, start: bytes) -> Iterator[bytes]:
+    while start:
+        yield start
+        start = _read(stream, _READ_SIZE)
+
+
+def _members(
+    stream: BinaryIO, start: bytes, name: str, make: Callable[[], _Decompressor], size: int
+) -> Iterator[bytes]:
+    """Decompress one member after the other: compressed files may be concatenated."""
+    data = start
+    while data:
+        member = make()
+        while not member.eof:
+            if not data and member.needs_input:
+                data = _read(stream, size)
+                if not data:
+                    raise I3Error(f"the {name} stream ends in the middle: the file is truncated")
+            try:
+                piece = member.decompress(data, _PIECE)
+            except (
+                OSError,
+                EOFError,
+                ValueError,
+                zlib.error,
+                lzma.LZMAError,
+                zstandard.ZstdError,
+                MemoryError,
+            ) as error:
+                raise I3Error(f"the {name} stream is damaged: {error}") from error
+            data = b""
+            if piece:
+                yield piece
+        data = member.unused_data.lstrip(b"\0") or _read(stream, size)  # gzip files may be padded with zeros
+
+
+def _gzip_writer(stream: BinaryIO) -> BinaryIO:
+    return gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=6, mtime=0)  # type: ignore[return-value]
+
+
+def _bz2_writer(stream: BinaryIO) -> BinaryIO:
+    return bz2.BZ2File(stream, "wb", compresslevel=6)  # type: ignore[return-value]
+
+
+def _zstd_writer(stream: BinaryIO) -> BinaryIO:
+    compressor = zstandard.ZstdCompressor(level=11, write_checksum=True)
+    return compressor.stream_writer(stream, closefd=False)
+
+
+def _xz_writer(stream: BinaryIO) -> BinaryIO:
+    return lzma.LZMAFile(stream, "wb", preset=6)  # type: ignore[return-value]
+
+
+#: By suffix; the levels are IceTray's (which writes no xz). The same input gives the same bytes.
+_BY_SUFFIX: Final[dict[str, Callable[[BinaryIO], BinaryIO] | None]] = {
+    ".i3": None,
+    ".gz": _gzip_writer,
+    ".bz2": _bz2_writer,
+    ".zst": _zstd_writer,
+    ".xz": _xz_writer,
+}
+
+
+def compressor(path: Path) -> Callable[[BinaryIO], BinaryIO] | None:
+    """Return what makes the compressing stream for this file name, None for a plain .i3; raises InputError."""
+    suffixes = path.suffixes[-2:]
+    last = path.suffix
+    if last in _BY_SUFFIX and (last == ".i3" or suffixes[:1] == [".i3"]):
+        return _BY_SUFFIX[last]
+    raise InputError(
+        f"{path}: the name must end in .i3, .i3.gz, .i3.bz2, .i3.zst or .i3.xz, which chooses the compression"
+    )

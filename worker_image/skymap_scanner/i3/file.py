@@ -1,0 +1,193 @@
+"""Files of frames: streamed reading with bounded memory, and atomic writing (format section 1)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+from skymap_scanner.errors import I3Error, InputError
+from skymap_scanner.i3.archive import Reader, TruncatedError
+from skymap_scanner.i3.compression import compressor, decompressed
+from skymap_scanner.i3.frame import Frame
+
+log = logging.getLogger(__name__)
+
+#: No frame of IceCube comes near; a stream that claims more is damaged, or made to fill our memory.
+MAX_FRAME_BYTES: Final = 1 << 28
+
+
+def read_frames(
+    source: Path | BinaryIO,
+    *,
+    recover: bool = False,
+    on_damage: Callable[[I3Error], None] | None = None,
+    max_frame_bytes: int = MAX_FRAME_BYTES,
+) -> Iterator[Frame]:
+    """Give the frames of a file or an open stream, one after the other; compression is recognised by content.
+
+    Parameters
+    ----------
+    source
+        A path, or a binary stream, which needs to do nothing but ``read``.
+    recover
+        Where the stream is damaged, end there instead of raising: the error goes to the log as a warning, and to
+        ``on_damage``.
+    max_frame_bytes
+        A frame of more bytes (decompressed) is an error.
+
+    Raises
+    ------
+    I3Error
+        When the stream is damaged, with the file, frame and offset.
+    InputError
+        When the file cannot be opened.
+    """
+    name = str(source) if isinstance(source, Path) else getattr(source, "name", None)
+    try:
+        if isinstance(source, Path):
+            with _open(source) as stream:
+                yield from _frames(stream, name, max_frame_bytes)
+        else:
+            yield from _frames(source, name, max_frame_bytes)
+    except I3Error as error:
+        if not recover:
+            raise
+        log.warning("the frames before the damage are used: %s", error)
+        if on_damage is not None:
+            on_damage(error)
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened: {error.strerror}") from error
+
+
+def _frames(stream: BinaryIO, name: object, limit: int) -> Iterator[Frame]:
+    file = name if isinstance(name, str) else None
+    window = _Window(stream)
+    index = 0
+    try:
+        while window.grow(1):
+            reader = Reader(window.data, window.position)
+            try:
+                frame = Frame.read(reader, file=file, index=index, offset=window.offset)
+            except TruncatedError as error:
+                size = error.needed - window.position
+                if size > limit:
+                    message = f"a frame of {size} bytes or more, at most {limit} are read"
+                    raise I3Error(message, offset=error.offset) from None
+                if not window.grow(size):
+                    raise
+                continue
+            window.position = reader.position
+            yield frame
+            index += 1
+    except I3Error as error:
+        error.file, error.frame = file, index
+        error.offset = window.offset + (window.position if error.offset is None else error.offset)
+        raise
+
+
+class _Window:
+    """A piece of a stream: ``data``, which begins at ``offset`` in the stream, of which ``position`` is next."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._pieces = decompressed(stream)
+        self.data = b""
+        self.offset = 0
+        self.position = 0
+
+    def grow(self, size: int) -> bool:
+        """Hold ``size`` bytes at least from the position on; False where the stream ends before.
+
+        Grows by half as much again, so that a frame that becomes known bit by bit is not read too often.
+        """
+        held = len(self.data) - self.position
+        if held >= size:
+            return True
+        parts = [self.data[self.position :]]
+        wanted = max(size, held + held // 2)
+        complete = held
+        for piece in self._pieces:
+            parts.append(piece)
+            complete += len(piece)
+            if complete >= wanted:
+                break
+        self.offset += self.position
+        self.position = 0
+        self.data = b"".join(parts)
+        return complete >= size
+
+
+class FrameWriter:
+    """Writes frames to a file that appears under its name only when all is well.
+
+    The suffix chooses the compression (.i3, .i3.gz, .i3.bz2, .i3.zst, .i3.xz); the same frames give the same bytes.
+    Frames go to a file beside it, which takes its place, safely on the disk, when the ``with`` block ends without an
+    error, and is removed otherwise.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.frames = 0
+        make = compressor(self.path)
+        self._part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        try:
+            self._file: BinaryIO = self._part.open("xb")
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from error
+        self._stream = self._file if make is None else make(self._file)
+
+    def write(self, frame: Frame) -> None:
+        """Append a frame; raises InputError when the file system refuses."""
+        try:
+            self._stream.write(frame.to_bytes())
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from error
+        self.frames += 1
+
+    def close(self) -> None:
+        """Put the file in its place; raises InputError when the file system refuses."""
+        try:
+            if self._stream is not self._file:
+                self._stream.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._part.replace(self.path)
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            self.discard()
+            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def discard(self) -> None:
+        """Remove what has been written; a file that had the name before stays."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

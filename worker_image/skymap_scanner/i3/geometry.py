@@ -1,0 +1,102 @@
+"""I3Geometry and what it is made of (format section 4). The DOMs lie in one array, for there are thousands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.i3.basic import I3Orientation, I3Position, I3VectorOMKey
+from skymap_scanner.i3.time import I3Time
+
+
+@dataclass(frozen=True, slots=True)
+class I3OMGeo:
+    """One optical module: ``area`` in m^2, ``omtype`` 20 is an IceCube DOM, 30 an IceTop one."""
+
+    position: I3Position
+    orientation: I3Orientation
+    omtype: int = 0
+    area: float = 0.0
+    pmttype: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class I3OMGeoMap:
+    """All optical modules, sorted by OMKey: a structured array with fields as ``key.om``, ``value.position.x``."""
+
+    value: NDArray[np.void]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, I3OMGeoMap) and self.value.tobytes() == other.value.tobytes()
+
+    def __hash__(self) -> int:
+        return hash(self.value.tobytes())
+
+    @property
+    def string(self) -> NDArray[np.int32]:
+        """String numbers, shape (n,)."""
+        return np.asarray(self.value["key.string"])
+
+    @property
+    def om(self) -> NDArray[np.uint32]:
+        """OM numbers on the string, shape (n,)."""
+        return np.asarray(self.value["key.om"])
+
+    @property
+    def pmt(self) -> NDArray[np.uint8]:
+        """PMT numbers, shape (n,)."""
+        return np.asarray(self.value["key.pmt"])
+
+    @property
+    def position(self) -> NDArray[np.float64]:
+        """Positions in the detector frame (m), shape (n, 3)."""
+        return np.column_stack([self.value[f"value.position.{axis}"] for axis in "xyz"])
+
+
+@dataclass(frozen=True, slots=True)
+class I3TankGeo:
+    """One IceTop tank (lengths in m, ``orientation`` in rad)."""
+
+    position: I3Position
+    orientation: float
+    tankradius: float
+    tankheight: float
+    fillheight: float
+    omkeys: I3VectorOMKey = field(default_factory=I3VectorOMKey)
+    snowheight: float = 0.0
+    tanktype: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class I3StationGeo:
+    """The tanks of one IceTop station."""
+
+    value: tuple[I3TankGeo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class I3StationGeoMap:
+    """The IceTop stations by number."""
+
+    value: Mapping[int, I3StationGeo] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class I3Geometry:
+    """The detector, valid from ``start_time`` to ``end_time``.
+
+    The maps of scintillators, radio antennas and IceAct telescopes are always written empty; a file where they are not
+    is not described, and its geometry can only be kept as it is.
+    """
+
+    omgeo: I3OMGeoMap
+    stationgeo: I3StationGeoMap = field(default_factory=I3StationGeoMap)
+    snow_height_provenance: int = 0
+    start_time: I3Time = field(default_factory=I3Time)
+    end_time: I3Time = field(default_factory=I3Time)

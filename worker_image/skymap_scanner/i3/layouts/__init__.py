@@ -1,0 +1,1 @@
+"""How the classes lie in a frame, one module a family; `catalogue.py` has the list."""

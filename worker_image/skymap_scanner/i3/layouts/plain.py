@@ -1,0 +1,157 @@
+"""Layouts of the plain classes: numbers, strings, positions, times, keys, headers, particles (format section 4)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from skymap_scanner.i3 import basic, particle
+from skymap_scanner.i3.basic import I3Orientation, I3Quaternion, OMKey
+from skymap_scanner.i3.layout import (
+    Array,
+    Bytes,
+    Class,
+    Dictionary,
+    Enumeration,
+    Flag,
+    Items,
+    Layout,
+    Member,
+    Number,
+    Text,
+)
+from skymap_scanner.i3.time import I3Time
+
+I16: Final = Number("h")
+I32: Final = Number("i")
+I64: Final = Number("q")
+UINT8: Final = Number("B")
+UINT32: Final = Number("I")
+UINT64: Final = Number("Q")
+F32: Final = Number("f")
+F64: Final = Number("d")
+TEXT: Final = Text()
+
+FRAME_OBJECT: Final = Class("I3FrameObject", None, [])
+BASE: Final = Member("", FRAME_OBJECT)
+
+
+def frame_object(name: str, make: type, *members: Member, version: int = 0, oldest: int = 0) -> Class:
+    """Lay out a class derived from I3FrameObject."""
+    return Class(name, make, [BASE, *members], version=version, oldest=oldest)
+
+
+def holder(name: str, make: type, value: Layout, version: int = 0) -> Class:
+    """Lay out a class derived from I3FrameObject that has one member."""
+    return frame_object(name, make, Member("value", value), version=version)
+
+
+POSITION: Final = frame_object("I3Position", basic.I3Position, *(Member(axis, F64) for axis in "xyz"))
+DIRECTION: Final = frame_object("I3Direction", basic.I3Direction, Member("zenith", F64), Member("azimuth", F64))
+TIME: Final = frame_object("I3Time", I3Time, Member("utc_year", I32), Member("utc_daq_time", I64))
+QUATERNION: Final = frame_object("I3Quaternion", I3Quaternion, *(Member(axis, F64) for axis in "xyzw"))
+ORIENTATION: Final = frame_object("I3Orientation", I3Orientation, Member("rot", QUATERNION))
+
+OMKEY: Final = Class(
+    "OMKey",
+    OMKey,
+    [Member("", FRAME_OBJECT, until=1), Member("string", I32), Member("om", UINT32), Member("pmt", UINT8, since=2)],
+    version=2,
+)
+
+EVENT_HEADER: Final = frame_object(
+    "I3EventHeader",
+    basic.I3EventHeader,
+    Member("run_id", UINT32),
+    Member("sub_run_id", UINT32, since=1),
+    Member("event_id", UINT32),
+    Member("state", I32, since=2),
+    Member("sub_event_id", UINT32, since=3),
+    Member("sub_event_stream", TEXT, since=3),
+    Member("start_time", TIME),
+    Member("end_time", TIME),
+    version=3,
+)
+
+PARTICLE: Final = frame_object(
+    "I3Particle",
+    particle.I3Particle,
+    Member("minor_id", I32),
+    Member("major_id", UINT64),
+    Member("pdg_encoding", Enumeration(particle.ParticleType)),
+    Member("shape", Enumeration(particle.ParticleShape)),
+    Member("fit_status", Enumeration(particle.FitStatus)),
+    Member("pos", POSITION),
+    Member("dir", DIRECTION),
+    Member("time", F64),
+    Member("energy", F64),
+    Member("length", F64),
+    Member("speed", F64),
+    Member("location_type", Enumeration(particle.LocationType)),
+    version=5,
+    oldest=5,
+)
+
+FIT_PARAMS: Final = frame_object(
+    "I3LogLikelihoodFitParams",
+    basic.I3LogLikelihoodFitParams,
+    Member("logl", F64),
+    Member("rlogl", F64),
+    Member("ndof", I32),
+    Member("nmini", I32),
+)
+
+TIME_WINDOW: Final = frame_object(
+    "I3TimeWindow", basic.I3TimeWindow, Member("start", F64), Member("stop", F64), version=1, oldest=1
+)
+TIME_WINDOWS: Final = Class(
+    "I3TimeWindowSeries",
+    basic.I3TimeWindowSeries,
+    [BASE, Member("value", Items(TIME_WINDOW, "std::list of I3TimeWindow"))],
+    version=1,
+    oldest=1,
+)
+
+TIME_WINDOW_MAP: Final = holder(
+    "I3TimeWindowSeriesMap",
+    basic.I3TimeWindowSeriesMap,
+    Dictionary(OMKEY, TIME_WINDOWS, "std::map<OMKey, I3TimeWindowSeries>"),
+)
+VECTOR_OMKEY: Final = holder("I3VectorOMKey", basic.I3VectorOMKey, Items(OMKEY, "std::vector<OMKey>"))
+VECTOR_PARTICLE: Final = holder(
+    "I3ParticleVect", particle.I3VectorI3Particle, Items(PARTICLE, "std::vector<I3Particle>")
+)
+
+INT: Final = holder("I3Int", basic.I3Int, I32)
+DOUBLE: Final = holder("I3Double", basic.I3Double, F64)
+BOOL: Final = holder("I3Bool", basic.I3Bool, Flag())
+STRING: Final = holder("I3String", basic.I3String, TEXT)
+VECTOR_CHAR: Final = holder("I3VectorChar", basic.I3VectorChar, Bytes())
+VECTOR_STRING: Final = holder("I3VectorString", basic.I3VectorString, Items(TEXT, "std::vector<std::string>"))
+
+#: Vectors of numbers: name in the file, name of the C++ type, class, numpy type.
+NUMBER_VECTORS: Final = (
+    ("I3VectorDouble", "double", basic.I3VectorDouble, "<f8"),
+    ("I3VectorFloat", "float", basic.I3VectorFloat, "<f4"),
+    ("I3VectorInt", "int", basic.I3VectorInt, "<i4"),
+    ("I3VectorUnsignedInt", "unsigned int", basic.I3VectorUInt, "<u4"),
+    ("I3VectorInt64", "long", basic.I3VectorInt64, "<i8"),
+    ("I3VectorUInt64", "unsigned long", basic.I3VectorUInt64, "<u8"),
+    ("I3VectorShort", "short", basic.I3VectorShort, "<i2"),
+    ("I3VectorUShort", "unsigned short", basic.I3VectorUShort, "<u2"),
+    ("I3VectorBool", "bool", basic.I3VectorBool, "?"),
+)
+
+
+def number_vector(name: str, make: type, dtype: str) -> Class:
+    """Lay out a vector of numbers."""
+    return holder(name, make, Array(dtype))
+
+
+def string_map(name: str, make: type, value: Layout) -> Class:
+    """Lay out a map from strings to numbers or flags."""
+    return holder(name, make, Dictionary(TEXT, value, f"std::map of {name}"))
+
+
+MAP_DOUBLE: Final = string_map("I3MapStringDouble", basic.I3MapStringDouble, F64)
+MAP_INT: Final = string_map("I3MapStringInt", basic.I3MapStringInt, I32)
+MAP_BOOL: Final = string_map("I3MapStringBool", basic.I3MapStringBool, Flag())

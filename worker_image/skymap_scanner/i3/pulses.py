@@ -1,0 +1,170 @@
+"""Pulses as the scanner uses them: flat columns; found by following masks to the series that they choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.errors import I3Error
+from skymap_scanner.i3.basic import OMKey
+from skymap_scanner.i3.frame import Frame
+from skymap_scanner.i3.series import (
+    PULSE_DTYPE,
+    BitMask,
+    I3RecoPulseSeriesMap,
+    I3RecoPulseSeriesMapMask,
+    I3SuperDST,
+)
+from skymap_scanner.i3.superdst import unpack
+
+_Series = Mapping[OMKey, NDArray[np.void]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pulses:
+    """Pulses in columns of one length n, sorted by DOM (string, om, pmt), then by time.
+
+    ``string`` and ``om`` int16, ``pmt`` uint8; ``time`` (ns) float64; ``charge`` (PE) and ``width`` (ns) float32;
+    ``flags`` uint8: 1 = local coincidence, 2 = ATWD, 4 = FADC.
+    """
+
+    string: NDArray[np.int16]
+    om: NDArray[np.int16]
+    pmt: NDArray[np.uint8]
+    time: NDArray[np.float64]
+    charge: NDArray[np.float32]
+    width: NDArray[np.float32]
+    flags: NDArray[np.uint8]
+
+    @classmethod
+    def from_series(cls, series: _Series) -> Self:
+        """Lay the series of all DOMs out in columns; raises I3Error for a DOM number that is not possible."""
+        keys = sorted(series)
+        limits = np.iinfo(np.int16)
+        for key in keys:
+            if not (limits.min <= key.string <= limits.max and 0 <= key.om <= limits.max):
+                raise I3Error(f"pulses in {tuple(key)}: no detector has such a DOM")
+        lengths = [len(series[key]) for key in keys]
+        address = np.array(keys, np.int64).reshape(-1, 3).repeat(lengths, axis=0)
+        parts = [_in_time(series[key]) for key in keys]
+        pulses = np.concatenate(parts) if parts else np.empty(0, PULSE_DTYPE)
+        return cls(
+            string=address[:, 0].astype(np.int16),
+            om=address[:, 1].astype(np.int16),
+            pmt=address[:, 2].astype(np.uint8),
+            **{name: np.ascontiguousarray(pulses[name]) for name in PULSE_DTYPE.names or ()},
+        )
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def select(self, chosen: NDArray[Any]) -> Pulses:
+        """Return the pulses that a boolean mask (or ascending indices) of shape (n,) chooses."""
+        return Pulses(
+            self.string[chosen],
+            self.om[chosen],
+            self.pmt[chosen],
+            self.time[chosen],
+            self.charge[chosen],
+            self.width[chosen],
+            self.flags[chosen],
+        )
+
+    def doms(self) -> Iterator[tuple[OMKey, slice]]:
+        """Give each DOM with where its pulses lie in the columns."""
+        starts = np.flatnonzero((np.diff(self.string) != 0) | (np.diff(self.om) != 0) | (np.diff(self.pmt) != 0))
+        edges = [0, *(starts + 1).tolist(), len(self)] if len(self) else []
+        for start, stop in pairwise(edges):
+            yield OMKey(int(self.string[start]), int(self.om[start]), int(self.pmt[start])), slice(start, stop)
+
+
+def resolve_pulses(key: str, frames: Frame | Sequence[Frame] | Mapping[str, Frame]) -> Pulses:
+    """Return the pulses under ``key``, following masks to the I3RecoPulseSeriesMap or I3SuperDST that they choose from.
+
+    Parameters
+    ----------
+    key
+        The name of a pulse series or of a mask.
+    frames
+        Where to look, nearest first (as P, Q). A mapping by stop, in the order of the file, is looked through from its
+        end.
+
+    Raises
+    ------
+    I3Error
+        When an object is missing or damaged, is no pulse series, or a mask does not fit what it chooses from.
+    """
+    if isinstance(frames, Frame):
+        frames = [frames]
+    elif isinstance(frames, Mapping):
+        frames = list(frames.values())[::-1]
+    masks: list[tuple[str, I3RecoPulseSeriesMapMask]] = []
+    value = _find(key, frames)
+    while isinstance(value, I3RecoPulseSeriesMapMask):
+        masks.append((key, value))
+        key = value.source
+        if any(key == name for name, _ in masks):
+            raise I3Error(f"the mask chooses, in the end, from itself: {_chain(masks)}", key=key)
+        value = _find(key, frames, masks)
+    try:
+        series = _as_series(value)
+        for name, mask in reversed(masks):
+            key = name
+            series = _apply(mask, series)
+        return Pulses.from_series(series)
+    except I3Error as error:
+        error.key = error.key or key
+        raise
+
+
+def _find(key: str, frames: Sequence[Frame], masks: Sequence[tuple[str, I3RecoPulseSeriesMapMask]] = ()) -> Any:
+    for frame in frames:
+        if key in frame:
+            return frame[key]
+    wanted = f", which the mask {masks[-1][0]!r} chooses from," if masks else ""
+    have = sorted({name for frame in frames for name in frame if "Pulse" in name or "DST" in name})
+    raise I3Error(f"there are no such pulses{wanted} in the frames; there are {', '.join(have) or 'none'}", key=key)
+
+
+def _chain(masks: Sequence[tuple[str, I3RecoPulseSeriesMapMask]]) -> str:
+    return " of ".join([*(name for name, _ in masks), masks[-1][1].source])
+
+
+def _as_series(value: Any) -> _Series:
+    if isinstance(value, I3RecoPulseSeriesMap):
+        return value.value
+    if isinstance(value, I3SuperDST):
+        return unpack(value)
+    raise I3Error(f"pulses, a mask of pulses or an I3SuperDST expected, found {type(value).__name__}")
+
+
+def _apply(mask: I3RecoPulseSeriesMapMask, source: _Series) -> dict[OMKey, NDArray[np.void]]:
+    """Choose pulses; a DOM of which none is chosen is left out (I3RecoPulseSeriesMapMask::Apply)."""
+    keys = sorted(source)
+    chosen = _bits(mask.omkey_mask, len(keys), "DOMs")
+    if np.count_nonzero(chosen) != len(mask.pulse_masks):
+        raise I3Error(f"the mask chooses {np.count_nonzero(chosen)} DOMs and has bits for {len(mask.pulse_masks)}")
+    result = {}
+    for index, pulse_mask in zip(np.flatnonzero(chosen).tolist(), mask.pulse_masks, strict=True):
+        key = keys[index]
+        series = source[key]
+        selected = series[_bits(pulse_mask, len(series), f"pulses in {tuple(key)}")]
+        if len(selected):
+            result[key] = selected
+    return result
+
+
+def _bits(mask: BitMask, count: int, what: str) -> NDArray[np.bool_]:
+    if len(mask) != count:
+        raise I3Error(f"the mask was made for {len(mask)} {what}, what it chooses from has {count}")
+    return mask.to_array()
+
+
+def _in_time(series: NDArray[np.void]) -> NDArray[np.void]:
+    time = series["time"]
+    return series if np.all(time[1:] >= time[:-1]) else series[np.argsort(time, kind="stable")]

@@ -1,0 +1,74 @@
+"""I3Time: UTC as the detector's clock counts it, in tenths of a nanosecond since the year began."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final, Self
+
+TICKS_PER_SECOND: Final = 10**10
+_SECONDS_PER_DAY: Final = 86400
+_MJD_OF_DAY_1: Final = -678576  # modified Julian date of date.fromordinal(0), had there been such a day
+#: Days of this century that ended on a leap second (IERS Bulletin C; none since, as of 2026).
+_LEAP_DAYS: Final = (date(2005, 12, 31), date(2008, 12, 31), date(2012, 6, 30), date(2015, 6, 30), date(2016, 12, 31))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class I3Time:
+    """A time (format section 4): ``utc_daq_time`` counts 0.1 ns since 1 January 00:00 UTC of ``utc_year``.
+
+    The count includes leap seconds, as IceTray's does.
+    """
+
+    utc_year: int = 0
+    utc_daq_time: int = 0
+
+    @classmethod
+    def from_mjd(cls, mjd: float) -> Self:
+        """Make the time of a modified Julian date (UTC, days; a float resolves about 1 us)."""
+        whole = int(mjd // 1)
+        day = date.fromordinal(whole - _MJD_OF_DAY_1)
+        ticks = round((mjd - whole) * _SECONDS_PER_DAY * TICKS_PER_SECOND)
+        return cls(day.year, _ticks_before(day) + ticks)
+
+    @property
+    def mjd(self) -> float:
+        """The modified Julian date (UTC, days). A leap second repeats the second before it, as in IceTray."""
+        day, ticks = self._day_and_ticks()
+        return day.toordinal() + _MJD_OF_DAY_1 + min(ticks, _last_tick()) / (_SECONDS_PER_DAY * TICKS_PER_SECOND)
+
+    def isoformat(self) -> str:
+        """Write as ISO 8601, all ten digits: ``2023-12-03T09:35:57.0123456789Z``; 60 in a leap second."""
+        day, ticks = self._day_and_ticks()
+        seconds, tenth_ns = divmod(ticks, TICKS_PER_SECOND)
+        leap = seconds - min(seconds, _SECONDS_PER_DAY - 1)
+        hour, rest = divmod(seconds - leap, 3600)
+        minute, second = divmod(rest, 60)
+        return f"{day.isoformat()}T{hour:02}:{minute:02}:{second + leap:02}.{tenth_ns:010}Z"
+
+    def __str__(self) -> str:
+        try:
+            return self.isoformat()
+        except (ValueError, OverflowError):  # a year that no calendar has
+            return f"year {self.utc_year} + {self.utc_daq_time} x 0.1 ns"
+
+    def _day_and_ticks(self) -> tuple[date, int]:
+        """Give the day, and the ticks since it began."""
+        start = date(self.utc_year, 1, 1)
+        day = start + timedelta(days=self.utc_daq_time // (_SECONDS_PER_DAY * TICKS_PER_SECOND))
+        ticks = self.utc_daq_time - _ticks_before(day, start)
+        if ticks < 0:  # leap seconds before it move the day's beginning
+            day -= timedelta(days=1)
+            ticks = self.utc_daq_time - _ticks_before(day, start)
+        return day, ticks
+
+
+def _last_tick() -> int:
+    return _SECONDS_PER_DAY * TICKS_PER_SECOND
+
+
+def _ticks_before(day: date, start: date | None = None) -> int:
+    """Count the ticks from ``start`` (the year's first day) to the beginning of ``day``, leap seconds included."""
+    start = start or date(day.year, 1, 1)
+    leap = sum(start <= leap_day < day for leap_day in _LEAP_DAYS)
+    return ((day - start).days * _SECONDS_PER_DAY + leap) * TICKS_PER_SECOND
