@@ -1,1 +1,1 @@
-"""TODO."""
+"""Events: reading them from wherever they are, preparing them, and sending them to the workers."""

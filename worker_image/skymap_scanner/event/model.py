@@ -14,7 +14,10 @@ from skymap_scanner.i3 import Frame, I3EventHeader, OMKey, Pulses
 
 @dataclass(frozen=True)
 class Event:
-    """An event as it was read: ``name`` (of the source, without folder and suffixes) and its G, C, D, Q, P frames."""
+    """An event as it was read: its ``name`` (see ``event/sources.py``) and its frames by stop, G C D Q P.
+
+    Only P is always there; it may come from a ``p`` frame.
+    """
 
     name: str
     frames: Mapping[str, Frame]
@@ -24,10 +27,10 @@ class Event:
 class PreparedEvent:
     """An event ready to be fitted (see ``event/preparation.py``).
 
-    ``pulses`` are all pulses of the chosen series, as they were read; ``window`` is the readout window (start, stop; ns);
-    ``late`` gives, for a DOM with late pulses, the time (ns) from which on nothing counts; DOMs in ``excluded`` take no
-    part in the likelihood. ``vertex`` (m; shape (3,)) and ``vertex_time`` (ns) are where the seeds start.
-    ``mjd`` is the time of the event (UTC, days).
+    ``pulses`` are the pulses of the chosen series in the DOMs of ``geometry``, as they were read; ``window`` is the
+    readout window (start, stop; ns); ``late`` gives, for a DOM with late pulses, the time (ns) from which on nothing
+    counts; DOMs in ``excluded`` take no part in the likelihood, whether hit or not. ``vertex`` (m; shape (3,)) and
+    ``vertex_time`` (ns) are where the seeds start. ``mjd`` is the time of the event (UTC, days).
     """
 
     name: str

@@ -1,0 +1,110 @@
+"""The frames of a prepared event, as they travel to the workers and stand at the head of a scan's output.
+
+They are the event's own G, C, D and Q frames, and a ``p`` frame: the event's P frame, and in it what the preparation
+decided, under keys of our own. So a worker does not decide anything again, and whoever opens the file sees what the
+fits have seen.
+
+=========================  =======================  ==================================================================
+key in p                   class                    what
+=========================  =======================  ==================================================================
+``SCAN_EventName``         I3String                 name of the event
+``SCAN_PulseSeries``       I3String                 key of the pulses that are fitted
+``SCAN_ReadoutWindow``     I3TimeWindow             from when to when the detector was read out (ns)
+``SCAN_ExcludedDOMs``      I3VectorOMKey            DOMs that take no part, sorted
+``SCAN_LateTimeWindows``   I3TimeWindowSeriesMap    for DOMs with late pulses: the window to leave out, without end
+``SCAN_Vertex``            I3Position               where the seeds start (m)
+``SCAN_VertexTime``        I3Double                 when (ns)
+=========================  =======================  ==================================================================
+
+Where the event's G frame has no ``I3Geometry`` (realtime events hold only the difference to a baseline), one of all
+in-ice DOMs is added under that key, so that viewers can draw the event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+import numpy as np
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.event.geometry import KEY as GEOMETRY_KEY
+from skymap_scanner.event.geometry import event_geometry, full_geometry_object
+from skymap_scanner.event.lookup import STOPS, find_one, nearest_first
+from skymap_scanner.event.model import Event, PreparedEvent
+from skymap_scanner.event.preparation import event_mjd, in_ice
+from skymap_scanner.i3 import (
+    Frame,
+    I3Double,
+    I3EventHeader,
+    I3Position,
+    I3String,
+    I3TimeWindow,
+    I3TimeWindowSeries,
+    I3TimeWindowSeriesMap,
+    I3VectorOMKey,
+    resolve_pulses,
+)
+
+PHYSICS_STOP = "p"
+
+NAME = "SCAN_EventName"
+PULSE_SERIES = "SCAN_PulseSeries"
+READOUT_WINDOW = "SCAN_ReadoutWindow"
+EXCLUDED_DOMS = "SCAN_ExcludedDOMs"
+LATE_TIME_WINDOWS = "SCAN_LateTimeWindows"
+VERTEX = "SCAN_Vertex"
+VERTEX_TIME = "SCAN_VertexTime"
+
+
+def event_frames(event: Event, prepared: PreparedEvent) -> list[Frame]:
+    """Return the frames that a worker needs: G, those of C, D, Q that there are, and p; the event is not changed."""
+    frames = {stop: event.frames[stop] for stop in STOPS[:-1] if stop in event.frames}
+    if not any(GEOMETRY_KEY in frame for frame in event.frames.values()):
+        frames["G"] = frames["G"].copy() if "G" in frames else Frame("G")
+        frames["G"][GEOMETRY_KEY] = full_geometry_object(prepared.geometry)
+    physics = event.frames["P"].copy(PHYSICS_STOP)
+    physics[NAME] = I3String(prepared.name)
+    physics[PULSE_SERIES] = I3String(prepared.pulse_series)
+    physics[READOUT_WINDOW] = I3TimeWindow(*prepared.window)
+    physics[EXCLUDED_DOMS] = I3VectorOMKey(tuple(sorted(prepared.excluded)))
+    physics[LATE_TIME_WINDOWS] = I3TimeWindowSeriesMap(
+        {key: I3TimeWindowSeries((I3TimeWindow(start, inf),)) for key, start in sorted(prepared.late.items())}
+    )
+    physics[VERTEX] = I3Position(*prepared.vertex.tolist())
+    physics[VERTEX_TIME] = I3Double(prepared.vertex_time)
+    return [frames[stop] for stop in STOPS[:-1] if stop in frames] + [physics]
+
+
+def prepared_from_frames(frames: Sequence[Frame]) -> PreparedEvent:
+    """Return the prepared event that ``event_frames`` has written; equal to the last bit.
+
+    Raises
+    ------
+    InputError
+        When a frame or an object is missing or damaged; names it.
+    """
+    by_stop = {frame.stop: frame for frame in frames}
+    if PHYSICS_STOP not in by_stop:
+        raise InputError(f"the event's frames {' '.join(by_stop) or '(none)'} lack the {PHYSICS_STOP} frame")
+    physics = by_stop["P"] = by_stop.pop(PHYSICS_STOP)
+    geometry = event_geometry(by_stop)
+    series = physics.expect(PULSE_SERIES, I3String).value
+    pulses, _ = in_ice(resolve_pulses(series, nearest_first(by_stop)), geometry)
+    window = physics.expect(READOUT_WINDOW, I3TimeWindow)
+    late = physics.expect(LATE_TIME_WINDOWS, I3TimeWindowSeriesMap).value
+    vertex = physics.expect(VERTEX, I3Position)
+    header = find_one(by_stop, "I3EventHeader", I3EventHeader)
+    return PreparedEvent(
+        name=physics.expect(NAME, I3String).value,
+        header=header,
+        mjd=event_mjd(header),
+        pulse_series=series,
+        pulses=pulses,
+        window=(window.start, window.stop),
+        late={key: windows.value[0].start for key, windows in late.items() if windows.value},
+        excluded=frozenset(physics.expect(EXCLUDED_DOMS, I3VectorOMKey).value),
+        vertex=np.array([vertex.x, vertex.y, vertex.z]),
+        vertex_time=physics.expect(VERTEX_TIME, I3Double).value,
+        geometry=geometry,
+    )

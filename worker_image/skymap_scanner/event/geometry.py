@@ -1,0 +1,84 @@
+"""Between IceTray's I3Geometry and the geometry that reconstructions use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from skymap_scanner.detector.geometry import Geometry
+from skymap_scanner.detector.ic86 import OMS, STRINGS, ic86
+from skymap_scanner.errors import I3Error
+from skymap_scanner.event.lookup import find
+from skymap_scanner.i3 import Frame, I3Geometry, I3OMGeoMap, OMKey
+from skymap_scanner.i3.layouts.geometry import omgeo_records
+
+KEY = "I3Geometry"
+
+#: What IceTray's geometry says of every in-ice DOM: looks down (half a turn about x), OMType IceCube, area in m^2, and
+#: PMTType unspecified.
+_LOOKING_DOWN = (1.0, 0.0, 0.0, 0.0)
+_OM_TYPE_ICECUBE = 20
+_AREA = 0.0444
+_PMT_TYPE = 0
+
+#: No DOM is farther than this from the origin of the detector frame (m).
+_FARTHEST = 5000.0
+
+
+def event_geometry(frames: Mapping[str, Frame]) -> Geometry:
+    """Return the geometry of an event: its own where its frames hold a whole one, else IceCube-86.
+
+    Realtime events hold only the difference to a baseline (I3GeometryDiff), and no in-ice DOM ever moved in one.
+    """
+    stored = find(frames, KEY, I3Geometry)
+    return ic86() if stored is None else geometry_from_frame(stored)
+
+
+def omkeys(geometry: Geometry) -> list[OMKey]:
+    """Return the address of each DOM, in the order of the geometry."""
+    return [OMKey(string, om) for string, om in zip(geometry.string.tolist(), geometry.om.tolist(), strict=True)]
+
+
+def geometry_from_frame(stored: I3Geometry) -> Geometry:
+    """Return the in-ice DOMs of an I3Geometry, with IceCube-86's efficiency and noise of the same string and om.
+
+    Raises
+    ------
+    I3Error
+        When it has no in-ice DOM, or one at an impossible place.
+    """
+    doms = stored.omgeo
+    in_ice = (doms.string >= 1) & (doms.string <= STRINGS) & (doms.om >= 1) & (doms.om <= OMS) & (doms.pmt == 0)
+    if not in_ice.any():
+        raise I3Error("has no in-ice DOM (string 1-86, om 1-60)", key=KEY)
+    position = doms.position[in_ice]
+    if not (np.abs(position) < _FARTHEST).all():
+        raise I3Error(f"places an in-ice DOM more than {_FARTHEST:g} m from the origin", key=KEY)
+    string, om = doms.string[in_ice].astype(np.int16), doms.om[in_ice].astype(np.int16)
+    same = (string.astype(np.intp) - 1) * OMS + om - 1  # its place in ic86()
+    order = np.argsort(same)
+    return Geometry(
+        string=string[order],
+        om=om[order],
+        position=position[order],
+        efficiency=ic86().efficiency[same[order]],
+        noise=ic86().noise[same[order]],
+    )
+
+
+def full_geometry_object(geometry: Geometry | None = None) -> I3Geometry:
+    """Return an I3Geometry of the in-ice DOMs (IceCube-86 by default), for viewers that need more than a difference."""
+    geometry = geometry or ic86()
+    return I3Geometry(
+        I3OMGeoMap(
+            omgeo_records(
+                [
+                    (string, om, 0, x, y, z, *_LOOKING_DOWN, _OM_TYPE_ICECUBE, _AREA, _PMT_TYPE)
+                    for string, om, (x, y, z) in zip(
+                        geometry.string.tolist(), geometry.om.tolist(), geometry.position.tolist(), strict=True
+                    )
+                ]
+            )
+        )
+    )

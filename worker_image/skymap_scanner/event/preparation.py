@@ -1,0 +1,211 @@
+"""From the frames of an event to what a reconstruction needs: pulses, readout window, exclusions, vertex.
+
+What is decided here, and where it comes from, is written in ``docs/events.md``. Nothing here depends on the scan, so it
+is done once; ``event/frames.py`` carries the answer to the workers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.detector.geometry import Geometry
+from skymap_scanner.detector.ic86 import DEEPCORE
+from skymap_scanner.errors import I3Error, InputError
+from skymap_scanner.event.cleaning import bright_doms, late_pulses
+from skymap_scanner.event.geometry import event_geometry, omkeys
+from skymap_scanner.event.lookup import find, find_one, nearest_first
+from skymap_scanner.event.model import Event, PreparedEvent
+from skymap_scanner.event.vertex import find_vertex
+from skymap_scanner.i3 import (
+    Frame,
+    I3EventHeader,
+    I3TimeWindow,
+    I3TimeWindowSeriesMap,
+    I3VectorOMKey,
+    OMKey,
+    Pulses,
+    resolve_pulses,
+)
+
+log = logging.getLogger(__name__)
+
+#: The pulses of the one physics event, where several came close together: since 2023, and before.
+PULSE_SERIES = ("SplitInIcePulses", "SplitUncleanedInIcePulses")
+
+#: DOMs that the calibration or the waveform unfolding could not trust, by window in time; we leave out the DOM.
+_WINDOWED = ("CalibrationErrata", "SaturationWindows")
+#: DOMs that were not working properly during the run.
+_BAD_DOMS = ("BadDomsList", "BadDomsListSLC")
+
+_PULSE_CLASSES = {"I3RecoPulseSeriesMap", "I3RecoPulseSeriesMapMask", "I3SuperDST"}
+_OM_RANGE = 2**16
+_HLC = 1  # I3RecoPulse::PulseFlags::LC
+_FARTHEST = 1e9  # ns: one second from the trigger is no time of a pulse
+_LARGEST = 1e9  # pe: no DOM sees that
+
+
+@dataclass(frozen=True)
+class PreparationSettings:
+    """What the preparation may be told."""
+
+    #: Key of the pulses; None: the first of ``PULSE_SERIES`` that the event has.
+    pulse_series: str | None = None
+    #: Pulses this long (ns) behind the median of their DOM do not count (the scanner of 2020 used 3000).
+    late_delay: float = 1500.0
+    #: DOMs with more than this times the mean charge of the hit DOMs take no part.
+    bright_factor: float = 10.0
+    #: Whether strings 79-86 take no part.
+    exclude_deepcore: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.late_delay > 0:
+            raise InputError(f"late_delay must be a positive time in ns, not {self.late_delay}")
+        if not self.bright_factor > 0:
+            raise InputError(f"bright_factor must be positive, not {self.bright_factor}")
+
+
+def prepare(event: Event, settings: PreparationSettings | None = None) -> PreparedEvent:
+    """Decide what of the event takes part in a reconstruction, and where its seeds start.
+
+    Raises
+    ------
+    InputError
+        When the event has no header, no such pulses, or no charge in the ice; names what is missing and what there is.
+    """
+    try:
+        return _prepare(event, settings or PreparationSettings())
+    except I3Error as error:
+        error.file = error.file or event.name
+        raise
+    except InputError as error:
+        raise InputError(f"{event.name}: {error}") from error
+
+
+def _prepare(event: Event, settings: PreparationSettings) -> PreparedEvent:
+    frames = event.frames
+    header = find_one(frames, "I3EventHeader", I3EventHeader)
+    series = choose_series(frames, settings.pulse_series)
+    geometry = event_geometry(frames)
+    pulses, dom = in_ice(resolve_pulses(series, nearest_first(frames)), geometry)
+    sound = _sound(pulses)
+    if not pulses.charge[sound].any():
+        raise InputError(f"the pulses {series} hold no charge in the ice, so there is nothing to fit")
+    damaged = set(dom[~sound].tolist())
+    if damaged:
+        log.warning("%s: %d DOMs have impossible pulses in %s and take no part", event.name, len(damaged), series)
+
+    time, charge, hit = pulses.time[sound], pulses.charge[sound].astype(np.float64), dom[sound]
+    excluded = damaged | bright_doms(charge, hit, settings.bright_factor)
+    excluded.update(np.flatnonzero(geometry.dead).tolist())
+    if settings.exclude_deepcore:
+        excluded.update(np.flatnonzero(np.isin(geometry.string, DEEPCORE)).tolist())
+    keys = omkeys(geometry)
+    excluded_keys = {keys[index] for index in excluded} | _listed_doms(frames)
+    vertex, vertex_time = _vertex(time, charge, hit, pulses.flags[sound], geometry)
+    return PreparedEvent(
+        name=event.name,
+        header=header,
+        mjd=event_mjd(header),
+        pulse_series=series,
+        pulses=pulses,
+        window=_readout_window(frames, series, pulses.select(sound)),
+        late={keys[index]: start for index, start in late_pulses(time, charge, hit, settings.late_delay).items()},
+        excluded=frozenset(excluded_keys.intersection(keys)),
+        vertex=vertex,
+        vertex_time=vertex_time,
+        geometry=geometry,
+    )
+
+
+def choose_series(frames: Mapping[str, Frame], wanted: str | None = None) -> str:
+    """Return the key of the pulses to use: the one wanted, or the first of ``PULSE_SERIES`` in the event.
+
+    Raises
+    ------
+    InputError
+        When the event has no such pulses; lists the pulses that it has.
+    """
+    names = PULSE_SERIES if wanted is None else (wanted,)
+    present = {key: frame.class_name(key) for frame in nearest_first(frames) for key in frame}
+    for name in names:
+        if present.get(name) in _PULSE_CLASSES:
+            return name
+    pulses = ", ".join(sorted(key for key, kind in present.items() if kind in _PULSE_CLASSES))
+    raise InputError(f"the event has no pulses {' or '.join(names)}; it has {pulses or 'no pulses at all'}")
+
+
+def in_ice(pulses: Pulses, geometry: Geometry) -> tuple[Pulses, NDArray[np.intp]]:
+    """Return the pulses in DOMs of the geometry, and for each the index of its DOM there; shape (n,)."""
+    address = geometry.string.astype(np.intp) * _OM_RANGE + geometry.om  # ascending: a geometry is sorted
+    wanted = pulses.string.astype(np.intp) * _OM_RANGE + pulses.om
+    index = np.minimum(np.searchsorted(address, wanted), len(address) - 1)
+    known = (address[index] == wanted) & (pulses.pmt == 0)
+    return pulses.select(known), index[known]
+
+
+def event_mjd(header: I3EventHeader) -> float:
+    """Return the time of an event (UTC, days), where its readout begins.
+
+    Raises
+    ------
+    I3Error
+        When the header's time is in no calendar.
+    """
+    try:
+        return header.start_time.mjd
+    except (ValueError, OverflowError) as error:
+        raise I3Error(f"starts at an impossible time, {header.start_time}: {error}", key="I3EventHeader") from error
+
+
+def _sound(pulses: Pulses) -> NDArray[np.bool_]:
+    """Return which pulses can be real: numbers, no negative charge or width, and a time near the trigger."""
+    return (
+        (np.abs(pulses.time) < _FARTHEST)  # False for NaN, as all below
+        & (pulses.charge >= 0)
+        & (pulses.charge < _LARGEST)
+        & (pulses.width >= 0)
+        & (pulses.width < _FARTHEST)
+    )
+
+
+def _listed_doms(frames: Mapping[str, Frame]) -> set[OMKey]:
+    """Return the DOMs that the frames themselves say to leave out."""
+    listed: set[OMKey] = set()
+    for key in _WINDOWED:
+        windows = find(frames, key, I3TimeWindowSeriesMap)
+        listed.update(windows.value if windows else ())
+    for key in _BAD_DOMS:
+        doms = find(frames, key, I3VectorOMKey)
+        listed.update(doms.value if doms else ())
+    return listed
+
+
+def _readout_window(frames: Mapping[str, Frame], series: str, pulses: Pulses) -> tuple[float, float]:
+    """Return the readout window: the one stored with the pulses, else from their first to the end of their last."""
+    key = f"{series}TimeRange"
+    stored = find(frames, key, I3TimeWindow)
+    if stored is not None and -_FARTHEST < stored.start < stored.stop < _FARTHEST:
+        return stored.start, stored.stop
+    start, stop = float(pulses.time.min()), float((pulses.time + pulses.width).max())
+    reason = "is missing" if stored is None else f"is impossible ({stored.start} to {stored.stop} ns)"
+    log.warning("the readout window %s %s; taken from the pulses: %.0f to %.0f ns", key, reason, start, stop)
+    return start, max(stop, start + 1.0)
+
+
+def _vertex(
+    time: NDArray[np.float64],
+    charge: NDArray[np.float64],
+    dom: NDArray[np.intp],
+    flags: NDArray[np.uint8],
+    geometry: Geometry,
+) -> tuple[NDArray[np.float64], float]:
+    """Return position (m; shape (3,)) and time (ns) of the vertex, from HLC pulses, or all where none has charge."""
+    chosen = (flags & _HLC) != 0
+    if not charge[chosen].any():
+        chosen = np.ones(len(time), bool)
+    return find_vertex(time[chosen], charge[chosen], dom[chosen], geometry.position)

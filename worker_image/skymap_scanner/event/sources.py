@@ -1,0 +1,161 @@
+"""Where events come from: a file, the standard input, or a URL; I3Live JSON or .i3, told apart by their content."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from skymap_scanner.errors import I3Error, InputError
+from skymap_scanner.event.download import Credentials, DownloadLimits, download
+from skymap_scanner.event.i3live import MAX_MESSAGE, decode_message
+from skymap_scanner.event.lookup import STOPS, find
+from skymap_scanner.event.model import Event
+from skymap_scanner.event.preparation import PULSE_SERIES
+from skymap_scanner.i3 import Frame, I3EventHeader, I3String, read_frames
+from skymap_scanner.i3.compression import decompressed
+
+#: The key under which a scan stores the name of its event; an event read from a scan's output keeps it.
+NAME_KEY = "SCAN_EventName"
+
+#: A name becomes part of the names of files and topics.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+#: Where a scan stores the frame of its event that was P: its pixels' frames have that stop.
+_STORED_PHYSICS = "p"
+
+
+def read_event(
+    source: str,
+    *,
+    credentials: Credentials | None = None,
+    select: tuple[int, int] | None = None,
+    limits: DownloadLimits | None = None,
+) -> Event:
+    """Read one event.
+
+    Its name is the one that a scan has stored in it; else ``runRRRRRRRR.evtEEEEEEEEEEEE``, after its header, and behind
+    that the alert it was sent for, where the message says so: ``run00138632.evt000031747601.neutrino``.
+
+    Parameters
+    ----------
+    source
+        A path, ``-`` for the standard input, or an http(s) URL.
+    credentials
+        For a URL; see ``Credentials.from_environment``.
+    select
+        (run, event) to look for; None: the first event that has pulses, or the first if none has.
+    limits
+        For a URL and the standard input.
+
+    Raises
+    ------
+    InputError
+        When the source cannot be read, holds no event, or not the one selected; names the source.
+    """
+    limits = limits or DownloadLimits()
+    if source == "-":
+        content = sys.stdin.buffer.read(limits.size + 1)
+        if len(content) > limits.size:
+            raise InputError(f"standard input: more than the {limits.size} bytes allowed")
+        return decode_event(io.BytesIO(content), "standard input", select)
+    if "://" in source:
+        content = download(source, credentials, limits=limits)
+        return decode_event(io.BytesIO(content), source.partition("?")[0], select)
+    try:
+        with Path(source).open("rb") as file:
+            return decode_event(file, source, select)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise InputError(f"{source}: {error}") from error
+
+
+def decode_event(stream: BinaryIO, place: str, select: tuple[int, int] | None = None) -> Event:
+    """Read one event from a seekable stream, as ``read_event`` does; ``place`` is what messages call it."""
+    try:
+        if _is_json(stream):
+            alert, events = _message_events(stream)
+        else:
+            alert, events = None, _physics_events(read_frames(stream))
+        frames = _choose(events, select)
+        return Event(_name(frames, alert), frames)
+    except I3Error as error:
+        error.file = error.file or place
+        raise
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error
+
+
+def _is_json(stream: BinaryIO) -> bool:
+    """Whether the stream, decompressed if need be, begins as a JSON object does; it is rewound."""
+    start = next(decompressed(stream), b"")
+    stream.seek(0)
+    if not start:
+        raise InputError("is empty")
+    return start.lstrip().startswith((b"{", b"\xef\xbb\xbf{"))
+
+
+def _message_events(stream: BinaryIO) -> tuple[str | None, Iterator[dict[str, Frame]]]:
+    """Return the alert and the events of an I3Live message."""
+    message = bytearray()
+    for piece in decompressed(stream):
+        message += piece
+        if len(message) > MAX_MESSAGE:
+            break  # decode_message says so
+    decoded = decode_message(bytes(message))
+    frames = []
+    for number, (stop, data) in enumerate(decoded.frames):
+        try:
+            frame = Frame.from_bytes(data)
+        except I3Error as error:
+            error.frame = number
+            raise
+        if frame.stop != stop:
+            raise I3Error(f"the message calls it {stop}, but it is a {frame.stop} frame", frame=number)
+        frames.append(frame)
+    return decoded.alert, _physics_events(frames)
+
+
+def _physics_events(frames: Iterable[Frame]) -> Iterator[dict[str, Frame]]:
+    """Give each physics event of a file with the G, C, D and Q frames that hold for it, in that order."""
+    latest: dict[str, Frame] = {}
+    for frame in frames:
+        if frame.stop in ("P", _STORED_PHYSICS):
+            yield {stop: latest[stop] for stop in STOPS if stop in latest} | {"P": frame}
+        elif frame.stop in STOPS:
+            latest[frame.stop] = frame
+            if frame.stop != "Q":
+                latest.pop("Q", None)
+
+
+def _choose(events: Iterator[dict[str, Frame]], select: tuple[int, int] | None) -> dict[str, Frame]:
+    """Return the event selected, or the first with pulses, or the first."""
+    first = None
+    passed = []
+    for event in events:
+        header = find(event, "I3EventHeader", I3EventHeader)
+        number = None if header is None else (header.run_id, header.event_id)
+        if select in (None, number) and any(series in event["P"] for series in PULSE_SERIES):
+            return event
+        if select in (None, number):
+            first = first or event
+        passed.append(number)
+    if first is not None:
+        return first
+    if select is None or not passed:
+        raise InputError("holds no physics (P) frame, so there is no event to scan")
+    known = ", ".join(sorted({f"{run}/{event}" for run, event in filter(None, passed)})[:10])
+    raise InputError(f"holds no event {select[0]}/{select[1]}; it holds {known or 'events without a header'}")
+
+
+def _name(frames: Mapping[str, Frame], alert: str | None) -> str:
+    stored = find(frames, NAME_KEY, I3String)
+    if stored is not None and _NAME.fullmatch(stored.value):
+        return stored.value
+    header = find(frames, "I3EventHeader", I3EventHeader)
+    if header is None:
+        raise InputError("the event has no I3EventHeader, so neither its number nor its time is known")
+    name = f"run{header.run_id:08d}.evt{header.event_id:012d}"
+    return f"{name}.{alert}" if alert and _NAME.fullmatch(alert) else name
