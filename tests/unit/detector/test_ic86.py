@@ -20,7 +20,7 @@ def test_every_dom_stands_where_it_was_published(published: NDArray[np.float64])
     geometry = ic86()
     assert np.array_equal(geometry.string, published[:, STRING])
     assert np.array_equal(geometry.om, published[:, OM])
-    assert np.abs(geometry.position - published[:, POSITION]).max() < 1e-9
+    assert np.array_equal(geometry.position, published[:, POSITION])
 
 
 def test_efficiencies_and_dead_doms_are_the_published_ones(published: NDArray[np.float64]) -> None:

@@ -74,7 +74,7 @@ def ic86() -> Geometry:
     return Geometry(
         string=np.repeat(np.arange(1, STRINGS + 1, dtype=np.int16), OMS),
         om=np.tile(np.arange(1, OMS + 1, dtype=np.int16), STRINGS),
-        position=position.reshape(-1, 3),
+        position=np.round(position, 2).reshape(-1, 3),
         efficiency=efficiency.ravel(),
         noise=noise.ravel(),
     )
@@ -95,11 +95,11 @@ def _sections(text: str) -> dict[str, list[str]]:
 
 
 def _hang(x: float, y: float, z: NDArray[np.floating], shifts: list[str]) -> NDArray[np.float64]:
-    """Return the positions (60, 3) of a vertical string after its shifts, each ``oms:metres``, to the centimetre."""
+    """Return the positions (60, 3) of a vertical string after its shifts, each ``oms:metres``."""
     for shift in shifts:
         oms, _, metres = shift.partition(":")
         z[_oms(oms)] += float(metres)
-    return np.column_stack([np.full(OMS, x), np.full(OMS, y), np.round(z, 2)])
+    return np.column_stack([np.full(OMS, x), np.full(OMS, y), z])
 
 
 def _oms(text: str) -> slice:

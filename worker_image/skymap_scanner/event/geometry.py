@@ -10,7 +10,7 @@ from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.detector.ic86 import OMS, STRINGS, ic86
 from skymap_scanner.errors import I3Error
 from skymap_scanner.event.lookup import find
-from skymap_scanner.i3 import Frame, I3Geometry, I3OMGeoMap, OMKey
+from skymap_scanner.i3 import Frame, I3Geometry, I3OMGeoMap, I3Time, OMKey
 from skymap_scanner.i3.layouts.geometry import omgeo_records
 
 KEY = "I3Geometry"
@@ -21,6 +21,9 @@ _LOOKING_DOWN = (1.0, 0.0, 0.0, 0.0)
 _OM_TYPE_ICECUBE = 20
 _AREA = 0.0444
 _PMT_TYPE = 0
+
+#: IceCube-86 has been complete since 2011; the end is any time far away.
+_VALID_FROM, _VALID_TO = I3Time(2011, 0), I3Time(2100, 0)
 
 #: No DOM is farther than this from the origin of the detector frame (m).
 _FARTHEST = 5000.0
@@ -80,5 +83,7 @@ def full_geometry_object(geometry: Geometry | None = None) -> I3Geometry:
                     )
                 ]
             )
-        )
+        ),
+        start_time=_VALID_FROM,
+        end_time=_VALID_TO,
     )

@@ -105,7 +105,10 @@ def _prepare(event: Event, settings: PreparationSettings) -> PreparedEvent:
     if settings.exclude_deepcore:
         excluded.update(np.flatnonzero(np.isin(geometry.string, DEEPCORE)).tolist())
     keys = omkeys(geometry)
-    excluded_keys = {keys[index] for index in excluded} | _listed_doms(frames)
+    excluded_keys = ({keys[index] for index in excluded} | _listed_doms(frames)).intersection(keys)
+    if excluded_keys.issuperset(keys[index] for index in set(hit.tolist())):
+        reasons = "dead, bad, saturated, too bright, in DeepCore or with impossible pulses"
+        raise InputError(f"all DOMs with pulses in {series} are excluded ({reasons}), so there is nothing to fit")
     vertex, vertex_time = _vertex(time, charge, hit, pulses.flags[sound], geometry)
     return PreparedEvent(
         name=event.name,
@@ -115,7 +118,7 @@ def _prepare(event: Event, settings: PreparationSettings) -> PreparedEvent:
         pulses=pulses,
         window=_readout_window(frames, series, pulses.select(sound)),
         late={keys[index]: start for index, start in late_pulses(time, charge, hit, settings.late_delay).items()},
-        excluded=frozenset(excluded_keys.intersection(keys)),
+        excluded=frozenset(excluded_keys),
         vertex=vertex,
         vertex_time=vertex_time,
         geometry=geometry,
@@ -130,13 +133,19 @@ def choose_series(frames: Mapping[str, Frame], wanted: str | None = None) -> str
     InputError
         When the event has no such pulses; lists the pulses that it has.
     """
-    names = PULSE_SERIES if wanted is None else (wanted,)
-    present = {key: frame.class_name(key) for frame in nearest_first(frames) for key in frame}
-    for name in names:
-        if present.get(name) in _PULSE_CLASSES:
+    for name in PULSE_SERIES if wanted is None else (wanted,):
+        if any(name in frame for frame in frames.values()):
             return name
-    pulses = ", ".join(sorted(key for key, kind in present.items() if kind in _PULSE_CLASSES))
-    raise InputError(f"the event has no pulses {' or '.join(names)}; it has {pulses or 'no pulses at all'}")
+    there = sorted({key for frame in frames.values() for key in frame if _is_pulses(frame, key)})
+    names = " or ".join(PULSE_SERIES) if wanted is None else wanted
+    raise InputError(f"the event has no pulses {names}; it has {', '.join(there) or 'no pulses at all'}")
+
+
+def _is_pulses(frame: Frame, key: str) -> bool:
+    try:
+        return frame.class_name(key) in _PULSE_CLASSES
+    except I3Error:
+        return False  # a damaged object that nobody asked for
 
 
 def in_ice(pulses: Pulses, geometry: Geometry) -> tuple[Pulses, NDArray[np.intp]]:

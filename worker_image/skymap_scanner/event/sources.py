@@ -58,18 +58,25 @@ def read_event(
     """
     limits = limits or DownloadLimits()
     if source == "-":
-        content = sys.stdin.buffer.read(limits.size + 1)
-        if len(content) > limits.size:
-            raise InputError(f"standard input: more than the {limits.size} bytes allowed")
-        return decode_event(io.BytesIO(content), "standard input", select)
+        return decode_event(_in_memory(sys.stdin.buffer, "standard input", limits), "standard input", select)
     if "://" in source:
         content = download(source, credentials, limits=limits)
         return decode_event(io.BytesIO(content), source.partition("?")[0], select)
+    if "\0" in source:
+        raise InputError(f"{source!r} cannot be the path of a file")
     try:
         with Path(source).open("rb") as file:
-            return decode_event(file, source, select)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise InputError(f"{source}: {error}") from error
+            return decode_event(file if file.seekable() else _in_memory(file, source, limits), source, select)
+    except OSError as error:
+        raise InputError(f"{source}: {error.strerror or error}") from error
+
+
+def _in_memory(stream: BinaryIO, place: str, limits: DownloadLimits) -> BinaryIO:
+    """Read what cannot be rewound, such as a pipe."""
+    content = stream.read(limits.size + 1)
+    if len(content) > limits.size:
+        raise InputError(f"{place}: more than the {limits.size} bytes allowed")
+    return io.BytesIO(content)
 
 
 def decode_event(stream: BinaryIO, place: str, select: tuple[int, int] | None = None) -> Event:
@@ -115,6 +122,7 @@ def _message_events(stream: BinaryIO) -> tuple[str | None, Iterator[dict[str, Fr
         if frame.stop != stop:
             raise I3Error(f"the message calls it {stop}, but it is a {frame.stop} frame", frame=number)
         frames.append(frame)
+    frames.sort(key=lambda frame: (STOPS + _STORED_PHYSICS).find(frame.stop))  # they are one event, in whatever order
     return decoded.alert, _physics_events(frames)
 
 
