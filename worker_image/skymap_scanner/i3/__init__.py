@@ -36,6 +36,7 @@ from skymap_scanner.i3.basic import (
 from skymap_scanner.i3.file import FrameWriter, read_frames
 from skymap_scanner.i3.frame import Frame
 from skymap_scanner.i3.geometry import I3Geometry, I3OMGeo, I3OMGeoMap, I3StationGeo, I3StationGeoMap, I3TankGeo
+from skymap_scanner.i3.layouts.geometry import omgeo_records
 from skymap_scanner.i3.particle import (
     FitStatus,
     I3Particle,
@@ -113,6 +114,7 @@ __all__ = [
     "ParticleType",
     "Pulses",
     "UndescribedError",
+    "omgeo_records",
     "read_frames",
     "resolve_pulses",
 ]

@@ -152,7 +152,9 @@ def _members(
             data = b""
             if piece:
                 yield piece
-        data = member.unused_data.lstrip(b"\0") or _read(stream, size)  # gzip files may be padded with zeros
+        data = member.unused_data.lstrip(b"\0")
+        while not data and (more := _read(stream, size)):
+            data = more.lstrip(b"\0")  # members may be padded with zeros
 
 
 def _gzip_writer(stream: BinaryIO) -> BinaryIO:

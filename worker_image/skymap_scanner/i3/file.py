@@ -35,8 +35,8 @@ def read_frames(
     source
         A path, or a binary stream, which needs to do nothing but ``read``.
     recover
-        Where the stream is damaged, end there instead of raising: the error goes to the log as a warning, and to
-        ``on_damage``.
+        Where the stream is damaged, end there instead of raising: the error goes to ``on_damage``, or, without that,
+        to the log as a warning.
     max_frame_bytes
         A frame of more bytes (decompressed) is an error.
 
@@ -57,9 +57,10 @@ def read_frames(
     except I3Error as error:
         if not recover:
             raise
-        log.warning("the frames before the damage are used: %s", error)
         if on_damage is not None:
             on_damage(error)
+        else:
+            log.warning("only the frames before the damage are used: %s", error)
 
 
 def _open(path: Path) -> BinaryIO:

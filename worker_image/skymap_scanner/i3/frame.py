@@ -14,6 +14,8 @@ import crc32c
 from skymap_scanner.errors import I3Error
 from skymap_scanner.i3 import catalogue
 from skymap_scanner.i3.archive import COUNT_ESCAPE, U32, Reader, UndescribedError, decode_text, encode_text
+from skymap_scanner.i3.basic import Opaque
+from skymap_scanner.i3.layout import Class, Items, Member, Number, Text
 
 TAG: Final = b"[i3]"
 CURRENT_VERSION: Final = 6
@@ -21,6 +23,14 @@ CURRENT_VERSION: Final = 6
 MAX_OBJECTS: Final = 1 << 16
 #: Versions before this had no tag: the file begins with the version itself.
 _FIRST_TAGGED: Final = 4
+
+#: Tracking flag and version of I3Frame::Stream.
+_STREAM: Final = b"\0\0"
+#: What modules did to frames of version 2 to 4: module, operation, keys and type. Read over.
+HISTORY: Final = Items(
+    Class("event_t", None, [Member("", Text()), Member("", Number("b")), *[Member("", Text())] * 3], tracked=False),
+    "std::vector<event_t>",
+)
 
 _T = TypeVar("_T")
 
@@ -130,6 +140,13 @@ class Frame(MutableMapping[str, Any]):
         except I3Error as error:
             raise self._placed(error, key) from None
 
+    def is_opaque(self, key: str) -> bool:
+        """Return whether an object can only be kept as it is: its class, or this version of it, is not described."""
+        try:
+            return isinstance(self[key], Opaque)
+        except UndescribedError:
+            return True
+
     def put_blob(self, key: str, type_name: str, blob: bytes) -> None:
         """Put an object as bytes; they are not looked at before they are asked for."""
         if not blob:
@@ -186,7 +203,7 @@ class Frame(MutableMapping[str, Any]):
             type_name, blob, _ = self._entries[key]
             parts += (pack(len(raw_key)), raw_key, pack(len(type_name)), type_name, pack(len(blob)), blob)
         body = b"".join(parts)
-        return b"".join((TAG, U32.pack(CURRENT_VERSION), b"\0\0", body, pack(checksum(body))))
+        return b"".join((TAG, U32.pack(CURRENT_VERSION), _STREAM, body, pack(checksum(body))))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -211,22 +228,23 @@ class Frame(MutableMapping[str, Any]):
         if version == 4:
             reader.take(12)  # u64 size and u32 checksum, which IceTray does not look at either
         elif version in (2, 3):
-            _read_history(reader)
-        reader.take(2)  # tracking and version of I3Frame::Stream
+            HISTORY.read(reader)
         start = reader.position
+        if reader.take(2) != _STREAM:
+            raise reader.error("tracking flag and version of the frame's stream must be 0", start)
         stop = reader.take(1)
         if not b"!" <= stop <= b"~":
-            raise reader.error(f"a frame's stop is a printable ASCII character, found byte 0x{stop.hex()}", start)
+            raise reader.error(f"a frame's stop is a printable ASCII character, found byte 0x{stop.hex()}", start + 2)
         frame = cls(stop.decode("ascii"))
         frame._sorted = False
         frame._file, frame._index, frame._offset = file, index, offset + begin
         if version == 4:
-            _read_history(reader)
+            HISTORY.read(reader)
         plain = frame._read_objects(reader, begin)
         if version > 4:
             end = reader.position
             found = reader.number(U32)
-            covered = reader.data[start:end] if plain else frame._covered()
+            covered = reader.data[start + 2 : end] if plain else frame._covered()
             expected = checksum(covered) if version == CURRENT_VERSION else binascii.crc_hqx(covered, 0xFFFF)
             if found != expected:
                 raise reader.error(f"checksum {found:08x} stored, {expected:08x} computed: the frame is damaged", end)
@@ -296,11 +314,3 @@ def _read_version(reader: Reader) -> int:
     if version >= _FIRST_TAGGED:
         raise reader.error(f"a frame begins with [i3], found {start!r}: is this an .i3 file?", 0)
     return version
-
-
-def _read_history(reader: Reader) -> None:
-    """Read the list of modules that old frames carried; only an empty one is described."""
-    start = reader.position
-    reader.take(2)  # tracking and version of the std::vector
-    if reader.count():
-        raise reader.undescribed("a frame of version 2 to 4 with a history is not described", start)

@@ -317,13 +317,16 @@ class Records(Items):
         reader.preamble(self.name, 0)
         count = reader.count()
         rows: list[Any] = []
-        for _ in range(count):
+        rest = None
+        while rest is None and len(rows) < count:
             rows.append(self.element.read(reader))
             if len(rows) == 1:
                 rest = self.codec.read(reader, count - 1)
-                if rest is not None:
-                    return np.concatenate([self.codec.rows(rows), rest])
-        return self.codec.rows(rows)
+        array = self.codec.rows(rows)
+        if rest is not None:
+            array = np.concatenate([array, rest])
+        array.flags.writeable = False  # the frame keeps what it decoded
+        return array
 
     def write(self, writer: Writer, value: NDArray[np.void]) -> None:  # type: ignore[override] # as above
         """Write one value."""

@@ -1,0 +1,70 @@
+"""``skymap-scanner convert``."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+if TYPE_CHECKING:
+    from skymap_scanner.errors import I3Error
+    from skymap_scanner.i3 import Frame
+
+
+@click.command()
+@click.argument("source", metavar="IN", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--recover", is_flag=True, help="Keep the frames before a damage instead of ending with an error.")
+def command(source: Path, target: Path, recover: bool) -> None:
+    """Decode every object of the file IN (- is standard input) and encode it again to OUT.
+
+    The suffix of OUT chooses the compression: .i3, .i3.gz, .i3.bz2, .i3.zst or .i3.xz. Objects of unknown classes go
+    over as they are; old versions of known classes and of frames become current ones. OUT appears when all is well.
+
+    \b
+    Example:
+        skymap-scanner convert old.i3.bz2 new.i3.zst
+    """  # noqa: D301 - click wants the character
+    from skymap_scanner.i3 import FrameWriter
+
+    stream: Path | BinaryIO = sys.stdin.buffer if str(source) == "-" else source
+    counts: Counter[str] = Counter()
+    with FrameWriter(target) as writer:
+        for frame in _reencoded(stream, recover, counts):
+            writer.write(frame)
+    click.echo(
+        f"{target}: {_number(writer.frames, 'frame')}, {_number(counts['objects'], 'object')}; "
+        f"{counts['opaque']} of unknown classes, {counts['changed']} became current versions"
+    )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _reencoded(stream: Path | BinaryIO, recover: bool, counts: Counter[str]) -> Iterator[Frame]:
+    """Give the frames, every object decoded and encoded; count what became of the objects."""
+    from skymap_scanner.errors import I3Error
+    from skymap_scanner.i3 import read_frames
+
+    frames = read_frames(stream, recover=recover, on_damage=_warn)
+    for frame in frames:
+        try:
+            result = frame.reencoded()
+        except I3Error as error:
+            if not recover:
+                raise
+            _warn(error)
+            return
+        counts["objects"] += len(frame)
+        counts["opaque"] += sum(frame.is_opaque(key) for key in frame)
+        counts["changed"] += sum(frame.blob(key) != result.blob(key) for key in frame)
+        yield result
+
+
+def _warn(error: I3Error) -> None:
+    click.echo(f"The frames before the damage are kept: {error}", err=True)
