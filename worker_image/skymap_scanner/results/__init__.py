@@ -5,7 +5,7 @@
 ``write_results`` makes all files of a result; every step before the files is a pure function of the one before it.
 """
 
-from skymap_scanner.results.outputs import FORMATS, write_results
+from skymap_scanner.results.outputs import FORMATS, check_formats, write_results
 from skymap_scanner.results.result import PIXEL, Metadata, ScanResult
 from skymap_scanner.results.rule import CALIBRATED, RULES, WILKS, ContourRule
 
@@ -18,5 +18,6 @@ __all__ = [
     "ContourRule",
     "Metadata",
     "ScanResult",
+    "check_formats",
     "write_results",
 ]

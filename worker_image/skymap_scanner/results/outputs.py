@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from skymap_scanner.errors import InputError
@@ -16,21 +17,28 @@ from skymap_scanner.results.rule import WILKS, ContourRule
 FORMATS: Final = ("json", "npz", "summary", "fits", "flat-fits", "geojson", "png")
 
 
+def check_formats(formats: Collection[str]) -> None:
+    """Check that all formats are known; raises InputError."""
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown:
+        raise InputError(f"unknown format {unknown[0]!r}; choose from {', '.join(FORMATS)}")
+
+
 def write_results(
-    result: ScanResult, folder: Path, formats: Collection[str] = FORMATS, *, rule: ContourRule = WILKS
+    result: ScanResult, folder: Path, formats: Collection[str] | None = None, *, rule: ContourRule = WILKS
 ) -> list[Path]:
     """Write the files of a result into ``folder``, which is made if it is missing, and return their paths.
 
-    Without a fitted pixel there is no map: only json, npz and the summary are written then.
+    ``formats`` are some of FORMATS; None: all. Without a fitted pixel there is no map: only json, npz and the summary
+    are written then.
 
     Raises
     ------
     InputError
         For an unknown format, or when the folder cannot be written to.
     """
-    unknown = sorted(set(formats) - set(FORMATS))
-    if unknown:
-        raise InputError(f"unknown format {unknown[0]!r}; choose from {', '.join(FORMATS)}")
+    formats = FORMATS if formats is None else formats
+    check_formats(formats)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -52,6 +60,7 @@ def _files(result: ScanResult, formats: Collection[str], rule: ContourRule) -> d
         return files
     # Heavy libraries are imported only for the formats that need them.
     from skymap_scanner.results.contours import contours, to_geojson  # noqa: PLC0415
+    from skymap_scanner.results.fits import flat_fits, multi_order_fits  # noqa: PLC0415
     from skymap_scanner.results.skymap import multi_order_map  # noqa: PLC0415
     from skymap_scanner.results.summary import summary_json, summary_text  # noqa: PLC0415
 
@@ -63,20 +72,26 @@ def _files(result: ScanResult, formats: Collection[str], rule: ContourRule) -> d
         files[".summary.json"] = lambda: summary_json(result, skymap, regions)
     if skymap is None:
         return files
-    if {"fits", "flat-fits"} & set(formats):
-        from skymap_scanner.results.fits import flat_fits, multi_order_fits  # noqa: PLC0415
-
-        if "fits" in formats:
-            files[".multiorder.fits"] = lambda: multi_order_fits(result, skymap, regions)
-        if "flat-fits" in formats:
-            name = f".skymap_nside_{2**skymap.max_order}_probability.fits.gz"
-            files[name] = lambda: flat_fits(result, skymap, regions)
+    if "fits" in formats:
+        files[".multiorder.fits"] = lambda: multi_order_fits(result, skymap, regions)
+    if "flat-fits" in formats:
+        name = f".skymap_nside_{2**skymap.max_order}_probability.fits.gz"
+        files[name] = lambda: flat_fits(result, skymap, regions)
     if "geojson" in formats:
         files[".contours.geojson"] = lambda: json.dumps(to_geojson(regions)).encode()
     if "png" in formats:
-        from skymap_scanner.results.plots import all_sky_png, zoomed_png  # noqa: PLC0415
-
         zoomed = ".plot_zoomed_wilks.png" if rule is WILKS else ".plot_zoomed.png"
-        files[".plot_allsky.png"] = lambda: all_sky_png(result, skymap, regions)
-        files[zoomed] = lambda: zoomed_png(result, skymap, regions)
+        files[".plot_allsky.png"] = lambda: _plots().all_sky_png(result, skymap, regions)
+        files[zoomed] = lambda: _plots().zoomed_png(result, skymap, regions)
     return files
+
+
+def _plots() -> ModuleType:
+    """Import the plots, which alone need matplotlib."""
+    try:
+        from skymap_scanner.results import plots  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError(
+            f"the plots need matplotlib ({error}): install skymap-scanner[plots], or leave out the format png"
+        ) from error
+    return plots

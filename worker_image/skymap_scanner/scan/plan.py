@@ -1,4 +1,4 @@
-"""The plan: what the producer has decided, as messages on ``<scan>-plan``. Every other role knows from it what is complete.
+"""The plan: what the producer has decided, as messages on ``<scan>-plan``. From it all know what is complete.
 
 The first entry is the scan itself, then come the levels, at last the end. An ``ahead`` entry tells of pixels that were
 started early on a guess. The tasks of all entries are numbered in the order of the plan: that number is the task's
@@ -62,7 +62,7 @@ class ScanEntry(_Entry):
 
 
 class LevelEntry(_Entry):
-    """A level is decided: all its ``pixels``, of which ``tasks`` are not yet started by an ahead entry (index ranges)."""
+    """A level is decided: all its ``pixels`` (ranges), of which an ahead entry has not yet started ``tasks``."""
 
     kind: Literal["level"] = "level"
     nside: int
@@ -177,5 +177,6 @@ def check_same_scan(found: ScanEntry, wanted: ScanEntry) -> None:
         if getattr(found, field) != getattr(wanted, field):
             raise InputError(
                 f"a scan named {wanted.name!r} is there already, with another {field}: "
-                f"{getattr(found, field)} instead of {getattr(wanted, field)}. Choose another name, or the same {field} to resume it"
+                f"{getattr(found, field)} instead of {getattr(wanted, field)}. "
+                f"Choose another name, or the same {field} to resume it"
             )

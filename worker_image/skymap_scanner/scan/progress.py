@@ -71,9 +71,9 @@ class Progress(BaseModel):
         return sum(level.planned for level in self.levels)
 
 
-def expected_pixels(levels: tuple[Level, ...], decided: Mapping[int, list[Pixel]], first: int) -> dict[int, int]:
-    """Count the pixels of every level: exactly where it is decided, else parents x children (``first`` for the first)."""
-    counts = {levels[0].nside: first}
+def expected_pixels(levels: tuple[Level, ...], decided: Mapping[int, list[Pixel]]) -> dict[int, int]:
+    """Count the pixels of every level: exactly where decided, else as parents x children."""
+    counts = {levels[0].nside: len(decided.get(levels[0].nside, ())) or pixel_count(levels[0].nside)}
     for before, level in itertools.pairwise(levels):
         parents = min(level.parents, counts[before.nside])
         counts[level.nside] = parents * pixel_count(level.nside) // pixel_count(before.nside)

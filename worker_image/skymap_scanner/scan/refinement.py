@@ -12,9 +12,9 @@ from skymap_scanner.scan.pixels import Pixel, children, neighbours
 def choose_parents(llh: Mapping[Pixel, float], count: int) -> list[Pixel]:
     """Choose ``count`` pixels to refine from -ln L of one level (fewer, when fewer fits succeeded).
 
-    The best pixel comes first, then its neighbours, since the true minimum may lie across its edge and the best fit must
-    not sit on the rim of the fine map; then the best of the rest. A failed pixel (NaN) is never chosen. Ties go to the
-    lower index.
+    The best pixel comes first, then its neighbours, since the true minimum may lie across its edge and the best fit
+    must not sit on the rim of the fine map; then the best of the rest. A failed pixel (NaN) is never chosen. Ties go
+    to the lower index.
     """
     ranked = sorted((value, pixel) for pixel, value in llh.items() if not math.isnan(value))
     if not ranked:

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from skymap_scanner.cli import COMMANDS, command_first, group, main
+from skymap_scanner.cli.settings import scan_settings
+from skymap_scanner.errors import InputError
+from skymap_scanner.roles.local import scan_arguments
+from skymap_scanner.roles.producer import ScanSettings
+from skymap_scanner.scan.levels import parse_area, parse_levels
+
+
+@pytest.mark.parametrize(
+    ("typed", "understood"),
+    [
+        (["producer", "e.json", "-n", "x"], ["producer", "e.json", "-n", "x"]),
+        (["-n", "worker", "-b", "sqlite:///x", "producer", "e.json"], ["producer", "-n", "worker", "-b", "sqlite:///x", "e.json"]),
+        (["--broker=sqlite:///x", "saver"], ["saver", "--broker=sqlite:///x"]),
+        (["--debug", "--nside", "1", "producer", "e"], ["--debug", "producer", "--nside", "1", "e"]),
+        (["--log-level", "debug", "worker"], ["--log-level", "debug", "worker"]),
+        (["--help"], ["--help"]),
+        ([], []),
+    ],
+)
+def test_options_may_stand_before_the_command(typed: list[str], understood: list[str]) -> None:
+    assert command_first(typed) == understood
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    for name in COMMANDS:
+        result = CliRunner().invoke(group, [name, "--help"])
+        assert result.exit_code == 0, (name, result.output)
+        assert "Example" in result.output, name
+        assert f"skymap-scanner {name}" in result.output, name
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv=['skymap-scanner', '--help']\n"
+        "from skymap_scanner.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print([name for name in ('numpy', 'astropy', 'numba', 'pydantic', 'httpx') if name in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.endswith("[]\n")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ScanSettings(name="a", levels=parse_levels("8:0 64:12 512:24")),
+        ScanSettings(name="b", levels=parse_levels("1:0"), seeds=3, pixels="2-4,7", keep_all_seeds=True, predictive=0.5),
+        ScanSettings(
+            name="c",
+            levels=parse_levels("8:0"),
+            area=parse_area("1,6,20"),
+            reconstruction="dummy",
+            parameters={"ra": 1.5, "text": "1.5", "flag": True},
+        ),
+    ],
+)
+def test_settings_survive_the_way_through_a_roles_options(settings: ScanSettings) -> None:
+    producer = group.get_command(None, "producer")  # type: ignore[arg-type]
+    assert producer is not None
+    words = ["event", "-n", settings.name, *scan_arguments(settings)]
+    values = producer.make_context("producer", words).params
+    for name in ("event", "broker_url", "to_be_scanned", "collected", "metadata", "end_with_parent"):
+        del values[name]
+    assert replace(scan_settings(**values)) == settings
+
+
+def test_levels_may_be_written_with_blanks() -> None:
+    run = group.get_command(None, "run")  # type: ignore[arg-type]
+    assert run is not None
+    context = run.make_context("run", ["--levels", "8:0", "64:12", "event.json", "-o", "out"])
+    assert context.params["levels"] == "8:0 64:12"
+    assert context.params["event"] == "event.json"
+
+
+def test_wrong_settings_are_refused_before_anything_starts() -> None:
+    common = {"reconstruction": "dummy", "parameters": (), "keep_all_seeds": False, "predictive": 1.0}
+    with pytest.raises(InputError, match="exclude each other"):
+        scan_settings("x", nside=1, levels="1:0", seeds=7, area=None, pixel_list=None, **common)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="pixel 12 does not exist"):
+        scan_settings("x", levels="1:0", seeds=7, area=None, pixel_list="12", **common)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="scan name 'a/b'"):
+        scan_settings("a/b", levels="1:0", seeds=7, area=None, pixel_list=None, **common)  # type: ignore[arg-type]
+
+
+def test_an_error_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["producer", "no-such-file.json", "-n", "x", "--nside", "1"])
+    assert stop.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith("Error: ")
+    assert "no-such-file.json" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["producer", "no-such-file.json", "-n", "x", "--nside", "1", "--debug"])
+    assert stop.value.code == 1
+    assert "Traceback" in capsys.readouterr().err

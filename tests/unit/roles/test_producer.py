@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from skymap_scanner.roles.producer import decide
+from skymap_scanner.scan.pixels import Pixel, children, whole_sky
+from skymap_scanner.scan.plan import AheadEntry, EndEntry, EventFacts, LevelEntry, Plan, ScanEntry, ahead_entry, level_entry
+
+FACTS = EventFacts(name="event", run=1, event=2, mjd=60000.5, kind="HESE", real=True, metadata_topics=("mf_a",))
+
+
+def plan_of(levels: str = "1:0 2:1", **changes: object) -> Plan:
+    plan = Plan()
+    plan.add(ScanEntry(name="scan", event=FACTS, levels=levels, seeds=7, reconstruction="dummy", **changes))
+    return plan
+
+
+def llh(pixels: list[Pixel], **values: float) -> dict[Pixel, float]:
+    return {pixel: values.get(f"p{pixel.index}", 100.0 + pixel.index) for pixel in pixels}
+
+
+def test_the_first_level_needs_no_bests() -> None:
+    assert decide(plan_of(), {}, 1.0) == LevelEntry(nside=1, pixels="0-11", tasks="0-11")
+    assert decide(plan_of(pixels="3,5-7"), {}, 1.0) == LevelEntry(nside=1, pixels="3,5-7", tasks="3,5-7")
+
+
+def test_the_second_level_waits_for_the_last_pixel_of_the_first() -> None:
+    plan = plan_of()
+    plan.add(level_entry(1, whole_sky(1), []))
+    assert decide(plan, llh(whole_sky(1)[:11]), 1.0) is None
+    entry = decide(plan, llh(whole_sky(1), p4=1.0), 1.0)
+    assert entry == level_entry(2, children(Pixel(1, 4), 2), [])
+
+
+def test_after_the_last_level_comes_the_end_at_once() -> None:
+    plan = plan_of("1:0")
+    plan.add(level_entry(1, whole_sky(1), []))
+    assert decide(plan, {}, 1.0) == EndEntry()
+    plan.add(EndEntry())
+    assert decide(plan, {}, 1.0) is None
+
+
+def test_when_every_fit_failed_the_scan_ends() -> None:
+    plan = plan_of()
+    plan.add(level_entry(1, whole_sky(1), []))
+    assert decide(plan, dict.fromkeys(whole_sky(1), math.nan), 1.0) == EndEntry()
+
+
+def test_a_guess_starts_early_and_the_level_is_the_same_all_the_same() -> None:
+    plan = plan_of()
+    plan.add(level_entry(1, whole_sky(1), []))
+    early = decide(plan, llh(whole_sky(1)[:6], p2=1.0), 0.5)
+    assert early == ahead_entry(2, children(Pixel(1, 2), 2))
+    assert isinstance(early, AheadEntry)
+    plan.add(early)
+    assert decide(plan, llh(whole_sky(1)[:7], p2=1.0), 0.5) is None  # the same guess again
+    final = decide(plan, llh(whole_sky(1), p2=1.0, p9=0.5), 0.5)
+    assert final == level_entry(2, children(Pixel(1, 9), 2), plan.started)
+    right = decide(plan, llh(whole_sky(1), p2=1.0), 0.5)
+    assert right == LevelEntry(nside=2, pixels=level_entry(2, children(Pixel(1, 2), 2), []).pixels, tasks="")
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.7, 1.0])
+def test_the_map_does_not_depend_on_looking_ahead(fraction: float) -> None:
+    plan = plan_of("1:0 2:3 4:5")
+    known: dict[Pixel, float] = {}
+    while not plan.ended:
+        entry = decide(plan, known, fraction)
+        if entry is None:
+            waiting = [pixel for pixel in plan.started if pixel not in known]
+            known[waiting[0]] = float((waiting[0].index * 7919) % 101)
+        else:
+            plan.add(entry)
+    assert len(list(plan.planned())) == 12 + 3 * 4 + 5 * 4
+    assert list(plan.planned()) == EXPECTED or not EXPECTED
+    EXPECTED[:] = plan.planned()
+
+
+EXPECTED: list[Pixel] = []

@@ -1,0 +1,131 @@
+"""The command line: ``skymap-scanner COMMAND …``; one module a command, imported when it is called.
+
+As in the original scanner, options may stand in front of the command: ``IMAGE -b URL -n NAME producer EVENT``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from skymap_scanner import __version__
+from skymap_scanner.errors import SkymapError
+
+#: Command -> module and one line of help, so that ``--help`` imports nothing.
+COMMANDS = {
+    "run": ("run", "Scan one event on this machine, from event file to sky map."),
+    "simulate": ("simulate", "Make an event with a known direction."),
+    "producer": ("producer", "Read the event, plan the levels, send the tasks."),
+    "worker": ("worker", "Fit tasks, one at a time, until stopped."),
+    "collector": ("collector", "Pass on the best fit of every pixel."),
+    "saver": ("saver", "Write the .i3 file and the results."),
+    "show": ("show", "Print the frames and objects of an .i3 file."),
+    "convert": ("convert", "Decode and encode an .i3 file; change its compression."),
+    "plot": ("plot", "Draw a result file again, or write it in other formats."),
+    "compile": ("compile", "Compile the reconstruction now instead of at the first fit."),
+}
+FLAGS = {"--debug", "--version", "--help", "-h"}
+
+
+class Commands(click.Group):
+    """Finds commands by name without importing the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name the commands in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"skymap_scanner.cli.{COMMANDS[cmd_name][0]}")
+        command = module.command
+        assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """List the commands with their line of help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="skymap-scanner")
+@click.option("--debug", is_flag=True, help="Show a traceback with errors, and log everything.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    envvar="SKYMAP_LOG_LEVEL",
+    help="What is logged to standard error.",
+)
+def group(debug: bool, log_level: str) -> None:
+    r"""Scan the sky for the direction of a neutrino alert.
+
+    \b
+    Scan one event on this machine:
+        skymap-scanner run event.json -o result/
+    Every command has its own help and example:
+        skymap-scanner run --help
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if debug else log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for chatty in ("numba", "matplotlib", "httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def command_first(arguments: Sequence[str]) -> list[str]:
+    """Move the command in front of the options that stand before it, except the options of the group itself."""
+    group_options: list[str] = []
+    before: list[str] = []
+    position = 0
+    while position < len(arguments) and arguments[position] not in COMMANDS:
+        word = arguments[position]
+        takes_value = word.startswith("-") and "=" not in word and word not in FLAGS
+        words = list(arguments[position : position + 1 + takes_value])
+        (group_options if word in FLAGS or word.startswith("--log-level") else before).extend(words)
+        position += len(words)
+    return [*group_options, *arguments[position : position + 1], *before, *arguments[position + 1 :]]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process: 0 fine, 1 an error that was explained, 2 wrong usage, 70 our fault."""
+    words = command_first(sys.argv[1:] if arguments is None else arguments)
+    if "--debug" in words:  # also behind the command
+        words = ["--debug", *(word for word in words if word != "--debug")]
+    try:
+        code = group.main(words, prog_name="skymap-scanner", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: not an error
+        sys.exit(0)
+    except SkymapError as error:
+        _explain("Error", error, words)
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last place where an error can be explained
+        _explain("Internal error, please report it", error, words)
+        sys.exit(70)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(what: str, error: Exception, words: Sequence[str]) -> None:
+    if "--debug" in words:
+        traceback.print_exc()
+    kind = "" if isinstance(error, SkymapError) else f"{type(error).__name__}: "
+    click.echo(f"{what}: {kind}{error}", err=True)

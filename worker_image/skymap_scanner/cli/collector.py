@@ -1,0 +1,34 @@
+"""``skymap-scanner collector``."""
+
+from __future__ import annotations
+
+import click
+
+from skymap_scanner.cli import options
+
+
+@click.command()
+@options.scan_name(required=True)
+@options.broker
+@options.topic("scanned")
+@options.topic("collected")
+@options.topic("to_be_scanned")
+@options.end_with_parent
+def command(
+    name: str, broker_url: str, scanned: str, collected: str, to_be_scanned: str, end_with_parent: bool
+) -> None:
+    r"""Pass on the best fit of every pixel, until the scan is complete.
+
+    \b
+    Example:
+        skymap-scanner collector -n myscan --broker sqlite:///scan.sqlite
+    """
+    from skymap_scanner.broker import open_broker
+    from skymap_scanner.roles.collector import collect
+    from skymap_scanner.roles.stop import Stop
+    from skymap_scanner.roles.topics import ScanTopics, TopicBases
+
+    topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, scanned=scanned, collected=collected))
+    stop = Stop().on_signals(with_parent=end_with_parent)
+    with open_broker(broker_url) as broker:
+        collect(broker, topics, stop)

@@ -1,0 +1,101 @@
+"""From a ``SkymapScan`` manifest to the same settings that the options of ``run`` make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from skymap_operator.models import Simulation, SkymapScan
+from skymap_scanner.errors import InputError
+from skymap_scanner.roles.producer import ScanSettings
+from skymap_scanner.scan.levels import Area, Level, check_levels, first_pixels
+from skymap_scanner.scan.pixels import check_nside, check_pixels, write_ranges
+
+MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class ManifestScan:
+    """What a manifest says: the event (URL, path or simulation), the settings and what is written."""
+
+    event: str | Simulation
+    settings: ScanSettings
+    workers: int | None
+    formats: tuple[str, ...]
+    suffix: str
+    max_task_seconds: float
+
+
+def is_manifest(source: str) -> bool:
+    """Tell whether ``source`` names a manifest and not an event."""
+    return Path(source).suffix in {".yaml", ".yml"}
+
+
+def read_manifest(path: Path) -> ManifestScan:
+    """Read a manifest.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is no SkymapScan, or a field is wrong (the message names it).
+    """
+    scan = _parse(path)
+    spec = scan.spec
+    levels = check_levels([Level(level.nside, level.parents) for level in spec.levels])
+    area = None if spec.area is None else _area(spec.area.nside, spec.area.pixel, spec.area.pixels)
+    indices = None if spec.pixels is None else sorted(set(spec.pixels))
+    first_pixels(levels[0], area, indices)
+    settings = ScanSettings(
+        name=scan.metadata.name,
+        levels=levels,
+        seeds=spec.seeds,
+        area=area,
+        pixels=None if indices is None else write_ranges(indices),
+        reconstruction=spec.reconstruction.name,
+        parameters=spec.reconstruction.parameters,
+        keep_all_seeds=spec.output.keep_all_seeds,
+        predictive=spec.predictive,
+    )
+    event = spec.event
+    return ManifestScan(
+        event=event.simulate or (str(event.url) if event.url else _beside(path, event.path or "")),
+        settings=settings,
+        workers=spec.workers.max,
+        formats=spec.output.formats or (),
+        suffix=".i3" if spec.output.compression == "none" else f".i3.{spec.output.compression}",
+        max_task_seconds=spec.reconstruction.max_task_seconds,
+    )
+
+
+def _parse(path: Path) -> SkymapScan:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if len(text) > MAX_BYTES:
+        raise InputError(f"{path} is larger than {MAX_BYTES} bytes: is it a manifest?")
+    try:
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if len(documents) != 1:
+        raise InputError(f"{path} holds {len(documents)} documents: give one SkymapScan")
+    try:
+        return SkymapScan.model_validate(documents[0])
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'manifest'}: {fault['msg']}" for fault in error.errors()[:5]
+        )
+        raise InputError(f"{path} is not a SkymapScan that can be run: {faults}") from error
+
+
+def _area(nside: int, pixel: int, count: int) -> Area:
+    return Area(check_pixels(check_nside(nside), [pixel])[0], count)
+
+
+def _beside(manifest: Path, event: str) -> str:
+    return str(manifest.parent / event)

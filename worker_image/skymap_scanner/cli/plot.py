@@ -1,0 +1,46 @@
+"""``skymap-scanner plot``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("result", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the files.  [default: that of RESULT]",
+)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["json", "npz", "summary", "fits", "flat-fits", "geojson", "png"]),
+    help="Write only this format; may be repeated.  [default: all]",
+)
+@click.option(
+    "--contours",
+    type=click.Choice(["wilks", "calibrated"]),
+    default="wilks",
+    show_default=True,
+    help="Contours by Wilks' theorem (2 delta ln L = 1.39 and 4.61 for 50 and 90 %), or by IceCube's calibration "
+    "(22.2 and 64.2), which covers systematic uncertainties.",
+)
+def command(result: Path, folder: Path | None, formats: tuple[str, ...], contours: str) -> None:
+    r"""Draw RESULT, the JSON or npz file of a scan, again, or write it in other formats.
+
+    \b
+    Examples:
+        skymap-scanner plot run00138632.evt000031747601.neutrino_8_64_512.json -o plots/ --format png
+        skymap-scanner plot run00138632.evt000031747601.neutrino_8_64_512.npz -o calibrated/ --contours calibrated
+    """
+    from skymap_scanner.results import RULES, ScanResult, write_results
+
+    written = write_results(ScanResult.read(result), folder or result.parent, formats or None, rule=RULES[contours])
+    for path in written:
+        click.echo(path)

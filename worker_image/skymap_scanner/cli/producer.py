@@ -1,0 +1,49 @@
+"""``skymap-scanner producer``."""
+
+from __future__ import annotations
+
+import click
+
+from skymap_scanner.cli import options
+
+
+@click.command(cls=options.LevelsCommand)
+@click.argument("event")
+@options.scan_name(required=True)
+@options.broker
+@click.option("-i", "--nside", type=int, help="Scan the whole sky at this one nside; the same as --levels NSIDE:0.")
+@options.scan_options
+@options.topic("to_be_scanned")
+@options.topic("collected")
+@options.topic("metadata")
+@options.end_with_parent
+def command(
+    event: str,
+    name: str,
+    broker_url: str,
+    nside: int | None,
+    to_be_scanned: str,
+    collected: str,
+    metadata: str,
+    end_with_parent: bool,
+    **scan: object,
+) -> None:
+    r"""Read EVENT (a path, - or an http(s) URL), plan the levels and send the tasks.
+
+    \b
+    Example:
+        skymap-scanner producer event.json --nside 1 -n myscan --broker sqlite:///scan.sqlite
+    """
+    from skymap_scanner.broker import open_broker
+    from skymap_scanner.cli.settings import scan_settings
+    from skymap_scanner.event.sources import read_event
+    from skymap_scanner.roles.producer import produce
+    from skymap_scanner.roles.stop import Stop
+    from skymap_scanner.roles.topics import ScanTopics, TopicBases
+
+    settings = scan_settings(name, nside=nside, **scan)
+    topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, collected=collected, metadata=metadata))
+    stop = Stop().on_signals(with_parent=end_with_parent)
+    found = read_event(event)
+    with open_broker(broker_url) as broker:
+        produce(broker, topics, found, settings, stop)

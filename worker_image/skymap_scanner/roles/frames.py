@@ -1,0 +1,231 @@
+"""The P frames that travel: a task, and the fit that answers it. The keys are the original scanner's.
+
+A fit's frame is its task's frame with the answer added, so that every fit carries all that is known of it. Everything
+in it is a function of the event and the task: a repeated fit is the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from skymap_scanner.broker.protocol import Message
+from skymap_scanner.errors import BrokerError, I3Error
+from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.i3 import (
+    FitStatus,
+    Frame,
+    I3Bool,
+    I3Direction,
+    I3Double,
+    I3Int,
+    I3LogLikelihoodFitParams,
+    I3Particle,
+    I3Position,
+    I3String,
+    I3VectorI3Particle,
+    LocationType,
+    ParticleShape,
+    ParticleType,
+    read_frames,
+)
+from skymap_scanner.reconstruction.protocol import Fit, Loss, Start
+from skymap_scanner.scan.bests import Scored
+from skymap_scanner.scan.pixels import Pixel
+
+SEED = "MillipedeSeedParticle"
+HEADER = "I3EventHeader"
+NSIDE = "SCAN_HealpixNSide"
+PIXEL = "SCAN_HealpixPixel"
+VARIATION = "SCAN_PositionVariationIndex"
+EVENT_INDEX = "SCAN_EventOverallIndex"
+EVENT_NAME = "SCAN_EventName"
+#: Whether the seed is a fit nearby, so that the fine stage is enough.
+WARM = "SCAN_WarmStart"
+
+TRACK = "MillipedeStarting2ndPass"
+LOSSES = f"{TRACK}Params"
+FIT_PARAMETERS = f"{TRACK}_millipedellh"
+ENERGY_IN = f"{TRACK}_totalRecoLossesInside"
+ENERGY_TOTAL = f"{TRACK}_totalRecoLossesTotal"
+#: -ln L once more, for readers without the class I3LogLikelihoodFitParams.
+LLH = "SCAN_NegLogLikelihood"
+RECONSTRUCTION = "SCAN_Reconstruction"
+#: Why a fit failed; absent where it did not.
+REASON = "SCAN_FailureReason"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One pixel × one seed."""
+
+    pixel: Pixel
+    seed: int
+    start: Start
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """What is kept of a pixel's best fit: -ln L (NaN: failed), vertex (m), time (ns), energies (GeV)."""
+
+    pixel: Pixel
+    seed: int
+    llh: float
+    position: tuple[float, float, float]
+    time: float
+    energy_in: float
+    energy_total: float
+
+
+class TaskFrames:
+    """Makes the task frames of one event that is fitted from ``seeds`` seeds a pixel."""
+
+    def __init__(self, event: PreparedEvent, seeds: int) -> None:
+        self._event = event
+        self._seeds = seeds
+        self._fixed = Frame("P")
+        self._fixed[EVENT_NAME] = I3String(event.name)
+
+    def encode(self, task: Task) -> bytes:
+        """Return the task as a serialized P frame."""
+        pixel, start = task.pixel, task.start
+        frame = self._fixed.copy()
+        frame[HEADER] = replace(
+            self._event.header,
+            sub_event_id=pixel.index,
+            sub_event_stream=f"SCAN_nside{pixel.nside:04d}_pixel{pixel.index:04d}_posvar{task.seed:04d}",
+        )
+        frame[NSIDE] = I3Int(pixel.nside)
+        frame[PIXEL] = I3Int(pixel.index)
+        frame[VARIATION] = I3Int(task.seed)
+        frame[EVENT_INDEX] = I3Int((pixel.index * self._seeds + task.seed) % 2**31)  # counts the frames of a level
+        frame[WARM] = I3Bool(start.warm)
+        frame[SEED] = I3Particle(
+            minor_id=0,
+            major_id=_major_id(self._event.name, task),
+            shape=ParticleShape.InfiniteTrack,
+            fit_status=FitStatus.OK,
+            pos=I3Position(*start.position),
+            dir=I3Direction(start.zenith, start.azimuth),
+            time=start.time,
+        )
+        return frame.to_bytes()
+
+
+def read_task(payload: bytes) -> tuple[Task, Frame]:
+    """Read a task, and its frame to which the answer is added.
+
+    Raises
+    ------
+    BrokerError
+        If it is no task.
+    """
+    frame, pixel, seed = _read(payload)
+    with _explained(f"the task of pixel {pixel.key}"):
+        particle = frame.expect(SEED, I3Particle)
+        warm = frame.expect(WARM, I3Bool).value
+    position = (particle.pos.x, particle.pos.y, particle.pos.z)
+    start = Start(particle.dir.zenith, particle.dir.azimuth, position, particle.time, warm)
+    return Task(pixel, seed, start), frame
+
+
+def fit_frame(task: Frame, fit: Fit, reconstruction: str) -> bytes:
+    """Add the answer to a task's frame and serialize it."""
+    major = task.expect(SEED, I3Particle).major_id
+    status = FitStatus(fit.status)
+    task[TRACK] = I3Particle(
+        minor_id=1,
+        major_id=major,
+        pdg_encoding=ParticleType.MuMinus,
+        shape=ParticleShape.InfiniteTrack,
+        fit_status=status,
+        pos=I3Position(*fit.position),
+        dir=I3Direction(fit.zenith, fit.azimuth),
+        time=fit.time,
+        energy=fit.energy_total,
+        location_type=LocationType.InIce,
+    )
+    task[LOSSES] = I3VectorI3Particle(_loss_particles(fit.losses, fit, major))
+    task[FIT_PARAMETERS] = I3LogLikelihoodFitParams(logl=fit.llh, rlogl=math.nan, ndof=-1, nmini=fit.evaluations)
+    task[ENERGY_IN] = I3Double(fit.energy_in)
+    task[ENERGY_TOTAL] = I3Double(fit.energy_total)
+    task[LLH] = I3Double(fit.llh)
+    task[RECONSTRUCTION] = I3String(reconstruction)
+    if fit.reason:
+        task[REASON] = I3String(fit.reason)
+    return task.to_bytes()
+
+
+def read_scored(message: Message) -> Scored[Message]:
+    """Read as much of a fit as the choice of the best needs.
+
+    Raises
+    ------
+    BrokerError
+        If it is no fit.
+    """
+    frame, pixel, seed = _read(message.payload)
+    with _explained(f"the fit of pixel {pixel.key}"):
+        return Scored(pixel, seed, frame.expect(LLH, I3Double).value, message)
+
+
+def read_best(payload: bytes) -> Best:
+    """Read a fit.
+
+    Raises
+    ------
+    BrokerError
+        If it is no fit.
+    """
+    frame, pixel, seed = _read(payload)
+    with _explained(f"the fit of pixel {pixel.key}"):
+        track = frame.expect(TRACK, I3Particle)
+        llh, energy_in, energy_total = (frame.expect(key, I3Double).value for key in (LLH, ENERGY_IN, ENERGY_TOTAL))
+    return Best(pixel, seed, llh, (track.pos.x, track.pos.y, track.pos.z), track.time, energy_in, energy_total)
+
+
+def _read(payload: bytes) -> tuple[Frame, Pixel, int]:
+    with _explained("a message"):
+        frame = next(read_frames(io.BytesIO(payload)))  # where all seeds are kept, the best comes first
+        nside, index, seed = (frame.expect(key, I3Int).value for key in (NSIDE, PIXEL, VARIATION))
+    return frame, Pixel(nside, index), seed
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (StopIteration, I3Error) as error:
+        raise BrokerError(
+            f"{what} is not what this scanner sends ({error}): does another program use its topics?"
+        ) from error
+
+
+def _loss_particles(losses: Sequence[Loss], fit: Fit, major: int) -> tuple[I3Particle, ...]:
+    direction = I3Direction(fit.zenith, fit.azimuth)
+    return tuple(
+        I3Particle(
+            minor_id=number,
+            major_id=major,
+            pdg_encoding=ParticleType.EMinus,
+            shape=ParticleShape.Cascade,
+            fit_status=FitStatus.OK,
+            pos=I3Position(*loss.position),
+            dir=direction,
+            time=loss.time,
+            energy=loss.energy,
+            length=0.0,
+            location_type=LocationType.InIce,
+        )
+        for number, loss in enumerate(losses, start=2)
+    )
+
+
+def _major_id(event: str, task: Task) -> int:
+    """Derive what IceTray draws at random, so that the same scan writes the same file."""
+    text = f"{event}/{task.pixel.key}/{task.seed}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

@@ -1,0 +1,215 @@
+"""All roles on this machine: processes over an embedded broker, started again when they die, until the result is there.
+
+    run ─▶ producer, worker ×N, collector, saver ─▶ progress ─▶ whoever looks on
+
+Everything that must survive is in the broker's file; this process may be killed at any time. Its children then see
+their standard input close and end too; the same call again goes on where they stopped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from skymap_scanner.broker import open_broker
+from skymap_scanner.errors import InputError, SkymapError
+from skymap_scanner.roles.producer import ScanSettings
+from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.topics import ScanTopics
+from skymap_scanner.scan.progress import Progress
+
+log = logging.getLogger(__name__)
+
+BROKER_FILE = "scan.sqlite"
+
+#: A role that dies this often in a row, each time within QUICK seconds, will not live longer the next time.
+MAX_QUICK_DEATHS = 5
+QUICK = 10.0
+
+#: One thread a worker: the fits run side by side, and a pool of threads in each makes all of them ten times slower.
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+
+
+@dataclass(frozen=True)
+class LocalScan:
+    """One scan on this machine: ``event`` is the path that the producer reads, ``folder`` takes everything."""
+
+    event: Path
+    folder: Path
+    settings: ScanSettings
+    workers: int
+    output: Path
+    formats: Sequence[str] = ()
+    max_task_seconds: float = 600.0
+
+    @property
+    def broker(self) -> str:
+        """URL of the embedded broker."""
+        return f"sqlite:///{(self.folder / BROKER_FILE).absolute()}"
+
+
+def scan_arguments(settings: ScanSettings) -> list[str]:
+    """Write ``settings`` as the options that ``cli.settings.scan_settings`` reads."""
+    words = ["--levels", " ".join(map(str, settings.levels)), "--seeds", str(settings.seeds)]
+    words += ["--reconstruction", settings.reconstruction, "--predictive", str(settings.predictive)]
+    for key, value in settings.parameters.items():
+        words += ["--parameter", f"{key}={json.dumps(value)}"]
+    if settings.area is not None:
+        words += ["--area", str(settings.area)]
+    if settings.pixels is not None:
+        words += ["--pixel-list", settings.pixels]
+    if settings.keep_all_seeds:
+        words += ["--keep-all-seeds"]
+    return words
+
+
+def role_commands(scan: LocalScan) -> dict[str, list[str]]:
+    """Return the command line of every role: just what a user would type to run it alone."""
+    common = ["-n", scan.settings.name, "--broker", scan.broker]
+    saver = ["saver", *common, "-o", str(scan.output), "--results", str(scan.folder)]
+    for one in scan.formats:
+        saver += ["--format", one]
+    commands = {
+        "producer": ["producer", str(scan.event), *common, *scan_arguments(scan.settings)],
+        "collector": ["collector", *common],
+        "saver": saver,
+    }
+    for number in range(scan.workers):
+        commands[f"worker-{number}"] = ["worker", *common, "--max-task-seconds", str(scan.max_task_seconds)]
+    return {
+        role: [sys.executable, "-m", "skymap_scanner", *words, "--end-with-parent"] for role, words in commands.items()
+    }
+
+
+@dataclass
+class _Role:
+    """One process: started, watched, started again."""
+
+    name: str
+    command: list[str]
+    log_file: Path
+    process: subprocess.Popen[bytes] | None = None
+    began: float = 0.0
+    quick_deaths: int = 0
+    finished: bool = False
+
+    def look(self) -> None:
+        """Start the process if it does not run; note whether it has done its work.
+
+        Raises
+        ------
+        SkymapError
+            If it explained an error, or dies at once again and again.
+        """
+        if self.finished:
+            return
+        code = None if self.process is None else self.process.poll()
+        if self.process is not None and code is None:
+            return
+        if code == 0 and not self.name.startswith("worker"):
+            self.finished = True
+            return
+        if code is not None:
+            self._judge(code)
+        self._start()
+
+    def _judge(self, code: int) -> None:
+        if code in {1, 2}:  # it has explained itself, and would do so again
+            raise SkymapError(f"the {self.name} cannot go on: {self._last_words()}")
+        self.quick_deaths = self.quick_deaths + 1 if time.monotonic() - self.began < QUICK else 0
+        if self.quick_deaths >= MAX_QUICK_DEATHS:
+            raise SkymapError(
+                f"the {self.name} died {MAX_QUICK_DEATHS} times in a row (exit code {code}); its last words: "
+                f"{self._last_words()}. The whole log: {self.log_file}"
+            )
+        log.warning("the %s died (exit code %d), starting it again", self.name, code)
+
+    def _start(self) -> None:
+        with self.log_file.open("ab") as output:
+            self.process = subprocess.Popen(  # noqa: S603 - our own command
+                self.command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=os.environ | ONE_THREAD
+            )
+        self.began = time.monotonic()
+
+    def _last_words(self) -> str:
+        lines = self.log_file.read_text(errors="replace").splitlines()
+        return lines[-1].removeprefix("Error: ") if lines else "none"
+
+    def end(self, patience: float) -> None:
+        """Ask the process to end; kill it when ``patience`` seconds are not enough."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def ask(self) -> None:
+        """Ask the process to end after what it has in hand."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
+
+def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> bool:
+    """Run the scan to its end; False when stopped before.
+
+    Raises
+    ------
+    SkymapError
+        If a role explains why it cannot go on, or does not stay alive.
+    InputError
+        If another run is at work in this folder.
+    """
+    logs = scan.folder / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    roles = {name: _Role(name, command, logs / f"{name}.log") for name, command in role_commands(scan).items()}
+    topics = ScanTopics.of(scan.settings.name)
+    with _alone(scan.folder), open_broker(scan.broker) as broker:
+        topics.create(broker)
+        with broker.reader(topics.progress) as progress:
+            try:
+                while not (stop.requested or roles["saver"].finished):
+                    for role in roles.values():
+                        role.look()
+                    message = progress.receive(timeout=0.2)
+                    while message is not None:
+                        latest = message
+                        message = progress.receive(timeout=0)
+                        if message is None:
+                            show(Progress.model_validate_json(latest.payload))
+            finally:
+                _end_all(roles.values())
+    return roles["saver"].finished
+
+
+def _end_all(roles: Iterable[_Role]) -> None:
+    for role in roles:
+        role.ask()
+    patience = time.monotonic() + 10
+    for role in roles:
+        role.end(max(patience - time.monotonic(), 0.1))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system gives back with the process."""
+    with (folder / ".lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{folder} is in use by another run: wait for it, or choose another folder") from None
+        yield

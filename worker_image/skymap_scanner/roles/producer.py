@@ -1,0 +1,252 @@
+"""The producer: sends the event once, decides each level from the bests of the one before, and sends its tasks.
+
+    event ─▶ metadata topics, plan, to_be_scanned           collected ─▶ bests ─▶ the next level
+
+What it decides stands in the plan before the first task of it is sent, and a task's sequence id is its place in the
+plan: started again, it reads the plan and the bests, sends what is missing, and goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from skymap_scanner.broker.protocol import Broker, Outgoing, Producer, Reader
+from skymap_scanner.detector.coordinates import equatorial_to_detector
+from skymap_scanner.errors import BrokerError
+from skymap_scanner.event.frames import event_frames
+from skymap_scanner.event.model import Event, PreparedEvent
+from skymap_scanner.event.preparation import prepare
+from skymap_scanner.reconstruction.protocol import Start
+from skymap_scanner.roles.frames import Best, Task, TaskFrames, read_best
+from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.topics import (
+    METADATA_PROPERTY,
+    PARAMETERS_PROPERTY,
+    RECONSTRUCTION_PROPERTY,
+    ScanTopics,
+    publish_metadata,
+)
+from skymap_scanner.scan.levels import Area, Level, first_pixels
+from skymap_scanner.scan.pixels import Pixel, centres, parent, read_ranges
+from skymap_scanner.scan.plan import (
+    EndEntry,
+    EventFacts,
+    Plan,
+    PlanEntry,
+    ScanEntry,
+    ahead_entry,
+    check_same_scan,
+    decode_entry,
+    level_entry,
+)
+from skymap_scanner.scan.refinement import look_ahead, refine
+from skymap_scanner.scan.seeds import seed_positions
+
+log = logging.getLogger(__name__)
+
+#: The kind of an event that was simulated.
+SIMULATION = "simulation"
+
+#: Tasks stored in one go: few enough to start the workers at once, enough to make the broker's work small.
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSettings:
+    """What the user chose for a scan. ``predictive`` starts a level early and does not change the map."""
+
+    name: str
+    levels: Sequence[Level]
+    seeds: int = 7
+    area: Area | None = None
+    pixels: str | None = None
+    reconstruction: str = "millipede"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    keep_all_seeds: bool = False
+    predictive: float = 1.0
+
+
+def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSettings, stop: Stop) -> None:
+    """Produce the whole scan; return when the last task is sent, or when asked to stop.
+
+    Raises
+    ------
+    InputError
+        If the event cannot be scanned, or another scan has this name.
+    BrokerError
+        If the broker refuses.
+    """
+    prepared = prepare(event)
+    topics.create(broker)
+    metadata = publish_metadata(broker, topics, event_frames(event, prepared))
+    wanted = scan_entry(settings, prepared, metadata)
+    with (
+        broker.producer(topics.plan, "producer") as plan_out,
+        broker.producer(topics.to_be_scanned, "producer") as tasks_out,
+        broker.reader(topics.plan) as plan_in,
+        broker.reader(topics.collected) as collected,
+    ):
+        plan_out.send(Outgoing(wanted.encode(), sequence_id=0))
+        writer = _PlanWriter(plan_out, plan_in)
+        check_same_scan(writer.read_scan(), wanted)
+        tasks = _TaskWriter(tasks_out, wanted, prepared)
+        bests: dict[Pixel, Best] = {}
+        while not stop.requested:
+            tasks.send_planned(writer.plan, bests, stop)
+            if writer.plan.ended and tasks.sent_all(writer.plan):
+                log.info("all %d tasks are sent", tasks.sent * wanted.seeds)
+                return
+            if writer.advance(
+                decide(writer.plan, {pixel: best.llh for pixel, best in bests.items()}, settings.predictive)
+            ):
+                continue
+            message = collected.receive(timeout=0.5)
+            while message is not None:
+                best = read_best(message.payload)
+                bests[best.pixel] = best
+                message = collected.receive(timeout=0)
+
+
+def scan_entry(settings: ScanSettings, prepared: PreparedEvent, metadata: tuple[str, ...]) -> ScanEntry:
+    """Make the first entry of the plan."""
+    kind = event_kind(prepared.name)
+    return ScanEntry(
+        name=settings.name,
+        event=EventFacts(
+            name=prepared.name,
+            run=prepared.header.run_id,
+            event=prepared.header.event_id,
+            mjd=prepared.mjd,
+            kind=kind,
+            real=kind != SIMULATION,
+            metadata_topics=metadata,
+        ),
+        levels=" ".join(map(str, settings.levels)),
+        seeds=settings.seeds,
+        area=None if settings.area is None else str(settings.area),
+        pixels=settings.pixels,
+        reconstruction=settings.reconstruction,
+        parameters=settings.parameters,
+        keep_all_seeds=settings.keep_all_seeds,
+    )
+
+
+def event_kind(name: str) -> str:
+    """Return what the event was sent for: the part of its name behind run and event, ``unknown`` without one."""
+    return name.split(".", 2)[2] if name.count(".") >= 2 else "unknown"
+
+
+def decide(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> PlanEntry | None:
+    """Return what the plan says next, from what it has said and the bests so far; None: wait for more of them."""
+    if plan.scan is None or plan.ended:
+        return None
+    levels = plan.scan.parsed_levels()
+    if not plan.levels:
+        listed = None if plan.scan.pixels is None else read_ranges(plan.scan.pixels)
+        pixels = first_pixels(levels[0], plan.scan.parsed_area(), listed)
+        return level_entry(levels[0].nside, pixels, plan.started)
+    if len(plan.levels) == len(levels):
+        return EndEntry()
+    before, level = levels[len(plan.levels) - 1], levels[len(plan.levels)]
+    planned = plan.levels[before.nside]
+    done = {pixel: llh[pixel] for pixel in planned if pixel in llh}
+    if len(done) == len(planned):
+        chosen = refine(done, level)
+        return level_entry(level.nside, chosen, plan.started) if chosen else EndEntry()  # none: every fit failed
+    guessed = set(look_ahead(done, len(planned), level, predictive)).difference(plan.started)
+    return ahead_entry(level.nside, sorted(guessed)) if guessed else None
+
+
+class _PlanWriter:
+    """Writes entries and takes as the plan only what it reads back: should two producers run, both follow one plan."""
+
+    def __init__(self, producer: Producer, reader: Reader) -> None:
+        self._producer = producer
+        self._reader = reader
+        self._entries = 0
+        self.plan = Plan()
+
+    def read_scan(self) -> ScanEntry:
+        """Read all that the plan holds so far and return its first entry."""
+        self._read(timeout=30.0)
+        while self._read(timeout=0.0):
+            pass
+        if self.plan.scan is None:
+            raise BrokerError("the plan cannot be read back after it was written")
+        return self.plan.scan
+
+    def advance(self, entry: PlanEntry | None) -> bool:
+        """Add an entry; tell whether the plan has grown."""
+        if entry is None:
+            return False
+        self._producer.send(Outgoing(entry.encode(), sequence_id=self._entries))
+        return self._read(timeout=30.0)
+
+    def _read(self, timeout: float) -> bool:
+        message = self._reader.receive(timeout)
+        if message is None:
+            return False
+        self.plan.add(decode_entry(message.payload))
+        self._entries += 1
+        return True
+
+
+class _TaskWriter:
+    """Sends the tasks of the plan in its order, each once."""
+
+    def __init__(self, producer: Producer, scan: ScanEntry, prepared: PreparedEvent) -> None:
+        self._producer = producer
+        self._scan = scan
+        self._prepared = prepared
+        self._frames = TaskFrames(prepared, scan.seeds)
+        self._last = producer.last_sequence_id
+        self._first_nside = scan.parsed_levels()[0].nside
+        self._properties = {
+            METADATA_PROPERTY: ";".join(scan.event.metadata_topics),
+            RECONSTRUCTION_PROPERTY: scan.reconstruction,
+            PARAMETERS_PROPERTY: json.dumps(dict(scan.parameters), sort_keys=True),
+        }
+        self.sent = 0  # pixels of the plan whose tasks are stored
+
+    def sent_all(self, plan: Plan) -> bool:
+        """Tell whether nothing of the plan so far is left to send."""
+        return self.sent == len(plan.started)
+
+    def send_planned(self, plan: Plan, bests: Mapping[Pixel, Best], stop: Stop) -> None:
+        """Send what the plan holds and the bests allow: a finer pixel needs the best of its parent."""
+        outgoing = self._outgoing(plan, bests)
+        while not stop.requested and (batch := list(islice(outgoing, BATCH))):
+            self._producer.send(*batch)
+
+    def _outgoing(self, plan: Plan, bests: Mapping[Pixel, Best]) -> Iterator[Outgoing]:
+        while self.sent < len(plan.started):
+            pixel = plan.started[self.sent]
+            place = self._place(pixel, plan, bests)
+            if place is None:
+                return
+            for task in self._tasks(pixel, place):
+                number = self.sent * self._scan.seeds + task.seed
+                if number > self._last:
+                    payload = self._frames.encode(task)
+                    yield Outgoing(payload, key=pixel.key, properties=self._properties, sequence_id=number)
+            self.sent += 1
+
+    def _place(self, pixel: Pixel, plan: Plan, bests: Mapping[Pixel, Best]) -> Best | PreparedEvent | None:
+        if pixel.nside == self._first_nside:
+            return self._prepared
+        coarser = max(nside for nside in plan.levels if nside < pixel.nside)
+        return bests.get(parent(pixel, coarser))
+
+    def _tasks(self, pixel: Pixel, place: Best | PreparedEvent) -> Iterator[Task]:
+        warm = isinstance(place, Best)
+        vertex, time = (place.position, place.time) if isinstance(place, Best) else (place.vertex, place.vertex_time)
+        ra, dec = centres([pixel])
+        zenith, azimuth = equatorial_to_detector(ra, dec, self._prepared.mjd)
+        for seed, position in enumerate(seed_positions([float(x) for x in vertex], self._scan.seeds)):
+            start = Start(float(zenith[0]), float(azimuth[0]), position, float(time), warm)
+            yield Task(pixel, seed, start)

@@ -1,0 +1,89 @@
+"""What a folder's scan is: kept beside its results, so that the same command resumes it and another one is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.roles.producer import ScanSettings
+
+FILE = "scan.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """The scan of a folder: where its event came from, its settings, and whether it is done."""
+
+    event: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    finished: bool = False
+
+    @classmethod
+    def of(cls, event: str, settings: ScanSettings, formats: tuple[str, ...]) -> Record:
+        """Make the record of a scan that is to be run."""
+        values = asdict(settings)
+        values |= {
+            "levels": " ".join(map(str, settings.levels)),
+            "area": None if settings.area is None else str(settings.area),
+            "formats": list(formats),
+        }
+        del values["predictive"]  # does not change the map
+        return cls(event, json.loads(json.dumps(values)))
+
+
+def read_record(folder: Path) -> Record | None:
+    """Read the record of ``folder``, None when there is none.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be understood.
+    """
+    path = folder / FILE
+    try:
+        return Record(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, OSError) as error:
+        raise InputError(
+            f"{path} is not the record of a scan ({error}): choose another folder, or delete it"
+        ) from error
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write the record atomically.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    new = folder / f".{FILE}.new"
+    try:
+        new.write_text(json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
+        os.replace(new, folder / FILE)  # noqa: PTH105 - atomic on every platform
+    except OSError as error:
+        raise InputError(f"cannot write {folder / FILE}: {error.strerror}") from error
+
+
+def check_same(folder: Path, found: Record, wanted: Record) -> None:
+    """Check that the folder's scan is the wanted one.
+
+    Raises
+    ------
+    InputError
+        If it is another, naming what differs.
+    """
+    if found.event != wanted.event:
+        raise InputError(f"{folder} holds a scan of {found.event}: choose another folder, or --restart to replace it")
+    for name in sorted(found.settings.keys() | wanted.settings.keys()):
+        before, now = found.settings.get(name), wanted.settings.get(name)
+        if before != now:
+            raise InputError(
+                f"{folder} holds a scan with other {name} ({before} instead of {now}): choose another folder, "
+                "give the same to resume it, or --restart to replace it"
+            )

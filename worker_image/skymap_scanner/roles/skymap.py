@@ -1,0 +1,91 @@
+"""From the plan and the bests to what is shown: the progress of every level, the best fit, the result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from skymap_scanner import __version__
+from skymap_scanner.results import PIXEL, Metadata, ScanResult
+from skymap_scanner.results.rule import WILKS
+from skymap_scanner.results.skymap import multi_order_map
+from skymap_scanner.roles.frames import Best
+from skymap_scanner.scan.pixels import Pixel
+from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.progress import BestFit, LevelProgress, expected_pixels
+
+SQUARE_DEGREES = (180 / math.pi) ** 2
+
+
+def level_progress(plan: Plan, bests: Mapping[Pixel, Best]) -> list[LevelProgress]:
+    """Count the pixels of every level, those still to be decided included."""
+    if plan.scan is None:
+        return []
+    levels = plan.scan.parsed_levels()
+    planned = expected_pixels(levels, plan.levels)
+    found = []
+    for level in levels:
+        done = [bests[pixel] for pixel in plan.levels.get(level.nside, ()) if pixel in bests]
+        found.append(
+            LevelProgress(
+                nside=level.nside,
+                done=len(done),
+                planned=planned[level.nside],
+                decided=level.nside in plan.levels,
+                failed=sum(math.isnan(best.llh) for best in done),
+            )
+        )
+    return found
+
+
+def best_fit(plan: Plan, bests: Mapping[Pixel, Best]) -> BestFit | None:
+    """Return the best pixel so far with the area of the pixels inside the 90 % threshold; None before the first fit."""
+    result = scan_result(plan, bests)
+    if not any(np.isfinite(level["llh"]).any() for level in result.levels.values()):
+        return None
+    skymap = multi_order_map(result, WILKS)
+    inside = (skymap.owner >= 0) & (skymap.delta[skymap.owner] <= WILKS.levels[0.9])
+    best = skymap.best
+    return BestFit(
+        nside=best.nside,
+        pixel=best.index,
+        ra=best.ra,
+        dec=best.dec,
+        llh=best.llh,
+        area_90=float(skymap.area[inside].sum()) * SQUARE_DEGREES,
+    )
+
+
+def scan_result(plan: Plan, bests: Mapping[Pixel, Best]) -> ScanResult:
+    """Put the planned pixels that are done into a result.
+
+    Nothing in it depends on when or how fast the scan ran: the same scan gives the same files.
+    """
+    if plan.scan is None:
+        raise ValueError("a result needs a plan that has begun")
+    event = plan.scan.event
+    levels = {}
+    for nside, pixels in plan.levels.items():
+        rows = [_row(bests[pixel]) for pixel in pixels if pixel in bests]
+        levels[nside] = np.array(rows, dtype=PIXEL)
+    return ScanResult(
+        levels=levels,
+        metadata=Metadata(
+            run_id=event.run,
+            event_id=event.event,
+            event_type=event.kind,
+            mjd=event.mjd,
+            is_real_event=event.real,
+            complete={nside: len(levels[nside]) == len(pixels) for nside, pixels in plan.levels.items()},
+            plan={nside: len(pixels) for nside, pixels in plan.levels.items()},
+            name=event.name,
+            reconstruction=plan.scan.reconstruction,
+            scanner_version=__version__,
+        ),
+    )
+
+
+def _row(best: Best) -> tuple[float, ...]:
+    return (best.pixel.index, best.llh, best.energy_in, best.energy_total, *best.position, best.time)

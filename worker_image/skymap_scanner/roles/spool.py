@@ -1,0 +1,44 @@
+"""Frames kept on disk until the file is written in order: memory does not grow with the map."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.scan.pixels import Pixel
+
+
+class Spool:
+    """A nameless temporary file in ``folder``; the system removes it with the process."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            raise InputError(f"cannot write in {folder}: {error.strerror}") from error
+        self._places: dict[Pixel, tuple[int, int]] = {}
+        self._end = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, pixel: Pixel, payload: bytes) -> None:
+        """Keep ``payload`` for ``pixel``."""
+        self._file.seek(self._end)
+        self._file.write(payload)
+        self._places[pixel] = (self._end, len(payload))
+        self._end += len(payload)
+
+    def read(self, pixel: Pixel) -> bytes:
+        """Return what was kept for ``pixel``."""
+        offset, size = self._places[pixel]
+        self._file.seek(offset)
+        return self._file.read(size)

@@ -1,0 +1,119 @@
+"""The topics of one scan, and the subscriptions that the roles take messages through."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from skymap_scanner.broker.protocol import Broker, Outgoing
+from skymap_scanner.errors import BrokerError, InputError
+from skymap_scanner.i3 import Frame
+
+TENANT = "icecube"
+WORKERS = "workers"
+COLLECTOR = "collector"
+SAVER = "saver"
+
+#: The message property that lists the metadata topics of a task, ``;``-separated.
+METADATA_PROPERTY = "metadata_topics"
+#: The message properties that say which reconstruction fits a task: its name and its parameters (JSON).
+RECONSTRUCTION_PROPERTY = "reconstruction"
+PARAMETERS_PROPERTY = "reconstruction_parameters"
+
+
+def check_name(name: str) -> str:
+    """Return the scan's name if topics and files can be named after it.
+
+    Raises
+    ------
+    InputError
+        If not.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", name):
+        raise InputError(
+            f"scan name {name!r}: use at most 200 letters, digits, '.', '-' and '_', a letter or digit first and last"
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class TopicBases:
+    """Where the topics live; the scan's name is put in front of the last part, so that scans run side by side."""
+
+    to_be_scanned: str = f"persistent://{TENANT}/skymap/to_be_scanned"
+    scanned: str = f"persistent://{TENANT}/skymap/scanned"
+    collected: str = f"persistent://{TENANT}/skymap/collected"
+    metadata: str = f"persistent://{TENANT}/skymap_metadata/mf_"
+
+
+@dataclass(frozen=True, slots=True)
+class ScanTopics:
+    """The full names of one scan's topics."""
+
+    to_be_scanned: str
+    scanned: str
+    collected: str
+    plan: str
+    progress: str
+    metadata: str
+
+    @classmethod
+    def of(cls, name: str, bases: TopicBases | None = None) -> ScanTopics:
+        """Name the topics of the scan ``name``."""
+        bases = bases or TopicBases()
+        check_name(name)
+
+        def topic(base: str) -> str:
+            namespace, slash, last = base.rpartition("/")
+            return f"{namespace}{slash}{name}-{last}"
+
+        namespace = bases.to_be_scanned.rpartition("/")[0]
+        return cls(
+            to_be_scanned=topic(bases.to_be_scanned),
+            scanned=topic(bases.scanned),
+            collected=topic(bases.collected),
+            plan=topic(f"{namespace}/plan"),
+            progress=topic(f"{namespace}/progress"),
+            metadata=bases.metadata,
+        )
+
+    def create(self, broker: Broker) -> None:
+        """Make topics and subscriptions before anything is published, so that nothing published is lost."""
+        broker.create_topic(self.to_be_scanned, [WORKERS])
+        broker.create_topic(self.scanned, [COLLECTOR])
+        broker.create_topic(self.collected, [SAVER])
+        broker.create_topic(self.plan)
+        broker.create_topic(self.progress)
+
+
+def publish_metadata(broker: Broker, topics: ScanTopics, frames: Sequence[Frame]) -> tuple[str, ...]:
+    """Store each frame once, in a topic named by its content; return the topics' names in the order of ``frames``."""
+    names = []
+    for frame in frames:
+        payload = frame.to_bytes()
+        name = topics.metadata + hashlib.sha256(payload).hexdigest()
+        broker.create_topic(name)
+        with broker.producer(name, "metadata") as producer:
+            if producer.last_sequence_id < 0:
+                producer.send(Outgoing(payload, sequence_id=0))
+        names.append(name)
+    return tuple(names)
+
+
+def read_metadata(broker: Broker, name: str, timeout: float = 30.0) -> Frame:
+    """Read the frame of one metadata topic.
+
+    Raises
+    ------
+    BrokerError
+        If the topic stays empty, or what it holds is not what its name says.
+    """
+    with broker.reader(name) as reader:
+        message = reader.receive(timeout)
+    if message is None:
+        raise BrokerError(f"{name} holds no frame: was the scan's metadata deleted?")
+    if not name.endswith(hashlib.sha256(message.payload).hexdigest()):
+        raise BrokerError(f"{name} holds a frame with another checksum than its name says")
+    return Frame.from_bytes(message.payload)
