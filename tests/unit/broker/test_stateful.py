@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -188,5 +189,5 @@ class BrokerMachine(RuleBasedStateMachine):
         assert message.sequence_id == sent.sequence_id
 
 
-TestBroker = BrokerMachine.TestCase
+TestBroker = pytest.mark.timeout(900)(BrokerMachine.TestCase)  # a failure is made small first, which takes minutes
 TestBroker.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)

@@ -24,7 +24,7 @@ from skymap_scanner.broker.protocol import Backlog, Message, Outgoing, Subscript
 from skymap_scanner.errors import BrokerError, InputError
 
 #: A waiting receive looks for news after pauses that double from the first to the second of these (s).
-FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.008
+FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.01
 
 #: How often a receiving consumer looks for others that died or hang (s).
 WATCH_INTERVAL = 0.1
@@ -356,6 +356,7 @@ class SqliteConsumer(Open):
 def _poll(database: Database, take: Callable[[], Message | None], timeout: float) -> Message | None:
     """Take a message as soon as there is one, at most ``timeout`` seconds from now."""
     deadline = time.monotonic() + timeout
+    pause = FIRST_PAUSE
     while True:
         version = database.version()
         message = take()
@@ -364,7 +365,6 @@ def _poll(database: Database, take: Callable[[], Message | None], timeout: float
             return message
         # News wake it up within a pause; without news it takes a look for the dead every WATCH_INTERVAL.
         look = time.monotonic() + min(remaining, WATCH_INTERVAL)
-        pause = FIRST_PAUSE
         while (left := look - time.monotonic()) > 0 and database.version() == version:
             time.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE)
