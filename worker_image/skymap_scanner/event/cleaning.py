@@ -31,6 +31,8 @@ def late_pulses(
     photomultiplier, or another particle. A DOM with one pulse has no late ones.
     """
     late: dict[int, float] = {}
+    if not len(time):
+        return late
     order = np.lexsort((time, dom))
     time, charge, dom = time[order], charge[order], dom[order]
     doms, firsts = np.unique(dom, return_index=True)

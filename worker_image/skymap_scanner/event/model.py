@@ -28,9 +28,10 @@ class PreparedEvent:
     """An event ready to be fitted (see ``event/preparation.py``).
 
     ``pulses`` are the pulses of the chosen series in the DOMs of ``geometry``, as they were read; ``window`` is the
-    readout window (start, stop; ns); ``late`` gives, for a DOM with late pulses, the time (ns) from which on nothing
-    counts; DOMs in ``excluded`` take no part in the likelihood, whether hit or not. ``vertex`` (m; shape (3,)) and
-    ``vertex_time`` (ns) are where the seeds start. ``mjd`` is the time of the event (UTC, days).
+    readout window (start, stop; ns); ``late`` gives, for a hit DOM with late or badly calibrated pulses, the time (ns,
+    after the window's start) from which on nothing counts; DOMs in ``excluded`` take no part in the likelihood, whether
+    hit or not. ``vertex`` (m; shape (3,)) and ``vertex_time`` (ns) are where the seeds start. ``mjd`` is the time of
+    the event (UTC, days).
     """
 
     name: str

@@ -7,7 +7,7 @@ is done once; ``event/frames.py`` carries the answer to the workers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,9 +37,11 @@ log = logging.getLogger(__name__)
 #: The pulses of the one physics event, where several came close together: since 2023, and before.
 PULSE_SERIES = ("SplitInIcePulses", "SplitUncleanedInIcePulses")
 
-#: DOMs that the calibration or the waveform unfolding could not trust, by window in time; we leave out the DOM.
-_WINDOWED = ("CalibrationErrata", "SaturationWindows")
-#: DOMs that were not working properly during the run.
+#: When a DOM's waveform was not calibrated well, as after much light: nothing counts from the first window on.
+_ERRATA = "CalibrationErrata"
+#: When a DOM was driven out of its range: takes no part.
+_SATURATED = "SaturationWindows"
+#: DOMs that were not working properly during the run: take no part.
 _BAD_DOMS = ("BadDomsList", "BadDomsListSLC")
 
 _PULSE_CLASSES = {"I3RecoPulseSeriesMap", "I3RecoPulseSeriesMapMask", "I3SuperDST"}
@@ -99,14 +101,17 @@ def _prepare(event: Event, settings: PreparationSettings) -> PreparedEvent:
     if damaged:
         log.warning("%s: %d DOMs have impossible pulses in %s and take no part", event.name, len(damaged), series)
 
+    window = _readout_window(frames, series, pulses.select(sound))
     time, charge, hit = pulses.time[sound], pulses.charge[sound].astype(np.float64), dom[sound]
-    excluded = damaged | bright_doms(charge, hit, settings.bright_factor)
-    excluded.update(np.flatnonzero(geometry.dead).tolist())
-    if settings.exclude_deepcore:
-        excluded.update(np.flatnonzero(np.isin(geometry.string, DEEPCORE)).tolist())
     keys = omkeys(geometry)
-    excluded_keys = ({keys[index] for index in excluded} | _listed_doms(frames)).intersection(keys)
-    if excluded_keys.issuperset(keys[index] for index in set(hit.tolist())):
+    hit_keys = {keys[index] for index in set(hit.tolist())}
+    late = {keys[index]: start for index, start in late_pulses(time, charge, hit, settings.late_delay).items()}
+    excluded = {keys[index] for index in damaged | bright_doms(charge, hit, settings.bright_factor)}
+    excluded |= _doms_without_trust(frames, geometry, keys, settings)
+    for key, start in _errata(frames).items():
+        late[key] = min(start, late.get(key, start))
+    excluded |= {key for key, start in late.items() if key not in hit_keys or not start > window[0]}
+    if hit_keys <= excluded:
         reasons = "dead, bad, saturated, too bright, in DeepCore or with impossible pulses"
         raise InputError(f"all DOMs with pulses in {series} are excluded ({reasons}), so there is nothing to fit")
     vertex, vertex_time = _vertex(time, charge, hit, pulses.flags[sound], geometry)
@@ -116,9 +121,9 @@ def _prepare(event: Event, settings: PreparationSettings) -> PreparedEvent:
         mjd=event_mjd(header),
         pulse_series=series,
         pulses=pulses,
-        window=_readout_window(frames, series, pulses.select(sound)),
-        late={keys[index]: start for index, start in late_pulses(time, charge, hit, settings.late_delay).items()},
-        excluded=frozenset(excluded_keys),
+        window=window,
+        late={key: start for key, start in sorted(late.items()) if key not in excluded},
+        excluded=frozenset(excluded.intersection(keys)),
         vertex=vertex,
         vertex_time=vertex_time,
         geometry=geometry,
@@ -182,16 +187,27 @@ def _sound(pulses: Pulses) -> NDArray[np.bool_]:
     )
 
 
-def _listed_doms(frames: Mapping[str, Frame]) -> set[OMKey]:
-    """Return the DOMs that the frames themselves say to leave out."""
-    listed: set[OMKey] = set()
-    for key in _WINDOWED:
-        windows = find(frames, key, I3TimeWindowSeriesMap)
-        listed.update(windows.value if windows else ())
+def _doms_without_trust(
+    frames: Mapping[str, Frame], geometry: Geometry, keys: Sequence[OMKey], settings: PreparationSettings
+) -> set[OMKey]:
+    """Return the DOMs that take no part whatever they have seen."""
+    unfit = geometry.dead
+    if settings.exclude_deepcore:
+        unfit = unfit | np.isin(geometry.string, DEEPCORE)
+    doms = {keys[index] for index in np.flatnonzero(unfit).tolist()}
+    saturated = find(frames, _SATURATED, I3TimeWindowSeriesMap)
+    doms.update(saturated.value if saturated else ())
     for key in _BAD_DOMS:
-        doms = find(frames, key, I3VectorOMKey)
-        listed.update(doms.value if doms else ())
-    return listed
+        bad = find(frames, key, I3VectorOMKey)
+        doms.update(bad.value if bad else ())
+    return doms
+
+
+def _errata(frames: Mapping[str, Frame]) -> dict[OMKey, float]:
+    """Return the start (ns) of the first window that the calibration marks, for each DOM that has one."""
+    errata = find(frames, _ERRATA, I3TimeWindowSeriesMap)
+    windows = errata.value.items() if errata else ()
+    return {key: min(window.start for window in series.value) for key, series in windows if series.value}
 
 
 def _readout_window(frames: Mapping[str, Frame], series: str, pulses: Pulses) -> tuple[float, float]:

@@ -32,7 +32,7 @@ def find_vertex(
     time, charge, dom = time[order], charge[order], dom[order]
     per_dom = np.bincount(dom, weights=charge, minlength=len(position))
     balanced = per_dom[dom] <= DOMINANT * charge.sum()
-    if balanced.any():
+    if charge[balanced].any():
         charge = np.where(balanced, charge, 0.0)
 
     first = np.searchsorted(time, time - WINDOW)  # first pulse of the window that ends with each pulse
