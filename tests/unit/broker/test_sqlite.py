@@ -7,7 +7,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -120,12 +123,23 @@ def test_an_unwritable_place_is_refused() -> None:
         open_at(Path("/proc/broker.db"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_file_without_write_permission_is_refused(path: Path) -> None:
-    open_at(path).close()
-    path.chmod(0o444)
-    with pytest.raises(InputError, match="cannot be written to"):
-        open_at(path)
+@pytest.fixture
+def ordinary_user() -> Iterator[None]:
+    """Root may write everywhere: become somebody else for the test."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(before)
+
+
+def test_a_file_without_write_permission_is_refused(ordinary_user: None) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "broker.db"
+        open_at(path).close()
+        path.chmod(0o444)
+        with pytest.raises(InputError, match="cannot be written to"):
+            open_at(path)
 
 
 def test_an_empty_file_becomes_a_broker(path: Path) -> None:
@@ -151,6 +165,20 @@ def test_many_processes_may_make_it_at_once(path: Path) -> None:
     assert [process.returncode for process in processes] == [0] * 6
     with open_at(path) as broker:
         assert broker.topics() == [TOPIC]
+
+
+def test_many_threads_may_make_it_at_once(tmp_path: Path) -> None:
+    for attempt in range(50):  # the first look at a file that is just being made must not take it for a stranger's
+        url = f"sqlite:///{tmp_path / str(attempt)}"
+        barrier = threading.Barrier(6)
+
+        def opened(url: str = url, barrier: threading.Barrier = barrier) -> list[str]:
+            barrier.wait()
+            with open_broker(url) as broker:
+                return broker.topics()
+
+        with ThreadPoolExecutor(6) as pool:
+            assert [one.result() for one in [pool.submit(opened) for _ in range(6)]] == [[]] * 6
 
 
 def test_links_lead_to_the_same_broker(path: Path, tmp_path: Path) -> None:

@@ -171,7 +171,12 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _make_or_check(connection: sqlite3.Connection, path: Path) -> None:
-    if not _is_ours(connection, path):
+    connection.execute("BEGIN")  # one look, while another process may be making the tables
+    try:
+        ours = _is_ours(connection, path)
+    finally:
+        connection.execute("ROLLBACK")
+    if not ours:
         _switch_to_wal(connection, path)
     connection.execute("BEGIN IMMEDIATE")
     try:
