@@ -19,7 +19,10 @@ from skymap_scanner.scan.levels import parse_area, parse_levels
     ("typed", "understood"),
     [
         (["producer", "e.json", "-n", "x"], ["producer", "e.json", "-n", "x"]),
-        (["-n", "worker", "-b", "sqlite:///x", "producer", "e.json"], ["producer", "-n", "worker", "-b", "sqlite:///x", "e.json"]),
+        (
+            ["-n", "worker", "-b", "sqlite:///x", "producer", "e.json"],
+            ["producer", "-n", "worker", "-b", "sqlite:///x", "e.json"],
+        ),
         (["--broker=sqlite:///x", "saver"], ["saver", "--broker=sqlite:///x"]),
         (["--debug", "--nside", "1", "producer", "e"], ["--debug", "producer", "--nside", "1", "e"]),
         (["--log-level", "debug", "worker"], ["--log-level", "debug", "worker"]),
@@ -54,7 +57,9 @@ def test_help_imports_nothing_heavy() -> None:
     "settings",
     [
         ScanSettings(name="a", levels=parse_levels("8:0 64:12 512:24")),
-        ScanSettings(name="b", levels=parse_levels("1:0"), seeds=3, pixels="2-4,7", keep_all_seeds=True, predictive=0.5),
+        ScanSettings(
+            name="b", levels=parse_levels("1:0"), seeds=3, pixels="2-4,7", keep_all_seeds=True, predictive=0.5
+        ),
         ScanSettings(
             name="c",
             levels=parse_levels("8:0"),

@@ -6,7 +6,16 @@ import pytest
 
 from skymap_scanner.roles.producer import decide
 from skymap_scanner.scan.pixels import Pixel, children, whole_sky
-from skymap_scanner.scan.plan import AheadEntry, EndEntry, EventFacts, LevelEntry, Plan, ScanEntry, ahead_entry, level_entry
+from skymap_scanner.scan.plan import (
+    AheadEntry,
+    EndEntry,
+    EventFacts,
+    LevelEntry,
+    Plan,
+    ScanEntry,
+    ahead_entry,
+    level_entry,
+)
 
 FACTS = EventFacts(name="event", run=1, event=2, mjd=60000.5, kind="HESE", real=True, metadata_topics=("mf_a",))
 

@@ -1,0 +1,164 @@
+"""A small event, and whole scans of it: in threads of this process, or as processes that can be killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skymap_scanner.broker import open_broker
+from skymap_scanner.event.model import Event, PreparedEvent
+from skymap_scanner.event.preparation import prepare
+from skymap_scanner.i3 import (
+    PULSE_DTYPE,
+    Frame,
+    FrameWriter,
+    I3EventHeader,
+    I3RecoPulseSeriesMap,
+    I3String,
+    I3Time,
+    I3TimeWindow,
+    OMKey,
+)
+from skymap_scanner.roles.collector import collect
+from skymap_scanner.roles.producer import ScanSettings, produce
+from skymap_scanner.roles.saver import SaverSettings, save
+from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.topics import ScanTopics
+from skymap_scanner.roles.worker import work
+from skymap_scanner.scan.levels import parse_levels
+
+HLC = 7
+
+
+@pytest.fixture(scope="session")
+def event() -> Event:
+    """Four DOMs of string 36, hit one after the other."""
+    pulses = {
+        OMKey(36, om): np.array([(9500.0 + 60 * om, 2.0 + om / 10, 8.0, HLC)], PULSE_DTYPE) for om in range(20, 24)
+    }
+    frames = {stop: Frame(stop) for stop in "GCDQP"}
+    physics = frames["P"]
+    physics["I3EventHeader"] = I3EventHeader(run_id=1, event_id=2, start_time=I3Time(2024, 10**15))
+    physics["SplitInIcePulses"] = I3RecoPulseSeriesMap(pulses)
+    physics["SplitInIcePulsesTimeRange"] = I3TimeWindow(9000.0, 14000.0)
+    physics["SCAN_EventName"] = I3String("run00000001.evt000000000002.test")
+    return Event("run00000001.evt000000000002.test", frames)
+
+
+@pytest.fixture(scope="session")
+def prepared(event: Event) -> PreparedEvent:
+    return prepare(event)
+
+
+@pytest.fixture
+def event_file(event: Event, tmp_path: Path) -> Path:
+    path = tmp_path / "event.i3"
+    with FrameWriter(path) as writer:
+        for frame in event.frames.values():
+            writer.write(frame)
+    return path
+
+
+@dataclass
+class Scan:
+    """One scan in threads: every role of it, until the saver is done."""
+
+    folder: Path
+    event: Event
+    settings: ScanSettings
+    saver: SaverSettings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.url = f"sqlite:///{self.folder / 'scan.sqlite'}"
+        self.topics = ScanTopics.of(self.settings.name)
+        self.saver = SaverSettings(self.folder / "scan.i3", self.folder, ("json",))
+
+    def run(self, workers: int = 2) -> None:
+        stop = Stop()
+        failures: list[BaseException] = []
+        roles: list[Callable[[], None]] = [
+            lambda: produce(self._open(), self.topics, self.event, self.settings, stop),
+            lambda: collect(self._open(), self.topics, stop),
+            *[lambda: work(self._open(), self.topics, stop) for _ in range(workers)],
+        ]
+
+        def guarded(role: Callable[[], None]) -> None:
+            try:
+                role()
+            except BaseException as error:  # noqa: BLE001 - told below
+                failures.append(error)
+                stop.request()
+
+        threads = [threading.Thread(target=guarded, args=(role,)) for role in roles]
+        for thread in threads:
+            thread.start()
+        try:
+            save(self._open(), self.topics, self.saver, stop)
+        finally:
+            stop.request()
+            for thread in threads:
+                thread.join(30)
+        if failures:
+            raise failures[0]
+
+    def _open(self):  # type: ignore[no-untyped-def]
+        return open_broker(self.url)
+
+    @property
+    def json(self) -> bytes:
+        return next(self.folder.glob("*.json")).read_bytes()
+
+    @property
+    def i3(self) -> bytes:
+        return (self.folder / "scan.i3").read_bytes()
+
+
+@pytest.fixture
+def scan(tmp_path: Path, event: Event) -> Callable[..., Scan]:
+    def make(levels: str = "1:0 4:2", folder: str = "scan", **settings: object) -> Scan:
+        values = {"reconstruction": "dummy", "parameters": {"ra": 200.0, "dec": 20.0}, "seeds": 3} | settings
+        return Scan(tmp_path / folder, event, ScanSettings("scan", parse_levels(levels), **values))  # type: ignore[arg-type]
+
+    return make
+
+
+@dataclass
+class Command:
+    """A ``skymap-scanner`` process."""
+
+    words: Sequence[str]
+    folder: Path
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "skymap_scanner", *self.words],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"COLUMNS": "200"},
+        )
+
+    def run(self, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "skymap_scanner", *self.words],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., Command]:
+    return lambda *words: Command([str(word) for word in words], tmp_path)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from skymap_scanner.broker.protocol import Message
+from skymap_scanner.errors import BrokerError
+from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.i3 import Frame, I3Int, read_frames
+from skymap_scanner.reconstruction.protocol import Fit, FitStatus, Loss, Start
+from skymap_scanner.roles.frames import Best, Task, TaskFrames, fit_frame, read_best, read_scored, read_task
+from skymap_scanner.scan.pixels import Pixel
+
+TASK = Task(Pixel(512, 1234567), 3, Start(1.5, 0.25, (1.0, -2.0, 3.5), 9876.5, warm=True))
+FIT = Fit(
+    status=FitStatus.OK,
+    llh=5195.68,
+    zenith=1.5,
+    azimuth=0.25,
+    position=(4.0, 5.0, 6.0),
+    time=9800.25,
+    energy_in=1.5e5,
+    energy_total=2.5e5,
+    losses=(Loss((1.0, 2.0, 3.0), 9700.0, 1e5), Loss((2.0, 3.0, 4.0), 9710.0, 1.5e5)),
+    evaluations=250,
+)
+
+
+def message(payload: bytes) -> Message:
+    return Message(1, payload, "512/1234567", {}, "worker", None, 1)
+
+
+def test_a_task_round_trips(prepared: PreparedEvent) -> None:
+    task, frame = read_task(TaskFrames(prepared, 7).encode(TASK))
+    assert task == TASK
+    header = frame["I3EventHeader"]
+    assert header.sub_event_stream == "SCAN_nside0512_pixel1234567_posvar0003"
+    assert header.sub_event_id == 1234567
+    assert (header.run_id, header.event_id) == (prepared.header.run_id, prepared.header.event_id)
+
+
+def test_a_fit_round_trips(prepared: PreparedEvent) -> None:
+    _, frame = read_task(TaskFrames(prepared, 7).encode(TASK))
+    payload = fit_frame(frame, FIT, "millipede")
+    assert read_best(payload) == Best(TASK.pixel, 3, FIT.llh, FIT.position, FIT.time, 1.5e5, 2.5e5)
+    scored = read_scored(message(payload))
+    assert (scored.pixel, scored.seed, scored.llh) == (TASK.pixel, 3, FIT.llh)
+    stored = Frame.from_bytes(payload)
+    assert stored["MillipedeStarting2ndPass_millipedellh"].logl == FIT.llh
+    losses = stored["MillipedeStarting2ndPassParams"].value
+    assert [loss.energy for loss in losses] == [1e5, 1.5e5]
+    assert len({loss.minor_id for loss in losses}) == 2
+    assert stored["SCAN_Reconstruction"].value == "millipede"
+    assert "SCAN_FailureReason" not in stored
+
+
+def test_a_failed_fit_says_why_and_is_nan(prepared: PreparedEvent) -> None:
+    _, frame = read_task(TaskFrames(prepared, 7).encode(TASK))
+    failed = Fit(
+        FitStatus.GENERAL_FAILURE, math.nan, 1.5, 0.25, (1, 2, 3), 4.0, math.nan, math.nan, (), reason="no light"
+    )
+    payload = fit_frame(frame, failed, "millipede")
+    assert math.isnan(read_best(payload).llh)
+    assert Frame.from_bytes(payload)["SCAN_FailureReason"].value == "no light"
+
+
+def test_the_same_task_is_the_same_bytes_and_another_has_other_ids(prepared: PreparedEvent) -> None:
+    frames = TaskFrames(prepared, 7)
+    assert frames.encode(TASK) == TaskFrames(prepared, 7).encode(TASK)
+    other = Task(TASK.pixel, 4, TASK.start)
+    ids = [read_task(frames.encode(task))[1]["MillipedeSeedParticle"].major_id for task in (TASK, other)]
+    assert len(set(ids)) == 2
+
+
+def test_a_task_has_the_keys_and_classes_of_the_original(prepared: PreparedEvent, shared: Path) -> None:
+    original = next(f for f in read_frames(shared / "data/i3/scan_like.i3") if "MillipedeSeedParticle" in f)
+    ours = read_task(TaskFrames(prepared, 7).encode(TASK))[1]
+    assert {key: ours.type_name(key) for key in original} == {key: original.type_name(key) for key in original}
+
+
+@pytest.mark.parametrize("payload", [b"", b"nonsense", Frame("P").to_bytes()])
+def test_foreign_messages_are_named_as_such(payload: bytes) -> None:
+    for read in (read_task, read_best):
+        with pytest.raises(BrokerError, match="does another program use its topics"):
+            read(payload)
+    with pytest.raises(BrokerError, match="does another program use its topics"):
+        read_scored(message(payload))
+
+
+def test_a_task_without_seed_names_its_pixel() -> None:
+    frame = Frame("P")
+    frame["SCAN_HealpixNSide"], frame["SCAN_HealpixPixel"], frame["SCAN_PositionVariationIndex"] = (
+        I3Int(8),
+        I3Int(5),
+        I3Int(0),
+    )
+    with pytest.raises(BrokerError, match="task of pixel 8/5"):
+        read_task(frame.to_bytes())

@@ -1,0 +1,271 @@
+"""Whole scans in threads of one process, with faults put in."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.unit.roles.conftest import Scan
+
+from skymap_scanner.broker import open_broker
+from skymap_scanner.broker.protocol import Outgoing, SubscriptionType
+from skymap_scanner.errors import BrokerError, InputError, ReconstructionError
+from skymap_scanner.i3 import read_frames
+from skymap_scanner.reconstruction.protocol import EventFitter, Fit, FitStatus, Start
+from skymap_scanner.roles import worker
+from skymap_scanner.roles.producer import ScanSettings, produce
+from skymap_scanner.roles.stop import Stop
+from skymap_scanner.scan.progress import Phase, Progress
+
+MakeScan = Callable[..., Scan]
+
+
+class Wrapped:
+    """A reconstruction whose fits pass through ``change``."""
+
+    def __init__(self, inner: EventFitter, change: Callable[[Start, Fit], Fit]) -> None:
+        self._inner = inner
+        self._change = change
+
+    def fit(self, start: Start) -> Fit:
+        return self._change(start, self._inner.fit(start))
+
+
+@pytest.fixture
+def change_fits(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Start, Fit], Fit]], None]:
+    def install(change: Callable[[Start, Fit], Fit]) -> None:
+        original = worker.load
+
+        def load(name: str, parameters: dict[str, object]) -> object:
+            reconstruction = original(name, parameters)
+
+            class Changed:
+                def set_up(self, event: object) -> Wrapped:
+                    return Wrapped(reconstruction.set_up(event), change)  # type: ignore[arg-type]
+
+            return Changed()
+
+        monkeypatch.setattr(worker, "load", load)
+
+    return install
+
+
+def rows(scan: Scan) -> dict[str, list[list[float]]]:
+    return {level: content["data"] for level, content in json.loads(scan.json).items()}
+
+
+def progress(scan: Scan) -> Iterator[Progress]:
+    with open_broker(scan.url) as broker, broker.reader(scan.topics.progress) as reader:
+        while (message := reader.receive(0)) is not None:
+            yield Progress.model_validate_json(message.payload)
+
+
+def test_a_scan_finds_the_minimum_and_writes_every_pixel_in_order(scan: MakeScan) -> None:
+    one = scan("1:0 4:3 8:4")
+    one.run()
+    found = rows(one)
+    assert {level: len(data) for level, data in found.items()} == {"nside-1": 12, "nside-4": 48, "nside-8": 16}
+    best = min(found["nside-8"], key=lambda row: row[1])
+    frames = list(read_frames(one.folder / "scan.i3"))
+    assert [frame.stop for frame in frames[:5]] == list("GCDQp")
+    assert "I3Geometry" in frames[0]
+    pixels = [(f["SCAN_HealpixNSide"].value, f["SCAN_HealpixPixel"].value) for f in frames[5:]]
+    assert pixels == sorted(pixels)
+    assert len(pixels) == 12 + 48 + 16
+    import healpy  # noqa: PLC0415
+
+    ra, dec = healpy.pix2ang(8, int(best[0]), lonlat=True)
+    assert abs(ra - 200) < 8
+    assert abs(dec - 20) < 8
+    last = list(progress(one))[-1]
+    assert last.phase is Phase.DONE
+    assert [(level.done, level.planned, level.decided) for level in last.levels] == [
+        (12, 12, True),
+        (48, 48, True),
+        (16, 16, True),
+    ]
+    assert last.best is not None
+    assert last.best.pixel == best[0]
+
+
+def test_the_best_seed_is_kept_and_all_of_them_on_request(scan: MakeScan) -> None:
+    best, every = scan("1:0", "best"), scan("1:0", "every", keep_all_seeds=True)
+    best.run()
+    every.run()
+    seeds = Counter(
+        frame["SCAN_PositionVariationIndex"].value for frame in list(read_frames(best.folder / "scan.i3"))[5:]
+    )
+    assert seeds == {0: 12}  # the dummy's best seed is the vertex itself
+    frames = list(read_frames(every.folder / "scan.i3"))[5:]
+    assert Counter(frame["SCAN_PositionVariationIndex"].value for frame in frames) == {0: 12, 1: 12, 2: 12}
+    first_of_each = frames[::3]
+    assert {frame["SCAN_PositionVariationIndex"].value for frame in first_of_each} == {0}
+    assert rows(best) == rows(every)
+
+
+@pytest.mark.parametrize("predictive", [0.2, 0.8])
+def test_looking_ahead_gives_the_same_files(scan: MakeScan, predictive: float) -> None:
+    plain, ahead = scan("1:0 4:3 8:4", "plain"), scan("1:0 4:3 8:4", "ahead", predictive=predictive)
+    plain.run(workers=1)
+    ahead.run(workers=3)
+    assert ahead.json == plain.json
+    assert ahead.i3 == plain.i3
+
+
+def test_failed_pixels_never_win_nor_stop_the_scan(
+    scan: MakeScan, change_fits: Callable[[Callable[[Start, Fit], Fit]], None]
+) -> None:
+    good = scan("1:0 2:2", "good")
+    good.run()
+    best_zenith = min(
+        (f["SCAN_NegLogLikelihood"].value, f["MillipedeSeedParticle"].dir.zenith)
+        for f in list(read_frames(good.folder / "scan.i3"))[5:17]
+    )[1]
+
+    def fail_the_best(start: Start, fit: Fit) -> Fit:
+        return (
+            replace(fit, llh=math.nan, status=FitStatus.GENERAL_FAILURE, reason="test")
+            if start.zenith == best_zenith
+            else fit
+        )
+
+    change_fits(fail_the_best)
+    bad = scan("1:0 2:2", "bad")
+    bad.run()
+    values = [row[1] for row in rows(bad)["nside-1"]]
+    assert values.count("<skyreader.nan>") == 1  # type: ignore[comparison-overlap]
+    assert len(rows(bad)["nside-2"]) == 8
+    last = list(progress(bad))[-1]
+    assert last.levels[0].failed == 1
+    assert last.best is not None
+    assert not math.isnan(last.best.llh)
+
+
+def test_when_every_fit_fails_the_scan_ends_and_says_so(
+    scan: MakeScan, change_fits: Callable[[Callable[[Start, Fit], Fit]], None]
+) -> None:
+    change_fits(lambda _, fit: replace(fit, llh=math.nan, status=FitStatus.GENERAL_FAILURE, reason="test"))
+    one = scan("1:0 2:2")
+    one.run()
+    assert list(rows(one)) == ["nside-1"]
+    last = list(progress(one))[-1]
+    assert last.best is None
+    assert last.levels[0].failed == 12
+
+
+def test_everything_that_comes_twice_changes_nothing(scan: MakeScan) -> None:
+    once, twice = scan("1:0 4:2", "once"), scan("1:0 4:2", "twice")
+    once.run()
+    twice.run()
+    with open_broker(twice.url) as broker:
+        for topic in (twice.topics.to_be_scanned, twice.topics.scanned, twice.topics.collected):
+            with broker.reader(topic) as reader, broker.producer(topic, "again") as again:
+                messages = []
+                while (message := reader.receive(0)) is not None:
+                    messages.append(Outgoing(message.payload, key=message.key, properties=message.properties))
+                again.send(*messages)
+    for path in (*twice.folder.glob("*.json"), twice.folder / "scan.i3"):
+        path.unlink()
+    twice.run()
+    assert twice.json == once.json
+    assert twice.i3 == once.i3
+
+
+def test_a_finished_scan_leaves_nothing_unacknowledged(scan: MakeScan) -> None:
+    one = scan("1:0")
+    one.run()
+    with open_broker(one.url) as broker:
+        for topic, subscription in (
+            (one.topics.to_be_scanned, "workers"),
+            (one.topics.scanned, "collector"),
+            (one.topics.collected, "saver"),
+        ):
+            backlog = broker.backlog(topic, subscription)
+            assert (backlog.waiting, backlog.unacked) == (0, 0), topic
+
+
+def test_a_task_that_ends_its_workers_becomes_a_failed_fit(scan: MakeScan) -> None:
+    one = scan("1:0", seeds=1)
+    with open_broker(one.url) as broker:
+        produce(broker, one.topics, one.event, one.settings, Stop())
+        with broker.consumer(one.topics.to_be_scanned, "workers", SubscriptionType.SHARED) as tasks:
+            for _ in range(10):  # ten workers that die with the first task
+                message = tasks.receive(1)
+                assert message is not None
+                tasks.nack(message)
+    one.run()
+    values = [row[1] for row in rows(one)["nside-1"]]
+    assert values.count("<skyreader.nan>") == 1  # type: ignore[comparison-overlap]
+    reasons = [f["SCAN_FailureReason"].value for f in read_frames(one.folder / "scan.i3") if "SCAN_FailureReason" in f]
+    assert len(reasons) == 1
+    assert "10 attempts" in reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("expected", "why"),
+    [
+        ({"nside": 8}, "not nside 8 alone"),
+        ({"area": "1,2,3"}, "has the area whole sky"),
+        ({"pixels": "1"}, "has the pixels whole sky"),
+    ],
+)
+def test_the_saver_refuses_another_scan_than_it_was_told(scan: MakeScan, expected: dict[str, object], why: str) -> None:
+    one = scan("1:0")
+    one.saver = replace(one.saver, **expected)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=why):
+        one.run()
+
+
+def test_another_scan_of_the_same_name_is_refused(scan: MakeScan) -> None:
+    one = scan("1:0")
+    one.run()
+    one.settings = replace(one.settings, seeds=2)
+    with open_broker(one.url) as broker, pytest.raises(InputError, match="another seeds: 3 instead of 2"):
+        produce(broker, one.topics, one.event, one.settings, Stop())
+
+
+def test_an_unknown_reconstruction_or_parameter_ends_the_worker_with_its_name(scan: MakeScan) -> None:
+    with pytest.raises(ReconstructionError, match=r"no reconstruction is named 'magic': there are .*dummy"):
+        scan("1:0", "a", reconstruction="magic").run()
+    with pytest.raises(ReconstructionError, match=r"no parameter 'colour': it knows ra, dec"):
+        scan("1:0", "b", parameters={"colour": 1}).run()
+
+
+def test_a_foreign_message_is_an_error_not_a_wrong_map(scan: MakeScan) -> None:
+    one = scan("1:0")
+    with open_broker(one.url) as broker:
+        one.topics.create(broker)
+        with broker.producer(one.topics.scanned, "stranger") as stranger:
+            stranger.send(Outgoing(b"hello"))
+    with pytest.raises(BrokerError, match="does another program use its topics"):
+        one.run()
+
+
+def test_a_partial_result_can_be_read_while_the_scan_runs(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
+    from skymap_scanner.roles import saver  # noqa: PLC0415
+
+    monkeypatch.setattr(saver, "PARTIAL_EVERY", 0.0)
+    seen: list[int] = []
+    original = saver.Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path.name == saver.PARTIAL:
+            seen.append(len(json.loads(path.read_text())["nside-1"]["data"]))
+        original(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(saver.Path, "unlink", unlink)
+    one = scan("1:0")
+    one.run()
+    assert len(seen) == 1
+    assert 1 <= seen[0] <= 12
+    assert not (one.folder / saver.PARTIAL).exists()
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        ScanSettings("x", ()).name = "y"  # type: ignore[misc]
