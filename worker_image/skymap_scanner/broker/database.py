@@ -184,7 +184,7 @@ def _make_or_check(connection: sqlite3.Connection, path: Path) -> None:
             for statement in SCHEMA:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")  # a write, always: fails where none is allowed
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

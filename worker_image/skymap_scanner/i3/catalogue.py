@@ -158,7 +158,7 @@ def encode(value: Any) -> bytes:
         return _NULL
     if isinstance(value, Opaque):
         return value.blob
-    row = _described(value)
+    row = described(type(value))
     try:
         return row.write_generally(value) if row.flat is None else row.flat.write(value)
     except _WRONG_VALUE as error:
@@ -169,13 +169,12 @@ def type_name(value: Any) -> str:
     """Return the type name that a frame shows for this object; raises I3Error."""
     if isinstance(value, Opaque):
         return value.type_name or value.class_name
-    return _described(value).type_name
+    return described(type(value)).type_name
 
 
-def _described(value: Any) -> Described:
-    row = _BY_CLASS.get(type(value))
+def described(kind: type) -> Described:
+    """Return the row of a Python class; raises I3Error."""
+    row = _BY_CLASS.get(kind)
     if row is None:
-        raise I3Error(
-            f"a {type(value).__name__} is no frame object; use a class of skymap_scanner.i3, as I3Double(1.5)"
-        )
+        raise I3Error(f"a {kind.__name__} is no frame object; use a class of skymap_scanner.i3, as I3Double(1.5)")
     return row

@@ -80,13 +80,13 @@ class Enumeration:
     """An ``enum``: i32. A value without a name stays a plain int."""
 
     def __init__(self, members: type[IntEnum]) -> None:
-        self._members: dict[int, int] = {int(member): member for member in members}
+        self.members: dict[int, int] = {int(member): member for member in members}
         self._struct = Struct("<i")
 
     def read(self, reader: Reader) -> int:
         """Read one value; raises I3Error."""
         value: int = reader.number(self._struct)
-        return self._members.get(value, value)
+        return self.members.get(value, value)
 
     def write(self, writer: Writer, value: int) -> None:
         """Write one value."""
@@ -94,7 +94,7 @@ class Enumeration:
 
     def sketch(self, sketch: Sketch, path: str) -> None:
         """Draw one number with names."""
-        sketch.number("i", path, self._members)
+        sketch.number("i", path, self.members)
 
 
 class Text:
@@ -187,11 +187,8 @@ class Class:
         self.members = tuple(members)
         self._oldest = oldest
         self._tracked = tracked
-        self._current = tuple(
-            (member.layout, attrgetter(member.name) if member.name else None)
-            for member in members
-            if member.since <= version <= member.until
-        )
+        self.current = tuple(member for member in members if member.since <= version <= member.until)
+        self._writes = [(member.layout, attrgetter(member.name) if member.name else None) for member in self.current]
 
     def __repr__(self) -> str:
         return self.name
@@ -227,7 +224,7 @@ class Class:
         writer.preamble(self.name, self._tracked, self.version)
         if self._tracked:
             writer.object_id()
-        for layout, get in self._current:
+        for layout, get in self._writes:
             layout.write(writer, None if get is None else get(value))
 
     def sketch(self, sketch: Sketch, path: str) -> None:
@@ -236,9 +233,8 @@ class Class:
         if self._tracked:
             sketch.object_id()
         sketch.enter(self.make)
-        for member in self.members:
-            if member.since <= self.version <= member.until:
-                member.layout.sketch(sketch, f"{path}.{member.name}" if path and member.name else path or member.name)
+        for member in self.current:
+            member.layout.sketch(sketch, f"{path}.{member.name}" if path and member.name else path or member.name)
         sketch.leave()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,12 @@ class Mesh:
     points: Floats
     value: Floats
     triangles: Integers
+
+    @cached_property
+    def sides(self) -> Floats:
+        """Vectors (t, 3, 3) across each triangle's sides: opposite corner 0, 1, 2, pointing inwards."""
+        a, b, c = (self.points[self.triangles[:, corner]] for corner in range(3))
+        return np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -133,10 +140,26 @@ def _contour(values: Surface, level: float, threshold: float) -> Contour:
     )
 
 
+def _triangles_of_region(values: Surface, threshold: float) -> Integers:
+    """Return the triangles with a pixel centre inside the region, and those that share an edge with one of them.
+
+    Further away the surface may still dip below the threshold between pixels that are all above it; there is no pixel
+    that says so, and no island is made of it.
+    """
+    inside = (values.value[values.triangles] < threshold).any(axis=1)
+    edges = _pair(values, np.sort(values.triangles[:, [[0, 1], [0, 2], [1, 2]]], axis=2))
+    beside = np.isin(edges, edges[inside]).any(axis=1)
+    return values.triangles[beside]
+
+
+def _pair(values: Surface, ends: Integers) -> Integers:
+    """Name edges by their sorted ends (..., 2)."""
+    return np.asarray(ends[..., 0] * len(values.points) + ends[..., 1])
+
+
 def _mesh(values: Surface, threshold: float) -> Mesh:
     """Cut every triangle that may hold a part of the region into parts**2 small ones, which share their corners."""
-    floor = np.minimum(values.low, values.value)
-    big = values.triangles[(floor[values.triangles] < threshold).any(axis=1)]
+    big = _triangles_of_region(values, threshold)
     parts = int(np.clip(np.sqrt(PIECES / len(big)), 1, FINEST))
     grid = np.array([(i, j, parts - i - j) for i in range(parts + 1) for j in range(parts + 1 - i)])
     place = {(i, j): row for row, (i, j, _) in enumerate(grid.tolist())}
@@ -146,7 +169,7 @@ def _mesh(values: Surface, threshold: float) -> Mesh:
     # end with the lower number, or by its place inside its triangle.
     name = np.empty((len(big), len(grid)), dtype=np.int64)
     ends = np.sort(big[:, [[0, 1], [0, 2], [1, 2]]], axis=2)
-    edges, edge = np.unique(ends[..., 0] * len(values.points) + ends[..., 1], return_inverse=True)
+    edges, edge, shared = np.unique(_pair(values, ends), return_inverse=True, return_counts=True)
     edge = edge.reshape(len(big), 3)
     on_edges, inner = len(values.points), 0
     in_triangles = on_edges + len(edges) * (parts - 1)
@@ -162,10 +185,16 @@ def _mesh(values: Surface, threshold: float) -> Mesh:
         else:
             name[:, place_in_grid] = in_triangles + np.arange(len(big)) * interior + inner
             inner += 1
-    _, seen_at, number = np.unique(name, return_index=True, return_inverse=True)
+    names, seen_at, number = np.unique(name, return_index=True, return_inverse=True)
     number = number.reshape(name.shape)
     triangle, row = np.divmod(seen_at, len(grid))
     points, value = values.evaluate(big[triangle], grid[row] / parts)
+    # Nothing crosses the rim of these triangles: what dips there is far from every pixel inside.
+    rim = np.repeat(shared == 1, parts - 1)
+    on_rim = np.zeros(len(value), dtype=bool)
+    is_edge = (names >= on_edges) & (names < in_triangles)
+    on_rim[is_edge] = rim[names[is_edge] - on_edges]
+    value[on_rim] = np.maximum(value[on_rim], threshold)
     small = number[:, np.array(up + down)].reshape(-1, 3)
     return Mesh(points, value, small)
 
@@ -234,9 +263,8 @@ def _box(skymap: MultiOrderMap, mesh: Mesh, threshold: float, lines: Sequence[Fl
 
 def _value_at(mesh: Mesh, vector: Floats) -> float:
     """Return the value at one direction (3,), linear within its small triangle; infinite outside the mesh."""
-    a, b, c = (mesh.points[mesh.triangles[:, corner]] for corner in range(3))
-    weights = np.stack([np.cross(b, c) @ vector, np.cross(c, a) @ vector, np.cross(a, b) @ vector], axis=1)
-    near = (a @ vector > 0) | (b @ vector > 0) | (c @ vector > 0)
+    weights = mesh.sides @ vector
+    near = mesh.points[mesh.triangles[:, 0]] @ vector > 0
     tolerance = -1e-12 * np.abs(weights).max(axis=1)
     hits = np.flatnonzero(near & (weights >= tolerance[:, None]).all(axis=1))
     if not len(hits):

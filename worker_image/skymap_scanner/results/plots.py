@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse
+from matplotlib.patches import Ellipse, Patch
 from matplotlib.patheffects import withStroke
 
 from skymap_scanner.results.contours import Contour
@@ -35,7 +35,7 @@ from skymap_scanner.results.projection import (
 from skymap_scanner.results.result import ScanResult
 from skymap_scanner.results.rule import THREE_SIGMA, percent
 from skymap_scanner.results.skymap import Floats, MultiOrderMap
-from skymap_scanner.results.summary import area_number, direction_lines, event_name
+from skymap_scanner.results.summary import area_number, event_name
 
 #: The colours end here; everything worse looks the same.
 MAX_DELTA = 40.0
@@ -54,8 +54,8 @@ LINES = {
 
 def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> bytes:
     """Draw the whole sky in Mollweide's projection, with the galactic plane."""
-    figure = Figure(figsize=(10, 6.1), dpi=DPI)
-    axes = figure.add_axes((0.04, 0.15, 0.92, 0.71))
+    figure = Figure(figsize=(10, 6.5), dpi=DPI)
+    axes = figure.add_axes((0.04, 0.14, 0.92, 0.7))
     axes.set(xlim=(-2.02, 2.02), ylim=(-1.01, 1.01), aspect="equal")
     axes.axis("off")
     x, y = np.meshgrid(np.linspace(-2, 2, 1600), np.linspace(-1, 1, 800))
@@ -74,7 +74,7 @@ def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
         for line in region.lines:
             _contour_line(axes, region, *mollweide(line[:, 0], line[:, 1]), limit=0.5)
     _best_fit(axes, *mollweide(np.array([skymap.best.ra]), np.array([skymap.best.dec])), size=13)
-    handles, labels = _legend(axes, regions)
+    handles, labels = _legend(axes, skymap, regions)
     (galactic,) = axes.plot([], [], color="#8b1a1a", linewidth=1.1, marker="+")
     figure.legend(
         [*handles, galactic],
@@ -86,7 +86,7 @@ def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
         bbox_to_anchor=(0.03, 0.01),
         facecolor="#dddddd",
     )
-    _colour_bar(figure, (0.62, 0.085, 0.33, 0.022))
+    _colour_bar(figure, (0.62, 0.08, 0.33, 0.02))
     _title(figure, result, skymap, regions)
     return _encode(figure)
 
@@ -106,7 +106,7 @@ def zoomed_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
         for line in region.lines:
             _contour_line(axes, region, *gnomonic(line[:, 0], line[:, 1], best.ra, best.dec), limit=half)
     _best_fit(axes, np.zeros(1), np.zeros(1), size=15)
-    handles, labels = _legend(axes, regions)
+    handles, labels = _legend(axes, skymap, regions)
     axes.legend(handles, labels, loc="lower right", fontsize=9, framealpha=0.92, facecolor="#e4e4e4", edgecolor="none")
     _colour_bar(figure, (0.28, 0.065, 0.53, 0.017))
     _title(figure, result, skymap, regions)
@@ -233,8 +233,8 @@ def _best_fit(axes: Axes, x: Floats, y: Floats, size: float) -> None:
     )
 
 
-def _legend(axes: Axes, regions: Sequence[Contour]) -> tuple[list[Artist], list[str]]:
-    """Return the entries of a legend: the best fit, and each contour with its area."""
+def _legend(axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour]) -> tuple[list[Artist], list[str]]:
+    """Return the entries of a legend: the best fit, each contour with its area, and what grey means."""
     (star,) = axes.plot([], [], marker="*", markersize=11, color="#ffd43b", markeredgecolor="black", linestyle="none")
     handles: list[Artist] = [star]
     labels = ["Best fit"]
@@ -246,6 +246,9 @@ def _legend(axes: Axes, regions: Sequence[Contour]) -> tuple[list[Artist], list[
         more = "≥ " if region.open else ""
         handles.append(line)
         labels.append(f"{name}: {more}{area_number(region.area)} deg²")
+    if skymap.covered < 1 - 1e-12:
+        handles.append(Patch(facecolor=NO_FIT, edgecolor=INK, linewidth=0.5))
+        labels.append("No fit (yet)")
     return handles, labels
 
 
@@ -264,16 +267,25 @@ def _title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regions: S
     time = mjd_to_iso(metadata.mjd).split(".", maxsplit=1)[0].replace("T", " ")
     facts = [f"{time} UTC", metadata.event_type, metadata.reconstruction, f"contours: {skymap.rule.label}"]
     lines = [(event_name(metadata), 13, "bold", INK), ("  ·  ".join(filter(None, facts)), 9.5, "normal", INK)]
-    direction = [
-        line for region in regions if region.credible_level == 0.9 for line in direction_lines(skymap.best, region)
-    ]
-    lines.append(("    ".join(line.replace(" J2000", "") for line in direction), 9.5, "normal", INK))
+    lines.append((_direction_text(skymap, regions), 9.5, "normal", INK))
     if not result.complete:
         lines.append((partial_note(result), 10.5, "bold", "#c92a2a"))
     height = figure.get_figheight()
     for line, (text, size, weight, colour) in enumerate(lines):
         y = 1 - (0.24 + 0.25 * line) / height
         figure.text(0.5, y, text, ha="center", va="center", fontsize=size, weight=weight, color=colour)
+
+
+def _direction_text(skymap: MultiOrderMap, regions: Sequence[Contour]) -> str:
+    """Write the best fit with the errors of the 90 % region."""
+    best = skymap.best
+    text = f"RA {best.ra:.2f}°, Dec {best.dec:.2f}°"
+    for box in (region.box for region in regions if region.credible_level == 0.9):
+        text = (
+            f"RA {best.ra:.2f}° (+{box.ra_plus:.2f}/-{box.ra_minus:.2f}),  "
+            f"Dec {best.dec:.2f}° (+{box.dec_plus:.2f}/-{box.dec_minus:.2f}),  90 %, J2000"
+        )
+    return text.replace("-", "−")
 
 
 def partial_note(result: ScanResult) -> str:

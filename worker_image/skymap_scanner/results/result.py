@@ -140,7 +140,7 @@ def result_to_json(result: ScanResult) -> bytes:
             "data": [[_nan_to_json(value) for value in row] for row in level.tolist()],
             "metadata": _metadata_to_entry(result.metadata, nside),
         }
-        for nside, level in result.levels.items()
+        for nside, level in _levels_to_write(result).items()
     }
     return json.dumps(content, indent=4, allow_nan=False).encode()
 
@@ -171,8 +171,9 @@ def result_from_json(content: bytes) -> ScanResult:
 
 def result_to_npz(result: ScanResult) -> bytes:
     """Encode as skyreader's npz: one array per nside, and ``header`` with one row of metadata per nside."""
-    entries = [_metadata_to_entry(result.metadata, nside) for nside in result.levels]
-    arrays = {f"nside-{nside}": level for nside, level in result.levels.items()}
+    levels = _levels_to_write(result)
+    entries = [_metadata_to_entry(result.metadata, nside) for nside in levels]
+    arrays = {f"nside-{nside}": level for nside, level in levels.items()}
     if entries:
         columns = {key: np.array([entry[key] for entry in entries]) for key in entries[0]}
         header = np.empty(len(entries), dtype=[(key, column.dtype) for key, column in columns.items()])
@@ -210,6 +211,11 @@ def result_from_npz(content: bytes) -> ScanResult:
     if headers.keys() != levels.keys():
         raise InputError(f"`header` describes nside {sorted(headers)}, but the arrays are of nside {sorted(levels)}")
     return _assemble(levels, headers)
+
+
+def _levels_to_write(result: ScanResult) -> Levels:
+    """Leave out levels without a pixel, in which skyreader would look for the lowest one in vain."""
+    return {nside: level for nside, level in result.levels.items() if len(level)} or result.levels
 
 
 def _metadata_to_entry(metadata: Metadata, nside: int) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """2 delta ln L as a continuous function on the sphere, from its values at the centres of pixels of any size.
 
 The centres are joined to triangles (the convex hull of points on a sphere is their Delaunay triangulation), so that
-coarse and fine levels meet without seams and no place of the sky is special. Within a triangle the function is the
-blend, by barycentric weights, of the parabolas of its three corners: each fits the corner and its eight neighbours, so
-that a parabolic minimum is met exactly even where the contour is smaller than a pixel. A corner without all its
-neighbours, and one further away than its parabola was fitted, adds the linear interpolation instead.
+coarse and fine levels meet without seams and no place of the sky is special. Within a triangle the square root is
+linear, which never overshoots and is right for a parabolic minimum at a corner. Where the surroundings of a corner are
+smooth, its parabola, fitted to its eight neighbours, is blended in by barycentric weight: a parabolic minimum anywhere
+between the centres is then met exactly, even where the contour is smaller than a pixel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ from skymap_scanner.results.skymap import Floats, Integers, MultiOrderMap
 
 #: A parabola counts in full up to this distance from its corner and not at all from the other on, in pixel sizes.
 #: A corner's triangles reach to 1.5 pixel sizes where the neighbours are of its own level.
-TRUST = (1.5, 2.5)
+REACH = (1.5, 2.5)
+#: It counts in full where it leaves this share of its neighbours' squared differences unexplained, and not at all from
+#: the other on. Noise alone leaves 3/8: eight neighbours, five parameters.
+UNEXPLAINED = (0.05, 0.2)
+#: Below this nside the neighbours are too far away to say anything about the surroundings of a pixel.
+MIN_NSIDE = 4
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Surface:
 
     ``points``: unit vectors (m, 3), the pixels of ``skymap`` first, then points that only close the triangulation
     around the scanned area; ``value``: 2 delta ln L (m,); ``triangles``: (t, 3), counter-clockwise seen from outside.
-    ``gradient`` (n, 3) and ``curvature`` (n, 3, 3) are the parabolas in tangent vectors (rad), ``size`` (m,) is the
-    pixel size (rad), 0 where there is no parabola; ``low`` and ``high`` (m,) bound them.
+    ``gradient`` (n, 3) and ``curvature`` (n, 3, 3) are the parabolas in tangent vectors (rad), ``trust`` (m,) from 0 to
+    1 says how much they count; ``size`` (m,) is the pixel size (rad); ``low`` and ``high`` (m,) bound the parabolas.
     """
 
     skymap: MultiOrderMap
@@ -39,6 +44,7 @@ class Surface:
     triangles: Integers
     gradient: Floats
     curvature: Floats
+    trust: Floats
     size: Floats
     low: Floats
     high: Floats
@@ -50,10 +56,10 @@ class Surface:
         """
         vectors = np.einsum("kc,kcx->kx", weights, self.points[corners])
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        linear = np.einsum("kc,kc->k", weights, self.value[corners])
-        value = linear.copy()
+        plain = np.einsum("kc,kc->k", weights, np.sqrt(self.value[corners])) ** 2
+        value = plain.copy()
         for corner in range(3):
-            rows = np.flatnonzero((self.size[corners[:, corner]] > 0) & (weights[:, corner] > 0))
+            rows = np.flatnonzero((self.trust[corners[:, corner]] > 0) & (weights[:, corner] > 0))
             vertex = corners[rows, corner]
             step = _tangent(self.points[vertex], vectors[rows])
             parabola = (
@@ -62,8 +68,8 @@ class Surface:
                 + 0.5 * np.einsum("kx,kxy,ky->k", step, self.curvature[vertex], step)
             )
             parabola = np.clip(parabola, self.low[vertex], self.high[vertex])
-            trust = _fade(np.linalg.norm(step, axis=1) / self.size[vertex])
-            value[rows] += weights[rows, corner] * trust * (parabola - linear[rows])
+            trust = self.trust[vertex] * _fade(np.linalg.norm(step, axis=1) / self.size[vertex], *REACH)
+            value[rows] += weights[rows, corner] * trust * (parabola - plain[rows])
         if self.skymap.covered < 1 - 1e-12:
             ra, dec = to_radec(vectors)
             value[self.skymap.owner[self.skymap.cells_at(ra, dec)] < 0] = np.inf
@@ -82,15 +88,16 @@ def surface(skymap: MultiOrderMap) -> Surface:
     triangles[clockwise] = triangles[clockwise][:, ::-1]
 
     gradient, curvature = np.zeros((count, 3)), np.zeros((count, 3, 3))
-    size, low, high = np.zeros(len(points)), value.copy(), value.copy()
-    rows = np.flatnonzero((adjacent >= -1).all(axis=1))
+    trust, size, low, high = np.zeros(len(points)), np.ones(len(points)), value.copy(), value.copy()
+    rows = np.flatnonzero((adjacent >= -1).all(axis=1) & (skymap.nside >= MIN_NSIDE))
     around = adjacent[rows]
-    gradient[rows], curvature[rows] = _parabolas(points, value, rows, around)
+    gradient[rows], curvature[rows], unexplained = _parabolas(points, value, rows, around)
+    trust[rows] = _fade(unexplained, *UNEXPLAINED)
     size[rows] = np.sqrt(np.pi / 3) / skymap.nside[rows]
     beside = np.where(around >= 0, value[around], value[rows, None])
     low[rows] = np.minimum(value[rows], beside.min(axis=1))
     high[rows] = np.maximum(value[rows], beside.max(axis=1))
-    return Surface(skymap, points, value, triangles, gradient, curvature, size, low, high)
+    return Surface(skymap, points, value, triangles, gradient, curvature, trust, size, low, high)
 
 
 def to_vectors(ra: Floats, dec: Floats) -> Floats:
@@ -157,8 +164,11 @@ def _centres(index: Integers, nside: int) -> Floats:
     return to_vectors(lon.to_value("deg"), lat.to_value("deg"))
 
 
-def _parabolas(points: Floats, value: Floats, rows: Integers, around: Integers) -> tuple[Floats, Floats]:
-    """Fit value + g.d + d.H.d/2 through each of ``rows`` to its neighbours ``around`` (k, 8; -1: none)."""
+def _parabolas(points: Floats, value: Floats, rows: Integers, around: Integers) -> tuple[Floats, Floats, Floats]:
+    """Fit value + g.d + d.H.d/2 through each of ``rows`` to its neighbours ``around`` (k, 8; -1: none).
+
+    Returns g (k, 3), H (k, 3, 3) and the share of the neighbours' squared differences that the fit leaves (k,).
+    """
     center = points[rows]
     helper = np.where(np.abs(center[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
     east = np.cross(helper, center)
@@ -170,16 +180,20 @@ def _parabolas(points: Floats, value: Floats, rows: Integers, around: Integers) 
     scale = np.sqrt(np.mean(a**2 + b**2, axis=1))[:, None]
     a, b = a / scale, b / scale
     # Nearer neighbours say more; without the weights a corner neighbour would count as a side neighbour.
-    weight = (around >= 0) / (a**2 + b**2)
+    weight = np.divide(around >= 0, a**2 + b**2, out=np.zeros_like(a), where=around >= 0)
     terms = np.stack([a, b, a**2 / 2, a * b, b**2 / 2], axis=-1)
     normal = np.einsum("kn,kni,knj->kij", weight, terms, terms)
-    right = np.einsum("kn,kni,kn->ki", weight, terms, value[around] - value[rows, None])
+    rise = value[around] - value[rows, None]
+    right = np.einsum("kn,kni,kn->ki", weight, terms, rise)
     fit = np.linalg.solve(normal, right[..., None])[..., 0]
+    left = np.sum(weight * (rise - np.einsum("kni,ki->kn", terms, fit)) ** 2, axis=1)
+    unexplained = left / np.maximum(np.sum(weight * rise**2, axis=1), np.finfo(float).tiny)
 
     frame = np.stack([east, north], axis=1) / scale[:, None]
     slope = fit[:, :2]
     bend = fit[:, [2, 3, 3, 4]].reshape(-1, 2, 2)
-    return np.einsum("ki,kix->kx", slope, frame), np.einsum("kij,kix,kjy->kxy", bend, frame, frame)
+    gradient, curvature = np.einsum("ki,kix->kx", slope, frame), np.einsum("kij,kix,kjy->kxy", bend, frame, frame)
+    return gradient, curvature, unexplained
 
 
 def _tangent(origin: Floats, vectors: Floats) -> Floats:
@@ -191,7 +205,7 @@ def _tangent(origin: Floats, vectors: Floats) -> Floats:
     return np.asarray(flat * ratio, dtype=np.float64)
 
 
-def _fade(distance: Floats) -> NDArray[np.float64]:
-    """Fall smoothly from 1 to 0 between the two distances of TRUST."""
-    x = np.clip((TRUST[1] - distance) / (TRUST[1] - TRUST[0]), 0, 1)
+def _fade(x: Floats, start: float, stop: float) -> NDArray[np.float64]:
+    """Fall smoothly from 1 at ``start`` to 0 at ``stop``."""
+    x = np.clip((stop - x) / (stop - start), 0, 1)
     return np.asarray(x * x * (3 - 2 * x))

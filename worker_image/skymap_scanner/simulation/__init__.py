@@ -1,1 +1,1 @@
-"""TODO."""
+"""Events with a known direction."""

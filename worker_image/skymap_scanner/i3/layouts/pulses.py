@@ -80,17 +80,17 @@ class Compact(Varying):
 
     def __init__(self, element: str, itemsize: int) -> None:
         self.name = f"CompactVector of {element}"
-        self._itemsize = itemsize
+        self.itemsize = itemsize
 
     def read(self, reader: Reader) -> bytes:
         """Read one value; raises I3Error."""
         reader.preamble(self.name, 0)
-        return reader.take(SIZE.read(reader) * self._itemsize)
+        return reader.take(SIZE.read(reader) * self.itemsize)
 
     def write(self, writer: Writer, value: bytes) -> None:
         """Write one value."""
         writer.preamble(self.name, False, 0)
-        SIZE.write(writer, len(value) // self._itemsize)
+        SIZE.write(writer, len(value) // self.itemsize)
         writer.data += value
 
 
@@ -98,19 +98,19 @@ class Repeat(Varying):
     """A fixed number of members of one type; a tuple here."""
 
     def __init__(self, layout: Layout, times: int) -> None:
-        self._layout = layout
-        self._times = times
+        self.layout = layout
+        self.times = times
 
     def read(self, reader: Reader) -> tuple[Any, ...]:
         """Read one value; raises I3Error."""
-        return tuple([self._layout.read(reader) for _ in range(self._times)])
+        return tuple([self.layout.read(reader) for _ in range(self.times)])
 
     def write(self, writer: Writer, value: tuple[Any, ...]) -> None:
         """Write one value."""
-        if len(value) != self._times:
-            raise ValueError(f"{self._times} elements are needed, not {len(value)}")
+        if len(value) != self.times:
+            raise ValueError(f"{self.times} elements are needed, not {len(value)}")
         for element in value:
-            self._layout.write(writer, element)
+            self.layout.write(writer, element)
 
 
 COMPACT_BYTES: Final = Compact("uint8_t", 1)
