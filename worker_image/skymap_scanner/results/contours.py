@@ -263,7 +263,7 @@ def _box(skymap: MultiOrderMap, mesh: Mesh, threshold: float, lines: Sequence[Fl
 
 def _value_at(mesh: Mesh, vector: Floats) -> float:
     """Return the value at one direction (3,), linear within its small triangle; infinite outside the mesh."""
-    weights = mesh.sides @ vector
+    weights = (mesh.sides.reshape(-1, 3) @ vector).reshape(-1, 3)
     near = mesh.points[mesh.triangles[:, 0]] @ vector > 0
     tolerance = -1e-12 * np.abs(weights).max(axis=1)
     hits = np.flatnonzero(near & (weights >= tolerance[:, None]).all(axis=1))

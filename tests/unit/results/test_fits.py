@@ -1,0 +1,176 @@
+"""The FITS files, read by those who read them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+
+import healpy
+import mocpy
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from astropy.time import Time
+from mhealpy import HealpixMap
+
+from skymap_scanner.results import CALIBRATED, WILKS, ScanResult
+from skymap_scanner.results.contours import contours
+from skymap_scanner.results.fits import flat_fits, mjd_to_iso, multi_order_fits
+from skymap_scanner.results.skymap import flatten, multi_order_map
+
+SKY = 4 * np.pi * (180 / np.pi) ** 2
+
+
+def encode(result: ScanResult, encoder=multi_order_fits, rule=WILKS) -> bytes:
+    skymap = multi_order_map(result, rule)
+    return encoder(result, skymap, contours(skymap))
+
+
+@pytest.fixture(scope="module")
+def failed_far_away(track) -> ScanResult:
+    """A scan with a failed pixel in the coarsest level, so that a part of the sky has no fit."""
+    rows = track.levels[8].copy()
+    rows["llh"][700] = np.nan
+    return ScanResult({**track.levels, 8: rows}, track.metadata)
+
+
+@pytest.fixture(params=["whole", "partial", "failed pixel"])
+def result(request, track, partial, failed_far_away) -> ScanResult:
+    return {"whole": track, "partial": partial, "failed pixel": failed_far_away}[request.param]
+
+
+def test_the_layout_is_the_one_readers_need(result):
+    with fits.open(io.BytesIO(encode(result))) as file:
+        primary, table = file
+        assert primary.data is None
+        assert table.columns.names == ["UNIQ", "PROBDENSITY", "LLH", "E_IN", "E_TOT", "X", "Y", "Z", "T"]
+        header = table.header
+        assert (header["TFORM1"], header["TFORM2"], header["TUNIT2"]) == ("K", "D", "sr-1")
+        assert "TUNIT1" not in header
+        assert (header["PIXTYPE"], header["ORDERING"], header["COORDSYS"]) == ("HEALPIX", "NUNIQ", "C")
+        assert header["INDXSCHM"] == "EXPLICIT"
+        assert 2 ** header["MOCORDER"] == max(result.levels)
+        assert np.isfinite(table.data["PROBDENSITY"]).all()
+        assert (np.diff(table.data["UNIQ"]) > 0).all()
+
+
+def test_header_and_map_name_the_same_best_fit(result):
+    skymap = multi_order_map(result)
+    with fits.open(io.BytesIO(encode(result))) as file:
+        header, data = file[1].header, file[1].data
+        brightest = data[data["PROBDENSITY"].argmax()]
+        order = int(np.log2(brightest["UNIQ"] / 4)) // 2
+        ra, dec = healpy.pix2ang(2**order, brightest["UNIQ"] - 4 * 4**order, nest=True, lonlat=True)
+        assert (header["RA"], header["DEC"]) == pytest.approx((ra, dec), abs=1e-4)
+        assert brightest["LLH"] == np.nanmin(data["LLH"]) == skymap.best.llh
+
+
+def test_the_cards_of_the_event(track):
+    with fits.open(io.BytesIO(encode(track))) as file:
+        header = file[1].header
+        assert header["OBJECT"] == "IC231202A"
+        assert (header["RUNID"], header["EVENTID"], header["I3TYPE"]) == (138632, 31747601, "neutrino")
+        assert header["MJD-OBS"] == 60280.71416774572
+        assert header["DATE-OBS"] == "2023-12-02T17:08:24.093"
+        assert header["INSTRUME"] == "IceCube"
+        assert header["CREATOR"] == "skymap-scanner 0.1.0"
+        assert header["REFERENC"]
+        assert header["COMPLETE"] is True
+        assert header["NFAILED"] == 0
+        assert "RUNTIME" not in header
+        assert "DATE" not in header
+
+
+def test_wall_time_and_date_are_written_where_they_are_given(track, metadata):
+    dated = ScanResult(track.levels, metadata(track.levels, wall_time=61.5, date="2026-01-02T03:04:05"))
+    with fits.open(io.BytesIO(encode(dated))) as file:
+        assert file[1].header["RUNTIME"] == 61.5
+        assert file[1].header["DATE"] == "2026-01-02T03:04:05"
+
+
+@pytest.mark.parametrize("rule", [WILKS, CALIBRATED])
+def test_errors_and_areas_under_their_new_and_old_names(track, rule):
+    regions = {region.credible_level: region for region in contours(multi_order_map(track, rule))}
+    for encoder in (multi_order_fits, flat_fits):
+        with fits.open(io.BytesIO(encode(track, encoder, rule))) as file:
+            header = file[1].header
+            for share in (50, 90):
+                region = regions[share / 100]
+                assert header[f"CONTOUR_AREA_{share}"] == pytest.approx(region.area, rel=0.005)
+                assert len(re.sub(r"^0\.0*|\.", "", f"{header[f'CONTOUR_AREA_{share}']:g}")) <= 3
+                for axis in ("RA", "DEC"):
+                    for side in ("PLUS", "MINUS"):
+                        expected = getattr(region.box, f"{axis}_{side}".lower())
+                        assert header[f"{axis}_ERR_{side}_{share}"] == pytest.approx(expected, abs=1e-4)
+                        assert header[f"{axis}_ERR_{side}_{share}"] > 0
+            for axis in ("RA", "DEC"):
+                for side in ("PLUS", "MINUS"):
+                    assert header[f"{axis}_ERR_{side}"] == header[f"{axis}_ERR_{side}_90"]
+            # readers take the threshold of the 90 % contour from between the last brackets
+            assert float(header["COMMENTS"].split("(")[-1].strip(")")) == rule.levels[0.9]
+            assert header["RULE"] == rule.statement
+
+
+def test_mocpy_reads_it(result, tmp_path):
+    path = tmp_path / "map.multiorder.fits"
+    path.write_bytes(encode(result))
+    skymap = multi_order_map(result)
+    region = contours(skymap)[1]
+    moc = mocpy.MOC.from_multiordermap_fits_file(str(path), cumul_from=0.0, cumul_to=0.9)
+    everything = mocpy.MOC.from_string("0/0-11")
+    assert everything.probability_in_multiordermap(str(path)) == pytest.approx(1, abs=1e-9)
+    assert moc.probability_in_multiordermap(str(path)) == pytest.approx(0.9, abs=0.15 if region.open else 0.005)
+    if not region.open:
+        assert moc.sky_fraction * SKY == pytest.approx(region.area, rel=0.03)
+
+
+def test_mhealpy_reads_it(result, tmp_path):
+    path = tmp_path / "map.multiorder.fits"
+    path.write_bytes(encode(result))
+    read = HealpixMap.read_map(str(path), field=1, density=True)
+    skymap = multi_order_map(result)
+    assert read.is_moc
+    np.testing.assert_array_equal(read.uniq, skymap.uniq)
+    np.testing.assert_array_equal(np.asarray(read.data), skymap.density)
+
+
+def test_astropy_reads_it_as_ligo_skymap_does(result, tmp_path):
+    # ligo.skymap.io.read_sky_map(moc=True): Table.read, UNIQ as int64, COORDSYS = C, ORDERING = NUNIQ, times as ISO
+    path = tmp_path / "map.multiorder.fits"
+    path.write_bytes(encode(result))
+    table = Table.read(path, format="fits")
+    assert table.meta["COORDSYS"] == "C"
+    assert table.meta["ORDERING"] == "NUNIQ"
+    assert table["UNIQ"].dtype == np.dtype(">i8")
+    assert table["PROBDENSITY"].unit == "sr-1"
+    assert Time(table.meta["DATE-OBS"], format="fits", scale="utc").mjd == pytest.approx(60280.71416774572, abs=1e-8)
+
+
+def test_healpy_reads_the_flat_map(result, tmp_path):
+    path = tmp_path / "map.fits.gz"
+    path.write_bytes(encode(result, flat_fits))
+    flat, header = healpy.read_map(str(path), h=True, dtype=np.float64)
+    skymap = multi_order_map(result)
+    np.testing.assert_array_equal(flat, flatten(skymap))
+    assert flat.sum() == pytest.approx(1, abs=1e-12)
+    cards = dict(header)
+    assert (cards["ORDERING"], cards["COORDSYS"], cards["TTYPE1"], cards["TUNIT1"]) == ("RING", "C", "PROB", "pix-1")
+    assert (cards["RA"], cards["DEC"]) == pytest.approx((skymap.best.ra, skymap.best.dec), abs=1e-4)
+
+
+def test_equal_results_give_equal_bytes(track):
+    for encoder in (multi_order_fits, flat_fits):
+        assert encode(track, encoder) == encode(track, encoder)
+    assert encode(track, flat_fits)[4:8] == b"\0\0\0\0", "gzip's time"
+    assert gzip.decompress(encode(track, flat_fits))[:6] == b"SIMPLE"
+
+
+@pytest.mark.parametrize("mjd", [41317.0, 53000.5, 60280.71416774572])
+def test_times_agree_with_astropy(mjd):
+    assert Time(mjd_to_iso(mjd), scale="utc").mjd == pytest.approx(mjd, abs=1e-8)
+
+
+def test_an_impossible_time_is_left_out():
+    assert mjd_to_iso(1e9) == ""

@@ -1,0 +1,263 @@
+"""The result files: as skyreader writes them, the same bytes every time, one clear error when damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import stat
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.results import PIXEL, Metadata, ScanResult
+from skymap_scanner.results import result as result_module
+from skymap_scanner.results.atomic import write_atomically
+from skymap_scanner.results.result import result_from_json, result_from_npz, result_to_json, result_to_npz
+
+UPSTREAM = (
+    "millipede_original_run00138632.evt000031747601_1.json",
+    "millipede_wilks_run00138632.evt000031747601_1.json",
+)
+
+
+def same(one: ScanResult, other: ScanResult) -> bool:
+    return (
+        one.metadata == other.metadata
+        and one.levels.keys() == other.levels.keys()
+        and all(one.levels[nside].tobytes() == other.levels[nside].tobytes() for nside in one.levels)
+    )
+
+
+@pytest.mark.parametrize("name", UPSTREAM)
+def test_a_file_of_skyreader_is_written_back_byte_for_byte(shared, name):
+    content = (shared / "data" / "reference" / name).read_bytes()
+    assert result_to_json(result_from_json(content)) == content
+
+
+def test_the_reference_scan_reads_as_published(shared):
+    result = ScanResult.read(shared / "data" / "reference" / UPSTREAM[0])
+    rows = result.levels[1]
+    assert (result.metadata.run_id, result.metadata.event_id, result.nsides) == (138632, 31747601, (1,))
+    assert rows["index"][rows["llh"].argmin()] == 6
+    assert rows["llh"].min() == pytest.approx(5195.68, abs=0.005)
+    assert result.complete
+
+
+def test_json_has_no_nan_but_the_string_of_skyreader(partial):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    content = json.loads(result_to_json(partial), parse_constant=refuse)
+    entry = content["nside-8"]
+    assert list(entry) == ["columns", "data", "metadata"]
+    assert entry["columns"] == ["index", "llh", "E_in", "E_tot", "X", "Y", "Z", "T"]
+    assert [row[1] for row in entry["data"]].count("<skyreader.nan>") == 1
+    assert entry["metadata"]["complete"] is False
+    assert entry["metadata"]["version"] == 1
+    assert same(result_from_json(result_to_json(partial)), partial)
+
+
+def test_npz_reads_as_skyreader_reads_it(track):
+    with np.load(io.BytesIO(result_to_npz(track))) as file:
+        assert set(file.files) == {"header", "nside-8", "nside-64", "nside-512"}
+        for row in file["header"]:  # skyreader's own loop
+            key = f"nside-{row['nside']}"
+            metadata = dict(zip(file["header"].dtype.fields.keys(), row, strict=True))
+            array = np.array(list(file[key]), dtype=np.dtype(file[key].dtype, metadata=metadata))
+            assert array.dtype == np.dtype([("index", int)] + [(name, float) for name in PIXEL.names[1:]])
+            assert array.dtype.metadata["event_type"] == "neutrino"
+            assert array.tobytes() == track.levels[int(row["nside"])].tobytes()
+
+
+def test_equal_results_give_equal_bytes(track):
+    again = ScanResult({n: track.levels[n][::-1] for n in reversed(track.levels)}, track.metadata)
+    assert result_to_json(again) == result_to_json(track)
+    assert result_to_npz(again) == result_to_npz(track)
+    with zipfile.ZipFile(io.BytesIO(result_to_npz(track))) as members:
+        assert {member.date_time for member in members.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+numbers = st.floats(allow_nan=True, allow_infinity=False)
+
+
+@st.composite
+def results(draw) -> ScanResult:
+    levels = {}
+    for nside in draw(st.sets(st.sampled_from([1, 2, 8, 64, 512, 16384]), min_size=1, max_size=3)):
+        index = draw(st.sets(st.integers(0, 12 * nside**2 - 1), min_size=1, max_size=5))
+        levels[nside] = np.array([(i, *draw(st.tuples(*[numbers] * 7))) for i in index], dtype=PIXEL)
+    text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+    metadata = Metadata(
+        run_id=draw(st.integers(0, 2**31)),
+        event_id=draw(st.integers(0, 2**32)),
+        event_type=draw(text),
+        mjd=draw(st.floats(0, 1e5)),
+        is_real_event=draw(st.booleans()),
+        complete={nside: draw(st.booleans()) for nside in levels},
+        plan=draw(st.dictionaries(st.sampled_from([8, 64]), st.integers(0, 10**6))),
+        name=draw(text),
+        reconstruction=draw(text),
+        wall_time=draw(st.none() | st.floats(0, 1e6)),
+    )
+    return ScanResult(levels, metadata)
+
+
+@given(results())
+@settings(max_examples=60)
+def test_both_files_give_the_result_back(result):
+    assert same(result_from_json(result_to_json(result)), result)
+    assert same(result_from_npz(result_to_npz(result)), result)
+
+
+def test_read_knows_the_content_whatever_the_name(track, tmp_path):
+    assert same(ScanResult.read(track.write_json(tmp_path / "one")), track)
+    assert same(ScanResult.read(track.write_npz(tmp_path / "two.json")), track)
+
+
+def test_columns_of_version_0_are_filled_with_nan():
+    entry = {"nside": 1, "run_id": 1, "event_id": 2, "event_type": "track", "mjd": 58000.0}
+    old = {"nside-1": {"columns": ["index", "llh", "E_in", "E_tot"], "data": [[3, 1.0, 2.0, 3.0]], "metadata": entry}}
+    (row,) = result_from_json(json.dumps(old).encode()).levels[1]
+    assert row.tolist()[:4] == (3, 1.0, 2.0, 3.0)
+    assert np.isnan([row[name] for name in "XYZT"]).all()
+
+
+def test_infinite_values_count_as_failed(level, bowl, metadata):
+    rows = level(1, range(12), bowl(0.0, 0.0, 1.0))
+    rows["llh"][4] = np.inf
+    result = ScanResult({1: rows}, metadata({1: rows}))
+    assert result.failed == {1: [4]}
+    assert np.isinf(rows["llh"][4]), "the caller's array must not change"
+
+
+def test_levels_without_pixels_stay_out_of_the_files(track):
+    result = ScanResult({**track.levels, 512: track.levels[512][:0]}, track.metadata)
+    assert result.stem.endswith("_8_64_512")
+    assert list(json.loads(result_to_json(result))) == ["nside-8", "nside-64"]
+    assert result_from_json(result_to_json(result)).stem == result.stem
+    assert result_from_npz(result_to_npz(result)).levels.keys() == {8, 64}
+
+
+def test_names_follow_the_reference(track, metadata):
+    assert track.stem == "run00138632.evt000031747601.neutrino_8_64_512"
+    odd = ScanResult({}, metadata({}, run_id=7, event_id=8, event_type="../a b"))
+    assert odd.stem == "run00000007.evt000000000008.---a-b"
+
+
+ROW = [0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+ENTRY = {
+    "columns": list(PIXEL.names),
+    "data": [ROW],
+    "metadata": {"nside": 1, "run_id": 1, "event_id": 2, "event_type": "t", "mjd": 5.0},
+}
+
+
+def changed(**changes: object) -> dict[str, object]:
+    return {"nside-1": ENTRY | changes}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "no levels"),
+        ({}, "no levels"),
+        ({"nside-x": ENTRY}, 'unknown entry "nside-x"'),
+        ({"nside-3": ENTRY | {"metadata": {**ENTRY["metadata"], "nside": 3}}}, "nside 3 is not a power of two"),
+        ({"nside-1": [1]}, "needs the fields columns, data and metadata"),
+        (changed(columns=["index"]), "columns are"),
+        (changed(data={}), "data is not a list"),
+        (changed(data=[[1, 2]]), "row 0 is not an index and 7 numbers"),
+        (changed(data=[[0.0, *ROW[1:]]]), "row 0 is not an index"),
+        (changed(data=[[0, "NaN", *ROW[2:]]]), "row 0 holds something that is no number"),
+        (changed(data=[[0, None, *ROW[2:]]]), "row 0 holds something that is no number"),
+        (changed(data=[[0, 10**400, *ROW[2:]]]), "too large"),
+        (changed(data=[[12, *ROW[1:]]]), "pixel 12 does not exist, they run from 0 to 11"),
+        (changed(data=[[-1, *ROW[1:]]]), "pixel -1 does not exist"),
+        (changed(data=[ROW, ROW]), "pixel 0 comes twice"),
+        (changed(metadata={"nside": 2}), "says nside 2"),
+        (changed(metadata={"nside": 1}), "lacks 'run_id'"),
+        (changed(metadata=7), "is not an object"),
+        (changed(metadata={**ENTRY["metadata"], "mjd": "soon"}), "could not convert"),
+        (changed(metadata={**ENTRY["metadata"], "run_id": -4}), "must be numbers from 0 on"),
+        (changed(metadata={**ENTRY["metadata"], "plan": "8"}), "not enough values"),
+    ],
+)
+def test_wrong_json_is_one_clear_error(content, message, tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        ScanResult.read(path)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_wrong_npz_is_one_clear_error(track, monkeypatch):
+    def npz(**arrays: object) -> bytes:
+        file = io.BytesIO()
+        np.savez(file, **arrays)
+        return file.getvalue()
+
+    header = np.array([(1, 2)], dtype=[("nside", int), ("run_id", int)])
+    with pytest.raises(InputError, match="no array `header`"):
+        result_from_npz(npz(**{"nside-8": track.levels[8]}))
+    with pytest.raises(InputError, match="describes nside"):
+        result_from_npz(npz(header=header, **{"nside-8": track.levels[8]}))
+    with pytest.raises(InputError, match="columns are None"):
+        result_from_npz(npz(header=header, **{"nside-1": np.zeros(3)}))
+    with pytest.raises(InputError, match="damaged npz"):  # a pickle would run code
+        result_from_npz(npz(header=header, **{"nside-1": np.array([{}], dtype=object)}))
+    monkeypatch.setattr(result_module, "MAX_ARRAY_BYTES", 1000)
+    with pytest.raises(InputError, match="would take"):
+        result_from_npz(result_to_npz(track))
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_damaged_files_raise_nothing_but_input_errors(data):
+    rows = np.array([tuple(ROW)], dtype=PIXEL)
+    whole = ScanResult({1: rows}, Metadata(1, 2, "t", 5.0, is_real_event=True))
+    encode, decode = data.draw(st.sampled_from([(result_to_json, result_from_json), (result_to_npz, result_from_npz)]))
+    content = bytearray(encode(whole))
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=3)):
+        content[place] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(0, len(content)))]
+    with contextlib.suppress(InputError):
+        assert decode(bytes(content)).levels
+
+
+def test_a_missing_file_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        ScanResult.read(tmp_path / "none.json")
+
+
+def test_writing_replaces_the_whole_file_or_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_atomically(path, b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+    with pytest.raises(InputError, match="choose another folder"):
+        write_atomically(tmp_path / "no" / "a.json", b"")
+
+
+def test_files_are_readable_for_all_whom_the_umask_allows(tmp_path):
+    path = write_atomically(tmp_path / "a", b"x")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
