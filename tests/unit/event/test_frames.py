@@ -106,17 +106,17 @@ def test_frames_say_what_was_decided(make_event: Callable[..., Event]) -> None:
     event = make_event(PULSES)
     prepared = prepare(event)
     *_, physics = event_frames(event, prepared)
-    assert physics[keys.NAME].value == event.name
-    assert physics[keys.PULSE_SERIES].value == "SplitInIcePulses"
-    window = physics[keys.READOUT_WINDOW]
+    assert physics[keys.NAME_KEY].value == event.name
+    assert physics[keys.PULSE_SERIES_KEY].value == "SplitInIcePulses"
+    window = physics[keys.READOUT_WINDOW_KEY]
     assert (window.start, window.stop) == prepared.window
-    assert physics[keys.EXCLUDED_DOMS].value == tuple(sorted(prepared.excluded))
-    ((key, windows),) = physics[keys.LATE_TIME_WINDOWS].value.items()
+    assert physics[keys.EXCLUDED_DOMS_KEY].value == tuple(sorted(prepared.excluded))
+    ((key, windows),) = physics[keys.LATE_TIME_WINDOWS_KEY].value.items()
     assert key == OMKey(2, 10)
     assert [(window.start, window.stop) for window in windows.value] == [(11_700.0, inf)]
-    position = physics[keys.VERTEX]
+    position = physics[keys.VERTEX_KEY]
     assert [position.x, position.y, position.z] == prepared.vertex.tolist()
-    assert physics[keys.VERTEX_TIME].value == prepared.vertex_time
+    assert physics[keys.VERTEX_TIME_KEY].value == prepared.vertex_time
 
 
 def test_the_event_itself_is_not_changed(make_event: Callable[..., Event]) -> None:
@@ -160,12 +160,15 @@ def put(key: str, value: object) -> Callable[[Frame], None]:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        *((drop(key), f"key '{key}'.*no such object") for key in (keys.NAME, keys.EXCLUDED_DOMS, keys.VERTEX)),
+        *(
+            (drop(key), f"key '{key}'.*no such object")
+            for key in (keys.NAME_KEY, keys.EXCLUDED_DOMS_KEY, keys.VERTEX_KEY)
+        ),
         (drop("SplitInIcePulses"), "key 'SplitInIcePulses'"),
         (drop("I3EventHeader"), "key 'I3EventHeader'"),
-        (put(keys.VERTEX, I3Double(1)), f"key '{keys.VERTEX}'.*expected I3Position, found I3Double"),
-        (put(keys.PULSE_SERIES, I3String("Other")), "key 'Other'"),
-        (put(keys.LATE_TIME_WINDOWS, I3Double(1)), "expected I3TimeWindowSeriesMap"),
+        (put(keys.VERTEX_KEY, I3Double(1)), f"key '{keys.VERTEX_KEY}'.*expected I3Position, found I3Double"),
+        (put(keys.PULSE_SERIES_KEY, I3String("Other")), "key 'Other'"),
+        (put(keys.LATE_TIME_WINDOWS_KEY, I3Double(1)), "expected I3TimeWindowSeriesMap"),
     ],
 )
 def test_damaged_frames_are_refused_with_the_key(
@@ -188,5 +191,5 @@ def test_missing_frames_are_refused(make_event: Callable[..., Event], kept: int)
 def test_a_dom_without_windows_is_not_late(make_event: Callable[..., Event]) -> None:
     event = make_event(PULSES)
     frames = event_frames(event, prepare(event))
-    frames[-1][keys.LATE_TIME_WINDOWS] = I3TimeWindowSeriesMap({})
+    frames[-1][keys.LATE_TIME_WINDOWS_KEY] = I3TimeWindowSeriesMap({})
     assert prepared_from_frames(frames).late == {}

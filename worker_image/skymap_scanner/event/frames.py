@@ -33,6 +33,7 @@ from skymap_scanner.event.geometry import event_geometry, full_geometry_object
 from skymap_scanner.event.lookup import STOPS, find_one, nearest_first
 from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import event_mjd, in_ice
+from skymap_scanner.event.sources import NAME_KEY
 from skymap_scanner.i3 import (
     Frame,
     I3Double,
@@ -48,13 +49,12 @@ from skymap_scanner.i3 import (
 
 PHYSICS_STOP = "p"
 
-NAME = "SCAN_EventName"
-PULSE_SERIES = "SCAN_PulseSeries"
-READOUT_WINDOW = "SCAN_ReadoutWindow"
-EXCLUDED_DOMS = "SCAN_ExcludedDOMs"
-LATE_TIME_WINDOWS = "SCAN_LateTimeWindows"
-VERTEX = "SCAN_Vertex"
-VERTEX_TIME = "SCAN_VertexTime"
+PULSE_SERIES_KEY = "SCAN_PulseSeries"
+READOUT_WINDOW_KEY = "SCAN_ReadoutWindow"
+EXCLUDED_DOMS_KEY = "SCAN_ExcludedDOMs"
+LATE_TIME_WINDOWS_KEY = "SCAN_LateTimeWindows"
+VERTEX_KEY = "SCAN_Vertex"
+VERTEX_TIME_KEY = "SCAN_VertexTime"
 
 
 def event_frames(event: Event, prepared: PreparedEvent) -> list[Frame]:
@@ -64,15 +64,15 @@ def event_frames(event: Event, prepared: PreparedEvent) -> list[Frame]:
         frames["G"] = frames["G"].copy() if "G" in frames else Frame("G")
         frames["G"][GEOMETRY_KEY] = full_geometry_object(prepared.geometry)
     physics = event.frames["P"].copy(PHYSICS_STOP)
-    physics[NAME] = I3String(prepared.name)
-    physics[PULSE_SERIES] = I3String(prepared.pulse_series)
-    physics[READOUT_WINDOW] = I3TimeWindow(*prepared.window)
-    physics[EXCLUDED_DOMS] = I3VectorOMKey(tuple(sorted(prepared.excluded)))
-    physics[LATE_TIME_WINDOWS] = I3TimeWindowSeriesMap(
+    physics[NAME_KEY] = I3String(prepared.name)
+    physics[PULSE_SERIES_KEY] = I3String(prepared.pulse_series)
+    physics[READOUT_WINDOW_KEY] = I3TimeWindow(*prepared.window)
+    physics[EXCLUDED_DOMS_KEY] = I3VectorOMKey(tuple(sorted(prepared.excluded)))
+    physics[LATE_TIME_WINDOWS_KEY] = I3TimeWindowSeriesMap(
         {key: I3TimeWindowSeries((I3TimeWindow(start, inf),)) for key, start in sorted(prepared.late.items())}
     )
-    physics[VERTEX] = I3Position(*prepared.vertex.tolist())
-    physics[VERTEX_TIME] = I3Double(prepared.vertex_time)
+    physics[VERTEX_KEY] = I3Position(*prepared.vertex.tolist())
+    physics[VERTEX_TIME_KEY] = I3Double(prepared.vertex_time)
     return [frames[stop] for stop in STOPS[:-1] if stop in frames] + [physics]
 
 
@@ -89,22 +89,22 @@ def prepared_from_frames(frames: Sequence[Frame]) -> PreparedEvent:
         raise InputError(f"the event's frames {' '.join(by_stop) or '(none)'} lack the {PHYSICS_STOP} frame")
     physics = by_stop["P"] = by_stop.pop(PHYSICS_STOP)
     geometry = event_geometry(by_stop)
-    series = physics.expect(PULSE_SERIES, I3String).value
+    series = physics.expect(PULSE_SERIES_KEY, I3String).value
     pulses, _ = in_ice(resolve_pulses(series, nearest_first(by_stop)), geometry)
-    window = physics.expect(READOUT_WINDOW, I3TimeWindow)
-    late = physics.expect(LATE_TIME_WINDOWS, I3TimeWindowSeriesMap).value
-    vertex = physics.expect(VERTEX, I3Position)
+    window = physics.expect(READOUT_WINDOW_KEY, I3TimeWindow)
+    late = physics.expect(LATE_TIME_WINDOWS_KEY, I3TimeWindowSeriesMap).value
+    vertex = physics.expect(VERTEX_KEY, I3Position)
     header = find_one(by_stop, "I3EventHeader", I3EventHeader)
     return PreparedEvent(
-        name=physics.expect(NAME, I3String).value,
+        name=physics.expect(NAME_KEY, I3String).value,
         header=header,
         mjd=event_mjd(header),
         pulse_series=series,
         pulses=pulses,
         window=(window.start, window.stop),
         late={key: windows.value[0].start for key, windows in late.items() if windows.value},
-        excluded=frozenset(physics.expect(EXCLUDED_DOMS, I3VectorOMKey).value),
+        excluded=frozenset(physics.expect(EXCLUDED_DOMS_KEY, I3VectorOMKey).value),
         vertex=np.array([vertex.x, vertex.y, vertex.z]),
-        vertex_time=physics.expect(VERTEX_TIME, I3Double).value,
+        vertex_time=physics.expect(VERTEX_TIME_KEY, I3Double).value,
         geometry=geometry,
     )
