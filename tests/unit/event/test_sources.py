@@ -107,6 +107,13 @@ def test_a_named_pipe_is_read(tmp_path: Path, frames: list[Frame]) -> None:
     writer.join()
 
 
+@pytest.fixture(autouse=True)
+def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TOKEN", "USER", "PASSWORD"):
+        monkeypatch.delenv(f"SKYMAP_EVENT_{name}", raising=False)
+        monkeypatch.delenv(f"SKYMAP_EVENT_{name}_FILE", raising=False)
+
+
 @pytest.fixture
 def url(frames: list[Frame]) -> Iterator[str]:
     """The event on a real server that asks for a token."""
@@ -127,11 +134,15 @@ def url(frames: list[Frame]) -> Iterator[str]:
     server.server_close()
 
 
-def test_a_url_is_read(url: str) -> None:
+def test_a_url_is_read_with_the_credentials_given_or_those_of_the_environment(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert read_event(url, credentials=Credentials(token="opensesame")).name == NAME  # noqa: S106 - a made-up one
     with pytest.raises(InputError, match=r"/event\.i3\.gz: 401 Unauthorized: set SKYMAP_EVENT_TOKEN") as raised:
         read_event(url)
     assert "abcdef" not in str(raised.value)
+    monkeypatch.setenv("SKYMAP_EVENT_TOKEN", "opensesame")
+    assert read_event(url).name == NAME
 
 
 # --- which event, and its name ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,7 +46,7 @@ def read_event(
     source
         A path, ``-`` for the standard input, or an http(s) URL.
     credentials
-        For a URL; see ``Credentials.from_environment``.
+        For a URL; None: those of the environment, if it has any (``Credentials.from_environment``).
     select
         (run, event) to look for; None: the first event that has pulses, or the first if none has.
     limits
@@ -60,6 +61,7 @@ def read_event(
     if source == "-":
         return decode_event(_in_memory(sys.stdin.buffer, "standard input", limits), "standard input", select)
     if "://" in source:
+        credentials = credentials or Credentials.from_environment(os.environ)
         content = download(source, credentials, limits=limits)
         return decode_event(io.BytesIO(content), source.partition("?")[0], select)
     if "\0" in source:
