@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 
 export NUMBA_CACHE_DIR ?= $(HOME)/.cache/skymap-scanner/numba
 
-.PHONY: install demo test lint format bench constraints clean
+.PHONY: install demo test lint format bench docs constraints clean
 
 install: $(STAMP)
 
@@ -29,6 +29,9 @@ format: install
 
 test: lint
 	$(BIN)/pytest
+
+docs: install
+	$(BIN)/python -m skymap_scanner.cli.reference > docs/commands.md
 
 constraints:
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints

@@ -37,6 +37,7 @@ class EventSource(_Model):
     url: AnyHttpUrl | None = None
     path: str | None = None
     simulate: Simulation | None = None
+    pulse_series: str | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

@@ -58,7 +58,13 @@ def test_help_imports_nothing_heavy() -> None:
     [
         ScanSettings(name="a", levels=parse_levels("8:0 64:12 512:24")),
         ScanSettings(
-            name="b", levels=parse_levels("1:0"), seeds=3, pixels="2-4,7", keep_all_seeds=True, predictive=0.5
+            name="b",
+            levels=parse_levels("1:0"),
+            seeds=3,
+            pixels="2-4,7",
+            pulse_series="InIceDSTPulses",
+            keep_all_seeds=True,
+            predictive=0.5,
         ),
         ScanSettings(
             name="c",
@@ -74,7 +80,7 @@ def test_settings_survive_the_way_through_a_roles_options(settings: ScanSettings
     assert producer is not None
     words = ["event", "-n", settings.name, *scan_arguments(settings)]
     values = producer.make_context("producer", words).params
-    for name in ("event", "broker_url", "to_be_scanned", "collected", "metadata", "end_with_parent"):
+    for name in ("event", "broker_url", "to_be_scanned", "collected", "metadata", "end_with_parent", "select"):
         del values[name]
     assert replace(scan_settings(**values)) == settings
 
@@ -88,7 +94,7 @@ def test_levels_may_be_written_with_blanks() -> None:
 
 
 def test_wrong_settings_are_refused_before_anything_starts() -> None:
-    common = {"reconstruction": "dummy", "parameters": (), "keep_all_seeds": False, "predictive": 1.0}
+    common = {"pulses": None, "reconstruction": "dummy", "parameters": (), "keep_all_seeds": False, "predictive": 1.0}
     with pytest.raises(InputError, match="exclude each other"):
         scan_settings("x", nside=1, levels="1:0", seeds=7, area=None, pixel_list=None, **common)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="pixel 12 does not exist"):

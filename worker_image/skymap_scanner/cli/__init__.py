@@ -68,7 +68,7 @@ class Commands(click.Group):
     help="What is logged to standard error.",
 )
 def group(debug: bool, log_level: str) -> None:
-    r"""Scan the sky for the direction of a neutrino alert.
+    """Scan the sky for the direction of a neutrino alert.
 
     \b
     Scan one event on this machine:

@@ -17,7 +17,7 @@ from skymap_scanner.cli import options
 def command(
     name: str, broker_url: str, scanned: str, collected: str, to_be_scanned: str, end_with_parent: bool
 ) -> None:
-    r"""Pass on the best fit of every pixel, until the scan is complete.
+    """Pass on the best fit of every pixel, until the scan is complete.
 
     \b
     Example:

@@ -13,7 +13,7 @@ from skymap_scanner.cli.options import parse_parameters
     "--parameter", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the reconstruction."
 )
 def command(reconstruction: str, parameters: tuple[str, ...]) -> None:
-    r"""Compile the reconstruction now and keep the machine code, so that the first fit is as fast as the others.
+    """Compile the reconstruction now and keep the machine code, so that the first fit is as fast as the others.
 
     \b
     Example (the folder is that of NUMBA_CACHE_DIR, where it is set):

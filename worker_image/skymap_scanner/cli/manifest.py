@@ -54,6 +54,7 @@ def read_manifest(path: Path) -> ManifestScan:
         seeds=spec.seeds,
         area=area,
         pixels=None if indices is None else write_ranges(indices),
+        pulse_series=spec.event.pulse_series,
         reconstruction=spec.reconstruction.name,
         parameters=spec.reconstruction.parameters,
         keep_all_seeds=spec.output.keep_all_seeds,

@@ -89,6 +89,32 @@ def parse_parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
     return parameters
 
 
+def event_options(function: F) -> F:
+    """Which event of a file, and which of its pulses."""
+    function = click.option(
+        "--pulses", help="Key of the pulses to fit.  [default: SplitInIcePulses or SplitUncleanedInIcePulses]"
+    )(function)
+    return click.option(
+        "--select", metavar="RUN/EVENT", help="Which event of a file that holds several.  [default: the first]"
+    )(function)
+
+
+def parse_select(text: str | None) -> tuple[int, int] | None:
+    """Read ``RUN/EVENT``.
+
+    Raises
+    ------
+    InputError
+        If it is not two numbers.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,10})/(\d{1,10})", text)
+    if match is None:
+        raise InputError(f"--select {text!r} is not RUN/EVENT (such as 138632/31747601)")
+    return int(match[1]), int(match[2])
+
+
 def scan_options(function: F) -> F:
     """Everything that decides a scan's map."""
     for option in reversed(

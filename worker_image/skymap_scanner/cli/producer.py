@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from skymap_scanner.cli import options
@@ -12,6 +14,7 @@ from skymap_scanner.cli import options
 @options.scan_name(required=True)
 @options.broker
 @click.option("-i", "--nside", type=int, help="Scan the whole sky at this one nside; the same as --levels NSIDE:0.")
+@options.event_options
 @options.scan_options
 @options.topic("to_be_scanned")
 @options.topic("collected")
@@ -22,13 +25,14 @@ def command(
     name: str,
     broker_url: str,
     nside: int | None,
+    select: str | None,
     to_be_scanned: str,
     collected: str,
     metadata: str,
     end_with_parent: bool,
-    **scan: object,
+    **scan: Any,
 ) -> None:
-    r"""Read EVENT (a path, - or an http(s) URL), plan the levels and send the tasks.
+    """Read EVENT (a path, - or an http(s) URL), plan the levels and send the tasks.
 
     \b
     Example:
@@ -44,6 +48,6 @@ def command(
     settings = scan_settings(name, nside=nside, **scan)
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, collected=collected, metadata=metadata))
     stop = Stop().on_signals(with_parent=end_with_parent)
-    found = read_event(event)
+    found = read_event(event, select=options.parse_select(select))
     with open_broker(broker_url) as broker:
         produce(broker, topics, found, settings, stop)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     help="Folder that takes everything.",
 )
 @options.scan_name(required=False)
+@options.event_options
 @options.scan_options
 @click.option("--workers", type=click.IntRange(1), help="Worker processes.  [default: one a core]")
 @click.option(
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--restart", is_flag=True, help="Forget an earlier scan in the folder and begin again.")
 def command(event: str, folder: Path, workers: int | None, restart: bool, **given: Any) -> None:
-    r"""Scan EVENT (a path, - or an http(s) URL; or a SkymapScan manifest, .yaml) on this machine.
+    """Scan EVENT (a path, - or an http(s) URL; or a SkymapScan manifest, .yaml) on this machine.
 
     Writes the .i3 file with every pixel's fit, the sky map and pictures into the folder. Stopped or killed, the same
     command goes on where it was.
@@ -51,9 +52,9 @@ def command(event: str, folder: Path, workers: int | None, restart: bool, **give
         return
     from skymap_scanner.cli.settings import scan_settings
 
-    formats = given.pop("formats")
+    formats, select = given.pop("formats"), options.parse_select(given.pop("select"))
     settings = scan_settings(given.pop("name") or "scan", **given)
-    run(Request(event, folder, settings, workers, formats, restart))
+    run(Request(event, folder, settings, select, workers, formats, restart))
 
 
 def _from_manifest(manifest: ManifestScan, folder: Path, workers: int | None, restart: bool) -> Any:

@@ -51,7 +51,7 @@ def command(
     to_be_scanned: str,
     end_with_parent: bool,
 ) -> None:
-    r"""Write the .i3 file with every pixel's best fit, and the results, when the scan is complete.
+    """Write the .i3 file with every pixel's best fit, and the results, when the scan is complete.
 
     \b
     Example:

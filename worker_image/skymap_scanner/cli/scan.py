@@ -25,7 +25,6 @@ from skymap_scanner.roles.record import FILE as RECORD_FILE
 from skymap_scanner.roles.record import Record, check_same, read_record, write_record
 from skymap_scanner.roles.stop import Stop
 
-
 #: The event as it was read, kept until the scan is done: a resumed scan fits the same bytes.
 EVENT_FILE = "event.i3.zst"
 
@@ -37,6 +36,7 @@ class Request:
     event: str | Simulation
     folder: Path
     settings: ScanSettings
+    select: tuple[int, int] | None = None
     workers: int | None = None
     formats: Sequence[str] = ()
     restart: bool = False
@@ -48,7 +48,8 @@ class Request:
         """The event as the record names it: an absolute path, a URL, or the simulation."""
         if isinstance(self.event, Simulation):
             return f"simulation {self.event.model_dump_json()}"
-        return self.event if "://" in self.event or self.event == "-" else str(Path(self.event).absolute())
+        place = self.event if "://" in self.event or self.event == "-" else str(Path(self.event).absolute())
+        return place if self.select is None else f"{place} (event {self.select[0]}/{self.select[1]})"
 
 
 def run(request: Request) -> None:
@@ -97,7 +98,7 @@ def _keep_event(request: Request) -> None:
     path = request.folder / EVENT_FILE
     if path.exists():
         return
-    event = _read(request.event)
+    event = _read(request.event, request.select)
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -110,9 +111,9 @@ def _keep_event(request: Request) -> None:
             writer.write(kept)
 
 
-def _read(event: str | Simulation) -> Event:
+def _read(event: str | Simulation, select: tuple[int, int] | None) -> Event:
     if isinstance(event, str):
-        return read_event(event)
+        return read_event(event, select=select)
     from skymap_scanner.simulation import simulate
 
     return simulate(event.topology, ra=event.ra, dec=event.dec, energy=event.energy, seed=event.seed)

@@ -18,6 +18,7 @@ def scan_settings(
     *,
     nside: int | None = None,
     levels: str | None,
+    pulses: str | None,
     seeds: int,
     area: str | None,
     pixel_list: str | None,
@@ -43,6 +44,7 @@ def scan_settings(
     return ScanSettings(
         name=check_name(name),
         levels=parsed,
+        pulse_series=pulses,
         seeds=check_seeds(seeds),
         area=region,
         pixels=None if indices is None else write_ranges(indices),

@@ -42,7 +42,7 @@ def command(
     max_task_seconds: float,
     end_with_parent: bool,
 ) -> None:
-    r"""Fit tasks, one at a time, until stopped (SIGTERM: after the fit in hand).
+    """Fit tasks, one at a time, until stopped (SIGTERM: after the fit in hand).
 
     \b
     Example:

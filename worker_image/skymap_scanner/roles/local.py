@@ -69,6 +69,8 @@ def scan_arguments(settings: ScanSettings) -> list[str]:
         words += ["--area", str(settings.area)]
     if settings.pixels is not None:
         words += ["--pixel-list", settings.pixels]
+    if settings.pulse_series is not None:
+        words += ["--pulses", settings.pulse_series]
     if settings.keep_all_seeds:
         words += ["--keep-all-seeds"]
     return words
@@ -126,14 +128,14 @@ class _Role:
 
     def _judge(self, code: int) -> None:
         if code in {1, 2}:  # it has explained itself, and would do so again
-            raise SkymapError(f"the {self.name} cannot go on: {self._last_words()}")
+            raise SkymapError(f"{self.name} cannot go on: {self._last_words()}")
         self.quick_deaths = self.quick_deaths + 1 if time.monotonic() - self.began < QUICK else 0
         if self.quick_deaths >= MAX_QUICK_DEATHS:
             raise SkymapError(
-                f"the {self.name} died {MAX_QUICK_DEATHS} times in a row (exit code {code}); its last words: "
+                f"{self.name} died {MAX_QUICK_DEATHS} times in a row (exit code {code}); its last words: "
                 f"{self._last_words()}. The whole log: {self.log_file}"
             )
-        log.warning("the %s died (exit code %d), starting it again", self.name, code)
+        log.warning("%s died (exit code %d), starting it again", self.name, code)
 
     def _start(self) -> None:
         with self.log_file.open("ab") as output:

@@ -20,7 +20,7 @@ from skymap_scanner.detector.coordinates import equatorial_to_detector
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.frames import event_frames
 from skymap_scanner.event.model import Event, PreparedEvent
-from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.preparation import PreparationSettings, prepare
 from skymap_scanner.reconstruction.protocol import Start
 from skymap_scanner.roles.frames import Best, Task, TaskFrames, read_best
 from skymap_scanner.roles.stop import Stop
@@ -65,6 +65,7 @@ class ScanSettings:
     seeds: int = 7
     area: Area | None = None
     pixels: str | None = None
+    pulse_series: str | None = None
     reconstruction: str = "millipede"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     keep_all_seeds: bool = False
@@ -81,7 +82,7 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
     BrokerError
         If the broker refuses.
     """
-    prepared = prepare(event)
+    prepared = prepare(event, PreparationSettings(pulse_series=settings.pulse_series))
     topics.create(broker)
     metadata = publish_metadata(broker, topics, event_frames(event, prepared))
     wanted = scan_entry(settings, prepared, metadata)

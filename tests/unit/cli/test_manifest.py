@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skymap_operator.models import Simulation
+from skymap_scanner.cli.manifest import is_manifest, read_manifest
+from skymap_scanner.errors import InputError
+from skymap_scanner.scan.levels import parse_area, parse_levels
+
+HEAD = """\
+apiVersion: skymap.icecube.wisc.edu/v1alpha1
+kind: SkymapScan
+metadata:
+  name: alert
+  labels: {a: b}
+spec:
+"""
+
+
+def manifest(folder: Path, spec: str, head: str = HEAD) -> Path:
+    path = folder / "scan.yaml"
+    path.write_text(head + "".join(f"  {line}\n" for line in spec.splitlines()))
+    return path
+
+
+def test_defaults_are_those_of_the_options(tmp_path: Path) -> None:
+    scan = read_manifest(manifest(tmp_path, "event: {url: 'https://example.org/event.json'}"))
+    assert scan.event == "https://example.org/event.json"
+    assert scan.settings.name == "alert"
+    assert scan.settings.levels == parse_levels("8:0 64:12 512:24")
+    assert (scan.settings.seeds, scan.settings.reconstruction, scan.settings.predictive) == (7, "millipede", 1.0)
+    assert (scan.workers, scan.formats, scan.suffix, scan.max_task_seconds) == (None, (), ".i3.zst", 600)
+
+
+def test_every_field_is_taken(tmp_path: Path) -> None:
+    scan = read_manifest(
+        manifest(
+            tmp_path,
+            "event: {simulate: {topology: cascade, ra: 77.4, dec: 5.7, energy: 2.0e+5, seed: 3}}\n"
+            "levels: [{nside: 1}, {nside: 4, parents: 2}]\n"
+            "area: {nside: 1, pixel: 6, pixels: 5}\n"
+            "pixels: [6, 5]\n"
+            "seeds: 3\n"
+            "predictive: 0.9\n"
+            "reconstruction: {name: dummy, parameters: {ra: 1.5}, maxTaskSeconds: 30}\n"
+            "workers: {max: 4}\n"
+            "output: {compression: gz, formats: [json], keepAllSeeds: true}\n",
+        )
+    )
+    assert scan.event == Simulation(topology="cascade", ra=77.4, dec=5.7, energy=2e5, seed=3)
+    assert scan.settings.levels == parse_levels("1:0 4:2")
+    assert scan.settings.area == parse_area("1,6,5")
+    assert scan.settings.pixels == "5-6"
+    assert (scan.settings.seeds, scan.settings.predictive, scan.settings.keep_all_seeds) == (3, 0.9, True)
+    assert (scan.settings.reconstruction, scan.settings.parameters) == ("dummy", {"ra": 1.5})
+    assert (scan.workers, scan.formats, scan.suffix, scan.max_task_seconds) == (4, ("json",), ".i3.gz", 30)
+
+
+def test_a_path_is_beside_the_manifest(tmp_path: Path) -> None:
+    assert read_manifest(manifest(tmp_path, "event: {path: event.json}")).event == str(tmp_path / "event.json")
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("event: {}", "exactly one of url, path, simulate (found: none)"),
+        ("event: {path: a, url: 'http://b'}", "exactly one of url, path, simulate (found: url, path)"),
+        ("event: {path: a}\nlevels: [{nside: 9}]", "spec.levels.0.nside"),
+        ("event: {path: a}\nlevels: []", "at least one"),
+        ("event: {path: a}\nlevels: [{nside: 8, parents: 1}]", "parents must be 0"),
+        ("event: {path: a}\nlevels: [{nside: 8}, {nside: 4, parents: 1}]", "must be finer"),
+        ("event: {path: a}\nlevels: [{nside: 1}]\npixels: [12]", "pixel 12 does not exist"),
+        ("event: {path: a}\nseeds: 8", "spec.seeds"),
+        ("event: {path: a}\ncolour: blue", "spec.colour"),
+        ("event: {path: a}\nworkers: {max: 0}", "spec.workers.max"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path: Path, spec: str, why: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_manifest(manifest(tmp_path, spec))
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "holds 0 documents"),
+        ("a: 1\n---\nb: 2\n", "holds 2 documents"),
+        ("a: [", "is not YAML"),
+        ("- 1\n", "is not a SkymapScan"),
+        (HEAD.replace("v1alpha1", "v9") + "  event: {path: a}\n", "apiVersion"),
+        (HEAD.replace("name: alert", "name: Not_A_Name") + "  event: {path: a}\n", "metadata.name"),
+        ("x" * (1 << 20 | 1), "larger than"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "scan.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=why):
+        read_manifest(path)
+
+
+def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
+    assert is_manifest("x.yml")
+    assert not is_manifest("x.json")
+    with pytest.raises(InputError, match="cannot read"):
+        read_manifest(tmp_path / "no.yaml")
