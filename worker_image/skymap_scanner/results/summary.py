@@ -130,7 +130,10 @@ def event_name(metadata: Metadata) -> str:
 
 def area_number(area: float) -> str:
     """Write an area with three significant figures and without an exponent."""
-    return f"{area:.{max(0, 2 - math.floor(math.log10(area)))}f}" if 0 < area < 1000 else f"{float(f'{area:.3g}'):.0f}"
+    rounded = float(f"{area:.3g}")
+    if rounded == 0:
+        return "0"
+    return f"{rounded:.{max(0, 2 - math.floor(math.log10(rounded)))}f}"
 
 
 def _area_text(region: Contour) -> str:

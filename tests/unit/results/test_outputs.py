@@ -1,0 +1,114 @@
+"""All files under their names, and the command that makes them again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from skymap_scanner.cli.plot import command
+from skymap_scanner.errors import InputError
+from skymap_scanner.results import CALIBRATED, FORMATS, RULES, ScanResult, write_results
+
+STEM = "run00138632.evt000031747601.neutrino_8_64_512"
+SUFFIXES = [
+    ".json",
+    ".npz",
+    ".summary.txt",
+    ".summary.json",
+    ".multiorder.fits",
+    ".skymap_nside_512_probability.fits.gz",
+    ".contours.geojson",
+    ".plot_allsky.png",
+    ".plot_zoomed_wilks.png",
+]
+
+
+@pytest.fixture(scope="module")
+def written(track, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results") / "new" / "folder"
+    return write_results(track, folder)
+
+
+def test_all_files_have_the_names_of_the_reference(written):
+    assert [path.name for path in written] == [STEM + suffix for suffix in SUFFIXES]
+    assert sorted(written) == sorted(written[0].parent.iterdir()), "no temporary file stays"
+    assert all(path.stat().st_size > 0 for path in written)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_one_format_alone(track, written, tmp_path, format):  # noqa: A002 - the option's name
+    for path in write_results(track, tmp_path, [format]):
+        assert path.read_bytes() == (written[0].parent / path.name).read_bytes()
+
+
+def test_calibrated_contours_have_their_own_picture(track, tmp_path):
+    names = [path.name for path in write_results(track, tmp_path, ["png"], rule=CALIBRATED)]
+    assert names == [STEM + ".plot_allsky.png", STEM + ".plot_zoomed.png"]
+
+
+def test_the_flat_map_is_named_after_its_nside(partial, tmp_path):
+    (path,) = write_results(partial, tmp_path, ["flat-fits"])
+    assert path.name == "run00138632.evt000031747601.neutrino_8.skymap_nside_8_probability.fits.gz"
+
+
+def test_a_scan_without_a_fit_still_leaves_its_numbers(nothing, tmp_path):
+    names = [path.name for path in write_results(nothing, tmp_path)]
+    assert [name.partition("neutrino_8")[2] for name in names] == [".json", ".npz", ".summary.txt", ".summary.json"]
+
+
+def test_an_empty_result_is_no_crash(metadata, tmp_path):
+    names = [path.name for path in write_results(ScanResult({}, metadata({})), tmp_path)]
+    assert names[2] == "run00138632.evt000031747601.neutrino.summary.txt"
+
+
+def test_unknown_formats_and_bad_folders_are_clear_errors(track, tmp_path):
+    with pytest.raises(InputError, match="unknown format 'pdf'; choose from json, npz"):
+        write_results(track, tmp_path, ["pdf"])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot make this folder"):
+        write_results(track, tmp_path / "file", ["json"])
+
+
+def test_without_matplotlib_the_error_says_what_to_install(track, tmp_path, monkeypatch):
+    monkeypatch.delattr("skymap_scanner.results.plots")
+    monkeypatch.setitem(sys.modules, "skymap_scanner.results.plots", None)
+    with pytest.raises(InputError, match=r"install skymap-scanner\[plots\]"):
+        write_results(track, tmp_path, ["summary", "png"])
+    assert (tmp_path / f"{STEM}.summary.txt").exists(), "what comes before the pictures is written"
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_the_command_makes_the_same_files_again(written, tmp_path, suffix):
+    arguments = [str(written[0].with_name(STEM + suffix)), "-o", str(tmp_path), "--format", "fits", "--format", "png"]
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert done.exit_code == 0
+    names = [line.rpartition("/")[2] for line in done.output.splitlines()]
+    assert names == [STEM + suffix for suffix in (".multiorder.fits", ".plot_allsky.png", ".plot_zoomed_wilks.png")]
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (written[0].parent / name).read_bytes()
+
+
+def test_the_command_offers_every_format_and_rule():
+    options = {option.name: option.type for option in command.params}
+    assert tuple(options["formats"].choices) == FORMATS
+    assert set(options["contours"].choices) == set(RULES)
+
+
+def test_the_command_takes_its_contours_from_the_option(written, tmp_path):
+    arguments = [str(written[0]), "-o", str(tmp_path), "--format", "summary", "--contours", "calibrated"]
+    assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
+    assert CALIBRATED.statement in (tmp_path / f"{STEM}.summary.txt").read_text()
+
+
+def test_the_command_refuses_other_files_in_one_line(tmp_path):
+    path = tmp_path / "event.json"
+    path.write_text("{")
+    done = subprocess.run(
+        [sys.executable, "-m", "skymap_scanner", "plot", str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"{path}: not JSON" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,193 @@
+"""The pictures: right projections, right colours at right places, equal bytes, no global state."""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+
+import healpy
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+
+from skymap_scanner.results import plots
+from skymap_scanner.results.contours import contours
+from skymap_scanner.results.projection import (
+    galactic_to_equatorial,
+    gnomonic,
+    gnomonic_inverse,
+    mollweide,
+    mollweide_inverse,
+    separation,
+)
+from skymap_scanner.results.skymap import multi_order_map
+
+directions = {"ra": st.floats(0.001, 359.999), "dec": st.floats(-89.9, 89.9)}
+
+
+@given(**directions)
+def test_mollweide_and_back(ra, dec):
+    x, y = mollweide(np.array([ra]), np.array([dec]))
+    assert x[0] ** 2 / 4 + y[0] ** 2 <= 1 + 1e-12
+    found = mollweide_inverse(x, y)
+    assert found[0][0] == pytest.approx(ra, abs=1e-4)
+    assert found[1][0] == pytest.approx(dec, abs=1e-6)
+
+
+def test_mollweide_is_as_healpy_projects_and_turned_to_the_left():
+    ra, dec = np.array([10.0, 100.0, 200.0, 350.0]), np.array([-70.0, 5.0, 45.0, 89.0])
+    projector = healpy.projector.MollweideProj(rot=(180.0, 0.0, 0.0))  # healpy flips for astronomers by itself
+    x, y = projector.ang2xy(ra, dec, lonlat=True)
+    np.testing.assert_allclose(mollweide(ra, dec), (x, y), atol=1e-6)
+    assert (np.diff(mollweide(np.linspace(1, 359, 50), np.zeros(50))[0]) < 0).all()
+
+
+def test_mollweide_has_the_poles_at_its_ends():
+    x, y = mollweide(np.array([70.0, 70.0]), np.array([90.0, -90.0]))
+    np.testing.assert_allclose(x, 0, atol=1e-3)
+    np.testing.assert_allclose(y, [1, -1], atol=1e-6)
+    assert np.isnan(mollweide_inverse(np.array([1.9]), np.array([0.9]))).all()
+
+
+@given(**directions, ra0=st.floats(0, 360), dec0=st.floats(-90, 90))
+def test_gnomonic_and_back(ra, dec, ra0, dec0):
+    distance = separation(np.array([ra]), np.array([dec]), ra0, dec0)[0]
+    x, y = gnomonic(np.array([ra]), np.array([dec]), ra0, dec0)
+    if distance > 89.5:
+        assert distance < 90.5 or np.isnan([x, y]).all()
+        return
+    assert np.hypot(x, y)[0] == pytest.approx(np.degrees(np.tan(np.radians(distance))), rel=1e-9, abs=1e-9)
+    back = gnomonic_inverse(x, y, ra0, dec0)
+    assert separation(*back, ra, dec)[0] < 1e-7
+
+
+def test_gnomonic_has_east_to_the_left_and_north_up():
+    x, y = gnomonic(np.array([0.5, 0.0]), np.array([20.0, 20.5]), 0.0, 20.0)
+    assert x[0] < -0.4
+    assert y[1] > 0.4
+
+
+@given(longitude=st.floats(0, 360), latitude=st.floats(-89, 89))
+def test_the_galaxy_is_where_astropy_has_it(longitude, latitude):
+    ra, dec = galactic_to_equatorial(np.array([longitude]), np.array([latitude]))
+    expected = SkyCoord(l=longitude * u.deg, b=latitude * u.deg, frame="galactic").icrs
+    assert separation(ra, dec, expected.ra.deg, expected.dec.deg)[0] < 1e-3
+
+
+def draw(result):
+    skymap = multi_order_map(result)
+    regions = contours(skymap)
+    return plots.all_sky_png(result, skymap, regions), plots.zoomed_png(result, skymap, regions)
+
+
+@pytest.fixture(scope="module")
+def pictures(track):
+    return draw(track)
+
+
+def chunks(png: bytes) -> list[bytes]:
+    """Names of the chunks of a PNG file, whose checks must hold."""
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    names, place = [], 8
+    while place < len(png):
+        (length,) = struct.unpack(">I", png[place : place + 4])
+        name, body = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
+        assert struct.unpack(">I", png[place + 8 + length : place + 12 + length])[0] == zlib.crc32(name + body)
+        names.append(name)
+        place += 12 + length
+    return names
+
+
+def test_pictures_hold_nothing_but_the_picture_and_are_equal_again(pictures, track):
+    for picture in pictures:
+        assert set(chunks(picture)) <= {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
+    assert draw(track) == pictures
+
+
+def pixel_at(picture: bytes, box: tuple[float, float, float, float], x: float, y: float) -> np.ndarray:
+    """Colour of a picture at a place given as a share of the axes at ``box`` (shares of the figure)."""
+    image = imread(io.BytesIO(picture))
+    height, width = image.shape[:2]
+    column = round((box[0] + x * box[2]) * width)
+    row = round((1 - box[1] - y * box[3]) * height)
+    return image[row, column, :3]
+
+
+def test_the_zoomed_picture_has_the_colours_of_the_pixels(track, pictures):
+    skymap = multi_order_map(track)
+    half = plots.zoom_half_width(skymap, contours(skymap))
+    for x, y in ((0.30, 0.52), (0.61, 0.57), (0.45, 0.28), (0.9, 0.9)):
+        ra, dec = gnomonic_inverse(
+            np.array([(2 * x - 1) * half]), np.array([(2 * y - 1) * half]), skymap.best.ra, skymap.best.dec
+        )
+        delta = skymap.delta[skymap.owner[skymap.cells_at(ra, dec)]]
+        expected = plots._colour_map()(delta / plots.MAX_DELTA)[0, :3]
+        found = pixel_at(pictures[1], (0.13, 0.155, 0.83, 0.7114), x, y)
+        np.testing.assert_allclose(found, expected, atol=0.05)
+
+
+def test_the_sky_without_a_fit_is_grey(partial):
+    skymap = multi_order_map(partial)
+    picture, _ = draw(partial)
+    compared = 0
+    for ra, dec in ((200.0, 50.0), (250.0, -40.0), (170.0, -20.0), (285.0, 10.0), (225.0, 12.0), (190.0, -50.0)):
+        x, y = mollweide(np.array([ra]), np.array([dec]))
+        grey = skymap.owner[skymap.cells_at(np.array([ra]), np.array([dec]))][0] < 0
+        found = pixel_at(picture, (0.04, 0.14, 0.92, 0.7), *_share_of_axes(x[0], y[0]))
+        assert np.allclose(found, to_rgb(plots.NO_FIT), atol=0.02) == grey
+        compared += grey
+    assert 0 < compared < 6
+
+
+def _share_of_axes(x: float, y: float) -> tuple[float, float]:
+    """The ellipse stands in the middle of its axes, whose box (9.2 by 4.55 inches) is wider than 2:1."""
+    scale = min(9.2 / 4.04, 4.55 / 2.02)
+    return 0.5 + x * scale / 9.2, 0.5 + y * scale / 4.55
+
+
+def test_partial_scans_say_so(partial, track):
+    assert plots.partial_note(partial) == "partial: 345/768 pixels"
+    assert not partial.complete
+    assert track.complete
+
+
+@pytest.mark.parametrize(("sigma", "expected"), [(0.05, 3.0), (0.3, 3.0), (2.0, 1.4 * 2.0 * 4.61**0.5), (20.0, 15.0)])
+def test_the_zoom_follows_the_outer_contour_within_limits(scan, bowl, sigma, expected):
+    skymap = multi_order_map(scan(bowl(180.0, 30.0, sigma)))
+    assert plots.zoom_half_width(skymap, contours(skymap)) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(("ra", "dec"), [(0.1, 0.0), (45.0, 89.9), (200.0, -89.5), (359.9, 60.0), (120.0, 75.0)])
+def test_every_place_of_the_sky_can_be_drawn(scan, bowl, ra, dec):
+    for picture in draw(scan(bowl(ra, dec, 0.8))):
+        chunks(picture)
+
+
+def test_one_pixel_can_be_drawn(level, bowl, metadata, track):
+    rows = level(512, [1_000_000], bowl(0.0, 0.0, 1.0))
+    for picture in draw(type(track)({512: rows}, metadata({512: rows}, name=""))):
+        chunks(picture)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "step"), [(1.0, 1.0), (0.9, 1.0), (0.3, 0.2), (3.6, 5.0), (100.0, 30.0), (0.001, 0.1)]
+)
+def test_grid_steps_are_round(wanted, step):
+    assert plots._round_step(wanted) == step
+
+
+def test_numbers_on_the_grid_are_plain():
+    assert [plots._plain(value) for value in (-0.0, 0.30000000000000004, 12.0, -3.5)] == ["0", "0.3", "12", "-3.5"]
+
+
+def test_matplotlib_keeps_no_global_state():
+    check = "import sys, skymap_scanner.results.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

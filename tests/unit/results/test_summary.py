@@ -1,0 +1,130 @@
+"""The result in words: the circular's wording to the letter, and nothing hidden."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from skymap_scanner.results import CALIBRATED, ScanResult
+from skymap_scanner.results.contours import Box, Contour, Mesh, contours
+from skymap_scanner.results.skymap import BestFit, multi_order_map
+from skymap_scanner.results.summary import area_number, direction_lines, event_name, summary_json, summary_text
+
+
+def written(result, rule=None):
+    skymap = multi_order_map(result, rule) if rule else multi_order_map(result)
+    regions = contours(skymap)
+    return summary_text(result, skymap, regions), json.loads(summary_json(result, skymap, regions))
+
+
+def test_directions_are_worded_as_in_circulars():
+    best = BestFit(nside=512, index=7, ra=75.894, dec=-5.2, llh=1.0, energy_in=1.0, energy_total=1.0)
+    mesh = Mesh(np.empty((0, 3)), np.empty(0), np.empty((0, 3), dtype=np.int64))
+    box = Box(ra_plus=0.518, ra_minus=0.561, dec_plus=0.4, dec_minus=12.345)
+    region = Contour(0.9, 4.61, 1.0, (), box, 1, open=False, mesh=mesh)
+    assert direction_lines(best, region) == [
+        "RA: 75.89 (+0.52/-0.56 deg 90% PSF containment) J2000",
+        "Dec: -5.20 (+0.40/-12.35 deg 90% PSF containment) J2000",
+    ]
+
+
+def test_the_text_says_all_that_a_circular_needs(track):
+    text, _ = written(track)
+    for line in (
+        "Event: IC231202A (run 138632, event 31747601)",
+        "Time: 2023-12-02T17:08:24.093 UTC (MJD 60280.71416775)",
+        "Type: neutrino",
+        "Reconstruction: millipede",
+        "Pixels: 768/768 at nside 8, 768/768 at nside 64, 1536/1536 at nside 512",
+        "Failed pixels: none",
+        "Energy losses in the detector: 120 TeV",
+        "Energy losses along the track: 340 TeV",
+        "RA: 138.60 (+0.69/-0.60 deg 90% PSF containment) J2000",
+        "Dec: 0.15 (+0.65/-0.65 deg 90% PSF containment) J2000",
+        "50% area: 0.400 deg2 (2 delta ln L < 1.39)",
+        "90% area: 1.31 deg2 (2 delta ln L < 4.61)",
+        "3 sigma area: 3.35 deg2 (2 delta ln L < 11.83)",
+        "Contours by Wilks' theorem (2 degrees of freedom): statistical only.",
+    ):
+        assert line in text.splitlines()
+    assert "not complete" not in text
+
+
+def test_text_and_json_agree(track):
+    _, content = written(track)
+    skymap = multi_order_map(track)
+    assert content["best_fit"]["ra"] == pytest.approx(skymap.best.ra, abs=1e-6)
+    assert content["best_fit"]["energy_in"] == 120e3
+    assert [region["credible_level"] for region in content["regions"]] == [0.5, 0.9, 0.9973]
+    assert content["regions"][1]["area_deg2"] == 1.31
+    assert content["rule"] == "wilks"
+    assert content["levels"][2] == {"nside": 512, "scanned": 1536, "planned": 1536, "failed": []}
+
+
+def test_the_rule_is_stated(track):
+    text, content = written(track, CALIBRATED)
+    assert CALIBRATED.statement in text
+    assert content["rule"] == "calibrated"
+    assert "3 sigma" not in text
+
+
+def test_partial_results_and_failed_pixels_are_reported(partial):
+    text, content = written(partial)
+    failed = partial.failed[8][0]
+    assert "Pixels: 345/768 at nside 8 (not complete)" in text
+    assert f"Failed pixels: 1 (nside 8 pixel {failed})" in text
+    assert "ends at sky without a fit: may be larger" in text
+    assert "The scan is not complete" in text
+    assert content["complete"] is False
+    assert content["levels"] == [{"nside": 8, "scanned": 345, "planned": 768, "failed": [failed]}]
+
+
+def test_many_failed_pixels_are_counted(track):
+    rows = track.levels[8].copy()
+    rows["llh"][:25] = np.nan
+    text, content = written(ScanResult({**track.levels, 8: rows}, track.metadata))
+    assert "Failed pixels: 25 (nside 8 pixel 0, " in text
+    assert "and 15 more)" in text
+    assert content["levels"][0]["failed"] == list(range(25))
+
+
+def test_a_contour_within_one_pixel_is_marked(scan, bowl):
+    text, _ = written(scan(bowl(266.4, -29.0, 0.006)))
+    assert "interpolated: 1 pixel centre inside" in text
+
+
+def test_nothing_fitted_is_said(nothing):
+    assert "No pixel has a fit" in summary_text(nothing, None, [])
+    content = json.loads(summary_json(nothing, None, []))
+    assert content["best_fit"] is None
+    assert content["levels"][0]["failed"] == [1, 2, 3]
+
+
+def test_missing_energies_are_left_out(track):
+    levels = {nside: rows.copy() for nside, rows in track.levels.items()}
+    for rows in levels.values():
+        rows["E_in"] = rows["E_tot"] = np.nan
+    text, content = written(ScanResult(levels, track.metadata))
+    assert "Energy" not in text
+    assert content["best_fit"]["energy_in"] is None
+
+
+@pytest.mark.parametrize(
+    ("area", "text"),
+    [
+        (0.0, "0"), (0.000123456, "0.000123"), (0.01, "0.0100"), (0.9996, "1.00"), (1.306, "1.31"), (9.999, "10.0"),
+        (12.345, "12.3"), (123.45, "123"), (999.9, "1000"), (1234.5, "1230"), (41252.96, "41300"),
+    ],
+)  # fmt: skip
+def test_areas_have_three_significant_figures(area, text):
+    assert area_number(area) == text
+
+
+def test_names_do_not_repeat_the_number(metadata):
+    given = metadata({})
+    assert event_name(given) == "IC231202A (run 138632, event 31747601)"
+    assert event_name(replace(given, name="138632_31747601")) == "run 138632, event 31747601"
+    assert event_name(replace(given, name="")) == "run 138632, event 31747601"
