@@ -21,8 +21,9 @@ from skymap_scanner.errors import I3Error, InputError
 _READ_SIZE: Final = 1 << 16
 #: What one step of a decompressor may give.
 _PIECE: Final = 1 << 20
-#: zstandard gives all that its input makes at once, at most 128 KiB for 4 bytes; so it is fed little.
-_ZSTD_READ_SIZE: Final = 1 << 10
+#: What one step is fed. Little, because zstandard gives all that its input makes at once (at most 128 KiB for 4 bytes),
+#: and because a step that meets damage gives nothing.
+_FEED: Final = 1 << 8
 _ZSTD_MAX_WINDOW: Final = 1 << 27
 _XZ_MEMORY: Final = 1 << 28
 
@@ -93,12 +94,15 @@ def _xz() -> lzma.LZMADecompressor:
 
 
 #: The first bytes of a compressed stream, and what reads it.
-_BY_CONTENT: Final[tuple[tuple[bytes, str, Callable[[], Any], int], ...]] = (
-    (b"\x1f\x8b", "gzip", _Gzip, _READ_SIZE),
-    (b"BZh", "bzip2", bz2.BZ2Decompressor, _READ_SIZE),
-    (b"\x28\xb5\x2f\xfd", "zstd", _Zstd, _ZSTD_READ_SIZE),
-    (b"\xfd7zXZ\x00", "xz", _xz, _READ_SIZE),
+_BY_CONTENT: Final[tuple[tuple[bytes, str, Callable[[], Any]], ...]] = (
+    (b"\x1f\x8b", "gzip", _Gzip),
+    (b"BZh", "bzip2", bz2.BZ2Decompressor),
+    (b"\x28\xb5\x2f\xfd", "zstd", _Zstd),
+    (b"\xfd7zXZ\x00", "xz", _xz),
 )
+
+#: What the decompressors raise for damaged input.
+_DAMAGE: Final = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError, MemoryError)
 
 
 def decompressed(stream: BinaryIO) -> Iterator[bytes]:
@@ -106,9 +110,9 @@ def decompressed(stream: BinaryIO) -> Iterator[bytes]:
     start = b""
     while len(start) < 6 and (more := _read(stream, 6 - len(start))):
         start += more
-    for magic, name, make, size in _BY_CONTENT:
+    for magic, name, make in _BY_CONTENT:
         if start.startswith(magic):
-            return _members(stream, start, name, make, size)
+            return _members(_fed(_plain(stream, start)), name, make)
     return _plain(stream, start)
 
 
@@ -125,36 +129,32 @@ def _plain(stream: BinaryIO, start: bytes) -> Iterator[bytes]:
         start = _read(stream, _READ_SIZE)
 
 
-def _members(
-    stream: BinaryIO, start: bytes, name: str, make: Callable[[], _Decompressor], size: int
-) -> Iterator[bytes]:
-    """Decompress one member after the other: compressed files may be concatenated."""
-    data = start
+def _fed(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        for start in range(0, len(piece), _FEED):
+            yield piece[start : start + _FEED]
+
+
+def _members(pieces: Iterator[bytes], name: str, make: Callable[[], _Decompressor]) -> Iterator[bytes]:
+    """Decompress one member after the other: compressed files may be concatenated, and padded with zeros between."""
+    data = next(pieces, b"")
     while data:
         member = make()
         while not member.eof:
             if not data and member.needs_input:
-                data = _read(stream, size)
+                data = next(pieces, b"")
                 if not data:
                     raise I3Error(f"the {name} stream ends in the middle: the file is truncated")
             try:
                 piece = member.decompress(data, _PIECE)
-            except (
-                OSError,
-                EOFError,
-                ValueError,
-                zlib.error,
-                lzma.LZMAError,
-                zstandard.ZstdError,
-                MemoryError,
-            ) as error:
+            except _DAMAGE as error:
                 raise I3Error(f"the {name} stream is damaged: {error}") from error
             data = b""
             if piece:
                 yield piece
         data = member.unused_data.lstrip(b"\0")
-        while not data and (more := _read(stream, size)):
-            data = more.lstrip(b"\0")  # members may be padded with zeros
+        while not data and (more := next(pieces, b"")):
+            data = more.lstrip(b"\0")
 
 
 def _gzip_writer(stream: BinaryIO) -> BinaryIO:

@@ -76,24 +76,43 @@ def _frames(stream: BinaryIO, name: object, limit: int) -> Iterator[Frame]:
     index = 0
     try:
         while window.grow(1):
-            reader = Reader(window.data, window.position)
-            try:
-                frame = Frame.read(reader, file=file, index=index, offset=window.offset)
-            except TruncatedError as error:
-                size = error.needed - window.position
-                if size > limit:
-                    message = f"a frame of {size} bytes or more, at most {limit} are read"
-                    raise I3Error(message, offset=error.offset) from None
-                if not window.grow(size):
-                    raise
-                continue
-            window.position = reader.position
-            yield frame
-            index += 1
+            frame = _next_frame(window, limit, file, index)
+            if frame is not None:
+                yield frame
+                index += 1
     except I3Error as error:
         error.file, error.frame = file, index
-        error.offset = window.offset + (window.position if error.offset is None else error.offset)
+        if error.offset is None:
+            error.offset = window.offset + window.position
         raise
+
+
+def _next_frame(window: _Window, limit: int, file: str | None, index: int) -> Frame | None:
+    """Read the next frame and move on; None when the window had to grow first. Raises I3Error."""
+    start = window.offset
+    reader = Reader(window.data, window.position)
+    try:
+        frame = Frame.read(reader, file=file, index=index, offset=start)
+        size = reader.position - window.position
+        if size > limit:
+            raise _too_long(size, limit, window.position)
+    except TruncatedError as error:
+        size = error.needed - window.position
+        error.offset = start + (error.offset or 0)
+        if size > limit:
+            raise _too_long(size, limit, error.offset) from None
+        if not window.grow(size):
+            raise
+        return None
+    except I3Error as error:
+        error.offset = start + (error.offset or 0)
+        raise
+    window.position = reader.position
+    return frame
+
+
+def _too_long(size: int, limit: int, offset: int) -> I3Error:
+    return I3Error(f"a frame of {size} bytes or more, at most {limit} are read", offset=offset)
 
 
 class _Window:
@@ -101,30 +120,34 @@ class _Window:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._pieces = decompressed(stream)
+        self._failure: I3Error | None = None
         self.data = b""
         self.offset = 0
         self.position = 0
 
     def grow(self, size: int) -> bool:
-        """Hold ``size`` bytes at least from the position on; False where the stream ends before.
+        """Hold ``size`` bytes at least from the position on; False where the stream ends before. Raises I3Error.
 
-        Grows by half as much again, so that a frame that becomes known bit by bit is not read too often.
+        Grows by half as much again, so that a frame that becomes known bit by bit is not read too often. Damage behind
+        ``size`` is kept until it is reached.
         """
         held = len(self.data) - self.position
         if held >= size:
             return True
         parts = [self.data[self.position :]]
         wanted = max(size, held + held // 2)
-        complete = held
-        for piece in self._pieces:
-            parts.append(piece)
-            complete += len(piece)
-            if complete >= wanted:
-                break
+        try:
+            while held < wanted and self._failure is None and (piece := next(self._pieces, b"")):
+                parts.append(piece)
+                held += len(piece)
+        except I3Error as error:
+            self._failure = error
         self.offset += self.position
         self.position = 0
         self.data = b"".join(parts)
-        return complete >= size
+        if held < size and self._failure is not None:
+            raise self._failure
+        return held >= size
 
 
 class FrameWriter:

@@ -34,7 +34,7 @@ def object_to_plain(frame: Frame, key: str) -> dict[str, Any]:
     try:
         return described | {"value": to_plain(frame[key])}
     except I3Error as error:
-        return described | {"error": str(error)}
+        return described | {"error": f"offset {error.offset}: {error.message}"}  # file, frame and key stand beside it
 
 
 @singledispatch
@@ -104,7 +104,7 @@ def to_text(plain: Any, indent: str = "") -> Iterator[str]:
     if isinstance(plain, dict):
         for name, element in plain.items():
             yield from _named_lines(name, element, indent)
-    elif isinstance(plain, list) and any(isinstance(element, dict | list) for element in plain):
+    elif isinstance(plain, list) and not _is_short(plain):
         for element in plain:
             if isinstance(element, dict) and element.keys() == {"key", "value"}:
                 yield from _named_lines(_short(element["key"]), element["value"], indent)

@@ -1,0 +1,344 @@
+"""Every class of the catalogue: round trips, both paths the same, cut everywhere, damaged anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from skymap_scanner.errors import I3Error
+from skymap_scanner.i3 import BitMask, I3Geometry, I3SuperDSTTrigger, OMKey, catalogue
+from skymap_scanner.i3.archive import TruncatedError, UndescribedError, encode_text
+from skymap_scanner.i3.catalogue import CATALOGUE, Described
+from skymap_scanner.i3.flat import RecordCodec
+from skymap_scanner.i3.layout import (
+    Array,
+    Bytes,
+    Class,
+    Dictionary,
+    Enumeration,
+    Flag,
+    Items,
+    Layout,
+    Number,
+    Records,
+    Text,
+)
+from skymap_scanner.i3.layouts.geometry import omgeo_records
+from skymap_scanner.i3.layouts.plain import POSITION
+from skymap_scanner.i3.layouts.pulses import RECO_PULSE, BitMaskLayout, Compact, Repeat, Triggers
+
+FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+ROWS = pytest.mark.parametrize("row", CATALOGUE, ids=lambda row: row.layout.name)
+
+INTEGERS = {"b": 8, "h": 16, "i": 32, "q": 64}
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+
+
+def numbers(code: str) -> st.SearchStrategy[Any]:
+    if code in "fd":
+        return st.floats(width=32 if code == "f" else 64)
+    bits = INTEGERS[code.lower()]
+    return st.integers(0, 2**bits - 1) if code.isupper() else st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def arrays(dtype: np.dtype[Any], size: int = 4) -> st.SearchStrategy[Any]:
+    return st.binary(max_size=size * dtype.itemsize).map(
+        lambda raw: (
+            np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], "u1").astype(bool)
+            if dtype.kind == "b"
+            else np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype)
+        )
+    )
+
+
+def masks() -> st.SearchStrategy[BitMask]:
+    return st.builds(
+        lambda raw, padding: BitMask(raw, min(padding, 8 * len(raw))), st.binary(max_size=4), st.integers(0, 7)
+    )
+
+
+def words(itemsize: int) -> st.SearchStrategy[bytes]:
+    return st.binary(max_size=600).map(lambda raw: raw[: len(raw) // itemsize * itemsize])
+
+
+SIZES = st.integers(0, 2**60 - 1) | st.integers(0, 600)
+TRIGGERS = st.lists(st.builds(I3SuperDSTTrigger, st.integers(0, 15), SIZES, SIZES), max_size=5).map(tuple)
+
+
+@singledispatch
+def values(layout: Layout) -> st.SearchStrategy[Any]:
+    """Anything that the layout can hold."""
+    raise AssertionError(layout)
+
+
+values.register(Number, lambda layout: numbers(layout.code))
+values.register(Enumeration, lambda layout: st.sampled_from(list(layout.members.values())) | unnamed(layout))
+values.register(Flag, lambda _: st.booleans())
+values.register(Text, lambda _: NAMES)
+values.register(Array, lambda layout: arrays(layout.dtype))
+values.register(Bytes, lambda _: st.binary(max_size=20))
+values.register(BitMaskLayout, lambda _: masks())
+values.register(Compact, lambda layout: words(layout.itemsize))
+values.register(Repeat, lambda layout: st.tuples(*[values(layout.layout)] * layout.times))
+values.register(Triggers, lambda _: TRIGGERS)
+values.register(Items, lambda layout: st.lists(values(layout.element), max_size=4).map(tuple))
+values.register(Records, lambda layout: st.lists(values(layout.element), max_size=4).map(layout.codec.rows))
+
+
+@values.register
+def _(layout: Dictionary) -> st.SearchStrategy[Any]:
+    key, value = (member.layout for member in layout.element.members)
+    return st.dictionaries(values(key), values(value), max_size=4).map(in_file_order)
+
+
+def in_file_order(value: dict[Any, Any]) -> dict[Any, Any]:
+    return dict(sorted(value.items(), key=lambda item: encode_text(item[0]) if isinstance(item[0], str) else item[0]))
+
+
+@values.register
+def _(layout: Class) -> st.SearchStrategy[Any]:
+    return st.builds(layout.make, **{member.name: values(member.layout) for member in layout.current if member.name})
+
+
+def unnamed(layout: Enumeration) -> st.SearchStrategy[int]:
+    return numbers("i").filter(lambda number: number not in layout.members)
+
+
+OBJECTS = {row.layout.name: values(row.layout) for row in CATALOGUE}
+
+
+def same_bits(one: Any, other: Any) -> bool:
+    """Compare as equality does, but NaN with NaN."""
+    return repr(one) == repr(other)
+
+
+@ROWS
+@FEW
+@given(data=st.data())
+def test_what_is_written_is_read(row: Described, data: st.DataObject) -> None:
+    value = data.draw(OBJECTS[row.layout.name])
+    blob = catalogue.encode(value)
+    read = catalogue.decode(blob)
+    assert type(read) is type(value)
+    assert same_bits(read, value)
+    assert catalogue.encode(read) == blob
+
+
+@ROWS
+@FEW
+@given(data=st.data())
+def test_both_paths_do_the_same(row: Described, data: st.DataObject) -> None:
+    value = data.draw(OBJECTS[row.layout.name])
+    blob = row.write_generally(value)
+    assert catalogue.encode(value) == blob
+    assert same_bits(row.read_generally(blob), catalogue.decode(blob))
+
+
+@ROWS
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_cut_anywhere_it_is_one_error(row: Described, data: st.DataObject) -> None:
+    blob = catalogue.encode(data.draw(OBJECTS[row.layout.name]))
+    for end in range(len(blob)):
+        with pytest.raises(TruncatedError) as error:
+            catalogue.decode(blob[:end])
+        assert error.value.offset is not None
+        assert error.value.offset <= end < error.value.needed
+    with pytest.raises(I3Error, match="1 bytes are left over"):
+        catalogue.decode(blob + b"\0")
+
+
+@ROWS
+@FEW
+@given(data=st.data())
+def test_damaged_anywhere_it_is_an_object_or_one_error(row: Described, data: st.DataObject) -> None:
+    blob = bytearray(catalogue.encode(data.draw(OBJECTS[row.layout.name])))
+    for _ in range(data.draw(st.integers(1, 4))):
+        blob[data.draw(st.integers(8, len(blob) - 1))] = data.draw(st.sampled_from([0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF]))
+    try:
+        value = catalogue.decode(bytes(blob))
+    except I3Error as error:
+        assert error.offset is not None  # noqa: PT017 - both outcomes are fine
+        return
+    again = catalogue.encode(value)
+    assert catalogue.encode(catalogue.decode(again)) == again
+    if row.flat is not None and row.flat.read(bytes(blob)) is not None:
+        assert same_bits(row.read_generally(bytes(blob)), value)
+
+
+@ROWS
+def test_fields_stand_in_the_order_of_the_bytes(row: Described) -> None:
+    """The fast path gives them by position, the general one by name."""
+    names = [member.name for member in row.layout.current if member.name]
+    assert is_dataclass(row.python)
+    assert [field.name for field in fields(row.python)] == names
+
+
+def test_the_common_classes_have_a_fast_path() -> None:
+    fast = {row.layout.name for row in CATALOGUE if row.flat is not None}
+    assert {"I3Int", "I3Double", "I3String", "I3Particle", "I3EventHeader", "I3LogLikelihoodFitParams"} <= fast
+
+
+def test_flags_other_than_0_and_1_are_damage() -> None:
+    blob = catalogue.encode(
+        catalogue.decode(bytes.fromhex("0001020006000000 4933426f6f6c 010000000000 010001000000 01"))
+    )
+    with pytest.raises(I3Error, match="a flag must be 0 or 1, found 2") as error:
+        catalogue.decode(blob[:-1] + b"\2")
+    assert error.value.offset == 26
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("x", "'str' object has no attribute 'pos'|a str is no frame object"),
+        (1.5, "a float is no frame object; use a class of skymap_scanner.i3"),
+        (catalogue.basic.I3Int(2**31), "this I3Int cannot be written"),
+        (catalogue.basic.I3Int("1"), "this I3Int cannot be written"),
+        (catalogue.basic.I3String(1), "this I3String cannot be written"),
+        (catalogue.basic.I3VectorDouble(np.zeros((2, 2))), "an array of one dimension is needed"),
+        (catalogue.particle.I3Particle(pos=(1, 2, 3)), "this I3Particle cannot be written"),
+        (catalogue.series.I3SuperDSTTriggerSeries((I3SuperDSTTrigger(16, 0, 0),)), "key_index must be 0 to 15"),
+        (catalogue.series.I3SuperDSTTriggerSeries((I3SuperDSTTrigger(1, 0, 2**64),)), "must fit into 64 bits"),
+    ],
+)
+def test_a_wrong_value_is_refused_when_it_is_written(value: Any, message: str) -> None:
+    with pytest.raises(I3Error, match=message):
+        catalogue.encode(value)
+
+
+# --- what real files may hold and ours never do: escapes, old versions, repeated objects ------------------------------
+
+
+def test_lengths_and_versions_may_be_escaped() -> None:
+    plain = catalogue.encode(catalogue.basic.I3String("abc"))
+    long_text = plain[:-7] + b"\xff\xff\xff\xff" + (3).to_bytes(8, "little") + b"abc"
+    assert catalogue.decode(long_text).value == "abc"
+    long_name = plain[:4] + b"\xff\xff\xff\xff" + (8).to_bytes(8, "little") + plain[8:]
+    assert catalogue.decode(long_name).value == "abc"
+    long_version = plain.replace(b"I3String\1\0", b"I3String\1\xff" + bytes(8))
+    assert catalogue.decode(long_version).value == "abc"
+
+
+def test_an_absurd_length_is_an_error_at_once() -> None:
+    plain = catalogue.encode(catalogue.basic.I3String("abc"))
+    with pytest.raises(TruncatedError, match="18446744073709551615 bytes expected, only 3 are left"):
+        catalogue.decode(plain[:-7] + b"\xff" * 12 + b"abc")
+    vector = catalogue.encode(catalogue.basic.I3VectorOMKey())
+    with pytest.raises(TruncatedError):
+        catalogue.decode(vector[:-4] + b"\xfe\xff\xff\xff")
+
+
+def test_an_untracked_class_has_no_id() -> None:
+    blob = catalogue.encode(catalogue.basic.I3TimeWindow(1.0, 2.0)).replace(b"\1\0\1\0\0\0", b"\0\0")
+    assert catalogue.decode(blob) == catalogue.basic.I3TimeWindow(1.0, 2.0)
+
+
+def test_a_repeated_object_is_the_one_before() -> None:
+    keys = catalogue.basic.I3VectorOMKey((OMKey(1, 2), OMKey(3, 4)))
+    blob = catalogue.encode(keys)
+    repeated = blob[:-13] + (2).to_bytes(4, "little")  # the second key: the id of the first, and no data
+    assert catalogue.decode(repeated).value == (OMKey(1, 2), OMKey(1, 2))
+    with pytest.raises(I3Error, match="object id 1 is no earlier OMKey"):
+        catalogue.decode(blob[:-13] + (1).to_bytes(4, "little"))
+    with pytest.raises(I3Error, match="object id 9 found, at most 3 is possible"):
+        catalogue.decode(blob[:-13] + (9).to_bytes(4, "little"))
+
+
+def test_a_repeated_object_in_an_array_goes_the_general_way() -> None:
+    pulse = np.array([(1, 2, 3, 4), (5, 6, 7, 1)], catalogue.series.PULSE_DTYPE)
+    blob = catalogue.encode(catalogue.series.I3RecoPulseSeriesMap({OMKey(1, 2): pulse}))
+    repeated = blob[:-21] + (3).to_bytes(4, "little")
+    assert catalogue.decode(repeated).value[OMKey(1, 2)].tolist() == [(1, 2, 3, 4), (1, 2, 3, 4)]
+
+
+def test_an_older_header_has_defaults() -> None:
+    header = catalogue.basic.I3EventHeader(7, 0, 9, 20, 0, "", catalogue.I3Time(2010, 5), catalogue.I3Time(2010, 6))
+    blob = catalogue.encode(header)
+    place = blob.index(b"I3EventHeader\1\3") + 14
+    oldest = blob[:place] + b"\0" + blob[place + 1 :]
+    numbers = place + 1 + 4 + 6
+    oldest = oldest[: numbers + 4] + blob[numbers + 8 : numbers + 12] + blob[numbers + 24 :]
+    assert catalogue.decode(oldest) == header
+
+
+def test_older_pulses_have_float_times() -> None:
+    pulses = np.array([(1.5, 2, 3, 4), (2.5, 6, 7, 1)], catalogue.series.PULSE_DTYPE)
+    blob = catalogue.encode(catalogue.series.I3RecoPulseSeriesMap({OMKey(1, 2): pulses}))
+    start = blob.index(b"\1\3\3\0\0\0")
+    old = blob[:start] + b"\1\2\3\0\0\0"
+    for row, identifier in zip(pulses, (b"", (4).to_bytes(4, "little")), strict=True):
+        old += identifier + np.float32(row["time"]).tobytes() + row.tobytes()[8:]
+    assert catalogue.decode(old).value[OMKey(1, 2)].tolist() == pulses.tolist()
+
+
+def test_the_second_mask_version_has_a_time_reference() -> None:
+    mask = catalogue.series.I3RecoPulseSeriesMapMask("psm", BitMask(b"\1", 7), (BitMask(b"\1", 7),))
+    blob = catalogue.encode(mask)
+    old = blob.replace(b"Mask\1\2", b"Mask\1\1").replace(b"psm", b"psm" + bytes(4))
+    assert catalogue.decode(old) == mask
+
+
+def test_a_version_that_is_not_described_says_so() -> None:
+    blob = catalogue.encode(catalogue.particle.I3Particle())
+    for version, message in ((6, "version 6, the newest described is 5"), (4, "version 4, the oldest described is 5")):
+        with pytest.raises(UndescribedError, match=message):
+            catalogue.decode(blob.replace(b"I3Particle\1\5", b"I3Particle\1" + bytes([version])))
+
+
+OLD_POSITION = "010003000000 04000000 000000000000f03f 0000000000000040 0000000000000840"
+
+
+def old_geometry(version: int) -> bytes:
+    """Write by hand an I3Geometry of version 0 or 1: a DOM of I3OMGeo version 0 (looking down), no tanks, two times."""
+    own_id = "" if version == 0 else "010002000000 03000000"  # I3OMGeoMap and its base, since version 1
+    start = 2 if version == 0 else 4
+    ids = [start.to_bytes(4, "little").hex()]
+    dom = (
+        f"0000 01000000 0000 0102{ids[0]} 01000000 02000000 00"  # map, pair, OMKey
+        f"0100{(start + 1).to_bytes(4, 'little').hex()} 0100{(start + 2).to_bytes(4, 'little').hex()}"
+        f"{(start + 3).to_bytes(4, 'little').hex()} 000000000000f03f 0000000000000040 0000000000000840"
+        "ffffffff 14000000 000000000000e03f 0000000000001040"
+    )
+    free = start + 4
+    stations = "0000 00000000"
+    if version == 1:
+        stations = f"0100{free.to_bytes(4, 'little').hex()} {(free + 1).to_bytes(4, 'little').hex()} 0000 00000000"
+        free += 2
+    times = f"0100{free.to_bytes(4, 'little').hex()} {(free + 1).to_bytes(4, 'little').hex()} da070000 0500000000000000"
+    times += (
+        f"{(free + 2).to_bytes(4, 'little').hex()} {(free + 3).to_bytes(4, 'little').hex()} da070000 0600000000000000"
+    )
+    head = f"000102000a000000 493347656f6d65747279 01{version:02x}00000000 010001000000"
+    return bytes.fromhex(head + own_id + dom + stations + times)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_an_old_geometry_is_read_and_written_as_a_new_one(version: int) -> None:
+    geometry = catalogue.decode(old_geometry(version))
+    assert isinstance(geometry, I3Geometry)
+    row = geometry.omgeo.value[0].item()
+    assert row == (1, 2, 0, 1.0, 2.0, 3.0, 1.0, 0.0, 0.0, 0.0, 20, 0.5, 0)
+    assert geometry.start_time == catalogue.I3Time(2010, 5)
+    new = catalogue.encode(geometry)
+    assert b"I3Geometry\1\3" in new
+    assert catalogue.decode(new) == geometry
+
+
+def test_a_geometry_with_scintillators_is_not_described() -> None:
+    blob = catalogue.encode(I3Geometry(catalogue.geometry.I3OMGeoMap(omgeo_records([]))))
+    count = blob.index(bytes.fromhex("010006000000 07000000 0000 00000000")) + 12  # I3ScintGeoMap, its base, std::map
+    with pytest.raises(UndescribedError, match="I3ScintGeoMap are not described") as error:
+        catalogue.decode(blob[:count] + b"\1" + blob[count + 1 :])
+    assert error.value.offset == count
+
+
+def test_dtypes_are_what_the_layouts_make() -> None:
+    assert RecordCodec(RECO_PULSE).dtype == catalogue.series.PULSE_DTYPE
+    assert RecordCodec(POSITION).dtype == np.dtype([("x", "<f8"), ("y", "<f8"), ("z", "<f8")])
