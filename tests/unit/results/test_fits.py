@@ -36,13 +36,18 @@ def failed_far_away(track) -> ScanResult:
     return ScanResult({**track.levels, 8: rows}, track.metadata)
 
 
-@pytest.fixture(params=["whole", "partial", "failed pixel"])
+@pytest.fixture(scope="module", params=["whole", "partial", "failed pixel"])
 def result(request, track, partial, failed_far_away) -> ScanResult:
     return {"whole": track, "partial": partial, "failed pixel": failed_far_away}[request.param]
 
 
-def test_the_layout_is_the_one_readers_need(result):
-    with fits.open(io.BytesIO(encode(result))) as file:
+@pytest.fixture(scope="module")
+def encoded(result) -> bytes:
+    return encode(result)
+
+
+def test_the_layout_is_the_one_readers_need(result, encoded):
+    with fits.open(io.BytesIO(encoded)) as file:
         primary, table = file
         assert primary.data is None
         assert table.columns.names == ["UNIQ", "PROBDENSITY", "LLH", "E_IN", "E_TOT", "X", "Y", "Z", "T"]
@@ -56,9 +61,9 @@ def test_the_layout_is_the_one_readers_need(result):
         assert (np.diff(table.data["UNIQ"]) > 0).all()
 
 
-def test_header_and_map_name_the_same_best_fit(result):
+def test_header_and_map_name_the_same_best_fit(result, encoded):
     skymap = multi_order_map(result)
-    with fits.open(io.BytesIO(encode(result))) as file:
+    with fits.open(io.BytesIO(encoded)) as file:
         header, data = file[1].header, file[1].data
         brightest = data[data["PROBDENSITY"].argmax()]
         order = int(np.log2(brightest["UNIQ"] / 4)) // 2
@@ -114,9 +119,9 @@ def test_errors_and_areas_under_their_new_and_old_names(track, rule):
             assert header["RULE"] == rule.statement
 
 
-def test_mocpy_reads_it(result, tmp_path):
+def test_mocpy_reads_it(result, encoded, tmp_path):
     path = tmp_path / "map.multiorder.fits"
-    path.write_bytes(encode(result))
+    path.write_bytes(encoded)
     skymap = multi_order_map(result)
     region = contours(skymap)[1]
     moc = mocpy.MOC.from_multiordermap_fits_file(str(path), cumul_from=0.0, cumul_to=0.9)
@@ -127,9 +132,9 @@ def test_mocpy_reads_it(result, tmp_path):
         assert moc.sky_fraction * SKY == pytest.approx(region.area, rel=0.03)
 
 
-def test_mhealpy_reads_it(result, tmp_path):
+def test_mhealpy_reads_it(result, encoded, tmp_path):
     path = tmp_path / "map.multiorder.fits"
-    path.write_bytes(encode(result))
+    path.write_bytes(encoded)
     read = HealpixMap.read_map(str(path), field=1, density=True)
     skymap = multi_order_map(result)
     assert read.is_moc
@@ -137,10 +142,10 @@ def test_mhealpy_reads_it(result, tmp_path):
     np.testing.assert_array_equal(np.asarray(read.data), skymap.density)
 
 
-def test_astropy_reads_it_as_ligo_skymap_does(result, tmp_path):
+def test_astropy_reads_it_as_ligo_skymap_does(encoded, tmp_path):
     # ligo.skymap.io.read_sky_map(moc=True): Table.read, UNIQ as int64, COORDSYS = C, ORDERING = NUNIQ, times as ISO
     path = tmp_path / "map.multiorder.fits"
-    path.write_bytes(encode(result))
+    path.write_bytes(encoded)
     table = Table.read(path, format="fits")
     assert table.meta["COORDSYS"] == "C"
     assert table.meta["ORDERING"] == "NUNIQ"

@@ -165,7 +165,7 @@ def test_the_zoom_follows_the_outer_contour_within_limits(scan, bowl, sigma, exp
     assert plots.zoom_half_width(skymap, contours(skymap)) == pytest.approx(expected, rel=0.02)
 
 
-@pytest.mark.parametrize(("ra", "dec"), [(0.1, 0.0), (45.0, 89.9), (200.0, -89.5), (359.9, 60.0), (120.0, 75.0)])
+@pytest.mark.parametrize(("ra", "dec"), [(0.1, 0.0), (45.0, 89.9), (120.0, -75.0)])
 def test_every_place_of_the_sky_can_be_drawn(scan, bowl, ra, dec):
     for picture in draw(scan(bowl(ra, dec, 0.8))):
         chunks(picture)

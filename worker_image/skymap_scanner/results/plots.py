@@ -190,10 +190,11 @@ def _zoomed_grid(axes: Axes, ra0: float, dec0: float, half: float) -> None:
 
 
 def _name_line(axes: Axes, x: Floats, y: Floats, half: float, name: str, side: str) -> None:
-    """Write a name outside the picture where a line crosses one side of it, if it does."""
+    """Write a name outside the picture where a line crosses one side of it; else on a line that stays inside."""
     along, across = (x, y) if side == "bottom" else (y, x)
     with np.errstate(invalid="ignore"):
         cut = np.flatnonzero((across[:-1] + half) * (across[1:] + half) <= 0)
+        inside = np.flatnonzero(np.maximum(np.abs(x), np.abs(y)) < half)
     for place in cut:
         part = (-half - across[place]) / (across[place + 1] - across[place])
         where = along[place] + part * (along[place + 1] - along[place])
@@ -202,6 +203,12 @@ def _name_line(axes: Axes, x: Floats, y: Floats, half: float, name: str, side: s
             ha, va = ("center", "top") if side == "bottom" else ("right", "center")
             axes.annotate(name, spot, shift, textcoords="offset points", ha=ha, va=va, fontsize=9, color=INK)
             return
+    if len(inside) == len(x):  # a whole circle around a pole
+        lowest = int(np.argmin(y))
+        halo = [withStroke(linewidth=2.2, foreground="white", alpha=0.85)]
+        axes.text(
+            x[lowest], y[lowest], name, ha="center", va="center", fontsize=8, color=INK, path_effects=halo, zorder=7
+        )
 
 
 def _contour_line(axes: Axes, region: Contour, x: Floats, y: Floats, limit: float) -> None:
