@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -112,3 +113,9 @@ def test_the_command_refuses_other_files_in_one_line(tmp_path):
     assert done.returncode == 1
     assert f"{path}: not JSON" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_documentation_names_every_file_and_format():
+    text = (Path(__file__).parents[3] / "docs" / "results.md").read_text()
+    for name in (*SUFFIXES, ".plot_zoomed.png", *FORMATS, *RULES):
+        assert f"`{name}`" in text
