@@ -1,4 +1,4 @@
-"""Reconstructions: what fits a task. Found by name through the entry points ``skymap_scanner.reconstructions``."""
+"""Reconstructions: ways to fit one direction. Found by name, through the entry points ``skymap_scanner.reconstructions``."""
 
 from __future__ import annotations
 
@@ -7,32 +7,50 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from skymap_scanner.errors import ReconstructionError
+from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.reconstruction.protocol import Reconstruction
 
-GROUP = "skymap_scanner.reconstructions"
+ENTRY_POINTS = "skymap_scanner.reconstructions"
 
 
-def load(name: str, parameters: Mapping[str, Any]) -> Reconstruction:
-    """Make the reconstruction ``name`` with its parameters.
+def available() -> list[str]:
+    """Return the names of the reconstructions that are installed, sorted."""
+    return sorted({point.name for point in entry_points(group=ENTRY_POINTS)})
+
+
+def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstruction:
+    """Return the reconstruction of that name, made with ``parameters``.
 
     Raises
     ------
+    InputError
+        When there is none of that name, or it does not know a parameter, or not such a value.
     ReconstructionError
-        If there is none of this name, it cannot be imported, or a parameter is unknown or wrong.
+        When it is installed but cannot be imported.
     """
-    found: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in found:
-        raise ReconstructionError(f"no reconstruction is named {name!r}: there are {', '.join(sorted(found))}")
+    points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name not in points:
+        raise InputError(f"no reconstruction is called {name!r}; there are {', '.join(available()) or 'none'}")
+    make = _import(points[name])
+    given = dict(parameters or {})
     try:
-        factory = found[name].load()
-    except ImportError as error:
-        raise ReconstructionError(f"reconstruction {name!r} cannot be imported: {error}") from error
-    known = [key for key in inspect.signature(factory).parameters if key != "self"]
-    unknown = sorted(set(parameters) - set(known))
-    if unknown:
-        raise ReconstructionError(
-            f"reconstruction {name!r} has no parameter {unknown[0]!r}: it knows {', '.join(known) or 'none'}"
-        )
-    made: Reconstruction = factory(**parameters)
+        known = inspect.signature(make).parameters
+    except (TypeError, ValueError):  # a class written in C tells nothing about itself
+        known = {}
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    unknown = sorted(given.keys() - known.keys())
+    if known and unknown and not open_ended:
+        raise InputError(f"reconstruction {name!r} has no parameter {', '.join(unknown)}; it knows {', '.join(known)}")
+    try:
+        made: Reconstruction = make(**given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"reconstruction {name!r} with {given}: {error}") from error
     return made
+
+
+def _import(point: EntryPoint) -> Any:  # noqa: ANN401 - anything may stand behind an entry point
+    """Import what an entry point names."""
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise ReconstructionError(f"reconstruction {point.name!r} ({point.value}) cannot be imported: {error}") from error

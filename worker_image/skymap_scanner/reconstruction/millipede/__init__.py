@@ -1,0 +1,7 @@
+"""The built-in likelihood: Millipede's (arXiv:1311.4767) on a photon table of our own (docs/likelihood.md)."""
+
+from __future__ import annotations
+
+from skymap_scanner.reconstruction.millipede.millipede import Millipede
+
+__all__ = ["Millipede"]

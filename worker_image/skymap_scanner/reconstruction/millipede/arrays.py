@@ -1,0 +1,127 @@
+"""What the kernels work on: plain arrays in single precision, grouped in named tuples that numba understands.
+
+Times are in ns after the event's reference time (its vertex time), so that single precision resolves 0.001 ns.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.reconstruction.millipede.interpolants import LightTables
+
+Single = NDArray[np.float32]
+Double = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+
+class IceColumn(NamedTuple):
+    """Integrals over z of the scattering and absorption rate, from the top of the ice down, at the edges of its layers.
+
+    ``scatter``, ``absorb`` (n + 1,); ``top``: z of the first edge, m; ``thickness``: of a layer, m.
+    """
+
+    scatter: Single
+    absorb: Single
+    top: np.float32
+    thickness: np.float32
+
+
+class Doms(NamedTuple):
+    """DOMs: position (m), the ice's integrals there, the local rates (1/m), and PE per GeV and unit fluence."""
+
+    x: Single
+    y: Single
+    z: Single
+    scatter: Single
+    absorb: Single
+    scatter_rate: Single
+    absorb_rate: Single
+    efficiency: Single
+
+
+class TimeBins(NamedTuple):
+    """The time bins of the DOMs with pulses.
+
+    DOM k has ``count[k]`` bins between the ``count[k] + 1`` edges (ns) from ``edge[first[k]]``; ``row[first[k] + m]`` is
+    the row of bin m in the matrix, -1 when it holds no charge. ``charge`` (PE) and ``noise`` (expected PE): by row.
+    """
+
+    first: Index
+    count: Index
+    edge: Single
+    row: Index
+    charge: Single
+    noise: Single
+
+
+class FarField(NamedTuple):
+    """Expected light in distant DOMs, as tensors on a grid (far_field.py), and the lists of near DOMs by cell."""
+
+    tensor: Single  # (x, y, z, 20)
+    cell: Index  # (cells + 1,): the near DOMs of cell i are near.x[cell[i]:cell[i + 1]]
+    near: Doms
+
+
+class EventArrays(NamedTuple):
+    """One event, ready for the kernels; ``range2``: square of the longest way of light that counts, m2."""
+
+    hit: Doms
+    unhit: Doms
+    bins: TimeBins
+    ice: IceColumn
+    tables: LightTables
+    field: FarField
+    range2: np.float32
+
+
+class Segments(NamedTuple):
+    """Sources along the track, n of them, and room for what an evaluation computes about them.
+
+    ``s``: place along the track (m), on a grid of step ``spacing[0]`` from ``spacing[1]``; ``before[k]`` counts the
+    segments in front of grid point k. ``ratio``: exact / far field - 1 of the light in unhit DOMs. ``matrix`` (row, n):
+    expected PE per GeV in bins with charge, then scaled; ``rest`` (n,): in everything else; ``total``: both.
+    """
+
+    s: Single
+    spacing: Single
+    before: Index
+    x: Single
+    y: Single
+    z: Single
+    scatter: Single
+    absorb: Single
+    time: Single
+    charge: Single
+    distance: Single
+    rate: Single
+    offset: Single
+    place: NDArray[np.int32]
+    radial: Single
+    angular: Single
+    earlier: Single
+    later: Single
+    unhit: Single
+    ratio: Single
+    rest: Single
+    total: Single
+    energy: Single
+    matrix: Single
+
+
+class Track(NamedTuple):
+    """A direction through a vertex: unit vectors (float32), the DOMs with pulses in its coordinates, 20 monomials.
+
+    ``along``: place of closest approach (m), ``across_a``, ``across_b``: transverse distance (m); zero at the vertex.
+    """
+
+    vertex: Single
+    direction: Single
+    a: Single
+    b: Single
+    along: Single
+    across_a: Single
+    across_b: Single
+    monomials: Single

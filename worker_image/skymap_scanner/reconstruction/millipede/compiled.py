@@ -1,0 +1,86 @@
+"""How the kernels are compiled: one decorator, machine code that does not depend on the host, a cache that sees every change.
+
+*Same bits everywhere.* On x86-64 the code is made for the x86-64-v3 level (AVX2 and FMA: every server since 2013) and not
+for the CPU at hand, so that every worker of a scan computes the same bits, and a cache of compiled code can be baked into
+an image. ``fast-gather`` is a tuning hint, no requirement: without it LLVM does not vectorise the table look-ups. Set
+``NUMBA_CPU_NAME`` (and ``NUMBA_CPU_FEATURES``) to choose another target; a host without AVX2 falls back to its own.
+
+*A cache that sees every change.* Numba keys its cache by the source of the one function; constants and functions that are
+imported from other modules are frozen into the machine code unseen. The cache therefore lives in a folder named by a
+digest of all sources of this package, below ``NUMBA_CACHE_DIR`` or the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar, cast
+
+import numba
+from llvmlite.binding import get_host_cpu_features
+from numba.core.compiler import Compiler
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: The baseline of x86-64 (https://gitlab.com/x86-psABIs/x86-64-ABI), and the hint that makes LLVM gather.
+BASELINE = ("x86-64-v3", "+fast-gather")
+
+
+def _pin_target() -> None:
+    """Choose the machine code's target, unless the user has chosen one."""
+    if numba.config.CPU_NAME is not None or platform.machine().lower() not in {"x86_64", "amd64"}:
+        return
+    host = get_host_cpu_features()
+    if host.get("avx2") and host.get("fma"):
+        numba.config.CPU_NAME, numba.config.CPU_FEATURES = BASELINE
+
+
+def _choose_cache() -> None:
+    """Give this version of the sources a folder of its own, so that nothing stale is ever loaded."""
+    sources = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        sources.update(file.name.encode() + file.read_bytes())
+    base = numba.config.CACHE_DIR or Path(
+        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "skymap-scanner", "numba"
+    )
+    numba.config.CACHE_DIR = str(Path(base) / f"millipede-{sources.hexdigest()[:12]}")
+
+
+_pin_target()
+_choose_cache()
+
+
+class _DistinctArrays(Compiler):  # type: ignore[misc]  # numba has no types
+    """Promise LLVM that no two array arguments overlap, without which it does not vectorise loops that look up tables."""
+
+    def __init__(self, typing, target, library, args, return_type, flags, local) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001, E501
+        flags.noalias = True
+        super().__init__(typing, target, library, args, return_type, flags, local)
+
+
+# "nnan" and "ninf" are left out: a NaN must stay visible.
+_OPTIONS = {
+    "cache": True,
+    "fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"},
+    "error_model": "numpy",
+    "nogil": True,
+    "pipeline_class": _DistinctArrays,
+}
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile ``function`` with numba: cached on disk, floats may be reassociated, division by zero gives inf.
+
+    Array arguments of a compiled function must not overlap. Reassociation is fixed when the code is compiled: the same
+    machine code gives the same bits on every run.
+    """
+    return cast("Callable[P, R]", numba.njit(**_OPTIONS)(function))
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a scalar formula that becomes part of its callers, so that their loops vectorise."""
+    return cast("Callable[P, R]", numba.njit(**_OPTIONS, forceinline=True)(function))

@@ -1,0 +1,58 @@
+"""The numbers of the light model, each with its source. Units: metres, nanoseconds, GeV."""
+
+from __future__ import annotations
+
+import math
+
+#: Speed of light in vacuum, m/ns.
+C = 0.299792458
+
+# Refractive indices of South Pole ice at 400 nm (Price and Woschnagg, Astropart. Phys. 15 (2001) 97: polynomials in
+# the wavelength in micrometres).
+_WAVELENGTH = 0.4
+N_PHASE = (
+    1.55749 - 1.57988 * _WAVELENGTH + 3.99993 * _WAVELENGTH**2 - 4.68271 * _WAVELENGTH**3 + 2.09354 * _WAVELENGTH**4
+)
+N_GROUP = N_PHASE * (1 + 0.227106 - 0.954648 * _WAVELENGTH + 1.42568 * _WAVELENGTH**2 - 0.711832 * _WAVELENGTH**3)
+
+#: Speed of light pulses in ice, m/ns.
+C_ICE = C / N_GROUP
+#: Cosine of the Cherenkov angle.
+COS_CHERENKOV = 1 / N_PHASE
+#: Extra path, per metre of distance from a track, of the Cherenkov light: t = (along + across * this) / C.
+CHERENKOV_DELAY = (N_PHASE * N_GROUP - 1) / math.sqrt(N_PHASE**2 - 1)
+
+# Emission of an electromagnetic cascade about its axis, dN/dcos ~ exp(-a |cos psi - cos Cherenkov|^b)
+# (L. Radel and C. Wiebusch, Astropart. Phys. 44 (2013) 102).
+EMISSION_A = 2.61
+EMISSION_B = 0.39
+
+#: Cherenkov photons per metre of track, 300-600 nm, weighted with the DOM's wavelength acceptance (IceTray, ppc).
+PHOTONS_PER_METRE = 2450.08
+#: Length of track, m, whose light an electromagnetic cascade of 1 GeV gives (Radel and Wiebusch: 4.889/0.9216 at n = 1.33,
+#: taken to the density of the ice, 0.924).
+METRES_PER_GEV = 5.21 * (0.924 / 0.9216)
+
+#: Radius of the DOM's sphere, m (Abbasi et al., NIM A 618 (2010) 139).
+DOM_RADIUS = 0.1651
+#: Share of the photons kept: cable shadow and glass (0.9) times the scale of the simulation (0.75).
+DOM_EFFICIENCY = 0.75 * 0.9
+#: Photoelectrons per GeV and unit fluence (1/m2, of one photon emitted), before the angular acceptance.
+PE_PER_GEV = PHOTONS_PER_METRE * METRES_PER_GEV * math.pi * DOM_RADIUS**2 * DOM_EFFICIENCY
+
+#: Angular acceptance with refrozen hole ice ("h2-50cm"): polynomial in cos eta, rising powers; +1 is light going up.
+ACCEPTANCE = (0.32813, 0.63899, 0.20049, -1.2250, -0.14470, 4.1695, 0.76898, -5.8690, -2.0939, 2.3834, 1.0435)
+#: Its mean over the sphere.
+ACCEPTANCE_MEAN = sum(a / (i + 1) for i, a in enumerate(ACCEPTANCE) if i % 2 == 0)
+
+#: Spread of the photon's recorded time, ns: PMT jitter, pulse unfolding, the width of a cascade; applied as a triangle
+#: of weights 1/4, 1/2, 1/4 at -12, 0, +12 ns.
+TIME_SMEAR = 12.0
+
+# The ice of the photon table: homogeneous; every other ice is scaled to it (docs/likelihood.md).
+TABLE_SCATTERING = 25.0  #: effective scattering length, m
+TABLE_ABSORPTION = 87.5  #: absorption length, m: the ratio 3.5 holds within 10 % at all depths of the South Pole ice
+#: Mean cosine of a single scatter (SPICE Mie, arXiv:1301.5361).
+SCATTERING_G = 0.9
+#: Share of the simplified Liu phase function, the rest is Henyey-Greenstein (SPICE Mie, arXiv:1301.5361).
+LIU_SHARE = 0.45

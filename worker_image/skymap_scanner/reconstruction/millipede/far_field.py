@@ -1,0 +1,338 @@
+"""The light in the DOMs without pulses: near DOMs one by one, distant ones from a precomputed field.
+
+There are thousands of such DOMs and they enter the likelihood only by their sum, so the sum over distant DOMs is computed
+once per event on a grid. Its dependence on the source's direction n is a cubic in cos psi = n.e (e: unit vector to the
+DOM), so at each grid point 20 numbers (the moments of e up to third order) hold it for all directions. Between grid points
+the logarithm is interpolated. Near DOMs (weight 1 up to NEAR, smoothly 0 at FAR) are summed exactly from lists by cell.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from skymap_scanner.reconstruction.millipede.arrays import (
+    Doms,
+    Double,
+    EventArrays,
+    FarField,
+    IceColumn,
+    Index,
+    Segments,
+    Single,
+    Track,
+)
+from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
+from skymap_scanner.reconstruction.millipede.constants import TABLE_SCATTERING
+from skymap_scanner.reconstruction.millipede.energies import solve_cholesky
+from skymap_scanner.reconstruction.millipede.interpolants import N_RADIUS, ROOT_MIN, ROOT_STEP, LightTables
+from skymap_scanner.reconstruction.millipede.light import (
+    NEAREST,
+    ONE,
+    THREE,
+    TWO,
+    ZERO,
+    F,
+    acceptance,
+    expected_charge,
+    exponential,
+    mean_rate,
+)
+from skymap_scanner.reconstruction.millipede.response import ice_integrals
+
+# The grid, m: a cube that holds the segments' own.
+GRID_EDGE = 630.0
+GRID_STEP = 30.0  # horizontal
+GRID_STEP_Z = 15.0  # the layers of the ice are 10 m thick
+GRID_SIZE = 43
+GRID_SIZE_Z = 85
+#: Near and far overlap smoothly between these distances, m.
+NEAR, FAR = 100.0, 160.0
+# Cells of the lists of near DOMs, m.
+CELL = 50.0
+CELLS = 28
+CELLS_EDGE = 700.0
+MOMENTS = 20
+
+_NEAR, _BLEND, _EDGE = F(NEAR), F(1 / (FAR - NEAR)), F(GRID_EDGE)
+_DENSITY, _DENSITY_Z = F(1 / GRID_STEP), F(1 / GRID_STEP_Z)
+_LENGTH = F(TABLE_SCATTERING)
+_LEAST = F(1e-30)  # the logarithm needs something positive
+
+
+@inlined
+def nearness(distance: np.float32) -> np.float32:
+    """Return the weight of a DOM in the near sum: 1 up to NEAR, 0 from FAR."""
+    u = (distance - _NEAR) * _BLEND
+    u = u if u > ZERO else ZERO
+    u = u if u < ONE else ONE
+    return ONE - u * u * (THREE - TWO * u)
+
+
+def monomials(direction: Single) -> Single:
+    """Return the factors of the 20 moments for a unit vector: those of (1, n.e, (n.e)2, (n.e)3) multiplied out."""
+    x, y, z = (float(c) for c in direction)
+    return np.array(
+        [1, x, y, z,
+         x * x, 2 * x * y, 2 * x * z, y * y, 2 * y * z, z * z,
+         x**3, 3 * x * x * y, 3 * x * x * z, 3 * x * y * y, y**3, 3 * y * y * z, 3 * x * z * z, 3 * y * z * z, z**3,
+         6 * x * y * z],
+        np.float32,
+    )  # fmt: skip
+
+
+def make_far_field(unhit: Doms, ice: IceColumn, tables: LightTables, light_range: float) -> FarField:
+    """Sum the distant DOMs on the grid and list the near ones."""
+    by_height = np.argsort(unhit.z, kind="stable")
+    doms = Doms(*(array[by_height] for array in unhit))
+    scale, cubic = fit_cubics(tables)
+    tensor = np.zeros((GRID_SIZE, GRID_SIZE, GRID_SIZE_Z, MOMENTS), np.float32)
+    _sum_on_grid(doms, ice, scale, cubic, tables.reference_decay, np.float32(light_range), tensor)
+    cell, members = _list_near(unhit.x, unhit.y, unhit.z)
+    return FarField(tensor=tensor, cell=cell, near=Doms(*(array[members] for array in unhit)))
+
+
+def fit_cubics(tables: LightTables) -> tuple[Single, Single]:
+    """Fit the fluence at each distance by exp(scale) times a cubic in cos psi; return scale (n,) and cubic (n, 4)."""
+    angles = int(tables.angles)
+    cosines = float(tables.angle_first) + np.arange(angles) / float(tables.angle_density)
+    scale, cubic = np.zeros(N_RADIUS), np.zeros((N_RADIUS, 4))
+    _fit_cubics(tables.log_fluence.reshape(N_RADIUS, angles).astype(np.float64), cosines, scale, cubic)
+    return scale.astype(np.float32), cubic.astype(np.float32)
+
+
+@compiled
+def _fit_cubics(log_fluence: Double, cosines: Double, scale: Double, cubic: Double) -> None:
+    """Least squares with weights 1/fluence: between absolute and relative error."""
+    gram, factor, right = np.zeros((4, 4)), np.zeros((4, 4)), np.zeros(4)
+    for i in range(log_fluence.shape[0]):
+        scale[i] = log_fluence[i].max()
+        gram[:] = 0
+        right[:] = 0
+        for j in range(cosines.size):
+            weight = math.exp(scale[i] - log_fluence[i, j])
+            for k in range(4):
+                right[k] += cosines[j] ** k
+                for m in range(4):
+                    gram[k, m] += weight * cosines[j] ** (k + m)
+        solve_cholesky(gram, right, 4, factor, cubic[i])
+
+
+@compiled
+def _sum_on_grid(
+    doms: Doms,
+    ice: IceColumn,
+    scale: Single,
+    cubic: Single,
+    reference_decay: np.float32,
+    reach: np.float32,
+    out: Single,
+) -> None:
+    """Fill the grid; ``doms`` rise in z, so that those within ``reach`` of a height lie together."""
+    near = np.empty((8, doms.x.size), np.float32)
+    for ix in range(out.shape[0]):
+        x = F(ix * GRID_STEP - GRID_EDGE)
+        for iy in range(out.shape[1]):
+            y = F(iy * GRID_STEP - GRID_EDGE)
+            n = 0
+            for k in range(doms.x.size):
+                dx, dy = doms.x[k] - x, doms.y[k] - y
+                if dx * dx + dy * dy < reach * reach:
+                    near[0, n], near[1, n], near[2, n] = dx, dy, doms.z[k]
+                    near[3, n], near[4, n] = doms.scatter[k], doms.absorb[k]
+                    near[5, n], near[6, n] = doms.scatter_rate[k], doms.absorb_rate[k]
+                    near[7, n] = doms.efficiency[k]
+                    n += 1
+            for iz in range(out.shape[2]):
+                z = F(iz * GRID_STEP_Z - GRID_EDGE)
+                low, high = np.searchsorted(near[2, :n], z - reach), np.searchsorted(near[2, :n], z + reach)
+                scatter, absorb = ice_integrals(z, ice)
+                _sum_moments(
+                    near[:, low:high], z, scatter, absorb, scale, cubic.ravel(), reference_decay, reach, out[ix, iy, iz]
+                )
+
+
+@compiled
+def _sum_moments(
+    near: Single,
+    z: np.float32,
+    scatter: np.float32,
+    absorb: np.float32,
+    scale: Single,
+    cubic: Single,
+    reference_decay: np.float32,
+    reach: np.float32,
+    out: Single,
+) -> None:
+    """Sum the moments of the distant DOMs at one grid point."""
+    t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = t8 = t9 = ZERO
+    u0 = u1 = u2 = u3 = u4 = u5 = u6 = u7 = u8 = u9 = ZERO
+    last = F(scale.size - 1.001)
+    for k in range(near.shape[1]):
+        dx, dy, dz = near[0, k], near[1, k], near[2, k] - z
+        d = np.sqrt(dx * dx + dy * dy + dz * dz)
+        weight = ONE - nearness(d) if d < reach else ZERO
+        d = d if d > NEAREST else NEAREST
+        inverse = ONE / d
+        dx, dy, ez = dx * inverse, dy * inverse, dz * inverse
+        b = mean_rate(scatter - near[3, k], dz, near[5, k])
+        a = mean_rate(absorb - near[4, k], dz, near[6, k])
+        u = (np.sqrt(d * _LENGTH * b) - F(ROOT_MIN)) * F(1 / ROOT_STEP)
+        u = u if u > ZERO else ZERO
+        u = u if u < last else last
+        whole = np.floor(u)
+        f, i = u - whole, np.int32(whole)
+        level = scale[i] + f * (scale[i + np.int32(1)] - scale[i])
+        light = near[7, k] * weight * acceptance(ez, d, b) * (_LENGTH * b) * (_LENGTH * b)
+        light *= exponential(level - d * (np.sqrt(THREE * a * b) - reference_decay * _LENGTH * b))
+        i4 = np.int32(4) * i
+        j4 = i4 + np.int32(4)
+        one, two, three = np.int32(1), np.int32(2), np.int32(3)
+        c0 = light * (cubic[i4] + f * (cubic[j4] - cubic[i4]))
+        c1 = light * (cubic[i4 + one] + f * (cubic[j4 + one] - cubic[i4 + one]))
+        c2 = light * (cubic[i4 + two] + f * (cubic[j4 + two] - cubic[i4 + two]))
+        c3 = light * (cubic[i4 + three] + f * (cubic[j4 + three] - cubic[i4 + three]))
+        t0 += c0
+        t1 += c1 * dx
+        t2 += c1 * dy
+        t3 += c1 * ez
+        t4 += c2 * dx * dx
+        t5 += c2 * dx * dy
+        t6 += c2 * dx * ez
+        t7 += c2 * dy * dy
+        t8 += c2 * dy * ez
+        t9 += c2 * ez * ez
+        xx, yy, zz = c3 * dx * dx, c3 * dy * dy, c3 * ez * ez
+        u0 += xx * dx
+        u1 += xx * dy
+        u2 += xx * ez
+        u3 += yy * dx
+        u4 += yy * dy
+        u5 += yy * ez
+        u6 += zz * dx
+        u7 += zz * dy
+        u8 += zz * ez
+        u9 += c3 * dx * dy * ez
+    out[0], out[1], out[2], out[3], out[4] = t0, t1, t2, t3, t4
+    out[5], out[6], out[7], out[8], out[9] = t5, t6, t7, t8, t9
+    out[10], out[11], out[12], out[13], out[14] = u0, u1, u2, u3, u4
+    out[15], out[16], out[17], out[18], out[19] = u5, u6, u7, u8, u9
+
+
+def _list_near(x: Single, y: Single, z: Single) -> tuple[Index, Index]:
+    """List, for each cell, the DOMs that can lie within FAR of a point in it: offsets (cells + 1,) and members."""
+    count = np.zeros(CELLS**3 + 1, np.int64)
+    _scan_cells(x, y, z, count, np.zeros(0, np.int64))
+    first = np.cumsum(count)
+    members = np.zeros(int(first[-1]), np.int64)
+    _scan_cells(x, y, z, first.copy(), members)
+    return first, members
+
+
+@compiled
+def _scan_cells(x: Single, y: Single, z: Single, place: Index, members: Index) -> None:
+    """Count the near DOMs of each cell in ``place[cell + 1]``; or, given room, write them from ``place[cell]`` on."""
+    counting = members.size == 0
+    reach = int(math.ceil(FAR / CELL))
+    for k in range(x.size):
+        cx, cy, cz = _cell(x[k]), _cell(y[k]), _cell(z[k])
+        for ix in range(max(cx - reach, 0), min(cx + reach + 1, CELLS)):
+            gx = _gap(x[k], ix)
+            for iy in range(max(cy - reach, 0), min(cy + reach + 1, CELLS)):
+                gy = _gap(y[k], iy)
+                for iz in range(max(cz - reach, 0), min(cz + reach + 1, CELLS)):
+                    gz = _gap(z[k], iz)
+                    if gx * gx + gy * gy + gz * gz >= FAR * FAR:
+                        continue
+                    cell = (ix * CELLS + iy) * CELLS + iz
+                    if counting:
+                        place[cell + 1] += 1
+                    else:
+                        members[place[cell]] = k
+                        place[cell] += 1
+
+
+@inlined
+def _cell(x: np.float32) -> int:
+    """Return the cell of a coordinate; the outermost ones go on for ever."""
+    return min(max(int(math.floor((x + CELLS_EDGE) / CELL)), 0), CELLS - 1)
+
+
+@inlined
+def _gap(x: np.float32, cell: int) -> float:
+    """Return how far a coordinate lies outside a cell, m."""
+    low = cell * CELL - CELLS_EDGE
+    return max(low - x, x - (low + CELL), 0.0)
+
+
+@compiled
+def light_in_unhit_field(event: EventArrays, track: Track, seg: Segments) -> None:
+    """Fill ``unhit``, PE per GeV of every segment in all DOMs without pulses: near sum and far field."""
+    field, tables, n = event.field, event.tables, track.direction
+    for j in range(seg.s.size):
+        far = _far_light(field.tensor, track.monomials, seg.x[j], seg.y[j], seg.z[j])
+        cell = (_cell(seg.x[j]) * CELLS + _cell(seg.y[j])) * CELLS + _cell(seg.z[j])
+        near = _near_light(
+            field.cell[cell], field.cell[cell + 1], field.near, seg.x[j], seg.y[j], seg.z[j], n[0], n[1], n[2],
+            seg.scatter[j], seg.absorb[j], tables.log_fluence, tables.angles, tables.angle_first, tables.angle_density,
+            tables.reference_decay,
+        )  # fmt: skip
+        seg.unhit[j] = far + near
+
+
+@compiled
+def _far_light(tensor: Single, factors: Single, x: np.float32, y: np.float32, z: np.float32) -> np.float32:
+    """Interpolate the far field at a point, for the direction of the ``factors``."""
+    ux, uy, uz = (x + _EDGE) * _DENSITY, (y + _EDGE) * _DENSITY, (z + _EDGE) * _DENSITY_Z
+    ux = min(max(ux, ZERO), F(GRID_SIZE - 1.001))
+    uy = min(max(uy, ZERO), F(GRID_SIZE - 1.001))
+    uz = min(max(uz, ZERO), F(GRID_SIZE_Z - 1.001))
+    ix, iy, iz = int(ux), int(uy), int(uz)
+    fx, fy, fz = ux - F(ix), uy - F(iy), uz - F(iz)
+    value = ZERO
+    for corner in range(8):
+        kx, ky, kz = corner & 1, (corner >> 1) & 1, corner >> 2
+        moments = tensor[ix + kx, iy + ky, iz + kz]
+        light = ZERO
+        for m in range(MOMENTS):
+            light += factors[m] * moments[m]
+        weight = (fx if kx else ONE - fx) * (fy if ky else ONE - fy) * (fz if kz else ONE - fz)
+        value += weight * np.log(max(light, _LEAST))
+    return np.exp(value)
+
+
+@compiled
+def _near_light(
+    first: int,
+    last: int,
+    near: Doms,
+    x: np.float32,
+    y: np.float32,
+    z: np.float32,
+    nx: np.float32,
+    ny: np.float32,
+    nz: np.float32,
+    scatter: np.float32,
+    absorb: np.float32,
+    log_fluence: Single,
+    angles: np.float32,
+    angle_first: np.float32,
+    angle_density: np.float32,
+    reference_decay: np.float32,
+) -> np.float32:
+    """Sum the light of one segment in the near DOMs first..last, weighted by `nearness`."""
+    total = ZERO
+    for k in range(first, last):
+        dx, dy, dz = near.x[k] - x, near.y[k] - y, near.z[k] - z
+        d = np.sqrt(dx * dx + dy * dy + dz * dz)
+        d = d if d > NEAREST else NEAREST
+        inverse = ONE / d
+        b = mean_rate(scatter - near.scatter[k], dz, near.scatter_rate[k])
+        a = mean_rate(absorb - near.absorb[k], dz, near.absorb_rate[k])
+        cos_psi = (dx * nx + dy * ny + dz * nz) * inverse
+        light = expected_charge(
+            d, cos_psi, dz * inverse, b, a, log_fluence, angles, angle_first, angle_density, reference_decay
+        )
+        total += near.efficiency[k] * light * nearness(d)
+    return total

@@ -1,0 +1,145 @@
+"""The photon table resampled for the kernels: single precision, even axes, the time smear folded in.
+
+Scaled units: a length times ``TABLE_SCATTERING`` / (effective scattering length), a time likewise; in them all ice looks
+like the table's. Everything here is made with plain sums, products and the C library's log, exp and sqrt, so that the
+bits do not depend on which vector instructions numpy finds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.reconstruction.millipede.compiled import compiled
+from skymap_scanner.reconstruction.millipede.constants import TABLE_SCATTERING, TIME_SMEAR
+from skymap_scanner.reconstruction.millipede.table import PhotonTable
+
+# Distance: even steps of the square root of the scaled distance (fine where light changes fast), m.
+N_RADIUS = 128
+ROOT_MIN = math.sqrt(1.2)
+ROOT_MAX = math.sqrt(460.0)
+ROOT_STEP = (ROOT_MAX - ROOT_MIN) / (N_RADIUS - 1)
+
+# Arrival times: every second distance; even steps of t / (t + TIME_KNEE), scaled ns; TIME_END is where the axis ends.
+N_TIME_RADIUS = 64
+TIME_ROOT_STEP = (ROOT_MAX - ROOT_MIN) / (N_TIME_RADIUS - 1)
+N_TIME = 96
+TIME_KNEE = 200.0
+TIME_END = 0.985
+
+# The smear is a constant in ns, so in scaled time it depends on the ice: one table for each class of scattering length.
+N_CLASS = 18
+CLASS_FIRST = 4.0  # m
+CLASS_RATIO = 1.2
+#: Longest effective scattering length that is told apart, m.
+N_LENGTH = 120
+
+#: The smear: shares of the light that come TIME_SMEAR early, on time, and TIME_SMEAR late.
+SMEAR_SHARES = (0.25, 0.5, 0.25)
+
+
+class LightTables(NamedTuple):
+    """What the kernels look up; flat arrays, the last axis fastest.
+
+    ``log_fluence``: ln(fluence of one photon, 1/m2 at TABLE_SCATTERING) by (distance, angle), float32; ``slope`` (1/m) is
+    its fall beyond the axis. ``arrival``: share of the light that has come, by (class, distance, angle, time), float32.
+    ``shift`` (class,): scaled time of the first node is minus this. ``class_of`` (N_LENGTH,): class by whole metres of
+    the effective scattering length, int32. ``angles``: number of angles; they begin at ``angle_first`` and there are
+    ``angle_density`` of them per unit of cos psi. ``reference_decay``: 1/propagation length of the table's ice, 1/m.
+    """
+
+    log_fluence: NDArray[np.float32]
+    arrival: NDArray[np.float32]
+    shift: NDArray[np.float32]
+    class_of: NDArray[np.int32]
+    angles: np.float32
+    angle_first: np.float32
+    angle_density: np.float32
+    reference_decay: np.float32
+
+
+def decay(scattering: float, absorption: float) -> float:
+    """Return 1/propagation length (1/m) of ice with these lengths (m): how fast far light falls."""
+    return math.sqrt(3 / (scattering * absorption))
+
+
+def class_length(index: int) -> float:
+    """Return the effective scattering length (m) that class ``index`` stands for."""
+    return CLASS_FIRST * CLASS_RATIO**index
+
+
+def make_tables(table: PhotonTable) -> LightTables:
+    """Resample a photon table for the kernels."""
+    step = float(table.cos_psi[1] - table.cos_psi[0])
+    shift = np.array([TIME_SMEAR * TABLE_SCATTERING / class_length(i) for i in range(N_CLASS)])
+    arrival = np.empty((N_CLASS, N_TIME_RADIUS, len(table.cos_psi), N_TIME), np.float32)
+    _resample_arrival(table.radius, table.delay, table.cdf, shift, arrival)
+    return LightTables(
+        log_fluence=_resample_fluence(table).astype(np.float32).ravel(),
+        arrival=arrival.ravel(),
+        shift=shift.astype(np.float32),
+        class_of=np.array([_nearest_class(i + 0.5) for i in range(N_LENGTH)], np.int32),
+        angles=np.float32(len(table.cos_psi)),
+        angle_first=np.float32(table.cos_psi[0]),
+        angle_density=np.float32(1 / step),
+        # The reference of the scaling is the simulated ice's own decay, exactly as scaled lengths would have it.
+        reference_decay=np.float32(decay(table.scattering, table.absorption)),
+    )
+
+
+def _nearest_class(length: float) -> int:
+    """Return the class nearest in the logarithm to an effective scattering length (m)."""
+    return min(range(N_CLASS), key=lambda i: abs(math.log(max(length, 1.0) / class_length(i))))
+
+
+def _resample_fluence(table: PhotonTable) -> NDArray[np.float64]:
+    """Return ln fluence at the nodes of the distance axis, (N_RADIUS, angles).
+
+    The exponential fall is taken out before interpolating in ln r, and put back: what is left is nearly straight.
+    """
+    fall = decay(table.scattering, table.absorption)
+    known = np.array([[math.log(value) for value in row] for row in table.fluence]) + fall * table.radius[:, None]
+    log_radius = [math.log(r) for r in table.radius]
+    nodes = [(ROOT_MIN + i * ROOT_STEP) ** 2 for i in range(N_RADIUS)]
+    log_nodes = [math.log(r) for r in nodes]
+    columns = [np.interp(log_nodes, log_radius, column) for column in known.T]
+    return np.stack(columns, axis=1) - fall * np.array(nodes)[:, None]
+
+
+@compiled
+def _resample_arrival(
+    radius: NDArray[np.float64],
+    delay: NDArray[np.float64],
+    cdf: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    out: NDArray[np.float32],
+) -> None:
+    """Fill ``out`` (class, distance, angle, time) with the smeared distribution of arrival times."""
+    last = delay.size - 1
+    log_last = math.log(delay[last])
+    radial_step = math.log(radius[1] / radius[0])
+    for c in range(out.shape[0]):
+        for k in range(out.shape[3]):
+            axis = k / (out.shape[3] - 1) * TIME_END
+            out[c, :, :, k] = 0
+            for smear in range(3):
+                time = TIME_KNEE * axis / (1 - axis) - smear * shift[c]
+                if time <= 0:
+                    continue
+                # the delay axis is logarithmic beyond its first node; before it, the share grows from 0 like the time
+                position = max(math.log(time) / log_last, 0.0) * last
+                node = min(int(position), last - 1)
+                part = min(position - node, 1.0)
+                rise = min(time / delay[0], 1.0)
+                for i in range(out.shape[1]):
+                    r = (ROOT_MIN + i * TIME_ROOT_STEP) ** 2
+                    u = min(max(math.log(r / radius[0]) / radial_step, 0.0), radius.size - 1.0)
+                    n = min(int(u), radius.size - 2)
+                    f = u - n
+                    for m in range(out.shape[2]):
+                        low = cdf[n, m, node] + part * (cdf[n, m, node + 1] - cdf[n, m, node])
+                        high = cdf[n + 1, m, node] + part * (cdf[n + 1, m, node + 1] - cdf[n + 1, m, node])
+                        out[c, i, m, k] += SMEAR_SHARES[smear] * rise * (low + f * (high - low))

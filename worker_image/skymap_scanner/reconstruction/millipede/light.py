@@ -1,0 +1,174 @@
+"""How much light a cascade gives a DOM, and when: the scalar formulas that every kernel shares (single precision).
+
+The callers' loops vectorise because these functions are inlined and hold no branch: only arithmetic, a square root and
+table look-ups (docs/likelihood.md gives the equations).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.reconstruction.millipede.compiled import inlined
+from skymap_scanner.reconstruction.millipede.constants import (
+    ACCEPTANCE,
+    ACCEPTANCE_MEAN,
+    TABLE_SCATTERING,
+)
+from skymap_scanner.reconstruction.millipede.interpolants import (
+    N_LENGTH,
+    N_RADIUS,
+    N_TIME,
+    N_TIME_RADIUS,
+    ROOT_MIN,
+    ROOT_STEP,
+    TIME_END,
+    TIME_KNEE,
+    TIME_ROOT_STEP,
+)
+
+F = np.float32
+ZERO, ONE, TWO, THREE = F(0), F(1), F(2), F(3)
+#: No DOM is nearer than this, m.
+NEAREST = F(1)
+_LENGTH = F(TABLE_SCATTERING)
+_ROOT_MIN, _ROOT_DENSITY, _ROOT_LAST = F(ROOT_MIN), F(1 / ROOT_STEP), F(N_RADIUS - 1.001)
+_TIME_ROOT_DENSITY, _TIME_ROOT_LAST = F(1 / TIME_ROOT_STEP), F(N_TIME_RADIUS - 1.001)
+_KNEE, _TIME_SCALE, _TIME_LAST = F(TIME_KNEE), F((N_TIME - 1) / TIME_END), F(N_TIME - 1.001)
+_TIMES, _TIME_RADII = F(N_TIME), F(N_TIME_RADIUS)
+_LONGEST = F(N_LENGTH - 1)
+_PAIR = F(1.001)  # an index of a pair of nodes ends this much below their number
+_MEAN = F(ACCEPTANCE_MEAN)
+_A0, _A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9, _A10 = (F(a) for a in ACCEPTANCE)
+_A0_LESS_MEAN = F(ACCEPTANCE[0] - ACCEPTANCE_MEAN)
+_MANTISSA = F(2**23)
+_LOG2_E = F(1.4426950408889634)
+# 2^f over f in [0, 1): the polynomial of least relative error (1.4e-7) that is right at both ends
+_E1, _E2, _E3, _E4, _E5 = F(0.69315058), F(0.24016582), F(0.05580924), F(0.00899295), F(0.00188141)
+
+
+@inlined
+def exponential(x: np.float32) -> np.float32:
+    """Return e^x for x in (-87, 87), to single precision: a polynomial and the bits of the exponent."""
+    y = x * _LOG2_E + F(127)
+    y = y if y > ONE else ONE
+    whole = np.floor(y)
+    f = y - whole
+    power = np.int32(whole * _MANTISSA).view(np.float32)
+    return power * (ONE + f * (_E1 + f * (_E2 + f * (_E3 + f * (_E4 + f * _E5)))))
+
+
+@inlined
+def mean_rate(difference: np.float32, dz: np.float32, local: np.float32) -> np.float32:
+    """Return the mean scattering (or absorption) rate, 1/m, between two heights.
+
+    ``difference`` of the rate's integrals over z, ``dz`` of the heights (m); between equal heights it goes over into
+    the ``local`` rate at the DOM.
+    """
+    return (difference * dz + local) / (dz * dz + ONE)
+
+
+@inlined
+def acceptance(cos_eta: np.float32, distance: np.float32, scatter: np.float32) -> np.float32:
+    """Return the DOM's angular acceptance for light from a direction; it tends to the mean as the light is scattered."""
+    x = cos_eta
+    direct = _A0_LESS_MEAN + x * (
+        _A1 + x * (_A2 + x * (_A3 + x * (_A4 + x * (_A5 + x * (_A6 + x * (_A7 + x * (_A8 + x * (_A9 + x * _A10))))))))
+    )
+    # what is left of the direction: 1 / (1 + sinh(distance in scattering lengths))
+    e = exponential(-distance * scatter)
+    return _MEAN + direct * TWO * e / (TWO * e + ONE - e * e)
+
+
+@inlined
+def expected_charge(
+    distance: np.float32,
+    cos_psi: np.float32,
+    cos_eta: np.float32,
+    scatter: np.float32,
+    absorb: np.float32,
+    log_fluence: NDArray[np.float32],
+    angles: np.float32,
+    angle_first: np.float32,
+    angle_density: np.float32,
+    reference_decay: np.float32,
+) -> np.float32:
+    """Return fluence times angular acceptance, 1/m2 per photon, at ``distance`` m from a cascade.
+
+    ``cos_psi``: between the cascade's axis and the line to the DOM; ``cos_eta``: between that line and the vertical;
+    ``scatter``, ``absorb``: mean rates on the way, 1/m.
+    """
+    scale = _LENGTH * scatter
+    u = (np.sqrt(distance * scale) - _ROOT_MIN) * _ROOT_DENSITY
+    u = u if u > ZERO else ZERO
+    u = u if u < _ROOT_LAST else _ROOT_LAST
+    i = np.floor(u)
+    f = u - i
+    v = (cos_psi - angle_first) * angle_density
+    w = v if v > ZERO else ZERO
+    last = angles - _PAIR
+    w = w if w < last else last
+    j = np.floor(w)
+    g = v - j  # beyond the outermost angles the straight line goes on
+    k = np.int32(i * angles + j)
+    n = np.int32(angles)
+    near = log_fluence[k] + g * (log_fluence[k + np.int32(1)] - log_fluence[k])
+    far = log_fluence[k + n] + g * (log_fluence[k + n + np.int32(1)] - log_fluence[k + n])
+    exponent = near + f * (far - near) - distance * (np.sqrt(THREE * absorb * scatter) - reference_decay * scale)
+    return exponential(exponent) * scale * scale * acceptance(cos_eta, distance, scatter)
+
+
+@inlined
+def arrival_place(
+    distance: np.float32,
+    cos_psi: np.float32,
+    scatter: np.float32,
+    class_of: NDArray[np.int32],
+    angles: np.float32,
+    angle_first: np.float32,
+    angle_density: np.float32,
+) -> tuple[np.int32, np.int32, np.float32, np.float32]:
+    """Return where the arrival times of a source-DOM pair are tabulated: class, index, and the two fractions (r, psi)."""
+    length = ONE / scatter
+    length = length if length < _LONGEST else _LONGEST
+    kind = class_of[np.int32(length)]
+    u = (np.sqrt(distance * _LENGTH * scatter) - _ROOT_MIN) * _TIME_ROOT_DENSITY
+    u = u if u > ZERO else ZERO
+    u = u if u < _TIME_ROOT_LAST else _TIME_ROOT_LAST
+    i = np.floor(u)
+    v = (cos_psi - angle_first) * angle_density
+    v = v if v > ZERO else ZERO
+    last = angles - _PAIR
+    v = v if v < last else last
+    j = np.floor(v)
+    index = np.int32(((F(kind) * _TIME_RADII + i) * angles + j) * _TIMES)
+    return kind, index, u - i, v - j
+
+
+@inlined
+def arrived(
+    time: np.float32,
+    index: np.int32,
+    radial: np.float32,
+    angular: np.float32,
+    angles: np.float32,
+    arrival: NDArray[np.float32],
+) -> np.float32:
+    """Return the share of the light that has come by the scaled ``time`` after the first node, at an `arrival_place`."""
+    t = time if time > ZERO else ZERO
+    w = t / (t + _KNEE) * _TIME_SCALE
+    w = w if w < _TIME_LAST else _TIME_LAST
+    node = np.floor(w)
+    f = w - node
+    k = index + np.int32(node)
+    next_angle = np.int32(_TIMES)
+    next_radius = np.int32(_TIMES * angles)
+    k1, k2, k3 = k + next_angle, k + next_radius, k + next_radius + next_angle
+    one = np.int32(1)
+    a = arrival[k] + f * (arrival[k + one] - arrival[k])
+    b = arrival[k1] + f * (arrival[k1 + one] - arrival[k1])
+    c = arrival[k2] + f * (arrival[k2 + one] - arrival[k2])
+    d = arrival[k3] + f * (arrival[k3 + one] - arrival[k3])
+    near = a + angular * (b - a)
+    far = c + angular * (d - c)
+    return near + radial * (far - near)

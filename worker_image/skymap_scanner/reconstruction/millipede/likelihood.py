@@ -1,0 +1,112 @@
+"""Minus the logarithm of Millipede's likelihood for a track, all energies at their best."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, Segments, Track
+from skymap_scanner.reconstruction.millipede.compiled import compiled
+from skymap_scanner.reconstruction.millipede.energies import Solver, minimise, start_energies
+from skymap_scanner.reconstruction.millipede.far_field import light_in_unhit_field
+from skymap_scanner.reconstruction.millipede.light import ONE, ZERO, F
+from skymap_scanner.reconstruction.millipede.response import light_in_unhit, place_segments, respond_in_bins
+
+#: A segment that gives less than this in all DOMs together, PE per GeV, is not seen.
+_FAINTEST = F(1e-12)
+
+
+@compiled
+def make_segments(rows: int, first: int, keep: NDArray[np.bool_], spacing: float) -> Segments:
+    """Return segments at ``spacing`` (m) times first, first + 1, ..., where ``keep``; room for ``rows`` bins."""
+    n = keep.sum()
+    s = np.zeros(n, np.float32)
+    before = np.zeros(keep.size + 1, np.int64)
+    for k in range(keep.size):
+        before[k + 1] = before[k]
+        if keep[k]:
+            s[before[k]] = F((first + k) * spacing)
+            before[k + 1] += 1
+    grid = np.array([spacing, first * spacing]).astype(np.float32)
+    return Segments(
+        s,
+        grid,
+        before,
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.zeros((rows, n), np.float32),
+    )
+
+
+@compiled
+def evaluate(
+    event: EventArrays, track: Track, point: Double, seg: Segments, solver: Solver, exact: bool, tolerance: float
+) -> float:
+    """Return -ln L, less the constant sum of ln Gamma(q + 1), at ``point``: transverse offsets (m) and time (ns).
+
+    ``exact``: sum the DOMs without pulses one by one instead of by the far field. The energies (GeV) are left in
+    ``seg.energy``, the scaled matrix in ``seg.matrix``, the expectation in ``solver.mu``. The answer depends on nothing
+    that an earlier evaluation left behind, but for ``seg.ratio``.
+    """
+    place_segments(track, F(point[0]), F(point[1]), F(point[2]), event.ice, seg)
+    seg.rest[:] = ZERO
+    respond_in_bins(event, track, F(point[0]), F(point[1]), seg)
+    if exact:
+        light_in_unhit(event, track, seg)
+    else:
+        light_in_unhit_field(event, track, seg)
+    n = seg.s.size
+    for j in range(n):
+        seg.rest[j] += seg.unhit[j] * (ONE if exact else ONE + seg.ratio[j])
+    _scale_columns(seg)
+    charge, noise = event.bins.charge, event.bins.noise
+    start_energies(seg.matrix, charge, noise, seg.energy, solver)
+    f, _ = minimise(seg.matrix, charge, noise, seg.energy, 0, tolerance, solver)
+    for j in range(n):
+        seg.energy[j] = seg.energy[j] / seg.total[j] if seg.energy[j] > ZERO else ZERO
+    return f
+
+
+@compiled
+def _scale_columns(seg: Segments) -> None:
+    """Divide each column of the matrix by the segment's total expectation, so that energies count in PE."""
+    total, matrix, inverse = seg.total, seg.matrix, seg.earlier
+    total[:] = seg.rest
+    for r in range(matrix.shape[0]):
+        for j in range(total.size):
+            total[j] += matrix[r, j]
+    for j in range(total.size):
+        inverse[j] = ONE / total[j] if total[j] > _FAINTEST else ZERO
+    for r in range(matrix.shape[0]):
+        for j in range(total.size):
+            matrix[r, j] *= inverse[j]
+
+
+@compiled
+def calibrate(event: EventArrays, track: Track, point: Double, seg: Segments) -> None:
+    """Set ``seg.ratio`` so that near ``point`` the far field gives the exact sum over the DOMs without pulses."""
+    place_segments(track, F(point[0]), F(point[1]), F(point[2]), event.ice, seg)
+    light_in_unhit_field(event, track, seg)
+    seg.ratio[:] = seg.unhit
+    light_in_unhit(event, track, seg)
+    for j in range(seg.s.size):
+        field = seg.ratio[j]
+        seg.ratio[j] = seg.unhit[j] / field - ONE if field > F(1e-20) else ZERO

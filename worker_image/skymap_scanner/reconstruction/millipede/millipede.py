@@ -1,0 +1,72 @@
+"""The reconstruction ``millipede``: its parameters, and what it makes ready for an event."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from skymap_scanner.detector.ice import ice_model
+from skymap_scanner.errors import InputError
+from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.reconstruction.protocol import EventFitter
+
+
+class Millipede:
+    """Losses along a track of fixed direction, vertex and time fitted.
+
+    Parameters
+    ----------
+    ice
+        Name of the ice model, one of ``skymap_scanner.detector.ice.ICE_MODELS``.
+    photon_table
+        Path of a photon table to use instead of the one that comes with the package.
+    light_range
+        Light further from its source than this is neglected, m.
+
+    Raises
+    ------
+    InputError
+        When a parameter has no possible value, or the table cannot be read.
+    """
+
+    def __init__(
+        self, *, ice: str = "spice_mie", photon_table: str | Path | None = None, light_range: float = 350.0
+    ) -> None:
+        if not 100 <= light_range <= 1000:
+            raise InputError(f"light_range {light_range}: choose from 100 to 1000 m")
+        self._ice = ice_model(ice)
+        self._photon_table = None if photon_table is None else Path(photon_table)
+        self._light_range = float(light_range)
+
+    def set_up(self, event: PreparedEvent) -> EventFitter:
+        """Make what all fits of this event share: time bins, tables, the far field.
+
+        Raises
+        ------
+        ReconstructionError
+            When no charge is left to fit, or there is nothing to start from.
+        """
+        from skymap_scanner.reconstruction.millipede.bins import bin_event
+        from skymap_scanner.reconstruction.millipede.fit import MillipedeFitter
+        from skymap_scanner.reconstruction.millipede.preparation import make_event_arrays
+        from skymap_scanner.reconstruction.millipede.search import Clues
+
+        reference = float(event.vertex_time)
+        data = bin_event(event)
+        arrays = make_event_arrays(
+            data, event.geometry, self._ice, _tables(self._photon_table), self._light_range, reference
+        )
+        clues = data.clues.copy()
+        clues[:, 3] -= reference
+        return MillipedeFitter(event, arrays, Clues(clues, data.centre), reference)
+
+    def compile(self) -> None:
+        """Fill the cache of compiled code, so that the first fit is as fast as the others."""
+
+
+@lru_cache(maxsize=2)
+def _tables(path: Path | None):
+    from skymap_scanner.reconstruction.millipede.interpolants import make_tables
+    from skymap_scanner.reconstruction.millipede.table import load
+
+    return make_tables(load(path))

@@ -1,0 +1,129 @@
+"""From an event to the arrays of the kernels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.detector.geometry import Geometry
+from skymap_scanner.detector.ice import ORIGIN_DEPTH, Ice
+from skymap_scanner.reconstruction.millipede.arrays import Doms, EventArrays, IceColumn, TimeBins, Track
+from skymap_scanner.reconstruction.millipede.bins import DomBins, EventData
+from skymap_scanner.reconstruction.millipede.constants import PE_PER_GEV
+from skymap_scanner.reconstruction.millipede.far_field import make_far_field, monomials
+from skymap_scanner.reconstruction.millipede.interpolants import LightTables
+
+_SECONDS = 1e-9  # in a nanosecond
+
+
+def make_ice_column(ice: Ice) -> IceColumn:
+    """Integrate the rates of scattering and absorption down through the ice."""
+    scatter = np.append(0.0, np.cumsum(ice.thickness / ice.effective_scattering_length))
+    absorb = np.append(0.0, np.cumsum(ice.thickness / ice.absorption_length))
+    return IceColumn(
+        scatter=scatter.astype(np.float32),
+        absorb=absorb.astype(np.float32),
+        top=np.float32(ORIGIN_DEPTH - ice.depth_top),
+        thickness=np.float32(ice.thickness),
+    )
+
+
+def make_doms(geometry: Geometry, ice: Ice, index: Sequence[int] | NDArray[np.int64]) -> Doms:
+    """Return the DOMs of these indices with the ice around them."""
+    index = np.asarray(index, np.int64)
+    position = geometry.position[index]
+    layers = len(ice.absorption_length)
+    depth = (ORIGIN_DEPTH - position[:, 2] - ice.depth_top) / ice.thickness
+    layer = np.clip(depth.astype(np.int64), 0, layers - 1)
+    part = depth - layer
+
+    def integral(length: NDArray[np.float64]) -> NDArray[np.float64]:
+        steps = ice.thickness / length
+        return np.append(0.0, np.cumsum(steps))[layer] + part * steps[layer]
+
+    return Doms(
+        *(
+            np.ascontiguousarray(column, np.float32)
+            for column in (
+                *position.T,
+                integral(ice.effective_scattering_length),
+                integral(ice.absorption_length),
+                1 / ice.effective_scattering_length[layer],
+                1 / ice.absorption_length[layer],
+                geometry.efficiency[index] * PE_PER_GEV,
+            )
+        )
+    )
+
+
+def make_time_bins(binned: Sequence[DomBins], noise_rate: NDArray[np.float64], reference: float) -> TimeBins:
+    """Lay out the bins of all DOMs; ``noise_rate`` in Hz by geometry index, times relative to ``reference`` (ns)."""
+    first, count, edge, row, charge, noise = [], [], [], [], [], []
+    for dom in binned:
+        first.append(len(edge))
+        count.append(len(dom.charges))
+        edge.extend((dom.edges - reference).tolist())
+        for q, width in zip(dom.charges.tolist(), np.diff(dom.edges).tolist(), strict=True):
+            row.append(len(charge) if q > 0 else -1)
+            if q > 0:
+                charge.append(q)
+                noise.append(float(noise_rate[dom.dom]) * _SECONDS * width)
+        row.append(-1)  # one entry per edge, so that both share their offsets
+    return TimeBins(
+        first=np.array(first, np.int64),
+        count=np.array(count, np.int64),
+        edge=np.array(edge, np.float32),
+        row=np.array(row, np.int64),
+        charge=np.array(charge, np.float32),
+        noise=np.array(noise, np.float32),
+    )
+
+
+def make_event_arrays(
+    data: EventData, geometry: Geometry, ice: Ice, tables: LightTables, light_range: float, reference: float
+) -> EventArrays:
+    """Make what all fits of an event share."""
+    column = make_ice_column(ice)
+    unhit = make_doms(geometry, ice, data.unhit)
+    return EventArrays(
+        hit=make_doms(geometry, ice, [dom.dom for dom in data.binned]),
+        unhit=unhit,
+        bins=make_time_bins(data.binned, geometry.noise, reference),
+        ice=column,
+        tables=tables,
+        field=make_far_field(unhit, column, tables, light_range),
+        range2=np.float32(light_range**2),
+    )
+
+
+def make_track(
+    hit: Doms,
+    vertex: NDArray[np.float64],
+    direction: NDArray[np.float64],
+    axes: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> Track:
+    """Put the DOMs with pulses into the coordinates of the track."""
+    away = np.stack([hit.x, hit.y, hit.z], axis=1).astype(np.float64) - vertex
+
+    def along(axis: NDArray[np.float64]) -> NDArray[np.float32]:
+        return (away * axis).sum(axis=1).astype(np.float32)
+
+    a, b = axes
+    return Track(
+        vertex=vertex.astype(np.float32),
+        direction=direction.astype(np.float32),
+        a=a.astype(np.float32),
+        b=b.astype(np.float32),
+        along=along(direction),
+        across_a=along(a),
+        across_b=along(b),
+        monomials=monomials(direction.astype(np.float32)),
+    )
+
+
+def log_gamma_sum(charge: NDArray[np.float32]) -> float:
+    """Return the sum of ln Gamma(q + 1): the part of -ln L that no hypothesis changes."""
+    return math.fsum(math.lgamma(float(q) + 1) for q in charge)

@@ -1,0 +1,237 @@
+"""Expected charge of every segment in every time bin: the likelihood's inner loops.
+
+The loops go over DOMs outside and segments inside, so that the segments vectorise; per DOM only the segments within the
+range of light are touched.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.reconstruction.millipede.arrays import Doms, EventArrays, IceColumn, Segments, Single, Track
+from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
+from skymap_scanner.reconstruction.millipede.constants import C, C_ICE, TABLE_SCATTERING
+from skymap_scanner.reconstruction.millipede.light import (
+    NEAREST,
+    ONE,
+    ZERO,
+    F,
+    arrival_place,
+    arrived,
+    expected_charge,
+    mean_rate,
+)
+
+_NS_PER_METRE = F(1 / C)
+_NS_PER_METRE_OF_ICE = F(1 / C_ICE)
+_LENGTH = F(TABLE_SCATTERING)
+
+
+@inlined
+def ice_integrals(z: np.float32, ice: IceColumn) -> tuple[np.float32, np.float32]:
+    """Return the integrals of the scattering and absorption rate down to height ``z``; the outermost layers go on."""
+    u = (ice.top - z) / ice.thickness
+    i = min(max(int(u), 0), ice.scatter.size - 2)
+    f = u - F(i)
+    return (
+        ice.scatter[i] + f * (ice.scatter[i + 1] - ice.scatter[i]),
+        ice.absorb[i] + f * (ice.absorb[i + 1] - ice.absorb[i]),
+    )
+
+
+@compiled
+def place_segments(track: Track, a: np.float32, b: np.float32, time: np.float32, ice: IceColumn, seg: Segments) -> None:
+    """Put the segments at the transverse offsets ``a``, ``b`` (m) and the time (ns at the vertex)."""
+    n = track.direction
+    x0 = track.vertex[0] + a * track.a[0] + b * track.b[0]
+    y0 = track.vertex[1] + a * track.a[1] + b * track.b[1]
+    z0 = track.vertex[2] + a * track.a[2] + b * track.b[2]
+    for j in range(seg.s.size):
+        s = seg.s[j]
+        seg.x[j] = x0 + s * n[0]
+        seg.y[j] = y0 + s * n[1]
+        seg.z[j] = z0 + s * n[2]
+        seg.scatter[j], seg.absorb[j] = ice_integrals(seg.z[j], ice)
+        seg.time[j] = time + s * _NS_PER_METRE
+
+
+@inlined
+def segments_within(
+    seg_spacing: Single, before: NDArray[np.int64], along: np.float32, reach: np.float32
+) -> tuple[int, int]:
+    """Return the range of segments with s in [along - reach, along + reach]."""
+    last = before.size - 1
+    low = int(math.ceil((along - reach - seg_spacing[1]) / seg_spacing[0]))
+    high = int(math.floor((along + reach - seg_spacing[1]) / seg_spacing[0])) + 1
+    return before[min(max(low, 0), last)], before[min(max(high, 0), last)]
+
+
+@compiled
+def light_in_dom(
+    low: int,
+    high: int,
+    across2: np.float32,
+    along: np.float32,
+    k: int,
+    doms: Doms,
+    s: Single,
+    z: Single,
+    scatter: Single,
+    absorb: Single,
+    log_fluence: Single,
+    angles: np.float32,
+    angle_first: np.float32,
+    angle_density: np.float32,
+    reference_decay: np.float32,
+    charge: Single,
+    distance: Single,
+    rate: Single,
+) -> None:
+    """Fill the expected PE per GeV in DOM ``k``, the distance (m) and the mean scattering rate (1/m) of segments low..high."""
+    dom_z, dom_scatter, dom_absorb = doms.z[k], doms.scatter[k], doms.absorb[k]
+    scatter_rate, absorb_rate, efficiency = doms.scatter_rate[k], doms.absorb_rate[k], doms.efficiency[k]
+    for j in range(low, high):
+        ahead = along - s[j]
+        d = np.sqrt(across2 + ahead * ahead)
+        d = d if d > NEAREST else NEAREST
+        inverse = ONE / d
+        dz = dom_z - z[j]
+        b = mean_rate(scatter[j] - dom_scatter, dz, scatter_rate)
+        a = mean_rate(absorb[j] - dom_absorb, dz, absorb_rate)
+        charge[j] = efficiency * expected_charge(
+            d, ahead * inverse, dz * inverse, b, a, log_fluence, angles, angle_first, angle_density, reference_decay
+        )
+        distance[j] = d
+        rate[j] = b
+
+
+@compiled
+def places_in_tables(
+    low: int,
+    high: int,
+    along: np.float32,
+    s: Single,
+    time: Single,
+    distance: Single,
+    class_of: NDArray[np.int32],
+    shift: Single,
+    angles: np.float32,
+    angle_first: np.float32,
+    angle_density: np.float32,
+    rate: Single,
+    offset: Single,
+    place: NDArray[np.int32],
+    radial: Single,
+    angular: Single,
+) -> np.float32:
+    """Look up where the arrival times of segments low..high are tabulated; return the earliest possible time (ns).
+
+    The scaled time of an edge is edge * ``rate`` + ``offset`` afterwards.
+    """
+    earliest = F(1e30)
+    for j in range(low, high):
+        d, b = distance[j], rate[j]
+        kind, place[j], radial[j], angular[j] = arrival_place(
+            d, (along - s[j]) / d, b, class_of, angles, angle_first, angle_density
+        )
+        direct = time[j] + d * _NS_PER_METRE_OF_ICE
+        scale = _LENGTH * b
+        rate[j] = scale
+        offset[j] = shift[kind] - direct * scale
+        first = direct - shift[kind] / scale
+        earliest = first if first < earliest else earliest
+    return earliest
+
+
+@compiled
+def light_before(
+    low: int,
+    high: int,
+    edge: np.float32,
+    charge: Single,
+    rate: Single,
+    offset: Single,
+    place: NDArray[np.int32],
+    radial: Single,
+    angular: Single,
+    angles: np.float32,
+    arrival: Single,
+    out: Single,
+) -> None:
+    """Fill the expected PE per GeV that come before the time ``edge`` (ns)."""
+    for j in range(low, high):
+        out[j] = charge[j] * arrived(edge * rate[j] + offset[j], place[j], radial[j], angular[j], angles, arrival)
+
+
+@compiled
+def add_difference(low: int, high: int, later: Single, earlier: Single, out: Single) -> None:
+    """Add later - earlier to ``out``."""
+    for j in range(low, high):
+        out[j] += later[j] - earlier[j]
+
+
+@compiled
+def respond_in_bins(event: EventArrays, track: Track, a: np.float32, b: np.float32, seg: Segments) -> None:
+    """Fill the matrix for the DOMs with pulses, and add what they see in bins without charge to ``rest``."""
+    tables, bins, hit = event.tables, event.bins, event.hit
+    seg.matrix[:] = ZERO
+    for k in range(hit.x.size):
+        da, db = track.across_a[k] - a, track.across_b[k] - b
+        across2, along = da * da + db * db, track.along[k]
+        if across2 >= event.range2:
+            continue
+        low, high = segments_within(seg.spacing, seg.before, along, F(math.sqrt(event.range2 - across2)))
+        if low >= high:
+            continue
+        light_in_dom(
+            low, high, across2, along, k, hit, seg.s, seg.z, seg.scatter, seg.absorb, tables.log_fluence, tables.angles,
+            tables.angle_first, tables.angle_density, tables.reference_decay, seg.charge, seg.distance, seg.rate,
+        )  # fmt: skip
+        earliest = places_in_tables(
+            low, high, along, seg.s, seg.time, seg.distance, tables.class_of, tables.shift, tables.angles,
+            tables.angle_first, tables.angle_density, seg.rate, seg.offset, seg.place, seg.radial, seg.angular,
+        )  # fmt: skip
+        earlier, later = seg.earlier, seg.later
+        dark = True  # no light before the last edge
+        first = bins.first[k]
+        for m in range(bins.count[k] + 1):
+            edge = bins.edge[first + m]
+            was_dark, dark = dark, edge <= earliest
+            if dark:
+                continue
+            light_before(
+                low, high, edge, seg.charge, seg.rate, seg.offset, seg.place, seg.radial, seg.angular, tables.angles,
+                tables.arrival, later,
+            )  # fmt: skip
+            if m > 0:
+                if was_dark:
+                    earlier[low:high] = ZERO
+                row = bins.row[first + m - 1]
+                add_difference(low, high, later, earlier, seg.matrix[row] if row >= 0 else seg.rest)
+            earlier, later = later, earlier
+
+
+@compiled
+def light_in_unhit(event: EventArrays, track: Track, seg: Segments) -> None:
+    """Fill ``unhit``, PE per GeV of every segment in all DOMs without pulses: the exact sum."""
+    tables, doms, n = event.tables, event.unhit, track.direction
+    seg.unhit[:] = ZERO
+    for k in range(doms.x.size):
+        dx, dy, dz = doms.x[k] - seg.x[0], doms.y[k] - seg.y[0], doms.z[k] - seg.z[0]
+        ahead = dx * n[0] + dy * n[1] + dz * n[2]
+        across2 = dx * dx + dy * dy + dz * dz - ahead * ahead
+        if across2 >= event.range2:
+            continue
+        along = seg.s[0] + ahead
+        low, high = segments_within(seg.spacing, seg.before, along, F(math.sqrt(event.range2 - max(across2, ZERO))))
+        if low >= high:
+            continue
+        light_in_dom(
+            low, high, across2, along, k, doms, seg.s, seg.z, seg.scatter, seg.absorb, tables.log_fluence, tables.angles,
+            tables.angle_first, tables.angle_density, tables.reference_decay, seg.charge, seg.distance, seg.rate,
+        )  # fmt: skip
+        for j in range(low, high):
+            seg.unhit[j] += seg.charge[j]

@@ -1,0 +1,86 @@
+"""Where the segments of a track lie, and which of them count as inside the detector: plain geometry."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import ConvexHull, QhullError
+
+from skymap_scanner.detector.geometry import Geometry
+from skymap_scanner.errors import ReconstructionError
+
+#: Sources stand within the cube |x|, |y|, |z| <= this, m (Millipede's scans).
+HALF_CUBE = 600.0
+
+
+def direction_of(zenith: float, azimuth: float) -> NDArray[np.float64]:
+    """Return the unit vector along which a particle from (zenith, azimuth) travels."""
+    sine = math.sin(zenith)
+    return -np.array([sine * math.cos(azimuth), sine * math.sin(azimuth), math.cos(zenith)])
+
+
+def transverse_axes(direction: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return two unit vectors that make a right-angled frame with ``direction``."""
+    helper = np.array([0.0, 0.0, 1.0]) if abs(direction[2]) < 0.9 else np.array([1.0, 0.0, 0.0])
+    a = np.cross(direction, helper)
+    a /= math.sqrt(float((a * a).sum()))
+    return a, np.cross(direction, a)
+
+
+def span_in_cube(
+    vertex: NDArray[np.float64], direction: NDArray[np.float64], half: float = HALF_CUBE
+) -> tuple[float, float] | None:
+    """Return where the line vertex + s direction enters and leaves the cube (s, m), None when it misses it."""
+    enter, leave = -math.inf, math.inf
+    for x, n in zip(vertex.tolist(), direction.tolist(), strict=True):
+        if abs(n) < 1e-12:
+            if abs(x) > half:
+                return None
+            continue
+        near, far = sorted(((-half - x) / n, (half - x) / n))
+        enter, leave = max(enter, near), min(leave, far)
+    return (enter, leave) if enter <= leave else None
+
+
+def grid_in_span(enter: float, leave: float, spacing: float) -> tuple[int, int] | None:
+    """Return the first and last multiple of ``spacing`` in [enter, leave], None when there is none."""
+    first, last = math.ceil(enter / spacing), math.floor(leave / spacing)
+    return (first, last) if first <= last else None
+
+
+class InstrumentedVolume:
+    """The prism that the strings span: the convex hull of their positions, from the lowest to the highest DOM."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        try:
+            hull = ConvexHull(geometry.position[:, :2])
+        except (QhullError, ValueError, IndexError) as error:
+            raise ReconstructionError(
+                f"the geometry's {len(geometry.string)} DOMs do not span a volume; at least three strings are needed"
+            ) from error
+        self._normal = hull.equations[:, :2]
+        self._offset = hull.equations[:, 2]
+        self._bottom = float(geometry.position[:, 2].min())
+        self._top = float(geometry.position[:, 2].max())
+
+    def span(self, vertex: NDArray[np.float64], direction: NDArray[np.float64]) -> tuple[float, float] | None:
+        """Return where the line vertex + s direction enters and leaves the volume (s, m), None when it misses it."""
+        # Inside where every normal.x + offset <= 0: each side is one linear inequality in s.
+        slopes = [float(x * direction[0] + y * direction[1]) for x, y in self._normal]
+        values = [
+            float(x * vertex[0] + y * vertex[1] + c) for (x, y), c in zip(self._normal, self._offset, strict=True)
+        ]
+        slopes += [float(direction[2]), -float(direction[2])]
+        values += [float(vertex[2]) - self._top, self._bottom - float(vertex[2])]
+        enter, leave = -math.inf, math.inf
+        for slope, value in zip(slopes, values, strict=True):
+            if abs(slope) < 1e-12:
+                if value > 0:
+                    return None
+            elif slope > 0:
+                leave = min(leave, -value / slope)
+            else:
+                enter = max(enter, -value / slope)
+        return (enter, leave) if enter < leave else None
