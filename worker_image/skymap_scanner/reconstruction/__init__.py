@@ -23,14 +23,14 @@ def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstructi
 
     Raises
     ------
-    InputError
-        When there is none of that name, or it does not know a parameter, or not such a value.
     ReconstructionError
-        When it is installed but cannot be imported.
+        When there is none of that name, it cannot be imported, or it does not know a parameter.
+    InputError
+        When a parameter has no possible value.
     """
     points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in points:
-        raise InputError(f"no reconstruction is called {name!r}; there are {', '.join(available()) or 'none'}")
+        raise ReconstructionError(f"no reconstruction is named {name!r}: there are {', '.join(sorted(points)) or 'none'}")
     make = _import(points[name])
     given = dict(parameters or {})
     try:
@@ -40,7 +40,9 @@ def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstructi
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     unknown = sorted(given.keys() - known.keys())
     if known and unknown and not open_ended:
-        raise InputError(f"reconstruction {name!r} has no parameter {', '.join(unknown)}; it knows {', '.join(known)}")
+        raise ReconstructionError(
+            f"reconstruction {name!r} has no parameter {', '.join(map(repr, unknown))}: it knows {', '.join(known)}"
+        )
     try:
         made: Reconstruction = make(**given)
     except (TypeError, ValueError) as error:

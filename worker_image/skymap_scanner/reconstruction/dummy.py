@@ -1,71 +1,104 @@
-"""A reconstruction that fits nothing: an analytic bowl, for tests of everything around the fits."""
+"""The reconstruction ``dummy``: an analytic bowl in place of a likelihood, to see a scan work without waiting for it."""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+
+import numpy as np
 
 from skymap_scanner.detector.coordinates import equatorial_to_detector
-from skymap_scanner.errors import ReconstructionError
+from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import PreparedEvent
-from skymap_scanner.reconstruction.protocol import Fit, FitStatus, Loss, Start
+from skymap_scanner.reconstruction.protocol import EventFitter, Fit, FitStatus, Loss, Start
+
+#: -ln L at the bottom of the bowl.
+_BOTTOM = 1000.0
+#: Width of the bowl: -ln L rises by 1/2 at one degree from the centre, and by 1/2 for a vertex 10 m off.
+_DEGREE = math.degrees(1.0)
+_METRES = 10.0
+_ENERGY = 1000.0  # GeV, of the one loss
 
 
-@dataclass(frozen=True)
 class Dummy:
-    """-ln L is a bowl with its minimum at (``ra``, ``dec``; degrees), ``width`` degrees wide where it has risen by 1/2.
+    """A bowl around one direction, deepest for the seed at the event's vertex.
 
-    The farther the seed from the event's vertex, the higher: the first seed is the best. Each fit sleeps ``seconds``.
+    Parameters
+    ----------
+    ra, dec
+        The bottom, degrees (ICRS). Not given: a direction that the event's number chooses.
+    seconds
+        How long every fit takes.
+
+    Raises
+    ------
+    InputError
+        When a parameter has no possible value.
     """
 
-    ra: float = 0.0
-    dec: float = 0.0
-    width: float = 5.0
-    seconds: float = 0.0
+    def __init__(self, *, ra: float | None = None, dec: float | None = None, seconds: float = 0.0) -> None:
+        if (ra is None) != (dec is None):
+            raise InputError("dummy: give ra and dec, or neither")
+        if ra is not None and not (math.isfinite(ra) and dec is not None and abs(dec) <= 90):
+            raise InputError(f"dummy: ra {ra}, dec {dec} is no direction; dec goes from -90 to 90 degrees")
+        if not 0 <= seconds < 3600:
+            raise InputError(f"dummy: seconds {seconds}: choose from 0 to 3600")
+        self._direction = None if ra is None or dec is None else (math.radians(ra), math.radians(dec))
+        self._seconds = seconds
 
-    def __post_init__(self) -> None:
-        for name in ("ra", "dec", "width", "seconds"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ReconstructionError(f"dummy: parameter {name} is {value!r}, not a number")
-        if self.width <= 0 or self.seconds < 0:
-            raise ReconstructionError("dummy: width must be above 0 and seconds not below")
-
-    def set_up(self, event: PreparedEvent) -> _Bowl:
-        """Turn the minimum into detector coordinates at the event's time."""
-        zenith, azimuth = equatorial_to_detector(math.radians(self.ra), math.radians(self.dec), event.mjd)
-        vertex = (float(event.vertex[0]), float(event.vertex[1]), float(event.vertex[2]))
-        return _Bowl(self, float(zenith), float(azimuth), vertex)
+    def set_up(self, event: PreparedEvent) -> EventFitter:
+        """Find the bottom in the detector frame."""
+        ra, dec = self._direction or _direction_of_event(event)
+        zenith, azimuth = equatorial_to_detector(ra, dec, event.mjd)
+        return _Bowl(float(zenith), float(azimuth), event, self._seconds)
 
     def compile(self) -> None:
-        """Nothing here is compiled."""
+        """Do nothing: there is nothing to compile."""
 
 
-@dataclass(frozen=True)
 class _Bowl:
-    settings: Dummy
-    zenith: float
-    azimuth: float
-    vertex: tuple[float, float, float]
+    """The bowl of one event."""
+
+    def __init__(self, zenith: float, azimuth: float, event: PreparedEvent, seconds: float) -> None:
+        self._bottom = _unit(zenith, azimuth)
+        self._vertex = np.asarray(event.vertex, np.float64)
+        self._seconds = seconds
 
     def fit(self, start: Start) -> Fit:
-        """Answer with the height of the bowl."""
-        time.sleep(self.settings.seconds)
-        cosine = math.cos(start.zenith) * math.cos(self.zenith) + math.sin(start.zenith) * math.sin(
-            self.zenith
-        ) * math.cos(start.azimuth - self.azimuth)
-        distance = math.degrees(math.acos(max(-1.0, min(1.0, cosine)))) / self.settings.width
-        llh = 1000.0 + 0.5 * distance**2 + 1e-3 * math.dist(start.position, self.vertex)
+        """Return the height of the bowl at the start; a direction or a vertex that is not finite fails."""
+        time.sleep(self._seconds)
+        position = np.array(start.position)
+        cosine = float((_unit(start.zenith, start.azimuth) * self._bottom).sum())
+        degrees = math.acos(min(1.0, max(-1.0, cosine))) * _DEGREE if math.isfinite(cosine) else math.nan
+        metres = math.sqrt(float(((position - self._vertex) ** 2).sum()))
+        llh = _BOTTOM + degrees**2 / 2 + (metres / _METRES) ** 2 / 2
+        good = math.isfinite(llh)
         return Fit(
-            status=FitStatus.OK,
+            status=FitStatus.OK if good else FitStatus.MISSING_SEED,
             llh=llh,
             zenith=start.zenith,
             azimuth=start.azimuth,
             position=start.position,
             time=start.time,
-            energy_in=1e5,
-            energy_total=2e5,
-            losses=(Loss(start.position, start.time, 2e5),),
+            energy_in=_ENERGY if good else math.nan,
+            energy_total=_ENERGY if good else math.nan,
+            losses=(Loss(start.position, start.time, _ENERGY),) if good else (),
             evaluations=1,
+            reason="" if good else "the start holds a number that is not finite",
         )
+
+
+def _unit(zenith: float, azimuth: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return the unit vector towards a direction."""
+    if not (math.isfinite(zenith) and math.isfinite(azimuth)):
+        return np.full(3, math.nan)
+    sine = math.sin(zenith)
+    return np.array([sine * math.cos(azimuth), sine * math.sin(azimuth), math.cos(zenith)])
+
+
+def _direction_of_event(event: PreparedEvent) -> tuple[float, float]:
+    """Spread events evenly over the sky by their number (the golden ratio's multiples are even)."""
+    number = event.header.event_id
+    turn = (number * 0.6180339887498949) % 1.0
+    height = (number * 0.7548776662466927) % 1.0
+    return 2 * math.pi * turn, math.asin(2 * height - 1)
