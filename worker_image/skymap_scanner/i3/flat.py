@@ -319,8 +319,17 @@ class RecordCodec:
                 raise NotFlatError
         self._disk = np.dtype(names)
         self.dtype = np.dtype([(name, kind) for name, kind in names if not name.startswith("id ")])
+        self._values = list(self.dtype.names or ())
         self._get = _getter([value.path for value in values])
         self._build = _builder(sketch.plan, values, {i: i for i in range(len(values))})
+
+    @classmethod
+    def of(cls, layout: Drawable) -> RecordCodec | None:
+        """Return the codec, or None for a layout that has none."""
+        try:
+            return cls(layout)
+        except NotFlatError:
+            return None
 
     def rows(self, elements: Sequence[Any]) -> NDArray[np.void]:
         """Turn elements into the array."""
@@ -330,6 +339,11 @@ class RecordCodec:
         """Turn one row of the array into the element."""
         return self._build(row.item())
 
+    def elements(self, array: NDArray[np.void]) -> list[Any]:
+        """Turn the array into elements."""
+        build = self._build
+        return [build(row) for row in array.tolist()]
+
     def read(self, reader: Reader, count: int) -> NDArray[np.void] | None:
         """Read ``count`` elements, or return None when they are not exactly of the common form."""
         classes = reader.classes
@@ -338,27 +352,23 @@ class RecordCodec:
         if count * self._disk.itemsize > reader.left:
             return None
         disk = np.frombuffer(reader.data, self._disk, count, reader.position)
-        for column, numbers in self._numbers(len(reader.objects), count):
-            if not np.array_equal(disk[column], numbers):
+        numbers = self._numbers(len(reader.objects), count)
+        for i in range(self._ids):
+            if not (disk[f"id {i}"] == numbers[i]).all():
                 return None
         reader.position += disk.nbytes
         reader.objects += [("an element of an array", Ellipsis)] * (self._ids * count)
-        result = np.empty(count, self.dtype)
-        for name in self.dtype.names or ():
-            result[name] = disk[name]
-        return result
+        return disk[self._values].astype(self.dtype)
 
     def write(self, writer: Writer, array: NDArray[np.void]) -> None:
         """Write the elements; their classes have been announced."""
         disk = np.empty(len(array), self._disk)
-        for column, numbers in self._numbers(writer.objects, len(array)):
-            disk[column] = numbers
-        for name in self.dtype.names or ():
-            disk[name] = array[name]
+        for i, numbers in enumerate(self._numbers(writer.objects, len(array))):
+            disk[f"id {i}"] = numbers
+        disk[self._values] = array
         writer.data += disk.tobytes()
         writer.objects += self._ids * len(array)
 
-    def _numbers(self, first: int, count: int) -> list[tuple[str, NDArray[np.uint32]]]:
-        """Give the ids that ``count`` elements carry, column by column, when the next free one is ``first``."""
-        start = first + self._ids * np.arange(count, dtype=np.int64)
-        return [(f"id {i}", (start + i).astype(np.uint32)) for i in range(self._ids)]
+    def _numbers(self, first: int, count: int) -> NDArray[np.int64]:
+        """Give the ids of ``count`` elements, shape (ids of an element, count), when the next free one is ``first``."""
+        return np.arange(first, first + self._ids * count).reshape(count, self._ids).T

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from operator import attrgetter
 from struct import Struct
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,18 +245,41 @@ class Entry(NamedTuple):
     value: Any
 
 
+#: For fewer elements a numpy array takes longer than the general way.
+_WORTHWHILE: Final = 4
+
+
 class Items(Varying):
-    """A ``std::vector`` or ``std::list`` of a class or of strings; a tuple here."""
+    """A ``std::vector`` or ``std::list`` of a class or of strings; a tuple here.
+
+    Where the elements are nothing but numbers, they have the same length once their classes are known: the first goes
+    the general way, the rest are read at once. Old versions and repeated objects go the general way too.
+    """
 
     def __init__(self, element: Layout, name: str) -> None:
         self.element = element
         self.name = name
+        self.codec = RecordCodec.of(element)
 
     def read(self, reader: Reader) -> tuple[Any, ...]:
         """Read one value; raises I3Error."""
+        elements, rest = self._read(reader)
+        if rest is not None and self.codec is not None:
+            elements += self.codec.elements(rest)
+        return tuple(elements)
+
+    def _read(self, reader: Reader) -> tuple[list[Any], NDArray[np.void] | None]:
+        """Read elements one by one, and the rest at once where that is possible."""
         reader.preamble(self.name, 0)
-        element = self.element
-        return tuple([element.read(reader) for _ in range(reader.count())])
+        count = reader.count()
+        elements: list[Any] = []
+        while len(elements) < count:
+            if self.codec is not None and len(elements) < 2 and count - len(elements) >= _WORTHWHILE:
+                rest = self.codec.read(reader, count - len(elements))
+                if rest is not None:
+                    return elements, rest
+            elements.append(self.element.read(reader))
+        return elements, None
 
     def write(self, writer: Writer, value: Sequence[Any]) -> None:
         """Write one value."""
@@ -297,30 +320,21 @@ class Dictionary(Items):
 
 
 class Records(Items):
-    """A ``std::vector`` or ``std::map`` whose elements are nothing but numbers: a structured numpy array here.
+    """A ``std::vector`` or ``std::map`` whose elements are nothing but numbers: a structured numpy array here."""
 
-    The first element announces its classes and goes the general way; all that follow have the same length, and are
-    read and written at once. Old versions and repeated objects go the general way too.
-    """
+    codec: RecordCodec
 
     def __init__(self, element: Class, name: str) -> None:
         super().__init__(element, name)
-        self.codec = RecordCodec(element)
         self.dtype = self.codec.dtype
 
     def read(self, reader: Reader) -> NDArray[np.void]:  # type: ignore[override] # one array for all elements
         """Read one value; raises I3Error."""
-        reader.preamble(self.name, 0)
-        count = reader.count()
-        rows: list[Any] = []
-        rest = None
-        while rest is None and len(rows) < count:
-            rows.append(self.element.read(reader))
-            if len(rows) == 1:
-                rest = self.codec.read(reader, count - 1)
-        array = self.codec.rows(rows)
-        if rest is not None:
-            array = np.concatenate([array, rest])
+        elements, array = self._read(reader)
+        if array is None:
+            array = self.codec.rows(elements)
+        elif elements:
+            array = np.concatenate([self.codec.rows(elements), array])
         array.flags.writeable = False  # the frame keeps what it decoded
         return array
 
