@@ -98,12 +98,12 @@ def _describe(event: Event) -> str:
     assert truth is not None  # noqa: S101 - it has just been simulated
     pulses = resolve_pulses(choose_series(event.frames), nearest_first(event.frames))
     x, y, z = truth.vertex
+    zenith, azimuth = math.degrees(truth.zenith), math.degrees(truth.azimuth)
     return "\n".join(
         [
             f"{event.name}",
             f"  {truth.topology:<9}  {truth.energy:g} GeV, of which {truth.losses.energy.sum():.0f} GeV gave light",
-            f"  from       ra {truth.ra:.4f}, dec {truth.dec:+.4f} deg"
-            f" (zenith {math.degrees(truth.zenith):.3f}, azimuth {math.degrees(truth.azimuth):.3f})",
+            f"  from       ra {truth.ra:.4f}, dec {truth.dec:+.4f} deg (zenith {zenith:.3f}, azimuth {azimuth:.3f})",
             f"  vertex     ({x:.1f}, {y:.1f}, {z:.1f}) m at {truth.time:.0f} ns",
             f"  seen       {pulses.charge.sum():.0f} pe in {len(list(pulses.doms()))} DOMs, {len(pulses)} pulses",
             f"  ice        {truth.ice}",

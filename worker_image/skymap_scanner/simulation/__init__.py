@@ -1,1 +1,7 @@
-"""Events with a known direction."""
+"""Events with a known direction, in the light model that the built-in reconstruction uses."""
+
+from skymap_scanner.simulation.demo import DEMO, demo_event_path
+from skymap_scanner.simulation.simulate import simulate
+from skymap_scanner.simulation.truth import Topology, Truth, read_truth
+
+__all__ = ["DEMO", "Topology", "Truth", "demo_event_path", "read_truth", "simulate"]

@@ -1,0 +1,79 @@
+"""Do muons lose what they should, and is nothing lost on the way?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from skymap_scanner.simulation.losses import (
+    ICE_DENSITY,
+    IONISATION,
+    SPECTRUM,
+    STEP,
+    V_CUT,
+    B,
+    cascade_losses,
+    continuous_loss,
+    draw_shares,
+    muon_losses,
+)
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def test_the_spectrum_adds_up_to_b() -> None:
+    # mean share from the spectra themselves, by a fine sum in log v
+    log_v = np.linspace(math.log(V_CUT), 0, 200_001)
+    v = np.exp((log_v[1:] + log_v[:-1]) / 2)
+    hard, soft = (4 / 3 * (1 / v - 1) + v) * v, v**-2.5 * v
+    mean = SPECTRUM.hard * (hard * v).sum() / hard.sum() + (1 - SPECTRUM.hard) * (soft * v).sum() / soft.sum()
+    assert SPECTRUM.rate * mean + SPECTRUM.continuous == pytest.approx(B * ICE_DENSITY, rel=1e-6)
+
+
+def test_the_shares_drawn_have_the_mean_of_the_spectrum() -> None:
+    shares = draw_shares(random(1), 400_000)
+    assert shares.min() >= V_CUT
+    assert shares.max() <= 1
+    expected = (B * ICE_DENSITY - SPECTRUM.continuous) / SPECTRUM.rate
+    error = shares.std() / math.sqrt(len(shares))
+    assert abs(shares.mean() - expected) < 4 * error
+
+
+def test_muons_lose_as_much_as_dedx_says() -> None:
+    length, energy, count = 500.0, 1e5, 2000
+    b = B * ICE_DENSITY
+    expected = energy - ((energy + IONISATION / b) * math.exp(-b * length) - IONISATION / b)
+    generator = random(2)
+    lost = np.array([muon_losses(generator, 0.0, length, energy).energy.sum() for _ in range(count)])
+    assert abs(lost.mean() - expected) < 4 * lost.std() / math.sqrt(count)
+
+
+def test_losses_lie_in_order_within_the_way_and_all_are_positive() -> None:
+    losses = muon_losses(random(3), -700.0, 650.0, 1e6)
+    assert (np.diff(losses.s) >= 0).all()
+    assert losses.s.min() >= -700
+    assert losses.s.max() <= 650
+    assert (losses.energy > 0).all()
+    assert losses.energy.sum() < 1e6
+    assert len(losses.s) >= 1350 / STEP
+
+
+def test_a_slow_muon_stops_and_gives_all_its_energy() -> None:
+    losses = muon_losses(random(4), 0.0, 1500.0, 50.0)
+    assert losses.energy.sum() == pytest.approx(50.0, rel=1e-12)
+    assert losses.s.max() < 50 / IONISATION + STEP
+
+
+def test_continuous_loss_composes() -> None:
+    assert continuous_loss(continuous_loss(1000.0, 30.0), 70.0) == pytest.approx(continuous_loss(1000.0, 100.0))
+    assert continuous_loss(1.0, 1000.0) == 0
+
+
+def test_a_cascade_gives_everything_at_its_vertex() -> None:
+    losses = cascade_losses(3e4)
+    assert losses.s.tolist() == [0.0]
+    assert losses.energy.tolist() == [3e4]

@@ -1,0 +1,153 @@
+"""From photoelectrons to pulses."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from skymap_scanner.detector.ic86 import ic86
+from skymap_scanner.i3 import OMKey
+from skymap_scanner.simulation.pulses import (
+    CHARGE_THRESHOLD,
+    COINCIDENCE,
+    MERGED,
+    TRIGGER_DOMS,
+    TRIGGER_WINDOW,
+    Hits,
+    draw_charges,
+    draw_noise,
+    find_trigger,
+    in_coincidence,
+    merge,
+    pulse_map,
+)
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def index(string: int, om: int) -> int:
+    return (string - 1) * 60 + om - 1
+
+
+def hits(*triples: tuple[int, float]) -> Hits:
+    doms, times = zip(*triples, strict=True) if triples else ((), ())
+    return Hits(np.array(doms, np.intp), np.array(times, float), np.ones(len(doms)))
+
+
+def test_dark_noise_comes_at_the_rate_of_each_dom() -> None:
+    geometry = ic86()
+    dom, time = draw_noise(random(1), geometry, -1e6, 9e6)  # 10 ms
+    rates = np.where(geometry.dead, 0, geometry.noise)
+    expected = rates.sum() * 0.01
+    assert abs(len(dom) - expected) < 4 * math.sqrt(expected)
+    counts = np.bincount(dom, minlength=len(rates))
+    assert counts[geometry.dead].sum() == 0
+    live = ~geometry.dead
+    chi2 = ((counts[live] - rates[live] * 0.01) ** 2 / (rates[live] * 0.01)).sum()
+    assert abs(chi2 - live.sum()) < 5 * math.sqrt(2 * live.sum())
+    assert time.min() >= -1e6
+    assert time.max() <= 9e6
+
+
+def test_photoelectrons_have_a_charge_of_one_on_average() -> None:
+    charge = draw_charges(random(2), 200_000)
+    assert charge.min() >= CHARGE_THRESHOLD
+    # a Gaussian of width 0.3 cut 2.5 sigma below its mean: 1 + 0.3 phi(-2.5) / (1 - Phi(-2.5))
+    assert charge.mean() == pytest.approx(1.0053, abs=4 * 0.3 / math.sqrt(200_000))
+    assert charge.std() == pytest.approx(0.296, abs=0.003)
+
+
+def test_merging_keeps_the_charge_and_the_first_time() -> None:
+    pulses = merge(hits((7, 101.0), (3, 12.5), (7, 100.2), (7, 104.0), (3, 500.0)))
+    assert pulses.dom.tolist() == [3, 3, 7, 7]
+    assert pulses.time.tolist() == [12.5, 500.0, 100.2, 104.0]
+    assert pulses.charge.tolist() == [1, 1, 2, 1]
+    assert len(merge(hits()).dom) == 0
+
+
+@given(
+    arrays.arrays(np.intp, st.shared(st.integers(0, 40), key="n"), elements=st.integers(0, 5)),
+    arrays.arrays(float, st.shared(st.integers(0, 40), key="n"), elements=st.floats(-50, 50)),
+)
+def test_merged_pulses_lie_apart_and_hold_all_charge(dom: Any, time: Any) -> None:
+    pulses = merge(Hits(dom, time, np.ones(len(dom))))
+    assert np.array_equal(
+        np.bincount(pulses.dom, pulses.charge, minlength=6), np.bincount(dom, minlength=6).astype(float)
+    )
+    cells = set(zip(pulses.dom.tolist(), np.floor(pulses.time / MERGED).tolist(), strict=True))
+    assert len(cells) == len(pulses.dom)
+
+
+@pytest.mark.parametrize(
+    ("other", "delay", "together"),
+    [
+        ((10, 31), 999.0, True),
+        ((10, 32), -999.0, True),
+        ((10, 32), 1001.0, False),
+        ((10, 33), 0.0, False),
+        ((11, 30), 0.0, False),
+        ((10, 30), 100.0, False),
+    ],
+)
+def test_local_coincidence(other: tuple[int, int], delay: float, together: bool) -> None:
+    pulses = merge(hits((index(10, 30), 5000.0), (index(*other), 5000.0 + delay)))
+    assert in_coincidence(pulses, ic86()).tolist() == [together, together]
+
+
+def test_coincidence_does_not_reach_the_next_string() -> None:
+    pulses = merge(hits((index(10, 60), 0.0), (index(11, 1), 0.0)))
+    assert not in_coincidence(pulses, ic86()).any()
+
+
+def test_coincidence_equals_a_direct_search() -> None:
+    geometry, generator = ic86(), random(5)
+    dom = generator.integers(0, 180, 300)
+    pulses = merge(Hits(dom, generator.uniform(0, 2e4, 300), np.ones(300)))
+    expected = [
+        any(
+            geometry.string[a] == geometry.string[b]
+            and 1 <= abs(int(geometry.om[a]) - int(geometry.om[b])) <= 2
+            and abs(t - u) <= COINCIDENCE
+            for b, u in zip(pulses.dom, pulses.time, strict=True)
+        )
+        for a, t in zip(pulses.dom, pulses.time, strict=True)
+    ]
+    assert in_coincidence(pulses, geometry).tolist() == expected
+
+
+def test_the_trigger_takes_eight_doms_within_its_window() -> None:
+    eight = [(dom, 100.0 + dom * TRIGGER_WINDOW / (TRIGGER_DOMS - 1)) for dom in range(TRIGGER_DOMS)]
+    all_of_them = np.ones(TRIGGER_DOMS, bool)
+    assert find_trigger(hits(*eight), all_of_them) == (100.0, 100.0 + TRIGGER_WINDOW)
+    assert find_trigger(hits(*eight), np.arange(TRIGGER_DOMS) > 0) == TRIGGER_DOMS - 1
+    apart = [(dom, time * 1.001) for dom, time in eight]
+    assert find_trigger(hits(*apart), all_of_them) == TRIGGER_DOMS - 1
+    again = [(dom % 7, time) for dom, time in eight]  # seven DOMs, one of them twice
+    assert find_trigger(hits(*again), all_of_them) == TRIGGER_DOMS - 1
+    assert find_trigger(hits(), np.zeros(0, bool)) == 0
+
+
+def test_a_lasting_trigger_grows_and_a_later_one_does_not_count() -> None:
+    first = [(dom, dom * 700.0) for dom in range(20)]
+    later = [(100 + dom, 60_000.0 + dom) for dom in range(20)]
+    early = [(200, -40_000.0)]
+    every = hits(*early, *first, *later)
+    assert find_trigger(every, np.ones(41, bool)) == (0.0, 19 * 700.0)
+
+
+def test_pulses_are_written_in_the_steps_of_the_records() -> None:
+    pulses = Hits(np.array([index(2, 5), index(2, 5)]), np.array([100.3, 200.8]), np.array([1.013, 0.004]))
+    written = pulse_map(pulses, np.array([True, False]), ic86()).value
+    assert list(written) == [OMKey(2, 5)]
+    assert written[OMKey(2, 5)]["time"].tolist() == [100.5, 201.0]
+    assert written[OMKey(2, 5)]["charge"].tolist() == pytest.approx([1.025, 0.025])
+    assert written[OMKey(2, 5)]["width"].tolist() == [4.0, 8.0]
+    assert written[OMKey(2, 5)]["flags"].tolist() == [7, 4]

@@ -1,0 +1,22 @@
+"""The demo event: a simulated track that comes with the package.
+
+``demo.i3.zst`` beside this module is what ``simulate(**DEMO)`` makes, bit for bit (a test compares the frames); to make
+it again: ``skymap-scanner simulate demo.i3.zst --demo``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+#: The arguments of ``simulate`` that make the demo event.
+DEMO: Mapping[str, Any] = MappingProxyType(
+    {"topology": "track", "ra": 77.43, "dec": 5.69, "energy": 1e5, "seed": 1, "vertex": (0.0, 0.0, 350.0)}
+)
+
+
+def demo_event_path() -> Path:
+    """Return where the demo event is."""
+    return Path(__file__).with_name("demo.i3.zst")
