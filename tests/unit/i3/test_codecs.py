@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass
 from functools import singledispatch
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -337,6 +339,12 @@ def test_a_geometry_with_scintillators_is_not_described() -> None:
     with pytest.raises(UndescribedError, match="I3ScintGeoMap are not described") as error:
         catalogue.decode(blob[:count] + b"\1" + blob[count + 1 :])
     assert error.value.offset == count
+
+
+def test_the_manual_names_every_class() -> None:
+    manual = (Path(__file__).parents[3] / "docs" / "i3.md").read_text()
+    names = set(re.findall(r"\b[A-Z]\w+", manual))
+    assert [row.python.__name__ for row in CATALOGUE if row.python.__name__ not in names] == []
 
 
 def test_dtypes_are_what_the_layouts_make() -> None:

@@ -72,6 +72,11 @@ def test_the_bytes_are_as_by_hand() -> None:
     assert INT.to_bytes() == frame_bytes(b"P" + objects(ENTRY))
 
 
+def test_the_stop_is_fixed() -> None:
+    with pytest.raises(AttributeError):
+        sample().stop = "Q"  # type: ignore[misc] # which is what is tested
+
+
 def test_a_frame_read_is_decoded_once_and_written_unchanged() -> None:
     raw = sample().to_bytes()
     frame = Frame.from_bytes(raw)
@@ -111,7 +116,7 @@ def test_a_copy_shares_blobs_and_changes_alone() -> None:
 def test_expect_says_what_is_there() -> None:
     frame = sample()
     assert frame.expect("b", I3Int).value == 1
-    with pytest.raises(I3Error, match=r"key 'c': the P frame has no such object; it has B, a, b"):
+    with pytest.raises(I3Error, match=r"key 'c': the P frame has no such object; it has 'B', 'a', 'b'"):
         frame.expect("c", I3Int)
     with pytest.raises(I3Error, match=r"key 'a': expected I3Int, found I3String"):
         frame.expect("a", I3Int)

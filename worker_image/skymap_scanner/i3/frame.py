@@ -57,12 +57,12 @@ class Frame(MutableMapping[str, Any]):
     are sorted bytewise, as IceTray writes them.
     """
 
-    __slots__ = ("_entries", "_file", "_index", "_objects", "_offset", "_raw", "_sorted", "stop")
+    __slots__ = ("_entries", "_file", "_index", "_objects", "_offset", "_raw", "_sorted", "_stop")
 
     def __init__(self, stop: str) -> None:
         if len(stop) != 1 or not "!" <= stop <= "~":
             raise I3Error(f"a frame's stop is one printable ASCII character, not {stop!r}")
-        self.stop = stop
+        self._stop = stop
         self._entries: dict[str, _Entry] = {}
         self._objects: dict[str, Any] = {}
         self._raw: bytes | None = None
@@ -71,6 +71,11 @@ class Frame(MutableMapping[str, Any]):
         self._file: str | None = None
         self._index: int | None = None
         self._offset = 0
+
+    @property
+    def stop(self) -> str:
+        """The stop; ``copy`` makes the same frame at another one."""
+        return self._stop
 
     # --- the mapping --------------------------------------------------------------------------------------------------
 
@@ -118,7 +123,8 @@ class Frame(MutableMapping[str, Any]):
     def expect(self, key: str, kind: type[_T]) -> _T:
         """Return the object under ``key``, which must be of class ``kind``; raises I3Error."""
         if key not in self._entries:
-            error = I3Error(f"the {self.stop} frame has no such object; it has {', '.join(self) or 'none'}")
+            names = ", ".join(map(repr, self)) or "none"
+            error = I3Error(f"the {self.stop} frame has no such object; it has {names}")
             raise self._placed(error, key)
         value = self[key]
         if not isinstance(value, kind):

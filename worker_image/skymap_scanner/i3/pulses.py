@@ -127,12 +127,12 @@ def _find(key: str, frames: Sequence[Frame], masks: Sequence[tuple[str, I3RecoPu
         if key in frame:
             return frame[key]
     wanted = f", which the mask {masks[-1][0]!r} chooses from," if masks else ""
-    have = sorted({name for frame in frames for name in frame if "Pulse" in name or "DST" in name})
+    have = sorted({repr(name) for frame in frames for name in frame if "Pulse" in name or "DST" in name})
     raise I3Error(f"there are no such pulses{wanted} in the frames; there are {', '.join(have) or 'none'}", key=key)
 
 
 def _chain(masks: Sequence[tuple[str, I3RecoPulseSeriesMapMask]]) -> str:
-    return " of ".join([*(name for name, _ in masks), masks[-1][1].source])
+    return " of ".join(map(repr, [*(name for name, _ in masks), masks[-1][1].source]))
 
 
 def _as_series(value: Any) -> _Series:
