@@ -153,9 +153,8 @@ def report_file(path: Path) -> None:
     size = sum(len(frame.to_bytes()) for frame in read_frames(path))
     read = seconds(lambda: [decode(frame.to_bytes()) for frame in read_frames(path)])
     both = seconds(lambda: [frame.reencoded().to_bytes() for frame in read_frames(path)])
-    print(
-        f"{path.name}: {size:,} bytes; read {size / read / 1e6:.1f} MB/s, read and encoded {size / both / 1e6:.1f} MB/s"
-    )
+    rates = f"decode {size / read / 1e6:.1f} MB/s, decode and encode {size / both / 1e6:.1f} MB/s"
+    print(f"{path.name}, {size:,} bytes, whole: {rates}")
 
 
 def main() -> int:

@@ -33,7 +33,7 @@ try:
 except ImportError:
     sys.exit("The fuzzer needs atheris: pip install -e '.[bench]'")
 
-with atheris.instrument_imports(include=["skymap_scanner.i3"]):
+with contextlib.redirect_stderr(io.StringIO()), atheris.instrument_imports(include=["skymap_scanner.i3"]):
     from skymap_scanner import i3
     from skymap_scanner.errors import I3Error
     from skymap_scanner.i3 import Frame, catalogue, omgeo_records, read_frames, resolve_pulses
