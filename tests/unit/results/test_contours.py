@@ -197,15 +197,20 @@ def test_a_scan_of_one_pixel_has_the_area_of_the_pixel(level, bowl, metadata):
             assert region.area == pytest.approx(SKY / 12 / nside**2, rel=0.1)
 
 
-def test_a_region_that_ends_at_unscanned_sky_is_open(level, bowl, metadata):
-    surface = bowl(180.0, 0.0, 2.0)
+def test_a_region_that_ends_at_unscanned_sky_is_open(level, bowl, metadata, separation):
+    surface = bowl(181.5, 0.0, 1.6)
     disc = healpy.query_disc(64, healpy.ang2vec(180.0, 0.0, lonlat=True), np.radians(4.0))
     skymap = multi_order_map(ScanResult({64: level(64, disc, surface)}, metadata({})))
     small, large = contours(skymap)[:2]
-    assert not small.open  # 2.4 deg
-    assert small.area == pytest.approx(cap(radius_of(skymap, 2.0, 1.39)), rel=0.01)
-    assert large.open  # 4.3 deg
-    assert large.area == pytest.approx(len(disc) * SKY / 12 / 64**2, rel=0.05)
+    radius = radius_of(skymap, 1.6, 4.61)  # 3.4 deg: beyond the edge of the disc on its near side alone
+    assert not small.open
+    assert small.area == pytest.approx(cap(radius_of(skymap, 1.6, 1.39)), rel=0.02)
+    assert large.open
+    assert 0.7 * cap(radius) < large.area < 0.95 * cap(radius)
+    (line,), (border,) = large.lines, large.borders
+    assert 0.1 < border.mean() < 0.7
+    np.testing.assert_allclose(separation(*line[~border].T, 181.5, 0.0), radius, rtol=0.03)
+    np.testing.assert_allclose(separation(*line[border].T, 180.0, 0.0), 4.0, atol=0.8)
 
 
 def test_a_hole_of_failed_pixels_opens_the_region(level, bowl, metadata):

@@ -24,7 +24,7 @@ def test_directions_are_worded_as_in_circulars():
     best = BestFit(nside=512, index=7, ra=75.894, dec=-5.2, llh=1.0, energy_in=1.0, energy_total=1.0)
     mesh = Mesh(np.empty((0, 3)), np.empty(0), np.empty((0, 3), dtype=np.int64))
     box = Box(ra_plus=0.518, ra_minus=0.561, dec_plus=0.4, dec_minus=12.345)
-    region = Contour(0.9, 4.61, 1.0, (), box, 1, open=False, mesh=mesh)
+    region = Contour(0.9, 4.61, 1.0, (), (), box, 1, mesh)
     assert direction_lines(best, region) == [
         "RA: 75.89 (+0.52/-0.56 deg 90% PSF containment) J2000",
         "Dec: -5.20 (+0.40/-12.35 deg 90% PSF containment) J2000",
@@ -126,5 +126,6 @@ def test_areas_have_three_significant_figures(area, text):
 def test_names_do_not_repeat_the_number(metadata):
     given = metadata({})
     assert event_name(given) == "IC231202A (run 138632, event 31747601)"
-    assert event_name(replace(given, name="138632_31747601")) == "run 138632, event 31747601"
+    for name in ("138632_31747601", "run00138632.evt000031747601.neutrino"):
+        assert event_name(replace(given, name=name)) == "run 138632, event 31747601"
     assert event_name(replace(given, name="")) == "run 138632, event 31747601"

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skymap_scanner.results.rule import percent
 from skymap_scanner.results.skymap import Floats, Integers, MultiOrderMap
@@ -56,18 +57,23 @@ class Contour:
 
     ``area`` in square degrees. ``lines`` are closed, the region on their left as seen from outside the sphere; each is
     (k, 2), right ascension in [0, 360) and declination, deg, the first point repeated at the end. A region that is the
-    whole sky has none. ``pixels`` counts the pixel centres inside; below about 5 the region is mostly interpolation.
-    ``open``: the region ends at sky that was not scanned, so that it may be larger.
+    whole sky has none. ``borders``: bool (k,) a line, where it follows the edge of the sky that has a fit, not the
+    threshold. ``pixels`` counts the pixel centres inside; below about 5 the region is mostly interpolation.
     """
 
     credible_level: float
     threshold: float
     area: float
     lines: Sequence[Floats]
+    borders: Sequence[NDArray[np.bool_]]
     box: Box
     pixels: int
-    open: bool
     mesh: Mesh
+
+    @property
+    def open(self) -> bool:
+        """Whether the region ends at sky without a fit, so that it may be larger."""
+        return any(border.any() for border in self.borders)
 
     def contains(self, ra: float, dec: float) -> bool:
         """Say whether a direction (deg) lies in the region."""
@@ -126,16 +132,18 @@ def _contour(values: Surface, level: float, threshold: float) -> Contour:
     # A line runs with the region on its left; an edge is named by its two ends.
     starts = np.concatenate([one[:, [0, 1]], two[:, [2, 0]]])
     ends = np.concatenate([one[:, [0, 2]], two[:, [0, 1]]])
-    lines = _chain(starts, ends, np.concatenate([a, d]))
-    cut = turned[(count == 1) | (count == 2)]
+    border = np.isinf(mesh.value[starts]).any(axis=1)
+    points = np.concatenate([a, d])
+    chains = _chain(starts, ends)
+    lines = [np.stack(to_radec(points[chain]), axis=1) for chain in chains]
     return Contour(
         credible_level=level,
         threshold=threshold,
         area=float(area * SQUARE_DEGREES),
         lines=lines,
+        borders=[border[chain] for chain in chains],
         box=_box(values.skymap, mesh, threshold, lines),
         pixels=int((values.skymap.delta < threshold).sum()),
-        open=bool(np.isinf(mesh.value[cut]).any()),
         mesh=mesh,
     )
 
@@ -216,27 +224,29 @@ def _solid_angle(a: Floats, b: Floats, c: Floats) -> Floats:
     return np.asarray(2 * np.arctan2(volume, 1 + dots))
 
 
-def _chain(starts: Integers, ends: Integers, points: Floats) -> list[Floats]:
-    """Join pieces, from edge ``starts`` (k, 2) at ``points`` (k, 3) to edge ``ends`` (k, 2), to closed lines."""
+def _chain(starts: Integers, ends: Integers) -> list[list[int]]:
+    """Join pieces, each from an edge ``starts`` (k, 2) to an edge ``ends`` (k, 2), to closed chains, the longest first.
+
+    A chain lists pieces by number, the first one again at its end.
+    """
     if not len(starts):
         return []
     both = np.sort(np.concatenate([starts, ends]), axis=1)
     _, names = np.unique(both[:, 0] * (both.max() + 1) + both[:, 1], return_inverse=True)
     first, second = np.split(names, 2)
-    piece_at = np.empty(len(points), dtype=np.int64)
-    piece_at[first] = np.arange(len(points))
+    piece_at = np.empty(len(starts), dtype=np.int64)
+    piece_at[first] = np.arange(len(starts))
     following = piece_at[second].tolist()
-    lines, seen = [], [False] * len(points)
-    for piece in range(len(points)):
-        line = []
+    chains, seen = [], [False] * len(starts)
+    for begin in range(len(starts)):
+        chain, piece = [], begin
         while not seen[piece]:
             seen[piece] = True
-            line.append(piece)
-            piece = following[piece]  # noqa: PLW2901 - walking along the line
-        if line:
-            ra, dec = to_radec(points[[*line, line[0]]])
-            lines.append(np.stack([ra, dec], axis=1))
-    return sorted(lines, key=len, reverse=True)
+            chain.append(piece)
+            piece = following[piece]
+        if chain:
+            chains.append([*chain, begin])
+    return sorted(chains, key=len, reverse=True)
 
 
 def _box(skymap: MultiOrderMap, mesh: Mesh, threshold: float, lines: Sequence[Floats]) -> Box:

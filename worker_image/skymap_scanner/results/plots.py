@@ -21,6 +21,7 @@ from matplotlib.colors import Colormap, Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Patch
 from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
 
 from skymap_scanner.results.contours import Contour
 from skymap_scanner.results.fits import mjd_to_iso
@@ -71,8 +72,8 @@ def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
     center = mollweide(*galactic_to_equatorial(np.zeros(1), np.zeros(1)))
     axes.plot(*center, marker="+", markersize=8, color="#8b1a1a", linestyle="none", zorder=3)
     for region in regions:
-        for line in region.lines:
-            _contour_line(axes, region, *mollweide(line[:, 0], line[:, 1]), limit=0.5)
+        for line, border in zip(region.lines, region.borders, strict=True):
+            _contour_line(axes, region, *mollweide(line[:, 0], line[:, 1]), border, limit=0.5)
     _best_fit(axes, *mollweide(np.array([skymap.best.ra]), np.array([skymap.best.dec])), size=13)
     handles, labels = _legend(axes, skymap, regions)
     (galactic,) = axes.plot([], [], color="#8b1a1a", linewidth=1.1, marker="+")
@@ -103,8 +104,8 @@ def zoomed_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
     axes.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[])
     _zoomed_grid(axes, best.ra, best.dec, half)
     for region in regions:
-        for line in region.lines:
-            _contour_line(axes, region, *gnomonic(line[:, 0], line[:, 1], best.ra, best.dec), limit=half)
+        for line, border in zip(region.lines, region.borders, strict=True):
+            _contour_line(axes, region, *gnomonic(line[:, 0], line[:, 1], best.ra, best.dec), border, limit=half)
     _best_fit(axes, np.zeros(1), np.zeros(1), size=15)
     handles, labels = _legend(axes, skymap, regions)
     axes.legend(handles, labels, loc="lower right", fontsize=9, framealpha=0.92, facecolor="#e4e4e4", edgecolor="none")
@@ -211,8 +212,10 @@ def _name_line(axes: Axes, x: Floats, y: Floats, half: float, name: str, side: s
         )
 
 
-def _contour_line(axes: Axes, region: Contour, x: Floats, y: Floats, limit: float) -> None:
-    """Draw one closed line of a region."""
+def _contour_line(axes: Axes, region: Contour, x: Floats, y: Floats, border: NDArray[np.bool_], limit: float) -> None:
+    """Draw one closed line of a region, but not where it only follows the edge of the scanned sky."""
+    cuts = np.flatnonzero(border[:-1] & border[1:]) + 1
+    x, y = np.insert(x, cuts, np.nan), np.insert(y, cuts, np.nan)
     colour, width, dashes = LINES[region.credible_level]
     halo = [withStroke(linewidth=width + 1.4, foreground="black", alpha=0.55)] if dashes == "-" else None
     _broken_line(axes, x, y, limit=limit, color=colour, linewidth=width, linestyle=dashes, path_effects=halo, zorder=6)
@@ -273,7 +276,9 @@ def _title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regions: S
     metadata = result.metadata
     time = mjd_to_iso(metadata.mjd).split(".", maxsplit=1)[0].replace("T", " ")
     facts = [f"{time} UTC", metadata.event_type, metadata.reconstruction, f"contours: {skymap.rule.label}"]
-    lines = [(event_name(metadata), 13, "bold", INK), ("  ·  ".join(filter(None, facts)), 9.5, "normal", INK)]
+    name = event_name(metadata)
+    size = min(13.0, 100 * figure.get_figwidth() / len(name))  # a long name still fits
+    lines = [(name, size, "bold", INK), ("  ·  ".join(filter(None, facts)), 9.5, "normal", INK)]
     lines.append((_direction_text(skymap, regions), 9.5, "normal", INK))
     if not result.complete:
         lines.append((partial_note(result), 10.5, "bold", "#c92a2a"))

@@ -122,10 +122,10 @@ def direction_lines(best: BestFit, region: Contour) -> list[str]:
 
 
 def event_name(metadata: Metadata) -> str:
-    """Return the event's name with run and number, which the name often already is."""
+    """Return the event's name with run and number, which the name itself often is."""
     number = f"run {metadata.run_id}, event {metadata.event_id}"
-    plain = {"", f"{metadata.run_id}_{metadata.event_id}"}
-    return number if metadata.name in plain else f"{metadata.name} ({number})"
+    repeats = str(metadata.run_id) in metadata.name and str(metadata.event_id) in metadata.name
+    return number if repeats or not metadata.name else f"{metadata.name} ({number})"
 
 
 def area_number(area: float) -> str:

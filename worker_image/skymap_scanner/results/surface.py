@@ -135,7 +135,8 @@ def _beside(index: Integers, nside: int) -> Integers:
 def _ghosts(skymap: MultiOrderMap, adjacent: Integers) -> tuple[Floats, Floats]:
     """Return points around the fitted area and values for them, so that triangles reach beyond its edge.
 
-    They are the centres of unfitted neighbours, with the lowest value beside them, and of the 12 base pixels.
+    They are the centres of unfitted neighbours, with the highest value beside them, so that no region reaches the edge
+    that did not have to, and of the 12 base pixels.
     """
     if skymap.covered > 1 - 1e-12:
         return np.empty((0, 3)), np.empty(0)
@@ -145,17 +146,17 @@ def _ghosts(skymap: MultiOrderMap, adjacent: Integers) -> tuple[Floats, Floats]:
         beside = _beside(skymap.pixels["index"][rows], int(nside))
         missing = adjacent[rows] == -2
         index, place = np.unique(beside[missing], return_inverse=True)
-        lowest = np.full(len(index), np.inf)
-        np.minimum.at(lowest, place, np.broadcast_to(skymap.delta[rows, None], beside.shape)[missing])
+        highest = np.zeros(len(index))
+        np.maximum.at(highest, place, np.broadcast_to(skymap.delta[rows, None], beside.shape)[missing])
         points.append(_centres(index, int(nside)))
-        values.append(lowest)
+        values.append(highest)
     points.append(_centres(np.arange(12), 1))
     values.append(np.full(12, skymap.delta.max()))
-    vectors, lowest = np.concatenate(points), np.concatenate(values)
+    vectors, highest = np.concatenate(points), np.concatenate(values)
     ra, dec = to_radec(vectors)
     outside = skymap.owner[skymap.cells_at(ra, dec)] < 0
     vectors, first = np.unique(vectors[outside], axis=0, return_index=True)
-    return vectors, lowest[outside][first]
+    return vectors, highest[outside][first]
 
 
 def _centres(index: Integers, nside: int) -> Floats:
