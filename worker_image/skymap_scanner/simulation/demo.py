@@ -13,7 +13,7 @@ from typing import Any
 
 #: The arguments of ``simulate`` that make the demo event.
 DEMO: Mapping[str, Any] = MappingProxyType(
-    {"topology": "track", "ra": 77.43, "dec": 5.69, "energy": 1e5, "seed": 1, "vertex": (0.0, 0.0, 350.0)}
+    {"topology": "track", "ra": 77.43, "dec": 5.69, "energy": 1e5, "seed": 8, "vertex": (-100.0, -200.0, -80.0)}
 )
 
 

@@ -1,0 +1,61 @@
+"""The demo event that comes with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skymap_scanner.cli import main
+from skymap_scanner.event.sources import read_event
+from skymap_scanner.simulation import DEMO, demo_event_path, read_truth, simulate
+
+
+def test_the_demo_event_is_what_the_generator_makes() -> None:
+    shipped, made = read_event(str(demo_event_path())), simulate(**DEMO)
+    assert shipped.name == made.name
+    for stop, frame in made.frames.items():
+        assert shipped.frames[stop].to_bytes() == frame.to_bytes(), f"make it again: the {stop} frame differs"
+
+
+def test_the_command_makes_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "demo.i3.zst"
+    with pytest.raises(SystemExit) as end:
+        main(["simulate", str(path), "--demo"])
+    assert end.value.code == 0
+    assert "ra 77.4300, dec +5.6900" in capsys.readouterr().out
+    assert read_event(str(path)).frames["P"].to_bytes() == read_event(str(demo_event_path())).frames["P"].to_bytes()
+
+
+def test_the_command_takes_what_simulate_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "cascade.i3.gz"
+    words = (
+        "--mjd 58000.5 --topology cascade --ra 10 --dec -20 --energy 2e4 --seed 4 --vertex 10,-20,-300 --ice spice_lea"
+    )
+    with pytest.raises(SystemExit) as end:
+        main(["simulate", str(path), *words.split()])
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    assert "run00000001.evt000000000004.simulation" in out
+    truth = read_truth(read_event(str(path)).frames["P"])
+    assert truth is not None
+    assert (truth.ra, truth.dec, truth.energy, truth.ice) == (10, -20, 2e4, "spice_lea")
+    assert truth.vertex == (10, -20, -300)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--demo", "--seed", "3"], 2, "--demo and --seed exclude each other"),
+        (["--vertex", "1,2"], 1, "'1,2' is not X,Y,Z"),
+        (["--energy", "1"], 1, "would not have triggered"),
+    ],
+)
+def test_the_command_explains_what_it_cannot_do(
+    words: list[str], code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["simulate", str(tmp_path / "event.i3"), *words])
+    assert end.value.code == code
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
