@@ -102,6 +102,12 @@ def test_keys_are_sorted_by_their_bytes() -> None:
     assert list(frame) == sorted(frame, key=lambda key: key.encode("utf-8", "surrogateescape"))
 
 
+@pytest.mark.parametrize("key", ["", "a b", "a\n", "\ud800"])
+def test_a_key_that_icetray_refuses_is_refused(key: str) -> None:
+    with pytest.raises(I3Error, match="a key"):
+        sample()[key] = I3Int(1)
+
+
 def test_a_copy_shares_blobs_and_changes_alone() -> None:
     frame = Frame.from_bytes(sample().to_bytes())
     other = frame.copy("p")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skymap_scanner.errors import I3Error
 from skymap_scanner.i3 import I3Time
 
 SECOND = 10**10
@@ -41,6 +42,17 @@ def test_a_year_that_no_calendar_has_is_still_printed() -> None:
 )
 def test_leap_seconds_are_counted(year: int, days: int, seconds: int, text: str) -> None:
     assert I3Time(year, days * DAY + seconds * SECOND).isoformat() == f"{text}.0000000000Z"
+
+
+def test_a_leap_second_repeats_the_one_before() -> None:
+    before, within = (I3Time(2016, 365 * DAY + second * SECOND + SECOND // 2).mjd for second in (86399, 86400))
+    assert before == within < 57754.0
+
+
+def test_a_time_in_no_calendar_is_an_error() -> None:
+    for year in (0, 10000, -1, 2**31 - 1):
+        with pytest.raises(I3Error, match=rf"year {year} \+ 5 x 0.1 ns is in no calendar"):
+            _ = I3Time(year, 5).mjd
 
 
 def test_known_dates() -> None:

@@ -93,6 +93,8 @@ class Frame(MutableMapping[str, Any]):
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
+        if not key or any(character in key for character in " \t\n"):
+            raise I3Error("a key is not empty and has no white space, as in IceTray", key=key)
         try:
             type_name, blob = encode_text(catalogue.type_name(value)), catalogue.encode(value)
         except I3Error as error:
@@ -184,6 +186,7 @@ class Frame(MutableMapping[str, Any]):
 
     def _put(self, key: str, type_name: bytes, blob: bytes) -> None:
         if key not in self._entries:
+            _check_text(key)
             self._sorted = True
         self._entries[key] = type_name, blob, None
         self._raw = None
@@ -306,6 +309,14 @@ class Frame(MutableMapping[str, Any]):
             for raw in (encode_text(key), type_name, blob):
                 parts += (U32.pack(len(raw) & 0xFFFFFFFF), raw)
         return b"".join(parts)
+
+
+def _check_text(key: str) -> None:
+    """Refuse a key that has no bytes; raises I3Error."""
+    try:
+        encode_text(key)
+    except UnicodeEncodeError as error:
+        raise I3Error("a key must be text that UTF-8 can encode", key=key) from error
 
 
 def _read_version(reader: Reader) -> int:

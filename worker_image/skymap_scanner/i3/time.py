@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, Self
 
-TICKS_PER_SECOND: Final = 10**10
+from skymap_scanner.errors import I3Error
+
 _SECONDS_PER_DAY: Final = 86400
+TICKS_PER_SECOND: Final = 10**10
+TICKS_PER_DAY: Final = _SECONDS_PER_DAY * TICKS_PER_SECOND
 _MJD_OF_DAY_1: Final = -678576  # modified Julian date of date.fromordinal(0), had there been such a day
 #: Days of this century that ended on a leap second (IERS Bulletin C; none since, as of 2026).
 _LEAP_DAYS: Final = (date(2005, 12, 31), date(2008, 12, 31), date(2012, 6, 30), date(2015, 6, 30), date(2016, 12, 31))
@@ -28,17 +31,25 @@ class I3Time:
         """Make the time of a modified Julian date (UTC, days; a float resolves about 1 us)."""
         whole = int(mjd // 1)
         day = date.fromordinal(whole - _MJD_OF_DAY_1)
-        ticks = round((mjd - whole) * _SECONDS_PER_DAY * TICKS_PER_SECOND)
+        ticks = round((mjd - whole) * TICKS_PER_DAY)
         return cls(day.year, _ticks_before(day) + ticks)
 
     @property
     def mjd(self) -> float:
-        """The modified Julian date (UTC, days). A leap second repeats the second before it, as in IceTray."""
+        """The modified Julian date (UTC, days). A leap second repeats the second before it, as in IceTray.
+
+        Raises
+        ------
+        I3Error
+            When the time is in no calendar: a damaged or empty header.
+        """
         day, ticks = self._day_and_ticks()
-        return day.toordinal() + _MJD_OF_DAY_1 + min(ticks, _last_tick()) / (_SECONDS_PER_DAY * TICKS_PER_SECOND)
+        if ticks >= TICKS_PER_DAY:
+            ticks -= TICKS_PER_SECOND
+        return day.toordinal() + _MJD_OF_DAY_1 + ticks / TICKS_PER_DAY
 
     def isoformat(self) -> str:
-        """Write as ISO 8601, all ten digits: ``2023-12-03T09:35:57.0123456789Z``; 60 in a leap second."""
+        """Write as ISO 8601 with all digits: ``2023-12-03T09:35:57.0123456789Z``, 60 in a leap second; raises I3Error."""
         day, ticks = self._day_and_ticks()
         seconds, tenth_ns = divmod(ticks, TICKS_PER_SECOND)
         leap = seconds - min(seconds, _SECONDS_PER_DAY - 1)
@@ -49,22 +60,21 @@ class I3Time:
     def __str__(self) -> str:
         try:
             return self.isoformat()
-        except (ValueError, OverflowError):  # a year that no calendar has
+        except I3Error:
             return f"year {self.utc_year} + {self.utc_daq_time} x 0.1 ns"
 
     def _day_and_ticks(self) -> tuple[date, int]:
-        """Give the day, and the ticks since it began."""
-        start = date(self.utc_year, 1, 1)
-        day = start + timedelta(days=self.utc_daq_time // (_SECONDS_PER_DAY * TICKS_PER_SECOND))
+        """Give the day, and the ticks since it began; raises I3Error."""
+        try:
+            start = date(self.utc_year, 1, 1)
+            day = start + timedelta(days=self.utc_daq_time // TICKS_PER_DAY)
+        except (ValueError, OverflowError) as error:
+            raise I3Error(f"year {self.utc_year} + {self.utc_daq_time} x 0.1 ns is in no calendar") from error
         ticks = self.utc_daq_time - _ticks_before(day, start)
         if ticks < 0:  # leap seconds before it move the day's beginning
             day -= timedelta(days=1)
             ticks = self.utc_daq_time - _ticks_before(day, start)
         return day, ticks
-
-
-def _last_tick() -> int:
-    return _SECONDS_PER_DAY * TICKS_PER_SECOND
 
 
 def _ticks_before(day: date, start: date | None = None) -> int:

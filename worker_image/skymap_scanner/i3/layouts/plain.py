@@ -21,7 +21,6 @@ from skymap_scanner.i3.layout import (
 )
 from skymap_scanner.i3.time import I3Time
 
-I16: Final = Number("h")
 I32: Final = Number("i")
 I64: Final = Number("q")
 UINT8: Final = Number("B")
