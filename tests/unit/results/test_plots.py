@@ -153,6 +153,12 @@ def _share_of_axes(x: float, y: float) -> tuple[float, float]:
     return 0.5 + x * scale / 9.2, 0.5 + y * scale / 4.55
 
 
+@pytest.mark.parametrize(("sigma", "top"), [(40.0, 40.0), (12.0, 40.0), (5.0, 200.0), (1.0, 5000.0)])
+def test_the_colours_of_the_whole_sky_reach_further_where_they_have_to(scan, bowl, sigma, top):
+    # 30 % of the sky lie within 66.4 deg: (66.4 / sigma)^2
+    assert plots.all_sky_scale(multi_order_map(scan(bowl(100.0, 20.0, sigma), plan=[(8, 0)]))) == top
+
+
 def test_partial_scans_say_so(partial, track):
     assert plots.partial_note(partial) == "partial: 345/768 pixels"
     assert not partial.complete

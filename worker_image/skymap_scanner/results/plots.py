@@ -38,8 +38,10 @@ from skymap_scanner.results.rule import THREE_SIGMA, percent
 from skymap_scanner.results.skymap import Floats, MultiOrderMap
 from skymap_scanner.results.summary import area_number, event_name
 
-#: The colours end here; everything worse looks the same.
+#: The colours end here; everything worse looks the same. The whole sky takes more where less than COLOURED of it would
+#: have a colour, as with a well-measured track.
 MAX_DELTA = 40.0
+COLOURED = 0.3
 #: Half-width of the zoomed picture, deg: never less, never more.
 ZOOM = (3.0, 15.0)
 DPI = 150
@@ -61,7 +63,10 @@ def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
     axes.axis("off")
     x, y = np.meshgrid(np.linspace(-2, 2, 1600), np.linspace(-1, 1, 800))
     ra, dec = mollweide_inverse(x, y)
-    picture = axes.imshow(_colours(skymap, ra, dec), extent=(-2, 2, -1, 1), origin="lower", interpolation="nearest")
+    top = all_sky_scale(skymap)
+    picture = axes.imshow(
+        _colours(skymap, ra, dec, top), extent=(-2, 2, -1, 1), origin="lower", interpolation="nearest"
+    )
     edge = Ellipse((0, 0), 4, 2, facecolor="none", edgecolor=INK, linewidth=1.0, zorder=5)
     axes.add_patch(edge)
     picture.set_clip_path(edge)
@@ -87,7 +92,7 @@ def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
         bbox_to_anchor=(0.03, 0.01),
         facecolor="#dddddd",
     )
-    _colour_bar(figure, (0.62, 0.08, 0.33, 0.02))
+    _colour_bar(figure, (0.62, 0.08, 0.33, 0.02), top)
     _title(figure, result, skymap, regions)
     return _encode(figure)
 
@@ -100,7 +105,9 @@ def zoomed_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
     axes = figure.add_axes((0.13, 0.155, 0.83, 0.7114))  # square: 0.83 * 7.2 = 0.7114 * 8.4
     ticks = np.linspace(-half, half, 900)
     ra, dec = gnomonic_inverse(*np.meshgrid(ticks, ticks), best.ra, best.dec)
-    axes.imshow(_colours(skymap, ra, dec), extent=(-half, half, -half, half), origin="lower", interpolation="nearest")
+    axes.imshow(
+        _colours(skymap, ra, dec, MAX_DELTA), extent=(-half, half, -half, half), origin="lower", interpolation="nearest"
+    )
     axes.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[])
     _zoomed_grid(axes, best.ra, best.dec, half)
     for region in regions:
@@ -109,7 +116,7 @@ def zoomed_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
     _best_fit(axes, np.zeros(1), np.zeros(1), size=15)
     handles, labels = _legend(axes, skymap, regions)
     axes.legend(handles, labels, loc="lower right", fontsize=9, framealpha=0.92, facecolor="#e4e4e4", edgecolor="none")
-    _colour_bar(figure, (0.28, 0.065, 0.53, 0.017))
+    _colour_bar(figure, (0.28, 0.065, 0.53, 0.017), MAX_DELTA)
     _title(figure, result, skymap, regions)
     return _encode(figure)
 
@@ -121,12 +128,25 @@ def zoom_half_width(skymap: MultiOrderMap, regions: Sequence[Contour]) -> float:
     return float(np.clip(1.4 * max(reach, default=ZOOM[1]), *ZOOM))
 
 
-def _colours(skymap: MultiOrderMap, ra: Floats, dec: Floats) -> Floats:
-    """Return the colours (..., 4) of the pixels at these directions; transparent where they are NaN."""
+def all_sky_scale(skymap: MultiOrderMap) -> float:
+    """Return where the colours of the whole sky end: at MAX_DELTA, or at a round figure further up."""
+    shown = np.flatnonzero(skymap.owner >= 0)
+    delta, area = skymap.delta[skymap.owner[shown]], skymap.area[shown]
+    by_delta = np.argsort(delta)
+    covered = np.cumsum(area[by_delta]) / area.sum()
+    wanted = float(delta[by_delta][np.searchsorted(covered, COLOURED)])
+    if wanted <= MAX_DELTA:
+        return MAX_DELTA
+    decade = 10.0 ** np.floor(np.log10(wanted))
+    return float(min(step * decade for step in (1, 2, 5, 10) if step * decade >= wanted))
+
+
+def _colours(skymap: MultiOrderMap, ra: Floats, dec: Floats, top: float) -> Floats:
+    """Return the colours (..., 4) of the pixels at these directions, 0 to ``top``; transparent where they are NaN."""
     image = np.zeros((*ra.shape, 4))
     known = np.isfinite(ra)
     owner = skymap.owner[skymap.cells_at(ra[known], dec[known])]
-    colours = _colour_map()(np.append(skymap.delta, 0.0)[owner] / MAX_DELTA)
+    colours = _colour_map()(np.append(skymap.delta, 0.0)[owner] / top)
     colours[owner < 0] = to_rgba(NO_FIT)
     image[known] = colours
     return image
@@ -262,9 +282,9 @@ def _legend(axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour]) -> tu
     return handles, labels
 
 
-def _colour_bar(figure: Figure, place: tuple[float, float, float, float]) -> None:
-    """Draw the scale of the colours."""
-    mappable = ScalarMappable(Normalize(0, MAX_DELTA), _colour_map())
+def _colour_bar(figure: Figure, place: tuple[float, float, float, float], top: float) -> None:
+    """Draw the scale of the colours, 0 to ``top``."""
+    mappable = ScalarMappable(Normalize(0, top), _colour_map())
     bar = figure.colorbar(mappable, cax=figure.add_axes(place), orientation="horizontal", extend="max")
     bar.set_label(r"$-2\,\Delta\,\ln L$", fontsize=10)
     bar.ax.tick_params(labelsize=8.5)
