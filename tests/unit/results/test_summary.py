@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from skymap_scanner.results import CALIBRATED, ScanResult
-from skymap_scanner.results.contours import Box, Contour, Mesh, contours
+from skymap_scanner.results.contours import Box, Contour, contours
+from skymap_scanner.results.mesh import Mesh
 from skymap_scanner.results.skymap import BestFit, multi_order_map
 from skymap_scanner.results.summary import area_number, direction_lines, event_name, summary_json, summary_text
 

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skymap_scanner.results.mesh import Mesh, mesh_of_region
 from skymap_scanner.results.rule import percent
 from skymap_scanner.results.skymap import Floats, Integers, MultiOrderMap
 from skymap_scanner.results.surface import Surface, surface, to_radec, to_vectors
 
 SQUARE_DEGREES = (180 / np.pi) ** 2
-#: About this many small triangles are cut per contour: 0.1 % of the area of a bowl, in less than a second.
-PIECES = 80_000
-#: A triangle's edge is never cut into more parts than this.
-FINEST = 32
 
 
 @dataclass(frozen=True)
@@ -34,21 +30,6 @@ class Box:
     ra_minus: float
     dec_plus: float
     dec_minus: float
-
-
-@dataclass(frozen=True)
-class Mesh:
-    """Small triangles: unit vectors (m, 3), values (m,), corners (t, 3), counter-clockwise seen from outside."""
-
-    points: Floats
-    value: Floats
-    triangles: Integers
-
-    @cached_property
-    def sides(self) -> Floats:
-        """Vectors (t, 3, 3) across each triangle's sides: opposite corner 0, 1, 2, pointing inwards."""
-        a, b, c = (self.points[self.triangles[:, corner]] for corner in range(3))
-        return np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -77,7 +58,7 @@ class Contour:
 
     def contains(self, ra: float, dec: float) -> bool:
         """Say whether a direction (deg) lies in the region."""
-        return _value_at(self.mesh, to_vectors(np.array(ra), np.array(dec))) < self.threshold
+        return self.mesh.value_at(to_vectors(np.array(ra), np.array(dec))) < self.threshold
 
 
 def contours(skymap: MultiOrderMap) -> list[Contour]:
@@ -112,7 +93,7 @@ def to_geojson(regions: Sequence[Contour]) -> dict[str, Any]:
 
 def _contour(values: Surface, level: float, threshold: float) -> Contour:
     """Cut one region out of the surface."""
-    mesh = _mesh(values, threshold)
+    mesh = mesh_of_region(values, threshold)
     inside = mesh.value[mesh.triangles] < threshold
     count = inside.sum(axis=1)
     # Turn each triangle so that the corner that differs from the two others comes first.
@@ -146,65 +127,6 @@ def _contour(values: Surface, level: float, threshold: float) -> Contour:
         pixels=int((values.skymap.delta < threshold).sum()),
         mesh=mesh,
     )
-
-
-def _triangles_of_region(values: Surface, threshold: float) -> Integers:
-    """Return the triangles with a pixel centre inside the region, and those that share an edge with one of them.
-
-    Further away the surface may still dip below the threshold between pixels that are all above it; there is no pixel
-    that says so, and no island is made of it.
-    """
-    inside = (values.value[values.triangles] < threshold).any(axis=1)
-    edges = _pair(values, np.sort(values.triangles[:, [[0, 1], [0, 2], [1, 2]]], axis=2))
-    beside = np.isin(edges, edges[inside]).any(axis=1)
-    return values.triangles[beside]
-
-
-def _pair(values: Surface, ends: Integers) -> Integers:
-    """Name edges by their sorted ends (..., 2)."""
-    return np.asarray(ends[..., 0] * len(values.points) + ends[..., 1])
-
-
-def _mesh(values: Surface, threshold: float) -> Mesh:
-    """Cut every triangle that may hold a part of the region into parts**2 small ones, which share their corners."""
-    big = _triangles_of_region(values, threshold)
-    parts = int(np.clip(np.sqrt(PIECES / len(big)), 1, FINEST))
-    grid = np.array([(i, j, parts - i - j) for i in range(parts + 1) for j in range(parts + 1 - i)])
-    place = {(i, j): row for row, (i, j, _) in enumerate(grid.tolist())}
-    up = [(place[i, j], place[i + 1, j], place[i, j + 1]) for i, j, k in grid.tolist() if k > 0]
-    down = [(place[i + 1, j], place[i + 1, j + 1], place[i, j + 1]) for i, j, k in grid.tolist() if k > 1]
-    # Name every small corner so that neighbours agree: by its big corner, by its place on a big edge counted from the
-    # end with the lower number, or by its place inside its triangle.
-    name = np.empty((len(big), len(grid)), dtype=np.int64)
-    ends = np.sort(big[:, [[0, 1], [0, 2], [1, 2]]], axis=2)
-    edges, edge, shared = np.unique(_pair(values, ends), return_inverse=True, return_counts=True)
-    edge = edge.reshape(len(big), 3)
-    on_edges, inner = len(values.points), 0
-    in_triangles = on_edges + len(edges) * (parts - 1)
-    interior = int((grid > 0).all(axis=1).sum())
-    for place_in_grid, weights in enumerate(grid):
-        corners = np.flatnonzero(weights)
-        if len(corners) == 1:
-            name[:, place_in_grid] = big[:, corners[0]]
-        elif len(corners) == 2:
-            first, second = corners
-            from_low = np.where(big[:, first] < big[:, second], weights[second], weights[first])
-            name[:, place_in_grid] = on_edges + edge[:, first + second - 1] * (parts - 1) + from_low - 1
-        else:
-            name[:, place_in_grid] = in_triangles + np.arange(len(big)) * interior + inner
-            inner += 1
-    names, seen_at, number = np.unique(name, return_index=True, return_inverse=True)
-    number = number.reshape(name.shape)
-    triangle, row = np.divmod(seen_at, len(grid))
-    points, value = values.evaluate(big[triangle], grid[row] / parts)
-    # Nothing crosses the rim of these triangles: what dips there is far from every pixel inside.
-    rim = np.repeat(shared == 1, parts - 1)
-    on_rim = np.zeros(len(value), dtype=bool)
-    is_edge = (names >= on_edges) & (names < in_triangles)
-    on_rim[is_edge] = rim[names[is_edge] - on_edges]
-    value[on_rim] = np.maximum(value[on_rim], threshold)
-    small = number[:, np.array(up + down)].reshape(-1, 3)
-    return Mesh(points, value, small)
 
 
 def _crossings(mesh: Mesh, threshold: float, start: Integers, stop: Integers) -> Floats:
@@ -257,7 +179,7 @@ def _box(skymap: MultiOrderMap, mesh: Mesh, threshold: float, lines: Sequence[Fl
     dec_minus = best.dec - np.min(vertices[:, 1], initial=best.dec)
     around = False
     for side in (1.0, -1.0):
-        if _value_at(mesh, np.array([0.0, 0.0, side])) < threshold:
+        if mesh.value_at(np.array([0.0, 0.0, side])) < threshold:
             around = True
             if side > 0:
                 dec_plus = 90.0 - best.dec
@@ -269,16 +191,3 @@ def _box(skymap: MultiOrderMap, mesh: Mesh, threshold: float, lines: Sequence[Fl
         return Box(180.0, 180.0, float(dec_plus), float(dec_minus))
     reach = np.concatenate([np.zeros(1), *offsets])
     return Box(float(reach.max()), float(-reach.min()), float(dec_plus), float(dec_minus))
-
-
-def _value_at(mesh: Mesh, vector: Floats) -> float:
-    """Return the value at one direction (3,), linear within its small triangle; infinite outside the mesh."""
-    weights = (mesh.sides.reshape(-1, 3) @ vector).reshape(-1, 3)
-    near = mesh.points[mesh.triangles[:, 0]] @ vector > 0
-    tolerance = -1e-12 * np.abs(weights).max(axis=1)
-    hits = np.flatnonzero(near & (weights >= tolerance[:, None]).all(axis=1))
-    if not len(hits):
-        return np.inf
-    weight = weights[hits[0]]
-    value = mesh.value[mesh.triangles[hits[0]]]
-    return float(np.inf if np.isinf(value).any() else weight @ value / weight.sum())

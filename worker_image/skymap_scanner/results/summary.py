@@ -80,36 +80,45 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
             for nside in result.nsides
         ],
         "best_fit": None,
+        "rule": None,
         "regions": [],
     }
     if skymap is not None:
-        best = skymap.best
-        content["best_fit"] = {
-            "nside": best.nside,
-            "pixel": best.index,
-            "ra": round(best.ra, 6),
-            "dec": round(best.dec, 6),
-            "llh": best.llh,
-            "energy_in": _number(best.energy_in),
-            "energy_total": _number(best.energy_total),
+        content |= {
+            "best_fit": _best_fit_json(skymap.best),
+            "rule": skymap.rule.name,
+            "regions": [_region_json(region) for region in regions],
         }
-        content["rule"] = skymap.rule.name
-        content["regions"] = [
-            {
-                "credible_level": region.credible_level,
-                "two_delta_llh": region.threshold,
-                "area_deg2": float(f"{region.area:.3g}"),
-                "ra_plus": round(region.box.ra_plus, 4),
-                "ra_minus": round(region.box.ra_minus, 4),
-                "dec_plus": round(region.box.dec_plus, 4),
-                "dec_minus": round(region.box.dec_minus, 4),
-                "islands": len(region.lines),
-                "pixels": region.pixels,
-                "open": region.open,
-            }
-            for region in regions
-        ]
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _best_fit_json(best: BestFit) -> dict[str, Any]:
+    """Write the best fit for machines."""
+    return {
+        "nside": best.nside,
+        "pixel": best.index,
+        "ra": round(best.ra, 6),
+        "dec": round(best.dec, 6),
+        "llh": best.llh,
+        "energy_in": _number(best.energy_in),
+        "energy_total": _number(best.energy_total),
+    }
+
+
+def _region_json(region: Contour) -> dict[str, Any]:
+    """Write one region for machines."""
+    return {
+        "credible_level": region.credible_level,
+        "two_delta_llh": region.threshold,
+        "area_deg2": float(f"{region.area:.3g}"),
+        "ra_plus": round(region.box.ra_plus, 4),
+        "ra_minus": round(region.box.ra_minus, 4),
+        "dec_plus": round(region.box.dec_plus, 4),
+        "dec_minus": round(region.box.dec_minus, 4),
+        "lines": len(region.lines),
+        "pixels": region.pixels,
+        "open": region.open,
+    }
 
 
 def direction_lines(best: BestFit, region: Contour) -> list[str]:
