@@ -172,8 +172,8 @@ def event_mjd(header: I3EventHeader) -> float:
     """
     try:
         return header.start_time.mjd
-    except (ValueError, OverflowError) as error:
-        raise I3Error(f"starts at an impossible time, {header.start_time}: {error}", key="I3EventHeader") from error
+    except I3Error as error:
+        raise I3Error(f"starts at an impossible time: {error}", key="I3EventHeader") from error
 
 
 def _sound(pulses: Pulses) -> NDArray[np.bool_]:

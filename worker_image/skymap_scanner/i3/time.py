@@ -49,7 +49,7 @@ class I3Time:
         return day.toordinal() + _MJD_OF_DAY_1 + ticks / TICKS_PER_DAY
 
     def isoformat(self) -> str:
-        """Write as ISO 8601 with all digits: ``2023-12-03T09:35:57.0123456789Z``, 60 in a leap second; raises I3Error."""
+        """Write as ISO 8601 with all ten digits (``2023-12-03T09:35:57.0123456789Z``); raises I3Error."""
         day, ticks = self._day_and_ticks()
         seconds, tenth_ns = divmod(ticks, TICKS_PER_SECOND)
         leap = seconds - min(seconds, _SECONDS_PER_DAY - 1)
