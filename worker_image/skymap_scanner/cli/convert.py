@@ -28,7 +28,7 @@ def command(source: Path, target: Path, recover: bool) -> None:
     \b
     Example:
         skymap-scanner convert old.i3.bz2 new.i3.zst
-    """  # noqa: D301 - click wants the character
+    """
     from skymap_scanner.i3 import FrameWriter
 
     stream: Path | BinaryIO = sys.stdin.buffer if str(source) == "-" else source

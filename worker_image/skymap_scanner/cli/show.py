@@ -45,7 +45,7 @@ def command(file: Path, number: int | None, key: str | None, as_json: bool, reco
         skymap-scanner show scan.i3.zst --json | jq .objects.I3EventHeader.value
 
     Without --frame every object is one line; with --frame, or --key, objects are printed in full.
-    """  # noqa: D301 - click wants the character
+    """
     from skymap_scanner.i3 import read_frames
 
     source: Path | BinaryIO = sys.stdin.buffer if str(file) == "-" else file
