@@ -52,6 +52,7 @@ def test_the_text_says_all_that_a_circular_needs(track):
     ):
         assert line in text.splitlines()
     assert "not complete" not in text
+    assert "CAUTION" not in text
 
 
 def test_text_and_json_agree(track):
@@ -95,6 +96,7 @@ def test_many_failed_pixels_are_counted(track):
 def test_a_contour_within_one_pixel_is_marked(scan, bowl):
     text, _ = written(scan(bowl(266.4, -29.0, 0.006)))
     assert "interpolated: 1 pixel centre inside" in text
+    assert "CAUTION: the 90% region is hardly larger than the pixels" in text
 
 
 def test_nothing_fitted_is_said(nothing):

@@ -15,6 +15,8 @@ from skymap_scanner.results.skymap import BestFit, MultiOrderMap
 
 #: How many failed pixels the text names before it only counts.
 NAMED_FAILURES = 10
+#: A region with fewer pixel centres inside is mostly interpolation.
+RESOLVED = 5
 
 
 def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequence[Contour]) -> str:
@@ -49,6 +51,12 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
             ]
         else:
             lines += ["", f"{percent(region.credible_level)} area: {_area_text(region)}"]
+    if any(region.pixels < RESOLVED for region in regions if region.credible_level == 0.9):
+        lines += [
+            "",
+            f"CAUTION: the 90% region is hardly larger than the pixels around it ({pixel_width(best.nside):.2g} deg wide):",
+            "scan a finer level before the errors above are quoted.",
+        ]
     lines += ["", skymap.rule.statement]
     if not result.complete:
         lines.append("The scan is not complete: everything above may still change.")
@@ -121,6 +129,11 @@ def _region_json(region: Contour) -> dict[str, Any]:
     }
 
 
+def pixel_width(nside: int) -> float:
+    """Return the side of a square of a pixel's area, deg."""
+    return math.degrees(math.sqrt(math.pi / 3) / nside)
+
+
 def direction_lines(best: BestFit, region: Contour) -> list[str]:
     """Write the direction with its errors as IceCube's circulars do."""
     box, share = region.box, f"{100 * region.credible_level:.0f}% PSF containment"
@@ -150,7 +163,7 @@ def _area_text(region: Contour) -> str:
     notes = [f"2 delta ln L < {region.threshold:g}"]
     if len(region.lines) > 1:
         notes.append(f"{len(region.lines)} closed lines")
-    if region.pixels < 5:
+    if region.pixels < RESOLVED:
         notes.append(f"interpolated: {region.pixels} pixel centre{'s' if region.pixels != 1 else ''} inside")
     if region.open:
         notes.append("ends at sky without a fit: may be larger")
