@@ -17,6 +17,10 @@ Double = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 
+#: Numbers that one vector instruction takes (AVX2); a loop over a multiple of it has no slow remainder.
+LANES = 8
+
+
 class IceColumn(NamedTuple):
     """Integrals over z of the scattering and absorption rate, from the top of the ice down, at the edges of its layers.
 
@@ -81,8 +85,9 @@ class Segments(NamedTuple):
     """Sources along the track, n of them, and room for what an evaluation computes about them.
 
     ``s``: place along the track (m), on a grid of step ``spacing[0]`` from ``spacing[1]``; ``before[k]`` counts the
-    segments in front of grid point k. ``ratio``: exact / far field - 1 of the light in unhit DOMs. ``matrix`` (row, n):
-    expected PE per GeV in bins with charge, then scaled; ``rest`` (n,): in everything else; ``total``: both.
+    segments in front of grid point k. From ``s`` to ``later``, LANES more than n, so that loops may go on to full vectors.
+    ``unhit``: PE per GeV in DOMs without pulses; ``ratio``: exact / far field - 1 of it. ``matrix`` (row, n): expected PE
+    per GeV in bins with charge, then scaled; ``rest`` (n,): in everything else; ``total``: both.
     """
 
     s: Single
@@ -101,6 +106,7 @@ class Segments(NamedTuple):
     place: NDArray[np.int32]
     radial: Single
     angular: Single
+    knee: Single
     earlier: Single
     later: Single
     unhit: Single
@@ -111,10 +117,48 @@ class Segments(NamedTuple):
     matrix: Single
 
 
+def make_segments(rows: int, spacing: float, first: int, keep: NDArray[np.bool_]) -> Segments:
+    """Return segments at ``spacing`` (m) times first, first + 1, ..., where ``keep``; room for ``rows`` bins."""
+    s = ((first + np.flatnonzero(keep)) * spacing).astype(np.float32)
+    n = s.size
+
+    def room(size: int = n + LANES) -> Single:
+        return np.zeros(size, np.float32)
+
+    return Segments(
+        s=np.append(s, room(LANES)),
+        spacing=np.array([spacing, first * spacing], np.float32),
+        before=np.append(0, np.cumsum(keep)).astype(np.int64),
+        x=room(),
+        y=room(),
+        z=room(),
+        scatter=room(),
+        absorb=room(),
+        time=room(),
+        charge=room(),
+        distance=room(),
+        rate=room(),
+        offset=room(),
+        place=np.zeros(n + LANES, np.int32),
+        radial=room(),
+        angular=room(),
+        knee=room(),
+        earlier=room(),
+        later=room(),
+        unhit=room(n),
+        ratio=room(n),
+        rest=room(n),
+        total=room(n),
+        energy=room(n),
+        matrix=np.zeros((rows, n), np.float32),
+    )
+
+
 class Track(NamedTuple):
     """A direction through a vertex: unit vectors (float32), the DOMs with pulses in its coordinates, 20 monomials.
 
     ``along``: place of closest approach (m), ``across_a``, ``across_b``: transverse distance (m); zero at the vertex.
+    ``log_far`` (x, y, z): logarithm of the far field for this direction, filled in where it is asked for.
     """
 
     vertex: Single
@@ -125,3 +169,4 @@ class Track(NamedTuple):
     across_a: Single
     across_b: Single
     monomials: Single
+    log_far: Single

@@ -57,29 +57,42 @@ class Solver(NamedTuple):
     along: Single
 
 
-@compiled
 def make_solver(rows: int, segments: int) -> Solver:
     """Return room for ``rows`` bins and ``segments`` segments."""
     m = MAX_SUPPORT
     return Solver(
-        np.zeros(m, np.int64),
-        np.zeros((m, rows), np.float32),
-        np.zeros((m, m)),
-        np.zeros((m, m)),
-        np.zeros(m),
-        np.zeros(m),
-        np.zeros(rows, np.float32),
-        np.zeros(rows, np.float32),
-        np.zeros(segments, np.float32),
-        np.zeros(segments, np.float32),
-        np.zeros(segments, np.float32),
-        np.zeros(segments, np.float32),
-        np.zeros(segments, np.bool_),
-        np.zeros(rows, np.float32),
-        np.zeros(rows, np.float32),
-        np.zeros(rows, np.float32),
-        np.zeros(rows, np.float32),
+        support=np.zeros(m, np.int64),
+        column=np.zeros((m, rows), np.float32),
+        gram=np.zeros((m, m)),
+        factor=np.zeros((m, m)),
+        right=np.zeros(m),
+        solution=np.zeros(m),
+        weight=np.zeros(rows, np.float32),
+        target=np.zeros(rows, np.float32),
+        pull=np.zeros(segments, np.float32),
+        curvature=np.zeros(segments, np.float32),
+        gradient=np.zeros(segments, np.float32),
+        trial=np.zeros(segments, np.float32),
+        banned=np.zeros(segments, np.bool_),
+        mu=np.zeros(rows, np.float32),
+        mu_trial=np.zeros(rows, np.float32),
+        mu_step=np.zeros(rows, np.float32),
+        along=np.zeros(rows, np.float32),
     )
+
+
+@compiled
+def fill(values: Single, value: np.float32) -> None:
+    """Set all ``values`` to one (numba compiles a loop faster than an assignment to a slice)."""
+    for j in range(values.size):
+        values[j] = value
+
+
+@compiled
+def copy(values: Single, out: Single) -> None:
+    """Copy ``values`` to ``out``."""
+    for j in range(values.size):
+        out[j] = values[j]
 
 
 @compiled
@@ -95,7 +108,7 @@ def expect(matrix: Single, y: Single, noise: Single, mu: Single) -> None:
 @compiled
 def correlate(matrix: Single, weight: Single, out: Single) -> None:
     """Fill ``out`` = transposed ``matrix`` times ``weight``."""
-    out[:] = ZERO
+    fill(out, ZERO)
     for r in range(weight.size):
         w = weight[r]
         for j in range(out.size):
@@ -178,7 +191,7 @@ def _drop(solver: Solver, size: int) -> int:
             continue
         if kept < i:
             solver.support[kept] = solver.support[i]
-            solver.column[kept] = solver.column[i]
+            copy(solver.column[i], solver.column[kept])
             solver.right[kept] = solver.right[i]
         kept += 1
     return kept
@@ -219,8 +232,9 @@ def minimise_model(matrix: Single, solver: Solver, size: int) -> int:
     Leaves z in ``trial`` and its support in ``support``; returns the size of the support.
     """
     z, support, solution = solver.trial, solver.support, solver.solution
-    z[:] = ZERO
-    solver.banned[:] = False
+    fill(z, ZERO)
+    for j in range(z.size):
+        solver.banned[j] = False
     warm, several, built = True, True, 0
     entered_alone = -1
     for _ in range(4 * MAX_SUPPORT):
@@ -251,7 +265,7 @@ def minimise_model(matrix: Single, solver: Solver, size: int) -> int:
                 break
             size, built = kept, 0
             if warm:
-                z[:] = ZERO
+                fill(z, ZERO)
             continue
         warm = False
         _model_gradient(matrix, solver, size)
@@ -267,7 +281,7 @@ def minimise_model(matrix: Single, solver: Solver, size: int) -> int:
 def _model_gradient(matrix: Single, solver: Solver, size: int) -> None:
     """Fill the gradient of the quadratic model at the support's solution."""
     along = solver.along
-    along[:] = ZERO
+    fill(along, ZERO)
     for i in range(size):
         z = F(solver.solution[i])
         column = solver.column[i]
@@ -288,8 +302,8 @@ def _make_model(matrix: Single, charge: Single, noise: Single, solver: Solver) -
         share = charge[r] / mu[r]
         weight[r] = share / mu[r]
         target[r] = share + weight[r] * (mu[r] - noise[r])
-    solver.pull[:] = ZERO
-    solver.curvature[:] = ZERO
+    fill(solver.pull, ZERO)
+    fill(solver.curvature, ZERO)
     for r in range(mu.size):
         _add_row(matrix[r], target[r], weight[r], solver.pull, solver.curvature)
     for j in range(solver.pull.size):
@@ -307,7 +321,7 @@ def _add_row(row: Single, target: np.float32, weight: np.float32, pull: Single, 
 @compiled
 def start_energies(matrix: Single, charge: Single, noise: Single, y: Single, solver: Solver) -> None:
     """Fill ``y`` from nothing: equal shares, then steps of expectation maximisation."""
-    y[:] = F(total_of(charge) / y.size)
+    fill(y, F(total_of(charge) / y.size))
     for _ in range(EM_STEPS):
         expect(matrix, y, noise, solver.mu)
         for r in range(charge.size):
@@ -347,7 +361,7 @@ def minimise(
             break
         f -= gain
         total += length * (trial_total - total)
-        mu[:] = mu_trial
+        copy(mu_trial, mu)
         for j in range(y.size):
             y[j] = z[j] if length == 1.0 else y[j] + F(length) * (z[j] - y[j])
         if length == 1.0 and gain < tolerance:

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from skymap_scanner.reconstruction.millipede.arrays import (
+    LANES,
     Doms,
     Double,
     EventArrays,
@@ -58,6 +59,8 @@ MOMENTS = 20
 _NEAR, _BLEND, _EDGE = F(NEAR), F(1 / (FAR - NEAR)), F(GRID_EDGE)
 _DENSITY, _DENSITY_Z = F(1 / GRID_STEP), F(1 / GRID_STEP_Z)
 _LENGTH = F(TABLE_SCATTERING)
+#: Where the logarithm of the far field has not been asked for yet.
+UNKNOWN = F(1e30)
 _LEAST = F(1e-30)  # the logarithm needs something positive
 
 
@@ -82,6 +85,11 @@ def monomials(direction: Single) -> Single:
     )  # fmt: skip
 
 
+def make_log_far() -> Single:
+    """Return the empty memory of one direction's far field."""
+    return np.full((GRID_SIZE, GRID_SIZE, GRID_SIZE_Z), UNKNOWN)
+
+
 def make_far_field(unhit: Doms, ice: IceColumn, tables: LightTables, light_range: float) -> FarField:
     """Sum the distant DOMs on the grid and list the near ones."""
     by_height = np.argsort(unhit.z, kind="stable")
@@ -90,7 +98,10 @@ def make_far_field(unhit: Doms, ice: IceColumn, tables: LightTables, light_range
     tensor = np.zeros((GRID_SIZE, GRID_SIZE, GRID_SIZE_Z, MOMENTS), np.float32)
     _sum_on_grid(doms, ice, scale, cubic, tables.reference_decay, np.float32(light_range), tensor)
     cell, members = _list_near(unhit.x, unhit.y, unhit.z)
-    return FarField(tensor=tensor, cell=cell, near=Doms(*(array[members] for array in unhit)))
+    # one more DOM, which sees nothing, fills the lists up to whole vectors
+    blind = Doms(*(np.append(array, array[:1] if array.size else np.float32(1)).astype(np.float32) for array in unhit))
+    blind.efficiency[-1] = 0
+    return FarField(tensor=tensor, cell=cell, near=Doms(*(array[members] for array in blind)))
 
 
 def fit_cubics(tables: LightTables) -> tuple[Single, Single]:
@@ -221,11 +232,14 @@ def _sum_moments(
 
 
 def _list_near(x: Single, y: Single, z: Single) -> tuple[Index, Index]:
-    """List, for each cell, the DOMs that can lie within FAR of a point in it: offsets (cells + 1,) and members."""
+    """List, for each cell, the DOMs that can lie within FAR of a point in it: offsets (cells + 1,) and members.
+
+    The lists are filled up to multiples of LANES with the number behind the last DOM.
+    """
     count = np.zeros(CELLS**3 + 1, np.int64)
     _scan_cells(x, y, z, count, np.zeros(0, np.int64))
-    first = np.cumsum(count)
-    members = np.zeros(int(first[-1]), np.int64)
+    first = np.cumsum((count + LANES - 1) // LANES * LANES)
+    members = np.full(int(first[-1]), x.size)
     _scan_cells(x, y, z, first.copy(), members)
     return first, members
 
@@ -270,8 +284,8 @@ def _gap(x: np.float32, cell: int) -> float:
 def light_in_unhit_field(event: EventArrays, track: Track, seg: Segments) -> None:
     """Fill ``unhit``, PE per GeV of every segment in all DOMs without pulses: near sum and far field."""
     field, tables, n = event.field, event.tables, track.direction
-    for j in range(seg.s.size):
-        far = _far_light(field.tensor, track.monomials, seg.x[j], seg.y[j], seg.z[j])
+    for j in range(seg.unhit.size):
+        far = _far_light(field.tensor, track.monomials, track.log_far, seg.x[j], seg.y[j], seg.z[j])
         cell = (_cell(seg.x[j]) * CELLS + _cell(seg.y[j])) * CELLS + _cell(seg.z[j])
         near = _near_light(
             field.cell[cell], field.cell[cell + 1], field.near, seg.x[j], seg.y[j], seg.z[j], n[0], n[1], n[2],
@@ -282,7 +296,9 @@ def light_in_unhit_field(event: EventArrays, track: Track, seg: Segments) -> Non
 
 
 @compiled
-def _far_light(tensor: Single, factors: Single, x: np.float32, y: np.float32, z: np.float32) -> np.float32:
+def _far_light(
+    tensor: Single, factors: Single, log_far: Single, x: np.float32, y: np.float32, z: np.float32
+) -> np.float32:
     """Interpolate the far field at a point, for the direction of the ``factors``."""
     ux, uy, uz = (x + _EDGE) * _DENSITY, (y + _EDGE) * _DENSITY, (z + _EDGE) * _DENSITY_Z
     ux = min(max(ux, ZERO), F(GRID_SIZE - 1.001))
@@ -292,13 +308,14 @@ def _far_light(tensor: Single, factors: Single, x: np.float32, y: np.float32, z:
     fx, fy, fz = ux - F(ix), uy - F(iy), uz - F(iz)
     value = ZERO
     for corner in range(8):
-        kx, ky, kz = corner & 1, (corner >> 1) & 1, corner >> 2
-        moments = tensor[ix + kx, iy + ky, iz + kz]
-        light = ZERO
-        for m in range(MOMENTS):
-            light += factors[m] * moments[m]
-        weight = (fx if kx else ONE - fx) * (fy if ky else ONE - fy) * (fz if kz else ONE - fz)
-        value += weight * np.log(max(light, _LEAST))
+        kx, ky, kz = ix + (corner & 1), iy + ((corner >> 1) & 1), iz + (corner >> 2)
+        if log_far[kx, ky, kz] == UNKNOWN:
+            light = ZERO
+            for m in range(MOMENTS):
+                light += factors[m] * tensor[kx, ky, kz, m]
+            log_far[kx, ky, kz] = np.log(max(light, _LEAST))
+        weight = (fx if kx > ix else ONE - fx) * (fy if ky > iy else ONE - fy) * (fz if kz > iz else ONE - fz)
+        value += weight * log_far[kx, ky, kz]
     return np.exp(value)
 
 

@@ -12,7 +12,7 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.millipede.arrays import EventArrays
 from skymap_scanner.reconstruction.millipede.constants import C
 from skymap_scanner.reconstruction.millipede.preparation import log_gamma_sum, make_track
-from skymap_scanner.reconstruction.millipede.search import COARSE, FINE, Answer, Clues, closest_time, search
+from skymap_scanner.reconstruction.millipede.search import COARSE, FINE, Answer, Clues, Grid, closest_time, search
 from skymap_scanner.reconstruction.millipede.segments import (
     InstrumentedVolume,
     direction_of,
@@ -54,18 +54,16 @@ class MillipedeFitter:
         times = [
             start.time - self._reference,
             self._vertex_time - self._reference,
-            closest_time(self._clues.pulses, vertex, direction),
+            closest_time(self._clues, vertex, direction),
         ]
         answer = search(
             self._arrays,
             track,
             self._clues,
             np.array(times),
-            coarse[0],
-            coarse[1] - coarse[0] + 1,
-            fine[0],
-            fine[1] - fine[0] + 1,
-            start.warm,
+            Grid(COARSE, coarse[0], coarse[1] - coarse[0] + 1),
+            Grid(FINE, fine[0], fine[1] - fine[0] + 1),
+            warm=start.warm,
         )
         return self._conclude(start, answer, vertex, direction, axes)
 

@@ -23,17 +23,20 @@ ROOT_MIN = math.sqrt(1.2)
 ROOT_MAX = math.sqrt(460.0)
 ROOT_STEP = (ROOT_MAX - ROOT_MIN) / (N_RADIUS - 1)
 
-# Arrival times: every second distance; even steps of t / (t + TIME_KNEE), scaled ns; TIME_END is where the axis ends.
-N_TIME_RADIUS = 64
+# Arrival times. Their axis stretches with the distance r, even steps of t / (t + knee(r)) with a knee that goes like the
+# median delay, so that the distribution hardly changes along r and psi and few nodes do: the table fits into a core's cache,
+# which halves the time of a fit. Against the photon table itself: rms 0.002, 99 % within 0.007.
+N_TIME_RADIUS = 32
 TIME_ROOT_STEP = (ROOT_MAX - ROOT_MIN) / (N_TIME_RADIUS - 1)
-N_TIME = 96
-TIME_KNEE = 200.0
-TIME_END = 0.985
+N_TIME_ANGLE = 6
+N_TIME = 64
+TIME_END = 0.97
+KNEE_SHORT, KNEE_RATE, KNEE_LENGTH = 40.0, 3.5, 50.0  # scaled ns, ns/m, m
 
 # The smear is a constant in ns, so in scaled time it depends on the ice: one table for each class of scattering length.
-N_CLASS = 18
-CLASS_FIRST = 4.0  # m
-CLASS_RATIO = 1.2
+N_CLASS = 10
+CLASS_FIRST = 5.0  # m
+CLASS_RATIO = 1.3
 #: Longest effective scattering length that is told apart, m.
 N_LENGTH = 120
 
@@ -44,11 +47,11 @@ SMEAR_SHARES = (0.25, 0.5, 0.25)
 class LightTables(NamedTuple):
     """What the kernels look up; flat arrays, the last axis fastest.
 
-    ``log_fluence``: ln(fluence of one photon, 1/m2 at TABLE_SCATTERING) by (distance, angle), float32; ``slope`` (1/m) is
-    its fall beyond the axis. ``arrival``: share of the light that has come, by (class, distance, angle, time), float32.
+    ``log_fluence``: ln(fluence of one photon, 1/m2 at TABLE_SCATTERING) by (distance, angle), float32.
+    ``arrival``: share of the light that has come, by (class, distance, angle, time), float32.
     ``shift`` (class,): scaled time of the first node is minus this. ``class_of`` (N_LENGTH,): class by whole metres of
     the effective scattering length, int32. ``angles``: number of angles; they begin at ``angle_first`` and there are
-    ``angle_density`` of them per unit of cos psi. ``reference_decay``: 1/propagation length of the table's ice, 1/m.
+    ``angle_density`` of them per unit of cos psi; ``time_angle_...`` likewise for the arrival times. ``reference_decay``: 1/propagation length of the table's ice, 1/m.
     """
 
     log_fluence: NDArray[np.float32]
@@ -59,6 +62,8 @@ class LightTables(NamedTuple):
     angle_first: np.float32
     angle_density: np.float32
     reference_decay: np.float32
+    time_angle_first: np.float32
+    time_angle_density: np.float32
 
 
 def decay(scattering: float, absorption: float) -> float:
@@ -73,20 +78,22 @@ def class_length(index: int) -> float:
 
 def make_tables(table: PhotonTable) -> LightTables:
     """Resample a photon table for the kernels."""
-    step = float(table.cos_psi[1] - table.cos_psi[0])
+    first, last = float(table.cos_psi[0]), float(table.cos_psi[-1])
     shift = np.array([TIME_SMEAR * TABLE_SCATTERING / class_length(i) for i in range(N_CLASS)])
-    arrival = np.empty((N_CLASS, N_TIME_RADIUS, len(table.cos_psi), N_TIME), np.float32)
-    _resample_arrival(table.radius, table.delay, table.cdf, shift, arrival)
+    arrival = np.empty((N_CLASS, N_TIME_RADIUS, N_TIME_ANGLE, N_TIME), np.float32)
+    _resample_arrival(table.radius, table.cos_psi, table.delay, table.cdf, shift, arrival)
     return LightTables(
         log_fluence=_resample_fluence(table).astype(np.float32).ravel(),
         arrival=arrival.ravel(),
         shift=shift.astype(np.float32),
         class_of=np.array([_nearest_class(i + 0.5) for i in range(N_LENGTH)], np.int32),
         angles=np.float32(len(table.cos_psi)),
-        angle_first=np.float32(table.cos_psi[0]),
-        angle_density=np.float32(1 / step),
+        angle_first=np.float32(first),
+        angle_density=np.float32((len(table.cos_psi) - 1) / (last - first)),
         # The reference of the scaling is the simulated ice's own decay, exactly as scaled lengths would have it.
         reference_decay=np.float32(decay(table.scattering, table.absorption)),
+        time_angle_first=np.float32(first),
+        time_angle_density=np.float32((N_TIME_ANGLE - 1) / (last - first)),
     )
 
 
@@ -112,34 +119,45 @@ def _resample_fluence(table: PhotonTable) -> NDArray[np.float64]:
 @compiled
 def _resample_arrival(
     radius: NDArray[np.float64],
+    cos_psi: NDArray[np.float64],
     delay: NDArray[np.float64],
     cdf: NDArray[np.float64],
     shift: NDArray[np.float64],
     out: NDArray[np.float32],
 ) -> None:
     """Fill ``out`` (class, distance, angle, time) with the smeared distribution of arrival times."""
+    for i in range(out.shape[1]):
+        r = (ROOT_MIN + i * TIME_ROOT_STEP) ** 2
+        knee = KNEE_SHORT + KNEE_RATE * r * r / (r + KNEE_LENGTH)
+        u = math.log(r / radius[0]) / math.log(radius[1] / radius[0])
+        u = min(max(u, 0.0), radius.size - 1.0)
+        for m in range(out.shape[2]):
+            v = m / (out.shape[2] - 1) * (cos_psi.size - 1)
+            for c in range(out.shape[0]):
+                for k in range(out.shape[3]):
+                    axis = k / (out.shape[3] - 1) * TIME_END
+                    time = knee * axis / (1 - axis)
+                    value = 0.0
+                    for smear in range(3):
+                        value += SMEAR_SHARES[smear] * _arrived(cdf, delay, u, v, time - smear * shift[c])
+                    out[c, i, m, k] = value
+
+
+@compiled
+def _arrived(cdf: NDArray[np.float64], delay: NDArray[np.float64], u: float, v: float, time: float) -> float:
+    """Return the distribution of arrival times between the nodes of the table: ``u`` of radius, ``v`` of angle."""
+    if time <= 0:
+        return 0.0
+    i, j = min(int(u), cdf.shape[0] - 2), min(int(v), cdf.shape[1] - 2)
+    f, g = u - i, v - j
+    # the delay axis is logarithmic beyond its first node; before it, the share grows from 0 like the time
     last = delay.size - 1
-    log_last = math.log(delay[last])
-    radial_step = math.log(radius[1] / radius[0])
-    for c in range(out.shape[0]):
-        for k in range(out.shape[3]):
-            axis = k / (out.shape[3] - 1) * TIME_END
-            out[c, :, :, k] = 0
-            for smear in range(3):
-                time = TIME_KNEE * axis / (1 - axis) - smear * shift[c]
-                if time <= 0:
-                    continue
-                # the delay axis is logarithmic beyond its first node; before it, the share grows from 0 like the time
-                position = max(math.log(time) / log_last, 0.0) * last
-                node = min(int(position), last - 1)
-                part = min(position - node, 1.0)
-                rise = min(time / delay[0], 1.0)
-                for i in range(out.shape[1]):
-                    r = (ROOT_MIN + i * TIME_ROOT_STEP) ** 2
-                    u = min(max(math.log(r / radius[0]) / radial_step, 0.0), radius.size - 1.0)
-                    n = min(int(u), radius.size - 2)
-                    f = u - n
-                    for m in range(out.shape[2]):
-                        low = cdf[n, m, node] + part * (cdf[n, m, node + 1] - cdf[n, m, node])
-                        high = cdf[n + 1, m, node] + part * (cdf[n + 1, m, node + 1] - cdf[n + 1, m, node])
-                        out[c, i, m, k] += SMEAR_SHARES[smear] * rise * (low + f * (high - low))
+    place = max(math.log(time / delay[0]) / math.log(delay[last] / delay[0]), 0.0) * last
+    k = min(int(place), last - 1)
+    h = min(place - k, 1.0)
+    share = 0.0
+    for a in range(2):
+        for b in range(2):
+            weight = (f if a else 1 - f) * (g if b else 1 - g)
+            share += weight * (cdf[i + a, j + b, k] * (1 - h) + cdf[i + a, j + b, k + 1] * h)
+    return share * min(time / delay[0], 1.0)

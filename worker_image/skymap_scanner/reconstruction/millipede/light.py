@@ -18,12 +18,15 @@ from skymap_scanner.reconstruction.millipede.constants import (
 from skymap_scanner.reconstruction.millipede.interpolants import (
     N_LENGTH,
     N_RADIUS,
+    KNEE_LENGTH,
+    KNEE_RATE,
+    KNEE_SHORT,
     N_TIME,
+    N_TIME_ANGLE,
     N_TIME_RADIUS,
     ROOT_MIN,
     ROOT_STEP,
     TIME_END,
-    TIME_KNEE,
     TIME_ROOT_STEP,
 )
 
@@ -34,8 +37,13 @@ NEAREST = F(1)
 _LENGTH = F(TABLE_SCATTERING)
 _ROOT_MIN, _ROOT_DENSITY, _ROOT_LAST = F(ROOT_MIN), F(1 / ROOT_STEP), F(N_RADIUS - 1.001)
 _TIME_ROOT_DENSITY, _TIME_ROOT_LAST = F(1 / TIME_ROOT_STEP), F(N_TIME_RADIUS - 1.001)
-_KNEE, _TIME_SCALE, _TIME_LAST = F(TIME_KNEE), F((N_TIME - 1) / TIME_END), F(N_TIME - 1.001)
-_TIMES, _TIME_RADII = F(N_TIME), F(N_TIME_RADIUS)
+_TIME_SCALE, _TIME_LAST = F((N_TIME - 1) / TIME_END), F(N_TIME - 1.001)
+_KNEE_SHORT, _KNEE_RATE, _KNEE_LENGTH = F(KNEE_SHORT), F(KNEE_RATE), F(KNEE_LENGTH)
+_TIMES, _TIME_RADII, _TIME_ANGLES = F(N_TIME), F(N_TIME_RADIUS), F(N_TIME_ANGLE)
+_TIME_ANGLE_LAST = F(N_TIME_ANGLE - 1.001)
+# Steps in the flat table of arrival times: to the next node of time, angle, radius, and of the last two.
+_NEXT, _NEXT_ANGLE, _NEXT_RADIUS = np.int32(1), np.int32(N_TIME), np.int32(N_TIME * N_TIME_ANGLE)
+_NEXT_BOTH = np.int32(N_TIME * (N_TIME_ANGLE + 1))
 _LONGEST = F(N_LENGTH - 1)
 _PAIR = F(1.001)  # an index of a pair of nodes ends this much below their number
 _MEAN = F(ACCEPTANCE_MEAN)
@@ -124,51 +132,50 @@ def arrival_place(
     cos_psi: np.float32,
     scatter: np.float32,
     class_of: NDArray[np.int32],
-    angles: np.float32,
     angle_first: np.float32,
     angle_density: np.float32,
-) -> tuple[np.int32, np.int32, np.float32, np.float32]:
-    """Return where the arrival times of a source-DOM pair are tabulated: class, index, and the two fractions (r, psi)."""
+) -> tuple[np.int32, np.int32, np.float32, np.float32, np.float32]:
+    """Return where the arrival times of a source-DOM pair are tabulated.
+
+    That is: class, index of the first node, the fractions between nodes of radius and of angle, and the knee (scaled ns).
+    """
     length = ONE / scatter
     length = length if length < _LONGEST else _LONGEST
     kind = class_of[np.int32(length)]
-    u = (np.sqrt(distance * _LENGTH * scatter) - _ROOT_MIN) * _TIME_ROOT_DENSITY
+    r = distance * _LENGTH * scatter
+    u = (np.sqrt(r) - _ROOT_MIN) * _TIME_ROOT_DENSITY
     u = u if u > ZERO else ZERO
     u = u if u < _TIME_ROOT_LAST else _TIME_ROOT_LAST
     i = np.floor(u)
     v = (cos_psi - angle_first) * angle_density
     v = v if v > ZERO else ZERO
-    last = angles - _PAIR
-    v = v if v < last else last
+    v = v if v < _TIME_ANGLE_LAST else _TIME_ANGLE_LAST
     j = np.floor(v)
-    index = np.int32(((F(kind) * _TIME_RADII + i) * angles + j) * _TIMES)
-    return kind, index, u - i, v - j
+    index = np.int32(((F(kind) * _TIME_RADII + i) * _TIME_ANGLES + j) * _TIMES)
+    return kind, index, u - i, v - j, _KNEE_SHORT + _KNEE_RATE * r * r / (r + _KNEE_LENGTH)
 
 
 @inlined
 def arrived(
     time: np.float32,
+    knee: np.float32,
     index: np.int32,
     radial: np.float32,
     angular: np.float32,
-    angles: np.float32,
     arrival: NDArray[np.float32],
 ) -> np.float32:
     """Return the share of the light that has come by the scaled ``time`` after the first node, at an `arrival_place`."""
     t = time if time > ZERO else ZERO
-    w = t / (t + _KNEE) * _TIME_SCALE
+    w = t / (t + knee) * _TIME_SCALE
     w = w if w < _TIME_LAST else _TIME_LAST
     node = np.floor(w)
     f = w - node
     k = index + np.int32(node)
-    next_angle = np.int32(_TIMES)
-    next_radius = np.int32(_TIMES * angles)
-    k1, k2, k3 = k + next_angle, k + next_radius, k + next_radius + next_angle
-    one = np.int32(1)
-    a = arrival[k] + f * (arrival[k + one] - arrival[k])
-    b = arrival[k1] + f * (arrival[k1 + one] - arrival[k1])
-    c = arrival[k2] + f * (arrival[k2 + one] - arrival[k2])
-    d = arrival[k3] + f * (arrival[k3 + one] - arrival[k3])
+    k1, k2, k3 = k + _NEXT_ANGLE, k + _NEXT_RADIUS, k + _NEXT_BOTH
+    a = arrival[k] + f * (arrival[k + _NEXT] - arrival[k])
+    b = arrival[k1] + f * (arrival[k1 + _NEXT] - arrival[k1])
+    c = arrival[k2] + f * (arrival[k2 + _NEXT] - arrival[k2])
+    d = arrival[k3] + f * (arrival[k3 + _NEXT] - arrival[k3])
     near = a + angular * (b - a)
     far = c + angular * (d - c)
     return near + radial * (far - near)

@@ -2,58 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, Segments, Track
 from skymap_scanner.reconstruction.millipede.compiled import compiled
-from skymap_scanner.reconstruction.millipede.energies import Solver, minimise, start_energies
+from skymap_scanner.reconstruction.millipede.energies import Solver, copy, fill, minimise, start_energies
 from skymap_scanner.reconstruction.millipede.far_field import light_in_unhit_field
 from skymap_scanner.reconstruction.millipede.light import ONE, ZERO, F
 from skymap_scanner.reconstruction.millipede.response import light_in_unhit, place_segments, respond_in_bins
 
 #: A segment that gives less than this in all DOMs together, PE per GeV, is not seen.
 _FAINTEST = F(1e-12)
-
-
-@compiled
-def make_segments(rows: int, first: int, keep: NDArray[np.bool_], spacing: float) -> Segments:
-    """Return segments at ``spacing`` (m) times first, first + 1, ..., where ``keep``; room for ``rows`` bins."""
-    n = keep.sum()
-    s = np.zeros(n, np.float32)
-    before = np.zeros(keep.size + 1, np.int64)
-    for k in range(keep.size):
-        before[k + 1] = before[k]
-        if keep[k]:
-            s[before[k]] = F((first + k) * spacing)
-            before[k + 1] += 1
-    grid = np.array([spacing, first * spacing]).astype(np.float32)
-    return Segments(
-        s,
-        grid,
-        before,
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.zeros((rows, n), np.float32),
-    )
 
 
 @compiled
@@ -67,13 +24,13 @@ def evaluate(
     that an earlier evaluation left behind, but for ``seg.ratio``.
     """
     place_segments(track, F(point[0]), F(point[1]), F(point[2]), event.ice, seg)
-    seg.rest[:] = ZERO
+    fill(seg.rest, ZERO)
     respond_in_bins(event, track, F(point[0]), F(point[1]), seg)
     if exact:
         light_in_unhit(event, track, seg)
     else:
         light_in_unhit_field(event, track, seg)
-    n = seg.s.size
+    n = seg.energy.size
     for j in range(n):
         seg.rest[j] += seg.unhit[j] * (ONE if exact else ONE + seg.ratio[j])
     _scale_columns(seg)
@@ -89,7 +46,7 @@ def evaluate(
 def _scale_columns(seg: Segments) -> None:
     """Divide each column of the matrix by the segment's total expectation, so that energies count in PE."""
     total, matrix, inverse = seg.total, seg.matrix, seg.earlier
-    total[:] = seg.rest
+    copy(seg.rest, total)
     for r in range(matrix.shape[0]):
         for j in range(total.size):
             total[j] += matrix[r, j]
@@ -105,8 +62,8 @@ def calibrate(event: EventArrays, track: Track, point: Double, seg: Segments) ->
     """Set ``seg.ratio`` so that near ``point`` the far field gives the exact sum over the DOMs without pulses."""
     place_segments(track, F(point[0]), F(point[1]), F(point[2]), event.ice, seg)
     light_in_unhit_field(event, track, seg)
-    seg.ratio[:] = seg.unhit
+    copy(seg.unhit, seg.ratio)
     light_in_unhit(event, track, seg)
-    for j in range(seg.s.size):
+    for j in range(seg.energy.size):
         field = seg.ratio[j]
         seg.ratio[j] = seg.unhit[j] / field - ONE if field > F(1e-20) else ZERO

@@ -56,9 +56,8 @@ class Millipede:
         arrays = make_event_arrays(
             data, event.geometry, self._ice, _tables(self._photon_table), self._light_range, reference
         )
-        clues = data.clues.copy()
-        clues[:, 3] -= reference
-        return MillipedeFitter(event, arrays, Clues(clues, data.centre), reference)
+        clues = Clues(data.clues[:, :3], data.clues[:, 3] - reference, data.clues[:, 4], data.centre)
+        return MillipedeFitter(event, arrays, clues, reference)
 
     def compile(self) -> None:
         """Fill the cache of compiled code, so that the first fit is as fast as the others."""

@@ -13,7 +13,7 @@ from skymap_scanner.detector.ice import ORIGIN_DEPTH, Ice
 from skymap_scanner.reconstruction.millipede.arrays import Doms, EventArrays, IceColumn, TimeBins, Track
 from skymap_scanner.reconstruction.millipede.bins import DomBins, EventData
 from skymap_scanner.reconstruction.millipede.constants import PE_PER_GEV
-from skymap_scanner.reconstruction.millipede.far_field import make_far_field, monomials
+from skymap_scanner.reconstruction.millipede.far_field import make_far_field, make_log_far, monomials
 from skymap_scanner.reconstruction.millipede.interpolants import LightTables
 
 _SECONDS = 1e-9  # in a nanosecond
@@ -121,6 +121,7 @@ def make_track(
         across_a=along(a),
         across_b=along(b),
         monomials=monomials(direction.astype(np.float32)),
+        log_far=make_log_far(),
     )
 
 

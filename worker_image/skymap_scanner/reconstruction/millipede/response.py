@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from skymap_scanner.reconstruction.millipede.arrays import Doms, EventArrays, IceColumn, Segments, Single, Track
+from skymap_scanner.reconstruction.millipede.arrays import LANES, Doms, EventArrays, IceColumn, Segments, Single, Track
 from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
 from skymap_scanner.reconstruction.millipede.constants import C, C_ICE, TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.light import (
@@ -69,6 +69,12 @@ def segments_within(
     return before[min(max(low, 0), last)], before[min(max(high, 0), last)]
 
 
+@inlined
+def whole_vectors(low: int, high: int) -> int:
+    """Return the end of the range from ``low`` that covers ``high`` with whole vectors."""
+    return low + (high - low + LANES - 1) // LANES * LANES
+
+
 @compiled
 def light_in_dom(
     low: int,
@@ -90,10 +96,13 @@ def light_in_dom(
     distance: Single,
     rate: Single,
 ) -> None:
-    """Fill the expected PE per GeV in DOM ``k``, the distance (m) and the mean scattering rate (1/m) of segments low..high."""
+    """Fill the expected PE per GeV in DOM ``k``, the distance (m) and the mean scattering rate (1/m) of segments low..high.
+
+    And of some more, up to `whole_vectors`; likewise in the next two functions.
+    """
     dom_z, dom_scatter, dom_absorb = doms.z[k], doms.scatter[k], doms.absorb[k]
     scatter_rate, absorb_rate, efficiency = doms.scatter_rate[k], doms.absorb_rate[k], doms.efficiency[k]
-    for j in range(low, high):
+    for j in range(low, whole_vectors(low, high)):
         ahead = along - s[j]
         d = np.sqrt(across2 + ahead * ahead)
         d = d if d > NEAREST else NEAREST
@@ -118,7 +127,6 @@ def places_in_tables(
     distance: Single,
     class_of: NDArray[np.int32],
     shift: Single,
-    angles: np.float32,
     angle_first: np.float32,
     angle_density: np.float32,
     rate: Single,
@@ -126,16 +134,17 @@ def places_in_tables(
     place: NDArray[np.int32],
     radial: Single,
     angular: Single,
+    knee: Single,
 ) -> np.float32:
     """Look up where the arrival times of segments low..high are tabulated; return the earliest possible time (ns).
 
     The scaled time of an edge is edge * ``rate`` + ``offset`` afterwards.
     """
     earliest = F(1e30)
-    for j in range(low, high):
+    for j in range(low, whole_vectors(low, high)):
         d, b = distance[j], rate[j]
-        kind, place[j], radial[j], angular[j] = arrival_place(
-            d, (along - s[j]) / d, b, class_of, angles, angle_first, angle_density
+        kind, place[j], radial[j], angular[j], knee[j] = arrival_place(
+            d, (along - s[j]) / d, b, class_of, angle_first, angle_density
         )
         direct = time[j] + d * _NS_PER_METRE_OF_ICE
         scale = _LENGTH * b
@@ -157,13 +166,13 @@ def light_before(
     place: NDArray[np.int32],
     radial: Single,
     angular: Single,
-    angles: np.float32,
+    knee: Single,
     arrival: Single,
     out: Single,
 ) -> None:
     """Fill the expected PE per GeV that come before the time ``edge`` (ns)."""
-    for j in range(low, high):
-        out[j] = charge[j] * arrived(edge * rate[j] + offset[j], place[j], radial[j], angular[j], angles, arrival)
+    for j in range(low, whole_vectors(low, high)):
+        out[j] = charge[j] * arrived(edge * rate[j] + offset[j], knee[j], place[j], radial[j], angular[j], arrival)
 
 
 @compiled
@@ -177,7 +186,9 @@ def add_difference(low: int, high: int, later: Single, earlier: Single, out: Sin
 def respond_in_bins(event: EventArrays, track: Track, a: np.float32, b: np.float32, seg: Segments) -> None:
     """Fill the matrix for the DOMs with pulses, and add what they see in bins without charge to ``rest``."""
     tables, bins, hit = event.tables, event.bins, event.hit
-    seg.matrix[:] = ZERO
+    for r in range(seg.matrix.shape[0]):
+        for j in range(seg.matrix.shape[1]):
+            seg.matrix[r, j] = ZERO
     for k in range(hit.x.size):
         da, db = track.across_a[k] - a, track.across_b[k] - b
         across2, along = da * da + db * db, track.along[k]
@@ -191,8 +202,9 @@ def respond_in_bins(event: EventArrays, track: Track, a: np.float32, b: np.float
             tables.angle_first, tables.angle_density, tables.reference_decay, seg.charge, seg.distance, seg.rate,
         )  # fmt: skip
         earliest = places_in_tables(
-            low, high, along, seg.s, seg.time, seg.distance, tables.class_of, tables.shift, tables.angles,
-            tables.angle_first, tables.angle_density, seg.rate, seg.offset, seg.place, seg.radial, seg.angular,
+            low, high, along, seg.s, seg.time, seg.distance, tables.class_of, tables.shift,
+            tables.time_angle_first, tables.time_angle_density, seg.rate, seg.offset, seg.place, seg.radial, seg.angular,
+            seg.knee,
         )  # fmt: skip
         earlier, later = seg.earlier, seg.later
         dark = True  # no light before the last edge
@@ -203,12 +215,13 @@ def respond_in_bins(event: EventArrays, track: Track, a: np.float32, b: np.float
             if dark:
                 continue
             light_before(
-                low, high, edge, seg.charge, seg.rate, seg.offset, seg.place, seg.radial, seg.angular, tables.angles,
+                low, high, edge, seg.charge, seg.rate, seg.offset, seg.place, seg.radial, seg.angular, seg.knee,
                 tables.arrival, later,
             )  # fmt: skip
             if m > 0:
                 if was_dark:
-                    earlier[low:high] = ZERO
+                    for j in range(low, high):
+                        earlier[j] = ZERO
                 row = bins.row[first + m - 1]
                 add_difference(low, high, later, earlier, seg.matrix[row] if row >= 0 else seg.rest)
             earlier, later = later, earlier
@@ -218,7 +231,8 @@ def respond_in_bins(event: EventArrays, track: Track, a: np.float32, b: np.float
 def light_in_unhit(event: EventArrays, track: Track, seg: Segments) -> None:
     """Fill ``unhit``, PE per GeV of every segment in all DOMs without pulses: the exact sum."""
     tables, doms, n = event.tables, event.unhit, track.direction
-    seg.unhit[:] = ZERO
+    for j in range(seg.unhit.size):
+        seg.unhit[j] = ZERO
     for k in range(doms.x.size):
         dx, dy, dz = doms.x[k] - seg.x[0], doms.y[k] - seg.y[0], doms.z[k] - seg.z[0]
         ahead = dx * n[0] + dy * n[1] + dz * n[2]

@@ -1,0 +1,111 @@
+"""Nelder and Mead's simplex over transverse offsets and time, all energies at their best."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, Segments, Track
+from skymap_scanner.reconstruction.millipede.compiled import compiled
+from skymap_scanner.reconstruction.millipede.energies import Solver
+from skymap_scanner.reconstruction.millipede.likelihood import evaluate
+
+# What is evaluated next. The machine of phases has one place that evaluates: the likelihood is compiled into it once.
+_CORNER, _REFLECTION, _EXPANSION, _CONTRACTION = 0, 1, 2, 3
+#: A simplex whose values differ by less than this share of ``flat`` is done, however large it is.
+_LEVEL = 0.2
+
+
+@compiled
+def descend(
+    event: EventArrays,
+    track: Track,
+    seg: Segments,
+    solver: Solver,
+    point: Double,
+    value: float,
+    step: Double,
+    most: int,
+    close: float,
+    flat: float,
+    tolerance: float,
+) -> tuple[float, int]:
+    """Improve ``point`` (in and out: offsets in m, time in ns); return the best -ln L and the number of evaluations.
+
+    ``value``: that of ``point`` on these segments, inf when not known; ``step`` (3,): to the other corners. The search ends
+    after ``most`` evaluations, or when the corners are within ``close`` (m, ns) and their values within ``flat``.
+    """
+    corners, values = np.zeros((4, 3)), np.zeros(4)
+    for i in range(4):
+        corners[i] = point
+        if i > 0:
+            corners[i, i - 1] += step[i - 1]
+    values[0] = value
+    trial, mirror, reflected = np.zeros(3), np.zeros(3), 0.0
+    phase, corner, reach, used = _CORNER, 0 if value == np.inf else 1, 0.0, 0
+    while True:
+        if phase == _CORNER:
+            trial[:] = corners[corner]
+        else:
+            _between(corners, reach, trial)
+        f = evaluate(event, track, trial, seg, solver, False, tolerance)
+        used += 1
+        if phase == _CORNER:
+            values[corner] = f
+            corner += 1
+            if corner < 4:
+                continue
+        elif phase == _REFLECTION:
+            reflected, mirror[:] = f, trial
+            if f < values[0]:
+                phase, reach = _EXPANSION, 3.0
+                continue
+            if not f < values[2]:
+                phase, reach = _CONTRACTION, 1.5 if f < values[3] else 0.5
+                continue
+            corners[3], values[3] = trial, f
+        elif phase == _EXPANSION:
+            corners[3], values[3] = (trial, f) if f < reflected else (mirror, reflected)
+        elif f < min(reflected, values[3]):
+            corners[3], values[3] = trial, f
+        else:  # shrink towards the best corner
+            for i in range(1, 4):
+                corners[i] = 0.5 * (corners[0] + corners[i])
+            phase, corner = _CORNER, 1
+            continue
+        _sort(corners, values)
+        range_ = values[3] - values[0]
+        if used >= most or range_ <= _LEVEL * flat or (range_ <= flat and _spread(corners) <= close):
+            break
+        phase, reach = _REFLECTION, 2.0
+    point[:] = corners[0]
+    return values[0], used
+
+
+@compiled
+def _sort(corners: Double, values: Double) -> None:
+    """Sort four corners by value; equal ones keep their order."""
+    for i in range(1, 4):
+        for j in range(i, 0, -1):
+            if not values[j] < values[j - 1]:
+                break
+            values[j], values[j - 1] = values[j - 1], values[j]
+            for k in range(3):
+                corners[j, k], corners[j - 1, k] = corners[j - 1, k], corners[j, k]
+
+
+@compiled
+def _spread(corners: Double) -> float:
+    """Return the largest distance, along one axis, of a corner from the best one."""
+    spread = 0.0
+    for i in range(1, 4):
+        for k in range(3):
+            spread = max(spread, abs(corners[i, k] - corners[0, k]))
+    return spread
+
+
+@compiled
+def _between(corners: Double, share: float, out: Double) -> None:
+    """Fill the point on the line from the worst corner (share 0) through the middle of the others (share 1)."""
+    for k in range(3):
+        middle = (corners[0, k] + corners[1, k] + corners[2, k]) / 3
+        out[k] = share * middle + (1 - share) * corners[3, k]
