@@ -15,7 +15,11 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,test]'
+	$(BIN)/skymap-scanner compile
 	touch $@
+
+demo: install
+	$(BIN)/skymap-scanner run demo -o demo-output
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from tests.unit.roles.conftest import Command
 
 MakeCommand = Callable[..., Command]

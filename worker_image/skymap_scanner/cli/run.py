@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--restart", is_flag=True, help="Forget an earlier scan in the folder and begin again.")
 def command(event: str, folder: Path, workers: int | None, restart: bool, **given: Any) -> None:
-    """Scan EVENT (a path, - or an http(s) URL; or a SkymapScan manifest, .yaml) on this machine.
+    """Scan EVENT on this machine: a path, - or an http(s) URL, a SkymapScan manifest (.yaml), or the word demo.
 
     Writes the .i3 file with every pixel's fit, the sky map and pictures into the folder. Stopped or killed, the same
     command goes on where it was.
@@ -42,6 +42,7 @@ def command(event: str, folder: Path, workers: int | None, restart: bool, **give
         skymap-scanner run event.json -o result/
         skymap-scanner run event.json -o quick/ --levels 4:0 32:12 --seeds 1
         skymap-scanner run scan.yaml -o result/
+        skymap-scanner run demo -o demo-output/
     """
     from skymap_scanner.cli.manifest import is_manifest, read_manifest
     from skymap_scanner.cli.scan import Request, run
@@ -51,7 +52,10 @@ def command(event: str, folder: Path, workers: int | None, restart: bool, **give
         run(_from_manifest(read_manifest(Path(event)), folder, workers, restart))
         return
     from skymap_scanner.cli.settings import scan_settings
+    from skymap_scanner.simulation import demo_event_path
 
+    if event == "demo" and not Path(event).exists():
+        event = str(demo_event_path())
     formats, select = given.pop("formats"), options.parse_select(given.pop("select"))
     settings = scan_settings(given.pop("name") or "scan", **given)
     run(Request(event, folder, settings, select, workers, formats, restart))

@@ -17,8 +17,11 @@ from skymap_operator.models import Simulation
 from skymap_scanner.cli.display import progress_display
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
+from skymap_scanner.event.preparation import PreparationSettings, prepare
 from skymap_scanner.event.sources import NAME_KEY, read_event
 from skymap_scanner.i3 import FrameWriter, I3String
+from skymap_scanner.reconstruction import load
+from skymap_scanner.results import check_formats
 from skymap_scanner.roles.local import BROKER_FILE, LocalScan, run_local
 from skymap_scanner.roles.producer import ScanSettings
 from skymap_scanner.roles.record import FILE as RECORD_FILE
@@ -48,7 +51,7 @@ class Request:
         """The event as the record names it: an absolute path, a URL, or the simulation."""
         if isinstance(self.event, Simulation):
             return f"simulation {self.event.model_dump_json()}"
-        place = self.event if "://" in self.event or self.event == "-" else str(Path(self.event).absolute())
+        place = self.event if "://" in self.event or self.event == "-" else str(Path(self.event).resolve())
         return place if self.select is None else f"{place} (event {self.select[0]}/{self.select[1]})"
 
 
@@ -94,11 +97,14 @@ def run(request: Request) -> None:
 
 
 def _keep_event(request: Request) -> None:
-    """Read the event and keep it in the folder, unless an earlier run did."""
+    """Read the event, check that it can be scanned as wanted, and keep it, unless an earlier run did."""
     path = request.folder / EVENT_FILE
     if path.exists():
         return
+    check_formats(request.formats)
+    load(request.settings.reconstruction, request.settings.parameters)
     event = _read(request.event, request.select)
+    prepare(event, PreparationSettings(pulse_series=request.settings.pulse_series))
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

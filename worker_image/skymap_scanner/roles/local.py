@@ -12,6 +12,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -34,6 +35,9 @@ BROKER_FILE = "scan.sqlite"
 #: A role that dies this often in a row, each time within QUICK seconds, will not live longer the next time.
 MAX_QUICK_DEATHS = 5
 QUICK = 10.0
+
+#: With less room than this (bytes) a role can write neither its messages nor its log.
+FULL = 1 << 20
 
 #: One thread a worker: the fits run side by side, and a pool of threads in each makes all of them ten times slower.
 ONE_THREAD = dict.fromkeys(
@@ -119,6 +123,7 @@ class _Role:
         code = None if self.process is None else self.process.poll()
         if self.process is not None and code is None:
             return
+        self._close()
         if code == 0 and not self.name.startswith("worker"):
             self.finished = True
             return
@@ -145,6 +150,9 @@ class _Role:
         self.began = time.monotonic()
 
     def _last_words(self) -> str:
+        folder = self.log_file.parent
+        if shutil.disk_usage(folder).free < FULL:
+            return f"the disk of {folder} is full. Make room, then the same command goes on"
         lines = self.log_file.read_text(errors="replace").splitlines()
         return lines[-1].removeprefix("Error: ") if lines else "none"
 
@@ -157,7 +165,10 @@ class _Role:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        if self.process.stdin is not None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
 
     def ask(self) -> None:

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.unit.roles.conftest import Command
+
+from skymap_scanner.errors import InputError, SkymapError
+from skymap_scanner.roles import local
+from skymap_scanner.roles.local import LocalScan, role_commands, run_local
+from skymap_scanner.roles.producer import ScanSettings
+from skymap_scanner.roles.record import Record, check_same, read_record, write_record
+from skymap_scanner.roles.stop import Stop
+from skymap_scanner.scan.levels import parse_area, parse_levels
+
+SETTINGS = ScanSettings("scan", parse_levels("1:0"), reconstruction="dummy")
+
+
+def test_every_role_is_a_command_that_a_user_could_type(tmp_path: Path) -> None:
+    scan = LocalScan(
+        Path("event.i3"), tmp_path, SETTINGS, workers=3, output=tmp_path / "{stem}.i3.gz", formats=("json",)
+    )
+    commands = role_commands(scan)
+    assert list(commands) == ["producer", "collector", "saver", "worker-0", "worker-1", "worker-2"]
+    broker = f"sqlite:///{tmp_path}/scan.sqlite"
+    for words in commands.values():
+        assert words[3:5] == [words[3], *words[4:5]]
+        assert words[words.index("--broker") + 1] == broker
+    assert commands["saver"][-3:-1] == ["--format", "json"]
+
+
+def test_a_record_round_trips_and_names_what_differs(tmp_path: Path) -> None:
+    area = ScanSettings("scan", parse_levels("8:0"), area=parse_area("1,6,5"), parameters={"ra": 1.5}, predictive=0.5)
+    record = Record.of("/a/event.json", area, ("json",))
+    assert read_record(tmp_path) is None
+    write_record(tmp_path, record)
+    assert read_record(tmp_path) == record
+    check_same(tmp_path, record, record)
+    with pytest.raises(InputError, match=r"holds a scan of /a/event.json"):
+        check_same(tmp_path, record, Record.of("/b.json", area, ("json",)))
+    with pytest.raises(InputError, match=r"other formats \(\['json'\] instead of \[\]\)"):
+        check_same(tmp_path, record, Record.of("/a/event.json", area, ()))
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    for text in ("{", "[]", json.dumps({"colour": "blue"})):
+        (tmp_path / "scan.json").write_text(text)
+        with pytest.raises(InputError, match=r"scan\.json is not the record of a scan"):
+            read_record(tmp_path)
+
+
+def test_a_role_that_dies_at_once_again_and_again_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", "echo last words; exit 70"]})
+    scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
+    with pytest.raises(SkymapError, match=r"saver died 5 times in a row \(exit code 70\); its last words: last words"):
+        run_local(scan, lambda _: None, Stop())
+    assert (tmp_path / "logs/saver.log").read_text() == "last words\n" * 5
+
+
+def test_a_full_disk_is_said_where_no_log_can_say_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", "exit 1"]})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))  # type: ignore[attr-defined]
+    scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
+    with pytest.raises(SkymapError, match=r"saver cannot go on: the disk of .* is full"):
+        run_local(scan, lambda _: None, Stop())
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--format", "pdf"], "unknown format 'pdf'"),
+        (["--reconstruction", "magic"], "no reconstruction is named 'magic'"),
+        (["--parameter", "colour=1"], "has no parameter 'colour'"),
+        (["--pulses", "Nope"], "no pulses Nope"),
+        (["--select", "7/7"], "holds no event 7/7"),
+        (["--levels", "8:0", "9:1"], "nside 9 is not a power of two"),
+    ],
+)
+def test_what_cannot_be_scanned_is_refused_before_anything_is_made(
+    words: list[str], why: str, command: Callable[..., Command], event_file: Path, tmp_path: Path
+) -> None:
+    defaults = [] if "--reconstruction" in words else ["--reconstruction", "dummy"]
+    done = command("run", event_file, "-o", "x", *defaults, *words).run()
+    assert done.returncode == 1
+    assert why in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "x").exists()
