@@ -1,0 +1,146 @@
+"""What the events of a coverage run say together: a table in Markdown and two pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import binomtest, chi2
+
+from skymap_scanner.results.rule import CALIBRATED, WILKS
+
+Records = Sequence[Mapping[str, Any]]
+
+COLOURS = {"track": "#0072B2", "cascade": "#D55E00"}
+LEVELS = (0.5, 0.9)
+
+
+def write_report(records: Records, settings: Mapping[str, Any], folder: Path) -> str:
+    """Write ``report.md`` and the pictures into the folder; return the text."""
+    kinds = {kind: [record for record in records if record["topology"] == kind] for kind in COLOURS}
+    kinds = {kind: found for kind, found in kinds.items() if found}
+    text = "\n".join([*_head(settings), *_table(kinds), "", *_rule()])
+    (folder / "report.md").write_text(text + "\n")
+    _draw_errors(kinds).savefig(folder / "errors.png", dpi=150)
+    _draw_coverage(kinds).savefig(folder / "coverage.png", dpi=150)
+    return text
+
+
+def _head(settings: Mapping[str, Any]) -> list[str]:
+    low, high = settings["energies"]
+    seeds = f"seeds a pixel: {settings['seeds']} up to nside 8, then {settings['warm_seeds']}"
+    text = (
+        f"Simulated events from seed {settings['seed']}: {low:g} to {high:g} GeV, even in the logarithm; vertex even "
+        f"in the instrumented volume, direction even over the sky, ice {settings['ice']}. Scanned with levels "
+        f"`{settings['levels']}`; {seeds}."
+    )
+    return ["# Coverage", "", text, ""]
+
+
+def _table(kinds: Mapping[str, Records]) -> list[str]:
+    lines = ["| | " + " | ".join(kinds) + " |", "|---|" + "---|" * len(kinds)]
+
+    def row(name: str, cells: Sequence[str]) -> None:
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+
+    row("events", [str(len(found)) for found in kinds.values()])
+    row("drawn, but not triggered", [str(sum(r["not_triggered"] for r in found)) for found in kinds.values()])
+    for name, quantile in (
+        ("median angular error", 0.5),
+        ("68 % of errors below", 0.68),
+        ("90 % of errors below", 0.9),
+    ):
+        row(name, [f"{np.quantile(_column(found, 'error'), quantile):.2f}°" for found in kinds.values()])
+    for rule in (WILKS, CALIBRATED):
+        for level in LEVELS:
+            cells = [_share(_column(found, "delta") < rule.levels[level]) for found in kinds.values()]
+            row(f"truth within the {level:.0%} region, {rule.label} (2Δ(−ln L) < {rule.levels[level]:g})", cells)
+    for level in LEVELS:
+        inside = [np.array([r["regions"][f"{level:g}"]["inside"] for r in found]) for found in kinds.values()]
+        row(f"truth within the {level:.0%} contour as drawn ({WILKS.label})", [_share(x) for x in inside])
+        areas = [np.array([r["regions"][f"{level:g}"]["area"] for r in found]) for found in kinds.values()]
+        row("median area of that contour", [f"{np.median(x):.2f} deg²" for x in areas])
+    row(
+        "truth fitted better than the best pixel (2Δ below −2: the scan missed it)",
+        [_share(_column(f, "delta") < -2) for f in kinds.values()],
+    )
+    row(
+        "median charge, hit DOMs",
+        [f"{np.median(_column(f, 'charge')):.0f} pe, {np.median(_column(f, 'doms')):.0f}" for f in kinds.values()],
+    )
+    row(
+        "fits, CPU time an event",
+        [f"{np.mean(_column(f, 'fits')):.0f}, {np.mean(_column(f, 'cpu')):.0f} s" for f in kinds.values()],
+    )
+    return lines
+
+
+def _rule() -> list[str]:
+    text = (
+        "Rule: the truth is inside a region where 2Δ(−ln L), between a fit at the true direction and the best pixel, "
+        "is below the region's threshold. In brackets: the 68 % interval of the share (Clopper and Pearson). The "
+        "contour as drawn interpolates between the pixels of the reduced scan."
+    )
+    return [text]
+
+
+def _column(records: Records, name: str) -> NDArray[np.float64]:
+    return np.array([record[name] for record in records], float)
+
+
+def _share(inside: NDArray[np.bool_]) -> str:
+    """Write a share with its interval."""
+    interval = binomtest(int(inside.sum()), len(inside)).proportion_ci(0.68)
+    return f"{inside.mean():.0%} ({interval.low:.0%}–{interval.high:.0%})"
+
+
+def _draw_errors(kinds: Mapping[str, Records]) -> Figure:
+    """Draw the angular error against the energy that gave light, with the running median."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for kind, records in kinds.items():
+        energy, error = _column(records, "deposited") / 1e3, _column(records, "error")
+        axes.plot(energy, error, "o", ms=4, alpha=0.7, color=COLOURS[kind], label=f"{kind}s ({len(records)})")
+        median = float(np.median(error))
+        axes.axhline(median, color=COLOURS[kind], lw=1, ls="--")
+        axes.annotate(
+            f"median {median:.2f}°", (1, median), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+            color=COLOURS[kind], fontsize=9,
+        )  # fmt: skip
+    axes.set(
+        xscale="log", yscale="log", xlim=(10, 1000), xlabel="Energy that gave light (TeV)", ylabel="Angular error (deg)"
+    )  # fmt: skip
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
+    axes.grid(alpha=0.3, lw=0.5)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _draw_coverage(kinds: Mapping[str, Records]) -> Figure:
+    """Draw how many events have the truth below each 2 delta ln L, and what Wilks' theorem expects."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    x = np.geomspace(0.1, 300, 300)
+    axes.plot(x, chi2.cdf(x, 2), color="black", lw=1.2, label="Wilks' theorem, 2 degrees of freedom")
+    for kind, records in kinds.items():
+        delta = np.sort(np.maximum(_column(records, "delta"), x[0]))
+        share = np.arange(1, len(delta) + 1) / len(delta)
+        axes.step([x[0], *delta, x[-1]], [0, *share, 1], where="post", color=COLOURS[kind], label=f"{kind}s")
+    for level in LEVELS:
+        axes.axvline(WILKS.levels[level], color="0.6", lw=0.8, ls=":")
+        axes.annotate(
+            f"{level:.0%}", (WILKS.levels[level], 0.02), xycoords=("data", "axes fraction"), fontsize=9, color="0.4"
+        )
+    axes.set(
+        xscale="log", xlim=(x[0], x[-1]), ylim=(0, 1.02), xlabel="2Δ(−ln L) of the true direction",
+        ylabel="Share of events below",
+    )  # fmt: skip
+    axes.grid(alpha=0.3, lw=0.5)
+    axes.legend(frameon=False, loc="upper left")
+    return figure

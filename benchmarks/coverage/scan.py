@@ -1,0 +1,185 @@
+"""One event: simulate it, scan the sky for it in this process, and say how far the answer is from the truth.
+
+The scan is that of the roles (levels, parents, seeds around the parent's best, best of the seeds), reduced: fewer
+pixels and seeds than the default, so that an event costs about a minute. Levels up to ``COLD_NSIDE`` start from the
+event's vertex, the finer ones from the best fit of the parent pixel, as in the default scan.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skymap_scanner.detector.coordinates import angular_distance, equatorial_to_detector
+from skymap_scanner.errors import InputError
+from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.event.preparation import prepare
+from skymap_scanner.reconstruction import load
+from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
+from skymap_scanner.results.contours import contours
+from skymap_scanner.results.result import PIXEL, Metadata, ScanResult
+from skymap_scanner.results.skymap import multi_order_map
+from skymap_scanner.scan.levels import Level, first_pixels
+from skymap_scanner.scan.pixels import Pixel, centres, parent
+from skymap_scanner.scan.refinement import refine
+from skymap_scanner.scan.seeds import seed_positions
+from skymap_scanner.simulation import Topology, Truth, read_truth, simulate
+
+#: The first level of the default scan: no fit of a coarser pixel is near enough to start from.
+COLD_NSIDE = 8
+#: Events that do not trigger are drawn again, at most so often.
+ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to simulate: the ``number``-th event of a topology; its energy (GeV) is drawn evenly in the logarithm."""
+
+    topology: Topology
+    number: int
+    master: int
+    energies: tuple[float, float]
+
+    @property
+    def key(self) -> str:
+        """The case in a word."""
+        return f"{self.topology}-{self.number}"
+
+    def draw(self, attempt: int) -> tuple[float, int]:
+        """Return energy (GeV) and seed of an attempt."""
+        sequence = np.random.SeedSequence([self.master, self.topology == "track", self.number, attempt])
+        random = np.random.Generator(np.random.PCG64(sequence))
+        low, high = self.energies
+        return float(low * (high / low) ** random.random()), int(random.integers(2**32))
+
+
+@dataclass(frozen=True)
+class ScanShape:
+    """How to scan: levels as of ``--levels``, and how many seeds in those that start cold, and in the others."""
+
+    levels: Sequence[Level]
+    seeds: int
+    warm_seeds: int
+    ice: str
+
+
+def run_case(case: Case, shape: ScanShape) -> dict[str, Any]:
+    """Simulate, scan and compare; return the record of the event (angles in degrees, areas in square degrees)."""
+    prepared, truth, attempts = _simulate(case, shape.ice)
+    began = time.process_time()
+    fitter = load("millipede", {"ice": shape.ice}).set_up(prepared)
+    bests, fits = scan(fitter, prepared, shape)
+    done = {pixel: fit for pixel, fit in bests.items() if not math.isnan(fit.llh)}
+    skymap = multi_order_map(_result(done, prepared))
+    best = skymap.best
+    # The likelihood at the truth itself: a fit of that direction, from the seeds and from the best fit.
+    nearest = done[Pixel(best.nside, best.index)]
+    at_truth = min(
+        (
+            fit_direction(fitter, truth.zenith, truth.azimuth, prepared.vertex, prepared.vertex_time, shape.seeds),
+            fit_direction(fitter, truth.zenith, truth.azimuth, nearest.position, nearest.time, 7, warm=True),
+        ),
+        key=_llh,
+    )
+    regions = contours(skymap)
+    error = angular_distance(*(math.radians(x) for x in (best.ra, best.dec, truth.ra, truth.dec)))
+    return {
+        "key": case.key,
+        "topology": case.topology,
+        "seed": prepared.header.event_id,
+        "not_triggered": attempts,
+        "energy": truth.energy,
+        "deposited": float(truth.losses.energy.sum()),
+        "ra": truth.ra,
+        "dec": truth.dec,
+        "zenith": math.degrees(truth.zenith),
+        "vertex": list(truth.vertex),
+        "charge": float(prepared.pulses.charge.sum()),
+        "doms": len(list(prepared.pulses.doms())),
+        "best_ra": best.ra,
+        "best_dec": best.dec,
+        "error": math.degrees(float(error)),
+        "llh": best.llh,
+        "llh_truth": at_truth.llh,
+        "delta": 2 * (at_truth.llh - best.llh),
+        "energy_total": best.energy_total,
+        "regions": {
+            f"{region.credible_level:g}": {"area": region.area, "inside": bool(region.contains(truth.ra, truth.dec))}
+            for region in regions
+        },
+        "failed": len(bests) - len(done),
+        "fits": fits,
+        "cpu": time.process_time() - began,
+    }
+
+
+def scan(fitter: EventFitter, prepared: PreparedEvent, shape: ScanShape) -> tuple[dict[Pixel, Fit], int]:
+    """Fit all levels; return the best fit of each pixel, and how many fits that took."""
+    bests: dict[Pixel, Fit] = {}
+    fits = 0
+    level_before: dict[Pixel, float] = {}
+    for level in shape.levels:
+        pixels = refine(level_before, level) if level_before else first_pixels(level, None, None)
+        warm = bool(level_before) and level.nside > COLD_NSIDE
+        coarser = next(iter(level_before)).nside if level_before else 0
+        seeds = shape.warm_seeds if warm else shape.seeds
+        ra, dec = centres(pixels)
+        zenith, azimuth = equatorial_to_detector(ra, dec, prepared.mjd)
+        for pixel, z, a in zip(pixels, zenith.tolist(), azimuth.tolist(), strict=True):
+            if warm:
+                near = bests[parent(pixel, coarser)]
+                fit = fit_direction(fitter, z, a, near.position, near.time, seeds, warm=True)
+            else:
+                fit = fit_direction(fitter, z, a, prepared.vertex, prepared.vertex_time, seeds)
+            bests[pixel] = fit
+        fits += len(pixels) * seeds
+        level_before = {pixel: bests[pixel].llh for pixel in pixels}
+    return bests, fits
+
+
+def fit_direction(
+    fitter: EventFitter, zenith: float, azimuth: float, vertex: Any, when: float, seeds: int, *, warm: bool = False
+) -> Fit:
+    """Return the best fit of one direction from several seeds around a vertex (m) and time (ns)."""
+    positions = seed_positions([float(x) for x in vertex], seeds)
+    return min((fitter.fit(Start(zenith, azimuth, position, float(when), warm)) for position in positions), key=_llh)
+
+
+def _llh(fit: Fit) -> float:
+    return math.inf if math.isnan(fit.llh) else fit.llh
+
+
+def _simulate(case: Case, ice: str) -> tuple[PreparedEvent, Truth, int]:
+    """Draw until an event triggers; return it, its truth and how many did not."""
+    for attempt in range(ATTEMPTS):
+        energy, seed = case.draw(attempt)
+        try:
+            event = simulate(case.topology, energy=energy, seed=seed, ice=ice)
+        except InputError:
+            continue
+        truth = read_truth(event.frames["P"])
+        assert truth is not None  # noqa: S101 - it has just been simulated
+        return prepare(event), truth, attempt
+    raise InputError(f"{case.key}: none of {ATTEMPTS} events triggered; draw from higher energies")
+
+
+def _result(bests: Mapping[Pixel, Fit], prepared: PreparedEvent) -> ScanResult:
+    """Lay the fits out as the saver does."""
+    levels = {
+        nside: np.array(
+            [
+                (pixel.index, fit.llh, fit.energy_in, fit.energy_total, *fit.position, fit.time)
+                for pixel, fit in sorted(bests.items())
+                if pixel.nside == nside
+            ],
+            PIXEL,
+        )
+        for nside in sorted({pixel.nside for pixel in bests})
+    }
+    header = prepared.header
+    return ScanResult(levels, Metadata(header.run_id, header.event_id, "simulation", prepared.mjd, False))
