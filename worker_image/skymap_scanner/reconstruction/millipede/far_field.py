@@ -43,11 +43,11 @@ from skymap_scanner.reconstruction.millipede.light import (
 from skymap_scanner.reconstruction.millipede.response import ice_integrals
 
 # The grid, m: a cube that holds the segments' own.
-GRID_EDGE = 630.0
-GRID_STEP = 30.0  # horizontal
+GRID_EDGE = 640.0
+GRID_STEP = 40.0  # horizontal
 GRID_STEP_Z = 15.0  # the layers of the ice are 10 m thick
-GRID_SIZE = 43
-GRID_SIZE_Z = 85
+GRID_SIZE = 33
+GRID_SIZE_Z = 86
 #: Near and far overlap smoothly between these distances, m.
 NEAR, FAR = 100.0, 160.0
 # Cells of the lists of near DOMs, m.
@@ -142,6 +142,7 @@ def _sum_on_grid(
 ) -> None:
     """Fill the grid; ``doms`` rise in z, so that those within ``reach`` of a height lie together."""
     near = np.empty((8, doms.x.size), np.float32)
+    flat = cubic.ravel()
     for ix in range(out.shape[0]):
         x = F(ix * GRID_STEP - GRID_EDGE)
         for iy in range(out.shape[1]):
@@ -160,13 +161,15 @@ def _sum_on_grid(
                 low, high = np.searchsorted(near[2, :n], z - reach), np.searchsorted(near[2, :n], z + reach)
                 scatter, absorb = ice_integrals(z, ice)
                 _sum_moments(
-                    near[:, low:high], z, scatter, absorb, scale, cubic.ravel(), reference_decay, reach, out[ix, iy, iz]
+                    near, low, high, z, scatter, absorb, scale, flat, reference_decay, reach, out[ix, iy, iz]
                 )
 
 
 @compiled
 def _sum_moments(
     near: Single,
+    low: int,
+    high: int,
     z: np.float32,
     scatter: np.float32,
     absorb: np.float32,
@@ -176,11 +179,11 @@ def _sum_moments(
     reach: np.float32,
     out: Single,
 ) -> None:
-    """Sum the moments of the distant DOMs at one grid point."""
+    """Sum the moments, at one grid point, of the distant ones among the DOMs low..high of ``near``."""
     t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = t8 = t9 = ZERO
     u0 = u1 = u2 = u3 = u4 = u5 = u6 = u7 = u8 = u9 = ZERO
     last = F(scale.size - 1.001)
-    for k in range(near.shape[1]):
+    for k in range(low, high):
         dx, dy, dz = near[0, k], near[1, k], near[2, k] - z
         d = np.sqrt(dx * dx + dy * dy + dz * dz)
         weight = ONE - nearness(d) if d < reach else ZERO

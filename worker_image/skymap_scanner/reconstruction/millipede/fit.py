@@ -76,8 +76,8 @@ class MillipedeFitter:
         axes: tuple[NDArray[np.float64], NDArray[np.float64]],
     ) -> Fit:
         """Say what came out, in the protocol's words."""
-        a, b, time = (float(x) for x in answer.point)
-        vertex = vertex + a * axes[0] + b * axes[1]
+        a, b, time, along = (float(x) for x in answer.point)
+        vertex = vertex + a * axes[0] + b * axes[1] + along * direction
         time += self._reference
         llh = answer.f + self._constant
         energies = answer.energy.astype(np.float64)

@@ -17,15 +17,17 @@ _FAINTEST = F(1e-12)
 def evaluate(
     event: EventArrays, track: Track, point: Double, seg: Segments, solver: Solver, exact: bool, tolerance: float
 ) -> float:
-    """Return -ln L, less the constant sum of ln Gamma(q + 1), at ``point``: transverse offsets (m) and time (ns).
+    """Return -ln L, less the constant sum of ln Gamma(q + 1), at ``point``.
+
+    ``point`` (4,): offsets of the vertex along the track's a and b (m), time (ns), and offset along the track (m).
 
     ``exact``: sum the DOMs without pulses one by one instead of by the far field. The energies (GeV) are left in
     ``seg.energy``, the scaled matrix in ``seg.matrix``, the expectation in ``solver.mu``. The answer depends on nothing
     that an earlier evaluation left behind, but for ``seg.ratio``.
     """
-    place_segments(track, F(point[0]), F(point[1]), F(point[2]), event.ice, seg)
+    place_segments(track, point, event.ice, seg)
     fill(seg.rest, ZERO)
-    respond_in_bins(event, track, F(point[0]), F(point[1]), seg)
+    respond_in_bins(event, track, point, seg)
     if exact:
         light_in_unhit(event, track, seg)
     else:
@@ -60,7 +62,7 @@ def _scale_columns(seg: Segments) -> None:
 @compiled
 def calibrate(event: EventArrays, track: Track, point: Double, seg: Segments) -> None:
     """Set ``seg.ratio`` so that near ``point`` the far field gives the exact sum over the DOMs without pulses."""
-    place_segments(track, F(point[0]), F(point[1]), F(point[2]), event.ice, seg)
+    place_segments(track, point, event.ice, seg)
     light_in_unhit_field(event, track, seg)
     copy(seg.unhit, seg.ratio)
     light_in_unhit(event, track, seg)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from skymap_scanner.reconstruction.millipede.arrays import LANES, Doms, EventArrays, IceColumn, Segments, Single, Track
+from skymap_scanner.reconstruction.millipede.arrays import LANES, Doms, Double, EventArrays, IceColumn, Segments, Single, Track
 from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
 from skymap_scanner.reconstruction.millipede.constants import C, C_ICE, TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.light import (
@@ -43,12 +43,13 @@ def ice_integrals(z: np.float32, ice: IceColumn) -> tuple[np.float32, np.float32
 
 
 @compiled
-def place_segments(track: Track, a: np.float32, b: np.float32, time: np.float32, ice: IceColumn, seg: Segments) -> None:
-    """Put the segments at the transverse offsets ``a``, ``b`` (m) and the time (ns at the vertex)."""
+def place_segments(track: Track, point: Double, ice: IceColumn, seg: Segments) -> None:
+    """Put the segments at ``point``: offsets of the vertex along a, b and the direction (m), and its time (ns)."""
     n = track.direction
-    x0 = track.vertex[0] + a * track.a[0] + b * track.b[0]
-    y0 = track.vertex[1] + a * track.a[1] + b * track.b[1]
-    z0 = track.vertex[2] + a * track.a[2] + b * track.b[2]
+    a, b, shift, time = F(point[0]), F(point[1]), F(point[3]), F(point[2])
+    x0 = track.vertex[0] + a * track.a[0] + b * track.b[0] + shift * n[0]
+    y0 = track.vertex[1] + a * track.a[1] + b * track.b[1] + shift * n[1]
+    z0 = track.vertex[2] + a * track.a[2] + b * track.b[2] + shift * n[2]
     for j in range(seg.s.size):
         s = seg.s[j]
         seg.x[j] = x0 + s * n[0]
@@ -183,15 +184,16 @@ def add_difference(low: int, high: int, later: Single, earlier: Single, out: Sin
 
 
 @compiled
-def respond_in_bins(event: EventArrays, track: Track, a: np.float32, b: np.float32, seg: Segments) -> None:
+def respond_in_bins(event: EventArrays, track: Track, point: Double, seg: Segments) -> None:
     """Fill the matrix for the DOMs with pulses, and add what they see in bins without charge to ``rest``."""
+    a, b, shift = F(point[0]), F(point[1]), F(point[3])
     tables, bins, hit = event.tables, event.bins, event.hit
     for r in range(seg.matrix.shape[0]):
         for j in range(seg.matrix.shape[1]):
             seg.matrix[r, j] = ZERO
     for k in range(hit.x.size):
         da, db = track.across_a[k] - a, track.across_b[k] - b
-        across2, along = da * da + db * db, track.along[k]
+        across2, along = da * da + db * db, track.along[k] - shift
         if across2 >= event.range2:
             continue
         low, high = segments_within(seg.spacing, seg.before, along, F(math.sqrt(event.range2 - across2)))

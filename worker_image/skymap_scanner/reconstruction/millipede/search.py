@@ -70,9 +70,13 @@ class Answer(NamedTuple):
 
 
 class Descent(NamedTuple):
-    """How a simplex begins and ends: steps to its corners (m, m, ns), most evaluations, extent (m, ns), range of values."""
+    """How a simplex begins and ends.
 
-    step: tuple[float, float, float]
+    Steps to its corners (a, b in m, time in ns, and, where the segments' phase is searched too, along the track in m), most
+    evaluations, extent (m, ns) and range of values at which it is done.
+    """
+
+    step: tuple[float, ...]
     most: int
     close: float = 1.0
     flat: float = 0.2
@@ -82,8 +86,8 @@ AT_SEED = Descent((30.0, 30.0, 75.0), 45)
 ELSEWHERE = Descent((40.0, 40.0, 100.0), 45)
 AT_SEED_FINE = Descent((20.0, 20.0, 50.0), 45)
 AGAIN = Descent((-20.0, 20.0, -40.0), 30)
-FINER = Descent((-10.0, 10.0, -20.0), 40)
-FINEST = Descent((5.0, -5.0, 10.0), 20, close=0.5, flat=0.05)
+FINER = Descent((-10.0, 10.0, -20.0, 5.0), 45)
+FINEST = Descent((5.0, -5.0, 10.0, -4.0), 35, close=0.5, flat=0.05)
 
 
 @dataclass
@@ -141,7 +145,7 @@ def search(
     surface = Surface(event, track, fine)
     evaluations = 0
     if warm:
-        point = np.array([0.0, 0.0, times[0]])
+        point = np.array([0.0, 0.0, times[0], 0.0])
     else:
         point, evaluations = explore(event, track, clues, times, coarse, surface)
     point, more = refine(surface, point)
@@ -196,10 +200,10 @@ def choose_starts(surface: Surface, clues: Clues, times: Double) -> list[tuple[f
     for place in places:
         at_seed = place == places[0]
         for time in start_times(clues, vertex + place[0] * a + place[1] * b, direction):
-            point = np.array([*place, time])
+            point = np.array([*place, time, 0.0])
             trials[0 if at_seed else 1].append((surface.value(point, ROUGH), point))
     for time in times:
-        point = np.array([0.0, 0.0, time])
+        point = np.array([0.0, 0.0, time, 0.0])
         trials[2].append((surface.value(point, ROUGH), point))
     trials[0] += trials[2]
     # a value that is not a number never wins

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, QhullError
 
 from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.errors import ReconstructionError
@@ -50,24 +50,45 @@ def grid_in_span(enter: float, leave: float, spacing: float) -> tuple[int, int] 
     return (first, last) if first <= last else None
 
 
+def convex_hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the corners of the convex hull of ``points`` (n, 2), counter-clockwise (A. M. Andrew's monotone chain, 1979)."""
+    ordered = sorted({(float(x), float(y)) for x, y in points})
+
+    def chain(candidates: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+        corners: list[tuple[float, float]] = []
+        for x, y in candidates:
+            while len(corners) >= 2:
+                (ax, ay), (bx, by) = corners[-2:]
+                if (bx - ax) * (y - ay) - (by - ay) * (x - ax) > 0:
+                    break
+                corners.pop()  # a turn to the right, or none: not a corner
+            corners.append((x, y))
+        return corners
+
+    lower, upper = chain(ordered), chain(reversed(ordered))
+    return np.array(lower[:-1] + upper[:-1]).reshape(-1, 2)
+
+
 class InstrumentedVolume:
     """The prism that the strings span: the convex hull of their positions, from the lowest to the highest DOM."""
 
     def __init__(self, geometry: Geometry) -> None:
-        try:
-            hull = ConvexHull(geometry.position[:, :2])
-        except (QhullError, ValueError, IndexError) as error:
+        corners = convex_hull(geometry.position[:, :2])
+        if len(corners) < 3:
             raise ReconstructionError(
                 f"the geometry's {len(geometry.string)} DOMs do not span a volume; at least three strings are needed"
-            ) from error
-        self._normal = hull.equations[:, :2]
-        self._offset = hull.equations[:, 2]
+            )
+        # The sides, counter-clockwise: a point is inside where every normal.x + offset <= 0.
+        sides = np.roll(corners, -1, axis=0) - corners
+        length = np.sqrt((sides * sides).sum(axis=1))
+        self._normal = np.stack([sides[:, 1], -sides[:, 0]], axis=1) / length[:, None]
+        self._offset = -(self._normal * corners).sum(axis=1)
         self._bottom = float(geometry.position[:, 2].min())
         self._top = float(geometry.position[:, 2].max())
 
     def span(self, vertex: NDArray[np.float64], direction: NDArray[np.float64]) -> tuple[float, float] | None:
         """Return where the line vertex + s direction enters and leaves the volume (s, m), None when it misses it."""
-        # Inside where every normal.x + offset <= 0: each side is one linear inequality in s.
+        # Each side is one linear inequality in s.
         slopes = [float(x * direction[0] + y * direction[1]) for x, y in self._normal]
         values = [
             float(x * vertex[0] + y * vertex[1] + c) for (x, y), c in zip(self._normal, self._offset, strict=True)

@@ -1,0 +1,192 @@
+"""Fit the 12 pixels of nside 1 from 7 seeds and print what they cost and how low they get.
+
+    python benchmarks/reconstruction/nside1.py EVENT... [--table PATH] [--against CSV] [--order JSON...] [--median-late]
+
+Times are CPU ms on one core. CSV (columns event, pixel, llh_best, ms_per_fit) holds the minima of another implementation
+of the same likelihood, one event by its file's name; JSON files are results of other scans (``nside-1``: ``data``: pixel,
+llh, ...), for the rank correlation of their pixels with ours. ``--table`` may also name a table of path histograms
+(arrays ``fl`` and ``H``, 34 shells from 1.5 to 450 m); ``--median-late`` takes late pulses alone from the delay behind the
+median of their DOM, and not from windows of bad calibration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from astropy_healpix import HEALPix
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from scipy.stats import spearmanr
+
+from skymap_scanner.detector.coordinates import equatorial_to_detector
+from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.sources import read_event
+from skymap_scanner.i3 import OMKey
+from skymap_scanner.reconstruction.millipede import Millipede
+from skymap_scanner.reconstruction.millipede.table import PhotonTable, encode
+from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
+from skymap_scanner.scan.seeds import seed_positions
+
+PIXELS = 12
+SEEDS = 7
+LATE = 1500.0  # ns
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pixel: its 7 fits, and what they and their warm repetition cost (CPU ms a fit)."""
+
+    pixel: int
+    fits: Sequence[Fit]
+    cold: float
+    warm: float
+
+    @property
+    def best(self) -> Fit:
+        """The fit of least -ln L."""
+        return min(self.fits, key=lambda fit: fit.llh if math.isfinite(fit.llh) else math.inf)
+
+
+def fit_pixel(fitter: EventFitter, event: PreparedEvent, pixel: int) -> Row:
+    """Fit one pixel from all seeds, cold; then again, warm, from around the best."""
+    lon, lat = HEALPix(nside=1, order="ring").healpix_to_lonlat([pixel])
+    zenith, azimuth = equatorial_to_detector(float(lon.rad[0]), float(lat.rad[0]), event.mjd)
+    starts = [
+        Start(float(zenith), float(azimuth), position, float(event.vertex_time))
+        for position in seed_positions(event.vertex, SEEDS)
+    ]
+    began = time.process_time()
+    fits = [fitter.fit(start) for start in starts]
+    cold = time.process_time() - began
+    best = min(fits, key=lambda fit: fit.llh)
+    starts = [
+        Start(float(zenith), float(azimuth), position, best.time, warm=True)
+        for position in seed_positions(best.position, SEEDS)
+    ]
+    began = time.process_time()
+    for start in starts:
+        fitter.fit(start)
+    warm = time.process_time() - began
+    return Row(pixel, fits, cold / SEEDS * 1e3, warm / SEEDS * 1e3)
+
+
+def table_of_histograms(path: Path) -> PhotonTable:
+    """Make a table of smoothed histograms of fluence (shell, angle) and time, on eight times as many shells."""
+    with np.load(path) as content:
+        fluence, paths = content["fl"], content["H"]
+    shells, angles, times = paths.shape
+    log_fluence = gaussian_filter(np.log(np.maximum(fluence, 1e-30)), [0.0, 0.7], mode="nearest")
+    shares = gaussian_filter(paths / paths.sum(2, keepdims=True), [0.7, 0.7, 0.5], mode="nearest")
+    cdf = np.cumsum(shares, 2) / shares.sum(2, keepdims=True)
+    centres = math.log(1.5) + (np.arange(shells) + 0.5) * math.log(450 / 1.5) / shells
+    fine = np.linspace(centres[0], centres[-1], (shells - 1) * 8 + 1)
+
+    def refine(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        flat = values.reshape(shells, -1)
+        return np.stack([np.interp(fine, centres, column) for column in flat.T], axis=1).reshape(-1, *values.shape[1:])
+
+    cdf = np.maximum.accumulate(np.minimum(refine(cdf).astype(np.float32), 1).astype(np.float64), axis=2)
+    cdf[:, :, -1] = 1
+    density = np.exp(refine(log_fluence))
+    return PhotonTable(
+        radius=np.exp(fine),
+        cos_psi=(np.arange(angles) + 0.5) * 2 / angles - 1,
+        delay=np.exp(np.arange(times) * math.log(7000.0) / (times - 1)),
+        fluence=density,
+        fluence_error=0.01 * density,
+        cdf=cdf,
+        scattering=25.0,
+        absorption=87.5,
+    )
+
+
+def median_late(event: PreparedEvent) -> PreparedEvent:
+    """Return the event with pulses cut off only by their delay behind the median of their DOM's charge."""
+    pulses, late = event.pulses, {}
+    for string, om in sorted({(int(s), int(o)) for s, o in zip(pulses.string, pulses.om, strict=True)}):
+        mine = (pulses.string == string) & (pulses.om == om)
+        times, charges = pulses.time[mine], np.cumsum(pulses.charge[mine].astype(np.float64))
+        end = times[np.searchsorted(charges, charges[-1] / 2)] + LATE
+        if len(times) > 1 and times[-1] >= end:
+            late[OMKey(string, om, 0)] = float(end)
+    return replace(event, late=late)
+
+
+def order_of(path: Path) -> list[float]:
+    """Return -ln L of the 12 pixels in a result of another scan."""
+    result = json.loads(path.read_text())["nside-1"]
+    columns = result.get("columns", ["index", "llh"])
+    rows = sorted(result["data"], key=lambda row: row[columns.index("index")])
+    return [float(row[columns.index("llh")]) for row in rows]
+
+
+def report(name: str, rows: Sequence[Row], others: dict[tuple[str, int], dict[str, str]]) -> None:
+    """Print one event's table."""
+    print(f"\n{name}\npixel      -ln L     other      diff  spread  cold ms  other  warm ms  evaluations  E_in GeV  losses")
+    for row in rows:
+        other = others.get((name, row.pixel), {})
+        known = float(other.get("llh_best", "nan"))
+        spread = max(fit.llh for fit in row.fits) - row.best.llh
+        evaluations = np.mean([fit.evaluations for fit in row.fits])
+        print(
+            f"{row.pixel:5d} {row.best.llh:10.2f} {known:9.2f} {row.best.llh - known:+9.2f} {spread:7.2f} {row.cold:8.1f}"
+            f" {float(other.get('ms_per_fit', 'nan')):6.1f} {row.warm:8.1f} {evaluations:12.1f} {row.best.energy_in:9.3g}"
+            f" {len(row.best.losses):7d}"
+        )
+    best = min(rows, key=lambda row: row.best.llh)
+    print(
+        f"best pixel {best.pixel}; {np.mean([row.cold for row in rows]):.1f} ms a fit,"
+        f" warm {np.mean([row.warm for row in rows]):.1f} ms"
+    )
+
+
+def main() -> None:
+    """Fit all events given and print their tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("events", nargs="+", type=Path)
+    parser.add_argument("--table", type=Path)
+    parser.add_argument("--against", type=Path)
+    parser.add_argument("--order", type=Path, nargs="*", default=[])
+    parser.add_argument("--median-late", action="store_true")
+    options = parser.parse_args()
+    others: dict[tuple[str, int], dict[str, str]] = {}
+    if options.against:
+        with options.against.open() as file:
+            others = {(line["event"], int(line["pixel"])): line for line in csv.DictReader(file)}
+    table = options.table
+    if table is not None and "H" in np.load(table).files:
+        with tempfile.NamedTemporaryFile(suffix=".npz", delete=False) as converted:
+            converted.write(encode(table_of_histograms(table)))
+        table = Path(converted.name)
+    millipede = Millipede(photon_table=table)
+    everything: list[Row] = []
+    for path in options.events:
+        event = prepare(read_event(str(path)))
+        event = median_late(event) if options.median_late else event
+        began = time.process_time()
+        fitter = millipede.set_up(event)
+        print(f"\nset-up {time.process_time() - began:.2f} s", end="")
+        fitter.fit(Start(1.0, 1.0, tuple(event.vertex), float(event.vertex_time)))  # compile or load the kernels
+        rows = [fit_pixel(fitter, event, pixel) for pixel in range(PIXELS)]
+        report(path.stem, rows, others)
+        for other in options.order:
+            rank = spearmanr(order_of(other), [row.best.llh for row in rows]).statistic
+            print(f"Spearman with {other.name}: {rank:.3f}")
+        everything += rows
+    cold, warm = np.mean([row.cold for row in everything]), np.mean([row.warm for row in everything])
+    evaluations = np.mean([fit.evaluations for row in everything for fit in row.fits])
+    print(f"\nall events: {cold:.1f} ms a fit, warm {warm:.1f} ms, {evaluations:.1f} evaluations a fit")
+
+
+if __name__ == "__main__":
+    main()
