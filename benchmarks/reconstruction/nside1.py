@@ -2,11 +2,11 @@
 
     python benchmarks/reconstruction/nside1.py EVENT... [--table PATH] [--against CSV] [--order JSON...] [--median-late]
 
-Times are CPU ms on one core. CSV (columns event, pixel, llh_best, ms_per_fit) holds the minima of another implementation
-of the same likelihood, one event by its file's name; JSON files are results of other scans (``nside-1``: ``data``: pixel,
-llh, ...), for the rank correlation of their pixels with ours. ``--table`` may also name a table of path histograms
-(arrays ``fl`` and ``H``, 34 shells from 1.5 to 450 m); ``--median-late`` takes late pulses alone from the delay behind the
-median of their DOM, and not from windows of bad calibration.
+Times are CPU ms on one core. CSV (columns event, pixel, llh_best, ms_per_fit) holds the minima of another
+implementation of the same likelihood, one event by its file's name; JSON files are results of other scans
+(``nside-1``: ``data``: pixel, llh, ...), for the rank correlation of their pixels with ours. ``--table`` may also name
+a table of path histograms (arrays ``fl`` and ``H``, 34 shells from 1.5 to 450 m); ``--median-late`` takes late pulses
+alone from the delay behind the median of their DOM, and not from windows of bad calibration.
 """
 
 from __future__ import annotations
@@ -132,16 +132,19 @@ def order_of(path: Path) -> list[float]:
 
 def report(name: str, rows: Sequence[Row], others: dict[tuple[str, int], dict[str, str]]) -> None:
     """Print one event's table."""
-    print(f"\n{name}\npixel      -ln L     other      diff  spread  cold ms  other  warm ms  evaluations  E_in GeV  losses")
+    print(
+        f"\n{name}\npixel      -ln L     other      diff  spread  cold ms  other  warm ms  evaluations  E_in GeV"
+        "  losses"
+    )
     for row in rows:
         other = others.get((name, row.pixel), {})
         known = float(other.get("llh_best", "nan"))
         spread = max(fit.llh for fit in row.fits) - row.best.llh
         evaluations = np.mean([fit.evaluations for fit in row.fits])
         print(
-            f"{row.pixel:5d} {row.best.llh:10.2f} {known:9.2f} {row.best.llh - known:+9.2f} {spread:7.2f} {row.cold:8.1f}"
-            f" {float(other.get('ms_per_fit', 'nan')):6.1f} {row.warm:8.1f} {evaluations:12.1f} {row.best.energy_in:9.3g}"
-            f" {len(row.best.losses):7d}"
+            f"{row.pixel:5d} {row.best.llh:10.2f} {known:9.2f} {row.best.llh - known:+9.2f} {spread:7.2f}"
+            f" {row.cold:8.1f} {float(other.get('ms_per_fit', 'nan')):6.1f} {row.warm:8.1f} {evaluations:12.1f}"
+            f" {row.best.energy_in:9.3g} {len(row.best.losses):7d}"
         )
     best = min(rows, key=lambda row: row.best.llh)
     print(

@@ -1,9 +1,10 @@
-"""Reconstructions: ways to fit one direction. Found by name, through the entry points ``skymap_scanner.reconstructions``."""
+"""Reconstructions: ways to fit one direction, found by name through entry points (``ENTRY_POINTS``)."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -30,13 +31,14 @@ def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstructi
     """
     points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in points:
-        raise ReconstructionError(f"no reconstruction is named {name!r}: there are {', '.join(sorted(points)) or 'none'}")
+        raise ReconstructionError(
+            f"no reconstruction is named {name!r}: there are {', '.join(sorted(points)) or 'none'}"
+        )
     make = _import(points[name])
     given = dict(parameters or {})
-    try:
+    known: Mapping[str, inspect.Parameter] = {}
+    with suppress(TypeError, ValueError):  # a class written in C tells nothing about itself
         known = inspect.signature(make).parameters
-    except (TypeError, ValueError):  # a class written in C tells nothing about itself
-        known = {}
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     unknown = sorted(given.keys() - known.keys())
     if known and unknown and not open_ended:
@@ -50,9 +52,11 @@ def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstructi
     return made
 
 
-def _import(point: EntryPoint) -> Any:  # noqa: ANN401 - anything may stand behind an entry point
+def _import(point: EntryPoint) -> Any:
     """Import what an entry point names."""
     try:
         return point.load()
     except (ImportError, AttributeError) as error:
-        raise ReconstructionError(f"reconstruction {point.name!r} ({point.value}) cannot be imported: {error}") from error
+        raise ReconstructionError(
+            f"reconstruction {point.name!r} ({point.value}) cannot be imported: {error}"
+        ) from error

@@ -1,9 +1,10 @@
-"""The reconstruction ``icetray``: IceCube's own Millipede, where IceTray (the Python package ``icecube``) can be imported.
+"""The reconstruction ``icetray``: IceCube's own Millipede, where IceTray can be imported.
 
-The settings are those of IceCube's scans (https://github.com/icecube/skymap_scanner): direction fixed; a first pass with
-vertex steps of 10 m, fixed time, and a loss every 5 m; a second with 2 m, 5 ns and 2.5 m; both by a simplex. The release of
-IceTray that is public lacks the module ``millipede``, and the spline tables are IceCube's own: **this module is written from
-public code and documentation and was never run by the project's tests**, but for the error that it gives without IceTray.
+The settings are those of IceCube's scans (https://github.com/icecube/skymap_scanner): direction fixed; a first pass
+with vertex steps of 10 m, fixed time, and a loss every 5 m; a second with 2 m, 5 ns and 2.5 m; both by a simplex. The
+public release of IceTray lacks the module ``millipede``, and the spline tables are IceCube's own: **this module is
+written from public code and documentation and was never run by the project's tests**, but for the error that it gives
+without IceTray.
 """
 
 from __future__ import annotations
@@ -22,7 +23,16 @@ from skymap_scanner.reconstruction.millipede.fit import MARGIN, failed
 from skymap_scanner.reconstruction.millipede.segments import InstrumentedVolume, direction_of
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, FitStatus, Loss, Start
 
-_MODULES = ("icetray", "dataclasses", "dataio", "gulliver", "gulliver_modules", "lilliput", "millipede", "photonics_service")
+_MODULES = (
+    "icetray",
+    "dataclasses",
+    "dataio",
+    "gulliver",
+    "gulliver_modules",
+    "lilliput",
+    "millipede",
+    "photonics_service",
+)
 _PULSES, _EXCLUDED, _LATE = "SkymapPulses", "SkymapExcludedDOMs", "SkymapLateWindows"
 _SEED, _FIRST, _SECOND = "MillipedeSeedParticle", "MillipedeStarting1stPass", "MillipedeStarting2ndPass"
 
@@ -109,8 +119,8 @@ def _import_icetray() -> dict[str, Any]:
             modules[name] = importlib.import_module(f"icecube.{name}")
         except ImportError as error:
             raise ReconstructionError(
-                f"the reconstruction 'icetray' needs IceTray with the module icecube.{name} ({error}): run inside IceTray's"
-                " environment (env-shell.sh) of a release with millipede, or use the built-in one: millipede"
+                f"the reconstruction 'icetray' needs IceTray with the module icecube.{name} ({error}): run inside"
+                " IceTray's environment (env-shell.sh) of a release with millipede, or use the built-in one: millipede"
             ) from error
     return modules
 
@@ -122,7 +132,7 @@ class _IceTrayFitter:
         self,
         event: PreparedEvent,
         modules: dict[str, Any],
-        service: Any,  # noqa: ANN401 - IceTray has no types
+        service: Any,
         frames: Sequence[Any],
         likelihood: dict[str, float],
     ) -> None:
@@ -145,7 +155,7 @@ class _IceTrayFitter:
             return failed(start, FitStatus.GENERAL_FAILURE, "Millipede gave no fit")
         return self._conclude(start, frame)
 
-    def _physics_frame(self, start: Start) -> Any:  # noqa: ANN401
+    def _physics_frame(self, start: Start) -> Any:
         """Make the P frame: header, pulses, readout window, what is excluded, and the seed."""
         icetray, dataclasses = self._modules["icetray"], self._modules["dataclasses"]
         event, pulses = self._event, self._event.pulses
@@ -181,16 +191,16 @@ class _IceTrayFitter:
         frame[_SEED] = seed
         return frame
 
-    def _run(self, physics: Any) -> Any:  # noqa: ANN401
+    def _run(self, physics: Any) -> Any:
         """Run a tray over the frames of the detector and one P frame; return that frame afterwards."""
         icetray = self._modules["icetray"]
         pending = [*self._frames, physics]
-        done = []
+        done: list[Any] = []
 
         class Source(icetray.I3Module):  # type: ignore[misc, name-defined]  # IceTray has no types
             """Gives out the frames."""
 
-            def __init__(self, context: Any) -> None:  # noqa: ANN401
+            def __init__(self, context: Any) -> None:
                 super().__init__(context)
                 self.AddOutBox("OutBox")
 
@@ -227,7 +237,7 @@ class _IceTrayFitter:
         tray.Finish()
         return done[-1] if done else None
 
-    def _conclude(self, start: Start, frame: Any) -> Fit:  # noqa: ANN401
+    def _conclude(self, start: Start, frame: Any) -> Fit:
         """Translate the second pass into the protocol's words."""
         track = frame[_SECOND]
         llh = float(frame[f"{_SECOND}_millipedellh"].logl)
@@ -260,12 +270,12 @@ class _IceTrayFitter:
         )
 
 
-def _has_count(frame: Any) -> bool:  # noqa: ANN401
+def _has_count(frame: Any) -> bool:
     """Say whether the fit's parameters tell how often the likelihood was evaluated."""
     return hasattr(frame[f"{_SECOND}_millipedellh"], "nmini")
 
 
-def _add_pass(tray: Any, name: str, seed: str, *, position: float, time: float, spacing: float) -> None:  # noqa: ANN401
+def _add_pass(tray: Any, name: str, seed: str, *, position: float, time: float, spacing: float) -> None:
     """Add one pass: vertex and time from ``seed`` with these first steps (m, ns), a loss every ``spacing`` (m)."""
     tray.AddService(
         "MuMillipedeParametrizationFactory",

@@ -54,8 +54,8 @@ class Loss:
 class Fit:
     """The answer to one Start.
 
-    ``llh`` is -ln L (NaN when the fit failed), ``position``/``time`` the fitted vertex, ``energy_in`` the losses between
-    60 m before entering and 60 m after leaving the instrumented volume, ``energy_total`` all losses (GeV);
+    ``llh`` is -ln L (NaN when the fit failed), ``position``/``time`` the fitted vertex, ``energy_in`` the losses
+    between 60 m before entering and 60 m after leaving the instrumented volume, ``energy_total`` all losses (GeV);
     ``reason`` says why a fit failed, in words; ``evaluations`` counts calls of the likelihood.
     """
 

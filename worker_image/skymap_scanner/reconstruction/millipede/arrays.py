@@ -49,12 +49,12 @@ class Doms(NamedTuple):
 class TimeBins(NamedTuple):
     """The time bins of the DOMs with pulses.
 
-    DOM k has ``count[k]`` bins between the ``count[k] + 1`` edges (ns) from ``edge[first[k]]``; ``row[first[k] + m]`` is
-    the row of bin m in the matrix, -1 when it holds no charge. ``charge`` (PE) and ``noise`` (expected PE): by row.
+    DOM k has ``number[k]`` bins between the ``number[k] + 1`` edges (ns) from ``edge[first[k]]``; ``row[first[k] + m]``
+    is the row of bin m in the matrix, -1 when it holds no charge. ``charge`` (PE) and ``noise`` (expected PE): by row.
     """
 
     first: Index
-    count: Index
+    number: Index
     edge: Single
     row: Index
     charge: Single
@@ -85,9 +85,9 @@ class Segments(NamedTuple):
     """Sources along the track, n of them, and room for what an evaluation computes about them.
 
     ``s``: place along the track (m), on a grid of step ``spacing[0]`` from ``spacing[1]``; ``before[k]`` counts the
-    segments in front of grid point k. From ``s`` to ``later``, LANES more than n, so that loops may go on to full vectors.
-    ``unhit``: PE per GeV in DOMs without pulses; ``ratio``: exact / far field - 1 of it. ``matrix`` (row, n): expected PE
-    per GeV in bins with charge, then scaled; ``rest`` (n,): in everything else; ``total``: both.
+    segments in front of grid point k. From ``s`` to ``later``, LANES more than n, so that loops may go on to full
+    vectors. ``unhit``: PE per GeV in DOMs without pulses; ``ratio``: exact / far field - 1 of it. ``matrix`` (row, n):
+    expected PE per GeV in bins with charge, then scaled; ``rest`` (n,): in everything else; ``total``: both.
     """
 
     s: Single

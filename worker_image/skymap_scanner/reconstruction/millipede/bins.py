@@ -1,7 +1,7 @@
 """The data of the likelihood: which DOMs count, and the time bins of their charge. Pure functions.
 
-The bins of a DOM are its pulses and the gaps between them, merged by Bayesian blocks (J. D. Scargle et al., Astrophys. J.
-764 (2013) 167): neighbours stay apart only when the change of rate is significant.
+The bins of a DOM are its pulses and the gaps between them, merged by Bayesian blocks (J. D. Scargle et al., Astrophys.
+J. 764 (2013) 167): neighbours stay apart only when the change of rate is significant.
 """
 
 from __future__ import annotations
@@ -85,13 +85,13 @@ def bin_event(event: PreparedEvent) -> EventData:
             clues.append((*geometry.position[dom], time[local].min(), min(float(charge[local].sum()), _CLUE_CHARGE)))
     if not any(dom.charges.any() for dom in binned):
         raise ReconstructionError(
-            f"{event.name}: no charge of {event.pulse_series} is left to fit: every DOM with pulses is excluded, dead or"
-            " outside the readout window"
+            f"{event.name}: no charge of {event.pulse_series} is left to fit: every DOM with pulses is excluded, dead"
+            " or outside the readout window"
         )
     if not clues:
         raise ReconstructionError(
-            f"{event.name}: no pulse of {event.pulse_series} that takes part has local coincidence (HLC), so there is no"
-            " start for a fit"
+            f"{event.name}: no pulse of {event.pulse_series} that takes part has local coincidence (HLC), so there is"
+            " no start for a fit"
         )
     return EventData(tuple(binned), np.flatnonzero(~hit & ~lost), np.array(clues), weighted / total)
 
@@ -101,8 +101,8 @@ def pulse_bins(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the edges and charges of pulses and gaps in [start, stop); pulses (n,) rise in time.
 
-    A pulse ends where the next begins, at the latest; what begins together is one pulse. Pulses that begin outside of the
-    window do not count.
+    A pulse ends where the next begins, at the latest; what begins together is one pulse. Pulses that begin outside of
+    the window do not count.
     """
     inside = (time >= start) & (time < stop) & (charge > 0)
     time, width = time[inside], width[inside]

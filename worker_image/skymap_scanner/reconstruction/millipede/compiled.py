@@ -1,13 +1,14 @@
-"""How the kernels are compiled: one decorator, machine code that does not depend on the host, a cache that sees every change.
+"""How the kernels are compiled: machine code that does not depend on the host, a cache that sees every change.
 
-*Same bits everywhere.* On x86-64 the code is made for the x86-64-v3 level (AVX2 and FMA: every server since 2013) and not
-for the CPU at hand, so that every worker of a scan computes the same bits, and a cache of compiled code can be baked into
-an image. ``fast-gather`` is a tuning hint, no requirement: without it LLVM does not vectorise the table look-ups. Set
-``NUMBA_CPU_NAME`` (and ``NUMBA_CPU_FEATURES``) to choose another target; a host without AVX2 falls back to its own.
+*Same bits everywhere.* On x86-64 the code is made for the x86-64-v3 level (AVX2 and FMA: every server since 2013) and
+not for the CPU at hand, so that every worker of a scan computes the same bits, and a cache of compiled code can be
+baked into an image. ``fast-gather`` is a tuning hint, no requirement: without it LLVM does not vectorise the table
+look-ups. Set ``NUMBA_CPU_NAME`` (and ``NUMBA_CPU_FEATURES``) to choose another target; a host without AVX2 falls back
+to its own.
 
-*A cache that sees every change.* Numba keys its cache by the source of the one function; constants and functions that are
-imported from other modules are frozen into the machine code unseen. The cache therefore lives in a folder named by a
-digest of all sources of this package, below ``NUMBA_CACHE_DIR`` or the user's cache folder.
+*A cache that sees every change.* Numba keys its cache by the source of the one function; constants and functions that
+are imported from other modules are frozen into the machine code unseen. The cache therefore lives in a folder named by
+a digest of all sources of this package, below ``NUMBA_CACHE_DIR`` or the user's cache folder.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 from llvmlite.binding import get_host_cpu_features
@@ -55,11 +56,11 @@ _choose_cache()
 
 
 class _DistinctArrays(Compiler):  # type: ignore[misc]  # numba has no types
-    """Promise LLVM that no two array arguments overlap, without which it does not vectorise loops that look up tables."""
+    """Promise LLVM that no two array arguments overlap; else it does not vectorise loops that look up tables."""
 
-    def __init__(self, typing, target, library, args, return_type, flags, local) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001, E501
+    def __init__(self, typing: Any, target: Any, library: Any, args: Any, result: Any, flags: Any, names: Any) -> None:
         flags.noalias = True
-        super().__init__(typing, target, library, args, return_type, flags, local)
+        super().__init__(typing, target, library, args, result, flags, names)
 
 
 # "nnan" and "ninf" are left out: a NaN must stay visible.

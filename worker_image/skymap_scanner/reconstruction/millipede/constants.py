@@ -29,8 +29,8 @@ EMISSION_B = 0.39
 
 #: Cherenkov photons per metre of track, 300-600 nm, weighted with the DOM's wavelength acceptance (IceTray, ppc).
 PHOTONS_PER_METRE = 2450.08
-#: Length of track, m, whose light an electromagnetic cascade of 1 GeV gives (Radel and Wiebusch: 4.889/0.9216 at n = 1.33,
-#: taken to the density of the ice, 0.924).
+#: Length of track, m, whose light an electromagnetic cascade of 1 GeV gives (Radel and Wiebusch: 4.889/0.9216 at n =
+#: 1.33, taken to the density of the ice, 0.924).
 METRES_PER_GEV = 5.21 * (0.924 / 0.9216)
 
 #: Radius of the DOM's sphere, m (Abbasi et al., NIM A 618 (2010) 139).

@@ -241,24 +241,14 @@ def minimise_model(matrix: Single, solver: Solver, size: int) -> int:
         _extend_gram(matrix, solver, built, size)
         built = size
         solve_cholesky(solver.gram, solver.right, size, solver.factor, solution)
-        share = 1.0  # of the way to the solution that keeps z >= 0
-        for i in range(size):
-            if solution[i] <= 0:
-                old = float(z[support[i]])
-                share = min(share, old / (old - solution[i]) if old > 0 else 0.0)
+        share = _share_to_boundary(solver, size)
         feasible = share == 1.0
         if feasible or warm:  # from a warm start, everything negative goes at once
             for i in range(size):
                 z[support[i]] = F(max(solution[i], 0.0))
         else:
             several = False
-            for i in range(size):
-                j = support[i]
-                z[j] += F(share * (solution[i] - float(z[j])))
-                if z[j] <= F(1e-6):
-                    z[j] = ZERO
-                    if j == entered_alone:  # in and out at once: rounding
-                        solver.banned[j] = True
+            _go_to_boundary(solver, size, share, entered_alone)
         if not feasible:
             kept = _drop(solver, size)
             if kept == size:
@@ -275,6 +265,29 @@ def minimise_model(matrix: Single, solver: Solver, size: int) -> int:
         entered_alone = support[size] if grown == size + 1 and not several else -1
         size = grown
     return size
+
+
+@compiled
+def _share_to_boundary(solver: Solver, size: int) -> float:
+    """Return how far z may go towards the solution, as a share of the way, before a segment's energy is 0."""
+    share = 1.0
+    for i in range(size):
+        if solver.solution[i] <= 0:
+            old = float(solver.trial[solver.support[i]])
+            share = min(share, old / (old - solver.solution[i]) if old > 0 else 0.0)
+    return share
+
+
+@compiled
+def _go_to_boundary(solver: Solver, size: int, share: float, entered_alone: int) -> None:
+    """Go this share of the way; a segment that is in and out at once, by rounding, is banned."""
+    for i in range(size):
+        j = solver.support[i]
+        solver.trial[j] += F(share * (solver.solution[i] - float(solver.trial[j])))
+        if solver.trial[j] <= F(1e-6):
+            solver.trial[j] = ZERO
+            if j == entered_alone:
+                solver.banned[j] = True
 
 
 @compiled

@@ -1,9 +1,10 @@
 """The light in the DOMs without pulses: near DOMs one by one, distant ones from a precomputed field.
 
-There are thousands of such DOMs and they enter the likelihood only by their sum, so the sum over distant DOMs is computed
-once per event on a grid. Its dependence on the source's direction n is a cubic in cos psi = n.e (e: unit vector to the
-DOM), so at each grid point 20 numbers (the moments of e up to third order) hold it for all directions. Between grid points
-the logarithm is interpolated. Near DOMs (weight 1 up to NEAR, smoothly 0 at FAR) are summed exactly from lists by cell.
+There are thousands of such DOMs and they enter the likelihood only by their sum, so the sum over distant DOMs is
+computed once per event on a grid. Its dependence on the source's direction n is a cubic in cos psi = n.e (e: unit
+vector to the DOM), so at each grid point 20 numbers (the moments of e up to third order) hold it for all directions.
+Between grid points the logarithm is interpolated. Near DOMs (weight 1 up to NEAR, smoothly 0 at FAR) are summed exactly
+from lists by cell.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ _LEAST = F(1e-30)  # the logarithm needs something positive
 def nearness(distance: np.float32) -> np.float32:
     """Return the weight of a DOM in the near sum: 1 up to NEAR, 0 from FAR."""
     u = (distance - _NEAR) * _BLEND
-    u = u if u > ZERO else ZERO
-    u = u if u < ONE else ONE
+    u = max(ZERO, u)
+    u = min(ONE, u)
     return ONE - u * u * (THREE - TWO * u)
 
 
@@ -105,12 +106,12 @@ def make_far_field(unhit: Doms, ice: IceColumn, tables: LightTables, light_range
 
 
 def fit_cubics(tables: LightTables) -> tuple[Single, Single]:
-    """Fit the fluence at each distance by exp(scale) times a cubic in cos psi; return scale (n,) and cubic (n, 4)."""
+    """Fit the fluence at each distance by exp(scale) times a cubic in cos psi; return scale (n,) and cubic (4, n)."""
     angles = int(tables.angles)
     cosines = float(tables.angle_first) + np.arange(angles) / float(tables.angle_density)
     scale, cubic = np.zeros(N_RADIUS), np.zeros((N_RADIUS, 4))
     _fit_cubics(tables.log_fluence.reshape(N_RADIUS, angles).astype(np.float64), cosines, scale, cubic)
-    return scale.astype(np.float32), cubic.astype(np.float32)
+    return scale.astype(np.float32), np.ascontiguousarray(cubic.T, np.float32)
 
 
 @compiled
@@ -142,7 +143,6 @@ def _sum_on_grid(
 ) -> None:
     """Fill the grid; ``doms`` rise in z, so that those within ``reach`` of a height lie together."""
     near = np.empty((8, doms.x.size), np.float32)
-    flat = cubic.ravel()
     for ix in range(out.shape[0]):
         x = F(ix * GRID_STEP - GRID_EDGE)
         for iy in range(out.shape[1]):
@@ -158,11 +158,17 @@ def _sum_on_grid(
                     n += 1
             for iz in range(out.shape[2]):
                 z = F(iz * GRID_STEP_Z - GRID_EDGE)
-                low, high = np.searchsorted(near[2, :n], z - reach), np.searchsorted(near[2, :n], z + reach)
+                low = int(np.searchsorted(near[2, :n], z - reach))
+                high = int(np.searchsorted(near[2, :n], z + reach))
                 scatter, absorb = ice_integrals(z, ice)
-                _sum_moments(
-                    near, low, high, z, scatter, absorb, scale, flat, reference_decay, reach, out[ix, iy, iz]
-                )
+                _sum_moments(near, low, high, z, scatter, absorb, scale, cubic, reference_decay, reach, out[ix, iy, iz])
+
+
+@inlined
+def _between(values: Single, i: np.int32, f: np.float32) -> np.float32:
+    """Interpolate between ``values`` i and i + 1."""
+    value: np.float32 = values[i] + f * (values[i + np.int32(1)] - values[i])
+    return value
 
 
 @compiled
@@ -187,26 +193,22 @@ def _sum_moments(
         dx, dy, dz = near[0, k], near[1, k], near[2, k] - z
         d = np.sqrt(dx * dx + dy * dy + dz * dz)
         weight = ONE - nearness(d) if d < reach else ZERO
-        d = d if d > NEAREST else NEAREST
+        d = max(NEAREST, d)
         inverse = ONE / d
         dx, dy, ez = dx * inverse, dy * inverse, dz * inverse
         b = mean_rate(scatter - near[3, k], dz, near[5, k])
         a = mean_rate(absorb - near[4, k], dz, near[6, k])
         u = (np.sqrt(d * _LENGTH * b) - F(ROOT_MIN)) * F(1 / ROOT_STEP)
-        u = u if u > ZERO else ZERO
-        u = u if u < last else last
+        u = max(ZERO, u)
+        u = min(last, u)
         whole = np.floor(u)
         f, i = u - whole, np.int32(whole)
-        level = scale[i] + f * (scale[i + np.int32(1)] - scale[i])
         light = near[7, k] * weight * acceptance(ez, d, b) * (_LENGTH * b) * (_LENGTH * b)
-        light *= exponential(level - d * (np.sqrt(THREE * a * b) - reference_decay * _LENGTH * b))
-        i4 = np.int32(4) * i
-        j4 = i4 + np.int32(4)
-        one, two, three = np.int32(1), np.int32(2), np.int32(3)
-        c0 = light * (cubic[i4] + f * (cubic[j4] - cubic[i4]))
-        c1 = light * (cubic[i4 + one] + f * (cubic[j4 + one] - cubic[i4 + one]))
-        c2 = light * (cubic[i4 + two] + f * (cubic[j4 + two] - cubic[i4 + two]))
-        c3 = light * (cubic[i4 + three] + f * (cubic[j4 + three] - cubic[i4 + three]))
+        light *= exponential(_between(scale, i, f) - d * (np.sqrt(THREE * a * b) - reference_decay * _LENGTH * b))
+        c0 = light * _between(cubic[0], i, f)
+        c1 = light * _between(cubic[1], i, f)
+        c2 = light * _between(cubic[2], i, f)
+        c3 = light * _between(cubic[3], i, f)
         t0 += c0
         t1 += c1 * dx
         t2 += c1 * dy
@@ -251,7 +253,7 @@ def _list_near(x: Single, y: Single, z: Single) -> tuple[Index, Index]:
 def _scan_cells(x: Single, y: Single, z: Single, place: Index, members: Index) -> None:
     """Count the near DOMs of each cell in ``place[cell + 1]``; or, given room, write them from ``place[cell]`` on."""
     counting = members.size == 0
-    reach = int(math.ceil(FAR / CELL))
+    reach = math.ceil(FAR / CELL)
     for k in range(x.size):
         cx, cy, cz = _cell(x[k]), _cell(y[k]), _cell(z[k])
         for ix in range(max(cx - reach, 0), min(cx + reach + 1, CELLS)):
@@ -273,14 +275,14 @@ def _scan_cells(x: Single, y: Single, z: Single, place: Index, members: Index) -
 @inlined
 def _cell(x: np.float32) -> int:
     """Return the cell of a coordinate; the outermost ones go on for ever."""
-    return min(max(int(math.floor((x + CELLS_EDGE) / CELL)), 0), CELLS - 1)
+    return min(max(math.floor((x + CELLS_EDGE) / CELL), 0), CELLS - 1)
 
 
 @inlined
 def _gap(x: np.float32, cell: int) -> float:
     """Return how far a coordinate lies outside a cell, m."""
     low = cell * CELL - CELLS_EDGE
-    return max(low - x, x - (low + CELL), 0.0)
+    return max(low - float(x), float(x) - (low + CELL), 0.0)
 
 
 @compiled
@@ -319,7 +321,8 @@ def _far_light(
             log_far[kx, ky, kz] = np.log(max(light, _LEAST))
         weight = (fx if kx > ix else ONE - fx) * (fy if ky > iy else ONE - fy) * (fz if kz > iz else ONE - fz)
         value += weight * log_far[kx, ky, kz]
-    return np.exp(value)
+    light_there: np.float32 = np.exp(value)
+    return light_there
 
 
 @compiled
@@ -346,7 +349,7 @@ def _near_light(
     for k in range(first, last):
         dx, dy, dz = near.x[k] - x, near.y[k] - y, near.z[k] - z
         d = np.sqrt(dx * dx + dy * dy + dz * dz)
-        d = d if d > NEAREST else NEAREST
+        d = max(NEAREST, d)
         inverse = ONE / d
         b = mean_rate(scatter - near.scatter[k], dz, near.scatter_rate[k])
         a = mean_rate(absorb - near.absorb[k], dz, near.absorb_rate[k])

@@ -7,7 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from skymap_scanner.errors import ReconstructionError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.millipede.arrays import EventArrays
 from skymap_scanner.reconstruction.millipede.constants import C

@@ -1,7 +1,8 @@
 """Make the photon table: ``python -m skymap_scanner.reconstruction.millipede.generate -o photon_table.npz``.
 
-The defaults make the table that comes with the package (about 15 minutes of one core). The photons go in batches, each with
-its own seed, so that the result does not depend on the number of processes and the scatter of the batches gives the error.
+The defaults make the table that comes with the package (about 15 minutes of one core). The photons go in batches, each
+with its own seed, so that the result does not depend on the number of processes and the scatter of the batches gives
+the error.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def table_of_paths(paths: NDArray[np.float64], photons: int, binning: Binning, o
 def value_at_centre(mean: NDArray[np.float64], log_step: float) -> NDArray[np.float64]:
     """Return, (radius, angle), by what a mean over a shell must be multiplied to be the value at its centre (of ln r).
 
-    Within a shell the fluence goes like r^s; the mean is weighted by volume. Far out, where light falls steeply, the mean
-    is up to 20 % too high.
+    Within a shell the fluence goes like r^s; the mean is weighted by volume. Far out, where light falls steeply, the
+    mean is up to 20 % too high.
     """
     slope = np.gradient(np.log(np.maximum(mean, 1e-300)), log_step, axis=0)
 

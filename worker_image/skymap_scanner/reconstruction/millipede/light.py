@@ -16,11 +16,11 @@ from skymap_scanner.reconstruction.millipede.constants import (
     TABLE_SCATTERING,
 )
 from skymap_scanner.reconstruction.millipede.interpolants import (
-    N_LENGTH,
-    N_RADIUS,
     KNEE_LENGTH,
     KNEE_RATE,
     KNEE_SHORT,
+    N_LENGTH,
+    N_RADIUS,
     N_TIME,
     N_TIME_ANGLE,
     N_TIME_RADIUS,
@@ -49,7 +49,7 @@ _PAIR = F(1.001)  # an index of a pair of nodes ends this much below their numbe
 _MEAN = F(ACCEPTANCE_MEAN)
 _A0, _A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9, _A10 = (F(a) for a in ACCEPTANCE)
 _A0_LESS_MEAN = F(ACCEPTANCE[0] - ACCEPTANCE_MEAN)
-_MANTISSA = F(2**23)
+_MANTISSA, _BIAS, _LEAST_EXPONENT = F(2**23), F(127), F(-126)
 _LOG2_E = F(1.4426950408889634)
 # 2^f over f in [0, 1): the polynomial of least relative error (1.4e-7) that is right at both ends
 _E1, _E2, _E3, _E4, _E5 = F(0.69315058), F(0.24016582), F(0.05580924), F(0.00899295), F(0.00188141)
@@ -58,12 +58,13 @@ _E1, _E2, _E3, _E4, _E5 = F(0.69315058), F(0.24016582), F(0.05580924), F(0.00899
 @inlined
 def exponential(x: np.float32) -> np.float32:
     """Return e^x for x in (-87, 87), to single precision: a polynomial and the bits of the exponent."""
-    y = x * _LOG2_E + F(127)
-    y = y if y > ONE else ONE
+    y = x * _LOG2_E
+    y = max(_LEAST_EXPONENT, y)
     whole = np.floor(y)
     f = y - whole
-    power = np.int32(whole * _MANTISSA).view(np.float32)
-    return power * (ONE + f * (_E1 + f * (_E2 + f * (_E3 + f * (_E4 + f * _E5)))))
+    power: np.float32 = np.int32((whole + _BIAS) * _MANTISSA).view(np.float32)
+    value: np.float32 = power * (ONE + f * (_E1 + f * (_E2 + f * (_E3 + f * (_E4 + f * _E5)))))
+    return value
 
 
 @inlined
@@ -78,7 +79,7 @@ def mean_rate(difference: np.float32, dz: np.float32, local: np.float32) -> np.f
 
 @inlined
 def acceptance(cos_eta: np.float32, distance: np.float32, scatter: np.float32) -> np.float32:
-    """Return the DOM's angular acceptance for light from a direction; it tends to the mean as the light is scattered."""
+    """Return the DOM's angular acceptance; it tends to its mean as the light is scattered."""
     x = cos_eta
     direct = _A0_LESS_MEAN + x * (
         _A1 + x * (_A2 + x * (_A3 + x * (_A4 + x * (_A5 + x * (_A6 + x * (_A7 + x * (_A8 + x * (_A9 + x * _A10))))))))
@@ -108,14 +109,14 @@ def expected_charge(
     """
     scale = _LENGTH * scatter
     u = (np.sqrt(distance * scale) - _ROOT_MIN) * _ROOT_DENSITY
-    u = u if u > ZERO else ZERO
-    u = u if u < _ROOT_LAST else _ROOT_LAST
+    u = max(ZERO, u)
+    u = min(_ROOT_LAST, u)
     i = np.floor(u)
     f = u - i
     v = (cos_psi - angle_first) * angle_density
-    w = v if v > ZERO else ZERO
+    w = max(ZERO, v)
     last = angles - _PAIR
-    w = w if w < last else last
+    w = min(last, w)
     j = np.floor(w)
     g = v - j  # beyond the outermost angles the straight line goes on
     k = np.int32(i * angles + j)
@@ -137,19 +138,20 @@ def arrival_place(
 ) -> tuple[np.int32, np.int32, np.float32, np.float32, np.float32]:
     """Return where the arrival times of a source-DOM pair are tabulated.
 
-    That is: class, index of the first node, the fractions between nodes of radius and of angle, and the knee (scaled ns).
+    That is: class, index of the first node, the fractions between nodes of radius and of angle, and the knee (scaled
+    ns).
     """
     length = ONE / scatter
-    length = length if length < _LONGEST else _LONGEST
+    length = min(_LONGEST, length)
     kind = class_of[np.int32(length)]
     r = distance * _LENGTH * scatter
     u = (np.sqrt(r) - _ROOT_MIN) * _TIME_ROOT_DENSITY
-    u = u if u > ZERO else ZERO
-    u = u if u < _TIME_ROOT_LAST else _TIME_ROOT_LAST
+    u = max(ZERO, u)
+    u = min(_TIME_ROOT_LAST, u)
     i = np.floor(u)
     v = (cos_psi - angle_first) * angle_density
-    v = v if v > ZERO else ZERO
-    v = v if v < _TIME_ANGLE_LAST else _TIME_ANGLE_LAST
+    v = max(ZERO, v)
+    v = min(_TIME_ANGLE_LAST, v)
     j = np.floor(v)
     index = np.int32(((F(kind) * _TIME_RADII + i) * _TIME_ANGLES + j) * _TIMES)
     return kind, index, u - i, v - j, _KNEE_SHORT + _KNEE_RATE * r * r / (r + _KNEE_LENGTH)
@@ -164,10 +166,10 @@ def arrived(
     angular: np.float32,
     arrival: NDArray[np.float32],
 ) -> np.float32:
-    """Return the share of the light that has come by the scaled ``time`` after the first node, at an `arrival_place`."""
-    t = time if time > ZERO else ZERO
+    """Return the share of the light that has come by the scaled ``time`` after the first node, at its place."""
+    t = max(ZERO, time)
     w = t / (t + knee) * _TIME_SCALE
-    w = w if w < _TIME_LAST else _TIME_LAST
+    w = min(_TIME_LAST, w)
     node = np.floor(w)
     f = w - node
     k = index + np.int32(node)
@@ -178,4 +180,5 @@ def arrived(
     d = arrival[k3] + f * (arrival[k3 + _NEXT] - arrival[k3])
     near = a + angular * (b - a)
     far = c + angular * (d - c)
-    return near + radial * (far - near)
+    share: np.float32 = near + radial * (far - near)
+    return share

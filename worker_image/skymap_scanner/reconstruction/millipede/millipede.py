@@ -5,10 +5,20 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
+from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.detector.ice import ice_model
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import PreparedEvent
-from skymap_scanner.reconstruction.protocol import EventFitter
+from skymap_scanner.i3 import I3EventHeader, Pulses
+from skymap_scanner.reconstruction.millipede.bins import bin_event
+from skymap_scanner.reconstruction.millipede.fit import MillipedeFitter
+from skymap_scanner.reconstruction.millipede.interpolants import LightTables, make_tables
+from skymap_scanner.reconstruction.millipede.preparation import make_event_arrays
+from skymap_scanner.reconstruction.millipede.search import Clues
+from skymap_scanner.reconstruction.millipede.table import load
+from skymap_scanner.reconstruction.protocol import EventFitter, Start
 
 
 class Millipede:
@@ -46,11 +56,6 @@ class Millipede:
         ReconstructionError
             When no charge is left to fit, or there is nothing to start from.
         """
-        from skymap_scanner.reconstruction.millipede.bins import bin_event
-        from skymap_scanner.reconstruction.millipede.fit import MillipedeFitter
-        from skymap_scanner.reconstruction.millipede.preparation import make_event_arrays
-        from skymap_scanner.reconstruction.millipede.search import Clues
-
         reference = float(event.vertex_time)
         data = bin_event(event)
         arrays = make_event_arrays(
@@ -61,11 +66,39 @@ class Millipede:
 
     def compile(self) -> None:
         """Fill the cache of compiled code, so that the first fit is as fast as the others."""
+        event = _least_event()
+        position = (float(event.vertex[0]), float(event.vertex[1]), float(event.vertex[2]))
+        self.set_up(event).fit(Start(1.0, 1.0, position, event.vertex_time))
 
 
 @lru_cache(maxsize=2)
-def _tables(path: Path | None):
-    from skymap_scanner.reconstruction.millipede.interpolants import make_tables
-    from skymap_scanner.reconstruction.millipede.table import load
-
+def _tables(path: Path | None) -> LightTables:
+    """Load and resample a photon table; the last ones are kept, since workers set up event after event."""
     return make_tables(load(path))
+
+
+def _least_event() -> PreparedEvent:
+    """Return an event of three pulses: enough to run all that is compiled."""
+    geometry = ic86()
+    dom = np.flatnonzero(~geometry.dead)[1000:1003]
+    return PreparedEvent(
+        name="compile",
+        header=I3EventHeader(),
+        mjd=60_000.0,
+        pulse_series="pulses",
+        pulses=Pulses(
+            string=geometry.string[dom],
+            om=geometry.om[dom],
+            pmt=np.zeros(3, np.uint8),
+            time=np.array([10_000.0, 10_050.0, 10_100.0]),
+            charge=np.ones(3, np.float32),
+            width=np.full(3, 8.0, np.float32),
+            flags=np.ones(3, np.uint8),
+        ),
+        window=(9_000.0, 12_000.0),
+        late={},
+        excluded=frozenset(),
+        vertex=geometry.position[dom[1]].copy(),
+        vertex_time=10_000.0,
+        geometry=geometry,
+    )

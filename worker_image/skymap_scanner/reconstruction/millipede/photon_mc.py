@@ -1,8 +1,9 @@
-"""Photons in homogeneous ice: where and when the light of a cascade arrives (Monte Carlo with a track-length estimator).
+"""Photons in homogeneous ice: where and when the light of a cascade arrives.
 
-Each photon leaves the origin with the angular profile of an electromagnetic cascade along +z and walks through the ice.
-Absorption is a weight exp(-path / absorption length), not an end. The fluence at a place is the weighted length of path
-per volume there (one photon crossing a small sphere deposits on average its fluence times the volume).
+A Monte Carlo with a track-length estimator. Each photon leaves the origin with the angular profile of an
+electromagnetic cascade along +z and walks through the ice. Absorption is a weight exp(-path / absorption length), not
+an end. The fluence at a place is the weighted length of path per volume there (one photon crossing a small sphere
+deposits on average its fluence times the volume).
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ FAR_ENDS = 1.35
 
 @dataclass(frozen=True)
 class Binning:
-    """Bins of the table: ``radii`` logarithmic shells from ``r_min`` to ``r_max`` (m), ``angles`` equal bins of cos psi.
+    """Bins of the table.
 
-    ``times`` bins of the delay after the direct light, the first from 0 to 1 ns, the others logarithmic up to ``t_max``
-    (ns; the last also takes all that is later).
+    ``radii`` logarithmic shells from ``r_min`` to ``r_max`` (m), ``angles`` equal bins of cos psi, ``times`` bins of
+    the delay after the direct light, the first from 0 to 1 ns, the others logarithmic up to ``t_max`` (ns; the last
+    also takes all that is later).
     """
 
     radii: int = 48
@@ -69,7 +71,8 @@ def simulate(photons: int, seed: int, binning: Binning) -> NDArray[np.float64]:
 def _emission_cosine() -> float:
     """Draw cos psi from the profile of a cascade, by rejection."""
     while True:
-        cosine = 2 * np.random.random() - 1  # noqa: NPY002 - numba seeds and draws its own generator by this name
+        # numba seeds and draws a generator of its own by this name
+        cosine: float = 2 * np.random.random() - 1  # noqa: NPY002
         if np.random.random() < math.exp(-EMISSION_A * abs(cosine - COS_CHERENKOV) ** EMISSION_B):  # noqa: NPY002
             return cosine
 
@@ -79,7 +82,7 @@ def _scattering_cosine() -> float:
     """Draw the cosine of one scatter: simplified Liu or Henyey-Greenstein, both of mean SCATTERING_G."""
     g = SCATTERING_G
     if np.random.random() < LIU_SHARE:  # noqa: NPY002
-        cosine = 2 * np.random.random() ** ((1 - g) / (1 + g)) - 1  # noqa: NPY002
+        cosine: float = 2 * np.random.random() ** ((1 - g) / (1 + g)) - 1  # noqa: NPY002
     else:
         f = (1 - g * g) / (1 + g * (2 * np.random.random() - 1))  # noqa: NPY002
         cosine = (1 + g * g - f * f) / (2 * g)
@@ -129,7 +132,7 @@ def _walk(
                 f = (k + np.random.random()) * step  # noqa: NPY002
                 px, py, pz = x + f * ux, y + f * uy, z + f * uz
                 r = math.sqrt(px * px + py * py + pz * pz)
-                shell = int(math.floor((math.log(r) - log_r_min) / log_step))
+                shell = math.floor((math.log(r) - log_r_min) / log_step)
                 if shell < 0 or shell >= radii:
                     continue
                 angle = min(int((pz / r + 1) * 0.5 * angles), angles - 1)

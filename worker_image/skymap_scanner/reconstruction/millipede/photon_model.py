@@ -1,10 +1,10 @@
-"""The photon model in plain numpy and double precision: what the simulation draws from, and what tests hold the kernels to.
+"""The photon model in plain numpy and double precision: for the simulation, and to hold the kernels to.
 
     PE of a cascade of energy E in a DOM = E . PE_PER_GEV . efficiency . acceptance . fluence,
     fluence = table(r, cos psi) (25 m / le)^2 exp(-d (1/lp - 1/lp of the table's ice, scaled)),    r = d 25 m / le,
 
-with le and la the ice's mean lengths between cascade and DOM (means of 1/length over depth) and lp = sqrt(le la / 3). Light
-comes at d / c_ice + delay, delays scaled like lengths, smeared as in `constants.TIME_SMEAR`.
+with le and la the ice's mean lengths between cascade and DOM (means of 1/length over depth) and lp = sqrt(le la / 3).
+Light comes at d / c_ice + delay, delays scaled like lengths, smeared as in `constants.TIME_SMEAR`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _NEAREST = 1.0
 class PhotonModel:
     """Light of cascades in all DOMs of a geometry.
 
-    Positions in m (detector frame), energies in GeV, times in ns; ``direction`` is the unit vector along which the cascade
-    develops, one for all of them. DOMs are indices of the geometry; dead ones see nothing.
+    Positions in m (detector frame), energies in GeV, times in ns; ``direction`` is the unit vector along which the
+    cascade develops, one for all of them. DOMs are indices of the geometry; dead ones see nothing.
     """
 
     def __init__(self, geometry: Geometry, ice: Ice, table: PhotonTable | None = None) -> None:
@@ -49,7 +49,7 @@ class PhotonModel:
         self._absorb = np.append(0.0, np.cumsum(ice.thickness / ice.absorption_length))
 
     def expected_charge(self, position: Array, direction: Array, energy: Array) -> Array:
-        """Return the expected PE of cascades at ``position`` (n, 3) of ``energy`` (n,), each in every DOM: (n, doms)."""
+        """Return the expected PE, (n, doms), of cascades at ``position`` (n, 3) with ``energy`` (n,)."""
         dom = np.arange(len(self._dom))
         rows = [
             self._charge(np.broadcast_to(x, (len(dom), 3)), direction, dom) * e
@@ -58,7 +58,7 @@ class PhotonModel:
         return np.array(rows).reshape(-1, len(dom))
 
     def arrived(self, position: Array, direction: Array, dom: NDArray[np.int64], time: Array) -> Array:
-        """Return the share of the light from ``position`` (n, 3) that has come to ``dom`` (n,) by ``time`` (n,) after emission."""
+        """Return the share of the light of ``position`` (n, 3) that is at ``dom`` (n,) ``time`` (n,) after emission."""
         distance, cos_psi, _, scatter, _ = self._path(position, direction, dom)
         scale = TABLE_SCATTERING * scatter
         corners = self._corners(distance * scale, cos_psi)
@@ -92,7 +92,7 @@ class PhotonModel:
             below = below + weight
         delay = self._invert(i, j, random.random(len(distance))) / scale
         smear = random.choice(_smear_offsets(), len(distance), p=SMEAR_SHARES)
-        return distance / C_ICE + delay + smear
+        return np.asarray(distance / C_ICE + delay + smear)
 
     def _path(
         self, position: Array, direction: Array, dom: NDArray[np.integer]
@@ -109,14 +109,14 @@ class PhotonModel:
             difference = self._integral(integral, here) - self._integral(integral, there)
             # the mean; between equal heights, where it is 0 / 0, the local rate
             rates.append((difference * dz + local) / (dz * dz + 1))
-        return distance, (away @ direction) / distance, dz / distance, rates[0], rates[1]
+        return distance, (away * direction).sum(axis=1) / distance, dz / distance, rates[0], rates[1]
 
     def _integral(self, integral: Array, depth: Array) -> Array:
         """Return the integral of a rate down to ``depth``; the outermost layers go on."""
         thickness = self._depth[1] - self._depth[0]
         place = (depth - self._depth[0]) / thickness
         layer = np.clip(place.astype(np.int64), 0, len(integral) - 2)
-        return integral[layer] + (place - layer) * (integral[layer + 1] - integral[layer])
+        return np.asarray(integral[layer] + (place - layer) * (integral[layer + 1] - integral[layer]))
 
     def _charge(self, position: Array, direction: Array, dom: NDArray[np.int64]) -> Array:
         """Return the expected PE per GeV of pairs of a cascade and a DOM (n,)."""
@@ -131,7 +131,9 @@ class PhotonModel:
             log_fluence = log_fluence + weight * level[i, j]
         log_fluence -= distance * (np.sqrt(3 * absorb * scatter) - fall * scale)
         memory = 1 / (1 + np.sinh(np.minimum(distance * scatter, 80.0)))
-        acceptance = ACCEPTANCE_MEAN + (np.polynomial.polynomial.polyval(cos_eta, ACCEPTANCE) - ACCEPTANCE_MEAN) * memory
+        acceptance = (
+            ACCEPTANCE_MEAN + (np.polynomial.polynomial.polyval(cos_eta, ACCEPTANCE) - ACCEPTANCE_MEAN) * memory
+        )
         return np.asarray(self._efficiency[dom] * np.exp(log_fluence) * scale**2 * acceptance)
 
     def _corners(

@@ -61,10 +61,15 @@ def make_doms(geometry: Geometry, ice: Ice, index: Sequence[int] | NDArray[np.in
 
 def make_time_bins(binned: Sequence[DomBins], noise_rate: NDArray[np.float64], reference: float) -> TimeBins:
     """Lay out the bins of all DOMs; ``noise_rate`` in Hz by geometry index, times relative to ``reference`` (ns)."""
-    first, count, edge, row, charge, noise = [], [], [], [], [], []
+    first: list[int] = []
+    number: list[int] = []
+    edge: list[float] = []
+    row: list[int] = []
+    charge: list[float] = []
+    noise: list[float] = []
     for dom in binned:
         first.append(len(edge))
-        count.append(len(dom.charges))
+        number.append(len(dom.charges))
         edge.extend((dom.edges - reference).tolist())
         for q, width in zip(dom.charges.tolist(), np.diff(dom.edges).tolist(), strict=True):
             row.append(len(charge) if q > 0 else -1)
@@ -74,7 +79,7 @@ def make_time_bins(binned: Sequence[DomBins], noise_rate: NDArray[np.float64], r
         row.append(-1)  # one entry per edge, so that both share their offsets
     return TimeBins(
         first=np.array(first, np.int64),
-        count=np.array(count, np.int64),
+        number=np.array(number, np.int64),
         edge=np.array(edge, np.float32),
         row=np.array(row, np.int64),
         charge=np.array(charge, np.float32),
@@ -109,7 +114,7 @@ def make_track(
     away = np.stack([hit.x, hit.y, hit.z], axis=1).astype(np.float64) - vertex
 
     def along(axis: NDArray[np.float64]) -> NDArray[np.float32]:
-        return (away * axis).sum(axis=1).astype(np.float32)
+        return np.asarray((away * axis).sum(axis=1), np.float32)
 
     a, b = axes
     return Track(

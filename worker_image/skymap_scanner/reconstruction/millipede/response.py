@@ -11,9 +11,18 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from skymap_scanner.reconstruction.millipede.arrays import LANES, Doms, Double, EventArrays, IceColumn, Segments, Single, Track
+from skymap_scanner.reconstruction.millipede.arrays import (
+    LANES,
+    Doms,
+    Double,
+    EventArrays,
+    IceColumn,
+    Segments,
+    Single,
+    Track,
+)
 from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
-from skymap_scanner.reconstruction.millipede.constants import C, C_ICE, TABLE_SCATTERING
+from skymap_scanner.reconstruction.millipede.constants import C_ICE, TABLE_SCATTERING, C
 from skymap_scanner.reconstruction.millipede.light import (
     NEAREST,
     ONE,
@@ -65,8 +74,8 @@ def segments_within(
 ) -> tuple[int, int]:
     """Return the range of segments with s in [along - reach, along + reach]."""
     last = before.size - 1
-    low = int(math.ceil((along - reach - seg_spacing[1]) / seg_spacing[0]))
-    high = int(math.floor((along + reach - seg_spacing[1]) / seg_spacing[0])) + 1
+    low = math.ceil((along - reach - seg_spacing[1]) / seg_spacing[0])
+    high = math.floor((along + reach - seg_spacing[1]) / seg_spacing[0]) + 1
     return before[min(max(low, 0), last)], before[min(max(high, 0), last)]
 
 
@@ -97,16 +106,16 @@ def light_in_dom(
     distance: Single,
     rate: Single,
 ) -> None:
-    """Fill the expected PE per GeV in DOM ``k``, the distance (m) and the mean scattering rate (1/m) of segments low..high.
+    """Fill the expected PE per GeV in DOM ``k``, the distance (m) and the mean scattering rate (1/m) on the way.
 
-    And of some more, up to `whole_vectors`; likewise in the next two functions.
+    For the segments low..high, and some more, up to `whole_vectors`; likewise in the next two functions.
     """
     dom_z, dom_scatter, dom_absorb = doms.z[k], doms.scatter[k], doms.absorb[k]
     scatter_rate, absorb_rate, efficiency = doms.scatter_rate[k], doms.absorb_rate[k], doms.efficiency[k]
     for j in range(low, whole_vectors(low, high)):
         ahead = along - s[j]
         d = np.sqrt(across2 + ahead * ahead)
-        d = d if d > NEAREST else NEAREST
+        d = max(NEAREST, d)
         inverse = ONE / d
         dz = dom_z - z[j]
         b = mean_rate(scatter[j] - dom_scatter, dz, scatter_rate)
@@ -152,7 +161,7 @@ def places_in_tables(
         rate[j] = scale
         offset[j] = shift[kind] - direct * scale
         first = direct - shift[kind] / scale
-        earliest = first if first < earliest else earliest
+        earliest = min(earliest, first)
     return earliest
 
 
@@ -205,13 +214,13 @@ def respond_in_bins(event: EventArrays, track: Track, point: Double, seg: Segmen
         )  # fmt: skip
         earliest = places_in_tables(
             low, high, along, seg.s, seg.time, seg.distance, tables.class_of, tables.shift,
-            tables.time_angle_first, tables.time_angle_density, seg.rate, seg.offset, seg.place, seg.radial, seg.angular,
-            seg.knee,
+            tables.time_angle_first, tables.time_angle_density, seg.rate, seg.offset, seg.place, seg.radial,
+            seg.angular, seg.knee,
         )  # fmt: skip
         earlier, later = seg.earlier, seg.later
         dark = True  # no light before the last edge
         first = bins.first[k]
-        for m in range(bins.count[k] + 1):
+        for m in range(bins.number[k] + 1):
             edge = bins.edge[first + m]
             was_dark, dark = dark, edge <= earliest
             if dark:
@@ -246,8 +255,9 @@ def light_in_unhit(event: EventArrays, track: Track, seg: Segments) -> None:
         if low >= high:
             continue
         light_in_dom(
-            low, high, across2, along, k, doms, seg.s, seg.z, seg.scatter, seg.absorb, tables.log_fluence, tables.angles,
-            tables.angle_first, tables.angle_density, tables.reference_decay, seg.charge, seg.distance, seg.rate,
+            low, high, across2, along, k, doms, seg.s, seg.z, seg.scatter, seg.absorb, tables.log_fluence,
+            tables.angles, tables.angle_first, tables.angle_density, tables.reference_decay, seg.charge, seg.distance,
+            seg.rate,
         )  # fmt: skip
         for j in range(low, high):
             seg.unhit[j] += seg.charge[j]

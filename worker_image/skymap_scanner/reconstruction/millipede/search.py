@@ -1,8 +1,8 @@
 """The search for the best transverse offsets and time of a track of fixed direction: starts, simplexes, stages.
 
 The surface has many local minima, far ones for the time and near ones from the segments, and no useful gradient where a
-segment's energy comes or goes, so the search is by simplexes from several starts: first on a coarse track, then on a fine
-one with only the segments that matter. docs/likelihood.md says what was tried.
+segment's energy comes or goes, so the search is by simplexes from several starts: first on a coarse track, then on a
+fine one with only the segments that matter. docs/likelihood.md says what was tried.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, Single, Track, make_segments
-from skymap_scanner.reconstruction.millipede.constants import C, CHERENKOV_DELAY
+from skymap_scanner.reconstruction.millipede.constants import CHERENKOV_DELAY, C
 from skymap_scanner.reconstruction.millipede.energies import make_solver
 from skymap_scanner.reconstruction.millipede.likelihood import calibrate, evaluate
 from skymap_scanner.reconstruction.millipede.simplex import descend
@@ -31,7 +31,8 @@ REACHES = (150.0, 300.0, math.inf)
 ENOUGH = 0.3
 #: Gain below which a Newton step ends the energies' minimisation: at the starts, in a simplex, for the answer.
 ROUGH, SEARCH, ANSWER = 5e-2, 1e-2, 1e-3
-#: A segment may still matter when its gradient, in the energy counted in PE, is below this (0 at the solution, 1 unseen).
+#: A segment may still matter when its gradient, in the energy counted in PE, is below this (0 at the solution, 1
+#: unseen).
 COARSE_GRADIENT, FINE_GRADIENT = 0.5, 0.3
 #: Neighbours kept on both sides of a segment with energy.
 NEIGHBOURS = 2
@@ -51,7 +52,8 @@ class Clues:
     centre: Double
 
 
-class Grid(NamedTuple):
+@dataclass(frozen=True)
+class Grid:
     """Segments at multiples of ``spacing`` (m): the first multiple, and how many there are."""
 
     spacing: float
@@ -72,8 +74,8 @@ class Answer(NamedTuple):
 class Descent(NamedTuple):
     """How a simplex begins and ends.
 
-    Steps to its corners (a, b in m, time in ns, and, where the segments' phase is searched too, along the track in m), most
-    evaluations, extent (m, ns) and range of values at which it is done.
+    Steps to its corners (a, b in m, time in ns, and, where the segments' phase is searched too, along the track in m),
+    most evaluations, extent (m, ns) and range of values at which it is done.
     """
 
     step: tuple[float, ...]
@@ -112,12 +114,13 @@ class Surface:
         return float(evaluate(self.event, self.track, point, self.seg, self.solver, exact, tolerance))
 
     def descend(self, point: Double, how: Descent, value: float = math.inf) -> tuple[float, Double]:
-        """Return the best -ln L that a simplex finds from ``point``, and where; ``value``: at ``point``, where known."""
+        """Return the best -ln L that a simplex finds from ``point``, and where; ``value``: at ``point``."""
         best = point.copy()
         step = np.array(how.step)
+        limits = (how.most, how.close, how.flat)
         f, used = descend(
-            self.event, self.track, self.seg, self.solver, best, value, step, how.most, how.close, how.flat, SEARCH
-        )
+            self.event, self.track, self.seg, self.solver, best, value, step, *limits, False, SEARCH
+        )  # fmt: skip
         self.evaluations += int(used)
         return float(f), best
 
@@ -126,7 +129,7 @@ class Surface:
         calibrate(self.event, self.track, point, self.seg)
 
     def matter(self, point: Double, gradient: float) -> NDArray[np.bool_]:
-        """Say which segments matter near ``point``: those with energy, their neighbours, those with a small gradient."""
+        """Say which segments matter near ``point``: with energy, next to one, or with a small gradient."""
         self.value(point)
         share = self.event.bins.charge / self.solver.mu
         keep = 1 - (share[:, None] * self.seg.matrix).sum(axis=0) < gradient
@@ -183,7 +186,7 @@ def refine(surface: Surface, point: Double) -> tuple[Double, int]:
 
 
 def choose_starts(surface: Surface, clues: Clues, times: Double) -> list[tuple[float, Double]]:
-    """Return -ln L and place of the best start at the seed, of the best elsewhere, of the best of ``times`` at the seed."""
+    """Return -ln L and place of the best starts: at the seed, elsewhere, and of ``times`` at the seed."""
     track = surface.track
     vertex, direction = track.vertex.astype(np.float64), track.direction.astype(np.float64)
     a, b = track.a.astype(np.float64), track.b.astype(np.float64)

@@ -51,7 +51,7 @@ def grid_in_span(enter: float, leave: float, spacing: float) -> tuple[int, int] 
 
 
 def convex_hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the corners of the convex hull of ``points`` (n, 2), counter-clockwise (A. M. Andrew's monotone chain, 1979)."""
+    """Return the corners of the convex hull of ``points`` (n, 2), counter-clockwise (Andrew's monotone chain)."""
     ordered = sorted({(float(x), float(y)) for x, y in points})
 
     def chain(candidates: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -16,7 +16,7 @@ _LEVEL = 0.2
 
 
 @compiled
-def descend(
+def descend(  # noqa: C901, PLR0912 - one machine of phases, so that the likelihood is compiled into it once
     event: EventArrays,
     track: Track,
     seg: Segments,
@@ -27,13 +27,14 @@ def descend(
     most: int,
     close: float,
     flat: float,
+    exact: bool,
     tolerance: float,
 ) -> tuple[float, int]:
     """Improve ``point`` (4,) as in `evaluate`, in and out; return the best -ln L and the number of evaluations.
 
-    ``value``: that of ``point`` on these segments, inf when not known; ``step``: to the other corners, one for each of the
-    first coordinates, the others stay. The search ends after ``most`` evaluations, or when the corners are within ``close``
-    (m, ns) and their values within ``flat``.
+    ``value``: that of ``point`` on these segments, inf when not known; ``step``: to the other corners, one for each of
+    the first coordinates, the others stay. The search ends after ``most`` evaluations, or when the corners are within
+    ``close`` (m, ns) and their values within ``flat``.
     """
     last = step.size
     corners, values = np.zeros((last + 1, 4)), np.zeros(last + 1)
@@ -49,7 +50,7 @@ def descend(
             trial[:] = corners[corner]
         else:
             _between(corners, reach, trial)
-        f = evaluate(event, track, trial, seg, solver, False, tolerance)
+        f = evaluate(event, track, trial, seg, solver, exact, tolerance)
         used += 1
         if phase == _CORNER:
             values[corner] = f

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skymap_scanner.detector.coordinates import equatorial_to_detector
+from skymap_scanner.errors import InputError, ReconstructionError
+from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.event.preparation import prepare as prepare_event
+from skymap_scanner.event.sources import read_event
+from skymap_scanner.i3 import Pulses
+from skymap_scanner.reconstruction.millipede import Millipede
+from skymap_scanner.reconstruction.millipede.fit import MillipedeFitter
+from skymap_scanner.reconstruction.millipede.likelihood import evaluate
+from skymap_scanner.reconstruction.millipede.segments import direction_of
+from skymap_scanner.reconstruction.millipede.simplex import descend
+from skymap_scanner.reconstruction.protocol import Fit, FitStatus, Start
+from skymap_scanner.scan.seeds import seed_positions
+
+from .conftest import AZIMUTH, ENERGIES, VERTEX, ZENITH
+
+
+def start(event: PreparedEvent, zenith: float = ZENITH, azimuth: float = AZIMUTH, **changes: object) -> Start:
+    whole = Start(zenith, azimuth, tuple(event.vertex.tolist()), event.vertex_time)
+    return replace(whole, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def truth_fit(event: PreparedEvent, fitter: MillipedeFitter) -> Fit:
+    return fitter.fit(start(event))
+
+
+def test_a_track_is_found_where_it_was_with_its_energies(truth_fit: Fit) -> None:
+    assert truth_fit.status is FitStatus.OK
+    assert truth_fit.reason == ""
+    strongest = max(truth_fit.losses, key=lambda loss: loss.energy)
+    assert np.linalg.norm(np.array(strongest.position) - VERTEX) < 20
+    assert truth_fit.energy_total == pytest.approx(sum(ENERGIES.values()), rel=0.15)
+    assert truth_fit.energy_in <= truth_fit.energy_total
+    assert truth_fit.energy_in == pytest.approx(sum(ENERGIES.values()), rel=0.15)
+    assert math.fsum(loss.energy for loss in truth_fit.losses) == pytest.approx(truth_fit.energy_total)
+    assert all(loss.energy > 0 for loss in truth_fit.losses)
+    assert 100 < truth_fit.evaluations < 400
+
+
+def test_losses_lie_on_the_track_in_step_with_light(truth_fit: Fit) -> None:
+    direction = direction_of(ZENITH, AZIMUTH)
+    for loss in truth_fit.losses:
+        away = np.array(loss.position) - truth_fit.position
+        along = float(away @ direction)
+        assert np.linalg.norm(away - along * direction) < 1e-6
+        assert loss.time - truth_fit.time == pytest.approx(along / 0.299792458, abs=1e-6)
+        assert along / 15.0 == pytest.approx(round(along / 15.0), abs=1e-4)
+
+
+def test_the_true_direction_is_the_best_of_its_neighbourhood(
+    event: PreparedEvent, fitter: MillipedeFitter, truth_fit: Fit
+) -> None:
+    for zenith, azimuth in ((ZENITH + 0.4, AZIMUTH), (ZENITH, AZIMUTH + 0.4), (math.pi - ZENITH, AZIMUTH + math.pi)):
+        assert fitter.fit(start(event, zenith, azimuth)).llh > truth_fit.llh + 3
+
+
+def test_fits_are_the_same_bits_in_any_order_and_in_another_fitter(
+    event: PreparedEvent, fitter: MillipedeFitter
+) -> None:
+    starts = [
+        start(event, zenith, azimuth, position=position, warm=warm)
+        for zenith, azimuth in ((1.2, 2.0), (2.5, 4.0))
+        for position in seed_positions(event.vertex, 3)
+        for warm in (False, True)
+    ]
+    first = [fitter.fit(one) for one in starts]
+    order = np.random.default_rng(3).permutation(len(starts))
+    shuffled = {int(i): fitter.fit(starts[i]) for i in order}
+    other = Millipede().set_up(event)
+    again = [other.fit(one) for one in starts[:3]]
+    assert [shuffled[i] for i in range(len(starts))] == first
+    assert again == first[:3]
+
+
+def test_a_warm_fit_from_the_answer_is_as_good_and_cheaper(
+    event: PreparedEvent, fitter: MillipedeFitter, truth_fit: Fit
+) -> None:
+    warm = fitter.fit(start(event, position=truth_fit.position, time=truth_fit.time, warm=True))
+    assert warm.llh < truth_fit.llh + 1.0
+    assert warm.evaluations < truth_fit.evaluations / 2
+
+
+@pytest.mark.parametrize("zenith", [0.0, math.pi / 2, math.pi])
+def test_directions_along_an_axis_are_fitted(event: PreparedEvent, fitter: MillipedeFitter, zenith: float) -> None:
+    fit = fitter.fit(start(event, zenith, 0.0))
+    assert fit.status is FitStatus.OK
+    assert math.isfinite(fit.llh)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"zenith": math.nan},
+        {"time": math.inf},
+        {"position": (0.0, math.nan, 0.0)},
+        {"position": (5000.0, 5000.0, 5000.0), "zenith": 0.0},
+    ],
+)
+def test_a_hopeless_start_is_a_failed_fit_with_its_reason(
+    event: PreparedEvent, fitter: MillipedeFitter, change: dict[str, object]
+) -> None:
+    fit = fitter.fit(start(event, **change))  # type: ignore[arg-type]
+    assert fit.status is FitStatus.MISSING_SEED
+    assert math.isnan(fit.llh)
+    assert fit.losses == ()
+    assert "not finite" in fit.reason or "does not cross" in fit.reason
+
+
+@pytest.mark.parametrize("change", [{"time": 1e9}, {"time": -1e9}, {"position": (3000.0, 0.0, 0.0), "azimuth": 0.0}])
+def test_a_start_far_away_gives_a_finite_answer_or_a_reason(
+    event: PreparedEvent, fitter: MillipedeFitter, change: dict[str, object]
+) -> None:
+    fit = fitter.fit(start(event, math.pi / 2, **change))  # type: ignore[arg-type]
+    assert math.isfinite(fit.llh) or fit.reason
+
+
+def test_one_dom_with_pulses_is_enough_for_an_answer(prepare: Callable[..., PreparedEvent], pulses: Pulses) -> None:
+    busiest = np.argmax(np.bincount(pulses.string * 100 + pulses.om))
+    one = (pulses.string * 100 + pulses.om) == busiest
+    columns = {name: getattr(pulses, name)[one] for name in ("string", "om", "pmt", "time", "charge", "width", "flags")}
+    event = prepare(Pulses(**columns))
+    fit = Millipede().set_up(event).fit(start(event))
+    assert fit.status is FitStatus.OK
+    assert math.isfinite(fit.llh)
+
+
+def test_compiling_ahead_runs_what_a_fit_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    Millipede().compile()
+    assert capsys.readouterr().out == ""
+    assert descend.signatures == descend.signatures[:1]  # one specialisation serves all fits
+    assert evaluate.signatures == evaluate.signatures[:1]
+
+
+def test_an_event_without_charge_is_refused(prepare: Callable[..., PreparedEvent], pulses: Pulses) -> None:
+    columns = {name: getattr(pulses, name)[:0] for name in ("string", "om", "pmt", "time", "charge", "width", "flags")}
+    with pytest.raises(ReconstructionError, match="no charge of pulses is left to fit"):
+        Millipede().set_up(prepare(Pulses(**columns)))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"ice": "snow"}, "snow"),
+        ({"light_range": 5.0}, "light_range"),
+        ({"light_range": math.nan}, "light_range"),
+        ({"photon_table": "no/such.npz"}, "cannot read the photon table"),
+    ],
+)
+def test_impossible_parameters_are_refused(event: PreparedEvent, parameters: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Millipede(**parameters).set_up(event)  # type: ignore[arg-type]
+
+
+def test_parameters_change_the_fit(event: PreparedEvent, truth_fit: Fit) -> None:
+    other_ice = Millipede(ice="spice_lea").set_up(event).fit(start(event, warm=True))
+    farther = Millipede(light_range=450.0).set_up(event).fit(start(event, warm=True))
+    assert len({other_ice.llh, farther.llh, truth_fit.llh}) == 3
+
+
+def test_a_real_track_has_its_best_pixel_where_icecube_has_it(shared: Path) -> None:
+    """Of the 12 pixels of nside 1, Millipede's and SplineMPE's best is pixel 6; here against its best rivals."""
+    event = prepare_event(read_event(str(shared / "data/events/138632_31747601.json")))
+    fitter = Millipede().set_up(event)
+    llh = {}
+    for pixel, ra, dec in ((6, 180.0, 0.0), (9, 135.0, -41.8103), (1, 135.0, 41.8103)):
+        zenith, azimuth = equatorial_to_detector(math.radians(ra), math.radians(dec), event.mjd)
+        llh[pixel] = min(
+            fitter.fit(Start(float(zenith), float(azimuth), position, event.vertex_time)).llh
+            for position in seed_positions(event.vertex, 3)
+        )
+    assert min(llh, key=lambda pixel: llh[pixel]) == 6
+    assert llh[6] < llh[9] - 200

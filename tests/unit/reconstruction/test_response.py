@@ -1,0 +1,151 @@
+"""The kernels in single precision against the photon model in plain numpy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from skymap_scanner.detector.geometry import Geometry
+from skymap_scanner.detector.ic86 import ic86
+from skymap_scanner.detector.ice import Ice, ice_model
+from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.reconstruction.millipede.bins import bin_event
+from skymap_scanner.reconstruction.millipede.constants import C
+from skymap_scanner.reconstruction.millipede.far_field import light_in_unhit_field
+from skymap_scanner.reconstruction.millipede.fit import MillipedeFitter
+from skymap_scanner.reconstruction.millipede.light import exponential
+from skymap_scanner.reconstruction.millipede.photon_model import PhotonModel
+from skymap_scanner.reconstruction.millipede.preparation import make_track
+from skymap_scanner.reconstruction.millipede.response import light_in_unhit, place_segments
+from skymap_scanner.reconstruction.millipede.search import Grid, Surface
+from skymap_scanner.reconstruction.millipede.segments import direction_of, grid_in_span, span_in_cube, transverse_axes
+
+SPACING = 30.0
+RANGE = 350.0
+
+
+def make_surface(
+    fitter: MillipedeFitter, vertex: np.ndarray, zenith: float, azimuth: float, spacing: float = SPACING
+) -> Surface:
+    direction = direction_of(zenith, azimuth)
+    track = make_track(fitter._arrays.hit, vertex, direction, transverse_axes(direction))
+    span = span_in_cube(vertex, direction)
+    assert span is not None
+    first, last = grid_in_span(*span, spacing) or (0, -1)
+    return Surface(fitter._arrays, track, Grid(spacing, first, last - first + 1))
+
+
+def test_the_exponential_is_right_to_single_precision() -> None:
+    for x in np.linspace(-80, 80, 1001).astype(np.float32):
+        assert float(exponential(x)) == pytest.approx(math.exp(float(x)), rel=1e-5)
+    for x in np.linspace(-1, 1, 101).astype(np.float32):
+        assert float(exponential(x)) == pytest.approx(math.exp(float(x)), rel=5e-7)
+
+
+def test_expected_light_agrees_with_the_references_of_the_light_model() -> None:
+    """PE per TeV at mean acceptance, in ice of 25 and 87.5 m: 54 at 20 m, 6.2 at 50, 0.43 at 100, 0.004 at 200."""
+    ice = Ice("even", 0.0, 10.0, np.full(400, 25.0), np.full(400, 87.5))
+    random = np.random.default_rng(0)
+    towards = random.normal(size=(4000, 3))
+    towards /= np.linalg.norm(towards, axis=1)[:, None]
+    some = np.arange(4000, dtype=np.int16)
+    for radius, charge in ((20, 54), (50, 6.2), (100, 0.43), (200, 0.004)):
+        geometry = Geometry(some, some, towards * radius, np.ones(4000), np.ones(4000))
+        model = PhotonModel(geometry, ice)
+        both = [
+            model.expected_charge(np.zeros((1, 3)), np.array([x, 0.0, z]), np.array([1000.0])).mean()
+            for x, z in ((1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
+        ]
+        assert np.mean(both) == pytest.approx(charge, rel=0.2)
+
+
+def slow_matrix(event: PreparedEvent, surface: Surface, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return expected PE per GeV, (rows, segments) in bins with charge and (segments,) in all else, by plain loops."""
+    model = PhotonModel(ic86(), ice_model())
+    track, bins = surface.track, surface.event.bins
+    direction = track.direction.astype(float)
+    vertex = track.vertex + point[0] * track.a + point[1] * track.b + point[3] * direction
+    count = surface.seg.energy.size
+    s = surface.seg.s[:count].astype(float)
+    positions = vertex + s[:, None] * direction
+    charge = model.expected_charge(positions, direction, np.ones(count))
+    data = bin_event(event)
+    distance = np.linalg.norm(ic86().position - positions[:, None], axis=2)
+    charge[distance >= RANGE] = 0
+    rest = charge[:, data.unhit].sum(axis=1)
+    matrix = np.zeros((bins.charge.size, count))
+    for k, dom in enumerate(data.binned):
+        before = None
+        for m, edge in enumerate(dom.edges):
+            delay = edge - event.vertex_time - point[2] - s / C
+            share = charge[:, dom.dom] * model.arrived(positions, direction, np.full(count, dom.dom), delay)
+            if before is not None:
+                row = bins.row[bins.first[k] + m - 1]
+                if row >= 0:
+                    matrix[row] = share - before
+                else:
+                    rest += share - before
+            before = share
+    return matrix, rest
+
+
+@pytest.mark.parametrize("point", [(0.0, 0.0, -40.0, 0.0), (12.0, -8.0, 20.0, 4.0)])
+def test_the_likelihood_is_that_of_a_slow_evaluation_in_double_precision(
+    event: PreparedEvent, fitter: MillipedeFitter, point: tuple[float, ...]
+) -> None:
+    surface = make_surface(fitter, event.vertex, 1.2, 2.0)
+    at = np.array(point)
+    f = surface.value(at, 1e-3, exact=True)
+    matrix, rest = slow_matrix(event, surface, at)
+    fast = surface.seg.matrix * surface.seg.total
+    bright = matrix > 1e-4 * matrix.max()
+    assert np.median(np.abs(fast[bright] / matrix[bright] - 1)) < 0.01
+    assert np.allclose(surface.seg.total, matrix.sum(axis=0) + rest, rtol=0.01)
+    assert np.median(np.abs(surface.seg.rest / rest - 1)) < 0.002
+    energy = surface.seg.energy.astype(float)
+    charge, noise = fitter._arrays.bins.charge.astype(float), fitter._arrays.bins.noise.astype(float)
+    mu = noise + matrix @ energy
+    slow = float((matrix.sum(axis=0) + rest) @ energy - charge @ np.log(mu))
+    # what is left is the resampling of the photon table to the kernels' axes
+    assert f == pytest.approx(slow, rel=0.006)
+
+
+def test_the_far_field_is_near_the_exact_sum_and_exact_where_it_is_calibrated(fitter: MillipedeFitter) -> None:
+    random = np.random.default_rng(5)
+    errors = []
+    for _ in range(12):
+        vertex = random.uniform(-350, 350, 3)
+        surface = make_surface(fitter, vertex, math.acos(random.uniform(-1, 1)), random.uniform(0, 2 * math.pi))
+        seg = surface.seg
+        at = np.zeros(4)
+        place_segments(surface.track, at, surface.event.ice, seg)
+        light_in_unhit_field(surface.event, surface.track, seg)
+        field = seg.unhit.copy()
+        light_in_unhit(surface.event, surface.track, seg)
+        bright = seg.unhit > 1e-3
+        errors.extend((field / seg.unhit - 1)[bright])
+        surface.calibrate(at)
+        light_in_unhit_field(surface.event, surface.track, seg)
+        calibrated = seg.unhit * (1 + seg.ratio)
+        light_in_unhit(surface.event, surface.track, seg)
+        assert np.allclose(calibrated, seg.unhit, rtol=1e-5)
+    assert np.sqrt(np.mean(np.square(errors))) < 0.025
+    assert abs(np.mean(errors)) < 0.01
+
+
+def test_arrival_times_drawn_follow_the_distribution() -> None:
+    model, random = PhotonModel(ic86(), ice_model()), np.random.default_rng(2)
+    direction, position = direction_of(0.7, 1.0), np.array([[30.0, 40.0, -250.0]])
+    near = np.flatnonzero(np.linalg.norm(ic86().position - position, axis=1) < 150)
+    dom = random.choice(near, 20_000)
+    source = np.zeros(len(dom), np.intp)
+    time = model.draw_times(random, position, direction, source, dom)
+    share = model.arrived(position[source], direction, dom, time)
+    # times drawn from a distribution make its value uniform, but for the steps of the smear
+    assert np.allclose(np.histogram(share, 10, (0, 1))[0] / len(dom), 0.1, atol=0.02)
+    late = model.arrived(position[source], direction, dom, np.full(len(dom), 1e6))
+    early = model.arrived(position[source], direction, dom, np.zeros(len(dom)))
+    assert np.allclose(late, 1)
+    assert (early == 0).all()

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial import ConvexHull
+
+from skymap_scanner.detector.geometry import Geometry
+from skymap_scanner.detector.ic86 import ic86
+from skymap_scanner.errors import ReconstructionError
+from skymap_scanner.reconstruction.millipede.segments import (
+    InstrumentedVolume,
+    convex_hull,
+    direction_of,
+    grid_in_span,
+    span_in_cube,
+    transverse_axes,
+)
+
+angles = st.tuples(st.floats(0, math.pi), st.floats(0, 2 * math.pi))
+
+
+@given(angles)
+def test_the_axes_make_a_right_angled_frame(direction: tuple[float, float]) -> None:
+    n = direction_of(*direction)
+    a, b = transverse_axes(n)
+    assert np.allclose(np.array([n, a, b]) @ np.array([n, a, b]).T, np.eye(3), atol=1e-12)
+
+
+def test_a_particle_travels_away_from_where_it_comes_from() -> None:
+    assert np.allclose(direction_of(0.0, 0.0), [0, 0, -1])
+    assert np.allclose(direction_of(math.pi / 2, 0.0), [-1, 0, 0])
+
+
+def test_the_cube_is_entered_and_left_at_its_sides() -> None:
+    assert span_in_cube(np.array([100.0, 0, 0]), np.array([1.0, 0, 0])) == (-700, 500)
+    assert span_in_cube(np.array([0.0, 0, 0]), np.array([0, 0, -1.0])) == (-600, 600)
+    assert span_in_cube(np.array([0.0, 700, 0]), np.array([1.0, 0, 0])) is None
+    assert span_in_cube(np.array([0.0, 1300, 0]), np.array([0.7071, 0.7071, 0])) is None
+    assert grid_in_span(-700, 500, 15.0) == (-46, 33)
+    assert grid_in_span(1.0, 2.0, 15.0) is None
+
+
+@given(st.lists(st.tuples(st.integers(-20, 20), st.integers(-20, 20)), min_size=3, max_size=40))
+def test_the_hull_is_that_of_qhull(points: list[tuple[int, int]]) -> None:
+    array = np.array(points, float)
+    hull = convex_hull(array)
+    if len(hull) < 3:
+        assert np.linalg.matrix_rank(array - array[0]) < 2
+    else:
+        assert {tuple(p) for p in hull} == {tuple(p) for p in array[ConvexHull(array).vertices]}
+
+
+def test_the_volume_is_the_prism_of_the_strings() -> None:
+    volume = InstrumentedVolume(ic86())
+    down = volume.span(np.zeros(3), np.array([0.0, 0, -1]))
+    z = ic86().position[:, 2]
+    assert down == pytest.approx((-z.max(), -z.min()))
+    assert volume.span(np.array([0.0, 0, 600]), np.array([1.0, 0, 0])) is None
+    assert volume.span(np.array([900.0, 0, 0]), np.array([0.0, 0, -1])) is None
+    span = volume.span(np.zeros(3), np.array([1.0, 0, 0]))
+    assert span is not None
+    assert -600 < span[0] < -400
+    assert 400 < span[1] < 600
+
+
+def test_two_strings_span_nothing() -> None:
+    geometry = Geometry(
+        np.array([1, 2], np.int16), np.array([1, 1], np.int16), np.zeros((2, 3)), np.ones(2), np.ones(2)
+    )
+    with pytest.raises(ReconstructionError, match="do not span a volume"):
+        InstrumentedVolume(geometry)
