@@ -183,4 +183,4 @@ class PhotonModel:
 
 def _smear_offsets() -> Array:
     """Return the times (ns) that go with SMEAR_SHARES."""
-    return TIME_SMEAR * np.array([-1.0, 0.0, 1.0])
+    return TIME_SMEAR * np.linspace(-1.0, 1.0, len(SMEAR_SHARES))
