@@ -34,6 +34,15 @@ format: install
 test: lint
 	$(BIN)/pytest
 
+bench: install
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/i3/codec.py
+	$(BIN)/python benchmarks/i3/fuzz.py --seconds 60
+	$(BIN)/python benchmarks/broker/throughput.py
+	$(BIN)/python benchmarks/reconstruction/nside1.py worker_image/skymap_scanner/simulation/demo.i3.zst
+	$(BIN)/python benchmarks/faults/kill.py worker_image/skymap_scanner/simulation/demo.i3.zst
+	$(BIN)/python benchmarks/coverage/run.py --tracks 2 --cascades 2 -o build/coverage
+
 docs: install
 	$(BIN)/python -m skymap_scanner.cli.reference > docs/commands.md
 

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder ``shared`` beside the repository: events and files written by real IceTray, not part of the project."""
+    """Return the folder ``shared`` beside the repository: events and files written by real IceTray."""
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not (folder / "data").is_dir():
         pytest.skip("needs the folder ../shared with files written by real IceTray, which a plain clone does not have")

@@ -1,6 +1,6 @@
 """Kill -9 every role, and the whole run, at random moments of a real scan; compare the files bit for bit.
 
-    python benchmarks/faults/kill.py event.json --levels 1:0 4:2 --kills 10
+python benchmarks/faults/kill.py event.json --levels 1:0 4:2 --kills 10
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ ROLES = ("producer", "worker", "collector", "saver")
 
 
 def start(event: Path, folder: Path, levels: list[str]) -> subprocess.Popen[bytes]:
+    """Start the scan, or go on with it."""
     words = ["run", str(event), "-o", str(folder), "--levels", *levels, "--format", "json", "--format", "npz"]
     return subprocess.Popen(
         [sys.executable, "-m", "skymap_scanner", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -27,6 +28,7 @@ def start(event: Path, folder: Path, levels: list[str]) -> subprocess.Popen[byte
 
 
 def role_processes(run: subprocess.Popen[bytes], role: str) -> list[int]:
+    """Return the process ids of a role."""
     listed = Path(f"/proc/{run.pid}/task/{run.pid}/children")
     found = []
     for pid in map(int, listed.read_text().split() if listed.exists() else []):
@@ -37,6 +39,7 @@ def role_processes(run: subprocess.Popen[bytes], role: str) -> list[int]:
 
 
 def digest(folder: Path) -> dict[str, str]:
+    """Return the checksums of the finished files."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in sorted(folder.glob("run*"))}
 
 
@@ -48,9 +51,8 @@ def scan_with_kills(arguments: argparse.Namespace, victim: str, folder: Path, le
     killed = 0
     while killed < arguments.kills:
         time.sleep(chance.uniform(0.1, length / 4))
-        if run.poll() is not None:
-            if victim != "run":
-                break
+        if run.poll() is not None and victim != "run":
+            break
         if victim == "run":
             run.kill()
             run.wait()
@@ -66,6 +68,7 @@ def scan_with_kills(arguments: argparse.Namespace, victim: str, folder: Path, le
 
 
 def main() -> None:
+    """Scan undisturbed, then once for every victim."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("event", type=Path)
     parser.add_argument("--levels", nargs="+", default=["1:0", "4:2"])

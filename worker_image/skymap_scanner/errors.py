@@ -58,4 +58,4 @@ class BrokerUnavailable(BrokerError):  # noqa: N818 - a state that passes, not a
 
 
 class ReconstructionError(SkymapError):
-    """This reconstruction cannot run here, or cannot fit this event."""
+    """A reconstruction cannot run here, or cannot fit this event."""

@@ -96,7 +96,7 @@ def test_many_failed_pixels_are_counted(track):
 def test_a_contour_within_one_pixel_is_marked(scan, bowl):
     text, _ = written(scan(bowl(266.4, -29.0, 0.006)))
     assert "interpolated: 1 pixel centre inside" in text
-    assert "CAUTION: the 90% region is hardly larger than the pixels" in text
+    assert "CAUTION: the 90% region is hardly larger than its pixels" in text
 
 
 def test_nothing_fitted_is_said(nothing):

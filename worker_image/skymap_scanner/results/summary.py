@@ -54,7 +54,7 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
     if any(region.pixels < RESOLVED for region in regions if region.credible_level == 0.9):
         lines += [
             "",
-            f"CAUTION: the 90% region is hardly larger than the pixels around it ({pixel_width(best.nside):.2g} deg wide):",
+            f"CAUTION: the 90% region is hardly larger than its pixels ({pixel_width(best.nside):.2g} deg wide):",
             "scan a finer level before the errors above are quoted.",
         ]
     lines += ["", skymap.rule.statement]
