@@ -86,7 +86,6 @@ class Descent(NamedTuple):
 
 AT_SEED = Descent((30.0, 30.0, 75.0), 45)
 ELSEWHERE = Descent((40.0, 40.0, 100.0), 45)
-AT_SEED_FINE = Descent((20.0, 20.0, 50.0), 45)
 AGAIN = Descent((-20.0, 20.0, -40.0), 30)
 FINER = Descent((-10.0, 10.0, -20.0, 5.0), 45)
 FINEST = Descent((5.0, -5.0, 10.0, -4.0), 35, close=0.5, flat=0.05)
@@ -150,23 +149,20 @@ def search(
     if warm:
         point = np.array([0.0, 0.0, times[0], 0.0])
     else:
-        point, evaluations = explore(event, track, clues, times, coarse, surface)
+        point, evaluations = explore(event, track, clues, times, coarse)
     point, more = refine(surface, point)
     f = surface.value(point, ANSWER, exact=True)
     seg = surface.seg
     return Answer(f, point, seg.s[: seg.energy.size], seg.energy, evaluations + more + surface.evaluations)
 
 
-def explore(
-    event: EventArrays, track: Track, clues: Clues, times: Double, coarse: Grid, fine: Surface
-) -> tuple[Double, int]:
-    """Find a good point from nothing but the seed; return it and the number of evaluations (but those of ``fine``)."""
+def explore(event: EventArrays, track: Track, clues: Clues, times: Double, coarse: Grid) -> tuple[Double, int]:
+    """Find a good point from nothing but the seed, on the coarse track; return it and the number of evaluations."""
     rough = Surface(event, track, coarse)
-    at_seed, elsewhere, given = choose_starts(rough, clues, times)
+    at_seed, elsewhere = choose_starts(rough, clues, times)
     found = [
         rough.descend(at_seed[1], AT_SEED, at_seed[0]),
         rough.descend(elsewhere[1], ELSEWHERE, elsewhere[0]),
-        fine.descend(given[1], AT_SEED_FINE),
     ]
     _, point = min(found, key=lambda end: end[0])
     again = Surface(event, track, coarse, rough.matter(point, COARSE_GRADIENT))
@@ -186,29 +182,22 @@ def refine(surface: Surface, point: Double) -> tuple[Double, int]:
 
 
 def choose_starts(surface: Surface, clues: Clues, times: Double) -> list[tuple[float, Double]]:
-    """Return -ln L and place of the best starts: at the seed, elsewhere, and of ``times`` at the seed."""
+    """Return -ln L and place of the best start at the seed, where ``times`` are tried too, and elsewhere."""
     track = surface.track
     vertex, direction = track.vertex.astype(np.float64), track.direction.astype(np.float64)
     a, b = track.a.astype(np.float64), track.b.astype(np.float64)
     towards = clues.centre - vertex
-    places = [
-        (0.0, 0.0),
-        (float((towards * a).sum()), float((towards * b).sum())),
-        (ASIDE, 0.0),
-        (-ASIDE, 0.0),
-        (0.0, ASIDE),
-        (0.0, -ASIDE),
-    ]
-    trials: list[list[tuple[float, Double]]] = [[], [], []]
-    for place in places:
-        at_seed = place == places[0]
-        for time in start_times(clues, vertex + place[0] * a + place[1] * b, direction):
-            point = np.array([*place, time, 0.0])
-            trials[0 if at_seed else 1].append((surface.value(point, ROUGH), point))
-    for time in times:
-        point = np.array([0.0, 0.0, time, 0.0])
-        trials[2].append((surface.value(point, ROUGH), point))
-    trials[0] += trials[2]
+    centre = (float((towards * a).sum()), float((towards * b).sum()))
+    trials: list[list[tuple[float, Double]]] = []
+    for places in ([(0.0, 0.0)], [centre, (ASIDE, 0.0), (-ASIDE, 0.0), (0.0, ASIDE), (0.0, -ASIDE)]):
+        points = [
+            np.array([*place, time, 0.0])
+            for place in places
+            for time in start_times(clues, vertex + place[0] * a + place[1] * b, direction)
+        ]
+        if not trials:
+            points += [np.array([0.0, 0.0, time, 0.0]) for time in times]
+        trials.append([(surface.value(point, ROUGH), point) for point in points])
     # a value that is not a number never wins
     return [min(group, key=lambda trial: (math.isnan(trial[0]), trial[0])) for group in trials]
 
