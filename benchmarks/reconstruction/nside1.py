@@ -3,9 +3,9 @@
     python benchmarks/reconstruction/nside1.py EVENT... [--table PATH] [--against CSV] [--order JSON...] [--median-late]
 
 Times are CPU ms on one core. CSV (columns event, pixel, llh_best, ms_per_fit) holds the minima of another
-implementation of the same likelihood, one event by its file's name; JSON files are results of other scans
-(``nside-1``: ``data``: pixel, llh, ...), for the rank correlation of their pixels with ours. ``--table`` may also name
-a table of path histograms (arrays ``fl`` and ``H``, 34 shells from 1.5 to 450 m); ``--median-late`` takes late pulses
+implementation of the same likelihood, an event by its file's name; JSON files are results of other scans of the
+first event (``nside-1``: ``columns``, ``data``), for the rank correlation of their pixels with ours. ``--table`` may
+also name a table of path histograms (arrays ``fl`` and ``H``, 34 shells from 1.5 to 450 m); ``--median-late`` takes late pulses
 alone from the delay behind the median of their DOM, and not from windows of bad calibration.
 """
 
@@ -182,7 +182,7 @@ def main() -> None:
         fitter.fit(Start(1.0, 1.0, tuple(event.vertex), float(event.vertex_time)))  # compile or load the kernels
         rows = [fit_pixel(fitter, event, pixel) for pixel in range(PIXELS)]
         report(path.stem, rows, others)
-        for other in options.order:
+        for other in options.order if path == options.events[0] else []:
             rank = spearmanr(order_of(other), [row.best.llh for row in rows]).statistic
             print(f"Spearman with {other.name}: {rank:.3f}")
         everything += rows

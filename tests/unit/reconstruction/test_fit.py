@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_the_true_direction_is_the_best_of_its_neighbourhood(
         assert fitter.fit(start(event, zenith, azimuth)).llh > truth_fit.llh + 3
 
 
-def test_fits_are_the_same_bits_in_any_order_and_in_another_fitter(
+def test_fits_are_the_same_bits_in_any_order_in_threads_and_in_another_fitter(
     event: PreparedEvent, fitter: MillipedeFitter
 ) -> None:
     starts = [
@@ -79,8 +80,11 @@ def test_fits_are_the_same_bits_in_any_order_and_in_another_fitter(
     shuffled = {int(i): fitter.fit(starts[i]) for i in order}
     other = Millipede().set_up(event)
     again = [other.fit(one) for one in starts[:3]]
+    with ThreadPoolExecutor(2) as threads:
+        beside = list(threads.map(fitter.fit, starts))
     assert [shuffled[i] for i in range(len(starts))] == first
     assert again == first[:3]
+    assert beside == first
 
 
 def test_a_warm_fit_from_the_answer_is_as_good_and_cheaper(
