@@ -3,10 +3,10 @@
     python benchmarks/reconstruction/nside1.py EVENT... [--table PATH] [--against CSV] [--order JSON...] [--median-late]
 
 Times are CPU ms on one core. CSV (columns event, pixel, llh_best, ms_per_fit) holds the minima of another
-implementation of the same likelihood, an event by its file's name; JSON files are results of other scans of the
-first event (``nside-1``: ``columns``, ``data``), for the rank correlation of their pixels with ours. ``--table`` may
-also name a table of path histograms (arrays ``fl`` and ``H``, 34 shells from 1.5 to 450 m); ``--median-late`` takes late pulses
-alone from the delay behind the median of their DOM, and not from windows of bad calibration.
+implementation of the same likelihood, an event by its file's name. JSON files are results of other scans of the first
+event (``nside-1``: ``columns``, ``data``), for the rank correlation of their pixels with ours. ``--table`` may also
+name a table of path histograms (arrays ``fl`` and ``H``, 34 shells from 1.5 to 450 m). ``--median-late`` takes late
+pulses alone from the delay behind the median of their DOM, and not from windows of bad calibration.
 """
 
 from __future__ import annotations
