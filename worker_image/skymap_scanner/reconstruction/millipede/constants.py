@@ -45,9 +45,9 @@ ACCEPTANCE = (0.32813, 0.63899, 0.20049, -1.2250, -0.14470, 4.1695, 0.76898, -5.
 #: Its mean over the sphere.
 ACCEPTANCE_MEAN = sum(a / (i + 1) for i, a in enumerate(ACCEPTANCE) if i % 2 == 0)
 
-#: Spread of a photon's recorded time: PMT jitter, pulse unfolding, the length of a cascade. Standard deviation 8.5 ns,
+#: Spread of a photon's recorded time: PMT jitter, pulse unfolding, the length of a cascade. Standard deviation 6.4 ns,
 #: as a binomial distribution of 9 steps within +-TIME_SMEAR ns; smooth, because its steps become steps of -ln L.
-TIME_SMEAR = 24.0
+TIME_SMEAR = 18.0
 
 # The ice of the photon table: homogeneous; every other ice is scaled to it (docs/likelihood.md).
 TABLE_SCATTERING = 25.0  #: effective scattering length, m

@@ -40,7 +40,7 @@ CLASS_RATIO = 1.2
 #: Longest effective scattering length that is told apart, m.
 N_LENGTH = 120
 
-#: The smear: shares of the light at even steps from TIME_SMEAR early to TIME_SMEAR late (standard deviation 8.5 ns).
+#: The smear: shares of the light at even steps from TIME_SMEAR early to TIME_SMEAR late (standard deviation 6.4 ns).
 SMEAR_SHARES = tuple(math.comb(8, n) / 2**8 for n in range(9))
 
 
