@@ -45,8 +45,7 @@ def receive(url: str, consumers: int) -> float:
     """Return messages received and acknowledged per second by all consumers together."""
     command = [sys.executable, __file__, "--consume", url, f"subscription-{consumers}"]
     processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(consumers)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(consumers)
     ]
     for process in processes:
         assert process.stdout is not None  # noqa: S101 - Popen was asked for it
