@@ -6,8 +6,6 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-export NUMBA_CACHE_DIR ?= $(HOME)/.cache/skymap-scanner/numba
-
 .PHONY: install demo test lint format bench docs constraints clean
 
 install: $(STAMP)
@@ -43,7 +41,10 @@ bench: install
 	$(BIN)/python benchmarks/faults/kill.py worker_image/skymap_scanner/simulation/demo.i3.zst
 	$(BIN)/python benchmarks/coverage/run.py --tracks 2 --cascades 2 -o build/coverage
 
-docs: install
+docs: install demo
+	mkdir -p docs/images
+	cp demo-output/*.plot_allsky.png docs/images/demo-allsky.png
+	cp demo-output/*.plot_zoomed_wilks.png docs/images/demo-zoom.png
 	$(BIN)/python -m skymap_scanner.cli.reference > docs/commands.md
 
 constraints:

@@ -14,13 +14,13 @@ from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.event.preparation import prepare as prepare_event
 from skymap_scanner.event.sources import read_event
-from skymap_scanner.i3 import Pulses
+from skymap_scanner.i3 import FitStatus, Pulses
 from skymap_scanner.reconstruction.millipede import Millipede
 from skymap_scanner.reconstruction.millipede.fit import MillipedeFitter
 from skymap_scanner.reconstruction.millipede.likelihood import evaluate
 from skymap_scanner.reconstruction.millipede.segments import direction_of
 from skymap_scanner.reconstruction.millipede.simplex import descend
-from skymap_scanner.reconstruction.protocol import Fit, FitStatus, Start
+from skymap_scanner.reconstruction.protocol import Fit, Start
 from skymap_scanner.scan.seeds import seed_positions
 
 from .conftest import AZIMUTH, ENERGIES, VERTEX, ZENITH
@@ -115,7 +115,7 @@ def test_a_hopeless_start_is_a_failed_fit_with_its_reason(
     event: PreparedEvent, fitter: MillipedeFitter, change: dict[str, object]
 ) -> None:
     fit = fitter.fit(start(event, **change))  # type: ignore[arg-type]
-    assert fit.status is FitStatus.MISSING_SEED
+    assert fit.status is FitStatus.MissingSeed
     assert math.isnan(fit.llh)
     assert fit.losses == ()
     assert "not finite" in fit.reason or "does not cross" in fit.reason
@@ -158,6 +158,8 @@ def test_an_event_without_charge_is_refused(prepare: Callable[..., PreparedEvent
         ({"ice": "snow"}, "snow"),
         ({"light_range": 5.0}, "light_range"),
         ({"light_range": math.nan}, "light_range"),
+        ({"bin_sigma": 0.0}, "bin_sigma"),
+        ({"bin_sigma": math.nan}, "bin_sigma"),
         ({"photon_table": "no/such.npz"}, "cannot read the photon table"),
     ],
 )
@@ -169,7 +171,8 @@ def test_impossible_parameters_are_refused(event: PreparedEvent, parameters: dic
 def test_parameters_change_the_fit(event: PreparedEvent, truth_fit: Fit) -> None:
     other_ice = Millipede(ice="spice_lea").set_up(event).fit(start(event, warm=True))
     farther = Millipede(light_range=450.0).set_up(event).fit(start(event, warm=True))
-    assert len({other_ice.llh, farther.llh, truth_fit.llh}) == 3
+    finer = Millipede(bin_sigma=1.0).set_up(event).fit(start(event, warm=True))
+    assert len({other_ice.llh, farther.llh, finer.llh, truth_fit.llh}) == 4
 
 
 def test_a_real_track_has_its_best_pixel_where_icecube_has_it(shared: Path) -> None:

@@ -11,10 +11,11 @@ import pytest
 from skymap_scanner.detector.coordinates import equatorial_to_detector
 from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction import available, load
 from skymap_scanner.reconstruction.millipede import Millipede
 from skymap_scanner.reconstruction.millipede.compiled import BASELINE
-from skymap_scanner.reconstruction.protocol import FitStatus, Start
+from skymap_scanner.reconstruction.protocol import Start
 
 
 def test_reconstructions_are_found_by_name() -> None:
@@ -75,7 +76,7 @@ def test_the_dummy_without_a_direction_takes_the_events(event: PreparedEvent) ->
 
 def test_a_start_that_is_no_number_fails_in_the_dummy(event: PreparedEvent) -> None:
     fit = load("dummy").set_up(event).fit(Start(math.nan, 0.0, (0.0, 0.0, 0.0), 0.0))
-    assert fit.status is FitStatus.MISSING_SEED
+    assert fit.status is FitStatus.MissingSeed
     assert np.isnan(fit.llh)
 
 

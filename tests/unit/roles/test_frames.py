@@ -8,8 +8,8 @@ import pytest
 from skymap_scanner.broker.protocol import Message
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.model import PreparedEvent
-from skymap_scanner.i3 import Frame, I3Int, read_frames
-from skymap_scanner.reconstruction.protocol import Fit, FitStatus, Loss, Start
+from skymap_scanner.i3 import FitStatus, Frame, I3Int, read_frames
+from skymap_scanner.reconstruction.protocol import Fit, Loss, Start
 from skymap_scanner.roles.frames import Best, Task, TaskFrames, fit_frame, read_best, read_scored, read_task
 from skymap_scanner.scan.pixels import Pixel
 
@@ -59,7 +59,7 @@ def test_a_fit_round_trips(prepared: PreparedEvent) -> None:
 def test_a_failed_fit_says_why_and_is_nan(prepared: PreparedEvent) -> None:
     _, frame = read_task(TaskFrames(prepared, 7).encode(TASK))
     failed = Fit(
-        FitStatus.GENERAL_FAILURE, math.nan, 1.5, 0.25, (1, 2, 3), 4.0, math.nan, math.nan, (), reason="no light"
+        FitStatus.GeneralFailure, math.nan, 1.5, 0.25, (1, 2, 3), 4.0, math.nan, math.nan, (), reason="no light"
     )
     payload = fit_frame(frame, failed, "millipede")
     assert math.isnan(read_best(payload).llh)

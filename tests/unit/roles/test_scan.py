@@ -15,8 +15,8 @@ from tests.unit.roles.conftest import Scan
 from skymap_scanner.broker import open_broker
 from skymap_scanner.broker.protocol import Outgoing, SubscriptionType
 from skymap_scanner.errors import BrokerError, InputError, ReconstructionError
-from skymap_scanner.i3 import read_frames
-from skymap_scanner.reconstruction.protocol import EventFitter, Fit, FitStatus, Start
+from skymap_scanner.i3 import FitStatus, read_frames
+from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
 from skymap_scanner.roles import worker
 from skymap_scanner.roles.producer import ScanSettings, produce
 from skymap_scanner.roles.stop import Stop
@@ -129,7 +129,7 @@ def test_failed_pixels_never_win_nor_stop_the_scan(
 
     def fail_the_best(start: Start, fit: Fit) -> Fit:
         return (
-            replace(fit, llh=math.nan, status=FitStatus.GENERAL_FAILURE, reason="test")
+            replace(fit, llh=math.nan, status=FitStatus.GeneralFailure, reason="test")
             if start.zenith == best_zenith
             else fit
         )
@@ -149,7 +149,7 @@ def test_failed_pixels_never_win_nor_stop_the_scan(
 def test_when_every_fit_fails_the_scan_ends_and_says_so(
     scan: MakeScan, change_fits: Callable[[Callable[[Start, Fit], Fit]], None]
 ) -> None:
-    change_fits(lambda _, fit: replace(fit, llh=math.nan, status=FitStatus.GENERAL_FAILURE, reason="test"))
+    change_fits(lambda _, fit: replace(fit, llh=math.nan, status=FitStatus.GeneralFailure, reason="test"))
     one = scan("1:0 2:2")
     one.run()
     assert list(rows(one)) == ["nside-1"]

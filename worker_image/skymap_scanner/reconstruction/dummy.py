@@ -10,7 +10,8 @@ import numpy as np
 from skymap_scanner.detector.coordinates import equatorial_to_detector
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import PreparedEvent
-from skymap_scanner.reconstruction.protocol import EventFitter, Fit, FitStatus, Loss, Start
+from skymap_scanner.i3 import FitStatus
+from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Loss, Start
 
 #: -ln L at the bottom of the bowl.
 _BOTTOM = 1000.0
@@ -74,7 +75,7 @@ class _Bowl:
         llh = _BOTTOM + degrees**2 / 2 + (metres / _METRES) ** 2 / 2
         good = math.isfinite(llh)
         return Fit(
-            status=FitStatus.OK if good else FitStatus.MISSING_SEED,
+            status=FitStatus.OK if good else FitStatus.MissingSeed,
             llh=llh,
             zenith=start.zenith,
             azimuth=start.azimuth,

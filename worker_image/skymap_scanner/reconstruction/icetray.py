@@ -19,9 +19,10 @@ import numpy as np
 
 from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.event.model import PreparedEvent
-from skymap_scanner.reconstruction.millipede.fit import MARGIN, failed
+from skymap_scanner.i3 import FitStatus
+from skymap_scanner.reconstruction.millipede.fit import MARGIN
 from skymap_scanner.reconstruction.millipede.segments import InstrumentedVolume, direction_of
-from skymap_scanner.reconstruction.protocol import EventFitter, Fit, FitStatus, Loss, Start
+from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Loss, Start, failed_fit
 
 _MODULES = (
     "icetray",
@@ -146,13 +147,13 @@ class _IceTrayFitter:
     def fit(self, start: Start) -> Fit:
         """Fit the event from ``start`` in two passes; what IceTray throws is a failed fit."""
         if not all(math.isfinite(x) for x in (start.zenith, start.azimuth, *start.position, start.time)):
-            return failed(start, FitStatus.MISSING_SEED, "the start holds a number that is not finite")
+            return failed_fit(start, FitStatus.MissingSeed, "the start holds a number that is not finite")
         try:
             frame = self._run(self._physics_frame(start))
         except RuntimeError as error:
-            return failed(start, FitStatus.GENERAL_FAILURE, f"IceTray: {error}")
+            return failed_fit(start, FitStatus.GeneralFailure, f"IceTray: {error}")
         if frame is None or _SECOND not in frame:
-            return failed(start, FitStatus.GENERAL_FAILURE, "Millipede gave no fit")
+            return failed_fit(start, FitStatus.GeneralFailure, "Millipede gave no fit")
         return self._conclude(start, frame)
 
     def _physics_frame(self, start: Start) -> Any:
@@ -248,7 +249,7 @@ class _IceTrayFitter:
             if p.energy > 0
         )
         if not math.isfinite(llh):
-            return failed(start, FitStatus.GENERAL_FAILURE, "the likelihood is not finite")
+            return failed_fit(start, FitStatus.GeneralFailure, "the likelihood is not finite")
         direction = direction_of(start.zenith, start.azimuth)
         span = self._volume.span(np.array(position), direction)
         inside = 0.0

@@ -7,24 +7,13 @@ radians, in the IceCube detector frame; the direction is where the neutrino come
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Protocol
 
 from skymap_scanner.event.model import PreparedEvent
-
-
-class FitStatus(IntEnum):
-    """I3Particle::FitStatus."""
-
-    NOT_SET = -1
-    OK = 0
-    GENERAL_FAILURE = 10
-    INSUFFICIENT_HITS = 20
-    FAILED_TO_CONVERGE = 30
-    MISSING_SEED = 40
-    INSUFFICIENT_QUALITY = 50
+from skymap_scanner.i3 import FitStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +59,23 @@ class Fit:
     losses: Sequence[Loss]
     evaluations: int = 0
     reason: str = ""
+
+
+def failed_fit(start: Start, status: FitStatus, reason: str, evaluations: int = 0) -> Fit:
+    """Make the answer of a fit that failed: where it started, -ln L and energies NaN, and the reason."""
+    return Fit(
+        status=status,
+        llh=math.nan,
+        zenith=start.zenith,
+        azimuth=start.azimuth,
+        position=start.position,
+        time=start.time,
+        energy_in=math.nan,
+        energy_total=math.nan,
+        losses=(),
+        evaluations=evaluations,
+        reason=reason,
+    )
 
 
 class EventFitter(Protocol):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 import uuid
 from collections import OrderedDict
@@ -17,8 +16,9 @@ from typing import Any
 from skymap_scanner.broker.protocol import Broker, Message, Outgoing, SubscriptionType
 from skymap_scanner.errors import BrokerError, ReconstructionError
 from skymap_scanner.event.frames import prepared_from_frames
+from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction import load
-from skymap_scanner.reconstruction.protocol import EventFitter, Fit, FitStatus, Start
+from skymap_scanner.reconstruction.protocol import EventFitter, failed_fit
 from skymap_scanner.roles.frames import fit_frame, read_task
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import (
@@ -72,7 +72,9 @@ def work(
             started = time.monotonic()
             if message.attempts > max_attempts:
                 fit = failed_fit(
-                    task.start, f"given up after {message.attempts - 1} attempts that ended or hung their workers"
+                    task.start,
+                    FitStatus.GeneralFailure,
+                    f"given up after {message.attempts - 1} attempts that ended or hung their workers",
                 )
             else:
                 fit = fitters.of(message).fit(task.start)
@@ -119,23 +121,6 @@ class Fitters:
             raise ReconstructionError(f"event {event.name}: {error}") from error
         log.info("%s is set up for event %s in %.2f s", name, event.name, time.monotonic() - began)
         return fitter
-
-
-def failed_fit(start: Start, reason: str) -> Fit:
-    """Make the answer to a task that could not be fitted."""
-    nan = math.nan
-    return Fit(
-        FitStatus.GENERAL_FAILURE,
-        nan,
-        start.zenith,
-        start.azimuth,
-        start.position,
-        start.time,
-        nan,
-        nan,
-        (),
-        reason=reason,
-    )
 
 
 def _property(message: Message, name: str) -> str:

@@ -50,7 +50,7 @@ class EventData:
     centre: NDArray[np.float64]
 
 
-def bin_event(event: PreparedEvent) -> EventData:
+def bin_event(event: PreparedEvent, sigma: float = SIGMA) -> EventData:
     """Choose the DOMs that take part and bin their charge.
 
     Raises
@@ -77,7 +77,7 @@ def bin_event(event: PreparedEvent) -> EventData:
         time, charge, width, flags = pulses
         start, stop = event.window[0], min(event.window[1], event.late.get(OMKey(*key, 0), math.inf))
         edges, charges = pulse_bins(time, charge, width, start, stop)
-        binned.append(DomBins(dom, *bayesian_blocks(edges, charges)))
+        binned.append(DomBins(dom, *bayesian_blocks(edges, charges, sigma)))
         weighted += charge.sum() * geometry.position[dom]
         total += float(charge.sum())
         local = (flags & _LOCAL_COINCIDENCE) != 0

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.millipede.arrays import EventArrays
 from skymap_scanner.reconstruction.millipede.constants import C
 from skymap_scanner.reconstruction.millipede.preparation import log_gamma_sum, make_track
@@ -19,7 +20,7 @@ from skymap_scanner.reconstruction.millipede.segments import (
     span_in_cube,
     transverse_axes,
 )
-from skymap_scanner.reconstruction.protocol import Fit, FitStatus, Loss, Start
+from skymap_scanner.reconstruction.protocol import Fit, Loss, Start, failed_fit
 
 #: Losses count as inside from this far before the instrumented volume to this far behind it, m (Millipede's scans).
 MARGIN = 60.0
@@ -40,14 +41,16 @@ class MillipedeFitter:
         """Fit the event from ``start``. A failed fit is an outcome (status, NaN, reason), not an exception."""
         numbers = (start.zenith, start.azimuth, *start.position, start.time)
         if not all(math.isfinite(x) for x in numbers):
-            return failed(start, FitStatus.MISSING_SEED, "the start holds a number that is not finite")
+            return failed_fit(start, FitStatus.MissingSeed, "the start holds a number that is not finite")
         vertex = np.array(start.position, np.float64)
         direction = direction_of(start.zenith, start.azimuth)
         span = span_in_cube(vertex, direction)
         fine = span and grid_in_span(*span, FINE)
         coarse = span and grid_in_span(*span, COARSE)
         if not fine or not coarse:
-            return failed(start, FitStatus.MISSING_SEED, "the track from this start does not cross the detector's cube")
+            return failed_fit(
+                start, FitStatus.MissingSeed, "the track from this start does not cross the detector's cube"
+            )
         axes = transverse_axes(direction)
         track = make_track(self._arrays.hit, vertex, direction, axes)
         times = [
@@ -81,7 +84,7 @@ class MillipedeFitter:
         llh = answer.f + self._constant
         energies = answer.energy.astype(np.float64)
         if not (math.isfinite(llh) and np.isfinite(energies).all() and np.isfinite(answer.point).all()):
-            return failed(start, FitStatus.GENERAL_FAILURE, "the likelihood is not finite", answer.evaluations)
+            return failed_fit(start, FitStatus.GeneralFailure, "the likelihood is not finite", answer.evaluations)
         lit = np.flatnonzero(energies > 0)
         places = answer.s.astype(np.float64)
         losses = tuple(
@@ -109,23 +112,6 @@ class MillipedeFitter:
             losses=losses,
             evaluations=answer.evaluations,
         )
-
-
-def failed(start: Start, status: FitStatus, reason: str, evaluations: int = 0) -> Fit:
-    """Return the answer of a fit that failed."""
-    return Fit(
-        status=status,
-        llh=math.nan,
-        zenith=start.zenith,
-        azimuth=start.azimuth,
-        position=start.position,
-        time=start.time,
-        energy_in=math.nan,
-        energy_total=math.nan,
-        losses=(),
-        evaluations=evaluations,
-        reason=reason,
-    )
 
 
 def _triple(x: NDArray[np.float64]) -> tuple[float, float, float]:

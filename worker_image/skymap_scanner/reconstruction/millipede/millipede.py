@@ -12,7 +12,7 @@ from skymap_scanner.detector.ice import ice_model
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import I3EventHeader, Pulses
-from skymap_scanner.reconstruction.millipede.bins import bin_event
+from skymap_scanner.reconstruction.millipede.bins import SIGMA, bin_event
 from skymap_scanner.reconstruction.millipede.fit import MillipedeFitter
 from skymap_scanner.reconstruction.millipede.interpolants import LightTables, make_tables
 from skymap_scanner.reconstruction.millipede.preparation import make_event_arrays
@@ -32,6 +32,8 @@ class Millipede:
         Path of a photon table to use instead of the one that comes with the package.
     light_range
         Light further from its source than this is neglected, m.
+    bin_sigma
+        Neighbouring time bins are merged unless they differ by so many standard deviations; fewer: finer bins, slower.
 
     Raises
     ------
@@ -40,13 +42,21 @@ class Millipede:
     """
 
     def __init__(
-        self, *, ice: str = "spice_mie", photon_table: str | Path | None = None, light_range: float = 350.0
+        self,
+        *,
+        ice: str = "spice_mie",
+        photon_table: str | Path | None = None,
+        light_range: float = 350.0,
+        bin_sigma: float = SIGMA,
     ) -> None:
         if not 100 <= light_range <= 1000:
             raise InputError(f"light_range {light_range}: choose from 100 to 1000 m")
+        if not 0 < bin_sigma <= 10:
+            raise InputError(f"bin_sigma {bin_sigma}: choose a number above 0, up to 10")
         self._ice = ice_model(ice)
         self._photon_table = None if photon_table is None else Path(photon_table)
         self._light_range = float(light_range)
+        self._bin_sigma = float(bin_sigma)
 
     def set_up(self, event: PreparedEvent) -> EventFitter:
         """Make what all fits of this event share: time bins, tables, the far field.
@@ -57,7 +67,7 @@ class Millipede:
             When no charge is left to fit, or there is nothing to start from.
         """
         reference = float(event.vertex_time)
-        data = bin_event(event)
+        data = bin_event(event, self._bin_sigma)
         arrays = make_event_arrays(
             data, event.geometry, self._ice, _tables(self._photon_table), self._light_range, reference
         )
