@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/skymap-scanner run demo -o demo-output
+	$(BIN)/skymap-scanner run demo -o demo-output --levels 4:0 32:8 256:12
 
 lint: install
 	$(BIN)/ruff format --check .
