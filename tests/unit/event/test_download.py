@@ -211,7 +211,8 @@ def test_credentials_follow_a_redirect_on_the_same_server_only(servers: tuple[Se
 def test_no_secret_shows_in_errors_and_logs(
     server: Server, kind: str, credentials: Credentials, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG)
+    for logger in (None, "httpx", "httpcore"):  # whatever the command line has set them to
+        caplog.set_level(logging.DEBUG, logger=logger)
     shown = repr(credentials)
     try:
         fetch(f"{server.url}/{kind}?signature=abcdef", credentials)
