@@ -60,6 +60,17 @@ def test_a_role_that_dies_at_once_again_and_again_ends_the_run(tmp_path: Path, m
     assert (tmp_path / "logs/saver.log").read_text() == "last words\n" * 5
 
 
+def test_a_role_that_is_killed_from_outside_is_given_more_chances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lives = tmp_path / "lives"
+    script = f"echo . >> {lives}; [ $(wc -l < {lives}) -gt 12 ] || kill -9 $$"
+    monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", script]})
+    scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
+    assert run_local(scan, lambda _: None, Stop())
+    assert len(lives.read_text().splitlines()) == 13
+
+
 def test_a_full_disk_is_said_where_no_log_can_say_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", "exit 1"]})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skymap_scanner.broker import open_broker
+from skymap_scanner.broker import Reader, open_broker
 from skymap_scanner.errors import InputError, SkymapError
 from skymap_scanner.roles.producer import ScanSettings
 from skymap_scanner.roles.stop import Stop
@@ -32,9 +32,9 @@ log = logging.getLogger(__name__)
 
 BROKER_FILE = "scan.sqlite"
 
-#: A role that dies this often in a row, each time within QUICK seconds, will not live longer the next time.
-MAX_QUICK_DEATHS = 5
-QUICK = 10.0
+#: So many deaths in a row, without a pixel done meanwhile, and a role will not live longer the next time: by its own
+#: fault, and when something else kills it (which may end as it began).
+MAX_CRASHES, MAX_KILLS = 5, 30
 
 #: With less room than this (bytes) a role can write neither its messages nor its log.
 FULL = 1 << 20
@@ -106,8 +106,7 @@ class _Role:
     command: list[str]
     log_file: Path
     process: subprocess.Popen[bytes] | None = None
-    began: float = 0.0
-    quick_deaths: int = 0
+    deaths: int = 0
     finished: bool = False
 
     def look(self) -> None:
@@ -134,10 +133,10 @@ class _Role:
     def _judge(self, code: int) -> None:
         if code in {1, 2}:  # it has explained itself, and would do so again
             raise SkymapError(f"{self.name} cannot go on: {self._last_words()}")
-        self.quick_deaths = self.quick_deaths + 1 if time.monotonic() - self.began < QUICK else 0
-        if self.quick_deaths >= MAX_QUICK_DEATHS:
+        self.deaths += 1
+        if self.deaths >= (MAX_KILLS if code < 0 else MAX_CRASHES):
             raise SkymapError(
-                f"{self.name} died {MAX_QUICK_DEATHS} times in a row (exit code {code}); its last words: "
+                f"{self.name} died {self.deaths} times in a row (exit code {code}); its last words: "
                 f"{self._last_words()}. The whole log: {self.log_file}"
             )
         log.warning("%s died (exit code %d), starting it again", self.name, code)
@@ -147,7 +146,6 @@ class _Role:
             self.process = subprocess.Popen(  # noqa: S603 - our own command
                 self.command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=os.environ | ONE_THREAD
             )
-        self.began = time.monotonic()
 
     def _last_words(self) -> str:
         folder = self.log_file.parent
@@ -194,19 +192,31 @@ def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> 
     with _alone(scan.folder), open_broker(scan.broker) as broker:
         topics.create(broker)
         with broker.reader(topics.progress) as progress:
+            done = 0
             try:
                 while not (stop.requested or roles["saver"].finished):
                     for role in roles.values():
                         role.look()
-                    message = progress.receive(timeout=0.2)
-                    while message is not None:
-                        latest = message
-                        message = progress.receive(timeout=0)
-                        if message is None:
-                            show(Progress.model_validate_json(latest.payload))
+                    latest = _latest(progress)
+                    if latest is not None:
+                        show(latest)
+                        if latest.done > done:
+                            done = latest.done
+                            for role in roles.values():
+                                role.deaths = 0
             finally:
                 _end_all(roles.values())
     return roles["saver"].finished
+
+
+def _latest(reader: Reader) -> Progress | None:
+    """Return the last snapshot of those that came meanwhile, if any."""
+    payload = None
+    message = reader.receive(timeout=0.2)
+    while message is not None:
+        payload = message.payload
+        message = reader.receive(timeout=0)
+    return None if payload is None else Progress.model_validate_json(payload)
 
 
 def _end_all(roles: Iterable[_Role]) -> None:
