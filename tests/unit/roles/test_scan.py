@@ -176,6 +176,16 @@ def test_everything_that_comes_twice_changes_nothing(scan: MakeScan) -> None:
     assert twice.i3 == once.i3
 
 
+def test_every_role_may_start_again_after_the_end(scan: MakeScan) -> None:
+    one = scan("1:0 4:2")
+    one.run()
+    json_before, i3_before = one.json, one.i3
+    for path in (*one.folder.glob("*.json"), one.folder / "scan.i3"):
+        path.unlink()
+    one.run()  # as after a kill between the last file and the end of the process
+    assert (one.json, one.i3) == (json_before, i3_before)
+
+
 def test_a_finished_scan_leaves_nothing_unacknowledged(scan: MakeScan) -> None:
     one = scan("1:0")
     one.run()
@@ -183,7 +193,6 @@ def test_a_finished_scan_leaves_nothing_unacknowledged(scan: MakeScan) -> None:
         for topic, subscription in (
             (one.topics.to_be_scanned, "workers"),
             (one.topics.scanned, "collector"),
-            (one.topics.collected, "saver"),
         ):
             backlog = broker.backlog(topic, subscription)
             assert (backlog.waiting, backlog.unacked) == (0, 0), topic

@@ -2,7 +2,8 @@
 
     plan, collected ─▶ progress, partial result ─▶ .i3 file and results
 
-It acknowledges nothing before the files are written: started again, it reads everything again.
+It reads ``collected`` from its start and acknowledges nothing: started again, at whatever point it ended, it gathers
+everything again and writes the same files.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import io
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from skymap_scanner.broker.protocol import Broker, Message, Outgoing, Producer, SubscriptionType
+from skymap_scanner.broker.protocol import Broker, Message, Outgoing, Producer
 from skymap_scanner.errors import InputError
 from skymap_scanner.i3 import FrameWriter, read_frames
 from skymap_scanner.results import FORMATS, check_formats, write_results
@@ -23,7 +24,7 @@ from skymap_scanner.roles.planreader import PlanReader
 from skymap_scanner.roles.skymap import best_fit, level_progress, scan_result
 from skymap_scanner.roles.spool import Spool
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.topics import SAVER, ScanTopics, read_metadata
+from skymap_scanner.roles.topics import ScanTopics, read_metadata
 from skymap_scanner.scan.levels import parse_area
 from skymap_scanner.scan.pixels import Pixel, read_ranges
 from skymap_scanner.scan.plan import Plan, ScanEntry
@@ -70,8 +71,8 @@ def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop
         _make_folder(folder)
     with (
         PlanReader(broker, topics.plan) as plan,
-        broker.consumer(topics.collected, SAVER, SubscriptionType.FAILOVER) as collected,
-        broker.producer(topics.progress, SAVER) as progress,
+        broker.reader(topics.collected) as collected,
+        broker.producer(topics.progress, "saver") as progress,
         Spool(settings.output.parent) as spool,
     ):
         scan = plan.wait_for_scan(stop)
@@ -92,7 +93,6 @@ def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop
         reporter.send(plan.plan, Phase.WRITING)
         outputs = _write(broker, settings, plan.plan, gathered)
         (settings.results / PARTIAL).unlink(missing_ok=True)
-        collected.ack(*gathered.messages)
         reporter.send(plan.plan, Phase.DONE, outputs)
     if settings.delete_collected:
         broker.delete_topic(topics.collected)
@@ -119,16 +119,14 @@ def check_expected(scan: ScanEntry, settings: SaverSettings) -> None:
 
 @dataclass
 class _Gathered:
-    """The bests so far: figures in memory, frames in the spool, messages without payload, to acknowledge at the end."""
+    """The bests so far: figures in memory, frames in the spool."""
 
     scan: ScanEntry
     spool: Spool
     bests: dict[Pixel, Best] = field(default_factory=dict)
-    messages: list[Message] = field(default_factory=list)
 
     def add(self, message: Message) -> None:
         """Take a pixel; a repeat changes nothing."""
-        self.messages.append(replace(message, payload=b""))
         best = read_best(message.payload)
         if best.pixel not in self.bests:
             self.spool.write(best.pixel, message.payload)

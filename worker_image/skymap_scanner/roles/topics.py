@@ -14,7 +14,6 @@ from skymap_scanner.i3 import Frame
 TENANT = "icecube"
 WORKERS = "workers"
 COLLECTOR = "collector"
-SAVER = "saver"
 
 #: The message property that lists the metadata topics of a task, ``;``-separated.
 METADATA_PROPERTY = "metadata_topics"
@@ -83,7 +82,7 @@ class ScanTopics:
         """Make topics and subscriptions before anything is published, so that nothing published is lost."""
         broker.create_topic(self.to_be_scanned, [WORKERS])
         broker.create_topic(self.scanned, [COLLECTOR])
-        broker.create_topic(self.collected, [SAVER])
+        broker.create_topic(self.collected)
         broker.create_topic(self.plan)
         broker.create_topic(self.progress)
 
