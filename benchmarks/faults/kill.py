@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 ROLES = ("producer", "worker", "collector", "saver")
@@ -32,7 +33,10 @@ def role_processes(run: subprocess.Popen[bytes], role: str) -> list[int]:
     listed = Path(f"/proc/{run.pid}/task/{run.pid}/children")
     found = []
     for pid in map(int, listed.read_text().split() if listed.exists() else []):
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        try:
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):  # it ended between the two looks
+            continue
         if role.encode() in arguments:
             found.append(pid)
     return found
@@ -59,8 +63,9 @@ def scan_with_kills(arguments: argparse.Namespace, victim: str, folder: Path, le
             run = start(arguments.event, folder, arguments.levels)
             killed += 1
         elif pids := role_processes(run, victim):
-            os.kill(chance.choice(pids), signal.SIGKILL)
-            killed += 1
+            with suppress(ProcessLookupError):
+                os.kill(chance.choice(pids), signal.SIGKILL)
+                killed += 1
     code = run.wait()
     if code != 0:
         raise SystemExit(f"{victim}: the run ended with exit code {code}")

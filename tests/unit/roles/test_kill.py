@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -41,7 +41,10 @@ def children(process: subprocess.Popen[str]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     for pid in map(int, listed.read_text().split() if listed.exists() else []):
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        try:
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):  # it ended between the two looks
+            continue
         if b"skymap_scanner" in arguments:
             found.setdefault(arguments[arguments.index(b"skymap_scanner") + 1].decode(), []).append(pid)
     return found
@@ -91,7 +94,8 @@ def test_a_role_may_be_killed_again_and_again(
             eventually(lambda: children(run).get(role) or run.poll() is not None, f"{role} is running")
             time.sleep(chance.uniform(0.0, 1.5))
             for pid in children(run).get(role, [])[:1]:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
                 eventually(lambda pid=pid: not is_alive(pid), "the killed process is gone")
         assert run.wait(120) == 0
     assert outputs(tmp_path / "killed") == expected
