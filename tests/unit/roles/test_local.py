@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,8 +27,8 @@ def test_every_role_is_a_command_that_a_user_could_type(tmp_path: Path) -> None:
     commands = role_commands(scan)
     assert list(commands) == ["producer", "collector", "saver", "worker-0", "worker-1", "worker-2"]
     broker = f"sqlite:///{tmp_path}/scan.sqlite"
-    for words in commands.values():
-        assert words[3:5] == [words[3], *words[4:5]]
+    for role, words in commands.items():
+        assert words[:4] == [sys.executable, "-m", "skymap_scanner", role.partition("-")[0]]
         assert words[words.index("--broker") + 1] == broker
     assert commands["saver"][-3:-1] == ["--format", "json"]
 

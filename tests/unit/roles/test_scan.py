@@ -18,7 +18,7 @@ from skymap_scanner.errors import BrokerError, InputError, ReconstructionError
 from skymap_scanner.i3 import FitStatus, read_frames
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
 from skymap_scanner.roles import worker
-from skymap_scanner.roles.producer import ScanSettings, produce
+from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.progress import Phase, Progress
 
@@ -273,8 +273,3 @@ def test_a_partial_result_can_be_read_while_the_scan_runs(scan: MakeScan, monkey
     assert len(seen) == 1
     assert 1 <= seen[0] <= 12
     assert not (one.folder / saver.PARTIAL).exists()
-
-
-def test_settings_are_frozen() -> None:
-    with pytest.raises(AttributeError):
-        ScanSettings("x", ()).name = "y"  # type: ignore[misc]
