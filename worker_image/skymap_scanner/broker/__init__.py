@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skymap_scanner.broker.access import Access
 from skymap_scanner.broker.protocol import (
     Backlog,
     Broker,
@@ -16,6 +17,7 @@ from skymap_scanner.broker.sqlite import SqliteBroker, path_of_url
 from skymap_scanner.errors import InputError
 
 __all__ = [
+    "Access",
     "Backlog",
     "Broker",
     "Consumer",
@@ -28,15 +30,25 @@ __all__ = [
 ]
 
 
-def open_broker(url: str) -> Broker:
-    """Open the broker at ``url``: ``sqlite:///PATH`` (three slashes: relative to here; four: absolute).
+def open_broker(url: str, access: Access | None = None) -> Broker:
+    """Open the broker at ``url``.
 
-    The file is made when it is missing, its folder is not. Raises InputError when the URL or what stands at its path
-    cannot be used, BrokerError when the file is damaged.
+    ``sqlite:///PATH`` (three slashes: relative to here; four: absolute): the embedded broker, in a file that is made
+    when it is missing, its folder is not. ``pulsar://HOST:6650`` or ``pulsar+ssl://HOST:6651``: Apache Pulsar, with the
+    credentials of ``access``.
+
+    Raises
+    ------
+    InputError
+        If the URL, the credentials or what stands at the path cannot be used.
+    BrokerError
+        If the file is damaged, or the broker refuses; BrokerUnavailable if it cannot be reached.
     """
     scheme = url.partition(":")[0].lower()
     if scheme == "sqlite":
         return SqliteBroker(path_of_url(url))
     if scheme in {"pulsar", "pulsar+ssl"}:
-        raise InputError(f"broker {url!r}: this build speaks sqlite only; use sqlite:///PATH")
-    raise InputError(f"broker {url!r}: unknown scheme {scheme!r}; use sqlite:///PATH (four slashes: an absolute path)")
+        from skymap_scanner.broker.pulsar import PulsarBroker  # noqa: PLC0415 - an extra, and slow to load
+
+        return PulsarBroker(url, access or Access())
+    raise InputError(f"broker {url!r}: unknown scheme {scheme!r}; use sqlite:///PATH or pulsar://HOST:6650")
