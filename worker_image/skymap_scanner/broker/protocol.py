@@ -12,6 +12,7 @@ any thread of the process that opened it, and by no other process.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
@@ -19,10 +20,15 @@ from typing import Protocol, Self
 
 
 class SubscriptionType(StrEnum):
-    """Who gets a message: any one consumer (shared), or the one active consumer, in order (failover)."""
+    """Who gets a message: any one consumer (shared), or the one active consumer, in order (failover).
+
+    Key-shared: the one consumer that has the message's key for now, in order within the key. Keys move when consumers
+    come and go, but not to a new consumer while the old one holds messages of them. The embedded broker refuses it.
+    """
 
     SHARED = "shared"
     FAILOVER = "failover"
+    KEY_SHARED = "key_shared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,14 @@ class Producer(Closing, Protocol):
         """Store the messages, in order; when this returns they survive the death of this process.
 
         Many at once cost much less than one by one.
+        """
+
+    def submit(self, message: Outgoing) -> Future[None]:
+        """Begin to store a message and return; it is stored when the future has a result, and not before.
+
+        ``result()`` waits until then, and raises what `send` would have raised. Messages are stored in the order in
+        which they were submitted or sent; how many are on their way at once is for the caller to bound. The future
+        cannot be cancelled. `close` waits for all of them; the death of the process loses those not yet stored.
         """
 
 

@@ -13,6 +13,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -101,7 +102,12 @@ class SqliteBroker(Open):
     def consumer(
         self, topic: str, subscription: str, kind: SubscriptionType, *, ack_timeout: float | None = None
     ) -> SqliteConsumer:
-        """Open a consumer; see `protocol.Broker`."""
+        """Open a consumer, shared or failover; see `protocol.Broker`."""
+        if kind is SubscriptionType.KEY_SHARED:
+            raise BrokerError(
+                f"{self._database.path}: the embedded broker knows no key-shared subscriptions; "
+                "use one failover consumer at a time, or Apache Pulsar"
+            )
         self.create_topic(topic, [subscription])
         consumer = SqliteConsumer(self._database.path, topic, subscription, kind, ack_timeout)
         self._hand_out(consumer)
@@ -171,6 +177,18 @@ class SqliteProducer(Open):
                     "INSERT OR REPLACE INTO producer (topic, name, last_sequence_id) VALUES (?, ?, ?)",
                     (self._topic, self._name, last),
                 )
+
+    def submit(self, message: Outgoing) -> Future[None]:
+        """Store the message, at once: there is no way to wait for; see `protocol.Producer`."""
+        future: Future[None] = Future()
+        future.set_running_or_notify_cancel()
+        try:
+            self.send(message)
+        except BrokerError as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+        return future
 
 
 class SqliteReader(Open):

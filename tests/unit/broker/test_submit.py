@@ -1,0 +1,97 @@
+"""The contract of `Producer.submit`, and of the kinds of subscription: every implementation passes these tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from skymap_scanner.broker import Broker, Outgoing, SubscriptionType
+from skymap_scanner.errors import BrokerError
+
+PATIENCE = 20.0
+
+
+def received(broker: Broker, topic: str, count: int) -> list[tuple[bytes, str | None, dict[str, str]]]:
+    messages = []
+    with broker.reader(topic) as reader:
+        for _ in range(count):
+            message = reader.receive(PATIENCE)
+            assert message is not None, f"only {len(messages)} of {count} messages came"
+            messages.append((message.payload, message.key, dict(message.properties)))
+        assert reader.receive(0.3) is None
+    return messages
+
+
+def test_what_is_submitted_is_stored_when_the_future_says_so(broker: Broker, topic: str) -> None:
+    with broker.producer(topic, "p") as producer:
+        future = producer.submit(Outgoing(b"one", key="8/7", properties={"colour": "blue"}))
+        assert future.result(PATIENCE) is None
+        assert received(broker, topic, 1) == [(b"one", "8/7", {"colour": "blue"})]
+
+
+def test_submitted_and_sent_messages_keep_their_order(broker: Broker, topic: str) -> None:
+    with broker.producer(topic, "p") as producer:
+        futures = [producer.submit(Outgoing(f"{number}".encode())) for number in range(20)]
+        producer.send(Outgoing(b"20"), Outgoing(b"21"))
+        futures.append(producer.submit(Outgoing(b"22")))
+        for future in futures:
+            future.result(PATIENCE)
+    assert [int(payload) for payload, _, _ in received(broker, topic, 23)] == list(range(23))
+
+
+def test_closing_waits_for_what_was_submitted(broker: Broker, topic: str) -> None:
+    with broker.producer(topic, "p") as producer:
+        futures = [producer.submit(Outgoing(b"x" * 10_000)) for _ in range(50)]
+    assert all(future.done() and future.exception() is None for future in futures)
+    assert len(received(broker, topic, 50)) == 50
+
+
+def test_a_future_cannot_be_cancelled(broker: Broker, topic: str) -> None:
+    with broker.producer(topic, "p") as producer:
+        future = producer.submit(Outgoing(b"one"))
+        assert not future.cancel()
+        future.result(PATIENCE)
+    assert len(received(broker, topic, 1)) == 1
+
+
+def test_a_submitted_repeat_is_dropped_without_an_error(broker: Broker, topic: str) -> None:
+    with broker.producer(topic, "p") as producer:
+        for number in (0, 1, 1, 0, 2):
+            producer.submit(Outgoing(f"{number}".encode(), sequence_id=number)).result(PATIENCE)
+        assert producer.last_sequence_id == 2
+    assert [payload for payload, _, _ in received(broker, topic, 3)] == [b"0", b"1", b"2"]
+
+
+def test_submitting_to_a_deleted_topic_fails_as_sending_does(broker: Broker, topic: str) -> None:
+    producer = broker.producer(topic, "p")
+    producer.submit(Outgoing(b"one")).result(PATIENCE)
+    broker.delete_topic(topic)
+    with pytest.raises(BrokerError):
+        producer.submit(Outgoing(b"two")).result(PATIENCE)
+
+
+def test_submitting_to_a_closed_producer_fails(broker: Broker, topic: str) -> None:
+    producer = broker.producer(topic, "p")
+    producer.close()
+    with pytest.raises(BrokerError):
+        producer.submit(Outgoing(b"two")).result(PATIENCE)
+
+
+def test_a_key_has_one_consumer_at_a_time_or_the_kind_is_refused(broker: Broker, topic: str) -> None:
+    try:
+        consumer = broker.consumer(topic, "s", SubscriptionType.KEY_SHARED)
+    except BrokerError as error:
+        assert "key-shared" in str(error)  # noqa: PT017 - a broker may know them or not
+        return
+    other = broker.consumer(topic, "s", SubscriptionType.KEY_SHARED)
+    with broker.producer(topic, "p") as producer:
+        producer.send(*(Outgoing(b"", key=f"8/{number % 30}") for number in range(300)))
+    keys: list[set[str | None]] = [set(), set()]
+    total = 0
+    while total < 300:
+        for holder, one in zip(keys, (consumer, other), strict=True):
+            while (message := one.receive(0.2)) is not None:
+                holder.add(message.key)
+                one.ack(message)
+                total += 1
+    assert not keys[0] & keys[1]
+    assert keys[0] | keys[1] == {f"8/{number}" for number in range(30)}
