@@ -50,7 +50,7 @@ class Access:
         return token
 
     def admin_url_beside(self, url: str) -> str:
-        """Return the address of the admin REST interface: the given one, else the usual port beside the broker's ``url``.
+        """Return the address of the admin REST interface: the given one, else the usual port at the host of ``url``.
 
         Raises
         ------

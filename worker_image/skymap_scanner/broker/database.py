@@ -35,8 +35,6 @@ SCHEMA = (
         position INTEGER NOT NULL,
         key TEXT,
         properties TEXT NOT NULL,
-        producer TEXT NOT NULL,
-        sequence_id INTEGER,
         payload BLOB NOT NULL,
         PRIMARY KEY (topic, position))""",
     """CREATE TABLE producer (

@@ -47,14 +47,16 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message received. ``attempts`` counts the deliveries of this message so far, this one included."""
+    """One message received.
+
+    ``attempts`` counts the deliveries of this message so far, this one included; a broker may forget those whose
+    consumer died (Pulsar does).
+    """
 
     id: Hashable
     payload: bytes
     key: str | None
     properties: Mapping[str, str]
-    producer_name: str
-    sequence_id: int | None
     attempts: int
 
 
@@ -136,7 +138,10 @@ class Reader(Closing, Protocol):
     """
 
     def receive(self, timeout: float) -> Message | None:
-        """Return the next message, or None when none came within ``timeout`` seconds."""
+        """Return the next message, or None when none came within ``timeout`` seconds.
+
+        None also says that everything stored before the call has been seen.
+        """
 
 
 class Broker(Closing, Protocol):

@@ -44,13 +44,13 @@ def last_position(database: Database, topic: int) -> int:
 def message_at(database: Database, topic: int, position: int, attempts: int) -> Message | None:
     """Return the topic's message at ``position``, None if there is none."""
     rows = database.read(
-        "SELECT payload, key, properties, producer, sequence_id FROM message WHERE topic = ? AND position = ?",
+        "SELECT payload, key, properties FROM message WHERE topic = ? AND position = ?",
         (topic, position),
     )
     if not rows:
         return None
-    payload, key, properties, producer, sequence_id = rows[0]
-    return Message((topic, position), payload, key, json.loads(properties), producer, sequence_id, attempts)
+    payload, key, properties = rows[0]
+    return Message((topic, position), payload, key, json.loads(properties), attempts)
 
 
 def next_position(database: Database, subscription: int) -> int | None:

@@ -31,10 +31,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.01
 WATCH_INTERVAL = 0.1
 
 _FULL_NAME = re.compile(r"persistent://[^/]+/[^/]+/[^/]+")
-_INSERT = (
-    "INSERT INTO message (topic, position, key, properties, producer, sequence_id, payload) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
+_INSERT = "INSERT INTO message (topic, position, key, properties, payload) VALUES (?, ?, ?, ?, ?)"
 
 
 def path_of_url(url: str) -> Path:
@@ -168,7 +165,7 @@ class SqliteProducer(Open):
             connection.executemany(
                 _INSERT,
                 [
-                    (self._topic, at, m.key, json.dumps(dict(m.properties)), self._name, m.sequence_id, m.payload)
+                    (self._topic, at, m.key, json.dumps(dict(m.properties)), m.payload)
                     for at, m in enumerate(fresh, start=position + 1)
                 ],
             )
