@@ -1,18 +1,21 @@
 # make demo   scan the demo event, from nothing to a picture        make test   lint and all tests
 # make bench  the benchmarks and the fuzzer                          make lint   formatting, types, imports, drift
+# make pulsar a local Apache Pulsar, until Ctrl-C
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test lint format bench docs constraints clean
+PULSAR_DATA ?= $(HOME)/.cache/skymap-scanner/pulsar/data
+
+.PHONY: install demo test lint format bench docs constraints clean pulsar pulsar-install
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,pulsar,test]'
 	$(BIN)/skymap-scanner compile
 	touch $@
 
@@ -29,7 +32,7 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: lint
+test: lint pulsar-install
 	$(BIN)/pytest
 
 bench: install
@@ -41,6 +44,12 @@ bench: install
 	$(BIN)/python benchmarks/faults/kill.py worker_image/skymap_scanner/simulation/demo.i3.zst
 	$(BIN)/python benchmarks/coverage/run.py --tracks 2 --cascades 2 -o build/coverage
 
+pulsar:
+	@local-pulsar/start.sh --data $(PULSAR_DATA)
+
+pulsar-install:
+	@local-pulsar/install.sh
+
 docs: install demo
 	mkdir -p docs/images
 	cp demo-output/*.plot_allsky.png docs/images/demo-allsky.png
@@ -49,7 +58,7 @@ docs: install demo
 
 constraints:
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
-	build/constraints/bin/pip install --quiet -e '.[plots,test,bench]'
+	build/constraints/bin/pip install --quiet -e '.[plots,pulsar,test,bench]'
 	(echo '# The versions that the tests ran with. Update: make constraints'; \
 	 build/constraints/bin/pip freeze --exclude-editable | sort -f) > constraints.txt
 

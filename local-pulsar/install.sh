@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Fetches Pulsar's server from Maven Central, once, and prints the folder it is in.
+#
+# It is kept in ~/.cache/skymap-scanner/pulsar/VERSION/RECIPE, RECIPE being a digest of this folder's pom.xml and
+# LocalPulsar.java. A download becomes visible by one rename when it is whole, and only one process downloads at a time.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
+javac="${JAVA_HOME:+$JAVA_HOME/bin/}javac"
+
+fail() {
+  echo "pulsar: $*" >&2
+  exit 1
+}
+
+# The tools that are missing, in words; nothing when all are there.
+missing() {
+  local major
+  major="$("$java" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' || true)"
+  [ "${major:-0}" -ge 17 ] || echo "Java 17 or later (found: ${major:-none})"
+  command -v "$javac" >/dev/null || echo "a Java compiler (javac)"
+  command -v mvn >/dev/null || echo "Maven (mvn)"
+  command -v flock >/dev/null || echo "flock (of util-linux)"
+}
+
+# Debian and Ubuntu name their Java by its version; each release has one of these.
+install_tools() {
+  local jdk
+  echo "pulsar: installing Java and Maven with apt" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq >&2
+  for jdk in openjdk-17-jdk-headless openjdk-21-jdk-headless default-jdk-headless; do
+    if [ -n "$(apt-cache show --no-all-versions "$jdk" 2>/dev/null)" ]; then break; fi
+  done
+  apt-get install -qq -y --no-install-recommends "$jdk" maven ca-certificates util-linux >&2
+}
+
+if [ -n "$(missing)" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  install_tools
+fi
+if [ -n "$(missing)" ]; then
+  fail "needed and not found: $(missing | paste -sd ';' | sed 's/;/; /g')." \
+    "On Debian or Ubuntu: sudo apt-get install openjdk-17-jdk-headless maven"
+fi
+
+version="$(sed -n 's|.*<pulsar.version>\(.*\)</pulsar.version>.*|\1|p' "$here/pom.xml")"
+recipe="$(cat "$here/pom.xml" "$here/LocalPulsar.java" | sha256sum | cut -c1-12)"
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/skymap-scanner/pulsar/$version"
+home="$cache/$recipe"
+mkdir -p "$cache"
+
+# Maven inherits the lock: should this shell be killed, the next one waits until the orphan has ended too.
+exec 9>"$cache/lock"
+flock 9
+if [ ! -d "$home" ]; then
+  echo "pulsar: fetching Pulsar $version from Maven Central (250 MB) into $home" >&2
+  part="$cache/part"
+  rm -rf "$part" # a killed download's
+  trap 'rm -rf "$part"' EXIT
+  # Maven's own copy goes away with the rest, for nothing else would use it.
+  mvn -B -q -f "$here/pom.xml" generate-resources -Dfolder="$part" -Dmaven.repo.local="$part/repository" >&2 ||
+    fail "Maven could not fetch Pulsar $version (see above)"
+  unpacked="$part/apache-pulsar-$version"
+  "$javac" -cp "$unpacked/lib/*" -d "$unpacked/classes" "$here/LocalPulsar.java" >&2 ||
+    fail "LocalPulsar.java does not compile (see above)"
+  mv "$unpacked" "$home"
+fi
+echo "$home"

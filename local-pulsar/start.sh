@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Runs a local Pulsar in the foreground, in one Java process; fetches it first where it is missing. Ctrl-C stops it.
+#
+#   start.sh [--data FOLDER] [--port 6650] [--web-port 8080] [--storage-port 3181] [--conf FILE]
+#
+# FOLDER is made, and kept between starts (default: ~/.cache/skymap-scanner/pulsar/data); the log is in FOLDER/log.
+# FILE holds lines key=value of Pulsar's standalone.conf, which win over those of ours.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+data="${XDG_CACHE_HOME:-$HOME/.cache}/skymap-scanner/pulsar/data"
+port=6650 web_port=8080 storage_port=3181 conf=/dev/null
+
+fail() {
+  echo "pulsar: $2" >&2
+  exit "$1"
+}
+
+while [ $# -gt 0 ]; do
+  [ $# -gt 1 ] || fail 2 "$1 needs a value"
+  case "$1" in
+    --data) data="$2" ;;
+    --port) port="$2" ;;
+    --web-port) web_port="$2" ;;
+    --storage-port) storage_port="$2" ;;
+    --conf) conf="$(realpath -e "$2")" || exit 2 ;;
+    *) fail 2 "unknown option $1; there are --data, --port, --web-port, --storage-port, --conf" ;;
+  esac
+  shift 2
+done
+
+home="$("$here/install.sh")"
+umask 077 # the configuration may name secrets, the data are its owner's
+mkdir -p "$data/log"
+cd "$data"
+data="$PWD"
+
+# Java inherits the lock and holds it while it lives.
+exec 9>"$data/lock"
+flock -n 9 || fail 1 "another Pulsar is running on $data; stop it, or give another folder by --data"
+for number in "$port" "$web_port" "$storage_port"; do
+  if (: <"/dev/tcp/127.0.0.1/$number") 2>/dev/null; then
+    fail 1 "port $number is taken; is a Pulsar already running? Other ports: --port, --web-port, --storage-port"
+  fi
+done
+
+# The broker takes the last of two lines of one key, its storage both: leave only the last.
+{
+  cat "$here/standalone.conf"
+  printf '\nbrokerServicePort=%s\nwebServicePort=%s\n' "$port" "$web_port"
+  cat "$conf"
+} | sed '/^[[:space:]]*#/d; /^[[:space:]]*$/d' | tac | awk -F= '!seen[$1]++' >standalone.conf
+
+cat <<END
+Pulsar is starting; Ctrl-C stops it, and what it holds stays in $data
+  broker  pulsar://127.0.0.1:$port
+  admin   http://127.0.0.1:$web_port
+  log     $data/log/pulsar.log
+END
+
+# Pulsar's own list of what it opens of Java's modules; memory for a laptop: 256 MB heap and as much outside of it.
+exec "${JAVA_HOME:+$JAVA_HOME/bin/}java" \
+  -Xms256m -Xmx256m -XX:MaxDirectMemorySize=256m -XX:+UseG1GC -XX:+PerfDisableSharedMem \
+  -XX:+ExitOnOutOfMemoryError -Dpulsar.allocator.exit_on_oom=true \
+  -XX:ErrorFile="$data/log/java-error.log" \
+  -Djava.net.preferIPv4Stack=true \
+  -Dio.netty.tryReflectionSetAccessible=true -Dio.netty.recycler.maxCapacityPerThread=4096 \
+  --add-opens java.base/java.io=ALL-UNNAMED \
+  --add-opens java.base/java.nio=ALL-UNNAMED \
+  --add-opens java.base/java.util.zip=ALL-UNNAMED \
+  --add-opens java.base/jdk.internal.misc=ALL-UNNAMED \
+  --add-opens java.base/jdk.internal.platform=ALL-UNNAMED \
+  --add-opens java.management/sun.management=ALL-UNNAMED \
+  --add-opens jdk.management/com.sun.management.internal=ALL-UNNAMED \
+  -Dlog4j.configurationFile="$here/log4j2.xml" -Dlog4j.shutdownHookEnabled=false -Dlog4j2.is.webapp=false \
+  -Dpulsar.log.dir="$data/log" -Djava.util.logging.config.file=/dev/null \
+  -cp "$home/classes:$home/lib/*" LocalPulsar "$data/metadata" \
+  --config "$data/standalone.conf" --metadata-dir "$data/metadata" \
+  --bookkeeper-dir "$data/bookkeeper" --bookkeeper-port "$storage_port" \
+  --advertised-address 127.0.0.1 --no-functions-worker --no-stream-storage
