@@ -15,7 +15,12 @@ from skymap_scanner.cli import options
 @options.topic("to_be_scanned")
 @options.end_with_parent
 def command(
-    name: str, broker_url: str, scanned: str, collected: str, to_be_scanned: str, end_with_parent: bool
+    name: str,
+    broker_options: options.BrokerOptions,
+    scanned: str,
+    collected: str,
+    to_be_scanned: str,
+    end_with_parent: bool,
 ) -> None:
     """Pass on the best fit of every pixel, until the scan is complete.
 
@@ -23,12 +28,11 @@ def command(
     Example:
         skymap-scanner collector -n myscan --broker sqlite:///scan.sqlite
     """
-    from skymap_scanner.broker import open_broker
     from skymap_scanner.roles.collector import collect
     from skymap_scanner.roles.stop import Stop
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
 
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, scanned=scanned, collected=collected))
     stop = Stop().on_signals(with_parent=end_with_parent)
-    with open_broker(broker_url) as broker:
+    with broker_options.open() as broker:
         collect(broker, topics, stop)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from skymap_scanner.broker import Access, Broker, open_broker
+from skymap_scanner.broker.sqlite import path_of_url
 from skymap_scanner.errors import InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,17 +42,156 @@ def scan_name(required: bool) -> Callable[[F], F]:
     return click.option("-n", "--name", required=required, help="Name of the scan; its topics are named after it.")
 
 
+@dataclass(frozen=True, slots=True)
+class BrokerOptions:
+    """What a command was told of the broker; ``url`` is empty where none was named (only ``run`` allows that)."""
+
+    url: str
+    access: Access = field(default_factory=Access)
+
+    def open(self) -> Broker:
+        """Open the broker; see `skymap_scanner.broker.open_broker`."""
+        return open_broker(self.url, self.access)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a broker to look into: an embedded one begins with its first scan."""
+        return not is_embedded(self.url) or path_of_url(self.url).exists()
+
+
+def is_embedded(url: str) -> bool:
+    """Tell whether the URL names a file of this machine."""
+    return url.lower().startswith("sqlite:")
+
+
+def token_file(context: click.Context, option: click.Parameter, value: str | None) -> Path | None:  # noqa: ARG001 - click's signature
+    """Take the path of the file that holds the token. What was given is never printed: it may be the token itself."""
+    if value is None:
+        return None
+    if looks_like_token(value):
+        raise click.BadParameter(
+            "tokens on a command line can be read by every user of the machine: "
+            "put it in a file, or in the environment variable SKYMAP_AUTH_TOKEN"
+        )
+    if not Path(value).is_file():
+        raise click.BadParameter("there is no such file: give the path of a file that holds the token")
+    return Path(value)
+
+
+def looks_like_token(value: str) -> bool:
+    """Tell whether ``value`` is a token (a JWT, or with Pulsar's prefix ``token:``) and not the path of its file."""
+    return value.startswith("token:") or re.fullmatch(r"ey[\w-]+\.[\w-]+\.[\w-]*", value) is not None
+
+
+_PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
+_ACCESS = {
+    "admin_url": click.option(
+        "--admin-url",
+        metavar="URL",
+        envvar="SKYMAP_ADMIN_URL",
+        show_envvar=True,
+        help="Pulsar's admin interface.  [default: http://HOST:8080, https://HOST:8443 beside pulsar+ssl]",
+    ),
+    "token_file": click.option(
+        "-a",
+        "--auth-token",
+        "token_file",
+        metavar="FILE",
+        callback=token_file,
+        envvar="SKYMAP_AUTH_TOKEN_FILE",
+        show_envvar=True,
+        help="File that holds the token for Pulsar; without it, SKYMAP_AUTH_TOKEN may hold the token.",
+    ),
+    "trusted": click.option(
+        "--tls-trust-certs",
+        "trusted",
+        type=_PEM,
+        envvar="SKYMAP_TLS_TRUST_CERTS",
+        show_envvar=True,
+        help="Certificates (PEM) to trust instead of the system's.",
+    ),
+    "certificate": click.option(
+        "--tls-certificate",
+        "certificate",
+        type=_PEM,
+        envvar="SKYMAP_TLS_CERTIFICATE",
+        show_envvar=True,
+        help="Certificate (PEM) that says who we are.",
+    ),
+    "key": click.option(
+        "--tls-key", "key", type=_PEM, envvar="SKYMAP_TLS_KEY", show_envvar=True, help="Its private key (PEM)."
+    ),
+}
+
+
 def broker(function: F) -> F:
-    """``-b/--broker``."""
-    return click.option(
+    """``-b/--broker`` and how to be let in; the command gets one `BrokerOptions`, ``broker_options``."""
+    return _broker(
+        function,
+        default=DEFAULT_BROKER,
+        text="Where the topics live: pulsar://HOST:6650, pulsar+ssl://HOST:6651, or sqlite:///PATH, a file that any "
+        "number of processes of this machine may share.",
+    )
+
+
+def shared_broker(function: F) -> F:
+    """Give `broker` to ``run``, which has one of its own where none is named."""
+    return _broker(
+        function,
+        default="",
+        text="Scan over this broker: pulsar://HOST:6650, pulsar+ssl://HOST:6651 or sqlite:///PATH.  "
+        "[default: one of this scan alone, in its folder]",
+    )
+
+
+def _broker(function: F, default: str, text: str) -> F:
+    @functools.wraps(function)
+    def with_broker(*arguments: Any, broker_url: str, **options: Any) -> Any:
+        access = {name: options.pop(name) for name in _ACCESS}
+        return function(*arguments, broker_options=_checked(broker_url, access), **options)
+
+    where = click.option(
         "-b",
         "--broker",
         "broker_url",
-        default=DEFAULT_BROKER,
-        show_default=True,
+        metavar="URL",
+        default=default,
+        show_default=bool(default),
         envvar="SKYMAP_BROKER",
-        help="Where the topics live: sqlite:///PATH, a file that any number of processes of this machine may share.",
-    )(function)
+        show_envvar=True,
+        help=text,
+    )
+    decorated: Any = with_broker
+    for option in reversed([where, *_ACCESS.values()]):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def _checked(url: str, access: dict[str, Any]) -> BrokerOptions:
+    """Check what belongs together, before anything is opened."""
+    for option, address in (("--broker", url), ("--admin-url", access["admin_url"])):
+        if _has_credentials(address or ""):
+            raise click.UsageError(
+                f"{option}: every user of the machine can read credentials in a URL: "
+                "put the token in a file and give --auth-token FILE"
+            )
+    if not url or is_embedded(url):
+        context = click.get_current_context()
+        for option in context.command.params:  # from the environment they may be meant for another broker
+            if option.name in _ACCESS and _is_typed(context, option.name):
+                raise click.UsageError(f"{option.opts[-1]} is for Pulsar: a broker in a file needs none")
+        return BrokerOptions(url)
+    if (access["certificate"] is None) != (access["key"] is None):
+        raise click.UsageError("--tls-certificate and --tls-key belong together: give both")
+    return BrokerOptions(url, Access(**access))
+
+
+def _has_credentials(url: str) -> bool:
+    return "@" in url.partition("://")[2].partition("/")[0]
+
+
+def _is_typed(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def topic(kind: str) -> Callable[[F], F]:

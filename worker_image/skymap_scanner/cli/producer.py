@@ -23,7 +23,7 @@ from skymap_scanner.cli import options
 def command(
     event: str,
     name: str,
-    broker_url: str,
+    broker_options: options.BrokerOptions,
     nside: int | None,
     select: str | None,
     to_be_scanned: str,
@@ -38,7 +38,6 @@ def command(
     Example:
         skymap-scanner producer event.json --nside 1 -n myscan --broker sqlite:///scan.sqlite
     """
-    from skymap_scanner.broker import open_broker
     from skymap_scanner.cli.settings import scan_settings
     from skymap_scanner.event.sources import read_event
     from skymap_scanner.roles.producer import produce
@@ -49,5 +48,5 @@ def command(
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, collected=collected, metadata=metadata))
     stop = Stop().on_signals(with_parent=end_with_parent)
     found = read_event(event, select=options.parse_select(select))
-    with open_broker(broker_url) as broker:
+    with broker_options.open() as broker:
         produce(broker, topics, found, settings, stop)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
-from skymap_scanner.cli import COMMANDS, group
+from skymap_scanner.cli import group
 
 WIDTH = 110
 
@@ -20,14 +22,21 @@ def reference() -> str:
         help_option_names=["-h", "--help"],
     )
     parts.append(_section("skymap-scanner", group, context))
-    for name in COMMANDS:
-        command = group.get_command(context, name)
+    parts += _sections(group, context, "skymap-scanner")
+    return "\n".join(parts)
+
+
+def _sections(commands: click.Group, context: click.Context, title: str) -> Iterator[str]:
+    """Give the section of every command, and of the commands in it."""
+    for name in commands.list_commands(context):
+        command = commands.get_command(context, name)
         if command is not None:
             inner = click.Context(
                 command, parent=context, info_name=name, max_content_width=WIDTH, terminal_width=WIDTH
             )
-            parts.append(_section(f"skymap-scanner {name}", command, inner))
-    return "\n".join(parts)
+            yield _section(f"{title} {name}", command, inner)
+            if isinstance(command, click.Group):
+                yield from _sections(command, inner, f"{title} {name}")
 
 
 def _section(title: str, command: click.Command, context: click.Context) -> str:

@@ -39,7 +39,7 @@ from skymap_scanner.cli import options
 @options.end_with_parent
 def command(
     name: str,
-    broker_url: str,
+    broker_options: options.BrokerOptions,
     output: Path,
     results: Path | None,
     formats: tuple[str, ...],
@@ -57,7 +57,6 @@ def command(
     Example:
         skymap-scanner saver -n myscan --broker sqlite:///scan.sqlite -o myscan.i3.zst
     """
-    from skymap_scanner.broker import open_broker
     from skymap_scanner.results import FORMATS
     from skymap_scanner.roles.saver import SaverSettings, save
     from skymap_scanner.roles.stop import Stop
@@ -74,5 +73,5 @@ def command(
     )
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, collected=collected))
     stop = Stop().on_signals(with_parent=end_with_parent)
-    with open_broker(broker_url) as broker:
+    with broker_options.open() as broker:
         save(broker, topics, settings, stop)

@@ -33,7 +33,7 @@ from skymap_scanner.cli import options
 @options.end_with_parent
 def command(
     name: str,
-    broker_url: str,
+    broker_options: options.BrokerOptions,
     to_be_scanned: str,
     scanned: str,
     reconstruction: str | None,
@@ -51,14 +51,13 @@ def command(
     if fake_scan and reconstruction not in {None, "dummy"}:
         raise click.UsageError("--fake-scan and --reconstruction exclude each other")
 
-    from skymap_scanner.broker import open_broker
     from skymap_scanner.roles.stop import Stop
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
     from skymap_scanner.roles.worker import work
 
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, scanned=scanned))
     stop = Stop().on_signals(with_parent=end_with_parent)
-    with open_broker(broker_url) as broker:
+    with broker_options.open() as broker:
         work(
             broker,
             topics,
