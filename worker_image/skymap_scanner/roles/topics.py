@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skymap_scanner.broker.protocol import Broker, Outgoing
+from skymap_scanner.broker.protocol import Broker, Outgoing, Reader
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.i3 import Frame
 
@@ -56,6 +57,7 @@ class ScanTopics:
     collected: str
     plan: str
     progress: str
+    deaths: str
     metadata: str
 
     @classmethod
@@ -75,6 +77,7 @@ class ScanTopics:
             collected=topic(bases.collected),
             plan=topic(f"{namespace}/plan"),
             progress=topic(f"{namespace}/progress"),
+            deaths=topic(f"{namespace}/deaths"),
             metadata=bases.metadata,
         )
 
@@ -85,18 +88,26 @@ class ScanTopics:
         broker.create_topic(self.collected)
         broker.create_topic(self.plan)
         broker.create_topic(self.progress)
+        broker.create_topic(self.deaths)
 
 
 def publish_metadata(broker: Broker, topics: ScanTopics, frames: Sequence[Frame]) -> tuple[str, ...]:
-    """Store each frame once, in a topic named by its content; return the topics' names in the order of ``frames``."""
+    """Store each frame once, in a topic named by its content; return the topics' names in the order of ``frames``.
+
+    Scans of the same event share these topics. Should two publish at the same moment, a frame is stored twice, which
+    does no harm.
+    """
     names = []
     for frame in frames:
         payload = frame.to_bytes()
         name = topics.metadata + hashlib.sha256(payload).hexdigest()
         broker.create_topic(name)
-        with broker.producer(name, "metadata") as producer:
-            if producer.last_sequence_id < 0:
-                producer.send(Outgoing(payload, sequence_id=0))
+        with broker.reader(name) as reader:
+            stored = _matching(reader, name, timeout=0) is not None
+        if not stored:
+            # A name of its own: a broker may refuse a second producer of the same name.
+            with broker.producer(name, f"metadata-{uuid.uuid4()}") as producer:
+                producer.send(Outgoing(payload))
         names.append(name)
     return tuple(names)
 
@@ -107,12 +118,20 @@ def read_metadata(broker: Broker, name: str, timeout: float = 30.0) -> Frame:
     Raises
     ------
     BrokerError
-        If the topic stays empty, or what it holds is not what its name says.
+        If the topic stays empty, or holds nothing that is what its name says.
     """
     with broker.reader(name) as reader:
-        message = reader.receive(timeout)
-    if message is None:
-        raise BrokerError(f"{name} holds no frame: was the scan's metadata deleted?")
-    if not name.endswith(hashlib.sha256(message.payload).hexdigest()):
-        raise BrokerError(f"{name} holds a frame with another checksum than its name says")
-    return Frame.from_bytes(message.payload)
+        payload = _matching(reader, name, timeout)
+    if payload is None:
+        raise BrokerError(f"{name} holds no frame with the checksum in its name: was the scan's metadata deleted?")
+    return Frame.from_bytes(payload)
+
+
+def _matching(reader: Reader, name: str, timeout: float) -> bytes | None:
+    """Return the first message whose checksum stands in the topic's name, None if none comes in time."""
+    message = reader.receive(timeout)
+    while message is not None:
+        if name.endswith(hashlib.sha256(message.payload).hexdigest()):
+            return message.payload
+        message = reader.receive(0)
+    return None

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from skymap_scanner.broker import Broker, Outgoing, open_broker
+from skymap_scanner.errors import BrokerError
+from skymap_scanner.i3 import Frame, I3Int
+from skymap_scanner.roles.topics import ScanTopics, publish_metadata, read_metadata
+
+TOPICS = ScanTopics.of("scan")
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with open_broker(f"sqlite:///{tmp_path / 'broker.sqlite'}") as broker:
+        yield broker
+
+
+def frame(number: int = 7) -> Frame:
+    made = Frame("G")
+    made["Number"] = I3Int(number)
+    return made
+
+
+def stored(broker: Broker, topic: str) -> int:
+    count = 0
+    with broker.reader(topic) as reader:
+        while reader.receive(0) is not None:
+            count += 1
+    return count
+
+
+def test_a_frame_is_published_once_whoever_published_it(broker: Broker) -> None:
+    names = publish_metadata(broker, TOPICS, [frame(1), frame(2)])
+    assert publish_metadata(broker, ScanTopics.of("other"), [frame(1), frame(2)]) == names
+    assert [stored(broker, name) for name in names] == [1, 1]
+    assert read_metadata(broker, names[1])["Number"] == I3Int(2)
+
+
+def test_a_frame_stored_twice_or_beside_another_is_read_as_it_is(broker: Broker) -> None:
+    payload = frame().to_bytes()
+    name = TOPICS.metadata + hashlib.sha256(payload).hexdigest()
+    with broker.producer(name, "stranger") as stranger:
+        stranger.send(Outgoing(b"something else"))
+    assert publish_metadata(broker, TOPICS, [frame()]) == (name,)
+    with broker.producer(name, "again") as again:
+        again.send(Outgoing(payload))
+    assert read_metadata(broker, name)["Number"] == I3Int(7)
+    assert publish_metadata(broker, TOPICS, [frame()]) == (name,)
+    assert stored(broker, name) == 3
+
+
+def test_metadata_that_is_gone_is_named(broker: Broker) -> None:
+    (name,) = publish_metadata(broker, TOPICS, [frame()])
+    broker.delete_topic(name)
+    with pytest.raises(BrokerError, match=rf"{name} holds no frame"):
+        read_metadata(broker, name, timeout=0.1)
+
+
+def test_the_topics_of_a_scan_are_named_after_it_and_made_before_anything_is_published(broker: Broker) -> None:
+    TOPICS.create(broker)
+    TOPICS.create(broker)
+    named = [f"persistent://icecube/skymap/scan-{last}" for last in ("collected", "deaths", "plan", "progress")]
+    assert broker.topics() == sorted([*named, TOPICS.to_be_scanned, TOPICS.scanned])
+    assert broker.backlog(TOPICS.to_be_scanned, "workers").waiting == 0
+    assert broker.backlog(TOPICS.scanned, "collector").waiting == 0
