@@ -1,0 +1,39 @@
+"""Certificates for one test run: an authority, a server on loopback and a client."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Files in PEM; the keys are PKCS#8 and not encrypted."""
+
+    authority: Path
+    server: Path
+    server_key: Path
+    client: Path
+    client_key: Path
+
+
+def make_certificates(folder: Path) -> Certificates:
+    """Make them with the ``openssl`` command (3.0 or later), valid for two days."""
+    folder.mkdir(mode=0o700)
+    authority, authority_key = folder / "authority.pem", folder / "authority.key"
+    signed = ["-CA", str(authority), "-CAkey", str(authority_key), "-addext", "basicConstraints=critical,CA:false"]
+    _certify(folder, "authority", "authority", ["-addext", "keyUsage=critical,keyCertSign"])
+    _certify(folder, "server", "localhost", [*signed, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+    _certify(folder, "client", "client", signed)
+    return Certificates(
+        authority, folder / "server.pem", folder / "server.key", folder / "client.pem", folder / "client.key"
+    )
+
+
+def _certify(folder: Path, name: str, common_name: str, options: list[str]) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "2", "-subj", f"/CN={common_name}"]
+    files = ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")]
+    made = subprocess.run([*command, *files, *options], capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise RuntimeError(f"openssl could not make the certificate {name}: {made.stderr}")
