@@ -1,0 +1,241 @@
+"""The admin REST interface of Apache Pulsar, as far as a scan needs it: namespaces, topics, subscriptions, backlogs.
+
+Everything may be repeated: what is there already, or gone already, is no error.
+Source: https://pulsar.apache.org/admin-rest-api (v2).
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from skymap_scanner.broker.access import Access
+from skymap_scanner.broker.protocol import Backlog
+from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
+
+SCHEME = "persistent://"
+
+#: Keep everything: the roles read plan, bests and metadata from their start, acknowledged or not.
+RETENTION = {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1}
+
+#: What a deletion meets while clients still leave, and how often it is tried again (s apart).
+BUSY, TRIES, PAUSE = 412, 20, 0.25
+
+#: A broker hands a request for another broker's topic on by a redirection.
+REDIRECTIONS, MOST_REDIRECTIONS = {301, 302, 307, 308}, 5
+
+TIMEOUT = 30.0
+
+
+def split_topic(topic: str) -> tuple[str, str, str]:
+    """Split a full name into tenant, namespace and local name.
+
+    Raises
+    ------
+    BrokerError
+        If it is not a full name.
+    """
+    parts = topic.removeprefix(SCHEME).split("/")
+    if not topic.startswith(SCHEME) or len(parts) != 3 or not all(parts):
+        raise BrokerError(f"topic {topic!r}: write the full name, persistent://tenant/namespace/topic")
+    return parts[0], parts[1], parts[2]
+
+
+class PulsarAdmin:
+    """One admin interface; ``broker_url`` tells where it is unless ``access`` does."""
+
+    def __init__(self, broker_url: str, access: Access) -> None:
+        self.url = access.admin_url_beside(broker_url)
+        self._access = access
+        self._http = httpx.Client(verify=_trust(access), timeout=TIMEOUT)
+        self._namespaces: set[str] = set()  # known to be there, with their policies
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._http.close()
+
+    def create_topic(self, topic: str) -> None:
+        """Make the topic, and its namespace where that is missing."""
+        tenant, namespace, _ = split_topic(topic)
+        self._create_namespace(tenant, namespace)
+        self._ask("PUT", _path(topic), fine=(409,))
+
+    def create_subscription(self, topic: str, name: str) -> None:
+        """Make a subscription that begins at the first message."""
+        self._ask("PUT", f"{_path(topic)}/subscription/{quote(name, safe='')}", json="earliest", fine=(409,))
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete the topic with its messages and subscriptions, its clients are cut off."""
+        if self._partitions(topic):
+            self._delete(f"{_path(topic)}/partitions")
+        else:
+            self._delete(_path(topic))
+
+    def partitions(self, topic: str) -> list[str]:
+        """Name the partitions of the topic; only itself where it has none."""
+        count = self._partitions(topic)
+        return [f"{topic}-partition-{number}" for number in range(count)] if count else [topic]
+
+    def topics(self, prefix: str) -> Iterator[str]:
+        """List the topics whose full name begins with ``prefix``; a partitioned one counts once."""
+        for namespace in self._namespaces_within(prefix):
+            yield from (topic for topic in self._topics_of(namespace) if topic.startswith(prefix))
+
+    def backlog(self, topic: str, subscription: str) -> Backlog:
+        """Count what the subscription has to do.
+
+        Raises
+        ------
+        BrokerError
+            If there is no such topic or subscription.
+        """
+        waiting = unacked = 0
+        for stats in self._stats(topic, subscription):
+            held = min(stats["unackedMessages"], stats["msgBacklog"])
+            waiting, unacked = waiting + stats["msgBacklog"] - held, unacked + held
+        return Backlog(waiting, unacked)
+
+    def kind(self, topic: str, subscription: str) -> str:
+        """Name the kind of the subscription's consumers, as `SubscriptionType` does."""
+        kinds = {str(stats.get("type", "other")) for stats in self._stats(topic, subscription)}
+        return " and ".join(sorted(kinds)).lower()
+
+    def _stats(self, topic: str, subscription: str) -> Iterator[dict[str, Any]]:
+        """Return the statistics of the subscription, for each partition."""
+        for partition in self.partitions(topic):
+            answer = self._ask("GET", f"{_path(partition)}/stats?getPreciseBacklog=true", fine=(404,))
+            stats = answer.json() if answer.status_code == 200 else {}
+            if subscription not in stats.get("subscriptions", {}):
+                what = f"no subscription {subscription!r}" if stats else "no such topic"
+                raise BrokerError(f"{topic}: {what}; `skymap-scanner topics create` makes it")
+            yield stats["subscriptions"][subscription]
+
+    def _create_namespace(self, tenant: str, namespace: str) -> None:
+        """Make the namespace with our policies; one that is there keeps its own, but must keep messages."""
+        name = f"{tenant}/{namespace}"
+        if name in self._namespaces:
+            return
+        path = f"/namespaces/{quote(tenant)}/{quote(namespace)}"
+        found = self._ask("GET", f"{path}/retention", fine=(401, 403, 404))
+        if found.status_code == 404:
+            self._create_tenant(tenant)
+            if self._ask("PUT", path, fine=(409,)).status_code != 409:
+                self._ask("POST", f"{path}/deduplication", json=True)
+                # A client that has not heard of a topic's deletion must not make it anew.
+                self._ask("POST", f"{path}/autoTopicCreation", json={"allowAutoTopicCreation": False})
+            self._ask("POST", f"{path}/retention", json=RETENTION)
+        elif found.status_code == 200 and not _keeps(found.json() if found.content else None):
+            self._ask("POST", f"{path}/retention", json=RETENTION)
+        self._namespaces.add(name)
+
+    def _create_tenant(self, tenant: str) -> None:
+        path = f"/tenants/{quote(tenant)}"
+        if self._ask("GET", path, fine=(401, 403, 404)).status_code == 404:
+            clusters = [name for name in self._ask("GET", "/clusters").json() if name != "global"]
+            self._ask("PUT", path, json={"allowedClusters": clusters, "adminRoles": []}, fine=(409,))
+
+    def _namespaces_within(self, prefix: str) -> Iterator[str]:
+        """List the namespaces that can hold topics beginning with ``prefix``."""
+        tenant, slash, rest = prefix.removeprefix(SCHEME).partition("/")
+        tenants = [tenant] if slash else self._ask("GET", "/tenants").json()
+        namespace, slash, _ = rest.partition("/")
+        if slash:
+            yield f"{tenant}/{namespace}"
+            return
+        for one in tenants:
+            answer = self._ask("GET", f"/namespaces/{quote(one)}", fine=(404,))
+            yield from answer.json() if answer.status_code == 200 else ()
+
+    def _topics_of(self, namespace: str) -> Iterator[str]:
+        path = f"/persistent/{quote(namespace)}"
+        found = self._ask("GET", path, fine=(404,))
+        if found.status_code == 404:
+            return
+        partitioned = self._ask("GET", f"{path}/partitioned", fine=(404,))
+        whole = set(partitioned.json()) if partitioned.status_code == 200 else set()
+        for topic in found.json():
+            if topic.rpartition("-partition-")[0] not in whole and not topic.rpartition("/")[2].startswith("__"):
+                yield topic
+        yield from whole
+
+    def _partitions(self, topic: str) -> int:
+        answer = self._ask("GET", f"{_path(topic)}/partitions", fine=(404,))
+        return int(answer.json()["partitions"]) if answer.status_code == 200 else 0
+
+    def _delete(self, path: str) -> None:
+        for _ in range(TRIES):
+            if self._ask("DELETE", f"{path}?force=true", fine=(404, BUSY)).status_code != BUSY:
+                return
+            time.sleep(PAUSE)  # a client is just leaving or coming
+        self._ask("DELETE", f"{path}?force=true", fine=(404,))
+
+    def _ask(self, method: str, path: str, json: object = None, fine: tuple[int, ...] = ()) -> httpx.Response:
+        """Send a request, follow redirections, and explain every answer that is neither success nor ``fine``."""
+        url = f"{self.url}/admin/v2{path}"
+        for _ in range(MOST_REDIRECTIONS):
+            answer = self._send(method, url, json)
+            if answer.status_code not in REDIRECTIONS:
+                break
+            url = self._redirected(url, answer)
+        if answer.is_success or answer.status_code in fine:
+            return answer
+        what = f"{self.url} refused {method} {path.partition('?')[0]}: {answer.status_code} {_reason(answer)}"
+        if answer.status_code in {401, 403}:
+            raise BrokerError(f"{what}. Check the token (--auth-token FILE) and what its role may do")
+        if answer.status_code >= 500 or answer.status_code in REDIRECTIONS:
+            raise BrokerUnavailable(what)
+        raise BrokerError(what)
+
+    def _send(self, method: str, url: str, json: object) -> httpx.Response:
+        token = self._access.token()
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        try:
+            if json is None:
+                return self._http.request(method, url, headers=headers)
+            return self._http.request(method, url, headers=headers, json=json)
+        except httpx.InvalidURL as error:
+            raise InputError(f"admin URL {self.url!r}: {error}") from error
+        except httpx.HTTPError as error:
+            raise BrokerUnavailable(
+                f"cannot reach Pulsar's admin interface at {self.url} ({error}): is it up, and is --admin-url right?"
+            ) from error
+
+    def _redirected(self, url: str, answer: httpx.Response) -> str:
+        """Return where the broker sends us; the token goes along, so never from https to http."""
+        target = str(httpx.URL(url).join(answer.headers.get("location", "")))
+        if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+            raise BrokerError(f"{self.url} sends us from https to {urlsplit(target).scheme}: refused")
+        return target
+
+
+def _path(topic: str) -> str:
+    return "/persistent/" + "/".join(quote(part, safe="") for part in split_topic(topic))
+
+
+def _keeps(retention: Any) -> bool:
+    """Whether a namespace's retention keeps anything beyond its acknowledgement; none given is Pulsar's default, no."""
+    return bool(retention) and all(value != 0 for value in (retention.get(name, 0) for name in RETENTION))
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["reason"])
+    except (ValueError, KeyError, TypeError):
+        return " ".join(answer.text.split())[:200] or answer.reason_phrase
+
+
+def _trust(access: Access) -> ssl.SSLContext:
+    """Return whom we trust, and who we are, by TLS."""
+    try:
+        context = ssl.create_default_context(cafile=access.trusted)
+        if access.certificate is not None:
+            context.load_cert_chain(access.certificate, access.key)
+    except (OSError, ssl.SSLError) as error:
+        names = ", ".join(str(path) for path in (access.trusted, access.certificate, access.key) if path is not None)
+        raise InputError(f"cannot use the TLS files {names}: {error}") from error
+    return context

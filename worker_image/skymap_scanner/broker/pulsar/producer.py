@@ -1,0 +1,237 @@
+"""Storing messages: sent ahead without waiting, sent again in order when the broker was away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import pulsar
+
+from skymap_scanner.broker.protocol import Outgoing
+from skymap_scanner.broker.pulsar.connection import Connection, Waiting
+from skymap_scanner.broker.pulsar.faults import fault, passes
+from skymap_scanner.errors import BrokerError, BrokerUnavailable
+
+log = logging.getLogger(__name__)
+
+#: How long the client tries to store a message before it tells us that it waits (ms).
+SEND_TIMEOUT = 15_000
+
+#: Messages on their way at once; whoever submits more waits.
+UNDER_WAY = 1000
+
+#: How long `close` waits for what is not stored (s): as long as the client tries, and a little more.
+CLOSING = 20.0
+
+
+@dataclass(slots=True)
+class _Submitted:
+    """A message, its place among all submitted ones, and the promise that it will be stored."""
+
+    message: Outgoing
+    place: int
+    future: Future[None] = field(default_factory=Future)
+
+
+class PulsarProducer:
+    """Stores messages on one topic; see `broker.protocol.Producer`.
+
+    Numbered messages go out under the producer's name, so that the broker drops repeats; one process at a time can hold
+    that name. Messages without a number go out under a name drawn for this process.
+    """
+
+    def __init__(self, connection: Connection, topic: str, name: str) -> None:
+        self._connection = connection
+        self._topic = topic
+        self._name = name
+        self.closed = False
+        self._lock = threading.Lock()  # held while a message is handed to the client: they keep their order
+        self._room = threading.BoundedSemaphore(UNDER_WAY)
+        self._places = 0
+        self._under_way = 0
+        self._unstored: list[_Submitted] = []
+        self._retrying: threading.Thread | None = None
+        self._last = -1
+        self._numbered: pulsar.Producer | None = None
+        self._plain = self._open(f"{name}-{uuid4()}")
+
+    @property
+    def last_sequence_id(self) -> int:
+        """Highest sequence id stored under this name; -1 if none, or if the broker does not deduplicate."""
+        with self._lock:
+            self._producer(numbered=True)
+            return self._last
+
+    def send(self, *messages: Outgoing) -> None:
+        """Store the messages and wait until they are; see `broker.protocol.Producer`."""
+        for future in [self.submit(message) for message in messages]:
+            future.result()
+
+    def submit(self, message: Outgoing) -> Future[None]:
+        """Begin to store a message; see `broker.protocol.Producer`."""
+        self._room.acquire()
+        with self._lock:
+            submitted = _Submitted(message, self._places)
+            submitted.future.set_running_or_notify_cancel()
+            self._places += 1
+            try:
+                if self._is_repeat(message):
+                    self._settle(submitted, None)
+                elif self._retrying is not None:
+                    self._unstored.append(submitted)
+                else:
+                    self._pass_on(submitted)
+            except BrokerError as error:
+                self._settle(submitted, error)
+        return submitted.future
+
+    def close(self) -> None:
+        """Wait for what was submitted, then give the name back."""
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = True
+        deadline = time.monotonic() + CLOSING
+        while (self._under_way or self._unstored) and time.monotonic() < deadline and not self._connection.closed:
+            time.sleep(0.001)
+        self._give_up()
+        for producer in (self._plain, self._numbered):
+            if producer is not None and not self._connection.closed:
+                try:
+                    producer.close()
+                except pulsar.PulsarException as error:
+                    log.debug("closing a producer of %s: %s", self._topic, error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+    def _is_repeat(self, message: Outgoing) -> bool:
+        """Tell whether the message's number has been used, which the broker would find too; notes the number."""
+        number = message.sequence_id
+        if number is None:
+            return False
+        self._producer(numbered=True)
+        if number <= self._last:
+            return True
+        self._last = number
+        return False
+
+    def _producer(self, *, numbered: bool) -> pulsar.Producer:
+        self._connection.check_open()
+        if self.closed:
+            raise BrokerError(f"the producer {self._name} of {self._topic} is closed")
+        if not numbered:
+            return self._plain
+        if self._numbered is None:
+            self._numbered = self._open(self._name)
+            # The client takes a number 0 for none, so ours are sent with 1 added.
+            self._last = max(self._numbered.last_sequence_id() - 1, -1)
+        return self._numbered
+
+    def _open(self, name: str) -> pulsar.Producer:
+        return self._connection.open(
+            self._topic,
+            "a producer",
+            lambda client: client.create_producer(
+                self._topic,
+                producer_name=name,
+                send_timeout_millis=SEND_TIMEOUT,
+                compression_type=pulsar.CompressionType.ZSTD,
+                max_pending_messages=UNDER_WAY,
+                batching_enabled=False,  # the depth of a queue counts its messages, and repeats are dropped one by one
+                message_routing_mode=pulsar.PartitionsRoutingMode.RoundRobinDistribution,
+            ),
+        )
+
+    def _pass_on(self, submitted: _Submitted) -> None:
+        """Hand the message to the client; the lock is held."""
+        message = submitted.message
+        producer = self._producer(numbered=message.sequence_id is not None)
+        if not producer.is_connected():
+            self._connection.check_topic(self._topic)
+        self._under_way += 1
+
+        def stored(result: Any, _: object) -> None:  # called by a thread of the client: it must not raise
+            self._stored(submitted, result.name)
+
+        try:
+            producer.send_async(
+                message.payload,
+                stored,
+                properties=dict(message.properties),
+                partition_key=message.key,
+                sequence_id=None if message.sequence_id is None else message.sequence_id + 1,
+            )
+        except pulsar.PulsarException as error:
+            self._under_way -= 1
+            raise self._fault(type(error).__name__, message) from error
+
+    def _stored(self, submitted: _Submitted, result: str) -> None:
+        """Note what became of a message; what may pass is kept for another try."""
+        with self._lock:
+            self._under_way -= 1
+            if result == "Ok":
+                self._settle(submitted, None)
+            elif passes(result):
+                self._unstored.append(submitted)
+                if self._retrying is None:
+                    self._retrying = threading.Thread(target=self._retry, args=(result,), daemon=True)
+                    self._retrying.start()
+            else:
+                self._settle(submitted, self._fault(result, submitted.message))
+
+    def _retry(self, result: str) -> None:
+        """Send again what was not stored, in its order, until it is."""
+        waiting = Waiting(f"storing on {self._topic}", self._connection.url)
+        gone: BrokerError | None = None
+        while True:
+            try:
+                waiting.say(result)
+                result = self._connection.check_topic(self._topic)
+            except BrokerError as error:
+                gone = error
+            with self._lock:
+                if self._connection.closed:
+                    self._retrying = None
+                    return
+                if self._under_way:
+                    continue  # the client still tries; to send behind it would change the order
+                if not self._unstored:
+                    self._retrying = None
+                    return
+                again, self._unstored = sorted(self._unstored, key=lambda one: one.place), []
+                for submitted in again:
+                    try:
+                        if gone is not None:
+                            raise gone
+                        self._pass_on(submitted)
+                    except BrokerError as error:
+                        self._settle(submitted, error)
+
+    def _give_up(self) -> None:
+        with self._lock:
+            for submitted in self._unstored:
+                self._settle(submitted, BrokerUnavailable(f"{self._topic}: closed before the broker came back"))
+            self._unstored.clear()
+
+    def _settle(self, submitted: _Submitted, error: BrokerError | None) -> None:
+        self._room.release()
+        if error is None:
+            submitted.future.set_result(None)
+        else:
+            submitted.future.set_exception(error)
+
+    def _fault(self, result: str, message: Outgoing) -> BrokerError:
+        what = f"storing {message.key or 'a message'} ({len(message.payload)} bytes) on {self._topic}"
+        return fault(result, what, self._connection.url)
