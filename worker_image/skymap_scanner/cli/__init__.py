@@ -25,6 +25,8 @@ COMMANDS = {
     "worker": ("worker", "Fit tasks, one at a time, until stopped."),
     "collector": ("collector", "Pass on the best fit of every pixel."),
     "saver": ("saver", "Write the .i3 file and the results."),
+    "watch": ("watch", "Show a scan that runs elsewhere, live."),
+    "topics": ("topics", "Make, list and delete the topics of scans."),
     "show": ("show", "Print the frames and objects of an .i3 file."),
     "convert": ("convert", "Decode and encode an .i3 file; change its compression."),
     "plot": ("plot", "Draw a result file again, or write it in other formats."),

@@ -177,9 +177,9 @@ def _checked(url: str, access: dict[str, Any]) -> BrokerOptions:
             )
     if not url or is_embedded(url):
         context = click.get_current_context()
-        for option in context.command.params:  # from the environment they may be meant for another broker
-            if option.name in _ACCESS and _is_typed(context, option.name):
-                raise click.UsageError(f"{option.opts[-1]} is for Pulsar: a broker in a file needs none")
+        for one in context.command.params:  # from the environment they may be meant for another broker
+            if one.name in _ACCESS and _is_typed(context, one.name):
+                raise click.UsageError(f"{one.opts[-1]} is for Pulsar: a broker in a file needs none")
         return BrokerOptions(url)
     if (access["certificate"] is None) != (access["key"] is None):
         raise click.UsageError("--tls-certificate and --tls-key belong together: give both")

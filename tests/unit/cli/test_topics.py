@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from skymap_scanner.broker import Outgoing, open_broker
+from skymap_scanner.cli import group
+from skymap_scanner.errors import InputError
+from skymap_scanner.roles.topics import ScanTopics, TopicBases
+from skymap_scanner.scan.plan import EventFacts, ScanEntry
+from skymap_scanner.scan.progress import LevelProgress, Phase, Progress
+
+SKYMAP = "persistent://icecube/skymap/"
+FRAME = f"{TopicBases().metadata}0123"
+
+Topics = Callable[..., Result]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'scan.sqlite'}"
+
+
+@pytest.fixture
+def topics(url: str) -> Topics:
+    def run(*words: str, answer: str | None = None) -> Result:
+        return CliRunner().invoke(group, ["topics", *words, "-b", url], input=answer)
+
+    return run
+
+
+def begin(url: str, name: str, phase: Phase | None = None) -> None:
+    """Make a scan that has sent its frames and its plan, and whose saver has told a phase."""
+    scan = ScanTopics.of(name)
+    facts = EventFacts(name="e", run=1, event=2, mjd=6e4, kind="t", real=False, metadata_topics=(FRAME,))
+    entry = ScanEntry(name=name, event=facts, levels="1:0", seeds=7, reconstruction="dummy")
+    with open_broker(url) as broker:
+        scan.create(broker)
+        broker.create_topic(FRAME)
+        with broker.producer(scan.plan, "producer") as plan:
+            plan.send(Outgoing(entry.encode(), sequence_id=0))
+        if phase is not None:
+            level = LevelProgress(nside=1, done=5, planned=12, decided=True, failed=0)
+            one = Progress(name=name, phase=phase, levels=(level,), rate=1, eta=7, elapsed=5, best=None)
+            with broker.producer(scan.progress, "saver") as saver:
+                saver.send(Outgoing(one.model_dump_json().encode()))
+
+
+def left(url: str) -> set[str]:
+    with open_broker(url) as broker:
+        return {topic.removeprefix(SKYMAP) for topic in broker.topics()}
+
+
+def names_left(url: str) -> set[str]:
+    return {topic.removesuffix("-plan") for topic in left(url) if topic.endswith("-plan")}
+
+
+def test_create_says_what_it_made(topics: Topics, url: str) -> None:
+    with open_broker(url) as broker:
+        broker.create_topic(f"{SKYMAP}a-plan")
+    first = topics("create", "-n", "a")
+    assert first.exit_code == 0
+    lines = first.stdout.splitlines()
+    assert f"{SKYMAP}a-to_be_scanned  made" in lines
+    assert f"{SKYMAP}a-plan  was there" in lines
+    assert {line.split()[0].removeprefix(SKYMAP) for line in lines} == left(url)
+    assert " made" not in topics("create", "-n", "a").stdout
+    with open_broker(url) as broker:
+        assert broker.backlog(f"{SKYMAP}a-to_be_scanned", "workers").waiting == 0
+
+
+def test_list_shows_every_scan(topics: Topics, url: str) -> None:
+    begin(url, "a", Phase.SCANNING)
+    begin(url, "a-b")
+    with open_broker(url) as broker, broker.producer(f"{SKYMAP}a-to_be_scanned", "producer") as tasks:
+        tasks.send(Outgoing(b"1"), Outgoing(b"2"))
+        ScanTopics.of("c").create(broker)
+    rows = [line.split() for line in topics("list").stdout.splitlines()]
+    count = str(len({topic for topic in left(url) if topic.startswith("c-")}))
+    assert rows[1:] == [
+        ["a", "scanning", "5/12", "2", "0", count],
+        ["a-b", "begun", "0", "0", count],
+        ["c", "not", "begun", "0", "0", count],
+    ]
+    plain = [json.loads(line) for line in topics("list", "--json").stdout.splitlines()]
+    assert [(one["name"], one["phase"], one["done"], one["planned"], one["waiting"]) for one in plain] == [
+        ("a", "scanning", 5, 12, 2),
+        ("a-b", "begun", None, None, 0),
+        ("c", "not begun", None, None, 0),
+    ]
+    assert plain[0]["metadata_topics"] == [FRAME]
+    assert f"{SKYMAP}a-plan" in plain[0]["topics"]
+
+
+def test_list_looks_where_the_topic_options_say(topics: Topics, url: str) -> None:
+    bases = ["-t", "persistent://t/n/tasks", "-s", "persistent://t/n/fits", "-c", "persistent://t/n/bests"]
+    topics("create", "-n", "a", *bases)
+    assert "persistent://t/n/a-tasks" in left(url)
+    assert topics("list").stdout == ""
+    assert topics("list", *bases).stdout.splitlines()[1].split()[0] == "a"
+    assert topics("delete", "-n", "a", "--yes").exit_code == 0
+    assert "persistent://t/n/a-tasks" in left(url)
+    topics("delete", "-n", "a", "--yes", *bases)
+    assert left(url) == set()
+
+
+@pytest.mark.parametrize("words", [["list"], ["delete", "-n", "a"], ["delete", "--finished"]])
+def test_a_broker_that_is_not_there_is_not_made(topics: Topics, tmp_path: Path, words: list[str]) -> None:
+    result = topics(*words)
+    assert isinstance(result.exception, InputError)
+    assert "there is no such file" in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_scan_goes_and_nothing_else(topics: Topics, url: str) -> None:
+    begin(url, "a", Phase.DONE)
+    begin(url, "a-b", Phase.SCANNING)
+    before = left(url)
+    done = topics("delete", "-n", "a")
+    assert done.exit_code == 0
+    gone = before - left(url)
+    assert gone == {topic for topic in before if topic.startswith("a-") and not topic.startswith("a-b-")}
+    assert FRAME in left(url)
+    assert "The event's frames (1) are kept" in done.stderr
+    again = topics("delete", "-n", "a")
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert "There is no topic of scan a" in again.stderr
+
+
+def test_a_dry_run_says_what_a_deletion_does(topics: Topics, url: str) -> None:
+    begin(url, "a", Phase.SCANNING)
+    before = left(url)
+    said = topics("delete", "-n", "a", "--dry-run").stdout
+    assert left(url) == before
+    assert topics("delete", "-n", "a", "--yes").stdout == said.replace("would be deleted", "deleted")
+    assert left(url) == set()
+
+
+def test_a_scan_that_can_go_on_is_not_deleted_unasked(
+    topics: Topics, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(url, "a", Phase.SCANNING)
+    before = left(url)
+    refused = topics("delete", "-n", "a")
+    assert isinstance(refused.exception, InputError)
+    assert str(refused.exception) == (
+        "scan a is not finished (scanning, 5 of 12 pixels): give --yes to delete it all the same"
+    )
+    assert left(url) == before
+
+
+@pytest.mark.parametrize(("answer", "deleted"), [("y\n", True), ("n\n", False), ("", False)])
+def test_on_a_terminal_the_user_is_asked(
+    topics: Topics, url: str, monkeypatch: pytest.MonkeyPatch, answer: str, deleted: bool
+) -> None:
+    from skymap_scanner.cli import topics as module  # noqa: PLC0415
+
+    class Terminal:
+        class stdin:  # noqa: N801 - stands for sys.stdin
+            isatty = staticmethod(lambda: True)
+
+    monkeypatch.setattr(module, "sys", Terminal)
+    begin(url, "a", Phase.WRITING)
+    result = topics("delete", "-n", "a", answer=answer)
+    assert "Scan a is not finished (writing, 5 of 12 pixels). Delete it?" in result.stdout
+    assert (result.exit_code == 0) is deleted
+    assert (left(url) == set()) is deleted
+
+
+def test_a_deletion_that_was_cut_short_is_completed(topics: Topics, url: str) -> None:
+    begin(url, "a", Phase.SCANNING)
+    steps = [line.split()[0] for line in topics("delete", "-n", "a", "--dry-run").stdout.splitlines()]
+    assert FRAME in steps
+    for cut in range(1, len(steps)):
+        begin(url, "a", Phase.SCANNING)
+        with open_broker(url) as broker:
+            for topic in steps[:cut]:
+                broker.delete_topic(topic)
+        assert topics("delete", "-n", "a", "--yes").exit_code == 0
+        assert left(url) == set(), f"cut after {steps[:cut]}"
+
+
+def test_finished_scans_go_together_and_take_their_event_along(topics: Topics, url: str) -> None:
+    for name in ("a", "a-b"):
+        begin(url, name, Phase.DONE)
+    begin(url, "c", Phase.SCANNING)
+    assert topics("delete", "--finished").exit_code == 0
+    assert names_left(url) == {"c"}
+    assert FRAME in left(url)
+    assert "No scan is finished" in topics("delete", "--finished").stderr
+    begin(url, "c", Phase.DONE)
+    topics("delete", "--finished")
+    assert left(url) == set()
+
+
+@pytest.mark.parametrize("words", [[], ["-n", "a", "--finished"]])
+def test_what_to_delete_must_be_said_once(topics: Topics, url: str, words: list[str]) -> None:
+    result = topics("delete", *words)
+    assert result.exit_code == 2
+    assert "either --name, or --finished" in result.stderr
+
+
+def test_a_name_that_is_none_is_refused(topics: Topics, url: str) -> None:
+    begin(url, "a")
+    result = topics("delete", "-n", "a/b", "--yes")
+    assert isinstance(result.exception, InputError)
+    assert "scan name 'a/b'" in str(result.exception)

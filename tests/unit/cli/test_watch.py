@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from skymap_scanner.broker import Outgoing, open_broker
+from skymap_scanner.cli import group
+from skymap_scanner.errors import InputError
+from skymap_scanner.roles.topics import ScanTopics
+from skymap_scanner.scan.progress import LevelProgress, Phase, Progress
+
+TOPICS = ScanTopics.of("a")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'scan.sqlite'}"
+
+
+def tell(url: str, phase: Phase, done: int) -> None:
+    level = LevelProgress(nside=1, done=done, planned=12, decided=True, failed=0)
+    outputs = ("x.i3", "x.json") if phase is Phase.DONE else ()
+    one = Progress(name="a", phase=phase, levels=(level,), rate=2, eta=3, elapsed=5, best=None, outputs=outputs)
+    with open_broker(url) as broker, broker.producer(TOPICS.progress, "saver") as saver:
+        saver.send(Outgoing(one.model_dump_json().encode()))
+
+
+def watch(url: str, *words: str) -> Result:
+    return CliRunner().invoke(group, ["watch", "-n", "a", "-b", url, *words])
+
+
+def test_one_look_shows_the_latest(url: str) -> None:
+    tell(url, Phase.SCANNING, 5)
+    tell(url, Phase.SCANNING, 6)
+    once = watch(url, "--once")
+    assert once.exit_code == 0
+    assert once.stdout == "a: 6/12 pixels, 2.0 pixels/s, 0:05 elapsed, 0:03 to go; no fit yet\n"
+    snapshot = json.loads(watch(url, "--once", "--json").stdout)
+    assert (snapshot["phase"], snapshot["levels"][0]["done"]) == ("scanning", 6)
+
+
+def test_a_finished_scan_names_its_files(url: str) -> None:
+    tell(url, Phase.SCANNING, 6)
+    tell(url, Phase.DONE, 12)
+    done = watch(url)
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == [
+        "a: done after 0:05; no fit yet",
+        "Files, where the saver wrote them:",
+        "  x.i3",
+        "  x.json",
+    ]
+    assert json.loads(watch(url, "--json").stdout)["outputs"] == ["x.i3", "x.json"]
+
+
+def test_one_look_at_nothing_is_an_error_and_makes_nothing(url: str, tmp_path: Path) -> None:
+    def look() -> None:
+        nothing = watch(url, "--once")
+        assert isinstance(nothing.exception, InputError)
+        assert f"scan a on {url} has told nothing yet" in str(nothing.exception)
+
+    look()
+    assert list(tmp_path.iterdir()) == []
+    with open_broker(url) as broker:
+        look()
+        assert broker.topics() == []
+        TOPICS.create(broker)
+    look()
+
+
+@contextmanager
+def watching(url: str, *words: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "skymap_scanner", "watch", "-n", "a", "-b", url, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"COLUMNS": "200"},
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def eventually(probe: Callable[[], object], until: str, within: float = 30.0) -> None:
+    deadline = time.monotonic() + within
+    while not probe():
+        assert time.monotonic() < deadline, f"after {within} s still not: {until}"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("made", ["nothing", "topics"])
+def test_it_waits_for_the_scan_and_ends_with_it(url: str, made: str) -> None:
+    if made == "topics":
+        with open_broker(url) as broker:
+            TOPICS.create(broker)
+    with watching(url, "--json") as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        assert "has told nothing yet: waiting (Ctrl-C ends it)" in process.stderr.readline()
+        tell(url, Phase.SCANNING, 5)
+        assert json.loads(process.stdout.readline())["levels"][0]["done"] == 5
+        tell(url, Phase.DONE, 12)
+        assert json.loads(process.stdout.readline())["levels"][0]["done"] == 12
+        eventually(lambda: process.poll() is not None, "the watching ends with the scan")
+        assert process.returncode == 0
+        assert process.stderr.read() == ""
+
+
+def test_ctrl_c_ends_the_watching(url: str) -> None:
+    tell(url, Phase.SCANNING, 5)
+    with watching(url) as process:
+        assert process.stdout is not None
+        assert "5/12 pixels" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        eventually(lambda: process.poll() is not None, "the watching ends")
+        assert process.returncode == 130
+        assert process.stderr is not None
+        assert process.stderr.read().strip() == "Stopped."

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.unit.roles.conftest import Scan
+
+from skymap_scanner.broker import Backlog, Broker, Outgoing, open_broker
+from skymap_scanner.errors import BrokerError
+from skymap_scanner.roles.producer import produce
+from skymap_scanner.roles.scans import (
+    FoundScan,
+    deletion,
+    find_scans,
+    latest_progress,
+    look_at,
+    metadata_of,
+    plan_deletion,
+    scan_topics,
+    scans_among,
+)
+from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.topics import ScanTopics, TopicBases
+from skymap_scanner.scan.progress import LevelProgress, Phase, Progress
+
+MakeScan = Callable[..., Scan]
+
+BASES = TopicBases()
+SKYMAP = "persistent://icecube/skymap/"
+FRAMES = tuple(f"{BASES.metadata}{letter}" for letter in "gcdqp")
+
+
+def all_of(name: str, bases: TopicBases = BASES) -> frozenset[str]:
+    return frozenset(scan_topics(ScanTopics.of(name, bases)).values())
+
+
+def progress(phase: Phase = Phase.SCANNING) -> Progress:
+    level = LevelProgress(nside=1, done=5, planned=12, decided=True, failed=0)
+    return Progress(name="a", phase=phase, levels=(level,), rate=1.0, eta=7.0, elapsed=5.0, best=None)
+
+
+def found(name: str = "a", without: str = "", **values: object) -> FoundScan:
+    topics = ScanTopics.of(name)
+    missing = {f"{SKYMAP}{name}-{last}" for last in without.split()}
+    values = {"metadata": FRAMES} | values
+    return FoundScan(name, topics, all_of(name) - missing, **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a", "a-b"],
+        ["a", "a-plan", "a-plan-plan"],
+        ["plan", "scanned", "to_be_scanned"],
+        ["a.b", "a_b", "run00138632.evt000031747601.HESE-1f2e3d4c"],
+        ["x-to_be", "x"],
+    ],
+)
+def test_every_topic_belongs_to_its_scan_alone(names: list[str]) -> None:
+    everything = [topic for name in names for topic in all_of(name)]
+    assert len(set(everything)) == len(everything)
+    assert scans_among(everything, BASES) == {name: all_of(name) for name in sorted(names)}
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        f"{SKYMAP}to_be_scanned",
+        f"{SKYMAP}-plan",
+        f"{SKYMAP}plan",
+        f"{SKYMAP}-a-plan",
+        f"{SKYMAP}a-other",
+        "persistent://icecube/other/a-plan",
+        f"{SKYMAP}a/b-plan",
+        FRAMES[0],
+    ],
+)
+def test_what_is_no_scans_topic_is_left_out(topic: str) -> None:
+    assert scans_among([topic], BASES) == {}
+
+
+def test_topics_with_other_bases_are_found_where_they_are() -> None:
+    bases = replace(BASES, to_be_scanned="persistent://t/in/tasks", scanned="persistent://t/out/fits")
+    there = all_of("a", bases)
+    assert {"persistent://t/in/a-tasks", "persistent://t/out/a-fits", "persistent://t/in/a-plan"} <= there
+    assert scans_among([*there, *all_of("b")], bases) == {"a": there, "b": frozenset({f"{SKYMAP}b-collected"})}
+
+
+@pytest.mark.parametrize(
+    ("scan", "phase", "can_go_on"),
+    [
+        (found(metadata=()), "not begun", True),
+        (found(), "begun", True),
+        (found(metadata=None), "begun", True),
+        (found(progress=progress()), "scanning", True),
+        (found(progress=progress(Phase.WRITING)), "writing", True),
+        (found(progress=progress(Phase.DONE)), "done", False),
+        (found(progress=progress(Phase.DONE), without="collected"), "done", False),
+        (found(progress=progress(Phase.DONE), without="to_be_scanned plan"), "done", False),
+        (found(progress=progress(), without="to_be_scanned plan", metadata=()), "incomplete", False),
+        (found(without="plan", metadata=()), "incomplete", False),
+    ],
+)
+def test_the_phase_and_whether_deletion_would_lose_something(scan: FoundScan, phase: str, can_go_on: bool) -> None:
+    assert (scan.phase, scan.can_go_on) == (phase, can_go_on)
+
+
+@pytest.mark.parametrize(
+    ("scan", "there", "others", "frames"),
+    [
+        (found(), FRAMES, [], FRAMES),
+        (found(), FRAMES, [()], FRAMES),
+        (found(), FRAMES, [FRAMES], ()),
+        (found(), FRAMES, [(), (*FRAMES[:2], "another")], FRAMES[2:]),
+        (found(), FRAMES[3:], [], FRAMES[3:]),  # a deletion that was cut short
+        (found(), FRAMES, [None], ()),  # a plan that cannot be read may name any
+        (found(), FRAMES, [(), None], ()),
+        (found(metadata=None), FRAMES, [], ()),
+        (found(metadata=()), FRAMES, [], ()),
+        (found(metadata=(f"{SKYMAP}b-plan", *FRAMES)), (f"{SKYMAP}b-plan", *FRAMES), [], FRAMES),  # not of its base
+    ],
+)
+def test_metadata_goes_when_no_other_scan_needs_it(
+    scan: FoundScan, there: tuple[str, ...], others: list[tuple[str, ...] | None], frames: tuple[str, ...]
+) -> None:
+    decided = deletion(scan, there, others)
+    assert tuple(topic for topic in decided.topics if topic not in scan.existing) == frames
+    assert set(decided.topics) - set(frames) == scan.existing
+    assert set(decided.kept) == {topic for topic in scan.metadata or () if topic in there} - set(frames)
+
+
+def test_the_plan_goes_after_what_it_names_and_the_progress_last() -> None:
+    decided = deletion(found(), FRAMES, []).topics
+    assert decided[0] == f"{SKYMAP}a-to_be_scanned"
+    assert decided[-2 - len(FRAMES) :] == (*FRAMES, f"{SKYMAP}a-plan", f"{SKYMAP}a-progress")
+
+
+def test_what_is_gone_is_not_deleted_again() -> None:
+    decided = deletion(found(without="to_be_scanned scanned plan", metadata=()), FRAMES, [])
+    assert f"{SKYMAP}a-collected" in decided.topics
+    assert not {f"{SKYMAP}a-{last}" for last in ("to_be_scanned", "scanned", "plan")} & set(decided.topics)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with open_broker(f"sqlite:///{tmp_path / 'scans.sqlite'}") as broker:
+        yield broker
+
+
+def look(broker: Broker, name: str) -> FoundScan:
+    return look_at(broker, name, find_scans(broker, BASES)[name], BASES)
+
+
+def test_a_scan_is_seen_from_its_topics_alone(broker: Broker, scan: MakeScan) -> None:
+    topics = ScanTopics.of("a")
+    topics.create(broker)
+    seen = look(broker, "a")
+    assert (seen.phase, seen.metadata, seen.progress) == ("not begun", (), None)
+    assert seen.backlog == Backlog(0, 0)
+    one = scan("1:0", seeds=3)
+    stop = Stop()
+    with broker.producer(topics.progress, "saver") as saver:
+        saver.send(Outgoing(progress().model_dump_json().encode()))
+    stop.request()  # the producer announces the scan and ends
+    produce(broker, topics, one.event, replace(one.settings, name="a"), stop)
+    seen = look(broker, "a")
+    assert seen.phase == "scanning"
+    assert seen.progress == progress()
+    assert seen.metadata is not None
+    assert seen.metadata == tuple(topic for topic in seen.metadata if topic in broker.topics(BASES.metadata))
+    assert len(seen.metadata) == len(broker.topics(BASES.metadata)) > 0
+
+
+def test_looking_makes_nothing(broker: Broker) -> None:
+    broker.create_topic(f"{SKYMAP}a-collected")
+    seen = look(broker, "a")
+    assert (seen.phase, seen.backlog) == ("incomplete", None)
+    assert metadata_of(broker, ScanTopics.of("b"), ()) == ()
+    assert broker.topics() == [f"{SKYMAP}a-collected"]
+
+
+def test_two_scans_of_one_event_share_its_frames_until_the_last_goes(broker: Broker, scan: MakeScan) -> None:
+    one = scan("1:0")
+    stop = Stop()
+    stop.request()
+    for name in ("a", "a-b"):
+        produce(broker, ScanTopics.of(name), one.event, replace(one.settings, name=name), stop)
+    frames = set(broker.topics(BASES.metadata))
+    for name, shared in (("a", True), ("a-b", False)):
+        decided = plan_deletion(broker, look(broker, name), find_scans(broker, BASES), BASES)
+        assert set(decided.kept) == (frames if shared else set())
+        for topic in decided.topics:
+            broker.delete_topic(topic)
+        assert broker.topics(f"{SKYMAP}a-b-") != [] if shared else broker.topics() == []
+
+
+def test_a_plan_of_another_version_keeps_the_frames(broker: Broker, scan: MakeScan) -> None:
+    one = scan("1:0")
+    stop = Stop()
+    stop.request()
+    produce(broker, ScanTopics.of("a"), one.event, replace(one.settings, name="a"), stop)
+    with broker.producer(ScanTopics.of("b").plan, "future") as future:
+        future.send(Outgoing(b'{"kind": "scan", "version": 99}'))
+    frames = set(broker.topics(BASES.metadata))
+    assert look(broker, "b").metadata is None
+    assert set(plan_deletion(broker, look(broker, "a"), find_scans(broker, BASES), BASES).kept) == frames
+    assert plan_deletion(broker, look(broker, "b"), find_scans(broker, BASES), BASES).topics == (f"{SKYMAP}b-plan",)
+
+
+def test_the_latest_snapshot_counts_and_a_strange_one_is_named(broker: Broker) -> None:
+    topic = f"{SKYMAP}a-progress"
+    with broker.producer(topic, "saver") as saver, broker.reader(topic) as reader:
+        assert latest_progress(reader, 0) is None
+        saver.send(*[Outgoing(progress(phase).model_dump_json().encode()) for phase in (Phase.SCANNING, Phase.DONE)])
+        assert latest_progress(reader, 0) == progress(Phase.DONE)
+        assert latest_progress(reader, 0) is None
+        saver.send(Outgoing(b"{}"))
+        with pytest.raises(BrokerError, match="progress topic holds a message that this version does not understand"):
+            latest_progress(reader, 0)

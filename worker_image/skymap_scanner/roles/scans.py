@@ -1,0 +1,203 @@
+"""The scans that a broker holds: found by their topics, looked at, and deleted without harm to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
+
+from pydantic import ValidationError
+
+from skymap_scanner.broker.protocol import Backlog, Broker, Reader
+from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
+from skymap_scanner.roles.topics import WORKERS, ScanTopics, TopicBases, check_name
+from skymap_scanner.scan.plan import ScanEntry, decode_entry
+from skymap_scanner.scan.progress import Phase, Progress
+
+#: Deleted last: the plan names the metadata topics, and the progress says that the scan is done. So a deletion that
+#: was cut short is completed by the next one.
+LAST = ("plan", "progress")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundScan:
+    """A scan as its topics show it.
+
+    ``existing``: those of its topics that exist. ``metadata``: the metadata topics that its plan names, none before it
+    begins; None where this version cannot read the plan.
+    """
+
+    name: str
+    topics: ScanTopics
+    existing: frozenset[str]
+    metadata: tuple[str, ...] | None = ()
+    progress: Progress | None = None
+    backlog: Backlog | None = None
+
+    @property
+    def phase(self) -> str:
+        """What the scan is doing; ``incomplete``: without a plan it can never go on, its deletion was cut short."""
+        if self.finished:
+            return Phase.DONE
+        if self.topics.plan not in self.existing:
+            return "incomplete"
+        if self.progress is not None:
+            return self.progress.phase
+        return "not begun" if self.metadata == () else "begun"
+
+    @property
+    def finished(self) -> bool:
+        """Whether its files are written."""
+        return self.progress is not None and self.progress.phase is Phase.DONE
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether its deletion would lose something."""
+        return self.phase not in {Phase.DONE, "incomplete"}
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The topics to delete, in this order, and the metadata topics to keep, because other scans (may) need them."""
+
+    topics: tuple[str, ...]
+    kept: tuple[str, ...] = ()
+
+
+def scan_topics(topics: ScanTopics) -> dict[str, str]:
+    """Return the scan's own topics by what they hold, without the metadata that scans share."""
+    return {one.name: getattr(topics, one.name) for one in fields(topics) if one.name != "metadata"}
+
+
+def scans_among(topics: Iterable[str], bases: TopicBases) -> dict[str, frozenset[str]]:
+    """Sort topics by the scan they belong to; what belongs to none is left out.
+
+    A name may hold anything that a topic's last part does: ``a-plan`` is a topic of scan ``a``, and ``a-plan-plan``
+    one of scan ``a-plan``.
+    """
+    shapes = _shapes(bases)
+    found: dict[str, set[str]] = {}
+    for topic in topics:
+        names = [
+            topic[len(before) : -len(after)]
+            for before, after in shapes
+            if topic.startswith(before) and topic.endswith(after) and len(topic) > len(before) + len(after)
+        ]
+        name = min(names, key=len, default="")
+        if _is_name(name):
+            found.setdefault(name, set()).add(topic)
+    return {name: frozenset(found[name]) for name in sorted(found)}
+
+
+def _shapes(bases: TopicBases) -> list[tuple[str, str]]:
+    """Return what stands before and behind the name in each of a scan's topics."""
+    parts = (topic.rpartition("/") for topic in scan_topics(ScanTopics.of("x", bases)).values())
+    return [(f"{namespace}/", last.removeprefix("x")) for namespace, _, last in parts]
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return bool(check_name(name))
+    except InputError:
+        return False
+
+
+def deletion(scan: FoundScan, metadata_there: Collection[str], others: Iterable[Collection[str] | None]) -> Deletion:
+    """Decide what is deleted with a scan, and in which order: the work first, then what others may find it by.
+
+    ``metadata_there``: the metadata topics that exist; ``others``: those that the other scans' plans name, None for a
+    plan that cannot be read, which may name any. Nothing outside the scan's metadata base is deleted, whatever its plan
+    says.
+    """
+    own = scan_topics(scan.topics)
+    first = [topic for kind, topic in own.items() if kind not in LAST and topic in scan.existing]
+    last = [own[kind] for kind in LAST if own[kind] in scan.existing]
+    others = list(others)
+    used = {topic for names in others for topic in names or ()}
+    named = [topic for topic in scan.metadata or () if topic in metadata_there]
+    free = [topic for topic in named if topic not in used and topic.startswith(scan.topics.metadata)]
+    if None in others:
+        free = []
+    return Deletion((*first, *free, *last), tuple(topic for topic in named if topic not in free))
+
+
+def find_scans(broker: Broker, bases: TopicBases) -> dict[str, frozenset[str]]:
+    """Return the topics of every scan on the broker, by its name."""
+    namespaces = sorted({before for before, _ in _shapes(bases)})
+    return scans_among((topic for namespace in namespaces for topic in broker.topics(namespace)), bases)
+
+
+def look_at(broker: Broker, name: str, existing: frozenset[str], bases: TopicBases) -> FoundScan:
+    """Read how far a scan is."""
+    topics = ScanTopics.of(name, bases)
+    return FoundScan(
+        name,
+        topics,
+        existing,
+        metadata=metadata_of(broker, topics, existing),
+        progress=_progress(broker, topics.progress) if topics.progress in existing else None,
+        backlog=_backlog(broker, topics.to_be_scanned) if topics.to_be_scanned in existing else None,
+    )
+
+
+def metadata_of(broker: Broker, topics: ScanTopics, existing: Collection[str]) -> tuple[str, ...] | None:
+    """Return the metadata topics that the scan's plan names: none before it begins, None if it cannot be read."""
+    if topics.plan not in existing:
+        return ()
+    with broker.reader(topics.plan) as reader:
+        message = reader.receive(0)
+    if message is None:
+        return ()
+    try:
+        entry = decode_entry(message.payload)
+    except BrokerError:  # another version's, or no plan at all
+        return None
+    return entry.event.metadata_topics if isinstance(entry, ScanEntry) else None
+
+
+def plan_deletion(broker: Broker, scan: FoundScan, scans: Mapping[str, frozenset[str]], bases: TopicBases) -> Deletion:
+    """Decide what is deleted with ``scan``, one of the ``scans`` on the broker."""
+    if scan.metadata == ():
+        return deletion(scan, (), ())
+    others = (
+        metadata_of(broker, ScanTopics.of(name, bases), existing)
+        for name, existing in scans.items()
+        if name != scan.name
+    )
+    return deletion(scan, broker.topics(bases.metadata), others)
+
+
+def latest_progress(reader: Reader, timeout: float) -> Progress | None:
+    """Return the last of the snapshots that came meanwhile; None when none comes within ``timeout`` seconds.
+
+    Raises
+    ------
+    BrokerError
+        If it cannot be read: another version, or another program, has written to this topic.
+    """
+    payload = None
+    message = reader.receive(timeout)
+    while message is not None:
+        payload = message.payload
+        message = reader.receive(0)
+    if payload is None:
+        return None
+    try:
+        return Progress.model_validate_json(payload)
+    except ValidationError as error:
+        raise BrokerError(
+            f"the progress topic holds a message that this version does not understand ({error.errors()[0]['msg']})"
+        ) from error
+
+
+def _progress(broker: Broker, topic: str) -> Progress | None:
+    with broker.reader(topic) as reader:
+        return latest_progress(reader, 0)
+
+
+def _backlog(broker: Broker, topic: str) -> Backlog | None:
+    try:
+        return broker.backlog(topic, WORKERS)
+    except BrokerUnavailable:
+        raise
+    except BrokerError:  # no worker's subscription: nobody has asked for these tasks yet
+        return None
