@@ -28,6 +28,7 @@ from skymap_scanner.i3 import (
     OMKey,
 )
 from skymap_scanner.roles.collector import collect
+from skymap_scanner.roles.inhand import InHand
 from skymap_scanner.roles.producer import ScanSettings, produce
 from skymap_scanner.roles.saver import SaverSettings, save
 from skymap_scanner.roles.stop import Stop
@@ -88,7 +89,7 @@ class Scan:
         roles: list[Callable[[], None]] = [
             lambda: produce(self._open(), self.topics, self.event, self.settings, stop),
             lambda: collect(self._open(), self.topics, stop),
-            *[lambda: work(self._open(), self.topics, stop) for _ in range(workers)],
+            *[lambda: self._work(stop) for _ in range(workers)],
         ]
 
         def guarded(role: Callable[[], None]) -> None:
@@ -109,6 +110,10 @@ class Scan:
                 thread.join(30)
         if failures:
             raise failures[0]
+
+    def _work(self, stop: Stop) -> None:
+        with InHand(self.folder / "state", alarm=False) as hand:  # the alarm is for processes
+            work(self._open(), self.topics, stop, hand)
 
     def _open(self):  # type: ignore[no-untyped-def]
         return open_broker(self.url)
@@ -145,8 +150,12 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"COLUMNS": "200"},
+            env=self._environment,
         )
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {"COLUMNS": "200", "SKYMAP_STATE": str(self.folder / "state")}
 
     def run(self, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -156,6 +165,7 @@ class Command:
             text=True,
             timeout=timeout,
             check=False,
+            env=self._environment,
         )
 
 

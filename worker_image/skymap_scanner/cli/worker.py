@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from skymap_scanner.cli import options
@@ -28,7 +30,14 @@ from skymap_scanner.cli import options
     type=click.FloatRange(1),
     default=600.0,
     show_default=True,
-    help="Hand a task to another worker after this time.",
+    help="End a worker that takes longer over a task; another tries it again.",
+)
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="SKYMAP_STATE",
+    help="Folder where workers note what they have in hand, so that the next one on this machine notices the death of "
+    "one; in a pod, a volume that outlives its containers.  [default: in the system's temporary folder]",
 )
 @options.end_with_parent
 def command(
@@ -40,6 +49,7 @@ def command(
     fake_scan: bool,
     max_attempts: int,
     max_task_seconds: float,
+    state: Path | None,
     end_with_parent: bool,
 ) -> None:
     """Fit tasks, one at a time, until stopped (SIGTERM: after the fit in hand).
@@ -51,18 +61,14 @@ def command(
     if fake_scan and reconstruction not in {None, "dummy"}:
         raise click.UsageError("--fake-scan and --reconstruction exclude each other")
 
+    from skymap_scanner.roles.inhand import InHand, scan_folder
     from skymap_scanner.roles.stop import Stop
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
-    from skymap_scanner.roles.worker import work
+    from skymap_scanner.roles.worker import WorkerSettings, work
 
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, scanned=scanned))
+    settings = WorkerSettings("dummy" if fake_scan else reconstruction, max_attempts, max_task_seconds)
     stop = Stop().on_signals(with_parent=end_with_parent)
-    with broker_options.open() as broker:
-        work(
-            broker,
-            topics,
-            stop,
-            reconstruction="dummy" if fake_scan else reconstruction,
-            max_attempts=max_attempts,
-            max_task_seconds=max_task_seconds,
-        )
+    folder = scan_folder(state, broker_options.url, topics.to_be_scanned)
+    with broker_options.open() as broker, InHand(folder, alarm=True) as hand:
+        work(broker, topics, stop, hand, settings)

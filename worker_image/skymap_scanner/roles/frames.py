@@ -33,7 +33,7 @@ from skymap_scanner.i3 import (
     ParticleType,
     read_frames,
 )
-from skymap_scanner.reconstruction.protocol import Fit, Loss, Start
+from skymap_scanner.reconstruction.protocol import Fit, Loss, Start, failed_fit
 from skymap_scanner.scan.bests import Scored
 from skymap_scanner.scan.pixels import Pixel
 
@@ -66,6 +66,11 @@ class Task:
     pixel: Pixel
     seed: int
     start: Start
+
+    @property
+    def name(self) -> str:
+        """The task as people call it."""
+        return f"pixel {self.pixel.index} of nside {self.pixel.nside}, seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,14 @@ def read_task(payload: bytes) -> tuple[Task, Frame]:
     return Task(pixel, seed, start), frame
 
 
+def checked_fit(fit: Fit, start: Start) -> Fit:
+    """Return ``fit``, or a failed one where -ln L or vertex are not finite: it must not win, nor seed a finer level."""
+    if math.isnan(fit.llh) or not math.isnan(_sound(fit.llh, *fit.position, fit.time)):
+        return fit
+    reason = f"the reconstruction answered with -ln L {fit.llh}, vertex {fit.position} m, time {fit.time} ns"
+    return failed_fit(start, FitStatus.GeneralFailure, reason, fit.evaluations)
+
+
 def fit_frame(task: Frame, fit: Fit, reconstruction: str) -> bytes:
     """Add the answer to a task's frame and serialize it."""
     major = task.expect(SEED, I3Particle).major_id
@@ -161,7 +174,7 @@ def fit_frame(task: Frame, fit: Fit, reconstruction: str) -> bytes:
 
 
 def read_scored(message: Message) -> Scored[Message]:
-    """Read as much of a fit as the choice of the best needs.
+    """Read as much of a fit as the choice of the best needs; an infinite -ln L counts as failed.
 
     Raises
     ------
@@ -170,11 +183,11 @@ def read_scored(message: Message) -> Scored[Message]:
     """
     frame, pixel, seed = _read(message.payload)
     with _explained(f"the fit of pixel {pixel.key}"):
-        return Scored(pixel, seed, frame.expect(LLH, I3Double).value, message)
+        return Scored(pixel, seed, _sound(frame.expect(LLH, I3Double).value), message)
 
 
 def read_best(payload: bytes) -> Best:
-    """Read a fit.
+    """Read a fit; one without finite -ln L and vertex counts as failed.
 
     Raises
     ------
@@ -185,7 +198,13 @@ def read_best(payload: bytes) -> Best:
     with _explained(f"the fit of pixel {pixel.key}"):
         track = frame.expect(TRACK, I3Particle)
         llh, energy_in, energy_total = (frame.expect(key, I3Double).value for key in (LLH, ENERGY_IN, ENERGY_TOTAL))
-    return Best(pixel, seed, llh, (track.pos.x, track.pos.y, track.pos.z), track.time, energy_in, energy_total)
+    position = (track.pos.x, track.pos.y, track.pos.z)
+    return Best(pixel, seed, _sound(llh, *position, track.time), position, track.time, energy_in, energy_total)
+
+
+def _sound(llh: float, *vertex: float) -> float:
+    """Return -ln L, or NaN where it or the vertex is not finite."""
+    return llh if all(map(math.isfinite, (llh, *vertex))) else math.nan
 
 
 def _read(payload: bytes) -> tuple[Frame, Pixel, int]:

@@ -1,6 +1,9 @@
 """The worker: takes one task at a time, fits it, stores the fit, and only then acknowledges the task.
 
-to_be_scanned ─▶ fit ─▶ scanned
+    to_be_scanned ─▶ fit ─▶ scanned
+
+While a fit is on its way to the broker the next task is fitted. Which tasks have ended their workers is read from
+``deaths``; beyond so many attempts a task becomes a failed fit.
 """
 
 from __future__ import annotations
@@ -10,16 +13,28 @@ import logging
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
 
 from skymap_scanner.broker.protocol import Broker, Message, Outgoing, SubscriptionType
-from skymap_scanner.errors import BrokerError, ReconstructionError
+from skymap_scanner.errors import BrokerError, ReconstructionError, SkymapError
 from skymap_scanner.event.frames import prepared_from_frames
-from skymap_scanner.i3 import FitStatus
+from skymap_scanner.i3 import FitStatus, Frame
 from skymap_scanner.reconstruction import load
-from skymap_scanner.reconstruction.protocol import EventFitter, failed_fit
-from skymap_scanner.roles.frames import fit_frame, read_task
+from skymap_scanner.reconstruction.protocol import EventFitter, Fit, failed_fit
+from skymap_scanner.roles.deaths import (
+    Death,
+    Deaths,
+    attempt_number,
+    decode_death,
+    reason_to_give_up,
+    task_identity,
+)
+from skymap_scanner.roles.frames import Task, checked_fit, fit_frame, read_task
+from skymap_scanner.roles.inhand import InHand
+from skymap_scanner.roles.refusals import Refusals
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import (
     METADATA_PROPERTY,
@@ -29,102 +44,211 @@ from skymap_scanner.roles.topics import (
     ScanTopics,
     read_metadata,
 )
+from skymap_scanner.roles.underway import UnderWay
 
 log = logging.getLogger(__name__)
 
 #: Events kept ready to fit: a worker serves one scan at a time, two while one ends and the next begins.
 CACHED_EVENTS = 2
 
+#: Seconds between two looks for deaths.
+LOOK_EVERY = 1.0
 
-def work(
-    broker: Broker,
-    topics: ScanTopics,
-    stop: Stop,
-    *,
-    reconstruction: str | None = None,
-    max_attempts: int = 10,
-    max_task_seconds: float = 600.0,
-) -> None:
-    """Fit tasks until asked to stop.
+#: After a fit that took longer (s) the worker waits until it is stored: that costs next to nothing then, and leaves
+#: nothing to repeat should the next fit end the worker.
+WORTH_WAITING = 0.05
 
-    ``reconstruction`` replaces the one that the scan asks for. A task whose worker does not answer within
-    ``max_task_seconds`` goes to another worker; a task that was delivered more than ``max_attempts`` times has killed
-    or hung that many workers, and becomes a failed fit that says so.
+#: Seconds to wait for a task: while fits are on their way, and else.
+SHORT_WAIT, LONG_WAIT = 0.005, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How tasks are fitted.
+
+    ``reconstruction`` replaces the one that the scan asks for. A task that has ended or hung ``max_attempts`` workers
+    becomes a failed fit that says so; a worker hangs when it takes longer than ``max_task_seconds``.
+    """
+
+    reconstruction: str | None = None
+    max_attempts: int = 10
+    max_task_seconds: float = 600.0
+
+
+def work(broker: Broker, topics: ScanTopics, stop: Stop, hand: InHand, settings: WorkerSettings | None = None) -> None:
+    """Fit tasks until asked to stop; ``hand`` holds the one that is being fitted.
 
     Raises
     ------
     ReconstructionError
         If the reconstruction cannot run here at all.
     BrokerError
-        If the broker refuses, or a task cannot be read.
+        If the broker refuses; BrokerUnavailable if it cannot be reached.
     """
-    fitters = Fitters(broker, reconstruction)
+    settings = settings or WorkerSettings()
+    fitters = Fitters(broker)
+    refusals = Refusals(topics.to_be_scanned)
     fitted, busy, began = 0, 0.0, time.monotonic()
+    timeout = settings.max_task_seconds
     with (
-        broker.consumer(topics.to_be_scanned, WORKERS, SubscriptionType.SHARED, ack_timeout=max_task_seconds) as tasks,
+        broker.consumer(topics.to_be_scanned, WORKERS, SubscriptionType.SHARED, ack_timeout=timeout) as tasks,
         broker.producer(topics.scanned, f"worker-{uuid.uuid4()}") as scanned,
+        DeathWatch(broker, topics.deaths, hand) as deaths,
     ):
+        under_way = UnderWay(tasks, scanned)
         while not stop.requested:
-            message = tasks.receive(timeout=0.5)
+            message = tasks.receive(SHORT_WAIT if under_way else LONG_WAIT)
+            deaths.look()
             if message is None:
+                under_way.finish()
                 continue
-            task, frame = read_task(message.payload)
+            try:
+                job = read_job(message, settings.reconstruction)
+            except BrokerError as error:
+                refusals.add(message, error)
+                tasks.ack(message)
+                continue
             started = time.monotonic()
-            if message.attempts > max_attempts:
-                fit = failed_fit(
-                    task.start,
-                    FitStatus.GeneralFailure,
-                    f"given up after {message.attempts - 1} attempts that ended or hung their workers",
-                )
-            else:
-                fit = fitters.of(message).fit(task.start)
-            busy += time.monotonic() - started
-            payload = fit_frame(frame, fit, fitters.name(message))
-            scanned.send(Outgoing(payload, key=message.key, properties=message.properties))
-            tasks.ack(message)
+            fit = _answer(job, message.attempts, deaths.of(job.identity), fitters, hand, settings)
+            seconds = time.monotonic() - started
+            payload = fit_frame(job.frame, fit, job.reconstruction)
+            under_way.send(message, Outgoing(payload, key=message.key, properties=message.properties))
+            if seconds > WORTH_WAITING:
+                under_way.finish()
+            busy += seconds
             fitted += 1
-    log.info("%d fits in %.1f s, of which %.1f s fitting", fitted, time.monotonic() - began, busy)
+        under_way.finish()
+    log.info(
+        "%d fits in %.1f s, of which %.1f s fitting; %d messages were no tasks",
+        fitted,
+        time.monotonic() - began,
+        busy,
+        refusals.count,
+    )
+
+
+def _answer(
+    job: Job, delivered: int, deaths: Sequence[Death], fitters: Fitters, hand: InHand, settings: WorkerSettings
+) -> Fit:
+    """Fit a task, unless it has been tried too often."""
+    attempt = attempt_number(delivered, deaths)
+    if attempt > settings.max_attempts:
+        return failed_fit(job.task.start, FitStatus.GeneralFailure, reason_to_give_up(attempt - 1, deaths))
+    with hand.holding(job.identity, job.task.name, settings.max_task_seconds):
+        return _fit(fitters.of(job), job.task)
+
+
+def _fit(fitter: EventFitter, task: Task) -> Fit:
+    """Fit; an error that the reconstruction did not foresee is a failed fit: it would come again with every attempt."""
+    try:
+        return checked_fit(fitter.fit(task.start), task.start)
+    except (SkymapError, MemoryError, OSError):  # of this machine, perhaps: another worker may fare better
+        raise
+    except Exception as error:
+        log.exception("the reconstruction has a fault: it failed over %s", task.name)
+        reason = f"the reconstruction raised {type(error).__name__}: {error}"
+        return failed_fit(task.start, FitStatus.GeneralFailure, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A task with all that its message says: how to fit it, and which event (names of metadata topics)."""
+
+    task: Task
+    frame: Frame
+    identity: str
+    metadata: tuple[str, ...]
+    reconstruction: str
+    parameters: str
+
+
+def read_job(message: Message, reconstruction: str | None = None) -> Job:
+    """Read a task's message; ``reconstruction`` replaces the one that it asks for.
+
+    Raises
+    ------
+    BrokerError
+        If it is no task.
+    """
+    task, frame = read_task(message.payload)
+    properties = message.properties
+    missing = [name for name in (METADATA_PROPERTY, RECONSTRUCTION_PROPERTY) if not properties.get(name)]
+    if missing:
+        raise BrokerError(f"the task {message.key} has no property {missing[0]!r}: was it sent by another program?")
+    return Job(
+        task=task,
+        frame=frame,
+        identity=task_identity(message.payload, properties),
+        metadata=tuple(properties[METADATA_PROPERTY].split(";")),
+        reconstruction=reconstruction or properties[RECONSTRUCTION_PROPERTY],
+        parameters="{}" if reconstruction else properties.get(PARAMETERS_PROPERTY, "{}"),
+    )
+
+
+class DeathWatch:
+    """Reports the workers that died on this machine, and knows of those that all machines have reported."""
+
+    def __init__(self, broker: Broker, topic: str, hand: InHand) -> None:
+        self._broker = broker
+        self._topic = topic
+        self._hand = hand
+        self._reader = broker.reader(topic)
+        self._next_look = 0.0
+        self._deaths = Deaths()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reader.close()
+
+    def look(self) -> None:
+        """Report and read, once a second at most."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_EVERY
+        self._hand.report(self._send)
+        while (message := self._reader.receive(0)) is not None:
+            death = decode_death(message.payload)
+            if death is not None:
+                self._deaths.add(death)
+
+    def of(self, task: str) -> Sequence[Death]:
+        """Return the deaths with this task in hand."""
+        return self._deaths.of(task)
+
+    def _send(self, death: Death) -> None:
+        with self._broker.producer(self._topic, f"worker-{uuid.uuid4()}") as producer:
+            producer.send(Outgoing(death.encode(), key=death.name))
 
 
 class Fitters:
     """Reconstructions set up for the events that tasks belong to; made at an event's first task, then kept."""
 
-    def __init__(self, broker: Broker, reconstruction: str | None) -> None:
+    def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._reconstruction = reconstruction
-        self._ready: OrderedDict[tuple[str, str, str], EventFitter] = OrderedDict()
+        self._ready: OrderedDict[tuple[tuple[str, ...], str, str], EventFitter] = OrderedDict()
 
-    def name(self, message: Message) -> str:
-        """Return the reconstruction that fits this task."""
-        return self._reconstruction or _property(message, RECONSTRUCTION_PROPERTY)
-
-    def of(self, message: Message) -> EventFitter:
+    def of(self, job: Job) -> EventFitter:
         """Return the fitter for this task's event."""
-        metadata = _property(message, METADATA_PROPERTY)
-        name = self.name(message)
-        parameters = "{}" if self._reconstruction else message.properties.get(PARAMETERS_PROPERTY, "{}")
-        key = (metadata, name, parameters)
+        key = (job.metadata, job.reconstruction, job.parameters)
         if key not in self._ready:
-            self._ready[key] = self._set_up(metadata, name, json.loads(parameters))
+            self._ready[key] = self._set_up(job)
             while len(self._ready) > CACHED_EVENTS:
                 self._ready.popitem(last=False)
         self._ready.move_to_end(key)
         return self._ready[key]
 
-    def _set_up(self, metadata: str, name: str, parameters: Mapping[str, Any]) -> EventFitter:
+    def _set_up(self, job: Job) -> EventFitter:
         began = time.monotonic()
-        event = prepared_from_frames([read_metadata(self._broker, topic) for topic in metadata.split(";")])
-        reconstruction = load(name, parameters)
+        parameters: dict[str, Any] = json.loads(job.parameters)
+        event = prepared_from_frames([read_metadata(self._broker, topic) for topic in job.metadata])
+        reconstruction = load(job.reconstruction, parameters)
         try:
             fitter = reconstruction.set_up(event)
         except ReconstructionError as error:
             raise ReconstructionError(f"event {event.name}: {error}") from error
-        log.info("%s is set up for event %s in %.2f s", name, event.name, time.monotonic() - began)
+        log.info("%s is set up for event %s in %.2f s", job.reconstruction, event.name, time.monotonic() - began)
         return fitter
-
-
-def _property(message: Message, name: str) -> str:
-    try:
-        return message.properties[name]
-    except KeyError:
-        raise BrokerError(f"the task {message.key} has no property {name!r}: was it sent by another program?") from None

@@ -1,0 +1,143 @@
+"""Tasks that end or hang every worker, one process after the other: the scan ends, and says which and why."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.unit.roles.conftest import Command, Scan
+
+from skymap_scanner.broker import Outgoing, open_broker
+from skymap_scanner.i3 import read_frames
+from skymap_scanner.roles.deaths import Death, decode_death, task_identity
+from skymap_scanner.roles.producer import produce
+from skymap_scanner.roles.stop import Stop
+
+MakeScan = Callable[..., Scan]
+
+#: A reconstruction that another package brings: the dummy, but for directions from above the horizon.
+POISON = """
+import math, os, re, signal
+from skymap_scanner.reconstruction.dummy import Dummy
+
+class Poison(Dummy):
+    def __init__(self, *, how: str) -> None:
+        super().__init__(ra=200.0, dec=20.0)
+        self.how = how
+
+    def set_up(self, event):
+        fitter = super().set_up(event)
+        fit, how = fitter.fit, self.how
+
+        def poisoned(start):
+            if start.zenith < math.pi / 2:
+                if how == "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if how == "hang":
+                    re.match(r"(a+)+$", "a" * 60 + "b")
+                if how == "raise":
+                    raise ValueError("a matrix is singular")
+            return fit(start)
+
+        fitter.fit = poisoned
+        return fitter
+"""
+
+
+@pytest.fixture
+def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "packages"
+    about = folder / "poison-1.0.dist-info"
+    about.mkdir(parents=True)
+    (folder / "poison.py").write_text(POISON)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: poison\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[skymap_scanner.reconstructions]\npoison = poison:Poison\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return folder
+
+
+def reasons(scan: Scan) -> list[str]:
+    frames = read_frames(scan.folder / "scan.i3")
+    return [frame["SCAN_FailureReason"].value for frame in frames if "SCAN_FailureReason" in frame]
+
+
+def deaths(scan: Scan) -> Iterator[Death]:
+    with open_broker(scan.url) as broker, broker.reader(scan.topics.deaths) as reader:
+        while (message := reader.receive(0)) is not None:
+            death = decode_death(message.payload)
+            assert death is not None
+            yield death
+
+
+def supervise(scan: Scan, worker: Command) -> list[int]:
+    """Run the scan with one worker process, started again whenever it ends; return how it ended each time."""
+    ends: list[int] = []
+    over = threading.Event()
+
+    def supervised() -> None:
+        while not over.is_set():
+            process = worker.start()
+            while process.poll() is None and not over.wait(0.02):
+                pass
+            if process.poll() is None:
+                process.terminate()
+            process.communicate()
+            ends.append(process.returncode)
+
+    thread = threading.Thread(target=supervised)
+    thread.start()
+    try:
+        scan.run(workers=0)
+    finally:
+        over.set()
+        thread.join(30)
+    return ends
+
+
+@pytest.mark.parametrize(
+    ("how", "end", "reason"),
+    [
+        ("kill", -signal.SIGKILL, "given up after 2 attempts: 2 ended their worker (killed or crashed)"),
+        ("hang", -signal.SIGALRM, "given up after 2 attempts: 2 took longer than 1 s"),
+    ],
+)
+def test_a_task_that_ends_every_worker_becomes_a_failed_fit(
+    how: str, end: int, reason: str, scan: MakeScan, command: Callable[..., Command], poison: Path, tmp_path: Path
+) -> None:
+    one = scan("1:0", seeds=1, pixels="0,8", reconstruction="poison", parameters={"how": how})
+    worker = command("worker", "-n", "scan", "-b", one.url, "--max-attempts", "2", "--max-task-seconds", "1")
+    ends = supervise(one, worker)
+    assert ends == [end, end, 0]
+    assert reasons(one) == [reason]
+    assert [(death.name, bool(death.hung_at)) for death in deaths(one)] == [
+        ("pixel 8 of nside 1, seed 0", how == "hang")
+    ] * 2
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_a_fault_of_the_reconstruction_is_a_failed_fit_at_once(
+    scan: MakeScan, command: Callable[..., Command], poison: Path
+) -> None:
+    one = scan("1:0", seeds=1, pixels="0,8", reconstruction="poison", parameters={"how": "raise"})
+    assert supervise(one, command("worker", "-n", "scan", "-b", one.url)) == [0]
+    assert reasons(one) == ["the reconstruction raised ValueError: a matrix is singular"]
+
+
+def test_deaths_reported_by_other_machines_count_where_the_broker_forgets_its_deliveries(scan: MakeScan) -> None:
+    one = scan("1:0", seeds=1)
+    with open_broker(one.url) as broker:
+        produce(broker, one.topics, one.event, one.settings, Stop())
+        with broker.reader(one.topics.to_be_scanned) as tasks, broker.producer(one.topics.deaths, "other") as other:
+            for died in (10, 9):
+                task = tasks.receive(1)
+                assert task is not None
+                identity = task_identity(task.payload, task.properties)
+                for number in range(died):
+                    report = Death(task=identity, name=f"{task.key}", attempt=f"{number}", limit=600.0)
+                    other.send(Outgoing(report.encode()), Outgoing(report.encode()))
+            other.send(Outgoing(b"no death"))
+    one.run()
+    assert reasons(one) == ["given up after 10 attempts: 10 ended their worker (killed or crashed)"]
