@@ -1,6 +1,9 @@
 """The command line: ``skymap-scanner COMMAND …``; one module a command, imported when it is called.
 
 As in the original scanner, options may stand in front of the command: ``IMAGE -b URL -n NAME producer EVENT``.
+
+Exit codes, for what starts roles again: 0 done; 1 an error that was explained, and would come again; 2 wrong usage;
+70 our fault; 75 the broker could not be reached, and the same command may work later.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from collections.abc import Sequence
 import click
 
 from skymap_scanner import __version__
-from skymap_scanner.errors import SkymapError
+from skymap_scanner.errors import BrokerUnavailable, SkymapError
 
 #: Command -> module and one line of help, so that ``--help`` imports nothing.
 COMMANDS = {
@@ -102,7 +105,7 @@ def command_first(arguments: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and end the process: 0 fine, 1 an error that was explained, 2 wrong usage, 70 our fault."""
+    """Run the command line and end the process; see the module for its exit codes."""
     words = command_first(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in words:  # also behind the command
         words = ["--debug", *(word for word in words if word != "--debug")]
@@ -119,10 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     except SkymapError as error:
         _explain("Error", error, words)
-        sys.exit(1)
+        sys.exit(os.EX_TEMPFAIL if isinstance(error, BrokerUnavailable) else 1)
     except Exception as error:  # noqa: BLE001 - the last place where an error can be explained
         _explain("Internal error, please report it", error, words)
-        sys.exit(70)
+        sys.exit(os.EX_SOFTWARE)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import click
+import pytest
+
+from skymap_scanner import cli
+from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (InputError("no such file"), 1, "Error: no such file\n"),
+        (BrokerError("the topic is gone"), 1, "Error: the topic is gone\n"),
+        (BrokerUnavailable("pulsar://nowhere does not answer"), 75, "Error: pulsar://nowhere does not answer\n"),
+        (RuntimeError("oops"), 70, "Internal error, please report it: RuntimeError: oops\n"),
+    ],
+)
+def test_the_exit_code_says_whether_to_try_again(
+    error: Exception, code: int, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @click.command()
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli.Commands, "get_command", lambda *_: fail)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["collector"])
+    assert stop.value.code == code
+    assert capsys.readouterr().err == told
