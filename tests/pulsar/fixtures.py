@@ -15,7 +15,6 @@ from uuid import uuid4
 
 import httpx
 import pytest
-
 from tests.pulsar.server import START, PulsarAddress, PulsarServer
 
 

@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import httpx
-
 from tests.pulsar.certificates import Certificates, make_certificates
 
 START = Path(__file__).resolve().parents[2] / "local-pulsar" / "start.sh"
@@ -109,6 +109,8 @@ class PulsarServer:
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # Java's quick compiler alone: half the time to start, for a server that lives for a test.
+                env=os.environ | {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"},
             )
         try:
             self._wait_until_ready()
@@ -168,7 +170,7 @@ class PulsarServer:
             verify.load_cert_chain(self.certificates.client, self.certificates.client_key)
         return httpx.request(method, self.admin_url + path, headers=headers, verify=verify, timeout=timeout)
 
-    def __enter__(self) -> PulsarServer:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

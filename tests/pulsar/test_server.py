@@ -1,0 +1,191 @@
+"""The broker that the other tests rely on: it starts, is killed, freezes and comes back with its messages."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pulsar
+import pytest
+from tests.pulsar.server import START, PulsarAddress, PulsarServer, free_ports
+
+Start = Callable[..., PulsarServer]
+TOPIC = "persistent://public/default/messages"
+
+
+@contextmanager
+def client(url: str, **options: object) -> Iterator[pulsar.Client]:
+    """Open a client that is always closed, and gives up early."""
+    quiet = pulsar.ConsoleLogger(pulsar.LoggerLevel.Error)
+    client = pulsar.Client(url, logger=quiet, operation_timeout_seconds=10, **options)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def stored(client: pulsar.Client, topic: str = TOPIC) -> list[bytes]:
+    reader = client.create_reader(topic, pulsar.MessageId.earliest)
+    payloads = []
+    while reader.has_message_available():
+        payloads.append(reader.read_next(5000).data())
+    return payloads
+
+
+def send(client: pulsar.Client, *payloads: bytes, topic: str = TOPIC) -> None:
+    producer = client.create_producer(topic)
+    for payload in payloads:
+        producer.send(payload)
+
+
+def test_the_session_broker_stores_messages(pulsar_server: PulsarAddress, pulsar_tenant: str) -> None:
+    admin = f"{pulsar_server.admin_url}/admin/v2"
+    clusters = httpx.get(f"{admin}/clusters").json()
+    httpx.put(f"{admin}/tenants/{pulsar_tenant}", json={"allowedClusters": clusters}).raise_for_status()
+    httpx.put(f"{admin}/namespaces/{pulsar_tenant}/skymap").raise_for_status()
+    topic = f"persistent://{pulsar_tenant}/skymap/messages"
+    with client(pulsar_server.url) as one:
+        send(one, b"first", b"second", topic=topic)
+        assert stored(one, topic) == [b"first", b"second"]
+
+
+def test_a_killed_broker_has_all_it_acknowledged(own_pulsar: Start) -> None:
+    server = own_pulsar()
+    payloads = [b"%d" % number for number in range(100)]
+    for kills in range(3):
+        with client(server.url) as one:
+            send(one, *payloads)
+            server.kill()
+        server.start()
+        with client(server.url) as one:
+            assert stored(one) == payloads * (kills + 1)
+
+
+def test_a_stopped_broker_starts_again_on_its_ports(own_pulsar: Start) -> None:
+    server = own_pulsar()
+    first = server.pid
+    with client(server.url) as one:
+        send(one, b"before")
+    server.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
+    server.start()
+    assert server.pid != first
+    with client(server.url) as one:
+        assert stored(one) == [b"before"]
+
+
+def test_a_suspended_broker_answers_nothing_until_it_is_resumed(own_pulsar: Start) -> None:
+    server = own_pulsar()
+    server.suspend()
+    with pytest.raises(httpx.ReadTimeout):
+        server.request("GET", "/admin/v2/clusters", timeout=1)
+    server.resume()
+    assert server.request("GET", "/admin/v2/clusters").json() == ["standalone"]
+
+
+def test_tokens_are_asked_for(own_pulsar: Start) -> None:
+    server = own_pulsar(authentication=True)
+
+    def status(token: str) -> int:
+        return server.request("GET", "/admin/v2/tenants", token).status_code
+
+    assert status(server.token("admin")) == httpx.codes.OK
+    assert status(server.token("admin", 60)) == httpx.codes.OK
+    assert status(server.token("admin", -60)) == httpx.codes.UNAUTHORIZED
+    assert status("") == httpx.codes.UNAUTHORIZED
+    assert status(server.token("worker")) in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
+    with client(server.url, authentication=pulsar.AuthenticationToken(server.token("admin"))) as admin:
+        send(admin, b"known")
+        assert stored(admin) == [b"known"]
+    with (
+        client(server.url, authentication=pulsar.AuthenticationToken(server.token("worker"))) as worker,
+        pytest.raises(pulsar.AuthorizationError),
+    ):
+        send(worker, b"not granted")
+    said = server.log(100_000)
+    assert server.token("admin") not in said
+
+
+def test_tls_is_by_certificates_of_our_own_authority(own_pulsar: Start) -> None:
+    server = own_pulsar(tls=True)
+    assert server.certificates is not None
+    assert server.url.startswith("pulsar+ssl://")
+    assert server.request("GET", "/admin/v2/clusters").json() == ["standalone"]
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(f"{server.admin_url}/admin/v2/clusters")
+    with client(server.url, tls_trust_certs_file_path=str(server.certificates.authority)) as trusting:
+        send(trusting, b"encrypted")
+        assert stored(trusting) == [b"encrypted"]
+    with client(server.url) as wary, pytest.raises(pulsar.PulsarException):
+        send(wary, b"to whom?")
+
+
+def test_clients_can_be_asked_for_certificates(own_pulsar: Start) -> None:
+    server = own_pulsar(tls=True, configuration={"tlsRequireTrustedClientCertOnConnect": "true"})
+    assert server.certificates is not None
+    authority = str(server.certificates.authority)
+    ours = pulsar.AuthenticationTLS(str(server.certificates.client), str(server.certificates.client_key))
+    with client(server.url, tls_trust_certs_file_path=authority, authentication=ours) as known:
+        send(known, b"known")
+        assert stored(known) == [b"known"]
+    with client(server.url, tls_trust_certs_file_path=authority) as unknown, pytest.raises(pulsar.PulsarException):
+        send(unknown, b"unknown")
+
+
+def test_a_broker_that_cannot_start_says_why(own_pulsar: Start) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)Pulsar ended with 1 while it started\..*NotThere"):
+        own_pulsar(configuration={"authenticationEnabled": "true", "authenticationProviders": "NotThere"})
+
+
+def test_two_brokers_never_share_a_folder(own_pulsar: Start) -> None:
+    server = own_pulsar()
+    with pytest.raises(RuntimeError, match="another Pulsar is running on"):
+        PulsarServer(server.folder).start()
+    assert server.request("GET", "/admin/v2/clusters").json() == ["standalone"]
+
+
+def test_a_taken_port_is_named(pulsar_installed: None, tmp_path: Path) -> None:
+    broker, web, storage = free_ports(3)
+    with socket.create_server(("127.0.0.1", web)):
+        words = ["--data", tmp_path / "data", "--port", broker, "--web-port", web, "--storage-port", storage]
+        refused = subprocess.run([str(word) for word in (START, *words)], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert f"port {web} is taken" in refused.stderr
+
+
+KILLED = """
+import pathlib, sys, time
+from tests.pulsar.server import PulsarServer
+server = PulsarServer(pathlib.Path(sys.argv[1]))
+server.start()
+print(server.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_broker_ends_with_the_tests_however_they_end(pulsar_installed: None, tmp_path: Path) -> None:
+    root = START.parents[1]
+    tests = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "data")], stdout=subprocess.PIPE, text=True, cwd=root
+    )
+    assert tests.stdout is not None
+    pid = int(tests.stdout.readline())
+    broker = os.pidfd_open(pid)
+    try:
+        tests.kill()
+        tests.wait()
+        if not select.select([broker], [], [], 30)[0]:
+            signal.pidfd_send_signal(broker, signal.SIGKILL)
+            pytest.fail("the broker outlived the tests")
+    finally:
+        os.close(broker)
+        tests.stdout.close()
