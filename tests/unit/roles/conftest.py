@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skymap_scanner.broker import open_broker
+from skymap_scanner.broker import Broker, open_broker
 from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.i3 import (
@@ -75,6 +75,7 @@ class Scan:
     folder: Path
     event: Event
     settings: ScanSettings
+    opened: Callable[[str], Broker] = open_broker
     saver: SaverSettings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,12 +84,12 @@ class Scan:
         self.topics = ScanTopics.of(self.settings.name)
         self.saver = SaverSettings(self.folder / "scan.i3", self.folder, ("json",))
 
-    def run(self, workers: int = 2) -> None:
+    def run(self, workers: int = 2, producers: int = 1, collectors: int = 1) -> None:
         stop = Stop()
         failures: list[BaseException] = []
         roles: list[Callable[[], None]] = [
-            lambda: produce(self._open(), self.topics, self.event, self.settings, stop),
-            lambda: collect(self._open(), self.topics, stop),
+            *[lambda: produce(self._open(), self.topics, self.event, self.settings, stop) for _ in range(producers)],
+            *[lambda: collect(self._open(), self.topics, stop) for _ in range(collectors)],
             *[lambda: self._work(stop) for _ in range(workers)],
         ]
 
@@ -115,8 +116,8 @@ class Scan:
         with InHand(self.folder / "state", alarm=False) as hand:  # the alarm is for processes
             work(self._open(), self.topics, stop, hand)
 
-    def _open(self):  # type: ignore[no-untyped-def]
-        return open_broker(self.url)
+    def _open(self) -> Broker:
+        return self.opened(self.url)
 
     @property
     def json(self) -> bytes:

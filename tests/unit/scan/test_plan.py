@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.scan.pixels import Pixel, whole_sky
@@ -8,6 +12,7 @@ from skymap_scanner.scan.plan import (
     EndEntry,
     EventFacts,
     Plan,
+    PlanEntry,
     ScanEntry,
     ahead_entry,
     check_same_scan,
@@ -50,14 +55,50 @@ def test_the_plan_numbers_tasks_in_its_order_and_knows_when_it_is_complete() -> 
     assert not plan.complete({*whole_sky(1), *guess})
 
 
-def test_a_plan_begins_with_its_scan_and_does_not_change_it() -> None:
+def test_a_plan_begins_with_its_scan_and_the_first_counts() -> None:
     with pytest.raises(BrokerError, match="does not begin with its scan"):
         Plan().add(EndEntry())
     plan = Plan()
     plan.add(SCAN)
-    plan.add(SCAN)
-    with pytest.raises(BrokerError, match="begins twice"):
-        plan.add(SCAN.model_copy(update={"seeds": 3}))
+    plan.add(SCAN.model_copy(update={"seeds": 3}))
+    assert plan.scan == SCAN
+
+
+GUESS = [Pixel(2, 5), Pixel(2, 6)]
+SECOND = [Pixel(2, 4), Pixel(2, 5)]
+ENTRIES: list[PlanEntry] = [
+    SCAN,
+    level_entry(1, whole_sky(1), []),
+    ahead_entry(2, GUESS),
+    level_entry(2, SECOND, [*whole_sky(1), *GUESS]),
+    EndEntry(),
+]
+
+
+def state(entries: Iterable[PlanEntry]) -> object:
+    plan = Plan()
+    for entry in entries:
+        plan.add(entry)
+    assert all(plan.has_started(pixel) for pixel in plan.started)
+    return plan.scan, plan.levels, plan.started, plan.ended
+
+
+@given(st.data())
+def test_entries_that_come_again_change_nothing(data: st.DataObject) -> None:
+    """As a broker without deduplication stores them: each after its first, in any order and number."""
+    log: list[PlanEntry] = []
+    for number, entry in enumerate(ENTRIES):
+        log.append(entry)
+        log += data.draw(st.lists(st.sampled_from(ENTRIES[: number + 1]), max_size=4))
+        assert state(log) == state(ENTRIES[: number + 1])
+
+
+def test_what_a_producer_that_was_behind_adds_is_not_numbered_again() -> None:
+    late = [ahead_entry(2, [Pixel(2, 6), Pixel(2, 7)]), level_entry(2, SECOND, whole_sky(1)), EndEntry()]
+    _, levels, started, _ = state([*ENTRIES[:3], late[0], ENTRIES[3], *late])  # type: ignore[misc]
+    assert levels == {1: whole_sky(1), 2: SECOND}
+    assert started == [*whole_sky(1), Pixel(2, 5), Pixel(2, 6), Pixel(2, 7), Pixel(2, 4)]
+    assert state([*ENTRIES, *late]) == state(ENTRIES)
 
 
 def test_another_scan_of_the_same_name_is_refused_by_its_field() -> None:

@@ -3,7 +3,8 @@
     event ─▶ metadata topics, plan, to_be_scanned           collected ─▶ bests ─▶ the next level
 
 What it decides stands in the plan before the first task of it is sent, and a task's sequence id is its place in the
-plan: started again, it reads the plan and the bests, sends what is missing, and goes on.
+plan: started again, it reads the plan and the bests, sends what is missing, and goes on. A broker that does not drop
+repeats gets the tasks of all pixels without a best once more, which changes nothing but the time it takes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import PreparationSettings, prepare
 from skymap_scanner.reconstruction.protocol import Start
 from skymap_scanner.roles.frames import Best, Task, TaskFrames, read_best
+from skymap_scanner.roles.refusals import Refusals
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import (
     METADATA_PROPERTY,
@@ -92,11 +94,11 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
         broker.reader(topics.plan) as plan_in,
         broker.reader(topics.collected) as collected,
     ):
-        plan_out.send(Outgoing(wanted.encode(), sequence_id=0))
         writer = _PlanWriter(plan_out, plan_in)
-        check_same_scan(writer.read_scan(), wanted)
+        check_same_scan(writer.begin(wanted), wanted)
         tasks = _TaskWriter(tasks_out, wanted, prepared)
-        bests: dict[Pixel, Best] = {}
+        finished = _Finished(collected, topics.collected)
+        bests = finished.update(timeout=0)
         while not stop.requested:
             tasks.send_planned(writer.plan, bests, stop)
             if writer.plan.ended and tasks.sent_all(writer.plan):
@@ -106,11 +108,7 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
                 decide(writer.plan, {pixel: best.llh for pixel, best in bests.items()}, settings.predictive)
             ):
                 continue
-            message = collected.receive(timeout=0.5)
-            while message is not None:
-                best = read_best(message.payload)
-                bests[best.pixel] = best
-                message = collected.receive(timeout=0)
+            finished.update(timeout=0.5)
 
 
 def scan_entry(settings: ScanSettings, prepared: PreparedEvent, metadata: tuple[str, ...]) -> ScanEntry:
@@ -163,6 +161,28 @@ def decide(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> PlanEnt
     return ahead_entry(level.nside, sorted(guessed)) if guessed else None
 
 
+class _Finished:
+    """The pixels that are done, read from ``collected``; as for the saver, a pixel's first best counts."""
+
+    def __init__(self, reader: Reader, topic: str) -> None:
+        self._reader = reader
+        self._refusals = Refusals(topic)
+        self._bests: dict[Pixel, Best] = {}
+
+    def update(self, timeout: float) -> Mapping[Pixel, Best]:
+        """Take in what is there; wait for the first if there is none. Returns all, and keeps them up to date."""
+        message = self._reader.receive(timeout)
+        while message is not None:
+            try:
+                best = read_best(message.payload)
+            except BrokerError as error:
+                self._refusals.add(message, error)
+            else:
+                self._bests.setdefault(best.pixel, best)
+            message = self._reader.receive(timeout=0)
+        return self._bests
+
+
 class _PlanWriter:
     """Writes entries and takes as the plan only what it reads back: should two producers run, both follow one plan."""
 
@@ -172,33 +192,35 @@ class _PlanWriter:
         self._entries = 0
         self.plan = Plan()
 
-    def read_scan(self) -> ScanEntry:
-        """Read all that the plan holds so far and return its first entry."""
-        self._read(timeout=30.0)
-        while self._read(timeout=0.0):
-            pass
+    def begin(self, wanted: ScanEntry) -> ScanEntry:
+        """Read all that the plan holds so far, write its first entry if there is none; return the first entry."""
+        self._read(timeout=0)
+        if self.plan.scan is None:
+            self.advance(wanted)
         if self.plan.scan is None:
             raise BrokerError("the plan cannot be read back after it was written")
         return self.plan.scan
 
     def advance(self, entry: PlanEntry | None) -> bool:
-        """Add an entry; tell whether the plan has grown."""
+        """Add an entry; tell whether anything was written, by whoever."""
         if entry is None:
             return False
         self._producer.send(Outgoing(entry.encode(), sequence_id=self._entries))
         return self._read(timeout=30.0)
 
     def _read(self, timeout: float) -> bool:
+        """Read to the end: deciding from less than is there would write it again."""
         message = self._reader.receive(timeout)
-        if message is None:
-            return False
-        self.plan.add(decode_entry(message.payload))
-        self._entries += 1
-        return True
+        news = message is not None
+        while message is not None:
+            self.plan.add(decode_entry(message.payload))
+            self._entries += 1
+            message = self._reader.receive(timeout=0)
+        return news
 
 
 class _TaskWriter:
-    """Sends the tasks of the plan in its order, each once."""
+    """Sends the tasks of the plan in its order, each once, as far as the broker remembers what was sent."""
 
     def __init__(self, producer: Producer, scan: ScanEntry, prepared: PreparedEvent) -> None:
         self._producer = producer
@@ -227,14 +249,16 @@ class _TaskWriter:
     def _outgoing(self, plan: Plan, bests: Mapping[Pixel, Best]) -> Iterator[Outgoing]:
         while self.sent < len(plan.started):
             pixel = plan.started[self.sent]
-            place = self._place(pixel, plan, bests)
-            if place is None:
-                return
-            for task in self._tasks(pixel, place):
-                number = self.sent * self._scan.seeds + task.seed
-                if number > self._last:
-                    payload = self._frames.encode(task)
-                    yield Outgoing(payload, key=pixel.key, properties=self._properties, sequence_id=number)
+            first = self.sent * self._scan.seeds
+            if pixel not in bests and first + self._scan.seeds > self._last + 1:
+                place = self._place(pixel, plan, bests)
+                if place is None:
+                    return
+                for task in self._tasks(pixel, place):
+                    number = first + task.seed
+                    if number > self._last:
+                        payload = self._frames.encode(task)
+                        yield Outgoing(payload, key=pixel.key, properties=self._properties, sequence_id=number)
             self.sent += 1
 
     def _place(self, pixel: Pixel, plan: Plan, bests: Mapping[Pixel, Best]) -> Best | PreparedEvent | None:

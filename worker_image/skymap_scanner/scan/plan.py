@@ -3,6 +3,9 @@
 The first entry is the scan itself, then come the levels, at last the end. An ``ahead`` entry tells of pixels that were
 started early on a guess. The tasks of all entries are numbered in the order of the plan: that number is the task's
 sequence id, so that a producer that starts again sends nothing twice.
+
+An entry that comes twice, or from a second producer that was behind, changes nothing: of the scan, and of each level,
+the first entry counts; a pixel is started once; after the end nothing counts.
 """
 
 from __future__ import annotations
@@ -114,6 +117,7 @@ class Plan:
         self.levels: dict[int, list[Pixel]] = {}
         self.ended = False
         self.started: list[Pixel] = []  # in the order of their tasks' numbers
+        self._started: set[Pixel] = set()
 
     def add(self, entry: PlanEntry) -> None:
         """Take the next entry.
@@ -121,21 +125,25 @@ class Plan:
         Raises
         ------
         BrokerError
-            If it cannot follow what came before.
+            If the plan does not begin with its scan.
         """
         if isinstance(entry, ScanEntry):
-            if self.scan is not None and self.scan != entry:
-                raise BrokerError(f"the plan of scan {entry.name!r} begins twice, differently")
-            self.scan = entry
+            self.scan = self.scan or entry
             return
         if self.scan is None:
             raise BrokerError("the plan does not begin with its scan: was the topic cut?")
         if isinstance(entry, EndEntry):
             self.ended = True
-            return
-        if isinstance(entry, LevelEntry):
-            self.levels[entry.nside] = _pixels(entry.nside, entry.pixels)
-        self.started += _pixels(entry.nside, entry.tasks)
+        elif not self.ended and entry.nside not in self.levels:
+            if isinstance(entry, LevelEntry):
+                self.levels[entry.nside] = _pixels(entry.nside, entry.pixels)
+            fresh = [pixel for pixel in _pixels(entry.nside, entry.tasks) if pixel not in self._started]
+            self.started += fresh
+            self._started.update(fresh)
+
+    def has_started(self, pixel: Pixel) -> bool:
+        """Tell whether there are tasks of this pixel."""
+        return pixel in self._started
 
     def planned(self) -> Iterable[Pixel]:
         """Every pixel of the map, by level and index."""
