@@ -14,7 +14,7 @@ from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.broker import open_broker
 from skymap_scanner.broker.protocol import Outgoing, SubscriptionType
-from skymap_scanner.errors import BrokerError, InputError, ReconstructionError
+from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.i3 import FitStatus, read_frames
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
 from skymap_scanner.roles import worker
@@ -245,14 +245,52 @@ def test_an_unknown_reconstruction_or_parameter_ends_the_worker_with_its_name(sc
         scan("1:0", "b", parameters={"colour": 1}).run()
 
 
-def test_a_foreign_message_is_an_error_not_a_wrong_map(scan: MakeScan) -> None:
-    one = scan("1:0")
+def test_foreign_messages_neither_stop_the_scan_nor_change_the_map(
+    scan: MakeScan, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain, one = scan("1:0 2:2", "plain"), scan("1:0 2:2", "disturbed")
+    plain.run()
+    another = scan("2:0 4:1", "another", seeds=4)
+    another.run()
+    with open_broker(another.url) as broker, broker.reader(another.topics.scanned) as reader:
+        fits = iter(lambda: reader.receive(0), None)
+        foreign = [Outgoing(b"hello", key="x")]
+        foreign += [Outgoing(fit.payload, key=fit.key, properties=fit.properties) for fit in fits]
+    assert len(foreign) == 1 + (48 + 4) * 4
     with open_broker(one.url) as broker:
         one.topics.create(broker)
+        for topic in (one.topics.to_be_scanned, one.topics.collected):
+            with broker.producer(topic, "stranger") as stranger:
+                stranger.send(*foreign[:1])
         with broker.producer(one.topics.scanned, "stranger") as stranger:
-            stranger.send(Outgoing(b"hello"))
-    with pytest.raises(BrokerError, match="does another program use its topics"):
-        one.run()
+            stranger.send(*foreign)
+    one.run()
+    assert (one.json, one.i3) == (plain.json, plain.i3)
+    with open_broker(one.url) as broker:
+        assert broker.backlog(one.topics.scanned, "collector").waiting == 0
+        assert broker.backlog(one.topics.to_be_scanned, "workers").waiting == 0
+    warned = [record.getMessage() for record in caplog.records if "passed over" in record.getMessage()]
+    for topic in ("to_be_scanned", "scanned", "collected"):
+        assert any("a message (key x) on" in text and f"scan-{topic} is passed over" in text for text in warned)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [{"llh": -math.inf}, {"llh": math.inf}, {"position": (math.nan, 0.0, 0.0)}, {"time": math.inf}],
+)
+def test_a_fit_that_is_nonsense_is_a_failed_fit(
+    nonsense: dict[str, object], scan: MakeScan, change_fits: Callable[[Callable[[Start, Fit], Fit]], None]
+) -> None:
+    change_fits(lambda start, fit: replace(fit, **nonsense) if start.zenith > 1.6 else fit)  # type: ignore[arg-type]
+    one = scan("1:0 2:2", seeds=1)
+    one.run()
+    failed = [f for f in read_frames(one.folder / "scan.i3") if "SCAN_FailureReason" in f]
+    assert [f["MillipedeSeedParticle"].dir.zenith > 1.6 for f in failed] == [True] * len(failed)
+    assert len(failed) >= 4
+    assert all("the reconstruction answered with -ln L" in f["SCAN_FailureReason"].value for f in failed)
+    last = list(progress(one))[-1]
+    assert last.best is not None
+    assert math.isfinite(last.best.llh)
 
 
 def test_a_partial_result_can_be_read_while_the_scan_runs(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,12 @@ from skymap_scanner.cli import options
 @options.topic("scanned")
 @options.topic("collected")
 @options.topic("to_be_scanned")
+@click.option(
+    "--key-shared",
+    is_flag=True,
+    help="Share the work with other collectors, each of them with this option (Pulsar only); without it one works and "
+    "the others stand by.",
+)
 @options.end_with_parent
 def command(
     name: str,
@@ -20,6 +26,7 @@ def command(
     scanned: str,
     collected: str,
     to_be_scanned: str,
+    key_shared: bool,
     end_with_parent: bool,
 ) -> None:
     """Pass on the best fit of every pixel, until the scan is complete.
@@ -35,4 +42,4 @@ def command(
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, scanned=scanned, collected=collected))
     stop = Stop().on_signals(with_parent=end_with_parent)
     with broker_options.open() as broker:
-        collect(broker, topics, stop)
+        collect(broker, topics, stop, key_shared=key_shared)

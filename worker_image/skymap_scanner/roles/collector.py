@@ -1,66 +1,216 @@
 """The collector: waits for all seeds of a pixel and passes on the best.
 
-scanned ─▶ best of the seeds ─▶ collected
+    scanned ─▶ best of the seeds ─▶ collected
+
+Bests are stored in batches of what is there. Which pixels are done, also by other collectors, is read from
+``collected`` itself: a fit of such a pixel is a repeat.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import time
+import uuid
+from collections.abc import Collection, Sequence
+from types import TracebackType
+from typing import Self
 
-from skymap_scanner.broker.protocol import Broker, Message, Outgoing, SubscriptionType
+from skymap_scanner.broker.protocol import Broker, Consumer, Message, Outgoing, SubscriptionType
+from skymap_scanner.errors import BrokerError
 from skymap_scanner.roles.frames import read_best, read_scored
 from skymap_scanner.roles.planreader import PlanReader
+from skymap_scanner.roles.refusals import Refusals
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import COLLECTOR, ScanTopics
-from skymap_scanner.scan.bests import Slots
+from skymap_scanner.scan.bests import Complete, Scored, Slots
 from skymap_scanner.scan.pixels import Pixel
+from skymap_scanner.scan.plan import ScanEntry
 
 log = logging.getLogger(__name__)
 
+#: Fits taken before the bests among them are stored: a tenth of a second of them, at the rate that one collector bears.
+BATCH = 500
 
-def collect(broker: Broker, topics: ScanTopics, stop: Stop) -> None:
+#: Seconds to wait for the first of them.
+WAIT = 0.1
+
+#: Seconds between two looks at what others have collected, while there is work.
+LOOK_EVERY = 1.0
+
+#: Seconds without any fit after which a key-shared collector gives back those that wait for others; each time in vain
+#: it waits twice as long, since fits may simply take that long.
+PATIENCE, LONGEST_PATIENCE = 5.0, 60.0
+
+
+def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool = False) -> None:
     """Collect until every planned pixel has its best, or until asked to stop.
+
+    ``key_shared``: several collectors work at a time, each on the pixels whose keys the broker gives it; else one works
+    while others stand by.
 
     Raises
     ------
     BrokerError
-        If the broker refuses, or a message cannot be read.
+        If the broker refuses; BrokerUnavailable if it cannot be reached.
     """
+    kind = SubscriptionType.KEY_SHARED if key_shared else SubscriptionType.FAILOVER
     with PlanReader(broker, topics.plan) as plan:
         scan = plan.wait_for_scan(stop)
         if scan is None:
             return
-        slots: Slots[Message] = Slots(scan.seeds)
-        done = _collected_before(broker, topics)
-        repeats = 0
         with (
-            broker.consumer(topics.scanned, COLLECTOR, SubscriptionType.FAILOVER) as scanned,
-            broker.producer(topics.collected, "collector") as collected,
+            broker.consumer(topics.scanned, COLLECTOR, kind) as scanned,
+            broker.producer(topics.collected, f"collector-{uuid.uuid4()}") as collected,
+            Done(broker, topics.collected) as done,
         ):
+            sorter = _Sorter(scan, plan, done, topics.scanned)
+            patience = Patience(time.monotonic())
             while not stop.requested:
-                message = scanned.receive(timeout=0.1)
-                if message is None:
-                    if plan.complete(done):
-                        break
+                messages = _gather(scanned)
+                settled = sorter.drop(done.look(at_once=not messages))
+                bests, sorted_out = sorter.sort(messages)
+                settled += sorted_out
+                if bests:
+                    collected.send(*bests)
+                if settled:
+                    scanned.ack(*settled)
+                patience.look(time.monotonic(), len(messages), len(bests))
+                if messages:
                     continue
-                fit = read_scored(message)
-                if fit.pixel in done:
-                    repeats += 1
-                    scanned.ack(message)
-                    continue
-                pixel = slots.add(fit)
-                if pixel is not None:
-                    kept = pixel.fits if scan.keep_all_seeds else pixel.fits[:1]
-                    collected.send(Outgoing(b"".join(one.source.payload for one in kept), key=fit.pixel.key))
-                    scanned.ack(*pixel.sources)
-                    done.add(fit.pixel)
-    log.info("%d pixels collected, %d repeated fits ignored", len(done), repeats)
+                if plan.complete(done.pixels):
+                    break
+                if key_shared and patience.is_over(time.monotonic()):
+                    scanned.nack(*sorter.slots.give_back())
+    log.info(
+        "%d pixels are collected, %d of them here; %d repeated fits and %d messages that are no fits were passed over",
+        len(done.pixels),
+        sorter.collected,
+        sorter.repeats,
+        sorter.refusals.count,
+    )
 
 
-def _collected_before(broker: Broker, topics: ScanTopics) -> set[Pixel]:
-    """Read which pixels an earlier collector has passed on, so that a repeated fit opens no new slot."""
-    done: set[Pixel] = set()
-    with broker.reader(topics.collected) as reader:
-        while (message := reader.receive(timeout=0)) is not None:
-            done.add(read_best(message.payload).pixel)
-    return done
+def _gather(scanned: Consumer) -> list[Message]:
+    """Take what is there, or the first to come."""
+    messages: list[Message] = []
+    message = scanned.receive(WAIT)
+    while message is not None:
+        messages.append(message)
+        message = scanned.receive(0) if len(messages) < BATCH else None
+    return messages
+
+
+class _Sorter:
+    """Decides what becomes of each fit."""
+
+    def __init__(self, scan: ScanEntry, plan: PlanReader, done: Done, topic: str) -> None:
+        self._scan = scan
+        self._plan = plan
+        self._done = done
+        self.slots: Slots[Message] = Slots(scan.seeds)
+        self.collected = 0
+        self.repeats = 0
+        self.refusals = Refusals(topic)
+
+    def drop(self, pixels: Collection[Pixel]) -> list[Message]:
+        """Forget pixels that others have collected; return the messages of their fits, to acknowledge."""
+        dropped = self.slots.drop(pixels)
+        self.repeats += len(dropped)
+        return dropped
+
+    def sort(self, messages: Sequence[Message]) -> tuple[list[Outgoing], list[Message]]:
+        """Return the bests that ``messages`` complete, and all messages to acknowledge once those are stored."""
+        bests: list[Outgoing] = []
+        settled: list[Message] = []
+        for message in messages:
+            fit = self._read(message)
+            if fit is None:
+                settled.append(message)
+            elif fit.pixel in self._done.pixels:
+                self.repeats += 1
+                settled.append(message)
+            elif (pixel := self.slots.add(fit)) is not None:
+                self.collected += 1
+                self.repeats += len(pixel.sources) - len(pixel.fits)
+                bests.append(self._best(pixel))
+                settled += pixel.sources
+                self._done.pixels.add(fit.pixel)
+        return bests, settled
+
+    def _read(self, message: Message) -> Scored[Message] | None:
+        """Read a fit; None if it is none, or of no task of this scan."""
+        try:
+            fit = read_scored(message)
+        except BrokerError as error:
+            self.refusals.add(message, error)
+            return None
+        if not 0 <= fit.seed < self._scan.seeds:
+            self.refusals.add(message, f"the scan has no seed {fit.seed}")
+        # The entry of the plan is older than the fit, but may not have been read here.
+        elif not (self._plan.plan.has_started(fit.pixel) or self._plan.update().has_started(fit.pixel)):
+            self.refusals.add(message, f"the scan has no pixel {fit.pixel.index} of nside {fit.pixel.nside}")
+        else:
+            return fit
+        return None
+
+    def _best(self, pixel: Complete[Message]) -> Outgoing:
+        kept = pixel.fits if self._scan.keep_all_seeds else pixel.fits[:1]
+        return Outgoing(b"".join(one.source.payload for one in kept), key=kept[0].pixel.key)
+
+
+class Done:
+    """The pixels that are done, by this collector or any other."""
+
+    def __init__(self, broker: Broker, topic: str) -> None:
+        self.pixels: set[Pixel] = set()
+        self._reader = broker.reader(topic)
+        self._next_look = 0.0
+        self.look(at_once=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reader.close()
+
+    def look(self, *, at_once: bool) -> Collection[Pixel]:
+        """Read what has been collected meanwhile, and return the pixels among it that are news.
+
+        Not ``at_once``: only when the last look was a while ago.
+        """
+        news: set[Pixel] = set()
+        if not at_once and time.monotonic() < self._next_look:
+            return news
+        self._next_look = time.monotonic() + LOOK_EVERY
+        while (message := self._reader.receive(0)) is not None:
+            with contextlib.suppress(BrokerError):  # passed over; the saver says so
+                news.add(read_best(message.payload).pixel)
+        news -= self.pixels
+        self.pixels |= news
+        return news
+
+
+class Patience:
+    """Tells when a collector has waited long enough for the rest of its pixels."""
+
+    def __init__(self, now: float) -> None:
+        self._since = now
+        self._seconds = PATIENCE
+
+    def look(self, now: float, fits: int, bests: int) -> None:
+        """Take note of so many fits, and so many pixels that they completed."""
+        if fits:
+            self._since = now
+        if bests:
+            self._seconds = PATIENCE
+
+    def is_over(self, now: float) -> bool:
+        """Tell whether it is time to give the fits back; then the next wait is longer."""
+        if now - self._since < self._seconds:
+            return False
+        self._since = now
+        self._seconds = min(2 * self._seconds, LONGEST_PATIENCE)
+        return True

@@ -11,16 +11,18 @@ from __future__ import annotations
 import io
 import logging
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from skymap_scanner.broker.protocol import Broker, Message, Outgoing, Producer
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.i3 import FrameWriter, read_frames
 from skymap_scanner.results import FORMATS, check_formats, write_results
 from skymap_scanner.roles.frames import Best, read_best
 from skymap_scanner.roles.planreader import PlanReader
+from skymap_scanner.roles.refusals import Refusals
 from skymap_scanner.roles.skymap import best_fit, level_progress, scan_result
 from skymap_scanner.roles.spool import Spool
 from skymap_scanner.roles.stop import Stop
@@ -64,7 +66,7 @@ def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop
     InputError
         If the scan is not the expected one, or a file cannot be written.
     BrokerError
-        If the broker refuses, or a message cannot be read.
+        If the broker refuses; BrokerUnavailable if it cannot be reached.
     """
     check_formats(settings.formats)
     for folder in (settings.output.parent, settings.results):
@@ -72,14 +74,14 @@ def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop
     with (
         PlanReader(broker, topics.plan) as plan,
         broker.reader(topics.collected) as collected,
-        broker.producer(topics.progress, "saver") as progress,
+        broker.producer(topics.progress, f"saver-{uuid.uuid4()}") as progress,
         Spool(settings.output.parent) as spool,
     ):
         scan = plan.wait_for_scan(stop)
         if scan is None:
             return
         check_expected(scan, settings)
-        gathered = _Gathered(scan, spool)
+        gathered = _Gathered(scan, spool, Refusals(topics.collected))
         reporter = _Reporter(progress, settings.results, gathered)
         while not stop.requested:
             message = collected.receive(timeout=0.1)
@@ -123,11 +125,16 @@ class _Gathered:
 
     scan: ScanEntry
     spool: Spool
+    refusals: Refusals
     bests: dict[Pixel, Best] = field(default_factory=dict)
 
     def add(self, message: Message) -> None:
-        """Take a pixel; a repeat changes nothing."""
-        best = read_best(message.payload)
+        """Take a pixel; a repeat changes nothing, and what is no pixel is passed over."""
+        try:
+            best = read_best(message.payload)
+        except BrokerError as error:
+            self.refusals.add(message, error)
+            return
         if best.pixel not in self.bests:
             self.spool.write(best.pixel, message.payload)
             self.bests[best.pixel] = best

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -51,3 +51,11 @@ class Slots(Generic[T]):
             return None
         del self._open[fit.pixel]
         return Complete(best_first(list(by_seed.values())), [one.source for one in arrived])
+
+    def drop(self, pixels: Iterable[Pixel]) -> list[T]:
+        """Forget those of ``pixels`` that are open here; return the messages of their fits."""
+        return [one.source for pixel in pixels for one in self._open.pop(pixel, ())]
+
+    def give_back(self) -> list[T]:
+        """Forget all open pixels; return the messages of their fits."""
+        return self.drop([*self._open])

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from tests.unit.roles.conftest import Scan
+
+from skymap_scanner.broker import Broker, Consumer, Message, Outgoing, SubscriptionType, open_broker
+from skymap_scanner.errors import BrokerError
+from skymap_scanner.roles import collector
+from skymap_scanner.roles.collector import Patience, collect
+from skymap_scanner.roles.stop import Stop
+from skymap_scanner.scan.bests import Scored, Slots
+from skymap_scanner.scan.pixels import Pixel
+
+MakeScan = Callable[..., Scan]
+SHARED, FAILOVER = SubscriptionType.SHARED, SubscriptionType.FAILOVER
+
+
+@pytest.fixture
+def fitted(scan: MakeScan) -> tuple[Scan, list[Outgoing]]:
+    """A scan of one pixel and three seeds that lost its bests; and its three fits."""
+    one = scan("1:0", pixels="4")
+    one.run()
+    with open_broker(one.url) as broker:
+        with broker.reader(one.topics.scanned) as reader:
+            fits = [Outgoing(fit.payload, key=fit.key) for fit in iter(lambda: reader.receive(0), None)]
+        broker.delete_topic(one.topics.scanned)
+        broker.delete_topic(one.topics.collected)
+        one.topics.create(broker)
+    assert len(fits) == 3
+    return one, fits
+
+
+@contextmanager
+def collecting(
+    scan: Scan, opened: Callable[[str], Broker] = open_broker, **options: bool
+) -> Iterator[threading.Thread]:
+    """A collector at work; it should be done when the block is left."""
+    stop = Stop()
+    thread = threading.Thread(target=collect, args=(opened(scan.url), scan.topics, stop), kwargs=options)
+    thread.start()
+    try:
+        yield thread
+        thread.join(30)
+        assert not thread.is_alive()
+    finally:
+        stop.request()
+        thread.join(30)
+
+
+def publish(scan: Scan, topic: str, *messages: Outgoing) -> None:
+    with open_broker(scan.url) as broker, broker.producer(topic, "test") as producer:
+        producer.send(*messages)
+
+
+def collected(scan: Scan) -> list[str | None]:
+    with open_broker(scan.url) as broker, broker.reader(scan.topics.collected) as reader:
+        return [message.key for message in iter(lambda: reader.receive(0), None)]
+
+
+def backlog(scan: Scan) -> tuple[int, int]:
+    with open_broker(scan.url) as broker:
+        found = broker.backlog(scan.topics.scanned, "collector")
+    return found.waiting, found.unacked
+
+
+def test_a_pixel_that_another_collector_has_passed_on_is_let_go(fitted: tuple[Scan, list[Outgoing]]) -> None:
+    one, fits = fitted
+    publish(one, one.topics.scanned, *fits[:2])  # the third was acknowledged by the other before it died
+    with collecting(one) as thread:
+        deadline = time.monotonic() + 30
+        while backlog(one) != (0, 2):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert thread.is_alive()
+        publish(one, one.topics.collected, fits[0])
+    assert backlog(one) == (0, 0)
+    assert len(collected(one)) == 1
+
+
+def test_the_embedded_broker_refuses_key_shared_collectors(scan: MakeScan) -> None:
+    one = scan("1:0")
+    one.run()
+    with open_broker(one.url) as broker, pytest.raises(BrokerError, match="embedded broker knows no key-shared"):
+        collect(broker, one.topics, Stop(), key_shared=True)
+
+
+def sharing(url: str) -> Broker:
+    """The embedded broker, whose key-shared consumers get any key."""
+    broker = open_broker(url)
+    consumer = broker.consumer
+
+    def share(topic: str, subscription: str, kind: SubscriptionType, *, ack_timeout: float | None = None) -> Consumer:
+        return consumer(topic, subscription, SHARED if kind == SubscriptionType.KEY_SHARED else kind)
+
+    broker.consumer = share  # type: ignore[assignment,method-assign]
+    return broker
+
+
+def test_fits_that_wait_in_vain_are_given_back(
+    fitted: tuple[Scan, list[Outgoing]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "PATIENCE", 0.2)
+    monkeypatch.setattr(collector, "LONGEST_PATIENCE", 0.4)
+    one, fits = fitted
+    publish(one, one.topics.scanned, fits[0])
+    with collecting(one, sharing, key_shared=True), open_broker(one.url) as broker:
+        with broker.consumer(one.topics.scanned, "collector", SHARED) as other:
+            held: Message | None = None
+            deadline = time.monotonic() + 30
+            while held is None:  # first the collector has it, then it gives it back, to whoever is faster
+                assert time.monotonic() < deadline
+                held = other.receive(0.5)
+            assert held.payload == fits[0].payload
+        publish(one, one.topics.scanned, *fits[1:])
+    assert collected(one) == ["1/4"]
+    assert backlog(one) == (0, 0)
+
+
+def test_patience_doubles_while_it_is_in_vain_and_returns_with_success() -> None:
+    patience = Patience(100.0)
+    assert not patience.is_over(104.9)
+    assert patience.is_over(105.0)
+    assert not patience.is_over(114.9)
+    patience.look(114.9, fits=1, bests=0)  # its own, come again
+    assert not patience.is_over(124.8)
+    assert patience.is_over(124.9)
+    patience.look(130.0, fits=3, bests=1)
+    assert not patience.is_over(134.9)
+    now = 135.0
+    for wait in (10, 20, 40, 60, 60):
+        assert patience.is_over(now)
+        assert not patience.is_over(now + wait - 0.1)
+        now += wait
+
+
+def test_slots_forget_what_they_give_back() -> None:
+    slots: Slots[str] = Slots(2)
+    for pixel, seed in ((1, 0), (2, 0), (2, 0), (3, 1)):
+        assert slots.add(Scored(Pixel(1, pixel), seed, 1.0, f"{pixel}/{seed}")) is None
+    assert slots.drop([Pixel(1, 2), Pixel(1, 9)]) == ["2/0", "2/0"]
+    assert sorted(slots.give_back()) == ["1/0", "3/1"]
+    assert slots.give_back() == []
+    assert slots.add(Scored(Pixel(1, 1), 1, 1.0, "again")) is None
