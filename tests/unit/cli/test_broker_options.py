@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from skymap_scanner.broker import Access
 from skymap_scanner.cli import options
+from skymap_scanner.roles.local import broker_arguments
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.c2VjcmV0LXNpZ25hdHVyZQ"
 PULSAR = ["-b", "pulsar://host:6650"]
@@ -48,6 +49,13 @@ def test_every_option_arrives(file: Path) -> None:
     assert given(*words).return_value == options.BrokerOptions(
         "pulsar://host:6650", Access("http://admin", file, file, file, file)
     )
+
+
+def test_what_a_run_tells_its_roles_is_what_it_was_told(file: Path) -> None:
+    access = Access("http://admin", file, file, file, file)
+    words = broker_arguments("pulsar://host:6650", access)
+    assert given(*words).return_value == options.BrokerOptions("pulsar://host:6650", access)
+    assert broker_arguments("pulsar://host", Access()) == ["--broker", "pulsar://host"]
 
 
 def test_every_option_may_come_from_the_environment(file: Path) -> None:

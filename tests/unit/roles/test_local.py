@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from tests.unit.roles.conftest import Command
 
+from skymap_scanner.broker import Access
 from skymap_scanner.errors import InputError, SkymapError
 from skymap_scanner.roles import local
-from skymap_scanner.roles.local import LocalScan, role_commands, run_local
+from skymap_scanner.roles.local import LocalScan, broker_arguments, role_commands, run_local
 from skymap_scanner.roles.producer import ScanSettings
 from skymap_scanner.roles.record import Record, check_same, read_record, write_record
 from skymap_scanner.roles.stop import Stop
@@ -33,6 +34,25 @@ def test_every_role_is_a_command_that_a_user_could_type(tmp_path: Path) -> None:
     assert commands["saver"][-3:-1] == ["--format", "json"]
 
 
+def test_the_roles_are_told_of_a_shared_broker_by_addresses_and_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKYMAP_AUTH_TOKEN", "s3cret")
+    access = Access("http://admin", tmp_path / "token", tmp_path / "trusted", tmp_path / "mine", tmp_path / "key")
+    (tmp_path / "token").write_text("s3cret")
+    scan = LocalScan(
+        Path("event.i3"), tmp_path, SETTINGS, 0, tmp_path / "x.i3", shared="pulsar+ssl://host", access=access
+    )
+    commands = role_commands(scan)
+    assert list(commands) == ["producer", "collector", "saver"]
+    expected = ["--broker", "pulsar+ssl://host", *broker_arguments("pulsar+ssl://host", access)[2:]]
+    for words in commands.values():
+        at = words.index("--broker")
+        assert words[at : at + len(expected)] == expected
+        assert "s3cret" not in " ".join(words)
+    assert expected[2:6] == ["--admin-url", "http://admin", "--auth-token", str(tmp_path / "token")]
+
+
 def test_a_record_round_trips_and_names_what_differs(tmp_path: Path) -> None:
     area = ScanSettings("scan", parse_levels("8:0"), area=parse_area("1,6,5"), parameters={"ra": 1.5}, predictive=0.5)
     record = Record.of("/a/event.json", area, ("json",))
@@ -44,10 +64,12 @@ def test_a_record_round_trips_and_names_what_differs(tmp_path: Path) -> None:
         check_same(tmp_path, record, Record.of("/b.json", area, ("json",)))
     with pytest.raises(InputError, match=r"other formats \(\['json'\] instead of \[\]\)"):
         check_same(tmp_path, record, Record.of("/a/event.json", area, ()))
+    with pytest.raises(InputError, match=r"over a broker of its own, not over pulsar://host"):
+        check_same(tmp_path, record, Record.of("/a/event.json", area, ("json",), "pulsar://host"))
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    for text in ("{", "[]", json.dumps({"colour": "blue"})):
+    for text in ("{", "[]", json.dumps({"colour": "blue"}), json.dumps({"event": "x"})):
         (tmp_path / "scan.json").write_text(text)
         with pytest.raises(InputError, match=r"scan\.json is not the record of a scan"):
             read_record(tmp_path)

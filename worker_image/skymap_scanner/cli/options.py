@@ -53,6 +53,12 @@ class BrokerOptions:
         """Open the broker; see `skymap_scanner.broker.open_broker`."""
         return open_broker(self.url, self.access)
 
+    def absolute(self) -> BrokerOptions:
+        """Return them with the path of an embedded broker made absolute."""
+        if not is_embedded(self.url):
+            return self
+        return BrokerOptions(f"sqlite:///{path_of_url(self.url).absolute()}", self.access)
+
     @property
     def exists(self) -> bool:
         """Whether there is a broker to look into: an embedded one begins with its first scan."""
@@ -122,6 +128,9 @@ _ACCESS = {
         "--tls-key", "key", type=_PEM, envvar="SKYMAP_TLS_KEY", show_envvar=True, help="Its private key (PEM)."
     ),
 }
+
+#: The parameters of a command that say where the broker is.
+BROKER_PARAMETERS = ("broker_url", *_ACCESS)
 
 
 def broker(function: F) -> F:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from skymap_operator.models import Simulation
 from skymap_scanner.cli.display import progress_display
+from skymap_scanner.cli.options import BrokerOptions
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import PreparationSettings, prepare
@@ -22,10 +23,11 @@ from skymap_scanner.event.sources import NAME_KEY, read_event
 from skymap_scanner.i3 import FrameWriter, I3String
 from skymap_scanner.reconstruction import load
 from skymap_scanner.results import check_formats
-from skymap_scanner.roles.local import BROKER_FILE, LocalScan, run_local
+from skymap_scanner.roles.local import BROKER_FILE, LocalScan, alone, broker_arguments, run_local
 from skymap_scanner.roles.producer import ScanSettings
 from skymap_scanner.roles.record import FILE as RECORD_FILE
-from skymap_scanner.roles.record import Record, check_same, read_record, write_record
+from skymap_scanner.roles.record import Record, check_same, read_record, unique_name, write_record
+from skymap_scanner.roles.scans import delete_scan
 from skymap_scanner.roles.stop import Stop
 
 #: The event as it was read, kept until the scan is done: a resumed scan fits the same bytes.
@@ -34,7 +36,11 @@ EVENT_FILE = "event.i3.zst"
 
 @dataclass(frozen=True)
 class Request:
-    """One call of ``run``: the event's path or URL, or what to simulate."""
+    """One call of ``run``: the event's path or URL, or what to simulate.
+
+    ``broker``: where the scan shares a broker with others, None for one of its own in the folder. Unless ``named``, a
+    scan on a shared broker gets a name that no other scan has.
+    """
 
     event: str | Simulation
     folder: Path
@@ -45,6 +51,9 @@ class Request:
     restart: bool = False
     suffix: str = ".i3.zst"
     max_task_seconds: float = 600.0
+    broker: BrokerOptions | None = None
+    named: bool = True
+    delete_topics: bool = False
 
     @property
     def source(self) -> str:
@@ -53,6 +62,16 @@ class Request:
             return f"simulation {self.event.model_dump_json()}"
         place = self.event if "://" in self.event or self.event == "-" else str(Path(self.event).resolve())
         return place if self.select is None else f"{place} (event {self.select[0]}/{self.select[1]})"
+
+    @property
+    def record(self) -> Record:
+        """What the folder keeps of it."""
+        url = None if self.broker is None else self.broker.url
+        return Record.of(self.source, self.settings, tuple(self.formats), url)
+
+    def with_name(self, name: str) -> Request:
+        """Return it with the scan's name chosen."""
+        return replace(self, settings=replace(self.settings, name=name), named=True)
 
 
 def run(request: Request) -> None:
@@ -65,35 +84,76 @@ def run(request: Request) -> None:
     """
     folder = request.folder
     if request.restart:
-        _forget(folder)
-    wanted = Record.of(request.source, request.settings, tuple(request.formats))
+        _forget(request)
     found = read_record(folder)
     if found is not None:
-        check_same(folder, found, wanted)
+        if not request.named:
+            request = request.with_name(found.name)
+        check_same(folder, found, request.record)
         if found.finished:
             click.echo(f"{folder} holds this scan already, finished (--restart scans again).", err=True)
+            _clean_up(request)
             _show(folder)
             return
     _keep_event(request)
-    write_record(folder, wanted)
-    scan = LocalScan(
-        event=folder / EVENT_FILE,
-        folder=folder,
-        settings=request.settings,
-        workers=request.workers or os.cpu_count() or 1,
-        output=folder / f"{{stem}}{request.suffix}",
-        formats=request.formats,
-        max_task_seconds=request.max_task_seconds,
-    )
+    if not request.named:
+        request = request.with_name(unique_name(read_event(str(folder / EVENT_FILE)), request.settings))
+    write_record(folder, request.record)
+    scan = _local_scan(request)
+    _announce(scan)
     with progress_display(Console(stderr=True)) as show:
         finished = run_local(scan, show, Stop().on_signals())
     if not finished:
         again = shlex.join(["skymap-scanner", *sys.argv[1:]])
         click.echo(f"Stopped; nothing is lost. The same command goes on:\n    {again}", err=True)
         raise click.exceptions.Exit(130)
-    write_record(folder, replace(wanted, finished=True))
+    write_record(folder, replace(request.record, finished=True))
     _tidy(folder)
+    _clean_up(request)
     _show(folder)
+
+
+def _local_scan(request: Request) -> LocalScan:
+    folder = request.folder
+    scan = LocalScan(
+        event=folder / EVENT_FILE,
+        folder=folder,
+        settings=request.settings,
+        workers=(os.cpu_count() or 1) if request.workers is None else request.workers,
+        output=folder / f"{{stem}}{request.suffix}",
+        formats=request.formats,
+        max_task_seconds=request.max_task_seconds,
+    )
+    if request.broker is None:
+        return scan
+    return replace(scan, shared=request.broker.url, access=request.broker.access)
+
+
+def _announce(scan: LocalScan) -> None:
+    """Say what others need to take part."""
+    if scan.shared is not None:
+        click.echo(f"Scan {scan.settings.name} over {scan.broker}", err=True)
+    if not scan.workers:
+        click.echo(f"Without workers here; each of them is:\n    {_command('worker', scan)}", err=True)
+
+
+def _command(words: str, scan: LocalScan) -> str:
+    """Write a command for this scan as it can be typed."""
+    where = broker_arguments(scan.broker, scan.access)
+    return shlex.join(["skymap-scanner", *words.split(), "-n", scan.settings.name, *where])
+
+
+def _clean_up(request: Request) -> None:
+    """Delete the finished scan from a shared broker if that is wanted, else say how."""
+    if request.broker is None:
+        return
+    if not request.delete_topics:
+        how = _command("topics delete", _local_scan(request))
+        click.echo(f"The scan's topics are kept on the broker; this deletes them:\n    {how}", err=True)
+        return
+    with request.broker.open() as broker:
+        deleted = delete_scan(broker, request.settings.name)
+    click.echo(f"{len(deleted.topics)} topics of scan {request.settings.name} are deleted.", err=True)
 
 
 def _keep_event(request: Request) -> None:
@@ -125,10 +185,27 @@ def _read(event: str | Simulation, select: tuple[int, int] | None) -> Event:
     return simulate(event.topology, ra=event.ra, dec=event.dec, energy=event.energy, seed=event.seed)
 
 
-def _forget(folder: Path) -> None:
-    for name in (RECORD_FILE, EVENT_FILE):
-        (folder / name).unlink(missing_ok=True)
-    _tidy(folder)
+def _forget(request: Request) -> None:
+    """Forget the folder's scan, with its topics on a shared broker; a scan of another folder is left alone."""
+    folder = request.folder
+    if not folder.exists():
+        return
+    with alone(folder):
+        try:
+            found = read_record(folder)
+        except InputError:  # no record of ours: there is nothing to delete elsewhere
+            found = None
+        if found is not None and found.broker is not None:
+            if request.broker is None or found.broker != request.broker.url:
+                raise InputError(
+                    f"the scan of {folder} is on {found.broker}: give the same --broker, so that --restart can delete "
+                    "its topics there, or choose another folder"
+                )
+            with request.broker.open() as broker:
+                delete_scan(broker, found.name)
+        for name in (RECORD_FILE, EVENT_FILE):
+            (folder / name).unlink(missing_ok=True)
+        _tidy(folder)
 
 
 def _tidy(folder: Path) -> None:

@@ -1,9 +1,10 @@
-"""All roles on this machine: processes over an embedded broker, started again when they die, until the result is there.
+"""All roles on this machine: processes over a broker, started again when they die, until the result is there.
 
     run ─▶ producer, worker ×N, collector, saver ─▶ progress ─▶ whoever looks on
 
-Everything that must survive is in the broker's file; this process may be killed at any time. Its children then see
-their standard input close and end too; the same call again goes on where they stopped.
+The broker is an embedded one in the scan's folder, or one that is shared: then other machines may add workers.
+Everything that must survive is in the broker; this process may be killed at any time. Its children then see their
+standard input close and end too; the same call again goes on where they stopped.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from skymap_scanner.broker import Reader, open_broker
-from skymap_scanner.errors import InputError, SkymapError
+from skymap_scanner.broker import Access, Reader, open_broker
+from skymap_scanner.errors import BrokerUnavailable, InputError, SkymapError
 from skymap_scanner.roles.producer import ScanSettings
+from skymap_scanner.roles.scans import latest_progress
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import ScanTopics
 from skymap_scanner.scan.progress import Progress
@@ -47,7 +49,11 @@ ONE_THREAD = dict.fromkeys(
 
 @dataclass(frozen=True)
 class LocalScan:
-    """One scan on this machine: ``event`` is the path that the producer reads, ``folder`` takes everything."""
+    """One scan on this machine: ``event`` is the path that the producer reads, ``folder`` takes everything.
+
+    ``shared`` is the URL of the broker where it is not the scan's own, and ``access`` what else it takes to reach it.
+    Without ``workers``, the fits are left to workers elsewhere.
+    """
 
     event: Path
     folder: Path
@@ -56,11 +62,26 @@ class LocalScan:
     output: Path
     formats: Sequence[str] = ()
     max_task_seconds: float = 600.0
+    shared: str | None = None
+    access: Access = field(default_factory=Access)
 
     @property
     def broker(self) -> str:
-        """URL of the embedded broker."""
-        return f"sqlite:///{(self.folder / BROKER_FILE).absolute()}"
+        """URL of the broker."""
+        return self.shared or f"sqlite:///{(self.folder / BROKER_FILE).absolute()}"
+
+
+def broker_arguments(url: str, access: Access) -> list[str]:
+    """Write where the broker is as the options that `cli.options.broker` reads: addresses and files, no secrets."""
+    options = {
+        "--admin-url": access.admin_url,
+        "--auth-token": access.token_file,
+        "--tls-trust-certs": access.trusted,
+        "--tls-certificate": access.certificate,
+        "--tls-key": access.key,
+    }
+    given = [(option, str(value)) for option, value in options.items() if value is not None]
+    return ["--broker", url, *(word for pair in given for word in pair)]
 
 
 def scan_arguments(settings: ScanSettings) -> list[str]:
@@ -82,7 +103,7 @@ def scan_arguments(settings: ScanSettings) -> list[str]:
 
 def role_commands(scan: LocalScan) -> dict[str, list[str]]:
     """Return the command line of every role: just what a user would type to run it alone."""
-    common = ["-n", scan.settings.name, "--broker", scan.broker]
+    common = ["-n", scan.settings.name, *broker_arguments(scan.broker, scan.access)]
     saver = ["saver", *common, "-o", str(scan.output), "--results", str(scan.folder)]
     for one in scan.formats:
         saver += ["--format", one]
@@ -189,7 +210,7 @@ def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> 
     logs.mkdir(parents=True, exist_ok=True)
     roles = {name: _Role(name, command, logs / f"{name}.log") for name, command in role_commands(scan).items()}
     topics = ScanTopics.of(scan.settings.name)
-    with _alone(scan.folder), open_broker(scan.broker) as broker:
+    with alone(scan.folder), open_broker(scan.broker, scan.access) as broker:
         topics.create(broker)
         with broker.reader(topics.progress) as progress:
             done = 0
@@ -197,7 +218,7 @@ def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> 
                 while not (stop.requested or roles["saver"].finished):
                     for role in roles.values():
                         role.look()
-                    latest = _latest(progress)
+                    latest = _latest(progress, stop)
                     if latest is not None:
                         show(latest)
                         if latest.done > done:
@@ -209,14 +230,14 @@ def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> 
     return roles["saver"].finished
 
 
-def _latest(reader: Reader) -> Progress | None:
-    """Return the last snapshot of those that came meanwhile, if any."""
-    payload = None
-    message = reader.receive(timeout=0.2)
-    while message is not None:
-        payload = message.payload
-        message = reader.receive(timeout=0)
-    return None if payload is None else Progress.model_validate_json(payload)
+def _latest(reader: Reader, stop: Stop) -> Progress | None:
+    """Return the last snapshot of those that came meanwhile, if any; none while the broker is away."""
+    try:
+        return latest_progress(reader, timeout=0.2)
+    except BrokerUnavailable as error:
+        log.warning("%s; trying again", error)
+        stop.wait(5)
+        return None
 
 
 def _end_all(roles: Iterable[_Role]) -> None:
@@ -228,8 +249,14 @@ def _end_all(roles: Iterable[_Role]) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system gives back with the process."""
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system gives back with the process.
+
+    Raises
+    ------
+    InputError
+        If another run holds it.
+    """
     with (folder / ".lock").open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -166,6 +166,18 @@ def plan_deletion(broker: Broker, scan: FoundScan, scans: Mapping[str, frozenset
     return deletion(scan, broker.topics(bases.metadata), others)
 
 
+def delete_scan(broker: Broker, name: str, bases: TopicBases | None = None) -> Deletion:
+    """Delete a scan, finished or not, and what no other scan needs of its metadata; return what was deleted."""
+    bases = bases or TopicBases()
+    scans = find_scans(broker, bases)
+    if name not in scans:
+        return Deletion(())
+    decided = plan_deletion(broker, look_at(broker, name, scans[name], bases), scans, bases)
+    for topic in decided.topics:
+        broker.delete_topic(topic)
+    return decided
+
+
 def latest_progress(reader: Reader, timeout: float) -> Progress | None:
     """Return the last of the snapshots that came meanwhile; None when none comes within ``timeout`` seconds.
 
