@@ -9,6 +9,7 @@ import org.apache.pulsar.metadata.api.MetadataStoreFactory;
 
 /**
  * Pulsar standalone that starts again after any death: {@code LocalPulsar METADATA-FOLDER ARGUMENT...}.
+ * With the property {@code rehearsal} it ends as soon as it is ready.
  *
  * <p>The broker and the bookie register themselves as ephemeral nodes of the RocksDB metadata. Nothing removes those of
  * a killed process, since there is no server to notice its death: the store drops such a node only when somebody looks
@@ -27,6 +28,9 @@ public final class LocalPulsar {
         }
         PulsarStandaloneStarter.main(Arrays.copyOfRange(arguments, 1, arguments.length));
         System.out.println("Pulsar is ready.");
+        if (Boolean.getBoolean("rehearsal")) {
+            System.exit(0);
+        }
     }
 
     private static void dropDeadRegistrations(Path metadata) throws Exception {

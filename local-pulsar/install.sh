@@ -7,6 +7,7 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
 javac="${JAVA_HOME:+$JAVA_HOME/bin/}javac"
+jar="${JAVA_HOME:+$JAVA_HOME/bin/}jar"
 
 fail() {
   echo "pulsar: $*" >&2
@@ -18,7 +19,7 @@ missing() {
   local major
   major="$("$java" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' || true)"
   [ "${major:-0}" -ge 17 ] || echo "Java 17 or later (found: ${major:-none})"
-  command -v "$javac" >/dev/null || echo "a Java compiler (javac)"
+  command -v "$javac" "$jar" >/dev/null || echo "a Java compiler (javac, jar)"
   command -v mvn >/dev/null || echo "Maven (mvn)"
   command -v flock >/dev/null || echo "flock (of util-linux)"
 }
@@ -61,8 +62,26 @@ if [ ! -d "$home" ]; then
   mvn -B -q -f "$here/pom.xml" generate-resources -Dfolder="$part" -Dmaven.repo.local="$part/repository" >&2 ||
     fail "Maven could not fetch Pulsar $version (see above)"
   unpacked="$part/apache-pulsar-$version"
-  "$javac" -cp "$unpacked/lib/*" -d "$unpacked/classes" "$here/LocalPulsar.java" >&2 ||
+  "$javac" -cp "$unpacked/lib/*" -d "$part/classes" "$here/LocalPulsar.java" >&2 ||
     fail "LocalPulsar.java does not compile (see above)"
+  "$jar" --create --file "$unpacked/lib/local-pulsar.jar" -C "$part/classes" .
   mv "$unpacked" "$home"
+fi
+
+# One rehearsal, on ports that the kernel chooses, writes down the classes of a start, loaded and checked, for
+# Java to map into memory: a start then takes half the time. Without the file, or with another Java's, it only takes longer.
+if [ ! -e "$home/classes.jsa" ]; then
+  rehearsal="$cache/rehearsal"
+  rm -rf "$rehearsal"
+  mkdir "$rehearsal"
+  if ! SKYMAP_PULSAR_HOME="$home" \
+    JDK_JAVA_OPTIONS="-Drehearsal=true -XX:ArchiveClassesAtExit=$rehearsal/classes.jsa -Xlog:disable" \
+    "$here/start.sh" --data "$rehearsal/data" --port 0 --web-port 0 --storage-port 0 >"$rehearsal/console" 2>&1; then
+    echo "pulsar: starts will be slow, for the rehearsal failed:" >&2
+    tail -5 "$rehearsal/console" >&2
+    : >"$rehearsal/classes.jsa" # an empty one: not to be tried at every start
+  fi
+  mv "$rehearsal/classes.jsa" "$home/classes.jsa"
+  rm -rf "$rehearsal"
 fi
 echo "$home"

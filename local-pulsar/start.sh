@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 
-home="$("$here/install.sh")"
+home="${SKYMAP_PULSAR_HOME:-$("$here/install.sh")}" # given by install.sh itself
 umask 077 # the configuration may name secrets, the data are its owner's
 mkdir -p "$data/log"
 cd "$data"
@@ -57,8 +57,15 @@ Pulsar is starting; Ctrl-C stops it, and what it holds stays in $data
   log     $data/log/pulsar.log
 END
 
+# Classes as install.sh found them loaded once. Java takes no notice of a file that it cannot use.
+classes=()
+if [ -s "$home/classes.jsa" ]; then
+  classes=(-XX:SharedArchiveFile="$home/classes.jsa" -Xlog:cds=off -Xlog:cds+dynamic=off)
+fi
+
 # Pulsar's own list of what it opens of Java's modules; memory for a laptop: 256 MB heap and as much outside of it.
 exec "${JAVA_HOME:+$JAVA_HOME/bin/}java" \
+  "${classes[@]}" \
   -Xms256m -Xmx256m -XX:MaxDirectMemorySize=256m -XX:+UseG1GC -XX:+PerfDisableSharedMem \
   -XX:+ExitOnOutOfMemoryError -Dpulsar.allocator.exit_on_oom=true \
   -XX:ErrorFile="$data/log/java-error.log" \
@@ -73,7 +80,7 @@ exec "${JAVA_HOME:+$JAVA_HOME/bin/}java" \
   --add-opens jdk.management/com.sun.management.internal=ALL-UNNAMED \
   -Dlog4j.configurationFile="$here/log4j2.xml" -Dlog4j.shutdownHookEnabled=false -Dlog4j2.is.webapp=false \
   -Dpulsar.log.dir="$data/log" -Djava.util.logging.config.file=/dev/null \
-  -cp "$home/classes:$home/lib/*" LocalPulsar "$data/metadata" \
+  -cp "$home/lib/*" LocalPulsar "$data/metadata" \
   --config "$data/standalone.conf" --metadata-dir "$data/metadata" \
   --bookkeeper-dir "$data/bookkeeper" --bookkeeper-port "$storage_port" \
   --advertised-address 127.0.0.1 --no-functions-worker --no-stream-storage
