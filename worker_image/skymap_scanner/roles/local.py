@@ -38,6 +38,10 @@ BROKER_FILE = "scan.sqlite"
 #: fault, and when something else kills it (which may end as it began).
 MAX_CRASHES, MAX_KILLS = 5, 30
 
+#: Seconds before a role that could not reach the broker is started again: each time twice as long, and from the start
+#: again when it has lived for a while.
+FIRST_PAUSE, LONGEST_PAUSE, A_WHILE = 1.0, 30.0, 60.0
+
 #: With less room than this (bytes) a role can write neither its messages nor its log.
 FULL = 1 << 20
 
@@ -128,10 +132,13 @@ class _Role:
     log_file: Path
     process: subprocess.Popen[bytes] | None = None
     deaths: int = 0
+    waits: int = 0
     finished: bool = False
+    started: float = 0.0
+    not_before: float = 0.0
 
     def look(self) -> None:
-        """Start the process if it does not run; note whether it has done its work.
+        """Start the process if it does not run and may; note whether it has done its work.
 
         Raises
         ------
@@ -140,20 +147,25 @@ class _Role:
         """
         if self.finished:
             return
-        code = None if self.process is None else self.process.poll()
-        if self.process is not None and code is None:
-            return
-        self._close()
-        if code == 0 and not self.name.startswith("worker"):
-            self.finished = True
-            return
-        if code is not None:
+        if self.process is not None:
+            code = self.process.poll()
+            if code is None:
+                return
+            self._close()
+            self.process = None
+            if code == 0 and not self.name.startswith("worker"):
+                self.finished = True
+                return
             self._judge(code)
-        self._start()
+        if time.monotonic() >= self.not_before:
+            self._start()
 
     def _judge(self, code: int) -> None:
         if code in {1, 2}:  # it has explained itself, and would do so again
             raise SkymapError(f"{self.name} cannot go on: {self._last_words()}")
+        if code == os.EX_TEMPFAIL:
+            self._wait_for_broker()
+            return
         self.deaths += 1
         if self.deaths >= (MAX_KILLS if code < 0 else MAX_CRASHES):
             raise SkymapError(
@@ -162,7 +174,18 @@ class _Role:
             )
         log.warning("%s died (exit code %d), starting it again", self.name, code)
 
+    def _wait_for_broker(self) -> None:
+        """Start again later: for as long as it takes, and said once."""
+        now = time.monotonic()
+        if now - self.started > A_WHILE:
+            self.waits = 0
+        if self.waits == 0:
+            log.warning("the broker is away; %s waits for it (%s)", self.name, self._last_words())
+        self.not_before = now + pause_before(self.waits)
+        self.waits += 1
+
     def _start(self) -> None:
+        self.started = time.monotonic()
         with self.log_file.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own command
                 self.command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=os.environ | ONE_THREAD
@@ -196,6 +219,11 @@ class _Role:
             self.process.terminate()
 
 
+def pause_before(waits: int) -> float:
+    """Return the seconds to wait for the broker after it was away ``waits`` times in a row."""
+    return min(FIRST_PAUSE * 2.0 ** min(waits, 10), LONGEST_PAUSE)
+
+
 def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> bool:
     """Run the scan to its end; False when stopped before.
 
@@ -224,7 +252,7 @@ def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> 
                         if latest.done > done:
                             done = latest.done
                             for role in roles.values():
-                                role.deaths = 0
+                                role.deaths = role.waits = 0
             finally:
                 _end_all(roles.values())
     return roles["saver"].finished
