@@ -87,15 +87,16 @@ class Scan:
     def run(self, workers: int = 2, producers: int = 1, collectors: int = 1) -> None:
         stop = Stop()
         failures: list[BaseException] = []
-        roles: list[Callable[[], None]] = [
-            *[lambda: produce(self._open(), self.topics, self.event, self.settings, stop) for _ in range(producers)],
-            *[lambda: collect(self._open(), self.topics, stop) for _ in range(collectors)],
-            *[lambda: self._work(stop) for _ in range(workers)],
+        roles: list[Callable[[Broker], None]] = [
+            *[lambda broker: produce(broker, self.topics, self.event, self.settings, stop) for _ in range(producers)],
+            *[lambda broker: collect(broker, self.topics, stop) for _ in range(collectors)],
+            *[lambda broker: self._work(broker, stop) for _ in range(workers)],
         ]
 
-        def guarded(role: Callable[[], None]) -> None:
+        def guarded(role: Callable[[Broker], None]) -> None:
             try:
-                role()
+                with self.open() as broker:
+                    role(broker)
             except BaseException as error:  # noqa: BLE001 - told below
                 failures.append(error)
                 stop.request()
@@ -104,7 +105,8 @@ class Scan:
         for thread in threads:
             thread.start()
         try:
-            save(self._open(), self.topics, self.saver, stop)
+            with self.open() as broker:
+                save(broker, self.topics, self.saver, stop)
         finally:
             stop.request()
             for thread in threads:
@@ -112,11 +114,11 @@ class Scan:
         if failures:
             raise failures[0]
 
-    def _work(self, stop: Stop) -> None:
+    def _work(self, broker: Broker, stop: Stop) -> None:
         with InHand(self.folder / "state", alarm=False) as hand:  # the alarm is for processes
-            work(self._open(), self.topics, stop, hand)
+            work(broker, self.topics, stop, hand)
 
-    def _open(self) -> Broker:
+    def open(self) -> Broker:
         return self.opened(self.url)
 
     @property

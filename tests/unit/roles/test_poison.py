@@ -5,16 +5,19 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from tests.unit.roles.conftest import Command, Scan
 
-from skymap_scanner.broker import Outgoing, open_broker
+from skymap_scanner.broker import Access, Outgoing, open_broker
 from skymap_scanner.i3 import read_frames
 from skymap_scanner.roles.deaths import Death, decode_death, task_identity
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.topics import ScanTopics
 
 MakeScan = Callable[..., Scan]
 
@@ -59,13 +62,36 @@ def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(params=["pulsar", "sqlite"])
+def place(request: pytest.FixtureRequest) -> Iterator[Callable[[Scan], list[str]]]:
+    """Move a scan to a broker, and return the options that name it. Pulsar forgets deliveries, so ours must count."""
+    moved: list[Scan] = []
+
+    def move(scan: Scan) -> list[str]:
+        if request.param == "sqlite":
+            return ["-b", scan.url]
+        server = request.getfixturevalue("pulsar_server")
+        scan.url = server.url
+        scan.opened = lambda url: open_broker(url, Access(admin_url=server.admin_url))
+        scan.settings = replace(scan.settings, name=f"poison-{uuid4().hex[:8]}")
+        scan.topics = ScanTopics.of(scan.settings.name)
+        moved.append(scan)
+        return ["-b", server.url, "--admin-url", server.admin_url]
+
+    yield move
+    for scan in moved:
+        with scan.open() as broker:
+            for topic in broker.topics(f"persistent://icecube/skymap/{scan.settings.name}-"):
+                broker.delete_topic(topic)
+
+
 def reasons(scan: Scan) -> list[str]:
     frames = read_frames(scan.folder / "scan.i3")
     return [frame["SCAN_FailureReason"].value for frame in frames if "SCAN_FailureReason" in frame]
 
 
 def deaths(scan: Scan) -> Iterator[Death]:
-    with open_broker(scan.url) as broker, broker.reader(scan.topics.deaths) as reader:
+    with scan.open() as broker, broker.reader(scan.topics.deaths) as reader:
         while (message := reader.receive(0)) is not None:
             death = decode_death(message.payload)
             assert death is not None
@@ -105,11 +131,18 @@ def supervise(scan: Scan, worker: Command) -> list[int]:
     ],
 )
 def test_a_task_that_ends_every_worker_becomes_a_failed_fit(
-    how: str, end: int, reason: str, scan: MakeScan, command: Callable[..., Command], poison: Path, tmp_path: Path
+    how: str,
+    end: int,
+    reason: str,
+    scan: MakeScan,
+    place: Callable[[Scan], list[str]],
+    command: Callable[..., Command],
+    poison: Path,
+    tmp_path: Path,
 ) -> None:
     one = scan("1:0", seeds=1, pixels="0,8", reconstruction="poison", parameters={"how": how})
-    worker = command("worker", "-n", "scan", "-b", one.url, "--max-attempts", "2", "--max-task-seconds", "1")
-    ends = supervise(one, worker)
+    options = [*place(one), "--max-attempts", "2", "--max-task-seconds", "1"]
+    ends = supervise(one, command("worker", "-n", one.settings.name, *options))
     assert ends == [end, end, 0]
     assert reasons(one) == [reason]
     assert [(death.name, bool(death.hung_at)) for death in deaths(one)] == [
