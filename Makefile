@@ -7,8 +7,6 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-PULSAR_DATA ?= $(HOME)/.cache/skymap-scanner/pulsar/data
-
 .PHONY: install demo test lint format bench docs constraints clean pulsar pulsar-install
 
 install: $(STAMP)
@@ -45,7 +43,7 @@ bench: install
 	$(BIN)/python benchmarks/coverage/run.py --tracks 2 --cascades 2 -o build/coverage
 
 pulsar:
-	@local-pulsar/start.sh --data $(PULSAR_DATA)
+	@local-pulsar/start.sh $(if $(PULSAR_DATA),--data "$(PULSAR_DATA)")
 
 pulsar-install:
 	@local-pulsar/install.sh
