@@ -1,4 +1,4 @@
-"""A process of its own that uses a broker, for tests that stop or kill it: ``actor.py ROLE URL TOPIC ...``.
+"""A process of its own that uses a broker, for tests that stop or kill it: ``actor.py ROLE URL ADMIN_URL TOPIC ...``.
 
 Each line that it prints is something that it has done.
 """
@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from skymap_scanner.broker import Broker, Outgoing, SubscriptionType, open_broker
+from skymap_scanner.broker import Access, Broker, Outgoing, SubscriptionType, open_broker
 
 
 def say(*words: object) -> None:
@@ -55,6 +55,6 @@ def work(broker: Broker, topic: str, start: str) -> None:
 
 
 if __name__ == "__main__":
-    role, url, *rest = sys.argv[1:]
-    with open_broker(url) as broker:
+    role, url, admin_url, *rest = sys.argv[1:]
+    with open_broker(url, Access(admin_url=admin_url or None)) as broker:
         {"hold": hold, "send": send, "work": work}[role](broker, *rest)

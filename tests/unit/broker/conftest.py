@@ -11,36 +11,53 @@ from uuid import uuid4
 
 import pytest
 
-from skymap_scanner.broker import Broker, open_broker
+from skymap_scanner.broker import Access, Broker, open_broker
 
 ACTOR = Path(__file__).with_name("actor.py")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A broker that a test has for itself: its URL, and a namespace for its topics."""
+    """A broker that a test has for itself: its URL, and a namespace for its topics.
+
+    ``counts_deaths``: whether it remembers the deliveries of a message whose consumer died.
+    """
 
     url: str
     namespace: str
+    admin_url: str | None = None
+    counts_deaths: bool = True
+
+    @property
+    def again(self) -> int:
+        """``attempts`` of a message that comes for the second time, its consumer having died."""
+        return 2 if self.counts_deaths else 1
 
     def topic(self, name: str = "topic") -> str:
         return f"{self.namespace}/{name}"
 
     def open(self) -> Broker:
-        return open_broker(self.url)
+        return open_broker(self.url, Access(admin_url=self.admin_url))
 
 
-def sqlite_place(folder: Path) -> Place:
+def sqlite_place(request: pytest.FixtureRequest) -> Place:
+    folder = request.getfixturevalue("tmp_path")
     return Place(f"sqlite:///{folder / 'broker.db'}", "persistent://icecube/skymap")
 
 
-#: Every implementation of the protocol joins the contract here: from an empty folder to a place.
-IMPLEMENTATIONS: dict[str, Callable[[Path], Place]] = {"sqlite": sqlite_place}
+def pulsar_place(request: pytest.FixtureRequest) -> Place:
+    server = request.getfixturevalue("pulsar_server")
+    namespace = request.getfixturevalue("pulsar_namespace")
+    return Place(server.url, namespace, server.admin_url, counts_deaths=False)
+
+
+#: Every implementation of the protocol joins the contract here.
+IMPLEMENTATIONS: dict[str, Callable[[pytest.FixtureRequest], Place]] = {"pulsar": pulsar_place, "sqlite": sqlite_place}
 
 
 @pytest.fixture(params=sorted(IMPLEMENTATIONS))
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return IMPLEMENTATIONS[request.param](tmp_path)
+def place(request: pytest.FixtureRequest) -> Place:
+    return IMPLEMENTATIONS[request.param](request)
 
 
 @pytest.fixture
@@ -57,8 +74,8 @@ def topic(place: Place) -> str:
 class Actor:
     """A running ``actor.py``."""
 
-    def __init__(self, role: str, url: str, *arguments: object) -> None:
-        command = [sys.executable, str(ACTOR), role, url, *map(str, arguments)]
+    def __init__(self, role: str, place: Place, *arguments: object) -> None:
+        command = [sys.executable, str(ACTOR), role, place.url, place.admin_url or "", *map(str, arguments)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def line(self) -> str:
@@ -91,7 +108,7 @@ def actor(place: Place) -> Iterator[Callable[..., Actor]]:
     started: list[Actor] = []
 
     def start(role: str, *arguments: object) -> Actor:
-        started.append(Actor(role, place.url, *arguments))
+        started.append(Actor(role, place, *arguments))
         return started[-1]
 
     yield start

@@ -44,7 +44,7 @@ class PulsarBroker:
     def consumer(
         self, topic: str, subscription: str, kind: SubscriptionType, *, ack_timeout: float | None = None
     ) -> PulsarConsumer:
-        """Open a consumer; see `broker.protocol.Broker`. An ``ack_timeout`` is at least ten seconds here."""
+        """Open a consumer; see `broker.protocol.Broker`."""
         split_topic(topic)
         return self._hand_out(PulsarConsumer(self._connection, topic, subscription, kind, ack_timeout))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
 import time
 from abc import abstractmethod
+from collections.abc import Hashable
 from types import TracebackType
 from typing import Self
 
@@ -18,9 +20,6 @@ from skymap_scanner.broker.pulsar.faults import fault, passes
 from skymap_scanner.errors import BrokerError, InputError
 
 log = logging.getLogger(__name__)
-
-#: The shortest time after which the client hands an unacknowledged message back (s).
-SHORTEST_ACK_TIMEOUT = 10.0
 
 #: A message given back comes again after this time (ms).
 GIVEN_BACK = 100
@@ -107,7 +106,8 @@ class PulsarConsumer(_Source):
         super().__init__(connection, topic)
         self._subscription = subscription
         self._kind = kind
-        self._ack_timeout = None if ack_timeout is None else max(ack_timeout, SHORTEST_ACK_TIMEOUT)
+        self._ack_timeout = ack_timeout
+        self._held: dict[Hashable, tuple[float, Message]] = {}  # with the time when they are handed back
         self._asked: list[_Asked] = []
         self._turn = threading.Lock()
         if kind is SubscriptionType.SHARED:
@@ -116,6 +116,10 @@ class PulsarConsumer(_Source):
             self._asked = [_Asked(one, number, self._arrived) for number, one in enumerate(self._consumers)]
         else:
             self._consumers = [self._subscribe(topic, AHEAD)]
+        self._closing = threading.Event()
+        self._watch = threading.Thread(target=self._hand_back_overdue, daemon=True)
+        if ack_timeout is not None:
+            self._watch.start()
 
     def receive(self, timeout: float) -> Message | None:
         """Return the next message; see `broker.protocol.Consumer`."""
@@ -152,6 +156,9 @@ class PulsarConsumer(_Source):
         if self.closed:
             return
         self.closed = True
+        self._closing.set()
+        if self._watch.is_alive():
+            self._watch.join()
         for asked in self._asked:
             asked.end()
         for consumer in self._consumers:
@@ -160,6 +167,8 @@ class PulsarConsumer(_Source):
                     consumer.close()
                 except pulsar.PulsarException as error:
                     log.debug("closing a consumer of %s: %s", self._topic, error)
+        for asked in self._asked:
+            asked.join()
 
     @property
     def _connected(self) -> bool:
@@ -177,18 +186,31 @@ class PulsarConsumer(_Source):
             return self._message(number, got)
 
     def _message(self, number: int, got: pulsar.Message) -> Message:
-        return Message(
+        message = Message(
             id=(self._topic, self._subscription, number, got.message_id().serialize()),
             payload=got.data(),
             key=got.partition_key() or None,
             properties=got.properties(),
             attempts=got.redelivery_count() + 1,
         )
+        if self._ack_timeout is not None:
+            self._held[message.id] = (time.monotonic() + self._ack_timeout, message)
+        return message
+
+    def _hand_back_overdue(self) -> None:
+        """Give back what is held for too long (the client's own timeout knows nothing of messages asked for)."""
+        pause = min(self._ack_timeout or 1.0, 1.0) / 4
+        while not self._closing.wait(pause):
+            now = time.monotonic()
+            overdue = [message for due, message in list(self._held.values()) if due < now]
+            with contextlib.suppress(BrokerError, pulsar.PulsarException):  # closed meanwhile
+                self.nack(*overdue)
 
     def _ids(self, messages: tuple[Message, ...]) -> list[tuple[pulsar.Consumer, pulsar.MessageId]]:
         self._check_open()
         found = []
         for message in messages:
+            self._held.pop(message.id, None)
             match message.id:
                 case (self._topic, self._subscription, int(number), bytes(serialized)):
                     found.append((self._consumers[number], pulsar.MessageId.deserialize(serialized)))
@@ -202,7 +224,6 @@ class PulsarConsumer(_Source):
         )
 
     def _subscribe(self, topic: str, ahead: int) -> pulsar.Consumer:
-        timeout = None if self._ack_timeout is None else round(self._ack_timeout * 1000)
         try:
             return self._connection.open(
                 topic,
@@ -212,7 +233,6 @@ class PulsarConsumer(_Source):
                     self._subscription,
                     KINDS[self._kind],
                     receiver_queue_size=ahead,
-                    unacked_messages_timeout_ms=timeout,
                     negative_ack_redelivery_delay_ms=GIVEN_BACK,
                     initial_position=pulsar.InitialPosition.Earliest,
                 ),
@@ -239,7 +259,8 @@ class _Asked:
         self._owed = False
         self._ended = False
         self._lock = threading.Lock()
-        threading.Thread(target=self._fetch, daemon=True).start()
+        self._thread = threading.Thread(target=self._fetch, daemon=True)
+        self._thread.start()
 
     def ask(self) -> None:
         """Ask for one more message, unless one is owed."""
@@ -250,9 +271,13 @@ class _Asked:
         self._wanted.release()
 
     def end(self) -> None:
-        """Let the thread end; closing the consumer wakes it."""
+        """Let the thread end as soon as the consumer is closed."""
         self._ended = True
         self._wanted.release()
+
+    def join(self) -> None:
+        """Wait for the end of the thread: left inside the client, it would abort the process at its end."""
+        self._thread.join()
 
     def _fetch(self) -> None:
         while True:
