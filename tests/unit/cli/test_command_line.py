@@ -3,12 +3,14 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from skymap_scanner.cli import COMMANDS, command_first, group, main
+from skymap_scanner.cli import COMMANDS, SWITCHES, command_first, group, main
 from skymap_scanner.cli.settings import scan_settings
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.local import scan_arguments
@@ -27,12 +29,29 @@ from skymap_scanner.scan.levels import parse_area, parse_levels
         (["--broker=sqlite:///x", "saver"], ["saver", "--broker=sqlite:///x"]),
         (["--debug", "--nside", "1", "producer", "e"], ["--debug", "producer", "--nside", "1", "e"]),
         (["--log-level", "debug", "worker"], ["--log-level", "debug", "worker"]),
+        (["--fake-scan", "worker", "-n", "x"], ["worker", "--fake-scan", "-n", "x"]),
+        (["-b", "sqlite:///x", "topics", "list"], ["topics", "-b", "sqlite:///x", "list"]),
         (["--help"], ["--help"]),
         ([], []),
     ],
 )
 def test_options_may_stand_before_the_command(typed: list[str], understood: list[str]) -> None:
     assert command_first(typed) == understood
+
+
+def every_command(commands: click.Group = group) -> Iterator[click.Command]:
+    for name in commands.list_commands(click.Context(commands)):
+        command = commands.get_command(click.Context(commands), name)
+        assert command is not None
+        yield command
+        if isinstance(command, click.Group):
+            yield from every_command(command)
+
+
+def test_what_takes_no_value_is_known() -> None:
+    options = [one for command in every_command() for one in command.params if isinstance(one, click.Option)]
+    assert {name for one in options if one.is_flag for name in one.opts} == SWITCHES
+    assert not {name for one in options if not one.is_flag for name in one.opts} & SWITCHES
 
 
 def test_every_command_has_help_with_an_example() -> None:

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from skymap_scanner.broker import Outgoing, open_broker
-from skymap_scanner.cli import group
+from skymap_scanner.broker.sqlite import SqliteBroker
+from skymap_scanner.cli import group, main
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.topics import ScanTopics, TopicBases
 from skymap_scanner.scan.plan import EventFacts, ScanEntry
@@ -94,6 +95,36 @@ def test_list_shows_every_scan(topics: Topics, url: str) -> None:
     ]
     assert plain[0]["metadata_topics"] == [FRAME]
     assert f"{SKYMAP}a-plan" in plain[0]["topics"]
+
+
+def test_options_may_stand_before_the_action(url: str) -> None:
+    begin(url, "list", Phase.DONE)
+    with pytest.raises(SystemExit) as stop:
+        main(["-b", url, "-n", "list", "topics", "--dry-run", "delete"])
+    assert stop.value.code == 0
+    assert names_left(url) == {"list"}
+    with pytest.raises(SystemExit) as stop:
+        main(["-b", url, "topics", "-n", "list", "delete"])
+    assert stop.value.code == 0
+    assert left(url) == set()
+
+
+def test_roles_that_make_topics_again_are_told_of(topics: Topics, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(url, "a", Phase.SCANNING)
+    delete = SqliteBroker.delete_topic
+
+    def with_a_role_that_starts(broker: SqliteBroker, topic: str) -> None:
+        delete(broker, topic)
+        if topic.endswith("-progress"):
+            broker.create_topic(f"{SKYMAP}a-scanned")
+
+    monkeypatch.setattr(SqliteBroker, "delete_topic", with_a_role_that_starts)
+    told = topics("delete", "-n", "a", "--yes")
+    assert "Roles of scan a still run" in told.stderr
+    assert left(url) == {"a-scanned"}
+    monkeypatch.undo()
+    assert "still run" not in topics("delete", "-n", "a", "--yes").stderr
+    assert left(url) == set()
 
 
 def test_list_looks_where_the_topic_options_say(topics: Topics, url: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,6 +114,16 @@ def test_the_same_command_resumes_under_the_same_name(
     finished = run(*words)
     assert (finished.exit_code, finished.return_value) == (0, None)
     assert len(begun) == 3
+
+
+def test_how_to_go_on_is_said_without_beginning_again(
+    begun: list[LocalScan], event_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["run", str(event_file), "-o", "out dir", *SCAN]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["skymap-scanner", *words, "--restart"])
+    stopped = run(*words[1:], "--restart")
+    assert stopped.stderr.splitlines()[-1].strip() == shlex.join(["skymap-scanner", *words])
 
 
 def test_the_name_is_that_of_the_same_scan_only(

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import click
 
@@ -36,6 +36,23 @@ COMMANDS = {
     "compile": ("compile", "Compile the reconstruction now instead of at the first fit."),
 }
 FLAGS = {"--debug", "--version", "--help", "-h"}
+#: Options of commands that take no value: what follows one of them may be the command.
+SWITCHES = {
+    "--delete-output-from-queue",
+    "--delete-topics",
+    "--demo",
+    "--dry-run",
+    "--end-with-parent",
+    "--fake-scan",
+    "--finished",
+    "--json",
+    "--keep-all-seeds",
+    "--key-shared",
+    "--once",
+    "--recover",
+    "--restart",
+    "--yes",
+}
 
 
 class Commands(click.Group):
@@ -90,14 +107,14 @@ def group(debug: bool, log_level: str) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def command_first(arguments: Sequence[str]) -> list[str]:
+def command_first(arguments: Sequence[str], commands: Container[str] = COMMANDS) -> list[str]:
     """Move the command in front of the options that stand before it, except the options of the group itself."""
     group_options: list[str] = []
     before: list[str] = []
     position = 0
-    while position < len(arguments) and arguments[position] not in COMMANDS:
+    while position < len(arguments) and arguments[position] not in commands:
         word = arguments[position]
-        takes_value = word.startswith("-") and "=" not in word and word not in FLAGS
+        takes_value = word.startswith("-") and "=" not in word and word not in FLAGS | SWITCHES
         words = list(arguments[position : position + 1 + takes_value])
         (group_options if word in FLAGS or word.startswith("--log-level") else before).extend(words)
         position += len(words)

@@ -104,7 +104,7 @@ def run(request: Request) -> None:
     with progress_display(Console(stderr=True)) as show:
         finished = run_local(scan, show, Stop().on_signals())
     if not finished:
-        again = shlex.join(["skymap-scanner", *sys.argv[1:]])
+        again = shlex.join(["skymap-scanner", *(word for word in sys.argv[1:] if word != "--restart")])
         click.echo(f"Stopped; nothing is lost. The same command goes on:\n    {again}", err=True)
         raise click.exceptions.Exit(130)
     write_record(folder, replace(request.record, finished=True))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from skymap_scanner.cli import options
+from skymap_scanner.cli import command_first, options
 from skymap_scanner.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,15 @@ def _bases(function: F) -> F:
     return function
 
 
-@click.group()
+class Actions(click.Group):
+    """Lets options stand in front of the action too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Move the action to the front before the words are parsed."""
+        return super().parse_args(ctx, command_first(args, self.commands))
+
+
+@click.group(cls=Actions)
 def command() -> None:
     """Make the topics of a scan, list the scans on a broker, delete what is left of them.
 
@@ -168,13 +176,15 @@ def _confirm(scan: FoundScan) -> None:
 def _delete(
     broker: Broker, scan: FoundScan, scans: dict[str, frozenset[str]], bases: TopicBases, dry_run: bool
 ) -> None:
-    from skymap_scanner.roles.scans import plan_deletion
+    from skymap_scanner.roles.scans import find_scans, plan_deletion
 
     decided = plan_deletion(broker, scan, scans, bases)
     for topic in decided.topics:
         if not dry_run:
             broker.delete_topic(topic)
         click.echo(f"{topic}  {'would be deleted' if dry_run else 'deleted'}")
+    if not dry_run and scan.name in find_scans(broker, bases):
+        click.echo(f"Roles of scan {scan.name} still run and make topics again: stop them, then repeat this.", err=True)
     if decided.kept:
         click.echo(
             f"The event's frames ({len(decided.kept)}) are kept: another scan uses them, or its plan cannot be read.",
