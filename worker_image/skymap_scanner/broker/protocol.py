@@ -18,6 +18,8 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self
 
+from skymap_scanner.errors import InputError
+
 
 class SubscriptionType(StrEnum):
     """Who gets a message: any one consumer (shared), or the one active consumer, in order (failover).
@@ -29,6 +31,12 @@ class SubscriptionType(StrEnum):
     SHARED = "shared"
     FAILOVER = "failover"
     KEY_SHARED = "key_shared"
+
+
+def check_ack_timeout(seconds: float | None, kind: SubscriptionType) -> None:
+    """Raise InputError unless a consumer of this kind may have this ``ack_timeout``."""
+    if seconds is not None and not (seconds > 0 and kind is SubscriptionType.SHARED):
+        raise InputError(f"ack_timeout {seconds}: give a positive number of seconds, of a shared subscription, or None")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +126,13 @@ class Consumer(Closing, Protocol):
         In order, but for messages given back. Only the active consumer of a failover subscription receives any.
         """
 
+    def ask_ahead(self) -> None:
+        """Ask for the next message now, so that it may be here already at the next `receive`.
+
+        At most one is on its way or here; this consumer holds it from then on. Worth it where a message takes less
+        time to work on than to fetch.
+        """
+
     def ack(self, *messages: Message) -> None:
         """Never deliver these again to this subscription, also where they were given to another consumer meanwhile.
 
@@ -158,8 +173,8 @@ class Broker(Closing, Protocol):
     ) -> Consumer:
         """Open a consumer; the subscription is made (from the earliest message) if it is missing.
 
-        A message held longer than ``ack_timeout`` seconds is delivered again (None: never); on a failover subscription
-        its holder also loses its place. All consumers of a subscription are of one kind (else BrokerError).
+        A message of a shared subscription that is held longer than ``ack_timeout`` seconds is delivered again (None:
+        never; the other kinds know no such time). All consumers of a subscription are of one kind (else BrokerError).
         """
 
     def reader(self, topic: str) -> Reader:

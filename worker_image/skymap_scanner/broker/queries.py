@@ -138,15 +138,11 @@ def newest_consumer(database: Database, subscription: int) -> int:
     return int(database.read("SELECT max(id) FROM consumer WHERE subscription = ?", (subscription,))[0][0])
 
 
-def holds(database: Database, consumer: int) -> bool:
-    """Whether the consumer holds any message."""
-    return bool(database.read("SELECT 1 FROM delivery WHERE consumer = ? LIMIT 1", (consumer,)))
-
-
-def holder_overdue(database: Database, subscription: int, now: float) -> int | None:
-    """Return a consumer that holds a message past its due time, None if there is none."""
-    rows = database.read(
-        "SELECT consumer FROM delivery WHERE subscription = ? AND due < ? AND consumer IS NOT NULL LIMIT 1",
-        (subscription, now),
+def any_overdue(database: Database, subscription: int, now: float) -> bool:
+    """Whether a consumer holds a message past its due time."""
+    return bool(
+        database.read(
+            "SELECT 1 FROM delivery WHERE subscription = ? AND due < ? AND consumer IS NOT NULL LIMIT 1",
+            (subscription, now),
+        )
     )
-    return int(rows[0][0]) if rows else None

@@ -21,7 +21,7 @@ from typing import Self
 from skymap_scanner.broker import queries
 from skymap_scanner.broker.database import Database, prepare
 from skymap_scanner.broker.presence import Presence, is_present, remove_leftovers
-from skymap_scanner.broker.protocol import Backlog, Message, Outgoing, SubscriptionType
+from skymap_scanner.broker.protocol import Backlog, Message, Outgoing, SubscriptionType, check_ack_timeout
 from skymap_scanner.errors import BrokerError, InputError
 
 #: A waiting receive looks for news after pauses that double from the first to the second of these (s).
@@ -213,22 +213,19 @@ class SqliteConsumer(Open):
     """Takes messages of one topic through a subscription; see `protocol.Consumer`.
 
     Of a failover subscription's consumers the one that came first is active. It loses its place, and what it holds,
-    when it is closed, when it dies, and when it hangs: it holds a message for longer than its ``ack_timeout``, or lets
-    one lie for longer than another's. Coming back, it queues again.
+    when it is closed and when it dies.
     """
 
     def __init__(
         self, path: Path, topic: str, subscription: str, kind: SubscriptionType, ack_timeout: float | None
     ) -> None:
-        if ack_timeout is not None and not ack_timeout > 0:
-            raise InputError(f"ack_timeout {ack_timeout}: give a positive number of seconds, or None")
+        check_ack_timeout(ack_timeout, kind)
         super().__init__(path)
         self._kind = kind
         self._ack_timeout = ack_timeout
         self._presence: Presence | None = None
         self._number = -1
         self._next_watch = 0.0
-        self._lying: tuple[float, object] = (0.0, None)
         try:
             self._topic = queries.topic_number(self._database, topic)
             self._subscription = queries.subscription_number(self._database, topic, subscription)
@@ -242,6 +239,9 @@ class SqliteConsumer(Open):
     def receive(self, timeout: float) -> Message | None:
         """Return the next message, None when none came in time; see `protocol.Consumer`."""
         return _poll(self._database, self._take, timeout)
+
+    def ask_ahead(self) -> None:
+        """Do nothing: the messages are here already; see `protocol.Consumer`."""
 
     def ack(self, *messages: Message) -> None:
         """Never deliver these again, whoever holds them by now; see `protocol.Consumer`."""
@@ -322,38 +322,18 @@ class SqliteConsumer(Open):
         self._number = queries.newest_consumer(self._database, self._subscription)
 
     def _watch(self) -> None:
-        """Look for other consumers that died or hang, and give back what they hold."""
+        """Look for other consumers that died or hold a message for too long, and give that back."""
         now = time.monotonic()
         if now < self._next_watch:
             return
         self._next_watch = now + WATCH_INTERVAL
         _remove_dead(self._database, self._subscription)
-        overdue = queries.holder_overdue(self._database, self._subscription, now)
-        if self._kind is SubscriptionType.FAILOVER:
-            hanging = overdue if overdue is not None else self._letting_lie(now)
-            if hanging is not None:
-                _remove(self._database, hanging)
-        elif overdue is not None:
+        if queries.any_overdue(self._database, self._subscription, now):
             with self._database.transaction() as connection:
                 connection.execute(
                     "UPDATE delivery SET consumer = NULL WHERE subscription = ? AND due < ? AND consumer IS NOT NULL",
                     (self._subscription, now),
                 )
-
-    def _letting_lie(self, now: float) -> int | None:
-        """Return the active consumer if, holding nothing, it has let the next message lie for an ``ack_timeout``."""
-        if self._ack_timeout is None:
-            return None
-        active = queries.active_consumer(self._database, self._subscription)
-        position = queries.next_position(self._database, self._subscription)
-        if active in {None, self._number} or position is None or queries.holds(self._database, active):
-            self._lying = (now, None)
-            return None
-        since, what = self._lying
-        if what != (active, position):
-            self._lying = (now, (active, position))
-            return None
-        return active if now - since > self._ack_timeout else None
 
     def _positions(self, messages: Iterable[Message]) -> list[tuple[int, int]]:
         """Return the keys in ``delivery`` of messages that this subscription has delivered; raises BrokerError."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from skymap_scanner.broker import Backlog, Consumer, Outgoing
+import pytest
+
+from skymap_scanner.broker import Backlog, Consumer, Outgoing, SubscriptionType
 
 from .conftest import FAILOVER, SHARED, TOPIC, open_at
 
@@ -62,10 +64,11 @@ def test_receiving_costs_the_same_whatever_came_before(path: Path) -> None:
         assert steps(consumer, watch) <= 5 * fresh
 
 
-def test_every_question_is_answered_by_an_index(path: Path) -> None:
+@pytest.mark.parametrize(("kind", "ack_timeout"), [(FAILOVER, None), (SHARED, 60.0)])
+def test_every_question_is_answered_by_an_index(path: Path, kind: SubscriptionType, ack_timeout: float | None) -> None:
     with open_at(path) as broker:
         broker.producer(TOPIC, "p").send(Outgoing(b"x", sequence_id=1), Outgoing(b"y", sequence_id=2))
-        consumer = broker.consumer(TOPIC, "s", FAILOVER, ack_timeout=60)
+        consumer = broker.consumer(TOPIC, "s", kind, ack_timeout=ack_timeout)
         asked: list[str] = []
         consumer._database._connection.set_trace_callback(asked.append)
         message = consumer.receive(0)

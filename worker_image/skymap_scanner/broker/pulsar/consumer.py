@@ -14,10 +14,10 @@ from typing import Self
 
 import pulsar
 
-from skymap_scanner.broker.protocol import Message, SubscriptionType
+from skymap_scanner.broker.protocol import Message, SubscriptionType, check_ack_timeout
 from skymap_scanner.broker.pulsar.connection import Connection, Waiting
 from skymap_scanner.broker.pulsar.faults import fault, passes
-from skymap_scanner.errors import BrokerError, InputError
+from skymap_scanner.errors import BrokerError
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +101,7 @@ class PulsarConsumer(_Source):
         kind: SubscriptionType,
         ack_timeout: float | None,
     ) -> None:
-        if ack_timeout is not None and not ack_timeout > 0:
-            raise InputError(f"ack_timeout {ack_timeout}: give a positive number of seconds, or None")
+        check_ack_timeout(ack_timeout, kind)
         super().__init__(connection, topic)
         self._subscription = subscription
         self._kind = kind
@@ -135,6 +134,12 @@ class PulsarConsumer(_Source):
             self._check_open()
             raise self._fault(error) from error
         return self._message(0, got)
+
+    def ask_ahead(self) -> None:
+        """Ask for the next message; see `broker.protocol.Consumer`. Other kinds than shared get theirs ahead anyway."""
+        self._check_open()
+        for asked in self._asked:
+            asked.ask()
 
     def ack(self, *messages: Message) -> None:
         """Never deliver these again; see `broker.protocol.Consumer`."""
@@ -183,6 +188,7 @@ class PulsarConsumer(_Source):
             except queue.Empty:
                 self._look()
                 return None
+            self._asked[number].taken()
             return self._message(number, got)
 
     def _message(self, number: int, got: pulsar.Message) -> Message:
@@ -263,12 +269,17 @@ class _Asked:
         self._thread.start()
 
     def ask(self) -> None:
-        """Ask for one more message, unless one is owed."""
+        """Ask for one more message, unless one is owed or waits to be taken."""
         with self._lock:
             if self._owed:
                 return
             self._owed = True
         self._wanted.release()
+
+    def taken(self) -> None:
+        """Note that the message that was owed has been taken."""
+        with self._lock:
+            self._owed = False
 
     def end(self) -> None:
         """Let the thread end as soon as the consumer is closed."""
@@ -293,8 +304,6 @@ class _Asked:
                 time.sleep(1.0)
                 self._wanted.release()
                 continue
-            with self._lock:
-                self._owed = False
             self._arrived.put((self._number, got))
 
 
