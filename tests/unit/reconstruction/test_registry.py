@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
 
-import numba
 import numpy as np
 import pytest
 
@@ -14,7 +11,6 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction import available, load
 from skymap_scanner.reconstruction.millipede import Millipede
-from skymap_scanner.reconstruction.millipede.compiled import BASELINE
 from skymap_scanner.reconstruction.protocol import Start
 
 
@@ -78,10 +74,3 @@ def test_a_start_that_is_no_number_fails_in_the_dummy(event: PreparedEvent) -> N
     fit = load("dummy").set_up(event).fit(Start(math.nan, 0.0, (0.0, 0.0, 0.0), 0.0))
     assert fit.status is FitStatus.MissingSeed
     assert np.isnan(fit.llh)
-
-
-def test_the_machine_code_does_not_depend_on_the_host() -> None:
-    if platform.machine() not in {"x86_64", "AMD64"} or "NUMBA_CPU_NAME" in os.environ:
-        pytest.skip("the target is pinned on x86-64 only, where the user has not chosen one")
-    assert (numba.config.CPU_NAME, numba.config.CPU_FEATURES) == BASELINE
-    assert "millipede-" in str(numba.config.CACHE_DIR)

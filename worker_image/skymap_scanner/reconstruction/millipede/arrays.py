@@ -16,7 +16,6 @@ Single = NDArray[np.float32]
 Double = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-
 #: Numbers that one vector instruction takes (AVX2); a loop over a multiple of it has no slow remainder.
 LANES = 8
 
@@ -85,9 +84,10 @@ class Segments(NamedTuple):
     """Sources along the track, n of them, and room for what an evaluation computes about them.
 
     ``s``: place along the track (m), on a grid of step ``spacing[0]`` from ``spacing[1]``; ``before[k]`` counts the
-    segments in front of grid point k. From ``s`` to ``later``, LANES more than n, so that loops may go on to full
-    vectors. ``unhit``: PE per GeV in DOMs without pulses; ``ratio``: exact / far field - 1 of it. ``matrix`` (row, n):
-    expected PE per GeV in bins with charge, then scaled; ``rest`` (n,): in everything else; ``total``: both.
+    segments in front of grid point k. ``s`` and from ``x`` to ``later``: LANES more than n, so that loops may go on to
+    full vectors; from ``charge`` on they hold what concerns one DOM. ``unhit`` (n,): PE per GeV in DOMs without pulses;
+    ``ratio``: exact / far field - 1 of it. ``matrix`` (row, n): expected PE per GeV in bins with charge, then scaled;
+    ``rest`` (n,): in everything else; ``total``: both. ``energy`` (n,): GeV.
     """
 
     s: Single

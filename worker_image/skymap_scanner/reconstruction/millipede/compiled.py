@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -31,13 +31,21 @@ R = TypeVar("R")
 BASELINE = ("x86-64-v3", "+fast-gather")
 
 
+def pinned_target(machine: str, host: Mapping[str, bool], chosen: str | None) -> tuple[str, str] | None:
+    """Return the CPU name and features that the machine code is made for, None where numba's own choice stands.
+
+    ``machine`` as `platform.machine` has it, ``host``: features of the CPU at hand, ``chosen``: the user's CPU name.
+    """
+    if chosen is not None or machine.lower() not in {"x86_64", "amd64"}:
+        return None
+    return BASELINE if host.get("avx2") and host.get("fma") else None
+
+
 def _pin_target() -> None:
-    """Choose the machine code's target, unless the user has chosen one."""
-    if numba.config.CPU_NAME is not None or platform.machine().lower() not in {"x86_64", "amd64"}:
-        return
-    host = get_host_cpu_features()
-    if host.get("avx2") and host.get("fma"):
-        numba.config.CPU_NAME, numba.config.CPU_FEATURES = BASELINE
+    """Choose the machine code's target."""
+    target = pinned_target(platform.machine(), get_host_cpu_features(), numba.config.CPU_NAME)
+    if target is not None:
+        numba.config.CPU_NAME, numba.config.CPU_FEATURES = target
 
 
 def _choose_cache() -> None:

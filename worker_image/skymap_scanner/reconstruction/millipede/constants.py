@@ -29,24 +29,26 @@ EMISSION_B = 0.39
 
 #: Cherenkov photons per metre of track, 300-600 nm, weighted with the DOM's wavelength acceptance (IceTray, ppc).
 PHOTONS_PER_METRE = 2450.08
-#: Length of track, m, whose light an electromagnetic cascade of 1 GeV gives (Radel and Wiebusch: 4.889/0.9216 at n =
-#: 1.33, taken to the density of the ice, 0.924).
+#: Length of track, m, whose light an electromagnetic cascade of 1 GeV gives: 5.21 in ice of 0.924 g/cm3, taken to ice
+#: of 0.9216 g/cm3 (IceTray, ppc).
 METRES_PER_GEV = 5.21 * (0.924 / 0.9216)
 
 #: Radius of the DOM's sphere, m (Abbasi et al., NIM A 618 (2010) 139).
 DOM_RADIUS = 0.1651
-#: Share of the photons kept: cable shadow and glass (0.9) times the scale of the simulation (0.75).
+#: Share of the photoelectrons kept: the mean charge of one above the discriminator (0.75), times what is left by losses
+#: such as the cable's shadow (0.9) (IceTray, ppc).
 DOM_EFFICIENCY = 0.75 * 0.9
 #: Photoelectrons per GeV and unit fluence (1/m2, of one photon emitted), before the angular acceptance.
 PE_PER_GEV = PHOTONS_PER_METRE * METRES_PER_GEV * math.pi * DOM_RADIUS**2 * DOM_EFFICIENCY
 
-#: Angular acceptance with refrozen hole ice ("h2-50cm"): polynomial in cos eta, rising powers; +1 is light going up.
+#: Angular acceptance with refrozen hole ice (IceTray, ice-models: "h2-50cm"): polynomial in cos eta, rising powers; +1
+#: is light going up.
 ACCEPTANCE = (0.32813, 0.63899, 0.20049, -1.2250, -0.14470, 4.1695, 0.76898, -5.8690, -2.0939, 2.3834, 1.0435)
 #: Its mean over the sphere.
 ACCEPTANCE_MEAN = sum(a / (i + 1) for i, a in enumerate(ACCEPTANCE) if i % 2 == 0)
 
 #: Spread of a photon's recorded time: PMT jitter, pulse unfolding, the length of a cascade. Standard deviation 6.4 ns,
-#: as a binomial distribution of 9 steps within +-TIME_SMEAR ns; smooth, because its steps become steps of -ln L.
+#: as a binomial distribution of 9 values within +-TIME_SMEAR ns; smooth, because its steps become steps of -ln L.
 TIME_SMEAR = 18.0
 
 # The ice of the photon table: homogeneous; every other ice is scaled to it (docs/likelihood.md).

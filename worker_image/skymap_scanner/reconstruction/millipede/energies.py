@@ -169,6 +169,7 @@ def _extend_gram(matrix: Single, solver: Solver, built: int, size: int) -> None:
         for k in range(i + 1):
             value = _weighted_product(column, solver.column[k], weight)
             solver.gram[i, k] = value
+        # as much as single precision rounds off: columns that are alike must not make it singular
         solver.gram[i, i] = solver.gram[i, i] * (1 + 1e-7) + 1e-12
         solver.right[i] = solver.pull[segment]
 
@@ -237,7 +238,7 @@ def minimise_model(matrix: Single, solver: Solver, size: int) -> int:
         solver.banned[j] = False
     warm, several, built = True, True, 0
     entered_alone = -1
-    for _ in range(4 * MAX_SUPPORT):
+    for _ in range(4 * MAX_SUPPORT):  # each segment enters and leaves a few times at most, but for rounding
         _extend_gram(matrix, solver, built, size)
         built = size
         solve_cholesky(solver.gram, solver.right, size, solver.factor, solution)
@@ -284,7 +285,7 @@ def _go_to_boundary(solver: Solver, size: int, share: float, entered_alone: int)
     for i in range(size):
         j = solver.support[i]
         solver.trial[j] += F(share * (solver.solution[i] - float(solver.trial[j])))
-        if solver.trial[j] <= F(1e-6):
+        if solver.trial[j] <= F(1e-6):  # PE: what rounding leaves of 0
             solver.trial[j] = ZERO
             if j == entered_alone:
                 solver.banned[j] = True
@@ -345,25 +346,23 @@ def start_energies(matrix: Single, charge: Single, noise: Single, y: Single, sol
 
 
 @compiled
-def minimise(
-    matrix: Single, charge: Single, noise: Single, y: Single, support: int, tolerance: float, solver: Solver
-) -> tuple[float, int]:
-    """Minimise f from ``y`` (in and out), until a step gains less than ``tolerance``; return f and the support's size.
+def minimise(matrix: Single, charge: Single, noise: Single, y: Single, tolerance: float, solver: Solver) -> float:
+    """Minimise f from ``y`` (in and out), until a step gains less than ``tolerance``; return f.
 
-    ``support`` counts the segments of ``solver.support`` to start the active set from. ``solver.mu`` is left at the
-    expectation of the solution.
+    ``solver.mu`` is left at the expectation of the solution.
     """
     mu, mu_trial, mu_step, z = solver.mu, solver.mu_trial, solver.mu_step, solver.trial
     expect(matrix, y, noise, mu)
     total = total_of(y)
     f = objective(mu, charge, total)
+    support = 0  # each model's active set starts from that of the one before
     for _ in range(NEWTON_STEPS):
         _make_model(matrix, charge, noise, solver)
         support = minimise_model(matrix, solver, support)
         expect(matrix, z, noise, mu_step)
         trial_total = total_of(z)
         length, gain = 1.0, 0.0
-        for _halving in range(25):
+        for _halving in range(25):  # beyond, single precision cannot tell the steps apart
             for r in range(mu.size):
                 mu_trial[r] = mu[r] + F(length) * (mu_step[r] - mu[r])
             gain = f - objective(mu_trial, charge, total + length * (trial_total - total))
@@ -379,4 +378,4 @@ def minimise(
             y[j] = z[j] if length == 1.0 else y[j] + F(length) * (z[j] - y[j])
         if length == 1.0 and gain < tolerance:
             break
-    return f, support
+    return f

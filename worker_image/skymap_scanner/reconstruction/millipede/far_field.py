@@ -171,6 +171,41 @@ def _between(values: Single, i: np.int32, f: np.float32) -> np.float32:
     return value
 
 
+@inlined
+def _distant_light(
+    near: Single,
+    k: int,
+    z: np.float32,
+    scatter: np.float32,
+    absorb: np.float32,
+    scale: Single,
+    cubic: Single,
+    reference_decay: np.float32,
+    reach: np.float32,
+) -> tuple[np.float32, np.float32, np.float32, np.float32, np.float32, np.float32, np.float32]:
+    """Return, of DOM ``k``, the four coefficients of the cubic in cos psi (PE per GeV), and the unit vector to it."""
+    dx, dy, dz = near[0, k], near[1, k], near[2, k] - z
+    d = np.sqrt(dx * dx + dy * dy + dz * dz)
+    weight = ONE - nearness(d) if d < reach else ZERO
+    d = max(NEAREST, d)
+    inverse = ONE / d
+    ex, ey, ez = dx * inverse, dy * inverse, dz * inverse
+    b = mean_rate(scatter - near[3, k], dz, near[5, k])
+    a = mean_rate(absorb - near[4, k], dz, near[6, k])
+    u = (np.sqrt(d * _LENGTH * b) - F(ROOT_MIN)) * F(1 / ROOT_STEP)
+    u = max(ZERO, u)
+    u = min(F(scale.size - 1.001), u)
+    whole = np.floor(u)
+    f, i = u - whole, np.int32(whole)
+    light = near[7, k] * weight * acceptance(ez, d, b) * (_LENGTH * b) * (_LENGTH * b)
+    light *= exponential(_between(scale, i, f) - d * (np.sqrt(THREE * a * b) - reference_decay * _LENGTH * b))
+    c0 = light * _between(cubic[0], i, f)
+    c1 = light * _between(cubic[1], i, f)
+    c2 = light * _between(cubic[2], i, f)
+    c3 = light * _between(cubic[3], i, f)
+    return c0, c1, c2, c3, ex, ey, ez
+
+
 @compiled
 def _sum_moments(
     near: Single,
@@ -186,50 +221,32 @@ def _sum_moments(
     out: Single,
 ) -> None:
     """Sum the moments, at one grid point, of the distant ones among the DOMs low..high of ``near``."""
+    # twenty scalars, not an array: they stay in registers, and the loop vectorises
     t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = t8 = t9 = ZERO
     u0 = u1 = u2 = u3 = u4 = u5 = u6 = u7 = u8 = u9 = ZERO
-    last = F(scale.size - 1.001)
     for k in range(low, high):
-        dx, dy, dz = near[0, k], near[1, k], near[2, k] - z
-        d = np.sqrt(dx * dx + dy * dy + dz * dz)
-        weight = ONE - nearness(d) if d < reach else ZERO
-        d = max(NEAREST, d)
-        inverse = ONE / d
-        dx, dy, ez = dx * inverse, dy * inverse, dz * inverse
-        b = mean_rate(scatter - near[3, k], dz, near[5, k])
-        a = mean_rate(absorb - near[4, k], dz, near[6, k])
-        u = (np.sqrt(d * _LENGTH * b) - F(ROOT_MIN)) * F(1 / ROOT_STEP)
-        u = max(ZERO, u)
-        u = min(last, u)
-        whole = np.floor(u)
-        f, i = u - whole, np.int32(whole)
-        light = near[7, k] * weight * acceptance(ez, d, b) * (_LENGTH * b) * (_LENGTH * b)
-        light *= exponential(_between(scale, i, f) - d * (np.sqrt(THREE * a * b) - reference_decay * _LENGTH * b))
-        c0 = light * _between(cubic[0], i, f)
-        c1 = light * _between(cubic[1], i, f)
-        c2 = light * _between(cubic[2], i, f)
-        c3 = light * _between(cubic[3], i, f)
+        c0, c1, c2, c3, ex, ey, ez = _distant_light(near, k, z, scatter, absorb, scale, cubic, reference_decay, reach)
         t0 += c0
-        t1 += c1 * dx
-        t2 += c1 * dy
+        t1 += c1 * ex
+        t2 += c1 * ey
         t3 += c1 * ez
-        t4 += c2 * dx * dx
-        t5 += c2 * dx * dy
-        t6 += c2 * dx * ez
-        t7 += c2 * dy * dy
-        t8 += c2 * dy * ez
+        t4 += c2 * ex * ex
+        t5 += c2 * ex * ey
+        t6 += c2 * ex * ez
+        t7 += c2 * ey * ey
+        t8 += c2 * ey * ez
         t9 += c2 * ez * ez
-        xx, yy, zz = c3 * dx * dx, c3 * dy * dy, c3 * ez * ez
-        u0 += xx * dx
-        u1 += xx * dy
+        xx, yy, zz = c3 * ex * ex, c3 * ey * ey, c3 * ez * ez
+        u0 += xx * ex
+        u1 += xx * ey
         u2 += xx * ez
-        u3 += yy * dx
-        u4 += yy * dy
+        u3 += yy * ex
+        u4 += yy * ey
         u5 += yy * ez
-        u6 += zz * dx
-        u7 += zz * dy
+        u6 += zz * ex
+        u7 += zz * ey
         u8 += zz * ez
-        u9 += c3 * dx * dy * ez
+        u9 += c3 * ex * ey * ez
     out[0], out[1], out[2], out[3], out[4] = t0, t1, t2, t3, t4
     out[5], out[6], out[7], out[8], out[9] = t5, t6, t7, t8, t9
     out[10], out[11], out[12], out[13], out[14] = u0, u1, u2, u3, u4

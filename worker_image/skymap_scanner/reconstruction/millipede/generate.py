@@ -1,6 +1,6 @@
 """Make the photon table: ``python -m skymap_scanner.reconstruction.millipede.generate -o photon_table.npz``.
 
-The defaults make the table that comes with the package (about 15 minutes of one core). The photons go in batches, each
+The defaults make the table that comes with the package (about 14 minutes of one core). The photons go in batches, each
 with its own seed, so that the result does not depend on the number of processes and the scatter of the batches gives
 the error.
 """
@@ -48,7 +48,7 @@ def table_of_paths(paths: NDArray[np.float64], photons: int, binning: Binning, o
     volume = 4 / 3 * np.pi * np.diff(edges**3)[:, None] / binning.angles
     fluences = paths.sum(axis=3) / (photons * volume)
     mean = fluences.mean(axis=0)
-    centred = value_at_centre(mean, binning.log_step)
+    to_centre = centre_over_mean(mean, binning.log_step)
     total = paths.sum(axis=0)
     cdf = (np.cumsum(total, axis=2) / total.sum(axis=2, keepdims=True)).astype(np.float32).astype(np.float64)
     cdf[:, :, -1] = 1
@@ -56,8 +56,8 @@ def table_of_paths(paths: NDArray[np.float64], photons: int, binning: Binning, o
         radius=np.sqrt(edges[1:] * edges[:-1]),
         cos_psi=(np.arange(binning.angles) + 0.5) * 2 / binning.angles - 1,
         delay=np.exp(binning.time_step * np.arange(binning.times)),
-        fluence=mean * centred,
-        fluence_error=fluences.std(axis=0, ddof=1) / np.sqrt(len(paths)) * centred,
+        fluence=mean * to_centre,
+        fluence_error=fluences.std(axis=0, ddof=1) / np.sqrt(len(paths)) * to_centre,
         cdf=np.minimum(cdf, 1),
         scattering=TABLE_SCATTERING,
         absorption=TABLE_ABSORPTION,
@@ -65,8 +65,8 @@ def table_of_paths(paths: NDArray[np.float64], photons: int, binning: Binning, o
     )
 
 
-def value_at_centre(mean: NDArray[np.float64], log_step: float) -> NDArray[np.float64]:
-    """Return, (radius, angle), by what a mean over a shell must be multiplied to be the value at its centre (of ln r).
+def centre_over_mean(mean: NDArray[np.float64], log_step: float) -> NDArray[np.float64]:
+    """Return the fluence at the centre of a shell (of ln r) divided by its ``mean`` over the shell, (radius, angle).
 
     Within a shell the fluence goes like r^s; the mean is weighted by volume. Far out, where light falls steeply, the
     mean is up to 20 % too high.

@@ -38,7 +38,7 @@ def evaluate(
     _scale_columns(seg)
     charge, noise = event.bins.charge, event.bins.noise
     start_energies(seg.matrix, charge, noise, seg.energy, solver)
-    f, _ = minimise(seg.matrix, charge, noise, seg.energy, 0, tolerance, solver)
+    f = minimise(seg.matrix, charge, noise, seg.energy, tolerance, solver)
     for j in range(n):
         seg.energy[j] = seg.energy[j] / seg.total[j] if seg.energy[j] > ZERO else ZERO
     return f

@@ -2,7 +2,7 @@
 
 The surface has many local minima, far ones for the time and near ones from the segments, and no useful gradient where a
 segment's energy comes or goes, so the search is by simplexes from several starts: first on a coarse track, then on a
-fine one with only the segments that matter. docs/likelihood.md says what was tried.
+fine one with only the segments that matter (docs/likelihood.md).
 """
 
 from __future__ import annotations
@@ -117,9 +117,7 @@ class Surface:
         best = point.copy()
         step = np.array(how.step)
         limits = (how.most, how.close, how.flat)
-        f, used = descend(
-            self.event, self.track, self.seg, self.solver, best, value, step, *limits, False, SEARCH
-        )  # fmt: skip
+        f, used = descend(self.event, self.track, self.seg, self.solver, best, value, step, *limits, SEARCH)
         self.evaluations += int(used)
         return float(f), best
 
@@ -164,7 +162,7 @@ def explore(event: EventArrays, track: Track, clues: Clues, times: Double, coars
         rough.descend(at_seed[1], AT_SEED, at_seed[0]),
         rough.descend(elsewhere[1], ELSEWHERE, elsewhere[0]),
     ]
-    _, point = min(found, key=lambda end: end[0])
+    _, point = lowest(found)
     again = Surface(event, track, coarse, rough.matter(point, COARSE_GRADIENT))
     _, point = again.descend(point, AGAIN)
     return point, rough.evaluations + again.evaluations
@@ -198,8 +196,12 @@ def choose_starts(surface: Surface, clues: Clues, times: Double) -> list[tuple[f
         if not trials:
             points += [np.array([0.0, 0.0, time, 0.0]) for time in times]
         trials.append([(surface.value(point, ROUGH), point) for point in points])
-    # a value that is not a number never wins
-    return [min(group, key=lambda trial: (math.isnan(trial[0]), trial[0])) for group in trials]
+    return [lowest(group) for group in trials]
+
+
+def lowest(places: list[tuple[float, Double]]) -> tuple[float, Double]:
+    """Return the place of lowest -ln L, the first of equals; a value that is not a number never wins."""
+    return min(places, key=lambda place: (math.isnan(place[0]), place[0]))
 
 
 def start_times(clues: Clues, vertex: Double, direction: Double) -> list[float]:

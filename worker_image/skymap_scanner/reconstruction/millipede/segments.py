@@ -16,7 +16,10 @@ HALF_CUBE = 600.0
 
 
 def direction_of(zenith: float, azimuth: float) -> NDArray[np.float64]:
-    """Return the unit vector along which a particle from (zenith, azimuth) travels."""
+    """Return the unit vector along which a particle from (zenith, azimuth) travels.
+
+    As ``detector.coordinates.direction``, by the C library: numpy's sine may differ by a bit from host to host.
+    """
     sine = math.sin(zenith)
     return -np.array([sine * math.cos(azimuth), sine * math.sin(azimuth), math.cos(zenith)])
 

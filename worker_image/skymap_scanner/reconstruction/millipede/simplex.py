@@ -9,14 +9,15 @@ from skymap_scanner.reconstruction.millipede.compiled import compiled
 from skymap_scanner.reconstruction.millipede.energies import Solver
 from skymap_scanner.reconstruction.millipede.likelihood import evaluate
 
-# What is evaluated next. The machine of phases has one place that evaluates: the likelihood is compiled into it once.
-_CORNER, _REFLECTION, _EXPANSION, _CONTRACTION = 0, 1, 2, 3
+# What is evaluated next; _ACCEPTED: nothing, the worst corner is replaced. The machine of phases has one place that
+# evaluates: the likelihood is compiled into it once.
+_CORNER, _REFLECTION, _EXPANSION, _CONTRACTION, _ACCEPTED = 0, 1, 2, 3, 4
 #: A simplex whose values differ by less than this share of ``flat`` is done, however large it is.
 _LEVEL = 0.2
 
 
 @compiled
-def descend(  # noqa: C901, PLR0912 - one machine of phases, so that the likelihood is compiled into it once
+def descend(
     event: EventArrays,
     track: Track,
     seg: Segments,
@@ -27,21 +28,15 @@ def descend(  # noqa: C901, PLR0912 - one machine of phases, so that the likelih
     most: int,
     close: float,
     flat: float,
-    exact: bool,
     tolerance: float,
 ) -> tuple[float, int]:
     """Improve ``point`` (4,) as in `evaluate`, in and out; return the best -ln L and the number of evaluations.
 
-    ``value``: that of ``point`` on these segments, inf when not known; ``step``: to the other corners, one for each of
-    the first coordinates, the others stay. The search ends after ``most`` evaluations, or when the corners are within
-    ``close`` (m, ns) and their values within ``flat``.
+    ``value``: that of ``point`` on these segments (by the far field), inf when not known; ``step``: to the other
+    corners, one for each of the first coordinates, the others stay. The search ends after ``most`` evaluations, or when
+    the corners are within ``close`` (m, ns) and their values within ``flat``.
     """
-    last = step.size
-    corners, values = np.zeros((last + 1, 4)), np.zeros(last + 1)
-    for i in range(last + 1):
-        corners[i] = point
-        if i > 0:
-            corners[i, i - 1] += step[i - 1]
+    corners, values, last = _corners_around(point, step), np.zeros(step.size + 1), step.size
     values[0] = value
     trial, mirror, reflected = np.zeros(4), np.zeros(4), 0.0
     phase, corner, reach, used = _CORNER, 0 if value == np.inf else 1, 0.0, 0
@@ -50,38 +45,63 @@ def descend(  # noqa: C901, PLR0912 - one machine of phases, so that the likelih
             trial[:] = corners[corner]
         else:
             _between(corners, reach, trial)
-        f = evaluate(event, track, trial, seg, solver, exact, tolerance)
+        f = evaluate(event, track, trial, seg, solver, False, tolerance)
         used += 1
         if phase == _CORNER:
             values[corner] = f
             corner += 1
             if corner <= last:
                 continue
-        elif phase == _REFLECTION:
-            reflected, mirror[:] = f, trial
-            if f < values[0]:
-                phase, reach = _EXPANSION, 3.0
+        else:
+            if phase == _REFLECTION:
+                reflected, mirror[:] = f, trial
+            phase, reach = _decide(phase, f, reflected, values)
+            if phase == _CORNER:
+                _shrink(corners)
+                corner = 1
+            if phase != _ACCEPTED:
                 continue
-            if not f < values[last - 1]:
-                phase, reach = _CONTRACTION, 1.5 if f < values[last] else 0.5
-                continue
-            corners[last], values[last] = trial, f
-        elif phase == _EXPANSION:
             corners[last], values[last] = (trial, f) if f < reflected else (mirror, reflected)
-        elif f < min(reflected, values[last]):
-            corners[last], values[last] = trial, f
-        else:  # shrink towards the best corner
-            for i in range(1, last + 1):
-                corners[i] = 0.5 * (corners[0] + corners[i])
-            phase, corner = _CORNER, 1
-            continue
         _sort(corners, values)
-        range_ = values[last] - values[0]
-        if used >= most or range_ <= _LEVEL * flat or (range_ <= flat and _spread(corners) <= close):
-            break
+        if used >= most or _is_done(corners, values, close, flat):
+            point[:] = corners[0]
+            return values[0], used
         phase, reach = _REFLECTION, 2.0
-    point[:] = corners[0]
-    return values[0], used
+
+
+@compiled
+def _decide(phase: int, f: float, reflected: float, values: Double) -> tuple[int, float]:
+    """Return what follows the value ``f`` of a trial, and how far to go (see `_between`); ``values`` are sorted.
+
+    ``reflected``: the value at the reflection. A contraction that gains nothing is followed by new corners.
+    """
+    worst = values[values.size - 1]
+    if phase == _REFLECTION:
+        if f < values[0]:
+            return _EXPANSION, 3.0
+        if not f < values[values.size - 2]:
+            return _CONTRACTION, 1.5 if f < worst else 0.5
+    if phase == _CONTRACTION and not f < min(reflected, worst):
+        return _CORNER, 0.0
+    return _ACCEPTED, 0.0
+
+
+@compiled
+def _corners_around(point: Double, step: Double) -> Double:
+    """Return ``point`` and the corners one ``step`` away from it, each along another coordinate."""
+    corners = np.zeros((step.size + 1, point.size))
+    for i in range(step.size + 1):
+        corners[i] = point
+        if i > 0:
+            corners[i, i - 1] += step[i - 1]
+    return corners
+
+
+@compiled
+def _shrink(corners: Double) -> None:
+    """Move all corners half the way to the best one."""
+    for i in range(1, corners.shape[0]):
+        corners[i] = 0.5 * (corners[0] + corners[i])
 
 
 @compiled
@@ -94,6 +114,13 @@ def _sort(corners: Double, values: Double) -> None:
             values[j], values[j - 1] = values[j - 1], values[j]
             for k in range(corners.shape[1]):
                 corners[j, k], corners[j - 1, k] = corners[j - 1, k], corners[j, k]
+
+
+@compiled
+def _is_done(corners: Double, values: Double, close: float, flat: float) -> bool:
+    """Say whether a sorted simplex is flat and small, or so flat that its size does not matter."""
+    height = values[values.size - 1] - values[0]
+    return height <= _LEVEL * flat or (height <= flat and _spread(corners) <= close)
 
 
 @compiled
