@@ -20,9 +20,7 @@ from skymap_scanner.simulation.losses import (
     muon_losses,
 )
 
-
-def random(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(seed))
+from .conftest import random
 
 
 def test_the_spectrum_adds_up_to_b() -> None:

@@ -28,9 +28,7 @@ from skymap_scanner.simulation.pulses import (
     pulse_map,
 )
 
-
-def random(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(seed))
+from .conftest import random
 
 
 def index(string: int, om: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,11 @@ from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.detector.ice import ice_model
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
+from skymap_scanner.i3 import I3RecoPulseSeriesMap
 from skymap_scanner.reconstruction.millipede.segments import InstrumentedVolume, span_in_cube
 from skymap_scanner.simulation.frames import event_header, simulated_event
 from skymap_scanner.simulation.light import draw_photoelectrons
-from skymap_scanner.simulation.losses import Losses, cascade_losses, muon_losses
+from skymap_scanner.simulation.losses import cascade_losses, muon_losses
 from skymap_scanner.simulation.pulses import (
     READOUT,
     TRIGGER_DOMS,
@@ -97,32 +98,18 @@ def simulate(
         For an impossible argument, or an event that would not have triggered the detector.
     """
     _check(topology, ra, dec, energy, seed, vertex)
-    draws = _Draws.of(seed)
-    geometry = ic86()
+    draws, geometry = _Draws.of(seed), ic86()
     if ra is None or dec is None:
         ra, dec = _draw_direction(draws.direction)
-    zenith, azimuth = (float(angle) for angle in equatorial_to_detector(math.radians(ra), math.radians(dec), mjd))
     if vertex is None:
         vertex = _draw_vertex(draws.vertex, geometry)
-    along = direction(zenith, azimuth)
-    losses = _losses(draws.losses, topology, np.array(vertex), along, energy)
-
-    dom, time = draw_photoelectrons(draws.light, losses, np.array(vertex), along, geometry, ice_model(ice))
-    pulses, hlc = _read_out(draws, dom, time, geometry)
+    truth = _particle(draws.losses, topology, ra, dec, energy, vertex, ice, mjd)
+    pulses, hlc = _detect(draws, truth, geometry)
     trigger = find_trigger(pulses, hlc)
     if isinstance(trigger, int):
-        raise InputError(
-            f"this {topology} would not have triggered the detector: {trigger} DOMs in local coincidence within 5 us, "
-            f"at least {TRIGGER_DOMS} are needed. Give more energy than {energy:g} GeV, or a vertex nearer to the "
-            f"strings than ({vertex[0]:.0f}, {vertex[1]:.0f}, {vertex[2]:.0f}) m"
-        )
-    first, last = trigger
-    inside = (pulses.time >= first + READOUT[0]) & (pulses.time <= last + READOUT[1])
-    shift = TRIGGER_TIME - first
-    seen = Hits(pulses.dom[inside], pulses.time[inside] + shift, pulses.charge[inside])
-    window = (TRIGGER_TIME + READOUT[0], last + shift + READOUT[1])
-    truth = Truth(topology, ra, dec, zenith, azimuth, energy, vertex, shift, losses, ice)
-    records = pulse_map(seen, hlc[inside], geometry)
+        raise _untriggered(truth, trigger)
+    truth = replace(truth, time=TRIGGER_TIME - trigger[0])
+    window, records = _read_out(pulses, hlc, trigger, geometry)
     return simulated_event(event_header(seed, mjd, window), window, records, truth, geometry)
 
 
@@ -171,26 +158,61 @@ def _draw_vertex(random: np.random.Generator, geometry: Geometry) -> tuple[float
             return x, y, z
 
 
-def _losses(
+def _particle(
     random: np.random.Generator,
     topology: Topology,
-    vertex: NDArray[np.float64],
-    along: NDArray[np.float64],
+    ra: float,
+    dec: float,
     energy: float,
-) -> Losses:
+    vertex: tuple[float, float, float],
+    ice: str,
+    mjd: float,
+) -> Truth:
+    """Let the particle come and lose its energy. It is at the vertex at 0 ns, until the trigger sets the clock."""
+    zenith, azimuth = (float(angle) for angle in equatorial_to_detector(math.radians(ra), math.radians(dec), mjd))
     if topology == "cascade":
-        return cascade_losses(energy)
-    span = span_in_cube(vertex, along, HALF_CUBE)
-    assert span is not None  # noqa: S101 - the vertex lies in the cube
-    return muon_losses(random, *span, energy)
+        losses = cascade_losses(energy)
+    else:
+        span = span_in_cube(np.array(vertex), direction(zenith, azimuth), HALF_CUBE)
+        assert span is not None  # noqa: S101 - the vertex lies in the cube
+        losses = muon_losses(random, *span, energy)
+    return Truth(topology, ra, dec, zenith, azimuth, energy, vertex, 0.0, losses, ice)
 
 
-def _read_out(
-    draws: _Draws, dom: NDArray[np.intp], time: NDArray[np.float64], geometry: Geometry
-) -> tuple[Hits, NDArray[np.bool_]]:
-    """Add noise around the light, give charges, make pulses; return them and which are in local coincidence."""
+def _detect(draws: _Draws, truth: Truth, geometry: Geometry) -> tuple[Hits, NDArray[np.bool_]]:
+    """Draw the light and noise around it, give charges, make pulses; return them and which are in local coincidence."""
+    dom, time = draw_photoelectrons(
+        draws.light,
+        truth.losses,
+        np.array(truth.vertex),
+        direction(truth.zenith, truth.azimuth),
+        geometry,
+        ice_model(truth.ice),
+    )
     begin, end = (float(time.min()), float(time.max())) if len(time) else (0.0, 0.0)
     noise_dom, noise_time = draw_noise(draws.noise, geometry, begin + 2 * READOUT[0], end + 2 * READOUT[1])
     charge = draw_charges(draws.electronics, len(dom) + len(noise_dom))
     pulses = merge(Hits(np.concatenate([dom, noise_dom]), np.concatenate([time, noise_time]), charge))
     return pulses, in_coincidence(pulses, geometry)
+
+
+def _untriggered(truth: Truth, together: int) -> InputError:
+    """Make the error for an event of which no more than ``together`` DOMs came in one trigger window."""
+    x, y, z = truth.vertex
+    return InputError(
+        f"this {truth.topology} would not have triggered the detector: {together} DOMs in local coincidence within "
+        f"5 us, at least {TRIGGER_DOMS} are needed. Give more energy than {truth.energy:g} GeV, or a vertex nearer to "
+        f"the strings than ({x:.0f}, {y:.0f}, {z:.0f}) m"
+    )
+
+
+def _read_out(
+    pulses: Hits, hlc: NDArray[np.bool_], trigger: tuple[float, float], geometry: Geometry
+) -> tuple[tuple[float, float], I3RecoPulseSeriesMap]:
+    """Return the readout window (ns) and the pulses in it, the trigger's first hit at TRIGGER_TIME."""
+    first, last = trigger
+    shift = TRIGGER_TIME - first
+    inside = (pulses.time >= first + READOUT[0]) & (pulses.time <= last + READOUT[1])
+    seen = pulses.select(inside)
+    window = (TRIGGER_TIME + READOUT[0], last + shift + READOUT[1])
+    return window, pulse_map(replace(seen, time=seen.time + shift), hlc[inside], geometry)

@@ -1,0 +1,9 @@
+"""What the tests of the simulation draw from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def random(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed))
