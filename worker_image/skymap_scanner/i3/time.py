@@ -11,7 +11,7 @@ from skymap_scanner.errors import I3Error
 _SECONDS_PER_DAY: Final = 86400
 TICKS_PER_SECOND: Final = 10**10
 TICKS_PER_DAY: Final = _SECONDS_PER_DAY * TICKS_PER_SECOND
-_MJD_OF_DAY_1: Final = -678576  # modified Julian date of date.fromordinal(0), had there been such a day
+_MJD_OF_DAY_0: Final = -678576  # modified Julian date of date.fromordinal(0), had there been such a day
 #: Days of this century that ended on a leap second (IERS Bulletin C; none since, as of 2026).
 _LEAP_DAYS: Final = (date(2005, 12, 31), date(2008, 12, 31), date(2012, 6, 30), date(2015, 6, 30), date(2016, 12, 31))
 
@@ -30,7 +30,7 @@ class I3Time:
     def from_mjd(cls, mjd: float) -> Self:
         """Make the time of a modified Julian date (UTC, days; a float resolves about 1 us)."""
         whole = int(mjd // 1)
-        day = date.fromordinal(whole - _MJD_OF_DAY_1)
+        day = date.fromordinal(whole - _MJD_OF_DAY_0)
         ticks = round((mjd - whole) * TICKS_PER_DAY)
         return cls(day.year, _ticks_before(day) + ticks)
 
@@ -46,7 +46,7 @@ class I3Time:
         day, ticks = self._day_and_ticks()
         if ticks >= TICKS_PER_DAY:
             ticks -= TICKS_PER_SECOND
-        return day.toordinal() + _MJD_OF_DAY_1 + ticks / TICKS_PER_DAY
+        return day.toordinal() + _MJD_OF_DAY_0 + ticks / TICKS_PER_DAY
 
     def isoformat(self) -> str:
         """Write as ISO 8601 with all ten digits (``2023-12-03T09:35:57.0123456789Z``); raises I3Error."""

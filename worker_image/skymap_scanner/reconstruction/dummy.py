@@ -11,7 +11,7 @@ from skymap_scanner.detector.coordinates import equatorial_to_detector
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus
-from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Loss, Start
+from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Loss, Start, failed_fit
 
 #: -ln L at the bottom of the bowl.
 _BOTTOM = 1000.0
@@ -68,31 +68,27 @@ class _Bowl:
     def fit(self, start: Start) -> Fit:
         """Return the height of the bowl at the start; a direction or a vertex that is not finite fails."""
         time.sleep(self._seconds)
-        position = np.array(start.position)
+        if not all(math.isfinite(x) for x in (start.zenith, start.azimuth, *start.position)):
+            return failed_fit(start, FitStatus.MissingSeed, "the start holds a number that is not finite")
         cosine = float((_unit(start.zenith, start.azimuth) * self._bottom).sum())
-        degrees = math.acos(min(1.0, max(-1.0, cosine))) * _DEGREE if math.isfinite(cosine) else math.nan
-        metres = math.sqrt(float(((position - self._vertex) ** 2).sum()))
-        llh = _BOTTOM + degrees**2 / 2 + (metres / _METRES) ** 2 / 2
-        good = math.isfinite(llh)
+        degrees = math.acos(min(1.0, max(-1.0, cosine))) * _DEGREE
+        metres = math.sqrt(float(((np.array(start.position) - self._vertex) ** 2).sum()))
         return Fit(
-            status=FitStatus.OK if good else FitStatus.MissingSeed,
-            llh=llh,
+            status=FitStatus.OK,
+            llh=_BOTTOM + degrees**2 / 2 + (metres / _METRES) ** 2 / 2,
             zenith=start.zenith,
             azimuth=start.azimuth,
             position=start.position,
             time=start.time,
-            energy_in=_ENERGY if good else math.nan,
-            energy_total=_ENERGY if good else math.nan,
-            losses=(Loss(start.position, start.time, _ENERGY),) if good else (),
+            energy_in=_ENERGY,
+            energy_total=_ENERGY,
+            losses=(Loss(start.position, start.time, _ENERGY),),
             evaluations=1,
-            reason="" if good else "the start holds a number that is not finite",
         )
 
 
 def _unit(zenith: float, azimuth: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return the unit vector towards a direction."""
-    if not (math.isfinite(zenith) and math.isfinite(azimuth)):
-        return np.full(3, math.nan)
     sine = math.sin(zenith)
     return np.array([sine * math.cos(azimuth), sine * math.sin(azimuth), math.cos(zenith)])
 
