@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 import uuid
 from collections import OrderedDict
@@ -54,8 +55,8 @@ CACHED_EVENTS = 2
 #: Seconds between two looks for deaths.
 LOOK_EVERY = 1.0
 
-#: After a fit that took longer (s) the worker waits until it is stored: that costs next to nothing then, and leaves
-#: nothing to repeat should the next fit end the worker.
+#: After a fit that took longer (s) the worker waits until it is stored, and asks for the next task only then: that
+#: costs next to nothing, leaves nothing to repeat should the next fit end it, and no task waits behind another.
 WORTH_WAITING = 0.05
 
 #: Seconds to wait for a task: while fits are on their way, and else.
@@ -88,7 +89,7 @@ def work(broker: Broker, topics: ScanTopics, stop: Stop, hand: InHand, settings:
     settings = settings or WorkerSettings()
     fitters = Fitters(broker)
     refusals = Refusals(topics.to_be_scanned)
-    fitted, busy, began = 0, 0.0, time.monotonic()
+    fitted, busy, seconds, began = 0, 0.0, math.inf, time.monotonic()
     timeout = settings.max_task_seconds
     with (
         broker.consumer(topics.to_be_scanned, WORKERS, SubscriptionType.SHARED, ack_timeout=timeout) as tasks,
@@ -108,12 +109,14 @@ def work(broker: Broker, topics: ScanTopics, stop: Stop, hand: InHand, settings:
                 refusals.add(message, error)
                 tasks.ack(message)
                 continue
+            if seconds < WORTH_WAITING:
+                tasks.ask_ahead()
             started = time.monotonic()
             fit = _answer(job, message.attempts, deaths.of(job.identity), fitters, hand, settings)
             seconds = time.monotonic() - started
             payload = fit_frame(job.frame, fit, job.reconstruction)
             under_way.send(message, Outgoing(payload, key=message.key, properties=message.properties))
-            if seconds > WORTH_WAITING:
+            if seconds >= WORTH_WAITING:
                 under_way.finish()
             busy += seconds
             fitted += 1
