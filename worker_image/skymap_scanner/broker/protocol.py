@@ -133,13 +133,6 @@ class Consumer(Closing, Protocol):
         time to work on than to fetch.
         """
 
-    def ask_ahead(self) -> None:
-        """Ask for the next message now, so that it may be here already at the next `receive`.
-
-        At most one is on its way or here; this consumer holds it from then on. Worth it where a message takes less
-        time to work on than to fetch.
-        """
-
     def ack(self, *messages: Message) -> None:
         """Never deliver these again to this subscription, also where they were given to another consumer meanwhile.
 

@@ -243,9 +243,6 @@ class SqliteConsumer(Open):
     def ask_ahead(self) -> None:
         """Do nothing: the messages are here already; see `protocol.Consumer`."""
 
-    def ask_ahead(self) -> None:
-        """Do nothing: the messages are here already; see `protocol.Consumer`."""
-
     def ack(self, *messages: Message) -> None:
         """Never deliver these again, whoever holds them by now; see `protocol.Consumer`."""
         positions = self._positions(messages)

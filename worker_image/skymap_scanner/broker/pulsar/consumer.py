@@ -141,12 +141,6 @@ class PulsarConsumer(_Source):
         for asked in self._asked:
             asked.ask()
 
-    def ask_ahead(self) -> None:
-        """Ask for the next message; see `broker.protocol.Consumer`. Other kinds than shared get theirs ahead anyway."""
-        self._check_open()
-        for asked in self._asked:
-            asked.ask()
-
     def ack(self, *messages: Message) -> None:
         """Never deliver these again; see `broker.protocol.Consumer`."""
         for consumer, message_id in self._ids(messages):
@@ -194,7 +188,6 @@ class PulsarConsumer(_Source):
             except queue.Empty:
                 self._look()
                 return None
-            self._asked[number].taken()
             self._asked[number].taken()
             return self._message(number, got)
 
