@@ -1,0 +1,112 @@
+"""The commands over a real Pulsar: the original's session in four processes, ``run``, ``watch`` and ``topics``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from tests.pulsar.server import PulsarAddress
+
+from skymap_scanner.broker import Access, open_broker
+from skymap_scanner.simulation import demo_event_path
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+SCAN = ["--reconstruction", "dummy", "--parameter", "ra=200", "--parameter", "dec=20"]
+
+
+@pytest.fixture
+def start(pulsar_server: PulsarAddress, tmp_path: Path) -> Iterator[Start]:
+    """Start commands that know the broker from their environment; end them with the test."""
+    processes: list[subprocess.Popen[str]] = []
+    where = {"SKYMAP_BROKER": pulsar_server.url, "SKYMAP_ADMIN_URL": pulsar_server.admin_url}
+
+    def begin(*words: object, own_broker: bool = False) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "skymap_scanner", *map(str, words)],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | ({} if own_broker else where) | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+        )
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def finish(process: subprocess.Popen[str], within: float = 120) -> str:
+    """Wait for the end of a command that should succeed; return what it printed."""
+    out, err = process.communicate(timeout=within)
+    assert process.returncode == 0, err
+    return out
+
+
+@pytest.fixture
+def embedded(start: Start, tmp_path: Path) -> Path:
+    """The folder of the same scan over a broker in a file."""
+    words = ["--levels", "1:0", "--workers", 1, "--format", "json", *SCAN]
+    finish(start("run", "demo", "-o", "embedded", *words, own_broker=True))
+    return tmp_path / "embedded"
+
+
+def test_the_original_session_gives_the_same_files_and_leaves_nothing(
+    start: Start, embedded: Path, pulsar_namespace: str, pulsar_server: PulsarAddress, tmp_path: Path
+) -> None:
+    tasks, fits, bests = (
+        ["-t", f"{pulsar_namespace}/to_be_scanned"],
+        ["-s", f"{pulsar_namespace}/scanned"],
+        ["-c", f"{pulsar_namespace}/collected"],
+    )
+    frames = ["-m", f"{pulsar_namespace}_metadata/mf_"]
+    everything = [*tasks, *fits, *bests, *frames]
+    name = ["-n", "session"]
+    made = finish(start("topics", "create", *name, *everything))
+    assert f"{pulsar_namespace}/session-to_be_scanned  made" in made.splitlines()
+
+    watch = start("watch", *name, *tasks, "--json")
+    saver = start(*name, *tasks, *bests, "saver", "--nside", 1, "-o", "out/session.i3.zst", "--format", "json")
+    collector = start("collector", *name, *tasks, *fits, *bests)
+    worker = start("worker", *name, *tasks, *fits)
+    producer = start("producer", demo_event_path(), "--nside", 1, *name, *tasks, *bests, *frames, *SCAN)
+    for role in (producer, collector, saver):
+        finish(role)
+    worker.terminate()
+    finish(worker)
+
+    assert json.loads(finish(watch).splitlines()[-1])["phase"] == "done"
+    (i3,), (result,) = embedded.glob("*.i3.zst"), embedded.glob("run*.json")
+    assert (tmp_path / "out/session.i3.zst").read_bytes() == i3.read_bytes()
+    assert (tmp_path / "out" / result.name).read_bytes() == result.read_bytes()
+
+    listed = json.loads(finish(start("topics", "list", "--json", *everything)))
+    assert (listed["name"], listed["phase"], listed["done"], listed["waiting"]) == ("session", "done", 12, 0)
+    deleted = finish(start("topics", "delete", *name, *everything))
+    assert sorted(line.split()[0] for line in deleted.splitlines()) == sorted(
+        [*listed["topics"], *listed["metadata_topics"]]
+    )
+    with open_broker(pulsar_server.url, Access(pulsar_server.admin_url)) as broker:
+        assert broker.topics(pulsar_namespace) == []
+
+
+def test_a_run_cleans_up_behind_itself(
+    start: Start, embedded: Path, pulsar_server: PulsarAddress, tmp_path: Path
+) -> None:
+    name = f"test-{uuid4().hex[:12]}"
+    words = ["--levels", "1:0", "--workers", 1, "--format", "json", *SCAN]
+    finish(start("run", "demo", "-o", "out", "-n", name, *words, "--delete-topics"))
+    for path in embedded.glob("run*"):
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+    with open_broker(pulsar_server.url, Access(pulsar_server.admin_url)) as broker:
+        assert [topic for topic in broker.topics("persistent://icecube/skymap/") if name in topic] == []
