@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,16 @@ from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus, Frame, I3Int, read_frames
 from skymap_scanner.reconstruction.protocol import Fit, Loss, Start
-from skymap_scanner.roles.frames import Best, Task, TaskFrames, fit_frame, read_best, read_scored, read_task
+from skymap_scanner.roles.frames import (
+    Best,
+    Task,
+    TaskFrames,
+    checked_fit,
+    fit_frame,
+    read_best,
+    read_scored,
+    read_task,
+)
 from skymap_scanner.scan.pixels import Pixel
 
 TASK = Task(Pixel(512, 1234567), 3, Start(1.5, 0.25, (1.0, -2.0, 3.5), 9876.5, warm=True))
@@ -29,7 +39,7 @@ FIT = Fit(
 
 
 def message(payload: bytes) -> Message:
-    return Message(1, payload, "512/1234567", {}, "worker", None, 1)
+    return Message(1, payload, "512/1234567", {}, attempts=1)
 
 
 def test_a_task_round_trips(prepared: PreparedEvent) -> None:
@@ -98,3 +108,33 @@ def test_a_task_without_seed_names_its_pixel() -> None:
     )
     with pytest.raises(BrokerError, match="task of pixel 8/5"):
         read_task(frame.to_bytes())
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"llh": math.inf},
+        {"llh": -math.inf},
+        {"position": (math.nan, 5.0, 6.0)},
+        {"position": (4.0, 5.0, math.inf)},
+        {"time": math.nan},
+    ],
+)
+def test_a_fit_that_is_nonsense_counts_as_failed_wherever_it_comes_from(
+    nonsense: dict[str, object], prepared: PreparedEvent
+) -> None:
+    bad = replace(FIT, **nonsense)  # type: ignore[arg-type]
+    checked = checked_fit(bad, TASK.start)
+    assert (checked.status, math.isnan(checked.llh)) == (FitStatus.GeneralFailure, True)
+    assert (checked.position, checked.time, checked.evaluations) == (TASK.start.position, TASK.start.time, 250)
+    assert checked.reason.startswith("the reconstruction answered with -ln L ")
+    _, frame = read_task(TaskFrames(prepared, 7).encode(TASK))
+    unchecked = fit_frame(frame, bad, "another program")
+    assert math.isnan(read_best(unchecked).llh)
+    assert math.isnan(read_scored(message(unchecked)).llh) is math.isinf(bad.llh)
+
+
+def test_a_good_fit_and_a_failed_one_pass_the_check_as_they_are() -> None:
+    failed = replace(FIT, llh=math.nan, status=FitStatus.FailedToConverge, reason="no minimum")
+    assert checked_fit(FIT, TASK.start) is FIT
+    assert checked_fit(failed, TASK.start) is failed
