@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from skymap_scanner.broker import Outgoing, open_broker
+from skymap_scanner.broker import Message, Outgoing, open_broker
 from skymap_scanner.cli import group
-from skymap_scanner.errors import InputError
+from skymap_scanner.cli import watch as module
+from skymap_scanner.errors import BrokerUnavailable, InputError
 from skymap_scanner.roles.topics import ScanTopics
 from skymap_scanner.scan.progress import LevelProgress, Phase, Progress
 
@@ -27,12 +28,15 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'scan.sqlite'}"
 
 
-def tell(url: str, phase: Phase, done: int) -> None:
+def snapshot(phase: Phase, done: int) -> Progress:
     level = LevelProgress(nside=1, done=done, planned=12, decided=True, failed=0)
     outputs = ("x.i3", "x.json") if phase is Phase.DONE else ()
-    one = Progress(name="a", phase=phase, levels=(level,), rate=2, eta=3, elapsed=5, best=None, outputs=outputs)
+    return Progress(name="a", phase=phase, levels=(level,), rate=2, eta=3, elapsed=5, best=None, outputs=outputs)
+
+
+def tell(url: str, phase: Phase, done: int) -> None:
     with open_broker(url) as broker, broker.producer(TOPICS.progress, "saver") as saver:
-        saver.send(Outgoing(one.model_dump_json().encode()))
+        saver.send(Outgoing(snapshot(phase, done).model_dump_json().encode()))
 
 
 def watch(url: str, *words: str) -> Result:
@@ -45,8 +49,8 @@ def test_one_look_shows_the_latest(url: str) -> None:
     once = watch(url, "--once")
     assert once.exit_code == 0
     assert once.stdout == "a: 6/12 pixels, 2.0 pixels/s, 0:05 elapsed, 0:03 to go; no fit yet\n"
-    snapshot = json.loads(watch(url, "--once", "--json").stdout)
-    assert (snapshot["phase"], snapshot["levels"][0]["done"]) == ("scanning", 6)
+    plain = json.loads(watch(url, "--once", "--json").stdout)
+    assert (plain["phase"], plain["levels"][0]["done"]) == ("scanning", 6)
 
 
 def test_a_finished_scan_names_its_files(url: str) -> None:
@@ -76,6 +80,34 @@ def test_one_look_at_nothing_is_an_error_and_makes_nothing(url: str, tmp_path: P
         assert broker.topics() == []
         TOPICS.create(broker)
     look()
+
+
+class Away:
+    """A reader whose broker is away for a while."""
+
+    def __init__(self, *answers: bytes | None) -> None:
+        self.answers = list(answers)
+
+    def receive(self, timeout: float) -> Message | None:  # noqa: ARG002 - the signature of the protocol
+        if not self.answers:
+            return None
+        payload = self.answers.pop(0)
+        if payload is None:
+            raise BrokerUnavailable("the broker is away")
+        return Message(1, payload, None, {}, 1)
+
+
+def test_a_broker_that_is_away_is_waited_for(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "AWAY", 0.0)
+    done = snapshot(Phase.DONE, 12)
+    shown: list[Progress] = []
+    last = module.follow(Away(None, None, done.model_dump_json().encode()), shown.append, module.Waiting("x", False))
+    assert shown == [last] == [done]
+    assert caplog.text.count("the broker is away; trying again") == 2
+    with pytest.raises(BrokerUnavailable):
+        module.follow(Away(None), shown.append, module.Waiting("x", True))
 
 
 @contextmanager

@@ -92,8 +92,8 @@ def run(request: Request) -> None:
         check_same(folder, found, request.record)
         if found.finished:
             click.echo(f"{folder} holds this scan already, finished (--restart scans again).", err=True)
-            _clean_up(request)
             _show(folder)
+            _clean_up(request)
             return
     _keep_event(request)
     if not request.named:
@@ -109,8 +109,8 @@ def run(request: Request) -> None:
         raise click.exceptions.Exit(130)
     write_record(folder, replace(request.record, finished=True))
     _tidy(folder)
-    _clean_up(request)
     _show(folder)
+    _clean_up(request)
 
 
 def _local_scan(request: Request) -> LocalScan:

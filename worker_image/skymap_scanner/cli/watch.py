@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,14 +11,19 @@ from typing import TYPE_CHECKING
 import click
 
 from skymap_scanner.cli import options
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import BrokerUnavailable, InputError
 
 if TYPE_CHECKING:
     from skymap_scanner.broker import Reader
     from skymap_scanner.scan.progress import Progress
 
+log = logging.getLogger(__name__)
+
 #: Seconds between two looks for what has not begun, and the longest wait for the next snapshot.
 LOOK_EVERY = 0.5
+
+#: Seconds before a broker that is away is asked again.
+AWAY = 5.0
 
 
 @click.command()
@@ -65,7 +71,14 @@ def follow(reader: Reader, show: Callable[[Progress], None], waiting: Waiting) -
 
     last = None
     while last is None or not (waiting.once or last.phase is Phase.DONE):
-        latest = latest_progress(reader, 0 if waiting.once else LOOK_EVERY)
+        try:
+            latest = latest_progress(reader, 0 if waiting.once else LOOK_EVERY)
+        except BrokerUnavailable as error:
+            if waiting.once:
+                raise
+            log.warning("%s; trying again", error)
+            time.sleep(AWAY)
+            continue
         if latest is not None:
             last = latest
             show(last)
