@@ -24,8 +24,8 @@ from skymap_scanner.roles.inhand import InHand
 with InHand(Path(sys.argv[1]), alarm=True) as hand:
     with hand.holding("before", "an earlier task", 0.2):
         pass
-    print("ready", flush=True)
     with hand.holding("t", "pixel 7 of nside 8, seed 3", 0.2 if sys.argv[2] == "hang" else 60.0):
+        print("ready", flush=True)
         def hang():
             re.match(r"(a+)+$", "a" * 60 + "b")  # runs for ages in C and never lets go of Python's lock
         {"hang": hang, "sleep": lambda: time.sleep(600), "raise": lambda: 1 / 0, "end": lambda: None}[sys.argv[2]]()
