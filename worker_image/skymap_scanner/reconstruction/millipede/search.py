@@ -117,7 +117,7 @@ class Surface:
         best = point.copy()
         step = np.array(how.step)
         limits = (how.most, how.close, how.flat)
-        f, used = descend(self.event, self.track, self.seg, self.solver, best, value, step, *limits, SEARCH)
+        f, used = descend(self.event, self.track, self.seg, self.solver, best, value, step, *limits, False, SEARCH)
         self.evaluations += int(used)
         return float(f), best
 

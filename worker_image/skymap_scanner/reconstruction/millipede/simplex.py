@@ -28,16 +28,16 @@ def descend(
     most: int,
     close: float,
     flat: float,
+    exact: bool,
     tolerance: float,
 ) -> tuple[float, int]:
     """Improve ``point`` (4,) as in `evaluate`, in and out; return the best -ln L and the number of evaluations.
 
-    ``value``: that of ``point`` on these segments (by the far field), inf when not known; ``step``: to the other
+    ``value``: that of ``point`` on these segments, inf when not known; ``step``: to the other
     corners, one for each of the first coordinates, the others stay. The search ends after ``most`` evaluations, or when
     the corners are within ``close`` (m, ns) and their values within ``flat``.
     """
-    corners, values, last = _corners_around(point, step), np.zeros(step.size + 1), step.size
-    values[0] = value
+    corners, values, last = _corners_around(point, step), np.full(step.size + 1, value), step.size
     trial, mirror, reflected = np.zeros(4), np.zeros(4), 0.0
     phase, corner, reach, used = _CORNER, 0 if value == np.inf else 1, 0.0, 0
     while True:
@@ -45,7 +45,7 @@ def descend(
             trial[:] = corners[corner]
         else:
             _between(corners, reach, trial)
-        f = evaluate(event, track, trial, seg, solver, False, tolerance)
+        f = evaluate(event, track, trial, seg, solver, exact, tolerance)
         used += 1
         if phase == _CORNER:
             values[corner] = f
