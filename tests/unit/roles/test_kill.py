@@ -112,7 +112,7 @@ def test_the_whole_run_may_be_killed_and_the_same_command_goes_on(
             pids = [pid for role in children(run).values() for pid in role]
             run.kill()
             run.wait()
-            eventually(lambda pids=pids: not any(map(is_alive, pids)), "the roles have ended with it", within=10)
+            eventually(lambda pids=pids: not any(map(is_alive, pids)), "the roles have ended with it")
     done = command(*words(event_file, "killed")).run()
     assert done.returncode == 0, done.stderr
     assert outputs(tmp_path / "killed") == expected

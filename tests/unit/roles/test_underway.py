@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import pytest
+
+from skymap_scanner.broker import Message, Outgoing
+from skymap_scanner.errors import BrokerUnavailable
+from skymap_scanner.roles.underway import MOST, UnderWay
+
+
+class Slow:
+    """Tasks and fits of a broker that stores when the test says so."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[None]] = []
+        self.acked: list[int] = []
+
+    def submit(self, fit: Outgoing) -> Future[None]:
+        self.futures.append(Future())
+        return self.futures[-1]
+
+    def ack(self, *messages: Message) -> None:
+        self.acked += [int(message.payload) for message in messages]
+
+    def store(self, *numbers: int) -> None:
+        for number in numbers:
+            self.futures[number].set_result(None)
+
+
+def task(number: int) -> Message:
+    return Message(number, f"{number}".encode(), None, {}, 1)
+
+
+def test_a_task_is_acknowledged_when_its_fit_is_stored_and_not_before() -> None:
+    slow = Slow()
+    under_way = UnderWay(slow, slow)  # type: ignore[arg-type]
+    for number in range(3):
+        under_way.send(task(number), Outgoing(b""))
+    assert (len(under_way), slow.acked) == (3, [])
+    slow.store(1)
+    under_way.send(task(3), Outgoing(b""))
+    assert slow.acked == []  # in order: the first is not stored
+    slow.store(0)
+    under_way.send(task(4), Outgoing(b""))
+    assert (len(under_way), slow.acked) == (3, [0, 1])
+    slow.store(2, 3, 4)
+    under_way.finish()
+    assert (len(under_way), slow.acked) == (0, [0, 1, 2, 3, 4])
+
+
+def test_no_more_than_a_few_are_on_their_way() -> None:
+    class Storing(Slow):
+        def submit(self, fit: Outgoing) -> Future[None]:
+            assert len(self.futures) - len(self.acked) <= MOST
+            future = super().submit(fit)
+            if len(self.futures) > MOST:  # whoever waits for the oldest finds it stored
+                self.store(len(self.futures) - MOST - 1)
+            return future
+
+    storing = Storing()
+    under_way = UnderWay(storing, storing)  # type: ignore[arg-type]
+    for number in range(3 * MOST):
+        under_way.send(task(number), Outgoing(b""))
+    assert len(under_way) == MOST
+    assert storing.acked == list(range(2 * MOST))
+
+
+def test_what_was_stored_before_a_failure_is_acknowledged_and_the_failure_told() -> None:
+    slow = Slow()
+    under_way = UnderWay(slow, slow)  # type: ignore[arg-type]
+    for number in range(3):
+        under_way.send(task(number), Outgoing(b""))
+    slow.store(0, 2)
+    slow.futures[1].set_exception(BrokerUnavailable("away"))
+    with pytest.raises(BrokerUnavailable, match="away"):
+        under_way.finish()
+    assert slow.acked == [0]
