@@ -39,7 +39,7 @@ bench: install
 	$(BIN)/python benchmarks/i3/fuzz.py --seconds 60
 	$(BIN)/python benchmarks/broker/throughput.py
 	$(BIN)/python benchmarks/reconstruction/nside1.py worker_image/skymap_scanner/simulation/demo.i3.zst
-	$(BIN)/python benchmarks/faults/kill.py worker_image/skymap_scanner/simulation/demo.i3.zst
+	$(BIN)/python -m benchmarks.faults.kill worker_image/skymap_scanner/simulation/demo.i3.zst
 	$(BIN)/python benchmarks/coverage/run.py --tracks 2 --cascades 2 -o build/coverage
 
 pulsar:

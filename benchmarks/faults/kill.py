@@ -1,6 +1,10 @@
-"""Kill -9 every role, and the whole run, at random moments of a real scan; compare the files bit for bit.
+"""Kill -9 every role, the whole run and the broker at random moments of a real scan; compare the files bit for bit.
 
-python benchmarks/faults/kill.py event.json --levels 1:0 4:2 --kills 10
+    python -m benchmarks.faults.kill event.json --levels 1:0 4:2 --kills 10
+    python -m benchmarks.faults.kill event.json --pulsar --kills worker=20 broker=5 producer=5 collector=5 saver=5
+
+The scan over the embedded broker, undisturbed, tells what the files must be. With ``--pulsar`` the others go over a real
+Pulsar of their own (make pulsar-install), which is a victim too.
 """
 
 from __future__ import annotations
@@ -14,18 +18,44 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+from tests.pulsar.server import PulsarServer
 
 ROLES = ("producer", "worker", "collector", "saver")
 
 
-def start(event: Path, folder: Path, levels: list[str]) -> subprocess.Popen[bytes]:
-    """Start the scan, or go on with it."""
-    words = ["run", str(event), "-o", str(folder), "--levels", *levels, "--format", "json", "--format", "npz"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "skymap_scanner", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+@dataclass
+class Scan:
+    """One scan of the event into ``folder``, over ``server`` or the embedded broker."""
+
+    event: Path
+    folder: Path
+    levels: Sequence[str]
+    server: PulsarServer | None = None
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the scan, or go on with it."""
+        words = ["run", str(self.event), "-o", str(self.folder), "--levels", *self.levels]
+        words += ["--format", "json", "--format", "npz"]
+        if self.server is not None:
+            address = self.server.address
+            words += ["--broker", address.url, "--admin-url", address.admin_url, "-n", self.folder.name]
+        with self.folder.with_suffix(".log").open("ab") as log:
+            return subprocess.Popen([sys.executable, "-m", "skymap_scanner", *words], stdout=log, stderr=log)
+
+    def digest(self) -> dict[str, str]:
+        """Return the checksums of the finished files."""
+        files = sorted(self.folder.glob("run*"))
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files}
+
+    def repeats(self) -> str:
+        """Return what the collectors said of repeats at their end."""
+        lines = (self.folder / "logs" / "collector.log").read_text(errors="replace").splitlines()
+        return next((line.partition("; ")[2] for line in reversed(lines) if "repeated fits" in line), "not said")
 
 
 def role_processes(run: subprocess.Popen[bytes], role: str) -> list[int]:
@@ -42,25 +72,24 @@ def role_processes(run: subprocess.Popen[bytes], role: str) -> list[int]:
     return found
 
 
-def digest(folder: Path) -> dict[str, str]:
-    """Return the checksums of the finished files."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in sorted(folder.glob("run*"))}
-
-
-def scan_with_kills(arguments: argparse.Namespace, victim: str, folder: Path, length: float) -> tuple[int, float]:
+def scan_with_kills(scan: Scan, victim: str, kills: int, length: float, seed: int) -> tuple[int, float]:
     """Scan to the end while killing ``victim``; return how often it was killed and the seconds it took."""
-    chance = random.Random(f"{victim}/{arguments.seed}")
+    chance = random.Random(f"{victim}/{seed}")
     began = time.monotonic()
-    run = start(arguments.event, folder, arguments.levels)
+    run = scan.start()
     killed = 0
-    while killed < arguments.kills:
+    while killed < kills:
         time.sleep(chance.uniform(0.1, length / 4))
         if run.poll() is not None and victim != "run":
             break
         if victim == "run":
             run.kill()
             run.wait()
-            run = start(arguments.event, folder, arguments.levels)
+            run = scan.start()
+            killed += 1
+        elif victim == "broker" and scan.server is not None:
+            scan.server.kill()
+            scan.server.start()
             killed += 1
         elif pids := role_processes(run, victim):
             with suppress(ProcessLookupError):
@@ -68,8 +97,21 @@ def scan_with_kills(arguments: argparse.Namespace, victim: str, folder: Path, le
                 killed += 1
     code = run.wait()
     if code != 0:
-        raise SystemExit(f"{victim}: the run ended with exit code {code}")
+        raise SystemExit(
+            f"{victim}: the run ended with exit code {code}: {scan.folder.with_suffix('.log').read_text()}"
+        )
     return killed, time.monotonic() - began
+
+
+def kills_of(words: Sequence[str], pulsar: bool) -> dict[str, int]:
+    """Read ``10`` (each victim) or ``worker=20 broker=5`` (only these)."""
+    victims = (*ROLES, "run", *(["broker"] if pulsar else []))
+    if len(words) == 1 and words[0].isdigit():
+        return dict.fromkeys(victims, int(words[0]))
+    pairs = {name: int(number) for name, _, number in (word.partition("=") for word in words)}
+    if unknown := pairs.keys() - set(victims):
+        raise SystemExit(f"unknown victims: {', '.join(sorted(unknown))}; there are {', '.join(victims)}")
+    return pairs
 
 
 def main() -> None:
@@ -77,22 +119,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("event", type=Path)
     parser.add_argument("--levels", nargs="+", default=["1:0", "4:2"])
-    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--kills", nargs="+", default=["10"])
+    parser.add_argument("--pulsar", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
+    kills = kills_of(arguments.kills, arguments.pulsar)
+    with ExitStack() as stack:
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        undisturbed = Scan(arguments.event, temporary / "undisturbed", arguments.levels)
         began = time.monotonic()
-        undisturbed = Path(temporary) / "undisturbed"
-        if start(arguments.event, undisturbed, arguments.levels).wait() != 0:
+        if undisturbed.start().wait() != 0:
             raise SystemExit("the undisturbed run failed: try it by hand")
         length = time.monotonic() - began
-        expected = digest(undisturbed)
+        expected = undisturbed.digest()
         print(f"undisturbed: {length:.1f} s; {expected}", flush=True)
-        for victim in (*ROLES, "run"):
-            folder = Path(temporary) / victim
-            killed, seconds = scan_with_kills(arguments, victim, folder, length)
-            same = "bit for bit the same" if digest(folder) == expected else f"DIFFERENT: {digest(folder)}"
-            print(f"{victim}: killed {killed} times, {seconds:.1f} s, files {same}", flush=True)
+        server = stack.enter_context(PulsarServer(temporary / "pulsar")) if arguments.pulsar else None
+        for victim, number in kills.items():
+            scan = Scan(arguments.event, temporary / victim, arguments.levels, server)
+            killed, seconds = scan_with_kills(scan, victim, number, length, arguments.seed)
+            same = "bit for bit the same" if scan.digest() == expected else f"DIFFERENT: {scan.digest()}"
+            print(f"{victim}: killed {killed} times, {seconds:.1f} s, files {same}; {scan.repeats()}", flush=True)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ class _Bowl:
 
     def fit(self, start: Start) -> Fit:
         """Return the height of the bowl at the start; a direction or a vertex that is not finite fails."""
-        time.sleep(self._seconds)
+        if self._seconds:
+            time.sleep(self._seconds)
         if not all(math.isfinite(x) for x in (start.zenith, start.azimuth, *start.position)):
             return failed_fit(start, FitStatus.MissingSeed, "the start holds a number that is not finite")
         cosine = float((_unit(start.zenith, start.azimuth) * self._bottom).sum())
