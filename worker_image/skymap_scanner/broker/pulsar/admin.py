@@ -6,7 +6,6 @@ Source: https://pulsar.apache.org/admin-rest-api (v2).
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +15,7 @@ import httpx
 
 from skymap_scanner.broker.access import Access
 from skymap_scanner.broker.protocol import Backlog
+from skymap_scanner.broker.pulsar.handshake import trust
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 
 SCHEME = "persistent://"
@@ -23,7 +23,15 @@ SCHEME = "persistent://"
 #: Keep everything: the roles read plan, bests and metadata from their start, acknowledged or not.
 RETENTION = {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1}
 
-#: What a deletion meets while clients still leave, and how often it is tried again (s apart).
+#: With what a namespace begins, in the one request that makes it: nobody finds it without. The last line: a client that
+#: has not heard of a topic's deletion must not make it anew.
+POLICIES = {
+    "retention_policies": RETENTION,
+    "deduplicationEnabled": True,
+    "autoTopicCreationOverride": {"allowAutoTopicCreation": False},
+}
+
+#: What a request meets while others change the same thing, and how often it is tried again (s apart).
 BUSY, TRIES, PAUSE = 412, 20, 0.25
 
 #: A broker hands a request for another broker's topic on by a redirection.
@@ -52,7 +60,7 @@ class PulsarAdmin:
     def __init__(self, broker_url: str, access: Access) -> None:
         self.url = access.admin_url_beside(broker_url)
         self._access = access
-        self._http = httpx.Client(verify=_trust(access), timeout=TIMEOUT)
+        self._http = httpx.Client(verify=trust(access), timeout=TIMEOUT)
         self._namespaces: set[str] = set()  # known to be there, with their policies
 
     def close(self) -> None:
@@ -67,14 +75,14 @@ class PulsarAdmin:
 
     def create_subscription(self, topic: str, name: str) -> None:
         """Make a subscription that begins at the first message."""
-        self._ask("PUT", f"{_path(topic)}/subscription/{quote(name, safe='')}", json="earliest", fine=(409,))
+        self._insist("PUT", f"{_path(topic)}/subscription/{quote(name, safe='')}", "earliest", fine=409)
 
     def delete_topic(self, topic: str) -> None:
         """Delete the topic with its messages and subscriptions, its clients are cut off."""
         if self._partitions(topic):
-            self._delete(f"{_path(topic)}/partitions")
+            self._insist("DELETE", f"{_path(topic)}/partitions?force=true")
         else:
-            self._delete(_path(topic))
+            self._insist("DELETE", f"{_path(topic)}?force=true")
 
     def partitions(self, topic: str) -> list[str]:
         """Name the partitions of the topic; only itself where it has none."""
@@ -96,8 +104,9 @@ class PulsarAdmin:
         """
         waiting = unacked = 0
         for stats in self._stats(topic, subscription):
-            held = min(stats["unackedMessages"], stats["msgBacklog"])
-            waiting, unacked = waiting + stats["msgBacklog"] - held, unacked + held
+            total = int(stats.get("msgBacklog", 0))
+            held = min(int(stats.get("unackedMessages", 0)), total)
+            waiting, unacked = waiting + total - held, unacked + held
         return Backlog(waiting, unacked)
 
     def kind(self, topic: str, subscription: str) -> str:
@@ -109,7 +118,7 @@ class PulsarAdmin:
         """Return the statistics of the subscription, for each partition."""
         for partition in self.partitions(topic):
             answer = self._ask("GET", f"{_path(partition)}/stats?getPreciseBacklog=true", fine=(404,))
-            stats = answer.json() if answer.status_code == 200 else {}
+            stats = _object(answer) if answer.status_code == 200 else {}
             if subscription not in stats.get("subscriptions", {}):
                 what = f"no subscription {subscription!r}" if stats else "no such topic"
                 raise BrokerError(f"{topic}: {what}; `skymap-scanner topics create` makes it")
@@ -124,32 +133,28 @@ class PulsarAdmin:
         found = self._ask("GET", f"{path}/retention", fine=(401, 403, 404))
         if found.status_code == 404:
             self._create_tenant(tenant)
-            if self._ask("PUT", path, fine=(409,)).status_code != 409:
-                self._ask("POST", f"{path}/deduplication", json=True)
-                # A client that has not heard of a topic's deletion must not make it anew.
-                self._ask("POST", f"{path}/autoTopicCreation", json={"allowAutoTopicCreation": False})
-            self._ask("POST", f"{path}/retention", json=RETENTION)
-        elif found.status_code == 200 and not _keeps(found.json() if found.content else None):
+            self._ask("PUT", path, json=POLICIES, fine=(409,))
+        elif found.status_code == 200 and not _keeps(_object(found) if found.content else None):
             self._ask("POST", f"{path}/retention", json=RETENTION)
         self._namespaces.add(name)
 
     def _create_tenant(self, tenant: str) -> None:
         path = f"/tenants/{quote(tenant)}"
         if self._ask("GET", path, fine=(401, 403, 404)).status_code == 404:
-            clusters = [name for name in self._ask("GET", "/clusters").json() if name != "global"]
+            clusters = [name for name in _names(self._ask("GET", "/clusters")) if name != "global"]
             self._ask("PUT", path, json={"allowedClusters": clusters, "adminRoles": []}, fine=(409,))
 
     def _namespaces_within(self, prefix: str) -> Iterator[str]:
         """List the namespaces that can hold topics beginning with ``prefix``."""
         tenant, slash, rest = prefix.removeprefix(SCHEME).partition("/")
-        tenants = [tenant] if slash else self._ask("GET", "/tenants").json()
+        tenants = [tenant] if slash else _names(self._ask("GET", "/tenants"))
         namespace, slash, _ = rest.partition("/")
         if slash:
             yield f"{tenant}/{namespace}"
             return
         for one in tenants:
             answer = self._ask("GET", f"/namespaces/{quote(one)}", fine=(404,))
-            yield from answer.json() if answer.status_code == 200 else ()
+            yield from _names(answer) if answer.status_code == 200 else ()
 
     def _topics_of(self, namespace: str) -> Iterator[str]:
         path = f"/persistent/{quote(namespace)}"
@@ -157,22 +162,23 @@ class PulsarAdmin:
         if found.status_code == 404:
             return
         partitioned = self._ask("GET", f"{path}/partitioned", fine=(404,))
-        whole = set(partitioned.json()) if partitioned.status_code == 200 else set()
-        for topic in found.json():
+        whole = set(_names(partitioned)) if partitioned.status_code == 200 else set()
+        for topic in _names(found):
             if topic.rpartition("-partition-")[0] not in whole and not topic.rpartition("/")[2].startswith("__"):
                 yield topic
         yield from whole
 
     def _partitions(self, topic: str) -> int:
         answer = self._ask("GET", f"{_path(topic)}/partitions", fine=(404,))
-        return int(answer.json()["partitions"]) if answer.status_code == 200 else 0
+        return int(_object(answer).get("partitions", 0)) if answer.status_code == 200 else 0
 
-    def _delete(self, path: str) -> None:
+    def _insist(self, method: str, path: str, json: object = None, fine: int = 404) -> None:
+        """Ask again while others are just at it: they create the same, or their clients leave or come."""
         for _ in range(TRIES):
-            if self._ask("DELETE", f"{path}?force=true", fine=(404, BUSY)).status_code != BUSY:
+            if self._ask(method, path, json, fine=(fine, BUSY)).status_code != BUSY:
                 return
-            time.sleep(PAUSE)  # a client is just leaving or coming
-        self._ask("DELETE", f"{path}?force=true", fine=(404,))
+            time.sleep(PAUSE)
+        self._ask(method, path, json, fine=(fine,))
 
     def _ask(self, method: str, path: str, json: object = None, fine: tuple[int, ...] = ()) -> httpx.Response:
         """Send a request, follow redirections, and explain every answer that is neither success nor ``fine``."""
@@ -198,7 +204,7 @@ class PulsarAdmin:
             if json is None:
                 return self._http.request(method, url, headers=headers)
             return self._http.request(method, url, headers=headers, json=json)
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise InputError(f"admin URL {self.url!r}: {error}") from error
         except httpx.HTTPError as error:
             raise BrokerUnavailable(
@@ -222,20 +228,35 @@ def _keeps(retention: Any) -> bool:
     return bool(retention) and all(value != 0 for value in (retention.get(name, 0) for name in RETENTION))
 
 
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise _strange(answer) from error
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object in the answer; raise BrokerError if there is none."""
+    content = _json(answer)
+    if not isinstance(content, dict):
+        raise _strange(answer)
+    return content
+
+
+def _names(answer: httpx.Response) -> list[str]:
+    """Return the JSON list of names in the answer; raise BrokerError if there is none."""
+    content = _json(answer)
+    if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
+        raise _strange(answer)
+    return content
+
+
+def _strange(answer: httpx.Response) -> BrokerError:
+    return BrokerError(f"{answer.url} does not answer as Pulsar's admin interface does: is --admin-url right?")
+
+
 def _reason(answer: httpx.Response) -> str:
     try:
         return str(answer.json()["reason"])
     except (ValueError, KeyError, TypeError):
         return " ".join(answer.text.split())[:200] or answer.reason_phrase
-
-
-def _trust(access: Access) -> ssl.SSLContext:
-    """Return whom we trust, and who we are, by TLS."""
-    try:
-        context = ssl.create_default_context(cafile=access.trusted)
-        if access.certificate is not None:
-            context.load_cert_chain(access.certificate, access.key)
-    except (OSError, ssl.SSLError) as error:
-        names = ", ".join(str(path) for path in (access.trusted, access.certificate, access.key) if path is not None)
-        raise InputError(f"cannot use the TLS files {names}: {error}") from error
-    return context

@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import pulsar
 
-from skymap_scanner.broker.access import Access
+from skymap_scanner.broker.access import TOKEN_VARIABLE, Access
 from skymap_scanner.broker.pulsar.admin import PulsarAdmin
 from skymap_scanner.broker.pulsar.faults import fault, passes
+from skymap_scanner.broker.pulsar.handshake import greet, split_url
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-#: How long a single request may take (s), and how long we knock at first.
-PATIENCE, KNOCK = 30, 10.0
+#: How long a single request may take (s).
+PATIENCE = 30
 
 #: How long a place that another holds is waited for (s): its holder may just have been killed.
 LEAVING = 10.0
@@ -32,17 +31,17 @@ LEAVING = 10.0
 #: Pause between two tries of what passes, and between two lines of the log that say so (s).
 PAUSE, SAY_EVERY = 1.0, 30.0
 
-PORTS = {"pulsar": 6650, "pulsar+ssl": 6651}
-
 
 class Connection:
     """Where the cluster is, and the way there; raises BrokerUnavailable when nobody listens."""
 
     def __init__(self, url: str, access: Access) -> None:
+        split_url(url)  # before anything shows it: what stands before an @ could be a secret
         self.url = url
+        self._access = access
         self.admin = PulsarAdmin(url, access)
         self.closed = False
-        _knock(url)
+        greet(url, access)
         self._client = pulsar.Client(
             url,
             authentication=_authentication(access),
@@ -101,7 +100,7 @@ class Connection:
         The client itself would look for a deleted topic for ever.
         """
         try:
-            _knock(self.url)
+            greet(self.url, self._access)
             self._client.get_topic_partitions(topic)
         except BrokerUnavailable:
             return "ConnectError"
@@ -138,28 +137,6 @@ class Waiting:
         time.sleep(PAUSE)
 
 
-def _knock(url: str) -> None:
-    """Find out at once whether anybody listens: the client itself tries for half a minute and does not say why."""
-    parts = urlsplit(url)
-    try:
-        host, port = parts.hostname, parts.port or PORTS[parts.scheme]
-    except (ValueError, KeyError):
-        host = port = None
-    if not host or not port or parts.path.strip("/") or parts.username:
-        raise InputError(f"broker {_without_user(url)!r}: write pulsar://HOST:6650 or pulsar+ssl://HOST:6651")
-    try:
-        socket.create_connection((host, port), timeout=KNOCK).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise BrokerUnavailable(f"cannot reach the broker {url} ({reason}): is it running?") from error
-
-
-def _without_user(url: str) -> str:
-    """Return the URL as it may be shown: whatever stands before an @ could be a secret."""
-    scheme, slashes, rest = url.partition("://")
-    return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
-
-
 def _logger() -> pulsar.ConsoleLogger | pulsar.FileLogger:
     """Return where the client logs: nowhere, since we say what matters, but all of it where debugging is wanted.
 
@@ -173,6 +150,9 @@ def _logger() -> pulsar.ConsoleLogger | pulsar.FileLogger:
 def _authentication(access: Access) -> pulsar.Authentication | None:
     if access.certificate is not None:
         return pulsar.AuthenticationTLS(str(access.certificate), str(access.key))
-    if access.token() is None:
+    if access.token() is None:  # raises where its file cannot be read
         return None
-    return pulsar.AuthenticationToken(lambda: access.token() or "")  # read anew at every connection
+    # The client itself reads file or variable, anew at every connection. (A Python function that it may call outlives
+    # the interpreter in the client's threads, and aborts the process at its end.)
+    place = f"env:{TOKEN_VARIABLE}" if access.token_file is None else f"file://{access.token_file.resolve()}"
+    return pulsar.Authentication("token", place)

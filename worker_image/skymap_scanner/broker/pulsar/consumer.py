@@ -219,10 +219,15 @@ class PulsarConsumer(_Source):
             self._held.pop(message.id, None)
             match message.id:
                 case (self._topic, self._subscription, int(number), bytes(serialized)):
-                    found.append((self._consumers[number], pulsar.MessageId.deserialize(serialized)))
+                    found.append((self._consumers[number], self._message_id(serialized)))
                 case _:
                     raise BrokerError(f"message {message.id} is not of subscription {self._subscription!r}")
         return found
+
+    def _message_id(self, serialized: bytes) -> pulsar.MessageId:
+        partition = pulsar.MessageId.deserialize(serialized).partition()
+        topic = self._topic if partition < 0 else f"{self._topic}-partition-{partition}"
+        return pulsar.MessageId.deserialize(serialized, topic)  # the client finds the partition by its name
 
     def _partitions(self) -> list[str]:
         return self._connection.open(

@@ -51,7 +51,9 @@ class PulsarProducer:
         self._topic = topic
         self._name = name
         self.closed = False
-        self._lock = threading.Lock()  # held while a message is handed to the client: they keep their order
+        # Held while a message is handed to the client: they keep their order. The client may refuse it at once,
+        # by a call of `stored` in the same thread.
+        self._lock = threading.RLock()
         self._room = threading.BoundedSemaphore(UNDER_WAY)
         self._places = 0
         self._under_way = 0
@@ -59,7 +61,7 @@ class PulsarProducer:
         self._retrying: threading.Thread | None = None
         self._last = -1
         self._numbered: pulsar.Producer | None = None
-        self._plain = self._open(f"{name}-{uuid4()}")
+        self._plain = self._open(topic, f"{name}-{uuid4()}")
 
     @property
     def last_sequence_id(self) -> int:
@@ -88,7 +90,7 @@ class PulsarProducer:
                 else:
                     self._pass_on(submitted)
             except BrokerError as error:
-                self._settle(submitted, error)
+                self._refused(submitted, error)
         return submitted.future
 
     def close(self) -> None:
@@ -134,17 +136,22 @@ class PulsarProducer:
         if not numbered:
             return self._plain
         if self._numbered is None:
-            self._numbered = self._open(self._name)
+            # Of a partitioned topic numbered messages take one partition: elsewhere a repeat would not be known, nor
+            # would the highest number of all partitions say that those below it are stored.
+            partition = self._connection.open(
+                self._topic, "a producer", lambda client: client.get_topic_partitions(self._topic)[0]
+            )
+            self._numbered = self._open(partition, self._name)
             # The client takes a number 0 for none, so ours are sent with 1 added.
             self._last = max(self._numbered.last_sequence_id() - 1, -1)
         return self._numbered
 
-    def _open(self, name: str) -> pulsar.Producer:
+    def _open(self, topic: str, name: str) -> pulsar.Producer:
         return self._connection.open(
-            self._topic,
+            topic,
             "a producer",
             lambda client: client.create_producer(
-                self._topic,
+                topic,
                 producer_name=name,
                 send_timeout_millis=SEND_TIMEOUT,
                 compression_type=pulsar.CompressionType.ZSTD,
@@ -181,7 +188,9 @@ class PulsarProducer:
         """Note what became of a message; what may pass is kept for another try."""
         with self._lock:
             self._under_way -= 1
+            number = submitted.message.sequence_id
             if result == "Ok":
+                self._last = self._last if number is None else max(self._last, number)
                 self._settle(submitted, None)
             elif passes(result):
                 self._unstored.append(submitted)
@@ -189,7 +198,7 @@ class PulsarProducer:
                     self._retrying = threading.Thread(target=self._retry, args=(result,), daemon=True)
                     self._retrying.start()
             else:
-                self._settle(submitted, self._fault(result, submitted.message))
+                self._refused(submitted, self._fault(result, submitted.message))
 
     def _retry(self, result: str) -> None:
         """Send again what was not stored, in its order, until it is."""
@@ -217,7 +226,14 @@ class PulsarProducer:
                             raise gone
                         self._pass_on(submitted)
                     except BrokerError as error:
-                        self._settle(submitted, error)
+                        self._refused(submitted, error)
+
+    def _refused(self, submitted: _Submitted, error: BrokerError) -> None:
+        """Settle what is not stored and will not be: its number may be used again."""
+        number = submitted.message.sequence_id
+        if number is not None:
+            self._last = min(self._last, number - 1)
+        self._settle(submitted, error)
 
     def _give_up(self) -> None:
         with self._lock:

@@ -1,0 +1,206 @@
+"""The first words of Pulsar's binary protocol: whether there is a broker, we trust each other, and it accepts us.
+
+The client itself tries for half a minute and then tells all of these apart from nothing ("Timeout"). So we greet the
+broker ourselves, once before the client does and again when the connection is lost.
+Source: https://pulsar.apache.org/docs/developing-binary-protocol, and PulsarApi.proto for the numbers below.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+from urllib.parse import urlsplit
+
+from skymap_scanner.broker.access import Access
+from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
+
+PORTS = {"pulsar": 6650, "pulsar+ssl": 6651}
+
+#: How long the broker may take for each step of the greeting (s).
+PATIENCE = 10.0
+
+#: `BaseCommand.Type`, `ServerError` and the version of the protocol that we speak.
+CONNECT, CONNECTED, ERROR = 2, 3, 14
+AUTHENTICATION_ERROR, AUTHORIZATION_ERROR = 3, 4
+PROTOCOL_VERSION = 19
+
+#: The answer to a greeting is a few dozen bytes; whatever announces more is no Pulsar.
+LONGEST = 1 << 16
+
+REFUSED = (
+    "does not accept our credentials: check the token (--auth-token FILE: is it this broker's, and not expired?) "
+    "or the certificate"
+)
+
+
+def greet(url: str, access: Access) -> None:
+    """Connect, say who we are, and read what the broker answers.
+
+    Raises
+    ------
+    InputError
+        If the URL or the files of ``access`` cannot be used.
+    BrokerUnavailable
+        If nobody listens or answers.
+    BrokerError
+        If it is not Pulsar, one of us does not trust the other, or our credentials are refused.
+    """
+    host, port, encrypted = split_url(url)
+    greeting, context = _greeting(access), trust(access)
+    try:
+        with socket.create_connection((host, port), timeout=PATIENCE) as plain:
+            if not encrypted:
+                answer = _exchange(plain, greeting)
+            else:
+                with context.wrap_socket(plain, server_hostname=host) as secure:
+                    answer = _exchange(secure, greeting)
+    except ssl.SSLCertVerificationError as error:
+        raise BrokerError(
+            f"the broker {url} shows a certificate that we do not trust ({error.verify_message}): "
+            "give its authority's by --tls-trust-certs FILE"
+        ) from error
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+        raise BrokerUnavailable(f"the broker {url} closed the connection; is {port} its port for TLS?") from error
+    except ssl.SSLError as error:
+        raise BrokerError(
+            f"no TLS with the broker {url} ({error.reason}): "
+            f"is {port} its port for TLS, and does it know our certificate?"
+        ) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BrokerUnavailable(f"cannot reach the broker {url} ({reason}): is it running?") from error
+    _judge(answer, url)
+
+
+def split_url(url: str) -> tuple[str, int, bool]:
+    """Split the URL of a broker into host, port and whether it is encrypted; raise InputError if it is none."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or PORTS[parts.scheme]
+        more = parts.path.strip("/") or parts.query or parts.fragment or "@" in url
+    except (ValueError, KeyError):
+        host, port, more = None, 0, True
+    if not host or more:
+        raise InputError(f"broker {_without_user(url)!r}: write pulsar://HOST:6650 or pulsar+ssl://HOST:6651")
+    return host, port, parts.scheme == "pulsar+ssl"
+
+
+def trust(access: Access) -> ssl.SSLContext:
+    """Return whom we trust, and who we are, by TLS.
+
+    Raises
+    ------
+    InputError
+        If the files cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=access.trusted)
+        if access.certificate is not None:
+            context.load_cert_chain(access.certificate, access.key)
+    except (OSError, ssl.SSLError) as error:
+        names = ", ".join(str(path) for path in (access.trusted, access.certificate, access.key) if path is not None)
+        raise InputError(f"cannot use the TLS files {names}: {error}") from error
+    return context
+
+
+def _greeting(access: Access) -> bytes:
+    """Return the frame of CommandConnect."""
+    if access.certificate is not None:
+        method, data = b"tls", b""
+    else:
+        token = access.token()
+        method, data = (b"none", b"") if token is None else (b"token", token.encode())
+    connect = _text(1, b"skymap-scanner") + _text(3, data) + _number(4, PROTOCOL_VERSION) + _text(5, method)
+    command = _number(1, CONNECT) + _text(CONNECT, connect)
+    return struct.pack(">II", len(command) + 4, len(command)) + command
+
+
+def _exchange(connection: socket.socket, greeting: bytes) -> bytes | None:
+    """Return the command that answers the greeting: empty if the broker hangs up, None if it is no Pulsar."""
+    connection.sendall(greeting)
+    head = _read(connection, 8)
+    if len(head) < 8:
+        return b""
+    size, length = struct.unpack(">II", head)
+    if not 0 < length <= LONGEST or size < length + 4:
+        return None
+    command = _read(connection, length)
+    return command if len(command) == length else b""
+
+
+def _read(connection: socket.socket, count: int) -> bytes:
+    """Read ``count`` bytes, fewer where the connection ends."""
+    data = b""
+    while len(data) < count and (more := connection.recv(count - len(data))):
+        data += more
+    return data
+
+
+def _judge(answer: bytes | None, url: str) -> None:
+    if answer == b"":
+        raise BrokerUnavailable(f"the broker {url} closed the connection without an answer; is its port for TLS?")
+    command = _fields(answer or b"")
+    kind = command.get(1)
+    if answer is None or not isinstance(kind, int):
+        raise BrokerError(
+            f"what listens at {url} is no Pulsar broker: is the port right (usually 6650, with TLS 6651)?"
+        )
+    error = command.get(ERROR, b"")
+    if kind == ERROR and isinstance(error, bytes):
+        if _fields(error).get(2) in {AUTHENTICATION_ERROR, AUTHORIZATION_ERROR}:
+            raise BrokerError(f"the broker {url} {REFUSED}")
+        raise BrokerUnavailable(f"the broker {url} does not let us in for now")
+
+
+def _fields(message: bytes) -> dict[int, int | bytes]:
+    """Return the fields of a protobuf message, as far as they can be read: numbers, and bytes for the rest."""
+    fields: dict[int, int | bytes] = {}
+    at = 0
+    try:
+        while at < len(message):
+            tag, at = _varint(message, at)
+            value, at = _varint(message, at)
+            if tag & 7 == 2:
+                fields[tag >> 3] = message[at : at + value]
+                at += value
+            elif tag & 7 == 0:
+                fields[tag >> 3] = value
+            else:
+                break
+    except IndexError:
+        pass  # cut short: what has been read may still tell
+    return fields
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+def _number(field: int, value: int) -> bytes:
+    return _written(field << 3) + _written(value)
+
+
+def _text(field: int, value: bytes) -> bytes:
+    return _written(field << 3 | 2) + _written(len(value)) + value
+
+
+def _written(value: int) -> bytes:
+    """Write a varint."""
+    written = bytearray()
+    while value > 0x7F:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*written, value])
+
+
+def _without_user(url: str) -> str:
+    """Return the URL as it may be shown: whatever stands before an @ could be a secret."""
+    scheme, slashes, rest = url.partition("://")
+    return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
