@@ -123,10 +123,6 @@ def command_lines() -> list[str]:
     return found
 
 
-@pytest.mark.xfail(
-    reason="a client whose token comes from a Python function may abort the process at its end (exit code -6)",
-    strict=False,
-)
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads command lines from /proc")
 def test_credentials_reach_every_role_and_are_seen_by_nobody(
     start: Start, own_pulsar: Callable[..., PulsarServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -17,7 +17,7 @@ from skymap_scanner.broker.access import TOKEN_VARIABLE, Access
 from skymap_scanner.broker.pulsar.admin import PulsarAdmin
 from skymap_scanner.broker.pulsar.faults import fault, passes
 from skymap_scanner.broker.pulsar.handshake import greet, split_url
-from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
+from skymap_scanner.errors import BrokerError, BrokerUnavailable
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
