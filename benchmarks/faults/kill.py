@@ -3,8 +3,8 @@
     python -m benchmarks.faults.kill event.json --levels 1:0 4:2 --kills 10
     python -m benchmarks.faults.kill event.json --pulsar --kills worker=20 broker=5 producer=5 collector=5 saver=5
 
-The scan over the embedded broker, undisturbed, tells what the files must be. With ``--pulsar`` the others go over a real
-Pulsar of their own (make pulsar-install), which is a victim too.
+The scan over the embedded broker, undisturbed, tells what the files must be. With ``--pulsar`` the others go over a
+real Pulsar of their own (make pulsar-install), which is a victim too.
 """
 
 from __future__ import annotations

@@ -1,0 +1,180 @@
+"""Tasks per second through a real Pulsar, end to end, with the dummy reconstruction: where the time goes.
+
+    python -m benchmarks.pulsar.throughput --tasks 20000 --workers 1 2 4 --collectors 1 2
+
+The producer fills the queue first. Then collectors and workers start, and the clock runs from the first fit to the last
+pixel collected. CPU microseconds a task are given for workers, collectors and broker; memory is what each role used at
+first and at most (MiB). A Pulsar of its own is started (make pulsar-install).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+from tests.pulsar.server import PulsarServer
+
+from skymap_scanner.broker import Access, Backlog, Broker, open_broker
+from skymap_scanner.errors import BrokerError
+from skymap_scanner.roles.local import ONE_THREAD
+from skymap_scanner.roles.topics import COLLECTOR, WORKERS, ScanTopics
+from skymap_scanner.simulation import demo_event_path
+
+SEEDS, NSIDE = 7, 64
+
+#: A scan that makes no progress is given up after this time (s).
+PATIENCE = 1800.0
+
+
+@dataclass
+class Role:
+    """A process, its memory as it was seen (MiB), and its CPU seconds."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    memory: list[float] = field(default_factory=list)
+    cpu: float = 0.0
+
+    def look(self) -> None:
+        """Note memory and CPU now."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+            self.cpu = cpu_seconds(self.process.pid)
+        except OSError:
+            return  # it has ended
+        resident = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
+        self.memory += [int(kilobytes) / 1024 for kilobytes in resident]
+
+    def end(self) -> None:
+        """End the process by its own id."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds of a process, all threads, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Measurement:
+    """One scan: its topics, and the roles at work."""
+
+    def __init__(self, broker: Broker, server: PulsarServer, folder: Path, stack: ExitStack) -> None:
+        self.name = f"throughput-{uuid4().hex[:8]}"
+        self.topics = ScanTopics.of(self.name)
+        self.roles: list[Role] = []
+        self._broker = broker
+        self._server = server
+        self._folder = folder
+        self._stack = stack
+
+    def start(self, *words: str) -> Role:
+        """Start a role."""
+        address = self._server.address
+        command = [sys.executable, "-m", "skymap_scanner", *words, "-n", self.name]
+        command += ["--broker", address.url, "--admin-url", address.admin_url]
+        name = f"{words[0]}-{sum(role.name.startswith(words[0]) for role in self.roles)}"
+        with (self._folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | ONE_THREAD)
+        self.roles.append(Role(name, process))
+        self._stack.callback(self.roles[-1].end)
+        return self.roles[-1]
+
+    def wait(self, what: str, ready: Callable[[], bool]) -> float:
+        """Wait until ``ready()``, looking at the roles meanwhile; return the seconds that it took."""
+        began = time.monotonic()
+        while not ready():
+            if time.monotonic() > began + PATIENCE:
+                raise SystemExit(f"gave up waiting for {what}")
+            for role in self.roles:
+                role.look()
+                if role.process.poll() not in {None, 0}:
+                    log = (self._folder / f"{role.name}.log").read_text()
+                    raise SystemExit(f"{role.name} ended with exit code {role.process.returncode}: {log}")
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    def tasks(self) -> Backlog:
+        """Return the backlog of the tasks."""
+        try:
+            return self._broker.backlog(self.topics.to_be_scanned, WORKERS)
+        except BrokerError:
+            return Backlog(0, 0)  # not made yet
+
+    def collected(self) -> bool:
+        """Tell whether every fit has been collected."""
+        return self._broker.backlog(self.topics.scanned, COLLECTOR) == Backlog(0, 0)
+
+    def cpu(self, kind: str) -> float:
+        """Return the CPU seconds of all roles of a kind."""
+        return sum(role.cpu for role in self.roles if role.name.startswith(kind))
+
+
+def measure(broker: Broker, server: PulsarServer, tasks: int, workers: int, collectors: int) -> None:
+    """Scan once and print what was found."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        scan = Measurement(broker, server, Path(folder), stack)
+        pixels = tasks // SEEDS
+        total = pixels * SEEDS
+        chosen = ["--levels", f"{NSIDE}:0", "--pixel-list", f"0-{pixels - 1}", "--reconstruction", "dummy"]
+        scan.start("producer", str(demo_event_path()), *chosen)
+        filled = scan.wait("the queue", lambda: scan.tasks().waiting >= total)
+        for _ in range(collectors):
+            scan.start("collector", *(["--key-shared"] if collectors > 1 else []))
+        before = cpu_seconds(server.pid)
+        for _ in range(workers):
+            scan.start("worker")
+        first = scan.wait("the first fit", lambda: scan.tasks().waiting < total)
+        fitting = scan.wait("the last fit", lambda: scan.tasks() == Backlog(0, 0))
+        collecting = fitting + scan.wait("the last pixel", scan.collected)
+        shares = {kind: scan.cpu(kind) for kind in ("worker", "collector")} | {
+            "broker": cpu_seconds(server.pid) - before
+        }
+        print(f"{workers} workers, {collectors} collectors, {total} tasks")
+        print(f"  queue filled in {filled:.1f} s ({total / filled:.0f} tasks/s, its start included)")
+        print(f"  first fit {first:.1f} s after the workers' start; fitted {total / fitting:.0f} tasks/s, ", end="")
+        print(f"collected {total / collecting:.0f} tasks/s")
+        print("  CPU a task (us):", ", ".join(f"{kind} {1e6 * cpu / total:.0f}" for kind, cpu in shares.items()))
+        print("  memory (MiB):", ", ".join(f"{role.name} {growth(role.memory)}" for role in scan.roles), flush=True)
+        for topic in broker.topics(scan.topics.plan.removesuffix("plan")):
+            broker.delete_topic(topic)
+
+
+def growth(memory: Sequence[float]) -> str:
+    """Write the memory after a tenth of the time, at the end, and at most."""
+    return f"{memory[len(memory) // 10]:.0f} to {memory[-1]:.0f} (most {max(memory):.0f})" if memory else "unknown"
+
+
+def main() -> None:
+    """Measure every combination."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", type=int, default=20_000)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--collectors", type=int, nargs="+", default=[1, 2])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, PulsarServer(Path(folder)) as server:
+        address = server.address
+        with open_broker(address.url, Access(admin_url=address.admin_url)) as broker:
+            for collectors in arguments.collectors:
+                for workers in arguments.workers:
+                    measure(broker, server, arguments.tasks, workers, collectors)
+
+
+if __name__ == "__main__":
+    main()
