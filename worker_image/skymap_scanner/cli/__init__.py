@@ -38,6 +38,7 @@ COMMANDS = {
 FLAGS = {"--debug", "--version", "--help", "-h"}
 #: Options of commands that take no value: what follows one of them may be the command.
 SWITCHES = {
+    "--connect-worker-to-all-partitions",
     "--delete-output-from-queue",
     "--delete-topics",
     "--demo",

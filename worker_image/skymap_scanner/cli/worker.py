@@ -39,6 +39,12 @@ from skymap_scanner.cli import options
     help="Folder where workers note what they have in hand, so that the next one on this machine notices the death of "
     "one; in a pod, a volume that outlives its containers.  [default: in the system's temporary folder]",
 )
+@click.option(
+    "--connect-worker-to-all-partitions",
+    is_flag=True,
+    expose_value=False,
+    help="Take tasks from all partitions of the topic: what every worker does, and an option for the original.",
+)
 @options.end_with_parent
 def command(
     name: str,
