@@ -126,7 +126,7 @@ class Measurement:
         return sum(role.cpu for role in self.roles if role.name.startswith(kind))
 
 
-def measure(broker: Broker, server: PulsarServer, tasks: int, workers: int, collectors: int) -> None:
+def measure(broker: Broker, server: PulsarServer, tasks: int, workers: int, collectors: int, prefetch: int) -> None:
     """Scan once and print what was found."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         scan = Measurement(broker, server, Path(folder), stack)
@@ -139,14 +139,14 @@ def measure(broker: Broker, server: PulsarServer, tasks: int, workers: int, coll
             scan.start("collector", *(["--key-shared"] if collectors > 1 else []))
         before = cpu_seconds(server.pid)
         for _ in range(workers):
-            scan.start("worker")
+            scan.start("worker", "--prefetch", str(prefetch))
         first = scan.wait("the first fit", lambda: scan.tasks().waiting < total)
         fitting = scan.wait("the last fit", lambda: scan.tasks() == Backlog(0, 0))
         collecting = fitting + scan.wait("the last pixel", scan.collected)
         shares = {kind: scan.cpu(kind) for kind in ("worker", "collector")} | {
             "broker": cpu_seconds(server.pid) - before
         }
-        print(f"{workers} workers, {collectors} collectors, {total} tasks")
+        print(f"{workers} workers, {collectors} collectors, {total} tasks, {prefetch} sent ahead")
         print(f"  queue filled in {filled:.1f} s ({total / filled:.0f} tasks/s, its start included)")
         print(f"  first fit {first:.1f} s after the workers' start; fitted {total / fitting:.0f} tasks/s, ", end="")
         print(f"collected {total / collecting:.0f} tasks/s")
@@ -167,13 +167,14 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=20_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--collectors", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--prefetch", type=int, default=100, help="tasks sent ahead to a worker")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, PulsarServer(Path(folder)) as server:
         address = server.address
         with open_broker(address.url, Access(admin_url=address.admin_url)) as broker:
             for collectors in arguments.collectors:
                 for workers in arguments.workers:
-                    measure(broker, server, arguments.tasks, workers, collectors)
+                    measure(broker, server, arguments.tasks, workers, collectors, arguments.prefetch)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import pytest
 
 from skymap_scanner.broker import Message, Outgoing
 from skymap_scanner.errors import BrokerUnavailable
-from skymap_scanner.roles.underway import MOST, UnderWay
+from skymap_scanner.roles.underway import UnderWay
+
+MOST = 8
 
 
 class Slow:
@@ -34,7 +36,7 @@ def task(number: int) -> Message:
 
 def test_a_task_is_acknowledged_when_its_fit_is_stored_and_not_before() -> None:
     slow = Slow()
-    under_way = UnderWay(slow, slow)  # type: ignore[arg-type]
+    under_way = UnderWay(slow, slow, MOST)  # type: ignore[arg-type]
     for number in range(3):
         under_way.send(task(number), Outgoing(b""))
     assert (len(under_way), slow.acked) == (3, [])
@@ -59,7 +61,7 @@ def test_no_more_than_a_few_are_on_their_way() -> None:
             return future
 
     storing = Storing()
-    under_way = UnderWay(storing, storing)  # type: ignore[arg-type]
+    under_way = UnderWay(storing, storing, MOST)  # type: ignore[arg-type]
     for number in range(3 * MOST):
         under_way.send(task(number), Outgoing(b""))
     assert len(under_way) == MOST
@@ -68,7 +70,7 @@ def test_no_more_than_a_few_are_on_their_way() -> None:
 
 def test_what_was_stored_before_a_failure_is_acknowledged_and_the_failure_told() -> None:
     slow = Slow()
-    under_way = UnderWay(slow, slow)  # type: ignore[arg-type]
+    under_way = UnderWay(slow, slow, MOST)  # type: ignore[arg-type]
     for number in range(3):
         under_way.send(task(number), Outgoing(b""))
     slow.store(0, 2)

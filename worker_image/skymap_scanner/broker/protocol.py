@@ -126,13 +126,6 @@ class Consumer(Closing, Protocol):
         In order, but for messages given back. Only the active consumer of a failover subscription receives any.
         """
 
-    def ask_ahead(self) -> None:
-        """Ask for the next message now, so that it may be here already at the next `receive`.
-
-        At most one is on its way or here; this consumer holds it from then on. Worth it where a message takes less
-        time to work on than to fetch.
-        """
-
     def ack(self, *messages: Message) -> None:
         """Never deliver these again to this subscription, also where they were given to another consumer meanwhile.
 
@@ -169,12 +162,20 @@ class Broker(Closing, Protocol):
         """Open a producer; the topic is made if it is missing."""
 
     def consumer(
-        self, topic: str, subscription: str, kind: SubscriptionType, *, ack_timeout: float | None = None
+        self,
+        topic: str,
+        subscription: str,
+        kind: SubscriptionType,
+        *,
+        ack_timeout: float | None = None,
+        prefetch: int = 0,
     ) -> Consumer:
         """Open a consumer; the subscription is made (from the earliest message) if it is missing.
 
         A message of a shared subscription that is held longer than ``ack_timeout`` seconds is delivered again (None:
-        never; the other kinds know no such time). All consumers of a subscription are of one kind (else BrokerError).
+        never; the other kinds know no such time). A shared consumer holds only what it has received, and at most
+        ``prefetch`` messages more, sent ahead; the other kinds may be sent any number. All consumers of a subscription
+        are of one kind (else BrokerError).
         """
 
     def reader(self, topic: str) -> Reader:

@@ -97,7 +97,13 @@ class SqliteBroker(Open):
         return producer
 
     def consumer(
-        self, topic: str, subscription: str, kind: SubscriptionType, *, ack_timeout: float | None = None
+        self,
+        topic: str,
+        subscription: str,
+        kind: SubscriptionType,
+        *,
+        ack_timeout: float | None = None,
+        prefetch: int = 0,  # noqa: ARG002 - nothing is far away: no message is fetched before it is received
     ) -> SqliteConsumer:
         """Open a consumer, shared or failover; see `protocol.Broker`."""
         if kind is SubscriptionType.KEY_SHARED:
@@ -239,9 +245,6 @@ class SqliteConsumer(Open):
     def receive(self, timeout: float) -> Message | None:
         """Return the next message, None when none came in time; see `protocol.Consumer`."""
         return _poll(self._database, self._take, timeout)
-
-    def ask_ahead(self) -> None:
-        """Do nothing: the messages are here already; see `protocol.Consumer`."""
 
     def ack(self, *messages: Message) -> None:
         """Never deliver these again, whoever holds them by now; see `protocol.Consumer`."""

@@ -33,6 +33,14 @@ from skymap_scanner.cli import options
     help="End a worker that takes longer over a task; another tries it again.",
 )
 @click.option(
+    "--prefetch",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Tasks that Pulsar may send ahead to this worker, for reconstructions that take less than a few milliseconds; "
+    "0: one at a time, so that no task waits behind a slow fit.",
+)
+@click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="SKYMAP_STATE",
@@ -55,6 +63,7 @@ def command(
     fake_scan: bool,
     max_attempts: int,
     max_task_seconds: float,
+    prefetch: int,
     state: Path | None,
     end_with_parent: bool,
 ) -> None:
@@ -73,7 +82,7 @@ def command(
     from skymap_scanner.roles.worker import WorkerSettings, work
 
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, scanned=scanned))
-    settings = WorkerSettings("dummy" if fake_scan else reconstruction, max_attempts, max_task_seconds)
+    settings = WorkerSettings("dummy" if fake_scan else reconstruction, max_attempts, max_task_seconds, prefetch)
     stop = Stop().on_signals(with_parent=end_with_parent)
     folder = scan_folder(state, broker_options.url, topics.to_be_scanned)
     with broker_options.open() as broker, InHand(folder, alarm=True) as hand:

@@ -7,14 +7,12 @@ from concurrent.futures import Future
 
 from skymap_scanner.broker.protocol import Consumer, Message, Outgoing, Producer
 
-#: A worker fits nothing further while so many fits are on their way: they are what its death makes others repeat.
-MOST = 8
-
 
 class UnderWay:
-    """Stores fits and acknowledges their tasks, in order."""
+    """Stores fits and acknowledges their tasks, in order; at most ``most`` are on their way at once."""
 
-    def __init__(self, tasks: Consumer, fits: Producer) -> None:
+    def __init__(self, tasks: Consumer, fits: Producer, most: int) -> None:
+        self._most = most
         self._tasks = tasks
         self._fits = fits
         self._pairs: deque[tuple[Message, Future[None]]] = deque()
@@ -25,7 +23,7 @@ class UnderWay:
     def send(self, task: Message, fit: Outgoing) -> None:
         """Begin to store a fit; raises what storing an earlier one has raised."""
         self._pairs.append((task, self._fits.submit(fit)))
-        self._acknowledge(wait_for=len(self._pairs) - MOST)
+        self._acknowledge(wait_for=len(self._pairs) - self._most)
 
     def finish(self) -> None:
         """Wait until all fits are stored and their tasks acknowledged."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 import uuid
 from collections import OrderedDict
@@ -55,9 +54,12 @@ CACHED_EVENTS = 2
 #: Seconds between two looks for deaths.
 LOOK_EVERY = 1.0
 
-#: After a fit that took longer (s) the worker waits until it is stored, and asks for the next task only then: that
-#: costs next to nothing, leaves nothing to repeat should the next fit end it, and no task waits behind another.
+#: After a fit that took longer (s) the worker waits until it is stored: that costs next to nothing, and leaves nothing
+#: to repeat should the next fit end the worker.
 WORTH_WAITING = 0.05
+
+#: A worker fits nothing further while so many fits are on their way: they are what its death makes others repeat.
+MOST_UNDER_WAY = 8
 
 #: Seconds to wait for a task: while fits are on their way, and else.
 SHORT_WAIT, LONG_WAIT = 0.005, 0.5
@@ -68,12 +70,14 @@ class WorkerSettings:
     """How tasks are fitted.
 
     ``reconstruction`` replaces the one that the scan asks for. A task that has ended or hung ``max_attempts`` workers
-    becomes a failed fit that says so; a worker hangs when it takes longer than ``max_task_seconds``.
+    becomes a failed fit that says so; a worker hangs when it takes longer than ``max_task_seconds``. ``prefetch``: how
+    many tasks may be sent ahead; none is right for fits that take longer than the way to the broker.
     """
 
     reconstruction: str | None = None
     max_attempts: int = 10
     max_task_seconds: float = 600.0
+    prefetch: int = 0
 
 
 def work(broker: Broker, topics: ScanTopics, stop: Stop, hand: InHand, settings: WorkerSettings | None = None) -> None:
@@ -89,14 +93,14 @@ def work(broker: Broker, topics: ScanTopics, stop: Stop, hand: InHand, settings:
     settings = settings or WorkerSettings()
     fitters = Fitters(broker)
     refusals = Refusals(topics.to_be_scanned)
-    fitted, busy, seconds, began = 0, 0.0, math.inf, time.monotonic()
-    timeout = settings.max_task_seconds
+    fitted, busy, began = 0, 0.0, time.monotonic()
+    timeout, prefetch, shared = settings.max_task_seconds, settings.prefetch, SubscriptionType.SHARED
     with (
-        broker.consumer(topics.to_be_scanned, WORKERS, SubscriptionType.SHARED, ack_timeout=timeout) as tasks,
+        broker.consumer(topics.to_be_scanned, WORKERS, shared, ack_timeout=timeout, prefetch=prefetch) as tasks,
         broker.producer(topics.scanned, f"worker-{uuid.uuid4()}") as scanned,
         DeathWatch(broker, topics.deaths, hand) as deaths,
     ):
-        under_way = UnderWay(tasks, scanned)
+        under_way = UnderWay(tasks, scanned, MOST_UNDER_WAY + prefetch)
         while not stop.requested:
             message = tasks.receive(SHORT_WAIT if under_way else LONG_WAIT)
             deaths.look()
@@ -109,8 +113,6 @@ def work(broker: Broker, topics: ScanTopics, stop: Stop, hand: InHand, settings:
                 refusals.add(message, error)
                 tasks.ack(message)
                 continue
-            if seconds < WORTH_WAITING:
-                tasks.ask_ahead()
             started = time.monotonic()
             fit = _answer(job, message.attempts, deaths.of(job.identity), fitters, hand, settings)
             seconds = time.monotonic() - started

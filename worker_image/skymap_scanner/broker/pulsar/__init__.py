@@ -42,11 +42,17 @@ class PulsarBroker:
         return self._hand_out(PulsarProducer(self._connection, topic, name))
 
     def consumer(
-        self, topic: str, subscription: str, kind: SubscriptionType, *, ack_timeout: float | None = None
+        self,
+        topic: str,
+        subscription: str,
+        kind: SubscriptionType,
+        *,
+        ack_timeout: float | None = None,
+        prefetch: int = 0,
     ) -> PulsarConsumer:
         """Open a consumer; see `broker.protocol.Broker`."""
         split_topic(topic)
-        return self._hand_out(PulsarConsumer(self._connection, topic, subscription, kind, ack_timeout))
+        return self._hand_out(PulsarConsumer(self._connection, topic, subscription, kind, ack_timeout, prefetch))
 
     def reader(self, topic: str) -> PulsarReader:
         """Open a reader; see `broker.protocol.Broker`."""

@@ -94,10 +94,20 @@ class Connection:
         if self.closed:
             raise BrokerError(f"the broker {self.url} is closed")
 
-    def check_topic(self, topic: str) -> str:
-        """Having lost the topic, find out why: return the result to wait for, raise BrokerError when it is gone.
+    def attempt(self, make: Callable[[pulsar.Client], T]) -> T | str:
+        """Make it once; where that fails return the name of the result."""
+        try:
+            return make(self._client)
+        except pulsar.PulsarException as error:
+            return type(error).__name__
 
-        The client itself would look for a deleted topic for ever.
+    def check_topic(self, topic: str) -> str:
+        """Having lost the topic, find out why: return the result to wait for, or "" where all is well again.
+
+        Raises
+        ------
+        BrokerError
+            If the topic is gone (the client itself would look for it for ever), or the broker lets us in no longer.
         """
         try:
             greet(self.url, self._access)
@@ -108,7 +118,7 @@ class Connection:
             raise BrokerError(f"{topic}: the topic has been deleted while in use") from error
         except pulsar.PulsarException as error:
             return type(error).__name__
-        return "NotConnected"
+        return ""
 
 
 class Waiting:

@@ -79,7 +79,7 @@ class _Source:
         if now >= self._next_look:
             self._next_look = now + LOOK_EVERY
             if not self._connected:
-                self._waiting.say(self._connection.check_topic(self._topic))
+                self._waiting.say(self._connection.check_topic(self._topic) or "NotConnected")
 
     def _fault(self, error: pulsar.PulsarException) -> BrokerError:
         return fault(type(error).__name__, f"receiving from {self._topic}", self._connection.url)
@@ -88,9 +88,9 @@ class _Source:
 class PulsarConsumer(_Source):
     """Takes messages through a subscription; see `broker.protocol.Consumer`.
 
-    A consumer of a shared subscription holds only what it was given on request: a message is sent to it when it asks
-    for one, never ahead, so that no task waits behind a slow fit. (Having asked in vain it is still owed one, and may
-    hold it until it asks again; of a partitioned topic one for each partition.) The other kinds get messages ahead.
+    Without ``prefetch`` a consumer of a shared subscription holds only what it was given on request: a message is sent
+    to it when it asks for one, never ahead, so that no task waits behind a slow fit. (Having asked in vain it is still
+    owed one, and may hold it until it asks again; of a partitioned topic one for each partition.)
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class PulsarConsumer(_Source):
         subscription: str,
         kind: SubscriptionType,
         ack_timeout: float | None,
+        prefetch: int,
     ) -> None:
         check_ack_timeout(ack_timeout, kind)
         super().__init__(connection, topic)
@@ -109,12 +110,12 @@ class PulsarConsumer(_Source):
         self._held: dict[Hashable, tuple[float, Message]] = {}  # with the time when they are handed back
         self._asked: list[_Asked] = []
         self._turn = threading.Lock()
-        if kind is SubscriptionType.SHARED:
+        if kind is SubscriptionType.SHARED and not prefetch:
             self._arrived: queue.SimpleQueue[tuple[int, pulsar.Message]] = queue.SimpleQueue()
             self._consumers = [self._subscribe(partition, 0) for partition in self._partitions()]
             self._asked = [_Asked(one, number, self._arrived) for number, one in enumerate(self._consumers)]
         else:
-            self._consumers = [self._subscribe(topic, AHEAD)]
+            self._consumers = [self._subscribe(topic, prefetch or AHEAD)]
         self._closing = threading.Event()
         self._watch = threading.Thread(target=self._hand_back_overdue, daemon=True)
         if ack_timeout is not None:
@@ -134,12 +135,6 @@ class PulsarConsumer(_Source):
             self._check_open()
             raise self._fault(error) from error
         return self._message(0, got)
-
-    def ask_ahead(self) -> None:
-        """Ask for the next message; see `broker.protocol.Consumer`. Other kinds than shared get theirs ahead anyway."""
-        self._check_open()
-        for asked in self._asked:
-            asked.ask()
 
     def ack(self, *messages: Message) -> None:
         """Never deliver these again; see `broker.protocol.Consumer`."""
@@ -352,7 +347,7 @@ class PulsarReader(_Source):
         while True:
             self._check_open()
             if not self._connected:
-                self._waiting.say(self._connection.check_topic(self._topic))
+                self._waiting.say(self._connection.check_topic(self._topic) or "NotConnected")
                 continue
             try:
                 if not self._reader.has_message_available():

@@ -21,13 +21,13 @@ from skymap_scanner.errors import BrokerError, BrokerUnavailable
 log = logging.getLogger(__name__)
 
 #: How long the client tries to store a message before it tells us that it waits (ms).
-SEND_TIMEOUT = 15_000
+SEND_TIMEOUT = 10_000
 
 #: Messages on their way at once; whoever submits more waits.
 UNDER_WAY = 1000
 
-#: How long `close` waits for what is not stored (s): as long as the client tries, and a little more.
-CLOSING = 20.0
+#: How long `close` waits for what is not stored (s): longer than the client tries, but not for a broker that is away.
+CLOSING, CLOSING_AWAY = 15.0, 3.0
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class PulsarProducer:
         self._retrying: threading.Thread | None = None
         self._last = -1
         self._numbered: pulsar.Producer | None = None
-        self._plain = self._open(topic, f"{name}-{uuid4()}")
+        self._plain: pulsar.Producer = connection.open(topic, "a producer", self._make_plain)
 
     @property
     def last_sequence_id(self) -> int:
@@ -99,8 +99,10 @@ class PulsarProducer:
             if self.closed:
                 return
             self.closed = True
-        deadline = time.monotonic() + CLOSING
-        while (self._under_way or self._unstored) and time.monotonic() < deadline and not self._connection.closed:
+        began = time.monotonic()
+        while (self._under_way or self._unstored) and not self._connection.closed:
+            if time.monotonic() - began > (CLOSING if self._plain.is_connected() else CLOSING_AWAY):
+                break
             time.sleep(0.001)
         self._give_up()
         for producer in (self._plain, self._numbered):
@@ -136,29 +138,28 @@ class PulsarProducer:
         if not numbered:
             return self._plain
         if self._numbered is None:
-            # Of a partitioned topic numbered messages take one partition: elsewhere a repeat would not be known, nor
-            # would the highest number of all partitions say that those below it are stored.
-            partition = self._connection.open(
-                self._topic, "a producer", lambda client: client.get_topic_partitions(self._topic)[0]
-            )
-            self._numbered = self._open(partition, self._name)
+            self._numbered = self._connection.open(self._topic, "a producer", self._make_numbered)
             # The client takes a number 0 for none, so ours are sent with 1 added.
             self._last = max(self._numbered.last_sequence_id() - 1, -1)
         return self._numbered
 
-    def _open(self, topic: str, name: str) -> pulsar.Producer:
-        return self._connection.open(
+    def _make_plain(self, client: pulsar.Client) -> pulsar.Producer:
+        return self._make(client, self._topic, f"{self._name}-{uuid4()}")
+
+    def _make_numbered(self, client: pulsar.Client) -> pulsar.Producer:
+        # Of a partitioned topic numbered messages take one partition: elsewhere a repeat would not be known, nor would
+        # the highest number of all partitions say that those below it are stored.
+        return self._make(client, client.get_topic_partitions(self._topic)[0], self._name)
+
+    def _make(self, client: pulsar.Client, topic: str, name: str) -> pulsar.Producer:
+        return client.create_producer(
             topic,
-            "a producer",
-            lambda client: client.create_producer(
-                topic,
-                producer_name=name,
-                send_timeout_millis=SEND_TIMEOUT,
-                compression_type=pulsar.CompressionType.ZSTD,
-                max_pending_messages=UNDER_WAY,
-                batching_enabled=False,  # the depth of a queue counts its messages, and repeats are dropped one by one
-                message_routing_mode=pulsar.PartitionsRoutingMode.RoundRobinDistribution,
-            ),
+            producer_name=name,
+            send_timeout_millis=SEND_TIMEOUT,
+            compression_type=pulsar.CompressionType.ZSTD,
+            max_pending_messages=UNDER_WAY,
+            batching_enabled=False,  # the depth of a queue counts its messages, and repeats are dropped one by one
+            message_routing_mode=pulsar.PartitionsRoutingMode.RoundRobinDistribution,
         )
 
     def _pass_on(self, submitted: _Submitted) -> None:
@@ -207,15 +208,16 @@ class PulsarProducer:
         while True:
             try:
                 waiting.say(result)
-                result = self._connection.check_topic(self._topic)
+                result = self._connection.check_topic(self._topic) or self._open_again()
             except BrokerError as error:
                 gone = error
             with self._lock:
                 if self._connection.closed:
                     self._retrying = None
                     return
-                if self._under_way:
-                    continue  # the client still tries; to send behind it would change the order
+                if self._under_way or (result and gone is None):
+                    result = result or "NotConnected"
+                    continue  # the client still tries, and to send behind it would change the order; or it is no use yet
                 if not self._unstored:
                     self._retrying = None
                     return
@@ -227,6 +229,24 @@ class PulsarProducer:
                         self._pass_on(submitted)
                     except BrokerError as error:
                         self._refused(submitted, error)
+
+    def _open_again(self) -> str:
+        """Replace what the broker has cut off, since the client tries ever more seldom; return what hinders, or ""."""
+        for make in (self._make_plain, self._make_numbered):
+            numbered = make == self._make_numbered
+            old = self._numbered if numbered else self._plain
+            if old is None or old.is_connected() or self._under_way or self.closed:
+                continue
+            try:
+                old.close()
+            except pulsar.PulsarException as error:
+                log.debug("closing a producer of %s: %s", self._topic, error)
+            new = self._connection.attempt(make)
+            if isinstance(new, str):
+                return new
+            with self._lock:
+                self._numbered, self._plain = (new, self._plain) if numbered else (self._numbered, new)
+        return ""
 
     def _refused(self, submitted: _Submitted, error: BrokerError) -> None:
         """Settle what is not stored and will not be: its number may be used again."""
