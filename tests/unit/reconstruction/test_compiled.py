@@ -2,15 +2,21 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numba
 import pytest
 from llvmlite.binding import get_host_cpu_features
 
-from skymap_scanner.reconstruction.millipede.compiled import BASELINE, pinned_target
+from skymap_scanner.reconstruction.millipede.cache import is_complete
+from skymap_scanner.reconstruction.millipede.compiled import BASELINE, FOLDER, pinned_target
+from skymap_scanner.reconstruction.millipede.far_field import nearness
+from skymap_scanner.reconstruction.millipede.simplex import descend
 
 AVX2 = {"avx2": True, "fma": True}
 
@@ -40,33 +46,108 @@ def test_numba_has_this_target_and_a_cache_of_these_sources() -> None:
     name, features = target or (chosen, numba.config.CPU_FEATURES)
     assert name == numba.config.CPU_NAME
     assert features == numba.config.CPU_FEATURES
-    assert Path(numba.config.CACHE_DIR).name.startswith("millipede-")
+    assert FOLDER.name.startswith("millipede-")
+    assert {Path(cast("Any", kernel)._cache.cache_path) for kernel in (descend, nearness)} == {FOLDER}
 
 
-#: Prints a digest of what all fits of an event share.
-SET_UP = """
-import hashlib
+#: Prints what was compiled in this process, and a digest of what all fits of an event share and of two fits.
+FIT = """
+import hashlib, logging
 import numpy as np
+from numba.core import event
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.reconstruction.millipede import Millipede
+from skymap_scanner.reconstruction.protocol import Start
 from skymap_scanner.simulation import demo_event_path
 
-arrays = Millipede().set_up(prepare(read_event(str(demo_event_path()))))._arrays
+logging.basicConfig(level=logging.INFO)
+prepared = prepare(read_event(str(demo_event_path())))
 digest = hashlib.sha256()
-for group in (arrays.bins, arrays.tables, (arrays.field.tensor, arrays.field.cell), arrays.field.near):
-    for array in group:
-        digest.update(np.asarray(array).tobytes())
-print(digest.hexdigest())
+with event.install_recorder("numba:compile") as compilations:
+    fitter = Millipede().set_up(prepared)
+    arrays = fitter._arrays
+    for group in (arrays.bins, arrays.tables, (arrays.field.tensor, arrays.field.cell), arrays.field.near):
+        for array in group:
+            digest.update(np.asarray(array).tobytes())
+    for zenith in (1.0, 2.0):
+        fit = fitter.fit(Start(zenith, 1.0, tuple(map(float, prepared.vertex)), float(prepared.vertex_time)))
+        digest.update(repr(fit).encode())
+print(len(compilations.buffer), digest.hexdigest())
+"""
+
+#: Fixes numba's own target before ours is chosen.
+OTHER_NUMBA = """
+import numba
+numba.njit(lambda x: x + 1)(1)
 """
 
 
-def test_code_just_compiled_gives_the_same_bits_as_code_from_the_cache(tmp_path: Path) -> None:
-    """What several functions call has a copy in each; which one runs depends on what was loaded first."""
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", SET_UP]
-    compiled = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert list(tmp_path.rglob("*.nbc"))
-    cached = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert len(compiled.stdout) == 65
-    assert cached.stdout == compiled.stdout
+def start_fit(caches: Path, before: str = "") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", before + FIT],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(caches)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def state(caches: Path) -> dict[str, int]:
+    """Return when each file and folder was changed: a file that was made and removed again changes its folder."""
+    return {str(path): path.stat().st_mtime_ns for path in (caches, *caches.rglob("*"))}
+
+
+@pytest.fixture(scope="module")
+def first_starts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, str]]]:
+    """Start two processes at once on an empty folder; return the folder, and what each wrote (stdout, stderr)."""
+    caches = tmp_path_factory.mktemp("caches")
+    processes = [start_fit(caches) for _ in range(2)]
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    return caches, outputs
+
+
+def test_of_two_processes_on_an_empty_cache_one_has_the_kernels_compiled(
+    first_starts: tuple[Path, list[tuple[str, str]]],
+) -> None:
+    caches, outputs = first_starts
+    assert sorted(errors.count("compiling the kernels into") for _, errors in outputs) == [0, 1]
+    (folder,) = (path for path in caches.iterdir() if path.is_dir())
+    assert is_complete(folder)
+    for kernel in ("simplex.descend", "photon_mc._walk"):  # the first and the last to be asked for by name
+        assert len(list(folder.glob(f"{kernel}-*.nbc"))) == 1
+
+
+@pytest.mark.parametrize("program", ["", OTHER_NUMBA], ids=["alone", "after other numba code"])
+def test_first_and_later_processes_compile_nothing_themselves_and_give_the_same_bits(
+    program: str, first_starts: tuple[Path, list[tuple[str, str]]]
+) -> None:
+    caches, outputs = first_starts
+    before = state(caches)
+    later = start_fit(caches, program).communicate()
+    compilations, digest = later[0].split()
+    assert len(digest) == 64
+    assert compilations == "0"
+    assert [out for out, _ in outputs] == [later[0]] * 2
+    assert "compiling" not in later[1]
+    assert state(caches) == before  # nothing was written, or tried: a read-only file system would do
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [(Path.unlink, "is not there for arguments"), (lambda path: os.truncate(path, 100), "is damaged")],
+)
+def test_a_kernel_that_cannot_be_loaded_is_an_error_and_is_not_compiled_in_place(
+    harm: Callable[[Path], None], words: str, first_starts: tuple[Path, list[tuple[str, str]]], tmp_path: Path
+) -> None:
+    caches = shutil.copytree(first_starts[0], tmp_path / "caches")
+    (file,) = caches.rglob("bins._best_partition-*.nbc")
+    harm(file)
+    before = state(caches)
+    process = start_fit(caches)
+    errors = process.communicate()[1]
+    assert process.returncode == 1
+    assert f"ReconstructionError: the compiled kernel _best_partition {words}" in errors
+    assert f"remove the folder {file.parent}" in errors
+    assert state(caches) == before
