@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -36,11 +37,12 @@ class Scan:
     folder: Path
     levels: Sequence[str]
     server: PulsarServer | None = None
+    more: Sequence[str] = ()
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the scan, or go on with it."""
         words = ["run", str(self.event), "-o", str(self.folder), "--levels", *self.levels]
-        words += ["--format", "json", "--format", "npz"]
+        words += ["--format", "json", "--format", "npz", *self.more]
         if self.server is not None:
             address = self.server.address
             words += ["--broker", address.url, "--admin-url", address.admin_url, "-n", self.folder.name]
@@ -72,35 +74,37 @@ def role_processes(run: subprocess.Popen[bytes], role: str) -> list[int]:
     return found
 
 
-def scan_with_kills(scan: Scan, victim: str, kills: int, length: float, seed: int) -> tuple[int, float]:
-    """Scan to the end while killing ``victim``; return how often it was killed and the seconds it took."""
-    chance = random.Random(f"{victim}/{seed}")
-    began = time.monotonic()
+def scan_with_kills(scan: Scan, victims: Sequence[str], pause: float, seed: int) -> Counter[str]:
+    """Scan to the end while killing ``victims``, one every ``pause`` seconds at most; return how often each was killed.
+
+    A victim that is not there, as a role that has done its work, is left out.
+    """
+    chance = random.Random(f"{victims}/{seed}")
     run = scan.start()
-    killed = 0
-    while killed < kills:
-        time.sleep(chance.uniform(0.1, length / 4))
-        if run.poll() is not None and victim != "run":
-            break
+    killed: Counter[str] = Counter()
+    while not role_processes(run, "worker") and run.poll() is None:
+        time.sleep(0.05)  # without a broker there is nothing to begin with, so let it begin
+    for victim in victims:
+        time.sleep(chance.uniform(0.1, pause))
         if victim == "run":
             run.kill()
             run.wait()
             run = scan.start()
-            killed += 1
+            killed[victim] += 1
+        elif run.poll() is not None:
+            break
         elif victim == "broker" and scan.server is not None:
             scan.server.kill()
             scan.server.start()
-            killed += 1
+            killed[victim] += 1
         elif pids := role_processes(run, victim):
             with suppress(ProcessLookupError):
                 os.kill(chance.choice(pids), signal.SIGKILL)
-                killed += 1
+                killed[victim] += 1
     code = run.wait()
     if code != 0:
-        raise SystemExit(
-            f"{victim}: the run ended with exit code {code}: {scan.folder.with_suffix('.log').read_text()}"
-        )
-    return killed, time.monotonic() - began
+        raise SystemExit(f"the run ended with exit code {code}: {scan.folder.with_suffix('.log').read_text()}")
+    return killed
 
 
 def kills_of(words: Sequence[str], pulsar: bool) -> dict[str, int]:
@@ -136,7 +140,9 @@ def main() -> None:
         server = stack.enter_context(PulsarServer(temporary / "pulsar")) if arguments.pulsar else None
         for victim, number in kills.items():
             scan = Scan(arguments.event, temporary / victim, arguments.levels, server)
-            killed, seconds = scan_with_kills(scan, victim, number, length, arguments.seed)
+            began = time.monotonic()
+            killed = scan_with_kills(scan, [victim] * number, length / 4, arguments.seed)[victim]
+            seconds = time.monotonic() - began
             same = "bit for bit the same" if scan.digest() == expected else f"DIFFERENT: {scan.digest()}"
             print(f"{victim}: killed {killed} times, {seconds:.1f} s, files {same}; {scan.repeats()}", flush=True)
 

@@ -1,0 +1,46 @@
+"""A whole scan over a real Pulsar while the broker and every role are killed: the same files, nothing left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from benchmarks.faults.kill import Scan, scan_with_kills
+from tests.pulsar.server import PulsarServer
+
+from skymap_scanner.simulation import demo_event_path
+
+DUMMY = ("--reconstruction", "dummy", "--parameter", "ra=200", "--parameter", "dec=20", "--parameter", "seconds=0.05")
+LEVELS = ("1:0", "4:4", "8:4")
+
+
+@pytest.fixture
+def expected(tmp_path: Path) -> dict[str, str]:
+    """The checksums of the files of a scan over a broker in a file, to which nothing happened."""
+    scan = Scan(demo_event_path(), tmp_path / "undisturbed", LEVELS, more=DUMMY)
+    assert scan.start().wait(240) == 0
+    files = scan.digest()
+    assert sorted(Path(name).suffix for name in files) == [".json", ".npz", ".zst"]
+    return files
+
+
+def test_broker_and_roles_may_be_killed(
+    expected: dict[str, str], own_pulsar: Callable[..., PulsarServer], tmp_path: Path
+) -> None:
+    server = own_pulsar()
+    victims = ["worker", "producer", "collector", "saver", "worker", "broker", "worker", "collector", "saver", "broker"]
+    scan = Scan(demo_event_path(), tmp_path / "killed", LEVELS, server, DUMMY)
+    killed = scan_with_kills(scan, victims, pause=1.0, seed=4)
+    assert scan.digest() == expected
+    assert killed["broker"] == 2
+    assert sum(killed.values()) >= 8  # who has done its work is not there to be killed
+
+    address = server.address
+    words = ["topics", "delete", "-n", "killed", "--yes", "--broker", address.url, "--admin-url", address.admin_url]
+    done = subprocess.run([sys.executable, "-m", "skymap_scanner", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for namespace in ("skymap", "skymap_metadata"):
+        assert server.request("GET", f"/admin/v2/persistent/icecube/{namespace}").json() == []
