@@ -122,12 +122,12 @@ class Connection:
 
 
 class Waiting:
-    """Waits for what passes, saying so at first and then now and again."""
+    """Waits for what passes, saying so at first and then now and again, for each reason."""
 
     def __init__(self, what: str, url: str) -> None:
         self._what = what
         self._url = url
-        self._said = 0.0
+        self._said: dict[str, float] = {}  # when each result was told of
 
     def say(self, result: str) -> None:
         """Pause once more for ``result``; raise it if it does not pass.
@@ -141,8 +141,8 @@ class Waiting:
         if not passes(result):
             raise error
         now = time.monotonic()
-        if now - self._said > SAY_EVERY or not self._said:
-            self._said = now
+        if now - self._said.get(result, -SAY_EVERY) >= SAY_EVERY:
+            self._said[result] = now
             log.warning("%s; waiting", error)
         time.sleep(PAUSE)
 

@@ -215,9 +215,10 @@ class PulsarProducer:
                 if self._connection.closed:
                     self._retrying = None
                     return
+                # While the client still tries, to send behind it would change the order.
                 if self._under_way or (result and gone is None):
                     result = result or "NotConnected"
-                    continue  # the client still tries, and to send behind it would change the order; or it is no use yet
+                    continue
                 if not self._unstored:
                     self._retrying = None
                     return
