@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("--levels", nargs="+", default=["1:0", "4:2"])
     parser.add_argument("--kills", nargs="+", default=["10"])
     parser.add_argument("--pulsar", action="store_true")
+    parser.add_argument("--pause", type=float, help="longest time between kills (s)  [default: a quarter of a scan]")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     kills = kills_of(arguments.kills, arguments.pulsar)
@@ -141,7 +142,7 @@ def main() -> None:
         for victim, number in kills.items():
             scan = Scan(arguments.event, temporary / victim, arguments.levels, server)
             began = time.monotonic()
-            killed = scan_with_kills(scan, [victim] * number, length / 4, arguments.seed)[victim]
+            killed = scan_with_kills(scan, [victim] * number, arguments.pause or length / 4, arguments.seed)[victim]
             seconds = time.monotonic() - began
             same = "bit for bit the same" if scan.digest() == expected else f"DIFFERENT: {scan.digest()}"
             print(f"{victim}: killed {killed} times, {seconds:.1f} s, files {same}; {scan.repeats()}", flush=True)
