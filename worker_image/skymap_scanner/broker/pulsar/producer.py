@@ -36,6 +36,7 @@ class _Submitted:
 
     message: Outgoing
     place: int
+    last: int  # the highest number before it
     future: Future[None] = field(default_factory=Future)
 
 
@@ -51,9 +52,12 @@ class PulsarProducer:
         self._topic = topic
         self._name = name
         self.closed = False
-        # Held while a message is handed to the client: they keep their order. The client may refuse it at once,
-        # by a call of `stored` in the same thread.
+        # Held while a message is handed to the client: they keep their order. The client may refuse it at once, by a
+        # call of `stored` in the same thread. Its own thread waits for the lock in `stored` too: so whoever holds the
+        # lock asks the client for nothing else.
         self._lock = threading.RLock()
+        self._opening = threading.Lock()  # held while the numbered producer is opened
+        self._waiting = Waiting(f"storing on {topic}", connection.url)
         self._room = threading.BoundedSemaphore(UNDER_WAY)
         self._places = 0
         self._under_way = 0
@@ -66,8 +70,8 @@ class PulsarProducer:
     @property
     def last_sequence_id(self) -> int:
         """Highest sequence id stored under this name; -1 if none, or if the broker does not deduplicate."""
+        self._open_numbered()
         with self._lock:
-            self._producer(numbered=True)
             return self._last
 
     def send(self, *messages: Outgoing) -> None:
@@ -78,12 +82,15 @@ class PulsarProducer:
     def submit(self, message: Outgoing) -> Future[None]:
         """Begin to store a message; see `broker.protocol.Producer`."""
         self._room.acquire()
+        fault = self._not_ready(message)
         with self._lock:
-            submitted = _Submitted(message, self._places)
+            submitted = _Submitted(message, self._places, self._last)
             submitted.future.set_running_or_notify_cancel()
             self._places += 1
             try:
-                if self._is_repeat(message):
+                if fault is not None:
+                    raise fault
+                if self._is_repeat(submitted):
                     self._settle(submitted, None)
                 elif self._retrying is not None:
                     self._unstored.append(submitted)
@@ -120,28 +127,40 @@ class PulsarProducer:
     ) -> None:
         self.close()
 
-    def _is_repeat(self, message: Outgoing) -> bool:
+    def _is_repeat(self, submitted: _Submitted) -> bool:
         """Tell whether the message's number has been used, which the broker would find too; notes the number."""
-        number = message.sequence_id
+        number = submitted.message.sequence_id
         if number is None:
             return False
-        self._producer(numbered=True)
         if number <= self._last:
             return True
-        self._last = number
+        submitted.last, self._last = self._last, number
         return False
 
-    def _producer(self, *, numbered: bool) -> pulsar.Producer:
+    def _not_ready(self, message: Outgoing) -> BrokerError | None:
+        """Open what the message needs; return the error where that fails."""
+        try:
+            self._check_open()
+            if message.sequence_id is not None:
+                self._open_numbered()
+        except BrokerError as error:
+            return error
+        return None
+
+    def _check_open(self) -> None:
         self._connection.check_open()
         if self.closed:
             raise BrokerError(f"the producer {self._name} of {self._topic} is closed")
-        if not numbered:
-            return self._plain
-        if self._numbered is None:
-            self._numbered = self._connection.open(self._topic, "a producer", self._make_numbered)
-            # The client takes a number 0 for none, so ours are sent with 1 added.
-            self._last = max(self._numbered.last_sequence_id() - 1, -1)
-        return self._numbered
+
+    def _open_numbered(self) -> None:
+        """Take hold of our name, with the first numbered message."""
+        self._check_open()
+        with self._opening:
+            if self._numbered is None:
+                opened = self._connection.open(self._topic, "a producer", self._make_numbered)
+                # The client takes a number 0 for none, so ours are sent with 1 added.
+                self._last = max(opened.last_sequence_id() - 1, -1)
+                self._numbered = opened
 
     def _make_plain(self, client: pulsar.Client) -> pulsar.Producer:
         return self._make(client, self._topic, f"{self._name}-{uuid4()}")
@@ -165,9 +184,10 @@ class PulsarProducer:
     def _pass_on(self, submitted: _Submitted) -> None:
         """Hand the message to the client; the lock is held."""
         message = submitted.message
-        producer = self._producer(numbered=message.sequence_id is not None)
-        if not producer.is_connected():
-            self._connection.check_topic(self._topic)
+        producer = self._plain if message.sequence_id is None else self._numbered
+        if producer is None or not producer.is_connected():
+            self._keep(submitted, "NotConnected")
+            return
         self._under_way += 1
 
         def stored(result: Any, _: object) -> None:  # called by a thread of the client: it must not raise
@@ -194,20 +214,23 @@ class PulsarProducer:
                 self._last = self._last if number is None else max(self._last, number)
                 self._settle(submitted, None)
             elif passes(result):
-                self._unstored.append(submitted)
-                if self._retrying is None:
-                    self._retrying = threading.Thread(target=self._retry, args=(result,), daemon=True)
-                    self._retrying.start()
+                self._keep(submitted, result)
             else:
                 self._refused(submitted, self._fault(result, submitted.message))
 
+    def _keep(self, submitted: _Submitted, result: str) -> None:
+        """Keep what is not stored for another try; the lock is held."""
+        self._unstored.append(submitted)
+        if self._retrying is None:
+            self._retrying = threading.Thread(target=self._retry, args=(result,), daemon=True)
+            self._retrying.start()
+
     def _retry(self, result: str) -> None:
-        """Send again what was not stored, in its order, until it is."""
-        waiting = Waiting(f"storing on {self._topic}", self._connection.url)
+        """Send again what was not stored, in its order, once that may help."""
         gone: BrokerError | None = None
         while True:
             try:
-                waiting.say(result)
+                self._waiting.say(result or "NotConnected")
                 result = self._connection.check_topic(self._topic) or self._open_again()
             except BrokerError as error:
                 gone = error
@@ -217,19 +240,21 @@ class PulsarProducer:
                     return
                 # While the client still tries, to send behind it would change the order.
                 if self._under_way or (result and gone is None):
-                    result = result or "NotConnected"
                     continue
+                again, self._unstored = sorted(self._unstored, key=lambda one: one.place), []
+                for submitted in again:
+                    self._try_again(submitted, gone)
                 if not self._unstored:
                     self._retrying = None
                     return
-                again, self._unstored = sorted(self._unstored, key=lambda one: one.place), []
-                for submitted in again:
-                    try:
-                        if gone is not None:
-                            raise gone
-                        self._pass_on(submitted)
-                    except BrokerError as error:
-                        self._refused(submitted, error)
+
+    def _try_again(self, submitted: _Submitted, gone: BrokerError | None) -> None:
+        try:
+            if gone is not None:
+                raise gone
+            self._pass_on(submitted)
+        except BrokerError as error:
+            self._refused(submitted, error)
 
     def _open_again(self) -> str:
         """Replace what the broker has cut off, since the client tries ever more seldom; return what hinders, or ""."""
@@ -251,9 +276,8 @@ class PulsarProducer:
 
     def _refused(self, submitted: _Submitted, error: BrokerError) -> None:
         """Settle what is not stored and will not be: its number may be used again."""
-        number = submitted.message.sequence_id
-        if number is not None:
-            self._last = min(self._last, number - 1)
+        if submitted.message.sequence_id is not None:
+            self._last = min(self._last, submitted.last)
         self._settle(submitted, error)
 
     def _give_up(self) -> None:
