@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self, TypeVar
@@ -28,6 +29,7 @@ class PulsarBroker:
     def __init__(self, url: str, access: Access) -> None:
         self._connection = Connection(url, access)
         self._handed_out: list[PulsarProducer | PulsarConsumer | PulsarReader] = []
+        atexit.register(self.close)  # the client, left open, would abort the process at its end
 
     def create_topic(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
         """Make the topic, its subscriptions, and its namespace where missing; see `broker.protocol.Broker`."""
@@ -76,6 +78,7 @@ class PulsarBroker:
 
     def close(self) -> None:
         """Close what was handed out, then the connection."""
+        atexit.unregister(self.close)
         for opened in self._handed_out:
             opened.close()
         self._handed_out.clear()

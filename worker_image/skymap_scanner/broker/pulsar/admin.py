@@ -32,7 +32,7 @@ POLICIES = {
 }
 
 #: What a request meets while others change the same thing, and how often it is tried again (s apart).
-BUSY, TRIES, PAUSE = 412, 20, 0.25
+BUSY, TRIES, PAUSE = (412, 500), 20, 0.25
 
 #: A broker hands a request for another broker's topic on by a redirection.
 REDIRECTIONS, MOST_REDIRECTIONS = {301, 302, 307, 308}, 5
@@ -71,7 +71,7 @@ class PulsarAdmin:
         """Make the topic, and its namespace where that is missing."""
         tenant, namespace, _ = split_topic(topic)
         self._create_namespace(tenant, namespace)
-        self._ask("PUT", _path(topic), fine=(409,))
+        self._insist("PUT", _path(topic), fine=409)
 
     def create_subscription(self, topic: str, name: str) -> None:
         """Make a subscription that begins at the first message."""
@@ -133,7 +133,7 @@ class PulsarAdmin:
         found = self._ask("GET", f"{path}/retention", fine=(401, 403, 404))
         if found.status_code == 404:
             self._create_tenant(tenant)
-            self._ask("PUT", path, json=POLICIES, fine=(409,))
+            self._insist("PUT", path, POLICIES, fine=409)
         elif found.status_code == 200 and not _keeps(_object(found) if found.content else None):
             self._ask("POST", f"{path}/retention", json=RETENTION)
         self._namespaces.add(name)
@@ -142,7 +142,7 @@ class PulsarAdmin:
         path = f"/tenants/{quote(tenant)}"
         if self._ask("GET", path, fine=(401, 403, 404)).status_code == 404:
             clusters = [name for name in _names(self._ask("GET", "/clusters")) if name != "global"]
-            self._ask("PUT", path, json={"allowedClusters": clusters, "adminRoles": []}, fine=(409,))
+            self._insist("PUT", path, {"allowedClusters": clusters, "adminRoles": []}, fine=409)
 
     def _namespaces_within(self, prefix: str) -> Iterator[str]:
         """List the namespaces that can hold topics beginning with ``prefix``."""
@@ -175,7 +175,7 @@ class PulsarAdmin:
     def _insist(self, method: str, path: str, json: object = None, fine: int = 404) -> None:
         """Ask again while others are just at it: they create the same, or their clients leave or come."""
         for _ in range(TRIES):
-            if self._ask(method, path, json, fine=(fine, BUSY)).status_code != BUSY:
+            if self._ask(method, path, json, fine=(fine, *BUSY)).status_code not in BUSY:
                 return
             time.sleep(PAUSE)
         self._ask(method, path, json, fine=(fine,))
@@ -257,6 +257,7 @@ def _strange(answer: httpx.Response) -> BrokerError:
 
 def _reason(answer: httpx.Response) -> str:
     try:
-        return str(answer.json()["reason"])
+        text = str(answer.json()["reason"])
     except (ValueError, KeyError, TypeError):
-        return " ".join(answer.text.split())[:200] or answer.reason_phrase
+        text = answer.text
+    return " ".join(text.split())[:200] or answer.reason_phrase  # a stack trace may follow
