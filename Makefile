@@ -1,5 +1,6 @@
 # make demo   scan the demo event, from nothing to a picture        make test   lint and all tests
 # make bench  the benchmarks and the fuzzer                          make lint   formatting, types, imports, drift
+# make crds   the custom resource definition and its reference, from the models
 # make pulsar a local Apache Pulsar, until Ctrl-C
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test lint format bench docs constraints clean pulsar pulsar-install
+.PHONY: install demo test lint format bench docs crds constraints clean pulsar pulsar-install
 
 install: $(STAMP)
 
@@ -48,7 +49,11 @@ pulsar:
 pulsar-install:
 	@local-pulsar/install.sh
 
-docs: install demo
+crds: install
+	$(BIN)/python -m skymap_operator.crd > crds/skymapscans.yaml
+	$(BIN)/python -m skymap_operator.reference docs/skymapscan.md
+
+docs: install demo crds
 	mkdir -p docs/images
 	cp demo-output/*.plot_allsky.png docs/images/demo-allsky.png
 	cp demo-output/*.plot_zoomed_wilks.png docs/images/demo-zoom.png

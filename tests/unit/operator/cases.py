@@ -1,0 +1,310 @@
+"""What a SkymapScan may say: one table for the models, the CEL rules of the definition, and a real API server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Spec = dict[str, Any]
+
+URL = {"event": {"url": "https://example.org/event.json"}}
+
+
+def manifest(spec: Spec, name: str = "alert") -> dict[str, Any]:
+    """Put a spec into a whole manifest."""
+    return {
+        "apiVersion": "skymap.icecube.wisc.edu/v1alpha1",
+        "kind": "SkymapScan",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
+def levels(*pairs: tuple[int, int]) -> Spec:
+    return URL | {"levels": [{"nside": nside, "parents": parents} for nside, parents in pairs]}
+
+
+def event(**fields: Any) -> Spec:
+    return {"event": fields}
+
+
+def pod(**fields: Any) -> Spec:
+    return URL | {"workers": {"podTemplate": fields}}
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A spec that is taken."""
+
+    name: str
+    spec: Spec
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A spec that is refused, naming ``field``; ``message`` is that of our own rule, if it is one that refuses.
+
+    ``by_cluster_only``: one machine takes it.
+    """
+
+    name: str
+    spec: Spec
+    field: str
+    message: str = ""
+    by_cluster_only: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change from one spec to another; ``field`` is the one that is refused, None where the change is taken."""
+
+    name: str
+    old: Spec
+    new: Spec
+    field: str | None = None
+
+
+SOURCES = "give exactly one of url, path, configMap, persistentVolumeClaim, simulate"
+ONE_MACHINE = "path is a file of one machine, which a cluster does not see"
+ADDRESS = "url must be http://HOST... or https://HOST..., without user and password"
+INSIDE = "path must be relative to the claim and stay inside it"
+FIRST = "levels: the first has no level before it to refine, its parents must be 0"
+FINER = "levels: each must be finer than the one before it (a greater nside), with at least 1 parent"
+PIXELS = "pixels: one is outside the first level"
+BROKER = "serviceUrl must be pulsar://HOST:PORT or pulsar+ssl://HOST:PORT, without credentials"
+ADMIN = "adminUrl must be http://HOST:PORT or https://HOST:PORT, without credentials"
+CLAIM = "size and storageClassName are for a new claim"
+OURS = "labels that begin with skymap.icecube.wisc.edu/ or app.kubernetes.io/ belong to the operator"
+
+UNCHANGED = "cannot be changed: apply another SkymapScan, or delete this one first"
+
+ACCEPTED = [
+    Accepted("url", URL),
+    Accepted("url with port, query and fragment", event(url="http://[::1]:8080?a=b@c#d")),
+    Accepted(
+        "url with credentials", event(url="https://a.org/e.i3.zst", credentialsSecret={"name": "i3live"}, select="1/2")
+    ),
+    Accepted("config map", event(configMap={"name": "alert", "key": "e.json"}, pulseSeries="SplitInIcePulses")),
+    Accepted("claim", event(persistentVolumeClaim={"claimName": "data", "path": "runs/..2024/e.i3.zst"})),
+    Accepted("simulate with defaults", event(simulate={})),
+    Accepted(
+        "simulate",
+        event(simulate={"topology": "cascade", "ra": 0, "dec": -90, "energy": 1e9, "seed": 2**32 - 1}),
+    ),
+    Accepted("one level", levels((1, 0))),
+    Accepted("all levels", levels((1, 0), *((2**power, 1) for power in range(1, 14)))),
+    Accepted("area at the last pixel", levels((8, 0)) | {"area": {"nside": 8, "pixel": 767, "pixels": 768}}),
+    Accepted("pixels", levels((1, 0)) | {"pixels": [11, 0, 0]}),
+    Accepted("pixels of an area", levels((1, 0)) | {"pixels": [0], "area": {"nside": 8192, "pixel": 0, "pixels": 12}}),
+    Accepted("many pixels", levels((32, 0)) | {"pixels": list(range(4096))}),
+    Accepted("one seed, predictive", URL | {"seeds": 1, "predictive": 0.9}),
+    Accepted(
+        "reconstruction",
+        URL | {"reconstruction": {"name": "dummy", "parameters": {"a": [1, {"b": None}]}, "maxTaskSeconds": 1}},
+    ),
+    Accepted("workers", URL | {"workers": {"min": 3, "max": 3, "targetSeconds": 60}}),
+    Accepted("min with the default of max", URL | {"workers": {"min": 100}}),
+    Accepted(
+        "resources",
+        URL | {"workers": {"resources": {"requests": {"cpu": 1, "memory": "1.5Gi"}, "limits": {"cpu": "1500m"}}}},
+    ),
+    Accepted(
+        "pod template",
+        pod(
+            labels={"team": "realtime", "skymap.icecube.wisc.edu": "x"},
+            annotations={"a.org/note": "some words"},
+            nodeSelector={"kubernetes.io/arch": "amd64"},
+            tolerations=[
+                {"operator": "Exists"},
+                {"key": "a", "value": "b", "effect": "NoExecute", "tolerationSeconds": 9},
+            ],
+            affinity={"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+            priorityClassName="urgent",
+            serviceAccountName="scans",
+            imagePullSecrets=[{"name": "registry"}],
+        ),
+    ),
+    Accepted("named claim", URL | {"output": {"claim": {"name": "results"}, "path": "2024/alert..1"}}),
+    Accepted("new claim", URL | {"output": {"claim": {"size": "5Gi", "storageClassName": "fast"}}}),
+    Accepted(
+        "output", URL | {"output": {"formats": ["json", "flat-fits"], "keepAllSeeds": True, "compression": "none"}}
+    ),
+    Accepted(
+        "pulsar",
+        URL
+        | {
+            "pulsar": {
+                "serviceUrl": "pulsar+ssl://broker.a.org:6651/",
+                "adminUrl": "https://broker.a.org:8443/base",
+                "tenant": "icecube",
+                "tokenSecret": {"name": "pulsar", "key": "jwt"},
+                "tlsSecret": {"name": "pulsar-tls"},
+            }
+        },
+    ),
+    Accepted(
+        "life",
+        URL
+        | {
+            "suspend": True,
+            "ttlSecondsAfterFinished": {"succeeded": 0, "failed": 86400},
+            "activeDeadlineSeconds": 7200,
+            "startingDeadlineSeconds": 600,
+            "cleanupPolicy": {"topics": "Never", "pods": "Always"},
+            "retries": {"taskAttempts": 1, "roleRestarts": 0},
+        },
+    ),
+]
+
+REFUSED = [
+    Refused("no event", {}, "event"),
+    Refused("no source", event(), "event", SOURCES),
+    Refused("two sources", event(url="http://a.org/", simulate={}), "event", SOURCES),
+    Refused("a path on a cluster", event(path="event.json"), "event.path", ONE_MACHINE, by_cluster_only=True),
+    Refused("url of another kind", event(url="ftp://a.org/e.json"), "event.url", ADDRESS),
+    Refused("url with password", event(url="https://me:secret@a.org/e.json"), "event.url", ADDRESS),
+    Refused("url without host", event(url="https:///e.json"), "event.url", ADDRESS),
+    Refused("url with a blank", event(url="https://a.org/e .json"), "event.url", ADDRESS),
+    Refused(
+        "credentials without url",
+        event(simulate={}, credentialsSecret={"name": "a"}),
+        "event.credentialsSecret",
+        "credentialsSecret belongs to a url",
+    ),
+    Refused("select", event(url="http://a.org", select="1-2"), "event.select"),
+    Refused(
+        "secret's name", event(url="http://a.org", credentialsSecret={"name": "A b"}), "event.credentialsSecret.name"
+    ),
+    Refused(
+        "event out of its claim",
+        event(persistentVolumeClaim={"claimName": "data", "path": "a/../../b"}),
+        "event.persistentVolumeClaim.path",
+        INSIDE,
+    ),
+    Refused(
+        "event at an absolute path",
+        event(persistentVolumeClaim={"claimName": "data", "path": "/b"}),
+        "event.persistentVolumeClaim.path",
+        INSIDE,
+    ),
+    Refused("right ascension", event(simulate={"ra": 360}), "event.simulate.ra"),
+    Refused("declination", event(simulate={"dec": 90.1}), "event.simulate.dec"),
+    Refused("energy", event(simulate={"energy": 0}), "event.simulate.energy"),
+    Refused("seed", event(simulate={"seed": 2**32}), "event.simulate.seed"),
+    Refused("topology", event(simulate={"topology": "double"}), "event.simulate.topology"),
+    Refused("no level", URL | {"levels": []}, "levels"),
+    Refused("no power of two", levels((8, 0), (63, 12)), "levels[1].nside"),
+    Refused("finer than the scanner allows", levels((8, 0), (16384, 12)), "levels[1].nside"),
+    Refused("no nside", URL | {"levels": [{"parents": 0}]}, "levels[0].nside"),
+    Refused("parents in the first level", levels((8, 12)), "levels", FIRST),
+    Refused("descending levels", levels((8, 0), (64, 12), (32, 12)), "levels", FINER),
+    Refused("equal levels", levels((8, 0), (8, 12)), "levels", FINER),
+    Refused("level without parents", levels((8, 0), (64, 12), (512, 0)), "levels", FINER),
+    Refused(
+        "area outside its grid",
+        URL | {"area": {"nside": 8, "pixel": 768, "pixels": 1}},
+        "area.pixel",
+        "pixel is outside the grid",
+    ),
+    Refused("area of nothing", URL | {"area": {"nside": 8, "pixel": 0, "pixels": 0}}, "area.pixels"),
+    Refused("area on no grid", URL | {"area": {"nside": 9, "pixel": 0, "pixels": 1}}, "area.nside"),
+    Refused(
+        "area larger than the sky",
+        levels((1, 0)) | {"area": {"nside": 8, "pixel": 0, "pixels": 13}},
+        "area",
+        "area: wants more pixels than the sky has in the first level",
+    ),
+    Refused("pixel outside", levels((1, 0)) | {"pixels": [0, 12]}, "pixels", PIXELS),
+    Refused("negative pixel", levels((1, 0)) | {"pixels": [-1]}, "pixels[0]"),
+    Refused("no pixels", URL | {"pixels": []}, "pixels"),
+    Refused("too many pixels", levels((64, 0)) | {"pixels": [0] * 4097}, "pixels"),
+    Refused("no seed", URL | {"seeds": 0}, "seeds"),
+    Refused("eighth seed", URL | {"seeds": 8}, "seeds"),
+    Refused("predictive", URL | {"predictive": 0}, "predictive"),
+    Refused("reconstruction's name", URL | {"reconstruction": {"name": "a b"}}, "reconstruction.name"),
+    Refused("task time", URL | {"reconstruction": {"maxTaskSeconds": 0.5}}, "reconstruction.maxTaskSeconds"),
+    Refused(
+        "too many parameters",
+        URL | {"reconstruction": {"parameters": {f"p{number}": 1 for number in range(65)}}},
+        "reconstruction.parameters",
+    ),
+    Refused("min above max", URL | {"workers": {"min": 5, "max": 4}}, "workers.min", "min must not be more than max"),
+    Refused("no workers at most", URL | {"workers": {"max": 0}}, "workers.max"),
+    Refused(
+        "no quantity", URL | {"workers": {"resources": {"requests": {"cpu": "lots"}}}}, "workers.resources.requests.cpu"
+    ),
+    Refused(
+        "negative quantity", URL | {"workers": {"resources": {"limits": {"cpu": -1}}}}, "workers.resources.limits.cpu"
+    ),
+    Refused("label of ours", pod(labels={"app.kubernetes.io/name": "x"}), "workers.podTemplate.labels", OURS),
+    Refused("label's value", pod(labels={"a": "b c"}), "workers.podTemplate.labels.a"),
+    Refused(
+        "toleration of nothing",
+        pod(tolerations=[{"value": "a"}]),
+        "workers.podTemplate.tolerations[0].operator",
+        "without a key the operator must be Exists",
+    ),
+    Refused(
+        "toleration's effect",
+        pod(tolerations=[{"key": "a", "effect": "No"}]),
+        "workers.podTemplate.tolerations[0].effect",
+    ),
+    Refused("named and new claim", URL | {"output": {"claim": {"name": "a", "size": "1Gi"}}}, "output.claim", CLAIM),
+    Refused(
+        "named claim of a class",
+        URL | {"output": {"claim": {"name": "a", "storageClassName": "b"}}},
+        "output.claim",
+        CLAIM,
+    ),
+    Refused("results out of the claim", URL | {"output": {"path": ".."}}, "output.path", INSIDE),
+    Refused("format", URL | {"output": {"formats": ["jpeg"]}}, "output.formats[0]"),
+    Refused("compression", URL | {"output": {"compression": "rar"}}, "output.compression"),
+    Refused("broker of another kind", URL | {"pulsar": {"serviceUrl": "kafka://a:1"}}, "pulsar.serviceUrl", BROKER),
+    Refused("broker with token", URL | {"pulsar": {"serviceUrl": "pulsar://t:x@a:6650"}}, "pulsar.serviceUrl", BROKER),
+    Refused("admin interface", URL | {"pulsar": {"adminUrl": "pulsar://a:6650"}}, "pulsar.adminUrl", ADMIN),
+    Refused("tenant", URL | {"pulsar": {"tenant": "a/b"}}, "pulsar.tenant"),
+    Refused("deadline", URL | {"activeDeadlineSeconds": 0}, "activeDeadlineSeconds"),
+    Refused("time to live", URL | {"ttlSecondsAfterFinished": {"failed": -1}}, "ttlSecondsAfterFinished.failed"),
+    Refused("cleanup of topics", URL | {"cleanupPolicy": {"topics": "Sometimes"}}, "cleanupPolicy.topics"),
+    Refused("cleanup of pods", URL | {"cleanupPolicy": {"pods": "Never"}}, "cleanupPolicy.pods"),
+    Refused("attempts", URL | {"retries": {"taskAttempts": 0}}, "retries.taskAttempts"),
+    Refused("unknown field", URL | {"colour": "blue"}, "colour"),
+    Refused("unknown field inside", URL | {"workers": {"maximum": 3}}, "workers.maximum"),
+]
+
+_AREA = {"area": {"nside": 8, "pixel": 1, "pixels": 2}}
+
+CHANGES = [
+    Change("nothing", URL, URL),
+    Change(
+        "a default spelled out",
+        URL,
+        URL | {"seeds": 7, "levels": [{"nside": 8}, {"nside": 64, "parents": 12}, {"nside": 512, "parents": 24}]},
+    ),
+    Change("workers", URL, URL | {"workers": {"min": 1, "max": 500, "targetSeconds": 60}}),
+    Change("worker pods", URL, pod(nodeSelector={"a": "b"})),
+    Change("suspend", URL, URL | {"suspend": True}),
+    Change("deadlines", URL | {"activeDeadlineSeconds": 60}, URL | {"startingDeadlineSeconds": 60}),
+    Change("time to live", URL, URL | {"ttlSecondsAfterFinished": {"succeeded": 5}}),
+    Change("cleanup and retries", URL, URL | {"cleanupPolicy": {"topics": "Never"}, "retries": {"roleRestarts": 9}}),
+    Change("event", URL, event(url="https://example.org/other.json"), "event"),
+    Change("kind of event", URL, event(simulate={}), "event"),
+    Change("levels", URL, levels((8, 0)), "levels"),
+    Change("area", URL | _AREA, URL | {"area": {"nside": 8, "pixel": 1, "pixels": 3}}, "area"),
+    Change("area that was not there", URL, URL | _AREA, "area"),
+    Change("area that goes", URL | _AREA, URL, "area"),
+    Change("pixels", URL | {"pixels": [1, 2]}, URL | {"pixels": [1, 3]}, "pixels"),
+    Change("pixels that go", URL | {"pixels": [1, 2]}, URL, "pixels"),
+    Change("seeds", URL, URL | {"seeds": 1}, "seeds"),
+    Change("predictive", URL, URL | {"predictive": 0.5}, "predictive"),
+    Change("reconstruction", URL, URL | {"reconstruction": {"name": "dummy"}}, "reconstruction"),
+    Change(
+        "parameters",
+        URL | {"reconstruction": {"parameters": {"a": {"b": 1}}}},
+        URL | {"reconstruction": {"parameters": {"a": {"b": 2}}}},
+        "reconstruction",
+    ),
+    Change("output", URL, URL | {"output": {"path": "elsewhere"}}, "output"),
+    Change("broker", URL | {"pulsar": {"tenant": "a"}}, URL | {"pulsar": {"tenant": "b"}}, "pulsar"),
+    Change("broker that was not there", URL, URL | {"pulsar": {"tenant": "a"}}, "pulsar"),
+]
