@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from skymap_operator.models import Simulation
+from skymap_scanner.cli import group
 from skymap_scanner.cli.manifest import is_manifest, read_manifest
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.scan.levels import parse_area, parse_levels
 
 HEAD = """\
@@ -32,6 +34,7 @@ def test_defaults_are_those_of_the_options(tmp_path: Path) -> None:
     assert scan.settings.levels == parse_levels("8:0 64:12 512:24")
     assert (scan.settings.seeds, scan.settings.reconstruction, scan.settings.predictive) == (7, "millipede", 1.0)
     assert (scan.workers, scan.formats, scan.suffix, scan.max_task_seconds) == (None, (), ".i3.zst", 600)
+    assert (scan.select, scan.elsewhere) == (None, ())
 
 
 def test_every_field_is_taken(tmp_path: Path) -> None:
@@ -45,7 +48,7 @@ def test_every_field_is_taken(tmp_path: Path) -> None:
             "seeds: 3\n"
             "predictive: 0.9\n"
             "reconstruction: {name: dummy, parameters: {ra: 1.5}, maxTaskSeconds: 30}\n"
-            "workers: {max: 4}\n"
+            "workers: {max: 1}\n"
             "output: {compression: gz, formats: [json], keepAllSeeds: true}\n",
         )
     )
@@ -55,7 +58,50 @@ def test_every_field_is_taken(tmp_path: Path) -> None:
     assert scan.settings.pixels == "5-6"
     assert (scan.settings.seeds, scan.settings.predictive, scan.settings.keep_all_seeds) == (3, 0.9, True)
     assert (scan.settings.reconstruction, scan.settings.parameters) == ("dummy", {"ra": 1.5})
-    assert (scan.workers, scan.formats, scan.suffix, scan.max_task_seconds) == (4, ("json",), ".i3.gz", 30)
+    assert (scan.workers, scan.formats, scan.suffix, scan.max_task_seconds) == (1, ("json",), ".i3.gz", 30)
+
+
+def test_more_workers_than_cores_are_for_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    for most, here in ((2, 2), (3, 3), (500, 3)):
+        path = manifest(tmp_path, f"event: {{path: a}}\nworkers: {{max: {most}}}")
+        assert read_manifest(path).workers == here
+
+
+def test_an_event_may_be_one_of_a_file(tmp_path: Path) -> None:
+    assert read_manifest(manifest(tmp_path, "event: {path: a.i3, select: 138632/31747601}")).select == (
+        138632,
+        31747601,
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("configMap: {name: alert}", "configMap"),
+        ("persistentVolumeClaim: {claimName: data, path: event.json}", "persistentVolumeClaim"),
+    ],
+)
+def test_an_event_in_a_cluster_is_out_of_reach(tmp_path: Path, source: str, kind: str) -> None:
+    with pytest.raises(InputError, match=rf"scan\.yaml: spec\.event\.{kind} can be read on a cluster only"):
+        read_manifest(manifest(tmp_path, f"event: {{{source}}}"))
+
+
+def test_what_counts_on_a_cluster_only_is_said(tmp_path: Path) -> None:
+    path = manifest(
+        tmp_path,
+        "event: {simulate: {topology: cascade, ra: 77.4, dec: 5.7, energy: 2.0e+5}}\n"
+        "levels: [{nside: 1}]\n"
+        "reconstruction: {name: no-such-one}\n"
+        "workers: {min: 1, max: 2}\n"
+        "suspend: true\n"
+        "pulsar: {tenant: icecube}\n",
+    )
+    assert read_manifest(path).elsewhere == ("workers.min", "pulsar", "suspend")
+    result = CliRunner().invoke(group, ["run", str(path), "-o", str(tmp_path / "out")])
+    said = "These fields of spec count on a cluster only, not here: workers.min, pulsar, suspend"
+    assert result.stderr.splitlines()[0] == said
+    assert isinstance(result.exception, ReconstructionError)  # before anything is simulated or started
 
 
 def test_a_path_is_beside_the_manifest(tmp_path: Path) -> None:
@@ -65,13 +111,14 @@ def test_a_path_is_beside_the_manifest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "why"),
     [
-        ("event: {}", "exactly one of url, path, simulate (found: none)"),
-        ("event: {path: a, url: 'http://b'}", "exactly one of url, path, simulate (found: url, path)"),
+        ("event: {}", "exactly one of url, path, configMap, persistentVolumeClaim, simulate"),
+        ("event: {path: a, url: 'http://b'}", "exactly one of url, path, configMap, persistentVolumeClaim, simulate"),
         ("event: {path: a}\nlevels: [{nside: 9}]", "spec.levels.0.nside"),
-        ("event: {path: a}\nlevels: []", "at least one"),
+        ("event: {path: a}\nlevels: []", "spec.levels: Tuple should have at least 1 item"),
         ("event: {path: a}\nlevels: [{nside: 8, parents: 1}]", "parents must be 0"),
-        ("event: {path: a}\nlevels: [{nside: 8}, {nside: 4, parents: 1}]", "must be finer"),
-        ("event: {path: a}\nlevels: [{nside: 1}]\npixels: [12]", "pixel 12 does not exist"),
+        ("event: {path: a}\nlevels: [{nside: 8}, {nside: 4, parents: 1}]", "must be finer than the one before it"),
+        ("event: {path: a}\nlevels: [{nside: 1}]\npixels: [12]", "one is outside the first level"),
+        ("event: {path: a}\nlevels: [{nside: 1}]\narea: {nside: 1, pixel: 0, pixels: 1}\npixels: [1]", "do not meet"),
         ("event: {path: a}\nseeds: 8", "spec.seeds"),
         ("event: {path: a}\ncolour: blue", "spec.colour"),
         ("event: {path: a}\nworkers: {max: 0}", "spec.workers.max"),

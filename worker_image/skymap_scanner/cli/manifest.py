@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
-from skymap_operator.models import Simulation, SkymapScan
+from skymap_operator.models import EventSource, Simulation, SkymapScan, given_for_clusters
+from skymap_scanner.cli.options import parse_select
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.producer import ScanSettings
 from skymap_scanner.scan.levels import Area, Level, check_levels, first_pixels
@@ -19,14 +21,19 @@ MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class ManifestScan:
-    """What a manifest says: the event (URL, path or simulation), the settings and what is written."""
+    """What a manifest says: the event (URL, path or simulation), the settings and what is written.
+
+    ``workers``: None where it says nothing of them. ``elsewhere``: fields that were given and count on a cluster only.
+    """
 
     event: str | Simulation
+    select: tuple[int, int] | None
     settings: ScanSettings
     workers: int | None
     formats: tuple[str, ...]
     suffix: str
     max_task_seconds: float
+    elsewhere: tuple[str, ...]
 
 
 def is_manifest(source: str) -> bool:
@@ -40,7 +47,8 @@ def read_manifest(path: Path) -> ManifestScan:
     Raises
     ------
     InputError
-        If it cannot be read, is no SkymapScan, or a field is wrong (the message names it).
+        If it cannot be read, is no SkymapScan, a field is wrong (the message names it), or only a cluster can get at
+        the event.
     """
     scan = _parse(path)
     spec = scan.spec
@@ -60,14 +68,15 @@ def read_manifest(path: Path) -> ManifestScan:
         keep_all_seeds=spec.output.keep_all_seeds,
         predictive=spec.predictive,
     )
-    event = spec.event
     return ManifestScan(
-        event=event.simulate or (str(event.url) if event.url else _beside(path, event.path or "")),
+        event=_event(path, spec.event),
+        select=parse_select(spec.event.select),
         settings=settings,
-        workers=spec.workers.max,
+        workers=_workers(spec.workers.max),
         formats=spec.output.formats or (),
         suffix=".i3" if spec.output.compression == "none" else f".i3.{spec.output.compression}",
         max_task_seconds=spec.reconstruction.max_task_seconds,
+        elsewhere=tuple(given_for_clusters(spec)),
     )
 
 
@@ -98,5 +107,17 @@ def _area(nside: int, pixel: int, count: int) -> Area:
     return Area(check_pixels(check_nside(nside), [pixel])[0], count)
 
 
-def _beside(manifest: Path, event: str) -> str:
-    return str(manifest.parent / event)
+def _workers(most: int | None) -> int | None:
+    """Return how many this machine can use of the hundreds that a cluster may be allowed."""
+    return None if most is None else min(most, os.cpu_count() or 1)
+
+
+def _event(manifest: Path, event: EventSource) -> str | Simulation:
+    """Return the event's URL, path (in the manifest it is relative to it) or what to simulate."""
+    if event.config_map is not None or event.persistent_volume_claim is not None:
+        kind = "configMap" if event.config_map is not None else "persistentVolumeClaim"
+        raise InputError(
+            f"{manifest}: spec.event.{kind} can be read on a cluster only: here, give event.path (a file beside the "
+            "manifest) or event.url"
+        )
+    return event.simulate or event.url or str(manifest.parent / (event.path or ""))

@@ -97,10 +97,13 @@ def command(
 def _from_manifest(manifest: ManifestScan, folder: Path, common: dict[str, Any]) -> Request:
     from skymap_scanner.cli.scan import Request
 
+    if manifest.elsewhere:
+        click.echo(f"These fields of spec count on a cluster only, not here: {', '.join(manifest.elsewhere)}", err=True)
     if common["workers"] is None:
         common = common | {"workers": manifest.workers}
     return Request(
         event=manifest.event,
+        select=manifest.select,
         folder=folder,
         settings=manifest.settings,
         formats=manifest.formats,
