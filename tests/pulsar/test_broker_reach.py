@@ -82,7 +82,7 @@ def saying(*answers: bytes | None) -> Iterator[str]:
                 if answer is None:
                     silent.append(client)
                     continue
-                with client, suppress(ConnectionError):
+                with client, suppress(OSError):  # the client may have hung up already
                     client.sendall(answer)
                     client.shutdown(socket.SHUT_WR)
                     client.recv(1)
