@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    Strict,
     WithJsonSchema,
     model_validator,
 )
@@ -119,10 +120,14 @@ def given_for_clusters(model: Model) -> list[str]:
     return paths
 
 
+# The API server takes no "7" for 7 and no "true" for true, so neither do we.
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
 #: The largest int32: every whole number of the resource has a bound, so that its format is known.
 INT32 = 2**31 - 1
-Count = Annotated[int, Field(ge=0, le=INT32)]
-Positive = Annotated[int, Field(ge=1, le=INT32)]
+Count = Annotated[Whole, Field(ge=0, le=INT32)]
+Positive = Annotated[Whole, Field(ge=1, le=INT32)]
 #: HEALPix grids that the scanner allows: the pixels of the finest are 13 arc seconds wide.
 Nside = Literal[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from skymap_operator.models.base import DataKey, Model, ObjectName, OnCluster, Rule, inside_rule
+from skymap_operator.models.base import DataKey, Model, Number, ObjectName, OnCluster, Rule, Whole, inside_rule
 
 #: An address with a host and without user or password.
 _HTTP = "^https?://[^ \t\r\n/?#@]+([/?#][^ \t\r\n]*)?$".encode("unicode_escape").decode()
@@ -20,13 +20,13 @@ class Simulation(Model):
 
     topology: Literal["track", "cascade"] = "track"
     """A muon that crosses the detector, or one shower."""
-    ra: Annotated[float, Field(ge=0, lt=360)] | None = None
+    ra: Annotated[Number, Field(ge=0, lt=360)] | None = None
     """Right ascension (degrees, J2000). Without it: drawn at random."""
-    dec: Annotated[float, Field(ge=-90, le=90)] | None = None
+    dec: Annotated[Number, Field(ge=-90, le=90)] | None = None
     """Declination (degrees, J2000). Without it: drawn at random."""
-    energy: Annotated[float, Field(gt=0, le=1e9)] = 1e5
+    energy: Annotated[Number, Field(gt=0, le=1e9)] = 1e5
     """Energy of the muon or the shower (GeV)."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
     """Seed of the random numbers: the same seed gives the same event."""
 
 
@@ -96,7 +96,7 @@ class EventSource(Model):
             "url must be http://HOST... or https://HOST..., without user and password: these belong into the Secret of "
             "credentialsSecret",
             cel=f"!has(self.url) || self.url.matches('{_HTTP}')",
-            holds=lambda event: event.url is None or re.search(_HTTP, event.url) is not None,
+            holds=lambda event: event.url is None or re.fullmatch(_HTTP, event.url) is not None,
             field="url",
         ),
         Rule(

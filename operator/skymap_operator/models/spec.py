@@ -11,13 +11,16 @@ from pydantic import Field
 from skymap_operator.models.base import (
     Count,
     DataKey,
+    Flag,
     Model,
     Nside,
+    Number,
     ObjectName,
     OnCluster,
     Positive,
     Quantity,
     Rule,
+    Whole,
     Word,
     inside_rule,
 )
@@ -70,7 +73,7 @@ class Reconstruction(Model):
     in."""
     parameters: dict[str, Any] = Field(default={}, max_length=64)
     """Its parameters, by name."""
-    max_task_seconds: Annotated[float, Field(ge=1, le=1e6)] = 600
+    max_task_seconds: Annotated[Number, Field(ge=1, le=1e6)] = 600
     """A worker that takes longer over one fit (s) is ended, and the fit is tried again."""
 
 
@@ -107,7 +110,7 @@ class Output(Model):
         | None
     ) = None
     """Results to write beside the .i3 file. Without it: all."""
-    keep_all_seeds: bool = False
+    keep_all_seeds: Flag = False
     """Keep the fits of all seeds in the .i3 file, not only each pixel's best."""
     compression: Literal["none", "gz", "bz2", "zst", "xz"] = "zst"
     """Compression of the .i3 file."""
@@ -142,13 +145,13 @@ class Pulsar(Model):
         Rule(
             "serviceUrl must be pulsar://HOST:PORT or pulsar+ssl://HOST:PORT, without credentials",
             cel=f"!has(self.serviceUrl) || self.serviceUrl.matches('{_PULSAR}')",
-            holds=lambda pulsar: pulsar.service_url is None or re.search(_PULSAR, pulsar.service_url) is not None,
+            holds=lambda pulsar: pulsar.service_url is None or re.fullmatch(_PULSAR, pulsar.service_url) is not None,
             field="serviceUrl",
         ),
         Rule(
             "adminUrl must be http://HOST:PORT or https://HOST:PORT, without credentials",
             cel=f"!has(self.adminUrl) || self.adminUrl.matches('{_ADMIN}')",
-            holds=lambda pulsar: pulsar.admin_url is None or re.search(_ADMIN, pulsar.admin_url) is not None,
+            holds=lambda pulsar: pulsar.admin_url is None or re.fullmatch(_ADMIN, pulsar.admin_url) is not None,
             field="adminUrl",
         ),
     )
@@ -196,9 +199,9 @@ class SkymapScanSpec(Model):
     """Only this part of the sky. Without it: the whole sky. Cannot be changed."""
     pixels: Annotated[tuple[Count, ...], Field(min_length=1, max_length=4096)] | None = None
     """Only these pixels of the first level; with area: those of them inside it. Cannot be changed."""
-    seeds: Annotated[int, Field(ge=1, le=7)] = 7
+    seeds: Annotated[Whole, Field(ge=1, le=7)] = 7
     """Vertex seeds per pixel. Cannot be changed."""
-    predictive: Annotated[float, Field(gt=0, le=1)] = 1.0
+    predictive: Annotated[Number, Field(gt=0, le=1)] = 1.0
     """A level starts on a guess when this share of the level before is done; the map stays the same. Cannot be
     changed."""
     reconstruction: Reconstruction = Reconstruction()
@@ -209,7 +212,7 @@ class SkymapScanSpec(Model):
     """What is written, and where. Cannot be changed."""
     pulsar: OnCluster[Pulsar | None] = None
     """How to reach Apache Pulsar, where it is not what the operator is set to. Cannot be changed."""
-    suspend: OnCluster[bool] = False
+    suspend: OnCluster[Flag] = False
     """Hold the scan: its pods end, its topics stay, and it goes on where it was once this is false again."""
     ttl_seconds_after_finished: OnCluster[TimeToLive] = TimeToLive()
     """How long the SkymapScan itself stays when it is done, by its outcome."""

@@ -5,13 +5,12 @@ Conditions are what a program should look at; phase and progress are for people,
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
-from skymap_operator.models.base import Count, Model, Nside, ObjectName
+from skymap_operator.models.base import Count, Flag, Model, Nside, Number, ObjectName, Whole
 
 Name = Annotated[str, Field(max_length=253)]
 Message = Annotated[str, Field(max_length=32768)]
@@ -87,9 +86,9 @@ class Condition(Status):
     """Succeeded: the scan is done, and how it ended. Progressing: it is going on. Degraded: something is in its way."""
     status: Literal["True", "False", "Unknown"]
     """Whether it is so."""
-    observed_generation: Annotated[int, Field(ge=0)] = 0
+    observed_generation: Annotated[Whole, Field(ge=0)] = 0
     """Generation of the spec that this was found for."""
-    last_transition_time: datetime
+    last_transition_time: AwareDatetime
     """When status last changed."""
     reason: Annotated[Reason, Field(max_length=128)]
     """Why, in one word."""
@@ -106,7 +105,7 @@ class LevelStatus(Status):
     """Pixels whose best fit is known."""
     planned: Count
     """Pixels to scan; an estimate until the level is decided."""
-    decided: bool = False
+    decided: Flag = False
     """Whether it is known which pixels they are."""
     failed: Count = 0
     """Pixels without any fit that succeeded."""
@@ -132,13 +131,13 @@ class Best(Status):
     """HEALPix nside of the best pixel."""
     pixel: Count
     """Index of the best pixel (RING order, equatorial)."""
-    ra: Annotated[float, Field(ge=0, lt=360)]
+    ra: Annotated[Number, Field(ge=0, lt=360)]
     """Right ascension of its centre (degrees, J2000)."""
-    dec: Annotated[float, Field(ge=-90, le=90)]
+    dec: Annotated[Number, Field(ge=-90, le=90)]
     """Declination of its centre (degrees, J2000)."""
-    llh: float
+    llh: Number
     """Its -ln L."""
-    area90: Annotated[float, Field(ge=0)] | None = None
+    area90: Annotated[Number, Field(ge=0)] | None = None
     """Area of the 90 % region (deg²), once it is known."""
 
 
@@ -169,7 +168,7 @@ class Outputs(Status):
 class SkymapScanStatus(Status):
     """How far the scan is; written by the operator."""
 
-    observed_generation: Annotated[int, Field(ge=0)] = 0
+    observed_generation: Annotated[Whole, Field(ge=0)] = 0
     """Generation of the spec that this status was found for."""
     phase: Phase | None = None
     """Where the scan is, in one word, for people; programs look at the conditions."""
@@ -193,13 +192,13 @@ class SkymapScanStatus(Status):
     """What the workers do."""
     backlog: Count | None = None
     """Fits that wait for a worker."""
-    rate: Annotated[float, Field(ge=0)] | None = None
+    rate: Annotated[Number, Field(ge=0)] | None = None
     """Pixels per second, of late."""
-    eta: datetime | None = None
+    eta: AwareDatetime | None = None
     """When the scan will be done, if it goes on like this."""
     outputs: Outputs | None = None
     """Where the results are."""
-    start_time: datetime | None = None
+    start_time: AwareDatetime | None = None
     """When the first pod started."""
-    completion_time: datetime | None = None
+    completion_time: AwareDatetime | None = None
     """When the scan was done, with success or without."""

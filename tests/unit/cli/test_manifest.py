@@ -113,7 +113,7 @@ def test_a_path_is_beside_the_manifest(tmp_path: Path) -> None:
     [
         ("event: {}", "exactly one of url, path, configMap, persistentVolumeClaim, simulate"),
         ("event: {path: a, url: 'http://b'}", "exactly one of url, path, configMap, persistentVolumeClaim, simulate"),
-        ("event: {path: a}\nlevels: [{nside: 9}]", "spec.levels.0.nside"),
+        ("event: {path: a}\nlevels: [{nside: 9}]", "spec.levels[0].nside: Input should be 1, 2, 4"),
         ("event: {path: a}\nlevels: []", "spec.levels: Tuple should have at least 1 item"),
         ("event: {path: a}\nlevels: [{nside: 8, parents: 1}]", "parents must be 0"),
         ("event: {path: a}\nlevels: [{nside: 8}, {nside: 4, parents: 1}]", "must be finer than the one before it"),
@@ -122,12 +122,21 @@ def test_a_path_is_beside_the_manifest(tmp_path: Path) -> None:
         ("event: {path: a}\nseeds: 8", "spec.seeds"),
         ("event: {path: a}\ncolour: blue", "spec.colour"),
         ("event: {path: a}\nworkers: {max: 0}", "spec.workers.max"),
+        ("event: {path: a}\nworkers: {max: '3'}", "spec.workers.max: Input should be a valid integer"),
+        ("event: {path: a}\nseeds: 1\nseeds: 2", "'seeds' stands twice"),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, spec: str, why: str) -> None:
     with pytest.raises(InputError) as caught:
         read_manifest(manifest(tmp_path, spec))
     assert why in str(caught.value)
+
+
+def test_values_are_read_as_kubectl_reads_them(tmp_path: Path) -> None:
+    spec = "event: {simulate: {energy: 1e5}}\nreconstruction: {parameters: {a: 1E-3, b: 2026-01-02, c: -2e+3, d: 1e}}"
+    scan = read_manifest(manifest(tmp_path, spec))
+    assert scan.event == Simulation(energy=1e5)
+    assert scan.settings.parameters == {"a": 1e-3, "b": "2026-01-02", "c": -2000.0, "d": "1e"}
 
 
 @pytest.mark.parametrize(

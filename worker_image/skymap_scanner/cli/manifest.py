@@ -6,17 +6,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from skymap_operator.models import EventSource, Simulation, SkymapScan, given_for_clusters
+from skymap_scanner.cli.documents import read_documents
 from skymap_scanner.cli.options import parse_select
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.producer import ScanSettings
 from skymap_scanner.scan.levels import Area, Level, check_levels, first_pixels
 from skymap_scanner.scan.pixels import check_nside, check_pixels, write_ranges
-
-MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -81,26 +79,21 @@ def read_manifest(path: Path) -> ManifestScan:
 
 
 def _parse(path: Path) -> SkymapScan:
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    if len(text) > MAX_BYTES:
-        raise InputError(f"{path} is larger than {MAX_BYTES} bytes: is it a manifest?")
-    try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    documents = read_documents(path)
     if len(documents) != 1:
         raise InputError(f"{path} holds {len(documents)} documents: give one SkymapScan")
     try:
         return SkymapScan.model_validate(documents[0])
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'manifest'}: {fault['msg']}" for fault in error.errors()[:5]
+            f"{_place(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()[:5]
         )
         raise InputError(f"{path} is not a SkymapScan that can be run: {faults}") from error
+
+
+def _place(names: tuple[str | int, ...]) -> str:
+    """Write where a fault is as the API server does: ``spec.levels[0].nside``."""
+    return "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in names).lstrip(".") or "manifest"
 
 
 def _area(nside: int, pixel: int, count: int) -> Area:
