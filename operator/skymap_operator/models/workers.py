@@ -83,13 +83,17 @@ class PodTemplate(Model):
     )
 
 
+#: The most workers where a scan on a cluster does not say.
+DEFAULT_MAX = 100
+
+
 class Workers(Model):
     """How many workers fit, and what their pods look like."""
 
     min: OnCluster[Count] = 0
     """Workers that are kept even when nothing waits for them."""
     # The default is the API server's alone: one machine takes as many as it has cores.
-    max: Annotated[Positive | None, Field(json_schema_extra={"default": 100})] = None
+    max: Annotated[Positive | None, Field(json_schema_extra={"default": DEFAULT_MAX})] = None
     """Most workers at a time; kubectl scale sets it. On one machine never more than one a core."""
     target_seconds: OnCluster[Positive] = 900
     """Time in which the scan should be done (s): decides how many workers there are between min and max."""
@@ -102,7 +106,7 @@ class Workers(Model):
         Rule(
             "min must not be more than max",
             cel="!has(self.max) || self.min <= self.max",
-            holds=lambda workers: workers.max is None or workers.min <= workers.max,
+            holds=lambda workers: workers.min <= (workers.max or DEFAULT_MAX),
             field="min",
         ),
     )

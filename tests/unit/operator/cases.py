@@ -229,6 +229,9 @@ REFUSED = [
         "reconstruction.parameters",
     ),
     Refused("min above max", URL | {"workers": {"min": 5, "max": 4}}, "workers.min", "min must not be more than max"),
+    Refused(
+        "min above the default of max", URL | {"workers": {"min": 101}}, "workers.min", "min must not be more than max"
+    ),
     Refused("no workers at most", URL | {"workers": {"max": 0}}, "workers.max"),
     Refused(
         "no quantity", URL | {"workers": {"resources": {"requests": {"cpu": "lots"}}}}, "workers.resources.requests.cpu"
