@@ -3,8 +3,8 @@
     python -m benchmarks.pulsar.throughput --tasks 20000 --workers 1 2 4 --collectors 1 2
 
 The producer fills the queue first. Then collectors and workers start, and the clock runs from the first fit to the last
-pixel collected. CPU microseconds a task are given for workers, collectors and broker; memory is what each role used at
-first and at most (MiB). A Pulsar of its own is started (make pulsar-install).
+pixel collected. CPU microseconds a task are given for workers, collectors, saver and broker; memory is what each role
+used after a tenth of its time, at the end and at most (MiB). A Pulsar of its own is started (make pulsar-install).
 """
 
 from __future__ import annotations
@@ -137,19 +137,21 @@ def measure(broker: Broker, server: PulsarServer, tasks: int, workers: int, coll
         filled = scan.wait("the queue", lambda: scan.tasks().waiting >= total)
         for _ in range(collectors):
             scan.start("collector", *(["--key-shared"] if collectors > 1 else []))
+        saver = scan.start("saver", "-o", f"{folder}/result.i3.zst", "--format", "json")
         before = cpu_seconds(server.pid)
         for _ in range(workers):
             scan.start("worker", "--prefetch", str(prefetch))
         first = scan.wait("the first fit", lambda: scan.tasks().waiting < total)
         fitting = scan.wait("the last fit", lambda: scan.tasks() == Backlog(0, 0))
         collecting = fitting + scan.wait("the last pixel", scan.collected)
-        shares = {kind: scan.cpu(kind) for kind in ("worker", "collector")} | {
+        saving = collecting + scan.wait("the files", lambda: saver.process.poll() is not None)
+        shares = {kind: scan.cpu(kind) for kind in ("worker", "collector", "saver")} | {
             "broker": cpu_seconds(server.pid) - before
         }
         print(f"{workers} workers, {collectors} collectors, {total} tasks, {prefetch} sent ahead")
         print(f"  queue filled in {filled:.1f} s ({total / filled:.0f} tasks/s, its start included)")
         print(f"  first fit {first:.1f} s after the workers' start; fitted {total / fitting:.0f} tasks/s, ", end="")
-        print(f"collected {total / collecting:.0f} tasks/s")
+        print(f"collected {total / collecting:.0f} tasks/s, files {saving - collecting:.1f} s later")
         print("  CPU a task (us):", ", ".join(f"{kind} {1e6 * cpu / total:.0f}" for kind, cpu in shares.items()))
         print("  memory (MiB):", ", ".join(f"{role.name} {growth(role.memory)}" for role in scan.roles), flush=True)
         for topic in broker.topics(scan.topics.plan.removesuffix("plan")):
