@@ -124,3 +124,17 @@ def test_it_is_listed_once_and_deleted_whole(broker: Broker, partitioned: str, p
     assert [one for one in everything if "partition" in one] == []
     with pytest.raises(BrokerError, match=partitioned):
         producer.send(*keyed(3))
+
+
+def test_messages_sent_ahead_come_from_all_partitions_once(broker: Broker, partitioned: str) -> None:
+    broker.create_topic(partitioned, ["s"])
+    with broker.producer(partitioned, "p") as producer:
+        producer.send(*(Outgoing(f"{index}".encode()) for index in range(60)))
+    with broker.consumer(partitioned, "s", SubscriptionType.SHARED, prefetch=5) as consumer:
+        first = take(consumer, 30)
+        consumer.ack(*first)
+    with broker.consumer(partitioned, "s", SubscriptionType.SHARED, prefetch=5) as consumer:
+        second = take(consumer, 30)
+        consumer.ack(*second)
+        assert sorted(map(number, [*first, *second])) == list(range(60))
+        eventually(lambda: broker.backlog(partitioned, "s") == Backlog(0, 0), "the backlog is empty")
