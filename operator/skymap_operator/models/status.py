@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from skymap_operator.models.base import Count, Flag, Model, Nside, Number, ObjectName, Whole
+from skymap_operator.models.base import Count, Flag, Model, Nside, Number, ObjectName, Whole, Word
 
 Name = Annotated[str, Field(max_length=253)]
 Message = Annotated[str, Field(max_length=32768)]
@@ -69,6 +69,8 @@ class Reason(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     UNSCHEDULABLE = "Unschedulable"
     PODS_REFUSED = "PodsRefused"
+    OBJECTS_REFUSED = "ObjectsRefused"
+    NAME_TAKEN = "NameTaken"
     WORKERS_CRASHING = "WorkersCrashing"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
 
@@ -152,6 +154,10 @@ class WorkersStatus(Status):
     """Workers that have a fit in hand."""
     selector: Annotated[str, Field(max_length=1024)] | None = None
     """Selects the workers' pods, for kubectl scale and autoscalers."""
+    reason: Annotated[str, Field(max_length=1024)] = ""
+    """Why so many are wanted."""
+    seconds_per_task: Annotated[Number, Field(gt=0)] | None = None
+    """How long a fit takes (s), a running mean, once it is known."""
 
 
 class Outputs(Status):
@@ -163,6 +169,19 @@ class Outputs(Status):
     """Folder in the claim."""
     files: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
     """Names of the files in it."""
+
+
+class RunsWith(Status):
+    """What a scan began with and keeps, whatever the operator is set to later."""
+
+    image: Annotated[str, Field(max_length=1024)]
+    """Image of its pods."""
+    service_url: Annotated[str, Field(max_length=2048)]
+    """Address of its Pulsar."""
+    admin_url: Annotated[str, Field(max_length=2048)]
+    """Address of the admin interface."""
+    tenant: Word
+    """Tenant that its topics belong to."""
 
 
 class SkymapScanStatus(Status):
@@ -198,6 +217,8 @@ class SkymapScanStatus(Status):
     """When the scan will be done, if it goes on like this."""
     outputs: Outputs | None = None
     """Where the results are."""
+    runs_with: RunsWith | None = None
+    """What the scan began with and keeps, whatever the operator is set to later."""
     start_time: AwareDatetime | None = None
     """When the first pod started."""
     completion_time: AwareDatetime | None = None

@@ -1,0 +1,165 @@
+"""The Jobs: producer, collector and saver, each run until it has done its part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from skymap_operator.manifests.common import Manifest, Recipe, metadata, signed
+from skymap_operator.manifests.pod import (
+    Volume,
+    access_volumes,
+    container,
+    pod_template,
+    scan_arguments,
+    scratch,
+    secret,
+)
+from skymap_operator.models import EventSource, Simulation
+from skymap_operator.names import COLLECTOR, PRODUCER, SAVER
+
+EVENT, RESULTS, TMP = "/event", "/results", "/tmp"  # noqa: S108 - a volume of each pod alone
+SIMULATED = f"{EVENT}/event.i3.zst"
+
+#: How long a role has to store what it is at when its pod is ended (s); it computes the rest anew from its topics.
+GRACE = 30
+
+#: The loss of a node is free, and so is a broker that cannot be reached (75). What is explained (1), and wrong usage
+#: (2), would come again. Everything else is tried again, as often as the scan allows.
+FAILURE_POLICY = {
+    "rules": [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [75]}},
+        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1, 2]}},
+    ]
+}
+
+
+def jobs(recipe: Recipe) -> dict[str, Manifest]:
+    """Return the Jobs by their role."""
+    return {PRODUCER: _producer(recipe), COLLECTOR: _collector(recipe), SAVER: _saver(recipe)}
+
+
+def producer_arguments(recipe: Recipe) -> list[str]:
+    """Return the producer's command: everything that decides the map."""
+    spec = recipe.spec
+    words = ["producer", event_argument(spec.event)]
+    words += scan_arguments(recipe, to_be_scanned="-t", collected="-c", metadata="-m")
+    words += ["--levels", " ".join(f"{level.nside}:{level.parents}" for level in spec.levels)]
+    words += ["--seeds", str(spec.seeds), "--predictive", repr(spec.predictive)]
+    words += ["--reconstruction", spec.reconstruction.name]
+    for key, value in sorted(spec.reconstruction.parameters.items()):
+        words += ["--parameter", f"{key}={json.dumps(value)}"]
+    if spec.area is not None:
+        words += ["--area", f"{spec.area.nside},{spec.area.pixel},{spec.area.pixels}"]
+    if spec.pixels is not None:
+        words += ["--pixel-list", ",".join(map(str, sorted(set(spec.pixels))))]
+    if spec.event.pulse_series is not None:
+        words += ["--pulses", spec.event.pulse_series]
+    if spec.event.select is not None:
+        words += ["--select", spec.event.select]
+    return [*words, "--keep-all-seeds"] if spec.output.keep_all_seeds else words
+
+
+def event_argument(event: EventSource) -> str:
+    """Return where the producer's pod finds the event."""
+    if event.config_map is not None:
+        return f"{EVENT}/{event.config_map.key}"
+    if event.persistent_volume_claim is not None:
+        return f"{EVENT}/{event.persistent_volume_claim.path}"
+    return SIMULATED if event.simulate is not None else str(event.url)
+
+
+def saver_arguments(recipe: Recipe) -> list[str]:
+    """Return the saver's command."""
+    output = recipe.spec.output
+    suffix = ".i3" if output.compression == "none" else f".i3.{output.compression}"
+    formats = [word for name in output.formats or () for word in ("--format", name)]
+    words = ["saver", *scan_arguments(recipe, collected="-c", to_be_scanned="-t")]
+    return [*words, "-o", f"{RESULTS}/{recipe.folder}/{{stem}}{suffix}", *formats]
+
+
+def _producer(recipe: Recipe) -> Manifest:
+    event = recipe.spec.event
+    volumes = [scratch("tmp", TMP), *access_volumes(recipe), *_event_volumes(event)]
+    first = []
+    if event.simulate is not None:
+        words = _simulate_arguments(event.simulate)
+        first = [container(recipe, "simulate", words, volumes, recipe.settings.role_resources)]
+    return _job(recipe, PRODUCER, producer_arguments(recipe), volumes, _credentials(event), first)
+
+
+def _simulate_arguments(event: Simulation) -> list[str]:
+    direction = [(name, value) for name, value in (("--ra", event.ra), ("--dec", event.dec)) if value is not None]
+    words = ["simulate", SIMULATED, "--topology", event.topology, "--energy", repr(event.energy)]
+    words += ["--seed", str(event.seed)]
+    # With =, so that a negative declination is not taken for an option.
+    return [*words, *(f"{option}={value!r}" for option, value in direction)]
+
+
+def _event_volumes(event: EventSource) -> list[Volume]:
+    if event.config_map is not None:
+        return [Volume("event", {"configMap": {"name": event.config_map.name}}, EVENT, read_only=True)]
+    if event.persistent_volume_claim is not None:
+        claim = {"claimName": event.persistent_volume_claim.claim_name}
+        return [Volume("event", {"persistentVolumeClaim": claim}, EVENT, read_only=True)]
+    if event.simulate is not None:
+        return [scratch("event", EVENT)]
+    if event.credentials_secret is not None:
+        # The environment has what the command needs; the volume makes the pod wait while there is no such Secret,
+        # which optional variables alone would not.
+        return [secret("event-credentials", event.credentials_secret.name, "/credentials")]
+    return []
+
+
+def _credentials(event: EventSource) -> list[Manifest]:
+    """Return the variables that the scanner reads; which keys the Secret has is not known."""
+    if event.credentials_secret is None:
+        return []
+    name = event.credentials_secret.name
+    keys = {"SKYMAP_EVENT_TOKEN": "token", "SKYMAP_EVENT_USER": "username", "SKYMAP_EVENT_PASSWORD": "password"}
+    return [
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key, "optional": True}}}
+        for variable, key in keys.items()
+    ]
+
+
+def _collector(recipe: Recipe) -> Manifest:
+    words = ["collector", *scan_arguments(recipe, scanned="-s", collected="-c", to_be_scanned="-t")]
+    return _job(recipe, COLLECTOR, words, [scratch("tmp", TMP), *access_volumes(recipe)])
+
+
+def _saver(recipe: Recipe) -> Manifest:
+    results = Volume("results", {"persistentVolumeClaim": {"claimName": recipe.claim}}, RESULTS)
+    volumes = [scratch("tmp", TMP), *access_volumes(recipe), results]
+    return _job(recipe, SAVER, saver_arguments(recipe), volumes)
+
+
+def _job(
+    recipe: Recipe,
+    role: str,
+    arguments: Sequence[str],
+    volumes: Sequence[Volume],
+    environment: Sequence[Manifest] = (),
+    first: Sequence[Manifest] = (),
+) -> Manifest:
+    main = container(recipe, role, arguments, volumes, recipe.settings.role_resources, environment)
+    spec = {
+        "backoffLimit": recipe.spec.retries.role_restarts,
+        "completions": 1,
+        "parallelism": 1,
+        "podFailurePolicy": FAILURE_POLICY,
+        "podReplacementPolicy": "Failed",
+        "suspend": False,
+        "template": pod_template(recipe, role, main, volumes, restart="Never", grace=GRACE, first=first),
+    }
+    if recipe.spec.active_deadline_seconds is not None:
+        spec["activeDeadlineSeconds"] = recipe.spec.active_deadline_seconds
+    return signed(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": metadata(recipe, recipe.names.job(role), role),
+            "spec": spec,
+        }
+    )

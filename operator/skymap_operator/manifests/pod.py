@@ -1,0 +1,144 @@
+"""What the pods of all roles share: the `restricted` pod security level, access to Pulsar, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from skymap_operator.manifests.common import FULL_NAME, Manifest, Recipe, labels, written
+from skymap_operator.models.workers import Resources
+
+TOKEN, TLS = "/pulsar/token", "/pulsar/tls"
+#: Files of the TLS Secret, and the options that name them.
+_CERTIFICATES = (("ca.crt", "--tls-trust-certs"), ("tls.crt", "--tls-certificate"), ("tls.key", "--tls-key"))
+
+#: The pods' own keys in the ConfigMap with the scan.
+BROKER_KEY, ADMIN_KEY, SCAN_KEY = "broker", "admin-url", "scan.yaml"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume, and where it is mounted."""
+
+    name: str
+    source: Manifest
+    path: str
+    read_only: bool = False
+
+    def volume(self) -> Manifest:
+        """Return its entry in the pod."""
+        return {"name": self.name, **self.source}
+
+    def mount(self) -> Manifest:
+        """Return its entry in a container."""
+        return {"name": self.name, "mountPath": self.path} | ({"readOnly": True} if self.read_only else {})
+
+
+def scratch(name: str, path: str) -> Volume:
+    """Return an empty volume that lives as long as the pod, also when its containers are started again."""
+    return Volume(name, {"emptyDir": {}}, path)
+
+
+def secret(name: str, secret_name: str, path: str) -> Volume:
+    """Return a Secret as files. While there is no such Secret the pod waits and says so."""
+    return Volume(name, {"secret": {"secretName": secret_name}}, path, read_only=True)
+
+
+def access_volumes(recipe: Recipe) -> list[Volume]:
+    """Return the Secrets that Pulsar asks for, as files."""
+    pulsar = recipe.pulsar
+    token = [] if pulsar.token is None else [secret("pulsar-token", pulsar.token.name, TOKEN)]
+    return token + ([] if pulsar.tls_secret is None else [secret("pulsar-tls", pulsar.tls_secret, TLS)])
+
+
+def access_arguments(recipe: Recipe) -> list[str]:
+    """Return the options that name those files."""
+    pulsar = recipe.pulsar
+    token = [] if pulsar.token is None else ["--auth-token", f"{TOKEN}/{pulsar.token.key}"]
+    if pulsar.tls_secret is None:
+        return token
+    named = [[option, f"{TLS}/{key}"] for key, option in _CERTIFICATES if key in recipe.tls_keys]
+    return [*token, *(word for words in named for word in words)]
+
+
+def scan_arguments(recipe: Recipe, **options: str) -> list[str]:
+    """Return the scan's name, and its topics under the options given for them."""
+    bases = {"metadata": "skymap_metadata/mf_"}
+    topics = [
+        word
+        for kind, option in options.items()
+        for word in (option, f"persistent://{recipe.pulsar.tenant}/{bases.get(kind, f'skymap/{kind}')}")
+    ]
+    return ["-n", recipe.names.scan, *access_arguments(recipe), *topics]
+
+
+def container(
+    recipe: Recipe,
+    name: str,
+    arguments: Sequence[str],
+    volumes: Sequence[Volume],
+    resources: Resources,
+    environment: Sequence[Manifest] = (),
+) -> Manifest:
+    """Return one container that runs a command of the scanner; the image's entry point is ``skymap-scanner``."""
+    return {
+        "name": name,
+        "image": recipe.image,
+        "imagePullPolicy": recipe.settings.image_pull_policy,
+        "args": list(arguments),
+        "env": [
+            {"name": "HOME", "value": "/tmp"},  # noqa: S108 - a volume of this pod alone
+            _from_config("SKYMAP_BROKER", recipe, BROKER_KEY),
+            _from_config("SKYMAP_ADMIN_URL", recipe, ADMIN_KEY),
+            *environment,
+        ],
+        "resources": written(resources),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+        },
+        # The last lines of the log stay with the pod's state: they are what a failure is explained with.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [volume.mount() for volume in volumes],
+    }
+
+
+def _from_config(variable: str, recipe: Recipe, key: str) -> Manifest:
+    return {"name": variable, "valueFrom": {"configMapKeyRef": {"name": recipe.names.config_map, "key": key}}}
+
+
+def pod_template(
+    recipe: Recipe,
+    role: str,
+    main: Manifest,
+    volumes: Sequence[Volume],
+    *,
+    restart: str,
+    grace: int,
+    first: Sequence[Manifest] = (),
+) -> Manifest:
+    """Return a pod template at the `restricted` level; the containers ``first`` run before ``main``."""
+    user = recipe.settings.user_id
+    spec = {
+        "automountServiceAccountToken": False,
+        "containers": [main],
+        "enableServiceLinks": False,
+        "restartPolicy": restart,
+        "securityContext": {
+            "fsGroup": user,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "runAsGroup": user,
+            "runAsNonRoot": True,
+            "runAsUser": user,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationGracePeriodSeconds": grace,
+        "volumes": [volume.volume() for volume in volumes],
+    }
+    if first:
+        spec["initContainers"] = list(first)
+    if recipe.settings.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in recipe.settings.image_pull_secrets]
+    return {"metadata": {"labels": labels(recipe, role), "annotations": {FULL_NAME: recipe.name}}, "spec": spec}

@@ -1,0 +1,53 @@
+"""The ConfigMap with the scan, and the claim for its results."""
+
+from __future__ import annotations
+
+import yaml
+
+from skymap_operator.manifests.common import Manifest, Recipe, metadata, signed, written
+from skymap_operator.manifests.pod import ADMIN_KEY, BROKER_KEY, SCAN_KEY
+from skymap_operator.models import API_VERSION, KIND
+
+
+def config_map(recipe: Recipe) -> Manifest:
+    """Return the ConfigMap: where Pulsar is, for all pods, and the scan as ``skymap-scanner run`` takes it."""
+    scan = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": recipe.name},
+        "spec": written(recipe.spec),
+    }
+    return signed(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata(recipe, recipe.names.config_map, "scan"),
+            "data": {
+                BROKER_KEY: recipe.pulsar.service_url,
+                ADMIN_KEY: recipe.pulsar.admin_url,
+                SCAN_KEY: yaml.safe_dump(scan, sort_keys=False),
+            },
+        }
+    )
+
+
+def claim(recipe: Recipe) -> Manifest | None:
+    """Return the claim for the results, which outlives the scan; None where the user names one."""
+    wanted = recipe.spec.output.claim
+    if wanted.name is not None:
+        return None
+    storage_class = wanted.storage_class_name or recipe.settings.claim_storage_class
+    spec: Manifest = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": wanted.size or recipe.settings.claim_size}},
+    }
+    if storage_class is not None:
+        spec["storageClassName"] = storage_class
+    return signed(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": metadata(recipe, recipe.names.claim, "results", owned=False),
+            "spec": spec,
+        }
+    )

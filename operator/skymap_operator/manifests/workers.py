@@ -1,0 +1,58 @@
+"""The Deployment of the workers."""
+
+from __future__ import annotations
+
+import math
+
+from skymap_operator.manifests.common import Manifest, Recipe, metadata, selector, signed, written
+from skymap_operator.manifests.pod import access_volumes, container, pod_template, scan_arguments, scratch
+from skymap_operator.models.workers import PodTemplate
+from skymap_operator.names import WORKER
+
+STATE = "/state"
+#: Beyond the longest fit: to send it off and to leave (s).
+_LEAVE = 30
+
+
+def workers(recipe: Recipe, replicas: int) -> Manifest:
+    """Return the Deployment. A worker that is asked to end finishes the fit in hand first."""
+    spec = recipe.spec
+    # What a worker has in hand must outlive its container: the next one reports a task that ended it.
+    volumes = [scratch("tmp", "/tmp"), scratch("state", STATE), *access_volumes(recipe)]  # noqa: S108
+    seconds = spec.reconstruction.max_task_seconds
+    words = ["worker", *scan_arguments(recipe, to_be_scanned="-t", scanned="-s")]
+    words += ["--max-attempts", str(spec.retries.task_attempts), "--max-task-seconds", repr(seconds)]
+    resources = spec.workers.resources or recipe.settings.worker_resources
+    state = [{"name": "SKYMAP_STATE", "value": STATE}]
+    main = container(recipe, WORKER, words, volumes, resources, state)
+    grace = math.ceil(seconds) + _LEAVE
+    template = pod_template(recipe, WORKER, main, volumes, restart="Always", grace=grace)
+    return signed(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": metadata(recipe, recipe.names.workers, WORKER),
+            "spec": {
+                "replicas": replicas,
+                "revisionHistoryLimit": 1,
+                "selector": {"matchLabels": selector(recipe.names, WORKER)},
+                # No more pods than wanted while they are replaced; a few at a time, each after its fit.
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "25%"}},
+                "template": _with(template, spec.workers.pod_template),
+            },
+        }
+    )
+
+
+def _with(template: Manifest, more: PodTemplate | None) -> Manifest:
+    """Return the template with what the user gave beside it; the operator's own labels win."""
+    if more is None:
+        return template
+    given = written(more)
+    meta, spec = template["metadata"], template["spec"]
+    for kind in ("labels", "annotations"):
+        meta = meta | {kind: given.pop(kind, {}) | meta[kind]}
+    if "imagePullSecrets" in given:
+        ours = [one for one in spec.get("imagePullSecrets", []) if one not in given["imagePullSecrets"]]
+        given["imagePullSecrets"] = ours + given["imagePullSecrets"]
+    return {"metadata": meta, "spec": spec | given}
