@@ -1,0 +1,283 @@
+"""Pulsar's admin REST interface as the operator needs it: topics made, seen and deleted, messages looked at. No client.
+
+Everything may be repeated: what is there already, or gone already, is no error.
+Source: https://pulsar.apache.org/admin-rest-api (v2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+SCHEME = "persistent://"
+
+#: With what a namespace begins: it keeps all messages, drops repeats, and makes no topic by itself, so that a client
+#: that has not heard of a deletion does not bring a topic back.
+POLICIES = {
+    "retention_policies": {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1},
+    "deduplicationEnabled": True,
+    "autoTopicCreationOverride": {"allowAutoTopicCreation": False},
+}
+
+#: What a request meets while others change the same thing, and how often it is tried again (s apart).
+BUSY, TRIES, PAUSE = (412, 500), 20, 0.25
+
+#: A broker hands a request for another broker's topic on by a redirection.
+REDIRECTIONS, MOST_REDIRECTIONS = {301, 302, 307, 308}, 5
+
+#: The longest answer that is read (bytes): a snapshot or the first entry of a plan is a few kilobytes, statistics more.
+LONGEST = 16 << 20
+
+TIMEOUT = 10.0
+
+
+class PulsarAdminError(Exception):
+    """Pulsar refuses; asking again does not help."""
+
+
+class PulsarAway(PulsarAdminError):  # noqa: N818 - a state that passes, not a mistake
+    """Pulsar cannot be reached for now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a subscription has to do, and the addresses of its consumers that have a message in hand."""
+
+    waiting: int
+    unacked: int
+    busy: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message as it lies in its topic."""
+
+    payload: bytes
+    published: datetime
+
+
+class PulsarAdmin:
+    """The admin interface at ``url``; the token in ``token_file`` is read anew for every request."""
+
+    def __init__(self, url: str, token_file: Path | None = None, trusted: Path | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._token_file = token_file
+        self._http = httpx.AsyncClient(verify=_trust(trusted), timeout=TIMEOUT)
+        self._namespaces: set[str] = set()  # known to be there, with their policies
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self._http.aclose()
+
+    async def create(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
+        """Make the topic, its namespace where that is missing, and subscriptions that begin at the first message."""
+        tenant, namespace, _ = split_topic(topic)
+        await self._create_namespace(tenant, namespace)
+        await self._insist("PUT", _path(topic), fine=409)
+        for name in subscriptions:
+            await self._insist("PUT", f"{_path(topic)}/subscription/{quote(name, safe='')}", "earliest", fine=409)
+
+    async def delete(self, topic: str) -> None:
+        """Delete the topic with its messages and subscriptions; its clients are cut off."""
+        where = "/partitions" if await self._partitions(topic) else ""
+        await self._insist("DELETE", f"{_path(topic)}{where}?force=true")
+
+    async def topics(self, tenant: str, namespace: str) -> frozenset[str]:
+        """List the topics of a namespace, a partitioned one once; none where there is no such namespace."""
+        path = f"/persistent/{quote(tenant, safe='')}/{quote(namespace, safe='')}"
+        found = await self._ask("GET", path, fine=(404,))
+        if found.status_code == 404:
+            return frozenset()
+        partitioned = await self._ask("GET", f"{path}/partitioned", fine=(404,))
+        whole = set(_names(partitioned)) if partitioned.status_code == 200 else set()
+        parts = (topic for topic in _names(found) if not topic.rpartition("/")[2].startswith("__"))
+        return frozenset(whole | {topic for topic in parts if topic.rpartition("-partition-")[0] not in whole})
+
+    async def subscriptions(self, topic: str) -> dict[str, Subscription]:
+        """Look at all subscriptions of the topic, its partitions summed up; none where there is no such topic."""
+        count = await self._partitions(topic)
+        parts = [f"{topic}-partition-{number}" for number in range(count)] or [topic]
+        answers = await asyncio.gather(
+            *(self._ask("GET", f"{_path(part)}/stats?getPreciseBacklog=true", fine=(404,)) for part in parts)
+        )
+        found: dict[str, Subscription] = {}
+        for answer in answers:
+            stats = _object(answer).get("subscriptions", {}) if answer.status_code == 200 else {}
+            for name, one in stats.items():
+                found[name] = _added(found.get(name, Subscription(0, 0, frozenset())), one)
+        return found
+
+    async def first(self, topic: str) -> Stored | None:
+        """Return the first message of the topic; None where there is none."""
+        return await self._examine(topic, "earliest")
+
+    async def last(self, topic: str) -> Stored | None:
+        """Return the last message of the topic; None where there is none."""
+        return await self._examine(topic, "latest")
+
+    async def _examine(self, topic: str, position: str) -> Stored | None:
+        query = f"examinemessage?initialPosition={position}&messagePosition=1"
+        # 412: no message is there to look at.
+        answer = await self._ask("GET", f"{_path(topic)}/{query}", fine=(404, 412))
+        published = answer.headers.get("X-Pulsar-publish-time")
+        if answer.status_code != 200 or published is None:
+            return None
+        return Stored(answer.content, datetime.fromisoformat(published))
+
+    async def _create_namespace(self, tenant: str, namespace: str) -> None:
+        """Make the namespace with our policies; one that is there keeps its own."""
+        name = f"{tenant}/{namespace}"
+        if name in self._namespaces:
+            return
+        path = f"/namespaces/{quote(tenant, safe='')}/{quote(namespace, safe='')}"
+        if (await self._ask("GET", f"{path}/retention", fine=(401, 403, 404))).status_code == 404:
+            await self._create_tenant(tenant)
+            await self._insist("PUT", path, POLICIES, fine=409)
+        self._namespaces.add(name)
+
+    async def _create_tenant(self, tenant: str) -> None:
+        path = f"/tenants/{quote(tenant, safe='')}"
+        if (await self._ask("GET", path, fine=(401, 403, 404))).status_code == 404:
+            clusters = [name for name in _names(await self._ask("GET", "/clusters")) if name != "global"]
+            await self._insist("PUT", path, {"allowedClusters": clusters, "adminRoles": []}, fine=409)
+
+    async def _partitions(self, topic: str) -> int:
+        answer = await self._ask("GET", f"{_path(topic)}/partitions", fine=(404,))
+        return int(_object(answer).get("partitions", 0)) if answer.status_code == 200 else 0
+
+    async def _insist(self, method: str, path: str, json: object = None, fine: int = 404) -> None:
+        """Ask again while others are just at it: they create the same, or their clients leave or come."""
+        for _ in range(TRIES):
+            if (await self._ask(method, path, json, fine=(fine, *BUSY))).status_code not in BUSY:
+                return
+            await asyncio.sleep(PAUSE)
+        await self._ask(method, path, json, fine=(fine,))
+
+    async def _ask(self, method: str, path: str, json: object = None, fine: tuple[int, ...] = ()) -> httpx.Response:
+        """Send a request, follow redirections, and explain every answer that is neither success nor ``fine``."""
+        url = f"{self.url}/admin/v2{path}"
+        for _ in range(MOST_REDIRECTIONS):
+            answer = await self._send(method, url, json)
+            if answer.status_code not in REDIRECTIONS:
+                break
+            url = self._redirected(url, answer)
+        if answer.is_success or answer.status_code in fine:
+            return answer
+        what = f"{self.url} refused {method} {path.partition('?')[0]}: {answer.status_code} {_reason(answer)}"
+        if answer.status_code >= 500 or answer.status_code in REDIRECTIONS:
+            raise PulsarAway(what)
+        raise PulsarAdminError(what)
+
+    async def _send(self, method: str, url: str, json: object) -> httpx.Response:
+        headers = {} if self._token_file is None else {"Authorization": f"Bearer {_token(self._token_file)}"}
+        body: Mapping[str, Any] = {} if json is None else {"json": json}
+        try:
+            async with self._http.stream(method, url, headers=headers, **body) as answer:
+                content = b""
+                async for piece in answer.aiter_bytes():
+                    content += piece
+                    if len(content) > LONGEST:
+                        raise PulsarAdminError(f"{self.url} answers {method} with more than {LONGEST} bytes")
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise PulsarAdminError(f"admin URL {self.url!r}: {error}") from error
+        except httpx.HTTPError as error:
+            raise PulsarAway(
+                f"cannot reach Pulsar's admin interface at {self.url} ({str(error) or type(error).__name__})"
+            ) from error
+        unpacked = {name: value for name, value in answer.headers.items() if name.lower() != "content-encoding"}
+        return httpx.Response(answer.status_code, headers=unpacked, content=content, request=answer.request)
+
+    def _redirected(self, url: str, answer: httpx.Response) -> str:
+        """Return where the broker sends us; the token goes along, so never from https to http."""
+        target = str(httpx.URL(url).join(answer.headers.get("location", "")))
+        if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+            raise PulsarAdminError(f"{self.url} sends us from https to {urlsplit(target).scheme}: refused")
+        return target
+
+
+def split_topic(topic: str) -> tuple[str, str, str]:
+    """Split a full name into tenant, namespace and local name; raise PulsarAdminError if it is none."""
+    parts = topic.removeprefix(SCHEME).split("/")
+    if not topic.startswith(SCHEME) or len(parts) != 3 or not all(parts):
+        raise PulsarAdminError(f"topic {topic!r}: not persistent://tenant/namespace/topic")
+    return parts[0], parts[1], parts[2]
+
+
+def _path(topic: str) -> str:
+    return "/persistent/" + "/".join(quote(part, safe="") for part in split_topic(topic))
+
+
+def _added(before: Subscription, stats: Mapping[str, Any]) -> Subscription:
+    """Add one partition's statistics: ``msgBacklog`` counts what is unacknowledged too."""
+    total = int(stats.get("msgBacklog", 0))
+    held = min(int(stats.get("unackedMessages", 0)), total)
+    busy = {_host(one) for one in stats.get("consumers", ()) if int(one.get("unackedMessages", 0)) > 0}
+    return Subscription(before.waiting + total - held, before.unacked + held, before.busy | busy)
+
+
+def _host(consumer: Mapping[str, Any]) -> str:
+    """Return the address of a consumer (``/10.0.0.7:41234``) without its port."""
+    return str(consumer.get("address", "")).lstrip("/").rpartition(":")[0].strip("[]")
+
+
+def _token(path: Path) -> str:
+    try:
+        token = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PulsarAdminError(f"cannot read the token in {path}: {error}") from error
+    if not token:
+        raise PulsarAdminError(f"{path} is empty: it should hold the operator's token for Pulsar")
+    return token
+
+
+def _trust(trusted: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=trusted)
+    except (OSError, ssl.SSLError) as error:
+        raise PulsarAdminError(f"cannot use the certificates in {trusted}: {error}") from error
+
+
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise _strange(answer) from error
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    content = _json(answer)
+    if not isinstance(content, dict):
+        raise _strange(answer)
+    return content
+
+
+def _names(answer: httpx.Response) -> list[str]:
+    content = _json(answer)
+    if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
+        raise _strange(answer)
+    return content
+
+
+def _strange(answer: httpx.Response) -> PulsarAdminError:
+    return PulsarAdminError(f"{answer.url} does not answer as Pulsar's admin interface does")
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        text = str(answer.json()["reason"])
+    except (ValueError, KeyError, TypeError):
+        text = answer.text
+    return " ".join(text.split())[:200] or answer.reason_phrase  # a stack trace may follow

@@ -1,0 +1,125 @@
+"""The operator's view of a real Pulsar: topics made, seen and deleted, messages looked at, faults told apart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import pytest
+from tests.pulsar.brokers import eventually
+from tests.pulsar.server import PulsarAddress
+
+from skymap_operator.pulsar_admin import PulsarAdmin, PulsarAdminError, PulsarAway, Subscription
+from skymap_scanner.broker import Access, Outgoing, SubscriptionType, open_broker
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def ask(pulsar_server: PulsarAddress) -> Callable[[Callable[[PulsarAdmin], Awaitable[T]]], T]:
+    """Ask the session's Pulsar something, and return the answer."""
+
+    def run(question: Callable[[PulsarAdmin], Awaitable[T]]) -> T:
+        async def inside() -> T:
+            async with PulsarAdmin(pulsar_server.admin_url) as admin:
+                return await question(admin)
+
+        return asyncio.run(inside())
+
+    return run
+
+
+def test_topics_are_made_seen_and_deleted(
+    ask: Callable[..., T], pulsar_tenant: str, pulsar_server: PulsarAddress
+) -> None:
+    names = [f"persistent://{pulsar_tenant}/skymap/{name}" for name in ("a-to_be_scanned", "a-b-to_be_scanned")]
+    assert ask(lambda admin: admin.topics(pulsar_tenant, "skymap")) == frozenset()
+    for _ in range(2):  # it may be repeated
+        for name in names:
+            ask(lambda admin, name=name: admin.create(name, ["workers"]))
+    assert ask(lambda admin: admin.topics(pulsar_tenant, "skymap")) == frozenset(names)
+    assert ask(lambda admin: admin.subscriptions(names[0])) == {"workers": Subscription(0, 0, frozenset())}
+    policies = httpx.get(f"{pulsar_server.admin_url}/admin/v2/namespaces/{pulsar_tenant}/skymap").json()
+    assert policies["retention_policies"] == {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1}
+    assert policies["deduplicationEnabled"] is True
+    assert policies["autoTopicCreationOverride"]["allowAutoTopicCreation"] is False
+    for _ in range(2):
+        ask(lambda admin: admin.delete(names[0]))
+    assert ask(lambda admin: admin.topics(pulsar_tenant, "skymap")) == frozenset(names[1:])
+    assert ask(lambda admin: admin.subscriptions(names[0])) == {}
+
+
+def test_a_queue_is_seen_with_who_is_busy(
+    ask: Callable[..., T], pulsar_namespace: str, pulsar_server: PulsarAddress
+) -> None:
+    topic = f"{pulsar_namespace}/scan-to_be_scanned"
+    ask(lambda admin: admin.create(topic, ["workers"]))
+    with open_broker(pulsar_server.url, Access(admin_url=pulsar_server.admin_url)) as broker:
+        broker.producer(topic, "p").send(*(Outgoing(b"task") for _ in range(5)))
+        idle, busy = (broker.consumer(topic, "workers", SubscriptionType.SHARED) for _ in range(2))
+        assert busy.receive(10) is not None
+        look = lambda: ask(lambda admin: admin.subscriptions(topic))["workers"]  # noqa: E731
+        eventually(lambda: (look().waiting, look().unacked) == (4, 1), "one is in hand")
+        assert look().busy == {"127.0.0.1"}
+        idle.close()
+
+
+def test_the_first_and_the_last_message_are_seen_decompressed(
+    ask: Callable[..., T], pulsar_namespace: str, pulsar_server: PulsarAddress
+) -> None:
+    topic = f"{pulsar_namespace}/scan-progress"
+    assert ask(lambda admin: admin.last(topic)) is None
+    ask(lambda admin: admin.create(topic))
+    assert ask(lambda admin: admin.last(topic)) is None
+    bodies = [f'{{"number": {number}, "text": "{"x" * 5000}"}}'.encode() for number in range(3)]
+    with open_broker(pulsar_server.url, Access(admin_url=pulsar_server.admin_url)) as broker:
+        broker.producer(topic, "saver").send(*map(Outgoing, bodies))
+    first, last = ask(lambda admin: admin.first(topic)), ask(lambda admin: admin.last(topic))
+    assert first is not None
+    assert last is not None
+    assert (first.payload, last.payload) == (bodies[0], bodies[2])
+    assert abs(datetime.now(UTC) - last.published) < timedelta(minutes=10)
+
+
+def test_a_partitioned_topic_counts_once(
+    ask: Callable[..., T], pulsar_namespace: str, pulsar_server: PulsarAddress
+) -> None:
+    topic = f"{pulsar_namespace}/scan-to_be_scanned"
+    ask(lambda admin: admin.create(f"{pulsar_namespace}/beside"))
+    path = topic.replace("://", "/")
+    httpx.put(f"{pulsar_server.admin_url}/admin/v2/{path}/partitions", json=3).raise_for_status()
+    ask(lambda admin: admin.create(topic, ["workers"]))
+    tenant = pulsar_namespace.removeprefix("persistent://").partition("/")[0]
+    assert ask(lambda admin: admin.topics(tenant, "skymap")) == {topic, f"{pulsar_namespace}/beside"}
+    with open_broker(pulsar_server.url, Access(admin_url=pulsar_server.admin_url)) as broker:
+        broker.producer(topic, "p").send(*(Outgoing(b"task") for _ in range(9)))
+    eventually(lambda: ask(lambda admin: admin.subscriptions(topic))["workers"].waiting == 9, "all partitions count")
+    ask(lambda admin: admin.delete(topic))
+    assert ask(lambda admin: admin.topics(tenant, "skymap")) == {f"{pulsar_namespace}/beside"}
+
+
+def test_faults_are_told_apart(pulsar_namespace: str, tmp_path: Path) -> None:
+    def fails(admin: PulsarAdmin, topic: str = f"{pulsar_namespace}/x") -> None:
+        async def inside() -> None:
+            async with admin:
+                await admin.last(topic)
+
+        asyncio.run(inside())
+
+    with pytest.raises(PulsarAway, match="cannot reach"):
+        fails(PulsarAdmin("http://127.0.0.1:9"))
+    with pytest.raises(PulsarAdminError, match="not persistent://"):
+        fails(PulsarAdmin("http://127.0.0.1:9"), "x")
+    with pytest.raises(PulsarAdminError, match="admin URL"):
+        fails(PulsarAdmin("ftp://127.0.0.1:9"))
+    with pytest.raises(PulsarAdminError, match="cannot read the token"):
+        fails(PulsarAdmin("http://127.0.0.1:9", tmp_path / "missing"))
+    (tmp_path / "token").write_text("\n")
+    with pytest.raises(PulsarAdminError, match="is empty"):
+        fails(PulsarAdmin("http://127.0.0.1:9", tmp_path / "token"))
+    with pytest.raises(PulsarAdminError, match="certificates"):
+        PulsarAdmin("https://127.0.0.1:9", trusted=tmp_path / "token")
