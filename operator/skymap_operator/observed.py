@@ -98,7 +98,8 @@ class Pod:
     """A pod of the scan.
 
     ``waiting``: reason and message why a container does not start. ``unschedulable``: why there is no node for it.
-    ``ended``: how its container ended last, also before it was started again.
+    ``ended``: how its container ended last, also before it was started again. ``grace``: the time (s) that it was given
+    when it was deleted.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Pod:
     ended: Ended | None = None
     restarts: int = 0
     deleting: bool = False
+    grace: int = 0
     deletion_cost: int = 0
 
     @classmethod
@@ -135,6 +137,7 @@ class Pod:
             ended=_ended(containers),
             restarts=max((one.get("restartCount", 0) for one in containers), default=0),
             deleting="deletionTimestamp" in meta,
+            grace=meta.get("deletionGracePeriodSeconds", 0),
             deletion_cost=int(meta.get("annotations", {}).get(DELETION_COST, "0")),
         )
 
@@ -238,9 +241,9 @@ class Pulsar:
     """What Pulsar knows of the scan.
 
     ``topics``: those of its own that exist, with their subscriptions. ``tasks``, ``fits``: its two queues, None where
-    they are not there. ``busy``: addresses of the consumers that have a task in hand. ``plan_ended``: the last entry of
-    the plan is its end. ``metadata``: topics with the event's frames that the plan names and that exist; ``elsewhere``:
-    those that plans of other scans name, None where it is not known.
+    they are not there. ``busy``: hosts of the consumers that have a task in hand (the addresses of pods).
+    ``plan_ended``: the last entry of the plan is its end. ``metadata``: topics with the event's frames that the plan
+    names and that exist; ``elsewhere``: those that plans of other scans name, None where it is not known.
     """
 
     topics: Mapping[str, frozenset[str]] = field(default_factory=dict)

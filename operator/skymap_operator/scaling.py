@@ -105,15 +105,13 @@ def _most(demand: Demand) -> int:
 
 
 def learned_seconds(before: float | None, busy: int, pixels_per_second: float, seeds: int) -> float | None:
-    """Return the mean time of a fit (s), from the last estimate and what is done by ``busy`` workers at this rate.
+    """Return the mean time of a fit (s) when ``busy`` workers fit at this rate; ``before`` while nothing is known.
 
-    The estimate moves by a quarter of the difference at each look; to three digits, so that a small one is none.
+    The rate is a running mean already. To two digits: a small difference is none, and need not be written down.
     """
     if busy < 1 or pixels_per_second <= 0:
         return before
-    seen = busy / (pixels_per_second * seeds)
-    mean = seen if before is None else before + (seen - before) / 4
-    return float(f"{mean:.3g}")
+    return float(f"{busy / (pixels_per_second * seeds):.2g}")
 
 
 def shares(wanted: Mapping[str, int], ceiling: int, urgent: frozenset[str] = frozenset()) -> dict[str, int]:

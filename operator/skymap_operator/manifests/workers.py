@@ -27,13 +27,13 @@ def workers(recipe: Recipe, replicas: int) -> Manifest:
     main = container(recipe, WORKER, words, volumes, resources, state)
     grace = math.ceil(seconds) + _LEAVE
     template = pod_template(recipe, WORKER, main, volumes, restart="Always", grace=grace)
-    return signed(
+    # How many there are changes all the time and is no part of what they are made to be.
+    deployment = signed(
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
             "metadata": metadata(recipe, recipe.names.workers, WORKER),
             "spec": {
-                "replicas": replicas,
                 "revisionHistoryLimit": 1,
                 "selector": {"matchLabels": selector(recipe.names, WORKER)},
                 # No more pods than wanted while they are replaced; a few at a time, each after its fit.
@@ -42,6 +42,7 @@ def workers(recipe: Recipe, replicas: int) -> Manifest:
             },
         }
     )
+    return deployment | {"spec": {"replicas": replicas} | deployment["spec"]}
 
 
 def _with(template: Manifest, more: PodTemplate | None) -> Manifest:

@@ -154,7 +154,7 @@ class WorkersStatus(Status):
     """Workers that have a fit in hand."""
     selector: Annotated[str, Field(max_length=1024)] | None = None
     """Selects the workers' pods, for kubectl scale and autoscalers."""
-    reason: Annotated[str, Field(max_length=1024)] = ""
+    reason: Annotated[str, Field(max_length=1024)] | None = None
     """Why so many are wanted."""
     seconds_per_task: Annotated[Number, Field(gt=0)] | None = None
     """How long a fit takes (s), a running mean, once it is known."""
