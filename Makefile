@@ -2,13 +2,14 @@
 # make bench  the benchmarks and the fuzzer                          make lint   formatting, types, imports, drift
 # make crds   the custom resource definition and its reference, from the models
 # make pulsar a local Apache Pulsar, until Ctrl-C
+# make cluster  a local Kubernetes, until make cluster-down
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test lint format bench docs crds constraints clean pulsar pulsar-install
+.PHONY: install demo test lint format bench docs crds constraints clean pulsar pulsar-install cluster cluster-down cluster-install
 
 install: $(STAMP)
 
@@ -31,7 +32,7 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: lint pulsar-install
+test: lint pulsar-install cluster-install
 	$(BIN)/pytest
 
 bench: install pulsar-install
@@ -50,6 +51,15 @@ pulsar:
 
 pulsar-install:
 	@local-pulsar/install.sh
+
+cluster:
+	@local-cluster/up.sh
+
+cluster-down:
+	@local-cluster/down.sh
+
+cluster-install:
+	@local-cluster/install.sh
 
 crds: install
 	$(BIN)/python -m skymap_operator.crd > crds/skymapscans.yaml

@@ -1,0 +1,41 @@
+# What the scripts of this folder share: sourced by each, gives no output.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/skymap-scanner/cluster"
+# The one place that says which Kubernetes: the module's requirement.
+version="$(sed -n 's|^[[:space:]]*k8s.io/kubernetes \(v[0-9.]*\)$|\1|p' "$here/components/go.mod")"
+PATH="$PATH:/usr/sbin:/sbin"
+
+fail() {
+  echo "cluster: $*" >&2
+  exit 1
+}
+
+# A cluster's name becomes the name of its node, its control groups and its folder.
+check_name() {
+  [[ "$1" =~ ^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$ ]] ||
+    fail "$1 is no name for a cluster: at most 40 of a-z, 0-9 and -, with no - at its ends"
+}
+
+# Prints what clusters can be made of here: "kind" or "native". Without either: says what is missing, and fails.
+engine() {
+  if command -v kind >/dev/null && docker info >/dev/null 2>&1; then
+    command -v kubectl >/dev/null || fail "kind is there, but kubectl is not: install kubectl"
+    echo kind
+  elif [ "$(uname -s)" != Linux ] || [ "$(id -u)" != 0 ]; then
+    fail "needs kind and a running Docker engine, or root on Linux"
+  elif ! grep -qs '^cgroup .*\bmemory\b' /proc/self/mounts; then
+    fail "without kind and a running Docker engine it needs control groups of version 1," \
+      "and this machine has mounted those of version 2: install kind (https://kind.sigs.k8s.io)"
+  else
+    echo native
+  fi
+}
+
+# Runs a command inside the node of the native cluster in folder $1.
+in_node() {
+  local pid
+  pid="$(cat "$1/init.pid")"
+  shift
+  nsenter --target "$pid" --mount --net --uts --ipc --pid -- "$@"
+}

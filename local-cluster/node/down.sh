@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Ends a native cluster and all that belongs to it; FOLDER stays, for its logs.
+#
+#   down.sh NAME FOLDER
+. "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+name="$1" folder="$2"
+
+# COMMAND...: until it fails, for some seconds.
+while_true() {
+  local _
+  for _ in $(seq 200); do
+    "$@" || return 0
+    sleep 0.05
+  done
+  fail "cannot end the cluster $name: still true after 10 s: $*"
+}
+# A process id may have gone to another process since: only one that runs our init.sh is ours.
+runs() { grep -qsz "node/init.sh" "/proc/$1/cmdline"; }
+remove_groups() {
+  find /sys/fs/cgroup/*/"$name" -depth -type d -exec rmdir {} \; 2>/dev/null
+  compgen -G "/sys/fs/cgroup/*/$name" >/dev/null
+}
+
+for file in unshare.pid init.pid; do
+  pid="$(cat "$folder/$file" 2>/dev/null || true)"
+  [ -n "$pid" ] || continue
+  if runs "$pid"; then kill -KILL "$pid" || true; fi
+  while_true runs "$pid"
+done
+device="$(cat "$folder/device" 2>/dev/null || true)"
+if [ -n "$device" ]; then while_true test -e "/sys/class/net/$device"; fi
+while_true remove_groups

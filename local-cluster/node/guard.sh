@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Ends a cluster when a process has ended, however it did.
+#
+#   guard.sh PID NAME
+set -euo pipefail
+tail --pid="$1" --follow /dev/null
+exec "$(dirname "${BASH_SOURCE[0]}")/../down.sh" "$2"
