@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.pulsar.fixtures"]
+pytest_plugins = ["tests.pulsar.fixtures", "tests.cluster.fixtures"]
 
 
 @pytest.fixture(scope="session")

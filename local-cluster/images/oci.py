@@ -7,6 +7,8 @@ zero. The archive is what ``ctr images import`` and ``kind load image-archive`` 
 https://github.com/opencontainers/image-spec). The standard library is enough, so that any Python can run it.
 """
 
+# ruff: noqa: INP001 - a script
+
 from __future__ import annotations
 
 import argparse
@@ -42,6 +44,7 @@ class Blob:
     size: int
 
     def described(self, **more: object) -> dict[str, object]:
+        """Give what a parent says of it, and ``more``."""
         return {"mediaType": self.media, "digest": f"sha256:{self.digest}", "size": self.size, **more}
 
 
@@ -67,7 +70,9 @@ def write_layer(folder: Path, into: Path) -> tuple[Blob, str]:
     with path.open("wb") as file:
         packed = _Hashed(file)
         # The fastest level: an archive is read once, on the machine that it was made on.
-        with gzip.GzipFile(fileobj=cast("IO[bytes]", packed), mode="wb", compresslevel=1, mtime=0, filename="") as pressed:
+        with gzip.GzipFile(
+            fileobj=cast("IO[bytes]", packed), mode="wb", compresslevel=1, mtime=0, filename=""
+        ) as pressed:
             plain = _Hashed(cast("IO[bytes]", pressed))
             with tarfile.open(fileobj=cast("IO[bytes]", plain), mode="w|", format=tarfile.PAX_FORMAT) as tar:
                 for name in sorted(_names(folder)):

@@ -5,7 +5,7 @@
 set -euo pipefail
 node="$1" node_ip="$2" services="$3"
 keys=/run/cluster/certificates
-export PATH="/run/programs/bin:$PATH" KUBECONFIG="$keys/admin.kubeconfig"
+export PATH="/run/programs/bin:$PATH" KUBECONFIG="$keys/admin.kubeconfig" KUBECACHEDIR=/run/kubectl
 
 for controller in /sys/fs/cgroup/*; do echo $$ >"$controller/$node/system/cgroup.procs"; done
 

@@ -1,0 +1,191 @@
+"""The definition of SkymapScan on a real API server, with no operator: what it takes, refuses and shows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from tests.cluster.cluster import Cluster, KubectlError, Namespace
+from tests.unit.operator import cases, rules
+
+from skymap_operator.crd import custom_resource_definition, resource_schema
+
+SCHEMA = resource_schema()["properties"]["spec"]
+VERSION = custom_resource_definition()["spec"]["versions"][0]
+
+pytestmark = pytest.mark.usefixtures("definition")
+
+
+class Scans:
+    """The SkymapScans of one namespace, through the API server."""
+
+    def __init__(self, api: httpx.Client, namespace: str) -> None:
+        self._api = api
+        self._path = f"/apis/skymap.icecube.wisc.edu/v1alpha1/namespaces/{namespace}/skymapscans"
+
+    def create(self, spec: cases.Spec, *, dry: bool = False) -> httpx.Response:
+        """POST as kubectl does: unknown fields are refused."""
+        query = {"fieldValidation": "Strict"} | ({"dryRun": "All"} if dry else {})
+        name = f"scan-{uuid4().hex[:12]}"
+        return self._api.post(self._path, params=query, json=cases.manifest(spec, name))
+
+    def replace(self, scan: dict[str, Any], spec: cases.Spec) -> httpx.Response:
+        """PUT another spec, and change nothing."""
+        path = f"{self._path}/{scan['metadata']['name']}"
+        query = {"fieldValidation": "Strict", "dryRun": "All"}
+        return self._api.put(path, params=query, json=scan | {"spec": spec})
+
+
+@pytest.fixture(scope="module")
+def scans(cluster: Cluster, api: httpx.Client) -> Iterator[Scans]:
+    """One namespace for all cases: they leave nothing, or objects under names of their own."""
+    name = f"test-{uuid4().hex[:12]}"
+    cluster.kubectl("create", "namespace", name)
+    yield Scans(api, name)
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def complaints(answer: httpx.Response) -> dict[str, str]:
+    """Return what the API server says against an object, by field."""
+    status = answer.json()
+    if answer.status_code == httpx.codes.BAD_REQUEST:  # an unknown field has no cause of its own
+        return dict.fromkeys(re.findall(r'unknown field "([^"]*)"', status["message"]), "unknown field")
+    assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY, answer.text
+    return {cause["field"]: cause["message"] for cause in status["details"]["causes"]}
+
+
+@pytest.mark.parametrize("case", cases.ACCEPTED, ids=lambda case: case.name)
+def test_accepted(scans: Scans, case: cases.Accepted) -> None:
+    answer = scans.create(case.spec, dry=True)
+    assert answer.status_code == httpx.codes.CREATED, answer.text
+    assert answer.json()["spec"] == rules.with_defaults(case.spec, SCHEMA)
+
+
+@pytest.mark.parametrize("case", cases.REFUSED, ids=lambda case: case.name)
+def test_refused(scans: Scans, case: cases.Refused) -> None:
+    found = complaints(scans.create(case.spec, dry=True))
+    assert f"spec.{case.field}" in found, found
+    assert case.message in found[f"spec.{case.field}"]
+
+
+@pytest.mark.parametrize("case", cases.CHANGES, ids=lambda case: case.name)
+def test_changes(scans: Scans, case: cases.Change) -> None:
+    made = scans.create(case.old)
+    assert made.status_code == httpx.codes.CREATED, made.text
+    answer = scans.replace(made.json(), case.new)
+    if case.field is None:
+        assert answer.status_code == httpx.codes.OK, answer.text
+    else:
+        found = complaints(answer)
+        assert found.keys() == {f"spec.{case.field}"}
+        assert cases.UNCHANGED in found[f"spec.{case.field}"]
+
+
+def words(text: str) -> str:
+    """Undo the line breaks."""
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("path", ["", ".event", ".event.simulate", ".workers", ".workers.podTemplate", ".output"])
+def test_every_field_is_explained(cluster: Cluster, path: str) -> None:
+    properties = SCHEMA["properties"]
+    for name in path.split(".")[1:]:
+        properties = properties[name]["properties"]
+    explained = words(cluster.kubectl("explain", f"sms.spec{path}"))
+    for name, field in properties.items():
+        assert re.search(rf" {name} <", explained), name
+        assert words(field["description"]) in explained
+
+
+STATUS = {
+    "phase": "Scanning",
+    "level": 64,
+    "progress": "1234/5678",
+    "backlog": 40,
+    "best": {"nside": 64, "pixel": 5, "llh": 1234.5, "ra": 200.5, "dec": -20.25, "area90": 1.75},
+    "workers": {"ready": 12, "busy": 11, "wanted": 30, "selector": "app.kubernetes.io/component=worker"},
+    "conditions": [
+        {
+            "type": "Degraded",
+            "status": "True",
+            "reason": "PulsarUnavailable",
+            "message": "Pulsar does not answer.",
+            "lastTransitionTime": "2024-05-06T07:08:09Z",
+        }
+    ],
+}
+SHOWN = {
+    "Phase": "Scanning",
+    "Level": "64",
+    "Done": "1234/5678",
+    "RA": "200.5",
+    "Dec": "-20.25",
+    "Area90": "1.75",
+    "Workers": "12",
+    "Busy": "11",
+    "Wanted": "30",
+    "Backlog": "40",
+    "Degraded": "PulsarUnavailable",
+}
+
+
+def table(printed: str) -> dict[str, str]:
+    """Read a table of kubectl that has one row: columns are aligned, and may be empty."""
+    header, row = printed.splitlines()
+    starts = [found.start() for found in re.finditer(r"\S+", header)]
+    ends = [*starts[1:], None]
+    return {header[a:b].strip(): row[a:b].strip() for a, b in zip(starts, ends, strict=True)}
+
+
+@pytest.fixture
+def scan(namespace: Namespace) -> Namespace:
+    """A namespace with the scan ``alert``, which has a status."""
+    namespace.apply(cases.manifest(cases.URL))
+    words = ["patch", "sms", "alert", "--subresource", "status", "--type", "merge", "-p"]
+    namespace.kubectl(*words, json.dumps({"status": STATUS}))
+    return namespace
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_columns(scan: Namespace, wide: bool) -> None:
+    row = table(scan.kubectl("get", "sms", *(["-o", "wide"] if wide else [])))
+    columns = [one["name"] for one in VERSION["additionalPrinterColumns"] if wide or not one.get("priority")]
+    assert list(row) == ["NAME", *(name.upper() for name in columns)]
+    assert row["NAME"] == "alert"
+    assert re.fullmatch(r"\d+s", row["AGE"])
+    shown = {name: row[name.upper()] for name in columns if name in SHOWN}
+    assert shown == {name: value for name, value in SHOWN.items() if name in columns}
+
+
+def test_it_is_found_by_its_names(scan: Namespace) -> None:
+    for name in ("sms", "skymapscan", "skymapscans", "skymapscans.skymap.icecube.wisc.edu"):
+        assert scan.kubectl("get", name, "-o", "name").split() == ["skymapscan.skymap.icecube.wisc.edu/alert"]
+    assert "skymapscan.skymap.icecube.wisc.edu/alert" in scan.kubectl("get", "all", "-o", "name").split()
+
+
+def test_the_status_is_apart_from_the_spec(scan: Namespace) -> None:
+    before = scan.get("sms", "alert")
+    assert before["status"]["best"] == STATUS["best"]
+    scan.kubectl("patch", "sms", "alert", "--type", "merge", "-p", '{"status": {"phase": "Failed"}}')
+    words = ["patch", "sms", "alert", "--subresource", "status", "--type", "merge", "-p"]
+    scan.kubectl(*words, '{"spec": {"suspend": true}}')
+    after = scan.get("sms", "alert")
+    assert (after["status"]["phase"], after["spec"]["suspend"]) == ("Scanning", False)
+    assert after["metadata"]["generation"] == before["metadata"]["generation"] == 1
+    with pytest.raises(KubectlError, match=r"status\.phase"):
+        scan.kubectl(*words, '{"status": {"phase": "Sleeping"}}')
+
+
+def test_the_most_workers_can_be_scaled(scan: Namespace) -> None:
+    scan.kubectl("scale", "sms/alert", "--replicas", "7")
+    assert scan.get("sms", "alert")["spec"]["workers"]["max"] == 7
+    scale = scan.get("sms", "alert", "--subresource", "scale")
+    assert scale["spec"] == {"replicas": 7}
+    assert scale["status"] == {"replicas": 12, "selector": "app.kubernetes.io/component=worker"}
+    with pytest.raises(KubectlError, match=r"spec\.workers\.max"):
+        scan.kubectl("scale", "sms/alert", "--replicas", "0")
