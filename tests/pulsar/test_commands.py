@@ -114,6 +114,18 @@ def test_a_run_cleans_up_behind_itself(
         assert [topic for topic in broker.topics("persistent://icecube/skymap/") if name in topic] == []
 
 
+def test_a_broker_that_makes_no_topics_by_itself_will_do(
+    start: Start, embedded: Path, own_pulsar: Callable[..., PulsarServer], tmp_path: Path
+) -> None:
+    address = own_pulsar(configuration={"allowAutoTopicCreation": "false"}).address
+    where = ["--broker", address.url, "--admin-url", address.admin_url]
+    words = ["--levels", "1:0", "--workers", 1, "--format", "json", *SCAN, *where]
+    finish(start("run", "demo", "-o", "out", "-n", "scan", *words, own_broker=True))
+    for path in embedded.glob("run*"):
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+    assert len(finish(start("topics", "delete", "-n", "scan", *where, own_broker=True)).splitlines()) == 11
+
+
 def command_lines() -> list[str]:
     """The command lines of all processes of this machine, as every user can read them."""
     found = []
