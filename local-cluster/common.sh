@@ -14,7 +14,7 @@ fail() {
 # A cluster's name becomes the name of its node, its control groups and its folder.
 check_name() {
   [[ "$1" =~ ^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$ ]] ||
-    fail "$1 is no name for a cluster: at most 40 of a-z, 0-9 and -, with no - at its ends"
+    fail "'$1' is no name for a cluster: at most 40 of a-z, 0-9 and -, with no - at its ends"
 }
 
 # Prints what clusters can be made of here: "kind" or "native". Without either: says what is missing, and fails.

@@ -3,7 +3,7 @@
 #
 #   down.sh [NAME]      default: skymap
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-name="${1:-skymap}"
+name="${1-skymap}"
 check_name "$name"
 folder="$cache/running/$name"
 if [ -d "$folder" ]; then

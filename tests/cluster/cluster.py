@@ -16,7 +16,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "local-cluster"
 CALL_SECONDS = 120.0
 
 #: What is shown of a namespace in which a test failed; Secrets are not.
-SHOWN = "pods,deployments,replicasets,jobs,statefulsets,services,configmaps,persistentvolumeclaims,quota"
+SHOWN = "pods,deployments,replicasets,jobs,statefulsets,services,persistentvolumeclaims,quota"
 
 
 class KubectlError(AssertionError):

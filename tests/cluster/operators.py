@@ -1,0 +1,67 @@
+"""The operator as a process of its own, for one namespace of a real cluster and a tenant of a real Pulsar."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from tests.cluster.cluster import Namespace
+from tests.cluster.waiting import eventually
+from tests.pulsar.server import PulsarAddress
+
+COMMAND = Path(sys.executable).with_name("skymap-operator")
+
+#: An image that no node can have: pods are made and wait, as they do where the name is mistyped.
+NO_IMAGE = "registry.invalid/skymap-scanner:0"
+
+
+@dataclass
+class OperatorProcess:
+    """``skymap-operator``, started, ended and killed as a test likes; ``log`` goes on from one process to the next."""
+
+    namespace: Namespace
+    pulsar: PulsarAddress
+    tenant: str
+    log: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        given = {
+            "IMAGE": NO_IMAGE,
+            "PULSAR_SERVICE_URL": self.pulsar.url,
+            "PULSAR_ADMIN_URL": self.pulsar.admin_url,
+            "PULSAR_TENANT": self.tenant,
+            "NAMESPACES": json.dumps([self.namespace.name]),
+            "RETRY_INTERVAL": "1",
+            "SCALING_INTERVAL": "1",
+        } | self.settings
+        environment = os.environ | {"KUBECONFIG": str(self.namespace.cluster.kubeconfig)}
+        environment |= {f"SKYMAP_OPERATOR_{name}": value for name, value in given.items()}
+        with self.log.open("ab") as log:
+            command = [str(COMMAND), "--host", "127.0.0.1", "--port", "0", "--log-level", "debug"]
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """End it without a chance to do anything (SIGKILL)."""
+        self.end(signal.SIGKILL)
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end, and wait until it has; return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        code = self.process.wait(timeout=60)
+        self.process = None
+        return code
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask its own web server, once it is there."""
+        port = eventually(lambda: re.findall(r"/metrics on port (\d+)", self.log.read_text()))[-1]
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=30)

@@ -1,0 +1,197 @@
+"""What the other tests rely on: pods run, end, speak, hold volumes and reach one another on the session's cluster."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cluster.cluster import SCRIPTS, Cluster, Namespace
+from tests.cluster.waiting import consistently, eventually
+
+RESTRICTED = {
+    "runAsNonRoot": True,
+    "runAsUser": 10001,
+    "runAsGroup": 10001,
+    "fsGroup": 10002,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def pod(image: str, *command: str, volume: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """Write a pod as the restricted security level wants it; ``volume`` is mounted at /data."""
+    container = {
+        "name": "main",
+        "image": image,
+        "command": list(command),
+        "securityContext": {
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        **more,
+    }
+    return {
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": False,
+        "securityContext": RESTRICTED,
+        "containers": [container],
+        "volumes": [{"name": "data", **(volume or {"emptyDir": {}})}],
+    }
+
+
+def labelled(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"labels": {"app": name}}, "spec": spec}
+
+
+def deployment(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    selector = {"matchLabels": {"app": name}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {"replicas": 1, "selector": selector, "template": labelled(name, spec)},
+    }
+
+
+def job(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    template = labelled(name, spec | {"restartPolicy": "Never"})
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {"backoffLimit": 0, "template": template},
+    }
+
+
+@pytest.fixture
+def restricted(namespace: Namespace) -> Namespace:
+    """A namespace that takes only pods of the restricted security level."""
+    namespace.cluster.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
+    return namespace
+
+
+def fetch(address: str) -> str:
+    """Write a Python program that prints what is at an address."""
+    return f"import urllib.request; print(urllib.request.urlopen({address!r}, timeout=5).read().decode(), end='')"
+
+
+def test_a_deployment_serves_behind_a_service(restricted: Namespace, python_image: str) -> None:
+    serve = ["sh", "-c", "echo here I am >/data/index.html && exec python3 -m http.server 8080 --directory /data"]
+    probe = {"readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}}
+    limits = {"resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    }
+    restricted.apply(deployment("web", pod(python_image, *serve, **probe, **limits)), service)
+    restricted.kubectl("rollout", "status", "deployment/web", "--timeout", "60s")
+
+    address = restricted.get("service", "web")["spec"]["clusterIP"]
+    for host in (address, "web", f"web.{restricted.name}.svc.cluster.local"):
+        command = ["exec", "deployment/web", "--", "python3", "-c", fetch(f"http://{host}/")]
+        assert eventually(lambda command=command: restricted.kubectl(*command)) == "here I am\n"
+
+    assert restricted.kubectl("exec", "deployment/web", "--", "id", "-u") == "10001\n"
+    assert "Read-only" in restricted.run("exec", "deployment/web", "--", "touch", "/x").stderr
+    assert "GET / HTTP" in restricted.kubectl("logs", "deployment/web")
+    assert restricted.kubectl("exec", "deployment/web", "--", "grep", "Seccomp:", "/proc/self/status").split()[1] == "2"
+
+    restricted.kubectl("scale", "deployment/web", "--replicas", "3")
+    eventually(lambda: restricted.get("deployment", "web")["status"].get("readyReplicas"), lambda ready: ready == 3)
+    restricted.kubectl("scale", "deployment/web", "--replicas", "0")
+    eventually(lambda: restricted.get("pods")["items"], lambda pods: pods == [])
+    consistently(lambda: restricted.get("pods")["items"], lambda pods: pods == [], throughout=1)
+
+
+def test_a_job_ends_and_its_volume_outlives_it(restricted: Namespace, python_image: str) -> None:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "results"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}},
+    }
+    volume = {"persistentVolumeClaim": {"claimName": "results"}}
+    write = ["sh", "-c", "echo 42 >/data/answer && ls -ln /data/answer"]
+    restricted.apply(claim, job("write", pod(python_image, *write, volume=volume)))
+    restricted.kubectl("wait", "--for", "condition=Complete", "job/write", "--timeout", "60s")
+    assert restricted.get("pvc", "results")["status"]["phase"] == "Bound"
+    assert restricted.kubectl("logs", "job/write").split()[2] == "10001"
+
+    restricted.apply(job("read", pod(python_image, "cat", "/data/answer", volume=volume)))
+    restricted.kubectl("wait", "--for", "condition=Complete", "job/read", "--timeout", "60s")
+    assert restricted.kubectl("logs", "job/read") == "42\n"
+
+
+def test_a_job_that_fails_says_so(restricted: Namespace, python_image: str) -> None:
+    restricted.apply(job("fail", pod(python_image, "sh", "-c", "echo this went wrong >&2; exit 3")))
+    restricted.kubectl("wait", "--for", "condition=Failed", "job/fail", "--timeout", "60s")
+    state = restricted.get("pods", "--selector", "job-name=fail")["items"][0]["status"]["containerStatuses"][0]["state"]
+    assert state["terminated"]["exitCode"] == 3
+    told = restricted.told()
+    assert "this went wrong" in "".join(said for what, said in told.items() if what.startswith("log of pod/fail-"))
+    assert "BackoffLimitExceeded" in told["events"]
+    assert "this went wrong >&2" in told["resources"]
+
+
+def test_pods_that_are_not_restricted_are_refused(restricted: Namespace, python_image: str) -> None:
+    spec = pod(python_image, "true")
+    spec["securityContext"] = {}
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "root"}, "spec": spec}
+    refused = restricted.run("apply", "-f", "-", stdin=json.dumps(manifest))
+    assert refused.returncode
+    assert 'violates PodSecurity "restricted:latest"' in refused.stderr
+
+
+class Hello(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"from outside\n")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def outside(cluster: Cluster) -> Iterator[str]:
+    """A server of this machine that pods can reach."""
+    if cluster.name is None:
+        pytest.skip("how pods of a given cluster reach this machine is not known")
+    with http.server.ThreadingHTTPServer((cluster.host, 0), Hello) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://{cluster.host}:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_pods_reach_this_machine(restricted: Namespace, python_image: str, outside: str) -> None:
+    restricted.apply(job("fetch", pod(python_image, "python3", "-c", fetch(outside))))
+    restricted.kubectl("wait", "--for", "condition=Complete", "job/fetch", "--timeout", "60s")
+    assert restricted.kubectl("logs", "job/fetch") == "from outside\n"
+
+
+def test_an_image_of_this_project_runs(restricted: Namespace, cluster: Cluster, tmp_path: Path) -> None:
+    if not cluster.is_native:
+        pytest.skip("where there is a container engine, it makes the images")
+    archive, image = tmp_path / "image.tar", "localhost/skymap-scanner:test"
+    command = [SCRIPTS / "images/wheel.sh", archive, image, "--", "--entrypoint", "skymap-scanner"]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHON": sys.executable})
+    cluster.load(archive)
+    restricted.apply(job("version", pod(image, "skymap-scanner", "--version")))
+    restricted.kubectl("wait", "--for", "condition=Complete", "job/version", "--timeout", "60s")
+    said = subprocess.run(
+        [sys.executable, "-m", "skymap_scanner", "--version"], capture_output=True, text=True, check=True
+    )
+    assert restricted.kubectl("logs", "job/version") == said.stdout
