@@ -15,7 +15,7 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,pulsar,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,pulsar,operator,test]'
 	$(BIN)/skymap-scanner compile
 	touch $@
 
@@ -73,7 +73,7 @@ docs: install demo crds
 
 constraints:
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
-	build/constraints/bin/pip install --quiet -e '.[plots,pulsar,test,bench]'
+	build/constraints/bin/pip install --quiet -e '.[plots,pulsar,operator,test,bench]'
 	(echo '# The versions that the tests ran with. Update: make constraints'; \
 	 build/constraints/bin/pip freeze --exclude-editable | sort -f) > constraints.txt
 

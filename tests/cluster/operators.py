@@ -16,6 +16,8 @@ from tests.cluster.cluster import Namespace
 from tests.cluster.waiting import eventually
 from tests.pulsar.server import PulsarAddress
 
+from skymap_operator.settings import PREFIX
+
 COMMAND = Path(sys.executable).with_name("skymap-operator")
 
 #: An image that no node can have: pods are made and wait, as they do where the name is mistyped.
@@ -43,8 +45,9 @@ class OperatorProcess:
             "RETRY_INTERVAL": "1",
             "SCALING_INTERVAL": "1",
         } | self.settings
-        environment = os.environ | {"KUBECONFIG": str(self.namespace.cluster.kubeconfig)}
-        environment |= {f"SKYMAP_OPERATOR_{name}": value for name, value in given.items()}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        environment = inherited | {"KUBECONFIG": str(self.namespace.cluster.kubeconfig)}
+        environment |= {f"{PREFIX}{name}": value for name, value in given.items()}
         with self.log.open("ab") as log:
             command = [str(COMMAND), "--host", "127.0.0.1", "--port", "0", "--log-level", "debug"]
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

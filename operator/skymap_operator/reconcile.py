@@ -1,0 +1,108 @@
+"""One look at one scan: observe, plan, apply. Whatever woke it, it is always the same."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+
+from skymap_operator import metrics
+from skymap_operator.actions import Plan, SetStatus
+from skymap_operator.apply import ActionRefused, apply
+from skymap_operator.cluster import Away, Cluster, ClusterError, Refused
+from skymap_operator.metrics import Metrics
+from skymap_operator.models import KIND, SkymapScanStatus
+from skymap_operator.observe import observe
+from skymap_operator.observed import Observed, Warned
+from skymap_operator.plan import plan
+from skymap_operator.pulsar_admin import PulsarAway
+from skymap_operator.pulsars import Pulsars
+from skymap_operator.rounds import Key
+from skymap_operator.scaling import shares
+from skymap_operator.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: What was seen has changed meanwhile: look again soon (s).
+SOON = 1.0
+
+
+class Reconciler:
+    """Looks at scans. It remembers nothing that a new operator would miss for longer than one look."""
+
+    def __init__(self, cluster: Cluster, pulsars: Pulsars, settings: Settings, figures: Metrics) -> None:
+        self._cluster = cluster
+        self._pulsars = pulsars
+        self._settings = settings
+        self._figures = figures
+        self._refused: dict[Key, Warned] = {}  # what the last look was not allowed to do
+        self._wanted: dict[Key, int] = {}  # workers that each scan would have alone
+
+    async def look(self, key: Key) -> float | None:
+        """Look at a scan and do what is to be done; return when to look again (s), None where it is gone."""
+        began = time.monotonic()
+        outcome, again = metrics.FAILED, None
+        try:
+            outcome, again = await self._look(key)
+        finally:
+            self._figures.looked(outcome, time.monotonic() - began)
+        return again
+
+    async def _look(self, key: Key) -> tuple[str, float | None]:
+        try:
+            resource = await self._cluster.get(KIND, key.namespace, key.name)
+            if resource is None:
+                self._forget(key)
+                return metrics.GONE, None
+            refused = [self._refused[key]] if key in self._refused else []
+            observed = await observe(resource, self._cluster, self._pulsars, self._settings, refused)
+            decided, observed = self._decide(key, observed)
+            return await self._do(key, decided, observed)
+        except Away as error:
+            log.warning("%s: %s", key, error)
+            return metrics.CLUSTER_AWAY, self._settings.retry_interval
+        except Refused as error:
+            log.error("%s: the operator lacks a right that it needs: %s", key, error)  # noqa: TRY400 - not ours
+            return metrics.REFUSED, self._settings.retry_interval
+        except ClusterError as error:
+            log.info("%s: changed meanwhile: %s", key, error)
+            return metrics.CHANGED, SOON
+
+    async def _do(self, key: Key, decided: Plan, observed: Observed) -> tuple[str, float]:
+        for action in decided.actions:
+            log.debug("%s: %s", key, action)
+        try:
+            await apply(decided.actions, observed, self._cluster, self._pulsars, self._settings)
+        except ActionRefused as error:
+            log.warning("%s: refused: %s", key, error)
+            self._refused[key] = error.warned
+            return metrics.REFUSED, self._settings.retry_interval
+        except PulsarAway as error:
+            log.warning("%s: %s", key, error)
+            return metrics.PULSAR_AWAY, self._settings.retry_interval
+        self._refused.pop(key, None)
+        return metrics.DONE, decided.requeue_after
+
+    def _decide(self, key: Key, observed: Observed) -> tuple[Plan, Observed]:
+        """Plan for the scan alone, and again for its share where all scans together want too many workers."""
+        decided = plan(observed, self._settings)
+        status = _status(decided, observed)
+        self._wanted[key] = 0 if status.workers is None else status.workers.wanted
+        share = shares({str(one): count for one, count in self._wanted.items()}, self._settings.max_workers)[str(key)]
+        if share < self._wanted[key]:
+            observed = replace(observed, share=share)
+            decided = plan(observed, self._settings)
+            status = _status(decided, observed)
+        self._figures.seen(key, status)
+        return decided, observed
+
+    def _forget(self, key: Key) -> None:
+        self._refused.pop(key, None)
+        self._wanted.pop(key, None)
+        self._figures.seen(key, None)
+
+
+def _status(decided: Plan, observed: Observed) -> SkymapScanStatus:
+    """Return the status that the plan leaves the scan in."""
+    found = [action.status for action in decided.actions if isinstance(action, SetStatus)]
+    return found[-1] if found else observed.scan.status
