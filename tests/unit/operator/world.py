@@ -1,0 +1,341 @@
+"""A small world in memory that does what the operator decides: an API server, its controllers, a Pulsar, and roles.
+
+It is as coarse as it may be, but for what the operator must get right: jobs whose pod is asked to end count as complete
+(exit code 0), objects vanish some time after they are deleted, topics hold what was done, and nothing works without
+Pulsar.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.unit.operator import cases
+
+from skymap_operator import actions as do
+from skymap_operator.models import SkymapScanStatus
+from skymap_operator.models.status import Best, LevelStatus, Reason
+from skymap_operator.names import JOB_ROLES, Names, Topics
+from skymap_operator.observed import Backlog, Observed, Pod, Progress, Pulsar, PulsarFault, Scan, Warned
+from skymap_operator.settings import Settings
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+NAMESPACE, NAME = "alerts", "alert"
+SETTINGS = Settings(
+    image="registry.example/scanner:1",
+    pulsar_service_url="pulsar://pulsar:6650",
+    pulsar_admin_url="http://pulsar:8080",
+)
+Resource = dict[str, Any]
+
+
+def resource(spec: Resource, **metadata: Any) -> Resource:
+    """A SkymapScan as the API server gives it."""
+    made = copy.deepcopy(cases.manifest(spec, NAME))
+    made["spec"].setdefault("workers", {}).setdefault("max", 100)
+    made["metadata"] |= {
+        "namespace": NAMESPACE,
+        "uid": "uid-1",
+        "generation": 1,
+        "creationTimestamp": START.isoformat(),
+        "finalizers": [],
+    } | metadata
+    return made
+
+
+@dataclass
+class Work:
+    """What a scan's topics hold."""
+
+    waiting: int = 0
+    fitted: int = 0
+    collected: int = 0
+    sent: int = 0
+    ended: bool = False
+    progress: Progress | None = None
+
+
+@dataclass
+class World:
+    """One scan and all around it. ``bad_event``: the producer explains an error. Times move by `step` only."""
+
+    scan: Resource
+    tasks: int = 40
+    bad_event: bool = False
+    pulsar_up: bool = True
+    quota: int = 1000
+    now: datetime = START
+    objects: dict[tuple[str, str], Resource] = field(default_factory=dict)
+    claim: Resource | None = None
+    pods: dict[str, Resource] = field(default_factory=dict)
+    topics: dict[str, frozenset[str]] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
+    frames: tuple[str, ...] = ()
+    events: list[do.Emit] = field(default_factory=list)
+    gone: bool = False
+    pod_number: int = 0
+
+    def __post_init__(self) -> None:
+        self.names = Names.of(NAMESPACE, NAME)
+        self.own = Topics.of(self.names.scan, "icecube")
+
+    # What the operator sees
+
+    def observe(self) -> Observed:
+        return Observed(
+            now=self.now,
+            scan=Scan.of(copy.deepcopy(self.scan)),
+            pulsar=self._pulsar(),
+            children=copy.deepcopy(self.objects),
+            claim=copy.deepcopy(self.claim),
+            pods=tuple(Pod.of(pod) for pod in self.pods.values()),
+            warnings=self._warnings(),
+        )
+
+    def _pulsar(self) -> Pulsar | PulsarFault:
+        if not self.pulsar_up:
+            return PulsarFault(Reason.PULSAR_UNAVAILABLE, "cannot reach http://pulsar:8080")
+        return Pulsar(
+            topics=dict(self.topics),
+            tasks=Backlog(self.work.waiting, 0) if self.own.to_be_scanned in self.topics else None,
+            fits=Backlog(self.work.fitted, 0) if self.own.scanned in self.topics else None,
+            plan_ended=self.work.ended,
+            progress=self.work.progress,
+            metadata=self.frames,
+            elsewhere=frozenset(),
+        )
+
+    def _warnings(self) -> tuple[Warned, ...]:
+        if len(self.pods) < self.quota:
+            return ()
+        return (Warned("Job x", "FailedCreate", 'pods "x" is forbidden: exceeded quota: small'),)
+
+    # What the operator does
+
+    def apply(self, action: do.Action) -> None:  # noqa: C901 - one case for each action
+        match action:
+            case do.AddFinalizer():
+                self.scan["metadata"]["finalizers"] = ["skymap.icecube.wisc.edu/topics"]
+            case do.RemoveFinalizer():
+                assert not self.pods, "pods run when the scan goes"
+                self.scan["metadata"]["finalizers"] = []
+            case do.SetStatus(status):
+                self.scan["status"] = wire(status)
+            case do.EnsureTopics(topics):
+                assert self.pulsar_up
+                assert self.scan["metadata"]["finalizers"], "topics that nobody would delete"
+                self.topics |= {name: frozenset(subscriptions) for name, subscriptions in topics}
+            case do.DeleteTopics(topics):
+                self._delete_topics(topics)
+            case do.Create(manifest):
+                self._create(manifest)
+            case do.Replace(manifest):
+                key = (manifest["kind"], manifest["metadata"]["name"])
+                self.objects[key] = manifest | {"status": self.objects[key].get("status", {})}
+            case do.Patch(kind, name, patch):
+                self._patch(kind, name, patch)
+            case do.Delete(kind, name, grace):
+                assert kind != "PersistentVolumeClaim", "results are never deleted"
+                target = self.pods[name] if kind == "Pod" else self.objects[kind, name]
+                target["metadata"]["deletionTimestamp"] = self.now.isoformat()
+                if grace is not None:
+                    target["metadata"]["deletionGracePeriodSeconds"] = grace
+            case do.DeleteScan():
+                self.delete()
+            case do.Emit():
+                self.events.append(action)
+
+    def _delete_topics(self, topics: tuple[str, ...]) -> None:
+        assert self.pulsar_up
+        assert not self.live_pods(), "topics are deleted under running pods"
+        for name in topics:
+            self.topics.pop(name, None)
+        self.frames = tuple(name for name in self.frames if name not in topics)
+        if self.own.plan not in self.topics:
+            self.work = Work()
+
+    def _create(self, manifest: Resource) -> None:
+        if manifest["kind"] == "PersistentVolumeClaim":
+            self.claim = manifest
+            return
+        key = (manifest["kind"], manifest["metadata"]["name"])
+        assert key not in self.objects
+        if manifest["kind"] in {"Job", "Deployment"}:
+            assert set(self.topics) >= set(self.own.all()), "pods before topics"
+        self.objects[key] = copy.deepcopy(manifest)
+
+    def _patch(self, kind: str, name: str, patch: Resource) -> None:
+        target = self.pods[name] if kind == "Pod" else self.objects[kind, name]
+        merge(target, patch)
+
+    def delete(self) -> None:
+        """What kubectl delete does."""
+        self.scan["metadata"]["deletionTimestamp"] = self.now.isoformat()
+
+    # What goes on by itself
+
+    def step(self, seconds: float = 10.0) -> None:
+        """Let time pass: controllers, kubelets and roles each do one thing."""
+        self.now += timedelta(seconds=seconds)
+        self._collect_garbage()
+        self._end_pods()
+        for role in JOB_ROLES:
+            self._control_job(role)
+        self._control_deployment()
+        for pod in list(self.pods.values()):
+            self._run(pod)
+
+    def live_pods(self) -> list[Resource]:
+        return [pod for pod in self.pods.values() if pod["status"]["phase"] in {"Pending", "Running"}]
+
+    def _collect_garbage(self) -> None:
+        if "deletionTimestamp" in self.scan["metadata"] and not self.scan["metadata"]["finalizers"]:
+            self.gone = True
+            self.objects.clear()
+            self.pods.clear()
+        for key, found in list(self.objects.items()):
+            if "deletionTimestamp" in found["metadata"]:
+                del self.objects[key]
+                for pod in self.pods.values():
+                    if pod["owner"] == key:
+                        pod["metadata"]["deletionTimestamp"] = self.now.isoformat()
+
+    def _end_pods(self) -> None:
+        """A pod that is asked to end does so with 0, and its Job, if it is still there, takes that for success."""
+        for name, pod in list(self.pods.items()):
+            if "deletionTimestamp" not in pod["metadata"]:
+                continue
+            job = self.objects.get(pod["owner"])
+            runs = pod["status"]["phase"] == "Running"
+            if runs and job is not None and job["kind"] == "Job" and not job["spec"]["suspend"]:
+                self._job_ends(job, "Complete")
+            del self.pods[name]
+
+    def _control_job(self, role: str) -> None:
+        key = ("Job", self.names.job(role))
+        job = self.objects.get(key)
+        if job is None or job.get("status", {}).get("conditions"):
+            return
+        pods = [pod for pod in self.pods.values() if pod["owner"] == key]
+        if job["spec"]["suspend"]:
+            for pod in pods:
+                pod["metadata"]["deletionTimestamp"] = self.now.isoformat()
+        elif not any(pod["status"]["phase"] in {"Pending", "Running"} for pod in pods):
+            self._new_pod(key, role)
+
+    def _control_deployment(self) -> None:
+        key = ("Deployment", self.names.workers)
+        deployment = self.objects.get(key)
+        if deployment is None:
+            return
+        pods = [pod for pod in self.pods.values() if pod["owner"] == key]
+        for _ in range(deployment["spec"]["replicas"] - len(pods)):
+            self._new_pod(key, "worker")
+        for pod in pods[deployment["spec"]["replicas"] :]:
+            pod["metadata"]["deletionTimestamp"] = self.now.isoformat()
+
+    def _new_pod(self, owner: tuple[str, str], role: str) -> None:
+        if len(self.pods) >= self.quota:
+            return
+        self.pod_number += 1
+        name = f"{owner[1]}-{self.pod_number}"
+        labels = {"app.kubernetes.io/component": role}
+        self.pods[name] = {
+            "metadata": {"name": name, "labels": labels},
+            "status": {"phase": "Pending", "podIP": f"10.0.0.{self.pod_number}"},
+            "owner": owner,
+        }
+
+    def _run(self, pod: Resource) -> None:
+        status, role = pod["status"], pod["metadata"]["labels"]["app.kubernetes.io/component"]
+        if status["phase"] == "Pending" and ("ConfigMap", self.names.config_map) in self.objects and self.claim:
+            running = {"running": {"startedAt": self.now.isoformat()}}
+            ready = [{"type": "Ready", "status": "True"}]
+            status |= {"phase": "Running", "containerStatuses": [{"state": running}], "conditions": ready}
+        elif status["phase"] == "Running" and self.pulsar_up:
+            getattr(self, f"_{role}")(pod)
+
+    def _producer(self, pod: Resource) -> None:
+        if self.bad_event:
+            self.end_pod(pod, 1, "Error: event.json: holds no physics (P) frame, so there is no event to scan")
+            return
+        self.frames = ("persistent://icecube/skymap_metadata/mf_0123",)
+        more = min(self.tasks - self.work.sent, 25)
+        self.work.sent += more
+        self.work.waiting += more
+        if self.work.sent == self.tasks:
+            self.work.ended = True
+            self.end_pod(pod, 0)
+
+    def _worker(self, _: Resource) -> None:
+        fits = min(self.work.waiting, 2)
+        self.work.waiting -= fits
+        self.work.fitted += fits
+
+    def _collector(self, pod: Resource) -> None:
+        self.work.collected += self.work.fitted
+        self.work.fitted = 0
+        if self.work.ended and self.work.collected == self.tasks:
+            self.end_pod(pod, 0)
+
+    def _saver(self, pod: Resource) -> None:
+        if not self.work.sent:
+            return
+        done = self.work.ended and self.work.collected == self.tasks
+        reported = 0 if self.work.progress is None else self.work.progress.done
+        level = LevelStatus(nside=1, done=self.work.collected, planned=self.tasks, decided=True)
+        best = Best(nside=1, pixel=3, ra=10.0, dec=20.0, llh=5.0)
+        self.work.progress = Progress(
+            phase="done" if done else "scanning",
+            levels=(level,),
+            published=self.now,
+            rate=max(self.work.collected - reported, 0) / 10,
+            eta=10.0,
+            best=best,
+            outputs=("scan.i3.zst",) if done else (),
+        )
+        if done:
+            self.end_pod(pod, 0)
+
+    def end_pod(self, pod: Resource, code: int, words: str = "") -> None:
+        """End a pod by itself; the Job does what its failure policy says."""
+        ended = {"terminated": {"exitCode": code, "message": words, "startedAt": self.now.isoformat()}}
+        pod["status"] |= {"phase": "Failed" if code else "Succeeded", "containerStatuses": [{"state": ended}]}
+        job = self.objects.get(pod["owner"])
+        if job is not None and code in {0, 1, 2}:
+            self._job_ends(job, "Failed" if code else "Complete")
+
+    def _job_ends(self, job: Resource, how: str) -> None:
+        one = {"type": how, "status": "True", "lastTransitionTime": self.now.isoformat(), "reason": "PodFailurePolicy"}
+        job["status"] = {"conditions": [one]}
+
+
+def wire(status: SkymapScanStatus) -> Resource:
+    """A status as it is stored."""
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def merge(target: Resource, patch: Resource) -> None:
+    """A JSON merge patch (RFC 7396)."""
+    for key, value in patch.items():
+        if isinstance(value, dict):
+            merge(target.setdefault(key, {}), value)
+        elif value is None:
+            target.pop(key, None)
+        else:
+            target[key] = value
+
+
+def walk(found: Any) -> Iterator[Any]:
+    """Every value in a manifest."""
+    if isinstance(found, dict):
+        for value in found.values():
+            yield from walk(value)
+    elif isinstance(found, list):
+        for value in found:
+            yield from walk(value)
+    else:
+        yield found
