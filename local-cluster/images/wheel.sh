@@ -25,7 +25,8 @@ pip=("$python" -m pip --quiet --disable-pip-version-check)
 into=(install --only-binary :all: --python-version "${release#python}" --implementation cp --no-compile)
 
 key="$(cat "$root/pyproject.toml" "$root/constraints.txt" "${BASH_SOURCE[0]}" | sha256sum | cut -c1-12)"
-dependencies="$cache/images/dependencies-$release-$key${extras//[^a-z]/-}"
+kind="$cache/images/dependencies-$release${extras//[^a-z]/-}"
+dependencies="$kind-$key"
 exec 9>"$cache/images/lock"
 flock 9
 part="$cache/images/part"
@@ -40,6 +41,7 @@ if [ ! -d "$dependencies" ]; then
   rm -rf "$part"/dependencies/{skymap_scanner*,skymap_operator*,bin/skymap-*}
   mkdir -p "$part/layer/usr/lib/python3"
   mv "$part/dependencies" "$part/layer/usr/lib/python3/dist-packages"
+  rm -rf "$kind"-???????????? # what they were before
   mv "$part/layer" "$dependencies"
 fi
 ours="$part/ours/usr/lib/python3/dist-packages"

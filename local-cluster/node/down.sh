@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Ends a native cluster and all that belongs to it; FOLDER stays, for its logs.
+# Ends a native cluster and all that runs and is mounted for it; FOLDER stays.
 #
 #   down.sh NAME FOLDER
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"

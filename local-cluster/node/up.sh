@@ -13,6 +13,7 @@ flock 9
 
 # Up to 16 clusters share one range of addresses, each has a sixteenth: its link, its pods, its Services.
 range="${SKYMAP_CLUSTER_NETWORK:-10.99}"
+[[ "$range" =~ ^[0-9]{1,3}[.][0-9]{1,3}$ ]] || fail "SKYMAP_CLUSTER_NETWORK is two numbers, as 10.123; it is: $range"
 number=0
 while [ -e "/sys/class/net/skymap-$number" ]; do number=$((number + 1)); done
 [ "$number" -lt 16 ] || fail "16 clusters run already: stop one by local-cluster/down.sh NAME"
