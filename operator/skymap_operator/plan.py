@@ -252,7 +252,7 @@ def _costs(pods: tuple[Pod, ...], busy: frozenset[str]) -> list[Action]:
 def _scale(observed: Observed, spec: SkymapScanSpec, settings: Settings, busy: int) -> tuple[Scale, WorkersDecided]:
     scan, pulsar = observed.scan, observed.pulsar
     live = observed.children.get(("Deployment", Names.of(scan.namespace, scan.name).workers))
-    current = 0 if live is None else live["spec"].get("replicas", 1)
+    current = live["spec"].get("replicas", 1) if live is not None and owned(observed, live) else 0
     ready = sum(pod.role == WORKER and pod.ready and not pod.deleting for pod in observed.pods)
     queue = pulsar.tasks if isinstance(pulsar, Pulsar) else None
     progress = pulsar.progress if isinstance(pulsar, Pulsar) else None

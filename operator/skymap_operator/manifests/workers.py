@@ -19,7 +19,7 @@ def workers(recipe: Recipe, replicas: int) -> Manifest:
     spec = recipe.spec
     # What a worker has in hand must outlive its container: the next one reports a task that ended it.
     volumes = [scratch("tmp", "/tmp"), scratch("state", STATE), *access_volumes(recipe)]  # noqa: S108
-    seconds = spec.reconstruction.max_task_seconds
+    seconds = float(spec.reconstruction.max_task_seconds)
     words = ["worker", *scan_arguments(recipe, to_be_scanned="-t", scanned="-s")]
     words += ["--max-attempts", str(spec.retries.task_attempts), "--max-task-seconds", repr(seconds)]
     resources = spec.workers.resources or recipe.settings.worker_resources

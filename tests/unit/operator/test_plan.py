@@ -1,0 +1,295 @@
+"""Single decisions, where the order or the exact words matter; that all ends well is tested with a world."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.operator.world import SETTINGS, START, World, resource, wire
+
+from skymap_operator.actions import (
+    Action,
+    AddFinalizer,
+    Create,
+    Delete,
+    DeleteTopics,
+    Emit,
+    EnsureTopics,
+    Patch,
+    Replace,
+    SetStatus,
+)
+from skymap_operator.ending import doomed_topics, needs_other_plans
+from skymap_operator.models.status import Condition, ConditionType, Phase, Reason
+from skymap_operator.observed import Backlog, Observed, Pod, Pulsar, PulsarFault, Scan
+from skymap_operator.plan import plan
+from skymap_operator.status import condition, news
+
+URL = {"event": {"url": "https://example.org/event.json"}}
+
+
+def running(spec: dict[str, Any] | None = None, passes: int = 3, tasks: int = 400) -> World:
+    """A world in which a scan goes on."""
+    world = World(resource(spec or URL), tasks=tasks)
+    for _ in range(passes):
+        for action in plan(world.observe(), SETTINGS).actions:
+            world.apply(action)
+        world.step()
+    return world
+
+
+def actions(observed: Observed) -> list[Action]:
+    return list(plan(observed, SETTINGS).actions)
+
+
+def status(found: list[Action]) -> Any:
+    return next(action.status for action in found if isinstance(action, SetStatus))
+
+
+def test_the_first_pass_in_its_order() -> None:
+    world = World(resource(URL))
+    found = plan(world.observe(), SETTINGS)
+    kinds = [type(action) for action in found.actions]
+    assert kinds == [AddFinalizer, SetStatus, Emit, EnsureTopics, *[Create] * 6]
+    [topics] = [action for action in found.actions if isinstance(action, EnsureTopics)]
+    needed = {world.own.to_be_scanned: ("workers",), world.own.scanned: ("collector",)}
+    assert topics.topics == tuple((topic, needed.get(topic, ())) for topic in world.own.all())
+    made = [
+        (action.manifest["kind"], action.manifest["metadata"]["name"])
+        for action in found.actions
+        if isinstance(action, Create)
+    ]
+    assert made == [
+        ("ConfigMap", "alert-scan"),
+        ("PersistentVolumeClaim", "alert-results"),
+        ("Job", "alert-producer"),
+        ("Job", "alert-collector"),
+        ("Job", "alert-saver"),
+        ("Deployment", "alert-workers"),
+    ]
+    assert found.requeue_after == SETTINGS.retry_interval
+
+
+def test_the_first_status_as_a_whole() -> None:
+    assert wire(status(actions(World(resource(URL)).observe()))) == {
+        "observedGeneration": 1,
+        "phase": "Pending",
+        "conditions": [
+            {
+                "type": kind,
+                "status": truth,
+                "observedGeneration": 1,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+                "reason": reason,
+                "message": message,
+            }
+            for kind, truth, reason, message in (
+                ("Succeeded", "Unknown", "InProgress", ""),
+                ("Progressing", "True", "Waiting", "waits for its first pod"),
+                ("Degraded", "False", "AsExpected", ""),
+            )
+        ],
+        "workers": {
+            "wanted": 0,
+            "ready": 0,
+            "busy": 0,
+            "selector": "app.kubernetes.io/component=worker,skymap.icecube.wisc.edu/scan=alert",
+            "reason": "the queue cannot be read: their number stays",
+        },
+        "runsWith": {
+            "image": "registry.example/scanner:1",
+            "serviceUrl": "pulsar://pulsar:6650",
+            "adminUrl": "http://pulsar:8080",
+            "tenant": "icecube",
+        },
+    }
+
+
+def test_a_status_in_the_middle() -> None:
+    world = running(passes=6)
+    found = Scan.of(world.scan).status
+    assert (found.phase, found.level, found.progress) == (Phase.SCANNING, 1, f"{found.pixels.done}/400")  # type: ignore[union-attr]
+    assert found.best is not None
+    assert (found.best.ra, found.best.dec) == (10.0, 20.0)
+    assert found.eta is not None
+    assert found.start_time is not None
+    assert START < found.start_time < found.eta
+    assert found.workers is not None
+    assert found.workers.ready > 0
+
+
+def test_a_condition_keeps_its_time_while_it_stays_true() -> None:
+    world = running(passes=1)
+    first = condition(Scan.of(world.scan).status, ConditionType.PROGRESSING)
+    later = running(passes=6)
+    now = condition(Scan.of(later.scan).status, ConditionType.PROGRESSING)
+    assert first is not None
+    assert now is not None
+    assert first.reason is not now.reason
+    assert first.last_transition_time == now.last_transition_time
+    later.scan["spec"]["suspend"] = True
+    changed = condition(status(actions(later.observe())), ConditionType.PROGRESSING)
+    assert changed is not None
+    assert (changed.status, changed.reason, changed.last_transition_time) == ("False", Reason.SUSPENDED, later.now)
+
+
+def test_busy_workers_are_marked_before_there_are_fewer() -> None:
+    world = running(passes=5)
+    observed = world.observe()
+    [deployment] = [child for (kind, _), child in observed.children.items() if kind == "Deployment"]
+    deployment["spec"]["replicas"] = 6
+    pods = tuple(
+        Pod(f"w-{number}", "worker", "Running", ready=True, ip=f"10.1.0.{number}", deletion_cost=100 * (number == 1))
+        for number in range(6)
+    )
+    pulsar = observed.pulsar
+    assert isinstance(pulsar, Pulsar)
+    held = replace(pulsar, tasks=Backlog(0, 3), busy=frozenset(f"10.1.0.{number}" for number in (0, 4, 5)))
+    found = [action for action in actions(replace(observed, pods=pods, pulsar=held)) if isinstance(action, Patch)]
+    cost = "controller.kubernetes.io/pod-deletion-cost"
+    assert [(one.name, one.patch) for one in found] == [
+        *((name, {"metadata": {"annotations": {cost: "100"}}}) for name in ("w-0",)),
+        ("w-1", {"metadata": {"annotations": {cost: "0"}}}),
+        *((name, {"metadata": {"annotations": {cost: "100"}}}) for name in ("w-4", "w-5")),
+        ("alert-workers", {"spec": {"replicas": 3}}),
+    ]
+    # Behind a proxy nobody knows which ones they are: as many as there are tasks in hand stay.
+    unknown = replace(held, busy=frozenset({"192.168.0.1"}), tasks=Backlog(0, 5))
+    [scaled] = [
+        action
+        for action in actions(replace(observed, pods=pods, pulsar=unknown))
+        if isinstance(action, Patch) and action.kind == "Deployment"
+    ]
+    assert scaled.patch == {"spec": {"replicas": 5}}
+
+
+def test_changes_of_the_spec_take_effect() -> None:
+    world = running({**URL, "workers": {"max": 3}}, passes=5)
+    assert world.objects["Deployment", "alert-workers"]["spec"]["replicas"] == 1
+    world.scan["spec"]["retries"] = {"roleRestarts": 9}
+    world.scan["spec"]["workers"]["resources"] = {"limits": {"memory": "7Gi"}}
+    world.scan["metadata"]["generation"] = 2
+    found = actions(world.observe())
+    patched = [(one.name, one.patch) for one in found if isinstance(one, Patch) and one.kind == "Job"]
+    assert ("alert-saver", {"spec": {"backoffLimit": 9}}) in patched
+    [replaced] = [one.manifest for one in found if isinstance(one, Replace) and one.manifest["kind"] == "Deployment"]
+    assert replaced["spec"]["template"]["spec"]["containers"][0]["resources"] == {"limits": {"memory": "7Gi"}}
+    assert status(found).observed_generation == 2
+
+
+def test_while_pulsar_is_away_the_workers_stay() -> None:
+    world = running(passes=5)
+    world.pulsar_up = False
+    found = actions(world.observe())
+    assert {type(action) for action in found} == {SetStatus, Emit}
+    new, old = status(found), Scan.of(world.scan).status
+    assert (new.phase, new.pixels, new.best, new.backlog) == (old.phase, old.pixels, old.best, old.backlog)
+    assert Emit("Warning", "PulsarUnavailable", "cannot reach http://pulsar:8080") in found
+    assert plan(world.observe(), SETTINGS).requeue_after == SETTINGS.retry_interval
+
+
+def test_without_the_secret_with_certificates_no_pod_is_made() -> None:
+    world = World(resource(URL))
+    found = actions(replace(world.observe(), tls_keys=None))
+    assert {type(action) for action in found} == {SetStatus, Emit}
+    degraded = condition(status(found), ConditionType.DEGRADED)
+    assert degraded is not None
+    assert degraded.reason is Reason.SECRET_NOT_FOUND
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_deadlines(started: bool) -> None:
+    limits = {"activeDeadlineSeconds": 500, "startingDeadlineSeconds": 200}
+    world = running(URL | limits, passes=3 if started else 1)
+    if not started:
+        world.pods.clear()
+    limit = 500 if started else 200
+    world.now = START + timedelta(seconds=limit - 1)
+    assert status([*actions(world.observe()), SetStatus(Scan.of(world.scan).status)]).phase is not Phase.FAILED
+    world.now += timedelta(seconds=100)
+    outcome = condition(status(actions(world.observe())), ConditionType.SUCCEEDED)
+    assert outcome is not None
+    assert outcome.status == "False"
+    assert outcome.reason is (Reason.DEADLINE_EXCEEDED if started else Reason.NEVER_STARTED)
+    word = "activeDeadlineSeconds: 500" if started else "startingDeadlineSeconds: 200"
+    assert word in outcome.message
+
+
+def test_a_suspension_does_not_count_for_a_deadline() -> None:
+    world = running(URL | {"activeDeadlineSeconds": 500, "startingDeadlineSeconds": 200}, passes=4)
+    for suspended in (True, False):
+        world.scan["spec"]["suspend"] = suspended
+        for _ in range(2):
+            for action in plan(world.observe(), SETTINGS).actions:
+                world.apply(action)
+            world.step(5000 if suspended else 10)
+    assert Scan.of(world.scan).status.phase is Phase.SCANNING
+
+
+def test_what_ends_workers_of_a_deleted_scan_quickly() -> None:
+    world = running(passes=5)
+    world.delete()
+    found = actions(world.observe())
+    assert [action for action in found if isinstance(action, Delete)] == [
+        Delete("Deployment", "alert-workers"),
+        *(Delete("Job", f"alert-{role}") for role in ("producer", "collector", "saver")),
+    ]
+    slow = Pod("w-1", "worker", "Running", ready=True, deleting=True, grace=630)
+    observed = replace(world.observe(), children={}, pods=(slow,))
+    assert [one for one in actions(observed) if isinstance(one, Delete)] == [Delete("Pod", "w-1", 5)]
+    hurried = replace(observed, pods=(replace(slow, grace=5),))
+    assert not [one for one in actions(hurried) if isinstance(one, Delete | DeleteTopics)]
+
+
+def test_a_deletion_waits_for_pulsar_and_says_how_to_go_without() -> None:
+    world = running(passes=5)
+    world.delete()
+    fault = PulsarFault(Reason.PULSAR_UNAVAILABLE, "cannot reach http://pulsar:8080")
+    observed = replace(world.observe(), children={}, pods=(), pulsar=fault)
+    degraded = condition(status(actions(observed)), ConditionType.DEGRADED)
+    assert degraded is not None
+    assert degraded.message == (
+        "cannot reach http://pulsar:8080 - its topics are deleted when Pulsar is back; "
+        "cleanupPolicy.topics: Never leaves them"
+    )
+
+
+def test_which_topics_are_deleted_and_in_which_order() -> None:
+    world = World(resource(URL))
+    base = "persistent://icecube/skymap_metadata/mf_"
+    there = {topic: frozenset[str]() for topic in (*world.own.all(), "persistent://icecube/skymap/other-plan")}
+    named = (f"{base}1", f"{base}2", "persistent://icecube/skymap/other-plan")
+    pulsar = Pulsar(topics=there, metadata=named, elsewhere=frozenset({f"{base}2"}))
+    own = world.own.all()
+    assert doomed_topics(pulsar, world.own, "icecube") == (*own[:4], f"{base}1", *own[4:])
+    unknown = replace(pulsar, elsewhere=None)
+    assert doomed_topics(unknown, world.own, "icecube") == own
+    assert doomed_topics(replace(pulsar, topics={world.own.plan: frozenset()}), world.own, "icecube") == (
+        f"{base}1",
+        world.own.plan,
+    )
+
+
+def test_other_plans_are_read_only_when_topics_are_about_to_go() -> None:
+    assert not needs_other_plans(Scan.of(resource(URL)))
+    assert needs_other_plans(Scan.of(resource(URL, deletionTimestamp="2026-01-01T00:00:00Z")))
+    never = URL | {"cleanupPolicy": {"topics": "Never"}}
+    assert not needs_other_plans(Scan.of(resource(never, deletionTimestamp="2026-01-01T00:00:00Z")))
+
+
+def test_news_are_told_once() -> None:
+    world = running(passes=4)
+    old = Scan.of(world.scan).status
+    assert list(news(old, old)) == []
+    worse = Condition(
+        type=ConditionType.DEGRADED,
+        status="True",
+        last_transition_time=START,
+        reason=Reason.QUOTA_EXCEEDED,
+        message="Job a: exceeded quota",
+    )
+    new = old.model_copy(update={"conditions": (*old.conditions[:2], worse)})
+    assert list(news(old, new)) == [Emit("Warning", "QuotaExceeded", "Job a: exceeded quota")]
+    assert list(news(new, old)) == [Emit("Normal", "Recovered", "QuotaExceeded is over")]
