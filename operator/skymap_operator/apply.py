@@ -5,6 +5,7 @@ Each action may be repeated. The first that fails ends the pass; the next begins
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from skymap_operator.actions import (
@@ -21,7 +22,7 @@ from skymap_operator.actions import (
     Replace,
     SetStatus,
 )
-from skymap_operator.cluster import Cluster, Conflict, Refused
+from skymap_operator.cluster import Cluster, Conflict, NotFound, Refused
 from skymap_operator.manifests import Manifest
 from skymap_operator.manifests.common import written
 from skymap_operator.models import API_VERSION, KIND
@@ -31,6 +32,8 @@ from skymap_operator.pulsar_admin import PulsarAdmin, PulsarAdminError, PulsarAw
 from skymap_operator.pulsars import Pulsars
 from skymap_operator.resolve import pulsar_access
 from skymap_operator.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class ActionRefused(Exception):  # noqa: N818 - the cluster's answer, not a mistake of ours
@@ -107,7 +110,10 @@ async def _on_cluster(action: Action, observed: Observed, cluster: Cluster) -> N
         case DeleteScan():
             await cluster.delete(KIND, scan.namespace, scan.name, uid=scan.uid)
         case Emit(kind, reason, message):
-            await cluster.record(_reference(observed), kind, reason, message)
+            try:
+                await cluster.record(_reference(observed), kind, reason, message)
+            except (Refused, Conflict, NotFound) as error:  # nothing hangs on it; a namespace that ends takes none
+                log.info("%s/%s: Event %s not recorded: %s", scan.namespace, scan.name, reason, error)
 
 
 async def _finalizer(observed: Observed, cluster: Cluster, *, wanted: bool) -> None:

@@ -34,6 +34,7 @@ class OperatorProcess:
     log: Path
     settings: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    begun: int = 0
 
     def start(self) -> None:
         given = {
@@ -49,6 +50,7 @@ class OperatorProcess:
         environment = inherited | {"KUBECONFIG": str(self.namespace.cluster.kubeconfig)}
         environment |= {f"{PREFIX}{name}": value for name, value in given.items()}
         with self.log.open("ab") as log:
+            self.begun = log.tell()
             command = [str(COMMAND), "--host", "127.0.0.1", "--port", "0", "--log-level", "debug"]
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
@@ -66,5 +68,6 @@ class OperatorProcess:
 
     def get(self, path: str) -> httpx.Response:
         """Ask its own web server, once it is there."""
-        port = eventually(lambda: re.findall(r"/metrics on port (\d+)", self.log.read_text()))[-1]
-        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=30)
+        port = eventually(lambda: re.search(rb"/metrics on port (\d+)", self.log.read_bytes()[self.begun :]))
+        assert port is not None
+        return httpx.get(f"http://127.0.0.1:{int(port[1])}{path}", timeout=30)

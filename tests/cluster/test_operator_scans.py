@@ -225,12 +225,12 @@ def test_a_pulsar_that_is_away_is_told_and_waited_for(
 
 def test_a_quota_is_told_and_waited_for(operators: Start, namespace: Namespace) -> None:
     operators()
-    namespace.kubectl("create", "quota", "few-jobs", "--hard=count/jobs.batch=1")
+    namespace.kubectl("create", "quota", "few-jobs", "--hard=count/jobs.batch=0")
     eventually(lambda: namespace.get("quota", "few-jobs")["status"]["hard"])
     namespace.apply(manifest())
     message = degraded(namespace, "QuotaExceeded")
     assert "few-jobs" in message
-    assert len([key for key in children(namespace) if key[0] == "Job"]) == 1
+    assert set(children(namespace)) == {("ConfigMap", "alert-scan")}
     namespace.kubectl("delete", "quota", "few-jobs")
     complete(namespace)
     degraded(namespace, "ImageUnavailable")

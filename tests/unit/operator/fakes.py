@@ -1,0 +1,132 @@
+"""A cluster and a Pulsar in memory, for faults that real ones do not produce on demand."""
+
+# ruff: noqa: ARG002 - what the real ones take
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tests.unit.operator.world import merge
+
+from skymap_operator.cluster import Cluster, ClusterError, Conflict, NotFound
+from skymap_operator.manifests import Manifest, PulsarAccess
+from skymap_operator.pulsar_admin import PulsarAdmin, PulsarAdminError, Stored, Subscription
+from skymap_operator.pulsars import Pulsars
+
+
+class FakeCluster(Cluster):
+    """Objects by kind and name; ``faults``: what is raised by the next request of a method, by its name."""
+
+    def __init__(self, *objects: Manifest) -> None:
+        self.objects = {(one["kind"], one["metadata"]["name"]): copy.deepcopy(one) for one in objects}
+        self.faults: dict[str, ClusterError] = {}
+        self.done: list[str] = []
+
+    def _begin(self, method: str, kind: str, name: str) -> None:
+        self.done.append(f"{method} {kind} {name}")
+        if method in self.faults:
+            raise self.faults.pop(method)
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        if "get" in self.faults:
+            raise self.faults.pop("get")
+        return copy.deepcopy(self.objects.get((kind, name)))
+
+    async def list(
+        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> list[Manifest]:
+        return [copy.deepcopy(one) for (found, _), one in self.objects.items() if found == kind]
+
+    async def create(self, manifest: Manifest) -> None:
+        key = (manifest["kind"], manifest["metadata"]["name"])
+        self._begin("create", *key)
+        if key in self.objects:
+            raise Conflict("there is one already")
+        made = self.objects[key] = copy.deepcopy(manifest)
+        made["metadata"] |= {"uid": f"uid-{key[1]}", "resourceVersion": "1"}
+
+    async def replace(self, manifest: Manifest, version: str) -> None:
+        key = (manifest["kind"], manifest["metadata"]["name"])
+        self._begin("replace", *key)
+        if self.objects[key]["metadata"].get("resourceVersion") != version:
+            raise Conflict("it was changed meanwhile")
+        self.objects[key] = copy.deepcopy(manifest)
+
+    async def apply_status(self, resource: Manifest) -> None:
+        key = (resource["kind"], resource["metadata"]["name"])
+        self._begin("apply_status", *key)
+        if key not in self.objects:
+            raise NotFound("it is gone")
+        self.objects[key]["status"] = resource["status"]
+
+    async def patch(self, kind: str, namespace: str, name: str, change: Manifest) -> None:
+        self._begin("patch", kind, name)
+        if (kind, name) not in self.objects:
+            raise NotFound("it is gone")
+        merge(self.objects[kind, name], change)
+
+    async def delete(
+        self, kind: str, namespace: str, name: str, *, uid: str | None = None, grace: int | None = None
+    ) -> None:
+        self._begin("delete", kind, name)
+        found = self.objects.get((kind, name))
+        if found is not None and uid not in {None, found["metadata"].get("uid")}:
+            raise Conflict("it is another one")
+        self.objects.pop((kind, name), None)
+
+
+class FakeAdmin(PulsarAdmin):
+    """Topics with their subscriptions and messages; ``fault``: what every request meets."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, list[Stored]] = {}
+        self.made: dict[str, dict[str, Subscription]] = {}
+        self.fault: PulsarAdminError | None = None
+
+    def _begin(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+    async def create(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
+        self._begin()
+        self.stored.setdefault(topic, [])
+        self.made.setdefault(topic, {}).update({name: Subscription(0, 0, frozenset()) for name in subscriptions})
+
+    async def delete(self, topic: str) -> None:
+        self._begin()
+        self.stored.pop(topic, None)
+        self.made.pop(topic, None)
+
+    async def topics(self, tenant: str, namespace: str) -> frozenset[str]:
+        self._begin()
+        return frozenset(topic for topic in self.stored if f"://{tenant}/{namespace}/" in topic)
+
+    async def subscriptions(self, topic: str) -> dict[str, Subscription]:
+        self._begin()
+        return self.made.get(topic, {})
+
+    async def first(self, topic: str) -> Stored | None:
+        self._begin()
+        return next(iter(self.stored.get(topic, ())), None)
+
+    async def last(self, topic: str) -> Stored | None:
+        self._begin()
+        return next(reversed(self.stored.get(topic, [])), None)
+
+
+class FakePulsars(Pulsars):
+    """Every scan's Pulsar is this one."""
+
+    def __init__(self, admin: FakeAdmin) -> None:
+        self.admin = admin
+
+    @asynccontextmanager
+    async def reach(self, namespace: str, access: PulsarAccess) -> AsyncIterator[PulsarAdmin]:
+        yield self.admin
+
+
+def pod(name: str, **status: Any) -> Manifest:
+    return {"kind": "Pod", "metadata": {"name": name, "uid": f"uid-{name}"}, "status": {"phase": "Pending"} | status}

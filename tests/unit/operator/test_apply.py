@@ -1,0 +1,135 @@
+"""What is decided is carried out in order, may be repeated, and ends where something fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
+from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
+
+from skymap_operator import actions as do
+from skymap_operator.apply import ActionRefused, apply
+from skymap_operator.cluster import Away, Conflict, NotFound, Refused
+from skymap_operator.models import SkymapScanStatus
+from skymap_operator.models.status import Phase
+from skymap_operator.names import FINALIZER
+from skymap_operator.observed import Observed, Pulsar, Scan, Warned
+from skymap_operator.pulsar_admin import PulsarAdminError, PulsarAway
+
+TOPIC = "persistent://icecube/skymap/alerts.alert-plan"
+SCAN = resource({"event": {"simulate": {}}}, resourceVersion="7", finalizers=["others"])
+CONFIG = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "c", "namespace": NAMESPACE, "uid": "uid-c", "resourceVersion": "3"},
+}
+
+
+def carry_out(
+    actions: Sequence[do.Action],
+    cluster: FakeCluster,
+    admin: FakeAdmin | None = None,
+    children: dict[tuple[str, str], dict[str, Any]] | None = None,
+) -> None:
+    observed = Observed(datetime.now(UTC), Scan.of(SCAN), Pulsar(), children=children or {})
+    asyncio.run(apply(actions, observed, cluster, FakePulsars(admin or FakeAdmin()), SETTINGS))
+
+
+def test_the_finalizer_comes_and_goes_beside_those_of_others() -> None:
+    cluster = FakeCluster(SCAN)
+    for _ in range(2):
+        carry_out([do.AddFinalizer()], cluster)
+        assert cluster.objects["SkymapScan", NAME]["metadata"]["finalizers"] == ["others", FINALIZER]
+    for _ in range(2):
+        carry_out([do.RemoveFinalizer()], cluster)
+        assert cluster.objects["SkymapScan", NAME]["metadata"]["finalizers"] == ["others"]
+
+
+def test_a_later_scan_of_the_same_name_is_not_touched() -> None:
+    later = SCAN | {"metadata": SCAN["metadata"] | {"uid": "later"}}
+    cluster = FakeCluster(later)
+    carry_out([do.AddFinalizer()], cluster)
+    assert cluster.objects["SkymapScan", NAME] == later
+    with pytest.raises(Conflict):
+        carry_out([do.DeleteScan()], cluster)
+    assert cluster.objects["SkymapScan", NAME] == later
+
+
+def test_status_and_events_name_this_scan() -> None:
+    cluster = FakeCluster(SCAN)
+    carry_out([do.SetStatus(SkymapScanStatus(phase=Phase.PENDING)), do.Emit("Normal", "Waiting", "waits")], cluster)
+    assert cluster.objects["SkymapScan", NAME]["status"] == {
+        "observedGeneration": 0,
+        "phase": "Pending",
+        "conditions": [],
+    }
+    [event] = [one for (kind, _), one in cluster.objects.items() if kind == "Event"]
+    assert (event["reason"], event["message"], event["involvedObject"]["uid"]) == ("Waiting", "waits", "uid-1")
+    carry_out([do.Emit("Normal", "Waiting", "waits")], cluster)
+    [event] = [one for (kind, _), one in cluster.objects.items() if kind == "Event"]
+    assert event["count"] == 2
+
+
+def test_what_is_there_already_stays_and_what_is_gone_already_is_fine() -> None:
+    mine = CONFIG | {"data": {"mine": "1"}}
+    cluster = FakeCluster(mine)
+    carry_out([do.Create(CONFIG), do.Delete("Job", "gone")], cluster)
+    assert cluster.objects["ConfigMap", "c"] == mine
+
+
+def test_an_object_is_replaced_or_deleted_only_as_it_was_seen() -> None:
+    seen = {("ConfigMap", "c"): CONFIG}
+    changed = CONFIG | {"metadata": CONFIG["metadata"] | {"resourceVersion": "4", "uid": "another"}}
+    for action in (do.Replace(CONFIG), do.Delete("ConfigMap", "c")):
+        cluster = FakeCluster(changed)
+        with pytest.raises(Conflict):
+            carry_out([action], cluster, children=seen)
+        assert cluster.objects["ConfigMap", "c"] == changed
+    cluster = FakeCluster(CONFIG)
+    carry_out([do.Replace(CONFIG | {"data": {"new": "1"}})], cluster, children=seen)
+    assert cluster.objects["ConfigMap", "c"]["data"] == {"new": "1"}
+    carry_out([do.Delete("ConfigMap", "c")], cluster, children=seen)
+    assert ("ConfigMap", "c") not in cluster.objects
+
+
+def test_topics_are_made_with_their_subscriptions_and_deleted() -> None:
+    admin, cluster = FakeAdmin(), FakeCluster(SCAN)
+    for _ in range(2):
+        carry_out([do.EnsureTopics(((TOPIC, ("workers",)),))], cluster, admin)
+        assert {topic: set(found) for topic, found in admin.made.items()} == {TOPIC: {"workers"}}
+    for _ in range(2):
+        carry_out([do.DeleteTopics((TOPIC,))], cluster, admin)
+        assert admin.made == {}
+
+
+@pytest.mark.parametrize("fault", [Away("no answer"), Conflict("changed"), NotFound("gone")])
+def test_the_first_that_fails_ends_the_pass(fault: Exception) -> None:
+    cluster = FakeCluster(SCAN)
+    cluster.faults["patch"] = fault  # type: ignore[assignment]
+    with pytest.raises(type(fault)):
+        carry_out([do.Create(CONFIG), do.Patch("Job", "j", {}), do.Delete("Job", "j")], cluster)
+    assert cluster.done == ["create ConfigMap c", "patch Job j"]
+
+
+def test_what_is_refused_is_told_with_its_object() -> None:
+    cluster = FakeCluster(SCAN)
+    cluster.faults["create"] = Refused("exceeded quota: small")
+    with pytest.raises(ActionRefused) as caught:
+        carry_out([do.Create(CONFIG), do.Delete("Job", "j")], cluster)
+    assert caught.value.warned == Warned("ConfigMap c", "Refused", "exceeded quota: small")
+    assert cluster.done == ["create ConfigMap c"]
+
+
+def test_pulsar_that_refuses_is_told_and_one_that_is_away_is_waited_for() -> None:
+    admin = FakeAdmin()
+    admin.fault = PulsarAdminError("403 no right")
+    with pytest.raises(ActionRefused) as caught:
+        carry_out([do.EnsureTopics(((TOPIC, ()),))], FakeCluster(SCAN), admin)
+    assert caught.value.warned == Warned("Pulsar", "Refused", "403 no right")
+    admin.fault = PulsarAway("no answer")
+    with pytest.raises(PulsarAway):
+        carry_out([do.DeleteTopics((TOPIC,))], FakeCluster(SCAN), admin)

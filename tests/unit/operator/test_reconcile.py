@@ -1,0 +1,212 @@
+"""A look at a scan: what is seen of Kubernetes and Pulsar, what a fault leads to, how workers are shared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
+from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
+
+from skymap_operator.cluster import Away, Conflict, Refused
+from skymap_operator.metrics import Metrics
+from skymap_operator.names import Names, Topics
+from skymap_operator.observe import frames_of, observe
+from skymap_operator.observed import Backlog, Observed, Pulsar, PulsarFault
+from skymap_operator.pulsar_admin import PulsarAdminError, PulsarAway, Stored, Subscription
+from skymap_operator.reconcile import SOON, Reconciler
+from skymap_operator.rounds import Key
+from skymap_operator.settings import Settings
+
+KEY = Key(NAMESPACE, NAME)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TOPICS = Topics.of(Names.of(NAMESPACE, NAME).scan, "icecube")
+SCAN = resource({"event": {"simulate": {}}}, resourceVersion="1")
+SNAPSHOT = {"phase": "scanning", "levels": [], "rate": 0.5, "eta": None, "best": None, "outputs": []}
+
+
+class Bench:
+    """A reconciler with its fakes."""
+
+    def __init__(self, *objects: dict[str, Any], settings: Settings = SETTINGS) -> None:
+        self.cluster, self.admin, self.figures = FakeCluster(*objects), FakeAdmin(), Metrics()
+        self.reconciler = Reconciler(self.cluster, FakePulsars(self.admin), settings, self.figures)
+
+    def look(self, key: Key = KEY) -> float | None:
+        return asyncio.run(self.reconciler.look(key))
+
+    def condition(self, kind: str, name: str = NAME) -> tuple[str, str, str]:
+        conditions = self.cluster.objects["SkymapScan", name]["status"]["conditions"]
+        [found] = [one for one in conditions if one["type"] == kind]
+        return found["status"], found["reason"], found["message"]
+
+    def count(self, outcome: str) -> float:
+        [line] = [
+            one for one in self.figures.text(0).decode().splitlines() if f'looks_total{{outcome="{outcome}"' in one
+        ]
+        return float(line.split()[-1])
+
+
+def test_one_look_makes_everything_and_the_next_changes_nothing() -> None:
+    bench = Bench(SCAN)
+    assert bench.look() == SETTINGS.retry_interval
+    made = set(bench.cluster.objects) - {("SkymapScan", NAME)}
+    assert {(kind, name) for kind, name in made if kind != "Event"} == {
+        ("ConfigMap", "alert-scan"),
+        ("PersistentVolumeClaim", "alert-results"),
+        ("Job", "alert-producer"),
+        ("Job", "alert-collector"),
+        ("Job", "alert-saver"),
+        ("Deployment", "alert-workers"),
+    }
+    assert set(bench.admin.made) == set(TOPICS.all())
+    bench.look()
+    bench.cluster.done.clear()
+    assert bench.look() == SETTINGS.scaling_interval
+    assert bench.cluster.done == []
+    assert bench.count("done") == 3
+
+
+def test_a_scan_that_is_gone_is_forgotten() -> None:
+    bench = Bench(SCAN)
+    bench.look()
+    assert b'skymap_operator_scans{phase="Pending"} 1.0' in bench.figures.text(0)
+    del bench.cluster.objects["SkymapScan", NAME]
+    assert bench.look() is None
+    assert b'skymap_operator_scans{phase="Pending"} 0.0' in bench.figures.text(0)
+    assert bench.count("gone") == 1
+
+
+def test_faults_of_kubernetes_lead_to_another_look() -> None:
+    bench = Bench(SCAN)
+    bench.cluster.faults["get"] = Away("no answer")
+    assert bench.look() == SETTINGS.retry_interval
+    bench.cluster.faults["get"] = Refused("no right")
+    assert bench.look() == SETTINGS.retry_interval
+    bench.cluster.faults["apply_status"] = Conflict("changed")
+    assert bench.look() == SOON
+    assert [bench.count(outcome) for outcome in ("cluster_away", "refused", "changed", "done")] == [1, 1, 1, 0]
+
+
+def test_what_was_refused_is_in_the_status_until_it_is_allowed() -> None:
+    bench = Bench(SCAN)
+    bench.cluster.faults["create"] = Refused('configmaps "alert-scan" is forbidden: exceeded quota: small')
+    bench.look()  # it takes the Event, on which nothing hangs
+    assert ("Job", "alert-saver") in bench.cluster.objects
+    del bench.cluster.objects["Job", "alert-saver"]
+    bench.cluster.faults["create"] = Refused('jobs "alert-saver" is forbidden: exceeded quota: small')
+    assert bench.look() == SETTINGS.retry_interval
+    bench.look()
+    status, reason, message = bench.condition("Degraded")
+    assert (status, reason) == ("True", "QuotaExceeded")
+    assert "exceeded quota: small" in message
+    for _ in range(2):
+        bench.look()
+    assert bench.condition("Degraded")[:2] == ("False", "AsExpected")
+
+
+def test_without_pulsar_nothing_is_made_and_the_reason_is_told() -> None:
+    bench = Bench(SCAN)
+    bench.admin.fault = PulsarAway("cannot reach http://pulsar:8080")
+    assert bench.look() == SETTINGS.retry_interval
+    assert bench.condition("Degraded") == ("True", "PulsarUnavailable", "cannot reach http://pulsar:8080")
+    assert {kind for kind, _ in bench.cluster.objects} == {"SkymapScan", "Event"}
+    bench.admin.fault = PulsarAdminError("401 no token")
+    bench.look()
+    assert bench.condition("Degraded") == ("True", "PulsarRefused", "401 no token")
+
+
+def test_workers_are_shared_among_scans() -> None:
+    scans = [
+        resource({"event": {"simulate": {}}, "workers": {"min": 6, "max": 6}}, name=name, uid=name, resourceVersion="1")
+        for name in ("first", "second")
+    ]
+    bench = Bench(*scans, settings=SETTINGS.model_copy(update={"max_workers": 8}))
+    for name in ("first", "second") * 3:
+        bench.look(Key(NAMESPACE, name))
+    replicas = [
+        bench.cluster.objects["Deployment", f"{name}-workers"]["spec"]["replicas"] for name in ("first", "second")
+    ]
+    assert replicas == [4, 4]
+
+
+def seen(admin: FakeAdmin, scan: dict[str, Any] = SCAN) -> Observed:
+    return asyncio.run(observe(scan, FakeCluster(), FakePulsars(admin), SETTINGS))
+
+
+def with_topics() -> FakeAdmin:
+    admin = FakeAdmin()
+    admin.stored = {topic: [] for topic in TOPICS.all()}
+    return admin
+
+
+def message(**fields: Any) -> Stored:
+    return Stored(json.dumps(fields).encode(), NOW)
+
+
+def plan_of(*frames: str) -> Stored:
+    return message(kind="scan", event={"metadata_topics": frames})
+
+
+def test_the_queues_the_plan_and_the_progress_are_seen() -> None:
+    admin = with_topics()
+    admin.made = {
+        TOPICS.to_be_scanned: {"workers": Subscription(5, 2, frozenset({"10.0.0.1"}))},
+        TOPICS.scanned: {"collector": Subscription(3, 0, frozenset())},
+    }
+    admin.stored[TOPICS.plan] = [plan_of(), message(kind="end")]
+    admin.stored[TOPICS.progress] = [message(**SNAPSHOT, extra=1), message(**SNAPSHOT | {"rate": 0.75})]
+    found = seen(admin).pulsar
+    assert isinstance(found, Pulsar)
+    assert (found.tasks, found.fits) == (Backlog(5, 2), Backlog(3, 0))
+    assert found.busy == {"10.0.0.1"}
+    assert found.plan_ended
+    assert found.progress is not None
+    assert (found.progress.rate, found.progress.published) == (0.75, NOW)
+    assert found.topics[TOPICS.to_be_scanned] == {"workers"}
+    assert found.elsewhere is None, "what others use is not looked at while the scan goes on"
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"phase": "scanning"}'])
+def test_a_progress_that_is_none_is_told(body: bytes) -> None:
+    admin = with_topics()
+    admin.stored[TOPICS.progress] = [Stored(body, NOW)]
+    found = seen(admin).pulsar
+    assert isinstance(found, PulsarFault)
+    assert found.message.startswith(f"{TOPICS.progress}: ")
+
+
+def test_frames_that_another_scan_uses_are_known_when_topics_may_go() -> None:
+    ours, shared, gone = (f"persistent://icecube/skymap_metadata/mf_{name}" for name in ("1", "2", "3"))
+    other = "persistent://icecube/skymap/alerts.other-plan"
+    admin = with_topics()
+    admin.stored |= {ours: [], shared: [], other: [plan_of(shared)]}
+    admin.stored[TOPICS.plan] = [plan_of(ours, shared, gone)]
+    going = resource({"event": {"simulate": {}}}, deletionTimestamp=NOW.isoformat())
+    found = seen(admin, going).pulsar
+    assert isinstance(found, Pulsar)
+    assert (found.metadata, found.elsewhere) == ((ours, shared), frozenset({shared}))
+    admin.stored[other] = [message(kind="of another version")]
+    found = seen(admin, going).pulsar
+    assert isinstance(found, Pulsar)
+    assert found.elsewhere is None, "what it uses is not known"
+
+
+@pytest.mark.parametrize(
+    ("first", "frames"),
+    [
+        (None, ()),
+        (plan_of("a", "b"), ("a", "b")),
+        (message(kind="level"), None),
+        (message(event={"metadata_topics": [1]}), None),
+        (message(event={"metadata_topics": "a"}), None),
+        (message(event=None), None),
+        (Stored(b"\xff", NOW), None),
+        (Stored(b"[]", NOW), None),
+    ],
+)
+def test_the_frames_that_a_plan_names(first: Stored | None, frames: tuple[str, ...] | None) -> None:
+    assert frames_of(first) == frames

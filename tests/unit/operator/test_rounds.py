@@ -1,0 +1,134 @@
+"""When scans are looked at: one look at a time, none overlooked, none that stops the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from skymap_operator import rounds as module
+from skymap_operator.rounds import Key, Rounds
+
+A, B = Key("ns", "a"), Key("ns", "b")
+
+
+async def until(probe: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not probe():
+            await asyncio.sleep(0)
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(test())  # type: ignore[arg-type]
+
+
+def test_a_scan_is_looked_at_once_at_a_time_and_again_for_what_came_meanwhile() -> None:
+    async def test() -> None:
+        going, looks, free = 0, 0, asyncio.Event()
+
+        async def look(_: Key) -> float | None:
+            nonlocal going, looks
+            going, looks = going + 1, looks + 1
+            assert going == 1
+            await free.wait()
+            going -= 1
+            return 1000.0
+
+        rounds = Rounds(look, rest=0)
+        for _ in range(3):
+            rounds.wake(A)
+        await until(lambda: looks == 1)
+        for _ in range(3):
+            rounds.wake(A)
+        free.set()
+        await until(lambda: looks == 2 and going == 0)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert looks == 2, "what came together is seen together"
+        assert rounds.overdue() < 0, "the next look is not due"
+        await rounds.close()
+
+    run(test)
+
+
+def test_a_look_is_due_again_when_it_said_so_and_a_scan_that_is_gone_is_forgotten() -> None:
+    async def test() -> None:
+        answers = [0.0, 0.001, None]
+
+        async def look(_: Key) -> float | None:
+            return answers.pop(0)
+
+        rounds = Rounds(look, rest=0)
+        rounds.wake(A)
+        await until(lambda: rounds.known == 0)
+        assert answers == []
+
+    run(test)
+
+
+def test_no_more_looks_at_a_time_than_allowed() -> None:
+    async def test() -> None:
+        going, most, seen = 0, 0, 0
+
+        async def look(_: Key) -> float | None:
+            nonlocal going, most, seen
+            going, seen = going + 1, seen + 1
+            most = max(most, going)
+            await asyncio.sleep(0)
+            going -= 1
+            return None
+
+        rounds = Rounds(look, at_a_time=3, rest=0)
+        for number in range(100):
+            rounds.wake(Key("ns", str(number)))
+        await until(lambda: rounds.known == 0)
+        assert (most, seen) == (3, 100)
+
+    run(test)
+
+
+def test_a_fault_in_one_look_stops_no_other_and_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        looks: Counter[Key] = Counter()
+
+        async def look(key: Key) -> float | None:
+            looks[key] += 1
+            if key == A and looks[A] < 3:
+                raise ZeroDivisionError("ours")
+            return None
+
+        rounds = Rounds(look, rest=0)
+        rounds.wake(A)
+        rounds.wake(B)
+        await until(lambda: rounds.known == 0)
+        assert looks == {A: 3, B: 1}
+
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
+    run(test)
+    assert caplog.text.count("ns/a: the look at it failed") == 2
+
+
+def test_a_look_that_hangs_becomes_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async def look(_: Key) -> float | None:
+            await asyncio.Event().wait()
+            return None
+
+        rounds = Rounds(look, rest=0)
+        assert rounds.overdue() == 0.0
+        rounds.wake(A)
+        await asyncio.sleep(0)
+        began = rounds.overdue()
+        loop = asyncio.get_running_loop()
+        later = loop.time() + 500
+        monkeypatch.setattr(loop, "time", lambda: later)
+        assert rounds.overdue() - began == pytest.approx(500, abs=5)
+        monkeypatch.undo()
+        await rounds.close()
+        assert rounds.known == 0
+
+    run(test)

@@ -1,0 +1,128 @@
+"""What the operator shows of itself, and how it reaches the Pulsar that a scan names."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from tests.unit.operator.fakes import FakeCluster
+from tests.unit.operator.world import SETTINGS
+
+from skymap_operator import health
+from skymap_operator.main import main
+from skymap_operator.manifests import PulsarAccess
+from skymap_operator.metrics import OUTCOMES, Metrics
+from skymap_operator.models import SkymapScanStatus
+from skymap_operator.models.spec import TokenSecret
+from skymap_operator.models.status import Phase, WorkersStatus
+from skymap_operator.pulsar_admin import PulsarAdminError
+from skymap_operator.pulsars import Pulsars
+from skymap_operator.rounds import Key
+
+DOCS = Path(__file__).parents[3] / "docs" / "operator.md"
+FOREIGN = PulsarAccess("pulsar://other:6650", "http://other:8080", "t", TokenSecret(name="secret"), None, own=False)
+
+
+def test_health_fails_when_reconciling_has_stopped_and_figures_are_served() -> None:
+    overdue = 0.0
+
+    async def ask() -> list[httpx.Response]:
+        nonlocal overdue
+        async with health.serve("127.0.0.1", 0, Metrics(), lambda: overdue) as port, httpx.AsyncClient() as client:
+            overdue = health.STALLED
+            fine = await client.get(f"http://127.0.0.1:{port}/healthz")
+            overdue = health.STALLED + 1
+            stopped = await client.get(f"http://127.0.0.1:{port}/healthz")
+            return [fine, stopped, await client.get(f"http://127.0.0.1:{port}/metrics")]
+
+    fine, stopped, figures = asyncio.run(ask())
+    assert (fine.status_code, fine.text) == (200, "ok\n")
+    assert (stopped.status_code, stopped.text) == (503, "reconciling has stopped: a look is due for 301 s\n")
+    assert figures.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "skymap_operator_overdue_seconds 301.0" in figures.text
+
+
+def test_the_figures_are_those_that_are_documented() -> None:
+    metrics, key = Metrics(), Key("ns", "a")
+    metrics.looked("done", 0.2)
+    metrics.seen(key, SkymapScanStatus(phase=Phase.SCANNING, workers=WorkersStatus(wanted=7)))
+    lines = metrics.text(1.5).decode().splitlines()
+    for line in (
+        'skymap_operator_looks_total{outcome="done"} 1.0',
+        'skymap_operator_look_seconds_bucket{le="0.3"} 1.0',
+        'skymap_operator_scans{phase="Scanning"} 1.0',
+        "skymap_operator_scans_degraded 0.0",
+        "skymap_operator_workers_wanted 7.0",
+        "skymap_operator_overdue_seconds 1.5",
+    ):
+        assert line in lines
+    names = {line.split()[2] for line in lines if line.startswith("# TYPE ")}
+    names = {name for name in names if not name.endswith("_created")}
+    text = DOCS.read_text()
+    assert {name for name in names if f"`{name}" not in text} == set()
+    assert {outcome for outcome in OUTCOMES if outcome not in text} == set()
+    metrics.seen(key, None)
+    assert 'skymap_operator_scans{phase="Scanning"} 0.0' in metrics.text(0).decode()
+
+
+def reach(access: PulsarAccess, *objects: dict[str, Any]) -> dict[str, Any]:
+    """Open the way; say what is in the files that it uses, and whether they are gone afterwards."""
+
+    async def inside() -> dict[str, Any]:
+        async with (
+            Pulsars(FakeCluster(*objects), SETTINGS) as pulsars,
+            pulsars.reach("ns", access) as admin,
+            pulsars.reach("ns", access) as again,
+        ):
+            file = admin._token_file
+            return {
+                "url": admin.url,
+                "same": admin is again,
+                "file": file,
+                "token": None if file is None else file.read_bytes(),
+                "mode": None if file is None else file.parent.stat().st_mode & 0o777,
+            }
+
+    return asyncio.run(inside())
+
+
+def secret(**data: bytes) -> dict[str, Any]:
+    encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+    return {"kind": "Secret", "metadata": {"name": "secret"}, "data": encoded}
+
+
+def test_the_operators_own_pulsar_stays_open() -> None:
+    own = PulsarAccess(SETTINGS.pulsar_service_url, SETTINGS.pulsar_admin_url, "icecube", TokenSecret(name="secret"))
+    found = reach(own)
+    assert (found["url"], found["same"], found["token"]) == ("http://pulsar:8080", True, None)
+
+
+def test_another_pulsar_gets_the_scans_token_which_does_not_stay() -> None:
+    found = reach(FOREIGN, secret(token=b"jwt"))
+    assert (found["url"], found["token"], found["mode"]) == ("http://other:8080", b"jwt", 0o700)
+    assert not found["file"].exists()
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ([], "there is no Secret secret"),
+        ([secret(other=b"jwt")], "the Secret secret has no key token"),
+        ([secret(token=b"") | {"data": {"token": "%"}}], "the Secret secret has no key token"),
+    ],
+)
+def test_a_token_that_is_missing_is_told(objects: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(PulsarAdminError, match=message):
+        reach(FOREIGN, *objects)
+
+
+def test_settings_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SKYMAP_OPERATOR_IMAGE", raising=False)
+    found = CliRunner().invoke(main, [])
+    assert found.exit_code == 1
+    assert "SKYMAP_OPERATOR_IMAGE: Field required" in found.output
