@@ -28,7 +28,7 @@ from skymap_operator.manifests import Manifest, Recipe, claim, config_map, jobs,
 from skymap_operator.models import SkymapScanSpec
 from skymap_operator.models.status import ConditionType, Phase, Reason
 from skymap_operator.names import COLLECTOR, FINALIZER, PRODUCER, SAVER, WORKER, Names
-from skymap_operator.observed import DELETION_COST, Observed, Pod, Pulsar, parse_time
+from skymap_operator.observed import DELETION_COST, Backlog, Observed, Pod, Pulsar, PulsarFault, parse_time
 from skymap_operator.resolve import recipe, runs_with
 from skymap_operator.scaling import Demand, Scale, learned_seconds, scale
 from skymap_operator.settings import Settings
@@ -254,7 +254,7 @@ def _scale(observed: Observed, spec: SkymapScanSpec, settings: Settings, busy: i
     live = observed.children.get(("Deployment", Names.of(scan.namespace, scan.name).workers))
     current = live["spec"].get("replicas", 1) if live is not None and owned(observed, live) else 0
     ready = sum(pod.role == WORKER and pod.ready and not pod.deleting for pod in observed.pods)
-    queue = pulsar.tasks if isinstance(pulsar, Pulsar) else None
+    queue = _queue(pulsar)
     progress = pulsar.progress if isinstance(pulsar, Pulsar) else None
     known = None if scan.status.workers is None else scan.status.workers.seconds_per_task
     if progress is not None:
@@ -277,6 +277,13 @@ def _scale(observed: Observed, spec: SkymapScanSpec, settings: Settings, busy: i
         first=settings.first_workers,
     )
     return scale(demand), WorkersDecided(0, busy=busy, seconds_per_task=known)
+
+
+def _queue(pulsar: Pulsar | PulsarFault) -> Backlog | None:
+    """Return what the workers have to do: nothing while there are no topics yet, None where it cannot be known."""
+    if not isinstance(pulsar, Pulsar):
+        return None
+    return pulsar.tasks if pulsar.topics else Backlog(0, 0)
 
 
 def _busy(observed: Observed) -> frozenset[str]:

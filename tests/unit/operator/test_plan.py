@@ -96,7 +96,7 @@ def test_the_first_status_as_a_whole() -> None:
             "ready": 0,
             "busy": 0,
             "selector": "app.kubernetes.io/component=worker,skymap.icecube.wisc.edu/scan=alert",
-            "reason": "the queue cannot be read: their number stays",
+            "reason": "nothing waits yet",
         },
         "runsWith": {
             "image": "registry.example/scanner:1",
@@ -105,6 +105,12 @@ def test_the_first_status_as_a_whole() -> None:
             "tenant": "icecube",
         },
     }
+
+
+def test_the_least_of_workers_are_there_from_the_start() -> None:
+    found = actions(World(resource(URL | {"workers": {"min": 4}})).observe())
+    made = [one.manifest for one in found if isinstance(one, Create) and one.manifest["kind"] == "Deployment"]
+    assert [one["spec"]["replicas"] for one in made] == [4]
 
 
 def test_a_status_in_the_middle() -> None:
