@@ -9,22 +9,25 @@ from aiohttp import web
 
 from skymap_operator.metrics import CONTENT_TYPE, Metrics
 
-#: A look is due at most so long (s) while all is well: far longer than any that waits for a slow server.
+#: Looks are due at most so long (s) with none that ends: longer than the longest look.
 STALLED = 300.0
 
 
 @asynccontextmanager
-async def serve(host: str, port: int, metrics: Metrics, overdue: Callable[[], float]) -> AsyncIterator[int]:
+async def serve(
+    host: str, port: int, metrics: Metrics, overdue: Callable[[], float], stalled: Callable[[], float]
+) -> AsyncIterator[int]:
     """Serve until the block is left; gives the port, which the system chooses for 0.
 
-    ``overdue`` says for how long (s) a look has been due: beyond `STALLED`, reconciling has stopped, and a new process
-    is better than this one. That Kubernetes or Pulsar cannot be reached is no such case: a new one could not either.
+    ``overdue`` says for how long (s) the latest look is due; ``stalled`` for how long looks are due and none has ended:
+    beyond `STALLED`, reconciling has stopped, and a new process is better than this one. That Kubernetes or Pulsar
+    cannot be reached is no such case: a new one could not either.
     """
 
     async def healthz(_: web.Request) -> web.Response:
-        late = overdue()
+        late = stalled()
         if late > STALLED:
-            return web.Response(status=503, text=f"reconciling has stopped: a look is due for {late:.0f} s\n")
+            return web.Response(status=503, text=f"reconciling has stopped: no look has ended for {late:.0f} s\n")
         return web.Response(text="ok\n")
 
     async def figures(_: web.Request) -> web.Response:

@@ -60,7 +60,7 @@ async def run(settings: Settings, host: str, port: int) -> None:
         await wake_all(cluster, settings, rounds)
         sweeping = asyncio.create_task(sweep(cluster, settings, rounds))
         try:
-            async with health.serve(host, port, metrics, rounds.overdue) as served:
+            async with health.serve(host, port, metrics, rounds.overdue, rounds.stalled) as served:
                 log.info("looks after %s; /healthz and /metrics on port %d", _where(settings), served)
                 await kopf.operator(
                     registry=registry(rounds.wake),

@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 #: Looks at a time, and how long a scan rests between two (s): events come in swarms.
 AT_A_TIME, REST = 8, 0.5
 
+#: A look may take so long (s): all that it waits for has limits of its own, and a slow Pulsar adds them up.
+LONGEST_LOOK = 240.0
+
 #: After an error nobody expected: the first pause (s), doubled each time up to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
 
@@ -51,6 +54,7 @@ class Rounds:
         self._rest = rest
         self._free = asyncio.Semaphore(at_a_time)
         self._scans: dict[Key, _Scan] = {}
+        self._ended = 0.0  # when the last look ended (the loop's clock)
 
     def wake(self, key: Key) -> None:
         """Have the scan looked at soon."""
@@ -68,9 +72,13 @@ class Rounds:
         return len(self._scans)
 
     def overdue(self) -> float:
-        """Return for how long (s) the look that is late most is due."""
+        """Return for how long (s) the look that is late most is due; 0 where none is late."""
         now = asyncio.get_running_loop().time()
-        return max((now - scan.due for scan in self._scans.values()), default=0.0)
+        return max([0.0, *(now - scan.due for scan in self._scans.values())])
+
+    def stalled(self) -> float:
+        """Return for how long (s) looks have been due and none has ended: many that wait their turn are no fault."""
+        return max(min(self.overdue(), asyncio.get_running_loop().time() - self._ended), 0.0)
 
     async def close(self) -> None:
         """Stop looking; a look that is under way is broken off."""
@@ -99,10 +107,13 @@ class Rounds:
 
     async def _once(self, key: Key, scan: _Scan) -> float | None:
         try:
-            after = await self._look(key)
+            async with asyncio.timeout(LONGEST_LOOK):
+                after = await self._look(key)
         except Exception:  # a fault in one scan's look must not end the others'
             log.exception("%s: the look at it failed", key)
             scan.failures += 1
-            return min(FIRST_PAUSE * 2.0 ** (scan.failures - 1), LONGEST_PAUSE)
+            return min(FIRST_PAUSE * 2.0 ** min(scan.failures - 1, 10), LONGEST_PAUSE)
+        finally:
+            self._ended = asyncio.get_running_loop().time()
         scan.failures = 0
         return after

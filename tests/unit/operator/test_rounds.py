@@ -47,7 +47,7 @@ def test_a_scan_is_looked_at_once_at_a_time_and_again_for_what_came_meanwhile() 
         for _ in range(50):
             await asyncio.sleep(0)
         assert looks == 2, "what came together is seen together"
-        assert rounds.overdue() < 0, "the next look is not due"
+        assert rounds.overdue() == rounds.stalled() == 0.0, "the next look is not due"
         await rounds.close()
 
     run(test)
@@ -112,22 +112,31 @@ def test_a_fault_in_one_look_stops_no_other_and_is_tried_again(
     assert caplog.text.count("ns/a: the look at it failed") == 2
 
 
-def test_a_look_that_hangs_becomes_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_that_hang_are_seen_and_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     async def test() -> None:
-        async def look(_: Key) -> float | None:
-            await asyncio.Event().wait()
+        loop = asyncio.get_running_loop()
+        ahead, clock = 0.0, loop.time
+        monkeypatch.setattr(loop, "time", lambda: clock() + ahead)
+
+        async def look(key: Key) -> float | None:
+            if key == A:
+                await asyncio.Event().wait()
             return None
 
         rounds = Rounds(look, rest=0)
-        assert rounds.overdue() == 0.0
+        assert rounds.overdue() == rounds.stalled() == 0.0
         rounds.wake(A)
         await asyncio.sleep(0)
-        began = rounds.overdue()
-        loop = asyncio.get_running_loop()
-        later = loop.time() + 500
-        monkeypatch.setattr(loop, "time", lambda: later)
-        assert rounds.overdue() - began == pytest.approx(500, abs=5)
-        monkeypatch.undo()
+        ahead = 200.0
+        assert min(rounds.overdue(), rounds.stalled()) > 199.0
+        rounds.wake(B)
+        await until(lambda: rounds.known == 1)
+        assert rounds.overdue() > 199.0
+        assert rounds.stalled() < 100.0, "others go on"
+        ahead = 250.0
+        await until(lambda: "ns/a: the look at it failed" in caplog.text)
         await rounds.close()
         assert rounds.known == 0
 

@@ -29,22 +29,25 @@ FOREIGN = PulsarAccess("pulsar://other:6650", "http://other:8080", "t", TokenSec
 
 
 def test_health_fails_when_reconciling_has_stopped_and_figures_are_served() -> None:
-    overdue = 0.0
+    stalled = 0.0
 
     async def ask() -> list[httpx.Response]:
-        nonlocal overdue
-        async with health.serve("127.0.0.1", 0, Metrics(), lambda: overdue) as port, httpx.AsyncClient() as client:
-            overdue = health.STALLED
+        nonlocal stalled
+        async with (
+            health.serve("127.0.0.1", 0, Metrics(), lambda: 400.0, lambda: stalled) as port,
+            httpx.AsyncClient() as client,
+        ):
+            stalled = health.STALLED
             fine = await client.get(f"http://127.0.0.1:{port}/healthz")
-            overdue = health.STALLED + 1
+            stalled = health.STALLED + 1
             stopped = await client.get(f"http://127.0.0.1:{port}/healthz")
             return [fine, stopped, await client.get(f"http://127.0.0.1:{port}/metrics")]
 
     fine, stopped, figures = asyncio.run(ask())
     assert (fine.status_code, fine.text) == (200, "ok\n")
-    assert (stopped.status_code, stopped.text) == (503, "reconciling has stopped: a look is due for 301 s\n")
+    assert (stopped.status_code, stopped.text) == (503, "reconciling has stopped: no look has ended for 301 s\n")
     assert figures.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert "skymap_operator_overdue_seconds 301.0" in figures.text
+    assert "skymap_operator_overdue_seconds 400.0" in figures.text
 
 
 def test_the_figures_are_those_that_are_documented() -> None:
