@@ -6,10 +6,14 @@ what the API server sent, fields of newer servers included.
 
 from __future__ import annotations
 
+import asyncio
+import builtins
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +31,9 @@ MANAGER = "skymap-operator"
 
 #: Longest time of a request (s), and objects in one page of a list.
 TIMEOUT, PAGE = 20.0, 500
+
+#: How long a namespace's warnings are kept (s).
+KEEP = 3.0
 
 #: Longest message of an event that the API server takes.
 LONGEST_MESSAGE = 1024
@@ -71,11 +78,21 @@ class Away(ClusterError):  # noqa: N818
     """The API server cannot be reached, or has no time."""
 
 
+@dataclass
+class _Kept:
+    """A namespace's warnings, and since when they are known (s, the loop's clock)."""
+
+    events: list[Manifest] = field(default_factory=list)
+    since: float = -math.inf
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class Cluster:
     """The API server that the environment names. Objects are given by kind, namespace and name."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
+        self._warnings: dict[str, _Kept] = {}
 
     @classmethod
     async def open(cls) -> Self:
@@ -126,6 +143,16 @@ class Cluster:
             if not more:
                 return found
             query["continue"] = more
+
+    async def warnings(self, namespace: str) -> builtins.list[Manifest]:
+        """Return the namespace's warnings, as they were `KEEP` seconds ago at most: every scan in it asks for them."""
+        found = self._warnings.setdefault(namespace, _Kept())
+        async with found.lock:
+            now = asyncio.get_running_loop().time()
+            if now - found.since > KEEP:
+                found.events = await self.list("Event", namespace, fields="type=Warning")
+                found.since = now
+            return found.events
 
     async def create(self, manifest: Manifest) -> None:
         """Make an object. Conflict: there is one of this name."""

@@ -78,7 +78,7 @@ async def _events(cluster: Cluster, scan: Scan) -> list[Manifest]:
     """Return the namespace's warnings; a scan that is done or goes does not need them."""
     if scan.finished or scan.deleting:
         return []
-    return await cluster.list("Event", scan.namespace, fields="type=Warning")
+    return await cluster.warnings(scan.namespace)
 
 
 async def _keys(cluster: Cluster, namespace: str, secret: str | None) -> frozenset[str] | None:

@@ -23,6 +23,7 @@ class FakeCluster(Cluster):
     def __init__(self, *objects: Manifest) -> None:
         self.objects = {(one["kind"], one["metadata"]["name"]): copy.deepcopy(one) for one in objects}
         self.faults: dict[str, ClusterError] = {}
+        self._warnings = {}
         self.done: list[str] = []
 
     def _begin(self, method: str, kind: str, name: str) -> None:

@@ -106,6 +106,24 @@ def test_a_list_is_read_to_its_last_page() -> None:
     assert {asked[2]["labelSelector"] for asked in server.asked} == {"a=b"}
 
 
+def test_the_warnings_of_a_namespace_are_listed_once_for_all_who_ask() -> None:
+    async def ask(cluster: Cluster) -> list[Any]:
+        found = await asyncio.gather(*(cluster.warnings("ns") for _ in range(10)))
+        return [*found, await cluster.warnings("other")]
+
+    server = Server((200, {"items": [1]}), (200, {"items": [2]}))
+    assert server.run(ask) == [*[[1]] * 10, [2]]
+    assert [asked[2]["fieldSelector"] for asked in server.asked] == ["type=Warning"] * 2
+
+
+def test_warnings_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(cluster: Cluster) -> list[Any]:
+        return [await cluster.warnings("ns"), await cluster.warnings("ns")]
+
+    monkeypatch.setattr("skymap_operator.cluster.KEEP", -1.0)
+    assert Server((200, {"items": [1]}), (200, {"items": [2]})).run(ask) == [[1], [2]]
+
+
 def test_objects_are_made_replaced_and_their_status_applied() -> None:
     server = Server(*[(200, {})] * 3)
     server.run(lambda cluster: cluster.create(CONFIG))
