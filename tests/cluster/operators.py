@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -70,4 +71,13 @@ class OperatorProcess:
         """Ask its own web server, once it is there."""
         port = eventually(lambda: re.search(rb"/metrics on port (\d+)", self.log.read_bytes()[self.begun :]))
         assert port is not None
-        return httpx.get(f"http://127.0.0.1:{int(port[1])}{path}", timeout=30)
+        url = f"http://127.0.0.1:{int(port[1])}{path}"
+        answer = eventually(lambda: _answer(url), lambda found: found is not None)  # it says the port, then listens
+        assert answer is not None
+        return answer
+
+
+def _answer(url: str) -> httpx.Response | None:
+    with contextlib.suppress(httpx.ConnectError):
+        return httpx.get(url, timeout=30)
+    return None
