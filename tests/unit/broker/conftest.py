@@ -21,12 +21,14 @@ class Place:
     """A broker that a test has for itself: its URL, and a namespace for its topics.
 
     ``counts_deaths``: whether it remembers the deliveries of a message whose consumer died.
+    ``keeps_active``: whether the consumer that came first stays active when another joins.
     """
 
     url: str
     namespace: str
     admin_url: str | None = None
     counts_deaths: bool = True
+    keeps_active: bool = True
 
     @property
     def again(self) -> int:
@@ -48,7 +50,7 @@ def sqlite_place(request: pytest.FixtureRequest) -> Place:
 def pulsar_place(request: pytest.FixtureRequest) -> Place:
     server = request.getfixturevalue("pulsar_server")
     namespace = request.getfixturevalue("pulsar_namespace")
-    return Place(server.url, namespace, server.admin_url, counts_deaths=False)
+    return Place(server.url, namespace, server.admin_url, counts_deaths=False, keeps_active=False)
 
 
 #: Every implementation of the protocol joins the contract here.

@@ -88,11 +88,13 @@ class Closing(Protocol):
         Closing a broker closes all that it handed out.
         """
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 class Producer(Closing, Protocol):

@@ -15,13 +15,11 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from skymap_scanner.broker import queries
 from skymap_scanner.broker.database import Database, prepare
 from skymap_scanner.broker.presence import Presence, is_present, remove_leftovers
-from skymap_scanner.broker.protocol import Backlog, Message, Outgoing, SubscriptionType, check_ack_timeout
+from skymap_scanner.broker.protocol import Backlog, Closing, Message, Outgoing, SubscriptionType, check_ack_timeout
 from skymap_scanner.errors import BrokerError, InputError
 
 #: A waiting receive looks for news after pauses that double from the first to the second of these (s).
@@ -42,7 +40,7 @@ def path_of_url(url: str) -> Path:
     return Path(path)
 
 
-class Open:
+class Open(Closing):
     """Something with a connection of its own, closed by ``with`` or `close`; closing twice does nothing."""
 
     def __init__(self, path: Path) -> None:
@@ -56,14 +54,6 @@ class Open:
     def close(self) -> None:
         """Give back the connection."""
         self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
 
 
 class SqliteBroker(Open):

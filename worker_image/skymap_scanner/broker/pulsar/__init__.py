@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from skymap_scanner.broker.access import Access
-from skymap_scanner.broker.protocol import Backlog, SubscriptionType
+from skymap_scanner.broker.protocol import Backlog, Closing, SubscriptionType
 from skymap_scanner.broker.pulsar.admin import split_topic
 from skymap_scanner.broker.pulsar.connection import Connection
 from skymap_scanner.broker.pulsar.consumer import PulsarConsumer, PulsarReader
@@ -19,7 +18,7 @@ __all__ = ["PulsarBroker"]
 T = TypeVar("T", PulsarProducer, PulsarConsumer, PulsarReader)
 
 
-class PulsarBroker:
+class PulsarBroker(Closing):
     """The cluster at ``url``; see `broker.protocol.Broker`.
 
     Messages travel by the client, everything about topics by admin REST. What a role opens is taken as it is, and made
@@ -83,14 +82,6 @@ class PulsarBroker:
             opened.close()
         self._handed_out.clear()
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
 
     def _hand_out(self, opened: T) -> T:
         self._handed_out = [one for one in self._handed_out if not one.closed]

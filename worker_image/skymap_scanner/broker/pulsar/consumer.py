@@ -9,12 +9,10 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Hashable
-from types import TracebackType
-from typing import Self
 
 import pulsar
 
-from skymap_scanner.broker.protocol import Message, SubscriptionType, check_ack_timeout
+from skymap_scanner.broker.protocol import Closing, Message, SubscriptionType, check_ack_timeout
 from skymap_scanner.broker.pulsar.connection import Connection, Waiting
 from skymap_scanner.broker.pulsar.faults import fault, passes
 from skymap_scanner.errors import BrokerError
@@ -40,7 +38,7 @@ KINDS = {
 }
 
 
-class _Source:
+class _Source(Closing):
     """What consumers and readers share: closing, and noticing that the topic is gone."""
 
     def __init__(self, connection: Connection, topic: str) -> None:
@@ -49,14 +47,6 @@ class _Source:
         self.closed = False
         self._next_look = time.monotonic() + LOOK_EVERY
         self._waiting = Waiting(f"receiving from {topic}", connection.url)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
 
     @abstractmethod
     def close(self) -> None:

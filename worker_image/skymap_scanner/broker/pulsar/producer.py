@@ -7,13 +7,12 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import pulsar
 
-from skymap_scanner.broker.protocol import Outgoing
+from skymap_scanner.broker.protocol import Closing, Outgoing
 from skymap_scanner.broker.pulsar.connection import Connection, Waiting
 from skymap_scanner.broker.pulsar.faults import fault, passes
 from skymap_scanner.errors import BrokerError, BrokerUnavailable
@@ -40,7 +39,7 @@ class _Submitted:
     future: Future[None] = field(default_factory=Future)
 
 
-class PulsarProducer:
+class PulsarProducer(Closing):
     """Stores messages on one topic; see `broker.protocol.Producer`.
 
     Numbered messages go out under the producer's name, so that the broker drops repeats; one process at a time can hold
@@ -118,14 +117,6 @@ class PulsarProducer:
                     producer.close()
                 except pulsar.PulsarException as error:
                     log.debug("closing a producer of %s: %s", self._topic, error)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
 
     def _is_repeat(self, submitted: _Submitted) -> bool:
         """Tell whether the message's number has been used, which the broker would find too; notes the number."""

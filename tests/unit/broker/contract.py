@@ -1,0 +1,52 @@
+"""What the contract's tests share: how messages are made, taken and counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from skymap_scanner.broker import Backlog, Broker, Consumer, Message, Outgoing, Reader, SubscriptionType
+
+SHARED, FAILOVER = SubscriptionType.SHARED, SubscriptionType.FAILOVER
+
+#: How long to wait for what must come (s), and to see that nothing comes (s).
+PATIENCE, MOMENT = 45.0, 0.3
+
+Start = Callable[..., Any]
+
+
+def numbered(numbers: Iterable[int]) -> list[Outgoing]:
+    return [Outgoing(f"{number}".encode(), sequence_id=number) for number in numbers]
+
+
+def number(message: Message | None) -> int:
+    assert message is not None, "no message came"
+    return int(message.payload)
+
+
+def take(source: Consumer | Reader, count: int) -> list[Message]:
+    messages = [source.receive(PATIENCE) for _ in range(count)]
+    assert None not in messages, f"only {len(messages) - messages.count(None)} of {count} messages came"
+    return [message for message in messages if message is not None]
+
+
+def assert_backlog(broker: Broker, topic: str, waiting: int, unacked: int) -> None:
+    """Wait until the backlog of the subscription "s" is as given: a broker may take a moment to count."""
+    deadline = time.monotonic() + PATIENCE
+    while (backlog := broker.backlog(topic, "s")) != Backlog(waiting, unacked) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert backlog == Backlog(waiting, unacked)
+
+
+def find_active(consumers: list[Consumer]) -> tuple[Message, Consumer, list[Consumer]]:
+    """Wait for the first message of a failover subscription; return it, who got it, and the others.
+
+    Which of several consumers is active is the broker's choice, and may change when one joins.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        for one in consumers:
+            if (message := one.receive(MOMENT)) is not None:
+                return message, one, [other for other in consumers if other is not one]
+    raise AssertionError("no consumer is active")
