@@ -48,9 +48,8 @@ def start(folder: Path, how: str) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str]) -> int:
-    assert process.stdout is not None
-    process.stdout.close()
-    return process.wait(30)
+    process.communicate(timeout=30)  # reads to the end: a closed pipe would end what still prints
+    return process.returncode
 
 
 def reported(folder: Path) -> list[Death]:
