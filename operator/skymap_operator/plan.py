@@ -180,9 +180,9 @@ def _objects(observed: Observed, made: Recipe, settings: Settings, *, make: bool
 def _mended(observed: Observed, role: str, job: Manifest, wanted: Manifest, settings: Settings) -> list[Action]:
     if not _ended(job):
         return _patched(job, wanted)
-    if not _ended_early(observed, role, job, settings):
+    if not _lost(observed, role, job, settings):
         return []
-    again = f"{role} ended before its part was done, as when its node was drained: it runs again"
+    again = f"Pulsar no longer has what the {role} had done, as when its disk is lost: the {role} runs again"
     return [Emit("Normal", "RunAgain", again), Delete("Job", job["metadata"]["name"])]
 
 
@@ -191,11 +191,10 @@ def _patched(job: Manifest, wanted: Manifest) -> list[Action]:
     return [Patch("Job", job["metadata"]["name"], {"spec": patch})] if patch else []
 
 
-def _ended_early(observed: Observed, role: str, job: Manifest, settings: Settings) -> bool:
-    """Tell whether a Job that counts as complete has left something undone.
+def _lost(observed: Observed, role: str, job: Manifest, settings: Settings) -> bool:
+    """Tell whether a role's part is undone though its Job is complete: what it did is in Pulsar, which may lose it.
 
-    A role that is asked to end, as when its node is drained, ends with 0, and the Job takes that for success. All roles
-    may run again without harm: they find in their topics what is done.
+    All roles may run again without harm: they find in their topics what is done.
     """
     complete, pulsar = job_condition(job, "Complete"), observed.pulsar
     if complete is None or not isinstance(pulsar, Pulsar):
@@ -209,12 +208,7 @@ def _ended_early(observed: Observed, role: str, job: Manifest, settings: Setting
     if progress is not None and progress.phase != "scanning":
         return False
     idle = all(queue is not None and queue.waiting + queue.unacked == 0 for queue in (pulsar.tasks, pulsar.fits))
-    if role == COLLECTOR:
-        return not (pulsar.plan_ended and idle)
-    # A producer that was ended while it sent its last tasks: no queue holds them, but their pixels are missing. The
-    # rate is a mean over half a minute, so it is not that the saver has not yet heard of the last ones.
-    unsent = idle and progress is not None and progress.done < progress.planned and progress.rate == 0
-    return not pulsar.plan_ended or unsent
+    return not pulsar.plan_ended or (role == COLLECTOR and not idle)
 
 
 def _workers(observed: Observed, made: Recipe, decided: Scale, busy: frozenset[str], *, make: bool) -> list[Action]:

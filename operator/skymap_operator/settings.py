@@ -68,7 +68,7 @@ class Settings(BaseModel):
     first_workers: Annotated[int, Field(ge=1)] = 8
     """Most workers to start with; from there on twice as many at each look."""
     settle_seconds: Seconds = 60.0
-    """How long after the end of a Job (s) the scan must show what it did; then it is run again."""
+    """How long after the end of a Job (s) Pulsar must show what it did; the Job is run again if that is lost."""
     grace_seconds: Annotated[int, Field(ge=0)] = 5
     """How long pods may still run (s) when their scan is deleted or has failed: nobody needs their fits."""
     scaling_interval: Seconds = 10.0

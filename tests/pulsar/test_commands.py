@@ -85,7 +85,8 @@ def test_the_original_session_gives_the_same_files_and_leaves_nothing(
     for role in (producer, collector, saver):
         finish(role)
     worker.terminate()
-    finish(worker)
+    worker.communicate(timeout=60)
+    assert worker.returncode == 143
 
     assert json.loads(finish(watch).splitlines()[-1])["phase"] == "done"
     (i3,), (result,) = embedded.glob("*.i3.zst"), embedded.glob("run*.json")

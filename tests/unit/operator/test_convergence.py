@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.operator.world import SETTINGS, World, resource
+from tests.unit.operator.world import SETTINGS, Work, World, resource
 
 from skymap_operator.models.status import ConditionType, Phase, Reason
-from skymap_operator.names import COLLECTOR, JOB_ROLES, PRODUCER, SAVER
+from skymap_operator.names import JOB_ROLES
 from skymap_operator.observed import Scan
 from skymap_operator.plan import plan
 from skymap_operator.status import condition
@@ -330,22 +330,21 @@ def test_a_scan_that_begins_suspended_makes_nothing() -> None:
     assert world.gone
 
 
-def test_a_drained_role_runs_again() -> None:
-    """Asked to end, a role ends with 0, and its Job counts as complete though nothing is done."""
-    for role in (PRODUCER, COLLECTOR, SAVER):
-        world = World(resource(URL), tasks=200)
-        for _ in range(3):
-            reconcile(world)
-            world.step()
-        [pod] = [pod for pod in world.pods.values() if pod["owner"] == ("Job", f"alert-{role}")]
-        assert pod["status"]["phase"] == "Running"
-        pod["metadata"]["deletionTimestamp"] = world.now.isoformat()
+def test_a_pulsar_that_has_lost_everything_is_filled_again() -> None:
+    world = World(resource(URL), tasks=200)
+    while "status" not in world.objects.get(("Job", "alert-producer"), {}):
+        reconcile(world)
         world.step()
-        assert world.objects["Job", f"alert-{role}"]["status"]["conditions"][0]["type"] == "Complete"
-        settle(world)
-        assert scan_of(world).succeeded
-        assert scan_of(world).status.progress == "200/200"
-        assert "RunAgain" in [event.reason for event in world.events]
+    assert world.objects["Job", "alert-producer"]["status"]["conditions"][0]["type"] == "Complete"
+    world.topics.clear()
+    world.work, world.frames = Work(), ()
+    settle(world)
+    assert scan_of(world).succeeded
+    assert scan_of(world).status.progress == "200/200"
+    again = [event.message for event in world.events if event.reason == "RunAgain"]
+    assert again == [
+        "Pulsar no longer has what the producer had done, as when its disk is lost: the producer runs again"
+    ]
 
 
 def test_an_upgrade_changes_nothing_under_a_running_scan() -> None:

@@ -159,7 +159,7 @@ def test_the_saver_as_a_whole() -> None:
             "podFailurePolicy": {
                 "rules": [
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                    {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [75]}},
+                    {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [75, 130, 143]}},
                     {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1, 2]}},
                 ]
             },

@@ -87,13 +87,13 @@ class Scan:
     def run(self, workers: int = 2, producers: int = 1, collectors: int = 1) -> None:
         stop = Stop()
         failures: list[BaseException] = []
-        roles: list[Callable[[Broker], None]] = [
+        roles: list[Callable[[Broker], object]] = [
             *[lambda broker: produce(broker, self.topics, self.event, self.settings, stop) for _ in range(producers)],
             *[lambda broker: collect(broker, self.topics, stop) for _ in range(collectors)],
             *[lambda broker: self._work(broker, stop) for _ in range(workers)],
         ]
 
-        def guarded(role: Callable[[Broker], None]) -> None:
+        def guarded(role: Callable[[Broker], object]) -> None:
             try:
                 with self.open() as broker:
                     role(broker)

@@ -101,6 +101,20 @@ def test_a_role_may_be_killed_again_and_again(
     assert outputs(tmp_path / "killed") == expected
 
 
+def test_roles_may_be_asked_to_end_by_somebody_else(
+    expected: dict[str, bytes], command: MakeCommand, event_file: Path, tmp_path: Path
+) -> None:
+    with running(command(*words(event_file, "asked"))) as run:
+        for role in ("worker", "collector", "saver", "producer"):
+            eventually(lambda role=role: children(run).get(role) or run.poll() is not None, f"{role} is running")
+            for pid in children(run).get(role, [])[:1]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+                eventually(lambda pid=pid: not is_alive(pid), "it has ended")
+        assert run.wait(120) == 0
+    assert outputs(tmp_path / "asked") == expected
+
+
 def test_the_whole_run_may_be_killed_and_the_same_command_goes_on(
     expected: dict[str, bytes], command: MakeCommand, event_file: Path, tmp_path: Path
 ) -> None:

@@ -94,6 +94,17 @@ def test_a_role_that_is_killed_from_outside_is_given_more_chances(
     assert len(lives.read_text().splitlines()) == 13
 
 
+def test_a_role_that_somebody_stops_is_started_again_as_often_as_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lives = tmp_path / "lives"
+    script = f"echo . >> {lives}; n=$(wc -l < {lives}); [ $n -gt 6 ] || exit $((143 - 13 * (n % 2)))"
+    monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", script]})
+    scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
+    assert run_local(scan, lambda _: None, Stop())
+    assert len(lives.read_text().splitlines()) == 7
+
+
 def test_a_full_disk_is_said_where_no_log_can_say_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", "exit 1"]})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from skymap_scanner.broker import Access, Outgoing, open_broker
 from skymap_scanner.i3 import read_frames
 from skymap_scanner.roles.deaths import Death, decode_death, task_identity
 from skymap_scanner.roles.producer import produce
-from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.stop import STOPPED, Stop
 from skymap_scanner.roles.topics import ScanTopics
 
 MakeScan = Callable[..., Scan]
@@ -143,7 +143,7 @@ def test_a_task_that_ends_every_worker_becomes_a_failed_fit(
     one = scan("1:0", seeds=1, pixels="0,8", reconstruction="poison", parameters={"how": how})
     options = [*place(one), "--max-attempts", "2", "--max-task-seconds", "1"]
     ends = supervise(one, command("worker", "-n", one.settings.name, *options))
-    assert ends == [end, end, 0]
+    assert ends == [end, end, STOPPED]
     assert reasons(one) == [reason]
     assert [(death.name, bool(death.hung_at)) for death in deaths(one)] == [
         ("pixel 8 of nside 1, seed 0", how == "hang")
@@ -155,7 +155,7 @@ def test_a_fault_of_the_reconstruction_is_a_failed_fit_at_once(
     scan: MakeScan, command: Callable[..., Command], poison: Path
 ) -> None:
     one = scan("1:0", seeds=1, pixels="0,8", reconstruction="poison", parameters={"how": "raise"})
-    assert supervise(one, command("worker", "-n", "scan", "-b", one.url)) == [0]
+    assert supervise(one, command("worker", "-n", "scan", "-b", one.url)) == [STOPPED]
     assert reasons(one) == ["the reconstruction raised ValueError: a matrix is singular"]
 
 

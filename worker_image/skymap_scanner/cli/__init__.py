@@ -3,7 +3,8 @@
 As in the original scanner, options may stand in front of the command: ``IMAGE -b URL -n NAME producer EVENT``.
 
 Exit codes, for what starts roles again: 0 done; 1 an error that was explained, and would come again; 2 wrong usage;
-70 our fault; 75 the broker could not be reached, and the same command may work later.
+70 our fault; 75 the broker could not be reached, and the same command may work later; 143 and 130 stopped by SIGTERM or
+SIGINT before its part was done, and the same command goes on (a worker, whose part has no end, never ends with 0).
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ COMMANDS = {
     "saver": ("saver", "Write the .i3 file and the results."),
     "watch": ("watch", "Show a scan that runs elsewhere, live."),
     "topics": ("topics", "Make, list and delete the topics of scans."),
+    "submit": ("submit", "Have a Kubernetes cluster scan an event."),
+    "status": ("status", "Show the scans of a cluster, or all of one."),
+    "logs": ("logs", "Print the logs of a scan's pods."),
+    "fetch": ("fetch", "Copy the results of a scan from its cluster."),
+    "abort": ("abort", "Stop a scan of a cluster, or delete it."),
     "show": ("show", "Print the frames and objects of an .i3 file."),
     "convert": ("convert", "Decode and encode an .i3 file; change its compression."),
     "plot": ("plot", "Draw a result file again, or write it in other formats."),
@@ -38,7 +44,9 @@ COMMANDS = {
 FLAGS = {"--debug", "--version", "--help", "-h"}
 #: Options of commands that take no value: what follows one of them may be the command.
 SWITCHES = {
+    "--all-namespaces",
     "--connect-worker-to-all-partitions",
+    "--delete",
     "--delete-output-from-queue",
     "--delete-topics",
     "--demo",
@@ -46,13 +54,20 @@ SWITCHES = {
     "--end-with-parent",
     "--fake-scan",
     "--finished",
+    "--follow",
     "--json",
     "--keep-all-seeds",
     "--key-shared",
     "--once",
     "--recover",
     "--restart",
+    "--resume",
+    "--wait",
+    "--watch",
     "--yes",
+    "-A",
+    "-f",
+    "-w",
 }
 
 

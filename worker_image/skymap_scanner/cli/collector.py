@@ -28,18 +28,21 @@ def command(
     to_be_scanned: str,
     key_shared: bool,
     end_with_parent: bool,
-) -> None:
+) -> int:
     """Pass on the best fit of every pixel, until the scan is complete.
 
     \b
     Example:
         skymap-scanner collector -n myscan --broker sqlite:///scan.sqlite
     """
-    from skymap_scanner.roles.collector import collect
     from skymap_scanner.roles.stop import Stop
+
+    stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
+
+    from skymap_scanner.roles.collector import collect
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
 
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, scanned=scanned, collected=collected))
-    stop = Stop().on_signals(with_parent=end_with_parent)
     with broker_options.open() as broker:
-        collect(broker, topics, stop, key_shared=key_shared)
+        done = collect(broker, topics, stop, key_shared=key_shared)
+    return 0 if done else stop.exit_code

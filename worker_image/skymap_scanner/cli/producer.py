@@ -31,22 +31,25 @@ def command(
     metadata: str,
     end_with_parent: bool,
     **scan: Any,
-) -> None:
+) -> int:
     """Read EVENT (a path, - or an http(s) URL), plan the levels and send the tasks.
 
     \b
     Example:
         skymap-scanner producer event.json --nside 1 -n myscan --broker sqlite:///scan.sqlite
     """
+    from skymap_scanner.roles.stop import Stop
+
+    stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
+
     from skymap_scanner.cli.settings import scan_settings
     from skymap_scanner.event.sources import read_event
     from skymap_scanner.roles.producer import produce
-    from skymap_scanner.roles.stop import Stop
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
 
     settings = scan_settings(name, nside=nside, **scan)
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, collected=collected, metadata=metadata))
-    stop = Stop().on_signals(with_parent=end_with_parent)
     found = read_event(event, select=options.parse_select(select))
     with broker_options.open() as broker:
-        produce(broker, topics, found, settings, stop)
+        done = produce(broker, topics, found, settings, stop)
+    return 0 if done else stop.exit_code

@@ -50,16 +50,19 @@ def command(
     collected: str,
     to_be_scanned: str,
     end_with_parent: bool,
-) -> None:
+) -> int:
     """Write the .i3 file with every pixel's best fit, and the results, when the scan is complete.
 
     \b
     Example:
         skymap-scanner saver -n myscan --broker sqlite:///scan.sqlite -o myscan.i3.zst
     """
+    from skymap_scanner.roles.stop import Stop
+
+    stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
+
     from skymap_scanner.results import FORMATS
     from skymap_scanner.roles.saver import SaverSettings, save
-    from skymap_scanner.roles.stop import Stop
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
 
     settings = SaverSettings(
@@ -72,6 +75,6 @@ def command(
         delete_collected=delete_output_from_queue,
     )
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, collected=collected))
-    stop = Stop().on_signals(with_parent=end_with_parent)
     with broker_options.open() as broker:
-        save(broker, topics, settings, stop)
+        done = save(broker, topics, settings, stop)
+    return 0 if done else stop.exit_code

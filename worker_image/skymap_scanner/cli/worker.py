@@ -66,7 +66,7 @@ def command(
     prefetch: int,
     state: Path | None,
     end_with_parent: bool,
-) -> None:
+) -> int:
     """Fit tasks, one at a time, until stopped (SIGTERM: after the fit in hand).
 
     \b
@@ -76,14 +76,17 @@ def command(
     if fake_scan and reconstruction not in {None, "dummy"}:
         raise click.UsageError("--fake-scan and --reconstruction exclude each other")
 
-    from skymap_scanner.roles.inhand import InHand, scan_folder
     from skymap_scanner.roles.stop import Stop
+
+    stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
+
+    from skymap_scanner.roles.inhand import InHand, scan_folder
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
     from skymap_scanner.roles.worker import WorkerSettings, work
 
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, scanned=scanned))
     settings = WorkerSettings("dummy" if fake_scan else reconstruction, max_attempts, max_task_seconds, prefetch)
-    stop = Stop().on_signals(with_parent=end_with_parent)
     folder = scan_folder(state, broker_options.url, topics.to_be_scanned)
     with broker_options.open() as broker, InHand(folder, alarm=True) as hand:
         work(broker, topics, stop, hand, settings)
+    return stop.exit_code

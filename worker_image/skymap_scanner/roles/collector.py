@@ -43,8 +43,8 @@ LOOK_EVERY = 1.0
 PATIENCE, LONGEST_PATIENCE = 5.0, 60.0
 
 
-def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool = False) -> None:
-    """Collect until every planned pixel has its best, or until asked to stop.
+def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool = False) -> bool:
+    """Collect: True when every planned pixel has its best, False when asked to stop before.
 
     ``key_shared``: several collectors work at a time, each on the pixels whose keys the broker gives it; else one works
     while others stand by.
@@ -58,7 +58,7 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
     with PlanReader(broker, topics.plan) as plan:
         scan = plan.wait_for_scan(stop)
         if scan is None:
-            return
+            return False
         with (
             broker.consumer(topics.scanned, COLLECTOR, kind) as scanned,
             broker.producer(topics.collected, f"collector-{uuid.uuid4()}") as collected,
@@ -66,7 +66,8 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
         ):
             sorter = _Sorter(scan, plan, done, topics.scanned)
             patience = Patience(time.monotonic())
-            while not stop.requested:
+            complete = False
+            while not (complete or stop.requested):
                 messages = _gather(scanned)
                 settled = sorter.drop(done.look(at_once=not messages))
                 bests, sorted_out = sorter.sort(messages)
@@ -78,8 +79,7 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
                 patience.look(time.monotonic(), len(messages), len(bests))
                 if messages:
                     continue
-                if plan.complete(done.pixels):
-                    break
+                complete = plan.complete(done.pixels)
                 if key_shared and patience.is_over(time.monotonic()):
                     scanned.nack(*sorter.slots.give_back())
     log.info(
@@ -89,6 +89,7 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
         sorter.repeats,
         sorter.refusals.count,
     )
+    return complete
 
 
 def _gather(scanned: Consumer) -> list[Message]:

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ from skymap_scanner.broker import Access, Reader, open_broker
 from skymap_scanner.errors import BrokerUnavailable, InputError, SkymapError
 from skymap_scanner.roles.producer import ScanSettings
 from skymap_scanner.roles.scans import latest_progress
-from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.stop import STOPPED, Stop
 from skymap_scanner.roles.topics import ScanTopics
 from skymap_scanner.scan.progress import Progress
 
@@ -153,7 +154,7 @@ class _Role:
                 return
             self._close()
             self.process = None
-            if code == 0 and not self.name.startswith("worker"):
+            if code == 0:
                 self.finished = True
                 return
             self._judge(code)
@@ -165,6 +166,9 @@ class _Role:
             raise SkymapError(f"{self.name} cannot go on: {self._last_words()}")
         if code == os.EX_TEMPFAIL:
             self._wait_for_broker()
+            return
+        if code in {STOPPED, 128 + signal.SIGINT}:  # by somebody else than us: no fault of its own
+            log.warning("%s was stopped, starting it again", self.name)
             return
         self.deaths += 1
         if self.deaths >= (MAX_KILLS if code < 0 else MAX_CRASHES):

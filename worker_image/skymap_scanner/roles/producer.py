@@ -74,8 +74,8 @@ class ScanSettings:
     predictive: float = 1.0
 
 
-def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSettings, stop: Stop) -> None:
-    """Produce the whole scan; return when the last task is sent, or when asked to stop.
+def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSettings, stop: Stop) -> bool:
+    """Produce the whole scan: True when the last task is sent, False when asked to stop before.
 
     Raises
     ------
@@ -103,12 +103,13 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
             tasks.send_planned(writer.plan, bests, stop)
             if writer.plan.ended and tasks.sent_all(writer.plan):
                 log.info("all %d tasks are sent", tasks.sent * wanted.seeds)
-                return
+                return True
             if writer.advance(
                 decide(writer.plan, {pixel: best.llh for pixel, best in bests.items()}, settings.predictive)
             ):
                 continue
             finished.update(timeout=0.5)
+    return False
 
 
 def scan_entry(settings: ScanSettings, prepared: PreparedEvent, metadata: tuple[str, ...]) -> ScanEntry:

@@ -58,8 +58,8 @@ class SaverSettings:
     delete_collected: bool = False
 
 
-def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop) -> None:
-    """Wait for all pixels and write the files; return before that only when asked to stop.
+def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop) -> bool:
+    """Wait for all pixels and write the files: True when that is done, False when asked to stop before.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop
     ):
         scan = plan.wait_for_scan(stop)
         if scan is None:
-            return
+            return False
         check_expected(scan, settings)
         gathered = _Gathered(scan, spool, Refusals(topics.collected))
         reporter = _Reporter(progress, settings.results, gathered)
@@ -91,7 +91,7 @@ def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop
                 break
             reporter.report(plan.update())
         if stop.requested:
-            return
+            return False
         reporter.send(plan.plan, Phase.WRITING)
         outputs = _write(broker, settings, plan.plan, gathered)
         (settings.results / PARTIAL).unlink(missing_ok=True)
@@ -99,6 +99,7 @@ def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop
     if settings.delete_collected:
         broker.delete_topic(topics.collected)
     log.info("%d pixels written to %s", len(gathered.bests), outputs[0])
+    return True
 
 
 def check_expected(scan: ScanEntry, settings: SaverSettings) -> None:

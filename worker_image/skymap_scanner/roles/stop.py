@@ -8,12 +8,20 @@ import sys
 import threading
 from types import FrameType
 
+#: The exit code of a role that was asked to stop: as of one that SIGTERM has ended.
+STOPPED = 128 + signal.SIGTERM
+
 
 class Stop:
-    """A request to stop. A role looks at ``requested`` between two messages, never in the middle of one."""
+    """A request to stop. A role looks at ``requested`` between two messages, never in the middle of one.
+
+    ``exit_code``: how a process ends that was stopped before its part was done, 128 + the number of the signal, as
+    shells and container runtimes tell it of one that the signal has ended.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.exit_code = STOPPED
 
     @property
     def requested(self) -> bool:
@@ -35,6 +43,7 @@ class Stop:
         """
 
         def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+            self.exit_code = 128 + number
             self.request()
             signal.signal(number, signal.SIG_DFL)
 
@@ -54,7 +63,7 @@ def _end_with_parent() -> None:
     def watch() -> None:
         while os.read(standard_input, 1):
             pass
-        os._exit(0)
+        os._exit(STOPPED)
 
     standard_input = sys.stdin.fileno()  # read without Python's buffer, whose lock this thread would keep at the end
 

@@ -1,0 +1,43 @@
+"""How roles end that are asked to before their part is done, and after."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.unit.roles.conftest import Command
+from tests.unit.roles.test_kill import eventually, running
+
+MakeCommand = Callable[..., Command]
+
+SCAN = ["--levels", "1:0", "--seeds", "1", "--reconstruction", "dummy"]
+#: The second level waits for the bests of the first, which nobody fits.
+WORDS = {"producer": ["event.i3", *SCAN, "--levels", "1:0", "2:1"], "worker": [], "collector": [], "saver": []}
+
+
+@pytest.mark.parametrize("role", list(WORDS))
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_role_that_is_asked_to_end_says_that_its_part_is_not_done(
+    role: str, how: signal.Signals, code: int, command: MakeCommand, event_file: Path, tmp_path: Path
+) -> None:
+    with running(command(role, *WORDS[role], "-n", "scan", "-b", "sqlite:///scan.sqlite")) as process:
+        eventually((tmp_path / "scan.sqlite").exists, "it is at work")
+        process.send_signal(how)
+        process.communicate(timeout=60)
+    assert process.returncode == code
+
+
+def test_roles_whose_part_is_done_end_with_0_and_a_worker_when_it_is_asked(
+    command: MakeCommand, event_file: Path, tmp_path: Path
+) -> None:
+    where = ["-n", "scan", "-b", "sqlite:///scan.sqlite"]
+    with running(command("worker", *where)) as worker:
+        assert command("producer", event_file, *SCAN, *where).run().returncode == 0
+        assert command("collector", *where).run().returncode == 0
+        assert command("saver", "-o", "out/scan.i3", "--format", "json", *where).run().returncode == 0
+        worker.terminate()
+        worker.communicate(timeout=60)
+    assert worker.returncode == 143
+    assert (tmp_path / "out/scan.i3").exists()
