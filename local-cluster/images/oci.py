@@ -1,6 +1,7 @@
 """Write an image as an OCI archive, from the folders that are its layers: what needs no container engine.
 
     python3 oci.py ARCHIVE NAME:TAG FOLDER... [--entrypoint WORD]... [--user UID] [--env KEY=VALUE]...
+                   [--label KEY=VALUE]...
 
 Each FOLDER is laid over the one before it. The same folders give the same bytes: everything belongs to root, times are
 zero. The archive is what ``ctr images import`` and ``kind load image-archive`` read (OCI image format 1.0,
@@ -48,6 +49,14 @@ class Blob:
         return {"mediaType": self.media, "digest": f"sha256:{self.digest}", "size": self.size, **more}
 
 
+@dataclass(frozen=True)
+class Layer(Blob):
+    """A packed folder; ``plain_digest`` and ``plain_size`` (bytes) are those of what was packed."""
+
+    plain_digest: str
+    plain_size: int
+
+
 class _Hashed(io.RawIOBase):
     """Pass bytes on, and hash them on the way."""
 
@@ -64,8 +73,8 @@ class _Hashed(io.RawIOBase):
         return len(data)
 
 
-def write_layer(folder: Path, into: Path) -> tuple[Blob, str]:
-    """Pack one folder; return the layer and the digest of its contents before they were compressed."""
+def write_layer(folder: Path, into: Path) -> Layer:
+    """Pack one folder."""
     path = into / f"layer-{len(list(into.iterdir()))}"
     with path.open("wb") as file:
         packed = _Hashed(file)
@@ -77,7 +86,8 @@ def write_layer(folder: Path, into: Path) -> tuple[Blob, str]:
             with tarfile.open(fileobj=cast("IO[bytes]", plain), mode="w|", format=tarfile.PAX_FORMAT) as tar:
                 for name in sorted(_names(folder)):
                     tar.add(folder / name, arcname=name, recursive=False, filter=_anonymous)
-    return Blob(path, f"{MEDIA}.layer.v1.tar+gzip", packed.hash.hexdigest(), packed.size), plain.hash.hexdigest()
+    media = f"{MEDIA}.layer.v1.tar+gzip"
+    return Layer(path, media, packed.hash.hexdigest(), packed.size, plain.hash.hexdigest(), plain.size)
 
 
 def _names(folder: Path) -> list[str]:
@@ -104,17 +114,20 @@ def write_json(value: Mapping[str, object], media: str, into: Path) -> Blob:
     return Blob(path, media, digest, len(data))
 
 
-def write_image(archive: Path, name: str, layers: Sequence[Path], process: Mapping[str, object]) -> None:
-    """Write the archive of an image; ``process`` is the image configuration's ``config``: Entrypoint, User, Env."""
+def write_image(archive: Path, name: str, layers: Sequence[Path], process: Mapping[str, object]) -> int:
+    """Write the archive of an image, and return how large it is when unpacked (bytes).
+
+    ``process`` is the image configuration's ``config``: Entrypoint, User, Env, Labels.
+    """
     machine = {"architecture": ARCHITECTURES[platform.machine()], "os": "linux"}
     with tempfile.TemporaryDirectory(dir=archive.parent) as temporary:
         into = Path(temporary)
         packed = [write_layer(folder, into) for folder in layers]
-        contents = [f"sha256:{digest}" for _, digest in packed]
+        contents = [f"sha256:{layer.plain_digest}" for layer in packed]
         described: dict[str, object] = {"created": EPOCH, "config": dict(process), **machine}
         described["rootfs"] = {"type": "layers", "diff_ids": contents}
         config = write_json(described, f"{MEDIA}.config.v1+json", into)
-        parts = {"config": config.described(), "layers": [layer.described() for layer, _ in packed]}
+        parts = {"config": config.described(), "layers": [layer.described() for layer in packed]}
         manifest = write_json(
             {"schemaVersion": 2, "mediaType": f"{MEDIA}.manifest.v1+json", **parts}, f"{MEDIA}.manifest.v1+json", into
         )
@@ -126,10 +139,11 @@ def write_image(archive: Path, name: str, layers: Sequence[Path], process: Mappi
         with tarfile.open(whole, "w") as tar:
             _add(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
             _add(tar, "index.json", json.dumps(index, sort_keys=True).encode())
-            blobs = {blob.digest: blob for blob in (config, manifest, *(layer for layer, _ in packed))}
+            blobs = {blob.digest: blob for blob in (config, manifest, *packed)}
             for digest, blob in sorted(blobs.items()):
                 tar.add(blob.path, arcname=f"blobs/sha256/{digest}", filter=_anonymous)
         whole.replace(archive)
+    return sum(layer.plain_size for layer in packed)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -147,12 +161,16 @@ def main() -> None:
     parser.add_argument("--entrypoint", action="append", default=[], metavar="WORD", help="once for each word")
     parser.add_argument("--user", default="0", help="who the process is: UID or UID:GID")
     parser.add_argument("--env", action="append", default=[], metavar="KEY=VALUE", help="once for each variable")
+    parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="once for each label")
     given = parser.parse_args()
-    process = {"User": given.user, "Env": [PATH, *given.env], "WorkingDir": "/"}
+    environment = {key: value for key, _, value in (word.partition("=") for word in (PATH, *given.env))}
+    process = {"User": given.user, "Env": [f"{key}={value}" for key, value in environment.items()], "WorkingDir": "/"}
+    process["Labels"] = dict(word.split("=", 1) for word in given.label)
     if given.entrypoint:
         process["Entrypoint"] = given.entrypoint
-    write_image(given.archive, given.name, given.layers, process)
-    print(f"{given.name}: {given.archive}, {given.archive.stat().st_size / 1e6:.1f} MB", file=sys.stderr)  # noqa: T201
+    unpacked = write_image(given.archive, given.name, given.layers, process)
+    sizes = f"{given.archive.stat().st_size / 1e6:.1f} MB, {unpacked / 1e6:.1f} MB unpacked"
+    print(f"{given.name}: {sizes}, {len(given.layers)} layers", file=sys.stderr)  # noqa: T201
 
 
 if __name__ == "__main__":

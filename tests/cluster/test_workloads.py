@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.cluster import SCRIPTS, Cluster, Namespace
+from tests.cluster.cluster import Cluster, Namespace
 from tests.cluster.waiting import consistently, eventually
 
 RESTRICTED = {
@@ -180,18 +176,3 @@ def test_pods_reach_this_machine(restricted: Namespace, python_image: str, outsi
     restricted.apply(job("fetch", pod(python_image, "python3", "-c", fetch(outside))))
     restricted.kubectl("wait", "--for", "condition=Complete", "job/fetch", "--timeout", "60s")
     assert restricted.kubectl("logs", "job/fetch") == "from outside\n"
-
-
-def test_an_image_of_this_project_runs(restricted: Namespace, cluster: Cluster, tmp_path: Path) -> None:
-    if not cluster.is_native:
-        pytest.skip("where there is a container engine, it makes the images")
-    archive, image = tmp_path / "image.tar", "localhost/skymap-scanner:test"
-    command = [SCRIPTS / "images/wheel.sh", archive, image, "--", "--entrypoint", "skymap-scanner"]
-    subprocess.run(command, check=True, env=os.environ | {"PYTHON": sys.executable})
-    cluster.load(archive)
-    restricted.apply(job("version", pod(image, "skymap-scanner", "--version")))
-    restricted.kubectl("wait", "--for", "condition=Complete", "job/version", "--timeout", "60s")
-    said = subprocess.run(
-        [sys.executable, "-m", "skymap_scanner", "--version"], capture_output=True, text=True, check=True
-    )
-    assert restricted.kubectl("logs", "job/version") == said.stdout
