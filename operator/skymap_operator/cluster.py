@@ -154,10 +154,20 @@ class Cluster:
                 found.since = now
             return found.events
 
-    async def create(self, manifest: Manifest) -> None:
-        """Make an object. Conflict: there is one of this name."""
-        query = {"fieldManager": MANAGER}
+    async def create(self, manifest: Manifest, *, dry_run: bool = False) -> None:
+        """Make an object, or only ask whether it would be taken. Conflict: there is one of this name."""
+        query = {"fieldManager": MANAGER} | ({"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {})
         await self._ask("POST", _path(manifest["kind"], manifest["metadata"]["namespace"]), query, manifest)
+
+    async def schema(self, kind: str) -> Manifest:
+        """Return the OpenAPI schema that the API server publishes for a kind. NotFound: it does not know the kind."""
+        published = await self._ask("GET", f"openapi/v3/{_PLURALS[kind][0]}")
+        for schema in published.get("components", {}).get("schemas", {}).values():
+            kinds = schema.get("x-kubernetes-group-version-kind", ())
+            if any(one.get("kind") == kind for one in kinds):
+                found: Manifest = schema
+                return found
+        raise NotFound(f"no schema of {kind} is published")
 
     async def replace(self, manifest: Manifest, version: str) -> None:
         """Make an object what the manifest says. Conflict: it is not the one of this ``resourceVersion`` any more."""

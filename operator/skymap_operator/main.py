@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import click
 import kopf
 
 from skymap_operator import health
+from skymap_operator.check import CheckError, check_definition, check_operator, check_pulsar, check_scan
 from skymap_operator.cluster import Cluster, ClusterError
 from skymap_operator.handlers import registry
+from skymap_operator.leave import Leave
 from skymap_operator.metrics import Metrics
 from skymap_operator.models import KIND
 from skymap_operator.pulsars import Pulsars
@@ -21,8 +25,13 @@ from skymap_operator.settings import Settings, SettingsError, read_settings
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
-@click.command()
+#: kopf would make one of the user's name, which a user of a pod need not have.
+IDENTITY: Any = "skymap-operator"
+
+
+@click.group(invoke_without_command=True)
 @click.option("--host", default="0.0.0.0", show_default=True, help="Address of /healthz and /metrics.")  # noqa: S104 - probes come from the node
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Their port.")
 @click.option(
@@ -32,16 +41,51 @@ log = logging.getLogger(__name__)
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="What is logged.",
 )
-def main(host: str, port: int, log_level: str) -> None:
+@click.pass_context
+def main(context: click.Context, host: str, port: int, log_level: str) -> None:
     """Look after the SkymapScans of a Kubernetes cluster.
 
-    Environment variables SKYMAP_OPERATOR_... say what holds for all scans; docs/operator.md lists them.
+    Environment variables SKYMAP_OPERATOR_... say what holds for all scans; docs/operator.md lists them. The commands
+    are for an installation as a whole, and read the same variables.
     """
     # Other packages' words are heard only where they warn: requests are told of here in our own.
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("skymap_operator").setLevel(log_level.upper())
+    if context.invoked_subcommand is None:
+        _run(lambda settings: run(settings, host, port))
+
+
+@main.command("leave")
+@click.option(
+    "--scans",
+    required=True,
+    type=click.Choice(["Delete", "Release"]),
+    help="Delete them, or let them stay as records, suspended.",
+)
+@click.option("--timeout", default=120.0, show_default=True, help="How long pods and Pulsar may take (s).")
+def leave_command(scans: str, timeout: float) -> None:
+    """Let go of all scans, before the operator is uninstalled.
+
+    Their pods end, their topics are deleted, and the operator's finalizer is taken off; results stay on their
+    claims. What cannot be done in time is left, and the log says what that is: no scan is held back for ever.
+    """
+    _run(lambda settings: leave(settings, delete=scans == "Delete", timeout=timeout))
+
+
+@main.command("check")
+@click.option("--operator", required=True, metavar="URL", help="Where the operator's web server is.")
+@click.option("--namespace", required=True, help="Where it is asked whether a scan would be taken.")
+@click.pass_context
+def check_command(context: click.Context, operator: str, namespace: str) -> None:
+    """Say whether an installation is whole; exit code 1 if it is not."""
+    faults = _run(lambda settings: check(settings, operator.rstrip("/"), namespace))
+    context.exit(1 if faults else 0)
+
+
+def _run(command: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
+    """Run a command with the settings of the environment; explain what a person can mend."""
     try:
-        asyncio.run(run(read_settings(os.environ), host, port))
+        return asyncio.run(command(read_settings(os.environ)))
     except (SettingsError, ClusterError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -64,6 +108,7 @@ async def run(settings: Settings, host: str, port: int) -> None:
                 log.info("looks after %s; /healthz and /metrics on port %d", _where(settings), served)
                 await kopf.operator(
                     registry=registry(rounds.wake),
+                    identity=IDENTITY,
                     standalone=True,
                     clusterwide=not settings.namespaces,
                     namespaces=settings.namespaces,
@@ -71,6 +116,30 @@ async def run(settings: Settings, host: str, port: int) -> None:
         finally:
             sweeping.cancel()
             await rounds.close()
+
+
+async def leave(settings: Settings, *, delete: bool, timeout: float) -> None:
+    """Let go of all scans (`leave.Leave`)."""
+    async with await Cluster.open() as cluster, Pulsars(cluster, settings) as pulsars:
+        await Leave(cluster, pulsars, settings, delete=delete).run(timeout)
+
+
+async def check(settings: Settings, operator: str, namespace: str) -> int:
+    """Say of each part of an installation whether it is as it should be; return how many are not."""
+    faults = 0
+    async with await Cluster.open() as cluster, Pulsars(cluster, settings) as pulsars:
+        for asked in (
+            check_definition(cluster),
+            check_scan(cluster, namespace),
+            check_operator(operator),
+            check_pulsar(pulsars, settings),
+        ):
+            try:
+                click.echo(f"ok      {await asked}")
+            except CheckError as error:
+                faults += 1
+                click.echo(f"FAILED  {error}")
+    return faults
 
 
 async def wake_all(cluster: Cluster, settings: Settings, rounds: Rounds) -> None:

@@ -1,0 +1,137 @@
+{{/* The `restricted` pod security level, for a pod whose user is given: (dict "user" 1000). */}}
+{{- define "skymap-scanner.podSecurity" -}}
+fsGroup: {{ .user }}
+fsGroupChangePolicy: OnRootMismatch
+runAsGroup: {{ .user }}
+runAsNonRoot: true
+runAsUser: {{ .user }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "skymap-scanner.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+privileged: false
+readOnlyRootFilesystem: true
+{{- end }}
+
+{{/* What the operator's pods, and those of the hooks, have in common. */}}
+{{- define "skymap-scanner.operatorPod" -}}
+enableServiceLinks: false
+{{- with .Values.operator.imagePullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with .Values.operator.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+securityContext:
+  {{- include "skymap-scanner.podSecurity" (dict "user" 1000) | nindent 2 }}
+volumes:
+  # Tokens of scans with a Pulsar of their own are there for a moment: in memory, never on a disk.
+  - name: tmp
+    emptyDir: {medium: Memory, sizeLimit: 16Mi}
+  {{- with .Values.pulsar.operator.tokenSecret }}
+  - name: pulsar-token
+    secret:
+      secretName: {{ . }}
+  {{- end }}
+  {{- with .Values.pulsar.operator.trustedSecret }}
+  - name: pulsar-trusted
+    secret:
+      secretName: {{ . }}
+  {{- end }}
+{{- end }}
+
+{{/* The container of those pods, but for its name and its arguments. */}}
+{{- define "skymap-scanner.operatorContainer" -}}
+image: {{ include "skymap-scanner.image" (list . .Values.operator.image) | quote }}
+imagePullPolicy: {{ .Values.operator.image.pullPolicy }}
+env:
+  {{- include "skymap-scanner.environment" . | nindent 2 }}
+resources:
+  {{- toYaml .Values.operator.resources | nindent 2 }}
+securityContext:
+  {{- include "skymap-scanner.containerSecurity" . | nindent 2 }}
+terminationMessagePolicy: FallbackToLogsOnError
+volumeMounts:
+  - name: tmp
+    mountPath: /tmp
+  {{- if .Values.pulsar.operator.tokenSecret }}
+  - name: pulsar-token
+    mountPath: /pulsar/token
+    readOnly: true
+  {{- end }}
+  {{- if .Values.pulsar.operator.trustedSecret }}
+  - name: pulsar-trusted
+    mountPath: /pulsar/trusted
+    readOnly: true
+  {{- end }}
+{{- end }}
+
+{{/* The operator's settings: skymap_operator/settings.py. */}}
+{{- define "skymap-scanner.environment" -}}
+{{- $pulsar := .Values.pulsar -}}
+{{- $given := dict
+  "IMAGE" (include "skymap-scanner.image" (list . .Values.worker.image))
+  "IMAGE_PULL_POLICY" .Values.worker.image.pullPolicy
+  "IMAGE_PULL_SECRETS" .Values.worker.imagePullSecrets
+  "PULSAR_SERVICE_URL" (include "skymap-scanner.pulsarServiceUrl" .)
+  "PULSAR_ADMIN_URL" (include "skymap-scanner.pulsarAdminUrl" .)
+  "PULSAR_TENANT" $pulsar.tenant
+  "PULSAR_TOKEN_SECRET" $pulsar.tokenSecret
+  "PULSAR_TOKEN_KEY" $pulsar.tokenKey
+  "PULSAR_TLS_SECRET" $pulsar.tlsSecret
+  "NAMESPACES" (include "skymap-scanner.namespaces" . | fromJsonArray) -}}
+{{- with $pulsar.operator.tokenSecret }}
+{{- $_ := set $given "PULSAR_TOKEN_FILE" (printf "/pulsar/token/%s" $pulsar.operator.tokenKey) }}
+{{- end }}
+{{- with $pulsar.operator.trustedSecret }}
+{{- $_ := set $given "PULSAR_TRUSTED_FILE" (printf "/pulsar/trusted/%s" $pulsar.operator.trustedKey) }}
+{{- end }}
+{{- range $name, $value := .Values.settings }}
+{{- $_ := set $given ($name | snakecase | upper) $value }}
+{{- end }}
+{{- range $name, $value := $given }}
+{{- if not (or (kindIs "invalid" $value) (eq (toString $value) "") (eq (toString $value) "[]")) }}
+- name: SKYMAP_OPERATOR_{{ $name }}
+  value: {{ ternary $value (toJson $value) (kindIs "string" $value) | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "skymap-scanner.pulsarServiceUrl" -}}
+{{- if not .Values.pulsar.evaluation }}
+{{- required "without pulsar.evaluation, pulsar.serviceUrl must say where the broker is: pulsar://HOST:6650" .Values.pulsar.serviceUrl }}
+{{- else if .Values.pulsar.serviceUrl }}
+{{- fail "pulsar.serviceUrl is given: for a Pulsar of your own set pulsar.evaluation to false" }}
+{{- else -}}
+pulsar://{{ include "skymap-scanner.fullname" . }}-pulsar.{{ .Release.Namespace }}.svc:6650
+{{- end }}
+{{- end }}
+
+{{- define "skymap-scanner.pulsarAdminUrl" -}}
+{{- if not .Values.pulsar.evaluation }}
+{{- required "without pulsar.evaluation, pulsar.adminUrl must say where the admin interface is: http://HOST:8080" .Values.pulsar.adminUrl }}
+{{- else if .Values.pulsar.adminUrl }}
+{{- fail "pulsar.adminUrl is given: for a Pulsar of your own set pulsar.evaluation to false" }}
+{{- else -}}
+http://{{ include "skymap-scanner.fullname" . }}-pulsar.{{ .Release.Namespace }}.svc:8080
+{{- end }}
+{{- end }}
