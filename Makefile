@@ -27,6 +27,8 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=worker_image:operator $(BIN)/lint-imports
+	$(BIN)/python -m skymap_operator.crd | diff - crds/skymapscans.yaml >/dev/null || (echo 'crds/ is not current: make crds' && false)
+	helm/lint.sh
 
 format: install
 	$(BIN)/ruff format .
@@ -63,6 +65,7 @@ cluster-install:
 
 crds: install
 	$(BIN)/python -m skymap_operator.crd > crds/skymapscans.yaml
+	cp crds/skymapscans.yaml helm/skymap-scanner/files/
 	$(BIN)/python -m skymap_operator.reference docs/skymapscan.md
 
 docs: install demo crds

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Runs helm: the one that is installed, else the one that was built for a native local cluster. Without either it fails
+# with 127, except in continuous integration (the variable CI), where it is built.
+#
+#   helm.sh WORD...
+. "$(dirname "${BASH_SOURCE[0]}")/../local-cluster/common.sh"
+helm="$(command -v helm || true)"
+if [ -z "$helm" ]; then
+  # Any that was built will do, the newest first.
+  helm="$(find "$cache/$version" -path '*/bin/helm' -printf '%T@ %p\n' 2>/dev/null | sort -rn | sed -n '1s/^[^ ]* //p' || true)"
+fi
+if [ -z "$helm" ] && [ -n "${CI:-}" ]; then helm="$("$here/build.sh")/bin/helm"; fi
+if [ -z "$helm" ]; then
+  echo "helm is not installed: https://helm.sh/docs/intro/install, or make cluster" >&2
+  exit 127
+fi
+exec "$helm" "$@"
