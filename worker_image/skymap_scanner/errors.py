@@ -5,6 +5,8 @@
     │   └── I3Error           a damaged or impossible .i3 stream, with its place
     ├── BrokerError           the broker refused or is not what we need
     │   └── BrokerUnavailable the broker cannot be reached for now; the caller may try again
+    ├── ClusterError          the Kubernetes cluster refused, or kubectl cannot be used
+    │   └── ClusterUnavailable the cluster cannot be reached for now; the caller may try again
     └── ReconstructionError   this reconstruction cannot run here, or cannot fit this event
 
 Every message names the file, field or object and says what to do. The command line prints it in one line and
@@ -55,6 +57,14 @@ class BrokerError(SkymapError):
 
 class BrokerUnavailable(BrokerError):  # noqa: N818 - a state that passes, not a mistake
     """The broker cannot be reached for now."""
+
+
+class ClusterError(SkymapError):
+    """The Kubernetes cluster refused, or kubectl cannot be used."""
+
+
+class ClusterUnavailable(ClusterError):  # noqa: N818 - a state that passes, not a mistake
+    """The cluster cannot be reached for now."""
 
 
 class ReconstructionError(SkymapError):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -47,17 +48,38 @@ def state_line(progress: Progress) -> str:
     )
 
 
-def render(progress: Progress) -> Group:
-    """Draw one bar a level, the state and the best fit."""
+class Level(Protocol):
+    """How far a level is, as the saver and the operator tell it."""
+
+    @property
+    def nside(self) -> int: ...  # noqa: D102
+    @property
+    def done(self) -> int: ...  # noqa: D102
+    @property
+    def planned(self) -> int: ...  # noqa: D102
+    @property
+    def decided(self) -> bool: ...  # noqa: D102
+    @property
+    def failed(self) -> int: ...  # noqa: D102
+
+
+def level_bars(levels: Iterable[Level]) -> Table:
+    """Draw one bar a level."""
     table = Table.grid(padding=(0, 2))
-    for level in progress.levels:
+    for level in levels:
         count = f"{level.done}/{level.planned}" if level.decided else f"about {level.planned}"
         table.add_row(
             f"nside {level.nside}",
             ProgressBar(total=max(level.planned, 1), completed=level.done, width=40),
             f"{count} pixels" + (f", {level.failed} failed" if level.failed else ""),
         )
-    return Group(Text(progress.name, style="bold"), table, Text(state_line(progress)), Text(best_line(progress)))
+    return table
+
+
+def render(progress: Progress) -> Group:
+    """Draw one bar a level, the state and the best fit."""
+    bars = level_bars(progress.levels)
+    return Group(Text(progress.name, style="bold"), bars, Text(state_line(progress)), Text(best_line(progress)))
 
 
 @contextmanager

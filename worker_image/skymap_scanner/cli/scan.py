@@ -16,6 +16,7 @@ from rich.console import Console
 from skymap_operator.models import Simulation
 from skymap_scanner.cli.display import progress_display
 from skymap_scanner.cli.options import BrokerOptions
+from skymap_scanner.cli.outcome import show_results
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import PreparationSettings, prepare
@@ -92,7 +93,7 @@ def run(request: Request) -> None:
         check_same(folder, found, request.record)
         if found.finished:
             click.echo(f"{folder} holds this scan already, finished (--restart scans again).", err=True)
-            _show(folder)
+            show_results(folder)
             _clean_up(request)
             return
     _keep_event(request)
@@ -109,7 +110,7 @@ def run(request: Request) -> None:
         raise click.exceptions.Exit(130)
     write_record(folder, replace(request.record, finished=True))
     _tidy(folder)
-    _show(folder)
+    show_results(folder)
     _clean_up(request)
 
 
@@ -216,13 +217,3 @@ def _tidy(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def _show(folder: Path) -> None:
-    """Print the summary and name the files."""
-    for summary in sorted(folder.glob("*.summary.txt")):
-        click.echo(summary.read_text())
-    click.echo(f"Files in {folder}:")
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.startswith(".") and path.name != RECORD_FILE:
-            click.echo(f"  {path.name}")

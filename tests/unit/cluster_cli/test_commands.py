@@ -1,0 +1,127 @@
+"""The commands where no cluster is needed: what they make, refuse, and say without kubectl."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from skymap_scanner.cli import group
+from skymap_scanner.cli.manifest import read_manifest
+from skymap_scanner.errors import ClusterError, InputError
+from skymap_scanner.event.sources import read_event
+from skymap_scanner.simulation import demo_event_path
+
+
+def call(*words: str, **environment: str) -> Result:
+    return CliRunner().invoke(group, words, env={"SKYMAP_KUBECTL": "/nowhere/kubectl"} | environment)
+
+
+def test_a_dry_run_prints_what_run_takes(tmp_path: Path) -> None:
+    words = ["--levels", "4:0", "32:8", "--set", "seeds=3", "--pulses", "Mine", "--dry-run"]
+    printed = call("submit", "demo", *words)
+    assert printed.exit_code == 0, printed.output
+    (tmp_path / "scan.yaml").write_text(printed.stdout)
+    read = read_manifest(tmp_path / "scan.yaml")
+    assert [str(level) for level in read.settings.levels] == ["4:0", "32:8"]
+    assert (read.settings.name, read.settings.seeds, read.settings.pulse_series) == ("demo", 3, "Mine")
+    again = call("submit", str(tmp_path / "scan.yaml"), "--dry-run")
+    assert yaml.safe_load(again.stdout) == yaml.safe_load(printed.stdout), "a manifest goes as it is"
+
+
+def test_a_url_keeps_its_credentials_in_a_secret() -> None:
+    words = ["--credentials-secret", "i3live", "--select", "1/2", "--dry-run"]
+    made = yaml.safe_load(call("submit", "https://example.org/Event_7.json", *words).stdout)
+    assert made["metadata"] == {"name": "event-7"}
+    assert made["spec"]["event"] == {
+        "url": "https://example.org/Event_7.json",
+        "credentialsSecret": {"name": "i3live"},
+        "select": "1/2",
+    }
+
+
+def test_a_file_is_named_after_its_event_and_carried_whole(tmp_path: Path) -> None:
+    event = tmp_path / "event.i3.zst"
+    event.write_bytes(demo_event_path().read_bytes())
+    config_map, scan = yaml.safe_load_all(call("submit", str(event), "--dry-run").stdout)
+    assert scan["metadata"]["name"] == read_event(str(event)).name.replace(".", "-")
+    assert scan["spec"]["event"]["configMap"] == {"name": config_map["metadata"]["name"], "key": "event.i3.zst"}
+    (tmp_path / "there.i3.zst").write_bytes(yaml.safe_load(f"!!binary {config_map['binaryData']['event.i3.zst']}"))
+    assert (tmp_path / "there.i3.zst").read_bytes() == event.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["no-such.json"], "no-such.json: No such file"),
+        (["demo", "--levels", "64:12"], "has no level before it to refine"),
+        (["demo", "-n", "Not_A_Name"], "'Not_A_Name' cannot be a name in Kubernetes"),
+        (["demo", "--select", "x"], "is not RUN/EVENT"),
+        (["demo", "--credentials-secret", "s"], "credentialsSecret belongs to a url"),
+        (["https://example.org/"], "give one with --name"),
+        (["https://a:b@example.org/e.json"], "without user and password"),
+    ],
+)
+def test_what_cannot_be_scanned_is_refused_here(words: list[str], told: str) -> None:
+    refused = call("submit", *words, "--dry-run")
+    assert isinstance(refused.exception, InputError)
+    assert told in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("a: 1\n---\nb: 2\n", "holds 2 documents: give one SkymapScan"),
+        ("kind: Pod\n", "is not a SkymapScan: .*kind"),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(content: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "scan.yaml").write_text(content)
+    refused = call("submit", str(tmp_path / "scan.yaml"))
+    with pytest.raises(InputError, match=told):
+        raise refused.exception or AssertionError("it was taken")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["submit", "scan.yaml", "-n", "x"], "--name is said in the manifest"),
+        (["submit", "demo", "--namespace=--all"], "'--all' is no name"),
+        (["status", "x", "-A"], "NAME is a scan of one namespace"),
+        (["abort", "x", "--delete", "--resume"], "exclude each other"),
+        (["logs", "x", "--role", "chief"], "'chief' is not one of"),
+    ],
+)
+def test_wrong_usage(words: list[str], told: str) -> None:
+    refused = call(*words)
+    assert refused.exit_code == 2
+    assert told in refused.output
+
+
+@pytest.mark.parametrize("name", ["Demo", "-x", "a/b", "a" * 254, "a..b", ""])
+@pytest.mark.parametrize("command", ["status", "logs", "fetch", "abort"])
+def test_a_name_that_cannot_be_one_never_reaches_kubectl(command: str, name: str) -> None:
+    refused = call(command, "--", name)
+    assert isinstance(refused.exception, InputError)
+    assert "cannot be a name in Kubernetes" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    "words", [["submit", "demo"], ["status"], ["status", "x"], ["logs", "x"], ["fetch", "x"], ["abort", "x"]]
+)
+def test_without_kubectl_every_command_says_what_to_do(words: list[str]) -> None:
+    failed = call(*words)
+    assert isinstance(failed.exception, ClusterError)
+    assert "cannot run /nowhere/kubectl (No such file or directory): install kubectl, or name it" in str(
+        failed.exception
+    )
+
+
+def test_a_path_out_of_the_claim_is_refused(tmp_path: Path) -> None:
+    nothing = tmp_path / "kubectl"
+    nothing.write_text("#!/bin/sh\n")
+    nothing.chmod(0o755)
+    refused = call("fetch", "x", "--path", "../y", SKYMAP_KUBECTL=str(nothing))
+    assert "must be relative to the claim" in str(refused.exception)

@@ -1,0 +1,226 @@
+"""What the pod sends, on pipes of this machine: byte for byte here, and nothing where it should not be."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skymap_scanner.cluster import inside
+from skymap_scanner.cluster.inside import DIGESTS, FILES, INDEX
+from skymap_scanner.cluster.unpacking import Arrival, Unpacked, checked_name, printable, unpack
+from skymap_scanner.errors import ClusterError, InputError
+
+LIMIT = 10**9
+
+
+def sent(folder: Path) -> bytes:
+    """What the program of the pod writes of a folder."""
+    command = [sys.executable, "-I", Path(inside.__file__), "send", folder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        data = process.stdout.read()
+    assert process.returncode == 0
+    return data
+
+
+def take(data: bytes, folder: Path, limit: int = LIMIT) -> Unpacked:
+    return unpack(io.BytesIO(data), folder, limit, lambda _: None)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results"
+    (folder / "inner" / "deep").mkdir(parents=True)
+    (folder / "a.json").write_text("{}")
+    (folder / "empty").touch()
+    (folder / "inner/deep/large").write_bytes(os.urandom(3_000_000))
+    for odd in (b"odd \xff\n\x1b[31m", "ünï code".encode(), b"-rf", b"x" * 255):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + odd)).write_bytes(odd)
+    return folder
+
+
+def test_files_come_byte_for_byte_with_their_times(results: Path, tmp_path: Path) -> None:
+    os.utime(results / "a.json", (1e9, 1e9))
+    shown: list[Arrival] = []
+    came = unpack(io.BytesIO(sent(results)), tmp_path / "here", LIMIT, shown.append)
+    assert tree(tmp_path / "here") == tree(results)
+    assert set(came.files) == set(tree(results))
+    assert (came.there, came.left) == (True, ())
+    assert (tmp_path / "here/a.json").stat().st_mtime == 1e9
+    total = sum(map(len, tree(results).values()))
+    assert shown[-1] == Arrival(total, total)
+    assert take(sent(results), tmp_path / "here").files == came.files, "again, over what is there"
+
+
+def test_what_is_no_file_stays_and_what_is_being_written_is_not_told(results: Path, tmp_path: Path) -> None:
+    for name in ("link", "inner/folderlink"):
+        (results / name).symlink_to("/etc")
+    os.mkfifo(results / "pipe")
+    (results / ".a.json.x2y").write_text("half")
+    came = take(sent(results), tmp_path / "here")
+    assert came.left == ("link", "pipe", "inner/folderlink")
+    assert not [path for path in (tmp_path / "here").rglob("*") if path.is_symlink() or path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_no_results(there: bool, tmp_path: Path) -> None:
+    if there:
+        (tmp_path / "results").mkdir()
+    assert take(sent(tmp_path / "results"), tmp_path / "here") == Unpacked(there, ())
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_a_stream_cut_anywhere_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/a").write_bytes(os.urandom(1500))
+    data = sent(tmp_path / "results")
+    end = data.rindex(b"}")
+    for length in [*range(0, end, 97), end]:
+        with pytest.raises(ClusterError, match="broke off"):
+            take(data[:length], tmp_path / "here")
+        assert list((tmp_path / "here").iterdir()) == [], length
+
+
+def archive(
+    *members: tuple[str, bytes] | tarfile.TarInfo, files: dict[str, int] | None = None, **digests: str
+) -> bytes:
+    """A stream as no pod of ours would send it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w|") as tar:
+
+        def add(name: str, data: bytes) -> None:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+        add(INDEX, json.dumps({"there": True, "files": files or {}, "left": []}).encode())
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                tar.addfile(member)
+            else:
+                add(*member)
+        add(DIGESTS, json.dumps(digests).encode())
+    return out.getvalue()
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, **fields: Any) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type = kind
+    for field, value in fields.items():
+        setattr(made, field, value)
+    return made
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        member(f"{FILES}../x"),
+        member(f"{FILES}a/../../x"),
+        member(f"{FILES}/etc/x"),
+        member("elsewhere/x"),
+        member("/etc/x"),
+        member(f"{FILES}a//b"),
+        member(f"{FILES}./a"),
+        member(FILES + "a\0b"),
+        member(FILES),
+        member(f"{FILES}x", tarfile.SYMTYPE, linkname="/etc/passwd"),
+        member(f"{FILES}x", tarfile.LNKTYPE, linkname="/etc/passwd"),
+        member(f"{FILES}x", tarfile.CHRTYPE),
+        member(f"{FILES}x", tarfile.FIFOTYPE),
+        member(f"{FILES}x", tarfile.DIRTYPE),
+    ],
+    ids=lambda one: f"{one.name!r} {one.type!r}",
+)
+def test_a_member_that_is_no_plain_file_inside_is_refused(bad: tarfile.TarInfo, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="no plain file inside the folder"):
+        checked_name(bad)
+    if "\0" in bad.name:
+        return  # tar has no such name
+    good = hashlib.sha256(b"data").hexdigest()
+    data = archive((f"{FILES}a", b"data"), bad, files={"a": 4, "x": 0, "../x": 0, "a/../../x": 0}, a=good)
+    with pytest.raises(ClusterError):
+        take(data, tmp_path / "here")
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["here"]
+
+
+def test_what_was_not_announced_or_comes_twice_is_refused(tmp_path: Path) -> None:
+    good = hashlib.sha256(b"data").hexdigest()
+    one = (f"{FILES}a", b"data")
+    for data in (archive(one, a=good), archive(one, one, files={"a": 4}, a=good)):
+        with pytest.raises(ClusterError, match="a, which it had not announced"):
+            take(data, tmp_path / "here")
+
+
+def test_a_wrong_digest_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(ClusterError, match=r"a is not what was sent \(sha256\)"):
+        take(archive((f"{FILES}a", b"data"), files={"a": 4}, a="0" * 64), tmp_path)
+    assert tree(tmp_path) == {"a": b"old"}
+
+
+def test_too_much_is_refused_before_and_while_it_comes(tmp_path: Path) -> None:
+    good = hashlib.sha256(b"data").hexdigest()
+    for files in ({"a": 4}, {"a": 0}):
+        data = archive((f"{FILES}a", b"data"), files=files, a=good)
+        with pytest.raises(InputError, match="more than the 0 MB wanted: raise --limit"):
+            take(data, tmp_path / "here", limit=3)
+        assert take(data, tmp_path / "there", limit=4).files == ("a",)
+    with pytest.raises(InputError, match="10001 files, more than the 10000"):
+        take(archive(files={str(number): 0 for number in range(10_001)}), tmp_path / "here")
+    with pytest.raises(InputError, match="has room for"):
+        take(archive(files={"a": 10**18}), tmp_path / "here", limit=10**19)
+
+
+def test_a_file_that_went_meanwhile_is_told(tmp_path: Path) -> None:
+    came = take(archive(files={"a": 4}, a="No such file or directory"), tmp_path)
+    assert came == Unpacked(True, (), ("a (No such file or directory)",))
+
+
+def test_a_folder_that_cannot_take_it_is_named(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "here" / "a.json").mkdir(parents=True)
+    for folder in ("file", "here"):
+        with pytest.raises(InputError, match=f"{folder}.*cannot be written"):
+            take(sent(results), tmp_path / folder)
+
+
+def test_two_copies_to_one_folder_exclude_each_other_and_a_killed_one_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".fetch").mkdir()
+    (tmp_path / ".fetch/0").write_text("left by a copy that was killed")
+
+    def show(_: Arrival) -> None:
+        with pytest.raises(InputError, match="another fetch writes there"):
+            take(b"", tmp_path)
+
+    good = hashlib.sha256(b"data").hexdigest()
+    unpack(io.BytesIO(archive((f"{FILES}a", b"data"), files={"a": 4}, a=good)), tmp_path, LIMIT, show)
+    assert tree(tmp_path) == {"a": b"data"}
+
+
+def test_the_sender_ends_when_nobody_listens(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(10_000_000))
+    command = [sys.executable, "-I", Path(inside.__file__), "send", tmp_path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.read(1000)
+        process.stdin.close()
+        assert process.wait(timeout=60) == 1
+
+
+def test_names_are_shown_without_what_a_terminal_obeys() -> None:
+    assert printable("plain ü") == "plain ü"
+    assert printable("\x1b[31m\n\udcff") == "\\x1b[31m\\n\\udcff"

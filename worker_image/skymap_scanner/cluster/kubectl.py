@@ -1,0 +1,179 @@
+"""kubectl, the one way to the cluster: the user's own program knows the cluster and how to be let in.
+
+What it says when it fails is made one line that says what to do. It tells its errors in text alone; the texts that are
+looked for stand in one table, and one that is not recognised is shown as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+from skymap_scanner.errors import ClusterError, ClusterUnavailable
+
+#: How long the API server may take for an answer, and kubectl for all that it does around it (s).
+ANSWER_SECONDS, CALL_SECONDS = 20, 60.0
+
+_LONGEST = 600
+#: kubectl's own log lines, which repeat what it says in the end, and the API server's warnings.
+_NOISE = re.compile(r"^([EWI]\d{4} |Warning: )")
+_PREFIX = re.compile(r"^(error: |Error from server( \(\w+\))?: )+")
+
+_AWAY = (
+    r"connection .*refused|Unable to connect to the server|i/o timeout|no such host|no route to host|"
+    r"network is unreachable|TLS handshake timeout|context deadline exceeded|Client\.Timeout exceeded|etcdserver: |"
+    r"the server is currently unable|unexpected EOF|connection reset"
+)
+
+#: (text, what to do, whether it may pass). The first that matches counts. Sources: client-go (rest, clientcmd, exec
+#: plugins), net and crypto/tls of Go, kubectl's resource builder, the API server's authorization.
+_EXPLAINED = (
+    (
+        r"the server doesn't have a resource type \"(skymapscans|sms)|no matches for kind \"SkymapScan\"",
+        "the cluster does not know what a SkymapScan is: install the operator there, or choose another --context",
+        False,
+    ),
+    (
+        r"getting credentials: |exec plugin|You must be logged in|Unauthorized",
+        "log in to the cluster again, as its administrators say",
+        False,
+    ),
+    (r"\(Forbidden\)|is forbidden", "ask the cluster's administrators for this right, or choose --namespace", False),
+    (r"namespaces \"[^\"]*\" not found", "choose another with --namespace, or make it", False),
+    (
+        r"context \"[^\"]*\" does not exist|context was not found|current-context is not set|no configuration has been",
+        "kubectl config get-contexts lists those that there are; choose one with --context",
+        False,
+    ),
+    (
+        r"x509: |certificate (has expired|signed by)",
+        "the cluster's certificate is not trusted: check KUBECONFIG",
+        False,
+    ),
+    (
+        _AWAY,
+        "does the cluster run, and is it reached from here? (KUBECONFIG, --context)",
+        True,
+    ),
+)
+
+_SECRETS = (
+    re.compile(r"\bey[\w-]{8,}\.[\w-]+\.[\w-]*"),  # a JWT
+    re.compile(r"(?<=://)[^/\s@]+(?=@)"),  # user and password of a URL
+    re.compile(r"(?i)(?<=bearer )\S+|(?<=basic )[A-Za-z0-9+/=]{8,}"),
+)
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """How to call kubectl; ``context`` and ``namespace``: None for those of the user's configuration."""
+
+    program: str = "kubectl"
+    context: str | None = None
+    namespace: str | None = None
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], context: str | None, namespace: str | None) -> Kubectl:
+        """Return it as the environment wants it: ``SKYMAP_KUBECTL`` names another program."""
+        return cls(environment.get("SKYMAP_KUBECTL") or "kubectl", context, namespace)
+
+    @property
+    def where(self) -> list[str]:
+        """The options that choose cluster and namespace, the same for kubectl and for our own commands."""
+        chosen = (("--context", self.context), ("--namespace", self.namespace))
+        return [word for option, value in chosen if value is not None for word in (option, value)]
+
+    def command(self, *words: str) -> list[str]:
+        """Return the whole command."""
+        return [self.program, *self.where, *words]
+
+    def run(self, *words: str, stdin: str | None = None, detached: bool = False) -> str:
+        """Run a command that ends soon; return what it printed.
+
+        ``detached``: a Ctrl-C at the terminal does not end it; for what must be done on the way out.
+
+        Raises
+        ------
+        ClusterUnavailable
+            If the cluster does not answer.
+        ClusterError
+            If kubectl is missing, or it or the cluster refuses.
+        """
+        command = self.command(*words, f"--request-timeout={ANSWER_SECONDS}s")
+        try:
+            done = subprocess.run(  # noqa: S603 - the user's own kubectl, without a shell
+                command,
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+                timeout=CALL_SECONDS,
+                start_new_session=detached,
+            )
+        except OSError as error:
+            raise self._missing(error) from error
+        except subprocess.TimeoutExpired as error:
+            raise ClusterUnavailable(f"kubectl {words[0]} has not ended within {CALL_SECONDS:g} s") from error
+        if done.returncode:
+            raise explained(done.stderr, done.returncode)
+        return done.stdout
+
+    def get(self, *words: str) -> dict[str, Any] | None:
+        """Return what ``kubectl get WORDS`` finds, a list as its ``items``; None where there is no such object."""
+        printed = self.run("get", *words, "--ignore-not-found", "--output", "json")
+        try:
+            found = json.loads(printed) if printed.strip() else None
+        except ValueError as error:
+            raise ClusterError(f"kubectl get {words[0]} printed no JSON: is {self.program} kubectl?") from error
+        if found is not None and not isinstance(found, dict):
+            raise ClusterError(f"kubectl get {words[0]} printed no object: is {self.program} kubectl?")
+        return found
+
+    def items(self, *words: str) -> list[dict[str, Any]]:
+        """Return the objects that ``kubectl get WORDS`` lists."""
+        found = self.get(*words)
+        return [] if found is None else list(found.get("items", ()))
+
+    def start(self, *words: str, stdin: int, stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start a command whose output is read while it runs.
+
+        Raises
+        ------
+        ClusterError
+            If kubectl is missing.
+        """
+        try:
+            return subprocess.Popen(  # noqa: S603 - as above
+                self.command(*words), stdin=stdin, stdout=subprocess.PIPE, stderr=stderr
+            )
+        except OSError as error:
+            raise self._missing(error) from error
+
+    def _missing(self, error: OSError) -> ClusterError:
+        return ClusterError(
+            f"cannot run {self.program} ({error.strerror}): install kubectl, or name it in SKYMAP_KUBECTL"
+        )
+
+
+def explained(stderr: str, code: int = 1) -> ClusterError:
+    """Return what kubectl said when it failed, in one line that says what to do."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    said = [_PREFIX.sub("", line) for line in lines if not _NOISE.match(line)] or lines[-1:]
+    text = redacted(" ".join(said))[:_LONGEST] or f"kubectl ended with exit code {code} and said nothing"
+    for pattern, advice, passing in _EXPLAINED:
+        if re.search(pattern, stderr):
+            return (ClusterUnavailable if passing else ClusterError)(f"{text.rstrip('.')}: {advice}")
+    return ClusterError(text)
+
+
+def redacted(text: str) -> str:
+    """Return it with tokens, and with user and password in addresses, left out."""
+    for pattern in _SECRETS:
+        text = pattern.sub("***", text)
+    return text
