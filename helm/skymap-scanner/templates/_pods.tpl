@@ -47,15 +47,10 @@ volumes:
   # Tokens of scans with a Pulsar of their own are there for a moment: in memory, never on a disk.
   - name: tmp
     emptyDir: {medium: Memory, sizeLimit: 16Mi}
-  {{- with .Values.pulsar.operator.tokenSecret }}
-  - name: pulsar-token
+  {{- range $name, $secret := include "skymap-scanner.pulsarSecrets" . | fromJson }}
+  - name: pulsar-{{ $name }}
     secret:
-      secretName: {{ . }}
-  {{- end }}
-  {{- with .Values.pulsar.operator.trustedSecret }}
-  - name: pulsar-trusted
-    secret:
-      secretName: {{ . }}
+      secretName: {{ $secret }}
   {{- end }}
 {{- end }}
 
@@ -73,16 +68,22 @@ terminationMessagePolicy: FallbackToLogsOnError
 volumeMounts:
   - name: tmp
     mountPath: /tmp
-  {{- if .Values.pulsar.operator.tokenSecret }}
-  - name: pulsar-token
-    mountPath: /pulsar/token
+  {{- range $name, $secret := include "skymap-scanner.pulsarSecrets" . | fromJson }}
+  - name: pulsar-{{ $name }}
+    mountPath: /pulsar/{{ $name }}
     readOnly: true
   {{- end }}
-  {{- if .Values.pulsar.operator.trustedSecret }}
-  - name: pulsar-trusted
-    mountPath: /pulsar/trusted
-    readOnly: true
-  {{- end }}
+{{- end }}
+
+{{/* The Secrets that the operator has as files, by what they hold. */}}
+{{- define "skymap-scanner.pulsarSecrets" -}}
+{{- $given := dict }}
+{{- range $name := list "token" "trusted" "certificate" }}
+{{- with get $.Values.pulsar.operator (printf "%sSecret" $name) }}
+{{- $_ := set $given $name . }}
+{{- end }}
+{{- end }}
+{{- toJson $given }}
 {{- end }}
 
 {{/* The operator's settings: skymap_operator/settings.py. */}}
@@ -98,12 +99,17 @@ volumeMounts:
   "PULSAR_TOKEN_SECRET" $pulsar.tokenSecret
   "PULSAR_TOKEN_KEY" $pulsar.tokenKey
   "PULSAR_TLS_SECRET" $pulsar.tlsSecret
+  "PULSAR_ROLE" $pulsar.role
   "NAMESPACES" (include "skymap-scanner.namespaces" . | fromJsonArray) -}}
 {{- with $pulsar.operator.tokenSecret }}
 {{- $_ := set $given "PULSAR_TOKEN_FILE" (printf "/pulsar/token/%s" $pulsar.operator.tokenKey) }}
 {{- end }}
 {{- with $pulsar.operator.trustedSecret }}
 {{- $_ := set $given "PULSAR_TRUSTED_FILE" (printf "/pulsar/trusted/%s" $pulsar.operator.trustedKey) }}
+{{- end }}
+{{- with $pulsar.operator.certificateSecret }}
+{{- $_ := set $given "PULSAR_CERTIFICATE_FILE" "/pulsar/certificate/tls.crt" }}
+{{- $_ := set $given "PULSAR_KEY_FILE" "/pulsar/certificate/tls.key" }}
 {{- end }}
 {{- range $name, $value := .Values.settings }}
 {{- $_ := set $given ($name | snakecase | upper) $value }}

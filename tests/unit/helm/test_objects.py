@@ -1,0 +1,236 @@
+"""What the chart makes: pods that may do nothing, rights that are the least, a definition that is the generated one."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+from tests.unit.helm.chart import (
+    CASES,
+    CHART,
+    NAMESPACE,
+    ROOT,
+    Manifest,
+    defaults,
+    find,
+    pods,
+    render,
+    values,
+)
+
+DEFINITION = "skymapscans.skymap.icecube.wisc.edu"
+EACH = pytest.mark.parametrize("case", CASES)
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (project["version"], project["version"])
+
+
+def test_the_definition_is_the_generated_one() -> None:
+    made = yaml.safe_load((ROOT / "crds" / "skymapscans.yaml").read_text())
+    found = find(render(), "CustomResourceDefinition", DEFINITION)
+    assert found["spec"] == made["spec"]
+    assert found["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    let_go = find(render({"crds": {"keep": False}}), "CustomResourceDefinition", DEFINITION)
+    assert "annotations" not in let_go["metadata"]
+    kinds = [one["kind"] for one in render({"crds": {"install": False}})]
+    assert "CustomResourceDefinition" not in kinds
+
+
+@EACH
+def test_every_object_says_whose_it_is(case: str) -> None:
+    names = set()
+    for one in render(values(case)):
+        meta = one["metadata"]
+        assert meta["labels"]["app.kubernetes.io/instance"] == "skymap", meta["name"]
+        assert meta["labels"]["app.kubernetes.io/managed-by"] == "Helm", meta["name"]
+        name = (one["kind"], meta.get("namespace"), meta["name"])
+        assert name not in names
+        names.add(name)
+
+
+@EACH
+def test_every_pod_is_restricted(case: str) -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards, and a root that nobody writes to."""
+    found = dict(pods(render(values(case))))
+    assert {name.rpartition("-")[2] for name in found} >= {"operator", "leave", "check"}
+    for name, spec in found.items():
+        security = spec["securityContext"]
+        assert security["runAsNonRoot"] is True, name
+        assert security["runAsUser"] >= 1000, name
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert not any(spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC", "initContainers")), name
+        allowed = {"configMap", "emptyDir", "secret"}
+        assert all(set(volume) - {"name"} <= allowed for volume in spec.get("volumes", ())), name
+        (container,) = spec["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+        }, name
+        assert container["resources"]["limits"]["memory"], name
+        assert re.search(r":[^:/]+$", container["image"]), name
+
+
+def rules(objects: list[Manifest]) -> list[tuple[Manifest, dict[str, Any]]]:
+    return [(one, rule) for one in objects if one["kind"] in {"Role", "ClusterRole"} for rule in one["rules"]]
+
+
+@EACH
+def test_no_right_is_a_wildcard_and_secrets_are_named(case: str) -> None:
+    given = values(case)
+    wanted = set(given.get("rbac", {}).get("secretNames", defaults()["rbac"]["secretNames"]))
+    wanted |= {given["pulsar"]["tlsSecret"]} if given.get("pulsar", {}).get("tlsSecret") else set()
+    named = set()
+    for role, rule in rules(render(given)):
+        name = role["metadata"]["name"]
+        assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]], name
+        assert "nonResourceURLs" not in rule, name
+        assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"]), name
+        assert not any("/" in one and one.partition("/")[0] == "pods" for one in rule["resources"]), name
+        if "secrets" in rule["resources"]:
+            assert (rule["resources"], rule["verbs"]) == (["secrets"], ["get"]), name
+            assert rule["resourceNames"], "no names would be all Secrets"
+            named |= set(rule["resourceNames"])
+    assert named == (wanted if given.get("rbac", {}).get("create", True) else set())
+
+
+def test_in_namespaces_there_are_no_rights_beyond_them() -> None:
+    objects = render(values("namespaces"))
+    assert not [one for one in objects if one["kind"].startswith("Cluster")]
+    places = {one["metadata"]["namespace"] for one in objects if one["metadata"]["name"] == "scanner:skymap"}
+    assert places == {"alerts", "tests"}
+    alone = render({"scope": "namespaces"})
+    (role,) = (one for one in alone if one["kind"] == "Role" and one["metadata"]["name"] == "scanner:skymap")
+    assert role["metadata"]["namespace"] == NAMESPACE
+
+
+def test_users_get_their_rights_with_those_to_the_namespace() -> None:
+    objects = render()
+    label = "rbac.authorization.k8s.io/aggregate-to-"
+    told = {}
+    for name in ("view", "edit"):
+        role = find(objects, "ClusterRole", f"scanner:skymap:{name}")
+        to = {key.removeprefix(label) for key in role["metadata"]["labels"] if key.startswith(label)}
+        told[name] = (to, {verb for rule in role["rules"] for verb in rule["verbs"]})
+    assert told["view"] == ({"view", "edit", "admin"}, {"get", "list", "watch"})
+    assert told["edit"] == ({"edit", "admin"}, {"create", "delete", "deletecollection", "patch", "update"})
+    names = [one["metadata"]["name"] for one in render({"rbac": {"aggregate": False}})]
+    assert not [name for name in names if name.endswith((":view", ":edit"))]
+
+
+def test_tokens_of_the_operator_are_files_of_secrets() -> None:
+    objects = render(values("external"))
+    deployment = find(objects, "Deployment", "skymap-operator")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    given = {one["name"]: one["value"] for one in container["env"]}
+    mounts = {one["mountPath"]: one["name"] for one in container["volumeMounts"] if one.get("readOnly")}
+    volumes = {one["name"]: one for one in deployment["spec"]["template"]["spec"]["volumes"]}
+    for variable, path, secret in (
+        ("TOKEN_FILE", "/pulsar/token/jwt", "operator-pulsar-token"),
+        ("KEY_FILE", "/pulsar/certificate/tls.key", "operator-pulsar-certificate"),
+        ("TRUSTED_FILE", "/pulsar/trusted/authority.pem", "pulsar-authority"),
+    ):
+        assert given[f"SKYMAP_OPERATOR_PULSAR_{variable}"] == path
+        assert volumes[mounts[path.rpartition("/")[0]]]["secret"] == {"secretName": secret}
+
+
+def test_the_evaluation_pulsar_goes_with_all_it_holds() -> None:
+    objects = render()
+    pulsar = find(objects, "StatefulSet", "skymap-pulsar")["spec"]
+    assert pulsar["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete"
+    assert pulsar["template"]["spec"]["automountServiceAccountToken"] is False
+    args = pulsar["template"]["spec"]["containers"][0]["args"]
+    address = args[args.index("--advertised-address") + 1]
+    assert address == f"skymap-pulsar-0.{pulsar['serviceName']}.{NAMESPACE}.svc"
+    headless = find(objects, "Service", pulsar["serviceName"])["spec"]
+    assert (headless["clusterIP"], headless["publishNotReadyAddresses"]) == ("None", True)
+    outside = [one["metadata"]["name"] for one in render(values("external"))]
+    assert not [name for name in outside if "pulsar" in name]
+
+
+def test_no_budget_stops_a_drain() -> None:
+    budgets = [one["spec"] for one in render(values("full")) if one["kind"] == "PodDisruptionBudget"]
+    assert [(one["maxUnavailable"], "minAvailable" in one) for one in budgets] == [(1, False)] * 2
+    assert not [one for one in render() if one["kind"] == "PodDisruptionBudget"]
+
+
+def test_leaving_comes_before_the_release_goes() -> None:
+    for given, words in (
+        ({}, ["leave", "--scans", "Delete", "--timeout", "120"]),
+        (values("full"), ["leave", "--scans", "Release", "--timeout", "300"]),
+    ):
+        job = find(render(given), "Job", "skymap-leave")
+        notes = job["metadata"]["annotations"]
+        assert notes["helm.sh/hook"] == "pre-delete"
+        assert notes["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        assert container["args"] == words
+        assert job["spec"]["activeDeadlineSeconds"] == int(words[-1]) + 120
+        operator = find(render(given), "Deployment", "skymap-operator")["spec"]["template"]["spec"]
+        assert job["spec"]["template"]["spec"]["serviceAccountName"] == operator["serviceAccountName"]
+
+
+def policy(case: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
+    """The spec of a network policy of a case."""
+    (found,) = (
+        one["spec"]
+        for one in render(values(case))
+        if (one["kind"], one["metadata"]["name"], one["metadata"].get("namespace"))
+        == ("NetworkPolicy", name, namespace)
+    )
+    return found
+
+
+def test_only_scans_and_the_operator_reach_the_evaluation_pulsar() -> None:
+    scans, own = policy("default", "skymap-pulsar")["ingress"]
+    pods_of_scans = {"matchExpressions": [{"key": "skymap.icecube.wisc.edu/scan", "operator": "Exists"}]}
+    assert scans["from"] == [{"namespaceSelector": {}, "podSelector": pods_of_scans}]
+    (one,) = own["from"]
+    assert one["podSelector"]["matchExpressions"][0]["values"] == ["operator", "leave", "check"]
+    assert "namespaceSelector" not in one
+    limited, _ = policy("namespaces", "skymap-pulsar")["ingress"]
+    places = [one["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for one in limited["from"]]
+    assert places == ["alerts", "tests"]
+
+
+def test_the_pods_of_scans_reach_pulsar_and_their_event_alone() -> None:
+    scans = policy("namespaces", "skymap-scans", "alerts")
+    assert scans["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in scans
+    names, pulsar = scans["egress"]
+    assert {one["port"] for one in names["ports"]} == {53}
+    assert pulsar["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "pulsar"
+    producers = policy("namespaces", "skymap-producers", "tests")
+    assert producers["podSelector"]["matchLabels"] == {"app.kubernetes.io/component": "producer"}
+    assert producers["egress"] == [{}]
+
+
+@pytest.mark.parametrize(
+    ("service", "admin", "ports"),
+    [
+        ("pulsar://pulsar.example.org", "http://pulsar.example.org", [6650, 80]),
+        ("pulsar+ssl://pulsar.example.org", "https://pulsar.example.org/path", [6651, 443]),
+        ("pulsar://a:6650,b:6660", "http://a:8080", [6650, 6660, 8080]),
+    ],
+)
+def test_the_ports_of_an_external_pulsar_are_open(service: str, admin: str, ports: list[int]) -> None:
+    given = {
+        "scope": "namespaces",
+        "pulsar": {"evaluation": False, "serviceUrl": service, "adminUrl": admin},
+        "networkPolicy": {"scanPods": True},
+    }
+    spec = find(render(given), "NetworkPolicy", "skymap-scans")["spec"]
+    assert [one["port"] for one in spec["egress"][1]["ports"]] == ports
+
+
+def test_the_operator_may_be_kept_from_the_rest_of_the_world() -> None:
+    assert policy("default", "skymap-operator")["policyTypes"] == ["Ingress"]
+    shut = policy("full", "skymap-operator")
+    assert (shut["policyTypes"], len(shut["egress"])) == (["Ingress", "Egress"], 1)
