@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Runs a local Pulsar in the foreground, in one Java process; fetches it first where it is missing. Ctrl-C stops it.
 #
-#   start.sh [--data FOLDER] [--port 6650] [--web-port 8080] [--storage-port 3181] [--conf FILE]
+#   start.sh [--data FOLDER] [--address 127.0.0.1] [--port 6650] [--web-port 8080] [--storage-port 3181] [--conf FILE]
 #
 # FOLDER is made, and kept between starts (default: ~/.cache/skymap-scanner/pulsar/data); the log is in FOLDER/log.
+# ADDRESS is that of this machine where clients find the broker: one that others reach has them reach it without a password.
 # FILE holds lines key=value of Pulsar's standalone.conf, which win over those of ours.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 data="${XDG_CACHE_HOME:-$HOME/.cache}/skymap-scanner/pulsar/data"
-port=6650 web_port=8080 storage_port=3181 conf=/dev/null
+address=127.0.0.1 port=6650 web_port=8080 storage_port=3181 conf=/dev/null
 
 fail() {
   echo "pulsar: $2" >&2
@@ -19,11 +20,12 @@ while [ $# -gt 0 ]; do
   [ $# -gt 1 ] || fail 2 "$1 needs a value"
   case "$1" in
     --data) data="$2" ;;
+    --address) address="$2" ;;
     --port) port="$2" ;;
     --web-port) web_port="$2" ;;
     --storage-port) storage_port="$2" ;;
     --conf) conf="$(realpath -e "$2")" || exit 2 ;;
-    *) fail 2 "unknown option $1; there are --data, --port, --web-port, --storage-port, --conf" ;;
+    *) fail 2 "unknown option $1; there are --data, --address, --port, --web-port, --storage-port, --conf" ;;
   esac
   shift 2
 done
@@ -38,7 +40,7 @@ data="$PWD"
 exec 9>"$data/lock"
 flock -n 9 || fail 1 "another Pulsar is running on $data; stop it, or give another folder by --data"
 for number in "$port" "$web_port" "$storage_port"; do
-  if (: <"/dev/tcp/127.0.0.1/$number") 2>/dev/null; then
+  if (: <"/dev/tcp/$address/$number") 2>/dev/null; then
     fail 1 "port $number is taken; is a Pulsar already running? Other ports: --port, --web-port, --storage-port"
   fi
 done
@@ -46,14 +48,14 @@ done
 # The broker takes the last of two lines of one key, its storage both: leave only the last.
 {
   cat "$here/standalone.conf"
-  printf '\nbrokerServicePort=%s\nwebServicePort=%s\n' "$port" "$web_port"
+  printf '\nbindAddress=%s\nbrokerServicePort=%s\nwebServicePort=%s\n' "$address" "$port" "$web_port"
   cat "$conf"
 } | sed '/^[[:space:]]*#/d; /^[[:space:]]*$/d' | tac | awk -F= '!seen[$1]++' >standalone.conf
 
 cat <<END
 Pulsar is starting; Ctrl-C stops it, and what it holds stays in $data
-  broker  pulsar://127.0.0.1:$port
-  admin   http://127.0.0.1:$web_port
+  broker  pulsar://$address:$port
+  admin   http://$address:$web_port
   log     $data/log/pulsar.log
 END
 
@@ -83,4 +85,4 @@ exec "${JAVA_HOME:+$JAVA_HOME/bin/}java" \
   -cp "$home/lib/*" LocalPulsar "$data/metadata" \
   --config "$data/standalone.conf" --metadata-dir "$data/metadata" \
   --bookkeeper-dir "$data/bookkeeper" --bookkeeper-port "$storage_port" \
-  --advertised-address 127.0.0.1 --no-functions-worker --no-stream-storage
+  --advertised-address "$address" --no-functions-worker --no-stream-storage

@@ -50,6 +50,8 @@ class PulsarServer:
         Further lines of ``standalone.conf``.
     authentication
         Ask every client for a token. The role ``admin`` may do everything, others what they are granted.
+    host
+        The address of this machine at which it is found, loopback unless pods are to reach it.
     tls
         Encrypt: ``url`` and ``admin_url`` are then ``pulsar+ssl://`` and ``https://``, by ``certificates``.
 
@@ -65,6 +67,7 @@ class PulsarServer:
         *,
         authentication: bool = False,
         tls: bool = False,
+        host: str = "127.0.0.1",
     ) -> None:
         self.folder = folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +76,8 @@ class PulsarServer:
         if tls:
             self.address = PulsarAddress(f"pulsar+ssl://localhost:{tls_port}", f"https://localhost:{tls_web_port}")
         else:
-            self.address = PulsarAddress(f"pulsar://127.0.0.1:{self._port}", f"http://127.0.0.1:{self._web_port}")
+            self.address = PulsarAddress(f"pulsar://{host}:{self._port}", f"http://{host}:{self._web_port}")
+        self._host = host
         self._key = secrets.token_bytes(32) if authentication else None
         lines = self._authentication_lines() | self._tls_lines(tls_port, tls_web_port) | dict(configuration or {})
         self._configuration = self.folder / "test.conf"
@@ -99,7 +103,16 @@ class PulsarServer:
             raise RuntimeError("this Pulsar is running already")
         # start.sh becomes Java by exec, so that the process id, and what happens at our death, are Java's.
         with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        ports = ["--port", self._port, "--web-port", self._web_port, "--storage-port", self._storage_port]
+        ports = [
+            "--address",
+            self._host,
+            "--port",
+            self._port,
+            "--web-port",
+            self._web_port,
+            "--storage-port",
+            self._storage_port,
+        ]
         command = [*with_us, START, "--data", self.folder, "--conf", self._configuration, *ports]
         with (self.folder / "console.log").open("ab") as console:
             # In a session of its own: Ctrl-C at the terminal is for the tests, which then stop the broker.
