@@ -26,9 +26,10 @@ from skymap_operator.cluster import Cluster, Conflict, NotFound, Refused
 from skymap_operator.manifests import Manifest
 from skymap_operator.manifests.common import written
 from skymap_operator.models import API_VERSION, KIND
+from skymap_operator.models.status import Reason
 from skymap_operator.names import FINALIZER
 from skymap_operator.observed import Observed, Warned
-from skymap_operator.pulsar_admin import PulsarAdmin, PulsarAdminError, PulsarAway
+from skymap_operator.pulsar_admin import PulsarAdminError, PulsarAway
 from skymap_operator.pulsars import Pulsars
 from skymap_operator.resolve import pulsar_access
 from skymap_operator.settings import Settings
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class ActionRefused(Exception):  # noqa: N818 - the cluster's answer, not a mistake of ours
-    """An action is not allowed; ``warned`` says which and why, for the scan's status."""
+    """An action was refused; ``warned`` says which and why, for the scan's status."""
 
     def __init__(self, warned: Warned) -> None:
         super().__init__(f"{warned.object}: {warned.message}")
@@ -52,8 +53,8 @@ async def apply(
     Raises
     ------
     ActionRefused
-        If one is not allowed.
-    ClusterError, PulsarAway
+        If one is not allowed, or Pulsar cannot do it now.
+    ClusterError
         If one cannot be done now. What comes after it is left for the next pass.
     """
     for action in actions:
@@ -64,10 +65,9 @@ async def apply(
                 await _on_cluster(action, observed, cluster)
         except Refused as error:
             raise ActionRefused(Warned(_object(action), "Refused", str(error))) from error
-        except PulsarAway:
-            raise
         except PulsarAdminError as error:
-            raise ActionRefused(Warned("Pulsar", "Refused", str(error))) from error
+            reason = Reason.PULSAR_UNAVAILABLE if isinstance(error, PulsarAway) else Reason.PULSAR_REFUSED
+            raise ActionRefused(Warned("Pulsar", reason, str(error))) from error
 
 
 async def _on_pulsar(
@@ -76,15 +76,12 @@ async def _on_pulsar(
     access = pulsar_access(observed.scan, settings)
     async with pulsars.reach(observed.scan.namespace, access) as admin:
         if isinstance(action, EnsureTopics):
-            await _ensure(admin, action)
+            await admin.prepare(access.tenant, settings.pulsar_role if access.own else None)
+            for topic, subscriptions in action.topics:
+                await admin.create(topic, subscriptions)
         else:
-            for topic in action.topics:
-                await admin.delete(topic)
-
-
-async def _ensure(admin: PulsarAdmin, action: EnsureTopics) -> None:
-    for topic, subscriptions in action.topics:
-        await admin.create(topic, subscriptions)
+            for name in action.topics:
+                await admin.delete(name)
 
 
 async def _on_cluster(action: Action, observed: Observed, cluster: Cluster) -> None:

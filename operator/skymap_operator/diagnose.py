@@ -147,6 +147,9 @@ def _degraded(observed: Observed) -> Iterator[Finding]:
         yield _advised(Reason.SECRET_NOT_FOUND, "the Secret with the certificates for Pulsar is not there")
     yield from _pods_degraded(observed.pods)
     for warned in observed.warnings:
+        if warned.reason in {Reason.PULSAR_UNAVAILABLE, Reason.PULSAR_REFUSED}:
+            yield Finding(Reason(warned.reason), warned.message)
+            continue
         reason = _recognised(warned.message) or (Reason.OBJECTS_REFUSED if warned.reason == "Refused" else None)
         if reason is not None:
             yield _advised(reason, f"{warned.object}: {warned.message}")

@@ -21,6 +21,9 @@ JOB_ROLES = (PRODUCER, COLLECTOR, SAVER)
 #: The subscriptions that must be there before anything is published.
 WORKERS_SUBSCRIPTION, COLLECTOR_SUBSCRIPTION = "workers", "collector"
 
+#: The namespaces of a tenant: for the scans' topics, and for the events' frames, which scans of one event share.
+TOPICS_NAMESPACE, METADATA_NAMESPACE = "skymap", "skymap_metadata"
+
 #: Job names end up in labels (63) and with six more characters in pod names; the longest ending of ours takes ten.
 _LONGEST_BASE = 47
 #: What the scanner takes as the name of a scan.
@@ -44,7 +47,9 @@ class Topics:
     @classmethod
     def of(cls, scan: str, tenant: str) -> Topics:
         """Name the topics of the scan that Pulsar knows as ``scan``."""
-        return cls(**{field.name: f"persistent://{tenant}/skymap/{scan}-{field.name}" for field in fields(cls)})
+        return cls(
+            **{field.name: f"persistent://{tenant}/{TOPICS_NAMESPACE}/{scan}-{field.name}" for field in fields(cls)}
+        )
 
     def all(self) -> tuple[str, ...]:
         """Return all of them in the order in which they are deleted.
@@ -60,7 +65,7 @@ class Topics:
 
 def metadata_base(tenant: str) -> str:
     """Return what the names of the topics with events' frames begin with; scans of one event share them."""
-    return f"persistent://{tenant}/skymap_metadata/mf_"
+    return f"persistent://{tenant}/{METADATA_NAMESPACE}/mf_"
 
 
 @dataclass(frozen=True, slots=True)

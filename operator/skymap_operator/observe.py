@@ -16,10 +16,11 @@ from skymap_operator.models.status import Reason
 from skymap_operator.names import (
     COLLECTOR_SUBSCRIPTION,
     JOB_ROLES,
+    METADATA_NAMESPACE,
+    TOPICS_NAMESPACE,
     WORKERS_SUBSCRIPTION,
     Names,
     Topics,
-    metadata_base,
 )
 from skymap_operator.observed import Backlog, Observed, Pod, Progress, Pulsar, PulsarFault, Scan, Warned
 from skymap_operator.pulsar_admin import PulsarAdmin, PulsarAdminError, PulsarAway, Stored, Subscription
@@ -103,7 +104,7 @@ async def _pulsar(scan: Scan, names: Names, pulsars: Pulsars, access: PulsarAcce
 
 
 async def _topics(scan: Scan, topics: Topics, tenant: str, admin: PulsarAdmin) -> Pulsar:
-    there = await admin.topics(tenant, "skymap")
+    there = await admin.topics(tenant, TOPICS_NAMESPACE)
     own = [topic for topic in topics.all() if topic in there]
     queues = [topic for topic in (topics.to_be_scanned, topics.scanned) if topic in there]
     found, end, snapshot, frames = await asyncio.gather(
@@ -137,8 +138,7 @@ async def _frames(
     if not needs_other_plans(scan) or topics.plan not in there:
         return (), None
     named = frames_of(await admin.first(topics.plan)) or ()
-    namespace = metadata_base(tenant).split("/")[-2]
-    existing = await admin.topics(tenant, namespace) if named else frozenset()
+    existing = await admin.topics(tenant, METADATA_NAMESPACE) if named else frozenset()
     found = tuple(topic for topic in named if topic in existing)
     if not found:
         return (), frozenset()

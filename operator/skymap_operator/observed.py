@@ -171,7 +171,11 @@ def _ended(containers: list[Any]) -> Ended | None:
 
 @dataclass(frozen=True)
 class Warned:
-    """A warning about an object of the scan: an Event of the cluster, or an error when the operator made it."""
+    """A warning about an object of the scan: an Event of the cluster, or what the operator met when it acted.
+
+    ``reason``: that of the Event; ``Refused`` where the cluster did not let the operator act, or the `Reason` with
+    which Pulsar did not.
+    """
 
     object: str
     reason: str

@@ -18,6 +18,8 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from skymap_operator.names import METADATA_NAMESPACE, TOPICS_NAMESPACE
+
 SCHEME = "persistent://"
 
 #: With what a namespace begins: it keeps all messages, drops repeats, and makes no topic by itself, so that a client
@@ -27,6 +29,17 @@ POLICIES = {
     "deduplicationEnabled": True,
     "autoTopicCreationOverride": {"allowAutoTopicCreation": False},
 }
+
+#: As above, but whoever may produce makes topics there: those with an event's frames, which the producer names.
+OPEN_POLICIES = POLICIES | {
+    "autoTopicCreationOverride": {"allowAutoTopicCreation": True, "topicType": "non-partitioned"}
+}
+
+#: What a namespace's policies are, of those that a scan needs.
+NAMESPACES = {TOPICS_NAMESPACE: POLICIES, METADATA_NAMESPACE: OPEN_POLICIES}
+
+#: What the pods' role may do there, and nothing else.
+GRANT = ["produce", "consume"]
 
 #: What a request meets while others change the same thing, and how often it is tried again (s apart).
 BUSY, TRIES, PAUSE = (412, 500), 20, 0.25
@@ -65,14 +78,24 @@ class Stored:
     published: datetime
 
 
-class PulsarAdmin:
-    """The admin interface at ``url``; the token in ``token_file`` is read anew for every request."""
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Files with what Pulsar asks for: a token; certificates (PEM) to trust; our own certificate and its key."""
 
-    def __init__(self, url: str, token_file: Path | None = None, trusted: Path | None = None) -> None:
+    token: Path | None = None
+    trusted: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class PulsarAdmin:
+    """The admin interface at ``url``; the token of ``credentials`` is read anew for every request."""
+
+    def __init__(self, url: str, credentials: Credentials | None = None) -> None:
         self.url = url.rstrip("/")
-        self._token_file = token_file
-        self._http = httpx.AsyncClient(verify=_trust(trusted), timeout=TIMEOUT)
-        self._namespaces: set[str] = set()  # known to be there, with their policies
+        credentials = credentials or Credentials()
+        self._token_file = credentials.token
+        self._http = httpx.AsyncClient(verify=_trust(credentials), timeout=TIMEOUT)
 
     async def __aenter__(self) -> Self:
         return self
@@ -82,10 +105,21 @@ class PulsarAdmin:
     ) -> None:
         await self._http.aclose()
 
+    async def prepare(self, tenant: str, role: str | None = None) -> None:
+        """Make the tenant and its namespaces where they are missing; let the pods' ``role`` produce and consume there.
+
+        A namespace that is there keeps its policies.
+        """
+        for namespace, policies in NAMESPACES.items():
+            path = f"/namespaces/{quote(tenant, safe='')}/{namespace}"
+            if (await self._ask("GET", f"{path}/retention", fine=(401, 403, 404))).status_code == 404:
+                await self._create_tenant(tenant)
+                await self._insist("PUT", path, policies, fine=409)
+            if role is not None:
+                await self._insist("POST", f"{path}/permissions/{quote(role, safe='')}", GRANT)
+
     async def create(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
-        """Make the topic, its namespace where that is missing, and subscriptions that begin at the first message."""
-        tenant, namespace, _ = split_topic(topic)
-        await self._create_namespace(tenant, namespace)
+        """Make the topic, and subscriptions that begin at the first message."""
         await self._insist("PUT", _path(topic), fine=409)
         for name in subscriptions:
             await self._insist("PUT", f"{_path(topic)}/subscription/{quote(name, safe='')}", "earliest", fine=409)
@@ -137,17 +171,6 @@ class PulsarAdmin:
             return None
         return Stored(answer.content, datetime.fromisoformat(published))
 
-    async def _create_namespace(self, tenant: str, namespace: str) -> None:
-        """Make the namespace with our policies; one that is there keeps its own."""
-        name = f"{tenant}/{namespace}"
-        if name in self._namespaces:
-            return
-        path = f"/namespaces/{quote(tenant, safe='')}/{quote(namespace, safe='')}"
-        if (await self._ask("GET", f"{path}/retention", fine=(401, 403, 404))).status_code == 404:
-            await self._create_tenant(tenant)
-            await self._insist("PUT", path, POLICIES, fine=409)
-        self._namespaces.add(name)
-
     async def _create_tenant(self, tenant: str) -> None:
         path = f"/tenants/{quote(tenant, safe='')}"
         if (await self._ask("GET", path, fine=(401, 403, 404))).status_code == 404:
@@ -177,6 +200,8 @@ class PulsarAdmin:
         if answer.is_success or answer.status_code in fine:
             return answer
         what = f"{self.url} refused {method} {path.partition('?')[0]}: {answer.status_code} {_reason(answer)}"
+        if answer.status_code in {401, 403}:
+            raise PulsarAdminError(f"{what}. Check the token or certificate for it, and what its role may do")
         if answer.status_code >= 500 or answer.status_code in REDIRECTIONS:
             raise PulsarAway(what)
         raise PulsarAdminError(what)
@@ -243,11 +268,15 @@ def _token(path: Path) -> str:
     return token
 
 
-def _trust(trusted: Path | None) -> ssl.SSLContext:
+def _trust(credentials: Credentials) -> ssl.SSLContext:
+    named = [str(path) for path in (credentials.trusted, credentials.certificate, credentials.key) if path is not None]
     try:
-        return ssl.create_default_context(cafile=trusted)
+        context = ssl.create_default_context(cafile=credentials.trusted)
+        if credentials.certificate is not None:
+            context.load_cert_chain(credentials.certificate, credentials.key)
     except (OSError, ssl.SSLError) as error:
-        raise PulsarAdminError(f"cannot use the certificates in {trusted}: {error}") from error
+        raise PulsarAdminError(f"cannot use the certificates in {', '.join(named)}: {error}") from error
+    return context
 
 
 def _json(answer: httpx.Response) -> Any:

@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import Self
 
 from skymap_operator.cluster import Cluster
-from skymap_operator.manifests import PulsarAccess
-from skymap_operator.pulsar_admin import PulsarAdmin, PulsarAdminError
+from skymap_operator.manifests import Manifest, PulsarAccess
+from skymap_operator.pulsar_admin import Credentials, PulsarAdmin, PulsarAdminError
 from skymap_operator.settings import Settings
 
-#: Key of a TLS Secret with the certificates to trust.
-TRUSTED_KEY = "ca.crt"
+#: Keys of a TLS Secret: certificates to trust, our own certificate and its key.
+TRUSTED_KEY, CERTIFICATE_KEY, KEY_KEY = "ca.crt", "tls.crt", "tls.key"
 
 
 class Pulsars:
@@ -49,35 +49,52 @@ class Pulsars:
         """
         if access.own:
             if access.admin_url not in self._own:
-                token, trusted = self._settings.pulsar_token_file, self._settings.pulsar_trusted_file
-                self._own[access.admin_url] = PulsarAdmin(access.admin_url, _given(token), _given(trusted))
+                self._own[access.admin_url] = PulsarAdmin(access.admin_url, _own_credentials(self._settings))
             yield self._own[access.admin_url]
             return
         with tempfile.TemporaryDirectory(prefix="skymap-operator-") as folder:  # mode 700
-            token_file = trusted_file = None
-            if access.token is not None:
-                token_file = Path(folder) / "token"
-                await self._store(namespace, access.token.name, access.token.key, token_file)
-            if access.tls_secret is not None and await self._has(namespace, access.tls_secret, TRUSTED_KEY):
-                trusted_file = Path(folder) / TRUSTED_KEY
-                await self._store(namespace, access.tls_secret, TRUSTED_KEY, trusted_file)
-            async with PulsarAdmin(access.admin_url, token_file, trusted_file) as admin:
+            async with PulsarAdmin(access.admin_url, await self._stored(namespace, access, Path(folder))) as admin:
                 yield admin
 
-    async def _has(self, namespace: str, name: str, key: str) -> bool:
-        return key in ((await self._cluster.get("Secret", namespace, name)) or {}).get("data", {})
+    async def _stored(self, namespace: str, access: PulsarAccess, folder: Path) -> Credentials:
+        """Write what the scan's Secrets hold into files."""
+        token = None
+        if access.token is not None:
+            secret = await self._secret(namespace, access.token.name)
+            token = await _written(secret, access.token.key, folder / "token")
+        if access.tls_secret is None:
+            return Credentials(token)
+        secret = await self._secret(namespace, access.tls_secret)
+        found = {
+            key: await _written(secret, key, folder / key)
+            for key in (TRUSTED_KEY, CERTIFICATE_KEY, KEY_KEY)
+            if key in (secret.get("data") or {})
+        }
+        return Credentials(token, *map(found.get, (TRUSTED_KEY, CERTIFICATE_KEY, KEY_KEY)))
 
-    async def _store(self, namespace: str, name: str, key: str, path: Path) -> None:
-        """Write a key of a Secret into a file."""
+    async def _secret(self, namespace: str, name: str) -> Manifest:
         secret = await self._cluster.get("Secret", namespace, name)
         if secret is None:
             raise PulsarAdminError(f"there is no Secret {name}, which has what Pulsar asks for: make it")
-        try:
-            content = base64.b64decode(secret.get("data", {})[key], validate=True)
-        except (KeyError, binascii.Error) as error:
-            raise PulsarAdminError(f"the Secret {name} has no key {key}, which Pulsar asks for: add it") from error
-        await asyncio.to_thread(path.write_bytes, content)
+        return secret
 
 
-def _given(path: str | None) -> Path | None:
-    return None if path is None else Path(path)
+async def _written(secret: Manifest, key: str, path: Path) -> Path:
+    """Write a key of a Secret into a file."""
+    try:
+        content = base64.b64decode((secret.get("data") or {})[key], validate=True)
+    except (KeyError, binascii.Error) as error:
+        name = secret["metadata"]["name"]
+        raise PulsarAdminError(f"the Secret {name} has no key {key}, which Pulsar asks for: add it") from error
+    await asyncio.to_thread(path.write_bytes, content)
+    return path
+
+
+def _own_credentials(settings: Settings) -> Credentials:
+    files = (
+        settings.pulsar_token_file,
+        settings.pulsar_trusted_file,
+        settings.pulsar_certificate_file,
+        settings.pulsar_key_file,
+    )
+    return Credentials(*(None if file is None else Path(file) for file in files))

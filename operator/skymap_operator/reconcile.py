@@ -12,10 +12,10 @@ from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster import Away, Cluster, ClusterError, Refused
 from skymap_operator.metrics import Metrics
 from skymap_operator.models import KIND, SkymapScanStatus
+from skymap_operator.models.status import Reason
 from skymap_operator.observe import observe
 from skymap_operator.observed import Observed, Warned
 from skymap_operator.plan import plan
-from skymap_operator.pulsar_admin import PulsarAway
 from skymap_operator.pulsars import Pulsars
 from skymap_operator.rounds import Key
 from skymap_operator.scaling import shares
@@ -76,10 +76,8 @@ class Reconciler:
         except ActionRefused as error:
             log.warning("%s: refused: %s", key, error)
             self._refused[key] = error.warned
-            return metrics.REFUSED, self._settings.retry_interval
-        except PulsarAway as error:
-            log.warning("%s: %s", key, error)
-            return metrics.PULSAR_AWAY, self._settings.retry_interval
+            away = error.warned.reason == Reason.PULSAR_UNAVAILABLE
+            return metrics.PULSAR_AWAY if away else metrics.REFUSED, self._settings.retry_interval
         self._refused.pop(key, None)
         return metrics.DONE, decided.requeue_after
 

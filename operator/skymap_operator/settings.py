@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from skymap_operator.models.base import DataKey, ObjectName, Quantity, Word
 from skymap_operator.models.workers import Resources
@@ -47,6 +47,12 @@ class Settings(BaseModel):
     """File with the operator's own token, for the admin interface above and no other."""
     pulsar_trusted_file: str | None = None
     """File with the certificates (PEM) that the operator trusts for the admin interface above."""
+    pulsar_certificate_file: str | None = None
+    """File with the operator's own certificate (PEM), where that interface asks for one."""
+    pulsar_key_file: str | None = None
+    """File with the key (PEM) of that certificate."""
+    pulsar_role: Annotated[str, Field(min_length=1)] | None = None
+    """Role of the pods' token: the operator lets it produce and consume in the namespaces that it makes."""
     claim_size: Quantity = "2Gi"
     """Size of a claim for results, where a scan names none."""
     claim_storage_class: ObjectName | None = None
@@ -78,6 +84,12 @@ class Settings(BaseModel):
     resync_interval: Seconds = 300.0
     """How often a finished or suspended scan is looked at (s), though nothing was heard of it."""
 
+    @model_validator(mode="after")
+    def _key_beside_certificate(self) -> Self:
+        if self.pulsar_key_file is not None and self.pulsar_certificate_file is None:
+            raise ValueError(f"{PREFIX}PULSAR_KEY_FILE is of use beside {PREFIX}PULSAR_CERTIFICATE_FILE alone")
+        return self
+
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the settings from variables such as SKYMAP_OPERATOR_IMAGE; an empty one counts as not set.
@@ -96,7 +108,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         return Settings.model_validate(given)
     except ValidationError as error:
         faults = "; ".join(
-            f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}"
+            "".join(f"{PREFIX}{str(field).upper()}: " for field in fault["loc"][:1])
+            + fault["msg"].removeprefix("Value error, ")
             for fault in error.errors()
         )
         raise SettingsError(faults) from error

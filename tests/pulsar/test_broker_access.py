@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 import time
@@ -16,6 +17,7 @@ import pytest
 from tests.pulsar.brokers import access_to, eventually, number, numbered, plain, take
 from tests.pulsar.server import PulsarServer
 
+from skymap_operator.pulsar_admin import Credentials, PulsarAdmin, PulsarAdminError, PulsarAway
 from skymap_scanner.broker import Access, Broker, Producer, SubscriptionType, open_broker
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 
@@ -210,3 +212,22 @@ def sent(producer: Producer, number: int) -> bool:
         producer.send(*numbered([number]))
         return True
     return False
+
+
+# The operator
+
+
+def test_the_operator_may_show_a_certificate(guarded: PulsarServer, topic: str) -> None:
+    assert guarded.certificates is not None
+    authority, client = guarded.certificates.authority, guarded.certificates.client
+
+    async def topics(credentials: Credentials) -> frozenset[str]:
+        async with PulsarAdmin(guarded.admin_url, credentials) as admin:
+            return await admin.topics("icecube", "skymap")
+
+    mine = Credentials(trusted=authority, certificate=client, key=guarded.certificates.client_key)
+    assert topic in asyncio.run(topics(mine))
+    with pytest.raises(PulsarAdminError, match=r"401 .*Check the token or certificate"):
+        asyncio.run(topics(Credentials(trusted=authority)))
+    with pytest.raises(PulsarAway, match="CERTIFICATE_VERIFY_FAILED"):
+        asyncio.run(topics(Credentials()))

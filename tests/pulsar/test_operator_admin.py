@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,7 @@ import pytest
 from tests.pulsar.brokers import eventually
 from tests.pulsar.server import PulsarAddress
 
-from skymap_operator.pulsar_admin import PulsarAdmin, PulsarAdminError, PulsarAway, Subscription
+from skymap_operator.pulsar_admin import Credentials, PulsarAdmin, PulsarAdminError, PulsarAway, Subscription
 from skymap_scanner.broker import Access, Outgoing, SubscriptionType, open_broker
 
 T = TypeVar("T")
@@ -33,20 +33,28 @@ def ask(pulsar_server: PulsarAddress) -> Callable[[Callable[[PulsarAdmin], Await
     return run
 
 
+async def made(admin: PulsarAdmin, topic: str, subscriptions: Iterable[str] = ()) -> None:
+    """Make a topic where nothing has been made before."""
+    await admin.prepare(topic.removeprefix("persistent://").partition("/")[0])
+    await admin.create(topic, subscriptions)
+
+
 def test_topics_are_made_seen_and_deleted(
     ask: Callable[..., T], pulsar_tenant: str, pulsar_server: PulsarAddress
 ) -> None:
     names = [f"persistent://{pulsar_tenant}/skymap/{name}" for name in ("a-to_be_scanned", "a-b-to_be_scanned")]
     assert ask(lambda admin: admin.topics(pulsar_tenant, "skymap")) == frozenset()
     for _ in range(2):  # it may be repeated
+        ask(lambda admin: admin.prepare(pulsar_tenant))
         for name in names:
             ask(lambda admin, name=name: admin.create(name, ["workers"]))
     assert ask(lambda admin: admin.topics(pulsar_tenant, "skymap")) == frozenset(names)
     assert ask(lambda admin: admin.subscriptions(names[0])) == {"workers": Subscription(0, 0, frozenset())}
-    policies = httpx.get(f"{pulsar_server.admin_url}/admin/v2/namespaces/{pulsar_tenant}/skymap").json()
-    assert policies["retention_policies"] == {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1}
-    assert policies["deduplicationEnabled"] is True
-    assert policies["autoTopicCreationOverride"]["allowAutoTopicCreation"] is False
+    for namespace, opened in (("skymap", False), ("skymap_metadata", True)):
+        policies = httpx.get(f"{pulsar_server.admin_url}/admin/v2/namespaces/{pulsar_tenant}/{namespace}").json()
+        assert policies["retention_policies"] == {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1}
+        assert policies["deduplicationEnabled"] is True
+        assert policies["autoTopicCreationOverride"]["allowAutoTopicCreation"] is opened
     for _ in range(2):
         ask(lambda admin: admin.delete(names[0]))
     assert ask(lambda admin: admin.topics(pulsar_tenant, "skymap")) == frozenset(names[1:])
@@ -57,7 +65,7 @@ def test_a_queue_is_seen_with_who_is_busy(
     ask: Callable[..., T], pulsar_namespace: str, pulsar_server: PulsarAddress
 ) -> None:
     topic = f"{pulsar_namespace}/scan-to_be_scanned"
-    ask(lambda admin: admin.create(topic, ["workers"]))
+    ask(lambda admin: made(admin, topic, ["workers"]))
     with open_broker(pulsar_server.url, Access(admin_url=pulsar_server.admin_url)) as broker:
         broker.producer(topic, "p").send(*(Outgoing(b"task") for _ in range(5)))
         idle, busy = (broker.consumer(topic, "workers", SubscriptionType.SHARED) for _ in range(2))
@@ -73,7 +81,7 @@ def test_the_first_and_the_last_message_are_seen_decompressed(
 ) -> None:
     topic = f"{pulsar_namespace}/scan-progress"
     assert ask(lambda admin: admin.last(topic)) is None
-    ask(lambda admin: admin.create(topic))
+    ask(lambda admin: made(admin, topic))
     assert ask(lambda admin: admin.last(topic)) is None
     bodies = [f'{{"number": {number}, "text": "{"x" * 5000}"}}'.encode() for number in range(3)]
     with open_broker(pulsar_server.url, Access(admin_url=pulsar_server.admin_url)) as broker:
@@ -89,7 +97,7 @@ def test_a_partitioned_topic_counts_once(
     ask: Callable[..., T], pulsar_namespace: str, pulsar_server: PulsarAddress
 ) -> None:
     topic = f"{pulsar_namespace}/scan-to_be_scanned"
-    ask(lambda admin: admin.create(f"{pulsar_namespace}/beside"))
+    ask(lambda admin: made(admin, f"{pulsar_namespace}/beside"))
     path = topic.replace("://", "/")
     httpx.put(f"{pulsar_server.admin_url}/admin/v2/{path}/partitions", json=3).raise_for_status()
     ask(lambda admin: admin.create(topic, ["workers"]))
@@ -117,9 +125,9 @@ def test_faults_are_told_apart(pulsar_namespace: str, tmp_path: Path) -> None:
     with pytest.raises(PulsarAdminError, match="admin URL"):
         fails(PulsarAdmin("ftp://127.0.0.1:9"))
     with pytest.raises(PulsarAdminError, match="cannot read the token"):
-        fails(PulsarAdmin("http://127.0.0.1:9", tmp_path / "missing"))
+        fails(PulsarAdmin("http://127.0.0.1:9", Credentials(tmp_path / "missing")))
     (tmp_path / "token").write_text("\n")
     with pytest.raises(PulsarAdminError, match="is empty"):
-        fails(PulsarAdmin("http://127.0.0.1:9", tmp_path / "token"))
+        fails(PulsarAdmin("http://127.0.0.1:9", Credentials(tmp_path / "token")))
     with pytest.raises(PulsarAdminError, match="certificates"):
-        PulsarAdmin("https://127.0.0.1:9", trusted=tmp_path / "token")
+        PulsarAdmin("https://127.0.0.1:9", Credentials(trusted=tmp_path / "token"))

@@ -139,6 +139,13 @@ def pod_template(
     }
     if first:
         spec["initContainers"] = list(first)
-    if recipe.settings.image_pull_secrets:
-        spec["imagePullSecrets"] = [{"name": name} for name in recipe.settings.image_pull_secrets]
+    if pull_secrets := _pull_secrets(recipe):
+        spec["imagePullSecrets"] = [{"name": name} for name in pull_secrets]
     return {"metadata": {"labels": labels(recipe, role), "annotations": {FULL_NAME: recipe.name}}, "spec": spec}
+
+
+def _pull_secrets(recipe: Recipe) -> list[str]:
+    """Return the Secrets for the registry: all pods have one image, so those given for the workers are for all."""
+    template = recipe.spec.workers.pod_template
+    given = () if template is None else template.image_pull_secrets or ()
+    return list(dict.fromkeys([*recipe.settings.image_pull_secrets, *(one.name for one in given)]))

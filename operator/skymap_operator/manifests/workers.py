@@ -53,7 +53,5 @@ def _with(template: Manifest, more: PodTemplate | None) -> Manifest:
     meta, spec = template["metadata"], template["spec"]
     for kind in ("labels", "annotations"):
         meta = meta | {kind: given.pop(kind, {}) | meta[kind]}
-    if "imagePullSecrets" in given:
-        ours = [one for one in spec.get("imagePullSecrets", []) if one not in given["imagePullSecrets"]]
-        given["imagePullSecrets"] = ours + given["imagePullSecrets"]
+    given.pop("imagePullSecrets", None)  # are there for all pods
     return {"metadata": meta, "spec": spec | given}

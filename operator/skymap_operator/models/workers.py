@@ -70,7 +70,7 @@ class PodTemplate(Model):
     service_account_name: ObjectName | None = None
     """Name of the ServiceAccount; its token is not mounted."""
     image_pull_secrets: Annotated[tuple[SecretName, ...], Field(max_length=16)] | None = None
-    """Secrets for the registry of the image."""
+    """Secrets for the registry of the image, which all pods of the scan have."""
 
     rules: ClassVar = (
         Rule(

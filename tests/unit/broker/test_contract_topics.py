@@ -129,6 +129,17 @@ def test_a_topic_is_made_by_who_needs_it(broker: Broker, place: Place) -> None:
     assert broker.topics(place.topic("made-")) == [place.topic(f"made-{letter}") for letter in "abc"]
 
 
+def test_a_reader_that_is_to_make_no_topic_refuses_one_that_is_missing(broker: Broker, place: Place) -> None:
+    for _ in range(2):
+        broker.prepare(place.topic("prepared-"))
+    name = place.topic("prepared-a")
+    with pytest.raises(BrokerError, match=f"there is no topic {name}: was it deleted"):
+        broker.reader(name, make=False)
+    assert broker.topics(name) == []
+    broker.producer(name, "p").send(*numbered([7]))
+    assert [number(message) for message in take(broker.reader(name, make=False), 1)] == [7]
+
+
 def test_a_topic_needs_its_full_name(broker: Broker) -> None:
     for name in "short", "", "persistent://tenant/topic", "persistent://tenant/space/", "http://a/b/c":
         with pytest.raises(BrokerError, match="persistent://"):

@@ -86,10 +86,15 @@ class FakeAdmin(PulsarAdmin):
         self.stored: dict[str, list[Stored]] = {}
         self.made: dict[str, dict[str, Subscription]] = {}
         self.fault: PulsarAdminError | None = None
+        self.prepared: tuple[str, str | None] | None = None
 
     def _begin(self) -> None:
         if self.fault is not None:
             raise self.fault
+
+    async def prepare(self, tenant: str, role: str | None = None) -> None:
+        self._begin()
+        self.prepared = (tenant, role)
 
     async def create(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
         self._begin()

@@ -373,6 +373,9 @@ def test_what_the_user_gives_for_the_pods_of_workers() -> None:
     assert pod["tolerations"] == [{"key": "spot", "operator": "Exists", "effect": "NoSchedule"}]
     assert (pod["priorityClassName"], pod["serviceAccountName"]) == ("realtime", "skymap-worker")
     assert pod["imagePullSecrets"] == [{"name": "ours"}, {"name": "registry"}]
+    for job in manifests.jobs(made(FULL, settings)).values():  # of the same image
+        assert job["spec"]["template"]["spec"]["imagePullSecrets"] == pod["imagePullSecrets"]
+        assert "nodeSelector" not in job["spec"]["template"]["spec"]
     assert pod["affinity"] == FULL["workers"]["podTemplate"]["affinity"]
     assert pod["containers"][0]["resources"] == {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}}
     assert pod["automountServiceAccountToken"] is False

@@ -119,6 +119,33 @@ def test_without_pulsar_nothing_is_made_and_the_reason_is_told() -> None:
     assert bench.condition("Degraded") == ("True", "PulsarRefused", "401 no token")
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason", "outcome"),
+    [
+        (PulsarAdminError("403 no right to make topics"), "PulsarRefused", "refused"),
+        (PulsarAway("500 its disk is full"), "PulsarUnavailable", "pulsar_away"),
+    ],
+)
+def test_a_pulsar_that_answers_and_lets_nothing_be_made_is_told(
+    fault: PulsarAdminError, reason: str, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(SCAN)
+
+    async def create(topic: str, subscriptions: object = ()) -> None:
+        raise fault
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.admin, "create", create)
+        bench.look()
+        bench.look()
+    assert bench.condition("Degraded") == ("True", reason, str(fault))
+    assert {kind for kind, _ in bench.cluster.objects} == {"SkymapScan", "Event"}
+    assert bench.count(outcome) == 2
+    for _ in range(3):
+        bench.look()
+    assert bench.condition("Degraded")[:2] == ("False", "AsExpected")
+
+
 def test_workers_are_shared_among_scans() -> None:
     scans = [
         resource({"event": {"simulate": {}}, "workers": {"min": 6, "max": 6}}, name=name, uid=name, resourceVersion="1")

@@ -32,6 +32,7 @@ def test_settings_come_from_the_environment() -> None:
         ({"SKYMAP_OPERATOR_IMAGE": ""}, "SKYMAP_OPERATOR_IMAGE: Field required"),
         ({"SKYMAP_OPERATOR_MAX_WORKER": "5"}, "SKYMAP_OPERATOR_MAX_WORKER: Extra inputs"),
         ({"SKYMAP_OPERATOR_MAX_WORKERS": "many"}, "SKYMAP_OPERATOR_MAX_WORKERS: Input should be a valid integer"),
+        ({"SKYMAP_OPERATOR_PULSAR_KEY_FILE": "/key"}, "SKYMAP_OPERATOR_PULSAR_KEY_FILE is of use beside"),
         ({"SKYMAP_OPERATOR_NAMESPACES": "[alerts"}, "SKYMAP_OPERATOR_NAMESPACES: Input should be a valid tuple"),
     ],
 )

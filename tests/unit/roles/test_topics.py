@@ -57,7 +57,7 @@ def test_a_frame_stored_twice_or_beside_another_is_read_as_it_is(broker: Broker)
 def test_metadata_that_is_gone_is_named(broker: Broker) -> None:
     (name,) = publish_metadata(broker, TOPICS, [frame()])
     broker.delete_topic(name)
-    with pytest.raises(BrokerError, match=rf"{name} holds no frame"):
+    with pytest.raises(BrokerError, match=rf"there is no topic {name}"):
         read_metadata(broker, name, timeout=0.1)
 
 

@@ -160,6 +160,9 @@ class Broker(Closing, Protocol):
     def create_topic(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
         """Make the topic and its subscriptions, each from the earliest message; safe to repeat."""
 
+    def prepare(self, base: str) -> None:
+        """Make ready for topics whose names begin with ``base``: who may produce there makes them; safe to repeat."""
+
     def producer(self, topic: str, name: str) -> Producer:
         """Open a producer; the topic is made if it is missing."""
 
@@ -180,8 +183,8 @@ class Broker(Closing, Protocol):
         are of one kind (else BrokerError).
         """
 
-    def reader(self, topic: str) -> Reader:
-        """Open a reader; the topic is made if it is missing."""
+    def reader(self, topic: str, *, make: bool = True) -> Reader:
+        """Open a reader; the topic is made if it is missing, or where it is not to be made, BrokerError raised."""
 
     def backlog(self, topic: str, subscription: str) -> Backlog:
         """Count what the subscription still has to do; raises BrokerError when there is no such subscription."""

@@ -79,6 +79,9 @@ class SqliteBroker(Open):
                 [(subscription, topic) for subscription in subscriptions],
             )
 
+    def prepare(self, base: str) -> None:
+        """Do nothing: who may write the file may make topics; see `protocol.Broker`."""
+
     def producer(self, topic: str, name: str) -> SqliteProducer:
         """Open a producer; see `protocol.Broker`."""
         self.create_topic(topic)
@@ -106,9 +109,12 @@ class SqliteBroker(Open):
         self._hand_out(consumer)
         return consumer
 
-    def reader(self, topic: str) -> SqliteReader:
+    def reader(self, topic: str, *, make: bool = True) -> SqliteReader:
         """Open a reader; see `protocol.Broker`."""
-        self.create_topic(topic)
+        if make:
+            self.create_topic(topic)
+        elif topic not in self.topics(topic):
+            raise BrokerError(f"there is no topic {topic}: was it deleted?")
         reader = SqliteReader(self._database.path, topic)
         self._hand_out(reader)
         return reader

@@ -48,7 +48,9 @@ def command(
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
 
     settings = scan_settings(name, nside=nside, **scan)
-    topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, collected=collected, metadata=metadata))
+    fits = f"{to_be_scanned.rpartition('/')[0]}/scanned"  # where the workers send them, unless they are told otherwise
+    bases = TopicBases(to_be_scanned=to_be_scanned, scanned=fits, collected=collected, metadata=metadata)
+    topics = ScanTopics.of(name, bases)
     found = read_event(event, select=options.parse_select(select))
     with broker_options.open() as broker:
         done = produce(broker, topics, found, settings, stop)

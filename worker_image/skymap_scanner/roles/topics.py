@@ -89,6 +89,7 @@ class ScanTopics:
         broker.create_topic(self.plan)
         broker.create_topic(self.progress)
         broker.create_topic(self.deaths)
+        broker.prepare(self.metadata)
 
 
 def publish_metadata(broker: Broker, topics: ScanTopics, frames: Sequence[Frame]) -> tuple[str, ...]:
@@ -101,8 +102,7 @@ def publish_metadata(broker: Broker, topics: ScanTopics, frames: Sequence[Frame]
     for frame in frames:
         payload = frame.to_bytes()
         name = topics.metadata + hashlib.sha256(payload).hexdigest()
-        broker.create_topic(name)
-        with broker.reader(name) as reader:
+        with broker.reader(name) as reader:  # which makes the topic
             stored = _matching(reader, name, timeout=0) is not None
         if not stored:
             # A name of its own: a broker may refuse a second producer of the same name.
@@ -118,9 +118,9 @@ def read_metadata(broker: Broker, name: str, timeout: float = 30.0) -> Frame:
     Raises
     ------
     BrokerError
-        If the topic stays empty, or holds nothing that is what its name says.
+        If there is no such topic, or it stays empty, or holds nothing that is what its name says.
     """
-    with broker.reader(name) as reader:
+    with broker.reader(name, make=False) as reader:
         payload = _matching(reader, name, timeout)
     if payload is None:
         raise BrokerError(f"{name} holds no frame with the checksum in its name: was the scan's metadata deleted?")

@@ -12,6 +12,7 @@ from skymap_scanner.broker.pulsar.admin import split_topic
 from skymap_scanner.broker.pulsar.connection import Connection
 from skymap_scanner.broker.pulsar.consumer import PulsarConsumer, PulsarReader
 from skymap_scanner.broker.pulsar.producer import PulsarProducer
+from skymap_scanner.errors import BrokerError
 
 __all__ = ["PulsarBroker"]
 
@@ -22,7 +23,7 @@ class PulsarBroker(Closing):
     """The cluster at ``url``; see `broker.protocol.Broker`.
 
     Messages travel by the client, everything about topics by admin REST. What a role opens is taken as it is, and made
-    only where it is missing: with its topics made before, a role needs no admin interface.
+    only where it is missing: with its topics made before, a role needs no rights but to produce and to consume.
     """
 
     def __init__(self, url: str, access: Access) -> None:
@@ -36,6 +37,11 @@ class PulsarBroker(Closing):
         self._connection.admin.create_topic(topic)
         for subscription in subscriptions:
             self._connection.admin.create_subscription(topic, subscription)
+
+    def prepare(self, base: str) -> None:
+        """Make the namespace of these topics where it is missing; see `broker.protocol.Broker`."""
+        self._connection.check_open()
+        self._connection.admin.prepare(base)
 
     def producer(self, topic: str, name: str) -> PulsarProducer:
         """Open a producer; see `broker.protocol.Broker`."""
@@ -55,9 +61,12 @@ class PulsarBroker(Closing):
         split_topic(topic)
         return self._hand_out(PulsarConsumer(self._connection, topic, subscription, kind, ack_timeout, prefetch))
 
-    def reader(self, topic: str) -> PulsarReader:
+    def reader(self, topic: str, *, make: bool = True) -> PulsarReader:
         """Open a reader; see `broker.protocol.Broker`."""
         split_topic(topic)
+        self._connection.check_open()
+        if not make and not self._connection.admin.exists(topic):  # Pulsar itself could make it for who asks
+            raise BrokerError(f"there is no topic {topic}: was it deleted?")
         return self._hand_out(PulsarReader(self._connection, topic))
 
     def backlog(self, topic: str, subscription: str) -> Backlog:

@@ -7,7 +7,7 @@ Source: https://pulsar.apache.org/admin-rest-api (v2).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -29,6 +29,11 @@ POLICIES = {
     "retention_policies": RETENTION,
     "deduplicationEnabled": True,
     "autoTopicCreationOverride": {"allowAutoTopicCreation": False},
+}
+
+#: As above, but whoever may produce makes topics there, whose names nobody knows before.
+OPEN_POLICIES = POLICIES | {
+    "autoTopicCreationOverride": {"allowAutoTopicCreation": True, "topicType": "non-partitioned"}
 }
 
 #: What a request meets while others change the same thing, and how often it is tried again (s apart).
@@ -67,11 +72,19 @@ class PulsarAdmin:
         """Give back the connections."""
         self._http.close()
 
+    def exists(self, topic: str) -> bool:
+        """Tell whether there is such a topic; this makes none."""
+        return self._ask("GET", f"{_path(topic)}/partitions", fine=(404,)).status_code == 200
+
+    def prepare(self, base: str) -> None:
+        """Make the namespace of topics that producers will make, where it is missing."""
+        self._create_namespace(base, OPEN_POLICIES)
+
     def create_topic(self, topic: str) -> None:
-        """Make the topic, and its namespace where that is missing."""
-        tenant, namespace, _ = split_topic(topic)
-        self._create_namespace(tenant, namespace)
-        self._insist("PUT", _path(topic), fine=409)
+        """Make the topic, and its namespace, where they are missing; else no right to make any is needed."""
+        self._create_namespace(topic, POLICIES)
+        if not self.exists(topic):
+            self._insist("PUT", _path(topic), fine=409)
 
     def create_subscription(self, topic: str, name: str) -> None:
         """Make a subscription that begins at the first message."""
@@ -124,8 +137,12 @@ class PulsarAdmin:
                 raise BrokerError(f"{topic}: {what}; `skymap-scanner topics create` makes it")
             yield stats["subscriptions"][subscription]
 
-    def _create_namespace(self, tenant: str, namespace: str) -> None:
-        """Make the namespace with our policies; one that is there keeps its own, but must keep messages."""
+    def _create_namespace(self, topic: str, policies: Mapping[str, object]) -> None:
+        """Make the topic's namespace with our policies; one that is there keeps its own, but must keep messages.
+
+        Who may not know of policies, or not change them, takes the namespace as it is.
+        """
+        tenant, namespace, _ = split_topic(topic)
         name = f"{tenant}/{namespace}"
         if name in self._namespaces:
             return
@@ -133,7 +150,7 @@ class PulsarAdmin:
         found = self._ask("GET", f"{path}/retention", fine=(401, 403, 404))
         if found.status_code == 404:
             self._create_tenant(tenant)
-            self._insist("PUT", path, POLICIES, fine=409)
+            self._insist("PUT", path, policies, fine=409)
         elif found.status_code == 200 and not _keeps(_object(found) if found.content else None):
             self._ask("POST", f"{path}/retention", json=RETENTION)
         self._namespaces.add(name)

@@ -1,0 +1,158 @@
+"""A Pulsar that asks who you are: the operator rules one tenant; the roles of a scan produce and consume, no more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.pulsar.brokers import access_to
+from tests.pulsar.server import PulsarServer
+
+from skymap_operator.names import Topics
+from skymap_operator.pulsar_admin import Credentials, PulsarAdmin, PulsarAdminError
+from skymap_scanner.broker import Broker, open_broker
+from skymap_scanner.errors import BrokerError
+from skymap_scanner.roles.topics import read_metadata
+from skymap_scanner.simulation import demo_event_path
+
+TENANT, OPERATOR, ROLE = "observatory", "skymap-operator", "skymap-scan"
+SCAN = "alerts.first"
+TOPICS = Topics.of(SCAN, TENANT)
+TOPIC_OPTIONS = {"to_be_scanned": "-t", "scanned": "-s", "collected": "-c"}
+
+
+@pytest.fixture(scope="module")
+def guarded(pulsar_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarServer]:
+    """A broker whose administrator has made a tenant for the operator, and nothing else."""
+    with PulsarServer(tmp_path_factory.mktemp("guarded"), authentication=True) as server:
+        body = {"allowedClusters": ["standalone"], "adminRoles": [OPERATOR]}
+        send(server, "PUT", f"tenants/{TENANT}", server.token("admin"), body)
+        yield server
+
+
+def send(server: PulsarServer, method: str, path: str, token: str, body: object = None) -> int:
+    """Ask the admin interface; return the status."""
+    url, headers = f"{server.admin_url}/admin/v2/{path}", {"Authorization": f"Bearer {token}"}
+    answer = httpx.request(method, url, headers=headers, timeout=30, **({} if body is None else {"json": body}))
+    assert body is None or answer.is_success, answer.text
+    return answer.status_code
+
+
+@pytest.fixture
+def token(guarded: PulsarServer, tmp_path: Path) -> Path:
+    """The token of the scan's pods."""
+    path = tmp_path / "token"
+    path.write_text(guarded.token(ROLE))
+    return path
+
+
+def prepare(server: PulsarServer, folder: Path, role: str | None, who: str = OPERATOR) -> None:
+    """Do as the operator does before there are pods."""
+    mine = folder / "operator-token"
+    mine.write_text(server.token(who))
+
+    async def make() -> None:
+        async with PulsarAdmin(server.admin_url, Credentials(mine)) as admin:
+            await admin.prepare(TENANT, role)
+            for topic in TOPICS.all():
+                await admin.create(topic, TOPICS.subscriptions(topic))
+
+    asyncio.run(make())
+
+
+def start(server: PulsarServer, token: Path, *words: object) -> subprocess.Popen[str]:
+    where = ["-n", SCAN, "--broker", server.url, "--admin-url", server.admin_url, "--auth-token", token]
+    return subprocess.Popen(
+        [sys.executable, "-m", "skymap_scanner", *map(str, [*words, *where])],
+        cwd=token.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def named(**options: str) -> list[str]:
+    """The options for topics of the tenant."""
+    places = {"metadata": "skymap_metadata/mf_"}
+    return [
+        word
+        for kind, option in options.items()
+        for word in (option, f"persistent://{TENANT}/{places.get(kind, f'skymap/{kind}')}")
+    ]
+
+
+def test_a_scan_needs_to_produce_and_to_consume_and_may_do_no_more(
+    guarded: PulsarServer, token: Path, tmp_path: Path
+) -> None:
+    prepare(guarded, tmp_path, ROLE)
+    prepare(guarded, tmp_path, ROLE)  # it may be repeated
+    scan = ["--levels", "1:0", "--seeds", "1", "--reconstruction", "dummy"]
+    tasks, fits, bests = (named(**{kind: option}) for kind, option in TOPIC_OPTIONS.items())
+    roles = [
+        start(guarded, token, "producer", demo_event_path(), *scan, *tasks, *bests, *named(metadata="-m")),
+        start(guarded, token, "collector", *fits, *bests, *tasks),
+        start(guarded, token, "saver", *bests, *tasks, "-o", "out/scan.i3.zst", "--format", "json"),
+    ]
+    worker = start(guarded, token, "worker", *tasks, *fits)
+    try:
+        for role in roles:
+            said = role.communicate(timeout=120)[1]
+            assert role.returncode == 0, said
+        worker.terminate()
+        said = worker.communicate(timeout=60)[1]
+        assert worker.returncode == 143, said
+    finally:
+        for process in (*roles, worker):
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+    [result] = (tmp_path / "out").glob("run*.json")
+    assert len(json.loads(result.read_text())["nside-1"]["data"]) == 12
+
+    access = access_to(guarded, token)
+    with open_broker(guarded.url, access) as broker:
+        assert_may_do_no_more(guarded, broker)
+
+
+def assert_may_do_no_more(server: PulsarServer, broker: Broker) -> None:
+    with pytest.raises(BrokerError, match="403"):
+        broker.delete_topic(TOPICS.plan)
+    with pytest.raises(BrokerError, match="403"):
+        broker.create_topic(f"{TOPICS.plan}-more")
+    frames = f"persistent://{TENANT}/skymap_metadata/mf_"
+    there = broker.topics(frames)
+    assert len(there) >= 3
+    with pytest.raises(BrokerError, match="there is no topic"):  # which Pulsar would make for who asks
+        read_metadata(broker, f"{frames}0123")
+    assert broker.topics(frames) == there
+    own = server.token(ROLE)
+    for method, path in (
+        ("GET", "tenants"),
+        ("GET", f"namespaces/{TENANT}"),
+        ("PUT", f"namespaces/{TENANT}/more"),
+        ("DELETE", f"namespaces/{TENANT}/skymap?force=true"),
+        ("GET", f"namespaces/{TENANT}/skymap/retention"),
+        ("POST", f"namespaces/{TENANT}/skymap/permissions/{ROLE}"),
+    ):
+        assert send(server, method, path, own) in {401, 403}, path
+
+
+def test_without_the_grant_the_role_is_refused_and_told_so(guarded: PulsarServer, tmp_path: Path) -> None:
+    prepare(guarded, tmp_path, None)
+    stranger = tmp_path / "stranger"
+    stranger.write_text(guarded.token("stranger"))
+    refused = start(guarded, stranger, "collector", *named(**TOPIC_OPTIONS))
+    said = refused.communicate(timeout=60)[1]
+    assert refused.returncode == 1
+    assert "grant it produce and consume on the namespace" in said
+
+
+def test_an_operator_that_rules_no_tenant_is_told_so(guarded: PulsarServer, tmp_path: Path) -> None:
+    with pytest.raises(PulsarAdminError, match=r"refused .*: 40[13] .*Check the token or certificate for it"):
+        prepare(guarded, tmp_path, ROLE, who="stranger")
