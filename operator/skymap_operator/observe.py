@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from skymap_operator.cluster import Cluster
+from skymap_operator.cluster import Cluster, Refused
 from skymap_operator.ending import needs_other_plans
 from skymap_operator.manifests import Manifest, PulsarAccess
 from skymap_operator.manifests.common import SCAN_LABEL
@@ -85,7 +85,10 @@ async def _events(cluster: Cluster, scan: Scan) -> list[Manifest]:
 async def _keys(cluster: Cluster, namespace: str, secret: str | None) -> frozenset[str] | None:
     if secret is None:
         return frozenset()
-    found = await cluster.get("Secret", namespace, secret)
+    try:
+        found = await cluster.get("Secret", namespace, secret)
+    except Refused:  # as if it were not there: where Pulsar is asked with it, it is said why not
+        return None
     return None if found is None else frozenset(found.get("data") or ())
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from skymap_operator.cluster import Cluster
+from skymap_operator.cluster import Cluster, Refused
 from skymap_operator.manifests import Manifest, PulsarAccess
 from skymap_operator.pulsar_admin import Credentials, PulsarAdmin, PulsarAdminError
 from skymap_operator.settings import Settings
@@ -73,7 +73,11 @@ class Pulsars:
         return Credentials(token, *map(found.get, (TRUSTED_KEY, CERTIFICATE_KEY, KEY_KEY)))
 
     async def _secret(self, namespace: str, name: str) -> Manifest:
-        secret = await self._cluster.get("Secret", namespace, name)
+        try:
+            secret = await self._cluster.get("Secret", namespace, name)
+        except Refused as error:
+            allowed = "use one of a name that the chart's rbac.secretNames lists"
+            raise PulsarAdminError(f"the operator may not read the Secret {name}: {allowed}") from error
         if secret is None:
             raise PulsarAdminError(f"there is no Secret {name}, which has what Pulsar asks for: make it")
         return secret

@@ -41,7 +41,10 @@ class FakeCluster(Cluster):
     ) -> list[Manifest]:
         return [copy.deepcopy(one) for (found, _), one in self.objects.items() if found == kind]
 
-    async def create(self, manifest: Manifest) -> None:
+    async def create(self, manifest: Manifest, *, dry_run: bool = False) -> None:
+        if dry_run:
+            self._begin("ask for", manifest["kind"], manifest["metadata"]["generateName"])
+            return
         key = (manifest["kind"], manifest["metadata"]["name"])
         self._begin("create", *key)
         if key in self.objects:

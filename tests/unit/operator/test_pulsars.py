@@ -10,8 +10,10 @@ import pytest
 from tests.unit.operator.fakes import FakeCluster
 from tests.unit.operator.world import NAMESPACE, SETTINGS
 
+from skymap_operator.cluster import Refused
 from skymap_operator.manifests import Manifest, PulsarAccess
 from skymap_operator.models.spec import TokenSecret
+from skymap_operator.observe import _keys
 from skymap_operator.pulsar_admin import Credentials, PulsarAdminError
 from skymap_operator.pulsars import Pulsars
 
@@ -47,3 +49,12 @@ def test_a_secret_that_is_missing_or_lacks_its_key_is_named(tmp_path: Path) -> N
         stored(tmp_path, secret("pulsar", other="x"), token=token)
     with pytest.raises(PulsarAdminError, match="there is no Secret tls"):
         stored(tmp_path, tls="tls")
+
+
+def test_a_secret_that_may_not_be_read_is_a_scans_trouble_and_not_the_operators() -> None:
+    cluster = FakeCluster()
+    cluster.faults["get"] = Refused('secrets "mine" is forbidden')
+    with pytest.raises(PulsarAdminError, match=r"may not read the Secret mine: .*rbac\.secretNames"):
+        asyncio.run(Pulsars(cluster, SETTINGS)._secret(NAMESPACE, "mine"))
+    cluster.faults["get"] = Refused('secrets "mine" is forbidden')
+    assert asyncio.run(_keys(cluster, NAMESPACE, "mine")) is None
