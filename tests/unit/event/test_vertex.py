@@ -95,3 +95,20 @@ def test_the_vertex_is_that_of_the_definition(pulses: list[tuple[float, float, i
 def test_the_order_of_the_pulses_does_not_matter(order: list[int]) -> None:
     pulses = [(0.0, 100.0, 0), (0.0, 100.0, 1), (5.0, 60.0, 2), (5.0, 60.0, 1), (9.0, 1.0, 3), (9.0, 2.0, 3)]
     assert vertex(*(pulses[index] for index in order)) == vertex(*pulses)
+
+
+def test_the_last_bits_do_not_depend_on_the_processor() -> None:
+    random = np.random.default_rng(4)
+    time, charge, dom = np.arange(2000.0), random.gamma(1, size=2000), random.integers(0, 50, 2000)
+    place = random.normal(0, 300, (50, 3))
+    weighted = [0.0, 0.0, 0.0]
+    for pulse in range(first_beyond(charge, CHARGES[0]) + 1):
+        weighted = [total + charge[pulse] * x for total, x in zip(weighted, place[dom[pulse]], strict=True)]
+    position, _ = find_vertex(time, charge, dom, place)
+    total_charge = charge[: first_beyond(charge, CHARGES[0]) + 1].sum()
+    assert position.tolist() == [one / total_charge for one in weighted]
+
+
+def first_beyond(charge: NDArray[np.float64], threshold: float) -> int:
+    """Index of the pulse that brings the charge above a threshold."""
+    return int(np.argmax(np.cumsum(charge) > threshold))

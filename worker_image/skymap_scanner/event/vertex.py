@@ -46,7 +46,8 @@ def find_vertex(
     else:
         begin, last = 0, len(time) - 1
     inside = slice(begin, last + 1)
-    centre = charge[inside] @ position[dom[inside]] / charge[inside].sum()
+    # One pulse after the other: the last bits of a matrix product depend on the processor, and so would every seed.
+    centre = (charge[inside, np.newaxis] * position[dom[inside]]).sum(axis=0) / charge[inside].sum()
     if in_window[last] > CHARGES[-1]:
         return centre, float(time[last])
     return centre, float(time[np.argmax(charge > 0)])
