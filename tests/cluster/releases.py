@@ -47,6 +47,13 @@ class Release:
             raise HelmError(f"helm {command} {self.name}: {done.stdout}\n{done.stderr}")
         return done.stdout + done.stderr
 
+    def installed(self) -> bool:
+        """Whether there is such a release, whatever its state."""
+        try:
+            return bool(self.run("status"))
+        except HelmError:
+            return False
+
     def install(self, given: Values, *words: str | Path, chart: Path = CHART) -> str:
         """Install it; a definition that is there already becomes its own."""
         return self.run("install", chart, "--take-ownership", *words, given=given)

@@ -58,14 +58,14 @@ def helm(*words: str | Path, given: Values | None = None) -> str:
     return done.stdout
 
 
-def render(given: Values | None = None) -> list[Manifest]:
+def render(given: Values | None = None, namespace: str = NAMESPACE) -> list[Manifest]:
     """All objects of the chart, those of its hooks too."""
-    return list(_render(json.dumps(given or {}, sort_keys=True)))
+    return list(_render(json.dumps(given or {}, sort_keys=True), namespace))
 
 
 @functools.cache
-def _render(given: str) -> tuple[Manifest, ...]:
-    text = helm("template", RELEASE, CHART, "--namespace", NAMESPACE, given=json.loads(given))
+def _render(given: str, namespace: str) -> tuple[Manifest, ...]:
+    text = helm("template", RELEASE, CHART, "--namespace", namespace, given=json.loads(given))
     return tuple(one for one in yaml.safe_load_all(text) if one)
 
 

@@ -34,7 +34,7 @@ class Cluster(FakeCluster):
         super().__init__()
         self.published = published
 
-    async def schema(self, kind: str) -> Manifest:
+    async def schema(self, kind: str) -> Manifest:  # noqa: ARG002 - as the real one
         if self.published is None:
             raise NotFound("the server could not find the requested resource")
         return self.published
@@ -53,7 +53,7 @@ def test_the_definition_must_know_all_that_the_operator_knows() -> None:
     del older["properties"]["spec"]["properties"]["workers"]["properties"]["max"]
     with pytest.raises(CheckError, match=r"is an older one, without spec\.workers\.max: upgrade it"):
         asyncio.run(check_definition(Cluster(older)))
-    with pytest.raises(CheckError, match="does not know what a SkymapScan is .* install the definition"):
+    with pytest.raises(CheckError, match=r"does not know what a SkymapScan is .* install the definition"):
         asyncio.run(check_definition(Cluster()))
 
 

@@ -1,0 +1,307 @@
+"""The chart on a real cluster: installed, asked whether it is whole, upgraded, and gone without a trace."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from tests.cluster.cluster import Cluster, Namespace
+from tests.cluster.fixtures import DEFINITION
+from tests.cluster.operators import NO_IMAGE
+from tests.cluster.releases import CHART, WAIT, HelmError, Release, Values
+from tests.cluster.scans import QUICK, SCAN_SECONDS, SETTINGS, manifest
+from tests.cluster.waiting import eventually
+from tests.pulsar.server import PulsarAddress
+from tests.unit.helm.chart import CASES, render, values
+
+from skymap_operator.models import KIND
+from skymap_operator.names import FINALIZER, Names, Topics
+
+DEFINITION_NAME = "skymapscans.skymap.icecube.wisc.edu"
+#: What comes and goes by itself.
+PASSING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses"}
+
+
+def everything(cluster: Cluster) -> set[str]:
+    """All objects of the cluster, of all kinds: kind/namespace/name."""
+    listed = [
+        cluster.kubectl("api-resources", "--verbs=list", "--output=name", f"--namespaced={way}")
+        for way in ("true", "false")
+    ]
+    kinds = sorted({kind for one in listed for kind in one.split()} - PASSING)
+    line = r'{range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name}{"\n"}{end}'
+    return set(cluster.kubectl("get", ",".join(kinds), "--all-namespaces", "--output", f"jsonpath={line}").split())
+
+
+def images(operator: str, worker: str = NO_IMAGE) -> Values:
+    """The values that name images, each as REPOSITORY:TAG."""
+
+    def named(image: str) -> Values:
+        repository, _, tag = image.rpartition(":")
+        return {"image": {"repository": repository, "tag": tag}}
+
+    return {"operator": named(operator), "worker": named(worker)}
+
+
+@pytest.fixture
+def place(cluster: Cluster, namespace: Namespace, definition: None) -> Iterator[Namespace]:
+    """A namespace of the restricted level, for a release; the definition is whole again afterwards."""
+    cluster.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
+    yield namespace
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", DEFINITION)
+
+
+@pytest.fixture
+def release(cluster: Cluster, place: Namespace) -> Iterator[Release]:
+    """A release that is to be installed; what is left of it is removed."""
+    made = Release(cluster, place.name)
+    yield made
+    if made.installed():
+        made.uninstall("--no-hooks")
+    for one in place.get("skymapscans")["items"]:
+        place.kubectl(
+            "patch", KIND, one["metadata"]["name"], "--type=merge", "--patch", '{"metadata":{"finalizers":null}}'
+        )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_api_server_takes_all_that_the_chart_makes(place: Namespace, case: str) -> None:
+    place.cluster.kubectl("label", "namespace", place.name, "pod-security.kubernetes.io/warn=restricted")
+    given = values(case)
+    if given.get("scope") == "namespaces":
+        given["namespaces"] = [place.name]
+    # ServiceMonitor belongs to another operator, which is not here.
+    objects = [one for one in render(given, place.name) if one["kind"] != "ServiceMonitor"]
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    done = place.run("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=listed)
+    assert done.returncode == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if "last-applied-configuration" not in line]
+    assert warnings == []
+    assert len(done.stdout.splitlines()) == len(objects)
+
+
+# The definition
+
+UNREACHABLE: Values = {
+    "evaluation": False,
+    "serviceUrl": "pulsar://pulsar.invalid:6650",
+    "adminUrl": "http://pulsar.invalid",
+}
+#: No pod of it can start.
+IDLE: Values = {"pulsar": UNREACHABLE, "operator": {"image": {"repository": "registry.invalid/operator"}}}
+
+
+def older(folder: Path) -> Path:
+    """Make a chart of a time when a SkymapScan had no `suspend`."""
+    chart = folder / "older"
+    shutil.copytree(CHART, chart)
+    path = chart / "files" / "skymapscans.yaml"
+    definition = yaml.safe_load(path.read_text())
+    [version] = definition["spec"]["versions"]
+    del version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["suspend"]
+    path.write_text(yaml.safe_dump(definition, sort_keys=False))
+    return chart
+
+
+def takes_suspend(place: Namespace) -> bool:
+    """Whether the cluster knows the field that the older chart does not."""
+    scan = json.dumps(manifest(QUICK | {"event": {"simulate": {}}, "suspend": True}))
+    done = place.run("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=scan)
+    if done.returncode:
+        assert 'unknown field "spec.suspend"' in done.stderr
+    return done.returncode == 0
+
+
+def test_the_definition_is_upgraded_rolled_back_and_found_again(
+    release: Release, place: Namespace, tmp_path: Path
+) -> None:
+    before = older(tmp_path)
+    release.install(IDLE, chart=before)
+    eventually(lambda: not takes_suspend(place))
+    release.upgrade(IDLE)
+    eventually(lambda: takes_suspend(place))
+    release.run("rollback", "1")
+    eventually(lambda: not takes_suspend(place))
+    release.uninstall("--no-hooks")
+    assert place.cluster.get("crd", DEFINITION_NAME), "it outlives its release"
+    release.install(IDLE)
+    eventually(lambda: takes_suspend(place))
+
+
+def test_a_release_of_another_name_is_told_whose_the_definition_is(release: Release, place: Namespace) -> None:
+    release.install(IDLE)
+    another = Release(release.cluster, place.name, "another")
+    with pytest.raises(HelmError, match='must equal "another": current value is "skymap"'):
+        another.run("install", CHART, given=IDLE)
+    another.run("install", CHART, given=IDLE | {"crds": {"install": False}})
+    another.uninstall("--no-hooks")
+    assert place.cluster.get("crd", DEFINITION_NAME)["metadata"]["annotations"]["meta.helm.sh/release-name"] == "skymap"
+
+
+# The whole
+
+NOTES = (
+    "helm test skymap --namespace {0}",
+    "kubectl apply -n {0} -f - <<END",
+    "kubectl get -n {0} skymapscan demo --watch",
+    "skymap-scanner fetch demo --namespace {0}",
+)
+SMALL = json.loads(SETTINGS["ROLE_RESOURCES"])
+
+
+@pytest.mark.timeout(1200)
+def test_a_release_from_its_installation_to_its_end(
+    release: Release, place: Namespace, operator_image: str, worker_image: str, pulsar_image: str, api: httpx.Client
+) -> None:
+    """With the Pulsar of the chart: nothing but images and sizes is set."""
+    before = everything(place.cluster)
+    given = images(operator_image, worker_image)
+    repository, _, tag = pulsar_image.rpartition(":")
+    given |= {"pulsar": {"image": {"repository": repository, "tag": tag}}}
+    given |= {"settings": {"workerResources": SMALL, "roleResources": SMALL, "startupSeconds": 1}}
+    given |= {"scope": "namespaces"}  # other tests' scans are not for this operator
+    told = release.install(given, *WAIT)
+    assert [line for line in NOTES if line.format(place.name) not in told] == []
+    assert_whole(release)
+
+    place.apply(manifest(QUICK | {"event": {"simulate": {}}}, "first"))
+    seen = eventually(
+        lambda: place.get("sms", "first"),
+        lambda one: one.get("status", {}).get("phase") in {"Succeeded", "Failed"},
+        SCAN_SECONDS,
+    )
+    assert seen["status"]["phase"] == "Succeeded", seen["status"]
+    service = f"/api/v1/namespaces/{place.name}/services/skymap-operator:http/proxy"
+    assert 'skymap_operator_scans{phase="Succeeded"} 1.0' in api.get(f"{service}/metrics").text
+    assert "lacks a right" not in place.kubectl("logs", "deployment/skymap-operator")
+
+    # Pulsar is moved to another node, so to speak; what it holds is there again.
+    place.apply(manifest(LONG, "second"))
+    running(place, "second")
+    place.kubectl("delete", "pod", "skymap-pulsar-0")
+    place.kubectl("rollout", "status", "statefulset/skymap-pulsar", "--timeout=110s")
+    eventually(lambda: done_fits(place, "second") > 0, within=SCAN_SECONDS)
+
+    release.upgrade(given | {"operator": given["operator"] | {"logLevel": "debug"}}, *WAIT)
+    assert "DEBUG" in eventually(
+        lambda: place.kubectl("logs", "deployment/skymap-operator"), lambda log: "DEBUG" in log
+    )
+    assert_whole(release)
+
+    said = release.uninstall()
+    assert f"{place.name}/second: its pods and topics are gone" in said
+    results = {f"PersistentVolumeClaim/{place.name}/{name}-results" for name in ("first", "second")}
+    volumes = {
+        f"PersistentVolume//{place.get('pvc', f'{name}-results')['spec']['volumeName']}" for name in ("first", "second")
+    }
+    eventually(lambda: everything(place.cluster) - before, lambda left: left == results | volumes)
+
+
+#: Much to do for one worker, so that it is under way.
+LONG = QUICK | {"event": {"simulate": {}}, "levels": [{"nside": 64}]}
+
+
+def assert_whole(release: Release) -> None:
+    """`helm test` finds no fault."""
+    told = release.run("test")
+    assert [line.split()[0] for line in told.splitlines() if line.startswith(("ok ", "FAILED "))] == ["ok"] * 4, told
+
+
+def running(place: Namespace, name: str) -> None:
+    """Wait until a scan has done some fits."""
+    eventually(lambda: done_fits(place, name) > 0, within=SCAN_SECONDS)
+
+
+def done_fits(place: Namespace, name: str) -> int:
+    return int(place.get("sms", name).get("status", {}).get("pixels", {}).get("done", 0))
+
+
+# The end, with a Pulsar of its own
+
+
+@pytest.fixture
+def external(pulsar_server: PulsarAddress, pulsar_tenant: str) -> Values:
+    """The values for the Pulsar of the tests' session."""
+    return {
+        "evaluation": False,
+        "serviceUrl": pulsar_server.url,
+        "adminUrl": pulsar_server.admin_url,
+        "tenant": pulsar_tenant,
+    }
+
+
+def topics_of(pulsar: PulsarAddress, tenant: str) -> set[str]:
+    """The scans' topics that Pulsar has."""
+    answer = httpx.get(f"{pulsar.admin_url}/admin/v2/persistent/{tenant}/skymap", timeout=30)
+    return set(answer.json()) if answer.status_code == httpx.codes.OK else set()
+
+
+@pytest.mark.parametrize("how", ["Delete", "Release"])
+def test_scans_are_let_go_with_the_release(
+    release: Release,
+    place: Namespace,
+    operator_image: str,
+    external: Values,
+    pulsar_server: PulsarAddress,
+    pulsar_tenant: str,
+    how: str,
+) -> None:
+    given = images(operator_image) | {"pulsar": external, "scope": "namespaces", "uninstall": {"scans": how}}
+    release.install(given, *WAIT)
+    place.apply(manifest(QUICK | {"event": {"simulate": {}}}))
+    wanted = set(Topics.of(Names.of(place.name, "alert").scan, pulsar_tenant).all())
+    eventually(lambda: topics_of(pulsar_server, pulsar_tenant), lambda found: found == wanted)
+    eventually(lambda: place.get("deployment", "alert-workers"))
+    # Its pods wait for an image that nobody has.
+    said = release.uninstall()
+    assert f"{place.name}/alert: its pods and topics are gone" in said
+    assert topics_of(pulsar_server, pulsar_tenant) == set()
+    assert place.get("pvc", "alert-results")
+    eventually(
+        lambda: place.get("pods,jobs,deployments,configmaps", "-l", "skymap.icecube.wisc.edu/scan")["items"],
+        lambda left: not any(one["kind"] != "ConfigMap" for one in left),
+    )
+    left = place.get("skymapscans")["items"]
+    if how == "Delete":
+        assert left == []
+        return
+    [record] = left
+    assert record["spec"]["suspend"] is True
+    assert "finalizers" not in record["metadata"]
+    place.kubectl("delete", KIND, "alert", "--timeout=20s")
+
+
+def test_scans_are_let_go_though_operator_and_pulsar_are_gone(
+    release: Release, place: Namespace, operator_image: str
+) -> None:
+    given = images(operator_image) | {"pulsar": UNREACHABLE, "scope": "namespaces", "uninstall": {"timeoutSeconds": 5}}
+    release.install(given, *WAIT)
+    place.kubectl("scale", "deployment/skymap-operator", "--replicas=0")
+    place.kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator", "--timeout=60s")
+    # One that had begun before.
+    place.apply(manifest(QUICK | {"event": {"simulate": {}}}))
+    place.kubectl(
+        "patch", KIND, "alert", "--type=merge", "--patch", json.dumps({"metadata": {"finalizers": [FINALIZER]}})
+    )
+    said = release.uninstall()
+    assert f"{place.name}/alert: let go as it is" in said
+    assert f"persistent://icecube/skymap/{place.name}.alert-..." in said
+    assert place.get("skymapscans")["items"] == []
+    events = place.get("events", "--field-selector", "reason=LetGo")["items"]
+    assert [one["involvedObject"]["name"] for one in events] == ["alert"]
+
+
+def test_an_installation_that_is_not_whole_says_what_is_amiss(
+    release: Release, place: Namespace, operator_image: str
+) -> None:
+    release.install(images(operator_image) | {"pulsar": UNREACHABLE, "scope": "namespaces"}, *WAIT)
+    with pytest.raises(HelmError) as caught:
+        release.run("test")
+    said = [line for line in str(caught.value).splitlines() if line.startswith(("ok ", "FAILED "))]
+    assert [line.split()[0] for line in said] == ["ok", "ok", "ok", "FAILED"]
+    assert "cannot reach Pulsar's admin interface at http://pulsar.invalid" in said[3]
