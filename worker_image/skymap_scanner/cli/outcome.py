@@ -12,9 +12,9 @@ from skymap_scanner.cluster.unpacking import printable
 
 def show_results(folder: Path, names: Iterable[str] | None = None) -> None:
     """Print the summary and name the files: those of ``names``, or all that the folder itself has."""
-    from skymap_scanner.roles.record import FILE as RECORD_FILE
-
     if names is None:
+        from skymap_scanner.roles.record import FILE as RECORD_FILE
+
         found = (path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
         names = (name for name in found if name != RECORD_FILE)
     listed = sorted(names)

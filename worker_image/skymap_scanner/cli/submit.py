@@ -111,7 +111,6 @@ def _from_event(
 ) -> Submission:
     """Make the manifest of an event and of the options."""
     from skymap_scanner.cluster.submission import Submission, scan_manifest
-    from skymap_scanner.scan.levels import parse_levels
 
     options.parse_select(select)
     chosen, source, config_map = _event(event, name, select)
@@ -120,6 +119,8 @@ def _from_event(
     source |= {key: value for key, value in (("pulseSeries", pulses), ("select", select)) if value is not None}
     more: dict[str, Any] = {}
     if levels is not None:
+        from skymap_scanner.scan.levels import parse_levels
+
         parsed = parse_levels(levels)
         more["levels"] = [{"nside": one.nside} | ({"parents": one.parents} if one.parents else {}) for one in parsed]
     return Submission(scan_manifest(chosen, source, more, sets), config_map)
