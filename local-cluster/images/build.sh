@@ -40,6 +40,7 @@ by_docker() {
 
 by_hand() {
   [ "$(id -u)" = 0 ] || fail "without a Docker engine that runs, images are made in mount namespaces: needs root"
+  [ -x "$python" ] || fail "needs a Python with pip: make install, or PYTHON=FILE"
   if [ "$kind" = pulsar ]; then
     . "$here/images/pulsar-image.sh"
   else

@@ -47,12 +47,14 @@ kept() {
   echo "$folder"
 }
 
+# The operator's extra names all that it imports, so that the scanner's own dependencies can be left out.
+requirements() {
+  "$python" "$here/images/requirements.py" "$root/pyproject.toml" \
+    $([ "$kind" = worker ] && echo dependencies pulsar plots || echo operator)
+}
+
 make_dependencies() {
-  local wanted=("$wheel[pulsar,plots]")
-  # The operator's extra names all that it imports, so that the scanner's own dependencies can be left out.
-  [ "$kind" = worker ] || mapfile -t wanted < <("$python" "$here/images/requirements.py" "$root/pyproject.toml" operator)
-  install_into "$1" -c "$root/constraints.txt" "${wanted[@]}"
-  rm -rf "$1$prefix/lib/$release/site-packages"/skymap_* "$1$prefix"/bin/skymap-* # a layer of their own
+  install_into "$1" -c "$root/constraints.txt" -r <(requirements)
   # Tests are a sixth of it all. Astropy imports its own.
   find "$1$prefix" -type d -name tests ! -path '*/astropy/tests' -prune -exec rm -r {} +
   ln -s /usr/bin/python3 "$1$prefix/bin/python"
@@ -74,10 +76,10 @@ make_kernels() {
 
 # Prints the layers of image $kind.
 layers() {
+  dependencies="$({ echo "$base" && requirements && cat "$root/constraints.txt" "$here"/images/{python-image.sh,bytecode.py}; } |
+    kept "$kind-dependencies" make_dependencies)"
   "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$part" "$root" >&2
   wheel="$(echo "$part"/*.whl)"
-  dependencies="$({ echo "$base" && cat "$root"/{pyproject.toml,constraints.txt} "$here"/images/{python-image.sh,bytecode.py}; } |
-    kept "$kind-dependencies" make_dependencies)"
   ours="$part/ours"
   mkdir "$ours"
   make_ours "$ours"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -86,6 +87,13 @@ def namespace(cluster: Cluster) -> Iterator[Namespace]:
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
+@pytest.fixture
+def restricted(namespace: Namespace) -> Namespace:
+    """A namespace that takes only pods of the restricted security level."""
+    namespace.cluster.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
+    return namespace
+
+
 @pytest.fixture(scope="session")
 def definition(cluster: Cluster) -> Iterator[None]:
     """The definition of SkymapScan, in force on the session's cluster."""
@@ -125,6 +133,44 @@ def python_image(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
     subprocess.run(["python3", SCRIPTS / "images/oci.py", archive, name, root.stdout.strip()], check=True)
     cluster.load(archive)
     return name
+
+
+def build_image(kind: str) -> tuple[str, Path]:
+    """Build an image of this project, unless nothing has changed since the last time; return its name and archive."""
+    # The Python of the tests has pip, wherever it lives.
+    environment = os.environ | {"PYTHON": sys.executable}
+    command = [SCRIPTS / "images/build.sh", kind]
+    made = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert made.returncode == 0, made.stderr
+    name, archive = made.stdout.strip().split(" ", 1)
+    return name, Path(archive)
+
+
+def loaded(cluster: Cluster, kind: str) -> str:
+    """Build an image of this project and give it to a cluster; return its name."""
+    if cluster.name is None:
+        pytest.skip("images cannot be loaded into a cluster that was given")
+    name, archive = build_image(kind)
+    cluster.load(archive)
+    return name
+
+
+@pytest.fixture(scope="session")
+def worker_image(cluster: Cluster) -> str:
+    """The scanner's image, with its kernels compiled."""
+    return loaded(cluster, "worker")
+
+
+@pytest.fixture(scope="session")
+def operator_image(cluster: Cluster) -> str:
+    """The operator's image."""
+    return loaded(cluster, "operator")
+
+
+@pytest.fixture(scope="session")
+def pulsar_image(cluster: Cluster) -> str:
+    """A Pulsar for trials: that of Apache, or one made here with the same interface."""
+    return loaded(cluster, "pulsar")
 
 
 @pytest.hookimpl(wrapper=True)

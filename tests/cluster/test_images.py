@@ -1,90 +1,194 @@
-"""Images made without a container engine: the archive is what the standard says, and the same each time."""
+"""The images of this project: made by one command, the same by both recipes, and at work in restricted pods."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import io
 import json
-import os
+import re
+import shlex
 import subprocess
 import sys
 import tarfile
+import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from tests.cluster.cluster import SCRIPTS
+from tests.cluster.cluster import SCRIPTS, Namespace
+from tests.cluster.fixtures import build_image
+from tests.cluster.waiting import eventually
+from tests.cluster.workloads import pod
+
+ROOT = SCRIPTS.parent
+RECIPES = {"worker": ROOT / "worker_image/Dockerfile", "operator": ROOT / "operator/Dockerfile"}
+PREFIX = "/opt/skymap-scanner"
+
+#: Users that a pod may run as: the images' own, and one that no image knows.
+USERS = [1000, 123456]
 
 
-@pytest.fixture
-def layers(tmp_path: Path) -> list[Path]:
-    """Two folders: a program with a link to it, and a file over one of the first."""
-    lower, upper = tmp_path / "lower", tmp_path / "upper"
-    (lower / "bin").mkdir(parents=True)
-    (lower / "bin/program").write_bytes(b"#!/bin/sh\n")
-    (lower / "bin/program").chmod(0o755)
-    (lower / "bin/alias").symlink_to("program")
-    (lower / "note").write_text("lower")
-    (lower / "tmp").mkdir()
-    (lower / "tmp").chmod(0o1777)
-    upper.mkdir()
-    (upper / "note").write_text("upper")
-    (upper / "large").write_bytes(os.urandom(3_000_000))
-    return [lower, upper]
+def final_stage(dockerfile: Path) -> dict[str, Any]:
+    """Read what the last stage of a Dockerfile says of processes, as the configuration of an image does."""
+    text = re.sub(r"^#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    lines = re.split(r"^FROM .*$", text, flags=re.MULTILINE)[-1].splitlines()
+    said: dict[str, Any] = {"Env": {}, "Labels": {}}
+    for line in filter(None, lines):
+        word, rest = line.split(maxsplit=1)
+        if word in {"ENV", "LABEL"}:
+            pairs = dict(pair.split("=", 1) for pair in shlex.split(rest))
+            said["Env" if word == "ENV" else "Labels"] |= pairs
+        elif word == "ENTRYPOINT":
+            said["Entrypoint"] = json.loads(rest)
+        elif word in {"USER", "WORKDIR"}:
+            said["User" if word == "USER" else "WorkingDir"] = rest
+    return said
 
 
-def make(archive: Path, layers: list[Path]) -> None:
-    words = ["--entrypoint", "program", "--entrypoint", "now", "--user", "1:2", "--env", "A=B"]
-    command = [sys.executable, SCRIPTS / "images/oci.py", archive, "localhost/test:1", *layers, *words]
-    subprocess.run(command, check=True, capture_output=True)
+@dataclass(frozen=True)
+class Archive:
+    """An image as it was made without a container engine: its configuration, and the names of all its files."""
+
+    configuration: dict[str, Any]
+    files: frozenset[str]
+
+    @property
+    def installed(self) -> dict[str, str]:
+        """The distributions in it, with their versions."""
+        found = (re.search(r"/site-packages/([^/]+)-([^/-]+)\.dist-info/METADATA$", name) for name in self.files)
+        return {normalized(one[1]): one[2] for one in found if one}
 
 
-def read(archive: Path) -> dict[str, bytes]:
-    with tarfile.open(archive) as tar:
-        return {entry.name: tar.extractfile(entry).read() for entry in tar}  # type: ignore[union-attr]
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def blob(files: dict[str, bytes], described: dict[str, Any]) -> bytes:
-    """Follow a description to its bytes, which must be as it says."""
-    data = files[f"blobs/{described['digest'].replace(':', '/')}"]
-    assert len(data) == described["size"]
-    assert f"sha256:{hashlib.sha256(data).hexdigest()}" == described["digest"]
-    return data
+def read_archive(path: Path) -> Archive:
+    with tarfile.open(path) as tar:
+
+        def blob(described: dict[str, str]) -> bytes:
+            return member(tar, f"blobs/{described['digest'].replace(':', '/')}")
+
+        manifest = json.loads(blob(json.loads(member(tar, "index.json"))["manifests"][0]))
+        files: set[str] = set()
+        for layer in manifest["layers"]:
+            with tarfile.open(fileobj=io.BytesIO(blob(layer))) as contents:
+                files |= {f"/{name}" for name in contents.getnames()}
+        return Archive(json.loads(blob(manifest["config"]))["config"], frozenset(files))
 
 
-def test_the_archive_is_an_image(tmp_path: Path, layers: list[Path]) -> None:
-    make(tmp_path / "image.tar", layers)
-    files = read(tmp_path / "image.tar")
-    assert json.loads(files["oci-layout"]) == {"imageLayoutVersion": "1.0.0"}
-    (entry,) = json.loads(files["index.json"])["manifests"]
-    assert entry["annotations"]["io.containerd.image.name"] == "localhost/test:1"
-    assert entry["platform"]["os"] == "linux"
-    manifest = json.loads(blob(files, entry))
-    config = json.loads(blob(files, manifest["config"]))
-    assert config["config"]["Entrypoint"] == ["program", "now"]
-    assert config["config"]["User"] == "1:2"
-    assert "A=B" in config["config"]["Env"]
-    plain = [gzip.decompress(blob(files, layer)) for layer in manifest["layers"]]
-    assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in plain]
-    assert len(files) == 2 + 2 + len(layers)
-
-    with tarfile.open(fileobj=io.BytesIO(plain[0])) as tar:
-        members = {entry.name: entry for entry in tar}
-    assert list(members) == ["bin", "bin/alias", "bin/program", "note", "tmp"]
-    assert members["bin/alias"].linkname == "program"
-    assert [members[name].mode for name in ("bin/program", "tmp")] == [0o755, 0o1777]
-    assert {(entry.uid, entry.gid, entry.uname, entry.mtime) for entry in members.values()} == {(0, 0, "", 0)}
-    with tarfile.open(fileobj=io.BytesIO(plain[1])) as tar:
-        large = tar.extractfile("large")
-        assert large is not None
-        assert large.read() == (layers[1] / "large").read_bytes()
+def member(tar: tarfile.TarFile, name: str) -> bytes:
+    file = tar.extractfile(name)
+    assert file is not None
+    return file.read()
 
 
-def test_the_same_folders_make_the_same_archive(tmp_path: Path, layers: list[Path]) -> None:
-    make(tmp_path / "one.tar", layers)
-    for path in layers[0].rglob("*"):
-        os.utime(path, (1, 1), follow_symlinks=False)
-    make(tmp_path / "two.tar", layers)
-    assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lower", "one.tar", "two.tar", "upper"]
+@pytest.fixture(scope="module", params=["worker", "operator"])
+def made(request: pytest.FixtureRequest, engine: str) -> tuple[str, Archive]:
+    """An image made without a container engine."""
+    archive = build_image(request.param)[1]
+    if archive.stem.endswith("-docker"):
+        pytest.skip("images are made by the Dockerfiles here")
+    return request.param, read_archive(archive)
+
+
+def test_both_recipes_say_the_same_of_processes(made: tuple[str, Archive]) -> None:
+    kind, archive = made
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    said = final_stage(RECIPES[kind])
+    said["Labels"] = {name: value.replace("${VERSION}", version) for name, value in said["Labels"].items()}
+    found = archive.configuration
+    assert {**found, "Env": dict(pair.split("=", 1) for pair in found["Env"])} == said
+
+
+def test_what_is_installed_is_what_is_pinned(made: tuple[str, Archive]) -> None:
+    kind, archive = made
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = project["optional-dependencies"] | {"dependencies": project["dependencies"]}
+    wanted = {normalized(re.split(r"[<>=!~;\[ ]", one)[0]) for group in groups_of(kind) for one in groups[group]}
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pins = {normalized(name): version for name, version in pinned.items()}
+    assert wanted | {"skymap-scanner"} <= archive.installed.keys()
+    assert {name: version for name, version in archive.installed.items() if name != "skymap-scanner"} == {
+        name: pins[name] for name in archive.installed if name != "skymap-scanner"
+    }
+
+
+def groups_of(kind: str) -> list[str]:
+    """Which requirements the Dockerfile installs: the words given to requirements.py."""
+    found = re.search(r"requirements\.py pyproject\.toml (.*?) >", RECIPES[kind].read_text())
+    assert found is not None
+    return found[1].split()
+
+
+def test_the_layout_is_lean(made: tuple[str, Archive]) -> None:
+    kind, archive = made
+    sources = {name for name in archive.files if re.search(rf"{PREFIX}/.*/site-packages/.*\.py$", name)}
+    compiled = {re.sub(r"/__pycache__/([^/]+)\.cpython-\d+\.pyc$", r"/\1.py", name) for name in archive.files}
+    assert len(sources - compiled) < len(sources) / 500  # but for templates that are no Python
+    assert not any(re.search(r"/(pip|setuptools|hatchling)/__init__\.py$", name) for name in archive.files)
+    kernels = {name for name in archive.files if name.startswith(f"{PREFIX}/kernels/")}
+    if kind == "worker":
+        assert sum(name.endswith("/complete") for name in kernels) == 1
+        assert len([name for name in kernels if name.endswith(".nbc")]) > 20
+    else:
+        assert kernels == set()
+        assert not {"numba", "scipy", "astropy", "numpy"} & archive.installed.keys()
+        assert not any("/skymap_scanner/" in name or name.endswith("/bin/skymap-scanner") for name in archive.files)
+
+
+#: Prints how many functions numba compiled for one fit, and the fit to the last bit.
+FIT = """
+from numba.core import event
+from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.sources import read_event
+from skymap_scanner.reconstruction.millipede import Millipede
+from skymap_scanner.reconstruction.protocol import Start
+from skymap_scanner.simulation import demo_event_path
+
+prepared = prepare(read_event(str(demo_event_path())))
+with event.install_recorder("numba:compile") as compilations:
+    fitter = Millipede().set_up(prepared)
+    fit = fitter.fit(Start(1.0, 1.0, tuple(map(float, prepared.vertex)), float(prepared.vertex_time)))
+print(len(compilations.buffer), fit)
+"""
+
+
+def run(namespace: Namespace, image: str, user: int, *, command: list[str] | None = None, args: list[str]) -> str:
+    """Run a pod with nothing that it can write to; return what it printed."""
+    name = f"pod-{uuid4().hex[:8]}"
+    spec = pod(image, *(command or []), args=args)
+    spec |= {"restartPolicy": "Never", "volumes": []}
+    spec["securityContext"] = spec["securityContext"] | {"runAsUser": user, "runAsGroup": user}
+    (container,) = spec["containers"]
+    container["volumeMounts"] = []
+    if command is None:
+        del container["command"]
+    namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
+    ended = {"Succeeded", "Failed"}
+    phase = eventually(lambda: namespace.get("pod", name)["status"].get("phase"), lambda phase: phase in ended)
+    said = namespace.kubectl("logs", name)
+    assert phase == "Succeeded", said
+    return said
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_a_worker_fits_at_once_with_kernels_that_it_only_reads(
+    restricted: Namespace, worker_image: str, user: int
+) -> None:
+    assert run(restricted, worker_image, user, args=["--version"]) == scanner("-m", "skymap_scanner", "--version")
+    there = run(restricted, worker_image, user, command=[f"{PREFIX}/bin/python", "-c", FIT], args=[])
+    assert there.startswith("0 Fit(")
+    assert there == scanner("-c", FIT)  # the same bits as on this machine
+
+
+def scanner(*words: str) -> str:
+    """Run this machine's own Python; return what it printed."""
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_operator_starts_without_the_scanner(restricted: Namespace, operator_image: str) -> None:
+    assert run(restricted, operator_image, USERS[1], args=["--help"]).startswith("Usage: skymap-operator ")
+    find = "import importlib.util as u; print([n for n in ('numba', 'numpy', 'skymap_scanner') if u.find_spec(n)])"
+    assert run(restricted, operator_image, USERS[1], command=["python", "-c", find], args=[]) == "[]\n"
