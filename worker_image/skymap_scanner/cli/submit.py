@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,8 @@ def _submit(kubectl: Kubectl, submission: Submission, wait: bool) -> None:
         click.echo(f"    {cluster.call(kubectl, 'status', name, '--watch')}   shows it live", err=True)
         return
     ended = watch_scan(kubectl, functools.partial(the, kubectl, name))
-    show_story(ended, kubectl)
+    if not sys.stdout.isatty():  # a terminal shows it already
+        show_story(ended, kubectl)
     if ended.status.phase is not Phase.SUCCEEDED:
         raise click.exceptions.Exit(1)
 
