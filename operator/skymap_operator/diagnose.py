@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from skymap_operator.manifests.common import Manifest
 from skymap_operator.models.status import Reason
 from skymap_operator.names import COLLECTOR, JOB_ROLES, PRODUCER, SAVER, WORKER, Names
-from skymap_operator.observed import Observed, Pod, PulsarFault
+from skymap_operator.observed import Observed, Pod, PulsarFault, Warned
 
 #: Of a pod's last words, so much is shown: the end of a log says why.
 _LAST_LINES, _LAST_WORDS = 12, 1500
+
+#: How the scanner's last words begin where it explains an error.
+_ERRORS = ("Error: ", "Internal error")
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 
@@ -40,6 +43,7 @@ _TEXTS = (
     (r"exceeded quota|forbidden: .*quota", Reason.QUOTA_EXCEEDED),
     (r"violates PodSecurity|podtemplate|priority ?class|serviceaccount .* not found", Reason.PODS_REFUSED),
     (r"persistentvolumeclaim \"?[^ ]+\"? not found", Reason.CLAIM_NOT_FOUND),
+    (r"storageclass[^ ]* \"?[^ ]+\"? not found", Reason.CLAIM_UNBOUND),
     (r"unbound immediate PersistentVolumeClaims|bind(ing)? .*volume|provision", Reason.CLAIM_UNBOUND),
     (r"secrets? \"?[^ ]+\"? not found|references non-existent secret key", Reason.SECRET_NOT_FOUND),
     (r"configmaps? \"?[^ ]+\"? not found|references non-existent config key", Reason.CONFIG_MAP_NOT_FOUND),
@@ -115,10 +119,13 @@ def _explained(pod: Pod) -> bool:
 
 
 def last_words(pod: Pod) -> str:
-    """Return the end of a pod's log, or how it ended where it said nothing."""
+    """Return the end of a pod's log, of an error only this, or how the pod ended where it said nothing."""
     if pod.ended is None:
         return ""
     lines = pod.ended.message.strip().splitlines()[-_LAST_LINES:]
+    errors = [number for number, line in enumerate(lines) if line.startswith(_ERRORS)]
+    if errors:
+        lines = lines[errors[-1] :]
     text = "\n".join(lines)[-_LAST_WORDS:]
     how = {"OOMKilled": "was ended for its use of memory: raise its limit"}.get(
         pod.ended.reason, f"ended with exit code {pod.ended.code}"
@@ -145,8 +152,15 @@ def _degraded(observed: Observed) -> Iterator[Finding]:
         yield _advised(Reason.CLAIM_NOT_FOUND, f"there is no claim {spec.output.claim.name}")
     if observed.tls_keys is None:
         yield _advised(Reason.SECRET_NOT_FOUND, "the Secret with the certificates for Pulsar is not there")
+    # Of a claim that cannot be bound its own warning says more than that of the pods which wait for it.
+    claims = [warned for warned in observed.warnings if warned.object.startswith("PersistentVolumeClaim ")]
+    yield from _warned(claims)
     yield from _pods_degraded(observed.pods)
-    for warned in observed.warnings:
+    yield from _warned(observed.warnings)
+
+
+def _warned(warnings: Iterable[Warned]) -> Iterator[Finding]:
+    for warned in warnings:
         if warned.reason in {Reason.PULSAR_UNAVAILABLE, Reason.PULSAR_REFUSED}:
             yield Finding(Reason(warned.reason), warned.message)
             continue

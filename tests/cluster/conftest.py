@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.cluster import Namespace
+from tests.cluster.cluster import Cluster, Namespace
 from tests.cluster.operators import OperatorProcess
-from tests.pulsar.server import PulsarAddress
+from tests.cluster.scans import event_server
+from tests.pulsar.server import PulsarAddress, PulsarServer
+
+
+@pytest.fixture(scope="session")
+def pulsar_server(
+    request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PulsarAddress]:
+    """The broker of this session's tests on a cluster: where it is one of ours, pods reach it."""
+    given = [os.environ.get(name) for name in ("PULSAR_URL", "PULSAR_ADMIN_URL")]
+    if given[0] and given[1]:
+        yield PulsarAddress(given[0], given[1])
+        return
+    request.getfixturevalue("pulsar_installed")
+    host = "127.0.0.1" if cluster.name is None else cluster.host
+    with PulsarServer(tmp_path_factory.mktemp("pulsar"), host=host) as server:
+        yield server.address
+
+
+@pytest.fixture
+def events(cluster: Cluster, worker_image: str) -> Iterator[str]:
+    """Where pods find events: URL/event, URL/guarded with a password, URL/text, which is none."""
+    with event_server(cluster.host) as url:
+        yield url
 
 
 @pytest.fixture
@@ -34,7 +58,9 @@ def operators(
         # No scan may be left that nobody would let go: its finalizer would keep the namespace.
         if one.process is None:
             one.start()
-    namespace.kubectl("delete", "skymapscans", "--all", "--timeout=60s")
-    for one in started:
-        one.end()
-        print(one.log.read_text())  # noqa: T201 - shown where the test failed
+    try:
+        namespace.kubectl("delete", "skymapscans", "--all", "--timeout=100s")
+    finally:
+        for one in started:
+            one.end()
+            print(one.log.read_text())  # noqa: T201 - shown where the test failed

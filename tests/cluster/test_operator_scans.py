@@ -13,58 +13,21 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.cluster import scans
 from tests.cluster.cluster import KubectlError, Namespace
-from tests.cluster.operators import NO_IMAGE, OperatorProcess
+from tests.cluster.operators import NO_IMAGE
+from tests.cluster.scans import KINDS, NAME, Scan, Start, children, complete, condition, degraded, scan
 from tests.cluster.waiting import consistently, eventually
 from tests.pulsar.server import PulsarAddress
-from tests.unit.operator import cases
 
 from skymap_operator.names import FINALIZER, Names, Topics
 from skymap_scanner.broker import Access, Outgoing, open_broker
 
-Start = Callable[..., OperatorProcess]
-Scan = dict[str, Any]
-
 SPEC = {"event": {"simulate": {}}, "levels": [{"nside": 1}], "workers": {"max": 3}}
-NAME = "alert"
-JOBS = {"alert-producer", "alert-collector", "alert-saver"}
-KINDS = "configmaps,jobs,deployments"
 
 
 def manifest(spec: dict[str, Any] | None = None, name: str = NAME) -> Scan:
-    return cases.manifest(SPEC | (spec or {}), name)
-
-
-def scan(namespace: Namespace, name: str = NAME) -> Scan:
-    found: Scan = namespace.get("sms", name)
-    return found
-
-
-def condition(found: Scan, kind: str) -> tuple[str, str, str]:
-    """Status, reason and message of a condition."""
-    for one in found.get("status", {}).get("conditions", ()):
-        if one["type"] == kind:
-            return one["status"], one["reason"], one["message"]
-    return "", "", ""
-
-
-def degraded(namespace: Namespace, reason: str, name: str = NAME) -> str:
-    """Wait until the scan says that this is in its way; return what it says of it."""
-    look = lambda: condition(scan(namespace, name), "Degraded")  # noqa: E731
-    return eventually(look, lambda found: found[1] == reason)[2]
-
-
-def children(namespace: Namespace, kinds: str = KINDS) -> dict[tuple[str, str], Scan]:
-    """The scans' objects, by kind and name."""
-    found = namespace.get(kinds, "-l", "skymap.icecube.wisc.edu/scan")["items"]
-    return {(one["kind"], one["metadata"]["name"]): one for one in found if "deletionTimestamp" not in one["metadata"]}
-
-
-def complete(namespace: Namespace, name: str = NAME) -> dict[tuple[str, str], Scan]:
-    """Wait until the scan has all its objects; return them."""
-    wanted = {("Job", f"{name}-{role}") for role in ("producer", "collector", "saver")}
-    wanted |= {("ConfigMap", f"{name}-scan"), ("Deployment", f"{name}-workers")}
-    return eventually(lambda: children(namespace), lambda found: wanted <= set(found))
+    return scans.manifest(SPEC | (spec or {}), name)
 
 
 @pytest.fixture

@@ -134,6 +134,9 @@ def pod_template(
             "runAsUser": user,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        # The first process of a namespace takes no SIGTERM before it has said how: a worker that is asked to end while
+        # it starts would work on for all of its time to end.
+        "shareProcessNamespace": True,
         "terminationGracePeriodSeconds": grace,
         "volumes": [volume.volume() for volume in volumes],
     }

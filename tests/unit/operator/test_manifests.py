@@ -131,6 +131,7 @@ def template(role: str, arguments: list[str], **more: Any) -> Manifest:
                 "runAsUser": 1000,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
+            "shareProcessNamespace": True,
             "terminationGracePeriodSeconds": more["grace"],
             "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes],
         },

@@ -150,7 +150,7 @@ def failed_job(reason: str = "PodFailurePolicy") -> dict[str, Any]:
 def test_why_the_producer_failed(code: int, words: str, reason: Reason) -> None:
     pod = Pod("alert-producer-1", "producer", "Failed", ended=Ended(code, "Error", f"INFO reading\n{words}\n"))
     found = failure(observed(children={("Job", "alert-producer"): failed_job()}, pods=(pod,)))
-    assert found == Finding(reason, f"producer failed: INFO reading\n{words}")
+    assert found == Finding(reason, f"producer failed: {words}")
 
 
 def test_other_failures() -> None:
