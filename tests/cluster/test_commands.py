@@ -1,4 +1,4 @@
-"""``submit``, ``status``, ``logs``, ``fetch`` and ``abort`` on a real cluster; the tests play the operator's part.
+"""``submit``, ``status``, ``logs`` and ``abort`` on a real cluster; the tests play the operator's part.
 
 They run as a user who may do what docs/cluster-scans.md lists and nothing else, in a namespace of the restricted level.
 """
@@ -6,157 +6,25 @@ They run as a user who may do what docs/cluster-scans.md lists and nothing else,
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import os
-import re
 import signal
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from tests.cluster.cluster import Namespace
+from tests.cluster.users import Object, User, ended, kubeconfig_of, pod_spec, tell, user_of
 from tests.cluster.waiting import consistently, eventually
 
 from skymap_operator.manifests.common import COMPONENT_LABEL, SCAN_LABEL
 from skymap_scanner.simulation import demo_event_path
 
-GROUP = "skymap.icecube.wisc.edu"
 ROOT = Path(__file__).resolve().parents[2]
-Object = dict[str, Any]
-
-#: The table of docs/cluster-scans.md.
-RIGHTS = [
-    ([GROUP], ["skymapscans"], ["get", "list", "create", "patch", "delete"]),
-    ([""], ["configmaps"], ["get", "list", "watch", "create", "delete", "patch"]),
-    ([""], ["persistentvolumeclaims"], ["get"]),
-    (["batch"], ["jobs"], ["get", "create", "delete"]),
-    ([""], ["pods"], ["get", "list"]),
-    ([""], ["pods/log"], ["get"]),
-    ([""], ["pods/exec"], ["get", "create"]),
-    ([""], ["events"], ["list"]),
-]
-
-
-@dataclass(frozen=True)
-class User:
-    """Somebody at a terminal who uses a cluster with few rights."""
-
-    namespace: Namespace
-    kubeconfig: Path
-    home: Path
-
-    def start(self, *words: str | Path) -> subprocess.Popen[str]:
-        environment = os.environ | {
-            "KUBECONFIG": str(self.kubeconfig),
-            "SKYMAP_KUBECTL": self.namespace.cluster.kubectl_program,
-            "KUBECACHEDIR": str(self.namespace.cluster.cache),
-            "COLUMNS": "120",
-        }
-        return subprocess.Popen(
-            [sys.executable, "-u", "-m", "skymap_scanner", *map(str, words)],
-            env=environment,
-            cwd=self.home,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a command, which may fail."""
-        with self.start(*words) as process:
-            out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-    def call(self, *words: str | Path) -> str:
-        """Run a command, which must succeed; return all that it said."""
-        done = self.run(*words)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def refused(self, *words: str | Path) -> str:
-        """Run a command that must end with one line that explains why."""
-        done = self.run(*words)
-        assert done.returncode == 1, done.stdout + done.stderr
-        (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
-        return line
-
-
-def kubeconfig_of(namespace: Namespace, account: str, path: Path) -> Path:
-    """Write a kubeconfig that is let in as a service account."""
-    config = yaml.safe_load(namespace.kubectl("config", "view", "--raw", "-o", "yaml"))
-    config["users"][0]["user"] = {"token": namespace.kubectl("create", "token", account).strip()}
-    config["contexts"][0]["context"]["namespace"] = namespace.name
-    path.write_text(json.dumps(config))
-    return path
 
 
 @pytest.fixture
 def user(namespace: Namespace, definition: None, tmp_path: Path) -> User:
-    namespace.cluster.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
-    role = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": {"name": "user"},
-        "rules": [dict(zip(("apiGroups", "resources", "verbs"), right, strict=True)) for right in RIGHTS],
-    }
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "user"}}
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "user"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "user"},
-        "subjects": [{"kind": "ServiceAccount", "name": "user", "namespace": namespace.name}],
-    }
-    namespace.apply(role, account, binding)
-    home = tmp_path / "home"
-    home.mkdir()
-    return User(namespace, kubeconfig_of(namespace, "user", tmp_path / "kubeconfig"), home)
-
-
-def tell(namespace: Namespace, name: str = "demo", **status: Any) -> None:
-    """Write a scan's status, as the operator does."""
-    patch = json.dumps({"status": status})
-    namespace.kubectl("patch", "sms", name, "--subresource=status", "--type=merge", "-p", patch)
-
-
-def ended(status: str, reason: str) -> list[Object]:
-    return [
-        {
-            "type": "Succeeded",
-            "status": status,
-            "reason": reason,
-            "message": "as the operator says",
-            "lastTransitionTime": "2026-01-02T12:00:00Z",
-        }
-    ]
-
-
-def pod_spec(image: str, *command: str, **more: Any) -> Object:
-    container = {
-        "name": "main",
-        "image": image,
-        "command": list(command),
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
-    security = {
-        "runAsNonRoot": True,
-        "runAsUser": 1000,
-        "runAsGroup": 1000,
-        "fsGroup": 1000,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    return {
-        "containers": [container],
-        "restartPolicy": "Never",
-        "securityContext": security,
-        "terminationGracePeriodSeconds": 1,
-    } | more
+    return user_of(namespace, tmp_path)
 
 
 # --- submit ---
@@ -285,14 +153,18 @@ def test_logs_of_all_pods_also_of_those_that_ended(user: User, python_image: str
     user.call("submit", "demo")
     assert "There are no pods of scan demo: not made yet." in user.call("logs", "demo")
     say = ["sh", "-c", "echo one; echo 'Authorization: Bearer abcdefgh'; echo three"]
-    fails = pod_spec(python_image, "sh", "-c", "echo $((++n)) run; exit 1", restartPolicy="OnFailure")
+    # Its second run stays: of two that have ended, Kubernetes keeps the log of the last.
+    fail_once = "[ -e /state/1 ] && echo 2nd run && exec sleep 600; echo 1st run; touch /state/1; exit 1"
+    fails = pod_spec(python_image, "sh", "-c", fail_once, restartPolicy="OnFailure")
+    fails["volumes"] = [{"name": "state", "emptyDir": {}}]
+    fails["containers"][0]["volumeMounts"] = [{"name": "state", "mountPath": "/state"}]
     user.namespace.apply(
         scan_pod("demo-producer-a", "producer", pod_spec(python_image, *say)),
         scan_pod("demo-worker-b", "worker", fails),
         scan_pod("demo-saver-c", "saver", pod_spec("registry.invalid/none:1", "true")),
     )
-    restarts = lambda: user.namespace.get("pod", "demo-worker-b")["status"]["containerStatuses"][0]["restartCount"]  # noqa: E731
-    eventually(restarts)
+    again = lambda: user.namespace.kubectl("logs", "demo-worker-b")  # noqa: E731
+    eventually(again, lambda said: said == "2nd run\n")
     eventually(lambda: user.namespace.get("pod", "demo-producer-a")["status"]["phase"], lambda now: now == "Succeeded")
     lines = user.call("logs", "demo").splitlines()
     assert [line for line in lines if line.startswith("[producer demo-producer-a]")] == [
@@ -300,7 +172,10 @@ def test_logs_of_all_pods_also_of_those_that_ended(user: User, python_image: str
         "[producer demo-producer-a] Authorization: Bearer ***",
         "[producer demo-producer-a] three",
     ]
-    assert "[worker demo-worker-b (before)] 1 run" in lines
+    assert [line for line in lines if line.startswith("[worker")] == [
+        "[worker demo-worker-b (before)] 1st run",
+        "[worker demo-worker-b] 2nd run",
+    ]
     assert any(line.startswith("[saver demo-saver-c] has not started: ") for line in lines)
     assert user.call("logs", "demo", "--role", "producer", "--tail", "1") == "[producer demo-producer-a] three\n"
     assert "there is no SkymapScan other" in user.refused("logs", "other")
@@ -325,125 +200,6 @@ def test_following_goes_on_with_new_pods_until_the_scan_is_done(user: User, pyth
         user.namespace.kubectl("exec", "demo-worker-a", "--", "touch", "/dev/shm/go")  # noqa: S108 - of the pod
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "[worker demo-worker-a] there\n", "")
-
-
-# --- fetch ---
-
-CLAIM = {
-    "apiVersion": "v1",
-    "kind": "PersistentVolumeClaim",
-    "metadata": {"name": "demo-results"},
-    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Mi"}}},
-}
-#: Makes results in /results, and prints the digest of each file.
-FILL = r"""
-import hashlib, os, random
-def make(name, data):
-    path = os.path.join(b"/results/demo", name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(data)
-    print(hashlib.sha256(data).hexdigest(), name.hex())
-make(b"a.summary.txt", b"Best fit: pixel 7 of nside 1\n")
-make(b"a.plot_allsky.png", random.Random(1).randbytes(50_000_000))
-make(b"inner/empty", b"")
-make(b"odd \xff\n\x1b[31m name", b"odd")
-make(b"-rf", b"dash")
-os.symlink("/etc/passwd", b"/results/demo/link")
-open("/results/demo/.a.json.x", "w").write("half")
-os.mkdir("/results/empty")
-os.truncate(os.open("/results/large", os.O_CREAT | os.O_RDWR), 600_000_000)
-"""
-
-
-@pytest.fixture
-def scanned(user: User, python_image: str) -> User:
-    """A scan whose results lie on its claim."""
-    spec = pod_spec(python_image, "python3", "-c", FILL)
-    spec["volumes"] = [{"name": "results", "persistentVolumeClaim": {"claimName": "demo-results"}}]
-    spec["containers"][0]["volumeMounts"] = [{"name": "results", "mountPath": "/results"}]
-    fill = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "fill"}, "spec": spec}
-    user.namespace.apply(CLAIM, fill)
-    user.call("submit", "demo")
-    pulsar = {"serviceUrl": "pulsar://p:6650", "adminUrl": "http://p:8080", "tenant": "icecube"}
-    tell(user.namespace, phase="Succeeded", runsWith={"image": python_image} | pulsar)
-    eventually(lambda: user.namespace.get("pod", "fill")["status"]["phase"], lambda now: now == "Succeeded")
-    return user
-
-
-def nothing_is_left(namespace: Namespace, within: float = 60) -> None:
-    """Wait until neither Job nor pod of a fetch is there."""
-    look = lambda: namespace.kubectl("get", "jobs,pods", "-l", f"{COMPONENT_LABEL}=fetch", "-o", "name")  # noqa: E731
-    eventually(look, lambda found: found == "", within)
-
-
-def test_results_come_byte_for_byte(scanned: User) -> None:
-    said = scanned.call("fetch", "demo", "-o", "here")
-    told = dict(reversed(line.split()) for line in scanned.namespace.kubectl("logs", "fill").splitlines())
-    here = scanned.home / "here"
-    files = [path for path in here.rglob("*") if path.is_file()]
-    digests = {
-        os.fsencode(path.relative_to(here)).hex(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-    }
-    assert digests == told
-    assert "Best fit: pixel 7 of nside 1" in said
-    assert "  a.plot_allsky.png" in said
-    assert r"  odd \udcff\n\x1b[31m name" in said
-    assert "Not copied, as it is no plain file or cannot be read: link" in said
-    assert "not finished" not in said
-    nothing_is_left(scanned.namespace)
-
-
-def test_what_is_there_of_a_scan_that_runs_or_of_none(scanned: User, python_image: str) -> None:
-    tell(scanned.namespace, phase="Scanning", progress="3/12")
-    assert "not finished yet (Scanning, 3/12 pixels): these are the files so far" in scanned.call("fetch", "demo")
-    assert (scanned.home / "demo/a.summary.txt").exists()
-    for path, why in (("empty", "is empty"), ("nowhere", "is not there")):
-        said = scanned.call("fetch", "demo", "--path", path, "-o", path)
-        assert f"There are no results: folder {path} of claim demo-results {why}." in said
-    assert "more than the 10 MB wanted: raise --limit" in scanned.refused("fetch", "demo", "--limit", "0.01")
-
-    said = scanned.call("abort", "demo", "--delete", "--yes")
-    assert "Scan demo is deleted." in said
-    (again,) = re.findall(r"skymap-scanner (fetch demo --claim .*?)   copies them", said)
-    assert "give --claim and --image" not in scanned.refused("fetch", "demo")
-    scanned.call(*again.split(), "-o", "again")
-    assert (scanned.home / "again/a.summary.txt").read_text() == "Best fit: pixel 7 of nside 1\n"
-    nothing_is_left(scanned.namespace)
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
-def test_killed_in_the_middle_nothing_is_left(scanned: User, how: signal.Signals) -> None:
-    with scanned.start("fetch", "demo", "--path", ".", "-o", "here") as process:
-        waiting = scanned.home / "here" / ".fetch"
-        eventually(lambda: waiting.is_dir() and any(waiting.iterdir()))
-        process.send_signal(how)
-        process.communicate(timeout=60)
-    assert process.returncode == (-9 if how is signal.SIGKILL else 128 + how)
-    assert [path.name for path in (scanned.home / "here").iterdir()] == ([".fetch"] if how is signal.SIGKILL else [])
-    nothing_is_left(scanned.namespace, within=120)
-
-
-def test_what_keeps_results_from_coming_is_told(scanned: User) -> None:
-    told = scanned.refused("fetch", "demo", "--image", "registry.invalid/none:1")
-    assert "the image registry.invalid/none:1 cannot be had" in told
-    assert "there is no claim nothing:" in scanned.refused("fetch", "demo", "--claim", "nothing")
-    unbound = CLAIM | {"metadata": {"name": "unbound"}, "spec": CLAIM["spec"] | {"storageClassName": "nothing"}}  # type: ignore[operator]
-    scanned.namespace.apply(unbound)
-    told = scanned.refused("fetch", "demo", "--claim", "unbound", "--patience", "5")
-    assert "has not started within 5 s: no node can take it: " in told
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "none"},
-        "spec": {"hard": {"pods": "0"}},
-    }
-    scanned.namespace.apply(quota)
-    quota_seen = lambda: scanned.namespace.get("quota", "none").get("status", {}).get("hard")  # noqa: E731
-    eventually(quota_seen)
-    assert "exceeded quota: none" in scanned.refused("fetch", "demo", "--patience", "5")
-    scanned.namespace.kubectl("delete", "quota", "none")
-    nothing_is_left(scanned.namespace)
 
 
 # --- abort ---

@@ -19,6 +19,8 @@ Pod = dict[str, Any]
 #: Logs that are read at a time: each is a kubectl of its own.
 AT_ONCE = 32
 _LOOK_EVERY = 2.0
+#: What the kubelet gives, as if it were the log, once it has removed an earlier container.
+_GONE = "unable to retrieve container logs for "
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def show(kubectl: Kubectl, pods: Iterable[Pod], tail: int | None, tell: Callable
 def _read(kubectl: Kubectl, stream: Stream, tail: int | None) -> list[str]:
     """Return the lines of one log; a pod that has gone meanwhile says so."""
     try:
-        return kubectl.run(*stream.words(tail, follow=False)).splitlines()
+        lines = kubectl.run(*stream.words(tail, follow=False)).splitlines()
+        return [] if stream.previous and lines and lines[0].startswith(_GONE) else lines
     except ClusterError as error:
         return [f"its log cannot be read: {error}"]
 

@@ -1,0 +1,137 @@
+"""``fetch`` on a real cluster: results come byte for byte or not at all, and no pod is left, however it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from tests.cluster.cluster import Namespace
+from tests.cluster.users import User, pod_spec, tell, user_of
+from tests.cluster.waiting import eventually
+
+from skymap_operator.manifests.common import COMPONENT_LABEL
+
+CLAIM = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": "demo-results"},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Mi"}}},
+}
+#: Makes results in /results, and prints the digest of each file.
+FILL = r"""
+import hashlib, os, random
+def make(name, data):
+    path = os.path.join(b"/results/demo", name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(data)
+    print(hashlib.sha256(data).hexdigest(), name.hex())
+make(b"a.summary.txt", b"Best fit: pixel 7 of nside 1\n")
+make(b"a.plot_allsky.png", random.Random(1).randbytes(50_000_000))
+make(b"inner/empty", b"")
+make(b"odd \xff\n\x1b[31m name", b"odd")
+make(b"-rf", b"dash")
+os.symlink("/etc/passwd", b"/results/demo/link")
+open("/results/demo/.a.json.x", "w").write("half")
+os.mkdir("/results/empty")
+os.truncate(os.open("/results/large", os.O_CREAT | os.O_RDWR), 600_000_000)
+"""
+
+
+@pytest.fixture
+def user(namespace: Namespace, definition: None, tmp_path: Path) -> User:
+    return user_of(namespace, tmp_path)
+
+
+@pytest.fixture
+def scanned(user: User, python_image: str) -> User:
+    """A scan whose results lie on its claim."""
+    spec = pod_spec(python_image, "python3", "-c", FILL)
+    spec["volumes"] = [{"name": "results", "persistentVolumeClaim": {"claimName": "demo-results"}}]
+    spec["containers"][0]["volumeMounts"] = [{"name": "results", "mountPath": "/results"}]
+    fill = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "fill"}, "spec": spec}
+    user.namespace.apply(CLAIM, fill)
+    user.call("submit", "demo")
+    pulsar = {"serviceUrl": "pulsar://p:6650", "adminUrl": "http://p:8080", "tenant": "icecube"}
+    tell(user.namespace, phase="Succeeded", runsWith={"image": python_image} | pulsar)
+    eventually(lambda: user.namespace.get("pod", "fill")["status"]["phase"], lambda now: now == "Succeeded")
+    return user
+
+
+def nothing_is_left(namespace: Namespace, within: float = 60) -> None:
+    """Wait until neither Job nor pod of a fetch is there."""
+    look = lambda: namespace.kubectl("get", "jobs,pods", "-l", f"{COMPONENT_LABEL}=fetch", "-o", "name")  # noqa: E731
+    eventually(look, lambda found: found == "", within)
+
+
+def test_results_come_byte_for_byte(scanned: User) -> None:
+    said = scanned.call("fetch", "demo", "-o", "here")
+    told = dict(reversed(line.split()) for line in scanned.namespace.kubectl("logs", "fill").splitlines())
+    here = scanned.home / "here"
+    files = [path for path in here.rglob("*") if path.is_file()]
+    digests = {
+        os.fsencode(path.relative_to(here)).hex(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
+    assert digests == told
+    assert "Best fit: pixel 7 of nside 1" in said
+    assert "  a.plot_allsky.png" in said
+    assert r"  odd \udcff\n\x1b[31m name" in said
+    assert "Not copied, as it is no plain file or cannot be read: link" in said
+    assert "not finished" not in said
+    nothing_is_left(scanned.namespace)
+
+
+def test_what_is_there_of_a_scan_that_runs_or_of_none(scanned: User, python_image: str) -> None:
+    tell(scanned.namespace, phase="Scanning", progress="3/12")
+    assert "not finished yet (Scanning, 3/12 pixels): these are the files so far" in scanned.call("fetch", "demo")
+    assert (scanned.home / "demo/a.summary.txt").exists()
+    for path, why in (("empty", "is empty"), ("nowhere", "is not there")):
+        said = scanned.call("fetch", "demo", "--path", path, "-o", path)
+        assert f"There are no results: folder {path} of claim demo-results {why}." in said
+    assert "more than the 10 MB wanted: raise --limit" in scanned.refused("fetch", "demo", "--limit", "0.01")
+
+    said = scanned.call("abort", "demo", "--delete", "--yes")
+    assert "Scan demo is deleted." in said
+    (again,) = re.findall(r"skymap-scanner (fetch demo --claim .*?)   copies them", said)
+    assert "give --claim and --image" not in scanned.refused("fetch", "demo")
+    scanned.call(*again.split(), "-o", "again")
+    assert (scanned.home / "again/a.summary.txt").read_text() == "Best fit: pixel 7 of nside 1\n"
+    nothing_is_left(scanned.namespace)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
+def test_killed_in_the_middle_nothing_is_left(scanned: User, how: signal.Signals) -> None:
+    with scanned.start("fetch", "demo", "--path", ".", "-o", "here") as process:
+        waiting = scanned.home / "here" / ".fetch"
+        eventually(lambda: waiting.is_dir() and any(waiting.iterdir()))
+        process.send_signal(how)
+        process.communicate(timeout=60)
+    assert process.returncode == (-9 if how is signal.SIGKILL else 128 + how)
+    assert [path.name for path in (scanned.home / "here").iterdir()] == ([".fetch"] if how is signal.SIGKILL else [])
+    nothing_is_left(scanned.namespace, within=120)
+
+
+def test_what_keeps_results_from_coming_is_told(scanned: User) -> None:
+    told = scanned.refused("fetch", "demo", "--image", "registry.invalid/none:1")
+    assert "the image registry.invalid/none:1 cannot be had" in told
+    assert "there is no claim nothing:" in scanned.refused("fetch", "demo", "--claim", "nothing")
+    unbound = CLAIM | {"metadata": {"name": "unbound"}, "spec": CLAIM["spec"] | {"storageClassName": "nothing"}}  # type: ignore[operator]
+    scanned.namespace.apply(unbound)
+    told = scanned.refused("fetch", "demo", "--claim", "unbound", "--patience", "5")
+    assert "has not started within 5 s: no node can take it: " in told
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none"},
+        "spec": {"hard": {"pods": "0"}},
+    }
+    scanned.namespace.apply(quota)
+    quota_seen = lambda: scanned.namespace.get("quota", "none").get("status", {}).get("hard")  # noqa: E731
+    eventually(quota_seen)
+    assert "exceeded quota: none" in scanned.refused("fetch", "demo", "--patience", "5")
+    scanned.namespace.kubectl("delete", "quota", "none")
+    nothing_is_left(scanned.namespace)
