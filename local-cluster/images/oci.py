@@ -1,7 +1,7 @@
 """Write an image as an OCI archive, from the folders that are its layers: what needs no container engine.
 
     python3 oci.py ARCHIVE NAME:TAG FOLDER... [--entrypoint WORD]... [--user UID] [--env KEY=VALUE]...
-                   [--label KEY=VALUE]...
+                   [--workdir FOLDER] [--label KEY=VALUE]...
 
 Each FOLDER is laid over the one before it. The same folders give the same bytes: everything belongs to root, times are
 zero. The archive is what ``ctr images import`` and ``kind load image-archive`` read (OCI image format 1.0,
@@ -160,11 +160,16 @@ def main() -> None:
     parser.add_argument("layers", type=Path, nargs="+", metavar="folder", help="a layer; the first is the lowest")
     parser.add_argument("--entrypoint", action="append", default=[], metavar="WORD", help="once for each word")
     parser.add_argument("--user", default="0", help="who the process is: UID or UID:GID")
+    parser.add_argument("--workdir", default="/", help="where the process starts")
     parser.add_argument("--env", action="append", default=[], metavar="KEY=VALUE", help="once for each variable")
     parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="once for each label")
     given = parser.parse_args()
     environment = {key: value for key, _, value in (word.partition("=") for word in (PATH, *given.env))}
-    process = {"User": given.user, "Env": [f"{key}={value}" for key, value in environment.items()], "WorkingDir": "/"}
+    process = {
+        "User": given.user,
+        "Env": [f"{key}={value}" for key, value in environment.items()],
+        "WorkingDir": given.workdir,
+    }
     process["Labels"] = dict(word.split("=", 1) for word in given.label)
     if given.entrypoint:
         process["Entrypoint"] = given.entrypoint

@@ -2,7 +2,7 @@
 
     python3 requirements.py PYPROJECT NAME...
 
-So an image has what it needs before our wheel, which changes more often; and the operator's has nothing of the scanner's.
+So an image has what it needs before our wheel, which changes more often; the operator's has nothing of the scanner's.
 """
 
 # ruff: noqa: INP001 - a script

@@ -1,0 +1,88 @@
+"""The image of Pulsar for trials: as Apache's, in a restricted pod, on a volume that outlives it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.cluster.cluster import Namespace
+from tests.cluster.waiting import eventually
+from tests.cluster.workloads import job, labelled, pod
+
+NAME, PORTS = "pulsar", {"broker": 6650, "admin": 8080}
+#: The name by which its pod is found, also after it was started again.
+HOST = f"{NAME}-0.{NAME}"
+
+CLIENT = """
+import pulsar, sys
+client = pulsar.Client("pulsar://HOST:6650", operation_timeout_seconds=30)
+if sys.argv[1] == "send":
+    client.subscribe("news", "reader").close()
+    print(client.create_producer("news").send(b"still here") is not None)
+else:
+    print(client.subscribe("news", "reader").receive(30000).data().decode())
+client.close()
+""".replace("HOST", HOST)
+
+
+def stateful_set(image: str) -> dict[str, Any]:
+    """Write Pulsar as the chart runs it."""
+    # The last thing that it makes at its first start.
+    probe = {"httpGet": {"path": "/admin/v2/namespaces/public/default", "port": PORTS["admin"]}, "periodSeconds": 1}
+    spec = pod(image, "/pulsar/bin/pulsar", args=["standalone", "--advertised-address", HOST], readinessProbe=probe)
+    spec["securityContext"] = spec["securityContext"] | {"runAsUser": 10000, "runAsGroup": 10000, "fsGroup": 10000}
+    (container,) = spec["containers"]
+    container["volumeMounts"] = [
+        {"name": "data", "mountPath": "/pulsar/data"},
+        {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - a volume of this pod alone
+    ]
+    spec["volumes"] = [{"name": "scratch", "emptyDir": {}}]
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": NAME},
+        "spec": {
+            "replicas": 1,
+            "serviceName": NAME,
+            "selector": {"matchLabels": {"app": NAME}},
+            "template": labelled(NAME, spec),
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}],
+        },
+    }
+
+
+def service() -> dict[str, Any]:
+    ports = [{"name": name, "port": port} for name, port in PORTS.items()]
+    spec = {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": {"app": NAME}, "ports": ports}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": NAME}, "spec": spec}
+
+
+def ready(namespace: Namespace) -> str | None:
+    """The id of Pulsar's pod, when it is ready."""
+    found = namespace.get("pod", f"{NAME}-0")
+    conditions = {one["type"]: one["status"] for one in found["status"].get("conditions", ())}
+    return found["metadata"]["uid"] if conditions.get("Ready") == "True" else None
+
+
+def say(namespace: Namespace, image: str, word: str) -> str:
+    """Run the client in a pod; return what it printed."""
+    namespace.apply(job(word, pod(image, "python", "-c", CLIENT, args=[word])))
+    namespace.kubectl("wait", "--for", "condition=Complete", f"job/{word}", "--timeout", "60s")
+    return namespace.kubectl("logs", f"job/{word}")
+
+
+def test_what_pulsar_was_given_outlives_its_pod(restricted: Namespace, pulsar_image: str, worker_image: str) -> None:
+    if "apache" in pulsar_image:
+        pytest.skip("this is Apache's own image")
+    restricted.apply(service(), stateful_set(pulsar_image))
+    first = eventually(lambda: ready(restricted), within=120)
+    assert "True\n" in say(restricted, worker_image, "send")  # after what the client logs
+
+    restricted.kubectl("delete", "pod", f"{NAME}-0")
+    eventually(lambda: ready(restricted), lambda now: now not in {None, first}, within=120)
+    assert "still here\n" in say(restricted, worker_image, "receive")
+
+    refused = restricted.run("exec", f"{NAME}-0", "--", "/pulsar/bin/pulsar", "broker")
+    assert refused.returncode == 2
+    assert "one command: standalone" in refused.stderr
