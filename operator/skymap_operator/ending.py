@@ -16,7 +16,7 @@ from skymap_operator.actions import (
 from skymap_operator.diagnose import Finding, job_condition, owned
 from skymap_operator.models import SkymapScanStatus
 from skymap_operator.models.status import Phase
-from skymap_operator.names import FINALIZER, JOB_ROLES, Names, Topics, metadata_base
+from skymap_operator.names import FINALIZER, JOB_ROLES, WORKER, Names, Topics, metadata_base
 from skymap_operator.observed import Observed, Pulsar, PulsarFault, Scan
 from skymap_operator.resolve import runs_with
 from skymap_operator.settings import Settings
@@ -106,10 +106,15 @@ def _delete_topics(observed: Observed, settings: Settings) -> tuple[list[Action]
 
 
 def _end_pods(observed: Observed, settings: Settings, *, finished_jobs: bool) -> list[Action]:
-    """Return what ends the scan's pods. The workers' fits serve nobody any more, so they are not waited for."""
+    """Return what ends the scan's pods. The workers' fits serve nobody any more, so they are not waited for.
+
+    The workers come before their Deployment, which would give them the time for a whole fit: once a pod ends, no
+    kubelet takes a shorter time (kubernetes/kubernetes#113606).
+    """
     names = Names.of(observed.scan.namespace, observed.scan.name)
     doomed = [("Deployment", names.workers), *(("Job", names.job(role)) for role in JOB_ROLES)]
-    actions: list[Action] = []
+    workers = [pod for pod in observed.pods if pod.role == WORKER and not pod.deleting and not pod.over]
+    actions: list[Action] = [Delete("Pod", pod.name, settings.grace_seconds) for pod in workers]
     for kind, name in doomed:
         live = observed.children.get((kind, name))
         if live is None or not owned(observed, live) or "deletionTimestamp" in live["metadata"]:
@@ -117,8 +122,7 @@ def _end_pods(observed: Observed, settings: Settings, *, finished_jobs: bool) ->
         over = kind == "Job" and any(job_condition(live, how) is not None for how in ("Complete", "Failed"))
         if finished_jobs or not over:
             actions.append(Delete(kind, name))
-    hurry = [pod for pod in observed.pods if pod.deleting and not pod.over and pod.grace > settings.grace_seconds]
-    return [*actions, *(Delete("Pod", pod.name, settings.grace_seconds) for pod in hurry)]
+    return actions
 
 
 def _pods_left(observed: Observed) -> bool:

@@ -98,8 +98,7 @@ class Pod:
     """A pod of the scan.
 
     ``waiting``: reason and message why a container does not start. ``unschedulable``: why there is no node for it.
-    ``ended``: how its container ended last, also before it was started again. ``grace``: the time (s) that it was given
-    when it was deleted.
+    ``ended``: how its container ended last, also before it was started again.
     """
 
     name: str
@@ -113,7 +112,6 @@ class Pod:
     ended: Ended | None = None
     restarts: int = 0
     deleting: bool = False
-    grace: int = 0
     deletion_cost: int = 0
 
     @classmethod
@@ -137,7 +135,6 @@ class Pod:
             ended=_ended(containers),
             restarts=max((one.get("restartCount", 0) for one in containers), default=0),
             deleting="deletionTimestamp" in meta,
-            grace=meta.get("deletionGracePeriodSeconds", 0),
             deletion_cost=int(meta.get("annotations", {}).get(DELETION_COST, "0")),
         )
 

@@ -76,7 +76,7 @@ class Settings(BaseModel):
     settle_seconds: Seconds = 60.0
     """How long after the end of a Job (s) Pulsar must show what it did; the Job is run again if that is lost."""
     grace_seconds: Annotated[int, Field(ge=0)] = 5
-    """How long pods may still run (s) when their scan is deleted or has failed: nobody needs their fits."""
+    """How long workers may still run (s) when their scan is deleted or has failed: nobody needs their fits."""
     scaling_interval: Seconds = 10.0
     """How often the queue of a running scan is looked at (s)."""
     retry_interval: Seconds = 5.0

@@ -62,7 +62,6 @@ def test_a_pod_as_the_api_server_gives_it() -> None:
         ended=Ended(137, "OOMKilled"),
         restarts=3,
         deleting=True,
-        grace=630,
         deletion_cost=100,
     )
     assert last_words(pod) == "was ended for its use of memory: raise its limit"

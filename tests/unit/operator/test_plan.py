@@ -238,15 +238,18 @@ def test_what_ends_workers_of_a_deleted_scan_quickly() -> None:
     world = running(passes=5)
     world.delete()
     found = actions(world.observe())
+    workers = [pod.name for pod in world.observe().pods if pod.role == "worker"]
+    assert workers
     assert [action for action in found if isinstance(action, Delete)] == [
+        *(Delete("Pod", name, 5) for name in workers),
         Delete("Deployment", "alert-workers"),
         *(Delete("Job", f"alert-{role}") for role in ("producer", "collector", "saver")),
     ]
-    slow = Pod("w-1", "worker", "Running", ready=True, deleting=True, grace=630)
-    observed = replace(world.observe(), children={}, pods=(slow,))
+    late = Pod("w-1", "worker", "Running", ready=True)  # made while the Deployment went
+    observed = replace(world.observe(), children={}, pods=(late,))
     assert [one for one in actions(observed) if isinstance(one, Delete)] == [Delete("Pod", "w-1", 5)]
-    hurried = replace(observed, pods=(replace(slow, grace=5),))
-    assert not [one for one in actions(hurried) if isinstance(one, Delete | DeleteTopics)]
+    ending = replace(observed, pods=(replace(late, deleting=True),))
+    assert not [one for one in actions(ending) if isinstance(one, Delete | DeleteTopics)]
 
 
 def test_a_deletion_waits_for_pulsar_and_says_how_to_go_without() -> None:

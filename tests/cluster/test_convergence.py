@@ -1,0 +1,182 @@
+"""A scan in real pods to which something happens in the middle: it goes on, and its files are bit for bit the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.cluster.cluster import Cluster, Namespace
+from tests.cluster.scans import (
+    KINDS,
+    NAME,
+    QUICK,
+    SETTINGS,
+    Scan,
+    Start,
+    at_work,
+    children,
+    complete,
+    condition,
+    degraded,
+    embedded,
+    ended,
+    manifest,
+    phase,
+    progressed,
+    results,
+    scan,
+)
+from tests.cluster.waiting import consistently, eventually
+from tests.pulsar.server import PulsarAddress, PulsarServer
+
+from skymap_operator.names import Names, Topics
+
+#: 12 pixels of 7 seeds take 20 s of one worker: long enough for something to happen meanwhile.
+SLOW: Scan = QUICK | {
+    "event": {"simulate": {"topology": "cascade", "seed": 3}},
+    "seeds": 7,
+    "reconstruction": {"name": "dummy", "parameters": {"seconds": 0.25}},
+    "workers": {"min": 0, "max": 2},
+}
+COMPLETED = ("True", "Completed", "the results are written")
+
+
+def stored(server: PulsarAddress, tenant: str, namespace: str = "skymap") -> set[str]:
+    """The topics that Pulsar has."""
+    answer = httpx.get(f"{server.admin_url}/admin/v2/persistent/{tenant}/{namespace}", timeout=30)
+    return set(answer.json()) if answer.status_code == httpx.codes.OK else set()
+
+
+def patch(namespace: Namespace, change: Scan, name: str = NAME) -> None:
+    namespace.kubectl("patch", "sms", name, "--type=merge", "-p", json.dumps({"spec": change}))
+
+
+def replicas(namespace: Namespace) -> int:
+    return int(namespace.get("deployment", f"{NAME}-workers")["spec"]["replicas"])
+
+
+def uids(found: dict[tuple[str, str], Scan]) -> dict[tuple[str, str], str]:
+    return {key: child["metadata"]["uid"] for key, child in found.items()}
+
+
+@pytest.mark.timeout(600)
+def test_what_is_deleted_or_changed_in_the_middle_changes_no_bit(
+    operators: Start, namespace: Namespace, worker_image: str, python_image: str, tmp_path: Path
+) -> None:
+    namespace.cluster.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
+    operator = operators(IMAGE=worker_image, **SETTINGS)
+    # Until they are let, the workers find no node: so long the scan cannot end, however slow this test is.
+    held = {"min": 2, "max": 3, "podTemplate": {"nodeSelector": {"example.org/gate": "closed"}}}
+    namespace.apply(manifest(SLOW | {"workers": held}))
+    phase(namespace, "Scanning")
+    eventually(lambda: replicas(namespace), lambda count: count >= 2)
+    patch(namespace, {"workers": {"min": 1, "max": 1}})
+    eventually(lambda: replicas(namespace) == 1)
+    patch(namespace, {"suspend": True})
+    phase(namespace, "Suspended")
+    eventually(lambda: at_work(namespace), lambda found: not found)
+    assert condition(scan(namespace), "Progressing")[1] == "Suspended"
+    patch(namespace, {"suspend": False, "workers": {"min": 0, "max": 2, "podTemplate": None}})
+    progressed(namespace, 1)
+    before = uids(complete(namespace))
+
+    refused = namespace.run("patch", "sms", NAME, "--type=merge", "-p", '{"spec": {"seeds": 1}}')
+    assert "cannot be changed: apply another SkymapScan, or delete this one first" in refused.stderr
+
+    doomed = ["job/alert-producer", "job/alert-collector", "job/alert-saver", "configmap/alert-scan"]
+    namespace.kubectl("delete", *doomed, "deployment/alert-workers", "--wait=false")
+    eventually(lambda: complete(namespace), lambda found: not set(uids(found).values()) & set(before.values()))
+    namespace.kubectl("delete", "pod", "-l", "skymap.icecube.wisc.edu/scan", "--wait=false")
+    operator.kill()
+    operator.start()
+    assert ended(namespace) == COMPLETED
+    assert results(namespace, python_image) == embedded(SLOW, tmp_path)
+    assert "Traceback" not in operator.log.read_text()
+
+
+@pytest.mark.timeout(600)
+def test_a_pulsar_that_goes_and_comes_back_is_waited_for(
+    own_pulsar: Callable[..., PulsarServer],  # before the operators, which need it until they end
+    operators: Start,
+    namespace: Namespace,
+    cluster: Cluster,
+    worker_image: str,
+    python_image: str,
+    tmp_path: Path,
+) -> None:
+    server = own_pulsar(host=cluster.host)
+    there = {"PULSAR_SERVICE_URL": server.url, "PULSAR_ADMIN_URL": server.admin_url}
+    operators(IMAGE=worker_image, **SETTINGS, **there)
+    namespace.apply(manifest(SLOW))
+    progressed(namespace, 1)
+    server.kill()
+    degraded(namespace, "PulsarUnavailable", words=[f"cannot reach Pulsar's admin interface at {server.admin_url}"])
+    held = replicas(namespace)
+    consistently(lambda: replicas(namespace) == held)
+    server.start()
+    eventually(lambda: condition(scan(namespace), "Degraded")[1] == "AsExpected", within=120)
+    assert ended(namespace) == COMPLETED
+    assert results(namespace, python_image) == embedded(SLOW, tmp_path)
+    told = {event["reason"] for event in namespace.get("events")["items"]}
+    assert {"PulsarUnavailable", "Recovered"} <= told
+
+
+@pytest.mark.timeout(600)
+def test_scans_of_one_event_share_its_frames_until_the_last_is_deleted(
+    operators: Start, namespace: Namespace, worker_image: str, pulsar_server: PulsarAddress, pulsar_tenant: str
+) -> None:
+    operators(IMAGE=worker_image, **SETTINGS)
+    namespace.apply(manifest(SLOW), manifest(SLOW, "other"))
+    for name in (NAME, "other"):
+        progressed(namespace, 1, name)
+    frames = stored(pulsar_server, pulsar_tenant, "skymap_metadata")
+    assert len(frames) >= 3
+    mine, others = (
+        set(Topics.of(Names.of(namespace.name, name).scan, pulsar_tenant).all()) for name in (NAME, "other")
+    )
+    assert stored(pulsar_server, pulsar_tenant) == mine | others
+
+    # In the middle of a fit that takes long.
+    stuck = SLOW | {"reconstruction": {"name": "dummy", "parameters": {"seconds": 1000}}}
+    namespace.apply(manifest(stuck, "stuck"))
+    eventually(lambda: scan(namespace, "stuck").get("status", {}).get("workers", {}).get("busy"), within=120)
+    namespace.kubectl("delete", "sms", "stuck", "--timeout=60s")
+
+    namespace.kubectl("delete", "sms", NAME, "--timeout=60s")  # in the middle
+    assert stored(pulsar_server, pulsar_tenant) == others
+    assert stored(pulsar_server, pulsar_tenant, "skymap_metadata") == frames
+    eventually(lambda: {key[1].rpartition("-")[0] for key in children(namespace, f"{KINDS}")} == {"other"})
+    assert ended(namespace, "other") == COMPLETED
+
+    namespace.apply(manifest(SLOW))
+    progressed(namespace, 1)
+    namespace.kubectl("delete", "namespace", namespace.name, "--wait=false")  # in the middle
+    eventually(lambda: not namespace.get("sms")["items"], within=120)
+    assert stored(pulsar_server, pulsar_tenant) == set()
+    assert stored(pulsar_server, pulsar_tenant, "skymap_metadata") == set()
+
+
+@pytest.mark.timeout(600)
+def test_an_operator_that_finds_a_hundred_scans_looks_after_all(operators: Start, namespace: Namespace) -> None:
+    """No pod may be made, so it is the operator alone that works."""
+    namespace.kubectl("create", "quota", "no-pods", "--hard=pods=0")
+    eventually(lambda: namespace.get("quota", "no-pods")["status"]["hard"])
+    names = [f"scan-{number:03d}" for number in range(100)]
+    namespace.apply(*(manifest(SLOW, name) for name in names))
+    operator = operators(RESYNC_INTERVAL="600")
+    wanted = {("Job", f"{name}-{role}") for name in names for role in ("producer", "collector", "saver")}
+    wanted |= {("Deployment", f"{name}-workers") for name in names} | {("ConfigMap", f"{name}-scan") for name in names}
+    eventually(lambda: children(namespace), lambda found: wanted <= set(found), within=240)
+
+    def reasons() -> set[str]:
+        return {condition(one, "Degraded")[1] for one in namespace.get("sms")["items"]}
+
+    eventually(reasons, lambda found: found == {"QuotaExceeded"}, within=120)
+    assert operator.get("/healthz").text == "ok\n"
+    assert 'skymap_operator_scans{phase="Pending"} 100.0' in operator.get("/metrics").text
+    namespace.kubectl("delete", "sms", "--all", "--wait=false")
+    eventually(lambda: not namespace.get("sms")["items"], within=240)
+    assert "Traceback" not in operator.log.read_text()
