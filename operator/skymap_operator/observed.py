@@ -216,10 +216,10 @@ class Progress:
                 published=published,
                 rate=float(snapshot["rate"]),
                 eta=snapshot["eta"],
-                best=None if best is None else Best.model_validate(_renamed(best)),
+                best=None if best is None else _best(best),
                 outputs=tuple(snapshot["outputs"]),
             )
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"the progress topic holds what is no snapshot: {error!r}") from error
 
     @property
@@ -233,8 +233,16 @@ class Progress:
         return sum(level.planned for level in self.levels)
 
 
-def _renamed(best: Mapping[str, Any]) -> dict[str, Any]:
-    return {("area90" if key == "area_90" else key): value for key, value in best.items()}
+#: Digits after the point of what kubectl's table shows as it stands; pixels of the finest grid are 26" wide.
+_DIGITS = {"ra": 4, "dec": 4, "llh": 3, "area90": 4}
+
+
+def _best(found: Mapping[str, Any]) -> Best:
+    best = {("area90" if key == "area_90" else key): value for key, value in found.items()}
+    shown = {key: round(best[key], digits) for key, digits in _DIGITS.items() if best.get(key) is not None}
+    if shown.get("ra") == 360.0:
+        shown["ra"] = 0.0
+    return Best.model_validate(best | shown)
 
 
 @dataclass(frozen=True)

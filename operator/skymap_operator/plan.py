@@ -251,8 +251,8 @@ def _scale(observed: Observed, spec: SkymapScanSpec, settings: Settings, busy: i
     queue = _queue(pulsar)
     progress = pulsar.progress if isinstance(pulsar, Pulsar) else None
     known = None if scan.status.workers is None else scan.status.workers.seconds_per_task
-    if progress is not None:
-        known = learned_seconds(known, busy, progress.rate, spec.seeds)
+    if progress is not None and progress.done:
+        known = learned_seconds(known or settings.seconds_per_task, busy, progress.rate, spec.seeds)
     start, producer = started(observed), _job(observed, PRODUCER)
     demand = Demand(
         waiting=None if queue is None else queue.waiting,

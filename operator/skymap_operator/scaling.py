@@ -3,8 +3,9 @@
     work    = (waiting + in flight / 2) · seconds per task          a task in hand is half done, on average
     wanted  = work / ((target − elapsed − start-up) · slots)        never more than there are tasks
 
-Then, in this order: between ``minimum`` and ``maximum`` (or the scan's share of the cluster); at most twice as many,
-and not less than half, at a time; never fewer than are busy; none only when nothing is left to do.
+Then, in this order: as many as there are, where two thirds of them would not do (a queue is never known exactly);
+between ``minimum`` and ``maximum`` (or the scan's share of the cluster); at most twice as many, and not less than half,
+at a time; never fewer than are busy; none only when nothing is left to do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+#: A new figure's part in a running mean.
+_NEWEST = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,11 @@ def _wanted(demand: Demand, waiting: int, in_flight: int) -> tuple[int, str]:
     wanted = min(math.ceil(work / (left * demand.slots)), useful)
     queue = f"{waiting} fits wait, {in_flight} in hand, {demand.seconds_per_task:.3g} s each"
     late = demand.target - demand.elapsed - demand.startup <= 0
-    return max(wanted, 1), f"{queue}: {max(wanted, 1)} for " + ("a late scan" if late else f"{left:.0f} s")
+    why = f"{queue}: {max(wanted, 1)} for " + ("a late scan" if late else f"{left:.0f} s")
+    enough = min(demand.current, useful)
+    if wanted < enough < 1.5 * wanted:
+        return enough, f"{why}; {enough} are there"
+    return max(wanted, 1), why
 
 
 def _limited(demand: Demand, wanted: int) -> tuple[int, str]:
@@ -105,14 +113,16 @@ def _most(demand: Demand) -> int:
     return max(2 * running, demand.current, demand.minimum, demand.first if demand.current == 0 else 1)
 
 
-def learned_seconds(before: float | None, busy: int, pixels_per_second: float, seeds: int) -> float | None:
-    """Return the mean time of a fit (s) when ``busy`` workers fit at this rate; ``before`` while nothing is known.
+def learned_seconds(before: float, busy: int, pixels_per_second: float, seeds: int) -> float:
+    """Return the mean time of a fit (s), where ``busy`` workers fit at this rate now and it was ``before``.
 
-    The rate is a running mean already. To two digits: a small difference is none, and need not be written down.
+    How many are busy is true for a moment only, and the rate for half a minute, so that one look alone may be wrong by
+    several times. To two digits: a small difference is none, and need not be written down.
     """
     if busy < 1 or pixels_per_second <= 0:
         return before
-    return float(f"{busy / (pixels_per_second * seeds):.2g}")
+    now = busy / (pixels_per_second * seeds)
+    return float(f"{before + _NEWEST * (now - before):.2g}")
 
 
 def shares(wanted: Mapping[str, int], ceiling: int, urgent: frozenset[str] = frozenset()) -> dict[str, int]:

@@ -128,7 +128,7 @@ Flag = Annotated[bool, Strict()]
 INT32 = 2**31 - 1
 Count = Annotated[Whole, Field(ge=0, le=INT32)]
 Positive = Annotated[Whole, Field(ge=1, le=INT32)]
-#: HEALPix grids that the scanner allows: the pixels of the finest are 13 arc seconds wide.
+#: HEALPix grids that the scanner allows: the pixels of the finest are 26 arc seconds wide.
 Nside = Literal[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
 
 #: Names of Kubernetes objects (RFC 1123 subdomain), and keys in a Secret or ConfigMap.

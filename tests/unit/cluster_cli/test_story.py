@@ -18,6 +18,7 @@ from tests.unit.cluster_cli.scans import (
     scan,
 )
 
+from skymap_scanner.cli.status import lines
 from skymap_scanner.cli.story import age, event_text, line, next_steps, row, story, table
 from skymap_scanner.cluster.scans import SeenScan, follow
 from skymap_scanner.errors import ClusterError, ClusterUnavailable
@@ -216,3 +217,15 @@ def test_following_ends_with_the_scan_and_waits_for_a_cluster_that_is_away() -> 
     with pytest.raises(ClusterUnavailable):
         follow(never, lambda _: None, slept.append)
     assert sum(slept) == timedelta(minutes=5).total_seconds()
+
+
+def test_without_a_terminal_a_line_is_printed_for_news_and_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    times = iter([100.0, 101.0, 110.0, 112.0, 113.0, 114.0])
+    show = lines(lambda: next(times))
+    for progress in ("1/9", "2/9", "3/9"):
+        show(scan(SCANNING | {"progress": progress}))
+    show(scan(DEGRADED | {"progress": "4/9"}))
+    show(scan(DEGRADED | {"progress": "5/9"}))
+    show(scan(SUCCEEDED))
+    printed = capsys.readouterr().out.splitlines()
+    assert [text.split(" pixels")[0].split()[-1] for text in printed] == ["1/9", "3/9", "4/9", SUCCEEDED["progress"]]

@@ -98,7 +98,7 @@ def test_progress_is_what_the_saver_publishes() -> None:
         rate=2.5,
         eta=300.0,
         elapsed=20.0,
-        best=scanner.BestFit(nside=8, pixel=3, ra=1.5, dec=-2.5, llh=10.0, area_90=12.5),
+        best=scanner.BestFit(nside=8, pixel=3, ra=1.50004, dec=-2.5, llh=10.00049, area_90=214.8591731740587),
         outputs=("a.i3.zst",),
     )
     assert Progress.of(snapshot.model_dump(mode="json"), START) == Progress(
@@ -107,10 +107,15 @@ def test_progress_is_what_the_saver_publishes() -> None:
         published=START,
         rate=2.5,
         eta=300.0,
-        best=Best(nside=8, pixel=3, ra=1.5, dec=-2.5, llh=10.0, area90=12.5),
+        best=Best(nside=8, pixel=3, ra=1.5, dec=-2.5, llh=10.0, area90=214.8592),
         outputs=("a.i3.zst",),
     )
-    for wrong in ({}, {"levels": 5}, snapshot.model_dump(mode="json") | {"levels": [{"nside": 9}]}):
+    for wrong in (
+        {},
+        {"levels": 5},
+        snapshot.model_dump(mode="json") | {"best": "none"},
+        snapshot.model_dump(mode="json") | {"levels": [{"nside": 9}]},
+    ):
         with pytest.raises(ValueError, match=r"no snapshot|validation error"):
             Progress.of(wrong, START)
 

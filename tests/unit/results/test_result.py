@@ -80,7 +80,10 @@ def test_equal_results_give_equal_bytes(track):
     assert result_to_json(again) == result_to_json(track)
     assert result_to_npz(again) == result_to_npz(track)
     with zipfile.ZipFile(io.BytesIO(result_to_npz(track))) as members:
-        assert {member.date_time for member in members.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        infos = members.infolist()
+    assert {member.date_time for member in infos} == {(1980, 1, 1, 0, 0, 0)}
+    # Headers of more than 2 GB, which np.savez always writes, are other bytes with another release of Python.
+    assert {member.extract_version for member in infos} == {20}
 
 
 numbers = st.floats(allow_nan=True, allow_infinity=False)

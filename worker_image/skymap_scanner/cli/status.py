@@ -79,12 +79,11 @@ def watch_scan(kubectl: Kubectl, look: Callable[[], SeenScan], as_json: bool = F
     from rich.console import Console
     from rich.live import Live
 
-    from skymap_scanner.cli.story import line
     from skymap_scanner.cluster.scans import follow
 
     console = Console(highlight=False)
     if as_json or not console.is_terminal:
-        return follow(look, _changes(plain if as_json else line))
+        return follow(look, _changes(plain) if as_json else lines())
     with Live(console=console, auto_refresh=False) as live:
         return follow(look, lambda scan: live.update(_story(scan, kubectl), refresh=True))
 
@@ -97,6 +96,25 @@ def _changes(describe: Callable[[SeenScan], str]) -> Callable[[SeenScan], None]:
         text = describe(scan)
         if last != [text]:
             last[:] = [text]
+            click.echo(text)
+
+    return show
+
+
+def lines(clock: Callable[[], float] = time.monotonic) -> Callable[[SeenScan], None]:
+    """Print a line when a scan's phase or what is in its way has changed, else every few seconds while it goes on."""
+    from skymap_scanner.cli.display import LINE_EVERY
+    from skymap_scanner.cli.story import line
+
+    last_state: object = None
+    last_text, last_time = "", 0.0
+
+    def show(scan: SeenScan) -> None:
+        nonlocal last_state, last_text, last_time
+        state = (scan.status.phase, scan.hindrance and scan.hindrance.reason)
+        text, now = line(scan), clock()
+        if state != last_state or (text != last_text and now - last_time >= LINE_EVERY):
+            last_state, last_text, last_time = state, text, now
             click.echo(text)
 
     return show
