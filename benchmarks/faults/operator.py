@@ -1,0 +1,120 @@
+"""Kill -9 the operator at random moments of a real scan on a real cluster; compare the files bit for bit.
+
+    python -m benchmarks.faults.operator --kills 20
+
+The scan over the embedded broker tells what the files must be. The operator is a process of this machine; the pods run
+on a cluster of the benchmark's own, over a Pulsar of its own (make pulsar-install, make cluster-install).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.cluster import scans
+from tests.cluster.cluster import SCRIPTS, Cluster, Namespace
+from tests.cluster.operators import OperatorProcess
+from tests.pulsar.server import PulsarServer
+
+NAME = "killed"
+
+
+@contextmanager
+def own_cluster(folder: Path) -> Iterator[Cluster]:
+    """Start a cluster that ends with this process."""
+    name = f"skymap-bench-{os.getpid()}"
+    started = run(SCRIPTS / "up.sh", name, "--until", os.getpid())
+    kubeconfig = Path(started.splitlines()[-1].removeprefix("export KUBECONFIG="))
+    native = not (kubeconfig.parent / "kind").exists()
+    kubectl = f"{run(SCRIPTS / 'build.sh').strip()}/bin/kubectl" if native else "kubectl"
+    try:
+        yield Cluster(kubeconfig, kubectl, folder / "kubectl", name)
+    finally:
+        run(SCRIPTS / "down.sh", name)
+
+
+def run(*words: object) -> str:
+    """Run a command that must succeed; return what it printed."""
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{words[0]} failed: {done.stderr}")
+    return done.stdout
+
+
+def spec(seconds: float) -> scans.Scan:
+    """Return a scan of two levels whose fits take so long."""
+    parameters = {"ra": 200.0, "dec": 20.0, "seconds": seconds}
+    return scans.QUICK | {
+        "event": {"simulate": {"topology": "cascade", "seed": 3}},
+        "levels": [{"nside": 1}, {"nside": 4, "parents": 2}],
+        "seeds": 3,
+        "reconstruction": {"name": "dummy", "parameters": parameters},
+        "workers": {"min": 0, "max": 2},
+    }
+
+
+def scan_with_kills(
+    namespace: Namespace, operator: OperatorProcess, wanted: scans.Scan, kills: int, seed: int
+) -> list[str]:
+    """Scan to the end while the operator is killed and started again; return where the scan was each time."""
+    chance = random.Random(seed)
+    operator.start()
+    namespace.apply(scans.manifest(wanted, NAME))
+    moments: list[str] = []
+    while len(moments) < kills:
+        time.sleep(chance.uniform(0.2, 4.0))
+        status = scans.scan(namespace, NAME).get("status", {})
+        operator.kill()
+        operator.start()
+        moments.append(f"{status.get('phase', 'new')} {status.get('progress', '')}".strip())
+    return moments
+
+
+def main() -> None:
+    """Scan undisturbed over the embedded broker, then on the cluster with kills."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=0.6, help="of one fit; 132 of them, on two workers")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    wanted = spec(arguments.seconds)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        cluster = stack.enter_context(own_cluster(folder))
+        server = stack.enter_context(PulsarServer(folder / "pulsar", host=cluster.host))
+        image, archive = run(SCRIPTS / "images/build.sh", "worker").strip().split(" ", 1)
+        cluster.load(Path(archive))
+        cluster.kubectl("create", "-f", SCRIPTS.parent / "crds" / "skymapscans.yaml")
+        cluster.kubectl("wait", "--for=condition=Established", "crd/skymapscans.skymap.icecube.wisc.edu")
+        cluster.kubectl("create", "namespace", "killed")
+        namespace = Namespace(cluster, "killed")
+        settings = scans.SETTINGS | {"IMAGE": image}
+        operator = OperatorProcess(namespace, server.address, "bench", folder / "operator.log", settings)
+        began = time.monotonic()
+        moments = scan_with_kills(namespace, operator, wanted, arguments.kills, arguments.seed)
+        outcome = scans.ended(namespace, NAME)
+        seconds = time.monotonic() - began
+        files = scans.results(namespace, image, NAME)
+        operator.kill()
+        same = files == scans.embedded(wanted, folder)
+        for number, moment in enumerate(moments, 1):
+            print(f"kill {number:2d}: {moment}")
+        print(f"{' '.join(outcome)}; {seconds:.0f} s; files {'bit for bit the same' if same else 'DIFFERENT'}")
+        print(json.dumps({name: len(content) for name, content in sorted(files.items())}))
+        tracebacks = operator.log.read_text().count("Traceback")
+        print(f"tracebacks in the operator's log: {tracebacks}")
+        if not same or tracebacks or outcome[0] != "True":
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
