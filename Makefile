@@ -3,13 +3,14 @@
 # make crds   the custom resource definition and its reference, from the models
 # make pulsar a local Apache Pulsar, until Ctrl-C
 # make cluster  a local Kubernetes, until make cluster-down
+# make cluster-demo  from nothing to a finished SkymapScan on it, its map fetched
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test lint format bench docs crds constraints clean pulsar pulsar-install cluster cluster-down cluster-install
+.PHONY: install demo test lint format bench docs crds constraints clean pulsar pulsar-install cluster cluster-down cluster-demo cluster-install
 
 install: $(STAMP)
 
@@ -59,6 +60,9 @@ cluster:
 
 cluster-down:
 	@local-cluster/down.sh
+
+cluster-demo: install
+	@local-cluster/demo.sh
 
 cluster-install:
 	@local-cluster/install.sh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def call(*words: str, **environment: str) -> Result:
 
 def test_a_dry_run_prints_what_run_takes(tmp_path: Path) -> None:
     words = ["--levels", "4:0", "32:8", "--set", "seeds=3", "--pulses", "Mine", "--dry-run"]
-    printed = call("submit", "demo", *words)
+    printed = call("submit", "https://example.org/demo.json", *words)
     assert printed.exit_code == 0, printed.output
     (tmp_path / "scan.yaml").write_text(printed.stdout)
     read = read_manifest(tmp_path / "scan.yaml")
@@ -40,6 +41,14 @@ def test_a_url_keeps_its_credentials_in_a_secret() -> None:
         "credentialsSecret": {"name": "i3live"},
         "select": "1/2",
     }
+
+
+def test_the_demo_is_the_event_that_run_scans() -> None:
+    config_map, scan = yaml.safe_load_all(call("submit", "demo", "--dry-run").stdout)
+    assert scan["metadata"]["name"] == "demo"
+    ((key, carried),) = config_map["binaryData"].items()
+    assert scan["spec"]["event"]["configMap"] == {"name": config_map["metadata"]["name"], "key": key}
+    assert base64.b64decode(carried) == demo_event_path().read_bytes()
 
 
 def test_a_file_is_named_after_its_event_and_carried_whole(tmp_path: Path) -> None:

@@ -137,13 +137,14 @@ def _event(event: str, name: str | None, select: str | None) -> tuple[str, dict[
         return check_name(name or name_of_url(event)), {"url": event}, None
     path = Path(event)
     if event == "demo" and not path.exists():
-        from skymap_scanner.simulation import DEMO
+        from skymap_scanner.simulation import demo_event_path
 
-        fields = {key: DEMO[key] for key in ("topology", "ra", "dec", "energy", "seed")}
-        return check_name(name or "demo"), {"simulate": fields}, None
+        name, path = name or "demo", demo_event_path()
     from skymap_scanner.event.sources import read_event
 
-    read = read_event(event, select=options.parse_select(select))  # a wrong file is refused here, not on the cluster
+    read = read_event(
+        str(path), select=options.parse_select(select)
+    )  # a wrong file is refused here, not on the cluster
     chosen = check_name(name or label(read.name))
     config_map = event_config_map(chosen, path.name, path.read_bytes())
     return chosen, event_of_config_map(config_map), config_map
