@@ -1,0 +1,55 @@
+"""A whole scan in restricted pods, with the likelihood and every kind of file: it gives what one machine gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.cluster.cluster import Namespace
+from tests.cluster.operators import OperatorProcess
+from tests.cluster.scans import Scan, ended, manifest, results, scan
+
+#: 28 pixels of 3 seeds: half a minute for two workers.
+SPEC: Scan = {
+    "event": {"simulate": {"topology": "track", "ra": 77.4, "dec": 5.7, "energy": 1e6, "seed": 1}},
+    "levels": [{"nside": 1}, {"nside": 4, "parents": 1}],
+    "seeds": 3,
+    "workers": {"min": 1, "max": 2},
+}
+
+#: How long it may take (s) on a machine that does other things too.
+SCAN_SECONDS = 480.0
+
+
+def alone(folder: Path) -> dict[str, bytes]:
+    """Scan the same on this machine, over the embedded broker; return the files."""
+    path = folder / "scan.yaml"
+    path.write_text(json.dumps(manifest(SPEC)))
+    # The last bits of a map depend on the processor that BLAS thinks it is on: let it look for itself, as in a pod.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+    command = [sys.executable, "-m", "skymap_scanner", "run", path, "-o", folder / "alone"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=SCAN_SECONDS)
+    assert done.returncode == 0, done.stderr
+    return {file.name: file.read_bytes() for file in (folder / "alone").glob("run*")}
+
+
+@pytest.mark.timeout(900)
+def test_a_scan_in_pods_gives_the_files_of_one_machine(
+    restricted: Namespace, operators: Callable[..., OperatorProcess], worker_image: str, tmp_path: Path
+) -> None:
+    operators(IMAGE=worker_image)
+    restricted.apply(manifest(SPEC))
+    assert ended(restricted, within=SCAN_SECONDS)[:2] == ("True", "Completed")
+    status = scan(restricted)["status"]
+    assert status["phase"] == "Succeeded"
+    assert (status["pixels"]["done"], status["pixels"]["planned"]) == (28, 28)
+
+    found, expected = results(restricted, worker_image), alone(tmp_path)
+    assert {Path(name).suffix for name in expected} >= {".zst", ".fits", ".gz", ".png", ".json", ".npz", ".txt"}
+    assert found.keys() == expected.keys()
+    assert [name for name in found if found[name] != expected[name]] == []
