@@ -20,6 +20,12 @@ remove_groups() {
   find /sys/fs/cgroup/*/"$name" -depth -type d -exec rmdir {} \; 2>/dev/null
   compgen -G "/sys/fs/cgroup/*/$name" >/dev/null
 }
+# The kernel removes the link with the node, but only when the last connection that nobody closed has timed out. By then
+# another cluster may have a link of this name.
+remove_link() {
+  [ "$(cat "/sys/class/net/$device/ifindex" 2>/dev/null)" = "$index" ] || return 1
+  ip link delete "$device" 2>/dev/null || true
+}
 
 for file in unshare.pid init.pid; do
   pid="$(cat "$folder/$file" 2>/dev/null || true)"
@@ -27,6 +33,8 @@ for file in unshare.pid init.pid; do
   if runs "$pid"; then kill -KILL "$pid" || true; fi
   while_true runs "$pid"
 done
-device="$(cat "$folder/device" 2>/dev/null || true)"
-if [ -n "$device" ]; then while_true test -e "/sys/class/net/$device"; fi
+if [ -e "$folder/device" ]; then
+  read -r device index <"$folder/device"
+  while_true remove_link
+fi
 while_true remove_groups

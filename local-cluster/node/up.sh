@@ -30,7 +30,6 @@ fi
 ip route replace unreachable "$range.0.0/16" metric 4000
 
 mkdir -p "$folder/logs" "$folder/config/cni"
-echo "$device" >"$folder/device"
 for template in "$here"/node/config/*; do
   sed -e "s|@NODE@|$name|g; s|@NODE_IP@|$node_ip|g; s|@PODS@|$pods|g" "$template" >"$folder/config/${template##*/}"
 done
@@ -50,6 +49,7 @@ done
 tr -d ' ' <"/proc/$unshare/task/$unshare/children" >"$folder/init.pid"
 
 ip link add "$device" type veth peer name eth0 netns "$(cat "$folder/init.pid")"
+echo "$device $(cat "/sys/class/net/$device/ifindex")" >"$folder/device"
 ip address add "$host_ip/24" dev "$device"
 ip link set "$device" up
 # No default route: nothing leaves the node. Yet what it sends to a Service needs some route, before kube-proxy's rules
