@@ -138,6 +138,21 @@ def test_the_layout_is_lean(made: tuple[str, Archive]) -> None:
         assert not any("/skymap_scanner/" in name or name.endswith("/bin/skymap-scanner") for name in archive.files)
 
 
+@pytest.mark.parametrize("words", [[], ["workers"]])
+def test_an_image_that_nobody_knows_is_refused(words: list[str]) -> None:
+    refused = subprocess.run([SCRIPTS / "images/build.sh", *words], capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "cluster: say which image: build.sh worker|operator|pulsar [ARCHIVE]\n"
+
+
+def test_an_archive_goes_where_it_is_wanted(engine: str, tmp_path: Path) -> None:
+    name, kept = build_image("operator")
+    command = [SCRIPTS / "images/build.sh", "operator", tmp_path / "operator.tar"]
+    made = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert made.stdout == f"{name} {tmp_path / 'operator.tar'}\n"
+    assert (tmp_path / "operator.tar").read_bytes() == kept.read_bytes()
+
+
 #: Prints how many functions numba compiled for one fit, and the fit to the last bit.
 FIT = """
 from numba.core import event
