@@ -38,7 +38,7 @@ format: install
 test: lint pulsar-install cluster-install
 	$(BIN)/pytest
 
-bench: install pulsar-install
+bench: install pulsar-install cluster-install
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/i3/codec.py
 	$(BIN)/python benchmarks/i3/fuzz.py --seconds 60
@@ -46,6 +46,7 @@ bench: install pulsar-install
 	$(BIN)/python benchmarks/reconstruction/nside1.py worker_image/skymap_scanner/simulation/demo.i3.zst
 	$(BIN)/python -m benchmarks.faults.kill worker_image/skymap_scanner/simulation/demo.i3.zst
 	$(BIN)/python -m benchmarks.faults.kill worker_image/skymap_scanner/simulation/demo.i3.zst --pulsar --kills broker=2 worker=5
+	$(BIN)/python -m benchmarks.faults.operator --kills 5
 	$(BIN)/python -m benchmarks.pulsar.throughput --tasks 7000 --workers 2 --collectors 1
 	$(BIN)/python benchmarks/coverage/run.py --tracks 2 --cascades 2 -o build/coverage
 
