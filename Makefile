@@ -86,4 +86,4 @@ constraints:
 	 build/constraints/bin/pip freeze --exclude-editable | sort -f) > constraints.txt
 
 clean:
-	rm -rf $(VENV) build demo-output
+	rm -rf $(VENV) build demo-output cluster-demo-output
