@@ -70,11 +70,9 @@ def claim(name: str) -> Callable[[Namespace], object]:
     return lambda namespace: namespace.apply(made)
 
 
-def cases(url: str, storage: Callable[[], None]) -> dict[str, Case]:
-    """Return the cases by the names of their scans."""
+def missing(url: str, storage: Callable[[], None]) -> dict[str, Case]:
+    """Scans that name objects which are not there yet."""
     event = {"url": f"{url}/event"}
-    guarded = {"url": f"{url}/guarded"}
-    small = {"requests": {"cpu": "10m"}, "limits": {"memory": "1Gi"}}
     config_map = ["create", "configmap", "late-event", f"--from-file=event.i3.zst={demo_event_path()}"]
     output = QUICK["output"]
     return {
@@ -105,13 +103,19 @@ def cases(url: str, storage: Callable[[], None]) -> dict[str, Case]:
             lambda _: storage(),
         ),
         "secret-missing": Case(
-            {"event": guarded | {"credentialsSecret": {"name": "late"}}},
+            {"event": {"url": f"{url}/guarded"} | {"credentialsSecret": {"name": "late"}}},
             "SecretNotFound",
             ('secret "late" not found', "make the Secret in the scan's namespace"),
             secret("late", PASSWORD),
         ),
+    }
+
+
+def unusable_events(url: str) -> dict[str, Case]:
+    """Events that cannot be had, or are none."""
+    return {
         "password-wrong": Case(
-            {"event": guarded | {"credentialsSecret": {"name": "wrong"}}},
+            {"event": {"url": f"{url}/guarded"} | {"credentialsSecret": {"name": "wrong"}}},
             before=secret("wrong", "guessed"),
             ends=("False", "EventUnreachable"),
             last_words=(f"{url}/guarded: 401", "does not accept the credentials"),
@@ -131,6 +135,14 @@ def cases(url: str, storage: Callable[[], None]) -> dict[str, Case]:
             ends=("False", "EventUnusable"),
             last_words=(f"{url}/text",),
         ),
+    }
+
+
+def unfit_pods(url: str) -> dict[str, Case]:
+    """Pods that find no place, are not allowed, or do not do their work; and one scan that nothing is wrong with."""
+    event = {"url": f"{url}/event"}
+    small = {"requests": {"cpu": "10m"}, "limits": {"memory": "1Gi"}}
+    return {
         "no-room": Case(
             {"event": event, "workers": QUICK["workers"] | {"resources": {"requests": {"cpu": "1000"}}}},
             "Unschedulable",
@@ -178,7 +190,7 @@ def cases(url: str, storage: Callable[[], None]) -> dict[str, Case]:
 def test_an_obstacle_is_told_and_when_it_is_gone_the_scan_goes_on(
     operators: Start, namespace: Namespace, worker_image: str, events: str, storage_class: Callable[[], None]
 ) -> None:
-    table = cases(events, storage_class)
+    table = missing(events, storage_class) | unusable_events(events) | unfit_pods(events)
     for case in table.values():
         case.before(namespace)
     operators(IMAGE=worker_image, **SETTINGS)
