@@ -14,38 +14,28 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 
 from skymap_operator.names import METADATA_NAMESPACE, TOPICS_NAMESPACE
-
-SCHEME = "persistent://"
-
-#: With what a namespace begins: it keeps all messages, drops repeats, and makes no topic by itself, so that a client
-#: that has not heard of a deletion does not bring a topic back.
-POLICIES = {
-    "retention_policies": {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1},
-    "deduplicationEnabled": True,
-    "autoTopicCreationOverride": {"allowAutoTopicCreation": False},
-}
-
-#: As above, but whoever may produce makes topics there: those with an event's frames, which the producer names.
-OPEN_POLICIES = POLICIES | {
-    "autoTopicCreationOverride": {"allowAutoTopicCreation": True, "topicType": "non-partitioned"}
-}
+from skymap_operator.pulsar_rest import (
+    BUSY,
+    MOST_REDIRECTIONS,
+    OPEN_POLICIES,
+    PAUSE,
+    POLICIES,
+    REDIRECTIONS,
+    TRIES,
+    Rest,
+    reason,
+)
 
 #: What a namespace's policies are, of those that a scan needs.
 NAMESPACES = {TOPICS_NAMESPACE: POLICIES, METADATA_NAMESPACE: OPEN_POLICIES}
 
 #: What the pods' role may do there, and nothing else.
 GRANT = ["produce", "consume"]
-
-#: What a request meets while others change the same thing, and how often it is tried again (s apart).
-BUSY, TRIES, PAUSE = (412, 500), 20, 0.25
-
-#: A broker hands a request for another broker's topic on by a redirection.
-REDIRECTIONS, MOST_REDIRECTIONS = {301, 302, 307, 308}, 5
 
 #: The longest answer that is read (bytes): a snapshot or the first entry of a plan is a few kilobytes, statistics more.
 LONGEST = 16 << 20
@@ -59,6 +49,9 @@ class PulsarAdminError(Exception):
 
 class PulsarAway(PulsarAdminError):  # noqa: N818 - a state that passes, not a mistake
     """Pulsar cannot be reached for now."""
+
+
+REST = Rest(PulsarAdminError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +113,14 @@ class PulsarAdmin:
 
     async def create(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
         """Make the topic, and subscriptions that begin at the first message."""
-        await self._insist("PUT", _path(topic), fine=409)
+        await self._insist("PUT", REST.path(topic), fine=409)
         for name in subscriptions:
-            await self._insist("PUT", f"{_path(topic)}/subscription/{quote(name, safe='')}", "earliest", fine=409)
+            await self._insist("PUT", f"{REST.path(topic)}/subscription/{quote(name, safe='')}", "earliest", fine=409)
 
     async def delete(self, topic: str) -> None:
         """Delete the topic with its messages and subscriptions; its clients are cut off."""
         where = "/partitions" if await self._partitions(topic) else ""
-        await self._insist("DELETE", f"{_path(topic)}{where}?force=true")
+        await self._insist("DELETE", f"{REST.path(topic)}{where}?force=true")
 
     async def topics(self, tenant: str, namespace: str) -> frozenset[str]:
         """List the topics of a namespace, a partitioned one once; none where there is no such namespace."""
@@ -136,8 +129,8 @@ class PulsarAdmin:
         if found.status_code == 404:
             return frozenset()
         partitioned = await self._ask("GET", f"{path}/partitioned", fine=(404,))
-        whole = set(_names(partitioned)) if partitioned.status_code == 200 else set()
-        parts = (topic for topic in _names(found) if not topic.rpartition("/")[2].startswith("__"))
+        whole = set(REST.names(partitioned)) if partitioned.status_code == 200 else set()
+        parts = (topic for topic in REST.names(found) if not topic.rpartition("/")[2].startswith("__"))
         return frozenset(whole | {topic for topic in parts if topic.rpartition("-partition-")[0] not in whole})
 
     async def subscriptions(self, topic: str) -> dict[str, Subscription]:
@@ -145,11 +138,11 @@ class PulsarAdmin:
         count = await self._partitions(topic)
         parts = [f"{topic}-partition-{number}" for number in range(count)] or [topic]
         answers = await asyncio.gather(
-            *(self._ask("GET", f"{_path(part)}/stats?getPreciseBacklog=true", fine=(404,)) for part in parts)
+            *(self._ask("GET", f"{REST.path(part)}/stats?getPreciseBacklog=true", fine=(404,)) for part in parts)
         )
         found: dict[str, Subscription] = {}
         for answer in answers:
-            stats = _object(answer).get("subscriptions", {}) if answer.status_code == 200 else {}
+            stats = REST.object(answer).get("subscriptions", {}) if answer.status_code == 200 else {}
             for name, one in stats.items():
                 found[name] = _added(found.get(name, Subscription(0, 0, frozenset())), one)
         return found
@@ -165,7 +158,7 @@ class PulsarAdmin:
     async def _examine(self, topic: str, position: str) -> Stored | None:
         query = f"examinemessage?initialPosition={position}&messagePosition=1"
         # 412: no message is there to look at.
-        answer = await self._ask("GET", f"{_path(topic)}/{query}", fine=(404, 412))
+        answer = await self._ask("GET", f"{REST.path(topic)}/{query}", fine=(404, 412))
         published = answer.headers.get("X-Pulsar-publish-time")
         if answer.status_code != 200 or published is None:
             return None
@@ -174,12 +167,12 @@ class PulsarAdmin:
     async def _create_tenant(self, tenant: str) -> None:
         path = f"/tenants/{quote(tenant, safe='')}"
         if (await self._ask("GET", path, fine=(401, 403, 404))).status_code == 404:
-            clusters = [name for name in _names(await self._ask("GET", "/clusters")) if name != "global"]
+            clusters = [name for name in REST.names(await self._ask("GET", "/clusters")) if name != "global"]
             await self._insist("PUT", path, {"allowedClusters": clusters, "adminRoles": []}, fine=409)
 
     async def _partitions(self, topic: str) -> int:
-        answer = await self._ask("GET", f"{_path(topic)}/partitions", fine=(404,))
-        return int(_object(answer).get("partitions", 0)) if answer.status_code == 200 else 0
+        answer = await self._ask("GET", f"{REST.path(topic)}/partitions", fine=(404,))
+        return int(REST.object(answer).get("partitions", 0)) if answer.status_code == 200 else 0
 
     async def _insist(self, method: str, path: str, json: object = None, fine: int = 404) -> None:
         """Ask again while others are just at it: they create the same, or their clients leave or come."""
@@ -196,10 +189,10 @@ class PulsarAdmin:
             answer = await self._send(method, url, json)
             if answer.status_code not in REDIRECTIONS:
                 break
-            url = self._redirected(url, answer)
+            url = REST.redirected(url, answer)
         if answer.is_success or answer.status_code in fine:
             return answer
-        what = f"{self.url} refused {method} {path.partition('?')[0]}: {answer.status_code} {_reason(answer)}"
+        what = f"{self.url} refused {method} {path.partition('?')[0]}: {answer.status_code} {reason(answer)}"
         if answer.status_code in {401, 403}:
             raise PulsarAdminError(f"{what}. Check the token or certificate for it, and what its role may do")
         if answer.status_code >= 500 or answer.status_code in REDIRECTIONS:
@@ -224,25 +217,6 @@ class PulsarAdmin:
             ) from error
         unpacked = {name: value for name, value in answer.headers.items() if name.lower() != "content-encoding"}
         return httpx.Response(answer.status_code, headers=unpacked, content=content, request=answer.request)
-
-    def _redirected(self, url: str, answer: httpx.Response) -> str:
-        """Return where the broker sends us; the token goes along, so never from https to http."""
-        target = str(httpx.URL(url).join(answer.headers.get("location", "")))
-        if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-            raise PulsarAdminError(f"{self.url} sends us from https to {urlsplit(target).scheme}: refused")
-        return target
-
-
-def split_topic(topic: str) -> tuple[str, str, str]:
-    """Split a full name into tenant, namespace and local name; raise PulsarAdminError if it is none."""
-    parts = topic.removeprefix(SCHEME).split("/")
-    if not topic.startswith(SCHEME) or len(parts) != 3 or not all(parts):
-        raise PulsarAdminError(f"topic {topic!r}: not persistent://tenant/namespace/topic")
-    return parts[0], parts[1], parts[2]
-
-
-def _path(topic: str) -> str:
-    return "/persistent/" + "/".join(quote(part, safe="") for part in split_topic(topic))
 
 
 def _added(before: Subscription, stats: Mapping[str, Any]) -> Subscription:
@@ -277,36 +251,3 @@ def _trust(credentials: Credentials) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise PulsarAdminError(f"cannot use the certificates in {', '.join(named)}: {error}") from error
     return context
-
-
-def _json(answer: httpx.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError as error:
-        raise _strange(answer) from error
-
-
-def _object(answer: httpx.Response) -> dict[str, Any]:
-    content = _json(answer)
-    if not isinstance(content, dict):
-        raise _strange(answer)
-    return content
-
-
-def _names(answer: httpx.Response) -> list[str]:
-    content = _json(answer)
-    if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
-        raise _strange(answer)
-    return content
-
-
-def _strange(answer: httpx.Response) -> PulsarAdminError:
-    return PulsarAdminError(f"{answer.url} does not answer as Pulsar's admin interface does")
-
-
-def _reason(answer: httpx.Response) -> str:
-    try:
-        text = str(answer.json()["reason"])
-    except (ValueError, KeyError, TypeError):
-        text = answer.text
-    return " ".join(text.split())[:200] or answer.reason_phrase  # a stack trace may follow

@@ -120,7 +120,7 @@ def test_faults_are_told_apart(pulsar_namespace: str, tmp_path: Path) -> None:
 
     with pytest.raises(PulsarAway, match="cannot reach"):
         fails(PulsarAdmin("http://127.0.0.1:9"))
-    with pytest.raises(PulsarAdminError, match="not persistent://"):
+    with pytest.raises(PulsarAdminError, match="write the full name, persistent://tenant"):
         fails(PulsarAdmin("http://127.0.0.1:9"), "x")
     with pytest.raises(PulsarAdminError, match="admin URL"):
         fails(PulsarAdmin("ftp://127.0.0.1:9"))

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from skymap_scanner.broker.access import Access
 from skymap_scanner.broker.protocol import Backlog, Closing, SubscriptionType
-from skymap_scanner.broker.pulsar.admin import split_topic
+from skymap_scanner.broker.pulsar.admin import REST
 from skymap_scanner.broker.pulsar.connection import Connection
 from skymap_scanner.broker.pulsar.consumer import PulsarConsumer, PulsarReader
 from skymap_scanner.broker.pulsar.producer import PulsarProducer
@@ -45,7 +45,7 @@ class PulsarBroker(Closing):
 
     def producer(self, topic: str, name: str) -> PulsarProducer:
         """Open a producer; see `broker.protocol.Broker`."""
-        split_topic(topic)
+        REST.split_topic(topic)
         return self._hand_out(PulsarProducer(self._connection, topic, name))
 
     def consumer(
@@ -58,12 +58,12 @@ class PulsarBroker(Closing):
         prefetch: int = 0,
     ) -> PulsarConsumer:
         """Open a consumer; see `broker.protocol.Broker`."""
-        split_topic(topic)
+        REST.split_topic(topic)
         return self._hand_out(PulsarConsumer(self._connection, topic, subscription, kind, ack_timeout, prefetch))
 
     def reader(self, topic: str, *, make: bool = True) -> PulsarReader:
         """Open a reader; see `broker.protocol.Broker`."""
-        split_topic(topic)
+        REST.split_topic(topic)
         self._connection.check_open()
         if not make and not self._connection.admin.exists(topic):  # Pulsar itself could make it for who asks
             raise BrokerError(f"there is no topic {topic}: was it deleted?")

@@ -9,54 +9,31 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 
+from skymap_operator.pulsar_rest import (
+    BUSY,
+    MOST_REDIRECTIONS,
+    OPEN_POLICIES,
+    PAUSE,
+    POLICIES,
+    REDIRECTIONS,
+    RETENTION,
+    SCHEME,
+    TRIES,
+    Rest,
+    reason,
+)
 from skymap_scanner.broker.access import Access
 from skymap_scanner.broker.protocol import Backlog
 from skymap_scanner.broker.pulsar.handshake import trust
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 
-SCHEME = "persistent://"
-
-#: Keep everything: the roles read plan, bests and metadata from their start, acknowledged or not.
-RETENTION = {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1}
-
-#: With what a namespace begins, in the one request that makes it: nobody finds it without. The last line: a client that
-#: has not heard of a topic's deletion must not make it anew.
-POLICIES = {
-    "retention_policies": RETENTION,
-    "deduplicationEnabled": True,
-    "autoTopicCreationOverride": {"allowAutoTopicCreation": False},
-}
-
-#: As above, but whoever may produce makes topics there, whose names nobody knows before.
-OPEN_POLICIES = POLICIES | {
-    "autoTopicCreationOverride": {"allowAutoTopicCreation": True, "topicType": "non-partitioned"}
-}
-
-#: What a request meets while others change the same thing, and how often it is tried again (s apart).
-BUSY, TRIES, PAUSE = (412, 500), 20, 0.25
-
-#: A broker hands a request for another broker's topic on by a redirection.
-REDIRECTIONS, MOST_REDIRECTIONS = {301, 302, 307, 308}, 5
-
 TIMEOUT = 30.0
 
-
-def split_topic(topic: str) -> tuple[str, str, str]:
-    """Split a full name into tenant, namespace and local name.
-
-    Raises
-    ------
-    BrokerError
-        If it is not a full name.
-    """
-    parts = topic.removeprefix(SCHEME).split("/")
-    if not topic.startswith(SCHEME) or len(parts) != 3 or not all(parts):
-        raise BrokerError(f"topic {topic!r}: write the full name, persistent://tenant/namespace/topic")
-    return parts[0], parts[1], parts[2]
+REST = Rest(BrokerError, advice=": is --admin-url right?")
 
 
 class PulsarAdmin:
@@ -74,7 +51,7 @@ class PulsarAdmin:
 
     def exists(self, topic: str) -> bool:
         """Tell whether there is such a topic; this makes none."""
-        return self._ask("GET", f"{_path(topic)}/partitions", fine=(404,)).status_code == 200
+        return self._ask("GET", f"{REST.path(topic)}/partitions", fine=(404,)).status_code == 200
 
     def prepare(self, base: str) -> None:
         """Make the namespace of topics that producers will make, where it is missing."""
@@ -84,18 +61,18 @@ class PulsarAdmin:
         """Make the topic, and its namespace, where they are missing; else no right to make any is needed."""
         self._create_namespace(topic, POLICIES)
         if not self.exists(topic):
-            self._insist("PUT", _path(topic), fine=409)
+            self._insist("PUT", REST.path(topic), fine=409)
 
     def create_subscription(self, topic: str, name: str) -> None:
         """Make a subscription that begins at the first message."""
-        self._insist("PUT", f"{_path(topic)}/subscription/{quote(name, safe='')}", "earliest", fine=409)
+        self._insist("PUT", f"{REST.path(topic)}/subscription/{quote(name, safe='')}", "earliest", fine=409)
 
     def delete_topic(self, topic: str) -> None:
         """Delete the topic with its messages and subscriptions, its clients are cut off."""
         if self._partitions(topic):
-            self._insist("DELETE", f"{_path(topic)}/partitions?force=true")
+            self._insist("DELETE", f"{REST.path(topic)}/partitions?force=true")
         else:
-            self._insist("DELETE", f"{_path(topic)}?force=true")
+            self._insist("DELETE", f"{REST.path(topic)}?force=true")
 
     def partitions(self, topic: str) -> list[str]:
         """Name the partitions of the topic; only itself where it has none."""
@@ -130,8 +107,8 @@ class PulsarAdmin:
     def _stats(self, topic: str, subscription: str) -> Iterator[dict[str, Any]]:
         """Return the statistics of the subscription, for each partition."""
         for partition in self.partitions(topic):
-            answer = self._ask("GET", f"{_path(partition)}/stats?getPreciseBacklog=true", fine=(404,))
-            stats = _object(answer) if answer.status_code == 200 else {}
+            answer = self._ask("GET", f"{REST.path(partition)}/stats?getPreciseBacklog=true", fine=(404,))
+            stats = REST.object(answer) if answer.status_code == 200 else {}
             if subscription not in stats.get("subscriptions", {}):
                 what = f"no subscription {subscription!r}" if stats else "no such topic"
                 raise BrokerError(f"{topic}: {what}; `skymap-scanner topics create` makes it")
@@ -142,7 +119,7 @@ class PulsarAdmin:
 
         Who may not know of policies, or not change them, takes the namespace as it is.
         """
-        tenant, namespace, _ = split_topic(topic)
+        tenant, namespace, _ = REST.split_topic(topic)
         name = f"{tenant}/{namespace}"
         if name in self._namespaces:
             return
@@ -151,27 +128,27 @@ class PulsarAdmin:
         if found.status_code == 404:
             self._create_tenant(tenant)
             self._insist("PUT", path, policies, fine=409)
-        elif found.status_code == 200 and not _keeps(_object(found) if found.content else None):
+        elif found.status_code == 200 and not _keeps(REST.object(found) if found.content else None):
             self._ask("POST", f"{path}/retention", json=RETENTION)
         self._namespaces.add(name)
 
     def _create_tenant(self, tenant: str) -> None:
         path = f"/tenants/{quote(tenant)}"
         if self._ask("GET", path, fine=(401, 403, 404)).status_code == 404:
-            clusters = [name for name in _names(self._ask("GET", "/clusters")) if name != "global"]
+            clusters = [name for name in REST.names(self._ask("GET", "/clusters")) if name != "global"]
             self._insist("PUT", path, {"allowedClusters": clusters, "adminRoles": []}, fine=409)
 
     def _namespaces_within(self, prefix: str) -> Iterator[str]:
         """List the namespaces that can hold topics beginning with ``prefix``."""
         tenant, slash, rest = prefix.removeprefix(SCHEME).partition("/")
-        tenants = [tenant] if slash else _names(self._ask("GET", "/tenants"))
+        tenants = [tenant] if slash else REST.names(self._ask("GET", "/tenants"))
         namespace, slash, _ = rest.partition("/")
         if slash:
             yield f"{tenant}/{namespace}"
             return
         for one in tenants:
             answer = self._ask("GET", f"/namespaces/{quote(one)}", fine=(404,))
-            yield from _names(answer) if answer.status_code == 200 else ()
+            yield from REST.names(answer) if answer.status_code == 200 else ()
 
     def _topics_of(self, namespace: str) -> Iterator[str]:
         path = f"/persistent/{quote(namespace)}"
@@ -179,15 +156,15 @@ class PulsarAdmin:
         if found.status_code == 404:
             return
         partitioned = self._ask("GET", f"{path}/partitioned", fine=(404,))
-        whole = set(_names(partitioned)) if partitioned.status_code == 200 else set()
-        for topic in _names(found):
+        whole = set(REST.names(partitioned)) if partitioned.status_code == 200 else set()
+        for topic in REST.names(found):
             if topic.rpartition("-partition-")[0] not in whole and not topic.rpartition("/")[2].startswith("__"):
                 yield topic
         yield from whole
 
     def _partitions(self, topic: str) -> int:
-        answer = self._ask("GET", f"{_path(topic)}/partitions", fine=(404,))
-        return int(_object(answer).get("partitions", 0)) if answer.status_code == 200 else 0
+        answer = self._ask("GET", f"{REST.path(topic)}/partitions", fine=(404,))
+        return int(REST.object(answer).get("partitions", 0)) if answer.status_code == 200 else 0
 
     def _insist(self, method: str, path: str, json: object = None, fine: int = 404) -> None:
         """Ask again while others are just at it: they create the same, or their clients leave or come."""
@@ -204,10 +181,10 @@ class PulsarAdmin:
             answer = self._send(method, url, json)
             if answer.status_code not in REDIRECTIONS:
                 break
-            url = self._redirected(url, answer)
+            url = REST.redirected(url, answer)
         if answer.is_success or answer.status_code in fine:
             return answer
-        what = f"{self.url} refused {method} {path.partition('?')[0]}: {answer.status_code} {_reason(answer)}"
+        what = f"{self.url} refused {method} {path.partition('?')[0]}: {answer.status_code} {reason(answer)}"
         if answer.status_code in {401, 403}:
             raise BrokerError(f"{what}. Check the token (--auth-token FILE) and what its role may do")
         if answer.status_code >= 500 or answer.status_code in REDIRECTIONS:
@@ -228,53 +205,7 @@ class PulsarAdmin:
                 f"cannot reach Pulsar's admin interface at {self.url} ({error}): is it up, and is --admin-url right?"
             ) from error
 
-    def _redirected(self, url: str, answer: httpx.Response) -> str:
-        """Return where the broker sends us; the token goes along, so never from https to http."""
-        target = str(httpx.URL(url).join(answer.headers.get("location", "")))
-        if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-            raise BrokerError(f"{self.url} sends us from https to {urlsplit(target).scheme}: refused")
-        return target
-
-
-def _path(topic: str) -> str:
-    return "/persistent/" + "/".join(quote(part, safe="") for part in split_topic(topic))
-
 
 def _keeps(retention: Any) -> bool:
     """Whether a namespace's retention keeps anything beyond its acknowledgement; none given is Pulsar's default, no."""
     return bool(retention) and all(value != 0 for value in (retention.get(name, 0) for name in RETENTION))
-
-
-def _json(answer: httpx.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError as error:
-        raise _strange(answer) from error
-
-
-def _object(answer: httpx.Response) -> dict[str, Any]:
-    """Return the JSON object in the answer; raise BrokerError if there is none."""
-    content = _json(answer)
-    if not isinstance(content, dict):
-        raise _strange(answer)
-    return content
-
-
-def _names(answer: httpx.Response) -> list[str]:
-    """Return the JSON list of names in the answer; raise BrokerError if there is none."""
-    content = _json(answer)
-    if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
-        raise _strange(answer)
-    return content
-
-
-def _strange(answer: httpx.Response) -> BrokerError:
-    return BrokerError(f"{answer.url} does not answer as Pulsar's admin interface does: is --admin-url right?")
-
-
-def _reason(answer: httpx.Response) -> str:
-    try:
-        text = str(answer.json()["reason"])
-    except (ValueError, KeyError, TypeError):
-        text = answer.text
-    return " ".join(text.split())[:200] or answer.reason_phrase  # a stack trace may follow
