@@ -1,0 +1,292 @@
+"""Scan after scan on a real cluster, and look whether anything grows: memory, threads, topics, pods, files.
+
+    python -m benchmarks.faults.soak --minutes 60 -o build/soak
+
+Each scan's files are compared bit for bit with those of the embedded broker, then the scan and its claim are deleted,
+and what is left is counted. The operator and Pulsar are processes of this machine, whose memory is read from /proc, as
+is that of the native cluster's daemons. Writes soak.csv and soak.png; exit code 1 if a scan fails, its files differ or
+anything is left. (make pulsar-install, make cluster-install)
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+from benchmarks.faults.operator import own_cluster, run
+from matplotlib.figure import Figure
+from tests.cluster import scans
+from tests.cluster.cluster import SCRIPTS, Cluster, Namespace
+from tests.cluster.operators import OperatorProcess
+from tests.cluster.waiting import eventually
+from tests.pulsar.server import PulsarServer
+
+TENANT = "soak"
+
+#: What a scan makes, beside its claim and its volume.
+LEFT = "skymapscans,configmaps,jobs,deployments,replicasets,pods,persistentvolumeclaims"
+
+#: The first scans fill caches and make the namespaces in Pulsar: growth is counted from here on.
+WARM = 5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What there is after a scan was deleted: ``seconds`` since the beginning, memory in MiB."""
+
+    seconds: float
+    scan_seconds: float
+    same: bool
+    left: int
+    topics: int
+    volumes: int
+    operator_mib: float
+    operator_threads: int
+    operator_files: int
+    pulsar_mib: float
+    pulsar_threads: int
+    pulsar_files: int
+    pulsar_disk_mib: float
+    api_server_mib: float
+    kubelet_mib: float
+    containerd_mib: float
+    operator_cpu: float
+
+
+#: What may not grow, and by how much of itself it may between the scans after the first few and the last ones. Java
+#: takes memory until its limit, so that of Pulsar and of the cluster's daemons is shown and not judged.
+BOUNDED = {"operator_mib": 0.05, "operator_threads": 0.0, "operator_files": 0.1, "pulsar_threads": 0.05}
+
+
+@dataclass
+class Stage:
+    """A cluster, a Pulsar and an operator of the benchmark's own."""
+
+    namespace: Namespace
+    server: PulsarServer
+    operator: OperatorProcess
+    image: str
+    baseline: frozenset[str] = frozenset()
+
+
+@contextmanager
+def stage(folder: Path) -> Iterator[Stage]:
+    """Start all that scans need; it ends with the block."""
+    with ExitStack() as stack:
+        cluster = stack.enter_context(own_cluster(folder))
+        server = stack.enter_context(PulsarServer(folder / "pulsar", host=cluster.host))
+        image, archive = run(SCRIPTS / "images/build.sh", "worker").strip().split(" ", 1)
+        cluster.load(Path(archive))
+        cluster.kubectl("create", "-f", SCRIPTS.parent / "crds" / "skymapscans.yaml")
+        cluster.kubectl("wait", "--for=condition=Established", "crd/skymapscans.skymap.icecube.wisc.edu")
+        cluster.kubectl("create", "namespace", TENANT)
+        namespace = Namespace(cluster, TENANT)
+        settings = scans.SETTINGS | {"IMAGE": image}
+        operator = OperatorProcess(namespace, server.address, TENANT, folder / "operator.log", settings)
+        operator.start()
+        made = Stage(namespace, server, operator, image)
+        made.baseline = frozenset(_objects(namespace))
+        yield made
+        operator.end()
+
+
+def spec(seconds: float) -> scans.Scan:
+    """Return a scan of two levels, 48 + 32 pixels, whose fits take so long."""
+    parameters = {"ra": 200.0, "dec": 20.0, "seconds": seconds}
+    return scans.QUICK | {
+        "event": {"simulate": {"topology": "cascade", "seed": 3}},
+        "levels": [{"nside": 2}, {"nside": 4, "parents": 8}],
+        "reconstruction": {"name": "dummy", "parameters": parameters},
+        "workers": {"min": 0, "max": 2},
+    }
+
+
+def scan(at: Stage, name: str, wanted: scans.Scan, expected: Mapping[str, bytes]) -> tuple[float, bool]:
+    """Scan, compare, delete; return how long the scan took (s) and whether the files are the same."""
+    began = time.monotonic()
+    at.namespace.apply(scans.manifest(wanted, name))
+    outcome = scans.ended(at.namespace, name)
+    seconds = time.monotonic() - began
+    if outcome[0] != "True":
+        raise SystemExit(f"{name}: {' '.join(outcome)}")
+    files = scans.results(at.namespace, at.image, name)
+    at.namespace.kubectl("delete", "pod", f"read-{name}", "--grace-period=0", "--wait=false")
+    at.namespace.kubectl("delete", "sms", name, "--timeout=60s")
+    at.namespace.kubectl("delete", "pvc", f"{name}-results", "--timeout=60s")
+    return seconds, files == expected
+
+
+def sample(at: Stage, began: float, scan_seconds: float, *, same: bool) -> Sample:
+    """Look at what there is now; what goes in its own time has half a minute."""
+    try:
+        eventually(lambda: set(_objects(at.namespace)) - at.baseline, lambda found: not found, 30.0)
+    except AssertionError as error:
+        print(error)
+    cluster = at.namespace.cluster
+    if at.operator.process is None:
+        raise SystemExit("the operator has ended")
+    operator, pulsar = _process(at.operator.process.pid), _process(at.server.pid)
+    return Sample(
+        seconds=time.monotonic() - began,
+        scan_seconds=scan_seconds,
+        same=same,
+        left=len(set(_objects(at.namespace)) - at.baseline),
+        topics=_topics(at.server),
+        volumes=len(cluster.get("pv")["items"]),
+        operator_mib=operator.mib,
+        operator_threads=operator.threads,
+        operator_files=operator.files,
+        pulsar_mib=pulsar.mib,
+        pulsar_threads=pulsar.threads,
+        pulsar_files=pulsar.files,
+        pulsar_disk_mib=sum(one.stat().st_size for one in at.server.folder.rglob("*") if one.is_file()) / 2**20,
+        api_server_mib=_daemon(cluster, "kube-apiserver"),
+        kubelet_mib=_daemon(cluster, "kubelet"),
+        containerd_mib=_daemon(cluster, "containerd"),
+        operator_cpu=operator.cpu,
+    )
+
+
+@dataclass(frozen=True)
+class _Process:
+    mib: float
+    threads: int
+    files: int
+    cpu: float
+
+
+def _process(pid: int) -> _Process:
+    """Read what a process has (``proc(5)``): resident memory (MiB), threads, open files, and its processor time (s)."""
+    folder = Path(f"/proc/{pid}")
+    status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+    # The fields after the name, which may hold blanks: user and system time are the 12th and 13th of them.
+    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+    cpu = (int(fields[11]) + int(fields[12])) / 100
+    return _Process(
+        int(status["VmRSS"].split()[0]) / 1024, int(status["Threads"]), len(list((folder / "fd").iterdir())), cpu
+    )
+
+
+def _daemon(cluster: Cluster, name: str) -> float:
+    """Return the memory (MiB) of a daemon of this cluster's node; 0 where it is no process of this machine."""
+    if not cluster.is_native:
+        return 0.0
+    init = cluster.kubeconfig.parent / "init.pid"
+    space = (Path("/proc") / init.read_text().strip() / "ns" / "pid").readlink()
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and (folder / "ns" / "pid").readlink() == space:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                if Path(words[0].decode()).name == name:
+                    return _process(int(folder.name)).mib
+        except OSError:  # it has ended meanwhile
+            continue
+    return 0.0
+
+
+def _objects(namespace: Namespace) -> list[str]:
+    return [f"{one['kind']}/{one['metadata']['name']}" for one in namespace.get(LEFT)["items"]]
+
+
+def _topics(server: PulsarServer) -> int:
+    """Count the topics of the scans, and the metadata of their events."""
+    count = 0
+    for name in ("skymap", "skymap_metadata"):
+        answer = httpx.get(f"{server.admin_url}/admin/v2/persistent/{TENANT}/{name}", timeout=30)
+        count += len(answer.json()) if answer.status_code == httpx.codes.OK else 0
+    return count
+
+
+def faults(samples: Sequence[Sample]) -> list[str]:
+    """Return what has grown or is left, in words; nothing where all is as it was."""
+    found = [f"scan {number}: its files differ" for number, one in enumerate(samples, 1) if not one.same]
+    last = samples[-1]
+    found += [
+        f"{count} {what} are left"
+        for what, count in (("objects", last.left), ("topics", last.topics), ("volumes", last.volumes))
+        if count
+    ]
+    warm = samples[WARM:]
+    part = max(len(warm) // 5, 1)
+    for name, grows in BOUNDED.items():
+        early = float(np.median([getattr(one, name) for one in warm[:part]])) if warm else 0.0
+        late = float(np.median([getattr(one, name) for one in warm[-part:]])) if warm else 0.0
+        if late > early * (1 + grows) + 0.5:
+            found.append(f"{name} has grown from {early:g} to {late:g}")
+    return found
+
+
+def table(samples: Sequence[Sample]) -> str:
+    """Return the figures after the first few scans and at the end, in Markdown."""
+    first, last = samples[min(WARM, len(samples)) - 1], samples[-1]
+    rows = [f"| | after {min(WARM, len(samples))} scans | after {len(samples)} scans |", "|---|---|---|"]
+    rows += [
+        f"| {name.replace('_', ' ')} | {getattr(first, name):.6g} | {getattr(last, name):.6g} |" for name in COLUMNS
+    ]
+    return "\n".join(rows)
+
+
+COLUMNS = [name for name in Sample.__dataclass_fields__ if name not in {"same", "scan_seconds", "seconds"}]
+
+
+def draw(samples: Sequence[Sample]) -> Figure:
+    """Draw memory, and the seconds of each scan, over time."""
+    minutes = [one.seconds / 60 for one in samples]
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    for name in [name for name in COLUMNS if name.endswith("_mib") and "disk" not in name]:
+        upper.plot(minutes, [getattr(one, name) for one in samples], label=name.removesuffix("_mib").replace("_", " "))
+    upper.set(ylabel="resident memory (MiB)", ylim=(0, None), title=f"{len(samples)} scans, one after another")
+    upper.legend(loc="upper left", ncols=3)
+    lower.plot(minutes, [one.scan_seconds for one in samples], ".", color="black")
+    lower.set(xlabel="time (minutes)", ylabel="scan (s)", ylim=(0, None))
+    return figure
+
+
+def write(samples: Sequence[Sample], folder: Path) -> None:
+    """Write the figures and their picture, anew after each scan: an end in the middle loses nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "soak.csv").open("w", newline="") as out:
+        rows = csv.DictWriter(out, list(Sample.__dataclass_fields__))
+        rows.writeheader()
+        rows.writerows(asdict(one) for one in samples)
+    draw(samples).savefig(folder / "soak.png", dpi=120)
+
+
+def main() -> None:
+    """Scan for as long as asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=0.05, help="of one fit; 80 of them, on two workers")
+    parser.add_argument("-o", "--output", type=Path, default=Path("build/soak"))
+    arguments = parser.parse_args()
+    wanted = spec(arguments.seconds)
+    samples: list[Sample] = []
+    with tempfile.TemporaryDirectory() as text:
+        expected = scans.embedded(wanted, Path(text))
+        with stage(Path(text)) as at:
+            began = time.monotonic()
+            while time.monotonic() - began < 60 * arguments.minutes:
+                seconds, same = scan(at, f"soak-{len(samples) + 1}", wanted, expected)
+                samples.append(sample(at, began, seconds, same=same))
+                write(samples, arguments.output)
+                print(json.dumps(asdict(samples[-1])), flush=True)
+            tracebacks = (Path(text) / "operator.log").read_text().count("Traceback")
+    print(table(samples))
+    found = faults(samples) + ([f"{tracebacks} tracebacks in the operator's log"] if tracebacks else [])
+    print("\n".join(found) or "nothing has grown, nothing is left")
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()
