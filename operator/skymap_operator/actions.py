@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from skymap_operator.manifests import Manifest
 from skymap_operator.models import SkymapScanStatus
+from skymap_operator.scaling import Cause, Direction
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,11 @@ Action = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do now, in this order, and when to look again (s) if nothing is heard of the scan until then."""
+    """What to do now, in this order, and when to look again (s) if nothing is heard of the scan until then.
+
+    ``scaled``: what it does to the number of workers and why, where that was decided at all.
+    """
 
     actions: tuple[Action, ...]
     requeue_after: float
+    scaled: tuple[Direction, Cause] | None = None

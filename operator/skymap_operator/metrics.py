@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from skymap_operator.models import SkymapScanStatus
-from skymap_operator.models.status import ConditionType, Phase
+from skymap_operator.models.status import ConditionType, Phase, Reason
+from skymap_operator.observed import Backlog
 from skymap_operator.rounds import Key
+from skymap_operator.scaling import Cause, Direction
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -21,6 +28,22 @@ DONE, REFUSED, PULSAR_AWAY, CLUSTER_AWAY, CHANGED, GONE, FAILED = (
     "failed",
 )
 OUTCOMES = (DONE, REFUSED, PULSAR_AWAY, CLUSTER_AWAY, CHANGED, GONE, FAILED)
+
+_OVER = (Phase.SUCCEEDED, Phase.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is told of one scan: its status, and its queue where that could be read."""
+
+    status: SkymapScanStatus
+    tasks: Backlog | None = None
+
+    @property
+    def degraded(self) -> Reason | None:
+        """What is in its way."""
+        found = (one for one in self.status.conditions if one.type is ConditionType.DEGRADED and one.status == "True")
+        return next((one.reason for one in found), None)
 
 
 class Metrics:
@@ -39,6 +62,24 @@ class Metrics:
             buckets=(0.03, 0.1, 0.3, 1, 3, 10, 30),
             registry=self._registry,
         )
+        self._decisions = Counter(
+            "skymap_operator_scaling_decisions",
+            "Decisions about the number of workers of a scan, one a look, by what they did and why",
+            ["direction", "cause"],
+            registry=self._registry,
+        )
+        self._latency = Histogram(
+            "skymap_operator_reconcile_latency_seconds",
+            "From when a look was due, by news or by its time, to its end (s)",
+            buckets=(0.1, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 60),
+            registry=self._registry,
+        )
+        self._requests = Counter(
+            "skymap_operator_api_requests",
+            "Requests sent, by to whom and by the answer (none: without)",
+            ["to", "method", "code"],
+            registry=self._registry,
+        )
         self._scans = Gauge("skymap_operator_scans", "Scans, by their phase", ["phase"], registry=self._registry)
         self._degraded = Gauge(
             "skymap_operator_scans_degraded", "Scans that something is in the way of", registry=self._registry
@@ -47,31 +88,80 @@ class Metrics:
         self._overdue = Gauge(
             "skymap_operator_overdue_seconds", "For how long the latest look is due (s)", registry=self._registry
         )
-        self._statuses: dict[Key, SkymapScanStatus] = {}
+        self._seen: dict[Key, Seen] = {}
+        self._registry.register(_Scans(self._seen))
 
     def looked(self, outcome: str, seconds: float) -> None:
         """Count a look."""
         self._looks.labels(outcome).inc()
         self._seconds.observe(seconds)
 
-    def seen(self, key: Key, status: SkymapScanStatus | None) -> None:
-        """Take a scan's status into the figures; None: the scan is gone."""
-        if status is None:
-            self._statuses.pop(key, None)
+    def scaled(self, direction: Direction, cause: Cause) -> None:
+        """Count a decision about the number of workers."""
+        self._decisions.labels(direction.value, cause.value).inc()
+
+    def late(self, seconds: float) -> None:
+        """Take in how long after it was due a look has ended."""
+        self._latency.observe(seconds)
+
+    def asked(self, to: str, method: str, code: int | None) -> None:
+        """Count a request to ``kubernetes`` or ``pulsar``; ``code`` of the answer, None where there was none."""
+        self._requests.labels(to, method, "none" if code is None else str(code)).inc()
+
+    def seen(self, key: Key, seen: Seen | None) -> None:
+        """Take a scan into the figures; None: the scan is gone, and its own figures with it."""
+        if seen is None:
+            self._seen.pop(key, None)
         else:
-            self._statuses[key] = status
+            self._seen[key] = seen
 
     def text(self, overdue: float) -> bytes:
         """Return all figures in Prometheus' text format."""
-        phases = [status.phase for status in self._statuses.values()]
+        phases = [seen.status.phase for seen in self._seen.values()]
         for phase in Phase:
             self._scans.labels(phase.value).set(phases.count(phase))
-        self._degraded.set(sum(map(_is_degraded, self._statuses.values())))
-        workers = [status.workers for status in self._statuses.values()]
+        self._degraded.set(sum(seen.degraded is not None for seen in self._seen.values()))
+        workers = [seen.status.workers for seen in self._seen.values()]
         self._wanted.set(sum(one.wanted for one in workers if one is not None))
         self._overdue.set(overdue)
         return generate_latest(self._registry)
 
 
-def _is_degraded(status: SkymapScanStatus) -> bool:
-    return any(one.type is ConditionType.DEGRADED and one.status == "True" for one in status.conditions)
+class _Scans(Collector):
+    """The figures of each scan; of one that is done only those that stay."""
+
+    def __init__(self, seen: dict[Key, Seen]) -> None:
+        self._seen = seen
+
+    def collect(self) -> Iterable[Metric]:
+        """Make the figures, anew each time: a scan that is gone leaves none behind."""
+        families = (
+            _Family("workers", "Workers of a scan that goes on", "state"),
+            _Family("tasks", "Fits of a scan that wait for a worker, and that workers have in hand", "state"),
+            _Family("pixels", "Pixels of a scan", "state"),
+            _Family("degraded", "1 for a scan that something is in the way of, with the reason", "reason"),
+        )
+        for key, seen in self._seen.items():
+            for family, figures in zip(families, _figures(seen), strict=True):
+                for label, value in figures.items():
+                    family.add_metric([key.namespace, key.name, label], value)
+        return families
+
+
+class _Family(GaugeMetricFamily):
+    """A figure of each scan."""
+
+    def __init__(self, name: str, help_text: str, label: str) -> None:
+        super().__init__(f"skymap_scan_{name}", help_text, labels=["namespace", "scan", label])
+
+
+def _figures(seen: Seen) -> tuple[dict[str, int], ...]:
+    """Return workers, tasks, pixels and degraded of one scan, by their last label; none of what is not known."""
+    goes_on, pixels = seen.status.phase not in _OVER, seen.status.pixels
+    workers, tasks = (seen.status.workers, seen.tasks) if goes_on else (None, None)
+    return (
+        {} if workers is None else {"wanted": workers.wanted, "ready": workers.ready, "busy": workers.busy},
+        {} if tasks is None else {"waiting": tasks.waiting, "in_hand": tasks.unacked},
+        {} if pixels is None else {"done": pixels.done, "planned": pixels.planned, "failed": pixels.failed},
+        {} if seen.degraded is None else {seen.degraded.value: 1},
+    )

@@ -30,7 +30,7 @@ from skymap_operator.models.status import ConditionType, Phase, Reason
 from skymap_operator.names import COLLECTOR, FINALIZER, PRODUCER, SAVER, WORKER, Names
 from skymap_operator.observed import DELETION_COST, Backlog, Observed, Pod, Pulsar, PulsarFault, parse_time
 from skymap_operator.resolve import recipe, runs_with
-from skymap_operator.scaling import Demand, Scale, learned_seconds, scale
+from skymap_operator.scaling import RATE_WINDOW, Cause, Demand, Direction, Scale, learned_seconds, scale
 from skymap_operator.settings import Settings
 from skymap_operator.status import Verdict, WorkersDecided, condition, news, next_status, phase_of, started
 
@@ -113,10 +113,12 @@ def _suspended(observed: Observed, spec: SkymapScanSpec, settings: Settings) -> 
         if live is not None and not _ended(live) and not _leaves(live):
             actions += _patched(live, wanted | {"spec": wanted["spec"] | {"suspend": True}})
     live = observed.children.get(("Deployment", made.names.workers))
+    scaled = None
     if live is not None and owned(observed, live) and not _leaves(live) and live["spec"].get("replicas", 1):
         actions.append(Patch("Deployment", made.names.workers, {"spec": {"replicas": 0}}))
+        scaled = Direction.DOWN, Cause.SUSPENDED
     verdict = Verdict(Phase.SUSPENDED, workers=WorkersDecided(0, "the scan is suspended"))
-    return Plan((*actions, *_told(observed, verdict)), settings.resync_interval)
+    return Plan((*actions, *_told(observed, verdict)), settings.resync_interval, scaled)
 
 
 def _running(observed: Observed, spec: SkymapScanSpec, settings: Settings) -> Plan:
@@ -124,7 +126,8 @@ def _running(observed: Observed, spec: SkymapScanSpec, settings: Settings) -> Pl
     scan, pulsar = observed.scan, observed.pulsar
     made = recipe(scan, spec, settings, observed.tls_keys or frozenset())
     busy = _busy(observed)
-    decided = _scale(observed, spec, settings, len(busy))
+    current = _current(observed)
+    decided = _scale(observed, spec, settings, current, busy)
     trouble = degraded(observed)
     verdict = Verdict(
         phase_of(observed),
@@ -142,7 +145,8 @@ def _running(observed: Observed, spec: SkymapScanSpec, settings: Settings) -> Pl
     actions += _objects(observed, made, settings, make=ready)
     actions += _workers(observed, made, decided[0], busy, make=ready)
     waits = bool(actions) or trouble is not None
-    return Plan(tuple(actions), settings.retry_interval if waits else settings.scaling_interval)
+    again = settings.retry_interval if waits else settings.scaling_interval
+    return Plan(tuple(actions), again, (decided[0].direction(current), decided[0].cause))
 
 
 def _topics(made: Recipe, pulsar: Pulsar) -> list[Action]:
@@ -243,21 +247,30 @@ def _costs(pods: tuple[Pod, ...], busy: frozenset[str]) -> list[Action]:
     ]
 
 
-def _scale(observed: Observed, spec: SkymapScanSpec, settings: Settings, busy: int) -> tuple[Scale, WorkersDecided]:
+def _current(observed: Observed) -> int:
+    """Return how many workers the Deployment is set to; none where there is none of this scan."""
+    live = observed.children.get(("Deployment", Names.of(observed.scan.namespace, observed.scan.name).workers))
+    return live["spec"].get("replicas", 1) if live is not None and owned(observed, live) else 0
+
+
+def _scale(
+    observed: Observed, spec: SkymapScanSpec, settings: Settings, current: int, busy: frozenset[str]
+) -> tuple[Scale, WorkersDecided]:
     scan, pulsar = observed.scan, observed.pulsar
-    live = observed.children.get(("Deployment", Names.of(scan.namespace, scan.name).workers))
-    current = live["spec"].get("replicas", 1) if live is not None and owned(observed, live) else 0
     ready = sum(pod.role == WORKER and pod.ready and not pod.deleting for pod in observed.pods)
     queue = _queue(pulsar)
     progress = pulsar.progress if isinstance(pulsar, Pulsar) else None
     known = None if scan.status.workers is None else scan.status.workers.seconds_per_task
     if progress is not None and progress.done:
-        known = learned_seconds(known or settings.seconds_per_task, busy, progress.rate, spec.seeds)
+        known = learned_seconds(
+            known or settings.seconds_per_task, _busy_of_late(observed, busy), progress.rate, spec.seeds
+        )
     start, producer = started(observed), _job(observed, PRODUCER)
     demand = Demand(
         waiting=None if queue is None else queue.waiting,
         in_flight=None if queue is None else queue.unacked,
-        busy=busy,
+        coming=_coming(pulsar, spec.seeds),
+        busy=len(busy),
         current=current,
         pending=max(current - ready, 0),
         producer_done=isinstance(pulsar, Pulsar) and pulsar.plan_ended and producer is not None and _ended(producer),
@@ -270,7 +283,7 @@ def _scale(observed: Observed, spec: SkymapScanSpec, settings: Settings, busy: i
         share=observed.share,
         first=settings.first_workers,
     )
-    return scale(demand), WorkersDecided(0, busy=busy, seconds_per_task=known)
+    return scale(demand), WorkersDecided(0, busy=len(busy), seconds_per_task=known)
 
 
 def _queue(pulsar: Pulsar | PulsarFault) -> Backlog | None:
@@ -278,6 +291,20 @@ def _queue(pulsar: Pulsar | PulsarFault) -> Backlog | None:
     if not isinstance(pulsar, Pulsar):
         return None
     return pulsar.tasks if pulsar.topics else Backlog(0, 0)
+
+
+def _coming(pulsar: Pulsar | PulsarFault, seeds: int) -> int:
+    """Count the tasks that are planned and not in the queue: those of pixels not done, less what the queues hold."""
+    if not isinstance(pulsar, Pulsar) or pulsar.progress is None or pulsar.progress.phase != "scanning":
+        return 0
+    known = sum(queue.waiting + queue.unacked for queue in (pulsar.tasks, pulsar.fits) if queue is not None)
+    return max((pulsar.progress.planned - pulsar.progress.done) * seeds - known, 0)
+
+
+def _busy_of_late(observed: Observed, busy: frozenset[str]) -> float:
+    """Return how many workers were busy in the time that the scanner's rate is a mean of: new ones count in part."""
+    started = (pod.started for pod in observed.pods if pod.name in busy and pod.started is not None)
+    return sum(min(max((observed.now - start).total_seconds() / RATE_WINDOW, 0.0), 1.0) for start in started)
 
 
 def _busy(observed: Observed) -> frozenset[str]:

@@ -10,11 +10,11 @@ from skymap_operator import metrics
 from skymap_operator.actions import Plan, SetStatus
 from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster import Away, Cluster, ClusterError, Refused
-from skymap_operator.metrics import Metrics
+from skymap_operator.metrics import Metrics, Seen
 from skymap_operator.models import KIND, SkymapScanStatus
 from skymap_operator.models.status import Reason
 from skymap_operator.observe import observe
-from skymap_operator.observed import Observed, Warned
+from skymap_operator.observed import Observed, Pulsar, Warned
 from skymap_operator.plan import plan
 from skymap_operator.pulsars import Pulsars
 from skymap_operator.rounds import Key
@@ -79,6 +79,8 @@ class Reconciler:
             away = error.warned.reason == Reason.PULSAR_UNAVAILABLE
             return metrics.PULSAR_AWAY if away else metrics.REFUSED, self._settings.retry_interval
         self._refused.pop(key, None)
+        if decided.scaled is not None:
+            self._figures.scaled(*decided.scaled)
         return metrics.DONE, decided.requeue_after
 
     def _decide(self, key: Key, observed: Observed) -> tuple[Plan, Observed]:
@@ -91,7 +93,8 @@ class Reconciler:
             observed = replace(observed, share=share)
             decided = plan(observed, self._settings)
             status = _status(decided, observed)
-        self._figures.seen(key, status)
+        tasks = observed.pulsar.tasks if isinstance(observed.pulsar, Pulsar) else None
+        self._figures.seen(key, Seen(status, tasks))
         return decided, observed
 
     def _forget(self, key: Key) -> None:

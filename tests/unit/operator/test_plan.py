@@ -27,7 +27,7 @@ from skymap_operator.observed import Backlog, Observed, Pod, Pulsar, PulsarFault
 from skymap_operator.plan import plan
 from skymap_operator.status import condition, news
 
-URL = {"event": {"url": "https://example.org/event.json"}}
+URL = {"event": {"url": "https://example.org/event.json"}, "seeds": 1}  # in the world a pixel is one task
 
 
 def running(spec: dict[str, Any] | None = None, passes: int = 3, tasks: int = 400) -> World:
@@ -152,7 +152,9 @@ def test_busy_workers_are_marked_before_there_are_fewer() -> None:
     )
     pulsar = observed.pulsar
     assert isinstance(pulsar, Pulsar)
-    held = replace(pulsar, tasks=Backlog(0, 3), busy=frozenset(f"10.1.0.{number}" for number in (0, 4, 5)))
+    held = replace(
+        pulsar, tasks=Backlog(0, 3), progress=None, busy=frozenset(f"10.1.0.{number}" for number in (0, 4, 5))
+    )
     found = [action for action in actions(replace(observed, pods=pods, pulsar=held)) if isinstance(action, Patch)]
     cost = "controller.kubernetes.io/pod-deletion-cost"
     assert [(one.name, one.patch) for one in found] == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,24 @@ from tests.unit.operator.world import SETTINGS
 from skymap_operator import health
 from skymap_operator.main import main
 from skymap_operator.manifests import PulsarAccess
-from skymap_operator.metrics import OUTCOMES, Metrics
+from skymap_operator.metrics import OUTCOMES, Metrics, Seen
 from skymap_operator.models import SkymapScanStatus
 from skymap_operator.models.spec import TokenSecret
-from skymap_operator.models.status import Phase, WorkersStatus
+from skymap_operator.models.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
+from skymap_operator.observed import Backlog
 from skymap_operator.pulsar_admin import PulsarAdminError
 from skymap_operator.pulsars import Pulsars
 from skymap_operator.rounds import Key
+from skymap_operator.scaling import Cause, Direction
 
 DOCS = Path(__file__).parents[3] / "docs" / "operator.md"
+SCALING = DOCS.with_name("scaling.md")
+DEGRADED = Condition(
+    type=ConditionType.DEGRADED,
+    status="True",
+    last_transition_time=datetime(2026, 1, 1, tzinfo=UTC),
+    reason=Reason.QUOTA_EXCEEDED,
+)
 FOREIGN = PulsarAccess("pulsar://other:6650", "http://other:8080", "t", TokenSecret(name="secret"), None, own=False)
 
 
@@ -53,13 +63,30 @@ def test_health_fails_when_reconciling_has_stopped_and_figures_are_served() -> N
 def test_the_figures_are_those_that_are_documented() -> None:
     metrics, key = Metrics(), Key("ns", "a")
     metrics.looked("done", 0.2)
-    metrics.seen(key, SkymapScanStatus(phase=Phase.SCANNING, workers=WorkersStatus(wanted=7)))
+    metrics.scaled(Direction.UP, Cause.WORK)
+    status = SkymapScanStatus(
+        phase=Phase.SCANNING,
+        workers=WorkersStatus(wanted=7, ready=5, busy=4),
+        pixels=Pixels(done=3, planned=12, failed=1),
+        conditions=(DEGRADED,),
+    )
+    metrics.seen(key, Seen(status, Backlog(30, 4)))
     lines = metrics.text(1.5).decode().splitlines()
     for line in (
         'skymap_operator_looks_total{outcome="done"} 1.0',
         'skymap_operator_look_seconds_bucket{le="0.3"} 1.0',
         'skymap_operator_scans{phase="Scanning"} 1.0',
-        "skymap_operator_scans_degraded 0.0",
+        "skymap_operator_scans_degraded 1.0",
+        'skymap_operator_scaling_decisions_total{cause="Work",direction="up"} 1.0',
+        'skymap_scan_workers{namespace="ns",scan="a",state="wanted"} 7.0',
+        'skymap_scan_workers{namespace="ns",scan="a",state="ready"} 5.0',
+        'skymap_scan_workers{namespace="ns",scan="a",state="busy"} 4.0',
+        'skymap_scan_tasks{namespace="ns",scan="a",state="waiting"} 30.0',
+        'skymap_scan_tasks{namespace="ns",scan="a",state="in_hand"} 4.0',
+        'skymap_scan_pixels{namespace="ns",scan="a",state="done"} 3.0',
+        'skymap_scan_pixels{namespace="ns",scan="a",state="planned"} 12.0',
+        'skymap_scan_pixels{namespace="ns",scan="a",state="failed"} 1.0',
+        'skymap_scan_degraded{namespace="ns",reason="QuotaExceeded",scan="a"} 1.0',
         "skymap_operator_workers_wanted 7.0",
         "skymap_operator_overdue_seconds 1.5",
     ):
@@ -69,7 +96,26 @@ def test_the_figures_are_those_that_are_documented() -> None:
     text = DOCS.read_text()
     assert {name for name in names if f"`{name}" not in text} == set()
     assert {outcome for outcome in OUTCOMES if outcome not in text} == set()
+    assert {cause for cause in Cause if f"`{cause.value}`" not in SCALING.read_text()} == set()
+
+
+def test_the_figures_of_a_scan_go_with_it() -> None:
+    metrics, key = Metrics(), Key("ns", "a")
+    workers, pixels = WorkersStatus(wanted=7), Pixels(done=12, planned=12)
+    going = SkymapScanStatus(phase=Phase.SCANNING, workers=workers, pixels=pixels)
+
+    def told() -> set[str]:
+        lines = metrics.text(0).decode().splitlines()
+        return {line.partition("{")[0] for line in lines if line.startswith("skymap_scan_")}
+
+    metrics.seen(key, Seen(going))
+    assert told() == {"skymap_scan_workers", "skymap_scan_pixels"}, "nothing is said of a queue that cannot be read"
+    metrics.seen(key, Seen(going, Backlog(1, 1)))
+    assert told() == {"skymap_scan_workers", "skymap_scan_tasks", "skymap_scan_pixels"}
+    metrics.seen(key, Seen(going.model_copy(update={"phase": Phase.SUCCEEDED}), Backlog(0, 0)))
+    assert told() == {"skymap_scan_pixels"}
     metrics.seen(key, None)
+    assert told() == set()
     assert 'skymap_operator_scans{phase="Scanning"} 0.0' in metrics.text(0).decode()
 
 
