@@ -100,7 +100,10 @@ def _event_reason(observed: Observed, words: str) -> Reason:
     if "the topic" in words or "another scan" in words.lower():
         return Reason.ROLE_FAILED
     fetched = spec is not None and spec.event.url is not None
-    if fetched and re.search(r"https?://[^ ]+: (\d{3}\b|.*\(attempts: |.*not finished after|Exceeded maximum)", words):
+    unreachable = (
+        r"https?://[^ ]+: (\d{3}\b|.*\(attempts: |.*not finished after|Exceeded maximum|events may not be fetched)"
+    )
+    if fetched and re.search(unreachable, words):
         return Reason.EVENT_UNREACHABLE
     return Reason.EVENT_UNUSABLE
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from skymap_operator.models.base import DataKey, ObjectName, Quantity, Word
 from skymap_operator.models.workers import Resources
@@ -14,6 +15,16 @@ from skymap_operator.models.workers import Resources
 PREFIX = "SKYMAP_OPERATOR_"
 
 Seconds = Annotated[float, Field(gt=0, le=86400)]
+
+
+def _addresses(word: str) -> str:
+    if word not in ("any", "public"):
+        ipaddress.ip_network(word.removeprefix("!"))
+    return word
+
+
+#: ``any``, ``public``, a network such as ``10.1.0.0/16``, or ``!`` and a network that is not meant.
+AddressWord = Annotated[str, AfterValidator(_addresses)]
 
 
 class SettingsError(Exception):
@@ -61,12 +72,16 @@ class Settings(BaseModel):
     """Namespaces whose scans are looked after; none: all."""
     max_workers: Annotated[int, Field(ge=1)] = 1000
     """Most workers of all scans together."""
+    realtime_priority_class: ObjectName | None = None
+    """PriorityClass of the pods of scans with priority Realtime, so that on a full cluster they get places first."""
     worker_resources: Resources = Resources(requests={"cpu": "1", "memory": "1Gi"}, limits={"memory": "2Gi"})
     """What a worker asks for and may use, where a scan says nothing."""
     role_resources: Resources = Resources(requests={"cpu": "100m", "memory": "512Mi"}, limits={"memory": "2Gi"})
     """What producer, collector and saver each ask for and may use."""
     user_id: Annotated[int, Field(ge=1, lt=2**31)] = 1000
     """User and group that the pods run as; the results belong to them."""
+    event_addresses: Annotated[tuple[AddressWord, ...], Field(min_length=1)] = ("public",)
+    """Addresses that events may be fetched from: public, any, networks (10.1.0.0/16), not a network (!10.1.2.0/24)."""
     seconds_per_task: Seconds = 1.0
     """How long a fit takes (s), until a scan's own are known."""
     startup_seconds: Annotated[float, Field(ge=0, le=86400)] = 20.0

@@ -130,6 +130,11 @@ def unusable_events(url: str) -> dict[str, Case]:
             ends=("False", "EventUnreachable"),
             last_words=("producer failed: Error: http://127.0.0.1:9/event", "attempts: 5"),
         ),
+        "event-forbidden": Case(
+            {"event": {"url": "http://169.254.169.254/latest/meta-data/iam"}},
+            ends=("False", "EventUnreachable"),
+            last_words=("events may not be fetched from 169.254.169.254", "SKYMAP_OPERATOR_EVENT_ADDRESSES"),
+        ),
         "event-unusable": Case(
             {"event": {"url": f"{url}/text"}},
             ends=("False", "EventUnusable"),

@@ -87,7 +87,7 @@ def _producer(recipe: Recipe) -> Manifest:
     if event.simulate is not None:
         words = _simulate_arguments(event.simulate)
         first = [container(recipe, "simulate", words, volumes, recipe.settings.role_resources)]
-    return _job(recipe, PRODUCER, producer_arguments(recipe), volumes, _credentials(event), first)
+    return _job(recipe, PRODUCER, producer_arguments(recipe), volumes, _event_environment(recipe), first)
 
 
 def _simulate_arguments(event: Simulation) -> list[str]:
@@ -113,13 +113,17 @@ def _event_volumes(event: EventSource) -> list[Volume]:
     return []
 
 
-def _credentials(event: EventSource) -> list[Manifest]:
-    """Return the variables that the scanner reads; which keys the Secret has is not known."""
-    if event.credentials_secret is None:
+def _event_environment(recipe: Recipe) -> list[Manifest]:
+    """Return where a url may lead, and the credentials; which keys the Secret has is not known."""
+    event = recipe.spec.event
+    if event.url is None:
         return []
+    allowed = [{"name": "SKYMAP_EVENT_ADDRESSES", "value": " ".join(recipe.settings.event_addresses)}]
+    if event.credentials_secret is None:
+        return allowed
     name = event.credentials_secret.name
     keys = {"SKYMAP_EVENT_TOKEN": "token", "SKYMAP_EVENT_USER": "username", "SKYMAP_EVENT_PASSWORD": "password"}
-    return [
+    return allowed + [
         {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key, "optional": True}}}
         for variable, key in keys.items()
     ]

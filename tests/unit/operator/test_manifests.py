@@ -296,6 +296,19 @@ def test_credentials_are_references_only() -> None:
         assert "i3live" not in set(walk(pods(made(FULL))[role]))
 
 
+def test_the_producer_alone_is_told_where_a_url_may_lead() -> None:
+    def told(spec: Manifest) -> dict[str, str]:
+        return {
+            role: one["value"]
+            for role, pod in pods(made(spec)).items()
+            for one in pod["containers"][0]["env"]
+            if one["name"] == "SKYMAP_EVENT_ADDRESSES"
+        }
+
+    assert told({"event": {"url": "https://example.org/e"}}) == {"producer": "public"}
+    assert told({"event": {"simulate": {}}}) == {}
+
+
 @pytest.mark.parametrize(
     ("keys", "options"),
     [

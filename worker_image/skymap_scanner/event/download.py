@@ -7,17 +7,21 @@ process lists, histories and logs. They go to the host that the user named only,
 from __future__ import annotations
 
 import base64
+import io
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import I3Error, InputError
+from skymap_scanner.event.addresses import Addresses
+from skymap_scanner.event.transport import Deadline, OverdueError, RefusedAddressError, Transport
+from skymap_scanner.i3.compression import decompressed
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +30,8 @@ _PASSING = {408, 429, 500, 502, 503, 504}
 #: Longest wait that a server may ask for (Retry-After), s.
 _LONGEST_WAIT = 60.0
 _LONGEST_SECRET = 16 * 1024
+#: How gzip begins (RFC 1952).
+_GZIP = b"\x1f\x8b"
 
 
 class _WithoutQuery(logging.Filter):
@@ -104,7 +110,7 @@ class DownloadLimits:
     size: int = 512 * 2**20
     #: Seconds without a byte, or to connect, before an attempt fails.
     silence: float = 30.0
-    #: Seconds for one attempt in all.
+    #: Seconds for all of it: attempts, redirects and the pauses between them.
     duration: float = 600.0
     #: Attempts in all.
     attempts: int = 5
@@ -116,12 +122,14 @@ def download(
     url: str,
     credentials: Credentials | None = None,
     *,
+    addresses: Addresses | None = None,
     limits: DownloadLimits | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bytes:
     """Return what the URL holds.
 
     Connections that fail and answers that may pass (408, 429, 5xx) are tried again, a limited number of times.
+    ``addresses``: those that may be connected to, also by redirects; None: all.
 
     Raises
     ------
@@ -130,19 +138,26 @@ def download(
     """
     place = _place(url)
     limits = limits or DownloadLimits()
-    headers = {"User-Agent": "skymap-scanner", "Accept": "*/*"}
+    deadline = Deadline(time.monotonic() + limits.duration)
+    transport = Transport(addresses or Addresses(everything=True), deadline)
+    headers = {"User-Agent": "skymap-scanner", "Accept": "*/*", "Accept-Encoding": "gzip, identity"}
     if credentials is not None:
         headers["Authorization"] = credentials.authorization
-    with httpx.Client(follow_redirects=True, max_redirects=5, timeout=limits.silence, headers=headers) as client:
+    with httpx.Client(
+        transport=transport, follow_redirects=True, max_redirects=5, timeout=limits.silence, headers=headers
+    ) as client:
         for attempt in range(1, limits.attempts + 1):
             try:
                 return _attempt(client, url, place, credentials, limits)
+            except OverdueError:
+                break
             except _PassingError as failure:
                 log.info("%s; attempt %d of %d", failure, attempt, limits.attempts)
                 if attempt == limits.attempts:
                     raise InputError(f"{failure} (attempts: {attempt})") from None
-                sleep(failure.wait or limits.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1))  # noqa: S311 - spreads load
-    raise InputError(f"{place}: no attempt allowed")
+                pause = failure.wait or limits.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311 - spreads load
+                sleep(min(pause, max(0.0, deadline.end - time.monotonic())))
+    raise InputError(f"{place}: not finished after {limits.duration:g} s")
 
 
 class _PassingError(Exception):
@@ -165,6 +180,8 @@ def _attempt(
                 raise _PassingError(status, _retry_after(response))
     except (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError, httpx.InvalidURL) as error:
         raise InputError(f"{place}: {error}") from None
+    except RefusedAddressError as error:
+        raise InputError(f"{place}: {error}") from None
     except httpx.TransportError as error:
         raise _PassingError(f"{place}: {str(error) or type(error).__name__}") from None
     if response.status_code not in (401, 403):
@@ -178,6 +195,8 @@ def _attempt(
 
 def _place(url: str) -> str:
     """Check the URL and return it as it may be shown: without query, which may hold a signature."""
+    if not url.isprintable() or " " in url:
+        raise InputError("the event's URL holds a blank, a line break or another character that no URL has")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -195,20 +214,39 @@ def _place(url: str) -> str:
 
 
 def _body(response: httpx.Response, place: str, limits: DownloadLimits) -> bytes:
-    """Read the body; what the server declares is believed only where it is too large."""
-    too_large = InputError(f"{place}: more than the {limits.size} bytes allowed")
+    """Read the body; what the server declares is believed only where it is too large.
+
+    It is decompressed here, in pieces: httpx would make all that a piece of it claims to be, many times over where a
+    server names several encodings.
+    """
     declared = response.headers.get("Content-Length", "")
     if declared.isdecimal() and int(declared) > limits.size:
-        raise too_large
-    end = time.monotonic() + limits.duration
+        raise _too_large(place, limits)
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise InputError(f"{place}: the server encodes the content as {encoding[:40]!r}: only gzip is decoded")
+    body = _bounded(response.iter_raw(), place, limits)
+    if not encoding.endswith("gzip") or not body:
+        return body
+    if not body.startswith(_GZIP):
+        raise InputError(f"{place}: the server says that the content is encoded as gzip, and it is not")
+    try:
+        return _bounded(decompressed(io.BytesIO(body)), place, limits)
+    except I3Error as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def _bounded(pieces: Iterator[bytes], place: str, limits: DownloadLimits) -> bytes:
     body = bytearray()
-    for chunk in response.iter_bytes():
-        body += chunk
+    for piece in pieces:
+        body += piece
         if len(body) > limits.size:
-            raise too_large
-        if time.monotonic() > end:
-            raise InputError(f"{place}: not finished after {limits.duration:g} s")
+            raise _too_large(place, limits)
     return bytes(body)
+
+
+def _too_large(place: str, limits: DownloadLimits) -> InputError:
+    return InputError(f"{place}: more than the {limits.size} bytes allowed")
 
 
 def _retry_after(response: httpx.Response) -> float | None:

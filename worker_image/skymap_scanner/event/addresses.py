@@ -1,0 +1,114 @@
+"""Which addresses events may be fetched from: what keeps a URL from reaching into the network of whoever fetches it.
+
+A URL is a wish of whoever made the scan, and the process that fetches it may reach more than that person does: other
+pods, the API server, the cloud's metadata. So where others make scans, an administrator says which addresses count.
+Addresses are judged, not names: a name means whatever its owner likes, and the next time something else.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from skymap_scanner.errors import InputError
+
+#: The variable that says it: words with blanks or commas between them.
+VARIABLE = "SKYMAP_EVENT_ADDRESSES"
+
+ANY, PUBLIC = "any", "public"
+
+#: What IANA has given out as global unicast addresses (RFC 4291, 2.4).
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+#: IPv4 addresses behind a translator (RFC 6052).
+_TRANSLATED = IPv6Network("64:ff9b::/96")
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The addresses that are allowed: all ``public`` ones, those of ``networks``, but none of ``excluded``."""
+
+    public: bool = False
+    networks: tuple[Network, ...] = ()
+    excluded: tuple[Network, ...] = ()
+    everything: bool = False
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Addresses:
+        """Read SKYMAP_EVENT_ADDRESSES; where it is not set, every address is allowed.
+
+        Raises
+        ------
+        InputError
+            When a word of it is none that is known.
+        """
+        return cls.parse(environment.get(VARIABLE, "").strip() or ANY)
+
+    @classmethod
+    def parse(cls, text: str) -> Addresses:
+        """Read words such as ``public 10.1.0.0/16 !10.1.2.0/24``: ``any``, ``public``, a network, not a network.
+
+        Raises
+        ------
+        InputError
+            When a word is none of these.
+        """
+        words = text.replace(",", " ").split()
+        named = [word for word in words if word not in (ANY, PUBLIC)]
+        return cls(
+            public=PUBLIC in words,
+            networks=tuple(_network(word) for word in named if not word.startswith("!")),
+            excluded=tuple(_network(word) for word in named if word.startswith("!")),
+            everything=ANY in words,
+        )
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether no address at all is refused."""
+        return self.everything and not self.excluded
+
+    def allow(self, address: str) -> bool:
+        """Tell whether an address may be connected to, also one that stands for another (``::ffff:10.0.0.1``)."""
+        return all(self._allows(one) for one in _meanings(ipaddress.ip_address(address)))
+
+    def _allows(self, address: IPv4Address | IPv6Address) -> bool:
+        if any(address in network for network in self.excluded):
+            return False
+        if self.everything or any(address in network for network in self.networks):
+            return True
+        return self.public and _is_public(address)
+
+
+def _network(word: str) -> Network:
+    try:
+        return ipaddress.ip_network(word.removeprefix("!"))
+    except ValueError:
+        raise InputError(
+            f"{VARIABLE}: {word!r} is none of {ANY}, {PUBLIC}, a network such as 10.1.0.0/16, or !10.1.0.0/16"
+        ) from None
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Tell whether an address is one of the Internet's (IANA's registries of special-purpose addresses)."""
+    if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
+        return False
+    return address.is_global and not (address.is_multicast or address.is_reserved)
+
+
+def _meanings(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
+    """Give the addresses that count: the IPv4 addresses inside an IPv6 one where it holds such, else itself."""
+    if isinstance(address, IPv4Address):
+        yield address
+    elif address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+    elif address in _TRANSLATED:
+        yield IPv4Address(address.packed[-4:])
+    elif address.sixtofour is not None:
+        yield from (address, address.sixtofour)
+    elif address.teredo is not None:
+        yield from (address, *address.teredo)
+    else:
+        yield address
