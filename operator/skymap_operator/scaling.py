@@ -1,7 +1,7 @@
 """How many workers a scan should have: a function of its queue, without memory.
 
     work   = (waiting + in hand / 2 + coming) · seconds per task    a task in hand is half done, on average
-    wanted = work / ((target − elapsed − start-up) · slots)
+    wanted = work / ((4/5 target − elapsed − start-up) · slots)     most workers wait for the last fits of each level
 
 ``coming`` is what is planned and not in the queue yet, the later levels: the one at hand must leave time for them. No
 more workers are started than there are tasks in the queue; those that are there stay while more is to come that needs
@@ -22,6 +22,10 @@ from enum import StrEnum
 
 #: A new figure's part in a running mean.
 _NEWEST = 0.2
+
+#: The part of the target time that is planned with. At the end of each level most workers wait for its last fits, which
+#: no number of them makes shorter: of simulated scans that planned with all of it most were late by a tenth.
+_PLANNED = 0.8
 
 #: The scanner's rates are means over so long (s).
 RATE_WINDOW = 30.0
@@ -125,7 +129,7 @@ def _needed(demand: Demand, waiting: int, in_flight: int) -> Scale:
     if not tasks and not (demand.coming and demand.current):
         return Scale(min(demand.current, 1), Cause.IDLE, "nothing waits yet")
     work = (waiting + in_flight / 2 + demand.coming) * demand.seconds_per_task
-    spare = demand.target - demand.elapsed - demand.startup
+    spare = _PLANNED * demand.target - demand.elapsed - demand.startup
     # A worker cannot finish less than one task: with no time left there are as many as there are tasks.
     left = max(spare, demand.seconds_per_task)
     useful = max(math.ceil(tasks / demand.slots), demand.current if demand.coming else 0)
