@@ -29,6 +29,7 @@ _COLUMNS = (
     ("Workers", "integer", ".status.workers.ready", "Workers that run", False),
     ("Busy", "integer", ".status.workers.busy", "Workers that have a fit in hand", True),
     ("Wanted", "integer", ".status.workers.wanted", "Workers that are wanted", True),
+    ("Priority", "string", ".spec.priority", "Whether it gets its workers before others", True),
     ("Backlog", "integer", ".status.backlog", "Fits that wait for a worker", True),
     ("ETA", "string", ".status.eta", "When the scan will be done", True),
     ("Degraded", "string", '.status.conditions[?(@.type=="Degraded")].reason', "What is in its way", True),

@@ -112,7 +112,11 @@ def _end_pods(observed: Observed, settings: Settings, *, finished_jobs: bool) ->
     kubelet takes a shorter time (kubernetes/kubernetes#113606).
     """
     names = Names.of(observed.scan.namespace, observed.scan.name)
-    doomed = [("Deployment", names.workers), *(("Job", names.job(role)) for role in JOB_ROLES)]
+    doomed = [
+        ("ScaledObject", names.workers),
+        ("Deployment", names.workers),
+        *(("Job", names.job(role)) for role in JOB_ROLES),
+    ]
     workers = [pod for pod in observed.pods if pod.role == WORKER and not pod.deleting and not pod.over]
     actions: list[Action] = [Delete("Pod", pod.name, settings.grace_seconds) for pod in workers]
     for kind, name in doomed:

@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from skymap_operator.models import SkymapScanStatus
-from skymap_operator.models.status import ConditionType, Phase, Reason
+from skymap_operator.models.status import ConditionType, Phase, Reason, WorkersStatus
 from skymap_operator.observed import Backlog
 from skymap_operator.rounds import Key
 from skymap_operator.scaling import Cause, Direction
@@ -114,6 +114,11 @@ class Metrics:
             self._seen.pop(key, None)
         else:
             self._seen[key] = seen
+
+    def workers(self, key: Key) -> WorkersStatus | None:
+        """Return what was decided about a scan's workers last; None of a scan that was not looked at."""
+        seen = self._seen.get(key)
+        return None if seen is None else seen.status.workers
 
     def text(self, overdue: float) -> bytes:
         """Return all figures in Prometheus' text format."""

@@ -43,7 +43,7 @@ async def observe(
     scan = Scan.of(resource)
     names, access = Names.of(scan.namespace, scan.name), pulsar_access(scan, settings)
     children, claim, pods, events, tls_keys, pulsar = await asyncio.gather(
-        _children(cluster, scan.namespace, names),
+        _children(cluster, scan.namespace, names, settings),
         _claim(cluster, scan, names),
         cluster.list("Pod", scan.namespace, labels=f"{SCAN_LABEL}={names.base}"),
         _events(cluster, scan),
@@ -62,10 +62,13 @@ async def observe(
     )
 
 
-async def _children(cluster: Cluster, namespace: str, names: Names) -> dict[tuple[str, str], Manifest]:
+async def _children(
+    cluster: Cluster, namespace: str, names: Names, settings: Settings
+) -> dict[tuple[str, str], Manifest]:
     """Return the objects that have the names of the scan's, whoever owns them."""
     wanted = [("ConfigMap", names.config_map), ("Deployment", names.workers)]
     wanted += [("Job", names.job(role)) for role in JOB_ROLES]
+    wanted += [("ScaledObject", names.workers)] if settings.scaling == "Keda" else []
     found = await asyncio.gather(*(cluster.get(kind, namespace, name) for kind, name in wanted))
     return {where: child for where, child in zip(wanted, found, strict=True) if child is not None}
 

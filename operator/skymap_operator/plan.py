@@ -24,7 +24,7 @@ from skymap_operator.actions import (
 from skymap_operator.diagnose import Finding, degraded, failure, job_condition, owned
 from skymap_operator.drift import differs, job_patch
 from skymap_operator.ending import plan_deletion, plan_finished
-from skymap_operator.manifests import Manifest, Recipe, claim, config_map, jobs, workers
+from skymap_operator.manifests import Manifest, Recipe, claim, config_map, jobs, scaled_object, workers
 from skymap_operator.models import SkymapScanSpec
 from skymap_operator.models.status import ConditionType, Phase, Reason
 from skymap_operator.names import COLLECTOR, FINALIZER, PRODUCER, SAVER, WORKER, Names
@@ -144,6 +144,8 @@ def _running(observed: Observed, spec: SkymapScanSpec, settings: Settings) -> Pl
         actions += _topics(made, pulsar)
     actions += _objects(observed, made, settings, make=ready)
     actions += _workers(observed, made, decided[0], busy, make=ready)
+    if settings.scaling == "Keda":
+        actions += _scaled_object(observed, made, make=ready)
     waits = bool(actions) or trouble is not None
     again = settings.retry_interval if waits else settings.scaling_interval
     return Plan(tuple(actions), again, (decided[0].direction(current), decided[0].cause))
@@ -216,23 +218,42 @@ def _lost(observed: Observed, role: str, job: Manifest, settings: Settings) -> b
 
 
 def _workers(observed: Observed, made: Recipe, decided: Scale, busy: frozenset[str], *, make: bool) -> list[Action]:
+    """Have so many workers; where KEDA sets their number, only have them marked, since it may do so at any time."""
     live = observed.children.get(("Deployment", made.names.workers))
-    wanted = workers(made, decided.replicas)
     if live is None:
-        return [Create(wanted)] if make else []
+        return [Create(workers(made, decided.replicas))] if make else []
     if not owned(observed, live) or _leaves(live):
         return []
     current = live["spec"].get("replicas", 1)
+    keda = made.settings.scaling == "Keda"
+    wanted = current if keda else decided.replicas
     actions: list[Action] = []
-    if decided.replicas < current:
+    if keda or wanted < current:
         actions += _costs(observed.pods, busy)
     if differs(live, workers(made, current)):
-        actions.append(Replace(wanted))
-    elif decided.replicas != current:
-        actions.append(Patch("Deployment", made.names.workers, {"spec": {"replicas": decided.replicas}}))
-    if decided.replicas != current:
-        actions.append(Emit("Normal", "Scaled", f"from {current} to {decided.replicas} workers: {decided.reason}"))
+        actions.append(Replace(workers(made, wanted)))
+    elif wanted != current:
+        actions.append(Patch("Deployment", made.names.workers, {"spec": {"replicas": wanted}}))
+    told = _told_last(observed) if keda else current
+    if decided.replicas != told:
+        actions.append(Emit("Normal", "Scaled", f"from {told} to {decided.replicas} workers: {decided.reason}"))
     return actions
+
+
+def _told_last(observed: Observed) -> int:
+    """Return how many workers were wanted at the last look."""
+    before = observed.scan.status.workers
+    return 0 if before is None else before.wanted
+
+
+def _scaled_object(observed: Observed, made: Recipe, *, make: bool) -> list[Action]:
+    wanted = scaled_object(made)
+    live = observed.children.get(("ScaledObject", made.names.workers))
+    if live is None:
+        return [Create(wanted)] if make else []
+    if not owned(observed, live) or _leaves(live) or not differs(live, wanted):
+        return []
+    return [Replace(wanted)]
 
 
 def _costs(pods: tuple[Pod, ...], busy: frozenset[str]) -> list[Action]:
@@ -294,11 +315,16 @@ def _queue(pulsar: Pulsar | PulsarFault) -> Backlog | None:
 
 
 def _coming(pulsar: Pulsar | PulsarFault, seeds: int) -> int:
-    """Count the tasks that are planned and not in the queue: those of pixels not done, less what the queues hold."""
+    """Count the tasks that are planned and not in the queue yet: those of levels that are still to be decided.
+
+    A snapshot is some seconds old: no more are to come than belong to pixels that are not done and not in the queue.
+    """
     if not isinstance(pulsar, Pulsar) or pulsar.progress is None or pulsar.progress.phase != "scanning":
         return 0
-    known = sum(queue.waiting + queue.unacked for queue in (pulsar.tasks, pulsar.fits) if queue is not None)
-    return max((pulsar.progress.planned - pulsar.progress.done) * seeds - known, 0)
+    progress, queue = pulsar.progress, pulsar.tasks or Backlog(0, 0)
+    later = sum(level.planned - level.done for level in progress.levels if not level.decided)
+    left = (progress.planned - progress.done) * seeds - queue.waiting - queue.unacked
+    return max(min(later * seeds, left), 0)
 
 
 def _busy_of_late(observed: Observed, busy: frozenset[str]) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from skymap_operator import metrics
 from skymap_operator.actions import Plan, SetStatus
@@ -27,6 +28,15 @@ log = logging.getLogger(__name__)
 SOON = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """The workers that a scan would have alone, whether it goes before others, and since when it is there."""
+
+    workers: int
+    urgent: bool
+    since: datetime
+
+
 class Reconciler:
     """Looks at scans. It remembers nothing that a new operator would miss for longer than one look."""
 
@@ -36,7 +46,7 @@ class Reconciler:
         self._settings = settings
         self._figures = figures
         self._refused: dict[Key, Warned] = {}  # what the last look was not allowed to do
-        self._wanted: dict[Key, int] = {}  # workers that each scan would have alone
+        self._wishes: dict[Key, _Wish] = {}  # what each scan would have alone
 
     async def look(self, key: Key) -> float | None:
         """Look at a scan and do what is to be done; return when to look again (s), None where it is gone."""
@@ -87,9 +97,11 @@ class Reconciler:
         """Plan for the scan alone, and again for its share where all scans together want too many workers."""
         decided = plan(observed, self._settings)
         status = _status(decided, observed)
-        self._wanted[key] = 0 if status.workers is None else status.workers.wanted
-        share = shares({str(one): count for one, count in self._wanted.items()}, self._settings.max_workers)[str(key)]
-        if share < self._wanted[key]:
+        scan, wanted = observed.scan, 0 if status.workers is None else status.workers.wanted
+        urgent = scan.spec is not None and scan.spec.priority == "Realtime"
+        self._wishes[key] = _Wish(wanted, urgent, scan.created)
+        share = self._share(key)
+        if share < wanted:
             observed = replace(observed, share=share)
             decided = plan(observed, self._settings)
             status = _status(decided, observed)
@@ -97,9 +109,18 @@ class Reconciler:
         self._figures.seen(key, Seen(status, tasks))
         return decided, observed
 
+    def _share(self, key: Key) -> int:
+        """Return what a scan may have of the workers of all: the realtime ones first, in each rank the oldest first."""
+        if sum(wish.workers for wish in self._wishes.values()) <= self._settings.max_workers:
+            return self._wishes[key].workers
+        turn = sorted(self._wishes.items(), key=lambda one: (one[1].since, str(one[0])))
+        urgent = frozenset(str(scan) for scan, wish in turn if wish.urgent)
+        wanted = {str(scan): wish.workers for scan, wish in turn}
+        return shares(wanted, self._settings.max_workers, urgent)[str(key)]
+
     def _forget(self, key: Key) -> None:
         self._refused.pop(key, None)
-        self._wanted.pop(key, None)
+        self._wishes.pop(key, None)
         self._figures.seen(key, None)
 
 

@@ -140,6 +140,8 @@ def pod_template(
         "terminationGracePeriodSeconds": grace,
         "volumes": [volume.volume() for volume in volumes],
     }
+    if recipe.spec.priority == "Realtime" and recipe.settings.realtime_priority_class is not None:
+        spec["priorityClassName"] = recipe.settings.realtime_priority_class
     if first:
         spec["initContainers"] = list(first)
     if pull_secrets := _pull_secrets(recipe):

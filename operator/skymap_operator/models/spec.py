@@ -208,6 +208,8 @@ class SkymapScanSpec(Model):
     """What fits a pixel. Cannot be changed."""
     workers: Workers = Workers()
     """How many workers fit, and what their pods look like."""
+    priority: OnCluster[Literal["Realtime", "Normal"]] = "Normal"
+    """Where all scans together want more workers than there may be, those that are Realtime get theirs first."""
     output: Output = Output()
     """What is written, and where. Cannot be changed."""
     pulsar: OnCluster[Pulsar | None] = None

@@ -43,6 +43,13 @@ def test_a_url_keeps_its_credentials_in_a_secret() -> None:
     }
 
 
+def test_a_priority_is_a_field_of_the_scan() -> None:
+    words = ["submit", "https://example.org/a.json", "--dry-run"]
+    assert "priority" not in yaml.safe_load(call(*words).stdout)["spec"]
+    assert yaml.safe_load(call(*words, "--priority", "realtime").stdout)["spec"]["priority"] == "Realtime"
+    assert "'High' is not one of" in call(*words, "--priority", "High").output
+
+
 def test_the_demo_is_the_event_that_run_scans() -> None:
     config_map, scan = yaml.safe_load_all(call("submit", "demo", "--dry-run").stdout)
     assert scan["metadata"]["name"] == "demo"

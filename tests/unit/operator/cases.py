@@ -147,6 +147,7 @@ ACCEPTED = [
         URL
         | {
             "suspend": True,
+            "priority": "Realtime",
             "ttlSecondsAfterFinished": {"succeeded": 0, "failed": 86400},
             "activeDeadlineSeconds": 7200,
             "startingDeadlineSeconds": 600,
@@ -271,6 +272,7 @@ REFUSED = [
     Refused("cleanup of topics", URL | {"cleanupPolicy": {"topics": "Sometimes"}}, "cleanupPolicy.topics"),
     Refused("cleanup of pods", URL | {"cleanupPolicy": {"pods": "Never"}}, "cleanupPolicy.pods"),
     Refused("attempts", URL | {"retries": {"taskAttempts": 0}}, "retries.taskAttempts"),
+    Refused("priority", URL | {"priority": "High"}, "priority"),
     Refused("unknown field", URL | {"colour": "blue"}, "colour"),
     Refused("unknown field inside", URL | {"workers": {"maximum": 3}}, "workers.maximum"),
 ]
@@ -286,6 +288,7 @@ CHANGES = [
     ),
     Change("workers", URL, URL | {"workers": {"min": 1, "max": 500, "targetSeconds": 60}}),
     Change("worker pods", URL, pod(nodeSelector={"a": "b"})),
+    Change("priority", URL, URL | {"priority": "Realtime"}),
     Change("suspend", URL, URL | {"suspend": True}),
     Change("deadlines", URL | {"activeDeadlineSeconds": 60}, URL | {"startingDeadlineSeconds": 60}),
     Change("time to live", URL, URL | {"ttlSecondsAfterFinished": {"succeeded": 5}}),

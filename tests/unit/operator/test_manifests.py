@@ -395,6 +395,56 @@ def test_what_the_user_gives_for_the_pods_of_workers() -> None:
     assert pod["automountServiceAccountToken"] is False
 
 
+def test_pods_of_a_realtime_scan_go_before_others_where_the_cluster_knows_how() -> None:
+    urgent, settings = URL | {"priority": "Realtime"}, SETTINGS.model_copy(update={"realtime_priority_class": "alerts"})
+    assert {pod.get("priorityClassName") for pod in pods(made(urgent, settings)).values()} == {"alerts"}
+    for one in (made(URL, settings), made(urgent)):
+        assert {pod.get("priorityClassName") for pod in pods(one).values()} == {None}
+    own = made(urgent | {"workers": {"podTemplate": {"priorityClassName": "mine"}}}, settings)
+    assert {role: pod["priorityClassName"] for role, pod in pods(own).items()} == {
+        "producer": "alerts",
+        "collector": "alerts",
+        "saver": "alerts",
+        "worker": "mine",
+    }
+
+
+KEDA = SETTINGS.model_copy(update={"scaling": "Keda", "scaling_url": "http://operator.skymap.svc:8080"})
+
+
+def test_the_scaled_object_as_a_whole() -> None:
+    at_once = {"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 7, "periodSeconds": 1}]}
+    assert unsigned(manifests.scaled_object(made(URL | {"workers": {"max": 7}}, KEDA))) == {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": metadata("alert-workers", "worker"),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "alert-workers"},
+            "pollingInterval": 10,
+            "cooldownPeriod": 0,
+            "minReplicaCount": 0,
+            "maxReplicaCount": 7,
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": at_once, "scaleDown": at_once}}},
+            "triggers": [
+                {
+                    "type": "metrics-api",
+                    "metricType": "AverageValue",
+                    "metadata": {
+                        "url": "http://operator.skymap.svc:8080/scaling/alerts/alert",
+                        "format": "json",
+                        "valueLocation": "wanted",
+                        "targetValue": "1",
+                        "activationTargetValue": "0",
+                    },
+                }
+            ],
+        },
+    }
+    assert manifests.scaled_object(made(URL, KEDA))["spec"]["maxReplicaCount"] == KEDA.max_workers
+    with pytest.raises(ValueError, match="where KEDA reaches the operator"):
+        manifests.scaled_object(made(URL))
+
+
 def test_a_change_of_what_is_wanted_changes_the_digest() -> None:
     def digests(values: Manifest) -> list[str]:
         return [one["metadata"]["annotations"][HASH] for one in everything(made(values))]

@@ -63,6 +63,7 @@ def test_what_only_a_cluster_makes_use_of_is_named() -> None:
             "workers": {"min": 1, "max": 2, "podTemplate": {"labels": {"a": "b"}}, "resources": None},
             "output": {"claim": {"name": "b"}, "compression": "gz"},
             "pulsar": {"tenant": "a"},
+            "priority": "Realtime",
             "suspend": False,
         }
     )
@@ -70,6 +71,7 @@ def test_what_only_a_cluster_makes_use_of_is_named() -> None:
         "event.credentialsSecret",
         "workers.min",
         "workers.podTemplate",
+        "priority",
         "output.claim",
         "pulsar",
         "suspend",

@@ -22,9 +22,13 @@ from skymap_operator.actions import (
     SetStatus,
 )
 from skymap_operator.ending import doomed_topics, needs_other_plans
-from skymap_operator.models.status import Condition, ConditionType, Phase, Reason
+from skymap_operator.manifests import scaled_object
+from skymap_operator.models.status import Condition, ConditionType, LevelStatus, Phase, Reason
 from skymap_operator.observed import Backlog, Observed, Pod, Pulsar, PulsarFault, Scan
 from skymap_operator.plan import plan
+from skymap_operator.resolve import recipe
+from skymap_operator.scaling import Cause, Direction, learned_seconds
+from skymap_operator.settings import Settings
 from skymap_operator.status import condition, news
 
 URL = {"event": {"url": "https://example.org/event.json"}, "seeds": 1}  # in the world a pixel is one task
@@ -171,6 +175,114 @@ def test_busy_workers_are_marked_before_there_are_fewer() -> None:
         if isinstance(action, Patch) and action.kind == "Deployment"
     ]
     assert scaled.patch == {"spec": {"replicas": 5}}
+
+
+def keda() -> Settings:
+    return SETTINGS.model_copy(update={"scaling": "Keda", "scaling_url": "http://operator:8080"})
+
+
+def test_where_keda_scales_the_number_is_told_and_not_set() -> None:
+    world = World(resource(URL))
+    first = plan(world.observe(), keda()).actions
+    made = [(one.manifest["kind"], one.manifest["metadata"]["name"]) for one in first if isinstance(one, Create)]
+    assert made[-2:] == [("Deployment", "alert-workers"), ("ScaledObject", "alert-workers")]
+    world = running(passes=5, tasks=40000)
+    observed = world.observe()
+    [deployment] = [child for (kind, _), child in observed.children.items() if kind == "Deployment"]
+    deployment["spec"]["replicas"] = 3
+    pods = (
+        Pod("w-0", "worker", "Running", ready=True, ip="10.1.0.0"),
+        Pod("w-1", "worker", "Running", ready=True, ip="10.1.0.1", deletion_cost=100),
+        Pod("w-2", "worker", "Running", ready=True, ip="10.1.0.2"),
+    )
+    pulsar = observed.pulsar
+    assert isinstance(pulsar, Pulsar)
+    observed = replace(
+        observed, pods=pods, pulsar=replace(pulsar, tasks=Backlog(40000, 1), busy=frozenset({"10.1.0.2"}))
+    )
+    found = plan(observed, keda())
+    assert found.scaled == (Direction.UP, Cause.STEP)
+    wanted = status(list(found.actions)).workers.wanted
+    assert wanted == 6
+    changed = [(one.kind, one.name) for one in found.actions if isinstance(one, Patch)]
+    assert changed == [("Pod", "w-1"), ("Pod", "w-2")], "idle ones go first whenever KEDA takes some"
+    [scaled] = [one for one in found.actions if isinstance(one, Emit) and one.reason == "Scaled"]
+    assert scaled.message.startswith(f"from {Scan.of(world.scan).status.workers.wanted} to 6 workers: ")  # type: ignore[union-attr]
+
+
+def test_a_scaled_object_is_mended_left_alone_and_goes_with_the_workers() -> None:
+    world = running(passes=5)
+    observed = world.observe()
+    wanted = scaled_object(recipe(observed.scan, observed.scan.spec, keda(), frozenset()))  # type: ignore[arg-type]
+    key = ("ScaledObject", "alert-workers")
+
+    def about(live: dict[str, Any], settings: Settings) -> list[Action]:
+        seen = replace(observed, children={**observed.children, key: live})
+        actions = plan(seen, settings).actions
+        return [one for one in actions if isinstance(one, Replace) and one.manifest["kind"] == "ScaledObject"]
+
+    assert about(wanted, keda()) == []
+    changed = wanted | {"spec": wanted["spec"] | {"maxReplicaCount": 1}}
+    assert about(changed, keda()) == [Replace(wanted)]
+    others = changed | {"metadata": changed["metadata"] | {"ownerReferences": []}}
+    assert about(others, keda()) == []
+    world.delete()
+    going = replace(world.observe(), children={**world.observe().children, key: wanted})
+    gone = [(one.kind, one.name) for one in plan(going, keda()).actions if isinstance(one, Delete)]
+    assert gone.index(("ScaledObject", "alert-workers")) < gone.index(("Deployment", "alert-workers"))
+
+
+def test_what_is_planned_and_not_yet_queued_counts() -> None:
+    world = running({**URL, "workers": {"max": 1000}}, passes=5)
+    observed = world.observe()
+    pulsar, progress = observed.pulsar, observed.pulsar.progress  # type: ignore[union-attr]
+    assert isinstance(pulsar, Pulsar)
+    assert progress is not None
+    first = LevelStatus(nside=1, done=5, planned=48, decided=True)
+    later = replace(progress, levels=(first, LevelStatus(nside=8, done=0, planned=100)))
+    seen = replace(pulsar, progress=later, tasks=Backlog(30, 5))
+
+    def reason(pulsar: Pulsar) -> str:
+        return str(status(actions(replace(observed, pulsar=pulsar))).workers.reason)
+
+    assert reason(seen).startswith("30 fits wait, 5 in hand, 100 to come, ")
+    # The second level is in the queue already, and the snapshot does not know.
+    assert reason(replace(seen, tasks=Backlog(120, 5))).startswith("120 fits wait, 5 in hand, 18 to come, ")
+    assert "to come" not in reason(replace(seen, tasks=Backlog(140, 5)))
+    known = replace(later, levels=(first, LevelStatus(nside=8, done=0, planned=100, decided=True)))
+    for progress in (known, replace(later, phase="writing"), None):
+        assert "to come" not in reason(replace(seen, progress=progress))
+
+
+def test_the_time_of_a_fit_is_learned_of_workers_as_long_as_the_rate_saw_them() -> None:
+    world = running(passes=5)
+    observed = world.observe()
+    pulsar, progress = observed.pulsar, observed.pulsar.progress  # type: ignore[union-attr]
+    assert isinstance(pulsar, Pulsar)
+    assert progress is not None
+    busy = replace(
+        pulsar,
+        progress=replace(progress, rate=2.0),
+        busy=frozenset(f"10.1.0.{number}" for number in range(20)),
+        tasks=Backlog(100, 20),
+    )
+
+    def learned(ages: list[float]) -> float:
+        pods = tuple(
+            Pod(
+                f"w-{n}", "worker", "Running", ready=True, ip=f"10.1.0.{n}", started=observed.now - timedelta(seconds=s)
+            )
+            for n, s in enumerate(ages)
+        )
+        found: float = status(actions(replace(observed, pods=pods, pulsar=busy))).workers.seconds_per_task
+        return found
+
+    before = Scan.of(world.scan).status.workers
+    assert before is not None
+    known = before.seconds_per_task or SETTINGS.seconds_per_task
+    assert learned([60.0] * 20) == learned_seconds(known, 20, 2.0, 1)
+    # Twice as many since a moment ago: the rate knows nothing of the new ones yet.
+    assert learned([60.0] * 10 + [3.0] * 10) == learned_seconds(known, 11, 2.0, 1)
 
 
 def test_changes_of_the_spec_take_effect() -> None:

@@ -160,6 +160,160 @@ def test_workers_are_shared_among_scans() -> None:
     assert replicas == [4, 4]
 
 
+def test_realtime_scans_come_first_and_then_the_oldest() -> None:
+    born = {"second": "2026-01-01T00:00:00Z", "first": "2026-01-02T00:00:00Z", "alert": "2026-01-03T00:00:00Z"}
+    scans = [
+        resource(
+            {
+                "event": {"simulate": {}},
+                "workers": {"min": 3, "max": 3},
+                "priority": "Realtime" if name == "alert" else "Normal",
+            },
+            name=name,
+            uid=name,
+            resourceVersion="1",
+            creationTimestamp=made,
+        )
+        for name, made in born.items()
+    ]
+    bench = Bench(*scans, settings=SETTINGS.model_copy(update={"max_workers": 4}))
+
+    def replicas() -> dict[str, int]:
+        for name in [*born] * 3:
+            bench.look(Key(NAMESPACE, name))
+        deployments = {name: bench.cluster.objects["Deployment", f"{name}-workers"] for name in born}
+        return {name: one["spec"]["replicas"] for name, one in deployments.items()}
+
+    assert replicas() == {"alert": 3, "second": 1, "first": 0}
+    bench.cluster.objects["SkymapScan", "alert"]["spec"]["priority"] = "Normal"
+    assert replicas() == {"second": 2, "first": 1, "alert": 1}
+
+
+def seen(
+    admin: FakeAdmin, scan: dict[str, Any] = SCAN, objects: Sequence[dict[str, Any]] = (), leaving: Sequence[str] = ()
+) -> Observed:
+    return asyncio.run(observe(scan, FakeCluster(*objects), FakePulsars(admin), SETTINGS, leaving=leaving))
+
+
+def producer(**status: Any) -> dict[str, Any]:
+    return {"kind": "Job", "metadata": {"name": "alert-producer", "uid": "p"}, "spec": {}, "status": status}
+
+
+def with_topics() -> FakeAdmin:
+    admin = FakeAdmin()
+    admin.stored = {topic: [] for topic in TOPICS.all()}
+    return admin
+
+
+def message(**fields: Any) -> Stored:
+    return Stored(json.dumps(fields).encode(), NOW)
+
+
+def plan_of(*frames: str) -> Stored:
+    return message(kind="scan", event={"metadata_topics": frames})
+
+
+def test_the_queues_the_plan_and_the_progress_are_seen() -> None:
+    admin = with_topics()
+    admin.made = {
+        TOPICS.to_be_scanned: {"workers": Subscription(5, 2, frozenset({"10.0.0.1"}))},
+        TOPICS.scanned: {"collector": Subscription(3, 0, frozenset())},
+    }
+    admin.stored[TOPICS.plan] = [plan_of(), message(kind="end")]
+    admin.stored[TOPICS.progress] = [message(**SNAPSHOT, extra=1), message(**SNAPSHOT | {"rate": 0.75})]
+    found = seen(admin, objects=[producer(active=1)]).pulsar
+    assert isinstance(found, Pulsar)
+    assert not found.plan_ended, "it is not looked at before a Job has ended"
+    found = seen(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
+    assert isinstance(found, Pulsar)
+    assert (found.tasks, found.fits) == (Backlog(5, 2), Backlog(3, 0))
+    assert found.busy == {"10.0.0.1"}
+    assert found.plan_ended
+    assert found.progress is not None
+    assert (found.progress.rate, found.progress.published) == (0.75, NOW)
+    assert found.topics[TOPICS.to_be_scanned] == {"workers"}
+    assert found.elsewhere is None, "what others use is not looked at while the scan goes on"
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"phase": "scanning"}'])
+def test_a_progress_that_is_none_is_told(body: bytes) -> None:
+    admin = with_topics()
+    admin.stored[TOPICS.progress] = [Stored(body, NOW)]
+    found = seen(admin).pulsar
+    assert isinstance(found, PulsarFault)
+    assert found.message.startswith(f"{TOPICS.progress}: ")
+
+
+def test_frames_that_another_scan_uses_are_known_when_topics_may_go() -> None:
+    ours, shared, gone = (f"persistent://icecube/skymap_metadata/mf_{name}" for name in ("1", "2", "3"))
+    other = "persistent://icecube/skymap/alerts.other-plan"
+    admin = with_topics()
+    admin.stored |= {ours: [], shared: [], other: [plan_of(shared)]}
+    admin.stored[TOPICS.plan] = [plan_of(ours, shared, gone)]
+    going = resource({"event": {"simulate": {}}}, deletionTimestamp=NOW.isoformat())
+    found = seen(admin, going).pulsar
+    assert isinstance(found, Pulsar)
+    assert (found.metadata, found.elsewhere) == ((ours, shared), frozenset({shared}))
+    found = seen(admin, going, leaving=[other]).pulsar
+    assert isinstance(found, Pulsar)
+    assert found.elsewhere == frozenset(), "what another one uses that goes, too, is in nobody's use"
+    admin.stored[other] = [message(kind="of another version")]
+    found = seen(admin, going).pulsar
+    assert isinstance(found, Pulsar)
+    assert found.elsewhere is None, "what it uses is not known"
+
+
+@pytest.mark.parametrize(
+    ("first", "frames"),
+    [
+        (None, ()),
+        (plan_of("a", "b"), ("a", "b")),
+        (message(kind="level"), None),
+        (message(event={"metadata_topics": [1]}), None),
+        (message(event={"metadata_topics": "a"}), None),
+        (message(event=None), None),
+        (Stored(b"\xff", NOW), None),
+        (Stored(b"[]", NOW), None),
+    ],
+)
+def test_the_frames_that_a_plan_names(first: Stored | None, frames: tuple[str, ...] | None) -> None:
+    assert frames_of(first) == frames
+
+
+def test_of_a_scan_that_is_over_pulsar_is_not_asked_unless_its_topics_go() -> None:
+    over = {"conditions": [{"type": "Succeeded", "status": "True", "reason": "Completed", "message": "", **TIMES}]} | {
+        "phase": "Succeeded"
+    }
+    away = with_topics()
+    away.fault = PulsarAway("no answer")
+    stays = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "OnDelete"}}) | {"status": over}
+    assert isinstance(seen(away, stays).pulsar, Pulsar)
+    goes = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "Always"}}) | {"status": over}
+    assert isinstance(seen(away, goes).pulsar, PulsarFault)
+
+
+def test_two_scans_that_share_frames_and_go_at_the_same_time_leave_none() -> None:
+    frames = "persistent://icecube/skymap_metadata/mf_1"
+    scans = [
+        resource(
+            {"event": {"simulate": {}}}, name=name, uid=name, resourceVersion="1", deletionTimestamp=NOW.isoformat()
+        )
+        for name in ("first", "second")
+    ]
+    for one in scans:
+        one["metadata"]["finalizers"] = [FINALIZER]
+    bench = Bench(*scans)
+    plans = [Topics.of(Names.of(NAMESPACE, name).scan, "icecube").plan for name in ("first", "second")]
+    bench.admin.stored = {plan: [plan_of(frames)] for plan in plans} | {frames: []}
+
+    async def both() -> None:
+        await asyncio.gather(*(bench.reconciler.look(Key(NAMESPACE, name)) for name in ("first", "second")))
+
+    asyncio.run(both())
+    assert bench.admin.stored == {}
+
+
+
 def seen(admin: FakeAdmin, scan: dict[str, Any] = SCAN) -> Observed:
     return asyncio.run(observe(scan, FakeCluster(), FakePulsars(admin), SETTINGS))
 

@@ -231,7 +231,7 @@ def test_what_cannot_be_read_changes_nothing(demand: Demand) -> None:
 def test_the_cause_is_that_of_the_number(demand: Demand) -> None:
     decided = scale(demand)
     exact = {Cause.MINIMUM: demand.minimum, Cause.MAXIMUM: demand.maximum, Cause.SHARE: demand.share}
-    exact |= {Cause.BUSY: demand.busy, Cause.ENOUGH: demand.current, Cause.PENDING: demand.current}
+    exact |= {Cause.BUSY: demand.busy, Cause.PENDING: demand.current}
     if decided.cause in exact:
         assert decided.replicas == exact[decided.cause]
     assert (decided.cause is Cause.PENDING) <= (demand.pending > 0)

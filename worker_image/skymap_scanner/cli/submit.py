@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     help="Secret with what the event's server asks for (keys username and password, or token).",
 )
 @click.option(
+    "--priority",
+    type=click.Choice(["Realtime", "Normal"], case_sensitive=False),
+    help="Realtime: it gets its workers before others, where there are not enough for all.  [default: Normal]",
+)
+@click.option(
     "--set",
     "sets",
     multiple=True,
@@ -109,6 +114,7 @@ def _from_event(
     select: str | None,
     pulses: str | None,
     credentials_secret: str | None,
+    priority: str | None,
     sets: tuple[str, ...],
 ) -> Submission:
     """Make the manifest of an event and of the options."""
@@ -119,7 +125,7 @@ def _from_event(
     if credentials_secret is not None:
         source["credentialsSecret"] = {"name": credentials_secret}
     source |= {key: value for key, value in (("pulseSeries", pulses), ("select", select)) if value is not None}
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {} if priority is None else {"priority": priority}
     if levels is not None:
         from skymap_scanner.scan.levels import parse_levels
 
