@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from skymap_operator.manifests.common import Manifest
+from skymap_operator.manifests.common import SCAN_LABEL, Manifest
 
 #: Who we are, in the fields that we own and in events.
 MANAGER = "skymap-operator"
@@ -32,8 +32,12 @@ MANAGER = "skymap-operator"
 #: Longest time of a request (s), and objects in one page of a list.
 TIMEOUT, PAGE = 20.0, 500
 
-#: How long a namespace's warnings are kept (s).
-KEEP = 3.0
+#: How long a namespace's warnings are kept: so long (s), and so many times the time that it takes to list them.
+KEEP, KEEP_TIMES = 3.0, 20.0
+
+#: The API server says something every minute (a bookmark, if there is nothing else); a watch that is silent for so long
+#: (s) is dead.
+SILENCE = 90.0
 
 #: Longest message of an event that the API server takes.
 LONGEST_MESSAGE = 1024
@@ -81,22 +85,26 @@ class Away(ClusterError):  # noqa: N818
 
 @dataclass
 class _Kept:
-    """A namespace's warnings, and since when they are known (s, the loop's clock)."""
+    """A namespace's warnings by the uid of what they are about, and until when they are kept (s, the loop's clock)."""
 
-    events: list[Manifest] = field(default_factory=list)
-    since: float = -math.inf
+    events: dict[str, list[Manifest]] = field(default_factory=dict)
+    until: float = -math.inf
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Cluster:
-    """The API server that the environment names. Objects are given by kind, namespace and name."""
+    """The API server that the environment names. Objects are given by kind, namespace and name.
 
-    def __init__(self, client: ApiClient) -> None:
+    ``asked`` is told of every request: its method, and the code of the answer, None where there was none.
+    """
+
+    def __init__(self, client: ApiClient, asked: Callable[[str, int | None], None] = lambda *_: None) -> None:
         self._client = client
+        self._asked = asked
         self._warnings: dict[str, _Kept] = {}
 
     @classmethod
-    async def open(cls) -> Self:
+    async def open(cls, asked: Callable[[str, int | None], None] = lambda *_: None) -> Self:
         """Connect with the pod's service account, or, outside a cluster, with the kubeconfig of the user.
 
         Raises
@@ -105,6 +113,7 @@ class Cluster:
             If there is neither.
         """
         configuration = Configuration()
+        configuration.connection_pool_maxsize = 0  # no limit: a watch holds its connection
         try:
             if "KUBERNETES_SERVICE_HOST" in os.environ and _TOKEN.exists():
                 load_incluster_config(client_configuration=configuration)
@@ -114,7 +123,7 @@ class Cluster:
             raise ClusterError(
                 f"no access to a cluster: neither a service account nor a kubeconfig: {error}"
             ) from error
-        return cls(ApiClient(configuration))
+        return cls(ApiClient(configuration), asked)
 
     async def __aenter__(self) -> Self:
         return self
@@ -135,30 +144,74 @@ class Cluster:
         self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
     ) -> list[Manifest]:
         """Return the objects of a kind, in one namespace or in all, that the selectors match."""
-        query = {"limit": str(PAGE), "labelSelector": labels, "fieldSelector": fields}
         found: list[Manifest] = []
+        async for page in self.pages(kind, namespace, labels=labels, fields=fields):
+            found += page["items"]
+        return found
+
+    async def pages(
+        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> AsyncIterator[Manifest]:
+        """Return the same page by page: what many objects take of memory is had once. All are of one version."""
+        query = {"limit": str(PAGE), "labelSelector": labels, "fieldSelector": fields}
         while True:
             page = await self._ask("GET", _path(kind, namespace), query)
-            found += page["items"]
+            yield page
             more = page.get("metadata", {}).get("continue")
             if not more:
-                return found
+                return
             query["continue"] = more
 
-    async def warnings(self, namespace: str) -> builtins.list[Manifest]:
-        """Return the namespace's warnings, as they were `KEEP` seconds ago at most: every scan in it asks for them."""
+    async def pods(self, namespace: str, scan: str, *, fresh: bool = True) -> builtins.list[Manifest]:  # noqa: ARG002
+        """Return the pods with the label ``scan``. ``fresh``: as they are now, not as they were known last."""
+        return await self.list("Pod", namespace, labels=f"{SCAN_LABEL}={scan}")
+
+    async def watch(
+        self, kind: str, namespace: str | None, version: str, *, labels: str = "", seconds: float = 300.0
+    ) -> AsyncIterator[tuple[str, Manifest]]:
+        """Return what changes after ``version``, as it does: (ADDED, MODIFIED or DELETED, the object). Ends by itself.
+
+        Raises
+        ------
+        ClusterError
+            If the connection breaks, or what has happened since ``version`` is not known any more: list anew.
+        """
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "labelSelector": labels}
+        query["timeoutSeconds"] = str(max(round(seconds), 1))
+        path = _path(kind, namespace)
+        timeout = aiohttp.ClientTimeout(total=seconds + SILENCE, sock_read=SILENCE)
+        try:
+            answer = await self._send("GET", path, query, None, "application/json", timeout, "WATCH")
+            if answer.status != 200:
+                raise _fault(answer.status, (await answer.read()).decode(errors="replace"), f"WATCH {path}")
+            async with answer.response:
+                async for line in _lines(answer.response.content.iter_any()):
+                    event = json.loads(line)
+                    kept: Manifest = event["object"]
+                    if event["type"] == "ERROR":
+                        raise _fault(int(kept.get("code", 500)), json.dumps(kept), f"WATCH {path}")
+                    if event["type"] != "BOOKMARK":
+                        yield event["type"], kept
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Away(f"cannot follow {kind}: {str(error) or type(error).__name__}") from error
+
+    async def warnings(self, namespace: str, uids: Iterable[str]) -> builtins.list[Manifest]:
+        """Return the namespace's warnings about these objects, some seconds old: many scans ask for them."""
         found = self._warnings.setdefault(namespace, _Kept())
         async with found.lock:
-            now = asyncio.get_running_loop().time()
-            if now - found.since > KEEP:
-                found.events = await self.list("Event", namespace, fields="type=Warning")
-                found.since = now
-            return found.events
+            clock = asyncio.get_running_loop().time
+            if (now := clock()) > found.until:
+                found.events = {}
+                async for page in self.pages("Event", namespace, fields="type=Warning"):
+                    for event in page["items"]:
+                        found.events.setdefault(event.get("involvedObject", {}).get("uid", ""), []).append(event)
+                found.until = clock() + max(KEEP, KEEP_TIMES * (clock() - now))
+            return [event for uid in uids for event in found.events.get(uid, ())]
 
-    async def create(self, manifest: Manifest, *, dry_run: bool = False) -> None:
-        """Make an object, or only ask whether it would be taken. Conflict: there is one of this name."""
+    async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
+        """Make an object, or only ask whether it would be taken; return it. Conflict: there is one of this name."""
         query = {"fieldManager": MANAGER} | ({"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {})
-        await self._ask("POST", _path(manifest["kind"], manifest["metadata"]["namespace"]), query, manifest)
+        return await self._ask("POST", _path(manifest["kind"], manifest["metadata"]["namespace"]), query, manifest)
 
     async def schema(self, kind: str) -> Manifest:
         """Return the OpenAPI schema that the API server publishes for a kind. NotFound: it does not know the kind."""
@@ -170,25 +223,27 @@ class Cluster:
                 return found
         raise NotFound(f"no schema of {kind} is published")
 
-    async def replace(self, manifest: Manifest, version: str) -> None:
-        """Make an object what the manifest says. Conflict: it is not the one of this ``resourceVersion`` any more."""
+    async def replace(self, manifest: Manifest, version: str) -> Manifest:
+        """Make an object what the manifest says; return it. Conflict: it is of another ``resourceVersion`` now."""
         meta = manifest["metadata"]
         body = manifest | {"metadata": meta | {"resourceVersion": version}}
         path = _path(manifest["kind"], meta["namespace"], meta["name"])
-        await self._ask("PUT", path, {"fieldManager": MANAGER}, body)
+        return await self._ask("PUT", path, {"fieldManager": MANAGER}, body)
 
-    async def apply_status(self, resource: Manifest) -> None:
+    async def apply_status(self, resource: Manifest) -> Manifest:
         """Bring a resource's status to what is given, by server-side apply: what is not given any more goes.
+
+        Returns the resource.
 
         A ``uid`` in its metadata must be that of the resource: Conflict if it is another one of this name.
         """
         meta = resource["metadata"]
         path = _path(resource["kind"], meta["namespace"], meta["name"], "status")
-        await self._ask("PATCH", path, {"fieldManager": MANAGER, "force": "true"}, resource, _APPLY)
+        return await self._ask("PATCH", path, {"fieldManager": MANAGER, "force": "true"}, resource, _APPLY)
 
-    async def patch(self, kind: str, namespace: str, name: str, change: Manifest) -> None:
-        """Change fields of an object (a JSON merge patch: null removes)."""
-        await self._ask("PATCH", _path(kind, namespace, name), {"fieldManager": MANAGER}, change, _MERGE)
+    async def patch(self, kind: str, namespace: str, name: str, change: Manifest) -> Manifest:
+        """Change fields of an object (a JSON merge patch: null removes); return it."""
+        return await self._ask("PATCH", _path(kind, namespace, name), {"fieldManager": MANAGER}, change, _MERGE)
 
     async def delete(
         self, kind: str, namespace: str, name: str, *, uid: str | None = None, grace: int | None = None
@@ -224,13 +279,9 @@ class Cluster:
         content: str = "application/json",
     ) -> Manifest:
         """Send a request; return the object that comes back, or raise what the answer means."""
-        given = urlencode({key: value for key, value in (query or {}).items() if value})
-        headers = {"Accept": "application/json", "Content-Type": content}
+        timeout = aiohttp.ClientTimeout(TIMEOUT)
         try:
-            request = await self._client.param_serialize(
-                method, f"/{path}?{given}", header_params=headers, body=body, auth_settings=["BearerToken"]
-            )
-            answer = await self._client.call_api(*request, _request_timeout=aiohttp.ClientTimeout(TIMEOUT))
+            answer = await self._send(method, path, query, body, content, timeout, method)
             text = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Away(f"cannot reach the API server: {str(error) or type(error).__name__}") from error
@@ -238,6 +289,41 @@ class Cluster:
             found: Manifest = json.loads(text)
             return found
         raise _fault(answer.status, text.decode(errors="replace"), f"{method} {path}")
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Manifest | None,
+        content: str,
+        timeout: aiohttp.ClientTimeout,
+        counted: str,
+    ) -> Any:
+        """Send a request; return the client's answer, of which nothing is read yet."""
+        given = urlencode({key: value for key, value in (query or {}).items() if value})
+        headers = {"Accept": "application/json", "Content-Type": content}
+        code = None
+        try:
+            request = await self._client.param_serialize(
+                method, f"/{path}?{given}", header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
+            answer = await self._client.call_api(*request, _request_timeout=timeout)
+            code = answer.status
+        finally:
+            self._asked(counted, code)
+        return answer
+
+
+async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Cut a stream into its lines, however long they are; what ends without a newline was cut off."""
+    begun: list[bytes] = []
+    async for piece in pieces:
+        *whole, rest = piece.split(b"\n")
+        for line in whole:
+            yield b"".join((*begun, line))
+            begun = []
+        begun.append(rest)
 
 
 def event_about(about: Manifest, kind: str, reason: str, message: str, now: datetime) -> Manifest:

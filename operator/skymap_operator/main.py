@@ -5,30 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import click
-import kopf
 
 from skymap_operator import health
 from skymap_operator.check import CheckError, check_definition, check_operator, check_pulsar, check_scan
 from skymap_operator.cluster import Cluster, ClusterError
-from skymap_operator.handlers import registry
+from skymap_operator.followed import FollowedCluster
 from skymap_operator.leave import Leave
 from skymap_operator.metrics import Metrics
-from skymap_operator.models import KIND
 from skymap_operator.pulsars import Pulsars
 from skymap_operator.reconcile import Reconciler
-from skymap_operator.rounds import Key, Rounds
+from skymap_operator.rounds import Rounds
 from skymap_operator.settings import Settings, SettingsError, read_settings
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-#: kopf would make one of the user's name, which a user of a pod need not have.
-IDENTITY: Any = "skymap-operator"
 
 
 @click.group(invoke_without_command=True)
@@ -98,23 +95,19 @@ async def run(settings: Settings, host: str, port: int) -> None:
     ClusterError
         If there is no access to a cluster, or it does not know what a SkymapScan is.
     """
-    metrics = Metrics()
-    async with await Cluster.open() as cluster, Pulsars(cluster, settings) as pulsars:
-        rounds = Rounds(Reconciler(cluster, pulsars, settings, metrics).look)
-        await wake_all(cluster, settings, rounds)
-        sweeping = asyncio.create_task(sweep(cluster, settings, rounds))
+    metrics, ended = Metrics(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    cluster = await FollowedCluster.open(partial(metrics.asked, "kubernetes"))
+    async with cluster, Pulsars(cluster, settings, partial(metrics.asked, "pulsar")) as pulsars:
+        rounds = Rounds(Reconciler(cluster, pulsars, settings, metrics).look, metrics.late, cluster.is_urgent)
         try:
+            await cluster.follow(settings.namespaces, rounds.wake, settings.resync_interval)
             async with health.serve(host, port, metrics, rounds.overdue, rounds.stalled) as served:
                 log.info("looks after %s; /healthz and /metrics on port %d", _where(settings), served)
-                await kopf.operator(
-                    registry=registry(rounds.wake),
-                    identity=IDENTITY,
-                    standalone=True,
-                    clusterwide=not settings.namespaces,
-                    namespaces=settings.namespaces,
-                )
+                await ended.wait()
         finally:
-            sweeping.cancel()
+            await cluster.unfollow()
             await rounds.close()
 
 
@@ -140,23 +133,6 @@ async def check(settings: Settings, operator: str, namespace: str) -> int:
                 faults += 1
                 click.echo(f"FAILED  {error}")
     return faults
-
-
-async def wake_all(cluster: Cluster, settings: Settings, rounds: Rounds) -> None:
-    """Have all scans looked at."""
-    for namespace in settings.namespaces or (None,):
-        for scan in await cluster.list(KIND, namespace):
-            rounds.wake(Key(scan["metadata"]["namespace"], scan["metadata"]["name"]))
-
-
-async def sweep(cluster: Cluster, settings: Settings, rounds: Rounds) -> None:
-    """Look at all scans now and then: one whose news were lost is found."""
-    while True:
-        await asyncio.sleep(settings.resync_interval)
-        try:
-            await wake_all(cluster, settings, rounds)
-        except ClusterError as error:
-            log.warning("%s", error)
 
 
 def _where(settings: Settings) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from skymap_operator.cluster import Cluster, Refused
+from skymap_operator.diagnose import job_condition
 from skymap_operator.ending import needs_other_plans
 from skymap_operator.manifests import Manifest, PulsarAccess
-from skymap_operator.manifests.common import SCAN_LABEL
 from skymap_operator.models.status import Reason
 from skymap_operator.names import (
     COLLECTOR_SUBSCRIPTION,
@@ -23,17 +24,28 @@ from skymap_operator.names import (
     Topics,
 )
 from skymap_operator.observed import Backlog, Observed, Pod, Progress, Pulsar, PulsarFault, Scan, Warned
-from skymap_operator.pulsar_admin import PulsarAdmin, PulsarAdminError, PulsarAway, Stored, Subscription
+from skymap_operator.pulsar_admin import KEEP_TOPICS, PulsarAdmin, PulsarAdminError, PulsarAway, Stored, Subscription
 from skymap_operator.pulsars import Pulsars
 from skymap_operator.resolve import pulsar_access
 from skymap_operator.settings import Settings
-from skymap_operator.warned import current_warnings
+from skymap_operator.warned import current_warnings, waiting_objects
+
+#: For how long it is known which subscriptions the fits' topic has (s), and which frames the plans of others name.
+KEEP_FITS, KEEP_FRAMES = 30.0, 300.0
 
 
 async def observe(
-    resource: Manifest, cluster: Cluster, pulsars: Pulsars, settings: Settings, refused: Iterable[Warned] = ()
+    resource: Manifest,
+    cluster: Cluster,
+    pulsars: Pulsars,
+    settings: Settings,
+    refused: Iterable[Warned] = (),
+    leaving: Collection[str] = (),
 ) -> Observed:
-    """Look at the scan that ``resource`` describes; ``refused``: what the operator met when it acted last.
+    """Look at the scan that ``resource`` describes.
+
+    ``refused``: what the operator met when it acted last. ``leaving``: plans of scans whose topics go, too: the frames
+    that they name are in nobody's use for it.
 
     Raises
     ------
@@ -42,14 +54,19 @@ async def observe(
     """
     scan = Scan.of(resource)
     names, access = Names.of(scan.namespace, scan.name), pulsar_access(scan, settings)
-    children, claim, pods, events, tls_keys, pulsar = await asyncio.gather(
+    goes = needs_other_plans(scan)
+    children, claim, pods, tls_keys = await asyncio.gather(
         _children(cluster, scan.namespace, names, settings),
         _claim(cluster, scan, names),
-        cluster.list("Pod", scan.namespace, labels=f"{SCAN_LABEL}={names.base}"),
-        _events(cluster, scan),
+        # Topics go when no pod is left: that is not to be taken from memory.
+        cluster.pods(scan.namespace, names.base, fresh=goes),
         _keys(cluster, scan.namespace, access.tls_secret),
-        _pulsar(scan, names, pulsars, access),
     )
+    pulsar: Pulsar | PulsarFault = Pulsar()
+    if not scan.finished or scan.deleting or goes:
+        pulsar = await _pulsar(scan, names, pulsars, access, _Needs.of(scan, children, leaving))
+    waiting = {} if scan.finished or scan.deleting else waiting_objects(children, claim, pods)
+    events = await cluster.warnings(scan.namespace, waiting.values()) if waiting else []
     return Observed(
         now=datetime.now(UTC),
         scan=scan,
@@ -60,6 +77,28 @@ async def observe(
         warnings=(*refused, *current_warnings(events, children, claim, pods)),
         tls_keys=tls_keys,
     )
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """What a look needs of Pulsar beside the scan's topics.
+
+    ``queues``: how much there is to do. ``exact``: a Job has ended, so that it counts whether its part is really done.
+    ``leaving``: None while the topics stay, else the plans of scans whose topics go, too.
+    """
+
+    queues: bool
+    exact: bool
+    leaving: Collection[str] | None
+
+    @classmethod
+    def of(cls, scan: Scan, children: Mapping[tuple[str, str], Manifest], leaving: Collection[str]) -> _Needs:
+        jobs = [child for (kind, _), child in children.items() if kind == "Job"]
+        return cls(
+            queues=not scan.finished and not scan.deleting,
+            exact=any(job_condition(job, how) is not None for job in jobs for how in ("Complete", "Failed")),
+            leaving=leaving if needs_other_plans(scan) else None,
+        )
 
 
 async def _children(
@@ -78,13 +117,6 @@ async def _claim(cluster: Cluster, scan: Scan, names: Names) -> Manifest | None:
     return await cluster.get("PersistentVolumeClaim", scan.namespace, given or names.claim)
 
 
-async def _events(cluster: Cluster, scan: Scan) -> list[Manifest]:
-    """Return the namespace's warnings; a scan that is done or goes does not need them."""
-    if scan.finished or scan.deleting:
-        return []
-    return await cluster.warnings(scan.namespace)
-
-
 async def _keys(cluster: Cluster, namespace: str, secret: str | None) -> frozenset[str] | None:
     if secret is None:
         return frozenset()
@@ -95,62 +127,73 @@ async def _keys(cluster: Cluster, namespace: str, secret: str | None) -> frozens
     return None if found is None else frozenset(found.get("data") or ())
 
 
-async def _pulsar(scan: Scan, names: Names, pulsars: Pulsars, access: PulsarAccess) -> Pulsar | PulsarFault:
+async def _pulsar(
+    scan: Scan, names: Names, pulsars: Pulsars, access: PulsarAccess, needs: _Needs
+) -> Pulsar | PulsarFault:
     """Look at the scan's topics, or return why that cannot be."""
     topics = Topics.of(names.scan, access.tenant)
     try:
         async with pulsars.reach(scan.namespace, access) as admin:
-            return await _topics(scan, topics, access.tenant, admin)
+            there = await admin.topics(access.tenant, TOPICS_NAMESPACE, kept=KEEP_TOPICS)
+            own = {topic for topic in topics.all() if topic in there}
+            queues = await _queues(topics, own, admin, needs)
+            frames = await _frames(topics, access.tenant, there, admin, needs)
     except PulsarAway as error:
         return PulsarFault(Reason.PULSAR_UNAVAILABLE, str(error))
     except PulsarAdminError as error:
         return PulsarFault(Reason.PULSAR_REFUSED, str(error))
     except ValueError as error:
         return PulsarFault(Reason.PULSAR_REFUSED, f"{topics.progress}: {error}")
+    return replace(queues, metadata=frames[0], elsewhere=frames[1])
 
 
-async def _topics(scan: Scan, topics: Topics, tenant: str, admin: PulsarAdmin) -> Pulsar:
-    there = await admin.topics(tenant, TOPICS_NAMESPACE)
-    own = [topic for topic in topics.all() if topic in there]
-    queues = [topic for topic in (topics.to_be_scanned, topics.scanned) if topic in there]
-    found, end, snapshot, frames = await asyncio.gather(
-        asyncio.gather(*(admin.subscriptions(topic) for topic in queues)),
-        _last(admin, topics.plan, there),
-        _last(admin, topics.progress, there),
-        _frames(scan, topics, tenant, there, admin),
+async def _queues(topics: Topics, own: Collection[str], admin: PulsarAdmin, needs: _Needs) -> Pulsar:
+    """Look at what is there and how far it is; of a scan that is over only at what is there."""
+    if not needs.queues:
+        return Pulsar(topics={topic: frozenset() for topic in own})
+    kept = 0.0 if needs.exact else KEEP_FITS
+    tasks, fits, end, snapshot = await asyncio.gather(
+        _subscriptions(admin, topics.to_be_scanned, own, 0.0),
+        _subscriptions(admin, topics.scanned, own, kept),
+        _last(admin, topics.plan, own if needs.exact else ()),
+        _last(admin, topics.progress, own),
     )
-    subscriptions = dict(zip(queues, found, strict=True))
-    tasks = subscriptions.get(topics.to_be_scanned, {}).get(WORKERS_SUBSCRIPTION)
+    found = {topics.to_be_scanned: tasks, topics.scanned: fits}
+    workers = tasks.get(WORKERS_SUBSCRIPTION)
     return Pulsar(
-        topics={topic: frozenset(subscriptions.get(topic, ())) for topic in own},
-        tasks=_backlog(tasks),
-        fits=_backlog(subscriptions.get(topics.scanned, {}).get(COLLECTOR_SUBSCRIPTION)),
-        busy=frozenset() if tasks is None else tasks.busy,
+        topics={topic: frozenset(found.get(topic, ())) for topic in own},
+        tasks=_backlog(workers),
+        fits=_backlog(fits.get(COLLECTOR_SUBSCRIPTION)),
+        busy=frozenset() if workers is None else workers.busy,
         plan_ended=end is not None and entry(end.payload).get("kind") == "end",
         progress=None if snapshot is None else Progress.of(entry(snapshot.payload), snapshot.published),
-        metadata=frames[0],
-        elsewhere=frames[1],
     )
 
 
-async def _last(admin: PulsarAdmin, topic: str, there: frozenset[str]) -> Stored | None:
+async def _subscriptions(
+    admin: PulsarAdmin, topic: str, there: Collection[str], kept: float
+) -> Mapping[str, Subscription]:
+    return await admin.subscriptions(topic, kept) if topic in there else {}
+
+
+async def _last(admin: PulsarAdmin, topic: str, there: Collection[str]) -> Stored | None:
     return await admin.last(topic) if topic in there else None
 
 
 async def _frames(
-    scan: Scan, topics: Topics, tenant: str, there: frozenset[str], admin: PulsarAdmin
+    topics: Topics, tenant: str, there: Collection[str], admin: PulsarAdmin, needs: _Needs
 ) -> tuple[tuple[str, ...], frozenset[str] | None]:
     """Return the topics with the event's frames, and those that other scans use: looked at only where they may go."""
-    if not needs_other_plans(scan) or topics.plan not in there:
+    if needs.leaving is None or topics.plan not in there:
         return (), None
     named = frames_of(await admin.first(topics.plan)) or ()
     existing = await admin.topics(tenant, METADATA_NAMESPACE) if named else frozenset()
     found = tuple(topic for topic in named if topic in existing)
     if not found:
         return (), frozenset()
-    others = [topic for topic in sorted(there) if topic.endswith("-plan") and topic != topics.plan]
+    plans = {topic for topic in there if topic.endswith("-plan")} - {topics.plan, *needs.leaving}
     used: set[str] = set()
-    for first in await asyncio.gather(*(admin.first(topic) for topic in others)):
+    for first in await asyncio.gather(*(admin.first(topic, kept=KEEP_FRAMES) for topic in sorted(plans))):
         frames = frames_of(first)
         if frames is None:
             return found, None

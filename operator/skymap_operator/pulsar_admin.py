@@ -7,9 +7,10 @@ Source: https://pulsar.apache.org/admin-rest-api (v2).
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,7 @@ from skymap_operator.pulsar_rest import (
     PAUSE,
     POLICIES,
     REDIRECTIONS,
+    SCHEME,
     TRIES,
     Rest,
     reason,
@@ -40,7 +42,14 @@ GRANT = ["produce", "consume"]
 #: The longest answer that is read (bytes): a snapshot or the first entry of a plan is a few kilobytes, statistics more.
 LONGEST = 16 << 20
 
-TIMEOUT = 10.0
+#: Longest time of a request (s), and of the wait for one of the connections.
+TIMEOUT, PATIENCE, CONNECTIONS = 10.0, 60.0, 16
+
+#: How long the names of all topics of a namespace are kept (s), for all scans that ask: there are six for each.
+KEEP_TOPICS = 2.0
+
+#: How long it counts (s) that a namespace has been made.
+KEEP_PREPARED = 60.0
 
 
 class PulsarAdminError(Exception):
@@ -81,14 +90,45 @@ class Credentials:
     key: Path | None = None
 
 
-class PulsarAdmin:
-    """The admin interface at ``url``; the token of ``credentials`` is read anew for every request."""
+@dataclass(slots=True)
+class _Listed:
+    """The topics of a namespace as they were at ``asked`` (s, the loop's clock); ``whole``: those with partitions."""
 
-    def __init__(self, url: str, credentials: Credentials | None = None) -> None:
+    asked: float = -math.inf
+    topics: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class PulsarAdmin:
+    """The admin interface at ``url``; the token of ``credentials`` is read anew for every request.
+
+    What many looks need is asked for once for all of them, and what was read is kept where the caller says for how
+    long; what is made or deleted here is known at once. ``asked`` is told of every request: its method, and the code of
+    the answer, None where there was none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials | None = None,
+        asked: Callable[[str, int | None], None] = lambda *_: None,
+    ) -> None:
         self.url = url.rstrip("/")
         credentials = credentials or Credentials()
         self._token_file = credentials.token
-        self._http = httpx.AsyncClient(verify=_trust(credentials), timeout=TIMEOUT)
+        self._asked = asked
+        self._http = httpx.AsyncClient(
+            verify=_trust(credentials),
+            timeout=httpx.Timeout(TIMEOUT, pool=PATIENCE),
+            limits=httpx.Limits(
+                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=30
+            ),
+        )
+        self._listed: dict[tuple[str, str], _Listed] = {}
+        self._prepared: dict[tuple[str, str | None], float] = {}
+        self._firsts: dict[str, tuple[float, Stored]] = {}
+        self._queues: dict[str, tuple[float, dict[str, Subscription]]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,6 +143,9 @@ class PulsarAdmin:
 
         A namespace that is there keeps its policies.
         """
+        now = asyncio.get_running_loop().time()
+        if now - self._prepared.get((tenant, role), -math.inf) < KEEP_PREPARED:
+            return
         for namespace, policies in NAMESPACES.items():
             path = f"/namespaces/{quote(tenant, safe='')}/{namespace}"
             if (await self._ask("GET", f"{path}/retention", fine=(401, 403, 404))).status_code == 404:
@@ -110,31 +153,84 @@ class PulsarAdmin:
                 await self._insist("PUT", path, policies, fine=409)
             if role is not None:
                 await self._insist("POST", f"{path}/permissions/{quote(role, safe='')}", GRANT)
+        self._prepared[tenant, role] = now
 
     async def create(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
         """Make the topic, and subscriptions that begin at the first message."""
-        await self._insist("PUT", REST.path(topic), fine=409)
-        for name in subscriptions:
-            await self._insist("PUT", f"{REST.path(topic)}/subscription/{quote(name, safe='')}", "earliest", fine=409)
+        try:
+            await self._insist("PUT", REST.path(topic), fine=409)
+            for name in subscriptions:
+                path = f"{REST.path(topic)}/subscription/{quote(name, safe='')}"
+                await self._insist("PUT", path, "earliest", fine=409)
+        except PulsarAdminError:
+            self._prepared.clear()  # somebody may have deleted the namespace
+            raise
+        listed = self._of(topic)
+        if listed.asked > -math.inf:
+            listed.topics |= {topic}
+        self._queues.pop(topic, None)
 
     async def delete(self, topic: str) -> None:
         """Delete the topic with its messages and subscriptions; its clients are cut off."""
+        self._firsts.pop(topic, None)
+        self._queues.pop(topic, None)
         where = "/partitions" if await self._partitions(topic) else ""
         await self._insist("DELETE", f"{REST.path(topic)}{where}?force=true")
+        listed = self._of(topic)
+        listed.topics -= {topic}
+        listed.whole -= {topic}
 
-    async def topics(self, tenant: str, namespace: str) -> frozenset[str]:
-        """List the topics of a namespace, a partitioned one once; none where there is no such namespace."""
+    async def topics(self, tenant: str, namespace: str, kept: float = 0.0) -> frozenset[str]:
+        """List the topics of a namespace, a partitioned one once; none where there is no such namespace.
+
+        ``kept``: how old the list may be (s). Those who ask at the same time share one.
+        """
+        listed = self._listed.setdefault((tenant, namespace), _Listed())
+        oldest = asyncio.get_running_loop().time() - kept
+        async with listed.lock:
+            if listed.asked < oldest:
+                asked = asyncio.get_running_loop().time()
+                listed.topics, listed.whole = await self._list(tenant, namespace)
+                listed.asked = asked
+                self._forget(listed.topics, f"{SCHEME}{tenant}/{namespace}/")
+            return listed.topics
+
+    async def _list(self, tenant: str, namespace: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return all topics, and those with partitions."""
         path = f"/persistent/{quote(tenant, safe='')}/{quote(namespace, safe='')}"
         found = await self._ask("GET", path, fine=(404,))
         if found.status_code == 404:
-            return frozenset()
+            return frozenset(), frozenset()
         partitioned = await self._ask("GET", f"{path}/partitioned", fine=(404,))
-        whole = set(REST.names(partitioned)) if partitioned.status_code == 200 else set()
+        whole = frozenset(REST.names(partitioned)) if partitioned.status_code == 200 else frozenset()
         parts = (topic for topic in REST.names(found) if not topic.rpartition("/")[2].startswith("__"))
-        return frozenset(whole | {topic for topic in parts if topic.rpartition("-partition-")[0] not in whole})
+        return whole | {topic for topic in parts if topic.rpartition("-partition-")[0] not in whole}, whole
 
-    async def subscriptions(self, topic: str) -> dict[str, Subscription]:
-        """Look at all subscriptions of the topic, its partitions summed up; none where there is no such topic."""
+    def _of(self, topic: str) -> _Listed:
+        tenant, namespace, _ = REST.split_topic(topic)
+        return self._listed.setdefault((tenant, namespace), _Listed())
+
+    def _forget(self, there: frozenset[str], base: str) -> None:
+        """Forget what was read of topics that are gone."""
+        for kept in (self._firsts, self._queues):
+            for topic in [topic for topic in kept if topic.startswith(base) and topic not in there]:
+                del kept[topic]
+
+    async def subscriptions(self, topic: str, kept: float = 0.0) -> dict[str, Subscription]:
+        """Look at all subscriptions of the topic, its partitions summed up; none where there is no such topic.
+
+        ``kept``: how old the answer may be (s).
+        """
+        now = asyncio.get_running_loop().time()
+        asked, before = self._queues.get(topic, (-math.inf, {}))
+        if now - asked < kept:
+            return before
+        found = await self._subscriptions(topic)
+        if kept:
+            self._queues[topic] = (now, found)
+        return found
+
+    async def _subscriptions(self, topic: str) -> dict[str, Subscription]:
         count = await self._partitions(topic)
         parts = [f"{topic}-partition-{number}" for number in range(count)] or [topic]
         answers = await asyncio.gather(
@@ -147,9 +243,16 @@ class PulsarAdmin:
                 found[name] = _added(found.get(name, Subscription(0, 0, frozenset())), one)
         return found
 
-    async def first(self, topic: str) -> Stored | None:
-        """Return the first message of the topic; None where there is none."""
-        return await self._examine(topic, "earliest")
+    async def first(self, topic: str, kept: float = 0.0) -> Stored | None:
+        """Return the first message of the topic; None where there is none. ``kept``: how old the answer may be (s)."""
+        now = asyncio.get_running_loop().time()
+        asked, before = self._firsts.get(topic, (-math.inf, None))
+        if before is not None and now - asked < kept:
+            return before
+        found = await self._examine(topic, "earliest")
+        if found is not None and kept:
+            self._firsts[topic] = (now, found)
+        return found
 
     async def last(self, topic: str) -> Stored | None:
         """Return the last message of the topic; None where there is none."""
@@ -171,6 +274,9 @@ class PulsarAdmin:
             await self._insist("PUT", path, {"allowedClusters": clusters, "adminRoles": []}, fine=409)
 
     async def _partitions(self, topic: str) -> int:
+        listed = self._of(topic)
+        if topic in listed.topics and topic not in listed.whole:
+            return 0
         answer = await self._ask("GET", f"{REST.path(topic)}/partitions", fine=(404,))
         return int(REST.object(answer).get("partitions", 0)) if answer.status_code == 200 else 0
 
@@ -202,9 +308,10 @@ class PulsarAdmin:
     async def _send(self, method: str, url: str, json: object) -> httpx.Response:
         headers = {} if self._token_file is None else {"Authorization": f"Bearer {_token(self._token_file)}"}
         body: Mapping[str, Any] = {} if json is None else {"json": json}
+        code = None
         try:
             async with self._http.stream(method, url, headers=headers, **body) as answer:
-                content = b""
+                code, content = answer.status_code, b""
                 async for piece in answer.aiter_bytes():
                     content += piece
                     if len(content) > LONGEST:
@@ -215,6 +322,8 @@ class PulsarAdmin:
             raise PulsarAway(
                 f"cannot reach Pulsar's admin interface at {self.url} ({str(error) or type(error).__name__})"
             ) from error
+        finally:
+            self._asked(method, code)
         unpacked = {name: value for name, value in answer.headers.items() if name.lower() != "content-encoding"}
         return httpx.Response(answer.status_code, headers=unpacked, content=content, request=answer.request)
 

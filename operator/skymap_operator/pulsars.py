@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -24,9 +24,12 @@ TRUSTED_KEY, CERTIFICATE_KEY, KEY_KEY = "ca.crt", "tls.crt", "tls.key"
 class Pulsars:
     """Opens admin interfaces. The operator's own stays open, with the operator's token; others are for one look."""
 
-    def __init__(self, cluster: Cluster, settings: Settings) -> None:
+    def __init__(
+        self, cluster: Cluster, settings: Settings, asked: Callable[[str, int | None], None] = lambda *_: None
+    ) -> None:
         self._cluster = cluster
         self._settings = settings
+        self._asked = asked
         self._own: dict[str, PulsarAdmin] = {}
 
     async def __aenter__(self) -> Self:
@@ -49,11 +52,14 @@ class Pulsars:
         """
         if access.own:
             if access.admin_url not in self._own:
-                self._own[access.admin_url] = PulsarAdmin(access.admin_url, _own_credentials(self._settings))
+                self._own[access.admin_url] = PulsarAdmin(
+                    access.admin_url, _own_credentials(self._settings), self._asked
+                )
             yield self._own[access.admin_url]
             return
         with tempfile.TemporaryDirectory(prefix="skymap-operator-") as folder:  # mode 700
-            async with PulsarAdmin(access.admin_url, await self._stored(namespace, access, Path(folder))) as admin:
+            credentials = await self._stored(namespace, access, Path(folder))
+            async with PulsarAdmin(access.admin_url, credentials, self._asked) as admin:
                 yield admin
 
     async def _stored(self, namespace: str, access: PulsarAccess, folder: Path) -> Credentials:

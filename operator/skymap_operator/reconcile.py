@@ -11,13 +11,16 @@ from skymap_operator import metrics
 from skymap_operator.actions import Plan, SetStatus
 from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster import Away, Cluster, ClusterError, Refused
+from skymap_operator.ending import needs_other_plans
 from skymap_operator.metrics import Metrics, Seen
 from skymap_operator.models import KIND, SkymapScanStatus
 from skymap_operator.models.status import Reason
+from skymap_operator.names import Names, Topics
 from skymap_operator.observe import observe
-from skymap_operator.observed import Observed, Pulsar, Warned
+from skymap_operator.observed import Observed, Pulsar, Scan, Warned
 from skymap_operator.plan import plan
 from skymap_operator.pulsars import Pulsars
+from skymap_operator.resolve import runs_with
 from skymap_operator.rounds import Key
 from skymap_operator.scaling import shares
 from skymap_operator.settings import Settings
@@ -45,6 +48,7 @@ class Reconciler:
         self._pulsars = pulsars
         self._settings = settings
         self._figures = figures
+        self._leaving: dict[Key, str] = {}  # plans of scans whose topics are about to go
         self._refused: dict[Key, Warned] = {}  # what the last look was not allowed to do
         self._wishes: dict[Key, _Wish] = {}  # what each scan would have alone
 
@@ -65,7 +69,10 @@ class Reconciler:
                 self._forget(key)
                 return metrics.GONE, None
             refused = [self._refused[key]] if key in self._refused else []
-            observed = await observe(resource, self._cluster, self._pulsars, self._settings, refused)
+            # Before anything is looked at: of two scans that go at the same time, one at least must know of the other.
+            self._note_leaving(key, Scan.of(resource))
+            leaving = self._leaving.values()
+            observed = await observe(resource, self._cluster, self._pulsars, self._settings, refused, leaving)
             decided, observed = self._decide(key, observed)
             return await self._do(key, decided, observed)
         except Away as error:
@@ -118,7 +125,15 @@ class Reconciler:
         wanted = {str(scan): wish.workers for scan, wish in turn}
         return shares(wanted, self._settings.max_workers, urgent)[str(key)]
 
+    def _note_leaving(self, key: Key, scan: Scan) -> None:
+        if needs_other_plans(scan):
+            name, tenant = Names.of(scan.namespace, scan.name).scan, runs_with(scan, self._settings).tenant
+            self._leaving[key] = Topics.of(name, tenant).plan
+        else:
+            self._leaving.pop(key, None)
+
     def _forget(self, key: Key) -> None:
+        self._leaving.pop(key, None)
         self._refused.pop(key, None)
         self._wishes.pop(key, None)
         self._figures.seen(key, None)

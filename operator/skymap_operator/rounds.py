@@ -2,19 +2,30 @@
 
 A look is asked for by `Rounds.wake`, as often as anybody likes, and is due again when the look before has said so.
 What is asked for while a scan is being looked at leads to one more look: nothing that has happened is overlooked.
+
+Where more looks are due than can be had at a time, the one that is due longest comes first. News have a head start
+before looks whose time has come, and urgent scans before others; since it is a time and no rank, nobody waits for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
 
 #: Looks at a time, and how long a scan rests between two (s): events come in swarms.
 AT_A_TIME, REST = 8, 0.5
+
+#: Looks without news in a second, of all scans: with more scans each is looked at less often, so that news find time.
+PACE = 40.0
+
+#: By how much news are put before looks whose time has come, and urgent scans before others (s).
+NEWS_FIRST, URGENT_FIRST = 5.0, 10.0
 
 #: A look may take so long (s): all that it waits for has limits of its own, and a slow Pulsar adds them up.
 LONGEST_LOOK = 240.0
@@ -34,26 +45,46 @@ class Key:
         return f"{self.namespace}/{self.name}"
 
 
-@dataclass
+@dataclass(slots=True)
 class _Scan:
-    """``due``: since when, or when, a look is due (s, the loop's clock); it stays so until the look is over."""
+    """``due``: since when, or when, a look is due (s, the loop's clock); it stays so until the look is over.
+
+    ``news``: it is due since something has happened. ``woken``: since when there are news that the look that is under
+    way may have missed. ``rested``: no look before. ``timer``: puts it in line at its time; ``place``: there it is.
+    """
 
     due: float
-    woken: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
+    news: bool = True
+    woken: float | None = None
+    rested: float = 0.0
     failures: int = 0
+    timer: asyncio.TimerHandle | None = None
+    place: int | None = None
+    task: asyncio.Task[None] | None = None
 
 
 class Rounds:
-    """Calls ``look`` for every scan that is known; it returns when to look again (s), None where no scan is left."""
+    """Calls ``look`` for every scan that is known; it returns when to look again (s), None where no scan is left.
+
+    ``late`` is told how long after it was due each look has ended (s); ``urgent`` tells which scans come first.
+    """
 
     def __init__(
-        self, look: Callable[[Key], Awaitable[float | None]], at_a_time: int = AT_A_TIME, rest: float = REST
+        self,
+        look: Callable[[Key], Awaitable[float | None]],
+        late: Callable[[float], None] = lambda _: None,
+        urgent: Callable[[Key], bool] = lambda _: False,
+        at_a_time: int = AT_A_TIME,
+        rest: float = REST,
     ) -> None:
         self._look = look
+        self._late = late
+        self._urgent = urgent
+        self._free = at_a_time
         self._rest = rest
-        self._free = asyncio.Semaphore(at_a_time)
         self._scans: dict[Key, _Scan] = {}
+        self._line: list[tuple[float, int, Key]] = []
+        self._places = itertools.count()
         self._ended = 0.0  # when the last look ended (the loop's clock)
 
     def wake(self, key: Key) -> None:
@@ -62,9 +93,14 @@ class Rounds:
         scan = self._scans.get(key)
         if scan is None:
             scan = self._scans[key] = _Scan(now)
-            scan.task = asyncio.create_task(self._follow(key, scan), name=f"scan {key}")
-        scan.due = min(scan.due, now)
-        scan.woken.set()
+        elif scan.task is not None:
+            scan.woken = now if scan.woken is None else scan.woken
+            return
+        elif scan.news and scan.due <= now:
+            return
+        else:
+            scan.due, scan.news = min(scan.due, now), True
+        self._arrange(key, scan)
 
     @property
     def known(self) -> int:
@@ -82,28 +118,64 @@ class Rounds:
 
     async def close(self) -> None:
         """Stop looking; a look that is under way is broken off."""
-        tasks = [scan.task for scan in self._scans.values() if scan.task is not None]
+        scans, self._line = list(self._scans.values()), []
+        self._scans.clear()
+        tasks = [scan.task for scan in scans if scan.task is not None]
+        for scan in scans:
+            if scan.timer is not None:
+                scan.timer.cancel()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._scans.clear()
+
+    def _arrange(self, key: Key, scan: _Scan) -> None:
+        """Put the scan in line when its look is due, in the place that it has then."""
+        loop = asyncio.get_running_loop()
+        if scan.timer is not None:
+            scan.timer.cancel()
+            scan.timer = None
+        when = max(scan.due, scan.rested)
+        if when > loop.time():
+            scan.timer = loop.call_at(when, self._enter, key, scan)
+        else:
+            self._enter(key, scan)
+
+    def _enter(self, key: Key, scan: _Scan) -> None:
+        ahead = (NEWS_FIRST if scan.news else 0.0) + (URGENT_FIRST if self._urgent(key) else 0.0)
+        scan.timer, scan.place = None, next(self._places)  # where it stood before is void
+        heapq.heappush(self._line, (scan.due - ahead, scan.place, key))
+        self._proceed()
+
+    def _proceed(self) -> None:
+        """Begin looks while there are hands for them."""
+        while self._free and self._line:
+            _, place, key = heapq.heappop(self._line)
+            scan = self._scans.get(key)
+            if scan is not None and scan.place == place:
+                scan.place = None
+                self._free -= 1
+                scan.task = asyncio.create_task(self._follow(key, scan), name=f"scan {key}")
 
     async def _follow(self, key: Key, scan: _Scan) -> None:
+        """Look at a scan, and arrange for the next look."""
         loop = asyncio.get_running_loop()
-        while True:
-            async with self._free:
-                scan.woken.clear()
-                after = await self._once(key, scan)
-            if after is None and not scan.woken.is_set():
-                del self._scans[key]
-                return
-            scan.due = loop.time() + (after or 0.0)
-            await asyncio.sleep(self._rest)
-            try:
-                async with asyncio.timeout_at(scan.due):
-                    await scan.woken.wait()
-            except TimeoutError:
-                continue
+        try:
+            after = await self._once(key, scan)
+        finally:
+            self._free += 1
+            self._proceed()
+        now = loop.time()
+        self._late(now - scan.due)
+        scan.task, scan.rested = None, now + self._rest
+        if scan.woken is not None:
+            scan.due, scan.news, scan.woken = scan.woken, True, None
+        elif after is None:
+            del self._scans[key]
+            return
+        else:
+            # What is to follow at once is no round, and does not wait for those of the others.
+            scan.due, scan.news = now + (max(after, self.known / PACE) if after else 0.0), not after
+        self._arrange(key, scan)
 
     async def _once(self, key: Key, scan: _Scan) -> float | None:
         try:

@@ -16,6 +16,19 @@ from skymap_operator.observed import Warned
 MOST = 20
 
 
+def waiting_objects(
+    children: Mapping[tuple[str, str], Manifest], claim: Manifest | None, pods: Iterable[Manifest]
+) -> dict[tuple[str, str], str]:
+    """Return the uids, by kind and name, of objects that still wait for something: no other's warnings count."""
+    waiting = {
+        ("Job", name): child["metadata"]["uid"] for (kind, name), child in children.items() if _lacks_pods(kind, child)
+    }
+    waiting |= {("Pod", pod["metadata"]["name"]): pod["metadata"]["uid"] for pod in pods if _not_started(pod)}
+    if claim is not None and claim.get("status", {}).get("phase") == "Pending":
+        waiting["PersistentVolumeClaim", claim["metadata"]["name"]] = claim["metadata"]["uid"]
+    return waiting
+
+
 def current_warnings(
     events: Iterable[Manifest],
     children: Mapping[tuple[str, str], Manifest],
@@ -23,12 +36,7 @@ def current_warnings(
     pods: Iterable[Manifest],
 ) -> tuple[Warned, ...]:
     """Return the warnings about objects that still wait for something, the latest first."""
-    waiting = {
-        ("Job", name): child["metadata"]["uid"] for (kind, name), child in children.items() if _lacks_pods(kind, child)
-    }
-    waiting |= {("Pod", pod["metadata"]["name"]): pod["metadata"]["uid"] for pod in pods if _not_started(pod)}
-    if claim is not None and claim.get("status", {}).get("phase") == "Pending":
-        waiting["PersistentVolumeClaim", claim["metadata"]["name"]] = claim["metadata"]["uid"]
+    waiting = waiting_objects(children, claim, pods)
     found = [event for event in events if _about(event) in waiting.items()]
     found.sort(key=_time, reverse=True)
     told = [

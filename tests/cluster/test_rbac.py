@@ -44,7 +44,7 @@ REFUSED = [
     ("delete", "persistentvolumeclaims"),
     ("patch", "persistentvolumeclaims"),
     ("delete", "configmaps"),
-    ("list", "configmaps"),
+    ("get", "pods"),
     ("update", "jobs.batch"),
     ("create", "cronjobs.batch"),
     ("create", "daemonsets.apps"),

@@ -41,36 +41,45 @@ class FakeCluster(Cluster):
     ) -> list[Manifest]:
         return [copy.deepcopy(one) for (found, _), one in self.objects.items() if found == kind]
 
-    async def create(self, manifest: Manifest, *, dry_run: bool = False) -> None:
+    async def pages(
+        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> AsyncIterator[Manifest]:
+        yield {"items": await self.list(kind, namespace), "metadata": {"resourceVersion": "1"}}
+
+    async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         if dry_run:
             self._begin("ask for", manifest["kind"], manifest["metadata"]["generateName"])
-            return
+            return manifest
         key = (manifest["kind"], manifest["metadata"]["name"])
         self._begin("create", *key)
         if key in self.objects:
             raise Conflict("there is one already")
         made = self.objects[key] = copy.deepcopy(manifest)
         made["metadata"] |= {"uid": f"uid-{key[1]}", "resourceVersion": "1"}
+        return made
 
-    async def replace(self, manifest: Manifest, version: str) -> None:
+    async def replace(self, manifest: Manifest, version: str) -> Manifest:
         key = (manifest["kind"], manifest["metadata"]["name"])
         self._begin("replace", *key)
         if self.objects[key]["metadata"].get("resourceVersion") != version:
             raise Conflict("it was changed meanwhile")
         self.objects[key] = copy.deepcopy(manifest)
+        return self.objects[key]
 
-    async def apply_status(self, resource: Manifest) -> None:
+    async def apply_status(self, resource: Manifest) -> Manifest:
         key = (resource["kind"], resource["metadata"]["name"])
         self._begin("apply_status", *key)
         if key not in self.objects:
             raise NotFound("it is gone")
         self.objects[key]["status"] = resource["status"]
+        return self.objects[key]
 
-    async def patch(self, kind: str, namespace: str, name: str, change: Manifest) -> None:
+    async def patch(self, kind: str, namespace: str, name: str, change: Manifest) -> Manifest:
         self._begin("patch", kind, name)
         if (kind, name) not in self.objects:
             raise NotFound("it is gone")
         merge(self.objects[kind, name], change)
+        return self.objects[kind, name]
 
     async def delete(
         self, kind: str, namespace: str, name: str, *, uid: str | None = None, grace: int | None = None
@@ -109,15 +118,15 @@ class FakeAdmin(PulsarAdmin):
         self.stored.pop(topic, None)
         self.made.pop(topic, None)
 
-    async def topics(self, tenant: str, namespace: str) -> frozenset[str]:
+    async def topics(self, tenant: str, namespace: str, kept: float = 0.0) -> frozenset[str]:
         self._begin()
         return frozenset(topic for topic in self.stored if f"://{tenant}/{namespace}/" in topic)
 
-    async def subscriptions(self, topic: str) -> dict[str, Subscription]:
+    async def subscriptions(self, topic: str, kept: float = 0.0) -> dict[str, Subscription]:
         self._begin()
         return self.made.get(topic, {})
 
-    async def first(self, topic: str) -> Stored | None:
+    async def first(self, topic: str, kept: float = 0.0) -> Stored | None:
         self._begin()
         return next(iter(self.stored.get(topic, ())), None)
 

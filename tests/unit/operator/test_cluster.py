@@ -54,6 +54,10 @@ def connected(url: str) -> Cluster:
     return Cluster(ApiClient(configuration))
 
 
+def warning(uid: str) -> dict[str, Any]:
+    return {"kind": "Event", "involvedObject": {"uid": uid}}
+
+
 def status(message: str) -> dict[str, str]:
     return {"kind": "Status", "message": message}
 
@@ -108,20 +112,22 @@ def test_a_list_is_read_to_its_last_page() -> None:
 
 def test_the_warnings_of_a_namespace_are_listed_once_for_all_who_ask() -> None:
     async def ask(cluster: Cluster) -> list[Any]:
-        found = await asyncio.gather(*(cluster.warnings("ns") for _ in range(10)))
-        return [*found, await cluster.warnings("other")]
+        found = await asyncio.gather(*(cluster.warnings("ns", ["u", "none"]) for _ in range(10)))
+        return [*found, await cluster.warnings("other", ["v"])]
 
-    server = Server((200, {"items": [1]}), (200, {"items": [2]}))
-    assert server.run(ask) == [*[[1]] * 10, [2]]
+    first, second, another = warning("u"), warning("v"), warning("w")
+    server = Server((200, {"items": [first, another]}), (200, {"items": [second]}))
+    assert server.run(ask) == [*[[first]] * 10, [second]]
     assert [asked[2]["fieldSelector"] for asked in server.asked] == ["type=Warning"] * 2
 
 
 def test_warnings_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     async def ask(cluster: Cluster) -> list[Any]:
-        return [await cluster.warnings("ns"), await cluster.warnings("ns")]
+        return [await cluster.warnings("ns", ["u"]), await cluster.warnings("ns", ["u"])]
 
     monkeypatch.setattr("skymap_operator.cluster.KEEP", -1.0)
-    assert Server((200, {"items": [1]}), (200, {"items": [2]})).run(ask) == [[1], [2]]
+    monkeypatch.setattr("skymap_operator.cluster.KEEP_TIMES", -1.0)
+    assert Server((200, {"items": [warning("u")]}), (200, {"items": []})).run(ask) == [[warning("u")], []]
 
 
 def test_objects_are_made_replaced_and_their_status_applied() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
 from skymap_operator.cluster import Away, Conflict, Refused
 from skymap_operator.metrics import Metrics
-from skymap_operator.names import Names, Topics
+from skymap_operator.names import FINALIZER, Names, Topics
 from skymap_operator.observe import frames_of, observe
 from skymap_operator.observed import Backlog, Observed, Pulsar, PulsarFault
 from skymap_operator.pulsar_admin import PulsarAdminError, PulsarAway, Stored, Subscription
@@ -25,6 +26,7 @@ KEY = Key(NAMESPACE, NAME)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOPICS = Topics.of(Names.of(NAMESPACE, NAME).scan, "icecube")
 SCAN = resource({"event": {"simulate": {}}}, resourceVersion="1")
+TIMES = {"observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"}
 SNAPSHOT = {"phase": "scanning", "levels": [], "rate": 0.5, "eta": None, "best": None, "outputs": []}
 
 
@@ -311,83 +313,3 @@ def test_two_scans_that_share_frames_and_go_at_the_same_time_leave_none() -> Non
 
     asyncio.run(both())
     assert bench.admin.stored == {}
-
-
-
-def seen(admin: FakeAdmin, scan: dict[str, Any] = SCAN) -> Observed:
-    return asyncio.run(observe(scan, FakeCluster(), FakePulsars(admin), SETTINGS))
-
-
-def with_topics() -> FakeAdmin:
-    admin = FakeAdmin()
-    admin.stored = {topic: [] for topic in TOPICS.all()}
-    return admin
-
-
-def message(**fields: Any) -> Stored:
-    return Stored(json.dumps(fields).encode(), NOW)
-
-
-def plan_of(*frames: str) -> Stored:
-    return message(kind="scan", event={"metadata_topics": frames})
-
-
-def test_the_queues_the_plan_and_the_progress_are_seen() -> None:
-    admin = with_topics()
-    admin.made = {
-        TOPICS.to_be_scanned: {"workers": Subscription(5, 2, frozenset({"10.0.0.1"}))},
-        TOPICS.scanned: {"collector": Subscription(3, 0, frozenset())},
-    }
-    admin.stored[TOPICS.plan] = [plan_of(), message(kind="end")]
-    admin.stored[TOPICS.progress] = [message(**SNAPSHOT, extra=1), message(**SNAPSHOT | {"rate": 0.75})]
-    found = seen(admin).pulsar
-    assert isinstance(found, Pulsar)
-    assert (found.tasks, found.fits) == (Backlog(5, 2), Backlog(3, 0))
-    assert found.busy == {"10.0.0.1"}
-    assert found.plan_ended
-    assert found.progress is not None
-    assert (found.progress.rate, found.progress.published) == (0.75, NOW)
-    assert found.topics[TOPICS.to_be_scanned] == {"workers"}
-    assert found.elsewhere is None, "what others use is not looked at while the scan goes on"
-
-
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"phase": "scanning"}'])
-def test_a_progress_that_is_none_is_told(body: bytes) -> None:
-    admin = with_topics()
-    admin.stored[TOPICS.progress] = [Stored(body, NOW)]
-    found = seen(admin).pulsar
-    assert isinstance(found, PulsarFault)
-    assert found.message.startswith(f"{TOPICS.progress}: ")
-
-
-def test_frames_that_another_scan_uses_are_known_when_topics_may_go() -> None:
-    ours, shared, gone = (f"persistent://icecube/skymap_metadata/mf_{name}" for name in ("1", "2", "3"))
-    other = "persistent://icecube/skymap/alerts.other-plan"
-    admin = with_topics()
-    admin.stored |= {ours: [], shared: [], other: [plan_of(shared)]}
-    admin.stored[TOPICS.plan] = [plan_of(ours, shared, gone)]
-    going = resource({"event": {"simulate": {}}}, deletionTimestamp=NOW.isoformat())
-    found = seen(admin, going).pulsar
-    assert isinstance(found, Pulsar)
-    assert (found.metadata, found.elsewhere) == ((ours, shared), frozenset({shared}))
-    admin.stored[other] = [message(kind="of another version")]
-    found = seen(admin, going).pulsar
-    assert isinstance(found, Pulsar)
-    assert found.elsewhere is None, "what it uses is not known"
-
-
-@pytest.mark.parametrize(
-    ("first", "frames"),
-    [
-        (None, ()),
-        (plan_of("a", "b"), ("a", "b")),
-        (message(kind="level"), None),
-        (message(event={"metadata_topics": [1]}), None),
-        (message(event={"metadata_topics": "a"}), None),
-        (message(event=None), None),
-        (Stored(b"\xff", NOW), None),
-        (Stored(b"[]", NOW), None),
-    ],
-)
-def test_the_frames_that_a_plan_names(first: Stored | None, frames: tuple[str, ...] | None) -> None:
-    assert frames_of(first) == frames

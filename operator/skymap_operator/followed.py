@@ -1,0 +1,141 @@
+"""The cluster as one that looks at many scans sees it: what it needs again and again is followed, and not asked for.
+
+Every kind that a scan consists of is listed and then watched; what a change of our own leads to is known from its
+answer, so that nothing is done twice. What is not known is asked for: a claim of the user's, an object of our name
+that somebody else has made, whatever a watch has not told of yet. A watch ends by itself now and then, or breaks; then
+all is listed anew, so that no news are lost for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from skymap_operator.cluster import Cluster, ClusterError
+from skymap_operator.manifests.common import SCAN_LABEL, Manifest
+from skymap_operator.memory import Memory
+from skymap_operator.models import KIND
+from skymap_operator.rounds import Key
+
+log = logging.getLogger(__name__)
+
+#: What a scan consists of, and the pods of it.
+FOLLOWED = (KIND, "Job", "Deployment", "ConfigMap", "PersistentVolumeClaim", "Pod")
+
+#: Before a list that failed is tried again (s): at first, and, doubled each time, at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+
+
+class FollowedCluster(Cluster):
+    """A cluster of which the scans' objects are known, from `follow` on."""
+
+    def __init__(self, client: Any, asked: Callable[[str, int | None], None] = lambda *_: None) -> None:
+        super().__init__(client, asked)
+        self.memory = Memory()
+        self._followers: builtins.list[asyncio.Task[None]] = []
+
+    async def follow(self, namespaces: Sequence[str], changed: Callable[[Key], None], every: float) -> None:
+        """Know all objects of scans, in these namespaces or, if none, in all; ``changed`` is told of scans with news.
+
+        ``every``: how often all is listed anew (s). Until `unfollow`.
+
+        Raises
+        ------
+        ClusterError
+            If they cannot be listed.
+        """
+        places = [(kind, namespace) for kind in FOLLOWED for namespace in namespaces or (None,)]
+        news = set[Key]()  # who looks at once would find half of what there is
+        versions = await asyncio.gather(*(self._list_anew(kind, namespace, news.add) for kind, namespace in places))
+        for key in news:
+            changed(key)
+        self._followers = [
+            asyncio.create_task(self._follow(kind, namespace, version, changed, every), name=f"follow {kind}")
+            for (kind, namespace), version in zip(places, versions, strict=True)
+        ]
+
+    async def unfollow(self) -> None:
+        """Follow no longer."""
+        for task in self._followers:
+            task.cancel()
+        await asyncio.gather(*self._followers, return_exceptions=True)
+
+    def is_urgent(self, key: Key) -> bool:
+        """Tell whether a scan comes before others."""
+        scan = self.memory.get(KIND, key.namespace, key.name)
+        return scan is not None and scan["spec"].get("priority") == "Realtime"
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        """Return an object; None where there is none."""
+        known = self.memory.get(kind, namespace, name)
+        return await super().get(kind, namespace, name) if known is None else known
+
+    async def pods(self, namespace: str, scan: str, *, fresh: bool = True) -> builtins.list[Manifest]:
+        """Return the pods with the label ``scan``. ``fresh``: as they are now, not as they were known last."""
+        return await super().pods(namespace, scan) if fresh else self.memory.pods(namespace, scan)
+
+    async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
+        """Make an object, or only ask whether it would be taken; return it. Conflict: there is one of this name."""
+        made = await super().create(manifest, dry_run=dry_run)
+        return made if dry_run else self._known(manifest["kind"], made)
+
+    async def replace(self, manifest: Manifest, version: str) -> Manifest:
+        """Make an object what the manifest says; return it. Conflict: it is not of this version any more."""
+        return self._known(manifest["kind"], await super().replace(manifest, version))
+
+    async def apply_status(self, resource: Manifest) -> Manifest:
+        """Bring a resource's status to what is given; return the resource."""
+        return self._known(resource["kind"], await super().apply_status(resource))
+
+    async def patch(self, kind: str, namespace: str, name: str, change: Manifest) -> Manifest:
+        """Change fields of an object (a JSON merge patch: null removes); return it."""
+        return self._known(kind, await super().patch(kind, namespace, name, change))
+
+    def _known(self, kind: str, made: Manifest) -> Manifest:
+        if kind in FOLLOWED:
+            self.memory.put(kind, made)
+        return made
+
+    async def _list_anew(self, kind: str, namespace: str | None, changed: Callable[[Key], None]) -> str:
+        """List a kind, tell what is new, and return of which version all that is."""
+        there, version = set[tuple[str, str]](), ""
+        async for page in self.pages(kind, namespace, labels=_labels(kind)):
+            version = page["metadata"]["resourceVersion"]
+            for found in page["items"]:
+                there.add((found["metadata"]["namespace"], found["metadata"]["name"]))
+                for key in self.memory.put(kind, found):
+                    changed(key)
+        for key in self.memory.replace(kind, namespace, there, version):
+            changed(key)
+        return version
+
+    async def _follow(
+        self, kind: str, namespace: str | None, version: str, changed: Callable[[Key], None], every: float
+    ) -> None:
+        """Keep what is known of a kind up to date, whatever happens to the API server."""
+        pause, begun = FIRST_PAUSE, True
+        while True:
+            try:
+                if not begun:
+                    version = await self._list_anew(kind, namespace, changed)
+                begun, seconds = False, every * random.uniform(0.8, 1.2)  # noqa: S311 - not all at once
+                async for what, found in self.watch(kind, namespace, version, labels=_labels(kind), seconds=seconds):
+                    news = self.memory.remove(kind, found) if what == "DELETED" else self.memory.put(kind, found)
+                    for key in news:
+                        changed(key)
+                    pause = FIRST_PAUSE
+            except ClusterError as error:
+                log.warning("%s: listed anew in %.1f s: %s", kind, pause, error)
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+                pause = min(2.0 * pause, LONGEST_PAUSE)
+            except Exception:  # what nobody foresaw in one kind must not leave it unfollowed
+                log.exception("%s: listed anew", kind)
+                await asyncio.sleep(LONGEST_PAUSE)
+
+
+def _labels(kind: str) -> str:
+    return "" if kind == KIND else SCAN_LABEL
