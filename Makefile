@@ -1,5 +1,6 @@
 # make demo   scan the demo event, from nothing to a picture        make test   lint and all tests
 # make bench  the benchmarks and the fuzzer                          make lint   formatting, types, imports, drift
+# make faults  every part of a scan × every fault, on a cluster of its own: an hour
 # make crds   the custom resource definition and its reference, from the models
 # make pulsar a local Apache Pulsar, until Ctrl-C
 # make cluster  a local Kubernetes, until make cluster-down
@@ -10,7 +11,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test lint format bench docs crds constraints clean pulsar pulsar-install cluster cluster-down cluster-demo cluster-install
+.PHONY: install demo test lint format bench faults docs crds constraints clean pulsar pulsar-install cluster cluster-down cluster-demo cluster-install
 
 install: $(STAMP)
 
@@ -49,6 +50,9 @@ bench: install pulsar-install cluster-install
 	$(BIN)/python -m benchmarks.faults.operator --kills 5
 	$(BIN)/python -m benchmarks.pulsar.throughput --tasks 7000 --workers 2 --collectors 1
 	$(BIN)/python benchmarks/coverage/run.py --tracks 2 --cascades 2 -o build/coverage
+
+faults: install pulsar-install cluster-install
+	$(BIN)/python -m benchmarks.faults.matrix $(if $(ONLY),--only '$(ONLY)')
 
 pulsar:
 	@local-pulsar/start.sh $(if $(PULSAR_DATA),--data "$(PULSAR_DATA)")

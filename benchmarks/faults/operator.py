@@ -10,44 +10,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.faults.scene import own_cluster, run
 from tests.cluster import scans
-from tests.cluster.cluster import SCRIPTS, Cluster, Namespace
+from tests.cluster.cluster import SCRIPTS, Namespace
 from tests.cluster.operators import OperatorProcess
 from tests.pulsar.server import PulsarServer
 
 NAME = "killed"
-
-
-@contextmanager
-def own_cluster(folder: Path) -> Iterator[Cluster]:
-    """Start a cluster that ends with this process."""
-    name = f"skymap-bench-{os.getpid()}"
-    started = run(SCRIPTS / "up.sh", name, "--until", os.getpid())
-    kubeconfig = Path(started.splitlines()[-1].removeprefix("export KUBECONFIG="))
-    native = not (kubeconfig.parent / "kind").exists()
-    kubectl = f"{run(SCRIPTS / 'build.sh').strip()}/bin/kubectl" if native else "kubectl"
-    try:
-        yield Cluster(kubeconfig, kubectl, folder / "kubectl", name)
-    finally:
-        run(SCRIPTS / "down.sh", name)
-
-
-def run(*words: object) -> str:
-    """Run a command that must succeed; return what it printed."""
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{words[0]} failed: {done.stderr}")
-    return done.stdout
 
 
 def spec(seconds: float) -> scans.Scan:

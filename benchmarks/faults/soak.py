@@ -23,7 +23,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from benchmarks.faults.operator import own_cluster, run
+from benchmarks.faults.scene import own_cluster, run
 from matplotlib.figure import Figure
 from tests.cluster import scans
 from tests.cluster.cluster import SCRIPTS, Cluster, Namespace

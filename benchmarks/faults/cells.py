@@ -1,0 +1,200 @@
+"""The fault matrix as data: which fault befalls which part, which cells do not apply and why, what a cell's outcome is.
+
+Without effects: what is done is in `inject`, where it is done in `scene`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+ROLES = ("producer", "worker", "collector", "saver")
+PARTS = (*ROLES, "operator", "broker", "api-server", "kubelet", "node")
+
+#: A cut shorter than any client's timeout, and one longer than most: a request of the scanner to Pulsar may take 30 s,
+#: a broker drops a client that says nothing for 10 s, a node that says nothing for 40 s is not ready.
+SHORT, LONG = 3.0, 45.0
+
+#: Each fault, with what stands above its column.
+FAULTS = {
+    "kill": "kill −9",
+    "delete": "graceful end",
+    "hang": "hang, 5–20 s",
+    "hang-forever": "hang without end",
+    "memory": "out of memory",
+    "disk": "full disk",
+    "pulsar-short": f"no Pulsar, {SHORT:g} s",
+    "pulsar-long": f"no Pulsar, {LONG:g} s",
+    "api-short": f"no API server, {SHORT:g} s",
+    "api-long": f"no API server, {LONG:g} s",
+    "events-short": f"no event server, {SHORT:g} s",
+    "events-long": f"no event server, {LONG:g} s",
+}
+
+#: Why a cell does not apply, by the letter in the table.
+NOTES = {
+    "a": "does not talk to it",
+    "b": "the cut stands in the row of the other side; that between all pods and Pulsar in the row `node`",
+    "c": "nobody in the cluster can notice: who looks after the machine has to (systemd, a health check); meanwhile "
+    "it is as a cut, and its end as that of a hang that ends",
+    "d": "writes nothing to a disk",
+    "e": "its disk is the node's, see there: of the workers' volumes, and the kubelet's",
+    "f": "its disk is etcd's, which is the cluster's own matter",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One part and one fault."""
+
+    part: str
+    fault: str
+
+    @property
+    def name(self) -> str:
+        """As it is asked for: ``worker:kill``."""
+        return f"{self.part}:{self.fault}"
+
+
+def why_not(part: str, fault: str) -> str | None:
+    """Return the letter of the note that says why this cell does not apply; None where it does."""
+    if fault == "hang-forever":
+        return None if part in {*ROLES, "operator"} else "c"
+    if fault == "disk":
+        notes = {"worker": "e", "kubelet": "e", "api-server": "f"} | dict.fromkeys(
+            ("producer", "collector", "operator"), "d"
+        )
+        return notes.get(part)
+    kind, cut, _ = fault.partition("-")
+    if not cut:
+        return None
+    talks = {"pulsar": (*ROLES, "operator", "node"), "api": ("operator", "kubelet"), "events": ("producer",)}[kind]
+    if part in talks:
+        return None
+    return "b" if (part, kind) in {("broker", "pulsar"), ("api-server", "api")} else "a"
+
+
+def all_cells() -> list[Cell]:
+    """Return the cells that apply, row by row."""
+    return [Cell(part, fault) for part in PARTS for fault in FAULTS if why_not(part, fault) is None]
+
+
+def chosen(patterns: str) -> list[Cell]:
+    """Return the cells that ``worker:kill,broker:*`` names.
+
+    Raises
+    ------
+    ValueError
+        If a pattern names none; says what there is.
+    """
+    cells, found = all_cells(), set[Cell]()
+    for pattern in patterns.split(","):
+        named = {cell for cell in cells if fnmatch(cell.name, pattern)}
+        if not named:
+            raise ValueError(f"{pattern!r} names no cell; there are {', '.join(cell.name for cell in cells)}")
+        found |= named
+    return [cell for cell in cells if cell in found]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What chance decides: when the fault begins, as a part of the undisturbed scan, and how long it lasts (s).
+
+    ``seconds`` None: until the scan ends, or somebody has noticed.
+    """
+
+    moment: float
+    seconds: float | None
+
+
+def draw(cell: Cell, seed: int, attempt: int = 0) -> Draw:
+    """Draw a cell's moment and length, the same for the same seed and attempt."""
+    chance = random.Random(f"{seed}/{cell.name}/{attempt}")
+    moment = chance.uniform(0.05, 0.85)
+    # The producer takes a few seconds less than the scan, and the event is fetched in the first one.
+    latest = {"producer": 0.6}.get(cell.part, 0.85)
+    moment = 0.0 if cell.fault.startswith("events") else min(moment, latest) * (0.7**attempt)
+    length = chance.uniform(5.0, 20.0)
+    lengths = {"hang": length, "hang-forever": None, "disk": length}
+    if cell.fault.endswith("-short"):
+        return Draw(moment, SHORT)
+    if cell.fault.endswith("-long"):
+        return Draw(moment, LONG)
+    return Draw(moment, lengths.get(cell.fault, chance.uniform(1.0, 5.0)))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one cell.
+
+    ``faults``: what is wrong, empty where all is well; ``seconds``: how long the scan took, ``lost``: against the
+    median undisturbed one; ``moment``: when the fault began (s), ``lasted``: for how long; ``load``: of the machine.
+    """
+
+    cell: str
+    seed: int
+    faults: tuple[str, ...]
+    seconds: float
+    lost: float
+    moment: float
+    lasted: float
+    phase: str
+    hit: str
+    load: float
+    told: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        """Say it in a line."""
+        what = "; ".join(self.faults) or f"lost {self.lost:.0f} s"
+        return (
+            f"{self.cell}: {what} (at {self.moment:.1f} s, {self.phase}: {self.hit}, {self.lasted:.0f} s; "
+            f"scan {self.seconds:.1f} s, load {self.load:.1f})"
+        )
+
+
+def latest(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
+    """Return the outcomes by cell."""
+    by_cell: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_cell.setdefault(outcome.cell, []).append(outcome)
+    return by_cell
+
+
+def entry(part: str, fault: str, outcomes: Sequence[Outcome]) -> str:
+    """Return what stands in a cell: seconds lost (the most of several runs), what failed, or why there is nothing."""
+    note = why_not(part, fault)
+    if note is not None:
+        return f"– {note}"
+    if not outcomes:
+        return "not run"
+    wrong = [fault for outcome in outcomes for fault in outcome.faults]
+    if wrong:
+        return "**" + "; ".join(dict.fromkeys(wrong)).replace("|", "/")[:120] + "**"
+    return f"{max(outcome.lost for outcome in outcomes):.0f}"
+
+
+def table(outcomes: Iterable[Outcome]) -> str:
+    """Return the matrix as a Markdown table, with the notes under it."""
+    by_cell = latest(outcomes)
+    lines = ["| | " + " | ".join(FAULTS.values()) + " |", "|---" * (len(FAULTS) + 1) + "|"]
+    for part in PARTS:
+        row = [entry(part, fault, by_cell.get(f"{part}:{fault}", [])) for fault in FAULTS]
+        lines.append(f"| {part} | " + " | ".join(row) + " |")
+    return "\n".join([*lines, "", *(f"- {letter}: {text}" for letter, text in NOTES.items())])
+
+
+def merged(before: Iterable[Outcome], after: Iterable[Outcome]) -> list[Outcome]:
+    """Return all outcomes, those of a cell that was run again replaced, in the order of the table."""
+    new = latest(after)
+    kept = latest(before) | new
+    return [outcome for cell in all_cells() for outcome in kept.get(cell.name, [])]
+
+
+def from_json(words: dict[str, object]) -> Outcome:
+    """Read what ``dataclasses.asdict`` made of an outcome, by way of JSON."""
+    known = {field.name for field in dataclasses.fields(Outcome)}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in words.items() if name in known}
+    return Outcome(**given)  # type: ignore[arg-type]

@@ -1,0 +1,141 @@
+"""Every part × every fault, each at a random moment of a scan in real pods: is the map the same, and how late.
+
+    python -m benchmarks.faults.matrix                                    # all cells: an hour on 2 cores (make faults)
+    python -m benchmarks.faults.matrix --only 'worker:kill,broker:*' --repeat 3 --seed 7
+
+Needs root on Linux, as the native cluster does (docs/cluster.md). The scan over the embedded broker, undisturbed, says
+what the files must be; some undisturbed scans in the same pods say how long one takes. Outcomes are kept in the folder:
+cells that are run again replace their own. Exit code 1 if a cell fails. docs/faults.md says what the faults are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.faults import network
+from benchmarks.faults.cells import Outcome, chosen, from_json, merged, table
+from benchmarks.faults.play import begin, look, perform, remove, spec
+from benchmarks.faults.scene import Scene, ready, scene
+from tests.cluster import scans
+from tests.cluster.waiting import eventually
+
+
+def embedded(wanted: scans.Scan, folder: Path) -> dict[str, bytes]:
+    """Scan the same over the embedded broker; return the files."""
+    path, output = folder / "scan.yaml", folder / "embedded"
+    path.write_text(json.dumps(scans.manifest(wanted)))
+    command = [sys.executable, "-m", "skymap_scanner", "run", str(path), "-o", str(output), "--workers", "2"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    if done.returncode:
+        raise SystemExit(f"the scan over the embedded broker failed: {done.stderr}")
+    return {one.name: one.read_bytes() for one in output.glob("run*")}
+
+
+def undisturbed(place: Scene, wanted: scans.Scan, expected: dict[str, bytes], number: int) -> list[float]:
+    """Return how long undisturbed scans take (s); they must give the files, and leave nothing."""
+    lengths = []
+    for _ in range(number):
+        watch = begin(place, wanted)
+        watch.until()
+        wrong = [*look(place, watch, expected), *remove(place, "alert", expected)]
+        if wrong:
+            raise SystemExit(f"an undisturbed scan fails: {'; '.join(wrong)}")
+        lengths.append(watch.seconds)
+        print(f"undisturbed: {watch.seconds:.1f} s (load {os.getloadavg()[0]:.1f})", flush=True)
+    return lengths
+
+
+def well(place: Scene) -> None:
+    """Wait until the scene is as it was before a cell, and nothing of it is left.
+
+    Raises
+    ------
+    AssertionError
+        If it does not become so: the next cell needs another scene.
+    """
+    network.mend(place.node)
+    eventually(lambda: place.server.request("GET", "/admin/v2/brokers/health").text == "ok", within=60)
+    eventually(lambda: ready(place.api), within=120)
+    place.cluster.kubectl("uncordon", place.node.name)
+    eventually(lambda: len(place.running("operator")) == 1 and not remove(place, "alert"), within=180)
+
+
+def play(arguments: argparse.Namespace, folder: Path) -> tuple[list[float], list[Outcome]]:
+    """Play the cells, in a new scene where one has spoilt the last."""
+    outcomes: list[Outcome] = []
+    cells = [cell for cell in chosen(arguments.only) for _ in range(arguments.repeat)]
+    lengths: list[float] = []
+    number, runs = 0, 0
+    while number < len(cells):
+        with ExitStack() as stack:
+            place = stack.enter_context(scene(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+            wanted = spec(place.events, arguments.seconds, arguments.reconstruction)
+            expected = embedded(wanted, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+            lengths += undisturbed(place, wanted, expected, arguments.undisturbed)
+            for cell in cells[number:]:
+                seed = arguments.seed + runs % arguments.repeat
+                outcome = perform(place, cell, seed, wanted, expected, statistics.median(lengths))
+                number, runs = number + 1, runs + 1
+                outcomes.append(outcome)
+                print(f"{number}/{len(cells)} {outcome.line()}", flush=True)
+                keep(folder, lengths, outcomes)
+                try:
+                    well(place)
+                except Exception as error:  # noqa: BLE001 - whatever is wrong with it, another scene is not
+                    print(f"a new scene, since this one is spoilt: {error}", flush=True)
+                    break
+    return lengths, outcomes
+
+
+def keep(folder: Path, lengths: Sequence[float], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Keep the outcomes beside those of before; return all."""
+    path = folder / "matrix.json"
+    before = [from_json(one) for one in json.loads(path.read_text())["outcomes"]] if path.exists() else []
+    every = merged(before, outcomes)
+    kept = {"undisturbed": list(lengths), "outcomes": [dataclasses.asdict(one) for one in every]}
+    path.write_text(json.dumps(kept, indent=1))
+    (folder / "matrix.md").write_text(table(every) + "\n")
+    return every
+
+
+def main() -> None:
+    """Play the cells that are asked for, and show the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="*", help="cells, as worker:kill,broker:*")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments")
+    parser.add_argument("--repeat", type=int, default=1, help="how often each cell, each time with the next seed")
+    parser.add_argument("--seconds", type=float, default=0.2, help="of one fit; 132 of them, on two workers")
+    parser.add_argument("--reconstruction", default="dummy", choices=["dummy", "millipede"])
+    parser.add_argument("--undisturbed", type=int, default=3, help="scans to begin with")
+    parser.add_argument("-o", "--output", type=Path, default=Path("build/faults"), help="folder for the outcomes")
+    arguments = parser.parse_args()
+    try:
+        chosen(arguments.only)
+    except ValueError as error:
+        parser.error(str(error))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all is taken back then, too
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    print(f"seed {arguments.seed}", flush=True)
+    lengths, outcomes = play(arguments, arguments.output)
+    print(table(keep(arguments.output, lengths, outcomes)))
+    failed = [outcome.cell for outcome in outcomes if outcome.faults]
+    print(f"{len(outcomes)} runs, {len(failed)} failed: {', '.join(failed) or 'none'}")
+    print(f"undisturbed: {statistics.median(lengths):.1f} s (median of {len(lengths)})")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
