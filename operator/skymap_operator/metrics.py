@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -34,22 +35,31 @@ _OVER = (Phase.SUCCEEDED, Phase.FAILED)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is told of one scan: its status, and its queue where that could be read."""
+    """What is told of one scan: its status, its queue where that could be read, and how long it may take (s)."""
 
     status: SkymapScanStatus
     tasks: Backlog | None = None
+    target: float | None = None
 
     @property
     def degraded(self) -> Reason | None:
         """What is in its way."""
-        found = (one for one in self.status.conditions if one.type is ConditionType.DEGRADED and one.status == "True")
-        return next((one.reason for one in found), None)
+        return self._reason(ConditionType.DEGRADED, "True")
+
+    @property
+    def failed(self) -> Reason | None:
+        """Why it has failed."""
+        return self._reason(ConditionType.SUCCEEDED, "False")
+
+    def _reason(self, kind: ConditionType, truth: str) -> Reason | None:
+        found = (one.reason for one in self.status.conditions if (one.type, one.status) == (kind, truth))
+        return next(found, None)
 
 
 class Metrics:
     """The operator's figures, in a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._registry = CollectorRegistry()
         self._looks = Counter(
             "skymap_operator_looks", "Looks at scans, by how they ended", ["outcome"], registry=self._registry
@@ -89,7 +99,7 @@ class Metrics:
             "skymap_operator_overdue_seconds", "For how long the latest look is due (s)", registry=self._registry
         )
         self._seen: dict[Key, Seen] = {}
-        self._registry.register(_Scans(self._seen))
+        self._registry.register(_Scans(self._seen, clock))
 
     def looked(self, outcome: str, seconds: float) -> None:
         """Count a look."""
@@ -135,8 +145,9 @@ class Metrics:
 class _Scans(Collector):
     """The figures of each scan; of one that is done only those that stay."""
 
-    def __init__(self, seen: dict[Key, Seen]) -> None:
+    def __init__(self, seen: dict[Key, Seen], clock: Callable[[], datetime]) -> None:
         self._seen = seen
+        self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
         """Make the figures, anew each time: a scan that is gone leaves none behind."""
@@ -145,9 +156,11 @@ class _Scans(Collector):
             _Family("tasks", "Fits of a scan that wait for a worker, and that workers have in hand", "state"),
             _Family("pixels", "Pixels of a scan", "state"),
             _Family("degraded", "1 for a scan that something is in the way of, with the reason", "reason"),
+            _Family("failed", "1 for a scan that has failed, with the reason", "reason"),
+            _Family("seconds", "Of a scan that goes on: since it started, to its end by estimate, and target", "state"),
         )
         for key, seen in self._seen.items():
-            for family, figures in zip(families, _figures(seen), strict=True):
+            for family, figures in zip(families, _figures(seen, self._clock()), strict=True):
                 for label, value in figures.items():
                     family.add_metric([key.namespace, key.name, label], value)
         return families
@@ -160,7 +173,7 @@ class _Family(GaugeMetricFamily):
         super().__init__(f"skymap_scan_{name}", help_text, labels=["namespace", "scan", label])
 
 
-def _figures(seen: Seen) -> tuple[dict[str, int], ...]:
+def _figures(seen: Seen, now: datetime) -> tuple[dict[str, float], ...]:
     """Return workers, tasks, pixels and degraded of one scan, by their last label; none of what is not known."""
     goes_on, pixels = seen.status.phase not in _OVER, seen.status.pixels
     workers, tasks = (seen.status.workers, seen.tasks) if goes_on else (None, None)
@@ -169,4 +182,16 @@ def _figures(seen: Seen) -> tuple[dict[str, int], ...]:
         {} if tasks is None else {"waiting": tasks.waiting, "in_hand": tasks.unacked},
         {} if pixels is None else {"done": pixels.done, "planned": pixels.planned, "failed": pixels.failed},
         {} if seen.degraded is None else {seen.degraded.value: 1},
+        {} if seen.failed is None else {seen.failed.value: 1},
+        _seconds(seen, now) if goes_on else {},
     )
+
+
+def _seconds(seen: Seen, now: datetime) -> dict[str, float]:
+    """Return how long a scan has taken, will take, and may take; nothing of one that has not started."""
+    start, eta = seen.status.start_time, seen.status.eta
+    if start is None:
+        return {}
+    elapsed = {"elapsed": max((now - start).total_seconds(), 0.0)}
+    left = {} if eta is None else {"left": max((eta - now).total_seconds(), 0.0)}
+    return elapsed | left | ({} if seen.target is None else {"target": seen.target})

@@ -113,7 +113,8 @@ class Reconciler:
             decided = plan(observed, self._settings)
             status = _status(decided, observed)
         tasks = observed.pulsar.tasks if isinstance(observed.pulsar, Pulsar) else None
-        self._figures.seen(key, Seen(status, tasks))
+        target = None if scan.spec is None else float(scan.spec.workers.target_seconds)
+        self._figures.seen(key, Seen(status, tasks, target))
         return decided, observed
 
     def _share(self, key: Key) -> int:

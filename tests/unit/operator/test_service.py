@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,10 @@ DEGRADED = Condition(
     last_transition_time=datetime(2026, 1, 1, tzinfo=UTC),
     reason=Reason.QUOTA_EXCEEDED,
 )
+FAILED = DEGRADED.model_copy(
+    update={"type": ConditionType.SUCCEEDED, "status": "False", "reason": Reason.EVENT_UNUSABLE}
+)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FOREIGN = PulsarAccess("pulsar://other:6650", "http://other:8080", "t", TokenSecret(name="secret"), None, own=False)
 
 
@@ -61,7 +65,7 @@ def test_health_fails_when_reconciling_has_stopped_and_figures_are_served() -> N
 
 
 def test_the_figures_are_those_that_are_documented() -> None:
-    metrics, key = Metrics(), Key("ns", "a")
+    metrics, key = Metrics(lambda: NOON), Key("ns", "a")
     metrics.looked("done", 0.2)
     metrics.scaled(Direction.UP, Cause.WORK)
     status = SkymapScanStatus(
@@ -69,8 +73,11 @@ def test_the_figures_are_those_that_are_documented() -> None:
         workers=WorkersStatus(wanted=7, ready=5, busy=4),
         pixels=Pixels(done=3, planned=12, failed=1),
         conditions=(DEGRADED,),
+        start_time=NOON - timedelta(seconds=300),
+        eta=NOON + timedelta(seconds=90),
     )
-    metrics.seen(key, Seen(status, Backlog(30, 4)))
+    metrics.seen(key, Seen(status, Backlog(30, 4), 600.0))
+    metrics.seen(Key("ns", "b"), Seen(SkymapScanStatus(phase=Phase.FAILED, conditions=(FAILED,))))
     lines = metrics.text(1.5).decode().splitlines()
     for line in (
         'skymap_operator_looks_total{outcome="done"} 1.0',
@@ -87,6 +94,10 @@ def test_the_figures_are_those_that_are_documented() -> None:
         'skymap_scan_pixels{namespace="ns",scan="a",state="planned"} 12.0',
         'skymap_scan_pixels{namespace="ns",scan="a",state="failed"} 1.0',
         'skymap_scan_degraded{namespace="ns",reason="QuotaExceeded",scan="a"} 1.0',
+        'skymap_scan_failed{namespace="ns",reason="EventUnusable",scan="b"} 1.0',
+        'skymap_scan_seconds{namespace="ns",scan="a",state="elapsed"} 300.0',
+        'skymap_scan_seconds{namespace="ns",scan="a",state="left"} 90.0',
+        'skymap_scan_seconds{namespace="ns",scan="a",state="target"} 600.0',
         "skymap_operator_workers_wanted 7.0",
         "skymap_operator_overdue_seconds 1.5",
     ):
