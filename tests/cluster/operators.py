@@ -36,6 +36,7 @@ class OperatorProcess:
     settings: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     begun: int = 0
+    level: str = "debug"
 
     def start(self) -> None:
         given = {
@@ -53,7 +54,7 @@ class OperatorProcess:
         environment |= {f"{PREFIX}{name}": value for name, value in given.items()}
         with self.log.open("ab") as log:
             self.begun = log.tell()
-            command = [str(COMMAND), "--host", "127.0.0.1", "--port", "0", "--log-level", "debug"]
+            command = [str(COMMAND), "--host", "127.0.0.1", "--port", "0", "--log-level", self.level]
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def kill(self) -> None:
@@ -68,11 +69,15 @@ class OperatorProcess:
         self.process = None
         return code
 
-    def get(self, path: str) -> httpx.Response:
-        """Ask its own web server, once it is there."""
+    def url(self, path: str) -> str:
+        """Return where its own web server has something, once it says so."""
         port = eventually(lambda: re.search(rb"/metrics on port (\d+)", self.log.read_bytes()[self.begun :]))
         assert port is not None
-        url = f"http://127.0.0.1:{int(port[1])}{path}"
+        return f"http://127.0.0.1:{int(port[1])}{path}"
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask its own web server, once it is there."""
+        url = self.url(path)
         answer = eventually(lambda: _answer(url), lambda found: found is not None)  # it says the port, then listens
         assert answer is not None
         return answer

@@ -1,0 +1,172 @@
+"""The parts that nobody plays on fake nodes: tasks and snapshots on the scans' topics, and pods that end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from benchmarks.scans.fleet import EXIT_CODE
+from tests.pulsar.server import PulsarAddress
+
+from skymap_operator.cluster import Away, Cluster
+from skymap_operator.manifests import Manifest
+from skymap_operator.models import KIND
+from skymap_operator.names import PRODUCER, SAVER, Names, Topics
+from skymap_operator.rounds import Key
+from skymap_scanner.broker import Access, Broker, Outgoing, Producer, open_broker
+
+#: Pixels of the scans' one level (nside 8), and tasks that wait in each queue.
+PIXELS, TASKS = 768, 40
+
+
+@dataclass
+class Audience:
+    """Watches the scans: ``seen`` has their resources, ``lags`` how long each snapshot took to the status (s)."""
+
+    cluster: Cluster
+    seen: dict[Key, Manifest] = field(default_factory=dict)
+    sent: dict[Key, tuple[int, float]] = field(default_factory=dict)
+    lags: list[float] = field(default_factory=list)
+
+    async def follow(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            page: Manifest = {}
+            async for page in self.cluster.pages(KIND):
+                for found in page["items"]:
+                    self._take(found)
+            try:
+                async for what, found in self.cluster.watch(
+                    KIND, None, page["metadata"]["resourceVersion"], seconds=600
+                ):
+                    if what == "DELETED":
+                        self.seen.pop(_key(found), None)
+                    else:
+                        self._take(found)
+            except Away:
+                await asyncio.sleep(1.0)
+
+    def phases(self) -> dict[str, int]:
+        """Count scans by their phase."""
+        found: dict[str, int] = {}
+        for one in self.seen.values():
+            phase = one.get("status", {}).get("phase", "new")
+            found[phase] = found.get(phase, 0) + 1
+        return found
+
+    def late(self) -> float:
+        """Return for how long the snapshot that nobody has told of yet is out (s)."""
+        return max((time.monotonic() - at for _, at in self.sent.values()), default=0.0)
+
+    def _take(self, found: Manifest) -> None:
+        key = _key(found)
+        self.seen[key] = found
+        done, at = self.sent.get(key, (0, 0.0))
+        if key in self.sent and found.get("status", {}).get("pixels", {}).get("done", 0) >= done:
+            self.lags.append(time.monotonic() - at)
+            del self.sent[key]
+
+
+class Cast:
+    """Plays producers and savers of scans, over the project's own broker."""
+
+    def __init__(self, pulsar: PulsarAddress, tenant: str, cluster: Cluster, audience: Audience) -> None:
+        self._address = pulsar
+        self._tenant = tenant
+        self._cluster = cluster
+        self._audience = audience
+        self._stack = ExitStack()
+        self._broker: Broker | None = None
+        self._savers: dict[Key, Producer] = {}
+        self._done: dict[Key, int] = {}
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._stack.close()
+
+    def begin(self, keys: Sequence[Key]) -> None:
+        """Put tasks into the scans' queues, and a first snapshot."""
+        for key in keys:
+            with self._open().producer(self._topics(key).to_be_scanned, "bench-producer") as producer:
+                producer.send(*(Outgoing(b"task") for _ in range(TASKS)))
+            self._savers[key] = self._open().producer(self._topics(key).progress, "bench-saver")
+            self._done[key] = 0
+
+    def advance(self, keys: Sequence[Key], phase: str = "scanning") -> None:
+        """Publish that one pixel more is done of each scan."""
+        for key in keys:
+            self._done[key] += 1
+            if phase == "scanning":
+                self._audience.sent.setdefault(key, (self._done[key], time.monotonic()))
+            self._savers[key].send(Outgoing(json.dumps(_snapshot(key, self._done[key], phase)).encode()))
+
+    def end(self, keys: Sequence[Key]) -> None:
+        """Leave the topics of scans that are deleted: nobody may hold them."""
+        for key in keys:
+            self._savers.pop(key).close()
+            self._audience.sent.pop(key, None)
+
+    async def finish(self, keys: Sequence[Key]) -> None:
+        """Have scans succeed: the results are written, and the roles leave."""
+        await asyncio.to_thread(self.advance, keys, "done")
+        await self._exit(keys, SAVER, 0)
+
+    async def fail(self, keys: Sequence[Key]) -> None:
+        """Have scans fail: their producer explains an error."""
+        await self._exit(keys, PRODUCER, 1)
+
+    async def _exit(self, keys: Sequence[Key], role: str, code: int) -> None:
+        for key in keys:
+            self._audience.sent.pop(key, None)
+            for pod in await self._cluster.pods(key.namespace, Names.of(key.namespace, key.name).base):
+                if pod["metadata"]["labels"]["app.kubernetes.io/component"] == role:
+                    change = {"metadata": {"annotations": {EXIT_CODE: str(code)}}}
+                    await self._cluster.patch("Pod", key.namespace, pod["metadata"]["name"], change)
+
+    def _open(self) -> Broker:
+        if self._broker is None:
+            broker = open_broker(self._address.url, Access(self._address.admin_url))
+            self._broker = self._stack.enter_context(broker)
+        return self._broker
+
+    def _topics(self, key: Key) -> Topics:
+        return Topics.of(Names.of(key.namespace, key.name).scan, self._tenant)
+
+
+async def until(probe: Callable[[], object], within: float, what: Callable[[], object]) -> float:
+    """Wait until ``probe`` is true; return how long it took (s).
+
+    Raises
+    ------
+    TimeoutError
+        If it does not come within that time; says what there was then.
+    """
+    began = time.monotonic()
+    while not probe():
+        if time.monotonic() - began > within:
+            raise TimeoutError(f"not within {within:.0f} s: {what()}")
+        await asyncio.sleep(0.2)
+    return time.monotonic() - began
+
+
+def _key(found: Manifest) -> Key:
+    return Key(found["metadata"]["namespace"], found["metadata"]["name"])
+
+
+def _snapshot(key: Key, done: int, phase: str) -> Manifest:
+    level = {"nside": 8, "done": done, "planned": PIXELS, "decided": True, "failed": 0}
+    best = {"nside": 8, "pixel": 3, "ra": 10.5, "dec": -20.25, "llh": 5.0 - done, "area_90": 42.0}
+    return {
+        "name": str(key),
+        "phase": phase,
+        "levels": [level],
+        "rate": 0.05,
+        "eta": 600.0,
+        "elapsed": float(done),
+        "best": best,
+        "outputs": ["map.json"] if phase == "done" else [],
+    }

@@ -1,0 +1,153 @@
+"""What is read of the operator while scans run: its processor time, its memory, and what it counts."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+#: A line of Prometheus' text format: name, labels, value.
+_LINE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+LATENCY = "skymap_operator_reconcile_latency_seconds"
+REQUESTS = "skymap_operator_api_requests_total"
+
+Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def read_metrics(text: str) -> Series:
+    """Read Prometheus' text format: values by name and sorted labels."""
+    found = (_LINE.match(line) for line in text.splitlines() if not line.startswith("#"))
+    return {(one[1], tuple(sorted(_LABEL.findall(one[2] or "")))): float(one[3]) for one in found if one is not None}
+
+
+def total(series: Series, name: str, **labels: str) -> float:
+    """Add up the values of a name with these labels, whatever others they have."""
+    wanted = set(labels.items())
+    return sum(value for (found, given), value in series.items() if found == name and wanted <= set(given))
+
+
+def difference(before: Series, after: Series) -> Series:
+    """Return how much counters have grown; one that was not there began at nothing."""
+    return {key: value - before.get(key, 0.0) for key, value in after.items()}
+
+
+def quantile(buckets: Mapping[float, float], part: float) -> float:
+    """Return the value below which ``part`` of all lie, from cumulated counts by upper bound; NaN without any.
+
+    Within a bucket values are taken as spread evenly, as by Prometheus' histogram_quantile; beyond the last bound, it.
+    """
+    bounds = sorted(buckets)
+    if not bounds or not buckets[bounds[-1]]:
+        return float("nan")
+    rank, below, lower = part * buckets[bounds[-1]], 0.0, 0.0
+    for bound in bounds:
+        count = buckets[bound]
+        if count >= rank and count > below:
+            if bound == float("inf"):
+                return lower
+            return lower + (bound - lower) * (rank - below) / (count - below)
+        below, lower = count, bound
+    return lower
+
+
+def latencies(series: Series) -> dict[float, float]:
+    """Return the cumulated counts of the latency histogram by upper bound (s)."""
+    return {float(dict(labels)["le"]): value for (name, labels), value in series.items() if name == f"{LATENCY}_bucket"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One moment: ``at`` (s, monotonic), processor time used so far (s), resident memory (MiB)."""
+
+    at: float
+    cpu: float
+    rss: float
+
+
+@dataclass
+class Probe:
+    """Reads from /proc what a process uses (Linux)."""
+
+    samples: list[Sample] = field(default_factory=list)
+    _before: float = 0.0
+    _pid: int = 0
+
+    def read(self, pid: int) -> Sample:
+        """Take a sample; processor time goes on where a process follows another."""
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if pid != self._pid:
+            self._pid, self._before = pid, self.samples[-1].cpu if self.samples else 0.0
+        used = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        pages = int(words[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        self.samples.append(Sample(time.monotonic(), self._before + used, pages))
+        return self.samples[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What one part of the run has cost; ``counted``: how the operator's counters have grown in it."""
+
+    name: str
+    scans: int
+    seconds: float
+    samples: Sequence[Sample]
+    counted: Series
+    overdue: float
+    note: str = ""
+
+    def row(self) -> list[str]:
+        """Return the line of the table."""
+        cpu = self.samples[-1].cpu - self.samples[0].cpu if self.samples else float("nan")
+        spread = latencies(self.counted)
+        looks = total(self.counted, "skymap_operator_looks_total")
+        asked = [total(self.counted, REQUESTS, to=to) for to in ("kubernetes", "pulsar")]
+        return [
+            self.name,
+            f"{self.seconds:.0f}",
+            f"{cpu:.1f}",
+            f"{cpu / self.seconds:.2f}",
+            f"{max((one.rss for one in self.samples), default=0.0):.0f}",
+            f"{looks / self.seconds:.1f}",
+            f"{quantile(spread, 0.5):.2f}",
+            f"{quantile(spread, 0.99):.2f}",
+            f"{self.overdue:.1f}",
+            *(f"{count / self.scans:.1f}" for count in asked),
+            *(f"{60 * count / self.scans / self.seconds:.1f}" for count in asked),
+            self.note,
+        ]
+
+
+HEADER = [
+    "phase",
+    "s",
+    "CPU s",
+    "cores",
+    "MiB",
+    "looks/s",
+    "p50 s",
+    "p99 s",
+    "late s",
+    "K8s/scan",
+    "Pulsar/scan",
+    "K8s/scan/min",
+    "Pulsar/scan/min",
+    "",
+]
+
+
+def table(phases: Sequence[Phase]) -> str:
+    """Return the table in Markdown."""
+    rows = [HEADER, ["---"] * len(HEADER), *(phase.row() for phase in phases)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def scrape(url: str) -> Series:
+    """Read the operator's counters."""
+    return read_metrics(httpx.get(url, timeout=30).text)

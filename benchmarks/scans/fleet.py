@@ -1,0 +1,83 @@
+"""A cluster of fake nodes for the operator to work on: a real API server, and pods that only seem to run (kwok)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.faults.operator import run
+from tests.cluster.cluster import SCRIPTS, Cluster
+from tests.cluster.waiting import eventually
+
+KWOK = SCRIPTS / "kwok"
+STORAGE_CLASS = "fake"
+
+#: With what a pod of a fake node ends.
+EXIT_CODE = "fake.kwok/exit-code"
+
+
+@contextmanager
+def fake_nodes(cluster: Cluster, folder: Path, nodes: int) -> Iterator[None]:
+    """Give a cluster of our own fake nodes, and leave its real one no new pods, until the block is left."""
+    for node in cluster.get("nodes")["items"]:
+        cluster.kubectl("cordon", node["metadata"]["name"])
+    apply(cluster, [_node(number) for number in range(nodes)])
+    command = [run(KWOK / "build.sh").strip(), "--kubeconfig", cluster.kubeconfig, "--config", KWOK / "stages.yaml"]
+    command += [
+        "--manage-nodes-with-annotation-selector",
+        "kwok.x-k8s.io/node=fake",
+        "--node-lease-duration-seconds",
+        "40",
+    ]
+    with (folder / "kwok.log").open("wb") as log:
+        kwok = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
+    try:
+        eventually(lambda: cluster.kubectl("wait", "--for=condition=Ready", "node", "-l", "type=kwok", "--timeout=20s"))
+        yield
+    finally:
+        kwok.kill()
+        kwok.wait()
+
+
+def volumes(count: int) -> list[dict[str, Any]]:
+    """Return a storage class of its own and as many volumes: the cluster's own would be on its real node."""
+    made: list[dict[str, Any]] = [
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": STORAGE_CLASS},
+            "provisioner": "kubernetes.io/no-provisioner",
+        }
+    ]
+    for number in range(count):
+        spec = {
+            "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": "2Gi"},
+            "storageClassName": STORAGE_CLASS,
+            "hostPath": {"path": "/nowhere"},
+        }
+        meta = {"name": f"fake-{number}"}
+        made.append({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": meta, "spec": spec})
+    return made
+
+
+def apply(cluster: Cluster, objects: list[dict[str, Any]]) -> None:
+    """Make objects."""
+    listed = {"apiVersion": "v1", "kind": "List", "items": objects}
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(listed))
+
+
+def _node(number: int) -> dict[str, Any]:
+    name = f"fake-{number}"
+    room = {"cpu": "100k", "memory": "1Pi", "pods": "4k"}
+    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "type": "kwok"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels, "annotations": {"kwok.x-k8s.io/node": "fake"}},
+        "status": {"allocatable": room, "capacity": room},
+    }

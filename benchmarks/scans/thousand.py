@@ -1,0 +1,270 @@
+"""Measure what the operator takes for a thousand SkymapScans: real API server and Pulsar, pods that only seem to run.
+
+    python -m benchmarks.scans.thousand --scans 100 --steady 60
+
+Cluster, Pulsar and operator are the benchmark's own (make pulsar-install, make cluster-install; kwok is built the first
+time). Scans are made at a rate, make progress, are looked after by an operator that is killed and started again; then
+some succeed, some fail, some are deleted, and in the end all. Prints a table, and draws memory, processor time and
+latencies over time into a picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from benchmarks.faults.operator import own_cluster
+from benchmarks.scans.cast import Audience, Cast, until
+from benchmarks.scans.figures import Phase, Probe, Series, difference, scrape, table, total
+from benchmarks.scans.fleet import STORAGE_CLASS, apply, fake_nodes, volumes
+from tests.cluster.cluster import SCRIPTS, Namespace
+from tests.cluster.operators import OperatorProcess
+from tests.pulsar.server import PulsarServer
+from tests.unit.operator import cases
+
+from skymap_operator.cluster import Cluster
+from skymap_operator.rounds import Key
+
+TENANT = "bench"
+#: A page of metrics is made by the operator: as often as a Prometheus asks for it (s), and every phase twice.
+SCRAPE = 15.0
+#: Longest wait of each phase (s).
+PATIENCE = 1800.0
+
+SPEC = {
+    "event": {"simulate": {}},
+    "levels": [{"nside": 8}],
+    "workers": {"max": 2},
+    "cleanupPolicy": {"pods": "OnSuccess", "topics": "OnSuccess"},
+}
+
+
+@dataclass
+class Bench:
+    """An operator, what it works on, and what has been measured of it."""
+
+    operator: OperatorProcess
+    cluster: Cluster
+    audience: Audience
+    cast: Cast
+    keys: Sequence[Key]
+    rate: float
+    probe: Probe = field(default_factory=Probe)
+    phases: list[Phase] = field(default_factory=list)
+    overdue: float = 0.0
+
+    @property
+    def url(self) -> str:
+        """Where the operator's figures are."""
+        return self.operator.url("/metrics")
+
+    async def figures(self) -> Series:
+        """Read the operator's counters."""
+        return await asyncio.to_thread(scrape, self.url)
+
+    async def sample(self) -> None:
+        """Take samples of the operator until cancelled."""
+        scraped = time.monotonic()
+        while True:
+            process = self.operator.process
+            with suppress(OSError, httpx.HTTPError):
+                if process is not None:
+                    self.probe.read(process.pid)
+                if time.monotonic() - scraped > SCRAPE:
+                    scraped = time.monotonic()
+                    self.overdue = max(self.overdue, total(await self.figures(), "skymap_operator_overdue_seconds"))
+            await asyncio.sleep(1.0)
+
+    @asynccontextmanager
+    async def phase(self, name: str, scans: int | None = None, *, fresh: bool = False) -> AsyncIterator[list[str]]:
+        """Measure what the block takes; notes for the table go into the list. ``fresh``: the operator is new."""
+        before = {} if fresh else await self.figures()
+        self.overdue, note, began, first = 0.0, list[str](), time.monotonic(), len(self.probe.samples)
+        yield note
+        after = await self.figures()
+        seconds = time.monotonic() - began
+        late = max(self.overdue, total(after, "skymap_operator_overdue_seconds"))
+        samples = self.probe.samples[max(first - 1, 0) :]
+        grown = difference(before, after)
+        self.phases.append(Phase(name, scans or len(self.keys), seconds, samples, grown, late, "; ".join(note)))
+        print(table(self.phases[-1:]).splitlines()[-1], f"load {os.getloadavg()[0]:.1f}", flush=True)
+
+    async def create(self) -> None:
+        """Make all scans, at the rate; return when each has all its objects and its pods run."""
+        async with self.phase("create") as note:
+            began = time.monotonic()
+            for number, key in enumerate(self.keys):
+                await asyncio.sleep(max(began + number / self.rate - time.monotonic(), 0.0))
+                made = cases.manifest(SPEC, key.name)
+                made["metadata"]["namespace"] = key.namespace
+                await self.cluster.create(made)
+            made_in = time.monotonic() - began
+            going = lambda: self.audience.phases().get("Preparing", 0)  # noqa: E731
+            await until(lambda: going() == len(self.keys), PATIENCE, self.audience.phases)
+            note.append(f"made in {made_in:.0f} s, all at work {time.monotonic() - began - made_in:.0f} s later")
+        await asyncio.to_thread(self.cast.begin, self.keys)
+        await asyncio.to_thread(self.cast.advance, self.keys)
+        await until(lambda: self.audience.phases() == {"Scanning": len(self.keys)}, PATIENCE, self.audience.phases)
+
+    async def steady(self, seconds: float) -> None:
+        """Have each scan make progress every 20 s."""
+        self.audience.lags.clear()
+        async with self.phase("steady") as note:
+            end, number = time.monotonic() + seconds, 0
+            while time.monotonic() < end:
+                began = time.monotonic()
+                await asyncio.to_thread(self.cast.advance, self.keys[number % 20 :: 20])
+                number += 1
+                await asyncio.sleep(max(began + 1.0 - time.monotonic(), 0.0))
+            lags = sorted(self.audience.lags)
+            longest = max([*lags[-1:], self.audience.late()])
+            note.append(f"snapshot to status: p50 {lags[len(lags) // 2]:.1f} s, longest {longest:.1f} s")
+
+    async def restart(self) -> None:
+        """Kill the operator; return when a new one has looked at every scan, and nothing else has changed."""
+        before = await self.uids()
+        self.operator.kill()
+        began = time.monotonic()
+        self.operator.start()
+        await asyncio.to_thread(self.operator.get, "/healthz")
+        async with self.phase("restart", fresh=True) as note:
+            while total(await self.figures(), "skymap_operator_scans") < len(self.keys):
+                await asyncio.sleep(0.5)
+                if time.monotonic() - began > PATIENCE:
+                    raise TimeoutError("the new operator has not looked at all scans")
+            note.append(f"every scan looked at {time.monotonic() - began:.1f} s after kill -9")
+        same = before == await self.uids()
+        self.phases[-1] = _noted(self.phases[-1], "same objects" if same else "OBJECTS HAVE CHANGED")
+
+    async def uids(self) -> set[str]:
+        """Return what names all Jobs and Deployments."""
+        found = [await self.cluster.list(kind) for kind in ("Job", "Deployment")]
+        return {one["metadata"]["uid"] for kind in found for one in kind}
+
+    async def endings(self) -> None:
+        """Have a tenth of the scans succeed, a twentieth fail, and delete a twentieth."""
+        tenth, twentieth = len(self.keys) // 10, len(self.keys) // 20
+        succeed, fail = self.keys[:tenth], self.keys[tenth : tenth + twentieth]
+        delete = self.keys[tenth + twentieth : tenth + 2 * twentieth]
+        wanted = {"Succeeded": len(succeed), "Failed": len(fail)}
+        going = len(self.keys) - sum(map(len, (succeed, fail, delete)))
+        wanted |= {"Scanning": going}
+        async with self.phase("endings", len(succeed) + len(fail) + len(delete)) as note:
+            await self.cast.finish(succeed)
+            await self.cast.fail(fail)
+            await asyncio.to_thread(self.cast.end, [*succeed, *delete])
+            await self.delete(delete)
+            took = await until(lambda: self.audience.phases() == wanted, PATIENCE, self.audience.phases)
+            note.append(f"{len(succeed)} succeed, {len(fail)} fail, {len(delete)} deleted; told {took:.0f} s later")
+        await asyncio.to_thread(self.cast.end, [key for key in self.keys if key not in {*succeed, *delete}])
+
+    async def delete(self, keys: Sequence[Key]) -> None:
+        """Delete scans."""
+        for key in keys:
+            await self.cluster.delete("SkymapScan", key.namespace, key.name)
+
+    async def away(self, admin_url: str) -> None:
+        """Delete all scans; return when they and their topics are gone."""
+        left = list(self.audience.seen)
+        async with self.phase("delete all", len(left)) as note:
+            await self.delete(left)
+            await until(lambda: not self.audience.seen, PATIENCE, self.audience.phases)
+            async with httpx.AsyncClient(timeout=60) as client:
+                topics = (await client.get(f"{admin_url}/admin/v2/persistent/{TENANT}/skymap")).json()
+            note.append(f"{len(topics)} topics left")
+
+
+def _noted(phase: Phase, note: str) -> Phase:
+    return Phase(*(getattr(phase, name) for name in phase.__slots__[:-1]), note=f"{phase.note}; {note}")
+
+
+def picture(bench: Bench, path: Path) -> None:
+    """Draw memory and processor time over time, and the latencies of the steady phase."""
+    from benchmarks.scans.picture import draw  # noqa: PLC0415 - slow to load, and not everywhere
+
+    draw(bench.probe.samples, bench.phases, path)
+
+
+async def measure(bench: Bench, steady: float, admin_url: str) -> None:
+    """Go through all phases."""
+    watching, sampling = asyncio.create_task(bench.audience.follow()), asyncio.create_task(bench.sample())
+    try:
+        await bench.create()
+        await bench.steady(steady)
+        await bench.restart()
+        await bench.endings()
+        await bench.away(admin_url)
+    finally:
+        for task in (watching, sampling):
+            task.cancel()
+        bench.cast.close()
+
+
+def main() -> None:
+    """Start everything, measure, and say what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scans", type=int, default=1000)
+    parser.add_argument("--namespaces", type=int, default=10)
+    parser.add_argument("--rate", type=float, default=5.0, help="scans made in a second")
+    parser.add_argument("--steady", type=float, default=300.0, help="how long scans just make progress (s)")
+    parser.add_argument("--picture", type=Path, help="where to draw memory, processor time and latencies")
+    parser.add_argument("--log", type=Path, help="where to keep the operator's log")
+    arguments = parser.parse_args()
+    # Six topics for each scan are more than the memory of a laptop's Pulsar holds: Java takes these above all others.
+    os.environ["_JAVA_OPTIONS"] = "-Xmx2g -XX:MaxDirectMemorySize=1g"
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        cluster = stack.enter_context(own_cluster(folder))
+        server = stack.enter_context(PulsarServer(folder / "pulsar"))
+        stack.enter_context(fake_nodes(cluster, folder, 4))
+        cluster.kubectl("create", "-f", SCRIPTS.parent / "crds" / "skymapscans.yaml")
+        cluster.kubectl("wait", "--for=condition=Established", "crd/skymapscans.skymap.icecube.wisc.edu")
+        names = [f"alerts-{number}" for number in range(arguments.namespaces)]
+        for name in names:
+            cluster.kubectl("create", "namespace", name)
+        apply(cluster, volumes(arguments.scans))
+        settings = {
+            "NAMESPACES": "",
+            "RETRY_INTERVAL": "",
+            "SCALING_INTERVAL": "",
+            "CLAIM_STORAGE_CLASS": STORAGE_CLASS,
+        }
+        settings |= {"MAX_WORKERS": "100000"}
+        log = arguments.log or folder / "operator.log"
+        operator = OperatorProcess(Namespace(cluster, names[0]), server.address, TENANT, log, settings, level="info")
+        operator.start()
+        stack.callback(operator.kill)
+        operator.get("/healthz")
+        os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
+        keys = [Key(names[number % len(names)], f"scan-{number:04d}") for number in range(arguments.scans)]
+
+        async def go() -> Bench:
+            async with await Cluster.open() as api:
+                audience = Audience(api)
+                bench = Bench(
+                    operator, api, audience, Cast(server.address, TENANT, api, audience), keys, arguments.rate
+                )
+                await measure(bench, arguments.steady, server.admin_url)
+                return bench
+
+        bench = asyncio.run(go())
+        print(table(bench.phases))
+        tracebacks = log.read_text().count("Traceback")
+        print(f"tracebacks in the operator's log: {tracebacks}")
+        if arguments.picture:
+            picture(bench, arguments.picture)
+        if tracebacks:
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
