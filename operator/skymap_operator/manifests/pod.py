@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,10 @@ from skymap_operator.models.workers import Resources
 TOKEN, TLS = "/pulsar/token", "/pulsar/tls"
 #: Files of the TLS Secret, and the options that name them.
 _CERTIFICATES = (("ca.crt", "--tls-trust-certs"), ("tls.crt", "--tls-certificate"), ("tls.key", "--tls-key"))
+
+#: The file that a role touches while it goes on (`skymap_scanner.roles.alive`), and for how long it may not (s).
+ALIVE = "/tmp/alive"  # noqa: S108 - a volume of this pod alone
+SILENCE = 60
 
 #: The pods' own keys in the ConfigMap with the scan.
 BROKER_KEY, ADMIN_KEY, SCAN_KEY = "broker", "admin-url", "scan.yaml"
@@ -118,12 +123,16 @@ def pod_template(
     restart: str,
     grace: int,
     first: Sequence[Manifest] = (),
+    silence: int = SILENCE,
 ) -> Manifest:
-    """Return a pod template at the `restricted` level; the containers ``first`` run before ``main``."""
+    """Return a pod template at the `restricted` level; the containers ``first`` run before ``main``.
+
+    ``silence``: for how long (s) the role may give no sign of life before it is started anew.
+    """
     user = recipe.settings.user_id
     spec = {
         "automountServiceAccountToken": False,
-        "containers": [main],
+        "containers": [_watched(main, silence)],
         "enableServiceLinks": False,
         "restartPolicy": restart,
         "securityContext": {
@@ -147,6 +156,23 @@ def pod_template(
     if pull_secrets := _pull_secrets(recipe):
         spec["imagePullSecrets"] = [{"name": name} for name in pull_secrets]
     return {"metadata": {"labels": labels(recipe, role), "annotations": {FULL_NAME: recipe.name}}, "spec": spec}
+
+
+def _watched(main: Manifest, silence: int) -> Manifest:
+    """Return the container with a probe for a process that hangs: frozen, or stuck for good.
+
+    One that has never made the file, as an older image, is left alone.
+    """
+    fresh = f'test ! -e {ALIVE} || test -n "$(find {ALIVE} -mmin -{math.ceil(silence / 60)})"'
+    probe = {
+        "exec": {"command": ["sh", "-c", fresh]},
+        "periodSeconds": 15,
+        "timeoutSeconds": 10,
+        "failureThreshold": 2,
+        # It does nothing any more, so there is nothing that it could finish.
+        "terminationGracePeriodSeconds": 5,
+    }
+    return main | {"env": [*main["env"], {"name": "SKYMAP_ALIVE", "value": ALIVE}], "livenessProbe": probe}
 
 
 def _pull_secrets(recipe: Recipe) -> list[str]:

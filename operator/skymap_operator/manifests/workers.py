@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from skymap_operator.manifests.common import Manifest, Recipe, metadata, selector, signed, written
-from skymap_operator.manifests.pod import access_volumes, container, pod_template, scan_arguments, scratch
+from skymap_operator.manifests.pod import SILENCE, access_volumes, container, pod_template, scan_arguments, scratch
 from skymap_operator.models.workers import PodTemplate
 from skymap_operator.names import WORKER
 
@@ -26,7 +26,8 @@ def workers(recipe: Recipe, replicas: int) -> Manifest:
     state = [{"name": "SKYMAP_STATE", "value": STATE}]
     main = container(recipe, WORKER, words, volumes, resources, state)
     grace = math.ceil(seconds) + _LEAVE
-    template = pod_template(recipe, WORKER, main, volumes, restart="Always", grace=grace)
+    # Native code may keep the interpreter for a whole fit, and with it the sign of life.
+    template = pod_template(recipe, WORKER, main, volumes, restart="Always", grace=grace, silence=grace + SILENCE)
     # How many there are changes all the time and is no part of what they are made to be.
     deployment = signed(
         {

@@ -86,8 +86,12 @@ def metadata(name: str, component: str) -> Manifest:
     }
 
 
+def alive(minutes: int) -> str:
+    return f'test ! -e /tmp/alive || test -n "$(find /tmp/alive -mmin -{minutes})"'
+
+
 def template(role: str, arguments: list[str], **more: Any) -> Manifest:
-    """A pod template as the scan above wants it; ``more``: volumes, mounts, env, restart, grace, resources."""
+    """A pod template as the scan above wants it; ``more``: volumes, mounts, env, restart, grace, resources, minutes."""
     volumes = more.get("volumes", [])
     return {
         "metadata": {
@@ -109,7 +113,15 @@ def template(role: str, arguments: list[str], **more: Any) -> Manifest:
                             for variable, key in (("SKYMAP_BROKER", "broker"), ("SKYMAP_ADMIN_URL", "admin-url"))
                         ),
                         *more.get("env", []),
+                        {"name": "SKYMAP_ALIVE", "value": "/tmp/alive"},  # noqa: S108
                     ],
+                    "livenessProbe": {
+                        "exec": {"command": ["sh", "-c", alive(more.get("minutes", 1))]},
+                        "periodSeconds": 15,
+                        "timeoutSeconds": 10,
+                        "failureThreshold": 2,
+                        "terminationGracePeriodSeconds": 5,
+                    },
                     "resources": more["resources"],
                     "securityContext": {
                         "allowPrivilegeEscalation": False,
@@ -204,6 +216,7 @@ def test_the_workers_as_a_whole() -> None:
                 resources={"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
                 restart="Always",
                 grace=630,
+                minutes=12,
             ),
         },
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -57,9 +58,11 @@ def command(
     Example:
         skymap-scanner saver -n myscan --broker sqlite:///scan.sqlite -o myscan.i3.zst
     """
+    from skymap_scanner.roles.alive import show_life
     from skymap_scanner.roles.stop import Stop
 
     stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
+    show_life(stop, os.environ)
 
     from skymap_scanner.results import FORMATS
     from skymap_scanner.roles.saver import SaverSettings, save

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -76,9 +77,11 @@ def command(
     if fake_scan and reconstruction not in {None, "dummy"}:
         raise click.UsageError("--fake-scan and --reconstruction exclude each other")
 
+    from skymap_scanner.roles.alive import LONGEST, show_life
     from skymap_scanner.roles.stop import Stop
 
     stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
+    show_life(stop, os.environ, longest=max(LONGEST, max_task_seconds + 60))
 
     from skymap_scanner.roles.inhand import InHand, scan_folder
     from skymap_scanner.roles.topics import ScanTopics, TopicBases

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 
 #: The exit code of a role that was asked to stop: as of one that SIGTERM has ended.
@@ -16,16 +17,19 @@ class Stop:
     """A request to stop. A role looks at ``requested`` between two messages, never in the middle of one.
 
     ``exit_code``: how a process ends that was stopped before its part was done, 128 + the number of the signal, as
-    shells and container runtimes tell it of one that the signal has ended.
+    shells and container runtimes tell it of one that the signal has ended. ``looked``: when the role last looked here
+    (s, monotonic), by which others see that it goes on.
     """
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self.exit_code = STOPPED
+        self.looked = time.monotonic()
 
     @property
     def requested(self) -> bool:
         """Whether the role should end now."""
+        self.looked = time.monotonic()
         return self._event.is_set()
 
     def request(self) -> None:

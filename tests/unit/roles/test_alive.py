@@ -1,0 +1,90 @@
+"""A role's sign of life: there while the role goes on, and no longer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.unit.roles.conftest import Command
+from tests.unit.roles.test_kill import eventually, running
+
+from skymap_scanner.roles.alive import VARIABLE, show_life
+from skymap_scanner.roles.stop import Stop
+
+MakeCommand = Callable[..., Command]
+
+OLD = 1_000_000_000
+
+
+def age(path: Path) -> None:
+    """Make the last sign one of long ago."""
+    os.utime(path, (OLD, OLD))
+
+
+def fresh(path: Path) -> bool:
+    return path.stat().st_mtime > OLD + 1
+
+
+def beating() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "alive"}
+
+
+def test_a_role_is_alive_while_it_looks_whether_it_should_stop(tmp_path: Path) -> None:
+    path, stop, others = tmp_path / "alive", Stop(), beating()
+    show_life(stop, {VARIABLE: str(path)}, longest=3600.0, every=0.01)
+    (mine,) = beating() - others
+    age(path)
+    eventually(lambda: fresh(path), "it goes on")
+    stop.looked -= 3601.0  # as if it had last looked so long ago
+    mine.join(timeout=60)
+    assert not mine.is_alive()
+    assert stop.requested is False
+    stop.looked -= 3601.0
+    before = stop.looked
+    assert stop.requested is False
+    assert stop.looked > before + 3600, "to look is what counts"
+
+
+def test_without_the_variable_there_is_no_sign(tmp_path: Path) -> None:
+    before = beating()
+    show_life(Stop(), {})
+    show_life(Stop(), {VARIABLE: ""})
+    assert beating() == before
+
+
+def test_a_file_that_cannot_be_made_is_told_and_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = beating()
+    with caplog.at_level(logging.WARNING):
+        show_life(Stop(), {VARIABLE: str(tmp_path / "missing" / "alive")})
+    assert "missing/alive: No such file or directory" in caplog.text
+    assert beating() == before
+
+
+@pytest.mark.parametrize("role", ["worker", "collector", "saver"])
+def test_a_frozen_role_gives_no_sign_and_one_that_goes_on_does(
+    role: str, command: MakeCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "alive"
+    monkeypatch.setenv(VARIABLE, str(path))
+    with running(command(role, "-n", "scan", "-b", "sqlite:///scan.sqlite")) as process:
+        eventually((tmp_path / "scan.sqlite").exists, "it is at work")
+        age(path)
+        eventually(lambda: fresh(path), "it goes on")
+        process.send_signal(signal.SIGSTOP)
+        eventually(lambda: state(process.pid) == "T", "it is frozen")
+        age(path)
+        with pytest.raises(AssertionError):
+            eventually(lambda: fresh(path), "it would go on", within=3.0)
+        process.send_signal(signal.SIGCONT)
+        eventually(lambda: fresh(path), "it goes on again")
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
