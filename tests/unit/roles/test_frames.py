@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import gzip
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from skymap_scanner.broker.protocol import Message
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus, Frame, I3Int, read_frames
@@ -17,8 +17,8 @@ from skymap_scanner.roles.frames import (
     TaskFrames,
     checked_fit,
     fit_frame,
-    read_best,
-    read_scored,
+    implausible,
+    read_answers,
     read_task,
 )
 from skymap_scanner.scan.pixels import Pixel
@@ -38,8 +38,9 @@ FIT = Fit(
 )
 
 
-def message(payload: bytes) -> Message:
-    return Message(1, payload, "512/1234567", {}, attempts=1)
+def read_best(payload: bytes) -> Best:
+    [answer] = read_answers(payload)
+    return answer.best
 
 
 def test_a_task_round_trips(prepared: PreparedEvent) -> None:
@@ -55,8 +56,11 @@ def test_a_fit_round_trips(prepared: PreparedEvent) -> None:
     _, frame = read_task(TaskFrames(prepared, 7).encode(TASK))
     payload = fit_frame(frame, FIT, "millipede")
     assert read_best(payload) == Best(TASK.pixel, 3, FIT.llh, FIT.position, FIT.time, 1.5e5, 2.5e5)
-    scored = read_scored(message(payload))
-    assert (scored.pixel, scored.seed, scored.llh) == (TASK.pixel, 3, FIT.llh)
+    [first, second] = read_answers(payload + payload)  # as where all seeds are kept
+    assert first == second
+    assert (first.event, first.run, first.number, first.sub_event) == (prepared.name, 1, 2, TASK.pixel.index)
+    assert first.directions == ((1.5, 0.25), (1.5, 0.25))
+    assert first.warm
     stored = Frame.from_bytes(payload)
     assert stored["MillipedeStarting2ndPass_millipedellh"].logl == FIT.llh
     losses = stored["MillipedeStarting2ndPassParams"].value
@@ -90,13 +94,11 @@ def test_a_task_has_the_keys_and_classes_of_the_original(prepared: PreparedEvent
     assert {key: ours.type_name(key) for key in original} == {key: original.type_name(key) for key in original}
 
 
-@pytest.mark.parametrize("payload", [b"", b"nonsense", Frame("P").to_bytes()])
+@pytest.mark.parametrize("payload", [b"", b"nonsense", Frame("P").to_bytes(), gzip.compress(Frame("P").to_bytes())])
 def test_foreign_messages_are_named_as_such(payload: bytes) -> None:
-    for read in (read_task, read_best):
+    for read in (read_task, read_answers):
         with pytest.raises(BrokerError, match="does another program use its topics"):
             read(payload)
-    with pytest.raises(BrokerError, match="does another program use its topics"):
-        read_scored(message(payload))
 
 
 def test_a_task_without_seed_names_its_pixel() -> None:
@@ -118,20 +120,24 @@ def test_a_task_without_seed_names_its_pixel() -> None:
         {"position": (math.nan, 5.0, 6.0)},
         {"position": (4.0, 5.0, math.inf)},
         {"time": math.nan},
+        {"llh": -1e308},
+        {"position": (4.0, 5.0, 1e300)},
+        {"time": -1e12},
+        {"energy_in": -1.0},
+        {"energy_total": math.inf},
     ],
 )
-def test_a_fit_that_is_nonsense_counts_as_failed_wherever_it_comes_from(
+def test_a_fit_that_is_nonsense_is_a_failed_one_to_the_worker_and_refused_by_others(
     nonsense: dict[str, object], prepared: PreparedEvent
 ) -> None:
     bad = replace(FIT, **nonsense)  # type: ignore[arg-type]
     checked = checked_fit(bad, TASK.start)
     assert (checked.status, math.isnan(checked.llh)) == (FitStatus.GeneralFailure, True)
     assert (checked.position, checked.time, checked.evaluations) == (TASK.start.position, TASK.start.time, 250)
-    assert checked.reason.startswith("the reconstruction answered with -ln L ")
+    assert checked.reason.startswith("the reconstruction answered with ")
     _, frame = read_task(TaskFrames(prepared, 7).encode(TASK))
     unchecked = fit_frame(frame, bad, "another program")
-    assert math.isnan(read_best(unchecked).llh)
-    assert math.isnan(read_scored(message(unchecked)).llh) is math.isinf(bad.llh)
+    assert f"the reconstruction answered with {implausible(read_best(unchecked))}" == checked.reason
 
 
 def test_a_good_fit_and_a_failed_one_pass_the_check_as_they_are() -> None:

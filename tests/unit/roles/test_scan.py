@@ -287,7 +287,7 @@ def test_a_fit_that_is_nonsense_is_a_failed_fit(
     failed = [f for f in read_frames(one.folder / "scan.i3") if "SCAN_FailureReason" in f]
     assert [f["MillipedeSeedParticle"].dir.zenith > 1.6 for f in failed] == [True] * len(failed)
     assert len(failed) >= 4
-    assert all("the reconstruction answered with -ln L" in f["SCAN_FailureReason"].value for f in failed)
+    assert all("the reconstruction answered with" in f["SCAN_FailureReason"].value for f in failed)
     last = list(progress(one))[-1]
     assert last.best is not None
     assert math.isfinite(last.best.llh)

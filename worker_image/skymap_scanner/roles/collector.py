@@ -2,6 +2,7 @@
 
     scanned ─▶ best of the seeds ─▶ collected
 
+A fit that is none of this scan, or nonsense (``expected``), is refused and its task sent again (``repeats``).
 Bests are stored in batches of what is there. Which pixels are done, also by other collectors, is read from
 ``collected`` itself: a fit of such a pixel is a repeat.
 """
@@ -12,15 +13,16 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from skymap_scanner.broker.protocol import Broker, Consumer, Message, Outgoing, SubscriptionType
 from skymap_scanner.errors import BrokerError
-from skymap_scanner.roles.frames import read_best, read_scored
+from skymap_scanner.roles.expected import Expected, RefusedFitError
 from skymap_scanner.roles.planreader import PlanReader
 from skymap_scanner.roles.refusals import Refusals
+from skymap_scanner.roles.repeats import Repeats
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import COLLECTOR, ScanTopics
 from skymap_scanner.scan.bests import Complete, Scored, Slots
@@ -62,7 +64,8 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
         with (
             broker.consumer(topics.scanned, COLLECTOR, kind) as scanned,
             broker.producer(topics.collected, f"collector-{uuid.uuid4()}") as collected,
-            Done(broker, topics.collected) as done,
+            Done(broker, topics.collected, scan) as done,
+            Repeats(broker, topics, scan, plan) as repeats,
         ):
             sorter = _Sorter(scan, plan, done, topics.scanned)
             patience = Patience(time.monotonic())
@@ -74,6 +77,8 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
                 settled += sorted_out
                 if bests:
                     collected.send(*bests)
+                for lost in sorter.lost():
+                    repeats.send(*lost)
                 if settled:
                     scanned.ack(*settled)
                 patience.look(time.monotonic(), len(messages), len(bests))
@@ -83,11 +88,15 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
                 if key_shared and patience.is_over(time.monotonic()):
                     scanned.nack(*sorter.slots.give_back())
     log.info(
-        "%d pixels are collected, %d of them here; %d repeated fits and %d messages that are no fits were passed over",
+        "%d pixels are collected, %d of them here; %d repeated fits were passed over, %d of them with another -ln L; "
+        "%d messages were refused, for which %d tasks were sent again and %d given up",
         len(done.pixels),
         sorter.collected,
         sorter.repeats,
+        sorter.slots.contradictions,
         sorter.refusals.count,
+        repeats.repeated,
+        repeats.given_up,
     )
     return complete
 
@@ -109,6 +118,8 @@ class _Sorter:
         self._scan = scan
         self._plan = plan
         self._done = done
+        self._expected = Expected(scan)
+        self._refused: list[RefusedFitError] = []
         self.slots: Slots[Message] = Slots(scan.seeds)
         self.collected = 0
         self.repeats = 0
@@ -142,18 +153,32 @@ class _Sorter:
     def _read(self, message: Message) -> Scored[Message] | None:
         """Read a fit; None if it is none, or of no task of this scan."""
         try:
-            fit = read_scored(message)
-        except BrokerError as error:
+            best = self._expected.fit(message)
+        except RefusedFitError as error:
             self.refusals.add(message, error)
+            self._refused.append(error)
             return None
-        if not 0 <= fit.seed < self._scan.seeds:
-            self.refusals.add(message, f"the scan has no seed {fit.seed}")
+        if not self._started(best.pixel):
+            self.refusals.add(message, f"the scan has no pixel {best.pixel.index} of nside {best.pixel.nside} yet")
+            return None
+        return Scored(best.pixel, best.seed, best.llh, message)
+
+    def _started(self, pixel: Pixel) -> bool:
         # The entry of the plan is older than the fit, but may not have been read here.
-        elif not (self._plan.plan.has_started(fit.pixel) or self._plan.update().has_started(fit.pixel)):
-            self.refusals.add(message, f"the scan has no pixel {fit.pixel.index} of nside {fit.pixel.nside}")
-        else:
-            return fit
-        return None
+        return self._plan.plan.has_started(pixel) or self._plan.update().has_started(pixel)
+
+    def lost(self) -> Iterator[tuple[Pixel, Collection[int], str]]:
+        """Give the tasks that may have no other answer than the fits refused since the last call, and why those were.
+
+        Where a message does not say which seed it is of, these are all seeds of its pixel that are not here.
+        """
+        by_task = {task: str(refused) for refused in self._refused for task in refused.tasks}
+        self._refused.clear()
+        for (pixel, seed), why in by_task.items():
+            if pixel in self._done.pixels or not self._started(pixel):
+                continue
+            missing = set(range(self._scan.seeds)) - self.slots.seeds_of(pixel)
+            yield pixel, missing if seed is None else missing & {seed}, why
 
     def _best(self, pixel: Complete[Message]) -> Outgoing:
         kept = pixel.fits if self._scan.keep_all_seeds else pixel.fits[:1]
@@ -163,8 +188,9 @@ class _Sorter:
 class Done:
     """The pixels that are done, by this collector or any other."""
 
-    def __init__(self, broker: Broker, topic: str) -> None:
+    def __init__(self, broker: Broker, topic: str, scan: ScanEntry) -> None:
         self.pixels: set[Pixel] = set()
+        self._expected = Expected(scan)
         self._reader = broker.reader(topic)
         self._next_look = 0.0
         self.look(at_once=True)
@@ -188,7 +214,7 @@ class Done:
         self._next_look = time.monotonic() + LOOK_EVERY
         while (message := self._reader.receive(0)) is not None:
             with contextlib.suppress(BrokerError):  # passed over; the saver says so
-                news.add(read_best(message.payload).pixel)
+                news.add(self._expected.best(message).pixel)
         news -= self.pixels
         self.pixels |= news
         return news

@@ -7,13 +7,11 @@ in it is a function of the event and the task: a repeated fit is the same bytes.
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from skymap_scanner.broker.protocol import Message
 from skymap_scanner.errors import BrokerError, I3Error
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import (
@@ -22,6 +20,7 @@ from skymap_scanner.i3 import (
     I3Bool,
     I3Direction,
     I3Double,
+    I3EventHeader,
     I3Int,
     I3LogLikelihoodFitParams,
     I3Particle,
@@ -31,10 +30,9 @@ from skymap_scanner.i3 import (
     LocationType,
     ParticleShape,
     ParticleType,
-    read_frames,
 )
+from skymap_scanner.i3.archive import Reader
 from skymap_scanner.reconstruction.protocol import Fit, Loss, Start, failed_fit
-from skymap_scanner.scan.bests import Scored
 from skymap_scanner.scan.pixels import Pixel
 
 SEED = "MillipedeSeedParticle"
@@ -57,6 +55,11 @@ LLH = "SCAN_NegLogLikelihood"
 RECONSTRUCTION = "SCAN_Reconstruction"
 #: Why a fit failed; absent where it did not.
 REASON = "SCAN_FailureReason"
+
+#: What no fit gives: -ln L beyond that of any event, a vertex (m) and a time (ns) far from everything.
+_LARGEST, _FARTHEST, _LATEST = 1e12, 1e6, 1e9
+
+_NO_PIXEL = Pixel(1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,24 @@ class Best:
     energy_total: float
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A fit, and what its frame says of the task that it answers.
+
+    ``event``, ``run``, ``number`` and ``sub_event`` stand in its header, ``identifiers`` are those of its particles,
+    ``directions`` (zenith, azimuth; rad) those of the seed and of the fit.
+    """
+
+    best: Best
+    event: str
+    run: int
+    number: int
+    sub_event: int
+    identifiers: frozenset[int]
+    directions: tuple[tuple[float, float], ...]
+    warm: bool
+
+
 class TaskFrames:
     """Makes the task frames of one event that is fitted from ``seeds`` seeds a pixel."""
 
@@ -111,7 +132,7 @@ class TaskFrames:
         frame[WARM] = I3Bool(start.warm)
         frame[SEED] = I3Particle(
             minor_id=0,
-            major_id=_major_id(self._event.name, task),
+            major_id=task_identifier(self._event.name, pixel, task.seed),
             shape=ParticleShape.InfiniteTrack,
             fit_status=FitStatus.OK,
             pos=I3Position(*start.position),
@@ -139,11 +160,28 @@ def read_task(payload: bytes) -> tuple[Task, Frame]:
 
 
 def checked_fit(fit: Fit, start: Start) -> Fit:
-    """Return ``fit``, or a failed one where -ln L or vertex are not finite: it must not win, nor seed a finer level."""
-    if math.isnan(fit.llh) or not math.isnan(_sound(fit.llh, *fit.position, fit.time)):
+    """Return ``fit``, or a failed one where its figures cannot be: it must not win, nor seed a finer level."""
+    best = Best(_NO_PIXEL, 0, fit.llh, fit.position, fit.time, fit.energy_in, fit.energy_total)
+    why = implausible(best)
+    if not why:
         return fit
-    reason = f"the reconstruction answered with -ln L {fit.llh}, vertex {fit.position} m, time {fit.time} ns"
-    return failed_fit(start, FitStatus.GeneralFailure, reason, fit.evaluations)
+    return failed_fit(start, FitStatus.GeneralFailure, f"the reconstruction answered with {why}", fit.evaluations)
+
+
+def implausible(best: Best) -> str:
+    """Say which figure of a fit cannot be; nothing where all can, or where the fit has failed (-ln L NaN)."""
+    if math.isnan(best.llh):
+        return ""
+    if not abs(best.llh) <= _LARGEST:
+        return f"-ln L {best.llh}"
+    if not all(abs(x) <= _FARTHEST for x in best.position):
+        return f"the vertex {best.position} m"
+    if not abs(best.time) <= _LATEST:
+        return f"the time {best.time} ns"
+    for energy in (best.energy_in, best.energy_total):
+        if energy < 0 or math.isinf(energy):  # NaN: not known
+            return f"the energy {energy} GeV"
+    return ""
 
 
 def fit_frame(task: Frame, fit: Fit, reconstruction: str) -> bytes:
@@ -173,52 +211,59 @@ def fit_frame(task: Frame, fit: Fit, reconstruction: str) -> bytes:
     return task.to_bytes()
 
 
-def read_scored(message: Message) -> Scored[Message]:
-    """Read as much of a fit as the choice of the best needs; an infinite -ln L counts as failed.
+def read_answers(payload: bytes) -> list[Answer]:
+    """Read the fits of a message: one, or all seeds' of a pixel, the best first.
 
     Raises
     ------
     BrokerError
-        If it is no fit.
+        If there is none, or anything else.
     """
-    frame, pixel, seed = _read(message.payload)
-    with _explained(f"the fit of pixel {pixel.key}"):
-        return Scored(pixel, seed, _sound(frame.expect(LLH, I3Double).value), message)
+    answers: list[Answer] = []
+    with _explained("a message"):
+        reader = Reader(payload)
+        while reader.left or not answers:
+            frame = Frame.read(reader)
+            pixel, seed = _task_of(frame)
+            with _explained(f"the fit of pixel {pixel.key}"):
+                answers.append(_answer(frame, pixel, seed))
+    return answers
 
 
-def read_best(payload: bytes) -> Best:
-    """Read a fit; one without finite -ln L and vertex counts as failed.
-
-    Raises
-    ------
-    BrokerError
-        If it is no fit.
-    """
-    frame, pixel, seed = _read(payload)
-    with _explained(f"the fit of pixel {pixel.key}"):
-        track = frame.expect(TRACK, I3Particle)
-        llh, energy_in, energy_total = (frame.expect(key, I3Double).value for key in (LLH, ENERGY_IN, ENERGY_TOTAL))
+def _answer(frame: Frame, pixel: Pixel, seed: int) -> Answer:
+    start, track = frame.expect(SEED, I3Particle), frame.expect(TRACK, I3Particle)
+    header = frame.expect(HEADER, I3EventHeader)
+    llh, energy_in, energy_total = (frame.expect(key, I3Double).value for key in (LLH, ENERGY_IN, ENERGY_TOTAL))
     position = (track.pos.x, track.pos.y, track.pos.z)
-    return Best(pixel, seed, _sound(llh, *position, track.time), position, track.time, energy_in, energy_total)
-
-
-def _sound(llh: float, *vertex: float) -> float:
-    """Return -ln L, or NaN where it or the vertex is not finite."""
-    return llh if all(map(math.isfinite, (llh, *vertex))) else math.nan
+    return Answer(
+        best=Best(pixel, seed, llh, position, track.time, energy_in, energy_total),
+        event=frame.expect(EVENT_NAME, I3String).value,
+        run=header.run_id,
+        number=header.event_id,
+        sub_event=header.sub_event_id,
+        identifiers=frozenset((start.major_id, track.major_id)),
+        directions=((start.dir.zenith, start.dir.azimuth), (track.dir.zenith, track.dir.azimuth)),
+        warm=frame.expect(WARM, I3Bool).value,
+    )
 
 
 def _read(payload: bytes) -> tuple[Frame, Pixel, int]:
     with _explained("a message"):
-        frame = next(read_frames(io.BytesIO(payload)))  # where all seeds are kept, the best comes first
-        nside, index, seed = (frame.expect(key, I3Int).value for key in (NSIDE, PIXEL, VARIATION))
-    return frame, Pixel(nside, index), seed
+        frame = Frame.from_bytes(payload)
+        pixel, seed = _task_of(frame)
+    return frame, pixel, seed
+
+
+def _task_of(frame: Frame) -> tuple[Pixel, int]:
+    nside, index, seed = (frame.expect(key, I3Int).value for key in (NSIDE, PIXEL, VARIATION))
+    return Pixel(nside, index), seed
 
 
 @contextmanager
 def _explained(what: str) -> Iterator[None]:
     try:
         yield
-    except (StopIteration, I3Error) as error:
+    except I3Error as error:
         raise BrokerError(
             f"{what} is not what this scanner sends ({error}): does another program use its topics?"
         ) from error
@@ -244,7 +289,7 @@ def _loss_particles(losses: Sequence[Loss], fit: Fit, major: int) -> tuple[I3Par
     )
 
 
-def _major_id(event: str, task: Task) -> int:
+def task_identifier(event: str, pixel: Pixel, seed: int) -> int:
     """Derive what IceTray draws at random, so that the same scan writes the same file."""
-    text = f"{event}/{task.pixel.key}/{task.seed}".encode()
+    text = f"{event}/{pixel.key}/{seed}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

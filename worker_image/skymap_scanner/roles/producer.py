@@ -9,7 +9,6 @@ repeats gets the tasks of all pixels without a best once more, which changes not
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,24 +16,18 @@ from itertools import islice
 from typing import Any
 
 from skymap_scanner.broker.protocol import Broker, Outgoing, Producer, Reader
-from skymap_scanner.detector.coordinates import equatorial_to_detector
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.frames import event_frames
 from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import PreparationSettings, prepare
-from skymap_scanner.reconstruction.protocol import Start
-from skymap_scanner.roles.frames import Best, Task, TaskFrames, read_best
-from skymap_scanner.roles.refusals import Refusals
+from skymap_scanner.roles.expected import Expected
+from skymap_scanner.roles.finished import Finished
+from skymap_scanner.roles.frames import Best
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.topics import (
-    METADATA_PROPERTY,
-    PARAMETERS_PROPERTY,
-    RECONSTRUCTION_PROPERTY,
-    ScanTopics,
-    publish_metadata,
-)
+from skymap_scanner.roles.tasks import TaskMaker
+from skymap_scanner.roles.topics import ScanTopics, publish_metadata
 from skymap_scanner.scan.levels import Area, Level, first_pixels
-from skymap_scanner.scan.pixels import Pixel, centres, parent, read_ranges
+from skymap_scanner.scan.pixels import Pixel, read_ranges
 from skymap_scanner.scan.plan import (
     EndEntry,
     EventFacts,
@@ -47,7 +40,6 @@ from skymap_scanner.scan.plan import (
     level_entry,
 )
 from skymap_scanner.scan.refinement import look_ahead, refine
-from skymap_scanner.scan.seeds import seed_positions
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +89,7 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
         writer = _PlanWriter(plan_out, plan_in)
         check_same_scan(writer.begin(wanted), wanted)
         tasks = _TaskWriter(tasks_out, wanted, prepared)
-        finished = _Finished(collected, topics.collected)
+        finished = Finished(collected, topics.collected, Expected(wanted))
         bests = finished.update(timeout=0)
         while not stop.requested:
             tasks.send_planned(writer.plan, bests, stop)
@@ -162,28 +154,6 @@ def decide(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> PlanEnt
     return ahead_entry(level.nside, sorted(guessed)) if guessed else None
 
 
-class _Finished:
-    """The pixels that are done, read from ``collected``; as for the saver, a pixel's first best counts."""
-
-    def __init__(self, reader: Reader, topic: str) -> None:
-        self._reader = reader
-        self._refusals = Refusals(topic)
-        self._bests: dict[Pixel, Best] = {}
-
-    def update(self, timeout: float) -> Mapping[Pixel, Best]:
-        """Take in what is there; wait for the first if there is none. Returns all, and keeps them up to date."""
-        message = self._reader.receive(timeout)
-        while message is not None:
-            try:
-                best = read_best(message.payload)
-            except BrokerError as error:
-                self._refusals.add(message, error)
-            else:
-                self._bests.setdefault(best.pixel, best)
-            message = self._reader.receive(timeout=0)
-        return self._bests
-
-
 class _PlanWriter:
     """Writes entries and takes as the plan only what it reads back: should two producers run, both follow one plan."""
 
@@ -226,15 +196,8 @@ class _TaskWriter:
     def __init__(self, producer: Producer, scan: ScanEntry, prepared: PreparedEvent) -> None:
         self._producer = producer
         self._scan = scan
-        self._prepared = prepared
-        self._frames = TaskFrames(prepared, scan.seeds)
+        self._maker = TaskMaker(scan, prepared)
         self._last = producer.last_sequence_id
-        self._first_nside = scan.parsed_levels()[0].nside
-        self._properties = {
-            METADATA_PROPERTY: ";".join(scan.event.metadata_topics),
-            RECONSTRUCTION_PROPERTY: scan.reconstruction,
-            PARAMETERS_PROPERTY: json.dumps(dict(scan.parameters), sort_keys=True),
-        }
         self.sent = 0  # pixels of the plan whose tasks are stored
 
     def sent_all(self, plan: Plan) -> bool:
@@ -252,27 +215,11 @@ class _TaskWriter:
             pixel = plan.started[self.sent]
             first = self.sent * self._scan.seeds
             if pixel not in bests and first + self._scan.seeds > self._last + 1:
-                place = self._place(pixel, plan, bests)
+                place = self._maker.place(pixel, plan, bests)
                 if place is None:
                     return
-                for task in self._tasks(pixel, place):
+                for task in self._maker.tasks(pixel, place):
                     number = first + task.seed
                     if number > self._last:
-                        payload = self._frames.encode(task)
-                        yield Outgoing(payload, key=pixel.key, properties=self._properties, sequence_id=number)
+                        yield self._maker.message(task, number)
             self.sent += 1
-
-    def _place(self, pixel: Pixel, plan: Plan, bests: Mapping[Pixel, Best]) -> Best | PreparedEvent | None:
-        if pixel.nside == self._first_nside:
-            return self._prepared
-        coarser = max(nside for nside in plan.levels if nside < pixel.nside)
-        return bests.get(parent(pixel, coarser))
-
-    def _tasks(self, pixel: Pixel, place: Best | PreparedEvent) -> Iterator[Task]:
-        warm = isinstance(place, Best)
-        vertex, time = (place.position, place.time) if isinstance(place, Best) else (place.vertex, place.vertex_time)
-        ra, dec = centres([pixel])
-        zenith, azimuth = equatorial_to_detector(ra, dec, self._prepared.mjd)
-        for seed, position in enumerate(seed_positions([float(x) for x in vertex], self._scan.seeds)):
-            start = Start(float(zenith[0]), float(azimuth[0]), position, float(time), warm)
-            yield Task(pixel, seed, start)

@@ -20,7 +20,8 @@ from skymap_scanner.broker.protocol import Broker, Message, Outgoing, Producer
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.i3 import FrameWriter, read_frames
 from skymap_scanner.results import FORMATS, check_formats, write_results
-from skymap_scanner.roles.frames import Best, read_best
+from skymap_scanner.roles.expected import Expected
+from skymap_scanner.roles.frames import Best
 from skymap_scanner.roles.planreader import PlanReader
 from skymap_scanner.roles.refusals import Refusals
 from skymap_scanner.roles.skymap import best_fit, level_progress, scan_result
@@ -81,7 +82,7 @@ def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop
         if scan is None:
             return False
         check_expected(scan, settings)
-        gathered = _Gathered(scan, spool, Refusals(topics.collected))
+        gathered = _Gathered(scan, Expected(scan), spool, Refusals(topics.collected))
         reporter = _Reporter(progress, settings.results, gathered)
         while not stop.requested:
             message = collected.receive(timeout=0.1)
@@ -125,6 +126,7 @@ class _Gathered:
     """The bests so far: figures in memory, frames in the spool."""
 
     scan: ScanEntry
+    expected: Expected
     spool: Spool
     refusals: Refusals
     bests: dict[Pixel, Best] = field(default_factory=dict)
@@ -132,7 +134,7 @@ class _Gathered:
     def add(self, message: Message) -> None:
         """Take a pixel; a repeat changes nothing, and what is no pixel is passed over."""
         try:
-            best = read_best(message.payload)
+            best = self.expected.best(message)
         except BrokerError as error:
             self.refusals.add(message, error)
             return

@@ -21,6 +21,8 @@ METADATA_PROPERTY = "metadata_topics"
 #: The message properties that say which reconstruction fits a task: its name and its parameters (JSON).
 RECONSTRUCTION_PROPERTY = "reconstruction"
 PARAMETERS_PROPERTY = "reconstruction_parameters"
+#: The message property that says which of its pixel's seeds a task, or the fit that answers it, is of.
+SEED_PROPERTY = "seed"
 
 
 def check_name(name: str) -> str:

@@ -40,17 +40,25 @@ class Slots(Generic[T]):
     """The fits of the pixels that are not complete yet; ``seeds`` fits complete a pixel."""
 
     seeds: int
+    #: Repeats whose -ln L was not that of the first to arrive.
+    contradictions: int = 0
     _open: dict[Pixel, list[Scored[T]]] = field(default_factory=dict)
 
     def add(self, fit: Scored[T]) -> Complete[T] | None:
         """Keep ``fit``; when it completes its pixel, return the pixel and forget it."""
         arrived = self._open.setdefault(fit.pixel, [])
+        first = next((one for one in arrived if one.seed == fit.seed), None)
+        self.contradictions += first is not None and not _same(first.llh, fit.llh)
         arrived.append(fit)
         by_seed = {one.seed: one for one in reversed(arrived)}  # the first to arrive counts
         if len(by_seed) < self.seeds:
             return None
         del self._open[fit.pixel]
         return Complete(best_first(list(by_seed.values())), [one.source for one in arrived])
+
+    def seeds_of(self, pixel: Pixel) -> set[int]:
+        """Return the seeds of a pixel whose fits are here."""
+        return {fit.seed for fit in self._open.get(pixel, ())}
 
     def drop(self, pixels: Iterable[Pixel]) -> list[T]:
         """Forget those of ``pixels`` that are open here; return the messages of their fits."""
@@ -59,3 +67,7 @@ class Slots(Generic[T]):
     def give_back(self) -> list[T]:
         """Forget all open pixels; return the messages of their fits."""
         return self.drop([*self._open])
+
+
+def _same(a: float, b: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b))

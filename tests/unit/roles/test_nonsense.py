@@ -1,0 +1,198 @@
+"""Workers that answer nonsense, and bests that are none: the map is as it should be, or says what is missing."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.roles.conftest import Scan
+
+from skymap_scanner.broker import Broker, Outgoing, Producer, open_broker
+from skymap_scanner.i3 import Frame, I3Double, I3Int, I3String, read_frames
+from skymap_scanner.roles import repeats
+from skymap_scanner.roles.expected import pixel_of_key
+from skymap_scanner.scan.bests import Scored, Slots
+from skymap_scanner.scan.pixels import Pixel
+
+MakeScan = Callable[..., Scan]
+Corrupt = Callable[[Outgoing], Outgoing]
+
+
+def payload(change: Callable[[bytes], bytes]) -> Corrupt:
+    return lambda message: replace(message, payload=change(message.payload))
+
+
+def with_objects(**objects: Any) -> Corrupt:
+    """Put other objects into the frame; None takes one away."""
+
+    def changed(data: bytes) -> bytes:
+        frame = Frame.from_bytes(data)
+        for key, value in objects.items():
+            if value is None:
+                del frame[key]
+            else:
+                frame[key] = value(frame[key]) if callable(value) else value
+        return frame.to_bytes()
+
+    return payload(changed)
+
+
+def turned(particle: Any) -> Any:
+    return replace(particle, dir=replace(particle.dir, zenith=particle.dir.zenith + 0.1))
+
+
+def moved(particle: Any) -> Any:
+    return replace(particle, pos=replace(particle.pos, x=1e300))
+
+
+def with_properties(**properties: str) -> Corrupt:
+    return lambda message: replace(message, properties=dict(message.properties) | properties)
+
+
+TRACK = "MillipedeStarting2ndPass"
+NONSENSE: Mapping[str, Corrupt] = {
+    "nothing": payload(lambda _: b""),
+    "garbage": payload(lambda _: b"garbage " * 10),
+    "5 MB": payload(lambda _: b"\xff" * 5_000_000),
+    "cut": payload(lambda data: data[:-7]),
+    "a bit is wrong": payload(lambda data: data[:300] + bytes([data[300] ^ 4]) + data[301:]),
+    "compressed": payload(gzip.compress),
+    "bomb": payload(lambda _: gzip.compress(bytes(20_000_000))),
+    "two frames": payload(lambda data: data * 2),
+    "no -ln L": with_objects(SCAN_NegLogLikelihood=None),
+    "-ln L of another class": with_objects(SCAN_NegLogLikelihood=I3Int(5)),
+    "-ln L inf": with_objects(SCAN_NegLogLikelihood=I3Double(math.inf)),
+    "-ln L -inf": with_objects(SCAN_NegLogLikelihood=I3Double(-math.inf)),
+    "-ln L -1e308": with_objects(SCAN_NegLogLikelihood=I3Double(-1e308)),
+    "vertex": with_objects(**{TRACK: moved}),
+    "energy": with_objects(**{f"{TRACK}_totalRecoLossesInside": I3Double(-1.0)}),
+    "direction": with_objects(**{TRACK: turned}),
+    "wrong pixel": with_objects(SCAN_HealpixPixel=lambda pixel: I3Int((pixel.value + 4) % 12)),
+    "pixel of no level": with_objects(SCAN_HealpixNSide=I3Int(4)),
+    "no pixel": with_objects(SCAN_HealpixPixel=I3Int(-1)),
+    "wrong seed": with_objects(SCAN_PositionVariationIndex=lambda seed: I3Int((seed.value + 1) % 3)),
+    "no seed": with_objects(SCAN_PositionVariationIndex=I3Int(77)),
+    "another event": with_objects(SCAN_EventName=I3String("run00000009.evt000000000009")),
+    "other parameters": with_properties(reconstruction_parameters='{"ra": 0.0}'),
+    "another pixel's key": lambda message: replace(message, key="1/0" if message.key == "1/4" else "1/4"),
+}
+
+
+class Corrupting:
+    """A broker whose workers answer nonsense so many times for each task, and then what they should.
+
+    Of several kinds of nonsense each task has one, in turn.
+    """
+
+    def __init__(self, *kinds: Corrupt, times: int) -> None:
+        self._kinds = kinds
+        self._times = times
+        self.seen: Counter[tuple[str | None, str]] = Counter()
+
+    def __call__(self, url: str) -> Broker:
+        broker = open_broker(url)
+        made = broker.producer
+        broker.producer = lambda topic, name: self._watched(made(topic, name), name)  # type: ignore[method-assign]
+        return broker
+
+    def _watched(self, producer: Producer, name: str) -> Producer:
+        submit = producer.submit
+        if name.startswith("worker-"):
+            producer.submit = lambda message: self._submit(submit, message)  # type: ignore[method-assign]
+        return producer
+
+    def _submit(self, submit: Callable[[Outgoing], Future[None]], message: Outgoing) -> Future[None]:
+        task = message.key, message.properties["seed"]
+        self.seen[task] += 1
+        kind = self._kinds[list(self.seen).index(task) % len(self._kinds)]
+        return submit(kind(message) if self.seen[task] <= self._times else message)
+
+
+@pytest.fixture
+def small(scan: MakeScan) -> Callable[..., Scan]:
+    """A scan of three coarse pixels and four finer ones, three seeds each."""
+    return lambda folder, **settings: scan("1:0 2:1", folder, pixels="0,4,8", **settings)
+
+
+def test_tasks_whose_answers_are_nonsense_are_fitted_again_and_the_map_is_the_same(scan: MakeScan) -> None:
+    plain, one = scan("1:0 2:3", "plain"), scan("1:0 2:3", "one")
+    plain.run(workers=1)
+    one.opened = corrupting = Corrupting(*NONSENSE.values(), times=1)
+    one.run(workers=1)
+    assert (one.json, one.i3) == (plain.json, plain.i3)
+    assert len(corrupting.seen) == 36 + 36 >= 3 * len(NONSENSE)
+    # Each again, and once: but for those that a wrong key names, which may lack their answer too.
+    again = Counter(corrupting.seen.values())
+    assert again[2] >= len(corrupting.seen) - 6
+    assert set(again) <= {2, 3, 4}
+    with open_broker(one.url) as broker:
+        assert broker.backlog(one.topics.scanned, "collector").waiting == 0
+
+
+@pytest.mark.parametrize("kind", ["garbage", "-ln L -1e308", "wrong seed"])
+def test_a_task_whose_answers_are_all_nonsense_is_given_up_and_says_so(
+    small: Callable[..., Scan], kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = small("one")
+    one.opened = corrupting = Corrupting(NONSENSE[kind], times=1000)
+    one.run(workers=1)
+    assert set(corrupting.seen.values()) == {repeats.MOST_REPEATS + 1}
+    failed = [frame for frame in read_frames(io.BytesIO(one.i3)) if "SCAN_FailureReason" in frame]
+    assert len(failed) == 3  # the pixels of the first level: nothing is left to refine
+    for frame in failed:
+        assert math.isnan(frame["SCAN_NegLogLikelihood"].value)
+        assert frame["SCAN_FailureReason"].value.startswith("given up: 4 answers were refused, the last since ")
+    told = [record.getMessage() for record in caplog.records]
+    assert any("9 given up" in text for text in told) or "given up after 4 refused answers" in " ".join(told)
+
+
+def test_answers_without_a_seed_are_tried_again_for_all_seeds_that_are_missing(small: Callable[..., Scan]) -> None:
+    def bare(message: Outgoing) -> Outgoing:
+        return replace(message, payload=b"?", properties={})
+
+    plain, one = small("plain"), small("one")
+    plain.run(workers=1)
+    one.opened = Corrupting(bare, times=1)
+    one.run(workers=1)
+    assert (one.json, one.i3) == (plain.json, plain.i3)
+
+
+def test_a_second_answer_that_differs_changes_nothing_and_is_counted() -> None:
+    slots: Slots[str] = Slots(2)
+    pixel = Pixel(1, 0)
+    for seed, llh, name in ((0, 5.0, "first"), (0, 5.0, "same"), (0, -1e9, "better"), (0, math.nan, "failed")):
+        assert slots.add(Scored(pixel, seed, llh, name)) is None
+    assert slots.contradictions == 2
+    assert slots.seeds_of(pixel) == {0}
+    complete = slots.add(Scored(pixel, 1, 7.0, "other"))
+    assert complete is not None
+    assert [fit.source for fit in complete.fits] == ["first", "other"]
+    assert slots.seeds_of(pixel) == set()
+
+
+def test_bests_that_are_nonsense_are_believed_by_nobody(small: Callable[..., Scan]) -> None:
+    plain, one = small("plain"), small("one")
+    plain.run(workers=1)
+    with open_broker(plain.url) as broker, broker.reader(plain.topics.scanned) as reader:
+        fits = [Outgoing(fit.payload, fit.key, fit.properties) for fit in iter(lambda: reader.receive(0), None)]
+    alike = {"two frames", "other parameters", "another pixel's key"}  # a best may be so: nobody looks at the key
+    with open_broker(one.url) as broker:
+        one.topics.create(broker)
+        with broker.producer(one.topics.collected, "stranger") as stranger:
+            for kind in NONSENSE.keys() - alike:
+                stranger.send(*(NONSENSE[kind](fit) for fit in (fits[:1] if kind in {"5 MB", "bomb"} else fits)))
+    one.run(workers=1)
+    assert (one.json, one.i3) == (plain.json, plain.i3)
+
+
+@pytest.mark.parametrize("key", [None, "", "x", "1", "1/", "/1", "1/2/3", "-1/2", "99999/1", "1/9999999999", "1/2\n"])
+def test_a_key_that_names_no_pixel_is_none(key: str | None) -> None:
+    assert pixel_of_key(key) is None
+    assert pixel_of_key("512/3145727") == Pixel(512, 3145727)

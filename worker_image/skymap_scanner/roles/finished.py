@@ -1,0 +1,35 @@
+"""The pixels that are done, with their bests, as they are collected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from skymap_scanner.broker.protocol import Reader
+from skymap_scanner.errors import BrokerError
+from skymap_scanner.roles.expected import Expected
+from skymap_scanner.roles.frames import Best
+from skymap_scanner.roles.refusals import Refusals
+from skymap_scanner.scan.pixels import Pixel
+
+
+class Finished:
+    """Reads ``collected`` from its start; as for the saver, a pixel's first best counts."""
+
+    def __init__(self, reader: Reader, topic: str, expected: Expected) -> None:
+        self._reader = reader
+        self._refusals = Refusals(topic)
+        self._expected = expected
+        self._bests: dict[Pixel, Best] = {}
+
+    def update(self, timeout: float) -> Mapping[Pixel, Best]:
+        """Take in what is there; wait for the first if there is none. Returns all, and keeps them up to date."""
+        message = self._reader.receive(timeout)
+        while message is not None:
+            try:
+                best = self._expected.best(message)
+            except BrokerError as error:
+                self._refusals.add(message, error)
+            else:
+                self._bests.setdefault(best.pixel, best)
+            message = self._reader.receive(timeout=0)
+        return self._bests

@@ -1,0 +1,59 @@
+"""Making the tasks of a scan's pixels: the same bytes whenever, and by whomever, they are made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from skymap_scanner.broker.protocol import Outgoing
+from skymap_scanner.detector.coordinates import equatorial_to_detector
+from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.reconstruction.protocol import Start
+from skymap_scanner.roles.frames import Best, Task, TaskFrames
+from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY, SEED_PROPERTY
+from skymap_scanner.scan.pixels import Pixel, centres, parent
+from skymap_scanner.scan.plan import Plan, ScanEntry
+from skymap_scanner.scan.seeds import seed_positions
+
+
+def task_properties(scan: ScanEntry) -> dict[str, str]:
+    """Return what the messages of all tasks have as properties, and those of their fits too."""
+    return {
+        METADATA_PROPERTY: ";".join(scan.event.metadata_topics),
+        RECONSTRUCTION_PROPERTY: scan.reconstruction,
+        PARAMETERS_PROPERTY: json.dumps(dict(scan.parameters), sort_keys=True),
+    }
+
+
+class TaskMaker:
+    """Makes the tasks of one scan."""
+
+    def __init__(self, scan: ScanEntry, prepared: PreparedEvent) -> None:
+        self._scan = scan
+        self._prepared = prepared
+        self._frames = TaskFrames(prepared, scan.seeds)
+        self._properties = task_properties(scan)
+        self._first_nside = scan.parsed_levels()[0].nside
+
+    def place(self, pixel: Pixel, plan: Plan, bests: Mapping[Pixel, Best]) -> Best | PreparedEvent | None:
+        """Return where the pixel's seeds lie: around the event's vertex, or that of its parent's best, None so far."""
+        if pixel.nside == self._first_nside:
+            return self._prepared
+        coarser = max(nside for nside in plan.levels if nside < pixel.nside)
+        return bests.get(parent(pixel, coarser))
+
+    def tasks(self, pixel: Pixel, place: Best | PreparedEvent) -> Iterator[Task]:
+        """Give the tasks of a pixel, one a seed."""
+        warm = isinstance(place, Best)
+        vertex, time = (place.position, place.time) if isinstance(place, Best) else (place.vertex, place.vertex_time)
+        ra, dec = centres([pixel])
+        zenith, azimuth = equatorial_to_detector(ra, dec, self._prepared.mjd)
+        for seed, position in enumerate(seed_positions([float(x) for x in vertex], self._scan.seeds)):
+            start = Start(float(zenith[0]), float(azimuth[0]), position, float(time), warm)
+            yield Task(pixel, seed, start)
+
+    def message(self, task: Task, number: int | None = None) -> Outgoing:
+        """Write a task as its message; ``number`` is its place in the plan."""
+        payload = self._frames.encode(task)
+        properties = self._properties | {SEED_PROPERTY: str(task.seed)}
+        return Outgoing(payload, key=task.pixel.key, properties=properties, sequence_id=number)
