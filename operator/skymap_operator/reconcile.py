@@ -12,6 +12,7 @@ from skymap_operator.actions import Plan, SetStatus
 from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster import Away, Cluster, ClusterError, Refused
 from skymap_operator.ending import needs_other_plans
+from skymap_operator.manifests import Manifest
 from skymap_operator.metrics import Metrics, Seen
 from skymap_operator.models import KIND, SkymapScanStatus
 from skymap_operator.models.status import Reason
@@ -70,7 +71,7 @@ class Reconciler:
                 return metrics.GONE, None
             refused = [self._refused[key]] if key in self._refused else []
             # Before anything is looked at: of two scans that go at the same time, one at least must know of the other.
-            self._note_leaving(key, Scan.of(resource))
+            self._note_leaving(key, resource)
             leaving = self._leaving.values()
             observed = await observe(resource, self._cluster, self._pulsars, self._settings, refused, leaving)
             decided, observed = self._decide(key, observed)
@@ -126,8 +127,9 @@ class Reconciler:
         wanted = {str(scan): wish.workers for scan, wish in turn}
         return shares(wanted, self._settings.max_workers, urgent)[str(key)]
 
-    def _note_leaving(self, key: Key, scan: Scan) -> None:
-        if needs_other_plans(scan):
+    def _note_leaving(self, key: Key, resource: Manifest) -> None:
+        over = "deletionTimestamp" in resource["metadata"] or "completionTime" in resource.get("status", {})
+        if over and needs_other_plans(scan := Scan.of(resource)):
             name, tenant = Names.of(scan.namespace, scan.name).scan, runs_with(scan, self._settings).tenant
             self._leaving[key] = Topics.of(name, tenant).plan
         else:

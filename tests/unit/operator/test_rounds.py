@@ -141,3 +141,72 @@ def test_looks_that_hang_are_seen_and_given_up(
         assert rounds.known == 0
 
     run(test)
+
+
+def test_news_come_before_rounds_and_urgent_scans_before_others_but_nobody_waits_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        ahead, clock = 0.0, loop.time
+        monkeypatch.setattr(loop, "time", lambda: clock() + ahead)
+        looked: list[str] = []
+        held = asyncio.Event()
+
+        async def look(key: Key) -> float | None:
+            looked.append(key.name)
+            if key.name == "busy":
+                await held.wait()
+            return 100.0
+
+        rounds = Rounds(look, urgent=lambda key: key.name == "alert", at_a_time=1, rest=0)
+        rounds.wake(Key("ns", "round"))
+        await until(lambda: looked == ["round"])
+        ahead = 99.0
+        rounds.wake(Key("ns", "busy"))  # has the only hand
+        await until(lambda: looked == ["round", "busy"])
+        ahead = 102.0  # the time of the first has come two seconds ago
+        await asyncio.sleep(0.01)
+        for name in ("news", "alert"):
+            rounds.wake(Key("ns", name))
+        ahead = 106.0
+        rounds.wake(Key("ns", "later"))
+        held.set()
+        await until(lambda: len(looked) == 6)
+        assert looked[2:] == ["alert", "news", "round", "later"]
+        await rounds.close()
+
+    run(test)
+
+
+def test_of_many_scans_each_is_looked_at_less_often_and_what_follows_at_once_is_not_held_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        ahead, clock = 0.0, loop.time
+        monkeypatch.setattr(loop, "time", lambda: clock() + ahead)
+        looks: Counter[Key] = Counter()
+        late: list[float] = []
+
+        async def look(key: Key) -> float | None:
+            looks[key] += 1
+            return 0.0 if key == A and looks[A] == 1 else 10.0
+
+        monkeypatch.setattr(module, "PACE", 2.0)
+        rounds = Rounds(look, late.append, rest=0)
+        rounds.wake(A)
+        for number in range(59):
+            rounds.wake(Key("ns", str(number)))
+        await until(lambda: looks.total() == 61)
+        assert looks[A] == 2
+        ahead = 20.0
+        await asyncio.sleep(0.01)
+        assert looks.total() == 61, "60 scans, two looks a second: not before 30 s"
+        ahead = 31.0
+        await until(lambda: looks.total() == 121)
+        assert len(late) == 121
+        assert max(late[:61]) < 10.0
+        await rounds.close()
+
+    run(test)
