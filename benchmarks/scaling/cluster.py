@@ -1,0 +1,217 @@
+"""Scale the workers of real scans on a real cluster, watch every second, draw it, and look whether any fit was cut off.
+
+    python -m benchmarks.scaling.cluster -o build/scaling
+
+Two scans run one after the other, over a Pulsar and a cluster of the benchmark's own, with the operator as a process of
+this machine (make pulsar-install, make cluster-install). The first has three levels and is left alone: its workers
+follow the queue, from none and back. Of the second, whose queue is always long, workers.max is lowered step by step and
+raised again, again and again, so that workers are taken that all have a fit in hand. What is looked at in the end: how
+every worker's container ended, which deaths workers reported, and how often Pulsar has delivered and stored each task.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from benchmarks.faults.scene import own_cluster, run
+from benchmarks.scaling.watched import POD_LINE, Account, Sample, Workers, busy_hosts, draw, figures, lowered, write_csv
+from tests.cluster import scans
+from tests.cluster.cluster import SCRIPTS, Namespace
+from tests.cluster.operators import OperatorProcess
+from tests.cluster.waiting import eventually
+from tests.pulsar.server import PulsarServer
+
+from skymap_operator.names import Names, Topics
+
+TENANT = "bench"
+WORKERS = "app.kubernetes.io/component=worker"
+
+#: How long to wait for pods to come or to go on a busy machine (s).
+PATIENCE = 300.0
+
+
+def scan(levels: list[dict[str, int]], seeds: int, seconds: float, workers: dict[str, int]) -> scans.Scan:
+    """Return a scan whose fits take so long, with topics that stay, to be counted in the end."""
+    return scans.QUICK | {
+        "event": {"simulate": {"topology": "cascade", "seed": 3}},
+        "levels": levels,
+        "seeds": seeds,
+        "reconstruction": {"name": "dummy", "parameters": {"ra": 200.0, "dec": 20.0, "seconds": seconds}},
+        "workers": workers,
+        "cleanupPolicy": {"topics": "OnDelete"},
+    }
+
+
+class Watch:
+    """Samples of the scan that is on, once a second, and all that happens to workers' pods."""
+
+    def __init__(self, namespace: Namespace, operator: OperatorProcess, admin_url: str) -> None:
+        self.samples: list[Sample] = []
+        self.workers = Workers()
+        self.busy: frozenset[str] = frozenset()
+        self._namespace, self._operator, self._admin_url = namespace, operator, admin_url
+        self._began = time.monotonic()
+
+    def stats(self, name: str, topic: Callable[[Topics], str]) -> dict[str, Any]:
+        """Return Pulsar's statistics of one of a scan's topics; none where there is no such topic yet."""
+        full = topic(Topics.of(Names.of(self._namespace.name, name).scan, TENANT)).replace("://", "/")
+        answer = httpx.get(f"{self._admin_url}/admin/v2/{full}/stats?getPreciseBacklog=true", timeout=30)
+        found: dict[str, Any] = answer.json() if answer.is_success else {}
+        return found
+
+    def look(self, name: str) -> Sample:
+        """Take a sample."""
+        self.busy = busy_hosts(self.stats(name, lambda topics: topics.to_be_scanned))
+        seen = figures(self._operator.get("/metrics").text, name)
+        seconds = round(time.monotonic() - self._began, 1)
+        sample = Sample(seconds, name, **seen, leaving=self.workers.leaving)
+        self.samples.append(sample)
+        return sample
+
+    def until(self, name: str, done: Callable[[Sample], bool], within: float = PATIENCE) -> None:
+        """Take a sample every second until one is as wanted."""
+        deadline = time.monotonic() + within
+        while not done(sample := self.look(name)):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"not within {within:g} s; the last was: {sample}")
+            time.sleep(1.0)
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Take in what kubectl tells of pods, until the block is left."""
+        words = ("--namespace", self._namespace.name, "get", "pods", "-l", WORKERS, "--watch", "-o", POD_LINE)
+        command = self._namespace.cluster.command(*words)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as told:
+            thread = threading.Thread(target=self._read, args=(told,), daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                told.terminate()
+                thread.join()
+
+    def _read(self, told: subprocess.Popen[str]) -> None:
+        assert told.stdout is not None  # noqa: S101 - it was asked for
+        for line in told.stdout:
+            self.workers.see(line, self.busy)
+
+    def account(self, name: str) -> Account:
+        """Return what Pulsar has counted of a scan, once it has counted all: its figures come a moment later."""
+
+        def count() -> Account:
+            tasks = self.stats(name, lambda topics: topics.to_be_scanned)
+            fits = self.stats(name, lambda topics: topics.scanned)
+            delivered = tasks["subscriptions"]["workers"]["msgOutCounter"]
+            return Account(tasks["msgInCounter"], delivered, fits["msgInCounter"])
+
+        return eventually(count, lambda found: found.fits >= found.tasks)
+
+    def deaths(self, name: str) -> int:
+        """Return how many deaths with a task in hand workers have reported."""
+        return int(self.stats(name, lambda topics: topics.deaths).get("msgInCounter", 0))
+
+
+def over(namespace: Namespace, name: str) -> bool:
+    """Tell whether a scan is done."""
+    return scans.condition(scans.scan(namespace, name), "Succeeded")[0] in {"True", "False"}
+
+
+def lower_and_raise(watch: Watch, namespace: Namespace, name: str, steps: int, most: int, least: int) -> None:
+    """Lower workers.max one by one from ``most`` to ``least``, and raise it again, until that were so many steps."""
+    taken = 0
+    while taken < steps:
+        watch.until(name, lambda sample: sample.ready == most and sample.busy >= most - 1)
+        for limit in range(most - 1, least - 1, -1):
+            change = json.dumps({"spec": {"workers": {"max": limit}}})
+            namespace.kubectl("patch", "sms", name, "--type=merge", "-p", change)
+            watch.until(name, lambda sample, limit=limit: sample.wanted <= limit)  # type: ignore[misc]
+            taken += 1
+        namespace.kubectl("patch", "sms", name, "--type=merge", "-p", json.dumps({"spec": {"workers": {"max": most}}}))
+
+
+def play(watch: Watch, namespace: Namespace, arguments: argparse.Namespace) -> dict[str, Account]:
+    """Run both scans; return what Pulsar counted of each."""
+    levels = [{"nside": 2}, {"nside": 8, "parents": 6}, {"nside": 32, "parents": 6}]
+    alone = scan(levels, 3, 1.0, {"min": 0, "max": arguments.workers, "targetSeconds": 150})
+    # Far more than can be done while the limit changes; what is left is then done at full strength.
+    pushed = scan([{"nside": 8}], 2, arguments.seconds, {"min": 0, "max": arguments.workers, "targetSeconds": 60})
+    for name, spec in (("follows-its-queue", alone), ("limits-that-fall", pushed)):
+        namespace.apply(scans.manifest(spec, name))
+        if spec is pushed:
+            lower_and_raise(watch, namespace, name, arguments.steps, arguments.workers, max(arguments.workers // 4, 1))
+        watch.until(name, lambda _, name=name: over(namespace, name), 1800.0)  # type: ignore[misc]
+        watch.until(name, lambda _: not scans.at_work(namespace))
+    return {name: watch.account(name) for name in ("follows-its-queue", "limits-that-fall")}
+
+
+def main() -> None:
+    """Run, draw, and say whether any worker was ended with a fit in hand."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path("build/scaling"), help="folder for picture and table")
+    parser.add_argument("--steps", type=int, default=56, help="how often the limit is lowered")
+    parser.add_argument("--workers", type=int, default=10, help="most workers at a time")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of one fit, where limits fall")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        cluster = stack.enter_context(own_cluster(folder))
+        server = PulsarServer(folder / "pulsar", host=cluster.host)
+        stack.enter_context(server)
+        image, archive = run(SCRIPTS / "images/build.sh", "worker").strip().split(" ", 1)
+        cluster.load(Path(archive))
+        cluster.kubectl("create", "-f", SCRIPTS.parent / "crds" / "skymapscans.yaml")
+        cluster.kubectl("wait", "--for=condition=Established", "crd/skymapscans.skymap.icecube.wisc.edu")
+        cluster.kubectl("create", "namespace", "scaling")
+        namespace = Namespace(cluster, "scaling")
+        settings = scans.SETTINGS | {"IMAGE": image, "STARTUP_SECONDS": "5", "FIRST_WORKERS": "4"}
+        operator = OperatorProcess(namespace, server.address, TENANT, folder / "operator.log", settings)
+        operator.start()
+        stack.callback(operator.end)
+        watch = Watch(namespace, operator, server.admin_url)
+        with watch.following():
+            accounts = play(watch, namespace, arguments)
+        decisions = lowered(operator.get("/metrics").text)
+        failed = report(watch, accounts, decisions, arguments.output)
+    sys.exit(1 if failed else 0)
+
+
+def report(watch: Watch, accounts: dict[str, Account], decisions: dict[str, int], output: Path) -> bool:
+    """Print the figures and write picture and table; return whether a fit was cut off or done twice."""
+    left, killed = watch.workers.left, watch.workers.killed
+    held = sum(worker.held for worker in left)
+    causes = ", ".join(f"{cause} {count}" for cause, count in sorted(decisions.items()))
+    print(f"decisions for fewer workers: {sum(decisions.values())} ({causes})")
+    print(f"workers that were asked to end: {len(left)}, of them with a fit in hand: {held}")
+    print(f"workers that did not end in good order: {len(killed)} {[worker.code for worker in killed] or ''}")
+    bad = bool(killed)
+    for name, account in accounts.items():
+        deaths = watch.deaths(name)
+        print(
+            f"{name}: {account.tasks} tasks, {account.again} of them delivered again, {account.twice} fitted twice; "
+            f"deaths with a task in hand: {deaths}"
+        )
+        bad = bad or account.twice != 0 or deaths != 0
+    title = (
+        f"{sum(decisions.values())} decisions for fewer workers; {len(left)} workers left, "
+        f"{held} of them with a fit in hand; cut off: {len(killed)}"
+    )
+    write_csv(watch.samples, output / "scaling.csv")
+    draw(watch.samples, output / "scaling.png", title)
+    print(f"{output}/scaling.png, {output}/scaling.csv")
+    return bad
+
+
+if __name__ == "__main__":
+    main()
