@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,6 +109,42 @@ def test_a_partitioned_topic_counts_once(
     eventually(lambda: ask(lambda admin: admin.subscriptions(topic))["workers"].waiting == 9, "all partitions count")
     ask(lambda admin: admin.delete(topic))
     assert ask(lambda admin: admin.topics(tenant, "skymap")) == {f"{pulsar_namespace}/beside"}
+
+
+def test_what_many_looks_need_is_asked_for_once_and_what_is_done_is_known_at_once(
+    pulsar_namespace: str, pulsar_server: PulsarAddress
+) -> None:
+    tenant = pulsar_namespace.removeprefix("persistent://").partition("/")[0]
+    first, second, others = (f"{pulsar_namespace}/{name}-plan" for name in ("first", "second", "others"))
+    asked: Counter[tuple[str, int | None]] = Counter()
+
+    async def inside() -> None:
+        async with PulsarAdmin(pulsar_server.admin_url, asked=lambda *one: asked.update([one])) as admin:
+            await made(admin, first, ["workers"])
+            asked.clear()
+            lists = await asyncio.gather(*(admin.topics(tenant, "skymap", kept=60) for _ in range(10)))
+            assert set(lists) == {frozenset({first})}
+            assert asked == {("GET", 200): 2}, "all topics, and those with partitions"
+            for _ in range(3):
+                await admin.prepare(tenant)
+                assert await admin.subscriptions(first, kept=60) == {"workers": Subscription(0, 0, frozenset())}
+            assert asked == {("GET", 200): 3}
+            await admin.create(first, ["workers", "more"])
+            await admin.create(second)
+            assert await admin.topics(tenant, "skymap", kept=60) == {first, second}
+            assert set(await admin.subscriptions(first, kept=60)) == {"workers", "more"}
+            with open_broker(pulsar_server.url, Access(admin_url=pulsar_server.admin_url)) as broker:
+                broker.producer(first, "p").send(Outgoing(b"begin"))
+            assert [found.payload for _ in range(2) if (found := await admin.first(first, kept=60))] == [b"begin"] * 2
+            httpx.put(f"{pulsar_server.admin_url}/admin/v2/{others.replace('://', '/')}").raise_for_status()
+            assert await admin.topics(tenant, "skymap", kept=60) == {first, second}
+            assert await admin.topics(tenant, "skymap") == {first, second, others}
+            await admin.delete(first)
+            assert await admin.topics(tenant, "skymap", kept=60) == {second, others}
+            assert await admin.subscriptions(first, kept=60) == {}
+            assert await admin.first(first, kept=60) is None
+
+    asyncio.run(inside())
 
 
 def test_faults_are_told_apart(pulsar_namespace: str, tmp_path: Path) -> None:
