@@ -266,3 +266,13 @@ def test_a_full_disk_is_an_input_error(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(InputError, match="cannot be written: No space left on device"), FrameWriter(tmp_path / "a.i3"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_writer_of_the_same_file_left_goes_with_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".a.i3.0123abcd.part").write_bytes(b"half")
+    others = {tmp_path / name for name in (".b.i3.0123abcd.part", ".a.i3.zst.0123abcd.part", "a.i3.0123abcd.part")}
+    for other in others:
+        other.touch()
+    with FrameWriter(tmp_path / "a.i3") as writer:
+        writer.write(Frame("P"))
+    assert set(tmp_path.iterdir()) == others | {tmp_path / "a.i3"}

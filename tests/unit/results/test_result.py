@@ -255,6 +255,13 @@ def test_writing_replaces_the_whole_file_or_nothing(tmp_path, monkeypatch):
         write_atomically(tmp_path / "no" / "a.json", b"")
 
 
+def test_what_a_killed_writer_of_the_same_file_left_goes_with_the_next(tmp_path):
+    (tmp_path / ".a.json.x1_zabcd").write_bytes(b"half")
+    (tmp_path / ".b.json.x1_zabcd").touch()
+    write_atomically(tmp_path / "a.json", b"whole")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".b.json.x1_zabcd", "a.json"]
+
+
 def test_files_are_readable_for_all_whom_the_umask_allows(tmp_path):
     path = write_atomically(tmp_path / "a", b"x")
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~_umask()

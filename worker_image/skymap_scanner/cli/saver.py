@@ -65,6 +65,7 @@ def command(
     show_life(stop, os.environ)
 
     from skymap_scanner.results import FORMATS
+    from skymap_scanner.roles.room import until_there_is_room
     from skymap_scanner.roles.saver import SaverSettings, save
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
 
@@ -79,5 +80,5 @@ def command(
     )
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, collected=collected))
     with broker_options.open() as broker:
-        done = save(broker, topics, settings, stop)
+        done = until_there_is_room(lambda: save(broker, topics, settings, stop), stop)
     return 0 if done else stop.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import secrets
@@ -155,7 +156,7 @@ class FrameWriter:
 
     The suffix chooses the compression (.i3, .i3.gz, .i3.bz2, .i3.zst, .i3.xz); the same frames give the same bytes.
     Frames go to a file beside it, which takes its place, safely on the disk, when the ``with`` block ends without an
-    error, and is removed otherwise.
+    error, and is removed otherwise. What a writer of the same file has left that was killed goes then, too.
     """
 
     def __init__(self, path: Path) -> None:
@@ -186,6 +187,7 @@ class FrameWriter:
             os.fsync(self._file.fileno())
             self._file.close()
             self._part.replace(self.path)
+            _remove_left(self.path)
             _sync_folder(self.path.parent)
         except OSError as error:
             self.discard()
@@ -206,6 +208,11 @@ class FrameWriter:
             self.close()
         else:
             self.discard()
+
+
+def _remove_left(path: Path) -> None:
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
+        left.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

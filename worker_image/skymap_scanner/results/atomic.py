@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
 from pathlib import Path
@@ -31,6 +32,8 @@ def write_atomically(path: Path, content: bytes) -> Path:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.????????"):  # of one who was killed at it
+            left.unlink(missing_ok=True)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written ({error.strerror}); is the disk full?") from error

@@ -1,0 +1,46 @@
+"""A full disk passes: somebody makes room. Until then who writes waits, and begins again."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.roles.stop import Stop
+
+log = logging.getLogger(__name__)
+
+#: Between two tries (s).
+PAUSE = 10.0
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def until_there_is_room(save: Callable[[], bool], stop: Stop, pause: float = PAUSE) -> bool:
+    """Return what ``save`` returns, which is called again while the disk is full; False when asked to stop before.
+
+    Raises
+    ------
+    OSError, InputError
+        What ``save`` raises of anything but a full disk.
+    """
+    while not stop.requested:
+        try:
+            return save()
+        except (OSError, InputError) as error:
+            if not lacks_room(error):
+                raise
+            log.warning("the disk is full: %s; make room, it is tried again every %g s", error, pause)
+        stop.wait(pause)
+    return False
+
+
+def lacks_room(error: BaseException) -> bool:
+    """Tell whether an error, or the one that it explains, is that of a full disk or quota."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _FULL:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
