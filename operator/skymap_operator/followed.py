@@ -1,9 +1,9 @@
 """The cluster as one that looks at many scans sees it: what it needs again and again is followed, and not asked for.
 
-Every kind that a scan consists of is listed and then watched; what a change of our own leads to is known from its
-answer, so that nothing is done twice. What is not known is asked for: a claim of the user's, an object of our name
-that somebody else has made, whatever a watch has not told of yet. A watch ends by itself now and then, or breaks; then
-all is listed anew, so that no news are lost for long.
+Every kind that a scan consists of is listed and then watched, with our label; of SkymapScans kopf tells (`handlers`).
+What a change of our own leads to is known from its answer, so that nothing is done twice. What is not known is asked
+for: a claim of the user's, an object of our name that somebody else has made, whatever a watch has not told of yet. A
+watch ends by itself now and then, or breaks; then all is listed anew, so that no news are lost for long.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import builtins
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from skymap_operator.cluster import Cluster, ClusterError
@@ -24,7 +24,8 @@ from skymap_operator.rounds import Key
 log = logging.getLogger(__name__)
 
 #: What a scan consists of, and the pods of it.
-FOLLOWED = (KIND, "Job", "Deployment", "ConfigMap", "PersistentVolumeClaim", "Pod")
+CHILDREN = ("Job", "Deployment", "ConfigMap", "PersistentVolumeClaim", "Pod")
+FOLLOWED = (KIND, *CHILDREN)
 
 #: Before a list that failed is tried again (s): at first, and, doubled each time, at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -36,12 +37,14 @@ class FollowedCluster(Cluster):
     def __init__(self, client: Any, asked: Callable[[str, int | None], None] = lambda *_: None) -> None:
         super().__init__(client, asked)
         self.memory = Memory()
+        self._changed: Callable[[Key], None] = lambda _: None
         self._followers: builtins.list[asyncio.Task[None]] = []
 
     async def follow(self, namespaces: Sequence[str], changed: Callable[[Key], None], every: float) -> None:
         """Know all objects of scans, in these namespaces or, if none, in all; ``changed`` is told of scans with news.
 
-        ``every``: how often all is listed anew (s). Until `unfollow`.
+        Scans themselves are listed, and what happens to them afterwards is to be told by `heard`. ``every``: how often
+        all is listed anew (s). Until `unfollow`.
 
         Raises
         ------
@@ -50,13 +53,21 @@ class FollowedCluster(Cluster):
         """
         places = [(kind, namespace) for kind in FOLLOWED for namespace in namespaces or (None,)]
         news = set[Key]()  # who looks at once would find half of what there is
-        versions = await asyncio.gather(*(self._list_anew(kind, namespace, news.add) for kind, namespace in places))
-        for key in news:
-            changed(key)
+        self._changed = news.add
+        versions = await asyncio.gather(*(self._list_anew(kind, namespace) for kind, namespace in places))
+        self._changed = changed
+        self._tell(news)
         self._followers = [
-            asyncio.create_task(self._follow(kind, namespace, version, changed, every), name=f"follow {kind}")
+            asyncio.create_task(
+                self._list_often(namespace, every) if kind == KIND else self._follow(kind, namespace, version, every),
+                name=f"follow {kind}",
+            )
             for (kind, namespace), version in zip(places, versions, strict=True)
         ]
+
+    def heard(self, what: str | None, scan: Manifest) -> None:
+        """Take in what has happened to a scan: it was ADDED, MODIFIED, DELETED, or is there (None)."""
+        self._take(KIND, what, scan)
 
     async def unfollow(self) -> None:
         """Follow no longer."""
@@ -100,33 +111,43 @@ class FollowedCluster(Cluster):
             self.memory.put(kind, made)
         return made
 
-    async def _list_anew(self, kind: str, namespace: str | None, changed: Callable[[Key], None]) -> str:
+    def _take(self, kind: str, what: str | None, found: Manifest) -> None:
+        self._tell(self.memory.remove(kind, found) if what == "DELETED" else self.memory.put(kind, found))
+
+    def _tell(self, news: Iterable[Key]) -> None:
+        for key in news:
+            self._changed(key)
+
+    async def _list_anew(self, kind: str, namespace: str | None) -> str:
         """List a kind, tell what is new, and return of which version all that is."""
         there, version = set[tuple[str, str]](), ""
         async for page in self.pages(kind, namespace, labels=_labels(kind)):
             version = page["metadata"]["resourceVersion"]
             for found in page["items"]:
                 there.add((found["metadata"]["namespace"], found["metadata"]["name"]))
-                for key in self.memory.put(kind, found):
-                    changed(key)
-        for key in self.memory.replace(kind, namespace, there, version):
-            changed(key)
+                self._take(kind, None, found)
+        self._tell(self.memory.replace(kind, namespace, there, version))
         return version
 
-    async def _follow(
-        self, kind: str, namespace: str | None, version: str, changed: Callable[[Key], None], every: float
-    ) -> None:
+    async def _list_often(self, namespace: str | None, every: float) -> None:
+        """Find scans of which kopf has not told that they are gone: it does not list what is not there any more."""
+        while True:
+            await asyncio.sleep(every * random.uniform(0.8, 1.2))  # noqa: S311 - not all at once
+            try:
+                await self._list_anew(KIND, namespace)
+            except ClusterError as error:
+                log.warning("%s: not listed: %s", KIND, error)
+
+    async def _follow(self, kind: str, namespace: str | None, version: str, every: float) -> None:
         """Keep what is known of a kind up to date, whatever happens to the API server."""
         pause, begun = FIRST_PAUSE, True
         while True:
             try:
                 if not begun:
-                    version = await self._list_anew(kind, namespace, changed)
+                    version = await self._list_anew(kind, namespace)
                 begun, seconds = False, every * random.uniform(0.8, 1.2)  # noqa: S311 - not all at once
                 async for what, found in self.watch(kind, namespace, version, labels=_labels(kind), seconds=seconds):
-                    news = self.memory.remove(kind, found) if what == "DELETED" else self.memory.put(kind, found)
-                    for key in news:
-                        changed(key)
+                    self._take(kind, what, found)
                     pause = FIRST_PAUSE
             except ClusterError as error:
                 log.warning("%s: listed anew in %.1f s: %s", kind, pause, error)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
 import click
+import kopf
 
 from skymap_operator import health
 from skymap_operator.check import CheckError, check_definition, check_operator, check_pulsar, check_scan
 from skymap_operator.cluster import Cluster, ClusterError
 from skymap_operator.followed import FollowedCluster
+from skymap_operator.handlers import IDENTITY, registry
 from skymap_operator.leave import Leave
 from skymap_operator.metrics import Metrics
 from skymap_operator.pulsars import Pulsars
@@ -95,9 +96,7 @@ async def run(settings: Settings, host: str, port: int) -> None:
     ClusterError
         If there is no access to a cluster, or it does not know what a SkymapScan is.
     """
-    metrics, ended = Metrics(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    metrics = Metrics()
     cluster = await FollowedCluster.open(partial(metrics.asked, "kubernetes"))
     async with cluster, Pulsars(cluster, settings, partial(metrics.asked, "pulsar")) as pulsars:
         rounds = Rounds(Reconciler(cluster, pulsars, settings, metrics).look, metrics.late, cluster.is_urgent)
@@ -105,7 +104,13 @@ async def run(settings: Settings, host: str, port: int) -> None:
             await cluster.follow(settings.namespaces, rounds.wake, settings.resync_interval)
             async with health.serve(host, port, metrics, rounds.overdue, rounds.stalled) as served:
                 log.info("looks after %s; /healthz and /metrics on port %d", _where(settings), served)
-                await ended.wait()
+                await kopf.operator(
+                    registry=registry(cluster.heard),
+                    identity=IDENTITY,
+                    standalone=True,
+                    clusterwide=not settings.namespaces,
+                    namespaces=settings.namespaces,
+                )
         finally:
             await cluster.unfollow()
             await rounds.close()

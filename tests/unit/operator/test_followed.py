@@ -119,7 +119,8 @@ def test_changes_are_heard_and_nothing_is_asked_for_that_is_known() -> None:
     run(test)
 
 
-PLURALS = ("skymapscans", "jobs", "deployments", "configmaps", "persistentvolumeclaims", "pods")
+#: What is watched; of SkymapScans kopf tells.
+PLURALS = ("jobs", "deployments", "configmaps", "persistentvolumeclaims", "pods")
 
 
 def test_what_was_written_is_known_before_it_is_heard_of() -> None:
@@ -161,6 +162,25 @@ def test_a_watch_that_ends_or_breaks_is_begun_anew_and_what_happened_meanwhile_i
         await until(lambda: "jobs" in api.lines)
         api.tell("jobs", "ADDED", made("Job", 201, "alert-producer", spec={}))
         await until(lambda: cluster.memory.get("Job", "ns", "alert-producer"))
+
+    run(test)
+
+
+def test_scans_are_heard_of_from_kopf_and_listed_now_and_then() -> None:
+    async def test(api: Api, cluster: FollowedCluster, news: list[Key]) -> None:
+        await cluster.follow((), news.append, 0.05)
+        cluster.heard("ADDED", scan(201, seeds=7))
+        assert news == [SCAN]
+        cluster.heard(None, scan(201, seeds=7))
+        assert news == [SCAN], "kopf lists what is known already whenever its watch is begun anew"
+        cluster.heard("MODIFIED", scan(202, seeds=3))
+        cluster.heard("DELETED", scan(203, seeds=3))
+        assert news == [SCAN] * 3
+        assert cluster.memory.get("SkymapScan", "ns", "alert") is None
+        cluster.heard("ADDED", scan(204, seeds=7))
+        api.version = 300
+        await until(lambda: cluster.memory.get("SkymapScan", "ns", "alert") is None)
+        assert news == [SCAN] * 5, "that it has gone while kopf was cut off is found by listing"
 
     run(test)
 
