@@ -13,13 +13,16 @@ T = TypeVar("T")
 #: How long to wait for what must come, and to see that something stays (s).
 PATIENCE, MOMENT = 60.0, 2.0
 
+#: Between two looks (s): at first, and at most, since each is a process of kubectl, which the others wait for.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
+
 
 def eventually(probe: Callable[[], T], until: Callable[[T], object] = bool, within: float = PATIENCE) -> T:
     """Return the first ``probe()`` that ``until`` is true of; late, say what the last one was.
 
     A `KubectlError` is an answer too: what is waited for may not be there yet.
     """
-    deadline = time.monotonic() + within
+    deadline, pause = time.monotonic() + within, FIRST_PAUSE
     while True:
         last: object
         try:
@@ -30,7 +33,8 @@ def eventually(probe: Callable[[], T], until: Callable[[T], object] = bool, with
         except KubectlError as error:
             last = error
         assert time.monotonic() < deadline, f"not within {within:g} s; the last was: {last}"
-        time.sleep(0.1)
+        time.sleep(pause)
+        pause = min(1.2 * pause, LONGEST_PAUSE)
 
 
 def consistently(probe: Callable[[], T], stays: Callable[[T], object] = bool, throughout: float = MOMENT) -> T:
@@ -41,4 +45,4 @@ def consistently(probe: Callable[[], T], stays: Callable[[T], object] = bool, th
         assert stays(found), f"it did not stay so; it became: {found}"
         if time.monotonic() >= deadline:
             return found
-        time.sleep(0.1)
+        time.sleep(FIRST_PAUSE)
