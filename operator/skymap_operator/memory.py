@@ -7,10 +7,12 @@ each object only that is kept which the operator looks at: of a thousand scans t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from skymap_operator.manifests.common import FULL_NAME, SCAN_LABEL, Manifest
+from skymap_operator.manifests.common import COMPONENT_LABEL, FULL_NAME, SCAN_LABEL, Manifest
 from skymap_operator.models import KIND
 from skymap_operator.rounds import Key
 
@@ -20,12 +22,27 @@ Where = tuple[str, str, str]
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An object of a version, as JSON: as dictionaries it would take five times as much."""
+
+    version: int
+    text: bytes
+    label: str  # of its scan
+
+    @property
+    def manifest(self) -> Manifest:
+        """The object."""
+        found: Manifest = json.loads(self.text)
+        return found
+
+
 class Memory:
     """Objects of scans. What changes them returns the scans that there are news of."""
 
     def __init__(self) -> None:
-        self._objects: dict[Where, Manifest] = {}
-        self._pods: dict[tuple[str, str], dict[str, Manifest]] = {}
+        self._objects: dict[Where, _Known] = {}
+        self._pods: dict[tuple[str, str], set[Where]] = {}
         self._gone: dict[
             Where, int
         ] = {}  # versions of late deletions: what an answer says of before is not so any more
@@ -35,59 +52,57 @@ class Memory:
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """Return an object; None says that it is not known, not that it is not there."""
-        return self._objects.get((kind, namespace, name))
+        known = self._objects.get((kind, namespace, name))
+        return None if known is None else known.manifest
 
     def pods(self, namespace: str, scan: str) -> list[Manifest]:
         """Return the pods with the label ``scan``."""
-        return list(self._pods.get((namespace, scan), {}).values())
+        return [self._objects[where].manifest for where in sorted(self._pods.get((namespace, scan), ()))]
 
-    def put(self, kind: str, found: Manifest) -> set[Key]:
+    def put(self, kind: str, found: Mapping[str, Any]) -> set[Key]:
         """Take in an object as it is now, or as it was a moment ago."""
-        kept = trimmed(kind, found)
-        where = _where(kind, kept)
-        before = self._objects.get(where)
-        last = self._gone.get(where, -1) if before is None else _version(before)
-        if _version(kept) <= last:
-            return set()
-        self._objects[where] = kept
-        self._index(where, kept)
-        return set() if before is not None and _same(kind, before, kept) else scans_of(kind, kept)
-
-    def remove(self, kind: str, found: Manifest) -> set[Key]:
-        """Take in that an object is gone; it is given as it was last."""
         where, version = _where(kind, found), _version(found)
         before = self._objects.get(where)
+        if version <= (self._gone.get(where, -1) if before is None else before.version):
+            return set()
+        kept = trimmed(kind, found)
+        known = _Known(version, json.dumps(kept).encode(), kept["metadata"].get("labels", {}).get(SCAN_LABEL, ""))
+        if before is not None:
+            self._drop(where)
+        self._objects[where] = known
+        if kind == "Pod":
+            self._pods.setdefault((where[1], known.label), set()).add(where)
+        return set() if before is not None and _same(kind, before.manifest, kept) else scans_of(kind, kept)
+
+    def remove(self, kind: str, found: Mapping[str, Any]) -> set[Key]:
+        """Take in that an object is gone; it is given as it was last."""
+        where, version = _where(kind, found), _version(found)
         self._gone[where] = max(version, self._gone.get(where, -1))
-        if before is None or _version(before) > version:
+        before = self._objects.get(where)
+        if before is None or before.version > version:
             return set()
         self._drop(where)
-        return scans_of(kind, before)
+        return scans_of(kind, found)
 
     def replace(self, kind: str, namespace: str | None, names: Iterable[tuple[str, str]], version: str) -> set[Key]:
         """Take in which objects (namespace, name) of a kind there were at ``version``: all of them were listed."""
         there, news = {(kind, *name) for name in names}, set[Key]()
         for where, known in list(self._objects.items()):
             listed = where[0] == kind and namespace in {None, where[1]}
-            if listed and where not in there and _version(known) <= _number(version):
+            if listed and where not in there and known.version <= _number(version):
                 self._drop(where)
-                news |= scans_of(kind, known)
+                news |= scans_of(kind, known.manifest)
         for where in [where for where, when in self._gone.items() if where[0] == kind and when <= _number(version)]:
             del self._gone[where]
         return news
 
-    def _index(self, where: Where, kept: Manifest) -> None:
-        if where[0] == "Pod":
-            label = kept["metadata"]["labels"].get(SCAN_LABEL, "")
-            self._pods.setdefault((where[1], label), {})[where[2]] = kept
-
     def _drop(self, where: Where) -> None:
         before = self._objects.pop(where)
         if where[0] == "Pod":
-            group = (where[1], before["metadata"]["labels"].get(SCAN_LABEL, ""))
-            pods = self._pods.get(group, {})
-            pods.pop(where[2], None)
-            if not pods:
-                self._pods.pop(group, None)
+            group = where[1], before.label
+            self._pods[group].discard(where)
+            if not self._pods[group]:
+                del self._pods[group]
 
 
 def scans_of(kind: str, found: Mapping[str, Any]) -> set[Key]:
@@ -125,7 +140,8 @@ _POD_CONTAINERS = ("initContainerStatuses", "containerStatuses")
 
 def _pod_meta(meta: Mapping[str, Any]) -> Manifest:
     kept = {key: meta[key] for key in _POD_META if key in meta}
-    return kept | {"labels": meta.get("labels", {})}
+    labels = meta.get("labels", {})
+    return kept | {"labels": {key: labels[key] for key in (SCAN_LABEL, COMPONENT_LABEL) if key in labels}}
 
 
 def _pod_status(status: Mapping[str, Any]) -> Manifest:
