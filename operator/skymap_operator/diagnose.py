@@ -129,6 +129,8 @@ def last_words(pod: Pod) -> str:
     errors = [number for number, line in enumerate(lines) if line.startswith(_ERRORS)]
     if errors:
         lines = lines[errors[-1] :]
+    # A log may hold what a terminal would obey: the status is shown on terminals.
+    lines = ["".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in line) for line in lines]
     text = "\n".join(lines)[-_LAST_WORDS:]
     how = {"OOMKilled": "was ended for its use of memory: raise its limit"}.get(
         pod.ended.reason, f"ended with exit code {pod.ended.code}"

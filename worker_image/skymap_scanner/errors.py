@@ -18,6 +18,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
+def printable(text: str) -> str:
+    """Write what a terminal would obey, or could not print, as escapes; line ends stay.
+
+    For whatever is shown and comes from outside: an event, a broker, a server, a pod's log.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one == "\n" else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
 class SkymapError(Exception):
     """Root of every error that the scanner raises on purpose."""
 

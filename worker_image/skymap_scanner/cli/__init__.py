@@ -19,7 +19,7 @@ from collections.abc import Container, Sequence
 import click
 
 from skymap_scanner import __version__
-from skymap_scanner.errors import BrokerUnavailable, SkymapError
+from skymap_scanner.errors import BrokerUnavailable, SkymapError, printable
 
 #: Command -> module and one line of help, so that ``--help`` imports nothing.
 COMMANDS = {
@@ -94,6 +94,14 @@ class Commands(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
+class Lines(logging.Formatter):
+    """Lets nothing that is logged obey a terminal, or look like another record: further lines of one are indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        return printable(super().format(record)).replace("\n", "\n    ")
+
+
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="skymap-scanner")
 @click.option("--debug", is_flag=True, help="Show a traceback with errors, and log everything.")
@@ -114,11 +122,9 @@ def group(debug: bool, log_level: str) -> None:
     Every command has its own help and example:
         skymap-scanner run --help
     """
-    logging.basicConfig(
-        level=logging.DEBUG if debug else log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if debug else log_level.upper(), handlers=[handler])
     for chatty in ("numba", "matplotlib", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
@@ -164,6 +170,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _explain(what: str, error: Exception, words: Sequence[str]) -> None:
     if "--debug" in words:
-        traceback.print_exc()
+        click.echo(printable(traceback.format_exc()), err=True, nl=False)
     kind = "" if isinstance(error, SkymapError) else f"{type(error).__name__}: "
-    click.echo(f"{what}: {kind}{error}", err=True)
+    click.echo(printable(f"{what}: {kind}{error}"), err=True)

@@ -13,6 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from skymap_scanner.errors import printable
+
 if TYPE_CHECKING:
     from skymap_scanner.scan.progress import Progress
 
@@ -80,7 +82,9 @@ def level_bars(levels: Iterable[Level]) -> Table:
 def render(progress: Progress) -> Group:
     """Draw one bar a level, the state and the best fit."""
     bars = level_bars(progress.levels)
-    return Group(Text(progress.name, style="bold"), bars, Text(state_line(progress)), Text(best_line(progress)))
+    return Group(
+        Text(printable(progress.name), style="bold"), bars, Text(state_line(progress)), Text(best_line(progress))
+    )
 
 
 @contextmanager
@@ -98,7 +102,10 @@ def progress_display(console: Console) -> Iterator[Callable[[Progress], None]]:
         if now - last >= LINE_EVERY or progress.phase != "scanning":
             last = now
             console.print(
-                f"{progress.name}: {state_line(progress)}; {best_line(progress)}", soft_wrap=True, highlight=False
+                f"{printable(progress.name)}: {state_line(progress)}; {best_line(progress)}",
+                soft_wrap=True,
+                highlight=False,
+                markup=False,
             )
 
     yield line

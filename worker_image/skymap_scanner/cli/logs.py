@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skymap_scanner.cli import cluster
+from skymap_scanner.errors import printable
 
 if TYPE_CHECKING:
     from skymap_scanner.cluster.kubectl import Kubectl
@@ -57,4 +58,4 @@ def command(name: str, kubectl: Kubectl, role: str | None, follow: bool, tail: i
 
 
 def _print(prefix: str, line: str) -> None:
-    click.echo(f"{click.style(f'[{prefix}]', fg='cyan')} {line}")
+    click.echo(f"{click.style(f'[{prefix}]', fg='cyan')} {printable(line)}")

@@ -87,7 +87,7 @@ def _choose(
 
 
 def _heading(index: int, frame: Frame) -> str:
-    from skymap_scanner.errors import I3Error
+    from skymap_scanner.errors import I3Error, printable
     from skymap_scanner.i3 import I3EventHeader
 
     text = (
@@ -98,12 +98,13 @@ def _heading(index: int, frame: Frame) -> str:
         header = frame.expect("I3EventHeader" if "I3EventHeader" in frame else "QI3EventHeader", I3EventHeader)
     except I3Error:
         return text
-    return f"{text}  run {header.run_id} event {header.event_id} {header.sub_event_stream}".rstrip()
+    return f"{text}  run {header.run_id} event {header.event_id} {printable(header.sub_event_stream)}".rstrip()
 
 
 def _table(index: int, frame: Frame, keys: list[str], width: int) -> Iterator[str]:
     """Give a heading, and a line for each object: key, type, bytes, and as much of the value as fits."""
-    from skymap_scanner.i3.text import object_to_plain, printable, summary
+    from skymap_scanner.errors import printable
+    from skymap_scanner.i3.text import object_to_plain, summary
 
     yield click.style(_heading(index, frame), bold=True)
     names = [printable(key) for key in keys]
@@ -119,7 +120,8 @@ def _table(index: int, frame: Frame, keys: list[str], width: int) -> Iterator[st
 
 def _full(index: int, frame: Frame, keys: list[str]) -> Iterator[str]:
     """Give a heading, and each object in full."""
-    from skymap_scanner.i3.text import object_to_plain, printable, to_text
+    from skymap_scanner.errors import printable
+    from skymap_scanner.i3.text import object_to_plain, to_text
 
     yield click.style(_heading(index, frame), bold=True)
     for key in keys:

@@ -12,6 +12,7 @@ from rich.text import Text
 from skymap_operator.models.status import Best, Condition, ConditionType, Phase
 from skymap_scanner.cli.display import duration, level_bars
 from skymap_scanner.cluster.scans import SeenScan
+from skymap_scanner.errors import printable
 
 #: Our commands for the scan's cluster and namespace, such as ``call("fetch", "demo")``.
 Call = Callable[..., str]
@@ -63,7 +64,7 @@ def line(scan: SeenScan) -> str:
     if scan.status.best is not None:
         parts.append(best_line(scan.status.best, final=scan.status.phase is Phase.SUCCEEDED))
     if scan.hindrance is not None:
-        parts.append(scan.hindrance.message)
+        parts.append(printable(scan.hindrance.message))
     return "; ".join(parts)
 
 
@@ -87,7 +88,7 @@ def story(scan: SeenScan, now: datetime, call: Call) -> Group:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(no_wrap=True)
     for name, text in _facts(scan, now):
-        facts.add_row(name, Text(text))
+        facts.add_row(name, Text(printable(text)))
     parts += [facts, Text(), Text("Conditions", style="bold"), _conditions(scan, now)]
     parts += [Text(), Text("What next", style="bold"), *(Text(f"  {step}") for step in next_steps(scan, now, call))]
     return Group(*parts)
@@ -165,7 +166,9 @@ def _conditions(scan: SeenScan, now: datetime) -> Table:
     drawn = Table.grid(padding=(0, 2, 0, 0))
     for one in scan.status.conditions:
         since = age((now - one.last_transition_time).total_seconds())
-        drawn.add_row(f"  {one.type.value}", f"{one.status}", one.reason.value, since, Text(one.message, _style(one)))
+        drawn.add_row(
+            f"  {one.type.value}", f"{one.status}", one.reason.value, since, Text(printable(one.message), _style(one))
+        )
     if not scan.status.conditions:
         drawn.add_row("  none yet")
     return drawn

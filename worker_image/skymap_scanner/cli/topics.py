@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from skymap_scanner.cli import command_first, options
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import InputError, printable
 
 if TYPE_CHECKING:
     from skymap_scanner.broker import Broker
@@ -202,7 +202,7 @@ def _pixels(scan: FoundScan) -> str:
 def _row(scan: FoundScan) -> tuple[str, ...]:
     waiting, unacked = ("", "") if scan.backlog is None else (str(scan.backlog.waiting), str(scan.backlog.unacked))
     pixels = "" if scan.progress is None else f"{scan.progress.done}/{scan.progress.planned}"
-    return scan.name, scan.phase, pixels, waiting, unacked, str(len(scan.existing))
+    return printable(scan.name), scan.phase, pixels, waiting, unacked, str(len(scan.existing))
 
 
 def _plain(scan: FoundScan) -> dict[str, Any]:

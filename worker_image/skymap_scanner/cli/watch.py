@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skymap_scanner.cli import options
-from skymap_scanner.errors import BrokerUnavailable, InputError
+from skymap_scanner.errors import BrokerUnavailable, InputError, printable
 
 if TYPE_CHECKING:
     from skymap_scanner.broker import Reader
@@ -61,7 +61,7 @@ def command(name: str, broker_options: options.BrokerOptions, to_be_scanned: str
     if last.outputs:
         click.echo("Files, where the saver wrote them:")
         for output in last.outputs:
-            click.echo(f"  {output}")
+            click.echo(f"  {printable(output)}")
 
 
 def follow(reader: Reader, show: Callable[[Progress], None], waiting: Waiting) -> Progress:

@@ -22,8 +22,8 @@ from typing import Any
 
 from skymap_scanner.errors import InputError
 
-#: Largest message read, bytes. Real ones have 0.1 to 1 MB.
-MAX_MESSAGE = 64 * 2**20
+#: Largest message read, bytes. Real ones have 0.1 to 1 MB; JSON takes up to 25 times its size in memory.
+MAX_MESSAGE = 16 * 2**20
 #: Largest frame, bytes after decompression. The largest real one (a C frame) has 0.7 MB.
 MAX_FRAME = 32 * 2**20
 #: Most frames in a message. Real ones have five: G C D Q P.

@@ -22,6 +22,9 @@ from skymap_scanner.i3.series import (
 )
 from skymap_scanner.i3.superdst import unpack
 
+#: Most pulses of one event; the brightest have some 100,000.
+MAX_PULSES = 1 << 22
+
 _Series = Mapping[OMKey, NDArray[np.void]]
 
 
@@ -43,13 +46,15 @@ class Pulses:
 
     @classmethod
     def from_series(cls, series: _Series) -> Self:
-        """Lay the series of all DOMs out in columns; raises I3Error for a DOM number that is not possible."""
+        """Lay the series of all DOMs out in columns; raises I3Error for an impossible DOM, or too many pulses."""
         keys = sorted(series)
         limits = np.iinfo(np.int16)
         for key in keys:
             if not (limits.min <= key.string <= limits.max and 0 <= key.om <= limits.max):
                 raise I3Error(f"pulses in {tuple(key)}: no detector has such a DOM")
         lengths = [len(series[key]) for key in keys]
+        if sum(lengths) > MAX_PULSES:
+            raise I3Error(f"{sum(lengths)} pulses, more than the {MAX_PULSES} that an event may have")
         address = np.array(keys, np.int64).reshape(-1, 3).repeat(lengths, axis=0)
         parts = [_in_time(series[key]) for key in keys]
         pulses = np.concatenate(parts) if parts else np.empty(0, PULSE_DTYPE)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from skymap_scanner.errors import I3Error
+from skymap_scanner.errors import I3Error, printable
 from skymap_scanner.i3.basic import Opaque
 from skymap_scanner.i3.frame import Frame
 from skymap_scanner.i3.series import BitMask, I3SuperDST
@@ -151,14 +151,3 @@ def _short(plain: Any) -> str:
     if isinstance(plain, list):
         return f"({', '.join(_short(element) for element in plain)})"
     return f"{plain:.10g}" if isinstance(plain, float) else printable(str(plain))
-
-
-def printable(text: str) -> str:
-    """Write what a terminal would obey, or could not print, as escapes; line ends stay."""
-    return "".join(_printable(character) for character in text)
-
-
-def _printable(character: str) -> str:
-    if character.isprintable() or character == "\n":
-        return character
-    return character.encode("unicode_escape").decode("ascii")

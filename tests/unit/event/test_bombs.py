@@ -1,0 +1,150 @@
+"""Events made to fill the memory, or to keep a reader busy: each is one error, with 1 GiB and within a minute."""
+
+from __future__ import annotations
+
+import base64
+import bz2
+import gzip
+import json
+import lzma
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zstandard
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.event import i3live
+from skymap_scanner.event.model import Event
+from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.sources import read_event
+from skymap_scanner.i3 import PULSE_DTYPE, Frame, I3RecoPulseSeriesMap, I3String, I3VectorDouble, OMKey
+
+#: Reads the files it is given with so much memory, and prints what each comes to.
+READER = """
+import resource, sys
+from skymap_scanner.errors import InputError
+from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.sources import read_event
+import skymap_scanner.i3, numpy
+resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+with open("/proc/self/statm") as memory:
+    held = int(memory.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + 2**30, held + 2**30))
+for path in sys.argv[1:]:
+    try:
+        prepare(read_event(path))
+    except InputError as error:
+        print(path.rpartition("/")[2], error, sep=": ")
+"""
+
+ZEROS = bytes(16 << 20)
+#: A frame whose one object claims 250 MiB, which are zeros.
+CLAIMS = b"[i3]" + struct.pack("<I", 6) + b"\0\0P" + struct.pack("<II", 1, 1) + b"k" + struct.pack("<I", 1) + b"t"
+CLAIMS += struct.pack("<I", 250 << 20)
+
+
+def members(compress: Callable[[bytes], bytes], start: bytes = CLAIMS) -> bytes:
+    """Compress some bytes, and 512 MiB of zeros behind them."""
+    return compress(start) + compress(ZEROS) * 32
+
+
+def frames_of(frame: bytes) -> bytes:
+    """Write 1.6 GiB of sound frames without an event, 100 a member."""
+    return zstandard.ZstdCompressor().compress(frame * 100) * 1000
+
+
+def vector(claimed: int) -> bytes:
+    """Write a frame with a vector of doubles that claims so many."""
+    frame = Frame("P")
+    frame["I3EventHeader"] = I3VectorDouble(np.zeros(2))
+    blob = frame.blob("I3EventHeader")
+    at = blob.index(struct.pack("<I", 2))
+    frame.put_blob("I3EventHeader", frame.type_name("I3EventHeader"), blob[:at] + claims(claimed) + blob[at + 4 :])
+    return frame.to_bytes()
+
+
+def claims(count: int) -> bytes:
+    return struct.pack("<I", count) if count < 2**32 - 1 else b"\xff" * 4 + struct.pack("<Q", count)
+
+
+def packet(data: bytes) -> str:
+    return json.dumps({"value": {"data": [["P", base64.b64encode(zlib.compress(data)).decode()]]}})
+
+
+@cache
+def bombs() -> dict[str, tuple[bytes, str]]:
+    zstd = zstandard.ZstdCompressor().compress
+    grows = "grows to more than 100 times its size"
+    big = b"[i3]" + struct.pack("<I", 6) + b"\0\0P"
+    return {
+        "gzip.i3": (members(gzip.compress), grows),
+        "bzip2.i3": (members(bz2.compress), grows),
+        "zstd.i3": (members(zstd), grows),
+        "xz.i3": (members(lzma.compress), grows),
+        "gzip.json": (members(gzip.compress, b"{"), f"more than the {i3live.MAX_MESSAGE} allowed"),
+        "frames.i3.zst": (frames_of(filler()), grows),
+        "claims.i3": (CLAIMS, "262144000 bytes expected, only 0 are left"),
+        "claims-more.i3": (CLAIMS[:-4] + b"\xff" * 4 + struct.pack("<Q", 2**63), "a frame of 9223372036854775"),
+        "objects.i3": (big + struct.pack("<I", 2**32 - 1), "4294967295 objects in one frame, at most 65536 are read"),
+        "vector.i3": (vector(2**32 - 2), "I3EventHeader"),
+        "vector-64.i3": (vector(2**62), "I3EventHeader"),
+        "lists.json": (gzip.compress(b'{"value": [' + b"[]," * 5_500_000 + b"[]]}"), "holds no frames"),
+        "deep.json": (b'{"value": ' + b"[" * 1_000_000, "not JSON"),
+        "number.json": (b'{"value": ' + b"1" * 1_000_000 + b"}", "not JSON"),
+        "frame.json": (packet(bytes(64 << 20)).encode(), "more than the 33554432 bytes allowed after decompression"),
+        "pickle.json": (packet(b"\x80\x02" + b"(" * 1_000_000).encode(), "an I3Frame does not need"),
+    }
+
+
+def filler() -> bytes:
+    frame = Frame("S")
+    frame["Zeros"] = I3VectorDouble(np.zeros(2048))
+    return frame.to_bytes()
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a reader with little memory and time says of each bomb."""
+    folder = tmp_path_factory.mktemp("bombs")
+    paths = []
+    for name, (content, _) in bombs().items():
+        (folder / name).write_bytes(content)
+        paths.append(str(folder / name))
+    done = subprocess.run([sys.executable, "-c", READER, *paths], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return dict(line.split(": ", 1) for line in done.stdout.splitlines())  # type: ignore[misc]
+
+
+def test_every_bomb_is_one_error(read: dict[str, str]) -> None:
+    expected = {name: words for name, (_, words) in bombs().items()}
+    assert {name: words for name, words in expected.items() if words not in read.get(name, "")} == {}
+    assert read.keys() == expected.keys()  # of one line each
+    assert [said for name, said in read.items() if name not in said.split(",")[0].split(":")[0]] == []
+
+
+def test_more_pulses_than_an_event_has_are_refused(make_event: Callable[..., Event]) -> None:
+    event = make_event({(1, 10): [(10_000.0, 4.0, 8.0, 7)]})
+    pulses = np.zeros(10_000_000, PULSE_DTYPE)
+    pulses["charge"] = 1.0
+    event.frames["P"]["SplitInIcePulses"] = I3RecoPulseSeriesMap({OMKey(1, 10): pulses})
+    with pytest.raises(InputError, match="10000000 pulses, more than the 4194304 that an event may have"):
+        prepare(event)
+
+
+@pytest.mark.parametrize(
+    "name", ["run\x1b[2J", "../../x", "a\nb", "évt", "x" * 500, "\u202egnp.exe", "a;rm -rf", "a/b"]
+)
+def test_a_name_that_an_event_brings_reaches_no_path(
+    make_event: Callable[..., Event], tmp_path: Path, name: str
+) -> None:
+    frames = make_event({(1, 10): [(10_000.0, 4.0, 8.0, 7)]}).frames
+    frames["P"]["SCAN_EventName"] = I3String(name)
+    (tmp_path / "event.i3").write_bytes(b"".join(frame.to_bytes() for frame in frames.values()))
+    assert read_event(str(tmp_path / "event.i3")).name == "run00000001.evt000000000002"

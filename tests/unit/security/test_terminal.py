@@ -1,0 +1,136 @@
+"""Nothing that comes from outside obeys a terminal, forges a line of a log, or leaves its folder."""
+
+from __future__ import annotations
+
+import io
+import logging
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from skymap_operator.diagnose import last_words
+from skymap_operator.observed import Ended, Pod
+from skymap_scanner.cli import Lines, logs
+from skymap_scanner.cli.display import progress_display, render
+from skymap_scanner.cli.show import command as show
+from skymap_scanner.cli.story import line, story
+from skymap_scanner.cluster.scans import SeenScan
+from skymap_scanner.errors import InputError, printable
+from skymap_scanner.i3 import Frame, I3EventHeader, I3String
+from skymap_scanner.roles.topics import ScanTopics, check_name
+from skymap_scanner.scan.progress import Phase, Progress
+
+#: Clears the screen, renames the window, writes backwards, goes back to the line's start; and rich's markup.
+NASTY = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\r\x00[bold red]x[/]"
+
+#: The same as the key of an object, which has no white space.
+KEY = "".join(NASTY.split())
+
+
+def is_tame(text: str) -> bool:
+    return not [one for one in text if not one.isprintable() and one != "\n"]
+
+
+def seen(message: str) -> SeenScan:
+    now = "2024-01-01T00:00:00Z"
+    condition = {"type": "Degraded", "status": "True", "reason": "Unschedulable", "message": message}
+    status = {"phase": "Scanning", "conditions": [condition | {"lastTransitionTime": now, "observedGeneration": 1}]}
+    meta = {"namespace": "alerts", "name": "scan", "creationTimestamp": now, "generation": 1}
+    event = {"event": {"url": f"http://host/{message}"}}
+    return SeenScan.read({"metadata": meta, "spec": event, "status": status})
+
+
+def drawn(what: object) -> str:
+    console = Console(file=io.StringIO(), width=200, force_terminal=False, color_system=None)
+    console.print(what)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_printable_keeps_words_of_every_language_and_line_ends() -> None:
+    assert printable("ν → 90 % región\nnächste Zeile 次") == "ν → 90 % región\nnächste Zeile 次"
+    assert printable(NASTY) == r"\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\r\x00[bold red]x[/]"
+    assert printable("a\tb\ud800") == r"a\tb\ud800"
+
+
+def test_a_log_line_is_one_record_whatever_it_tells() -> None:
+    forged = f"key {NASTY}\n2024-01-01 00:00:00,000 INFO skymap_scanner: all is well"
+    record = logging.LogRecord("skymap_scanner", logging.WARNING, "", 0, "a message (%s)", (forged,), None)
+    text = Lines("%(levelname)s %(message)s").format(record)
+    assert is_tame(text)
+    first, second = text.split("\n")
+    assert first.startswith("WARNING a message (key \\x1b")
+    assert second.startswith("    2024-01-01")  # not where a record begins
+
+
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+def test_an_error_tells_of_a_name_without_its_escapes(tmp_path: Path, debug: list[str]) -> None:
+    frame = Frame("P")
+    frame["I3EventHeader"] = I3EventHeader(1, 0, 2)
+    frame[KEY] = I3String(NASTY)
+    path = tmp_path / "event\x1b[2J.i3"
+    path.write_bytes(frame.to_bytes()[:-1])
+    command = [sys.executable, "-m", "skymap_scanner", *debug, "run", path, "-o", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    assert r"event\x1b[2J.i3, frame 0" in done.stderr
+    assert is_tame(done.stderr + done.stdout)
+
+
+def test_show_prints_what_a_frame_holds_without_its_escapes(tmp_path: Path) -> None:
+    frame = Frame("P")
+    frame["I3EventHeader"] = I3EventHeader(1, 0, 2, sub_event_stream=NASTY)
+    frame[KEY] = I3String(NASTY)
+    (tmp_path / "x.i3").write_bytes(frame.to_bytes())
+    for options in ([], ["--frame", "0"], ["--frame", "0", "--key", KEY], ["--json"]):
+        done = CliRunner().invoke(show, [str(tmp_path / "x.i3"), *options])
+        assert done.exit_code == 0
+        assert is_tame(done.output)
+
+
+def test_the_log_of_a_pod_is_printed_without_its_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    logs._print("worker", f"fitted {NASTY}")
+    assert is_tame(capsys.readouterr().out)
+
+
+def test_what_a_cluster_says_of_a_scan_is_shown_without_its_escapes() -> None:
+    scan, now = seen(NASTY), datetime(2024, 1, 2, tzinfo=UTC)
+    told = drawn(story(scan, now, lambda *words: " ".join(words))) + line(scan)
+    assert is_tame(told)
+    assert "[bold red]x[/]" in told  # text, not markup
+
+
+def test_progress_of_a_strange_name_is_shown_without_its_escapes() -> None:
+    progress = Progress(name=NASTY, phase=Phase.DONE, levels=(), rate=0, eta=None, elapsed=1, best=None)
+    console = Console(file=io.StringIO(), width=200)
+    with progress_display(console) as shown:
+        shown(progress)
+    assert isinstance(console.file, io.StringIO)
+    told = console.file.getvalue() + drawn(render(progress))
+    assert is_tame(told)
+    assert "[bold red]x[/]" in told
+
+
+def test_the_last_words_of_a_pod_reach_the_status_without_their_escapes() -> None:
+    ended = Ended(code=1, reason="Error", message=f"Error: event {NASTY}\nmore")
+    assert is_tame(last_words(pod(ended)))
+
+
+def pod(ended: Ended) -> Pod:
+    return Pod(name="scan-producer", role="producer", phase="Failed", ready=False, ended=ended)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "a\nb", "a\x1b[2J", "", ".", "..", "a b", "é", "a" * 201, "-a", "a;b", "a*"]
+)
+def test_a_scan_of_a_strange_name_has_neither_topics_nor_files(name: str) -> None:
+    with pytest.raises(InputError, match="use at most 200 letters") as raised:
+        ScanTopics.of(name)
+    assert is_tame(str(raised.value))
+    assert check_name("a" * 200) == "a" * 200
