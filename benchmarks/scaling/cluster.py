@@ -145,7 +145,9 @@ def play(watch: Watch, namespace: Namespace, arguments: argparse.Namespace) -> d
     levels = [{"nside": 2}, {"nside": 8, "parents": 6}, {"nside": 32, "parents": 6}]
     alone = scan(levels, 3, 1.0, {"min": 0, "max": arguments.workers, "targetSeconds": 150})
     # Far more than can be done while the limit changes; what is left is then done at full strength.
-    pushed = scan([{"nside": 8}], 2, arguments.seconds, {"min": 0, "max": arguments.workers, "targetSeconds": 60})
+    pushed = scan(
+        [{"nside": 8}], arguments.seeds, arguments.seconds, {"min": 0, "max": arguments.workers, "targetSeconds": 60}
+    )
     for name, spec in (("follows-its-queue", alone), ("limits-that-fall", pushed)):
         namespace.apply(scans.manifest(spec, name))
         if spec is pushed:
@@ -160,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("build/scaling"), help="folder for picture and table")
     parser.add_argument("--steps", type=int, default=56, help="how often the limit is lowered")
+    parser.add_argument("--seeds", type=int, default=3, help="fits of each of the 768 pixels, where limits fall")
     parser.add_argument("--workers", type=int, default=10, help="most workers at a time")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one fit, where limits fall")
     arguments = parser.parse_args()
@@ -181,7 +184,10 @@ def main() -> None:
         stack.callback(operator.end)
         watch = Watch(namespace, operator, server.admin_url)
         with watch.following():
-            accounts = play(watch, namespace, arguments)
+            try:
+                accounts = play(watch, namespace, arguments)
+            finally:
+                write_csv(watch.samples, arguments.output / "scaling.csv")
         decisions = lowered(operator.get("/metrics").text)
         failed = report(watch, accounts, decisions, arguments.output)
     sys.exit(1 if failed else 0)
@@ -207,7 +213,6 @@ def report(watch: Watch, accounts: dict[str, Account], decisions: dict[str, int]
         f"{sum(decisions.values())} decisions for fewer workers; {len(left)} workers left, "
         f"{held} of them with a fit in hand; cut off: {len(killed)}"
     )
-    write_csv(watch.samples, output / "scaling.csv")
     draw(watch.samples, output / "scaling.png", title)
     print(f"{output}/scaling.png, {output}/scaling.csv")
     return bad

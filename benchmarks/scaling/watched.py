@@ -10,11 +10,12 @@ from pathlib import Path
 #: A worker that ended so was asked to (143), or had nothing to do any more (0): what it had begun it has finished.
 IN_GOOD_ORDER = (0, 143)
 
-#: What kubectl is to print of a pod, each time that it changes.
+#: What kubectl is to print of a pod, each time that it changes (it makes spaces of tabs).
 POD_LINE = (
-    r'jsonpath={.metadata.name}{"\t"}{.status.podIP}{"\t"}{.metadata.deletionTimestamp}{"\t"}'
-    r'{.status.containerStatuses[0].state.running.startedAt}{"\t"}'
-    r'{.status.containerStatuses[0].state.terminated.exitCode}{"\n"}'
+    "jsonpath={.metadata.name},{.status.podIP},{.metadata.deletionTimestamp},"
+    # One that was deleted before it began has a code, 137, and no beginning.
+    "{.status.containerStatuses[0].state.running.startedAt}{.status.containerStatuses[0].state.terminated.startedAt},"
+    '{.status.containerStatuses[0].state.terminated.exitCode}{"\\n"}'
 )
 
 _METRIC = re.compile(r'^skymap_scan_(workers|tasks)\{namespace="[^"]*",scan="([^"]*)",state="([a-z_]+)"\} (\S+)$')
@@ -69,12 +70,12 @@ class Workers:
 
     def see(self, line: str, busy: Iterable[str]) -> None:
         """Take in a line of `POD_LINE`; ``busy``: the addresses that hold a fit now."""
-        if "\t" not in line:  # as kubectl says of no pods at all
+        if "," not in line:  # as kubectl says of no pods at all
             return
-        name, ip, deleted, running, code = line.rstrip("\n").split("\t")
+        name, ip, deleted, began, code = line.rstrip("\n").split(",")
         pod = self.pods.setdefault(name, Worker())
         pod.ip = ip or pod.ip
-        pod.ran = pod.ran or bool(running or code)
+        pod.ran = pod.ran or bool(began)
         if deleted and not pod.asked:
             pod.asked, pod.held = True, pod.ip in set(busy)
         if code and pod.code in (None, *IN_GOOD_ORDER):  # a bad end is not forgotten when the container starts anew
@@ -148,10 +149,15 @@ def draw(samples: Sequence[Sample], path: Path, title: str) -> None:
         first = scan == samples[0].scan
         above.fill_between(times, [row.waiting for row in rows], color="0.75", label="waiting" if first else None)
         above.plot(times, [row.in_hand for row in rows], color="tab:orange", label="in hand" if first else None)
-        for name, style in (("wanted", "k-"), ("ready", "tab:blue"), ("busy", "tab:orange"), ("leaving", "tab:red")):
+        lines = (
+            ("ready", "tab:blue", "-"),
+            ("busy", "tab:orange", "-"),
+            ("leaving", "tab:red", "-"),
+            ("wanted", "k", ":"),
+        )
+        for name, colour, style in lines:
             values = [getattr(row, name) for row in rows]
-            colour = {"color": style} if style.startswith("tab") else {"color": "black", "linewidth": 1.8, "alpha": 0.6}
-            below.step(times, values, where="post", label=name if first else None, **colour)
+            below.step(times, values, style, where="post", color=colour, label=name if first else None)
         for axes in (above, below):
             axes.axvline(times[0], color="0.6", linestyle=":", linewidth=1)
         above.annotate(scan, (times[0], 1.0), xycoords=("data", "axes fraction"), va="bottom", fontsize=9)
@@ -159,7 +165,7 @@ def draw(samples: Sequence[Sample], path: Path, title: str) -> None:
     below.set_ylabel("workers")
     below.set_xlabel("time (s)")
     for axes in (above, below):
-        axes.legend(loc="upper right", fontsize=8, ncols=2)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize=8, ncols=4, frameon=False)
         axes.set_ylim(bottom=0)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=90)

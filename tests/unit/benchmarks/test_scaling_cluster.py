@@ -31,26 +31,26 @@ def test_the_operators_own_metrics_are_read() -> None:
     assert lowered(text) == {"Maximum": 1, "Done": 2}
 
 
-def line(name: str = "w", ip: str = "10.0.0.1", deleted: str = "", running: str = "", code: str = "") -> str:
-    return f"{name}\t{ip}\t{deleted}\t{running}\t{code}\n"
+def line(name: str = "w", ip: str = "10.0.0.1", deleted: str = "", began: str = "", code: str = "") -> str:
+    return f"{name},{ip},{deleted},{began},{code}\n"
 
 
 @pytest.mark.parametrize(
     ("lines", "left", "held", "killed"),
     [
         # It works, is asked to end, finishes, ends as asked.
-        ([line(running="t"), line(deleted="t", running="t"), line(deleted="t", code="143")], 1, 1, 0),
+        ([line(began="t"), line(deleted="t", began="t"), line(deleted="t", code="143")], 1, 1, 0),
         # It had nothing to do.
-        ([line(ip="10.0.0.9", running="t"), line(ip="10.0.0.9", deleted="t", code="143")], 1, 0, 0),
+        ([line(ip="10.0.0.9", began="t"), line(ip="10.0.0.9", deleted="t", code="143")], 1, 0, 0),
         # Its time was up, or its memory.
-        ([line(running="t"), line(deleted="t", running="t"), line(deleted="t", code="137")], 1, 1, 1),
+        ([line(began="t"), line(deleted="t", began="t"), line(deleted="t", code="137")], 1, 1, 1),
         # A container that crashed and was started again.
-        ([line(running="t"), line(code="139"), line(running="t"), line(deleted="t", code="143")], 1, 1, 1),
+        ([line(began="t"), line(began="t", code="139"), line(began="t"), line(deleted="t", code="143")], 1, 1, 1),
         # Nobody saw how it ended; it was never asked to.
-        ([line(running="t"), line(deleted="t", running="t")], 0, 0, 1),
-        ([line(running="t")], 0, 0, 1),
+        ([line(began="t"), line(deleted="t", began="t")], 0, 0, 1),
+        ([line(began="t")], 0, 0, 1),
         # It never ran.
-        ([line(ip=""), line(ip="", deleted="t")], 0, 0, 0),
+        ([line(ip=""), line(ip="", deleted="t"), line(ip="", deleted="t", code="137")], 0, 0, 0),
         (["\n"], 0, 0, 0),
     ],
 )
@@ -65,8 +65,8 @@ def test_how_workers_end(lines: list[str], left: int, held: int, killed: int) ->
 
 def test_what_was_held_is_what_was_held_when_it_was_asked_to_end() -> None:
     workers = Workers()
-    workers.see(line(running="t"), busy=())
-    workers.see(line(deleted="t", running="t"), busy=())
+    workers.see(line(began="t"), busy=())
+    workers.see(line(deleted="t", began="t"), busy=())
     assert workers.leaving == 1
     workers.see(line(deleted="t", code="143"), busy={"10.0.0.1"})
     assert workers.pods == {"w": Worker("10.0.0.1", ran=True, asked=True, held=False, code=143)}
