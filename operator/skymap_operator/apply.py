@@ -5,6 +5,7 @@ Each action may be repeated. The first that fails ends the pass; the next begins
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -77,8 +78,10 @@ async def _on_pulsar(
     async with pulsars.reach(observed.scan.namespace, access) as admin:
         if isinstance(action, EnsureTopics):
             await admin.prepare(access.tenant, settings.pulsar_role if access.own else None)
-            for topic, subscriptions in action.topics:
-                await admin.create(topic, subscriptions)
+            made = (admin.create(topic, subscriptions) for topic, subscriptions in action.topics)
+            for error in await asyncio.gather(*made, return_exceptions=True):  # each is waited for
+                if error is not None:
+                    raise error
         else:
             for name in action.topics:
                 await admin.delete(name)

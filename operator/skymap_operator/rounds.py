@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
 
-#: Looks at a time, and how long a scan rests between two (s): events come in swarms.
-AT_A_TIME, REST = 8, 0.5
+#: Looks at a time, which wait for answers most of it, and how long a scan rests between two (s): events come in swarms.
+AT_A_TIME, REST = 24, 0.5
 
 #: Looks without news in a second, of all scans: with more scans each is looked at less often, so that news find time.
 PACE = 40.0
