@@ -17,6 +17,9 @@ from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
 
+#: How long a daemon must live to have started, and how long it is tried (s).
+STAYS_SECONDS, START_SECONDS = 3.0, 60.0
+
 #: Run inside the node: into the daemons' control groups, then the daemon, which outlives who started it.
 _START = """
 for controller in /sys/fs/cgroup/*; do echo $$ >"$controller/$0/system/cgroup.procs"; done
@@ -73,8 +76,15 @@ class Node:
         return None
 
     def start(self, words: Sequence[str]) -> None:
-        """Start a daemon by its command line."""
-        self.run("bash", "-c", _START, self.name, *words)
+        """Start a daemon by its command line; again, as systemd would, where it ends at once for want of another."""
+        deadline = time.monotonic() + START_SECONDS
+        while self.daemon(words[0]) is None:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{words[0]} does not stay: {self.folder / 'logs'} says more")
+            self.run("bash", "-c", _START, self.name, *words)
+            lasts = time.monotonic() + STAYS_SECONDS
+            while time.monotonic() < lasts and self.daemon(words[0]) is not None:
+                time.sleep(0.1)
 
     def pods(self) -> Iterator[int]:
         """Give the processes of all pods."""

@@ -23,7 +23,7 @@ from skymap_scanner.errors import SkymapError
 from skymap_scanner.i3 import read_frames
 
 #: How long a scan may take (s), and what is removed with it.
-SCAN_SECONDS, REMOVAL_SECONDS = 300.0, 90.0
+SCAN_SECONDS, REMOVAL_SECONDS = 420.0, 120.0
 
 #: How often a moment that does not suit is drawn again: the producer, say, has done its part.
 ATTEMPTS = 4

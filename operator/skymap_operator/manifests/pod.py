@@ -166,8 +166,9 @@ def _watched(main: Manifest, silence: int) -> Manifest:
     fresh = f'test ! -e {ALIVE} || test -n "$(find {ALIVE} -mmin -{math.ceil(silence / 60)})"'
     probe = {
         "exec": {"command": ["sh", "-c", fresh]},
-        "periodSeconds": 15,
-        "timeoutSeconds": 10,
+        # A busy node takes its time to start even a shell: no fit may be ended for that.
+        "periodSeconds": 30,
+        "timeoutSeconds": 30,
         "failureThreshold": 2,
         # It does nothing any more, so there is nothing that it could finish.
         "terminationGracePeriodSeconds": 5,

@@ -117,8 +117,8 @@ def template(role: str, arguments: list[str], **more: Any) -> Manifest:
                     ],
                     "livenessProbe": {
                         "exec": {"command": ["sh", "-c", alive(more.get("minutes", 1))]},
-                        "periodSeconds": 15,
-                        "timeoutSeconds": 10,
+                        "periodSeconds": 30,
+                        "timeoutSeconds": 30,
                         "failureThreshold": 2,
                         "terminationGracePeriodSeconds": 5,
                     },
@@ -252,14 +252,14 @@ def test_the_producer_is_told_everything_that_decides_the_map() -> None:
     topics = ["-t", "to_be_scanned", "-c", "collected"]
     named = [word if word.startswith("-") else f"persistent://icecube/skymap/{word}" for word in topics]
     assert producer_arguments(
-        made(FULL | {"reconstruction": {"name": "dummy", "parameters": {"a": [1], "b": "x"}}})
+        made(FULL | {"reconstruction": {"name": "dummy", "parameters": {"a": 1, "b": "x"}}})
     ) == [
         "producer",
         "https://live.example.org/events/138632-31747601.json",
         *("-n", "alerts.alert", "--auth-token", "/pulsar/token/token"),
         *(*named, "-m", "persistent://icecube/skymap_metadata/mf_"),
         *("--levels", "8:0 64:12 512:24", "--seeds", "7", "--predictive", "0.9", "--reconstruction", "dummy"),
-        *("--parameter", "a=[1]", "--parameter", 'b="x"', "--area", "1,4,400", "--pulses", "SplitInIcePulses"),
+        *("--parameter", "a=1", "--parameter", 'b="x"', "--area", "1,4,400", "--pulses", "SplitInIcePulses"),
     ]
     more = {"pixels": [7, 3, 7], "output": {"keepAllSeeds": True}, "event": URL["event"] | {"select": "1/2"}}
     assert producer_arguments(made(more))[-5:] == ["--pixel-list", "3,7", "--select", "1/2", "--keep-all-seeds"]
