@@ -53,6 +53,10 @@ def _cluster_only(model: type[Model], prefix: str = "") -> Iterator[str]:
                 yield from _cluster_only(part, f"{path}.")
 
 
+#: Fields whose inside is Kubernetes' own.
+KUBERNETES = ("affinity",)
+
+
 def _sections(path: str, schema: Schema) -> Iterator[str]:
     """Give the table of one object, then those of the objects in it."""
     required = schema.get("required", ())
@@ -61,7 +65,7 @@ def _sections(path: str, schema: Schema) -> Iterator[str]:
     yield f"### {path}\n\n{schema['description']}\n\n" + "\n".join(table) + "\n" + _rules(schema)
     for name, field in schema["properties"].items():
         inner, suffix = (field["items"], "[]") if field.get("type") == "array" else (field, "")
-        if "properties" in inner:
+        if "properties" in inner and name not in KUBERNETES:
             yield from _sections(f"{path}.{name}{suffix}", inner)
 
 
@@ -82,6 +86,8 @@ def _type(field: Schema) -> str:
         return "quantity"
     if "enum" in field:
         return " \\| ".join(f"`{value}`" for value in field["enum"])
+    if "type" not in field:
+        return "number, text, true or false"
     if field["type"] == "array":
         return f"list of {_type(field['items'])}"
     if "additionalProperties" in field:

@@ -6,11 +6,13 @@ for the API server. Both refuse with the same message, and one table of cases in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -152,6 +154,33 @@ Quantity = Annotated[
             "maxLength": 32,
             "minimum": 0,
             "x-kubernetes-int-or-string": True,
+        }
+    ),
+]
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("must be a number, a text, true or false")  # noqa: TRY004 - pydantic takes a ValueError
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    if isinstance(value, str) and len(value) > _LONGEST_PARAMETER:
+        raise ValueError(f"must have at most {_LONGEST_PARAMETER} characters")
+    return value
+
+
+_LONGEST_PARAMETER = 1024
+#: A number, a text, or true or false: nothing that could be nested. (JSON that is nested 1000 times is read by none of
+#: Python's readers: one such scan would hide all others from the operator.)
+Parameter = Annotated[
+    Any,
+    AfterValidator(_scalar),
+    WithJsonSchema(
+        {
+            "x-kubernetes-preserve-unknown-fields": True,
+            "maxItems": 0,
+            "maxProperties": 0,
+            "maxLength": _LONGEST_PARAMETER,
         }
     ),
 ]

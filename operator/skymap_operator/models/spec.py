@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ from skymap_operator.models.base import (
     Number,
     ObjectName,
     OnCluster,
+    Parameter,
     Positive,
     Quantity,
     Rule,
@@ -71,8 +72,8 @@ class Reconstruction(Model):
     name: Word = "millipede"
     """Name of the reconstruction: millipede (built in), icetray (Millipede in IceTray), dummy, or one that is plugged
     in."""
-    parameters: dict[str, Any] = Field(default={}, max_length=64)
-    """Its parameters, by name."""
+    parameters: dict[str, Parameter] = Field(default={}, max_length=64)
+    """Its parameters, by name: numbers, texts, true or false."""
     max_task_seconds: Annotated[Number, Field(ge=1, le=1e6)] = 600
     """A worker that takes longer over one fit (s) is ended, and the fit is tried again."""
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from skymap_operator.models.affinity import Affinity, Key, LabelValue
 from skymap_operator.models.base import Count, Model, ObjectName, OnCluster, Positive, Quantity, Rule
 from skymap_operator.models.event import SecretName
 
-LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 Text = Annotated[str, Field(max_length=4096)]
-#: A key of a label, annotation or taint; the API server of the pods checks it closer.
-Key = Annotated[str, Field(max_length=317)]
 Amounts = Annotated[dict[str, Quantity], Field(max_length=16)]
 
 #: The operator finds its objects by these.
@@ -63,7 +61,7 @@ class PodTemplate(Model):
     """Labels that a node must have."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] | None = None
     """Taints of nodes that are tolerated."""
-    affinity: dict[str, Any] | None = None
+    affinity: Affinity | None = None
     """Affinity to nodes and pods, as in a pod."""
     priority_class_name: ObjectName | None = None
     """Name of a PriorityClass."""
@@ -79,6 +77,12 @@ class PodTemplate(Model):
             "app[.]kubernetes[.]io)/'))",
             holds=lambda pod: not any(key.startswith(_OURS) for key in pod.labels or ()),
             field="labels",
+        ),
+        Rule(
+            "priorityClassName: classes that begin with system- are those of the cluster's own pods",
+            cel="!has(self.priorityClassName) || !self.priorityClassName.startsWith('system-')",
+            holds=lambda pod: not (pod.priority_class_name or "").startswith("system-"),
+            field="priorityClassName",
         ),
     )
 

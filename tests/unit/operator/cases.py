@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +101,14 @@ ACCEPTED = [
     Accepted("one seed, predictive", URL | {"seeds": 1, "predictive": 0.9}),
     Accepted(
         "reconstruction",
-        URL | {"reconstruction": {"name": "dummy", "parameters": {"a": [1, {"b": None}]}, "maxTaskSeconds": 1}},
+        URL
+        | {
+            "reconstruction": {
+                "name": "dummy",
+                "parameters": {"a": 1, "b": 0.5, "c": "x", "d": True},
+                "maxTaskSeconds": 1,
+            }
+        },
     ),
     Accepted("workers", URL | {"workers": {"min": 3, "max": 3, "targetSeconds": 60}}),
     Accepted("min with the default of max", URL | {"workers": {"min": 100}}),
@@ -118,7 +126,31 @@ ACCEPTED = [
                 {"operator": "Exists"},
                 {"key": "a", "value": "b", "effect": "NoExecute", "tolerationSeconds": 9},
             ],
-            affinity={"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+            affinity={
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [
+                            {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd", "nvme"]}]},
+                            {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["a.b"]}]},
+                        ]
+                    },
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                        {"weight": 1, "preference": {"matchExpressions": [{"key": "zone", "operator": "Exists"}]}}
+                    ],
+                },
+                "podAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": [
+                        {
+                            "topologyKey": "kubernetes.io/hostname",
+                            "labelSelector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]},
+                            "namespaces": ["other"],
+                            "namespaceSelector": {},
+                            "mismatchLabelKeys": ["pod-template-hash"],
+                        }
+                    ]
+                },
+                "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []},
+            },
             priorityClassName="urgent",
             serviceAccountName="scans",
             imagePullSecrets=[{"name": "registry"}],
@@ -229,6 +261,33 @@ REFUSED = [
         URL | {"reconstruction": {"parameters": {f"p{number}": 1 for number in range(65)}}},
         "reconstruction.parameters",
     ),
+    *(
+        Refused(
+            f"parameter {name}", URL | {"reconstruction": {"parameters": {"a": value}}}, "reconstruction.parameters.a"
+        )
+        for name, value in {
+            "list": [1],
+            "object": {"b": 1},
+            "nested": json.loads("[" * 400 + "1" + "]" * 400),
+            "long": "x" * 1025,
+        }.items()
+    ),
+    Refused("affinity of no pod", pod(affinity={"nodeAffinity": [[[1]]]}), "workers.podTemplate.affinity.nodeAffinity"),
+    Refused(
+        "affinity's weight",
+        pod(
+            affinity={
+                "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 101, "preference": {}}]}
+            }
+        ),
+        "workers.podTemplate.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight",
+    ),
+    Refused(
+        "the cluster's own priority",
+        pod(priorityClassName="system-node-critical"),
+        "workers.podTemplate.priorityClassName",
+        "priorityClassName: classes that begin with system- are those of the cluster's own pods",
+    ),
     Refused("min above max", URL | {"workers": {"min": 5, "max": 4}}, "workers.min", "min must not be more than max"),
     Refused(
         "min above the default of max", URL | {"workers": {"min": 101}}, "workers.min", "min must not be more than max"
@@ -306,8 +365,8 @@ CHANGES = [
     Change("reconstruction", URL, URL | {"reconstruction": {"name": "dummy"}}, "reconstruction"),
     Change(
         "parameters",
-        URL | {"reconstruction": {"parameters": {"a": {"b": 1}}}},
-        URL | {"reconstruction": {"parameters": {"a": {"b": 2}}}},
+        URL | {"reconstruction": {"parameters": {"a": 1}}},
+        URL | {"reconstruction": {"parameters": {"a": 2}}},
         "reconstruction",
     ),
     Change("output", URL, URL | {"output": {"path": "elsewhere"}}, "output"),

@@ -251,9 +251,7 @@ def test_the_config_map_and_the_claim_as_a_whole() -> None:
 def test_the_producer_is_told_everything_that_decides_the_map() -> None:
     topics = ["-t", "to_be_scanned", "-c", "collected"]
     named = [word if word.startswith("-") else f"persistent://icecube/skymap/{word}" for word in topics]
-    assert producer_arguments(
-        made(FULL | {"reconstruction": {"name": "dummy", "parameters": {"a": 1, "b": "x"}}})
-    ) == [
+    assert producer_arguments(made(FULL | {"reconstruction": {"name": "dummy", "parameters": {"a": 1, "b": "x"}}})) == [
         "producer",
         "https://live.example.org/events/138632-31747601.json",
         *("-n", "alerts.alert", "--auth-token", "/pulsar/token/token"),
