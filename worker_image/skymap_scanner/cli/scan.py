@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -58,10 +59,13 @@ class Request:
 
     @property
     def source(self) -> str:
-        """The event as the record names it: an absolute path, a URL, or the simulation."""
+        """The event as the record names it: an absolute path, a URL, or the simulation.
+
+        Of a URL's query a digest: it may hold what opens the file, and a folder with results is passed on.
+        """
         if isinstance(self.event, Simulation):
             return f"simulation {self.event.model_dump_json()}"
-        place = self.event if "://" in self.event or self.event == "-" else str(Path(self.event).resolve())
+        place = _told(self.event) if "://" in self.event or self.event == "-" else str(Path(self.event).resolve())
         return place if self.select is None else f"{place} (event {self.select[0]}/{self.select[1]})"
 
     @property
@@ -73,6 +77,11 @@ class Request:
     def with_name(self, name: str) -> Request:
         """Return it with the scan's name chosen."""
         return replace(self, settings=replace(self.settings, name=name), named=True)
+
+
+def _told(url: str) -> str:
+    address, question, query = url.partition("?")
+    return f"{address}?(digest {hashlib.sha256(query.encode()).hexdigest()[:12]})" if question else address
 
 
 def run(request: Request) -> None:

@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http.client import responses
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -175,7 +176,8 @@ def _attempt(
         with client.stream("GET", url) as response:
             if response.is_success:
                 return _body(response, place, limits)
-            status = f"{place}: {response.status_code} {response.reason_phrase}".rstrip()
+            # In our words: a server's own may repeat what it was sent.
+            status = f"{place}: {response.status_code} {responses.get(response.status_code, '')}".rstrip()
             if response.status_code in _PASSING:
                 raise _PassingError(status, _retry_after(response))
     except (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError, httpx.InvalidURL) as error:
