@@ -1,0 +1,36 @@
+"""The quota of the examples, on a real API server: what a user sees who has too many scans."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.cluster.cluster import SCRIPTS, Namespace
+from tests.cluster.scans import QUICK, manifest
+from tests.cluster.waiting import eventually
+
+QUOTA = SCRIPTS.parent / "examples" / "quota.yaml"
+COUNT = "count/skymapscans.skymap.icecube.wisc.edu"
+
+
+@pytest.mark.usefixtures("definition")
+def test_a_scan_beyond_the_quota_is_refused_in_words(namespace: Namespace) -> None:
+    namespace.kubectl("apply", "-f", QUOTA)
+    # The one of the example is 50: three are enough to see it.
+    namespace.kubectl("patch", "quota", "skymap-scans", "--patch", json.dumps({"spec": {"hard": {COUNT: "2"}}}))
+    used = lambda: namespace.get("quota", "skymap-scans").get("status", {}).get("hard", {}).get(COUNT)  # noqa: E731
+    eventually(used, lambda hard: hard == "2", 90)
+    spec = QUICK | {"event": {"simulate": {}}}
+    for name in ("one", "two"):
+        namespace.apply(manifest(spec, name))
+    refused = namespace.run("create", "-f", "-", stdin=json.dumps(manifest(spec, "three")))
+    assert refused.returncode == 1
+    assert '"three" is forbidden: exceeded quota: skymap-scans' in refused.stderr
+    assert f"requested: {COUNT}=1, used: {COUNT}=2, limited: {COUNT}=2" in refused.stderr
+    namespace.kubectl("delete", "sms", "one")
+
+    def made() -> str:
+        namespace.run("create", "-f", "-", stdin=json.dumps(manifest(spec, "three")))
+        return namespace.kubectl("get", "sms", "-o", "name")
+
+    eventually(made, lambda names: "three" in names, 60)  # the count is brought up to date a moment later
