@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from skymap_operator.actions import Emit, RemoveFinalizer, SetStatus
 from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster import Away, Cluster, ClusterError, Conflict, NotFound
-from skymap_operator.ending import plan_deletion
+from skymap_operator.ending import needs_other_plans, plan_deletion
 from skymap_operator.manifests import Manifest
 from skymap_operator.models import KIND
 from skymap_operator.models.status import Reason
-from skymap_operator.names import FINALIZER, Names
+from skymap_operator.names import FINALIZER, Names, Topics
 from skymap_operator.observe import observe
 from skymap_operator.observed import Observed, PulsarFault, Scan
 from skymap_operator.pulsar_admin import PulsarAway
@@ -54,6 +54,7 @@ class Leave:
         self._settings = settings
         self._delete = delete
         self._free = asyncio.Semaphore(AT_A_TIME)
+        self._leaving: frozenset[str] = frozenset()  # plans of scans whose topics go
 
     async def run(self, timeout: float) -> None:
         """Return when the pods and topics of all scans are gone; after ``timeout`` (s) say what is left and let go.
@@ -89,6 +90,7 @@ class Leave:
                 found += await self._cluster.list(KIND, namespace)
             except NotFound:  # there is no definition, so there are no scans
                 return []
+        self._leaving = frozenset(plan for plan in map(self._plan_that_goes, found) if plan is not None)
         return [held for held in await asyncio.gather(*map(self._step, found)) if held is not None]
 
     async def _step(self, resource: Manifest) -> Held | None:
@@ -121,8 +123,9 @@ class Leave:
         meta = resource["metadata"]
         if FINALIZER not in meta.get("finalizers", ()):
             return None
-        leaves = resource | {"metadata": {"deletionTimestamp": datetime.now(UTC).isoformat()} | meta}
-        observed = await observe(leaves, self._cluster, self._pulsars, self._settings)
+        observed = await observe(
+            _deleted(resource), self._cluster, self._pulsars, self._settings, leaving=self._leaving
+        )
         # The status, of a scan that stays, is to tell of the scan.
         actions = [
             one for one in plan_deletion(observed, self._settings).actions if not isinstance(one, SetStatus | Emit)
@@ -131,6 +134,12 @@ class Leave:
         if RemoveFinalizer() in actions:
             log.info("%s/%s: its pods and topics are gone", meta["namespace"], meta["name"])
         return observed.pulsar.message if isinstance(observed.pulsar, PulsarFault) else "the end of its pods and topics"
+
+    def _plan_that_goes(self, resource: Manifest) -> str | None:
+        scan = Scan.of(_deleted(resource))
+        if not needs_other_plans(scan):
+            return None
+        return Topics.of(Names.of(scan.namespace, scan.name).scan, runs_with(scan, self._settings).tenant).plan
 
     async def _abandon(self, held: Held) -> None:
         """Take the finalizer off as things are, and say what may be left."""
@@ -157,3 +166,8 @@ class Leave:
             await self._cluster.record(held.resource, "Warning", "LetGo", left)
         except ClusterError as error:  # the log has it
             log.info("%s/%s: Event LetGo not recorded: %s", scan.namespace, scan.name, error)
+
+
+def _deleted(resource: Manifest) -> Manifest:
+    """Return the scan as if somebody had deleted it."""
+    return resource | {"metadata": {"deletionTimestamp": datetime.now(UTC).isoformat()} | resource["metadata"]}
