@@ -64,11 +64,15 @@ def latencies(series: Series) -> dict[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One moment: ``at`` (s, monotonic), processor time used so far (s), resident memory (MiB)."""
+    """One moment: ``at`` (s, monotonic), processor time used so far (s), resident memory (MiB).
+
+    ``waited``: how long the process could have run so far, and others had the processors (s).
+    """
 
     at: float
     cpu: float
     rss: float
+    waited: float = 0.0
 
 
 @dataclass
@@ -76,17 +80,19 @@ class Probe:
     """Reads from /proc what a process uses (Linux)."""
 
     samples: list[Sample] = field(default_factory=list)
-    _before: float = 0.0
+    _before: tuple[float, float] = (0.0, 0.0)
     _pid: int = 0
 
     def read(self, pid: int) -> Sample:
         """Take a sample; processor time goes on where a process follows another."""
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         if pid != self._pid:
-            self._pid, self._before = pid, self.samples[-1].cpu if self.samples else 0.0
+            last = self.samples[-1] if self.samples else Sample(0.0, 0.0, 0.0)
+            self._pid, self._before = pid, (last.cpu, last.waited)
         used = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
         pages = int(words[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-        self.samples.append(Sample(time.monotonic(), self._before + used, pages))
+        waited = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+        self.samples.append(Sample(time.monotonic(), self._before[0] + used, pages, self._before[1] + waited))
         return self.samples[-1]
 
 
@@ -113,6 +119,7 @@ class Phase:
             f"{self.seconds:.0f}",
             f"{cpu:.1f}",
             f"{cpu / self.seconds:.2f}",
+            f"{self._part_waited():.0%}",
             f"{max((one.rss for one in self.samples), default=0.0):.0f}",
             f"{looks / self.seconds:.1f}",
             f"{quantile(spread, 0.5):.2f}",
@@ -123,12 +130,20 @@ class Phase:
             self.note,
         ]
 
+    def _part_waited(self) -> float:
+        """Return for which part of the time in which it could have run others had the processors."""
+        if not self.samples:
+            return float("nan")
+        cpu, waited = (getattr(self.samples[-1], name) - getattr(self.samples[0], name) for name in ("cpu", "waited"))
+        return waited / (cpu + waited) if cpu + waited else 0.0
+
 
 HEADER = [
     "phase",
     "s",
     "CPU s",
     "cores",
+    "kept waiting",
     "MiB",
     "looks/s",
     "p50 s",

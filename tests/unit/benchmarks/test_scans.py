@@ -61,9 +61,10 @@ def test_processor_time_goes_on_from_one_process_to_the_next() -> None:
 
 def test_a_phase_says_what_it_cost_for_each_scan() -> None:
     counted = read_metrics(TEXT.replace("a_total", "skymap_operator_api_requests_total"))
-    row = Phase("steady", 2, 30.0, [Sample(0.0, 1.0, 80.0), Sample(30.0, 4.0, 90.0)], counted, 0.5, "fine").row()
+    row = Phase("steady", 2, 30.0, [Sample(0.0, 1.0, 80.0), Sample(30.0, 4.0, 90.0, 1.0)], counted, 0.5, "fine").row()
     found = dict(zip(HEADER, row, strict=True))
     assert (found["CPU s"], found["cores"], found["MiB"]) == ("3.0", "0.10", "90")
+    assert found["kept waiting"] == "25%"
     assert (found["p50 s"], found["K8s/scan"], found["Pulsar/scan"], found["K8s/scan/min"]) == (
         "1.00",
         "1.5",
