@@ -48,6 +48,7 @@ bench: install pulsar-install cluster-install
 	$(BIN)/python -m benchmarks.faults.kill worker_image/skymap_scanner/simulation/demo.i3.zst
 	$(BIN)/python -m benchmarks.faults.kill worker_image/skymap_scanner/simulation/demo.i3.zst --pulsar --kills broker=2 worker=5
 	$(BIN)/python -m benchmarks.faults.operator --kills 5
+	$(BIN)/python -m benchmarks.scaling.cluster
 	$(BIN)/python -m benchmarks.pulsar.throughput --tasks 7000 --workers 2 --collectors 1
 	$(BIN)/python benchmarks/coverage/run.py --tracks 2 --cascades 2 -o build/coverage
 

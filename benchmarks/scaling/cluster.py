@@ -162,7 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("build/scaling"), help="folder for picture and table")
     parser.add_argument("--steps", type=int, default=56, help="how often the limit is lowered")
-    parser.add_argument("--seeds", type=int, default=3, help="fits of each of the 768 pixels, where limits fall")
+    parser.add_argument("--seeds", type=int, default=2, help="fits of each of the 768 pixels, where limits fall")
     parser.add_argument("--workers", type=int, default=10, help="most workers at a time")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one fit, where limits fall")
     arguments = parser.parse_args()
