@@ -29,8 +29,8 @@ from skymap_operator.manifests.common import SCAN_LABEL, Manifest
 #: Who we are, in the fields that we own and in events.
 MANAGER = "skymap-operator"
 
-#: Longest time of a request (s), and objects in one page of a list.
-TIMEOUT, PAGE = 20.0, 500
+#: Longest time of a request (s), objects in one page of a list, and requests at a time.
+TIMEOUT, PAGE, CONNECTIONS = 20.0, 500, 24
 
 #: How long a namespace's warnings are kept: so long (s), and so many times the time that it takes to list them.
 KEEP, KEEP_TIMES = 3.0, 20.0
@@ -55,6 +55,9 @@ _PLURALS = {
     "Secret": ("api/v1", "secrets"),
     "Event": ("api/v1", "events"),
 }
+
+#: What is kept of an event.
+_TOLD = ("involvedObject", "reason", "message", "series", "lastTimestamp", "eventTime")
 
 _MERGE, _APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 
@@ -104,8 +107,10 @@ class Cluster:
         self._warnings: dict[str, _Kept] = {}
 
     @classmethod
-    async def open(cls, asked: Callable[[str, int | None], None] = lambda *_: None) -> Self:
+    async def open(cls, asked: Callable[[str, int | None], None] = lambda *_: None, watches: int = 0) -> Self:
         """Connect with the pod's service account, or, outside a cluster, with the kubeconfig of the user.
+
+        ``watches``: how many there are to be, each with a connection of its own.
 
         Raises
         ------
@@ -113,7 +118,7 @@ class Cluster:
             If there is neither.
         """
         configuration = Configuration()
-        configuration.connection_pool_maxsize = 0  # no limit: a watch holds its connection
+        configuration.connection_pool_maxsize = CONNECTIONS + watches
         try:
             if "KUBERNETES_SERVICE_HOST" in os.environ and _TOKEN.exists():
                 load_incluster_config(client_configuration=configuration)
@@ -204,7 +209,8 @@ class Cluster:
                 found.events = {}
                 async for page in self.pages("Event", namespace, fields="type=Warning"):
                     for event in page["items"]:
-                        found.events.setdefault(event.get("involvedObject", {}).get("uid", ""), []).append(event)
+                        kept = {key: event[key] for key in _TOLD if key in event}
+                        found.events.setdefault(event.get("involvedObject", {}).get("uid", ""), []).append(kept)
                 found.until = clock() + max(KEEP, KEEP_TIMES * (clock() - now))
             return [event for uid in uids for event in found.events.get(uid, ())]
 

@@ -15,7 +15,7 @@ import kopf
 from skymap_operator import health
 from skymap_operator.check import CheckError, check_definition, check_operator, check_pulsar, check_scan
 from skymap_operator.cluster import Cluster, ClusterError
-from skymap_operator.followed import FollowedCluster
+from skymap_operator.followed import CHILDREN, FollowedCluster
 from skymap_operator.handlers import IDENTITY, registry
 from skymap_operator.leave import Leave
 from skymap_operator.metrics import Metrics
@@ -97,7 +97,8 @@ async def run(settings: Settings, host: str, port: int) -> None:
         If there is no access to a cluster, or it does not know what a SkymapScan is.
     """
     metrics = Metrics()
-    cluster = await FollowedCluster.open(partial(metrics.asked, "kubernetes"))
+    watches = len(CHILDREN) * max(len(settings.namespaces), 1)
+    cluster = await FollowedCluster.open(partial(metrics.asked, "kubernetes"), watches)
     async with cluster, Pulsars(cluster, settings, partial(metrics.asked, "pulsar")) as pulsars:
         rounds = Rounds(Reconciler(cluster, pulsars, settings, metrics).look, metrics.late, cluster.is_urgent)
         try:

@@ -55,7 +55,7 @@ def connected(url: str) -> Cluster:
 
 
 def warning(uid: str) -> dict[str, Any]:
-    return {"kind": "Event", "involvedObject": {"uid": uid}}
+    return {"involvedObject": {"uid": uid}, "message": "no room"}
 
 
 def status(message: str) -> dict[str, str]:
