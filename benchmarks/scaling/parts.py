@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from skymap_operator.scaling import RATE_WINDOW
-
 #: The pixels of the default levels, 8:0 64:12 512:24: each parent has 64.
 DEFAULT_LEVELS = (768, 12 * 64, 24 * 64)
 SEEDS = 7
@@ -60,9 +58,10 @@ class Node:
 
 @dataclass(eq=False, slots=True)
 class Pod:
-    """A worker. ``ready``: since when it runs; ``seen_ready``: whether Kubernetes believes so; ``able``: takes tasks.
+    """A worker. ``ready``: since when it runs; ``seen_ready``: whether Kubernetes believes so.
 
-    ``task``, ``began``, ``until``: the fit in hand, since and until when; ``worked``: the seconds of all before.
+    ``connected``: since when it takes tasks; ``had``: how many. ``task``, ``began``, ``until``: the fit in hand, since
+    and until when; ``worked``: the seconds of all before.
     """
 
     scan: Scan
@@ -72,7 +71,8 @@ class Pod:
     bound: float = 0.0
     ready: float | None = None
     seen_ready: bool = True
-    able: bool = False
+    connected: float | None = None
+    had: int = 0
     task: int | None = None
     began: float = 0.0
     until: float = 0.0
@@ -98,9 +98,7 @@ class Scan:
     in_flight: int = 0
     open_seeds: list[int] = field(default_factory=list)
     pixels_done: int = 0
-    recent: deque[float] = field(default_factory=deque)
     started: float | None = None
-    first_queued: float | None = None
     finished: float | None = None
     paid: float = 0.0
     useful: float = 0.0
@@ -125,11 +123,3 @@ class Scan:
     def busy(self) -> list[Pod]:
         """Return the workers that have a fit in hand and were not asked to leave."""
         return [pod for pod in self.pods if pod.task is not None and not pod.leaving]
-
-    def rate(self, now: float) -> float:
-        """Return pixels per second of late."""
-        while self.recent and self.recent[0] < now - RATE_WINDOW:
-            self.recent.popleft()
-        if self.first_queued is None or now <= self.first_queued:
-            return 0.0
-        return len(self.recent) / min(RATE_WINDOW, now - self.first_queued)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from benchmarks.scaling.hpa import SYNC, Stabilizer, by_average_value, by_utilization
-from benchmarks.scaling.parts import SEEDS, Pod, Scan
+from benchmarks.scaling.parts import Pod, Scan
 from benchmarks.scaling.world import Look, World
 
-from skymap_operator.scaling import RATE_WINDOW, Demand, learned_seconds, scale, shares
+from skymap_operator.scaling import Demand, learned_seconds, scale, shares
 
 #: terminationGracePeriodSeconds: that of our Deployments, longer than the longest fit; and Kubernetes' default (s).
 LONG_GRACE, SHORT_GRACE = 630.0, 30.0
@@ -41,9 +41,7 @@ class Operator:
             self._alone.pop(name, None)
             return
         look = world.look(scan)
-        if look.waiting is not None and scan.pixels_done:
-            before, rate = self._learned.get(name, self.known), scan.rate(world.now)
-            self._learned[name] = learned_seconds(before, _busy_of_late(look, world.now), rate, SEEDS)
+        self._learned[name] = learned_seconds(look.done, look.spent) or self._learned.get(name, self.known)
         self._alone[name] = scale(self._demand(world, scan, look, None)).replicas
         share = shares(self._alone, self.ceiling, frozenset(self._urgent))[name]
         limited = share < self._alone[name]
@@ -64,7 +62,7 @@ class Operator:
             producer_done=scan.producer_done,
             minimum=0,
             maximum=scan.order.maximum,
-            seconds_per_task=self._learned.get(scan.order.name, self.known),
+            seconds_per_task=self._learned[scan.order.name],
             startup=self.startup,
             elapsed=0.0 if scan.started is None else world.now - scan.started,
             target=scan.order.target,
@@ -160,11 +158,6 @@ class Fixed:
     def begin(self, world: World, scan: Scan) -> None:
         """Make them."""
         world.resize(scan, self.workers)
-
-
-def _busy_of_late(look: Look, now: float) -> float:
-    """Return how many workers were busy in the time that the rate is a mean of: new ones count in part."""
-    return sum(min((now - pod.ready) / RATE_WINDOW, 1.0) for pod in look.busy if pod.ready is not None)
 
 
 def _backlog(look: Look) -> int | None:

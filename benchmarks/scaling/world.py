@@ -43,12 +43,17 @@ class Site:
 
 @dataclass(frozen=True)
 class Look:
-    """What a policy may know of a scan; ``waiting`` and ``in_flight`` None where statistics cannot be read."""
+    """What a policy may know of a scan; ``waiting`` and ``in_flight`` None where statistics cannot be read.
+
+    ``done``, ``spent``: what the broker knows of the connected workers, as the operator reads it.
+    """
 
     waiting: int | None
     in_flight: int | None
     busy: list[Pod]
     ready: int
+    done: int = 0
+    spent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,9 @@ class World:
         ready = sum(pod.ready is not None and pod.seen_ready and not pod.leaving for pod in scan.pods)
         if away:
             return Look(None, None, [], ready)
-        return Look(scan.waiting, scan.in_flight, scan.busy(), ready)
+        connected = [(pod.had - 1, pod.began - pod.connected) for pod in scan.pods if pod.had and pod.connected]
+        done, spent = (sum(figures) for figures in zip((0, 0.0), *connected, strict=True))
+        return Look(scan.waiting, scan.in_flight, scan.busy(), ready, int(done), spent)
 
     def resize(self, scan: Scan, wanted: int, busy: Sequence[Pod] | None = None) -> None:
         """Set the number of workers; with ``busy``, first mark these as those that should stay."""
@@ -181,7 +188,7 @@ class World:
 
     def _able(self, pod: Pod) -> None:
         if not pod.over and not pod.leaving:
-            pod.able = True
+            pod.connected = self.now
             self._next(pod)
 
     def _next(self, pod: Pod) -> None:
@@ -196,7 +203,7 @@ class World:
             scan.idle[pod] = None
             return
         scan.in_flight += 1
-        pod.task, pod.began = task, self.now
+        pod.task, pod.began, pod.had = task, self.now, pod.had + 1
         pod.until = self.now + scan.seconds[task]
         self.at(pod.until, self._done, pod, task)
 
@@ -220,7 +227,6 @@ class World:
 
     def _pixel_done(self, scan: Scan) -> None:
         scan.pixels_done += 1
-        scan.recent.append(self.now)
         if scan.pixels_done == scan.planned:
             scan.finished = self.now
             self._replicate(scan, None)
@@ -230,8 +236,6 @@ class World:
     def _queue_level(self, scan: Scan) -> None:
         scan.level += 1
         scan.queued += scan.order.levels[scan.level] * SEEDS
-        if scan.first_queued is None:
-            scan.first_queued = self.now
         self._wake(scan)
 
     def _wake(self, scan: Scan) -> None:

@@ -23,7 +23,7 @@ from skymap_operator.names import (
     Names,
     Topics,
 )
-from skymap_operator.observed import Backlog, Observed, Pod, Progress, Pulsar, PulsarFault, Scan, Warned
+from skymap_operator.observed import Backlog, Observed, Pace, Pod, Progress, Pulsar, PulsarFault, Scan, Warned
 from skymap_operator.pulsar_admin import KEEP_TOPICS, PulsarAdmin, PulsarAdminError, PulsarAway, Stored, Subscription
 from skymap_operator.pulsars import Pulsars
 from skymap_operator.resolve import pulsar_access
@@ -165,6 +165,7 @@ async def _queues(topics: Topics, own: Collection[str], admin: PulsarAdmin, need
         tasks=_backlog(workers),
         fits=_backlog(fits.get(COLLECTOR_SUBSCRIPTION)),
         busy=frozenset() if workers is None else workers.busy,
+        pace=Pace() if workers is None else Pace(workers.done, workers.spent),
         plan_ended=end is not None and entry(end.payload).get("kind") == "end",
         progress=None if snapshot is None else Progress.of(entry(snapshot.payload), snapshot.published),
     )

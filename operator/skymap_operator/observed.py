@@ -188,6 +188,14 @@ class Backlog:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """Fits that the workers of now have done, and the worker seconds that these took."""
+
+    done: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Progress:
     """The last snapshot of the scan; ``rate`` in pixels per second, ``eta`` in seconds after ``published``."""
 
@@ -251,14 +259,16 @@ class Pulsar:
 
     ``topics``: those of its own that exist, with their subscriptions. ``tasks``, ``fits``: its two queues, None where
     they are not there. ``busy``: hosts of the consumers that have a task in hand (the addresses of pods).
-    ``plan_ended``: the last entry of the plan is its end. ``metadata``: topics with the event's frames that the plan
-    names and that exist; ``elsewhere``: those that plans of other scans name, None where it is not known.
+    ``pace``: how fast workers fit. ``plan_ended``: the last entry of the plan is its end. ``metadata``: topics with the
+    event's frames that the plan names and that exist; ``elsewhere``: those that plans of other scans name, None where
+    it is not known.
     """
 
     topics: Mapping[str, frozenset[str]] = field(default_factory=dict)
     tasks: Backlog | None = None
     fits: Backlog | None = None
     busy: frozenset[str] = frozenset()
+    pace: Pace = Pace()
     plan_ended: bool = False
     progress: Progress | None = None
     metadata: tuple[str, ...] = ()

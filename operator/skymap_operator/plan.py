@@ -30,7 +30,7 @@ from skymap_operator.models.status import ConditionType, Phase, Reason
 from skymap_operator.names import COLLECTOR, FINALIZER, PRODUCER, SAVER, WORKER, Names
 from skymap_operator.observed import DELETION_COST, Backlog, Observed, Pod, Pulsar, PulsarFault, parse_time
 from skymap_operator.resolve import recipe, runs_with
-from skymap_operator.scaling import RATE_WINDOW, Cause, Demand, Direction, Scale, learned_seconds, scale
+from skymap_operator.scaling import Cause, Demand, Direction, Scale, learned_seconds, scale
 from skymap_operator.settings import Settings
 from skymap_operator.status import Verdict, WorkersDecided, condition, news, next_status, phase_of, started
 
@@ -280,12 +280,9 @@ def _scale(
     scan, pulsar = observed.scan, observed.pulsar
     ready = sum(pod.role == WORKER and pod.ready and not pod.deleting for pod in observed.pods)
     queue = _queue(pulsar)
-    progress = pulsar.progress if isinstance(pulsar, Pulsar) else None
     known = None if scan.status.workers is None else scan.status.workers.seconds_per_task
-    if progress is not None and progress.done:
-        known = learned_seconds(
-            known or settings.seconds_per_task, _busy_of_late(observed, busy), progress.rate, spec.seeds
-        )
+    if isinstance(pulsar, Pulsar):
+        known = learned_seconds(pulsar.pace.done, pulsar.pace.seconds) or known
     start, producer = started(observed), _job(observed, PRODUCER)
     demand = Demand(
         waiting=None if queue is None else queue.waiting,
@@ -325,12 +322,6 @@ def _coming(pulsar: Pulsar | PulsarFault, seeds: int) -> int:
     later = sum(level.planned - level.done for level in progress.levels if not level.decided)
     left = (progress.planned - progress.done) * seeds - queue.waiting - queue.unacked
     return max(min(later * seeds, left), 0)
-
-
-def _busy_of_late(observed: Observed, busy: frozenset[str]) -> float:
-    """Return how many workers were busy in the time that the scanner's rate is a mean of: new ones count in part."""
-    started = (pod.started for pod in observed.pods if pod.name in busy and pod.started is not None)
-    return sum(min(max((observed.now - start).total_seconds() / RATE_WINDOW, 0.0), 1.0) for start in started)
 
 
 def _busy(observed: Observed) -> frozenset[str]:

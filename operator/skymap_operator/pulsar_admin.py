@@ -43,7 +43,7 @@ GRANT = ["produce", "consume"]
 LONGEST = 16 << 20
 
 #: Longest time of a request (s), and of the wait for one of the connections.
-TIMEOUT, PATIENCE, CONNECTIONS = 10.0, 60.0, 16
+TIMEOUT, PATIENCE, CONNECTIONS = 10.0, 60.0, 32
 
 #: How long the names of all topics of a namespace are kept (s), for all scans that ask: there are six for each.
 KEEP_TOPICS = 2.0
@@ -65,11 +65,17 @@ REST = Rest(PulsarAdminError)
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a subscription has to do, and the addresses of its consumers that have a message in hand."""
+    """What a subscription has to do, and the addresses of its consumers that have a message in hand.
+
+    ``done``: messages that its consumers have had before the last one that each was sent; ``spent``: the time from when
+    they connected until then (s, by the broker's clock).
+    """
 
     waiting: int
     unacked: int
     busy: frozenset[str]
+    done: int = 0
+    spent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +246,7 @@ class PulsarAdmin:
         for answer in answers:
             stats = REST.object(answer).get("subscriptions", {}) if answer.status_code == 200 else {}
             for name, one in stats.items():
-                found[name] = _added(found.get(name, Subscription(0, 0, frozenset())), one)
+                found[name] = _added(found.get(name, Subscription(0, 0, frozenset())), one, len(parts))
         return found
 
     async def first(self, topic: str, kept: float = 0.0) -> Stored | None:
@@ -328,12 +334,32 @@ class PulsarAdmin:
         return httpx.Response(answer.status_code, headers=unpacked, content=content, request=answer.request)
 
 
-def _added(before: Subscription, stats: Mapping[str, Any]) -> Subscription:
-    """Add one partition's statistics: ``msgBacklog`` counts what is unacknowledged too."""
+def _added(before: Subscription, stats: Mapping[str, Any], parts: int) -> Subscription:
+    """Add one partition's statistics: ``msgBacklog`` counts what is unacknowledged too.
+
+    A consumer is connected to all ``parts`` of a topic at a time, so that each counts for its part of the time.
+    """
     total = int(stats.get("msgBacklog", 0))
     held = min(int(stats.get("unackedMessages", 0)), total)
     busy = {_host(one) for one in stats.get("consumers", ()) if int(one.get("unackedMessages", 0)) > 0}
-    return Subscription(before.waiting + total - held, before.unacked + held, before.busy | busy)
+    spells = [_spell(one) for one in stats.get("consumers", ())]
+    return Subscription(
+        before.waiting + total - held,
+        before.unacked + held,
+        before.busy | busy,
+        before.done + sum(done for done, _ in spells),
+        before.spent + sum(spent for _, spent in spells) / parts,
+    )
+
+
+def _spell(consumer: Mapping[str, Any]) -> tuple[int, float]:
+    """Return how many messages a consumer has had before its last one, and the time until it was sent that (s)."""
+    done, last = int(consumer.get("msgOutCounter", 0)) - 1, int(consumer.get("lastConsumedTimestamp", 0)) / 1000
+    try:
+        connected = datetime.fromisoformat(str(consumer.get("connectedSince"))).timestamp()
+    except ValueError:
+        return 0, 0.0
+    return (done, last - connected) if done > 0 and last > connected else (0, 0.0)
 
 
 def _host(consumer: Mapping[str, Any]) -> str:

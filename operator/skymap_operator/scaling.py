@@ -20,15 +20,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-#: A new figure's part in a running mean.
-_NEWEST = 0.2
+#: So many fits say how long one takes.
+_SAMPLE = 10
 
 #: The part of the target time that is planned with. At the end of each level most workers wait for its last fits, which
 #: no number of them makes shorter: of simulated scans that planned with all of it most were late by a tenth.
 _PLANNED = 0.8
-
-#: The scanner's rates are means over so long (s).
-RATE_WINDOW = 30.0
 
 
 class Cause(StrEnum):
@@ -167,17 +164,14 @@ def _limited(demand: Demand, needed: Scale) -> Scale:
     return needed
 
 
-def learned_seconds(before: float, busy: float, pixels_per_second: float, seeds: int) -> float:
-    """Return the mean time of a fit (s), where ``busy`` workers fit at this rate and it was ``before``.
+def learned_seconds(done: int, seconds: float) -> float | None:
+    """Return the mean time of a fit (s), where workers did so many fits in so many worker seconds; None of a few.
 
-    ``busy``: how many were so over the time that the rate is a mean of (`RATE_WINDOW`); it is known for a moment only,
-    so that one look alone may be wrong by several times. To two digits: a small difference is none, and need not be
-    written down.
+    It is a mean over all that the workers of now have done, and no rate of late: this falls when a level ends and few
+    are busy, and has not risen yet when many have just begun. To two digits: a small difference is none, and need not
+    be written down.
     """
-    if busy < 1 or pixels_per_second <= 0:
-        return before
-    now = busy / (pixels_per_second * seeds)
-    return float(f"{before + _NEWEST * (now - before):.2g}")
+    return float(f"{seconds / done:.2g}") if done >= _SAMPLE and seconds > 0 else None
 
 
 def shares(wanted: Mapping[str, int], ceiling: int, urgent: frozenset[str] = frozenset()) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -109,6 +110,25 @@ def test_a_partitioned_topic_counts_once(
     eventually(lambda: ask(lambda admin: admin.subscriptions(topic))["workers"].waiting == 9, "all partitions count")
     ask(lambda admin: admin.delete(topic))
     assert ask(lambda admin: admin.topics(tenant, "skymap")) == {f"{pulsar_namespace}/beside"}
+
+
+def test_what_consumers_have_done_and_how_long_it_took_is_known(
+    ask: Callable[..., T], pulsar_namespace: str, pulsar_server: PulsarAddress
+) -> None:
+    topic = f"{pulsar_namespace}/paced-to_be_scanned"
+    ask(lambda admin: made(admin, topic, ["workers"]))
+    began = time.time()
+    with open_broker(pulsar_server.url, Access(admin_url=pulsar_server.admin_url)) as broker:
+        broker.producer(topic, "p").send(*(Outgoing(b"task") for _ in range(9)))
+        with broker.consumer(topic, "workers", SubscriptionType.SHARED) as tasks:
+            for _ in range(5):
+                task = tasks.receive(30.0)
+                assert task is not None
+                tasks.ack(task)
+            found = ask(lambda admin: admin.subscriptions(topic))["workers"]
+    # Of five messages the last may be in hand still, or one more be on its way.
+    assert found.done in {4, 5}
+    assert 0 < found.spent < time.time() - began
 
 
 def test_what_many_looks_need_is_asked_for_once_and_what_is_done_is_known_at_once(

@@ -24,10 +24,10 @@ from skymap_operator.actions import (
 from skymap_operator.ending import doomed_topics, needs_other_plans
 from skymap_operator.manifests import scaled_object
 from skymap_operator.models.status import Condition, ConditionType, LevelStatus, Phase, Reason
-from skymap_operator.observed import Backlog, Observed, Pod, Pulsar, PulsarFault, Scan
+from skymap_operator.observed import Backlog, Observed, Pace, Pod, Pulsar, PulsarFault, Scan
 from skymap_operator.plan import plan
 from skymap_operator.resolve import recipe
-from skymap_operator.scaling import Cause, Direction, learned_seconds
+from skymap_operator.scaling import Cause, Direction
 from skymap_operator.settings import Settings
 from skymap_operator.status import condition, news
 
@@ -254,35 +254,23 @@ def test_what_is_planned_and_not_yet_queued_counts() -> None:
         assert "to come" not in reason(replace(seen, progress=progress))
 
 
-def test_the_time_of_a_fit_is_learned_of_workers_as_long_as_the_rate_saw_them() -> None:
-    world = running(passes=5)
-    observed = world.observe()
-    pulsar, progress = observed.pulsar, observed.pulsar.progress  # type: ignore[union-attr]
+def test_the_time_of_a_fit_is_learned_and_kept_while_workers_are_new() -> None:
+    observed = running(passes=5).observe()
+    pulsar = observed.pulsar
     assert isinstance(pulsar, Pulsar)
-    assert progress is not None
-    busy = replace(
-        pulsar,
-        progress=replace(progress, rate=2.0),
-        busy=frozenset(f"10.1.0.{number}" for number in range(20)),
-        tasks=Backlog(100, 20),
-    )
 
-    def learned(ages: list[float]) -> float:
-        pods = tuple(
-            Pod(
-                f"w-{n}", "worker", "Running", ready=True, ip=f"10.1.0.{n}", started=observed.now - timedelta(seconds=s)
-            )
-            for n, s in enumerate(ages)
-        )
-        found: float = status(actions(replace(observed, pods=pods, pulsar=busy))).workers.seconds_per_task
+    def told(*paces: Pace) -> list[float | None]:
+        found: list[float | None] = []
+        scan = observed.scan
+        for pace in paces:
+            seen = replace(observed, scan=scan, pulsar=replace(pulsar, pace=pace, tasks=Backlog(100, 20)))
+            written = next((one.status for one in actions(seen) if isinstance(one, SetStatus)), scan.status)
+            assert written.workers is not None
+            found.append(written.workers.seconds_per_task)
+            scan = replace(scan, status=written)
         return found
 
-    before = Scan.of(world.scan).status.workers
-    assert before is not None
-    known = before.seconds_per_task or SETTINGS.seconds_per_task
-    assert learned([60.0] * 20) == learned_seconds(known, 20, 2.0, 1)
-    # Twice as many since a moment ago: the rate knows nothing of the new ones yet.
-    assert learned([60.0] * 10 + [3.0] * 10) == learned_seconds(known, 11, 2.0, 1)
+    assert told(Pace(400, 1000.0), Pace(3, 600.0), Pace(20, 100.0)) == [2.5, 2.5, 5.0]
 
 
 def test_changes_of_the_spec_take_effect() -> None:

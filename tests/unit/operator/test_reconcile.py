@@ -16,7 +16,7 @@ from skymap_operator.cluster import Away, Conflict, Refused
 from skymap_operator.metrics import Metrics
 from skymap_operator.names import FINALIZER, Names, Topics
 from skymap_operator.observe import frames_of, observe
-from skymap_operator.observed import Backlog, Observed, Pulsar, PulsarFault
+from skymap_operator.observed import Backlog, Observed, Pace, Pulsar, PulsarFault
 from skymap_operator.pulsar_admin import PulsarAdminError, PulsarAway, Stored, Subscription
 from skymap_operator.reconcile import SOON, Reconciler
 from skymap_operator.rounds import Key
@@ -218,7 +218,7 @@ def plan_of(*frames: str) -> Stored:
 def test_the_queues_the_plan_and_the_progress_are_seen() -> None:
     admin = with_topics()
     admin.made = {
-        TOPICS.to_be_scanned: {"workers": Subscription(5, 2, frozenset({"10.0.0.1"}))},
+        TOPICS.to_be_scanned: {"workers": Subscription(5, 2, frozenset({"10.0.0.1"}), 40, 100.0)},
         TOPICS.scanned: {"collector": Subscription(3, 0, frozenset())},
     }
     admin.stored[TOPICS.plan] = [plan_of(), message(kind="end")]
@@ -229,7 +229,7 @@ def test_the_queues_the_plan_and_the_progress_are_seen() -> None:
     found = seen(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
     assert isinstance(found, Pulsar)
     assert (found.tasks, found.fits) == (Backlog(5, 2), Backlog(3, 0))
-    assert found.busy == {"10.0.0.1"}
+    assert (found.busy, found.pace) == ({"10.0.0.1"}, Pace(40, 100.0))
     assert found.plan_ended
     assert found.progress is not None
     assert (found.progress.rate, found.progress.published) == (0.75, NOW)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skymap_operator.scaling import Cause, Demand, Direction, Scale, learned_seconds, scale, shares
@@ -159,31 +159,39 @@ def test_decisions(changes: dict[str, Any], wanted: Scale) -> None:
 
 
 COUNT = st.integers(0, 5000)
-DEMANDS = st.builds(
-    Demand,
-    waiting=COUNT,
-    in_flight=COUNT,
-    coming=st.just(0) | COUNT,
-    busy=st.integers(0, 200),
-    current=st.integers(0, 300),
-    pending=st.integers(0, 300),
-    producer_done=st.booleans(),
-    minimum=st.integers(0, 50),
-    maximum=st.integers(50, 300),
-    seconds_per_task=st.floats(0.001, 1000),
-    startup=st.floats(0, 100),
-    elapsed=st.floats(0, 10000),
-    target=st.floats(1, 10000),
-    slots=st.integers(1, 8),
-    share=st.none() | st.integers(0, 300),
-    first=st.integers(1, 20),
-).filter(lambda demand: demand.busy <= demand.current and demand.pending <= demand.current - demand.busy)
+DEMANDS = (
+    st.builds(
+        Demand,
+        waiting=COUNT,
+        in_flight=COUNT,
+        coming=st.just(0) | COUNT,
+        busy=st.integers(0, 200),
+        current=st.integers(0, 300),
+        pending=st.integers(0, 300),
+        producer_done=st.booleans(),
+        minimum=st.integers(0, 50),
+        maximum=st.integers(50, 300),
+        seconds_per_task=st.floats(0.001, 1000),
+        startup=st.floats(0, 100),
+        elapsed=st.floats(0, 10000),
+        target=st.floats(1, 10000),
+        slots=st.integers(1, 8),
+        share=st.none() | st.integers(0, 300),
+        first=st.integers(1, 20),
+    )
+    .map(lambda demand: replace(demand, busy=min(demand.busy, demand.current)))
+    .map(lambda demand: replace(demand, pending=min(demand.pending, demand.current - demand.busy)))
+)
+
+#: Other programs may have the processors.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def ceiling(demand: Demand) -> int:
     return demand.maximum if demand.share is None else min(demand.maximum, demand.share)
 
 
+@UNTIMED
 @given(DEMANDS)
 def test_limits_hold_whatever_is_waiting_or_busy(demand: Demand) -> None:
     decided = scale(demand)
@@ -192,11 +200,13 @@ def test_limits_hold_whatever_is_waiting_or_busy(demand: Demand) -> None:
     assert decided.reason
 
 
+@UNTIMED
 @given(DEMANDS)
 def test_need_alone_takes_no_busy_worker(demand: Demand) -> None:
     assert scale(demand).replicas >= min(demand.busy, ceiling(demand))
 
 
+@UNTIMED
 @given(DEMANDS)
 def test_at_most_twice_and_not_less_than_half_at_a_time(demand: Demand) -> None:
     decided, running = scale(demand).replicas, demand.current - demand.pending
@@ -205,6 +215,7 @@ def test_at_most_twice_and_not_less_than_half_at_a_time(demand: Demand) -> None:
         assert decided >= min(math.ceil(demand.current / 2), ceiling(demand))
 
 
+@UNTIMED
 @given(DEMANDS)
 def test_there_are_none_only_when_nothing_is_left(demand: Demand) -> None:
     decided, tasks = scale(demand).replicas, (demand.waiting or 0) + (demand.in_flight or 0)
@@ -214,6 +225,7 @@ def test_there_are_none_only_when_nothing_is_left(demand: Demand) -> None:
         assert decided >= 1
 
 
+@UNTIMED
 @given(DEMANDS)
 def test_no_worker_is_started_for_whom_there_is_no_task(demand: Demand) -> None:
     decided, tasks = scale(demand).replicas, (demand.waiting or 0) + (demand.in_flight or 0)
@@ -221,12 +233,14 @@ def test_no_worker_is_started_for_whom_there_is_no_task(demand: Demand) -> None:
         assert decided <= max(math.ceil(tasks / demand.slots), demand.minimum)
 
 
+@UNTIMED
 @given(DEMANDS)
 def test_what_cannot_be_read_changes_nothing(demand: Demand) -> None:
     for unknown in (replace(demand, waiting=None), replace(demand, in_flight=None)):
         assert scale(unknown) == Scale(demand.current, Cause.UNREADABLE, "the queue cannot be read: their number stays")
 
 
+@UNTIMED
 @given(DEMANDS)
 def test_the_cause_is_that_of_the_number(demand: Demand) -> None:
     decided = scale(demand)
@@ -242,6 +256,7 @@ def test_the_direction_is_that_of_the_change() -> None:
     assert [decided.direction(current) for current in (2, 3, 4)] == [Direction.UP, Direction.HOLD, Direction.DOWN]
 
 
+@UNTIMED
 @given(DEMANDS)
 def test_it_comes_to_rest(demand: Demand) -> None:
     """While the queue stays as it is, so does the number of workers after a few looks."""
@@ -251,6 +266,7 @@ def test_it_comes_to_rest(demand: Demand) -> None:
     assert scale(demand).replicas == demand.current
 
 
+@UNTIMED
 @given(DEMANDS, st.integers(1, 1000))
 def test_more_that_waits_or_comes_never_means_fewer_workers(demand: Demand, more: int) -> None:
     assert demand.waiting is not None
@@ -259,20 +275,10 @@ def test_more_that_waits_or_comes_never_means_fewer_workers(demand: Demand, more
 
 
 def test_the_time_of_a_fit_is_learned() -> None:
-    assert learned_seconds(3.0, 10, 2.0, 7) == 2.5  # a fifth of the way from 3 s to 0.71 s
-    assert learned_seconds(3.0, 10, 0.0, 7) == 3.0
-    assert learned_seconds(3.0, 0, 2.0, 7) == 3.0
-
-
-def test_a_noisy_look_does_not_change_how_many_there_are() -> None:
-    # As seen on a small cluster: one or two of two workers are busy at the moment of a look.
-    seconds, current, changes = 0.2, 2, 0
-    for busy in [2, 1, 2, 2, 1, 1, 2, 1, 2, 2]:
-        seconds = learned_seconds(seconds, busy, 1.0, 7)
-        demand = replace(USUAL, waiting=4000, in_flight=busy, busy=busy, current=current, seconds_per_task=seconds)
-        changes += scale(demand).replicas != current
-        current = scale(demand).replicas
-    assert changes == 0
+    assert learned_seconds(100, 250.0) == 2.5
+    assert learned_seconds(10, 0.0123456) == 0.0012
+    assert learned_seconds(9, 9000.0) is None, "a few say little"
+    assert learned_seconds(100, 0.0) is None
 
 
 @pytest.mark.parametrize(
@@ -298,6 +304,7 @@ def test_shares(wanted: dict[str, int], ceiling: int, urgent: str, given_out: di
 WISHES = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 100))
 
 
+@UNTIMED
 @given(WISHES, st.integers(0, 200), st.frozensets(st.sampled_from("abcdefgh")))
 def test_shares_use_what_there_is_and_no_more(wanted: dict[str, int], ceiling: int, urgent: frozenset[str]) -> None:
     out = shares(wanted, ceiling, urgent)
@@ -313,6 +320,7 @@ def test_shares_use_what_there_is_and_no_more(wanted: dict[str, int], ceiling: i
                 assert out[other] <= out[one] + older
 
 
+@UNTIMED
 @given(WISHES, st.integers(0, 200))
 def test_no_scan_starves_while_there_are_as_many_workers_as_scans(wanted: dict[str, int], ceiling: int) -> None:
     out, asking = shares(wanted, ceiling), [scan for scan, count in wanted.items() if count]
