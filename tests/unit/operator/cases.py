@@ -332,6 +332,18 @@ REFUSED = [
     Refused("cleanup of pods", URL | {"cleanupPolicy": {"pods": "Never"}}, "cleanupPolicy.pods"),
     Refused("attempts", URL | {"retries": {"taskAttempts": 0}}, "retries.taskAttempts"),
     Refused("priority", URL | {"priority": "High"}, "priority"),
+    *(
+        Refused(f"pod's {name}", pod(**{name: value}), f"workers.podTemplate.{name}")
+        for name, value in {
+            "hostNetwork": True,
+            "hostPID": True,
+            "securityContext": {"runAsUser": 0},
+            "containers": [{"name": "worker", "securityContext": {"privileged": True}}],
+            "volumes": [{"name": "root", "hostPath": {"path": "/"}}],
+            "automountServiceAccountToken": True,
+            "runtimeClassName": "other",
+        }.items()
+    ),
     Refused("unknown field", URL | {"colour": "blue"}, "colour"),
     Refused("unknown field inside", URL | {"workers": {"maximum": 3}}, "workers.maximum"),
 ]

@@ -1,0 +1,79 @@
+"""What a scan with secrets leaves everywhere on a cluster: none of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from tests.cluster.cluster import Namespace
+from tests.cluster.scans import PASSWORD, QUICK, SETTINGS, USER, Start, ended, manifest, results
+from tests.pulsar.server import PulsarAddress
+
+from skymap_scanner.broker import Access, open_broker
+
+#: Made-up ones, to look for; the first is what the server of the events asks for.
+TOKEN, WRONG = "eyJhbGciOiJub25lIn0.tok-41c7ab.c2ln", "guess-7d20f4"
+KINDS = "pods,jobs,deployments,replicasets,configmaps,persistentvolumeclaims,events,skymapscans,controllerrevisions"
+
+
+def secret(name: str, **values: str) -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
+
+
+def found_in(content: bytes) -> list[str]:
+    forms = [*(f"{USER}:{one}" for one in (PASSWORD, WRONG)), TOKEN, WRONG, PASSWORD]
+    encoded = [base64.b64encode(one.encode()) for one in forms]
+    return [one for one, code in zip(forms, encoded, strict=True) if one.encode() in content or code in content]
+
+
+def stored(server: PulsarAddress, tenant: str) -> dict[str, bytes]:
+    """All that the scans' topics hold."""
+    held = {}
+    with open_broker(server.url, Access(admin_url=server.admin_url)) as broker:
+        for space in ("skymap", "skymap_metadata"):
+            for topic in broker.topics(f"persistent://{tenant}/{space}/"):
+                with broker.reader(topic, make=False) as reader:
+                    messages = iter(lambda reader=reader: reader.receive(1), None)  # type: ignore[misc]
+                    held[topic] = b"".join(
+                        one.payload + json.dumps(dict(one.properties)).encode() + (one.key or "").encode()
+                        for one in messages
+                    )
+    return held
+
+
+@pytest.mark.timeout(600)
+def test_no_secret_stands_in_objects_logs_topics_or_results(
+    operators: Start,
+    restricted: Namespace,
+    worker_image: str,
+    events: str,
+    pulsar_server: PulsarAddress,
+    pulsar_tenant: str,
+) -> None:
+    operator = operators(IMAGE=worker_image, **SETTINGS)
+    restricted.apply(
+        secret("right", username=USER, password=PASSWORD),
+        secret("wrong", username=USER, password=WRONG),
+        secret("pulsar-token", token=TOKEN),
+    )
+    url, access = f"{events}/guarded", {"tokenSecret": {"name": "pulsar-token"}}
+    kept = {"pulsar": access, "cleanupPolicy": {"topics": "OnDelete"}}
+    for name in ("right", "wrong"):
+        event = {"url": url, "credentialsSecret": {"name": name}}
+        restricted.apply(manifest(QUICK | kept | {"event": event}, name))
+    assert ended(restricted, "right")[:2] == ("True", "Completed")
+    assert ended(restricted, "wrong")[:2] == ("False", "EventUnreachable")
+
+    told = {"objects": restricted.kubectl("get", KINDS, "-o", "yaml", "--show-managed-fields").encode()}
+    told["described"] = restricted.kubectl("describe", "pods,skymapscans").encode()
+    pods = restricted.kubectl("get", "pods", "-o", "name").split()
+    assert len(pods) >= 4
+    told |= {pod: restricted.kubectl("logs", pod, "--all-containers").encode() for pod in pods}
+    told |= {"operator": operator.log.read_bytes()}
+    told |= stored(pulsar_server, pulsar_tenant)
+    told |= results(restricted, worker_image, "right")
+    assert len(told) >= 15
+    assert {name: found_in(content) for name, content in told.items() if found_in(content)} == {}
+    assert b"credentials" in told["objects"]  # it names the Secret, and there is something to look at
+    assert found_in(base64.b64encode(PASSWORD.encode())) == [PASSWORD]
