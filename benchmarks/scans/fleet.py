@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ from typing import Any
 from benchmarks.faults.operator import run
 from tests.cluster.cluster import SCRIPTS, Cluster
 from tests.cluster.waiting import eventually
+
+from skymap_operator.names import Names
+from skymap_operator.rounds import Key
 
 KWOK = SCRIPTS / "kwok"
 STORAGE_CLASS = "fake"
@@ -43,8 +46,8 @@ def fake_nodes(cluster: Cluster, folder: Path, nodes: int) -> Iterator[None]:
         kwok.wait()
 
 
-def volumes(count: int) -> list[dict[str, Any]]:
-    """Return a storage class of its own and as many volumes: the cluster's own would be on its real node."""
+def volumes(scans: Sequence[Key]) -> list[dict[str, Any]]:
+    """Return a storage class and a volume for each scan's claim: the cluster's own would be on its real node."""
     made: list[dict[str, Any]] = [
         {
             "apiVersion": "storage.k8s.io/v1",
@@ -53,11 +56,13 @@ def volumes(count: int) -> list[dict[str, Any]]:
             "provisioner": "kubernetes.io/no-provisioner",
         }
     ]
-    for number in range(count):
+    for number, scan in enumerate(scans):
+        claim = Names.of(scan.namespace, scan.name).claim
         spec = {
             "accessModes": ["ReadWriteOnce"],
             "capacity": {"storage": "2Gi"},
             "storageClassName": STORAGE_CLASS,
+            "claimRef": {"namespace": scan.namespace, "name": claim},  # a controller that looks for one takes minutes
             "hostPath": {"path": "/nowhere"},
         }
         meta = {"name": f"fake-{number}"}
