@@ -214,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scans", type=int, default=1000)
     parser.add_argument("--namespaces", type=int, default=10)
-    parser.add_argument("--rate", type=float, default=5.0, help="scans made in a second")
+    parser.add_argument("--rate", type=float, default=2.0, help="scans made in a second")
     parser.add_argument("--steady", type=float, default=300.0, help="how long scans just make progress (s)")
     parser.add_argument("--picture", type=Path, help="where to draw memory, processor time and latencies")
     parser.add_argument("--log", type=Path, help="where to keep the operator's log")
@@ -231,7 +231,8 @@ def main() -> None:
         names = [f"alerts-{number}" for number in range(arguments.namespaces)]
         for name in names:
             cluster.kubectl("create", "namespace", name)
-        apply(cluster, volumes(arguments.scans))
+        keys = [Key(names[number % len(names)], f"scan-{number:04d}") for number in range(arguments.scans)]
+        apply(cluster, volumes(keys))
         settings = {
             "NAMESPACES": "",
             "RETRY_INTERVAL": "",
@@ -245,7 +246,6 @@ def main() -> None:
         stack.callback(operator.kill)
         operator.get("/healthz")
         os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
-        keys = [Key(names[number % len(names)], f"scan-{number:04d}") for number in range(arguments.scans)]
 
         async def go() -> Bench:
             async with await Cluster.open() as api:
