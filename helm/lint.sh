@@ -1,12 +1,19 @@
 #!/usr/bin/env bash
 # Checks the chart: its definition of SkymapScan is the current one, and helm finds no fault with it under any of the
-# values in ci/. Where there is no helm the second is left out, and it says so; in CI nothing is left out.
+# values in ci/. Where there is no helm the second is left out, and it says so; in CI nothing of it is left out. Where there is
+# promtool it tries out the alerts.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 chart=skymap-scanner
 if ! cmp ../crds/skymapscans.yaml "$chart/files/skymapscans.yaml"; then
   echo "The chart's definition of SkymapScan is not the one in crds/: make crds" >&2
   exit 1
+fi
+if command -v promtool >/dev/null; then
+  promtool check rules "$chart/files/alerts.yaml" >/dev/null
+  promtool test rules alerts-test.yaml >/dev/null
+else
+  echo "The alerts are not tried out: promtool, which comes with Prometheus, is not installed." >&2
 fi
 code=0
 ./helm.sh version --short >/dev/null || code=$?

@@ -125,6 +125,11 @@ def test_an_alert_says_what_it_is_and_where_to_read_on(name: str) -> None:
     assert len(section[1]) > 100, "says nothing to do"
 
 
+def test_every_alert_is_tried_out_by_promtool() -> None:
+    tried = yaml.safe_load((ROOT / "helm" / "alerts-test.yaml").read_text())["tests"]
+    assert {one["alertname"] for part in tried for one in part["alert_rule_test"] if one["exp_alerts"]} == set(ALERTS)
+
+
 def test_the_guide_has_no_alert_that_is_gone() -> None:
     assert set(re.findall(r"^### (Skymap\w+)$", GUIDE, re.MULTILINE)) == set(ALERTS)
 
