@@ -50,6 +50,7 @@ bench: install pulsar-install cluster-install
 	$(BIN)/python -m benchmarks.faults.operator --kills 5
 	$(BIN)/python -m benchmarks.scaling.cluster
 	$(BIN)/python -m benchmarks.pulsar.throughput --tasks 7000 --workers 2 --collectors 1
+	$(BIN)/python -m benchmarks.scaling.simulate --seeds 1
 	$(BIN)/python -m benchmarks.scans.thousand --scans 50 --steady 60
 	$(BIN)/python benchmarks/coverage/run.py --tracks 2 --cascades 2 -o build/coverage
 
