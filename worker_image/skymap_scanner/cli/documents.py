@@ -12,6 +12,8 @@ import yaml
 from skymap_scanner.errors import InputError
 
 MAX_BYTES = 1 << 20
+#: What a manifest may come to; the longest list of pixels has 4096.
+MAX_VALUES = 100_000
 
 
 def read_documents(path: Path) -> list[Any]:
@@ -30,9 +32,37 @@ def read_documents(path: Path) -> list[Any]:
     if len(text) > MAX_BYTES:
         raise InputError(f"{path} is larger than {MAX_BYTES} bytes: is it a manifest?")
     try:
-        return [document for document in yaml.load_all(text, _Loader) if document is not None]
+        documents = [document for document in yaml.load_all(text, _Loader) if document is not None]
+        for document in documents:
+            _check_size(document, path)
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply for a manifest") from error
+    return documents
+
+
+def _check_size(document: Any, path: Path) -> None:
+    """Count what a document comes to when its aliases are written out: a few lines can come to billions.
+
+    Raises
+    ------
+    InputError
+        If that is more than a manifest has, or an alias stands in what it is an alias of.
+    """
+    known: dict[int, int] = {}
+
+    def size(value: Any) -> int:
+        if not isinstance(value, dict | list):
+            return 1
+        if id(value) not in known:
+            known[id(value)] = MAX_VALUES  # until it is known: an alias of itself has no end
+            inner = [*value, *value.values()] if isinstance(value, dict) else value
+            known[id(value)] = 1 + sum(map(size, inner))
+        return known[id(value)]
+
+    if size(document) > MAX_VALUES:
+        raise InputError(f"{path} comes to more than {MAX_VALUES} values when its aliases are written out")
 
 
 class _Loader(yaml.SafeLoader):

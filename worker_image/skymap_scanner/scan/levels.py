@@ -8,10 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skymap_scanner.errors import InputError
-from skymap_scanner.scan.pixels import Pixel, check_nside, check_pixels, nearest, pixel_count, whole_sky
+from skymap_scanner.scan.pixels import (
+    MAX_PIXELS,
+    Pixel,
+    check_nside,
+    check_pixels,
+    nearest,
+    pixel_count,
+    whole_sky,
+)
 
 #: The whole sky at nside 8, then the best 12 pixels at nside 64, then the best 24 of those at nside 512.
 DEFAULT_LEVELS = "8:0 64:12 512:24"
+
+#: To find an area every pixel of the sky is looked at: 600 MB at this nside.
+_FINEST_AREA = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,13 @@ def check_levels(levels: Sequence[Level]) -> tuple[Level, ...]:
         check_nside(level.nside)
     if levels[0].parents:
         raise InputError(f"the first level {levels[0]} has no level before it to refine: write {levels[0].nside}:0")
+    count = pixel_count(levels[0].nside)
     for before, level in itertools.pairwise(levels):
+        count = min(level.parents, count) * (level.nside // before.nside) ** 2
+        if level.nside > before.nside and count > MAX_PIXELS:
+            raise InputError(
+                f"level {level} refines to {count} pixels, more than the {MAX_PIXELS} that a level may have"
+            )
         if level.nside <= before.nside:
             raise InputError(f"level {level} must be finer than the level {before} before it")
         if level.parents < 1:
@@ -100,14 +117,26 @@ def first_pixels(level: Level, area: Area | None, indices: Sequence[int] | None)
     Raises
     ------
     InputError
-        If a listed pixel does not exist, the area is larger than the sky, or nothing is left.
+        If a listed pixel does not exist, the area is larger than the sky, there are too many, or nothing is left.
     """
     if area is not None and area.count > pixel_count(level.nside):
         raise InputError(f"area {area} wants more pixels than the {pixel_count(level.nside)} of nside {level.nside}")
-    pixels = whole_sky(level.nside) if area is None else nearest(area.centre, level.nside, area.count)
-    if indices is not None:
-        listed = set(check_pixels(level.nside, indices))
-        pixels = [pixel for pixel in pixels if pixel in listed]
+    if area is not None and level.nside > _FINEST_AREA:
+        raise InputError(f"level {level}: areas are found up to nside {_FINEST_AREA}: begin with a coarser level")
+    listed = None if indices is None else check_pixels(level.nside, indices)
+    if area is None and listed is not None:
+        pixels = listed
+    else:
+        count = pixel_count(level.nside) if area is None else area.count
+        if count > MAX_PIXELS:
+            raise InputError(
+                f"level {level}: {count} pixels, more than the {MAX_PIXELS} that a level may have: begin with a "
+                "coarser level, or scan an area or a list of pixels"
+            )
+        pixels = whole_sky(level.nside) if area is None else nearest(area.centre, level.nside, area.count)
+        if listed is not None:
+            wanted = set(listed)
+            pixels = [pixel for pixel in pixels if pixel in wanted]
     if not pixels:
         raise InputError(f"no pixel of nside {level.nside} is left to scan: the list and the area do not meet")
     return pixels

@@ -19,6 +19,9 @@ from skymap_scanner.errors import InputError
 #: Pixels of 13 arc seconds: far below any resolution here, and every index still fits an int32 of the frames.
 MAX_NSIDE = 8192
 
+#: Most pixels of one level, the whole sky at nside 512: what the roles hold in their memory of 2 GiB.
+MAX_PIXELS = 12 * 512 * 512
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pixel:
@@ -85,7 +88,7 @@ def read_ranges(text: str) -> list[int]:
     Raises
     ------
     InputError
-        If a part is neither, or the list is longer than the sky at MAX_NSIDE.
+        If a part is neither, or there are more than MAX_PIXELS.
     """
     indices: list[int] = []
     for part in re.split(r"[\s,]+", text.strip()) if text.strip() else []:
@@ -95,6 +98,8 @@ def read_ranges(text: str) -> list[int]:
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last >= pixel_count(MAX_NSIDE):
             raise InputError(f"pixel list: {part!r} is not a range of pixels")
+        if len(indices) + last - first + 1 > MAX_PIXELS:
+            raise InputError(f"pixel list: more than the {MAX_PIXELS} pixels that a level may have")
         indices.extend(range(first, last + 1))
     return indices
 
