@@ -114,8 +114,8 @@ def draw(cell: Cell, seed: int, attempt: int = 0) -> Draw:
     """Draw a cell's moment and length, the same for the same seed and attempt."""
     chance = random.Random(f"{seed}/{cell.name}/{attempt}")
     moment = chance.uniform(0.4, 0.85) if cell.fault == "disk" else chance.uniform(0.05, 0.85)
-    # The producer takes a few seconds less than the scan, and the event is fetched in the first one.
-    latest = {"producer": 0.6}.get(cell.part, 0.85)
+    # The producer has done its part when the last level is planned; the event is fetched in the first second.
+    latest = {"producer": 0.45}.get(cell.part, 0.85)
     moment = 0.0 if cell.fault.startswith("events") else min(moment, latest) * (0.7**attempt)
     # A full disk lasts into the end of the scan, where most is written.
     lengths = {"hang": chance.uniform(5.0, 20.0), "hang-forever": None, "disk": chance.uniform(20.0, 30.0)}

@@ -51,6 +51,11 @@ def inject(scene: Scene, cell: Cell, chance: random.Random) -> Injected:
     return daemon[kind](scene, DAEMONS[cell.part])
 
 
+def present(scene: Scene, cell: Cell) -> bool:
+    """Tell whether the part of a cell runs."""
+    return cell.part not in {*ROLES, "operator"} or bool(scene.running(cell.part))
+
+
 def _one(scene: Scene, part: str, chance: random.Random) -> tuple[str, int]:
     """Choose a pod of a role: its name and its process."""
     running = scene.running(part)

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from benchmarks.faults import network
 from benchmarks.faults.cells import Outcome, chosen, from_json, merged, table
-from benchmarks.faults.play import begin, look, perform, remove, spec
+from benchmarks.faults.play import begin, look, not_played, perform, remove, spec
 from benchmarks.faults.scene import Scene, ready, scene
 from tests.cluster import scans
 from tests.cluster.waiting import eventually
@@ -87,7 +87,10 @@ def play(arguments: argparse.Namespace, folder: Path) -> tuple[list[float], list
             lengths += undisturbed(place, wanted, expected, arguments.undisturbed)
             for cell in cells[number:]:
                 seed = arguments.seed + runs % arguments.repeat
-                outcome = perform(place, cell, seed, wanted, expected, statistics.median(lengths))
+                try:
+                    outcome = perform(place, cell, seed, wanted, expected, statistics.median(lengths))
+                except Exception as error:  # noqa: BLE001 - a fault of the matrix itself must not end it
+                    outcome = not_played(cell, seed, f"the cell could not be played: {error!r}")
                 number, runs = number + 1, runs + 1
                 outcomes.append(outcome)
                 print(f"{number}/{len(cells)} {outcome.line()}", flush=True)

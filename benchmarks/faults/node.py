@@ -88,8 +88,8 @@ class Node:
 
     def pods(self) -> Iterator[int]:
         """Give the processes of all pods."""
-        for folder in self.group("memory", "kubepods").rglob("cgroup.procs"):
-            yield from _pids(folder.parent)
+        for group in self._pod_groups():
+            yield from _pids(group)
 
     def shims(self) -> list[int]:
         """Return containerd's own processes beside the pods."""
@@ -101,9 +101,14 @@ class Node:
 
     def container(self, uid: str, container: str) -> int | None:
         """Return the first process of a container (``containerd://ID``) of a pod; None where it has ended."""
-        digest = container.rpartition("/")[2]
-        found = self.group("memory", "kubepods").glob(f"**/pod{uid}/{digest}")
+        wanted = (f"pod{uid}", container.rpartition("/")[2])
+        found = (group for group in self._pod_groups() if group.parts[-2:] == wanted)
         return next((pid for group in found for pid in sorted(_pids(group))), None)
+
+    def _pod_groups(self) -> Iterator[Path]:
+        """Give the control groups of pods and containers; one that goes meanwhile is passed over."""
+        for folder, _, _ in os.walk(self.group("memory", "kubepods")):
+            yield Path(folder)
 
 
 def _pids(group: Path) -> list[int]:

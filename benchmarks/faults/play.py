@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 from benchmarks.faults.cells import Cell, Draw, Outcome, draw
-from benchmarks.faults.inject import NoVictim, inject
+from benchmarks.faults.inject import NoVictim, inject, present
 from benchmarks.faults.node import command_of
 from benchmarks.faults.scene import CLAIM, PLACE, Json, Scene
 from tests.cluster import scans
@@ -109,7 +109,12 @@ def perform(
             return _perform(scene, cell, drawn, seed, wanted, expected, median)
         print(f"  {cell.name}: not there at {drawn.moment * median:.1f} s; once more, earlier", flush=True)
         remove(scene, "alert")
-    return Outcome(cell.name, seed, ("it never ran when the fault was to be",), 0, 0, 0, 0, "", "", os.getloadavg()[0])
+    return not_played(cell, seed, "it never ran when the fault was to be")
+
+
+def not_played(cell: Cell, seed: int, why: str) -> Outcome:
+    """Return the outcome of a cell that could not be played."""
+    return Outcome(cell.name, seed, (why,), 0, 0, 0, 0, "", "", round(os.getloadavg()[0], 1))
 
 
 def _perform(
@@ -125,7 +130,10 @@ def _perform(
         lasted = drawn.seconds or 0.0
     else:
         watch = begin(scene, wanted)
-        if watch.until(drawn.moment * median):
+        over = watch.until(drawn.moment * median)
+        while not (over or present(scene, cell)):  # it may only be starting
+            over = watch.until(watch.age + 0.3)
+        if over:
             raise NoVictim(cell.part)
         phase, moment = watch.phase, watch.age
         try:
