@@ -32,8 +32,9 @@ MANAGER = "skymap-operator"
 #: Longest time of a request (s), objects in one page of a list, and requests at a time.
 TIMEOUT, PAGE, CONNECTIONS = 20.0, 500, 24
 
-#: How long a namespace's warnings are kept: so long (s), and so many times the time that it takes to list them.
-KEEP, KEEP_TIMES = 3.0, 20.0
+#: How long a namespace's warnings are kept: so long (s), or so many times the time that it takes to list them, but no
+#: longer than some seconds.
+KEEP, KEEP_TIMES, KEEP_LONGEST = 3.0, 5.0, 15.0
 
 #: The API server says something every minute (a bookmark, if there is nothing else); a watch that is silent for so long
 #: (s) is dead.
@@ -211,7 +212,7 @@ class Cluster:
                     for event in page["items"]:
                         kept = {key: event[key] for key in _TOLD if key in event}
                         found.events.setdefault(event.get("involvedObject", {}).get("uid", ""), []).append(kept)
-                found.until = clock() + max(KEEP, KEEP_TIMES * (clock() - now))
+                found.until = clock() + min(max(KEEP, KEEP_TIMES * (clock() - now)), KEEP_LONGEST)
             return [event for uid in uids for event in found.events.get(uid, ())]
 
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
