@@ -183,7 +183,7 @@ def test_an_operator_that_finds_a_hundred_scans_looks_after_all(operators: Start
         return namespace.kubectl("get", "sms", "-o", f"jsonpath={each}").split()
 
     eventually(made, lambda found: wanted == found, within=240)
-    eventually(reasons, lambda found: found == ["QuotaExceeded"] * 100, within=120)
+    eventually(reasons, lambda found: found == ["QuotaExceeded"] * 100, within=240)
     assert operator.get("/healthz").text == "ok\n"
     assert 'skymap_operator_scans{phase="Pending"} 100.0' in operator.get("/metrics").text
     namespace.kubectl("delete", "sms", "--all", "--wait=false")
