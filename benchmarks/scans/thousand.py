@@ -31,7 +31,7 @@ from tests.cluster.operators import OperatorProcess
 from tests.pulsar.server import PulsarServer
 from tests.unit.operator import cases
 
-from skymap_operator.cluster import Cluster
+from skymap_operator.cluster import Away, Cluster
 from skymap_operator.rounds import Key
 
 TENANT = "bench"
@@ -147,8 +147,11 @@ class Bench:
 
     async def uids(self) -> set[str]:
         """Return what names all Jobs and Deployments."""
-        found = [await self.cluster.list(kind) for kind in ("Job", "Deployment")]
-        return {one["metadata"]["uid"] for kind in found for one in kind}
+        while True:
+            with suppress(Away):  # an API server without time is no fault of the operator's
+                found = [await self.cluster.list(kind) for kind in ("Job", "Deployment")]
+                return {one["metadata"]["uid"] for kind in found for one in kind}
+            await asyncio.sleep(1.0)
 
     async def endings(self) -> None:
         """Have a tenth of the scans succeed, a twentieth fail, and delete a twentieth."""
