@@ -28,6 +28,7 @@ from benchmarks.scans.figures import Phase, Probe, Series, difference, scrape, t
 from benchmarks.scans.fleet import STORAGE_CLASS, apply, fake_nodes, volumes
 from tests.cluster.cluster import SCRIPTS, Namespace
 from tests.cluster.operators import OperatorProcess
+from tests.cluster.waiting import eventually
 from tests.pulsar.server import PulsarServer
 from tests.unit.operator import cases
 
@@ -230,7 +231,7 @@ def main() -> None:
         server = stack.enter_context(PulsarServer(folder / "pulsar"))
         stack.enter_context(fake_nodes(cluster, folder, 4))
         cluster.kubectl("create", "-f", SCRIPTS.parent / "crds" / "skymapscans.yaml")
-        cluster.kubectl("wait", "--for=condition=Established", "crd/skymapscans.skymap.icecube.wisc.edu")
+        eventually(lambda: cluster.kubectl("explain", "sms"))
         names = [f"alerts-{number}" for number in range(arguments.namespaces)]
         for name in names:
             cluster.kubectl("create", "namespace", name)
