@@ -223,7 +223,10 @@ def entry(payload: bytes) -> dict[str, Any]:
     ValueError
         If it is no JSON object.
     """
-    found = json.loads(payload)
+    try:
+        found = json.loads(payload)
+    except RecursionError as error:
+        raise ValueError("the last message is nested too deeply") from error
     if not isinstance(found, dict):
         raise ValueError("the last message is none of the scanner's")  # noqa: TRY004 - wrong data, not a wrong call
     return found
