@@ -19,7 +19,7 @@ from dataclasses import dataclass
 log = logging.getLogger(__name__)
 
 #: Looks at a time, which wait for answers most of it, and how long a scan rests between two (s): events come in swarms.
-AT_A_TIME, REST = 24, 0.5
+AT_A_TIME, REST = 12, 0.5
 
 #: Looks without news in a second, of all scans: with more scans each is looked at less often, so that news find time.
 PACE = 40.0
