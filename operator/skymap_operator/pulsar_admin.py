@@ -42,8 +42,8 @@ GRANT = ["produce", "consume"]
 #: The longest answer that is read (bytes): a snapshot or the first entry of a plan is a few kilobytes, statistics more.
 LONGEST = 16 << 20
 
-#: Longest time of a request (s), of the wait for one of the connections, and how many: on a Pulsar that is slow, a queue
-#: on this side of them runs into no limit.
+#: Longest time of a request (s), of the wait for one of the connections, and how many: where Pulsar is slow, a queue on
+#: this side of them runs into no limit.
 TIMEOUT, PATIENCE, CONNECTIONS = 10.0, 60.0, 12
 
 #: How long the names of all topics of a namespace are kept (s), for all scans that ask: there are six for each.
