@@ -42,7 +42,7 @@ def stored(server: PulsarAddress, tenant: str) -> dict[str, bytes]:
     return held
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_no_secret_stands_in_objects_logs_topics_or_results(
     operators: Start,
     restricted: Namespace,
