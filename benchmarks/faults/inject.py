@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from benchmarks.faults import disk, memory
 from benchmarks.faults.cells import ROLES, Cell
 from benchmarks.faults.network import Service, cut
-from benchmarks.faults.node import began, command_of, gone, send
+from benchmarks.faults.node import began, command_of, end, send
 from benchmarks.faults.scene import PLACE, Scene
 
 Injected = AbstractContextManager[str]
@@ -173,8 +173,7 @@ def _end_daemon(scene: Scene, program: str, how: signal.Signals) -> Iterator[str
     pid = _daemon(scene, program)
     words = command_of(pid)
     try:
-        send(pid, how)
-        gone(pid)
+        end(pid, how)
         yield f"process {pid}"
     finally:
         scene.node.start(words)

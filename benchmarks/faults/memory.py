@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,7 +57,21 @@ def own_group(node: Node, pid: int) -> Iterator[Path]:
         yield group
     finally:
         gone(pid)
-        group.rmdir()
+        _remove(group)
+
+
+def _remove(group: Path) -> None:
+    """Remove a control group, which the kernel keeps for a moment after its last process."""
+    deadline = time.monotonic() + 30.0
+    while True:
+        try:
+            group.rmdir()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def end_by_memory(group: Path, pid: int) -> None:

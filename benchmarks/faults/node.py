@@ -20,6 +20,9 @@ GROUPS = Path("/sys/fs/cgroup")
 #: How long a daemon must live to have started, and how long it is tried (s).
 STAYS_SECONDS, START_SECONDS = 3.0, 60.0
 
+#: How long a process may take to end (s): an API server waits a minute for whoever watches it.
+LEAVE_SECONDS = 20.0
+
 #: Run inside the node: into the daemons' control groups, then the daemon, which outlives who started it.
 _START = """
 for controller in /sys/fs/cgroup/*; do echo $$ >"$controller/$0/system/cgroup.procs"; done
@@ -139,6 +142,16 @@ def gone(pid: int, within: float = 60.0) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError(f"process {pid} has not ended within {within:g} s")
         time.sleep(0.02)
+
+
+def end(pid: int, how: signal.Signals) -> None:
+    """End a process and wait until it has; kill it where it takes its time, as systemd does."""
+    send(pid, how)
+    try:
+        gone(pid, LEAVE_SECONDS)
+    except RuntimeError:
+        send(pid, signal.SIGKILL)
+        gone(pid)
 
 
 def send(pid: int, what: signal.Signals, birth: str | None = None) -> None:
