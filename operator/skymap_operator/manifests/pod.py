@@ -17,6 +17,13 @@ _CERTIFICATES = (("ca.crt", "--tls-trust-certs"), ("tls.crt", "--tls-certificate
 ALIVE = "/tmp/alive"  # noqa: S108 - a volume of this pod alone
 SILENCE = 60
 
+#: How long a pod waits for its node to come back (s). By default it is five minutes, in which a lost worker counts
+#: as one that works. What it had in hand is fitted again elsewhere.
+LOST_NODE = tuple(
+    {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+    for taint in ("not-ready", "unreachable")
+)
+
 #: The pods' own keys in the ConfigMap with the scan.
 BROKER_KEY, ADMIN_KEY, SCAN_KEY = "broker", "admin-url", "scan.yaml"
 
@@ -147,6 +154,7 @@ def pod_template(
         # it starts would work on for all of its time to end.
         "shareProcessNamespace": True,
         "terminationGracePeriodSeconds": grace,
+        "tolerations": list(LOST_NODE),
         "volumes": [volume.volume() for volume in volumes],
     }
     if recipe.spec.priority == "Realtime" and recipe.settings.realtime_priority_class is not None:

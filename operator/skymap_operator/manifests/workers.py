@@ -55,4 +55,11 @@ def _with(template: Manifest, more: PodTemplate | None) -> Manifest:
     for kind in ("labels", "annotations"):
         meta = meta | {kind: given.pop(kind, {}) | meta[kind]}
     given.pop("imagePullSecrets", None)  # are there for all pods
+    tolerations = given.setdefault("tolerations", [])
+    tolerations += [one for one in spec["tolerations"] if not any(_tolerates(other, one) for other in tolerations)]
     return {"metadata": meta, "spec": spec | given}
+
+
+def _tolerates(given: Manifest, ours: Manifest) -> bool:
+    """Tell whether the user's toleration says what is to hold for a taint that we tolerate, too."""
+    return given.get("key") in {None, ours["key"]} and given.get("effect") in {None, ours["effect"]}

@@ -90,6 +90,13 @@ def alive(minutes: int) -> str:
     return f'test ! -e /tmp/alive || test -n "$(find /tmp/alive -mmin -{minutes})"'
 
 
+#: A pod whose node is lost is replaced after half a minute.
+LOST_NODE = [
+    {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+    for taint in ("not-ready", "unreachable")
+]
+
+
 def template(role: str, arguments: list[str], **more: Any) -> Manifest:
     """A pod template as the scan above wants it; ``more``: volumes, mounts, env, restart, grace, resources, minutes."""
     volumes = more.get("volumes", [])
@@ -145,6 +152,7 @@ def template(role: str, arguments: list[str], **more: Any) -> Manifest:
             },
             "shareProcessNamespace": True,
             "terminationGracePeriodSeconds": more["grace"],
+            "tolerations": LOST_NODE,
             "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes],
         },
     }
@@ -388,6 +396,19 @@ def _existing(word: str, folder: Any) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [
+        ({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "tolerationSeconds": 600}, LOST_NODE[:1]),
+        ({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoSchedule"}, LOST_NODE),
+        ({"operator": "Exists"}, []),
+    ],
+)
+def test_how_long_a_lost_node_is_waited_for_may_be_given(given: Manifest, ours: list[Manifest]) -> None:
+    spec = FULL | {"workers": {"podTemplate": {"tolerations": [given]}}}
+    assert manifests.workers(made(spec), 0)["spec"]["template"]["spec"]["tolerations"] == [given, *ours]
+
+
 def test_what_the_user_gives_for_the_pods_of_workers() -> None:
     settings = SETTINGS.model_copy(update={"image_pull_secrets": ("ours", "registry")})
     found = manifests.workers(made(FULL, settings), 0)["spec"]["template"]
@@ -395,7 +416,7 @@ def test_what_the_user_gives_for_the_pods_of_workers() -> None:
     assert found["metadata"]["annotations"]["example.org/contact"] == "shift@example.org"
     pod = found["spec"]
     assert pod["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
-    assert pod["tolerations"] == [{"key": "spot", "operator": "Exists", "effect": "NoSchedule"}]
+    assert pod["tolerations"] == [{"key": "spot", "operator": "Exists", "effect": "NoSchedule"}, *LOST_NODE]
     assert (pod["priorityClassName"], pod["serviceAccountName"]) == ("realtime", "skymap-worker")
     assert pod["imagePullSecrets"] == [{"name": "ours"}, {"name": "registry"}]
     for job in manifests.jobs(made(FULL, settings)).values():  # of the same image
