@@ -38,8 +38,7 @@ FAULTS = {
 NOTES = {
     "a": "does not talk to it",
     "b": "the cut stands in the row of the other side; that between all pods and Pulsar in the row `node`",
-    "c": "nobody in the cluster can notice: who looks after the machine has to (systemd, a health check); meanwhile "
-    "it is as a cut, and its end as that of a hang that ends",
+    "c": "who looks after the machine must notice (systemd, a health check); nobody in the cluster can",
     "d": "writes nothing to a disk",
     "e": "its disk is the node's, see there: of the workers' volumes, and the kubelet's",
     "f": "its disk is etcd's, which is the cluster's own matter",
@@ -173,7 +172,7 @@ def entry(part: str, fault: str, outcomes: Sequence[Outcome]) -> str:
     wrong = [fault for outcome in outcomes for fault in outcome.faults]
     if wrong:
         return "**" + "; ".join(dict.fromkeys(wrong)).replace("|", "/")[:120] + "**"
-    return f"{max(outcome.lost for outcome in outcomes):.0f}"
+    return str(round(max(outcome.lost for outcome in outcomes)))
 
 
 def table(outcomes: Iterable[Outcome]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from benchmarks.faults.node import GROUPS, Node, began, gone
+from benchmarks.faults.node import GROUPS, Node, gone
 
 #: How much is eaten beyond what is left (bytes), and how much is left.
 EATEN, LEFT = 512 << 20, 16 << 20
@@ -82,9 +82,10 @@ def end_by_memory(group: Path, pid: int) -> None:
     RuntimeError
         If it lives on.
     """
-    birth = began(pid)
     # The first choice of the kernel, before what eats.
     Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
     exhaust(group)
-    if birth is None or began(pid) == birth:
-        raise RuntimeError(f"the kernel has not ended process {pid} for want of memory")
+    try:
+        gone(pid, 20.0)  # a large process takes its time
+    except RuntimeError as error:
+        raise RuntimeError(f"the kernel has not ended process {pid} for want of memory") from error

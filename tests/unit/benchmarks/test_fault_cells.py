@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,15 @@ def test_a_cut_drops_both_directions_for_those_in_the_set_or_for_all() -> None:
         )
     assert some.count("ip daddr @cut ip saddr 10.0.0.1 tcp sport { 6650, 8080 } drop;") == 3
     assert "@cut" not in rules(Service("10.0.0.1", [6650]), everybody=True)
+
+
+def test_the_documentation_has_a_figure_in_every_cell_of_this_table() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "faults.md").read_text()
+    header, _, *rest = table([]).splitlines()
+    assert header in text
+    assert [line for line in rest if line.startswith("- ") and line not in text] == [], "the notes"
+    for part in PARTS:
+        (row,) = [line.split(" | ") for line in text.splitlines() if line.startswith(f"| {part} | ")][:1]
+        for fault, shown in zip(FAULTS, (cell.rstrip(" |") for cell in row[1:]), strict=True):
+            letter = why_not(part, fault)
+            assert re.fullmatch(r"-?\d+" if letter is None else f"– {letter}", shown), (part, fault, shown)
