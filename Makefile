@@ -1,6 +1,7 @@
 # make demo   scan the demo event, from nothing to a picture        make test   lint and all tests
 # make bench  the benchmarks and the fuzzer                          make lint   formatting, types, imports, drift
 # make faults  every part of a scan × every fault, on a cluster of its own: an hour
+# make soak    scans one after another for an hour, and whether anything grows
 # make crds   the custom resource definition and its reference, from the models
 # make pulsar a local Apache Pulsar, until Ctrl-C
 # make cluster  a local Kubernetes, until make cluster-down
@@ -11,7 +12,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test lint format bench faults docs crds constraints clean pulsar pulsar-install cluster cluster-down cluster-demo cluster-install
+.PHONY: install demo test lint format bench faults soak docs crds constraints clean pulsar pulsar-install cluster cluster-down cluster-demo cluster-install
 
 install: $(STAMP)
 
@@ -56,6 +57,9 @@ bench: install pulsar-install cluster-install
 
 faults: install pulsar-install cluster-install
 	$(BIN)/python -m benchmarks.faults.matrix $(if $(ONLY),--only '$(ONLY)')
+
+soak: install pulsar-install cluster-install
+	$(BIN)/python -m benchmarks.faults.soak --minutes 60
 
 pulsar:
 	@local-pulsar/start.sh $(if $(PULSAR_DATA),--data "$(PULSAR_DATA)")
