@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["tests.pulsar.fixtures", "tests.cluster.fixtures"]
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, and let every command that a test starts hear it: a shell's background job is told not to."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
