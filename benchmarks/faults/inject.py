@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from urllib.parse import urlsplit
 
@@ -114,18 +114,20 @@ def _stopped(pids: list[int]) -> Iterator[None]:
 
 @contextmanager
 def _kill_broker(scene: Scene) -> Iterator[str]:
-    pid = scene.server.pid
-    scene.server.kill()
-    try:
-        yield f"process {pid}"
-    finally:
-        scene.server.start()
+    with _ended_broker(scene, scene.server.kill) as hit:
+        yield hit
 
 
 @contextmanager
 def _stop_broker(scene: Scene) -> Iterator[str]:
+    with _ended_broker(scene, scene.server.stop) as hit:
+        yield hit
+
+
+@contextmanager
+def _ended_broker(scene: Scene, end: Callable[[], None]) -> Iterator[str]:
     pid = scene.server.pid
-    scene.server.stop()
+    end()
     try:
         yield f"process {pid}"
     finally:

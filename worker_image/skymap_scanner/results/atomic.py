@@ -35,9 +35,7 @@ def write_atomically(path: Path, content: bytes) -> Path:
         for left in path.parent.glob(f".{glob.escape(path.name)}.????????"):  # of one who was killed at it
             left.unlink(missing_ok=True)
     except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written ({error.strerror}); is the disk full?") from error
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    finally:
+        Path(temporary).unlink(missing_ok=True)  # after the renaming there is none
     return path
