@@ -17,9 +17,9 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.faults.scene import own_cluster, run
+from benchmarks.clusters import own_cluster, prepared
 from tests.cluster import scans
-from tests.cluster.cluster import SCRIPTS, Namespace
+from tests.cluster.cluster import Namespace
 from tests.cluster.operators import OperatorProcess
 from tests.pulsar.server import PulsarServer
 
@@ -67,12 +67,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cluster = stack.enter_context(own_cluster(folder))
         server = stack.enter_context(PulsarServer(folder / "pulsar", host=cluster.host))
-        image, archive = run(SCRIPTS / "images/build.sh", "worker").strip().split(" ", 1)
-        cluster.load(Path(archive))
-        cluster.kubectl("create", "-f", SCRIPTS.parent / "crds" / "skymapscans.yaml")
-        cluster.kubectl("wait", "--for=condition=Established", "crd/skymapscans.skymap.icecube.wisc.edu")
-        cluster.kubectl("create", "namespace", "killed")
-        namespace = Namespace(cluster, "killed")
+        namespace, image = prepared(cluster, "killed")
         settings = scans.SETTINGS | {"IMAGE": image}
         operator = OperatorProcess(namespace, server.address, "bench", folder / "operator.log", settings)
         began = time.monotonic()

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
 import ssl
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,10 +20,11 @@ from typing import Any
 
 import httpx
 import yaml
+from benchmarks.clusters import image_of, own_cluster
 from benchmarks.faults import disk
 from benchmarks.faults.node import Node, command_of, gone, send
 from tests.cluster import scans
-from tests.cluster.cluster import SCRIPTS, Cluster, Namespace
+from tests.cluster.cluster import Cluster, Namespace
 from tests.cluster.releases import WAIT, Release
 from tests.cluster.waiting import eventually
 from tests.pulsar.server import PulsarServer
@@ -41,28 +40,6 @@ CLAIM_SIZE, NODE_SIZE, PULSAR_SIZE = 64, 512, 768
 
 #: The kubelet says that its disk is full for five minutes after it is not; here for a moment.
 _KUBELET = "evictionPressureTransitionPeriod: 5s\n"
-
-
-def run(*words: object) -> str:
-    """Run a command that must succeed; return what it printed."""
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{words[0]} failed: {done.stderr}")
-    return done.stdout
-
-
-@contextmanager
-def own_cluster(folder: Path) -> Iterator[Cluster]:
-    """Start a cluster that ends with this process."""
-    name = f"skymap-bench-{os.getpid()}"
-    started = run(SCRIPTS / "up.sh", name, "--until", os.getpid())
-    kubeconfig = Path(started.splitlines()[-1].removeprefix("export KUBECONFIG="))
-    native = not (kubeconfig.parent / "kind").exists()
-    kubectl = f"{run(SCRIPTS / 'build.sh').strip()}/bin/kubectl" if native else "kubectl"
-    try:
-        yield Cluster(kubeconfig, kubectl, folder / "kubectl", name)
-    finally:
-        run(SCRIPTS / "down.sh", name)
 
 
 class Api:
@@ -151,7 +128,7 @@ class Scene:
 def scene(folder: Path) -> Iterator[Scene]:
     """Set the scene, and take it down again."""
     with ExitStack() as stack:
-        images = [run(SCRIPTS / "images/build.sh", kind).strip().split(" ", 1)[1] for kind in ("worker", "operator")]
+        archives = [image_of(kind)[1] for kind in ("worker", "operator")]
         cluster = stack.enter_context(own_cluster(folder))
         if not cluster.is_native:
             raise SystemExit(
@@ -162,8 +139,8 @@ def scene(folder: Path) -> Iterator[Scene]:
         events = stack.enter_context(scans.event_server(cluster.host))
         node = Node(cluster.name or "", cluster.kubeconfig.parent)
         prepare(node)
-        for image in images:
-            cluster.load(Path(image))
+        for archive in archives:
+            cluster.load(archive)
         api = Api(cluster.kubeconfig)
         stack.callback(api.http.close)
         eventually(lambda: ready(api), within=120)

@@ -23,10 +23,12 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from benchmarks.faults.scene import own_cluster, run
+from benchmarks.clusters import own_cluster, prepared
+from benchmarks.faults.node import Node
+from benchmarks.processes import usage
 from matplotlib.figure import Figure
 from tests.cluster import scans
-from tests.cluster.cluster import SCRIPTS, Cluster, Namespace
+from tests.cluster.cluster import Cluster, Namespace
 from tests.cluster.operators import OperatorProcess
 from tests.cluster.waiting import eventually
 from tests.pulsar.server import PulsarServer
@@ -85,12 +87,7 @@ def stage(folder: Path) -> Iterator[Stage]:
     with ExitStack() as stack:
         cluster = stack.enter_context(own_cluster(folder))
         server = stack.enter_context(PulsarServer(folder / "pulsar", host=cluster.host))
-        image, archive = run(SCRIPTS / "images/build.sh", "worker").strip().split(" ", 1)
-        cluster.load(Path(archive))
-        cluster.kubectl("create", "-f", SCRIPTS.parent / "crds" / "skymapscans.yaml")
-        cluster.kubectl("wait", "--for=condition=Established", "crd/skymapscans.skymap.icecube.wisc.edu")
-        cluster.kubectl("create", "namespace", TENANT)
-        namespace = Namespace(cluster, TENANT)
+        namespace, image = prepared(cluster, TENANT)
         settings = scans.SETTINGS | {"IMAGE": image}
         operator = OperatorProcess(namespace, server.address, TENANT, folder / "operator.log", settings)
         operator.start()
@@ -135,7 +132,7 @@ def sample(at: Stage, began: float, scan_seconds: float, *, same: bool) -> Sampl
     cluster = at.namespace.cluster
     if at.operator.process is None:
         raise SystemExit("the operator has ended")
-    operator, pulsar = _process(at.operator.process.pid), _process(at.server.pid)
+    operator, pulsar = usage(at.operator.process.pid), usage(at.server.pid)
     return Sample(
         seconds=time.monotonic() - began,
         scan_seconds=scan_seconds,
@@ -157,41 +154,10 @@ def sample(at: Stage, began: float, scan_seconds: float, *, same: bool) -> Sampl
     )
 
 
-@dataclass(frozen=True)
-class _Process:
-    mib: float
-    threads: int
-    files: int
-    cpu: float
-
-
-def _process(pid: int) -> _Process:
-    """Read what a process has (``proc(5)``): resident memory (MiB), threads, open files, and its processor time (s)."""
-    folder = Path(f"/proc/{pid}")
-    status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-    # The fields after the name, which may hold blanks: user and system time are the 12th and 13th of them.
-    fields = (folder / "stat").read_text().rpartition(")")[2].split()
-    cpu = (int(fields[11]) + int(fields[12])) / 100
-    return _Process(
-        int(status["VmRSS"].split()[0]) / 1024, int(status["Threads"]), len(list((folder / "fd").iterdir())), cpu
-    )
-
-
 def _daemon(cluster: Cluster, name: str) -> float:
     """Return the memory (MiB) of a daemon of this cluster's node; 0 where it is no process of this machine."""
-    if not cluster.is_native:
-        return 0.0
-    init = cluster.kubeconfig.parent / "init.pid"
-    space = (Path("/proc") / init.read_text().strip() / "ns" / "pid").readlink()
-    for folder in Path("/proc").iterdir():
-        try:
-            if folder.name.isdigit() and (folder / "ns" / "pid").readlink() == space:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-                if Path(words[0].decode()).name == name:
-                    return _process(int(folder.name)).mib
-        except OSError:  # it has ended meanwhile
-            continue
-    return 0.0
+    pid = Node(cluster.name or "", cluster.kubeconfig.parent).daemon(name) if cluster.is_native else None
+    return 0.0 if pid is None else usage(pid).mib
 
 
 def _objects(namespace: Namespace) -> list[str]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
+from benchmarks.processes import usage
 from tests.pulsar.server import PulsarServer
 
 from skymap_scanner.broker import Access, Backlog, Broker, open_broker
@@ -48,12 +49,11 @@ class Role:
     def look(self) -> None:
         """Note memory and CPU now."""
         try:
-            status = Path(f"/proc/{self.process.pid}/status").read_text()
-            self.cpu = cpu_seconds(self.process.pid)
+            now = usage(self.process.pid)
         except OSError:
             return  # it has ended
-        resident = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
-        self.memory += [int(kilobytes) / 1024 for kilobytes in resident]
+        self.cpu = now.cpu
+        self.memory.append(now.mib)
 
     def end(self) -> None:
         """End the process by its own id."""
@@ -64,12 +64,6 @@ class Role:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds of a process, all threads, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Measurement:
@@ -138,7 +132,7 @@ def measure(broker: Broker, server: PulsarServer, tasks: int, workers: int, coll
         for _ in range(collectors):
             scan.start("collector", *(["--key-shared"] if collectors > 1 else []))
         saver = scan.start("saver", "-o", f"{folder}/result.i3.zst", "--format", "json")
-        before = cpu_seconds(server.pid)
+        before = usage(server.pid).cpu
         for _ in range(workers):
             scan.start("worker", "--prefetch", str(prefetch))
         first = scan.wait("the first fit", lambda: scan.tasks().waiting < total)
@@ -146,7 +140,7 @@ def measure(broker: Broker, server: PulsarServer, tasks: int, workers: int, coll
         collecting = fitting + scan.wait("the last pixel", scan.collected)
         saving = collecting + scan.wait("the files", lambda: saver.process.poll() is not None)
         shares = {kind: scan.cpu(kind) for kind in ("worker", "collector", "saver")} | {
-            "broker": cpu_seconds(server.pid) - before
+            "broker": usage(server.pid).cpu - before
         }
         print(f"{workers} workers, {collectors} collectors, {total} tasks, {prefetch} sent ahead")
         print(f"  queue filled in {filled:.1f} s ({total / filled:.0f} tasks/s, its start included)")

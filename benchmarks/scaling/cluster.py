@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from benchmarks.faults.scene import own_cluster, run
+from benchmarks.clusters import own_cluster, prepared
 from benchmarks.scaling.watched import POD_LINE, Account, Sample, Workers, busy_hosts, draw, figures, lowered, write_csv
 from tests.cluster import scans
-from tests.cluster.cluster import SCRIPTS, Namespace
+from tests.cluster.cluster import Namespace
 from tests.cluster.operators import OperatorProcess
 from tests.cluster.waiting import eventually
 from tests.pulsar.server import PulsarServer
@@ -172,12 +172,7 @@ def main() -> None:
         cluster = stack.enter_context(own_cluster(folder))
         server = PulsarServer(folder / "pulsar", host=cluster.host)
         stack.enter_context(server)
-        image, archive = run(SCRIPTS / "images/build.sh", "worker").strip().split(" ", 1)
-        cluster.load(Path(archive))
-        cluster.kubectl("create", "-f", SCRIPTS.parent / "crds" / "skymapscans.yaml")
-        cluster.kubectl("wait", "--for=condition=Established", "crd/skymapscans.skymap.icecube.wisc.edu")
-        cluster.kubectl("create", "namespace", "scaling")
-        namespace = Namespace(cluster, "scaling")
+        namespace, image = prepared(cluster, "scaling")
         settings = scans.SETTINGS | {"IMAGE": image, "STARTUP_SECONDS": "5", "FIRST_WORKERS": "4"}
         operator = OperatorProcess(namespace, server.address, TENANT, folder / "operator.log", settings)
         operator.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from benchmarks.processes import usage
 
 #: A line of Prometheus' text format: name, labels, value.
 _LINE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
@@ -85,14 +85,12 @@ class Probe:
 
     def read(self, pid: int) -> Sample:
         """Take a sample; processor time goes on where a process follows another."""
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        used = usage(pid)
         if pid != self._pid:
             last = self.samples[-1] if self.samples else Sample(0.0, 0.0, 0.0)
             self._pid, self._before = pid, (last.cpu, last.waited)
-        used = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-        pages = int(words[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
         waited = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
-        self.samples.append(Sample(time.monotonic(), self._before[0] + used, pages, self._before[1] + waited))
+        self.samples.append(Sample(time.monotonic(), self._before[0] + used.cpu, used.mib, self._before[1] + waited))
         return self.samples[-1]
 
 

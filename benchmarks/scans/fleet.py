@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.operator import run
+from benchmarks.clusters import run
 from tests.cluster.cluster import SCRIPTS, Cluster
 from tests.cluster.waiting import eventually
 

@@ -22,13 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from benchmarks.faults.operator import own_cluster
+from benchmarks.clusters import define, own_cluster
 from benchmarks.scans.cast import Audience, Cast, until
 from benchmarks.scans.figures import Phase, Probe, Series, difference, scrape, table, total
 from benchmarks.scans.fleet import STORAGE_CLASS, apply, fake_nodes, volumes
-from tests.cluster.cluster import SCRIPTS, Namespace
+from tests.cluster.cluster import Namespace
 from tests.cluster.operators import OperatorProcess
-from tests.cluster.waiting import eventually
 from tests.pulsar.server import PulsarServer
 from tests.unit.operator import cases
 
@@ -230,8 +229,7 @@ def main() -> None:
         cluster = stack.enter_context(own_cluster(folder))
         server = stack.enter_context(PulsarServer(folder / "pulsar"))
         stack.enter_context(fake_nodes(cluster, folder, 4))
-        cluster.kubectl("create", "-f", SCRIPTS.parent / "crds" / "skymapscans.yaml")
-        eventually(lambda: cluster.kubectl("explain", "sms"))
+        define(cluster)
         names = [f"alerts-{number}" for number in range(arguments.namespaces)]
         for name in names:
             cluster.kubectl("create", "namespace", name)
