@@ -1,0 +1,154 @@
+"""What is decided about the workers of a scan that goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tests.unit.operator.plans import URL, actions, running, status
+from tests.unit.operator.world import SETTINGS, World, resource
+
+from skymap_operator.actions import (
+    Action,
+    Create,
+    Delete,
+    Emit,
+    Patch,
+    Replace,
+    SetStatus,
+)
+from skymap_operator.manifests import scaled_object
+from skymap_operator.models.status import LevelStatus
+from skymap_operator.observed import Backlog, Pace, Pod, Pulsar, Scan
+from skymap_operator.plan import plan
+from skymap_operator.resolve import recipe
+from skymap_operator.scaling import Cause, Direction
+from skymap_operator.settings import Settings
+
+
+def test_busy_workers_are_marked_before_there_are_fewer() -> None:
+    world = running(passes=5)
+    observed = world.observe()
+    [deployment] = [child for (kind, _), child in observed.children.items() if kind == "Deployment"]
+    deployment["spec"]["replicas"] = 6
+    pods = tuple(
+        Pod(f"w-{number}", "worker", "Running", ready=True, ip=f"10.1.0.{number}", deletion_cost=100 * (number == 1))
+        for number in range(6)
+    )
+    pulsar = observed.pulsar
+    assert isinstance(pulsar, Pulsar)
+    held = replace(
+        pulsar, tasks=Backlog(0, 3), progress=None, busy=frozenset(f"10.1.0.{number}" for number in (0, 4, 5))
+    )
+    found = [action for action in actions(replace(observed, pods=pods, pulsar=held)) if isinstance(action, Patch)]
+    cost = "controller.kubernetes.io/pod-deletion-cost"
+    assert [(one.name, one.patch) for one in found] == [
+        *((name, {"metadata": {"annotations": {cost: "100"}}}) for name in ("w-0",)),
+        ("w-1", {"metadata": {"annotations": {cost: "0"}}}),
+        *((name, {"metadata": {"annotations": {cost: "100"}}}) for name in ("w-4", "w-5")),
+        ("alert-workers", {"spec": {"replicas": 3}}),
+    ]
+    # Behind a proxy nobody knows which ones they are: as many as there are tasks in hand stay.
+    unknown = replace(held, busy=frozenset({"192.168.0.1"}), tasks=Backlog(0, 5))
+    [scaled] = [
+        action
+        for action in actions(replace(observed, pods=pods, pulsar=unknown))
+        if isinstance(action, Patch) and action.kind == "Deployment"
+    ]
+    assert scaled.patch == {"spec": {"replicas": 5}}
+
+
+def keda() -> Settings:
+    return SETTINGS.model_copy(update={"scaling": "Keda", "scaling_url": "http://operator:8080"})
+
+
+def test_where_keda_scales_the_number_is_told_and_not_set() -> None:
+    world = World(resource(URL))
+    first = plan(world.observe(), keda()).actions
+    made = [(one.manifest["kind"], one.manifest["metadata"]["name"]) for one in first if isinstance(one, Create)]
+    assert made[-2:] == [("Deployment", "alert-workers"), ("ScaledObject", "alert-workers")]
+    world = running(passes=5, tasks=40000)
+    observed = world.observe()
+    [deployment] = [child for (kind, _), child in observed.children.items() if kind == "Deployment"]
+    deployment["spec"]["replicas"] = 3
+    pods = (
+        Pod("w-0", "worker", "Running", ready=True, ip="10.1.0.0"),
+        Pod("w-1", "worker", "Running", ready=True, ip="10.1.0.1", deletion_cost=100),
+        Pod("w-2", "worker", "Running", ready=True, ip="10.1.0.2"),
+    )
+    pulsar = observed.pulsar
+    assert isinstance(pulsar, Pulsar)
+    observed = replace(
+        observed, pods=pods, pulsar=replace(pulsar, tasks=Backlog(40000, 1), busy=frozenset({"10.1.0.2"}))
+    )
+    found = plan(observed, keda())
+    assert found.scaled == (Direction.UP, Cause.STEP)
+    wanted = status(list(found.actions)).workers.wanted
+    assert wanted == 6
+    changed = [(one.kind, one.name) for one in found.actions if isinstance(one, Patch)]
+    assert changed == [("Pod", "w-1"), ("Pod", "w-2")], "idle ones go first whenever KEDA takes some"
+    [scaled] = [one for one in found.actions if isinstance(one, Emit) and one.reason == "Scaled"]
+    assert scaled.message.startswith(f"from {Scan.of(world.scan).status.workers.wanted} to 6 workers: ")  # type: ignore[union-attr]
+
+
+def test_a_scaled_object_is_mended_left_alone_and_goes_with_the_workers() -> None:
+    world = running(passes=5)
+    observed = world.observe()
+    wanted = scaled_object(recipe(observed.scan, observed.scan.spec, keda(), frozenset()))  # type: ignore[arg-type]
+    key = ("ScaledObject", "alert-workers")
+
+    def about(live: dict[str, Any], settings: Settings) -> list[Action]:
+        seen = replace(observed, children={**observed.children, key: live})
+        actions = plan(seen, settings).actions
+        return [one for one in actions if isinstance(one, Replace) and one.manifest["kind"] == "ScaledObject"]
+
+    assert about(wanted, keda()) == []
+    changed = wanted | {"spec": wanted["spec"] | {"maxReplicaCount": 1}}
+    assert about(changed, keda()) == [Replace(wanted)]
+    others = changed | {"metadata": changed["metadata"] | {"ownerReferences": []}}
+    assert about(others, keda()) == []
+    world.delete()
+    going = replace(world.observe(), children={**world.observe().children, key: wanted})
+    gone = [(one.kind, one.name) for one in plan(going, keda()).actions if isinstance(one, Delete)]
+    assert gone.index(("ScaledObject", "alert-workers")) < gone.index(("Deployment", "alert-workers"))
+
+
+def test_what_is_planned_and_not_yet_queued_counts() -> None:
+    world = running({**URL, "workers": {"max": 1000}}, passes=5)
+    observed = world.observe()
+    pulsar, progress = observed.pulsar, observed.pulsar.progress  # type: ignore[union-attr]
+    assert isinstance(pulsar, Pulsar)
+    assert progress is not None
+    first = LevelStatus(nside=1, done=5, planned=48, decided=True)
+    later = replace(progress, levels=(first, LevelStatus(nside=8, done=0, planned=100)))
+    seen = replace(pulsar, progress=later, tasks=Backlog(30, 5))
+
+    def reason(pulsar: Pulsar) -> str:
+        return str(status(actions(replace(observed, pulsar=pulsar))).workers.reason)
+
+    assert reason(seen).startswith("30 fits wait, 5 in hand, 100 to come, ")
+    # The second level is in the queue already, and the snapshot does not know.
+    assert reason(replace(seen, tasks=Backlog(120, 5))).startswith("120 fits wait, 5 in hand, 18 to come, ")
+    assert "to come" not in reason(replace(seen, tasks=Backlog(140, 5)))
+    known = replace(later, levels=(first, LevelStatus(nside=8, done=0, planned=100, decided=True)))
+    for progress in (known, replace(later, phase="writing"), None):
+        assert "to come" not in reason(replace(seen, progress=progress))
+
+
+def test_the_time_of_a_fit_is_learned_and_kept_while_workers_are_new() -> None:
+    observed = running(passes=5).observe()
+    pulsar = observed.pulsar
+    assert isinstance(pulsar, Pulsar)
+
+    def told(*paces: Pace) -> list[float | None]:
+        found: list[float | None] = []
+        scan = observed.scan
+        for pace in paces:
+            seen = replace(observed, scan=scan, pulsar=replace(pulsar, pace=pace, tasks=Backlog(100, 20)))
+            written = next((one.status for one in actions(seen) if isinstance(one, SetStatus)), scan.status)
+            assert written.workers is not None
+            found.append(written.workers.seconds_per_task)
+            scan = replace(scan, status=written)
+        return found
+
+    assert told(Pace(400, 1000.0), Pace(3, 600.0), Pace(20, 100.0)) == [2.5, 2.5, 5.0]
