@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 from benchmarks.processes import usage
 
+from skymap_operator.rounds import By
+
 #: A line of Prometheus' text format: name, labels, value.
 _LINE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -57,9 +59,14 @@ def quantile(buckets: Mapping[float, float], part: float) -> float:
     return lower
 
 
-def latencies(series: Series) -> dict[float, float]:
-    """Return the cumulated counts of the latency histogram by upper bound (s)."""
-    return {float(dict(labels)["le"]): value for (name, labels), value in series.items() if name == f"{LATENCY}_bucket"}
+def latencies(series: Series, by: By) -> dict[float, float]:
+    """Return the cumulated counts of the histogram of latencies by upper bound (s), of looks that are due so."""
+    found = (
+        (dict(labels), value)
+        for (name, labels), value in series.items()
+        if name == f"{LATENCY}_bucket" and ("by", by.value) in labels
+    )
+    return {float(labels["le"]): value for labels, value in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,7 @@ class Phase:
     def row(self) -> list[str]:
         """Return the line of the table."""
         cpu = self.samples[-1].cpu - self.samples[0].cpu if self.samples else float("nan")
-        spread = latencies(self.counted)
+        spreads = [latencies(self.counted, by) for by in (By.NEWS, By.TIME)]
         looks = total(self.counted, "skymap_operator_looks_total")
         asked = [total(self.counted, REQUESTS, to=to) for to in ("kubernetes", "pulsar")]
         return [
@@ -120,8 +127,7 @@ class Phase:
             f"{self._part_waited():.0%}",
             f"{max((one.rss for one in self.samples), default=0.0):.0f}",
             f"{looks / self.seconds:.1f}",
-            f"{quantile(spread, 0.5):.2f}",
-            f"{quantile(spread, 0.99):.2f}",
+            *(f"{quantile(spread, part):.2f}" for spread in spreads for part in (0.5, 0.99)),
             f"{self.overdue:.1f}",
             *(f"{count / self.scans:.1f}" for count in asked),
             *(f"{60 * count / self.scans / self.seconds:.1f}" for count in asked),
@@ -144,8 +150,10 @@ HEADER = [
     "kept waiting",
     "MiB",
     "looks/s",
-    "p50 s",
-    "p99 s",
+    "news p50 s",
+    "news p99 s",
+    "rounds p50 s",
+    "rounds p99 s",
     "late s",
     "K8s/scan",
     "Pulsar/scan",

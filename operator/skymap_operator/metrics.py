@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from skymap_operator.models import SkymapScanStatus
 from skymap_operator.models.status import ConditionType, Phase, Reason, WorkersStatus
 from skymap_operator.observed import Backlog
-from skymap_operator.rounds import Key
+from skymap_operator.rounds import By, Key
 from skymap_operator.scaling import Cause, Direction
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -80,10 +80,13 @@ class Metrics:
         )
         self._latency = Histogram(
             "skymap_operator_reconcile_latency_seconds",
-            "From when a look was due, by news or by its time, to its end (s)",
+            "From when a look was due to its end, by what it was due: news, or its time (s)",
+            ["by"],
             buckets=(0.1, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 60),
             registry=self._registry,
         )
+        for by in By:
+            self._latency.labels(by.value)
         self._requests = Counter(
             "skymap_operator_api_requests",
             "Requests sent, by to whom and by the answer (none: without)",
@@ -110,9 +113,9 @@ class Metrics:
         """Count a decision about the number of workers."""
         self._decisions.labels(direction.value, cause.value).inc()
 
-    def late(self, seconds: float) -> None:
-        """Take in how long after it was due a look has ended."""
-        self._latency.observe(seconds)
+    def late(self, seconds: float, by: By) -> None:
+        """Take in how long after it was due a look has ended, and by what it was due."""
+        self._latency.labels(by.value).observe(seconds)
 
     def asked(self, to: str, method: str, code: int | None) -> None:
         """Count a request to ``kubernetes`` or ``pulsar``; ``code`` of the answer, None where there was none."""

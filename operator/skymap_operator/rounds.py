@@ -3,8 +3,9 @@
 A look is asked for by `Rounds.wake`, as often as anybody likes, and is due again when the look before has said so.
 What is asked for while a scan is being looked at leads to one more look: nothing that has happened is overlooked.
 
-Where more looks are due than can be had at a time, the one that is due longest comes first. News have a head start
-before looks whose time has come, and urgent scans before others; since it is a time and no rank, nobody waits for ever.
+A look is due since something has happened (news), or since its time has come (a round). Where more looks are due than
+can be had at a time, the one that is due longest comes first. News have a head start before rounds, and urgent scans
+before others; since it is a time and no rank, nobody waits for ever.
 """
 
 from __future__ import annotations
@@ -13,19 +14,23 @@ import asyncio
 import heapq
 import itertools
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 log = logging.getLogger(__name__)
 
 #: Looks at a time, which wait for answers most of it, and how long a scan rests between two (s): events come in swarms.
 AT_A_TIME, REST = 12, 0.5
 
-#: Looks without news in a second, of all scans: with more scans each is looked at less often, so that news find time.
-PACE = 40.0
+#: Looks without news in a second, of all scans: with more scans each is looked at less often, so that news find time
+#: (two cores, shared with the API server and Pulsar, bore 40 in all).
+PACE = 25.0
 
-#: By how much news are put before looks whose time has come, and urgent scans before others (s).
-NEWS_FIRST, URGENT_FIRST = 5.0, 10.0
+#: By how much news are put before rounds, and urgent scans before others (s). A wave of news takes a while, in which
+#: rounds may wait: what they are for, a queue that has changed, is no older then than where scans are very many.
+NEWS_FIRST, URGENT_FIRST = 30.0, 60.0
 
 #: A look may take so long (s): all that it waits for has limits of its own, and a slow Pulsar adds them up.
 LONGEST_LOOK = 240.0
@@ -45,34 +50,58 @@ class Key:
         return f"{self.namespace}/{self.name}"
 
 
+class By(StrEnum):
+    """By what a look is due."""
+
+    NEWS = "news"
+    TIME = "time"
+
+
 @dataclass(slots=True)
 class _Scan:
-    """``due``: since when, or when, a look is due (s, the loop's clock); it stays so until the look is over.
+    """``news``: since when there are news that no look has begun to take in (s, the loop's clock), None without.
 
-    ``news``: it is due since something has happened. ``woken``: since when there are news that the look that is under
-    way may have missed. ``rested``: no look before. ``timer``: puts it in line at its time; ``place``: there it is.
+    ``round``: when a look is due in any case. ``since``: since when the look under way is due. ``rested``: no look
+    before. ``timer``: puts it in line at its time; ``place``: there it is.
     """
 
-    due: float
-    news: bool = True
-    woken: float | None = None
+    news: float | None
+    round: float = math.inf
+    since: float | None = None
     rested: float = 0.0
     failures: int = 0
     timer: asyncio.TimerHandle | None = None
     place: int | None = None
     task: asyncio.Task[None] | None = None
 
+    @property
+    def due(self) -> float:
+        """Since when, or when, a look is due; it stays so until the look is over."""
+        return min(self.round if self.since is None else self.since, math.inf if self.news is None else self.news)
+
+    def begin(self, now: float) -> dict[By, float]:
+        """Begin a look, which takes in all news; return since when it is due, by news and by its time."""
+        due = {By.TIME: self.round} if self.news is None else {By.NEWS: self.news, By.TIME: self.round}
+        self.since, self.news = self.due, None
+        return {by: since for by, since in due.items() if since <= now}
+
+    def rank(self, urgent: bool) -> float:
+        """Return what says who comes first: the time since when it is due, less its start before others."""
+        news = math.inf if self.news is None else self.news - NEWS_FIRST
+        return min(news, self.round) - (URGENT_FIRST if urgent else 0.0)
+
 
 class Rounds:
     """Calls ``look`` for every scan that is known; it returns when to look again (s), None where no scan is left.
 
-    ``late`` is told how long after it was due each look has ended (s); ``urgent`` tells which scans come first.
+    ``late`` is told how long after it was due each look has ended (s), and by what it was due: by both, twice.
+    ``urgent`` tells which scans come first.
     """
 
     def __init__(
         self,
         look: Callable[[Key], Awaitable[float | None]],
-        late: Callable[[float], None] = lambda _: None,
+        late: Callable[[float, By], None] = lambda _, __: None,
         urgent: Callable[[Key], bool] = lambda _: False,
         at_a_time: int = AT_A_TIME,
         rest: float = REST,
@@ -93,14 +122,12 @@ class Rounds:
         scan = self._scans.get(key)
         if scan is None:
             scan = self._scans[key] = _Scan(now)
-        elif scan.task is not None:
-            scan.woken = now if scan.woken is None else scan.woken
-            return
-        elif scan.news and scan.due <= now:
+        elif scan.news is not None:
             return
         else:
-            scan.due, scan.news = min(scan.due, now), True
-        self._arrange(key, scan)
+            scan.news = now
+        if scan.task is None:
+            self._arrange(key, scan)
 
     @property
     def known(self) -> int:
@@ -141,9 +168,8 @@ class Rounds:
             self._enter(key, scan)
 
     def _enter(self, key: Key, scan: _Scan) -> None:
-        ahead = (NEWS_FIRST if scan.news else 0.0) + (URGENT_FIRST if self._urgent(key) else 0.0)
         scan.timer, scan.place = None, next(self._places)  # where it stood before is void
-        heapq.heappush(self._line, (scan.due - ahead, scan.place, key))
+        heapq.heappush(self._line, (scan.rank(self._urgent(key)), scan.place, key))
         self._proceed()
 
     def _proceed(self) -> None:
@@ -159,22 +185,23 @@ class Rounds:
     async def _follow(self, key: Key, scan: _Scan) -> None:
         """Look at a scan, and arrange for the next look."""
         loop = asyncio.get_running_loop()
+        due = scan.begin(loop.time())
         try:
             after = await self._once(key, scan)
         finally:
             self._free += 1
             self._proceed()
         now = loop.time()
-        self._late(now - scan.due)
-        scan.task, scan.rested = None, now + self._rest
-        if scan.woken is not None:
-            scan.due, scan.news, scan.woken = scan.woken, True, None
-        elif after is None:
+        for by, since in due.items():
+            self._late(now - since, by)
+        scan.task, scan.since, scan.rested = None, None, now + self._rest
+        if after is None and scan.news is None:
             del self._scans[key]
             return
-        else:
-            # What is to follow at once is no round, and does not wait for those of the others.
-            scan.due, scan.news = now + (max(after, self.known / PACE) if after else 0.0), not after
+        # What is to follow at once is no round, and does not wait for those of the others.
+        if after == 0.0 and scan.news is None:
+            scan.news = now
+        scan.round = math.inf if after is None else now + max(after, self.known / PACE)
         self._arrange(key, scan)
 
     async def _once(self, key: Key, scan: _Scan) -> float | None:

@@ -17,7 +17,7 @@ from skymap_operator.metrics import OUTCOMES, Metrics, Seen
 from skymap_operator.models import SkymapScanStatus
 from skymap_operator.models.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
 from skymap_operator.observed import Backlog
-from skymap_operator.rounds import Key
+from skymap_operator.rounds import By, Key
 from skymap_operator.scaling import Cause, Direction
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +55,7 @@ def figures() -> dict[str, list[dict[str, str]]]:
     for outcome in OUTCOMES:
         metrics.looked(outcome, 1.0)
     metrics.scaled(Direction.UP, Cause.WORK)
-    metrics.late(1.0)
+    metrics.late(1.0, By.NEWS)
     for to, code in (("kubernetes", 403), ("pulsar", 500)):
         metrics.asked(to, "GET", code)
     conditions = tuple(

@@ -8,15 +8,20 @@ import os
 import pytest
 from benchmarks.scans.figures import HEADER, Phase, Probe, Sample, difference, latencies, quantile, read_metrics, total
 
+from skymap_operator.rounds import By
+
 TEXT = """# HELP a An example
 # TYPE a counter
 a_total{to="kubernetes",code="200"} 3.0
 a_total{to="pulsar",code="200"} 4.0
 a_total{to="pulsar",code="with \\"quotes\\", and comma"} 5.0
 alone 1.5
-skymap_operator_reconcile_latency_seconds_bucket{le="1.0"} 5.0
-skymap_operator_reconcile_latency_seconds_bucket{le="2.0"} 10.0
-skymap_operator_reconcile_latency_seconds_bucket{le="+Inf"} 10.0
+skymap_operator_reconcile_latency_seconds_bucket{by="news",le="1.0"} 5.0
+skymap_operator_reconcile_latency_seconds_bucket{by="news",le="2.0"} 10.0
+skymap_operator_reconcile_latency_seconds_bucket{by="news",le="+Inf"} 10.0
+skymap_operator_reconcile_latency_seconds_bucket{by="time",le="1.0"} 0.0
+skymap_operator_reconcile_latency_seconds_bucket{by="time",le="2.0"} 4.0
+skymap_operator_reconcile_latency_seconds_bucket{by="time",le="+Inf"} 4.0
 """
 
 
@@ -28,7 +33,8 @@ def test_metrics_are_read_and_added_up() -> None:
     assert total(series, "alone") == 1.5
     before = read_metrics('a_total{to="kubernetes",code="200"} 1.0')
     assert total(difference(before, series), "a_total", to="kubernetes") == 2.0
-    assert latencies(series) == {1.0: 5.0, 2.0: 10.0, math.inf: 10.0}
+    assert latencies(series, By.NEWS) == {1.0: 5.0, 2.0: 10.0, math.inf: 10.0}
+    assert latencies(series, By.TIME) == {1.0: 0.0, 2.0: 4.0, math.inf: 4.0}
 
 
 @pytest.mark.parametrize(
@@ -65,8 +71,15 @@ def test_a_phase_says_what_it_cost_for_each_scan() -> None:
     found = dict(zip(HEADER, row, strict=True))
     assert (found["CPU s"], found["cores"], found["MiB"]) == ("3.0", "0.10", "90")
     assert found["kept waiting"] == "25%"
-    assert (found["p50 s"], found["K8s/scan"], found["Pulsar/scan"], found["K8s/scan/min"]) == (
+    assert (
+        found["news p50 s"],
+        found["rounds p50 s"],
+        found["K8s/scan"],
+        found["Pulsar/scan"],
+        found["K8s/scan/min"],
+    ) == (
         "1.00",
+        "1.50",
         "1.5",
         "4.5",
         "3.0",

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from skymap_operator import rounds as module
-from skymap_operator.rounds import Key, Rounds
+from skymap_operator.rounds import By, Key, Rounds
 
 A, B = Key("ns", "a"), Key("ns", "b")
 
@@ -169,7 +169,7 @@ def test_news_come_before_rounds_and_urgent_scans_before_others_but_nobody_waits
         await asyncio.sleep(0.01)
         for name in ("news", "alert"):
             rounds.wake(Key("ns", name))
-        ahead = 106.0
+        ahead = 133.0
         rounds.wake(Key("ns", "later"))
         held.set()
         await until(lambda: len(looked) == 6)
@@ -187,14 +187,14 @@ def test_of_many_scans_each_is_looked_at_less_often_and_what_follows_at_once_is_
         ahead, clock = 0.0, loop.time
         monkeypatch.setattr(loop, "time", lambda: clock() + ahead)
         looks: Counter[Key] = Counter()
-        late: list[float] = []
+        late: dict[By, list[float]] = {By.NEWS: [], By.TIME: []}
 
         async def look(key: Key) -> float | None:
             looks[key] += 1
             return 0.0 if key == A and looks[A] == 1 else 10.0
 
         monkeypatch.setattr(module, "PACE", 2.0)
-        rounds = Rounds(look, late.append, rest=0)
+        rounds = Rounds(look, lambda seconds, by: late[by].append(seconds), rest=0)
         rounds.wake(A)
         for number in range(59):
             rounds.wake(Key("ns", str(number)))
@@ -205,8 +205,44 @@ def test_of_many_scans_each_is_looked_at_less_often_and_what_follows_at_once_is_
         assert looks.total() == 61, "60 scans, two looks a second: not before 30 s"
         ahead = 31.0
         await until(lambda: looks.total() == 121)
-        assert len(late) == 121
-        assert max(late[:61]) < 10.0
+        assert [len(late[by]) for by in (By.NEWS, By.TIME)] == [61, 60]
+        assert max(late[By.NEWS]) < 10.0
+        assert 1.0 < max(late[By.TIME]) < 11.0
+        await rounds.close()
+
+    run(test)
+
+
+def test_news_of_a_scan_whose_round_is_late_are_timed_from_when_they_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        ahead, clock = 0.0, loop.time
+        monkeypatch.setattr(loop, "time", lambda: clock() + ahead)
+        late: list[tuple[By, float]] = []
+        held = asyncio.Event()
+        held.set()
+
+        async def look(_: Key) -> float | None:
+            await held.wait()
+            return 10.0
+
+        rounds = Rounds(look, lambda seconds, by: late.append((by, seconds)), at_a_time=1, rest=0)
+        rounds.wake(A)
+        await until(lambda: len(late) == 1)
+        held.clear()
+        rounds.wake(B)  # has the only hand
+        await asyncio.sleep(0.01)
+        ahead = 30.0
+        await asyncio.sleep(0.01)
+        assert 19.0 < rounds.overdue() < 31.0
+        rounds.wake(A)
+        rounds.wake(A)
+        ahead = 35.0
+        held.set()
+        await until(lambda: len(late) == 4)
+        assert [by for by, _ in late[1:]] == [By.NEWS, By.NEWS, By.TIME], "B, and A by both"
+        assert [seconds for _, seconds in late[1:]] == pytest.approx([35.0, 5.0, 25.0], abs=0.9)
+        assert rounds.overdue() == 0.0
         await rounds.close()
 
     run(test)
