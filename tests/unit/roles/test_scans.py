@@ -8,7 +8,6 @@ import pytest
 from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.broker import Backlog, Broker, Outgoing, open_broker
-from skymap_scanner.errors import BrokerError
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.scans import (
     FoundScan,
@@ -209,13 +208,18 @@ def test_a_plan_of_another_version_keeps_the_frames(broker: Broker, scan: MakeSc
     assert plan_deletion(broker, look(broker, "b"), find_scans(broker, BASES), BASES).topics == (f"{SKYMAP}b-plan",)
 
 
-def test_the_latest_snapshot_counts_and_a_strange_one_is_named(broker: Broker) -> None:
+def test_the_latest_snapshot_counts_and_a_strange_one_is_passed_over(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
     topic = f"{SKYMAP}a-progress"
     with broker.producer(topic, "saver") as saver, broker.reader(topic) as reader:
         assert latest_progress(reader, 0) is None
         saver.send(*[Outgoing(progress(phase).model_dump_json().encode()) for phase in (Phase.SCANNING, Phase.DONE)])
         assert latest_progress(reader, 0) == progress(Phase.DONE)
         assert latest_progress(reader, 0) is None
+        assert caplog.text == ""
         saver.send(Outgoing(b"{}"))
-        with pytest.raises(BrokerError, match="progress topic holds a message that this version does not understand"):
-            latest_progress(reader, 0)
+        assert latest_progress(reader, 0) is None
+        assert "passed over what is no progress, or another version's: 1 messages (Field required)" in caplog.text
+        saver.send(Outgoing(progress(Phase.SCANNING).model_dump_json().encode()), Outgoing(b"\xff"))
+        assert latest_progress(reader, 0) == progress(Phase.SCANNING)

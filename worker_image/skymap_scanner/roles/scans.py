@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 
@@ -12,6 +13,8 @@ from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 from skymap_scanner.roles.topics import WORKERS, ScanTopics, TopicBases, check_name
 from skymap_scanner.scan.plan import ScanEntry, decode_entry
 from skymap_scanner.scan.progress import Phase, Progress
+
+log = logging.getLogger(__name__)
 
 #: Deleted last: the plan names the metadata topics, and the progress says that the scan is done. So a deletion that
 #: was cut short is completed by the next one.
@@ -181,24 +184,19 @@ def delete_scan(broker: Broker, name: str, bases: TopicBases | None = None) -> D
 def latest_progress(reader: Reader, timeout: float) -> Progress | None:
     """Return the last of the snapshots that came meanwhile; None when none comes within ``timeout`` seconds.
 
-    Raises
-    ------
-    BrokerError
-        If it cannot be read: another version, or another program, has written to this topic.
+    What cannot be read, since another version or another program has written it, is passed over with a warning.
     """
-    payload = None
+    latest, strange = None, list[str]()
     message = reader.receive(timeout)
     while message is not None:
-        payload = message.payload
+        try:
+            latest = Progress.model_validate_json(message.payload)
+        except ValidationError as error:
+            strange.append(error.errors()[0]["msg"])
         message = reader.receive(0)
-    if payload is None:
-        return None
-    try:
-        return Progress.model_validate_json(payload)
-    except ValidationError as error:
-        raise BrokerError(
-            f"the progress topic holds a message that this version does not understand ({error.errors()[0]['msg']})"
-        ) from error
+    if strange:
+        log.warning("passed over what is no progress, or another version's: %d messages (%s)", len(strange), strange[0])
+    return latest
 
 
 def _progress(broker: Broker, topic: str) -> Progress | None:
