@@ -135,7 +135,7 @@ def _needed(demand: Demand, waiting: int, in_flight: int) -> Scale:
     queue = f"{waiting} fits wait, {in_flight} in hand{more}, {demand.seconds_per_task:.3g} s each"
     needed = Scale(wanted, Cause.WORK, f"{queue}: {wanted} for " + ("a late scan" if spare <= 0 else f"{left:.0f} s"))
     enough = min(demand.current, useful)
-    if wanted < enough < 1.5 * wanted:
+    if wanted < enough and demand.current < 1.5 * wanted:
         return needed.changed(enough, Cause.ENOUGH, f"{enough} are there")
     return needed
 

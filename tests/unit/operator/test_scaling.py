@@ -158,7 +158,7 @@ def test_decisions(changes: dict[str, Any], wanted: Scale) -> None:
     assert scale(replace(USUAL, **changes)) == wanted
 
 
-COUNT = st.integers(0, 5000)
+COUNT = st.integers(0, 20) | st.integers(0, 5000)
 DEMANDS = (
     st.builds(
         Demand,
@@ -166,15 +166,15 @@ DEMANDS = (
         in_flight=COUNT,
         coming=st.just(0) | COUNT,
         busy=st.integers(0, 200),
-        current=st.integers(0, 300),
+        current=st.integers(0, 10) | st.integers(0, 300),
         pending=st.integers(0, 300),
         producer_done=st.booleans(),
         minimum=st.integers(0, 50),
         maximum=st.integers(50, 300),
-        seconds_per_task=st.floats(0.001, 1000),
+        seconds_per_task=st.just(1.0) | st.floats(0.001, 1000),
         startup=st.floats(0, 100),
         elapsed=st.floats(0, 10000),
-        target=st.floats(1, 10000),
+        target=st.just(1.0) | st.floats(1, 10000),
         slots=st.integers(1, 8),
         share=st.none() | st.integers(0, 300),
         first=st.integers(1, 20),
