@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from skymap_operator.manifests.common import Manifest
 from skymap_operator.models.status import Reason
 from skymap_operator.names import COLLECTOR, JOB_ROLES, PRODUCER, SAVER, WORKER, Names
-from skymap_operator.observed import Observed, Pod, PulsarFault, Warned
+from skymap_operator.observed import Observed, Pod, Pulsar, PulsarFault, Warned
 
 #: Of a pod's last words, so much is shown: the end of a log says why.
 _LAST_LINES, _LAST_WORDS = 12, 1500
@@ -27,6 +27,7 @@ _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNever
 _ADVICE = {
     Reason.IMAGE_UNAVAILABLE: "check the image's name and the pull secrets",
     Reason.CLAIM_NOT_FOUND: "make the claim, or leave out output.claim.name for a new one",
+    Reason.CLAIM_FULL: "make room on the claim, or make it larger: the saver tries again every few seconds",
     Reason.CLAIM_UNBOUND: "check the storage class and the volumes of the cluster",
     Reason.SECRET_NOT_FOUND: "make the Secret in the scan's namespace",
     Reason.CONFIG_MAP_NOT_FOUND: "make the ConfigMap in the scan's namespace",
@@ -129,13 +130,16 @@ def last_words(pod: Pod) -> str:
     errors = [number for number, line in enumerate(lines) if line.startswith(_ERRORS)]
     if errors:
         lines = lines[errors[-1] :]
-    # A log may hold what a terminal would obey: the status is shown on terminals.
-    lines = ["".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in line) for line in lines]
-    text = "\n".join(lines)[-_LAST_WORDS:]
+    text = "\n".join(map(_plain, lines))[-_LAST_WORDS:]
     how = {"OOMKilled": "was ended for its use of memory: raise its limit"}.get(
         pod.ended.reason, f"ended with exit code {pod.ended.code}"
     )
     return text or how
+
+
+def _plain(line: str) -> str:
+    """Write out what a terminal would obey: the status is shown on terminals, and pods may say anything."""
+    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in line)
 
 
 def degraded(observed: Observed) -> Finding | None:
@@ -157,6 +161,8 @@ def _degraded(observed: Observed) -> Iterator[Finding]:
         yield _advised(Reason.CLAIM_NOT_FOUND, f"there is no claim {spec.output.claim.name}")
     if observed.tls_keys is None:
         yield _advised(Reason.SECRET_NOT_FOUND, "the Secret with the certificates for Pulsar is not there")
+    if isinstance(observed.pulsar, Pulsar) and observed.pulsar.progress and observed.pulsar.progress.obstacle:
+        yield _advised(Reason.CLAIM_FULL, f"saver: {_plain(observed.pulsar.progress.obstacle)[:_LAST_WORDS]}")
     # Of a claim that cannot be bound its own warning says more than that of the pods which wait for it.
     claims = [warned for warned in observed.warnings if warned.object.startswith("PersistentVolumeClaim ")]
     yield from _warned(claims)

@@ -197,7 +197,10 @@ class Pace:
 
 @dataclass(frozen=True)
 class Progress:
-    """The last snapshot of the scan; ``rate`` in pixels per second, ``eta`` in seconds after ``published``."""
+    """The last snapshot of the scan; ``rate`` in pixels per second, ``eta`` in seconds after ``published``.
+
+    ``obstacle``: what the saver cannot get past: a full disk.
+    """
 
     phase: Literal["scanning", "writing", "done"]
     levels: tuple[LevelStatus, ...]
@@ -206,6 +209,7 @@ class Progress:
     eta: float | None = None
     best: Best | None = None
     outputs: tuple[str, ...] = ()
+    obstacle: str | None = None
 
     @classmethod
     def of(cls, snapshot: Mapping[str, Any], published: datetime) -> Progress:
@@ -226,6 +230,7 @@ class Progress:
                 eta=snapshot["eta"],
                 best=None if best is None else _best(best),
                 outputs=tuple(snapshot["outputs"]),
+                obstacle=None if snapshot.get("obstacle") is None else str(snapshot["obstacle"]),
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"the progress topic holds what is no snapshot: {error!r}") from error

@@ -64,6 +64,7 @@ class Reason(StrEnum):
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     CLAIM_NOT_FOUND = "ClaimNotFound"
     CLAIM_UNBOUND = "ClaimUnbound"
+    CLAIM_FULL = "ClaimFull"
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - no secret
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
     QUOTA_EXCEEDED = "QuotaExceeded"

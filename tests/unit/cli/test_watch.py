@@ -53,6 +53,13 @@ def test_one_look_shows_the_latest(url: str) -> None:
     assert (plain["phase"], plain["levels"][0]["done"]) == ("scanning", 6)
 
 
+def test_a_saver_without_room_says_so(url: str) -> None:
+    stuck = snapshot(Phase.WRITING, 12).model_copy(update={"obstacle": "x.i3: No space left on device"})
+    with open_broker(url) as broker, broker.producer(TOPICS.progress, "saver") as saver:
+        saver.send(Outgoing(stuck.model_dump_json().encode()))
+    assert watch(url, "--once").stdout == "a: writing, in its way: x.i3: No space left on device; no fit yet\n"
+
+
 def test_a_finished_scan_names_its_files(url: str) -> None:
     tell(url, Phase.SCANNING, 6)
     tell(url, Phase.DONE, 12)

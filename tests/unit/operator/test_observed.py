@@ -100,6 +100,7 @@ def test_progress_is_what_the_saver_publishes() -> None:
         elapsed=20.0,
         best=scanner.BestFit(nside=8, pixel=3, ra=1.50004, dec=-2.5, llh=10.00049, area_90=214.8591731740587),
         outputs=("a.i3.zst",),
+        obstacle="no room",
     )
     assert Progress.of(snapshot.model_dump(mode="json"), START) == Progress(
         phase="scanning",
@@ -109,7 +110,10 @@ def test_progress_is_what_the_saver_publishes() -> None:
         eta=300.0,
         best=Best(nside=8, pixel=3, ra=1.5, dec=-2.5, llh=10.0, area90=214.8592),
         outputs=("a.i3.zst",),
+        obstacle="no room",
     )
+    older = {key: value for key, value in snapshot.model_dump(mode="json").items() if key != "obstacle"}
+    assert Progress.of(older, START).obstacle is None
     for wrong in (
         {},
         {"levels": 5},
@@ -204,6 +208,11 @@ def test_workers_that_all_explain_an_error_fail_the_scan() -> None:
             {"pods": (Pod("a", "worker", unschedulable="0/3 nodes are available: 3 Insufficient cpu."),)},
             Reason.UNSCHEDULABLE,
             "add nodes",
+        ),
+        (
+            {"pulsar": Pulsar({}, progress=Progress("writing", (), START, obstacle="x.i3: no\x1b room"))},
+            Reason.CLAIM_FULL,
+            r"saver: x.i3: no\x1b room - make room on the claim",
         ),
         (
             {"pods": (Pod("a", "saver", unschedulable="pod has unbound immediate PersistentVolumeClaims."),)},

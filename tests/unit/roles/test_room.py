@@ -5,14 +5,20 @@ from __future__ import annotations
 import errno
 import logging
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.results.atomic import write_atomically
 from skymap_scanner.roles.room import lacks_room, until_there_is_room
+from skymap_scanner.roles.saver import Tries, save
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.scan.progress import Phase, Progress
 
 
 def full(number: int = errno.ENOSPC) -> OSError:
@@ -83,3 +89,55 @@ def test_a_file_system_without_room_is_recognised(tmp_path: Path, monkeypatch: p
         write_atomically(tmp_path / "x.json", b"{}")
     assert lacks_room(raised.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_saver_without_room_tells_so_until_it_comes_further(
+    scan: Callable[..., Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = scan("1:0 2:2")
+    one.run()
+    json, i3 = one.json, one.i3
+    tries = Tries()
+
+    def save_again(expected: AbstractContextManager[object]) -> list[Progress]:
+        """Try once more; return the snapshots of this try."""
+        with one.open() as broker, broker.reader(one.topics.progress) as reader:
+            while reader.receive(0) is not None:
+                pass
+            with expected:
+                save(broker, one.topics, one.saver, Stop(), tries)
+            found = []
+            while (message := reader.receive(0)) is not None:
+                found.append(Progress.model_validate_json(message.payload))
+            return found
+
+    def no_room(*_: object, **__: object) -> None:
+        raise full()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", no_room)
+        first, second = (save_again(pytest.raises(InputError, match="No space left")) for _ in range(2))
+    assert [one.phase for one in first[-2:]] == [Phase.WRITING] * 2
+    assert first[-2].obstacle is None
+    assert first[-1].obstacle is not None
+    assert "No space left on device" in first[-1].obstacle
+    assert [one.obstacle for one in second] == [first[-1].obstacle] * 2, "silent until it has come as far"
+    assert {one.done for one in second} == {first[-1].done}
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.mkdir", no_room)
+        earlier = save_again(pytest.raises(InputError, match="cannot make the folder"))
+    assert [(one.done, one.obstacle) for one in earlier] == [
+        (0, f"cannot make the folder {one.folder}: No space left on device")
+    ]
+    last = save_again(nullcontext())
+    assert last[0].obstacle is None
+    assert (last[-1].phase, last[-1].obstacle) == (Phase.DONE, None)
+    assert (one.json, one.i3) == (json, i3)
+
+
+def test_what_else_is_wrong_with_a_folder_is_told_at_once(scan: Callable[..., Scan]) -> None:
+    one = scan("1:0")
+    (one.folder / "file").touch()
+    settings = replace(one.saver, results=one.folder / "file" / "results")
+    with one.open() as broker, pytest.raises(InputError, match=r"cannot make the folder .*Not a directory"):
+        save(broker, one.topics, settings, Stop())

@@ -41,6 +41,8 @@ def best_line(progress: Progress) -> str:
 
 def state_line(progress: Progress) -> str:
     """Describe how far the scan is."""
+    if progress.obstacle is not None:
+        return f"{progress.phase}, in its way: {printable(progress.obstacle)}"
     if progress.phase != "scanning":
         return f"{progress.phase} after {duration(progress.elapsed)}"
     failed = sum(level.failed for level in progress.levels)

@@ -66,7 +66,7 @@ def command(
 
     from skymap_scanner.results import FORMATS
     from skymap_scanner.roles.room import until_there_is_room
-    from skymap_scanner.roles.saver import SaverSettings, save
+    from skymap_scanner.roles.saver import SaverSettings, Tries, save
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
 
     settings = SaverSettings(
@@ -80,5 +80,6 @@ def command(
     )
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, collected=collected))
     with broker_options.open() as broker:
-        done = until_there_is_room(lambda: save(broker, topics, settings, stop), stop)
+        tries = Tries()
+        done = until_there_is_room(lambda: save(broker, topics, settings, stop, tries), stop)
     return 0 if done else stop.exit_code

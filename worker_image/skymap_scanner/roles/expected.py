@@ -44,7 +44,7 @@ class Expected:
     """Reads the fits and bests of one scan."""
 
     def __init__(self, scan: ScanEntry) -> None:
-        self._scan = scan
+        self.scan = scan
         self._properties = task_properties(scan)
         self._first_nside = scan.parsed_levels()[0].nside
         self._nsides = {level.nside for level in scan.parsed_levels()}
@@ -99,11 +99,11 @@ class Expected:
 
     def _foreign(self, answer: Answer) -> str:
         """Say in which way a fit is of no task of this scan; nothing where it is of one."""
-        best, event = answer.best, self._scan.event
+        best, event = answer.best, self.scan.event
         pixel = best.pixel
         if pixel.nside not in self._nsides or not 0 <= pixel.index < pixel_count(pixel.nside):
             return f"the scan has no pixel {pixel.index} of nside {pixel.nside}"
-        if not 0 <= best.seed < self._scan.seeds:
+        if not 0 <= best.seed < self.scan.seeds:
             return f"the scan has no seed {best.seed}"
         if (answer.event, answer.run, answer.number) != (event.name, event.run, event.event):
             return f"the fit is of the event {answer.event[:100]!r} ({answer.run}/{answer.number})"
@@ -120,7 +120,7 @@ class Expected:
 
     def _centre(self, pixel: Pixel) -> tuple[float, float]:
         ra, dec = centres([pixel])
-        zenith, azimuth = equatorial_to_detector(ra, dec, self._scan.event.mjd)
+        zenith, azimuth = equatorial_to_detector(ra, dec, self.scan.event.mjd)
         return float(zenith[0]), float(azimuth[0])
 
 

@@ -12,8 +12,8 @@ import io
 import logging
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
 
 from skymap_scanner.broker.protocol import Broker, Message, Outgoing, Producer
@@ -24,6 +24,7 @@ from skymap_scanner.roles.expected import Expected
 from skymap_scanner.roles.frames import Best
 from skymap_scanner.roles.planreader import PlanReader
 from skymap_scanner.roles.refusals import Refusals
+from skymap_scanner.roles.room import lacks_room
 from skymap_scanner.roles.skymap import best_fit, level_progress, scan_result
 from skymap_scanner.roles.spool import Spool
 from skymap_scanner.roles.stop import Stop
@@ -59,8 +60,22 @@ class SaverSettings:
     delete_collected: bool = False
 
 
-def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop) -> bool:
+@dataclass
+class Tries:
+    """What the last try to save has failed with, and at how many pixels: told until a later one comes further."""
+
+    obstacle: str = ""
+    pixels: int = 0
+
+    def stuck(self, bests: Sized) -> bool:
+        """Tell whether a try with these pixels has come no further than the last."""
+        return bool(self.obstacle) and len(bests) <= self.pixels
+
+
+def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop, tries: Tries | None = None) -> bool:
     """Wait for all pixels and write the files: True when that is done, False when asked to stop before.
+
+    ``tries``: whoever tries again after an error gives the same each time, so that the progress tells of it.
 
     Raises
     ------
@@ -70,20 +85,42 @@ def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop
         If the broker refuses; BrokerUnavailable if it cannot be reached.
     """
     check_formats(settings.formats)
-    for folder in (settings.output.parent, settings.results):
-        _make_folder(folder)
+    try:
+        _make_folders(settings)
+    except InputError as error:
+        if not lacks_room(error):  # of a full disk the progress tells, once there is a scan
+            raise
     with (
         PlanReader(broker, topics.plan) as plan,
-        broker.reader(topics.collected) as collected,
         broker.producer(topics.progress, f"saver-{uuid.uuid4()}") as progress,
-        Spool(settings.output.parent) as spool,
     ):
         scan = plan.wait_for_scan(stop)
         if scan is None:
             return False
         check_expected(scan, settings)
-        gathered = _Gathered(scan, Expected(scan), spool, Refusals(topics.collected))
-        reporter = _Reporter(progress, settings.results, gathered)
+        reporter = _Reporter(progress, Expected(scan), settings.results, tries or Tries())
+        try:
+            outputs = _save(broker, topics, settings, stop, plan, reporter)
+        except (OSError, InputError) as error:
+            if lacks_room(error):
+                reporter.fail(plan.plan, str(error))
+            raise
+        if outputs is None:
+            return False
+        reporter.send(plan.plan, Phase.DONE, outputs)
+    if settings.delete_collected:
+        broker.delete_topic(topics.collected)
+    log.info("%d pixels written to %s", len(reporter.bests), outputs[0])
+    return True
+
+
+def _save(
+    broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop, plan: PlanReader, reporter: _Reporter
+) -> list[Path] | None:
+    """Gather and write; None when asked to stop before all pixels were there."""
+    _make_folders(settings)
+    with broker.reader(topics.collected) as collected, Spool(settings.output.parent) as spool:
+        gathered = _Gathered(reporter.expected, spool, Refusals(topics.collected), reporter.bests)
         while not stop.requested:
             message = collected.receive(timeout=0.1)
             if message is not None:
@@ -92,15 +129,11 @@ def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop
                 break
             reporter.report(plan.update())
         if stop.requested:
-            return False
+            return None
         reporter.send(plan.plan, Phase.WRITING)
         outputs = _write(broker, settings, plan.plan, gathered)
-        (settings.results / PARTIAL).unlink(missing_ok=True)
-        reporter.send(plan.plan, Phase.DONE, outputs)
-    if settings.delete_collected:
-        broker.delete_topic(topics.collected)
-    log.info("%d pixels written to %s", len(gathered.bests), outputs[0])
-    return True
+    (settings.results / PARTIAL).unlink(missing_ok=True)
+    return outputs
 
 
 def check_expected(scan: ScanEntry, settings: SaverSettings) -> None:
@@ -125,11 +158,10 @@ def check_expected(scan: ScanEntry, settings: SaverSettings) -> None:
 class _Gathered:
     """The bests so far: figures in memory, frames in the spool."""
 
-    scan: ScanEntry
     expected: Expected
     spool: Spool
     refusals: Refusals
-    bests: dict[Pixel, Best] = field(default_factory=dict)
+    bests: dict[Pixel, Best]
 
     def add(self, message: Message) -> None:
         """Take a pixel; a repeat changes nothing, and what is no pixel is passed over."""
@@ -146,10 +178,13 @@ class _Gathered:
 class _Reporter:
     """Sends snapshots and writes the partial result, each every few seconds."""
 
-    def __init__(self, producer: Producer, folder: Path, gathered: _Gathered) -> None:
+    def __init__(self, producer: Producer, expected: Expected, folder: Path, tries: Tries) -> None:
+        self.expected = expected
+        self.bests: dict[Pixel, Best] = {}
         self._producer = producer
         self._folder = folder
-        self._gathered = gathered
+        self._tries = tries
+        self._phase = Phase.SCANNING
         self._began = time.monotonic()
         self._rate = Rate()
         self._next_progress = 0.0
@@ -157,26 +192,36 @@ class _Reporter:
         self._partial_pixels = 0
 
     def report(self, plan: Plan) -> None:
-        """Send a snapshot if it is time."""
+        """Send a snapshot if it is time, and if this try has come further than the last."""
+        if self._tries.stuck(self.bests):
+            return
         now = time.monotonic()
         if now >= self._next_progress:
             self.send(plan, Phase.SCANNING)
             cost = time.monotonic() - now
             self._next_progress = now + max(PROGRESS_EVERY, 20 * cost)  # a large map must not slow the saver down
-        if now >= self._next_partial and len(self._gathered.bests) > self._partial_pixels:
+        if now >= self._next_partial and len(self.bests) > self._partial_pixels:
             self._next_partial = now + PARTIAL_EVERY
-            self._partial_pixels = len(self._gathered.bests)
-            scan_result(plan, self._gathered.bests).write_json(self._folder / PARTIAL)
+            self._partial_pixels = len(self.bests)
+            scan_result(plan, self.bests).write_json(self._folder / PARTIAL)
+
+    def fail(self, plan: Plan, why: str) -> None:
+        """Tell what this try has failed with."""
+        self._tries.obstacle, self._tries.pixels = why, len(self.bests)
+        self.send(plan, self._phase)
 
     def send(self, plan: Plan, phase: Phase, outputs: Sequence[Path] = ()) -> None:
         """Send a snapshot now."""
-        bests = self._gathered.bests
+        self._phase = phase
+        if phase is Phase.DONE or not self._tries.stuck(self.bests):
+            self._tries.obstacle = ""
+        bests = self.bests
         elapsed = time.monotonic() - self._began
         levels = level_progress(plan, bests)
         rate = self._rate.update(elapsed, sum(level.done for level in levels))
         left = sum(level.planned - level.done for level in levels)
         snapshot = Progress(
-            name=self._gathered.scan.name,
+            name=self.expected.scan.name,
             phase=phase,
             levels=tuple(levels),
             rate=rate,
@@ -184,6 +229,7 @@ class _Reporter:
             elapsed=elapsed,
             best=best_fit(plan, bests),
             outputs=tuple(path.name for path in outputs),
+            obstacle=self._tries.obstacle or None,
         )
         self._producer.send(Outgoing(snapshot.model_dump_json().encode()))
 
@@ -193,7 +239,7 @@ def _write(broker: Broker, settings: SaverSettings, plan: Plan, gathered: _Gathe
     result = scan_result(plan, gathered.bests)
     output = settings.output.with_name(settings.output.name.replace("{stem}", result.stem))
     with FrameWriter(output) as writer:
-        for topic in gathered.scan.event.metadata_topics:
+        for topic in gathered.expected.scan.event.metadata_topics:
             writer.write(read_metadata(broker, topic))
         for pixel in plan.planned():
             for frame in read_frames(io.BytesIO(gathered.spool.read(pixel))):
@@ -201,8 +247,9 @@ def _write(broker: Broker, settings: SaverSettings, plan: Plan, gathered: _Gathe
     return [output, *write_results(result, settings.results, settings.formats)]
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error
+def _make_folders(settings: SaverSettings) -> None:
+    for folder in (settings.output.parent, settings.results):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error

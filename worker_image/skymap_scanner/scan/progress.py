@@ -47,7 +47,10 @@ class BestFit(BaseModel):
 
 
 class Progress(BaseModel):
-    """A snapshot; ``rate`` in pixels per second, ``eta`` and ``elapsed`` in seconds."""
+    """A snapshot; ``rate`` in pixels per second, ``eta`` and ``elapsed`` in seconds.
+
+    ``obstacle``: what the saver cannot get past by itself, and tries again: a full disk.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,6 +62,7 @@ class Progress(BaseModel):
     elapsed: float
     best: BestFit | None
     outputs: tuple[str, ...] = ()
+    obstacle: str | None = None
 
     @property
     def done(self) -> int:
