@@ -122,7 +122,7 @@ def test_fits_that_wait_in_vain_are_given_back(
 
 
 def test_patience_doubles_while_it_is_in_vain_and_returns_with_success() -> None:
-    patience = Patience(100.0)
+    patience = Patience(100.0, first=5.0, longest=60.0)
     assert not patience.is_over(104.9)
     assert patience.is_over(105.0)
     assert not patience.is_over(114.9)

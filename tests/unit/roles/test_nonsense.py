@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -16,8 +17,11 @@ from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.broker import Broker, Outgoing, Producer, open_broker
 from skymap_scanner.i3 import Frame, I3Double, I3Int, I3String, read_frames
-from skymap_scanner.roles import repeats
+from skymap_scanner.roles import collector, repeats
+from skymap_scanner.roles.collector import collect
 from skymap_scanner.roles.expected import pixel_of_key
+from skymap_scanner.roles.producer import produce
+from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.bests import Scored, Slots
 from skymap_scanner.scan.pixels import Pixel
 
@@ -162,6 +166,43 @@ def test_answers_without_a_seed_are_tried_again_for_all_seeds_that_are_missing(s
     one.opened = Corrupting(bare, times=1)
     one.run(workers=1)
     assert (one.json, one.i3) == (plain.json, plain.i3)
+
+
+@pytest.mark.parametrize("key", ["", "1/99", "1/4"])
+def test_tasks_whose_answers_name_none_or_another_are_fitted_again(
+    small: Callable[..., Scan], monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    def nameless(message: Outgoing) -> Outgoing:
+        return replace(message, payload=b"?", key=key, properties={})
+
+    plain, one = small("plain"), small("one")
+    plain.run(workers=1)
+    monkeypatch.setattr(collector, "SILENCE", 0.5)
+    one.opened = corrupting = Corrupting(nameless, times=1)
+    one.run(workers=1)
+    assert (one.json, one.i3) == (plain.json, plain.i3)
+    assert min(corrupting.seen.values()) == 2
+    with open_broker(one.url) as broker:
+        backlog = broker.backlog(one.topics.scanned, "collector")
+        assert (backlog.waiting, backlog.unacked) == (0, 0)
+
+
+def test_the_doubt_about_a_refused_answer_outlives_its_collector(small: Callable[..., Scan]) -> None:
+    one = small("one")
+    begun = Stop()
+    begun.request()
+    with open_broker(one.url) as broker:
+        produce(broker, one.topics, one.event, one.settings, begun)
+        with broker.producer(one.topics.scanned, "stranger") as stranger:
+            stranger.send(Outgoing(b"?"), Outgoing(b"??"))
+        for _ in range(2):
+            stop = Stop()
+            asked = threading.Timer(1.0, stop.request)
+            asked.start()
+            assert not collect(broker, one.topics, stop)
+            asked.join()
+            backlog = broker.backlog(one.topics.scanned, "collector")
+            assert backlog.waiting + backlog.unacked == 1, "the first is kept, the second is not"
 
 
 def test_a_second_answer_that_differs_changes_nothing_and_is_counted() -> None:

@@ -2,7 +2,9 @@
 
     scanned ─▶ best of the seeds ─▶ collected
 
-A fit that is none of this scan, or nonsense (``expected``), is refused and its task sent again (``repeats``).
+A fit that is none of this scan, or nonsense (``expected``), is refused and its task sent again (``repeats``). It may
+have been the answer to another task than it says, or not say any: where nothing comes for a while after one was
+refused, all tasks without an answer are sent again. Until then it is not acknowledged: the next collector is to know.
 Bests are stored in batches of what is there. Which pixels are done, also by other collectors, is read from
 ``collected`` itself: a fit of such a pixel is a repeat.
 """
@@ -44,6 +46,9 @@ LOOK_EVERY = 1.0
 #: it waits twice as long, since fits may simply take that long.
 PATIENCE, LONGEST_PATIENCE = 5.0, 60.0
 
+#: Seconds without any fit after which, where one was refused, the tasks without an answer are sent again.
+SILENCE, LONGEST_SILENCE = 60.0, 3600.0
+
 
 def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool = False) -> bool:
     """Collect: True when every planned pixel has its best, False when asked to stop before.
@@ -68,7 +73,8 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
             Repeats(broker, topics, scan, plan) as repeats,
         ):
             sorter = _Sorter(scan, plan, done, topics.scanned)
-            patience = Patience(time.monotonic())
+            patience = Patience(time.monotonic(), PATIENCE, LONGEST_PATIENCE)
+            silence = Patience(time.monotonic(), SILENCE, LONGEST_SILENCE)
             complete = False
             while not (complete or stop.requested):
                 messages = _gather(scanned)
@@ -81,10 +87,14 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
                     repeats.send(*lost)
                 if settled:
                     scanned.ack(*settled)
-                patience.look(time.monotonic(), len(messages), len(bests))
+                for one in (patience, silence):
+                    one.look(time.monotonic(), len(messages), len(bests))
                 if messages:
                     continue
                 complete = plan.complete(done.pixels)
+                if sorter.doubt and (complete or silence.is_over(time.monotonic())):
+                    _send_missing(sorter, repeats)
+                    scanned.ack(*sorter.settle_doubt())
                 if key_shared and patience.is_over(time.monotonic()):
                     scanned.nack(*sorter.slots.give_back())
     log.info(
@@ -99,6 +109,11 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
         repeats.given_up,
     )
     return complete
+
+
+def _send_missing(sorter: _Sorter, repeats: Repeats) -> None:
+    for pixel, seeds in sorter.missing():
+        repeats.send(pixel, seeds, "no answer has come, but one that was refused", counted=False)
 
 
 def _gather(scanned: Consumer) -> list[Message]:
@@ -120,6 +135,7 @@ class _Sorter:
         self._done = done
         self._expected = Expected(scan)
         self._refused: list[RefusedFitError] = []
+        self.doubt: list[Message] = []  # the first that was refused, whatever task it may have been the answer to
         self.slots: Slots[Message] = Slots(scan.seeds)
         self.collected = 0
         self.repeats = 0
@@ -138,7 +154,7 @@ class _Sorter:
         for message in messages:
             fit = self._read(message)
             if fit is None:
-                settled.append(message)
+                (settled if self.doubt else self.doubt).append(message)
             elif fit.pixel in self._done.pixels:
                 self.repeats += 1
                 settled.append(message)
@@ -179,6 +195,17 @@ class _Sorter:
                 continue
             missing = set(range(self._scan.seeds)) - self.slots.seeds_of(pixel)
             yield pixel, missing if seed is None else missing & {seed}, why
+
+    def missing(self) -> Iterator[tuple[Pixel, Collection[int]]]:
+        """Give all tasks without an answer."""
+        for pixel in self._plan.update().started:
+            if pixel not in self._done.pixels:
+                yield pixel, set(range(self._scan.seeds)) - self.slots.seeds_of(pixel)
+
+    def settle_doubt(self) -> list[Message]:
+        """Return the refused message that was kept, to acknowledge it."""
+        settled, self.doubt = self.doubt, []
+        return settled
 
     def _best(self, pixel: Complete[Message]) -> Outgoing:
         kept = pixel.fits if self._scan.keep_all_seeds else pixel.fits[:1]
@@ -221,23 +248,24 @@ class Done:
 
 
 class Patience:
-    """Tells when a collector has waited long enough for the rest of its pixels."""
+    """Tells when fits were waited for long enough: ``first`` seconds, then twice as long, up to ``longest``."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, first: float, longest: float) -> None:
         self._since = now
-        self._seconds = PATIENCE
+        self._seconds = self._first = first
+        self._longest = longest
 
     def look(self, now: float, fits: int, bests: int) -> None:
         """Take note of so many fits, and so many pixels that they completed."""
         if fits:
             self._since = now
         if bests:
-            self._seconds = PATIENCE
+            self._seconds = self._first
 
     def is_over(self, now: float) -> bool:
         """Tell whether it is time to give the fits back; then the next wait is longer."""
         if now - self._since < self._seconds:
             return False
         self._since = now
-        self._seconds = min(2 * self._seconds, LONGEST_PATIENCE)
+        self._seconds = min(2 * self._seconds, self._longest)
         return True

@@ -57,8 +57,10 @@ class Repeats:
     ) -> None:
         self._open.close()
 
-    def send(self, pixel: Pixel, seeds: Collection[int], why: str) -> None:
+    def send(self, pixel: Pixel, seeds: Collection[int], why: str, *, counted: bool = True) -> None:
         """Have these tasks of a pixel fitted again, or give them up; returns when that is stored.
+
+        Not ``counted``: nobody knows whether they were answered wrongly, so that they are not given up.
 
         Raises
         ------
@@ -68,8 +70,8 @@ class Repeats:
         for task in self._tasks(pixel):
             if task.seed not in seeds:
                 continue
-            self._sent[pixel, task.seed] += 1
-            if self._sent[pixel, task.seed] <= MOST_REPEATS:
+            self._sent[pixel, task.seed] += counted
+            if not counted or self._sent[pixel, task.seed] <= MOST_REPEATS:
                 log.warning("%s is sent again: %s", task.name, why)
                 self._producer(self._topics.to_be_scanned).send(self._made.message(task))
                 self.repeated += 1
