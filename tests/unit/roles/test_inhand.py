@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.roles.deaths import Death
 from skymap_scanner.roles.inhand import InHand, read_death, scan_folder
+from skymap_scanner.roles.room import until_there_is_room
+from skymap_scanner.roles.stop import Stop
 
 HOLD = """
 import os, re, signal, sys, time
@@ -187,3 +190,23 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file.*choose another folder with --state"):
         InHand(tmp_path / "file/scan", alarm=False)
+
+
+def test_a_worker_without_room_leaves_nothing_and_goes_on_when_there_is_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, tries = tmp_path / "state/scan", []
+    original = os.pwrite
+
+    def pwrite(file: int, content: bytes, place: int) -> int:
+        tries.append(list(folder.iterdir()))
+        if len(tries) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(file, content, place)
+
+    monkeypatch.setattr("os.pwrite", pwrite)
+    hand = until_there_is_room(lambda: InHand(folder, alarm=False), Stop(), pause=0.01)
+    assert hand is not None
+    with hand:
+        assert len(list(folder.iterdir())) == 1
+    assert [len(files) for files in tries] == [1, 1, 1]

@@ -71,12 +71,12 @@ def test_who_is_asked_to_stop_waits_no_longer() -> None:
         tries.append(1)
         raise full()
 
-    ended: list[bool] = []
+    ended: list[bool | None] = []
     waiting = threading.Thread(target=lambda: ended.append(until_there_is_room(save, stop, pause=3600)))
     waiting.start()
     stop.request()
     waiting.join(timeout=60)
-    assert ended == [False]
+    assert ended == [None]
     assert len(tries) <= 1
 
 

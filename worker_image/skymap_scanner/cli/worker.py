@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -84,12 +85,17 @@ def command(
     show_life(stop, os.environ, longest=max(LONGEST, max_task_seconds + 60))
 
     from skymap_scanner.roles.inhand import InHand, scan_folder
+    from skymap_scanner.roles.room import until_there_is_room
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
     from skymap_scanner.roles.worker import WorkerSettings, work
 
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, scanned=scanned))
     settings = WorkerSettings("dummy" if fake_scan else reconstruction, max_attempts, max_task_seconds, prefetch)
-    folder = scan_folder(state, broker_options.url, topics.to_be_scanned)
-    with broker_options.open() as broker, InHand(folder, alarm=True) as hand:
-        work(broker, topics, stop, hand, settings)
+
+    def make_hand() -> InHand:
+        return InHand(scan_folder(state, broker_options.url, topics.to_be_scanned), alarm=True)
+
+    with broker_options.open() as broker, until_there_is_room(make_hand, stop) or nullcontext() as hand:
+        if hand is not None:
+            work(broker, topics, stop, hand, settings)
     return stop.exit_code

@@ -81,8 +81,12 @@ class InHand:
         self._attempts = 0
         with _explained(folder):
             self._path, self._file = _make_file(folder)
-            os.pwrite(self._file, b"\n" * TRACEBACK, 0)  # room for every line to come, should the disk fill up
-            os.lseek(self._file, TRACEBACK, os.SEEK_SET)
+            try:
+                os.pwrite(self._file, b"\n" * TRACEBACK, 0)  # room for every line to come, should the disk fill up
+                os.lseek(self._file, TRACEBACK, os.SEEK_SET)
+            except OSError:
+                self.close()
+                raise
         if alarm:  # written by the handler itself, in C, at the file's position; then the signal's default: the end
             faulthandler.register(signal.SIGALRM, file=self._file, all_threads=False, chain=True)
 

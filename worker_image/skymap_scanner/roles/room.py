@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable
+from typing import TypeVar
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.stop import Stop
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Between two tries (s).
 PAUSE = 10.0
@@ -17,23 +20,23 @@ PAUSE = 10.0
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
-def until_there_is_room(save: Callable[[], bool], stop: Stop, pause: float = PAUSE) -> bool:
-    """Return what ``save`` returns, which is called again while the disk is full; False when asked to stop before.
+def until_there_is_room(write: Callable[[], T], stop: Stop, pause: float = PAUSE) -> T | None:
+    """Return what ``write`` returns, which is called again while the disk is full; None when asked to stop before.
 
     Raises
     ------
     OSError, InputError
-        What ``save`` raises of anything but a full disk.
+        What ``write`` raises of anything but a full disk.
     """
     while not stop.requested:
         try:
-            return save()
+            return write()
         except (OSError, InputError) as error:
             if not lacks_room(error):
                 raise
             log.warning("the disk is full: %s; make room, it is tried again every %g s", error, pause)
         stop.wait(pause)
-    return False
+    return None
 
 
 def lacks_room(error: BaseException) -> bool:
