@@ -19,6 +19,7 @@ from skymap_operator.followed import CHILDREN, FollowedCluster
 from skymap_operator.handlers import IDENTITY, registry
 from skymap_operator.leave import Leave
 from skymap_operator.metrics import Metrics
+from skymap_operator.models import KIND
 from skymap_operator.pulsars import Pulsars
 from skymap_operator.reconcile import Reconciler
 from skymap_operator.rounds import Rounds
@@ -100,9 +101,11 @@ async def run(settings: Settings, host: str, port: int) -> None:
     watches = len(CHILDREN) * max(len(settings.namespaces), 1)
     cluster = await FollowedCluster.open(partial(metrics.asked, "kubernetes"), watches)
     async with cluster, Pulsars(cluster, settings, partial(metrics.asked, "pulsar")) as pulsars:
-        rounds = Rounds(Reconciler(cluster, pulsars, settings, metrics).look, metrics.late, cluster.is_urgent)
+        reconciler = Reconciler(cluster, pulsars, settings, metrics)
+        rounds = Rounds(reconciler.look, metrics.late, cluster.is_urgent)
         try:
             await cluster.follow(settings.namespaces, rounds.wake, settings.resync_interval)
+            reconciler.remember(cluster.memory.all(KIND))  # before the first look begins
             async with health.serve(host, port, metrics, rounds.overdue, rounds.stalled) as served:
                 log.info("looks after %s; /healthz and /metrics on port %d", _where(settings), served)
                 await kopf.operator(

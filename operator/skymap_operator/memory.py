@@ -8,7 +8,7 @@ each object only that is kept which the operator looks at: of a thousand scans t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,10 @@ class Memory:
         """Return an object; None says that it is not known, not that it is not there."""
         known = self._objects.get((kind, namespace, name))
         return None if known is None else known.manifest
+
+    def all(self, kind: str) -> Iterator[Manifest]:
+        """Return all objects of a kind."""
+        return (known.manifest for where, known in self._objects.items() if where[0] == kind)
 
     def pods(self, namespace: str, scan: str) -> list[Manifest]:
         """Return the pods with the label ``scan``."""

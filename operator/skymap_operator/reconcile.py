@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -52,6 +53,12 @@ class Reconciler:
         self._leaving: dict[Key, str] = {}  # plans of scans whose topics are about to go
         self._refused: dict[Key, Warned] = {}  # what the last look was not allowed to do
         self._wishes: dict[Key, _Wish] = {}  # what each scan would have alone
+
+    def remember(self, scans: Iterable[Manifest]) -> None:
+        """Take in what an operator before has given to scans, so that the first look at one knows of the others."""
+        for scan in map(Scan.of, scans):
+            workers = scan.status.workers
+            self._wish(scan, 0 if workers is None else workers.wanted)
 
     async def look(self, key: Key) -> float | None:
         """Look at a scan and do what is to be done; return when to look again (s), None where it is gone."""
@@ -106,8 +113,7 @@ class Reconciler:
         decided = plan(observed, self._settings)
         status = _status(decided, observed)
         scan, wanted = observed.scan, 0 if status.workers is None else status.workers.wanted
-        urgent = scan.spec is not None and scan.spec.priority == "Realtime"
-        self._wishes[key] = _Wish(wanted, urgent, scan.created)
+        self._wish(scan, wanted)
         share = self._share(key)
         if share < wanted:
             observed = replace(observed, share=share)
@@ -117,6 +123,10 @@ class Reconciler:
         target = None if scan.spec is None else float(scan.spec.workers.target_seconds)
         self._figures.seen(key, Seen(status, tasks, target))
         return decided, observed
+
+    def _wish(self, scan: Scan, workers: int) -> None:
+        urgent = scan.spec is not None and scan.spec.priority == "Realtime"
+        self._wishes[Key(scan.namespace, scan.name)] = _Wish(workers, urgent, scan.created)
 
     def _share(self, key: Key) -> int:
         """Return what a scan may have of the workers of all: the realtime ones first, in each rank the oldest first."""

@@ -13,6 +13,7 @@ from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
 from skymap_operator.cluster import Away, Conflict, Refused
+from skymap_operator.memory import Memory
 from skymap_operator.metrics import Metrics
 from skymap_operator.names import FINALIZER, Names, Topics
 from skymap_operator.observe import frames_of, observe
@@ -160,6 +161,25 @@ def test_workers_are_shared_among_scans() -> None:
         bench.cluster.objects["Deployment", f"{name}-workers"]["spec"]["replicas"] for name in ("first", "second")
     ]
     assert replicas == [4, 4]
+
+
+def test_a_new_operator_knows_at_its_first_look_what_all_scans_have() -> None:
+    scans = [
+        resource({"event": {"simulate": {}}, "workers": {"min": 6, "max": 6}}, name=name, uid=name, resourceVersion="1")
+        for name in ("first", "second")
+    ]
+    settings = SETTINGS.model_copy(update={"max_workers": 8})
+    bench = Bench(*scans, settings=settings)
+    for name in ("first", "second") * 3:
+        bench.look(Key(NAMESPACE, name))
+    bench.reconciler = Reconciler(bench.cluster, FakePulsars(bench.admin), settings, bench.figures)
+    memory = Memory()
+    for (kind, name), found in bench.cluster.objects.items():
+        if kind == "SkymapScan":
+            memory.put(kind, {**found, "metadata": {**found["metadata"], "resourceVersion": "2", "name": name}})
+    bench.reconciler.remember(memory.all("SkymapScan"))
+    bench.look(Key(NAMESPACE, "second"))
+    assert bench.cluster.objects["Deployment", "second-workers"]["spec"]["replicas"] == 4
 
 
 def test_realtime_scans_come_first_and_then_the_oldest() -> None:
