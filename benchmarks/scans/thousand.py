@@ -111,9 +111,17 @@ class Bench:
             going = lambda: self.audience.phases().get("Preparing", 0)  # noqa: E731
             await until(lambda: going() == len(self.keys), PATIENCE, self.audience.phases)
             note.append(f"made in {made_in:.0f} s, all at work {time.monotonic() - began - made_in:.0f} s later")
-        await asyncio.to_thread(self.cast.begin, self.keys)
-        await asyncio.to_thread(self.cast.advance, self.keys)
-        await until(lambda: self.audience.phases() == {"Scanning": len(self.keys)}, PATIENCE, self.audience.phases)
+
+    async def begin(self) -> None:
+        """Have all scans begin at once; return when each says so, and no look is late any more."""
+        async with self.phase("begin") as note:
+            began = time.monotonic()
+            await asyncio.to_thread(self.cast.begin, self.keys)
+            await asyncio.to_thread(self.cast.advance, self.keys)
+            await until(lambda: self.audience.phases() == {"Scanning": len(self.keys)}, PATIENCE, self.audience.phases)
+            note.append(f"all at once; told {time.monotonic() - began:.0f} s later")
+            while total(await self.figures(), "skymap_operator_overdue_seconds") > 1.0:
+                await asyncio.sleep(1.0)
 
     async def steady(self, seconds: float) -> None:
         """Have each scan make progress every 20 s."""
@@ -202,6 +210,7 @@ async def measure(bench: Bench, steady: float, admin_url: str) -> None:
     watching, sampling = asyncio.create_task(bench.audience.follow()), asyncio.create_task(bench.sample())
     try:
         await bench.create()
+        await bench.begin()
         await bench.steady(steady)
         await bench.restart()
         await bench.endings()

@@ -38,4 +38,5 @@ def expected(place: Scene, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def test_no_fault_changes_a_bit_or_leaves_anything(place: Scene, expected: dict[str, bytes], cell: Cell) -> None:
     outcome = perform(place, cell, 1, spec(place.events, FIT_SECONDS), expected, SCAN_SECONDS)
     assert outcome.faults == (), outcome.line()
+    assert cell.name != "saver:disk" or "ClaimFull" in str(outcome.told), "people are told of a full claim"
     well(place)
