@@ -15,6 +15,7 @@ import heapq
 import itertools
 import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,9 +25,9 @@ log = logging.getLogger(__name__)
 #: Looks at a time, which wait for answers most of it, and how long a scan rests between two (s): events come in swarms.
 AT_A_TIME, REST = 12, 0.5
 
-#: Looks without news in a second, of all scans: with more scans each is looked at less often, so that news find time
-#: (two cores, shared with the API server and Pulsar, bore 40 in all).
-PACE = 25.0
+#: Rounds in a second, of all scans: with more scans each is looked at less often, so that news find time (two cores,
+#: shared with the API server and Pulsar, bore 40 looks in all).
+PACE = 25
 
 #: By how much news are put before rounds, and urgent scans before others (s). A wave of news takes a while, in which
 #: rounds may wait: what they are for, a queue that has changed, is no older then than where scans are very many.
@@ -61,12 +62,13 @@ class By(StrEnum):
 class _Scan:
     """``news``: since when there are news that no look has begun to take in (s, the loop's clock), None without.
 
-    ``round``: when a look is due in any case. ``since``: since when the look under way is due. ``rested``: no look
-    before. ``timer``: puts it in line at its time; ``place``: there it is.
+    ``round``: when a look is due in any case; ``second``: where that is booked. ``since``: since when the look under
+    way is due. ``rested``: no look before. ``timer``: puts it in line at its time; ``place``: there it is.
     """
 
     news: float | None
     round: float = math.inf
+    second: int | None = None
     since: float | None = None
     rested: float = 0.0
     failures: int = 0
@@ -114,6 +116,7 @@ class Rounds:
         self._scans: dict[Key, _Scan] = {}
         self._line: list[tuple[float, int, Key]] = []
         self._places = itertools.count()
+        self._booked: Counter[int] = Counter()  # rounds by the second in which they are due
         self._ended = 0.0  # when the last look ended (the loop's clock)
 
     def wake(self, key: Key) -> None:
@@ -147,6 +150,7 @@ class Rounds:
         """Stop looking; a look that is under way is broken off."""
         scans, self._line = list(self._scans.values()), []
         self._scans.clear()
+        self._booked.clear()
         tasks = [scan.task for scan in scans if scan.task is not None]
         for scan in scans:
             if scan.timer is not None:
@@ -186,6 +190,7 @@ class Rounds:
         """Look at a scan, and arrange for the next look."""
         loop = asyncio.get_running_loop()
         due = scan.begin(loop.time())
+        self._unbook(scan)
         try:
             after = await self._once(key, scan)
         finally:
@@ -199,10 +204,27 @@ class Rounds:
             del self._scans[key]
             return
         # What is to follow at once is no round, and does not wait for those of the others.
-        if after == 0.0 and scan.news is None:
+        if not after and scan.news is None:
             scan.news = now
-        scan.round = math.inf if after is None else now + max(after, self.known / PACE)
+        scan.round = self._book(scan, now + after) if after else math.inf
         self._arrange(key, scan)
+
+    def _book(self, scan: _Scan, earliest: float) -> float:
+        """Return the first time from ``earliest`` on at which there is room for a round."""
+        second = math.floor(earliest)
+        while self._booked[second] >= PACE:
+            second += 1
+        time = max(earliest, second + self._booked[second] / PACE)
+        self._booked[second] += 1
+        scan.second = second
+        return time
+
+    def _unbook(self, scan: _Scan) -> None:
+        if scan.second is not None:
+            self._booked[scan.second] -= 1
+            if not self._booked[scan.second]:
+                del self._booked[scan.second]
+            scan.second = None
 
     async def _once(self, key: Key, scan: _Scan) -> float | None:
         try:
