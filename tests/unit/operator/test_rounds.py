@@ -20,6 +20,16 @@ async def until(probe: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
+class Clock:
+    """The running loop's clock, which can be put ahead (s)."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead = 0.0
+        loop = asyncio.get_running_loop()
+        time = loop.time
+        monkeypatch.setattr(loop, "time", lambda: time() + self.ahead)
+
+
 def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(test())  # type: ignore[arg-type]
 
@@ -116,9 +126,7 @@ def test_looks_that_hang_are_seen_and_given_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test() -> None:
-        loop = asyncio.get_running_loop()
-        ahead, clock = 0.0, loop.time
-        monkeypatch.setattr(loop, "time", lambda: clock() + ahead)
+        clock = Clock(monkeypatch)
 
         async def look(key: Key) -> float | None:
             if key == A:
@@ -129,13 +137,13 @@ def test_looks_that_hang_are_seen_and_given_up(
         assert rounds.overdue() == rounds.stalled() == 0.0
         rounds.wake(A)
         await asyncio.sleep(0)
-        ahead = 200.0
+        clock.ahead = 200.0
         assert min(rounds.overdue(), rounds.stalled()) > 199.0
         rounds.wake(B)
         await until(lambda: rounds.known == 1)
         assert rounds.overdue() > 199.0
         assert rounds.stalled() < 100.0, "others go on"
-        ahead = 250.0
+        clock.ahead = 250.0
         await until(lambda: "ns/a: the look at it failed" in caplog.text)
         await rounds.close()
         assert rounds.known == 0
@@ -147,9 +155,7 @@ def test_news_come_before_rounds_and_urgent_scans_before_others_but_nobody_waits
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test() -> None:
-        loop = asyncio.get_running_loop()
-        ahead, clock = 0.0, loop.time
-        monkeypatch.setattr(loop, "time", lambda: clock() + ahead)
+        clock = Clock(monkeypatch)
         looked: list[str] = []
         held = asyncio.Event()
 
@@ -162,14 +168,14 @@ def test_news_come_before_rounds_and_urgent_scans_before_others_but_nobody_waits
         rounds = Rounds(look, urgent=lambda key: key.name == "alert", at_a_time=1, rest=0)
         rounds.wake(Key("ns", "round"))
         await until(lambda: looked == ["round"])
-        ahead = 99.0
+        clock.ahead = 99.0
         rounds.wake(Key("ns", "busy"))  # has the only hand
         await until(lambda: looked == ["round", "busy"])
-        ahead = 102.0  # the time of the first has come two seconds ago
+        clock.ahead = 102.0  # the time of the first has come two seconds ago
         await asyncio.sleep(0.01)
         for name in ("news", "alert"):
             rounds.wake(Key("ns", name))
-        ahead = 133.0
+        clock.ahead = 133.0
         rounds.wake(Key("ns", "later"))
         held.set()
         await until(lambda: len(looked) == 6)
@@ -183,9 +189,7 @@ def test_of_many_scans_each_is_looked_at_less_often_and_what_follows_at_once_is_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test() -> None:
-        loop = asyncio.get_running_loop()
-        ahead, clock = 0.0, loop.time
-        monkeypatch.setattr(loop, "time", lambda: clock() + ahead)
+        clock = Clock(monkeypatch)
         looks: Counter[Key] = Counter()
         late: dict[By, list[float]] = {By.NEWS: [], By.TIME: []}
 
@@ -201,6 +205,7 @@ def test_of_many_scans_each_is_looked_at_less_often_and_what_follows_at_once_is_
         await until(lambda: looks.total() == 61)
         assert looks[A] == 2
         for ahead in range(9, 42):
+            clock.ahead = ahead
             await asyncio.sleep(0.01)
             # Of 60 scans each is to be looked at after 10 s, and two in a second can be.
             assert 2 * (ahead - 12) <= looks.total() - 61 <= max(2 * (ahead - 8), 0)
@@ -215,9 +220,7 @@ def test_of_many_scans_each_is_looked_at_less_often_and_what_follows_at_once_is_
 
 def test_news_of_a_scan_whose_round_is_late_are_timed_from_when_they_came(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
-        loop = asyncio.get_running_loop()
-        ahead, clock = 0.0, loop.time
-        monkeypatch.setattr(loop, "time", lambda: clock() + ahead)
+        clock = Clock(monkeypatch)
         late: list[tuple[By, float]] = []
         held = asyncio.Event()
         held.set()
@@ -232,12 +235,12 @@ def test_news_of_a_scan_whose_round_is_late_are_timed_from_when_they_came(monkey
         held.clear()
         rounds.wake(B)  # has the only hand
         await asyncio.sleep(0.01)
-        ahead = 30.0
+        clock.ahead = 30.0
         await asyncio.sleep(0.01)
         assert 19.0 < rounds.overdue() < 31.0
         rounds.wake(A)
         rounds.wake(A)
-        ahead = 35.0
+        clock.ahead = 35.0
         held.set()
         await until(lambda: len(late) == 4)
         assert [by for by, _ in late[1:]] == [By.NEWS, By.NEWS, By.TIME], "B, and A by both"
