@@ -37,8 +37,10 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# File by file in two processes, since many tests wait most of their time; each starts a cluster of its own, so that one
+# that is given is for one process.
 test: lint pulsar-install cluster-install
-	$(BIN)/pytest
+	$(BIN)/pytest $(if $(SKYMAP_TEST_KUBECONFIG),,-n 2 --dist loadfile)
 
 bench: install pulsar-install cluster-install
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
