@@ -15,9 +15,15 @@ import org.apache.pulsar.metadata.api.MetadataStoreFactory;
  * a killed process, since there is no server to notice its death: the store drops such a node only when somebody looks
  * at it. The next broker may then meet its predecessor's registration at a bad moment, lose its own lock on it, and try
  * for ever to get it back. So every node is looked at once before Pulsar starts.
+ *
+ * <p>The bookie ends when its disk is full or fails, and a broker without a bookie answers but stores nothing, for ever.
+ * So the process ends then, with 1, for whoever looks after it to start another, which goes on with what is stored.
  */
 public final class LocalPulsar {
     private static final int LOOK_SECONDS = 30;
+
+    /** Asked to end, by a signal: then the bookie ends as well. */
+    private static volatile boolean ending;
 
     private LocalPulsar() {}
 
@@ -31,6 +37,28 @@ public final class LocalPulsar {
         if (Boolean.getBoolean("rehearsal")) {
             System.exit(0);
         }
+        endWithTheBookie();
+    }
+
+    /** BookKeeper has a thread that ends when its bookie does. */
+    private static void endWithTheBookie() throws Exception {
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> ending = true));
+        Thread watcher = Thread.getAllStackTraces().keySet().stream()
+                .filter(thread -> thread.getName().startsWith("BookieDeathWatcher"))
+                .findAny()
+                .orElse(null);
+        if (watcher != null) {
+            watcher.join();
+        }
+        if (!ending) {
+            endForWantOfStorage("the bookie has ended");
+        }
+    }
+
+    /** At once: nothing is to be written any more. */
+    static void endForWantOfStorage(String why) {
+        System.err.println("Pulsar ends, since it cannot store: " + why + ". Is the disk full? Make room, and start it again.");
+        Runtime.getRuntime().halt(1);
     }
 
     private static void dropDeadRegistrations(Path metadata) throws Exception {

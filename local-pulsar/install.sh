@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fetches Pulsar's server from Maven Central, once, and prints the folder it is in.
 #
-# It is kept in ~/.cache/skymap-scanner/pulsar/VERSION/RECIPE, RECIPE being a digest of this folder's pom.xml and
-# LocalPulsar.java. A download becomes visible by one rename when it is whole, and only one process downloads at a time.
+# It is kept in ~/.cache/skymap-scanner/pulsar/VERSION/RECIPE, RECIPE being a digest of this folder's pom.xml and Java
+# sources. A download becomes visible by one rename when it is whole, and only one process downloads at a time.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
@@ -45,7 +45,7 @@ if [ -n "$(missing)" ]; then
 fi
 
 version="$(sed -n 's|.*<pulsar.version>\(.*\)</pulsar.version>.*|\1|p' "$here/pom.xml")"
-recipe="$(cat "$here/pom.xml" "$here/LocalPulsar.java" | sha256sum | cut -c1-12)"
+recipe="$(cat "$here/pom.xml" "$here"/*.java | sha256sum | cut -c1-12)"
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/skymap-scanner/pulsar/$version"
 home="$cache/$recipe"
 mkdir -p "$cache"
@@ -62,8 +62,8 @@ if [ ! -d "$home" ]; then
   mvn -B -q -f "$here/pom.xml" generate-resources -Dfolder="$part" -Dmaven.repo.local="$part/repository" >&2 ||
     fail "Maven could not fetch Pulsar $version (see above)"
   unpacked="$part/apache-pulsar-$version"
-  "$javac" -cp "$unpacked/lib/*" -d "$part/classes" "$here/LocalPulsar.java" >&2 ||
-    fail "LocalPulsar.java does not compile (see above)"
+  "$javac" -cp "$unpacked/lib/*" -d "$part/classes" "$here"/*.java >&2 ||
+    fail "the Java sources in $here do not compile (see above)"
   "$jar" --create --file "$unpacked/lib/local-pulsar.jar" -C "$part/classes" .
   mv "$unpacked" "$home"
 fi

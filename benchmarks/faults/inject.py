@@ -257,6 +257,8 @@ def _full(scene: Scene, part: str) -> Iterator[str]:
     folder = {"saver": scene.claim, "broker": scene.server.folder, "node": scene.node.root / "var/lib/kubelet"}[part]
     with disk.full(folder):
         yield {"saver": "the claim for results", "broker": "Pulsar's data", "node": "the kubelet's folder"}[part]
+    if scene.server.has_ended:  # its storage has, and it with it
+        scene.server.start()
 
 
 @contextmanager

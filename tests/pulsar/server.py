@@ -97,9 +97,14 @@ class PulsarServer:
         """The process id of the one Java process."""
         return self._running().pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> None:
         """Start on the same ports and data as before; return when messages can be sent and received."""
-        if self._process is not None:
+        if self._process is not None and not self.has_ended:
             raise RuntimeError("this Pulsar is running already")
         # start.sh becomes Java by exec, so that the process id, and what happens at our death, are Java's.
         with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []

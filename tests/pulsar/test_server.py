@@ -8,13 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import pulsar
 import pytest
+from benchmarks.faults import disk
+from tests.leaving import leave_out
 from tests.pulsar.server import START, PulsarAddress, PulsarServer, free_ports
 
 Start = Callable[..., PulsarServer]
@@ -190,3 +193,25 @@ def test_the_broker_ends_with_the_tests_however_they_end(pulsar_installed: None,
     finally:
         os.close(broker)
         tests.stdout.close()
+
+
+def test_a_broker_on_a_full_disk_ends_and_the_next_has_all_it_acknowledged(
+    pulsar_installed: None, tmp_path: Path
+) -> None:
+    """Its journal has room for a while; where its storage ends, it does, since a broker without it only looks well."""
+    if os.geteuid():
+        leave_out("a small disk of its own is mounted by root")
+    folder, sent = tmp_path / "disk", list[bytes]()
+    with disk.small(folder, 300), PulsarServer(folder) as server:
+        with client(server.url, operation_timeout_seconds=2) as one, disk.full(folder):
+            producer = one.create_producer(TOPIC, send_timeout_millis=2000)
+            deadline = time.monotonic() + 120
+            while not server.has_ended and time.monotonic() < deadline:
+                with suppress(pulsar.PulsarException):
+                    producer.send(b"%10000d" % len(sent))
+                    sent.append(b"%10000d" % len(sent))
+        assert server.has_ended
+        assert len(sent) > 100, "the journal's file has its room"
+        server.start()
+        with client(server.url) as one:
+            assert stored(one)[: len(sent)] == sent
