@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import resource
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +18,9 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.results.atomic import write_atomically
 from skymap_scanner.roles.room import lacks_room, until_there_is_room
 from skymap_scanner.roles.saver import Tries, save
+from skymap_scanner.roles.spool import Spool
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.progress import Phase, Progress
 
 
@@ -141,3 +144,16 @@ def test_what_else_is_wrong_with_a_folder_is_told_at_once(scan: Callable[..., Sc
     settings = replace(one.saver, results=one.folder / "file" / "results")
     with one.open() as broker, pytest.raises(InputError, match=r"cannot make the folder .*Not a directory"):
         save(broker, one.topics, settings, Stop())
+
+
+def test_a_spool_without_room_names_its_folder(tmp_path: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Spool(tmp_path) as spool:
+        spool.write(Pixel(1, 0), b"x" * 100)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+        try:
+            with pytest.raises(InputError, match=f"cannot write in {tmp_path}: File too large"):
+                spool.write(Pixel(1, 1), b"x" * 100_000)
+            assert list(tmp_path.iterdir()) == []
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)

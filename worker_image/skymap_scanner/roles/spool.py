@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,13 +14,18 @@ from skymap_scanner.scan.pixels import Pixel
 
 
 class Spool:
-    """A nameless temporary file in ``folder``; the system removes it with the process."""
+    """A nameless temporary file in ``folder``; the system removes it with the process.
+
+    Raises
+    ------
+    InputError
+        Whenever it cannot be written.
+    """
 
     def __init__(self, folder: Path) -> None:
-        try:
+        self._folder = folder
+        with self._explained():
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
-        except OSError as error:
-            raise InputError(f"cannot write in {folder}: {error.strerror}") from error
         self._places: dict[Pixel, tuple[int, int]] = {}
         self._end = 0
 
@@ -28,17 +35,27 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # nobody needs what it could not write
+            self._file.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"cannot write in {self._folder}: {error.strerror}") from error
 
     def write(self, pixel: Pixel, payload: bytes) -> None:
         """Keep ``payload`` for ``pixel``."""
-        self._file.seek(self._end)
-        self._file.write(payload)
+        with self._explained():
+            self._file.seek(self._end)
+            self._file.write(payload)
         self._places[pixel] = (self._end, len(payload))
         self._end += len(payload)
 
     def read(self, pixel: Pixel) -> bytes:
         """Return what was kept for ``pixel``."""
         offset, size = self._places[pixel]
-        self._file.seek(offset)
+        with self._explained():  # to go elsewhere writes what waits in memory
+            self._file.seek(offset)
         return self._file.read(size)
