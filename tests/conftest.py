@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -11,7 +12,11 @@ pytest_plugins = ["tests.pulsar.fixtures", "tests.cluster.fixtures"]
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C, and let every command that a test starts hear it: a shell's background job is told not to."""
+    """Let tests not depend on who runs them: on a terminal's width, and on a shell's background jobs.
+
+    These are told not to hear Ctrl-C; the tests do, and every command that they start.
+    """
+    os.environ.pop("COLUMNS", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
