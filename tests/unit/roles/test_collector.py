@@ -90,12 +90,20 @@ def test_the_embedded_broker_refuses_key_shared_collectors(scan: MakeScan) -> No
 
 
 def sharing(url: str) -> Broker:
-    """The embedded broker, whose key-shared consumers get any key."""
+    """The embedded broker, whose key-shared consumers get any key, and rest when they have given something back."""
     broker = open_broker(url)
     consumer = broker.consumer
 
     def share(topic: str, subscription: str, kind: SubscriptionType, *, ack_timeout: float | None = None) -> Consumer:
-        return consumer(topic, subscription, SHARED if kind == SubscriptionType.KEY_SHARED else kind)
+        opened = consumer(topic, subscription, SHARED if kind == SubscriptionType.KEY_SHARED else kind)
+        nack = opened.nack
+
+        def give_back(*messages: Message) -> None:
+            nack(*messages)
+            time.sleep(2.0 if messages else 0.0)  # for others to take it
+
+        opened.nack = give_back  # type: ignore[method-assign]
+        return opened
 
     broker.consumer = share  # type: ignore[assignment,method-assign]
     return broker
@@ -111,8 +119,8 @@ def test_fits_that_wait_in_vain_are_given_back(
     with collecting(one, sharing, key_shared=True), open_broker(one.url) as broker:
         with broker.consumer(one.topics.scanned, "collector", SHARED) as other:
             held: Message | None = None
-            deadline = time.monotonic() + 120
-            while held is None:  # first the collector has it, then it gives it back, to whoever is faster
+            deadline = time.monotonic() + 60
+            while held is None:  # first the collector has it, then it gives it back
                 assert time.monotonic() < deadline
                 held = other.receive(0.5)
             assert held.payload == fits[0].payload
