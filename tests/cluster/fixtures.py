@@ -83,7 +83,7 @@ def namespace(cluster: Cluster) -> Iterator[Namespace]:
     # Pods need the namespace's account, which the cluster makes a moment later.
     cluster.kubectl("--namespace", name, "wait", "--for", "create", "serviceaccount/default", "--timeout", "30s")
     yield Namespace(cluster, name)
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")  # some tests delete their own
 
 
 @pytest.fixture
