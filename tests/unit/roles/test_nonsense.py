@@ -23,7 +23,8 @@ from skymap_scanner.roles.expected import pixel_of_key
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.bests import Scored, Slots
-from skymap_scanner.scan.pixels import Pixel
+from skymap_scanner.scan.pixels import Pixel, children
+from skymap_scanner.scan.plan import ahead_entry
 
 MakeScan = Callable[..., Scan]
 Corrupt = Callable[[Outgoing], Outgoing]
@@ -203,6 +204,24 @@ def test_the_doubt_about_a_refused_answer_outlives_its_collector(small: Callable
             asked.join()
             backlog = broker.backlog(one.topics.scanned, "collector")
             assert backlog.waiting + backlog.unacked == 1, "the first is kept, the second is not"
+
+
+def test_a_doubt_at_the_end_has_nothing_fitted_again_that_was_begun_on_a_guess(small: Callable[..., Scan]) -> None:
+    one = small("one")
+    one.run(workers=1)
+    with open_broker(one.url) as broker:
+        with broker.reader(one.topics.plan) as reader:
+            first, *rest = [Outgoing(entry.payload) for entry in iter(lambda: reader.receive(0), None)]
+        broker.delete_topic(one.topics.plan)
+        guesses = [child for index in (0, 4, 8) for child in children(Pixel(1, index), 2)]
+        with broker.producer(one.topics.plan, "test") as plan:
+            plan.send(first, Outgoing(ahead_entry(2, guesses).encode()), *rest)
+        with broker.producer(one.topics.scanned, "stranger") as stranger:
+            stranger.send(Outgoing(b"?"))
+        assert collect(broker, one.topics, Stop())
+        for topic, subscription in ((one.topics.to_be_scanned, "workers"), (one.topics.scanned, "collector")):
+            backlog = broker.backlog(topic, subscription)
+            assert (backlog.waiting, backlog.unacked) == (0, 0), topic
 
 
 def test_a_second_answer_that_differs_changes_nothing_and_is_counted() -> None:

@@ -93,7 +93,8 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
                     continue
                 complete = plan.complete(done.pixels)
                 if sorter.doubt and (complete or silence.is_over(time.monotonic())):
-                    _send_missing(sorter, repeats)
+                    if not complete:  # pixels that were begun on a guess may lack their fits for good
+                        _send_missing(sorter, repeats)
                     scanned.ack(*sorter.settle_doubt())
                 if key_shared and patience.is_over(time.monotonic()):
                     scanned.nack(*sorter.slots.give_back())
