@@ -16,6 +16,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -130,11 +131,10 @@ class PulsarServer:
                 # Java's quick compiler alone: half the time to start, for a server that lives for a test.
                 env=os.environ | {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"},
             )
-        try:
+        with ExitStack() as unless_ready:
+            unless_ready.callback(self.kill)
             self._wait_until_ready()
-        except BaseException:
-            self.kill()
-            raise
+            unless_ready.pop_all()
 
     def stop(self) -> None:
         """End it in good order, by SIGTERM."""
