@@ -132,11 +132,6 @@ class Rounds:
         if scan.task is None:
             self._arrange(key, scan)
 
-    @property
-    def known(self) -> int:
-        """How many scans are looked after."""
-        return len(self._scans)
-
     def overdue(self) -> float:
         """Return for how long (s) the look that is late most is due; 0 where none is late."""
         now = asyncio.get_running_loop().time()

@@ -72,7 +72,7 @@ def test_a_look_is_due_again_when_it_said_so_and_a_scan_that_is_gone_is_forgotte
 
         rounds = Rounds(look, rest=0)
         rounds.wake(A)
-        await until(lambda: rounds.known == 0)
+        await until(lambda: len(rounds._scans) == 0)
         assert answers == []
 
     run(test)
@@ -93,7 +93,7 @@ def test_no_more_looks_at_a_time_than_allowed() -> None:
         rounds = Rounds(look, at_a_time=3, rest=0)
         for number in range(100):
             rounds.wake(Key("ns", str(number)))
-        await until(lambda: rounds.known == 0)
+        await until(lambda: len(rounds._scans) == 0)
         assert (most, seen) == (3, 100)
 
     run(test)
@@ -114,7 +114,7 @@ def test_a_fault_in_one_look_stops_no_other_and_is_tried_again(
         rounds = Rounds(look, rest=0)
         rounds.wake(A)
         rounds.wake(B)
-        await until(lambda: rounds.known == 0)
+        await until(lambda: len(rounds._scans) == 0)
         assert looks == {A: 3, B: 1}
 
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
@@ -140,13 +140,13 @@ def test_looks_that_hang_are_seen_and_given_up(
         clock.ahead = 200.0
         assert min(rounds.overdue(), rounds.stalled()) > 199.0
         rounds.wake(B)
-        await until(lambda: rounds.known == 1)
+        await until(lambda: len(rounds._scans) == 1)
         assert rounds.overdue() > 199.0
         assert rounds.stalled() < 100.0, "others go on"
         clock.ahead = 250.0
         await until(lambda: "ns/a: the look at it failed" in caplog.text)
         await rounds.close()
-        assert rounds.known == 0
+        assert len(rounds._scans) == 0
 
     run(test)
 
