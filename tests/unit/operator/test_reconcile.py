@@ -31,6 +31,10 @@ TIMES = {"observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"}
 SNAPSHOT = {"phase": "scanning", "levels": [], "rate": 0.5, "eta": None, "best": None, "outputs": []}
 
 
+#: No more than eight workers in all.
+EIGHT = SETTINGS.model_copy(update={"max_workers": 8})
+
+
 class Bench:
     """A reconciler with its fakes."""
 
@@ -149,14 +153,20 @@ def test_a_pulsar_that_answers_and_lets_nothing_be_made_is_told(
     assert bench.condition("Degraded")[:2] == ("False", "AsExpected")
 
 
-def test_workers_are_shared_among_scans() -> None:
+def two_that_share() -> Bench:
+    """Two scans, each of which wants six of the eight workers that there may be, looked at until they have them."""
     scans = [
         resource({"event": {"simulate": {}}, "workers": {"min": 6, "max": 6}}, name=name, uid=name, resourceVersion="1")
         for name in ("first", "second")
     ]
-    bench = Bench(*scans, settings=SETTINGS.model_copy(update={"max_workers": 8}))
+    bench = Bench(*scans, settings=EIGHT)
     for name in ("first", "second") * 3:
         bench.look(Key(NAMESPACE, name))
+    return bench
+
+
+def test_workers_are_shared_among_scans() -> None:
+    bench = two_that_share()
     replicas = [
         bench.cluster.objects["Deployment", f"{name}-workers"]["spec"]["replicas"] for name in ("first", "second")
     ]
@@ -164,15 +174,8 @@ def test_workers_are_shared_among_scans() -> None:
 
 
 def test_a_new_operator_knows_at_its_first_look_what_all_scans_have() -> None:
-    scans = [
-        resource({"event": {"simulate": {}}, "workers": {"min": 6, "max": 6}}, name=name, uid=name, resourceVersion="1")
-        for name in ("first", "second")
-    ]
-    settings = SETTINGS.model_copy(update={"max_workers": 8})
-    bench = Bench(*scans, settings=settings)
-    for name in ("first", "second") * 3:
-        bench.look(Key(NAMESPACE, name))
-    bench.reconciler = Reconciler(bench.cluster, FakePulsars(bench.admin), settings, bench.figures)
+    bench = two_that_share()
+    bench.reconciler = Reconciler(bench.cluster, FakePulsars(bench.admin), EIGHT, bench.figures)
     memory = Memory()
     for (kind, name), found in bench.cluster.objects.items():
         if kind == "SkymapScan":
