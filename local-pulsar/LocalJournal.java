@@ -25,11 +25,6 @@ public final class LocalJournal extends DefaultFileChannelProvider {
         return file.exists() ? opened : new Reserved(opened, configuration.getMaxJournalSizeMB() + MORE);
     }
 
-    @Override
-    public void close(BookieFileChannel channel) throws IOException {
-        channel.close();
-    }
-
     private static final class Reserved implements BookieFileChannel {
         private final BookieFileChannel inner;
         private long missing;
