@@ -29,8 +29,8 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	PYTHONPATH=worker_image:operator $(BIN)/lint-imports
-	$(BIN)/python -m skymap_operator.crd | diff - crds/skymapscans.yaml >/dev/null || (echo 'crds/ is not current: make crds' && false)
+	PYTHONPATH=api:worker_image:operator $(BIN)/lint-imports
+	$(BIN)/python -m skymap_api.crd | diff - crds/skymapscans.yaml >/dev/null || (echo 'crds/ is not current: make crds' && false)
 	helm/lint.sh
 
 format: install
@@ -64,27 +64,27 @@ soak: install pulsar-install cluster-install
 	$(BIN)/python -m benchmarks.faults.soak --minutes 60
 
 pulsar:
-	@local-pulsar/start.sh $(if $(PULSAR_DATA),--data "$(PULSAR_DATA)")
+	@dev/pulsar/start.sh $(if $(PULSAR_DATA),--data "$(PULSAR_DATA)")
 
 pulsar-install:
-	@local-pulsar/install.sh
+	@dev/pulsar/install.sh
 
 cluster:
-	@local-cluster/up.sh
+	@dev/cluster/up.sh
 
 cluster-down:
-	@local-cluster/down.sh
+	@dev/cluster/down.sh
 
 cluster-demo: install
-	@local-cluster/demo.sh
+	@dev/cluster/demo.sh
 
 cluster-install:
-	@local-cluster/install.sh
+	@dev/cluster/install.sh
 
 crds: install
-	$(BIN)/python -m skymap_operator.crd > crds/skymapscans.yaml
+	$(BIN)/python -m skymap_api.crd > crds/skymapscans.yaml
 	cp crds/skymapscans.yaml helm/skymap-scanner/files/
-	$(BIN)/python -m skymap_operator.reference docs/skymapscan.md
+	$(BIN)/python -m skymap_api.reference docs/skymapscan.md
 
 docs: install demo crds
 	mkdir -p docs/images

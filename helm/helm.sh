@@ -3,7 +3,7 @@
 # with 127, except in continuous integration (the variable CI), where it is built.
 #
 #   helm.sh WORD...
-. "$(dirname "${BASH_SOURCE[0]}")/../local-cluster/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../dev/cluster/common.sh"
 helm="$(command -v helm || true)"
 if [ -z "$helm" ]; then
   # Any that was built will do, the newest first.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.pulsar.fixtures", "tests.cluster.fixtures"]
+pytest_plugins = ["testing.pulsar.fixtures", "testing.cluster.fixtures"]
 
 
 def pytest_configure() -> None:

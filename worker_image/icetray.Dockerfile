@@ -18,7 +18,7 @@ RUN python3 -m venv --without-pip --system-site-packages /opt/skymap-scanner && 
     python3 -c 'import numpy; print(f"numpy=={numpy.__version__}")' >theirs.txt && \
     python3 -m pip --python /opt/skymap-scanner/bin/python install --no-cache-dir --no-compile \
         -c theirs.txt '.[pulsar,plots]' && \
-    python3 local-cluster/images/bytecode.py /opt/skymap-scanner
+    python3 dev/cluster/images/bytecode.py /opt/skymap-scanner
 ENV NUMBA_CACHE_DIR=/opt/skymap-scanner/kernels
 RUN PYTHONDONTWRITEBYTECODE=1 /opt/skymap-scanner/bin/skymap-scanner compile && rm /opt/skymap-scanner/kernels/*.lock
 # IceTray's environment is made by a script, which has had two places.

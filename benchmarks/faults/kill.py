@@ -24,7 +24,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.pulsar.server import PulsarServer
+from testing.pulsar.server import PulsarServer
 
 ROLES = ("producer", "worker", "collector", "saver")
 

@@ -23,12 +23,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.faults import network
-from benchmarks.faults.cells import Outcome, chosen, from_json, merged, table
-from benchmarks.faults.play import begin, look, not_played, perform, remove, spec
-from benchmarks.faults.scene import Scene, ready, scene
-from tests.cluster import scans
-from tests.cluster.waiting import eventually
+from testing.cluster import scans
+from testing.faults import network
+from testing.faults.cells import Outcome, chosen, from_json, merged, table
+from testing.faults.play import begin, look, not_played, perform, remove, spec
+from testing.faults.scene import Scene, ready, scene
+from testing.waiting import eventually
 
 
 def embedded(wanted: scans.Scan, folder: Path) -> dict[str, bytes]:

@@ -17,11 +17,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.clusters import own_cluster, prepared
-from tests.cluster import scans
-from tests.cluster.cluster import Namespace
-from tests.cluster.operators import OperatorProcess
-from tests.pulsar.server import PulsarServer
+from testing.cluster import scans
+from testing.cluster.cluster import Namespace
+from testing.cluster.clusters import own_cluster, prepared
+from testing.cluster.operators import OperatorProcess
+from testing.pulsar.server import PulsarServer
 
 NAME = "killed"
 

@@ -23,15 +23,15 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from benchmarks.clusters import own_cluster, prepared
-from benchmarks.faults.node import Node
-from benchmarks.processes import usage
 from matplotlib.figure import Figure
-from tests.cluster import scans
-from tests.cluster.cluster import Cluster, Namespace
-from tests.cluster.operators import OperatorProcess
-from tests.cluster.waiting import eventually
-from tests.pulsar.server import PulsarServer
+from testing.cluster import scans
+from testing.cluster.cluster import Cluster, Namespace
+from testing.cluster.clusters import own_cluster, prepared
+from testing.cluster.operators import OperatorProcess
+from testing.faults.node import Node
+from testing.processes import usage
+from testing.pulsar.server import PulsarServer
+from testing.waiting import eventually
 
 TENANT = "soak"
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from benchmarks.processes import usage
-from tests.pulsar.server import PulsarServer
+from testing.processes import usage
+from testing.pulsar.server import PulsarServer
 
 from skymap_scanner.broker import Access, Backlog, Broker, open_broker
 from skymap_scanner.errors import BrokerError

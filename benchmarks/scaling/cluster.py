@@ -24,15 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from benchmarks.clusters import own_cluster, prepared
 from benchmarks.scaling.watched import POD_LINE, Account, Sample, Workers, busy_hosts, draw, figures, lowered, write_csv
-from tests.cluster import scans
-from tests.cluster.cluster import Namespace
-from tests.cluster.operators import OperatorProcess
-from tests.cluster.waiting import eventually
-from tests.pulsar.server import PulsarServer
+from testing.cluster import scans
+from testing.cluster.cluster import Namespace
+from testing.cluster.clusters import own_cluster, prepared
+from testing.cluster.operators import OperatorProcess
+from testing.pulsar.server import PulsarServer
+from testing.waiting import eventually
 
-from skymap_operator.names import Names, Topics
+from skymap_api.names import Names, Topics
 
 TENANT = "bench"
 WORKERS = "app.kubernetes.io/component=worker"

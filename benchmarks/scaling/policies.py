@@ -8,7 +8,7 @@ from benchmarks.scaling.hpa import SYNC, Stabilizer, by_average_value, by_utiliz
 from benchmarks.scaling.parts import Pod, Scan
 from benchmarks.scaling.world import Look, World
 
-from skymap_operator.scaling import Demand, learned_seconds, scale, shares
+from skymap_operator.decide.scaling import Demand, learned_seconds, scale, shares
 
 #: terminationGracePeriodSeconds: that of our Deployments, longer than the longest fit; and Kubernetes' default (s).
 LONG_GRACE, SHORT_GRACE = 630.0, 30.0

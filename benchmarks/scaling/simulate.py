@@ -3,9 +3,9 @@
     python -m benchmarks.scaling.simulate --picture scaling.png
     python -m benchmarks.scaling.simulate --scenario storm realtime --keda-threshold 100
 
-The operator's decisions are made by its own functions (`skymap_operator.scaling`); the rules of the others are those of
-their documentation and sources (`hpa`, `policies`). All have the same queue, fits, nodes and workers; a worker that is
-asked to leave finishes its fit, where the pod's grace allows it. Every run is the same for the same seed.
+The operator's decisions are made by its own functions (`skymap_operator.decide.scaling`); the rules of the others are
+those of their documentation and sources (`hpa`, `policies`). All have the same queue, fits, nodes and workers; a worker
+that is asked to leave finishes its fit, where the pod's grace allows it. Every run is the same for the same seed.
 """
 
 from __future__ import annotations

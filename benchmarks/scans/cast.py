@@ -10,13 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from benchmarks.scans.fleet import EXIT_CODE
-from tests.pulsar.server import PulsarAddress
+from testing.pulsar.server import PulsarAddress
 
-from skymap_operator.cluster import Away, Cluster
-from skymap_operator.manifests import Manifest
-from skymap_operator.models import KIND
-from skymap_operator.names import PRODUCER, SAVER, Names, Topics
-from skymap_operator.rounds import Key
+from skymap_api.names import KIND, PRODUCER, SAVER, Names, NamespacedName, Topics
+from skymap_api.resource.base import Manifest
+from skymap_operator.cluster.client import Away, Cluster
 from skymap_scanner.broker import Access, Broker, Outgoing, Producer, open_broker
 
 #: Pixels of the scans' one level (nside 8), and tasks that wait in each queue.
@@ -28,8 +26,8 @@ class Audience:
     """Watches the scans: ``seen`` has their resources, ``lags`` how long each snapshot took to the status (s)."""
 
     cluster: Cluster
-    seen: dict[Key, Manifest] = field(default_factory=dict)
-    sent: dict[Key, tuple[int, float]] = field(default_factory=dict)
+    seen: dict[NamespacedName, Manifest] = field(default_factory=dict)
+    sent: dict[NamespacedName, tuple[int, float]] = field(default_factory=dict)
     lags: list[float] = field(default_factory=list)
 
     async def follow(self) -> None:
@@ -81,14 +79,14 @@ class Cast:
         self._audience = audience
         self._stack = ExitStack()
         self._broker: Broker | None = None
-        self._savers: dict[Key, Producer] = {}
-        self._done: dict[Key, int] = {}
+        self._savers: dict[NamespacedName, Producer] = {}
+        self._done: dict[NamespacedName, int] = {}
 
     def close(self) -> None:
         """Leave the broker."""
         self._stack.close()
 
-    def begin(self, keys: Sequence[Key]) -> None:
+    def begin(self, keys: Sequence[NamespacedName]) -> None:
         """Put tasks into the scans' queues, and a first snapshot."""
         for key in keys:
             with self._open().producer(self._topics(key).to_be_scanned, "bench-producer") as producer:
@@ -96,7 +94,7 @@ class Cast:
             self._savers[key] = self._open().producer(self._topics(key).progress, "bench-saver")
             self._done[key] = 0
 
-    def advance(self, keys: Sequence[Key], phase: str = "scanning") -> None:
+    def advance(self, keys: Sequence[NamespacedName], phase: str = "scanning") -> None:
         """Publish that one pixel more is done of each scan."""
         for key in keys:
             self._done[key] += 1
@@ -104,22 +102,22 @@ class Cast:
                 self._audience.sent.setdefault(key, (self._done[key], time.monotonic()))
             self._savers[key].send(Outgoing(json.dumps(_snapshot(key, self._done[key], phase)).encode()))
 
-    def end(self, keys: Sequence[Key]) -> None:
+    def end(self, keys: Sequence[NamespacedName]) -> None:
         """Leave the topics of scans that are deleted: nobody may hold them."""
         for key in keys:
             self._savers.pop(key).close()
             self._audience.sent.pop(key, None)
 
-    async def finish(self, keys: Sequence[Key]) -> None:
+    async def finish(self, keys: Sequence[NamespacedName]) -> None:
         """Have scans succeed: the results are written, and the roles leave."""
         await asyncio.to_thread(self.advance, keys, "done")
         await self._exit(keys, SAVER, 0)
 
-    async def fail(self, keys: Sequence[Key]) -> None:
+    async def fail(self, keys: Sequence[NamespacedName]) -> None:
         """Have scans fail: their producer explains an error."""
         await self._exit(keys, PRODUCER, 1)
 
-    async def _exit(self, keys: Sequence[Key], role: str, code: int) -> None:
+    async def _exit(self, keys: Sequence[NamespacedName], role: str, code: int) -> None:
         for key in keys:
             self._audience.sent.pop(key, None)
             for pod in await self._cluster.pods(key.namespace, Names.of(key.namespace, key.name).base):
@@ -133,7 +131,7 @@ class Cast:
             self._broker = self._stack.enter_context(broker)
         return self._broker
 
-    def _topics(self, key: Key) -> Topics:
+    def _topics(self, key: NamespacedName) -> Topics:
         return Topics.of(Names.of(key.namespace, key.name).scan, self._tenant)
 
 
@@ -153,11 +151,11 @@ async def until(probe: Callable[[], object], within: float, what: Callable[[], o
     return time.monotonic() - began
 
 
-def _key(found: Manifest) -> Key:
-    return Key(found["metadata"]["namespace"], found["metadata"]["name"])
+def _key(found: Manifest) -> NamespacedName:
+    return NamespacedName(found["metadata"]["namespace"], found["metadata"]["name"])
 
 
-def _snapshot(key: Key, done: int, phase: str) -> Manifest:
+def _snapshot(key: NamespacedName, done: int, phase: str) -> Manifest:
     level = {"nside": 8, "done": done, "planned": PIXELS, "decided": True, "failed": 0}
     best = {"nside": 8, "pixel": 3, "ra": 10.5, "dec": -20.25, "llh": 5.0 - done, "area_90": 42.0}
     return {

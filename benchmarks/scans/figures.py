@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from benchmarks.processes import usage
+from testing.processes import usage
 
-from skymap_operator.rounds import By
+from skymap_operator.runtime.workqueue import By
 
 #: A line of Prometheus' text format: name, labels, value.
 _LINE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clusters import run
-from tests.cluster.cluster import SCRIPTS, Cluster
-from tests.cluster.waiting import eventually
+from testing.cluster.cluster import SCRIPTS, Cluster
+from testing.cluster.clusters import run
+from testing.waiting import eventually
 
-from skymap_operator.names import Names
-from skymap_operator.rounds import Key
+from skymap_api.names import Names, NamespacedName
 
 KWOK = SCRIPTS / "kwok"
 STORAGE_CLASS = "fake"
@@ -46,7 +45,7 @@ def fake_nodes(cluster: Cluster, folder: Path, nodes: int) -> Iterator[None]:
         kwok.wait()
 
 
-def volumes(scans: Sequence[Key]) -> list[dict[str, Any]]:
+def volumes(scans: Sequence[NamespacedName]) -> list[dict[str, Any]]:
     """Return a storage class and a volume for each scan's claim: the cluster's own would be on its real node."""
     made: list[dict[str, Any]] = [
         {

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from benchmarks.scans.figures import Phase, Sample, latencies, quantile
 
-from skymap_operator.rounds import By
+from skymap_operator.runtime.workqueue import By
 
 #: Processor time is shown as a mean of so many samples (one a second).
 WINDOW = 10

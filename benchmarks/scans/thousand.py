@@ -22,17 +22,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from benchmarks.clusters import define, own_cluster
 from benchmarks.scans.cast import Audience, Cast, until
 from benchmarks.scans.figures import Phase, Probe, Series, difference, scrape, table, total
 from benchmarks.scans.fleet import STORAGE_CLASS, apply, fake_nodes, volumes
-from tests.cluster.cluster import Namespace
-from tests.cluster.operators import OperatorProcess
-from tests.pulsar.server import PulsarServer
-from tests.unit.operator import cases
+from testing.cluster.cluster import Namespace
+from testing.cluster.clusters import define, own_cluster
+from testing.cluster.operators import OperatorProcess
+from testing.manifests import cases
+from testing.pulsar.server import PulsarServer
 
-from skymap_operator.cluster import Away, Cluster
-from skymap_operator.rounds import Key
+from skymap_api.names import NamespacedName
+from skymap_operator.cluster.client import Away, Cluster
 
 TENANT = "bench"
 #: A page of metrics is made by the operator: as often as a Prometheus asks for it (s), and every phase twice.
@@ -56,7 +56,7 @@ class Bench:
     cluster: Cluster
     audience: Audience
     cast: Cast
-    keys: Sequence[Key]
+    keys: Sequence[NamespacedName]
     rate: float
     probe: Probe = field(default_factory=Probe)
     phases: list[Phase] = field(default_factory=list)
@@ -178,7 +178,7 @@ class Bench:
             note.append(f"{len(succeed)} succeed, {len(fail)} fail, {len(delete)} deleted; told {took:.0f} s later")
         await asyncio.to_thread(self.cast.end, [key for key in self.keys if key not in {*succeed, *delete}])
 
-    async def delete(self, keys: Sequence[Key]) -> None:
+    async def delete(self, keys: Sequence[NamespacedName]) -> None:
         """Delete scans."""
         for key in keys:
             await self.cluster.delete("SkymapScan", key.namespace, key.name)
@@ -242,7 +242,7 @@ def main() -> None:
         names = [f"alerts-{number}" for number in range(arguments.namespaces)]
         for name in names:
             cluster.kubectl("create", "namespace", name)
-        keys = [Key(names[number % len(names)], f"scan-{number:04d}") for number in range(arguments.scans)]
+        keys = [NamespacedName(names[number % len(names)], f"scan-{number:04d}") for number in range(arguments.scans)]
         apply(cluster, volumes(keys))
         settings = {
             "NAMESPACES": "",

@@ -9,7 +9,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from skymap_operator.actions import (
+from skymap_api.names import API_VERSION, FINALIZER, KIND
+from skymap_api.resource.base import Manifest, to_manifest
+from skymap_api.resource.status import Reason
+from skymap_operator.cluster.client import Cluster, Conflict, NotFound, Refused
+from skymap_operator.decide.actions import (
     Action,
     AddFinalizer,
     Create,
@@ -23,16 +27,10 @@ from skymap_operator.actions import (
     Replace,
     SetStatus,
 )
-from skymap_operator.cluster import Cluster, Conflict, NotFound, Refused
-from skymap_operator.manifests import Manifest
-from skymap_operator.manifests.common import written
-from skymap_operator.models import API_VERSION, KIND
-from skymap_operator.models.status import Reason
-from skymap_operator.names import FINALIZER
-from skymap_operator.observed import Observed, Warned
-from skymap_operator.pulsar_admin import PulsarAdminError, PulsarAway
-from skymap_operator.pulsars import Pulsars
-from skymap_operator.resolve import pulsar_access
+from skymap_operator.observe.state import Observed, Warned
+from skymap_operator.pulsar.access import pulsar_access
+from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway
+from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -74,7 +72,7 @@ async def apply(
 async def _on_pulsar(
     action: EnsureTopics | DeleteTopics, observed: Observed, pulsars: Pulsars, settings: Settings
 ) -> None:
-    access = pulsar_access(observed.scan, settings)
+    access = pulsar_access(observed.scan.spec, observed.scan.status, settings)
     async with pulsars.reach(observed.scan.namespace, access) as admin:
         if isinstance(action, EnsureTopics):
             await admin.prepare(access.tenant, settings.pulsar_role if access.own else None)
@@ -93,7 +91,7 @@ async def _on_cluster(action: Action, observed: Observed, cluster: Cluster) -> N
         case AddFinalizer() | RemoveFinalizer():
             await _finalizer(observed, cluster, wanted=isinstance(action, AddFinalizer))
         case SetStatus(status):
-            await cluster.apply_status(_reference(observed) | {"status": written(status)})
+            await cluster.apply_status(_reference(observed) | {"status": to_manifest(status)})
         case Create(manifest):
             try:
                 await cluster.create(manifest)

@@ -11,8 +11,8 @@ from typing import Any
 
 import kopf
 
-from skymap_operator.manifests.common import Manifest
-from skymap_operator.models import GROUP, VERSION
+from skymap_api.names import GROUP, VERSION
+from skymap_api.resource.base import Manifest
 
 #: kopf would make one of the user's name, which a user of a pod need not have.
 IDENTITY: Any = "skymap-operator"

@@ -12,17 +12,17 @@ from typing import Any, TypeVar
 import click
 import kopf
 
-from skymap_operator import health
-from skymap_operator.check import CheckError, check_definition, check_operator, check_pulsar, check_scan
-from skymap_operator.cluster import Cluster, ClusterError
-from skymap_operator.followed import CHILDREN, FollowedCluster
+from skymap_api.names import KIND
+from skymap_operator.cluster.client import Cluster, ClusterError
+from skymap_operator.cluster.informer import CHILDREN, FollowedCluster
 from skymap_operator.handlers import IDENTITY, registry
-from skymap_operator.leave import Leave
-from skymap_operator.metrics import Metrics
-from skymap_operator.models import KIND
-from skymap_operator.pulsars import Pulsars
-from skymap_operator.reconcile import Reconciler
-from skymap_operator.rounds import Rounds
+from skymap_operator.install.check import CheckError, check_definition, check_operator, check_pulsar, check_scan
+from skymap_operator.install.uninstall import Leave
+from skymap_operator.pulsar.connections import Pulsars
+from skymap_operator.runtime import health
+from skymap_operator.runtime.metrics import Metrics
+from skymap_operator.runtime.reconciler import Reconciler
+from skymap_operator.runtime.workqueue import Rounds
 from skymap_operator.settings import Settings, SettingsError, read_settings
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from skymap_operator.models.base import DataKey, ObjectName, Quantity, Word
-from skymap_operator.models.workers import Resources
+from skymap_api.resource.base import DataKey, ObjectName, Quantity, Word
+from skymap_api.resource.workers import Resources
 
 PREFIX = "SKYMAP_OPERATOR_"
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.cluster import Cluster, Namespace
-from tests.cluster.operators import OperatorProcess
-from tests.cluster.scans import event_server
-from tests.pulsar.server import PulsarAddress, PulsarServer
+from testing.cluster.cluster import Cluster, Namespace
+from testing.cluster.operators import OperatorProcess
+from testing.cluster.scans import event_server
+from testing.pulsar.server import PulsarAddress, PulsarServer
 
 
 @pytest.fixture(scope="session")

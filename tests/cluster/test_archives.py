@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.cluster import SCRIPTS
+from testing.cluster.cluster import SCRIPTS
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.cluster.cluster import Namespace
-from tests.cluster.users import Object, User, ended, kubeconfig_of, pod_spec, tell, user_of
-from tests.cluster.waiting import consistently, eventually
+from testing.cluster.cluster import Namespace
+from testing.cluster.users import Object, User, ended, kubeconfig_of, pod_spec, tell, user_of
+from testing.waiting import consistently, eventually
 
-from skymap_operator.manifests.common import COMPONENT_LABEL, SCAN_LABEL
+from skymap_api.names import COMPONENT_LABEL, SCAN_LABEL
 from skymap_scanner.simulation import demo_event_path
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.cluster.cluster import Cluster, Namespace
-from tests.cluster.scans import (
+from testing.cluster.cluster import Cluster, Namespace
+from testing.cluster.scans import (
     KINDS,
     NAME,
     QUICK,
@@ -29,10 +29,10 @@ from tests.cluster.scans import (
     results,
     scan,
 )
-from tests.cluster.waiting import consistently, eventually
-from tests.pulsar.server import PulsarAddress, PulsarServer
+from testing.pulsar.server import PulsarAddress, PulsarServer
+from testing.waiting import consistently, eventually
 
-from skymap_operator.names import Names, Topics
+from skymap_api.names import Names, Topics
 
 #: 12 pixels of 7 seeds take 20 s of one worker: long enough for something to happen meanwhile.
 SLOW: Scan = QUICK | {

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
-from tests.cluster.cluster import Cluster, Namespace
-from tests.cluster.scans import PASSWORD, QUICK, SETTINGS, USER, Scan, Start, degraded, ended, manifest
+from testing.cluster.cluster import Cluster, Namespace
+from testing.cluster.scans import PASSWORD, QUICK, SETTINGS, USER, Scan, Start, degraded, ended, manifest
 
 from skymap_scanner.simulation import demo_event_path
 

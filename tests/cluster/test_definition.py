@@ -10,10 +10,10 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.cluster.cluster import Cluster, KubectlError, Namespace
-from tests.unit.operator import cases, rules
+from testing.cluster.cluster import Cluster, KubectlError, Namespace
+from testing.manifests import cases, rules
 
-from skymap_operator.crd import custom_resource_definition, resource_schema
+from skymap_api.crd import custom_resource_definition, resource_schema
 
 SCHEMA = resource_schema()["properties"]["spec"]
 VERSION = custom_resource_definition()["spec"]["versions"][0]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from benchmarks.faults.cells import Cell, chosen
 from benchmarks.faults.matrix import embedded, well
-from benchmarks.faults.play import perform, spec
-from benchmarks.faults.scene import Scene, scene
-from tests.leaving import leave_out
+from testing.faults.cells import Cell, chosen
+from testing.faults.play import perform, spec
+from testing.faults.scene import Scene, scene
+from testing.leaving import leave_out
 
 CELLS = chosen("worker:hang,saver:memory,saver:disk,api-server:kill,kubelet:kill,node:pulsar-short")
 

@@ -9,11 +9,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.cluster.cluster import Namespace
-from tests.cluster.users import User, pod_spec, tell, user_of
-from tests.cluster.waiting import eventually
+from testing.cluster.cluster import Namespace
+from testing.cluster.users import User, pod_spec, tell, user_of
+from testing.waiting import eventually
 
-from skymap_operator.manifests.common import COMPONENT_LABEL
+from skymap_api.names import COMPONENT_LABEL
 
 CLAIM = {
     "apiVersion": "v1",

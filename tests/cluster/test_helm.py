@@ -10,17 +10,16 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from tests.cluster.cluster import Cluster, KubectlError, Namespace
-from tests.cluster.fixtures import DEFINITION
-from tests.cluster.operators import NO_IMAGE
-from tests.cluster.releases import CHART, WAIT, HelmError, Release, Values
-from tests.cluster.scans import QUICK, SCAN_SECONDS, SETTINGS, manifest
-from tests.cluster.waiting import eventually
-from tests.pulsar.server import PulsarAddress
-from tests.unit.helm.chart import CASES, render, values
+from testing.chart import CASES, render, values
+from testing.cluster.cluster import Cluster, KubectlError, Namespace
+from testing.cluster.fixtures import DEFINITION
+from testing.cluster.operators import NO_IMAGE
+from testing.cluster.releases import CHART, WAIT, HelmError, Release, Values
+from testing.cluster.scans import QUICK, SCAN_SECONDS, SETTINGS, manifest
+from testing.pulsar.server import PulsarAddress
+from testing.waiting import eventually
 
-from skymap_operator.models import KIND
-from skymap_operator.names import FINALIZER, Names, Topics
+from skymap_api.names import FINALIZER, KIND, Names, Topics
 
 DEFINITION_NAME = "skymapscans.skymap.icecube.wisc.edu"
 #: What comes and goes by itself.

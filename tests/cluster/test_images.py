@@ -16,12 +16,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.cluster.cluster import SCRIPTS, Namespace
-from tests.cluster.fixtures import build_image
-from tests.cluster.waiting import eventually
-from tests.cluster.workloads import pod
+from testing.cluster.cluster import SCRIPTS, Namespace
+from testing.cluster.fixtures import build_image
+from testing.cluster.workloads import pod
+from testing.waiting import eventually
 
-ROOT = SCRIPTS.parent
+ROOT = SCRIPTS.parents[1]
 RECIPES = {"worker": ROOT / "worker_image/Dockerfile", "operator": ROOT / "operator/Dockerfile"}
 PREFIX = "/opt/skymap-scanner"
 
@@ -132,6 +132,7 @@ def test_the_layout_is_lean(made: tuple[str, Archive]) -> None:
     if kind == "worker":
         assert sum(name.endswith("/complete") for name in kernels) == 1
         assert len([name for name in kernels if name.endswith(".nbc")]) > 20
+        assert not any("/skymap_operator/" in name or name.endswith("/bin/skymap-operator") for name in archive.files)
     else:
         assert kernels == set()
         assert not {"numba", "scipy", "astropy", "numpy"} & archive.installed.keys()

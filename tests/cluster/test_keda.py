@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.cluster import Cluster, Namespace
-from tests.cluster.scans import NAME, Scan, Start, complete, manifest
-from tests.cluster.waiting import consistently, eventually
-from tests.leaving import leave_out
-from tests.pulsar.server import PulsarAddress
+from testing.cluster.cluster import Cluster, Namespace
+from testing.cluster.scans import NAME, Scan, Start, complete, manifest
+from testing.leaving import leave_out
+from testing.pulsar.server import PulsarAddress
+from testing.waiting import consistently, eventually
 
-from skymap_operator.names import Names, Topics
+from skymap_api.names import Names, Topics
 from skymap_scanner.broker import Access, Outgoing, open_broker
 
 #: The Go module of KEDA, which carries the definitions of its resources.

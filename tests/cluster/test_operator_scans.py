@@ -13,14 +13,14 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.cluster import scans
-from tests.cluster.cluster import KubectlError, Namespace
-from tests.cluster.operators import NO_IMAGE
-from tests.cluster.scans import KINDS, NAME, Scan, Start, children, complete, condition, degraded, scan
-from tests.cluster.waiting import consistently, eventually
-from tests.pulsar.server import PulsarAddress
+from testing.cluster import scans
+from testing.cluster.cluster import KubectlError, Namespace
+from testing.cluster.operators import NO_IMAGE
+from testing.cluster.scans import KINDS, NAME, Scan, Start, children, complete, condition, degraded, scan
+from testing.pulsar.server import PulsarAddress
+from testing.waiting import consistently, eventually
 
-from skymap_operator.names import FINALIZER, Names, Topics
+from skymap_api.names import FINALIZER, Names, Topics
 from skymap_scanner.broker import Access, Outgoing, open_broker
 
 SPEC = {"event": {"simulate": {}}, "levels": [{"nside": 1}], "workers": {"max": 3}}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.cluster.cluster import Namespace
-from tests.cluster.waiting import eventually
-from tests.cluster.workloads import job, labelled, pod
+from testing.cluster.cluster import Namespace
+from testing.cluster.workloads import job, labelled, pod
+from testing.waiting import eventually
 
 NAME, PORTS = "pulsar", {"broker": 6650, "admin": 8080}
 #: The name by which its pod is found, also after it was started again.

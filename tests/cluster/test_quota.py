@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.cluster.cluster import SCRIPTS, Namespace
-from tests.cluster.scans import QUICK, manifest
-from tests.cluster.waiting import eventually
+from testing.cluster.cluster import SCRIPTS, Namespace
+from testing.cluster.scans import QUICK, manifest
+from testing.waiting import eventually
 
-QUOTA = SCRIPTS.parent / "examples" / "quota.yaml"
+QUOTA = SCRIPTS.parents[1] / "examples" / "quota.yaml"
 COUNT = "count/skymapscans.skymap.icecube.wisc.edu"
 
 

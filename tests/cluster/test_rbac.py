@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.cluster.cluster import Cluster, Namespace
-from tests.cluster.releases import Release, Values
-from tests.cluster.waiting import eventually
+from testing.cluster.cluster import Cluster, Namespace
+from testing.cluster.releases import Release, Values
+from testing.waiting import eventually
 
 SCANS = "skymapscans.skymap.icecube.wisc.edu"
 #: A namespace that the operator is not installed in.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.cluster.cluster import Namespace
-from tests.cluster.scans import (
+from testing.cluster.cluster import Namespace
+from testing.cluster.scans import (
     QUICK,
     SETTINGS,
     Scan,
@@ -19,7 +19,7 @@ from tests.cluster.scans import (
     results,
     scan,
 )
-from tests.cluster.waiting import eventually
+from testing.waiting import eventually
 
 #: 48 pixels, each fitted for a second.
 SPEC: Scan = QUICK | {

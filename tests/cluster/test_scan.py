@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cluster.cluster import Namespace
-from tests.cluster.operators import OperatorProcess
-from tests.cluster.scans import Scan, ended, manifest, results, scan
+from testing.cluster.cluster import Namespace
+from testing.cluster.operators import OperatorProcess
+from testing.cluster.scans import Scan, ended, manifest, results, scan
 
 #: 28 pixels of 3 seeds: half a minute for two workers.
 SPEC: Scan = {

@@ -1,4 +1,4 @@
-"""The scripts of local-cluster/: which engine they choose, what they say, and that nothing is left of a cluster."""
+"""The scripts of dev/cluster/: which engine they choose, what they say, and that nothing is left of a cluster."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from tests.cluster.cluster import SCRIPTS
-from tests.cluster.waiting import eventually
+from testing.cluster.cluster import SCRIPTS
+from testing.waiting import eventually
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -6,9 +6,9 @@ import base64
 import json
 
 import pytest
-from tests.cluster.cluster import Namespace
-from tests.cluster.scans import PASSWORD, QUICK, SETTINGS, USER, Start, ended, manifest, results
-from tests.pulsar.server import PulsarAddress
+from testing.cluster.cluster import Namespace
+from testing.cluster.scans import PASSWORD, QUICK, SETTINGS, USER, Start, ended, manifest, results
+from testing.pulsar.server import PulsarAddress
 
 from skymap_scanner.broker import Access, open_broker
 

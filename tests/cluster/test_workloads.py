@@ -8,10 +8,10 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from tests.cluster.cluster import Cluster, Namespace
-from tests.cluster.waiting import consistently, eventually
-from tests.cluster.workloads import deployment, job, pod
-from tests.leaving import leave_out
+from testing.cluster.cluster import Cluster, Namespace
+from testing.cluster.workloads import deployment, job, pod
+from testing.leaving import leave_out
+from testing.waiting import consistently, eventually
 
 
 def fetch(address: str) -> str:

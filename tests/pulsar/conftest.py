@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from tests.pulsar.server import PulsarAddress
+from testing.pulsar.server import PulsarAddress
 
 from skymap_scanner.broker import Access, Broker, open_broker
 

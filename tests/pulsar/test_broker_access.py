@@ -14,10 +14,10 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.pulsar.brokers import access_to, eventually, number, numbered, plain, take
-from tests.pulsar.server import PulsarServer
+from testing.pulsar.brokers import access_to, eventually, number, numbered, plain, take
+from testing.pulsar.server import PulsarServer
 
-from skymap_operator.pulsar_admin import Credentials, PulsarAdmin, PulsarAdminError, PulsarAway
+from skymap_operator.pulsar.admin import Credentials, PulsarAdmin, PulsarAdminError, PulsarAway
 from skymap_scanner.broker import Access, Broker, Producer, SubscriptionType, open_broker
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.pulsar.brokers import number, numbered, take
-from tests.pulsar.certificates import make_certificates
-from tests.pulsar.server import PulsarAddress
+from testing.pulsar.brokers import number, numbered, take
+from testing.pulsar.certificates import make_certificates
+from testing.pulsar.server import PulsarAddress
 
 from skymap_scanner.broker import Access, Broker, open_broker
 from skymap_scanner.broker.pulsar.admin import PulsarAdmin

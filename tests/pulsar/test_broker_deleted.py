@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from tests.pulsar.brokers import PATIENCE, numbered, plain, take
-from tests.pulsar.server import PulsarAddress
+from testing.pulsar.brokers import PATIENCE, numbered, plain, take
+from testing.pulsar.server import PulsarAddress
 
 from skymap_scanner.broker import Access, Broker, Consumer, Reader, SubscriptionType, open_broker
 from skymap_scanner.errors import BrokerError, BrokerUnavailable

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.pulsar.brokers import PATIENCE, access_to, eventually, number, numbered, plain, rest
-from tests.pulsar.server import PulsarAddress, PulsarServer
+from testing.pulsar.brokers import PATIENCE, access_to, eventually, number, numbered, plain, rest
+from testing.pulsar.server import PulsarAddress, PulsarServer
 
 from skymap_scanner.broker import Consumer, Reader, SubscriptionType, open_broker
 from skymap_scanner.errors import BrokerUnavailable

@@ -6,8 +6,8 @@ from collections import Counter
 
 import httpx
 import pytest
-from tests.pulsar.brokers import eventually, number, numbered, rest, take
-from tests.pulsar.server import PulsarAddress
+from testing.pulsar.brokers import eventually, number, numbered, rest, take
+from testing.pulsar.server import PulsarAddress
 
 from skymap_scanner.broker import Backlog, Broker, Outgoing, SubscriptionType
 from skymap_scanner.errors import BrokerError

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
-from tests.pulsar.brokers import number, numbered, plain, rest, take
-from tests.pulsar.server import PulsarAddress, free_ports
+from testing.pulsar.brokers import number, numbered, plain, rest, take
+from testing.pulsar.server import PulsarAddress, free_ports
 
 from skymap_scanner.broker import Access, Broker, Outgoing, SubscriptionType, open_broker
 from skymap_scanner.broker.pulsar import connection, handshake

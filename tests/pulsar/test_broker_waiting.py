@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.pulsar.brokers import MOMENT, PATIENCE, access_to, eventually, number, numbered, rest, take
-from tests.pulsar.server import PulsarServer
+from testing.pulsar.brokers import MOMENT, PATIENCE, access_to, eventually, number, numbered, rest, take
+from testing.pulsar.server import PulsarServer
 
 from skymap_scanner.broker import Backlog, Broker, Outgoing, SubscriptionType, open_broker
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from tests.pulsar.server import PulsarAddress, PulsarServer
+from testing.pulsar.server import PulsarAddress, PulsarServer
 
 from skymap_scanner.broker import Access, open_broker
 from skymap_scanner.simulation import demo_event_path

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.faults.kill import Scan, scan_with_kills
-from tests.pulsar.server import PulsarServer
+from testing.pulsar.server import PulsarServer
 
 from skymap_scanner.simulation import demo_event_path
 

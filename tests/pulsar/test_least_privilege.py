@@ -11,11 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.pulsar.brokers import access_to
-from tests.pulsar.server import PulsarServer
+from testing.pulsar.brokers import access_to
+from testing.pulsar.server import PulsarServer
 
-from skymap_operator.names import Topics
-from skymap_operator.pulsar_admin import Credentials, PulsarAdmin, PulsarAdminError
+from skymap_api.names import Topics
+from skymap_operator.pulsar.admin import Credentials, PulsarAdmin, PulsarAdminError
 from skymap_scanner.broker import Broker, open_broker
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.roles.topics import read_metadata

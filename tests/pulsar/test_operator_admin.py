@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import httpx
 import pytest
-from tests.pulsar.brokers import eventually
-from tests.pulsar.server import PulsarAddress
+from testing.pulsar.brokers import eventually
+from testing.pulsar.server import PulsarAddress
 
-from skymap_operator.pulsar_admin import Credentials, PulsarAdmin, PulsarAdminError, PulsarAway, Subscription
+from skymap_operator.pulsar.admin import Credentials, PulsarAdmin, PulsarAdminError, PulsarAway, Subscription
 from skymap_scanner.broker import Access, Outgoing, SubscriptionType, open_broker
 
 T = TypeVar("T")

@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 import pulsar
 import pytest
-from benchmarks.faults import disk
-from tests.leaving import leave_out
-from tests.pulsar.server import START, PulsarAddress, PulsarServer, free_ports
+from testing.faults import disk
+from testing.leaving import leave_out
+from testing.pulsar.server import START, PulsarAddress, PulsarServer, free_ports
 
 Start = Callable[..., PulsarServer]
 TOPIC = "persistent://public/default/messages"
@@ -168,7 +168,7 @@ def test_a_taken_port_is_named(pulsar_installed: None, tmp_path: Path) -> None:
 
 KILLED = """
 import pathlib, sys, time
-from tests.pulsar.server import PulsarServer
+from testing.pulsar.server import PulsarServer
 server = PulsarServer(pathlib.Path(sys.argv[1]))
 server.start()
 print(server.pid, flush=True)
@@ -177,7 +177,7 @@ time.sleep(600)
 
 
 def test_the_broker_ends_with_the_tests_however_they_end(pulsar_installed: None, tmp_path: Path) -> None:
-    root = START.parents[1]
+    root = START.parents[2]
     tests = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(tmp_path / "data")], stdout=subprocess.PIPE, text=True, cwd=root
     )

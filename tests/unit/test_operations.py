@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from skymap_operator.metrics import OUTCOMES, Metrics, Seen
-from skymap_operator.models import SkymapScanStatus
-from skymap_operator.models.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
-from skymap_operator.observed import Backlog
-from skymap_operator.rounds import By, Key
-from skymap_operator.scaling import Cause, Direction
+from skymap_api.names import NamespacedName
+from skymap_api.resource import SkymapScanStatus
+from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
+from skymap_operator.decide.scaling import Cause, Direction
+from skymap_operator.observe.state import Backlog
+from skymap_operator.runtime.metrics import OUTCOMES, Metrics, Seen
+from skymap_operator.runtime.workqueue import By
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "operations.md").read_text()
@@ -73,7 +74,7 @@ def figures() -> dict[str, list[dict[str, str]]]:
         start_time=NOW - timedelta(seconds=9),
         eta=NOW,
     )
-    metrics.seen(Key("ns", "a"), Seen(scan, Backlog(1, 1), 900.0))
+    metrics.seen(NamespacedName("ns", "a"), Seen(scan, Backlog(1, 1), 900.0))
     found: dict[str, list[dict[str, str]]] = {}
     for line in metrics.text(0.0).decode().splitlines():
         if not line.startswith("#"):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from skymap_operator.manifests.common import Manifest, Recipe, metadata, signed
+from skymap_api.names import COLLECTOR, PRODUCER, SAVER
+from skymap_api.resource import EventSource, Simulation
+from skymap_api.resource.base import Manifest
+from skymap_operator.manifests.labels import metadata, signed
 from skymap_operator.manifests.pod import (
     Volume,
     access_volumes,
@@ -15,8 +18,7 @@ from skymap_operator.manifests.pod import (
     scratch,
     secret,
 )
-from skymap_operator.models import EventSource, Simulation
-from skymap_operator.names import COLLECTOR, PRODUCER, SAVER
+from skymap_operator.manifests.recipe import Recipe
 
 EVENT, RESULTS, TMP = "/event", "/results", "/tmp"  # noqa: S108 - a volume of each pod alone
 SIMULATED = f"{EVENT}/event.i3.zst"

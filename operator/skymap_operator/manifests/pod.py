@@ -6,8 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skymap_operator.manifests.common import FULL_NAME, Manifest, Recipe, labels, written
-from skymap_operator.models.workers import Resources
+from skymap_api.names import SCAN_NAME_ANNOTATION
+from skymap_api.resource.base import Manifest, to_manifest
+from skymap_api.resource.workers import Resources
+from skymap_operator.manifests.labels import labels
+from skymap_operator.manifests.recipe import Recipe
 
 TOKEN, TLS = "/pulsar/token", "/pulsar/tls"
 #: Files of the TLS Secret, and the options that name them.
@@ -104,7 +107,7 @@ def container(
             _from_config("SKYMAP_ADMIN_URL", recipe, ADMIN_KEY),
             *environment,
         ],
-        "resources": written(resources),
+        "resources": to_manifest(resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -163,7 +166,10 @@ def pod_template(
         spec["initContainers"] = list(first)
     if pull_secrets := _pull_secrets(recipe):
         spec["imagePullSecrets"] = [{"name": name} for name in pull_secrets]
-    return {"metadata": {"labels": labels(recipe, role), "annotations": {FULL_NAME: recipe.name}}, "spec": spec}
+    return {
+        "metadata": {"labels": labels(recipe, role), "annotations": {SCAN_NAME_ANNOTATION: recipe.name}},
+        "spec": spec,
+    }
 
 
 def _watched(main: Manifest, silence: int) -> Manifest:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 
-from skymap_operator.manifests.common import Manifest, Recipe, metadata, signed
-from skymap_operator.names import WORKER
+from skymap_api.names import WORKER
+from skymap_api.resource.base import Manifest
+from skymap_operator.manifests.labels import metadata, signed
+from skymap_operator.manifests.recipe import Recipe
 
 
 def scaled_object(recipe: Recipe) -> Manifest:

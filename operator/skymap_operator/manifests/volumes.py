@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
-from skymap_operator.manifests.common import Manifest, Recipe, metadata, signed, written
+from skymap_api.names import API_VERSION, KIND
+from skymap_api.resource.base import Manifest, to_manifest
+from skymap_operator.manifests.labels import metadata, signed
 from skymap_operator.manifests.pod import ADMIN_KEY, BROKER_KEY, SCAN_KEY
-from skymap_operator.models import API_VERSION, KIND
+from skymap_operator.manifests.recipe import Recipe
 
 
 def config_map(recipe: Recipe) -> Manifest:
@@ -15,7 +17,7 @@ def config_map(recipe: Recipe) -> Manifest:
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {"name": recipe.name},
-        "spec": written(recipe.spec),
+        "spec": to_manifest(recipe.spec),
     }
     return signed(
         {
@@ -25,7 +27,7 @@ def config_map(recipe: Recipe) -> Manifest:
             "data": {
                 BROKER_KEY: recipe.pulsar.service_url,
                 ADMIN_KEY: recipe.pulsar.admin_url,
-                SCAN_KEY: json.dumps(scan, indent=2),  # which is YAML, and written forty times as fast
+                SCAN_KEY: json.dumps(scan, indent=2),  # which is YAML, and to_manifest forty times as fast
             },
         }
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
-from skymap_operator.manifests.common import Manifest, Recipe, metadata, selector, signed, written
+from skymap_api.names import WORKER
+from skymap_api.resource.base import Manifest, to_manifest
+from skymap_api.resource.workers import PodTemplate
+from skymap_operator.manifests.labels import metadata, selector, signed
 from skymap_operator.manifests.pod import SILENCE, access_volumes, container, pod_template, scan_arguments, scratch
-from skymap_operator.models.workers import PodTemplate
-from skymap_operator.names import WORKER
+from skymap_operator.manifests.recipe import Recipe
 
 STATE = "/state"
 #: Beyond the longest fit: to send it off and to leave (s).
@@ -50,7 +52,7 @@ def _with(template: Manifest, more: PodTemplate | None) -> Manifest:
     """Return the template with what the user gave beside it; the operator's own labels win."""
     if more is None:
         return template
-    given = written(more)
+    given = to_manifest(more)
     meta, spec = template["metadata"], template["spec"]
     for kind in ("labels", "annotations"):
         meta = meta | {kind: given.pop(kind, {}) | meta[kind]}

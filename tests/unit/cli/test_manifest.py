@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from skymap_operator.models import Simulation
+from skymap_api.resource import Simulation
 from skymap_scanner.cli import group
 from skymap_scanner.cli.manifest import is_manifest, read_manifest
 from skymap_scanner.errors import InputError, ReconstructionError

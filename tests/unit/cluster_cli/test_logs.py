@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skymap_operator.manifests.common import COMPONENT_LABEL
+from skymap_api.names import COMPONENT_LABEL
 from skymap_scanner.cluster.logs import Silent, Stream, streams_of
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from skymap_operator.manifests.common import SCAN_LABEL
+from skymap_api.names import SCAN_LABEL
 from skymap_scanner.cluster import inside, reader
 from skymap_scanner.cluster.reader import Source, is_ready, why_never, why_not_yet
 

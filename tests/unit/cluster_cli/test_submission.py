@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import zstandard
-from tests.unit.operator import cases
+from testing.manifests import cases
 
-from skymap_operator.models import SkymapScanSpec
+from skymap_api.resource import SkymapScanSpec
 from skymap_scanner.cluster.submission import (
     MAX_CONFIG_MAP,
     differences,

@@ -3,8 +3,8 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from tests.leaving import leave_out
-from tests.unit.helm.chart import HELM
+from testing.chart import HELM
+from testing.leaving import leave_out
 
 
 @pytest.fixture(scope="session", autouse=True)

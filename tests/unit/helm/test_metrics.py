@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.unit.helm.chart import CHART, HelmError, find, render, values
+from testing.chart import CHART, HelmError, find, render, values
 
 FILE = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
 

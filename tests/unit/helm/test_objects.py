@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.unit.helm.chart import (
+from testing.chart import (
     CASES,
     CHART,
     NAMESPACE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.helm.chart import (
+from testing.chart import (
     CASES,
     NAMESPACE,
     RELEASE,

@@ -11,10 +11,11 @@ from typing import Any
 
 from tests.unit.operator.world import merge
 
-from skymap_operator.cluster import Cluster, ClusterError, Conflict, NotFound
-from skymap_operator.manifests import Manifest, PulsarAccess
-from skymap_operator.pulsar_admin import PulsarAdmin, PulsarAdminError, Stored, Subscription
-from skymap_operator.pulsars import Pulsars
+from skymap_api.resource.base import Manifest
+from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound
+from skymap_operator.pulsar.access import PulsarAccess
+from skymap_operator.pulsar.admin import PulsarAdmin, PulsarAdminError, Stored, Subscription
+from skymap_operator.pulsar.connections import Pulsars
 
 
 class FakeCluster(Cluster):

@@ -6,12 +6,12 @@ from typing import Any
 
 from tests.unit.operator.world import SETTINGS, World, resource
 
-from skymap_operator.actions import (
+from skymap_operator.decide.actions import (
     Action,
     SetStatus,
 )
-from skymap_operator.observed import Observed
-from skymap_operator.plan import plan
+from skymap_operator.decide.plan import plan
+from skymap_operator.observe.state import Observed
 
 URL = {"event": {"url": "https://example.org/event.json"}, "seeds": 1}  # in the world a pixel is one task
 

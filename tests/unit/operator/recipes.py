@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.unit.operator import cases
+from testing.manifests import cases
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, START
 
+from skymap_api.resource import SkymapScan, SkymapScanSpec
+from skymap_api.resource.status import SkymapScanStatus
 from skymap_operator import manifests
-from skymap_operator.manifests.common import Recipe
-from skymap_operator.models import SkymapScan, SkymapScanSpec
-from skymap_operator.models.status import SkymapScanStatus
-from skymap_operator.observed import Scan
-from skymap_operator.resolve import recipe
+from skymap_operator.manifests.recipe import Recipe, recipe
+from skymap_operator.observe.state import Scan
 from skymap_operator.settings import Settings
 
 Manifest = dict[str, Any]

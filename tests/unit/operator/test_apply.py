@@ -11,14 +11,14 @@ import pytest
 from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
-from skymap_operator import actions as do
+from skymap_api.names import FINALIZER
+from skymap_api.resource import SkymapScanStatus
+from skymap_api.resource.status import Phase
 from skymap_operator.apply import ActionRefused, apply
-from skymap_operator.cluster import Away, Conflict, NotFound, Refused
-from skymap_operator.models import SkymapScanStatus
-from skymap_operator.models.status import Phase
-from skymap_operator.names import FINALIZER
-from skymap_operator.observed import Observed, Pulsar, Scan, Warned
-from skymap_operator.pulsar_admin import PulsarAdminError, PulsarAway
+from skymap_operator.cluster.client import Away, Conflict, NotFound, Refused
+from skymap_operator.decide import actions as do
+from skymap_operator.observe.state import Observed, Pulsar, Scan, Warned
+from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway
 
 TOPIC = "persistent://icecube/skymap/alerts.alert-plan"
 SCAN = resource({"event": {"simulate": {}}}, resourceVersion="7", finalizers=["others"])

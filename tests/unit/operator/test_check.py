@@ -11,8 +11,11 @@ from click.testing import CliRunner
 from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
 from tests.unit.operator.world import SETTINGS
 
-from skymap_operator import health, main
-from skymap_operator.check import (
+from skymap_api.crd import resource_schema
+from skymap_api.resource.base import Manifest
+from skymap_operator import main
+from skymap_operator.cluster.client import NotFound, Refused
+from skymap_operator.install.check import (
     CheckError,
     check_definition,
     check_operator,
@@ -20,11 +23,9 @@ from skymap_operator.check import (
     check_scan,
     paths,
 )
-from skymap_operator.cluster import NotFound, Refused
-from skymap_operator.crd import resource_schema
-from skymap_operator.manifests import Manifest
-from skymap_operator.metrics import Metrics
-from skymap_operator.pulsar_admin import PulsarAway
+from skymap_operator.pulsar.admin import PulsarAway
+from skymap_operator.runtime import health
+from skymap_operator.runtime.metrics import Metrics
 
 
 class Cluster(FakeCluster):

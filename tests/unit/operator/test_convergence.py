@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.operator.world import SETTINGS, Work, World, resource
 
-from skymap_operator.models.status import ConditionType, Phase, Reason
-from skymap_operator.names import JOB_ROLES
-from skymap_operator.observed import Scan
-from skymap_operator.plan import plan
-from skymap_operator.status import condition
+from skymap_api.names import JOB_ROLES
+from skymap_api.resource.status import ConditionType, Phase, Reason
+from skymap_operator.decide.plan import plan
+from skymap_operator.decide.status import condition
+from skymap_operator.observe.state import Scan
 
 URL = {"event": {"url": "https://example.org/event.json"}}
 LONG = 400

@@ -5,9 +5,9 @@ import yaml
 from tests.unit.operator.recipes import FULL, URL, Manifest, made, metadata, pods, spec_of, template, unsigned
 from tests.unit.operator.world import SETTINGS, walk
 
+from skymap_api.resource import SkymapScan
 from skymap_operator import manifests
 from skymap_operator.manifests.jobs import producer_arguments
-from skymap_operator.models import SkymapScan
 
 ROLE = {
     "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 import pytest
-from tests.unit.operator import cases
+from testing.manifests import cases
 from tests.unit.operator.recipes import (
     FULL,
     HASH,
@@ -19,9 +19,9 @@ from tests.unit.operator.recipes import (
 )
 from tests.unit.operator.world import SETTINGS
 
+from skymap_api.resource.status import RunsWith, SkymapScanStatus
 from skymap_operator import manifests
-from skymap_operator.models.status import RunsWith, SkymapScanStatus
-from skymap_operator.resolve import pulsar_access, runs_with
+from skymap_operator.pulsar.access import pulsar_access, runs_with
 
 
 @pytest.mark.parametrize("values", [case.spec for case in cases.ACCEPTED], ids=[case.name for case in cases.ACCEPTED])
@@ -136,9 +136,9 @@ def test_jobs_have_the_limits_of_the_scan() -> None:
 
 def test_a_scan_keeps_what_it_began_with() -> None:
     began = RunsWith(image="old:1", service_url="pulsar://old:6650", admin_url="http://old:8080", tenant="past")
-    assert runs_with(scan(URL, SkymapScanStatus(runs_with=began)), SETTINGS) == began
+    assert runs_with(None, SkymapScanStatus(runs_with=began), SETTINGS) == began
     given = {"serviceUrl": "pulsar://mine:6650", "tenant": "own"}
-    assert runs_with(scan(URL | {"pulsar": given}), SETTINGS) == RunsWith(
+    assert runs_with(scan(URL | {"pulsar": given}).spec, SkymapScanStatus(), SETTINGS) == RunsWith(
         image="registry.example/scanner:1",
         service_url="pulsar://mine:6650",
         admin_url="http://pulsar:8080",
@@ -148,9 +148,11 @@ def test_a_scan_keeps_what_it_began_with() -> None:
 
 def test_the_operators_credentials_are_for_its_own_pulsar_only() -> None:
     settings = SETTINGS.model_copy(update={"pulsar_token_secret": "ours", "pulsar_tls_secret": "certificates"})
-    access = pulsar_access(scan(URL), settings)
+    access = pulsar_access(scan(URL).spec, SkymapScanStatus(), settings)
     assert (access.own, access.token and access.token.name, access.tls_secret) == (True, "ours", "certificates")
-    access = pulsar_access(scan(URL | {"pulsar": {"adminUrl": "http://elsewhere:8080"}}), settings)
+    access = pulsar_access(
+        scan(URL | {"pulsar": {"adminUrl": "http://elsewhere:8080"}}).spec, SkymapScanStatus(), settings
+    )
     assert (access.own, access.token, access.tls_secret) == (False, None, None)
-    access = pulsar_access(scan(URL | {"pulsar": {"tokenSecret": {"name": "mine"}}}), settings)
+    access = pulsar_access(scan(URL | {"pulsar": {"tokenSecret": {"name": "mine"}}}).spec, SkymapScanStatus(), settings)
     assert (access.own, access.token and access.token.name) == (True, "mine")

@@ -9,7 +9,8 @@ import pytest
 from tests.unit.operator.plans import URL, actions, running, status
 from tests.unit.operator.world import SETTINGS, START, World, resource, wire
 
-from skymap_operator.actions import (
+from skymap_api.resource.status import Condition, ConditionType, Phase, Reason
+from skymap_operator.decide.actions import (
     AddFinalizer,
     Create,
     Delete,
@@ -20,11 +21,10 @@ from skymap_operator.actions import (
     Replace,
     SetStatus,
 )
-from skymap_operator.ending import doomed_topics, needs_other_plans
-from skymap_operator.models.status import Condition, ConditionType, Phase, Reason
-from skymap_operator.observed import Pod, Pulsar, PulsarFault, Scan
-from skymap_operator.plan import plan
-from skymap_operator.status import condition, news
+from skymap_operator.decide.ending import doomed_topics
+from skymap_operator.decide.plan import plan
+from skymap_operator.decide.status import condition, news
+from skymap_operator.observe.state import Pod, Pulsar, PulsarFault, Scan, needs_other_plans
 
 
 def test_the_first_pass_in_its_order() -> None:

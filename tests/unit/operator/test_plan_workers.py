@@ -8,7 +8,8 @@ from typing import Any
 from tests.unit.operator.plans import URL, actions, running, status
 from tests.unit.operator.world import SETTINGS, World, resource
 
-from skymap_operator.actions import (
+from skymap_api.resource.status import LevelStatus
+from skymap_operator.decide.actions import (
     Action,
     Create,
     Delete,
@@ -17,12 +18,11 @@ from skymap_operator.actions import (
     Replace,
     SetStatus,
 )
+from skymap_operator.decide.plan import plan
+from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.manifests import scaled_object
-from skymap_operator.models.status import LevelStatus
-from skymap_operator.observed import Backlog, Pace, Pod, Pulsar, Scan
-from skymap_operator.plan import plan
-from skymap_operator.resolve import recipe
-from skymap_operator.scaling import Cause, Direction
+from skymap_operator.manifests.recipe import recipe
+from skymap_operator.observe.state import Backlog, Pace, Pod, Pulsar, Scan
 from skymap_operator.settings import Settings
 
 

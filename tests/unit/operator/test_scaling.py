@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skymap_operator.scaling import Cause, Demand, Direction, Scale, learned_seconds, scale, shares
+from skymap_operator.decide.scaling import Cause, Demand, Direction, Scale, learned_seconds, scale, shares
 
 USUAL = Demand(
     waiting=0,

@@ -14,18 +14,18 @@ from click.testing import CliRunner
 from tests.unit.operator.fakes import FakeCluster
 from tests.unit.operator.world import SETTINGS
 
-from skymap_operator import health
+from skymap_api.names import NamespacedName
+from skymap_api.resource import SkymapScanStatus
+from skymap_api.resource.spec import TokenSecret
+from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
+from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.main import main
-from skymap_operator.manifests import PulsarAccess
-from skymap_operator.metrics import OUTCOMES, Metrics, Seen
-from skymap_operator.models import SkymapScanStatus
-from skymap_operator.models.spec import TokenSecret
-from skymap_operator.models.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
-from skymap_operator.observed import Backlog
-from skymap_operator.pulsar_admin import PulsarAdminError
-from skymap_operator.pulsars import Pulsars
-from skymap_operator.rounds import Key
-from skymap_operator.scaling import Cause, Direction
+from skymap_operator.observe.state import Backlog
+from skymap_operator.pulsar.access import PulsarAccess
+from skymap_operator.pulsar.admin import PulsarAdminError
+from skymap_operator.pulsar.connections import Pulsars
+from skymap_operator.runtime import health
+from skymap_operator.runtime.metrics import OUTCOMES, Metrics, Seen
 
 DOCS = Path(__file__).parents[3] / "docs" / "operator.md"
 SCALING = DOCS.with_name("scaling.md")
@@ -65,7 +65,7 @@ def test_health_fails_when_reconciling_has_stopped_and_figures_are_served() -> N
 
 
 def test_the_figures_are_those_that_are_documented() -> None:
-    metrics, key = Metrics(lambda: NOON), Key("ns", "a")
+    metrics, key = Metrics(lambda: NOON), NamespacedName("ns", "a")
     metrics.looked("done", 0.2)
     metrics.scaled(Direction.UP, Cause.WORK)
     status = SkymapScanStatus(
@@ -77,7 +77,7 @@ def test_the_figures_are_those_that_are_documented() -> None:
         eta=NOON + timedelta(seconds=90),
     )
     metrics.seen(key, Seen(status, Backlog(30, 4), 600.0))
-    metrics.seen(Key("ns", "b"), Seen(SkymapScanStatus(phase=Phase.FAILED, conditions=(FAILED,))))
+    metrics.seen(NamespacedName("ns", "b"), Seen(SkymapScanStatus(phase=Phase.FAILED, conditions=(FAILED,))))
     lines = metrics.text(1.5).decode().splitlines()
     for line in (
         'skymap_operator_looks_total{outcome="done"} 1.0',
@@ -111,7 +111,7 @@ def test_the_figures_are_those_that_are_documented() -> None:
 
 
 def test_the_figures_of_a_scan_go_with_it() -> None:
-    metrics, key = Metrics(), Key("ns", "a")
+    metrics, key = Metrics(), NamespacedName("ns", "a")
     workers, pixels = WorkersStatus(wanted=7), Pixels(done=12, planned=12)
     going = SkymapScanStatus(phase=Phase.SCANNING, workers=workers, pixels=pixels)
 
@@ -133,8 +133,8 @@ def test_the_figures_of_a_scan_go_with_it() -> None:
 def test_keda_is_told_how_many_workers_are_wanted() -> None:
     metrics = Metrics()
     workers = WorkersStatus(wanted=7, reason="30 fits wait")
-    metrics.seen(Key("ns", "a.b"), Seen(SkymapScanStatus(workers=workers)))
-    metrics.seen(Key("ns", "new"), Seen(SkymapScanStatus()))
+    metrics.seen(NamespacedName("ns", "a.b"), Seen(SkymapScanStatus(workers=workers)))
+    metrics.seen(NamespacedName("ns", "new"), Seen(SkymapScanStatus()))
 
     async def ask() -> list[httpx.Response]:
         async with (

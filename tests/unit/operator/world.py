@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.unit.operator import cases
+from testing.manifests import cases
 
-from skymap_operator import actions as do
-from skymap_operator.models import SkymapScanStatus
-from skymap_operator.models.status import Best, LevelStatus, Reason
-from skymap_operator.names import JOB_ROLES, Names, Topics
-from skymap_operator.observed import Backlog, Observed, Pod, Progress, Pulsar, PulsarFault, Scan, Warned
+from skymap_api.names import JOB_ROLES, Names, Topics
+from skymap_api.resource import SkymapScanStatus
+from skymap_api.resource.status import Best, LevelStatus, Reason
+from skymap_operator.decide import actions as do
+from skymap_operator.observe.state import Backlog, Observed, Pod, Progress, Pulsar, PulsarFault, Scan, Warned
 from skymap_operator.settings import Settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.operator import cases
+from testing.manifests import cases
 from tests.unit.security.conftest import at_most
 
-from skymap_operator.models import SkymapScanSpec
-from skymap_operator.observe import entry
+from skymap_api.resource import SkymapScanSpec
+from skymap_operator.observe.read import entry
 from skymap_scanner.cli.documents import read_documents
 from skymap_scanner.cli.manifest import read_manifest
 from skymap_scanner.errors import InputError

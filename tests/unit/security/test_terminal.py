@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from skymap_operator.diagnose import last_words
-from skymap_operator.observed import Ended, Pod
+from skymap_operator.decide.diagnose import last_words
+from skymap_operator.observe.state import Ended, Pod
 from skymap_scanner.cli import Lines, logs
 from skymap_scanner.cli.display import progress_display, render
 from skymap_scanner.cli.show import command as show

@@ -89,7 +89,7 @@ def _source(
     """Return where the results are: as the scan says, or as the options do."""
     from dataclasses import replace
 
-    from skymap_operator.models.base import stays_inside
+    from skymap_api.resource.base import stays_inside
     from skymap_scanner.cluster.fetching import source_of
     from skymap_scanner.cluster.reader import Source
     from skymap_scanner.cluster.scans import check_name, the

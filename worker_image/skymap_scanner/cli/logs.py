@@ -31,7 +31,7 @@ def command(name: str, kubectl: Kubectl, role: str | None, follow: bool, tail: i
         skymap-scanner logs alert-138632 --tail 20
         skymap-scanner logs alert-138632 --role worker --follow
     """
-    from skymap_operator.names import Names
+    from skymap_api.names import Names
     from skymap_scanner.cluster.logs import Following, pods_of, show
     from skymap_scanner.cluster.scans import find
     from skymap_scanner.errors import InputError

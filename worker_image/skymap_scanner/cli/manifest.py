@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from skymap_operator.models import EventSource, Simulation, SkymapScan, given_for_clusters
+from skymap_api.resource import EventSource, Simulation, SkymapScan, given_for_clusters
 from skymap_scanner.cli.documents import read_documents
 from skymap_scanner.cli.options import parse_select
 from skymap_scanner.errors import InputError

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from skymap_operator.models import Simulation
+from skymap_api.resource import Simulation
 from skymap_scanner.cli.display import progress_display
 from skymap_scanner.cli.options import BrokerOptions
 from skymap_scanner.cli.outcome import show_results

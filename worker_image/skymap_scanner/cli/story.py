@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from skymap_operator.models.status import Best, Condition, ConditionType, Phase
+from skymap_api.resource.status import Best, Condition, ConditionType, Phase
 from skymap_scanner.cli.display import duration, level_bars
 from skymap_scanner.cluster.scans import SeenScan
 from skymap_scanner.errors import printable

@@ -73,7 +73,7 @@ def command(event: str, kubectl: Kubectl, wait: bool, dry_run: bool, **given: An
 
 
 def _submit(kubectl: Kubectl, submission: Submission, wait: bool) -> None:
-    from skymap_operator.models.status import Phase
+    from skymap_api.resource.status import Phase
     from skymap_scanner.cli.status import show_story, watch_scan
     from skymap_scanner.cluster.scans import the
     from skymap_scanner.cluster.submission import submit

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from skymap_operator.manifests.common import COMPONENT_LABEL, SCAN_LABEL
+from skymap_api.names import COMPONENT_LABEL, SCAN_LABEL
 from skymap_scanner.cluster.kubectl import Kubectl, explained, redacted
 from skymap_scanner.errors import ClusterError
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from skymap_operator.models import GROUP, SkymapScanStatus
-from skymap_operator.models.status import Condition, ConditionType, Phase
-from skymap_operator.names import Names
+from skymap_api.names import GROUP, Names
+from skymap_api.resource import SkymapScanStatus
+from skymap_api.resource.status import Condition, ConditionType, Phase
 from skymap_scanner.cluster.kubectl import Kubectl
 from skymap_scanner.errors import ClusterError, ClusterUnavailable, InputError
 

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import zstandard
 from pydantic import ValidationError
 
-from skymap_operator.manifests.common import written
-from skymap_operator.models import API_VERSION, KIND, SkymapScan, SkymapScanSpec
-from skymap_operator.names import Names
+from skymap_api.names import API_VERSION, KIND, Names
+from skymap_api.resource import SkymapScan, SkymapScanSpec
+from skymap_api.resource.base import to_manifest
 from skymap_scanner.cluster.kubectl import Kubectl
 from skymap_scanner.cluster.scans import SeenScan, find
 from skymap_scanner.errors import ClusterError, InputError
@@ -31,7 +31,7 @@ Manifest = dict[str, Any]
 #: What a ConfigMap holds at most (Kubernetes: MaxSecretSize), bytes.
 MAX_CONFIG_MAP = 1 << 20
 
-#: Up to here the names of a scan's objects begin with its own (skymap_operator.names).
+#: Up to here the names of a scan's objects begin with its own (skymap_api.names).
 _LONGEST_NAME = 47
 _ENDINGS = re.compile(r"(\.(json|i3|zst|gz|bz2|xz))+$", re.IGNORECASE)
 
@@ -176,7 +176,7 @@ def differences(wanted: SkymapScanSpec, found: SkymapScanSpec) -> list[str]:
 
     What decides the map is compared as a whole; of the rest, which may be changed at any time, what was given.
     """
-    whole, there = (dict(_fields(written(spec))) for spec in (wanted, found))
+    whole, there = (dict(_fields(to_manifest(spec))) for spec in (wanted, found))
     given = dict(_fields(wanted.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)))
     fixed = [path for path in whole.keys() | there.keys() if path.split(".")[0] in SkymapScanSpec.immutable]
     compared = {*fixed, *given}

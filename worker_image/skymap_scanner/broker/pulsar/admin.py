@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
-from skymap_operator.pulsar_rest import (
+from skymap_api.pulsar_admin import (
     BUSY,
     MOST_REDIRECTIONS,
     OPEN_POLICIES,

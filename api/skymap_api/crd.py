@@ -1,0 +1,181 @@
+"""The custom resource definition, made of the models: ``python -m skymap_api.crd`` prints it (``make crds``).
+
+The API server takes a *structural* schema, a narrow kind of OpenAPI 3.0: every part spelled out where it stands, no
+null, no title, a format for every number. What pydantic writes (JSON Schema 2020-12) is brought to that form here.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import yaml
+
+from skymap_api.names import GROUP, KIND, VERSION
+from skymap_api.resource import SkymapScan
+from skymap_api.resource.base import INT32
+
+Schema = dict[str, Any]
+
+HEADER = "# Made by `make crds` from api/skymap_api/resource: change it there.\n"
+
+#: (name, type, path, description, only with -o wide)
+_COLUMNS = (
+    ("Phase", "string", ".status.phase", "Where the scan is", False),
+    ("Level", "integer", ".status.level", "Nside of the level that is being scanned", False),
+    ("Done", "string", ".status.progress", "Pixels done of those planned", False),
+    ("RA", "number", ".status.best.ra", "Right ascension of the best fit (degrees)", False),
+    ("Dec", "number", ".status.best.dec", "Declination of the best fit (degrees)", False),
+    ("Area90", "number", ".status.best.area90", "Area of the 90 % region (square degrees)", False),
+    ("Workers", "integer", ".status.workers.ready", "Workers that run", False),
+    ("Busy", "integer", ".status.workers.busy", "Workers that have a fit in hand", True),
+    ("Wanted", "integer", ".status.workers.wanted", "Workers that are wanted", True),
+    ("Priority", "string", ".spec.priority", "Whether it gets its workers before others", True),
+    ("Backlog", "integer", ".status.backlog", "Fits that wait for a worker", True),
+    ("ETA", "string", ".status.eta", "When the scan will be done", True),
+    ("Degraded", "string", '.status.conditions[?(@.type=="Degraded")].reason', "What is in its way", True),
+    ("Outcome", "string", '.status.conditions[?(@.type=="Succeeded")].reason', "How it ended", True),
+    ("Age", "date", ".metadata.creationTimestamp", "When it was made", False),
+)
+
+
+def custom_resource_definition() -> Schema:
+    """Return the whole definition, as it is applied."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"skymapscans.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": "skymapscans",
+                "singular": "skymapscan",
+                "shortNames": ["sms"],
+                "categories": ["all"],
+            },
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": resource_schema()},
+                    "subresources": {
+                        "status": {},
+                        "scale": {
+                            "specReplicasPath": ".spec.workers.max",
+                            "statusReplicasPath": ".status.workers.ready",
+                            "labelSelectorPath": ".status.workers.selector",
+                        },
+                    },
+                    "additionalPrinterColumns": [_column(*column) for column in _COLUMNS],
+                }
+            ],
+        },
+    }
+
+
+def resource_schema() -> Schema:
+    """Return the structural schema of a SkymapScan."""
+    schema = SkymapScan.model_json_schema(by_alias=True)
+    whole = _structural(schema, schema["$defs"])
+    # These three are Kubernetes' own, checked by the API server itself.
+    whole["properties"] |= {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"type": "object"},
+    }
+    whole["required"] = ["spec"]
+    return whole
+
+
+def to_yaml(definition: Schema) -> str:
+    """Write the definition as the file in ``crds/``."""
+    return HEADER + yaml.dump(definition, Dumper=_Plain, sort_keys=False, width=110, allow_unicode=True)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what occurs twice twice, without anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the name is that of the method it overrides
+        return True
+
+
+def _column(name: str, kind: str, path: str, description: str, wide: bool) -> Schema:
+    column = {"name": name, "type": kind, "jsonPath": path, "description": description}
+    return column | {"priority": 1} if wide else column
+
+
+def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
+    """Bring one schema, and all in it, to the API server's form."""
+    schema = _resolved(schema, definitions)
+    kept: Schema = {}
+    for key, value in schema.items():
+        match key:
+            case "title" | "$defs":
+                pass
+            case "description":
+                kept[key] = " ".join(value.split())
+            case "const":
+                kept["enum"] = [value]
+            case "exclusiveMinimum" | "exclusiveMaximum":  # in OpenAPI 3.0 a flag beside the bound
+                kept |= {key.replace("exclusiveM", "m"): value, key: True}
+            case "properties":
+                kept[key] = {name: _structural(inner, definitions) for name, inner in value.items()}
+            case "items":
+                kept[key] = _structural(value, definitions)
+            case "additionalProperties" if isinstance(value, bool):
+                kept |= {"x-kubernetes-preserve-unknown-fields": True} if value else {}
+            case "additionalProperties":
+                kept[key] = _structural(value, definitions)
+            case "default":
+                kept |= _default(value, schema)
+            case _:
+                kept[key] = value
+    kept |= _format(kept)
+    return {key: kept[key] for key in sorted(kept, key=_place)}
+
+
+def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
+    """Put what is meant in the place of ``$ref`` and of ``anyOf`` with null; what stands beside these comes first."""
+    rest = {key: value for key, value in schema.items() if key not in {"$ref", "anyOf"}}
+    if "$ref" in schema:
+        return _resolved(definitions[schema["$ref"].rpartition("/")[2]] | rest, definitions)
+    meant = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    if len(meant) == 1:  # null is only Python's way to say that nothing was given
+        return _resolved(meant[0] | rest, definitions)
+    return schema
+
+
+def _default(value: Any, schema: Schema) -> Schema:
+    """Keep a default; that of an object is made of those inside it, so that ``{}`` and nothing mean the same."""
+    if value is None:
+        return {}
+    return {"default": {} if "properties" in schema else value}
+
+
+def _format(schema: Schema) -> Schema:
+    """Return the format of a number, which the API server does not guess."""
+    if schema.get("type") == "number":
+        return {"format": "double"}
+    if schema.get("type") == "integer":
+        largest = max(schema["enum"]) if "enum" in schema else schema.get("maximum", INT32 + 1)
+        return {"format": "int32" if largest <= INT32 else "int64"}
+    return {}
+
+
+_FIRST = ("description", "type", "format", "enum", "default")
+_LAST = ("required", "properties", "additionalProperties", "items", "x-kubernetes-validations")
+
+
+def _place(key: str) -> tuple[int, str]:
+    """Sort: what a reader looks for first, bounds, and the parts inside."""
+    if key in _FIRST:
+        return _FIRST.index(key), ""
+    return (len(_FIRST), key) if key not in _LAST else (len(_FIRST) + 1 + _LAST.index(key), "")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(to_yaml(custom_resource_definition()))

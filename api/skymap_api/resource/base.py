@@ -1,0 +1,209 @@
+"""What every model of the resource is made of: rules with one message for Python and the API server, and common types.
+
+A `Rule` says the same thing twice: as a Python predicate, for a manifest that is read here, and as a CEL expression,
+for the API server. Both refuse with the same message, and one table of cases in the tests holds them to each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    Strict,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+T = TypeVar("T")
+
+#: A Kubernetes object as JSON.
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What must hold for a model beyond its fields' types.
+
+    ``holds`` judges an instance, or is None for what only a cluster cannot do: ``skymap-scanner run`` then accepts it.
+    ``cel`` judges ``self``, the same object in the API server; ``field`` is the one that a complaint names there.
+    """
+
+    message: str
+    cel: str
+    holds: Callable[[Any], bool] | None
+    field: str | None = None
+
+    def schema(self) -> dict[str, str]:
+        """Return the rule as an entry of ``x-kubernetes-validations``."""
+        entry = {"rule": self.cel, "message": self.message}
+        return entry if self.field is None else entry | {"fieldPath": f".{self.field}"}
+
+
+class Model(BaseModel):
+    """A part of the resource: camelCase on the wire, unknown fields refused, never changed once made."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    #: Fields that keep the value that they were made with.
+    immutable: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="after")
+    def _rules_hold(self) -> Self:
+        broken = [rule.message for rule in self.rules if rule.holds is not None and not rule.holds(self)]
+        if broken:
+            raise ValueError("; ".join(broken))
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the rules, which pydantic does not know of, to the schema of the class."""
+        schema = handler.resolve_ref_schema(handler(core))
+        rules = [rule.schema() for rule in cls.rules] + [_unchanged(cls, name) for name in cls.immutable]
+        if rules:
+            schema["x-kubernetes-validations"] = rules
+        return schema
+
+    def refused_changes(self, old: Self) -> list[str]:
+        """Say why the API server would refuse to replace ``old`` by this; nothing if it would not."""
+        return [unchanged_message(name) for name in self.immutable if getattr(self, name) != getattr(old, name)]
+
+
+def to_manifest(model: Model) -> Manifest:
+    """Return a part of the resource as Kubernetes writes it: camelCase, without fields that are not set."""
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def unchanged_message(name: str) -> str:
+    """Return what a change of an immutable field is refused with."""
+    return f"{to_camel(name)} cannot be changed: apply another SkymapScan, or delete this one first"
+
+
+def _unchanged(model: type[Model], name: str) -> dict[str, str]:
+    """Write in CEL that a field keeps its value. A field with a default always has one there."""
+    field = to_camel(name)
+    same = f"self.{field} == oldSelf.{field}"
+    if model.model_fields[name].get_default(call_default_factory=True) is None:
+        same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
+    return {"rule": same, "message": unchanged_message(name), "fieldPath": f".{field}"}
+
+
+class _ClusterOnly:
+    """Marks fields that count on a cluster only."""
+
+
+CLUSTER_ONLY = _ClusterOnly()
+#: ``OnCluster[T]``: a field of type T that one machine accepts and has no use for; ``run`` says so.
+OnCluster = Annotated[T, CLUSTER_ONLY]
+
+
+def given_for_clusters(model: Model) -> list[str]:
+    """Return the paths of the fields that were given and count on a cluster only, such as ``workers.min``."""
+    paths = []
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if name not in model.model_fields_set or value is None:
+            continue
+        if CLUSTER_ONLY in field.metadata:
+            paths.append(to_camel(name))
+        elif isinstance(value, Model):
+            paths += [f"{to_camel(name)}.{inner}" for inner in given_for_clusters(value)]
+    return paths
+
+
+# The API server takes no "7" for 7 and no "true" for true, so neither do we.
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
+#: The largest int32: every whole number of the resource has a bound, so that its format is known.
+INT32 = 2**31 - 1
+Count = Annotated[Whole, Field(ge=0, le=INT32)]
+Positive = Annotated[Whole, Field(ge=1, le=INT32)]
+#: HEALPix grids that the scanner allows: the pixels of the finest are 26 arc seconds wide.
+Nside = Literal[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
+
+#: Names of Kubernetes objects (RFC 1123 subdomain), and keys in a Secret or ConfigMap.
+ObjectName = Annotated[
+    str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+]
+DataKey = Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+#: A word of our own: a reconstruction, a tenant.
+Word = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9][-_.A-Za-z0-9]*$")]
+
+_QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|[KMGTPE]i?|e[0-9]+)?$"
+#: An amount such as ``500m`` or ``2Gi``; YAML may make a whole number of it.
+Quantity = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    Field(pattern=_QUANTITY, max_length=32),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "pattern": _QUANTITY,
+            "maxLength": 32,
+            "minimum": 0,
+            "x-kubernetes-int-or-string": True,
+        }
+    ),
+]
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("must be a number, a text, true or false")  # noqa: TRY004 - pydantic takes a ValueError
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    if isinstance(value, str) and len(value) > _LONGEST_PARAMETER:
+        raise ValueError(f"must have at most {_LONGEST_PARAMETER} characters")
+    return value
+
+
+_LONGEST_PARAMETER = 1024
+#: A number, a text, or true or false: nothing that could be nested. (JSON that is nested 1000 times is read by none of
+#: Python's readers: one such scan would hide all others from the operator.)
+Parameter = Annotated[
+    Any,
+    AfterValidator(_scalar),
+    WithJsonSchema(
+        {
+            "x-kubernetes-preserve-unknown-fields": True,
+            "maxItems": 0,
+            "maxProperties": 0,
+            "maxLength": _LONGEST_PARAMETER,
+        }
+    ),
+]
+
+
+def stays_inside(path: str) -> bool:
+    """Tell whether a path leads nowhere out of the folder that it starts in."""
+    return not path.startswith("/") and ".." not in path.split("/")
+
+
+def inside_rule(field: str) -> Rule:
+    """Return the rule that the path in ``field`` stays inside its claim."""
+    return Rule(
+        f"{field} must be relative to the claim and stay inside it (no leading /, no ..)",
+        cel=f"!has(self.{field}) || !self.{field}.matches('^/|(^|/)[.][.](/|$)')",
+        holds=lambda model: getattr(model, field) is None or stays_inside(getattr(model, field)),
+        field=field,
+    )

@@ -1,0 +1,38 @@
+# How an image of Pulsar is made without a container engine; sourced by build.sh. The layers: Java from Debian's packages,
+# and the Pulsar that `make pulsar` runs, behind the interface of Apache's image.
+
+process=(
+  --user 10000:0 --workdir /pulsar
+  --env PATH=/pulsar/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  --label org.opencontainers.image.title=pulsar --label org.opencontainers.image.version="$tag"
+  --label org.opencontainers.image.licenses=Apache-2.0
+)
+
+# Prints the folder of Java and of a shell; each release of Debian has one of these.
+java_layer() {
+  local jre
+  for jre in openjdk-17-jre-headless openjdk-21-jre-headless; do
+    [ -z "$(apt-cache show --no-all-versions "$jre" 2>/dev/null)" ] || break
+  done
+  "$here/images/debian.sh" java "$jre" busybox ca-certificates netbase tzdata
+}
+
+# Prints the layers of the image.
+layers() {
+  local java home layer="$part/pulsar"
+  java="$(java_layer)"
+  home="$("$root/dev/pulsar/install.sh")"
+  mkdir -p "$layer/pulsar"/{bin,conf,data,logs} "$layer/usr/local/bin"
+  chmod 1777 "$layer/pulsar"/{data,logs} # where no volume is mounted
+  cp -r "$home"/{lib,LICENSE,NOTICE} "$layer/pulsar"
+  cp "$root/dev/pulsar/image/pulsar" "$layer/pulsar/bin"
+  cp "$root/dev/pulsar/image/log4j2.xml" "$layer/pulsar/conf"
+  # The storage node refuses to start where its address is not the one that it had, and a pod's changes: so it is on
+  # loopback. Clients are told what the option --advertised-address says.
+  {
+    sed '/^bindAddress=/d; /^advertisedAddress=/d' "$root/dev/pulsar/standalone.conf"
+    printf 'bindAddress=0.0.0.0\nadvertisedAddress=127.0.0.1\n'
+  } >"$layer/pulsar/conf/standalone.conf"
+  ln -s "/$(cd "$java" && echo usr/lib/jvm/java-[0-9][0-9]-openjdk-*/bin/java)" "$layer/usr/local/bin/java"
+  printf '%s\n' "$java" "$layer"
+}

@@ -1,0 +1,91 @@
+# How an image of our own code is made without a container engine; sourced by build.sh. The layers are those of the
+# Dockerfile: Python; the dependencies as constraints.txt pins them; our wheel; the worker's kernels in machine code.
+# All but the wheel are kept in ~/.cache/skymap-scanner/cluster/images until they change.
+
+prefix=/opt/skymap-scanner # a virtual environment
+base="$("$here/images/python.sh")"
+release="$(basename "$(echo "$base"/usr/lib/python3.*)")" # as python3.11: the image's, whatever ours is
+process=(
+  --entrypoint "skymap-$([ "$kind" = worker ] && echo scanner || echo operator)" --user 1000:1000
+  --env PATH="$prefix/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+  --env HOME=/tmp --env PYTHONUNBUFFERED=1 --env PYTHONDONTWRITEBYTECODE=1
+  --label org.opencontainers.image.title="skymap-scanner/$kind" --label org.opencontainers.image.version="$tag"
+  --label org.opencontainers.image.licenses=MIT
+)
+[ "$kind" = operator ] || process+=(--env NUMBA_CACHE_DIR="$prefix/kernels")
+
+# Installs packages with this machine's pip into layer $1.
+install_into() {
+  local layer="$1$prefix" packages="$1$prefix/lib/$release/site-packages" script
+  shift
+  # Wheels only: compilers know this machine's Python, not the image's.
+  "$python" -m pip install --quiet --disable-pip-version-check --no-compile --target "$packages" \
+    --only-binary :all: --python-version "${release#python}" --implementation cp "$@" >&2
+  mkdir -p "$layer/bin"
+  for script in "$packages"/bin/*; do # written for this machine's Python
+    sed "1s|.*|#!$prefix/bin/python|" "$script" >"$layer/bin/${script##*/}"
+    chmod +x "$layer/bin/${script##*/}"
+  done
+  rm -rf "$packages/bin"
+}
+
+# Adds byte code by the image's own Python to layer $1; $2...: its folders of code.
+add_bytecode() {
+  "$here/images/run.sh" "$1" "$base" "$1" -- python3 - "${@:2}" <"$here/images/bytecode.py"
+}
+
+# Prints the folder kept under name $1 and the digest of standard input; where it is missing, $2 makes it in $part/new.
+kept() {
+  local folder
+  folder="$cache/images/$1-$(sha256sum | cut -c1-12)"
+  if [ ! -d "$folder" ]; then
+    mkdir "$part/new"
+    "$2" "$part/new"
+    rm -rf "$cache/images/$1"-???????????? # what they were before
+    mv "$part/new" "$folder"
+  fi
+  echo "$folder"
+}
+
+# The operator's extra names all that it imports, so that the scanner's own dependencies can be left out.
+requirements() {
+  "$python" "$here/images/requirements.py" "$root/pyproject.toml" \
+    $([ "$kind" = worker ] && echo dependencies pulsar plots || echo operator)
+}
+
+make_dependencies() {
+  install_into "$1" -c "$root/constraints.txt" -r <(requirements)
+  # Tests are a sixth of it all. Astropy imports its own.
+  find "$1$prefix" -type d -name tests ! -path '*/astropy/tests' -prune -exec rm -r {} +
+  ln -s /usr/bin/python3 "$1$prefix/bin/python"
+  printf 'home = /usr/bin\ninclude-system-site-packages = false\n' >"$1$prefix/pyvenv.cfg"
+  add_bytecode "$1" "/usr/lib/$release" "$prefix"
+}
+
+make_ours() {
+  install_into "$1" --no-deps "$wheel"
+  local other=scanner
+  [ "$kind" = operator ] || other=operator
+  rm -r "$1$prefix/lib/$release/site-packages/skymap_$other" "$1$prefix/bin/skymap-$other"
+  add_bytecode "$1" "$prefix"
+}
+
+make_kernels() {
+  VARIABLES="NUMBA_CACHE_DIR=$prefix/kernels" "$here/images/run.sh" "$1" "$base" "$dependencies" "$ours" -- \
+    "$prefix/bin/skymap-scanner" compile
+  rm "$1$prefix"/kernels/*.lock
+}
+
+# Prints the layers of image $kind.
+layers() {
+  dependencies="$({ echo "$base" && requirements && cat "$root/constraints.txt" "$here"/images/{python-image.sh,bytecode.py}; } |
+    kept "$kind-dependencies" make_dependencies)"
+  "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$part" "$root" >&2
+  wheel="$(echo "$part"/*.whl)"
+  ours="$part/ours"
+  mkdir "$ours"
+  make_ours "$ours"
+  printf '%s\n' "$base" "$dependencies" "$ours"
+  [ "$kind" = operator ] ||
+    { echo "$dependencies" && cat "$root/worker_image/skymap_scanner/reconstruction/millipede/"*.py; } | kept kernels make_kernels
+}

@@ -1,0 +1,226 @@
+"""What the status of a scan says of what is seen and decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from skymap_api.names import WORKER, Names
+from skymap_api.resource import SkymapScanStatus
+from skymap_api.resource.status import (
+    Condition,
+    ConditionType,
+    Outputs,
+    Phase,
+    Pixels,
+    Reason,
+    RunsWith,
+    WorkersStatus,
+)
+from skymap_operator.decide.actions import Emit
+from skymap_operator.decide.diagnose import Finding
+from skymap_operator.manifests.labels import selector
+from skymap_operator.observe.state import Observed, Progress, Pulsar
+
+Truth = Literal["True", "False", "Unknown"]
+
+#: Why a scan progresses, or does not, in each phase.
+_PROGRESSING: dict[Phase, tuple[Truth, Reason, str]] = {
+    Phase.PENDING: ("True", Reason.WAITING, "waits for its first pod"),
+    Phase.PREPARING: ("True", Reason.PREPARING, "the event is read and prepared"),
+    Phase.SCANNING: ("True", Reason.SCANNING, "pixels are fitted"),
+    Phase.WRITING: ("True", Reason.WRITING, "the results are written"),
+    Phase.SUSPENDED: ("False", Reason.SUSPENDED, "goes on where it was when spec.suspend is false"),
+    Phase.SUCCEEDED: ("False", Reason.FINISHED, "the scan is done"),
+    Phase.FAILED: ("False", Reason.FINISHED, "the scan has failed"),
+    Phase.DELETING: ("False", Reason.DELETING, "its pods end, then its topics are deleted"),
+}
+
+#: Reasons that make an Event a warning.
+_UNWELCOME = {(ConditionType.DEGRADED, "True"), (ConditionType.SUCCEEDED, "False")}
+_LONGEST_MESSAGE = 32768
+
+
+@dataclass(frozen=True)
+class WorkersDecided:
+    """How many workers are wanted and why, how many are busy, and what a fit takes (s)."""
+
+    wanted: int
+    reason: str | None = None
+    busy: int = 0
+    seconds_per_task: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What has been decided about a scan: its phase, what is in its way, and for its end how it ended."""
+
+    phase: Phase
+    degraded: Finding | None = None
+    outcome: Finding | None = None
+    workers: WorkersDecided | None = None
+    runs_with: RunsWith | None = None
+
+
+def next_status(observed: Observed, verdict: Verdict) -> SkymapScanStatus:
+    """Return the whole status. What cannot be seen now stays as it was."""
+    old, now = observed.scan.status, observed.now.replace(microsecond=0)
+    ended = verdict.phase in {Phase.SUCCEEDED, Phase.FAILED}
+    changes = {
+        "observed_generation": observed.scan.generation,
+        "phase": verdict.phase,
+        "conditions": _conditions(observed, verdict, now),
+        "start_time": _start_time(observed, verdict.phase),
+        "completion_time": (old.completion_time or now) if ended else old.completion_time,
+        "runs_with": old.runs_with or verdict.runs_with,
+        "workers": _workers(observed, verdict.workers),
+    }
+    if isinstance(observed.pulsar, Pulsar):
+        changes |= _figures(observed, observed.pulsar)
+    if verdict.phase is not Phase.SCANNING:
+        changes |= {"rate": None, "eta": None}
+    return old.model_copy(update=changes)
+
+
+def phase_of(observed: Observed) -> Phase:
+    """Return where a scan is that goes on."""
+    old = observed.scan.status
+    if not isinstance(observed.pulsar, Pulsar):
+        going = {Phase.PENDING, Phase.PREPARING, Phase.SCANNING, Phase.WRITING}
+        return old.phase if old.phase in going else Phase.PENDING
+    progress = observed.pulsar.progress
+    if progress is not None and progress.phase != "scanning":
+        return Phase.WRITING
+    if progress is not None and any(level.decided for level in progress.levels):
+        return Phase.SCANNING
+    return Phase.PENDING if started(observed) is None else Phase.PREPARING
+
+
+def started(observed: Observed) -> datetime | None:
+    """Return when the first pod of the scan started, as far as is known."""
+    times = [pod.started for pod in observed.pods if pod.started is not None]
+    return observed.scan.status.start_time or min(times, default=None)
+
+
+def condition(status: SkymapScanStatus, kind: ConditionType) -> Condition | None:
+    """Return a condition of the status."""
+    return next((one for one in status.conditions if one.type is kind), None)
+
+
+def news(old: SkymapScanStatus, new: SkymapScanStatus) -> Iterator[Emit]:
+    """Tell as Events what has changed in the conditions."""
+    for one in new.conditions:
+        before = condition(old, one.type)
+        usual = one.reason in {Reason.AS_EXPECTED, Reason.IN_PROGRESS}
+        if (before is None and usual) or (
+            before is not None and (before.status, before.reason) == (one.status, one.reason)
+        ):
+            continue
+        if one.type is ConditionType.DEGRADED and before is not None and usual:
+            yield Emit("Normal", "Recovered", f"{before.reason} is over")
+        elif one.reason is not Reason.FINISHED:  # the condition Succeeded says it better
+            kind: Literal["Normal", "Warning"] = "Warning" if (one.type, one.status) in _UNWELCOME else "Normal"
+            yield Emit(kind, one.reason.value, one.message[:1024])
+
+
+def _conditions(observed: Observed, verdict: Verdict, now: datetime) -> tuple[Condition, ...]:
+    progressing = _PROGRESSING[verdict.phase]
+    degraded: tuple[Truth, Reason, str] = ("False", Reason.AS_EXPECTED, "")
+    if verdict.degraded is not None:
+        degraded = ("True", verdict.degraded.reason, verdict.degraded.message)
+    found = {
+        ConditionType.SUCCEEDED: _succeeded(observed, verdict),
+        ConditionType.PROGRESSING: progressing,
+        ConditionType.DEGRADED: degraded,
+    }
+    return tuple(_condition(observed, kind, *judged, now) for kind, judged in found.items())
+
+
+def _succeeded(observed: Observed, verdict: Verdict) -> tuple[Truth, Reason, str]:
+    if verdict.outcome is not None:
+        truth: Truth = "True" if verdict.outcome.reason is Reason.COMPLETED else "False"
+        return truth, verdict.outcome.reason, verdict.outcome.message
+    before = condition(observed.scan.status, ConditionType.SUCCEEDED)
+    if before is not None:
+        return before.status, before.reason, before.message
+    return "Unknown", Reason.IN_PROGRESS, ""
+
+
+def _condition(
+    observed: Observed, kind: ConditionType, truth: Truth, reason: Reason, message: str, now: datetime
+) -> Condition:
+    """Return a condition; its time is that of the last change of its truth, not of its reason."""
+    before = condition(observed.scan.status, kind)
+    same = before is not None and before.status == truth
+    return Condition(
+        type=kind,
+        status=truth,
+        observed_generation=observed.scan.generation,
+        last_transition_time=before.last_transition_time if before is not None and same else now,
+        reason=reason,
+        message=message[:_LONGEST_MESSAGE],
+    )
+
+
+def _start_time(observed: Observed, phase: Phase) -> datetime | None:
+    """Return when it started: anew after a suspension, as of a Job, so that no deadline counts the time between."""
+    if phase is Phase.SUSPENDED:
+        return None
+    if observed.scan.finished or phase is Phase.DELETING:
+        return observed.scan.status.start_time
+    return started(observed)
+
+
+def _workers(observed: Observed, decided: WorkersDecided | None) -> WorkersStatus:
+    names = Names.of(observed.scan.namespace, observed.scan.name)
+    before = observed.scan.status.workers or WorkersStatus()
+    pods = [pod for pod in observed.pods if pod.role == WORKER and pod.ready and not pod.deleting]
+    decided = decided or WorkersDecided(0)
+    return WorkersStatus(
+        wanted=decided.wanted,
+        ready=len(pods),
+        busy=decided.busy,
+        selector=",".join(f"{key}={value}" for key, value in sorted(selector(names, WORKER).items())),
+        reason=decided.reason,
+        seconds_per_task=decided.seconds_per_task or before.seconds_per_task,
+    )
+
+
+def _figures(observed: Observed, pulsar: Pulsar) -> dict[str, object]:
+    """Return what Pulsar says of how far the scan is."""
+    changes: dict[str, object] = {"backlog": None if pulsar.tasks is None else pulsar.tasks.waiting}
+    progress = pulsar.progress
+    if progress is None:
+        return changes
+    levels = progress.levels
+    unfinished = [level.nside for level in levels if level.done < level.planned]
+    changes |= {
+        "level": unfinished[0] if unfinished else (levels[-1].nside if levels else None),
+        "progress": f"{progress.done}/{progress.planned}",
+        "pixels": Pixels(
+            done=progress.done,
+            planned=progress.planned,
+            failed=sum(level.failed for level in levels),
+            levels=levels,
+        ),
+        "best": progress.best or observed.scan.status.best,
+        "rate": float(f"{progress.rate:.3g}"),
+        "eta": _eta(progress),
+    }
+    spec = observed.scan.spec
+    if progress.outputs and spec is not None:
+        names = Names.of(observed.scan.namespace, observed.scan.name)
+        changes["outputs"] = Outputs(
+            claim=spec.output.claim.name or names.claim,
+            path=spec.output.path or observed.scan.name,
+            files=progress.outputs[:64],
+        )
+    return changes
+
+
+def _eta(progress: Progress) -> datetime | None:
+    if progress.eta is None:
+        return None
+    return progress.published.replace(microsecond=0) + timedelta(seconds=round(progress.eta))

@@ -1,0 +1,1 @@
+"""What an installation as a whole needs: check and uninstall."""

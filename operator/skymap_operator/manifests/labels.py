@@ -1,0 +1,63 @@
+"""Labels, owner and content digest of a scan's objects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from skymap_api.names import API_VERSION, COMPONENT_LABEL, GROUP, KIND, SCAN_LABEL, SCAN_NAME_ANNOTATION, Names
+from skymap_api.resource.base import Manifest
+from skymap_operator.manifests.recipe import Recipe
+
+#: Annotation with a digest of the manifest that an object was written from.
+HASH = f"{GROUP}/content"
+
+
+def labels(recipe: Recipe, component: str) -> dict[str, str]:
+    """Return the labels of an object of the scan."""
+    return {
+        "app.kubernetes.io/name": "skymap-scanner",
+        "app.kubernetes.io/instance": recipe.names.base,
+        COMPONENT_LABEL: component,
+        "app.kubernetes.io/managed-by": "skymap-operator",
+        SCAN_LABEL: recipe.names.base,
+    }
+
+
+def selector(names: Names, component: str) -> dict[str, str]:
+    """Return the labels that select the pods of a role."""
+    return {SCAN_LABEL: names.base, COMPONENT_LABEL: component}
+
+
+def metadata(recipe: Recipe, name: str, component: str, *, owned: bool = True) -> Manifest:
+    """Return an object's metadata; what is owned goes with the SkymapScan."""
+    made = {
+        "name": name,
+        "namespace": recipe.namespace,
+        "labels": labels(recipe, component),
+        "annotations": {SCAN_NAME_ANNOTATION: recipe.name},
+    }
+    owner = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": recipe.name,
+        "uid": recipe.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    return made | {"ownerReferences": [owner]} if owned else made
+
+
+def signed(manifest: Manifest) -> Manifest:
+    """Return the manifest with a digest of itself, so that what is wanted anew is told from what was wanted."""
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+    meta = manifest["metadata"]
+    return manifest | {"metadata": meta | {"annotations": meta["annotations"] | {HASH: digest}}}
+
+
+def content(manifest: Mapping[str, Any]) -> str | None:
+    """Return the digest of what an object was made to be."""
+    found = manifest.get("metadata", {}).get("annotations", {}).get(HASH)
+    return None if found is None else str(found)

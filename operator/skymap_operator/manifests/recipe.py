@@ -1,0 +1,57 @@
+"""What the objects of one scan are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skymap_api.names import Names, Topics
+from skymap_api.resource import SkymapScanSpec
+from skymap_operator.observe.state import Scan
+from skymap_operator.pulsar.access import PulsarAccess, pulsar_access, runs_with
+from skymap_operator.settings import Settings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that the objects of one scan are made of.
+
+    ``tls_keys``: the keys of the Secret with the certificates: only files that are there may be named in a command.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    spec: SkymapScanSpec
+    names: Names
+    topics: Topics
+    image: str
+    pulsar: PulsarAccess
+    settings: Settings
+    tls_keys: frozenset[str] = frozenset()
+
+    @property
+    def claim(self) -> str:
+        """Name of the claim that takes the results."""
+        return self.spec.output.claim.name or self.names.claim
+
+    @property
+    def folder(self) -> str:
+        """Folder in that claim."""
+        return self.spec.output.path or self.name
+
+
+def recipe(scan: Scan, spec: SkymapScanSpec, settings: Settings, tls_keys: frozenset[str]) -> Recipe:
+    """Return what the objects of the scan are made of."""
+    names, access = Names.of(scan.namespace, scan.name), pulsar_access(spec, scan.status, settings)
+    return Recipe(
+        namespace=scan.namespace,
+        name=scan.name,
+        uid=scan.uid,
+        spec=spec,
+        names=names,
+        topics=Topics.of(names.scan, access.tenant),
+        image=runs_with(spec, scan.status, settings).image,
+        pulsar=access,
+        settings=settings,
+        tls_keys=tls_keys,
+    )

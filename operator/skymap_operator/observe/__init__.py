@@ -1,0 +1,1 @@
+"""Observing: the only reading of the operator."""

@@ -1,0 +1,246 @@
+"""Look at everything that a decision about one scan is made of: the only reading of the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from skymap_api.names import (
+    COLLECTOR_SUBSCRIPTION,
+    JOB_ROLES,
+    METADATA_NAMESPACE,
+    TOPICS_NAMESPACE,
+    WORKERS_SUBSCRIPTION,
+    Names,
+    Topics,
+)
+from skymap_api.resource.base import Manifest
+from skymap_api.resource.status import Reason
+from skymap_operator.cluster.client import Cluster, Refused
+from skymap_operator.observe.events import current_warnings, waiting_objects
+from skymap_operator.observe.state import (
+    Backlog,
+    Observed,
+    Pace,
+    Pod,
+    Progress,
+    Pulsar,
+    PulsarFault,
+    Scan,
+    Warned,
+    job_condition,
+    needs_other_plans,
+)
+from skymap_operator.pulsar.access import PulsarAccess, pulsar_access
+from skymap_operator.pulsar.admin import KEEP_TOPICS, PulsarAdmin, PulsarAdminError, PulsarAway, Stored, Subscription
+from skymap_operator.pulsar.connections import Pulsars
+from skymap_operator.settings import Settings
+
+#: For how long it is known which subscriptions the fits' topic has (s), and which frames the plans of others name.
+KEEP_FITS, KEEP_FRAMES = 30.0, 300.0
+
+
+async def observe(
+    resource: Manifest,
+    cluster: Cluster,
+    pulsars: Pulsars,
+    settings: Settings,
+    refused: Iterable[Warned] = (),
+    leaving: Collection[str] = (),
+) -> Observed:
+    """Look at the scan that ``resource`` describes.
+
+    ``refused``: what the operator met when it acted last. ``leaving``: plans of scans whose topics go, too: the frames
+    that they name are in nobody's use for it.
+
+    Raises
+    ------
+    ClusterError
+        If Kubernetes cannot be asked. That Pulsar cannot is part of what is seen.
+    """
+    scan = Scan.of(resource)
+    names, access = Names.of(scan.namespace, scan.name), pulsar_access(scan.spec, scan.status, settings)
+    goes = needs_other_plans(scan)
+    children, claim, pods, tls_keys = await asyncio.gather(
+        _children(cluster, scan.namespace, names, settings),
+        _claim(cluster, scan, names),
+        # Topics go when no pod is left: that is not to be taken from memory.
+        cluster.pods(scan.namespace, names.base, fresh=goes),
+        _keys(cluster, scan.namespace, access.tls_secret),
+    )
+    pulsar: Pulsar | PulsarFault = Pulsar()
+    if not scan.finished or scan.deleting or goes:
+        pulsar = await _pulsar(scan, names, pulsars, access, _Needs.of(scan, children, leaving))
+    waiting = {} if scan.finished or scan.deleting else waiting_objects(children, claim, pods)
+    events = await cluster.warnings(scan.namespace, waiting.values()) if waiting else []
+    return Observed(
+        now=datetime.now(UTC),
+        scan=scan,
+        pulsar=pulsar,
+        children=children,
+        claim=claim,
+        pods=tuple(Pod.of(pod) for pod in pods),
+        warnings=(*refused, *current_warnings(events, children, claim, pods)),
+        tls_keys=tls_keys,
+    )
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """What a look needs of Pulsar beside the scan's topics.
+
+    ``queues``: how much there is to do. ``exact``: a Job has ended, so that it counts whether its part is really done.
+    ``leaving``: None while the topics stay, else the plans of scans whose topics go, too.
+    """
+
+    queues: bool
+    exact: bool
+    leaving: Collection[str] | None
+
+    @classmethod
+    def of(cls, scan: Scan, children: Mapping[tuple[str, str], Manifest], leaving: Collection[str]) -> _Needs:
+        jobs = [child for (kind, _), child in children.items() if kind == "Job"]
+        return cls(
+            queues=not scan.finished and not scan.deleting,
+            exact=any(job_condition(job, how) is not None for job in jobs for how in ("Complete", "Failed")),
+            leaving=leaving if needs_other_plans(scan) else None,
+        )
+
+
+async def _children(
+    cluster: Cluster, namespace: str, names: Names, settings: Settings
+) -> dict[tuple[str, str], Manifest]:
+    """Return the objects that have the names of the scan's, whoever owns them."""
+    wanted = [("ConfigMap", names.config_map), ("Deployment", names.workers)]
+    wanted += [("Job", names.job(role)) for role in JOB_ROLES]
+    wanted += [("ScaledObject", names.workers)] if settings.scaling == "Keda" else []
+    found = await asyncio.gather(*(cluster.get(kind, namespace, name) for kind, name in wanted))
+    return {where: child for where, child in zip(wanted, found, strict=True) if child is not None}
+
+
+async def _claim(cluster: Cluster, scan: Scan, names: Names) -> Manifest | None:
+    given = None if scan.spec is None else scan.spec.output.claim.name
+    return await cluster.get("PersistentVolumeClaim", scan.namespace, given or names.claim)
+
+
+async def _keys(cluster: Cluster, namespace: str, secret: str | None) -> frozenset[str] | None:
+    if secret is None:
+        return frozenset()
+    try:
+        found = await cluster.get("Secret", namespace, secret)
+    except Refused:  # as if it were not there: where Pulsar is asked with it, it is said why not
+        return None
+    return None if found is None else frozenset(found.get("data") or ())
+
+
+async def _pulsar(
+    scan: Scan, names: Names, pulsars: Pulsars, access: PulsarAccess, needs: _Needs
+) -> Pulsar | PulsarFault:
+    """Look at the scan's topics, or return why that cannot be."""
+    topics = Topics.of(names.scan, access.tenant)
+    try:
+        async with pulsars.reach(scan.namespace, access) as admin:
+            there = await admin.topics(access.tenant, TOPICS_NAMESPACE, kept=KEEP_TOPICS)
+            own = {topic for topic in topics.all() if topic in there}
+            queues = await _queues(topics, own, admin, needs)
+            frames = await _frames(topics, access.tenant, there, admin, needs)
+    except PulsarAway as error:
+        return PulsarFault(Reason.PULSAR_UNAVAILABLE, str(error))
+    except PulsarAdminError as error:
+        return PulsarFault(Reason.PULSAR_REFUSED, str(error))
+    except ValueError as error:
+        return PulsarFault(Reason.PULSAR_REFUSED, f"{topics.progress}: {error}")
+    return replace(queues, metadata=frames[0], elsewhere=frames[1])
+
+
+async def _queues(topics: Topics, own: Collection[str], admin: PulsarAdmin, needs: _Needs) -> Pulsar:
+    """Look at what is there and how far it is; of a scan that is over only at what is there."""
+    if not needs.queues:
+        return Pulsar(topics={topic: frozenset() for topic in own})
+    kept = 0.0 if needs.exact else KEEP_FITS
+    tasks, fits, end, snapshot = await asyncio.gather(
+        _subscriptions(admin, topics.to_be_scanned, own, 0.0),
+        _subscriptions(admin, topics.scanned, own, kept),
+        _last(admin, topics.plan, own if needs.exact else ()),
+        _last(admin, topics.progress, own),
+    )
+    found = {topics.to_be_scanned: tasks, topics.scanned: fits}
+    workers = tasks.get(WORKERS_SUBSCRIPTION)
+    return Pulsar(
+        topics={topic: frozenset(found.get(topic, ())) for topic in own},
+        tasks=_backlog(workers),
+        fits=_backlog(fits.get(COLLECTOR_SUBSCRIPTION)),
+        busy=frozenset() if workers is None else workers.busy,
+        pace=Pace() if workers is None else Pace(workers.done, workers.spent),
+        plan_ended=end is not None and entry(end.payload).get("kind") == "end",
+        progress=None if snapshot is None else Progress.of(entry(snapshot.payload), snapshot.published),
+    )
+
+
+async def _subscriptions(
+    admin: PulsarAdmin, topic: str, there: Collection[str], kept: float
+) -> Mapping[str, Subscription]:
+    return await admin.subscriptions(topic, kept) if topic in there else {}
+
+
+async def _last(admin: PulsarAdmin, topic: str, there: Collection[str]) -> Stored | None:
+    return await admin.last(topic) if topic in there else None
+
+
+async def _frames(
+    topics: Topics, tenant: str, there: Collection[str], admin: PulsarAdmin, needs: _Needs
+) -> tuple[tuple[str, ...], frozenset[str] | None]:
+    """Return the topics with the event's frames, and those that other scans use: looked at only where they may go."""
+    if needs.leaving is None or topics.plan not in there:
+        return (), None
+    named = frames_of(await admin.first(topics.plan)) or ()
+    existing = await admin.topics(tenant, METADATA_NAMESPACE) if named else frozenset()
+    found = tuple(topic for topic in named if topic in existing)
+    if not found:
+        return (), frozenset()
+    plans = {topic for topic in there if topic.endswith("-plan")} - {topics.plan, *needs.leaving}
+    used: set[str] = set()
+    for first in await asyncio.gather(*(admin.first(topic, kept=KEEP_FRAMES) for topic in sorted(plans))):
+        frames = frames_of(first)
+        if frames is None:
+            return found, None
+        used.update(frames)
+    return found, frozenset(used)
+
+
+def frames_of(first: Stored | None) -> tuple[str, ...] | None:
+    """Return the topics with frames that a plan's first entry names: none before it begins, None if unreadable."""
+    if first is None:
+        return ()
+    try:
+        begun = entry(first.payload)
+        named = begun["event"]["metadata_topics"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    readable = isinstance(named, list) and all(isinstance(topic, str) for topic in named)
+    return tuple(named) if readable else None
+
+
+def entry(payload: bytes) -> dict[str, Any]:
+    """Read a message of the plan or the progress.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON object.
+    """
+    try:
+        found = json.loads(payload)
+    except RecursionError as error:
+        raise ValueError("the last message is nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError("the last message is none of the scanner's")  # noqa: TRY004 - wrong data, not a wrong call
+    return found
+
+
+def _backlog(found: Subscription | None) -> Backlog | None:
+    return None if found is None else Backlog(found.waiting, found.unacked)

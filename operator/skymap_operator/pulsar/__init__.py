@@ -1,0 +1,1 @@
+"""Pulsar's admin interface, as the operator uses it."""

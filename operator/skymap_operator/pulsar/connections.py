@@ -1,0 +1,111 @@
+"""The way to the Pulsar of each scan: the operator's own, or one that the scan names, with the scan's token."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from skymap_api.resource.base import Manifest
+from skymap_operator.cluster.client import Cluster, Refused
+from skymap_operator.pulsar.access import PulsarAccess
+from skymap_operator.pulsar.admin import Credentials, PulsarAdmin, PulsarAdminError
+from skymap_operator.settings import Settings
+
+#: Keys of a TLS Secret: certificates to trust, our own certificate and its key.
+TRUSTED_KEY, CERTIFICATE_KEY, KEY_KEY = "ca.crt", "tls.crt", "tls.key"
+
+
+class Pulsars:
+    """Opens admin interfaces. The operator's own stays open, with the operator's token; others are for one look."""
+
+    def __init__(
+        self, cluster: Cluster, settings: Settings, asked: Callable[[str, int | None], None] = lambda *_: None
+    ) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._asked = asked
+        self._own: dict[str, PulsarAdmin] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        for admin in self._own.values():
+            await admin.__aexit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def reach(self, namespace: str, access: PulsarAccess) -> AsyncIterator[PulsarAdmin]:
+        """Open the admin interface that a scan in ``namespace`` uses.
+
+        Raises
+        ------
+        PulsarAdminError
+            If its token or its certificates are missing or of no use.
+        """
+        if access.own:
+            if access.admin_url not in self._own:
+                self._own[access.admin_url] = PulsarAdmin(
+                    access.admin_url, _own_credentials(self._settings), self._asked
+                )
+            yield self._own[access.admin_url]
+            return
+        with tempfile.TemporaryDirectory(prefix="skymap-operator-") as folder:  # mode 700
+            credentials = await self._stored(namespace, access, Path(folder))
+            async with PulsarAdmin(access.admin_url, credentials, self._asked) as admin:
+                yield admin
+
+    async def _stored(self, namespace: str, access: PulsarAccess, folder: Path) -> Credentials:
+        """Write what the scan's Secrets hold into files."""
+        token = None
+        if access.token is not None:
+            secret = await self._secret(namespace, access.token.name)
+            token = await _written(secret, access.token.key, folder / "token")
+        if access.tls_secret is None:
+            return Credentials(token)
+        secret = await self._secret(namespace, access.tls_secret)
+        found = {
+            key: await _written(secret, key, folder / key)
+            for key in (TRUSTED_KEY, CERTIFICATE_KEY, KEY_KEY)
+            if key in (secret.get("data") or {})
+        }
+        return Credentials(token, *map(found.get, (TRUSTED_KEY, CERTIFICATE_KEY, KEY_KEY)))
+
+    async def _secret(self, namespace: str, name: str) -> Manifest:
+        try:
+            secret = await self._cluster.get("Secret", namespace, name)
+        except Refused as error:
+            allowed = "use one of a name that the chart's rbac.secretNames lists"
+            raise PulsarAdminError(f"the operator may not read the Secret {name}: {allowed}") from error
+        if secret is None:
+            raise PulsarAdminError(f"there is no Secret {name}, which has what Pulsar asks for: make it")
+        return secret
+
+
+async def _written(secret: Manifest, key: str, path: Path) -> Path:
+    """Write a key of a Secret into a file."""
+    try:
+        content = base64.b64decode((secret.get("data") or {})[key], validate=True)
+    except (KeyError, binascii.Error) as error:
+        name = secret["metadata"]["name"]
+        raise PulsarAdminError(f"the Secret {name} has no key {key}, which Pulsar asks for: add it") from error
+    await asyncio.to_thread(path.write_bytes, content)
+    return path
+
+
+def _own_credentials(settings: Settings) -> Credentials:
+    files = (
+        settings.pulsar_token_file,
+        settings.pulsar_trusted_file,
+        settings.pulsar_certificate_file,
+        settings.pulsar_key_file,
+    )
+    return Credentials(*(None if file is None else Path(file) for file in files))

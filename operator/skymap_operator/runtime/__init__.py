@@ -1,0 +1,1 @@
+"""Running: work queue, reconciler, health and metrics."""

@@ -1,0 +1,1 @@
+"""A real Kubernetes cluster, and operators, scans and users on it."""

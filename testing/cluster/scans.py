@@ -1,0 +1,186 @@
+"""SkymapScans as the tests of the operator make them and look at them."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from skymap_scanner.simulation import demo_event_path
+from testing.cluster.cluster import Namespace
+from testing.cluster.operators import OperatorProcess
+from testing.manifests import cases
+from testing.waiting import eventually
+
+Start = Callable[..., OperatorProcess]
+Scan = dict[str, Any]
+
+NAME = "alert"
+KINDS = "configmaps,jobs,deployments"
+
+#: A scan of a few seconds, in pods that ask for little, so that many fit on a small node.
+QUICK: Scan = {
+    "levels": [{"nside": 1}],
+    "seeds": 1,
+    "reconstruction": {"name": "dummy"},
+    "workers": {"min": 0, "max": 1},
+    "output": {"formats": ["json"]},
+}
+SMALL = json.dumps({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}})
+SETTINGS = {"ROLE_RESOURCES": SMALL, "WORKER_RESOURCES": SMALL, "STARTUP_SECONDS": "1", "RESYNC_INTERVAL": "5"}
+
+#: How long a scan in pods may take (s), many at a time on a machine that does other things too.
+SCAN_SECONDS = 240.0
+
+#: How long it may take until a scan says what is in its way (s): pods fail first, some of them several times.
+OBSTACLE_SECONDS = 120.0
+
+
+def manifest(spec: Scan, name: str = NAME) -> Scan:
+    return cases.manifest(spec, name)
+
+
+def scan(namespace: Namespace, name: str = NAME) -> Scan:
+    found: Scan = namespace.get("sms", name)
+    return found
+
+
+def condition(found: Scan, kind: str) -> tuple[str, str, str]:
+    """Status, reason and message of a condition."""
+    for one in found.get("status", {}).get("conditions", ()):
+        if one["type"] == kind:
+            return one["status"], one["reason"], one["message"]
+    return "", "", ""
+
+
+def degraded(namespace: Namespace, reason: str, name: str = NAME, words: Sequence[str] = ()) -> str:
+    """Wait until the scan says that this is in its way, in these words; return what it says of it."""
+    look = lambda: condition(scan(namespace, name), "Degraded")  # noqa: E731
+    says = lambda found: found[1] == reason and all(word in found[2] for word in words)  # noqa: E731
+    return eventually(look, says, OBSTACLE_SECONDS)[2]
+
+
+def ended(namespace: Namespace, name: str = NAME, within: float = SCAN_SECONDS) -> tuple[str, str, str]:
+    """Wait until the scan is done; return its condition Succeeded."""
+    look = lambda: condition(scan(namespace, name), "Succeeded")  # noqa: E731
+    return eventually(look, lambda found: found[0] in {"True", "False"}, within)
+
+
+def phase(namespace: Namespace, wanted: str, name: str = NAME, within: float = SCAN_SECONDS) -> Scan:
+    """Wait until the scan is there; return it."""
+    return eventually(
+        lambda: scan(namespace, name), lambda found: found.get("status", {}).get("phase") == wanted, within
+    )
+
+
+def progressed(namespace: Namespace, pixels: int, name: str = NAME) -> None:
+    """Wait until so many pixels are done."""
+    look = lambda: scan(namespace, name).get("status", {}).get("pixels", {}).get("done", 0)  # noqa: E731
+    eventually(look, lambda done: done >= pixels, SCAN_SECONDS)
+
+
+def children(namespace: Namespace, kinds: str = KINDS) -> dict[tuple[str, str], Scan]:
+    """The scans' objects, by kind and name."""
+    found = namespace.get(kinds, "-l", "skymap.icecube.wisc.edu/scan")["items"]
+    return {(one["kind"], one["metadata"]["name"]): one for one in found if "deletionTimestamp" not in one["metadata"]}
+
+
+def at_work(namespace: Namespace) -> list[str]:
+    """The names of the scans' pods that have not ended."""
+    found = namespace.get("pods", "-l", "skymap.icecube.wisc.edu/scan")["items"]
+    return [pod["metadata"]["name"] for pod in found if pod["status"]["phase"] not in {"Succeeded", "Failed"}]
+
+
+def complete(namespace: Namespace, name: str = NAME) -> dict[tuple[str, str], Scan]:
+    """Wait until the scan has all its objects; return them."""
+    wanted = {("Job", f"{name}-{role}") for role in ("producer", "collector", "saver")}
+    wanted |= {("ConfigMap", f"{name}-scan"), ("Deployment", f"{name}-workers")}
+    return eventually(lambda: children(namespace), lambda found: wanted <= set(found))
+
+
+def embedded(spec: Scan, folder: Path) -> dict[str, bytes]:
+    """Scan the same on this machine, over the embedded broker; return the files."""
+    path = folder / "scan.yaml"
+    path.write_text(json.dumps(manifest(spec)))
+    command = [sys.executable, "-m", "skymap_scanner", "run", path, "-o", folder / "embedded", "--workers", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "SKYMAP_EVENT_USER": USER, "SKYMAP_EVENT_PASSWORD": PASSWORD}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=SCAN_SECONDS)
+    assert done.returncode == 0, done.stderr
+    found = {one.name: one.read_bytes() for one in (folder / "embedded").glob("run*")}
+    assert {Path(name).suffix for name in found} == {".zst", ".json"}
+    return found
+
+
+def results(namespace: Namespace, image: str, name: str = NAME) -> dict[str, bytes]:
+    """Return the scan's files on its claim, read by a pod of an image that has Python."""
+    outputs = scan(namespace, name)["status"]["outputs"]
+    program = (
+        "import base64, json, pathlib; print(json.dumps({path.name: base64.b64encode(path.read_bytes()).decode()"
+        f" for path in pathlib.Path('/results', {outputs['path']!r}).iterdir()}}))"
+    )
+    reader = f"read-{name}"
+    container = {
+        "name": "read",
+        "image": image,
+        "command": ["python3", "-c", program],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": "results", "mountPath": "/results"}],
+    }
+    claim = {"name": "results", "persistentVolumeClaim": {"claimName": outputs["claim"]}}
+    who = {"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
+    spec = {"restartPolicy": "Never", "containers": [container], "volumes": [claim], "securityContext": who}
+    namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": reader}, "spec": spec})
+    namespace.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{reader}", "--timeout=90s")
+    found = json.loads(namespace.kubectl("logs", reader))
+    assert set(outputs["files"]) <= set(found)
+    return {path: base64.b64decode(content) for path, content in found.items()}
+
+
+USER, PASSWORD = "shift", "s3cret"
+
+
+class _Events(http.server.BaseHTTPRequestHandler):
+    """The demo event for everybody at /event, with a password at /guarded; a text that is none at /text."""
+
+    def do_GET(self) -> None:
+        if self.path == "/text":
+            self._answer(200, b"<html>Please log in</html>")
+        elif self.path == "/event" or (self.path == "/guarded" and self._may()):
+            self._answer(200, demo_event_path().read_bytes())
+        else:
+            self._answer(401 if self.path == "/guarded" else 404, b"")
+
+    def _may(self) -> bool:
+        expected = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        return hmac.compare_digest(self.headers.get("Authorization", ""), expected)
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def event_server(host: str) -> Iterator[str]:
+    """Serve events at an address that pods reach; gives how it begins."""
+    with http.server.ThreadingHTTPServer((host, 0), _Events) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://{host}:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

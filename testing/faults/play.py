@@ -1,0 +1,225 @@
+"""One scan of the matrix: begun, disturbed, watched to its end, looked at, deleted, and what is left behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from skymap_api.names import API_VERSION
+from skymap_scanner.errors import SkymapError
+from skymap_scanner.i3 import read_frames
+from testing.cluster import scans
+from testing.faults.cells import Cell, Draw, Outcome, draw
+from testing.faults.inject import NoVictim, inject, present
+from testing.faults.node import command_of
+from testing.faults.scene import CLAIM, PLACE, Json, Scene
+
+#: How long a scan may take (s), and what is removed with it.
+SCAN_SECONDS, REMOVAL_SECONDS = 420.0, 120.0
+
+#: How often a moment that does not suit is drawn again: the producer, say, has done its part.
+ATTEMPTS = 4
+
+SCANS = f"/apis/{API_VERSION}/namespaces/{PLACE}/skymapscans"
+
+KINDS = (
+    ("pods", "api/v1"),
+    ("configmaps", "api/v1"),
+    ("jobs", "apis/batch/v1"),
+    ("deployments", "apis/apps/v1"),
+    ("replicasets", "apis/apps/v1"),
+)
+
+
+def spec(events: str, seconds: float, reconstruction: str = "dummy") -> scans.Scan:
+    """Return a scan of two levels, 132 fits, of which each takes so long; the likelihood takes what it takes."""
+    parameters = {"ra": 200.0, "dec": 20.0, "seconds": seconds} if reconstruction == "dummy" else {}
+    return {
+        "event": {"url": events},
+        "levels": [{"nside": 1}, {"nside": 4, "parents": 2}],
+        "seeds": 3,
+        "reconstruction": {"name": reconstruction, "parameters": parameters},
+        "workers": {"min": 2, "max": 2},
+        "output": {"formats": ["json", "npz"]},
+    }
+
+
+@dataclass
+class Watch:
+    """Looks at a scan until it is done; an API server that is away is nothing to be said here."""
+
+    scene: Scene
+    name: str
+    began: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+    last: Json = field(default_factory=dict)
+    told: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def age(self) -> float:
+        """Return for how long the scan has been going on (s)."""
+        return time.monotonic() - self.began
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the scan took, or has taken until now (s)."""
+        return self.age if self.ended is None else self.ended - self.began
+
+    @property
+    def phase(self) -> str:
+        """Where the scan is: its phase and its pixels."""
+        status = self.last.get("status", {})
+        return f"{status.get('phase', 'new')} {status.get('progress', '')}".strip()
+
+    @property
+    def outcome(self) -> tuple[str, str, str]:
+        """The condition Succeeded."""
+        return scans.condition(self.last, "Succeeded")
+
+    def until(self, age: float | None = None) -> bool:
+        """Watch until the scan is done, or is of this age; return whether it is done."""
+        while self.ended is None and self.age < (SCAN_SECONDS if age is None else age):
+            with suppress(httpx.HTTPError):
+                self.last = self.scene.api.get(f"{SCANS}/{self.name}") or {}
+                state, reason, message = scans.condition(self.last, "Degraded")
+                if state == "True":
+                    self.told[f"{reason}: {message}"] += 1
+                if self.outcome[0] in {"True", "False"}:
+                    self.ended = time.monotonic()
+                    break
+            time.sleep(0.2)
+        return self.ended is not None
+
+
+def perform(
+    scene: Scene, cell: Cell, seed: int, wanted: scans.Scan, expected: dict[str, bytes], median: float
+) -> Outcome:
+    """Play a cell, with another moment where the part has done its work by then."""
+    for attempt in range(ATTEMPTS):
+        drawn = draw(cell, seed, attempt)
+        with suppress(NoVictim):
+            return _perform(scene, cell, drawn, seed, wanted, expected, median)
+        print(f"  {cell.name}: not there at {drawn.moment * median:.1f} s; once more, earlier", flush=True)
+        remove(scene, "alert")
+    return not_played(cell, seed, "it never ran when the fault was to be")
+
+
+def not_played(cell: Cell, seed: int, why: str) -> Outcome:
+    """Return the outcome of a cell that could not be played."""
+    return Outcome(cell.name, seed, (why,), 0, 0, 0, 0, "", "", round(os.getloadavg()[0], 1))
+
+
+def _perform(
+    scene: Scene, cell: Cell, drawn: Draw, seed: int, wanted: scans.Scan, expected: dict[str, bytes], median: float
+) -> Outcome:
+    chance, faults, hit, moment, lasted, phase = random.Random(f"{seed}/{cell.name}"), [], "", 0.0, 0.0, ""
+    fault = inject(scene, cell, chance)
+    if drawn.moment == 0.0:  # before the scan is
+        watch = Watch(scene, "alert")
+        with fault as hit:
+            watch = begin(scene, wanted)
+            watch.until(drawn.seconds)
+        lasted = drawn.seconds or 0.0
+    else:
+        watch = begin(scene, wanted)
+        over = watch.until(drawn.moment * median)
+        while not (over or present(scene, cell)):  # it may only be starting
+            over = watch.until(watch.age + 0.3)
+        if over:
+            raise NoVictim(cell.part)
+        phase, moment = watch.phase, watch.age
+        try:
+            with fault as hit:
+                watch.until(None if drawn.seconds is None else watch.age + drawn.seconds)
+                lasted = watch.age - moment
+        except (RuntimeError, AssertionError, OSError, TimeoutError) as error:
+            faults.append(f"the fault could not be made or taken back: {error}")
+    watch.until()
+    faults += look(scene, watch, expected)
+    faults += remove(scene, "alert", expected)
+    load, told = os.getloadavg()[0], tuple(watch.told)
+    return Outcome(
+        cell.name, seed, tuple(faults), round(watch.seconds, 1), round(watch.seconds - median, 1), round(moment, 1),
+        round(lasted, 1), phase, hit, round(load, 1), told,
+    )  # fmt: skip
+
+
+def begin(scene: Scene, wanted: scans.Scan, name: str = "alert") -> Watch:
+    """Make the scan."""
+    body = scans.manifest(wanted | {"output": wanted["output"] | {"claim": {"name": CLAIM}}}, name)
+    scene.api.http.post(SCANS, json=body).raise_for_status()
+    return Watch(scene, name)
+
+
+def look(scene: Scene, watch: Watch, expected: dict[str, bytes]) -> list[str]:
+    """Say what is wrong with a scan that should be done."""
+    if watch.ended is None:
+        return [f"not done after {SCAN_SECONDS:g} s: {watch.phase}; {scans.condition(watch.last, 'Degraded')[2]}"]
+    if watch.outcome[0] != "True":
+        return [f"failed: {watch.outcome[1]}: {watch.outcome[2]}"]
+    return differences(files(scene, watch.name), expected)
+
+
+def files(scene: Scene, name: str) -> dict[str, bytes]:
+    """Return the scan's files on the claim."""
+    return {path.name: path.read_bytes() for path in (scene.claim / name).iterdir()}
+
+
+def differences(found: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
+    """Compare files bit for bit, and read the .i3 file to its end; pure."""
+    wrong = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    wrong += [f"{name} is there, too" for name in sorted(found.keys() - expected.keys())]
+    wrong += [f"{name} differs" for name in sorted(found.keys() & expected.keys()) if found[name] != expected[name]]
+    for name, content in found.items():
+        if ".i3" in name:
+            try:
+                count = sum(frame.stop == "P" for frame in read_frames(io.BytesIO(content)))
+            except SkymapError as error:
+                wrong.append(f"{name} cannot be read: {error}")
+            else:
+                wrong += [] if count else [f"{name} holds no pixel"]
+    return wrong
+
+
+def remove(scene: Scene, name: str, expected: dict[str, bytes] | None = None) -> list[str]:
+    """Delete the scan; say what is left of it after a while. Its files go, too, so that the next finds none."""
+    deadline, left = time.monotonic() + REMOVAL_SECONDS, ["not looked at"]
+    while left and time.monotonic() < deadline:
+        try:
+            scene.api.http.delete(f"{SCANS}/{name}")
+            left = remains(scene, name)
+        except httpx.HTTPError as error:
+            left = [f"cannot look: {error!r}"]
+        time.sleep(0.3 if left else 0)
+    strange = [path.name for path in scene.claim.iterdir() if path.name != name]
+    left += [f"on the claim: {found}" for found in strange] if expected is not None else []
+    clear(scene.claim)
+    return [f"left behind: {one}" for one in left]
+
+
+def remains(scene: Scene, name: str) -> list[str]:
+    """Name all that is there of a deleted scan: objects, topics, processes."""
+    left = [] if scene.api.get(f"{SCANS}/{name}") is None else [f"SkymapScan {name}"]
+    left += [f"{kind} {one['metadata']['name']}" for kind, group in KINDS for one in scene.api.items(kind, group)]
+    left += [f"topic {topic}" for topic in scene.topics()]
+    left += [f"process {pid}" for pid in scene.node.pods() if is_role(command_of(pid))]
+    return left
+
+
+def is_role(command: list[str]) -> bool:
+    """Tell whether this is the command line of a scan's pod; pure."""
+    return any(Path(word).name == "skymap-scanner" for word in command[:2])
+
+
+def clear(folder: Path) -> None:
+    """Remove all that a scan has written to the claim."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()

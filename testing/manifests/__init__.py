@@ -1,0 +1,1 @@
+"""SkymapScans: valid and invalid ones, with the messages that reject them."""

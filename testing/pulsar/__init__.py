@@ -1,0 +1,1 @@
+"""A real Pulsar, and its certificates."""

@@ -1,0 +1,287 @@
+"""A real Pulsar that a test owns: started on free ports, killed, frozen and started again as it likes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import random
+import secrets
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from testing.pulsar.certificates import Certificates, make_certificates
+
+START = Path(__file__).resolve().parents[2] / "dev" / "pulsar" / "start.sh"
+
+#: On an idle machine a start takes 5 s and an end 2 s; these hold on a small one that does other things too.
+START_SECONDS = 120.0
+STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class PulsarAddress:
+    """Where a broker is: ``pulsar://`` or ``pulsar+ssl://``, and ``http://`` or ``https://`` of its REST interface."""
+
+    url: str
+    admin_url: str
+
+
+class PulsarServer:
+    """A broker of its own in ``folder``, which holds all that outlives it; it is not started yet.
+
+    Parameters
+    ----------
+    folder
+        Where data, configuration and log go; made where missing, and used again where it has been used before.
+    configuration
+        Further lines of ``standalone.conf``.
+    authentication
+        Ask every client for a token. The role ``admin`` may do everything, others what they are granted.
+    host
+        The address of this machine at which it is found, loopback unless pods are to reach it.
+    tls
+        Encrypt: ``url`` and ``admin_url`` are then ``pulsar+ssl://`` and ``https://``, by ``certificates``.
+
+    Notes
+    -----
+    The broker ends with the thread that starts it, however that ends (Linux): start it from the main thread.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        configuration: Mapping[str, str] | None = None,
+        *,
+        authentication: bool = False,
+        tls: bool = False,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self.folder = folder.resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.certificates: Certificates | None = make_certificates(self.folder / "certificates") if tls else None
+        self._port, self._web_port, self._storage_port, tls_port, tls_web_port = free_ports(5)
+        if tls:
+            self.address = PulsarAddress(f"pulsar+ssl://localhost:{tls_port}", f"https://localhost:{tls_web_port}")
+        else:
+            self.address = PulsarAddress(f"pulsar://{host}:{self._port}", f"http://{host}:{self._web_port}")
+        self._host = host
+        self._key = secrets.token_bytes(32) if authentication else None
+        lines = self._authentication_lines() | self._tls_lines(tls_port, tls_web_port) | dict(configuration or {})
+        self._configuration = self.folder / "test.conf"
+        _write_private(self._configuration, "".join(f"{key}={value}\n" for key, value in lines.items()).encode())
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return self.address.url
+
+    @property
+    def admin_url(self) -> str:
+        return self.address.admin_url
+
+    @property
+    def pid(self) -> int:
+        """The process id of the one Java process."""
+        return self._running().pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
+    def start(self) -> None:
+        """Start on the same ports and data as before; return when messages can be sent and received."""
+        if self._process is not None and not self.has_ended:
+            raise RuntimeError("this Pulsar is running already")
+        # start.sh becomes Java by exec, so that the process id, and what happens at our death, are Java's.
+        with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        ports = [
+            "--address",
+            self._host,
+            "--port",
+            self._port,
+            "--web-port",
+            self._web_port,
+            "--storage-port",
+            self._storage_port,
+        ]
+        command = [*with_us, START, "--data", self.folder, "--conf", self._configuration, *ports]
+        with (self.folder / "console.log").open("ab") as console:
+            # In a session of its own: Ctrl-C at the terminal is for the tests, which then stop the broker.
+            self._process = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # Java's quick compiler alone: half the time to start, for a server that lives for a test.
+                env=os.environ | {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"},
+            )
+        with ExitStack() as unless_ready:
+            unless_ready.callback(self.kill)
+            self._wait_until_ready()
+            unless_ready.pop_all()
+
+    def stop(self) -> None:
+        """End it in good order, by SIGTERM."""
+        process = self._running()
+        process.send_signal(signal.SIGCONT)  # a frozen one would not hear of it
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise TimeoutError(f"Pulsar did not end within {STOP_SECONDS:g} s of SIGTERM.\n{self.log()}") from None
+        self._process = None
+
+    def kill(self) -> None:
+        """End it at once, by SIGKILL."""
+        process = self._running()
+        process.kill()
+        process.wait()
+        self._process = None
+
+    def suspend(self) -> None:
+        """Freeze it: connections stay open and nothing answers."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `suspend`."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def token(self, subject: str, expires_in: float | None = None) -> str:
+        """Make a token for the role ``subject``; ``expires_in`` seconds from now, or never (negative: expired)."""
+        if self._key is None:
+            raise RuntimeError("this Pulsar asks nobody for a token")
+        return make_token(self._key, subject, expires_in)
+
+    def log(self, lines: int = 40) -> str:
+        """Return the last lines that it said, for the message of a failed test."""
+        said = []
+        for path in (self.folder / "console.log", self.folder / "log" / "pulsar.log"):
+            text = path.read_text(errors="replace") if path.exists() else "(nothing)"
+            said.append(f"--- {path}\n" + "\n".join(text.splitlines()[-lines:]))
+        return "\n".join(said)
+
+    def request(self, method: str, path: str, token: str | None = None, *, timeout: float = 10) -> httpx.Response:
+        """Call the REST interface, with ``admin``'s token where one is needed and none is given."""
+        if token is None and self._key is not None:
+            token = self.token("admin", 60)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        verify: ssl.SSLContext | bool = True
+        if self.certificates:
+            verify = ssl.create_default_context(cafile=self.certificates.authority)
+            verify.load_cert_chain(self.certificates.client, self.certificates.client_key)
+        return httpx.request(method, self.admin_url + path, headers=headers, verify=verify, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._process is not None:
+            self.kill()  # what it holds goes away with the folder, so good order would only take time
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("this Pulsar is not running")
+        return self._process
+
+    def _wait_until_ready(self) -> None:
+        """Wait for Pulsar's health check, which sends a message through the broker and reads it again."""
+        process, said = self._running(), "nothing yet"
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise RuntimeError(f"Pulsar ended with {process.returncode} while it started.\n{self.log()}")
+            try:
+                answer = self.request("GET", "/admin/v2/brokers/health")
+                if answer.status_code == httpx.codes.OK and answer.text == "ok":
+                    return
+                said = f"{answer.status_code} {answer.text}"
+            except httpx.HTTPError as error:
+                said = repr(error)
+            time.sleep(0.1)
+        raise TimeoutError(f"Pulsar was not ready after {START_SECONDS:g} s; it said: {said}\n{self.log()}")
+
+    def _authentication_lines(self) -> dict[str, str]:
+        if self._key is None:
+            return {}
+        key, admin = self.folder / "secret.key", self.folder / "admin.token"
+        _write_private(key, self._key)
+        _write_private(admin, make_token(self._key, "admin").encode())
+        return {
+            "authenticationEnabled": "true",
+            "authenticationProviders": "org.apache.pulsar.broker.authentication.AuthenticationProviderToken",
+            "tokenSecretKey": f"file://{key}",
+            "authorizationEnabled": "true",
+            "authorizationProvider": "org.apache.pulsar.broker.authorization.PulsarAuthorizationProvider",
+            "superUserRoles": "admin",
+            # The broker is a client of its own, in the health check for example.
+            "brokerClientAuthenticationPlugin": "org.apache.pulsar.client.impl.auth.AuthenticationToken",
+            "brokerClientAuthenticationParameters": f"file://{admin}",
+        }
+
+    def _tls_lines(self, port: int, web_port: int) -> dict[str, str]:
+        if self.certificates is None:
+            return {}
+        return {
+            "brokerServicePortTls": str(port),
+            "webServicePortTls": str(web_port),
+            "tlsCertificateFilePath": str(self.certificates.server),
+            "tlsKeyFilePath": str(self.certificates.server_key),
+            "tlsTrustCertsFilePath": str(self.certificates.authority),
+        }
+
+
+def make_token(key: bytes, subject: str, expires_in: float | None = None) -> str:
+    """Make a JSON web token (RFC 7519) signed by HMAC with SHA-256 (RFC 7515), as Pulsar's tokens are."""
+    claims: dict[str, object] = {"sub": subject}
+    if expires_in is not None:
+        claims["exp"] = int(time.time() + expires_in)
+    signed = ".".join(_base64(json.dumps(part).encode()) for part in ({"alg": "HS256"}, claims))
+    return f"{signed}.{_base64(hmac.digest(key, signed.encode(), hashlib.sha256))}"
+
+
+def free_ports(count: int) -> list[int]:
+    """Draw ports of loopback that nobody listens on.
+
+    They lie below the range from which the kernel takes the ports of outgoing connections (32768 and above): a client
+    that tries to reach a killed broker again could otherwise be given the broker's own port.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in ports:
+            ports.append(port)
+    return ports
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor
+        file.write(content)
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

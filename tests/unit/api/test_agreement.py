@@ -1,0 +1,122 @@
+"""Python and CEL judge alike, whatever a spec says that the schema allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, assume, example, given, settings
+from pydantic import ValidationError
+from testing.manifests import cases, rules
+
+from skymap_api.crd import resource_schema
+from skymap_api.resource import SkymapScanSpec
+
+SPEC = resource_schema()["properties"]["spec"]
+
+NSIDES = st.sampled_from([1, 2, 4, 8, 8192])
+COUNTS = st.sampled_from([0, 1, 11, 12, 13, 47, 48, 767, 768, 12 * 8192**2 - 1, 12 * 8192**2, 2**31 - 1])
+#: Text near the edges of the rules on addresses, paths and labels.
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            "http",
+            "https",
+            "pulsar",
+            "pulsar+ssl",
+            "://",
+            ":",
+            "/",
+            "..",
+            ".",
+            "a",
+            "@",
+            "?",
+            "#",
+            " ",
+            "\n",
+            "[::1]",
+            "é",
+        ]
+    ),
+    min_size=1,
+    max_size=8,
+).map("".join)
+KEYS = st.tuples(st.sampled_from(["", "app.kubernetes.io", "appXkubernetes.io", "skymap.icecube.wisc.edu"]), PIECES)
+
+
+def optional(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+SIMPLE = st.just({})
+SECRET = st.just({"name": "a"})
+EVENTS = optional(
+    url=PIECES,
+    credentialsSecret=SECRET,
+    configMap=SECRET,
+    persistentVolumeClaim=st.fixed_dictionaries({"claimName": st.just("a"), "path": PIECES}),
+    simulate=SIMPLE,
+)
+LEVEL = st.fixed_dictionaries({"nside": NSIDES, "parents": st.sampled_from([0, 1, 5])})
+LEVELS = st.one_of(
+    st.sampled_from([[{"nside": 8, "parents": 0}], [{"nside": 1, "parents": 0}, {"nside": 8, "parents": 5}]]),
+    st.lists(LEVEL, min_size=1, max_size=14),
+)
+SPECS = st.fixed_dictionaries(
+    {"event": st.one_of(st.just(cases.URL["event"]), EVENTS)},
+    optional={
+        "levels": LEVELS,
+        "area": st.fixed_dictionaries({"nside": NSIDES, "pixel": COUNTS, "pixels": COUNTS.filter(bool)}),
+        "pixels": st.lists(COUNTS, min_size=1, max_size=4),
+        "seeds": st.sampled_from([1, 7]),
+        "workers": optional(
+            min=COUNTS,
+            max=COUNTS.filter(bool),
+            podTemplate=optional(
+                labels=st.dictionaries(KEYS.map("".join), st.just("x"), max_size=2),
+                tolerations=st.lists(
+                    optional(key=st.just("a"), operator=st.sampled_from(["Exists", "Equal"])), max_size=2
+                ),
+            ),
+        ),
+        "output": optional(
+            path=PIECES,
+            claim=optional(name=st.just("a"), size=st.just("1Gi"), storageClassName=st.just("b")),
+        ),
+        "pulsar": optional(serviceUrl=PIECES, adminUrl=PIECES),
+    },
+)
+
+
+def refusals(spec: dict[str, Any]) -> set[str]:
+    """Messages of the rules that Python finds broken; an outer rule is judged only when all inside is well."""
+    try:
+        SkymapScanSpec.model_validate(spec)
+    except ValidationError as error:
+        return {text for fault in error.errors() for text in fault["msg"].removeprefix("Value error, ").split("; ")}
+    return set()
+
+
+@settings(max_examples=300, deadline=None)
+@given(SPECS)
+@example({"event": {"url": "https://a\n"}})
+@example({"event": {"url": "https://a"}, "output": {"path": "a/..\n"}})
+def test_python_and_cel_refuse_the_same(spec: dict[str, Any]) -> None:
+    filled = rules.with_defaults(spec, SPEC)
+    found = {one.partition(": ")[2] for one in rules.complaints(SPEC, filled)}
+    refused = refusals(filled)
+    assert refused <= found
+    assert bool(refused) == bool(found)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(SPECS, SPECS, st.sets(st.sampled_from(sorted(SPEC["properties"]))))
+def test_python_and_cel_refuse_the_same_changes(old: dict[str, Any], other: dict[str, Any], changed: set[str]) -> None:
+    new = {name: other[name] for name in other if name in changed} | {
+        name: old[name] for name in old if name not in changed
+    }
+    new.setdefault("event", old["event"])
+    assume(not refusals(old) and not refusals(new))
+    refused = SkymapScanSpec.model_validate(new).refused_changes(SkymapScanSpec.model_validate(old))
+    assert [one.partition(": ")[2] for one in rules.complaints(SPEC, new, old)] == refused

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from testing.manifests import cases, rules
+
+from skymap_api.crd import custom_resource_definition, resource_schema, to_yaml
+from skymap_api.resource import SkymapScanSpec
+
+ROOT = Path(__file__).resolve().parents[3]
+SPEC = resource_schema()["properties"]["spec"]
+
+
+def parts(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema inside one, with its path."""
+    yield path, schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from parts(inner, f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if key in schema:
+            yield from parts(schema[key], f"{path}[]")
+
+
+def test_the_definition_is_current() -> None:
+    assert (ROOT / "crds/skymapscans.yaml").read_text() == to_yaml(custom_resource_definition()), "run: make crds"
+    assert yaml.safe_load(to_yaml(custom_resource_definition())) == custom_resource_definition()
+
+
+def test_the_schema_is_structural() -> None:
+    own = {"x-kubernetes-validations", "x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields"}
+    own |= {"x-kubernetes-list-type", "x-kubernetes-list-map-keys"}
+    allowed = {"description", "type", "format", "enum", "default", "pattern", "required", "properties", "items"}
+    allowed |= {f"{bound}{what}" for bound in ("min", "max") for what in ("imum", "Length", "Items", "Properties")}
+    allowed |= {"exclusiveMinimum", "exclusiveMaximum", "additionalProperties"}
+    for path, schema in parts(resource_schema()):
+        quantity = schema.get("x-kubernetes-int-or-string", False)
+        assert set(schema) - own - allowed - ({"anyOf"} if quantity else set()) == set(), path
+        # What may be a number or a text, and is kept from being nested.
+        scalar = (schema.get("maxItems"), schema.get("maxProperties")) == (0, 0)
+        assert quantity or scalar or schema["type"] in {"object", "array", "string", "integer", "number", "boolean"}, (
+            path
+        )
+        assert not {"properties", "additionalProperties"} <= set(schema), path
+        if schema.get("type") in {"integer", "number"}:
+            assert schema["format"] in {"int32", "int64", "double"}, path
+
+
+def test_nothing_can_be_nested_without_end() -> None:
+    """Of JSON that is nested 1000 times Python's reader gives up: one such scan would hide all others."""
+    kept = [
+        (path, schema) for path, schema in parts(resource_schema()) if "x-kubernetes-preserve-unknown-fields" in schema
+    ]
+    assert [path for path, schema in kept if (schema.get("maxItems"), schema.get("maxProperties")) != (0, 0)] == []
+    assert kept
+
+
+def test_every_field_is_explained() -> None:
+    own = {".apiVersion", ".kind", ".metadata"}
+    unexplained = [
+        path
+        for path, schema in parts(resource_schema())
+        if not path.endswith("[]") and path not in own and not schema.get("description", "").endswith(".")
+    ]
+    assert unexplained == []
+
+
+def test_what_cannot_be_changed_says_so() -> None:
+    said = {name for name, field in SPEC["properties"].items() if field["description"].endswith("Cannot be changed.")}
+    named = {SkymapScanSpec.model_fields[name].alias for name in SkymapScanSpec.immutable}
+    assert said == named
+
+
+def test_what_rules_look_at_is_bounded() -> None:
+    """Without bounds the API server takes the worst for granted, and refuses a rule as too expensive."""
+    for path, schema in parts(SPEC):
+        if schema.get("type") == "array":
+            assert "maxItems" in schema, path
+        if schema.get("type") == "string" and "enum" not in schema:
+            assert "maxLength" in schema, path
+        if "additionalProperties" in schema:
+            assert "maxProperties" in schema, path
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (["event", "configMap", "key"], "event.json"),
+        (["seeds"], 7),
+        (["workers"], {}),
+        (["workers", "max"], 100),
+        (["reconstruction", "maxTaskSeconds"], 600),
+        (["levels"], [{"nside": 8, "parents": 0}, {"nside": 64, "parents": 12}, {"nside": 512, "parents": 24}]),
+    ],
+)
+def test_defaults(path: list[str], expected: Any) -> None:
+    schema = SPEC
+    for name in path:
+        schema = schema["properties"][name]
+    assert schema["default"] == expected
+
+
+def test_the_defaults_of_objects_are_those_inside_them() -> None:
+    filled = rules.with_defaults(cases.URL, SPEC)
+    wanted = SkymapScanSpec.model_validate(cases.URL).model_dump(mode="json", by_alias=True, exclude_none=True)
+    wanted["workers"]["max"] = 100
+    assert filled == wanted
+
+
+def test_columns_and_subresources_point_at_fields() -> None:
+    version = custom_resource_definition()["spec"]["versions"][0]
+    properties = resource_schema()["properties"]
+    places = [column["jsonPath"] for column in version["additionalPrinterColumns"]]
+    places += version["subresources"]["scale"].values()
+    for place in places:
+        schema: Any = {"properties": properties}
+        for name in place.partition("[")[0].strip(".").split("."):
+            if schema.get("properties") == {} or name == "creationTimestamp":
+                break
+            schema = schema["properties"].get(name, {}) if name != "metadata" else {"properties": {}}
+            assert schema, place
+
+
+@pytest.mark.parametrize("case", cases.ACCEPTED, ids=lambda case: case.name)
+def test_no_rule_is_against_what_is_accepted(case: cases.Accepted) -> None:
+    assert rules.complaints(SPEC, case.spec) == []
+    assert rules.complaints(SPEC, case.spec, case.spec) == []
+
+
+@pytest.mark.parametrize("case", [case for case in cases.REFUSED if case.message], ids=lambda case: case.name)
+def test_a_rule_is_against_what_is_refused(case: cases.Refused) -> None:
+    found = rules.complaints(SPEC, case.spec)
+    assert [one.startswith(f"spec.{case.field}: {case.message}") for one in found] == [True]
+
+
+@pytest.mark.parametrize("case", cases.CHANGES, ids=lambda case: case.name)
+def test_rules_on_changes(case: cases.Change) -> None:
+    wanted = [] if case.field is None else [f"spec.{case.field}: {case.field} {cases.UNCHANGED}"]
+    assert rules.complaints(SPEC, case.new, case.old) == wanted
+
+
+def test_every_rule_has_a_case() -> None:
+    messages = {case.message for case in cases.REFUSED} - {""}
+    messages |= {f"{case.field} {cases.UNCHANGED}" for case in cases.CHANGES}
+    untested = [
+        rule["message"] for rule in rules.rules(SPEC) if not any(rule["message"].startswith(one) for one in messages)
+    ]
+    assert untested == []

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skymap_api.names import JOB_ROLES, Names, Topics, metadata_base
+from skymap_scanner.roles.topics import ScanTopics, TopicBases, check_name
+
+LABEL = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
+SUBDOMAIN = st.lists(LABEL, min_size=1, max_size=4).map(".".join).filter(lambda name: len(name) <= 253)
+
+
+def objects(names: Names) -> list[str]:
+    return [names.config_map, names.claim, names.workers, *map(names.job, JOB_ROLES)]
+
+
+@given(LABEL, SUBDOMAIN)
+def test_names_are_valid_and_stable(namespace: str, name: str) -> None:
+    names = Names.of(namespace, name)
+    assert names == Names.of(namespace, name)
+    for one in [names.base, *objects(names)]:
+        assert len(one) <= 57  # six more characters name a pod
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", one)
+    assert len(set(objects(names))) == 6
+    assert check_name(names.scan) == names.scan
+
+
+@given(st.lists(st.tuples(LABEL, SUBDOMAIN), min_size=2, max_size=20, unique=True))
+def test_two_scans_never_share_a_name(scans: list[tuple[str, str]]) -> None:
+    made = [(namespace, Names.of(namespace, name)) for namespace, name in scans]
+    assert len({names.scan for _, names in made}) == len(scans)
+    everything = [(namespace, one) for namespace, names in made for one in objects(names)]
+    assert len(set(everything)) == len(everything)
+
+
+@given(LABEL, SUBDOMAIN)
+def test_nobody_takes_a_shortened_name_by_writing_it_out(namespace: str, name: str) -> None:
+    names = Names.of(namespace, f"{name}.x"[-253:].lstrip(".-"))
+    assert Names.of(namespace, names.base).base != names.base
+    prefix = f"{namespace}."
+    if names.scan.startswith(prefix) and len(f"{prefix}{name}.x") > 200:
+        assert Names.of(namespace, names.scan.removeprefix(prefix)).scan != names.scan
+
+
+def test_short_names_stay_as_they_are() -> None:
+    names = Names.of("realtime", "alert-138632")
+    assert objects(names) == [
+        "alert-138632-scan",
+        "alert-138632-results",
+        "alert-138632-workers",
+        "alert-138632-producer",
+        "alert-138632-collector",
+        "alert-138632-saver",
+    ]
+    assert names.scan == "realtime.alert-138632"
+
+
+def test_long_names_keep_their_beginning() -> None:
+    names = Names.of("realtime", "alert-" + "x" * 247)
+    assert names.base == "alert-" + "x" * 30 + "-5b8ea716b2"
+    assert names.scan.startswith("realtime.alert-xxxxxxxx")
+    assert len(names.scan) == 200
+    assert Names.of("realtime", "alert.v1").base == "alert-v1-a9e3250738"
+    assert Names.of("realtime", "alert.v1").scan == "realtime.alert.v1"
+
+
+@given(LABEL, SUBDOMAIN, st.sampled_from(["icecube", "test"]))
+def test_topics_are_those_that_the_roles_use(namespace: str, name: str, tenant: str) -> None:
+    names = Names.of(namespace, name)
+    bases = TopicBases(
+        *(f"persistent://{tenant}/skymap/{kind}" for kind in ("to_be_scanned", "scanned", "collected")),
+        f"persistent://{tenant}/skymap_metadata/mf_",
+    )
+    theirs = asdict(ScanTopics.of(names.scan, bases))
+    assert theirs.pop("metadata") == metadata_base(tenant)
+    topics = Topics.of(names.scan, tenant)
+    assert asdict(topics) == theirs
+    assert sorted(topics.all()) == sorted(theirs.values())
+    assert topics.all()[-2:] == (topics.plan, topics.progress)
+    assert {topic: topics.subscriptions(topic) for topic in topics.all() if topics.subscriptions(topic)} == {
+        topics.to_be_scanned: ("workers",),
+        topics.scanned: ("collector",),
+    }

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+
+from skymap_api.reference import with_reference
+from skymap_api.resource import Simulation, SkymapScan, SkymapScanSpec
+from skymap_api.resource.base import Nside
+from skymap_api.resource.spec import Output, Reconstruction, Retries
+from skymap_scanner.cli.manifest import read_manifest
+from skymap_scanner.cli.worker import command as worker
+from skymap_scanner.results.outputs import FORMATS
+from skymap_scanner.scan.levels import DEFAULT_LEVELS
+from skymap_scanner.scan.pixels import MAX_NSIDE
+from skymap_scanner.scan.seeds import VARIATIONS
+from skymap_scanner.simulation import simulate
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / "docs/skymapscan.md"
+
+
+def test_the_reference_of_fields_is_current() -> None:
+    assert PAGE.read_text() == with_reference(PAGE.read_text()), "run: make crds"
+
+
+def test_a_page_without_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs the lines"):
+        with_reference("# Fields\n")
+
+
+@pytest.mark.parametrize("name", ["scan.yaml", "scan-full.yaml"])
+def test_an_example_is_a_scan(name: str) -> None:
+    path = ROOT / "examples" / name
+    SkymapScan.model_validate(yaml.safe_load(path.read_text()))
+    assert read_manifest(path).settings.name == yaml.safe_load(path.read_text())["metadata"]["name"]
+
+
+def test_the_full_example_has_every_part() -> None:
+    given = yaml.safe_load((ROOT / "examples/scan-full.yaml").read_text())["spec"]
+    every = {field.alias for field in SkymapScanSpec.model_fields.values()}
+    assert every - set(given) == {"pixels"}  # an area says it too
+
+
+def test_the_resource_allows_what_the_scanner_does() -> None:
+    """The operator does not import the scanner: what both must know is compared here."""
+    assert max(get_args(Nside)) == MAX_NSIDE
+    assert Output(formats=FORMATS).formats == FORMATS
+    default = SkymapScanSpec.model_fields["levels"].default
+    assert " ".join(f"{level.nside}:{level.parents}" for level in default) == DEFAULT_LEVELS
+    attempts = next(option for option in worker.params if option.name == "max_attempts")
+    seconds = next(option for option in worker.params if option.name == "max_task_seconds")
+    assert Retries().task_attempts == attempts.default
+    assert Reconstruction().max_task_seconds == seconds.default
+    assert SkymapScanSpec.model_fields["seeds"].default == len(VARIATIONS)
+    assert set(Simulation.model_fields) <= set(inspect.signature(simulate).parameters)

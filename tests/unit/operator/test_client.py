@@ -1,0 +1,160 @@
+"""The API server's answers: objects, pages, and errors that say what to do next. Over a real connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import pytest
+from aiohttp import web
+from kubernetes.aio.client import ApiClient, Configuration
+
+from skymap_operator.cluster.client import LONGEST_MESSAGE, Away, Cluster, ClusterError, Conflict, NotFound, Refused
+
+T = TypeVar("T")
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "ns", "name": "c"}}
+ABOUT = {"apiVersion": "g/v1", "kind": "SkymapScan", "metadata": {"namespace": "ns", "name": "scan", "uid": "u"}}
+
+
+class Server:
+    """Answers with what it is given, in turn, and keeps what it was asked."""
+
+    def __init__(self, *answers: tuple[int, Any]) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, str, dict[str, str], Any]] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        text = await request.text()
+        query = dict(request.query) | {"type": request.content_type}
+        self.asked.append((request.method, request.path, query, json.loads(text) if text else None))
+        code, body = self.answers.pop(0)
+        return web.Response(status=code, text=body if isinstance(body, str) else json.dumps(body))
+
+    def run(self, question: Callable[[Cluster], Awaitable[T]]) -> T:
+        async def inside() -> T:
+            app = web.Application()
+            app.router.add_route("*", "/{rest:.*}", self.answer)
+            runner = web.AppRunner(app)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            try:
+                async with connected(f"http://127.0.0.1:{runner.addresses[0][1]}") as cluster:
+                    return await question(cluster)
+            finally:
+                await runner.cleanup()
+
+        return asyncio.run(inside())
+
+
+def connected(url: str) -> Cluster:
+    configuration = Configuration()
+    configuration.host = url
+    return Cluster(ApiClient(configuration))
+
+
+def warning(uid: str) -> dict[str, Any]:
+    return {"involvedObject": {"uid": uid}, "message": "no room"}
+
+
+def status(message: str) -> dict[str, str]:
+    return {"kind": "Status", "message": message}
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "error"),
+    [
+        (404, status("no such kind"), NotFound),
+        (409, status("the object has been modified"), Conflict),
+        (403, status("exceeded quota: small"), Refused),
+        (422, status("spec.x: Invalid value"), Refused),
+        (401, status("Unauthorized"), Away),
+        (429, status("Too many requests"), Away),
+        (500, status("etcd"), Away),
+        (503, "<html>proxy\n down</html>", Away),
+    ],
+)
+def test_an_error_says_what_to_do_next(code: int, body: Any, error: type[ClusterError]) -> None:
+    server = Server((code, body))
+    with pytest.raises(error) as caught:
+        server.run(lambda cluster: cluster.patch("Job", "ns", "j", {}))
+    assert (body["message"] if isinstance(body, dict) else "<html>proxy down</html>") in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_away() -> None:
+    async def ask() -> None:
+        async with connected("http://127.0.0.1:9") as cluster:
+            await cluster.get("Pod", "ns", "p")
+
+    with pytest.raises(Away, match="cannot reach the API server"):
+        asyncio.run(ask())
+
+
+def test_what_is_missing_is_none_and_need_not_be_deleted() -> None:
+    server = Server((404, status("gone")), (404, status("gone")))
+    assert server.run(lambda cluster: cluster.get("Pod", "ns", "p")) is None
+    server.run(lambda cluster: cluster.delete("Pod", "ns", "p", uid="u", grace=5))
+    assert server.asked[0][:2] == ("GET", "/api/v1/namespaces/ns/pods/p")
+    options = server.asked[1][3]
+    assert (options["preconditions"], options["gracePeriodSeconds"]) == ({"uid": "u"}, 5)
+    assert options["propagationPolicy"] == "Background"
+
+
+def test_a_list_is_read_to_its_last_page() -> None:
+    pages = [{"items": [1, 2], "metadata": {"continue": "more"}}, {"items": [3], "metadata": {}}]
+    server = Server(*((200, page) for page in pages))
+    assert server.run(lambda cluster: cluster.list("SkymapScan", labels="a=b")) == [1, 2, 3]
+    assert server.asked[0][1] == "/apis/skymap.icecube.wisc.edu/v1alpha1/skymapscans"
+    assert [asked[2].get("continue") for asked in server.asked] == [None, "more"]
+    assert {asked[2]["labelSelector"] for asked in server.asked} == {"a=b"}
+
+
+def test_the_warnings_of_a_namespace_are_listed_once_for_all_who_ask() -> None:
+    async def ask(cluster: Cluster) -> list[Any]:
+        found = await asyncio.gather(*(cluster.warnings("ns", ["u", "none"]) for _ in range(10)))
+        return [*found, await cluster.warnings("other", ["v"])]
+
+    first, second, another = warning("u"), warning("v"), warning("w")
+    server = Server((200, {"items": [first, another]}), (200, {"items": [second]}))
+    assert server.run(ask) == [*[[first]] * 10, [second]]
+    assert [asked[2]["fieldSelector"] for asked in server.asked] == ["type=Warning"] * 2
+
+
+def test_warnings_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(cluster: Cluster) -> list[Any]:
+        return [await cluster.warnings("ns", ["u"]), await cluster.warnings("ns", ["u"])]
+
+    monkeypatch.setattr("skymap_operator.cluster.client.KEEP", -1.0)
+    monkeypatch.setattr("skymap_operator.cluster.client.KEEP_TIMES", -1.0)
+    assert Server((200, {"items": [warning("u")]}), (200, {"items": []})).run(ask) == [[warning("u")], []]
+
+
+def test_objects_are_made_replaced_and_their_status_applied() -> None:
+    server = Server(*[(200, {})] * 3)
+    server.run(lambda cluster: cluster.create(CONFIG))
+    server.run(lambda cluster: cluster.replace(CONFIG, "7"))
+    server.run(lambda cluster: cluster.apply_status(ABOUT | {"status": {"phase": "Pending"}}))
+    made, replaced, applied = server.asked
+    assert (made[0], made[1], made[3]) == ("POST", "/api/v1/namespaces/ns/configmaps", CONFIG)
+    assert (replaced[0], replaced[1]) == ("PUT", "/api/v1/namespaces/ns/configmaps/c")
+    assert replaced[3]["metadata"]["resourceVersion"] == "7"
+    assert applied[:2] == ("PATCH", "/apis/skymap.icecube.wisc.edu/v1alpha1/namespaces/ns/skymapscans/scan/status")
+    assert (applied[2]["type"], applied[2]["force"]) == ("application/apply-patch+yaml", "true")
+
+
+def test_an_event_that_says_the_same_counts_up() -> None:
+    server = Server((200, {}), (409, status("exists")), (200, {"count": 4}), (200, {}))
+    for _ in range(2):
+        server.run(lambda cluster: cluster.record(ABOUT, "Warning", "ImageUnavailable", "x" * 5000))
+    first, second, _, counted = server.asked
+    assert first[3]["metadata"]["name"] == second[3]["metadata"]["name"]
+    assert len(first[3]["message"]) == LONGEST_MESSAGE
+    assert (counted[0], counted[3]["count"]) == ("PATCH", 5)
+
+
+def test_without_any_access_the_reason_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+    with pytest.raises(ClusterError, match="no access to a cluster"):
+        asyncio.run(Cluster.open())

@@ -1,0 +1,337 @@
+"""A look at a scan: what is seen of Kubernetes and Pulsar, what a fault leads to, how workers are shared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
+from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
+
+from skymap_api.names import FINALIZER, Names, NamespacedName, Topics
+from skymap_operator.cluster.client import Away, Conflict, Refused
+from skymap_operator.cluster.store import Memory
+from skymap_operator.observe.read import frames_of, observe
+from skymap_operator.observe.state import Backlog, Observed, Pace, Pulsar, PulsarFault
+from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway, Stored, Subscription
+from skymap_operator.runtime.metrics import Metrics
+from skymap_operator.runtime.reconciler import SOON, Reconciler
+from skymap_operator.settings import Settings
+
+KEY = NamespacedName(NAMESPACE, NAME)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TOPICS = Topics.of(Names.of(NAMESPACE, NAME).scan, "icecube")
+SCAN = resource({"event": {"simulate": {}}}, resourceVersion="1")
+TIMES = {"observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"}
+SNAPSHOT = {"phase": "scanning", "levels": [], "rate": 0.5, "eta": None, "best": None, "outputs": []}
+
+
+#: No more than eight workers in all.
+EIGHT = SETTINGS.model_copy(update={"max_workers": 8})
+
+
+class Bench:
+    """A reconciler with its fakes."""
+
+    def __init__(self, *objects: dict[str, Any], settings: Settings = SETTINGS) -> None:
+        self.cluster, self.admin, self.figures = FakeCluster(*objects), FakeAdmin(), Metrics()
+        self.reconciler = Reconciler(self.cluster, FakePulsars(self.admin), settings, self.figures)
+
+    def look(self, key: NamespacedName = KEY) -> float | None:
+        return asyncio.run(self.reconciler.look(key))
+
+    def condition(self, kind: str, name: str = NAME) -> tuple[str, str, str]:
+        conditions = self.cluster.objects["SkymapScan", name]["status"]["conditions"]
+        [found] = [one for one in conditions if one["type"] == kind]
+        return found["status"], found["reason"], found["message"]
+
+    def count(self, outcome: str) -> float:
+        [line] = [
+            one for one in self.figures.text(0).decode().splitlines() if f'looks_total{{outcome="{outcome}"' in one
+        ]
+        return float(line.split()[-1])
+
+
+def test_one_look_makes_everything_and_the_next_changes_nothing() -> None:
+    bench = Bench(SCAN)
+    assert bench.look() == SETTINGS.retry_interval
+    made = set(bench.cluster.objects) - {("SkymapScan", NAME)}
+    assert {(kind, name) for kind, name in made if kind != "Event"} == {
+        ("ConfigMap", "alert-scan"),
+        ("PersistentVolumeClaim", "alert-results"),
+        ("Job", "alert-producer"),
+        ("Job", "alert-collector"),
+        ("Job", "alert-saver"),
+        ("Deployment", "alert-workers"),
+    }
+    assert set(bench.admin.made) == set(TOPICS.all())
+    bench.look()
+    bench.cluster.done.clear()
+    assert bench.look() == SETTINGS.scaling_interval
+    assert bench.cluster.done == []
+    assert bench.count("done") == 3
+
+
+def test_a_scan_that_is_gone_is_forgotten() -> None:
+    bench = Bench(SCAN)
+    bench.look()
+    assert b'skymap_operator_scans{phase="Pending"} 1.0' in bench.figures.text(0)
+    del bench.cluster.objects["SkymapScan", NAME]
+    assert bench.look() is None
+    assert b'skymap_operator_scans{phase="Pending"} 0.0' in bench.figures.text(0)
+    assert bench.count("gone") == 1
+
+
+def test_faults_of_kubernetes_lead_to_another_look() -> None:
+    bench = Bench(SCAN)
+    bench.cluster.faults["get"] = Away("no answer")
+    assert bench.look() == SETTINGS.retry_interval
+    bench.cluster.faults["get"] = Refused("no right")
+    assert bench.look() == SETTINGS.retry_interval
+    bench.cluster.faults["apply_status"] = Conflict("changed")
+    assert bench.look() == SOON
+    assert [bench.count(outcome) for outcome in ("cluster_away", "refused", "changed", "done")] == [1, 1, 1, 0]
+
+
+def test_what_was_refused_is_in_the_status_until_it_is_allowed() -> None:
+    bench = Bench(SCAN)
+    bench.cluster.faults["create"] = Refused('configmaps "alert-scan" is forbidden: exceeded quota: small')
+    bench.look()  # it takes the Event, on which nothing hangs
+    assert ("Job", "alert-saver") in bench.cluster.objects
+    del bench.cluster.objects["Job", "alert-saver"]
+    bench.cluster.faults["create"] = Refused('jobs "alert-saver" is forbidden: exceeded quota: small')
+    assert bench.look() == SETTINGS.retry_interval
+    bench.look()
+    status, reason, message = bench.condition("Degraded")
+    assert (status, reason) == ("True", "QuotaExceeded")
+    assert "exceeded quota: small" in message
+    for _ in range(2):
+        bench.look()
+    assert bench.condition("Degraded")[:2] == ("False", "AsExpected")
+
+
+def test_without_pulsar_nothing_is_made_and_the_reason_is_told() -> None:
+    bench = Bench(SCAN)
+    bench.admin.fault = PulsarAway("cannot reach http://pulsar:8080")
+    assert bench.look() == SETTINGS.retry_interval
+    assert bench.condition("Degraded") == ("True", "PulsarUnavailable", "cannot reach http://pulsar:8080")
+    assert {kind for kind, _ in bench.cluster.objects} == {"SkymapScan", "Event"}
+    bench.admin.fault = PulsarAdminError("401 no token")
+    bench.look()
+    assert bench.condition("Degraded") == ("True", "PulsarRefused", "401 no token")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "outcome"),
+    [
+        (PulsarAdminError("403 no right to make topics"), "PulsarRefused", "refused"),
+        (PulsarAway("500 its disk is full"), "PulsarUnavailable", "pulsar_away"),
+    ],
+)
+def test_a_pulsar_that_answers_and_lets_nothing_be_made_is_told(
+    fault: PulsarAdminError, reason: str, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(SCAN)
+
+    async def create(topic: str, subscriptions: object = ()) -> None:
+        raise fault
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.admin, "create", create)
+        bench.look()
+        bench.look()
+    assert bench.condition("Degraded") == ("True", reason, str(fault))
+    assert {kind for kind, _ in bench.cluster.objects} == {"SkymapScan", "Event"}
+    assert bench.count(outcome) == 2
+    for _ in range(3):
+        bench.look()
+    assert bench.condition("Degraded")[:2] == ("False", "AsExpected")
+
+
+def two_that_share() -> Bench:
+    """Two scans, each of which wants six of the eight workers that there may be, looked at until they have them."""
+    scans = [
+        resource({"event": {"simulate": {}}, "workers": {"min": 6, "max": 6}}, name=name, uid=name, resourceVersion="1")
+        for name in ("first", "second")
+    ]
+    bench = Bench(*scans, settings=EIGHT)
+    for name in ("first", "second") * 3:
+        bench.look(NamespacedName(NAMESPACE, name))
+    return bench
+
+
+def test_workers_are_shared_among_scans() -> None:
+    bench = two_that_share()
+    replicas = [
+        bench.cluster.objects["Deployment", f"{name}-workers"]["spec"]["replicas"] for name in ("first", "second")
+    ]
+    assert replicas == [4, 4]
+
+
+def test_a_new_operator_knows_at_its_first_look_what_all_scans_have() -> None:
+    bench = two_that_share()
+    bench.reconciler = Reconciler(bench.cluster, FakePulsars(bench.admin), EIGHT, bench.figures)
+    memory = Memory()
+    for (kind, name), found in bench.cluster.objects.items():
+        if kind == "SkymapScan":
+            memory.put(kind, {**found, "metadata": {**found["metadata"], "resourceVersion": "2", "name": name}})
+    bench.reconciler.remember(memory.all("SkymapScan"))
+    bench.look(NamespacedName(NAMESPACE, "second"))
+    assert bench.cluster.objects["Deployment", "second-workers"]["spec"]["replicas"] == 4
+
+
+def test_realtime_scans_come_first_and_then_the_oldest() -> None:
+    born = {"second": "2026-01-01T00:00:00Z", "first": "2026-01-02T00:00:00Z", "alert": "2026-01-03T00:00:00Z"}
+    scans = [
+        resource(
+            {
+                "event": {"simulate": {}},
+                "workers": {"min": 3, "max": 3},
+                "priority": "Realtime" if name == "alert" else "Normal",
+            },
+            name=name,
+            uid=name,
+            resourceVersion="1",
+            creationTimestamp=made,
+        )
+        for name, made in born.items()
+    ]
+    bench = Bench(*scans, settings=SETTINGS.model_copy(update={"max_workers": 4}))
+
+    def replicas() -> dict[str, int]:
+        for name in [*born] * 3:
+            bench.look(NamespacedName(NAMESPACE, name))
+        deployments = {name: bench.cluster.objects["Deployment", f"{name}-workers"] for name in born}
+        return {name: one["spec"]["replicas"] for name, one in deployments.items()}
+
+    assert replicas() == {"alert": 3, "second": 1, "first": 0}
+    bench.cluster.objects["SkymapScan", "alert"]["spec"]["priority"] = "Normal"
+    assert replicas() == {"second": 2, "first": 1, "alert": 1}
+
+
+def seen(
+    admin: FakeAdmin, scan: dict[str, Any] = SCAN, objects: Sequence[dict[str, Any]] = (), leaving: Sequence[str] = ()
+) -> Observed:
+    return asyncio.run(observe(scan, FakeCluster(*objects), FakePulsars(admin), SETTINGS, leaving=leaving))
+
+
+def producer(**status: Any) -> dict[str, Any]:
+    return {"kind": "Job", "metadata": {"name": "alert-producer", "uid": "p"}, "spec": {}, "status": status}
+
+
+def with_topics() -> FakeAdmin:
+    admin = FakeAdmin()
+    admin.stored = {topic: [] for topic in TOPICS.all()}
+    return admin
+
+
+def message(**fields: Any) -> Stored:
+    return Stored(json.dumps(fields).encode(), NOW)
+
+
+def plan_of(*frames: str) -> Stored:
+    return message(kind="scan", event={"metadata_topics": frames})
+
+
+def test_the_queues_the_plan_and_the_progress_are_seen() -> None:
+    admin = with_topics()
+    admin.made = {
+        TOPICS.to_be_scanned: {"workers": Subscription(5, 2, frozenset({"10.0.0.1"}), 40, 100.0)},
+        TOPICS.scanned: {"collector": Subscription(3, 0, frozenset())},
+    }
+    admin.stored[TOPICS.plan] = [plan_of(), message(kind="end")]
+    admin.stored[TOPICS.progress] = [message(**SNAPSHOT, extra=1), message(**SNAPSHOT | {"rate": 0.75})]
+    found = seen(admin, objects=[producer(active=1)]).pulsar
+    assert isinstance(found, Pulsar)
+    assert not found.plan_ended, "it is not looked at before a Job has ended"
+    found = seen(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
+    assert isinstance(found, Pulsar)
+    assert (found.tasks, found.fits) == (Backlog(5, 2), Backlog(3, 0))
+    assert (found.busy, found.pace) == ({"10.0.0.1"}, Pace(40, 100.0))
+    assert found.plan_ended
+    assert found.progress is not None
+    assert (found.progress.rate, found.progress.published) == (0.75, NOW)
+    assert found.topics[TOPICS.to_be_scanned] == {"workers"}
+    assert found.elsewhere is None, "what others use is not looked at while the scan goes on"
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"phase": "scanning"}'])
+def test_a_progress_that_is_none_is_told(body: bytes) -> None:
+    admin = with_topics()
+    admin.stored[TOPICS.progress] = [Stored(body, NOW)]
+    found = seen(admin).pulsar
+    assert isinstance(found, PulsarFault)
+    assert found.message.startswith(f"{TOPICS.progress}: ")
+
+
+def test_frames_that_another_scan_uses_are_known_when_topics_may_go() -> None:
+    ours, shared, gone = (f"persistent://icecube/skymap_metadata/mf_{name}" for name in ("1", "2", "3"))
+    other = "persistent://icecube/skymap/alerts.other-plan"
+    admin = with_topics()
+    admin.stored |= {ours: [], shared: [], other: [plan_of(shared)]}
+    admin.stored[TOPICS.plan] = [plan_of(ours, shared, gone)]
+    going = resource({"event": {"simulate": {}}}, deletionTimestamp=NOW.isoformat())
+    found = seen(admin, going).pulsar
+    assert isinstance(found, Pulsar)
+    assert (found.metadata, found.elsewhere) == ((ours, shared), frozenset({shared}))
+    found = seen(admin, going, leaving=[other]).pulsar
+    assert isinstance(found, Pulsar)
+    assert found.elsewhere == frozenset(), "what another one uses that goes, too, is in nobody's use"
+    admin.stored[other] = [message(kind="of another version")]
+    found = seen(admin, going).pulsar
+    assert isinstance(found, Pulsar)
+    assert found.elsewhere is None, "what it uses is not known"
+
+
+@pytest.mark.parametrize(
+    ("first", "frames"),
+    [
+        (None, ()),
+        (plan_of("a", "b"), ("a", "b")),
+        (message(kind="level"), None),
+        (message(event={"metadata_topics": [1]}), None),
+        (message(event={"metadata_topics": "a"}), None),
+        (message(event=None), None),
+        (Stored(b"\xff", NOW), None),
+        (Stored(b"[]", NOW), None),
+    ],
+)
+def test_the_frames_that_a_plan_names(first: Stored | None, frames: tuple[str, ...] | None) -> None:
+    assert frames_of(first) == frames
+
+
+def test_of_a_scan_that_is_over_pulsar_is_not_asked_unless_its_topics_go() -> None:
+    over = {"conditions": [{"type": "Succeeded", "status": "True", "reason": "Completed", "message": "", **TIMES}]} | {
+        "phase": "Succeeded"
+    }
+    away = with_topics()
+    away.fault = PulsarAway("no answer")
+    stays = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "OnDelete"}}) | {"status": over}
+    assert isinstance(seen(away, stays).pulsar, Pulsar)
+    goes = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "Always"}}) | {"status": over}
+    assert isinstance(seen(away, goes).pulsar, PulsarFault)
+
+
+def test_two_scans_that_share_frames_and_go_at_the_same_time_leave_none() -> None:
+    frames = "persistent://icecube/skymap_metadata/mf_1"
+    scans = [
+        resource(
+            {"event": {"simulate": {}}}, name=name, uid=name, resourceVersion="1", deletionTimestamp=NOW.isoformat()
+        )
+        for name in ("first", "second")
+    ]
+    for one in scans:
+        one["metadata"]["finalizers"] = [FINALIZER]
+    bench = Bench(*scans)
+    plans = [Topics.of(Names.of(NAMESPACE, name).scan, "icecube").plan for name in ("first", "second")]
+    bench.admin.stored = {plan: [plan_of(frames)] for plan in plans} | {frames: []}
+
+    async def both() -> None:
+        await asyncio.gather(*(bench.reconciler.look(NamespacedName(NAMESPACE, name)) for name in ("first", "second")))
+
+    asyncio.run(both())
+    assert bench.admin.stored == {}

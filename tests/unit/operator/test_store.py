@@ -1,0 +1,125 @@
+"""What is known of the cluster without asking: never older than it was, and all that a decision needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from skymap_api.names import SCAN_LABEL, SCAN_NAME_ANNOTATION, NamespacedName
+from skymap_operator.cluster.store import Memory, trimmed
+from skymap_operator.observe.state import Pod
+
+SCAN = NamespacedName("ns", "alert")
+ENDED = {"terminated": {"exitCode": 1, "message": "Error: no", "startedAt": "2026-01-01T00:00:00Z", "reason": "Error"}}
+
+
+def made(kind: str, version: int, name: str = "a", **more: Any) -> dict[str, Any]:
+    """An object of the scan as the API server gives it."""
+    meta: dict[str, Any] = {"namespace": "ns", "name": name, "uid": f"uid-{name}", "resourceVersion": str(version)}
+    meta |= {"labels": {SCAN_LABEL: "alert"}, "annotations": {SCAN_NAME_ANNOTATION: "alert"}, "managedFields": [{}]}
+    return {"apiVersion": "v1", "kind": kind, "metadata": meta, "spec": {}, **more}
+
+
+def test_an_older_state_never_replaces_a_newer_one() -> None:
+    memory = Memory()
+    assert memory.put("ConfigMap", made("ConfigMap", 9, data={"a": "1"})) == {SCAN}
+    assert memory.put("ConfigMap", made("ConfigMap", 10, data={"a": "2"})) == {SCAN}
+    assert memory.put("ConfigMap", made("ConfigMap", 9, data={"a": "1"})) == set()
+    known = memory.get("ConfigMap", "ns", "a")
+    assert known is not None
+    assert known["data"] == {"a": "2"}
+    assert memory.remove("ConfigMap", made("ConfigMap", 8)) == set(), "that was another one, before"
+    assert memory.remove("ConfigMap", made("ConfigMap", 12)) == {SCAN}
+    assert memory.put("ConfigMap", made("ConfigMap", 11, data={"a": "3"})) == set(), "an answer that comes late"
+    assert memory.get("ConfigMap", "ns", "a") is None
+    assert memory.put("ConfigMap", made("ConfigMap", 13)) == {SCAN}
+    assert len(memory) == 1
+
+
+def test_what_says_nothing_new_is_no_news() -> None:
+    memory = Memory()
+    memory.put("Deployment", made("Deployment", 1, status={"replicas": 1}))
+    assert memory.put("Deployment", made("Deployment", 2, status={"replicas": 2})) == set()
+    failing = {"conditions": [{"type": "ReplicaFailure", "status": "True"}, {"type": "Available", "status": "True"}]}
+    assert memory.put("Deployment", made("Deployment", 3, status=failing)) == {SCAN}
+    scan = made("SkymapScan", 1, name="alert", status={"phase": "Pending"})
+    assert memory.put("SkymapScan", scan) == {SCAN}
+    assert memory.put("SkymapScan", scan | made("SkymapScan", 2, name="alert", status={"phase": "Scanning"})) == set()
+    known = memory.get("SkymapScan", "ns", "alert")
+    assert known is not None
+    assert known["status"] == {"phase": "Scanning"}
+    assert memory.put("SkymapScan", made("SkymapScan", 3, name="alert", spec={"suspend": True})) == {SCAN}
+
+
+def test_what_is_not_listed_any_more_is_gone_unless_it_came_later() -> None:
+    memory = Memory()
+    for number, name in enumerate(("kept", "gone", "new"), 1):
+        memory.put("Job", made("Job", number * 10, name, spec={}))
+    memory.put("ConfigMap", made("ConfigMap", 1, "gone"))
+    other = made("Job", 10, "gone", spec={})
+    other["metadata"] |= {"namespace": "other", "annotations": {SCAN_NAME_ANNOTATION: "theirs"}}
+    memory.put("Job", other)
+    assert memory.replace("Job", "ns", [("ns", "kept")], "25") == {SCAN}
+    assert memory.get("Job", "ns", "gone") is None
+    assert memory.get("Job", "ns", "kept")
+    assert memory.get("Job", "ns", "new")
+    assert memory.get("ConfigMap", "ns", "gone")
+    assert memory.get("Job", "other", "gone")
+    assert memory.replace("Job", None, [("ns", "kept"), ("ns", "new")], "40") == {NamespacedName("other", "theirs")}
+
+
+def test_pods_are_known_by_their_scan() -> None:
+    memory = Memory()
+    for number, name in enumerate("ab", 1):
+        memory.put("Pod", made("Pod", number, name, status={"phase": "Pending"}))
+    assert [pod["metadata"]["name"] for pod in memory.pods("ns", "alert")] == ["a", "b"]
+    memory.put("Pod", made("Pod", 3, "a", status={"phase": "Running"}))
+    assert [pod["status"]["phase"] for pod in memory.pods("ns", "alert")] == ["Running", "Pending"]
+    memory.remove("Pod", made("Pod", 4, "a"))
+    memory.replace("Pod", None, [], "9")
+    assert memory.pods("ns", "alert") == []
+    assert memory.pods("ns", "another") == []
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"phase": "Pending"},
+        {
+            "phase": "Running",
+            "podIP": "10.0.0.7",
+            "podIPs": [{"ip": "10.0.0.7"}],
+            "qosClass": "Burstable",
+            "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
+            "initContainerStatuses": [{"name": "i", "state": {"terminated": {"exitCode": 0}}, "restartCount": 0}],
+            "containerStatuses": [{"name": "c", "state": {"running": {}}, "lastState": ENDED, "restartCount": 3}],
+        },
+        {
+            "phase": "Pending",
+            "conditions": [
+                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no room"}
+            ],
+            "containerStatuses": [
+                {"state": {"waiting": {"reason": "ErrImagePull", "message": "x"}}, "restartCount": 0}
+            ],
+        },
+    ],
+)
+def test_of_a_pod_all_is_kept_that_is_read(status: dict[str, Any]) -> None:
+    pod = made("Pod", 1, status=status, spec={"containers": [{"image": "large"}]})
+    pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    pod["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"] = "100"
+    kept = trimmed("Pod", pod)
+    assert Pod.of(kept) == Pod.of(pod)
+    assert "spec" not in kept
+
+
+def test_of_a_job_its_template_is_left_out() -> None:
+    job = made("Job", 1, spec={"suspend": True, "template": {"spec": {}}, "selector": {}})
+    job["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "long"
+    kept = trimmed("Job", job)
+    assert kept["spec"] == {"suspend": True}
+    assert kept["metadata"]["annotations"] == {SCAN_NAME_ANNOTATION: "alert"}
+    assert "managedFields" not in kept["metadata"]
+    assert "managedFields" in job["metadata"], "what is given stays"

@@ -1,0 +1,207 @@
+"""Before the operator is uninstalled: no scan keeps its finalizer, whatever is away; what is left is said."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars, pod
+from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
+
+from skymap_api.names import FINALIZER, Names, NamespacedName, Topics
+from skymap_api.resource.base import Manifest
+from skymap_operator.cluster.client import Away, Conflict, NotFound, Refused
+from skymap_operator.install import uninstall
+from skymap_operator.install.uninstall import Leave
+from skymap_operator.pulsar.admin import PulsarAway
+from skymap_operator.runtime.metrics import Metrics
+from skymap_operator.runtime.reconciler import Reconciler
+
+KEY = ("SkymapScan", NAME)
+TOPICS = Topics.of(Names.of(NAMESPACE, NAME).scan, "icecube")
+SPEC = {"event": {"simulate": {}}}
+
+
+class Cluster(FakeCluster):
+    """Objects with a finalizer go when it does, as on a real cluster; pods go some looks after their Job is deleted."""
+
+    pods_end_after = 3
+
+    async def delete(
+        self, kind: str, namespace: str, name: str, *, uid: str | None = None, grace: int | None = None
+    ) -> None:
+        found = self.objects.get((kind, name))
+        if found is not None and found["metadata"].get("finalizers"):
+            self._begin("delete", kind, name)
+            found["metadata"]["deletionTimestamp"] = datetime.now(UTC).isoformat()
+            return
+        await super().delete(kind, namespace, name, uid=uid, grace=grace)
+
+    async def patch(self, kind: str, namespace: str, name: str, change: Manifest) -> None:
+        await super().patch(kind, namespace, name, change)
+        meta = self.objects[kind, name]["metadata"]
+        if "deletionTimestamp" in meta and not meta.get("finalizers"):
+            del self.objects[kind, name]
+
+    async def list(
+        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> list[Manifest]:
+        if "list" in self.faults:
+            raise self.faults.pop("list")
+        running = ("Job", "alert-producer") in self.objects
+        if kind == "Pod" and not running:
+            self.pods_end_after -= 1
+            if self.pods_end_after <= 0:
+                self.objects = {key: one for key, one in self.objects.items() if key[0] != "Pod"}
+        return await super().list(kind, namespace, labels=labels, fields=fields)
+
+
+class Bench:
+    """A scan that runs: its objects, a pod and its topics are there."""
+
+    def __init__(self, spec: dict[str, Any] | None = None, **metadata: Any) -> None:
+        self.cluster = Cluster(resource(SPEC | (spec or {}), resourceVersion="1", **metadata))
+        self.admin = FakeAdmin()
+        self.pulsars = FakePulsars(self.admin)
+
+    def begun(self) -> Bench:
+        """The same, once the operator has looked at it."""
+        look = Reconciler(self.cluster, self.pulsars, SETTINGS, Metrics()).look
+        asyncio.run(look(NamespacedName(NAMESPACE, NAME)))
+        self.cluster.objects["Pod", "alert-producer-x"] = pod("alert-producer-x", phase="Running")
+        assert FINALIZER in self.scan["metadata"]["finalizers"]
+        assert set(self.admin.stored) == set(TOPICS.all())
+        self.cluster.done.clear()
+        return self
+
+    def leave(self, *, delete: bool, timeout: float = 30.0) -> None:
+        asyncio.run(Leave(self.cluster, self.pulsars, SETTINGS, delete=delete).run(timeout))
+
+    @property
+    def scan(self) -> Manifest:
+        return self.cluster.objects[KEY]
+
+    def kinds(self) -> set[str]:
+        return {kind for kind, _ in self.cluster.objects}
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uninstall, "PAUSE", 0.0)
+
+
+def test_scans_are_deleted_with_their_pods_and_topics_and_results_stay() -> None:
+    bench = Bench().begun()
+    bench.leave(delete=True)
+    assert KEY not in bench.cluster.objects
+    assert bench.admin.stored == {}
+    assert bench.cluster.pods_end_after <= 0, "it waited for the pods"
+    assert ("PersistentVolumeClaim", "alert-results") in bench.cluster.objects
+    assert not bench.kinds() & {"Job", "Deployment", "Pod"}
+    assert bench.cluster.done[0] == "delete SkymapScan alert"
+
+
+def test_scans_stay_as_records_suspended_and_no_operator_takes_them_up_again() -> None:
+    bench = Bench().begun()
+    before = bench.scan["status"]
+    bench.leave(delete=False)
+    assert (bench.scan["spec"]["suspend"], bench.scan["metadata"]["finalizers"]) == (True, [])
+    assert "deletionTimestamp" not in bench.scan["metadata"]
+    assert bench.scan["status"] == before, "the status tells of the scan, and it is not deleted"
+    assert bench.admin.stored == {}
+    assert not bench.kinds() & {"Job", "Deployment", "Pod"}
+    # An operator that still runs looks at it, again and again.
+    look = Reconciler(bench.cluster, bench.pulsars, SETTINGS, Metrics()).look
+    for _ in range(3):
+        asyncio.run(look(NamespacedName(NAMESPACE, NAME)))
+    assert bench.scan["metadata"]["finalizers"] == []
+    assert bench.admin.stored == {}
+
+
+def test_a_finished_scan_is_not_suspended() -> None:
+    bench = Bench().begun()
+    conditions = bench.scan["status"]["conditions"]
+    [succeeded] = [one for one in conditions if one["type"] == "Succeeded"]
+    succeeded |= {"status": "True", "reason": "Completed"}
+    bench.leave(delete=False)
+    assert "suspend" not in bench.scan["spec"]
+    assert bench.scan["metadata"]["finalizers"] == []
+    assert bench.admin.stored == {}
+
+
+@pytest.mark.parametrize("delete", [True, False])
+def test_a_scan_that_never_began_is_let_go_without_pulsar(delete: bool) -> None:
+    bench = Bench()
+    bench.admin.fault = PulsarAway("cannot reach http://pulsar:8080")
+    bench.leave(delete=delete)
+    assert (KEY in bench.cluster.objects) is not delete
+    assert bench.admin.stored == {}
+
+
+def test_topics_that_are_to_stay_stay() -> None:
+    bench = Bench({"cleanupPolicy": {"topics": "Never"}}).begun()
+    bench.leave(delete=True)
+    assert KEY not in bench.cluster.objects
+    assert set(bench.admin.stored) == set(TOPICS.all())
+
+
+@pytest.mark.parametrize("delete", [True, False])
+def test_without_pulsar_the_scan_goes_in_time_and_it_is_said_what_is_left(
+    delete: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench().begun()
+    bench.admin.fault = PulsarAway("cannot reach http://pulsar:8080")
+    with caplog.at_level(logging.WARNING, "skymap_operator.install.uninstall"):
+        bench.leave(delete=delete, timeout=0.2)
+    assert (KEY in bench.cluster.objects) is not delete
+    if not delete:
+        assert bench.scan["metadata"]["finalizers"] == []
+    assert not bench.kinds() & {"Job", "Deployment", "Pod"}, "pods end all the same"
+    [said] = caplog.messages
+    for word in ("alerts/alert", "cannot reach http://pulsar:8080", f"{TOPICS.plan.removesuffix('plan')}..."):
+        assert word in said
+    [event] = [one for (kind, _), one in bench.cluster.objects.items() if kind == "Event" and one["reason"] == "LetGo"]
+    assert event["message"] in said
+
+
+def test_others_finalizers_stay_and_are_not_waited_for() -> None:
+    bench = Bench(finalizers=["example.org/backup"]).begun()
+    bench.leave(delete=True)
+    assert bench.scan["metadata"]["finalizers"] == ["example.org/backup"]
+    assert bench.admin.stored == {}
+
+
+def test_it_goes_on_when_others_are_quicker_or_the_api_server_is_away_for_a_moment() -> None:
+    bench = Bench().begun()
+    bench.cluster.faults = {
+        "list": Away("cannot reach the API server"),
+        "patch": Conflict("changed"),
+        "delete": Refused("not now"),
+    }
+    bench.leave(delete=True)
+    assert KEY not in bench.cluster.objects
+
+
+def test_an_api_server_that_stays_away_is_an_error() -> None:
+    class Gone(Cluster):
+        async def list(self, *_: Any, **__: Any) -> list[Manifest]:
+            raise Away("cannot reach the API server")
+
+    bench = Bench()
+    bench.cluster = Gone()
+    with pytest.raises(Away):
+        bench.leave(delete=True, timeout=0.05)
+
+
+def test_without_the_definition_there_is_nothing_to_leave() -> None:
+    bench = Bench().begun()
+    bench.cluster.faults["list"] = NotFound("the server could not find the requested resource")
+    asyncio.run(_one_pass(bench))
+    assert bench.cluster.done == []
+
+
+async def _one_pass(bench: Bench) -> None:
+    assert await Leave(bench.cluster, bench.pulsars, SETTINGS, delete=True)._pass() == []
