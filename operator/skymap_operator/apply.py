@@ -27,7 +27,7 @@ from skymap_operator.decide.actions import (
     Replace,
     SetStatus,
 )
-from skymap_operator.observe.state import Observed, Warned
+from skymap_operator.observe.state import ObservedState, ObservedWarning
 from skymap_operator.pulsar.access import pulsar_access
 from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway
 from skymap_operator.pulsar.connections import Pulsars
@@ -39,13 +39,13 @@ log = logging.getLogger(__name__)
 class ActionRefused(Exception):  # noqa: N818 - the cluster's answer, not a mistake of ours
     """An action was refused; ``warned`` says which and why, for the scan's status."""
 
-    def __init__(self, warned: Warned) -> None:
+    def __init__(self, warned: ObservedWarning) -> None:
         super().__init__(f"{warned.object}: {warned.message}")
         self.warned = warned
 
 
 async def apply(
-    actions: Sequence[Action], observed: Observed, cluster: Cluster, pulsars: Pulsars, settings: Settings
+    actions: Sequence[Action], observed: ObservedState, cluster: Cluster, pulsars: Pulsars, settings: Settings
 ) -> None:
     """Carry out actions in their order.
 
@@ -63,14 +63,14 @@ async def apply(
             else:
                 await _on_cluster(action, observed, cluster)
         except Refused as error:
-            raise ActionRefused(Warned(_object(action), "Refused", str(error))) from error
+            raise ActionRefused(ObservedWarning(_object(action), "Refused", str(error))) from error
         except PulsarAdminError as error:
             reason = Reason.PULSAR_UNAVAILABLE if isinstance(error, PulsarAway) else Reason.PULSAR_REFUSED
-            raise ActionRefused(Warned("Pulsar", reason, str(error))) from error
+            raise ActionRefused(ObservedWarning("Pulsar", reason, str(error))) from error
 
 
 async def _on_pulsar(
-    action: EnsureTopics | DeleteTopics, observed: Observed, pulsars: Pulsars, settings: Settings
+    action: EnsureTopics | DeleteTopics, observed: ObservedState, pulsars: Pulsars, settings: Settings
 ) -> None:
     access = pulsar_access(observed.scan.spec, observed.scan.status, settings)
     async with pulsars.reach(observed.scan.namespace, access) as admin:
@@ -85,7 +85,7 @@ async def _on_pulsar(
                 await admin.delete(name)
 
 
-async def _on_cluster(action: Action, observed: Observed, cluster: Cluster) -> None:
+async def _on_cluster(action: Action, observed: ObservedState, cluster: Cluster) -> None:
     scan = observed.scan
     match action:
         case AddFinalizer() | RemoveFinalizer():
@@ -116,7 +116,7 @@ async def _on_cluster(action: Action, observed: Observed, cluster: Cluster) -> N
                 log.info("%s/%s: Event %s not recorded: %s", scan.namespace, scan.name, reason, error)
 
 
-async def _finalizer(observed: Observed, cluster: Cluster, *, wanted: bool) -> None:
+async def _finalizer(observed: ObservedState, cluster: Cluster, *, wanted: bool) -> None:
     """Put our finalizer on the scan, or take it off; others' stay."""
     scan = observed.scan
     live = await cluster.get(KIND, scan.namespace, scan.name)
@@ -130,14 +130,14 @@ async def _finalizer(observed: Observed, cluster: Cluster, *, wanted: bool) -> N
     await cluster.patch(KIND, scan.namespace, scan.name, change)
 
 
-def _live(observed: Observed, kind: str, name: str) -> Manifest:
+def _live(observed: ObservedState, kind: str, name: str) -> Manifest:
     """Return the metadata of an object as it was seen; nothing is known of pods beyond their names."""
     found = observed.children.get((kind, name))
     meta: Manifest = {} if found is None else found["metadata"]
     return meta
 
 
-def _reference(observed: Observed) -> Manifest:
+def _reference(observed: ObservedState) -> Manifest:
     """Return what names this scan, and no other of its name that came later."""
     scan = observed.scan
     meta = {"namespace": scan.namespace, "name": scan.name, "uid": scan.uid}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from skymap_api.names import COLLECTOR, JOB_ROLES, PRODUCER, SAVER, WORKER, Names
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
-from skymap_operator.observe.state import Observed, Pod, Pulsar, PulsarFault, Warned, job_condition
+from skymap_operator.observe.state import ObservedState, ObservedWarning, Pod, PulsarFault, PulsarState, job_condition
 
 #: Of a pod's last words, so much is shown: the end of a log says why.
 _LAST_LINES, _LAST_WORDS = 12, 1500
@@ -59,7 +59,7 @@ class Finding:
     message: str
 
 
-def failure(observed: Observed) -> Finding | None:
+def failure(observed: ObservedState) -> Finding | None:
     """Return why the scan cannot succeed any more; None while it can."""
     if observed.scan.spec is None:
         return Finding(Reason.INVALID_SPEC, f"the scan cannot be read: {observed.scan.invalid}")
@@ -71,13 +71,13 @@ def failure(observed: Observed) -> Finding | None:
     return _workers_failed(observed, observed.scan.spec.retries.role_restarts)
 
 
-def owned(observed: Observed, child: Manifest) -> bool:
+def owned(observed: ObservedState, child: Manifest) -> bool:
     """Tell whether an object belongs to this scan, and not to an earlier one of its name or to somebody else."""
     owners = child["metadata"].get("ownerReferences", ())
     return any(owner.get("uid") == observed.scan.uid for owner in owners)
 
 
-def _role_failed(observed: Observed, role: str, condition: Manifest) -> Finding:
+def _role_failed(observed: ObservedState, role: str, condition: Manifest) -> Finding:
     if condition.get("reason") == "DeadlineExceeded":
         return Finding(Reason.DEADLINE_EXCEEDED, f"{role}: not done within activeDeadlineSeconds")
     ends = [pod for pod in observed.pods if pod.role == role and pod.ended is not None and pod.ended.code]
@@ -89,7 +89,7 @@ def _role_failed(observed: Observed, role: str, condition: Manifest) -> Finding:
     return Finding(reason, f"{role} failed: {words}")
 
 
-def _event_reason(observed: Observed, words: str) -> Reason:
+def _event_reason(observed: ObservedState, words: str) -> Reason:
     """Tell an event that cannot be fetched from one that cannot be used, by what the scanner says of a download."""
     spec = observed.scan.spec
     if "the topic" in words or "another scan" in words.lower():
@@ -103,7 +103,7 @@ def _event_reason(observed: Observed, words: str) -> Reason:
     return Reason.EVENT_UNUSABLE
 
 
-def _workers_failed(observed: Observed, restarts: int) -> Finding | None:
+def _workers_failed(observed: ObservedState, restarts: int) -> Finding | None:
     """Tell whether every worker ends again and again with an error that it explains: more of them would too."""
     pods = [pod for pod in observed.pods if pod.role == WORKER and not pod.deleting]
     hopeless = [pod for pod in pods if not pod.ready and pod.restarts > restarts and _explained(pod)]
@@ -136,12 +136,12 @@ def _plain(line: str) -> str:
     return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in line)
 
 
-def degraded(observed: Observed) -> Finding | None:
+def degraded(observed: ObservedState) -> Finding | None:
     """Return what is in the scan's way; None if all is as it should be. The gravest comes first."""
     return next(_degraded(observed), None)
 
 
-def _degraded(observed: Observed) -> Iterator[Finding]:
+def _degraded(observed: ObservedState) -> Iterator[Finding]:
     if isinstance(observed.pulsar, PulsarFault):
         yield Finding(observed.pulsar.reason, observed.pulsar.message)
     for (kind, name), child in sorted(observed.children.items()):
@@ -155,7 +155,7 @@ def _degraded(observed: Observed) -> Iterator[Finding]:
         yield _advised(Reason.CLAIM_NOT_FOUND, f"there is no claim {spec.output.claim.name}")
     if observed.tls_keys is None:
         yield _advised(Reason.SECRET_NOT_FOUND, "the Secret with the certificates for Pulsar is not there")
-    if isinstance(observed.pulsar, Pulsar) and observed.pulsar.progress and observed.pulsar.progress.obstacle:
+    if isinstance(observed.pulsar, PulsarState) and observed.pulsar.progress and observed.pulsar.progress.obstacle:
         yield _advised(Reason.CLAIM_FULL, f"saver: {_plain(observed.pulsar.progress.obstacle)[:_LAST_WORDS]}")
     # Of a claim that cannot be bound its own warning says more than that of the pods which wait for it.
     claims = [warned for warned in observed.warnings if warned.object.startswith("PersistentVolumeClaim ")]
@@ -164,7 +164,7 @@ def _degraded(observed: Observed) -> Iterator[Finding]:
     yield from _warned(observed.warnings)
 
 
-def _warned(warnings: Iterable[Warned]) -> Iterator[Finding]:
+def _warned(warnings: Iterable[ObservedWarning]) -> Iterator[Finding]:
     for warned in warnings:
         if warned.reason in {Reason.PULSAR_UNAVAILABLE, Reason.PULSAR_REFUSED}:
             yield Finding(Reason(warned.reason), warned.message)

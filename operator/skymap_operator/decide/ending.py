@@ -18,12 +18,19 @@ from skymap_operator.decide.actions import (
 )
 from skymap_operator.decide.diagnose import Finding, owned
 from skymap_operator.decide.status import Verdict, news, next_status
-from skymap_operator.observe.state import Observed, Pulsar, PulsarFault, Scan, job_condition, topics_go
+from skymap_operator.observe.state import (
+    ObservedScan,
+    ObservedState,
+    PulsarFault,
+    PulsarState,
+    job_condition,
+    topics_go,
+)
 from skymap_operator.pulsar.access import runs_with
 from skymap_operator.settings import Settings
 
 
-def plan_finished(observed: Observed, settings: Settings) -> Plan:
+def plan_finished(observed: ObservedState, settings: Settings) -> Plan:
     """Remove what a scan that is done needs no more; in the end the scan itself, where it has a time to live."""
     scan = observed.scan
     pods = "Never" if scan.spec is None else scan.spec.cleanup_policy.pods
@@ -44,7 +51,7 @@ def plan_finished(observed: Observed, settings: Settings) -> Plan:
     return Plan((*told, *actions), later if left is None else min(later, max(left.total_seconds(), 1.0)))
 
 
-def plan_deletion(observed: Observed, settings: Settings) -> Plan:
+def plan_deletion(observed: ObservedState, settings: Settings) -> Plan:
     """End the pods, then delete the topics, see that they are gone, then let the scan go."""
     scan = observed.scan
     if FINALIZER not in scan.finalizers:
@@ -61,7 +68,7 @@ def plan_deletion(observed: Observed, settings: Settings) -> Plan:
     return Plan((*_told(scan, status), *actions), settings.retry_interval)
 
 
-def doomed_topics(pulsar: Pulsar, topics: Topics, tenant: str) -> tuple[str, ...]:
+def doomed_topics(pulsar: PulsarState, topics: Topics, tenant: str) -> tuple[str, ...]:
     """Return the topics to delete, in this order: plan and progress last, for by them the rest is found.
 
     Of the event's frames those that no other scan uses; none where it is not known what others use. Nothing outside
@@ -77,11 +84,11 @@ def doomed_topics(pulsar: Pulsar, topics: Topics, tenant: str) -> tuple[str, ...
     return (*(topic for topic in own if topic not in last), *frames, *last)
 
 
-def _told(scan: Scan, status: SkymapScanStatus) -> tuple[Action, ...]:
+def _told(scan: ObservedScan, status: SkymapScanStatus) -> tuple[Action, ...]:
     return () if status == scan.status else (SetStatus(status), *news(scan.status, status))
 
 
-def _delete_topics(observed: Observed, settings: Settings) -> tuple[list[Action], Finding | None]:
+def _delete_topics(observed: ObservedState, settings: Settings) -> tuple[list[Action], Finding | None]:
     """Return the deletion that is left to do; without Pulsar there is none, but a reason why."""
     scan, pulsar = observed.scan, observed.pulsar
     if isinstance(pulsar, PulsarFault):
@@ -92,7 +99,7 @@ def _delete_topics(observed: Observed, settings: Settings) -> tuple[list[Action]
     return ([DeleteTopics(doomed)] if doomed else []), None
 
 
-def _end_pods(observed: Observed, settings: Settings, *, finished_jobs: bool) -> list[Action]:
+def _end_pods(observed: ObservedState, settings: Settings, *, finished_jobs: bool) -> list[Action]:
     """Return what ends the scan's pods. The workers' fits serve nobody any more, so they are not waited for.
 
     The workers come before their Deployment, which would give them the time for a whole fit: once a pod ends, no
@@ -116,11 +123,11 @@ def _end_pods(observed: Observed, settings: Settings, *, finished_jobs: bool) ->
     return actions
 
 
-def _pods_left(observed: Observed) -> bool:
+def _pods_left(observed: ObservedState) -> bool:
     return any(not pod.over for pod in observed.pods)
 
 
-def _time_left(observed: Observed) -> timedelta | None:
+def _time_left(observed: ObservedState) -> timedelta | None:
     """Return how long the SkymapScan still stays; None: for ever."""
     scan = observed.scan
     if scan.spec is None or scan.status.completion_time is None:

@@ -35,10 +35,10 @@ from skymap_operator.manifests.recipe import Recipe, recipe
 from skymap_operator.observe.state import (
     DELETION_COST,
     Backlog,
-    Observed,
+    ObservedState,
     Pod,
-    Pulsar,
     PulsarFault,
+    PulsarState,
     job_condition,
     parse_time,
 )
@@ -49,7 +49,7 @@ from skymap_operator.settings import Settings
 _BUSY_COST = 100
 
 
-def plan(observed: Observed, settings: Settings) -> Plan:
+def plan(observed: ObservedState, settings: Settings) -> Plan:
     """Decide what to do about one scan."""
     scan = observed.scan
     if scan.deleting:
@@ -66,7 +66,7 @@ def plan(observed: Observed, settings: Settings) -> Plan:
     return _running(observed, scan.spec, settings)
 
 
-def _outcome(observed: Observed) -> Finding | None:
+def _outcome(observed: ObservedState) -> Finding | None:
     """Return how the scan ended, if it has."""
     spec = observed.scan.spec
     if spec is not None and _results_written(observed):
@@ -77,15 +77,15 @@ def _outcome(observed: Observed) -> Finding | None:
     return None if spec.suspend else _too_late(observed, spec)
 
 
-def _results_written(observed: Observed) -> bool:
+def _results_written(observed: ObservedState) -> bool:
     """Tell whether the saver has said so, and has left (what it says last may else be lost with its pod)."""
     pulsar = observed.pulsar
     saver = _job(observed, SAVER)
-    said = isinstance(pulsar, Pulsar) and pulsar.progress is not None and pulsar.progress.phase == "done"
+    said = isinstance(pulsar, PulsarState) and pulsar.progress is not None and pulsar.progress.phase == "done"
     return said and saver is not None and _ended(saver)
 
 
-def _too_late(observed: Observed, spec: SkymapScanSpec) -> Finding | None:
+def _too_late(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
     start, status = started(observed), observed.scan.status
     if start is not None:
         limit = spec.active_deadline_seconds
@@ -100,7 +100,7 @@ def _too_late(observed: Observed, spec: SkymapScanSpec) -> Finding | None:
     return Finding(Reason.NEVER_STARTED, f"no pod has started within startingDeadlineSeconds: {limit}{reason}")
 
 
-def _waits_since(observed: Observed) -> datetime:
+def _waits_since(observed: ObservedState) -> datetime:
     """Return since when the scan could have started: it was made, or goes on after it was suspended."""
     progressing = condition(observed.scan.status, ConditionType.PROGRESSING)
     if progressing is None or progressing.status != "True":
@@ -108,14 +108,14 @@ def _waits_since(observed: Observed) -> datetime:
     return max(observed.scan.created, progressing.last_transition_time)
 
 
-def _told(observed: Observed, verdict: Verdict) -> tuple[Action, ...]:
+def _told(observed: ObservedState, verdict: Verdict) -> tuple[Action, ...]:
     """Return the change of the status, and the Events that tell it."""
     status = next_status(observed, verdict)
     old = observed.scan.status
     return () if status == old else (SetStatus(status), *news(old, status))
 
 
-def _suspended(observed: Observed, spec: SkymapScanSpec, settings: Settings) -> Plan:
+def _suspended(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Plan:
     """End the pods and keep everything else. What is not there is not made."""
     made = recipe(observed.scan, spec, settings, observed.tls_keys or frozenset())
     actions: list[Action] = []
@@ -132,7 +132,7 @@ def _suspended(observed: Observed, spec: SkymapScanSpec, settings: Settings) -> 
     return Plan((*actions, *_told(observed, verdict)), settings.resync_interval, scaled)
 
 
-def _running(observed: Observed, spec: SkymapScanSpec, settings: Settings) -> Plan:
+def _running(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Plan:
     """Bring everything to what it should be: finalizer, status, topics, then objects."""
     scan, pulsar = observed.scan, observed.pulsar
     made = recipe(scan, spec, settings, observed.tls_keys or frozenset())
@@ -147,11 +147,11 @@ def _running(observed: Observed, spec: SkymapScanSpec, settings: Settings) -> Pl
         runs_with=runs_with(scan.spec, scan.status, settings),
     )
     actions: list[Action] = []
-    ready = isinstance(pulsar, Pulsar) and observed.tls_keys is not None
+    ready = isinstance(pulsar, PulsarState) and observed.tls_keys is not None
     if ready and FINALIZER not in scan.finalizers:
         actions.append(AddFinalizer())
     actions += _told(observed, verdict)
-    if isinstance(pulsar, Pulsar) and ready:
+    if isinstance(pulsar, PulsarState) and ready:
         actions += _topics(made, pulsar)
     actions += _objects(observed, made, settings, make=ready)
     actions += _workers(observed, made, decided[0], busy, make=ready)
@@ -162,7 +162,7 @@ def _running(observed: Observed, spec: SkymapScanSpec, settings: Settings) -> Pl
     return Plan(tuple(actions), again, (decided[0].direction(current), decided[0].cause))
 
 
-def _topics(made: Recipe, pulsar: Pulsar) -> list[Action]:
+def _topics(made: Recipe, pulsar: PulsarState) -> list[Action]:
     """Make topics and subscriptions before anything is published, so that nothing published is lost."""
     wanted = {topic: made.topics.subscriptions(topic) for topic in made.topics.all()}
     missing = tuple(
@@ -173,7 +173,7 @@ def _topics(made: Recipe, pulsar: Pulsar) -> list[Action]:
     return [EnsureTopics(missing)] if missing else []
 
 
-def _objects(observed: Observed, made: Recipe, settings: Settings, *, make: bool) -> list[Action]:
+def _objects(observed: ObservedState, made: Recipe, settings: Settings, *, make: bool) -> list[Action]:
     """Make what is missing, where it may be made, and mend what differs."""
     actions: list[Action] = []
     config = config_map(made)
@@ -194,7 +194,7 @@ def _objects(observed: Observed, made: Recipe, settings: Settings, *, make: bool
     return actions
 
 
-def _mended(observed: Observed, role: str, job: Manifest, wanted: Manifest, settings: Settings) -> list[Action]:
+def _mended(observed: ObservedState, role: str, job: Manifest, wanted: Manifest, settings: Settings) -> list[Action]:
     if not _ended(job):
         return _patched(job, wanted)
     if not _lost(observed, role, job, settings):
@@ -208,13 +208,13 @@ def _patched(job: Manifest, wanted: Manifest) -> list[Action]:
     return [Patch("Job", job["metadata"]["name"], {"spec": patch})] if patch else []
 
 
-def _lost(observed: Observed, role: str, job: Manifest, settings: Settings) -> bool:
+def _lost(observed: ObservedState, role: str, job: Manifest, settings: Settings) -> bool:
     """Tell whether a role's part is undone though its Job is complete: what it did is in Pulsar, which may lose it.
 
     All roles may run again without harm: they find in their topics what is done.
     """
     complete, pulsar = job_condition(job, "Complete"), observed.pulsar
-    if complete is None or not isinstance(pulsar, Pulsar):
+    if complete is None or not isinstance(pulsar, PulsarState):
         return False
     ended = parse_time(complete.get("lastTransitionTime"))
     if ended is None or observed.now - ended < timedelta(seconds=settings.settle_seconds):
@@ -228,7 +228,9 @@ def _lost(observed: Observed, role: str, job: Manifest, settings: Settings) -> b
     return not pulsar.plan_ended or (role == COLLECTOR and not idle)
 
 
-def _workers(observed: Observed, made: Recipe, decided: Scale, busy: frozenset[str], *, make: bool) -> list[Action]:
+def _workers(
+    observed: ObservedState, made: Recipe, decided: Scale, busy: frozenset[str], *, make: bool
+) -> list[Action]:
     """Have so many workers; where KEDA sets their number, only have them marked, since it may do so at any time."""
     live = observed.children.get(("Deployment", made.names.workers))
     if live is None:
@@ -251,13 +253,13 @@ def _workers(observed: Observed, made: Recipe, decided: Scale, busy: frozenset[s
     return actions
 
 
-def _told_last(observed: Observed) -> int:
+def _told_last(observed: ObservedState) -> int:
     """Return how many workers were wanted at the last look."""
     before = observed.scan.status.workers
     return 0 if before is None else before.wanted
 
 
-def _scaled_object(observed: Observed, made: Recipe, *, make: bool) -> list[Action]:
+def _scaled_object(observed: ObservedState, made: Recipe, *, make: bool) -> list[Action]:
     wanted = scaled_object(made)
     live = observed.children.get(("ScaledObject", made.names.workers))
     if live is None:
@@ -279,20 +281,20 @@ def _costs(pods: tuple[Pod, ...], busy: frozenset[str]) -> list[Action]:
     ]
 
 
-def _current(observed: Observed) -> int:
+def _current(observed: ObservedState) -> int:
     """Return how many workers the Deployment is set to; none where there is none of this scan."""
     live = observed.children.get(("Deployment", Names.of(observed.scan.namespace, observed.scan.name).workers))
     return live["spec"].get("replicas", 1) if live is not None and owned(observed, live) else 0
 
 
 def _scale(
-    observed: Observed, spec: SkymapScanSpec, settings: Settings, current: int, busy: frozenset[str]
+    observed: ObservedState, spec: SkymapScanSpec, settings: Settings, current: int, busy: frozenset[str]
 ) -> tuple[Scale, WorkersDecided]:
     scan, pulsar = observed.scan, observed.pulsar
     ready = sum(pod.role == WORKER and pod.ready and not pod.deleting for pod in observed.pods)
     queue = _queue(pulsar)
     known = None if scan.status.workers is None else scan.status.workers.seconds_per_task
-    if isinstance(pulsar, Pulsar):
+    if isinstance(pulsar, PulsarState):
         known = learned_seconds(pulsar.pace.done, pulsar.pace.seconds) or known
     start, producer = started(observed), _job(observed, PRODUCER)
     demand = Demand(
@@ -302,7 +304,10 @@ def _scale(
         busy=len(busy),
         current=current,
         pending=max(current - ready, 0),
-        producer_done=isinstance(pulsar, Pulsar) and pulsar.plan_ended and producer is not None and _ended(producer),
+        producer_done=isinstance(pulsar, PulsarState)
+        and pulsar.plan_ended
+        and producer is not None
+        and _ended(producer),
         minimum=spec.workers.min,
         maximum=settings.max_workers if spec.workers.max is None else spec.workers.max,
         seconds_per_task=known or settings.seconds_per_task,
@@ -315,19 +320,19 @@ def _scale(
     return scale(demand), WorkersDecided(0, busy=len(busy), seconds_per_task=known)
 
 
-def _queue(pulsar: Pulsar | PulsarFault) -> Backlog | None:
+def _queue(pulsar: PulsarState | PulsarFault) -> Backlog | None:
     """Return what the workers have to do: nothing while there are no topics yet, None where it cannot be known."""
-    if not isinstance(pulsar, Pulsar):
+    if not isinstance(pulsar, PulsarState):
         return None
     return pulsar.tasks if pulsar.topics else Backlog(0, 0)
 
 
-def _coming(pulsar: Pulsar | PulsarFault, seeds: int) -> int:
+def _coming(pulsar: PulsarState | PulsarFault, seeds: int) -> int:
     """Count the tasks that are planned and not in the queue yet: those of levels that are still to be decided.
 
     A snapshot is some seconds old: no more are to come than belong to pixels that are not done and not in the queue.
     """
-    if not isinstance(pulsar, Pulsar) or pulsar.progress is None or pulsar.progress.phase != "scanning":
+    if not isinstance(pulsar, PulsarState) or pulsar.progress is None or pulsar.progress.phase != "scanning":
         return 0
     progress, queue = pulsar.progress, pulsar.tasks or Backlog(0, 0)
     later = sum(level.planned - level.done for level in progress.levels if not level.decided)
@@ -335,12 +340,12 @@ def _coming(pulsar: Pulsar | PulsarFault, seeds: int) -> int:
     return max(min(later * seeds, left), 0)
 
 
-def _busy(observed: Observed) -> frozenset[str]:
+def _busy(observed: ObservedState) -> frozenset[str]:
     """Return the names of the workers that have a fit in hand.
 
     Behind a proxy the broker does not see who they are: then all that run may be.
     """
-    if not isinstance(observed.pulsar, Pulsar):
+    if not isinstance(observed.pulsar, PulsarState):
         return frozenset()
     pods = [pod for pod in observed.pods if pod.role == WORKER and not pod.over and not pod.deleting]
     known = {pod.ip for pod in observed.pods if pod.role == WORKER}
@@ -350,7 +355,7 @@ def _busy(observed: Observed) -> frozenset[str]:
     return frozenset(sorted(pod.name for pod in pods if pod.ready)[:held])
 
 
-def _job(observed: Observed, role: str) -> Manifest | None:
+def _job(observed: ObservedState, role: str) -> Manifest | None:
     """Return the Job of a role, if it is this scan's."""
     job = observed.children.get(("Job", Names.of(observed.scan.namespace, observed.scan.name).job(role)))
     return job if job is not None and owned(observed, job) else None

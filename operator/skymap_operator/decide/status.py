@@ -22,7 +22,7 @@ from skymap_api.resource.status import (
 from skymap_operator.decide.actions import Emit
 from skymap_operator.decide.diagnose import Finding
 from skymap_operator.manifests.labels import selector
-from skymap_operator.observe.state import Observed, Progress, Pulsar
+from skymap_operator.observe.state import ObservedState, Progress, PulsarState
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -64,7 +64,7 @@ class Verdict:
     runs_with: RunsWith | None = None
 
 
-def next_status(observed: Observed, verdict: Verdict) -> SkymapScanStatus:
+def next_status(observed: ObservedState, verdict: Verdict) -> SkymapScanStatus:
     """Return the whole status. What cannot be seen now stays as it was."""
     old, now = observed.scan.status, observed.now.replace(microsecond=0)
     ended = verdict.phase in {Phase.SUCCEEDED, Phase.FAILED}
@@ -77,17 +77,17 @@ def next_status(observed: Observed, verdict: Verdict) -> SkymapScanStatus:
         "runs_with": old.runs_with or verdict.runs_with,
         "workers": _workers(observed, verdict.workers),
     }
-    if isinstance(observed.pulsar, Pulsar):
+    if isinstance(observed.pulsar, PulsarState):
         changes |= _figures(observed, observed.pulsar)
     if verdict.phase is not Phase.SCANNING:
         changes |= {"rate": None, "eta": None}
     return old.model_copy(update=changes)
 
 
-def phase_of(observed: Observed) -> Phase:
+def phase_of(observed: ObservedState) -> Phase:
     """Return where a scan is that goes on."""
     old = observed.scan.status
-    if not isinstance(observed.pulsar, Pulsar):
+    if not isinstance(observed.pulsar, PulsarState):
         going = {Phase.PENDING, Phase.PREPARING, Phase.SCANNING, Phase.WRITING}
         return old.phase if old.phase in going else Phase.PENDING
     progress = observed.pulsar.progress
@@ -98,7 +98,7 @@ def phase_of(observed: Observed) -> Phase:
     return Phase.PENDING if started(observed) is None else Phase.PREPARING
 
 
-def started(observed: Observed) -> datetime | None:
+def started(observed: ObservedState) -> datetime | None:
     """Return when the first pod of the scan started, as far as is known."""
     times = [pod.started for pod in observed.pods if pod.started is not None]
     return observed.scan.status.start_time or min(times, default=None)
@@ -125,7 +125,7 @@ def news(old: SkymapScanStatus, new: SkymapScanStatus) -> Iterator[Emit]:
             yield Emit(kind, one.reason.value, one.message[:1024])
 
 
-def _conditions(observed: Observed, verdict: Verdict, now: datetime) -> tuple[Condition, ...]:
+def _conditions(observed: ObservedState, verdict: Verdict, now: datetime) -> tuple[Condition, ...]:
     progressing = _PROGRESSING[verdict.phase]
     degraded: tuple[Truth, Reason, str] = ("False", Reason.AS_EXPECTED, "")
     if verdict.degraded is not None:
@@ -138,7 +138,7 @@ def _conditions(observed: Observed, verdict: Verdict, now: datetime) -> tuple[Co
     return tuple(_condition(observed, kind, *judged, now) for kind, judged in found.items())
 
 
-def _succeeded(observed: Observed, verdict: Verdict) -> tuple[Truth, Reason, str]:
+def _succeeded(observed: ObservedState, verdict: Verdict) -> tuple[Truth, Reason, str]:
     if verdict.outcome is not None:
         truth: Truth = "True" if verdict.outcome.reason is Reason.COMPLETED else "False"
         return truth, verdict.outcome.reason, verdict.outcome.message
@@ -149,7 +149,7 @@ def _succeeded(observed: Observed, verdict: Verdict) -> tuple[Truth, Reason, str
 
 
 def _condition(
-    observed: Observed, kind: ConditionType, truth: Truth, reason: Reason, message: str, now: datetime
+    observed: ObservedState, kind: ConditionType, truth: Truth, reason: Reason, message: str, now: datetime
 ) -> Condition:
     """Return a condition; its time is that of the last change of its truth, not of its reason."""
     before = condition(observed.scan.status, kind)
@@ -164,7 +164,7 @@ def _condition(
     )
 
 
-def _start_time(observed: Observed, phase: Phase) -> datetime | None:
+def _start_time(observed: ObservedState, phase: Phase) -> datetime | None:
     """Return when it started: anew after a suspension, as of a Job, so that no deadline counts the time between."""
     if phase is Phase.SUSPENDED:
         return None
@@ -173,7 +173,7 @@ def _start_time(observed: Observed, phase: Phase) -> datetime | None:
     return started(observed)
 
 
-def _workers(observed: Observed, decided: WorkersDecided | None) -> WorkersStatus:
+def _workers(observed: ObservedState, decided: WorkersDecided | None) -> WorkersStatus:
     names = Names.of(observed.scan.namespace, observed.scan.name)
     before = observed.scan.status.workers or WorkersStatus()
     pods = [pod for pod in observed.pods if pod.role == WORKER and pod.ready and not pod.deleting]
@@ -188,7 +188,7 @@ def _workers(observed: Observed, decided: WorkersDecided | None) -> WorkersStatu
     )
 
 
-def _figures(observed: Observed, pulsar: Pulsar) -> dict[str, object]:
+def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
     """Return what Pulsar says of how far the scan is."""
     changes: dict[str, object] = {"backlog": None if pulsar.tasks is None else pulsar.tasks.waiting}
     progress = pulsar.progress

@@ -20,7 +20,7 @@ from skymap_operator.cluster.client import Away, Cluster, ClusterError, Conflict
 from skymap_operator.decide.actions import Emit, RemoveFinalizer, SetStatus
 from skymap_operator.decide.ending import plan_deletion
 from skymap_operator.observe.read import observe
-from skymap_operator.observe.state import Observed, PulsarFault, Scan, needs_other_plans
+from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault, needs_other_plans
 from skymap_operator.pulsar.access import runs_with
 from skymap_operator.pulsar.admin import PulsarAway
 from skymap_operator.pulsar.connections import Pulsars
@@ -118,7 +118,7 @@ class Leave:
 
     async def _begin(self, resource: Manifest) -> str | None:
         """Delete or suspend the scan; return what is awaited then, None where there is nothing to begin."""
-        scan = Scan.of(resource)
+        scan = ObservedScan.of(resource)
         if scan.deleting:
             return None
         if self._delete:
@@ -144,7 +144,7 @@ class Leave:
         return observed.pulsar.message if isinstance(observed.pulsar, PulsarFault) else "the end of its pods and topics"
 
     def _plan_that_goes(self, resource: Manifest) -> str | None:
-        scan = Scan.of(_deleted(resource))
+        scan = ObservedScan.of(_deleted(resource))
         if not needs_other_plans(scan):
             return None
         return Topics.of(
@@ -153,7 +153,7 @@ class Leave:
 
     async def _abandon(self, held: Held) -> None:
         """Take the finalizer off as things are, and say what may be left."""
-        scan = Scan.of(held.resource)
+        scan = ObservedScan.of(held.resource)
         runs = runs_with(scan.spec, scan.status, self._settings)
         name = Names.of(scan.namespace, scan.name).scan
         left = (
@@ -162,7 +162,7 @@ class Leave:
         )
         log.warning("%s/%s: %s", scan.namespace, scan.name, left)
         fault = PulsarFault(Reason.PULSAR_UNAVAILABLE, held.waits_for)
-        observed = Observed(datetime.now(UTC), scan, fault, children={}, claim=None, pods=())
+        observed = ObservedState(datetime.now(UTC), scan, fault, children={}, claim=None, pods=())
         for attempt in range(TRIES):
             try:
                 await apply([RemoveFinalizer()], observed, self._cluster, self._pulsars, self._settings)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from skymap_api.names import Names, Topics
 from skymap_api.resource import SkymapScanSpec
-from skymap_operator.observe.state import Scan
+from skymap_operator.observe.state import ObservedScan
 from skymap_operator.pulsar.access import PulsarAccess, pulsar_access, runs_with
 from skymap_operator.settings import Settings
 
@@ -40,7 +40,7 @@ class Recipe:
         return self.spec.output.path or self.name
 
 
-def recipe(scan: Scan, spec: SkymapScanSpec, settings: Settings, tls_keys: frozenset[str]) -> Recipe:
+def recipe(scan: ObservedScan, spec: SkymapScanSpec, settings: Settings, tls_keys: frozenset[str]) -> Recipe:
     """Return what the objects of the scan are made of."""
     names, access = Names.of(scan.namespace, scan.name), pulsar_access(spec, scan.status, settings)
     return Recipe(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from skymap_api.resource.base import Manifest
-from skymap_operator.observe.state import Warned
+from skymap_operator.observe.state import ObservedWarning
 
 #: The most that are told of; the gravest is chosen among them.
 MOST = 20
@@ -34,13 +34,13 @@ def current_warnings(
     children: Mapping[tuple[str, str], Manifest],
     claim: Manifest | None,
     pods: Iterable[Manifest],
-) -> tuple[Warned, ...]:
+) -> tuple[ObservedWarning, ...]:
     """Return the warnings about objects that still wait for something, the latest first."""
     waiting = waiting_objects(children, claim, pods)
     found = [event for event in events if _about(event) in waiting.items()]
     found.sort(key=_time, reverse=True)
     told = [
-        Warned(
+        ObservedWarning(
             f"{one['involvedObject']['kind']} {one['involvedObject']['name']}", one.get("reason", ""), one["message"]
         )
         for one in found
@@ -49,10 +49,10 @@ def current_warnings(
     return (*_refused_workers(children), *dict.fromkeys(told))[:MOST]
 
 
-def _refused_workers(children: Mapping[tuple[str, str], Manifest]) -> tuple[Warned, ...]:
+def _refused_workers(children: Mapping[tuple[str, str], Manifest]) -> tuple[ObservedWarning, ...]:
     """Return why a Deployment gets no pods: it says so itself, as long as it is so."""
     return tuple(
-        Warned(f"Deployment {name}", condition.get("reason", ""), condition.get("message", ""))
+        ObservedWarning(f"Deployment {name}", condition.get("reason", ""), condition.get("message", ""))
         for (kind, name), child in children.items()
         if kind == "Deployment"
         for condition in child.get("status", {}).get("conditions", ())

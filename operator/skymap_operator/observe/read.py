@@ -24,14 +24,14 @@ from skymap_operator.cluster.client import Cluster, Refused
 from skymap_operator.observe.events import current_warnings, waiting_objects
 from skymap_operator.observe.state import (
     Backlog,
-    Observed,
-    Pace,
+    ObservedScan,
+    ObservedState,
+    ObservedWarning,
     Pod,
     Progress,
-    Pulsar,
     PulsarFault,
-    Scan,
-    Warned,
+    PulsarState,
+    Throughput,
     job_condition,
     needs_other_plans,
 )
@@ -49,9 +49,9 @@ async def observe(
     cluster: Cluster,
     pulsars: Pulsars,
     settings: Settings,
-    refused: Iterable[Warned] = (),
+    refused: Iterable[ObservedWarning] = (),
     leaving: Collection[str] = (),
-) -> Observed:
+) -> ObservedState:
     """Look at the scan that ``resource`` describes.
 
     ``refused``: what the operator met when it acted last. ``leaving``: plans of scans whose topics go, too: the frames
@@ -62,7 +62,7 @@ async def observe(
     ClusterError
         If Kubernetes cannot be asked. That Pulsar cannot is part of what is seen.
     """
-    scan = Scan.of(resource)
+    scan = ObservedScan.of(resource)
     names, access = Names.of(scan.namespace, scan.name), pulsar_access(scan.spec, scan.status, settings)
     goes = needs_other_plans(scan)
     children, claim, pods, tls_keys = await asyncio.gather(
@@ -72,12 +72,12 @@ async def observe(
         cluster.pods(scan.namespace, names.base, fresh=goes),
         _keys(cluster, scan.namespace, access.tls_secret),
     )
-    pulsar: Pulsar | PulsarFault = Pulsar()
+    pulsar: PulsarState | PulsarFault = PulsarState()
     if not scan.finished or scan.deleting or goes:
         pulsar = await _pulsar(scan, names, pulsars, access, _Needs.of(scan, children, leaving))
     waiting = {} if scan.finished or scan.deleting else waiting_objects(children, claim, pods)
     events = await cluster.warnings(scan.namespace, waiting.values()) if waiting else []
-    return Observed(
+    return ObservedState(
         now=datetime.now(UTC),
         scan=scan,
         pulsar=pulsar,
@@ -102,7 +102,7 @@ class _Needs:
     leaving: Collection[str] | None
 
     @classmethod
-    def of(cls, scan: Scan, children: Mapping[tuple[str, str], Manifest], leaving: Collection[str]) -> _Needs:
+    def of(cls, scan: ObservedScan, children: Mapping[tuple[str, str], Manifest], leaving: Collection[str]) -> _Needs:
         jobs = [child for (kind, _), child in children.items() if kind == "Job"]
         return cls(
             queues=not scan.finished and not scan.deleting,
@@ -122,7 +122,7 @@ async def _children(
     return {where: child for where, child in zip(wanted, found, strict=True) if child is not None}
 
 
-async def _claim(cluster: Cluster, scan: Scan, names: Names) -> Manifest | None:
+async def _claim(cluster: Cluster, scan: ObservedScan, names: Names) -> Manifest | None:
     given = None if scan.spec is None else scan.spec.output.claim.name
     return await cluster.get("PersistentVolumeClaim", scan.namespace, given or names.claim)
 
@@ -138,8 +138,8 @@ async def _keys(cluster: Cluster, namespace: str, secret: str | None) -> frozens
 
 
 async def _pulsar(
-    scan: Scan, names: Names, pulsars: Pulsars, access: PulsarAccess, needs: _Needs
-) -> Pulsar | PulsarFault:
+    scan: ObservedScan, names: Names, pulsars: Pulsars, access: PulsarAccess, needs: _Needs
+) -> PulsarState | PulsarFault:
     """Look at the scan's topics, or return why that cannot be."""
     topics = Topics.of(names.scan, access.tenant)
     try:
@@ -157,10 +157,10 @@ async def _pulsar(
     return replace(queues, metadata=frames[0], elsewhere=frames[1])
 
 
-async def _queues(topics: Topics, own: Collection[str], admin: PulsarAdmin, needs: _Needs) -> Pulsar:
+async def _queues(topics: Topics, own: Collection[str], admin: PulsarAdmin, needs: _Needs) -> PulsarState:
     """Look at what is there and how far it is; of a scan that is over only at what is there."""
     if not needs.queues:
-        return Pulsar(topics={topic: frozenset() for topic in own})
+        return PulsarState(topics={topic: frozenset() for topic in own})
     kept = 0.0 if needs.exact else KEEP_FITS
     tasks, fits, end, snapshot = await asyncio.gather(
         _subscriptions(admin, topics.to_be_scanned, own, 0.0),
@@ -170,12 +170,12 @@ async def _queues(topics: Topics, own: Collection[str], admin: PulsarAdmin, need
     )
     found = {topics.to_be_scanned: tasks, topics.scanned: fits}
     workers = tasks.get(WORKERS_SUBSCRIPTION)
-    return Pulsar(
+    return PulsarState(
         topics={topic: frozenset(found.get(topic, ())) for topic in own},
         tasks=_backlog(workers),
         fits=_backlog(fits.get(COLLECTOR_SUBSCRIPTION)),
         busy=frozenset() if workers is None else workers.busy,
-        pace=Pace() if workers is None else Pace(workers.done, workers.spent),
+        pace=Throughput() if workers is None else Throughput(workers.done, workers.spent),
         plan_ended=end is not None and entry(end.payload).get("kind") == "end",
         progress=None if snapshot is None else Progress.of(entry(snapshot.payload), snapshot.published),
     )

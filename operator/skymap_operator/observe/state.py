@@ -28,7 +28,7 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 @dataclass(frozen=True)
-class Scan:
+class ObservedScan:
     """The resource. ``spec`` is None where it cannot be read, ``invalid`` then says why."""
 
     namespace: str
@@ -43,7 +43,7 @@ class Scan:
     invalid: str = ""
 
     @classmethod
-    def of(cls, resource: Mapping[str, Any]) -> Scan:
+    def of(cls, resource: Mapping[str, Any]) -> ObservedScan:
         """Read a resource as the API server gives it."""
         meta = resource["metadata"]
         spec, invalid = None, ""
@@ -85,7 +85,7 @@ def _status(found: Any) -> SkymapScanStatus:
         return SkymapScanStatus()
 
 
-def topics_go(scan: Scan) -> bool:
+def topics_go(scan: ObservedScan) -> bool:
     """Tell whether the scan's topics are to be deleted now that it is done or deleted."""
     policy = "OnDelete" if scan.spec is None else scan.spec.cleanup_policy.topics
     if scan.deleting:
@@ -93,7 +93,7 @@ def topics_go(scan: Scan) -> bool:
     return policy == "Always" or (policy == "OnSuccess" and scan.succeeded)
 
 
-def needs_other_plans(scan: Scan) -> bool:
+def needs_other_plans(scan: ObservedScan) -> bool:
     """Tell whether it matters which frames other scans use: only when this one's topics are about to go."""
     return (scan.deleting or scan.finished) and topics_go(scan)
 
@@ -105,7 +105,7 @@ def job_condition(job: Manifest, kind: str) -> Manifest | None:
 
 
 @dataclass(frozen=True)
-class Ended:
+class Termination:
     """How a container ended: ``message`` holds the last lines of its log where it failed."""
 
     code: int
@@ -129,7 +129,7 @@ class Pod:
     ip: str | None = None
     waiting: tuple[str, str] | None = None
     unschedulable: str | None = None
-    ended: Ended | None = None
+    ended: Termination | None = None
     restarts: int = 0
     deleting: bool = False
     deletion_cost: int = 0
@@ -175,11 +175,11 @@ def _started(containers: list[Any]) -> datetime | None:
     return min((time for time in times if time is not None), default=None)
 
 
-def _ended(containers: list[Any]) -> Ended | None:
+def _ended(containers: list[Any]) -> Termination | None:
     """Return how the first container that failed ended, else any that ended."""
     states = [one.get(kind, {}).get("terminated") for one in containers for kind in ("state", "lastState")]
     ends = [
-        Ended(one.get("exitCode", 0), one.get("reason", ""), one.get("message", ""))
+        Termination(one.get("exitCode", 0), one.get("reason", ""), one.get("message", ""))
         for one in states
         if one is not None
     ]
@@ -187,7 +187,7 @@ def _ended(containers: list[Any]) -> Ended | None:
 
 
 @dataclass(frozen=True)
-class Warned:
+class ObservedWarning:
     """A warning about an object of the scan: an Event of the cluster, or what the operator met when it acted.
 
     ``reason``: that of the Event; ``Refused`` where the cluster did not let the operator act, or the `Reason` with
@@ -208,7 +208,7 @@ class Backlog:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """Fits that the workers of now have done, and the worker seconds that these took."""
 
     done: int = 0
@@ -279,7 +279,7 @@ def _best(found: Mapping[str, Any]) -> Best:
 
 
 @dataclass(frozen=True)
-class Pulsar:
+class PulsarState:
     """What Pulsar knows of the scan.
 
     ``topics``: those of its own that exist, with their subscriptions. ``tasks``, ``fits``: its two queues, None where
@@ -293,7 +293,7 @@ class Pulsar:
     tasks: Backlog | None = None
     fits: Backlog | None = None
     busy: frozenset[str] = frozenset()
-    pace: Pace = Pace()
+    pace: Throughput = Throughput()
     plan_ended: bool = False
     progress: Progress | None = None
     metadata: tuple[str, ...] = ()
@@ -309,7 +309,7 @@ class PulsarFault:
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedState:
     """All that a decision about one scan is made of.
 
     ``children``: objects of the names that are the scan's, whoever owns them, by kind and name. ``claim``: the claim
@@ -318,11 +318,11 @@ class Observed:
     """
 
     now: datetime
-    scan: Scan
-    pulsar: Pulsar | PulsarFault
+    scan: ObservedScan
+    pulsar: PulsarState | PulsarFault
     children: Mapping[tuple[str, str], Manifest] = field(default_factory=dict)
     claim: Manifest | None = None
     pods: tuple[Pod, ...] = ()
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[ObservedWarning, ...] = ()
     tls_keys: frozenset[str] | None = frozenset()
     share: int | None = None

@@ -18,7 +18,7 @@ from skymap_operator.decide.actions import Plan, SetStatus
 from skymap_operator.decide.plan import plan
 from skymap_operator.decide.scaling import shares
 from skymap_operator.observe.read import observe
-from skymap_operator.observe.state import Observed, Pulsar, Scan, Warned, needs_other_plans
+from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState, needs_other_plans
 from skymap_operator.pulsar.access import runs_with
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime import metrics
@@ -49,12 +49,12 @@ class Reconciler:
         self._settings = settings
         self._figures = figures
         self._leaving: dict[NamespacedName, str] = {}  # plans of scans whose topics are about to go
-        self._refused: dict[NamespacedName, Warned] = {}  # what the last look was not allowed to do
+        self._refused: dict[NamespacedName, ObservedWarning] = {}  # what the last look was not allowed to do
         self._wishes: dict[NamespacedName, _Wish] = {}  # what each scan would have alone
 
     def remember(self, scans: Iterable[Manifest]) -> None:
         """Take in what an operator before has given to scans, so that the first look at one knows of the others."""
-        for scan in map(Scan.of, scans):
+        for scan in map(ObservedScan.of, scans):
             workers = scan.status.workers
             self._wish(scan, 0 if workers is None else workers.wanted)
 
@@ -91,7 +91,7 @@ class Reconciler:
             log.info("%s: changed meanwhile: %s", key, error)
             return metrics.CHANGED, SOON
 
-    async def _do(self, key: NamespacedName, decided: Plan, observed: Observed) -> tuple[str, float]:
+    async def _do(self, key: NamespacedName, decided: Plan, observed: ObservedState) -> tuple[str, float]:
         for action in decided.actions:
             log.debug("%s: %s", key, action)
         try:
@@ -106,7 +106,7 @@ class Reconciler:
             self._figures.scaled(*decided.scaled)
         return metrics.DONE, decided.requeue_after
 
-    def _decide(self, key: NamespacedName, observed: Observed) -> tuple[Plan, Observed]:
+    def _decide(self, key: NamespacedName, observed: ObservedState) -> tuple[Plan, ObservedState]:
         """Plan for the scan alone, and again for its share where all scans together want too many workers."""
         decided = plan(observed, self._settings)
         status = _status(decided, observed)
@@ -117,12 +117,12 @@ class Reconciler:
             observed = replace(observed, share=share)
             decided = plan(observed, self._settings)
             status = _status(decided, observed)
-        tasks = observed.pulsar.tasks if isinstance(observed.pulsar, Pulsar) else None
+        tasks = observed.pulsar.tasks if isinstance(observed.pulsar, PulsarState) else None
         target = None if scan.spec is None else float(scan.spec.workers.target_seconds)
         self._figures.seen(key, Seen(status, tasks, target))
         return decided, observed
 
-    def _wish(self, scan: Scan, workers: int) -> None:
+    def _wish(self, scan: ObservedScan, workers: int) -> None:
         urgent = scan.spec is not None and scan.spec.priority == "Realtime"
         self._wishes[NamespacedName(scan.namespace, scan.name)] = _Wish(workers, urgent, scan.created)
 
@@ -137,7 +137,7 @@ class Reconciler:
 
     def _note_leaving(self, key: NamespacedName, resource: Manifest) -> None:
         over = "deletionTimestamp" in resource["metadata"] or "completionTime" in resource.get("status", {})
-        if over and needs_other_plans(scan := Scan.of(resource)):
+        if over and needs_other_plans(scan := ObservedScan.of(resource)):
             name, tenant = (
                 Names.of(scan.namespace, scan.name).scan,
                 runs_with(scan.spec, scan.status, self._settings).tenant,
@@ -153,7 +153,7 @@ class Reconciler:
         self._figures.seen(key, None)
 
 
-def _status(decided: Plan, observed: Observed) -> SkymapScanStatus:
+def _status(decided: Plan, observed: ObservedState) -> SkymapScanStatus:
     """Return the status that the plan leaves the scan in."""
     found = [action.status for action in decided.actions if isinstance(action, SetStatus)]
     return found[-1] if found else observed.scan.status

@@ -11,7 +11,7 @@ from skymap_operator.decide.actions import (
     SetStatus,
 )
 from skymap_operator.decide.plan import plan
-from skymap_operator.observe.state import Observed
+from skymap_operator.observe.state import ObservedState
 
 URL = {"event": {"url": "https://example.org/event.json"}, "seeds": 1}  # in the world a pixel is one task
 
@@ -26,7 +26,7 @@ def running(spec: dict[str, Any] | None = None, passes: int = 3, tasks: int = 40
     return world
 
 
-def actions(observed: Observed) -> list[Action]:
+def actions(observed: ObservedState) -> list[Action]:
     return list(plan(observed, SETTINGS).actions)
 
 

@@ -14,7 +14,7 @@ from skymap_api.resource import SkymapScan, SkymapScanSpec
 from skymap_api.resource.status import SkymapScanStatus
 from skymap_operator import manifests
 from skymap_operator.manifests.recipe import Recipe, recipe
-from skymap_operator.observe.state import Scan
+from skymap_operator.observe.state import ObservedScan
 from skymap_operator.settings import Settings
 
 Manifest = dict[str, Any]
@@ -28,8 +28,8 @@ def spec_of(values: Manifest) -> SkymapScanSpec:
     return SkymapScan.model_validate(cases.manifest(values)).spec
 
 
-def scan(values: Manifest, status: SkymapScanStatus | None = None) -> Scan:
-    return Scan(NAMESPACE, NAME, "uid-1", 1, START, False, (), spec_of(values), status or SkymapScanStatus())
+def scan(values: Manifest, status: SkymapScanStatus | None = None) -> ObservedScan:
+    return ObservedScan(NAMESPACE, NAME, "uid-1", 1, START, False, (), spec_of(values), status or SkymapScanStatus())
 
 
 def made(values: Manifest, settings: Settings = SETTINGS, tls_keys: frozenset[str] = frozenset()) -> Recipe:

@@ -17,7 +17,7 @@ from skymap_api.resource.status import Phase
 from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster.client import Away, Conflict, NotFound, Refused
 from skymap_operator.decide import actions as do
-from skymap_operator.observe.state import Observed, Pulsar, Scan, Warned
+from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState
 from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway
 
 TOPIC = "persistent://icecube/skymap/alerts.alert-plan"
@@ -35,7 +35,7 @@ def carry_out(
     admin: FakeAdmin | None = None,
     children: dict[tuple[str, str], dict[str, Any]] | None = None,
 ) -> None:
-    observed = Observed(datetime.now(UTC), Scan.of(SCAN), Pulsar(), children=children or {})
+    observed = ObservedState(datetime.now(UTC), ObservedScan.of(SCAN), PulsarState(), children=children or {})
     asyncio.run(apply(actions, observed, cluster, FakePulsars(admin or FakeAdmin()), SETTINGS))
 
 
@@ -134,7 +134,7 @@ def test_what_is_refused_is_told_with_its_object() -> None:
     cluster.faults["create"] = Refused("exceeded quota: small")
     with pytest.raises(ActionRefused) as caught:
         carry_out([do.Create(CONFIG), do.Delete("Job", "j")], cluster)
-    assert caught.value.warned == Warned("ConfigMap c", "Refused", "exceeded quota: small")
+    assert caught.value.warned == ObservedWarning("ConfigMap c", "Refused", "exceeded quota: small")
     assert cluster.done == ["create ConfigMap c"]
 
 
@@ -143,8 +143,8 @@ def test_pulsar_that_refuses_is_told_and_one_that_is_away_is_waited_for() -> Non
     admin.fault = PulsarAdminError("403 no right")
     with pytest.raises(ActionRefused) as caught:
         carry_out([do.EnsureTopics(((TOPIC, ()),))], FakeCluster(SCAN), admin)
-    assert caught.value.warned == Warned("Pulsar", "PulsarRefused", "403 no right")
+    assert caught.value.warned == ObservedWarning("Pulsar", "PulsarRefused", "403 no right")
     admin.fault = PulsarAway("no answer")
     with pytest.raises(ActionRefused) as caught:
         carry_out([do.DeleteTopics((TOPIC,))], FakeCluster(SCAN), admin)
-    assert caught.value.warned == Warned("Pulsar", "PulsarUnavailable", "no answer")
+    assert caught.value.warned == ObservedWarning("Pulsar", "PulsarUnavailable", "no answer")

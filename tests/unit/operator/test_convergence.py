@@ -13,7 +13,7 @@ from skymap_api.names import JOB_ROLES
 from skymap_api.resource.status import ConditionType, Phase, Reason
 from skymap_operator.decide.plan import plan
 from skymap_operator.decide.status import condition
-from skymap_operator.observe.state import Scan
+from skymap_operator.observe.state import ObservedScan
 
 URL = {"event": {"url": "https://example.org/event.json"}}
 LONG = 400
@@ -44,8 +44,8 @@ def settle(world: World, passes: int = LONG) -> None:
     raise AssertionError(f"still not at rest: {world.scan.get('status')}, {plan(world.observe(), SETTINGS)}")
 
 
-def scan_of(world: World) -> Scan:
-    return Scan.of(world.scan)
+def scan_of(world: World) -> ObservedScan:
+    return ObservedScan.of(world.scan)
 
 
 def reason(world: World, kind: ConditionType) -> Reason:

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.operator.fakes import pod
 
 from skymap_operator.observe.events import MOST, current_warnings
-from skymap_operator.observe.state import Warned
+from skymap_operator.observe.state import ObservedWarning
 
 QUOTA = 'pods "x" is forbidden: exceeded quota: small'
 
@@ -40,7 +40,7 @@ def claim(phase: str) -> dict[str, Any]:
 )
 def test_of_a_job(children: dict[tuple[str, str], dict[str, Any]], *, counts: bool) -> None:
     found = current_warnings([event("Job", "j")], children, None, [])
-    assert found == ((Warned("Job j", "FailedCreate", QUOTA),) if counts else ())
+    assert found == ((ObservedWarning("Job j", "FailedCreate", QUOTA),) if counts else ())
 
 
 def test_of_another_object_of_the_same_name() -> None:
@@ -51,13 +51,13 @@ def test_of_another_object_of_the_same_name() -> None:
 def test_of_pods_that_have_not_started() -> None:
     pods = [pod("p"), pod("q", phase="Running")]
     found = current_warnings([event("Pod", "p", "no Secret"), event("Pod", "q", "no Secret")], {}, None, pods)
-    assert found == (Warned("Pod p", "FailedCreate", "no Secret"),)
+    assert found == (ObservedWarning("Pod p", "FailedCreate", "no Secret"),)
 
 
 def test_of_a_claim_that_waits() -> None:
     told = [event("PersistentVolumeClaim", "c", "no class")]
     assert current_warnings(told, {}, claim("Pending"), []) == (
-        Warned("PersistentVolumeClaim c", "FailedCreate", "no class"),
+        ObservedWarning("PersistentVolumeClaim c", "FailedCreate", "no class"),
     )
     assert current_warnings(told, {}, claim("Bound"), []) == ()
 
@@ -66,7 +66,7 @@ def test_a_deployment_says_itself_why_it_gets_no_pods() -> None:
     failing = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": QUOTA}
     fine = {"type": "Available", "status": "True"}
     children = {("Deployment", "w"): {"metadata": {}, "status": {"conditions": [fine, failing]}}}
-    assert current_warnings([], children, None, []) == (Warned("Deployment w", "FailedCreate", QUOTA),)
+    assert current_warnings([], children, None, []) == (ObservedWarning("Deployment w", "FailedCreate", QUOTA),)
 
 
 def test_the_latest_come_first_each_once_and_not_too_many() -> None:

@@ -24,7 +24,7 @@ from skymap_operator.decide.actions import (
 from skymap_operator.decide.ending import doomed_topics
 from skymap_operator.decide.plan import plan
 from skymap_operator.decide.status import condition, news
-from skymap_operator.observe.state import Pod, Pulsar, PulsarFault, Scan, needs_other_plans
+from skymap_operator.observe.state import ObservedScan, Pod, PulsarFault, PulsarState, needs_other_plans
 
 
 def test_the_first_pass_in_its_order() -> None:
@@ -94,7 +94,7 @@ def test_the_least_of_workers_are_there_from_the_start() -> None:
 
 def test_a_status_in_the_middle() -> None:
     world = running(passes=6)
-    found = Scan.of(world.scan).status
+    found = ObservedScan.of(world.scan).status
     assert (found.phase, found.level, found.progress) == (Phase.SCANNING, 1, f"{found.pixels.done}/400")  # type: ignore[union-attr]
     assert found.best is not None
     assert (found.best.ra, found.best.dec) == (10.0, 20.0)
@@ -107,9 +107,9 @@ def test_a_status_in_the_middle() -> None:
 
 def test_a_condition_keeps_its_time_while_it_stays_true() -> None:
     world = running(passes=1)
-    first = condition(Scan.of(world.scan).status, ConditionType.PROGRESSING)
+    first = condition(ObservedScan.of(world.scan).status, ConditionType.PROGRESSING)
     later = running(passes=6)
-    now = condition(Scan.of(later.scan).status, ConditionType.PROGRESSING)
+    now = condition(ObservedScan.of(later.scan).status, ConditionType.PROGRESSING)
     assert first is not None
     assert now is not None
     assert first.reason is not now.reason
@@ -139,7 +139,7 @@ def test_while_pulsar_is_away_the_workers_stay() -> None:
     world.pulsar_up = False
     found = actions(world.observe())
     assert {type(action) for action in found} == {SetStatus, Emit}
-    new, old = status(found), Scan.of(world.scan).status
+    new, old = status(found), ObservedScan.of(world.scan).status
     assert (new.phase, new.pixels, new.best, new.backlog) == (old.phase, old.pixels, old.best, old.backlog)
     assert Emit("Warning", "PulsarUnavailable", "cannot reach http://pulsar:8080") in found
     assert plan(world.observe(), SETTINGS).requeue_after == SETTINGS.retry_interval
@@ -162,7 +162,7 @@ def test_deadlines(started: bool) -> None:
         world.pods.clear()
     limit = 500 if started else 200
     world.now = START + timedelta(seconds=limit - 1)
-    assert status([*actions(world.observe()), SetStatus(Scan.of(world.scan).status)]).phase is not Phase.FAILED
+    assert status([*actions(world.observe()), SetStatus(ObservedScan.of(world.scan).status)]).phase is not Phase.FAILED
     world.now += timedelta(seconds=100)
     outcome = condition(status(actions(world.observe())), ConditionType.SUCCEEDED)
     assert outcome is not None
@@ -180,7 +180,7 @@ def test_a_suspension_does_not_count_for_a_deadline() -> None:
             for action in plan(world.observe(), SETTINGS).actions:
                 world.apply(action)
             world.step(5000 if suspended else 10)
-    assert Scan.of(world.scan).status.phase is Phase.SCANNING
+    assert ObservedScan.of(world.scan).status.phase is Phase.SCANNING
 
 
 def test_what_ends_workers_of_a_deleted_scan_quickly() -> None:
@@ -219,7 +219,7 @@ def test_which_topics_are_deleted_and_in_which_order() -> None:
     base = "persistent://icecube/skymap_metadata/mf_"
     there = {topic: frozenset[str]() for topic in (*world.own.all(), "persistent://icecube/skymap/other-plan")}
     named = (f"{base}1", f"{base}2", "persistent://icecube/skymap/other-plan")
-    pulsar = Pulsar(topics=there, metadata=named, elsewhere=frozenset({f"{base}2"}))
+    pulsar = PulsarState(topics=there, metadata=named, elsewhere=frozenset({f"{base}2"}))
     own = world.own.all()
     assert doomed_topics(pulsar, world.own, "icecube") == (*own[:4], f"{base}1", *own[4:])
     unknown = replace(pulsar, elsewhere=None)
@@ -231,15 +231,15 @@ def test_which_topics_are_deleted_and_in_which_order() -> None:
 
 
 def test_other_plans_are_read_only_when_topics_are_about_to_go() -> None:
-    assert not needs_other_plans(Scan.of(resource(URL)))
-    assert needs_other_plans(Scan.of(resource(URL, deletionTimestamp="2026-01-01T00:00:00Z")))
+    assert not needs_other_plans(ObservedScan.of(resource(URL)))
+    assert needs_other_plans(ObservedScan.of(resource(URL, deletionTimestamp="2026-01-01T00:00:00Z")))
     never = URL | {"cleanupPolicy": {"topics": "Never"}}
-    assert not needs_other_plans(Scan.of(resource(never, deletionTimestamp="2026-01-01T00:00:00Z")))
+    assert not needs_other_plans(ObservedScan.of(resource(never, deletionTimestamp="2026-01-01T00:00:00Z")))
 
 
 def test_news_are_told_once() -> None:
     world = running(passes=4)
-    old = Scan.of(world.scan).status
+    old = ObservedScan.of(world.scan).status
     assert list(news(old, old)) == []
     worse = Condition(
         type=ConditionType.DEGRADED,

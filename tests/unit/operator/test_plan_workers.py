@@ -22,7 +22,7 @@ from skymap_operator.decide.plan import plan
 from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.manifests import scaled_object
 from skymap_operator.manifests.recipe import recipe
-from skymap_operator.observe.state import Backlog, Pace, Pod, Pulsar, Scan
+from skymap_operator.observe.state import Backlog, ObservedScan, Pod, PulsarState, Throughput
 from skymap_operator.settings import Settings
 
 
@@ -36,7 +36,7 @@ def test_busy_workers_are_marked_before_there_are_fewer() -> None:
         for number in range(6)
     )
     pulsar = observed.pulsar
-    assert isinstance(pulsar, Pulsar)
+    assert isinstance(pulsar, PulsarState)
     held = replace(
         pulsar, tasks=Backlog(0, 3), progress=None, busy=frozenset(f"10.1.0.{number}" for number in (0, 4, 5))
     )
@@ -77,7 +77,7 @@ def test_where_keda_scales_the_number_is_told_and_not_set() -> None:
         Pod("w-2", "worker", "Running", ready=True, ip="10.1.0.2"),
     )
     pulsar = observed.pulsar
-    assert isinstance(pulsar, Pulsar)
+    assert isinstance(pulsar, PulsarState)
     observed = replace(
         observed, pods=pods, pulsar=replace(pulsar, tasks=Backlog(40000, 1), busy=frozenset({"10.1.0.2"}))
     )
@@ -88,7 +88,7 @@ def test_where_keda_scales_the_number_is_told_and_not_set() -> None:
     changed = [(one.kind, one.name) for one in found.actions if isinstance(one, Patch)]
     assert changed == [("Pod", "w-1"), ("Pod", "w-2")], "idle ones go first whenever KEDA takes some"
     [scaled] = [one for one in found.actions if isinstance(one, Emit) and one.reason == "Scaled"]
-    assert scaled.message.startswith(f"from {Scan.of(world.scan).status.workers.wanted} to 6 workers: ")  # type: ignore[union-attr]
+    assert scaled.message.startswith(f"from {ObservedScan.of(world.scan).status.workers.wanted} to 6 workers: ")  # type: ignore[union-attr]
 
 
 def test_a_scaled_object_is_mended_left_alone_and_goes_with_the_workers() -> None:
@@ -117,13 +117,13 @@ def test_what_is_planned_and_not_yet_queued_counts() -> None:
     world = running({**URL, "workers": {"max": 1000}}, passes=5)
     observed = world.observe()
     pulsar, progress = observed.pulsar, observed.pulsar.progress  # type: ignore[union-attr]
-    assert isinstance(pulsar, Pulsar)
+    assert isinstance(pulsar, PulsarState)
     assert progress is not None
     first = LevelStatus(nside=1, done=5, planned=48, decided=True)
     later = replace(progress, levels=(first, LevelStatus(nside=8, done=0, planned=100)))
     seen = replace(pulsar, progress=later, tasks=Backlog(30, 5))
 
-    def reason(pulsar: Pulsar) -> str:
+    def reason(pulsar: PulsarState) -> str:
         return str(status(actions(replace(observed, pulsar=pulsar))).workers.reason)
 
     assert reason(seen).startswith("30 fits wait, 5 in hand, 100 to come, ")
@@ -138,9 +138,9 @@ def test_what_is_planned_and_not_yet_queued_counts() -> None:
 def test_the_time_of_a_fit_is_learned_and_kept_while_workers_are_new() -> None:
     observed = running(passes=5).observe()
     pulsar = observed.pulsar
-    assert isinstance(pulsar, Pulsar)
+    assert isinstance(pulsar, PulsarState)
 
-    def told(*paces: Pace) -> list[float | None]:
+    def told(*paces: Throughput) -> list[float | None]:
         found: list[float | None] = []
         scan = observed.scan
         for pace in paces:
@@ -151,4 +151,4 @@ def test_the_time_of_a_fit_is_learned_and_kept_while_workers_are_new() -> None:
             scan = replace(scan, status=written)
         return found
 
-    assert told(Pace(400, 1000.0), Pace(3, 600.0), Pace(20, 100.0)) == [2.5, 2.5, 5.0]
+    assert told(Throughput(400, 1000.0), Throughput(3, 600.0), Throughput(20, 100.0)) == [2.5, 2.5, 5.0]

@@ -16,7 +16,7 @@ from skymap_api.names import FINALIZER, Names, NamespacedName, Topics
 from skymap_operator.cluster.client import Away, Conflict, Refused
 from skymap_operator.cluster.store import Memory
 from skymap_operator.observe.read import frames_of, observe
-from skymap_operator.observe.state import Backlog, Observed, Pace, Pulsar, PulsarFault
+from skymap_operator.observe.state import Backlog, ObservedState, PulsarFault, PulsarState, Throughput
 from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway, Stored, Subscription
 from skymap_operator.runtime.metrics import Metrics
 from skymap_operator.runtime.reconciler import SOON, Reconciler
@@ -215,7 +215,7 @@ def test_realtime_scans_come_first_and_then_the_oldest() -> None:
 
 def seen(
     admin: FakeAdmin, scan: dict[str, Any] = SCAN, objects: Sequence[dict[str, Any]] = (), leaving: Sequence[str] = ()
-) -> Observed:
+) -> ObservedState:
     return asyncio.run(observe(scan, FakeCluster(*objects), FakePulsars(admin), SETTINGS, leaving=leaving))
 
 
@@ -246,12 +246,12 @@ def test_the_queues_the_plan_and_the_progress_are_seen() -> None:
     admin.stored[TOPICS.plan] = [plan_of(), message(kind="end")]
     admin.stored[TOPICS.progress] = [message(**SNAPSHOT, extra=1), message(**SNAPSHOT | {"rate": 0.75})]
     found = seen(admin, objects=[producer(active=1)]).pulsar
-    assert isinstance(found, Pulsar)
+    assert isinstance(found, PulsarState)
     assert not found.plan_ended, "it is not looked at before a Job has ended"
     found = seen(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
-    assert isinstance(found, Pulsar)
+    assert isinstance(found, PulsarState)
     assert (found.tasks, found.fits) == (Backlog(5, 2), Backlog(3, 0))
-    assert (found.busy, found.pace) == ({"10.0.0.1"}, Pace(40, 100.0))
+    assert (found.busy, found.pace) == ({"10.0.0.1"}, Throughput(40, 100.0))
     assert found.plan_ended
     assert found.progress is not None
     assert (found.progress.rate, found.progress.published) == (0.75, NOW)
@@ -276,14 +276,14 @@ def test_frames_that_another_scan_uses_are_known_when_topics_may_go() -> None:
     admin.stored[TOPICS.plan] = [plan_of(ours, shared, gone)]
     going = resource({"event": {"simulate": {}}}, deletionTimestamp=NOW.isoformat())
     found = seen(admin, going).pulsar
-    assert isinstance(found, Pulsar)
+    assert isinstance(found, PulsarState)
     assert (found.metadata, found.elsewhere) == ((ours, shared), frozenset({shared}))
     found = seen(admin, going, leaving=[other]).pulsar
-    assert isinstance(found, Pulsar)
+    assert isinstance(found, PulsarState)
     assert found.elsewhere == frozenset(), "what another one uses that goes, too, is in nobody's use"
     admin.stored[other] = [message(kind="of another version")]
     found = seen(admin, going).pulsar
-    assert isinstance(found, Pulsar)
+    assert isinstance(found, PulsarState)
     assert found.elsewhere is None, "what it uses is not known"
 
 
@@ -311,7 +311,7 @@ def test_of_a_scan_that_is_over_pulsar_is_not_asked_unless_its_topics_go() -> No
     away = with_topics()
     away.fault = PulsarAway("no answer")
     stays = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "OnDelete"}}) | {"status": over}
-    assert isinstance(seen(away, stays).pulsar, Pulsar)
+    assert isinstance(seen(away, stays).pulsar, PulsarState)
     goes = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "Always"}}) | {"status": over}
     assert isinstance(seen(away, goes).pulsar, PulsarFault)
 

@@ -11,15 +11,26 @@ from tests.unit.operator.world import START, resource
 from skymap_api.resource.status import Best, LevelStatus, Reason
 from skymap_operator.decide.diagnose import Finding, degraded, failure, last_words
 from skymap_operator.decide.drift import amount, differs, job_patch
-from skymap_operator.observe.state import Ended, Observed, Pod, Progress, Pulsar, PulsarFault, Scan, Warned
+from skymap_operator.observe.state import (
+    ObservedScan,
+    ObservedState,
+    ObservedWarning,
+    Pod,
+    Progress,
+    PulsarFault,
+    PulsarState,
+    Termination,
+)
 from skymap_scanner.scan import progress as scanner
 
 URL = {"event": {"url": "https://example.org/event.json"}}
 OWNED = {"ownerReferences": [{"uid": "uid-1"}]}
 
 
-def observed(spec: dict[str, Any] | None = None, **changes: Any) -> Observed:
-    return Observed(**{"now": START, "scan": Scan.of(resource(spec or URL)), "pulsar": Pulsar()} | changes)
+def observed(spec: dict[str, Any] | None = None, **changes: Any) -> ObservedState:
+    return ObservedState(
+        **{"now": START, "scan": ObservedScan.of(resource(spec or URL)), "pulsar": PulsarState()} | changes
+    )
 
 
 def test_a_pod_as_the_api_server_gives_it() -> None:
@@ -59,7 +70,7 @@ def test_a_pod_as_the_api_server_gives_it() -> None:
         started=datetime(2026, 1, 1, 0, 5, tzinfo=UTC),
         ip="10.0.0.7",
         waiting=("CrashLoopBackOff", "back-off 20s"),
-        ended=Ended(137, "OOMKilled"),
+        ended=Termination(137, "OOMKilled"),
         restarts=3,
         deleting=True,
         deletion_cost=100,
@@ -86,7 +97,7 @@ def test_a_failed_first_container_counts() -> None:
             },
         }
     )
-    assert pod.ended == Ended(1, "", "Error: no")
+    assert pod.ended == Termination(1, "", "Error: no")
     assert pod.over
 
 
@@ -125,11 +136,11 @@ def test_progress_is_what_the_saver_publishes() -> None:
 
 
 def test_a_status_that_nobody_can_read_is_begun_anew() -> None:
-    assert Scan.of(resource(URL) | {"status": {"phase": "Elsewhere"}}).status.phase is None
+    assert ObservedScan.of(resource(URL) | {"status": {"phase": "Elsewhere"}}).status.phase is None
 
 
 def test_a_spec_that_an_older_definition_let_through() -> None:
-    scan = Scan.of(resource({"event": {}}))
+    scan = ObservedScan.of(resource({"event": {}}))
     assert scan.spec is None
     found = failure(observed(scan=scan))
     assert found is not None
@@ -156,7 +167,7 @@ def failed_job(reason: str = "PodFailurePolicy") -> dict[str, Any]:
     ],
 )
 def test_why_the_producer_failed(code: int, words: str, reason: Reason) -> None:
-    pod = Pod("alert-producer-1", "producer", "Failed", ended=Ended(code, "Error", f"INFO reading\n{words}\n"))
+    pod = Pod("alert-producer-1", "producer", "Failed", ended=Termination(code, "Error", f"INFO reading\n{words}\n"))
     found = failure(observed(children={("Job", "alert-producer"): failed_job()}, pods=(pod,)))
     assert found == Finding(reason, f"producer failed: {words}")
 
@@ -175,7 +186,7 @@ def test_other_failures() -> None:
 
 
 def crashing(number: int, code: int, restarts: int = 6) -> Pod:
-    ended = Ended(code, "Error", "Error: no IceTray here")
+    ended = Termination(code, "Error", "Error: no IceTray here")
     return Pod(f"w-{number}", "worker", "Running", restarts=restarts, ended=ended, waiting=("CrashLoopBackOff", ""))
 
 
@@ -210,7 +221,7 @@ def test_workers_that_all_explain_an_error_fail_the_scan() -> None:
             "add nodes",
         ),
         (
-            {"pulsar": Pulsar({}, progress=Progress("writing", (), START, obstacle="x.i3: no\x1b room"))},
+            {"pulsar": PulsarState({}, progress=Progress("writing", (), START, obstacle="x.i3: no\x1b room"))},
             Reason.CLAIM_FULL,
             r"saver: x.i3: no\x1b room - make room on the claim",
         ),
@@ -227,7 +238,9 @@ def test_workers_that_all_explain_an_error_fail_the_scan() -> None:
         (
             {
                 "warnings": (
-                    Warned("Job a", "FailedCreate", 'pods "a-x" is forbidden: exceeded quota: q, requested: pods=1'),
+                    ObservedWarning(
+                        "Job a", "FailedCreate", 'pods "a-x" is forbidden: exceeded quota: q, requested: pods=1'
+                    ),
                 )
             },
             Reason.QUOTA_EXCEEDED,
@@ -236,37 +249,45 @@ def test_workers_that_all_explain_an_error_fail_the_scan() -> None:
         (
             {
                 "warnings": (
-                    Warned("Pod a", "FailedMount", 'MountVolume.SetUp failed for volume "x" : secret "live" not found'),
+                    ObservedWarning(
+                        "Pod a", "FailedMount", 'MountVolume.SetUp failed for volume "x" : secret "live" not found'
+                    ),
                 )
             },
             Reason.SECRET_NOT_FOUND,
             "live",
         ),
         (
-            {"warnings": (Warned("Pod a", "FailedMount", 'MountVolume failed: configmap "events" not found'),)},
+            {
+                "warnings": (
+                    ObservedWarning("Pod a", "FailedMount", 'MountVolume failed: configmap "events" not found'),
+                )
+            },
             Reason.CONFIG_MAP_NOT_FOUND,
             "events",
         ),
         (
             {
                 "warnings": (
-                    Warned("Job a", "FailedCreate", 'pods "x" is forbidden: violates PodSecurity "restricted"'),
+                    ObservedWarning(
+                        "Job a", "FailedCreate", 'pods "x" is forbidden: violates PodSecurity "restricted"'
+                    ),
                 )
             },
             Reason.PODS_REFUSED,
             "policies",
         ),
         (
-            {"warnings": (Warned("Job a", "Refused", "namespace alerts because it is being terminated"),)},
+            {"warnings": (ObservedWarning("Job a", "Refused", "namespace alerts because it is being terminated"),)},
             Reason.NAMESPACE_TERMINATING,
             "alerts",
         ),
         (
-            {"warnings": (Warned("Job a", "Refused", "jobs is forbidden"),)},
+            {"warnings": (ObservedWarning("Job a", "Refused", "jobs is forbidden"),)},
             Reason.OBJECTS_REFUSED,
             "what the operator may",
         ),
-        ({"warnings": (Warned("Pod a", "Unhealthy", "probe"),)}, None, ""),
+        ({"warnings": (ObservedWarning("Pod a", "Unhealthy", "probe"),)}, None, ""),
     ],
 )
 def test_what_is_in_the_way(changes: dict[str, Any], reason: Reason | None, named: str) -> None:
@@ -324,6 +345,6 @@ def test_of_a_job_only_some_fields_are_mended() -> None:
 
 
 def test_times_are_read_with_their_zone() -> None:
-    scan = Scan.of(resource(URL, creationTimestamp="2026-01-01T00:00:00Z"))
+    scan = ObservedScan.of(resource(URL, creationTimestamp="2026-01-01T00:00:00Z"))
     assert scan.created == START
     assert START - scan.created == timedelta(0)

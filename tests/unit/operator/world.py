@@ -19,7 +19,16 @@ from skymap_api.names import JOB_ROLES, Names, Topics
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Best, LevelStatus, Reason
 from skymap_operator.decide import actions as do
-from skymap_operator.observe.state import Backlog, Observed, Pod, Progress, Pulsar, PulsarFault, Scan, Warned
+from skymap_operator.observe.state import (
+    Backlog,
+    ObservedScan,
+    ObservedState,
+    ObservedWarning,
+    Pod,
+    Progress,
+    PulsarFault,
+    PulsarState,
+)
 from skymap_operator.settings import Settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -84,10 +93,10 @@ class World:
 
     # What the operator sees
 
-    def observe(self) -> Observed:
-        return Observed(
+    def observe(self) -> ObservedState:
+        return ObservedState(
             now=self.now,
-            scan=Scan.of(copy.deepcopy(self.scan)),
+            scan=ObservedScan.of(copy.deepcopy(self.scan)),
             pulsar=self._pulsar(),
             children=copy.deepcopy(self.objects),
             claim=copy.deepcopy(self.claim),
@@ -95,10 +104,10 @@ class World:
             warnings=self._warnings(),
         )
 
-    def _pulsar(self) -> Pulsar | PulsarFault:
+    def _pulsar(self) -> PulsarState | PulsarFault:
         if not self.pulsar_up:
             return PulsarFault(Reason.PULSAR_UNAVAILABLE, "cannot reach http://pulsar:8080")
-        return Pulsar(
+        return PulsarState(
             topics=dict(self.topics),
             tasks=Backlog(self.work.waiting, 0) if self.own.to_be_scanned in self.topics else None,
             fits=Backlog(self.work.fitted, 0) if self.own.scanned in self.topics else None,
@@ -108,10 +117,10 @@ class World:
             elsewhere=frozenset(),
         )
 
-    def _warnings(self) -> tuple[Warned, ...]:
+    def _warnings(self) -> tuple[ObservedWarning, ...]:
         if len(self.pods) < self.quota:
             return ()
-        return (Warned("Job x", "FailedCreate", 'pods "x" is forbidden: exceeded quota: small'),)
+        return (ObservedWarning("Job x", "FailedCreate", 'pods "x" is forbidden: exceeded quota: small'),)
 
     # What the operator does
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from skymap_operator.decide.diagnose import last_words
-from skymap_operator.observe.state import Ended, Pod
+from skymap_operator.observe.state import Pod, Termination
 from skymap_scanner.cli import Lines, logs
 from skymap_scanner.cli.display import progress_display, render
 from skymap_scanner.cli.show import command as show
@@ -118,11 +118,11 @@ def test_progress_of_a_strange_name_is_shown_without_its_escapes() -> None:
 
 
 def test_the_last_words_of_a_pod_reach_the_status_without_their_escapes() -> None:
-    ended = Ended(code=1, reason="Error", message=f"Error: event {NASTY}\nmore")
+    ended = Termination(code=1, reason="Error", message=f"Error: event {NASTY}\nmore")
     assert is_tame(last_words(pod(ended)))
 
 
-def pod(ended: Ended) -> Pod:
+def pod(ended: Termination) -> Pod:
     return Pod(name="scan-producer", role="producer", phase="Failed", ready=False, ended=ended)
 
 
