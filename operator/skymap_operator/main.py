@@ -14,15 +14,15 @@ import kopf
 
 from skymap_api.names import KIND
 from skymap_operator.cluster.client import Cluster, ClusterError
-from skymap_operator.cluster.informer import CHILDREN, FollowedCluster
+from skymap_operator.cluster.informer import CHILDREN, Informer
 from skymap_operator.handlers import IDENTITY, registry
 from skymap_operator.install.check import CheckError, check_definition, check_operator, check_pulsar, check_scan
-from skymap_operator.install.uninstall import Leave
+from skymap_operator.install.uninstall import Uninstall
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime import health
 from skymap_operator.runtime.metrics import Metrics
 from skymap_operator.runtime.reconciler import Reconciler
-from skymap_operator.runtime.workqueue import Rounds
+from skymap_operator.runtime.workqueue import WorkQueue
 from skymap_operator.settings import Settings, SettingsError, read_settings
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def main(context: click.Context, host: str, port: int, log_level: str) -> None:
         _run(lambda settings: run(settings, host, port))
 
 
-@main.command("leave")
+@main.command("uninstall")
 @click.option(
     "--scans",
     required=True,
@@ -62,13 +62,13 @@ def main(context: click.Context, host: str, port: int, log_level: str) -> None:
     help="Delete them, or let them stay as records, suspended.",
 )
 @click.option("--timeout", default=120.0, show_default=True, help="How long pods and Pulsar may take (s).")
-def leave_command(scans: str, timeout: float) -> None:
+def uninstall_command(scans: str, timeout: float) -> None:
     """Let go of all scans, before the operator is uninstalled.
 
     Their pods end, their topics are deleted, and the operator's finalizer is taken off; results stay on their
     claims. What cannot be done in time is left, and the log says what that is: no scan is held back for ever.
     """
-    _run(lambda settings: leave(settings, delete=scans == "Delete", timeout=timeout))
+    _run(lambda settings: uninstall(settings, delete=scans == "Delete", timeout=timeout))
 
 
 @main.command("check")
@@ -99,14 +99,14 @@ async def run(settings: Settings, host: str, port: int) -> None:
     """
     metrics = Metrics()
     watches = len(CHILDREN) * max(len(settings.namespaces), 1)
-    cluster = await FollowedCluster.open(partial(metrics.asked, "kubernetes"), watches)
+    cluster = await Informer.open(partial(metrics.asked, "kubernetes"), watches)
     async with cluster, Pulsars(cluster, settings, partial(metrics.asked, "pulsar")) as pulsars:
         reconciler = Reconciler(cluster, pulsars, settings, metrics)
-        rounds = Rounds(reconciler.look, metrics.late, cluster.is_urgent)
+        queue = WorkQueue(reconciler.reconcile, metrics.late, cluster.is_urgent)
         try:
-            await cluster.follow(settings.namespaces, rounds.wake, settings.resync_interval)
-            reconciler.remember(cluster.memory.all(KIND))  # before the first look begins
-            async with health.serve(host, port, metrics, rounds.overdue, rounds.stalled) as served:
+            await cluster.follow(settings.namespaces, queue.add, settings.resync_interval)
+            reconciler.remember(cluster.store.all(KIND))  # before the first look begins
+            async with health.serve(host, port, metrics, queue.overdue, queue.stalled) as served:
                 log.info("looks after %s; /healthz and /metrics on port %d", _where(settings), served)
                 await kopf.operator(
                     registry=registry(cluster.heard),
@@ -117,13 +117,13 @@ async def run(settings: Settings, host: str, port: int) -> None:
                 )
         finally:
             await cluster.unfollow()
-            await rounds.close()
+            await queue.close()
 
 
-async def leave(settings: Settings, *, delete: bool, timeout: float) -> None:
-    """Let go of all scans (`leave.Leave`)."""
+async def uninstall(settings: Settings, *, delete: bool, timeout: float) -> None:
+    """Let go of all scans (`uninstall.Uninstall`)."""
     async with await Cluster.open() as cluster, Pulsars(cluster, settings) as pulsars:
-        await Leave(cluster, pulsars, settings, delete=delete).run(timeout)
+        await Uninstall(cluster, pulsars, settings, delete=delete).run(timeout)
 
 
 async def check(settings: Settings, operator: str, namespace: str) -> int:

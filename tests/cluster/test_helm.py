@@ -291,7 +291,7 @@ def test_scans_are_let_go_though_operator_and_pulsar_are_gone(
     assert f"{place.name}/alert: let go as it is" in said
     assert f"persistent://icecube/skymap/{place.name}.alert-..." in said
     assert place.get("skymapscans")["items"] == []
-    events = place.get("events", "--field-selector", "reason=LetGo")["items"]
+    events = place.get("events", "--field-selector", "reason=Released")["items"]
     assert [one["involvedObject"]["name"] for one in events] == ["alert"]
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from skymap_api.names import KIND, SCAN_LABEL, NamespacedName
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Cluster, ClusterError
-from skymap_operator.cluster.store import Memory
+from skymap_operator.cluster.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +30,12 @@ FOLLOWED = (KIND, *CHILDREN)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 
 
-class FollowedCluster(Cluster):
+class Informer(Cluster):
     """A cluster of which the scans' objects are known, from `follow` on."""
 
     def __init__(self, client: Any, asked: Callable[[str, int | None], None] = lambda *_: None) -> None:
         super().__init__(client, asked)
-        self.memory = Memory()
+        self.store = Store()
         self._changed: Callable[[NamespacedName], None] = lambda _: None
         self._followers: builtins.list[asyncio.Task[None]] = []
 
@@ -76,17 +76,17 @@ class FollowedCluster(Cluster):
 
     def is_urgent(self, key: NamespacedName) -> bool:
         """Tell whether a scan comes before others."""
-        scan = self.memory.get(KIND, key.namespace, key.name)
+        scan = self.store.get(KIND, key.namespace, key.name)
         return scan is not None and scan["spec"].get("priority") == "Realtime"
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """Return an object; None where there is none."""
-        known = self.memory.get(kind, namespace, name)
+        known = self.store.get(kind, namespace, name)
         return await super().get(kind, namespace, name) if known is None else known
 
     async def pods(self, namespace: str, scan: str, *, fresh: bool = True) -> builtins.list[Manifest]:
         """Return the pods with the label ``scan``. ``fresh``: as they are now, not as they were known last."""
-        return await super().pods(namespace, scan) if fresh else self.memory.pods(namespace, scan)
+        return await super().pods(namespace, scan) if fresh else self.store.pods(namespace, scan)
 
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """Make an object, or only ask whether it would be taken; return it. Conflict: there is one of this name."""
@@ -107,11 +107,11 @@ class FollowedCluster(Cluster):
 
     def _known(self, kind: str, made: Manifest) -> Manifest:
         if kind in FOLLOWED:
-            self.memory.put(kind, made)
+            self.store.put(kind, made)
         return made
 
     def _take(self, kind: str, what: str | None, found: Manifest) -> None:
-        self._tell(self.memory.remove(kind, found) if what == "DELETED" else self.memory.put(kind, found))
+        self._tell(self.store.remove(kind, found) if what == "DELETED" else self.store.put(kind, found))
 
     def _tell(self, news: Iterable[NamespacedName]) -> None:
         for key in news:
@@ -125,7 +125,7 @@ class FollowedCluster(Cluster):
             for found in page["items"]:
                 there.add((found["metadata"]["namespace"], found["metadata"]["name"]))
                 self._take(kind, None, found)
-        self._tell(self.memory.replace(kind, namespace, there, version))
+        self._tell(self.store.replace(kind, namespace, there, version))
         return version
 
     async def _list_often(self, namespace: str | None, every: float) -> None:

@@ -36,7 +36,7 @@ class _Known:
         return found
 
 
-class Memory:
+class Store:
     """Objects of scans. What changes them returns the scans that there are news of."""
 
     def __init__(self) -> None:

@@ -50,7 +50,7 @@ class Held:
         return f"{meta['namespace']}/{meta['name']}"
 
 
-class Leave:
+class Uninstall:
     """Lets go of all scans of the namespaces that the settings name; ``delete``: the scans themselves go too."""
 
     def __init__(self, cluster: Cluster, pulsars: Pulsars, settings: Settings, *, delete: bool) -> None:
@@ -173,9 +173,9 @@ class Leave:
                 if attempt + 1 == TRIES:
                     raise
         try:
-            await self._cluster.record(held.resource, "Warning", "LetGo", left)
+            await self._cluster.record(held.resource, "Warning", "Released", left)
         except ClusterError as error:  # the log has it
-            log.info("%s/%s: Event LetGo not recorded: %s", scan.namespace, scan.name, error)
+            log.info("%s/%s: Event Released not recorded: %s", scan.namespace, scan.name, error)
 
 
 def _deleted(resource: Manifest) -> Manifest:

@@ -58,17 +58,17 @@ class Reconciler:
             workers = scan.status.workers
             self._wish(scan, 0 if workers is None else workers.wanted)
 
-    async def look(self, key: NamespacedName) -> float | None:
+    async def reconcile(self, key: NamespacedName) -> float | None:
         """Look at a scan and do what is to be done; return when to look again (s), None where it is gone."""
         began = time.monotonic()
         outcome, again = metrics.FAILED, None
         try:
-            outcome, again = await self._look(key)
+            outcome, again = await self._reconcile(key)
         finally:
             self._figures.looked(outcome, time.monotonic() - began)
         return again
 
-    async def _look(self, key: NamespacedName) -> tuple[str, float | None]:
+    async def _reconcile(self, key: NamespacedName) -> tuple[str, float | None]:
         try:
             resource = await self._cluster.get(KIND, key.namespace, key.name)
             if resource is None:

@@ -1,6 +1,6 @@
 """When which scan is looked at: one look at a time for each, a few at a time in all.
 
-A look is asked for by `Rounds.wake`, as often as anybody likes, and is due again when the look before has said so.
+A look is asked for by `WorkQueue.add`, as often as anybody likes, and is due again when the look before has said so.
 What is asked for while a scan is being looked at leads to one more look: nothing that has happened is overlooked.
 
 A look is due since something has happened (news), or since its time has come (a round). Where more looks are due than
@@ -84,8 +84,8 @@ class _Scan:
         return min(news, self.round) - (URGENT_FIRST if urgent else 0.0)
 
 
-class Rounds:
-    """Calls ``look`` for every scan that is known; it returns when to look again (s), None where no scan is left.
+class WorkQueue:
+    """Calls ``reconcile`` for every scan that is known; it returns when to look again (s), None where no scan is left.
 
     ``late`` is told how long after it was due each look has ended (s), and by what it was due: by both, twice.
     ``urgent`` tells which scans come first.
@@ -93,13 +93,13 @@ class Rounds:
 
     def __init__(
         self,
-        look: Callable[[NamespacedName], Awaitable[float | None]],
+        reconcile: Callable[[NamespacedName], Awaitable[float | None]],
         late: Callable[[float, By], None] = lambda _, __: None,
         urgent: Callable[[NamespacedName], bool] = lambda _: False,
         at_a_time: int = AT_A_TIME,
         rest: float = REST,
     ) -> None:
-        self._look = look
+        self._reconcile = reconcile
         self._late = late
         self._urgent = urgent
         self._free = at_a_time
@@ -110,7 +110,7 @@ class Rounds:
         self._booked: Counter[int] = Counter()  # rounds by the second in which they are due
         self._ended = 0.0  # when the last look ended (the loop's clock)
 
-    def wake(self, key: NamespacedName) -> None:
+    def add(self, key: NamespacedName) -> None:
         """Have the scan looked at soon."""
         now = asyncio.get_running_loop().time()
         scan = self._scans.get(key)
@@ -215,7 +215,7 @@ class Rounds:
     async def _once(self, key: NamespacedName, scan: _Scan) -> float | None:
         try:
             async with asyncio.timeout(LONGEST_LOOK):
-                after = await self._look(key)
+                after = await self._reconcile(key)
         except Exception:  # a fault in one scan's look must not end the others'
             log.exception("%s: the look at it failed", key)
             scan.failures += 1

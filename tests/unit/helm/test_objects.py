@@ -60,7 +60,7 @@ def test_every_object_says_whose_it_is(case: str) -> None:
 def test_every_pod_is_restricted(case: str) -> None:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards, and a root that nobody writes to."""
     found = dict(pods(render(values(case))))
-    assert {name.rpartition("-")[2] for name in found} >= {"operator", "leave", "check"}
+    assert {name.rpartition("-")[2] for name in found} >= {"operator", "uninstall", "check"}
     for name, spec in found.items():
         security = spec["securityContext"]
         assert security["runAsNonRoot"] is True, name
@@ -185,10 +185,10 @@ def test_no_budget_stops_a_drain() -> None:
 
 def test_leaving_comes_before_the_release_goes() -> None:
     for given, words in (
-        ({}, ["leave", "--scans", "Delete", "--timeout", "120"]),
-        (values("full"), ["leave", "--scans", "Release", "--timeout", "300"]),
+        ({}, ["uninstall", "--scans", "Delete", "--timeout", "120"]),
+        (values("full"), ["uninstall", "--scans", "Release", "--timeout", "300"]),
     ):
-        job = find(render(given), "Job", "skymap-leave")
+        job = find(render(given), "Job", "skymap-uninstall")
         notes = job["metadata"]["annotations"]
         assert notes["helm.sh/hook"] == "pre-delete"
         assert notes["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
@@ -215,7 +215,7 @@ def test_only_scans_and_the_operator_reach_the_evaluation_pulsar() -> None:
     pods_of_scans = {"matchExpressions": [{"key": "skymap.icecube.wisc.edu/scan", "operator": "Exists"}]}
     assert scans["from"] == [{"namespaceSelector": {}, "podSelector": pods_of_scans}]
     (one,) = own["from"]
-    assert one["podSelector"]["matchExpressions"][0]["values"] == ["operator", "leave", "check"]
+    assert one["podSelector"]["matchExpressions"][0]["values"] == ["operator", "uninstall", "check"]
     assert "namespaceSelector" not in one
     limited, _ = policy("namespaces", "skymap-pulsar")["ingress"]
     places = [one["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for one in limited["from"]]

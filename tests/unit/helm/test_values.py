@@ -48,9 +48,9 @@ def test_every_setting_of_the_operator_can_be_set() -> None:
 
 def test_every_command_has_the_same_settings() -> None:
     objects = render(values("full"))
-    (leave,) = (one for one in objects if one["metadata"]["name"] == "skymap-leave")
+    (uninstall,) = (one for one in objects if one["metadata"]["name"] == "skymap-uninstall")
     checks = find(objects, "Job", "skymap-check")
-    assert environment(leave) == environment(checks) == operator_environment("full")
+    assert environment(uninstall) == environment(checks) == operator_environment("full")
 
 
 def test_numbers_stay_whole() -> None:

@@ -16,7 +16,7 @@ from tests.unit.operator.test_store import made
 from skymap_api.names import NamespacedName
 from skymap_operator.cluster import informer
 from skymap_operator.cluster.client import Refused
-from skymap_operator.cluster.informer import FollowedCluster
+from skymap_operator.cluster.informer import Informer
 
 SCAN = NamespacedName("ns", "alert")
 
@@ -55,7 +55,7 @@ class Api:
         self.lines[plural].put_nowait(line[20:])
 
 
-def run(test: Callable[[Api, FollowedCluster, list[NamespacedName]], Awaitable[None]], every: float = 300.0) -> None:
+def run(test: Callable[[Api, Informer, list[NamespacedName]], Awaitable[None]], every: float = 300.0) -> None:
     async def inside() -> None:
         api, news = Api(), list[NamespacedName]()
         app = web.Application()
@@ -66,7 +66,7 @@ def run(test: Callable[[Api, FollowedCluster, list[NamespacedName]], Awaitable[N
         configuration = Configuration()
         configuration.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
         configuration.connection_pool_maxsize = 0
-        async with FollowedCluster(ApiClient(configuration)) as cluster:
+        async with Informer(ApiClient(configuration)) as cluster:
             try:
                 await test(api, cluster, news)
             finally:
@@ -90,7 +90,7 @@ def scan(version: int, **spec: Any) -> dict[str, Any]:
 
 
 def test_changes_are_heard_and_nothing_is_asked_for_that_is_known() -> None:
-    async def test(api: Api, cluster: FollowedCluster, news: list[NamespacedName]) -> None:
+    async def test(api: Api, cluster: Informer, news: list[NamespacedName]) -> None:
         api.objects["skymapscans"] = [scan(1, priority="Realtime")]
         api.objects["jobs"] = [made("Job", 2, "alert-saver", spec={"backoffLimit": 1})]
         await cluster.follow((), news.append, 300.0)
@@ -124,16 +124,16 @@ PLURALS = ("jobs", "deployments", "configmaps", "persistentvolumeclaims", "pods"
 
 
 def test_what_was_written_is_known_before_it_is_heard_of() -> None:
-    async def test(api: Api, cluster: FollowedCluster, news: list[NamespacedName]) -> None:
+    async def test(api: Api, cluster: Informer, news: list[NamespacedName]) -> None:
         await cluster.follow((), news.append, 300.0)
         await cluster.create(made("Job", 7, "alert-saver", spec={"suspend": False}))
         await cluster.create(made("Job", 8, "asked"), dry_run=True)
-        assert cluster.memory.get("Job", "ns", "alert-saver") is not None
-        assert cluster.memory.get("Job", "ns", "asked") is None
+        assert cluster.store.get("Job", "ns", "alert-saver") is not None
+        assert cluster.store.get("Job", "ns", "asked") is None
         await until(lambda: len(api.lines) == len(PLURALS))
         api.tell("jobs", "ADDED", made("Job", 7, "alert-saver", spec={"suspend": False}))
         api.tell("jobs", "ADDED", made("Job", 9, "alert-producer", spec={}))
-        await until(lambda: cluster.memory.get("Job", "ns", "alert-producer"))
+        await until(lambda: cluster.store.get("Job", "ns", "alert-producer"))
         assert news == [SCAN], "of what we did ourselves there are no news"
 
     run(test)
@@ -145,7 +145,7 @@ def test_a_watch_that_ends_or_breaks_is_begun_anew_and_what_happened_meanwhile_i
 ) -> None:
     monkeypatch.setattr(informer, "FIRST_PAUSE", 0.01)
 
-    async def test(api: Api, cluster: FollowedCluster, news: list[NamespacedName]) -> None:
+    async def test(api: Api, cluster: Informer, news: list[NamespacedName]) -> None:
         api.objects["jobs"] = [made("Job", 1, "alert-saver", spec={}), made("Job", 2, "alert-producer", spec={})]
         await cluster.follow((), news.append, 300.0)
         await until(lambda: "jobs" in api.lines)
@@ -158,16 +158,16 @@ def test_a_watch_that_ends_or_breaks_is_begun_anew_and_what_happened_meanwhile_i
             queue.put_nowait(json.dumps(error).encode() + b"\n")
         queue.put_nowait(None)
         await until(lambda: news)
-        assert cluster.memory.get("Job", "ns", "alert-producer") is None
+        assert cluster.store.get("Job", "ns", "alert-producer") is None
         await until(lambda: "jobs" in api.lines)
         api.tell("jobs", "ADDED", made("Job", 201, "alert-producer", spec={}))
-        await until(lambda: cluster.memory.get("Job", "ns", "alert-producer"))
+        await until(lambda: cluster.store.get("Job", "ns", "alert-producer"))
 
     run(test)
 
 
 def test_scans_are_heard_of_from_kopf_and_listed_now_and_then() -> None:
-    async def test(api: Api, cluster: FollowedCluster, news: list[NamespacedName]) -> None:
+    async def test(api: Api, cluster: Informer, news: list[NamespacedName]) -> None:
         await cluster.follow((), news.append, 0.05)
         cluster.heard("ADDED", scan(201, seeds=7))
         assert news == [SCAN]
@@ -176,17 +176,17 @@ def test_scans_are_heard_of_from_kopf_and_listed_now_and_then() -> None:
         cluster.heard("MODIFIED", scan(202, seeds=3))
         cluster.heard("DELETED", scan(203, seeds=3))
         assert news == [SCAN] * 3
-        assert cluster.memory.get("SkymapScan", "ns", "alert") is None
+        assert cluster.store.get("SkymapScan", "ns", "alert") is None
         cluster.heard("ADDED", scan(204, seeds=7))
         api.version = 300
-        await until(lambda: cluster.memory.get("SkymapScan", "ns", "alert") is None)
+        await until(lambda: cluster.store.get("SkymapScan", "ns", "alert") is None)
         assert news == [SCAN] * 5, "that it has gone while kopf was cut off is found by listing"
 
     run(test)
 
 
 def test_without_the_right_to_list_it_says_so_at_once() -> None:
-    async def test(api: Api, cluster: FollowedCluster, news: list[NamespacedName]) -> None:
+    async def test(api: Api, cluster: Informer, news: list[NamespacedName]) -> None:
         api.refuses = "pods"
         with pytest.raises(Refused, match="may not"):
             await cluster.follow((), news.append, 300.0)

@@ -14,7 +14,7 @@ from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
 from skymap_api.names import FINALIZER, Names, NamespacedName, Topics
 from skymap_operator.cluster.client import Away, Conflict, Refused
-from skymap_operator.cluster.store import Memory
+from skymap_operator.cluster.store import Store
 from skymap_operator.observe.read import frames_of, observe
 from skymap_operator.observe.state import Backlog, ObservedState, PulsarFault, PulsarState, Throughput
 from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway, Stored, Subscription
@@ -41,8 +41,8 @@ class Bench:
         self.cluster, self.admin, self.figures = FakeCluster(*objects), FakeAdmin(), Metrics()
         self.reconciler = Reconciler(self.cluster, FakePulsars(self.admin), settings, self.figures)
 
-    def look(self, key: NamespacedName = KEY) -> float | None:
-        return asyncio.run(self.reconciler.look(key))
+    def reconcile(self, key: NamespacedName = KEY) -> float | None:
+        return asyncio.run(self.reconciler.reconcile(key))
 
     def condition(self, kind: str, name: str = NAME) -> tuple[str, str, str]:
         conditions = self.cluster.objects["SkymapScan", name]["status"]["conditions"]
@@ -58,7 +58,7 @@ class Bench:
 
 def test_one_look_makes_everything_and_the_next_changes_nothing() -> None:
     bench = Bench(SCAN)
-    assert bench.look() == SETTINGS.retry_interval
+    assert bench.reconcile() == SETTINGS.retry_interval
     made = set(bench.cluster.objects) - {("SkymapScan", NAME)}
     assert {(kind, name) for kind, name in made if kind != "Event"} == {
         ("ConfigMap", "alert-scan"),
@@ -69,19 +69,19 @@ def test_one_look_makes_everything_and_the_next_changes_nothing() -> None:
         ("Deployment", "alert-workers"),
     }
     assert set(bench.admin.made) == set(TOPICS.all())
-    bench.look()
+    bench.reconcile()
     bench.cluster.done.clear()
-    assert bench.look() == SETTINGS.scaling_interval
+    assert bench.reconcile() == SETTINGS.scaling_interval
     assert bench.cluster.done == []
     assert bench.count("done") == 3
 
 
 def test_a_scan_that_is_gone_is_forgotten() -> None:
     bench = Bench(SCAN)
-    bench.look()
+    bench.reconcile()
     assert b'skymap_operator_scans{phase="Pending"} 1.0' in bench.figures.text(0)
     del bench.cluster.objects["SkymapScan", NAME]
-    assert bench.look() is None
+    assert bench.reconcile() is None
     assert b'skymap_operator_scans{phase="Pending"} 0.0' in bench.figures.text(0)
     assert bench.count("gone") == 1
 
@@ -89,39 +89,39 @@ def test_a_scan_that_is_gone_is_forgotten() -> None:
 def test_faults_of_kubernetes_lead_to_another_look() -> None:
     bench = Bench(SCAN)
     bench.cluster.faults["get"] = Away("no answer")
-    assert bench.look() == SETTINGS.retry_interval
+    assert bench.reconcile() == SETTINGS.retry_interval
     bench.cluster.faults["get"] = Refused("no right")
-    assert bench.look() == SETTINGS.retry_interval
+    assert bench.reconcile() == SETTINGS.retry_interval
     bench.cluster.faults["apply_status"] = Conflict("changed")
-    assert bench.look() == SOON
+    assert bench.reconcile() == SOON
     assert [bench.count(outcome) for outcome in ("cluster_away", "refused", "changed", "done")] == [1, 1, 1, 0]
 
 
 def test_what_was_refused_is_in_the_status_until_it_is_allowed() -> None:
     bench = Bench(SCAN)
     bench.cluster.faults["create"] = Refused('configmaps "alert-scan" is forbidden: exceeded quota: small')
-    bench.look()  # it takes the Event, on which nothing hangs
+    bench.reconcile()  # it takes the Event, on which nothing hangs
     assert ("Job", "alert-saver") in bench.cluster.objects
     del bench.cluster.objects["Job", "alert-saver"]
     bench.cluster.faults["create"] = Refused('jobs "alert-saver" is forbidden: exceeded quota: small')
-    assert bench.look() == SETTINGS.retry_interval
-    bench.look()
+    assert bench.reconcile() == SETTINGS.retry_interval
+    bench.reconcile()
     status, reason, message = bench.condition("Degraded")
     assert (status, reason) == ("True", "QuotaExceeded")
     assert "exceeded quota: small" in message
     for _ in range(2):
-        bench.look()
+        bench.reconcile()
     assert bench.condition("Degraded")[:2] == ("False", "AsExpected")
 
 
 def test_without_pulsar_nothing_is_made_and_the_reason_is_told() -> None:
     bench = Bench(SCAN)
     bench.admin.fault = PulsarAway("cannot reach http://pulsar:8080")
-    assert bench.look() == SETTINGS.retry_interval
+    assert bench.reconcile() == SETTINGS.retry_interval
     assert bench.condition("Degraded") == ("True", "PulsarUnavailable", "cannot reach http://pulsar:8080")
     assert {kind for kind, _ in bench.cluster.objects} == {"SkymapScan", "Event"}
     bench.admin.fault = PulsarAdminError("401 no token")
-    bench.look()
+    bench.reconcile()
     assert bench.condition("Degraded") == ("True", "PulsarRefused", "401 no token")
 
 
@@ -142,13 +142,13 @@ def test_a_pulsar_that_answers_and_lets_nothing_be_made_is_told(
 
     with monkeypatch.context() as patched:
         patched.setattr(bench.admin, "create", create)
-        bench.look()
-        bench.look()
+        bench.reconcile()
+        bench.reconcile()
     assert bench.condition("Degraded") == ("True", reason, str(fault))
     assert {kind for kind, _ in bench.cluster.objects} == {"SkymapScan", "Event"}
     assert bench.count(outcome) == 2
     for _ in range(3):
-        bench.look()
+        bench.reconcile()
     assert bench.condition("Degraded")[:2] == ("False", "AsExpected")
 
 
@@ -160,7 +160,7 @@ def two_that_share() -> Bench:
     ]
     bench = Bench(*scans, settings=EIGHT)
     for name in ("first", "second") * 3:
-        bench.look(NamespacedName(NAMESPACE, name))
+        bench.reconcile(NamespacedName(NAMESPACE, name))
     return bench
 
 
@@ -175,12 +175,12 @@ def test_workers_are_shared_among_scans() -> None:
 def test_a_new_operator_knows_at_its_first_look_what_all_scans_have() -> None:
     bench = two_that_share()
     bench.reconciler = Reconciler(bench.cluster, FakePulsars(bench.admin), EIGHT, bench.figures)
-    memory = Memory()
+    store = Store()
     for (kind, name), found in bench.cluster.objects.items():
         if kind == "SkymapScan":
-            memory.put(kind, {**found, "metadata": {**found["metadata"], "resourceVersion": "2", "name": name}})
-    bench.reconciler.remember(memory.all("SkymapScan"))
-    bench.look(NamespacedName(NAMESPACE, "second"))
+            store.put(kind, {**found, "metadata": {**found["metadata"], "resourceVersion": "2", "name": name}})
+    bench.reconciler.remember(store.all("SkymapScan"))
+    bench.reconcile(NamespacedName(NAMESPACE, "second"))
     assert bench.cluster.objects["Deployment", "second-workers"]["spec"]["replicas"] == 4
 
 
@@ -204,7 +204,7 @@ def test_realtime_scans_come_first_and_then_the_oldest() -> None:
 
     def replicas() -> dict[str, int]:
         for name in [*born] * 3:
-            bench.look(NamespacedName(NAMESPACE, name))
+            bench.reconcile(NamespacedName(NAMESPACE, name))
         deployments = {name: bench.cluster.objects["Deployment", f"{name}-workers"] for name in born}
         return {name: one["spec"]["replicas"] for name, one in deployments.items()}
 
@@ -331,7 +331,9 @@ def test_two_scans_that_share_frames_and_go_at_the_same_time_leave_none() -> Non
     bench.admin.stored = {plan: [plan_of(frames)] for plan in plans} | {frames: []}
 
     async def both() -> None:
-        await asyncio.gather(*(bench.reconciler.look(NamespacedName(NAMESPACE, name)) for name in ("first", "second")))
+        await asyncio.gather(
+            *(bench.reconciler.reconcile(NamespacedName(NAMESPACE, name)) for name in ("first", "second"))
+        )
 
     asyncio.run(both())
     assert bench.admin.stored == {}

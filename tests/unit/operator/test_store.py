@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from skymap_api.names import SCAN_LABEL, SCAN_NAME_ANNOTATION, NamespacedName
-from skymap_operator.cluster.store import Memory, trimmed
+from skymap_operator.cluster.store import Store, trimmed
 from skymap_operator.observe.state import Pod
 
 SCAN = NamespacedName("ns", "alert")
@@ -22,64 +22,64 @@ def made(kind: str, version: int, name: str = "a", **more: Any) -> dict[str, Any
 
 
 def test_an_older_state_never_replaces_a_newer_one() -> None:
-    memory = Memory()
-    assert memory.put("ConfigMap", made("ConfigMap", 9, data={"a": "1"})) == {SCAN}
-    assert memory.put("ConfigMap", made("ConfigMap", 10, data={"a": "2"})) == {SCAN}
-    assert memory.put("ConfigMap", made("ConfigMap", 9, data={"a": "1"})) == set()
-    known = memory.get("ConfigMap", "ns", "a")
+    store = Store()
+    assert store.put("ConfigMap", made("ConfigMap", 9, data={"a": "1"})) == {SCAN}
+    assert store.put("ConfigMap", made("ConfigMap", 10, data={"a": "2"})) == {SCAN}
+    assert store.put("ConfigMap", made("ConfigMap", 9, data={"a": "1"})) == set()
+    known = store.get("ConfigMap", "ns", "a")
     assert known is not None
     assert known["data"] == {"a": "2"}
-    assert memory.remove("ConfigMap", made("ConfigMap", 8)) == set(), "that was another one, before"
-    assert memory.remove("ConfigMap", made("ConfigMap", 12)) == {SCAN}
-    assert memory.put("ConfigMap", made("ConfigMap", 11, data={"a": "3"})) == set(), "an answer that comes late"
-    assert memory.get("ConfigMap", "ns", "a") is None
-    assert memory.put("ConfigMap", made("ConfigMap", 13)) == {SCAN}
-    assert len(memory) == 1
+    assert store.remove("ConfigMap", made("ConfigMap", 8)) == set(), "that was another one, before"
+    assert store.remove("ConfigMap", made("ConfigMap", 12)) == {SCAN}
+    assert store.put("ConfigMap", made("ConfigMap", 11, data={"a": "3"})) == set(), "an answer that comes late"
+    assert store.get("ConfigMap", "ns", "a") is None
+    assert store.put("ConfigMap", made("ConfigMap", 13)) == {SCAN}
+    assert len(store) == 1
 
 
 def test_what_says_nothing_new_is_no_news() -> None:
-    memory = Memory()
-    memory.put("Deployment", made("Deployment", 1, status={"replicas": 1}))
-    assert memory.put("Deployment", made("Deployment", 2, status={"replicas": 2})) == set()
+    store = Store()
+    store.put("Deployment", made("Deployment", 1, status={"replicas": 1}))
+    assert store.put("Deployment", made("Deployment", 2, status={"replicas": 2})) == set()
     failing = {"conditions": [{"type": "ReplicaFailure", "status": "True"}, {"type": "Available", "status": "True"}]}
-    assert memory.put("Deployment", made("Deployment", 3, status=failing)) == {SCAN}
+    assert store.put("Deployment", made("Deployment", 3, status=failing)) == {SCAN}
     scan = made("SkymapScan", 1, name="alert", status={"phase": "Pending"})
-    assert memory.put("SkymapScan", scan) == {SCAN}
-    assert memory.put("SkymapScan", scan | made("SkymapScan", 2, name="alert", status={"phase": "Scanning"})) == set()
-    known = memory.get("SkymapScan", "ns", "alert")
+    assert store.put("SkymapScan", scan) == {SCAN}
+    assert store.put("SkymapScan", scan | made("SkymapScan", 2, name="alert", status={"phase": "Scanning"})) == set()
+    known = store.get("SkymapScan", "ns", "alert")
     assert known is not None
     assert known["status"] == {"phase": "Scanning"}
-    assert memory.put("SkymapScan", made("SkymapScan", 3, name="alert", spec={"suspend": True})) == {SCAN}
+    assert store.put("SkymapScan", made("SkymapScan", 3, name="alert", spec={"suspend": True})) == {SCAN}
 
 
 def test_what_is_not_listed_any_more_is_gone_unless_it_came_later() -> None:
-    memory = Memory()
+    store = Store()
     for number, name in enumerate(("kept", "gone", "new"), 1):
-        memory.put("Job", made("Job", number * 10, name, spec={}))
-    memory.put("ConfigMap", made("ConfigMap", 1, "gone"))
+        store.put("Job", made("Job", number * 10, name, spec={}))
+    store.put("ConfigMap", made("ConfigMap", 1, "gone"))
     other = made("Job", 10, "gone", spec={})
     other["metadata"] |= {"namespace": "other", "annotations": {SCAN_NAME_ANNOTATION: "theirs"}}
-    memory.put("Job", other)
-    assert memory.replace("Job", "ns", [("ns", "kept")], "25") == {SCAN}
-    assert memory.get("Job", "ns", "gone") is None
-    assert memory.get("Job", "ns", "kept")
-    assert memory.get("Job", "ns", "new")
-    assert memory.get("ConfigMap", "ns", "gone")
-    assert memory.get("Job", "other", "gone")
-    assert memory.replace("Job", None, [("ns", "kept"), ("ns", "new")], "40") == {NamespacedName("other", "theirs")}
+    store.put("Job", other)
+    assert store.replace("Job", "ns", [("ns", "kept")], "25") == {SCAN}
+    assert store.get("Job", "ns", "gone") is None
+    assert store.get("Job", "ns", "kept")
+    assert store.get("Job", "ns", "new")
+    assert store.get("ConfigMap", "ns", "gone")
+    assert store.get("Job", "other", "gone")
+    assert store.replace("Job", None, [("ns", "kept"), ("ns", "new")], "40") == {NamespacedName("other", "theirs")}
 
 
 def test_pods_are_known_by_their_scan() -> None:
-    memory = Memory()
+    store = Store()
     for number, name in enumerate("ab", 1):
-        memory.put("Pod", made("Pod", number, name, status={"phase": "Pending"}))
-    assert [pod["metadata"]["name"] for pod in memory.pods("ns", "alert")] == ["a", "b"]
-    memory.put("Pod", made("Pod", 3, "a", status={"phase": "Running"}))
-    assert [pod["status"]["phase"] for pod in memory.pods("ns", "alert")] == ["Running", "Pending"]
-    memory.remove("Pod", made("Pod", 4, "a"))
-    memory.replace("Pod", None, [], "9")
-    assert memory.pods("ns", "alert") == []
-    assert memory.pods("ns", "another") == []
+        store.put("Pod", made("Pod", number, name, status={"phase": "Pending"}))
+    assert [pod["metadata"]["name"] for pod in store.pods("ns", "alert")] == ["a", "b"]
+    store.put("Pod", made("Pod", 3, "a", status={"phase": "Running"}))
+    assert [pod["status"]["phase"] for pod in store.pods("ns", "alert")] == ["Running", "Pending"]
+    store.remove("Pod", made("Pod", 4, "a"))
+    store.replace("Pod", None, [], "9")
+    assert store.pods("ns", "alert") == []
+    assert store.pods("ns", "another") == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from skymap_api.names import FINALIZER, Names, NamespacedName, Topics
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Away, Conflict, NotFound, Refused
 from skymap_operator.install import uninstall
-from skymap_operator.install.uninstall import Leave
+from skymap_operator.install.uninstall import Uninstall
 from skymap_operator.pulsar.admin import PulsarAway
 from skymap_operator.runtime.metrics import Metrics
 from skymap_operator.runtime.reconciler import Reconciler
@@ -69,16 +69,16 @@ class Bench:
 
     def begun(self) -> Bench:
         """The same, once the operator has looked at it."""
-        look = Reconciler(self.cluster, self.pulsars, SETTINGS, Metrics()).look
-        asyncio.run(look(NamespacedName(NAMESPACE, NAME)))
+        reconcile = Reconciler(self.cluster, self.pulsars, SETTINGS, Metrics()).reconcile
+        asyncio.run(reconcile(NamespacedName(NAMESPACE, NAME)))
         self.cluster.objects["Pod", "alert-producer-x"] = pod("alert-producer-x", phase="Running")
         assert FINALIZER in self.scan["metadata"]["finalizers"]
         assert set(self.admin.stored) == set(TOPICS.all())
         self.cluster.done.clear()
         return self
 
-    def leave(self, *, delete: bool, timeout: float = 30.0) -> None:
-        asyncio.run(Leave(self.cluster, self.pulsars, SETTINGS, delete=delete).run(timeout))
+    def uninstall(self, *, delete: bool, timeout: float = 30.0) -> None:
+        asyncio.run(Uninstall(self.cluster, self.pulsars, SETTINGS, delete=delete).run(timeout))
 
     @property
     def scan(self) -> Manifest:
@@ -95,7 +95,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_scans_are_deleted_with_their_pods_and_topics_and_results_stay() -> None:
     bench = Bench().begun()
-    bench.leave(delete=True)
+    bench.uninstall(delete=True)
     assert KEY not in bench.cluster.objects
     assert bench.admin.stored == {}
     assert bench.cluster.pods_end_after <= 0, "it waited for the pods"
@@ -107,16 +107,16 @@ def test_scans_are_deleted_with_their_pods_and_topics_and_results_stay() -> None
 def test_scans_stay_as_records_suspended_and_no_operator_takes_them_up_again() -> None:
     bench = Bench().begun()
     before = bench.scan["status"]
-    bench.leave(delete=False)
+    bench.uninstall(delete=False)
     assert (bench.scan["spec"]["suspend"], bench.scan["metadata"]["finalizers"]) == (True, [])
     assert "deletionTimestamp" not in bench.scan["metadata"]
     assert bench.scan["status"] == before, "the status tells of the scan, and it is not deleted"
     assert bench.admin.stored == {}
     assert not bench.kinds() & {"Job", "Deployment", "Pod"}
     # An operator that still runs looks at it, again and again.
-    look = Reconciler(bench.cluster, bench.pulsars, SETTINGS, Metrics()).look
+    reconcile = Reconciler(bench.cluster, bench.pulsars, SETTINGS, Metrics()).reconcile
     for _ in range(3):
-        asyncio.run(look(NamespacedName(NAMESPACE, NAME)))
+        asyncio.run(reconcile(NamespacedName(NAMESPACE, NAME)))
     assert bench.scan["metadata"]["finalizers"] == []
     assert bench.admin.stored == {}
 
@@ -126,7 +126,7 @@ def test_a_finished_scan_is_not_suspended() -> None:
     conditions = bench.scan["status"]["conditions"]
     [succeeded] = [one for one in conditions if one["type"] == "Succeeded"]
     succeeded |= {"status": "True", "reason": "Completed"}
-    bench.leave(delete=False)
+    bench.uninstall(delete=False)
     assert "suspend" not in bench.scan["spec"]
     assert bench.scan["metadata"]["finalizers"] == []
     assert bench.admin.stored == {}
@@ -136,14 +136,14 @@ def test_a_finished_scan_is_not_suspended() -> None:
 def test_a_scan_that_never_began_is_let_go_without_pulsar(delete: bool) -> None:
     bench = Bench()
     bench.admin.fault = PulsarAway("cannot reach http://pulsar:8080")
-    bench.leave(delete=delete)
+    bench.uninstall(delete=delete)
     assert (KEY in bench.cluster.objects) is not delete
     assert bench.admin.stored == {}
 
 
 def test_topics_that_are_to_stay_stay() -> None:
     bench = Bench({"cleanupPolicy": {"topics": "Never"}}).begun()
-    bench.leave(delete=True)
+    bench.uninstall(delete=True)
     assert KEY not in bench.cluster.objects
     assert set(bench.admin.stored) == set(TOPICS.all())
 
@@ -155,7 +155,7 @@ def test_without_pulsar_the_scan_goes_in_time_and_it_is_said_what_is_left(
     bench = Bench().begun()
     bench.admin.fault = PulsarAway("cannot reach http://pulsar:8080")
     with caplog.at_level(logging.WARNING, "skymap_operator.install.uninstall"):
-        bench.leave(delete=delete, timeout=0.2)
+        bench.uninstall(delete=delete, timeout=0.2)
     assert (KEY in bench.cluster.objects) is not delete
     if not delete:
         assert bench.scan["metadata"]["finalizers"] == []
@@ -163,13 +163,15 @@ def test_without_pulsar_the_scan_goes_in_time_and_it_is_said_what_is_left(
     [said] = caplog.messages
     for word in ("alerts/alert", "cannot reach http://pulsar:8080", f"{TOPICS.plan.removesuffix('plan')}..."):
         assert word in said
-    [event] = [one for (kind, _), one in bench.cluster.objects.items() if kind == "Event" and one["reason"] == "LetGo"]
+    [event] = [
+        one for (kind, _), one in bench.cluster.objects.items() if kind == "Event" and one["reason"] == "Released"
+    ]
     assert event["message"] in said
 
 
 def test_others_finalizers_stay_and_are_not_waited_for() -> None:
     bench = Bench(finalizers=["example.org/backup"]).begun()
-    bench.leave(delete=True)
+    bench.uninstall(delete=True)
     assert bench.scan["metadata"]["finalizers"] == ["example.org/backup"]
     assert bench.admin.stored == {}
 
@@ -181,7 +183,7 @@ def test_it_goes_on_when_others_are_quicker_or_the_api_server_is_away_for_a_mome
         "patch": Conflict("changed"),
         "delete": Refused("not now"),
     }
-    bench.leave(delete=True)
+    bench.uninstall(delete=True)
     assert KEY not in bench.cluster.objects
 
 
@@ -193,7 +195,7 @@ def test_an_api_server_that_stays_away_is_an_error() -> None:
     bench = Bench()
     bench.cluster = Gone()
     with pytest.raises(Away):
-        bench.leave(delete=True, timeout=0.05)
+        bench.uninstall(delete=True, timeout=0.05)
 
 
 def test_without_the_definition_there_is_nothing_to_leave() -> None:
@@ -204,4 +206,4 @@ def test_without_the_definition_there_is_nothing_to_leave() -> None:
 
 
 async def _one_pass(bench: Bench) -> None:
-    assert await Leave(bench.cluster, bench.pulsars, SETTINGS, delete=True)._pass() == []
+    assert await Uninstall(bench.cluster, bench.pulsars, SETTINGS, delete=True)._pass() == []

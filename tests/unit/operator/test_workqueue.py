@@ -10,7 +10,7 @@ import pytest
 
 from skymap_api.names import NamespacedName
 from skymap_operator.runtime import workqueue as module
-from skymap_operator.runtime.workqueue import By, Rounds
+from skymap_operator.runtime.workqueue import By, WorkQueue
 
 A, B = NamespacedName("ns", "a"), NamespacedName("ns", "b")
 
@@ -39,7 +39,7 @@ def test_a_scan_is_looked_at_once_at_a_time_and_again_for_what_came_meanwhile() 
     async def test() -> None:
         going, looks, free = 0, 0, asyncio.Event()
 
-        async def look(_: NamespacedName) -> float | None:
+        async def reconcile(_: NamespacedName) -> float | None:
             nonlocal going, looks
             going, looks = going + 1, looks + 1
             assert going == 1
@@ -47,19 +47,19 @@ def test_a_scan_is_looked_at_once_at_a_time_and_again_for_what_came_meanwhile() 
             going -= 1
             return 1000.0
 
-        rounds = Rounds(look, rest=0)
+        queue = WorkQueue(reconcile, rest=0)
         for _ in range(3):
-            rounds.wake(A)
+            queue.add(A)
         await until(lambda: looks == 1)
         for _ in range(3):
-            rounds.wake(A)
+            queue.add(A)
         free.set()
         await until(lambda: looks == 2 and going == 0)
         for _ in range(50):
             await asyncio.sleep(0)
         assert looks == 2, "what came together is seen together"
-        assert rounds.overdue() == rounds.stalled() == 0.0, "the next look is not due"
-        await rounds.close()
+        assert queue.overdue() == queue.stalled() == 0.0, "the next look is not due"
+        await queue.close()
 
     run(test)
 
@@ -68,12 +68,12 @@ def test_a_look_is_due_again_when_it_said_so_and_a_scan_that_is_gone_is_forgotte
     async def test() -> None:
         answers = [0.0, 0.001, None]
 
-        async def look(_: NamespacedName) -> float | None:
+        async def reconcile(_: NamespacedName) -> float | None:
             return answers.pop(0)
 
-        rounds = Rounds(look, rest=0)
-        rounds.wake(A)
-        await until(lambda: len(rounds._scans) == 0)
+        queue = WorkQueue(reconcile, rest=0)
+        queue.add(A)
+        await until(lambda: len(queue._scans) == 0)
         assert answers == []
 
     run(test)
@@ -83,7 +83,7 @@ def test_no_more_looks_at_a_time_than_allowed() -> None:
     async def test() -> None:
         going, most, seen = 0, 0, 0
 
-        async def look(_: NamespacedName) -> float | None:
+        async def reconcile(_: NamespacedName) -> float | None:
             nonlocal going, most, seen
             going, seen = going + 1, seen + 1
             most = max(most, going)
@@ -91,10 +91,10 @@ def test_no_more_looks_at_a_time_than_allowed() -> None:
             going -= 1
             return None
 
-        rounds = Rounds(look, at_a_time=3, rest=0)
+        queue = WorkQueue(reconcile, at_a_time=3, rest=0)
         for number in range(100):
-            rounds.wake(NamespacedName("ns", str(number)))
-        await until(lambda: len(rounds._scans) == 0)
+            queue.add(NamespacedName("ns", str(number)))
+        await until(lambda: len(queue._scans) == 0)
         assert (most, seen) == (3, 100)
 
     run(test)
@@ -106,16 +106,16 @@ def test_a_fault_in_one_look_stops_no_other_and_is_tried_again(
     async def test() -> None:
         looks: Counter[NamespacedName] = Counter()
 
-        async def look(key: NamespacedName) -> float | None:
+        async def reconcile(key: NamespacedName) -> float | None:
             looks[key] += 1
             if key == A and looks[A] < 3:
                 raise ZeroDivisionError("ours")
             return None
 
-        rounds = Rounds(look, rest=0)
-        rounds.wake(A)
-        rounds.wake(B)
-        await until(lambda: len(rounds._scans) == 0)
+        queue = WorkQueue(reconcile, rest=0)
+        queue.add(A)
+        queue.add(B)
+        await until(lambda: len(queue._scans) == 0)
         assert looks == {A: 3, B: 1}
 
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
@@ -129,25 +129,25 @@ def test_looks_that_hang_are_seen_and_given_up(
     async def test() -> None:
         clock = Clock(monkeypatch)
 
-        async def look(key: NamespacedName) -> float | None:
+        async def reconcile(key: NamespacedName) -> float | None:
             if key == A:
                 await asyncio.Event().wait()
             return None
 
-        rounds = Rounds(look, rest=0)
-        assert rounds.overdue() == rounds.stalled() == 0.0
-        rounds.wake(A)
+        queue = WorkQueue(reconcile, rest=0)
+        assert queue.overdue() == queue.stalled() == 0.0
+        queue.add(A)
         await asyncio.sleep(0)
         clock.ahead = 200.0
-        assert min(rounds.overdue(), rounds.stalled()) > 199.0
-        rounds.wake(B)
-        await until(lambda: len(rounds._scans) == 1)
-        assert rounds.overdue() > 199.0
-        assert rounds.stalled() < 100.0, "others go on"
+        assert min(queue.overdue(), queue.stalled()) > 199.0
+        queue.add(B)
+        await until(lambda: len(queue._scans) == 1)
+        assert queue.overdue() > 199.0
+        assert queue.stalled() < 100.0, "others go on"
         clock.ahead = 250.0
         await until(lambda: "ns/a: the look at it failed" in caplog.text)
-        await rounds.close()
-        assert len(rounds._scans) == 0
+        await queue.close()
+        assert len(queue._scans) == 0
 
     run(test)
 
@@ -160,28 +160,28 @@ def test_news_come_before_rounds_and_urgent_scans_before_others_but_nobody_waits
         looked: list[str] = []
         held = asyncio.Event()
 
-        async def look(key: NamespacedName) -> float | None:
+        async def reconcile(key: NamespacedName) -> float | None:
             looked.append(key.name)
             if key.name == "busy":
                 await held.wait()
             return 100.0
 
-        rounds = Rounds(look, urgent=lambda key: key.name == "alert", at_a_time=1, rest=0)
-        rounds.wake(NamespacedName("ns", "round"))
+        queue = WorkQueue(reconcile, urgent=lambda key: key.name == "alert", at_a_time=1, rest=0)
+        queue.add(NamespacedName("ns", "round"))
         await until(lambda: looked == ["round"])
         clock.ahead = 99.0
-        rounds.wake(NamespacedName("ns", "busy"))  # has the only hand
+        queue.add(NamespacedName("ns", "busy"))  # has the only hand
         await until(lambda: looked == ["round", "busy"])
         clock.ahead = 102.0  # the time of the first has come two seconds ago
         await asyncio.sleep(0.01)
         for name in ("news", "alert"):
-            rounds.wake(NamespacedName("ns", name))
+            queue.add(NamespacedName("ns", name))
         clock.ahead = 133.0
-        rounds.wake(NamespacedName("ns", "later"))
+        queue.add(NamespacedName("ns", "later"))
         held.set()
         await until(lambda: len(looked) == 6)
         assert looked[2:] == ["alert", "news", "round", "later"]
-        await rounds.close()
+        await queue.close()
 
     run(test)
 
@@ -194,15 +194,15 @@ def test_of_many_scans_each_is_looked_at_less_often_and_what_follows_at_once_is_
         looks: Counter[NamespacedName] = Counter()
         late: dict[By, list[float]] = {By.NEWS: [], By.TIME: []}
 
-        async def look(key: NamespacedName) -> float | None:
+        async def reconcile(key: NamespacedName) -> float | None:
             looks[key] += 1
             return 0.0 if key == A and looks[A] == 1 else 10.0
 
         monkeypatch.setattr(module, "PACE", 2)
-        rounds = Rounds(look, lambda seconds, by: late[by].append(seconds), rest=0)
-        rounds.wake(A)
+        queue = WorkQueue(reconcile, lambda seconds, by: late[by].append(seconds), rest=0)
+        queue.add(A)
         for number in range(59):
-            rounds.wake(NamespacedName("ns", str(number)))
+            queue.add(NamespacedName("ns", str(number)))
         await until(lambda: looks.total() == 61)
         assert looks[A] == 2
         for ahead in range(9, 42):
@@ -214,7 +214,7 @@ def test_of_many_scans_each_is_looked_at_less_often_and_what_follows_at_once_is_
         assert [len(late[by]) for by in (By.NEWS, By.TIME)] == [61, looks.total() - 61]
         assert max(late[By.NEWS]) < 10.0
         assert max(late[By.TIME]) < 2.0
-        await rounds.close()
+        await queue.close()
 
     run(test)
 
@@ -226,27 +226,27 @@ def test_news_of_a_scan_whose_round_is_late_are_timed_from_when_they_came(monkey
         held = asyncio.Event()
         held.set()
 
-        async def look(_: NamespacedName) -> float | None:
+        async def reconcile(_: NamespacedName) -> float | None:
             await held.wait()
             return 10.0
 
-        rounds = Rounds(look, lambda seconds, by: late.append((by, seconds)), at_a_time=1, rest=0)
-        rounds.wake(A)
+        queue = WorkQueue(reconcile, lambda seconds, by: late.append((by, seconds)), at_a_time=1, rest=0)
+        queue.add(A)
         await until(lambda: len(late) == 1)
         held.clear()
-        rounds.wake(B)  # has the only hand
+        queue.add(B)  # has the only hand
         await asyncio.sleep(0.01)
         clock.ahead = 30.0
         await asyncio.sleep(0.01)
-        assert 19.0 < rounds.overdue() < 31.0
-        rounds.wake(A)
-        rounds.wake(A)
+        assert 19.0 < queue.overdue() < 31.0
+        queue.add(A)
+        queue.add(A)
         clock.ahead = 35.0
         held.set()
         await until(lambda: len(late) == 4)
         assert [by for by, _ in late[1:]] == [By.NEWS, By.NEWS, By.TIME], "B, and A by both"
         assert [seconds for _, seconds in late[1:]] == pytest.approx([35.0, 5.0, 25.0], abs=0.9)
-        assert rounds.overdue() == 0.0
-        await rounds.close()
+        assert queue.overdue() == 0.0
+        await queue.close()
 
     run(test)
