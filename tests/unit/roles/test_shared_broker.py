@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from tests.unit.roles.conftest import Command
 
 from skymap_scanner.broker import open_broker
-from skymap_scanner.cli import group, scan
+from skymap_scanner.cli import group, local_run
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.local import LocalScan
 from skymap_scanner.roles.record import Record, read_record
@@ -47,7 +47,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[LocalScan]:
             ScanTopics.of(wanted.settings.name).create(broker)
         return (wanted.folder / "done").exists()
 
-    monkeypatch.setattr(scan, "run_local", run_local)
+    monkeypatch.setattr(local_run, "run_local", run_local)
     return scans
 
 
@@ -170,7 +170,7 @@ def test_a_restart_deletes_the_folders_scan_and_no_other(
         seen.append(topics_on(wanted.broker))
         return True
 
-    monkeypatch.setattr(scan, "run_local", look)
+    monkeypatch.setattr(local_run, "run_local", look)
     assert run(*words, "-n", "a", "--restart").exit_code == 0
     assert seen == [sorted(topic for topic in topics_on(url) if "/a-b-" in topic)]
     assert seen[0] != []

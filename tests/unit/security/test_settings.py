@@ -12,8 +12,8 @@ from tests.unit.security.conftest import at_most
 
 from skymap_api.resource import SkymapScanSpec
 from skymap_operator.observe.read import entry
-from skymap_scanner.cli.documents import read_documents
 from skymap_scanner.cli.manifest import read_manifest
+from skymap_scanner.cli.yaml_documents import read_documents
 from skymap_scanner.errors import InputError
 from skymap_scanner.scan.levels import Level, check_levels, first_pixels, parse_area, parse_levels
 from skymap_scanner.scan.pixels import MAX_PIXELS, read_ranges

@@ -16,12 +16,12 @@ from rich.console import Console
 from skymap_operator.decide.diagnose import last_words
 from skymap_operator.observe.state import Pod, Termination
 from skymap_scanner.cli import Lines, logs
-from skymap_scanner.cli.display import progress_display, render
+from skymap_scanner.cli.describe import line, story
+from skymap_scanner.cli.progress_display import progress_display, render
 from skymap_scanner.cli.show import command as show
-from skymap_scanner.cli.story import line, story
-from skymap_scanner.cluster.scans import SeenScan
 from skymap_scanner.errors import InputError, printable
 from skymap_scanner.i3 import Frame, I3EventHeader, I3String
+from skymap_scanner.kubectl.scans import SeenScan
 from skymap_scanner.roles.topics import ScanTopics, check_name
 from skymap_scanner.scan.progress import Phase, Progress
 

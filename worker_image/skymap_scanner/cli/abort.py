@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skymap_scanner.cli import cluster
+from skymap_scanner.cli import kubectl_options
 
 if TYPE_CHECKING:
-    from skymap_scanner.cluster.kubectl import Kubectl
-    from skymap_scanner.cluster.scans import SeenScan
+    from skymap_scanner.kubectl.client import Kubectl
+    from skymap_scanner.kubectl.scans import SeenScan
 
 
 @click.command()
 @click.argument("name")
-@cluster.options
+@kubectl_options.options
 @click.option(
     "--delete", is_flag=True, help="Delete the scan and what it has in Pulsar; its results stay on the claim."
 )
@@ -41,7 +41,7 @@ def command(name: str, kubectl: Kubectl, delete: bool, resume: bool, yes: bool, 
         skymap-scanner abort alert-138632 --resume
         skymap-scanner abort alert-138632 --delete
     """
-    from skymap_scanner.cluster.scans import RESOURCE, the
+    from skymap_scanner.kubectl.scans import RESOURCE, the
 
     if delete and resume:
         raise click.UsageError("--delete and --resume exclude each other")
@@ -65,16 +65,16 @@ def command(name: str, kubectl: Kubectl, delete: bool, resume: bool, yes: bool, 
         return
     click.echo(
         f"Scan {name} stops: its pods end, each worker after the fit in hand. What is done stays in Pulsar.\n"
-        f"    {cluster.call(kubectl, 'abort', name, '--resume')}   lets it go on\n"
-        f"    {cluster.call(kubectl, 'abort', name, '--delete')}   removes it, also from Pulsar",
+        f"    {kubectl_options.call(kubectl, 'abort', name, '--resume')}   lets it go on\n"
+        f"    {kubectl_options.call(kubectl, 'abort', name, '--delete')}   removes it, also from Pulsar",
         err=True,
     )
 
 
 def _delete(kubectl: Kubectl, scan: SeenScan, yes: bool, patience: float) -> None:
     """Delete a scan, and wait until it is gone."""
-    from skymap_scanner.cluster.scans import RESOURCE
     from skymap_scanner.errors import InputError
+    from skymap_scanner.kubectl.scans import RESOURCE
 
     if not yes and not scan.deleting:
         state = f"scan {scan.name} in namespace {scan.namespace} is {scan.phase}"
@@ -97,8 +97,8 @@ def _gone(kubectl: Kubectl, scan: SeenScan, patience: float) -> bool:
     ClusterError
         If it is not gone in time; says what is in the way, where the operator has said so.
     """
-    from skymap_scanner.cluster.scans import find
     from skymap_scanner.errors import ClusterError
+    from skymap_scanner.kubectl.scans import find
 
     uid, deadline = scan.document["metadata"]["uid"], time.monotonic() + patience
     while True:
@@ -120,7 +120,7 @@ def _what_stays(kubectl: Kubectl, scan: SeenScan) -> str:
         return "It had no results."
     image = None if scan.status.runs_with is None else scan.status.runs_with.image
     words = ["fetch", scan.name, "--claim", scan.claim, "--path", scan.folder]
-    fetch = cluster.call(kubectl, *words, "--image", image or "IMAGE")
+    fetch = kubectl_options.call(kubectl, *words, "--image", image or "IMAGE")
     where = f" --namespace {scan.namespace}"
     return (
         f"Results, if it had any, stay on claim {scan.claim}, folder {scan.folder}:\n"

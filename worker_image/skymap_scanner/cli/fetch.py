@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skymap_scanner.cli import cluster
+from skymap_scanner.cli import kubectl_options
 
 if TYPE_CHECKING:
-    from skymap_scanner.cluster.kubectl import Kubectl
-    from skymap_scanner.cluster.reader import Source
-    from skymap_scanner.cluster.scans import SeenScan
-    from skymap_scanner.cluster.unpacking import Arrival, Unpacked
+    from skymap_scanner.kubectl.client import Kubectl
+    from skymap_scanner.kubectl.fetch_job import Source
+    from skymap_scanner.kubectl.scans import SeenScan
+    from skymap_scanner.kubectl.unpack import Arrival, Unpacked
 
 
 @click.command()
 @click.argument("name")
-@cluster.options
+@kubectl_options.options
 @click.option(
     "-o",
     "--output",
@@ -64,9 +64,9 @@ def command(
         skymap-scanner fetch alert-138632 -o result/
         skymap-scanner fetch alert-138632 --claim alert-138632-results --image skymap-scanner/worker:0.1.0
     """
-    from skymap_scanner.cli.outcome import show_results
-    from skymap_scanner.cluster.fetching import fetch
-    from skymap_scanner.cluster.scans import find
+    from skymap_scanner.cli.result_display import show_results
+    from skymap_scanner.kubectl.fetch import fetch
+    from skymap_scanner.kubectl.scans import find
 
     scan = find(kubectl, name)
     source = _source(kubectl, name, scan, claim, path, image)
@@ -90,10 +90,10 @@ def _source(
     from dataclasses import replace
 
     from skymap_api.resource.base import stays_inside
-    from skymap_scanner.cluster.fetching import source_of
-    from skymap_scanner.cluster.reader import Source
-    from skymap_scanner.cluster.scans import check_name, the
     from skymap_scanner.errors import InputError
+    from skymap_scanner.kubectl.fetch import source_of
+    from skymap_scanner.kubectl.fetch_job import Source
+    from skymap_scanner.kubectl.scans import check_name, the
 
     if path is not None and not stays_inside(path):
         raise InputError(f"--path {path!r} must be relative to the claim and stay inside it (no leading /, no ..)")
@@ -108,7 +108,7 @@ def _source(
 
 
 def _tell_what_stayed(came: Unpacked) -> None:
-    from skymap_scanner.cluster.unpacking import printable
+    from skymap_scanner.kubectl.unpack import printable
 
     for name in came.left:
         click.echo(f"Not copied, as it is no plain file or cannot be read: {printable(name)}", err=True)

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skymap_scanner.cli import cluster
+from skymap_scanner.cli import kubectl_options
 from skymap_scanner.errors import printable
 
 if TYPE_CHECKING:
-    from skymap_scanner.cluster.kubectl import Kubectl
+    from skymap_scanner.kubectl.client import Kubectl
 
 
 @click.command()
 @click.argument("name")
-@cluster.options
+@kubectl_options.options
 @click.option(
     "--role",
     type=click.Choice(["producer", "worker", "collector", "saver"]),
@@ -32,9 +32,9 @@ def command(name: str, kubectl: Kubectl, role: str | None, follow: bool, tail: i
         skymap-scanner logs alert-138632 --role worker --follow
     """
     from skymap_api.names import Names
-    from skymap_scanner.cluster.logs import Following, pods_of, show
-    from skymap_scanner.cluster.scans import find
     from skymap_scanner.errors import InputError
+    from skymap_scanner.kubectl.logs import Following, pods_of, show
+    from skymap_scanner.kubectl.scans import find
 
     # Of a scan that is gone there may be pods for a while, and their logs say why it went.
     base = Names.of("", name).base

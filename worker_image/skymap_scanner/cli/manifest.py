@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from skymap_api.resource import EventSource, Simulation, SkymapScan, given_for_clusters
-from skymap_scanner.cli.documents import read_documents
 from skymap_scanner.cli.options import parse_select
+from skymap_scanner.cli.yaml_documents import read_documents
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.producer import ScanSettings
 from skymap_scanner.scan.levels import Area, Level, check_levels, first_pixels

@@ -10,8 +10,8 @@ import click
 from skymap_scanner.cli import options
 
 if TYPE_CHECKING:
+    from skymap_scanner.cli.local_run import Request
     from skymap_scanner.cli.manifest import ManifestScan
-    from skymap_scanner.cli.scan import Request
 
 
 @click.command(cls=options.LevelsCommand)
@@ -71,8 +71,8 @@ def command(
         skymap-scanner run scan.yaml -o result/
         skymap-scanner run demo -o demo-output/
     """
+    from skymap_scanner.cli.local_run import Request, run
     from skymap_scanner.cli.manifest import is_manifest, read_manifest
-    from skymap_scanner.cli.scan import Request, run
 
     shared = broker_options.absolute() if broker_options.url else None
     if delete_topics and shared is None:
@@ -95,7 +95,7 @@ def command(
 
 
 def _from_manifest(manifest: ManifestScan, folder: Path, common: dict[str, Any]) -> Request:
-    from skymap_scanner.cli.scan import Request
+    from skymap_scanner.cli.local_run import Request
 
     if manifest.elsewhere:
         click.echo(f"These fields of spec count on a cluster only, not here: {', '.join(manifest.elsewhere)}", err=True)

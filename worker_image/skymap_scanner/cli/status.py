@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skymap_scanner.cli import cluster
+from skymap_scanner.cli import kubectl_options
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from skymap_scanner.cluster.kubectl import Kubectl
-    from skymap_scanner.cluster.scans import SeenScan
+    from skymap_scanner.kubectl.client import Kubectl
+    from skymap_scanner.kubectl.scans import SeenScan
 
 
 #: Columns of a story where there is no terminal.
@@ -26,7 +26,7 @@ WIDTH = 120
 
 @click.command()
 @click.argument("name", required=False)
-@cluster.options
+@kubectl_options.options
 @click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="The scans of all namespaces.")
 @click.option("-w", "--watch", is_flag=True, help="Show it live: one scan until it is done, all of them until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a scan, each on its line: the whole resource.")
@@ -40,7 +40,7 @@ def command(name: str | None, kubectl: Kubectl, everywhere: bool, watch: bool, a
         skymap-scanner status alert-138632 --watch
         skymap-scanner status -A --json
     """
-    from skymap_scanner.cluster.scans import the
+    from skymap_scanner.kubectl.scans import the
 
     if name is not None and everywhere:
         raise click.UsageError("NAME is a scan of one namespace: leave out --all-namespaces, or NAME")
@@ -69,9 +69,9 @@ def show_story(scan: SeenScan, kubectl: Kubectl) -> None:
 
 
 def _story(scan: SeenScan, kubectl: Kubectl) -> RenderableType:
-    from skymap_scanner.cli.story import story
+    from skymap_scanner.cli.describe import story
 
-    return story(scan, datetime.now(UTC), functools.partial(cluster.call, kubectl))
+    return story(scan, datetime.now(UTC), functools.partial(kubectl_options.call, kubectl))
 
 
 def watch_scan(kubectl: Kubectl, look: Callable[[], SeenScan], as_json: bool = False) -> SeenScan:
@@ -79,7 +79,7 @@ def watch_scan(kubectl: Kubectl, look: Callable[[], SeenScan], as_json: bool = F
     from rich.console import Console
     from rich.live import Live
 
-    from skymap_scanner.cluster.scans import follow
+    from skymap_scanner.kubectl.scans import follow
 
     console = Console(highlight=False)
     if as_json or not console.is_terminal:
@@ -103,8 +103,8 @@ def _changes(describe: Callable[[SeenScan], str]) -> Callable[[SeenScan], None]:
 
 def lines(clock: Callable[[], float] = time.monotonic) -> Callable[[SeenScan], None]:
     """Print a line when a scan's phase or what is in its way has changed, else every few seconds while it goes on."""
-    from skymap_scanner.cli.display import LINE_EVERY
-    from skymap_scanner.cli.story import line
+    from skymap_scanner.cli.describe import line
+    from skymap_scanner.cli.progress_display import LINE_EVERY
 
     last_state: object = None
     last_text, last_time = "", 0.0
@@ -125,8 +125,8 @@ def _show_all(kubectl: Kubectl, everywhere: bool, watch: bool, as_json: bool) ->
     from rich.live import Live
     from rich.text import Text
 
-    from skymap_scanner.cli.story import table
-    from skymap_scanner.cluster.scans import LOOK_EVERY, find_all
+    from skymap_scanner.cli.describe import table
+    from skymap_scanner.kubectl.scans import LOOK_EVERY, find_all
 
     console = Console(highlight=False)
 

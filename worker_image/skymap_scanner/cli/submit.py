@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skymap_scanner.cli import cluster, options
+from skymap_scanner.cli import kubectl_options, options
 
 if TYPE_CHECKING:
-    from skymap_scanner.cluster.kubectl import Kubectl
-    from skymap_scanner.cluster.submission import Submission
+    from skymap_scanner.kubectl.client import Kubectl
+    from skymap_scanner.kubectl.submission import Submission
 
 
 @click.command(cls=options.LevelsCommand)
 @click.argument("event", metavar="EVENT|MANIFEST")
 @click.option("-n", "--name", help="Name of the scan.  [default: that of the event]")
-@cluster.options
+@kubectl_options.options
 @options.event_options
 @click.option(
     "--levels", help="NSIDE:PARENTS of each level: refine the best PARENTS pixels to NSIDE [default: 8:0 64:12 512:24]"
@@ -75,8 +75,8 @@ def command(event: str, kubectl: Kubectl, wait: bool, dry_run: bool, **given: An
 def _submit(kubectl: Kubectl, submission: Submission, wait: bool) -> None:
     from skymap_api.resource.status import Phase
     from skymap_scanner.cli.status import show_story, watch_scan
-    from skymap_scanner.cluster.scans import the
-    from skymap_scanner.cluster.submission import submit
+    from skymap_scanner.kubectl.scans import the
+    from skymap_scanner.kubectl.submission import submit
 
     name = submission.scan["metadata"]["name"]
     namespace = submission.scan["metadata"].get("namespace")
@@ -85,7 +85,7 @@ def _submit(kubectl: Kubectl, submission: Submission, wait: bool) -> None:
     made = submit(kubectl, submission)
     click.echo(f"SkymapScan {name} {'is made' if made else 'is there already'}.", err=True)
     if not wait:
-        click.echo(f"    {cluster.call(kubectl, 'status', name, '--watch')}   shows it live", err=True)
+        click.echo(f"    {kubectl_options.call(kubectl, 'status', name, '--watch')}   shows it live", err=True)
         return
     ended = watch_scan(kubectl, functools.partial(the, kubectl, name))
     if not sys.stdout.isatty():  # a terminal shows it already
@@ -95,9 +95,9 @@ def _submit(kubectl: Kubectl, submission: Submission, wait: bool) -> None:
 
 
 def _from_manifest(path: Path) -> Submission:
-    from skymap_scanner.cli.documents import read_documents
-    from skymap_scanner.cluster.submission import Submission, check
+    from skymap_scanner.cli.yaml_documents import read_documents
     from skymap_scanner.errors import InputError
+    from skymap_scanner.kubectl.submission import Submission, check
 
     documents = read_documents(path)
     if len(documents) != 1:
@@ -118,7 +118,7 @@ def _from_event(
     sets: tuple[str, ...],
 ) -> Submission:
     """Make the manifest of an event and of the options."""
-    from skymap_scanner.cluster.submission import Submission, scan_manifest
+    from skymap_scanner.kubectl.submission import Submission, scan_manifest
 
     options.parse_select(select)
     chosen, source, config_map = _event(event, name, select)
@@ -136,8 +136,8 @@ def _from_event(
 
 def _event(event: str, name: str | None, select: str | None) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
     """Return the name of the scan, where the cluster finds the event, and the ConfigMap where it is a file."""
-    from skymap_scanner.cluster.scans import check_name
-    from skymap_scanner.cluster.submission import event_config_map, event_of_config_map, label, name_of_url
+    from skymap_scanner.kubectl.scans import check_name
+    from skymap_scanner.kubectl.submission import event_config_map, event_of_config_map, label, name_of_url
 
     if "://" in event:
         return check_name(name or name_of_url(event)), {"url": event}, None

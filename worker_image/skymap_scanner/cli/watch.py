@@ -42,7 +42,7 @@ def command(name: str, broker_options: options.BrokerOptions, to_be_scanned: str
     """
     from rich.console import Console
 
-    from skymap_scanner.cli.display import progress_display
+    from skymap_scanner.cli.progress_display import progress_display
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
 
     topic = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned)).progress

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skymap_api.names import COMPONENT_LABEL, SCAN_LABEL
-from skymap_scanner.cluster.kubectl import Kubectl, explained, redacted
 from skymap_scanner.errors import ClusterError
+from skymap_scanner.kubectl.client import Kubectl, explained, redacted
 
 Pod = dict[str, Any]
 

@@ -15,9 +15,9 @@ import click
 from rich.console import Console
 
 from skymap_api.resource import Simulation
-from skymap_scanner.cli.display import progress_display
 from skymap_scanner.cli.options import BrokerOptions
-from skymap_scanner.cli.outcome import show_results
+from skymap_scanner.cli.progress_display import progress_display
+from skymap_scanner.cli.result_display import show_results
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import PreparationSettings, prepare

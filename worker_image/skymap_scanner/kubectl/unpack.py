@@ -1,4 +1,4 @@
-"""From the stream of `skymap_scanner.cluster.inside` to files.
+"""From the stream of `skymap_scanner.kubectl.fetch_program` to files.
 
 Nothing is written outside the folder, and no file appears under its name before all have come and their digests are
 right.
@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from skymap_scanner.cluster.inside import DIGESTS, FILES, INDEX
 from skymap_scanner.errors import ClusterError, InputError
+from skymap_scanner.kubectl.fetch_program import DIGESTS, FILES, INDEX
 
 _PIECE = 1 << 20
 #: Most files, and the most that index and digests may have (bytes).

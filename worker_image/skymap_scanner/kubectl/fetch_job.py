@@ -1,7 +1,7 @@
-"""The pod of ``fetch``: a Job that mounts a claim read-only, as manifests, and what keeps its pod from starting.
+"""Manifest of the Job whose pod reads a claim for ``skymap-scanner fetch``, and the reasons why its pod does not start.
 
-A Job, because Kubernetes itself removes it: it ends when nobody uses it any more (`inside`), or at its deadline, and
-its time to live takes it away, however we end.
+It is a Job so that Kubernetes removes it even if ``fetch`` is killed: the pod ends once nobody uses it (see
+`fetch_program`) or at its deadline, and the Job's time to live deletes it afterwards.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skymap_scanner.cluster import inside
+from skymap_scanner.kubectl import fetch_program
 
 Manifest = dict[str, Any]
 
@@ -71,7 +71,7 @@ def job(name: str, source: Source) -> Manifest:
         "name": CONTAINER,
         "image": source.image,
         "imagePullPolicy": source.pull_policy,
-        "command": ["python3", "-c", inspect.getsource(inside), "wait"],
+        "command": ["python3", "-c", inspect.getsource(fetch_program), "wait"],
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,

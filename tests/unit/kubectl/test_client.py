@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from skymap_scanner.cluster.kubectl import Kubectl, explained, redacted
 from skymap_scanner.errors import ClusterError, ClusterUnavailable
+from skymap_scanner.kubectl.client import Kubectl, explained, redacted
 
 REFUSED = "The connection to the server localhost:8080 was refused - did you specify the right host or port?"
 
@@ -109,7 +109,7 @@ def test_a_program_that_is_not_kubectl_is_found_out(tmp_path: Path) -> None:
 
 
 def test_a_call_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skymap_scanner.cluster.kubectl.CALL_SECONDS", 0.5)
+    monkeypatch.setattr("skymap_scanner.kubectl.client.CALL_SECONDS", 0.5)
     with pytest.raises(ClusterUnavailable, match=r"kubectl get has not ended within 0\.5 s"):
         Kubectl(program(tmp_path, "import time; time.sleep(60)")).run("get")
 

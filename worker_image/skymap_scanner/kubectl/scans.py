@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from skymap_api.names import GROUP, Names
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Condition, ConditionType, Phase
-from skymap_scanner.cluster.kubectl import Kubectl
 from skymap_scanner.errors import ClusterError, ClusterUnavailable, InputError
+from skymap_scanner.kubectl.client import Kubectl
 
 #: The resource, so named that no other one of the cluster can be meant.
 RESOURCE = f"skymapscans.{GROUP}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from skymap_scanner.cluster.unpacking import printable
+from skymap_scanner.kubectl.unpack import printable
 
 
 def show_results(folder: Path, names: Iterable[str] | None = None) -> None:

@@ -22,9 +22,9 @@ from pydantic import ValidationError
 from skymap_api.names import API_VERSION, KIND, Names
 from skymap_api.resource import SkymapScan, SkymapScanSpec
 from skymap_api.resource.base import to_manifest
-from skymap_scanner.cluster.kubectl import Kubectl
-from skymap_scanner.cluster.scans import SeenScan, find
 from skymap_scanner.errors import ClusterError, InputError
+from skymap_scanner.kubectl.client import Kubectl
+from skymap_scanner.kubectl.scans import SeenScan, find
 
 Manifest = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from skymap_scanner.cluster.scans import SeenScan
+from skymap_scanner.kubectl.scans import SeenScan
 
 MADE = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 NOW = MADE + timedelta(seconds=200)

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from skymap_api.resource.status import Best, Condition, ConditionType, Phase
-from skymap_scanner.cli.display import duration, level_bars
-from skymap_scanner.cluster.scans import SeenScan
+from skymap_scanner.cli.progress_display import duration, level_bars
 from skymap_scanner.errors import printable
+from skymap_scanner.kubectl.scans import SeenScan
 
 #: Our commands for the scan's cluster and namespace, such as ``call("fetch", "demo")``.
 Call = Callable[..., str]

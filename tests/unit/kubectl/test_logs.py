@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from skymap_api.names import COMPONENT_LABEL
-from skymap_scanner.cluster.logs import Silent, Stream, streams_of
+from skymap_scanner.kubectl.logs import Silent, Stream, streams_of
 
 
 def pod(role: str, name: str, **status: Any) -> dict[str, Any]:

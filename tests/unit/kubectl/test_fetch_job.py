@@ -6,19 +6,19 @@ from typing import Any
 import pytest
 
 from skymap_api.names import SCAN_LABEL
-from skymap_scanner.cluster import inside, reader
-from skymap_scanner.cluster.reader import Source, is_ready, why_never, why_not_yet
+from skymap_scanner.kubectl import fetch_job, fetch_program
+from skymap_scanner.kubectl.fetch_job import Source, is_ready, why_never, why_not_yet
 
 SOURCE = Source("demo-results", "demo", "worker:1")
 
 
 def test_the_job_can_only_read_and_goes_by_itself() -> None:
-    made = reader.job("fetch-1", SOURCE)
+    made = fetch_job.job("fetch-1", SOURCE)
     spec = made["spec"]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (0, 3600, 5)
     pod = spec["template"]["spec"]
     (container,) = pod["containers"]
-    assert container["command"] == ["python3", "-c", inspect.getsource(inside), "wait"]
+    assert container["command"] == ["python3", "-c", inspect.getsource(fetch_program), "wait"]
     assert container["volumeMounts"] == [{"name": "results", "mountPath": "/results", "readOnly": True}]
     assert pod["volumes"] == [{"name": "results", "persistentVolumeClaim": {"claimName": "demo-results"}}]
     assert pod["automountServiceAccountToken"] is False
@@ -36,7 +36,7 @@ def test_it_runs_as_the_saver_did() -> None:
     }
     saver = {"spec": {"template": {"spec": pod}}}
     source = Source.like("claim", "demo", "worker:1", saver)
-    made = reader.job("fetch-1", source)["spec"]["template"]["spec"]
+    made = fetch_job.job("fetch-1", source)["spec"]["template"]["spec"]
     assert made["imagePullSecrets"] == pod["imagePullSecrets"]
     assert made["securityContext"] == pod["securityContext"]
     assert made["containers"][0]["imagePullPolicy"] == "Never"

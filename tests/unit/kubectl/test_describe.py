@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tests.unit.cluster_cli.scans import (
+from tests.unit.kubectl.scans import (
     DEGRADED,
     FAILED,
     NOW,
@@ -18,10 +18,10 @@ from tests.unit.cluster_cli.scans import (
     scan,
 )
 
+from skymap_scanner.cli.describe import age, event_text, line, next_steps, row, story, table
 from skymap_scanner.cli.status import lines
-from skymap_scanner.cli.story import age, event_text, line, next_steps, row, story, table
-from skymap_scanner.cluster.scans import SeenScan, follow
 from skymap_scanner.errors import ClusterError, ClusterUnavailable
+from skymap_scanner.kubectl.scans import SeenScan, follow
 
 
 def call(*words: str) -> str:

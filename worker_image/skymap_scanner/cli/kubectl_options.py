@@ -1,4 +1,4 @@
-"""Options of the commands for scans on a cluster, and what they say of one; see `skymap_scanner.cluster`."""
+"""Options of the commands for scans on a cluster, and what they say of one; see `skymap_scanner.kubectl`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from skymap_scanner.cluster.kubectl import Kubectl
+    from skymap_scanner.kubectl.client import Kubectl
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,7 +21,7 @@ def options(function: F) -> F:
 
     @functools.wraps(function)
     def with_kubectl(*arguments: Any, context: str | None, namespace: str | None, **given: Any) -> Any:
-        from skymap_scanner.cluster.kubectl import Kubectl
+        from skymap_scanner.kubectl.client import Kubectl
 
         return function(*arguments, kubectl=Kubectl.of(os.environ, context, namespace), **given)
 

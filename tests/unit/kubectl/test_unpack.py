@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from skymap_scanner.cluster import inside
-from skymap_scanner.cluster.inside import DIGESTS, FILES, INDEX
-from skymap_scanner.cluster.unpacking import Arrival, Unpacked, checked_name, printable, unpack
 from skymap_scanner.errors import ClusterError, InputError
+from skymap_scanner.kubectl import fetch_program
+from skymap_scanner.kubectl.fetch_program import DIGESTS, FILES, INDEX
+from skymap_scanner.kubectl.unpack import Arrival, Unpacked, checked_name, printable, unpack
 
 LIMIT = 10**9
 
 
 def sent(folder: Path) -> bytes:
     """What the program of the pod writes of a folder."""
-    command = [sys.executable, "-I", Path(inside.__file__), "send", folder]
+    command = [sys.executable, "-I", Path(fetch_program.__file__), "send", folder]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         data = process.stdout.read()
@@ -212,7 +212,7 @@ def test_two_copies_to_one_folder_exclude_each_other_and_a_killed_one_leaves_not
 
 def test_the_sender_ends_when_nobody_listens(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(10_000_000))
-    command = [sys.executable, "-I", Path(inside.__file__), "send", tmp_path]
+    command = [sys.executable, "-I", Path(fetch_program.__file__), "send", tmp_path]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None

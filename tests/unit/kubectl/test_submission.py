@@ -9,7 +9,8 @@ import zstandard
 from testing.manifests import cases
 
 from skymap_api.resource import SkymapScanSpec
-from skymap_scanner.cluster.submission import (
+from skymap_scanner.errors import InputError
+from skymap_scanner.kubectl.submission import (
     MAX_CONFIG_MAP,
     differences,
     event_config_map,
@@ -19,7 +20,6 @@ from skymap_scanner.cluster.submission import (
     scan_manifest,
     set_field,
 )
-from skymap_scanner.errors import InputError
 
 
 @pytest.mark.parametrize(

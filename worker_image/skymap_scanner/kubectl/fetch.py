@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from skymap_scanner.cluster import inside, reader
-from skymap_scanner.cluster.kubectl import Kubectl, explained
-from skymap_scanner.cluster.reader import Source
-from skymap_scanner.cluster.scans import SeenScan
-from skymap_scanner.cluster.unpacking import Arrival, Unpacked, unpack
 from skymap_scanner.errors import ClusterError, InputError
+from skymap_scanner.kubectl import fetch_job, fetch_program
+from skymap_scanner.kubectl.client import Kubectl, explained
+from skymap_scanner.kubectl.fetch_job import Source
+from skymap_scanner.kubectl.scans import SeenScan
+from skymap_scanner.kubectl.unpack import Arrival, Unpacked, unpack
 
 _LOOK_EVERY = 0.3
 #: How long kubectl may take to end once it has given all (s).
@@ -67,7 +67,7 @@ def _pod(kubectl: Kubectl, source: Source, patience: float) -> Iterator[str]:
     """Give the name of a pod that has the claim; it is taken away in the end, whatever happens."""
     name = f"skymap-fetch-{uuid4().hex[:12]}"
     try:
-        kubectl.run("create", "-f", "-", stdin=json.dumps(reader.job(name, source)))
+        kubectl.run("create", "-f", "-", stdin=json.dumps(fetch_job.job(name, source)))
         yield _started(kubectl, name, patience)
     finally:
         # Where this fails the Job still ends by itself; the error that led here says more.
@@ -81,17 +81,17 @@ def _started(kubectl: Kubectl, job: str, patience: float) -> str:
     while True:
         pods = kubectl.items("pods", "--selector", f"job-name={job}")
         for pod in pods:
-            if reader.is_ready(pod):
+            if fetch_job.is_ready(pod):
                 return str(pod["metadata"]["name"])
-            if (why := reader.why_never(pod)) is not None:
+            if (why := fetch_job.why_never(pod)) is not None:
                 raise ClusterError(f"the pod that copies the results does not start: {why}")
         if time.monotonic() > deadline:
-            why = reader.why_not_yet(pods, _events(kubectl, job, pods))
+            why = fetch_job.why_not_yet(pods, _events(kubectl, job, pods))
             raise ClusterError(f"the pod that copies the results has not started within {patience:g} s: {why}")
         time.sleep(_LOOK_EVERY)
 
 
-def _events(kubectl: Kubectl, job: str, pods: list[reader.Manifest]) -> list[reader.Manifest]:
+def _events(kubectl: Kubectl, job: str, pods: list[fetch_job.Manifest]) -> list[fetch_job.Manifest]:
     """Return what was told of the Job and its pods; nothing where that may not be read."""
     about = {job, *(pod["metadata"]["name"] for pod in pods)}
     try:
@@ -104,8 +104,8 @@ def _events(kubectl: Kubectl, job: str, pods: list[reader.Manifest]) -> list[rea
 def _copy(
     kubectl: Kubectl, pod: str, source: Source, folder: Path, limit: int, show: Callable[[Arrival], None]
 ) -> Unpacked:
-    send = ["python3", "-c", inspect.getsource(inside), "send", source.path]
-    words = ["exec", "--stdin", pod, "--container", reader.CONTAINER, "--", *send]
+    send = ["python3", "-c", inspect.getsource(fetch_program), "send", source.path]
+    words = ["exec", "--stdin", pod, "--container", fetch_job.CONTAINER, "--", *send]
     with tempfile.TemporaryFile() as said:
         process = kubectl.start(*words, stdin=subprocess.PIPE, stderr=said)
         try:
