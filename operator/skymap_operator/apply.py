@@ -97,8 +97,6 @@ async def _on_cluster(action: Action, observed: ObservedState, cluster: Cluster)
                 await cluster.create(manifest)
             except Conflict:
                 return  # whose it is will be seen
-            except NotFound as error:  # as where KEDA is chosen and not installed
-                raise Refused(f"the cluster knows no {manifest['kind']}, or not this namespace: {error}") from error
         case Replace(manifest):
             meta = _live(observed, manifest["kind"], manifest["metadata"]["name"])
             await cluster.replace(manifest, meta["resourceVersion"])

@@ -72,10 +72,6 @@ class Settings(BaseModel):
     """Namespaces whose scans are looked after; none: all."""
     max_workers: Annotated[int, Field(ge=1)] = 1000
     """Most workers of all scans together."""
-    scaling: Literal["Operator", "Keda"] = "Operator"
-    """Who sets how many workers a scan has: the operator itself, or KEDA, which asks the operator."""
-    scaling_url: Annotated[str, Field(pattern=r"^https?://[^ /?#@]+$")] | None = None
-    """Where KEDA reaches the operator's web server: http://HOST:8080."""
     realtime_priority_class: ObjectName | None = None
     """PriorityClass of the pods of scans with priority Realtime, so that on a full cluster they get places first."""
     worker_resources: Resources = Resources(requests={"cpu": "1", "memory": "1Gi"}, limits={"memory": "2Gi"})
@@ -107,8 +103,6 @@ class Settings(BaseModel):
     def _what_goes_together(self) -> Self:
         if self.pulsar_key_file is not None and self.pulsar_certificate_file is None:
             raise ValueError(f"{PREFIX}PULSAR_KEY_FILE is of use beside {PREFIX}PULSAR_CERTIFICATE_FILE alone")
-        if (self.scaling == "Keda") != (self.scaling_url is not None):
-            raise ValueError(f"{PREFIX}SCALING=Keda needs {PREFIX}SCALING_URL, which is of use beside it alone")
         return self
 
 

@@ -111,10 +111,6 @@ volumeMounts:
 {{- $_ := set $given "PULSAR_CERTIFICATE_FILE" "/pulsar/certificate/tls.crt" }}
 {{- $_ := set $given "PULSAR_KEY_FILE" "/pulsar/certificate/tls.key" }}
 {{- end }}
-{{- if eq .Values.scaling.by "keda" }}
-{{- $_ := set $given "SCALING" "Keda" }}
-{{- $_ := set $given "SCALING_URL" (printf "http://%s-operator.%s.svc:8080" (include "skymap-scanner.fullname" .) .Release.Namespace) }}
-{{- end }}
 {{- range $name, $value := .Values.settings }}
 {{- $_ := set $given ($name | snakecase | upper) $value }}
 {{- end }}

@@ -50,7 +50,6 @@ _PLURALS = {
     "SkymapScan": ("apis/skymap.icecube.wisc.edu/v1alpha1", "skymapscans"),
     "Job": ("apis/batch/v1", "jobs"),
     "Deployment": ("apis/apps/v1", "deployments"),
-    "ScaledObject": ("apis/keda.sh/v1alpha1", "scaledobjects"),
     "ConfigMap": ("api/v1", "configmaps"),
     "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
     "Pod": ("api/v1", "pods"),

@@ -107,7 +107,6 @@ def _end_pods(observed: ObservedState, settings: Settings, *, finished_jobs: boo
     """
     names = Names.of(observed.scan.namespace, observed.scan.name)
     doomed = [
-        ("ScaledObject", names.workers),
         ("Deployment", names.workers),
         *(("Job", names.job(role)) for role in JOB_ROLES),
     ]

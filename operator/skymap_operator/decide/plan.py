@@ -30,7 +30,7 @@ from skymap_operator.decide.drift import differs, job_patch
 from skymap_operator.decide.ending import plan_deletion, plan_finished
 from skymap_operator.decide.scaling import Cause, Demand, Direction, Scale, learned_seconds, scale
 from skymap_operator.decide.status import Verdict, WorkersDecided, condition, news, next_status, phase_of, started
-from skymap_operator.manifests import claim, config_map, jobs, scaled_object, workers
+from skymap_operator.manifests import claim, config_map, jobs, workers
 from skymap_operator.manifests.recipe import Recipe, recipe
 from skymap_operator.observe.state import (
     DELETION_COST,
@@ -155,8 +155,6 @@ def _running(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) 
         actions += _topics(made, pulsar)
     actions += _objects(observed, made, settings, make=ready)
     actions += _workers(observed, made, decided[0], busy, make=ready)
-    if settings.scaling == "Keda":
-        actions += _scaled_object(observed, made, make=ready)
     waits = bool(actions) or trouble is not None
     again = settings.retry_interval if waits else settings.scaling_interval
     return Plan(tuple(actions), again, (decided[0].direction(current), decided[0].cause))
@@ -231,42 +229,24 @@ def _lost(observed: ObservedState, role: str, job: Manifest, settings: Settings)
 def _workers(
     observed: ObservedState, made: Recipe, decided: Scale, busy: frozenset[str], *, make: bool
 ) -> list[Action]:
-    """Have so many workers; where KEDA sets their number, only have them marked, since it may do so at any time."""
+    """Have so many workers; the idle ones go first where there are to be fewer."""
     live = observed.children.get(("Deployment", made.names.workers))
     if live is None:
         return [Create(workers(made, decided.replicas))] if make else []
     if not owned(observed, live) or _leaves(live):
         return []
     current = live["spec"].get("replicas", 1)
-    keda = made.settings.scaling == "Keda"
-    wanted = current if keda else decided.replicas
+    wanted = decided.replicas
     actions: list[Action] = []
-    if keda or wanted < current:
+    if wanted < current:
         actions += _costs(observed.pods, busy)
     if differs(live, workers(made, current)):
         actions.append(Replace(workers(made, wanted)))
     elif wanted != current:
         actions.append(Patch("Deployment", made.names.workers, {"spec": {"replicas": wanted}}))
-    told = _told_last(observed) if keda else current
-    if decided.replicas != told:
-        actions.append(Emit("Normal", "Scaled", f"from {told} to {decided.replicas} workers: {decided.reason}"))
+    if wanted != current:
+        actions.append(Emit("Normal", "Scaled", f"from {current} to {wanted} workers: {decided.reason}"))
     return actions
-
-
-def _told_last(observed: ObservedState) -> int:
-    """Return how many workers were wanted at the last look."""
-    before = observed.scan.status.workers
-    return 0 if before is None else before.wanted
-
-
-def _scaled_object(observed: ObservedState, made: Recipe, *, make: bool) -> list[Action]:
-    wanted = scaled_object(made)
-    live = observed.children.get(("ScaledObject", made.names.workers))
-    if live is None:
-        return [Create(wanted)] if make else []
-    if not owned(observed, live) or _leaves(live) or not differs(live, wanted):
-        return []
-    return [Replace(wanted)]
 
 
 def _costs(pods: tuple[Pod, ...], busy: frozenset[str]) -> list[Action]:

@@ -1,7 +1,7 @@
 """How many workers a scan should have: a function of its queue, without memory.
 
     work   = (waiting + in hand / 2 + coming) · seconds per task    a task in hand is half done, on average
-    wanted = work / ((4/5 target − elapsed − start-up) · slots)     most workers wait for the last fits of each level
+    wanted = work / (4/5 target − elapsed − start-up)               most workers wait for the last fits of each level
 
 ``coming`` is what is planned and not in the queue yet, the later levels: the one at hand must leave time for them. No
 more workers are started than there are tasks in the queue; those that are there stay while more is to come that needs
@@ -59,7 +59,7 @@ class Demand:
 
     ``waiting``, ``in_flight``: tasks in the queue, and in hand; None where the statistics cannot be read. ``coming``:
     tasks that are planned and not in the queue yet. ``busy``: workers that have a task in hand. ``current``: workers
-    that are wanted now; of them ``pending`` do not run yet. ``slots``: tasks that a worker fits at a time. ``share``:
+    that are wanted now; of them ``pending`` do not run yet. ``share``:
     what this scan may have of all workers of the cluster, None without such a limit. ``first``: the most to start with,
     where there are none. Times in seconds.
     """
@@ -77,7 +77,6 @@ class Demand:
     elapsed: float
     target: float
     coming: int = 0
-    slots: int = 1
     share: int | None = None
     first: int = 8
 
@@ -129,8 +128,8 @@ def _needed(demand: Demand, waiting: int, in_flight: int) -> Scale:
     spare = _PLANNED * demand.target - demand.elapsed - demand.startup
     # A worker cannot finish less than one task: with no time left there are as many as there are tasks.
     left = max(spare, demand.seconds_per_task)
-    useful = max(math.ceil(tasks / demand.slots), demand.current if demand.coming else 0)
-    wanted = max(min(math.ceil(work / (left * demand.slots)), useful), 1)
+    useful = max(tasks, demand.current if demand.coming else 0)
+    wanted = max(min(math.ceil(work / left), useful), 1)
     more = f", {demand.coming} to come" if demand.coming else ""
     queue = f"{waiting} fits wait, {in_flight} in hand{more}, {demand.seconds_per_task:.3g} s each"
     needed = Scale(wanted, Cause.WORK, f"{queue}: {wanted} for " + ("a late scan" if spare <= 0 else f"{left:.0f} s"))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from skymap_operator.manifests.jobs import jobs
-from skymap_operator.manifests.scaled_object import scaled_object
 from skymap_operator.manifests.volumes import claim, config_map
 from skymap_operator.manifests.workers import workers
 
-__all__ = ["claim", "config_map", "jobs", "scaled_object", "workers"]
+__all__ = ["claim", "config_map", "jobs", "workers"]

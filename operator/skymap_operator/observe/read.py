@@ -66,7 +66,7 @@ async def observe(
     names, access = Names.of(scan.namespace, scan.name), pulsar_access(scan.spec, scan.status, settings)
     goes = needs_other_plans(scan)
     children, claim, pods, tls_keys = await asyncio.gather(
-        _children(cluster, scan.namespace, names, settings),
+        _children(cluster, scan.namespace, names),
         _claim(cluster, scan, names),
         # Topics go when no pod is left: that is not to be taken from memory.
         cluster.pods(scan.namespace, names.base, fresh=goes),
@@ -111,13 +111,10 @@ class _Needs:
         )
 
 
-async def _children(
-    cluster: Cluster, namespace: str, names: Names, settings: Settings
-) -> dict[tuple[str, str], Manifest]:
+async def _children(cluster: Cluster, namespace: str, names: Names) -> dict[tuple[str, str], Manifest]:
     """Return the objects that have the names of the scan's, whoever owns them."""
     wanted = [("ConfigMap", names.config_map), ("Deployment", names.workers)]
     wanted += [("Job", names.job(role)) for role in JOB_ROLES]
-    wanted += [("ScaledObject", names.workers)] if settings.scaling == "Keda" else []
     found = await asyncio.gather(*(cluster.get(kind, namespace, name) for kind, name in wanted))
     return {where: child for where, child in zip(wanted, found, strict=True) if child is not None}
 

@@ -1,4 +1,4 @@
-"""The operator's own small web server: ``/healthz``, ``/metrics``, and ``/scaling/NAMESPACE/NAME`` for KEDA."""
+"""The operator's own small web server: ``/healthz`` and ``/metrics``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from skymap_api.names import NamespacedName
 from skymap_operator.runtime.metrics import CONTENT_TYPE, Metrics
 
 #: Looks are due at most so long (s) with none that ends: longer than the longest look.
@@ -34,22 +33,8 @@ async def serve(
     async def figures(_: web.Request) -> web.Response:
         return web.Response(body=metrics.text(overdue()), headers={"Content-Type": CONTENT_TYPE})
 
-    async def scaling(request: web.Request) -> web.Response:
-        """Say how many workers a scan should have; of one that is not known nothing, so that their number stays."""
-        key = NamespacedName(request.match_info["namespace"], request.match_info["name"])
-        workers = metrics.workers(key)
-        if workers is None:
-            return web.json_response({"error": f"nothing is known of a SkymapScan {key} (yet)"}, status=404)
-        return web.json_response({"wanted": workers.wanted, "reason": workers.reason or ""})
-
     app = web.Application()
-    app.add_routes(
-        [
-            web.get("/healthz", healthz),
-            web.get("/metrics", figures),
-            web.get("/scaling/{namespace}/{name}", scaling),
-        ]
-    )
+    app.add_routes([web.get("/healthz", healthz), web.get("/metrics", figures)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from skymap_api.names import NamespacedName
 from skymap_api.resource import SkymapScanStatus
-from skymap_api.resource.status import ConditionType, Phase, Reason, WorkersStatus
+from skymap_api.resource.status import ConditionType, Phase, Reason
 from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.observe.state import Backlog
 from skymap_operator.runtime.workqueue import By
@@ -128,11 +128,6 @@ class Metrics:
             self._seen.pop(key, None)
         else:
             self._seen[key] = seen
-
-    def workers(self, key: NamespacedName) -> WorkersStatus | None:
-        """Return what was decided about a scan's workers last; None of a scan that was not looked at."""
-        seen = self._seen.get(key)
-        return None if seen is None else seen.status.workers
 
     def text(self, overdue: float) -> bytes:
         """Return all figures in Prometheus' text format."""

@@ -14,9 +14,7 @@ from testing.chart import (
     NAMESPACE,
     ROOT,
     Manifest,
-    Values,
     defaults,
-    environment,
     find,
     pods,
     render,
@@ -101,26 +99,6 @@ def test_no_right_is_a_wildcard_and_secrets_are_named(case: str) -> None:
             assert rule["resourceNames"], "no names would be all Secrets"
             named |= set(rule["resourceNames"])
     assert named == (wanted if given.get("rbac", {}).get("create", True) else set())
-
-
-def test_keda_is_for_those_who_choose_it_and_reaches_the_operator() -> None:
-    def about_keda(given: Values) -> list[list[str]]:
-        return [rule["verbs"] for _, rule in rules(render(given)) if rule["apiGroups"] == ["keda.sh"]]
-
-    def told(given: Values) -> dict[str, str]:
-        return environment(find(render(given), "Deployment", "skymap-operator"))
-
-    chosen: Values = {"scaling": {"by": "keda"}}
-    assert about_keda({}) == []
-    assert about_keda(chosen) == [["get", "create", "update", "delete"]]
-    assert "SKYMAP_OPERATOR_SCALING" not in told({})
-    said = told(chosen)
-    assert said["SKYMAP_OPERATOR_SCALING"] == "Keda"
-    service = find(render(chosen), "Service", "skymap-operator")
-    port = service["spec"]["ports"][0]["port"]
-    assert said["SKYMAP_OPERATOR_SCALING_URL"] == f"http://skymap-operator.{NAMESPACE}.svc:{port}"
-    ingress = find(render(chosen), "NetworkPolicy", "skymap-operator")["spec"]["ingress"]
-    assert ingress == [{"ports": [{"port": "http"}]}], "from anywhere, so KEDA's namespace too"
 
 
 def test_in_namespaces_there_are_no_rights_beyond_them() -> None:

@@ -59,20 +59,6 @@ def test_a_later_scan_of_the_same_name_is_not_touched() -> None:
     assert cluster.objects["SkymapScan", NAME] == later
 
 
-def test_a_kind_that_the_cluster_does_not_know_is_told() -> None:
-    cluster = FakeCluster(SCAN)
-    cluster.faults["create"] = NotFound("404 page not found")
-    scaled = {
-        "apiVersion": "keda.sh/v1alpha1",
-        "kind": "ScaledObject",
-        "metadata": {"name": "w", "namespace": NAMESPACE},
-    }
-    with pytest.raises(ActionRefused) as caught:
-        carry_out([do.Create(scaled)], cluster)
-    assert caught.value.warned.object == "ScaledObject w"
-    assert caught.value.warned.message.startswith("the cluster knows no ScaledObject")
-
-
 def test_status_and_events_name_this_scan() -> None:
     cluster = FakeCluster(SCAN)
     carry_out([do.SetStatus(SkymapScanStatus(phase=Phase.PENDING)), do.Emit("Normal", "Waiting", "waits")], cluster)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 from tests.unit.operator.recipes import FULL, URL, Manifest, made, metadata, pods, spec_of, template, unsigned
-from tests.unit.operator.world import SETTINGS, walk
+from tests.unit.operator.world import walk
 
 from skymap_api.resource import SkymapScan
 from skymap_operator import manifests
@@ -196,39 +196,3 @@ def test_only_files_that_are_there_are_named(keys: set[str], options: list[str])
         assert [word for word in main["args"] if "tls" in word] == options
         mounted = {one["name"]: one["mountPath"] for one in main["volumeMounts"]}
         assert (mounted["pulsar-token"], mounted["pulsar-tls"]) == ("/pulsar/token", "/pulsar/tls")
-
-
-KEDA = SETTINGS.model_copy(update={"scaling": "Keda", "scaling_url": "http://operator.skymap.svc:8080"})
-
-
-def test_the_scaled_object_as_a_whole() -> None:
-    at_once = {"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 7, "periodSeconds": 1}]}
-    assert unsigned(manifests.scaled_object(made(URL | {"workers": {"max": 7}}, KEDA))) == {
-        "apiVersion": "keda.sh/v1alpha1",
-        "kind": "ScaledObject",
-        "metadata": metadata("alert-workers", "worker"),
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "alert-workers"},
-            "pollingInterval": 10,
-            "cooldownPeriod": 0,
-            "minReplicaCount": 0,
-            "maxReplicaCount": 7,
-            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": at_once, "scaleDown": at_once}}},
-            "triggers": [
-                {
-                    "type": "metrics-api",
-                    "metricType": "AverageValue",
-                    "metadata": {
-                        "url": "http://operator.skymap.svc:8080/scaling/alerts/alert",
-                        "format": "json",
-                        "valueLocation": "wanted",
-                        "targetValue": "1",
-                        "activationTargetValue": "0",
-                    },
-                }
-            ],
-        },
-    }
-    assert manifests.scaled_object(made(URL, KEDA))["spec"]["maxReplicaCount"] == KEDA.max_workers
-    with pytest.raises(ValueError, match="where KEDA reaches the operator"):
-        manifests.scaled_object(made(URL))

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from tests.unit.operator.plans import URL, actions, running, status
-from tests.unit.operator.world import SETTINGS, World, resource
 
 from skymap_api.resource.status import LevelStatus
 from skymap_operator.decide.actions import (
-    Action,
-    Create,
-    Delete,
-    Emit,
     Patch,
-    Replace,
     SetStatus,
 )
-from skymap_operator.decide.plan import plan
-from skymap_operator.decide.scaling import Cause, Direction
-from skymap_operator.manifests import scaled_object
-from skymap_operator.manifests.recipe import recipe
-from skymap_operator.observe.state import Backlog, ObservedScan, Pod, PulsarState, Throughput
-from skymap_operator.settings import Settings
+from skymap_operator.observe.state import Backlog, Pod, PulsarState, Throughput
 
 
 def test_busy_workers_are_marked_before_there_are_fewer() -> None:
@@ -56,61 +44,6 @@ def test_busy_workers_are_marked_before_there_are_fewer() -> None:
         if isinstance(action, Patch) and action.kind == "Deployment"
     ]
     assert scaled.patch == {"spec": {"replicas": 5}}
-
-
-def keda() -> Settings:
-    return SETTINGS.model_copy(update={"scaling": "Keda", "scaling_url": "http://operator:8080"})
-
-
-def test_where_keda_scales_the_number_is_told_and_not_set() -> None:
-    world = World(resource(URL))
-    first = plan(world.observe(), keda()).actions
-    made = [(one.manifest["kind"], one.manifest["metadata"]["name"]) for one in first if isinstance(one, Create)]
-    assert made[-2:] == [("Deployment", "alert-workers"), ("ScaledObject", "alert-workers")]
-    world = running(passes=5, tasks=40000)
-    observed = world.observe()
-    [deployment] = [child for (kind, _), child in observed.children.items() if kind == "Deployment"]
-    deployment["spec"]["replicas"] = 3
-    pods = (
-        Pod("w-0", "worker", "Running", ready=True, ip="10.1.0.0"),
-        Pod("w-1", "worker", "Running", ready=True, ip="10.1.0.1", deletion_cost=100),
-        Pod("w-2", "worker", "Running", ready=True, ip="10.1.0.2"),
-    )
-    pulsar = observed.pulsar
-    assert isinstance(pulsar, PulsarState)
-    observed = replace(
-        observed, pods=pods, pulsar=replace(pulsar, tasks=Backlog(40000, 1), busy=frozenset({"10.1.0.2"}))
-    )
-    found = plan(observed, keda())
-    assert found.scaled == (Direction.UP, Cause.STEP)
-    wanted = status(list(found.actions)).workers.wanted
-    assert wanted == 6
-    changed = [(one.kind, one.name) for one in found.actions if isinstance(one, Patch)]
-    assert changed == [("Pod", "w-1"), ("Pod", "w-2")], "idle ones go first whenever KEDA takes some"
-    [scaled] = [one for one in found.actions if isinstance(one, Emit) and one.reason == "Scaled"]
-    assert scaled.message.startswith(f"from {ObservedScan.of(world.scan).status.workers.wanted} to 6 workers: ")  # type: ignore[union-attr]
-
-
-def test_a_scaled_object_is_mended_left_alone_and_goes_with_the_workers() -> None:
-    world = running(passes=5)
-    observed = world.observe()
-    wanted = scaled_object(recipe(observed.scan, observed.scan.spec, keda(), frozenset()))  # type: ignore[arg-type]
-    key = ("ScaledObject", "alert-workers")
-
-    def about(live: dict[str, Any], settings: Settings) -> list[Action]:
-        seen = replace(observed, children={**observed.children, key: live})
-        actions = plan(seen, settings).actions
-        return [one for one in actions if isinstance(one, Replace) and one.manifest["kind"] == "ScaledObject"]
-
-    assert about(wanted, keda()) == []
-    changed = wanted | {"spec": wanted["spec"] | {"maxReplicaCount": 1}}
-    assert about(changed, keda()) == [Replace(wanted)]
-    others = changed | {"metadata": changed["metadata"] | {"ownerReferences": []}}
-    assert about(others, keda()) == []
-    world.delete()
-    going = replace(world.observe(), children={**world.observe().children, key: wanted})
-    gone = [(one.kind, one.name) for one in plan(going, keda()).actions if isinstance(one, Delete)]
-    assert gone.index(("ScaledObject", "alert-workers")) < gone.index(("Deployment", "alert-workers"))
 
 
 def test_what_is_planned_and_not_yet_queued_counts() -> None:

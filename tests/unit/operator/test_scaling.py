@@ -49,10 +49,6 @@ USUAL = Demand(
         ),
         ({"waiting": 3900, "current": 8}, Scale(5, Cause.WORK, "3900 fits wait, 0 in hand, 1 s each: 5 for 780 s")),
         (
-            {"waiting": 3900, "slots": 4, "current": 1},
-            Scale(2, Cause.WORK, "3900 fits wait, 0 in hand, 1 s each: 2 for 780 s"),
-        ),
-        (
             {"waiting": 39000, "current": 10},
             Scale(20, Cause.STEP, "39000 fits wait, 0 in hand, 1 s each: 50 for 780 s; no more than 20 at once"),
         ),
@@ -175,7 +171,6 @@ DEMANDS = (
         startup=st.floats(0, 100),
         elapsed=st.floats(0, 10000),
         target=st.just(1.0) | st.floats(1, 10000),
-        slots=st.integers(1, 8),
         share=st.none() | st.integers(0, 300),
         first=st.integers(1, 20),
     )
@@ -230,7 +225,7 @@ def test_there_are_none_only_when_nothing_is_left(demand: Demand) -> None:
 def test_no_worker_is_started_for_whom_there_is_no_task(demand: Demand) -> None:
     decided, tasks = scale(demand).replicas, (demand.waiting or 0) + (demand.in_flight or 0)
     if decided > demand.current:
-        assert decided <= max(math.ceil(tasks / demand.slots), demand.minimum)
+        assert decided <= max(tasks, demand.minimum)
 
 
 @UNTIMED

@@ -130,27 +130,6 @@ def test_the_figures_of_a_scan_go_with_it() -> None:
     assert 'skymap_operator_scans{phase="Scanning"} 0.0' in metrics.text(0).decode()
 
 
-def test_keda_is_told_how_many_workers_are_wanted() -> None:
-    metrics = Metrics()
-    workers = WorkersStatus(wanted=7, reason="30 fits wait")
-    metrics.seen(NamespacedName("ns", "a.b"), Seen(SkymapScanStatus(workers=workers)))
-    metrics.seen(NamespacedName("ns", "new"), Seen(SkymapScanStatus()))
-
-    async def ask() -> list[httpx.Response]:
-        async with (
-            health.serve("127.0.0.1", 0, metrics, lambda: 0.0, lambda: 0.0) as port,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
-        ):
-            return [await client.get(f"/scaling/{scan}") for scan in ("ns/a.b", "other/a.b", "ns/new")]
-
-    known, *unknown = asyncio.run(ask())
-    assert (known.status_code, known.json()) == (200, {"wanted": 7, "reason": "30 fits wait"})
-    assert known.headers["content-type"].startswith("application/json")
-    for answer in unknown:  # KEDA then leaves the number as it is
-        assert answer.status_code == 404
-        assert "wanted" not in answer.json()
-
-
 def reach(access: PulsarAccess, *objects: dict[str, Any]) -> dict[str, Any]:
     """Open the way; say what is in the files that it uses, and whether they are gone afterwards."""
 

@@ -33,12 +33,6 @@ def test_settings_come_from_the_environment() -> None:
         ({"SKYMAP_OPERATOR_MAX_WORKER": "5"}, "SKYMAP_OPERATOR_MAX_WORKER: Extra inputs"),
         ({"SKYMAP_OPERATOR_MAX_WORKERS": "many"}, "SKYMAP_OPERATOR_MAX_WORKERS: Input should be a valid integer"),
         ({"SKYMAP_OPERATOR_PULSAR_KEY_FILE": "/key"}, "SKYMAP_OPERATOR_PULSAR_KEY_FILE is of use beside"),
-        ({"SKYMAP_OPERATOR_SCALING": "Keda"}, "SKYMAP_OPERATOR_SCALING=Keda needs SKYMAP_OPERATOR_SCALING_URL"),
-        ({"SKYMAP_OPERATOR_SCALING_URL": "http://a:1"}, "SKYMAP_OPERATOR_SCALING=Keda needs"),
-        (
-            {"SKYMAP_OPERATOR_SCALING": "Keda", "SKYMAP_OPERATOR_SCALING_URL": "http://a:1/x"},
-            "SKYMAP_OPERATOR_SCALING_URL: String should match",
-        ),
         ({"SKYMAP_OPERATOR_EVENT_ADDRESSES": '["10.0.0.1/8"]'}, "SKYMAP_OPERATOR_EVENT_ADDRESSES: 10.0.0.1/8 has host"),
         (
             {"SKYMAP_OPERATOR_EVENT_ADDRESSES": '["all"]'},
