@@ -65,22 +65,22 @@ def embedded(start: Start, tmp_path: Path) -> Path:
 def test_the_original_session_gives_the_same_files_and_leaves_nothing(
     start: Start, embedded: Path, pulsar_namespace: str, pulsar_server: PulsarAddress, tmp_path: Path
 ) -> None:
-    tasks, fits, bests = (
+    tasks, fits, best_fits = (
         ["-t", f"{pulsar_namespace}/to_be_scanned"],
         ["-s", f"{pulsar_namespace}/scanned"],
         ["-c", f"{pulsar_namespace}/collected"],
     )
     frames = ["-m", f"{pulsar_namespace}_metadata/mf_"]
-    everything = [*tasks, *fits, *bests, *frames]
+    everything = [*tasks, *fits, *best_fits, *frames]
     name = ["-n", "session"]
     made = finish(start("topics", "create", *name, *everything))
     assert f"{pulsar_namespace}/session-to_be_scanned  made" in made.splitlines()
 
     watch = start("watch", *name, *tasks, "--json")
-    saver = start(*name, *tasks, *bests, "saver", "--nside", 1, "-o", "out/session.i3.zst", "--format", "json")
-    collector = start("collector", *name, *tasks, *fits, *bests)
+    saver = start(*name, *tasks, *best_fits, "saver", "--nside", 1, "-o", "out/session.i3.zst", "--format", "json")
+    collector = start("collector", *name, *tasks, *fits, *best_fits)
     worker = start("worker", *name, *tasks, *fits)
-    producer = start("producer", demo_event_path(), "--nside", 1, *name, *tasks, *bests, *frames, *SCAN)
+    producer = start("producer", demo_event_path(), "--nside", 1, *name, *tasks, *best_fits, *frames, *SCAN)
     for role in (producer, collector, saver):
         finish(role)
     worker.terminate()

@@ -16,7 +16,7 @@ TOKEN, TLS = "/pulsar/token", "/pulsar/tls"
 #: Files of the TLS Secret, and the options that name them.
 _CERTIFICATES = (("ca.crt", "--tls-trust-certs"), ("tls.crt", "--tls-certificate"), ("tls.key", "--tls-key"))
 
-#: The file that a role touches while it goes on (`skymap_scanner.roles.alive`), and for how long it may not (s).
+#: The file that a role touches while it goes on (`skymap_scanner.roles.liveness`), and for how long it may not (s).
 ALIVE = "/tmp/alive"  # noqa: S108 - a volume of this pod alone
 SILENCE = 60
 

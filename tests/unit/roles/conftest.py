@@ -28,7 +28,7 @@ from skymap_scanner.i3 import (
     OMKey,
 )
 from skymap_scanner.roles.collector import collect
-from skymap_scanner.roles.inhand import InHand
+from skymap_scanner.roles.in_flight import InFlightFile
 from skymap_scanner.roles.producer import ScanSettings, produce
 from skymap_scanner.roles.saver import SaverSettings, save
 from skymap_scanner.roles.stop import Stop
@@ -115,8 +115,8 @@ class Scan:
             raise failures[0]
 
     def _work(self, broker: Broker, stop: Stop) -> None:
-        with InHand(self.folder / "state", alarm=False) as hand:  # the alarm is for processes
-            work(broker, self.topics, stop, hand)
+        with InFlightFile(self.folder / "state", alarm=False) as in_flight:  # the alarm is for processes
+            work(broker, self.topics, stop, in_flight)
 
     def open(self) -> Broker:
         return self.opened(self.url)

@@ -37,11 +37,11 @@ def command(
     Example:
         skymap-scanner collector -n myscan --broker sqlite:///scan.sqlite
     """
-    from skymap_scanner.roles.alive import show_life
+    from skymap_scanner.roles.liveness import start_heartbeat
     from skymap_scanner.roles.stop import Stop
 
     stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
-    show_life(stop, os.environ)
+    start_heartbeat(stop, os.environ)
 
     from skymap_scanner.roles.collector import collect
     from skymap_scanner.roles.topics import ScanTopics, TopicBases

@@ -58,15 +58,15 @@ def command(
     Example:
         skymap-scanner saver -n myscan --broker sqlite:///scan.sqlite -o myscan.i3.zst
     """
-    from skymap_scanner.roles.alive import show_life
+    from skymap_scanner.roles.liveness import start_heartbeat
     from skymap_scanner.roles.stop import Stop
 
     stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
-    show_life(stop, os.environ)
+    start_heartbeat(stop, os.environ)
 
     from skymap_scanner.results import FORMATS
-    from skymap_scanner.roles.room import until_there_is_room
-    from skymap_scanner.roles.saver import SaverSettings, Tries, save
+    from skymap_scanner.roles.full_disk import retry_while_disk_full
+    from skymap_scanner.roles.saver import SaveAttempts, SaverSettings, save
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
 
     settings = SaverSettings(
@@ -80,6 +80,6 @@ def command(
     )
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, collected=collected))
     with broker_options.open() as broker:
-        tries = Tries()
-        done = until_there_is_room(lambda: save(broker, topics, settings, stop, tries), stop)
+        tries = SaveAttempts()
+        done = retry_while_disk_full(lambda: save(broker, topics, settings, stop, tries), stop)
     return 0 if done else stop.exit_code

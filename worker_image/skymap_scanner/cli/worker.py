@@ -78,24 +78,24 @@ def command(
     if fake_scan and reconstruction not in {None, "dummy"}:
         raise click.UsageError("--fake-scan and --reconstruction exclude each other")
 
-    from skymap_scanner.roles.alive import LONGEST, show_life
+    from skymap_scanner.roles.liveness import LONGEST, start_heartbeat
     from skymap_scanner.roles.stop import Stop
 
     stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
-    show_life(stop, os.environ, longest=max(LONGEST, max_task_seconds + 60))
+    start_heartbeat(stop, os.environ, longest=max(LONGEST, max_task_seconds + 60))
 
-    from skymap_scanner.roles.inhand import InHand, scan_folder
-    from skymap_scanner.roles.room import until_there_is_room
+    from skymap_scanner.roles.full_disk import retry_while_disk_full
+    from skymap_scanner.roles.in_flight import InFlightFile, scan_folder
     from skymap_scanner.roles.topics import ScanTopics, TopicBases
     from skymap_scanner.roles.worker import WorkerSettings, work
 
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, scanned=scanned))
     settings = WorkerSettings("dummy" if fake_scan else reconstruction, max_attempts, max_task_seconds, prefetch)
 
-    def make_hand() -> InHand:
-        return InHand(scan_folder(state, broker_options.url, topics.to_be_scanned), alarm=True)
+    def make_in_flight() -> InFlightFile:
+        return InFlightFile(scan_folder(state, broker_options.url, topics.to_be_scanned), alarm=True)
 
-    with broker_options.open() as broker, until_there_is_room(make_hand, stop) or nullcontext() as hand:
-        if hand is not None:
-            work(broker, topics, stop, hand, settings)
+    with broker_options.open() as broker, retry_while_disk_full(make_in_flight, stop) or nullcontext() as in_flight:
+        if in_flight is not None:
+            work(broker, topics, stop, in_flight, settings)
     return stop.exit_code

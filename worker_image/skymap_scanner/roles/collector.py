@@ -21,13 +21,13 @@ from typing import Self
 
 from skymap_scanner.broker.protocol import Broker, Consumer, Message, Outgoing, SubscriptionType
 from skymap_scanner.errors import BrokerError
-from skymap_scanner.roles.expected import Expected, RefusedFitError
-from skymap_scanner.roles.planreader import PlanReader
-from skymap_scanner.roles.refusals import Refusals
-from skymap_scanner.roles.repeats import Repeats
+from skymap_scanner.roles.fit_validation import FitValidator, RejectedFitError
+from skymap_scanner.roles.plan_reader import PlanReader
+from skymap_scanner.roles.rejected_messages import RejectedMessages
+from skymap_scanner.roles.republishing import Republisher
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import COLLECTOR, ScanTopics
-from skymap_scanner.scan.bests import Complete, Scored, Slots
+from skymap_scanner.scan.best_fits import CompletePixel, SeedFit, Slots
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import ScanEntry
 
@@ -70,25 +70,25 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
             broker.consumer(topics.scanned, COLLECTOR, kind) as scanned,
             broker.producer(topics.collected, f"collector-{uuid.uuid4()}") as collected,
             Done(broker, topics.collected, scan) as done,
-            Repeats(broker, topics, scan, plan) as repeats,
+            Republisher(broker, topics, scan, plan) as repeats,
         ):
             sorter = _Sorter(scan, plan, done, topics.scanned)
-            patience = Patience(time.monotonic(), PATIENCE, LONGEST_PATIENCE)
-            silence = Patience(time.monotonic(), SILENCE, LONGEST_SILENCE)
+            patience = IdleTimeout(time.monotonic(), PATIENCE, LONGEST_PATIENCE)
+            silence = IdleTimeout(time.monotonic(), SILENCE, LONGEST_SILENCE)
             complete = False
             while not (complete or stop.requested):
                 messages = _gather(scanned)
                 settled = sorter.drop(done.look(at_once=not messages))
-                bests, sorted_out = sorter.sort(messages)
+                best_fits, sorted_out = sorter.sort(messages)
                 settled += sorted_out
-                if bests:
-                    collected.send(*bests)
+                if best_fits:
+                    collected.send(*best_fits)
                 for lost in sorter.lost():
                     repeats.send(*lost)
                 if settled:
                     scanned.ack(*settled)
                 for one in (patience, silence):
-                    one.look(time.monotonic(), len(messages), len(bests))
+                    one.look(time.monotonic(), len(messages), len(best_fits))
                 if messages:
                     continue
                 complete = plan.complete(done.pixels)
@@ -105,14 +105,14 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
         sorter.collected,
         sorter.repeats,
         sorter.slots.contradictions,
-        sorter.refusals.count,
+        sorter.rejected.count,
         repeats.repeated,
         repeats.given_up,
     )
     return complete
 
 
-def _send_missing(sorter: _Sorter, repeats: Repeats) -> None:
+def _send_missing(sorter: _Sorter, repeats: Republisher) -> None:
     for pixel, seeds in sorter.missing():
         repeats.send(pixel, seeds, "no answer has come, but one that was refused", counted=False)
 
@@ -134,13 +134,13 @@ class _Sorter:
         self._scan = scan
         self._plan = plan
         self._done = done
-        self._expected = Expected(scan)
-        self._refused: list[RefusedFitError] = []
+        self._expected = FitValidator(scan)
+        self._refused: list[RejectedFitError] = []
         self.doubt: list[Message] = []  # the first that was refused, whatever task it may have been the answer to
         self.slots: Slots[Message] = Slots(scan.seeds)
         self.collected = 0
         self.repeats = 0
-        self.refusals = Refusals(topic)
+        self.rejected = RejectedMessages(topic)
 
     def drop(self, pixels: Collection[Pixel]) -> list[Message]:
         """Forget pixels that others have collected; return the messages of their fits, to acknowledge."""
@@ -150,7 +150,7 @@ class _Sorter:
 
     def sort(self, messages: Sequence[Message]) -> tuple[list[Outgoing], list[Message]]:
         """Return the bests that ``messages`` complete, and all messages to acknowledge once those are stored."""
-        bests: list[Outgoing] = []
+        best_fits: list[Outgoing] = []
         settled: list[Message] = []
         for message in messages:
             fit = self._read(message)
@@ -162,23 +162,23 @@ class _Sorter:
             elif (pixel := self.slots.add(fit)) is not None:
                 self.collected += 1
                 self.repeats += len(pixel.sources) - len(pixel.fits)
-                bests.append(self._best(pixel))
+                best_fits.append(self._best(pixel))
                 settled += pixel.sources
                 self._done.pixels.add(fit.pixel)
-        return bests, settled
+        return best_fits, settled
 
-    def _read(self, message: Message) -> Scored[Message] | None:
+    def _read(self, message: Message) -> SeedFit[Message] | None:
         """Read a fit; None if it is none, or of no task of this scan."""
         try:
             best = self._expected.fit(message)
-        except RefusedFitError as error:
-            self.refusals.add(message, error)
+        except RejectedFitError as error:
+            self.rejected.add(message, error)
             self._refused.append(error)
             return None
         if not self._started(best.pixel):
-            self.refusals.add(message, f"the scan has no pixel {best.pixel.index} of nside {best.pixel.nside} yet")
+            self.rejected.add(message, f"the scan has no pixel {best.pixel.index} of nside {best.pixel.nside} yet")
             return None
-        return Scored(best.pixel, best.seed, best.llh, message)
+        return SeedFit(best.pixel, best.seed, best.llh, message)
 
     def _started(self, pixel: Pixel) -> bool:
         # The entry of the plan is older than the fit, but may not have been read here.
@@ -208,7 +208,7 @@ class _Sorter:
         settled, self.doubt = self.doubt, []
         return settled
 
-    def _best(self, pixel: Complete[Message]) -> Outgoing:
+    def _best(self, pixel: CompletePixel[Message]) -> Outgoing:
         kept = pixel.fits if self._scan.keep_all_seeds else pixel.fits[:1]
         return Outgoing(b"".join(one.source.payload for one in kept), key=kept[0].pixel.key)
 
@@ -218,7 +218,7 @@ class Done:
 
     def __init__(self, broker: Broker, topic: str, scan: ScanEntry) -> None:
         self.pixels: set[Pixel] = set()
-        self._expected = Expected(scan)
+        self._expected = FitValidator(scan)
         self._reader = broker.reader(topic)
         self._next_look = 0.0
         self.look(at_once=True)
@@ -248,7 +248,7 @@ class Done:
         return news
 
 
-class Patience:
+class IdleTimeout:
     """Tells when fits were waited for long enough: ``first`` seconds, then twice as long, up to ``longest``."""
 
     def __init__(self, now: float, first: float, longest: float) -> None:
@@ -256,11 +256,11 @@ class Patience:
         self._seconds = self._first = first
         self._longest = longest
 
-    def look(self, now: float, fits: int, bests: int) -> None:
+    def look(self, now: float, fits: int, best_fits: int) -> None:
         """Take note of so many fits, and so many pixels that they completed."""
         if fits:
             self._since = now
-        if bests:
+        if best_fits:
             self._seconds = self._first
 
     def is_over(self, now: float) -> bool:

@@ -20,10 +20,10 @@ from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.frames import event_frames
 from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import PreparationSettings, prepare
-from skymap_scanner.roles.expected import Expected
-from skymap_scanner.roles.finished import Finished
-from skymap_scanner.roles.frames import Best
+from skymap_scanner.roles.collected import CollectedReader
+from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.topics import ScanTopics, publish_metadata
 from skymap_scanner.scan.levels import Area, Level, first_pixels
@@ -89,15 +89,15 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
         writer = _PlanWriter(plan_out, plan_in)
         check_same_scan(writer.begin(wanted), wanted)
         tasks = _TaskWriter(tasks_out, wanted, prepared)
-        finished = Finished(collected, topics.collected, Expected(wanted))
-        bests = finished.update(timeout=0)
+        finished = CollectedReader(collected, topics.collected, FitValidator(wanted))
+        best_fits = finished.update(timeout=0)
         while not stop.requested:
-            tasks.send_planned(writer.plan, bests, stop)
+            tasks.send_planned(writer.plan, best_fits, stop)
             if writer.plan.ended and tasks.sent_all(writer.plan):
                 log.info("all %d tasks are sent", tasks.sent * wanted.seeds)
                 return True
             if writer.advance(
-                decide(writer.plan, {pixel: best.llh for pixel, best in bests.items()}, settings.predictive)
+                decide(writer.plan, {pixel: best.llh for pixel, best in best_fits.items()}, settings.predictive)
             ):
                 continue
             finished.update(timeout=0.5)
@@ -204,18 +204,18 @@ class _TaskWriter:
         """Tell whether nothing of the plan so far is left to send."""
         return self.sent == len(plan.started)
 
-    def send_planned(self, plan: Plan, bests: Mapping[Pixel, Best], stop: Stop) -> None:
+    def send_planned(self, plan: Plan, best_fits: Mapping[Pixel, PixelFit], stop: Stop) -> None:
         """Send what the plan holds and the bests allow: a finer pixel needs the best of its parent."""
-        outgoing = self._outgoing(plan, bests)
+        outgoing = self._outgoing(plan, best_fits)
         while not stop.requested and (batch := list(islice(outgoing, BATCH))):
             self._producer.send(*batch)
 
-    def _outgoing(self, plan: Plan, bests: Mapping[Pixel, Best]) -> Iterator[Outgoing]:
+    def _outgoing(self, plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> Iterator[Outgoing]:
         while self.sent < len(plan.started):
             pixel = plan.started[self.sent]
             first = self.sent * self._scan.seeds
-            if pixel not in bests and first + self._scan.seeds > self._last + 1:
-                place = self._maker.place(pixel, plan, bests)
+            if pixel not in best_fits and first + self._scan.seeds > self._last + 1:
+                place = self._maker.place(pixel, plan, best_fits)
                 if place is None:
                     return
                 for task in self._maker.tasks(pixel, place):

@@ -20,14 +20,14 @@ from skymap_scanner.broker.protocol import Broker, Message, Outgoing, Producer
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.i3 import FrameWriter, read_frames
 from skymap_scanner.results import FORMATS, check_formats, write_results
-from skymap_scanner.roles.expected import Expected
-from skymap_scanner.roles.frames import Best
-from skymap_scanner.roles.planreader import PlanReader
-from skymap_scanner.roles.refusals import Refusals
-from skymap_scanner.roles.room import lacks_room
-from skymap_scanner.roles.skymap import best_fit, level_progress, scan_result
+from skymap_scanner.roles.fit_validation import FitValidator
+from skymap_scanner.roles.full_disk import is_disk_full
+from skymap_scanner.roles.plan_reader import PlanReader
+from skymap_scanner.roles.rejected_messages import RejectedMessages
 from skymap_scanner.roles.spool import Spool
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.summary import best_fit, level_progress, scan_result
+from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.roles.topics import ScanTopics, read_metadata
 from skymap_scanner.scan.levels import parse_area
 from skymap_scanner.scan.pixels import Pixel, read_ranges
@@ -61,18 +61,20 @@ class SaverSettings:
 
 
 @dataclass
-class Tries:
+class SaveAttempts:
     """What the last try to save has failed with, and at how many pixels: told until a later one comes further."""
 
     obstacle: str = ""
     pixels: int = 0
 
-    def stuck(self, bests: Sized) -> bool:
+    def stuck(self, best_fits: Sized) -> bool:
         """Tell whether a try with these pixels has come no further than the last."""
-        return bool(self.obstacle) and len(bests) <= self.pixels
+        return bool(self.obstacle) and len(best_fits) <= self.pixels
 
 
-def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop, tries: Tries | None = None) -> bool:
+def save(
+    broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop, tries: SaveAttempts | None = None
+) -> bool:
     """Wait for all pixels and write the files: True when that is done, False when asked to stop before.
 
     ``tries``: whoever tries again after an error gives the same each time, so that the progress tells of it.
@@ -88,7 +90,7 @@ def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop
     try:
         _make_folders(settings)
     except InputError as error:
-        if not lacks_room(error):  # of a full disk the progress tells, once there is a scan
+        if not is_disk_full(error):  # of a full disk the progress tells, once there is a scan
             raise
     with (
         PlanReader(broker, topics.plan) as plan,
@@ -98,11 +100,11 @@ def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop
         if scan is None:
             return False
         check_expected(scan, settings)
-        reporter = _Reporter(progress, Expected(scan), settings.results, tries or Tries())
+        reporter = _Reporter(progress, FitValidator(scan), settings.results, tries or SaveAttempts())
         try:
             outputs = _save(broker, topics, settings, stop, plan, reporter)
         except (OSError, InputError) as error:
-            if lacks_room(error):
+            if is_disk_full(error):
                 reporter.fail(plan.plan, str(error))
             raise
         if outputs is None:
@@ -110,7 +112,7 @@ def save(broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop
         reporter.send(plan.plan, Phase.DONE, outputs)
     if settings.delete_collected:
         broker.delete_topic(topics.collected)
-    log.info("%d pixels written to %s", len(reporter.bests), outputs[0])
+    log.info("%d pixels written to %s", len(reporter.best_fits), outputs[0])
     return True
 
 
@@ -120,12 +122,12 @@ def _save(
     """Gather and write; None when asked to stop before all pixels were there."""
     _make_folders(settings)
     with broker.reader(topics.collected) as collected, Spool(settings.output.parent) as spool:
-        gathered = _Gathered(reporter.expected, spool, Refusals(topics.collected), reporter.bests)
+        gathered = _Gathered(reporter.expected, spool, RejectedMessages(topics.collected), reporter.best_fits)
         while not stop.requested:
             message = collected.receive(timeout=0.1)
             if message is not None:
                 gathered.add(message)
-            elif plan.complete(gathered.bests):
+            elif plan.complete(gathered.best_fits):
                 break
             reporter.report(plan.update())
         if stop.requested:
@@ -158,29 +160,29 @@ def check_expected(scan: ScanEntry, settings: SaverSettings) -> None:
 class _Gathered:
     """The bests so far: figures in memory, frames in the spool."""
 
-    expected: Expected
+    expected: FitValidator
     spool: Spool
-    refusals: Refusals
-    bests: dict[Pixel, Best]
+    rejected: RejectedMessages
+    best_fits: dict[Pixel, PixelFit]
 
     def add(self, message: Message) -> None:
         """Take a pixel; a repeat changes nothing, and what is no pixel is passed over."""
         try:
             best = self.expected.best(message)
         except BrokerError as error:
-            self.refusals.add(message, error)
+            self.rejected.add(message, error)
             return
-        if best.pixel not in self.bests:
+        if best.pixel not in self.best_fits:
             self.spool.write(best.pixel, message.payload)
-            self.bests[best.pixel] = best
+            self.best_fits[best.pixel] = best
 
 
 class _Reporter:
     """Sends snapshots and writes the partial result, each every few seconds."""
 
-    def __init__(self, producer: Producer, expected: Expected, folder: Path, tries: Tries) -> None:
+    def __init__(self, producer: Producer, expected: FitValidator, folder: Path, tries: SaveAttempts) -> None:
         self.expected = expected
-        self.bests: dict[Pixel, Best] = {}
+        self.best_fits: dict[Pixel, PixelFit] = {}
         self._producer = producer
         self._folder = folder
         self._tries = tries
@@ -193,31 +195,31 @@ class _Reporter:
 
     def report(self, plan: Plan) -> None:
         """Send a snapshot if it is time, and if this try has come further than the last."""
-        if self._tries.stuck(self.bests):
+        if self._tries.stuck(self.best_fits):
             return
         now = time.monotonic()
         if now >= self._next_progress:
             self.send(plan, Phase.SCANNING)
             cost = time.monotonic() - now
             self._next_progress = now + max(PROGRESS_EVERY, 20 * cost)  # a large map must not slow the saver down
-        if now >= self._next_partial and len(self.bests) > self._partial_pixels:
+        if now >= self._next_partial and len(self.best_fits) > self._partial_pixels:
             self._next_partial = now + PARTIAL_EVERY
-            self._partial_pixels = len(self.bests)
-            scan_result(plan, self.bests).write_json(self._folder / PARTIAL)
+            self._partial_pixels = len(self.best_fits)
+            scan_result(plan, self.best_fits).write_json(self._folder / PARTIAL)
 
     def fail(self, plan: Plan, why: str) -> None:
         """Tell what this try has failed with."""
-        self._tries.obstacle, self._tries.pixels = why, len(self.bests)
+        self._tries.obstacle, self._tries.pixels = why, len(self.best_fits)
         self.send(plan, self._phase)
 
     def send(self, plan: Plan, phase: Phase, outputs: Sequence[Path] = ()) -> None:
         """Send a snapshot now."""
         self._phase = phase
-        if phase is Phase.DONE or not self._tries.stuck(self.bests):
+        if phase is Phase.DONE or not self._tries.stuck(self.best_fits):
             self._tries.obstacle = ""
-        bests = self.bests
+        best_fits = self.best_fits
         elapsed = time.monotonic() - self._began
-        levels = level_progress(plan, bests)
+        levels = level_progress(plan, best_fits)
         rate = self._rate.update(elapsed, sum(level.done for level in levels))
         left = sum(level.planned - level.done for level in levels)
         snapshot = Progress(
@@ -227,7 +229,7 @@ class _Reporter:
             rate=rate,
             eta=left / rate if rate > 0 else None,
             elapsed=elapsed,
-            best=best_fit(plan, bests),
+            best=best_fit(plan, best_fits),
             outputs=tuple(path.name for path in outputs),
             obstacle=self._tries.obstacle or None,
         )
@@ -236,7 +238,7 @@ class _Reporter:
 
 def _write(broker: Broker, settings: SaverSettings, plan: Plan, gathered: _Gathered) -> list[Path]:
     """Write the .i3 file, then the results."""
-    result = scan_result(plan, gathered.bests)
+    result = scan_result(plan, gathered.best_fits)
     output = settings.output.with_name(settings.output.name.replace("{stem}", result.stem))
     with FrameWriter(output) as writer:
         for topic in gathered.expected.scan.event.metadata_topics:

@@ -9,7 +9,7 @@ from skymap_scanner.broker.protocol import Outgoing
 from skymap_scanner.detector.coordinates import equatorial_to_detector
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.protocol import Start
-from skymap_scanner.roles.frames import Best, Task, TaskFrames
+from skymap_scanner.roles.task_frames import PixelFit, Task, TaskFrames
 from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY, SEED_PROPERTY
 from skymap_scanner.scan.pixels import Pixel, centres, parent
 from skymap_scanner.scan.plan import Plan, ScanEntry
@@ -35,17 +35,19 @@ class TaskMaker:
         self._properties = task_properties(scan)
         self._first_nside = scan.parsed_levels()[0].nside
 
-    def place(self, pixel: Pixel, plan: Plan, bests: Mapping[Pixel, Best]) -> Best | PreparedEvent | None:
+    def place(self, pixel: Pixel, plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> PixelFit | PreparedEvent | None:
         """Return where the pixel's seeds lie: around the event's vertex, or that of its parent's best, None so far."""
         if pixel.nside == self._first_nside:
             return self._prepared
         coarser = max(nside for nside in plan.levels if nside < pixel.nside)
-        return bests.get(parent(pixel, coarser))
+        return best_fits.get(parent(pixel, coarser))
 
-    def tasks(self, pixel: Pixel, place: Best | PreparedEvent) -> Iterator[Task]:
+    def tasks(self, pixel: Pixel, place: PixelFit | PreparedEvent) -> Iterator[Task]:
         """Give the tasks of a pixel, one a seed."""
-        warm = isinstance(place, Best)
-        vertex, time = (place.position, place.time) if isinstance(place, Best) else (place.vertex, place.vertex_time)
+        warm = isinstance(place, PixelFit)
+        vertex, time = (
+            (place.position, place.time) if isinstance(place, PixelFit) else (place.vertex, place.vertex_time)
+        )
         ra, dec = centres([pixel])
         zenith, azimuth = equatorial_to_detector(ra, dec, self._prepared.mjd)
         for seed, position in enumerate(seed_positions([float(x) for x in vertex], self._scan.seeds)):

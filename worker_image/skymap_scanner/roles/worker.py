@@ -2,8 +2,8 @@
 
     to_be_scanned ─▶ fit ─▶ scanned
 
-While a fit is on its way to the broker the next task is fitted. Which tasks have ended their workers is read from
-``deaths``; beyond so many attempts a task becomes a failed fit.
+While a fit is on its way to the broker the next task is fitted. Crash reports say which tasks have
+ended their workers; after too many attempts a task becomes a failed fit.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from skymap_scanner.broker.protocol import Broker, Message, Outgoing, SubscriptionType
 from skymap_scanner.errors import BrokerError, ReconstructionError, SkymapError
@@ -24,18 +23,18 @@ from skymap_scanner.event.frames import prepared_from_frames
 from skymap_scanner.i3 import FitStatus, Frame
 from skymap_scanner.reconstruction import load
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, failed_fit
-from skymap_scanner.roles.deaths import (
-    Death,
-    Deaths,
+from skymap_scanner.roles.crash_reports import (
+    CrashReport,
+    CrashWatch,
     attempt_number,
-    decode_death,
     reason_to_give_up,
     task_identity,
 )
-from skymap_scanner.roles.frames import Task, checked_fit, fit_frame, read_task
-from skymap_scanner.roles.inhand import InHand
-from skymap_scanner.roles.refusals import Refusals
+from skymap_scanner.roles.in_flight import InFlightFile
+from skymap_scanner.roles.pending_publishes import PendingPublishes
+from skymap_scanner.roles.rejected_messages import RejectedMessages
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.task_frames import Task, checked_fit, fit_frame, read_task
 from skymap_scanner.roles.topics import (
     METADATA_PROPERTY,
     PARAMETERS_PROPERTY,
@@ -44,22 +43,18 @@ from skymap_scanner.roles.topics import (
     ScanTopics,
     read_metadata,
 )
-from skymap_scanner.roles.underway import UnderWay
 
 log = logging.getLogger(__name__)
 
 #: Events kept ready to fit: a worker serves one scan at a time, two while one ends and the next begins.
 CACHED_EVENTS = 2
 
-#: Seconds between two looks for deaths.
-LOOK_EVERY = 1.0
-
 #: After a fit that took longer (s) the worker waits until it is stored: that costs next to nothing, and leaves nothing
 #: to repeat should the next fit end the worker.
 WORTH_WAITING = 0.05
 
 #: A worker fits nothing further while so many fits are on their way: they are what its death makes others repeat.
-MOST_UNDER_WAY = 8
+MAX_PENDING = 8
 
 #: Seconds to wait for a task: while fits are on their way, and else.
 SHORT_WAIT, LONG_WAIT = 0.005, 0.5
@@ -80,8 +75,10 @@ class WorkerSettings:
     prefetch: int = 0
 
 
-def work(broker: Broker, topics: ScanTopics, stop: Stop, hand: InHand, settings: WorkerSettings | None = None) -> None:
-    """Fit tasks until asked to stop; ``hand`` holds the one that is being fitted.
+def work(
+    broker: Broker, topics: ScanTopics, stop: Stop, in_flight: InFlightFile, settings: WorkerSettings | None = None
+) -> None:
+    """Fit tasks until asked to stop; ``in_flight`` records the one that is being fitted.
 
     Raises
     ------
@@ -92,54 +89,59 @@ def work(broker: Broker, topics: ScanTopics, stop: Stop, hand: InHand, settings:
     """
     settings = settings or WorkerSettings()
     fitters = Fitters(broker)
-    refusals = Refusals(topics.to_be_scanned)
+    rejected = RejectedMessages(topics.to_be_scanned)
     fitted, busy, began = 0, 0.0, time.monotonic()
     timeout, prefetch, shared = settings.max_task_seconds, settings.prefetch, SubscriptionType.SHARED
     with (
         broker.consumer(topics.to_be_scanned, WORKERS, shared, ack_timeout=timeout, prefetch=prefetch) as tasks,
         broker.producer(topics.scanned, f"worker-{uuid.uuid4()}") as scanned,
-        DeathWatch(broker, topics.deaths, hand) as deaths,
+        CrashWatch(broker, topics.deaths, in_flight.report_crashes) as crashes,
     ):
-        under_way = UnderWay(tasks, scanned, MOST_UNDER_WAY + prefetch)
+        pending = PendingPublishes(tasks, scanned, MAX_PENDING + prefetch)
         while not stop.requested:
-            message = tasks.receive(SHORT_WAIT if under_way else LONG_WAIT)
-            deaths.look()
+            message = tasks.receive(SHORT_WAIT if pending else LONG_WAIT)
+            crashes.poll()
             if message is None:
-                under_way.finish()
+                pending.flush()
                 continue
             try:
                 job = read_job(message, settings.reconstruction)
             except BrokerError as error:
-                refusals.add(message, error)
+                rejected.add(message, error)
                 tasks.ack(message)
                 continue
             started = time.monotonic()
-            fit = _answer(job, message.attempts, deaths.of(job.identity), fitters, hand, settings)
+            fit = _fit_or_give_up(job, message.attempts, crashes.of(job.identity), fitters, in_flight, settings)
             seconds = time.monotonic() - started
             payload = fit_frame(job.frame, fit, job.reconstruction)
-            under_way.send(message, Outgoing(payload, key=message.key, properties=message.properties))
+            pending.publish(message, Outgoing(payload, key=message.key, properties=message.properties))
             if seconds >= WORTH_WAITING:
-                under_way.finish()
+                pending.flush()
             busy += seconds
             fitted += 1
-        under_way.finish()
+        pending.flush()
     log.info(
         "%d fits in %.1f s, of which %.1f s fitting; %d messages were no tasks",
         fitted,
         time.monotonic() - began,
         busy,
-        refusals.count,
+        rejected.count,
     )
 
 
-def _answer(
-    job: Job, delivered: int, deaths: Sequence[Death], fitters: Fitters, hand: InHand, settings: WorkerSettings
+def _fit_or_give_up(
+    job: Job,
+    delivered: int,
+    reports: Sequence[CrashReport],
+    fitters: Fitters,
+    in_flight: InFlightFile,
+    settings: WorkerSettings,
 ) -> Fit:
     """Fit a task, unless it has been tried too often."""
-    attempt = attempt_number(delivered, deaths)
+    attempt = attempt_number(delivered, reports)
     if attempt > settings.max_attempts:
-        return failed_fit(job.task.start, FitStatus.GeneralFailure, reason_to_give_up(attempt - 1, deaths))
-    with hand.holding(job.identity, job.task.name, settings.max_task_seconds):
+        return failed_fit(job.task.start, FitStatus.GeneralFailure, reason_to_give_up(attempt - 1, reports))
+    with in_flight.task(job.identity, job.task.name, settings.max_task_seconds):
         return _fit(fitters.of(job), job.task)
 
 
@@ -188,45 +190,6 @@ def read_job(message: Message, reconstruction: str | None = None) -> Job:
         reconstruction=reconstruction or properties[RECONSTRUCTION_PROPERTY],
         parameters="{}" if reconstruction else properties.get(PARAMETERS_PROPERTY, "{}"),
     )
-
-
-class DeathWatch:
-    """Reports the workers that died on this machine, and knows of those that all machines have reported."""
-
-    def __init__(self, broker: Broker, topic: str, hand: InHand) -> None:
-        self._broker = broker
-        self._topic = topic
-        self._hand = hand
-        self._reader = broker.reader(topic)
-        self._next_look = 0.0
-        self._deaths = Deaths()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._reader.close()
-
-    def look(self) -> None:
-        """Report and read, once a second at most."""
-        if time.monotonic() < self._next_look:
-            return
-        self._next_look = time.monotonic() + LOOK_EVERY
-        self._hand.report(self._send)
-        while (message := self._reader.receive(0)) is not None:
-            death = decode_death(message.payload)
-            if death is not None:
-                self._deaths.add(death)
-
-    def of(self, task: str) -> Sequence[Death]:
-        """Return the deaths with this task in hand."""
-        return self._deaths.of(task)
-
-    def _send(self, death: Death) -> None:
-        with self._broker.producer(self._topic, f"worker-{uuid.uuid4()}") as producer:
-            producer.send(Outgoing(death.encode(), key=death.name))
 
 
 class Fitters:

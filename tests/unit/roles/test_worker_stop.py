@@ -12,7 +12,7 @@ from tests.unit.roles.conftest import Scan
 from skymap_scanner.broker import open_broker
 from skymap_scanner.reconstruction import dummy
 from skymap_scanner.reconstruction.protocol import Fit, Start
-from skymap_scanner.roles.inhand import InHand
+from skymap_scanner.roles.in_flight import InFlightFile
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.worker import WorkerSettings, work
@@ -33,8 +33,8 @@ def test_a_fit_is_finished_and_what_was_sent_ahead_is_handed_back(
     one, stop = scan("1:0", seeds=1), Stop()
 
     def worker() -> None:
-        with open_broker(one.url) as broker, InHand(tmp_path / "state", alarm=False) as hand:
-            work(broker, one.topics, stop, hand, WorkerSettings(prefetch=prefetch))
+        with open_broker(one.url) as broker, InFlightFile(tmp_path / "state", alarm=False) as in_flight:
+            work(broker, one.topics, stop, in_flight, WorkerSettings(prefetch=prefetch))
 
     with open_broker(one.url) as broker:
         assert produce(broker, one.topics, one.event, one.settings, Stop())

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.roles.conftest import Command
 from tests.unit.roles.test_kill import eventually, running
 
-from skymap_scanner.roles.alive import VARIABLE, show_life
+from skymap_scanner.roles.liveness import VARIABLE, start_heartbeat
 from skymap_scanner.roles.stop import Stop
 
 MakeCommand = Callable[..., Command]
@@ -36,7 +36,7 @@ def beating() -> set[threading.Thread]:
 
 def test_a_role_is_alive_while_it_looks_whether_it_should_stop(tmp_path: Path) -> None:
     path, stop, others = tmp_path / "alive", Stop(), beating()
-    show_life(stop, {VARIABLE: str(path)}, longest=3600.0, every=0.01)
+    start_heartbeat(stop, {VARIABLE: str(path)}, longest=3600.0, every=0.01)
     (mine,) = beating() - others
     age(path)
     eventually(lambda: fresh(path), "it goes on")
@@ -52,15 +52,15 @@ def test_a_role_is_alive_while_it_looks_whether_it_should_stop(tmp_path: Path) -
 
 def test_without_the_variable_there_is_no_sign(tmp_path: Path) -> None:
     before = beating()
-    show_life(Stop(), {})
-    show_life(Stop(), {VARIABLE: ""})
+    start_heartbeat(Stop(), {})
+    start_heartbeat(Stop(), {VARIABLE: ""})
     assert beating() == before
 
 
 def test_a_file_that_cannot_be_made_is_told_and_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = beating()
     with caplog.at_level(logging.WARNING):
-        show_life(Stop(), {VARIABLE: str(tmp_path / "missing" / "alive")})
+        start_heartbeat(Stop(), {VARIABLE: str(tmp_path / "missing" / "alive")})
     assert "missing/alive: No such file or directory" in caplog.text
     assert beating() == before
 

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Scored(Generic[T]):
+class SeedFit(Generic[T]):
     """A fit as far as the choice goes: its pixel, seed and -ln L (NaN: failed), and the message it came in."""
 
     pixel: Pixel
@@ -23,14 +23,14 @@ class Scored(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Complete(Generic[T]):
+class CompletePixel(Generic[T]):
     """A pixel with all its fits, best first, and every message that brought them, repeats included."""
 
-    fits: Sequence[Scored[T]]
+    fits: Sequence[SeedFit[T]]
     sources: Sequence[T]
 
 
-def best_first(fits: Sequence[Scored[T]]) -> list[Scored[T]]:
+def best_first(fits: Sequence[SeedFit[T]]) -> list[SeedFit[T]]:
     """Sort by -ln L, failed fits last, ties by seed: the order does not depend on the order of arrival."""
     return sorted(fits, key=lambda fit: (math.isnan(fit.llh), 0.0 if math.isnan(fit.llh) else fit.llh, fit.seed))
 
@@ -42,9 +42,9 @@ class Slots(Generic[T]):
     seeds: int
     #: Repeats whose -ln L was not that of the first to arrive.
     contradictions: int = 0
-    _open: dict[Pixel, list[Scored[T]]] = field(default_factory=dict)
+    _open: dict[Pixel, list[SeedFit[T]]] = field(default_factory=dict)
 
-    def add(self, fit: Scored[T]) -> Complete[T] | None:
+    def add(self, fit: SeedFit[T]) -> CompletePixel[T] | None:
         """Keep ``fit``; when it completes its pixel, return the pixel and forget it."""
         arrived = self._open.setdefault(fit.pixel, [])
         first = next((one for one in arrived if one.seed == fit.seed), None)
@@ -54,7 +54,7 @@ class Slots(Generic[T]):
         if len(by_seed) < self.seeds:
             return None
         del self._open[fit.pixel]
-        return Complete(best_first(list(by_seed.values())), [one.source for one in arrived])
+        return CompletePixel(best_first(list(by_seed.values())), [one.source for one in arrived])
 
     def seeds_of(self, pixel: Pixel) -> set[int]:
         """Return the seeds of a pixel whose fits are here."""

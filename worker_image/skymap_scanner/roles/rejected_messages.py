@@ -9,7 +9,7 @@ from skymap_scanner.broker.protocol import Message
 log = logging.getLogger(__name__)
 
 
-class Refusals:
+class RejectedMessages:
     """The messages of one topic that were passed over. The first is a warning in the log, the others whisper."""
 
     def __init__(self, topic: str) -> None:

@@ -77,7 +77,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
+class PixelFit:
     """What is kept of a pixel's best fit: -ln L (NaN: failed), vertex (m), time (ns), energies (GeV)."""
 
     pixel: Pixel
@@ -90,14 +90,14 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DecodedFit:
     """A fit, and what its frame says of the task that it answers.
 
     ``event``, ``run``, ``number`` and ``sub_event`` stand in its header, ``identifiers`` are those of its particles,
     ``directions`` (zenith, azimuth; rad) those of the seed and of the fit.
     """
 
-    best: Best
+    best: PixelFit
     event: str
     run: int
     number: int
@@ -161,14 +161,14 @@ def read_task(payload: bytes) -> tuple[Task, Frame]:
 
 def checked_fit(fit: Fit, start: Start) -> Fit:
     """Return ``fit``, or a failed one where its figures cannot be: it must not win, nor seed a finer level."""
-    best = Best(_NO_PIXEL, 0, fit.llh, fit.position, fit.time, fit.energy_in, fit.energy_total)
+    best = PixelFit(_NO_PIXEL, 0, fit.llh, fit.position, fit.time, fit.energy_in, fit.energy_total)
     why = implausible(best)
     if not why:
         return fit
     return failed_fit(start, FitStatus.GeneralFailure, f"the reconstruction answered with {why}", fit.evaluations)
 
 
-def implausible(best: Best) -> str:
+def implausible(best: PixelFit) -> str:
     """Say which figure of a fit cannot be; nothing where all can, or where the fit has failed (-ln L NaN)."""
     if math.isnan(best.llh):
         return ""
@@ -211,7 +211,7 @@ def fit_frame(task: Frame, fit: Fit, reconstruction: str) -> bytes:
     return task.to_bytes()
 
 
-def read_answers(payload: bytes) -> list[Answer]:
+def decode_fits(payload: bytes) -> list[DecodedFit]:
     """Read the fits of a message: one, or all seeds' of a pixel, the best first.
 
     Raises
@@ -219,7 +219,7 @@ def read_answers(payload: bytes) -> list[Answer]:
     BrokerError
         If there is none, or anything else.
     """
-    answers: list[Answer] = []
+    answers: list[DecodedFit] = []
     with _explained("a message"):
         reader = Reader(payload)
         while reader.left or not answers:
@@ -230,13 +230,13 @@ def read_answers(payload: bytes) -> list[Answer]:
     return answers
 
 
-def _answer(frame: Frame, pixel: Pixel, seed: int) -> Answer:
+def _answer(frame: Frame, pixel: Pixel, seed: int) -> DecodedFit:
     start, track = frame.expect(SEED, I3Particle), frame.expect(TRACK, I3Particle)
     header = frame.expect(HEADER, I3EventHeader)
     llh, energy_in, energy_total = (frame.expect(key, I3Double).value for key in (LLH, ENERGY_IN, ENERGY_TOTAL))
     position = (track.pos.x, track.pos.y, track.pos.z)
-    return Answer(
-        best=Best(pixel, seed, llh, position, track.time, energy_in, energy_total),
+    return DecodedFit(
+        best=PixelFit(pixel, seed, llh, position, track.time, energy_in, energy_total),
         event=frame.expect(EVENT_NAME, I3String).value,
         run=header.run_id,
         number=header.event_id,

@@ -6,7 +6,7 @@ import pytest
 
 from skymap_scanner.broker import Message, Outgoing
 from skymap_scanner.errors import BrokerUnavailable
-from skymap_scanner.roles.underway import UnderWay
+from skymap_scanner.roles.pending_publishes import PendingPublishes
 
 MOST = 8
 
@@ -36,19 +36,19 @@ def task(number: int) -> Message:
 
 def test_a_task_is_acknowledged_when_its_fit_is_stored_and_not_before() -> None:
     slow = Slow()
-    under_way = UnderWay(slow, slow, MOST)  # type: ignore[arg-type]
+    pending = PendingPublishes(slow, slow, MOST)  # type: ignore[arg-type]
     for number in range(3):
-        under_way.send(task(number), Outgoing(b""))
-    assert (len(under_way), slow.acked) == (3, [])
+        pending.publish(task(number), Outgoing(b""))
+    assert (len(pending), slow.acked) == (3, [])
     slow.store(1)
-    under_way.send(task(3), Outgoing(b""))
+    pending.publish(task(3), Outgoing(b""))
     assert slow.acked == []  # in order: the first is not stored
     slow.store(0)
-    under_way.send(task(4), Outgoing(b""))
-    assert (len(under_way), slow.acked) == (3, [0, 1])
+    pending.publish(task(4), Outgoing(b""))
+    assert (len(pending), slow.acked) == (3, [0, 1])
     slow.store(2, 3, 4)
-    under_way.finish()
-    assert (len(under_way), slow.acked) == (0, [0, 1, 2, 3, 4])
+    pending.flush()
+    assert (len(pending), slow.acked) == (0, [0, 1, 2, 3, 4])
 
 
 def test_no_more_than_a_few_are_on_their_way() -> None:
@@ -61,20 +61,20 @@ def test_no_more_than_a_few_are_on_their_way() -> None:
             return future
 
     storing = Storing()
-    under_way = UnderWay(storing, storing, MOST)  # type: ignore[arg-type]
+    pending = PendingPublishes(storing, storing, MOST)  # type: ignore[arg-type]
     for number in range(3 * MOST):
-        under_way.send(task(number), Outgoing(b""))
-    assert len(under_way) == MOST
+        pending.publish(task(number), Outgoing(b""))
+    assert len(pending) == MOST
     assert storing.acked == list(range(2 * MOST))
 
 
 def test_what_was_stored_before_a_failure_is_acknowledged_and_the_failure_told() -> None:
     slow = Slow()
-    under_way = UnderWay(slow, slow, MOST)  # type: ignore[arg-type]
+    pending = PendingPublishes(slow, slow, MOST)  # type: ignore[arg-type]
     for number in range(3):
-        under_way.send(task(number), Outgoing(b""))
+        pending.publish(task(number), Outgoing(b""))
     slow.store(0, 2)
     slow.futures[1].set_exception(BrokerUnavailable("away"))
     with pytest.raises(BrokerUnavailable, match="away"):
-        under_way.finish()
+        pending.flush()
     assert slow.acked == [0]

@@ -6,7 +6,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skymap_scanner.scan.bests import Scored, Slots
+from skymap_scanner.scan.best_fits import SeedFit, Slots
 from skymap_scanner.scan.pixels import Pixel
 
 PIXEL = Pixel(8, 417)
@@ -14,17 +14,17 @@ PIXEL = Pixel(8, 417)
 
 def test_a_nan_that_arrives_first_does_not_win() -> None:
     slots: Slots[str] = Slots(2)
-    assert slots.add(Scored(PIXEL, 0, math.nan, "failed")) is None
-    complete = slots.add(Scored(PIXEL, 1, 99.0, "good"))
+    assert slots.add(SeedFit(PIXEL, 0, math.nan, "failed")) is None
+    complete = slots.add(SeedFit(PIXEL, 1, 99.0, "good"))
     assert complete is not None
     assert [fit.source for fit in complete.fits] == ["good", "failed"]
 
 
 def test_a_repeat_is_ignored_but_its_message_is_handed_back() -> None:
     slots: Slots[str] = Slots(2)
-    slots.add(Scored(PIXEL, 0, 5.0, "first"))
-    assert slots.add(Scored(PIXEL, 0, 5.0, "again")) is None
-    complete = slots.add(Scored(PIXEL, 1, 4.0, "other"))
+    slots.add(SeedFit(PIXEL, 0, 5.0, "first"))
+    assert slots.add(SeedFit(PIXEL, 0, 5.0, "again")) is None
+    complete = slots.add(SeedFit(PIXEL, 1, 4.0, "other"))
     assert complete is not None
     assert [fit.source for fit in complete.fits] == ["other", "first"]
     assert sorted(complete.sources) == ["again", "first", "other"]
@@ -32,9 +32,9 @@ def test_a_repeat_is_ignored_but_its_message_is_handed_back() -> None:
 
 def test_pixels_do_not_mix() -> None:
     slots: Slots[int] = Slots(2)
-    assert slots.add(Scored(Pixel(8, 1), 0, 1.0, 1)) is None
-    assert slots.add(Scored(Pixel(8, 2), 1, 1.0, 2)) is None
-    complete = slots.add(Scored(Pixel(8, 1), 1, 1.0, 3))
+    assert slots.add(SeedFit(Pixel(8, 1), 0, 1.0, 1)) is None
+    assert slots.add(SeedFit(Pixel(8, 2), 1, 1.0, 2)) is None
+    complete = slots.add(SeedFit(Pixel(8, 1), 1, 1.0, 3))
     assert complete is not None
     assert list(complete.sources) == [1, 3]
 
@@ -44,7 +44,7 @@ def test_pixels_do_not_mix() -> None:
     st.integers(0, 2**32),
 )
 def test_the_best_does_not_depend_on_the_order_of_arrival(values: list[float], shuffle: int) -> None:
-    fits = [Scored(PIXEL, seed, value, seed) for seed, value in enumerate(values)]
+    fits = [SeedFit(PIXEL, seed, value, seed) for seed, value in enumerate(values)]
     answers = []
     for order in (fits, random.Random(shuffle).sample(fits, len(fits))):
         slots: Slots[int] = Slots(7)

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from skymap_scanner.broker.protocol import Consumer, Message, Outgoing, Producer
 
 
-class UnderWay:
+class PendingPublishes:
     """Stores fits and acknowledges their tasks, in order; at most ``most`` are on their way at once."""
 
     def __init__(self, tasks: Consumer, fits: Producer, most: int) -> None:
@@ -20,12 +20,12 @@ class UnderWay:
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def send(self, task: Message, fit: Outgoing) -> None:
+    def publish(self, task: Message, fit: Outgoing) -> None:
         """Begin to store a fit; raises what storing an earlier one has raised."""
         self._pairs.append((task, self._fits.submit(fit)))
         self._acknowledge(wait_for=len(self._pairs) - self._most)
 
-    def finish(self) -> None:
+    def flush(self) -> None:
         """Wait until all fits are stored and their tasks acknowledged."""
         self._acknowledge(wait_for=len(self._pairs))
 

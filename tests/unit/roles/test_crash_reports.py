@@ -4,11 +4,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from skymap_scanner.roles.deaths import (
-    Death,
-    Deaths,
+from skymap_scanner.roles.crash_reports import (
+    CrashReport,
+    CrashReports,
     attempt_number,
-    decode_death,
+    decode_crash_report,
     reason_to_give_up,
     task_identity,
 )
@@ -16,14 +16,14 @@ from skymap_scanner.roles.deaths import (
 PROPERTIES = {"metadata_topics": "mf_a;mf_b", "reconstruction": "dummy", "reconstruction_parameters": "{}"}
 
 
-def death(attempt: str = "a-1", task: str = "t", hung_at: str = "") -> Death:
-    return Death(task=task, name="pixel 7 of nside 8, seed 3", attempt=attempt, limit=600.0, hung_at=hung_at)
+def report(attempt: str = "a-1", task: str = "t", hung_at: str = "") -> CrashReport:
+    return CrashReport(task=task, name="pixel 7 of nside 8, seed 3", attempt=attempt, limit=600.0, hung_at=hung_at)
 
 
 def test_a_death_round_trips_and_anything_else_is_none() -> None:
-    assert decode_death(death(hung_at="File x").encode()) == death(hung_at="File x")
+    assert decode_crash_report(report(hung_at="File x").encode()) == report(hung_at="File x")
     for payload in (b"", b"{}", b"[]", b"\xff", b'{"task": 3}', b"\n" * 100):
-        assert decode_death(payload) is None
+        assert decode_crash_report(payload) is None
 
 
 def test_a_task_is_known_by_its_frame_event_and_reconstruction_alone() -> None:
@@ -35,14 +35,14 @@ def test_a_task_is_known_by_its_frame_event_and_reconstruction_alone() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 5))))
-def test_deaths_are_counted_by_task_and_repeats_are_not(reports: list[tuple[str, int]]) -> None:
-    deaths = Deaths()
-    for task, attempt in reports:
-        deaths.add(death(f"{attempt}", task))
+def test_deaths_are_counted_by_task_and_repeats_are_not(sent: list[tuple[str, int]]) -> None:
+    reports = CrashReports()
+    for task, attempt in sent:
+        reports.add(report(f"{attempt}", task))
     for task in "xyz":
-        expected = {attempt for one, attempt in reports if one == task}
-        assert {int(one.attempt) for one in deaths.of(task)} == expected
-        assert len(deaths.of(task)) == len(expected)
+        expected = {attempt for one, attempt in sent if one == task}
+        assert {int(one.attempt) for one in reports.of(task)} == expected
+        assert len(reports.of(task)) == len(expected)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_deaths_are_counted_by_task_and_repeats_are_not(reports: list[tuple[str,
     [(1, 0, 1), (1, 1, 2), (4, 0, 4), (4, 9, 10), (11, 2, 11)],
 )
 def test_the_attempt_is_what_the_better_count_says(delivered: int, died: int, attempt: int) -> None:
-    assert attempt_number(delivered, [death(f"{number}") for number in range(died)]) == attempt
+    assert attempt_number(delivered, [report(f"{number}") for number in range(died)]) == attempt
 
 
 @pytest.mark.parametrize(
@@ -63,5 +63,5 @@ def test_the_attempt_is_what_the_better_count_says(delivered: int, died: int, at
     ],
 )
 def test_the_reason_tells_ends_from_hangs(ended: int, hung: int, reason: str) -> None:
-    deaths = [death(f"e{n}") for n in range(ended)] + [death(f"h{n}", hung_at="File x") for n in range(hung)]
-    assert reason_to_give_up(3, deaths) == reason
+    reports = [report(f"e{n}") for n in range(ended)] + [report(f"h{n}", hung_at="File x") for n in range(hung)]
+    assert reason_to_give_up(3, reports) == reason

@@ -17,12 +17,12 @@ from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.broker import Broker, Outgoing, Producer, open_broker
 from skymap_scanner.i3 import Frame, I3Double, I3Int, I3String, read_frames
-from skymap_scanner.roles import collector, repeats
+from skymap_scanner.roles import collector, republishing
 from skymap_scanner.roles.collector import collect
-from skymap_scanner.roles.expected import pixel_of_key
+from skymap_scanner.roles.fit_validation import pixel_of_key
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.scan.bests import Scored, Slots
+from skymap_scanner.scan.best_fits import SeedFit, Slots
 from skymap_scanner.scan.pixels import Pixel, children
 from skymap_scanner.scan.plan import ahead_entry
 
@@ -148,7 +148,7 @@ def test_a_task_whose_answers_are_all_nonsense_is_given_up_and_says_so(
     one = small("one")
     one.opened = corrupting = Corrupting(NONSENSE[kind], times=1000)
     one.run(workers=1)
-    assert set(corrupting.seen.values()) == {repeats.MOST_REPEATS + 1}
+    assert set(corrupting.seen.values()) == {republishing.MAX_REPUBLISHES + 1}
     failed = [frame for frame in read_frames(io.BytesIO(one.i3)) if "SCAN_FailureReason" in frame]
     assert len(failed) == 3  # the pixels of the first level: nothing is left to refine
     for frame in failed:
@@ -228,10 +228,10 @@ def test_a_second_answer_that_differs_changes_nothing_and_is_counted() -> None:
     slots: Slots[str] = Slots(2)
     pixel = Pixel(1, 0)
     for seed, llh, name in ((0, 5.0, "first"), (0, 5.0, "same"), (0, -1e9, "better"), (0, math.nan, "failed")):
-        assert slots.add(Scored(pixel, seed, llh, name)) is None
+        assert slots.add(SeedFit(pixel, seed, llh, name)) is None
     assert slots.contradictions == 2
     assert slots.seeds_of(pixel) == {0}
-    complete = slots.add(Scored(pixel, 1, 7.0, "other"))
+    complete = slots.add(SeedFit(pixel, 1, 7.0, "other"))
     assert complete is not None
     assert [fit.source for fit in complete.fits] == ["first", "other"]
     assert slots.seeds_of(pixel) == set()

@@ -16,8 +16,8 @@ from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.results.atomic import write_atomically
-from skymap_scanner.roles.room import lacks_room, until_there_is_room
-from skymap_scanner.roles.saver import Tries, save
+from skymap_scanner.roles.full_disk import is_disk_full, retry_while_disk_full
+from skymap_scanner.roles.saver import SaveAttempts, save
 from skymap_scanner.roles.spool import Spool
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.pixels import Pixel
@@ -45,7 +45,7 @@ def test_it_is_tried_again_until_there_is_room(number: int, caplog: pytest.LogCa
         return outcome
 
     with caplog.at_level(logging.WARNING):
-        assert until_there_is_room(save, Stop(), pause=0.01) is True
+        assert retry_while_disk_full(save, Stop(), pause=0.01) is True
     assert outcomes == []
     assert caplog.text.count("the disk is full: ") == 2
     assert "cannot be written; make room, it is tried again every 0.01 s" in caplog.text
@@ -57,14 +57,14 @@ def test_any_other_error_is_no_full_disk(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error)):
-        until_there_is_room(save, Stop(), pause=0.01)
+        retry_while_disk_full(save, Stop(), pause=0.01)
 
 
 def test_an_error_while_another_is_handled_counts() -> None:
     error = InputError("closing")
     error.__context__ = full()
-    assert lacks_room(error)
-    assert not lacks_room(InputError("closing"))
+    assert is_disk_full(error)
+    assert not is_disk_full(InputError("closing"))
 
 
 def test_who_is_asked_to_stop_waits_no_longer() -> None:
@@ -75,7 +75,7 @@ def test_who_is_asked_to_stop_waits_no_longer() -> None:
         raise full()
 
     ended: list[bool | None] = []
-    waiting = threading.Thread(target=lambda: ended.append(until_there_is_room(save, stop, pause=3600)))
+    waiting = threading.Thread(target=lambda: ended.append(retry_while_disk_full(save, stop, pause=3600)))
     waiting.start()
     stop.request()
     waiting.join(timeout=60)
@@ -90,7 +90,7 @@ def test_a_file_system_without_room_is_recognised(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("os.fsync", no_room)
     with pytest.raises(InputError, match="is the disk full") as raised:
         write_atomically(tmp_path / "x.json", b"{}")
-    assert lacks_room(raised.value)
+    assert is_disk_full(raised.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,7 +100,7 @@ def test_a_saver_without_room_tells_so_until_it_comes_further(
     one = scan("1:0 2:2")
     one.run()
     json, i3 = one.json, one.i3
-    tries = Tries()
+    tries = SaveAttempts()
 
     def save_again(expected: AbstractContextManager[object]) -> list[Progress]:
         """Try once more; return the snapshots of this try."""

@@ -11,14 +11,14 @@ from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus, Frame, I3Int, read_frames
 from skymap_scanner.reconstruction.protocol import Fit, Loss, Start
-from skymap_scanner.roles.frames import (
-    Best,
+from skymap_scanner.roles.task_frames import (
+    PixelFit,
     Task,
     TaskFrames,
     checked_fit,
+    decode_fits,
     fit_frame,
     implausible,
-    read_answers,
     read_task,
 )
 from skymap_scanner.scan.pixels import Pixel
@@ -38,8 +38,8 @@ FIT = Fit(
 )
 
 
-def read_best(payload: bytes) -> Best:
-    [answer] = read_answers(payload)
+def read_best(payload: bytes) -> PixelFit:
+    [answer] = decode_fits(payload)
     return answer.best
 
 
@@ -55,8 +55,8 @@ def test_a_task_round_trips(prepared: PreparedEvent) -> None:
 def test_a_fit_round_trips(prepared: PreparedEvent) -> None:
     _, frame = read_task(TaskFrames(prepared, 7).encode(TASK))
     payload = fit_frame(frame, FIT, "millipede")
-    assert read_best(payload) == Best(TASK.pixel, 3, FIT.llh, FIT.position, FIT.time, 1.5e5, 2.5e5)
-    [first, second] = read_answers(payload + payload)  # as where all seeds are kept
+    assert read_best(payload) == PixelFit(TASK.pixel, 3, FIT.llh, FIT.position, FIT.time, 1.5e5, 2.5e5)
+    [first, second] = decode_fits(payload + payload)  # as where all seeds are kept
     assert first == second
     assert (first.event, first.run, first.number, first.sub_event) == (prepared.name, 1, 2, TASK.pixel.index)
     assert first.directions == ((1.5, 0.25), (1.5, 0.25))
@@ -100,7 +100,7 @@ def test_a_task_has_the_keys_and_classes_of_the_original(prepared: PreparedEvent
     ids=["nothing", "nonsense", "no task", "no task, compressed"],  # gzip's bytes have the time in them
 )
 def test_foreign_messages_are_named_as_such(payload: bytes) -> None:
-    for read in (read_task, read_answers):
+    for read in (read_task, decode_fits):
         with pytest.raises(BrokerError, match="does another program use its topics"):
             read(payload)
 

@@ -27,7 +27,7 @@ EVERY = 2.0
 LONGEST = 1800.0
 
 
-def show_life(stop: Stop, environment: Mapping[str, str], longest: float = LONGEST, every: float = EVERY) -> None:
+def start_heartbeat(stop: Stop, environment: Mapping[str, str], longest: float = LONGEST, every: float = EVERY) -> None:
     """Touch the file now and then, from a thread, while the role looks at ``stop`` at least every ``longest`` seconds.
 
     Where the file cannot be made the log says so, and there is no sign of life: a full disk is no reason to end a role.

@@ -11,7 +11,7 @@ from skymap_scanner import __version__
 from skymap_scanner.results import PIXEL, Metadata, ScanResult
 from skymap_scanner.results.rule import WILKS
 from skymap_scanner.results.skymap import multi_order_map
-from skymap_scanner.roles.frames import Best
+from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.progress import BestFit, LevelProgress, expected_pixels
@@ -19,7 +19,7 @@ from skymap_scanner.scan.progress import BestFit, LevelProgress, expected_pixels
 SQUARE_DEGREES = (180 / math.pi) ** 2
 
 
-def level_progress(plan: Plan, bests: Mapping[Pixel, Best]) -> list[LevelProgress]:
+def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[LevelProgress]:
     """Count the pixels of every level, those still to be decided included."""
     if plan.scan is None:
         return []
@@ -27,7 +27,7 @@ def level_progress(plan: Plan, bests: Mapping[Pixel, Best]) -> list[LevelProgres
     planned = expected_pixels(levels, plan.levels)
     found = []
     for level in levels:
-        done = [bests[pixel] for pixel in plan.levels.get(level.nside, ()) if pixel in bests]
+        done = [best_fits[pixel] for pixel in plan.levels.get(level.nside, ()) if pixel in best_fits]
         found.append(
             LevelProgress(
                 nside=level.nside,
@@ -40,9 +40,9 @@ def level_progress(plan: Plan, bests: Mapping[Pixel, Best]) -> list[LevelProgres
     return found
 
 
-def best_fit(plan: Plan, bests: Mapping[Pixel, Best]) -> BestFit | None:
+def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> BestFit | None:
     """Return the best pixel so far with the area of the pixels inside the 90 % threshold; None before the first fit."""
-    result = scan_result(plan, bests)
+    result = scan_result(plan, best_fits)
     if not any(np.isfinite(level["llh"]).any() for level in result.levels.values()):
         return None
     skymap = multi_order_map(result, WILKS)
@@ -58,7 +58,7 @@ def best_fit(plan: Plan, bests: Mapping[Pixel, Best]) -> BestFit | None:
     )
 
 
-def scan_result(plan: Plan, bests: Mapping[Pixel, Best]) -> ScanResult:
+def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> ScanResult:
     """Put the planned pixels that are done into a result.
 
     Nothing in it depends on when or how fast the scan ran: the same scan gives the same files.
@@ -68,7 +68,7 @@ def scan_result(plan: Plan, bests: Mapping[Pixel, Best]) -> ScanResult:
     event = plan.scan.event
     levels = {}
     for nside, pixels in plan.levels.items():
-        rows = [_row(bests[pixel]) for pixel in pixels if pixel in bests]
+        rows = [_row(best_fits[pixel]) for pixel in pixels if pixel in best_fits]
         levels[nside] = np.array(rows, dtype=PIXEL)
     return ScanResult(
         levels=levels,
@@ -87,5 +87,5 @@ def scan_result(plan: Plan, bests: Mapping[Pixel, Best]) -> ScanResult:
     )
 
 
-def _row(best: Best) -> tuple[float, ...]:
+def _row(best: PixelFit) -> tuple[float, ...]:
     return (best.pixel.index, best.llh, best.energy_in, best.energy_total, *best.position, best.time)

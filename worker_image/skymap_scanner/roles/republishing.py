@@ -18,10 +18,10 @@ from skymap_scanner.broker.protocol import Broker, Outgoing, Producer
 from skymap_scanner.event.frames import prepared_from_frames
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.protocol import failed_fit
-from skymap_scanner.roles.expected import Expected
-from skymap_scanner.roles.finished import Finished
-from skymap_scanner.roles.frames import Task, fit_frame, read_task
-from skymap_scanner.roles.planreader import PlanReader
+from skymap_scanner.roles.collected import CollectedReader
+from skymap_scanner.roles.fit_validation import FitValidator
+from skymap_scanner.roles.plan_reader import PlanReader
+from skymap_scanner.roles.task_frames import Task, fit_frame, read_task
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.topics import ScanTopics, read_metadata
 from skymap_scanner.scan.pixels import Pixel
@@ -30,10 +30,10 @@ from skymap_scanner.scan.plan import ScanEntry
 log = logging.getLogger(__name__)
 
 #: How often a task is sent again. A worker that is broken answers wrong every time; one that was hit by chance, once.
-MOST_REPEATS = 3
+MAX_REPUBLISHES = 3
 
 
-class Repeats:
+class Republisher:
     """Sends tasks again; whatever it needs for that is made when the first is to be sent."""
 
     def __init__(self, broker: Broker, topics: ScanTopics, scan: ScanEntry, plan: PlanReader) -> None:
@@ -44,7 +44,7 @@ class Repeats:
         self._sent: Counter[tuple[Pixel, int]] = Counter()
         self._open = ExitStack()
         self._producers: dict[str, Producer] = {}
-        self._finished: Finished | None = None
+        self._finished: CollectedReader | None = None
         self._maker: TaskMaker | None = None
         self.repeated = 0
         self.given_up = 0
@@ -71,18 +71,18 @@ class Repeats:
             if task.seed not in seeds:
                 continue
             self._sent[pixel, task.seed] += counted
-            if not counted or self._sent[pixel, task.seed] <= MOST_REPEATS:
+            if not counted or self._sent[pixel, task.seed] <= MAX_REPUBLISHES:
                 log.warning("%s is sent again: %s", task.name, why)
                 self._producer(self._topics.to_be_scanned).send(self._made.message(task))
                 self.repeated += 1
             else:
-                log.error("%s is given up after %d refused answers: %s", task.name, MOST_REPEATS + 1, why)
+                log.error("%s is given up after %d refused answers: %s", task.name, MAX_REPUBLISHES + 1, why)
                 self._producer(self._topics.scanned).send(self._failure(task, why))
                 self.given_up += 1
 
     def _failure(self, task: Task, why: str) -> Outgoing:
         message = self._made.message(task)
-        reason = f"given up: {MOST_REPEATS + 1} answers were refused, the last since {why}"
+        reason = f"given up: {MAX_REPUBLISHES + 1} answers were refused, the last since {why}"
         fit = failed_fit(task.start, FitStatus.GeneralFailure, reason)
         payload = fit_frame(read_task(message.payload)[1], fit, self._scan.reconstruction)
         return Outgoing(payload, key=message.key, properties=message.properties)
@@ -90,7 +90,7 @@ class Repeats:
     def _tasks(self, pixel: Pixel) -> list[Task]:
         if self._finished is None:
             reader = self._open.enter_context(self._broker.reader(self._topics.collected))
-            self._finished = Finished(reader, self._topics.collected, Expected(self._scan))
+            self._finished = CollectedReader(reader, self._topics.collected, FitValidator(self._scan))
         place = self._made.place(pixel, self._plan.plan, self._finished.update(timeout=0))
         return [] if place is None else list(self._made.tasks(pixel, place))
 

@@ -14,7 +14,7 @@ from tests.unit.roles.conftest import Command, Scan
 
 from skymap_scanner.broker import Access, Outgoing, open_broker
 from skymap_scanner.i3 import read_frames
-from skymap_scanner.roles.deaths import Death, decode_death, task_identity
+from skymap_scanner.roles.crash_reports import CrashReport, decode_crash_report, task_identity
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.stop import STOPPED, Stop
 from skymap_scanner.roles.topics import ScanTopics
@@ -90,12 +90,12 @@ def reasons(scan: Scan) -> list[str]:
     return [frame["SCAN_FailureReason"].value for frame in frames if "SCAN_FailureReason" in frame]
 
 
-def deaths(scan: Scan) -> Iterator[Death]:
+def reports(scan: Scan) -> Iterator[CrashReport]:
     with scan.open() as broker, broker.reader(scan.topics.deaths) as reader:
         while (message := reader.receive(0)) is not None:
-            death = decode_death(message.payload)
-            assert death is not None
-            yield death
+            report = decode_crash_report(message.payload)
+            assert report is not None
+            yield report
 
 
 def supervise(scan: Scan, worker: Command) -> list[int]:
@@ -145,7 +145,7 @@ def test_a_task_that_ends_every_worker_becomes_a_failed_fit(
     ends = supervise(one, command("worker", "-n", one.settings.name, *options))
     assert ends == [end, end, STOPPED]
     assert reasons(one) == [reason]
-    assert [(death.name, bool(death.hung_at)) for death in deaths(one)] == [
+    assert [(report.name, bool(report.hung_at)) for report in reports(one)] == [
         ("pixel 8 of nside 1, seed 0", how == "hang")
     ] * 2
     assert list((tmp_path / "state").iterdir()) == []
@@ -169,7 +169,7 @@ def test_deaths_reported_by_other_machines_count_where_the_broker_forgets_its_de
                 assert task is not None
                 identity = task_identity(task.payload, task.properties)
                 for number in range(died):
-                    report = Death(task=identity, name=f"{task.key}", attempt=f"{number}", limit=600.0)
+                    report = CrashReport(task=identity, name=f"{task.key}", attempt=f"{number}", limit=600.0)
                     other.send(Outgoing(report.encode()), Outgoing(report.encode()))
             other.send(Outgoing(b"no death"))
     one.run()

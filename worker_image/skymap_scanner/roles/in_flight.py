@@ -27,7 +27,7 @@ from uuid import uuid4
 
 from skymap_scanner.broker.sqlite import path_of_url
 from skymap_scanner.errors import InputError, SkymapError
-from skymap_scanner.roles.deaths import Death, decode_death
+from skymap_scanner.roles.crash_reports import CrashReport, decode_crash_report
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def _default_state() -> Path:
     return folder
 
 
-class InHand:
+class InFlightFile:
     """A worker's file in ``folder``, and its look at those that dead workers have left there.
 
     ``alarm``: end the process when an attempt takes too long. The alarm belongs to the whole process, so there may be
@@ -77,7 +77,7 @@ class InHand:
     def __init__(self, folder: Path, *, alarm: bool) -> None:
         self._folder = folder
         self._alarm = alarm
-        self._holds = False
+        self._recorded = False
         self._attempts = 0
         with _explained(folder):
             self._path, self._file = _make_file(folder)
@@ -99,36 +99,36 @@ class InHand:
         self.close()
 
     @contextmanager
-    def holding(self, task: str, name: str, seconds: float) -> Iterator[None]:
+    def task(self, task: str, name: str, seconds: float) -> Iterator[None]:
         """Have a task in hand, for at most ``seconds``.
 
         An error that was not raised on purpose counts as the worker's death: it would come again with the task.
         """
         self._attempts += 1
-        death = Death(task=task, name=name, attempt=f"{self._path.name}-{self._attempts}", limit=seconds)
+        report = CrashReport(task=task, name=name, attempt=f"{self._path.name}-{self._attempts}", limit=seconds)
         with _explained(self._path):
-            os.pwrite(self._file, death.encode() + b"\n", 0)
-        self._holds = True
+            os.pwrite(self._file, report.encode() + b"\n", 0)
+        self._recorded = True
         try:
             if self._alarm:
                 signal.setitimer(signal.ITIMER_REAL, seconds)
             yield
         except SkymapError:
-            self._let_go()
+            self._clear()
             raise
         else:
-            self._let_go()
+            self._clear()
         finally:
             if self._alarm:
                 signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _let_go(self) -> None:
+    def _clear(self) -> None:
         if self._alarm:
             signal.setitimer(signal.ITIMER_REAL, 0)
         os.pwrite(self._file, b"\n", 0)
-        self._holds = False
+        self._recorded = False
 
-    def report(self, send: Callable[[Death], None]) -> None:
+    def report_crashes(self, publish: Callable[[CrashReport], None]) -> None:
         """Send the deaths of all workers that have left their file here; it goes when ``send`` has returned."""
         with _explained(self._folder):
             for path in self._folder.iterdir() if self._folder.is_dir() else ():
@@ -136,10 +136,10 @@ class InHand:
                     continue
                 with _abandoned(path) as file:
                     if file is not None:
-                        death = read_death(_content(file))
-                        if death is not None:
-                            log.warning("%s", death.told())
-                            send(death)
+                        report = read_in_flight_file(_content(file))
+                        if report is not None:
+                            log.warning("%s", report)
+                            publish(report)
                         path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class InHand:
             return
         if self._alarm:
             faulthandler.unregister(signal.SIGALRM)
-        if not self._holds:
+        if not self._recorded:
             self._path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # others are at work
                 self._folder.rmdir()
@@ -156,13 +156,13 @@ class InHand:
         self._file = -1
 
 
-def read_death(content: bytes) -> Death | None:
+def read_in_flight_file(content: bytes) -> CrashReport | None:
     """Read what a dead worker's file says; None if it had nothing in hand."""
-    death = decode_death(content.partition(b"\n")[0])
-    if death is None:
+    report = decode_crash_report(content.partition(b"\n")[0])
+    if report is None:
         return None
     trace = content[TRACEBACK : TRACEBACK + LONGEST_TRACEBACK].decode(errors="replace").strip("\n\0")
-    return death.model_copy(update={"hung_at": trace})
+    return report.model_copy(update={"hung_at": trace})
 
 
 def _make_file(folder: Path) -> tuple[Path, int]:

@@ -20,7 +20,7 @@ PAUSE = 10.0
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
-def until_there_is_room(write: Callable[[], T], stop: Stop, pause: float = PAUSE) -> T | None:
+def retry_while_disk_full(write: Callable[[], T], stop: Stop, pause: float = PAUSE) -> T | None:
     """Return what ``write`` returns, which is called again while the disk is full; None when asked to stop before.
 
     Raises
@@ -32,14 +32,14 @@ def until_there_is_room(write: Callable[[], T], stop: Stop, pause: float = PAUSE
         try:
             return write()
         except (OSError, InputError) as error:
-            if not lacks_room(error):
+            if not is_disk_full(error):
                 raise
             log.warning("the disk is full: %s; make room, it is tried again every %g s", error, pause)
         stop.wait(pause)
     return None
 
 
-def lacks_room(error: BaseException) -> bool:
+def is_disk_full(error: BaseException) -> bool:
     """Tell whether an error, or the one that it explains, is that of a full disk or quota."""
     seen: BaseException | None = error
     while seen is not None:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from skymap_scanner.broker.protocol import Message
 from skymap_scanner.detector.coordinates import equatorial_to_detector
 from skymap_scanner.errors import BrokerError
-from skymap_scanner.roles.frames import Answer, Best, implausible, read_answers, task_identifier
+from skymap_scanner.roles.task_frames import DecodedFit, PixelFit, decode_fits, implausible, task_identifier
 from skymap_scanner.roles.tasks import task_properties
 from skymap_scanner.roles.topics import SEED_PROPERTY
 from skymap_scanner.scan.pixels import Pixel, centres, pixel_count
@@ -32,7 +32,7 @@ _REMEMBERED = 4096
 TaskName = tuple[Pixel, int | None]
 
 
-class RefusedFitError(BrokerError):
+class RejectedFitError(BrokerError):
     """A fit that is not believed; ``tasks`` are those that it may have been the answer to."""
 
     def __init__(self, why: str, tasks: Collection[TaskName] = ()) -> None:
@@ -40,7 +40,7 @@ class RefusedFitError(BrokerError):
         self.tasks = tasks
 
 
-class Expected:
+class FitValidator:
     """Reads the fits and bests of one scan."""
 
     def __init__(self, scan: ScanEntry) -> None:
@@ -50,7 +50,7 @@ class Expected:
         self._nsides = {level.nside for level in scan.parsed_levels()}
         self._direction = lru_cache(_REMEMBERED)(self._centre)
 
-    def fit(self, message: Message) -> Best:
+    def fit(self, message: Message) -> PixelFit:
         """Read a fit.
 
         Raises
@@ -60,28 +60,28 @@ class Expected:
         """
         envelope = _envelope(message)
         try:
-            answer, *more = read_answers(message.payload)
+            answer, *more = decode_fits(message.payload)
         except BrokerError as error:
-            raise RefusedFitError(str(error), envelope) from error
+            raise RejectedFitError(str(error), envelope) from error
         best = answer.best
         named: list[TaskName] = [(best.pixel, best.seed)]
         why = self._foreign(answer)
         if why:
-            raise RefusedFitError(why, envelope)
+            raise RejectedFitError(why, envelope)
         name = f"the fit of pixel {best.pixel.key}, seed {best.seed}"
         if more:
-            raise RefusedFitError(f"{name} came with more behind it", named)
+            raise RejectedFitError(f"{name} came with more behind it", named)
         for pixel, seed in envelope:
             if pixel != best.pixel or seed not in (best.seed, None):
-                raise RefusedFitError(f"{name} came as that of pixel {pixel.key}, seed {seed}", envelope + named)
+                raise RejectedFitError(f"{name} came as that of pixel {pixel.key}, seed {seed}", envelope + named)
         for key, value in self._properties.items():
             if message.properties.get(key, value) != value:
-                raise RefusedFitError(f"{name} has another {key}", named)
+                raise RejectedFitError(f"{name} has another {key}", named)
         if why := implausible(best):
-            raise RefusedFitError(f"{name} has {why}", named)
+            raise RejectedFitError(f"{name} has {why}", named)
         return best
 
-    def best(self, message: Message) -> Best:
+    def best(self, message: Message) -> PixelFit:
         """Read a pixel's best.
 
         Raises
@@ -89,7 +89,7 @@ class Expected:
         BrokerError
             If it is none of this scan, or nonsense.
         """
-        answers = read_answers(message.payload)
+        answers = decode_fits(message.payload)
         for answer in answers:
             if answer.best.pixel != answers[0].best.pixel:
                 raise BrokerError("a message holds the fits of two pixels")
@@ -97,7 +97,7 @@ class Expected:
                 raise BrokerError(f"the best of pixel {answer.best.pixel.key}: {why}")
         return answers[0].best
 
-    def _foreign(self, answer: Answer) -> str:
+    def _foreign(self, answer: DecodedFit) -> str:
         """Say in which way a fit is of no task of this scan; nothing where it is of one."""
         best, event = answer.best, self.scan.event
         pixel = best.pixel

@@ -14,20 +14,20 @@ from pathlib import Path
 import pytest
 
 from skymap_scanner.errors import InputError, ReconstructionError
-from skymap_scanner.roles.deaths import Death
-from skymap_scanner.roles.inhand import InHand, read_death, scan_folder
-from skymap_scanner.roles.room import until_there_is_room
+from skymap_scanner.roles.crash_reports import CrashReport
+from skymap_scanner.roles.full_disk import retry_while_disk_full
+from skymap_scanner.roles.in_flight import InFlightFile, read_in_flight_file, scan_folder
 from skymap_scanner.roles.stop import Stop
 
 HOLD = """
 import os, re, signal, sys, time
 from pathlib import Path
 from skymap_scanner.errors import ReconstructionError
-from skymap_scanner.roles.inhand import InHand
-with InHand(Path(sys.argv[1]), alarm=True) as hand:
-    with hand.holding("before", "an earlier task", 0.2):
+from skymap_scanner.roles.in_flight import InFlightFile
+with InFlightFile(Path(sys.argv[1]), alarm=True) as in_flight:
+    with in_flight.task("before", "an earlier task", 0.2):
         pass
-    with hand.holding("t", "pixel 7 of nside 8, seed 3", 0.2 if sys.argv[2] == "hang" else 60.0):
+    with in_flight.task("t", "pixel 7 of nside 8, seed 3", 0.2 if sys.argv[2] == "hang" else 60.0):
         print("ready", flush=True)
         def hang():
             re.match(r"(a+)+$", "a" * 60 + "b")  # runs for ages in C and never lets go of Python's lock
@@ -55,11 +55,11 @@ def end(process: subprocess.Popen[str]) -> int:
     return process.returncode
 
 
-def reported(folder: Path) -> list[Death]:
-    deaths: list[Death] = []
-    with InHand(folder, alarm=False) as hand:
-        hand.report(deaths.append)
-    return deaths
+def reported(folder: Path) -> list[CrashReport]:
+    reports: list[CrashReport] = []
+    with InFlightFile(folder, alarm=False) as in_flight:
+        in_flight.report_crashes(reports.append)
+    return reports
 
 
 def test_a_worker_that_is_killed_is_reported_once(tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_a_worker_that_is_killed_is_reported_once(tmp_path: Path) -> None:
     assert reported(folder) == []  # it lives
     process.kill()
     end(process)
-    (death,) = reported(folder)
-    assert (death.task, death.name, death.limit, death.hung_at) == ("t", "pixel 7 of nside 8, seed 3", 60.0, "")
-    assert "was killed, or crashed" in death.told()
+    (report,) = reported(folder)
+    assert (report.task, report.name, report.limit, report.hung_at) == ("t", "pixel 7 of nside 8, seed 3", 60.0, "")
+    assert "was killed or crashed while fitting pixel 7" in str(report)
     assert reported(folder) == []
     assert not folder.exists()
 
@@ -78,19 +78,19 @@ def test_a_worker_that_is_killed_is_reported_once(tmp_path: Path) -> None:
 def test_a_worker_that_hangs_in_native_code_is_ended_and_reported_with_its_place(tmp_path: Path) -> None:
     process = start(tmp_path / "scan", "hang")
     assert end(process) == -signal.SIGALRM
-    (death,) = reported(tmp_path / "scan")
-    assert (death.task, death.limit) == ("t", 0.2)
-    assert "in hang" in death.hung_at
-    assert "took longer than 0.2 s over pixel 7 of nside 8, seed 3" in death.told()
+    (report,) = reported(tmp_path / "scan")
+    assert (report.task, report.limit) == ("t", 0.2)
+    assert "in hang" in report.hung_at
+    assert "exceeded 0.2 s on pixel 7 of nside 8, seed 3" in str(report)
 
 
 def test_an_error_that_nobody_foresaw_counts_as_a_death(tmp_path: Path) -> None:
     assert end(start(tmp_path / "scan", "raise")) == 1
-    (death,) = reported(tmp_path / "scan")
-    assert (death.task, death.hung_at) == ("t", "")
+    (report,) = reported(tmp_path / "scan")
+    assert (report.task, report.hung_at) == ("t", "")
 
 
-def test_a_worker_killed_between_two_tasks_had_nothing_in_hand(tmp_path: Path) -> None:
+def test_a_worker_killed_between_two_tasks_had_no_task_in_flight(tmp_path: Path) -> None:
     process = start(tmp_path / "scan", "end")
     assert end(process) == -signal.SIGKILL
     assert len(list((tmp_path / "scan").iterdir())) == 1
@@ -99,10 +99,10 @@ def test_a_worker_killed_between_two_tasks_had_nothing_in_hand(tmp_path: Path) -
 
 
 def test_an_explained_error_is_no_death_and_nothing_is_left(tmp_path: Path) -> None:
-    hand = InHand(tmp_path / "scan", alarm=False)
-    with pytest.raises(ReconstructionError), hand, hand.holding("t", "a task", 60.0):
+    in_flight = InFlightFile(tmp_path / "scan", alarm=False)
+    with pytest.raises(ReconstructionError), in_flight, in_flight.task("t", "a task", 60.0):
         raise ReconstructionError("cannot run here")
-    hand.close()
+    in_flight.close()
     assert not (tmp_path / "scan").exists()
 
 
@@ -111,15 +111,15 @@ def test_a_death_stays_until_it_is_stored(tmp_path: Path) -> None:
     process.kill()
     end(process)
 
-    def refuse(death: Death) -> None:
+    def refuse(report: CrashReport) -> None:
         raise ReconstructionError("the broker is away")
 
-    with InHand(tmp_path, alarm=False) as hand:
+    with InFlightFile(tmp_path, alarm=False) as in_flight:
         with pytest.raises(ReconstructionError):
-            hand.report(refuse)
-        deaths: list[Death] = []
-        hand.report(deaths.append)
-    assert [death.task for death in deaths] == ["t"]
+            in_flight.report_crashes(refuse)
+        reports: list[CrashReport] = []
+        in_flight.report_crashes(reports.append)
+    assert [report.task for report in reports] == ["t"]
 
 
 def test_two_that_look_at_once_report_a_death_once(tmp_path: Path) -> None:
@@ -127,16 +127,16 @@ def test_two_that_look_at_once_report_a_death_once(tmp_path: Path) -> None:
         process = start(tmp_path, "sleep")
         process.kill()
         end(process)
-    deaths: list[Death] = []
-    hands = [InHand(tmp_path, alarm=False) for _ in range(4)]
-    threads = [threading.Thread(target=hand.report, args=(deaths.append,)) for hand in hands]
+    reports: list[CrashReport] = []
+    hands = [InFlightFile(tmp_path, alarm=False) for _ in range(4)]
+    threads = [threading.Thread(target=in_flight.report_crashes, args=(reports.append,)) for in_flight in hands]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for hand in hands:
-        hand.close()
-    assert len({death.attempt for death in deaths}) == len(deaths) == 3
+    for in_flight in hands:
+        in_flight.close()
+    assert len({report.attempt for report in reports}) == len(reports) == 3
 
 
 def test_workers_that_come_and_go_at_once_do_not_trip_over_each_other(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ def test_workers_that_come_and_go_at_once_do_not_trip_over_each_other(tmp_path: 
     def come_and_go() -> None:
         try:
             for _ in range(100):
-                with InHand(tmp_path / "scan", alarm=False) as hand, hand.holding("t", "a task", 60.0):
-                    hand.report(lambda death: failures.append(AssertionError(death)))
+                with InFlightFile(tmp_path / "scan", alarm=False) as in_flight, in_flight.task("t", "a task", 60.0):
+                    in_flight.report_crashes(lambda report: failures.append(AssertionError(report)))
         except BaseException as error:  # noqa: BLE001 - told below
             failures.append(error)
 
@@ -161,7 +161,7 @@ def test_workers_that_come_and_go_at_once_do_not_trip_over_each_other(tmp_path: 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"{}\n", b"\xff\xfe", b"\n" * 5000])
 def test_a_file_that_names_no_task_is_no_death(content: bytes) -> None:
-    assert read_death(content) is None
+    assert read_in_flight_file(content) is None
 
 
 def test_scans_of_other_names_or_brokers_have_other_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_the_default_folder_is_ours_alone(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file.*choose another folder with --state"):
-        InHand(tmp_path / "file/scan", alarm=False)
+        InFlightFile(tmp_path / "file/scan", alarm=False)
 
 
 def test_a_worker_without_room_leaves_nothing_and_goes_on_when_there_is_some(
@@ -205,8 +205,8 @@ def test_a_worker_without_room_leaves_nothing_and_goes_on_when_there_is_some(
         return original(file, content, place)
 
     monkeypatch.setattr("os.pwrite", pwrite)
-    hand = until_there_is_room(lambda: InHand(folder, alarm=False), Stop(), pause=0.01)
-    assert hand is not None
-    with hand:
+    in_flight = retry_while_disk_full(lambda: InFlightFile(folder, alarm=False), Stop(), pause=0.01)
+    assert in_flight is not None
+    with in_flight:
         assert len(list(folder.iterdir())) == 1
     assert [len(files) for files in tries] == [1, 1, 1]

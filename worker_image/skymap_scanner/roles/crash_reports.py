@@ -1,0 +1,139 @@
+"""Reports of worker crashes, counted by task, so that a task that crashes every worker is given up.
+
+Apache Pulsar forgets how often a message was delivered when the consumer that held it dies. So the next worker on the
+same machine publishes a crash report (`in_flight` finds the crash), and every worker reads the reports.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from skymap_scanner.broker.protocol import Broker, Outgoing
+from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY
+
+#: Seconds between two polls for crashes.
+POLL_INTERVAL = 1.0
+
+
+class CrashReport(BaseModel):
+    """A worker that ended while a task was in flight: killed, crashed, or hung for more than ``limit`` seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    #: Identity of the task (`task_identity`), unique across scans.
+    task: str
+    #: Name of the task for log lines.
+    name: str
+    #: Identity of the attempt, so that a crash that is reported twice counts once.
+    attempt: str
+    #: Time limit of the attempt (s).
+    limit: float
+    #: Python traceback of a worker that reached the time limit; empty if it ended earlier.
+    hung_at: str = ""
+
+    def encode(self) -> bytes:
+        """Return the report as JSON."""
+        return self.model_dump_json().encode()
+
+    def __str__(self) -> str:
+        if self.hung_at:
+            return f"a worker exceeded {self.limit:g} s on {self.name} and was terminated here:\n{self.hung_at}"
+        return f"a worker was killed or crashed while fitting {self.name}"
+
+
+def decode_crash_report(payload: bytes) -> CrashReport | None:
+    """Return the crash report in a message, or None if the message is not one."""
+    try:
+        return CrashReport.model_validate_json(payload)
+    except ValidationError:
+        return None
+
+
+def task_identity(payload: bytes, properties: Mapping[str, str]) -> str:
+    """Return a digest of the task's frame, event and reconstruction."""
+    digest = hashlib.blake2b(payload, digest_size=12)
+    for name in (METADATA_PROPERTY, RECONSTRUCTION_PROPERTY, PARAMETERS_PROPERTY):
+        digest.update(b"\0" + properties.get(name, "").encode())
+    return digest.hexdigest()
+
+
+class CrashReports:
+    """All crash reports received so far, by task."""
+
+    def __init__(self) -> None:
+        self._by_task: dict[str, dict[str, CrashReport]] = {}
+
+    def add(self, report: CrashReport) -> None:
+        """Add a report; a duplicate changes nothing."""
+        self._by_task.setdefault(report.task, {})[report.attempt] = report
+
+    def of(self, task: str) -> Sequence[CrashReport]:
+        """Return the crashes of workers while this task was in flight."""
+        return tuple(self._by_task.get(task, {}).values())
+
+
+def attempt_number(delivered: int, reports: Sequence[CrashReport]) -> int:
+    """Return the number of this attempt: the larger of the broker's delivery count and the crash reports plus one."""
+    return max(delivered, 1 + len(reports))
+
+
+def reason_to_give_up(attempts: int, reports: Sequence[CrashReport]) -> str:
+    """Return why a task is given up after ``attempts`` attempts."""
+    hung = [report for report in reports if report.hung_at]
+    known = []
+    if len(reports) > len(hung):
+        known.append(f"{len(reports) - len(hung)} ended their worker (killed or crashed)")
+    if hung:
+        known.append(f"{len(hung)} took longer than {hung[-1].limit:g} s")
+    return f"given up after {attempts} attempts: {', '.join(known) or 'they ended or hung their workers'}"
+
+
+class CrashWatch:
+    """Publishes the crashes found on this machine and reads those that any machine has published.
+
+    ``find_crashes`` calls its argument with every crash found on this machine (`in_flight.InFlightFile`).
+    """
+
+    def __init__(
+        self, broker: Broker, topic: str, find_crashes: Callable[[Callable[[CrashReport], None]], None]
+    ) -> None:
+        self._broker = broker
+        self._topic = topic
+        self._find_crashes = find_crashes
+        self._reader = broker.reader(topic)
+        self._next_poll = 0.0
+        self._reports = CrashReports()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reader.close()
+
+    def poll(self) -> None:
+        """Publish and read new reports, at most once per `POLL_INTERVAL`."""
+        if time.monotonic() < self._next_poll:
+            return
+        self._next_poll = time.monotonic() + POLL_INTERVAL
+        self._find_crashes(self._publish)
+        while (message := self._reader.receive(0)) is not None:
+            report = decode_crash_report(message.payload)
+            if report is not None:
+                self._reports.add(report)
+
+    def of(self, task: str) -> Sequence[CrashReport]:
+        """Return the crashes of workers while this task was in flight."""
+        return self._reports.of(task)
+
+    def _publish(self, report: CrashReport) -> None:
+        with self._broker.producer(self._topic, f"worker-{uuid.uuid4()}") as producer:
+            producer.send(Outgoing(report.encode(), key=report.name))
