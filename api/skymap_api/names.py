@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 GROUP, VERSION, KIND = "skymap.icecube.wisc.edu", "v1alpha1", "SkymapScan"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -27,13 +27,16 @@ JOB_ROLES = (PRODUCER, COLLECTOR, SAVER)
 #: The subscriptions that must be there before anything is published.
 WORKERS_SUBSCRIPTION, COLLECTOR_SUBSCRIPTION = "workers", "collector"
 
+#: Tenant of the topics where none is given.
+DEFAULT_TENANT = "icecube"
 #: The namespaces of a tenant: for the scans' topics, and for the events' frames, which scans of one event share.
 TOPICS_NAMESPACE, METADATA_NAMESPACE = "skymap", "skymap_metadata"
 
 #: Job names end up in labels (63) and with six more characters in pod names; the longest ending of ours takes ten.
 _LONGEST_BASE = 47
-#: What the scanner takes as the name of a scan.
-_LONGEST_SCAN = 200
+#: Longest name of a scan in Pulsar (characters).
+MAX_SCAN_NAME = 200
+_SCAN_NAME = re.compile(rf"[A-Za-z0-9](?:[A-Za-z0-9._-]{{0,{MAX_SCAN_NAME - 2}}}[A-Za-z0-9])?")
 _DIGEST = 10
 _DIGESTED = re.compile(rf"-[0-9a-f]{{{_DIGEST}}}$")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -50,39 +53,91 @@ class NamespacedName:
         return f"{self.namespace}/{self.name}"
 
 
+def check_scan_name(name: str) -> str:
+    """Return the name of a scan if topics and files can be named after it.
+
+    Raises
+    ------
+    ValueError
+        If not.
+    """
+    if _SCAN_NAME.fullmatch(name) is None:
+        raise ValueError(
+            f"scan name {name!r}: use at most {MAX_SCAN_NAME} letters, digits, '.', '-' and '_', a letter or digit "
+            "first and last"
+        )
+    return name
+
+
 @dataclass(frozen=True, slots=True)
-class Topics:
-    """The full names of a scan's topics, as the scanner's roles make them of its name."""
+class TopicBases:
+    """Base names of the topics: the name of a scan goes in front of the last part, except for ``metadata``.
+
+    ``metadata`` is a prefix: a frame's topic ends in the checksum of the frame, so that scans of one event share it.
+    """
+
+    to_be_scanned: str = f"persistent://{DEFAULT_TENANT}/{TOPICS_NAMESPACE}/to_be_scanned"
+    scanned: str = f"persistent://{DEFAULT_TENANT}/{TOPICS_NAMESPACE}/scanned"
+    collected: str = f"persistent://{DEFAULT_TENANT}/{TOPICS_NAMESPACE}/collected"
+    metadata: str = f"persistent://{DEFAULT_TENANT}/{METADATA_NAMESPACE}/mf_"
+
+    @classmethod
+    def of(cls, tenant: str) -> TopicBases:
+        """Return the bases in a tenant's namespaces."""
+        topics, metadata = f"persistent://{tenant}/{TOPICS_NAMESPACE}", f"persistent://{tenant}/{METADATA_NAMESPACE}"
+        return cls(f"{topics}/to_be_scanned", f"{topics}/scanned", f"{topics}/collected", f"{metadata}/mf_")
+
+
+@dataclass(frozen=True, slots=True)
+class ScanTopics:
+    """The full names of one scan's topics, and the prefix of the metadata topics."""
 
     to_be_scanned: str
     scanned: str
     collected: str
+    crash_reports: str
     plan: str
     progress: str
-    deaths: str
+    metadata: str
 
     @classmethod
-    def of(cls, scan: str, tenant: str) -> Topics:
-        """Name the topics of the scan that Pulsar knows as ``scan``."""
+    def of(cls, scan: str, bases: TopicBases | None = None) -> ScanTopics:
+        """Name the topics of the scan.
+
+        Raises
+        ------
+        ValueError
+            If topics cannot be named after it; see `check_scan_name`.
+        """
+        bases = bases or TopicBases()
+        check_scan_name(scan)
+
+        def topic(base: str) -> str:
+            namespace, slash, last = base.rpartition("/")
+            return f"{namespace}{slash}{scan}-{last}"
+
+        namespace = bases.to_be_scanned.rpartition("/")[0]
         return cls(
-            **{field.name: f"persistent://{tenant}/{TOPICS_NAMESPACE}/{scan}-{field.name}" for field in fields(cls)}
+            to_be_scanned=topic(bases.to_be_scanned),
+            scanned=topic(bases.scanned),
+            collected=topic(bases.collected),
+            crash_reports=topic(f"{namespace}/crash_reports"),
+            plan=topic(f"{namespace}/plan"),
+            progress=topic(f"{namespace}/progress"),
+            metadata=bases.metadata,
         )
 
     def all(self) -> tuple[str, ...]:
-        """Return all of them in the order in which they are deleted.
+        """Return the scan's own topics, without the metadata topics, in the order in which they are deleted.
 
-        Plan and progress come last: by them a deletion that was cut short finds the rest.
+        Plan and progress come last, so that an interrupted deletion can be completed: the plan names the metadata
+        topics, the progress tells whether the scan is done.
         """
-        return (self.to_be_scanned, self.scanned, self.collected, self.deaths, self.plan, self.progress)
+        return (self.to_be_scanned, self.scanned, self.collected, self.crash_reports, self.plan, self.progress)
 
     def subscriptions(self, topic: str) -> tuple[str, ...]:
-        """Return the subscriptions that a topic must have."""
+        """Return the subscriptions that a topic must have before anything is published."""
         return {self.to_be_scanned: (WORKERS_SUBSCRIPTION,), self.scanned: (COLLECTOR_SUBSCRIPTION,)}.get(topic, ())
-
-
-def metadata_base(tenant: str) -> str:
-    """Return what the names of the topics with events' frames begin with; scans of one event share them."""
-    return f"persistent://{tenant}/{METADATA_NAMESPACE}/mf_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +157,10 @@ class Names:
             base=name if _stays(name) and _LABEL.fullmatch(name) else _shortened(name, _LONGEST_BASE),
             scan=_scan_name(f"{namespace}.{name}"),
         )
+
+    def topics(self, tenant: str) -> ScanTopics:
+        """Return the scan's topics in a tenant."""
+        return ScanTopics.of(self.scan, TopicBases.of(tenant))
 
     @property
     def config_map(self) -> str:
@@ -128,9 +187,9 @@ def _stays(name: str) -> bool:
 
 
 def _scan_name(full: str) -> str:
-    if len(full) <= _LONGEST_SCAN and _DIGESTED.search(full) is None:
+    if len(full) <= MAX_SCAN_NAME and _DIGESTED.search(full) is None:
         return full
-    return f"{full[: _LONGEST_SCAN - _DIGEST - 1].rstrip('.-')}-{_digest(full)}"
+    return f"{full[: MAX_SCAN_NAME - _DIGEST - 1].rstrip('.-')}-{_digest(full)}"
 
 
 def _shortened(name: str, limit: int) -> str:

@@ -25,10 +25,10 @@ from uuid import uuid4
 from testing.processes import usage
 from testing.pulsar.server import PulsarServer
 
+from skymap_api.names import COLLECTOR_SUBSCRIPTION, WORKERS_SUBSCRIPTION, ScanTopics
 from skymap_scanner.broker import Access, Backlog, Broker, open_broker
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.roles.local import ONE_THREAD
-from skymap_scanner.roles.topics import COLLECTOR, WORKERS, ScanTopics
 from skymap_scanner.simulation import demo_event_path
 
 SEEDS, NSIDE = 7, 64
@@ -107,13 +107,13 @@ class Measurement:
     def tasks(self) -> Backlog:
         """Return the backlog of the tasks."""
         try:
-            return self._broker.backlog(self.topics.to_be_scanned, WORKERS)
+            return self._broker.backlog(self.topics.to_be_scanned, WORKERS_SUBSCRIPTION)
         except BrokerError:
             return Backlog(0, 0)  # not made yet
 
     def collected(self) -> bool:
         """Tell whether every fit has been collected."""
-        return self._broker.backlog(self.topics.scanned, COLLECTOR) == Backlog(0, 0)
+        return self._broker.backlog(self.topics.scanned, COLLECTOR_SUBSCRIPTION) == Backlog(0, 0)
 
     def cpu(self, kind: str) -> float:
         """Return the CPU seconds of all roles of a kind."""

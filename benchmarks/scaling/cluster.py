@@ -32,7 +32,7 @@ from testing.cluster.operators import OperatorProcess
 from testing.pulsar.server import PulsarServer
 from testing.waiting import eventually
 
-from skymap_api.names import Names, Topics
+from skymap_api.names import Names, ScanTopics
 
 TENANT = "bench"
 WORKERS = "app.kubernetes.io/component=worker"
@@ -63,9 +63,9 @@ class Watch:
         self._namespace, self._operator, self._admin_url = namespace, operator, admin_url
         self._began = time.monotonic()
 
-    def stats(self, name: str, topic: Callable[[Topics], str]) -> dict[str, Any]:
+    def stats(self, name: str, topic: Callable[[ScanTopics], str]) -> dict[str, Any]:
         """Return Pulsar's statistics of one of a scan's topics; none where there is no such topic yet."""
-        full = topic(Topics.of(Names.of(self._namespace.name, name).scan, TENANT)).replace("://", "/")
+        full = topic(Names.of(self._namespace.name, name).topics(TENANT)).replace("://", "/")
         answer = httpx.get(f"{self._admin_url}/admin/v2/{full}/stats?getPreciseBacklog=true", timeout=30)
         found: dict[str, Any] = answer.json() if answer.is_success else {}
         return found
@@ -119,7 +119,7 @@ class Watch:
 
     def deaths(self, name: str) -> int:
         """Return how many deaths with a task in hand workers have reported."""
-        return int(self.stats(name, lambda topics: topics.deaths).get("msgInCounter", 0))
+        return int(self.stats(name, lambda topics: topics.crash_reports).get("msgInCounter", 0))
 
 
 def over(namespace: Namespace, name: str) -> bool:

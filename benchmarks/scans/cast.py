@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from benchmarks.scans.fleet import EXIT_CODE
 from testing.pulsar.server import PulsarAddress
 
-from skymap_api.names import KIND, PRODUCER, SAVER, Names, NamespacedName, Topics
+from skymap_api.names import KIND, PRODUCER, SAVER, Names, NamespacedName, ScanTopics
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Away, Cluster
 from skymap_scanner.broker import Access, Broker, Outgoing, Producer, open_broker
@@ -131,8 +131,8 @@ class Cast:
             self._broker = self._stack.enter_context(broker)
         return self._broker
 
-    def _topics(self, key: NamespacedName) -> Topics:
-        return Topics.of(Names.of(key.namespace, key.name).scan, self._tenant)
+    def _topics(self, key: NamespacedName) -> ScanTopics:
+        return Names.of(key.namespace, key.name).topics(self._tenant)
 
 
 async def until(probe: Callable[[], object], within: float, what: Callable[[], object]) -> float:

@@ -32,7 +32,7 @@ from testing.cluster.scans import (
 from testing.pulsar.server import PulsarAddress, PulsarServer
 from testing.waiting import consistently, eventually
 
-from skymap_api.names import Names, Topics
+from skymap_api.names import Names
 
 #: 12 pixels of 7 seeds take 20 s of one worker: long enough for something to happen meanwhile.
 SLOW: Scan = QUICK | {
@@ -137,9 +137,7 @@ def test_scans_of_one_event_share_its_frames_until_the_last_is_deleted(
     eventually(lambda: scan(namespace).get("status", {}).get("workers", {}).get("busy"), within=120)
     frames = stored(pulsar_server, pulsar_tenant, "skymap_metadata")
     assert len(frames) >= 3
-    mine, others = (
-        set(Topics.of(Names.of(namespace.name, name).scan, pulsar_tenant).all()) for name in (NAME, "other")
-    )
+    mine, others = (set(Names.of(namespace.name, name).topics(pulsar_tenant).all()) for name in (NAME, "other"))
     assert stored(pulsar_server, pulsar_tenant) == mine | others
 
     namespace.kubectl("delete", "sms", NAME, "--timeout=60s")

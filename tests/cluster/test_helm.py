@@ -19,7 +19,7 @@ from testing.cluster.scans import QUICK, SCAN_SECONDS, SETTINGS, manifest
 from testing.pulsar.server import PulsarAddress
 from testing.waiting import eventually
 
-from skymap_api.names import FINALIZER, KIND, Names, Topics
+from skymap_api.names import FINALIZER, KIND, Names
 
 DEFINITION_NAME = "skymapscans.skymap.icecube.wisc.edu"
 #: What comes and goes by itself.
@@ -253,7 +253,7 @@ def test_scans_are_let_go_with_the_release(
     given = images(operator_image) | {"pulsar": external, "scope": "namespaces", "uninstall": {"scans": how}}
     release.install(given, *WAIT)
     place.apply(manifest(QUICK | {"event": {"simulate": {}}}))
-    wanted = set(Topics.of(Names.of(place.name, "alert").scan, pulsar_tenant).all())
+    wanted = set(Names.of(place.name, "alert").topics(pulsar_tenant).all())
     eventually(lambda: topics_of(pulsar_server, pulsar_tenant), lambda found: found == wanted)
     eventually(lambda: place.get("deployment", "alert-workers"))
     # Its pods wait for an image that nobody has.

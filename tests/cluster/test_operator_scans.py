@@ -20,7 +20,7 @@ from testing.cluster.scans import KINDS, NAME, Scan, Start, children, complete, 
 from testing.pulsar.server import PulsarAddress
 from testing.waiting import consistently, eventually
 
-from skymap_api.names import FINALIZER, Names, Topics
+from skymap_api.names import FINALIZER, Names, ScanTopics
 from skymap_scanner.broker import Access, Outgoing, open_broker
 
 SPEC = {"event": {"simulate": {}}, "levels": [{"nside": 1}], "workers": {"max": 3}}
@@ -31,8 +31,8 @@ def manifest(spec: dict[str, Any] | None = None, name: str = NAME) -> Scan:
 
 
 @pytest.fixture
-def topics(namespace: Namespace, pulsar_tenant: str) -> Topics:
-    return Topics.of(Names.of(namespace.name, NAME).scan, pulsar_tenant)
+def topics(namespace: Namespace, pulsar_tenant: str) -> ScanTopics:
+    return Names.of(namespace.name, NAME).topics(pulsar_tenant)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def stored(pulsar_server: PulsarAddress, pulsar_tenant: str) -> Callable[[], set
 def test_a_scan_gets_all_it_needs_and_says_that_its_image_is_missing(
     operators: Start,
     namespace: Namespace,
-    topics: Topics,
+    topics: ScanTopics,
     stored: Callable[[], set[str]],
     pulsar_server: PulsarAddress,
 ) -> None:
@@ -95,7 +95,7 @@ def test_a_scan_gets_all_it_needs_and_says_that_its_image_is_missing(
 
 
 def test_an_operator_that_is_killed_again_and_again_gets_there(
-    operators: Start, namespace: Namespace, topics: Topics, stored: Callable[[], set[str]]
+    operators: Start, namespace: Namespace, topics: ScanTopics, stored: Callable[[], set[str]]
 ) -> None:
     draw = random.Random(5)
     operator = operators()
@@ -143,7 +143,7 @@ def test_what_is_deleted_or_changed_by_hand_comes_back(operators: Start, namespa
 
 
 def test_the_queue_decides_the_workers_and_the_snapshot_the_status(
-    operators: Start, namespace: Namespace, topics: Topics, pulsar_server: PulsarAddress
+    operators: Start, namespace: Namespace, topics: ScanTopics, pulsar_server: PulsarAddress
 ) -> None:
     operators(SECONDS_PER_TASK="900")
     namespace.apply(manifest())

@@ -14,7 +14,7 @@ import pytest
 from testing.pulsar.brokers import access_to
 from testing.pulsar.server import PulsarServer
 
-from skymap_api.names import Topics
+from skymap_api.names import ScanTopics, TopicBases
 from skymap_operator.pulsar.admin import Credentials, PulsarAdmin, PulsarAdminError
 from skymap_scanner.broker import Broker, open_broker
 from skymap_scanner.errors import BrokerError
@@ -23,7 +23,7 @@ from skymap_scanner.simulation import demo_event_path
 
 TENANT, OPERATOR, ROLE = "observatory", "skymap-operator", "skymap-scan"
 SCAN = "alerts.first"
-TOPICS = Topics.of(SCAN, TENANT)
+TOPICS = ScanTopics.of(SCAN, TopicBases.of(TENANT))
 TOPIC_OPTIONS = {"to_be_scanned": "-t", "scanned": "-s", "collected": "-c"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from skymap_api.names import FINALIZER, JOB_ROLES, WORKER, Names, Topics, metadata_base
+from skymap_api.names import FINALIZER, JOB_ROLES, WORKER, Names, ScanTopics
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Phase
 from skymap_operator.decide.actions import (
@@ -68,7 +68,7 @@ def plan_deletion(observed: ObservedState, settings: Settings) -> Plan:
     return Plan((*_told(scan, status), *actions), settings.retry_interval)
 
 
-def doomed_topics(pulsar: PulsarState, topics: Topics, tenant: str) -> tuple[str, ...]:
+def doomed_topics(pulsar: PulsarState, topics: ScanTopics) -> tuple[str, ...]:
     """Return the topics to delete, in this order: plan and progress last, for by them the rest is found.
 
     Of the event's frames those that no other scan uses; none where it is not known what others use. Nothing outside
@@ -79,7 +79,7 @@ def doomed_topics(pulsar: PulsarState, topics: Topics, tenant: str) -> tuple[str
     frames = [
         topic
         for topic in pulsar.metadata
-        if pulsar.elsewhere is not None and topic not in pulsar.elsewhere and topic.startswith(metadata_base(tenant))
+        if pulsar.elsewhere is not None and topic not in pulsar.elsewhere and topic.startswith(topics.metadata)
     ]
     return (*(topic for topic in own if topic not in last), *frames, *last)
 
@@ -95,7 +95,7 @@ def _delete_topics(observed: ObservedState, settings: Settings) -> tuple[list[Ac
         how = "its topics are deleted when Pulsar is back; cleanupPolicy.topics: Never leaves them"
         return [], Finding(pulsar.reason, f"{pulsar.message} - {how}")
     tenant = runs_with(scan.spec, scan.status, settings).tenant
-    doomed = doomed_topics(pulsar, Topics.of(Names.of(scan.namespace, scan.name).scan, tenant), tenant)
+    doomed = doomed_topics(pulsar, Names.of(scan.namespace, scan.name).topics(tenant))
     return ([DeleteTopics(doomed)] if doomed else []), None
 
 

@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from skymap_api.names import FINALIZER, KIND, Names, Topics
+from skymap_api.names import FINALIZER, KIND, Names
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.apply import ActionRefused, apply
@@ -147,9 +147,8 @@ class Uninstall:
         scan = ObservedScan.of(_deleted(resource))
         if not needs_other_plans(scan):
             return None
-        return Topics.of(
-            Names.of(scan.namespace, scan.name).scan, runs_with(scan.spec, scan.status, self._settings).tenant
-        ).plan
+        tenant = runs_with(scan.spec, scan.status, self._settings).tenant
+        return Names.of(scan.namespace, scan.name).topics(tenant).plan
 
     async def _abandon(self, held: Held) -> None:
         """Take the finalizer off as things are, and say what may be left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skymap_api.names import Names, Topics
+from skymap_api.names import Names, ScanTopics
 from skymap_api.resource import SkymapScanSpec
 from skymap_operator.observe.state import ObservedScan
 from skymap_operator.pulsar.access import PulsarAccess, pulsar_access, runs_with
@@ -23,7 +23,7 @@ class Recipe:
     uid: str
     spec: SkymapScanSpec
     names: Names
-    topics: Topics
+    topics: ScanTopics
     image: str
     pulsar: PulsarAccess
     settings: Settings
@@ -49,7 +49,7 @@ def recipe(scan: ObservedScan, spec: SkymapScanSpec, settings: Settings, tls_key
         uid=scan.uid,
         spec=spec,
         names=names,
-        topics=Topics.of(names.scan, access.tenant),
+        topics=names.topics(access.tenant),
         image=runs_with(spec, scan.status, settings).image,
         pulsar=access,
         settings=settings,

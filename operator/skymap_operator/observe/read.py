@@ -16,7 +16,7 @@ from skymap_api.names import (
     TOPICS_NAMESPACE,
     WORKERS_SUBSCRIPTION,
     Names,
-    Topics,
+    ScanTopics,
 )
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
@@ -138,7 +138,7 @@ async def _pulsar(
     scan: ObservedScan, names: Names, pulsars: Pulsars, access: PulsarAccess, needs: _Needs
 ) -> PulsarState | PulsarFault:
     """Look at the scan's topics, or return why that cannot be."""
-    topics = Topics.of(names.scan, access.tenant)
+    topics = names.topics(access.tenant)
     try:
         async with pulsars.reach(scan.namespace, access) as admin:
             there = await admin.topics(access.tenant, TOPICS_NAMESPACE, kept=KEEP_TOPICS)
@@ -154,7 +154,7 @@ async def _pulsar(
     return replace(queues, metadata=frames[0], elsewhere=frames[1])
 
 
-async def _queues(topics: Topics, own: Collection[str], admin: PulsarAdmin, needs: _Needs) -> PulsarState:
+async def _queues(topics: ScanTopics, own: Collection[str], admin: PulsarAdmin, needs: _Needs) -> PulsarState:
     """Look at what is there and how far it is; of a scan that is over only at what is there."""
     if not needs.queues:
         return PulsarState(topics={topic: frozenset() for topic in own})
@@ -189,7 +189,7 @@ async def _last(admin: PulsarAdmin, topic: str, there: Collection[str]) -> Store
 
 
 async def _frames(
-    topics: Topics, tenant: str, there: Collection[str], admin: PulsarAdmin, needs: _Needs
+    topics: ScanTopics, tenant: str, there: Collection[str], admin: PulsarAdmin, needs: _Needs
 ) -> tuple[tuple[str, ...], frozenset[str] | None]:
     """Return the topics with the event's frames, and those that other scans use: looked at only where they may go."""
     if needs.leaving is None or topics.plan not in there:

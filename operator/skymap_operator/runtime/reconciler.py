@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from skymap_api.names import KIND, Names, NamespacedName, Topics
+from skymap_api.names import KIND, Names, NamespacedName
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
@@ -138,11 +138,8 @@ class Reconciler:
     def _note_leaving(self, key: NamespacedName, resource: Manifest) -> None:
         over = "deletionTimestamp" in resource["metadata"] or "completionTime" in resource.get("status", {})
         if over and needs_other_plans(scan := ObservedScan.of(resource)):
-            name, tenant = (
-                Names.of(scan.namespace, scan.name).scan,
-                runs_with(scan.spec, scan.status, self._settings).tenant,
-            )
-            self._leaving[key] = Topics.of(name, tenant).plan
+            tenant = runs_with(scan.spec, scan.status, self._settings).tenant
+            self._leaving[key] = Names.of(scan.namespace, scan.name).topics(tenant).plan
         else:
             self._leaving.pop(key, None)
 

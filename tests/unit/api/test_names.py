@@ -3,11 +3,11 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skymap_api.names import JOB_ROLES, Names, Topics, metadata_base
-from skymap_scanner.roles.topics import ScanTopics, TopicBases, check_name
+from skymap_api.names import JOB_ROLES, Names, ScanTopics, TopicBases, check_scan_name
 
 LABEL = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
 SUBDOMAIN = st.lists(LABEL, min_size=1, max_size=4).map(".".join).filter(lambda name: len(name) <= 253)
@@ -25,7 +25,7 @@ def test_names_are_valid_and_stable(namespace: str, name: str) -> None:
         assert len(one) <= 57  # six more characters name a pod
         assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", one)
     assert len(set(objects(names))) == 6
-    assert check_name(names.scan) == names.scan
+    assert check_scan_name(names.scan) == names.scan
 
 
 @given(st.lists(st.tuples(LABEL, SUBDOMAIN), min_size=2, max_size=20, unique=True))
@@ -68,19 +68,37 @@ def test_long_names_keep_their_beginning() -> None:
 
 
 @given(LABEL, SUBDOMAIN, st.sampled_from(["icecube", "test"]))
-def test_topics_are_those_that_the_roles_use(namespace: str, name: str, tenant: str) -> None:
+def test_topics_are_named_after_tenant_and_scan(namespace: str, name: str, tenant: str) -> None:
     names = Names.of(namespace, name)
-    bases = TopicBases(
-        *(f"persistent://{tenant}/skymap/{kind}" for kind in ("to_be_scanned", "scanned", "collected")),
-        f"persistent://{tenant}/skymap_metadata/mf_",
-    )
-    theirs = asdict(ScanTopics.of(names.scan, bases))
-    assert theirs.pop("metadata") == metadata_base(tenant)
-    topics = Topics.of(names.scan, tenant)
-    assert asdict(topics) == theirs
-    assert sorted(topics.all()) == sorted(theirs.values())
-    assert topics.all()[-2:] == (topics.plan, topics.progress)
+    topics = names.topics(tenant)
+    kinds = ("to_be_scanned", "scanned", "collected", "crash_reports", "plan", "progress")
+    assert topics.all() == tuple(f"persistent://{tenant}/skymap/{names.scan}-{kind}" for kind in kinds)
+    assert topics.metadata == f"persistent://{tenant}/skymap_metadata/mf_"
     assert {topic: topics.subscriptions(topic) for topic in topics.all() if topics.subscriptions(topic)} == {
         topics.to_be_scanned: ("workers",),
         topics.scanned: ("collector",),
     }
+
+
+def test_topics_follow_their_bases() -> None:
+    bases = TopicBases("persistent://t/in/tasks", "persistent://t/out/fits", "out/bests", "persistent://t/m/f_")
+    assert asdict(ScanTopics.of("a", bases)) == {
+        "to_be_scanned": "persistent://t/in/a-tasks",
+        "scanned": "persistent://t/out/a-fits",
+        "collected": "out/a-bests",
+        "crash_reports": "persistent://t/in/a-crash_reports",
+        "plan": "persistent://t/in/a-plan",
+        "progress": "persistent://t/in/a-progress",
+        "metadata": "persistent://t/m/f_",
+    }
+    assert ScanTopics.of("a") == ScanTopics.of("a", TopicBases.of("icecube"))
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "a\nb", "a\x1b[2J", "", ".", "..", "a b", "é", "a" * 201, "-a", "a;b", "a*"]
+)
+def test_strange_scan_names_are_rejected(name: str) -> None:
+    with pytest.raises(ValueError, match="use at most 200 letters") as raised:
+        ScanTopics.of(name)
+    assert str(raised.value).isprintable()
+    assert check_scan_name("a" * 200) == "a" * 200

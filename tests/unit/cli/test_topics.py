@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from skymap_api.names import ScanTopics, TopicBases
 from skymap_scanner.broker import Outgoing, open_broker
 from skymap_scanner.broker.sqlite import SqliteBroker
 from skymap_scanner.cli import group, main
 from skymap_scanner.errors import InputError
-from skymap_scanner.roles.topics import ScanTopics, TopicBases
+from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.scan.plan import EventFacts, ScanEntry
 from skymap_scanner.scan.progress import LevelProgress, Phase, Progress
 
@@ -40,7 +41,7 @@ def begin(url: str, name: str, phase: Phase | None = None) -> None:
     facts = EventFacts(name="e", run=1, event=2, mjd=6e4, kind="t", real=False, metadata_topics=(FRAME,))
     entry = ScanEntry(name=name, event=facts, levels="1:0", seeds=7, reconstruction="dummy")
     with open_broker(url) as broker:
-        scan.create(broker)
+        create_topics(broker, scan)
         broker.create_topic(FRAME)
         with broker.producer(scan.plan, "producer") as plan:
             plan.send(Outgoing(entry.encode(), sequence_id=0))
@@ -79,7 +80,7 @@ def test_list_shows_every_scan(topics: Topics, url: str) -> None:
     begin(url, "a-b")
     with open_broker(url) as broker, broker.producer(f"{SKYMAP}a-to_be_scanned", "producer") as tasks:
         tasks.send(Outgoing(b"1"), Outgoing(b"2"))
-        ScanTopics.of("c").create(broker)
+        create_topics(broker, ScanTopics.of("c"))
     rows = [line.split() for line in topics("list").stdout.splitlines()]
     count = str(len({topic for topic in left(url) if topic.startswith("c-")}))
     assert rows[1:] == [

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from skymap_api.names import ScanTopics
 from skymap_scanner.broker import Message, Outgoing, open_broker
 from skymap_scanner.cli import group
 from skymap_scanner.cli import watch as module
 from skymap_scanner.errors import BrokerUnavailable, InputError
-from skymap_scanner.roles.topics import ScanTopics
+from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.scan.progress import LevelProgress, Phase, Progress
 
 TOPICS = ScanTopics.of("a")
@@ -85,7 +86,7 @@ def test_one_look_at_nothing_is_an_error_and_makes_nothing(url: str, tmp_path: P
     with open_broker(url) as broker:
         look()
         assert broker.topics() == []
-        TOPICS.create(broker)
+        create_topics(broker, TOPICS)
     look()
 
 
@@ -145,7 +146,7 @@ def eventually(probe: Callable[[], object], until: str, within: float = 30.0) ->
 def test_it_waits_for_the_scan_and_ends_with_it(url: str, made: str) -> None:
     if made == "topics":
         with open_broker(url) as broker:
-            TOPICS.create(broker)
+            create_topics(broker, TOPICS)
     with watching(url, "--json") as process:
         assert process.stderr is not None
         assert process.stdout is not None

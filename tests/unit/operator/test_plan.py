@@ -221,10 +221,10 @@ def test_which_topics_are_deleted_and_in_which_order() -> None:
     named = (f"{base}1", f"{base}2", "persistent://icecube/skymap/other-plan")
     pulsar = PulsarState(topics=there, metadata=named, elsewhere=frozenset({f"{base}2"}))
     own = world.own.all()
-    assert doomed_topics(pulsar, world.own, "icecube") == (*own[:4], f"{base}1", *own[4:])
+    assert doomed_topics(pulsar, world.own) == (*own[:4], f"{base}1", *own[4:])
     unknown = replace(pulsar, elsewhere=None)
-    assert doomed_topics(unknown, world.own, "icecube") == own
-    assert doomed_topics(replace(pulsar, topics={world.own.plan: frozenset()}), world.own, "icecube") == (
+    assert doomed_topics(unknown, world.own) == own
+    assert doomed_topics(replace(pulsar, topics={world.own.plan: frozenset()}), world.own) == (
         f"{base}1",
         world.own.plan,
     )

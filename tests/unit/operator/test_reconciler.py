@@ -12,7 +12,7 @@ import pytest
 from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
-from skymap_api.names import FINALIZER, Names, NamespacedName, Topics
+from skymap_api.names import FINALIZER, Names, NamespacedName
 from skymap_operator.cluster.client import Away, Conflict, Refused
 from skymap_operator.cluster.store import Store
 from skymap_operator.observe.read import frames_of, observe
@@ -24,7 +24,7 @@ from skymap_operator.settings import Settings
 
 KEY = NamespacedName(NAMESPACE, NAME)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-TOPICS = Topics.of(Names.of(NAMESPACE, NAME).scan, "icecube")
+TOPICS = Names.of(NAMESPACE, NAME).topics("icecube")
 SCAN = resource({"event": {"simulate": {}}}, resourceVersion="1")
 TIMES = {"observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"}
 SNAPSHOT = {"phase": "scanning", "levels": [], "rate": 0.5, "eta": None, "best": None, "outputs": []}
@@ -327,7 +327,7 @@ def test_two_scans_that_share_frames_and_go_at_the_same_time_leave_none() -> Non
     for one in scans:
         one["metadata"]["finalizers"] = [FINALIZER]
     bench = Bench(*scans)
-    plans = [Topics.of(Names.of(NAMESPACE, name).scan, "icecube").plan for name in ("first", "second")]
+    plans = [Names.of(NAMESPACE, name).topics("icecube").plan for name in ("first", "second")]
     bench.admin.stored = {plan: [plan_of(frames)] for plan in plans} | {frames: []}
 
     async def both() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars, pod
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
-from skymap_api.names import FINALIZER, Names, NamespacedName, Topics
+from skymap_api.names import FINALIZER, Names, NamespacedName
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Away, Conflict, NotFound, Refused
 from skymap_operator.install import uninstall
@@ -21,7 +21,7 @@ from skymap_operator.runtime.metrics import Metrics
 from skymap_operator.runtime.reconciler import Reconciler
 
 KEY = ("SkymapScan", NAME)
-TOPICS = Topics.of(Names.of(NAMESPACE, NAME).scan, "icecube")
+TOPICS = Names.of(NAMESPACE, NAME).topics("icecube")
 SPEC = {"event": {"simulate": {}}}
 
 

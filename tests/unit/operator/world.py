@@ -15,7 +15,7 @@ from typing import Any
 
 from testing.manifests import cases
 
-from skymap_api.names import JOB_ROLES, Names, Topics
+from skymap_api.names import JOB_ROLES, Names
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Best, LevelStatus, Reason
 from skymap_operator.decide import actions as do
@@ -89,7 +89,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.names = Names.of(NAMESPACE, NAME)
-        self.own = Topics.of(self.names.scan, "icecube")
+        self.own = self.names.topics("icecube")
 
     # What the operator sees
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skymap_api.names import ScanTopics
 from skymap_scanner.broker import Broker, open_broker
 from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import prepare
@@ -32,7 +33,6 @@ from skymap_scanner.roles.in_flight import InFlightFile
 from skymap_scanner.roles.producer import ScanSettings, produce
 from skymap_scanner.roles.saver import SaverSettings, save
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.topics import ScanTopics
 from skymap_scanner.roles.worker import work
 from skymap_scanner.scan.levels import parse_levels
 

@@ -13,6 +13,7 @@ from skymap_scanner.errors import BrokerError
 from skymap_scanner.roles import collector
 from skymap_scanner.roles.collector import IdleTimeout, collect
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.scan.best_fits import SeedFit, Slots
 from skymap_scanner.scan.pixels import Pixel
 
@@ -30,7 +31,7 @@ def fitted(scan: MakeScan) -> tuple[Scan, list[Outgoing]]:
             fits = [Outgoing(fit.payload, key=fit.key) for fit in iter(lambda: reader.receive(0), None)]
         broker.delete_topic(one.topics.scanned)
         broker.delete_topic(one.topics.collected)
-        one.topics.create(broker)
+        create_topics(broker, one.topics)
     assert len(fits) == 3
     return one, fits
 

@@ -12,12 +12,12 @@ from uuid import uuid4
 import pytest
 from tests.unit.roles.conftest import Command, Scan
 
+from skymap_api.names import ScanTopics
 from skymap_scanner.broker import Access, Outgoing, open_broker
 from skymap_scanner.i3 import read_frames
 from skymap_scanner.roles.crash_reports import CrashReport, decode_crash_report, task_identity
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.stop import STOPPED, Stop
-from skymap_scanner.roles.topics import ScanTopics
 
 MakeScan = Callable[..., Scan]
 
@@ -91,7 +91,7 @@ def reasons(scan: Scan) -> list[str]:
 
 
 def reports(scan: Scan) -> Iterator[CrashReport]:
-    with scan.open() as broker, broker.reader(scan.topics.deaths) as reader:
+    with scan.open() as broker, broker.reader(scan.topics.crash_reports) as reader:
         while (message := reader.receive(0)) is not None:
             report = decode_crash_report(message.payload)
             assert report is not None
@@ -163,7 +163,10 @@ def test_deaths_reported_by_other_machines_count_where_the_broker_forgets_its_de
     one = scan("1:0", seeds=1)
     with open_broker(one.url) as broker:
         produce(broker, one.topics, one.event, one.settings, Stop())
-        with broker.reader(one.topics.to_be_scanned) as tasks, broker.producer(one.topics.deaths, "other") as other:
+        with (
+            broker.reader(one.topics.to_be_scanned) as tasks,
+            broker.producer(one.topics.crash_reports, "other") as other,
+        ):
             for died in (10, 9):
                 task = tasks.receive(1)
                 assert task is not None

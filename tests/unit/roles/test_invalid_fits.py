@@ -22,6 +22,7 @@ from skymap_scanner.roles.collector import collect
 from skymap_scanner.roles.fit_validation import pixel_of_key
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.scan.best_fits import SeedFit, Slots
 from skymap_scanner.scan.pixels import Pixel, children
 from skymap_scanner.scan.plan import ahead_entry
@@ -244,7 +245,7 @@ def test_bests_that_are_nonsense_are_believed_by_nobody(small: Callable[..., Sca
         fits = [Outgoing(fit.payload, fit.key, fit.properties) for fit in iter(lambda: reader.receive(0), None)]
     alike = {"two frames", "other parameters", "another pixel's key"}  # a best may be so: nobody looks at the key
     with open_broker(one.url) as broker:
-        one.topics.create(broker)
+        create_topics(broker, one.topics)
         with broker.producer(one.topics.collected, "stranger") as stranger:
             for kind in NONSENSE.keys() - alike:
                 stranger.send(*(NONSENSE[kind](fit) for fit in (fits[:1] if kind in {"5 MB", "bomb"} else fits)))

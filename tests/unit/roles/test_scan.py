@@ -20,6 +20,7 @@ from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
 from skymap_scanner.roles import worker
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.scan.progress import Phase, Progress
 
 MakeScan = Callable[..., Scan]
@@ -258,7 +259,7 @@ def test_foreign_messages_neither_stop_the_scan_nor_change_the_map(
         foreign += [Outgoing(fit.payload, key=fit.key, properties=fit.properties) for fit in fits]
     assert len(foreign) == 1 + (48 + 4) * 4
     with open_broker(one.url) as broker:
-        one.topics.create(broker)
+        create_topics(broker, one.topics)
         for topic in (one.topics.to_be_scanned, one.topics.collected):
             with broker.producer(topic, "stranger") as stranger:
                 stranger.send(*foreign[:1])

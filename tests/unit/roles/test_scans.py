@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.unit.roles.conftest import Scan
 
+from skymap_api.names import ScanTopics, TopicBases
 from skymap_scanner.broker import Backlog, Broker, Outgoing, open_broker
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.scans import (
@@ -17,11 +18,10 @@ from skymap_scanner.roles.scans import (
     look_at,
     metadata_of,
     plan_deletion,
-    scan_topics,
     scans_among,
 )
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.topics import ScanTopics, TopicBases
+from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.scan.progress import LevelProgress, Phase, Progress
 
 MakeScan = Callable[..., Scan]
@@ -32,7 +32,7 @@ FRAMES = tuple(f"{BASES.metadata}{letter}" for letter in "gcdqp")
 
 
 def all_of(name: str, bases: TopicBases = BASES) -> frozenset[str]:
-    return frozenset(scan_topics(ScanTopics.of(name, bases)).values())
+    return frozenset(ScanTopics.of(name, bases).all())
 
 
 def progress(phase: Phase = Phase.SCANNING) -> Progress:
@@ -154,7 +154,7 @@ def look(broker: Broker, name: str) -> FoundScan:
 
 def test_a_scan_is_seen_from_its_topics_alone(broker: Broker, scan: MakeScan) -> None:
     topics = ScanTopics.of("a")
-    topics.create(broker)
+    create_topics(broker, topics)
     seen = look(broker, "a")
     assert (seen.phase, seen.metadata, seen.progress) == ("not begun", (), None)
     assert seen.backlog == Backlog(0, 0)

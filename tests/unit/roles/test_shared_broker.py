@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.unit.roles.conftest import Command
 
+from skymap_api.names import ScanTopics
 from skymap_scanner.broker import open_broker
 from skymap_scanner.cli import group, local_run
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.local import LocalScan
 from skymap_scanner.roles.record import Record, read_record
-from skymap_scanner.roles.topics import ScanTopics
 
 MakeCommand = Callable[..., Command]
 

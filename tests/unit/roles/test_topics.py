@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from skymap_api.names import ScanTopics
 from skymap_scanner.broker import Broker, Outgoing, open_broker
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.i3 import Frame, I3Int
-from skymap_scanner.roles.topics import ScanTopics, publish_metadata, read_metadata
+from skymap_scanner.roles.topics import create_topics, publish_metadata, read_metadata
 
 TOPICS = ScanTopics.of("scan")
 
@@ -62,9 +63,9 @@ def test_metadata_that_is_gone_is_named(broker: Broker) -> None:
 
 
 def test_the_topics_of_a_scan_are_named_after_it_and_made_before_anything_is_published(broker: Broker) -> None:
-    TOPICS.create(broker)
-    TOPICS.create(broker)
-    named = [f"persistent://icecube/skymap/scan-{last}" for last in ("collected", "deaths", "plan", "progress")]
+    create_topics(broker, TOPICS)
+    create_topics(broker, TOPICS)
+    named = [f"persistent://icecube/skymap/scan-{last}" for last in ("collected", "crash_reports", "plan", "progress")]
     assert broker.topics() == sorted([*named, TOPICS.to_be_scanned, TOPICS.scanned])
     assert broker.backlog(TOPICS.to_be_scanned, "workers").waiting == 0
     assert broker.backlog(TOPICS.scanned, "collector").waiting == 0

@@ -43,8 +43,8 @@ def command(
     stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
     start_heartbeat(stop, os.environ)
 
+    from skymap_api.names import ScanTopics, TopicBases
     from skymap_scanner.roles.collector import collect
-    from skymap_scanner.roles.topics import ScanTopics, TopicBases
 
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, scanned=scanned, collected=collected))
     with broker_options.open() as broker:

@@ -39,7 +39,14 @@ class LevelsCommand(click.Command):
 
 def scan_name(required: bool) -> Callable[[F], F]:
     """``-n/--name``."""
-    return click.option("-n", "--name", required=required, help="Name of the scan; its topics are named after it.")
+
+    def check(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+        from skymap_scanner.roles.topics import check_name
+
+        return None if name is None else check_name(name)
+
+    what = "Name of the scan; its topics are named after it."
+    return click.option("-n", "--name", required=required, callback=check, help=what)
 
 
 @dataclass(frozen=True, slots=True)

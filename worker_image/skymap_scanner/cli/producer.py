@@ -45,10 +45,10 @@ def command(
     stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
     start_heartbeat(stop, os.environ)
 
+    from skymap_api.names import ScanTopics, TopicBases
     from skymap_scanner.cli.settings import scan_settings
     from skymap_scanner.event.sources import read_event
     from skymap_scanner.roles.producer import produce
-    from skymap_scanner.roles.topics import ScanTopics, TopicBases
 
     settings = scan_settings(name, nside=nside, **scan)
     fits = f"{to_be_scanned.rpartition('/')[0]}/scanned"  # where the workers send them, unless they are told otherwise

@@ -64,10 +64,10 @@ def command(
     stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
     start_heartbeat(stop, os.environ)
 
+    from skymap_api.names import ScanTopics, TopicBases
     from skymap_scanner.results import FORMATS
     from skymap_scanner.roles.full_disk import retry_while_disk_full
     from skymap_scanner.roles.saver import SaveAttempts, SaverSettings, save
-    from skymap_scanner.roles.topics import ScanTopics, TopicBases
 
     settings = SaverSettings(
         output=output,

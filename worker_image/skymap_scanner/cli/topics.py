@@ -13,9 +13,9 @@ from skymap_scanner.cli import command_first, options
 from skymap_scanner.errors import InputError, printable
 
 if TYPE_CHECKING:
+    from skymap_api.names import TopicBases
     from skymap_scanner.broker import Broker
     from skymap_scanner.roles.scans import FoundScan
-    from skymap_scanner.roles.topics import TopicBases
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,16 +61,17 @@ def create(name: str, broker_options: options.BrokerOptions, **bases: str) -> No
     Example:
         skymap-scanner topics create -n myscan --broker pulsar://localhost:6650
     """
-    from skymap_scanner.roles.scans import find_scans, scan_topics
-    from skymap_scanner.roles.topics import ScanTopics, TopicBases
+    from skymap_api.names import ScanTopics, TopicBases
+    from skymap_scanner.roles.scans import find_scans
+    from skymap_scanner.roles.topics import create_topics
 
     chosen = TopicBases(**bases)
     topics = ScanTopics.of(name, chosen)
     with broker_options.open() as broker:
         before = find_scans(broker, chosen).get(name, frozenset())
-        topics.create(broker)
+        create_topics(broker, topics)
         made = find_scans(broker, chosen)[name] - before
-    for topic in scan_topics(topics).values():
+    for topic in topics.all():
         if topic in before or topic in made:
             click.echo(f"{topic}  {'made' if topic in made else 'was there'}")
 
@@ -86,8 +87,8 @@ def list_scans(broker_options: options.BrokerOptions, as_json: bool, **bases: st
     Example:
         skymap-scanner topics list --broker pulsar://localhost:6650
     """
+    from skymap_api.names import TopicBases
     from skymap_scanner.roles.scans import find_scans, look_at
-    from skymap_scanner.roles.topics import TopicBases
 
     chosen = TopicBases(**bases)
     with _open(broker_options) as broker:
@@ -125,15 +126,15 @@ def delete(
         skymap-scanner topics delete -n myscan --broker pulsar://localhost:6650
         skymap-scanner topics delete --finished --broker pulsar://localhost:6650
     """
+    from skymap_api.names import TopicBases
     from skymap_scanner.roles.scans import find_scans
-    from skymap_scanner.roles.topics import TopicBases, check_name
 
     if (name is None) == (not finished):
         raise click.UsageError("give either --name, or --finished for every scan whose files are written")
     chosen = TopicBases(**bases)
     with _open(broker_options) as broker:
         scans = dict(find_scans(broker, chosen))
-        if name is not None and check_name(name) not in scans:
+        if name is not None and name not in scans:
             click.echo(f"There is no topic of scan {name} on {broker_options.url}.", err=True)
             return
         for scan in _selected(broker, scans, chosen, name):

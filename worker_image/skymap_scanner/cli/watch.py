@@ -42,8 +42,8 @@ def command(name: str, broker_options: options.BrokerOptions, to_be_scanned: str
     """
     from rich.console import Console
 
+    from skymap_api.names import ScanTopics, TopicBases
     from skymap_scanner.cli.progress_display import progress_display
-    from skymap_scanner.roles.topics import ScanTopics, TopicBases
 
     topic = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned)).progress
     waiting = Waiting(f"scan {name} on {broker_options.url} has told nothing yet", once)

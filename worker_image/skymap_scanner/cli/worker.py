@@ -84,9 +84,9 @@ def command(
     stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
     start_heartbeat(stop, os.environ, longest=max(LONGEST, max_task_seconds + 60))
 
+    from skymap_api.names import ScanTopics, TopicBases
     from skymap_scanner.roles.full_disk import retry_while_disk_full
     from skymap_scanner.roles.in_flight import InFlightFile, scan_folder
-    from skymap_scanner.roles.topics import ScanTopics, TopicBases
     from skymap_scanner.roles.worker import WorkerSettings, work
 
     topics = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned, scanned=scanned))

@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
+from skymap_api.names import COLLECTOR_SUBSCRIPTION, ScanTopics
 from skymap_scanner.broker.protocol import Broker, Consumer, Message, Outgoing, SubscriptionType
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.roles.fit_validation import FitValidator, RejectedFitError
@@ -26,7 +27,6 @@ from skymap_scanner.roles.plan_reader import PlanReader
 from skymap_scanner.roles.rejected_messages import RejectedMessages
 from skymap_scanner.roles.republishing import Republisher
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.topics import COLLECTOR, ScanTopics
 from skymap_scanner.scan.best_fits import CompletePixel, SeedFit, Slots
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import ScanEntry
@@ -67,7 +67,7 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
         if scan is None:
             return False
         with (
-            broker.consumer(topics.scanned, COLLECTOR, kind) as scanned,
+            broker.consumer(topics.scanned, COLLECTOR_SUBSCRIPTION, kind) as scanned,
             broker.producer(topics.collected, f"collector-{uuid.uuid4()}") as collected,
             Done(broker, topics.collected, scan) as done,
             Republisher(broker, topics, scan, plan) as repeats,

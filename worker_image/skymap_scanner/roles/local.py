@@ -23,12 +23,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skymap_api.names import ScanTopics
 from skymap_scanner.broker import Access, Reader, open_broker
 from skymap_scanner.errors import BrokerUnavailable, InputError, SkymapError
 from skymap_scanner.roles.producer import ScanSettings
 from skymap_scanner.roles.scans import latest_progress
 from skymap_scanner.roles.stop import STOPPED, Stop
-from skymap_scanner.roles.topics import ScanTopics
+from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.scan.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -243,7 +244,7 @@ def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> 
     roles = {name: _Role(name, command, logs / f"{name}.log") for name, command in role_commands(scan).items()}
     topics = ScanTopics.of(scan.settings.name)
     with alone(scan.folder), open_broker(scan.broker, scan.access) as broker:
-        topics.create(broker)
+        create_topics(broker, topics)
         with broker.reader(topics.progress) as progress:
             done = 0
             try:

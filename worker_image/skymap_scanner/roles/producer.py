@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from skymap_api.names import ScanTopics
 from skymap_scanner.broker.protocol import Broker, Outgoing, Producer, Reader
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.frames import event_frames
@@ -25,7 +26,7 @@ from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.roles.tasks import TaskMaker
-from skymap_scanner.roles.topics import ScanTopics, publish_metadata
+from skymap_scanner.roles.topics import create_topics, publish_metadata
 from skymap_scanner.scan.levels import Area, Level, first_pixels
 from skymap_scanner.scan.pixels import Pixel, read_ranges
 from skymap_scanner.scan.plan import (
@@ -77,7 +78,7 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
         If the broker refuses.
     """
     prepared = prepare(event, PreparationSettings(pulse_series=settings.pulse_series))
-    topics.create(broker)
+    create_topics(broker, topics)
     metadata = publish_metadata(broker, topics, event_frames(event, prepared))
     wanted = scan_entry(settings, prepared, metadata)
     with (

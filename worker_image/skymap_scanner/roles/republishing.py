@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+from skymap_api.names import ScanTopics
 from skymap_scanner.broker.protocol import Broker, Outgoing, Producer
 from skymap_scanner.event.frames import prepared_from_frames
 from skymap_scanner.i3 import FitStatus
@@ -23,7 +24,7 @@ from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.plan_reader import PlanReader
 from skymap_scanner.roles.task_frames import Task, fit_frame, read_task
 from skymap_scanner.roles.tasks import TaskMaker
-from skymap_scanner.roles.topics import ScanTopics, read_metadata
+from skymap_scanner.roles.topics import read_metadata
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import ScanEntry
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
+from skymap_api.names import ScanTopics
 from skymap_scanner.broker.protocol import Broker, Message, Outgoing, Producer
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.i3 import FrameWriter, read_frames
@@ -28,7 +29,7 @@ from skymap_scanner.roles.spool import Spool
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.summary import best_fit, level_progress, scan_result
 from skymap_scanner.roles.task_frames import PixelFit
-from skymap_scanner.roles.topics import ScanTopics, read_metadata
+from skymap_scanner.roles.topics import read_metadata
 from skymap_scanner.scan.levels import parse_area
 from skymap_scanner.scan.pixels import Pixel, read_ranges
 from skymap_scanner.scan.plan import Plan, ScanEntry

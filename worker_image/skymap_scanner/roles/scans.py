@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from skymap_api.names import WORKERS_SUBSCRIPTION, ScanTopics, TopicBases
 from skymap_scanner.broker.protocol import Backlog, Broker, Reader
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
-from skymap_scanner.roles.topics import WORKERS, ScanTopics, TopicBases, check_name
+from skymap_scanner.roles.topics import check_name
 from skymap_scanner.scan.plan import ScanEntry, decode_entry
 from skymap_scanner.scan.progress import Phase, Progress
 
 log = logging.getLogger(__name__)
-
-#: Deleted last: the plan names the metadata topics, and the progress says that the scan is done. So a deletion that
-#: was cut short is completed by the next one.
-LAST = ("plan", "progress")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +63,6 @@ class Deletion:
     kept: tuple[str, ...] = ()
 
 
-def scan_topics(topics: ScanTopics) -> dict[str, str]:
-    """Return the scan's own topics by what they hold, without the metadata that scans share."""
-    return {one.name: getattr(topics, one.name) for one in fields(topics) if one.name != "metadata"}
-
-
 def scans_among(topics: Iterable[str], bases: TopicBases) -> dict[str, frozenset[str]]:
     """Sort topics by the scan they belong to; what belongs to none is left out.
 
@@ -93,7 +85,7 @@ def scans_among(topics: Iterable[str], bases: TopicBases) -> dict[str, frozenset
 
 def _shapes(bases: TopicBases) -> list[tuple[str, str]]:
     """Return what stands before and behind the name in each of a scan's topics."""
-    parts = (topic.rpartition("/") for topic in scan_topics(ScanTopics.of("x", bases)).values())
+    parts = (topic.rpartition("/") for topic in ScanTopics.of("x", bases).all())
     return [(f"{namespace}/", last.removeprefix("x")) for namespace, _, last in parts]
 
 
@@ -111,9 +103,9 @@ def deletion(scan: FoundScan, metadata_there: Collection[str], others: Iterable[
     plan that cannot be read, which may name any. Nothing outside the scan's metadata base is deleted, whatever its plan
     says.
     """
-    own = scan_topics(scan.topics)
-    first = [topic for kind, topic in own.items() if kind not in LAST and topic in scan.existing]
-    last = [own[kind] for kind in LAST if own[kind] in scan.existing]
+    own = [topic for topic in scan.topics.all() if topic in scan.existing]
+    last = [topic for topic in own if topic in {scan.topics.plan, scan.topics.progress}]
+    first = [topic for topic in own if topic not in last]
     others = list(others)
     used = {topic for names in others for topic in names or ()}
     named = [topic for topic in scan.metadata or () if topic in metadata_there]
@@ -206,7 +198,7 @@ def _progress(broker: Broker, topic: str) -> Progress | None:
 
 def _backlog(broker: Broker, topic: str) -> Backlog | None:
     try:
-        return broker.backlog(topic, WORKERS)
+        return broker.backlog(topic, WORKERS_SUBSCRIPTION)
     except BrokerUnavailable:
         raise
     except BrokerError:  # no worker's subscription: nobody has asked for these tasks yet

@@ -1,20 +1,15 @@
-"""The topics of one scan, and the subscriptions that the roles take messages through."""
+"""Creating the topics of a scan, and storing the event's frames in the metadata topics that scans share."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from skymap_api.names import ScanTopics, check_scan_name
 from skymap_scanner.broker.protocol import Broker, Outgoing, Reader
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.i3 import Frame
-
-TENANT = "icecube"
-WORKERS = "workers"
-COLLECTOR = "collector"
 
 #: The message property that lists the metadata topics of a task, ``;``-separated.
 METADATA_PROPERTY = "metadata_topics"
@@ -33,65 +28,17 @@ def check_name(name: str) -> str:
     InputError
         If not.
     """
-    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", name):
-        raise InputError(
-            f"scan name {name!r}: use at most 200 letters, digits, '.', '-' and '_', a letter or digit first and last"
-        )
-    return name
+    try:
+        return check_scan_name(name)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
-@dataclass(frozen=True, slots=True)
-class TopicBases:
-    """Where the topics live; the scan's name is put in front of the last part, so that scans run side by side."""
-
-    to_be_scanned: str = f"persistent://{TENANT}/skymap/to_be_scanned"
-    scanned: str = f"persistent://{TENANT}/skymap/scanned"
-    collected: str = f"persistent://{TENANT}/skymap/collected"
-    metadata: str = f"persistent://{TENANT}/skymap_metadata/mf_"
-
-
-@dataclass(frozen=True, slots=True)
-class ScanTopics:
-    """The full names of one scan's topics."""
-
-    to_be_scanned: str
-    scanned: str
-    collected: str
-    plan: str
-    progress: str
-    deaths: str
-    metadata: str
-
-    @classmethod
-    def of(cls, name: str, bases: TopicBases | None = None) -> ScanTopics:
-        """Name the topics of the scan ``name``."""
-        bases = bases or TopicBases()
-        check_name(name)
-
-        def topic(base: str) -> str:
-            namespace, slash, last = base.rpartition("/")
-            return f"{namespace}{slash}{name}-{last}"
-
-        namespace = bases.to_be_scanned.rpartition("/")[0]
-        return cls(
-            to_be_scanned=topic(bases.to_be_scanned),
-            scanned=topic(bases.scanned),
-            collected=topic(bases.collected),
-            plan=topic(f"{namespace}/plan"),
-            progress=topic(f"{namespace}/progress"),
-            deaths=topic(f"{namespace}/deaths"),
-            metadata=bases.metadata,
-        )
-
-    def create(self, broker: Broker) -> None:
-        """Make topics and subscriptions before anything is published, so that nothing published is lost."""
-        broker.create_topic(self.to_be_scanned, [WORKERS])
-        broker.create_topic(self.scanned, [COLLECTOR])
-        broker.create_topic(self.collected)
-        broker.create_topic(self.plan)
-        broker.create_topic(self.progress)
-        broker.create_topic(self.deaths)
-        broker.prepare(self.metadata)
+def create_topics(broker: Broker, topics: ScanTopics) -> None:
+    """Create topics and subscriptions before anything is published, so that no message is lost."""
+    for topic in topics.all():
+        broker.create_topic(topic, topics.subscriptions(topic))
+    broker.prepare(topics.metadata)
 
 
 def publish_metadata(broker: Broker, topics: ScanTopics, frames: Sequence[Frame]) -> tuple[str, ...]:

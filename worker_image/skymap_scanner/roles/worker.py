@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skymap_api.names import WORKERS_SUBSCRIPTION, ScanTopics
 from skymap_scanner.broker.protocol import Broker, Message, Outgoing, SubscriptionType
 from skymap_scanner.errors import BrokerError, ReconstructionError, SkymapError
 from skymap_scanner.event.frames import prepared_from_frames
@@ -35,14 +36,7 @@ from skymap_scanner.roles.pending_publishes import PendingPublishes
 from skymap_scanner.roles.rejected_messages import RejectedMessages
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import Task, checked_fit, fit_frame, read_task
-from skymap_scanner.roles.topics import (
-    METADATA_PROPERTY,
-    PARAMETERS_PROPERTY,
-    RECONSTRUCTION_PROPERTY,
-    WORKERS,
-    ScanTopics,
-    read_metadata,
-)
+from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY, read_metadata
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +87,11 @@ def work(
     fitted, busy, began = 0, 0.0, time.monotonic()
     timeout, prefetch, shared = settings.max_task_seconds, settings.prefetch, SubscriptionType.SHARED
     with (
-        broker.consumer(topics.to_be_scanned, WORKERS, shared, ack_timeout=timeout, prefetch=prefetch) as tasks,
+        broker.consumer(
+            topics.to_be_scanned, WORKERS_SUBSCRIPTION, shared, ack_timeout=timeout, prefetch=prefetch
+        ) as tasks,
         broker.producer(topics.scanned, f"worker-{uuid.uuid4()}") as scanned,
-        CrashWatch(broker, topics.deaths, in_flight.report_crashes) as crashes,
+        CrashWatch(broker, topics.crash_reports, in_flight.report_crashes) as crashes,
     ):
         pending = PendingPublishes(tasks, scanned, MAX_PENDING + prefetch)
         while not stop.requested:
