@@ -2,7 +2,7 @@
 # make bench  the benchmarks and the fuzzer                          make lint   formatting, types, imports, drift
 # make faults  every part of a scan × every fault, on a cluster of its own: an hour
 # make soak    scans one after another for an hour, and whether anything grows
-# make crds   the custom resource definition and its reference, from the models
+# make generate  the files made from code: the CRD and the reference pages      make docs  the site, into build/site
 # make pulsar a local Apache Pulsar, until Ctrl-C
 # make cluster  a local Kubernetes, until make cluster-down
 # make cluster-demo  from nothing to a finished SkymapScan on it, its map fetched
@@ -11,14 +11,15 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SPHINX := $(BIN)/sphinx-build -q -W --keep-going -n -d build/site/.doctrees
 
-.PHONY: install demo test lint format bench faults soak docs crds constraints clean pulsar pulsar-install cluster cluster-down cluster-demo cluster-install
+.PHONY: install demo test lint format bench faults soak docs docs-pictures generate constraints clean pulsar pulsar-install cluster cluster-down cluster-demo cluster-install
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,pulsar,operator,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,pulsar,operator,docs,test]'
 	$(BIN)/skymap-scanner compile
 	touch $@
 
@@ -30,7 +31,8 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=api:worker_image:operator $(BIN)/lint-imports
-	$(BIN)/python -m skymap_api.crd | diff - crds/skymapscans.yaml >/dev/null || (echo 'crds/ is not current: make crds' && false)
+	$(BIN)/python dev/generate.py --check
+	$(SPHINX) -b dummy docs build/site
 	helm/lint.sh
 
 format: install
@@ -81,20 +83,20 @@ cluster-demo: install
 cluster-install:
 	@dev/cluster/install.sh
 
-crds: install
-	$(BIN)/python -m skymap_api.crd > crds/skymapscans.yaml
-	cp crds/skymapscans.yaml helm/skymap-scanner/files/
-	$(BIN)/python -m skymap_api.reference docs/skymapscan.md
+generate: install
+	$(BIN)/python dev/generate.py
 
-docs: install demo crds
-	mkdir -p docs/images
+docs: install
+	$(SPHINX) docs build/site
+	@echo "The site is in build/site/index.html"
+
+docs-pictures: demo
 	cp demo-output/*.plot_allsky.png docs/images/demo-allsky.png
 	cp demo-output/*.plot_zoomed_wilks.png docs/images/demo-zoom.png
-	$(BIN)/python -m skymap_scanner.cli.reference > docs/commands.md
 
 constraints:
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
-	build/constraints/bin/pip install --quiet -e '.[plots,pulsar,operator,test,bench]'
+	build/constraints/bin/pip install --quiet -e '.[plots,pulsar,operator,docs,test,bench]'
 	(echo '# The versions that the tests ran with. Update: make constraints'; \
 	 build/constraints/bin/pip freeze --exclude-editable | sort -f) > constraints.txt
 

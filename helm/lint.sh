@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 chart=skymap-scanner
 if ! cmp ../crds/skymapscans.yaml "$chart/files/skymapscans.yaml"; then
-  echo "The chart's definition of SkymapScan is not the one in crds/: make crds" >&2
+  echo "The chart's definition of SkymapScan is not the one in crds/: make generate" >&2
   exit 1
 fi
 if command -v promtool >/dev/null; then

@@ -1,4 +1,4 @@
-"""The custom resource definition, made of the models: ``python -m skymap_api.crd`` prints it (``make crds``).
+"""The custom resource definition, made of the models: ``python -m skymap_api.crd`` prints it (``make generate``).
 
 The API server takes a *structural* schema, a narrow kind of OpenAPI 3.0: every part spelled out where it stands, no
 null, no title, a format for every number. What pydantic writes (JSON Schema 2020-12) is brought to that form here.
@@ -17,7 +17,7 @@ from skymap_api.resource.base import INT32
 
 Schema = dict[str, Any]
 
-HEADER = "# Made by `make crds` from api/skymap_api/resource: change it there.\n"
+HEADER = "# Made by `make generate` from api/skymap_api/resource: change it there.\n"
 
 #: (name, type, path, description, only with -o wide)
 _COLUMNS = (

@@ -1,11 +1,10 @@
-"""The table of fields in ``docs/skymapscan.md``: ``python -m skymap_api.reference FILE`` renews it in place."""
+"""Reference of the SkymapScan resource, from its models: ``python -m skymap_api.reference`` prints the page."""
 
 from __future__ import annotations
 
 import json
-import sys
+import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, get_args
 
 from pydantic.alias_generators import to_camel
@@ -14,32 +13,29 @@ from skymap_api.crd import resource_schema
 from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.base import CLUSTER_ONLY, Model
 
-BEGIN, END = "<!-- fields: made by make crds -->\n", "<!-- end of fields -->\n"
-
 Schema = dict[str, Any]
 
-
-def with_reference(page: str) -> str:
-    """Return the page with the text between the two marks made anew.
-
-    Raises
-    ------
-    ValueError
-        If a mark is missing.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the page needs the lines {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{BEGIN}\n{reference()}\n{END}{after}"
+#: Width of the lines of a page.
+WIDTH = 118
 
 
 def reference() -> str:
-    """Return the fields of spec and status as Markdown tables, one for each part of the resource."""
+    """Return the fields of spec and status as a Markdown page, one section for each part of the resource."""
     schema = resource_schema()["properties"]
     sections = [section for name in ("spec", "status") for section in _sections(name, schema[name])]
-    elsewhere = ", ".join(f"`{path}`" for path in _cluster_only(SkymapScanSpec))
-    return f"Only a cluster makes use of {elsewhere}.\n\n" + "\n".join(sections)
+    elsewhere = "".join(f"- `{path}`\n" for path in _cluster_only(SkymapScanSpec))
+    return "\n".join(
+        [
+            "# SkymapScan\n",
+            "Every field of a SkymapScan, `skymap.icecube.wisc.edu/v1alpha1`.",
+            "[Describe a scan in a manifest](../how-to/write-a-manifest.md) shows how to write one.",
+            "[Conditions and reasons](conditions.md) explains the conditions of its status.\n",
+            *sections,
+            "## Fields for clusters only\n",
+            "On one machine, `skymap-scanner run` accepts these fields of spec and ignores them:\n",
+            elsewhere,
+        ]
+    )
 
 
 def _cluster_only(model: type[Model], prefix: str = "") -> Iterator[str]:
@@ -60,9 +56,8 @@ KUBERNETES = ("affinity",)
 def _sections(path: str, schema: Schema) -> Iterator[str]:
     """Give the table of one object, then those of the objects in it."""
     required = schema.get("required", ())
-    rows = [_row(name, field, name in required) for name, field in schema["properties"].items()]
-    table = ["| field | type | default | |", "|---|---|---|---|", *rows]
-    yield f"### {path}\n\n{schema['description']}\n\n" + "\n".join(table) + "\n" + _rules(schema)
+    fields = "".join(_field(name, field, name in required) for name, field in schema["properties"].items())
+    yield f"## {path}\n\n{_wrap(schema['description'])}\n{fields}{_rules(schema)}"
     for name, field in schema["properties"].items():
         inner, suffix = (field["items"], "[]") if field.get("type") == "array" else (field, "")
         if "properties" in inner and name not in KUBERNETES:
@@ -71,27 +66,35 @@ def _sections(path: str, schema: Schema) -> Iterator[str]:
 
 def _rules(schema: Schema) -> str:
     messages = [rule["message"] for rule in schema.get("x-kubernetes-validations", ()) if "oldSelf" not in rule["rule"]]
-    return "\nMust hold:\n\n" + "".join(f"- {message}\n" for message in messages) if messages else ""
+    return "\nRules:\n\n" + "".join(_item(message) for message in messages) if messages else ""
 
 
-def _row(name: str, field: Schema, required: bool) -> str:
-    default = f"`{json.dumps(field['default'])}`" if field.get("default") not in (None, {}) else ""
-    text = field["description"].replace("|", "\\|")
-    return f"| `{name}` | {_type(field)} | {'required' if required else default} | {text} |"
+def _field(name: str, field: Schema, required: bool) -> str:
+    default = f"default `{json.dumps(field['default'])}`" if field.get("default") not in (None, {}) else ""
+    notes = ", ".join(note for note in (describe_type(field), "required" if required else default) if note)
+    return _item(f"**`{name}`** ({notes}): {field['description']}")
 
 
-def _type(field: Schema) -> str:
+def _item(text: str) -> str:
+    return textwrap.fill(f"- {text}", WIDTH, subsequent_indent="  ", break_long_words=False) + "\n"
+
+
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_long_words=False) + "\n"
+
+
+def describe_type(field: Schema) -> str:
     """Name the type of a field and its bounds."""
     if field.get("x-kubernetes-int-or-string"):
         return "quantity"
     if "enum" in field:
-        return " \\| ".join(f"`{value}`" for value in field["enum"])
+        return " or ".join(f"`{value}`" for value in field["enum"])
     if "type" not in field:
         return "number, text, true or false"
     if field["type"] == "array":
-        return f"list of {_type(field['items'])}"
-    if "additionalProperties" in field:
-        return f"map to {_type(field['additionalProperties'])}"
+        return f"list of {describe_type(field['items'])}"
+    if isinstance(field.get("additionalProperties"), dict):
+        return f"map to {describe_type(field['additionalProperties'])}"
     kind = "time" if field.get("format") == "date-time" else field["type"]
     return f"{kind}{_bounds(field)}"
 
@@ -99,13 +102,13 @@ def _type(field: Schema) -> str:
 def _bounds(field: Schema) -> str:
     """Write the bounds that are not just those of the format: ``≥ 1``, ``< 360``."""
     bounds = []
-    if "minimum" in field:
-        bounds.append(f"{'>' if field.get('exclusiveMinimum') else '≥'} {field['minimum']:g}")
-    if "maximum" in field and field["maximum"] != 2**31 - 1:
-        bounds.append(f"{'<' if field.get('exclusiveMaximum') else '≤'} {field['maximum']:.10g}")
+    for key, strict, weak in (("inimum", ">", "≥"), ("aximum", "<", "≤")):
+        exclusive = field.get(f"exclusiveM{key}")  # a flag in a CRD, the bound itself in JSON Schema
+        bound = field.get(f"m{key}", exclusive)
+        if bound is not None and bound != 2**31 - 1:
+            bounds.append(f"{weak if exclusive in (None, False) else strict} {bound:.10g}")
     return f" {', '.join(bounds)}" if bounds else ""
 
 
 if __name__ == "__main__":
-    file = Path(sys.argv[1])
-    file.write_text(with_reference(file.read_text()))
+    print(reference(), end="")  # noqa: T201 - the page is the output

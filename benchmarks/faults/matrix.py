@@ -3,9 +3,11 @@
     python -m benchmarks.faults.matrix                                    # all cells: an hour on 2 cores (make faults)
     python -m benchmarks.faults.matrix --only 'worker:kill,broker:*' --repeat 3 --seed 7
 
-Needs root on Linux, as the native cluster does (docs/cluster.md). The scan over the embedded broker, undisturbed, says
+Needs root on Linux, as the native cluster does (docs/how-to/run-a-local-cluster.md).
+The scan over the embedded broker, undisturbed, says
 what the files must be; some undisturbed scans in the same pods say how long one takes. Outcomes are kept in the folder:
-cells that are run again replace their own. Exit code 1 if a cell fails. docs/faults.md says what the faults are.
+cells that are run again replace their own. Exit code 1 if a cell fails.
+docs/benchmarks/faults.md says what the faults are.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from benchmarks.scaling.replicaset import Place, leave_first
 #: From the scan's resource to its first task in the queue, and from a level's last fit to the next level's tasks (s):
 #: as measured on a small cluster.
 PREPARE, DECIDE = 10.0, 1.0
-#: A worker's start beyond its container's: imports and the event's tables (s; docs/images.md).
+#: A worker's start beyond its container's: imports and the event's tables (s; docs/how-to/build-images.md).
 SET_UP = 1.3
 #: From a decision to the ReplicaSet's act; and from SIGTERM to the end of a worker without a fit (s).
 ACT, LEAVE = 1.0, 1.0

@@ -44,8 +44,8 @@ T = TypeVar("T")
 def main(context: click.Context, host: str, port: int, log_level: str) -> None:
     """Look after the SkymapScans of a Kubernetes cluster.
 
-    Environment variables SKYMAP_OPERATOR_... say what holds for all scans; docs/operator.md lists them. The commands
-    are for an installation as a whole, and read the same variables.
+    Environment variables SKYMAP_OPERATOR_... hold its settings; docs/reference/operator-settings.md lists them. The
+    commands are for an installation as a whole, and read the same variables.
     """
     # Other packages' words are heard only where they warn: requests are told of here in our own.
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

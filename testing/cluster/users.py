@@ -17,7 +17,7 @@ from testing.cluster.cluster import Namespace
 GROUP = "skymap.icecube.wisc.edu"
 Object = dict[str, Any]
 
-#: The table of docs/cluster-scans.md.
+#: The table of docs/reference/permissions.md.
 RIGHTS = [
     ([GROUP], ["skymapscans"], ["get", "list", "create", "patch", "delete"]),
     ([""], ["configmaps"], ["get", "list", "watch", "create", "delete", "patch"]),

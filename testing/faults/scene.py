@@ -131,9 +131,7 @@ def scene(folder: Path) -> Iterator[Scene]:
         archives = [image_of(kind)[1] for kind in ("worker", "operator")]
         cluster = stack.enter_context(own_cluster(folder))
         if not cluster.is_native:
-            raise SystemExit(
-                "the matrix needs the native cluster, whose processes are this machine's (docs/cluster.md)"
-            )
+            raise SystemExit("the matrix needs the native cluster (docs/how-to/run-a-local-cluster.md)")
         stack.enter_context(disk.small(folder / "pulsar", PULSAR_SIZE))
         server = stack.enter_context(PulsarServer(folder / "pulsar", host=cluster.host))
         events = stack.enter_context(scans.event_server(cluster.host))

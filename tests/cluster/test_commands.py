@@ -1,6 +1,7 @@
 """``submit``, ``status``, ``logs`` and ``abort`` on a real cluster; the tests play the operator's part.
 
-They run as a user who may do what docs/cluster-scans.md lists and nothing else, in a namespace of the restricted level.
+They run as a user with the permissions that docs/reference/permissions.md lists and no others, in a namespace of the
+restricted level.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What may be in the way of a scan in real pods: the status names it, says what to do, and the scan goes on or ends.
 
-All scans are there at the same time; each is one case of the table in docs/operator.md.
+All scans are there at the same time; each is one case of the table in docs/explanation/faults.md.
 """
 
 from __future__ import annotations

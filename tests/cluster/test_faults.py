@@ -1,6 +1,7 @@
 """A few cells of the fault matrix, those that no other test has: what befalls the machine under a scan changes no bit.
 
-All of them: make faults (docs/faults.md). The faults befall processes of this machine, so the cluster is one of our own
+All of them: make faults (docs/benchmarks/faults.md).
+The faults befall processes of this machine, so the cluster is one of our own
 making, and it is another than that of the other tests, which would miss its API server.
 """
 

@@ -17,7 +17,7 @@ SCANS = "skymapscans.skymap.icecube.wisc.edu"
 #: A namespace that the operator is not installed in.
 ELSEWHERE = "default"
 
-DOCS = Path(__file__).parents[2] / "docs" / "install.md"
+DOCS = Path(__file__).parents[2] / "docs/reference/permissions.md"
 EXTERNAL: Values = {
     "evaluation": False,
     "serviceUrl": "pulsar://pulsar.invalid:6650",

@@ -1,4 +1,4 @@
-"""What the operator counts, for Prometheus. The names are part of the interface: ``docs/operator.md`` lists them."""
+"""The operator's metrics for Prometheus. Their names are part of the interface: ``docs/reference/metrics.md``."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def parts(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[st
 
 
 def test_the_definition_is_current() -> None:
-    assert (ROOT / "crds/skymapscans.yaml").read_text() == to_yaml(custom_resource_definition()), "run: make crds"
+    assert (ROOT / "crds/skymapscans.yaml").read_text() == to_yaml(custom_resource_definition()), "run: make generate"
     assert yaml.safe_load(to_yaml(custom_resource_definition())) == custom_resource_definition()
 
 

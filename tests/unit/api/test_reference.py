@@ -7,7 +7,6 @@ from typing import get_args
 import pytest
 import yaml
 
-from skymap_api.reference import with_reference
 from skymap_api.resource import Simulation, SkymapScan, SkymapScanSpec
 from skymap_api.resource.base import Nside
 from skymap_api.resource.spec import Output, Reconstruction, Retries
@@ -20,16 +19,6 @@ from skymap_scanner.scan.seeds import VARIATIONS
 from skymap_scanner.simulation import simulate
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE = ROOT / "docs/skymapscan.md"
-
-
-def test_the_reference_of_fields_is_current() -> None:
-    assert PAGE.read_text() == with_reference(PAGE.read_text()), "run: make crds"
-
-
-def test_a_page_without_marks_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs the lines"):
-        with_reference("# Fields\n")
 
 
 @pytest.mark.parametrize("name", ["scan.yaml", "scan-full.yaml"])

@@ -116,6 +116,6 @@ def test_the_command_refuses_other_files_in_one_line(tmp_path):
 
 
 def test_the_documentation_names_every_file_and_format():
-    text = (Path(__file__).parents[3] / "docs" / "results.md").read_text()
+    text = (Path(__file__).parents[3] / "docs/reference/result-files.md").read_text()
     for name in (*SUFFIXES, ".plot_zoomed.png", *FORMATS, *RULES):
         assert f"`{name}`" in text

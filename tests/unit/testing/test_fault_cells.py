@@ -145,7 +145,7 @@ def test_a_cut_drops_both_directions_for_those_in_the_set_or_for_all() -> None:
 
 
 def test_the_documentation_has_a_figure_in_every_cell_of_this_table() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "faults.md").read_text()
+    text = (Path(__file__).parents[3] / "docs/benchmarks/faults.md").read_text()
     header, _, *rest = table([]).splitlines()
     assert header in text
     assert [line for line in rest if line.startswith("- ") and line not in text] == [], "the notes"

@@ -1,4 +1,4 @@
-"""``docs/commands.md``: the help of every command, as it is printed. ``make docs`` writes it, a test checks it."""
+"""Reference of the commands: the help of each, as it is printed. ``python -m skymap_scanner.cli.reference``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WIDTH = 110
 
 def reference() -> str:
     """Return the page as Markdown."""
-    parts = ["# Commands\n\nMade by `make docs` from the commands' own help.\n"]
+    parts = ["# Commands\n\nThe help of every command, as `--help` prints it.\n"]
     context = click.Context(
         group,
         info_name="skymap-scanner",

@@ -1,7 +1,7 @@
 """From the frames of an event to what a reconstruction needs: pulses, readout window, exclusions, vertex.
 
-What is decided here, and where it comes from, is written in ``docs/events.md``. Nothing here depends on the scan, so it
-is done once; ``event/frames.py`` carries the answer to the workers.
+``docs/explanation/event-preparation.md`` describes the decisions and their sources. Nothing here depends on the scan,
+so it is done once; ``event/frames.py`` carries the answer to the workers.
 """
 
 from __future__ import annotations

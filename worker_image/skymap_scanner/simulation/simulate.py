@@ -72,7 +72,7 @@ def simulate(
     ice: str = "spice_mie",
     mjd: float = DEFAULT_MJD,
 ) -> Event:
-    """Make an event with a known direction; equal arguments give equal frames (see ``docs/simulation.md``).
+    """Make an event with a known direction; equal arguments give equal frames (see ``docs/explanation/simulation.md``).
 
     Parameters
     ----------

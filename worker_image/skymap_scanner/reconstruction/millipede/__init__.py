@@ -1,4 +1,4 @@
-"""The built-in likelihood: Millipede's (arXiv:1311.4767) on a photon table of our own (docs/likelihood.md)."""
+"""The built-in likelihood: Millipede's (arXiv:1311.4767) on its own photon table (docs/explanation/likelihood.md)."""
 
 from __future__ import annotations
 

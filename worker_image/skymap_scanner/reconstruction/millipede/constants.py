@@ -51,7 +51,7 @@ ACCEPTANCE_MEAN = sum(a / (i + 1) for i, a in enumerate(ACCEPTANCE) if i % 2 == 
 #: as a binomial distribution of 9 values within +-TIME_SMEAR ns; smooth, because its steps become steps of -ln L.
 TIME_SMEAR = 18.0
 
-# The ice of the photon table: homogeneous; every other ice is scaled to it (docs/likelihood.md).
+# The ice of the photon table: homogeneous; every other ice is scaled to it (docs/explanation/likelihood.md).
 TABLE_SCATTERING = 25.0  #: effective scattering length, m
 TABLE_ABSORPTION = 87.5  #: absorption length, m: the ratio 3.5 holds within 10 % at all depths of the South Pole ice
 #: Mean cosine of a single scatter (SPICE Mie, arXiv:1301.5361).

@@ -1,7 +1,7 @@
 """How much light a cascade gives a DOM, and when: the scalar formulas that every kernel shares (single precision).
 
 The callers' loops vectorise because these functions are inlined and hold no branch: only arithmetic, a square root and
-table look-ups (docs/likelihood.md gives the equations).
+table look-ups (docs/explanation/likelihood.md gives the equations).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The surface has many local minima, far ones for the time and near ones from the segments, and no useful gradient where a
 segment's energy comes or goes, so the search is by simplexes from several starts: first on a coarse track, then on a
-fine one with only the segments that matter (docs/likelihood.md).
+fine one with only the segments that matter (docs/explanation/likelihood.md).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The photon table: fluence and arrival times around a cascade in homogeneous ice, and its file.
 
-One table serves all ice: lengths and times scale with the effective scattering length (docs/likelihood.md). The file is
-an npz of plain arrays (never pickled objects), made by ``python -m skymap_scanner.reconstruction.millipede.generate``.
+One table serves all ice: lengths and times scale with the effective scattering length
+(docs/explanation/likelihood.md). The file is an npz of plain arrays (never pickled objects), made by
+``python -m skymap_scanner.reconstruction.millipede.generate``.
 """
 
 from __future__ import annotations

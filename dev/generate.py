@@ -1,0 +1,48 @@
+"""Writes the files that are made from code: the CRD, its copy in the chart, and the generated reference pages.
+
+`python dev/generate.py` writes them all; `--check` writes nothing, names the files that are out of date, and exits 1.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Each file, and the module (with its arguments) that prints it.
+GENERATED = {
+    "crds/skymapscans.yaml": "skymap_api.crd",
+    "helm/skymap-scanner/files/skymapscans.yaml": "skymap_api.crd",
+    "docs/reference/skymapscan.md": "skymap_api.reference",
+    "docs/reference/commands.md": "skymap_scanner.cli.reference",
+    "docs/reference/operator-settings.md": "skymap_operator.reference settings",
+    "docs/reference/metrics.md": "skymap_operator.reference metrics",
+}
+
+
+def _print(command: str) -> str:
+    """Run a generator in a process of its own, since click remembers how help was asked for before."""
+    return subprocess.run(
+        [sys.executable, "-m", *command.split()], stdout=subprocess.PIPE, check=True, text=True
+    ).stdout
+
+
+def main() -> None:
+    """Write the files, or check them."""
+    with ThreadPoolExecutor() as pool:
+        texts = dict(zip(GENERATED, pool.map(_print, GENERATED.values()), strict=True))
+    stale = [name for name, text in texts.items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text]
+    if "--check" in sys.argv[1:]:
+        if stale:
+            sys.exit(f"Out of date: {', '.join(stale)}. Run: make generate")
+        return
+    for name in stale:
+        (ROOT / name).write_text(texts[name])
+        print(f"wrote {name}")
+
+
+if __name__ == "__main__":
+    main()

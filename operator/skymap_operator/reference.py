@@ -1,0 +1,136 @@
+"""Reference pages of the operator, from its own code: ``python -m skymap_operator.reference settings|metrics``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from skymap_api.names import NamespacedName
+from skymap_api.reference import describe_type
+from skymap_api.resource import SkymapScanStatus
+from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
+from skymap_operator.decide.scaling import Cause, Direction
+from skymap_operator.observe.state import Backlog
+from skymap_operator.runtime.metrics import OUTCOMES, Metrics, Seen
+from skymap_operator.runtime.workqueue import By
+from skymap_operator.settings import PREFIX, Settings
+
+#: Values of the labels, where the code fixes them.
+LABELS: dict[str, Iterable[str]] = {
+    "outcome": OUTCOMES,
+    "by": By,
+    "direction": Direction,
+    "cause": Cause,
+    "phase": Phase,
+    "reason": Reason,
+}
+
+
+def settings_page() -> str:
+    """Return the page of the operator's settings as Markdown."""
+    schema = Settings.model_json_schema()
+    intro = (
+        "The operator reads its settings from environment variables when it starts.\n"
+        "An unknown, missing or invalid variable stops it with a message that names the variable.\n"
+        "An empty variable counts as not set. Lists and objects are written as JSON.\n\n"
+        "The Helm chart sets these variables from its values; see\n"
+        "[Install the operator](../how-to/install-the-operator.md).\n"
+    )
+    required = schema["required"]
+    sections = (_setting(name, field, name in required, schema) for name, field in schema["properties"].items())
+    return "\n".join(["# Operator settings\n", intro, *sections])
+
+
+def _setting(name: str, field: dict[str, Any], required: bool, schema: dict[str, Any]) -> str:
+    kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
+    kind = describe_type(kinds[0] if "$ref" not in kinds[0] else schema["$defs"][kinds[0]["$ref"].rpartition("/")[2]])
+    default = field.get("default")
+    value = "none, required" if required else "none" if default in (None, []) else f"`{_plain(default)}`"
+    text = textwrap.fill(field["description"], 118, break_long_words=False)
+    return f"## {PREFIX}{name.upper()}\n\n{text}\n\n- Type: {kind}\n- Default: {value}\n"
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def metrics_page() -> str:
+    """Return the page of the operator's metrics as Markdown."""
+    kinds, helps, labels = _families(_sample().text(overdue=0.0).decode())
+    intro = (
+        "The operator serves these metrics at `/metrics` on port 8080, in Prometheus' text format.\n"
+        "The metrics `skymap_scan_…` describe one scan each, by the labels `namespace` and `scan`.\n"
+        "They disappear with the scan.\n"
+    )
+    sections = [
+        f"## {name}\n\n{textwrap.fill(helps[name], 118)}\n\n"
+        f"- Type: {kind}\n- Labels: {_listed(labels[name]) or 'none'}\n"
+        for name, kind in kinds.items()
+    ]
+    values = [f"- `{label}`: {_listed(some)}\n" for label, some in LABELS.items()]
+    wrapped = "".join(textwrap.fill(line, 118, subsequent_indent="  ") + "\n" for line in values)
+    return "\n".join(["# Metrics\n", intro, *sections, f"## Values of the labels\n\n{wrapped}"])
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word.value if isinstance(word, StrEnum) else word}`" for word in words)
+
+
+def _families(text: str) -> tuple[dict[str, str], dict[str, str], dict[str, list[str]]]:
+    """Read type, help and label names of every metric out of the exposition text."""
+    kinds: dict[str, str] = {}
+    helps: dict[str, str] = {}
+    labels: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        word, _, rest = line.partition(" ")
+        name, _, value = rest.partition(" ") if word != "#" else rest.split(" ", 1)[1].partition(" ")
+        if line.startswith("# HELP"):
+            helps[name] = value
+            labels[name] = []
+        elif line.startswith("# TYPE"):
+            kinds[name] = value
+        else:
+            labels[list(kinds)[-1]] += [label for label in _label_names(word) if label not in labels[list(kinds)[-1]]]
+    made = [name for name in kinds if not name.endswith("_created")]
+    return {name: kinds[name] for name in made}, helps, labels
+
+
+def _label_names(sample: str) -> Iterator[str]:
+    _, _, inside = sample.partition("{")
+    for part in inside.rstrip("}").split(","):
+        label = part.partition("=")[0]
+        if label and label != "le":
+            yield label
+
+
+def _sample() -> Metrics:
+    """Return metrics in which every family has a sample, so that its labels show."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    metrics = Metrics(lambda: now)
+    metrics.scaled(Direction.UP, Cause.WORK)
+    metrics.asked("kubernetes", "GET", 200)
+    conditions = (
+        Condition(type=ConditionType.DEGRADED, status="True", last_transition_time=now, reason=Reason.UNSCHEDULABLE),
+        Condition(type=ConditionType.SUCCEEDED, status="False", last_transition_time=now, reason=Reason.ROLE_FAILED),
+    )
+    status = SkymapScanStatus(
+        phase=Phase.SCANNING,
+        conditions=conditions,
+        workers=WorkersStatus(wanted=1),
+        pixels=Pixels(planned=1),
+        start_time=now,
+        eta=now,
+    )
+    metrics.seen(NamespacedName("namespace", "scan"), Seen(status, Backlog(1, 1), 1.0))
+    return metrics
+
+
+PAGES = {"settings": settings_page, "metrics": metrics_page}
+
+if __name__ == "__main__":
+    sys.stdout.write(PAGES[sys.argv[1]]())

@@ -1,0 +1,56 @@
+"""README and docs: links that resolve, generated files that are current, lines and table cells that stay short."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+#: Pages outside the site, whose links Sphinx does not check.
+ROOT_PAGES = sorted(ROOT.glob("*.md"))
+PAGES = [*ROOT_PAGES, *sorted(DOCS.rglob("*.md"))]
+SOURCES = [
+    path
+    for folder in ("api", "benchmarks", "dev", "examples", "helm", "operator", "testing", "tests", "worker_image")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in {".py", ".yaml", ".json", ".sh", ".tpl", ".txt"}
+]
+
+
+def test_generated_files_are_current() -> None:
+    done = subprocess.run([sys.executable, ROOT / "dev/generate.py", "--check"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("page", ROOT_PAGES, ids=lambda page: page.name)
+def test_links_of_root_pages_resolve(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for link in re.findall(r"\]\((?!https?:|mailto:)([^)]*)\)", text) + re.findall(r'src="(?!https?:)([^"]*)"', text):
+        assert _resolves(page, link), f"{page.name} links to {link}"
+
+
+def test_paths_of_docs_in_sources_resolve() -> None:
+    found = [
+        (path.relative_to(ROOT), link)
+        for path in SOURCES
+        for link in re.findall(r"\bdocs/[\w/.-]+\.md(?:#[\w-]+)?", path.read_text())
+        if not _resolves(ROOT / "x", link)
+    ]
+    assert found == []
+
+
+def _resolves(page: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    return target.exists() and (not anchor or anchor in _anchors(target))
+
+
+def _anchors(page: Path) -> set[str]:
+    """Name the headings of a page as GitHub and MyST do: lower case, no punctuation, dashes for spaces."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
