@@ -18,7 +18,6 @@ import json
 import os
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,24 +25,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from testing.cluster import scans
-from testing.faults import network
 from testing.faults.cells import Outcome, chosen, from_json, merged, table
-from testing.faults.play import begin, look, not_played, perform, remove, spec
-from testing.faults.scene import Scene, ready, scene
-from testing.waiting import eventually
-
-
-def embedded(wanted: scans.Scan, folder: Path) -> dict[str, bytes]:
-    """Scan the same over the embedded broker; return the files."""
-    path, output = folder / "scan.yaml", folder / "embedded"
-    path.write_text(json.dumps(scans.manifest(wanted)))
-    command = [sys.executable, "-m", "skymap_scanner", "run", str(path), "-o", str(output), "--workers", "2"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    if done.returncode:
-        raise SystemExit(f"the scan over the embedded broker failed: {done.stderr}")
-    return {one.name: one.read_bytes() for one in output.glob("run*")}
+from testing.faults.play import begin, look, not_played, perform, remove, restore, scan_embedded, spec
+from testing.faults.scene import Scene, scene
 
 
 def undisturbed(place: Scene, wanted: scans.Scan, expected: dict[str, bytes], number: int) -> list[float]:
@@ -60,21 +44,6 @@ def undisturbed(place: Scene, wanted: scans.Scan, expected: dict[str, bytes], nu
     return lengths
 
 
-def well(place: Scene) -> None:
-    """Wait until the scene is as it was before a cell, and nothing of it is left.
-
-    Raises
-    ------
-    AssertionError
-        If it does not become so: the next cell needs another scene.
-    """
-    network.mend(place.node)
-    eventually(lambda: place.server.request("GET", "/admin/v2/brokers/health").text == "ok", within=60)
-    eventually(lambda: ready(place.api), within=120)
-    place.cluster.kubectl("uncordon", place.node.name)
-    eventually(lambda: len(place.running("operator")) == 1 and not remove(place, "alert"), within=180)
-
-
 def play(arguments: argparse.Namespace, folder: Path) -> tuple[list[float], list[Outcome]]:
     """Play the cells, in a new scene where one has spoilt the last."""
     outcomes: list[Outcome] = []
@@ -85,7 +54,7 @@ def play(arguments: argparse.Namespace, folder: Path) -> tuple[list[float], list
         with ExitStack() as stack:
             place = stack.enter_context(scene(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
             wanted = spec(place.events, arguments.seconds, arguments.reconstruction)
-            expected = embedded(wanted, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+            expected = scan_embedded(wanted, Path(stack.enter_context(tempfile.TemporaryDirectory())))
             lengths += undisturbed(place, wanted, expected, arguments.undisturbed)
             for cell in cells[number:]:
                 seed = arguments.seed + runs % arguments.repeat
@@ -98,7 +67,7 @@ def play(arguments: argparse.Namespace, folder: Path) -> tuple[list[float], list
                 print(f"{number}/{len(cells)} {outcome.line()}", flush=True)
                 keep(folder, lengths, outcomes)
                 try:
-                    well(place)
+                    restore(place)
                 except Exception as error:  # noqa: BLE001 - whatever is wrong with it, another scene is not
                     print(f"a new scene, since this one is spoilt: {error}", flush=True)
                     break

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from testing.waiting import UnavailableError
+
 #: The scripts that start and end clusters.
 SCRIPTS = Path(__file__).resolve().parents[2] / "dev" / "cluster"
 
@@ -19,8 +21,8 @@ CALL_SECONDS = 120.0
 SHOWN = "pods,deployments,replicasets,jobs,statefulsets,services,persistentvolumeclaims,quota"
 
 
-class KubectlError(AssertionError):
-    """kubectl failed; the message is what it said."""
+class KubectlError(UnavailableError):
+    """kubectl failed; the message is its standard error."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import random
+import subprocess
+import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -17,10 +20,12 @@ from skymap_api.names import API_VERSION
 from skymap_scanner.errors import SkymapError
 from skymap_scanner.i3 import read_frames
 from testing.cluster import scans
+from testing.faults import network
 from testing.faults.cells import Cell, Draw, Outcome, draw
 from testing.faults.inject import NoVictim, inject, present
 from testing.faults.node import command_of
-from testing.faults.scene import CLAIM, PLACE, Json, Scene
+from testing.faults.scene import CLAIM, PLACE, Json, Scene, ready
+from testing.waiting import eventually
 
 #: How long a scan may take (s), and what is removed with it.
 SCAN_SECONDS, REMOVAL_SECONDS = 420.0, 120.0
@@ -50,6 +55,19 @@ def spec(events: str, seconds: float, reconstruction: str = "dummy") -> scans.Sc
         "workers": {"min": 2, "max": 2},
         "output": {"formats": ["json", "npz"]},
     }
+
+
+def scan_embedded(wanted: scans.Scan, folder: Path) -> dict[str, bytes]:
+    """Run the same scan over the embedded broker; return its files."""
+    path, output = folder / "scan.yaml", folder / "embedded"
+    path.write_text(json.dumps(scans.manifest(wanted)))
+    command = [sys.executable, "-m", "skymap_scanner", "run", str(path), "-o", str(output), "--workers", "2"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    if done.returncode:
+        raise SystemExit(f"the scan over the embedded broker failed: {done.stderr}")
+    return {one.name: one.read_bytes() for one in output.glob("run*")}
 
 
 @dataclass
@@ -157,6 +175,21 @@ def begin(scene: Scene, wanted: scans.Scan, name: str = "alert") -> Watch:
     body = scans.manifest(wanted | {"output": wanted["output"] | {"claim": {"name": CLAIM}}}, name)
     scene.api.http.post(SCANS, json=body).raise_for_status()
     return Watch(scene, name)
+
+
+def restore(scene: Scene) -> None:
+    """Bring the scene back to its state before a cell.
+
+    Raises
+    ------
+    AssertionError
+        If that takes too long: the next cell needs a new scene.
+    """
+    network.mend(scene.node)
+    eventually(lambda: scene.server.request("GET", "/admin/v2/brokers/health").text == "ok", within=60)
+    eventually(lambda: ready(scene.api), within=120)
+    scene.cluster.kubectl("uncordon", scene.node.name)
+    eventually(lambda: len(scene.running("operator")) == 1 and not remove(scene, "alert"), within=180)
 
 
 def look(scene: Scene, watch: Watch, expected: dict[str, bytes]) -> list[str]:

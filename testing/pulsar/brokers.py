@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from skymap_scanner.broker import Access, Consumer, Message, Outgoing, Reader
 from testing.pulsar.server import PulsarServer
 
-#: How long to wait for what must come (s), and to see that nothing comes (s).
-PATIENCE, MOMENT = 60.0, 0.3
-
-
-def eventually(probe: Callable[[], object], until: str, within: float = PATIENCE) -> None:
-    """Wait until ``probe()`` is true; late, say what was waited for."""
-    deadline = time.monotonic() + within
-    while not probe():
-        assert time.monotonic() < deadline, f"after {within:g} s still not: {until}"
-        time.sleep(0.02)
+#: How long to wait for a message (s), and how long no message may come (s).
+TIMEOUT, QUIET = 60.0, 0.3
 
 
 def numbered(numbers: Iterable[int], **more: str) -> list[Outgoing]:
@@ -39,7 +31,7 @@ def number(message: Message | None) -> int:
 def take(source: Consumer | Reader, count: int) -> list[Message]:
     """Receive so many messages, which must come."""
     messages: list[Message] = []
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while len(messages) < count:
         assert time.monotonic() < deadline, f"only {len(messages)} of {count} messages came"
         message = source.receive(1.0)
@@ -50,7 +42,7 @@ def take(source: Consumer | Reader, count: int) -> list[Message]:
 
 def rest(source: Consumer | Reader) -> list[Message]:
     """Receive until nothing more comes."""
-    return list(iter(lambda: source.receive(MOMENT), None))
+    return list(iter(lambda: source.receive(QUIET), None))
 
 
 def access_to(server: PulsarServer, token_file: Path | None = None) -> Access:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from benchmarks.faults.matrix import embedded, well
 from testing.faults.cells import Cell, chosen
-from testing.faults.play import perform, spec
+from testing.faults.play import perform, restore, scan_embedded, spec
 from testing.faults.scene import Scene, scene
 from testing.leaving import leave_out
 
@@ -32,7 +31,7 @@ def place(engine: str, pulsar_installed: None, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def expected(place: Scene, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    return embedded(spec(place.events, FIT_SECONDS), tmp_path_factory.mktemp("embedded"))
+    return scan_embedded(spec(place.events, FIT_SECONDS), tmp_path_factory.mktemp("embedded"))
 
 
 @pytest.mark.timeout(900)
@@ -41,4 +40,4 @@ def test_no_fault_changes_a_bit_or_leaves_anything(place: Scene, expected: dict[
     outcome = perform(place, cell, 1, spec(place.events, FIT_SECONDS), expected, SCAN_SECONDS)
     assert outcome.faults == (), outcome.line()
     assert cell.name != "saver:disk" or "ClaimFull" in str(outcome.told), "people are told of a full claim"
-    well(place)
+    restore(place)

@@ -14,8 +14,9 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from testing.pulsar.brokers import access_to, eventually, number, numbered, plain, take
+from testing.pulsar.brokers import access_to, number, numbered, plain, take
 from testing.pulsar.server import PulsarServer
+from testing.waiting import eventually
 
 from skymap_operator.pulsar.admin import Credentials, PulsarAdmin, PulsarAdminError, PulsarAway
 from skymap_scanner.broker import Access, Broker, Producer, SubscriptionType, open_broker
@@ -198,10 +199,10 @@ def test_a_token_is_read_again_when_it_expires(guarded: PulsarServer, topic: str
             last += 1
             producer.send(*numbered([last]))
         with pytest.raises(BrokerError, match="does not accept our credentials"):  # not renewed
-            eventually(lambda: producer.send(*plain([0])), "the broker lets us in no longer")
+            eventually(lambda: producer.send(*plain([0])))
         file.write_text(guarded.token(ROLE))
         last += 1
-        eventually(lambda: sent(producer, last), "the producer works again")
+        eventually(lambda: sent(producer, last))
         with broker.reader(topic) as reader:
             got = [number(message) for message in iter(lambda: reader.receive(0), None)]
         assert [value for value in got if value] == list(range(1, last + 1))

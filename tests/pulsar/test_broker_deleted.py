@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from testing.pulsar.brokers import PATIENCE, numbered, plain, take
+from testing.pulsar.brokers import TIMEOUT, numbered, plain, take
 from testing.pulsar.server import PulsarAddress
 
 from skymap_scanner.broker import Access, Broker, Consumer, Reader, SubscriptionType, open_broker
@@ -29,13 +29,13 @@ def user(broker: Broker, topic: str, pulsar_server: PulsarAddress) -> Broker:
 
 
 def receive_until_error(source: Consumer | Reader) -> BrokerError:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         try:
             assert source.receive(0.5) is None
         except BrokerError as error:
             return error
-    raise AssertionError(f"no error came in {PATIENCE:g} s")
+    raise AssertionError(f"no error came in {TIMEOUT:g} s")
 
 
 @pytest.mark.parametrize("kind", SubscriptionType)
@@ -72,7 +72,7 @@ def test_a_producer(user: Broker, topic: str, delete: Callable[[], None], make: 
                 producer.send(*make(range(3, 5)))
             assert not isinstance(raised.value, BrokerUnavailable)
             future = producer.submit(make([3])[0])
-            assert isinstance(future.exception(PATIENCE), BrokerError)
+            assert isinstance(future.exception(TIMEOUT), BrokerError)
     assert producer.closed
 
 
@@ -84,7 +84,7 @@ def test_messages_on_their_way(
         futures = [producer.submit(message) for message in make(range(300))]
         delete()
         futures += [producer.submit(message) for message in make(range(300, 600))]
-        errors = [future.exception(PATIENCE) for future in futures]
+        errors = [future.exception(TIMEOUT) for future in futures]
     refused = [error for error in errors if error is not None]
     assert len(refused) >= 300  # all that were submitted after the deletion
     assert errors[-300:] == refused[-300:]

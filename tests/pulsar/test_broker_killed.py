@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from testing.pulsar.brokers import PATIENCE, access_to, eventually, number, numbered, plain, rest
+from testing.pulsar.brokers import TIMEOUT, access_to, number, numbered, plain, rest
 from testing.pulsar.server import PulsarAddress, PulsarServer
+from testing.waiting import eventually
 
 from skymap_scanner.broker import Consumer, Reader, SubscriptionType, open_broker
 from skymap_scanner.errors import BrokerUnavailable
@@ -22,7 +23,7 @@ COUNT = 1500
 
 def collect(source: Consumer | Reader, into: list[int]) -> None:
     """Receive until all numbers have come."""
-    deadline = time.monotonic() + 4 * PATIENCE
+    deadline = time.monotonic() + 4 * TIMEOUT
     while len(set(into)) < COUNT and time.monotonic() < deadline:
         message = source.receive(1.0)
         if message is not None:
@@ -53,11 +54,11 @@ def test_all_carry_on_when_the_broker_is_killed(
         ]
         for thread in threads:
             thread.start()
-        eventually(lambda: len(read) > 100 and len(received) > 20, "messages flow")
+        eventually(lambda: (len(read), len(received)), lambda counts: counts[0] > 100 and counts[1] > 20)
         server.kill()
         server.start()
         for thread in threads:
-            thread.join(4 * PATIENCE)
+            thread.join(4 * TIMEOUT)
         assert not any(thread.is_alive() for thread in threads)
         assert read == list(range(COUNT))
         assert sorted(set(received)) == list(range(COUNT))
@@ -71,7 +72,7 @@ def test_all_carry_on_when_the_broker_is_killed(
         future = producer.submit(*plain([0]))
         began = time.monotonic()
     assert time.monotonic() - began < 10
-    assert isinstance(future.exception(PATIENCE), BrokerUnavailable)
+    assert isinstance(future.exception(TIMEOUT), BrokerUnavailable)
 
 
 ENDS = """
@@ -106,7 +107,7 @@ elif end == "raised-closed":
 def test_processes_end_with_their_own_code(topic: str, pulsar_server: PulsarAddress, end: str, code: int) -> None:
     words = [sys.executable, "-c", ENDS, pulsar_server.url, pulsar_server.admin_url]
     processes = [subprocess.Popen([*words, f"{topic}-{run}", end], stderr=subprocess.PIPE) for run in range(4)]
-    ends = [process.communicate(timeout=PATIENCE)[1].decode() for process in processes]
+    ends = [process.communicate(timeout=TIMEOUT)[1].decode() for process in processes]
     for process, said in zip(processes, ends, strict=True):
         assert process.returncode == code, said
         assert ("KeyError: 'broken'" in said) is (code == 1)

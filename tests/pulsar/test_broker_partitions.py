@@ -6,8 +6,9 @@ from collections import Counter
 
 import httpx
 import pytest
-from testing.pulsar.brokers import eventually, number, numbered, rest, take
+from testing.pulsar.brokers import number, numbered, rest, take
 from testing.pulsar.server import PulsarAddress
+from testing.waiting import eventually
 
 from skymap_scanner.broker import Backlog, Broker, Outgoing, SubscriptionType
 from skymap_scanner.errors import BrokerError
@@ -44,7 +45,7 @@ def test_every_kind_of_consumer_gets_everything_once(broker: Broker, partitioned
     again = take(consumer, 10)
     assert sorted(map(number, again)) == sorted(map(number, messages[50:]))
     consumer.ack(*again)
-    eventually(lambda: broker.backlog(partitioned, "s") == Backlog(0, 0), "the backlog is empty")
+    eventually(lambda: broker.backlog(partitioned, "s"), lambda backlog: backlog == Backlog(0, 0))
     consumer.close()
     with broker.consumer(partitioned, "s", kind) as after:
         assert rest(after) == []
@@ -64,8 +65,7 @@ def test_messages_without_a_key_spread_and_the_backlog_sums_up(
         consumer.ack(*take(consumer, 4))
         take(consumer, 6)
         # What is held: 6, and up to one more for each partition that was asked.
-        eventually(lambda: broker.backlog(partitioned, "s").unacked in range(6, 10), "six or a few more are held")
-        backlog = broker.backlog(partitioned, "s")
+        backlog = eventually(lambda: broker.backlog(partitioned, "s"), lambda found: found.unacked in range(6, 10))
         assert backlog.waiting + backlog.unacked == 26
 
 
@@ -137,4 +137,4 @@ def test_messages_sent_ahead_come_from_all_partitions_once(broker: Broker, parti
         second = take(consumer, 30)
         consumer.ack(*second)
         assert sorted(map(number, [*first, *second])) == list(range(60))
-        eventually(lambda: broker.backlog(partitioned, "s") == Backlog(0, 0), "the backlog is empty")
+        eventually(lambda: broker.backlog(partitioned, "s"), lambda backlog: backlog == Backlog(0, 0))

@@ -9,16 +9,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
-from testing.pulsar.brokers import MOMENT, PATIENCE, access_to, eventually, number, numbered, rest, take
+from testing import broker_actor
+from testing.pulsar.brokers import QUIET, TIMEOUT, access_to, number, numbered, rest, take
 from testing.pulsar.server import PulsarServer
+from testing.waiting import eventually
 
 from skymap_scanner.broker import Backlog, Broker, Outgoing, SubscriptionType, open_broker
 
-ACTOR = Path(__file__).parents[1] / "unit" / "broker" / "actor.py"
 QUOTA = "backlogQuota?backlogQuotaType=destination_storage"
 
 
@@ -59,14 +59,14 @@ def test_a_quota_that_is_used_up_is_waited_for(
                 return False
             return True
 
-        eventually(held_back, "the log says that the quota holds messages back")
+        eventually(held_back)
         assert not futures[-1].done()
         with ThreadPoolExecutor(1) as pool:
             other = pool.submit(broker.producer, topic, "another")
-            eventually(lambda: f"a producer on {topic}" in caplog.text, "who opens a producer is held back too")
+            eventually(lambda: caplog.text, lambda log: f"a producer on {topic}" in log)
             httpx.delete(f"{namespace}/{QUOTA}", timeout=30).raise_for_status()
-            other.result(PATIENCE).close()
-        futures[-1].result(PATIENCE)
+            other.result(TIMEOUT).close()
+        futures[-1].result(TIMEOUT)
         assert producer.last_sequence_id == 11 + len(futures)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) <= 6, said
@@ -80,19 +80,19 @@ def test_a_frozen_holder_is_replaced_and_does_not_disturb(server: PulsarServer, 
     topic = "persistent://frozen/skymap/fits"
     broker.create_topic(topic, ["s"])
     broker.producer(topic, "p").send(*numbered(range(6)))
-    command = [sys.executable, str(ACTOR), "hold", server.url, server.admin_url, topic, "failover", "0", "2"]
+    command = [sys.executable, broker_actor.__file__, "hold", server.url, server.admin_url, topic, "failover", "0", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         try:
             assert holder.stdout is not None
             assert [holder.stdout.readline().strip() for _ in range(3)] == ["ready", "0 1", "1 1"]
             with broker.consumer(topic, "s", SubscriptionType.FAILOVER) as standby:
-                assert standby.receive(MOMENT) is None
+                assert standby.receive(QUIET) is None
                 holder.send_signal(signal.SIGSTOP)
                 messages = take(standby, 6)
                 assert [number(message) for message in messages] == list(range(6))
                 standby.ack(*messages[:4])
                 holder.send_signal(signal.SIGCONT)
                 standby.ack(*messages[4:])
-                eventually(lambda: broker.backlog(topic, "s") == Backlog(0, 0), "everything is acknowledged")
+                eventually(lambda: broker.backlog(topic, "s"), lambda backlog: backlog == Backlog(0, 0))
         finally:
             holder.kill()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from benchmarks.faults.kill import Scan, scan_with_kills
+from testing.killing import LocalScan, scan_with_kills
 from testing.pulsar.server import PulsarServer
 
 from skymap_scanner.simulation import demo_event_path
@@ -20,7 +20,7 @@ LEVELS = ("1:0", "4:4", "8:4")
 @pytest.fixture
 def expected(tmp_path: Path) -> dict[str, str]:
     """The checksums of the files of a scan over a broker in a file, to which nothing happened."""
-    scan = Scan(demo_event_path(), tmp_path / "undisturbed", LEVELS, more=DUMMY)
+    scan = LocalScan(demo_event_path(), tmp_path / "undisturbed", LEVELS, more=DUMMY)
     assert scan.start().wait(240) == 0
     files = scan.digest()
     assert sorted(Path(name).suffix for name in files) == [".json", ".npz", ".zst"]
@@ -32,7 +32,7 @@ def test_broker_and_roles_may_be_killed(
 ) -> None:
     server = own_pulsar()
     victims = ["worker", "producer", "collector", "saver", "worker", "broker", "worker", "collector", "saver", "broker"]
-    scan = Scan(demo_event_path(), tmp_path / "killed", LEVELS, server, DUMMY)
+    scan = LocalScan(demo_event_path(), tmp_path / "killed", LEVELS, server, DUMMY)
     killed = scan_with_kills(scan, victims, pause=1.0, seed=4)
     assert scan.digest() == expected
     assert killed["broker"] == 2

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import httpx
 import pytest
-from testing.pulsar.brokers import eventually
 from testing.pulsar.server import PulsarAddress
+from testing.waiting import eventually
 
 from skymap_operator.pulsar.admin import Credentials, PulsarAdmin, PulsarAdminError, PulsarAway, Subscription
 from skymap_scanner.broker import Access, Outgoing, SubscriptionType, open_broker
@@ -73,7 +73,7 @@ def test_a_queue_is_seen_with_who_is_busy(
         idle, busy = (broker.consumer(topic, "workers", SubscriptionType.SHARED) for _ in range(2))
         assert busy.receive(10) is not None
         look = lambda: ask(lambda admin: admin.subscriptions(topic))["workers"]  # noqa: E731
-        eventually(lambda: (look().waiting, look().unacked) == (4, 1), "one is in hand")
+        eventually(look, lambda found: (found.waiting, found.unacked) == (4, 1))
         assert look().busy == {"127.0.0.1"}
         idle.close()
 
@@ -107,7 +107,7 @@ def test_a_partitioned_topic_counts_once(
     assert ask(lambda admin: admin.topics(tenant, "skymap")) == {topic, f"{pulsar_namespace}/beside"}
     with open_broker(pulsar_server.url, Access(admin_url=pulsar_server.admin_url)) as broker:
         broker.producer(topic, "p").send(*(Outgoing(b"task") for _ in range(9)))
-    eventually(lambda: ask(lambda admin: admin.subscriptions(topic))["workers"].waiting == 9, "all partitions count")
+    eventually(lambda: ask(lambda admin: admin.subscriptions(topic))["workers"], lambda found: found.waiting == 9)
     ask(lambda admin: admin.delete(topic))
     assert ask(lambda admin: admin.topics(tenant, "skymap")) == {f"{pulsar_namespace}/beside"}
 

@@ -6,14 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from testing import broker_actor
 
 from skymap_scanner.broker import Access, Broker, open_broker
-
-ACTOR = Path(__file__).with_name("actor.py")
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Actor:
     """A running ``actor.py``."""
 
     def __init__(self, role: str, place: Place, *arguments: object) -> None:
-        command = [sys.executable, str(ACTOR), role, place.url, place.admin_url or "", *map(str, arguments)]
+        command = [sys.executable, broker_actor.__file__, role, place.url, place.admin_url or "", *map(str, arguments)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def line(self) -> str:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from testing.waiting import eventually
+
 from skymap_scanner.broker import Backlog, Broker, Consumer, Message, Outgoing, Reader, SubscriptionType
 
 SHARED, FAILOVER = SubscriptionType.SHARED, SubscriptionType.FAILOVER
@@ -33,10 +35,7 @@ def take(source: Consumer | Reader, count: int) -> list[Message]:
 
 def assert_backlog(broker: Broker, topic: str, waiting: int, unacked: int) -> None:
     """Wait until the backlog of the subscription "s" is as given: a broker may take a moment to count."""
-    deadline = time.monotonic() + PATIENCE
-    while (backlog := broker.backlog(topic, "s")) != Backlog(waiting, unacked) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert backlog == Backlog(waiting, unacked)
+    eventually(lambda: broker.backlog(topic, "s"), lambda found: found == Backlog(waiting, unacked), PATIENCE)
 
 
 def find_active(consumers: list[Consumer]) -> tuple[Message, Consumer, list[Consumer]]:

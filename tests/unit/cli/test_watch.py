@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -135,13 +134,6 @@ def watching(url: str, *words: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def eventually(probe: Callable[[], object], until: str, within: float = 30.0) -> None:
-    deadline = time.monotonic() + within
-    while not probe():
-        assert time.monotonic() < deadline, f"after {within} s still not: {until}"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("made", ["nothing", "topics"])
 def test_it_waits_for_the_scan_and_ends_with_it(url: str, made: str) -> None:
     if made == "topics":
@@ -155,7 +147,7 @@ def test_it_waits_for_the_scan_and_ends_with_it(url: str, made: str) -> None:
         assert json.loads(process.stdout.readline())["levels"][0]["done"] == 5
         tell(url, Phase.DONE, 12)
         assert json.loads(process.stdout.readline())["levels"][0]["done"] == 12
-        eventually(lambda: process.poll() is not None, "the watching ends with the scan")
+        process.wait(30)
         assert process.returncode == 0
         assert process.stderr.read() == ""
 
@@ -166,7 +158,7 @@ def test_ctrl_c_ends_the_watching(url: str) -> None:
         assert process.stdout is not None
         assert "5/12 pixels" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        eventually(lambda: process.poll() is not None, "the watching ends")
+        process.wait(30)
         assert process.returncode == 130
         assert process.stderr is not None
         assert process.stderr.read().strip() == "Stopped."

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from testing.waiting import eventually
 from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.broker import Broker, Consumer, Message, Outgoing, SubscriptionType, open_broker
@@ -73,10 +74,7 @@ def test_a_pixel_that_another_collector_has_passed_on_is_let_go(fitted: tuple[Sc
     one, fits = fitted
     publish(one, one.topics.scanned, *fits[:2])  # the third was acknowledged by the other before it died
     with collecting(one) as thread:
-        deadline = time.monotonic() + 30
-        while backlog(one) != (0, 2):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        eventually(lambda: backlog(one), lambda found: found == (0, 2), within=30)
         assert thread.is_alive()
         publish(one, one.topics.collected, fits[0])
     assert backlog(one) == (0, 0)
@@ -119,11 +117,8 @@ def test_fits_that_wait_in_vain_are_given_back(
     publish(one, one.topics.scanned, fits[0])
     with collecting(one, sharing, key_shared=True), open_broker(one.url) as broker:
         with broker.consumer(one.topics.scanned, "collector", SHARED) as other:
-            held: Message | None = None
-            deadline = time.monotonic() + 60
-            while held is None:  # first the collector has it, then it gives it back
-                assert time.monotonic() < deadline
-                held = other.receive(0.5)
+            held = eventually(lambda: other.receive(0.5))  # after the collector has returned it
+            assert held is not None
             assert held.payload == fits[0].payload
         publish(one, one.topics.scanned, *fits[1:])
     assert collected(one) == ["1/4"]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.unit.roles.conftest import Command
+from testing.processes import is_alive, roles
+from testing.waiting import eventually
+from tests.unit.roles.conftest import Command, running
 
 MakeCommand = Callable[..., Command]
 
@@ -27,45 +28,6 @@ def words(event: Path, folder: str) -> list[str]:
 
 def outputs(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("run*"))}
-
-
-def eventually(probe: Callable[[], object], until: str, within: float = 60.0) -> None:
-    deadline = time.monotonic() + within
-    while not probe():
-        assert time.monotonic() < deadline, f"after {within} s still not: {until}"
-        time.sleep(0.01)
-
-
-def children(process: subprocess.Popen[str]) -> dict[str, list[int]]:
-    """Roles of a running ``run`` and their process ids."""
-    found: dict[str, list[int]] = {}
-    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    for pid in map(int, listed.read_text().split() if listed.exists() else []):
-        try:
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError):  # it ended between the two looks
-            continue
-        if b"skymap_scanner" in arguments:
-            found.setdefault(arguments[arguments.index(b"skymap_scanner") + 1].decode(), []).append(pid)
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-@contextmanager
-def running(command: Command) -> Iterator[subprocess.Popen[str]]:
-    process = command.start()
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +53,12 @@ def test_a_role_may_be_killed_again_and_again(
     chance = random.Random(role)
     with running(command(*words(event_file, "killed"))) as run:
         for _ in range(3):
-            eventually(lambda: children(run).get(role) or run.poll() is not None, f"{role} is running")
-            time.sleep(chance.uniform(0.0, 1.5))
-            for pid in children(run).get(role, [])[:1]:
+            eventually(lambda: role in roles(run.pid) or run.poll() is not None)
+            time.sleep(chance.uniform(0.0, 1.5))  # the moment is what varies
+            for pid in roles(run.pid).get(role, [])[:1]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                eventually(lambda pid=pid: not is_alive(pid), "the killed process is gone")
+                eventually(lambda pid=pid: not is_alive(pid))
         assert run.wait(120) == 0
     assert outputs(tmp_path / "killed") == expected
 
@@ -106,11 +68,11 @@ def test_roles_may_be_asked_to_end_by_somebody_else(
 ) -> None:
     with running(command(*words(event_file, "asked"))) as run:
         for role in ("worker", "collector", "saver", "producer"):
-            eventually(lambda role=role: children(run).get(role) or run.poll() is not None, f"{role} is running")
-            for pid in children(run).get(role, [])[:1]:
+            eventually(lambda role=role: role in roles(run.pid) or run.poll() is not None)
+            for pid in roles(run.pid).get(role, [])[:1]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
-                eventually(lambda pid=pid: not is_alive(pid), "it has ended")
+                eventually(lambda pid=pid: not is_alive(pid))
         assert run.wait(120) == 0
     assert outputs(tmp_path / "asked") == expected
 
@@ -121,12 +83,12 @@ def test_the_whole_run_may_be_killed_and_the_same_command_goes_on(
     chance = random.Random(5)
     for _ in range(4):
         with running(command(*words(event_file, "killed"))) as run:
-            eventually(lambda run=run: len(children(run)) == 4 or run.poll() is not None, "all roles are started")
-            time.sleep(chance.uniform(0.0, 2.0))
-            pids = [pid for role in children(run).values() for pid in role]
+            eventually(lambda run=run: len(roles(run.pid)) == 4 or run.poll() is not None)
+            time.sleep(chance.uniform(0.0, 2.0))  # the moment is what varies
+            pids = [pid for role in roles(run.pid).values() for pid in role]
             run.kill()
             run.wait()
-            eventually(lambda pids=pids: not any(map(is_alive, pids)), "the roles have ended with it")
+            eventually(lambda pids=pids: not any(map(is_alive, pids)))
     done = command(*words(event_file, "killed")).run()
     assert done.returncode == 0, done.stderr
     assert outputs(tmp_path / "killed") == expected
@@ -136,8 +98,8 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(
     expected: dict[str, bytes], command: MakeCommand, event_file: Path, tmp_path: Path
 ) -> None:
     with running(command(*words(event_file, "stopped"))) as run:
-        eventually(lambda: len(children(run)) == 4, "all roles are started")
-        pids = [pid for role in children(run).values() for pid in role]
+        eventually(lambda: roles(run.pid), lambda found: len(found) == 4)
+        pids = [pid for role in roles(run.pid).values() for pid in role]
         run.send_signal(signal.SIGINT)
         _, told = run.communicate(timeout=60)
     assert run.returncode == 130
@@ -167,7 +129,7 @@ def test_a_finished_folder_shows_its_result_and_refuses_another_scan(
 
 def test_two_runs_do_not_share_a_folder(command: MakeCommand, event_file: Path) -> None:
     with running(command(*words(event_file, "shared"))) as run:
-        eventually(lambda: children(run), "the first run is at work")
+        eventually(lambda: roles(run.pid))
         second = command(*words(event_file, "shared")).run()
         assert second.returncode == 1
         assert "in use by another run" in second.stderr

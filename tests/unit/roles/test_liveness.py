@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.roles.conftest import Command
-from tests.unit.roles.test_kill import eventually, running
+from testing.processes import state
+from testing.waiting import consistently, eventually
+from tests.unit.roles.conftest import Command, running
 
 from skymap_scanner.roles.liveness import VARIABLE, start_heartbeat
 from skymap_scanner.roles.stop import Stop
@@ -39,7 +40,7 @@ def test_a_role_is_alive_while_it_looks_whether_it_should_stop(tmp_path: Path) -
     start_heartbeat(stop, {VARIABLE: str(path)}, longest=3600.0, every=0.01)
     (mine,) = beating() - others
     age(path)
-    eventually(lambda: fresh(path), "it goes on")
+    eventually(lambda: fresh(path))
     stop.looked -= 3601.0  # as if it had last looked so long ago
     mine.join(timeout=60)
     assert not mine.is_alive()
@@ -72,19 +73,14 @@ def test_a_frozen_role_gives_no_sign_and_one_that_goes_on_does(
     path = tmp_path / "alive"
     monkeypatch.setenv(VARIABLE, str(path))
     with running(command(role, "-n", "scan", "-b", "sqlite:///scan.sqlite")) as process:
-        eventually((tmp_path / "scan.sqlite").exists, "it is at work")
+        eventually((tmp_path / "scan.sqlite").exists)
         age(path)
-        eventually(lambda: fresh(path), "it goes on")
+        eventually(lambda: fresh(path))
         process.send_signal(signal.SIGSTOP)
-        eventually(lambda: state(process.pid) == "T", "it is frozen")
+        eventually(lambda: state(process.pid), lambda found: found == "T")
         age(path)
-        with pytest.raises(AssertionError):
-            eventually(lambda: fresh(path), "it would go on", within=3.0)
+        consistently(lambda: not fresh(path), throughout=3.0)
         process.send_signal(signal.SIGCONT)
-        eventually(lambda: fresh(path), "it goes on again")
+        eventually(lambda: fresh(path))
         process.terminate()
         process.communicate(timeout=60)
-
-
-def state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,6 +10,7 @@ from dataclasses import replace
 from typing import Self
 
 import pytest
+from testing.waiting import eventually
 from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.broker import Broker, Outgoing, Producer, open_broker
@@ -59,13 +59,6 @@ def keys(scan: Scan, topic: str) -> Counter[str | None]:
         return Counter(message.key for message in iter(lambda: reader.receive(0), None))
 
 
-def eventually(probe: Callable[[], bool], until: str, within: float = 60.0) -> None:
-    deadline = time.monotonic() + within
-    while not probe():
-        assert time.monotonic() < deadline, f"after {within} s still not: {until}"
-        time.sleep(0.01)
-
-
 def produce_first_level(scan: Scan) -> None:
     """Run the producer alone until the tasks of the first level are stored, then stop it."""
     stop = Stop()
@@ -73,7 +66,7 @@ def produce_first_level(scan: Scan) -> None:
     before = keys(scan, scan.topics.to_be_scanned).total()
     role.start()
     try:
-        eventually(lambda: keys(scan, scan.topics.to_be_scanned).total() == before + 36, "the first level is sent")
+        eventually(lambda: keys(scan, scan.topics.to_be_scanned).total(), lambda total: total == before + 36)
     finally:
         stop.request()
         role.join(30)

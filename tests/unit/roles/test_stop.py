@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.roles.conftest import Command
-from tests.unit.roles.test_kill import eventually, running
+from testing.waiting import eventually
+from tests.unit.roles.conftest import Command, running
 
 MakeCommand = Callable[..., Command]
 
@@ -23,7 +23,7 @@ def test_a_role_that_is_asked_to_end_says_that_its_part_is_not_done(
     role: str, how: signal.Signals, code: int, command: MakeCommand, event_file: Path, tmp_path: Path
 ) -> None:
     with running(command(role, *WORDS[role], "-n", "scan", "-b", "sqlite:///scan.sqlite")) as process:
-        eventually((tmp_path / "scan.sqlite").exists, "it is at work")
+        eventually((tmp_path / "scan.sqlite").exists)
         process.send_signal(how)
         process.communicate(timeout=60)
     assert process.returncode == code
