@@ -1,4 +1,4 @@
-"""Writes the files that are made from code: the CRD, its copy in the chart, and the generated reference pages.
+"""Writes the files that are made from code: the CRD, its copy in the chart, reference pages, the picture of imports.
 
 `python dev/generate.py` writes them all; `--check` writes nothing, names the files that are out of date, and exits 1.
 """
@@ -12,21 +12,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-#: Each file, and the module (with its arguments) that prints it.
+#: Each file, and the arguments of Python that print it.
 GENERATED = {
-    "crds/skymapscans.yaml": "skymap_api.crd",
-    "helm/skymap-scanner/files/skymapscans.yaml": "skymap_api.crd",
-    "docs/reference/skymapscan.md": "skymap_api.reference",
-    "docs/reference/commands.md": "skymap_scanner.cli.reference",
-    "docs/reference/operator-settings.md": "skymap_operator.reference settings",
-    "docs/reference/metrics.md": "skymap_operator.reference metrics",
+    "crds/skymapscans.yaml": "-m skymap_api.crd",
+    "helm/skymap-scanner/files/skymapscans.yaml": "-m skymap_api.crd",
+    "docs/reference/skymapscan.md": "-m skymap_api.reference",
+    "docs/reference/commands.md": "-m skymap_scanner.cli.reference",
+    "docs/reference/operator-settings.md": "-m skymap_operator.reference settings",
+    "docs/reference/metrics.md": "-m skymap_operator.reference metrics",
+    "docs/images/imports.svg": "dev/import_graph.py",
 }
 
 
 def _print(command: str) -> str:
     """Run a generator in a process of its own, since click remembers how help was asked for before."""
     return subprocess.run(
-        [sys.executable, "-m", *command.split()], stdout=subprocess.PIPE, check=True, text=True
+        [sys.executable, *command.split()], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True
     ).stdout
 
 
