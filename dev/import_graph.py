@@ -4,7 +4,8 @@
     python dev/import_graph.py --commit f6849fc > docs/images/imports-before.svg
 
 An arrow between two boxes of one package is left out when a chain of other arrows implies it. All imports from one
-package to another are one arrow; between scanner and operator it is red, with their number. Equal sources give equal bytes.
+package to another are one arrow; between scanner and operator it is red, with their number.
+Equal sources give equal bytes.
 """
 
 from __future__ import annotations
