@@ -22,7 +22,7 @@ from skymap_scanner.event.preparation import prepare
 from skymap_scanner.reconstruction import load
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
 from skymap_scanner.results.contours import contours
-from skymap_scanner.results.result import PIXEL, Metadata, ScanResult
+from skymap_scanner.results.result import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results.skymap import multi_order_map
 from skymap_scanner.scan.levels import Level, first_pixels
 from skymap_scanner.scan.pixels import Pixel, centres, parent
@@ -182,4 +182,4 @@ def _result(bests: Mapping[Pixel, Fit], prepared: PreparedEvent) -> ScanResult:
         for nside in sorted({pixel.nside for pixel in bests})
     }
     header = prepared.header
-    return ScanResult(levels, Metadata(header.run_id, header.event_id, "simulation", prepared.mjd, False))
+    return ScanResult(levels, ScanMetadata(header.run_id, header.event_id, "simulation", prepared.mjd, False))

@@ -10,7 +10,7 @@ import pytest
 
 from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.geometry import full_geometry_object
+from skymap_scanner.event.geometry_conversion import geometry_to_i3
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import PreparationSettings, prepare
 from skymap_scanner.event.sources import read_event
@@ -30,7 +30,7 @@ from skymap_scanner.i3 import (
     OMKey,
     resolve_pulses,
 )
-from skymap_scanner.i3.series import BitMask
+from skymap_scanner.i3.pulse_objects import BitMask
 
 MakeEvent = Callable[..., Event]
 
@@ -322,7 +322,7 @@ def test_a_damaged_object_is_refused_with_its_key(make_event: MakeEvent) -> None
 
 
 def test_a_geometry_without_dom_in_the_ice_is_refused(make_event: MakeEvent) -> None:
-    whole = full_geometry_object().omgeo.value
+    whole = geometry_to_i3().omgeo.value
     empty = I3Geometry(I3OMGeoMap(whole[:0]))
     with pytest.raises(InputError, match="key 'I3Geometry': has no in-ice DOM"):
         prepare(make_event(PULSES, physics={"I3Geometry": empty}))

@@ -20,9 +20,9 @@ import zstandard
 from skymap_scanner.errors import InputError
 from skymap_scanner.event import sources
 from skymap_scanner.event.download import Credentials, DownloadLimits
-from skymap_scanner.event.frames import event_frames
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.prepared_frames import event_frames
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.i3 import Frame, I3EventHeader, I3Int, I3String
 

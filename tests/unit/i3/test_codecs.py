@@ -18,7 +18,9 @@ from skymap_scanner.i3 import BitMask, I3Geometry, I3SuperDSTTrigger, OMKey, cat
 from skymap_scanner.i3.archive import TruncatedError, UndescribedError, encode_text
 from skymap_scanner.i3.catalogue import CATALOGUE, Described
 from skymap_scanner.i3.flat import RecordCodec
-from skymap_scanner.i3.layout import (
+from skymap_scanner.i3.layouts.basic_layouts import POSITION
+from skymap_scanner.i3.layouts.geometry_layouts import omgeo_records
+from skymap_scanner.i3.layouts.primitives import (
     Array,
     Bytes,
     Class,
@@ -31,9 +33,7 @@ from skymap_scanner.i3.layout import (
     Records,
     Text,
 )
-from skymap_scanner.i3.layouts.geometry import omgeo_records
-from skymap_scanner.i3.layouts.plain import POSITION
-from skymap_scanner.i3.layouts.pulses import RECO_PULSE, BitMaskLayout, Compact, Repeat, Triggers
+from skymap_scanner.i3.layouts.pulse_layouts import RECO_PULSE, BitMaskLayout, Compact, Repeat, Triggers
 
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 ROWS = pytest.mark.parametrize("row", CATALOGUE, ids=lambda row: row.layout.name)
@@ -201,13 +201,13 @@ def test_flags_other_than_0_and_1_are_damage() -> None:
     [
         ("x", "'str' object has no attribute 'pos'|a str is no frame object"),
         (1.5, "a float is no frame object; use a class of skymap_scanner.i3"),
-        (catalogue.basic.I3Int(2**31), "this I3Int cannot be written"),
-        (catalogue.basic.I3Int("1"), "this I3Int cannot be written"),
-        (catalogue.basic.I3String(1), "this I3String cannot be written"),
-        (catalogue.basic.I3VectorDouble(np.zeros((2, 2))), "an array of one dimension is needed"),
+        (catalogue.basic_objects.I3Int(2**31), "this I3Int cannot be written"),
+        (catalogue.basic_objects.I3Int("1"), "this I3Int cannot be written"),
+        (catalogue.basic_objects.I3String(1), "this I3String cannot be written"),
+        (catalogue.basic_objects.I3VectorDouble(np.zeros((2, 2))), "an array of one dimension is needed"),
         (catalogue.particle.I3Particle(pos=(1, 2, 3)), "this I3Particle cannot be written"),
-        (catalogue.series.I3SuperDSTTriggerSeries((I3SuperDSTTrigger(16, 0, 0),)), "key_index must be 0 to 15"),
-        (catalogue.series.I3SuperDSTTriggerSeries((I3SuperDSTTrigger(1, 0, 2**64),)), "must fit into 64 bits"),
+        (catalogue.pulse_objects.I3SuperDSTTriggerSeries((I3SuperDSTTrigger(16, 0, 0),)), "key_index must be 0 to 15"),
+        (catalogue.pulse_objects.I3SuperDSTTriggerSeries((I3SuperDSTTrigger(1, 0, 2**64),)), "must fit into 64 bits"),
     ],
 )
 def test_a_wrong_value_is_refused_when_it_is_written(value: Any, message: str) -> None:
@@ -219,7 +219,7 @@ def test_a_wrong_value_is_refused_when_it_is_written(value: Any, message: str) -
 
 
 def test_lengths_and_versions_may_be_escaped() -> None:
-    plain = catalogue.encode(catalogue.basic.I3String("abc"))
+    plain = catalogue.encode(catalogue.basic_objects.I3String("abc"))
     long_text = plain[:-7] + b"\xff\xff\xff\xff" + (3).to_bytes(8, "little") + b"abc"
     assert catalogue.decode(long_text).value == "abc"
     long_name = plain[:4] + b"\xff\xff\xff\xff" + (8).to_bytes(8, "little") + plain[8:]
@@ -229,21 +229,21 @@ def test_lengths_and_versions_may_be_escaped() -> None:
 
 
 def test_an_absurd_length_is_an_error_at_once() -> None:
-    plain = catalogue.encode(catalogue.basic.I3String("abc"))
+    plain = catalogue.encode(catalogue.basic_objects.I3String("abc"))
     with pytest.raises(TruncatedError, match="18446744073709551615 bytes expected, only 3 are left"):
         catalogue.decode(plain[:-7] + b"\xff" * 12 + b"abc")
-    vector = catalogue.encode(catalogue.basic.I3VectorOMKey())
+    vector = catalogue.encode(catalogue.basic_objects.I3VectorOMKey())
     with pytest.raises(TruncatedError):
         catalogue.decode(vector[:-4] + b"\xfe\xff\xff\xff")
 
 
 def test_an_untracked_class_has_no_id() -> None:
-    blob = catalogue.encode(catalogue.basic.I3TimeWindow(1.0, 2.0)).replace(b"\1\0\1\0\0\0", b"\0\0")
-    assert catalogue.decode(blob) == catalogue.basic.I3TimeWindow(1.0, 2.0)
+    blob = catalogue.encode(catalogue.basic_objects.I3TimeWindow(1.0, 2.0)).replace(b"\1\0\1\0\0\0", b"\0\0")
+    assert catalogue.decode(blob) == catalogue.basic_objects.I3TimeWindow(1.0, 2.0)
 
 
 def test_a_repeated_object_is_the_one_before() -> None:
-    keys = catalogue.basic.I3VectorOMKey((OMKey(1, 2), OMKey(3, 4)))
+    keys = catalogue.basic_objects.I3VectorOMKey((OMKey(1, 2), OMKey(3, 4)))
     blob = catalogue.encode(keys)
     repeated = blob[:-13] + (2).to_bytes(4, "little")  # the second key: the id of the first, and no data
     assert catalogue.decode(repeated).value == (OMKey(1, 2), OMKey(1, 2))
@@ -254,14 +254,16 @@ def test_a_repeated_object_is_the_one_before() -> None:
 
 
 def test_a_repeated_object_in_an_array_goes_the_general_way() -> None:
-    pulse = np.array([(1, 2, 3, 4), (5, 6, 7, 1)], catalogue.series.PULSE_DTYPE)
-    blob = catalogue.encode(catalogue.series.I3RecoPulseSeriesMap({OMKey(1, 2): pulse}))
+    pulse = np.array([(1, 2, 3, 4), (5, 6, 7, 1)], catalogue.pulse_objects.PULSE_DTYPE)
+    blob = catalogue.encode(catalogue.pulse_objects.I3RecoPulseSeriesMap({OMKey(1, 2): pulse}))
     repeated = blob[:-21] + (3).to_bytes(4, "little")
     assert catalogue.decode(repeated).value[OMKey(1, 2)].tolist() == [(1, 2, 3, 4), (1, 2, 3, 4)]
 
 
 def test_an_older_header_has_defaults() -> None:
-    header = catalogue.basic.I3EventHeader(7, 0, 9, 20, 0, "", catalogue.I3Time(2010, 5), catalogue.I3Time(2010, 6))
+    header = catalogue.basic_objects.I3EventHeader(
+        7, 0, 9, 20, 0, "", catalogue.I3Time(2010, 5), catalogue.I3Time(2010, 6)
+    )
     blob = catalogue.encode(header)
     place = blob.index(b"I3EventHeader\1\3") + 14
     oldest = blob[:place] + b"\0" + blob[place + 1 :]
@@ -271,8 +273,8 @@ def test_an_older_header_has_defaults() -> None:
 
 
 def test_older_pulses_have_float_times() -> None:
-    pulses = np.array([(1.5, 2, 3, 4), (2.5, 6, 7, 1)], catalogue.series.PULSE_DTYPE)
-    blob = catalogue.encode(catalogue.series.I3RecoPulseSeriesMap({OMKey(1, 2): pulses}))
+    pulses = np.array([(1.5, 2, 3, 4), (2.5, 6, 7, 1)], catalogue.pulse_objects.PULSE_DTYPE)
+    blob = catalogue.encode(catalogue.pulse_objects.I3RecoPulseSeriesMap({OMKey(1, 2): pulses}))
     start = blob.index(b"\1\3\3\0\0\0")
     old = blob[:start] + b"\1\2\3\0\0\0"
     for row, identifier in zip(pulses, (b"", (4).to_bytes(4, "little")), strict=True):
@@ -281,7 +283,7 @@ def test_older_pulses_have_float_times() -> None:
 
 
 def test_the_second_mask_version_has_a_time_reference() -> None:
-    mask = catalogue.series.I3RecoPulseSeriesMapMask("psm", BitMask(b"\1", 7), (BitMask(b"\1", 7),))
+    mask = catalogue.pulse_objects.I3RecoPulseSeriesMapMask("psm", BitMask(b"\1", 7), (BitMask(b"\1", 7),))
     blob = catalogue.encode(mask)
     old = blob.replace(b"Mask\1\2", b"Mask\1\1").replace(b"psm", b"psm" + bytes(4))
     assert catalogue.decode(old) == mask
@@ -334,7 +336,7 @@ def test_an_old_geometry_is_read_and_written_as_a_new_one(version: int) -> None:
 
 
 def test_a_geometry_with_scintillators_is_not_described() -> None:
-    blob = catalogue.encode(I3Geometry(catalogue.geometry.I3OMGeoMap(omgeo_records([]))))
+    blob = catalogue.encode(I3Geometry(catalogue.geometry_objects.I3OMGeoMap(omgeo_records([]))))
     count = blob.index(bytes.fromhex("010006000000 07000000 0000 00000000")) + 12  # I3ScintGeoMap, its base, std::map
     with pytest.raises(UndescribedError, match="I3ScintGeoMap are not described") as error:
         catalogue.decode(blob[:count] + b"\1" + blob[count + 1 :])
@@ -348,5 +350,5 @@ def test_the_manual_names_every_class() -> None:
 
 
 def test_dtypes_are_what_the_layouts_make() -> None:
-    assert RecordCodec(RECO_PULSE).dtype == catalogue.series.PULSE_DTYPE
+    assert RecordCodec(RECO_PULSE).dtype == catalogue.pulse_objects.PULSE_DTYPE
     assert RecordCodec(POSITION).dtype == np.dtype([("x", "<f8"), ("y", "<f8"), ("z", "<f8")])

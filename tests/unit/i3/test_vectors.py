@@ -10,7 +10,7 @@ import pytest
 from skymap_scanner import i3
 from skymap_scanner.i3 import catalogue
 from skymap_scanner.i3.archive import encode_text
-from skymap_scanner.i3.series import PULSE_DTYPE
+from skymap_scanner.i3.pulse_objects import PULSE_DTYPE
 
 I3TIME = i3.I3Time(2023, 290057040932302199)
 

@@ -13,7 +13,7 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import I3EventHeader, I3Time, OMKey, Pulses
 from skymap_scanner.reconstruction.millipede import Millipede
 from skymap_scanner.reconstruction.millipede.constants import C
-from skymap_scanner.reconstruction.millipede.fit import MillipedeFitter
+from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 from skymap_scanner.reconstruction.millipede.photon_model import PhotonModel
 from skymap_scanner.reconstruction.millipede.segments import direction_of
 

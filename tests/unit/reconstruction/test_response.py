@@ -12,29 +12,29 @@ from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.detector.ice import Ice, ice_model
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.millipede.bins import bin_event
+from skymap_scanner.reconstruction.millipede.build_arrays import make_track
 from skymap_scanner.reconstruction.millipede.constants import C
 from skymap_scanner.reconstruction.millipede.far_field import light_in_unhit_field
-from skymap_scanner.reconstruction.millipede.fit import MillipedeFitter
+from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 from skymap_scanner.reconstruction.millipede.light import exponential
 from skymap_scanner.reconstruction.millipede.photon_model import PhotonModel
-from skymap_scanner.reconstruction.millipede.preparation import make_track
 from skymap_scanner.reconstruction.millipede.response import light_in_unhit, place_segments
-from skymap_scanner.reconstruction.millipede.search import Grid, Surface
+from skymap_scanner.reconstruction.millipede.search import Grid, TrackLikelihood
 from skymap_scanner.reconstruction.millipede.segments import direction_of, grid_in_span, span_in_cube, transverse_axes
 
 SPACING = 30.0
 RANGE = 350.0
 
 
-def make_surface(
+def make_likelihood(
     fitter: MillipedeFitter, vertex: np.ndarray, zenith: float, azimuth: float, spacing: float = SPACING
-) -> Surface:
+) -> TrackLikelihood:
     direction = direction_of(zenith, azimuth)
     track = make_track(fitter._arrays.hit, vertex, direction, transverse_axes(direction))
     span = span_in_cube(vertex, direction)
     assert span is not None
     first, last = grid_in_span(*span, spacing) or (0, -1)
-    return Surface(fitter._arrays, track, Grid(spacing, first, last - first + 1))
+    return TrackLikelihood(fitter._arrays, track, Grid(spacing, first, last - first + 1))
 
 
 def test_the_exponential_is_right_to_single_precision() -> None:
@@ -61,14 +61,14 @@ def test_expected_light_agrees_with_the_references_of_the_light_model() -> None:
         assert np.mean(both) == pytest.approx(charge, rel=0.2)
 
 
-def slow_matrix(event: PreparedEvent, surface: Surface, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def slow_matrix(event: PreparedEvent, likelihood: TrackLikelihood, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return expected PE per GeV, (rows, segments) in bins with charge and (segments,) in all else, by plain loops."""
     model = PhotonModel(ic86(), ice_model())
-    track, bins = surface.track, surface.event.bins
+    track, bins = likelihood.track, likelihood.event.bins
     direction = track.direction.astype(float)
     vertex = track.vertex + point[0] * track.a + point[1] * track.b + point[3] * direction
-    count = surface.seg.energy.size
-    s = surface.seg.s[:count].astype(float)
+    count = likelihood.seg.energy.size
+    s = likelihood.seg.s[:count].astype(float)
     positions = vertex + s[:, None] * direction
     charge = model.expected_charge(positions, direction, np.ones(count))
     data = bin_event(event)
@@ -95,16 +95,16 @@ def slow_matrix(event: PreparedEvent, surface: Surface, point: np.ndarray) -> tu
 def test_the_likelihood_is_that_of_a_slow_evaluation_in_double_precision(
     event: PreparedEvent, fitter: MillipedeFitter, point: tuple[float, ...]
 ) -> None:
-    surface = make_surface(fitter, event.vertex, 1.2, 2.0)
+    likelihood = make_likelihood(fitter, event.vertex, 1.2, 2.0)
     at = np.array(point)
-    f = surface.value(at, 1e-3, exact=True)
-    matrix, rest = slow_matrix(event, surface, at)
-    fast = surface.seg.matrix * surface.seg.total
+    f = likelihood.value(at, 1e-3, exact=True)
+    matrix, rest = slow_matrix(event, likelihood, at)
+    fast = likelihood.seg.matrix * likelihood.seg.total
     bright = matrix > 1e-4 * matrix.max()
     assert np.median(np.abs(fast[bright] / matrix[bright] - 1)) < 0.01
-    assert np.allclose(surface.seg.total, matrix.sum(axis=0) + rest, rtol=0.01)
-    assert np.median(np.abs(surface.seg.rest / rest - 1)) < 0.002
-    energy = surface.seg.energy.astype(float)
+    assert np.allclose(likelihood.seg.total, matrix.sum(axis=0) + rest, rtol=0.01)
+    assert np.median(np.abs(likelihood.seg.rest / rest - 1)) < 0.002
+    energy = likelihood.seg.energy.astype(float)
     charge, noise = fitter._arrays.bins.charge.astype(float), fitter._arrays.bins.noise.astype(float)
     mu = noise + matrix @ energy
     slow = float((matrix.sum(axis=0) + rest) @ energy - charge @ np.log(mu))
@@ -117,19 +117,19 @@ def test_the_far_field_is_near_the_exact_sum_and_exact_where_it_is_calibrated(fi
     errors = []
     for _ in range(12):
         vertex = random.uniform(-350, 350, 3)
-        surface = make_surface(fitter, vertex, math.acos(random.uniform(-1, 1)), random.uniform(0, 2 * math.pi))
-        seg = surface.seg
+        likelihood = make_likelihood(fitter, vertex, math.acos(random.uniform(-1, 1)), random.uniform(0, 2 * math.pi))
+        seg = likelihood.seg
         at = np.zeros(4)
-        place_segments(surface.track, at, surface.event.ice, seg)
-        light_in_unhit_field(surface.event, surface.track, seg)
+        place_segments(likelihood.track, at, likelihood.event.ice, seg)
+        light_in_unhit_field(likelihood.event, likelihood.track, seg)
         field = seg.unhit.copy()
-        light_in_unhit(surface.event, surface.track, seg)
+        light_in_unhit(likelihood.event, likelihood.track, seg)
         bright = seg.unhit > 1e-3
         errors.extend((field / seg.unhit - 1)[bright])
-        surface.calibrate(at)
-        light_in_unhit_field(surface.event, surface.track, seg)
+        likelihood.calibrate(at)
+        light_in_unhit_field(likelihood.event, likelihood.track, seg)
         calibrated = seg.unhit * (1 + seg.ratio)
-        light_in_unhit(surface.event, surface.track, seg)
+        light_in_unhit(likelihood.event, likelihood.track, seg)
         assert np.allclose(calibrated, seg.unhit, rtol=1e-5)
     assert np.sqrt(np.mean(np.square(errors))) < 0.025
     assert abs(np.mean(errors)) < 0.01

@@ -11,7 +11,7 @@ from astropy_healpix import healpix_to_lonlat
 from astropy_healpix.core import nested_to_ring, ring_to_nested
 from numpy.typing import NDArray
 
-from skymap_scanner.results import PIXEL, Metadata, ScanResult
+from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
 
 Surface = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 #: -ln L of a perfect fit in these scans.
@@ -58,7 +58,7 @@ def make_scan(
     return ScanResult(levels, make_metadata(levels, **meta))
 
 
-def make_metadata(levels: dict[int, NDArray[Any]], **changes: Any) -> Metadata:
+def make_metadata(levels: dict[int, NDArray[Any]], **changes: Any) -> ScanMetadata:
     given: dict[str, Any] = {
         "run_id": 138632,
         "event_id": 31747601,
@@ -71,7 +71,7 @@ def make_metadata(levels: dict[int, NDArray[Any]], **changes: Any) -> Metadata:
         "reconstruction": "millipede",
         "scanner_version": "0.1.0",
     }
-    return Metadata(**(given | changes))
+    return ScanMetadata(**(given | changes))
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +90,7 @@ def level() -> Callable[..., NDArray[Any]]:
 
 
 @pytest.fixture(scope="session")
-def metadata() -> Callable[..., Metadata]:
+def metadata() -> Callable[..., ScanMetadata]:
     return make_metadata
 
 

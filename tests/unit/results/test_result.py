@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skymap_scanner.errors import InputError
-from skymap_scanner.results import PIXEL, Metadata, ScanResult
+from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results import result as result_module
 from skymap_scanner.results.atomic import write_atomically
 from skymap_scanner.results.result import result_from_json, result_from_npz, result_to_json, result_to_npz
@@ -96,7 +96,7 @@ def results(draw) -> ScanResult:
         index = draw(st.sets(st.integers(0, 12 * nside**2 - 1), min_size=1, max_size=5))
         levels[nside] = np.array([(i, *draw(st.tuples(*[numbers] * 7))) for i in index], dtype=PIXEL)
     text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
-    metadata = Metadata(
+    metadata = ScanMetadata(
         run_id=draw(st.integers(0, 2**31)),
         event_id=draw(st.integers(0, 2**32)),
         event_type=draw(text),
@@ -224,7 +224,7 @@ def test_wrong_npz_is_one_clear_error(track, monkeypatch):
 @settings(max_examples=150)
 def test_damaged_files_raise_nothing_but_input_errors(data):
     rows = np.array([tuple(ROW)], dtype=PIXEL)
-    whole = ScanResult({1: rows}, Metadata(1, 2, "t", 5.0, is_real_event=True))
+    whole = ScanResult({1: rows}, ScanMetadata(1, 2, "t", 5.0, is_real_event=True))
     encode, decode = data.draw(st.sampled_from([(result_to_json, result_from_json), (result_to_npz, result_from_npz)]))
     content = bytearray(encode(whole))
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=3)):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skymap_scanner.errors import InputError
-from skymap_scanner.results import CALIBRATED, PIXEL, Metadata, ScanResult
+from skymap_scanner.results import CALIBRATED, PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results.skymap import flatten, multi_order_map
 
 
@@ -36,7 +36,7 @@ def random_scans(draw) -> ScanResult:
         rows["index"] = sorted(index)
         rows["llh"] = draw(st.lists(st.floats(0, 20) | st.just(np.nan), min_size=len(index), max_size=len(index)))
         levels[nside] = rows
-    return ScanResult(levels, Metadata(1, 2, "track", 58000.0, is_real_event=False))
+    return ScanResult(levels, ScanMetadata(1, 2, "track", 58000.0, is_real_event=False))
 
 
 @given(random_scans())

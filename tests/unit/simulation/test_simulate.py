@@ -24,8 +24,8 @@ from skymap_scanner.reconstruction.millipede.constants import C_ICE, TIME_SMEAR
 from skymap_scanner.reconstruction.millipede.photon_model import PhotonModel
 from skymap_scanner.roles.producer import SIMULATION, event_kind
 from skymap_scanner.simulation import Truth, read_truth, simulate
-from skymap_scanner.simulation.light import draw_photoelectrons
 from skymap_scanner.simulation.losses import cascade_losses
+from skymap_scanner.simulation.photoelectrons import draw_photoelectrons
 from skymap_scanner.simulation.simulate import TRIGGER_TIME
 
 CASCADE: dict[str, Any] = {"energy": 2e4, "seed": 7, "vertex": (30.0, -20.0, -250.0), "ra": 83.6, "dec": 22.0}

@@ -1,7 +1,7 @@
 """From the frames of an event to what a reconstruction needs: pulses, readout window, exclusions, vertex.
 
 ``docs/explanation/event-preparation.md`` describes the decisions and their sources. Nothing here depends on the scan,
-so it is done once; ``event/frames.py`` carries the answer to the workers.
+so it is done once; ``event/prepared_frames.py`` carries the answer to the workers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.detector.ic86 import DEEPCORE
 from skymap_scanner.errors import I3Error, InputError
 from skymap_scanner.event.cleaning import bright_doms, late_pulses
-from skymap_scanner.event.geometry import event_geometry, omkeys
+from skymap_scanner.event.geometry_conversion import event_geometry, omkeys
 from skymap_scanner.event.lookup import find, find_one, nearest_first
 from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.vertex import find_vertex

@@ -1,7 +1,7 @@
 """Reading and writing .i3 files without IceTray: frames, typed objects, pulses."""
 
 from skymap_scanner.i3.archive import UndescribedError
-from skymap_scanner.i3.basic import (
+from skymap_scanner.i3.basic_objects import (
     I3Bool,
     I3Direction,
     I3Double,
@@ -35,8 +35,8 @@ from skymap_scanner.i3.basic import (
 )
 from skymap_scanner.i3.file import FrameWriter, read_frames
 from skymap_scanner.i3.frame import Frame
-from skymap_scanner.i3.geometry import I3Geometry, I3OMGeo, I3OMGeoMap, I3StationGeo, I3StationGeoMap, I3TankGeo
-from skymap_scanner.i3.layouts.geometry import omgeo_records
+from skymap_scanner.i3.geometry_objects import I3Geometry, I3OMGeo, I3OMGeoMap, I3StationGeo, I3StationGeoMap, I3TankGeo
+from skymap_scanner.i3.layouts.geometry_layouts import omgeo_records
 from skymap_scanner.i3.particle import (
     FitStatus,
     I3Particle,
@@ -45,8 +45,8 @@ from skymap_scanner.i3.particle import (
     ParticleShape,
     ParticleType,
 )
-from skymap_scanner.i3.pulses import Pulses, resolve_pulses
-from skymap_scanner.i3.series import (
+from skymap_scanner.i3.pulse_columns import Pulses, resolve_pulses
+from skymap_scanner.i3.pulse_objects import (
     PULSE_DTYPE,
     BitMask,
     I3RecoPulse,

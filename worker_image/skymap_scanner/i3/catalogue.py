@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from skymap_scanner.errors import I3Error
-from skymap_scanner.i3 import basic, geometry, particle, series
+from skymap_scanner.i3 import basic_objects, geometry_objects, particle, pulse_objects
 from skymap_scanner.i3.archive import Reader, Writer, decode_text, encode_text
-from skymap_scanner.i3.basic import Opaque
+from skymap_scanner.i3.basic_objects import Opaque
 from skymap_scanner.i3.flat import FlatCodec, NotFlatError
-from skymap_scanner.i3.layout import Class
-from skymap_scanner.i3.layouts import geometry as geometry_layouts
-from skymap_scanner.i3.layouts import plain, pulses
+from skymap_scanner.i3.layouts import basic_layouts, geometry_layouts, pulse_layouts
+from skymap_scanner.i3.layouts.primitives import Class
 from skymap_scanner.i3.time import I3Time
 
 #: boost::shared_ptr: not tracked, version 1; then the class id: counted up, the object's class is always the third.
@@ -73,38 +72,40 @@ def _string_map(value: str) -> str:
 
 def _rows() -> Iterator[Described]:
     """List the classes, with the type names that IceTray 1.18 shows."""
-    yield Described(plain.INT, basic.I3Int, "I3PODHolder<int>")
-    yield Described(plain.DOUBLE, basic.I3Double, "I3PODHolder<double>")
-    yield Described(plain.BOOL, basic.I3Bool, "I3PODHolder<bool>")
-    yield Described(plain.STRING, basic.I3String, "I3PODHolder<__cxx11::string >")
-    yield Described(plain.POSITION, basic.I3Position, "I3Position")
-    yield Described(plain.DIRECTION, basic.I3Direction, "I3Direction")
-    yield Described(plain.TIME, I3Time, "I3Time")
-    yield Described(plain.QUATERNION, basic.I3Quaternion, "I3Quaternion")
-    yield Described(plain.ORIENTATION, basic.I3Orientation, "I3Orientation")
-    yield Described(plain.PARTICLE, particle.I3Particle, "I3Particle")
-    yield Described(plain.VECTOR_PARTICLE, particle.I3VectorI3Particle, "I3Vector<I3Particle>")
-    yield Described(plain.EVENT_HEADER, basic.I3EventHeader, "I3EventHeader")
-    yield Described(plain.FIT_PARAMS, basic.I3LogLikelihoodFitParams, "I3LogLikelihoodFitParams")
-    yield Described(plain.VECTOR_OMKEY, basic.I3VectorOMKey, "I3Vector<OMKey>")
-    yield Described(plain.VECTOR_CHAR, basic.I3VectorChar, "I3Vector<char>")
-    yield Described(plain.VECTOR_STRING, basic.I3VectorString, "I3Vector<__cxx11::string >")
-    for name, cpp, python, dtype in plain.NUMBER_VECTORS:
-        yield Described(plain.number_vector(name, python, dtype), python, f"I3Vector<{cpp}>")
-    yield Described(plain.MAP_DOUBLE, basic.I3MapStringDouble, _string_map("double"))
-    yield Described(plain.MAP_INT, basic.I3MapStringInt, _string_map("int"))
-    yield Described(plain.MAP_BOOL, basic.I3MapStringBool, _string_map("bool"))
-    yield Described(plain.TIME_WINDOW, basic.I3TimeWindow, "I3TimeWindow")
-    yield Described(plain.TIME_WINDOWS, basic.I3TimeWindowSeries, "I3TimeWindowSeries")
-    yield Described(plain.TIME_WINDOW_MAP, basic.I3TimeWindowSeriesMap, "I3Map<OMKey, I3TimeWindowSeries>")
-    yield Described(pulses.PULSE_MAP, series.I3RecoPulseSeriesMap, "I3Map<OMKey, vector<I3RecoPulse> >")
-    yield Described(pulses.PULSE_MASK, series.I3RecoPulseSeriesMapMask, "I3RecoPulseSeriesMapMask")
-    yield Described(pulses.SUPER_DST, series.I3SuperDST, "I3SuperDST")
-    yield Described(pulses.TRIGGERS, series.I3SuperDSTTriggerSeries, "I3SuperDSTTriggerSeries")
-    yield Described(geometry_layouts.OMGEO_MAP, geometry.I3OMGeoMap, "I3Map<OMKey, I3OMGeo>")
-    yield Described(geometry_layouts.STATION, geometry.I3StationGeo, "I3Vector<I3TankGeo>")
-    yield Described(geometry_layouts.STATION_MAP, geometry.I3StationGeoMap, "I3Map<int, I3Vector<I3TankGeo> >")
-    yield Described(geometry_layouts.GEOMETRY, geometry.I3Geometry, "I3Geometry")
+    yield Described(basic_layouts.INT, basic_objects.I3Int, "I3PODHolder<int>")
+    yield Described(basic_layouts.DOUBLE, basic_objects.I3Double, "I3PODHolder<double>")
+    yield Described(basic_layouts.BOOL, basic_objects.I3Bool, "I3PODHolder<bool>")
+    yield Described(basic_layouts.STRING, basic_objects.I3String, "I3PODHolder<__cxx11::string >")
+    yield Described(basic_layouts.POSITION, basic_objects.I3Position, "I3Position")
+    yield Described(basic_layouts.DIRECTION, basic_objects.I3Direction, "I3Direction")
+    yield Described(basic_layouts.TIME, I3Time, "I3Time")
+    yield Described(basic_layouts.QUATERNION, basic_objects.I3Quaternion, "I3Quaternion")
+    yield Described(basic_layouts.ORIENTATION, basic_objects.I3Orientation, "I3Orientation")
+    yield Described(basic_layouts.PARTICLE, particle.I3Particle, "I3Particle")
+    yield Described(basic_layouts.VECTOR_PARTICLE, particle.I3VectorI3Particle, "I3Vector<I3Particle>")
+    yield Described(basic_layouts.EVENT_HEADER, basic_objects.I3EventHeader, "I3EventHeader")
+    yield Described(basic_layouts.FIT_PARAMS, basic_objects.I3LogLikelihoodFitParams, "I3LogLikelihoodFitParams")
+    yield Described(basic_layouts.VECTOR_OMKEY, basic_objects.I3VectorOMKey, "I3Vector<OMKey>")
+    yield Described(basic_layouts.VECTOR_CHAR, basic_objects.I3VectorChar, "I3Vector<char>")
+    yield Described(basic_layouts.VECTOR_STRING, basic_objects.I3VectorString, "I3Vector<__cxx11::string >")
+    for name, cpp, python, dtype in basic_layouts.NUMBER_VECTORS:
+        yield Described(basic_layouts.number_vector(name, python, dtype), python, f"I3Vector<{cpp}>")
+    yield Described(basic_layouts.MAP_DOUBLE, basic_objects.I3MapStringDouble, _string_map("double"))
+    yield Described(basic_layouts.MAP_INT, basic_objects.I3MapStringInt, _string_map("int"))
+    yield Described(basic_layouts.MAP_BOOL, basic_objects.I3MapStringBool, _string_map("bool"))
+    yield Described(basic_layouts.TIME_WINDOW, basic_objects.I3TimeWindow, "I3TimeWindow")
+    yield Described(basic_layouts.TIME_WINDOWS, basic_objects.I3TimeWindowSeries, "I3TimeWindowSeries")
+    yield Described(
+        basic_layouts.TIME_WINDOW_MAP, basic_objects.I3TimeWindowSeriesMap, "I3Map<OMKey, I3TimeWindowSeries>"
+    )
+    yield Described(pulse_layouts.PULSE_MAP, pulse_objects.I3RecoPulseSeriesMap, "I3Map<OMKey, vector<I3RecoPulse> >")
+    yield Described(pulse_layouts.PULSE_MASK, pulse_objects.I3RecoPulseSeriesMapMask, "I3RecoPulseSeriesMapMask")
+    yield Described(pulse_layouts.SUPER_DST, pulse_objects.I3SuperDST, "I3SuperDST")
+    yield Described(pulse_layouts.TRIGGERS, pulse_objects.I3SuperDSTTriggerSeries, "I3SuperDSTTriggerSeries")
+    yield Described(geometry_layouts.OMGEO_MAP, geometry_objects.I3OMGeoMap, "I3Map<OMKey, I3OMGeo>")
+    yield Described(geometry_layouts.STATION, geometry_objects.I3StationGeo, "I3Vector<I3TankGeo>")
+    yield Described(geometry_layouts.STATION_MAP, geometry_objects.I3StationGeoMap, "I3Map<int, I3Vector<I3TankGeo> >")
+    yield Described(geometry_layouts.GEOMETRY, geometry_objects.I3Geometry, "I3Geometry")
 
 
 CATALOGUE: Final = tuple(_rows())

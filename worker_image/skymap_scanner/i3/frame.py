@@ -14,8 +14,8 @@ import crc32c
 from skymap_scanner.errors import I3Error
 from skymap_scanner.i3 import catalogue
 from skymap_scanner.i3.archive import COUNT_ESCAPE, U32, Reader, UndescribedError, decode_text, encode_text
-from skymap_scanner.i3.basic import Opaque
-from skymap_scanner.i3.layout import Class, Items, Member, Number, Text
+from skymap_scanner.i3.basic_objects import Opaque
+from skymap_scanner.i3.layouts.primitives import Class, Items, Member, Number, Text
 
 TAG: Final = b"[i3]"
 CURRENT_VERSION: Final = 6

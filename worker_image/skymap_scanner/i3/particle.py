@@ -7,7 +7,7 @@ from enum import IntEnum
 from math import nan
 from typing import Final
 
-from skymap_scanner.i3.basic import I3Direction, I3Position
+from skymap_scanner.i3.basic_objects import I3Direction, I3Position
 
 #: Speed of light in vacuum (m/ns), as I3Constants::c has it.
 SPEED_OF_LIGHT: Final = 0.299792458

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.errors import I3Error
-from skymap_scanner.i3.basic import OMKey
-from skymap_scanner.i3.series import PULSE_DTYPE, I3SuperDST
+from skymap_scanner.i3.basic_objects import OMKey
+from skymap_scanner.i3.pulse_objects import PULSE_DTYPE, I3SuperDST
 
 #: DOMs above this number are IceTop's: their charge has 14 bits and a logarithmic scale.
 _LAST_IN_ICE_OM: Final = 60

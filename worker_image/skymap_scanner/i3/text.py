@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from skymap_scanner.errors import I3Error, printable
-from skymap_scanner.i3.basic import Opaque
+from skymap_scanner.i3.basic_objects import Opaque
 from skymap_scanner.i3.frame import Frame
-from skymap_scanner.i3.series import BitMask, I3SuperDST
+from skymap_scanner.i3.pulse_objects import BitMask, I3SuperDST
 from skymap_scanner.i3.superdst import unpack
 from skymap_scanner.i3.time import I3Time
 

@@ -20,7 +20,7 @@ import numpy as np
 from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus
-from skymap_scanner.reconstruction.millipede.fit import MARGIN
+from skymap_scanner.reconstruction.millipede.fitter import MARGIN
 from skymap_scanner.reconstruction.millipede.segments import InstrumentedVolume, direction_of
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Loss, Start, failed_fit
 

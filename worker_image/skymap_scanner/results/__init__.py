@@ -6,7 +6,7 @@
 """
 
 from skymap_scanner.results.outputs import FORMATS, check_formats, write_results
-from skymap_scanner.results.result import PIXEL, Metadata, ScanResult
+from skymap_scanner.results.result import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results.rule import CALIBRATED, RULES, WILKS, ContourRule
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "RULES",
     "WILKS",
     "ContourRule",
-    "Metadata",
+    "ScanMetadata",
     "ScanResult",
     "check_formats",
     "write_results",

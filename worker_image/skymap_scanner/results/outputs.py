@@ -60,7 +60,7 @@ def _files(result: ScanResult, formats: Collection[str], rule: ContourRule) -> d
         return files
     # Heavy libraries are imported only for the formats that need them.
     from skymap_scanner.results.contours import contours, to_geojson  # noqa: PLC0415
-    from skymap_scanner.results.fits import flat_fits, multi_order_fits  # noqa: PLC0415
+    from skymap_scanner.results.fits_files import flat_fits, multi_order_fits  # noqa: PLC0415
     from skymap_scanner.results.skymap import multi_order_map  # noqa: PLC0415
     from skymap_scanner.results.summary import summary_json, summary_text  # noqa: PLC0415
 

@@ -24,7 +24,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from skymap_scanner.results.contours import Contour
-from skymap_scanner.results.fits import mjd_to_iso
+from skymap_scanner.results.fits_files import mjd_to_iso
 from skymap_scanner.results.projection import (
     galactic_to_equatorial,
     gnomonic,

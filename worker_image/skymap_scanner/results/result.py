@@ -37,7 +37,7 @@ Levels = Mapping[int, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Metadata:
+class ScanMetadata:
     """What was scanned, and how.
 
     ``mjd`` is the time of the event (UTC, days). ``complete`` says, per nside, whether all planned pixels are there;
@@ -72,7 +72,7 @@ class ScanResult:
     """
 
     levels: Levels
-    metadata: Metadata
+    metadata: ScanMetadata
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", {n: _checked_level(n, self.levels[n]) for n in sorted(self.levels)})
@@ -223,7 +223,7 @@ def _levels_to_write(result: ScanResult) -> Levels:
     return {nside: level for nside, level in result.levels.items() if len(level)} or result.levels
 
 
-def _metadata_to_entry(metadata: Metadata, nside: int) -> dict[str, Any]:
+def _metadata_to_entry(metadata: ScanMetadata, nside: int) -> dict[str, Any]:
     """Make the metadata of one level; the first eight keys are skyreader's, the others only where known."""
     entry: dict[str, Any] = {
         "nside": nside,
@@ -256,7 +256,7 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
     first_nside = min(headers)
     first = headers[first_nside]
     try:
-        metadata = Metadata(
+        metadata = ScanMetadata(
             run_id=int(first["run_id"]),
             event_id=int(first["event_id"]),
             event_type=str(first["event_type"]),

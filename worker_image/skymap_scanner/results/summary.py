@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from skymap_scanner.results.contours import Contour
-from skymap_scanner.results.fits import mjd_to_iso
-from skymap_scanner.results.result import Metadata, ScanResult
+from skymap_scanner.results.fits_files import mjd_to_iso
+from skymap_scanner.results.result import ScanMetadata, ScanResult
 from skymap_scanner.results.rule import percent
 from skymap_scanner.results.skymap import BestFit, MultiOrderMap
 
@@ -143,7 +143,7 @@ def direction_lines(best: BestFit, region: Contour) -> list[str]:
     ]
 
 
-def event_name(metadata: Metadata) -> str:
+def event_name(metadata: ScanMetadata) -> str:
     """Return the event's name with run and number, which the name itself often is."""
     number = f"run {metadata.run_id}, event {metadata.event_id}"
     repeats = str(metadata.run_id) in metadata.name and str(metadata.event_id) in metadata.name

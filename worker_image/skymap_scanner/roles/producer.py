@@ -18,9 +18,9 @@ from typing import Any
 from skymap_api.names import ScanTopics
 from skymap_scanner.broker.protocol import Broker, Outgoing, Producer, Reader
 from skymap_scanner.errors import BrokerError
-from skymap_scanner.event.frames import event_frames
 from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import PreparationSettings, prepare
+from skymap_scanner.event.prepared_frames import event_frames
 from skymap_scanner.roles.collected import CollectedReader
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.stop import Stop

@@ -16,7 +16,7 @@ from typing import Self
 
 from skymap_api.names import ScanTopics
 from skymap_scanner.broker.protocol import Broker, Outgoing, Producer
-from skymap_scanner.event.frames import prepared_from_frames
+from skymap_scanner.event.prepared_frames import prepared_from_frames
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.protocol import failed_fit
 from skymap_scanner.roles.collected import CollectedReader

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from skymap_scanner import __version__
-from skymap_scanner.results import PIXEL, Metadata, ScanResult
+from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results.rule import WILKS
 from skymap_scanner.results.skymap import multi_order_map
 from skymap_scanner.roles.task_frames import PixelFit
@@ -72,7 +72,7 @@ def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> ScanResult:
         levels[nside] = np.array(rows, dtype=PIXEL)
     return ScanResult(
         levels=levels,
-        metadata=Metadata(
+        metadata=ScanMetadata(
             run_id=event.run,
             event_id=event.event,
             event_type=event.kind,

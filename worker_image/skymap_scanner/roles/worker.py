@@ -20,7 +20,7 @@ from typing import Any
 from skymap_api.names import WORKERS_SUBSCRIPTION, ScanTopics
 from skymap_scanner.broker.protocol import Broker, Message, Outgoing, SubscriptionType
 from skymap_scanner.errors import BrokerError, ReconstructionError, SkymapError
-from skymap_scanner.event.frames import prepared_from_frames
+from skymap_scanner.event.prepared_frames import prepared_from_frames
 from skymap_scanner.i3 import FitStatus, Frame
 from skymap_scanner.reconstruction import load
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, failed_fit

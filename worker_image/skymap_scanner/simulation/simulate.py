@@ -16,10 +16,9 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
 from skymap_scanner.i3 import I3RecoPulseSeriesMap
 from skymap_scanner.reconstruction.millipede.segments import InstrumentedVolume, span_in_cube
-from skymap_scanner.simulation.frames import event_header, simulated_event
-from skymap_scanner.simulation.light import draw_photoelectrons
 from skymap_scanner.simulation.losses import cascade_losses, muon_losses
-from skymap_scanner.simulation.pulses import (
+from skymap_scanner.simulation.photoelectrons import draw_photoelectrons
+from skymap_scanner.simulation.readout import (
     READOUT,
     TRIGGER_DOMS,
     Hits,
@@ -30,6 +29,7 @@ from skymap_scanner.simulation.pulses import (
     merge,
     pulse_map,
 )
+from skymap_scanner.simulation.simulated_frames import event_header, simulated_event
 from skymap_scanner.simulation.truth import Topology, Truth
 
 #: When simulated events happen, unless told otherwise: 2024-01-01 (UTC).

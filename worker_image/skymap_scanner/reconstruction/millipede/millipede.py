@@ -13,9 +13,9 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import I3EventHeader, Pulses
 from skymap_scanner.reconstruction.millipede.bins import SIGMA, bin_event
-from skymap_scanner.reconstruction.millipede.fit import MillipedeFitter
+from skymap_scanner.reconstruction.millipede.build_arrays import make_event_arrays
+from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 from skymap_scanner.reconstruction.millipede.interpolants import LightTables, make_tables
-from skymap_scanner.reconstruction.millipede.preparation import make_event_arrays
 from skymap_scanner.reconstruction.millipede.search import Clues
 from skymap_scanner.reconstruction.millipede.table import load
 from skymap_scanner.reconstruction.protocol import EventFitter, Start

@@ -1,6 +1,6 @@
 """The search for the best transverse offsets and time of a track of fixed direction: starts, simplexes, stages.
 
-The surface has many local minima, far ones for the time and near ones from the segments, and no useful gradient where a
+-ln L has many local minima, far ones for the time and near ones from the segments, and no useful gradient where a
 segment's energy comes or goes, so the search is by simplexes from several starts: first on a coarse track, then on a
 fine one with only the segments that matter (docs/explanation/likelihood.md).
 """
@@ -61,7 +61,7 @@ class Grid:
     count: int
 
 
-class Answer(NamedTuple):
+class SearchResult(NamedTuple):
     """Where a search ended: f, the point, the segments' places (m) and energies (GeV), and how often it evaluated f."""
 
     f: float
@@ -92,7 +92,7 @@ FINEST = Descent((5.0, -5.0, 10.0, -4.0), 35, close=0.5, flat=0.05)
 
 
 @dataclass
-class Surface:
+class TrackLikelihood:
     """-ln L of one track on one set of segments, and how often it was evaluated."""
 
     event: EventArrays
@@ -137,51 +137,53 @@ class Surface:
 
 def search(
     event: EventArrays, track: Track, clues: Clues, times: Double, coarse: Grid, fine: Grid, *, warm: bool
-) -> Answer:
+) -> SearchResult:
     """Fit offsets, time and energies.
 
     ``times`` (ns after the reference) to try at the seed; a warm fit starts from the first of them and is only refined.
     """
-    surface = Surface(event, track, fine)
+    likelihood = TrackLikelihood(event, track, fine)
     evaluations = 0
     if warm:
         point = np.array([0.0, 0.0, times[0], 0.0])
     else:
         point, evaluations = explore(event, track, clues, times, coarse)
-    point, more = refine(surface, point)
-    f = surface.value(point, ANSWER, exact=True)
-    seg = surface.seg
-    return Answer(f, point, seg.s[: seg.energy.size], seg.energy, evaluations + more + surface.evaluations)
+    point, more = refine(likelihood, point)
+    f = likelihood.value(point, ANSWER, exact=True)
+    seg = likelihood.seg
+    return SearchResult(f, point, seg.s[: seg.energy.size], seg.energy, evaluations + more + likelihood.evaluations)
 
 
 def explore(event: EventArrays, track: Track, clues: Clues, times: Double, coarse: Grid) -> tuple[Double, int]:
     """Find a good point from nothing but the seed, on the coarse track; return it and the number of evaluations."""
-    rough = Surface(event, track, coarse)
+    rough = TrackLikelihood(event, track, coarse)
     at_seed, elsewhere = choose_starts(rough, clues, times)
     found = [
         rough.descend(at_seed[1], AT_SEED, at_seed[0]),
         rough.descend(elsewhere[1], ELSEWHERE, elsewhere[0]),
     ]
     _, point = lowest(found)
-    again = Surface(event, track, coarse, rough.matter(point, COARSE_GRADIENT))
+    again = TrackLikelihood(event, track, coarse, rough.matter(point, COARSE_GRADIENT))
     _, point = again.descend(point, AGAIN)
     return point, rough.evaluations + again.evaluations
 
 
-def refine(surface: Surface, point: Double) -> tuple[Double, int]:
+def refine(likelihood: TrackLikelihood, point: Double) -> tuple[Double, int]:
     """Improve a point on the segments that matter there, with an exact far field; return it and the evaluations."""
     evaluations = 0
     for how in (FINER, FINEST):
-        some = Surface(surface.event, surface.track, surface.grid, surface.matter(point, FINE_GRADIENT))
+        some = TrackLikelihood(
+            likelihood.event, likelihood.track, likelihood.grid, likelihood.matter(point, FINE_GRADIENT)
+        )
         some.calibrate(point)
         _, point = some.descend(point, how)
         evaluations += some.evaluations
     return point, evaluations
 
 
-def choose_starts(surface: Surface, clues: Clues, times: Double) -> list[tuple[float, Double]]:
+def choose_starts(likelihood: TrackLikelihood, clues: Clues, times: Double) -> list[tuple[float, Double]]:
     """Return -ln L and place of the best start at the seed, where ``times`` are tried too, and elsewhere."""
-    track = surface.track
+    track = likelihood.track
     vertex, direction = track.vertex.astype(np.float64), track.direction.astype(np.float64)
     a, b = track.a.astype(np.float64), track.b.astype(np.float64)
     towards = clues.centre - vertex
@@ -195,7 +197,7 @@ def choose_starts(surface: Surface, clues: Clues, times: Double) -> list[tuple[f
         ]
         if not trials:
             points += [np.array([0.0, 0.0, time, 0.0]) for time in times]
-        trials.append([(surface.value(point, ROUGH), point) for point in points])
+        trials.append([(likelihood.value(point, ROUGH), point) for point in points])
     return [lowest(group) for group in trials]
 
 

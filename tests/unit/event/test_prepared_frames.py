@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.errors import InputError
-from skymap_scanner.event import frames as keys
-from skymap_scanner.event.frames import event_frames, prepared_from_frames
-from skymap_scanner.event.geometry import full_geometry_object
+from skymap_scanner.event import prepared_frames as keys
+from skymap_scanner.event.geometry_conversion import geometry_to_i3
 from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import PreparationSettings, prepare
+from skymap_scanner.event.prepared_frames import event_frames, prepared_from_frames
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.i3 import Frame, I3Double, I3String, I3TimeWindowSeriesMap, OMKey, Pulses
 
@@ -131,7 +131,7 @@ def test_a_geometry_is_added_only_where_there_is_none(make_event: Callable[..., 
     prepared = prepare(event)
     geometry_frame, *_ = event_frames(event, prepared)
     assert geometry_frame.stop == "G"
-    assert geometry_frame["I3Geometry"] == full_geometry_object()
+    assert geometry_frame["I3Geometry"] == geometry_to_i3()
 
     real = read_event(str(shared / "data/events/138632_31747601.json"))
     geometry_frame, *_ = event_frames(real, prepare(real))

@@ -17,7 +17,7 @@ from mhealpy import HealpixMap
 
 from skymap_scanner.results import CALIBRATED, WILKS, ScanResult
 from skymap_scanner.results.contours import contours
-from skymap_scanner.results.fits import flat_fits, mjd_to_iso, multi_order_fits
+from skymap_scanner.results.fits_files import flat_fits, mjd_to_iso, multi_order_fits
 from skymap_scanner.results.skymap import flatten, multi_order_map
 
 SKY = 4 * np.pi * (180 / np.pi) ** 2

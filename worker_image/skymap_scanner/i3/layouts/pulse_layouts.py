@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from skymap_scanner.i3 import series
+from skymap_scanner.i3 import pulse_objects
 from skymap_scanner.i3.archive import U8, U16, Reader, Writer
-from skymap_scanner.i3.layout import Class, Dictionary, Items, Layout, Member, Records, Varying
-from skymap_scanner.i3.layouts.plain import F32, F64, OMKEY, TEXT, UINT8, frame_object, holder
-from skymap_scanner.i3.series import BitMask, I3SuperDSTTrigger
+from skymap_scanner.i3.layouts.basic_layouts import F32, F64, OMKEY, TEXT, UINT8, frame_object, holder
+from skymap_scanner.i3.layouts.primitives import Class, Dictionary, Items, Layout, Member, Records, Varying
+from skymap_scanner.i3.pulse_objects import BitMask, I3SuperDSTTrigger
 
 RECO_PULSE: Final = Class(
     "I3RecoPulse",
-    series.I3RecoPulse,
+    pulse_objects.I3RecoPulse,
     [
         Member("time", F32, until=2),
         Member("time", F64, since=3),
@@ -117,7 +117,7 @@ COMPACT_BYTES: Final = Compact("uint8_t", 1)
 
 SUPER_DST: Final = frame_object(
     "I3SuperDST",
-    series.I3SuperDST,
+    pulse_objects.I3SuperDST,
     Member("stamps", Compact("ChargeStamp", 2)),
     Member("headers", Compact("DOMHeader", 2)),
     Member("widths", Repeat(COMPACT_BYTES, 4)),
@@ -152,14 +152,14 @@ class Triggers(Varying):
 
 PULSE_MAP: Final = holder(
     "I3RecoPulseSeriesMap",
-    series.I3RecoPulseSeriesMap,
+    pulse_objects.I3RecoPulseSeriesMap,
     Dictionary(OMKEY, Records(RECO_PULSE, "std::vector<I3RecoPulse>"), "std::map<OMKey, std::vector<I3RecoPulse>>"),
 )
 
 #: Version 1 has a time reference (f32) that nothing uses.
 PULSE_MASK: Final = frame_object(
     "I3RecoPulseSeriesMapMask",
-    series.I3RecoPulseSeriesMapMask,
+    pulse_objects.I3RecoPulseSeriesMapMask,
     Member("source", TEXT),
     Member("", F32, since=1, until=1),
     Member("omkey_mask", BIT_MASK),
@@ -168,4 +168,4 @@ PULSE_MASK: Final = frame_object(
     oldest=1,
 )
 
-TRIGGERS: Final = holder("I3SuperDSTTriggerSeries", series.I3SuperDSTTriggerSeries, Triggers())
+TRIGGERS: Final = holder("I3SuperDSTTriggerSeries", pulse_objects.I3SuperDSTTriggerSeries, Triggers())

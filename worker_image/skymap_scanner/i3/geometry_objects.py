@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from skymap_scanner.i3.basic import I3Orientation, I3Position, I3VectorOMKey
+from skymap_scanner.i3.basic_objects import I3Orientation, I3Position, I3VectorOMKey
 from skymap_scanner.i3.time import I3Time
 
 

@@ -16,7 +16,7 @@ from skymap_scanner.event.preparation import prepare as prepare_event
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.i3 import FitStatus, Pulses
 from skymap_scanner.reconstruction.millipede import Millipede
-from skymap_scanner.reconstruction.millipede.fit import MillipedeFitter
+from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 from skymap_scanner.reconstruction.millipede.likelihood import evaluate
 from skymap_scanner.reconstruction.millipede.segments import direction_of
 from skymap_scanner.reconstruction.millipede.simplex import descend

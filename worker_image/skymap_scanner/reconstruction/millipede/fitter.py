@@ -1,4 +1,4 @@
-"""One event ready to be fitted, and one fit: from a start to an answer in the protocol's words."""
+"""One event ready to be fitted, and one fit: from a start to a fit in the protocol's words."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.millipede.arrays import EventArrays
+from skymap_scanner.reconstruction.millipede.build_arrays import log_gamma_sum, make_track
 from skymap_scanner.reconstruction.millipede.constants import C
-from skymap_scanner.reconstruction.millipede.preparation import log_gamma_sum, make_track
-from skymap_scanner.reconstruction.millipede.search import COARSE, FINE, Answer, Clues, Grid, closest_time, search
+from skymap_scanner.reconstruction.millipede.search import COARSE, FINE, Clues, Grid, SearchResult, closest_time, search
 from skymap_scanner.reconstruction.millipede.segments import (
     InstrumentedVolume,
     direction_of,
@@ -58,7 +58,7 @@ class MillipedeFitter:
             self._vertex_time - self._reference,
             closest_time(self._clues, vertex, direction),
         ]
-        answer = search(
+        found = search(
             self._arrays,
             track,
             self._clues,
@@ -67,26 +67,26 @@ class MillipedeFitter:
             Grid(FINE, fine[0], fine[1] - fine[0] + 1),
             warm=start.warm,
         )
-        return self._conclude(start, answer, vertex, direction, axes)
+        return self._conclude(start, found, vertex, direction, axes)
 
     def _conclude(
         self,
         start: Start,
-        answer: Answer,
+        found: SearchResult,
         vertex: NDArray[np.float64],
         direction: NDArray[np.float64],
         axes: tuple[NDArray[np.float64], NDArray[np.float64]],
     ) -> Fit:
         """Say what came out, in the protocol's words."""
-        a, b, time, along = (float(x) for x in answer.point)
+        a, b, time, along = (float(x) for x in found.point)
         vertex = vertex + a * axes[0] + b * axes[1] + along * direction
         time += self._reference
-        llh = answer.f + self._constant
-        energies = answer.energy.astype(np.float64)
-        if not (math.isfinite(llh) and np.isfinite(energies).all() and np.isfinite(answer.point).all()):
-            return failed_fit(start, FitStatus.GeneralFailure, "the likelihood is not finite", answer.evaluations)
+        llh = found.f + self._constant
+        energies = found.energy.astype(np.float64)
+        if not (math.isfinite(llh) and np.isfinite(energies).all() and np.isfinite(found.point).all()):
+            return failed_fit(start, FitStatus.GeneralFailure, "the likelihood is not finite", found.evaluations)
         lit = np.flatnonzero(energies > 0)
-        places = answer.s.astype(np.float64)
+        places = found.s.astype(np.float64)
         losses = tuple(
             Loss(
                 position=_triple(vertex + places[j] * direction),
@@ -110,7 +110,7 @@ class MillipedeFitter:
             energy_in=inside,
             energy_total=float(energies.sum()),
             losses=losses,
-            evaluations=answer.evaluations,
+            evaluations=found.evaluations,
         )
 
 

@@ -28,8 +28,8 @@ from math import inf
 import numpy as np
 
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.geometry import KEY as GEOMETRY_KEY
-from skymap_scanner.event.geometry import event_geometry, full_geometry_object
+from skymap_scanner.event.geometry_conversion import KEY as GEOMETRY_KEY
+from skymap_scanner.event.geometry_conversion import event_geometry, geometry_to_i3
 from skymap_scanner.event.lookup import STOPS, find_one, nearest_first
 from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import event_mjd, in_ice
@@ -62,7 +62,7 @@ def event_frames(event: Event, prepared: PreparedEvent) -> list[Frame]:
     frames = {stop: event.frames[stop] for stop in STOPS[:-1] if stop in event.frames}
     if not any(GEOMETRY_KEY in frame for frame in event.frames.values()):
         frames["G"] = frames["G"].copy() if "G" in frames else Frame("G")
-        frames["G"][GEOMETRY_KEY] = full_geometry_object(prepared.geometry)
+        frames["G"][GEOMETRY_KEY] = geometry_to_i3(prepared.geometry)
     physics = event.frames["P"].copy(PHYSICS_STOP)
     physics[NAME_KEY] = I3String(prepared.name)
     physics[PULSE_SERIES_KEY] = I3String(prepared.pulse_series)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from skymap_scanner.i3 import basic, particle
-from skymap_scanner.i3.basic import I3Orientation, I3Quaternion, OMKey
-from skymap_scanner.i3.layout import (
+from skymap_scanner.i3 import basic_objects, particle
+from skymap_scanner.i3.basic_objects import I3Orientation, I3Quaternion, OMKey
+from skymap_scanner.i3.layouts.primitives import (
     Array,
     Bytes,
     Class,
@@ -44,8 +44,8 @@ def holder(name: str, make: type, value: Layout, version: int = 0) -> Class:
     return frame_object(name, make, Member("value", value), version=version)
 
 
-POSITION: Final = frame_object("I3Position", basic.I3Position, *(Member(axis, F64) for axis in "xyz"))
-DIRECTION: Final = frame_object("I3Direction", basic.I3Direction, Member("zenith", F64), Member("azimuth", F64))
+POSITION: Final = frame_object("I3Position", basic_objects.I3Position, *(Member(axis, F64) for axis in "xyz"))
+DIRECTION: Final = frame_object("I3Direction", basic_objects.I3Direction, Member("zenith", F64), Member("azimuth", F64))
 TIME: Final = frame_object("I3Time", I3Time, Member("utc_year", I32), Member("utc_daq_time", I64))
 QUATERNION: Final = frame_object("I3Quaternion", I3Quaternion, *(Member(axis, F64) for axis in "xyzw"))
 ORIENTATION: Final = frame_object("I3Orientation", I3Orientation, Member("rot", QUATERNION))
@@ -59,7 +59,7 @@ OMKEY: Final = Class(
 
 EVENT_HEADER: Final = frame_object(
     "I3EventHeader",
-    basic.I3EventHeader,
+    basic_objects.I3EventHeader,
     Member("run_id", UINT32),
     Member("sub_run_id", UINT32, since=1),
     Member("event_id", UINT32),
@@ -92,7 +92,7 @@ PARTICLE: Final = frame_object(
 
 FIT_PARAMS: Final = frame_object(
     "I3LogLikelihoodFitParams",
-    basic.I3LogLikelihoodFitParams,
+    basic_objects.I3LogLikelihoodFitParams,
     Member("logl", F64),
     Member("rlogl", F64),
     Member("ndof", I32),
@@ -100,11 +100,11 @@ FIT_PARAMS: Final = frame_object(
 )
 
 TIME_WINDOW: Final = frame_object(
-    "I3TimeWindow", basic.I3TimeWindow, Member("start", F64), Member("stop", F64), version=1, oldest=1
+    "I3TimeWindow", basic_objects.I3TimeWindow, Member("start", F64), Member("stop", F64), version=1, oldest=1
 )
 TIME_WINDOWS: Final = Class(
     "I3TimeWindowSeries",
-    basic.I3TimeWindowSeries,
+    basic_objects.I3TimeWindowSeries,
     [BASE, Member("value", Items(TIME_WINDOW, "std::list of I3TimeWindow"))],
     version=1,
     oldest=1,
@@ -112,32 +112,32 @@ TIME_WINDOWS: Final = Class(
 
 TIME_WINDOW_MAP: Final = holder(
     "I3TimeWindowSeriesMap",
-    basic.I3TimeWindowSeriesMap,
+    basic_objects.I3TimeWindowSeriesMap,
     Dictionary(OMKEY, TIME_WINDOWS, "std::map<OMKey, I3TimeWindowSeries>"),
 )
-VECTOR_OMKEY: Final = holder("I3VectorOMKey", basic.I3VectorOMKey, Items(OMKEY, "std::vector<OMKey>"))
+VECTOR_OMKEY: Final = holder("I3VectorOMKey", basic_objects.I3VectorOMKey, Items(OMKEY, "std::vector<OMKey>"))
 VECTOR_PARTICLE: Final = holder(
     "I3ParticleVect", particle.I3VectorI3Particle, Items(PARTICLE, "std::vector<I3Particle>")
 )
 
-INT: Final = holder("I3Int", basic.I3Int, I32)
-DOUBLE: Final = holder("I3Double", basic.I3Double, F64)
-BOOL: Final = holder("I3Bool", basic.I3Bool, Flag())
-STRING: Final = holder("I3String", basic.I3String, TEXT)
-VECTOR_CHAR: Final = holder("I3VectorChar", basic.I3VectorChar, Bytes())
-VECTOR_STRING: Final = holder("I3VectorString", basic.I3VectorString, Items(TEXT, "std::vector<std::string>"))
+INT: Final = holder("I3Int", basic_objects.I3Int, I32)
+DOUBLE: Final = holder("I3Double", basic_objects.I3Double, F64)
+BOOL: Final = holder("I3Bool", basic_objects.I3Bool, Flag())
+STRING: Final = holder("I3String", basic_objects.I3String, TEXT)
+VECTOR_CHAR: Final = holder("I3VectorChar", basic_objects.I3VectorChar, Bytes())
+VECTOR_STRING: Final = holder("I3VectorString", basic_objects.I3VectorString, Items(TEXT, "std::vector<std::string>"))
 
 #: Vectors of numbers: name in the file, name of the C++ type, class, numpy type.
 NUMBER_VECTORS: Final = (
-    ("I3VectorDouble", "double", basic.I3VectorDouble, "<f8"),
-    ("I3VectorFloat", "float", basic.I3VectorFloat, "<f4"),
-    ("I3VectorInt", "int", basic.I3VectorInt, "<i4"),
-    ("I3VectorUnsignedInt", "unsigned int", basic.I3VectorUInt, "<u4"),
-    ("I3VectorInt64", "long", basic.I3VectorInt64, "<i8"),
-    ("I3VectorUInt64", "unsigned long", basic.I3VectorUInt64, "<u8"),
-    ("I3VectorShort", "short", basic.I3VectorShort, "<i2"),
-    ("I3VectorUShort", "unsigned short", basic.I3VectorUShort, "<u2"),
-    ("I3VectorBool", "bool", basic.I3VectorBool, "?"),
+    ("I3VectorDouble", "double", basic_objects.I3VectorDouble, "<f8"),
+    ("I3VectorFloat", "float", basic_objects.I3VectorFloat, "<f4"),
+    ("I3VectorInt", "int", basic_objects.I3VectorInt, "<i4"),
+    ("I3VectorUnsignedInt", "unsigned int", basic_objects.I3VectorUInt, "<u4"),
+    ("I3VectorInt64", "long", basic_objects.I3VectorInt64, "<i8"),
+    ("I3VectorUInt64", "unsigned long", basic_objects.I3VectorUInt64, "<u8"),
+    ("I3VectorShort", "short", basic_objects.I3VectorShort, "<i2"),
+    ("I3VectorUShort", "unsigned short", basic_objects.I3VectorUShort, "<u2"),
+    ("I3VectorBool", "bool", basic_objects.I3VectorBool, "?"),
 )
 
 
@@ -151,6 +151,6 @@ def string_map(name: str, make: type, value: Layout) -> Class:
     return holder(name, make, Dictionary(TEXT, value, f"std::map of {name}"))
 
 
-MAP_DOUBLE: Final = string_map("I3MapStringDouble", basic.I3MapStringDouble, F64)
-MAP_INT: Final = string_map("I3MapStringInt", basic.I3MapStringInt, I32)
-MAP_BOOL: Final = string_map("I3MapStringBool", basic.I3MapStringBool, Flag())
+MAP_DOUBLE: Final = string_map("I3MapStringDouble", basic_objects.I3MapStringDouble, F64)
+MAP_INT: Final = string_map("I3MapStringInt", basic_objects.I3MapStringInt, I32)
+MAP_BOOL: Final = string_map("I3MapStringBool", basic_objects.I3MapStringBool, Flag())

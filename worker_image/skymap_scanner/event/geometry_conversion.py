@@ -11,7 +11,7 @@ from skymap_scanner.detector.ic86 import OMS, STRINGS, ic86
 from skymap_scanner.errors import I3Error
 from skymap_scanner.event.lookup import find
 from skymap_scanner.i3 import Frame, I3Geometry, I3OMGeoMap, I3Time, OMKey
-from skymap_scanner.i3.layouts.geometry import omgeo_records
+from skymap_scanner.i3.layouts.geometry_layouts import omgeo_records
 
 KEY = "I3Geometry"
 
@@ -35,7 +35,7 @@ def event_geometry(frames: Mapping[str, Frame]) -> Geometry:
     Realtime events hold only the difference to a baseline (I3GeometryDiff), and no in-ice DOM ever moved in one.
     """
     stored = find(frames, KEY, I3Geometry)
-    return ic86() if stored is None else geometry_from_frame(stored)
+    return ic86() if stored is None else geometry_from_i3(stored)
 
 
 def omkeys(geometry: Geometry) -> list[OMKey]:
@@ -43,7 +43,7 @@ def omkeys(geometry: Geometry) -> list[OMKey]:
     return [OMKey(string, om) for string, om in zip(geometry.string.tolist(), geometry.om.tolist(), strict=True)]
 
 
-def geometry_from_frame(stored: I3Geometry) -> Geometry:
+def geometry_from_i3(stored: I3Geometry) -> Geometry:
     """Return the in-ice DOMs of an I3Geometry, with IceCube-86's efficiency and noise of the same string and om.
 
     Raises
@@ -70,7 +70,7 @@ def geometry_from_frame(stored: I3Geometry) -> Geometry:
     )
 
 
-def full_geometry_object(geometry: Geometry | None = None) -> I3Geometry:
+def geometry_to_i3(geometry: Geometry | None = None) -> I3Geometry:
     """Return an I3Geometry of the in-ice DOMs (IceCube-86 by default), for viewers that need more than a difference."""
     geometry = geometry or ic86()
     return I3Geometry(

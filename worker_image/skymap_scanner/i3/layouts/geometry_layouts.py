@@ -7,11 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from skymap_scanner.i3 import geometry
-from skymap_scanner.i3.basic import I3Orientation, I3Quaternion
-from skymap_scanner.i3.geometry import I3OMGeoMap, I3StationGeo, I3StationGeoMap, I3TankGeo
-from skymap_scanner.i3.layout import Class, Dictionary, Empty, Items, Member, Records, pair
-from skymap_scanner.i3.layouts.plain import (
+from skymap_scanner.i3 import geometry_objects
+from skymap_scanner.i3.basic_objects import I3Orientation, I3Quaternion
+from skymap_scanner.i3.geometry_objects import I3OMGeoMap, I3StationGeo, I3StationGeoMap, I3TankGeo
+from skymap_scanner.i3.layouts.basic_layouts import (
     BASE,
     F64,
     I32,
@@ -23,6 +22,7 @@ from skymap_scanner.i3.layouts.plain import (
     frame_object,
     holder,
 )
+from skymap_scanner.i3.layouts.primitives import Class, Dictionary, Empty, Items, Member, Records, pair
 
 #: I3OMGeo version 0 knew no more than this of how a module is turned.
 _POINTING_DOWN: Final = -1
@@ -35,7 +35,7 @@ def _orientation_of_version_0(pointing: int) -> I3Orientation:
 
 OMGEO: Final = Class(
     "I3OMGeo",
-    geometry.I3OMGeo,
+    geometry_objects.I3OMGeo,
     [
         Member("position", POSITION),
         Member("orientation", I32, until=0, upgrade=_orientation_of_version_0),
@@ -81,7 +81,7 @@ def _always_empty(name: str) -> Class:
 
 GEOMETRY: Final = frame_object(
     "I3Geometry",
-    geometry.I3Geometry,
+    geometry_objects.I3Geometry,
     Member("omgeo", _OM_RECORDS, until=0, upgrade=I3OMGeoMap),
     Member(
         "stationgeo",

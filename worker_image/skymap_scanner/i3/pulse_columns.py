@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.errors import I3Error
-from skymap_scanner.i3.basic import OMKey
+from skymap_scanner.i3.basic_objects import OMKey
 from skymap_scanner.i3.frame import Frame
-from skymap_scanner.i3.series import (
+from skymap_scanner.i3.pulse_objects import (
     PULSE_DTYPE,
     BitMask,
     I3RecoPulseSeriesMap,

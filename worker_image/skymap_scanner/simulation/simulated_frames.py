@@ -17,8 +17,8 @@ from dataclasses import replace
 import numpy as np
 
 from skymap_scanner.detector.geometry import Geometry
-from skymap_scanner.event.geometry import KEY as GEOMETRY_KEY
-from skymap_scanner.event.geometry import full_geometry_object, omkeys
+from skymap_scanner.event.geometry_conversion import KEY as GEOMETRY_KEY
+from skymap_scanner.event.geometry_conversion import geometry_to_i3, omkeys
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.sources import NAME_KEY
 from skymap_scanner.i3 import (
@@ -62,7 +62,7 @@ def simulated_event(
     """Lay a simulated event out in frames."""
     name = f"run{header.run_id:08d}.evt{header.event_id:012d}.{KIND}"
     frames = {stop: Frame(stop) for stop in "GCDQP"}
-    frames["G"][GEOMETRY_KEY] = full_geometry_object(geometry)
+    frames["G"][GEOMETRY_KEY] = geometry_to_i3(geometry)
     keys = omkeys(geometry)
     frames["D"]["BadDomsList"] = I3VectorOMKey(tuple(keys[index] for index in np.flatnonzero(geometry.dead)))
     frames["Q"]["QI3EventHeader"] = replace(header, sub_event_stream="")

@@ -9,7 +9,7 @@ import pytest
 
 from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.geometry import event_geometry, full_geometry_object, geometry_from_frame, omkeys
+from skymap_scanner.event.geometry_conversion import event_geometry, geometry_from_i3, geometry_to_i3, omkeys
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.i3 import Frame, I3Geometry, I3OMGeoMap, OMKey, read_frames
@@ -18,24 +18,24 @@ from skymap_scanner.i3 import Frame, I3Geometry, I3OMGeoMap, OMKey, read_frames
 def test_the_geometry_object_is_byte_for_byte_the_one_that_icetray_ships(shared: Path) -> None:
     (icetray,) = read_frames(shared / "data/i3/ic86_geometry.i3.zst")
     ours = Frame("G")
-    ours["I3Geometry"] = full_geometry_object()
+    ours["I3Geometry"] = geometry_to_i3()
     assert ours["I3Geometry"] == icetray["I3Geometry"]
     assert ours.blob("I3Geometry") == icetray.blob("I3Geometry")
 
 
 def test_a_geometry_survives_the_frame(shared: Path) -> None:
-    for stored in (full_geometry_object(), next(read_frames(shared / "data/i3/ic86_geometry.i3.zst"))["I3Geometry"]):
-        geometry = geometry_from_frame(stored)
+    for stored in (geometry_to_i3(), next(read_frames(shared / "data/i3/ic86_geometry.i3.zst"))["I3Geometry"]):
+        geometry = geometry_from_i3(stored)
         for field in ("string", "om", "position", "efficiency", "noise"):
             assert np.array_equal(getattr(geometry, field), getattr(ic86(), field))
             assert getattr(geometry, field).dtype == getattr(ic86(), field).dtype
 
 
 def test_a_smaller_detector_keeps_its_own_places_and_what_is_known_of_its_doms() -> None:
-    doms = full_geometry_object().omgeo.value.copy()
+    doms = geometry_to_i3().omgeo.value.copy()
     doms["value.position.x"] += 1.0
     chosen = np.flatnonzero(np.isin(doms["key.string"], [36, 81]))
-    geometry = geometry_from_frame(I3Geometry(I3OMGeoMap(doms[chosen])))
+    geometry = geometry_from_i3(I3Geometry(I3OMGeoMap(doms[chosen])))
     assert np.array_equal(geometry.position, ic86().position[chosen] + [1, 0, 0])
     assert np.array_equal(geometry.efficiency, ic86().efficiency[chosen])
     assert np.array_equal(geometry.noise, ic86().noise[chosen])
@@ -43,24 +43,24 @@ def test_a_smaller_detector_keeps_its_own_places_and_what_is_known_of_its_doms()
 
 
 def test_other_modules_are_left_out() -> None:
-    doms = full_geometry_object().omgeo.value.copy()
+    doms = geometry_to_i3().omgeo.value.copy()
     doms["key.om"][:60] = 61
     doms["key.string"][60:120] = 2001
     doms["key.pmt"][120] = 1
-    geometry = geometry_from_frame(I3Geometry(I3OMGeoMap(doms)))
+    geometry = geometry_from_i3(I3Geometry(I3OMGeoMap(doms)))
     assert len(geometry.om) == 5160 - 121
 
 
 @pytest.mark.parametrize("value", [nan, 1e9])
 def test_a_dom_at_an_impossible_place_is_refused(value: float) -> None:
-    doms = full_geometry_object().omgeo.value.copy()
+    doms = geometry_to_i3().omgeo.value.copy()
     doms["value.position.z"][77] = value
     with pytest.raises(InputError, match="key 'I3Geometry': places an in-ice DOM more than 5000 m"):
-        geometry_from_frame(I3Geometry(I3OMGeoMap(doms)))
+        geometry_from_i3(I3Geometry(I3OMGeoMap(doms)))
 
 
 def test_an_event_uses_its_own_geometry_if_it_has_one(make_event: Callable[..., Event]) -> None:
-    doms = full_geometry_object().omgeo.value.copy()
+    doms = geometry_to_i3().omgeo.value.copy()
     doms["value.position.x"] += 1.0
     event = make_event({(5, 30): [(10_000.0, 1.0, 8.0, 7)], (6, 30): [(10_000.0, 1.0, 8.0, 7)]})
     frames = {"G": Frame("G"), **event.frames}

@@ -1,6 +1,6 @@
 """Pulse series, masks of them, and the compressed I3SuperDST as they lie in a frame (format sections 4 and 5).
 
-Unpacking and following masks is the business of `superdst.py` and `pulses.py`.
+Unpacking and following masks is the business of `superdst.py` and `pulse_columns.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from skymap_scanner.i3.basic import OMKey
+from skymap_scanner.i3.basic_objects import OMKey
 
 #: I3RecoPulse as numbers: time and width in ns, charge in PE, flags as bits of I3RecoPulse::PulseFlags.
 PULSE_DTYPE: Final = np.dtype([("time", "<f8"), ("charge", "<f4"), ("width", "<f4"), ("flags", "u1")])

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.i3 import OMKey
-from skymap_scanner.simulation.pulses import (
+from skymap_scanner.simulation.readout import (
     CHARGE_THRESHOLD,
     COINCIDENCE,
     MERGED,
