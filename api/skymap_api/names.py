@@ -33,7 +33,7 @@ DEFAULT_TENANT = "icecube"
 TOPICS_NAMESPACE, METADATA_NAMESPACE = "skymap", "skymap_metadata"
 
 #: Job names end up in labels (63) and with six more characters in pod names; the longest ending of ours takes ten.
-_LONGEST_BASE = 47
+MAX_BASE = 47
 #: Longest name of a scan in Pulsar (characters).
 MAX_SCAN_NAME = 200
 _SCAN_NAME = re.compile(rf"[A-Za-z0-9](?:[A-Za-z0-9._-]{{0,{MAX_SCAN_NAME - 2}}}[A-Za-z0-9])?")
@@ -154,7 +154,7 @@ class Names:
     def of(cls, namespace: str, name: str) -> Names:
         """Name what belongs to the SkymapScan ``name`` in ``namespace``."""
         return cls(
-            base=name if _stays(name) and _LABEL.fullmatch(name) else _shortened(name, _LONGEST_BASE),
+            base=name if _stays(name) and _LABEL.fullmatch(name) else _shortened(name, MAX_BASE),
             scan=_scan_name(f"{namespace}.{name}"),
         )
 
@@ -183,7 +183,7 @@ class Names:
 
 
 def _stays(name: str) -> bool:
-    return len(name) <= _LONGEST_BASE and _DIGESTED.search(name) is None
+    return len(name) <= MAX_BASE and _DIGESTED.search(name) is None
 
 
 def _scan_name(full: str) -> str:

@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     Strict,
+    ValidationError,
     WithJsonSchema,
     model_validator,
 )
@@ -86,6 +87,16 @@ class Model(BaseModel):
     def refused_changes(self, old: Self) -> list[str]:
         """Say why the API server would refuse to replace ``old`` by this; nothing if it would not."""
         return [unchanged_message(name) for name in self.immutable if getattr(self, name) != getattr(old, name)]
+
+
+def describe_errors(error: ValidationError, most: int = 5) -> str:
+    """Describe the first errors in one line, with their places as the API server writes them: ``levels[0].nside``."""
+    return "; ".join(f"{_place(one['loc'])}{one['msg'].removeprefix('Value error, ')}" for one in error.errors()[:most])
+
+
+def _place(location: tuple[str | int, ...]) -> str:
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return f"{''.join(parts).lstrip('.')}: " if location else ""
 
 
 def to_manifest(model: Model) -> Manifest:

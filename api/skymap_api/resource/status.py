@@ -12,7 +12,8 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from skymap_api.resource.base import Count, Flag, Model, Nside, Number, ObjectName, Whole, Word
 
-Name = Annotated[str, Field(max_length=253)]
+#: Name of a file, as long as Linux allows.
+FileName = Annotated[str, Field(max_length=255)]
 Message = Annotated[str, Field(max_length=32768)]
 
 
@@ -127,7 +128,7 @@ class Pixels(Status):
     """How far each level is."""
 
 
-class Best(Status):
+class BestFitStatus(Status):
     """The best fit so far."""
 
     nside: Nside
@@ -140,7 +141,7 @@ class Best(Status):
     """Declination of its centre (degrees, J2000)."""
     llh: Number
     """Its -ln L."""
-    area90: Annotated[Number, Field(ge=0)] | None = None
+    area_90: Annotated[Number, Field(ge=0)] | None = None
     """Area of the 90 % region (deg²), once it is known."""
 
 
@@ -168,7 +169,7 @@ class Outputs(Status):
     """Name of the PersistentVolumeClaim."""
     path: Annotated[str, Field(max_length=1024)]
     """Folder in the claim."""
-    files: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
+    files: Annotated[tuple[FileName, ...], Field(max_length=64)] = ()
     """Names of the files in it."""
 
 
@@ -206,7 +207,7 @@ class SkymapScanStatus(Status):
     """Pixels done of those planned, for people: 812/1536."""
     pixels: Pixels | None = None
     """How many pixels are done."""
-    best: Best | None = None
+    best: BestFitStatus | None = None
     """The best fit so far, and at the end the result."""
     workers: WorkersStatus | None = None
     """What the workers do."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from skymap_api.names import FINALIZER, JOB_ROLES, WORKER, Names, ScanTopics
+from skymap_api.metadata_topics import decide_deletion
+from skymap_api.names import FINALIZER, JOB_ROLES, WORKER, Names
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Phase
 from skymap_operator.decide.actions import (
@@ -22,7 +23,6 @@ from skymap_operator.observe.state import (
     ObservedScan,
     ObservedState,
     PulsarFault,
-    PulsarState,
     job_condition,
     topics_go,
 )
@@ -68,22 +68,6 @@ def plan_deletion(observed: ObservedState, settings: Settings) -> Plan:
     return Plan((*_told(scan, status), *actions), settings.retry_interval)
 
 
-def doomed_topics(pulsar: PulsarState, topics: ScanTopics) -> tuple[str, ...]:
-    """Return the topics to delete, in this order: plan and progress last, for by them the rest is found.
-
-    Of the event's frames those that no other scan uses; none where it is not known what others use. Nothing outside
-    their base is deleted, whatever the plan says.
-    """
-    own = [topic for topic in topics.all() if topic in pulsar.topics]
-    last = [topic for topic in own if topic in {topics.plan, topics.progress}]
-    frames = [
-        topic
-        for topic in pulsar.metadata
-        if pulsar.elsewhere is not None and topic not in pulsar.elsewhere and topic.startswith(topics.metadata)
-    ]
-    return (*(topic for topic in own if topic not in last), *frames, *last)
-
-
 def _told(scan: ObservedScan, status: SkymapScanStatus) -> tuple[Action, ...]:
     return () if status == scan.status else (SetStatus(status), *news(scan.status, status))
 
@@ -95,7 +79,8 @@ def _delete_topics(observed: ObservedState, settings: Settings) -> tuple[list[Ac
         how = "its topics are deleted when Pulsar is back; cleanupPolicy.topics: Never leaves them"
         return [], Finding(pulsar.reason, f"{pulsar.message} - {how}")
     tenant = runs_with(scan.spec, scan.status, settings).tenant
-    doomed = doomed_topics(pulsar, Names.of(scan.namespace, scan.name).topics(tenant))
+    own = Names.of(scan.namespace, scan.name).topics(tenant)
+    doomed = decide_deletion(own, {*pulsar.topics, *pulsar.metadata}, pulsar.metadata, pulsar.elsewhere).topics
     return ([DeleteTopics(doomed)] if doomed else []), None
 
 

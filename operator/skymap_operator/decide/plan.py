@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from skymap_api.names import COLLECTOR, FINALIZER, PRODUCER, SAVER, WORKER, Names
+from skymap_api.progress import ProgressPhase
 from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import ConditionType, Phase, Reason
@@ -81,7 +82,9 @@ def _results_written(observed: ObservedState) -> bool:
     """Tell whether the saver has said so, and has left (what it says last may else be lost with its pod)."""
     pulsar = observed.pulsar
     saver = _job(observed, SAVER)
-    said = isinstance(pulsar, PulsarState) and pulsar.progress is not None and pulsar.progress.phase == "done"
+    said = (
+        isinstance(pulsar, PulsarState) and pulsar.progress is not None and pulsar.progress.phase is ProgressPhase.DONE
+    )
     return said and saver is not None and _ended(saver)
 
 
@@ -219,8 +222,8 @@ def _lost(observed: ObservedState, role: str, job: Manifest, settings: Settings)
         return False
     progress = pulsar.progress
     if role == SAVER:
-        return progress is None or progress.phase != "done"
-    if progress is not None and progress.phase != "scanning":
+        return progress is None or progress.phase is not ProgressPhase.DONE
+    if progress is not None and progress.phase is not ProgressPhase.SCANNING:
         return False
     idle = all(queue is not None and queue.waiting + queue.unacked == 0 for queue in (pulsar.tasks, pulsar.fits))
     return not pulsar.plan_ended or (role == COLLECTOR and not idle)
@@ -312,7 +315,11 @@ def _coming(pulsar: PulsarState | PulsarFault, seeds: int) -> int:
 
     A snapshot is some seconds old: no more are to come than belong to pixels that are not done and not in the queue.
     """
-    if not isinstance(pulsar, PulsarState) or pulsar.progress is None or pulsar.progress.phase != "scanning":
+    if (
+        not isinstance(pulsar, PulsarState)
+        or pulsar.progress is None
+        or pulsar.progress.phase is not ProgressPhase.SCANNING
+    ):
         return 0
     progress, queue = pulsar.progress, pulsar.tasks or Backlog(0, 0)
     later = sum(level.planned - level.done for level in progress.levels if not level.decided)

@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from skymap_api.names import WORKER, Names
+from skymap_api.progress import Progress, ProgressPhase
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import (
+    BestFitStatus,
     Condition,
     ConditionType,
     Outputs,
@@ -22,7 +24,7 @@ from skymap_api.resource.status import (
 from skymap_operator.decide.actions import Emit
 from skymap_operator.decide.diagnose import Finding
 from skymap_operator.manifests.labels import selector
-from skymap_operator.observe.state import ObservedState, Progress, PulsarState
+from skymap_operator.observe.state import ObservedState, PulsarState
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -91,7 +93,7 @@ def phase_of(observed: ObservedState) -> Phase:
         going = {Phase.PENDING, Phase.PREPARING, Phase.SCANNING, Phase.WRITING}
         return old.phase if old.phase in going else Phase.PENDING
     progress = observed.pulsar.progress
-    if progress is not None and progress.phase != "scanning":
+    if progress is not None and progress.phase is not ProgressPhase.SCANNING:
         return Phase.WRITING
     if progress is not None and any(level.decided for level in progress.levels):
         return Phase.SCANNING
@@ -202,12 +204,12 @@ def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
         "pixels": Pixels(
             done=progress.done,
             planned=progress.planned,
-            failed=sum(level.failed for level in levels),
+            failed=progress.failed,
             levels=levels,
         ),
-        "best": progress.best or observed.scan.status.best,
+        "best": observed.scan.status.best if progress.best is None else rounded(progress.best),
         "rate": float(f"{progress.rate:.3g}"),
-        "eta": _eta(progress),
+        "eta": _eta(progress, pulsar.progress_time),
     }
     spec = observed.scan.spec
     if progress.outputs and spec is not None:
@@ -215,12 +217,26 @@ def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
         changes["outputs"] = Outputs(
             claim=spec.output.claim.name or names.claim,
             path=spec.output.path or observed.scan.name,
-            files=progress.outputs[:64],
+            files=progress.outputs,
         )
     return changes
 
 
-def _eta(progress: Progress) -> datetime | None:
-    if progress.eta is None:
+def _eta(progress: Progress, published: datetime | None) -> datetime | None:
+    if progress.eta is None or published is None:
         return None
-    return progress.published.replace(microsecond=0) + timedelta(seconds=round(progress.eta))
+    try:
+        return published.replace(microsecond=0) + timedelta(seconds=round(progress.eta))
+    except OverflowError:  # whoever publishes a message sets its time
+        return None
+
+
+#: Decimals in the columns of ``kubectl get``; a pixel of the finest grid is 26" wide.
+_DECIMALS = {"ra": 4, "dec": 4, "llh": 3, "area_90": 4}
+
+
+def rounded(best: BestFitStatus) -> BestFitStatus:
+    """Return the best fit with the decimals that the status shows."""
+    values = best.model_dump()
+    shown = {name: round(values[name], digits) for name, digits in _DECIMALS.items() if values[name] is not None}
+    return best.model_copy(update=shown | {"ra": shown["ra"] % 360.0})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
+from skymap_api.metadata_topics import named_topics, topics_in_use
 from skymap_api.names import (
     COLLECTOR_SUBSCRIPTION,
     JOB_ROLES,
@@ -18,7 +19,8 @@ from skymap_api.names import (
     Names,
     ScanTopics,
 )
-from skymap_api.resource.base import Manifest
+from skymap_api.progress import Progress, decode_progress
+from skymap_api.resource.base import Manifest, describe_errors
 from skymap_api.resource.status import Reason
 from skymap_operator.cluster.client import Cluster, Refused
 from skymap_operator.observe.events import current_warnings, waiting_objects
@@ -28,7 +30,6 @@ from skymap_operator.observe.state import (
     ObservedState,
     ObservedWarning,
     Pod,
-    Progress,
     PulsarFault,
     PulsarState,
     Throughput,
@@ -150,7 +151,7 @@ async def _pulsar(
     except PulsarAdminError as error:
         return PulsarFault(Reason.PULSAR_REFUSED, str(error))
     except ValueError as error:
-        return PulsarFault(Reason.PULSAR_REFUSED, f"{topics.progress}: {error}")
+        return PulsarFault(Reason.PULSAR_REFUSED, str(error))
     return replace(queues, metadata=frames[0], elsewhere=frames[1])
 
 
@@ -173,8 +174,9 @@ async def _queues(topics: ScanTopics, own: Collection[str], admin: PulsarAdmin, 
         fits=_backlog(fits.get(COLLECTOR_SUBSCRIPTION)),
         busy=frozenset() if workers is None else workers.busy,
         pace=Throughput() if workers is None else Throughput(workers.done, workers.spent),
-        plan_ended=end is not None and entry(end.payload).get("kind") == "end",
-        progress=None if snapshot is None else Progress.of(entry(snapshot.payload), snapshot.published),
+        plan_ended=end is not None and _is_end(end, topics.plan),
+        progress=None if snapshot is None else _progress(snapshot, topics.progress),
+        progress_time=None if snapshot is None else snapshot.published,
     )
 
 
@@ -194,49 +196,43 @@ async def _frames(
     """Return the topics with the event's frames, and those that other scans use: looked at only where they may go."""
     if needs.leaving is None or topics.plan not in there:
         return (), None
-    named = frames_of(await admin.first(topics.plan)) or ()
+    named = named_topics(_payload(await admin.first(topics.plan))) or ()
     existing = await admin.topics(tenant, METADATA_NAMESPACE) if named else frozenset()
     found = tuple(topic for topic in named if topic in existing)
     if not found:
         return (), frozenset()
     plans = {topic for topic in there if topic.endswith("-plan")} - {topics.plan, *needs.leaving}
-    used: set[str] = set()
-    for first in await asyncio.gather(*(admin.first(topic, kept=KEEP_FRAMES) for topic in sorted(plans))):
-        frames = frames_of(first)
-        if frames is None:
-            return found, None
-        used.update(frames)
-    return found, frozenset(used)
+    firsts = await asyncio.gather(*(admin.first(topic, kept=KEEP_FRAMES) for topic in sorted(plans)))
+    return found, topics_in_use(named_topics(_payload(first)) for first in firsts)
 
 
-def frames_of(first: Stored | None) -> tuple[str, ...] | None:
-    """Return the topics with frames that a plan's first entry names: none before it begins, None if unreadable."""
-    if first is None:
-        return ()
-    try:
-        begun = entry(first.payload)
-        named = begun["event"]["metadata_topics"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    readable = isinstance(named, list) and all(isinstance(topic, str) for topic in named)
-    return tuple(named) if readable else None
+def _payload(message: Stored | None) -> bytes | None:
+    return None if message is None else message.payload
 
 
-def entry(payload: bytes) -> dict[str, Any]:
-    """Read a message of the plan or the progress.
+class _PlanEntry(BaseModel):
+    kind: str
+
+
+def _is_end(entry: Stored, topic: str) -> bool:
+    """Tell whether the last entry of a plan is its end.
 
     Raises
     ------
     ValueError
-        If it is no JSON object.
+        If it is not an entry of a plan.
     """
     try:
-        found = json.loads(payload)
-    except RecursionError as error:
-        raise ValueError("the last message is nested too deeply") from error
-    if not isinstance(found, dict):
-        raise ValueError("the last message is none of the scanner's")  # noqa: TRY004 - wrong data, not a wrong call
-    return found
+        return _PlanEntry.model_validate_json(entry.payload).kind == "end"
+    except ValidationError as error:
+        raise ValueError(f"{topic}: not an entry of a plan: {describe_errors(error, most=1)}") from error
+
+
+def _progress(snapshot: Stored, topic: str) -> Progress:
+    try:
+        return decode_progress(snapshot.payload)
+    except ValueError as error:
+        raise ValueError(f"{topic}: {error}") from error
 
 
 def _backlog(found: Subscription | None) -> Backlog | None:

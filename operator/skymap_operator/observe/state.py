@@ -14,10 +14,11 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from skymap_api.names import COMPONENT_LABEL
+from skymap_api.progress import Progress
 from skymap_api.resource import SkymapScan, SkymapScanStatus
-from skymap_api.resource.base import Manifest
+from skymap_api.resource.base import Manifest, describe_errors
 from skymap_api.resource.spec import SkymapScanSpec
-from skymap_api.resource.status import Best, ConditionType, LevelStatus, Reason
+from skymap_api.resource.status import ConditionType, Reason
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
@@ -50,8 +51,7 @@ class ObservedScan:
         try:
             spec = SkymapScan.model_validate({**resource, "status": None}).spec
         except ValidationError as error:
-            faults = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
-            invalid = "; ".join(faults)
+            invalid = describe_errors(error)
         return cls(
             namespace=meta["namespace"],
             name=meta["name"],
@@ -216,69 +216,6 @@ class Throughput:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """The last snapshot of the scan; ``rate`` in pixels per second, ``eta`` in seconds after ``published``.
-
-    ``obstacle``: what the saver cannot get past: a full disk.
-    """
-
-    phase: Literal["scanning", "writing", "done"]
-    levels: tuple[LevelStatus, ...]
-    published: datetime
-    rate: float = 0.0
-    eta: float | None = None
-    best: Best | None = None
-    outputs: tuple[str, ...] = ()
-    obstacle: str | None = None
-
-    @classmethod
-    def of(cls, snapshot: Mapping[str, Any], published: datetime) -> Progress:
-        """Read the JSON that the saver publishes.
-
-        Raises
-        ------
-        ValueError
-            If another program has written to this topic.
-        """
-        best = snapshot.get("best")
-        try:
-            return cls(
-                phase=snapshot["phase"],
-                levels=tuple(LevelStatus.model_validate(level) for level in snapshot["levels"]),
-                published=published,
-                rate=float(snapshot["rate"]),
-                eta=snapshot["eta"],
-                best=None if best is None else _best(best),
-                outputs=tuple(snapshot["outputs"]),
-                obstacle=None if snapshot.get("obstacle") is None else str(snapshot["obstacle"]),
-            )
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"the progress topic holds what is no snapshot: {error!r}") from error
-
-    @property
-    def done(self) -> int:
-        """Pixels done in all levels."""
-        return sum(level.done for level in self.levels)
-
-    @property
-    def planned(self) -> int:
-        """Pixels of all levels, those that are not yet decided by estimate."""
-        return sum(level.planned for level in self.levels)
-
-
-#: Digits after the point of what kubectl's table shows as it stands; pixels of the finest grid are 26" wide.
-_DIGITS = {"ra": 4, "dec": 4, "llh": 3, "area90": 4}
-
-
-def _best(found: Mapping[str, Any]) -> Best:
-    best = {("area90" if key == "area_90" else key): value for key, value in found.items()}
-    shown = {key: round(best[key], digits) for key, digits in _DIGITS.items() if best.get(key) is not None}
-    if shown.get("ra") == 360.0:
-        shown["ra"] = 0.0
-    return Best.model_validate(best | shown)
-
-
-@dataclass(frozen=True)
 class PulsarState:
     """What Pulsar knows of the scan.
 
@@ -296,6 +233,7 @@ class PulsarState:
     pace: Throughput = Throughput()
     plan_ended: bool = False
     progress: Progress | None = None
+    progress_time: datetime | None = None
     metadata: tuple[str, ...] = ()
     elsewhere: frozenset[str] | None = None
 

@@ -8,13 +8,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from skymap_api.names import ScanTopics, TopicBases
+from skymap_api.progress import Progress, ProgressPhase
+from skymap_api.resource.status import LevelStatus
 from skymap_scanner.broker import Outgoing, open_broker
 from skymap_scanner.broker.sqlite import SqliteBroker
 from skymap_scanner.cli import group, main
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.scan.plan import EventFacts, ScanEntry
-from skymap_scanner.scan.progress import LevelProgress, Phase, Progress
 
 SKYMAP = "persistent://icecube/skymap/"
 FRAME = f"{TopicBases().metadata}0123"
@@ -35,7 +36,7 @@ def topics(url: str) -> Topics:
     return run
 
 
-def begin(url: str, name: str, phase: Phase | None = None) -> None:
+def begin(url: str, name: str, phase: ProgressPhase | None = None) -> None:
     """Make a scan that has sent its frames and its plan, and whose saver has told a phase."""
     scan = ScanTopics.of(name)
     facts = EventFacts(name="e", run=1, event=2, mjd=6e4, kind="t", real=False, metadata_topics=(FRAME,))
@@ -46,7 +47,7 @@ def begin(url: str, name: str, phase: Phase | None = None) -> None:
         with broker.producer(scan.plan, "producer") as plan:
             plan.send(Outgoing(entry.encode(), sequence_id=0))
         if phase is not None:
-            level = LevelProgress(nside=1, done=5, planned=12, decided=True, failed=0)
+            level = LevelStatus(nside=1, done=5, planned=12, decided=True, failed=0)
             one = Progress(name=name, phase=phase, levels=(level,), rate=1, eta=7, elapsed=5, best=None)
             with broker.producer(scan.progress, "saver") as saver:
                 saver.send(Outgoing(one.model_dump_json().encode()))
@@ -76,7 +77,7 @@ def test_create_says_what_it_made(topics: Topics, url: str) -> None:
 
 
 def test_list_shows_every_scan(topics: Topics, url: str) -> None:
-    begin(url, "a", Phase.SCANNING)
+    begin(url, "a", ProgressPhase.SCANNING)
     begin(url, "a-b")
     with open_broker(url) as broker, broker.producer(f"{SKYMAP}a-to_be_scanned", "producer") as tasks:
         tasks.send(Outgoing(b"1"), Outgoing(b"2"))
@@ -99,7 +100,7 @@ def test_list_shows_every_scan(topics: Topics, url: str) -> None:
 
 
 def test_options_may_stand_before_the_action(url: str) -> None:
-    begin(url, "list", Phase.DONE)
+    begin(url, "list", ProgressPhase.DONE)
     with pytest.raises(SystemExit) as stop:
         main(["-b", url, "-n", "list", "topics", "--dry-run", "delete"])
     assert stop.value.code == 0
@@ -111,7 +112,7 @@ def test_options_may_stand_before_the_action(url: str) -> None:
 
 
 def test_roles_that_make_topics_again_are_told_of(topics: Topics, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin(url, "a", Phase.SCANNING)
+    begin(url, "a", ProgressPhase.SCANNING)
     delete = SqliteBroker.delete_topic
 
     def with_a_role_that_starts(broker: SqliteBroker, topic: str) -> None:
@@ -149,8 +150,8 @@ def test_a_broker_that_is_not_there_is_not_made(topics: Topics, tmp_path: Path, 
 
 
 def test_a_finished_scan_goes_and_nothing_else(topics: Topics, url: str) -> None:
-    begin(url, "a", Phase.DONE)
-    begin(url, "a-b", Phase.SCANNING)
+    begin(url, "a", ProgressPhase.DONE)
+    begin(url, "a-b", ProgressPhase.SCANNING)
     before = left(url)
     done = topics("delete", "-n", "a")
     assert done.exit_code == 0
@@ -164,7 +165,7 @@ def test_a_finished_scan_goes_and_nothing_else(topics: Topics, url: str) -> None
 
 
 def test_a_dry_run_says_what_a_deletion_does(topics: Topics, url: str) -> None:
-    begin(url, "a", Phase.SCANNING)
+    begin(url, "a", ProgressPhase.SCANNING)
     before = left(url)
     said = topics("delete", "-n", "a", "--dry-run").stdout
     assert left(url) == before
@@ -175,7 +176,7 @@ def test_a_dry_run_says_what_a_deletion_does(topics: Topics, url: str) -> None:
 def test_a_scan_that_can_go_on_is_not_deleted_unasked(
     topics: Topics, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin(url, "a", Phase.SCANNING)
+    begin(url, "a", ProgressPhase.SCANNING)
     before = left(url)
     refused = topics("delete", "-n", "a")
     assert isinstance(refused.exception, InputError)
@@ -196,7 +197,7 @@ def test_on_a_terminal_the_user_is_asked(
             isatty = staticmethod(lambda: True)
 
     monkeypatch.setattr(module, "sys", Terminal)
-    begin(url, "a", Phase.WRITING)
+    begin(url, "a", ProgressPhase.WRITING)
     result = topics("delete", "-n", "a", answer=answer)
     assert "Scan a is not finished (writing, 5 of 12 pixels). Delete it?" in result.stdout
     assert (result.exit_code == 0) is deleted
@@ -204,11 +205,11 @@ def test_on_a_terminal_the_user_is_asked(
 
 
 def test_a_deletion_that_was_cut_short_is_completed(topics: Topics, url: str) -> None:
-    begin(url, "a", Phase.SCANNING)
+    begin(url, "a", ProgressPhase.SCANNING)
     steps = [line.split()[0] for line in topics("delete", "-n", "a", "--dry-run").stdout.splitlines()]
     assert FRAME in steps
     for cut in range(1, len(steps)):
-        begin(url, "a", Phase.SCANNING)
+        begin(url, "a", ProgressPhase.SCANNING)
         with open_broker(url) as broker:
             for topic in steps[:cut]:
                 broker.delete_topic(topic)
@@ -218,13 +219,13 @@ def test_a_deletion_that_was_cut_short_is_completed(topics: Topics, url: str) ->
 
 def test_finished_scans_go_together_and_take_their_event_along(topics: Topics, url: str) -> None:
     for name in ("a", "a-b"):
-        begin(url, name, Phase.DONE)
-    begin(url, "c", Phase.SCANNING)
+        begin(url, name, ProgressPhase.DONE)
+    begin(url, "c", ProgressPhase.SCANNING)
     assert topics("delete", "--finished").exit_code == 0
     assert names_left(url) == {"c"}
     assert FRAME in left(url)
     assert "No scan is finished" in topics("delete", "--finished").stderr
-    begin(url, "c", Phase.DONE)
+    begin(url, "c", ProgressPhase.DONE)
     topics("delete", "--finished")
     assert left(url) == set()
 

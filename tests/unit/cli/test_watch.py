@@ -13,12 +13,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from skymap_api.names import ScanTopics
+from skymap_api.progress import Progress, ProgressPhase
+from skymap_api.resource.status import LevelStatus
 from skymap_scanner.broker import Message, Outgoing, open_broker
 from skymap_scanner.cli import group
 from skymap_scanner.cli import watch as module
 from skymap_scanner.errors import BrokerUnavailable, InputError
 from skymap_scanner.roles.topics import create_topics
-from skymap_scanner.scan.progress import LevelProgress, Phase, Progress
 
 TOPICS = ScanTopics.of("a")
 
@@ -28,13 +29,13 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'scan.sqlite'}"
 
 
-def snapshot(phase: Phase, done: int) -> Progress:
-    level = LevelProgress(nside=1, done=done, planned=12, decided=True, failed=0)
-    outputs = ("x.i3", "x.json") if phase is Phase.DONE else ()
+def snapshot(phase: ProgressPhase, done: int) -> Progress:
+    level = LevelStatus(nside=1, done=done, planned=12, decided=True, failed=0)
+    outputs = ("x.i3", "x.json") if phase is ProgressPhase.DONE else ()
     return Progress(name="a", phase=phase, levels=(level,), rate=2, eta=3, elapsed=5, best=None, outputs=outputs)
 
 
-def tell(url: str, phase: Phase, done: int) -> None:
+def tell(url: str, phase: ProgressPhase, done: int) -> None:
     with open_broker(url) as broker, broker.producer(TOPICS.progress, "saver") as saver:
         saver.send(Outgoing(snapshot(phase, done).model_dump_json().encode()))
 
@@ -44,8 +45,8 @@ def watch(url: str, *words: str) -> Result:
 
 
 def test_one_look_shows_the_latest(url: str) -> None:
-    tell(url, Phase.SCANNING, 5)
-    tell(url, Phase.SCANNING, 6)
+    tell(url, ProgressPhase.SCANNING, 5)
+    tell(url, ProgressPhase.SCANNING, 6)
     once = watch(url, "--once")
     assert once.exit_code == 0
     assert once.stdout == "a: 6/12 pixels, 2.0 pixels/s, 0:05 elapsed, 0:03 to go; no fit yet\n"
@@ -54,15 +55,15 @@ def test_one_look_shows_the_latest(url: str) -> None:
 
 
 def test_a_saver_without_room_says_so(url: str) -> None:
-    stuck = snapshot(Phase.WRITING, 12).model_copy(update={"obstacle": "x.i3: No space left on device"})
+    stuck = snapshot(ProgressPhase.WRITING, 12).model_copy(update={"obstacle": "x.i3: No space left on device"})
     with open_broker(url) as broker, broker.producer(TOPICS.progress, "saver") as saver:
         saver.send(Outgoing(stuck.model_dump_json().encode()))
     assert watch(url, "--once").stdout == "a: writing, in its way: x.i3: No space left on device; no fit yet\n"
 
 
 def test_a_finished_scan_names_its_files(url: str) -> None:
-    tell(url, Phase.SCANNING, 6)
-    tell(url, Phase.DONE, 12)
+    tell(url, ProgressPhase.SCANNING, 6)
+    tell(url, ProgressPhase.DONE, 12)
     done = watch(url)
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
@@ -108,7 +109,7 @@ def test_a_broker_that_is_away_is_waited_for(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "AWAY", 0.0)
-    done = snapshot(Phase.DONE, 12)
+    done = snapshot(ProgressPhase.DONE, 12)
     shown: list[Progress] = []
     last = module.follow(Away(None, None, done.model_dump_json().encode()), shown.append, module.Waiting("x", False))
     assert shown == [last] == [done]
@@ -143,9 +144,9 @@ def test_it_waits_for_the_scan_and_ends_with_it(url: str, made: str) -> None:
         assert process.stderr is not None
         assert process.stdout is not None
         assert "has told nothing yet: waiting (Ctrl-C ends it)" in process.stderr.readline()
-        tell(url, Phase.SCANNING, 5)
+        tell(url, ProgressPhase.SCANNING, 5)
         assert json.loads(process.stdout.readline())["levels"][0]["done"] == 5
-        tell(url, Phase.DONE, 12)
+        tell(url, ProgressPhase.DONE, 12)
         assert json.loads(process.stdout.readline())["levels"][0]["done"] == 12
         process.wait(30)
         assert process.returncode == 0
@@ -153,7 +154,7 @@ def test_it_waits_for_the_scan_and_ends_with_it(url: str, made: str) -> None:
 
 
 def test_ctrl_c_ends_the_watching(url: str) -> None:
-    tell(url, Phase.SCANNING, 5)
+    tell(url, ProgressPhase.SCANNING, 5)
     with watching(url) as process:
         assert process.stdout is not None
         assert "5/12 pixels" in process.stdout.readline()

@@ -21,10 +21,9 @@ from skymap_operator.decide.actions import (
     Replace,
     SetStatus,
 )
-from skymap_operator.decide.ending import doomed_topics
 from skymap_operator.decide.plan import plan
 from skymap_operator.decide.status import condition, news
-from skymap_operator.observe.state import ObservedScan, Pod, PulsarFault, PulsarState, needs_other_plans
+from skymap_operator.observe.state import ObservedScan, Pod, PulsarFault, needs_other_plans
 
 
 def test_the_first_pass_in_its_order() -> None:
@@ -211,22 +210,6 @@ def test_a_deletion_waits_for_pulsar_and_says_how_to_go_without() -> None:
     assert degraded.message == (
         "cannot reach http://pulsar:8080 - its topics are deleted when Pulsar is back; "
         "cleanupPolicy.topics: Never leaves them"
-    )
-
-
-def test_which_topics_are_deleted_and_in_which_order() -> None:
-    world = World(resource(URL))
-    base = "persistent://icecube/skymap_metadata/mf_"
-    there = {topic: frozenset[str]() for topic in (*world.own.all(), "persistent://icecube/skymap/other-plan")}
-    named = (f"{base}1", f"{base}2", "persistent://icecube/skymap/other-plan")
-    pulsar = PulsarState(topics=there, metadata=named, elsewhere=frozenset({f"{base}2"}))
-    own = world.own.all()
-    assert doomed_topics(pulsar, world.own) == (*own[:4], f"{base}1", *own[4:])
-    unknown = replace(pulsar, elsewhere=None)
-    assert doomed_topics(unknown, world.own) == own
-    assert doomed_topics(replace(pulsar, topics={world.own.plan: frozenset()}), world.own) == (
-        f"{base}1",
-        world.own.plan,
     )
 
 

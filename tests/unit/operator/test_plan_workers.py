@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tests.unit.operator.plans import URL, actions, running, status
 
+from skymap_api.progress import ProgressPhase
 from skymap_api.resource.status import LevelStatus
 from skymap_operator.decide.actions import (
     Patch,
@@ -53,7 +54,7 @@ def test_what_is_planned_and_not_yet_queued_counts() -> None:
     assert isinstance(pulsar, PulsarState)
     assert progress is not None
     first = LevelStatus(nside=1, done=5, planned=48, decided=True)
-    later = replace(progress, levels=(first, LevelStatus(nside=8, done=0, planned=100)))
+    later = progress.model_copy(update={"levels": (first, LevelStatus(nside=8, done=0, planned=100))})
     seen = replace(pulsar, progress=later, tasks=Backlog(30, 5))
 
     def reason(pulsar: PulsarState) -> str:
@@ -63,8 +64,8 @@ def test_what_is_planned_and_not_yet_queued_counts() -> None:
     # The second level is in the queue already, and the snapshot does not know.
     assert reason(replace(seen, tasks=Backlog(120, 5))).startswith("120 fits wait, 5 in hand, 18 to come, ")
     assert "to come" not in reason(replace(seen, tasks=Backlog(140, 5)))
-    known = replace(later, levels=(first, LevelStatus(nside=8, done=0, planned=100, decided=True)))
-    for progress in (known, replace(later, phase="writing"), None):
+    known = later.model_copy(update={"levels": (first, LevelStatus(nside=8, done=0, planned=100, decided=True))})
+    for progress in (known, later.model_copy(update={"phase": ProgressPhase.WRITING}), None):
         assert "to come" not in reason(replace(seen, progress=progress))
 
 

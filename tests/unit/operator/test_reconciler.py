@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +16,7 @@ from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 from skymap_api.names import FINALIZER, Names, NamespacedName
 from skymap_operator.cluster.client import Away, Conflict, Refused
 from skymap_operator.cluster.store import Store
-from skymap_operator.observe.read import frames_of, observe
+from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import Backlog, ObservedState, PulsarFault, PulsarState, Throughput
 from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway, Stored, Subscription
 from skymap_operator.runtime.metrics import Metrics
@@ -27,7 +28,15 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOPICS = Names.of(NAMESPACE, NAME).topics("icecube")
 SCAN = resource({"event": {"simulate": {}}}, resourceVersion="1")
 TIMES = {"observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"}
-SNAPSHOT = {"phase": "scanning", "levels": [], "rate": 0.5, "eta": None, "best": None, "outputs": []}
+SNAPSHOT: dict[str, Any] = {
+    "name": "alert",
+    "phase": "scanning",
+    "levels": [],
+    "rate": 0.5,
+    "eta": None,
+    "elapsed": 5.0,
+    "best": None,
+}
 
 
 #: No more than eight workers in all.
@@ -254,18 +263,29 @@ def test_the_queues_the_plan_and_the_progress_are_seen() -> None:
     assert (found.busy, found.pace) == ({"10.0.0.1"}, Throughput(40, 100.0))
     assert found.plan_ended
     assert found.progress is not None
-    assert (found.progress.rate, found.progress.published) == (0.75, NOW)
+    assert (found.progress.rate, found.progress_time) == (0.75, NOW)
     assert found.topics[TOPICS.to_be_scanned] == {"workers"}
     assert found.elsewhere is None, "what others use is not looked at while the scan goes on"
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"phase": "scanning"}'])
-def test_a_progress_that_is_none_is_told(body: bytes) -> None:
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b"[" * 5000, b'{"phase": "scanning"}', json.dumps(SNAPSHOT | {"eta": math.nan}).encode()]
+)
+def test_invalid_progress_is_reported(body: bytes) -> None:
     admin = with_topics()
     admin.stored[TOPICS.progress] = [Stored(body, NOW)]
     found = seen(admin).pulsar
     assert isinstance(found, PulsarFault)
-    assert found.message.startswith(f"{TOPICS.progress}: ")
+    assert found.message.startswith(f"{TOPICS.progress}: not a progress snapshot of this version: ")
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"7", b"\xff", b"[" * 5000, b'{"a":' * 5000])
+def test_invalid_plan_is_reported(body: bytes) -> None:
+    admin = with_topics()
+    admin.stored[TOPICS.plan] = [plan_of(), Stored(body, NOW)]
+    found = seen(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
+    assert isinstance(found, PulsarFault)
+    assert found.message.startswith(f"{TOPICS.plan}: not an entry of a plan: ")
 
 
 def test_frames_that_another_scan_uses_are_known_when_topics_may_go() -> None:
@@ -285,23 +305,6 @@ def test_frames_that_another_scan_uses_are_known_when_topics_may_go() -> None:
     found = seen(admin, going).pulsar
     assert isinstance(found, PulsarState)
     assert found.elsewhere is None, "what it uses is not known"
-
-
-@pytest.mark.parametrize(
-    ("first", "frames"),
-    [
-        (None, ()),
-        (plan_of("a", "b"), ("a", "b")),
-        (message(kind="level"), None),
-        (message(event={"metadata_topics": [1]}), None),
-        (message(event={"metadata_topics": "a"}), None),
-        (message(event=None), None),
-        (Stored(b"\xff", NOW), None),
-        (Stored(b"[]", NOW), None),
-    ],
-)
-def test_the_frames_that_a_plan_names(first: Stored | None, frames: tuple[str, ...] | None) -> None:
-    assert frames_of(first) == frames
 
 
 def test_of_a_scan_that_is_over_pulsar_is_not_asked_unless_its_topics_go() -> None:

@@ -8,23 +8,33 @@ from typing import Any
 import pytest
 from tests.unit.operator.world import START, resource
 
-from skymap_api.resource.status import Best, LevelStatus, Reason
+from skymap_api.progress import Progress, ProgressPhase
+from skymap_api.resource.status import BestFitStatus, Phase, Reason
 from skymap_operator.decide.diagnose import Finding, degraded, failure, last_words
 from skymap_operator.decide.drift import amount, differs, job_patch
+from skymap_operator.decide.status import Verdict, next_status, rounded
 from skymap_operator.observe.state import (
     ObservedScan,
     ObservedState,
     ObservedWarning,
     Pod,
-    Progress,
     PulsarFault,
     PulsarState,
     Termination,
 )
-from skymap_scanner.scan import progress as scanner
 
 URL = {"event": {"url": "https://example.org/event.json"}}
 OWNED = {"ownerReferences": [{"uid": "uid-1"}]}
+STUCK = Progress(
+    name="a",
+    phase=ProgressPhase.WRITING,
+    levels=(),
+    rate=0.0,
+    eta=None,
+    elapsed=1.0,
+    best=None,
+    obstacle="x.i3: no\x1b room",
+)
 
 
 def observed(spec: dict[str, Any] | None = None, **changes: Any) -> ObservedState:
@@ -101,38 +111,25 @@ def test_a_failed_first_container_counts() -> None:
     assert pod.over
 
 
-def test_progress_is_what_the_saver_publishes() -> None:
-    snapshot = scanner.Progress(
-        name="a",
-        phase=scanner.Phase.SCANNING,
-        levels=(scanner.LevelProgress(nside=8, done=5, planned=768, decided=True, failed=1),),
-        rate=2.5,
-        eta=300.0,
-        elapsed=20.0,
-        best=scanner.BestFit(nside=8, pixel=3, ra=1.50004, dec=-2.5, llh=10.00049, area_90=214.8591731740587),
-        outputs=("a.i3.zst",),
-        obstacle="no room",
-    )
-    assert Progress.of(snapshot.model_dump(mode="json"), START) == Progress(
-        phase="scanning",
-        levels=(LevelStatus(nside=8, done=5, planned=768, decided=True, failed=1),),
-        published=START,
-        rate=2.5,
-        eta=300.0,
-        best=Best(nside=8, pixel=3, ra=1.5, dec=-2.5, llh=10.0, area90=214.8592),
-        outputs=("a.i3.zst",),
-        obstacle="no room",
-    )
-    older = {key: value for key, value in snapshot.model_dump(mode="json").items() if key != "obstacle"}
-    assert Progress.of(older, START).obstacle is None
-    for wrong in (
-        {},
-        {"levels": 5},
-        snapshot.model_dump(mode="json") | {"best": "none"},
-        snapshot.model_dump(mode="json") | {"levels": [{"nside": 9}]},
-    ):
-        with pytest.raises(ValueError, match=r"no snapshot|validation error"):
-            Progress.of(wrong, START)
+def test_best_fit_is_rounded_for_the_status() -> None:
+    best = BestFitStatus(nside=8, pixel=3, ra=1.50004, dec=-2.5, llh=10.00049, area_90=214.8591731740587)
+    assert rounded(best) == BestFitStatus(nside=8, pixel=3, ra=1.5, dec=-2.5, llh=10.0, area_90=214.8592)
+    edge = BestFitStatus(nside=8, pixel=3, ra=359.99999, dec=90.0, llh=1.0)
+    assert rounded(edge) == BestFitStatus(nside=8, pixel=3, ra=0.0, dec=90.0, llh=1.0)
+
+
+@pytest.mark.parametrize(
+    ("eta", "published", "expected"),
+    [
+        (60.4, START, START + timedelta(seconds=60)),
+        (None, START, None),
+        (60.0, datetime.max.replace(tzinfo=UTC), None),
+    ],
+)
+def test_eta_counts_from_the_publication(eta: float | None, published: datetime, expected: datetime | None) -> None:
+    going = STUCK.model_copy(update={"eta": eta, "phase": ProgressPhase.SCANNING})
+    seen = observed(pulsar=PulsarState({}, progress=going, progress_time=published))
+    assert next_status(seen, Verdict(Phase.SCANNING)).eta == expected
 
 
 def test_a_status_that_nobody_can_read_is_begun_anew() -> None:
@@ -221,7 +218,7 @@ def test_workers_that_all_explain_an_error_fail_the_scan() -> None:
             "add nodes",
         ),
         (
-            {"pulsar": PulsarState({}, progress=Progress("writing", (), START, obstacle="x.i3: no\x1b room"))},
+            {"pulsar": PulsarState({}, progress=STUCK)},
             Reason.CLAIM_FULL,
             r"saver: x.i3: no\x1b room - make room on the claim",
         ),

@@ -16,8 +16,9 @@ from typing import Any
 from testing.manifests import cases
 
 from skymap_api.names import JOB_ROLES, Names
+from skymap_api.progress import Progress, ProgressPhase
 from skymap_api.resource import SkymapScanStatus
-from skymap_api.resource.status import Best, LevelStatus, Reason
+from skymap_api.resource.status import BestFitStatus, LevelStatus, Reason
 from skymap_operator.decide import actions as do
 from skymap_operator.observe.state import (
     Backlog,
@@ -25,7 +26,6 @@ from skymap_operator.observe.state import (
     ObservedState,
     ObservedWarning,
     Pod,
-    Progress,
     PulsarFault,
     PulsarState,
 )
@@ -113,6 +113,7 @@ class World:
             fits=Backlog(self.work.fitted, 0) if self.own.scanned in self.topics else None,
             plan_ended=self.work.ended,
             progress=self.work.progress,
+            progress_time=self.now,
             metadata=self.frames,
             elsewhere=frozenset(),
         )
@@ -291,13 +292,14 @@ class World:
         done = self.work.ended and self.work.collected == self.tasks
         reported = 0 if self.work.progress is None else self.work.progress.done
         level = LevelStatus(nside=1, done=self.work.collected, planned=self.tasks, decided=True)
-        best = Best(nside=1, pixel=3, ra=10.0, dec=20.0, llh=5.0)
+        best = BestFitStatus(nside=1, pixel=3, ra=10.0, dec=20.0, llh=5.0)
         self.work.progress = Progress(
-            phase="done" if done else "scanning",
+            name=self.names.scan,
+            phase=ProgressPhase.DONE if done else ProgressPhase.SCANNING,
             levels=(level,),
-            published=self.now,
             rate=max(self.work.collected - reported, 0) / 10,
             eta=10.0,
+            elapsed=0.0,
             best=best,
             outputs=("scan.i3.zst",) if done else (),
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.unit.roles.conftest import Scan
 
+from skymap_api.progress import Progress, ProgressPhase
 from skymap_scanner.errors import InputError
 from skymap_scanner.results.atomic import write_atomically
 from skymap_scanner.roles.full_disk import is_disk_full, retry_while_disk_full
@@ -21,7 +22,6 @@ from skymap_scanner.roles.saver import SaveAttempts, save
 from skymap_scanner.roles.spool import Spool
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.pixels import Pixel
-from skymap_scanner.scan.progress import Phase, Progress
 
 
 def full(number: int = errno.ENOSPC) -> OSError:
@@ -120,7 +120,7 @@ def test_a_saver_without_room_tells_so_until_it_comes_further(
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", no_room)
         first, second = (save_again(pytest.raises(InputError, match="No space left")) for _ in range(2))
-    assert [one.phase for one in first[-2:]] == [Phase.WRITING] * 2
+    assert [one.phase for one in first[-2:]] == [ProgressPhase.WRITING] * 2
     assert first[-2].obstacle is None
     assert first[-1].obstacle is not None
     assert "No space left on device" in first[-1].obstacle
@@ -134,7 +134,7 @@ def test_a_saver_without_room_tells_so_until_it_comes_further(
     ]
     last = save_again(nullcontext())
     assert last[0].obstacle is None
-    assert (last[-1].phase, last[-1].obstacle) == (Phase.DONE, None)
+    assert (last[-1].phase, last[-1].obstacle) == (ProgressPhase.DONE, None)
     assert (one.json, one.i3) == (json, i3)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.unit.roles.conftest import Scan
 
+from skymap_api.progress import Progress, ProgressPhase
 from skymap_scanner.broker import open_broker
 from skymap_scanner.broker.protocol import Outgoing, SubscriptionType
 from skymap_scanner.errors import InputError, ReconstructionError
@@ -21,7 +22,6 @@ from skymap_scanner.roles import worker
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
-from skymap_scanner.scan.progress import Phase, Progress
 
 MakeScan = Callable[..., Scan]
 
@@ -84,7 +84,7 @@ def test_a_scan_finds_the_minimum_and_writes_every_pixel_in_order(scan: MakeScan
     assert abs(ra - 200) < 8
     assert abs(dec - 20) < 8
     last = list(progress(one))[-1]
-    assert last.phase is Phase.DONE
+    assert last.phase is ProgressPhase.DONE
     assert [(level.done, level.planned, level.decided) for level in last.levels] == [
         (12, 12, True),
         (48, 48, True),

@@ -8,11 +8,12 @@ import pytest
 from tests.unit.roles.conftest import Scan
 
 from skymap_api.names import ScanTopics, TopicBases
+from skymap_api.progress import Progress, ProgressPhase, encode_progress
+from skymap_api.resource.status import LevelStatus
 from skymap_scanner.broker import Backlog, Broker, Outgoing, open_broker
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.scans import (
     FoundScan,
-    deletion,
     find_scans,
     latest_progress,
     look_at,
@@ -22,7 +23,6 @@ from skymap_scanner.roles.scans import (
 )
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
-from skymap_scanner.scan.progress import LevelProgress, Phase, Progress
 
 MakeScan = Callable[..., Scan]
 
@@ -35,8 +35,8 @@ def all_of(name: str, bases: TopicBases = BASES) -> frozenset[str]:
     return frozenset(ScanTopics.of(name, bases).all())
 
 
-def progress(phase: Phase = Phase.SCANNING) -> Progress:
-    level = LevelProgress(nside=1, done=5, planned=12, decided=True, failed=0)
+def progress(phase: ProgressPhase = ProgressPhase.SCANNING) -> Progress:
+    level = LevelStatus(nside=1, done=5, planned=12, decided=True, failed=0)
     return Progress(name="a", phase=phase, levels=(level,), rate=1.0, eta=7.0, elapsed=5.0, best=None)
 
 
@@ -94,52 +94,16 @@ def test_topics_with_other_bases_are_found_where_they_are() -> None:
         (found(), "begun", True),
         (found(metadata=None), "begun", True),
         (found(progress=progress()), "scanning", True),
-        (found(progress=progress(Phase.WRITING)), "writing", True),
-        (found(progress=progress(Phase.DONE)), "done", False),
-        (found(progress=progress(Phase.DONE), without="collected"), "done", False),
-        (found(progress=progress(Phase.DONE), without="to_be_scanned plan"), "done", False),
+        (found(progress=progress(ProgressPhase.WRITING)), "writing", True),
+        (found(progress=progress(ProgressPhase.DONE)), "done", False),
+        (found(progress=progress(ProgressPhase.DONE), without="collected"), "done", False),
+        (found(progress=progress(ProgressPhase.DONE), without="to_be_scanned plan"), "done", False),
         (found(progress=progress(), without="to_be_scanned plan", metadata=()), "incomplete", False),
         (found(without="plan", metadata=()), "incomplete", False),
     ],
 )
 def test_the_phase_and_whether_deletion_would_lose_something(scan: FoundScan, phase: str, can_go_on: bool) -> None:
     assert (scan.phase, scan.can_go_on) == (phase, can_go_on)
-
-
-@pytest.mark.parametrize(
-    ("scan", "there", "others", "frames"),
-    [
-        (found(), FRAMES, [], FRAMES),
-        (found(), FRAMES, [()], FRAMES),
-        (found(), FRAMES, [FRAMES], ()),
-        (found(), FRAMES, [(), (*FRAMES[:2], "another")], FRAMES[2:]),
-        (found(), FRAMES[3:], [], FRAMES[3:]),  # a deletion that was cut short
-        (found(), FRAMES, [None], ()),  # a plan that cannot be read may name any
-        (found(), FRAMES, [(), None], ()),
-        (found(metadata=None), FRAMES, [], ()),
-        (found(metadata=()), FRAMES, [], ()),
-        (found(metadata=(f"{SKYMAP}b-plan", *FRAMES)), (f"{SKYMAP}b-plan", *FRAMES), [], FRAMES),  # not of its base
-    ],
-)
-def test_metadata_goes_when_no_other_scan_needs_it(
-    scan: FoundScan, there: tuple[str, ...], others: list[tuple[str, ...] | None], frames: tuple[str, ...]
-) -> None:
-    decided = deletion(scan, there, others)
-    assert tuple(topic for topic in decided.topics if topic not in scan.existing) == frames
-    assert set(decided.topics) - set(frames) == scan.existing
-    assert set(decided.kept) == {topic for topic in scan.metadata or () if topic in there} - set(frames)
-
-
-def test_the_plan_goes_after_what_it_names_and_the_progress_last() -> None:
-    decided = deletion(found(), FRAMES, []).topics
-    assert decided[0] == f"{SKYMAP}a-to_be_scanned"
-    assert decided[-2 - len(FRAMES) :] == (*FRAMES, f"{SKYMAP}a-plan", f"{SKYMAP}a-progress")
-
-
-def test_what_is_gone_is_not_deleted_again() -> None:
-    decided = deletion(found(without="to_be_scanned scanned plan", metadata=()), FRAMES, [])
-    assert f"{SKYMAP}a-collected" in decided.topics
-    assert not {f"{SKYMAP}a-{last}" for last in ("to_be_scanned", "scanned", "plan")} & set(decided.topics)
 
 
 @pytest.fixture
@@ -161,7 +125,7 @@ def test_a_scan_is_seen_from_its_topics_alone(broker: Broker, scan: MakeScan) ->
     one = scan("1:0", seeds=3)
     stop = Stop()
     with broker.producer(topics.progress, "saver") as saver:
-        saver.send(Outgoing(progress().model_dump_json().encode()))
+        saver.send(Outgoing(encode_progress(progress())))
     stop.request()  # the producer announces the scan and ends
     produce(broker, topics, one.event, replace(one.settings, name="a"), stop)
     seen = look(broker, "a")
@@ -208,18 +172,23 @@ def test_a_plan_of_another_version_keeps_the_frames(broker: Broker, scan: MakeSc
     assert plan_deletion(broker, look(broker, "b"), find_scans(broker, BASES), BASES).topics == (f"{SKYMAP}b-plan",)
 
 
-def test_the_latest_snapshot_counts_and_a_strange_one_is_passed_over(
+def test_the_latest_snapshot_counts_and_invalid_ones_are_ignored(
     broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic = f"{SKYMAP}a-progress"
     with broker.producer(topic, "saver") as saver, broker.reader(topic) as reader:
         assert latest_progress(reader, 0) is None
-        saver.send(*[Outgoing(progress(phase).model_dump_json().encode()) for phase in (Phase.SCANNING, Phase.DONE)])
-        assert latest_progress(reader, 0) == progress(Phase.DONE)
+        saver.send(
+            *[Outgoing(encode_progress(progress(phase))) for phase in (ProgressPhase.SCANNING, ProgressPhase.DONE)]
+        )
+        assert latest_progress(reader, 0) == progress(ProgressPhase.DONE)
         assert latest_progress(reader, 0) is None
         assert caplog.text == ""
         saver.send(Outgoing(b"{}"))
         assert latest_progress(reader, 0) is None
-        assert "passed over what is no progress, or another version's: 1 messages (Field required)" in caplog.text
-        saver.send(Outgoing(progress(Phase.SCANNING).model_dump_json().encode()), Outgoing(b"\xff"))
-        assert latest_progress(reader, 0) == progress(Phase.SCANNING)
+        assert (
+            "ignored 1 messages on the progress topic: not a progress snapshot of this version: name: Field"
+            in caplog.text
+        )
+        saver.send(Outgoing(encode_progress(progress(ProgressPhase.SCANNING))), Outgoing(b"\xff"))
+        assert latest_progress(reader, 0) == progress(ProgressPhase.SCANNING)

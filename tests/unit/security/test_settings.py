@@ -11,7 +11,6 @@ from testing.manifests import cases
 from tests.unit.security.conftest import at_most
 
 from skymap_api.resource import SkymapScanSpec
-from skymap_operator.observe.read import entry
 from skymap_scanner.cli.manifest import read_manifest
 from skymap_scanner.cli.yaml_documents import read_documents
 from skymap_scanner.errors import InputError
@@ -90,12 +89,6 @@ def test_aliases_that_come_to_little_are_read(tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "scan.yaml").settings.name == "alert"
     (tmp_path / "alias.yaml").write_text("a: &a {b: 1}\nc: *a\nd: [*a, *a]")
     assert read_documents(tmp_path / "alias.yaml") == [{"a": {"b": 1}, "c": {"b": 1}, "d": [{"b": 1}, {"b": 1}]}]
-
-
-@pytest.mark.parametrize("payload", [b"[" * 5000, b'{"a":' * 5000, b"[]", b"7", b"{", b"\xff"])
-def test_a_message_of_a_topic_that_is_none_is_one_error_to_the_operator(payload: bytes) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        entry(payload)
 
 
 def longest() -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from skymap_api.progress import Progress, ProgressPhase
 from skymap_operator.decide.diagnose import last_words
 from skymap_operator.observe.state import Pod, Termination
 from skymap_scanner.cli import Lines, logs
@@ -23,7 +24,6 @@ from skymap_scanner.errors import InputError, printable
 from skymap_scanner.i3 import Frame, I3EventHeader, I3String
 from skymap_scanner.kubectl.scans import SeenScan
 from skymap_scanner.roles.topics import check_name
-from skymap_scanner.scan.progress import Phase, Progress
 
 #: Clears the screen, renames the window, writes backwards, goes back to the line's start; and rich's markup.
 NASTY = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\r\x00[bold red]x[/]"
@@ -107,7 +107,7 @@ def test_what_a_cluster_says_of_a_scan_is_shown_without_its_escapes() -> None:
 
 
 def test_progress_of_a_strange_name_is_shown_without_its_escapes() -> None:
-    progress = Progress(name=NASTY, phase=Phase.DONE, levels=(), rate=0, eta=None, elapsed=1, best=None)
+    progress = Progress(name=NASTY, phase=ProgressPhase.DONE, levels=(), rate=0, eta=None, elapsed=1, best=None)
     console = Console(file=io.StringIO(), width=200)
     with progress_display(console) as shown:
         shown(progress)

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from skymap_api.resource.status import Best, Condition, ConditionType, Phase
-from skymap_scanner.cli.progress_display import duration, level_bars
+from skymap_api.resource.status import Condition, ConditionType, Phase
+from skymap_scanner.cli.progress_display import best_line, duration, level_bars
 from skymap_scanner.errors import printable
 from skymap_scanner.kubectl.scans import SeenScan
 
@@ -50,7 +50,7 @@ def row(scan: SeenScan, now: datetime) -> list[str]:
         "" if status.level is None else str(status.level),
         status.progress or "",
         "" if best is None else f"{best.ra:.2f}° {best.dec:+.2f}°",
-        "" if best is None or best.area90 is None else f"{best.area90:.3g} deg²",
+        "" if best is None or best.area_90 is None else f"{best.area_90:.3g} deg²",
         "" if status.workers is None else f"{status.workers.ready}/{status.workers.wanted}",
         age((now - scan.made).total_seconds()),
     ]
@@ -66,13 +66,6 @@ def line(scan: SeenScan) -> str:
     if scan.hindrance is not None:
         parts.append(printable(scan.hindrance.message))
     return "; ".join(parts)
-
-
-def best_line(best: Best, final: bool) -> str:
-    """Describe the best fit."""
-    area = "" if best.area90 is None else f", 90 % region {best.area90:.3g} deg²"
-    where = f"RA {best.ra:.2f}° Dec {best.dec:+.2f}°"
-    return f"{'best fit' if final else 'best so far'} {where} (nside {best.nside}, pixel {best.pixel}{area})"
 
 
 def story(scan: SeenScan, now: datetime, call: Call) -> Group:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from skymap_api.resource import EventSource, Simulation, SkymapScan, given_for_clusters
+from skymap_api.resource.base import describe_errors
 from skymap_scanner.cli.options import parse_select
 from skymap_scanner.cli.yaml_documents import read_documents
 from skymap_scanner.errors import InputError
@@ -85,15 +86,7 @@ def _parse(path: Path) -> SkymapScan:
     try:
         return SkymapScan.model_validate(documents[0])
     except ValidationError as error:
-        faults = "; ".join(
-            f"{_place(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()[:5]
-        )
-        raise InputError(f"{path} is not a SkymapScan that can be run: {faults}") from error
-
-
-def _place(names: tuple[str | int, ...]) -> str:
-    """Write where a fault is as the API server does: ``spec.levels[0].nside``."""
-    return "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in names).lstrip(".") or "manifest"
+        raise InputError(f"{path} is not a SkymapScan that can be run: {describe_errors(error)}") from error
 
 
 def _area(nside: int, pixel: int, count: int) -> Area:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,7 +16,8 @@ from rich.text import Text
 from skymap_scanner.errors import printable
 
 if TYPE_CHECKING:
-    from skymap_scanner.scan.progress import Progress
+    from skymap_api.progress import Progress
+    from skymap_api.resource.status import BestFitStatus, LevelStatus
 
 LINE_EVERY = 10.0
 
@@ -30,13 +31,15 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def best_line(progress: Progress) -> str:
-    """Describe the best fit so far."""
-    best = progress.best
-    if best is None:
-        return "no fit yet"
+def best_line(best: BestFitStatus, final: bool) -> str:
+    """Describe the best fit."""
     area = "" if best.area_90 is None else f", 90 % region {best.area_90:.3g} deg²"
-    return f"best so far RA {best.ra:.2f}° Dec {best.dec:+.2f}° (nside {best.nside}, pixel {best.pixel}{area})"
+    where = f"RA {best.ra:.2f}° Dec {best.dec:+.2f}°"
+    return f"{'best fit' if final else 'best so far'} {where} (nside {best.nside}, pixel {best.pixel}{area})"
+
+
+def _best_line(progress: Progress) -> str:
+    return "no fit yet" if progress.best is None else best_line(progress.best, final=False)
 
 
 def state_line(progress: Progress) -> str:
@@ -45,30 +48,14 @@ def state_line(progress: Progress) -> str:
         return f"{progress.phase}, in its way: {printable(progress.obstacle)}"
     if progress.phase != "scanning":
         return f"{progress.phase} after {duration(progress.elapsed)}"
-    failed = sum(level.failed for level in progress.levels)
-    problems = f", {failed} failed" if failed else ""
+    problems = f", {progress.failed} failed" if progress.failed else ""
     return (
         f"{progress.done}/{progress.planned} pixels{problems}, {progress.rate:.1f} pixels/s, "
         f"{duration(progress.elapsed)} elapsed, {duration(progress.eta)} to go"
     )
 
 
-class Level(Protocol):
-    """How far a level is, as the saver and the operator tell it."""
-
-    @property
-    def nside(self) -> int: ...  # noqa: D102
-    @property
-    def done(self) -> int: ...  # noqa: D102
-    @property
-    def planned(self) -> int: ...  # noqa: D102
-    @property
-    def decided(self) -> bool: ...  # noqa: D102
-    @property
-    def failed(self) -> int: ...  # noqa: D102
-
-
-def level_bars(levels: Iterable[Level]) -> Table:
+def level_bars(levels: Iterable[LevelStatus]) -> Table:
     """Draw one bar a level."""
     table = Table.grid(padding=(0, 2))
     for level in levels:
@@ -85,7 +72,7 @@ def render(progress: Progress) -> Group:
     """Draw one bar a level, the state and the best fit."""
     bars = level_bars(progress.levels)
     return Group(
-        Text(printable(progress.name), style="bold"), bars, Text(state_line(progress)), Text(best_line(progress))
+        Text(printable(progress.name), style="bold"), bars, Text(state_line(progress)), Text(_best_line(progress))
     )
 
 
@@ -104,7 +91,7 @@ def progress_display(console: Console) -> Iterator[Callable[[Progress], None]]:
         if now - last >= LINE_EVERY or progress.phase != "scanning":
             last = now
             console.print(
-                f"{printable(progress.name)}: {state_line(progress)}; {best_line(progress)}",
+                f"{printable(progress.name)}: {state_line(progress)}; {_best_line(progress)}",
                 soft_wrap=True,
                 highlight=False,
                 markup=False,

@@ -14,8 +14,8 @@ from skymap_scanner.cli import options
 from skymap_scanner.errors import BrokerUnavailable, InputError, printable
 
 if TYPE_CHECKING:
+    from skymap_api.progress import Progress
     from skymap_scanner.broker import Reader
-    from skymap_scanner.scan.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +66,11 @@ def command(name: str, broker_options: options.BrokerOptions, to_be_scanned: str
 
 def follow(reader: Reader, show: Callable[[Progress], None], waiting: Waiting) -> Progress:
     """Show the latest snapshot, and those that come until the scan is done; return the last."""
+    from skymap_api.progress import ProgressPhase
     from skymap_scanner.roles.scans import latest_progress
-    from skymap_scanner.scan.progress import Phase
 
     last = None
-    while last is None or not (waiting.once or last.phase is Phase.DONE):
+    while last is None or not (waiting.once or last.phase is ProgressPhase.DONE):
         try:
             latest = latest_progress(reader, 0 if waiting.once else LOOK_EVERY)
         except BrokerUnavailable as error:

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import zstandard
 from pydantic import ValidationError
 
-from skymap_api.names import API_VERSION, KIND, Names
+from skymap_api.names import API_VERSION, KIND, MAX_BASE, Names
 from skymap_api.resource import SkymapScan, SkymapScanSpec
-from skymap_api.resource.base import to_manifest
+from skymap_api.resource.base import describe_errors, to_manifest
 from skymap_scanner.errors import ClusterError, InputError
 from skymap_scanner.kubectl.client import Kubectl
 from skymap_scanner.kubectl.scans import SeenScan, find
@@ -31,8 +31,6 @@ Manifest = dict[str, Any]
 #: What a ConfigMap holds at most (Kubernetes: MaxSecretSize), bytes.
 MAX_CONFIG_MAP = 1 << 20
 
-#: Up to here the names of a scan's objects begin with its own (skymap_api.names).
-_LONGEST_NAME = 47
 _ENDINGS = re.compile(r"(\.(json|i3|zst|gz|bz2|xz))+$", re.IGNORECASE)
 
 
@@ -51,7 +49,7 @@ class Submission:
 
 def label(text: str) -> str:
     """Make a name of any text: lower case letters and digits, with - between; empty if it has neither."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:_LONGEST_NAME].rstrip("-")
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:MAX_BASE].rstrip("-")
 
 
 def name_of_url(url: str) -> str:
@@ -160,15 +158,7 @@ def check(manifest: Mapping[str, Any], what: str) -> SkymapScan:
     try:
         return SkymapScan.model_validate(manifest)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{_place(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()[:5]
-        )
-        raise InputError(f"{what} is not a SkymapScan: {faults}") from error
-
-
-def _place(names: tuple[str | int, ...]) -> str:
-    """Write where a fault is as the API server does: ``spec.levels[0].nside``."""
-    return "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in names).lstrip(".") or "manifest"
+        raise InputError(f"{what} is not a SkymapScan: {describe_errors(error)}") from error
 
 
 def differences(wanted: SkymapScanSpec, found: SkymapScanSpec) -> list[str]:

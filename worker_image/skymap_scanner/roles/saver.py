@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skymap_api.names import ScanTopics
+from skymap_api.progress import MAX_OBSTACLE, Progress, ProgressPhase, encode_progress
+from skymap_api.resource.base import INT32
 from skymap_scanner.broker.protocol import Broker, Message, Outgoing, Producer
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.i3 import FrameWriter, read_frames
@@ -33,7 +35,7 @@ from skymap_scanner.roles.topics import read_metadata
 from skymap_scanner.scan.levels import parse_area
 from skymap_scanner.scan.pixels import Pixel, read_ranges
 from skymap_scanner.scan.plan import Plan, ScanEntry
-from skymap_scanner.scan.progress import Phase, Progress, Rate
+from skymap_scanner.scan.progress import Rate
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ def save(
             raise
         if outputs is None:
             return False
-        reporter.send(plan.plan, Phase.DONE, outputs)
+        reporter.send(plan.plan, ProgressPhase.DONE, outputs)
     if settings.delete_collected:
         broker.delete_topic(topics.collected)
     log.info("%d pixels written to %s", len(reporter.best_fits), outputs[0])
@@ -133,7 +135,7 @@ def _save(
             reporter.report(plan.update())
         if stop.requested:
             return None
-        reporter.send(plan.plan, Phase.WRITING)
+        reporter.send(plan.plan, ProgressPhase.WRITING)
         outputs = _write(broker, settings, plan.plan, gathered)
     (settings.results / PARTIAL).unlink(missing_ok=True)
     return outputs
@@ -187,7 +189,7 @@ class _Reporter:
         self._producer = producer
         self._folder = folder
         self._tries = tries
-        self._phase = Phase.SCANNING
+        self._phase = ProgressPhase.SCANNING
         self._began = time.monotonic()
         self._rate = Rate()
         self._next_progress = 0.0
@@ -200,7 +202,7 @@ class _Reporter:
             return
         now = time.monotonic()
         if now >= self._next_progress:
-            self.send(plan, Phase.SCANNING)
+            self.send(plan, ProgressPhase.SCANNING)
             cost = time.monotonic() - now
             self._next_progress = now + max(PROGRESS_EVERY, 20 * cost)  # a large map must not slow the saver down
         if now >= self._next_partial and len(self.best_fits) > self._partial_pixels:
@@ -213,10 +215,10 @@ class _Reporter:
         self._tries.obstacle, self._tries.pixels = why, len(self.best_fits)
         self.send(plan, self._phase)
 
-    def send(self, plan: Plan, phase: Phase, outputs: Sequence[Path] = ()) -> None:
+    def send(self, plan: Plan, phase: ProgressPhase, outputs: Sequence[Path] = ()) -> None:
         """Send a snapshot now."""
         self._phase = phase
-        if phase is Phase.DONE or not self._tries.stuck(self.best_fits):
+        if phase is ProgressPhase.DONE or not self._tries.stuck(self.best_fits):
             self._tries.obstacle = ""
         best_fits = self.best_fits
         elapsed = time.monotonic() - self._began
@@ -228,13 +230,13 @@ class _Reporter:
             phase=phase,
             levels=tuple(levels),
             rate=rate,
-            eta=left / rate if rate > 0 else None,
+            eta=left / rate if rate > 0 and left / rate <= INT32 else None,
             elapsed=elapsed,
             best=best_fit(plan, best_fits),
             outputs=tuple(path.name for path in outputs),
-            obstacle=self._tries.obstacle or None,
+            obstacle=self._tries.obstacle[:MAX_OBSTACLE] or None,
         )
-        self._producer.send(Outgoing(snapshot.model_dump_json().encode()))
+        self._producer.send(Outgoing(encode_progress(snapshot)))
 
 
 def _write(broker: Broker, settings: SaverSettings, plan: Plan, gathered: _Gathered) -> list[Path]:

@@ -6,14 +6,12 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
+from skymap_api.metadata_topics import Deletion, decide_deletion, named_topics, topics_in_use
 from skymap_api.names import WORKERS_SUBSCRIPTION, ScanTopics, TopicBases
+from skymap_api.progress import Progress, ProgressPhase, decode_progress
 from skymap_scanner.broker.protocol import Backlog, Broker, Reader
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 from skymap_scanner.roles.topics import check_name
-from skymap_scanner.scan.plan import ScanEntry, decode_entry
-from skymap_scanner.scan.progress import Phase, Progress
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +35,7 @@ class FoundScan:
     def phase(self) -> str:
         """What the scan is doing; ``incomplete``: without a plan it can never go on, its deletion was cut short."""
         if self.finished:
-            return Phase.DONE
+            return ProgressPhase.DONE
         if self.topics.plan not in self.existing:
             return "incomplete"
         if self.progress is not None:
@@ -47,20 +45,12 @@ class FoundScan:
     @property
     def finished(self) -> bool:
         """Whether its files are written."""
-        return self.progress is not None and self.progress.phase is Phase.DONE
+        return self.progress is not None and self.progress.phase is ProgressPhase.DONE
 
     @property
     def can_go_on(self) -> bool:
         """Whether its deletion would lose something."""
-        return self.phase not in {Phase.DONE, "incomplete"}
-
-
-@dataclass(frozen=True, slots=True)
-class Deletion:
-    """The topics to delete, in this order, and the metadata topics to keep, because other scans (may) need them."""
-
-    topics: tuple[str, ...]
-    kept: tuple[str, ...] = ()
+        return self.phase not in {ProgressPhase.DONE, "incomplete"}
 
 
 def scans_among(topics: Iterable[str], bases: TopicBases) -> dict[str, frozenset[str]]:
@@ -96,25 +86,6 @@ def _is_name(name: str) -> bool:
         return False
 
 
-def deletion(scan: FoundScan, metadata_there: Collection[str], others: Iterable[Collection[str] | None]) -> Deletion:
-    """Decide what is deleted with a scan, and in which order: the work first, then what others may find it by.
-
-    ``metadata_there``: the metadata topics that exist; ``others``: those that the other scans' plans name, None for a
-    plan that cannot be read, which may name any. Nothing outside the scan's metadata base is deleted, whatever its plan
-    says.
-    """
-    own = [topic for topic in scan.topics.all() if topic in scan.existing]
-    last = [topic for topic in own if topic in {scan.topics.plan, scan.topics.progress}]
-    first = [topic for topic in own if topic not in last]
-    others = list(others)
-    used = {topic for names in others for topic in names or ()}
-    named = [topic for topic in scan.metadata or () if topic in metadata_there]
-    free = [topic for topic in named if topic not in used and topic.startswith(scan.topics.metadata)]
-    if None in others:
-        free = []
-    return Deletion((*first, *free, *last), tuple(topic for topic in named if topic not in free))
-
-
 def find_scans(broker: Broker, bases: TopicBases) -> dict[str, frozenset[str]]:
     """Return the topics of every scan on the broker, by its name."""
     namespaces = sorted({before for before, _ in _shapes(bases)})
@@ -140,25 +111,20 @@ def metadata_of(broker: Broker, topics: ScanTopics, existing: Collection[str]) -
         return ()
     with broker.reader(topics.plan) as reader:
         message = reader.receive(0)
-    if message is None:
-        return ()
-    try:
-        entry = decode_entry(message.payload)
-    except BrokerError:  # another version's, or no plan at all
-        return None
-    return entry.event.metadata_topics if isinstance(entry, ScanEntry) else None
+    return named_topics(None if message is None else message.payload)
 
 
 def plan_deletion(broker: Broker, scan: FoundScan, scans: Mapping[str, frozenset[str]], bases: TopicBases) -> Deletion:
     """Decide what is deleted with ``scan``, one of the ``scans`` on the broker."""
-    if scan.metadata == ():
-        return deletion(scan, (), ())
+    if not scan.metadata:
+        return decide_deletion(scan.topics, scan.existing, (), None)
     others = (
         metadata_of(broker, ScanTopics.of(name, bases), existing)
         for name, existing in scans.items()
         if name != scan.name
     )
-    return deletion(scan, broker.topics(bases.metadata), others)
+    existing = scan.existing | set(broker.topics(bases.metadata))
+    return decide_deletion(scan.topics, existing, scan.metadata, topics_in_use(others))
 
 
 def delete_scan(broker: Broker, name: str, bases: TopicBases | None = None) -> Deletion:
@@ -176,18 +142,18 @@ def delete_scan(broker: Broker, name: str, bases: TopicBases | None = None) -> D
 def latest_progress(reader: Reader, timeout: float) -> Progress | None:
     """Return the last of the snapshots that came meanwhile; None when none comes within ``timeout`` seconds.
 
-    What cannot be read, since another version or another program has written it, is passed over with a warning.
+    Invalid messages, as of another version or another program, are ignored with a warning.
     """
-    latest, strange = None, list[str]()
+    latest, invalid = None, list[str]()
     message = reader.receive(timeout)
     while message is not None:
         try:
-            latest = Progress.model_validate_json(message.payload)
-        except ValidationError as error:
-            strange.append(error.errors()[0]["msg"])
+            latest = decode_progress(message.payload)
+        except ValueError as error:
+            invalid.append(str(error))
         message = reader.receive(0)
-    if strange:
-        log.warning("passed over what is no progress, or another version's: %d messages (%s)", len(strange), strange[0])
+    if invalid:
+        log.warning("ignored %d messages on the progress topic: %s", len(invalid), invalid[0])
     return latest
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from skymap_api.resource.status import BestFitStatus, LevelStatus
 from skymap_scanner import __version__
 from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results.rule import WILKS
@@ -14,12 +15,12 @@ from skymap_scanner.results.skymap import multi_order_map
 from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
-from skymap_scanner.scan.progress import BestFit, LevelProgress, expected_pixels
+from skymap_scanner.scan.progress import expected_pixels
 
 SQUARE_DEGREES = (180 / math.pi) ** 2
 
 
-def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[LevelProgress]:
+def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[LevelStatus]:
     """Count the pixels of every level, those still to be decided included."""
     if plan.scan is None:
         return []
@@ -29,7 +30,7 @@ def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[Leve
     for level in levels:
         done = [best_fits[pixel] for pixel in plan.levels.get(level.nside, ()) if pixel in best_fits]
         found.append(
-            LevelProgress(
+            LevelStatus(
                 nside=level.nside,
                 done=len(done),
                 planned=planned[level.nside],
@@ -40,7 +41,7 @@ def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[Leve
     return found
 
 
-def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> BestFit | None:
+def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> BestFitStatus | None:
     """Return the best pixel so far with the area of the pixels inside the 90 % threshold; None before the first fit."""
     result = scan_result(plan, best_fits)
     if not any(np.isfinite(level["llh"]).any() for level in result.levels.values()):
@@ -48,7 +49,7 @@ def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> BestFit | None:
     skymap = multi_order_map(result, WILKS)
     inside = (skymap.owner >= 0) & (skymap.delta[skymap.owner] <= WILKS.levels[0.9])
     best = skymap.best
-    return BestFit(
+    return BestFitStatus(
         nside=best.nside,
         pixel=best.index,
         ra=best.ra,

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from skymap_api.resource.base import describe_errors
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.scan.levels import Area, Level, check_levels, parse_area, parse_levels
 from skymap_scanner.scan.pixels import Pixel, read_ranges, write_ranges
@@ -102,10 +103,8 @@ def decode_entry(payload: bytes) -> PlanEntry:
     try:
         return _ENTRY.validate_json(payload)
     except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"])) or "the message"
         raise BrokerError(
-            f"the plan topic holds a message that this version does not understand ({place}: {fault['msg']})"
+            f"the plan topic holds a message that this version does not understand ({describe_errors(error, most=1)})"
         ) from error
 
 

@@ -1,78 +1,13 @@
-"""The progress of a scan: one small JSON snapshot, shown by the command line, the operator and the dashboard alike."""
+"""How far a scan is: the pixels that it will have, and the rate at which they are done."""
 
 from __future__ import annotations
 
 import itertools
 from collections import deque
 from collections.abc import Mapping
-from enum import StrEnum
-
-from pydantic import BaseModel, ConfigDict
 
 from skymap_scanner.scan.levels import Level
 from skymap_scanner.scan.pixels import Pixel, pixel_count
-
-
-class Phase(StrEnum):
-    """What the scan is doing."""
-
-    SCANNING = "scanning"
-    WRITING = "writing"
-    DONE = "done"
-
-
-class LevelProgress(BaseModel):
-    """Pixels of one level. ``planned`` is an estimate until the level is ``decided``."""
-
-    model_config = ConfigDict(frozen=True)
-
-    nside: int
-    done: int
-    planned: int
-    decided: bool
-    failed: int
-
-
-class BestFit(BaseModel):
-    """The best pixel so far: centre (degrees, J2000), -ln L, and the area of the 90 % contour (deg²), where known."""
-
-    model_config = ConfigDict(frozen=True)
-
-    nside: int
-    pixel: int
-    ra: float
-    dec: float
-    llh: float
-    area_90: float | None = None
-
-
-class Progress(BaseModel):
-    """A snapshot; ``rate`` in pixels per second, ``eta`` and ``elapsed`` in seconds.
-
-    ``obstacle``: what the saver cannot get past by itself, and tries again: a full disk.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    phase: Phase
-    levels: tuple[LevelProgress, ...]
-    rate: float
-    eta: float | None
-    elapsed: float
-    best: BestFit | None
-    outputs: tuple[str, ...] = ()
-    obstacle: str | None = None
-
-    @property
-    def done(self) -> int:
-        """Pixels done in all levels."""
-        return sum(level.done for level in self.levels)
-
-    @property
-    def planned(self) -> int:
-        """Pixels of all levels, those not yet decided included."""
-        return sum(level.planned for level in self.levels)
 
 
 def expected_pixels(levels: tuple[Level, ...], decided: Mapping[int, list[Pixel]]) -> dict[int, int]:
