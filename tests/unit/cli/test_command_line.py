@@ -14,7 +14,7 @@ from skymap_scanner.cli import COMMANDS, SWITCHES, command_first, group, main
 from skymap_scanner.cli.settings import scan_settings
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.local import scan_arguments
-from skymap_scanner.roles.producer import ScanSettings
+from skymap_scanner.roles.planning import ScanSettings
 from skymap_scanner.scan.levels import parse_area, parse_levels
 
 

@@ -31,7 +31,8 @@ from skymap_scanner.i3 import (
 )
 from skymap_scanner.roles.collector import collect
 from skymap_scanner.roles.in_flight import InFlightFile
-from skymap_scanner.roles.producer import ScanSettings, produce
+from skymap_scanner.roles.planning import ScanSettings
+from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.saver import SaverSettings, save
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.worker import work

@@ -10,7 +10,7 @@ import pytest
 from skymap_scanner.errors import SkymapError
 from skymap_scanner.roles import local
 from skymap_scanner.roles.local import LocalScan, pause_before, run_local
-from skymap_scanner.roles.producer import ScanSettings
+from skymap_scanner.roles.planning import ScanSettings
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.levels import parse_levels
 

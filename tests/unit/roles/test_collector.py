@@ -12,11 +12,9 @@ from tests.unit.roles.conftest import Scan
 from skymap_scanner.broker import Broker, Consumer, Message, Outgoing, SubscriptionType, open_broker
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.roles import collector
-from skymap_scanner.roles.collector import IdleTimeout, collect
+from skymap_scanner.roles.collector import collect
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
-from skymap_scanner.scan.best_fits import SeedFit, Slots
-from skymap_scanner.scan.pixels import Pixel
 
 MakeScan = Callable[..., Scan]
 SHARED, FAILOVER = SubscriptionType.SHARED, SubscriptionType.FAILOVER
@@ -111,8 +109,8 @@ def sharing(url: str) -> Broker:
 def test_fits_that_wait_in_vain_are_given_back(
     fitted: tuple[Scan, list[Outgoing]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collector, "PATIENCE", 0.2)
-    monkeypatch.setattr(collector, "LONGEST_PATIENCE", 0.4)
+    monkeypatch.setattr(collector, "GIVE_BACK_AFTER", 0.2)
+    monkeypatch.setattr(collector, "LONGEST_GIVE_BACK", 0.4)
     one, fits = fitted
     publish(one, one.topics.scanned, fits[0])
     with collecting(one, sharing, key_shared=True), open_broker(one.url) as broker:
@@ -123,30 +121,3 @@ def test_fits_that_wait_in_vain_are_given_back(
         publish(one, one.topics.scanned, *fits[1:])
     assert collected(one) == ["1/4"]
     assert backlog(one) == (0, 0)
-
-
-def test_patience_doubles_while_it_is_in_vain_and_returns_with_success() -> None:
-    patience = IdleTimeout(100.0, first=5.0, longest=60.0)
-    assert not patience.is_over(104.9)
-    assert patience.is_over(105.0)
-    assert not patience.is_over(114.9)
-    patience.look(114.9, fits=1, best_fits=0)  # its own, come again
-    assert not patience.is_over(124.8)
-    assert patience.is_over(124.9)
-    patience.look(130.0, fits=3, best_fits=1)
-    assert not patience.is_over(134.9)
-    now = 135.0
-    for wait in (10, 20, 40, 60, 60):
-        assert patience.is_over(now)
-        assert not patience.is_over(now + wait - 0.1)
-        now += wait
-
-
-def test_slots_forget_what_they_give_back() -> None:
-    slots: Slots[str] = Slots(2)
-    for pixel, seed in ((1, 0), (2, 0), (2, 0), (3, 1)):
-        assert slots.add(SeedFit(Pixel(1, pixel), seed, 1.0, f"{pixel}/{seed}")) is None
-    assert slots.drop([Pixel(1, 2), Pixel(1, 9)]) == ["2/0", "2/0"]
-    assert sorted(slots.give_back()) == ["1/0", "3/1"]
-    assert slots.give_back() == []
-    assert slots.add(SeedFit(Pixel(1, 1), 1, 1.0, "again")) is None

@@ -17,13 +17,12 @@ from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.broker import Broker, Outgoing, Producer, open_broker
 from skymap_scanner.i3 import Frame, I3Double, I3Int, I3String, read_frames
-from skymap_scanner.roles import collector, republishing
+from skymap_scanner.roles import collector, rejected_fits
 from skymap_scanner.roles.collector import collect
 from skymap_scanner.roles.fit_validation import pixel_of_key
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
-from skymap_scanner.scan.best_fits import SeedFit, Slots
 from skymap_scanner.scan.pixels import Pixel, children
 from skymap_scanner.scan.plan import ahead_entry
 
@@ -149,14 +148,14 @@ def test_a_task_whose_answers_are_all_nonsense_is_given_up_and_says_so(
     one = small("one")
     one.opened = corrupting = Corrupting(NONSENSE[kind], times=1000)
     one.run(workers=1)
-    assert set(corrupting.seen.values()) == {republishing.MAX_REPUBLISHES + 1}
+    assert set(corrupting.seen.values()) == {rejected_fits.MAX_REPUBLISHES + 1}
     failed = [frame for frame in read_frames(io.BytesIO(one.i3)) if "SCAN_FailureReason" in frame]
     assert len(failed) == 3  # the pixels of the first level: nothing is left to refine
     for frame in failed:
         assert math.isnan(frame["SCAN_NegLogLikelihood"].value)
-        assert frame["SCAN_FailureReason"].value.startswith("given up: 4 answers were refused, the last since ")
+        assert frame["SCAN_FailureReason"].value.startswith("given up: 4 fits were rejected, the last because ")
     told = [record.getMessage() for record in caplog.records]
-    assert any("9 given up" in text for text in told) or "given up after 4 refused answers" in " ".join(told)
+    assert any("9 given up" in text for text in told) or "given up after 4 rejected fits" in " ".join(told)
 
 
 def test_answers_without_a_seed_are_tried_again_for_all_seeds_that_are_missing(small: Callable[..., Scan]) -> None:
@@ -179,7 +178,7 @@ def test_tasks_whose_answers_name_none_or_another_are_fitted_again(
 
     plain, one = small("plain"), small("one")
     plain.run(workers=1)
-    monkeypatch.setattr(collector, "SILENCE", 0.5)
+    monkeypatch.setattr(collector, "REPUBLISH_AFTER", 0.5)
     one.opened = corrupting = Corrupting(nameless, times=1)
     one.run(workers=1)
     assert (one.json, one.i3) == (plain.json, plain.i3)
@@ -223,19 +222,6 @@ def test_a_doubt_at_the_end_has_nothing_fitted_again_that_was_begun_on_a_guess(s
         for topic, subscription in ((one.topics.to_be_scanned, "workers"), (one.topics.scanned, "collector")):
             backlog = broker.backlog(topic, subscription)
             assert (backlog.waiting, backlog.unacked) == (0, 0), topic
-
-
-def test_a_second_answer_that_differs_changes_nothing_and_is_counted() -> None:
-    slots: Slots[str] = Slots(2)
-    pixel = Pixel(1, 0)
-    for seed, llh, name in ((0, 5.0, "first"), (0, 5.0, "same"), (0, -1e9, "better"), (0, math.nan, "failed")):
-        assert slots.add(SeedFit(pixel, seed, llh, name)) is None
-    assert slots.contradictions == 2
-    assert slots.seeds_of(pixel) == {0}
-    complete = slots.add(SeedFit(pixel, 1, 7.0, "other"))
-    assert complete is not None
-    assert [fit.source for fit in complete.fits] == ["first", "other"]
-    assert slots.seeds_of(pixel) == set()
 
 
 def test_bests_that_are_nonsense_are_believed_by_nobody(small: Callable[..., Scan]) -> None:

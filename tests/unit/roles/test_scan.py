@@ -18,7 +18,7 @@ from skymap_scanner.broker.protocol import Outgoing, SubscriptionType
 from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.i3 import FitStatus, read_frames
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
-from skymap_scanner.roles import worker
+from skymap_scanner.roles import fitters, progress_reporter
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
@@ -40,7 +40,7 @@ class Wrapped:
 @pytest.fixture
 def change_fits(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Start, Fit], Fit]], None]:
     def install(change: Callable[[Start, Fit], Fit]) -> None:
-        original = worker.load
+        original = fitters.load
 
         def load(name: str, parameters: dict[str, object]) -> object:
             reconstruction = original(name, parameters)
@@ -51,7 +51,7 @@ def change_fits(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Start, F
 
             return Changed()
 
-        monkeypatch.setattr(worker, "load", load)
+        monkeypatch.setattr(fitters, "load", load)
 
     return install
 
@@ -270,9 +270,9 @@ def test_foreign_messages_neither_stop_the_scan_nor_change_the_map(
     with open_broker(one.url) as broker:
         assert broker.backlog(one.topics.scanned, "collector").waiting == 0
         assert broker.backlog(one.topics.to_be_scanned, "workers").waiting == 0
-    warned = [record.getMessage() for record in caplog.records if "passed over" in record.getMessage()]
+    warned = [record.getMessage() for record in caplog.records if "rejected" in record.getMessage()]
     for topic in ("to_be_scanned", "scanned", "collected"):
-        assert any("a message (key x) on" in text and f"scan-{topic} is passed over" in text for text in warned)
+        assert any("rejected a message (key x) on" in text and f"scan-{topic}: " in text for text in warned)
 
 
 @pytest.mark.parametrize(
@@ -288,27 +288,25 @@ def test_a_fit_that_is_nonsense_is_a_failed_fit(
     failed = [f for f in read_frames(one.folder / "scan.i3") if "SCAN_FailureReason" in f]
     assert [f["MillipedeSeedParticle"].dir.zenith > 1.6 for f in failed] == [True] * len(failed)
     assert len(failed) >= 4
-    assert all("the reconstruction answered with" in f["SCAN_FailureReason"].value for f in failed)
+    assert all("the reconstruction returned" in f["SCAN_FailureReason"].value for f in failed)
     last = list(progress(one))[-1]
     assert last.best is not None
     assert math.isfinite(last.best.llh)
 
 
 def test_a_partial_result_can_be_read_while_the_scan_runs(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
-    from skymap_scanner.roles import saver  # noqa: PLC0415
-
-    monkeypatch.setattr(saver, "PARTIAL_EVERY", 0.0)
+    monkeypatch.setattr(progress_reporter, "PARTIAL_INTERVAL", 0.0)
     seen: list[int] = []
-    original = saver.Path.unlink
+    original = Path.unlink
 
     def unlink(path: Path, missing_ok: bool = False) -> None:
-        if path.name == saver.PARTIAL:
+        if path.name == progress_reporter.PARTIAL:
             seen.append(len(json.loads(path.read_text())["nside-1"]["data"]))
         original(path, missing_ok=missing_ok)
 
-    monkeypatch.setattr(saver.Path, "unlink", unlink)
+    monkeypatch.setattr(Path, "unlink", unlink)
     one = scan("1:0")
     one.run()
     assert len(seen) == 1
     assert 1 <= seen[0] <= 12
-    assert not (one.folder / saver.PARTIAL).exists()
+    assert not (one.folder / progress_reporter.PARTIAL).exists()

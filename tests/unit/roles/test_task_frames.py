@@ -40,7 +40,7 @@ FIT = Fit(
 
 def read_best(payload: bytes) -> PixelFit:
     [answer] = decode_fits(payload)
-    return answer.best
+    return answer.fit
 
 
 def test_a_task_round_trips(prepared: PreparedEvent) -> None:
@@ -138,10 +138,10 @@ def test_a_fit_that_is_nonsense_is_a_failed_one_to_the_worker_and_refused_by_oth
     checked = checked_fit(bad, TASK.start)
     assert (checked.status, math.isnan(checked.llh)) == (FitStatus.GeneralFailure, True)
     assert (checked.position, checked.time, checked.evaluations) == (TASK.start.position, TASK.start.time, 250)
-    assert checked.reason.startswith("the reconstruction answered with ")
+    assert checked.reason.startswith("the reconstruction returned ")
     _, frame = read_task(TaskFrames(prepared, 7).encode(TASK))
     unchecked = fit_frame(frame, bad, "another program")
-    assert f"the reconstruction answered with {implausible(read_best(unchecked))}" == checked.reason
+    assert f"the reconstruction returned {implausible(read_best(unchecked))}" == checked.reason
 
 
 def test_a_good_fit_and_a_failed_one_pass_the_check_as_they_are() -> None:

@@ -54,3 +54,26 @@ def test_the_best_does_not_depend_on_the_order_of_arrival(values: list[float], s
     assert answers[0] == answers[1]
     best = values[answers[0][0]]
     assert math.isnan(best) or best == min(value for value in values if not math.isnan(value))
+
+
+def test_slots_forget_what_they_give_back() -> None:
+    slots: Slots[str] = Slots(2)
+    for pixel, seed in ((1, 0), (2, 0), (2, 0), (3, 1)):
+        assert slots.add(SeedFit(Pixel(1, pixel), seed, 1.0, f"{pixel}/{seed}")) is None
+    assert slots.drop([Pixel(1, 2), Pixel(1, 9)]) == ["2/0", "2/0"]
+    assert sorted(slots.give_back()) == ["1/0", "3/1"]
+    assert slots.give_back() == []
+    assert slots.add(SeedFit(Pixel(1, 1), 1, 1.0, "again")) is None
+
+
+def test_a_second_answer_that_differs_changes_nothing_and_is_counted() -> None:
+    slots: Slots[str] = Slots(2)
+    pixel = Pixel(1, 0)
+    for seed, llh, name in ((0, 5.0, "first"), (0, 5.0, "same"), (0, -1e9, "better"), (0, math.nan, "failed")):
+        assert slots.add(SeedFit(pixel, seed, llh, name)) is None
+    assert slots.contradictions == 2
+    assert slots.seeds_of(pixel) == {0}
+    complete = slots.add(SeedFit(pixel, 1, 7.0, "other"))
+    assert complete is not None
+    assert [fit.source for fit in complete.fits] == ["first", "other"]
+    assert slots.seeds_of(pixel) == set()

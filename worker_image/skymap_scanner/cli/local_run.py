@@ -26,7 +26,7 @@ from skymap_scanner.i3 import FrameWriter, I3String
 from skymap_scanner.reconstruction import load
 from skymap_scanner.results import check_formats
 from skymap_scanner.roles.local import BROKER_FILE, LocalScan, alone, broker_arguments, run_local
-from skymap_scanner.roles.producer import ScanSettings
+from skymap_scanner.roles.planning import ScanSettings
 from skymap_scanner.roles.record import FILE as RECORD_FILE
 from skymap_scanner.roles.record import Record, check_same, read_record, unique_name, write_record
 from skymap_scanner.roles.scans import delete_scan

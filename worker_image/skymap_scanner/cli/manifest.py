@@ -13,7 +13,7 @@ from skymap_api.resource.base import describe_errors
 from skymap_scanner.cli.options import parse_select
 from skymap_scanner.cli.yaml_documents import read_documents
 from skymap_scanner.errors import InputError
-from skymap_scanner.roles.producer import ScanSettings
+from skymap_scanner.roles.planning import ScanSettings
 from skymap_scanner.scan.levels import Area, Level, check_levels, first_pixels
 from skymap_scanner.scan.pixels import check_nside, check_pixels, write_ranges
 

@@ -67,7 +67,8 @@ def command(
     from skymap_api.names import ScanTopics, TopicBases
     from skymap_scanner.results import FORMATS
     from skymap_scanner.roles.full_disk import retry_while_disk_full
-    from skymap_scanner.roles.saver import SaveAttempts, SaverSettings, save
+    from skymap_scanner.roles.progress_reporter import SaveAttempts
+    from skymap_scanner.roles.saver import SaverSettings, save
 
     settings = SaverSettings(
         output=output,

@@ -1,8 +1,8 @@
-"""What a fit must say to be an answer to a task of this scan.
+"""Validates fits: whether a message holds the fit of a task of this scan.
 
-A worker may be of another version, broken, or at work for another scan, and whoever may write to a topic may write
-anything. A fit is believed where it names the task in every way that a task is named, and where its figures can be
-those of a fit. The same holds for whoever reads a pixel's best, so that all roles believe the same ones.
+A worker may run another version, be broken, or work for another scan, and anyone with access to a topic may write
+anything to it. A fit is valid if every name of the task in it matches the scan, and if its values are plausible. All
+roles validate the best fits in the same way, so they use the same ones.
 """
 
 from __future__ import annotations
@@ -21,102 +21,102 @@ from skymap_scanner.roles.topics import SEED_PROPERTY
 from skymap_scanner.scan.pixels import Pixel, centres, pixel_count
 from skymap_scanner.scan.plan import ScanEntry
 
-#: How far a fit's direction may lie from the pixel's centre (rad): it is computed on another machine.
+#: Largest angle between a fit's direction and the pixel's centre (rad): rounding on another machine.
 _ANGLE = 1e-6
 
-#: Pixels whose direction is remembered: their seeds come one soon after the other.
-_REMEMBERED = 4096
+#: Pixels whose direction is cached: the fits of one pixel arrive close together.
+_CACHED = 4096
 
-
-#: A pixel and one of its seeds; None: whichever.
+#: A pixel and one of its seeds; None: any seed.
 TaskName = tuple[Pixel, int | None]
 
 
 class RejectedFitError(BrokerError):
-    """A fit that is not believed; ``tasks`` are those that it may have been the answer to."""
+    """A fit was rejected; ``tasks`` are those that it may have answered."""
 
-    def __init__(self, why: str, tasks: Collection[TaskName] = ()) -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, tasks: Collection[TaskName] = ()) -> None:
+        super().__init__(reason)
         self.tasks = tasks
 
 
 class FitValidator:
-    """Reads the fits and bests of one scan."""
+    """Decodes and validates the fits and best fits of one scan."""
 
     def __init__(self, scan: ScanEntry) -> None:
         self.scan = scan
         self._properties = task_properties(scan)
         self._first_nside = scan.parsed_levels()[0].nside
         self._nsides = {level.nside for level in scan.parsed_levels()}
-        self._direction = lru_cache(_REMEMBERED)(self._centre)
+        self._direction = lru_cache(_CACHED)(self._centre)
 
     def fit(self, message: Message) -> PixelFit:
-        """Read a fit.
+        """Return the fit in a worker's message.
 
         Raises
         ------
-        RefusedFitError
-            If it is none of this scan, or nonsense.
+        RejectedFitError
+            If it is not a valid fit of this scan.
         """
         envelope = _envelope(message)
         try:
-            answer, *more = decode_fits(message.payload)
+            decoded, *more = decode_fits(message.payload)
         except BrokerError as error:
             raise RejectedFitError(str(error), envelope) from error
-        best = answer.best
-        named: list[TaskName] = [(best.pixel, best.seed)]
-        why = self._foreign(answer)
-        if why:
-            raise RejectedFitError(why, envelope)
-        name = f"the fit of pixel {best.pixel.key}, seed {best.seed}"
+        fit = decoded.fit
+        named: list[TaskName] = [(fit.pixel, fit.seed)]
+        if reason := self._mismatch(decoded):
+            raise RejectedFitError(reason, envelope)
+        name = f"the fit of pixel {fit.pixel.key}, seed {fit.seed}"
         if more:
-            raise RejectedFitError(f"{name} came with more behind it", named)
+            raise RejectedFitError(f"{name} is followed by other frames", named)
         for pixel, seed in envelope:
-            if pixel != best.pixel or seed not in (best.seed, None):
-                raise RejectedFitError(f"{name} came as that of pixel {pixel.key}, seed {seed}", envelope + named)
+            if pixel != fit.pixel or seed not in (fit.seed, None):
+                reason = f"{name} was sent as the fit of pixel {pixel.key}, seed {seed}"
+                raise RejectedFitError(reason, envelope + named)
         for key, value in self._properties.items():
             if message.properties.get(key, value) != value:
-                raise RejectedFitError(f"{name} has another {key}", named)
-        if why := implausible(best):
-            raise RejectedFitError(f"{name} has {why}", named)
-        return best
+                raise RejectedFitError(f"{name} has a different {key}", named)
+        if reason := implausible(fit):
+            raise RejectedFitError(f"{name} has {reason}", named)
+        return fit
 
-    def best(self, message: Message) -> PixelFit:
-        """Read a pixel's best.
+    def best_fit(self, message: Message) -> PixelFit:
+        """Return the best fit in a collector's message.
 
         Raises
         ------
         BrokerError
-            If it is none of this scan, or nonsense.
+            If it is not a valid best fit of this scan.
         """
-        answers = decode_fits(message.payload)
-        for answer in answers:
-            if answer.best.pixel != answers[0].best.pixel:
+        best, *others = decode_fits(message.payload)
+        for decoded in (best, *others):
+            if decoded.fit.pixel != best.fit.pixel:
                 raise BrokerError("a message holds the fits of two pixels")
-            if why := self._foreign(answer) or implausible(answer.best):
-                raise BrokerError(f"the best of pixel {answer.best.pixel.key}: {why}")
-        return answers[0].best
+            if reason := self._mismatch(decoded) or implausible(decoded.fit):
+                raise BrokerError(f"the best fit of pixel {best.fit.pixel.key}: {reason}")
+        return best.fit
 
-    def _foreign(self, answer: DecodedFit) -> str:
-        """Say in which way a fit is of no task of this scan; nothing where it is of one."""
-        best, event = answer.best, self.scan.event
-        pixel = best.pixel
+    def _mismatch(self, decoded: DecodedFit) -> str:
+        """Return why a fit does not belong to a task of this scan; empty if it does."""
+        fit, event = decoded.fit, self.scan.event
+        pixel = fit.pixel
         if pixel.nside not in self._nsides or not 0 <= pixel.index < pixel_count(pixel.nside):
             return f"the scan has no pixel {pixel.index} of nside {pixel.nside}"
-        if not 0 <= best.seed < self.scan.seeds:
-            return f"the scan has no seed {best.seed}"
-        if (answer.event, answer.run, answer.number) != (event.name, event.run, event.event):
-            return f"the fit is of the event {answer.event[:100]!r} ({answer.run}/{answer.number})"
-        name = f"the fit of pixel {pixel.key}, seed {best.seed}"
-        identifiers = {task_identifier(event.name, pixel, best.seed)}
-        wrong = {
-            "has the identifiers of another task": answer.identifiers != identifiers or answer.sub_event != pixel.index,
-            "did not begin as its task does": answer.warm != (pixel.nside != self._first_nside),
-            "has another direction than the pixel": any(
-                not _angle(direction, self._direction(pixel)) < _ANGLE for direction in answer.directions
+        if not 0 <= fit.seed < self.scan.seeds:
+            return f"the scan has no seed {fit.seed}"
+        if (decoded.event, decoded.run, decoded.number) != (event.name, event.run, event.event):
+            return f"the fit is of the event {decoded.event[:100]!r} ({decoded.run}/{decoded.number})"
+        name = f"the fit of pixel {pixel.key}, seed {fit.seed}"
+        identifiers = {task_identifier(event.name, pixel, fit.seed)}
+        mismatches = {
+            "has the identifiers of another task": decoded.identifiers != identifiers
+            or decoded.sub_event != pixel.index,
+            "has a different start than its task": decoded.warm != (pixel.nside != self._first_nside),
+            "has a different direction than the pixel": any(
+                not _angle(direction, self._direction(pixel)) < _ANGLE for direction in decoded.directions
             ),
         }
-        return next((f"{name} {what}" for what, is_wrong in wrong.items() if is_wrong), "")
+        return next((f"{name} {reason}" for reason, differs in mismatches.items() if differs), "")
 
     def _centre(self, pixel: Pixel) -> tuple[float, float]:
         ra, dec = centres([pixel])
@@ -125,18 +125,18 @@ class FitValidator:
 
 
 def _envelope(message: Message) -> list[TaskName]:
-    """Return the task that a message is of by its key and property, whatever it holds; empty: not said."""
+    """Return the task that the message's key and property name, whatever its payload; empty if they name none."""
     pixel, seed = pixel_of_key(message.key), message.properties.get(SEED_PROPERTY, "")
     return [] if pixel is None else [(pixel, int(seed) if re.fullmatch("[0-9]{1,9}", seed) else None)]
 
 
 def pixel_of_key(key: str | None) -> Pixel | None:
-    """Return the pixel whose key this is; None if it is none."""
+    """Return the pixel that a message key names, or None."""
     match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,9})", key or "")
     return None if match is None else Pixel(int(match[1]), int(match[2]))
 
 
 def _angle(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """Return the angle between two directions (zenith, azimuth; rad); the haversine stays exact where it is small."""
+    """Return the angle between two directions (zenith, azimuth; rad), by the haversine, exact for small angles."""
     half = math.sin((a[0] - b[0]) / 2) ** 2 + math.sin(a[0]) * math.sin(b[0]) * math.sin((a[1] - b[1]) / 2) ** 2
     return 2 * math.asin(math.sqrt(min(1.0, max(0.0, half)))) if math.isfinite(half) else math.inf

@@ -27,7 +27,7 @@ from skymap_api.names import ScanTopics
 from skymap_api.progress import Progress
 from skymap_scanner.broker import Access, Reader, open_broker
 from skymap_scanner.errors import BrokerUnavailable, InputError, SkymapError
-from skymap_scanner.roles.producer import ScanSettings
+from skymap_scanner.roles.planning import ScanSettings
 from skymap_scanner.roles.scans import latest_progress
 from skymap_scanner.roles.stop import STOPPED, Stop
 from skymap_scanner.roles.topics import create_topics

@@ -1,23 +1,22 @@
-"""Following the plan: what is wanted, and whether it is all there."""
+"""Reading the plan of a scan as it grows."""
 
 from __future__ import annotations
 
-from collections.abc import Container
 from types import TracebackType
 from typing import Self
 
 from skymap_scanner.broker.protocol import Broker
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan, ScanEntry, decode_entry
 
 
 class PlanReader:
-    """Reads the plan as it grows."""
+    """Reads the plan from its start; ``entries`` is the number of entries read so far."""
 
     def __init__(self, broker: Broker, topic: str) -> None:
         self._reader = broker.reader(topic)
         self.plan = Plan()
+        self.entries = 0
 
     def __enter__(self) -> Self:
         return self
@@ -28,10 +27,17 @@ class PlanReader:
         self._reader.close()
 
     def update(self, timeout: float = 0.0) -> Plan:
-        """Take in what was planned meanwhile; wait for the first new entry if there is none."""
+        """Read to the end of the plan; wait for the first new entry if there is none.
+
+        Raises
+        ------
+        BrokerError
+            If an entry cannot be decoded.
+        """
         message = self._reader.receive(timeout)
         while message is not None:
             self.plan.add(decode_entry(message.payload))
+            self.entries += 1
             message = self._reader.receive(0.0)
         return self.plan
 
@@ -41,7 +47,3 @@ class PlanReader:
             if stop.requested:
                 return None
         return self.plan.scan
-
-    def complete(self, done: Container[Pixel]) -> bool:
-        """Tell whether the plan has ended and every planned pixel is in ``done``."""
-        return self.update().complete(done)

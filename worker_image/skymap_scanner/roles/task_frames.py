@@ -1,7 +1,7 @@
-"""The P frames that travel: a task, and the fit that answers it. The keys are the original scanner's.
+"""Encodes and decodes the P frames of tasks and fits. The keys are those of the original scanner.
 
-A fit's frame is its task's frame with the answer added, so that every fit carries all that is known of it. Everything
-in it is a function of the event and the task: a repeated fit is the same bytes.
+The frame of a fit is the frame of its task with the result added, so every fit is complete in itself. All of it is a
+function of the event and the task: fitting a task twice gives the same bytes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PIXEL = "SCAN_HealpixPixel"
 VARIATION = "SCAN_PositionVariationIndex"
 EVENT_INDEX = "SCAN_EventOverallIndex"
 EVENT_NAME = "SCAN_EventName"
-#: Whether the seed is a fit nearby, so that the fine stage is enough.
+#: Whether the seed comes from a nearby fit, so that the fine stage suffices.
 WARM = "SCAN_WarmStart"
 
 TRACK = "MillipedeStarting2ndPass"
@@ -50,21 +50,21 @@ LOSSES = f"{TRACK}Params"
 FIT_PARAMETERS = f"{TRACK}_millipedellh"
 ENERGY_IN = f"{TRACK}_totalRecoLossesInside"
 ENERGY_TOTAL = f"{TRACK}_totalRecoLossesTotal"
-#: -ln L once more, for readers without the class I3LogLikelihoodFitParams.
+#: -ln L again, for readers without the class I3LogLikelihoodFitParams.
 LLH = "SCAN_NegLogLikelihood"
 RECONSTRUCTION = "SCAN_Reconstruction"
-#: Why a fit failed; absent where it did not.
+#: Reason of a failed fit; absent if the fit succeeded.
 REASON = "SCAN_FailureReason"
 
-#: What no fit gives: -ln L beyond that of any event, a vertex (m) and a time (ns) far from everything.
-_LARGEST, _FARTHEST, _LATEST = 1e12, 1e6, 1e9
+#: Bounds of plausible values: -ln L, vertex coordinate (m) and time (ns), each far beyond that of any event.
+_MAX_LLH, _MAX_COORDINATE, _MAX_TIME = 1e12, 1e6, 1e9
 
 _NO_PIXEL = Pixel(1, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One pixel × one seed."""
+    """The fit of one pixel from one seed, still to be done."""
 
     pixel: Pixel
     seed: int
@@ -72,13 +72,13 @@ class Task:
 
     @property
     def name(self) -> str:
-        """The task as people call it."""
+        """The task's name in log lines."""
         return f"pixel {self.pixel.index} of nside {self.pixel.nside}, seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
 class PixelFit:
-    """What is kept of a pixel's best fit: -ln L (NaN: failed), vertex (m), time (ns), energies (GeV)."""
+    """Values of one fit: -ln L (NaN: failed), vertex (m), time (ns), energies (GeV; NaN: unknown)."""
 
     pixel: Pixel
     seed: int
@@ -91,13 +91,13 @@ class PixelFit:
 
 @dataclass(frozen=True, slots=True)
 class DecodedFit:
-    """A fit, and what its frame says of the task that it answers.
+    """A fit, and the names of its task in the frame.
 
-    ``event``, ``run``, ``number`` and ``sub_event`` stand in its header, ``identifiers`` are those of its particles,
-    ``directions`` (zenith, azimuth; rad) those of the seed and of the fit.
+    ``event``: name of the event; ``run``, ``number`` and ``sub_event``: from the header; ``identifiers``: those of the
+    particles; ``directions``: those of the seed and of the fit (zenith, azimuth; rad).
     """
 
-    best: PixelFit
+    fit: PixelFit
     event: str
     run: int
     number: int
@@ -108,7 +108,7 @@ class DecodedFit:
 
 
 class TaskFrames:
-    """Makes the task frames of one event that is fitted from ``seeds`` seeds a pixel."""
+    """Encodes the tasks of one event, with ``seeds`` seeds per pixel."""
 
     def __init__(self, event: PreparedEvent, seeds: int) -> None:
         self._event = event
@@ -143,12 +143,12 @@ class TaskFrames:
 
 
 def read_task(payload: bytes) -> tuple[Task, Frame]:
-    """Read a task, and its frame to which the answer is added.
+    """Return a task, and its frame, to which the result is added.
 
     Raises
     ------
     BrokerError
-        If it is no task.
+        If ``payload`` is not a task.
     """
     frame, pixel, seed = _read(payload)
     with _explained(f"the task of pixel {pixel.key}"):
@@ -160,32 +160,31 @@ def read_task(payload: bytes) -> tuple[Task, Frame]:
 
 
 def checked_fit(fit: Fit, start: Start) -> Fit:
-    """Return ``fit``, or a failed one where its figures cannot be: it must not win, nor seed a finer level."""
-    best = PixelFit(_NO_PIXEL, 0, fit.llh, fit.position, fit.time, fit.energy_in, fit.energy_total)
-    why = implausible(best)
-    if not why:
+    """Return ``fit``, or a failed fit if its values are implausible: it must neither win nor seed a finer level."""
+    reason = implausible(PixelFit(_NO_PIXEL, 0, fit.llh, fit.position, fit.time, fit.energy_in, fit.energy_total))
+    if not reason:
         return fit
-    return failed_fit(start, FitStatus.GeneralFailure, f"the reconstruction answered with {why}", fit.evaluations)
+    return failed_fit(start, FitStatus.GeneralFailure, f"the reconstruction returned {reason}", fit.evaluations)
 
 
-def implausible(best: PixelFit) -> str:
-    """Say which figure of a fit cannot be; nothing where all can, or where the fit has failed (-ln L NaN)."""
-    if math.isnan(best.llh):
+def implausible(fit: PixelFit) -> str:
+    """Return the implausible value of a fit; empty if there is none, or if the fit failed (-ln L NaN)."""
+    if math.isnan(fit.llh):
         return ""
-    if not abs(best.llh) <= _LARGEST:
-        return f"-ln L {best.llh}"
-    if not all(abs(x) <= _FARTHEST for x in best.position):
-        return f"the vertex {best.position} m"
-    if not abs(best.time) <= _LATEST:
-        return f"the time {best.time} ns"
-    for energy in (best.energy_in, best.energy_total):
-        if energy < 0 or math.isinf(energy):  # NaN: not known
+    if not abs(fit.llh) <= _MAX_LLH:
+        return f"-ln L {fit.llh}"
+    if not all(abs(x) <= _MAX_COORDINATE for x in fit.position):
+        return f"the vertex {fit.position} m"
+    if not abs(fit.time) <= _MAX_TIME:
+        return f"the time {fit.time} ns"
+    for energy in (fit.energy_in, fit.energy_total):
+        if energy < 0 or math.isinf(energy):  # NaN: unknown
             return f"the energy {energy} GeV"
     return ""
 
 
 def fit_frame(task: Frame, fit: Fit, reconstruction: str) -> bytes:
-    """Add the answer to a task's frame and serialize it."""
+    """Add the result to a task's frame and serialize it."""
     major = task.expect(SEED, I3Particle).major_id
     status = FitStatus(fit.status)
     task[TRACK] = I3Particle(
@@ -212,31 +211,31 @@ def fit_frame(task: Frame, fit: Fit, reconstruction: str) -> bytes:
 
 
 def decode_fits(payload: bytes) -> list[DecodedFit]:
-    """Read the fits of a message: one, or all seeds' of a pixel, the best first.
+    """Return the fits in a message: one, or those of all seeds of a pixel, the best first.
 
     Raises
     ------
     BrokerError
-        If there is none, or anything else.
+        If the message holds no fit, or anything else.
     """
-    answers: list[DecodedFit] = []
+    fits: list[DecodedFit] = []
     with _explained("a message"):
         reader = Reader(payload)
-        while reader.left or not answers:
+        while reader.left or not fits:
             frame = Frame.read(reader)
             pixel, seed = _task_of(frame)
             with _explained(f"the fit of pixel {pixel.key}"):
-                answers.append(_answer(frame, pixel, seed))
-    return answers
+                fits.append(_decoded_fit(frame, pixel, seed))
+    return fits
 
 
-def _answer(frame: Frame, pixel: Pixel, seed: int) -> DecodedFit:
+def _decoded_fit(frame: Frame, pixel: Pixel, seed: int) -> DecodedFit:
     start, track = frame.expect(SEED, I3Particle), frame.expect(TRACK, I3Particle)
     header = frame.expect(HEADER, I3EventHeader)
     llh, energy_in, energy_total = (frame.expect(key, I3Double).value for key in (LLH, ENERGY_IN, ENERGY_TOTAL))
     position = (track.pos.x, track.pos.y, track.pos.z)
     return DecodedFit(
-        best=PixelFit(pixel, seed, llh, position, track.time, energy_in, energy_total),
+        fit=PixelFit(pixel, seed, llh, position, track.time, energy_in, energy_total),
         event=frame.expect(EVENT_NAME, I3String).value,
         run=header.run_id,
         number=header.event_id,
@@ -265,7 +264,7 @@ def _explained(what: str) -> Iterator[None]:
         yield
     except I3Error as error:
         raise BrokerError(
-            f"{what} is not what this scanner sends ({error}): does another program use its topics?"
+            f"{what} was not sent by this scanner ({error}): does another program use its topics?"
         ) from error
 
 
@@ -290,6 +289,6 @@ def _loss_particles(losses: Sequence[Loss], fit: Fit, major: int) -> tuple[I3Par
 
 
 def task_identifier(event: str, pixel: Pixel, seed: int) -> int:
-    """Derive what IceTray draws at random, so that the same scan writes the same file."""
+    """Return the major id of a task's particles, a digest: IceTray's random id would differ in every file."""
     text = f"{event}/{pixel.key}/{seed}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")

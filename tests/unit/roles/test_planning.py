@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from skymap_scanner.roles.producer import decide
+from skymap_scanner.roles.planning import next_entry
 from skymap_scanner.scan.pixels import Pixel, children, whole_sky
 from skymap_scanner.scan.plan import (
     AheadEntry,
@@ -31,43 +31,43 @@ def llh(pixels: list[Pixel], **values: float) -> dict[Pixel, float]:
 
 
 def test_the_first_level_needs_no_bests() -> None:
-    assert decide(plan_of(), {}, 1.0) == LevelEntry(nside=1, pixels="0-11", tasks="0-11")
-    assert decide(plan_of(pixels="3,5-7"), {}, 1.0) == LevelEntry(nside=1, pixels="3,5-7", tasks="3,5-7")
+    assert next_entry(plan_of(), {}, 1.0) == LevelEntry(nside=1, pixels="0-11", tasks="0-11")
+    assert next_entry(plan_of(pixels="3,5-7"), {}, 1.0) == LevelEntry(nside=1, pixels="3,5-7", tasks="3,5-7")
 
 
 def test_the_second_level_waits_for_the_last_pixel_of_the_first() -> None:
     plan = plan_of()
     plan.add(level_entry(1, whole_sky(1), []))
-    assert decide(plan, llh(whole_sky(1)[:11]), 1.0) is None
-    entry = decide(plan, llh(whole_sky(1), p4=1.0), 1.0)
+    assert next_entry(plan, llh(whole_sky(1)[:11]), 1.0) is None
+    entry = next_entry(plan, llh(whole_sky(1), p4=1.0), 1.0)
     assert entry == level_entry(2, children(Pixel(1, 4), 2), [])
 
 
 def test_after_the_last_level_comes_the_end_at_once() -> None:
     plan = plan_of("1:0")
     plan.add(level_entry(1, whole_sky(1), []))
-    assert decide(plan, {}, 1.0) == EndEntry()
+    assert next_entry(plan, {}, 1.0) == EndEntry()
     plan.add(EndEntry())
-    assert decide(plan, {}, 1.0) is None
+    assert next_entry(plan, {}, 1.0) is None
 
 
 def test_when_every_fit_failed_the_scan_ends() -> None:
     plan = plan_of()
     plan.add(level_entry(1, whole_sky(1), []))
-    assert decide(plan, dict.fromkeys(whole_sky(1), math.nan), 1.0) == EndEntry()
+    assert next_entry(plan, dict.fromkeys(whole_sky(1), math.nan), 1.0) == EndEntry()
 
 
 def test_a_guess_starts_early_and_the_level_is_the_same_all_the_same() -> None:
     plan = plan_of()
     plan.add(level_entry(1, whole_sky(1), []))
-    early = decide(plan, llh(whole_sky(1)[:6], p2=1.0), 0.5)
+    early = next_entry(plan, llh(whole_sky(1)[:6], p2=1.0), 0.5)
     assert early == ahead_entry(2, children(Pixel(1, 2), 2))
     assert isinstance(early, AheadEntry)
     plan.add(early)
-    assert decide(plan, llh(whole_sky(1)[:7], p2=1.0), 0.5) is None  # the same guess again
-    final = decide(plan, llh(whole_sky(1), p2=1.0, p9=0.5), 0.5)
+    assert next_entry(plan, llh(whole_sky(1)[:7], p2=1.0), 0.5) is None  # the same guess again
+    final = next_entry(plan, llh(whole_sky(1), p2=1.0, p9=0.5), 0.5)
     assert final == level_entry(2, children(Pixel(1, 9), 2), plan.started)
-    right = decide(plan, llh(whole_sky(1), p2=1.0), 0.5)
+    right = next_entry(plan, llh(whole_sky(1), p2=1.0), 0.5)
     assert right == LevelEntry(nside=2, pixels=level_entry(2, children(Pixel(1, 2), 2), []).pixels, tasks="")
 
 
@@ -76,7 +76,7 @@ def planned(fraction: float) -> list[Pixel]:
     plan = plan_of("1:0 2:3 4:5")
     known: dict[Pixel, float] = {}
     while not plan.ended:
-        entry = decide(plan, known, fraction)
+        entry = next_entry(plan, known, fraction)
         if entry is None:
             waiting = next(pixel for pixel in plan.started if pixel not in known)
             known[waiting] = float((waiting.index * 7919) % 101)

@@ -1,0 +1,136 @@
+"""Decisions of the collector, without a broker."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from skymap_scanner.broker import Message, Outgoing
+from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.reconstruction.dummy import Dummy
+from skymap_scanner.reconstruction.protocol import Fit
+from skymap_scanner.roles.collation import Collation
+from skymap_scanner.roles.fit_validation import FitValidator
+from skymap_scanner.roles.planning import ScanSettings, scan_entry
+from skymap_scanner.roles.rejected_fits import Republication
+from skymap_scanner.roles.task_frames import decode_fits, fit_frame, read_task
+from skymap_scanner.roles.tasks import TaskMaker
+from skymap_scanner.scan.levels import parse_levels
+from skymap_scanner.scan.pixels import Pixel
+from skymap_scanner.scan.plan import Plan, ScanEntry, level_entry
+
+A, B = Pixel(1, 4), Pixel(1, 7)
+
+
+class Fits:
+    """Makes the fits of a scan with two seeds, as messages with increasing ids; the best one has seed 0."""
+
+    def __init__(self, prepared: PreparedEvent, *, keep_all_seeds: bool = False) -> None:
+        settings = ScanSettings(
+            "scan", parse_levels("1:0"), seeds=2, reconstruction="dummy", keep_all_seeds=keep_all_seeds
+        )
+        self.scan: ScanEntry = scan_entry(settings, prepared, ("mf_a",))
+        self.plan = Plan()
+        self.plan.add(self.scan)
+        self._prepared = prepared
+        self._maker = TaskMaker(self.scan, prepared)
+        self._fitter = Dummy(ra=200.0, dec=20.0).set_up(prepared)
+        self._number = 0
+
+    def start(self, *pixels: Pixel) -> None:
+        self.plan.add(level_entry(1, pixels, []))
+
+    def of(self, pixel: Pixel, seed: int, **changes: object) -> Message:
+        task = [*self._maker.tasks(pixel, self._prepared)][seed]
+        fit: Fit = replace(self._fitter.fit(task.start), **changes)  # type: ignore[arg-type]
+        sent = self._maker.message(task)
+        return self.message(fit_frame(read_task(sent.payload)[1], fit, "dummy"), sent)
+
+    def message(self, payload: bytes, sent: Outgoing | None = None) -> Message:
+        self._number += 1
+        sent = sent or Outgoing(payload)
+        return Message(self._number, payload, sent.key, sent.properties, 1)
+
+    def collation(self) -> Collation:
+        return Collation(FitValidator(self.scan), "scanned")
+
+
+@pytest.fixture
+def fits(prepared: PreparedEvent) -> Fits:
+    made = Fits(prepared)
+    made.start(A, B)
+    return made
+
+
+def seeds(sent: Outgoing) -> list[int]:
+    return [decoded.fit.seed for decoded in decode_fits(sent.payload)]
+
+
+def test_a_pixel_is_stored_and_settled_with_its_last_seed(fits: Fits) -> None:
+    collation, first, last = fits.collation(), fits.of(A, 1), fits.of(A, 0)
+    decision = collation.decide([first], fits.plan)
+    assert (decision.best_fits, decision.settled, decision.republications) == ([], [], [])
+    decision = collation.decide([last], fits.plan)
+    assert [(sent.key, seeds(sent)) for sent in decision.best_fits] == [("1/4", [0])]
+    assert decision.settled == [first, last]
+    assert collation.done == {A}
+
+
+def test_all_seeds_are_stored_on_request_with_the_best_first(prepared: PreparedEvent) -> None:
+    fits = Fits(prepared, keep_all_seeds=True)
+    fits.start(A)
+    (sent,) = fits.collation().decide([fits.of(A, 1), fits.of(A, 0)], fits.plan).best_fits
+    assert seeds(sent) == [0, 1]
+
+
+def test_a_failed_fit_never_wins(fits: Fits) -> None:
+    (sent,) = fits.collation().decide([fits.of(A, 0, llh=math.nan), fits.of(A, 1)], fits.plan).best_fits
+    assert seeds(sent) == [1]
+
+
+def test_duplicate_fits_are_settled_with_their_pixel_or_after_it(fits: Fits) -> None:
+    collation = fits.collation()
+    messages = [fits.of(A, 0), fits.of(A, 0), fits.of(A, 1), fits.of(A, 1)]
+    decision = collation.decide(messages, fits.plan)
+    assert len(decision.best_fits) == 1
+    assert decision.settled == messages
+    assert collation.duplicates == 2
+
+
+def test_fits_of_a_pixel_that_another_collector_stored_are_settled(fits: Fits) -> None:
+    collation, first, second, other = fits.collation(), fits.of(A, 0), fits.of(A, 1), fits.of(B, 0)
+    collation.decide([first, other], fits.plan)
+    assert collation.decide([], fits.plan, [A]).settled == [first]
+    decision = collation.decide([second], fits.plan)
+    assert (decision.best_fits, decision.settled) == ([], [second])
+    assert collation.give_back() == [other]
+
+
+def test_an_invalid_fit_has_its_task_republished_unless_it_is_answered(fits: Fits) -> None:
+    collation = fits.collation()
+    bad = fits.of(A, 1, position=(math.nan, 0.0, 0.0))
+    (republication,) = collation.decide([bad], fits.plan).republications
+    assert (republication.pixel, republication.seeds, republication.given_up) == (A, {1}, set())
+    assert collation.rejected.kept == bad
+    again = fits.of(A, 1, time=math.inf)
+    decision = collation.decide([fits.of(A, 1), again], fits.plan)
+    assert decision.republications == []
+    assert decision.settled == [again]
+
+
+def test_a_fit_of_a_pixel_outside_the_plan_is_rejected(fits: Fits) -> None:
+    collation = fits.collation()
+    early = fits.of(Pixel(1, 0), 0)
+    assert collation.decide([early], fits.plan).republications == []
+    assert collation.rejected.kept == early
+
+
+def test_missing_tasks_are_those_of_started_pixels_without_a_fit(fits: Fits) -> None:
+    collation = fits.collation()
+    collation.decide([fits.of(A, 0)], fits.plan)
+    reason = "no fit has arrived, but one was rejected"
+    assert [*collation.missing(fits.plan)] == [Republication(A, reason, {1}), Republication(B, reason, {0, 1})]
+    collation.decide([fits.of(A, 1)], fits.plan, [B])
+    assert [*collation.missing(fits.plan)] == []

@@ -1,0 +1,102 @@
+"""Tasks as a worker receives them, and the reconstructions that fit them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from skymap_scanner.broker.protocol import Broker, Message
+from skymap_scanner.errors import BrokerError, ReconstructionError
+from skymap_scanner.event.prepared_frames import prepared_from_frames
+from skymap_scanner.i3 import Frame
+from skymap_scanner.reconstruction import load
+from skymap_scanner.reconstruction.protocol import EventFitter
+from skymap_scanner.roles.crash_reports import task_identity
+from skymap_scanner.roles.task_frames import Task, read_task
+from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY, read_metadata
+
+log = logging.getLogger(__name__)
+
+#: Events kept set up: a worker serves one scan at a time, and two while one ends and the next begins.
+CACHED_EVENTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedTask:
+    """A task with everything its message states.
+
+    ``identity``: see `crash_reports.task_identity`; ``metadata``: the topics of the event's frames; ``parameters``:
+    JSON, passed to the reconstruction.
+    """
+
+    task: Task
+    frame: Frame
+    identity: str
+    metadata: tuple[str, ...]
+    reconstruction: str
+    parameters: str
+
+
+def receive_task(message: Message, reconstruction: str | None = None) -> ReceivedTask:
+    """Decode the message of a task; ``reconstruction`` replaces the one that the task asks for.
+
+    Raises
+    ------
+    BrokerError
+        If the message is not a task.
+    """
+    task, frame = read_task(message.payload)
+    properties = message.properties
+    missing = [name for name in (METADATA_PROPERTY, RECONSTRUCTION_PROPERTY) if not properties.get(name)]
+    if missing:
+        raise BrokerError(f"the task {message.key} has no property {missing[0]!r}: was it sent by another program?")
+    return ReceivedTask(
+        task=task,
+        frame=frame,
+        identity=task_identity(message.payload, properties),
+        metadata=tuple(properties[METADATA_PROPERTY].split(";")),
+        reconstruction=reconstruction or properties[RECONSTRUCTION_PROPERTY],
+        parameters="{}" if reconstruction else properties.get(PARAMETERS_PROPERTY, "{}"),
+    )
+
+
+class Fitters:
+    """Reconstructions set up for an event: made for the first task of the event, then cached."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._ready: OrderedDict[tuple[tuple[str, ...], str, str], EventFitter] = OrderedDict()
+
+    def of(self, task: ReceivedTask) -> EventFitter:
+        """Return the fitter for the event of this task.
+
+        Raises
+        ------
+        ReconstructionError
+            If the reconstruction cannot be set up.
+        BrokerError
+            If the event's frames cannot be read.
+        """
+        key = (task.metadata, task.reconstruction, task.parameters)
+        if key not in self._ready:
+            self._ready[key] = self._set_up(task)
+            while len(self._ready) > CACHED_EVENTS:
+                self._ready.popitem(last=False)
+        self._ready.move_to_end(key)
+        return self._ready[key]
+
+    def _set_up(self, task: ReceivedTask) -> EventFitter:
+        began = time.monotonic()
+        parameters: dict[str, Any] = json.loads(task.parameters)
+        event = prepared_from_frames([read_metadata(self._broker, topic) for topic in task.metadata])
+        reconstruction = load(task.reconstruction, parameters)
+        try:
+            fitter = reconstruction.set_up(event)
+        except ReconstructionError as error:
+            raise ReconstructionError(f"event {event.name}: {error}") from error
+        log.info("%s is set up for event %s in %.2f s", task.reconstruction, event.name, time.monotonic() - began)
+        return fitter

@@ -1,0 +1,108 @@
+"""Publishing the progress of a scan, and writing the partial result, at regular intervals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skymap_api.progress import MAX_OBSTACLE, Progress, ProgressPhase, encode_progress
+from skymap_api.resource.base import INT32
+from skymap_scanner.broker.protocol import Outgoing, Producer
+from skymap_scanner.roles.collected import CollectedReader
+from skymap_scanner.roles.summary import best_fit, level_progress, scan_result
+from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.progress import Rate
+
+#: Seconds between two progress snapshots, and between two partial results.
+PROGRESS_INTERVAL, PARTIAL_INTERVAL = 1.0, 10.0
+
+#: The partial result, in the folder of the results.
+PARTIAL = "partial.json"
+
+
+@dataclass
+class SaveAttempts:
+    """Why the last attempt to save failed (``obstacle``), and how many pixels it had; kept across attempts.
+
+    The progress shows the obstacle until an attempt has more pixels.
+    """
+
+    obstacle: str = ""
+    pixels: int = 0
+
+    def fail(self, reason: str, pixels: int) -> None:
+        """Record a failed attempt."""
+        self.obstacle, self.pixels = reason, pixels
+
+    def blocked(self, pixels: int) -> bool:
+        """Return whether an attempt with this number of pixels has come no further than the failed one."""
+        return bool(self.obstacle) and pixels <= self.pixels
+
+
+class ProgressReporter:
+    """Publishes progress snapshots and writes the partial result while the saver collects pixels."""
+
+    def __init__(
+        self,
+        producer: Producer,
+        plan: Plan,
+        collected: CollectedReader,
+        folder: Path,
+        attempts: SaveAttempts,
+    ) -> None:
+        self._producer = producer
+        self._plan = plan
+        self._scan = collected.scan
+        self._best_fits = collected.best_fits
+        self._folder = folder
+        self._attempts = attempts
+        self._phase = ProgressPhase.SCANNING
+        self._began = time.monotonic()
+        self._rate = Rate()
+        self._next_progress = 0.0
+        self._next_partial = self._began + PARTIAL_INTERVAL
+        self._partial_pixels = 0
+
+    def report(self) -> None:
+        """Publish a snapshot and write the partial result if they are due, unless the attempt is still blocked."""
+        pixels = len(self._best_fits)
+        if self._attempts.blocked(pixels):
+            return
+        now = time.monotonic()
+        if now >= self._next_progress:
+            self.publish(ProgressPhase.SCANNING)
+            cost = time.monotonic() - now
+            self._next_progress = now + max(PROGRESS_INTERVAL, 20 * cost)  # at most 5 % of the time
+        if now >= self._next_partial and pixels > self._partial_pixels:
+            self._next_partial = now + PARTIAL_INTERVAL
+            self._partial_pixels = pixels
+            scan_result(self._plan, self._best_fits).write_json(self._folder / PARTIAL)
+
+    def fail(self, reason: str) -> None:
+        """Publish why this attempt failed."""
+        self._attempts.fail(reason, len(self._best_fits))
+        self.publish(self._phase)
+
+    def publish(self, phase: ProgressPhase, outputs: Sequence[Path] = ()) -> None:
+        """Publish a snapshot now."""
+        self._phase = phase
+        if phase is ProgressPhase.DONE or not self._attempts.blocked(len(self._best_fits)):
+            self._attempts.obstacle = ""
+        elapsed = time.monotonic() - self._began
+        levels = level_progress(self._plan, self._best_fits)
+        rate = self._rate.update(elapsed, sum(level.done for level in levels))
+        left = sum(level.planned - level.done for level in levels)
+        snapshot = Progress(
+            name=self._scan.name,
+            phase=phase,
+            levels=tuple(levels),
+            rate=rate,
+            eta=left / rate if rate > 0 and left / rate <= INT32 else None,
+            elapsed=elapsed,
+            best=best_fit(self._plan, self._best_fits),
+            outputs=tuple(path.name for path in outputs),
+            obstacle=self._attempts.obstacle[:MAX_OBSTACLE] or None,
+        )
+        self._producer.send(Outgoing(encode_progress(snapshot)))
