@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs a local Pulsar in the foreground, in one Java process; fetches it first where it is missing. Ctrl-C stops it.
+# Runs a local Pulsar in the foreground, in one Java process, and downloads it first if it is missing. Ctrl-C stops it.
 #
 #   start.sh [--data FOLDER] [--address 127.0.0.1] [--port 6650] [--web-port 8080] [--storage-port 3181] [--conf FILE]
 #
-# FOLDER is made, and kept between starts (default: ~/.cache/skymap-scanner/pulsar/data); the log is in FOLDER/log.
-# ADDRESS is that of this machine where clients find the broker: one that others reach has them reach it without a password.
-# FILE holds lines key=value of Pulsar's standalone.conf, which win over those of ours.
+# FOLDER holds the data between starts (default: ~/.cache/skymap-scanner/pulsar/data) and the log (FOLDER/log).
+# ADDRESS is the address of this machine that clients use. Whoever reaches it needs no password.
+# FILE holds lines key=value of Pulsar's standalone.conf, which override ours.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 data="${XDG_CACHE_HOME:-$HOME/.cache}/skymap-scanner/pulsar/data"
@@ -30,13 +30,13 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 
-home="${SKYMAP_PULSAR_HOME:-$("$here/install.sh")}" # given by install.sh itself
-umask 077 # the configuration may name secrets, the data are its owner's
+home="${SKYMAP_PULSAR_HOME:-$("$here/install.sh")}" # set by install.sh during its rehearsal
+umask 077 # the configuration may contain secrets
 mkdir -p "$data/log"
 cd "$data"
 data="$PWD"
 
-# Java inherits the lock and holds it while it lives.
+# Java inherits the lock and holds it until it exits.
 exec 9>"$data/lock"
 flock -n 9 || fail 1 "another Pulsar is running on $data; stop it, or give another folder by --data"
 for number in "$port" "$web_port" "$storage_port"; do
@@ -45,27 +45,26 @@ for number in "$port" "$web_port" "$storage_port"; do
   fi
 done
 
-# The broker takes the last of two lines of one key, its storage both: leave only the last.
-{
-  cat "$here/standalone.conf"
-  printf '\nbindAddress=%s\nbrokerServicePort=%s\nwebServicePort=%s\n' "$address" "$port" "$web_port"
-  cat "$conf"
-} | sed '/^[[:space:]]*#/d; /^[[:space:]]*$/d' | tac | awk -F= '!seen[$1]++' >standalone.conf
+addresses="bindAddress=$address
+brokerServicePort=$port
+webServicePort=$web_port"
+"$here/merge.sh" "$here/../../helm/skymap-scanner/files/standalone.conf" "$here/local.conf" <(echo "$addresses") "$conf" \
+  >standalone.conf
 
 cat <<END
-Pulsar is starting; Ctrl-C stops it, and what it holds stays in $data
+Pulsar is starting. Ctrl-C stops it; the data stay in $data
   broker  pulsar://$address:$port
   admin   http://$address:$web_port
   log     $data/log/pulsar.log
 END
 
-# Classes as install.sh found them loaded once. Java takes no notice of a file that it cannot use.
+# The class archive of install.sh. Java ignores an archive that it cannot use.
 classes=()
 if [ -s "$home/classes.jsa" ]; then
   classes=(-XX:SharedArchiveFile="$home/classes.jsa" -Xlog:cds=off -Xlog:cds+dynamic=off)
 fi
 
-# Pulsar's own list of what it opens of Java's modules; memory for a laptop: 256 MB heap and as much outside of it.
+# The opened modules are those of Pulsar's own script. Memory for a laptop: 256 MB of heap and as much outside of it.
 exec "${JAVA_HOME:+$JAVA_HOME/bin/}java" \
   "${classes[@]}" \
   -Xms256m -Xmx256m -XX:MaxDirectMemorySize=256m -XX:+UseG1GC -XX:+PerfDisableSharedMem \

@@ -20,7 +20,7 @@ sources=(dev/cluster/images)
 case "$kind" in
   worker) sources+=(pyproject.toml constraints.txt README.md LICENSE worker_image api) ;;
   operator) sources+=(pyproject.toml constraints.txt README.md LICENSE api operator) ;;
-  pulsar) sources+=(dev/pulsar) ;;
+  pulsar) sources+=(dev/pulsar helm/skymap-scanner/files/standalone.conf) ;;
   *) fail "say which image: build.sh worker|operator|pulsar [ARCHIVE]" ;;
 esac
 name="docker.io/skymap-scanner/$kind:$tag"

@@ -1,5 +1,5 @@
-# How an image of Pulsar is made without a container engine; sourced by build.sh. The layers: Java from Debian's packages,
-# and the Pulsar that `make pulsar` runs, behind the interface of Apache's image.
+# Builds an image of Pulsar without a container engine; sourced by build.sh. The layers are Java from Debian's packages
+# and the Pulsar of `make pulsar`, with the command line of Apache's image.
 
 process=(
   --user 10000:0 --workdir /pulsar
@@ -8,7 +8,7 @@ process=(
   --label org.opencontainers.image.licenses=Apache-2.0
 )
 
-# Prints the folder of Java and of a shell; each release of Debian has one of these.
+# Prints the folder of Java and a shell. Each release of Debian has one of these versions.
 java_layer() {
   local jre
   for jre in openjdk-17-jre-headless openjdk-21-jre-headless; do
@@ -27,12 +27,8 @@ layers() {
   cp -r "$home"/{lib,LICENSE,NOTICE} "$layer/pulsar"
   cp "$root/dev/pulsar/image/pulsar" "$layer/pulsar/bin"
   cp "$root/dev/pulsar/image/log4j2.xml" "$layer/pulsar/conf"
-  # The storage node refuses to start where its address is not the one that it had, and a pod's changes: so it is on
-  # loopback. Clients are told what the option --advertised-address says.
-  {
-    sed '/^bindAddress=/d; /^advertisedAddress=/d' "$root/dev/pulsar/standalone.conf"
-    printf 'bindAddress=0.0.0.0\nadvertisedAddress=127.0.0.1\n'
-  } >"$layer/pulsar/conf/standalone.conf"
+  "$root/dev/pulsar/merge.sh" "$root"/{helm/skymap-scanner/files/standalone.conf,dev/pulsar/local.conf} \
+    >"$layer/pulsar/conf/standalone.conf"
   ln -s "/$(cd "$java" && echo usr/lib/jvm/java-[0-9][0-9]-openjdk-*/bin/java)" "$layer/usr/local/bin/java"
   printf '%s\n' "$java" "$layer"
 }
