@@ -1,11 +1,5 @@
-# make demo   scan the demo event, from nothing to a picture        make test   lint and all tests
-# make bench  the benchmarks and the fuzzer                          make lint   formatting, types, imports, drift
-# make faults  every part of a scan × every fault, on a cluster of its own: an hour
-# make soak    scans one after another for an hour, and whether anything grows
-# make generate  the files made from code: the CRD and the reference pages      make docs  the site, into build/site
-# make pulsar a local Apache Pulsar, until Ctrl-C
-# make cluster  a local Kubernetes, until make cluster-down
-# make cluster-demo  from nothing to a finished SkymapScan on it, its map fetched
+# Every command of the project: `make help` lists those that have a description here.
+.DEFAULT_GOAL := help
 
 PYTHON ?= python3
 VENV   := .venv
@@ -13,9 +7,16 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SPHINX := $(BIN)/sphinx-build -q -W --keep-going -n -d build/site/.doctrees
 
-.PHONY: install demo test lint format bench faults soak docs docs-pictures generate constraints clean pulsar pulsar-install cluster cluster-down cluster-demo cluster-install
+.PHONY: help install hooks demo format lint test-unit test generate docs docs-pictures constraints clean
+.PHONY: pulsar pulsar-install cluster cluster-install cluster-down cluster-demo bench faults soak
 
-install: $(STAMP)
+help: ## List the commands
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Begin
+
+install: $(STAMP) ## Install everything into .venv
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,10 +24,19 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/skymap-scanner compile
 	touch $@
 
-demo: install
+demo: install ## Scan the demo event on this machine
 	$(BIN)/skymap-scanner run demo -o demo-output --levels 4:0 32:8 256:12
 
-lint: install
+cluster-demo: install ## Scan the demo event on a Kubernetes on this machine
+	@dev/cluster/demo.sh
+
+##@ Change
+
+format: install ## Format the code and fix what ruff can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: install ## Check format, types, imports, generated files, docs and chart
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -35,16 +45,57 @@ lint: install
 	$(SPHINX) -b dummy docs build/site
 	helm/lint.sh
 
-format: install
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+test-unit: install ## Run the unit tests: no Pulsar, no cluster, minutes
+	$(BIN)/pytest tests/unit -m 'not pulsar' -n auto --dist loadfile --durations=5
 
-# File by file in two processes, since many tests wait most of their time; each starts a cluster of its own, so that one
-# that is given is for one process.
-test: lint pulsar-install cluster-install
+# Many tests wait most of their time, so two processes run them. A cluster given by SKYMAP_TEST_KUBECONFIG serves one.
+test: lint pulsar-install cluster-install ## Lint, and run all tests
 	$(BIN)/pytest $(if $(SKYMAP_TEST_KUBECONFIG),,-n 2 --dist loadfile)
 
-bench: install pulsar-install cluster-install
+generate: install ## Write the CRD and the reference pages from the code
+	$(BIN)/python dev/generate.py
+
+docs: install ## Build the documentation into build/site
+	$(SPHINX) docs build/site
+	@echo "The site is in build/site/index.html"
+
+docs-pictures: demo
+	cp demo-output/*.plot_allsky.png docs/images/demo-allsky.png
+	cp demo-output/*.plot_zoomed_wilks.png docs/images/demo-zoom.png
+
+hooks: install ## Run the fast checks before each commit (pre-commit)
+	$(BIN)/pip install --quiet --disable-pip-version-check 'pre-commit>=4'
+	$(BIN)/pre-commit install
+
+constraints: ## Update constraints.txt to the newest versions
+	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+	build/constraints/bin/pip install --quiet -e '.[plots,pulsar,operator,docs,test,bench]'
+	(echo '# The versions that the tests ran with. Update: make constraints'; \
+	 build/constraints/bin/pip freeze --exclude-editable | sort -f) > constraints.txt
+
+clean: ## Remove .venv and everything that was built
+	rm -rf $(VENV) build demo-output cluster-demo-output
+
+##@ Pulsar and Kubernetes on this machine
+
+pulsar: ## Run Apache Pulsar until Ctrl-C
+	@dev/pulsar/start.sh $(if $(PULSAR_DATA),--data "$(PULSAR_DATA)")
+
+pulsar-install:
+	@dev/pulsar/install.sh
+
+cluster: ## Start a Kubernetes cluster of one node
+	@dev/cluster/up.sh
+
+cluster-down: ## Stop it
+	@dev/cluster/down.sh
+
+cluster-install:
+	@dev/cluster/install.sh
+
+##@ Measure
+
+bench: install pulsar-install cluster-install ## Run all benchmarks and the fuzzer, briefly
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/i3/codec.py
 	$(BIN)/python benchmarks/i3/fuzz.py --seconds 60
@@ -59,46 +110,8 @@ bench: install pulsar-install cluster-install
 	$(BIN)/python -m benchmarks.scans.thousand --scans 50 --steady 60
 	$(BIN)/python benchmarks/coverage/run.py --tracks 2 --cascades 2 -o build/coverage
 
-faults: install pulsar-install cluster-install
+faults: install pulsar-install cluster-install ## Test every fault on every part of a scan (an hour)
 	$(BIN)/python -m benchmarks.faults.matrix $(if $(ONLY),--only '$(ONLY)')
 
-soak: install pulsar-install cluster-install
+soak: install pulsar-install cluster-install ## Scan for an hour and check that nothing grows
 	$(BIN)/python -m benchmarks.faults.soak --minutes 60
-
-pulsar:
-	@dev/pulsar/start.sh $(if $(PULSAR_DATA),--data "$(PULSAR_DATA)")
-
-pulsar-install:
-	@dev/pulsar/install.sh
-
-cluster:
-	@dev/cluster/up.sh
-
-cluster-down:
-	@dev/cluster/down.sh
-
-cluster-demo: install
-	@dev/cluster/demo.sh
-
-cluster-install:
-	@dev/cluster/install.sh
-
-generate: install
-	$(BIN)/python dev/generate.py
-
-docs: install
-	$(SPHINX) docs build/site
-	@echo "The site is in build/site/index.html"
-
-docs-pictures: demo
-	cp demo-output/*.plot_allsky.png docs/images/demo-allsky.png
-	cp demo-output/*.plot_zoomed_wilks.png docs/images/demo-zoom.png
-
-constraints:
-	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
-	build/constraints/bin/pip install --quiet -e '.[plots,pulsar,operator,docs,test,bench]'
-	(echo '# The versions that the tests ran with. Update: make constraints'; \
-	 build/constraints/bin/pip freeze --exclude-editable | sort -f) > constraints.txt
-
-clean:
-	rm -rf $(VENV) build demo-output cluster-demo-output

@@ -55,7 +55,7 @@ def pulsar_place(request: pytest.FixtureRequest) -> Place:
 IMPLEMENTATIONS: dict[str, Callable[[pytest.FixtureRequest], Place]] = {"pulsar": pulsar_place, "sqlite": sqlite_place}
 
 
-@pytest.fixture(params=sorted(IMPLEMENTATIONS))
+@pytest.fixture(params=[pytest.param("pulsar", marks=pytest.mark.pulsar), "sqlite"])
 def place(request: pytest.FixtureRequest) -> Place:
     return IMPLEMENTATIONS[request.param](request)
 

@@ -62,7 +62,7 @@ def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture(params=["pulsar", "sqlite"])
+@pytest.fixture(params=[pytest.param("pulsar", marks=pytest.mark.pulsar), "sqlite"])
 def place(request: pytest.FixtureRequest) -> Iterator[Callable[[Scan], list[str]]]:
     """Move a scan to a broker, and return the options that name it. Pulsar forgets deliveries, so ours must count."""
     moved: list[Scan] = []
