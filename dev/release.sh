@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# The steps of .github/workflows/release.yml that also run on a developer's machine.
+#
+#   release.sh check vX.Y.Z    the tag, pyproject.toml, Chart.yaml and CHANGELOG.md agree on the version
+#   release.sh build FOLDER    wheel, sdist and a CycloneDX SBOM of the dependencies in constraints.txt
+#   release.sh notes vX.Y.Z    prints the changes of that version
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+notes() {
+  awk -v heading="## [$1]" 'index($0, heading) == 1 {found = 1; next} /^## / {found = 0} found' CHANGELOG.md
+}
+
+case "${1:-} ${2:-}" in
+  "check v"*)
+    version="${2#v}"
+    grep -qx "version = \"$version\"" pyproject.toml || { echo "pyproject.toml has another version than $version" >&2; exit 1; }
+    for key in version appVersion; do
+      grep -qx "$key: $version" helm/skymap-scanner/Chart.yaml || { echo "Chart.yaml has another $key than $version" >&2; exit 1; }
+    done
+    [ -n "$(notes "$version")" ] || { echo "CHANGELOG.md has no section [$version]" >&2; exit 1; }
+    ;;
+  "build "?*)
+    tools="$(mktemp -d)"
+    trap 'rm -rf "$tools"' EXIT
+    python3 -m venv "$tools"
+    "$tools/bin/pip" install --quiet --disable-pip-version-check build==1.3.0 cyclonedx-bom==7.1.0
+    "$tools/bin/python" -m build --outdir "$2"
+    "$tools/bin/cyclonedx-py" requirements constraints.txt --pyproject pyproject.toml --output-file "$2/sbom.cdx.json"
+    ;;
+  "notes v"*) notes "${2#v}" ;;
+  *) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
+esac
