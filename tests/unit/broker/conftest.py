@@ -1,4 +1,4 @@
-"""Where brokers are tested: one `Place` for each implementation, and processes to kill."""
+"""Brokers to test: one `Place` for each implementation, and processes to kill."""
 
 from __future__ import annotations
 
@@ -16,22 +16,11 @@ from skymap_scanner.broker import Access, Broker, open_broker
 
 @dataclass(frozen=True)
 class Place:
-    """A broker that a test has for itself: its URL, and a namespace for its topics.
-
-    ``counts_deaths``: whether it remembers the deliveries of a message whose consumer died.
-    ``keeps_active``: whether the consumer that came first stays active when another joins.
-    """
+    """A broker for one test: its URL, and a namespace for its topics."""
 
     url: str
     namespace: str
     admin_url: str | None = None
-    counts_deaths: bool = True
-    keeps_active: bool = True
-
-    @property
-    def again(self) -> int:
-        """``attempts`` of a message that comes for the second time, its consumer having died."""
-        return 2 if self.counts_deaths else 1
 
     def topic(self, name: str = "topic") -> str:
         return f"{self.namespace}/{name}"
@@ -48,10 +37,10 @@ def sqlite_place(request: pytest.FixtureRequest) -> Place:
 def pulsar_place(request: pytest.FixtureRequest) -> Place:
     server = request.getfixturevalue("pulsar_server")
     namespace = request.getfixturevalue("pulsar_namespace")
-    return Place(server.url, namespace, server.admin_url, counts_deaths=False, keeps_active=False)
+    return Place(server.url, namespace, server.admin_url)
 
 
-#: Every implementation of the protocol joins the contract here.
+#: The implementations of the protocol; the contract suite runs on each of them.
 IMPLEMENTATIONS: dict[str, Callable[[pytest.FixtureRequest], Place]] = {"pulsar": pulsar_place, "sqlite": sqlite_place}
 
 
@@ -72,7 +61,7 @@ def topic(place: Place) -> str:
 
 
 class Actor:
-    """A running ``actor.py``."""
+    """A running process of ``testing.broker_actor``."""
 
     def __init__(self, role: str, place: Place, *arguments: object) -> None:
         command = [sys.executable, broker_actor.__file__, role, place.url, place.admin_url or "", *map(str, arguments)]

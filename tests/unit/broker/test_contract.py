@@ -23,6 +23,7 @@ from tests.unit.broker.contract import (
     find_active,
     number,
     numbered,
+    second_attempt,
     take,
 )
 
@@ -224,7 +225,7 @@ def test_the_kinds_of_consumers_do_not_mix(broker: Broker, topic: str) -> None:
 # Death
 
 
-def test_what_a_killed_consumer_held_is_delivered_again(broker: Broker, place: Place, topic: str, actor: Start) -> None:
+def test_what_a_killed_consumer_held_is_delivered_again(broker: Broker, topic: str, actor: Start) -> None:
     broker.producer(topic, "p").send(*numbered(range(4)))
     consumer = broker.consumer(topic, "s", SHARED)
     victim = actor("hold", topic, "shared", 0, 2)
@@ -234,7 +235,10 @@ def test_what_a_killed_consumer_held_is_delivered_again(broker: Broker, place: P
     assert consumer.receive(MOMENT) is None  # alive, it keeps them
     victim.kill()
     again = take(consumer, 2)
-    assert sorted((number(message), message.attempts) for message in again) == [(0, place.again), (1, place.again)]
+    assert sorted((number(message), message.attempts) for message in again) == [
+        (0, second_attempt(broker)),
+        (1, second_attempt(broker)),
+    ]
 
 
 def test_the_backlog_knows_of_a_death(broker: Broker, topic: str, actor: Start) -> None:
@@ -245,17 +249,21 @@ def test_the_backlog_knows_of_a_death(broker: Broker, topic: str, actor: Start) 
     assert_backlog(broker, topic, waiting=3, unacked=0)
 
 
-def test_a_message_that_kills_comes_again_and_again(broker: Broker, place: Place, topic: str, actor: Start) -> None:
+def test_a_message_that_kills_comes_again_and_again(broker: Broker, topic: str, actor: Start) -> None:
     broker.producer(topic, "p").send(*numbered([0]))
+    counts = broker.capabilities.counts_crashed_deliveries
     for attempt in range(1, 4):
         victim = actor("hold", topic, "shared", 0, 1)
-        assert [victim.line() for _ in range(2)] == ["ready", f"0 {attempt if place.counts_deaths else 1}"]
+        assert [victim.line() for _ in range(2)] == [
+            "ready",
+            f"0 {attempt if broker.capabilities.counts_crashed_deliveries else 1}",
+        ]
         victim.kill()
     (message,) = take(broker.consumer(topic, "s", SHARED), 1)
-    assert message.attempts == (4 if place.counts_deaths else 1)
+    assert message.attempts == (4 if counts else 1)
 
 
-def test_what_a_hanging_consumer_holds_goes_to_another(broker: Broker, place: Place, topic: str, actor: Start) -> None:
+def test_what_a_hanging_consumer_holds_goes_to_another(broker: Broker, topic: str, actor: Start) -> None:
     broker.producer(topic, "p").send(*numbered([0]))
     victim = actor("hold", topic, "shared", 1.0, 1)
     assert [victim.line() for _ in range(2)] == ["ready", "0 1"]
@@ -263,7 +271,7 @@ def test_what_a_hanging_consumer_holds_goes_to_another(broker: Broker, place: Pl
     consumer = broker.consumer(topic, "s", SHARED, ack_timeout=PATIENCE)
     assert consumer.receive(MOMENT) is None
     (message,) = take(consumer, 1)
-    assert message.attempts == place.again
+    assert message.attempts == second_attempt(broker)
     consumer.ack(message)
     victim.send_signal(signal.SIGCONT)
     assert consumer.receive(MOMENT) is None
@@ -297,7 +305,7 @@ def test_a_late_give_back_takes_nothing_from_the_new_holder(broker: Broker, topi
 # Failover
 
 
-def test_only_the_active_consumer_receives(broker: Broker, place: Place, topic: str) -> None:
+def test_only_the_active_consumer_receives(broker: Broker, topic: str) -> None:
     broker.producer(topic, "p").send(*numbered(range(6)))
     first, active, (standby,) = find_active([broker.consumer(topic, "s", FAILOVER) for _ in range(2)])
     messages = [first, *take(active, 3)]
@@ -307,27 +315,25 @@ def test_only_the_active_consumer_receives(broker: Broker, place: Place, topic: 
     active.close()
     again = take(standby, 4)
     assert [(number(message), message.attempts) for message in again] == [
-        (1, place.again),
-        (3, place.again),
+        (1, second_attempt(broker)),
+        (3, second_attempt(broker)),
         (4, 1),
         (5, 1),
     ]
 
 
-def test_a_standby_takes_over_from_a_killed_consumer_in_order(
-    broker: Broker, place: Place, topic: str, actor: Start
-) -> None:
+def test_a_standby_takes_over_from_a_killed_consumer_in_order(broker: Broker, topic: str, actor: Start) -> None:
     broker.producer(topic, "p").send(*numbered(range(10)))
     victim = actor("hold", topic, "failover", 0, 3)
     assert [victim.line() for _ in range(4)][-1] == "2 1"
     standby = broker.consumer(topic, "s", FAILOVER)
-    if place.keeps_active:
+    if broker.capabilities.keeps_active_consumer:
         assert standby.receive(MOMENT) is None
         third = broker.consumer(topic, "s", FAILOVER)
     victim.kill()
     messages = take(standby, 10)
     assert [(number(message), message.attempts) for message in messages] == [
-        (expected, place.again if expected < 3 else 1) for expected in range(10)
+        (expected, second_attempt(broker) if expected < 3 else 1) for expected in range(10)
     ]
-    if place.keeps_active:
+    if broker.capabilities.keeps_active_consumer:
         assert third.receive(MOMENT) is None

@@ -1,4 +1,4 @@
-"""The contract of what makes workers fast, `submit` and `prefetch`, and of key-shared subscriptions."""
+"""The contract of a broker, continued: `submit` and `prefetch`."""
 
 from __future__ import annotations
 
@@ -74,27 +74,6 @@ def test_submitting_to_a_closed_producer_fails(broker: Broker, topic: str) -> No
     producer.close()
     with pytest.raises(BrokerError):
         producer.submit(Outgoing(b"two")).result(PATIENCE)
-
-
-def test_a_key_has_one_consumer_at_a_time_or_the_kind_is_refused(broker: Broker, topic: str) -> None:
-    try:
-        consumer = broker.consumer(topic, "s", SubscriptionType.KEY_SHARED)
-    except BrokerError as error:
-        assert "key-shared" in str(error)  # noqa: PT017 - a broker may know them or not
-        return
-    other = broker.consumer(topic, "s", SubscriptionType.KEY_SHARED)
-    with broker.producer(topic, "p") as producer:
-        producer.send(*(Outgoing(b"", key=f"8/{number % 30}") for number in range(300)))
-    keys: list[set[str | None]] = [set(), set()]
-    total = 0
-    while total < 300:
-        for holder, one in zip(keys, (consumer, other), strict=True):
-            while (message := one.receive(0.2)) is not None:
-                holder.add(message.key)
-                one.ack(message)
-                total += 1
-    assert not keys[0] & keys[1]
-    assert keys[0] | keys[1] == {f"8/{number}" for number in range(30)}
 
 
 def test_a_message_that_comes_after_a_vain_wait_is_not_joined_by_another(broker: Broker, topic: str) -> None:

@@ -164,15 +164,11 @@ def test_a_file_that_names_no_task_is_no_death(content: bytes) -> None:
     assert read_in_flight_file(content) is None
 
 
-def test_scans_of_other_names_or_brokers_have_other_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "other").mkdir()
-    here = scan_folder(tmp_path, "sqlite:///scan.sqlite", "tasks")
-    assert here == scan_folder(tmp_path, f"sqlite:///{tmp_path}/scan.sqlite", "tasks")
-    assert here != scan_folder(tmp_path, "sqlite:///scan.sqlite", "other tasks")
-    assert here != scan_folder(tmp_path, "pulsar://localhost:6650", "tasks")
-    monkeypatch.chdir(tmp_path / "other")
-    assert here != scan_folder(tmp_path, "sqlite:///scan.sqlite", "tasks")
+def test_scans_share_a_folder_only_with_broker_and_topic(tmp_path: Path) -> None:
+    folder = scan_folder(tmp_path, "sqlite:////scan.sqlite", "tasks")
+    assert folder == scan_folder(tmp_path, "sqlite:////scan.sqlite", "tasks")
+    assert folder != scan_folder(tmp_path, "sqlite:////scan.sqlite", "other tasks")
+    assert folder != scan_folder(tmp_path, "pulsar://localhost:6650", "tasks")
 
 
 def test_the_default_folder_is_ours_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

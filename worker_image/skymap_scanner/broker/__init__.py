@@ -1,4 +1,4 @@
-"""The brokers: one protocol (`protocol`), and the implementation that the URL names."""
+"""Brokers: one protocol (`protocol`), and the implementation that a URL selects."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from skymap_scanner.broker.access import Access
 from skymap_scanner.broker.protocol import (
     Backlog,
     Broker,
+    Capabilities,
     Consumer,
     Message,
     Outgoing,
@@ -13,13 +14,15 @@ from skymap_scanner.broker.protocol import (
     Reader,
     SubscriptionType,
 )
-from skymap_scanner.broker.sqlite import SqliteBroker, path_of_url
+from skymap_scanner.broker.sqlite import SqliteBroker
+from skymap_scanner.broker.url import is_embedded, path_of_url
 from skymap_scanner.errors import InputError
 
 __all__ = [
     "Access",
     "Backlog",
     "Broker",
+    "Capabilities",
     "Consumer",
     "Message",
     "Outgoing",
@@ -33,20 +36,20 @@ __all__ = [
 def open_broker(url: str, access: Access | None = None) -> Broker:
     """Open the broker at ``url``.
 
-    ``sqlite:///PATH`` (three slashes: relative to here; four: absolute): the embedded broker, in a file that is made
-    when it is missing, its folder is not. ``pulsar://HOST:6650`` or ``pulsar+ssl://HOST:6651``: Apache Pulsar, with the
+    ``sqlite:///PATH`` (three slashes: a relative path; four: an absolute one): the embedded broker. Its file is created
+    if it is missing, its folder is not. ``pulsar://HOST:6650`` or ``pulsar+ssl://HOST:6651``: Apache Pulsar, with the
     credentials of ``access``.
 
     Raises
     ------
     InputError
-        If the URL, the credentials or what stands at the path cannot be used.
+        If the URL, the credentials or the file cannot be used.
     BrokerError
         If the file is damaged, or the broker refuses; BrokerUnavailable if it cannot be reached.
     """
-    scheme = url.partition(":")[0].lower()
-    if scheme == "sqlite":
+    if is_embedded(url):
         return SqliteBroker(path_of_url(url))
+    scheme = url.partition(":")[0].lower()
     if scheme in {"pulsar", "pulsar+ssl"}:
         from skymap_scanner.broker.pulsar import PulsarBroker  # noqa: PLC0415 - an extra, and slow to load
 

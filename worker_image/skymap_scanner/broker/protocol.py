@@ -1,12 +1,12 @@
-"""What every broker promises the roles: topics that keep, subscriptions that remember, nothing acknowledged early.
+"""The protocol of a broker: durable topics, subscriptions that remember, at-least-once delivery.
 
 A *topic* is a durable, ordered log of messages, kept until the topic is deleted, acknowledged or not. A *subscription*
-on it remembers what has been acknowledged. A *consumer* takes messages through a subscription and must acknowledge
-them; when it dies, what it held is delivered again. A *reader* walks the log from its start and acknowledges nothing.
-The words are Apache Pulsar's.
+on it remembers which messages are acknowledged. A *consumer* receives messages through a subscription and must
+acknowledge them; when it crashes, the messages that it held are delivered again. A *reader* reads the log from its
+start and acknowledges nothing. The terms are those of Apache Pulsar.
 
-Delivery is at least once: whoever receives must bear a message that comes twice. Everything handed out may be used by
-any thread of the process that opened it, and by no other process.
+Delivery is at least once: a receiver must tolerate duplicates. Everything that a broker opens may be used by any thread
+of the process that opened it, and by no other process.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from skymap_scanner.errors import InputError
 
 
 class SubscriptionType(StrEnum):
-    """Who gets a message: any one consumer (shared), or the one active consumer, in order (failover).
+    """Which consumer receives a message: any one (shared), or the active one, in order (failover).
 
-    Key-shared: the one consumer that has the message's key for now, in order within the key. Keys move when consumers
-    come and go, but not to a new consumer while the old one holds messages of them. The embedded broker refuses it.
+    Key-shared: the one consumer that owns the message's key, in order for each key. Keys move when consumers come and
+    go, but not to a new consumer while the old one holds messages with them.
     """
 
     SHARED = "shared"
@@ -33,8 +33,28 @@ class SubscriptionType(StrEnum):
     KEY_SHARED = "key_shared"
 
 
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What one broker can do and another cannot.
+
+    ``key_shared``: it has key-shared subscriptions; `Broker.consumer` raises BrokerError otherwise.
+    ``counts_crashed_deliveries``: `Message.attempts` counts the deliveries to consumers that crashed.
+    ``keeps_active_consumer``: the active failover consumer stays active when another joins.
+    """
+
+    key_shared: bool
+    counts_crashed_deliveries: bool
+    keeps_active_consumer: bool
+
+
 def check_ack_timeout(seconds: float | None, kind: SubscriptionType) -> None:
-    """Raise InputError unless a consumer of this kind may have this ``ack_timeout``."""
+    """Check that a consumer of this kind may have this ``ack_timeout``.
+
+    Raises
+    ------
+    InputError
+        If it may not.
+    """
     if seconds is not None and not (seconds > 0 and kind is SubscriptionType.SHARED):
         raise InputError(f"ack_timeout {seconds}: give a positive number of seconds, of a shared subscription, or None")
 
@@ -43,8 +63,8 @@ def check_ack_timeout(seconds: float | None, kind: SubscriptionType) -> None:
 class Outgoing:
     """One message to send.
 
-    ``sequence_id`` counts up within one producer name on one topic; the broker drops a message whose id is not above
-    the highest it has stored for that name, so that a producer may send again after a crash. None: no deduplication.
+    ``sequence_id`` increases within one producer name on one topic. The broker drops a message whose id is not above
+    the highest stored for that name, so a producer may send again after a crash. None: no deduplication.
     """
 
     payload: bytes
@@ -55,11 +75,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message received.
-
-    ``attempts`` counts the deliveries of this message so far, this one included; a broker may forget those whose
-    consumer died (Pulsar does).
-    """
+    """One message received; ``attempts`` counts its deliveries, this one included (see `Capabilities`)."""
 
     id: Hashable
     payload: bytes
@@ -70,22 +86,22 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What a subscription still has to do: ``waiting`` for a consumer, and ``unacked``, held by one."""
+    """Messages of a subscription: ``waiting`` for a consumer, and ``unacked``, held by one."""
 
     waiting: int
     unacked: int
 
 
 class Closing(Protocol):
-    """A broker, and everything it hands out, is closed by its owner, best by ``with``.
+    """A broker, or anything that it opens; its owner closes it, preferably by ``with``.
 
-    Closing twice does nothing; whatever else is asked of something closed raises BrokerError.
+    Closing twice does nothing. Any other call on a closed object raises BrokerError.
     """
 
     def close(self) -> None:
-        """Give back the connection; a consumer's unacknowledged messages are delivered again.
+        """Close the connection; a consumer's unacknowledged messages are delivered again.
 
-        Closing a broker closes all that it handed out.
+        Closing a broker closes everything that it opened.
         """
 
     def __enter__(self) -> Self:
@@ -105,66 +121,75 @@ class Producer(Closing, Protocol):
         """Highest sequence id stored under this producer's name on this topic, -1 if none."""
 
     def send(self, *messages: Outgoing) -> None:
-        """Store the messages, in order; when this returns they survive the death of this process.
+        """Store the messages, in order; when it returns they survive the end of this process.
 
-        Many at once cost much less than one by one.
+        Many messages in one call cost much less than one by one.
         """
 
     def submit(self, message: Outgoing) -> Future[None]:
-        """Begin to store a message and return; it is stored when the future has a result, and not before.
+        """Start to store a message and return; it is stored as soon as the future has a result.
 
         ``result()`` waits until then, and raises what `send` would have raised. Messages are stored in the order in
-        which they were submitted or sent; how many are on their way at once is for the caller to bound. The future
-        cannot be cancelled. `close` waits for all of them; the death of the process loses those not yet stored.
+        which they were submitted or sent. The caller limits the number of pending messages. The future cannot be
+        cancelled. `close` waits for all pending messages; the end of the process loses those not yet stored.
         """
 
 
 class Consumer(Closing, Protocol):
-    """Takes messages of one topic through a subscription."""
+    """Receives messages of one topic through a subscription."""
 
     def receive(self, timeout: float) -> Message | None:
-        """Return the next message, or None when none came within ``timeout`` seconds (0: only look).
+        """Return the next message, or None if none arrives within ``timeout`` seconds (0: do not wait).
 
-        In order, but for messages given back. Only the active consumer of a failover subscription receives any.
+        Messages arrive in order, except those given back. Only the active consumer of a failover subscription receives
+        any.
         """
 
     def ack(self, *messages: Message) -> None:
-        """Never deliver these again to this subscription, also where they were given to another consumer meanwhile.
+        """Never deliver these messages to this subscription again, even if another consumer holds them.
 
-        Raises BrokerError for a message that did not come through this subscription.
+        Raises BrokerError for a message that was not received through this subscription.
         """
 
     def nack(self, *messages: Message) -> None:
-        """Give these back, to be delivered again at once; a message that this consumer no longer holds stays as it is.
+        """Give these messages back, to be delivered again soon; ignores those that this consumer no longer holds.
 
-        Raises BrokerError for a message that did not come through this subscription.
+        Raises BrokerError for a message that was not received through this subscription.
         """
 
 
 class Reader(Closing, Protocol):
-    """Walks one topic from its first message; sees every message once and in order, acknowledged or not.
+    """Reads one topic from its first message: every message once and in order, acknowledged or not.
 
-    The ``attempts`` of what it returns are 1.
+    The ``attempts`` of the messages are 1.
     """
 
     def receive(self, timeout: float) -> Message | None:
-        """Return the next message, or None when none came within ``timeout`` seconds.
+        """Return the next message, or None if none arrives within ``timeout`` seconds.
 
-        None also says that everything stored before the call has been seen.
+        None also means that everything stored before the call has been read.
         """
 
 
 class Broker(Closing, Protocol):
-    """A place that keeps topics. Topic names are full: ``persistent://tenant/namespace/topic``."""
+    """Keeps topics. Topic names are full: ``persistent://tenant/namespace/topic``."""
+
+    @property
+    def url(self) -> str:
+        """URL of the broker, independent of the working directory."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this broker can do and another cannot."""
 
     def create_topic(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
-        """Make the topic and its subscriptions, each from the earliest message; safe to repeat."""
+        """Create the topic and its subscriptions, each from the earliest message; existing ones stay."""
 
     def prepare(self, base: str) -> None:
-        """Make ready for topics whose names begin with ``base``: who may produce there makes them; safe to repeat."""
+        """Prepare for topics whose names begin with ``base``, so that a producer may create them; may be repeated."""
 
     def producer(self, topic: str, name: str) -> Producer:
-        """Open a producer; the topic is made if it is missing."""
+        """Open a producer; the topic is created if it is missing."""
 
     def consumer(
         self,
@@ -175,22 +200,22 @@ class Broker(Closing, Protocol):
         ack_timeout: float | None = None,
         prefetch: int = 0,
     ) -> Consumer:
-        """Open a consumer; the subscription is made (from the earliest message) if it is missing.
+        """Open a consumer; the subscription is created (from the earliest message) if it is missing.
 
-        A message of a shared subscription that is held longer than ``ack_timeout`` seconds is delivered again (None:
-        never; the other kinds know no such time). A shared consumer holds only what it has received, and at most
-        ``prefetch`` messages more, sent ahead; the other kinds may be sent any number. All consumers of a subscription
-        are of one kind (else BrokerError).
+        A message of a shared subscription is delivered again if a consumer holds it for longer than ``ack_timeout``
+        seconds (None: never; the other kinds have no such timeout). A shared consumer holds the messages that it has
+        received, and at most ``prefetch`` more that are sent ahead; the other kinds have no such limit. All consumers
+        of a subscription are of one kind (otherwise BrokerError).
         """
 
     def reader(self, topic: str, *, make: bool = True) -> Reader:
-        """Open a reader; the topic is made if it is missing, or where it is not to be made, BrokerError raised."""
+        """Open a reader; if the topic is missing, it is created, or without ``make`` BrokerError is raised."""
 
     def backlog(self, topic: str, subscription: str) -> Backlog:
-        """Count what the subscription still has to do; raises BrokerError when there is no such subscription."""
+        """Count the messages of a subscription; raises BrokerError if the subscription does not exist."""
 
     def topics(self, prefix: str = "") -> list[str]:
         """List the topics whose full name starts with ``prefix``, sorted."""
 
     def delete_topic(self, topic: str) -> None:
-        """Delete the topic with its messages and subscriptions; nothing happens when it is missing."""
+        """Delete the topic with its messages and subscriptions; a missing topic is ignored."""

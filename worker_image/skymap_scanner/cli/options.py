@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from skymap_scanner.broker import Access, Broker, open_broker
-from skymap_scanner.broker.sqlite import path_of_url
+from skymap_scanner.broker.url import embedded_url, is_embedded, path_of_url
 from skymap_scanner.errors import InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,17 +64,12 @@ class BrokerOptions:
         """Return them with the path of an embedded broker made absolute."""
         if not is_embedded(self.url):
             return self
-        return BrokerOptions(f"sqlite:///{path_of_url(self.url).absolute()}", self.access)
+        return BrokerOptions(embedded_url(path_of_url(self.url)), self.access)
 
     @property
     def exists(self) -> bool:
         """Whether there is a broker to look into: an embedded one begins with its first scan."""
         return not is_embedded(self.url) or path_of_url(self.url).exists()
-
-
-def is_embedded(url: str) -> bool:
-    """Tell whether the URL names a file of this machine."""
-    return url.lower().startswith("sqlite:")
 
 
 def token_file(context: click.Context, option: click.Parameter, value: str | None) -> Path | None:  # noqa: ARG001 - click's signature

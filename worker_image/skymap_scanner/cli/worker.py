@@ -93,7 +93,7 @@ def command(
     settings = WorkerSettings("dummy" if fake_scan else reconstruction, max_attempts, max_task_seconds, prefetch)
 
     def make_in_flight() -> InFlightFile:
-        return InFlightFile(scan_folder(state, broker_options.url, topics.to_be_scanned), alarm=True)
+        return InFlightFile(scan_folder(state, broker.url, topics.to_be_scanned), alarm=True)
 
     with broker_options.open() as broker, retry_while_disk_full(make_in_flight, stop) or nullcontext() as in_flight:
         if in_flight is not None:

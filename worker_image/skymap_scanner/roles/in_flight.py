@@ -25,7 +25,6 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from skymap_scanner.broker.sqlite import path_of_url
 from skymap_scanner.errors import InputError, SkymapError
 from skymap_scanner.roles.crash_reports import CrashReport, decode_crash_report
 
@@ -47,8 +46,6 @@ def scan_folder(state: Path | None, broker_url: str, topic: str) -> Path:
     InputError
         If the folder in the temporary folder belongs to somebody else.
     """
-    if broker_url.startswith("sqlite:"):
-        broker_url = str(path_of_url(broker_url).resolve())
     digest = hashlib.blake2b(f"{broker_url}\n{topic}".encode(), digest_size=12).hexdigest()
     return (state or _default_state()) / digest
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from skymap_api.names import ScanTopics
 from skymap_api.progress import Progress
 from skymap_scanner.broker import Access, Reader, open_broker
+from skymap_scanner.broker.url import embedded_url
 from skymap_scanner.errors import BrokerUnavailable, InputError, SkymapError
 from skymap_scanner.roles.planning import ScanSettings
 from skymap_scanner.roles.scans import latest_progress
@@ -74,7 +75,7 @@ class LocalScan:
     @property
     def broker(self) -> str:
         """URL of the broker."""
-        return self.shared or f"sqlite:///{(self.folder / BROKER_FILE).absolute()}"
+        return self.shared or embedded_url(self.folder / BROKER_FILE)
 
 
 def broker_arguments(url: str, access: Access) -> list[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from skymap_scanner.broker import Backlog, Outgoing, database
+from skymap_scanner.broker import Backlog, Outgoing
+from skymap_scanner.broker.sqlite import database
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 
 from .conftest import SHARED, TOPIC, open_at
@@ -19,7 +20,7 @@ def test_a_full_disk_is_explained_and_loses_nothing(path: Path) -> None:
         producer.send(Outgoing(b"kept", sequence_id=0))
         ((pages,),) = producer._database.read("PRAGMA page_count")
         producer._database.read(f"PRAGMA max_page_count={pages + 2}")
-        with pytest.raises(BrokerError, match=r"the disk is full .* make room") as caught:
+        with pytest.raises(BrokerError, match=r"the disk is full .* free some space") as caught:
             producer.send(Outgoing(b"small", sequence_id=1), Outgoing(bytes(10**6), sequence_id=2))
         assert str(path) in str(caught.value)
         assert producer.last_sequence_id == 0

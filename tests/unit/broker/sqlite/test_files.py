@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from skymap_scanner.broker import Outgoing, database, open_broker
+from skymap_scanner.broker import Outgoing, open_broker
+from skymap_scanner.broker.sqlite import database
 from skymap_scanner.errors import InputError
 
 from .conftest import SHARED, TOPIC, open_at
@@ -82,7 +83,7 @@ def _newer(path: Path) -> None:
     ("make", "words"),
     [
         (_folder, "is a folder"),
-        (_text, "not a broker's database"),
+        (_text, "not the database of a broker"),
         (_foreign, "another program"),
         (_newer, f"has schema version {database.SCHEMA_VERSION + 1}"),
     ],
@@ -100,7 +101,7 @@ def test_a_file_that_is_not_ours_is_refused_and_left_alone(
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"there is no folder {tmp_path / 'no'}; make it first"):
+    with pytest.raises(InputError, match=f"there is no folder {tmp_path / 'no'}; create it first"):
         open_at(tmp_path / "no" / "broker.db")
 
 

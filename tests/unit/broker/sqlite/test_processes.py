@@ -59,7 +59,7 @@ def test_a_subprocess_keeps_no_lock(path: Path) -> None:
         assert consumer.receive(0) is not None
         child = subprocess.Popen(["sleep", "600"], close_fds=False)
         try:
-            consumer._presence.leave()  # as the kernel does at the consumer's death
+            consumer._lock.release()  # as the kernel does when the consumer crashes
             assert broker.backlog(TOPIC, "s") == Backlog(waiting=1, unacked=0)
         finally:
             child.kill()

@@ -1,4 +1,4 @@
-"""Apache Pulsar as the broker: many machines, nothing lost."""
+"""Apache Pulsar as the broker, for scans on many machines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from skymap_scanner.broker.access import Access
-from skymap_scanner.broker.protocol import Backlog, Closing, SubscriptionType
+from skymap_scanner.broker.protocol import Backlog, Capabilities, Closing, SubscriptionType
 from skymap_scanner.broker.pulsar.admin import REST
 from skymap_scanner.broker.pulsar.connection import Connection
 from skymap_scanner.broker.pulsar.consumer import PulsarConsumer, PulsarReader
@@ -22,31 +22,38 @@ T = TypeVar("T", PulsarProducer, PulsarConsumer, PulsarReader)
 class PulsarBroker(Closing):
     """The cluster at ``url``; see `broker.protocol.Broker`.
 
-    Messages travel by the client, everything about topics by admin REST. What a role opens is taken as it is, and made
-    only where it is missing: with its topics made before, a role needs no rights but to produce and to consume.
+    The client sends and receives messages; the admin REST interface manages topics. An existing topic is used as it is,
+    so a role whose topics were created before needs only the rights to produce and to consume.
     """
+
+    capabilities = Capabilities(key_shared=True, counts_crashed_deliveries=False, keeps_active_consumer=False)
 
     def __init__(self, url: str, access: Access) -> None:
         self._connection = Connection(url, access)
-        self._handed_out: list[PulsarProducer | PulsarConsumer | PulsarReader] = []
-        atexit.register(self.close)  # the client, left open, would abort the process at its end
+        self._opened: list[PulsarProducer | PulsarConsumer | PulsarReader] = []
+        atexit.register(self.close)  # an open client would abort the process at its end
+
+    @property
+    def url(self) -> str:
+        """The URL of the cluster; see `broker.protocol.Broker`."""
+        return self._connection.url
 
     def create_topic(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
-        """Make the topic, its subscriptions, and its namespace where missing; see `broker.protocol.Broker`."""
+        """Create the topic, its subscriptions and its namespace if missing; see `broker.protocol.Broker`."""
         self._connection.check_open()
         self._connection.admin.create_topic(topic)
         for subscription in subscriptions:
             self._connection.admin.create_subscription(topic, subscription)
 
     def prepare(self, base: str) -> None:
-        """Make the namespace of these topics where it is missing; see `broker.protocol.Broker`."""
+        """Create the namespace of these topics if it is missing; see `broker.protocol.Broker`."""
         self._connection.check_open()
         self._connection.admin.prepare(base)
 
     def producer(self, topic: str, name: str) -> PulsarProducer:
         """Open a producer; see `broker.protocol.Broker`."""
         REST.split_topic(topic)
-        return self._hand_out(PulsarProducer(self._connection, topic, name))
+        return self._remember(PulsarProducer(self._connection, topic, name))
 
     def consumer(
         self,
@@ -59,18 +66,18 @@ class PulsarBroker(Closing):
     ) -> PulsarConsumer:
         """Open a consumer; see `broker.protocol.Broker`."""
         REST.split_topic(topic)
-        return self._hand_out(PulsarConsumer(self._connection, topic, subscription, kind, ack_timeout, prefetch))
+        return self._remember(PulsarConsumer(self._connection, topic, subscription, kind, ack_timeout, prefetch))
 
     def reader(self, topic: str, *, make: bool = True) -> PulsarReader:
         """Open a reader; see `broker.protocol.Broker`."""
         REST.split_topic(topic)
         self._connection.check_open()
-        if not make and not self._connection.admin.exists(topic):  # Pulsar itself could make it for who asks
+        if not make and not self._connection.admin.exists(topic):  # Pulsar itself may create topics on demand
             raise BrokerError(f"there is no topic {topic}: was it deleted?")
-        return self._hand_out(PulsarReader(self._connection, topic))
+        return self._remember(PulsarReader(self._connection, topic))
 
     def backlog(self, topic: str, subscription: str) -> Backlog:
-        """Count what waits and what consumers hold; see `broker.protocol.Broker`."""
+        """Count the messages that wait and those that consumers hold; see `broker.protocol.Broker`."""
         self._connection.check_open()
         return self._connection.admin.backlog(topic, subscription)
 
@@ -85,14 +92,14 @@ class PulsarBroker(Closing):
         self._connection.admin.delete_topic(topic)
 
     def close(self) -> None:
-        """Close what was handed out, then the connection."""
+        """Close everything that the broker opened, then the connection."""
         atexit.unregister(self.close)
-        for opened in self._handed_out:
+        for opened in self._opened:
             opened.close()
-        self._handed_out.clear()
+        self._opened.clear()
         self._connection.close()
 
-    def _hand_out(self, opened: T) -> T:
-        self._handed_out = [one for one in self._handed_out if not one.closed]
-        self._handed_out.append(opened)
+    def _remember(self, opened: T) -> T:
+        self._opened = [one for one in self._opened if not one.closed]
+        self._opened.append(opened)
         return opened

@@ -1,16 +1,16 @@
-"""What the embedded broker asks its database. Every query is answered by an index, whatever the database holds."""
+"""The queries of the embedded broker; an index answers each of them, so their cost does not grow with the database."""
 
 from __future__ import annotations
 
 import json
 
-from skymap_scanner.broker.database import Database
 from skymap_scanner.broker.protocol import Backlog, Message
+from skymap_scanner.broker.sqlite.database import Database
 from skymap_scanner.errors import BrokerError
 
 
 def topic_number(database: Database, topic: str) -> int:
-    """Return the topic's id; raises BrokerError when there is no such topic."""
+    """Return the topic's id; raises BrokerError if there is no such topic."""
     rows = database.read("SELECT id FROM topic WHERE name = ?", (topic,))
     if not rows:
         raise BrokerError(f"{database.path}: no topic {topic!r}")
@@ -18,7 +18,7 @@ def topic_number(database: Database, topic: str) -> int:
 
 
 def subscription_number(database: Database, topic: str, subscription: str) -> int:
-    """Return the subscription's id; raises BrokerError when there is no such subscription."""
+    """Return the subscription's id; raises BrokerError if there is no such subscription."""
     rows = database.read(
         "SELECT subscription.id FROM subscription JOIN topic ON topic.id = subscription.topic "
         "WHERE topic.name = ? AND subscription.name = ?",
@@ -54,11 +54,11 @@ def message_at(database: Database, topic: int, position: int, attempts: int) -> 
 
 
 def next_position(database: Database, subscription: int) -> int | None:
-    """Return the position to deliver next, None if there is none: given back first, then the first never delivered.
+    """Return the position to deliver next, or None: first those given back, then the first never delivered.
 
-    Raises BrokerError when the subscription is gone.
+    Raises BrokerError if the subscription has been deleted.
     """
-    # Left to itself, SQLite takes the primary key, and walks over all that consumers hold.
+    # Without INDEXED BY, SQLite chooses the primary key and scans every message that consumers hold.
     rows = database.read(
         "SELECT position FROM delivery INDEXED BY delivery_given_back "
         "WHERE subscription = ? AND consumer IS NULL ORDER BY position LIMIT 1",
@@ -84,7 +84,7 @@ def cursor(database: Database, subscription: int) -> int:
 
 
 def backlog(database: Database, subscription: int) -> Backlog:
-    """Count what waits and what is held."""
+    """Count the messages that wait and those that consumers hold."""
     rows = database.read(
         "SELECT coalesce((SELECT max(position) FROM message WHERE topic = s.topic), 0) - s.cursor"
         " + (SELECT count(*) FROM delivery INDEXED BY delivery_given_back"
@@ -118,28 +118,28 @@ def tokens(database: Database) -> set[str]:
 
 
 def kinds(database: Database, subscription: int) -> set[str]:
-    """Return the kinds of the subscription's consumers: one, or none."""
+    """Return the kind of the subscription's consumers, as a set; empty if there are none."""
     return {kind for (kind,) in database.read("SELECT kind FROM consumer WHERE subscription = ?", (subscription,))}
 
 
 def is_queued(database: Database, consumer: int) -> bool:
-    """Whether the consumer has not been removed."""
+    """Return whether the consumer is still a consumer of its subscription."""
     return bool(database.read("SELECT 1 FROM consumer WHERE id = ?", (consumer,)))
 
 
 def active_consumer(database: Database, subscription: int) -> int | None:
-    """Return the consumer that has been on the subscription for longest."""
+    """Return the oldest consumer of the subscription."""
     rows = database.read("SELECT min(id) FROM consumer WHERE subscription = ?", (subscription,))
     return None if rows[0][0] is None else int(rows[0][0])
 
 
 def newest_consumer(database: Database, subscription: int) -> int:
-    """Return the consumer that joined the subscription last."""
+    """Return the newest consumer of the subscription."""
     return int(database.read("SELECT max(id) FROM consumer WHERE subscription = ?", (subscription,))[0][0])
 
 
 def any_overdue(database: Database, subscription: int, now: float) -> bool:
-    """Whether a consumer holds a message past its due time."""
+    """Return whether a consumer holds a message beyond its acknowledgement timeout."""
     return bool(
         database.read(
             "SELECT 1 FROM delivery WHERE subscription = ? AND due < ? AND consumer IS NOT NULL LIMIT 1",

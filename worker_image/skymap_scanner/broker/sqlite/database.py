@@ -1,8 +1,8 @@
-"""The embedded broker's file: its tables, how it is opened, and what its errors mean.
+"""The file of the embedded broker: its tables, how it is opened, and what its errors mean.
 
-SQLite in WAL mode, so that any number of processes of one machine read while one writes. ``synchronous=NORMAL``: a
-commit is in the operating system's hands, so it survives the death of any process; after a power cut the file goes
-back to an earlier, consistent state, from which the roles continue.
+SQLite runs in WAL mode, so that any number of processes of one machine read while one writes. ``synchronous=NORMAL``: a
+commit is handed to the operating system, so it survives the end of any process. After a power failure the file returns
+to an earlier, consistent state, from which the roles continue.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from skymap_scanner.broker.protocol import Closing
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 
-#: "SkyM" in the file's header tells our database from any other.
+#: "SkyM" in the file's header identifies our database.
 APPLICATION_ID = int.from_bytes(b"SkyM", "big")
 
-#: Counts up with every change of the tables below.
+#: Increases with every change of the tables below.
 SCHEMA_VERSION = 1
 
-#: How long to wait for other processes' transactions (s), each of which takes well under a millisecond.
+#: How long to wait for the transactions of other processes (s); each takes well under a millisecond.
 BUSY_TIMEOUT = 30.0
 
 SCHEMA = (
     "CREATE TABLE topic (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE)",
-    # position counts 1, 2, 3 ... within a topic. payload stands last: the other columns are read without its pages.
+    # position counts 1, 2, 3 ... within a topic. payload comes last, so that the others are read without its pages.
     """CREATE TABLE message (
         topic INTEGER NOT NULL REFERENCES topic ON DELETE CASCADE,
         position INTEGER NOT NULL,
@@ -42,22 +43,22 @@ SCHEMA = (
         name TEXT NOT NULL,
         last_sequence_id INTEGER NOT NULL,
         PRIMARY KEY (topic, name)) WITHOUT ROWID""",
-    # cursor: the last position that was ever delivered. Acknowledged = up to the cursor, and no row in delivery.
+    # cursor: the last position ever delivered. A message is acknowledged if it is up to the cursor and not in delivery.
     """CREATE TABLE subscription (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         topic INTEGER NOT NULL REFERENCES topic ON DELETE CASCADE,
         name TEXT NOT NULL,
         cursor INTEGER NOT NULL DEFAULT 0,
         UNIQUE (topic, name))""",
-    # Ids count up, so the lowest of a failover subscription is the one that has waited longest: the active one.
+    # Ids increase, so the lowest id of a failover subscription is its oldest consumer: the active one.
     """CREATE TABLE consumer (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         subscription INTEGER NOT NULL REFERENCES subscription ON DELETE CASCADE,
         kind TEXT NOT NULL,
         token TEXT NOT NULL)""",
     "CREATE INDEX consumer_subscription ON consumer (subscription)",
-    # A message delivered and not acknowledged: held by a consumer, or given back (consumer NULL). Removing a consumer
-    # gives back all that it held. due: when the holder's time is up, on the clock of time.monotonic().
+    # Messages delivered and not acknowledged: held by a consumer, or given back (consumer NULL). Removing a consumer
+    # gives back the messages that it held. due: end of the acknowledgement timeout, by time.monotonic().
     """CREATE TABLE delivery (
         subscription INTEGER NOT NULL REFERENCES subscription ON DELETE CASCADE,
         position INTEGER NOT NULL,
@@ -75,7 +76,7 @@ class Database:
     """One connection to the broker's file.
 
     Any thread of the process that opened it may use it: calls take turns. A forked child may not. Every SQLite error
-    comes out as a BrokerError naming the file.
+    is raised as a BrokerError that names the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,7 +89,7 @@ class Database:
 
     @property
     def usable(self) -> bool:
-        """Whether it is open, in the process that opened it."""
+        """Whether it is open and used by the process that opened it."""
         return self._connection is not None and os.getpid() == self._process
 
     def read(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -97,13 +98,13 @@ class Database:
             return self._open_connection().execute(sql, parameters).fetchall()
 
     def version(self) -> int:
-        """Return a number that changes when another connection has written: the cheapest question there is."""
+        """Return a number that changes when another connection writes; the cheapest of all queries."""
         rows = self.read("PRAGMA data_version")
         return int(rows[0][0])
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write alone, all or nothing."""
+        """Run a write transaction: all or nothing, one at a time."""
         with self._lock, _named_errors(self.path):
             connection = self._open_connection()
             connection.execute("BEGIN IMMEDIATE")
@@ -111,12 +112,12 @@ class Database:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                if connection.in_transaction:  # a full disk may have ended it already
+                if connection.in_transaction:  # a full disk may have rolled it back already
                     connection.execute("ROLLBACK")
                 raise
 
     def close(self) -> None:
-        """Close the connection; safe to repeat. In a forked child it is left to the parent."""
+        """Close the connection; safe to repeat. A forked child leaves it to the parent."""
         with self._lock:
             if self.usable and self._connection is not None:
                 self._connection.close()
@@ -130,15 +131,36 @@ class Database:
         return self._connection
 
 
-def prepare(path: Path) -> None:
-    """Make the database at ``path``, or check that what is there is one of ours and can be written to.
+class DatabaseClient(Closing):
+    """Has a database connection of its own, closed by ``with`` or `close`; closing twice does nothing."""
 
-    Raises InputError when the path cannot be used, BrokerError when the file is damaged.
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is open and used by the process that opened it."""
+        return self._database.usable
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+
+def prepare(path: Path) -> None:
+    """Create the database at ``path``, or check that the existing one is ours and writable.
+
+    Raises
+    ------
+    InputError
+        If the path cannot be used.
+    BrokerError
+        If the file is damaged.
     """
     if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the path of a file for the broker's database")
+        raise InputError(f"{path}: is a folder; give the path of a file")
     if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+        raise InputError(f"{path}: there is no folder {path.parent}; create it first")
     try:
         connection = _connect(path)
         try:
@@ -148,7 +170,7 @@ def prepare(path: Path) -> None:
     except sqlite3.Error as error:
         match _primary_code(error):
             case sqlite3.SQLITE_NOTADB:
-                raise InputError(f"{path}: not a broker's database; give another path") from error
+                raise InputError(f"{path}: not the database of a broker; give another path") from error
             case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
                 raise InputError(
                     f"{path}: cannot be written to ({error}); it, and its folder, must be writable"
@@ -157,7 +179,7 @@ def prepare(path: Path) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Autocommit, so that transactions are ours; threads take turns by Database's own lock.
+    # Autocommit, since Database begins its transactions itself; its lock makes threads take turns.
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -169,7 +191,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _make_or_check(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("BEGIN")  # one look, while another process may be making the tables
+    connection.execute("BEGIN")  # one snapshot: another process may be creating the tables
     try:
         ours = _is_ours(connection, path)
     finally:
@@ -182,7 +204,9 @@ def _make_or_check(connection: sqlite3.Connection, path: Path) -> None:
             for statement in SCHEMA:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")  # a write, always: fails where none is allowed
+        connection.execute(
+            f"PRAGMA user_version={SCHEMA_VERSION}"
+        )  # always a write, which fails if the file is read-only
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -191,7 +215,7 @@ def _make_or_check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether it has our tables; False when it is empty. Raises InputError when it is anything else."""
+    """Return whether it has our tables; False if it is empty. Raises InputError if it is anything else."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -208,7 +232,7 @@ def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def _switch_to_wal(connection: sqlite3.Connection, path: Path) -> None:
-    """Switch the new file to WAL, which SQLite refuses at once, without waiting, while another process looks at it."""
+    """Switch the new file to WAL; SQLite refuses that at once while another process reads the file."""
     deadline = time.monotonic() + BUSY_TIMEOUT
     while True:
         try:
@@ -236,16 +260,16 @@ def _named_errors(path: Path) -> Iterator[None]:
 
 
 def _primary_code(error: sqlite3.Error) -> int | None:
-    """SQLite's result code without the extension in its upper bits; None for an error of the Python module itself."""
+    """Return SQLite's primary result code; None for an error of the Python module itself."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 
 
-#: What to say and do, by SQLite's primary result code.
+#: What happened and what to do, by SQLite's primary result code.
 _ADVICE = {
-    sqlite3.SQLITE_FULL: "the disk is full ({}); make room and start again, nothing stored is lost",
-    sqlite3.SQLITE_CORRUPT: "damaged ({}); move it away and start the scan anew",
-    sqlite3.SQLITE_NOTADB: "damaged ({}); move it away and start the scan anew",
+    sqlite3.SQLITE_FULL: "the disk is full ({}); free some space and start again; nothing stored is lost",
+    sqlite3.SQLITE_CORRUPT: "damaged ({}); move it away and start the scan again",
+    sqlite3.SQLITE_NOTADB: "damaged ({}); move it away and start the scan again",
     sqlite3.SQLITE_READONLY: "cannot be written to ({}); check the permissions",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened ({}); check that it is still there, and the permissions",
     sqlite3.SQLITE_IOERR: "cannot be read or written ({}); check the disk",
@@ -255,12 +279,12 @@ _ADVICE = {
 
 
 def _named(error: sqlite3.Error, path: Path) -> BrokerError:
-    """Say which file, what happened and what to do."""
+    """Return an error that names the file, what happened and what to do."""
     code = _primary_code(error)
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return BrokerUnavailable(
             f"{path}: another process kept it locked for more than {BUSY_TIMEOUT:.0f} s; "
-            "look for one that is stopped, or on a very slow disk, and try again"
+            "look for a stopped process or a very slow disk, and try again"
         )
     advice = "{}" if code is None else _ADVICE.get(code, "{}")
     return BrokerError(f"{path}: {advice.format(error)}")
