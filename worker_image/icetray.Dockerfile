@@ -33,7 +33,7 @@ FROM ${ICETRAY}
 ARG VERSION
 LABEL org.opencontainers.image.title=skymap-scanner/worker-icetray \
       org.opencontainers.image.version=${VERSION} \
-      org.opencontainers.image.licenses=MIT
+      org.opencontainers.image.licenses="MIT AND GPL-2.0-only"
 COPY --from=build /opt/skymap-scanner /opt/skymap-scanner
 ENV HOME=/tmp \
     TMPDIR=/tmp \

@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from astropy_healpix import HEALPix
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
@@ -31,6 +30,7 @@ from skymap_scanner.detector.coordinates import equatorial_to_detector
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.sources import read_event
+from skymap_scanner.healpix import pixel_to_radec
 from skymap_scanner.i3 import OMKey
 from skymap_scanner.reconstruction.millipede import Millipede
 from skymap_scanner.reconstruction.millipede.table import PhotonTable, encode
@@ -59,8 +59,8 @@ class Row:
 
 def fit_pixel(fitter: EventFitter, event: PreparedEvent, pixel: int) -> Row:
     """Fit one pixel from all seeds, cold; then again, warm, from around the best."""
-    lon, lat = HEALPix(nside=1, order="ring").healpix_to_lonlat([pixel])
-    zenith, azimuth = equatorial_to_detector(float(lon.rad[0]), float(lat.rad[0]), event.mjd)
+    ra, dec = pixel_to_radec(1, pixel)
+    zenith, azimuth = equatorial_to_detector(ra, dec, event.mjd)
     starts = [
         Start(float(zenith), float(azimuth), position, float(event.vertex_time))
         for position in seed_positions(event.vertex, SEEDS)

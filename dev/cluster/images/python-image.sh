@@ -10,7 +10,7 @@ process=(
   --env PATH="$prefix/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
   --env HOME=/tmp --env PYTHONUNBUFFERED=1 --env PYTHONDONTWRITEBYTECODE=1
   --label org.opencontainers.image.title="skymap-scanner/$kind" --label org.opencontainers.image.version="$tag"
-  --label org.opencontainers.image.licenses=MIT
+  --label org.opencontainers.image.licenses="MIT$([ "$kind" = operator ] || echo ' AND GPL-2.0-only')" # the worker's healpy
 )
 [ "$kind" = operator ] || process+=(--env NUMBA_CACHE_DIR="$prefix/kernels")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-import healpy
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy_healpix.core import healpix_to_lonlat, lonlat_to_healpix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +67,14 @@ def test_areas_of_bowls_are_those_of_caps(scan, bowl, ra, dec, sigma, tolerance)
         assert len(region.lines) == (1 if radius < 180 else 0)
         assert not region.open
         assert region.contains(skymap.best.ra, skymap.best.dec)
+
+
+@pytest.mark.parametrize(("ra", "dec", "sigma"), [(138.65, 0.15, 0.3), (45.0, 89.9, 0.3), (83.6, 22.0, 20.0)])
+def test_a_region_contains_pixel_centres_below_its_threshold(scan, bowl, ra, dec, sigma):
+    skymap = multi_order_map(scan(bowl(ra, dec, sigma)))
+    for region in contours(skymap)[:2]:
+        inside = np.flatnonzero(skymap.delta < region.threshold)[::4]
+        assert all(region.contains(skymap.ra[pixel], skymap.dec[pixel]) for pixel in inside)
 
 
 @given(
@@ -164,7 +173,9 @@ def test_rough_surfaces_make_no_island_without_a_pixel(scan):
     rng = np.random.default_rng(8)
     values = rng.uniform(50, 3000, 768)
     values[345] = 0.0
-    skymap = multi_order_map(scan(lambda ra, dec: values[healpy.ang2pix(8, ra, dec, lonlat=True)], plan=[(8, 0)]))
+    skymap = multi_order_map(
+        scan(lambda ra, dec: values[lonlat_to_healpix(ra * u.deg, dec * u.deg, 8, order="ring")], plan=[(8, 0)])
+    )
     pixel = SKY / 768
     for region in contours(skymap):
         assert region.pixels == 1
@@ -199,7 +210,8 @@ def test_a_scan_of_one_pixel_has_the_area_of_the_pixel(level, bowl, metadata):
 
 def test_a_region_that_ends_at_unscanned_sky_is_open(level, bowl, metadata, separation):
     surface = bowl(181.5, 0.0, 1.6)
-    disc = healpy.query_disc(64, healpy.ang2vec(180.0, 0.0, lonlat=True), np.radians(4.0))
+    lon, lat = healpix_to_lonlat(np.arange(12 * 64**2), 64, order="ring")
+    disc = np.flatnonzero(separation(lon.deg, lat.deg, 180.0, 0.0) < 4.0)
     skymap = multi_order_map(ScanResult({64: level(64, disc, surface)}, metadata({})))
     small, large = contours(skymap)[:2]
     radius = radius_of(skymap, 1.6, 4.61)  # 3.4 deg: beyond the edge of the disc on its near side alone
@@ -218,7 +230,7 @@ def test_a_region_that_ends_at_unscanned_sky_is_open(level, bowl, metadata, sepa
 def test_a_hole_of_failed_pixels_opens_the_region(level, bowl, metadata):
     rows = level(16, range(3072), bowl(180.0, 0.0, 10.0))
     whole = contours(multi_order_map(ScanResult({16: rows}, metadata({}))))[1]
-    ra, dec = healpy.pix2ang(16, rows["index"], lonlat=True)
+    ra, dec = (angle.deg for angle in healpix_to_lonlat(rows["index"], 16, order="ring"))
     rows["llh"][np.argmin((ra - 187) ** 2 + (dec - 3) ** 2)] = np.nan
     holed = contours(multi_order_map(ScanResult({16: rows}, metadata({}))))[1]
     assert not whole.open

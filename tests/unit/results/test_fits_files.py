@@ -13,6 +13,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time
+from astropy_healpix.core import healpix_to_lonlat
 from mhealpy import HealpixMap
 
 from skymap_scanner.results import CALIBRATED, WILKS, ScanResult
@@ -67,8 +68,8 @@ def test_header_and_map_name_the_same_best_fit(result, encoded):
         header, data = file[1].header, file[1].data
         brightest = data[data["PROBDENSITY"].argmax()]
         order = int(np.log2(brightest["UNIQ"] / 4)) // 2
-        ra, dec = healpy.pix2ang(2**order, brightest["UNIQ"] - 4 * 4**order, nest=True, lonlat=True)
-        assert (header["RA"], header["DEC"]) == pytest.approx((ra, dec), abs=1e-4)
+        ra, dec = healpix_to_lonlat(int(brightest["UNIQ"]) - 4 * 4**order, 2**order, order="nested")
+        assert (header["RA"], header["DEC"]) == pytest.approx((ra.deg, dec.deg), abs=1e-4)
         assert brightest["LLH"] == np.nanmin(data["LLH"]) == skymap.best.llh
 
 

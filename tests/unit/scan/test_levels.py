@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skymap_scanner.errors import InputError
@@ -68,6 +68,7 @@ def test_the_default_scan_has_3072_pixels() -> None:
     assert len(eight) + len(sixty_four) + len(fine) == 3072
 
 
+@settings(deadline=None)  # the first call imports healpy
 @given(st.lists(st.one_of(st.floats(0, 1e4), st.just(math.nan)), min_size=12, max_size=12), st.integers(1, 12))
 def test_parents_hold_the_best_and_its_neighbours_and_no_failed_pixel(values: list[float], count: int) -> None:
     llh = dict(zip(whole_sky(1), values, strict=True))

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skymap_scanner.healpix import Floats, Integers
 from skymap_scanner.results.mesh import Mesh, mesh_of_region
 from skymap_scanner.results.rule import percent
-from skymap_scanner.results.skymap import Floats, Integers, MultiOrderMap
+from skymap_scanner.results.skymap import MultiOrderMap
 from skymap_scanner.results.surface import Surface, surface, to_radec, to_vectors
 
 SQUARE_DEGREES = (180 / np.pi) ** 2

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from astropy.io import fits
 
+from skymap_scanner.healpix import pixel_count
 from skymap_scanner.results.contours import Contour
 from skymap_scanner.results.result import ScanResult
 from skymap_scanner.results.skymap import MultiOrderMap, flatten
@@ -63,7 +64,7 @@ def flat_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Conto
         ("COORDSYS", "C", "Ecliptic, Galactic or Celestial (equatorial)"),
         ("NSIDE", nside, "Resolution parameter of HEALPIX"),
         ("FIRSTPIX", 0, "First pixel (0 based)"),
-        ("LASTPIX", 12 * nside**2 - 1, "Last pixel (0 based)"),
+        ("LASTPIX", pixel_count(nside) - 1, "Last pixel (0 based)"),
         ("INDXSCHM", "IMPLICIT", "Indexing: IMPLICIT or EXPLICIT"),
     ]
     content = _encode([column], [*layout, *event_cards(result, skymap, regions)])

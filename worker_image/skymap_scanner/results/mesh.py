@@ -12,13 +12,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from skymap_scanner.results.skymap import Floats, Integers
+from skymap_scanner.healpix import Floats, Integers
 from skymap_scanner.results.surface import Surface
 
 #: About this many small triangles a region: 0.1 % of the area of a bowl, in a tenth of a second.
 PIECES = 80_000
 #: A triangle's edge is never cut into more parts than this.
 FINEST = 32
+#: A direction on the edge between two triangles may be outside of both by rounding: a weight is a product of unit
+#: vectors, whatever the size of the triangle.
+ROUNDING = 1e-15
 #: The corners at the ends of a triangle's three edges.
 EDGES = np.array([[0, 1], [0, 2], [1, 2]])
 
@@ -41,8 +44,7 @@ class Mesh:
         """Return the value at one direction (3,), linear within its small triangle; infinite outside the mesh."""
         weights = (self.sides.reshape(-1, 3) @ vector).reshape(-1, 3)
         near = self.points[self.triangles[:, 0]] @ vector > 0
-        tolerance = -1e-12 * np.abs(weights).max(axis=1)
-        hits = np.flatnonzero(near & (weights >= tolerance[:, None]).all(axis=1))
+        hits = np.flatnonzero(near & (weights >= -ROUNDING).all(axis=1))
         if not len(hits):
             return np.inf
         weight, value = weights[hits[0]], self.value[self.triangles[hits[0]]]

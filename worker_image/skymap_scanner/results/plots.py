@@ -23,6 +23,7 @@ from matplotlib.patches import Ellipse, Patch
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from skymap_scanner.healpix import Floats
 from skymap_scanner.results.contours import Contour
 from skymap_scanner.results.fits_files import mjd_to_iso
 from skymap_scanner.results.projection import (
@@ -35,7 +36,7 @@ from skymap_scanner.results.projection import (
 )
 from skymap_scanner.results.result import ScanResult
 from skymap_scanner.results.rule import THREE_SIGMA, percent
-from skymap_scanner.results.skymap import Floats, MultiOrderMap
+from skymap_scanner.results.skymap import MultiOrderMap
 from skymap_scanner.results.summary import area_number, event_name
 
 #: The colours end here; everything worse looks the same. The whole sky takes more where less than COLOURED of it would

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skymap_scanner.results.skymap import Floats
+from skymap_scanner.healpix import Floats
 from skymap_scanner.results.surface import to_radec, to_vectors
 
 #: Right ascension in the middle of the all-sky plot: 360 deg at the left edge, 0 at the right one.

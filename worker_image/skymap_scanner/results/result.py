@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.errors import InputError
+from skymap_scanner.healpix import pixel_count
 from skymap_scanner.results.atomic import write_atomically
 
 #: One pixel: RING index, -ln L, energy losses inside and in total (GeV), fitted vertex (m) and its time (ns).
@@ -340,9 +341,9 @@ def _checked_level(nside: int, rows: NDArray[Any]) -> NDArray[Any]:
     for name in COLUMNS[1:]:
         level[name][~np.isfinite(level[name])] = np.nan
     index = level["index"]
-    if len(index) and (index[0] < 0 or index[-1] >= 12 * nside**2):
+    if len(index) and (index[0] < 0 or index[-1] >= pixel_count(nside)):
         outside = index[0] if index[0] < 0 else index[-1]
-        raise InputError(f"nside {nside}: pixel {outside} does not exist, they run from 0 to {12 * nside**2 - 1}")
+        raise InputError(f"nside {nside}: pixel {outside} does not exist, they run from 0 to {pixel_count(nside) - 1}")
     twice = index[1:][index[1:] == index[:-1]]
     if len(twice):
         raise InputError(f"nside {nside}: pixel {twice[0]} comes twice")

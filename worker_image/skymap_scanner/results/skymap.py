@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from astropy import units as u
-from astropy_healpix.core import healpix_to_lonlat, level_ipix_to_uniq, lonlat_to_healpix, ring_to_nested
 from numpy.typing import NDArray
 
+from skymap_scanner import healpix
 from skymap_scanner.errors import InputError
+from skymap_scanner.healpix import Floats, Integers, nested_to_uniq, pixel_area, pixel_count, ring_to_nested
 from skymap_scanner.results.result import PIXEL, ScanResult
 from skymap_scanner.results.rule import WILKS, ContourRule
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -58,13 +55,13 @@ class MultiOrderMap:
 
     @property
     def uniq(self) -> Integers:
-        """NUNIQ number of every cell: 4 * 4^order + ipix."""
-        return np.asarray(level_ipix_to_uniq(self.order, self.ipix), dtype=np.int64)
+        """NUNIQ number of every cell."""
+        return nested_to_uniq(self.order, self.ipix)
 
     @property
     def area(self) -> Floats:
         """Solid angle of every cell, sr."""
-        return np.asarray(np.pi / 3 / 4.0**self.order, dtype=np.float64)
+        return pixel_area(2.0**self.order)
 
     @property
     def max_order(self) -> int:
@@ -84,7 +81,7 @@ class MultiOrderMap:
     def cells_at(self, ra: Floats, dec: Floats) -> Integers:
         """Return the row of the cell that holds each direction (deg)."""
         order = int(self.order.max())
-        ipix = lonlat_to_healpix(np.radians(ra) * u.rad, np.radians(dec) * u.rad, 2**order, order="nested")
+        ipix = ring_to_nested(2**order, healpix.radec_to_pixel(2**order, np.radians(ra), np.radians(dec)))
         starts = self.ipix << (2 * (order - self.order))
         by_start = np.argsort(starts)
         return np.asarray(by_start[np.searchsorted(starts[by_start], ipix, side="right") - 1], dtype=np.int64)
@@ -111,8 +108,8 @@ def multi_order_map(result: ScanResult, rule: ContourRule = WILKS) -> MultiOrder
     best = int(np.argmin(pixels["llh"]))
 
     weight = np.append(np.exp(-(pixels["llh"] - pixels["llh"][best]) / rule.scale), 0.0)[owner]
-    density = weight / np.sum(weight * np.pi / 3 / 4.0**order)
-    by_uniq = np.argsort(level_ipix_to_uniq(order, ipix))
+    density = weight / np.sum(weight * pixel_area(2.0**order))
+    by_uniq = np.argsort(nested_to_uniq(order, ipix))
     row = pixels[best]
     return MultiOrderMap(
         order=order[by_uniq],
@@ -139,11 +136,10 @@ def multi_order_map(result: ScanResult, rule: ContourRule = WILKS) -> MultiOrder
 def flatten(skymap: MultiOrderMap) -> Floats:
     """Return the probability per pixel, RING, at the nside of the finest pixel; its sum is 1."""
     order = skymap.max_order
-    ring = np.arange(12 * 4**order)
-    nested = ring_to_nested(ring, 2**order)
+    nested = ring_to_nested(2**order, np.arange(pixel_count(2**order)))
     cells = np.argsort(skymap.ipix << (2 * (order - skymap.order)))
     count = 4 ** (order - skymap.order[cells])
-    return np.asarray(np.repeat(skymap.density[cells] * np.pi / 3 / 4.0**order, count)[nested])
+    return np.asarray(np.repeat(skymap.density[cells] * pixel_area(2**order), count)[nested])
 
 
 def _fitted_pixels(result: ScanResult) -> tuple[NDArray[Any], Integers]:
@@ -159,9 +155,8 @@ def _centres(index: Integers, nside: Integers) -> tuple[Floats, Floats]:
     ra, dec = np.empty(len(index)), np.empty(len(index))
     for level in np.unique(nside):
         rows = nside == level
-        lon, lat = healpix_to_lonlat(index[rows], int(level), order="ring")
-        ra[rows], dec[rows] = lon.to_value("deg"), lat.to_value("deg")
-    return ra % 360.0, dec
+        ra[rows], dec[rows] = np.degrees(healpix.pixel_to_radec(int(level), index[rows]))
+    return ra, dec
 
 
 def _lay_over(pixels: NDArray[Any], nside: Integers) -> tuple[Integers, Integers, Integers]:
@@ -175,9 +170,9 @@ def _lay_over(pixels: NDArray[Any], nside: Integers) -> tuple[Integers, Integers
     nested = np.empty(len(pixels), dtype=np.int64)
     for level in np.unique(nside):
         rows = nside == level
-        nested[rows] = ring_to_nested(pixels["index"][rows], int(level))
+        nested[rows] = ring_to_nested(int(level), pixels["index"][rows])
     start, stop = nested * size, (nested + 1) * size
-    ends = np.unique(np.concatenate([[0, 12 * 4**top], start, stop]))
+    ends = np.unique(np.concatenate([[0, pixel_count(2**top)], start, stop]))
     owner = np.full(len(ends) - 1, -1, dtype=np.int64)
     first, last = np.searchsorted(ends, start), np.searchsorted(ends, stop)
     for level in np.unique(nside):  # finer levels come later and paint over

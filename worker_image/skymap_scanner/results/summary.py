@@ -7,6 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from skymap_scanner.healpix import pixel_width
 from skymap_scanner.results.contours import Contour
 from skymap_scanner.results.fits_files import mjd_to_iso
 from skymap_scanner.results.result import ScanMetadata, ScanResult
@@ -52,9 +55,10 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
         else:
             lines += ["", f"{percent(region.credible_level)} area: {_area_text(region)}"]
     if any(region.pixels < RESOLVED for region in regions if region.credible_level == 0.9):
+        width = np.degrees(pixel_width(best.nside))
         lines += [
             "",
-            f"CAUTION: the 90% region is hardly larger than its pixels ({pixel_width(best.nside):.2g} deg wide):",
+            f"CAUTION: the 90% region is hardly larger than its pixels ({width:.2g} deg wide):",
             "scan a finer level before the errors above are quoted.",
         ]
     lines += ["", skymap.rule.statement]
@@ -127,11 +131,6 @@ def _region_json(region: Contour) -> dict[str, Any]:
         "pixels": region.pixels,
         "open": region.open,
     }
-
-
-def pixel_width(nside: int) -> float:
-    """Return the side of a square of a pixel's area, deg."""
-    return math.degrees(math.sqrt(math.pi / 3) / nside)
 
 
 def direction_lines(best: BestFit, region: Contour) -> list[str]:

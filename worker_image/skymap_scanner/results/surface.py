@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from astropy_healpix.core import healpix_to_lonlat, neighbours
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
-from skymap_scanner.results.skymap import Floats, Integers, MultiOrderMap
+from skymap_scanner.healpix import Floats, Integers, neighbours, pixel_to_vector, pixel_width
+from skymap_scanner.results.skymap import MultiOrderMap
 
 #: A parabola counts in full up to this distance from its corner and not at all from the other on, in pixel sizes.
 #: A corner's triangles reach to 1.5 pixel sizes where the neighbours are of its own level.
@@ -93,7 +93,7 @@ def surface(skymap: MultiOrderMap) -> Surface:
     around = adjacent[rows]
     gradient[rows], curvature[rows], unexplained = _parabolas(points, value, rows, around)
     trust[rows] = _fade(unexplained, *UNEXPLAINED)
-    size[rows] = np.sqrt(np.pi / 3) / skymap.nside[rows]
+    size[rows] = pixel_width(skymap.nside[rows])
     beside = np.where(around >= 0, value[around], value[rows, None])
     low[rows] = np.minimum(value[rows], beside.min(axis=1))
     high[rows] = np.maximum(value[rows], beside.max(axis=1))
@@ -119,17 +119,11 @@ def _neighbours(skymap: MultiOrderMap) -> Integers:
     for nside in np.unique(skymap.nside):
         rows = np.flatnonzero(skymap.nside == nside)
         index = skymap.pixels["index"][rows]  # ascending, as the levels are
-        beside = _beside(index, int(nside))
+        beside = neighbours(int(nside), index)
         place = np.minimum(np.searchsorted(index, beside), len(index) - 1)
         here = np.where(index[place] == beside, rows[place], -2)
         found[rows] = np.where(beside < 0, -1, here)
     return found
-
-
-def _beside(index: Integers, nside: int) -> Integers:
-    """Return the eight neighbours (n, 8) of pixels, RING; -1 where only seven pixels meet."""
-    with np.errstate(invalid="ignore"):  # astropy-healpix raises the flag for some pixels that have all eight
-        return np.asarray(neighbours(index, nside, order="ring"), dtype=np.int64).T
 
 
 def _ghosts(skymap: MultiOrderMap, adjacent: Integers) -> tuple[Floats, Floats]:
@@ -143,26 +137,20 @@ def _ghosts(skymap: MultiOrderMap, adjacent: Integers) -> tuple[Floats, Floats]:
     points, values = [], []
     for nside in np.unique(skymap.nside):
         rows = np.flatnonzero((skymap.nside == nside) & (adjacent == -2).any(axis=1))
-        beside = _beside(skymap.pixels["index"][rows], int(nside))
+        beside = neighbours(int(nside), skymap.pixels["index"][rows])
         missing = adjacent[rows] == -2
         index, place = np.unique(beside[missing], return_inverse=True)
         highest = np.zeros(len(index))
         np.maximum.at(highest, place, np.broadcast_to(skymap.delta[rows, None], beside.shape)[missing])
-        points.append(_centres(index, int(nside)))
+        points.append(pixel_to_vector(int(nside), index))
         values.append(highest)
-    points.append(_centres(np.arange(12), 1))
+    points.append(pixel_to_vector(1, np.arange(12)))
     values.append(np.full(12, skymap.delta.max()))
     vectors, highest = np.concatenate(points), np.concatenate(values)
     ra, dec = to_radec(vectors)
     outside = skymap.owner[skymap.cells_at(ra, dec)] < 0
     vectors, first = np.unique(vectors[outside], axis=0, return_index=True)
     return vectors, highest[outside][first]
-
-
-def _centres(index: Integers, nside: int) -> Floats:
-    """Return the unit vectors (n, 3) of pixel centres, RING."""
-    lon, lat = healpix_to_lonlat(index, nside, order="ring")
-    return to_vectors(lon.to_value("deg"), lat.to_value("deg"))
 
 
 def _parabolas(points: Floats, value: Floats, rows: Integers, around: Integers) -> tuple[Floats, Floats, Floats]:

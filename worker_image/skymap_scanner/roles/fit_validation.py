@@ -15,10 +15,11 @@ from functools import lru_cache
 from skymap_scanner.broker.protocol import Message
 from skymap_scanner.detector.coordinates import equatorial_to_detector
 from skymap_scanner.errors import BrokerError
+from skymap_scanner.healpix import pixel_count
 from skymap_scanner.roles.task_frames import DecodedFit, PixelFit, decode_fits, implausible, task_identifier
 from skymap_scanner.roles.tasks import task_properties
 from skymap_scanner.roles.topics import SEED_PROPERTY
-from skymap_scanner.scan.pixels import Pixel, centres, pixel_count
+from skymap_scanner.scan.pixels import Pixel, centres
 from skymap_scanner.scan.plan import ScanEntry
 
 #: Largest angle between a fit's direction and the pixel's centre (rad): rounding on another machine.

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skymap_scanner.errors import InputError
+from skymap_scanner.healpix import pixel_count
 from skymap_scanner.scan.pixels import (
     MAX_PIXELS,
     Pixel,
     check_nside,
     check_pixels,
     nearest,
-    pixel_count,
     whole_sky,
 )
 

@@ -1,7 +1,4 @@
-"""HEALPix pixels (RING order, equatorial): centres, children, neighbours, and the pixels nearest to one.
-
-HEALPix is Gorski et al., ApJ 622 (2005) 759; astropy-healpix does the arithmetic.
-"""
+"""The pixels of a scan (HEALPix, RING, equatorial): checks, lists, relatives, and the pixels nearest to one."""
 
 from __future__ import annotations
 
@@ -10,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from astropy_healpix import healpy as hp
-from astropy_healpix import neighbours as healpix_neighbours
 from numpy.typing import NDArray
 
+from skymap_scanner import healpix
 from skymap_scanner.errors import InputError
+from skymap_scanner.healpix import pixel_count
 
 #: Pixels of 13 arc seconds: far below any resolution here, and every index still fits an int32 of the frames.
 MAX_NSIDE = 8192
@@ -34,11 +31,6 @@ class Pixel:
     def key(self) -> str:
         """The pixel as a message key, ``nside/index``."""
         return f"{self.nside}/{self.index}"
-
-
-def pixel_count(nside: int) -> int:
-    """Count the pixels of the whole sky."""
-    return 12 * nside * nside
 
 
 def check_nside(nside: int) -> int:
@@ -105,40 +97,33 @@ def read_ranges(text: str) -> list[int]:
 
 
 def whole_sky(nside: int) -> list[Pixel]:
-    """Every pixel of one nside."""
+    """Return every pixel of one nside."""
     return [Pixel(nside, index) for index in range(pixel_count(nside))]
 
 
 def centres(pixels: Sequence[Pixel]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Right ascension and declination (rad) of the centres; the pixels share one nside."""
+    """Return right ascension and declination (rad) of the centres; the pixels share one nside."""
     if not pixels:
         return np.zeros(0), np.zeros(0)
-    theta, phi = hp.pix2ang(pixels[0].nside, np.array([pixel.index for pixel in pixels]))
-    return np.asarray(phi, dtype=np.float64), np.pi / 2 - np.asarray(theta, dtype=np.float64)
+    return healpix.pixel_to_radec(pixels[0].nside, [pixel.index for pixel in pixels])
 
 
 def children(pixel: Pixel, nside: int) -> list[Pixel]:
-    """Every pixel of ``nside`` inside ``pixel``, sorted."""
+    """Return every pixel of the finer ``nside`` inside ``pixel``, sorted."""
     ratio = (nside // pixel.nside) ** 2
-    nested = _nested(pixel) * ratio
-    rings = np.atleast_1d(hp.nest2ring(nside, np.arange(nested, nested + ratio)))
-    return [Pixel(nside, int(index)) for index in np.sort(rings)]
+    first = int(healpix.ring_to_nested(pixel.nside, pixel.index)) * ratio
+    return [Pixel(nside, int(index)) for index in np.sort(healpix.nested_to_ring(nside, first + np.arange(ratio)))]
 
 
 def parent(pixel: Pixel, nside: int) -> Pixel:
     """Return the pixel of the coarser ``nside`` that holds ``pixel``."""
-    nested = _nested(pixel) // (pixel.nside // nside) ** 2
-    return Pixel(nside, int(np.ravel(hp.nest2ring(nside, nested))[0]))
-
-
-def _nested(pixel: Pixel) -> int:
-    return int(np.ravel(hp.ring2nest(pixel.nside, pixel.index))[0])
+    nested = healpix.ring_to_nested(pixel.nside, pixel.index) // (pixel.nside // nside) ** 2
+    return Pixel(nside, int(healpix.nested_to_ring(nside, nested)))
 
 
 def neighbours(pixel: Pixel) -> list[Pixel]:
     """Return the 8 (in places 6 or 7) pixels that touch ``pixel``, sorted."""
-    with np.errstate(invalid="ignore"):  # a missing neighbour (-1) passes through a NaN inside astropy-healpix
-        found = {int(index) for index in np.ravel(healpix_neighbours(pixel.index, pixel.nside, order="ring"))}
+    found = set(healpix.neighbours(pixel.nside, pixel.index).tolist())
     return [Pixel(pixel.nside, index) for index in sorted(found - {-1, pixel.index})]
 
 
@@ -148,8 +133,7 @@ def nearest(centre: Pixel, nside: int, count: int) -> list[Pixel]:
     Ties go to the lower index, so that the answer is the same everywhere.
     """
     every = np.arange(pixel_count(nside))
-    vectors = np.stack(hp.pix2vec(nside, every), axis=-1)
-    cosine = vectors @ np.stack(hp.pix2vec(centre.nside, centre.index), axis=-1)
+    cosine = healpix.pixel_to_vector(nside, every) @ healpix.pixel_to_vector(centre.nside, centre.index)
     # Rounded, so that centres at equal distance compare equal whatever the last bit of the product.
     order = np.lexsort((every, -np.round(cosine, 12)))
     return [Pixel(nside, int(index)) for index in np.sort(order[:count])]

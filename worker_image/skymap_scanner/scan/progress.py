@@ -6,8 +6,9 @@ import itertools
 from collections import deque
 from collections.abc import Mapping
 
+from skymap_scanner.healpix import pixel_count
 from skymap_scanner.scan.levels import Level
-from skymap_scanner.scan.pixels import Pixel, pixel_count
+from skymap_scanner.scan.pixels import Pixel
 
 
 def expected_pixels(levels: tuple[Level, ...], decided: Mapping[int, list[Pixel]]) -> dict[int, int]:
