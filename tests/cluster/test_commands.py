@@ -33,14 +33,14 @@ def user(namespace: Namespace, definition: None, tmp_path: Path) -> User:
 
 def test_a_scan_is_submitted_once_and_never_changed(user: User) -> None:
     said = user.call("submit", "demo", "--levels", "1:0", "--set", "workers.max=3")
-    assert "SkymapScan demo is made." in said
+    assert "SkymapScan demo is created." in said
     assert "skymap-scanner status demo --watch" in said
     made = user.namespace.get("sms", "demo")
     assert made["spec"]["levels"] == [{"nside": 1, "parents": 0}]
     assert made["spec"]["event"]["configMap"]["name"].startswith("demo-")
     assert made["spec"]["workers"]["max"] == 3
 
-    assert "is there already" in user.call("submit", "demo", "--levels", "1:0")
+    assert "exists already" in user.call("submit", "demo", "--levels", "1:0")
     told = user.refused("submit", "demo", "--levels", "2:0", "--set", "workers.max=4")
     assert "another SkymapScan demo" in told
     assert "it differs in levels, workers.max" in told
@@ -54,10 +54,10 @@ def test_a_file_travels_in_a_config_map_that_goes_with_the_scan(user: User) -> N
     source = user.namespace.get("sms", "alert")["spec"]["event"]["configMap"]
     carried = user.namespace.get("configmap", source["name"])
     assert base64.b64decode(carried["binaryData"][source["key"]]) == event.read_bytes()
-    assert "is there already" in user.call("submit", event, "-n", "alert")
+    assert "exists already" in user.call("submit", event, "-n", "alert")
 
     user.namespace.kubectl("delete", "sms", "alert")
-    assert "is made" in user.call("submit", event, "-n", "alert"), "at once, with the old ConfigMap on its way out"
+    assert "is created" in user.call("submit", event, "-n", "alert"), "at once, with the old ConfigMap on its way out"
     uid = user.namespace.get("sms", "alert")["metadata"]["uid"]
     owners = lambda: user.namespace.get("configmap", source["name"])["metadata"]["ownerReferences"]  # noqa: E731
     consistently(owners, lambda found: [owner["uid"] for owner in found] == [uid])
@@ -96,7 +96,7 @@ def test_waiting_ends_with_the_scan(user: User, phase: str, status: str, code: i
 
 def test_status_tells_of_all_and_of_one(user: User) -> None:
     assert "There are no scans in this namespace" in user.call("status")
-    assert "there is no SkymapScan demo in this namespace; there is none" in user.refused("status", "demo")
+    assert "there is no SkymapScan demo in this namespace; there are none" in user.refused("status", "demo")
     for name in ("one", "two"):
         user.call("submit", "demo", "-n", name)
     tell(user.namespace, "two", phase="Scanning", progress="3/12", level=1)
@@ -136,7 +136,7 @@ def test_who_may_not_is_told_so(user: User, tmp_path: Path) -> None:
     for words in (["status"], ["submit", "demo"], ["logs", "demo"], ["fetch", "demo"], ["abort", "demo"]):
         told = nobody.refused(*words)
         assert "is forbidden" in told
-        assert "ask the cluster's administrators for this right" in told
+        assert "ask the cluster's administrators for permission" in told
 
 
 # --- logs ---
@@ -150,7 +150,7 @@ def scan_pod(name: str, role: str, spec: Object) -> Object:
 
 def test_logs_of_all_pods_also_of_those_that_ended(user: User, python_image: str) -> None:
     user.call("submit", "demo")
-    assert "There are no pods of scan demo: not made yet." in user.call("logs", "demo")
+    assert "Scan demo has no pods: they are not created yet." in user.call("logs", "demo")
     say = ["sh", "-c", "echo one; echo 'Authorization: Bearer abcdefgh'; echo three"]
     # Its second run stays: of two that have ended, Kubernetes keeps the log of the last.
     fail_once = "[ -e /state/1 ] && echo 2nd run && exec sleep 600; echo 1st run; touch /state/1; exit 1"
@@ -172,7 +172,7 @@ def test_logs_of_all_pods_also_of_those_that_ended(user: User, python_image: str
         "[producer demo-producer-a] three",
     ]
     assert [line for line in lines if line.startswith("[worker")] == [
-        "[worker demo-worker-b (before)] 1st run",
+        "[worker demo-worker-b (previous)] 1st run",
         "[worker demo-worker-b] 2nd run",
     ]
     assert any(line.startswith("[saver demo-saver-c] has not started: ") for line in lines)
@@ -208,13 +208,13 @@ def test_a_scan_is_stopped_and_goes_on(user: User) -> None:
     user.call("submit", "demo")
     suspended = lambda: user.namespace.get("sms", "demo")["spec"]["suspend"]  # noqa: E731
     assert "is not stopped" in user.call("abort", "demo", "--resume")
-    assert "What is done stays in Pulsar" in user.call("abort", "demo")
+    assert "The fits so far stay in Pulsar" in user.call("abort", "demo")
     assert suspended() is True
     assert "is stopped already" in user.call("abort", "demo")
-    assert "goes on where it was" in user.call("abort", "demo", "--resume")
+    assert "Scan demo resumes." in user.call("abort", "demo", "--resume")
     assert suspended() is False
     tell(user.namespace, phase="Succeeded")
-    assert "is done (Succeeded): there is nothing to stop" in user.call("abort", "demo")
+    assert "is finished (Succeeded): there is nothing to stop" in user.call("abort", "demo")
     assert suspended() is False
 
 
@@ -222,15 +222,15 @@ def test_a_scan_is_deleted_and_what_holds_it_is_told(user: User) -> None:
     user.call("submit", "demo")
     assert "is New: give --yes to delete it" in user.refused("abort", "demo", "--delete")
     user.namespace.kubectl("patch", "sms", "demo", "--type=merge", "-p", '{"metadata": {"finalizers": ["a/b"]}}')
-    told = user.refused("abort", "demo", "--delete", "--yes", "--patience", "1")
-    assert "is still there after 1 s: does an operator run?" in told
+    told = user.refused("abort", "demo", "--delete", "--yes", "--timeout", "1")
+    assert "still exists after 1 s: check that an operator runs" in told
     assert "is being deleted already" in user.call("abort", "demo")
-    assert "is being deleted: wait until it is gone" in user.refused("submit", "demo")
+    assert "is being deleted: wait until it is deleted" in user.refused("submit", "demo")
     waiting = [{"type": "Degraded", "reason": "PulsarUnavailable"}]
     degraded = [ended("True", "Completed")[0] | waiting[0]]
     tell(user.namespace, conditions=degraded)
-    told = user.refused("abort", "demo", "--delete", "--patience", "1")
+    told = user.refused("abort", "demo", "--delete", "--timeout", "1")
     assert "PulsarUnavailable: as the operator says" in told
-    assert "It had no results." in user.call("abort", "demo", "--delete", "--patience", "0")
+    assert "It had no results." in user.call("abort", "demo", "--delete", "--timeout", "0")
     user.namespace.kubectl("patch", "sms", "demo", "--type=merge", "-p", '{"metadata": {"finalizers": []}}')
     eventually(lambda: user.namespace.run("get", "sms", "demo").returncode)

@@ -80,7 +80,7 @@ def test_results_come_byte_for_byte(scanned: User) -> None:
     assert "Best fit: pixel 7 of nside 1" in said
     assert "  a.plot_allsky.png" in said
     assert r"  odd \udcff\n\x1b[31m name" in said
-    assert "Not copied, as it is no plain file or cannot be read: link" in said
+    assert "Not copied, because it is not a regular file or not readable: link" in said
     assert "not finished" not in said
     nothing_is_left(scanned.namespace)
 
@@ -89,10 +89,10 @@ def test_what_is_there_of_a_scan_that_runs_or_of_none(scanned: User, python_imag
     tell(scanned.namespace, phase="Scanning", progress="3/12")
     assert "not finished yet (Scanning, 3/12 pixels): these are the files so far" in scanned.call("fetch", "demo")
     assert (scanned.home / "demo/a.summary.txt").exists()
-    for path, why in (("empty", "is empty"), ("nowhere", "is not there")):
+    for path, why in (("empty", "is empty"), ("nowhere", "does not exist")):
         said = scanned.call("fetch", "demo", "--path", path, "-o", path)
         assert f"There are no results: folder {path} of claim demo-results {why}." in said
-    assert "more than the 10 MB wanted: raise --limit" in scanned.refused("fetch", "demo", "--limit", "0.01")
+    assert "more than the limit of 10 MB: raise --limit" in scanned.refused("fetch", "demo", "--limit", "0.01")
 
     said = scanned.call("abort", "demo", "--delete", "--yes")
     assert "Scan demo is deleted." in said
@@ -117,12 +117,12 @@ def test_killed_in_the_middle_nothing_is_left(scanned: User, how: signal.Signals
 
 def test_what_keeps_results_from_coming_is_told(scanned: User) -> None:
     told = scanned.refused("fetch", "demo", "--image", "registry.invalid/none:1")
-    assert "the image registry.invalid/none:1 cannot be had" in told
+    assert "the image registry.invalid/none:1 cannot be pulled" in told
     assert "there is no claim nothing:" in scanned.refused("fetch", "demo", "--claim", "nothing")
     unbound = CLAIM | {"metadata": {"name": "unbound"}, "spec": CLAIM["spec"] | {"storageClassName": "nothing"}}  # type: ignore[operator]
     scanned.namespace.apply(unbound)
-    told = scanned.refused("fetch", "demo", "--claim", "unbound", "--patience", "5")
-    assert "has not started within 5 s: no node can take it: " in told
+    told = scanned.refused("fetch", "demo", "--claim", "unbound", "--timeout", "5")
+    assert "has not started within 5 s: no node can run it: " in told
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -132,6 +132,6 @@ def test_what_keeps_results_from_coming_is_told(scanned: User) -> None:
     scanned.namespace.apply(quota)
     quota_seen = lambda: scanned.namespace.get("quota", "none").get("status", {}).get("hard")  # noqa: E731
     eventually(quota_seen)
-    assert "exceeded quota: none" in scanned.refused("fetch", "demo", "--patience", "5")
+    assert "exceeded quota: none" in scanned.refused("fetch", "demo", "--timeout", "5")
     scanned.namespace.kubectl("delete", "quota", "none")
     nothing_is_left(scanned.namespace)

@@ -1,16 +1,16 @@
 """The errors of the scanner: one root, and a subclass only where a caller acts differently.
 
     SkymapError
-    ├── InputError            what the user gave cannot be used: file, event, option, manifest
-    │   └── I3Error           a damaged or impossible .i3 stream, with its place
-    ├── BrokerError           the broker refused or is not what we need
-    │   └── BrokerUnavailable the broker cannot be reached for now; the caller may try again
-    ├── ClusterError          the Kubernetes cluster refused, or kubectl cannot be used
-    │   └── ClusterUnavailable the cluster cannot be reached for now; the caller may try again
-    └── ReconstructionError   this reconstruction cannot run here, or cannot fit this event
+    ├── InputError             a file, event, option or manifest of the user is invalid
+    │   └── I3Error            a damaged or invalid .i3 stream, with the place of the fault
+    ├── BrokerError            the broker rejected a request, or does not meet our needs
+    │   └── BrokerUnavailable  the broker is unavailable for now; the caller may try again
+    ├── ClusterError           the Kubernetes cluster rejected a request, or kubectl failed
+    │   └── ClusterUnavailable the cluster is unavailable for now; the caller may try again
+    └── ReconstructionError    a reconstruction cannot run here, or cannot fit this event
 
-Every message names the file, field or object and says what to do. The command line prints it in one line and
-exits with 1; a traceback appears only with ``--debug``.
+Every message names the file, field or object and says what to do. The command line prints it in one line, with a
+traceback only if ``--debug`` is given; `skymap_api.exit_codes` lists the exit codes.
 """
 
 from __future__ import annotations
@@ -18,34 +18,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
-def printable(text: str) -> str:
-    """Write what a terminal would obey, or could not print, as escapes; line ends stay.
-
-    For whatever is shown and comes from outside: an event, a broker, a server, a pod's log.
-    """
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() or one == "\n" else _escaped(one) for one in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
-
-
 class SkymapError(Exception):
     """Root of every error that the scanner raises on purpose."""
 
 
 class InputError(SkymapError):
-    """What the user gave cannot be used."""
+    """A file, event, option or manifest of the user is invalid."""
 
 
 @dataclass
 class I3Error(InputError):
-    """A damaged .i3 stream: what was expected, what was found, and where.
+    """A damaged or invalid .i3 stream: what was expected, what was found, and where.
 
-    ``offset`` counts bytes of the uncompressed stream (or of the blob, when only a blob was given), ``frame`` counts
-    from 0, ``key`` is the frame object; each is None where it is not known.
+    ``offset`` counts bytes of the uncompressed stream (or of the blob if only a blob was given), ``frame`` counts
+    from 0, ``key`` is the frame object; each is None if unknown.
     """
 
     message: str
@@ -66,19 +52,19 @@ class I3Error(InputError):
 
 
 class BrokerError(SkymapError):
-    """The broker refused, or is not what we need."""
+    """The broker rejected a request, or does not meet our needs."""
 
 
-class BrokerUnavailable(BrokerError):  # noqa: N818 - a state that passes, not a mistake
-    """The broker cannot be reached for now."""
+class BrokerUnavailable(BrokerError):  # noqa: N818 - a temporary state, not a mistake
+    """The broker is unavailable for now."""
 
 
 class ClusterError(SkymapError):
-    """The Kubernetes cluster refused, or kubectl cannot be used."""
+    """The Kubernetes cluster rejected a request, or kubectl failed."""
 
 
-class ClusterUnavailable(ClusterError):  # noqa: N818 - a state that passes, not a mistake
-    """The cluster cannot be reached for now."""
+class ClusterUnavailable(ClusterError):  # noqa: N818 - a temporary state, not a mistake
+    """The cluster is unavailable for now."""
 
 
 class ReconstructionError(SkymapError):

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from skymap_api.names import COLLECTOR, JOB_ROLES, PRODUCER, SAVER, WORKER, Names
+from skymap_api.pod_reasons import IMAGE_UNAVAILABLE
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
+from skymap_api.text import printable, printable_line
 from skymap_operator.observe.state import ObservedState, ObservedWarning, Pod, PulsarFault, PulsarState, job_condition
 
 #: Of a pod's last words, so much is shown: the end of a log says why.
@@ -20,8 +22,6 @@ _LAST_LINES, _LAST_WORDS = 12, 1500
 
 #: How the scanner's last words begin where it explains an error.
 _ERRORS = ("Error: ", "Internal error")
-
-_IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 
 #: What to do about it, behind what Kubernetes says.
 _ADVICE = {
@@ -124,16 +124,11 @@ def last_words(pod: Pod) -> str:
     errors = [number for number, line in enumerate(lines) if line.startswith(_ERRORS)]
     if errors:
         lines = lines[errors[-1] :]
-    text = "\n".join(map(_plain, lines))[-_LAST_WORDS:]
+    text = "\n".join(map(printable, lines))[-_LAST_WORDS:]
     how = {"OOMKilled": "was ended for its use of memory: raise its limit"}.get(
         pod.ended.reason, f"ended with exit code {pod.ended.code}"
     )
     return text or how
-
-
-def _plain(line: str) -> str:
-    """Write out what a terminal would obey: the status is shown on terminals, and pods may say anything."""
-    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in line)
 
 
 def degraded(observed: ObservedState) -> Finding | None:
@@ -156,7 +151,7 @@ def _degraded(observed: ObservedState) -> Iterator[Finding]:
     if observed.tls_keys is None:
         yield _advised(Reason.SECRET_NOT_FOUND, "the Secret with the certificates for Pulsar is not there")
     if isinstance(observed.pulsar, PulsarState) and observed.pulsar.progress and observed.pulsar.progress.obstacle:
-        yield _advised(Reason.CLAIM_FULL, f"saver: {_plain(observed.pulsar.progress.obstacle)[:_LAST_WORDS]}")
+        yield _advised(Reason.CLAIM_FULL, f"saver: {printable_line(observed.pulsar.progress.obstacle)[:_LAST_WORDS]}")
     # Of a claim that cannot be bound its own warning says more than that of the pods which wait for it.
     claims = [warned for warned in observed.warnings if warned.object.startswith("PersistentVolumeClaim ")]
     yield from _warned(claims)
@@ -182,7 +177,7 @@ def _pods_degraded(pods: Iterable[Pod]) -> Iterator[Finding]:
         if pod.unschedulable is not None:
             reason = _recognised(pod.unschedulable) or Reason.UNSCHEDULABLE
             yield _advised(reason, f"{pod.name}: {pod.unschedulable}")
-        if pod.waiting is not None and pod.waiting[0] in _IMAGE:
+        if pod.waiting is not None and pod.waiting[0] in IMAGE_UNAVAILABLE:
             yield _advised(Reason.IMAGE_UNAVAILABLE, f"{pod.name}: {pod.waiting[1] or pod.waiting[0]}")
         elif pod.waiting is not None and (known := _recognised(pod.waiting[1])) is not None:
             yield _advised(known, f"{pod.name}: {pod.waiting[1]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from skymap_api.exit_codes import NOT_COUNTED, PERMANENT
 from skymap_api.names import COLLECTOR, PRODUCER, SAVER
 from skymap_api.resource import EventSource, Simulation
 from skymap_api.resource.base import Manifest
@@ -26,14 +27,13 @@ SIMULATED = f"{EVENT}/event.i3.zst"
 #: How long a role has to store what it is at when its pod is ended (s); it computes the rest anew from its topics.
 GRACE = 30
 
-#: The loss of a node is free, and so are a broker that cannot be reached (75) and a role that was asked to end before
-#: its part was done (143; 130 by SIGINT). What is explained (1), and wrong usage (2), would come again. Everything else
-#: is tried again, as often as the scan allows.
+#: Kubernetes retries the Job without counting a lost node, an unavailable broker or a role that was stopped. Errors
+#: that would occur again fail it at once. Everything else is retried as often as the scan allows.
 FAILURE_POLICY = {
     "rules": [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-        {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [75, 130, 143]}},
-        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1, 2]}},
+        {"action": "Ignore", "onExitCodes": {"operator": "In", "values": sorted(map(int, NOT_COUNTED))}},
+        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": sorted(map(int, PERMANENT))}},
     ]
 }
 

@@ -7,15 +7,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from skymap_scanner.broker import Access
-from skymap_scanner.cli import options
+from skymap_scanner.cli import broker_options as options
 from skymap_scanner.roles.local import broker_arguments
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.c2VjcmV0LXNpZ25hdHVyZQ"
 PULSAR = ["-b", "pulsar://host:6650"]
 
 
-def given(*words: str, env: dict[str, str] | None = None, decorate: object = options.broker) -> Result:
-    """Give the words to a command; it returns what it was told of the broker."""
+def given(*words: str, env: dict[str, str] | None = None, decorate: object = options.with_broker) -> Result:
+    """Invoke a command with the words; its return value is the broker options."""
 
     @click.command()
     @decorate  # type: ignore[operator]
@@ -38,12 +38,12 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_default_is_a_file_here() -> None:
+def test_default_broker_is_a_file_in_the_current_folder() -> None:
     assert given().return_value == options.BrokerOptions("sqlite:///scan.sqlite", Access())
-    assert given(decorate=options.shared_broker).return_value == options.BrokerOptions("", Access())
+    assert given(decorate=options.with_optional_broker).return_value == options.BrokerOptions("", Access())
 
 
-def test_every_option_arrives(file: Path) -> None:
+def test_every_option_is_read(file: Path) -> None:
     words = [*PULSAR, "--admin-url", "http://admin", "-a", str(file), "--tls-trust-certs", str(file)]
     words += ["--tls-certificate", str(file), "--tls-key", str(file)]
     assert given(*words).return_value == options.BrokerOptions(
@@ -51,14 +51,14 @@ def test_every_option_arrives(file: Path) -> None:
     )
 
 
-def test_what_a_run_tells_its_roles_is_what_it_was_told(file: Path) -> None:
+def test_roles_of_a_run_get_its_broker_options(file: Path) -> None:
     access = Access("http://admin", file, file, file, file)
     words = broker_arguments("pulsar://host:6650", access)
     assert given(*words).return_value == options.BrokerOptions("pulsar://host:6650", access)
     assert broker_arguments("pulsar://host", Access()) == ["--broker", "pulsar://host"]
 
 
-def test_every_option_may_come_from_the_environment(file: Path) -> None:
+def test_every_option_is_read_from_the_environment(file: Path) -> None:
     env = {"SKYMAP_BROKER": "pulsar+ssl://host", "SKYMAP_ADMIN_URL": "http://admin"}
     env |= dict.fromkeys(("SKYMAP_AUTH_TOKEN_FILE", "SKYMAP_TLS_TRUST_CERTS"), str(file))
     env |= dict.fromkeys(("SKYMAP_TLS_CERTIFICATE", "SKYMAP_TLS_KEY"), str(file))
@@ -67,16 +67,16 @@ def test_every_option_may_come_from_the_environment(file: Path) -> None:
 
 
 @pytest.mark.parametrize("token", [JWT, f"token:{JWT}", "token:abc", JWT.rpartition(".")[0] + "."])
-def test_a_token_on_the_command_line_is_refused_and_not_printed(token: str) -> None:
+def test_token_on_the_command_line_is_rejected_unprinted(token: str) -> None:
     result = given(*PULSAR, "-a", token)
     assert isinstance(result.exception, click.BadParameter)
     message = result.exception.format_message()
-    assert "can be read by every user of the machine" in message
+    assert "every user of the machine can read" in message
     assert "SKYMAP_AUTH_TOKEN" in message
     assert token.removeprefix("token:")[:3] not in message.replace("token", "")
 
 
-def test_what_is_no_file_is_refused_and_not_printed() -> None:
+def test_missing_token_file_is_rejected_unprinted() -> None:
     result = given(*PULSAR, "-a", "s3cret")
     assert isinstance(result.exception, click.BadParameter)
     assert "no such file" in result.exception.format_message()
@@ -84,12 +84,12 @@ def test_what_is_no_file_is_refused_and_not_printed() -> None:
 
 
 @pytest.mark.parametrize("name", ["token", "eyes.txt", "ey.token.txt.gz", "secrets/broker.jwt", "key.v1.2"])
-def test_the_name_of_a_file_is_not_taken_for_a_token(name: str) -> None:
+def test_file_names_are_not_mistaken_for_tokens(name: str) -> None:
     assert not options.looks_like_token(name)
 
 
 @pytest.mark.parametrize("option", ["--broker", "--admin-url"])
-def test_credentials_in_a_url_are_refused_and_not_printed(option: str) -> None:
+def test_credentials_in_urls_are_rejected_unprinted(option: str) -> None:
     result = given(option, "pulsar://user:s3cret@host:6650")
     assert isinstance(result.exception, click.UsageError)
     assert result.exception.format_message().startswith(f"{option}: ")
@@ -99,27 +99,30 @@ def test_credentials_in_a_url_are_refused_and_not_printed(option: str) -> None:
 @pytest.mark.parametrize(
     "option", ["--admin-url", "--auth-token", "--tls-trust-certs", "--tls-certificate", "--tls-key"]
 )
-def test_nothing_is_ignored_beside_a_broker_in_a_file(option: str, file: Path) -> None:
+def test_pulsar_options_are_rejected_with_an_embedded_broker(option: str, file: Path) -> None:
     for where in ([], ["-b", "sqlite:///x.sqlite"]):
         result = given(*where, option, str(file))
         assert isinstance(result.exception, click.UsageError)
-        assert result.exception.format_message() == f"{option} is for Pulsar: a broker in a file needs none"
+        assert (
+            result.exception.format_message()
+            == f"{option} is for Pulsar: remove it, or give --broker pulsar://HOST:6650"
+        )
 
 
-def test_the_environment_may_be_meant_for_another_broker(file: Path) -> None:
+def test_pulsar_variables_are_ignored_with_an_embedded_broker(file: Path) -> None:
     result = given(
         "-b", "sqlite:///x.sqlite", env={"SKYMAP_AUTH_TOKEN_FILE": str(file), "SKYMAP_ADMIN_URL": "http://a"}
     )
     assert result.return_value == options.BrokerOptions("sqlite:///x.sqlite", Access())
 
 
-def test_a_certificate_needs_its_key(file: Path) -> None:
+def test_certificate_and_key_belong_together(file: Path) -> None:
     result = given(*PULSAR, "--tls-key", str(file))
     assert isinstance(result.exception, click.UsageError)
     assert "belong together" in result.exception.format_message()
 
 
-def test_an_embedded_broker_exists_when_its_file_does(tmp_path: Path) -> None:
+def test_embedded_broker_exists_if_its_file_does(tmp_path: Path) -> None:
     where = options.BrokerOptions(f"sqlite:///{tmp_path}/scan.sqlite")
     assert not where.exists
     where.open().close()

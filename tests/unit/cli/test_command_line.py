@@ -35,7 +35,7 @@ from skymap_scanner.scan.levels import parse_area, parse_levels
         ([], []),
     ],
 )
-def test_options_may_stand_before_the_command(typed: list[str], understood: list[str]) -> None:
+def test_options_may_precede_the_command(typed: list[str], understood: list[str]) -> None:
     assert command_first(typed) == understood
 
 
@@ -48,7 +48,7 @@ def every_command(commands: click.Group = group) -> Iterator[click.Command]:
             yield from every_command(command)
 
 
-def test_what_takes_no_value_is_known() -> None:
+def test_switches_lists_all_options_without_value() -> None:
     options = [one for command in every_command() for one in command.params if isinstance(one, click.Option)]
     assert {name for one in options if one.is_flag for name in one.opts} == SWITCHES
     assert not {name for one in options if not one.is_flag for name in one.opts} & SWITCHES
@@ -95,7 +95,7 @@ def test_help_imports_nothing_heavy() -> None:
         ),
     ],
 )
-def test_settings_survive_the_way_through_a_roles_options(settings: ScanSettings) -> None:
+def test_settings_survive_a_round_trip_through_options(settings: ScanSettings) -> None:
     producer = group.get_command(None, "producer")  # type: ignore[arg-type]
     assert producer is not None
     words = ["event", "-n", settings.name, *scan_arguments(settings)]
@@ -113,7 +113,7 @@ def test_levels_may_be_written_with_blanks() -> None:
     assert context.params["event"] == "event.json"
 
 
-def test_wrong_settings_are_refused_before_anything_starts() -> None:
+def test_invalid_settings_are_rejected_before_anything_starts() -> None:
     common = {"pulses": None, "reconstruction": "dummy", "parameters": (), "keep_all_seeds": False, "predictive": 1.0}
     with pytest.raises(InputError, match="exclude each other"):
         scan_settings("x", nside=1, levels="1:0", seeds=7, area=None, pixel_list=None, **common)  # type: ignore[arg-type]
@@ -123,7 +123,7 @@ def test_wrong_settings_are_refused_before_anything_starts() -> None:
         scan_settings("a/b", levels="1:0", seeds=7, area=None, pixel_list=None, **common)  # type: ignore[arg-type]
 
 
-def test_an_error_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_is_one_line_with_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["producer", "no-such-file.json", "-n", "x", "--nside", "1"])
     assert stop.value.code == 1

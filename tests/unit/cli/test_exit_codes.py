@@ -4,20 +4,22 @@ import click
 import pytest
 
 from skymap_scanner import cli
-from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
+from skymap_scanner.errors import BrokerError, BrokerUnavailable, ClusterError, ClusterUnavailable, InputError
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "message"),
     [
         (InputError("no such file"), 1, "Error: no such file\n"),
         (BrokerError("the topic is gone"), 1, "Error: the topic is gone\n"),
         (BrokerUnavailable("pulsar://nowhere does not answer"), 75, "Error: pulsar://nowhere does not answer\n"),
+        (ClusterError("pods is forbidden"), 1, "Error: pods is forbidden\n"),
+        (ClusterUnavailable("the cluster does not answer"), 75, "Error: the cluster does not answer\n"),
         (RuntimeError("oops"), 70, "Internal error, please report it: RuntimeError: oops\n"),
     ],
 )
-def test_the_exit_code_says_whether_to_try_again(
-    error: Exception, code: int, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_exit_code_tells_permanent_from_temporary_errors(
+    error: Exception, code: int, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @click.command()
     def fail() -> None:
@@ -27,4 +29,4 @@ def test_the_exit_code_says_whether_to_try_again(
     with pytest.raises(SystemExit) as stop:
         cli.main(["collector"])
     assert stop.value.code == code
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == message

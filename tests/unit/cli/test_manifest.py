@@ -27,17 +27,17 @@ def manifest(folder: Path, spec: str, head: str = HEAD) -> Path:
     return path
 
 
-def test_defaults_are_those_of_the_options(tmp_path: Path) -> None:
+def test_defaults_match_those_of_the_options(tmp_path: Path) -> None:
     scan = read_manifest(manifest(tmp_path, "event: {url: 'https://example.org/event.json'}"))
     assert scan.event == "https://example.org/event.json"
     assert scan.settings.name == "alert"
     assert scan.settings.levels == parse_levels("8:0 64:12 512:24")
     assert (scan.settings.seeds, scan.settings.reconstruction, scan.settings.predictive) == (7, "millipede", 1.0)
     assert (scan.workers, scan.formats, scan.suffix, scan.max_task_seconds) == (None, (), ".i3.zst", 600)
-    assert (scan.select, scan.elsewhere) == (None, ())
+    assert (scan.select, scan.cluster_only) == (None, ())
 
 
-def test_every_field_is_taken(tmp_path: Path) -> None:
+def test_every_field_is_read(tmp_path: Path) -> None:
     scan = read_manifest(
         manifest(
             tmp_path,
@@ -83,7 +83,7 @@ def test_an_event_may_be_one_of_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_an_event_in_a_cluster_is_out_of_reach(tmp_path: Path, source: str, kind: str) -> None:
-    with pytest.raises(InputError, match=rf"scan\.yaml: spec\.event\.{kind} can be read on a cluster only"):
+    with pytest.raises(InputError, match=rf"scan\.yaml: spec\.event\.{kind} can only be read on a cluster"):
         read_manifest(manifest(tmp_path, f"event: {{{source}}}"))
 
 
@@ -97,9 +97,9 @@ def test_what_counts_on_a_cluster_only_is_said(tmp_path: Path) -> None:
         "suspend: true\n"
         "pulsar: {tenant: icecube}\n",
     )
-    assert read_manifest(path).elsewhere == ("workers.min", "pulsar", "suspend")
+    assert read_manifest(path).cluster_only == ("workers.min", "pulsar", "suspend")
     result = CliRunner().invoke(group, ["run", str(path), "-o", str(tmp_path / "out")])
-    said = "These fields of spec count on a cluster only, not here: workers.min, pulsar, suspend"
+    said = "These fields of spec are for clusters and ignored here: workers.min, pulsar, suspend"
     assert result.stderr.splitlines()[0] == said
     assert isinstance(result.exception, ReconstructionError)  # before anything is simulated or started
 
@@ -123,10 +123,10 @@ def test_a_path_is_beside_the_manifest(tmp_path: Path) -> None:
         ("event: {path: a}\ncolour: blue", "spec.colour"),
         ("event: {path: a}\nworkers: {max: 0}", "spec.workers.max"),
         ("event: {path: a}\nworkers: {max: '3'}", "spec.workers.max: Input should be a valid integer"),
-        ("event: {path: a}\nseeds: 1\nseeds: 2", "'seeds' stands twice"),
+        ("event: {path: a}\nseeds: 1\nseeds: 2", "duplicate key 'seeds'"),
     ],
 )
-def test_a_wrong_field_is_named(tmp_path: Path, spec: str, why: str) -> None:
+def test_invalid_field_is_named(tmp_path: Path, spec: str, why: str) -> None:
     with pytest.raises(InputError) as caught:
         read_manifest(manifest(tmp_path, spec))
     assert why in str(caught.value)
@@ -145,20 +145,20 @@ def test_values_are_read_as_kubectl_reads_them(tmp_path: Path) -> None:
         ("", "holds 0 documents"),
         ("a: 1\n---\nb: 2\n", "holds 2 documents"),
         ("a: [", "is not YAML"),
-        ("- 1\n", "is not a SkymapScan"),
+        ("- 1\n", "is not a valid SkymapScan"),
         (HEAD.replace("v1alpha1", "v9") + "  event: {path: a}\n", "apiVersion"),
         (HEAD.replace("name: alert", "name: Not_A_Name") + "  event: {path: a}\n", "metadata.name"),
         ("x" * (1 << 20 | 1), "larger than"),
     ],
 )
-def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str, why: str) -> None:
+def test_invalid_manifests_are_rejected(tmp_path: Path, text: str, why: str) -> None:
     path = tmp_path / "scan.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=why):
         read_manifest(path)
 
 
-def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
+def test_missing_manifest_is_named(tmp_path: Path) -> None:
     assert is_manifest("x.yml")
     assert not is_manifest("x.json")
     with pytest.raises(InputError, match="cannot read"):

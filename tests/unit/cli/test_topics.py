@@ -37,7 +37,7 @@ def topics(url: str) -> Topics:
 
 
 def begin(url: str, name: str, phase: ProgressPhase | None = None) -> None:
-    """Make a scan that has sent its frames and its plan, and whose saver has told a phase."""
+    """Make a scan that has sent its frames and its plan, and whose saver has reported a phase."""
     scan = ScanTopics.of(name)
     facts = EventFacts(name="e", run=1, event=2, mjd=6e4, kind="t", real=False, metadata_topics=(FRAME,))
     entry = ScanEntry(name=name, event=facts, levels="1:0", seeds=7, reconstruction="dummy")
@@ -62,16 +62,16 @@ def names_left(url: str) -> set[str]:
     return {topic.removesuffix("-plan") for topic in left(url) if topic.endswith("-plan")}
 
 
-def test_create_says_what_it_made(topics: Topics, url: str) -> None:
+def test_create_reports_new_and_existing_topics(topics: Topics, url: str) -> None:
     with open_broker(url) as broker:
         broker.create_topic(f"{SKYMAP}a-plan")
     first = topics("create", "-n", "a")
     assert first.exit_code == 0
     lines = first.stdout.splitlines()
-    assert f"{SKYMAP}a-to_be_scanned  made" in lines
-    assert f"{SKYMAP}a-plan  was there" in lines
+    assert f"{SKYMAP}a-to_be_scanned  created" in lines
+    assert f"{SKYMAP}a-plan  exists already" in lines
     assert {line.split()[0].removeprefix(SKYMAP) for line in lines} == left(url)
-    assert " made" not in topics("create", "-n", "a").stdout
+    assert " created" not in topics("create", "-n", "a").stdout
     with open_broker(url) as broker:
         assert broker.backlog(f"{SKYMAP}a-to_be_scanned", "workers").waiting == 0
 
@@ -99,7 +99,7 @@ def test_list_shows_every_scan(topics: Topics, url: str) -> None:
     assert f"{SKYMAP}a-plan" in plain[0]["topics"]
 
 
-def test_options_may_stand_before_the_action(url: str) -> None:
+def test_options_may_precede_the_action(url: str) -> None:
     begin(url, "list", ProgressPhase.DONE)
     with pytest.raises(SystemExit) as stop:
         main(["-b", url, "-n", "list", "topics", "--dry-run", "delete"])
@@ -111,7 +111,7 @@ def test_options_may_stand_before_the_action(url: str) -> None:
     assert left(url) == set()
 
 
-def test_roles_that_make_topics_again_are_told_of(topics: Topics, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_roles_that_recreate_topics_are_reported(topics: Topics, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(url, "a", ProgressPhase.SCANNING)
     delete = SqliteBroker.delete_topic
 
@@ -129,7 +129,7 @@ def test_roles_that_make_topics_again_are_told_of(topics: Topics, url: str, monk
     assert left(url) == set()
 
 
-def test_list_looks_where_the_topic_options_say(topics: Topics, url: str) -> None:
+def test_topic_options_choose_the_topics(topics: Topics, url: str) -> None:
     bases = ["-t", "persistent://t/n/tasks", "-s", "persistent://t/n/fits", "-c", "persistent://t/n/bests"]
     topics("create", "-n", "a", *bases)
     assert "persistent://t/n/a-tasks" in left(url)
@@ -142,14 +142,14 @@ def test_list_looks_where_the_topic_options_say(topics: Topics, url: str) -> Non
 
 
 @pytest.mark.parametrize("words", [["list"], ["delete", "-n", "a"], ["delete", "--finished"]])
-def test_a_broker_that_is_not_there_is_not_made(topics: Topics, tmp_path: Path, words: list[str]) -> None:
+def test_missing_broker_is_not_created(topics: Topics, tmp_path: Path, words: list[str]) -> None:
     result = topics(*words)
     assert isinstance(result.exception, InputError)
     assert "there is no such file" in str(result.exception)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_finished_scan_goes_and_nothing_else(topics: Topics, url: str) -> None:
+def test_delete_removes_only_the_finished_scan(topics: Topics, url: str) -> None:
     begin(url, "a", ProgressPhase.DONE)
     begin(url, "a-b", ProgressPhase.SCANNING)
     before = left(url)
@@ -161,10 +161,10 @@ def test_a_finished_scan_goes_and_nothing_else(topics: Topics, url: str) -> None
     assert "The event's frames (1) are kept" in done.stderr
     again = topics("delete", "-n", "a")
     assert (again.exit_code, again.stdout) == (0, "")
-    assert "There is no topic of scan a" in again.stderr
+    assert "Scan a has no topics on" in again.stderr
 
 
-def test_a_dry_run_says_what_a_deletion_does(topics: Topics, url: str) -> None:
+def test_dry_run_lists_the_topics_of_the_deletion(topics: Topics, url: str) -> None:
     begin(url, "a", ProgressPhase.SCANNING)
     before = left(url)
     said = topics("delete", "-n", "a", "--dry-run").stdout
@@ -173,7 +173,7 @@ def test_a_dry_run_says_what_a_deletion_does(topics: Topics, url: str) -> None:
     assert left(url) == set()
 
 
-def test_a_scan_that_can_go_on_is_not_deleted_unasked(
+def test_unfinished_scan_is_not_deleted_without_confirmation(
     topics: Topics, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(url, "a", ProgressPhase.SCANNING)
@@ -181,13 +181,13 @@ def test_a_scan_that_can_go_on_is_not_deleted_unasked(
     refused = topics("delete", "-n", "a")
     assert isinstance(refused.exception, InputError)
     assert str(refused.exception) == (
-        "scan a is not finished (scanning, 5 of 12 pixels): give --yes to delete it all the same"
+        "scan a is not finished (scanning, 5 of 12 pixels): give --yes to delete it anyway"
     )
     assert left(url) == before
 
 
 @pytest.mark.parametrize(("answer", "deleted"), [("y\n", True), ("n\n", False), ("", False)])
-def test_on_a_terminal_the_user_is_asked(
+def test_user_is_asked_on_a_terminal(
     topics: Topics, url: str, monkeypatch: pytest.MonkeyPatch, answer: str, deleted: bool
 ) -> None:
     from skymap_scanner.cli import topics as module  # noqa: PLC0415
@@ -204,7 +204,7 @@ def test_on_a_terminal_the_user_is_asked(
     assert (left(url) == set()) is deleted
 
 
-def test_a_deletion_that_was_cut_short_is_completed(topics: Topics, url: str) -> None:
+def test_interrupted_deletion_is_completed(topics: Topics, url: str) -> None:
     begin(url, "a", ProgressPhase.SCANNING)
     steps = [line.split()[0] for line in topics("delete", "-n", "a", "--dry-run").stdout.splitlines()]
     assert FRAME in steps
@@ -217,7 +217,7 @@ def test_a_deletion_that_was_cut_short_is_completed(topics: Topics, url: str) ->
         assert left(url) == set(), f"cut after {steps[:cut]}"
 
 
-def test_finished_scans_go_together_and_take_their_event_along(topics: Topics, url: str) -> None:
+def test_finished_scans_are_deleted_with_their_event(topics: Topics, url: str) -> None:
     for name in ("a", "a-b"):
         begin(url, name, ProgressPhase.DONE)
     begin(url, "c", ProgressPhase.SCANNING)
@@ -231,13 +231,13 @@ def test_finished_scans_go_together_and_take_their_event_along(topics: Topics, u
 
 
 @pytest.mark.parametrize("words", [[], ["-n", "a", "--finished"]])
-def test_what_to_delete_must_be_said_once(topics: Topics, url: str, words: list[str]) -> None:
+def test_delete_needs_either_name_or_finished(topics: Topics, url: str, words: list[str]) -> None:
     result = topics("delete", *words)
     assert result.exit_code == 2
     assert "either --name, or --finished" in result.stderr
 
 
-def test_a_name_that_is_none_is_refused(topics: Topics, url: str) -> None:
+def test_invalid_name_is_rejected(topics: Topics, url: str) -> None:
     begin(url, "a")
     result = topics("delete", "-n", "a/b", "--yes")
     assert isinstance(result.exception, InputError)

@@ -44,7 +44,7 @@ def watch(url: str, *words: str) -> Result:
     return CliRunner().invoke(group, ["watch", "-n", "a", "-b", url, *words])
 
 
-def test_one_look_shows_the_latest(url: str) -> None:
+def test_once_shows_the_latest_snapshot(url: str) -> None:
     tell(url, ProgressPhase.SCANNING, 5)
     tell(url, ProgressPhase.SCANNING, 6)
     once = watch(url, "--once")
@@ -54,32 +54,32 @@ def test_one_look_shows_the_latest(url: str) -> None:
     assert (plain["phase"], plain["levels"][0]["done"]) == ("scanning", 6)
 
 
-def test_a_saver_without_room_says_so(url: str) -> None:
+def test_saver_without_room_is_shown(url: str) -> None:
     stuck = snapshot(ProgressPhase.WRITING, 12).model_copy(update={"obstacle": "x.i3: No space left on device"})
     with open_broker(url) as broker, broker.producer(TOPICS.progress, "saver") as saver:
         saver.send(Outgoing(stuck.model_dump_json().encode()))
-    assert watch(url, "--once").stdout == "a: writing, in its way: x.i3: No space left on device; no fit yet\n"
+    assert watch(url, "--once").stdout == "a: writing, waiting: x.i3: No space left on device; no fit yet\n"
 
 
-def test_a_finished_scan_names_its_files(url: str) -> None:
+def test_finished_scan_lists_its_files(url: str) -> None:
     tell(url, ProgressPhase.SCANNING, 6)
     tell(url, ProgressPhase.DONE, 12)
     done = watch(url)
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
         "a: done after 0:05; no fit yet",
-        "Files, where the saver wrote them:",
+        "Files, as the saver wrote them:",
         "  x.i3",
         "  x.json",
     ]
     assert json.loads(watch(url, "--json").stdout)["outputs"] == ["x.i3", "x.json"]
 
 
-def test_one_look_at_nothing_is_an_error_and_makes_nothing(url: str, tmp_path: Path) -> None:
+def test_once_without_progress_fails_and_creates_nothing(url: str, tmp_path: Path) -> None:
     def look() -> None:
         nothing = watch(url, "--once")
         assert isinstance(nothing.exception, InputError)
-        assert f"scan a on {url} has told nothing yet" in str(nothing.exception)
+        assert f"scan a on {url} has reported no progress yet" in str(nothing.exception)
 
     look()
     assert list(tmp_path.iterdir()) == []
@@ -90,8 +90,8 @@ def test_one_look_at_nothing_is_an_error_and_makes_nothing(url: str, tmp_path: P
     look()
 
 
-class Away:
-    """A reader whose broker is away for a while."""
+class UnavailableReader:
+    """A reader whose broker is unavailable for a while."""
 
     def __init__(self, *answers: bytes | None) -> None:
         self.answers = list(answers)
@@ -101,21 +101,23 @@ class Away:
             return None
         payload = self.answers.pop(0)
         if payload is None:
-            raise BrokerUnavailable("the broker is away")
+            raise BrokerUnavailable("the broker is unavailable")
         return Message(1, payload, None, {}, 1)
 
 
-def test_a_broker_that_is_away_is_waited_for(
+def test_watch_waits_for_an_unavailable_broker(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "AWAY", 0.0)
+    monkeypatch.setattr(module, "RETRY_INTERVAL", 0.0)
     done = snapshot(ProgressPhase.DONE, 12)
     shown: list[Progress] = []
-    last = module.follow(Away(None, None, done.model_dump_json().encode()), shown.append, module.Waiting("x", False))
+    last = module.follow(
+        UnavailableReader(None, None, done.model_dump_json().encode()), shown.append, module.Waiting("x", False)
+    )
     assert shown == [last] == [done]
-    assert caplog.text.count("the broker is away; trying again") == 2
+    assert caplog.text.count("the broker is unavailable; retrying") == 2
     with pytest.raises(BrokerUnavailable):
-        module.follow(Away(None), shown.append, module.Waiting("x", True))
+        module.follow(UnavailableReader(None), shown.append, module.Waiting("x", True))
 
 
 @contextmanager
@@ -143,7 +145,7 @@ def test_it_waits_for_the_scan_and_ends_with_it(url: str, made: str) -> None:
     with watching(url, "--json") as process:
         assert process.stderr is not None
         assert process.stdout is not None
-        assert "has told nothing yet: waiting (Ctrl-C ends it)" in process.stderr.readline()
+        assert "has reported no progress yet: waiting (Ctrl-C to stop)" in process.stderr.readline()
         tell(url, ProgressPhase.SCANNING, 5)
         assert json.loads(process.stdout.readline())["levels"][0]["done"] == 5
         tell(url, ProgressPhase.DONE, 12)

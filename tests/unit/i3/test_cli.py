@@ -111,7 +111,7 @@ def test_show_reads_standard_input(file: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--frame", "2"], "has no frame 2, only 2 (counted from 0)"),
+        (["--frame", "2"], "there is no frame 2; the last is frame 1"),
         (["--key", "None"], "no frame has the key 'None'"),
         (["--frame", "0", "--key", "Fit"], "frame 0 does not have the key 'Fit'"),
     ],
@@ -141,7 +141,7 @@ def test_convert_changes_the_compression_and_nothing_else(shared: Path, tmp_path
     source = shared / "data" / "i3" / "event_HESE_2017-11-28.i3"
     target = tmp_path / f"out{suffix}"
     text = output(convert.command, source, target)
-    assert text == f"{target}: 5 frames, 28 objects; 5 of unknown classes, 0 became current versions\n"
+    assert text == f"{target}: 5 frames, 28 objects; 5 of unknown classes, 0 converted to current versions\n"
     assert b"".join(frame.to_bytes() for frame in i3.read_frames(target)) == source.read_bytes()
 
 
@@ -151,7 +151,7 @@ def test_convert_stops_at_a_wrong_object(file: Path, tmp_path: Path) -> None:
     assert not target.exists()
     result = run(convert.command, file, target, "--recover")
     assert result.exit_code == 0
-    assert "The frames before the damage are kept: " in result.output
+    assert "Only the frames before the damage are kept: " in result.output
     assert f"{target}: 1 frame, 1 object; 1 of unknown classes" in result.output
     assert [frame.stop for frame in i3.read_frames(target)] == ["G"]
 
@@ -164,7 +164,7 @@ def test_convert_makes_old_versions_current(tmp_path: Path) -> None:
     frame.put_blob("keys", "I3Vector<OMKey>", old)
     source = tmp_path / "old.i3"
     source.write_bytes(frame.to_bytes())
-    assert "1 became current versions" in output(convert.command, source, tmp_path / "new.i3")
+    assert "1 converted to current versions" in output(convert.command, source, tmp_path / "new.i3")
     (new,) = i3.read_frames(tmp_path / "new.i3")
     assert new.blob("keys") == keys
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from skymap_scanner.kubectl.scans import SeenScan
+from skymap_scanner.kubectl.scans import ClusterScan
 
 MADE = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 NOW = MADE + timedelta(seconds=200)
@@ -81,5 +81,5 @@ def document(status: dict[str, Any] | None = None, name: str = "demo", **metadat
     return written | ({"status": plain} if status else {})
 
 
-def scan(status: dict[str, Any] | None = None, name: str = "demo", **metadata: Any) -> SeenScan:
-    return SeenScan.read(document(status, name, **metadata))
+def scan(status: dict[str, Any] | None = None, name: str = "demo", **metadata: Any) -> ClusterScan:
+    return ClusterScan.read(document(status, name, **metadata))

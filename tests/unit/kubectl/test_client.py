@@ -1,4 +1,4 @@
-"""kubectl as a program that fails: what its words become. The words are those that kubectl 1.34 printed."""
+"""Errors of kubectl; their texts are those of kubectl 1.34."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from pathlib import Path
 import pytest
 
 from skymap_scanner.errors import ClusterError, ClusterUnavailable
-from skymap_scanner.kubectl.client import Kubectl, explained, redacted
+from skymap_scanner.kubectl.client import Kubectl, explain_failure, redacted
 
 REFUSED = "The connection to the server localhost:8080 was refused - did you specify the right host or port?"
 
 
 @pytest.mark.parametrize(
-    ("said", "told", "passing"),
+    ("stderr", "message", "temporary"),
     [
         (
             "E1123 11:00:00.1 1 memcache.go:265] couldn't get current server API group list: dial tcp\n" + REFUSED,
-            f"{REFUSED}: does the cluster run",
+            f"{REFUSED}: check that the cluster runs",
             True,
         ),
-        ("Unable to connect to the server: dial tcp 10.0.0.1:443: i/o timeout", "does the cluster run", True),
-        ("Unable to connect to the server: dial tcp: lookup nowhere: no such host", "does the cluster run", True),
+        ("Unable to connect to the server: dial tcp 10.0.0.1:443: i/o timeout", "cluster runs", True),
+        (
+            "Unable to connect to the server: dial tcp: lookup nowhere: no such host",
+            "cluster runs",
+            True,
+        ),
         (
             "Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown",
             "the cluster's certificate is not trusted",
@@ -50,17 +54,17 @@ REFUSED = "The connection to the server localhost:8080 was refused - did you spe
         ("Warning: deprecated\nError from server (Conflict): it has changed", "it has changed", False),
     ],
 )
-def test_what_kubectl_says_becomes_one_line_that_says_what_to_do(said: str, told: str, passing: bool) -> None:
-    error = explained(said)
-    assert told in str(error)
+def test_known_errors_become_one_line_with_advice(stderr: str, message: str, temporary: bool) -> None:
+    error = explain_failure(stderr)
+    assert message in str(error)
     assert "\n" not in str(error)
-    assert isinstance(error, ClusterUnavailable) == passing
+    assert isinstance(error, ClusterUnavailable) == temporary
 
 
-def test_only_the_reason_is_left_of_what_is_not_recognised() -> None:
-    assert str(explained("error: Error from server (Invalid): it is wrong")) == "it is wrong"
-    assert str(explained("", 7)) == "kubectl ended with exit code 7 and said nothing"
-    assert len(str(explained("x" * 10_000))) == 600
+def test_unknown_errors_keep_only_their_reason() -> None:
+    assert str(explain_failure("error: Error from server (Invalid): it is wrong")) == "it is wrong"
+    assert str(explain_failure("", 7)) == "kubectl failed with exit code 7 and no message"
+    assert len(str(explain_failure("x" * 10_000))) == 600
 
 
 @pytest.mark.parametrize(
@@ -73,47 +77,47 @@ def test_only_the_reason_is_left_of_what_is_not_recognised() -> None:
         ("pulsar://broker:6650 a@b basic losses", "pulsar://broker:6650 a@b basic losses"),
     ],
 )
-def test_secrets_are_not_shown(text: str, shown: str) -> None:
+def test_secrets_are_redacted(text: str, shown: str) -> None:
     assert redacted(text) == shown
 
 
 def program(folder: Path, body: str) -> str:
-    """A program in kubectl's place."""
+    """Return the path of a program that stands in for kubectl."""
     path = folder / "kubectl"
     path.write_text(f"#!{sys.executable}\nimport sys\n{body}\n")
     path.chmod(0o755)
     return str(path)
 
 
-def test_context_and_namespace_are_passed_on(tmp_path: Path) -> None:
+def test_context_and_namespace_are_passed_to_kubectl(tmp_path: Path) -> None:
     kubectl = Kubectl(program(tmp_path, "print(sys.argv[1:], sys.stdin.read())"), "c", "n")
-    said = kubectl.run("get", "pods", stdin="given")
-    assert said == ("['--context', 'c', '--namespace', 'n', 'get', 'pods', '--request-timeout=20s'] given\n")
+    printed = kubectl.run("get", "pods", stdin="given")
+    assert printed == ("['--context', 'c', '--namespace', 'n', 'get', 'pods', '--request-timeout=20s'] given\n")
     assert Kubectl.of({"SKYMAP_KUBECTL": "k"}, None, None) == Kubectl("k")
     assert Kubectl.of({"SKYMAP_KUBECTL": ""}, None, "n").command("get") == ["kubectl", "--namespace", "n", "get"]
 
 
-def test_without_kubectl_it_says_so(tmp_path: Path) -> None:
+def test_missing_kubectl_is_reported(tmp_path: Path) -> None:
     missing = Kubectl(str(tmp_path / "kubectl"))
     for call in (lambda: missing.run("get"), lambda: missing.start("logs", stdin=-3, stderr=-3)):
         with pytest.raises(ClusterError, match=r"cannot run .*kubectl .No such file.*: install kubectl, or name it in"):
             call()
 
 
-def test_a_program_that_is_not_kubectl_is_found_out(tmp_path: Path) -> None:
+def test_output_that_is_not_json_is_reported(tmp_path: Path) -> None:
     for printed in ("hello", "[1]"):
-        with pytest.raises(ClusterError, match=r"is .* kubectl"):
+        with pytest.raises(ClusterError, match=r"is .* really kubectl"):
             Kubectl(program(tmp_path, f"print({printed!r})")).get("pods")
     assert Kubectl(program(tmp_path, "")).get("pods", "x") is None
     assert Kubectl(program(tmp_path, "")).items("pods") == []
 
 
-def test_a_call_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skymap_scanner.kubectl.client.CALL_SECONDS", 0.5)
-    with pytest.raises(ClusterUnavailable, match=r"kubectl get has not ended within 0\.5 s"):
+def test_hanging_call_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skymap_scanner.kubectl.client.CALL_TIMEOUT", 0.5)
+    with pytest.raises(ClusterUnavailable, match=r"kubectl get has not finished within 0\.5 s"):
         Kubectl(program(tmp_path, "import time; time.sleep(60)")).run("get")
 
 
-def test_a_failure_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(ClusterUnavailable, match="does the cluster run"):
+def test_failed_call_raises_the_explained_error(tmp_path: Path) -> None:
+    with pytest.raises(ClusterUnavailable, match="cluster runs"):
         Kubectl(program(tmp_path, f"sys.exit({REFUSED!r})")).get("pods")

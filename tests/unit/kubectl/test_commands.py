@@ -1,4 +1,4 @@
-"""The commands where no cluster is needed: what they make, refuse, and say without kubectl."""
+"""The commands without a cluster: the manifests, the rejected arguments, and the error without kubectl."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def call(*words: str, **environment: str) -> Result:
     return CliRunner().invoke(group, words, env={"SKYMAP_KUBECTL": "/nowhere/kubectl"} | environment)
 
 
-def test_a_dry_run_prints_what_run_takes(tmp_path: Path) -> None:
+def test_dry_run_prints_a_manifest_that_run_accepts(tmp_path: Path) -> None:
     words = ["--levels", "4:0", "32:8", "--set", "seeds=3", "--pulses", "Mine", "--dry-run"]
     printed = call("submit", "https://example.org/demo.json", *words)
     assert printed.exit_code == 0, printed.output
@@ -29,10 +29,10 @@ def test_a_dry_run_prints_what_run_takes(tmp_path: Path) -> None:
     assert [str(level) for level in read.settings.levels] == ["4:0", "32:8"]
     assert (read.settings.name, read.settings.seeds, read.settings.pulse_series) == ("demo", 3, "Mine")
     again = call("submit", str(tmp_path / "scan.yaml"), "--dry-run")
-    assert yaml.safe_load(again.stdout) == yaml.safe_load(printed.stdout), "a manifest goes as it is"
+    assert yaml.safe_load(again.stdout) == yaml.safe_load(printed.stdout), "a manifest is sent unchanged"
 
 
-def test_a_url_keeps_its_credentials_in_a_secret() -> None:
+def test_url_refers_to_the_secret_with_its_credentials() -> None:
     words = ["--credentials-secret", "i3live", "--select", "1/2", "--dry-run"]
     made = yaml.safe_load(call("submit", "https://example.org/Event_7.json", *words).stdout)
     assert made["metadata"] == {"name": "event-7"}
@@ -43,14 +43,14 @@ def test_a_url_keeps_its_credentials_in_a_secret() -> None:
     }
 
 
-def test_a_priority_is_a_field_of_the_scan() -> None:
+def test_priority_option_sets_the_field() -> None:
     words = ["submit", "https://example.org/a.json", "--dry-run"]
     assert "priority" not in yaml.safe_load(call(*words).stdout)["spec"]
     assert yaml.safe_load(call(*words, "--priority", "realtime").stdout)["spec"]["priority"] == "Realtime"
     assert "'High' is not one of" in call(*words, "--priority", "High").output
 
 
-def test_the_demo_is_the_event_that_run_scans() -> None:
+def test_demo_submits_the_event_that_run_scans() -> None:
     config_map, scan = yaml.safe_load_all(call("submit", "demo", "--dry-run").stdout)
     assert scan["metadata"]["name"] == "demo"
     ((key, carried),) = config_map["binaryData"].items()
@@ -58,7 +58,7 @@ def test_the_demo_is_the_event_that_run_scans() -> None:
     assert base64.b64decode(carried) == demo_event_path().read_bytes()
 
 
-def test_a_file_is_named_after_its_event_and_carried_whole(tmp_path: Path) -> None:
+def test_scan_of_a_file_is_named_after_its_event(tmp_path: Path) -> None:
     event = tmp_path / "event.i3.zst"
     event.write_bytes(demo_event_path().read_bytes())
     config_map, scan = yaml.safe_load_all(call("submit", str(event), "--dry-run").stdout)
@@ -69,7 +69,7 @@ def test_a_file_is_named_after_its_event_and_carried_whole(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["no-such.json"], "no-such.json: No such file"),
         (["demo", "--levels", "64:12"], "has no level before it to refine"),
@@ -80,54 +80,54 @@ def test_a_file_is_named_after_its_event_and_carried_whole(tmp_path: Path) -> No
         (["https://a:b@example.org/e.json"], "without user and password"),
     ],
 )
-def test_what_cannot_be_scanned_is_refused_here(words: list[str], told: str) -> None:
-    refused = call("submit", *words, "--dry-run")
-    assert isinstance(refused.exception, InputError)
-    assert told in str(refused.exception)
+def test_invalid_events_are_rejected_before_submission(words: list[str], message: str) -> None:
+    rejected = call("submit", *words, "--dry-run")
+    assert isinstance(rejected.exception, InputError)
+    assert message in str(rejected.exception)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("a: 1\n---\nb: 2\n", "holds 2 documents: give one SkymapScan"),
-        ("kind: Pod\n", "is not a SkymapScan: .*kind"),
+        ("kind: Pod\n", "is not a valid SkymapScan: .*kind"),
     ],
 )
-def test_a_manifest_that_is_none_is_refused(content: str, told: str, tmp_path: Path) -> None:
+def test_invalid_manifests_are_rejected(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "scan.yaml").write_text(content)
-    refused = call("submit", str(tmp_path / "scan.yaml"))
-    with pytest.raises(InputError, match=told):
-        raise refused.exception or AssertionError("it was taken")
+    rejected = call("submit", str(tmp_path / "scan.yaml"))
+    with pytest.raises(InputError, match=message):
+        raise rejected.exception or AssertionError("it was accepted")
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
-        (["submit", "scan.yaml", "-n", "x"], "--name is said in the manifest"),
-        (["submit", "demo", "--namespace=--all"], "'--all' is no name"),
+        (["submit", "scan.yaml", "-n", "x"], "--name cannot be used with a manifest"),
+        (["submit", "demo", "--namespace=--all"], "'--all' is not a name"),
         (["status", "x", "-A"], "NAME is a scan of one namespace"),
         (["abort", "x", "--delete", "--resume"], "exclude each other"),
         (["logs", "x", "--role", "chief"], "'chief' is not one of"),
     ],
 )
-def test_wrong_usage(words: list[str], told: str) -> None:
-    refused = call(*words)
-    assert refused.exit_code == 2
-    assert told in refused.output
+def test_contradicting_options_are_usage_errors(words: list[str], message: str) -> None:
+    rejected = call(*words)
+    assert rejected.exit_code == 2
+    assert message in rejected.output
 
 
 @pytest.mark.parametrize("name", ["Demo", "-x", "a/b", "a" * 254, "a..b", ""])
 @pytest.mark.parametrize("command", ["status", "logs", "fetch", "abort"])
-def test_a_name_that_cannot_be_one_never_reaches_kubectl(command: str, name: str) -> None:
-    refused = call(command, "--", name)
-    assert isinstance(refused.exception, InputError)
-    assert "cannot be a name in Kubernetes" in str(refused.exception)
+def test_invalid_names_never_reach_kubectl(command: str, name: str) -> None:
+    rejected = call(command, "--", name)
+    assert isinstance(rejected.exception, InputError)
+    assert "cannot be a name in Kubernetes" in str(rejected.exception)
 
 
 @pytest.mark.parametrize(
     "words", [["submit", "demo"], ["status"], ["status", "x"], ["logs", "x"], ["fetch", "x"], ["abort", "x"]]
 )
-def test_without_kubectl_every_command_says_what_to_do(words: list[str]) -> None:
+def test_every_command_explains_a_missing_kubectl(words: list[str]) -> None:
     failed = call(*words)
     assert isinstance(failed.exception, ClusterError)
     assert "cannot run /nowhere/kubectl (No such file or directory): install kubectl, or name it" in str(
@@ -135,9 +135,9 @@ def test_without_kubectl_every_command_says_what_to_do(words: list[str]) -> None
     )
 
 
-def test_a_path_out_of_the_claim_is_refused(tmp_path: Path) -> None:
+def test_path_outside_the_claim_is_rejected(tmp_path: Path) -> None:
     nothing = tmp_path / "kubectl"
     nothing.write_text("#!/bin/sh\n")
     nothing.chmod(0o755)
-    refused = call("fetch", "x", "--path", "../y", SKYMAP_KUBECTL=str(nothing))
-    assert "must be relative to the claim" in str(refused.exception)
+    rejected = call("fetch", "x", "--path", "../y", SKYMAP_KUBECTL=str(nothing))
+    assert "must be relative to the claim" in str(rejected.exception)

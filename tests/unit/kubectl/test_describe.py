@@ -18,20 +18,21 @@ from tests.unit.kubectl.scans import (
     scan,
 )
 
-from skymap_scanner.cli.describe import age, event_text, line, next_steps, row, story, table
-from skymap_scanner.cli.status import lines
+from skymap_scanner.cli.describe import describe, describe_event, line, next_steps, row, table
+from skymap_scanner.cli.display import age
+from skymap_scanner.cli.status import print_lines
 from skymap_scanner.errors import ClusterError, ClusterUnavailable
-from skymap_scanner.kubectl.scans import SeenScan, follow
+from skymap_scanner.kubectl.scans import ClusterScan, watch_until_finished
 
 
 def call(*words: str) -> str:
     return " ".join(["skymap-scanner", *words, "--namespace", "sky"])
 
 
-def told(seen: SeenScan) -> list[str]:
-    """The story as lines of text."""
+def description(seen: ClusterScan) -> list[str]:
+    """The description as lines of text."""
     out = io.StringIO()
-    Console(file=out, width=100).print(story(seen, NOW, call))
+    Console(file=out, width=100).print(describe(seen, NOW, call))
     return [one.rstrip() for one in out.getvalue().splitlines()]
 
 
@@ -53,26 +54,26 @@ def test_ages_are_written_as_kubectl_does(seconds: float, text: str) -> None:
         (SUCCEEDED | {"best": None}, ["demo", "Succeeded", "64", "3072/3072", "", "", "14/16", "3m"]),
     ],
 )
-def test_a_row_of_the_table(status: dict[str, Any] | None, cells: list[str]) -> None:
+def test_table_row_shows_phase_progress_and_best_fit(status: dict[str, Any] | None, cells: list[str]) -> None:
     assert row(scan(status), NOW) == cells
 
 
-def test_the_table_lines_up() -> None:
+def test_table_columns_are_aligned() -> None:
     scans = [scan(SCANNING), scan(FAILED, "a-longer-name")]
     assert table(scans, NOW).splitlines() == [
         "NAME           PHASE                      LEVEL  DONE      BEST FIT       90 % AREA  WORKERS  AGE",
         "demo           Scanning                   64     812/3072  77.41° +5.71°  12.3 deg²  14/16    3m",
         "a-longer-name  Failed (EventUnreachable)                                                      3m",
     ]
-    assert [one.split()[:2] for one in table(scans, NOW, everywhere=True).splitlines()] == [
+    assert [one.split()[:2] for one in table(scans, NOW, all_namespaces=True).splitlines()] == [
         ["NAMESPACE", "NAME"],
         ["sky", "demo"],
         ["sky", "a-longer-name"],
     ]
 
 
-def test_the_story_of_a_scan_on_its_way() -> None:
-    lines = told(scan(SCANNING))
+def test_running_scan_is_described() -> None:
+    lines = description(scan(SCANNING))
     assert lines[0] == "demo in namespace sky: Scanning, running for 3:10"
     assert [one.split()[0:2] + one.split()[-2:] for one in lines[1:3]] == [
         ["nside", "8", "768/768", "pixels"],
@@ -80,27 +81,27 @@ def test_the_story_of_a_scan_on_its_way() -> None:
     ]
     assert lines[3].endswith("about 1536 pixels")
     assert lines[4:-2] == [
-        "event        https://example.org/e.json",
-        "best so far  RA 77.41° Dec +5.71° (nside 64, pixel 21234, 90 % region 12.3 deg²)",
-        "workers      12 busy, 14 ready, 16 wanted: 16 end within 900 s",
-        "waiting      1234 fits, 0.83 s each",
-        "rate         3.2 pixels/s",
-        "done         in 3:20, at 12:06:40 UTC, if it goes on like this",
-        "image        worker:1",
-        "Pulsar       pulsar://p:6650",
+        "event            https://example.org/e.json",
+        "best fit so far  RA 77.41° Dec +5.71° (nside 64, pixel 21234, 90 % region 12.3 deg²)",
+        "workers          12 busy, 14 ready, 16 wanted: 16 end within 900 s",
+        "waiting          1234 fits, 0.83 s each",
+        "rate             3.2 pixels/s",
+        "done             in 3:20, at 12:06:40 UTC, at the current rate",
+        "image            worker:1",
+        "Pulsar           pulsar://p:6650",
         "",
         "Conditions",
         "  Succeeded    Unknown  InProgress  3m",
         "  Progressing  True     Scanning    3m  pixels are fitted",
         "  Degraded     False    AsExpected  3m",
         "",
-        "What next",
+        "Next steps",
     ]
     assert lines[-2:] == [f"  {call('status', 'demo', '--watch')}", f"  {call('logs', 'demo', '--follow')}"]
 
 
-def test_the_story_of_a_result() -> None:
-    lines = told(scan(SUCCEEDED))
+def test_succeeded_scan_is_described_with_its_files() -> None:
+    lines = description(scan(SUCCEEDED))
     assert lines[0] == "demo in namespace sky: Succeeded after 2:00, 70s ago"
     assert "best fit  RA 77.41° Dec +5.71° (nside 64, pixel 21234, 90 % region 12.3 deg²)" in lines
     place = lines.index("results   claim demo-results, folder demo")
@@ -112,13 +113,13 @@ def test_the_story_of_a_result() -> None:
 @pytest.mark.parametrize(
     ("seen", "steps"),
     [
-        (scan(), ["no operator has looked at it for 3m: does one run, and does it look after this namespace?"]),
-        (scan(creationTimestamp=NOW.isoformat()), ["wait: the operator has not looked at it yet"]),
+        (scan(), ["no operator has seen it for 3m: check that one runs and watches this namespace"]),
+        (scan(creationTimestamp=NOW.isoformat()), ["wait until the operator has seen it"]),
         (scan(STARTED | {"phase": "Pending"}), [call("status", "demo", "--watch"), call("logs", "demo", "--follow")]),
         (
             scan(SCANNING, generation=2),
             [
-                "wait: the operator has not seen the latest change yet",
+                "wait until the operator has seen the latest change",
                 call("status", "demo", "--watch"),
                 call("logs", "demo", "--follow"),
             ],
@@ -126,27 +127,30 @@ def test_the_story_of_a_result() -> None:
         (
             scan(DEGRADED),
             [
-                "do what Degraded says; the scan then goes on by itself",
+                "do what condition Degraded says; the scan then continues by itself",
                 call("status", "demo", "--watch"),
                 call("logs", "demo", "--follow"),
             ],
         ),
-        (scan(SUSPENDED), [f"{call('abort', 'demo', '--resume')} lets it go on where it was"]),
+        (scan(SUSPENDED), [f"{call('abort', 'demo', '--resume')} resumes it"]),
         (scan(SUCCEEDED), [call("fetch", "demo")]),
         (
             scan(FAILED),
-            [call("logs", "demo"), f"then mend what failed, {call('abort', 'demo', '--delete')}, and submit it again"],
+            [
+                call("logs", "demo"),
+                f"fix the cause, run {call('abort', 'demo', '--delete')}, submit again",
+            ],
         ),
         (
             scan(SCANNING, deletionTimestamp=NOW.isoformat()),
-            ["wait: it goes when its pods and topics are gone; its results stay on the claim"],
+            ["wait until its pods and topics are deleted; its results stay on the claim"],
         ),
     ],
     ids=["unseen", "new", "pending", "changed", "degraded", "suspended", "succeeded", "failed", "deleting"],
 )
-def test_what_next(seen: SeenScan, steps: list[str]) -> None:
+def test_next_steps_depend_on_the_phase(seen: ClusterScan, steps: list[str]) -> None:
     assert next_steps(seen, NOW, call) == steps
-    assert told(seen)[-len(steps) :] == [f"  {step}" for step in steps]
+    assert description(seen)[-len(steps) :] == [f"  {step}" for step in steps]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +164,7 @@ def test_what_next(seen: SeenScan, steps: list[str]) -> None:
         ),
     ],
 )
-def test_one_line(status: dict[str, Any] | None, text: str) -> None:
+def test_line_shows_phase_progress_and_degraded_message(status: dict[str, Any] | None, text: str) -> None:
     assert line(scan(status)) == text
 
 
@@ -173,55 +177,55 @@ def test_one_line(status: dict[str, Any] | None, text: str) -> None:
         ({"simulate": {"topology": "cascade", "energy": 2.5e6, "seed": 3}}, "simulated cascade, 2.5e+06 GeV, seed 3"),
     ],
 )
-def test_the_event_is_named(event: dict[str, Any], text: str) -> None:
+def test_event_source_is_described(event: dict[str, Any], text: str) -> None:
     written = document()
     written["spec"]["event"] = event
-    assert event_text(SeenScan.read(written)) == text
+    assert describe_event(ClusterScan.read(written)) == text
 
 
-def test_claim_and_folder_are_those_of_the_operator() -> None:
+def test_claim_and_folder_match_those_of_the_operator() -> None:
     seen = scan(name="x" * 60)
     assert (seen.claim, seen.folder) == (f"{seen.base}-results", "x" * 60)
     assert len(seen.base) == 47
     written = document()
     written["spec"]["output"] = {"claim": {"name": "archive"}, "path": "2026/demo"}
-    seen = SeenScan.read(written)
+    seen = ClusterScan.read(written)
     assert (seen.claim, seen.folder) == ("archive", "2026/demo")
 
 
-def test_a_status_of_another_version_is_told() -> None:
+def test_status_of_another_version_is_rejected() -> None:
     with pytest.raises(ClusterError, match="status of SkymapScan demo was written by another version"):
         scan({"phase": "Dreaming"})
 
 
-def test_following_ends_with_the_scan_and_waits_for_a_cluster_that_is_away() -> None:
+def test_watching_tolerates_an_outage_and_ends_with_the_scan() -> None:
     answers = [scan(), None, scan(SCANNING), scan(SUCCEEDED)]
     slept: list[float] = []
 
-    def look() -> SeenScan:
+    def look() -> ClusterScan:
         answer = answers.pop(0)
         if answer is None:
-            raise ClusterUnavailable("away")
+            raise ClusterUnavailable("unavailable")
         return answer
 
     shown: list[str] = []
-    ended = follow(look, lambda seen: shown.append(seen.phase), slept.append)
+    ended = watch_until_finished(look, lambda seen: shown.append(seen.phase), slept.append)
     assert shown == ["New", "Scanning", "Succeeded"]
     assert ended.phase == "Succeeded"
     assert slept == [2.0, 2.0, 2.0]
 
-    def never() -> SeenScan:
-        raise ClusterUnavailable("away")
+    def never() -> ClusterScan:
+        raise ClusterUnavailable("unavailable")
 
     slept.clear()
     with pytest.raises(ClusterUnavailable):
-        follow(never, lambda _: None, slept.append)
+        watch_until_finished(never, lambda _: None, slept.append)
     assert sum(slept) == timedelta(minutes=5).total_seconds()
 
 
-def test_without_a_terminal_a_line_is_printed_for_news_and_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_are_printed_on_changes_and_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     times = iter([100.0, 101.0, 110.0, 112.0, 113.0, 114.0])
-    show = lines(lambda: next(times))
+    show = print_lines(lambda: next(times))
     for progress in ("1/9", "2/9", "3/9"):
         show(scan(SCANNING | {"progress": progress}))
     show(scan(DEGRADED | {"progress": "4/9"}))

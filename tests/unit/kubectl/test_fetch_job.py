@@ -7,13 +7,13 @@ import pytest
 
 from skymap_api.names import SCAN_LABEL
 from skymap_scanner.kubectl import fetch_job, fetch_program
-from skymap_scanner.kubectl.fetch_job import Source, is_ready, why_never, why_not_yet
+from skymap_scanner.kubectl.fetch_job import ResultSource, is_ready, pending_reason, permanent_failure
 
-SOURCE = Source("demo-results", "demo", "worker:1")
+SOURCE = ResultSource("demo-results", "demo", "worker:1")
 
 
-def test_the_job_can_only_read_and_goes_by_itself() -> None:
-    made = fetch_job.job("fetch-1", SOURCE)
+def test_job_mounts_read_only_and_expires() -> None:
+    made = fetch_job.build_job("fetch-1", SOURCE)
     spec = made["spec"]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (0, 3600, 5)
     pod = spec["template"]["spec"]
@@ -24,23 +24,23 @@ def test_the_job_can_only_read_and_goes_by_itself() -> None:
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert SCAN_LABEL not in spec["template"]["metadata"]["labels"], "the operator would take it for a pod of the scan"
+    assert SCAN_LABEL not in spec["template"]["metadata"]["labels"], "the operator would count it as a pod of the scan"
     assert SOURCE.path == "/results/demo"
 
 
-def test_it_runs_as_the_saver_did() -> None:
+def test_job_uses_user_and_pull_settings_of_the_saver() -> None:
     pod = {
         "containers": [{"imagePullPolicy": "Never"}],
         "imagePullSecrets": [{"name": "registry"}],
         "securityContext": {"runAsUser": 7},
     }
     saver = {"spec": {"template": {"spec": pod}}}
-    source = Source.like("claim", "demo", "worker:1", saver)
-    made = fetch_job.job("fetch-1", source)["spec"]["template"]["spec"]
+    source = ResultSource.from_saver("claim", "demo", "worker:1", saver)
+    made = fetch_job.build_job("fetch-1", source)["spec"]["template"]["spec"]
     assert made["imagePullSecrets"] == pod["imagePullSecrets"]
     assert made["securityContext"] == pod["securityContext"]
     assert made["containers"][0]["imagePullPolicy"] == "Never"
-    assert Source.like("claim", "demo", "worker:1", None) == Source("claim", "demo", "worker:1")
+    assert ResultSource.from_saver("claim", "demo", "worker:1", None) == ResultSource("claim", "demo", "worker:1")
 
 
 def state(**states: Any) -> dict[str, Any]:
@@ -56,27 +56,31 @@ def state(**states: Any) -> dict[str, Any]:
         (
             state(waiting={"reason": "ErrImagePull", "message": "no such"}),
             False,
-            "image worker:1 cannot be had .no such",
+            "image worker:1 cannot be pulled .no such",
         ),
-        (state(waiting={"reason": "ErrImageNeverPull"}), False, "cannot be had .ErrImageNeverPull.: name another with"),
+        (
+            state(waiting={"reason": "ErrImageNeverPull"}),
+            False,
+            "pulled .ErrImageNeverPull.: choose another",
+        ),
         (state(waiting={"reason": "CreateContainerError", "message": "x"}), False, "its container cannot start: x"),
-        (state(terminated={"reason": "StartError", "message": "no python3"}), False, "ended at once: no python3"),
-        ({"status": {"phase": "Failed", "reason": "Evicted"}}, False, "it ended at once: Evicted"),
+        (state(terminated={"reason": "StartError", "message": "no python3"}), False, "exited at once: no python3"),
+        ({"status": {"phase": "Failed", "reason": "Evicted"}}, False, "it exited at once: Evicted"),
     ],
 )
-def test_what_becomes_of_a_pod(pod: dict[str, Any], ready: bool, never: str | None) -> None:
+def test_permanent_failures_of_a_pod_are_recognized(pod: dict[str, Any], ready: bool, never: str | None) -> None:
     assert is_ready(pod) == ready
     if never is None:
-        assert why_never(pod) is None
+        assert permanent_failure(pod) is None
     else:
         with pytest.raises(ValueError, match=never):
-            raise ValueError(why_never(pod))
+            raise ValueError(permanent_failure(pod))
 
 
-def test_why_a_pod_has_not_started_yet() -> None:
+def test_pending_reason_comes_from_conditions_or_events() -> None:
     unscheduled = {"status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": "no room"}]}}
     quota = {"type": "Warning", "message": "exceeded quota"}
-    assert why_not_yet([unscheduled], [quota]) == "no node can take it: no room"
-    assert why_not_yet([], [{"type": "Normal", "message": "x"}, quota]) == "exceeded quota"
-    assert why_not_yet([], []) == "it has not been made"
-    assert why_not_yet([{}], []) == "nothing says why"
+    assert pending_reason([unscheduled], [quota]) == "no node can run it: no room"
+    assert pending_reason([], [{"type": "Normal", "message": "x"}, quota]) == "exceeded quota"
+    assert pending_reason([], []) == "it has not been created"
+    assert pending_reason([{}], []) == "Kubernetes gives no reason"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from skymap_api.names import COMPONENT_LABEL
-from skymap_scanner.kubectl.logs import Silent, Stream, streams_of
+from skymap_scanner.kubectl.logs import ContainerLog, NotStarted, container_logs
 
 
 def pod(role: str, name: str, **status: Any) -> dict[str, Any]:
@@ -15,23 +15,23 @@ def container(name: str, state: str, restarts: int = 0, **more: Any) -> dict[str
     return {"name": name, "restartCount": restarts, "state": {state: more}, "lastState": last}
 
 
-def test_every_container_that_has_begun_has_a_log() -> None:
+def test_every_started_container_has_a_log() -> None:
     pods = [
         pod("producer", "p", initContainerStatuses=[container("simulate", "terminated")], containerStatuses=[
             container("producer", "terminated")]),
         pod("worker", "w", containerStatuses=[container("worker", "running", restarts=2)]),
     ]  # fmt: skip
-    streams, silent = streams_of(pods)
-    assert [one.prefix for one in streams] == [
+    logs, not_started = container_logs(pods)
+    assert [one.prefix for one in logs] == [
         "producer p simulate",
         "producer p",
-        "worker w (before)",
+        "worker w (previous)",
         "worker w",
     ]
-    assert silent == []
+    assert not_started == []
 
 
-def test_a_container_that_has_not_begun_says_why() -> None:
+def test_containers_that_have_not_started_have_a_reason() -> None:
     unscheduled = {"type": "PodScheduled", "status": "False", "message": "no node has room"}
     waiting = container("saver", "waiting", reason="ImagePullBackOff", message="no such image")
     crashing = container("worker", "waiting", restarts=1, reason="CrashLoopBackOff")
@@ -41,18 +41,18 @@ def test_a_container_that_has_not_begun_says_why() -> None:
         pod("worker", "x"),
         pod("worker", "y", containerStatuses=[crashing]),
     ]
-    streams, silent = streams_of(pods)
-    assert streams == [Stream("worker", "y", "worker", 1, previous=True)]
-    assert silent == [
-        Silent(Stream("saver", "s", "saver"), "no such image"),
-        Silent(Stream("worker", "w", "worker"), "no node has room"),
-        Silent(Stream("worker", "x", "worker"), "it has no node yet"),
+    logs, not_started = container_logs(pods)
+    assert logs == [ContainerLog("worker", "y", "worker", 1, previous=True)]
+    assert not_started == [
+        NotStarted(ContainerLog("saver", "s", "saver"), "no such image"),
+        NotStarted(ContainerLog("worker", "w", "worker"), "no node has room"),
+        NotStarted(ContainerLog("worker", "x", "worker"), "not scheduled to a node yet"),
     ]
 
 
-def test_how_kubectl_is_asked_for_a_log() -> None:
-    stream = Stream("worker", "w", "worker")
-    assert stream.words(None, follow=False) == ["logs", "w", "--container", "worker"]
-    assert stream.words(5, follow=True) == ["logs", "w", "--container", "worker", "--tail=5", "--follow"]
-    before = Stream("worker", "w", "worker", previous=True)
-    assert before.words(0, follow=False) == ["logs", "w", "--container", "worker", "--tail=0", "--previous"]
+def test_kubectl_arguments_of_a_log() -> None:
+    log = ContainerLog("worker", "w", "worker")
+    assert log.kubectl_arguments(None, follow=False) == ["logs", "w", "--container", "worker"]
+    assert log.kubectl_arguments(5, follow=True) == ["logs", "w", "--container", "worker", "--tail=5", "--follow"]
+    before = ContainerLog("worker", "w", "worker", previous=True)
+    assert before.kubectl_arguments(0, follow=False) == ["logs", "w", "--container", "worker", "--tail=0", "--previous"]

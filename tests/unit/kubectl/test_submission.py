@@ -9,6 +9,7 @@ import zstandard
 from testing.manifests import cases
 
 from skymap_api.resource import SkymapScanSpec
+from skymap_scanner.cli.submit import set_field
 from skymap_scanner.errors import InputError
 from skymap_scanner.kubectl.submission import (
     MAX_CONFIG_MAP,
@@ -18,7 +19,6 @@ from skymap_scanner.kubectl.submission import (
     label,
     name_of_url,
     scan_manifest,
-    set_field,
 )
 
 
@@ -31,7 +31,7 @@ from skymap_scanner.kubectl.submission import (
         ("...", ""),
     ],
 )
-def test_names_are_labels(text: str, name: str) -> None:
+def test_label_keeps_lower_case_letters_and_digits(text: str, name: str) -> None:
     assert label(text) == name
 
 
@@ -43,17 +43,17 @@ def test_names_are_labels(text: str, name: str) -> None:
         ("https://example.org/json", "json"),
     ],
 )
-def test_a_url_names_its_scan(url: str, name: str) -> None:
+def test_scan_is_named_after_its_url(url: str, name: str) -> None:
     assert name_of_url(url) == name
 
 
 @pytest.mark.parametrize("url", ["https://example.org", "https://example.org/", "https://example.org/.json"])
-def test_a_url_without_a_name_asks_for_one(url: str) -> None:
+def test_url_without_file_name_needs_a_name(url: str) -> None:
     with pytest.raises(InputError, match="give one with --name"):
         name_of_url(url)
 
 
-def test_a_file_travels_as_it_is() -> None:
+def test_small_file_is_sent_unchanged() -> None:
     made = event_config_map("alert", "my event.json", b"{}")
     assert made["binaryData"] == {"my-event.json": base64.b64encode(b"{}").decode()}
     name = made["metadata"]["name"]
@@ -61,11 +61,10 @@ def test_a_file_travels_as_it_is() -> None:
     assert name.startswith("alert-event-")
     assert event_config_map("alert", "my event.json", b"{ }")["metadata"]["name"] != name, "another event"
     assert len(event_config_map("x" * 253, "e", b"")["metadata"]["name"]) < 100
-    # What both sides agree on: this event is read there.
-    scan_manifest("alert", event_of_config_map(made))
+    scan_manifest("alert", {"event": event_of_config_map(made)})  # the models accept it
 
 
-def test_a_large_file_is_compressed_and_one_that_is_too_large_refused() -> None:
+def test_large_file_is_compressed_and_too_large_one_rejected() -> None:
     large = b"0123456789" * 200_000
     made = event_config_map("alert", "event.json", large)
     (key,) = made["binaryData"]
@@ -90,7 +89,7 @@ def test_a_large_file_is_compressed_and_one_that_is_too_large_refused() -> None:
         (["a=x=y"], {"a": "x=y"}),
     ],
 )
-def test_fields_are_set(changes: list[str], spec: dict[str, Any]) -> None:
+def test_set_changes_nested_fields(changes: list[str], spec: dict[str, Any]) -> None:
     made: dict[str, Any] = {}
     for change in changes:
         set_field(made, change)
@@ -98,30 +97,30 @@ def test_fields_are_set(changes: list[str], spec: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("change", ["workers.max", "=1", "a..b=1", "spec.=1"])
-def test_what_is_no_change_is_refused(change: str) -> None:
+def test_invalid_changes_are_rejected(change: str) -> None:
     with pytest.raises(InputError, match="is not PATH=VALUE"):
         set_field({}, change)
     with pytest.raises(InputError, match="name has no fields"):
         set_field({"reconstruction": {"name": "x"}}, "reconstruction.name.y=1")
 
 
-def test_a_manifest_is_checked_as_the_api_server_does() -> None:
+def test_manifest_is_validated_as_the_api_server_does() -> None:
     event = {"url": "https://example.org/e.json"}
-    made = scan_manifest("alert", event, {"levels": [{"nside": 8}]}, ["workers.max=5"])
-    assert made == cases.manifest({"event": event, "levels": [{"nside": 8}], "workers": {"max": 5}}, "alert")
-    for sets, told in [
-        (["workers.max=many"], r"spec.workers.max: Input should be a valid integer"),
-        (["levels=[{}]"], r"spec\.levels\[0\]\.nside: Field required"),
-        (["nonsense=1"], r"spec.nonsense: Extra inputs are not permitted"),
+    spec = {"event": event, "levels": [{"nside": 8}], "workers": {"max": 5}}
+    assert scan_manifest("alert", spec) == cases.manifest(spec, "alert")
+    for field, message in [
+        ({"workers": {"max": "many"}}, r"spec.workers.max: Input should be a valid integer"),
+        ({"levels": [{}]}, r"spec\.levels\[0\]\.nside: Field required"),
+        ({"nonsense": 1}, r"spec.nonsense: Extra inputs are not permitted"),
     ]:
-        with pytest.raises(InputError, match=told):
-            scan_manifest("alert", event, sets=sets)
+        with pytest.raises(InputError, match=message):
+            scan_manifest("alert", {"event": event} | field)
     with pytest.raises(InputError, match="without user and password"):
-        scan_manifest("alert", {"url": "https://me:secret@example.org/e.json"})
+        scan_manifest("alert", {"event": {"url": "https://me:secret@example.org/e.json"}})
 
 
 def stored(**spec: Any) -> SkymapScanSpec:
-    """A spec as the API server keeps it: with its default of workers.max."""
+    """Return a spec as the API server stores it, with its default of workers.max."""
     given = cases.URL | spec
     return SkymapScanSpec.model_validate(given | {"workers": {"max": 100} | given.get("workers", {})})
 
@@ -152,7 +151,7 @@ def stored(**spec: Any) -> SkymapScanSpec:
         ),
     ],
 )
-def test_another_scan_is_told_from_the_same(
+def test_differences_to_an_existing_scan_are_found(
     wanted: dict[str, Any], found: dict[str, Any], different: list[str]
 ) -> None:
     given = SkymapScanSpec.model_validate(cases.URL | wanted)

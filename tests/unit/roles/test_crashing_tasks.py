@@ -12,12 +12,13 @@ from uuid import uuid4
 import pytest
 from tests.unit.roles.conftest import Command, Scan
 
+from skymap_api.exit_codes import ExitCode
 from skymap_api.names import ScanTopics
 from skymap_scanner.broker import Access, Outgoing, open_broker
 from skymap_scanner.i3 import read_frames
 from skymap_scanner.roles.crash_reports import CrashReport, decode_crash_report, task_identity
 from skymap_scanner.roles.producer import produce
-from skymap_scanner.roles.stop import STOPPED, Stop
+from skymap_scanner.roles.stop import Stop
 
 MakeScan = Callable[..., Scan]
 
@@ -143,7 +144,7 @@ def test_a_task_that_ends_every_worker_becomes_a_failed_fit(
     one = scan("1:0", seeds=1, pixels="0,8", reconstruction="poison", parameters={"how": how})
     options = [*place(one), "--max-attempts", "2", "--max-task-seconds", "1"]
     ends = supervise(one, command("worker", "-n", one.settings.name, *options))
-    assert ends == [end, end, STOPPED]
+    assert ends == [end, end, ExitCode.TERMINATED]
     assert reasons(one) == [reason]
     assert [(report.name, bool(report.hung_at)) for report in reports(one)] == [
         ("pixel 8 of nside 1, seed 0", how == "hang")
@@ -155,7 +156,7 @@ def test_a_fault_of_the_reconstruction_is_a_failed_fit_at_once(
     scan: MakeScan, command: Callable[..., Command], poison: Path
 ) -> None:
     one = scan("1:0", seeds=1, pixels="0,8", reconstruction="poison", parameters={"how": "raise"})
-    assert supervise(one, command("worker", "-n", "scan", "-b", one.url)) == [STOPPED]
+    assert supervise(one, command("worker", "-n", "scan", "-b", one.url)) == [ExitCode.TERMINATED]
     assert reasons(one) == ["the reconstruction raised ValueError: a matrix is singular"]
 
 

@@ -14,15 +14,16 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from skymap_api.progress import Progress, ProgressPhase
+from skymap_api.text import printable
 from skymap_operator.decide.diagnose import last_words
 from skymap_operator.observe.state import Pod, Termination
-from skymap_scanner.cli import Lines, logs
-from skymap_scanner.cli.describe import line, story
+from skymap_scanner.cli import SafeFormatter, logs
+from skymap_scanner.cli.describe import describe, line
 from skymap_scanner.cli.progress_display import progress_display, render
 from skymap_scanner.cli.show import command as show
-from skymap_scanner.errors import InputError, printable
+from skymap_scanner.errors import InputError
 from skymap_scanner.i3 import Frame, I3EventHeader, I3String
-from skymap_scanner.kubectl.scans import SeenScan
+from skymap_scanner.kubectl.scans import ClusterScan
 from skymap_scanner.roles.topics import check_name
 
 #: Clears the screen, renames the window, writes backwards, goes back to the line's start; and rich's markup.
@@ -36,13 +37,13 @@ def is_tame(text: str) -> bool:
     return not [one for one in text if not one.isprintable() and one != "\n"]
 
 
-def seen(message: str) -> SeenScan:
+def seen(message: str) -> ClusterScan:
     now = "2024-01-01T00:00:00Z"
     condition = {"type": "Degraded", "status": "True", "reason": "Unschedulable", "message": message}
     status = {"phase": "Scanning", "conditions": [condition | {"lastTransitionTime": now, "observedGeneration": 1}]}
     meta = {"namespace": "alerts", "name": "scan", "creationTimestamp": now, "generation": 1}
     event = {"event": {"url": f"http://host/{message}"}}
-    return SeenScan.read({"metadata": meta, "spec": event, "status": status})
+    return ClusterScan.read({"metadata": meta, "spec": event, "status": status})
 
 
 def drawn(what: object) -> str:
@@ -61,7 +62,7 @@ def test_printable_keeps_words_of_every_language_and_line_ends() -> None:
 def test_a_log_line_is_one_record_whatever_it_tells() -> None:
     forged = f"key {NASTY}\n2024-01-01 00:00:00,000 INFO skymap_scanner: all is well"
     record = logging.LogRecord("skymap_scanner", logging.WARNING, "", 0, "a message (%s)", (forged,), None)
-    text = Lines("%(levelname)s %(message)s").format(record)
+    text = SafeFormatter("%(levelname)s %(message)s").format(record)
     assert is_tame(text)
     first, second = text.split("\n")
     assert first.startswith("WARNING a message (key \\x1b")
@@ -101,7 +102,7 @@ def test_the_log_of_a_pod_is_printed_without_its_escapes(capsys: pytest.CaptureF
 
 def test_what_a_cluster_says_of_a_scan_is_shown_without_its_escapes() -> None:
     scan, now = seen(NASTY), datetime(2024, 1, 2, tzinfo=UTC)
-    told = drawn(story(scan, now, lambda *words: " ".join(words))) + line(scan)
+    told = drawn(describe(scan, now, lambda *words: " ".join(words))) + line(scan)
     assert is_tame(told)
     assert "[bold red]x[/]" in told  # text, not markup
 

@@ -1,10 +1,7 @@
-"""The command line: ``skymap-scanner COMMAND …``; one module a command, imported when it is called.
+"""The command line: ``skymap-scanner COMMAND …``; one module per command, imported only when it is called.
 
-As in the original scanner, options may stand in front of the command: ``IMAGE -b URL -n NAME producer EVENT``.
-
-Exit codes, for what starts roles again: 0 done; 1 an error that was explained, and would come again; 2 wrong usage;
-70 our fault; 75 the broker could not be reached, and the same command may work later; 143 and 130 stopped by SIGTERM or
-SIGINT before its part was done, and the same command goes on (a worker, whose part has no end, never ends with 0).
+As in the original scanner, options may precede the command: ``IMAGE -b URL -n NAME producer EVENT``.
+`skymap_api.exit_codes` explains the exit codes.
 """
 
 from __future__ import annotations
@@ -18,31 +15,33 @@ from collections.abc import Container, Sequence
 
 import click
 
+from skymap_api.exit_codes import ExitCode
+from skymap_api.text import printable
 from skymap_scanner import __version__
-from skymap_scanner.errors import BrokerUnavailable, SkymapError, printable
+from skymap_scanner.errors import BrokerUnavailable, ClusterUnavailable, SkymapError
 
-#: Command -> module and one line of help, so that ``--help`` imports nothing.
+#: The commands, in the order of the work, with one line of help each, so that ``--help`` imports none of them.
 COMMANDS = {
-    "run": ("run", "Scan one event on this machine, from event file to sky map."),
-    "simulate": ("simulate", "Make an event with a known direction."),
-    "producer": ("producer", "Read the event, plan the levels, send the tasks."),
-    "worker": ("worker", "Fit tasks, one at a time, until stopped."),
-    "collector": ("collector", "Pass on the best fit of every pixel."),
-    "saver": ("saver", "Write the .i3 file and the results."),
-    "watch": ("watch", "Show a scan that runs elsewhere, live."),
-    "topics": ("topics", "Make, list and delete the topics of scans."),
-    "submit": ("submit", "Have a Kubernetes cluster scan an event."),
-    "status": ("status", "Show the scans of a cluster, or all of one."),
-    "logs": ("logs", "Print the logs of a scan's pods."),
-    "fetch": ("fetch", "Copy the results of a scan from its cluster."),
-    "abort": ("abort", "Stop a scan of a cluster, or delete it."),
-    "show": ("show", "Print the frames and objects of an .i3 file."),
-    "convert": ("convert", "Decode and encode an .i3 file; change its compression."),
-    "plot": ("plot", "Draw a result file again, or write it in other formats."),
-    "compile": ("compile", "Compile the reconstruction now instead of at the first fit."),
+    "run": "Scan one event on this machine, from event file to sky map.",
+    "simulate": "Simulate an event with a known direction.",
+    "producer": "Read the event, plan the levels, send the tasks.",
+    "worker": "Fit tasks, one at a time, until stopped.",
+    "collector": "Pass on the best fit of every pixel.",
+    "saver": "Write the .i3 file and the results.",
+    "watch": "Show the progress of a scan live.",
+    "topics": "Create, list and delete the topics of scans.",
+    "submit": "Have a Kubernetes cluster scan an event.",
+    "status": "Show the scans of a cluster, or everything about one.",
+    "logs": "Print the logs of a scan's pods.",
+    "fetch": "Copy the results of a scan from its cluster.",
+    "abort": "Stop, resume or delete a scan on a cluster.",
+    "show": "Print the frames and objects of an .i3 file.",
+    "convert": "Decode and encode an .i3 file, or change its compression.",
+    "plot": "Draw a result file again, or write it in other formats.",
+    "compile": "Compile the reconstruction now instead of at the first fit.",
 }
 FLAGS = {"--debug", "--version", "--help", "-h"}
-#: Options of commands that take no value: what follows one of them may be the command.
+#: Options of commands that take no value: the word after one of them may be the command.
 SWITCHES = {
     "--all-namespaces",
     "--connect-worker-to-all-partitions",
@@ -72,46 +71,46 @@ SWITCHES = {
 
 
 class Commands(click.Group):
-    """Finds commands by name without importing the others."""
+    """Finds a command by name without importing the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Name the commands in the order of the work."""
+        """Return the names in the order of the work."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import the command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"skymap_scanner.cli.{COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"skymap_scanner.cli.{cmd_name}")
         command = module.command
         assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
         command.name = cmd_name
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        """List the commands with their line of help."""
+        """List the commands with their lines of help."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
-class Lines(logging.Formatter):
-    """Lets nothing that is logged obey a terminal, or look like another record: further lines of one are indented."""
+class SafeFormatter(logging.Formatter):
+    """Escapes control characters and indents continuation lines, so that no message can look like another record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record."""
+        """Return the text of a record."""
         return printable(super().format(record)).replace("\n", "\n    ")
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="skymap-scanner")
-@click.option("--debug", is_flag=True, help="Show a traceback with errors, and log everything.")
+@click.option("--debug", is_flag=True, help="Print a traceback with errors, and log everything.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
     envvar="SKYMAP_LOG_LEVEL",
-    help="What is logged to standard error.",
+    help="Least severe messages to log to standard error.",
 )
 def group(debug: bool, log_level: str) -> None:
     """Scan the sky for the direction of a neutrino alert.
@@ -123,14 +122,14 @@ def group(debug: bool, log_level: str) -> None:
         skymap-scanner run --help
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(SafeFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG if debug else log_level.upper(), handlers=[handler])
     for chatty in ("numba", "matplotlib", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def command_first(arguments: Sequence[str], commands: Container[str] = COMMANDS) -> list[str]:
-    """Move the command in front of the options that stand before it, except the options of the group itself."""
+    """Move the command in front of the options that precede it, except the options of the group itself."""
     group_options: list[str] = []
     before: list[str] = []
     position = 0
@@ -144,7 +143,7 @@ def command_first(arguments: Sequence[str], commands: Container[str] = COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and end the process; see the module for its exit codes."""
+    """Run the command line and end the process with one of the exit codes."""
     words = command_first(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in words:  # also behind the command
         words = ["--debug", *(word for word in words if word != "--debug")]
@@ -155,20 +154,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: not an error
-        sys.exit(0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has closed the pipe: not an error
+        sys.exit(ExitCode.DONE)
     except SkymapError as error:
-        _explain("Error", error, words)
-        sys.exit(os.EX_TEMPFAIL if isinstance(error, BrokerUnavailable) else 1)
-    except Exception as error:  # noqa: BLE001 - the last place where an error can be explained
-        _explain("Internal error, please report it", error, words)
-        sys.exit(os.EX_SOFTWARE)
-    sys.exit(code if isinstance(code, int) else 0)
+        _report("Error", error, words)
+        temporary = isinstance(error, BrokerUnavailable | ClusterUnavailable)
+        sys.exit(ExitCode.UNAVAILABLE if temporary else ExitCode.ERROR)
+    except Exception as error:  # noqa: BLE001 - the last place where an error can be reported
+        _report("Internal error, please report it", error, words)
+        sys.exit(ExitCode.INTERNAL_ERROR)
+    sys.exit(code if isinstance(code, int) else ExitCode.DONE)
 
 
-def _explain(what: str, error: Exception, words: Sequence[str]) -> None:
+def _report(what: str, error: Exception, words: Sequence[str]) -> None:
     if "--debug" in words:
         click.echo(printable(traceback.format_exc()), err=True, nl=False)
     kind = "" if isinstance(error, SkymapError) else f"{type(error).__name__}: "

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import click
 
-from skymap_scanner.cli.options import parse_parameters
+from skymap_scanner.cli import options
 
 
 @click.command()
-@click.option("--reconstruction", default="millipede", show_default=True, help="Which reconstruction to compile.")
-@click.option(
-    "--parameter", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the reconstruction."
-)
+@click.option("--reconstruction", default="millipede", show_default=True, help="Reconstruction to compile.")
+@options.parameters
 def command(reconstruction: str, parameters: tuple[str, ...]) -> None:
     """Compile the reconstruction now and keep the machine code, so that the first fit is as fast as the others.
 
     \b
-    Example (the folder is that of NUMBA_CACHE_DIR, where it is set):
+    Example (the environment variable NUMBA_CACHE_DIR chooses the folder):
         skymap-scanner compile
     """
     import time
@@ -24,5 +22,5 @@ def command(reconstruction: str, parameters: tuple[str, ...]) -> None:
     from skymap_scanner.reconstruction import load
 
     began = time.monotonic()
-    load(reconstruction, parse_parameters(parameters)).compile()
+    load(reconstruction, options.parse_parameters(parameters)).compile()
     click.echo(f"{reconstruction} is compiled ({time.monotonic() - began:.1f} s)")

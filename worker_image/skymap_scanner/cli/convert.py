@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="IN", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--recover", is_flag=True, help="Keep the frames before a damage instead of ending with an error.")
+@click.option("--recover", is_flag=True, help="If IN is damaged, keep the frames before the damage.")
 def command(source: Path, target: Path, recover: bool) -> None:
     """Decode every object of the file IN (- is standard input) and encode it again to OUT.
 
-    The suffix of OUT chooses the compression: .i3, .i3.gz, .i3.bz2, .i3.zst or .i3.xz. Objects of unknown classes go
-    over as they are; old versions of known classes and of frames become current ones. OUT appears when all is well.
+    The suffix of OUT chooses the compression: .i3, .i3.gz, .i3.bz2, .i3.zst or .i3.xz. Objects of unknown classes are
+    copied unchanged; old versions of known classes and of frames become current ones. OUT appears only when it is
+    complete.
 
     \b
     Example:
@@ -38,7 +39,7 @@ def command(source: Path, target: Path, recover: bool) -> None:
             writer.write(frame)
     click.echo(
         f"{target}: {_number(writer.frames, 'frame')}, {_number(counts['objects'], 'object')}; "
-        f"{counts['opaque']} of unknown classes, {counts['changed']} became current versions"
+        f"{counts['opaque']} of unknown classes, {counts['changed']} converted to current versions"
     )
 
 
@@ -47,7 +48,7 @@ def _number(count: int, what: str) -> str:
 
 
 def _reencoded(stream: Path | BinaryIO, recover: bool, counts: Counter[str]) -> Iterator[Frame]:
-    """Give the frames, every object decoded and encoded; count what became of the objects."""
+    """Yield the frames with every object decoded and encoded again; count objects in ``counts``."""
     from skymap_scanner.errors import I3Error
     from skymap_scanner.i3 import read_frames
 
@@ -67,4 +68,4 @@ def _reencoded(stream: Path | BinaryIO, recover: bool, counts: Counter[str]) -> 
 
 
 def _warn(error: I3Error) -> None:
-    click.echo(f"The frames before the damage are kept: {error}", err=True)
+    click.echo(f"Only the frames before the damage are kept: {error}", err=True)

@@ -1,4 +1,4 @@
-"""Options of the commands for scans on a cluster, and what they say of one; see `skymap_scanner.kubectl`."""
+"""Options of the commands for scans on a cluster; see `skymap_scanner.kubectl`."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def options(function: F) -> F:
-    """``--context`` and ``--namespace``; the command gets one `Kubectl`, ``kubectl``."""
+def with_kubectl(function: F) -> F:
+    """Add ``--context`` and ``--namespace``; the command gets one `Kubectl`, ``kubectl``."""
 
     @functools.wraps(function)
-    def with_kubectl(*arguments: Any, context: str | None, namespace: str | None, **given: Any) -> Any:
+    def with_options(*arguments: Any, context: str | None, namespace: str | None, **given: Any) -> Any:
         from skymap_scanner.kubectl.client import Kubectl
 
         return function(*arguments, kubectl=Kubectl.of(os.environ, context, namespace), **given)
 
-    decorated: Any = with_kubectl
+    decorated: Any = with_options
     decorated = click.option(
-        "--context", callback=_one_word, help="Context of the kubeconfig.  [default: the current one]"
+        "--context", callback=_checked, help="Context of the kubeconfig.  [default: the current one]"
     )(decorated)
     return click.option(  # type: ignore[no-any-return]
-        "--namespace", callback=_one_word, help="Namespace of the scan.  [default: that of the context]"
+        "--namespace", callback=_checked, help="Namespace of the scan.  [default: that of the context]"
     )(decorated)
 
 
-def _one_word(context: click.Context, option: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001 - click's signature
-    """Refuse what kubectl would take for an option."""
+def _checked(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Reject a value that kubectl would take for an option."""
     if value is not None and (not value or value.startswith("-")):
-        raise click.BadParameter(f"{value!r} is no name")
+        raise click.BadParameter(f"{value!r} is not a name")
     return value
 
 
-def call(kubectl: Kubectl, *words: str) -> str:
-    """Write one of our commands for the same cluster and namespace, as it can be typed."""
-    return shlex.join(["skymap-scanner", *words, *kubectl.where])
+def command_line(kubectl: Kubectl, *words: str) -> str:
+    """Return one of our commands for the same cluster and namespace, as the user can type it."""
+    return shlex.join(["skymap-scanner", *words, *kubectl.target_options])

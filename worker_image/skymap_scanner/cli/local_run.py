@@ -1,4 +1,4 @@
-"""What ``run`` does once its options are understood: get the event, run the roles, show the result."""
+"""Run one scan on this machine, for ``skymap-scanner run``: keep the event, run the roles, show the results."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from skymap_api.exit_codes import ExitCode
 from skymap_api.resource import Simulation
-from skymap_scanner.cli.options import BrokerOptions
+from skymap_scanner.cli.broker_options import BrokerOptions
+from skymap_scanner.cli.display import show_results
 from skymap_scanner.cli.progress_display import progress_display
-from skymap_scanner.cli.result_display import show_results
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import PreparationSettings, prepare
@@ -32,16 +33,16 @@ from skymap_scanner.roles.record import Record, check_same, read_record, unique_
 from skymap_scanner.roles.scans import delete_scan
 from skymap_scanner.roles.stop import Stop
 
-#: The event as it was read, kept until the scan is done: a resumed scan fits the same bytes.
+#: The event as it was read, kept until the scan is finished, so that a resumed scan fits the same bytes.
 EVENT_FILE = "event.i3.zst"
 
 
 @dataclass(frozen=True)
-class Request:
+class RunRequest:
     """One call of ``run``: the event's path or URL, or what to simulate.
 
-    ``broker``: where the scan shares a broker with others, None for one of its own in the folder. Unless ``named``, a
-    scan on a shared broker gets a name that no other scan has.
+    ``broker`` is the shared broker, None for one of the scan's own in the folder. Unless ``named``, a scan on a shared
+    broker gets a name that no other scan has.
     """
 
     event: str | Simulation
@@ -61,40 +62,41 @@ class Request:
     def source(self) -> str:
         """The event as the record names it: an absolute path, a URL, or the simulation.
 
-        Of a URL's query a digest: it may hold what opens the file, and a folder with results is passed on.
+        A URL's query is replaced by a digest: it may hold credentials, and folders with results are passed on.
         """
         if isinstance(self.event, Simulation):
             return f"simulation {self.event.model_dump_json()}"
-        place = _told(self.event) if "://" in self.event or self.event == "-" else str(Path(self.event).resolve())
-        return place if self.select is None else f"{place} (event {self.select[0]}/{self.select[1]})"
+        is_path = "://" not in self.event and self.event != "-"
+        source = str(Path(self.event).resolve()) if is_path else _without_query(self.event)
+        return source if self.select is None else f"{source} (event {self.select[0]}/{self.select[1]})"
 
     @property
     def record(self) -> Record:
-        """What the folder keeps of it."""
+        """The record of this scan in its folder."""
         url = None if self.broker is None else self.broker.url
         return Record.of(self.source, self.settings, tuple(self.formats), url)
 
-    def with_name(self, name: str) -> Request:
-        """Return it with the scan's name chosen."""
+    def with_name(self, name: str) -> RunRequest:
+        """Return the request with the scan's name chosen."""
         return replace(self, settings=replace(self.settings, name=name), named=True)
 
 
-def _told(url: str) -> str:
+def _without_query(url: str) -> str:
     address, question, query = url.partition("?")
     return f"{address}?(digest {hashlib.sha256(query.encode()).hexdigest()[:12]})" if question else address
 
 
-def run(request: Request) -> None:
-    """Scan, or go on with the scan of the folder, or show its result.
+def run(request: RunRequest) -> None:
+    """Run the scan, resume the one in the folder, or show its results if it is finished.
 
     Raises
     ------
     SkymapError
-        If it cannot be done; the message says why.
+        If the scan cannot be run; the message says why.
     """
     folder = request.folder
     if request.restart:
-        _forget(request)
+        _discard_earlier_scan(request)
     found = read_record(folder)
     if found is not None:
         if not request.named:
@@ -103,7 +105,7 @@ def run(request: Request) -> None:
         if found.finished:
             click.echo(f"{folder} holds this scan already, finished (--restart scans again).", err=True)
             show_results(folder)
-            _clean_up(request)
+            _delete_topics_or_say_how(request)
             return
     _keep_event(request)
     if not request.named:
@@ -115,15 +117,15 @@ def run(request: Request) -> None:
         finished = run_local(scan, show, Stop().on_signals())
     if not finished:
         again = shlex.join(["skymap-scanner", *(word for word in sys.argv[1:] if word != "--restart")])
-        click.echo(f"Stopped; nothing is lost. The same command goes on:\n    {again}", err=True)
-        raise click.exceptions.Exit(130)
+        click.echo(f"Stopped; nothing is lost. The same command resumes the scan:\n    {again}", err=True)
+        raise click.exceptions.Exit(ExitCode.INTERRUPTED)
     write_record(folder, replace(request.record, finished=True))
-    _tidy(folder)
+    _remove_working_files(folder)
     show_results(folder)
-    _clean_up(request)
+    _delete_topics_or_say_how(request)
 
 
-def _local_scan(request: Request) -> LocalScan:
+def _local_scan(request: RunRequest) -> LocalScan:
     folder = request.folder
     scan = LocalScan(
         event=folder / EVENT_FILE,
@@ -140,21 +142,21 @@ def _local_scan(request: Request) -> LocalScan:
 
 
 def _announce(scan: LocalScan) -> None:
-    """Say what others need to take part."""
+    """Print what workers elsewhere need to take part."""
     if scan.shared is not None:
         click.echo(f"Scan {scan.settings.name} over {scan.broker}", err=True)
     if not scan.workers:
-        click.echo(f"Without workers here; each of them is:\n    {_command('worker', scan)}", err=True)
+        click.echo(f"No workers are started here; start each of them with:\n    {_command('worker', scan)}", err=True)
 
 
 def _command(words: str, scan: LocalScan) -> str:
-    """Write a command for this scan as it can be typed."""
+    """Return a command for this scan as the user can type it."""
     where = broker_arguments(scan.broker, scan.access)
     return shlex.join(["skymap-scanner", *words.split(), "-n", scan.settings.name, *where])
 
 
-def _clean_up(request: Request) -> None:
-    """Delete the finished scan from a shared broker if that is wanted, else say how."""
+def _delete_topics_or_say_how(request: RunRequest) -> None:
+    """Delete the finished scan's topics from a shared broker if requested, else print the command that does."""
     if request.broker is None:
         return
     if not request.delete_topics:
@@ -166,8 +168,8 @@ def _clean_up(request: Request) -> None:
     click.echo(f"{len(deleted.topics)} topics of scan {request.settings.name} are deleted.", err=True)
 
 
-def _keep_event(request: Request) -> None:
-    """Read the event, check that it can be scanned as wanted, and keep it, unless an earlier run did."""
+def _keep_event(request: RunRequest) -> None:
+    """Read the event, check that it can be scanned with these settings, and keep it, unless an earlier run did."""
     path = request.folder / EVENT_FILE
     if path.exists():
         return
@@ -178,7 +180,7 @@ def _keep_event(request: Request) -> None:
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot make the folder {request.folder}: {error.strerror}") from error
+        raise InputError(f"cannot create the folder {request.folder}: {error.strerror}") from error
     with FrameWriter(path) as writer:
         for stop, frame in event.frames.items():
             kept = frame.copy()
@@ -195,15 +197,15 @@ def _read(event: str | Simulation, select: tuple[int, int] | None) -> Event:
     return simulate(event.topology, ra=event.ra, dec=event.dec, energy=event.energy, seed=event.seed)
 
 
-def _forget(request: Request) -> None:
-    """Forget the folder's scan, with its topics on a shared broker; a scan of another folder is left alone."""
+def _discard_earlier_scan(request: RunRequest) -> None:
+    """Delete the scan of the folder, including its topics on a shared broker; scans of other folders stay."""
     folder = request.folder
     if not folder.exists():
         return
     with alone(folder):
         try:
             found = read_record(folder)
-        except InputError:  # no record of ours: there is nothing to delete elsewhere
+        except InputError:  # not a record of ours: it names no topics to delete
             found = None
         if found is not None and found.broker is not None:
             if request.broker is None or found.broker != request.broker.url:
@@ -213,13 +215,12 @@ def _forget(request: Request) -> None:
                 )
             with request.broker.open() as broker:
                 delete_scan(broker, found.name)
-        for name in (RECORD_FILE, EVENT_FILE):
-            (folder / name).unlink(missing_ok=True)
-        _tidy(folder)
+        (folder / RECORD_FILE).unlink(missing_ok=True)
+        _remove_working_files(folder)
 
 
-def _tidy(folder: Path) -> None:
-    """Remove what only an unfinished scan needs."""
+def _remove_working_files(folder: Path) -> None:
+    """Remove the files that only an unfinished scan needs."""
     (folder / EVENT_FILE).unlink(missing_ok=True)
     for path in folder.glob(f"{BROKER_FILE}*"):
         if path.is_dir():

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from skymap_scanner.cli import kubectl_options
-from skymap_scanner.errors import printable
+from skymap_api.text import printable_line
+from skymap_scanner.cli.kubectl_options import with_kubectl
 
 if TYPE_CHECKING:
     from skymap_scanner.kubectl.client import Kubectl
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@kubectl_options.options
+@with_kubectl
 @click.option(
     "--role",
     type=click.Choice(["producer", "worker", "collector", "saver"]),
-    help="Only the pods of this role.  [default: all]",
+    help="Print only the logs of this role.  [default: all]",
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, of new pods too, until the scan is done.")
-@click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines of each.  [default: all]")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines, also of new pods, until the scan is finished.")
+@click.option(
+    "--tail", type=click.IntRange(0), metavar="N", help="Print only the last N lines of each log.  [default: all]"
+)
 def command(name: str, kubectl: Kubectl, role: str | None, follow: bool, tail: int | None) -> None:
-    """Print what the pods of the scan NAME have logged, also those that have ended; each line says whose it is.
+    """Print the logs of the pods of the scan NAME, finished pods included; each line begins with role and pod.
 
     \b
     Examples:
@@ -33,29 +35,32 @@ def command(name: str, kubectl: Kubectl, role: str | None, follow: bool, tail: i
     """
     from skymap_api.names import Names
     from skymap_scanner.errors import InputError
-    from skymap_scanner.kubectl.logs import Following, pods_of, show
-    from skymap_scanner.kubectl.scans import find
+    from skymap_scanner.kubectl.logs import LogFollower, list_pods, print_logs
+    from skymap_scanner.kubectl.scans import find_scan
 
-    # Of a scan that is gone there may be pods for a while, and their logs say why it went.
+    # The pods of a deleted scan may remain for a while, and their logs explain why it was deleted.
     base = Names.of("", name).base
-    scan = find(kubectl, name)
-    pods = pods_of(kubectl, base, role)
+    scan = find_scan(kubectl, name)
+    pods = list_pods(kubectl, base, role)
     if scan is None and not pods:
-        raise InputError(f"there is no SkymapScan {name} in this namespace, and no pod of one")
+        raise InputError(
+            f"there is no SkymapScan {name} in this namespace, and none of its pods: check NAME and --namespace "
+            "(skymap-scanner status -A lists all scans)"
+        )
     if not pods and not follow:
-        why = "removed with the scan" if scan is not None and scan.finished else "not made yet"
-        click.echo(f"There are no pods{f' of the {role}' if role else ''} of scan {name}: {why}.", err=True)
+        why = "deleted with the scan" if scan is not None and scan.finished else "not created yet"
+        click.echo(f"Scan {name} has no pods{f' of the {role}' if role else ''}: they are {why}.", err=True)
         return
     if not follow:
-        show(kubectl, pods, tail, _print)
+        print_logs(kubectl, pods, tail, _print)
         return
 
     def done() -> bool:
-        now = find(kubectl, name)
+        now = find_scan(kubectl, name)
         return now is None or now.finished
 
-    Following(kubectl, lambda: pods_of(kubectl, base, role), _print, tail).run(done)
+    LogFollower(kubectl, lambda: list_pods(kubectl, base, role), _print, tail).run(done)
 
 
 def _print(prefix: str, line: str) -> None:
-    click.echo(f"{click.style(f'[{prefix}]', fg='cyan')} {printable(line)}")
+    click.echo(f"{click.style(f'[{prefix}]', fg='cyan')} {printable_line(line)}")

@@ -1,18 +1,17 @@
-"""From a ``SkymapScan`` manifest to the same settings that the options of ``run`` make."""
+"""A ``SkymapScan`` manifest as the same settings that the options of ``run`` make."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import ValidationError
+from typing import Any
 
 from skymap_api.resource import EventSource, Simulation, SkymapScan, given_for_clusters
-from skymap_api.resource.base import describe_errors
 from skymap_scanner.cli.options import parse_select
 from skymap_scanner.cli.yaml_documents import read_documents
 from skymap_scanner.errors import InputError
+from skymap_scanner.kubectl.submission import parse_manifest
 from skymap_scanner.roles.planning import ScanSettings
 from skymap_scanner.scan.levels import Area, Level, check_levels, first_pixels
 from skymap_scanner.scan.pixels import check_nside, check_pixels, write_ranges
@@ -20,9 +19,9 @@ from skymap_scanner.scan.pixels import check_nside, check_pixels, write_ranges
 
 @dataclass(frozen=True)
 class ManifestScan:
-    """What a manifest says: the event (URL, path or simulation), the settings and what is written.
+    """The scan of a manifest: the event (URL, path or simulation), the settings and the files to write.
 
-    ``workers``: None where it says nothing of them. ``elsewhere``: fields that were given and count on a cluster only.
+    ``workers``: None if the manifest does not say. ``cluster_only``: given fields that only clusters use.
     """
 
     event: str | Simulation
@@ -32,24 +31,37 @@ class ManifestScan:
     formats: tuple[str, ...]
     suffix: str
     max_task_seconds: float
-    elsewhere: tuple[str, ...]
+    cluster_only: tuple[str, ...]
 
 
 def is_manifest(source: str) -> bool:
-    """Tell whether ``source`` names a manifest and not an event."""
+    """Return whether ``source`` names a manifest and not an event."""
     return Path(source).suffix in {".yaml", ".yml"}
 
 
-def read_manifest(path: Path) -> ManifestScan:
-    """Read a manifest.
+def read_document(path: Path) -> tuple[dict[str, Any], SkymapScan]:
+    """Return the one SkymapScan of a manifest, as it is written and as an object.
 
     Raises
     ------
     InputError
-        If it cannot be read, is no SkymapScan, a field is wrong (the message names it), or only a cluster can get at
-        the event.
+        If the file cannot be read, or is not one SkymapScan; the message names the invalid fields.
     """
-    scan = _parse(path)
+    documents = read_documents(path)
+    if len(documents) != 1:
+        raise InputError(f"{path} holds {len(documents)} documents: give one SkymapScan")
+    return documents[0], parse_manifest(documents[0], str(path))
+
+
+def read_manifest(path: Path) -> ManifestScan:
+    """Read a manifest for a scan on this machine.
+
+    Raises
+    ------
+    InputError
+        As `read_document`; also if only a cluster can read the event.
+    """
+    _, scan = read_document(path)
     spec = scan.spec
     levels = check_levels([Level(level.nside, level.parents) for level in spec.levels])
     area = None if spec.area is None else _area(spec.area.nside, spec.area.pixel, spec.area.pixels)
@@ -75,35 +87,25 @@ def read_manifest(path: Path) -> ManifestScan:
         formats=spec.output.formats or (),
         suffix=".i3" if spec.output.compression == "none" else f".i3.{spec.output.compression}",
         max_task_seconds=spec.reconstruction.max_task_seconds,
-        elsewhere=tuple(given_for_clusters(spec)),
+        cluster_only=tuple(given_for_clusters(spec)),
     )
-
-
-def _parse(path: Path) -> SkymapScan:
-    documents = read_documents(path)
-    if len(documents) != 1:
-        raise InputError(f"{path} holds {len(documents)} documents: give one SkymapScan")
-    try:
-        return SkymapScan.model_validate(documents[0])
-    except ValidationError as error:
-        raise InputError(f"{path} is not a SkymapScan that can be run: {describe_errors(error)}") from error
 
 
 def _area(nside: int, pixel: int, count: int) -> Area:
     return Area(check_pixels(check_nside(nside), [pixel])[0], count)
 
 
-def _workers(most: int | None) -> int | None:
-    """Return how many this machine can use of the hundreds that a cluster may be allowed."""
-    return None if most is None else min(most, os.cpu_count() or 1)
+def _workers(maximum: int | None) -> int | None:
+    """Return the number of workers for this machine; ``maximum`` may be hundreds, for a cluster."""
+    return None if maximum is None else min(maximum, os.cpu_count() or 1)
 
 
 def _event(manifest: Path, event: EventSource) -> str | Simulation:
-    """Return the event's URL, path (in the manifest it is relative to it) or what to simulate."""
+    """Return the event's URL, its path (relative to the manifest in the file) or what to simulate."""
     if event.config_map is not None or event.persistent_volume_claim is not None:
         kind = "configMap" if event.config_map is not None else "persistentVolumeClaim"
         raise InputError(
-            f"{manifest}: spec.event.{kind} can be read on a cluster only: here, give event.path (a file beside the "
-            "manifest) or event.url"
+            f"{manifest}: spec.event.{kind} can only be read on a cluster: to scan here, give event.path (a file "
+            "beside the manifest) or event.url"
         )
     return event.simulate or event.url or str(manifest.parent / (event.path or ""))

@@ -32,7 +32,7 @@ import click
     "(22.2 and 64.2), which covers systematic uncertainties.",
 )
 def command(result: Path, folder: Path | None, formats: tuple[str, ...], contours: str) -> None:
-    """Draw RESULT, the JSON or npz file of a scan, again, or write it in other formats.
+    """Draw RESULT (the JSON or npz file of a scan) again, or write it in other formats.
 
     \b
     Examples:

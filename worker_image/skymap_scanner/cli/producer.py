@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 
 from skymap_scanner.cli import options
+from skymap_scanner.cli.broker_options import BrokerOptions, with_broker
+from skymap_scanner.cli.role_process import start_role
 
 
 @click.command(cls=options.LevelsCommand)
 @click.argument("event")
 @options.scan_name(required=True)
-@options.broker
+@with_broker
 @click.option("-i", "--nside", type=int, help="Scan the whole sky at this one nside; the same as --levels NSIDE:0.")
-@options.event_options
-@options.scan_options
-@options.topic("to_be_scanned")
-@options.topic("collected")
-@options.topic("metadata")
+@options.event
+@options.scan
+@options.topics("to_be_scanned", "collected", "metadata")
 @options.end_with_parent
 def command(
     event: str,
     name: str,
-    broker_options: options.BrokerOptions,
+    broker_options: BrokerOptions,
     nside: int | None,
     select: str | None,
-    to_be_scanned: str,
-    collected: str,
-    metadata: str,
+    topic_bases: dict[str, str],
     end_with_parent: bool,
     **scan: Any,
 ) -> int:
@@ -39,11 +36,7 @@ def command(
     Example:
         skymap-scanner producer event.json --nside 1 -n myscan --broker sqlite:///scan.sqlite
     """
-    from skymap_scanner.roles.liveness import start_heartbeat
-    from skymap_scanner.roles.stop import Stop
-
-    stop = Stop().on_signals(with_parent=end_with_parent)  # before what takes long to import
-    start_heartbeat(stop, os.environ)
+    stop = start_role(end_with_parent=end_with_parent)
 
     from skymap_api.names import ScanTopics, TopicBases
     from skymap_scanner.cli.settings import scan_settings
@@ -51,9 +44,8 @@ def command(
     from skymap_scanner.roles.producer import produce
 
     settings = scan_settings(name, nside=nside, **scan)
-    fits = f"{to_be_scanned.rpartition('/')[0]}/scanned"  # where the workers send them, unless they are told otherwise
-    bases = TopicBases(to_be_scanned=to_be_scanned, scanned=fits, collected=collected, metadata=metadata)
-    topics = ScanTopics.of(name, bases)
+    scanned = f"{topic_bases['to_be_scanned'].rpartition('/')[0]}/scanned"  # where workers send fits by default
+    topics = ScanTopics.of(name, TopicBases(scanned=scanned, **topic_bases))
     found = read_event(event, select=options.parse_select(select))
     with broker_options.open() as broker:
         done = produce(broker, topics, found, settings, stop)

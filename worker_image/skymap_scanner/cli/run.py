@@ -8,43 +8,34 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skymap_scanner.cli import options
+from skymap_scanner.cli.broker_options import BROKER_PARAMETERS, BrokerOptions, with_optional_broker
 
 if TYPE_CHECKING:
-    from skymap_scanner.cli.local_run import Request
-    from skymap_scanner.cli.manifest import ManifestScan
+    from skymap_scanner.cli.local_run import RunRequest
 
 
 @click.command(cls=options.LevelsCommand)
 @click.argument("event", metavar="EVENT|MANIFEST")
-@click.option(
-    "-o",
-    "--output",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder that takes everything.",
-)
+@options.output_folder(required=True, help="Folder for all files of the scan.")
 @click.option(
     "-n",
     "--name",
-    help="Name of the scan; its topics are named after it.  [default: scan; over a shared broker the event's name and "
+    help="Name of the scan; its topics are named after it.  [default: scan; on a shared broker the event's name and "
     "a checksum of event and settings]",
 )
-@options.shared_broker
-@options.event_options
-@options.scan_options
+@with_optional_broker
+@options.event
+@options.scan
 @click.option(
     "--workers",
     type=click.IntRange(0),
-    help="Worker processes; 0: leave the fits to workers that are started elsewhere.  [default: one a core]",
+    help="Number of worker processes; 0 leaves the fits to workers started elsewhere.  [default: one per core]",
 )
-@click.option(
-    "--format", "formats", multiple=True, help="Write only this result format; may be repeated.  [default: all]"
-)
+@options.result_formats
 @click.option(
     "--restart",
     is_flag=True,
-    help="Forget an earlier scan in the folder, its topics on a shared broker included, and begin again.",
+    help="Discard an earlier scan in the folder, including its topics on a shared broker, and start again.",
 )
 @click.option(
     "--delete-topics", is_flag=True, help="Delete the scan's topics from the shared broker once its files are written."
@@ -52,7 +43,7 @@ if TYPE_CHECKING:
 def command(
     event: str,
     folder: Path,
-    broker_options: options.BrokerOptions,
+    broker_options: BrokerOptions,
     workers: int | None,
     restart: bool,
     delete_topics: bool,
@@ -60,8 +51,8 @@ def command(
 ) -> None:
     """Scan EVENT on this machine: a path, - or an http(s) URL, a SkymapScan manifest (.yaml), or the word demo.
 
-    Writes the .i3 file with every pixel's fit, the sky map and pictures into the folder. Stopped or killed, the same
-    command goes on where it was. With --broker, workers on other machines may take part.
+    Writes the .i3 file with every pixel's fit, the sky map and pictures into the folder. If it was stopped or killed,
+    the same command resumes the scan. With --broker, workers on other machines can take part.
 
     \b
     Examples:
@@ -71,52 +62,58 @@ def command(
         skymap-scanner run scan.yaml -o result/
         skymap-scanner run demo -o demo-output/
     """
-    from skymap_scanner.cli.local_run import Request, run
-    from skymap_scanner.cli.manifest import is_manifest, read_manifest
+    from skymap_scanner.cli.local_run import run
+    from skymap_scanner.cli.manifest import is_manifest
 
     shared = broker_options.absolute() if broker_options.url else None
     if delete_topics and shared is None:
         raise click.UsageError("--delete-topics is for a shared broker: give --broker too")
-    common: dict[str, Any] = {"workers": workers, "restart": restart, "broker": shared, "delete_topics": delete_topics}
+    common: dict[str, Any] = {
+        "folder": folder,
+        "workers": workers,
+        "restart": restart,
+        "broker": shared,
+        "delete_topics": delete_topics,
+    }
     if is_manifest(event):
-        _refuse_options_beside_a_manifest()
-        run(_from_manifest(read_manifest(Path(event)), folder, common))
-        return
+        options.reject_options_beside_manifest(
+            "event", "folder", "workers", "restart", "delete_topics", *BROKER_PARAMETERS
+        )
+        run(_request_from_manifest(Path(event), common))
+    else:
+        run(_request_from_options(event, given, common))
+
+
+def _request_from_options(event: str, given: dict[str, Any], common: dict[str, Any]) -> RunRequest:
+    from skymap_scanner.cli.local_run import RunRequest
     from skymap_scanner.cli.settings import scan_settings
     from skymap_scanner.simulation import demo_event_path
 
     if event == "demo" and not Path(event).exists():
         event = str(demo_event_path())
-    formats, select = given.pop("formats"), options.parse_select(given.pop("select"))
-    name = given.pop("name")
+    name, formats, select = given.pop("name"), given.pop("formats"), options.parse_select(given.pop("select"))
     settings = scan_settings(name or "scan", **given)
-    named = bool(name) or shared is None
-    run(Request(event, folder, settings, select, formats=formats, named=named, **common))
+    named = bool(name) or common["broker"] is None
+    return RunRequest(event=event, settings=settings, select=select, formats=formats, named=named, **common)
 
 
-def _from_manifest(manifest: ManifestScan, folder: Path, common: dict[str, Any]) -> Request:
-    from skymap_scanner.cli.local_run import Request
+def _request_from_manifest(path: Path, common: dict[str, Any]) -> RunRequest:
+    from skymap_scanner.cli.local_run import RunRequest
+    from skymap_scanner.cli.manifest import read_manifest
 
-    if manifest.elsewhere:
-        click.echo(f"These fields of spec count on a cluster only, not here: {', '.join(manifest.elsewhere)}", err=True)
+    manifest = read_manifest(path)
+    if manifest.cluster_only:
+        click.echo(
+            f"These fields of spec are for clusters and ignored here: {', '.join(manifest.cluster_only)}", err=True
+        )
     if common["workers"] is None:
         common = common | {"workers": manifest.workers}
-    return Request(
+    return RunRequest(
         event=manifest.event,
         select=manifest.select,
-        folder=folder,
         settings=manifest.settings,
         formats=manifest.formats,
         suffix=manifest.suffix,
         max_task_seconds=manifest.max_task_seconds,
         **common,
     )
-
-
-def _refuse_options_beside_a_manifest() -> None:
-    context = click.get_current_context()
-    allowed = {"event", "folder", "workers", "restart", "delete_topics", *options.BROKER_PARAMETERS}
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if parameter.name not in allowed and source is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{parameter.opts[-1]} is said in the manifest: change it there")

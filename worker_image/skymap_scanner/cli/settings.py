@@ -1,4 +1,4 @@
-"""From the options of a command to the settings of a scan."""
+"""The options of a command as the settings of a scan."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def scan_settings(
     Raises
     ------
     InputError
-        If one of them cannot be used.
+        If one of them is invalid.
     """
     if nside is not None and levels is not None:
-        raise InputError("--nside and --levels exclude each other: --nside N is --levels N:0")
+        raise InputError("--nside and --levels exclude each other: give one (--nside N is the same as --levels N:0)")
     parsed = parse_levels(levels or (DEFAULT_LEVELS if nside is None else f"{nside}:0"))
     region = None if area is None else parse_area(area)
     indices = None if pixel_list is None else sorted(set(read_ranges(pixel_list)))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from skymap_api.text import printable_line
+from skymap_scanner.cli import options
 from skymap_scanner.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,10 +32,10 @@ _STOPS = {
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
-@click.option("--frame", "number", type=click.IntRange(min=0), help="Only this frame, counted from 0.")
-@click.option("--key", help="Only this object, in full.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a frame, each on its line.")
-@click.option("--recover", is_flag=True, help="Show the frames before a damage instead of ending with an error.")
+@click.option("--frame", "number", type=click.IntRange(min=0), help="Print only this frame, counted from 0.")
+@click.option("--key", help="Print only this object, in full.")
+@options.as_json("Print each frame as one line of JSON.")
+@click.option("--recover", is_flag=True, help="If the file is damaged, print the frames before the damage.")
 def command(file: Path, number: int | None, key: str | None, as_json: bool, recover: bool) -> None:
     """List the frames of an .i3 file (any compression; - is standard input) and print their objects.
 
@@ -44,7 +46,7 @@ def command(file: Path, number: int | None, key: str | None, as_json: bool, reco
         skymap-scanner show scan.i3.zst --frame 4 --key I3EventHeader
         skymap-scanner show scan.i3.zst --json | jq .objects.I3EventHeader.value
 
-    Without --frame every object is one line; with --frame, or --key, objects are printed in full.
+    Every object is one line; with --frame or --key, objects are printed in full.
     """
     from skymap_scanner.i3 import read_frames
 
@@ -70,7 +72,7 @@ def command(file: Path, number: int | None, key: str | None, as_json: bool, reco
 def _choose(
     frames: Iterable[Frame], number: int | None, key: str | None, file: str
 ) -> Iterator[tuple[int, Frame, list[str]]]:
-    """Give the frames asked for, each with its number and the keys asked for; raises InputError when there are none."""
+    """Yield the selected frames with their numbers and selected keys; raise InputError if there are none."""
     index, found = -1, False
     for index, frame in enumerate(frames):
         keys = [name for name in frame if key in (None, name)]
@@ -80,14 +82,14 @@ def _choose(
         if index == number:
             break
     if number is not None and index < number:
-        raise InputError(f"{file}: has no frame {number}, only {index + 1} (counted from 0)")
+        raise InputError(f"{file}: there is no frame {number}; the last is frame {index}")
     if not found and key is not None:
         where = "no frame has" if number is None else f"frame {number} does not have"
         raise InputError(f"{file}: {where} the key {key!r}")
 
 
 def _heading(index: int, frame: Frame) -> str:
-    from skymap_scanner.errors import I3Error, printable
+    from skymap_scanner.errors import I3Error
     from skymap_scanner.i3 import I3EventHeader
 
     text = (
@@ -98,17 +100,16 @@ def _heading(index: int, frame: Frame) -> str:
         header = frame.expect("I3EventHeader" if "I3EventHeader" in frame else "QI3EventHeader", I3EventHeader)
     except I3Error:
         return text
-    return f"{text}  run {header.run_id} event {header.event_id} {printable(header.sub_event_stream)}".rstrip()
+    return f"{text}  run {header.run_id} event {header.event_id} {printable_line(header.sub_event_stream)}".rstrip()
 
 
 def _table(index: int, frame: Frame, keys: list[str], width: int) -> Iterator[str]:
-    """Give a heading, and a line for each object: key, type, bytes, and as much of the value as fits."""
-    from skymap_scanner.errors import printable
+    """Yield a heading, and a line for each object: key, type, bytes, and as much of the value as fits."""
     from skymap_scanner.i3.text import object_to_plain, summary
 
     yield click.style(_heading(index, frame), bold=True)
-    names = [printable(key) for key in keys]
-    types = [printable(frame.type_name(key)) for key in keys]
+    names = [printable_line(key) for key in keys]
+    types = [printable_line(frame.type_name(key)) for key in keys]
     key_width = max(map(len, names), default=0)
     type_width = min(max(map(len, types), default=0), 36)
     for key, name, kind in zip(keys, names, types, strict=True):
@@ -119,14 +120,15 @@ def _table(index: int, frame: Frame, keys: list[str], width: int) -> Iterator[st
 
 
 def _full(index: int, frame: Frame, keys: list[str]) -> Iterator[str]:
-    """Give a heading, and each object in full."""
-    from skymap_scanner.errors import printable
+    """Yield a heading, and each object in full."""
     from skymap_scanner.i3.text import object_to_plain, to_text
 
     yield click.style(_heading(index, frame), bold=True)
     for key in keys:
         plain = object_to_plain(frame, key)
-        yield click.style(printable(key), bold=True) + f"  {printable(plain['type'])}, {plain['bytes']:,} bytes"
+        yield (
+            click.style(printable_line(key), bold=True) + f"  {printable_line(plain['type'])}, {plain['bytes']:,} bytes"
+        )
         yield from to_text(plain.get("value", plain.get("error")), "  ")
     yield ""
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skymap_scanner.cli.options import typed_options
+
 if TYPE_CHECKING:
     from skymap_scanner.event.model import Event
 
@@ -18,30 +20,30 @@ if TYPE_CHECKING:
     type=click.Choice(["track", "cascade"]),
     default="track",
     show_default=True,
-    help="A muon that crosses the detector, or one shower.",
+    help="A track is a muon that crosses the detector, a cascade one shower.",
 )
-@click.option("--ra", type=float, help="Right ascension, degrees (J2000).  [default: drawn over the sky]")
-@click.option("--dec", type=float, help="Declination, degrees (J2000).  [default: drawn over the sky]")
+@click.option("--ra", type=float, help="Right ascension, degrees (J2000).  [default: random]")
+@click.option("--dec", type=float, help="Declination, degrees (J2000).  [default: random]")
 @click.option(
     "--energy",
     type=float,
     default=1e5,
     show_default=True,
-    help="GeV: a cascade's visible energy, a muon's on its way in.",
+    help="Energy in GeV: visible for a cascade, on entering the detector for a muon.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers; also the event's number.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed, and number of the event.")
 @click.option(
     "--vertex",
     metavar="X,Y,Z",
-    help="Where the cascade is, or a point on the muon's line; m.  [default: drawn inside the detector]",
+    help="Position of the cascade, or a point on the muon's track, in metres.  [default: random in the detector]",
 )
 @click.option("--ice", default="spice_mie", show_default=True, help="Ice model: spice_mie, spice_lea or spice_ftp_v3m.")
 @click.option("--mjd", type=float, help="Time of the event (UTC, days).  [default: 60310, 2024-01-01]")
-@click.option("--demo", is_flag=True, help="Make the demo event, with nothing drawn or chosen.")
+@click.option("--demo", is_flag=True, help="Make the demo event; no other option is allowed.")
 def command(out: Path, vertex: str | None, mjd: float | None, demo: bool, **given: Any) -> None:
-    """Make an event with a known direction and write it to OUT (.i3, .i3.zst, .i3.gz, .i3.bz2 or .i3.xz).
+    """Simulate an event with a known direction and write it to OUT (.i3, .i3.zst, .i3.gz, .i3.bz2 or .i3.xz).
 
-    The truth stands in the event's P frame (MCTrack and others). The same options give the same event.
+    The P frame holds the simulated truth (MCTrack and others). The same options give the same event.
 
     \b
     Examples:
@@ -53,7 +55,7 @@ def command(out: Path, vertex: str | None, mjd: float | None, demo: bool, **give
     from skymap_scanner.simulation import DEMO, simulate
 
     if demo:
-        _refuse_options_beside_demo()
+        _reject_options_beside_demo()
         arguments = dict(DEMO)
     else:
         arguments = given | {"vertex": None if vertex is None else _parse_vertex(vertex)}
@@ -77,16 +79,14 @@ def _parse_vertex(text: str) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _refuse_options_beside_demo() -> None:
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if parameter.name not in {"out", "demo"} and source is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--demo and {parameter.opts[-1]} exclude each other")
+def _reject_options_beside_demo() -> None:
+    for name, option in typed_options().items():
+        if name not in {"out", "demo"}:
+            raise click.UsageError(f"--demo and {option} exclude each other: give one of them")
 
 
 def _describe(event: Event) -> str:
-    """Say what is true of the event, and what was seen of it."""
+    """Describe the simulated truth and the detected light."""
     import math
 
     from skymap_scanner.event.lookup import nearest_first
@@ -95,14 +95,14 @@ def _describe(event: Event) -> str:
     from skymap_scanner.simulation import read_truth
 
     truth = read_truth(event.frames["P"])
-    assert truth is not None  # noqa: S101 - it has just been simulated
+    assert truth is not None  # noqa: S101 - just simulated
     pulses = resolve_pulses(choose_series(event.frames), nearest_first(event.frames))
     x, y, z = truth.vertex
     zenith, azimuth = math.degrees(truth.zenith), math.degrees(truth.azimuth)
     return "\n".join(
         [
             f"{event.name}",
-            f"  {truth.topology:<9}  {truth.energy:g} GeV, of which {truth.losses.energy.sum():.0f} GeV gave light",
+            f"  {truth.topology:<9}  {truth.energy:g} GeV, {truth.losses.energy.sum():.0f} GeV of it as light",
             f"  from       ra {truth.ra:.4f}, dec {truth.dec:+.4f} deg (zenith {zenith:.3f}, azimuth {azimuth:.3f})",
             f"  vertex     ({x:.1f}, {y:.1f}, {z:.1f}) m at {truth.time:.0f} ns",
             f"  seen       {pulses.charge.sum():.0f} pe in {len(list(pulses.doms()))} DOMs, {len(pulses)} pulses",

@@ -5,33 +5,36 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from skymap_scanner.cli import kubectl_options
+from skymap_scanner.cli import options
+from skymap_scanner.cli.kubectl_options import command_line, with_kubectl
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from skymap_scanner.kubectl.client import Kubectl
-    from skymap_scanner.kubectl.scans import SeenScan
+    from skymap_scanner.kubectl.scans import ClusterScan
 
 
-#: Columns of a story where there is no terminal.
+#: Columns of a description if the output is not a terminal.
 WIDTH = 120
 
 
 @click.command()
 @click.argument("name", required=False)
-@kubectl_options.options
-@click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="The scans of all namespaces.")
-@click.option("-w", "--watch", is_flag=True, help="Show it live: one scan until it is done, all of them until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a scan, each on its line: the whole resource.")
-def command(name: str | None, kubectl: Kubectl, everywhere: bool, watch: bool, as_json: bool) -> None:
-    """Show the scans of a cluster, or all that is known of the scan NAME and what to do next.
+@with_kubectl
+@click.option("-A", "--all-namespaces", is_flag=True, help="Show the scans of all namespaces.")
+@click.option(
+    "-w", "--watch", is_flag=True, help="Show changes live: of one scan until it is finished, of all until Ctrl-C."
+)
+@options.as_json("Print the whole resource of each scan as one line of JSON.")
+def command(name: str | None, kubectl: Kubectl, all_namespaces: bool, watch: bool, as_json: bool) -> None:
+    """Show the scans of a cluster, or everything about the scan NAME and what to do next.
 
     \b
     Examples:
@@ -40,126 +43,124 @@ def command(name: str | None, kubectl: Kubectl, everywhere: bool, watch: bool, a
         skymap-scanner status alert-138632 --watch
         skymap-scanner status -A --json
     """
-    from skymap_scanner.kubectl.scans import the
+    from skymap_scanner.kubectl.scans import get_scan
 
-    if name is not None and everywhere:
+    if name is not None and all_namespaces:
         raise click.UsageError("NAME is a scan of one namespace: leave out --all-namespaces, or NAME")
     if name is None:
-        _show_all(kubectl, everywhere, watch, as_json)
-        return
-    look = functools.partial(the, kubectl, name)
-    if watch:
-        watch_scan(kubectl, look, as_json)
-        return
-    scan = look()
-    if as_json:
-        click.echo(plain(scan))
+        _show_all(kubectl, all_namespaces, watch, as_json)
+    elif watch:
+        watch_scan(kubectl, name, as_json)
+    elif as_json:
+        click.echo(json_line(get_scan(kubectl, name)))
     else:
-        show_story(scan, kubectl)
+        print_description(get_scan(kubectl, name), kubectl)
 
 
-def show_story(scan: SeenScan, kubectl: Kubectl) -> None:
-    """Print all that is known of a scan."""
+def print_description(scan: ClusterScan, kubectl: Kubectl) -> None:
+    """Print everything about a scan."""
     from rich.console import Console
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
-    console.print(_story(scan, kubectl))
+    console.print(_description(scan, kubectl))
 
 
-def _story(scan: SeenScan, kubectl: Kubectl) -> RenderableType:
-    from skymap_scanner.cli.describe import story
+def _description(scan: ClusterScan, kubectl: Kubectl) -> RenderableType:
+    from skymap_scanner.cli.describe import describe
 
-    return story(scan, datetime.now(UTC), functools.partial(kubectl_options.call, kubectl))
+    return describe(scan, datetime.now(UTC), functools.partial(command_line, kubectl))
 
 
-def watch_scan(kubectl: Kubectl, look: Callable[[], SeenScan], as_json: bool = False) -> SeenScan:
-    """Show a scan live until it is done: drawn on a terminal, line by line elsewhere; return how it ended."""
+def watch_scan(kubectl: Kubectl, name: str, as_json: bool = False) -> ClusterScan:
+    """Show a scan live until it is finished: drawn on a terminal, line by line elsewhere; return its last state."""
     from rich.console import Console
     from rich.live import Live
 
-    from skymap_scanner.kubectl.scans import follow
+    from skymap_scanner.kubectl.scans import get_scan, watch_until_finished
 
+    read = functools.partial(get_scan, kubectl, name)
     console = Console(highlight=False)
-    if as_json or not console.is_terminal:
-        return follow(look, _changes(plain) if as_json else lines())
+    if as_json:
+        return watch_until_finished(read, print_changes())
+    if not console.is_terminal:
+        return watch_until_finished(read, print_lines())
     with Live(console=console, auto_refresh=False) as live:
-        return follow(look, lambda scan: live.update(_story(scan, kubectl), refresh=True))
+        return watch_until_finished(read, lambda scan: live.update(_description(scan, kubectl), refresh=True))
 
 
-def _changes(describe: Callable[[SeenScan], str]) -> Callable[[SeenScan], None]:
-    """Print what is said of a scan whenever it is something new."""
-    last: list[str] = []
+def print_changes() -> Callable[[ClusterScan], None]:
+    """Return a function that prints a scan's JSON if it has changed since the last call."""
+    printed: dict[tuple[str, str], str] = {}
 
-    def show(scan: SeenScan) -> None:
-        text = describe(scan)
-        if last != [text]:
-            last[:] = [text]
+    def show(scan: ClusterScan) -> None:
+        text = json_line(scan)
+        if printed.get((scan.namespace, scan.name)) != text:
+            printed[scan.namespace, scan.name] = text
             click.echo(text)
 
     return show
 
 
-def lines(clock: Callable[[], float] = time.monotonic) -> Callable[[SeenScan], None]:
-    """Print a line when a scan's phase or what is in its way has changed, else every few seconds while it goes on."""
+def print_lines(clock: Callable[[], float] = time.monotonic) -> Callable[[ClusterScan], None]:
+    """Return a function that prints a line when a scan's phase or Degraded reason changes, else every few seconds."""
     from skymap_scanner.cli.describe import line
-    from skymap_scanner.cli.progress_display import LINE_EVERY
+    from skymap_scanner.cli.display import LINE_INTERVAL
 
     last_state: object = None
     last_text, last_time = "", 0.0
 
-    def show(scan: SeenScan) -> None:
+    def show(scan: ClusterScan) -> None:
         nonlocal last_state, last_text, last_time
-        state = (scan.status.phase, scan.hindrance and scan.hindrance.reason)
+        state = (scan.status.phase, scan.degraded and scan.degraded.reason)
         text, now = line(scan), clock()
-        if state != last_state or (text != last_text and now - last_time >= LINE_EVERY):
+        if state != last_state or (text != last_text and now - last_time >= LINE_INTERVAL):
             last_state, last_text, last_time = state, text, now
             click.echo(text)
 
     return show
 
 
-def _show_all(kubectl: Kubectl, everywhere: bool, watch: bool, as_json: bool) -> None:
+def _show_all(kubectl: Kubectl, all_namespaces: bool, watch: bool, as_json: bool) -> None:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
     from skymap_scanner.cli.describe import table
-    from skymap_scanner.kubectl.scans import LOOK_EVERY, find_all
+    from skymap_scanner.kubectl.scans import POLL_INTERVAL, list_scans
+
+    def readings() -> Iterator[list[ClusterScan]]:
+        yield list_scans(kubectl, all_namespaces)
+        while watch:
+            time.sleep(POLL_INTERVAL)
+            yield list_scans(kubectl, all_namespaces)
+
+    def draw(scans: list[ClusterScan]) -> str:
+        return table(scans, datetime.now(UTC), all_namespaces)
 
     console = Console(highlight=False)
-
-    def draw() -> RenderableType:
-        return Text(table(find_all(kubectl, everywhere), datetime.now(UTC), everywhere), no_wrap=True)
-
     if as_json:
-        shown: dict[Any, str] = {}
-        while True:
-            for scan in find_all(kubectl, everywhere):
-                text = plain(scan)
-                if shown.get((scan.namespace, scan.name)) != text:
-                    click.echo(text)
-                shown[scan.namespace, scan.name] = text
-            if not watch:
-                return
-            time.sleep(LOOK_EVERY)
-    if watch and console.is_terminal:
-        with Live(draw(), console=console, auto_refresh=False) as live:
-            while True:
-                time.sleep(LOOK_EVERY)
-                live.update(draw(), refresh=True)
-    if watch:
-        raise click.UsageError("without a terminal there is nothing to draw on: give --json, or a NAME")
-    scans = find_all(kubectl, everywhere)
-    if not scans:
-        where = "on this cluster" if everywhere else "in this namespace (-A: all namespaces)"
-        click.echo(f"There are no scans {where}. One is made by: skymap-scanner submit EVENT", err=True)
-        return
-    click.echo(table(scans, datetime.now(UTC), everywhere))
+        show = print_changes()
+        for scans in readings():
+            for scan in scans:
+                show(scan)
+    elif watch:
+        if not console.is_terminal:
+            raise click.UsageError("--watch needs a terminal to draw on: give --json, or the NAME of a scan")
+        with Live(console=console, auto_refresh=False) as live:
+            for scans in readings():
+                live.update(Text(draw(scans), no_wrap=True), refresh=True)
+    else:
+        (scans,) = readings()
+        if scans:
+            click.echo(draw(scans))
+            return
+        where = "on this cluster" if all_namespaces else "in this namespace (-A: all namespaces)"
+        click.echo(f"There are no scans {where}. Create one with: skymap-scanner submit EVENT", err=True)
 
 
-def plain(scan: SeenScan) -> str:
-    """Write a scan's resource as one line of JSON, without what only the API server needs."""
+def json_line(scan: ClusterScan) -> str:
+    """Return a scan's resource as one line of JSON, without the fields that only the API server needs."""
     metadata = {key: value for key, value in scan.document["metadata"].items() if key != "managedFields"}
     return json.dumps(scan.document | {"metadata": metadata})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skymap_scanner.cli import kubectl_options, options
+from skymap_scanner.cli import options
+from skymap_scanner.cli.kubectl_options import command_line, with_kubectl
+from skymap_scanner.errors import InputError
 
 if TYPE_CHECKING:
     from skymap_scanner.kubectl.client import Kubectl
@@ -20,35 +21,33 @@ if TYPE_CHECKING:
 @click.command(cls=options.LevelsCommand)
 @click.argument("event", metavar="EVENT|MANIFEST")
 @click.option("-n", "--name", help="Name of the scan.  [default: that of the event]")
-@kubectl_options.options
-@options.event_options
-@click.option(
-    "--levels", help="NSIDE:PARENTS of each level: refine the best PARENTS pixels to NSIDE [default: 8:0 64:12 512:24]"
-)
+@with_kubectl
+@options.event
+@options.levels
 @click.option(
     "--credentials-secret",
     metavar="SECRET",
-    help="Secret with what the event's server asks for (keys username and password, or token).",
+    help="Secret with the credentials for the event's server (keys username and password, or token).",
 )
 @click.option(
     "--priority",
     type=click.Choice(["Realtime", "Normal"], case_sensitive=False),
-    help="Realtime: it gets its workers before others, where there are not enough for all.  [default: Normal]",
+    help="Realtime scans get their workers first if there are not enough for all.  [default: Normal]",
 )
 @click.option(
     "--set",
-    "sets",
+    "changes",
     multiple=True,
     metavar="PATH=VALUE",
     help="Any other field of spec, such as workers.max=500; may be repeated.",
 )
-@click.option("--wait", is_flag=True, help="Show the scan live until it is done; exit code 1 if it fails.")
-@click.option("--dry-run", is_flag=True, help="Print the manifest (YAML) instead, without any cluster.")
+@click.option("--wait", is_flag=True, help="Show the scan live until it is finished; exit code 1 if it fails.")
+@click.option("--dry-run", is_flag=True, help="Print the manifests (YAML) instead of submitting them.")
 def command(event: str, kubectl: Kubectl, wait: bool, dry_run: bool, **given: Any) -> None:
     """Have a cluster scan EVENT: a URL, an event's file, a SkymapScan manifest (.yaml), or the word demo.
 
-    A file travels in a ConfigMap, of at most 1 MiB. A manifest goes as it is. The same command does no harm when it is
-    repeated; another scan of the same name is left alone, and this one refused.
+    A file is sent in a ConfigMap, of at most 1 MiB. A manifest is sent unchanged. Repeating the command is safe: a
+    different scan of the same name is rejected, never changed.
 
     \b
     Examples:
@@ -60,7 +59,7 @@ def command(event: str, kubectl: Kubectl, wait: bool, dry_run: bool, **given: An
     from skymap_scanner.cli.manifest import is_manifest
 
     if is_manifest(event):
-        _refuse_options_beside_a_manifest()
+        options.reject_options_beside_manifest("event", "context", "namespace", "wait", "dry_run")
         submission = _from_manifest(Path(event))
     else:
         submission = _from_event(event, **given)
@@ -74,36 +73,31 @@ def command(event: str, kubectl: Kubectl, wait: bool, dry_run: bool, **given: An
 
 def _submit(kubectl: Kubectl, submission: Submission, wait: bool) -> None:
     from skymap_api.resource.status import Phase
-    from skymap_scanner.cli.status import show_story, watch_scan
-    from skymap_scanner.kubectl.scans import the
+    from skymap_scanner.cli.status import print_description, watch_scan
     from skymap_scanner.kubectl.submission import submit
 
     name = submission.scan["metadata"]["name"]
     namespace = submission.scan["metadata"].get("namespace")
     if kubectl.namespace is None and namespace is not None:
         kubectl = replace(kubectl, namespace=namespace)
-    made = submit(kubectl, submission)
-    click.echo(f"SkymapScan {name} {'is made' if made else 'is there already'}.", err=True)
+    created = submit(kubectl, submission)
+    click.echo(f"SkymapScan {name} {'is created' if created else 'exists already'}.", err=True)
     if not wait:
-        click.echo(f"    {kubectl_options.call(kubectl, 'status', name, '--watch')}   shows it live", err=True)
+        click.echo(f"    {command_line(kubectl, 'status', name, '--watch')}   shows it live", err=True)
         return
-    ended = watch_scan(kubectl, functools.partial(the, kubectl, name))
+    finished = watch_scan(kubectl, name)
     if not sys.stdout.isatty():  # a terminal shows it already
-        show_story(ended, kubectl)
-    if ended.status.phase is not Phase.SUCCEEDED:
+        print_description(finished, kubectl)
+    if finished.status.phase is not Phase.SUCCEEDED:
         raise click.exceptions.Exit(1)
 
 
 def _from_manifest(path: Path) -> Submission:
-    from skymap_scanner.cli.yaml_documents import read_documents
-    from skymap_scanner.errors import InputError
-    from skymap_scanner.kubectl.submission import Submission, check
+    from skymap_scanner.cli.manifest import read_document
+    from skymap_scanner.kubectl.submission import Submission
 
-    documents = read_documents(path)
-    if len(documents) != 1:
-        raise InputError(f"{path} holds {len(documents)} documents: give one SkymapScan")
-    check(documents[0], str(path))
-    return Submission(documents[0])
+    document, _ = read_document(path)
+    return Submission(document)
 
 
 def _from_event(
@@ -115,32 +109,54 @@ def _from_event(
     pulses: str | None,
     credentials_secret: str | None,
     priority: str | None,
-    sets: tuple[str, ...],
+    changes: tuple[str, ...],
 ) -> Submission:
-    """Make the manifest of an event and of the options."""
+    """Return the manifests for an event and the options."""
     from skymap_scanner.kubectl.submission import Submission, scan_manifest
 
     options.parse_select(select)
-    chosen, source, config_map = _event(event, name, select)
+    name, source, config_map = _event(event, name, select)
     if credentials_secret is not None:
         source["credentialsSecret"] = {"name": credentials_secret}
     source |= {key: value for key, value in (("pulseSeries", pulses), ("select", select)) if value is not None}
-    more: dict[str, Any] = {} if priority is None else {"priority": priority}
+    spec: dict[str, Any] = {"event": source} | ({} if priority is None else {"priority": priority})
     if levels is not None:
         from skymap_scanner.scan.levels import parse_levels
 
         parsed = parse_levels(levels)
-        more["levels"] = [{"nside": one.nside} | ({"parents": one.parents} if one.parents else {}) for one in parsed]
-    return Submission(scan_manifest(chosen, source, more, sets), config_map)
+        spec["levels"] = [{"nside": one.nside} | ({"parents": one.parents} if one.parents else {}) for one in parsed]
+    for change in changes:
+        set_field(spec, change)
+    return Submission(scan_manifest(name, spec), config_map)
+
+
+def set_field(spec: dict[str, Any], change: str) -> None:
+    """Set a field of ``spec`` to the value in ``PATH=VALUE``, which is JSON, or else text.
+
+    Raises
+    ------
+    InputError
+        If it is not PATH=VALUE, or the path leads through a value without fields.
+    """
+    path, equals, text = change.partition("=")
+    names = path.removeprefix("spec.").split(".")
+    if not equals or not all(names):
+        raise InputError(f"--set {change!r} is not PATH=VALUE, such as workers.max=500")
+    parent = spec
+    for inner in names[:-1]:
+        parent = parent.setdefault(inner, {})
+        if not isinstance(parent, dict):
+            raise InputError(f"--set {change!r}: {inner} has no fields")
+    parent[names[-1]] = options.json_or_text(text)
 
 
 def _event(event: str, name: str | None, select: str | None) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
-    """Return the name of the scan, where the cluster finds the event, and the ConfigMap where it is a file."""
-    from skymap_scanner.kubectl.scans import check_name
+    """Return the scan's name, ``spec.event``, and the ConfigMap if the event is a file."""
+    from skymap_scanner.kubectl.scans import check_object_name
     from skymap_scanner.kubectl.submission import event_config_map, event_of_config_map, label, name_of_url
 
     if "://" in event:
-        return check_name(name or name_of_url(event)), {"url": event}, None
+        return check_object_name(name or name_of_url(event)), {"url": event}, None
     path = Path(event)
     if event == "demo" and not path.exists():
         from skymap_scanner.simulation import demo_event_path
@@ -148,18 +164,8 @@ def _event(event: str, name: str | None, select: str | None) -> tuple[str, dict[
         name, path = name or "demo", demo_event_path()
     from skymap_scanner.event.sources import read_event
 
-    read = read_event(
-        str(path), select=options.parse_select(select)
-    )  # a wrong file is refused here, not on the cluster
-    chosen = check_name(name or label(read.name))
+    # Read the file to reject an invalid one here, not on the cluster.
+    found = read_event(str(path), select=options.parse_select(select))
+    chosen = check_object_name(name or label(found.name))
     config_map = event_config_map(chosen, path.name, path.read_bytes())
     return chosen, event_of_config_map(config_map), config_map
-
-
-def _refuse_options_beside_a_manifest() -> None:
-    context = click.get_current_context()
-    allowed = {"event", "context", "namespace", "wait", "dry_run"}
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if parameter.name not in allowed and source is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{parameter.opts[-1]} is said in the manifest: change it there")

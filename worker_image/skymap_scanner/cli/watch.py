@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skymap_api.text import printable_line
 from skymap_scanner.cli import options
-from skymap_scanner.errors import BrokerUnavailable, InputError, printable
+from skymap_scanner.cli.broker_options import BrokerOptions, with_broker
+from skymap_scanner.errors import BrokerUnavailable, InputError
 
 if TYPE_CHECKING:
     from skymap_api.progress import Progress
@@ -19,21 +21,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks for what has not begun, and the longest wait for the next snapshot.
-LOOK_EVERY = 0.5
+#: Seconds between two checks for a scan that has not started, and the longest wait for the next snapshot.
+POLL_INTERVAL = 0.5
 
-#: Seconds before a broker that is away is asked again.
-AWAY = 5.0
+#: Seconds before the next attempt if the broker is unavailable.
+RETRY_INTERVAL = 5.0
 
 
 @click.command()
 @options.scan_name(required=True)
-@options.broker
-@options.topic("to_be_scanned")
-@click.option("--once", is_flag=True, help="Show the latest snapshot and end; an error if there is none.")
-@click.option("--json", "as_json", is_flag=True, help="Print each snapshot as one line of JSON.")
-def command(name: str, broker_options: options.BrokerOptions, to_be_scanned: str, once: bool, as_json: bool) -> None:
-    """Show how far a scan is, live, until it is done; then name its files. Ctrl-C ends the watching, not the scan.
+@with_broker
+@options.topics("to_be_scanned")
+@click.option("--once", is_flag=True, help="Show the latest snapshot and end; fail if there is none.")
+@options.as_json("Print each snapshot as one line of JSON.")
+def command(name: str, broker_options: BrokerOptions, topic_bases: dict[str, str], once: bool, as_json: bool) -> None:
+    """Show the progress of a scan live until it is done, then list its files. Ctrl-C ends only this command.
 
     \b
     Examples:
@@ -45,13 +47,13 @@ def command(name: str, broker_options: options.BrokerOptions, to_be_scanned: str
     from skymap_api.names import ScanTopics, TopicBases
     from skymap_scanner.cli.progress_display import progress_display
 
-    topic = ScanTopics.of(name, TopicBases(to_be_scanned=to_be_scanned)).progress
-    waiting = Waiting(f"scan {name} on {broker_options.url} has told nothing yet", once)
+    topic = ScanTopics.of(name, TopicBases(**topic_bases)).progress
+    waiting = Waiting(f"scan {name} on {broker_options.url} has reported no progress yet", once)
     while not broker_options.exists:
-        waiting.go_on()
+        waiting.wait()
     with broker_options.open() as broker:
-        while topic not in broker.topics(topic):  # opening a reader would make it, and a wrong name would look right
-            waiting.go_on()
+        while topic not in broker.topics(topic):  # a reader would create the topic, and hide a wrong name
+            waiting.wait()
         with broker.reader(topic) as reader:
             if as_json:
                 follow(reader, lambda progress: click.echo(progress.model_dump_json()), waiting)
@@ -59,53 +61,53 @@ def command(name: str, broker_options: options.BrokerOptions, to_be_scanned: str
             with progress_display(Console()) as show:
                 last = follow(reader, show, waiting)
     if last.outputs:
-        click.echo("Files, where the saver wrote them:")
+        click.echo("Files, as the saver wrote them:")
         for output in last.outputs:
-            click.echo(f"  {printable(output)}")
+            click.echo(f"  {printable_line(output)}")
 
 
 def follow(reader: Reader, show: Callable[[Progress], None], waiting: Waiting) -> Progress:
-    """Show the latest snapshot, and those that come until the scan is done; return the last."""
+    """Show the latest snapshot, and later ones until the scan is done; return the last."""
     from skymap_api.progress import ProgressPhase
     from skymap_scanner.roles.scans import latest_progress
 
     last = None
     while last is None or not (waiting.once or last.phase is ProgressPhase.DONE):
         try:
-            latest = latest_progress(reader, 0 if waiting.once else LOOK_EVERY)
+            latest = latest_progress(reader, 0 if waiting.once else POLL_INTERVAL)
         except BrokerUnavailable as error:
             if waiting.once:
                 raise
-            log.warning("%s; trying again", error)
-            time.sleep(AWAY)
+            log.warning("%s; retrying in %g s", error, RETRY_INTERVAL)
+            time.sleep(RETRY_INTERVAL)
             continue
         if latest is not None:
             last = latest
             show(last)
         elif last is None:
-            waiting.go_on()
+            waiting.wait()
     return last
 
 
 @dataclass
 class Waiting:
-    """Waits for what has not begun, and says so; where only one look is wanted (``once``), that is an error."""
+    """Waits for a scan that has not started, and says so once; with ``once``, not having started is an error."""
 
-    what: str
+    state: str
     once: bool
-    said: bool = False
+    announced: bool = False
 
-    def go_on(self) -> None:
+    def wait(self) -> None:
         """Wait a moment.
 
         Raises
         ------
         InputError
-            If only one look is wanted.
+            With ``once``.
         """
         if self.once:
-            raise InputError(f"{self.what}: its producer and saver have not begun, or it has another name")
-        if not self.said:
-            click.echo(f"{self.what[0].upper()}{self.what[1:]}: waiting (Ctrl-C ends it).", err=True)
-            self.said = True
-        time.sleep(LOOK_EVERY)
+            raise InputError(f"{self.state}: check the name, or wait until its producer and saver have started")
+        if not self.announced:
+            click.echo(f"{self.state[0].upper()}{self.state[1:]}: waiting (Ctrl-C to stop).", err=True)
+            self.announced = True
+        time.sleep(POLL_INTERVAL)

@@ -12,17 +12,17 @@ import yaml
 from skymap_scanner.errors import InputError
 
 MAX_BYTES = 1 << 20
-#: What a manifest may come to; the longest list of pixels has 4096.
+#: Most values of a document with its aliases expanded; the longest list of pixels has 4096.
 MAX_VALUES = 100_000
 
 
 def read_documents(path: Path) -> list[Any]:
-    """Return the documents of a file; empty ones are left out.
+    """Return the documents of a file without the empty ones.
 
     Raises
     ------
     InputError
-        If it cannot be read, is too large for a manifest, or is no YAML.
+        If the file cannot be read, is too large for a manifest, or is not YAML.
     """
     try:
         with path.open("rb") as file:
@@ -43,12 +43,12 @@ def read_documents(path: Path) -> list[Any]:
 
 
 def _check_size(document: Any, path: Path) -> None:
-    """Count what a document comes to when its aliases are written out: a few lines can come to billions.
+    """Count the values of a document with its aliases expanded: a few lines can expand to billions.
 
     Raises
     ------
     InputError
-        If that is more than a manifest has, or an alias stands in what it is an alias of.
+        If there are more than a manifest has, or an alias contains itself.
     """
     known: dict[int, int] = {}
 
@@ -56,30 +56,30 @@ def _check_size(document: Any, path: Path) -> None:
         if not isinstance(value, dict | list):
             return 1
         if id(value) not in known:
-            known[id(value)] = MAX_VALUES  # until it is known: an alias of itself has no end
+            known[id(value)] = MAX_VALUES  # until it is counted, so that an alias that contains itself is rejected
             inner = [*value, *value.values()] if isinstance(value, dict) else value
             known[id(value)] = 1 + sum(map(size, inner))
         return known[id(value)]
 
     if size(document) > MAX_VALUES:
-        raise InputError(f"{path} comes to more than {MAX_VALUES} values when its aliases are written out")
+        raise InputError(f"{path} has more than {MAX_VALUES} values once its aliases are expanded: use fewer aliases")
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes 1e5 for a number and 2026-01-02 for text, as YAML 1.2 does, and no key twice."""
+    """Reads 1e5 as a number and 2026-01-02 as text, as YAML 1.2 does, and rejects duplicate keys."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - as it is in the class above
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as in the base class
         first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Refuse a key that stands twice, where PyYAML would take the last."""
+        """Reject duplicate keys, of which PyYAML would silently take the last."""
         scalars = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         seen = set()
         for key in scalars:
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key[1]!r} stands twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key[1]!r}", node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from skymap_scanner.errors import I3Error, printable
+from skymap_api.text import printable
+from skymap_scanner.errors import I3Error
 from skymap_scanner.i3.basic_objects import Opaque
 from skymap_scanner.i3.frame import Frame
 from skymap_scanner.i3.pulse_objects import BitMask, I3SuperDST

@@ -1,5 +1,5 @@
-"""Scans on a Kubernetes cluster, as their users see them: through kubectl, with the rights that they have there.
+"""Scans on a Kubernetes cluster, through the user's own kubectl and with the user's own permissions.
 
-Nothing here needs the operator's process: a scan is a resource that one makes, reads, changes and deletes, its logs are
-those of its pods, and its results lie on a claim. `kubectl` is the only module that starts a process.
+Nothing here talks to the operator: a scan is a resource that users create, read, patch and delete, its logs are those
+of its pods, and its results are files on a claim. `client` is the only module that starts processes.
 """

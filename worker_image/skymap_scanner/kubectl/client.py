@@ -1,7 +1,7 @@
-"""kubectl, the one way to the cluster: the user's own program knows the cluster and how to be let in.
+"""kubectl, the only way to the cluster: the user's own program knows the cluster and the credentials.
 
-What it says when it fails is made one line that says what to do. It tells its errors in text alone; the texts that are
-looked for stand in one table, and one that is not recognised is shown as it is.
+An error of kubectl becomes one line that says what to do. kubectl reports its errors as text alone, so the texts that
+this module recognizes are in one table; every other text is shown as it is.
 """
 
 from __future__ import annotations
@@ -15,38 +15,43 @@ from typing import IO, Any
 
 from skymap_scanner.errors import ClusterError, ClusterUnavailable
 
-#: How long the API server may take for an answer, and kubectl for all that it does around it (s).
-ANSWER_SECONDS, CALL_SECONDS = 20, 60.0
+#: Timeouts (s): of one request to the API server, and of one call of kubectl.
+REQUEST_TIMEOUT, CALL_TIMEOUT = 20, 60.0
 
-_LONGEST = 600
-#: kubectl's own log lines, which repeat what it says in the end, and the API server's warnings.
+#: Longest error message (characters).
+_LONGEST_MESSAGE = 600
+#: kubectl's own log lines, which repeat its final error, and the API server's warnings.
 _NOISE = re.compile(r"^([EWI]\d{4} |Warning: )")
 _PREFIX = re.compile(r"^(error: |Error from server( \(\w+\))?: )+")
 
-_AWAY = (
+_UNAVAILABLE = (
     r"connection .*refused|Unable to connect to the server|i/o timeout|no such host|no route to host|"
     r"network is unreachable|TLS handshake timeout|context deadline exceeded|Client\.Timeout exceeded|etcdserver: |"
     r"the server is currently unable|unexpected EOF|connection reset"
 )
 
-#: (text, what to do, whether it may pass). The first that matches counts. Sources: client-go (rest, clientcmd, exec
-#: plugins), net and crypto/tls of Go, kubectl's resource builder, the API server's authorization.
-_EXPLAINED = (
+#: (text, advice, whether it is temporary); the first match counts. Sources: client-go (rest, clientcmd, exec plugins),
+#: net and crypto/tls of Go, kubectl's resource builder, the API server's authorization.
+_ADVICE = (
     (
         r"the server doesn't have a resource type \"(skymapscans|sms)|no matches for kind \"SkymapScan\"",
-        "the cluster does not know what a SkymapScan is: install the operator there, or choose another --context",
+        "the cluster has no resource SkymapScan: install the operator there, or choose another --context",
         False,
     ),
     (
         r"getting credentials: |exec plugin|You must be logged in|Unauthorized",
-        "log in to the cluster again, as its administrators say",
+        "log in to the cluster again, as its administrators describe",
         False,
     ),
-    (r"\(Forbidden\)|is forbidden", "ask the cluster's administrators for this right, or choose --namespace", False),
-    (r"namespaces \"[^\"]*\" not found", "choose another with --namespace, or make it", False),
+    (
+        r"\(Forbidden\)|is forbidden",
+        "ask the cluster's administrators for permission, or choose another --namespace",
+        False,
+    ),
+    (r"namespaces \"[^\"]*\" not found", "choose another with --namespace, or create it", False),
     (
         r"context \"[^\"]*\" does not exist|context was not found|current-context is not set|no configuration has been",
-        "kubectl config get-contexts lists those that there are; choose one with --context",
+        "choose one with --context (kubectl config get-contexts lists them)",
         False,
     ),
     (
@@ -55,8 +60,8 @@ _EXPLAINED = (
         False,
     ),
     (
-        _AWAY,
-        "does the cluster run, and is it reached from here? (KUBECONFIG, --context)",
+        _UNAVAILABLE,
+        "check that the cluster runs and can be reached from here (KUBECONFIG, --context)",
         True,
     ),
 )
@@ -70,7 +75,7 @@ _SECRETS = (
 
 @dataclass(frozen=True)
 class Kubectl:
-    """How to call kubectl; ``context`` and ``namespace``: None for those of the user's configuration."""
+    """How to call kubectl; ``context`` and ``namespace``: None for those of the user's kubeconfig."""
 
     program: str = "kubectl"
     context: str | None = None
@@ -78,32 +83,32 @@ class Kubectl:
 
     @classmethod
     def of(cls, environment: Mapping[str, str], context: str | None, namespace: str | None) -> Kubectl:
-        """Return it as the environment wants it: ``SKYMAP_KUBECTL`` names another program."""
+        """Return the client; the environment variable ``SKYMAP_KUBECTL`` names another program."""
         return cls(environment.get("SKYMAP_KUBECTL") or "kubectl", context, namespace)
 
     @property
-    def where(self) -> list[str]:
+    def target_options(self) -> list[str]:
         """The options that choose cluster and namespace, the same for kubectl and for our own commands."""
         chosen = (("--context", self.context), ("--namespace", self.namespace))
         return [word for option, value in chosen if value is not None for word in (option, value)]
 
     def command(self, *words: str) -> list[str]:
-        """Return the whole command."""
-        return [self.program, *self.where, *words]
+        """Return the command line."""
+        return [self.program, *self.target_options, *words]
 
     def run(self, *words: str, stdin: str | None = None, detached: bool = False) -> str:
-        """Run a command that ends soon; return what it printed.
+        """Run a short command; return its standard output.
 
-        ``detached``: a Ctrl-C at the terminal does not end it; for what must be done on the way out.
+        ``detached``: Ctrl-C at the terminal does not interrupt it; for cleaning up.
 
         Raises
         ------
         ClusterUnavailable
             If the cluster does not answer.
         ClusterError
-            If kubectl is missing, or it or the cluster refuses.
+            If kubectl is missing, or it or the cluster rejects the command.
         """
-        command = self.command(*words, f"--request-timeout={ANSWER_SECONDS}s")
+        command = self.command(*words, f"--request-timeout={REQUEST_TIMEOUT}s")
         try:
             done = subprocess.run(  # noqa: S603 - the user's own kubectl, without a shell
                 command,
@@ -113,26 +118,28 @@ class Kubectl:
                 encoding="utf-8",
                 errors="replace",
                 check=False,
-                timeout=CALL_SECONDS,
+                timeout=CALL_TIMEOUT,
                 start_new_session=detached,
             )
         except OSError as error:
             raise self._missing(error) from error
         except subprocess.TimeoutExpired as error:
-            raise ClusterUnavailable(f"kubectl {words[0]} has not ended within {CALL_SECONDS:g} s") from error
+            raise ClusterUnavailable(
+                f"kubectl {words[0]} has not finished within {CALL_TIMEOUT:g} s: try again"
+            ) from error
         if done.returncode:
-            raise explained(done.stderr, done.returncode)
+            raise explain_failure(done.stderr, done.returncode)
         return done.stdout
 
     def get(self, *words: str) -> dict[str, Any] | None:
-        """Return what ``kubectl get WORDS`` finds, a list as its ``items``; None where there is no such object."""
+        """Return what ``kubectl get WORDS`` finds, a list under ``items``; None if there is no such object."""
         printed = self.run("get", *words, "--ignore-not-found", "--output", "json")
         try:
             found = json.loads(printed) if printed.strip() else None
         except ValueError as error:
-            raise ClusterError(f"kubectl get {words[0]} printed no JSON: is {self.program} kubectl?") from error
+            raise ClusterError(f"kubectl get {words[0]} printed no JSON: is {self.program} really kubectl?") from error
         if found is not None and not isinstance(found, dict):
-            raise ClusterError(f"kubectl get {words[0]} printed no object: is {self.program} kubectl?")
+            raise ClusterError(f"kubectl get {words[0]} printed no object: is {self.program} really kubectl?")
         return found
 
     def items(self, *words: str) -> list[dict[str, Any]]:
@@ -141,7 +148,7 @@ class Kubectl:
         return [] if found is None else list(found.get("items", ()))
 
     def start(self, *words: str, stdin: int, stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start a command whose output is read while it runs.
+        """Start a command and read its output while it runs.
 
         Raises
         ------
@@ -161,19 +168,19 @@ class Kubectl:
         )
 
 
-def explained(stderr: str, code: int = 1) -> ClusterError:
-    """Return what kubectl said when it failed, in one line that says what to do."""
+def explain_failure(stderr: str, code: int = 1) -> ClusterError:
+    """Return kubectl's error output as an error of one line that says what to do."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    said = [_PREFIX.sub("", line) for line in lines if not _NOISE.match(line)] or lines[-1:]
-    text = redacted(" ".join(said))[:_LONGEST] or f"kubectl ended with exit code {code} and said nothing"
-    for pattern, advice, passing in _EXPLAINED:
+    reasons = [_PREFIX.sub("", line) for line in lines if not _NOISE.match(line)] or lines[-1:]
+    text = redacted(" ".join(reasons))[:_LONGEST_MESSAGE] or f"kubectl failed with exit code {code} and no message"
+    for pattern, advice, temporary in _ADVICE:
         if re.search(pattern, stderr):
-            return (ClusterUnavailable if passing else ClusterError)(f"{text.rstrip('.')}: {advice}")
+            return (ClusterUnavailable if temporary else ClusterError)(f"{text.rstrip('.')}: {advice}")
     return ClusterError(text)
 
 
 def redacted(text: str) -> str:
-    """Return it with tokens, and with user and password in addresses, left out."""
+    """Return ``text`` without tokens, and without user and password in URLs."""
     for pattern in _SECRETS:
         text = pattern.sub("***", text)
     return text

@@ -1,4 +1,4 @@
-"""Copy the results of a scan from their claim: make the pod, stream the files out of it, take the pod away."""
+"""Copying the results of a scan from their claim: create a pod, stream the files out of it, delete the pod."""
 
 from __future__ import annotations
 
@@ -14,85 +14,91 @@ from uuid import uuid4
 
 from skymap_scanner.errors import ClusterError, InputError
 from skymap_scanner.kubectl import fetch_job, fetch_program
-from skymap_scanner.kubectl.client import Kubectl, explained
-from skymap_scanner.kubectl.fetch_job import Source
-from skymap_scanner.kubectl.scans import SeenScan
-from skymap_scanner.kubectl.unpack import Arrival, Unpacked, unpack
+from skymap_scanner.kubectl.client import Kubectl, explain_failure
+from skymap_scanner.kubectl.fetch_job import ResultSource
+from skymap_scanner.kubectl.scans import ClusterScan
+from skymap_scanner.kubectl.unpack import Transferred, Unpacked, unpack
 
-_LOOK_EVERY = 0.3
-#: How long kubectl may take to end once it has given all (s).
-_LEAVE = 10.0
+_POLL_INTERVAL = 0.3
+#: How long kubectl may take to exit after the last byte (s).
+_EXIT_TIMEOUT = 10.0
 
 
-def source_of(kubectl: Kubectl, scan: SeenScan, image: str | None = None) -> Source:
-    """Return where the results of a scan are, with the image that its own pods have, so that none is pulled.
+def results_of(kubectl: Kubectl, scan: ClusterScan, image: str | None = None) -> ResultSource:
+    """Return the source of a scan's results, by default with the image of its own pods, which needs no pull.
 
     Raises
     ------
     InputError
-        If the scan has not begun, so that no image is known.
+        If the scan has not started, so that no image is known.
     """
-    chosen = image or (None if scan.status.runs_with is None else scan.status.runs_with.image)
+    chosen = image or scan.image
     if chosen is None:
-        raise InputError(f"SkymapScan {scan.name} has not begun, so there are no results yet")
+        raise InputError(f"SkymapScan {scan.name} has not started, so there are no results yet: try again later")
     saver = kubectl.get("job", f"{scan.base}-saver")
-    return Source.like(scan.claim, scan.folder, chosen, saver)
+    return ResultSource.from_saver(scan.claim, scan.folder, chosen, saver)
 
 
 def fetch(
-    kubectl: Kubectl, source: Source, folder: Path, *, limit: int, patience: float, show: Callable[[Arrival], None]
+    kubectl: Kubectl,
+    source: ResultSource,
+    folder: Path,
+    *,
+    limit: int,
+    timeout: float,
+    show: Callable[[Transferred], None],
 ) -> Unpacked:
     """Copy the files of a claim's folder into ``folder``.
 
-    ``limit``: most bytes; ``patience``: how long the pod may take to start (s).
+    ``limit``: most bytes; ``timeout``: how long the pod may take to start (s).
 
     Raises
     ------
     ClusterError
-        If the cluster cannot be used, the pod does not start, or the copy broke off.
+        If the cluster cannot be used, the pod does not start, or the copy is cut short.
     InputError
-        If there is no such claim, more than ``limit``, or no room in ``folder``.
+        If the claim does not exist, there are more than ``limit`` bytes, or ``folder`` has no room.
     """
     if kubectl.get("persistentvolumeclaim", source.claim) is None:
         raise InputError(
-            f"there is no claim {source.claim}: the operator makes it when the scan begins, and nobody but its owner "
-            "deletes it (--claim names another)"
+            f"there is no claim {source.claim}: the operator creates it when the scan starts, and only its owner "
+            "deletes it (choose another with --claim)"
         )
-    with _pod(kubectl, source, patience) as pod:
+    with _running_pod(kubectl, source, timeout) as pod:
         return _copy(kubectl, pod, source, folder, limit, show)
 
 
 @contextmanager
-def _pod(kubectl: Kubectl, source: Source, patience: float) -> Iterator[str]:
-    """Give the name of a pod that has the claim; it is taken away in the end, whatever happens."""
+def _running_pod(kubectl: Kubectl, source: ResultSource, timeout: float) -> Iterator[str]:
+    """Give the name of a running pod that mounts the claim; its Job is deleted in the end, whatever happens."""
     name = f"skymap-fetch-{uuid4().hex[:12]}"
     try:
-        kubectl.run("create", "-f", "-", stdin=json.dumps(fetch_job.job(name, source)))
-        yield _started(kubectl, name, patience)
+        kubectl.run("create", "-f", "-", stdin=json.dumps(fetch_job.build_job(name, source)))
+        yield _wait_for_pod(kubectl, name, timeout)
     finally:
-        # Where this fails the Job still ends by itself; the error that led here says more.
+        # If this fails, the Job still ends by itself; the error that led here is the one to show.
         with suppress(ClusterError):
             kubectl.run("delete", "job", name, "--ignore-not-found", "--wait=false", detached=True)
 
 
-def _started(kubectl: Kubectl, job: str, patience: float) -> str:
+def _wait_for_pod(kubectl: Kubectl, job: str, timeout: float) -> str:
     """Wait until the Job's pod runs; return its name."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while True:
         pods = kubectl.items("pods", "--selector", f"job-name={job}")
         for pod in pods:
             if fetch_job.is_ready(pod):
                 return str(pod["metadata"]["name"])
-            if (why := fetch_job.why_never(pod)) is not None:
-                raise ClusterError(f"the pod that copies the results does not start: {why}")
+            if (reason := fetch_job.permanent_failure(pod)) is not None:
+                raise ClusterError(f"the pod that copies the results does not start: {reason}")
         if time.monotonic() > deadline:
-            why = fetch_job.why_not_yet(pods, _events(kubectl, job, pods))
-            raise ClusterError(f"the pod that copies the results has not started within {patience:g} s: {why}")
-        time.sleep(_LOOK_EVERY)
+            reason = fetch_job.pending_reason(pods, _events(kubectl, job, pods))
+            raise ClusterError(f"the pod that copies the results has not started within {timeout:g} s: {reason}")
+        time.sleep(_POLL_INTERVAL)
 
 
 def _events(kubectl: Kubectl, job: str, pods: list[fetch_job.Manifest]) -> list[fetch_job.Manifest]:
-    """Return what was told of the Job and its pods; nothing where that may not be read."""
+    """Return the Kubernetes Events about the Job and its pods; none if the user may not read them."""
     about = {job, *(pod["metadata"]["name"] for pod in pods)}
     try:
         events = kubectl.items("events")
@@ -102,34 +108,34 @@ def _events(kubectl: Kubectl, job: str, pods: list[fetch_job.Manifest]) -> list[
 
 
 def _copy(
-    kubectl: Kubectl, pod: str, source: Source, folder: Path, limit: int, show: Callable[[Arrival], None]
+    kubectl: Kubectl, pod: str, source: ResultSource, folder: Path, limit: int, show: Callable[[Transferred], None]
 ) -> Unpacked:
     send = ["python3", "-c", inspect.getsource(fetch_program), "send", source.path]
     words = ["exec", "--stdin", pod, "--container", fetch_job.CONTAINER, "--", *send]
-    with tempfile.TemporaryFile() as said:
-        process = kubectl.start(*words, stdin=subprocess.PIPE, stderr=said)
+    with tempfile.TemporaryFile() as stderr:
+        process = kubectl.start(*words, stdin=subprocess.PIPE, stderr=stderr)
         try:
             assert process.stdout is not None  # noqa: S101 - a pipe
             return unpack(process.stdout, folder, limit, show)
         except ClusterError as error:
             _end(process)
-            said.seek(0)
-            why = said.read().decode(errors="replace").strip()
-            if not why:
+            stderr.seek(0)
+            reason = stderr.read().decode(errors="replace").strip()
+            if not reason:
                 raise
-            raise explained(f"{error}: {why}") from error
+            raise explain_failure(f"{error}: {reason}") from error
         finally:
             _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let kubectl go: its standard input closes, and with it the program in the pod ends."""
+    """End kubectl: closing its standard input ends the program in the pod, and with it kubectl."""
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with suppress(OSError):
                 pipe.close()
     try:
-        process.wait(timeout=_LEAVE)
+        process.wait(timeout=_EXIT_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

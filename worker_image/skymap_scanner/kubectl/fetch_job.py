@@ -11,25 +11,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skymap_api.pod_reasons import IMAGE_UNAVAILABLE
 from skymap_scanner.kubectl import fetch_program
 
 Manifest = dict[str, Any]
 
-RESULTS, CONTAINER = "/results", "fetch"
-#: No copy takes longer (s).
+MOUNT_PATH, CONTAINER = "/results", "fetch"
+#: Longest copy (s).
 DEADLINE = 3600
-#: How long it stays when it has ended by itself (s).
+#: Time until Kubernetes deletes a finished Job (s).
 _TIME_TO_LIVE = 5
 
-_BAD_IMAGE = {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+_CANNOT_START = {"CreateContainerError", "RunContainerError", "CreateContainerConfigError"}
 _USER = 1000
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where results are, and what can read them: a folder of a claim, an image with Python, a user.
+class ResultSource:
+    """A folder of a claim, and the image and user of a pod that can read it; the image needs Python.
 
-    ``security``: the security context of the pod that wrote them, where it is known.
+    ``security``: the security context of the pod that wrote the results, None if unknown.
     """
 
     claim: str
@@ -40,11 +41,11 @@ class Source:
     security: Mapping[str, Any] | None = None
 
     @classmethod
-    def like(cls, claim: str, folder: str, image: str, job: Manifest | None) -> Source:
-        """Return it as the Job ``job`` of the saver has it: its user can read what it wrote."""
-        if job is None:
+    def from_saver(cls, claim: str, folder: str, image: str, saver: Manifest | None) -> ResultSource:
+        """Return the source with user and pull settings of the saver's Job: this user can read what it wrote."""
+        if saver is None:
             return cls(claim, folder, image)
-        pod = job["spec"]["template"]["spec"]
+        pod = saver["spec"]["template"]["spec"]
         return cls(
             claim,
             folder,
@@ -56,12 +57,12 @@ class Source:
 
     @property
     def path(self) -> str:
-        """The folder as the pod sees it."""
-        return f"{RESULTS}/{self.folder}"
+        """The folder in the pod."""
+        return f"{MOUNT_PATH}/{self.folder}"
 
 
-def job(name: str, source: Source) -> Manifest:
-    """Return the Job; its pod keeps to the `restricted` level."""
+def build_job(name: str, source: ResultSource) -> Manifest:
+    """Return the Job's manifest; its pod meets the Pod Security Standard `restricted`."""
     labels = {
         "app.kubernetes.io/name": "skymap-scanner",
         "app.kubernetes.io/component": "fetch",
@@ -79,7 +80,7 @@ def job(name: str, source: Source) -> Manifest:
             "privileged": False,
             "readOnlyRootFilesystem": True,
         },
-        "volumeMounts": [{"name": "results", "mountPath": RESULTS, "readOnly": True}],
+        "volumeMounts": [{"name": "results", "mountPath": MOUNT_PATH, "readOnly": True}],
     }
     pod = {
         "automountServiceAccountToken": False,
@@ -113,34 +114,34 @@ def job(name: str, source: Source) -> Manifest:
 
 
 def is_ready(pod: Manifest) -> bool:
-    """Tell whether the pod's container runs."""
+    """Return whether the pod's container runs."""
     return any("running" in one.get("state", {}) for one in pod.get("status", {}).get("containerStatuses", ()))
 
 
-def why_never(pod: Manifest) -> str | None:
-    """Return why a pod will not start, whatever time it is given; None while it may."""
+def permanent_failure(pod: Manifest) -> str | None:
+    """Return why a pod will never start; None while it may."""
     status = pod.get("status", {})
     for one in status.get("containerStatuses", ()):
         waiting, ended = one.get("state", {}).get("waiting", {}), one.get("state", {}).get("terminated")
-        if waiting.get("reason") in _BAD_IMAGE:
-            said = waiting.get("message") or waiting["reason"]
-            return f"the image {one.get('image')} cannot be had ({said}): name another with --image"
-        if waiting.get("reason") in {"CreateContainerError", "RunContainerError", "CreateContainerConfigError"}:
+        if waiting.get("reason") in IMAGE_UNAVAILABLE:
+            detail = waiting.get("message") or waiting["reason"]
+            return f"the image {one.get('image')} cannot be pulled ({detail}): choose another with --image"
+        if waiting.get("reason") in _CANNOT_START:
             return f"its container cannot start: {waiting.get('message') or waiting['reason']}"
         if ended is not None:
-            return f"its container ended at once: {ended.get('message') or ended.get('reason')}"
+            return f"its container exited at once: {ended.get('message') or ended.get('reason')}"
     if status.get("phase") in {"Failed", "Succeeded"}:
-        return f"it ended at once: {status.get('message') or status.get('reason') or status['phase']}"
+        return f"it exited at once: {status.get('message') or status.get('reason') or status['phase']}"
     return None
 
 
-def why_not_yet(pods: Sequence[Manifest], events: Sequence[Manifest]) -> str:
-    """Return what a pod that has not started waits for: from its state, else from the warnings about Job and pod."""
+def pending_reason(pods: Sequence[Manifest], events: Sequence[Manifest]) -> str:
+    """Return why a pod has not started yet, from its conditions, or else from the warnings about Job and pod."""
     for pod in pods:
         for one in pod.get("status", {}).get("conditions", ()):
             if one["type"] == "PodScheduled" and one["status"] == "False":
-                return f"no node can take it: {one.get('message', one.get('reason'))}"
+                return f"no node can run it: {one.get('message', one.get('reason'))}"
     warnings = [event.get("message", "") for event in events if event.get("type") == "Warning"]
     if warnings:
         return str(warnings[-1])
-    return "nothing says why" if pods else "it has not been made"
+    return "Kubernetes gives no reason" if pods else "it has not been created"

@@ -1,10 +1,10 @@
-"""What runs in the pod of ``fetch``: ``wait`` keeps the pod there, ``send FOLDER`` writes the folder's files as tar.
+"""The program of the pod of ``fetch``: ``wait`` keeps the pod alive, ``send FOLDER`` writes the folder's files as tar.
 
-It is sent to the pod as text, so that it does not matter which version of us the image holds; hence it needs nothing
-but Python's own library, and imports nothing of ours.
+``fetch`` sends this source to the pod, so that it works with any version of the image. Therefore it imports only
+Python's standard library.
 
-The stream is a tar of regular files. Its first member, INDEX, says what will come, its last, DIGESTS, what came: a
-stream without it broke off. Members of the results themselves begin with FILES.
+The stream is a tar of regular files. The first member, INDEX, lists the files to come, the last, DIGESTS, holds their
+SHA-256: a stream without it was cut short. The names of the results' members begin with FILES.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from typing import BinaryIO
 
 INDEX, FILES, DIGESTS = "index.json", "files/", "digests.json"
 
-#: Without anybody in the pod for so long (s), it ends: who made it was killed, and cannot take it away.
-IDLE = 20
+#: The pod ends after this time (s) without another process in it: ``fetch`` was killed and cannot delete it.
+IDLE_TIMEOUT = 20
 
 
 def wait() -> None:
-    """Stay until nobody has used the pod for a while, or until it is told to end."""
+    """Return once the pod has been idle for a while; SIGTERM ends the process at once."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     idle = 0
-    while idle < IDLE:
+    while idle < IDLE_TIMEOUT:
         time.sleep(1)
         others = [name for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]  # noqa: PTH208
         idle = 0 if others else idle + 1
@@ -44,22 +44,22 @@ class Digesting:
         self._file, self._digest = file, hashlib.sha256()
 
     def read(self, size: int) -> bytes:
-        """Read on."""
+        """Return the next bytes."""
         data = self._file.read(size)
         self._digest.update(data)
         return data
 
     def hexdigest(self) -> str:
-        """Return the digest of all that was read."""
+        """Return the digest of all bytes read so far."""
         return self._digest.hexdigest()
 
 
-def listing(folder: str) -> dict[str, object]:
-    """Return the folder's files with their sizes, and what is no file and stays: links, pipes and the like.
+def index_folder(folder: str) -> dict[str, object]:
+    """Return whether the folder exists, its regular files with their sizes, and the skipped links, pipes and the like.
 
-    Hidden files are results that are being written: they stay too, untold.
+    Hidden files are results that are still being written: they are left out altogether.
     """
-    files, left = {}, []
+    files, skipped = {}, []
     for path, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted([*names, *(one for one in folders if os.path.islink(os.path.join(path, one)))]):  # noqa: PTH114, PTH118
@@ -71,13 +71,13 @@ def listing(folder: str) -> dict[str, object]:
             if stat.S_ISREG(found.st_mode):
                 files[inside] = found.st_size
             else:
-                left.append(inside)
-    return {"there": os.path.isdir(folder), "files": files, "left": left}  # noqa: PTH112
+                skipped.append(inside)
+    return {"exists": os.path.isdir(folder), "files": files, "skipped": skipped}  # noqa: PTH112
 
 
 def send(folder: str, out: BinaryIO) -> None:
     """Write the files of a folder as the tar that the module describes."""
-    index = listing(folder)
+    index = index_folder(folder)
     digests: dict[str, str] = {}
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         _add(tar, INDEX, index)
@@ -86,7 +86,7 @@ def send(folder: str, out: BinaryIO) -> None:
         for name in files:
             try:
                 file = os.fdopen(os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW), "rb")  # noqa: PTH118
-            except OSError as error:  # it went since it was listed, or is not ours to read
+            except OSError as error:  # deleted since it was listed, or not readable for us
                 digests[name] = f"{error.strerror}"
                 continue
             with file:
@@ -106,8 +106,8 @@ def _add(tar: tarfile.TarFile, name: str, content: object) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-def end_with_reader() -> None:
-    """End at once when nobody listens any more: the standard input closes with the connection."""
+def exit_with_connection() -> None:
+    """End the process when its standard input closes, as it does with the connection."""
 
     def watch() -> None:
         while os.read(0, 1):
@@ -121,5 +121,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "wait":
         wait()
     else:
-        end_with_reader()
+        exit_with_connection()
         send(sys.argv[2], sys.stdout.buffer)

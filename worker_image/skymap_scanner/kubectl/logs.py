@@ -1,4 +1,4 @@
-"""The logs of a scan's pods: which streams there are, what stands before each line, and reading them side by side."""
+"""The logs of a scan's pods: which there are, the prefix of their lines, printing and following them together."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ from typing import Any
 
 from skymap_api.names import COMPONENT_LABEL, SCAN_LABEL
 from skymap_scanner.errors import ClusterError
-from skymap_scanner.kubectl.client import Kubectl, explained, redacted
+from skymap_scanner.kubectl.client import Kubectl, explain_failure, redacted
 
 Pod = dict[str, Any]
 
-#: Logs that are read at a time: each is a kubectl of its own.
-AT_ONCE = 32
-_LOOK_EVERY = 2.0
-#: What the kubelet gives, as if it were the log, once it has removed an earlier container.
-_GONE = "unable to retrieve container logs for "
+#: Receives the prefix of a log and one of its lines.
+Emit = Callable[[str, str], None]
+
+#: Most logs followed at a time: each needs a kubectl of its own.
+MAX_FOLLOWED = 32
+_MAX_READ = 8
+_POLL_INTERVAL = 2.0
+#: First line of a "log" that the kubelet has removed with its container.
+_REMOVED = "unable to retrieve container logs for "
 
 
 @dataclass(frozen=True)
-class Stream:
-    """The log of one container: of its present run, or of the one before (``previous``)."""
+class ContainerLog:
+    """The log of one container: of its current run, or of the one before (``previous``)."""
 
     role: str
     pod: str
@@ -35,53 +39,55 @@ class Stream:
 
     @property
     def prefix(self) -> str:
-        """What stands before its lines."""
-        inner = "" if self.container == self.role else f" {self.container}"
-        return f"{self.role} {self.pod}{inner}{' (before)' if self.previous else ''}"
+        """The prefix of its lines."""
+        container = "" if self.container == self.role else f" {self.container}"
+        return f"{self.role} {self.pod}{container}{' (previous)' if self.previous else ''}"
 
-    def words(self, tail: int | None, follow: bool) -> list[str]:
-        """Return how kubectl is asked for it."""
+    def kubectl_arguments(self, tail: int | None, follow: bool) -> list[str]:
+        """Return the arguments with which kubectl prints it."""
         words = ["logs", self.pod, "--container", self.container]
         words += [] if tail is None else [f"--tail={tail}"]
         return words + ["--follow"] * follow + ["--previous"] * self.previous
 
 
 @dataclass(frozen=True)
-class Silent:
+class NotStarted:
     """A container that has not started, and why."""
 
-    stream: Stream
-    why: str
+    log: ContainerLog
+    reason: str
 
 
-def pods_of(kubectl: Kubectl, base: str, role: str | None = None) -> list[Pod]:
-    """Return the pods of a scan, those that have ended too, in the order in which they were made."""
+def list_pods(kubectl: Kubectl, base: str, role: str | None = None) -> list[Pod]:
+    """Return the pods of a scan, finished ones too, oldest first."""
     selector = f"{SCAN_LABEL}={base}" + ("" if role is None else f",{COMPONENT_LABEL}={role}")
     pods = kubectl.items("pods", "--selector", selector)
     return sorted(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
 
 
-def streams_of(pods: Iterable[Pod]) -> tuple[list[Stream], list[Silent]]:
-    """Return the logs that pods have, and the containers that have none yet."""
-    streams: list[Stream] = []
-    silent: list[Silent] = []
+def container_logs(pods: Iterable[Pod]) -> tuple[list[ContainerLog], list[NotStarted]]:
+    """Return the logs of the pods, and the containers that have none yet."""
+    logs: list[ContainerLog] = []
+    not_started: list[NotStarted] = []
     for pod in pods:
-        role = pod["metadata"].get("labels", {}).get(COMPONENT_LABEL, "pod")
+        role, name = pod["metadata"].get("labels", {}).get(COMPONENT_LABEL, "pod"), pod["metadata"]["name"]
         status = pod.get("status", {})
         containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
         if not containers:
-            silent.append(Silent(Stream(role, pod["metadata"]["name"], role), _why_no_container(status)))
+            not_started.append(NotStarted(ContainerLog(role, name, role), _why_no_container(status)))
         for one in containers:
-            stream = Stream(role, pod["metadata"]["name"], one["name"], one.get("restartCount", 0))
-            before = one.get("lastState", {}).get("terminated") is not None
-            if before:
-                streams.append(Stream(stream.role, stream.pod, stream.container, stream.restarts, previous=True))
+            restarts = one.get("restartCount", 0)
+            has_previous = one.get("lastState", {}).get("terminated") is not None
+            if has_previous:
+                logs.append(ContainerLog(role, name, one["name"], restarts, previous=True))
+            current = ContainerLog(role, name, one["name"], restarts)
             waiting = one.get("state", {}).get("waiting")
             if waiting is None:
-                streams.append(stream)
-            elif not before:
-                silent.append(Silent(stream, waiting.get("message") or waiting.get("reason") or "it waits"))
-    return streams, silent
+                logs.append(current)
+            elif not has_previous:
+                reason = waiting.get("message") or waiting.get("reason") or "no reason given"
+                not_started.append(NotStarted(current, reason))
+    return logs, not_started
 
 
 def _why_no_container(status: dict[str, Any]) -> str:
@@ -89,43 +95,43 @@ def _why_no_container(status: dict[str, Any]) -> str:
     for one in status.get("conditions", ()):
         if one.get("status") == "False" and one.get("message"):
             return str(one["message"])
-    return str(status.get("message") or status.get("reason") or "it has no node yet")
+    return str(status.get("message") or status.get("reason") or "not scheduled to a node yet")
 
 
-def show(kubectl: Kubectl, pods: Iterable[Pod], tail: int | None, tell: Callable[[str, str], None]) -> None:
-    """Give all logs, pod after pod, as ``tell(prefix, line)``."""
-    streams, silent = streams_of(pods)
-    for one in silent:
-        tell(one.stream.prefix, f"has not started: {one.why}")
-    with ThreadPoolExecutor(8) as pool:
-        for stream, lines in zip(streams, pool.map(lambda one: _read(kubectl, one, tail), streams), strict=True):
+def print_logs(kubectl: Kubectl, pods: Iterable[Pod], tail: int | None, emit: Emit) -> None:
+    """Emit all logs, one after the other."""
+    logs, not_started = container_logs(pods)
+    for one in not_started:
+        emit(one.log.prefix, f"has not started: {one.reason}")
+    with ThreadPoolExecutor(_MAX_READ) as pool:
+        for log, lines in zip(logs, pool.map(lambda one: _read(kubectl, one, tail), logs), strict=True):
             for line in lines:
-                tell(stream.prefix, redacted(line))
+                emit(log.prefix, redacted(line))
 
 
-def _read(kubectl: Kubectl, stream: Stream, tail: int | None) -> list[str]:
-    """Return the lines of one log; a pod that has gone meanwhile says so."""
+def _read(kubectl: Kubectl, log: ContainerLog, tail: int | None) -> list[str]:
+    """Return the lines of one log, or why it cannot be read: the pod may have been deleted meanwhile."""
     try:
-        lines = kubectl.run(*stream.words(tail, follow=False)).splitlines()
-        return [] if stream.previous and lines and lines[0].startswith(_GONE) else lines
+        lines = kubectl.run(*log.kubectl_arguments(tail, follow=False)).splitlines()
+        return [] if log.previous and lines and lines[0].startswith(_REMOVED) else lines
     except ClusterError as error:
-        return [f"its log cannot be read: {error}"]
+        return [f"cannot read its log: {error}"]
 
 
 @dataclass
-class Following:
-    """Follows the logs of a scan's pods, of those that come later too, until it is asked to end.
+class LogFollower:
+    """Follows the logs of a scan's pods, and of pods that are created later.
 
-    ``list_pods`` looks for the pods, ``tell(prefix, line)`` is called by one thread at a time.
+    ``list_pods`` returns the pods; ``emit`` is called by one thread at a time.
     """
 
     kubectl: Kubectl
     list_pods: Callable[[], list[Pod]]
-    tell: Callable[[str, str], None]
+    emit: Emit
     tail: int | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _known: set[Stream] = field(default_factory=set)
-    _said: set[Silent] = field(default_factory=set)
+    _followed: set[ContainerLog] = field(default_factory=set)
+    _reported: set[NotStarted] = field(default_factory=set)
     _open: list[tuple[subprocess.Popen[bytes], threading.Thread]] = field(default_factory=list)
 
     def run(self, done: Callable[[], bool]) -> None:
@@ -133,10 +139,10 @@ class Following:
         try:
             while True:
                 ended = done()
-                left = self._look()
-                if ended and not left and not self._alive():
+                waiting = self._follow_new_logs()
+                if ended and not waiting and not self._active():
                     return
-                time.sleep(_LOOK_EVERY)
+                time.sleep(_POLL_INTERVAL)
         finally:
             for process, thread in self._open:
                 if process.poll() is None:
@@ -144,40 +150,40 @@ class Following:
                 thread.join()
                 process.wait()
 
-    def _look(self) -> int:
-        """Begin to read what is new; return how many logs wait for room."""
-        streams, silent = streams_of(self.list_pods())
-        for one in silent:
-            if one not in self._said:
-                self._said.add(one)
-                self._line(one.stream.prefix, f"has not started: {one.why}")
-        new = [stream for stream in streams if not stream.previous and stream not in self._known]
-        room = max(0, AT_ONCE - self._alive())
-        for stream in new[:room]:
-            self._known.add(stream)
-            self._begin(stream)
+    def _follow_new_logs(self) -> int:
+        """Start to follow new logs; return how many have to wait until others end."""
+        logs, not_started = container_logs(self.list_pods())
+        for one in not_started:
+            if one not in self._reported:
+                self._reported.add(one)
+                self._emit(one.log.prefix, f"has not started: {one.reason}")
+        new = [log for log in logs if not log.previous and log not in self._followed]
+        room = max(0, MAX_FOLLOWED - self._active())
+        for log in new[:room]:
+            self._followed.add(log)
+            self._start(log)
         return len(new[room:])
 
-    def _begin(self, stream: Stream) -> None:
-        words = stream.words(self.tail, follow=True)
+    def _start(self, log: ContainerLog) -> None:
+        words = log.kubectl_arguments(self.tail, follow=True)
         process = self.kubectl.start(*words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        thread = threading.Thread(target=self._pass_on, args=(stream, process), daemon=True)
+        thread = threading.Thread(target=self._pass_on, args=(log, process), daemon=True)
         thread.start()
         self._open.append((process, thread))
 
-    def _pass_on(self, stream: Stream, process: subprocess.Popen[bytes]) -> None:
+    def _pass_on(self, log: ContainerLog, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None  # noqa: S101 - pipes
         assert process.stderr is not None  # noqa: S101
         with process.stdout, process.stderr:
             for line in process.stdout:
-                self._line(stream.prefix, redacted(line.decode(errors="replace").rstrip("\r\n")))
-            said = process.stderr.read().decode(errors="replace")
+                self._emit(log.prefix, redacted(line.decode(errors="replace").rstrip("\r\n")))
+            stderr = process.stderr.read().decode(errors="replace")
         if process.wait() > 0:
-            self._line(stream.prefix, f"its log cannot be read on: {explained(said, process.returncode)}")
+            self._emit(log.prefix, f"cannot follow its log: {explain_failure(stderr, process.returncode)}")
 
-    def _line(self, prefix: str, line: str) -> None:
+    def _emit(self, prefix: str, line: str) -> None:
         with self._lock:
-            self.tell(prefix, line)
+            self.emit(prefix, line)
 
-    def _alive(self) -> int:
+    def _active(self) -> int:
         return sum(thread.is_alive() for _, thread in self._open)

@@ -1,4 +1,4 @@
-"""The SkymapScans of a cluster as they are read from it, and waiting for one of them."""
+"""The SkymapScans of a cluster: reading them, and watching one until it is finished."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from skymap_api.resource.status import Condition, ConditionType, Phase
 from skymap_scanner.errors import ClusterError, ClusterUnavailable, InputError
 from skymap_scanner.kubectl.client import Kubectl
 
-#: The resource, so named that no other one of the cluster can be meant.
+#: Full name of the resource, so that kubectl cannot confuse it with another one.
 RESOURCE = f"skymapscans.{GROUP}"
 
-#: How often a scan is looked at while it is waited for, and how long an absent cluster is waited for (s).
-LOOK_EVERY, ABSENCE = 2.0, 300.0
+#: Seconds between two readings of a scan that is watched, and the longest outage of the cluster that is tolerated.
+POLL_INTERVAL, LONGEST_OUTAGE = 2.0, 300.0
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_NAME = 253
 
 
 @dataclass(frozen=True)
-class SeenScan:
-    """A SkymapScan: ``document`` is all that the cluster has of it, ``made`` when it was made."""
+class ClusterScan:
+    """A SkymapScan of a cluster; ``document`` is the whole resource."""
 
     namespace: str
     name: str
-    made: datetime
+    created: datetime
     generation: int
     status: SkymapScanStatus
     document: dict[str, Any]
 
     @classmethod
-    def read(cls, document: dict[str, Any]) -> SeenScan:
-        """Read what kubectl prints of one.
+    def read(cls, document: dict[str, Any]) -> ClusterScan:
+        """Read the resource as kubectl prints it.
 
         Raises
         ------
         ClusterError
-            If its status is of a form that we do not know.
+            If another version wrote its status.
         """
         meta = document["metadata"]
         try:
@@ -53,43 +53,53 @@ class SeenScan:
         except ValidationError as error:
             raise ClusterError(
                 f"the status of SkymapScan {meta['name']} was written by another version of the operator: use the "
-                "skymap-scanner of that version, or look at it with --json"
+                "skymap-scanner of that version, or read it with --json"
             ) from error
         return cls(
             namespace=meta["namespace"],
             name=meta["name"],
-            made=datetime.fromisoformat(meta["creationTimestamp"]),
+            created=datetime.fromisoformat(meta["creationTimestamp"]),
             generation=meta.get("generation", 0),
             status=status,
             document=document,
         )
 
     @property
+    def uid(self) -> str:
+        """The UID, which tells it from a later scan of the same name."""
+        return str(self.document["metadata"]["uid"])
+
+    @property
     def base(self) -> str:
-        """What the names of its objects begin with, and the value of their label."""
+        """The prefix of its objects' names, and the value of their label."""
         return Names.of(self.namespace, self.name).base
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What its user has written, and the defaults."""
+        """The spec with the API server's defaults."""
         return dict(self.document.get("spec", {}))
 
     @property
     def deleting(self) -> bool:
-        """Whether it is on its way out."""
+        """Whether it is being deleted."""
         return "deletionTimestamp" in self.document["metadata"]
 
     @property
     def phase(self) -> str:
-        """Where it is, in one word, also before the operator has said so."""
+        """The phase; ``New`` before the operator has set one."""
         if self.deleting:
             return Phase.DELETING.value
         return "New" if self.status.phase is None else self.status.phase.value
 
     @property
     def finished(self) -> bool:
-        """Whether it is done, with success or without."""
+        """Whether it has succeeded or failed."""
         return self.status.phase in {Phase.SUCCEEDED, Phase.FAILED}
+
+    @property
+    def image(self) -> str | None:
+        """Image of its pods, None before it has started."""
+        return None if self.status.runs_with is None else self.status.runs_with.image
 
     @property
     def claim(self) -> str:
@@ -107,84 +117,84 @@ class SeenScan:
         return next((one for one in self.status.conditions if one.type is kind), None)
 
     @property
-    def hindrance(self) -> Condition | None:
-        """What is in its way."""
+    def degraded(self) -> Condition | None:
+        """The condition Degraded if it is True."""
         degraded = self.condition(ConditionType.DEGRADED)
         return degraded if degraded is not None and degraded.status == "True" else None
 
 
-def check_name(name: str) -> str:
-    """Return the name of an object of Kubernetes.
+def check_object_name(name: str) -> str:
+    """Return the name of a Kubernetes object.
 
     Raises
     ------
     InputError
-        If it cannot be one.
+        If it is invalid.
     """
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         raise InputError(
-            f"{name!r} cannot be a name in Kubernetes: lower case letters, digits, - and . , beginning and ending "
-            f"with a letter or digit, at most {_LONGEST_NAME}"
+            f"{name!r} cannot be a name in Kubernetes: use lower-case letters, digits, - and . , begin and end with a "
+            f"letter or digit, at most {_LONGEST_NAME} characters"
         )
     return name
 
 
-def find(kubectl: Kubectl, name: str) -> SeenScan | None:
-    """Look for a scan."""
-    document = kubectl.get(RESOURCE, check_name(name))
-    return None if document is None else SeenScan.read(document)
+def find_scan(kubectl: Kubectl, name: str) -> ClusterScan | None:
+    """Return a scan, None if it does not exist."""
+    document = kubectl.get(RESOURCE, check_object_name(name))
+    return None if document is None else ClusterScan.read(document)
 
 
-def find_all(kubectl: Kubectl, everywhere: bool = False) -> list[SeenScan]:
-    """Look for all scans of the namespace, or of all namespaces."""
-    words = ["--all-namespaces"] if everywhere else []
-    return [SeenScan.read(document) for document in kubectl.items(RESOURCE, *words)]
+def list_scans(kubectl: Kubectl, all_namespaces: bool = False) -> list[ClusterScan]:
+    """Return the scans of the namespace, or of all namespaces."""
+    words = ["--all-namespaces"] if all_namespaces else []
+    return [ClusterScan.read(document) for document in kubectl.items(RESOURCE, *words)]
 
 
-def the(kubectl: Kubectl, name: str) -> SeenScan:
-    """Return a scan that must be there.
+def get_scan(kubectl: Kubectl, name: str) -> ClusterScan:
+    """Return a scan that must exist.
 
     Raises
     ------
     InputError
-        If there is no such scan; names those that there are.
+        If it does not; the message names those that do.
     """
-    scan = find(kubectl, name)
+    scan = find_scan(kubectl, name)
     if scan is not None:
         return scan
     others = sorted(document["metadata"]["name"] for document in kubectl.items(RESOURCE))
     where = "in this namespace" if kubectl.namespace is None else f"in namespace {kubectl.namespace}"
     known = (
-        f"there are {', '.join(others[:10])}{' and more' if len(others) > 10 else ''}" if others else "there is none"
+        f"there are {', '.join(others[:10])}{' and more' if len(others) > 10 else ''}" if others else "there are none"
     )
     raise InputError(
         f"there is no SkymapScan {name} {where}; {known} (skymap-scanner status -A lists those of all namespaces)"
     )
 
 
-def follow(
-    look: Callable[[], SeenScan], show: Callable[[SeenScan], None], sleep: Callable[[float], None] = time.sleep
-) -> SeenScan:
-    """Show a scan again and again until it is done, and return it.
-
-    A cluster that is away for a while is waited for.
+def watch_until_finished(
+    read: Callable[[], ClusterScan],
+    show: Callable[[ClusterScan], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> ClusterScan:
+    """Show a scan again and again until it is finished; return it. A temporary outage of the cluster is tolerated.
 
     Raises
     ------
     ClusterUnavailable
-        If it stays away.
+        If the outage lasts too long.
     """
-    absent = 0.0
+    outage = 0.0
     while True:
         try:
-            scan = look()
+            scan = read()
         except ClusterUnavailable:
-            if absent >= ABSENCE:
+            if outage >= LONGEST_OUTAGE:
                 raise
-            absent += LOOK_EVERY
+            outage += POLL_INTERVAL
         else:
-            absent = 0.0
+            outage = 0.0
             show(scan)
             if scan.finished:
                 return scan
-        sleep(LOOK_EVERY)
+        sleep(POLL_INTERVAL)

@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skymap_api.exit_codes import NOT_COUNTED, PERMANENT, ExitCode
 from skymap_api.names import ScanTopics
 from skymap_api.progress import Progress
 from skymap_scanner.broker import Access, Reader, open_broker
@@ -30,7 +30,7 @@ from skymap_scanner.broker.url import embedded_url
 from skymap_scanner.errors import BrokerUnavailable, InputError, SkymapError
 from skymap_scanner.roles.planning import ScanSettings
 from skymap_scanner.roles.scans import latest_progress
-from skymap_scanner.roles.stop import STOPPED, Stop
+from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
 
 log = logging.getLogger(__name__)
@@ -164,12 +164,12 @@ class _Role:
             self._start()
 
     def _judge(self, code: int) -> None:
-        if code in {1, 2}:  # it has explained itself, and would do so again
+        if code in PERMANENT:
             raise SkymapError(f"{self.name} cannot go on: {self._last_words()}")
-        if code == os.EX_TEMPFAIL:
+        if code == ExitCode.UNAVAILABLE:
             self._wait_for_broker()
             return
-        if code in {STOPPED, 128 + signal.SIGINT}:  # by somebody else than us: no fault of its own
+        if code in NOT_COUNTED:  # somebody else stopped it
             log.warning("%s was stopped, starting it again", self.name)
             return
         self.deaths += 1

@@ -9,8 +9,7 @@ import threading
 import time
 from types import FrameType
 
-#: The exit code of a role that was asked to stop: as of one that SIGTERM has ended.
-STOPPED = 128 + signal.SIGTERM
+from skymap_api.exit_codes import ExitCode
 
 
 class Stop:
@@ -23,7 +22,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self.exit_code = STOPPED
+        self.exit_code = int(ExitCode.TERMINATED)
         self.looked = time.monotonic()
 
     @property
@@ -67,7 +66,7 @@ def _end_with_parent() -> None:
     def watch() -> None:
         while os.read(standard_input, 1):
             pass
-        os._exit(STOPPED)
+        os._exit(ExitCode.TERMINATED)
 
     standard_input = sys.stdin.fileno()  # read without Python's buffer, whose lock this thread would keep at the end
 
