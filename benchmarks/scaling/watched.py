@@ -29,14 +29,14 @@ class Sample:
     seconds: float
     scan: str
     waiting: int = 0
-    in_hand: int = 0
+    in_flight: int = 0
     wanted: int = 0
     ready: int = 0
     busy: int = 0
     leaving: int = 0
 
 
-FIELDS = ("seconds", "scan", "waiting", "in_hand", "wanted", "ready", "busy", "leaving")
+FIELDS = ("seconds", "scan", "waiting", "in_flight", "wanted", "ready", "busy", "leaving")
 
 
 def figures(metrics: str, scan: str) -> dict[str, int]:
@@ -148,7 +148,7 @@ def draw(samples: Sequence[Sample], path: Path, title: str) -> None:
         times = [row.seconds for row in rows]
         first = scan == samples[0].scan
         above.fill_between(times, [row.waiting for row in rows], color="0.75", label="waiting" if first else None)
-        above.plot(times, [row.in_hand for row in rows], color="tab:orange", label="in hand" if first else None)
+        above.plot(times, [row.in_flight for row in rows], color="tab:orange", label="in hand" if first else None)
         lines = (
             ("ready", "tab:blue", "-"),
             ("busy", "tab:orange", "-"),

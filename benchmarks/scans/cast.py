@@ -14,7 +14,7 @@ from testing.pulsar.server import PulsarAddress
 
 from skymap_api.names import KIND, PRODUCER, SAVER, Names, NamespacedName, ScanTopics
 from skymap_api.resource.base import Manifest
-from skymap_operator.cluster.client import Away, Cluster
+from skymap_operator.cluster.client import Cluster, Unavailable
 from skymap_scanner.broker import Access, Broker, Outgoing, Producer, open_broker
 
 #: Pixels of the scans' one level (nside 8), and tasks that wait in each queue.
@@ -45,7 +45,7 @@ class Audience:
                         self.seen.pop(_key(found), None)
                     else:
                         self._take(found)
-            except Away:
+            except Unavailable:
                 await asyncio.sleep(1.0)
 
     def phases(self) -> dict[str, int]:

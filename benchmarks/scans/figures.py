@@ -11,14 +11,14 @@ from pathlib import Path
 import httpx
 from testing.processes import usage
 
-from skymap_operator.runtime.workqueue import By
+from skymap_operator.runtime.workqueue import Trigger
 
 #: A line of Prometheus' text format: name, labels, value.
 _LINE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 LATENCY = "skymap_operator_reconcile_latency_seconds"
-REQUESTS = "skymap_operator_api_requests_total"
+REQUESTS = "skymap_operator_rest_client_requests_total"
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -59,12 +59,12 @@ def quantile(buckets: Mapping[float, float], part: float) -> float:
     return lower
 
 
-def latencies(series: Series, by: By) -> dict[float, float]:
-    """Return the cumulated counts of the histogram of latencies by upper bound (s), of looks that are due so."""
+def latencies(series: Series, trigger: Trigger) -> dict[float, float]:
+    """Return the cumulated counts of the histogram of latencies by upper bound (s), of one trigger."""
     found = (
         (dict(labels), value)
         for (name, labels), value in series.items()
-        if name == f"{LATENCY}_bucket" and ("by", by.value) in labels
+        if name == f"{LATENCY}_bucket" and ("trigger", trigger.value) in labels
     )
     return {float(labels["le"]): value for labels, value in found}
 
@@ -116,9 +116,9 @@ class Phase:
     def row(self) -> list[str]:
         """Return the line of the table."""
         cpu = self.samples[-1].cpu - self.samples[0].cpu if self.samples else float("nan")
-        spreads = [latencies(self.counted, by) for by in (By.NEWS, By.TIME)]
-        looks = total(self.counted, "skymap_operator_looks_total")
-        asked = [total(self.counted, REQUESTS, to=to) for to in ("kubernetes", "pulsar")]
+        spreads = [latencies(self.counted, trigger) for trigger in Trigger]
+        reconciles = total(self.counted, "skymap_operator_reconcile_total")
+        asked = [total(self.counted, REQUESTS, server=server) for server in ("kubernetes", "pulsar")]
         return [
             self.name,
             f"{self.seconds:.0f}",
@@ -126,7 +126,7 @@ class Phase:
             f"{cpu / self.seconds:.2f}",
             f"{self._part_waited():.0%}",
             f"{max((one.rss for one in self.samples), default=0.0):.0f}",
-            f"{looks / self.seconds:.1f}",
+            f"{reconciles / self.seconds:.1f}",
             *(f"{quantile(spread, part):.2f}" for spread in spreads for part in (0.5, 0.99)),
             f"{self.overdue:.1f}",
             *(f"{count / self.scans:.1f}" for count in asked),
@@ -147,14 +147,14 @@ HEADER = [
     "s",
     "CPU s",
     "cores",
-    "kept waiting",
+    "waiting for CPU",
     "MiB",
-    "looks/s",
-    "news p50 s",
-    "news p99 s",
-    "rounds p50 s",
-    "rounds p99 s",
-    "late s",
+    "reconciles/s",
+    "event p50 s",
+    "event p99 s",
+    "requeue p50 s",
+    "requeue p99 s",
+    "overdue s",
     "K8s/scan",
     "Pulsar/scan",
     "K8s/scan/min",

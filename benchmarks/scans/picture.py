@@ -9,7 +9,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from benchmarks.scans.figures import Phase, Sample, latencies, quantile
 
-from skymap_operator.runtime.workqueue import By
+from skymap_operator.runtime.workqueue import Trigger
 
 #: Processor time is shown as a mean of so many samples (one a second).
 WINDOW = 10
@@ -37,16 +37,16 @@ def draw(samples: Sequence[Sample], phases: Sequence[Phase], path: Path) -> None
                 axes.axvline(begin, color="0.7", linewidth=0.8)
             upper.text(begin, 5, f" {phase.name}", fontsize=8)
         parts = [number / 200 for number in range(1, 200)]
-        for by, style in ((By.NEWS, "-"), (By.TIME, ":")):
-            spread = latencies(phase.counted, by)
+        for trigger, style in ((Trigger.EVENT, "-"), (Trigger.REQUEUE, ":")):
+            spread = latencies(phase.counted, trigger)
             colour = f"C{phases.index(phase)}"
             lower.plot(
-                [quantile(spread, part) for part in parts], parts, style, color=colour, label=f"{phase.name}, {by}"
+                [quantile(spread, part) for part in parts], parts, style, color=colour, label=f"{phase.name}, {trigger}"
             )
     lower.axvline(5, color="tab:red", linewidth=0.8, linestyle="--")
     lower.set_xscale("log")
-    lower.set_xlabel("from when a look is due to its end [s]")
-    lower.set_ylabel("part of the looks")
+    lower.set_xlabel("time from due to end of a reconcile [s]")
+    lower.set_ylabel("part of the reconciles")
     lower.legend(ncols=2, fontsize=8)
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -32,11 +32,12 @@ from testing.manifests import cases
 from testing.pulsar.server import PulsarServer
 
 from skymap_api.names import NamespacedName
-from skymap_operator.cluster.client import Away, Cluster
+from skymap_operator.cluster.client import Cluster, Unavailable
 
 TENANT = "bench"
 #: A page of metrics is made by the operator: as often as a Prometheus asks for it (s), and every phase twice.
 SCRAPE = 15.0
+OVERDUE = "skymap_operator_workqueue_longest_overdue_seconds"
 #: Longest wait of each phase (s).
 PATIENCE = 1800.0
 
@@ -81,7 +82,7 @@ class Bench:
                     self.probe.read(process.pid)
                 if time.monotonic() - scraped > SCRAPE:
                     scraped = time.monotonic()
-                    self.overdue = max(self.overdue, total(await self.figures(), "skymap_operator_overdue_seconds"))
+                    self.overdue = max(self.overdue, total(await self.figures(), OVERDUE))
             await asyncio.sleep(1.0)
 
     @asynccontextmanager
@@ -92,7 +93,7 @@ class Bench:
         yield note
         after = await self.figures()
         seconds = time.monotonic() - began
-        late = max(self.overdue, total(after, "skymap_operator_overdue_seconds"))
+        late = max(self.overdue, total(after, OVERDUE))
         samples = self.probe.samples[max(first - 1, 0) :]
         grown = difference(before, after)
         self.phases.append(Phase(name, scans or len(self.keys), seconds, samples, grown, late, "; ".join(note)))
@@ -120,7 +121,7 @@ class Bench:
             await asyncio.to_thread(self.cast.advance, self.keys)
             await until(lambda: self.audience.phases() == {"Scanning": len(self.keys)}, PATIENCE, self.audience.phases)
             note.append(f"all at once; told {time.monotonic() - began:.0f} s later")
-            while total(await self.figures(), "skymap_operator_overdue_seconds") > 1.0:
+            while total(await self.figures(), OVERDUE) > 1.0:
                 await asyncio.sleep(1.0)
 
     async def steady(self, seconds: float) -> None:
@@ -156,7 +157,7 @@ class Bench:
     async def uids(self) -> set[str]:
         """Return what names all Jobs and Deployments."""
         while True:
-            with suppress(Away):  # an API server without time is no fault of the operator's
+            with suppress(Unavailable):  # an API server without time is no fault of the operator's
                 found = [await self.cluster.list(kind) for kind in ("Job", "Deployment")]
                 return {one["metadata"]["uid"] for kind in found for one in kind}
             await asyncio.sleep(1.0)

@@ -12,20 +12,21 @@ from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Phase, WorkersStatus
 from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.observe.state import Backlog
-from skymap_operator.runtime.metrics import Metrics, Seen
+from skymap_operator.runtime.metrics import Metrics, ScanFigures
+from skymap_operator.runtime.workqueue import Load
 
 
 def test_the_operators_own_metrics_are_read() -> None:
     metrics = Metrics()
     for name, busy in (("a", 4), ("b", 1)):
         status = SkymapScanStatus(phase=Phase.SCANNING, workers=WorkersStatus(wanted=7, ready=5, busy=busy))
-        metrics.seen(NamespacedName("ns", name), Seen(status, Backlog(30, busy)))
+        metrics.observed(NamespacedName("ns", name), ScanFigures(status, Backlog(30, busy)))
     metrics.scaled(Direction.DOWN, Cause.MAXIMUM)
     metrics.scaled(Direction.DOWN, Cause.DONE)
     metrics.scaled(Direction.DOWN, Cause.DONE)
     metrics.scaled(Direction.UP, Cause.WORK)
-    text = metrics.text(0).decode()
-    assert figures(text, "a") == {"wanted": 7, "ready": 5, "busy": 4, "waiting": 30, "in_hand": 4}
+    text = metrics.text(Load()).decode()
+    assert figures(text, "a") == {"wanted": 7, "ready": 5, "busy": 4, "waiting": 30, "in_flight": 4}
     assert figures(text, "b")["busy"] == 1
     assert figures(text, "gone") == {}
     assert lowered(text) == {"Maximum": 1, "Done": 2}
@@ -94,7 +95,7 @@ def test_samples_become_a_table_and_a_picture(tmp_path: Path) -> None:
     samples.append(Sample(5.0, "b", leaving=1))
     write_csv(samples, tmp_path / "table.csv")
     lines = (tmp_path / "table.csv").read_text().splitlines()
-    assert lines[0] == "seconds,scan,waiting,in_hand,wanted,ready,busy,leaving"
+    assert lines[0] == "seconds,scan,waiting,in_flight,wanted,ready,busy,leaving"
     assert (lines[1], lines[-1]) == ("0.0,a,9,0,2,1,1,0", "5.0,b,0,0,0,0,0,1")
     draw(samples, tmp_path / "picture.png", "a title")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")

@@ -8,33 +8,33 @@ import os
 import pytest
 from benchmarks.scans.figures import HEADER, Phase, Probe, Sample, difference, latencies, quantile, read_metrics, total
 
-from skymap_operator.runtime.workqueue import By
+from skymap_operator.runtime.workqueue import Trigger
 
 TEXT = """# HELP a An example
 # TYPE a counter
-a_total{to="kubernetes",code="200"} 3.0
-a_total{to="pulsar",code="200"} 4.0
-a_total{to="pulsar",code="with \\"quotes\\", and comma"} 5.0
+a_total{server="kubernetes",code="200"} 3.0
+a_total{server="pulsar",code="200"} 4.0
+a_total{server="pulsar",code="with \\"quotes\\", and comma"} 5.0
 alone 1.5
-skymap_operator_reconcile_latency_seconds_bucket{by="news",le="1.0"} 5.0
-skymap_operator_reconcile_latency_seconds_bucket{by="news",le="2.0"} 10.0
-skymap_operator_reconcile_latency_seconds_bucket{by="news",le="+Inf"} 10.0
-skymap_operator_reconcile_latency_seconds_bucket{by="time",le="1.0"} 0.0
-skymap_operator_reconcile_latency_seconds_bucket{by="time",le="2.0"} 4.0
-skymap_operator_reconcile_latency_seconds_bucket{by="time",le="+Inf"} 4.0
+skymap_operator_reconcile_latency_seconds_bucket{trigger="event",le="1.0"} 5.0
+skymap_operator_reconcile_latency_seconds_bucket{trigger="event",le="2.0"} 10.0
+skymap_operator_reconcile_latency_seconds_bucket{trigger="event",le="+Inf"} 10.0
+skymap_operator_reconcile_latency_seconds_bucket{trigger="requeue",le="1.0"} 0.0
+skymap_operator_reconcile_latency_seconds_bucket{trigger="requeue",le="2.0"} 4.0
+skymap_operator_reconcile_latency_seconds_bucket{trigger="requeue",le="+Inf"} 4.0
 """
 
 
 def test_metrics_are_read_and_added_up() -> None:
     series = read_metrics(TEXT)
     assert total(series, "a_total") == 12.0
-    assert total(series, "a_total", to="pulsar") == 9.0
-    assert total(series, "a_total", to="pulsar", code="200") == 4.0
+    assert total(series, "a_total", server="pulsar") == 9.0
+    assert total(series, "a_total", server="pulsar", code="200") == 4.0
     assert total(series, "alone") == 1.5
-    before = read_metrics('a_total{to="kubernetes",code="200"} 1.0')
-    assert total(difference(before, series), "a_total", to="kubernetes") == 2.0
-    assert latencies(series, By.NEWS) == {1.0: 5.0, 2.0: 10.0, math.inf: 10.0}
-    assert latencies(series, By.TIME) == {1.0: 0.0, 2.0: 4.0, math.inf: 4.0}
+    before = read_metrics('a_total{server="kubernetes",code="200"} 1.0')
+    assert total(difference(before, series), "a_total", server="kubernetes") == 2.0
+    assert latencies(series, Trigger.EVENT) == {1.0: 5.0, 2.0: 10.0, math.inf: 10.0}
+    assert latencies(series, Trigger.REQUEUE) == {1.0: 0.0, 2.0: 4.0, math.inf: 4.0}
 
 
 @pytest.mark.parametrize(
@@ -66,14 +66,14 @@ def test_processor_time_goes_on_from_one_process_to_the_next() -> None:
 
 
 def test_a_phase_says_what_it_cost_for_each_scan() -> None:
-    counted = read_metrics(TEXT.replace("a_total", "skymap_operator_api_requests_total"))
+    counted = read_metrics(TEXT.replace("a_total", "skymap_operator_rest_client_requests_total"))
     row = Phase("steady", 2, 30.0, [Sample(0.0, 1.0, 80.0), Sample(30.0, 4.0, 90.0, 1.0)], counted, 0.5, "fine").row()
     found = dict(zip(HEADER, row, strict=True))
     assert (found["CPU s"], found["cores"], found["MiB"]) == ("3.0", "0.10", "90")
-    assert found["kept waiting"] == "25%"
+    assert found["waiting for CPU"] == "25%"
     assert (
-        found["news p50 s"],
-        found["rounds p50 s"],
+        found["event p50 s"],
+        found["requeue p50 s"],
         found["K8s/scan"],
         found["Pulsar/scan"],
         found["K8s/scan/min"],

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from skymap_api.names import API_VERSION, FINALIZER, KIND
 from skymap_api.resource.base import Manifest, to_manifest
 from skymap_api.resource.status import Reason
-from skymap_operator.cluster.client import Cluster, Conflict, NotFound, Refused
+from skymap_operator.cluster.client import Client, Conflict, NotFound, Refused
 from skymap_operator.decide.actions import (
     Action,
     AddFinalizer,
@@ -45,7 +45,7 @@ class ActionRefused(Exception):  # noqa: N818 - the cluster's answer, not a mist
 
 
 async def apply(
-    actions: Sequence[Action], observed: ObservedState, cluster: Cluster, pulsars: Pulsars, settings: Settings
+    actions: Sequence[Action], observed: ObservedState, cluster: Client, pulsars: Pulsars, settings: Settings
 ) -> None:
     """Carry out actions in their order.
 
@@ -85,7 +85,7 @@ async def _on_pulsar(
                 await admin.delete(name)
 
 
-async def _on_cluster(action: Action, observed: ObservedState, cluster: Cluster) -> None:
+async def _on_cluster(action: Action, observed: ObservedState, cluster: Client) -> None:
     scan = observed.scan
     match action:
         case AddFinalizer() | RemoveFinalizer():
@@ -114,7 +114,7 @@ async def _on_cluster(action: Action, observed: ObservedState, cluster: Cluster)
                 log.info("%s/%s: Event %s not recorded: %s", scan.namespace, scan.name, reason, error)
 
 
-async def _finalizer(observed: ObservedState, cluster: Cluster, *, wanted: bool) -> None:
+async def _finalizer(observed: ObservedState, cluster: Client, *, wanted: bool) -> None:
     """Put our finalizer on the scan, or take it off; others' stay."""
     scan = observed.scan
     live = await cluster.get(KIND, scan.namespace, scan.name)

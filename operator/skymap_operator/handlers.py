@@ -1,25 +1,32 @@
-"""What is heard of SkymapScans, by kopf. No decision is made here.
+"""What kopf does for the operator, part by part.
 
-Only raw events are asked for: so kopf keeps no notes on the resources, in annotations or finalizers of its own. What a
-scan consists of is followed by `followed`: kopf follows all objects of a kind, and of a cluster's pods few are ours.
+Lifecycle: used. `kopf.operator` runs until SIGTERM or SIGINT, gives tasks five seconds to end and cancels the others.
+Startup: used for kopf's own settings alone. The operator's parts start before kopf does, in `main.run`: if they cannot,
+a plain exception ends the process with one line, where kopf would retry and report an error of its own.
+Shutdown: not used. The parts stop when the ``async with`` of `main.run` ends, after kopf has returned.
+Login: used. kopf reads the API server's discovery documents when it starts, and so checks the access once more.
+Watching resources, with its annotations, finalizers and handlers: not used. kopf watches all objects of a kind, without
+a label selector, and its raw events do not report what was deleted while a watch was down. `cluster.informer` watches
+SkymapScans as it watches their children; reconciling is level-based and needs no diff of an object.
+Probes: not used. kopf's endpoint answers 200 as long as its event loop runs; `runtime.health` answers 503 when
+reconciling has stopped.
+Peering: not used. It needs a resource of its own and the right to write it. Two operators at a time do no harm, since
+every action may be repeated, and the Deployment recreates its pod instead of rolling.
+Posting log lines as Events: off. `apply` records the Events that a user needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import kopf
 
-from skymap_api.names import GROUP, VERSION
-from skymap_api.resource.base import Manifest
-
-#: kopf would make one of the user's name, which a user of a pod need not have.
+#: kopf's default holds the user's name, which the user of a pod need not have.
 IDENTITY: Any = "skymap-operator"
 
 
-def registry(heard: Callable[[str | None, Manifest], None]) -> kopf.OperatorRegistry:
-    """Return kopf's registry; ``heard`` is told of changes: ADDED, MODIFIED, DELETED or None (listed), and the scan."""
+def registry() -> kopf.OperatorRegistry:
+    """Return the handlers that kopf calls."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -29,11 +36,6 @@ def registry(heard: Callable[[str | None, Manifest], None]) -> kopf.OperatorRegi
     @kopf.on.startup(registry=handlers)
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False
-        settings.scanning.disabled = True  # needs no right to list namespaces and definitions
-        settings.queueing.idle_timeout = 1.0  # its end waits for this
-
-    @kopf.on.event(GROUP, VERSION, "skymapscans", registry=handlers)
-    async def scan_changed(event: Mapping[str, Any], **_: Any) -> None:
-        heard(event["type"], event["object"])
+        settings.scanning.disabled = True  # without the right to list namespaces and definitions
 
     return handlers

@@ -16,14 +16,14 @@ from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
 from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.observe.state import Backlog
-from skymap_operator.runtime.metrics import OUTCOMES, Metrics, Seen
-from skymap_operator.runtime.workqueue import By
+from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
+from skymap_operator.runtime.workqueue import Load, Trigger
 from skymap_operator.settings import PREFIX, Settings
 
 #: Values of the labels, where the code fixes them.
 LABELS: dict[str, Iterable[str]] = {
-    "outcome": OUTCOMES,
-    "by": By,
+    "result": Result,
+    "trigger": Trigger,
     "direction": Direction,
     "cause": Cause,
     "phase": Phase,
@@ -61,7 +61,7 @@ def _plain(value: Any) -> str:
 
 def metrics_page() -> str:
     """Return the page of the operator's metrics as Markdown."""
-    kinds, helps, labels = _families(_sample().text(overdue=0.0).decode())
+    kinds, helps, labels = _families(_sample().text(Load()).decode())
     intro = (
         "The operator serves these metrics at `/metrics` on port 8080, in Prometheus' text format.\n"
         "The metrics `skymap_scan_…` describe one scan each, by the labels `namespace` and `scan`.\n"
@@ -113,7 +113,7 @@ def _sample() -> Metrics:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     metrics = Metrics(lambda: now)
     metrics.scaled(Direction.UP, Cause.WORK)
-    metrics.asked("kubernetes", "GET", 200)
+    metrics.requested("kubernetes", "GET", 200)
     conditions = (
         Condition(type=ConditionType.DEGRADED, status="True", last_transition_time=now, reason=Reason.UNSCHEDULABLE),
         Condition(type=ConditionType.SUCCEEDED, status="False", last_transition_time=now, reason=Reason.ROLE_FAILED),
@@ -126,7 +126,7 @@ def _sample() -> Metrics:
         start_time=now,
         eta=now,
     )
-    metrics.seen(NamespacedName("namespace", "scan"), Seen(status, Backlog(1, 1), 1.0))
+    metrics.observed(NamespacedName("namespace", "scan"), ScanFigures(status, Backlog(1, 1), 1.0))
     return metrics
 
 

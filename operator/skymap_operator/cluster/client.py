@@ -1,23 +1,18 @@
-"""The Kubernetes API: plain dictionaries in and out. The only module that imports the Kubernetes client.
+"""The Kubernetes API as plain dictionaries. The only module that imports the Kubernetes client.
 
-Requests go through the client's transport, which knows how to log in, and past its thousand models: what comes back is
-what the API server sent, fields of newer servers included.
+Requests use the client's transport and login but not its thousand models, so an object keeps every field that the API
+server sent, including those of newer servers.
 """
 
 from __future__ import annotations
 
-import asyncio
 import builtins
-import hashlib
 import json
-import math
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -26,25 +21,16 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 
 from skymap_api.names import SCAN_LABEL
 from skymap_api.resource.base import Manifest
+from skymap_operator.cluster.ca_bundle import CaBundle
+from skymap_operator.cluster.events import MANAGER, event_about, trimmed_event
 
-#: Who we are, in the fields that we own and in events.
-MANAGER = "skymap-operator"
-
-#: Longest time of a request (s), objects in one page of a list, and requests at a time.
+#: Timeout of a request (s), objects in one page of a list, and requests at a time.
 TIMEOUT, PAGE, CONNECTIONS = 20.0, 500, 24
 
-#: How long a namespace's warnings are kept: so long (s), or so many times the time that it takes to list them, but no
-#: longer than some seconds.
-KEEP, KEEP_TIMES, KEEP_LONGEST = 3.0, 5.0, 15.0
+#: The API server sends a bookmark every minute if nothing else happens. A watch without data for so long (s) is dead.
+WATCH_TIMEOUT = 90.0
 
-#: The API server says something every minute (a bookmark, if there is nothing else); a watch that is silent for so long
-#: (s) is dead.
-SILENCE = 90.0
-
-#: Longest message of an event that the API server takes.
-LONGEST_MESSAGE = 1024
-
-_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 _PLURALS = {
     "SkymapScan": ("apis/skymap.icecube.wisc.edu/v1alpha1", "skymapscans"),
@@ -57,71 +43,92 @@ _PLURALS = {
     "Event": ("api/v1", "events"),
 }
 
-#: What is kept of an event.
-_TOLD = ("involvedObject", "reason", "message", "series", "lastTimestamp", "eventTime")
-
 _MERGE, _APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 
 
 class ClusterError(Exception):
-    """The API server did not do what was asked.
+    """A request to the API server failed.
 
-    NotFound, Conflict: what was seen before is not so any more: look again. Refused: not allowed, or more than a quota
-    allows. Away: the API server cannot be reached for now.
+    NotFound, Conflict: the observed state is outdated, so reconcile again. Refused: permissions, a quota or validation
+    reject the request. Unavailable: the API server cannot be reached or is overloaded; try again later.
     """
 
 
 class NotFound(ClusterError):  # noqa: N818 - a state of the cluster, not a mistake
-    """The object, or its kind, is not there."""
+    """There is no such object or kind."""
 
 
 class Conflict(ClusterError):  # noqa: N818
-    """The object was changed, made or replaced meanwhile."""
+    """The object was created, changed or replaced in the meantime."""
 
 
 class Refused(ClusterError):  # noqa: N818
-    """The request is understood and not allowed: permissions, a quota, a policy, a field that cannot be."""
+    """The request is not allowed: permissions, a quota, a policy or an invalid field."""
 
 
-class Away(ClusterError):  # noqa: N818
-    """The API server cannot be reached, or has no time."""
+class Unavailable(ClusterError):  # noqa: N818
+    """The API server cannot be reached or cannot serve the request now."""
 
 
-@dataclass
-class _Kept:
-    """A namespace's warnings by the uid of what they are about, and until when they are kept (s, the loop's clock)."""
+class Client(Protocol):
+    """What observing and applying need of a cluster: `Cluster` itself, or `CachedCluster` in front of it."""
 
-    events: dict[str, list[Manifest]] = field(default_factory=dict)
-    until: float = -math.inf
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        """Return an object; None if it does not exist."""
+
+    async def pods(self, namespace: str, scan: str, *, fresh: bool = True) -> list[Manifest]:
+        """Return the pods with the label ``scan``; ``fresh``: never from a cache."""
+
+    async def warnings(self, namespace: str, uids: Iterable[str]) -> list[Manifest]:
+        """Return the Warning Events about the objects with these uids."""
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object and return it."""
+
+    async def replace(self, manifest: Manifest, version: str) -> Manifest:
+        """Replace an object that still has this ``resourceVersion`` and return it."""
+
+    async def apply_status(self, resource: Manifest) -> Manifest:
+        """Set a resource's status by server-side apply and return the resource."""
+
+    async def patch(self, kind: str, namespace: str, name: str, change: Manifest) -> Manifest:
+        """Apply a JSON merge patch and return the object."""
+
+    async def delete(
+        self, kind: str, namespace: str, name: str, *, uid: str | None = None, grace: int | None = None
+    ) -> None:
+        """Delete an object and, in the background, its dependents."""
+
+    async def record(self, about: Manifest, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """Record an Event about an object."""
 
 
 class Cluster:
-    """The API server that the environment names. Objects are given by kind, namespace and name.
+    """The API server that the environment names. Objects are identified by kind, namespace and name.
 
-    ``asked`` is told of every request: its method, and the code of the answer, None where there was none.
+    ``on_request`` is called after every request with its method and the status code, None if there was no answer.
     """
 
-    def __init__(self, client: ApiClient, asked: Callable[[str, int | None], None] = lambda *_: None) -> None:
+    def __init__(self, client: ApiClient, on_request: Callable[[str, int | None], None] = lambda *_: None) -> None:
         self._client = client
-        self._asked = asked
-        self._warnings: dict[str, _Kept] = {}
+        self._on_request = on_request
+        self._authority = CaBundle(client.configuration.ssl_ca_cert, client.rest_client.ssl_context)
 
     @classmethod
-    async def open(cls, asked: Callable[[str, int | None], None] = lambda *_: None, watches: int = 0) -> Self:
-        """Connect with the pod's service account, or, outside a cluster, with the kubeconfig of the user.
+    async def open(cls, on_request: Callable[[str, int | None], None] = lambda *_: None, watches: int = 0) -> Self:
+        """Connect with the pod's service account or, outside a cluster, with the user's kubeconfig.
 
-        ``watches``: how many there are to be, each with a connection of its own.
+        ``watches``: number of watches, each of which holds a connection.
 
         Raises
         ------
         ClusterError
-            If there is neither.
+            If there is neither a service account nor a kubeconfig.
         """
         configuration = Configuration()
         configuration.connection_pool_maxsize = CONNECTIONS + watches
         try:
-            if "KUBERNETES_SERVICE_HOST" in os.environ and _TOKEN.exists():
+            if "KUBERNETES_SERVICE_HOST" in os.environ and (_ACCOUNT / "token").exists():
                 load_incluster_config(client_configuration=configuration)
             else:
                 await load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
@@ -129,7 +136,7 @@ class Cluster:
             raise ClusterError(
                 f"no access to a cluster: neither a service account nor a kubeconfig: {error}"
             ) from error
-        return cls(ApiClient(configuration), asked)
+        return cls(ApiClient(configuration), on_request)
 
     async def __aenter__(self) -> Self:
         return self
@@ -140,7 +147,7 @@ class Cluster:
         await self._client.close()
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
-        """Return an object; None where there is none."""
+        """Return an object; None if it does not exist."""
         try:
             return await self._ask("GET", _path(kind, namespace, name))
         except NotFound:
@@ -149,7 +156,7 @@ class Cluster:
     async def list(
         self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
     ) -> list[Manifest]:
-        """Return the objects of a kind, in one namespace or in all, that the selectors match."""
+        """Return all objects of a kind that match the selectors, in one namespace or in all."""
         found: list[Manifest] = []
         async for page in self.pages(kind, namespace, labels=labels, fields=fields):
             found += page["items"]
@@ -158,7 +165,7 @@ class Cluster:
     async def pages(
         self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
     ) -> AsyncIterator[Manifest]:
-        """Return the same page by page: what many objects take of memory is had once. All are of one version."""
+        """Yield the same list page by page, which saves memory. All pages show the same resource version."""
         query = {"limit": str(PAGE), "labelSelector": labels, "fieldSelector": fields}
         while True:
             page = await self._ask("GET", _path(kind, namespace), query)
@@ -169,23 +176,23 @@ class Cluster:
             query["continue"] = more
 
     async def pods(self, namespace: str, scan: str, *, fresh: bool = True) -> builtins.list[Manifest]:  # noqa: ARG002
-        """Return the pods with the label ``scan``. ``fresh``: as they are now, not as they were known last."""
+        """Return the pods with the label ``scan``; nothing is cached here, so they are always ``fresh``."""
         return await self.list("Pod", namespace, labels=f"{SCAN_LABEL}={scan}")
 
     async def watch(
-        self, kind: str, namespace: str | None, version: str, *, labels: str = "", seconds: float = 300.0
+        self, kind: str, namespace: str | None, version: str, *, labels: str = "", seconds: int = 300
     ) -> AsyncIterator[tuple[str, Manifest]]:
-        """Return what changes after ``version``, as it does: (ADDED, MODIFIED or DELETED, the object). Ends by itself.
+        """Yield each change after ``version``: (ADDED, MODIFIED or DELETED, object). Ends after ``seconds``.
 
         Raises
         ------
         ClusterError
-            If the connection breaks, or what has happened since ``version`` is not known any more: list anew.
+            If the connection breaks, or the API server no longer has the changes since ``version``: list again.
         """
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "labelSelector": labels}
-        query["timeoutSeconds"] = str(max(round(seconds), 1))
+        query["timeoutSeconds"] = str(seconds)
         path = _path(kind, namespace)
-        timeout = aiohttp.ClientTimeout(total=seconds + SILENCE, sock_read=SILENCE)
+        timeout = aiohttp.ClientTimeout(total=seconds + WATCH_TIMEOUT, sock_read=WATCH_TIMEOUT)
         try:
             answer = await self._send("GET", path, query, None, "application/json", timeout, "WATCH")
             if answer.status != 200:
@@ -193,35 +200,51 @@ class Cluster:
             async with answer.response:
                 async for line in _lines(answer.response.content.iter_any()):
                     event = json.loads(line)
-                    kept: Manifest = event["object"]
+                    found: Manifest = event["object"]
                     if event["type"] == "ERROR":
-                        raise _fault(int(kept.get("code", 500)), json.dumps(kept), f"WATCH {path}")
+                        raise _fault(int(found.get("code", 500)), json.dumps(found), f"WATCH {path}")
                     if event["type"] != "BOOKMARK":
-                        yield event["type"], kept
+                        yield event["type"], found
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Away(f"cannot follow {kind}: {str(error) or type(error).__name__}") from error
+            raise Unavailable(f"cannot watch {kind}: {str(error) or type(error).__name__}") from error
 
     async def warnings(self, namespace: str, uids: Iterable[str]) -> builtins.list[Manifest]:
-        """Return the namespace's warnings about these objects, some seconds old: many scans ask for them."""
-        found = self._warnings.setdefault(namespace, _Kept())
-        async with found.lock:
-            clock = asyncio.get_running_loop().time
-            if (now := clock()) > found.until:
-                found.events = {}
-                async for page in self.pages("Event", namespace, fields="type=Warning"):
-                    for event in page["items"]:
-                        kept = {key: event[key] for key in _TOLD if key in event}
-                        found.events.setdefault(event.get("involvedObject", {}).get("uid", ""), []).append(kept)
-                found.until = clock() + min(max(KEEP, KEEP_TIMES * (clock() - now)), KEEP_LONGEST)
-            return [event for uid in uids for event in found.events.get(uid, ())]
+        """Return the Warning Events about the objects with these uids."""
+        found = await self.warnings_by_uid(namespace)
+        return [event for uid in uids for event in found.get(uid, ())]
 
-    async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
-        """Make an object, or only ask whether it would be taken; return it. Conflict: there is one of this name."""
-        query = {"fieldManager": MANAGER} | ({"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {})
-        return await self._ask("POST", _path(manifest["kind"], manifest["metadata"]["namespace"]), query, manifest)
+    async def warnings_by_uid(self, namespace: str) -> dict[str, builtins.list[Manifest]]:
+        """List all Warning Events of a namespace by the uid of the object that they are about."""
+        found: dict[str, list[Manifest]] = {}
+        async for page in self.pages("Event", namespace, fields="type=Warning"):
+            for event in page["items"]:
+                found.setdefault(event.get("involvedObject", {}).get("uid", ""), []).append(trimmed_event(event))
+        return found
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object and return it.
+
+        Raises
+        ------
+        Conflict
+            If there is an object of this name.
+        """
+        path = _path(manifest["kind"], manifest["metadata"]["namespace"])
+        return await self._ask("POST", path, {"fieldManager": MANAGER}, manifest)
+
+    async def dry_run(self, manifest: Manifest) -> None:
+        """Validate an object strictly on the API server without creating it; raises as `create` does."""
+        query = {"fieldManager": MANAGER, "dryRun": "All", "fieldValidation": "Strict"}
+        await self._ask("POST", _path(manifest["kind"], manifest["metadata"]["namespace"]), query, manifest)
 
     async def schema(self, kind: str) -> Manifest:
-        """Return the OpenAPI schema that the API server publishes for a kind. NotFound: it does not know the kind."""
+        """Return the OpenAPI schema that the API server publishes for a kind.
+
+        Raises
+        ------
+        NotFound
+            If it does not know the kind.
+        """
         published = await self._ask("GET", f"openapi/v3/{_PLURALS[kind][0]}")
         for schema in published.get("components", {}).get("schemas", {}).values():
             kinds = schema.get("x-kubernetes-group-version-kind", ())
@@ -231,31 +254,44 @@ class Cluster:
         raise NotFound(f"no schema of {kind} is published")
 
     async def replace(self, manifest: Manifest, version: str) -> Manifest:
-        """Make an object what the manifest says; return it. Conflict: it is of another ``resourceVersion`` now."""
+        """Replace an object by the manifest and return it.
+
+        Raises
+        ------
+        Conflict
+            If its ``resourceVersion`` is no longer ``version``.
+        """
         meta = manifest["metadata"]
         body = manifest | {"metadata": meta | {"resourceVersion": version}}
         path = _path(manifest["kind"], meta["namespace"], meta["name"])
         return await self._ask("PUT", path, {"fieldManager": MANAGER}, body)
 
     async def apply_status(self, resource: Manifest) -> Manifest:
-        """Bring a resource's status to what is given, by server-side apply: what is not given any more goes.
+        """Set a resource's status by server-side apply, which removes what is no longer given; return the resource.
 
-        Returns the resource.
-
-        A ``uid`` in its metadata must be that of the resource: Conflict if it is another one of this name.
+        Raises
+        ------
+        Conflict
+            If the metadata holds a ``uid`` and the resource of this name has another one.
         """
         meta = resource["metadata"]
         path = _path(resource["kind"], meta["namespace"], meta["name"], "status")
         return await self._ask("PATCH", path, {"fieldManager": MANAGER, "force": "true"}, resource, _APPLY)
 
     async def patch(self, kind: str, namespace: str, name: str, change: Manifest) -> Manifest:
-        """Change fields of an object (a JSON merge patch: null removes); return it."""
+        """Apply a JSON merge patch, in which null removes a field, and return the object."""
         return await self._ask("PATCH", _path(kind, namespace, name), {"fieldManager": MANAGER}, change, _MERGE)
 
     async def delete(
         self, kind: str, namespace: str, name: str, *, uid: str | None = None, grace: int | None = None
     ) -> None:
-        """Delete an object and, after it, what belongs to it; one that is gone, or another of its name, is left."""
+        """Delete an object and, in the background, its dependents. A missing object is no error.
+
+        Raises
+        ------
+        Conflict
+            If the object of this name has another ``uid``.
+        """
         options: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if grace is not None:
             options["gracePeriodSeconds"] = grace
@@ -267,8 +303,8 @@ class Cluster:
             return
 
     async def record(self, about: Manifest, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        """Record an Event about an object; one that says the same counts up."""
-        event = event_about(about, kind, reason, message, datetime.now(UTC))
+        """Record an Event about an object; an equal one only has its count raised."""
+        event = event_about(about, kind, reason, message)
         meta = event["metadata"]
         try:
             await self.create(event)
@@ -285,13 +321,13 @@ class Cluster:
         body: Manifest | None = None,
         content: str = "application/json",
     ) -> Manifest:
-        """Send a request; return the object that comes back, or raise what the answer means."""
+        """Send a request and return the object in the answer; raise the error that the answer stands for."""
         timeout = aiohttp.ClientTimeout(TIMEOUT)
         try:
             answer = await self._send(method, path, query, body, content, timeout, method)
             text = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Away(f"cannot reach the API server: {str(error) or type(error).__name__}") from error
+            raise Unavailable(f"cannot reach the API server: {str(error) or type(error).__name__}") from error
         if 200 <= answer.status < 300:
             found: Manifest = json.loads(text)
             return found
@@ -305,9 +341,10 @@ class Cluster:
         body: Manifest | None,
         content: str,
         timeout: aiohttp.ClientTimeout,
-        counted: str,
+        verb: str,
     ) -> Any:
-        """Send a request; return the client's answer, of which nothing is read yet."""
+        """Send a request and return the client's answer, whose body is still unread."""
+        self._authority.refresh()
         given = urlencode({key: value for key, value in (query or {}).items() if value})
         headers = {"Accept": "application/json", "Content-Type": content}
         code = None
@@ -318,12 +355,12 @@ class Cluster:
             answer = await self._client.call_api(*request, _request_timeout=timeout)
             code = answer.status
         finally:
-            self._asked(counted, code)
+            self._on_request(verb, code)
         return answer
 
 
 async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Cut a stream into its lines, however long they are; what ends without a newline was cut off."""
+    """Split a stream into lines of any length; drop a last line without a newline, which is incomplete."""
     begun: list[bytes] = []
     async for piece in pieces:
         *whole, rest = piece.split(b"\n")
@@ -333,46 +370,18 @@ async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         begun.append(rest)
 
 
-def event_about(about: Manifest, kind: str, reason: str, message: str, now: datetime) -> Manifest:
-    """Return an Event, named after what it says, so that the same is not listed twice."""
-    meta = about["metadata"]
-    digest = hashlib.sha256(f"{meta['uid']}\n{reason}\n{message}".encode()).hexdigest()[:16]
-    stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if len(message) > LONGEST_MESSAGE:
-        message = f"{message[: LONGEST_MESSAGE - 1]}…"
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"name": f"{meta['name'][:230]}.{digest}", "namespace": meta["namespace"]},
-        "involvedObject": {
-            "apiVersion": about["apiVersion"],
-            "kind": about["kind"],
-            "name": meta["name"],
-            "namespace": meta["namespace"],
-            "uid": meta["uid"],
-        },
-        "type": kind,
-        "reason": reason,
-        "message": message,
-        "source": {"component": MANAGER},
-        "firstTimestamp": stamp,
-        "lastTimestamp": stamp,
-        "count": 1,
-    }
-
-
 def _path(kind: str, namespace: str | None, *rest: str) -> str:
-    """Return the path of a kind's objects, of one, or of a part of it."""
+    """Return the path of a kind's objects, of one object, or of its subresource."""
     group, plural = _PLURALS[kind]
     where = "" if namespace is None else f"namespaces/{quote(namespace, safe='')}/"
     return "/".join([f"{group}/{where}{plural}", *(quote(part, safe="") for part in rest)])
 
 
 def _fault(code: int, text: str, request: str) -> ClusterError:
-    """Return the error that an answer stands for (https://kubernetes.io/docs/reference/using-api/api-concepts)."""
+    """Return the error for a status code (https://kubernetes.io/docs/reference/using-api/api-concepts)."""
     try:
-        said: Any = json.loads(text)
-        message = str(said["message"])
+        status: Any = json.loads(text)
+        message = str(status["message"])
     except (ValueError, KeyError, TypeError):
         message = " ".join(text.split())[:200]
     if code == 404:
@@ -381,4 +390,4 @@ def _fault(code: int, text: str, request: str) -> ClusterError:
         return Conflict(message)
     if code in {400, 403, 405, 413, 422}:
         return Refused(message)
-    return Away(f"{request}: {code} {message}")
+    return Unavailable(f"{request}: {code} {message}")

@@ -1,8 +1,8 @@
-"""What is known of the cluster without asking: the objects of scans as the API server last told of them. Pure.
+"""The objects of scans as the API server last reported them. Pure.
 
-An older state never replaces a newer one, from wherever it comes: news of a watch, or the answer to a change of our
-own. (Versions of one kind grow: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions.) Of
-each object only that is kept which the operator looks at: of a thousand scans there are ten thousand.
+An older version never replaces a newer one, whether it comes from a watch or from the answer to a write: versions of a
+kind only grow (https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions). The store keeps only
+the fields that the operator reads: a thousand scans have ten thousand objects.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from typing import Any
 from skymap_api.names import COMPONENT_LABEL, KIND, SCAN_LABEL, SCAN_NAME_ANNOTATION, NamespacedName
 from skymap_api.resource.base import Manifest
 
-#: An object: kind, namespace, name.
-Where = tuple[str, str, str]
+#: The kinds that a store holds: scans, their children, and the pods of these.
+STORED = (KIND, "Job", "Deployment", "ConfigMap", "PersistentVolumeClaim", "Pod")
+
+#: Identifies an object: kind, namespace, name.
+Key = tuple[str, str, str]
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """An object of a version, as JSON: as dictionaries it would take five times as much."""
+class _Stored:
+    """An object and its version, as JSON, which takes a fifth of the memory of dictionaries."""
 
     version: int
     text: bytes
-    label: str  # of its scan
+    label: str  # the scan label
 
     @property
     def manifest(self) -> Manifest:
@@ -37,91 +40,91 @@ class _Known:
 
 
 class Store:
-    """Objects of scans. What changes them returns the scans that there are news of."""
+    """Objects of scans. Every method that changes the store returns the scans of which an object has changed."""
 
     def __init__(self) -> None:
-        self._objects: dict[Where, _Known] = {}
-        self._pods: dict[tuple[str, str], set[Where]] = {}
-        self._gone: dict[
-            Where, int
-        ] = {}  # versions of late deletions: what an answer says of before is not so any more
-
-    def __len__(self) -> int:
-        return len(self._objects)
+        self._objects: dict[Key, _Stored] = {}
+        self._pods: dict[tuple[str, str], set[Key]] = {}
+        #: Versions at deletion. Without them a late answer to a write would bring back an object that has gone.
+        self._deleted: dict[Key, int] = {}
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
-        """Return an object; None says that it is not known, not that it is not there."""
-        known = self._objects.get((kind, namespace, name))
-        return None if known is None else known.manifest
+        """Return an object; None if it is not in the store, even though it may exist."""
+        stored = self._objects.get((kind, namespace, name))
+        return None if stored is None else stored.manifest
+
+    def scan(self, scan: NamespacedName) -> Manifest | None:
+        """Return a SkymapScan; None if it is not in the store."""
+        return self.get(KIND, scan.namespace, scan.name)
 
     def all(self, kind: str) -> Iterator[Manifest]:
         """Return all objects of a kind."""
-        return (known.manifest for where, known in self._objects.items() if where[0] == kind)
+        return (stored.manifest for key, stored in self._objects.items() if key[0] == kind)
 
     def pods(self, namespace: str, scan: str) -> list[Manifest]:
         """Return the pods with the label ``scan``."""
-        return [self._objects[where].manifest for where in sorted(self._pods.get((namespace, scan), ()))]
+        return [self._objects[key].manifest for key in sorted(self._pods.get((namespace, scan), ()))]
 
     def put(self, kind: str, found: Mapping[str, Any]) -> set[NamespacedName]:
-        """Take in an object as it is now, or as it was a moment ago."""
-        where, version = _where(kind, found), _version(found)
-        before = self._objects.get(where)
-        if version <= (self._gone.get(where, -1) if before is None else before.version):
+        """Store an object unless a newer version is stored or was deleted."""
+        key, version = _key(kind, found), _version(found)
+        before = self._objects.get(key)
+        if version <= (self._deleted.get(key, -1) if before is None else before.version):
             return set()
         kept = trimmed(kind, found)
-        known = _Known(version, json.dumps(kept).encode(), kept["metadata"].get("labels", {}).get(SCAN_LABEL, ""))
+        stored = _Stored(version, json.dumps(kept).encode(), kept["metadata"].get("labels", {}).get(SCAN_LABEL, ""))
         if before is not None:
-            self._drop(where)
-        self._objects[where] = known
+            self._drop(key)
+        self._objects[key] = stored
         if kind == "Pod":
-            self._pods.setdefault((where[1], known.label), set()).add(where)
+            self._pods.setdefault((key[1], stored.label), set()).add(key)
         return set() if before is not None and _same(kind, before.manifest, kept) else scans_of(kind, kept)
 
     def remove(self, kind: str, found: Mapping[str, Any]) -> set[NamespacedName]:
-        """Take in that an object is gone; it is given as it was last."""
-        where, version = _where(kind, found), _version(found)
-        self._gone[where] = max(version, self._gone.get(where, -1))
-        before = self._objects.get(where)
+        """Remove a deleted object, given in its last version."""
+        key, version = _key(kind, found), _version(found)
+        self._deleted[key] = max(version, self._deleted.get(key, -1))
+        before = self._objects.get(key)
         if before is None or before.version > version:
             return set()
-        self._drop(where)
+        self._drop(key)
         return scans_of(kind, found)
 
     def replace(
         self, kind: str, namespace: str | None, names: Iterable[tuple[str, str]], version: str
     ) -> set[NamespacedName]:
-        """Take in which objects (namespace, name) of a kind there were at ``version``: all of them were listed."""
-        there, news = {(kind, *name) for name in names}, set[NamespacedName]()
-        for where, known in list(self._objects.items()):
-            listed = where[0] == kind and namespace in {None, where[1]}
-            if listed and where not in there and known.version <= _number(version):
-                self._drop(where)
-                news |= scans_of(kind, known.manifest)
-        for where in [where for where, when in self._gone.items() if where[0] == kind and when <= _number(version)]:
-            del self._gone[where]
-        return news
+        """Remove the objects of a kind that a complete list at ``version`` does not name (namespace, name)."""
+        listed, changed = {(kind, *name) for name in names}, set[NamespacedName]()
+        for key, stored in list(self._objects.items()):
+            affected = key[0] == kind and namespace in {None, key[1]}
+            if affected and key not in listed and stored.version <= _number(version):
+                self._drop(key)
+                changed |= scans_of(kind, stored.manifest)
+        for key in [key for key, when in self._deleted.items() if key[0] == kind and when <= _number(version)]:
+            del self._deleted[key]
+        return changed
 
-    def _drop(self, where: Where) -> None:
-        before = self._objects.pop(where)
-        if where[0] == "Pod":
-            group = where[1], before.label
-            self._pods[group].discard(where)
+    def _drop(self, key: Key) -> None:
+        before = self._objects.pop(key)
+        if key[0] == "Pod":
+            group = key[1], before.label
+            self._pods[group].discard(key)
             if not self._pods[group]:
                 del self._pods[group]
 
 
 def scans_of(kind: str, found: Mapping[str, Any]) -> set[NamespacedName]:
-    """Return the scan that an object is, or belongs to; none where that cannot be told."""
+    """Return the scan that an object is or belongs to; an empty set if it names none."""
     meta = found["metadata"]
     name = meta["name"] if kind == KIND else meta.get("annotations", {}).get(SCAN_NAME_ANNOTATION)
     return {NamespacedName(meta["namespace"], name)} if name else set()
 
 
 def trimmed(kind: str, found: Mapping[str, Any]) -> Manifest:
-    """Return what is kept of an object.
+    """Return the part of an object that the store keeps.
 
-    Of a Job its pods' template is left out, which nobody can change; of a Deployment's status all but why it gets no
-    pods, since the pods themselves are known; of a pod all that `observed.Pod` does not read.
+    A Job loses its pod template, which is immutable. Of a Deployment's status only the reason for missing pods stays,
+    because the pods themselves are stored. A pod keeps what `observe.state.Pod` reads.
     """
     meta = {key: value for key, value in found["metadata"].items() if key not in {"managedFields", "selfLink"}}
     notes = meta.get("annotations")
@@ -166,7 +169,7 @@ def _pod_status(status: Mapping[str, Any]) -> Manifest:
 
 
 def _same(kind: str, before: Manifest, now: Manifest) -> bool:
-    """Tell whether nothing has changed that the operator looks at. What it says of a scan is its own word."""
+    """Return whether two versions are equal for the operator, which writes the status of a scan itself."""
     ignored = {"metadata", "status"} if kind == KIND else {"metadata"}
     without = [
         {key: value for key, value in one["metadata"].items() if key != "resourceVersion"} for one in (before, now)
@@ -175,7 +178,7 @@ def _same(kind: str, before: Manifest, now: Manifest) -> bool:
     return without[0] == without[1] and rest[0] == rest[1]
 
 
-def _where(kind: str, found: Mapping[str, Any]) -> Where:
+def _key(kind: str, found: Mapping[str, Any]) -> Key:
     return kind, found["metadata"]["namespace"], found["metadata"]["name"]
 
 

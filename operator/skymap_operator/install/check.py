@@ -1,4 +1,4 @@
-"""Is an installation whole? What ``helm test`` asks, from a pod beside the operator."""
+"""Checks of an installation, which ``helm test`` runs in a pod beside the operator."""
 
 from __future__ import annotations
 
@@ -15,61 +15,77 @@ from skymap_operator.pulsar.admin import PulsarAdminError
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.settings import Settings
 
-#: A scan that a cluster with our definition takes.
+#: The spec of a scan that a cluster with our definition accepts.
 SPEC = {"event": {"simulate": {}}, "levels": [{"nside": 1}]}
 
 TIMEOUT = 10.0
 
 
 class CheckError(Exception):
-    """Something is not as it should be; the message says what, and what to do."""
+    """A check failed; the message says why and what to do."""
 
 
 async def check_definition(cluster: Cluster) -> str:
-    """See that the cluster knows every field of a SkymapScan that this operator knows.
+    """Check that the cluster's definition of SkymapScan has every field that this operator uses.
 
     Raises
     ------
     CheckError
-        If it knows no SkymapScan, or one of another version.
+        If there is no definition, or an older one.
     """
     try:
         published = await cluster.schema(KIND)
     except ClusterError as error:
-        raise CheckError(f"the cluster does not know what a {KIND} is ({error}): install the definition") from error
+        raise CheckError(f"the cluster has no definition of {KIND} ({error}): install it") from error
     missing = sorted(set(paths(resource_schema())) - set(paths(published)))
     if missing:
-        raise CheckError(
-            f"the cluster's definition of {KIND} is an older one, without {', '.join(missing)}: upgrade it"
-        )
-    return f"the cluster knows what a {KIND} is"
+        raise CheckError(f"the cluster's definition of {KIND} is outdated, it lacks {', '.join(missing)}: upgrade it")
+    return f"the cluster has the definition of {KIND}"
 
 
 async def check_scan(cluster: Cluster, namespace: str) -> str:
-    """See that a scan would be taken in a namespace, without making one."""
+    """Check that a namespace accepts scans, without creating one.
+
+    Raises
+    ------
+    CheckError
+        If the API server rejects the scan.
+    """
     meta = {"generateName": "check-", "namespace": namespace}
     scan = {"apiVersion": API_VERSION, "kind": KIND, "metadata": meta, "spec": SPEC}
     try:
-        await cluster.create(scan, dry_run=True)
+        await cluster.dry_run(scan)
     except ClusterError as error:
-        raise CheckError(f"a {KIND} is not taken in the namespace {namespace}: {error}") from error
-    return f"a {KIND} would be taken in the namespace {namespace}"
+        raise CheckError(f"the namespace {namespace} does not accept a {KIND}: {error}") from error
+    return f"the namespace {namespace} accepts a {KIND}"
 
 
 async def check_operator(url: str) -> str:
-    """See that the operator answers at ``url``, and reconciles."""
+    """Check that the operator answers at ``url`` and reconciles.
+
+    Raises
+    ------
+    CheckError
+        If it does not.
+    """
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT) as client:
             answer = await client.get(f"{url}/healthz")
     except httpx.HTTPError as error:
         raise CheckError(f"the operator does not answer at {url}: {str(error) or type(error).__name__}") from error
     if not answer.is_success:
-        raise CheckError(f"the operator is not well: {answer.text.strip()}")
-    return f"the operator is well at {url}"
+        raise CheckError(f"the operator is unhealthy: {answer.text.strip()}")
+    return f"the operator is healthy at {url}"
 
 
 async def check_pulsar(pulsars: Pulsars, settings: Settings) -> str:
-    """See that Pulsar's admin interface answers, and takes the operator's token."""
+    """Check that Pulsar's admin interface answers and accepts the operator's token.
+
+    Raises
+    ------
+    CheckError
+        If it does not.
+    """
     access = PulsarAccess(settings.pulsar_service_url, settings.pulsar_admin_url, settings.pulsar_tenant)
     try:
         async with pulsars.reach("", access) as admin:

@@ -1,8 +1,8 @@
-"""The operator's last act, before it is uninstalled: no scan may keep a finalizer that nobody would ever take off.
+"""Ends all scans before the operator is uninstalled: no scan may keep a finalizer that nobody would ever remove.
 
-Scans go, or stay as records; either way their pods end and their topics are deleted, as when a scan is deleted
-(`ending.plan_deletion`). The operator may still run, or be gone: all looks here are our own. A scan that is to stay is
-suspended first, so that an operator that still runs makes nothing anew.
+Scans are deleted, or released: they stay as records without pods and topics. In both cases pods end and topics are
+deleted as for a deleted scan (`plan_deletion`). The operator may still run or be gone, so everything is observed here.
+A scan to be released is suspended first, because an operator that still runs would create its objects again.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from skymap_api.names import FINALIZER, KIND, Names
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.apply import ActionRefused, apply
-from skymap_operator.cluster.client import Away, Cluster, ClusterError, Conflict, NotFound
+from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Unavailable
 from skymap_operator.decide.actions import Emit, RemoveFinalizer, SetStatus
 from skymap_operator.decide.ending import plan_deletion
 from skymap_operator.observe.read import observe
-from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault, needs_other_plans
+from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault
 from skymap_operator.pulsar.access import runs_with
 from skymap_operator.pulsar.admin import PulsarAway
 from skymap_operator.pulsar.connections import Pulsars
+from skymap_operator.runtime.shared_state import ending_plan
 from skymap_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: Between two passes over all scans (s), and how many in a row must find nothing to do: an operator that still runs may
-#: be acting on what it saw before.
+#: Pause between two passes over all scans (s), and how many in a row must find nothing to do: an operator that still
+#: runs may act on an older state.
 PAUSE, QUIET_PASSES = 1.0, 3
 
-#: Scans that are looked at at the same time, and tries to change one that others change too.
-AT_A_TIME, TRIES = 8, 5
+#: Scans that are handled at the same time, and attempts to change one that others change too.
+MAX_CONCURRENT, ATTEMPTS = 8, 5
 
 
 @dataclass(frozen=True)
-class Held:
-    """A scan that cannot be let go yet, and what it waits for."""
+class Pending:
+    """A scan that still has the finalizer, and what it waits for."""
 
     resource: Manifest
     waits_for: str
@@ -51,23 +52,23 @@ class Held:
 
 
 class Uninstall:
-    """Lets go of all scans of the namespaces that the settings name; ``delete``: the scans themselves go too."""
+    """Deletes (``delete``) or releases all scans of the namespaces in the settings."""
 
     def __init__(self, cluster: Cluster, pulsars: Pulsars, settings: Settings, *, delete: bool) -> None:
         self._cluster = cluster
         self._pulsars = pulsars
         self._settings = settings
         self._delete = delete
-        self._free = asyncio.Semaphore(AT_A_TIME)
-        self._leaving: frozenset[str] = frozenset()  # plans of scans whose topics go
+        self._free = asyncio.Semaphore(MAX_CONCURRENT)
+        self._ending: frozenset[str] = frozenset()  # plan topics of scans whose topics are deleted
 
     async def run(self, timeout: float) -> None:
-        """Return when the pods and topics of all scans are gone; after ``timeout`` (s) say what is left and let go.
+        """Return when the pods and topics of all scans are gone, or report what is left after ``timeout`` (s).
 
         Raises
         ------
         ClusterError
-            If the API server stays away, or refuses what is needed.
+            If the API server stays unavailable or refuses a request.
         """
         loop = asyncio.get_running_loop()
         deadline, quiet = loop.time() + timeout, 0
@@ -75,49 +76,49 @@ class Uninstall:
         while quiet < QUIET_PASSES:
             late = loop.time() > deadline
             try:
-                held = await self._pass()
-            except Away as error:
+                pending = await self._pass()
+            except Unavailable as error:
                 if late:
                     raise
                 log.warning("%s", error)
                 quiet = 0
             else:
-                if held and late:
-                    await asyncio.gather(*map(self._abandon, held))
+                if pending and late:
+                    await asyncio.gather(*map(self._release, pending))
                     return
-                now = {one.name for one in held}
-                # Whoever did it: an operator that still runs is often quicker.
+                now = {one.name for one in pending}
+                # An operator that still runs may have done it first.
                 for name in sorted(before - now):
                     log.info("%s: its pods and topics are gone", name)
                 before = now
-                quiet = 0 if held else quiet + 1
+                quiet = 0 if pending else quiet + 1
             await asyncio.sleep(PAUSE)
 
-    async def _pass(self) -> list[Held]:
-        """Take the next step with every scan; return those that need another."""
+    async def _pass(self) -> list[Pending]:
+        """Take the next step for every scan; return those that need another."""
         found: list[Manifest] = []
         for namespace in self._settings.namespaces or (None,):
             try:
                 found += await self._cluster.list(KIND, namespace)
-            except NotFound:  # there is no definition, so there are no scans
+            except NotFound:  # without the definition there are no scans
                 return []
-        self._leaving = frozenset(plan for plan in map(self._plan_that_goes, found) if plan is not None)
-        return [held for held in await asyncio.gather(*map(self._step, found)) if held is not None]
+        self._ending = frozenset(plan for plan in map(self._ending_plan, found) if plan is not None)
+        return [pending for pending in await asyncio.gather(*map(self._step, found)) if pending is not None]
 
-    async def _step(self, resource: Manifest) -> Held | None:
+    async def _step(self, resource: Manifest) -> Pending | None:
         async with self._free:
             try:
-                waits_for = await self._begin(resource) or await self._let_go(resource)
-            except Away:
+                waits_for = await self._begin(resource) or await self._clean_up(resource)
+            except Unavailable:
                 raise
             except NotFound:
                 return None
             except (ClusterError, ActionRefused, PulsarAway) as error:
                 waits_for = str(error)
-        return None if waits_for is None else Held(resource, waits_for)
+        return None if waits_for is None else Pending(resource, waits_for)
 
     async def _begin(self, resource: Manifest) -> str | None:
-        """Delete or suspend the scan; return what is awaited then, None where there is nothing to begin."""
+        """Delete or suspend the scan; return what it waits for then, None if that was done before."""
         scan = ObservedScan.of(resource)
         if scan.deleting:
             return None
@@ -129,54 +130,48 @@ class Uninstall:
         await self._cluster.patch(KIND, scan.namespace, scan.name, {"spec": {"suspend": True}})
         return "its suspension"
 
-    async def _let_go(self, resource: Manifest) -> str | None:
-        """End pods, delete topics, take the finalizer off; return what is awaited, None where it is off already."""
+    async def _clean_up(self, resource: Manifest) -> str | None:
+        """End pods, delete topics, remove the finalizer; return what it waits for, None if the finalizer is gone."""
         if FINALIZER not in resource["metadata"].get("finalizers", ()):
             return None
-        observed = await observe(
-            _deleted(resource), self._cluster, self._pulsars, self._settings, leaving=self._leaving
-        )
-        # The status, of a scan that stays, is to tell of the scan.
+        observed = await observe(_deleted(resource), self._cluster, self._pulsars, self._settings, leaving=self._ending)
+        # A scan that stays keeps its last status.
         actions = [
             one for one in plan_deletion(observed, self._settings).actions if not isinstance(one, SetStatus | Emit)
         ]
         await apply(actions, observed, self._cluster, self._pulsars, self._settings)
         return observed.pulsar.message if isinstance(observed.pulsar, PulsarFault) else "the end of its pods and topics"
 
-    def _plan_that_goes(self, resource: Manifest) -> str | None:
-        scan = ObservedScan.of(_deleted(resource))
-        if not needs_other_plans(scan):
-            return None
-        tenant = runs_with(scan.spec, scan.status, self._settings).tenant
-        return Names.of(scan.namespace, scan.name).topics(tenant).plan
+    def _ending_plan(self, resource: Manifest) -> str | None:
+        return ending_plan(ObservedScan.of(_deleted(resource)), self._settings)
 
-    async def _abandon(self, held: Held) -> None:
-        """Take the finalizer off as things are, and say what may be left."""
-        scan = ObservedScan.of(held.resource)
+    async def _release(self, pending: Pending) -> None:
+        """Remove the finalizer in any case and report what may be left."""
+        scan = ObservedScan.of(pending.resource)
         runs = runs_with(scan.spec, scan.status, self._settings)
         name = Names.of(scan.namespace, scan.name).scan
         left = (
-            f"let go as it is, with no time left to wait for: {held.waits_for}. Pulsar at {runs.admin_url} may still "
-            f"have its topics persistent://{runs.tenant}/skymap/{name}-...; skymap-scanner topics delete -n {name}"
+            f"released after the timeout, while waiting for: {pending.waits_for}. Pulsar at {runs.admin_url} may still "
+            f"have its topics persistent://{runs.tenant}/skymap/{name}-...: skymap-scanner topics delete -n {name}"
         )
         log.warning("%s/%s: %s", scan.namespace, scan.name, left)
-        fault = PulsarFault(Reason.PULSAR_UNAVAILABLE, held.waits_for)
+        fault = PulsarFault(Reason.PULSAR_UNAVAILABLE, pending.waits_for)
         observed = ObservedState(datetime.now(UTC), scan, fault, children={}, claim=None, pods=())
-        for attempt in range(TRIES):
+        for attempt in range(ATTEMPTS):
             try:
                 await apply([RemoveFinalizer()], observed, self._cluster, self._pulsars, self._settings)
                 break
             except NotFound:
                 break
             except Conflict:
-                if attempt + 1 == TRIES:
+                if attempt + 1 == ATTEMPTS:
                     raise
         try:
-            await self._cluster.record(held.resource, "Warning", "Released", left)
-        except ClusterError as error:  # the log has it
+            await self._cluster.record(pending.resource, "Warning", "Released", left)
+        except ClusterError as error:  # the log holds the same
             log.info("%s/%s: Event Released not recorded: %s", scan.namespace, scan.name, error)
 
 
 def _deleted(resource: Manifest) -> Manifest:
-    """Return the scan as if somebody had deleted it."""
+    """Return the resource as if it had been deleted."""
     return resource | {"metadata": {"deletionTimestamp": datetime.now(UTC).isoformat()} | resource["metadata"]}

@@ -22,7 +22,7 @@ from skymap_api.names import (
 from skymap_api.progress import Progress, decode_progress
 from skymap_api.resource.base import Manifest, describe_errors
 from skymap_api.resource.status import Reason
-from skymap_operator.cluster.client import Cluster, Refused
+from skymap_operator.cluster.client import Client, Refused
 from skymap_operator.observe.events import current_warnings, waiting_objects
 from skymap_operator.observe.state import (
     Backlog,
@@ -47,7 +47,7 @@ KEEP_FITS, KEEP_FRAMES = 30.0, 300.0
 
 async def observe(
     resource: Manifest,
-    cluster: Cluster,
+    cluster: Client,
     pulsars: Pulsars,
     settings: Settings,
     refused: Iterable[ObservedWarning] = (),
@@ -112,7 +112,7 @@ class _Needs:
         )
 
 
-async def _children(cluster: Cluster, namespace: str, names: Names) -> dict[tuple[str, str], Manifest]:
+async def _children(cluster: Client, namespace: str, names: Names) -> dict[tuple[str, str], Manifest]:
     """Return the objects that have the names of the scan's, whoever owns them."""
     wanted = [("ConfigMap", names.config_map), ("Deployment", names.workers)]
     wanted += [("Job", names.job(role)) for role in JOB_ROLES]
@@ -120,12 +120,12 @@ async def _children(cluster: Cluster, namespace: str, names: Names) -> dict[tupl
     return {where: child for where, child in zip(wanted, found, strict=True) if child is not None}
 
 
-async def _claim(cluster: Cluster, scan: ObservedScan, names: Names) -> Manifest | None:
+async def _claim(cluster: Client, scan: ObservedScan, names: Names) -> Manifest | None:
     given = None if scan.spec is None else scan.spec.output.claim.name
     return await cluster.get("PersistentVolumeClaim", scan.namespace, given or names.claim)
 
 
-async def _keys(cluster: Cluster, namespace: str, secret: str | None) -> frozenset[str] | None:
+async def _keys(cluster: Client, namespace: str, secret: str | None) -> frozenset[str] | None:
     if secret is None:
         return frozenset()
     try:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from skymap_api.resource.base import Manifest
-from skymap_operator.cluster.client import Cluster, Refused
+from skymap_operator.cluster.client import Client, Refused
 from skymap_operator.pulsar.access import PulsarAccess
 from skymap_operator.pulsar.admin import Credentials, PulsarAdmin, PulsarAdminError
 from skymap_operator.settings import Settings
@@ -26,7 +26,7 @@ class Pulsars:
     """Opens admin interfaces. The operator's own stays open, with the operator's token; others are for one look."""
 
     def __init__(
-        self, cluster: Cluster, settings: Settings, asked: Callable[[str, int | None], None] = lambda *_: None
+        self, cluster: Client, settings: Settings, asked: Callable[[str, int | None], None] = lambda *_: None
     ) -> None:
         self._cluster = cluster
         self._settings = settings

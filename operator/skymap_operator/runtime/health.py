@@ -1,4 +1,4 @@
-"""The operator's own small web server: ``/healthz`` and ``/metrics``."""
+"""The operator's web server: ``/healthz`` for probes and ``/metrics`` for Prometheus."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from skymap_operator.runtime.metrics import CONTENT_TYPE, Metrics
+from skymap_operator.runtime.workqueue import Load
 
-#: Looks are due at most so long (s) with none that ends: longer than the longest look.
+#: Reconciling has stopped if no reconcile has ended for so long (s) while some were due. Longer than any reconcile.
 STALLED = 300.0
 
 
 @asynccontextmanager
-async def serve(
-    host: str, port: int, metrics: Metrics, overdue: Callable[[], float], stalled: Callable[[], float]
-) -> AsyncIterator[int]:
-    """Serve until the block is left; gives the port, which the system chooses for 0.
+async def serve(host: str, port: int, metrics: Metrics, load: Callable[[], Load]) -> AsyncIterator[int]:
+    """Serve while the context is open; yields the port, which the system chooses for port 0.
 
-    ``overdue`` says for how long (s) the latest look is due; ``stalled`` for how long looks are due and none has ended:
-    beyond `STALLED`, reconciling has stopped, and a new process is better than this one. That Kubernetes or Pulsar
-    cannot be reached is no such case: a new one could not either.
+    ``/healthz`` answers 503 when reconciling has stopped, because only a new process can help then. An unreachable API
+    server or Pulsar is no reason: a new process could not reach it either.
     """
 
     async def healthz(_: web.Request) -> web.Response:
-        late = stalled()
-        if late > STALLED:
-            return web.Response(status=503, text=f"reconciling has stopped: no look has ended for {late:.0f} s\n")
+        stalled = load().stalled
+        if stalled > STALLED:
+            text = f"reconciling has stopped: no reconcile has ended for {stalled:.0f} s\n"
+            return web.Response(status=503, text=text)
         return web.Response(text="ok\n")
 
     async def figures(_: web.Request) -> web.Response:
-        return web.Response(body=metrics.text(overdue()), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=metrics.text(load()), headers={"Content-Type": CONTENT_TYPE})
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/metrics", figures)])

@@ -1,10 +1,15 @@
-"""The operator's metrics for Prometheus. Their names are part of the interface: ``docs/reference/metrics.md``."""
+"""The operator's metrics for Prometheus.
+
+Names follow those of controller-runtime (https://book.kubebuilder.io/reference/metrics-reference) with our prefix. They
+are part of the interface: ``docs/reference/metrics.md`` lists them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -15,28 +20,29 @@ from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import ConditionType, Phase, Reason
 from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.observe.state import Backlog
-from skymap_operator.runtime.workqueue import By
+from skymap_operator.runtime.workqueue import Load, Trigger
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-#: How a look can end.
-DONE, REFUSED, PULSAR_AWAY, CLUSTER_AWAY, CHANGED, GONE, FAILED = (
-    "done",
-    "refused",
-    "pulsar_away",
-    "cluster_away",
-    "changed",
-    "gone",
-    "failed",
-)
-OUTCOMES = (DONE, REFUSED, PULSAR_AWAY, CLUSTER_AWAY, CHANGED, GONE, FAILED)
+_WAITS = (0.1, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 60)
+_FINISHED = (Phase.SUCCEEDED, Phase.FAILED)
 
-_OVER = (Phase.SUCCEEDED, Phase.FAILED)
+
+class Result(StrEnum):
+    """How a reconcile ended."""
+
+    SUCCESS = "success"
+    REFUSED = "refused"
+    PULSAR_UNAVAILABLE = "pulsar_unavailable"
+    API_SERVER_UNAVAILABLE = "api_server_unavailable"
+    CONFLICT = "conflict"
+    DELETED = "deleted"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What is told of one scan: its status, its queue where that could be read, and how long it may take (s)."""
+class ScanFigures:
+    """What the metrics show of a scan: its status, its task queue if that could be read, and its target time (s)."""
 
     status: SkymapScanStatus
     tasks: Backlog | None = None
@@ -44,12 +50,12 @@ class Seen:
 
     @property
     def degraded(self) -> Reason | None:
-        """What is in its way."""
+        """The reason of its condition Degraded."""
         return self._reason(ConditionType.DEGRADED, "True")
 
     @property
     def failed(self) -> Reason | None:
-        """Why it has failed."""
+        """The reason why it has failed."""
         return self._reason(ConditionType.SUCCEEDED, "False")
 
     def _reason(self, kind: ConditionType, truth: str) -> Reason | None:
@@ -58,139 +64,161 @@ class Seen:
 
 
 class Metrics:
-    """The operator's figures, in a registry of their own."""
+    """The operator's metrics, in a registry of their own."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._registry = CollectorRegistry()
-        self._looks = Counter(
-            "skymap_operator_looks", "Looks at scans, by how they ended", ["outcome"], registry=self._registry
+        self._registry = registry = CollectorRegistry()
+        self._reconciles = Counter(
+            "skymap_operator_reconcile", "Number of reconciles by result.", ["result"], registry=registry
         )
-        for outcome in OUTCOMES:
-            self._looks.labels(outcome)
-        self._seconds = Histogram(
-            "skymap_operator_look_seconds",
-            "How long a look took, with all that was done (s)",
+        for result in Result:
+            self._reconciles.labels(result.value)
+        self._reconcile_time = Histogram(
+            "skymap_operator_reconcile_time_seconds",
+            "Duration of a reconcile.",
             buckets=(0.03, 0.1, 0.3, 1, 3, 10, 30),
-            registry=self._registry,
+            registry=registry,
         )
-        self._decisions = Counter(
-            "skymap_operator_scaling_decisions",
-            "Decisions about the number of workers of a scan, one a look, by what they did and why",
-            ["direction", "cause"],
-            registry=self._registry,
+        self._queue_duration = Histogram(
+            "skymap_operator_workqueue_queue_duration_seconds",
+            "Time from when a reconcile is due to its start, by trigger (event or requeue).",
+            ["trigger"],
+            buckets=_WAITS,
+            registry=registry,
         )
         self._latency = Histogram(
             "skymap_operator_reconcile_latency_seconds",
-            "From when a look was due to its end, by what it was due: news, or its time (s)",
-            ["by"],
-            buckets=(0.1, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 60),
-            registry=self._registry,
+            "Time from when a reconcile is due to its end, by trigger (event or requeue).",
+            ["trigger"],
+            buckets=_WAITS,
+            registry=registry,
         )
-        for by in By:
-            self._latency.labels(by.value)
-        self._requests = Counter(
-            "skymap_operator_api_requests",
-            "Requests sent, by to whom and by the answer (none: without)",
-            ["to", "method", "code"],
-            registry=self._registry,
+        for trigger in Trigger:
+            self._queue_duration.labels(trigger.value)
+            self._latency.labels(trigger.value)
+        self._depth = Gauge(
+            "skymap_operator_workqueue_depth", "Number of scans that wait for a reconcile.", registry=registry
         )
-        self._scans = Gauge("skymap_operator_scans", "Scans, by their phase", ["phase"], registry=self._registry)
-        self._degraded = Gauge(
-            "skymap_operator_scans_degraded", "Scans that something is in the way of", registry=self._registry
+        self._longest_running = Gauge(
+            "skymap_operator_workqueue_longest_running_processor_seconds",
+            "Time since the start of the longest running reconcile.",
+            registry=registry,
         )
-        self._wanted = Gauge("skymap_operator_workers_wanted", "Workers wanted, of all scans", registry=self._registry)
         self._overdue = Gauge(
-            "skymap_operator_overdue_seconds", "For how long the latest look is due (s)", registry=self._registry
+            "skymap_operator_workqueue_longest_overdue_seconds",
+            "Time since the longest overdue reconcile, waiting or running, became due.",
+            registry=registry,
         )
-        self._seen: dict[NamespacedName, Seen] = {}
-        self._registry.register(_Scans(self._seen, clock))
+        self._requests = Counter(
+            "skymap_operator_rest_client_requests",
+            "Number of requests by server (kubernetes or pulsar), method and status code (none: no answer).",
+            ["server", "method", "code"],
+            registry=registry,
+        )
+        self._decisions = Counter(
+            "skymap_operator_scaling_decisions",
+            "Number of decisions about the workers of a scan by direction and cause, one per reconcile.",
+            ["direction", "cause"],
+            registry=registry,
+        )
+        self._scans = Gauge("skymap_operator_scans", "Number of scans by phase.", ["phase"], registry=registry)
+        self._degraded = Gauge(
+            "skymap_operator_scans_degraded", "Number of scans with condition Degraded.", registry=registry
+        )
+        self._wanted = Gauge("skymap_operator_workers_wanted", "Desired workers of all scans.", registry=registry)
+        self._figures: dict[NamespacedName, ScanFigures] = {}
+        registry.register(_Scans(self._figures, clock))
 
-    def looked(self, outcome: str, seconds: float) -> None:
-        """Count a look."""
-        self._looks.labels(outcome).inc()
-        self._seconds.observe(seconds)
+    def reconciled(self, result: Result, seconds: float) -> None:
+        """Count a reconcile and its duration."""
+        self._reconciles.labels(result.value).inc()
+        self._reconcile_time.observe(seconds)
 
     def scaled(self, direction: Direction, cause: Cause) -> None:
         """Count a decision about the number of workers."""
         self._decisions.labels(direction.value, cause.value).inc()
 
-    def late(self, seconds: float, by: By) -> None:
-        """Take in how long after it was due a look has ended, and by what it was due."""
-        self._latency.labels(by.value).observe(seconds)
+    def waited(self, trigger: Trigger, queued: float, total: float) -> None:
+        """Observe how long after it was due a reconcile started (``queued``) and ended (``total``), in seconds."""
+        self._queue_duration.labels(trigger.value).observe(queued)
+        self._latency.labels(trigger.value).observe(total)
 
-    def asked(self, to: str, method: str, code: int | None) -> None:
-        """Count a request to ``kubernetes`` or ``pulsar``; ``code`` of the answer, None where there was none."""
-        self._requests.labels(to, method, "none" if code is None else str(code)).inc()
+    def requested(self, server: str, method: str, code: int | None) -> None:
+        """Count a request to ``kubernetes`` or ``pulsar``; ``code`` is None if there was no answer."""
+        self._requests.labels(server, method, "none" if code is None else str(code)).inc()
 
-    def seen(self, key: NamespacedName, seen: Seen | None) -> None:
-        """Take a scan into the figures; None: the scan is gone, and its own figures with it."""
-        if seen is None:
-            self._seen.pop(key, None)
-        else:
-            self._seen[key] = seen
+    def observed(self, key: NamespacedName, figures: ScanFigures) -> None:
+        """Show a scan as it was last observed."""
+        self._figures[key] = figures
 
-    def text(self, overdue: float) -> bytes:
-        """Return all figures in Prometheus' text format."""
-        phases = [seen.status.phase for seen in self._seen.values()]
+    def forget(self, key: NamespacedName) -> None:
+        """Drop the metrics of a scan that no longer exists."""
+        self._figures.pop(key, None)
+
+    def text(self, load: Load) -> bytes:
+        """Return all metrics, with the load of the work queue, in Prometheus' text format."""
+        self._depth.set(load.depth)
+        self._longest_running.set(load.longest_running)
+        self._overdue.set(load.longest_overdue)
+        phases = [figures.status.phase for figures in self._figures.values()]
         for phase in Phase:
             self._scans.labels(phase.value).set(phases.count(phase))
-        self._degraded.set(sum(seen.degraded is not None for seen in self._seen.values()))
-        workers = [seen.status.workers for seen in self._seen.values()]
+        self._degraded.set(sum(figures.degraded is not None for figures in self._figures.values()))
+        workers = [figures.status.workers for figures in self._figures.values()]
         self._wanted.set(sum(one.wanted for one in workers if one is not None))
-        self._overdue.set(overdue)
         return generate_latest(self._registry)
 
 
 class _Scans(Collector):
-    """The figures of each scan; of one that is done only those that stay."""
+    """The metrics of each scan. A finished scan keeps only its pixels and its conditions."""
 
-    def __init__(self, seen: dict[NamespacedName, Seen], clock: Callable[[], datetime]) -> None:
-        self._seen = seen
+    def __init__(self, figures: dict[NamespacedName, ScanFigures], clock: Callable[[], datetime]) -> None:
+        self._figures = figures
         self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
-        """Make the figures, anew each time: a scan that is gone leaves none behind."""
+        """Build the metrics anew each time, so that a deleted scan leaves none behind."""
         families = (
-            _Family("workers", "Workers of a scan that goes on", "state"),
-            _Family("tasks", "Fits of a scan that wait for a worker, and that workers have in hand", "state"),
-            _Family("pixels", "Pixels of a scan", "state"),
-            _Family("degraded", "1 for a scan that something is in the way of, with the reason", "reason"),
-            _Family("failed", "1 for a scan that has failed, with the reason", "reason"),
-            _Family("seconds", "Of a scan that goes on: since it started, to its end by estimate, and target", "state"),
+            _Family("workers", "Number of workers of an unfinished scan.", "state"),
+            _Family("tasks", "Number of tasks of an unfinished scan that wait or are in flight.", "state"),
+            _Family("pixels", "Number of pixels of a scan.", "state"),
+            _Family("degraded", "1 for each scan with condition Degraded.", "reason"),
+            _Family("failed", "1 for each failed scan.", "reason"),
+            _Family("seconds", "Elapsed, estimated remaining, and target time of an unfinished scan.", "state"),
         )
-        for key, seen in self._seen.items():
-            for family, figures in zip(families, _figures(seen, self._clock()), strict=True):
-                for label, value in figures.items():
+        for key, figures in self._figures.items():
+            for family, values in zip(families, _values(figures, self._clock()), strict=True):
+                for label, value in values.items():
                     family.add_metric([key.namespace, key.name, label], value)
         return families
 
 
 class _Family(GaugeMetricFamily):
-    """A figure of each scan."""
+    """A metric of each scan."""
 
     def __init__(self, name: str, help_text: str, label: str) -> None:
         super().__init__(f"skymap_scan_{name}", help_text, labels=["namespace", "scan", label])
 
 
-def _figures(seen: Seen, now: datetime) -> tuple[dict[str, float], ...]:
-    """Return workers, tasks, pixels and degraded of one scan, by their last label; none of what is not known."""
-    goes_on, pixels = seen.status.phase not in _OVER, seen.status.pixels
-    workers, tasks = (seen.status.workers, seen.tasks) if goes_on else (None, None)
+def _values(figures: ScanFigures, now: datetime) -> tuple[dict[str, float], ...]:
+    """Return the values of one scan for each family by its last label; an unknown value is left out."""
+    finished, pixels = figures.status.phase in _FINISHED, figures.status.pixels
+    workers, tasks = (None, None) if finished else (figures.status.workers, figures.tasks)
     return (
         {} if workers is None else {"wanted": workers.wanted, "ready": workers.ready, "busy": workers.busy},
-        {} if tasks is None else {"waiting": tasks.waiting, "in_hand": tasks.unacked},
+        {} if tasks is None else {"waiting": tasks.waiting, "in_flight": tasks.unacked},
         {} if pixels is None else {"done": pixels.done, "planned": pixels.planned, "failed": pixels.failed},
-        {} if seen.degraded is None else {seen.degraded.value: 1},
-        {} if seen.failed is None else {seen.failed.value: 1},
-        _seconds(seen, now) if goes_on else {},
+        {} if figures.degraded is None else {figures.degraded.value: 1},
+        {} if figures.failed is None else {figures.failed.value: 1},
+        {} if finished else _seconds(figures, now),
     )
 
 
-def _seconds(seen: Seen, now: datetime) -> dict[str, float]:
-    """Return how long a scan has taken, will take, and may take; nothing of one that has not started."""
-    start, eta = seen.status.start_time, seen.status.eta
+def _seconds(figures: ScanFigures, now: datetime) -> dict[str, float]:
+    """Return the times of a scan (s); none before it starts."""
+    start, eta = figures.status.start_time, figures.status.eta
     if start is None:
         return {}
     elapsed = {"elapsed": max((now - start).total_seconds(), 0.0)}
-    left = {} if eta is None else {"left": max((eta - now).total_seconds(), 0.0)}
-    return elapsed | left | ({} if seen.target is None else {"target": seen.target})
+    remaining = {} if eta is None else {"remaining": max((eta - now).total_seconds(), 0.0)}
+    return elapsed | remaining | ({} if figures.target is None else {"target": figures.target})

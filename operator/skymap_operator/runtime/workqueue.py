@@ -1,11 +1,10 @@
-"""When which scan is looked at: one look at a time for each, a few at a time in all.
+"""Decides when each scan is reconciled: one reconcile of a scan at a time, and a limited number in all.
 
-A look is asked for by `WorkQueue.add`, as often as anybody likes, and is due again when the look before has said so.
-What is asked for while a scan is being looked at leads to one more look: nothing that has happened is overlooked.
+A reconcile becomes due when the scan is added because of an event, or when the time has come that the last reconcile
+asked for (a requeue). A scan added while it is reconciled is reconciled once more, so that no event is missed.
 
-A look is due since something has happened (news), or since its time has come (a round). Where more looks are due than
-can be had at a time, the one that is due longest comes first. News have a head start before rounds, and urgent scans
-before others; since it is a time and no rank, nobody waits for ever.
+Where more reconciles are due than may run, the one that has been due longest starts first. Events get a head start
+before requeues, and urgent scans before others. Since a head start is a time and not a rank, no scan waits for ever.
 """
 
 from __future__ import annotations
@@ -24,44 +23,63 @@ from skymap_api.names import NamespacedName
 
 log = logging.getLogger(__name__)
 
-#: Looks at a time, which wait for answers most of it, and how long a scan rests between two (s): events come in swarms.
-AT_A_TIME, REST = 12, 0.5
+#: Most reconciles at a time, which mostly wait for answers, and the pause between two of a scan (s): events come in
+#: bursts.
+MAX_CONCURRENT, PAUSE = 12, 0.5
 
-#: Rounds in a second, of all scans: with more scans each is looked at less often, so that news find time (two cores,
-#: shared with the API server and Pulsar, bore 40 looks in all).
-PACE = 25
+#: Most requeues per second, of all scans. With more scans each is requeued less often, which leaves time for events.
+#: (Two cores shared with the API server and Pulsar managed 40 reconciles per second in all.)
+REQUEUES_PER_SECOND = 25
 
-#: By how much news are put before rounds, and urgent scans before others (s). A wave of news takes a while, in which
-#: rounds may wait: what they are for, a queue that has changed, is no older then than where scans are very many.
-NEWS_FIRST, URGENT_FIRST = 30.0, 60.0
+#: Head start of events before requeues, and of urgent scans before others (s). During a burst of events requeues may
+#: wait: they are there for changes of the task queue, and with very many scans these are seen no sooner anyway.
+EVENT_HEAD_START, URGENT_HEAD_START = 30.0, 60.0
 
-#: A look may take so long (s): all that it waits for has limits of its own, and a slow Pulsar adds them up.
-LONGEST_LOOK = 240.0
+#: Longest reconcile (s). Each of its requests has a timeout, but with a slow Pulsar these add up.
+TIMEOUT = 240.0
 
-#: After an error nobody expected: the first pause (s), doubled each time up to the longest.
-FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
+#: Pause after an unexpected error (s): the first, doubled each time, and the longest.
+FIRST_BACKOFF, LONGEST_BACKOFF = 2.0, 300.0
 
 
-class By(StrEnum):
-    """By what a look is due."""
+class Trigger(StrEnum):
+    """Why a reconcile is due."""
 
-    NEWS = "news"
-    TIME = "time"
+    EVENT = "event"
+    REQUEUE = "requeue"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy the queue is.
+
+    ``depth``: scans that are due and wait. ``longest_running``: time since the longest running reconcile started (s).
+    ``longest_overdue``: time since the longest overdue reconcile, waiting or running, became due (s). ``stalled``: for
+    how long reconciles have been due while none has ended (s); many scans that wait their turn do not count.
+    """
+
+    depth: int = 0
+    longest_running: float = 0.0
+    longest_overdue: float = 0.0
+    stalled: float = 0.0
 
 
 @dataclass(slots=True)
 class _Scan:
-    """``news``: since when there are news that no look has begun to take in (s, the loop's clock), None without.
+    """The state of one scan. Times are those of the event loop's clock (s).
 
-    ``round``: when a look is due in any case; ``second``: where that is booked. ``since``: since when the look under
-    way is due. ``rested``: no look before. ``timer``: puts it in line at its time; ``place``: there it is.
+    ``event``: time of the first event that no reconcile has started to handle. ``requeue``: when to reconcile at the
+    latest, and ``slot``: the second in which that is booked. ``running_due``, ``started``: when the running reconcile
+    became due and started. ``ready``: earliest next reconcile. ``timer`` puts the scan in line; ``place``: its number
+    there.
     """
 
-    news: float | None
-    round: float = math.inf
-    second: int | None = None
-    since: float | None = None
-    rested: float = 0.0
+    event: float | None
+    requeue: float = math.inf
+    slot: int | None = None
+    running_due: float | None = None
+    started: float | None = None
+    ready: float = 0.0
     failures: int = 0
     timer: asyncio.TimerHandle | None = None
     place: int | None = None
@@ -69,74 +87,79 @@ class _Scan:
 
     @property
     def due(self) -> float:
-        """Since when, or when, a look is due; it stays so until the look is over."""
-        return min(self.round if self.since is None else self.since, math.inf if self.news is None else self.news)
+        """When a reconcile became or becomes due. A running one stays due until it ends."""
+        requeue = self.requeue if self.running_due is None else self.running_due
+        return min(requeue, math.inf if self.event is None else self.event)
 
-    def begin(self, now: float) -> dict[By, float]:
-        """Begin a look, which takes in all news; return since when it is due, by news and by its time."""
-        due = {By.TIME: self.round} if self.news is None else {By.NEWS: self.news, By.TIME: self.round}
-        self.since, self.news = self.due, None
-        return {by: since for by, since in due.items() if since <= now}
+    def start(self, now: float) -> dict[Trigger, float]:
+        """Start a reconcile, which handles all events so far; return its triggers and when each made it due."""
+        due = {} if self.event is None else {Trigger.EVENT: self.event}
+        due[Trigger.REQUEUE] = self.requeue
+        self.running_due, self.started, self.event = self.due, now, None
+        return {trigger: time for trigger, time in due.items() if time <= now}
 
-    def rank(self, urgent: bool) -> float:
-        """Return what says who comes first: the time since when it is due, less its start before others."""
-        news = math.inf if self.news is None else self.news - NEWS_FIRST
-        return min(news, self.round) - (URGENT_FIRST if urgent else 0.0)
+    def priority(self, *, urgent: bool) -> float:
+        """Return the time by which scans are ordered: when it became due, less its head starts."""
+        event = math.inf if self.event is None else self.event - EVENT_HEAD_START
+        return min(event, self.requeue) - (URGENT_HEAD_START if urgent else 0.0)
 
 
 class WorkQueue:
-    """Calls ``reconcile`` for every scan that is known; it returns when to look again (s), None where no scan is left.
+    """Calls ``reconcile`` for every added scan; it returns when to requeue it (s), None if it no longer exists.
 
-    ``late`` is told how long after it was due each look has ended (s), and by what it was due: by both, twice.
-    ``urgent`` tells which scans come first.
+    ``waited`` is called after each reconcile with its trigger and the times from when it was due to its start and to
+    its end (s): for both triggers if both made it due. ``urgent`` returns whether a scan goes before others.
     """
 
     def __init__(
         self,
         reconcile: Callable[[NamespacedName], Awaitable[float | None]],
-        late: Callable[[float, By], None] = lambda _, __: None,
+        waited: Callable[[Trigger, float, float], None] = lambda *_: None,
         urgent: Callable[[NamespacedName], bool] = lambda _: False,
-        at_a_time: int = AT_A_TIME,
-        rest: float = REST,
+        max_concurrent: int = MAX_CONCURRENT,
+        pause: float = PAUSE,
     ) -> None:
         self._reconcile = reconcile
-        self._late = late
+        self._waited = waited
         self._urgent = urgent
-        self._free = at_a_time
-        self._rest = rest
+        self._free = max_concurrent
+        self._pause = pause
         self._scans: dict[NamespacedName, _Scan] = {}
         self._line: list[tuple[float, int, NamespacedName]] = []
         self._places = itertools.count()
-        self._booked: Counter[int] = Counter()  # rounds by the second in which they are due
-        self._ended = 0.0  # when the last look ended (the loop's clock)
+        self._slots: Counter[int] = Counter()  # requeues by the second in which they are due
+        self._last_end = 0.0
 
     def add(self, key: NamespacedName) -> None:
-        """Have the scan looked at soon."""
+        """Have a scan reconciled soon because of an event."""
         now = asyncio.get_running_loop().time()
         scan = self._scans.get(key)
         if scan is None:
             scan = self._scans[key] = _Scan(now)
-        elif scan.news is not None:
+        elif scan.event is not None:
             return
         else:
-            scan.news = now
+            scan.event = now
         if scan.task is None:
-            self._arrange(key, scan)
+            self._schedule(key, scan)
 
-    def overdue(self) -> float:
-        """Return for how long (s) the look that is late most is due; 0 where none is late."""
+    def load(self) -> Load:
+        """Return how busy the queue is."""
         now = asyncio.get_running_loop().time()
-        return max([0.0, *(now - scan.due for scan in self._scans.values())])
-
-    def stalled(self) -> float:
-        """Return for how long (s) looks have been due and none has ended: many that wait their turn are no fault."""
-        return max(min(self.overdue(), asyncio.get_running_loop().time() - self._ended), 0.0)
+        scans = self._scans.values()
+        overdue = max([0.0, *(now - scan.due for scan in scans)])
+        return Load(
+            depth=sum(scan.place is not None for scan in scans),
+            longest_running=max([0.0, *(now - scan.started for scan in scans if scan.started is not None)]),
+            longest_overdue=overdue,
+            stalled=max(min(overdue, now - self._last_end), 0.0),
+        )
 
     async def close(self) -> None:
-        """Stop looking; a look that is under way is broken off."""
+        """Stop; running reconciles are cancelled."""
         scans, self._line = list(self._scans.values()), []
         self._scans.clear()
-        self._booked.clear()
+        self._slots.clear()
         tasks = [scan.task for scan in scans if scan.task is not None]
         for scan in scans:
             if scan.timer is not None:
@@ -145,82 +168,83 @@ class WorkQueue:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _arrange(self, key: NamespacedName, scan: _Scan) -> None:
-        """Put the scan in line when its look is due, in the place that it has then."""
+    def _schedule(self, key: NamespacedName, scan: _Scan) -> None:
+        """Put a scan in line when its reconcile is due."""
         loop = asyncio.get_running_loop()
         if scan.timer is not None:
             scan.timer.cancel()
             scan.timer = None
-        when = max(scan.due, scan.rested)
+        when = max(scan.due, scan.ready)
         if when > loop.time():
-            scan.timer = loop.call_at(when, self._enter, key, scan)
+            scan.timer = loop.call_at(when, self._enqueue, key, scan)
         else:
-            self._enter(key, scan)
+            self._enqueue(key, scan)
 
-    def _enter(self, key: NamespacedName, scan: _Scan) -> None:
-        scan.timer, scan.place = None, next(self._places)  # where it stood before is void
-        heapq.heappush(self._line, (scan.rank(self._urgent(key)), scan.place, key))
-        self._proceed()
+    def _enqueue(self, key: NamespacedName, scan: _Scan) -> None:
+        scan.timer, scan.place = None, next(self._places)  # an older place of this scan is void
+        heapq.heappush(self._line, (scan.priority(urgent=self._urgent(key)), scan.place, key))
+        self._start_next()
 
-    def _proceed(self) -> None:
-        """Begin looks while there are hands for them."""
+    def _start_next(self) -> None:
+        """Start reconciles up to the limit."""
         while self._free and self._line:
             _, place, key = heapq.heappop(self._line)
             scan = self._scans.get(key)
             if scan is not None and scan.place == place:
                 scan.place = None
                 self._free -= 1
-                scan.task = asyncio.create_task(self._follow(key, scan), name=f"scan {key}")
+                scan.task = asyncio.create_task(self._process(key, scan), name=f"reconcile {key}")
 
-    async def _follow(self, key: NamespacedName, scan: _Scan) -> None:
-        """Look at a scan, and arrange for the next look."""
+    async def _process(self, key: NamespacedName, scan: _Scan) -> None:
+        """Reconcile a scan and schedule its next reconcile."""
         loop = asyncio.get_running_loop()
-        due = scan.begin(loop.time())
-        self._unbook(scan)
+        started = loop.time()
+        due = scan.start(started)
+        self._free_slot(scan)
         try:
-            after = await self._once(key, scan)
+            after = await self._reconcile_once(key, scan)
         finally:
             self._free += 1
-            self._proceed()
+            self._start_next()
         now = loop.time()
-        for by, since in due.items():
-            self._late(now - since, by)
-        scan.task, scan.since, scan.rested = None, None, now + self._rest
-        if after is None and scan.news is None:
+        for trigger, time in due.items():
+            self._waited(trigger, started - time, now - time)
+        scan.task, scan.running_due, scan.started, scan.ready = None, None, None, now + self._pause
+        if after is None and scan.event is None:
             del self._scans[key]
             return
-        # What is to follow at once is no round, and does not wait for those of the others.
-        if not after and scan.news is None:
-            scan.news = now
-        scan.round = self._book(scan, now + after) if after else math.inf
-        self._arrange(key, scan)
+        # A reconcile that is to follow at once does not wait for a slot among the requeues of others.
+        if not after and scan.event is None:
+            scan.event = now
+        scan.requeue = self._book_slot(scan, now + after) if after else math.inf
+        self._schedule(key, scan)
 
-    def _book(self, scan: _Scan, earliest: float) -> float:
-        """Return the first time from ``earliest`` on at which there is room for a round."""
+    def _book_slot(self, scan: _Scan, earliest: float) -> float:
+        """Book the first free slot for a requeue from ``earliest`` on; return its time."""
         second = math.floor(earliest)
-        while self._booked[second] >= PACE:
+        while self._slots[second] >= REQUEUES_PER_SECOND:
             second += 1
-        time = max(earliest, second + self._booked[second] / PACE)
-        self._booked[second] += 1
-        scan.second = second
+        time = max(earliest, second + self._slots[second] / REQUEUES_PER_SECOND)
+        self._slots[second] += 1
+        scan.slot = second
         return time
 
-    def _unbook(self, scan: _Scan) -> None:
-        if scan.second is not None:
-            self._booked[scan.second] -= 1
-            if not self._booked[scan.second]:
-                del self._booked[scan.second]
-            scan.second = None
+    def _free_slot(self, scan: _Scan) -> None:
+        if scan.slot is not None:
+            self._slots[scan.slot] -= 1
+            if not self._slots[scan.slot]:
+                del self._slots[scan.slot]
+            scan.slot = None
 
-    async def _once(self, key: NamespacedName, scan: _Scan) -> float | None:
+    async def _reconcile_once(self, key: NamespacedName, scan: _Scan) -> float | None:
         try:
-            async with asyncio.timeout(LONGEST_LOOK):
+            async with asyncio.timeout(TIMEOUT):
                 after = await self._reconcile(key)
-        except Exception:  # a fault in one scan's look must not end the others'
-            log.exception("%s: the look at it failed", key)
+        except Exception:  # an error in one scan must not stop the others
+            log.exception("%s: reconcile failed", key)
             scan.failures += 1
-            return min(FIRST_PAUSE * 2.0 ** min(scan.failures - 1, 10), LONGEST_PAUSE)
+            return min(FIRST_BACKOFF * 2.0 ** min(scan.failures - 1, 10), LONGEST_BACKOFF)
         finally:
-            self._ended = asyncio.get_running_loop().time()
+            self._last_end = asyncio.get_running_loop().time()
         scan.failures = 0
         return after

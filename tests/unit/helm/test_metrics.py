@@ -28,10 +28,12 @@ def test_the_rule_is_the_file() -> None:
 
 def test_alerts_are_changed_and_left_out() -> None:
     given = {"SkymapScanDegraded": {"for": "30m", "labels": {"severity": "info", "team": "maps"}}}
-    made = rule(changes=given, without=["SkymapPulsarAway", "SkymapScanLate"], runbooks="https://example.org/guide")
+    made = rule(
+        changes=given, without=["SkymapPulsarUnavailable", "SkymapScanLate"], runbooks="https://example.org/guide"
+    )
     alerts = {one["alert"]: one for group in made["spec"]["groups"] for one in group["rules"]}
     plain = {one["alert"]: one for group in FILE["groups"] for one in group["rules"]}
-    assert plain.keys() - alerts.keys() == {"SkymapPulsarAway", "SkymapScanLate"}
+    assert plain.keys() - alerts.keys() == {"SkymapPulsarUnavailable", "SkymapScanLate"}
     assert "skymap-pulsar" not in [group["name"] for group in made["spec"]["groups"]]
     changed, before = alerts["SkymapScanDegraded"], plain["SkymapScanDegraded"]
     assert (changed["for"], changed["labels"]) == ("30m", {"severity": "info", "team": "maps"})

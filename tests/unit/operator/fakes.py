@@ -19,12 +19,11 @@ from skymap_operator.pulsar.connections import Pulsars
 
 
 class FakeCluster(Cluster):
-    """Objects by kind and name; ``faults``: what is raised by the next request of a method, by its name."""
+    """Objects by kind and name; ``faults``: errors that the next request of a method raises, by its name."""
 
     def __init__(self, *objects: Manifest) -> None:
         self.objects = {(one["kind"], one["metadata"]["name"]): copy.deepcopy(one) for one in objects}
         self.faults: dict[str, ClusterError] = {}
-        self._warnings = {}
         self.done: list[str] = []
 
     def _begin(self, method: str, kind: str, name: str) -> None:
@@ -47,10 +46,10 @@ class FakeCluster(Cluster):
     ) -> AsyncIterator[Manifest]:
         yield {"items": await self.list(kind, namespace), "metadata": {"resourceVersion": "1"}}
 
-    async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
-        if dry_run:
-            self._begin("ask for", manifest["kind"], manifest["metadata"]["generateName"])
-            return manifest
+    async def dry_run(self, manifest: Manifest) -> None:
+        self._begin("dry_run", manifest["kind"], manifest["metadata"]["generateName"])
+
+    async def create(self, manifest: Manifest) -> Manifest:
         key = (manifest["kind"], manifest["metadata"]["name"])
         self._begin("create", *key)
         if key in self.objects:

@@ -15,7 +15,7 @@ from skymap_api.names import FINALIZER
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Phase
 from skymap_operator.apply import ActionRefused, apply
-from skymap_operator.cluster.client import Away, Conflict, NotFound, Refused
+from skymap_operator.cluster.client import Conflict, NotFound, Refused, Unavailable
 from skymap_operator.decide import actions as do
 from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState
 from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway
@@ -106,7 +106,7 @@ def test_topics_are_made_with_their_subscriptions_and_deleted() -> None:
         assert admin.made == {}
 
 
-@pytest.mark.parametrize("fault", [Away("no answer"), Conflict("changed"), NotFound("gone")])
+@pytest.mark.parametrize("fault", [Unavailable("no answer"), Conflict("changed"), NotFound("gone")])
 def test_the_first_that_fails_ends_the_pass(fault: Exception) -> None:
     cluster = FakeCluster(SCAN)
     cluster.faults["patch"] = fault  # type: ignore[assignment]

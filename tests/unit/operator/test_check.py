@@ -1,4 +1,4 @@
-"""What ``helm test`` asks: each part of an installation that is not as it should be is named, with what to do."""
+"""The checks of ``helm test``: each fault of an installation is reported with what to do."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from skymap_operator.install.check import (
 from skymap_operator.pulsar.admin import PulsarAway
 from skymap_operator.runtime import health
 from skymap_operator.runtime.metrics import Metrics
+from skymap_operator.runtime.workqueue import Load
 
 
 class Cluster(FakeCluster):
@@ -45,16 +46,16 @@ def schema(**changes: Any) -> Manifest:
     return copy.deepcopy(resource_schema()) | changes
 
 
-def test_the_definition_must_know_all_that_the_operator_knows() -> None:
-    assert asyncio.run(check_definition(Cluster(schema()))) == "the cluster knows what a SkymapScan is"
+def test_definition_must_have_every_field() -> None:
+    assert asyncio.run(check_definition(Cluster(schema()))) == "the cluster has the definition of SkymapScan"
     newer = schema()
     newer["properties"]["spec"]["properties"]["later"] = {"type": "string"}
     asyncio.run(check_definition(Cluster(newer)))
     older = schema()
     del older["properties"]["spec"]["properties"]["workers"]["properties"]["max"]
-    with pytest.raises(CheckError, match=r"is an older one, without spec\.workers\.max: upgrade it"):
+    with pytest.raises(CheckError, match=r"is outdated, it lacks spec\.workers\.max: upgrade it"):
         asyncio.run(check_definition(Cluster(older)))
-    with pytest.raises(CheckError, match=r"does not know what a SkymapScan is .* install the definition"):
+    with pytest.raises(CheckError, match=r"has no definition of SkymapScan .* install it"):
         asyncio.run(check_definition(Cluster()))
 
 
@@ -64,23 +65,23 @@ def test_fields_have_paths() -> None:
     assert not [path for path in found if path.startswith("metadata")]
 
 
-def test_a_scan_must_be_taken() -> None:
+def test_namespace_must_accept_scans() -> None:
     cluster = Cluster()
-    assert "would be taken in the namespace alerts" in asyncio.run(check_scan(cluster, "alerts"))
-    assert cluster.done == ["ask for SkymapScan check-"]
+    assert asyncio.run(check_scan(cluster, "alerts")) == "the namespace alerts accepts a SkymapScan"
+    assert cluster.done == ["dry_run SkymapScan check-"]
     assert cluster.objects == {}
-    cluster.faults["ask for"] = Refused("exceeded quota")
-    with pytest.raises(CheckError, match="not taken in the namespace alerts: exceeded quota"):
+    cluster.faults["dry_run"] = Refused("exceeded quota")
+    with pytest.raises(CheckError, match="the namespace alerts does not accept a SkymapScan: exceeded quota"):
         asyncio.run(check_scan(cluster, "alerts"))
 
 
-def test_the_operator_must_answer_and_reconcile() -> None:
+def test_operator_must_answer_and_reconcile() -> None:
     async def ask(stalled: float) -> str:
-        async with health.serve("127.0.0.1", 0, Metrics(), lambda: 0.0, lambda: stalled) as port:
+        async with health.serve("127.0.0.1", 0, Metrics(), lambda: Load(stalled=stalled)) as port:
             return await check_operator(f"http://127.0.0.1:{port}")
 
-    assert asyncio.run(ask(0.0)).startswith("the operator is well at http://127.0.0.1:")
-    with pytest.raises(CheckError, match="not well: reconciling has stopped"):
+    assert asyncio.run(ask(0.0)).startswith("the operator is healthy at http://127.0.0.1:")
+    with pytest.raises(CheckError, match="unhealthy: reconciling has stopped"):
         asyncio.run(ask(1000.0))
     with pytest.raises(CheckError, match=r"does not answer at http://127\.0\.0\.1:1: "):
         asyncio.run(check_operator("http://127.0.0.1:1"))
@@ -94,7 +95,7 @@ def test_pulsar_must_answer() -> None:
         asyncio.run(check_pulsar(FakePulsars(admin), SETTINGS))
 
 
-def test_every_part_is_asked_for_and_one_fault_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_fault_fails_the_command_after_all_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     admin = FakeAdmin()
 
     class Opened(Cluster):

@@ -1,4 +1,4 @@
-"""The API server's answers: objects, pages, and errors that say what to do next. Over a real connection."""
+"""Requests to the API server and its answers: objects, pages and errors. Over a real connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
-from skymap_operator.cluster.client import LONGEST_MESSAGE, Away, Cluster, ClusterError, Conflict, NotFound, Refused
+from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Refused, Unavailable
+from skymap_operator.cluster.events import LONGEST_MESSAGE
 
 T = TypeVar("T")
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "ns", "name": "c"}}
@@ -19,7 +20,7 @@ ABOUT = {"apiVersion": "g/v1", "kind": "SkymapScan", "metadata": {"namespace": "
 
 
 class Server:
-    """Answers with what it is given, in turn, and keeps what it was asked."""
+    """Gives the answers in turn and keeps the requests."""
 
     def __init__(self, *answers: tuple[int, Any]) -> None:
         self.answers = list(answers)
@@ -69,29 +70,29 @@ def status(message: str) -> dict[str, str]:
         (409, status("the object has been modified"), Conflict),
         (403, status("exceeded quota: small"), Refused),
         (422, status("spec.x: Invalid value"), Refused),
-        (401, status("Unauthorized"), Away),
-        (429, status("Too many requests"), Away),
-        (500, status("etcd"), Away),
-        (503, "<html>proxy\n down</html>", Away),
+        (401, status("Unauthorized"), Unavailable),
+        (429, status("Too many requests"), Unavailable),
+        (500, status("etcd"), Unavailable),
+        (503, "<html>proxy\n down</html>", Unavailable),
     ],
 )
-def test_an_error_says_what_to_do_next(code: int, body: Any, error: type[ClusterError]) -> None:
+def test_status_code_selects_the_error(code: int, body: Any, error: type[ClusterError]) -> None:
     server = Server((code, body))
     with pytest.raises(error) as caught:
         server.run(lambda cluster: cluster.patch("Job", "ns", "j", {}))
     assert (body["message"] if isinstance(body, dict) else "<html>proxy down</html>") in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_away() -> None:
+def test_unreachable_server_is_unavailable() -> None:
     async def ask() -> None:
         async with connected("http://127.0.0.1:9") as cluster:
             await cluster.get("Pod", "ns", "p")
 
-    with pytest.raises(Away, match="cannot reach the API server"):
+    with pytest.raises(Unavailable, match="cannot reach the API server"):
         asyncio.run(ask())
 
 
-def test_what_is_missing_is_none_and_need_not_be_deleted() -> None:
+def test_missing_object_is_none_and_deleting_it_succeeds() -> None:
     server = Server((404, status("gone")), (404, status("gone")))
     assert server.run(lambda cluster: cluster.get("Pod", "ns", "p")) is None
     server.run(lambda cluster: cluster.delete("Pod", "ns", "p", uid="u", grace=5))
@@ -101,7 +102,7 @@ def test_what_is_missing_is_none_and_need_not_be_deleted() -> None:
     assert options["propagationPolicy"] == "Background"
 
 
-def test_a_list_is_read_to_its_last_page() -> None:
+def test_list_is_read_to_its_last_page() -> None:
     pages = [{"items": [1, 2], "metadata": {"continue": "more"}}, {"items": [3], "metadata": {}}]
     server = Server(*((200, page) for page in pages))
     assert server.run(lambda cluster: cluster.list("SkymapScan", labels="a=b")) == [1, 2, 3]
@@ -110,27 +111,21 @@ def test_a_list_is_read_to_its_last_page() -> None:
     assert {asked[2]["labelSelector"] for asked in server.asked} == {"a=b"}
 
 
-def test_the_warnings_of_a_namespace_are_listed_once_for_all_who_ask() -> None:
-    async def ask(cluster: Cluster) -> list[Any]:
-        found = await asyncio.gather(*(cluster.warnings("ns", ["u", "none"]) for _ in range(10)))
-        return [*found, await cluster.warnings("other", ["v"])]
-
-    first, second, another = warning("u"), warning("v"), warning("w")
-    server = Server((200, {"items": [first, another]}), (200, {"items": [second]}))
-    assert server.run(ask) == [*[[first]] * 10, [second]]
-    assert [asked[2]["fieldSelector"] for asked in server.asked] == ["type=Warning"] * 2
+def test_warnings_are_listed_by_the_uid_of_their_object() -> None:
+    first, second, other = warning("u"), warning("u"), warning("w")
+    server = Server((200, {"items": [first | {"count": 3}, second, other]}))
+    assert server.run(lambda cluster: cluster.warnings_by_uid("ns")) == {"u": [first, second], "w": [other]}
+    assert server.asked[0][2]["fieldSelector"] == "type=Warning"
 
 
-def test_warnings_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def ask(cluster: Cluster) -> list[Any]:
-        return [await cluster.warnings("ns", ["u"]), await cluster.warnings("ns", ["u"])]
-
-    monkeypatch.setattr("skymap_operator.cluster.client.KEEP", -1.0)
-    monkeypatch.setattr("skymap_operator.cluster.client.KEEP_TIMES", -1.0)
-    assert Server((200, {"items": [warning("u")]}), (200, {"items": []})).run(ask) == [[warning("u")], []]
+def test_dry_run_validates_strictly_and_creates_nothing() -> None:
+    server = Server((200, CONFIG))
+    server.run(lambda cluster: cluster.dry_run(CONFIG))
+    assert server.asked[0][0] == "POST"
+    assert (server.asked[0][2]["dryRun"], server.asked[0][2]["fieldValidation"]) == ("All", "Strict")
 
 
-def test_objects_are_made_replaced_and_their_status_applied() -> None:
+def test_writes_send_the_expected_requests() -> None:
     server = Server(*[(200, {})] * 3)
     server.run(lambda cluster: cluster.create(CONFIG))
     server.run(lambda cluster: cluster.replace(CONFIG, "7"))
@@ -143,7 +138,7 @@ def test_objects_are_made_replaced_and_their_status_applied() -> None:
     assert (applied[2]["type"], applied[2]["force"]) == ("application/apply-patch+yaml", "true")
 
 
-def test_an_event_that_says_the_same_counts_up() -> None:
+def test_equal_event_raises_the_count() -> None:
     server = Server((200, {}), (409, status("exists")), (200, {"count": 4}), (200, {}))
     for _ in range(2):
         server.run(lambda cluster: cluster.record(ABOUT, "Warning", "ImageUnavailable", "x" * 5000))
@@ -153,7 +148,7 @@ def test_an_event_that_says_the_same_counts_up() -> None:
     assert (counted[0], counted[3]["count"]) == ("PATCH", 5)
 
 
-def test_without_any_access_the_reason_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_missing_access_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
     with pytest.raises(ClusterError, match="no access to a cluster"):

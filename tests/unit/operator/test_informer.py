@@ -1,4 +1,4 @@
-"""The scans' objects are known as the API server tells of them, whatever happens to the connection."""
+"""The informer keeps its store up to date, whatever happens to the connection."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ from kubernetes.aio.client import ApiClient, Configuration
 from tests.unit.operator.test_store import made
 
 from skymap_api.names import NamespacedName
-from skymap_operator.cluster import informer
-from skymap_operator.cluster.client import Refused
-from skymap_operator.cluster.informer import Informer
+from skymap_operator.cluster import informer as module
+from skymap_operator.cluster.cached import CachedCluster
+from skymap_operator.cluster.client import Cluster, Refused
+from skymap_operator.cluster.informer import FIRST_PAUSE, LONGEST_PAUSE, Backoff, Informer
+from skymap_operator.cluster.store import Store
 
 SCAN = NamespacedName("ns", "alert")
+PLURALS = ("skymapscans", "jobs", "deployments", "configmaps", "persistentvolumeclaims", "pods")
 
 
 class Api:
-    """An API server of two kinds that is told what its lists hold, and what its watches say."""
+    """An API server whose lists and watches a test controls; ``refused``: a plural that may not be listed."""
 
     def __init__(self) -> None:
         self.objects: dict[str, list[dict[str, Any]]] = {"skymapscans": [], "jobs": []}
         self.version = 100
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.lines: dict[str, asyncio.Queue[bytes | None]] = {}
-        self.refuses = ""
+        self.refused = ""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         plural = request.path.split("/")[-1]
-        watched = "watch" in request.query
-        self.asked[f"{'watch' if watched else request.method} {plural}"] += 1
-        if plural == self.refuses:
+        watch = "watch" in request.query
+        self.requests[f"{'watch' if watch else request.method} {plural}"] += 1
+        if plural == self.refused:
             return web.json_response({"message": "may not"}, status=403)
         if request.method != "GET":
             return web.json_response(await request.json() | {"kind": "Job"})
-        if not watched:
-            version = {"resourceVersion": str(self.version)}
-            return web.json_response({"items": self.objects.get(plural, []), "metadata": version})
+        if not watch:
+            found = {"items": self.objects.get(plural, []), "metadata": {"resourceVersion": str(self.version)}}
+            return web.json_response(found | {"groups": [], "versions": []})  # the discovery documents, too
         stream = web.StreamResponse()
         await stream.prepare(request)
         lines = self.lines[plural] = asyncio.Queue()
@@ -49,15 +52,30 @@ class Api:
             await stream.write(line)
         return stream
 
-    def tell(self, plural: str, what: str, found: dict[str, Any]) -> None:
-        line = json.dumps({"type": what, "object": found}).encode() + b"\n"
-        self.lines[plural].put_nowait(line[:20])  # lines come in pieces
+    def send(self, plural: str, event: str, found: dict[str, Any]) -> None:
+        line = json.dumps({"type": event, "object": found}).encode() + b"\n"
+        self.lines[plural].put_nowait(line[:20])  # lines arrive in pieces
         self.lines[plural].put_nowait(line[20:])
 
 
-def run(test: Callable[[Api, Informer, list[NamespacedName]], Awaitable[None]], every: float = 300.0) -> None:
+class Bench:
+    """An informer, its store, the cached cluster in front of it, and the scans that it has reported."""
+
+    def __init__(self, api: Api, cluster: Cluster, resync: float) -> None:
+        self.api, self.store = api, Store()
+        self.changed: list[NamespacedName] = []
+        self.informer = Informer(cluster, self.store, self.changed.append, resync)
+        self.cluster = CachedCluster(cluster, self.store)
+
+    async def started(self) -> None:
+        """Start the informer and return when every kind is watched."""
+        await self.informer.start(())
+        await until(lambda: len(self.api.lines) == len(PLURALS))
+
+
+def run(test: Callable[[Bench], Awaitable[None]], resync: float = 300.0) -> None:
     async def inside() -> None:
-        api, news = Api(), list[NamespacedName]()
+        api = Api()
         app = web.Application()
         app.router.add_route("*", "/{rest:.*}", api.answer)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -66,11 +84,12 @@ def run(test: Callable[[Api, Informer, list[NamespacedName]], Awaitable[None]], 
         configuration = Configuration()
         configuration.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
         configuration.connection_pool_maxsize = 0
-        async with Informer(ApiClient(configuration)) as cluster:
+        async with Cluster(ApiClient(configuration)) as cluster:
+            bench = Bench(api, cluster, resync)
             try:
-                await test(api, cluster, news)
+                await test(bench)
             finally:
-                await cluster.unfollow()
+                await bench.informer.stop()
                 await runner.cleanup()
 
     async def limited() -> None:
@@ -89,67 +108,58 @@ def scan(version: int, **spec: Any) -> dict[str, Any]:
     return made("SkymapScan", version, "alert", spec=spec)
 
 
-def test_changes_are_heard_and_nothing_is_asked_for_that_is_known() -> None:
-    async def test(api: Api, cluster: Informer, news: list[NamespacedName]) -> None:
+def test_watched_objects_are_read_from_the_store() -> None:
+    async def test(bench: Bench) -> None:
+        api, cluster = bench.api, bench.cluster
         api.objects["skymapscans"] = [scan(1, priority="Realtime")]
         api.objects["jobs"] = [made("Job", 2, "alert-saver", spec={"backoffLimit": 1})]
-        await cluster.follow((), news.append, 300.0)
-        assert news == [SCAN], "once, when all is known"
-        assert cluster.is_urgent(SCAN)
-        before = api.asked.copy()
+        await bench.started()
+        assert bench.changed == [SCAN], "once, when every list is complete"
+        assert bench.store.scan(SCAN) is not None
+        before = api.requests.copy()
         found = await cluster.get("Job", "ns", "alert-saver")
         assert found is not None
         assert (found["spec"], await cluster.pods("ns", "alert", fresh=False)) == ({"backoffLimit": 1}, [])
-        assert api.asked - before - Counter({f"watch {plural}": 1 for plural in PLURALS}) == Counter()
-        await until(lambda: len(api.lines) == len(PLURALS))
-        api.tell("jobs", "MODIFIED", made("Job", 101, "alert-saver", spec={"backoffLimit": 2}))
-        await until(lambda: len(news) == 2)
+        assert api.requests == before
+        api.send("jobs", "MODIFIED", made("Job", 101, "alert-saver", spec={"backoffLimit": 2}))
+        await until(lambda: len(bench.changed) == 2)
         found = await cluster.get("Job", "ns", "alert-saver")
         assert found is not None
         assert found["spec"] == {"backoffLimit": 2}
-        api.tell("jobs", "BOOKMARK", {"metadata": {"resourceVersion": "102"}})
-        api.tell("jobs", "DELETED", made("Job", 103, "alert-saver", spec={}))
-        await until(lambda: len(news) == 3)
-        before = api.asked.copy()
+        api.send("jobs", "BOOKMARK", {"metadata": {"resourceVersion": "102"}})
+        api.send("jobs", "DELETED", made("Job", 103, "alert-saver", spec={}))
+        await until(lambda: len(bench.changed) == 3)
+        before = api.requests.copy()
         await cluster.get("Job", "ns", "alert-saver")
-        assert api.asked - before == Counter({"GET alert-saver": 1}), "what is not known is asked for"
+        assert api.requests - before == Counter({"GET alert-saver": 1}), "an unknown object is requested"
         await cluster.pods("ns", "alert", fresh=True)
-        assert api.asked["GET pods"] == before["GET pods"] + 1
+        assert api.requests["GET pods"] == before["GET pods"] + 1
 
     run(test)
 
 
-#: What is watched; of SkymapScans kopf tells.
-PLURALS = ("jobs", "deployments", "configmaps", "persistentvolumeclaims", "pods")
-
-
-def test_what_was_written_is_known_before_it_is_heard_of() -> None:
-    async def test(api: Api, cluster: Informer, news: list[NamespacedName]) -> None:
-        await cluster.follow((), news.append, 300.0)
-        await cluster.create(made("Job", 7, "alert-saver", spec={"suspend": False}))
-        await cluster.create(made("Job", 8, "asked"), dry_run=True)
-        assert cluster.store.get("Job", "ns", "alert-saver") is not None
-        assert cluster.store.get("Job", "ns", "asked") is None
-        await until(lambda: len(api.lines) == len(PLURALS))
-        api.tell("jobs", "ADDED", made("Job", 7, "alert-saver", spec={"suspend": False}))
-        api.tell("jobs", "ADDED", made("Job", 9, "alert-producer", spec={}))
-        await until(lambda: cluster.store.get("Job", "ns", "alert-producer"))
-        assert news == [SCAN], "of what we did ourselves there are no news"
+def test_written_object_is_stored_before_its_watch_event() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.started()
+        await bench.cluster.create(made("Job", 7, "alert-saver", spec={"suspend": False}))
+        assert bench.store.get("Job", "ns", "alert-saver") is not None
+        bench.api.send("jobs", "ADDED", made("Job", 7, "alert-saver", spec={"suspend": False}))
+        bench.api.send("jobs", "ADDED", made("Job", 9, "alert-producer", spec={}))
+        await until(lambda: bench.store.get("Job", "ns", "alert-producer"))
+        assert bench.changed == [SCAN], "the event of our own write is not reported"
 
     run(test)
 
 
 @pytest.mark.parametrize("how", ["ends", "gone"])
-def test_a_watch_that_ends_or_breaks_is_begun_anew_and_what_happened_meanwhile_is_heard(
-    how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(informer, "FIRST_PAUSE", 0.01)
+def test_interrupted_watch_misses_no_change(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
 
-    async def test(api: Api, cluster: Informer, news: list[NamespacedName]) -> None:
+    async def test(bench: Bench) -> None:
+        api = bench.api
         api.objects["jobs"] = [made("Job", 1, "alert-saver", spec={}), made("Job", 2, "alert-producer", spec={})]
-        await cluster.follow((), news.append, 300.0)
-        await until(lambda: "jobs" in api.lines)
-        news.clear()
+        await bench.started()
+        bench.changed.clear()
         api.objects["jobs"] = [made("Job", 1, "alert-saver", spec={})]
         api.version = 200
         queue = api.lines.pop("jobs")
@@ -157,38 +167,69 @@ def test_a_watch_that_ends_or_breaks_is_begun_anew_and_what_happened_meanwhile_i
             error = {"type": "ERROR", "object": {"code": 410, "message": "too old resource version"}}
             queue.put_nowait(json.dumps(error).encode() + b"\n")
         queue.put_nowait(None)
-        await until(lambda: news)
-        assert cluster.store.get("Job", "ns", "alert-producer") is None
+        await until(lambda: bench.changed)
+        assert bench.store.get("Job", "ns", "alert-producer") is None
         await until(lambda: "jobs" in api.lines)
-        api.tell("jobs", "ADDED", made("Job", 201, "alert-producer", spec={}))
-        await until(lambda: cluster.store.get("Job", "ns", "alert-producer"))
+        api.send("jobs", "ADDED", made("Job", 201, "alert-producer", spec={}))
+        await until(lambda: bench.store.get("Job", "ns", "alert-producer"))
 
     run(test)
 
 
-def test_scans_are_heard_of_from_kopf_and_listed_now_and_then() -> None:
-    async def test(api: Api, cluster: Informer, news: list[NamespacedName]) -> None:
-        await cluster.follow((), news.append, 0.05)
-        cluster.heard("ADDED", scan(201, seeds=7))
-        assert news == [SCAN]
-        cluster.heard(None, scan(201, seeds=7))
-        assert news == [SCAN], "kopf lists what is known already whenever its watch is begun anew"
-        cluster.heard("MODIFIED", scan(202, seeds=3))
-        cluster.heard("DELETED", scan(203, seeds=3))
-        assert news == [SCAN] * 3
-        assert cluster.store.get("SkymapScan", "ns", "alert") is None
-        cluster.heard("ADDED", scan(204, seeds=7))
-        api.version = 300
-        await until(lambda: cluster.store.get("SkymapScan", "ns", "alert") is None)
-        assert news == [SCAN] * 5, "that it has gone while kopf was cut off is found by listing"
+def test_skymapscans_are_watched_like_their_children() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.started()
+        bench.api.send("skymapscans", "ADDED", scan(201, seeds=7))
+        await until(lambda: bench.changed == [SCAN])
+        bench.api.send("skymapscans", "MODIFIED", scan(202, seeds=3))
+        bench.api.send("skymapscans", "DELETED", scan(203, seeds=3))
+        await until(lambda: bench.changed == [SCAN] * 3)
+        assert bench.store.scan(SCAN) is None
 
     run(test)
 
 
-def test_without_the_right_to_list_it_says_so_at_once() -> None:
-    async def test(api: Api, cluster: Informer, news: list[NamespacedName]) -> None:
-        api.refuses = "pods"
+def test_refused_list_fails_at_once() -> None:
+    async def test(bench: Bench) -> None:
+        bench.api.refused = "pods"
         with pytest.raises(Refused, match="may not"):
-            await cluster.follow((), news.append, 300.0)
+            await bench.informer.start(())
 
     run(test)
+
+
+def test_watches_that_end_early_are_not_restarted_in_a_loop() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.started()
+        lists = bench.api.requests["GET jobs"]
+        end = asyncio.get_running_loop().time() + 1.2
+        while asyncio.get_running_loop().time() < end:  # every watch ends as soon as it has begun
+            bench.api.lines["jobs"].put_nowait(None)
+            await asyncio.sleep(0.005)
+        assert 1 <= bench.api.requests["GET jobs"] - lists <= 4
+
+    run(test)
+
+
+def test_watch_that_lasts_its_time_is_followed_by_a_list_at_once() -> None:
+    async def test(bench: Bench) -> None:
+        loop = asyncio.get_running_loop()
+        await bench.started()
+        await asyncio.sleep(0.1)
+        lists, began = bench.api.requests["GET jobs"], loop.time()
+        bench.api.lines["jobs"].put_nowait(None)
+        await until(lambda: bench.api.requests["GET jobs"] > lists)
+        assert loop.time() - began < FIRST_PAUSE / 2
+
+    run(test, resync=1.0)  # within the tolerance, any end of a watch of one second is its time
+
+
+def test_backoff_grows_while_watches_are_short() -> None:
+    backoff = Backoff()
+    pauses = [backoff.after_watch(1.0, 300.0) for _ in range(10)]
+    assert all(FIRST_PAUSE / 2 <= pause <= LONGEST_PAUSE for pause in pauses)
+    assert min(pauses[-2:]) >= LONGEST_PAUSE / 2
+    assert backoff.after_failure(LONGEST_PAUSE) <= FIRST_PAUSE, "a proxy that cuts every watch costs little"
+    assert backoff.after_failure(0.0) > FIRST_PAUSE / 2
+    assert backoff.after_watch(299.5, 300.0) == 0.0
+    assert backoff.after_failure(0.0) <= FIRST_PAUSE

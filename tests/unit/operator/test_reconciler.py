@@ -1,4 +1,4 @@
-"""A look at a scan: what is seen of Kubernetes and Pulsar, what a fault leads to, how workers are shared."""
+"""Reconciling a scan: what is observed, what an error leads to, and how scans share the workers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
 from skymap_api.names import FINALIZER, Names, NamespacedName
-from skymap_operator.cluster.client import Away, Conflict, Refused
+from skymap_operator.cluster.client import Conflict, Refused, Unavailable
 from skymap_operator.cluster.store import Store
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import Backlog, ObservedState, PulsarFault, PulsarState, Throughput
 from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway, Stored, Subscription
 from skymap_operator.runtime.metrics import Metrics
-from skymap_operator.runtime.reconciler import SOON, Reconciler
+from skymap_operator.runtime.reconciler import CONFLICT_INTERVAL, Reconciler
+from skymap_operator.runtime.workqueue import Load
 from skymap_operator.settings import Settings
 
 KEY = NamespacedName(NAMESPACE, NAME)
@@ -39,7 +40,7 @@ SNAPSHOT: dict[str, Any] = {
 }
 
 
-#: No more than eight workers in all.
+#: At most eight workers in all.
 EIGHT = SETTINGS.model_copy(update={"max_workers": 8})
 
 
@@ -47,8 +48,8 @@ class Bench:
     """A reconciler with its fakes."""
 
     def __init__(self, *objects: dict[str, Any], settings: Settings = SETTINGS) -> None:
-        self.cluster, self.admin, self.figures = FakeCluster(*objects), FakeAdmin(), Metrics()
-        self.reconciler = Reconciler(self.cluster, FakePulsars(self.admin), settings, self.figures)
+        self.cluster, self.admin, self.metrics = FakeCluster(*objects), FakeAdmin(), Metrics()
+        self.reconciler = Reconciler(self.cluster, FakePulsars(self.admin), settings, self.metrics)
 
     def reconcile(self, key: NamespacedName = KEY) -> float | None:
         return asyncio.run(self.reconciler.reconcile(key))
@@ -58,14 +59,16 @@ class Bench:
         [found] = [one for one in conditions if one["type"] == kind]
         return found["status"], found["reason"], found["message"]
 
-    def count(self, outcome: str) -> float:
+    def count(self, result: str) -> float:
         [line] = [
-            one for one in self.figures.text(0).decode().splitlines() if f'looks_total{{outcome="{outcome}"' in one
+            one
+            for one in self.metrics.text(Load()).decode().splitlines()
+            if f'reconcile_total{{result="{result}"' in one
         ]
         return float(line.split()[-1])
 
 
-def test_one_look_makes_everything_and_the_next_changes_nothing() -> None:
+def test_second_reconcile_changes_nothing() -> None:
     bench = Bench(SCAN)
     assert bench.reconcile() == SETTINGS.retry_interval
     made = set(bench.cluster.objects) - {("SkymapScan", NAME)}
@@ -82,34 +85,39 @@ def test_one_look_makes_everything_and_the_next_changes_nothing() -> None:
     bench.cluster.done.clear()
     assert bench.reconcile() == SETTINGS.scaling_interval
     assert bench.cluster.done == []
-    assert bench.count("done") == 3
+    assert bench.count("success") == 3
 
 
-def test_a_scan_that_is_gone_is_forgotten() -> None:
+def test_deleted_scan_is_forgotten() -> None:
     bench = Bench(SCAN)
     bench.reconcile()
-    assert b'skymap_operator_scans{phase="Pending"} 1.0' in bench.figures.text(0)
+    assert b'skymap_operator_scans{phase="Pending"} 1.0' in bench.metrics.text(Load())
     del bench.cluster.objects["SkymapScan", NAME]
     assert bench.reconcile() is None
-    assert b'skymap_operator_scans{phase="Pending"} 0.0' in bench.figures.text(0)
-    assert bench.count("gone") == 1
+    assert b'skymap_operator_scans{phase="Pending"} 0.0' in bench.metrics.text(Load())
+    assert bench.count("deleted") == 1
 
 
-def test_faults_of_kubernetes_lead_to_another_look() -> None:
+def test_cluster_errors_lead_to_a_requeue() -> None:
     bench = Bench(SCAN)
-    bench.cluster.faults["get"] = Away("no answer")
+    bench.cluster.faults["get"] = Unavailable("no answer")
     assert bench.reconcile() == SETTINGS.retry_interval
     bench.cluster.faults["get"] = Refused("no right")
     assert bench.reconcile() == SETTINGS.retry_interval
     bench.cluster.faults["apply_status"] = Conflict("changed")
-    assert bench.reconcile() == SOON
-    assert [bench.count(outcome) for outcome in ("cluster_away", "refused", "changed", "done")] == [1, 1, 1, 0]
+    assert bench.reconcile() == CONFLICT_INTERVAL
+    assert [bench.count(result) for result in ("api_server_unavailable", "refused", "conflict", "success")] == [
+        1,
+        1,
+        1,
+        0,
+    ]
 
 
-def test_what_was_refused_is_in_the_status_until_it_is_allowed() -> None:
+def test_refused_action_is_in_the_status_until_it_succeeds() -> None:
     bench = Bench(SCAN)
     bench.cluster.faults["create"] = Refused('configmaps "alert-scan" is forbidden: exceeded quota: small')
-    bench.reconcile()  # it takes the Event, on which nothing hangs
+    bench.reconcile()  # the fault meets the Event, which is optional
     assert ("Job", "alert-saver") in bench.cluster.objects
     del bench.cluster.objects["Job", "alert-saver"]
     bench.cluster.faults["create"] = Refused('jobs "alert-saver" is forbidden: exceeded quota: small')
@@ -123,7 +131,7 @@ def test_what_was_refused_is_in_the_status_until_it_is_allowed() -> None:
     assert bench.condition("Degraded")[:2] == ("False", "AsExpected")
 
 
-def test_without_pulsar_nothing_is_made_and_the_reason_is_told() -> None:
+def test_unavailable_pulsar_is_reported_and_nothing_is_created() -> None:
     bench = Bench(SCAN)
     bench.admin.fault = PulsarAway("cannot reach http://pulsar:8080")
     assert bench.reconcile() == SETTINGS.retry_interval
@@ -135,14 +143,14 @@ def test_without_pulsar_nothing_is_made_and_the_reason_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason", "outcome"),
+    ("fault", "reason", "result"),
     [
         (PulsarAdminError("403 no right to make topics"), "PulsarRefused", "refused"),
-        (PulsarAway("500 its disk is full"), "PulsarUnavailable", "pulsar_away"),
+        (PulsarAway("500 its disk is full"), "PulsarUnavailable", "pulsar_unavailable"),
     ],
 )
-def test_a_pulsar_that_answers_and_lets_nothing_be_made_is_told(
-    fault: PulsarAdminError, reason: str, outcome: str, monkeypatch: pytest.MonkeyPatch
+def test_pulsar_that_refuses_topics_is_reported(
+    fault: PulsarAdminError, reason: str, result: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Bench(SCAN)
 
@@ -155,14 +163,14 @@ def test_a_pulsar_that_answers_and_lets_nothing_be_made_is_told(
         bench.reconcile()
     assert bench.condition("Degraded") == ("True", reason, str(fault))
     assert {kind for kind, _ in bench.cluster.objects} == {"SkymapScan", "Event"}
-    assert bench.count(outcome) == 2
+    assert bench.count(result) == 2
     for _ in range(3):
         bench.reconcile()
     assert bench.condition("Degraded")[:2] == ("False", "AsExpected")
 
 
-def two_that_share() -> Bench:
-    """Two scans, each of which wants six of the eight workers that there may be, looked at until they have them."""
+def two_sharing_scans() -> Bench:
+    """Two scans that each request six of eight workers, reconciled until they have their share."""
     scans = [
         resource({"event": {"simulate": {}}, "workers": {"min": 6, "max": 6}}, name=name, uid=name, resourceVersion="1")
         for name in ("first", "second")
@@ -173,27 +181,27 @@ def two_that_share() -> Bench:
     return bench
 
 
-def test_workers_are_shared_among_scans() -> None:
-    bench = two_that_share()
+def test_scans_share_the_workers() -> None:
+    bench = two_sharing_scans()
     replicas = [
         bench.cluster.objects["Deployment", f"{name}-workers"]["spec"]["replicas"] for name in ("first", "second")
     ]
     assert replicas == [4, 4]
 
 
-def test_a_new_operator_knows_at_its_first_look_what_all_scans_have() -> None:
-    bench = two_that_share()
-    bench.reconciler = Reconciler(bench.cluster, FakePulsars(bench.admin), EIGHT, bench.figures)
+def test_restarted_operator_counts_the_workers_of_all_scans() -> None:
+    bench = two_sharing_scans()
+    bench.reconciler = Reconciler(bench.cluster, FakePulsars(bench.admin), EIGHT, bench.metrics)
     store = Store()
     for (kind, name), found in bench.cluster.objects.items():
         if kind == "SkymapScan":
             store.put(kind, {**found, "metadata": {**found["metadata"], "resourceVersion": "2", "name": name}})
-    bench.reconciler.remember(store.all("SkymapScan"))
+    bench.reconciler.restore(store.all("SkymapScan"))
     bench.reconcile(NamespacedName(NAMESPACE, "second"))
     assert bench.cluster.objects["Deployment", "second-workers"]["spec"]["replicas"] == 4
 
 
-def test_realtime_scans_come_first_and_then_the_oldest() -> None:
+def test_realtime_scans_get_workers_first_then_the_oldest() -> None:
     born = {"second": "2026-01-01T00:00:00Z", "first": "2026-01-02T00:00:00Z", "alert": "2026-01-03T00:00:00Z"}
     scans = [
         resource(
@@ -319,7 +327,7 @@ def test_of_a_scan_that_is_over_pulsar_is_not_asked_unless_its_topics_go() -> No
     assert isinstance(seen(away, goes).pulsar, PulsarFault)
 
 
-def test_two_scans_that_share_frames_and_go_at_the_same_time_leave_none() -> None:
+def test_scans_deleted_together_leave_no_shared_metadata_topic() -> None:
     frames = "persistent://icecube/skymap_metadata/mf_1"
     scans = [
         resource(

@@ -1,4 +1,4 @@
-"""What the operator shows of itself, and how it reaches the Pulsar that a scan names."""
+"""The operator's web server and metrics, and how it reaches the Pulsar that a scan names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-from click.testing import CliRunner
 from tests.unit.operator.fakes import FakeCluster
 from tests.unit.operator.world import SETTINGS
 
@@ -19,13 +18,13 @@ from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.spec import TokenSecret
 from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
 from skymap_operator.decide.scaling import Cause, Direction
-from skymap_operator.main import main
 from skymap_operator.observe.state import Backlog
 from skymap_operator.pulsar.access import PulsarAccess
 from skymap_operator.pulsar.admin import PulsarAdminError
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime import health
-from skymap_operator.runtime.metrics import Metrics, Seen
+from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
+from skymap_operator.runtime.workqueue import Load, Trigger
 
 SCALING = Path(__file__).parents[3] / "docs/explanation/scaling.md"
 DEGRADED = Condition(
@@ -41,15 +40,15 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FOREIGN = PulsarAccess("pulsar://other:6650", "http://other:8080", "t", TokenSecret(name="secret"), None, own=False)
 
 
-def test_health_fails_when_reconciling_has_stopped_and_figures_are_served() -> None:
+def test_healthz_fails_when_reconciling_has_stopped() -> None:
     stalled = 0.0
+
+    def load() -> Load:
+        return Load(depth=2, longest_running=30.0, longest_overdue=400.0, stalled=stalled)
 
     async def ask() -> list[httpx.Response]:
         nonlocal stalled
-        async with (
-            health.serve("127.0.0.1", 0, Metrics(), lambda: 400.0, lambda: stalled) as port,
-            httpx.AsyncClient() as client,
-        ):
+        async with health.serve("127.0.0.1", 0, Metrics(), load) as port, httpx.AsyncClient() as client:
             stalled = health.STALLED
             fine = await client.get(f"http://127.0.0.1:{port}/healthz")
             stalled = health.STALLED + 1
@@ -58,15 +57,19 @@ def test_health_fails_when_reconciling_has_stopped_and_figures_are_served() -> N
 
     fine, stopped, figures = asyncio.run(ask())
     assert (fine.status_code, fine.text) == (200, "ok\n")
-    assert (stopped.status_code, stopped.text) == (503, "reconciling has stopped: no look has ended for 301 s\n")
+    text = "reconciling has stopped: no reconcile has ended for 301 s\n"
+    assert (stopped.status_code, stopped.text) == (503, text)
     assert figures.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert "skymap_operator_overdue_seconds 400.0" in figures.text
+    assert "skymap_operator_workqueue_depth 2.0" in figures.text
 
 
-def test_the_figures_are_those_that_are_documented() -> None:
+def test_metrics_show_what_was_observed() -> None:
     metrics, key = Metrics(lambda: NOON), NamespacedName("ns", "a")
-    metrics.looked("done", 0.2)
+    metrics.reconciled(Result.SUCCESS, 0.2)
     metrics.scaled(Direction.UP, Cause.WORK)
+    metrics.waited(Trigger.EVENT, 0.2, 0.4)
+    metrics.requested("kubernetes", "GET", 200)
+    metrics.requested("pulsar", "GET", None)
     status = SkymapScanStatus(
         phase=Phase.SCANNING,
         workers=WorkersStatus(wanted=7, ready=5, busy=4),
@@ -75,12 +78,20 @@ def test_the_figures_are_those_that_are_documented() -> None:
         start_time=NOON - timedelta(seconds=300),
         eta=NOON + timedelta(seconds=90),
     )
-    metrics.seen(key, Seen(status, Backlog(30, 4), 600.0))
-    metrics.seen(NamespacedName("ns", "b"), Seen(SkymapScanStatus(phase=Phase.FAILED, conditions=(FAILED,))))
-    lines = metrics.text(1.5).decode().splitlines()
+    metrics.observed(key, ScanFigures(status, Backlog(30, 4), 600.0))
+    failed = SkymapScanStatus(phase=Phase.FAILED, conditions=(FAILED,))
+    metrics.observed(NamespacedName("ns", "b"), ScanFigures(failed))
+    lines = metrics.text(Load(3, 2.5, 1.5, 0.5)).decode().splitlines()
     for line in (
-        'skymap_operator_looks_total{outcome="done"} 1.0',
-        'skymap_operator_look_seconds_bucket{le="0.3"} 1.0',
+        'skymap_operator_reconcile_total{result="success"} 1.0',
+        'skymap_operator_reconcile_time_seconds_bucket{le="0.3"} 1.0',
+        'skymap_operator_reconcile_latency_seconds_bucket{le="0.5",trigger="event"} 1.0',
+        'skymap_operator_workqueue_queue_duration_seconds_bucket{le="0.3",trigger="event"} 1.0',
+        "skymap_operator_workqueue_depth 3.0",
+        "skymap_operator_workqueue_longest_running_processor_seconds 2.5",
+        "skymap_operator_workqueue_longest_overdue_seconds 1.5",
+        'skymap_operator_rest_client_requests_total{code="200",method="GET",server="kubernetes"} 1.0',
+        'skymap_operator_rest_client_requests_total{code="none",method="GET",server="pulsar"} 1.0',
         'skymap_operator_scans{phase="Scanning"} 1.0',
         "skymap_operator_scans_degraded 1.0",
         'skymap_operator_scaling_decisions_total{cause="Work",direction="up"} 1.0',
@@ -88,47 +99,46 @@ def test_the_figures_are_those_that_are_documented() -> None:
         'skymap_scan_workers{namespace="ns",scan="a",state="ready"} 5.0',
         'skymap_scan_workers{namespace="ns",scan="a",state="busy"} 4.0',
         'skymap_scan_tasks{namespace="ns",scan="a",state="waiting"} 30.0',
-        'skymap_scan_tasks{namespace="ns",scan="a",state="in_hand"} 4.0',
+        'skymap_scan_tasks{namespace="ns",scan="a",state="in_flight"} 4.0',
         'skymap_scan_pixels{namespace="ns",scan="a",state="done"} 3.0',
         'skymap_scan_pixels{namespace="ns",scan="a",state="planned"} 12.0',
         'skymap_scan_pixels{namespace="ns",scan="a",state="failed"} 1.0',
         'skymap_scan_degraded{namespace="ns",reason="QuotaExceeded",scan="a"} 1.0',
         'skymap_scan_failed{namespace="ns",reason="EventUnusable",scan="b"} 1.0',
         'skymap_scan_seconds{namespace="ns",scan="a",state="elapsed"} 300.0',
-        'skymap_scan_seconds{namespace="ns",scan="a",state="left"} 90.0',
+        'skymap_scan_seconds{namespace="ns",scan="a",state="remaining"} 90.0',
         'skymap_scan_seconds{namespace="ns",scan="a",state="target"} 600.0',
         "skymap_operator_workers_wanted 7.0",
-        "skymap_operator_overdue_seconds 1.5",
     ):
         assert line in lines
 
 
-def test_the_scaling_page_explains_every_cause() -> None:
+def test_scaling_page_explains_every_cause() -> None:
     assert {cause for cause in Cause if f"`{cause.value}`" not in SCALING.read_text()} == set()
 
 
-def test_the_figures_of_a_scan_go_with_it() -> None:
+def test_metrics_of_a_deleted_scan_are_dropped() -> None:
     metrics, key = Metrics(), NamespacedName("ns", "a")
     workers, pixels = WorkersStatus(wanted=7), Pixels(done=12, planned=12)
-    going = SkymapScanStatus(phase=Phase.SCANNING, workers=workers, pixels=pixels)
+    running = SkymapScanStatus(phase=Phase.SCANNING, workers=workers, pixels=pixels)
 
-    def told() -> set[str]:
-        lines = metrics.text(0).decode().splitlines()
+    def names() -> set[str]:
+        lines = metrics.text(Load()).decode().splitlines()
         return {line.partition("{")[0] for line in lines if line.startswith("skymap_scan_")}
 
-    metrics.seen(key, Seen(going))
-    assert told() == {"skymap_scan_workers", "skymap_scan_pixels"}, "nothing is said of a queue that cannot be read"
-    metrics.seen(key, Seen(going, Backlog(1, 1)))
-    assert told() == {"skymap_scan_workers", "skymap_scan_tasks", "skymap_scan_pixels"}
-    metrics.seen(key, Seen(going.model_copy(update={"phase": Phase.SUCCEEDED}), Backlog(0, 0)))
-    assert told() == {"skymap_scan_pixels"}
-    metrics.seen(key, None)
-    assert told() == set()
-    assert 'skymap_operator_scans{phase="Scanning"} 0.0' in metrics.text(0).decode()
+    metrics.observed(key, ScanFigures(running))
+    assert names() == {"skymap_scan_workers", "skymap_scan_pixels"}, "the queue could not be read"
+    metrics.observed(key, ScanFigures(running, Backlog(1, 1)))
+    assert names() == {"skymap_scan_workers", "skymap_scan_tasks", "skymap_scan_pixels"}
+    metrics.observed(key, ScanFigures(running.model_copy(update={"phase": Phase.SUCCEEDED}), Backlog(0, 0)))
+    assert names() == {"skymap_scan_pixels"}
+    metrics.forget(key)
+    assert names() == set()
+    assert 'skymap_operator_scans{phase="Scanning"} 0.0' in metrics.text(Load()).decode()
 
 
 def reach(access: PulsarAccess, *objects: dict[str, Any]) -> dict[str, Any]:
-    """Open the way; say what is in the files that it uses, and whether they are gone afterwards."""
+    """Open the admin interface and return its URL and the token file that it uses."""
 
     async def inside() -> dict[str, Any]:
         async with (
@@ -153,13 +163,13 @@ def secret(**data: bytes) -> dict[str, Any]:
     return {"kind": "Secret", "metadata": {"name": "secret"}, "data": encoded}
 
 
-def test_the_operators_own_pulsar_stays_open() -> None:
+def test_own_pulsar_connection_is_shared() -> None:
     own = PulsarAccess(SETTINGS.pulsar_service_url, SETTINGS.pulsar_admin_url, "icecube", TokenSecret(name="secret"))
     found = reach(own)
     assert (found["url"], found["same"], found["token"]) == ("http://pulsar:8080", True, None)
 
 
-def test_another_pulsar_gets_the_scans_token_which_does_not_stay() -> None:
+def test_foreign_pulsar_gets_the_token_of_the_scan() -> None:
     found = reach(FOREIGN, secret(token=b"jwt"))
     assert (found["url"], found["token"], found["mode"]) == ("http://other:8080", b"jwt", 0o700)
     assert not found["file"].exists()
@@ -173,13 +183,6 @@ def test_another_pulsar_gets_the_scans_token_which_does_not_stay() -> None:
         ([secret(token=b"") | {"data": {"token": "%"}}], "the Secret secret has no key token"),
     ],
 )
-def test_a_token_that_is_missing_is_told(objects: list[dict[str, Any]], message: str) -> None:
+def test_missing_token_is_reported(objects: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(PulsarAdminError, match=message):
         reach(FOREIGN, *objects)
-
-
-def test_settings_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SKYMAP_OPERATOR_IMAGE", raising=False)
-    found = CliRunner().invoke(main, [])
-    assert found.exit_code == 1
-    assert "SKYMAP_OPERATOR_IMAGE: Field required" in found.output

@@ -1,4 +1,4 @@
-"""What is known of the cluster without asking: never older than it was, and all that a decision needs."""
+"""The informer's store: never goes back to an older version, and keeps every field that a decision reads."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def made(kind: str, version: int, name: str = "a", **more: Any) -> dict[str, Any
     return {"apiVersion": "v1", "kind": kind, "metadata": meta, "spec": {}, **more}
 
 
-def test_an_older_state_never_replaces_a_newer_one() -> None:
+def test_older_version_never_replaces_newer() -> None:
     store = Store()
     assert store.put("ConfigMap", made("ConfigMap", 9, data={"a": "1"})) == {SCAN}
     assert store.put("ConfigMap", made("ConfigMap", 10, data={"a": "2"})) == {SCAN}
     assert store.put("ConfigMap", made("ConfigMap", 9, data={"a": "1"})) == set()
-    known = store.get("ConfigMap", "ns", "a")
-    assert known is not None
-    assert known["data"] == {"a": "2"}
-    assert store.remove("ConfigMap", made("ConfigMap", 8)) == set(), "that was another one, before"
+    stored = store.get("ConfigMap", "ns", "a")
+    assert stored is not None
+    assert stored["data"] == {"a": "2"}
+    assert store.remove("ConfigMap", made("ConfigMap", 8)) == set(), "an earlier object of this name"
     assert store.remove("ConfigMap", made("ConfigMap", 12)) == {SCAN}
-    assert store.put("ConfigMap", made("ConfigMap", 11, data={"a": "3"})) == set(), "an answer that comes late"
+    assert store.put("ConfigMap", made("ConfigMap", 11, data={"a": "3"})) == set(), "a late answer to a write"
     assert store.get("ConfigMap", "ns", "a") is None
     assert store.put("ConfigMap", made("ConfigMap", 13)) == {SCAN}
-    assert len(store) == 1
+    assert store.get("ConfigMap", "ns", "a") is not None
 
 
-def test_what_says_nothing_new_is_no_news() -> None:
+def test_irrelevant_change_is_not_reported() -> None:
     store = Store()
     store.put("Deployment", made("Deployment", 1, status={"replicas": 1}))
     assert store.put("Deployment", made("Deployment", 2, status={"replicas": 2})) == set()
@@ -46,13 +46,13 @@ def test_what_says_nothing_new_is_no_news() -> None:
     scan = made("SkymapScan", 1, name="alert", status={"phase": "Pending"})
     assert store.put("SkymapScan", scan) == {SCAN}
     assert store.put("SkymapScan", scan | made("SkymapScan", 2, name="alert", status={"phase": "Scanning"})) == set()
-    known = store.get("SkymapScan", "ns", "alert")
-    assert known is not None
-    assert known["status"] == {"phase": "Scanning"}
+    stored = store.get("SkymapScan", "ns", "alert")
+    assert stored is not None
+    assert stored["status"] == {"phase": "Scanning"}
     assert store.put("SkymapScan", made("SkymapScan", 3, name="alert", spec={"suspend": True})) == {SCAN}
 
 
-def test_what_is_not_listed_any_more_is_gone_unless_it_came_later() -> None:
+def test_unlisted_object_is_removed_unless_newer_than_the_list() -> None:
     store = Store()
     for number, name in enumerate(("kept", "gone", "new"), 1):
         store.put("Job", made("Job", number * 10, name, spec={}))
@@ -69,7 +69,7 @@ def test_what_is_not_listed_any_more_is_gone_unless_it_came_later() -> None:
     assert store.replace("Job", None, [("ns", "kept"), ("ns", "new")], "40") == {NamespacedName("other", "theirs")}
 
 
-def test_pods_are_known_by_their_scan() -> None:
+def test_pods_are_found_by_scan_label() -> None:
     store = Store()
     for number, name in enumerate("ab", 1):
         store.put("Pod", made("Pod", number, name, status={"phase": "Pending"}))
@@ -106,7 +106,7 @@ def test_pods_are_known_by_their_scan() -> None:
         },
     ],
 )
-def test_of_a_pod_all_is_kept_that_is_read(status: dict[str, Any]) -> None:
+def test_stored_pod_is_observed_like_the_whole_pod(status: dict[str, Any]) -> None:
     pod = made("Pod", 1, status=status, spec={"containers": [{"image": "large"}]})
     pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     pod["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"] = "100"
@@ -115,11 +115,11 @@ def test_of_a_pod_all_is_kept_that_is_read(status: dict[str, Any]) -> None:
     assert "spec" not in kept
 
 
-def test_of_a_job_its_template_is_left_out() -> None:
+def test_stored_job_has_no_template() -> None:
     job = made("Job", 1, spec={"suspend": True, "template": {"spec": {}}, "selector": {}})
     job["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "long"
     kept = trimmed("Job", job)
     assert kept["spec"] == {"suspend": True}
     assert kept["metadata"]["annotations"] == {SCAN_NAME_ANNOTATION: "alert"}
     assert "managedFields" not in kept["metadata"]
-    assert "managedFields" in job["metadata"], "what is given stays"
+    assert "managedFields" in job["metadata"], "the argument is unchanged"

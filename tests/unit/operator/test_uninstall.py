@@ -1,4 +1,4 @@
-"""Before the operator is uninstalled: no scan keeps its finalizer, whatever is away; what is left is said."""
+"""Before an uninstall no scan keeps its finalizer, whatever is unavailable; what may be left is reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
 from skymap_api.names import FINALIZER, Names, NamespacedName
 from skymap_api.resource.base import Manifest
-from skymap_operator.cluster.client import Away, Conflict, NotFound, Refused
+from skymap_operator.cluster.client import Conflict, NotFound, Refused, Unavailable
 from skymap_operator.install import uninstall
 from skymap_operator.install.uninstall import Uninstall
 from skymap_operator.pulsar.admin import PulsarAway
@@ -26,7 +26,7 @@ SPEC = {"event": {"simulate": {}}}
 
 
 class Cluster(FakeCluster):
-    """Objects with a finalizer go when it does, as on a real cluster; pods go some looks after their Job is deleted."""
+    """Objects go when their last finalizer does; pods end some lists after their Job is deleted."""
 
     pods_end_after = 3
 
@@ -68,7 +68,7 @@ class Bench:
         self.pulsars = FakePulsars(self.admin)
 
     def begun(self) -> Bench:
-        """The same, once the operator has looked at it."""
+        """The same, once the operator has reconciled it."""
         reconcile = Reconciler(self.cluster, self.pulsars, SETTINGS, Metrics()).reconcile
         asyncio.run(reconcile(NamespacedName(NAMESPACE, NAME)))
         self.cluster.objects["Pod", "alert-producer-x"] = pod("alert-producer-x", phase="Running")
@@ -93,7 +93,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uninstall, "PAUSE", 0.0)
 
 
-def test_scans_are_deleted_with_their_pods_and_topics_and_results_stay() -> None:
+def test_deleted_scans_keep_only_their_results() -> None:
     bench = Bench().begun()
     bench.uninstall(delete=True)
     assert KEY not in bench.cluster.objects
@@ -104,16 +104,16 @@ def test_scans_are_deleted_with_their_pods_and_topics_and_results_stay() -> None
     assert bench.cluster.done[0] == "delete SkymapScan alert"
 
 
-def test_scans_stay_as_records_suspended_and_no_operator_takes_them_up_again() -> None:
+def test_released_scans_stay_suspended_and_are_not_resumed() -> None:
     bench = Bench().begun()
     before = bench.scan["status"]
     bench.uninstall(delete=False)
     assert (bench.scan["spec"]["suspend"], bench.scan["metadata"]["finalizers"]) == (True, [])
     assert "deletionTimestamp" not in bench.scan["metadata"]
-    assert bench.scan["status"] == before, "the status tells of the scan, and it is not deleted"
+    assert bench.scan["status"] == before, "a released scan keeps its last status"
     assert bench.admin.stored == {}
     assert not bench.kinds() & {"Job", "Deployment", "Pod"}
-    # An operator that still runs looks at it, again and again.
+    # An operator that still runs reconciles it again.
     reconcile = Reconciler(bench.cluster, bench.pulsars, SETTINGS, Metrics()).reconcile
     for _ in range(3):
         asyncio.run(reconcile(NamespacedName(NAMESPACE, NAME)))
@@ -121,7 +121,7 @@ def test_scans_stay_as_records_suspended_and_no_operator_takes_them_up_again() -
     assert bench.admin.stored == {}
 
 
-def test_a_finished_scan_is_not_suspended() -> None:
+def test_finished_scan_is_not_suspended() -> None:
     bench = Bench().begun()
     conditions = bench.scan["status"]["conditions"]
     [succeeded] = [one for one in conditions if one["type"] == "Succeeded"]
@@ -133,7 +133,7 @@ def test_a_finished_scan_is_not_suspended() -> None:
 
 
 @pytest.mark.parametrize("delete", [True, False])
-def test_a_scan_that_never_began_is_let_go_without_pulsar(delete: bool) -> None:
+def test_scan_that_never_began_is_released_without_pulsar(delete: bool) -> None:
     bench = Bench()
     bench.admin.fault = PulsarAway("cannot reach http://pulsar:8080")
     bench.uninstall(delete=delete)
@@ -141,7 +141,7 @@ def test_a_scan_that_never_began_is_let_go_without_pulsar(delete: bool) -> None:
     assert bench.admin.stored == {}
 
 
-def test_topics_that_are_to_stay_stay() -> None:
+def test_topics_with_policy_never_stay() -> None:
     bench = Bench({"cleanupPolicy": {"topics": "Never"}}).begun()
     bench.uninstall(delete=True)
     assert KEY not in bench.cluster.objects
@@ -149,9 +149,7 @@ def test_topics_that_are_to_stay_stay() -> None:
 
 
 @pytest.mark.parametrize("delete", [True, False])
-def test_without_pulsar_the_scan_goes_in_time_and_it_is_said_what_is_left(
-    delete: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_timeout_without_pulsar_reports_what_is_left(delete: bool, caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench().begun()
     bench.admin.fault = PulsarAway("cannot reach http://pulsar:8080")
     with caplog.at_level(logging.WARNING, "skymap_operator.install.uninstall"):
@@ -159,27 +157,27 @@ def test_without_pulsar_the_scan_goes_in_time_and_it_is_said_what_is_left(
     assert (KEY in bench.cluster.objects) is not delete
     if not delete:
         assert bench.scan["metadata"]["finalizers"] == []
-    assert not bench.kinds() & {"Job", "Deployment", "Pod"}, "pods end all the same"
-    [said] = caplog.messages
+    assert not bench.kinds() & {"Job", "Deployment", "Pod"}, "pods end even without Pulsar"
+    [reported] = caplog.messages
     for word in ("alerts/alert", "cannot reach http://pulsar:8080", f"{TOPICS.plan.removesuffix('plan')}..."):
-        assert word in said
+        assert word in reported
     [event] = [
         one for (kind, _), one in bench.cluster.objects.items() if kind == "Event" and one["reason"] == "Released"
     ]
-    assert event["message"] in said
+    assert event["message"] in reported
 
 
-def test_others_finalizers_stay_and_are_not_waited_for() -> None:
+def test_finalizers_of_others_stay_and_are_not_waited_for() -> None:
     bench = Bench(finalizers=["example.org/backup"]).begun()
     bench.uninstall(delete=True)
     assert bench.scan["metadata"]["finalizers"] == ["example.org/backup"]
     assert bench.admin.stored == {}
 
 
-def test_it_goes_on_when_others_are_quicker_or_the_api_server_is_away_for_a_moment() -> None:
+def test_uninstall_continues_after_conflicts_and_short_outages() -> None:
     bench = Bench().begun()
     bench.cluster.faults = {
-        "list": Away("cannot reach the API server"),
+        "list": Unavailable("cannot reach the API server"),
         "patch": Conflict("changed"),
         "delete": Refused("not now"),
     }
@@ -187,18 +185,18 @@ def test_it_goes_on_when_others_are_quicker_or_the_api_server_is_away_for_a_mome
     assert KEY not in bench.cluster.objects
 
 
-def test_an_api_server_that_stays_away_is_an_error() -> None:
+def test_lasting_outage_of_the_api_server_is_an_error() -> None:
     class Gone(Cluster):
         async def list(self, *_: Any, **__: Any) -> list[Manifest]:
-            raise Away("cannot reach the API server")
+            raise Unavailable("cannot reach the API server")
 
     bench = Bench()
     bench.cluster = Gone()
-    with pytest.raises(Away):
+    with pytest.raises(Unavailable):
         bench.uninstall(delete=True, timeout=0.05)
 
 
-def test_without_the_definition_there_is_nothing_to_leave() -> None:
+def test_uninstall_without_the_definition_does_nothing() -> None:
     bench = Bench().begun()
     bench.cluster.faults["list"] = NotFound("the server could not find the requested resource")
     asyncio.run(_one_pass(bench))

@@ -1,4 +1,4 @@
-"""When scans are looked at: one look at a time, none overlooked, none that stops the others."""
+"""When scans are reconciled: one reconcile at a time, no event missed, no scan that stops the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from skymap_api.names import NamespacedName
 from skymap_operator.runtime import workqueue as module
-from skymap_operator.runtime.workqueue import By, WorkQueue
+from skymap_operator.runtime.workqueue import Load, Trigger, WorkQueue
 
 A, B = NamespacedName("ns", "a"), NamespacedName("ns", "b")
 
@@ -22,7 +22,7 @@ async def until(probe: Callable[[], object]) -> None:
 
 
 class Clock:
-    """The running loop's clock, which can be put ahead (s)."""
+    """The running loop's clock, which can be set ahead (s)."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead = 0.0
@@ -35,43 +35,43 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(test())  # type: ignore[arg-type]
 
 
-def test_a_scan_is_looked_at_once_at_a_time_and_again_for_what_came_meanwhile() -> None:
+def test_scan_added_while_reconciled_is_reconciled_once_more() -> None:
     async def test() -> None:
-        going, looks, free = 0, 0, asyncio.Event()
+        going, reconciles, free = 0, 0, asyncio.Event()
 
         async def reconcile(_: NamespacedName) -> float | None:
-            nonlocal going, looks
-            going, looks = going + 1, looks + 1
+            nonlocal going, reconciles
+            going, reconciles = going + 1, reconciles + 1
             assert going == 1
             await free.wait()
             going -= 1
             return 1000.0
 
-        queue = WorkQueue(reconcile, rest=0)
+        queue = WorkQueue(reconcile, pause=0)
         for _ in range(3):
             queue.add(A)
-        await until(lambda: looks == 1)
+        await until(lambda: reconciles == 1)
         for _ in range(3):
             queue.add(A)
         free.set()
-        await until(lambda: looks == 2 and going == 0)
+        await until(lambda: reconciles == 2 and going == 0)
         for _ in range(50):
             await asyncio.sleep(0)
-        assert looks == 2, "what came together is seen together"
-        assert queue.overdue() == queue.stalled() == 0.0, "the next look is not due"
+        assert reconciles == 2, "events that come together are handled together"
+        assert queue.load() == Load(), "the next reconcile is not due"
         await queue.close()
 
     run(test)
 
 
-def test_a_look_is_due_again_when_it_said_so_and_a_scan_that_is_gone_is_forgotten() -> None:
+def test_scan_is_requeued_until_it_no_longer_exists() -> None:
     async def test() -> None:
         answers = [0.0, 0.001, None]
 
         async def reconcile(_: NamespacedName) -> float | None:
             return answers.pop(0)
 
-        queue = WorkQueue(reconcile, rest=0)
+        queue = WorkQueue(reconcile, pause=0)
         queue.add(A)
         await until(lambda: len(queue._scans) == 0)
         assert answers == []
@@ -79,7 +79,7 @@ def test_a_look_is_due_again_when_it_said_so_and_a_scan_that_is_gone_is_forgotte
     run(test)
 
 
-def test_no_more_looks_at_a_time_than_allowed() -> None:
+def test_concurrent_reconciles_are_limited() -> None:
     async def test() -> None:
         going, most, seen = 0, 0, 0
 
@@ -91,7 +91,7 @@ def test_no_more_looks_at_a_time_than_allowed() -> None:
             going -= 1
             return None
 
-        queue = WorkQueue(reconcile, at_a_time=3, rest=0)
+        queue = WorkQueue(reconcile, max_concurrent=3, pause=0)
         for number in range(100):
             queue.add(NamespacedName("ns", str(number)))
         await until(lambda: len(queue._scans) == 0)
@@ -100,30 +100,30 @@ def test_no_more_looks_at_a_time_than_allowed() -> None:
     run(test)
 
 
-def test_a_fault_in_one_look_stops_no_other_and_is_tried_again(
+def test_error_in_one_scan_is_retried_and_stops_no_other(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test() -> None:
-        looks: Counter[NamespacedName] = Counter()
+        reconciles: Counter[NamespacedName] = Counter()
 
         async def reconcile(key: NamespacedName) -> float | None:
-            looks[key] += 1
-            if key == A and looks[A] < 3:
+            reconciles[key] += 1
+            if key == A and reconciles[A] < 3:
                 raise ZeroDivisionError("ours")
             return None
 
-        queue = WorkQueue(reconcile, rest=0)
+        queue = WorkQueue(reconcile, pause=0)
         queue.add(A)
         queue.add(B)
         await until(lambda: len(queue._scans) == 0)
-        assert looks == {A: 3, B: 1}
+        assert reconciles == {A: 3, B: 1}
 
-    monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(module, "FIRST_BACKOFF", 0.001)
     run(test)
-    assert caplog.text.count("ns/a: the look at it failed") == 2
+    assert caplog.text.count("ns/a: reconcile failed") == 2
 
 
-def test_looks_that_hang_are_seen_and_given_up(
+def test_hanging_reconcile_is_reported_and_cancelled(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test() -> None:
@@ -134,95 +134,96 @@ def test_looks_that_hang_are_seen_and_given_up(
                 await asyncio.Event().wait()
             return None
 
-        queue = WorkQueue(reconcile, rest=0)
-        assert queue.overdue() == queue.stalled() == 0.0
+        queue = WorkQueue(reconcile, pause=0)
+        assert queue.load() == Load()
         queue.add(A)
         await asyncio.sleep(0)
         clock.ahead = 200.0
-        assert min(queue.overdue(), queue.stalled()) > 199.0
+        load = queue.load()
+        assert min(load.longest_overdue, load.stalled, load.longest_running) > 199.0
         queue.add(B)
         await until(lambda: len(queue._scans) == 1)
-        assert queue.overdue() > 199.0
-        assert queue.stalled() < 100.0, "others go on"
+        assert queue.load().longest_overdue > 199.0
+        assert queue.load().stalled < 100.0, "others go on"
         clock.ahead = 250.0
-        await until(lambda: "ns/a: the look at it failed" in caplog.text)
+        await until(lambda: "ns/a: reconcile failed" in caplog.text)
         await queue.close()
         assert len(queue._scans) == 0
 
     run(test)
 
 
-def test_news_come_before_rounds_and_urgent_scans_before_others_but_nobody_waits_for_ever(
+def test_events_and_urgent_scans_go_first_but_no_scan_starves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test() -> None:
         clock = Clock(monkeypatch)
-        looked: list[str] = []
+        reconciled: list[str] = []
         held = asyncio.Event()
 
         async def reconcile(key: NamespacedName) -> float | None:
-            looked.append(key.name)
+            reconciled.append(key.name)
             if key.name == "busy":
                 await held.wait()
             return 100.0
 
-        queue = WorkQueue(reconcile, urgent=lambda key: key.name == "alert", at_a_time=1, rest=0)
-        queue.add(NamespacedName("ns", "round"))
-        await until(lambda: looked == ["round"])
+        queue = WorkQueue(reconcile, urgent=lambda key: key.name == "alert", max_concurrent=1, pause=0)
+        queue.add(NamespacedName("ns", "requeue"))
+        await until(lambda: reconciled == ["requeue"])
         clock.ahead = 99.0
-        queue.add(NamespacedName("ns", "busy"))  # has the only hand
-        await until(lambda: looked == ["round", "busy"])
-        clock.ahead = 102.0  # the time of the first has come two seconds ago
+        queue.add(NamespacedName("ns", "busy"))  # takes the only slot
+        await until(lambda: reconciled == ["requeue", "busy"])
+        clock.ahead = 102.0  # the first has been due for two seconds
         await asyncio.sleep(0.01)
-        for name in ("news", "alert"):
+        for name in ("event", "alert"):
             queue.add(NamespacedName("ns", name))
         clock.ahead = 133.0
         queue.add(NamespacedName("ns", "later"))
         held.set()
-        await until(lambda: len(looked) == 6)
-        assert looked[2:] == ["alert", "news", "round", "later"]
+        await until(lambda: len(reconciled) == 6)
+        assert reconciled[2:] == ["alert", "event", "requeue", "later"]
         await queue.close()
 
     run(test)
 
 
-def test_of_many_scans_each_is_looked_at_less_often_and_what_follows_at_once_is_not_held_up(
+def test_many_scans_are_requeued_less_often(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test() -> None:
         clock = Clock(monkeypatch)
-        looks: Counter[NamespacedName] = Counter()
-        late: dict[By, list[float]] = {By.NEWS: [], By.TIME: []}
+        reconciles: Counter[NamespacedName] = Counter()
+        late: dict[Trigger, list[float]] = {Trigger.EVENT: [], Trigger.REQUEUE: []}
 
         async def reconcile(key: NamespacedName) -> float | None:
-            looks[key] += 1
-            return 0.0 if key == A and looks[A] == 1 else 10.0
+            reconciles[key] += 1
+            return 0.0 if key == A and reconciles[A] == 1 else 10.0
 
-        monkeypatch.setattr(module, "PACE", 2)
-        queue = WorkQueue(reconcile, lambda seconds, by: late[by].append(seconds), rest=0)
+        monkeypatch.setattr(module, "REQUEUES_PER_SECOND", 2)
+        queue = WorkQueue(reconcile, lambda trigger, _, seconds: late[trigger].append(seconds), pause=0)
         queue.add(A)
         for number in range(59):
             queue.add(NamespacedName("ns", str(number)))
-        await until(lambda: looks.total() == 61)
-        assert looks[A] == 2
+        await until(lambda: reconciles.total() == 61)
+        assert reconciles[A] == 2
         for ahead in range(9, 42):
             clock.ahead = ahead
             await asyncio.sleep(0.01)
-            # Of 60 scans each is to be looked at after 10 s, and two in a second can be.
-            assert 2 * (ahead - 12) <= looks.total() - 61 <= max(2 * (ahead - 8), 0)
-        assert min(looks.values()) == 2, "none is left out"
-        assert [len(late[by]) for by in (By.NEWS, By.TIME)] == [61, looks.total() - 61]
-        assert max(late[By.NEWS]) < 10.0
-        assert max(late[By.TIME]) < 2.0
+            # Each of 60 scans is due after 10 s, and two requeues fit into a second.
+            assert 2 * (ahead - 12) <= reconciles.total() - 61 <= max(2 * (ahead - 8), 0)
+        assert min(reconciles.values()) == 2, "every scan was requeued"
+        assert [len(late[by]) for by in (Trigger.EVENT, Trigger.REQUEUE)] == [61, reconciles.total() - 61]
+        assert max(late[Trigger.EVENT]) < 10.0
+        assert max(late[Trigger.REQUEUE]) < 2.0
         await queue.close()
 
     run(test)
 
 
-def test_news_of_a_scan_whose_round_is_late_are_timed_from_when_they_came(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_event_of_an_overdue_scan_is_timed_from_its_arrival(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         clock = Clock(monkeypatch)
-        late: list[tuple[By, float]] = []
+        late: list[tuple[Trigger, float, float]] = []
         held = asyncio.Event()
         held.set()
 
@@ -230,23 +231,32 @@ def test_news_of_a_scan_whose_round_is_late_are_timed_from_when_they_came(monkey
             await held.wait()
             return 10.0
 
-        queue = WorkQueue(reconcile, lambda seconds, by: late.append((by, seconds)), at_a_time=1, rest=0)
+        queue = WorkQueue(
+            reconcile,
+            lambda trigger, queued, seconds: late.append((trigger, queued, seconds)),
+            max_concurrent=1,
+            pause=0,
+        )
         queue.add(A)
         await until(lambda: len(late) == 1)
         held.clear()
-        queue.add(B)  # has the only hand
+        queue.add(B)  # takes the only slot
         await asyncio.sleep(0.01)
         clock.ahead = 30.0
         await asyncio.sleep(0.01)
-        assert 19.0 < queue.overdue() < 31.0
+        assert 19.0 < queue.load().longest_overdue < 31.0
+        assert queue.load().depth == 1, "A waits, B runs"
         queue.add(A)
         queue.add(A)
         clock.ahead = 35.0
         held.set()
         await until(lambda: len(late) == 4)
-        assert [by for by, _ in late[1:]] == [By.NEWS, By.NEWS, By.TIME], "B, and A by both"
-        assert [seconds for _, seconds in late[1:]] == pytest.approx([35.0, 5.0, 25.0], abs=0.9)
-        assert queue.overdue() == 0.0
+        assert [trigger for trigger, _, _ in late[1:]] == [Trigger.EVENT, Trigger.EVENT, Trigger.REQUEUE], (
+            "B, and A by both"
+        )
+        assert [seconds for _, _, seconds in late[1:]] == pytest.approx([35.0, 5.0, 25.0], abs=0.9)
+        assert [queued for _, queued, _ in late[1:]] == pytest.approx([0.0, 5.0, 25.0], abs=0.9)
+        assert queue.load() == Load()
         await queue.close()
 
     run(test)

@@ -1,0 +1,49 @@
+"""Kubernetes Events: how the operator writes them, and what it keeps of those that it reads."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+from skymap_api.resource.base import Manifest
+
+#: The operator's name as field manager and as the source of Events.
+MANAGER = "skymap-operator"
+
+#: Longest message that the API server accepts in an Event.
+LONGEST_MESSAGE = 1024
+
+_KEPT = ("involvedObject", "reason", "message", "series", "lastTimestamp", "eventTime")
+
+
+def event_about(about: Manifest, kind: str, reason: str, message: str) -> Manifest:
+    """Return an Event about an object. Its name depends on its content, so an equal Event gets the same name."""
+    meta = about["metadata"]
+    digest = hashlib.sha256(f"{meta['uid']}\n{reason}\n{message}".encode()).hexdigest()[:16]
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if len(message) > LONGEST_MESSAGE:
+        message = f"{message[: LONGEST_MESSAGE - 1]}…"
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{meta['name'][:230]}.{digest}", "namespace": meta["namespace"]},
+        "involvedObject": {
+            "apiVersion": about["apiVersion"],
+            "kind": about["kind"],
+            "name": meta["name"],
+            "namespace": meta["namespace"],
+            "uid": meta["uid"],
+        },
+        "type": kind,
+        "reason": reason,
+        "message": message,
+        "source": {"component": MANAGER},
+        "firstTimestamp": stamp,
+        "lastTimestamp": stamp,
+        "count": 1,
+    }
+
+
+def trimmed_event(event: Manifest) -> Manifest:
+    """Return the fields of an Event that the operator reads."""
+    return {key: event[key] for key in _KEPT if key in event}
