@@ -141,11 +141,21 @@ def test_a_lasting_trigger_grows_and_a_later_one_does_not_count() -> None:
     assert find_trigger(every, np.ones(41, bool)) == (0.0, 19 * 700.0)
 
 
-def test_pulses_are_written_in_the_steps_of_the_records() -> None:
+def test_pulses_are_written_in_steps_of_i3superdst() -> None:
     pulses = Hits(np.array([index(2, 5), index(2, 5)]), np.array([100.3, 200.8]), np.array([1.013, 0.004]))
     written = pulse_map(pulses, np.array([True, False]), ic86()).value
     assert list(written) == [OMKey(2, 5)]
-    assert written[OMKey(2, 5)]["time"].tolist() == [100.5, 201.0]
+    assert written[OMKey(2, 5)]["time"].tolist() == [100.0, 201.0]
     assert written[OMKey(2, 5)]["charge"].tolist() == pytest.approx([1.025, 0.025])
     assert written[OMKey(2, 5)]["width"].tolist() == [4.0, 8.0]
     assert written[OMKey(2, 5)]["flags"].tolist() == [7, 4]
+
+
+@given(st.integers(-400, 1_000_000), st.integers(0, 20_000))
+def test_pulses_that_i3superdst_holds_are_written_unchanged(ticks: int, code: int) -> None:
+    time, charge = ticks * 1.0, np.float32(code * 0.05 + 0.025)  # i3-format, section 5
+    written = pulse_map(
+        Hits(np.array([0]), np.array([time]), np.array([float(charge)])), np.ones(1, bool), ic86()
+    ).value
+    (series,) = written.values()
+    assert (series["time"][0], series["charge"][0]) == (time, charge)

@@ -13,6 +13,10 @@ from skymap_scanner.errors import I3Error
 from skymap_scanner.i3.basic_objects import OMKey
 from skymap_scanner.i3.pulse_objects import PULSE_DTYPE, I3SuperDST
 
+#: Steps of time (ns) and, in the ice, of charge (PE); a charge is the middle of its step.
+TIME_STEP: Final = 1.0
+CHARGE_STEP: Final = 0.05
+
 #: DOMs above this number are IceTop's: their charge has 14 bits and a logarithmic scale.
 _LAST_IN_ICE_OM: Final = 60
 _START_NS: Final = -512
@@ -94,7 +98,7 @@ class _Streams:
         """Read the rest of a charge: PE in the ice (bin centre), VEM-like in IceTop."""
         code = stamp >> 8 & 0x3F
         if in_ice:
-            return self._overflow(code, _FULL_CHARGE) * 0.05 + 0.025
+            return self._overflow(code, _FULL_CHARGE) * CHARGE_STEP + CHARGE_STEP / 2
         extra = next(self._extra, None)
         if extra is None:
             raise _EndedError("extra bytes")

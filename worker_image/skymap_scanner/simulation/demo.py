@@ -1,7 +1,8 @@
 """The demo event: a simulated track that comes with the package.
 
-``demo.i3.zst`` beside this module is what ``simulate(**DEMO)`` makes, bit for bit (a test compares the frames); to make
-it again: ``skymap-scanner simulate demo.i3.zst --demo``.
+``demo.i3.zst`` beside this module is what ``simulate(**DEMO)`` made when it still kept times in steps of 0.5 ns and
+charges in steps of 0.025 pe. The file stays, so that maps of the demo can be compared across versions; a test holds it
+to what ``skymap-scanner simulate --demo`` makes now, within those steps.
 """
 
 from __future__ import annotations

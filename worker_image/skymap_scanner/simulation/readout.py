@@ -16,6 +16,7 @@ from scipy.special import ndtr, ndtri
 
 from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.i3 import PULSE_DTYPE, I3RecoPulseSeriesMap, OMKey
+from skymap_scanner.i3.superdst import CHARGE_STEP, TIME_STEP
 
 #: Charge of one photoelectron: a Gaussian of mean 1 pe and this width (the peak of what DOMs measure: Aartsen et al.,
 #: JINST 15 (2020) P06032), above the discriminator's threshold, pe.
@@ -26,9 +27,6 @@ CHARGE_THRESHOLD = 0.25
 MERGED = 4.0
 #: Width of an isolated pulse, ns, as IceCube's compressed records give it.
 ISOLATED_WIDTH = 8.0
-#: As in those records (I3SuperDST): steps of time, ns, and charge, pe.
-TIME_STEP = 0.5
-CHARGE_STEP = 0.025
 
 #: Hard local coincidence: another hit within this time (ns) in one of so many DOMs above or below on the string
 #: (NIM A 601 (2009) 294).
@@ -132,10 +130,10 @@ def find_trigger(pulses: Hits, hlc: NDArray[np.bool_]) -> tuple[float, float] | 
 
 
 def pulse_map(pulses: Hits, hlc: NDArray[np.bool_], geometry: Geometry) -> I3RecoPulseSeriesMap:
-    """Write the pulses (sorted by DOM and time) in the steps of IceCube's compressed records."""
+    """Write the pulses (sorted by DOM and time) in the steps of IceCube's compressed records (I3SuperDST)."""
     records = np.empty(len(pulses.dom), PULSE_DTYPE)
     records["time"] = np.round(pulses.time / TIME_STEP) * TIME_STEP
-    records["charge"] = np.maximum(np.round(pulses.charge / CHARGE_STEP), 1) * CHARGE_STEP
+    records["charge"] = np.floor(pulses.charge / CHARGE_STEP) * CHARGE_STEP + CHARGE_STEP / 2
     records["width"] = np.where(hlc, MERGED, ISOLATED_WIDTH)
     records["flags"] = np.where(hlc, _HLC_FLAGS, _SLC_FLAGS)
     edges = np.flatnonzero(np.diff(pulses.dom, prepend=-1, append=-1))
