@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from benchmarks.scaling.hpa import SYNC, Stabilizer, by_average_value, by_utilization
 from benchmarks.scaling.parts import Pod, Scan
 from benchmarks.scaling.world import Look, World
 
-from skymap_operator.decide.scaling import Demand, learned_seconds, scale, shares
+from skymap_operator.decide.allocation import Desired, allocate
+from skymap_operator.decide.scaling import Demand, learned_seconds, scale
 
 #: terminationGracePeriodSeconds: that of our Deployments, longer than the longest fit; and Kubernetes' default (s).
 LONG_GRACE, SHORT_GRACE = 630.0, 30.0
@@ -25,37 +27,37 @@ class Operator:
     first: int = 8
     known: float = 1.0
     grace: float = LONG_GRACE
-    _alone: dict[str, int] = field(default_factory=dict)
-    _urgent: set[str] = field(default_factory=set)
+    _created: dict[str, datetime] = field(default_factory=dict)
+    _desired: dict[str, Desired] = field(default_factory=dict)
     _learned: dict[str, float] = field(default_factory=dict)
 
     def begin(self, world: World, scan: Scan) -> None:
         """Look at once, and again and again."""
-        if scan.order.urgent:
-            self._urgent.add(scan.order.name)
+        self._created[scan.order.name] = datetime.fromtimestamp(len(self._created), UTC)
         self._tick(world, scan)
 
     def _tick(self, world: World, scan: Scan) -> None:
         name = scan.order.name
         if scan.finished is not None:
-            self._alone.pop(name, None)
+            self._desired.pop(name, None)
             return
         look = world.look(scan)
         self._learned[name] = learned_seconds(look.done, look.spent) or self._learned.get(name, self.known)
-        self._alone[name] = scale(self._demand(world, scan, look, None)).replicas
-        share = shares(self._alone, self.ceiling, frozenset(self._urgent))[name]
-        limited = share < self._alone[name]
-        wanted = scale(self._demand(world, scan, look, share)).replicas if limited else self._alone[name]
+        wanted = scale(self._demand(world, scan, look, None)).replicas
+        self._desired[name] = Desired(wanted, scan.order.urgent, self._created[name])
+        allocation = allocate(self._desired, self.ceiling)[name]
+        if allocation < wanted:
+            wanted = scale(self._demand(world, scan, look, allocation)).replicas
         changed = wanted != scan.wanted
         if changed:
             world.resize(scan, wanted, look.busy)
         world.at(world.now + (self.retry if changed else self.interval), self._tick, world, scan)
 
-    def _demand(self, world: World, scan: Scan, look: Look, share: int | None) -> Demand:
+    def _demand(self, world: World, scan: Scan, look: Look, allocation: int | None) -> Demand:
         return Demand(
             waiting=look.waiting,
             in_flight=look.in_flight,
-            coming=len(scan.seconds) - scan.queued,
+            planned=len(scan.seconds) - scan.queued,
             busy=len(look.busy),
             current=scan.wanted,
             pending=max(scan.wanted - look.ready, 0),
@@ -66,7 +68,7 @@ class Operator:
             startup=self.startup,
             elapsed=0.0 if scan.started is None else world.now - scan.started,
             target=scan.order.target,
-            share=share,
+            allocation=allocation,
             first=self.first,
         )
 

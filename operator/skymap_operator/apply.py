@@ -1,6 +1,6 @@
-"""Carry out what was decided: the only writing of the operator.
+"""Performs the decided actions. Nothing else in the operator writes.
 
-Each action may be repeated. The first that fails ends the pass; the next begins with a new look.
+Every action may be repeated. The first that fails ends the pass; the next pass starts from what it observes.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ log = logging.getLogger(__name__)
 
 
 class ActionRefused(Exception):  # noqa: N818 - the cluster's answer, not a mistake of ours
-    """An action was refused; ``warned`` says which and why, for the scan's status."""
+    """An action was refused. ``warning`` names it and gives the reason, for the scan's status."""
 
-    def __init__(self, warned: ObservedWarning) -> None:
-        super().__init__(f"{warned.object}: {warned.message}")
-        self.warned = warned
+    def __init__(self, warning: ObservedWarning) -> None:
+        super().__init__(f"{warning.object}: {warning.message}")
+        self.warning = warning
 
 
 async def apply(
     actions: Sequence[Action], observed: ObservedState, cluster: Client, pulsars: Pulsars, settings: Settings
 ) -> None:
-    """Carry out actions in their order.
+    """Perform actions in their order.
 
     Raises
     ------
     ActionRefused
-        If one is not allowed, or Pulsar cannot do it now.
+        If the cluster or Pulsar refuses one, or Pulsar cannot be reached.
     ClusterError
-        If one cannot be done now. What comes after it is left for the next pass.
+        If one fails. The actions after it are left to the next pass.
     """
     for action in actions:
         try:
@@ -77,7 +77,7 @@ async def _on_pulsar(
         if isinstance(action, EnsureTopics):
             await admin.prepare(access.tenant, settings.pulsar_role if access.own else None)
             made = (admin.create(topic, subscriptions) for topic, subscriptions in action.topics)
-            for error in await asyncio.gather(*made, return_exceptions=True):  # each is waited for
+            for error in await asyncio.gather(*made, return_exceptions=True):  # all must end before one raises
                 if error is not None:
                     raise error
         else:
@@ -96,7 +96,7 @@ async def _on_cluster(action: Action, observed: ObservedState, cluster: Client) 
             try:
                 await cluster.create(manifest)
             except Conflict:
-                return  # whose it is will be seen
+                return  # the next pass observes who owns it
         case Replace(manifest):
             meta = _live(observed, manifest["kind"], manifest["metadata"]["name"])
             await cluster.replace(manifest, meta["resourceVersion"])
@@ -110,12 +110,12 @@ async def _on_cluster(action: Action, observed: ObservedState, cluster: Client) 
         case Emit(kind, reason, message):
             try:
                 await cluster.record(_reference(observed), kind, reason, message)
-            except (Refused, Conflict, NotFound) as error:  # nothing hangs on it; a namespace that ends takes none
+            except (Refused, Conflict, NotFound) as error:  # not essential; a terminating namespace takes none
                 log.info("%s/%s: Event %s not recorded: %s", scan.namespace, scan.name, reason, error)
 
 
 async def _finalizer(observed: ObservedState, cluster: Client, *, wanted: bool) -> None:
-    """Put our finalizer on the scan, or take it off; others' stay."""
+    """Add or remove the operator's finalizer; those of others stay."""
     scan = observed.scan
     live = await cluster.get(KIND, scan.namespace, scan.name)
     if live is None or live["metadata"]["uid"] != scan.uid:
@@ -123,20 +123,19 @@ async def _finalizer(observed: ObservedState, cluster: Client, *, wanted: bool) 
     meta = live["metadata"]
     others = [one for one in meta.get("finalizers", ()) if one != FINALIZER]
     finalizers = [*others, FINALIZER] if wanted else others
-    # The version makes it a conflict if somebody else changes them at the same time.
+    # With the version, a change by somebody else at the same time is a conflict.
     change = {"metadata": {"finalizers": finalizers, "resourceVersion": meta["resourceVersion"]}}
     await cluster.patch(KIND, scan.namespace, scan.name, change)
 
 
 def _live(observed: ObservedState, kind: str, name: str) -> Manifest:
-    """Return the metadata of an object as it was seen; nothing is known of pods beyond their names."""
-    found = observed.children.get((kind, name))
-    meta: Manifest = {} if found is None else found["metadata"]
-    return meta
+    """Return the observed metadata of an object; empty for pods, of which it is not kept."""
+    found = observed.children.find(kind, name)
+    return {} if found is None else dict(found.manifest["metadata"])
 
 
 def _reference(observed: ObservedState) -> Manifest:
-    """Return what names this scan, and no other of its name that came later."""
+    """Return a reference to this scan, with its uid, so that it names no later scan of the same name."""
     scan = observed.scan
     meta = {"namespace": scan.namespace, "name": scan.name, "uid": scan.uid}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": meta}

@@ -160,7 +160,7 @@ DataKey = Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 #: A word of our own: a reconstruction, a tenant.
 Word = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9][-_.A-Za-z0-9]*$")]
 
-_QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|[KMGTPE]i?|e[0-9]+)?$"
+_QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|[MGTPE]|[KMGTPE]i|e[0-9]{1,2})?$"
 #: An amount such as ``500m`` or ``2Gi``; YAML may make a whole number of it.
 Quantity = Annotated[
     str,

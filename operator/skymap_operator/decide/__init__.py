@@ -1,1 +1,1 @@
-"""Deciding: pure functions from the observed state to actions."""
+"""Decides: pure functions from the observed state to actions."""

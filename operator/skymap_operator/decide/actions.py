@@ -1,7 +1,7 @@
-"""What the operator does: plain values, applied in their order by whoever has the clients.
+"""The actions that a decision consists of, as plain values; `skymap_operator.apply` performs them.
 
-The first that fails ends the pass; the next one begins with a new look. So an order matters: the finalizer before the
-topics, topics before pods, pods gone before their topics.
+They are performed in their order, up to the first that fails; the next pass starts from the state that it observes.
+Therefore the order matters: the finalizer before the topics, topics before pods, no pods left before topics go.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from skymap_operator.decide.scaling import Cause, Direction
 
 @dataclass(frozen=True)
 class AddFinalizer:
-    """From here on there may be topics, which only we delete."""
+    """Add the operator's finalizer: from now on topics may exist, which only the operator deletes."""
 
 
 @dataclass(frozen=True)
 class RemoveFinalizer:
-    """Nothing is left that only we could delete."""
+    """Remove the operator's finalizer: nothing is left that only the operator could delete."""
 
 
 @dataclass(frozen=True)
@@ -33,35 +33,35 @@ class SetStatus:
 
 @dataclass(frozen=True)
 class EnsureTopics:
-    """Make topics, each with its subscriptions from the first message, where they are missing."""
+    """Create the topics that are missing, each with subscriptions from its first message."""
 
     topics: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
 class DeleteTopics:
-    """Delete topics with their subscriptions, in this order; one that is gone already is fine."""
+    """Delete topics with their subscriptions, in this order; a topic that does not exist is no error."""
 
     topics: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Create:
-    """Make an object; one that is there by now is fine."""
+    """Create an object; one that exists by now is no error."""
 
     manifest: Manifest
 
 
 @dataclass(frozen=True)
 class Replace:
-    """Make an object what the manifest says."""
+    """Replace an object by the manifest."""
 
     manifest: Manifest
 
 
 @dataclass(frozen=True)
 class Patch:
-    """Change the fields in ``patch`` (a merge patch) of an object."""
+    """Apply a merge patch to an object."""
 
     kind: str
     name: str
@@ -70,7 +70,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Delete:
-    """Delete an object, and in the background what it owns; ``grace``: how long a pod may still run (s)."""
+    """Delete an object, and in the background what it owns. ``grace``: grace period of a pod (s)."""
 
     kind: str
     name: str
@@ -84,7 +84,7 @@ class DeleteScan:
 
 @dataclass(frozen=True)
 class Emit:
-    """Tell it as an Event of the scan."""
+    """Record an Event of the scan."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -108,9 +108,9 @@ Action = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do now, in this order, and when to look again (s) if nothing is heard of the scan until then.
+    """The actions to perform now, in this order, and after how long (s) to reconcile again without an event.
 
-    ``scaled``: what it does to the number of workers and why, where that was decided at all.
+    ``scaled``: the change of the number of workers and its cause, None if that was not decided.
     """
 
     actions: tuple[Action, ...]

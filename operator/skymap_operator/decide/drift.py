@@ -1,69 +1,87 @@
-"""Whether an object is still what it should be."""
+"""Decides whether a live object differs from what it should be."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_UP, Context, Decimal
 from typing import Any
 
 from skymap_api.resource.base import Manifest
 from skymap_operator.manifests.labels import content
 
-_SUFFIXES = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
-_AMOUNT = re.compile(r"([0-9.]+)(?:(m)|(k|[MGTPE]?)(i?)|e([0-9]+))")
+#: A quantity as the API server reads it: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+_QUANTITY = re.compile(
+    r"(?P<number>[+-]?([0-9]+\.?[0-9]*|\.[0-9]+))(?P<suffix>n|u|m|k|[MGTPE]|[KMGTPE]i|[eE](?P<exponent>[+-]?[0-9]{1,4}))?"
+)
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+#: The API server rounds up to the smallest quantity, and caps quantities with a binary suffix.
+_SMALLEST, _MOST_BINARY = Decimal("1e-9"), Decimal(2**63 - 1)
+#: Digits enough for every quantity that the pattern takes, so that nothing else is rounded.
+_EXACT = Context(prec=20_000)
+#: Beyond this length a quantity is compared as text.
+_LONGEST = 100
 
-#: Where amounts stand: the API server writes them in its own way (1000m as 1).
-_AMOUNTS = {"requests", "limits"}
+#: Fields that hold quantities, which the API server rewrites: 1000m becomes 1.
+_QUANTITIES = {"requests", "limits"}
 
-#: What of a Job may be changed while it runs. Its pods stay what they were when it was made.
+#: Fields of a Job that may be changed while it runs. The pod template is immutable.
 JOB_FIELDS = ("suspend", "backoffLimit", "activeDeadlineSeconds")
 
 
 def differs(live: Manifest, wanted: Manifest) -> bool:
-    """Tell whether an object has to be written: something else is wanted than was, or somebody has changed it.
+    """Return whether the object must be written: because something else is wanted now, or somebody changed it.
 
-    What the API server and others have added beside what is wanted does not count.
+    Fields that the API server and others have added do not count.
     """
-    return content(live) != content(wanted) or not _holds(live, wanted)
+    return content(live) != content(wanted) or not _contains(live, wanted)
 
 
 def job_patch(live: Manifest, wanted: Manifest) -> Manifest:
-    """Return the changes to a Job that are wanted and possible; empty if there are none."""
+    """Return the changes to the spec of a Job that are wanted and possible; empty if there are none."""
     have, want = live["spec"], wanted["spec"]
     return {name: want.get(name) for name in JOB_FIELDS if have.get(name) != want.get(name)}
 
 
-def _holds(live: Any, wanted: Any, *, amounts: bool = False) -> bool:
+def same_quantity(one: object, other: object) -> bool:
+    """Return whether two quantities of Kubernetes, such as 2Gi and 2147483648, are the same amount."""
+    amounts = _amount(str(one)), _amount(str(other))
+    return str(one) == str(other) if None in amounts else amounts[0] == amounts[1]
+
+
+def _contains(live: Any, wanted: Any, *, quantities: bool = False) -> bool:
+    """Return whether everything in ``wanted`` is in ``live``."""
     if isinstance(wanted, Mapping):
         return isinstance(live, Mapping) and all(
-            _holds(live.get(key), value, amounts=amounts or key in _AMOUNTS) for key, value in wanted.items()
+            _contains(live.get(key), value, quantities=quantities or key in _QUANTITIES)
+            for key, value in wanted.items()
         )
     if isinstance(wanted, list):
         if live is None:
             return not wanted
-        return len(live) == len(wanted) and all(
-            _holds(*pair, amounts=amounts) for pair in zip(live, wanted, strict=True)
+        return (
+            isinstance(live, list)
+            and len(live) == len(wanted)
+            and all(_contains(*pair, quantities=quantities) for pair in zip(live, wanted, strict=True))
         )
-    if amounts and isinstance(live, str | int) and isinstance(wanted, str | int):
-        return amount(str(live)) == amount(str(wanted))
+    if quantities and isinstance(live, str | int) and isinstance(wanted, str | int):
+        return same_quantity(live, wanted)
     return bool(live == wanted) or (live is None and wanted == "")
 
 
-def amount(text: str) -> Decimal:
-    """Read a quantity of Kubernetes, such as 500m or 2Gi.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
-    match = _AMOUNT.fullmatch(text)
+def _amount(text: str) -> Decimal | None:
+    """Read a quantity; None if it is invalid or very long."""
+    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise ValueError(f"{text!r} is no quantity")
-    number, milli, suffix, binary, exponent = match.groups()
-    if milli:
-        return Decimal(number) / 1000
-    if exponent:
-        return Decimal(number).scaleb(int(exponent))
-    return Decimal(number) * Decimal(1024 if binary else 1000) ** _SUFFIXES[suffix]
+        return None
+    number, suffix = Decimal(match["number"]), match["suffix"] or ""
+    if suffix in _BINARY:
+        amount = _EXACT.multiply(number, Decimal(1024 ** _BINARY[suffix]))
+        return max(min(_rounded(amount), _MOST_BINARY), -_MOST_BINARY)
+    return _rounded(_EXACT.scaleb(number, _DECIMAL.get(suffix, int(match["exponent"] or 0))))
+
+
+def _rounded(amount: Decimal) -> Decimal:
+    """Round away from zero to the smallest quantity."""
+    return amount.quantize(_SMALLEST, rounding=ROUND_UP, context=_EXACT)

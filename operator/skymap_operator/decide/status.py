@@ -1,4 +1,4 @@
-"""What the status of a scan says of what is seen and decided."""
+"""Writes the status of a scan, and the Events of what changes in it."""
 
 from __future__ import annotations
 
@@ -21,33 +21,34 @@ from skymap_api.resource.status import (
     RunsWith,
     WorkersStatus,
 )
-from skymap_operator.decide.actions import Emit
+from skymap_operator.decide.actions import Action, Emit, SetStatus
+from skymap_operator.decide.deadlines import started
 from skymap_operator.decide.diagnose import Finding
 from skymap_operator.manifests.labels import selector
-from skymap_operator.observe.state import ObservedState, PulsarState
+from skymap_operator.observe.state import ObservedState, PulsarState, condition
 
 Truth = Literal["True", "False", "Unknown"]
 
-#: Why a scan progresses, or does not, in each phase.
+#: The condition Progressing in each phase.
 _PROGRESSING: dict[Phase, tuple[Truth, Reason, str]] = {
-    Phase.PENDING: ("True", Reason.WAITING, "waits for its first pod"),
-    Phase.PREPARING: ("True", Reason.PREPARING, "the event is read and prepared"),
-    Phase.SCANNING: ("True", Reason.SCANNING, "pixels are fitted"),
-    Phase.WRITING: ("True", Reason.WRITING, "the results are written"),
-    Phase.SUSPENDED: ("False", Reason.SUSPENDED, "goes on where it was when spec.suspend is false"),
-    Phase.SUCCEEDED: ("False", Reason.FINISHED, "the scan is done"),
+    Phase.PENDING: ("True", Reason.WAITING, "waiting for the first pod to start"),
+    Phase.PREPARING: ("True", Reason.PREPARING, "the producer is preparing the event"),
+    Phase.SCANNING: ("True", Reason.SCANNING, "the workers are fitting pixels"),
+    Phase.WRITING: ("True", Reason.WRITING, "the saver is writing the results"),
+    Phase.SUSPENDED: ("False", Reason.SUSPENDED, "the scan continues where it stopped when spec.suspend is false"),
+    Phase.SUCCEEDED: ("False", Reason.FINISHED, "the scan has succeeded"),
     Phase.FAILED: ("False", Reason.FINISHED, "the scan has failed"),
-    Phase.DELETING: ("False", Reason.DELETING, "its pods end, then its topics are deleted"),
+    Phase.DELETING: ("False", Reason.DELETING, "the pods are ending, then the topics are deleted"),
 }
 
-#: Reasons that make an Event a warning.
-_UNWELCOME = {(ConditionType.DEGRADED, "True"), (ConditionType.SUCCEEDED, "False")}
+#: Conditions whose change is a warning.
+_WARNINGS = {(ConditionType.DEGRADED, "True"), (ConditionType.SUCCEEDED, "False")}
 _LONGEST_MESSAGE = 32768
 
 
 @dataclass(frozen=True)
 class WorkersDecided:
-    """How many workers are wanted and why, how many are busy, and what a fit takes (s)."""
+    """The desired number of workers with its reason, how many are busy, and the mean time of a fit (s)."""
 
     wanted: int
     reason: str | None = None
@@ -57,7 +58,7 @@ class WorkersDecided:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What has been decided about a scan: its phase, what is in its way, and for its end how it ended."""
+    """What was decided about a scan. ``degraded``: what obstructs it; ``outcome``: how it ended, once it has."""
 
     phase: Phase
     degraded: Finding | None = None
@@ -66,8 +67,14 @@ class Verdict:
     runs_with: RunsWith | None = None
 
 
+def update_status(observed: ObservedState, verdict: Verdict) -> tuple[Action, ...]:
+    """Return the change of the status and the Events that report it; nothing if the status stays the same."""
+    old, new = observed.scan.status, next_status(observed, verdict)
+    return () if new == old else (SetStatus(new), *condition_events(old, new))
+
+
 def next_status(observed: ObservedState, verdict: Verdict) -> SkymapScanStatus:
-    """Return the whole status. What cannot be seen now stays as it was."""
+    """Return the whole status. Fields whose source cannot be read now keep their values."""
     old, now = observed.scan.status, observed.now.replace(microsecond=0)
     ended = verdict.phase in {Phase.SUCCEEDED, Phase.FAILED}
     changes = {
@@ -87,11 +94,11 @@ def next_status(observed: ObservedState, verdict: Verdict) -> SkymapScanStatus:
 
 
 def phase_of(observed: ObservedState) -> Phase:
-    """Return where a scan is that goes on."""
+    """Return the phase of a scan that runs."""
     old = observed.scan.status
     if not isinstance(observed.pulsar, PulsarState):
-        going = {Phase.PENDING, Phase.PREPARING, Phase.SCANNING, Phase.WRITING}
-        return old.phase if old.phase in going else Phase.PENDING
+        running = {Phase.PENDING, Phase.PREPARING, Phase.SCANNING, Phase.WRITING}
+        return old.phase if old.phase in running else Phase.PENDING
     progress = observed.pulsar.progress
     if progress is not None and progress.phase is not ProgressPhase.SCANNING:
         return Phase.WRITING
@@ -100,19 +107,8 @@ def phase_of(observed: ObservedState) -> Phase:
     return Phase.PENDING if started(observed) is None else Phase.PREPARING
 
 
-def started(observed: ObservedState) -> datetime | None:
-    """Return when the first pod of the scan started, as far as is known."""
-    times = [pod.started for pod in observed.pods if pod.started is not None]
-    return observed.scan.status.start_time or min(times, default=None)
-
-
-def condition(status: SkymapScanStatus, kind: ConditionType) -> Condition | None:
-    """Return a condition of the status."""
-    return next((one for one in status.conditions if one.type is kind), None)
-
-
-def news(old: SkymapScanStatus, new: SkymapScanStatus) -> Iterator[Emit]:
-    """Tell as Events what has changed in the conditions."""
+def condition_events(old: SkymapScanStatus, new: SkymapScanStatus) -> Iterator[Emit]:
+    """Yield an Event for each condition that has changed."""
     for one in new.conditions:
         before = condition(old, one.type)
         usual = one.reason in {Reason.AS_EXPECTED, Reason.IN_PROGRESS}
@@ -121,9 +117,9 @@ def news(old: SkymapScanStatus, new: SkymapScanStatus) -> Iterator[Emit]:
         ):
             continue
         if one.type is ConditionType.DEGRADED and before is not None and usual:
-            yield Emit("Normal", "Recovered", f"{before.reason} is over")
-        elif one.reason is not Reason.FINISHED:  # the condition Succeeded says it better
-            kind: Literal["Normal", "Warning"] = "Warning" if (one.type, one.status) in _UNWELCOME else "Normal"
+            yield Emit("Normal", "Recovered", f"no longer {before.reason}")
+        elif one.reason is not Reason.FINISHED:  # the Event of the condition Succeeded says more
+            kind: Literal["Normal", "Warning"] = "Warning" if (one.type, one.status) in _WARNINGS else "Normal"
             yield Emit(kind, one.reason.value, one.message[:1024])
 
 
@@ -144,7 +140,7 @@ def _succeeded(observed: ObservedState, verdict: Verdict) -> tuple[Truth, Reason
     if verdict.outcome is not None:
         truth: Truth = "True" if verdict.outcome.reason is Reason.COMPLETED else "False"
         return truth, verdict.outcome.reason, verdict.outcome.message
-    before = condition(observed.scan.status, ConditionType.SUCCEEDED)
+    before = observed.scan.condition(ConditionType.SUCCEEDED)
     if before is not None:
         return before.status, before.reason, before.message
     return "Unknown", Reason.IN_PROGRESS, ""
@@ -153,8 +149,8 @@ def _succeeded(observed: ObservedState, verdict: Verdict) -> tuple[Truth, Reason
 def _condition(
     observed: ObservedState, kind: ConditionType, truth: Truth, reason: Reason, message: str, now: datetime
 ) -> Condition:
-    """Return a condition; its time is that of the last change of its truth, not of its reason."""
-    before = condition(observed.scan.status, kind)
+    """Return a condition. Its transition time changes with its status, not with its reason."""
+    before = observed.scan.condition(kind)
     same = before is not None and before.status == truth
     return Condition(
         type=kind,
@@ -167,7 +163,7 @@ def _condition(
 
 
 def _start_time(observed: ObservedState, phase: Phase) -> datetime | None:
-    """Return when it started: anew after a suspension, as of a Job, so that no deadline counts the time between."""
+    """Return when the scan started. As with Jobs it is reset by a suspension, so that no deadline counts that time."""
     if phase is Phase.SUSPENDED:
         return None
     if observed.scan.finished or phase is Phase.DELETING:
@@ -178,7 +174,7 @@ def _start_time(observed: ObservedState, phase: Phase) -> datetime | None:
 def _workers(observed: ObservedState, decided: WorkersDecided | None) -> WorkersStatus:
     names = Names.of(observed.scan.namespace, observed.scan.name)
     before = observed.scan.status.workers or WorkersStatus()
-    pods = [pod for pod in observed.pods if pod.role == WORKER and pod.ready and not pod.deleting]
+    pods = [pod for pod in observed.pods if pod.role == WORKER and pod.ready and not pod.terminating]
     decided = decided or WorkersDecided(0)
     return WorkersStatus(
         wanted=decided.wanted,
@@ -191,7 +187,7 @@ def _workers(observed: ObservedState, decided: WorkersDecided | None) -> Workers
 
 
 def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
-    """Return what Pulsar says of how far the scan is."""
+    """Return the fields that show how far the scan is."""
     changes: dict[str, object] = {"backlog": None if pulsar.tasks is None else pulsar.tasks.waiting}
     progress = pulsar.progress
     if progress is None:

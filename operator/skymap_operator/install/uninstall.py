@@ -18,7 +18,7 @@ from skymap_api.resource.status import Reason
 from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Unavailable
 from skymap_operator.decide.actions import Emit, RemoveFinalizer, SetStatus
-from skymap_operator.decide.ending import plan_deletion
+from skymap_operator.decide.deletion import plan_deletion
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault
 from skymap_operator.pulsar.access import runs_with
@@ -156,7 +156,7 @@ class Uninstall:
         )
         log.warning("%s/%s: %s", scan.namespace, scan.name, left)
         fault = PulsarFault(Reason.PULSAR_UNAVAILABLE, pending.waits_for)
-        observed = ObservedState(datetime.now(UTC), scan, fault, children={}, claim=None, pods=())
+        observed = ObservedState(datetime.now(UTC), scan, fault)
         for attempt in range(ATTEMPTS):
             try:
                 await apply([RemoveFinalizer()], observed, self._cluster, self._pulsars, self._settings)

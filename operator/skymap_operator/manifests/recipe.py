@@ -29,6 +29,23 @@ class Recipe:
     settings: Settings
     tls_keys: frozenset[str] = frozenset()
 
+    @classmethod
+    def of(cls, scan: ObservedScan, spec: SkymapScanSpec, settings: Settings, tls_keys: frozenset[str]) -> Recipe:
+        """Collect what the objects of the scan are built from."""
+        names, access = Names.of(scan.namespace, scan.name), pulsar_access(spec, scan.status, settings)
+        return cls(
+            namespace=scan.namespace,
+            name=scan.name,
+            uid=scan.uid,
+            spec=spec,
+            names=names,
+            topics=names.topics(access.tenant),
+            image=runs_with(spec, scan.status, settings).image,
+            pulsar=access,
+            settings=settings,
+            tls_keys=tls_keys,
+        )
+
     @property
     def claim(self) -> str:
         """Name of the claim that takes the results."""
@@ -38,20 +55,3 @@ class Recipe:
     def folder(self) -> str:
         """Folder in that claim."""
         return self.spec.output.path or self.name
-
-
-def recipe(scan: ObservedScan, spec: SkymapScanSpec, settings: Settings, tls_keys: frozenset[str]) -> Recipe:
-    """Return what the objects of the scan are made of."""
-    names, access = Names.of(scan.namespace, scan.name), pulsar_access(spec, scan.status, settings)
-    return Recipe(
-        namespace=scan.namespace,
-        name=scan.name,
-        uid=scan.uid,
-        spec=spec,
-        names=names,
-        topics=names.topics(access.tenant),
-        image=runs_with(spec, scan.status, settings).image,
-        pulsar=access,
-        settings=settings,
-        tls_keys=tls_keys,
-    )

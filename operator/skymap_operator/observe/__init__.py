@@ -1,1 +1,1 @@
-"""Observing: the only reading of the operator."""
+"""Observes: reads the state of a scan."""

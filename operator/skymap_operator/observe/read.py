@@ -1,4 +1,4 @@
-"""Look at everything that a decision about one scan is made of: the only reading of the operator."""
+"""Reads everything that a decision about one scan depends on. Nothing else in the operator reads."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from skymap_api.progress import Progress, decode_progress
 from skymap_api.resource.base import Manifest, describe_errors
 from skymap_api.resource.status import Reason
 from skymap_operator.cluster.client import Client, Refused
+from skymap_operator.observe.children import Children
 from skymap_operator.observe.events import current_warnings, waiting_objects
 from skymap_operator.observe.state import (
     Backlog,
@@ -33,7 +34,6 @@ from skymap_operator.observe.state import (
     PulsarFault,
     PulsarState,
     Throughput,
-    job_condition,
     needs_other_plans,
 )
 from skymap_operator.pulsar.access import PulsarAccess, pulsar_access
@@ -41,7 +41,7 @@ from skymap_operator.pulsar.admin import KEEP_TOPICS, PulsarAdmin, PulsarAdminEr
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.settings import Settings
 
-#: For how long it is known which subscriptions the fits' topic has (s), and which frames the plans of others name.
+#: How long the subscriptions of the topic of fits, and the metadata topics of other plans, are cached (s).
 KEEP_FITS, KEEP_FRAMES = 30.0, 300.0
 
 
@@ -53,49 +53,47 @@ async def observe(
     refused: Iterable[ObservedWarning] = (),
     leaving: Collection[str] = (),
 ) -> ObservedState:
-    """Look at the scan that ``resource`` describes.
+    """Observe the scan that ``resource`` describes.
 
-    ``refused``: what the operator met when it acted last. ``leaving``: plans of scans whose topics go, too: the frames
-    that they name are in nobody's use for it.
+    ``refused``: the actions that were refused in the last pass. ``leaving``: plans of scans whose topics are being
+    deleted, too; the metadata topics that they name do not count as used.
 
     Raises
     ------
     ClusterError
-        If Kubernetes cannot be asked. That Pulsar cannot is part of what is seen.
+        If Kubernetes cannot be reached. That Pulsar cannot be reached is a part of the observed state.
     """
     scan = ObservedScan.of(resource)
     names, access = Names.of(scan.namespace, scan.name), pulsar_access(scan.spec, scan.status, settings)
     goes = needs_other_plans(scan)
-    children, claim, pods, tls_keys = await asyncio.gather(
-        _children(cluster, scan.namespace, names),
-        _claim(cluster, scan, names),
-        # Topics go when no pod is left: that is not to be taken from memory.
+    children, pods, tls_keys = await asyncio.gather(
+        _children(cluster, scan, names),
+        # Topics are deleted when no pod is left, which a cache must not decide.
         cluster.pods(scan.namespace, names.base, fresh=goes),
         _keys(cluster, scan.namespace, access.tls_secret),
     )
     pulsar: PulsarState | PulsarFault = PulsarState()
     if not scan.finished or scan.deleting or goes:
         pulsar = await _pulsar(scan, names, pulsars, access, _Needs.of(scan, children, leaving))
-    waiting = {} if scan.finished or scan.deleting else waiting_objects(children, claim, pods)
+    waiting = {} if scan.finished or scan.deleting else waiting_objects(children, pods)
     events = await cluster.warnings(scan.namespace, waiting.values()) if waiting else []
     return ObservedState(
         now=datetime.now(UTC),
         scan=scan,
         pulsar=pulsar,
         children=children,
-        claim=claim,
         pods=tuple(Pod.of(pod) for pod in pods),
-        warnings=(*refused, *current_warnings(events, children, claim, pods)),
+        warnings=(*refused, *current_warnings(events, children, pods)),
         tls_keys=tls_keys,
     )
 
 
 @dataclass(frozen=True)
 class _Needs:
-    """What a look needs of Pulsar beside the scan's topics.
+    """What must be read of Pulsar beside the scan's topics.
 
-    ``queues``: how much there is to do. ``exact``: a Job has ended, so that it counts whether its part is really done.
-    ``leaving``: None while the topics stay, else the plans of scans whose topics go, too.
+    ``queues``: the queues and the progress. ``exact``: without a cache, to check the work of a finished Job.
+    ``leaving``: None while the topics stay, else the plans of the other scans whose topics are being deleted.
     """
 
     queues: bool
@@ -103,26 +101,27 @@ class _Needs:
     leaving: Collection[str] | None
 
     @classmethod
-    def of(cls, scan: ObservedScan, children: Mapping[tuple[str, str], Manifest], leaving: Collection[str]) -> _Needs:
-        jobs = [child for (kind, _), child in children.items() if kind == "Job"]
+    def of(cls, scan: ObservedScan, children: Children, leaving: Collection[str]) -> _Needs:
         return cls(
             queues=not scan.finished and not scan.deleting,
-            exact=any(job_condition(job, how) is not None for job in jobs for how in ("Complete", "Failed")),
+            exact=any(job.finished for job in children.jobs.values()),
             leaving=leaving if needs_other_plans(scan) else None,
         )
 
 
-async def _children(cluster: Client, namespace: str, names: Names) -> dict[tuple[str, str], Manifest]:
-    """Return the objects that have the names of the scan's, whoever owns them."""
-    wanted = [("ConfigMap", names.config_map), ("Deployment", names.workers)]
-    wanted += [("Job", names.job(role)) for role in JOB_ROLES]
-    found = await asyncio.gather(*(cluster.get(kind, namespace, name) for kind, name in wanted))
-    return {where: child for where, child in zip(wanted, found, strict=True) if child is not None}
-
-
-async def _claim(cluster: Client, scan: ObservedScan, names: Names) -> Manifest | None:
+async def _children(cluster: Client, scan: ObservedScan, names: Names) -> Children:
+    """Return the objects that have the scan's names, whoever owns them."""
     given = None if scan.spec is None else scan.spec.output.claim.name
-    return await cluster.get("PersistentVolumeClaim", scan.namespace, given or names.claim)
+    wanted = [
+        ("ConfigMap", names.config_map),
+        ("Deployment", names.workers),
+        ("PersistentVolumeClaim", given or names.claim),
+        *(("Job", names.job(role)) for role in JOB_ROLES),
+    ]
+    config_map, deployment, claim, *jobs = await asyncio.gather(
+        *(cluster.get(kind, scan.namespace, name) for kind, name in wanted)
+    )
+    return Children.of(scan.uid, config_map, deployment, claim, dict(zip(JOB_ROLES, jobs, strict=True)))
 
 
 async def _keys(cluster: Client, namespace: str, secret: str | None) -> frozenset[str] | None:
@@ -130,7 +129,7 @@ async def _keys(cluster: Client, namespace: str, secret: str | None) -> frozense
         return frozenset()
     try:
         found = await cluster.get("Secret", namespace, secret)
-    except Refused:  # as if it were not there: where Pulsar is asked with it, it is said why not
+    except Refused:  # counts as missing; the connection to Pulsar, which needs it too, reports the reason
         return None
     return None if found is None else frozenset(found.get("data") or ())
 
@@ -138,7 +137,7 @@ async def _keys(cluster: Client, namespace: str, secret: str | None) -> frozense
 async def _pulsar(
     scan: ObservedScan, names: Names, pulsars: Pulsars, access: PulsarAccess, needs: _Needs
 ) -> PulsarState | PulsarFault:
-    """Look at the scan's topics, or return why that cannot be."""
+    """Read the scan's topics, or return why they cannot be read."""
     topics = names.topics(access.tenant)
     try:
         async with pulsars.reach(scan.namespace, access) as admin:
@@ -156,7 +155,7 @@ async def _pulsar(
 
 
 async def _queues(topics: ScanTopics, own: Collection[str], admin: PulsarAdmin, needs: _Needs) -> PulsarState:
-    """Look at what is there and how far it is; of a scan that is over only at what is there."""
+    """Read which topics exist and how far the scan is; of a scan that has ended only the former."""
     if not needs.queues:
         return PulsarState(topics={topic: frozenset() for topic in own})
     kept = 0.0 if needs.exact else KEEP_FITS
@@ -173,7 +172,7 @@ async def _queues(topics: ScanTopics, own: Collection[str], admin: PulsarAdmin, 
         tasks=_backlog(workers),
         fits=_backlog(fits.get(COLLECTOR_SUBSCRIPTION)),
         busy=frozenset() if workers is None else workers.busy,
-        pace=Throughput() if workers is None else Throughput(workers.done, workers.spent),
+        throughput=Throughput() if workers is None else Throughput(workers.done, workers.spent),
         plan_ended=end is not None and _is_end(end, topics.plan),
         progress=None if snapshot is None else _progress(snapshot, topics.progress),
         progress_time=None if snapshot is None else snapshot.published,

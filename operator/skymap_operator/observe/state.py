@@ -1,7 +1,7 @@
-"""What is seen of a scan: the resource, its objects, its pods, Pulsar. The only input of a decision.
+"""The observed state of a scan: the resource, its pods, its children and Pulsar. It is the only input of a decision.
 
-Whoever looks (the operator's client code) fills these in; objects are the plain dictionaries of the Kubernetes API.
-What is read of them stands here, so that it is tested without a cluster.
+Everything that is read from the dictionaries of the Kubernetes API is read here and in `children`, without a client,
+so that it is tested without a cluster.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from pydantic import ValidationError
 from skymap_api.names import COMPONENT_LABEL
 from skymap_api.progress import Progress
 from skymap_api.resource import SkymapScan, SkymapScanStatus
-from skymap_api.resource.base import Manifest, describe_errors
+from skymap_api.resource.base import describe_errors
 from skymap_api.resource.spec import SkymapScanSpec
-from skymap_api.resource.status import ConditionType, Reason
+from skymap_api.resource.status import Condition, ConditionType, Reason
+from skymap_operator.observe.children import Children
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Read a time as Kubernetes writes it."""
+    """Parse a time of the Kubernetes API."""
     return None if text is None else datetime.fromisoformat(text)
 
 
 @dataclass(frozen=True)
 class ObservedScan:
-    """The resource. ``spec`` is None where it cannot be read, ``invalid`` then says why."""
+    """The SkymapScan. ``spec`` is None if it is invalid; ``invalid`` is then the reason."""
 
     namespace: str
     name: str
@@ -45,7 +46,7 @@ class ObservedScan:
 
     @classmethod
     def of(cls, resource: Mapping[str, Any]) -> ObservedScan:
-        """Read a resource as the API server gives it."""
+        """Parse a SkymapScan of the Kubernetes API."""
         meta = resource["metadata"]
         spec, invalid = None, ""
         try:
@@ -67,18 +68,28 @@ class ObservedScan:
 
     @property
     def finished(self) -> bool:
-        """Whether it is done, with success or without; it stays so."""
-        found = [one.status for one in self.status.conditions if one.type is ConditionType.SUCCEEDED]
-        return bool(found) and found[0] != "Unknown"
+        """Whether it has ended, with success or without. It never starts again."""
+        found = self.condition(ConditionType.SUCCEEDED)
+        return found is not None and found.status != "Unknown"
 
     @property
     def succeeded(self) -> bool:
-        """Whether its results are written."""
-        return any(one.type is ConditionType.SUCCEEDED and one.status == "True" for one in self.status.conditions)
+        """Whether it has ended with success."""
+        found = self.condition(ConditionType.SUCCEEDED)
+        return found is not None and found.status == "True"
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """Return a condition of the status."""
+        return condition(self.status, kind)
+
+
+def condition(status: SkymapScanStatus, kind: ConditionType) -> Condition | None:
+    """Return a condition of a status."""
+    return next((one for one in status.conditions if one.type is kind), None)
 
 
 def _status(found: Any) -> SkymapScanStatus:
-    """Read the status; one that somebody else wrote and nobody can read is written anew."""
+    """Parse the status; an invalid one, which somebody else has written, is replaced by an empty one."""
     try:
         return SkymapScanStatus.model_validate(found or {})
     except ValidationError:
@@ -86,7 +97,7 @@ def _status(found: Any) -> SkymapScanStatus:
 
 
 def topics_go(scan: ObservedScan) -> bool:
-    """Tell whether the scan's topics are to be deleted now that it is done or deleted."""
+    """Return whether the topics of a scan that has finished or is being deleted are to be deleted."""
     policy = "OnDelete" if scan.spec is None else scan.spec.cleanup_policy.topics
     if scan.deleting:
         return policy != "Never"
@@ -94,19 +105,13 @@ def topics_go(scan: ObservedScan) -> bool:
 
 
 def needs_other_plans(scan: ObservedScan) -> bool:
-    """Tell whether it matters which frames other scans use: only when this one's topics are about to go."""
+    """Return whether the plans of other scans must be read: only before this scan's topics are deleted."""
     return (scan.deleting or scan.finished) and topics_go(scan)
-
-
-def job_condition(job: Manifest, kind: str) -> Manifest | None:
-    """Return a condition of a Job that holds: Complete or Failed."""
-    conditions = job.get("status", {}).get("conditions", ())
-    return next((one for one in conditions if one["type"] == kind and one["status"] == "True"), None)
 
 
 @dataclass(frozen=True)
 class Termination:
-    """How a container ended: ``message`` holds the last lines of its log where it failed."""
+    """How a container ended. ``message``: the last lines of its log if it failed."""
 
     code: int
     reason: str = ""
@@ -117,8 +122,8 @@ class Termination:
 class Pod:
     """A pod of the scan.
 
-    ``waiting``: reason and message why a container does not start. ``unschedulable``: why there is no node for it.
-    ``ended``: how its container ended last, also before it was started again.
+    ``waiting``: reason and message of a container that does not start. ``unschedulable``: why no node takes the pod.
+    ``termination``: how its container ended last, also if it was restarted since.
     """
 
     name: str
@@ -129,14 +134,14 @@ class Pod:
     ip: str | None = None
     waiting: tuple[str, str] | None = None
     unschedulable: str | None = None
-    ended: Termination | None = None
+    termination: Termination | None = None
     restarts: int = 0
-    deleting: bool = False
+    terminating: bool = False
     deletion_cost: int = 0
 
     @classmethod
     def of(cls, pod: Mapping[str, Any]) -> Pod:
-        """Read a pod as the API server gives it."""
+        """Parse a pod of the Kubernetes API."""
         meta, status = pod["metadata"], pod.get("status", {})
         containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
         conditions = {one["type"]: one for one in status.get("conditions", ())}
@@ -152,16 +157,24 @@ class Pod:
             ip=status.get("podIP"),
             waiting=(waiting[0].get("reason", ""), waiting[0].get("message", "")) if waiting else None,
             unschedulable=placed.get("message", "") if unplaced else None,
-            ended=_ended(containers),
+            termination=_termination(containers),
             restarts=max((one.get("restartCount", 0) for one in containers), default=0),
-            deleting="deletionTimestamp" in meta,
-            deletion_cost=int(meta.get("annotations", {}).get(DELETION_COST, "0")),
+            terminating="deletionTimestamp" in meta,
+            deletion_cost=_deletion_cost(meta.get("annotations", {})),
         )
 
     @property
-    def over(self) -> bool:
-        """Whether none of its containers will run again."""
+    def finished(self) -> bool:
+        """Whether none of its containers runs or will run again."""
         return self.phase in {"Succeeded", "Failed"}
+
+
+def _deletion_cost(annotations: Mapping[str, str]) -> int:
+    """Read the deletion cost; anybody may write the annotation, so one that is no number counts as 0."""
+    try:
+        return int(annotations.get(DELETION_COST, "0"))
+    except ValueError:
+        return 0
 
 
 def _started(containers: list[Any]) -> datetime | None:
@@ -175,8 +188,8 @@ def _started(containers: list[Any]) -> datetime | None:
     return min((time for time in times if time is not None), default=None)
 
 
-def _ended(containers: list[Any]) -> Termination | None:
-    """Return how the first container that failed ended, else any that ended."""
+def _termination(containers: list[Any]) -> Termination | None:
+    """Return how the first container that failed ended, otherwise any that ended."""
     states = [one.get(kind, {}).get("terminated") for one in containers for kind in ("state", "lastState")]
     ends = [
         Termination(one.get("exitCode", 0), one.get("reason", ""), one.get("message", ""))
@@ -188,10 +201,9 @@ def _ended(containers: list[Any]) -> Termination | None:
 
 @dataclass(frozen=True)
 class ObservedWarning:
-    """A warning about an object of the scan: an Event of the cluster, or what the operator met when it acted.
+    """A warning about an object of the scan: an Event of the cluster, or a refused action of the operator.
 
-    ``reason``: that of the Event; ``Refused`` where the cluster did not let the operator act, or the `Reason` with
-    which Pulsar did not.
+    ``reason``: that of the Event; for an action, ``Refused`` by the cluster, or the `Reason` why Pulsar refused it.
     """
 
     object: str
@@ -201,7 +213,7 @@ class ObservedWarning:
 
 @dataclass(frozen=True)
 class Backlog:
-    """Messages of a subscription: that wait for a consumer, and that one has in hand."""
+    """Messages of a subscription: ``waiting`` for a consumer, and delivered but ``unacked``."""
 
     waiting: int
     unacked: int
@@ -209,7 +221,7 @@ class Backlog:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Fits that the workers of now have done, and the worker seconds that these took."""
+    """Fits that the present workers have done, and the worker seconds that they took."""
 
     done: int = 0
     seconds: float = 0.0
@@ -217,20 +229,19 @@ class Throughput:
 
 @dataclass(frozen=True)
 class PulsarState:
-    """What Pulsar knows of the scan.
+    """The state of the scan in Pulsar.
 
-    ``topics``: those of its own that exist, with their subscriptions. ``tasks``, ``fits``: its two queues, None where
-    they are not there. ``busy``: hosts of the consumers that have a task in hand (the addresses of pods).
-    ``pace``: how fast workers fit. ``plan_ended``: the last entry of the plan is its end. ``metadata``: topics with the
-    event's frames that the plan names and that exist; ``elsewhere``: those that plans of other scans name, None where
-    it is not known.
+    ``topics``: the scan's own topics that exist, with their subscriptions. ``tasks``, ``fits``: its two queues, None if
+    they do not exist. ``busy``: hosts of the consumers that have a task in flight (addresses of pods). ``throughput``:
+    what the workers have done. ``plan_ended``: the last entry of the plan is its end. ``metadata``: the metadata topics
+    that the plan names and that exist. ``elsewhere``: those that plans of other scans name, None if that is unknown.
     """
 
     topics: Mapping[str, frozenset[str]] = field(default_factory=dict)
     tasks: Backlog | None = None
     fits: Backlog | None = None
     busy: frozenset[str] = frozenset()
-    pace: Throughput = Throughput()
+    throughput: Throughput = Throughput()
     plan_ended: bool = False
     progress: Progress | None = None
     progress_time: datetime | None = None
@@ -240,7 +251,7 @@ class PulsarState:
 
 @dataclass(frozen=True)
 class PulsarFault:
-    """Why Pulsar could not be asked."""
+    """Why Pulsar could not be read."""
 
     reason: Literal[Reason.PULSAR_UNAVAILABLE, Reason.PULSAR_REFUSED]
     message: str
@@ -248,19 +259,17 @@ class PulsarFault:
 
 @dataclass(frozen=True)
 class ObservedState:
-    """All that a decision about one scan is made of.
+    """Everything that a decision about one scan depends on.
 
-    ``children``: objects of the names that are the scan's, whoever owns them, by kind and name. ``claim``: the claim
-    for the results, whoever made it, None where there is none. ``tls_keys``: keys of the Secret with the certificates,
-    None where it is not there. ``share``: what the scan may have of the cluster's workers, None without a limit.
+    ``tls_keys``: keys of the Secret with the certificates, None if it does not exist. ``allocation``: the most workers
+    that the scan may have beside other scans, None without such a limit.
     """
 
     now: datetime
     scan: ObservedScan
     pulsar: PulsarState | PulsarFault
-    children: Mapping[tuple[str, str], Manifest] = field(default_factory=dict)
-    claim: Manifest | None = None
+    children: Children = field(default_factory=Children)
     pods: tuple[Pod, ...] = ()
     warnings: tuple[ObservedWarning, ...] = ()
     tls_keys: frozenset[str] | None = frozenset()
-    share: int | None = None
+    allocation: int | None = None

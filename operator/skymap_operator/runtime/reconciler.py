@@ -80,14 +80,14 @@ class Reconciler:
             return Result.CONFLICT, CONFLICT_INTERVAL
 
     def _decide(self, key: NamespacedName, observed: ObservedState) -> tuple[Plan, ObservedState]:
-        """Plan for the scan alone, and again with its share if all scans together request too many workers."""
+        """Plan for the scan alone, and again within its allocation if all scans together request too many workers."""
         decided = plan(observed, self._settings)
         status = _status(decided, observed)
         scan, desired = observed.scan, 0 if status.workers is None else status.workers.wanted
         self._allocations.request(scan, desired)
-        share = self._allocations.share(key)
-        if share < desired:
-            observed = replace(observed, share=share)
+        allocation = self._allocations.of(key)
+        if allocation < desired:
+            observed = replace(observed, allocation=allocation)
             decided = plan(observed, self._settings)
             status = _status(decided, observed)
         tasks = observed.pulsar.tasks if isinstance(observed.pulsar, PulsarState) else None
@@ -102,8 +102,8 @@ class Reconciler:
             await apply(decided.actions, observed, self._cluster, self._pulsars, self._settings)
         except ActionRefused as error:
             log.warning("%s: refused: %s", key, error)
-            self._refused.set(key, error.warned)
-            unavailable = error.warned.reason == Reason.PULSAR_UNAVAILABLE
+            self._refused.set(key, error.warning)
+            unavailable = error.warning.reason == Reason.PULSAR_UNAVAILABLE
             return Result.PULSAR_UNAVAILABLE if unavailable else Result.REFUSED, self._settings.retry_interval
         self._refused.forget(key)
         if decided.scaled is not None:

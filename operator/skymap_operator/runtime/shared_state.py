@@ -6,49 +6,35 @@ A restarted operator has all of it again after it has reconciled each scan once.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime
 
 from skymap_api.names import Names, NamespacedName
-from skymap_operator.decide.scaling import shares
+from skymap_operator.decide.allocation import Desired, allocate
 from skymap_operator.observe.state import ObservedScan, ObservedWarning, needs_other_plans
 from skymap_operator.pulsar.access import runs_with
 from skymap_operator.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """The workers that a scan would have alone, whether it goes before others, and when it was created."""
-
-    workers: int
-    urgent: bool
-    created: datetime
-
-
 class Allocations:
-    """Divides ``limit`` workers among all scans: realtime scans first, and within each rank the oldest first."""
+    """The workers that each scan desires, and how ``limit`` workers are divided among all scans."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._requests: dict[NamespacedName, _Request] = {}
+        self._desired: dict[NamespacedName, Desired] = {}
 
     def request(self, scan: ObservedScan, workers: int) -> None:
         """Note how many workers a scan would have alone."""
-        urgent = scan.spec is not None and scan.spec.priority == "Realtime"
-        self._requests[NamespacedName(scan.namespace, scan.name)] = _Request(workers, urgent, scan.created)
+        realtime = scan.spec is not None and scan.spec.priority == "Realtime"
+        self._desired[NamespacedName(scan.namespace, scan.name)] = Desired(workers, realtime, scan.created)
 
     def forget(self, key: NamespacedName) -> None:
         """Leave a scan out that no longer exists."""
-        self._requests.pop(key, None)
+        self._desired.pop(key, None)
 
-    def share(self, key: NamespacedName) -> int:
+    def of(self, key: NamespacedName) -> int:
         """Return how many workers a scan may have: what it requests if that of all scans fits into the limit."""
-        if sum(request.workers for request in self._requests.values()) <= self._limit:
-            return self._requests[key].workers
-        turn = sorted(self._requests.items(), key=lambda one: (one[1].created, str(one[0])))
-        urgent = frozenset(str(scan) for scan, request in turn if request.urgent)
-        requested = {str(scan): request.workers for scan, request in turn}
-        return shares(requested, self._limit, urgent)[str(key)]
+        if sum(desired.workers for desired in self._desired.values()) <= self._limit:
+            return self._desired[key].workers
+        return allocate(self._desired, self._limit)[key]
 
 
 class EndingPlans:

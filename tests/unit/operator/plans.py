@@ -1,29 +1,39 @@
-"""A scan that goes on, and what is decided about it."""
+"""A scan that runs, and what is decided about it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.unit.operator.world import SETTINGS, World, resource
+from tests.unit.operator.world import SETTINGS, START, World, resource
 
-from skymap_operator.decide.actions import (
-    Action,
-    SetStatus,
-)
+from skymap_api.progress import Progress, ProgressPhase
+from skymap_operator.decide.actions import Action, SetStatus
 from skymap_operator.decide.plan import plan
-from skymap_operator.observe.state import ObservedState
+from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarState
 
 URL = {"event": {"url": "https://example.org/event.json"}, "seeds": 1}  # in the world a pixel is one task
 
 
 def running(spec: dict[str, Any] | None = None, passes: int = 3, tasks: int = 400) -> World:
-    """A world in which a scan goes on."""
+    """A world in which a scan has run for some passes."""
     world = World(resource(spec or URL), tasks=tasks)
     for _ in range(passes):
         for action in plan(world.observe(), SETTINGS).actions:
             world.apply(action)
         world.step()
     return world
+
+
+def observed(spec: dict[str, Any] | None = None, **changes: Any) -> ObservedState:
+    """The state of a scan of which nothing exists yet, but for ``changes``."""
+    state = {"now": START, "scan": ObservedScan.of(resource(spec or URL)), "pulsar": PulsarState()}
+    return ObservedState(**state | changes)
+
+
+def snapshot(phase: ProgressPhase, **changes: Any) -> Progress:
+    """A progress snapshot without levels."""
+    nothing = {"name": "a", "levels": (), "rate": 0.0, "eta": None, "elapsed": 1.0, "best": None}
+    return Progress(phase=phase, **nothing | changes)
 
 
 def actions(observed: ObservedState) -> list[Action]:

@@ -13,7 +13,7 @@ from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, START
 from skymap_api.resource import SkymapScan, SkymapScanSpec
 from skymap_api.resource.status import SkymapScanStatus
 from skymap_operator import manifests
-from skymap_operator.manifests.recipe import Recipe, recipe
+from skymap_operator.manifests.recipe import Recipe
 from skymap_operator.observe.state import ObservedScan
 from skymap_operator.settings import Settings
 
@@ -33,7 +33,7 @@ def scan(values: Manifest, status: SkymapScanStatus | None = None) -> ObservedSc
 
 
 def made(values: Manifest, settings: Settings = SETTINGS, tls_keys: frozenset[str] = frozenset()) -> Recipe:
-    return recipe(scan(values), spec_of(values), settings, tls_keys)
+    return Recipe.of(scan(values), spec_of(values), settings, tls_keys)
 
 
 def unsigned(manifest: Manifest) -> Manifest:

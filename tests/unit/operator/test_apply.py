@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
@@ -17,6 +16,7 @@ from skymap_api.resource.status import Phase
 from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster.client import Conflict, NotFound, Refused, Unavailable
 from skymap_operator.decide import actions as do
+from skymap_operator.observe.children import Children, ConfigMap
 from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState
 from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway
 
@@ -33,9 +33,9 @@ def carry_out(
     actions: Sequence[do.Action],
     cluster: FakeCluster,
     admin: FakeAdmin | None = None,
-    children: dict[tuple[str, str], dict[str, Any]] | None = None,
+    children: Children | None = None,
 ) -> None:
-    observed = ObservedState(datetime.now(UTC), ObservedScan.of(SCAN), PulsarState(), children=children or {})
+    observed = ObservedState(datetime.now(UTC), ObservedScan.of(SCAN), PulsarState(), children=children or Children())
     asyncio.run(apply(actions, observed, cluster, FakePulsars(admin or FakeAdmin()), SETTINGS))
 
 
@@ -82,7 +82,7 @@ def test_what_is_there_already_stays_and_what_is_gone_already_is_fine() -> None:
 
 
 def test_an_object_is_replaced_or_deleted_only_as_it_was_seen() -> None:
-    seen = {("ConfigMap", "c"): CONFIG}
+    seen = Children(config_map=ConfigMap(CONFIG))
     changed = CONFIG | {"metadata": CONFIG["metadata"] | {"resourceVersion": "4", "uid": "another"}}
     for action in (do.Replace(CONFIG), do.Delete("ConfigMap", "c")):
         cluster = FakeCluster(changed)
@@ -120,7 +120,7 @@ def test_what_is_refused_is_told_with_its_object() -> None:
     cluster.faults["create"] = Refused("exceeded quota: small")
     with pytest.raises(ActionRefused) as caught:
         carry_out([do.Create(CONFIG), do.Delete("Job", "j")], cluster)
-    assert caught.value.warned == ObservedWarning("ConfigMap c", "Refused", "exceeded quota: small")
+    assert caught.value.warning == ObservedWarning("ConfigMap c", "Refused", "exceeded quota: small")
     assert cluster.done == ["create ConfigMap c"]
 
 
@@ -129,8 +129,8 @@ def test_pulsar_that_refuses_is_told_and_one_that_is_away_is_waited_for() -> Non
     admin.fault = PulsarAdminError("403 no right")
     with pytest.raises(ActionRefused) as caught:
         carry_out([do.EnsureTopics(((TOPIC, ()),))], FakeCluster(SCAN), admin)
-    assert caught.value.warned == ObservedWarning("Pulsar", "PulsarRefused", "403 no right")
+    assert caught.value.warning == ObservedWarning("Pulsar", "PulsarRefused", "403 no right")
     admin.fault = PulsarAway("no answer")
     with pytest.raises(ActionRefused) as caught:
         carry_out([do.DeleteTopics((TOPIC,))], FakeCluster(SCAN), admin)
-    assert caught.value.warned == ObservedWarning("Pulsar", "PulsarUnavailable", "no answer")
+    assert caught.value.warning == ObservedWarning("Pulsar", "PulsarUnavailable", "no answer")

@@ -12,8 +12,7 @@ from tests.unit.operator.world import SETTINGS, Work, World, resource
 from skymap_api.names import JOB_ROLES
 from skymap_api.resource.status import ConditionType, Phase, Reason
 from skymap_operator.decide.plan import plan
-from skymap_operator.decide.status import condition
-from skymap_operator.observe.state import ObservedScan
+from skymap_operator.observe.state import ObservedScan, condition
 
 URL = {"event": {"url": "https://example.org/event.json"}}
 LONG = 400
@@ -342,9 +341,7 @@ def test_a_pulsar_that_has_lost_everything_is_filled_again() -> None:
     assert scan_of(world).succeeded
     assert scan_of(world).status.progress == "200/200"
     again = [event.message for event in world.events if event.reason == "RunAgain"]
-    assert again == [
-        "Pulsar no longer has what the producer had done, as when its disk is lost: the producer runs again"
-    ]
+    assert again == ["Pulsar lost what the producer had done, for example with its disk: the producer runs again"]
 
 
 def test_an_upgrade_changes_nothing_under_a_running_scan() -> None:

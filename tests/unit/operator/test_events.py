@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from tests.unit.operator.fakes import pod
 
-from skymap_operator.observe.events import MOST, current_warnings
+from skymap_api.names import PRODUCER
+from skymap_operator.observe.children import Children, Claim, Deployment, Job
+from skymap_operator.observe.events import MAX_WARNINGS, current_warnings
 from skymap_operator.observe.state import ObservedWarning
 
 QUOTA = 'pods "x" is forbidden: exceeded quota: small'
@@ -18,12 +20,13 @@ def event(kind: str, name: str, message: str = QUOTA, **more: Any) -> dict[str, 
     return {"involvedObject": about, "reason": "FailedCreate", "message": message} | more
 
 
-def job(spec: dict[str, Any] | None = None, **status: Any) -> dict[tuple[str, str], dict[str, Any]]:
-    return {("Job", "j"): {"metadata": {"name": "j", "uid": "uid-j"}, "spec": spec or {}, "status": status}}
+def job(spec: dict[str, Any] | None = None, **status: Any) -> Children:
+    found = {"metadata": {"name": "j", "uid": "uid-j"}, "spec": spec or {}, "status": status}
+    return Children(jobs={PRODUCER: Job(found)})
 
 
-def claim(phase: str) -> dict[str, Any]:
-    return {"metadata": {"name": "c", "uid": "uid-c"}, "status": {"phase": phase}}
+def claim(phase: str) -> Children:
+    return Children(claim=Claim({"metadata": {"name": "c", "uid": "uid-c"}, "status": {"phase": phase}}))
 
 
 @pytest.mark.parametrize(
@@ -38,41 +41,43 @@ def claim(phase: str) -> dict[str, Any]:
         (job(conditions=[{"type": "Suspended", "status": "False"}]), True),
     ],
 )
-def test_of_a_job(children: dict[tuple[str, str], dict[str, Any]], *, counts: bool) -> None:
-    found = current_warnings([event("Job", "j")], children, None, [])
+def test_of_a_job(children: Children, *, counts: bool) -> None:
+    found = current_warnings([event("Job", "j")], children, [])
     assert found == ((ObservedWarning("Job j", "FailedCreate", QUOTA),) if counts else ())
 
 
 def test_of_another_object_of_the_same_name() -> None:
     other = event("Job", "j") | {"involvedObject": {"kind": "Job", "name": "j", "uid": "earlier"}}
-    assert current_warnings([other, event("Job", "k"), event("Pod", "j")], job(), None, []) == ()
+    assert current_warnings([other, event("Job", "k"), event("Pod", "j")], job(), []) == ()
 
 
 def test_of_pods_that_have_not_started() -> None:
     pods = [pod("p"), pod("q", phase="Running")]
-    found = current_warnings([event("Pod", "p", "no Secret"), event("Pod", "q", "no Secret")], {}, None, pods)
+    found = current_warnings([event("Pod", "p", "no Secret"), event("Pod", "q", "no Secret")], Children(), pods)
     assert found == (ObservedWarning("Pod p", "FailedCreate", "no Secret"),)
 
 
 def test_of_a_claim_that_waits() -> None:
     told = [event("PersistentVolumeClaim", "c", "no class")]
-    assert current_warnings(told, {}, claim("Pending"), []) == (
+    assert current_warnings(told, claim("Pending"), []) == (
         ObservedWarning("PersistentVolumeClaim c", "FailedCreate", "no class"),
     )
-    assert current_warnings(told, {}, claim("Bound"), []) == ()
+    assert current_warnings(told, claim("Bound"), []) == ()
 
 
 def test_a_deployment_says_itself_why_it_gets_no_pods() -> None:
     failing = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": QUOTA}
     fine = {"type": "Available", "status": "True"}
-    children = {("Deployment", "w"): {"metadata": {}, "status": {"conditions": [fine, failing]}}}
-    assert current_warnings([], children, None, []) == (ObservedWarning("Deployment w", "FailedCreate", QUOTA),)
+    found = {"metadata": {"name": "w"}, "status": {"conditions": [fine, failing]}}
+    assert current_warnings([], Children(deployment=Deployment(found)), []) == (
+        ObservedWarning("Deployment w", "FailedCreate", QUOTA),
+    )
 
 
 def test_the_latest_come_first_each_once_and_not_too_many() -> None:
     told = [event("Job", "j", f"{number % 50}", lastTimestamp=f"2026-01-01T00:{number:02}:00Z") for number in range(60)]
     told.append(event("Job", "j", "series", series={"lastObservedTime": "2026-01-01T02:00:00Z"}))
     told.append(event("Job", "j", "", lastTimestamp="2027-01-01T00:00:00Z"))
-    found = [one.message for one in current_warnings(told, job(), None, [])]
+    found = [one.message for one in current_warnings(told, job(), [])]
     assert found[:3] == ["series", "9", "8"]
-    assert len(found) == len(set(found)) == MOST
+    assert len(found) == len(set(found)) == MAX_WARNINGS

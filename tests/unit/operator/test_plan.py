@@ -9,7 +9,7 @@ import pytest
 from tests.unit.operator.plans import URL, actions, running, status
 from tests.unit.operator.world import SETTINGS, START, World, resource, wire
 
-from skymap_api.resource.status import Condition, ConditionType, Phase, Reason
+from skymap_api.resource.status import ConditionType, Phase, Reason
 from skymap_operator.decide.actions import (
     AddFinalizer,
     Create,
@@ -22,8 +22,8 @@ from skymap_operator.decide.actions import (
     SetStatus,
 )
 from skymap_operator.decide.plan import plan
-from skymap_operator.decide.status import condition, news
-from skymap_operator.observe.state import ObservedScan, Pod, PulsarFault, needs_other_plans
+from skymap_operator.observe.children import Children
+from skymap_operator.observe.state import ObservedScan, Pod, PulsarFault, condition, needs_other_plans
 
 
 def test_the_first_pass_in_its_order() -> None:
@@ -65,7 +65,7 @@ def test_the_first_status_as_a_whole() -> None:
             }
             for kind, truth, reason, message in (
                 ("Succeeded", "Unknown", "InProgress", ""),
-                ("Progressing", "True", "Waiting", "waits for its first pod"),
+                ("Progressing", "True", "Waiting", "waiting for the first pod to start"),
                 ("Degraded", "False", "AsExpected", ""),
             )
         ],
@@ -74,7 +74,7 @@ def test_the_first_status_as_a_whole() -> None:
             "ready": 0,
             "busy": 0,
             "selector": "app.kubernetes.io/component=worker,skymap.icecube.wisc.edu/scan=alert",
-            "reason": "nothing waits yet",
+            "reason": "no tasks yet",
         },
         "runsWith": {
             "image": "registry.example/scanner:1",
@@ -194,9 +194,9 @@ def test_what_ends_workers_of_a_deleted_scan_quickly() -> None:
         *(Delete("Job", f"alert-{role}") for role in ("producer", "collector", "saver")),
     ]
     late = Pod("w-1", "worker", "Running", ready=True)  # made while the Deployment went
-    observed = replace(world.observe(), children={}, pods=(late,))
+    observed = replace(world.observe(), children=Children(), pods=(late,))
     assert [one for one in actions(observed) if isinstance(one, Delete)] == [Delete("Pod", "w-1", 5)]
-    ending = replace(observed, pods=(replace(late, deleting=True),))
+    ending = replace(observed, pods=(replace(late, terminating=True),))
     assert not [one for one in actions(ending) if isinstance(one, Delete | DeleteTopics)]
 
 
@@ -204,12 +204,12 @@ def test_a_deletion_waits_for_pulsar_and_says_how_to_go_without() -> None:
     world = running(passes=5)
     world.delete()
     fault = PulsarFault(Reason.PULSAR_UNAVAILABLE, "cannot reach http://pulsar:8080")
-    observed = replace(world.observe(), children={}, pods=(), pulsar=fault)
+    observed = replace(world.observe(), children=Children(), pods=(), pulsar=fault)
     degraded = condition(status(actions(observed)), ConditionType.DEGRADED)
     assert degraded is not None
     assert degraded.message == (
-        "cannot reach http://pulsar:8080 - its topics are deleted when Pulsar is back; "
-        "cleanupPolicy.topics: Never leaves them"
+        "cannot reach http://pulsar:8080 - the topics are deleted once Pulsar answers; "
+        "set cleanupPolicy.topics to Never to keep them"
     )
 
 
@@ -218,19 +218,3 @@ def test_other_plans_are_read_only_when_topics_are_about_to_go() -> None:
     assert needs_other_plans(ObservedScan.of(resource(URL, deletionTimestamp="2026-01-01T00:00:00Z")))
     never = URL | {"cleanupPolicy": {"topics": "Never"}}
     assert not needs_other_plans(ObservedScan.of(resource(never, deletionTimestamp="2026-01-01T00:00:00Z")))
-
-
-def test_news_are_told_once() -> None:
-    world = running(passes=4)
-    old = ObservedScan.of(world.scan).status
-    assert list(news(old, old)) == []
-    worse = Condition(
-        type=ConditionType.DEGRADED,
-        status="True",
-        last_transition_time=START,
-        reason=Reason.QUOTA_EXCEEDED,
-        message="Job a: exceeded quota",
-    )
-    new = old.model_copy(update={"conditions": (*old.conditions[:2], worse)})
-    assert list(news(old, new)) == [Emit("Warning", "QuotaExceeded", "Job a: exceeded quota")]
-    assert list(news(new, old)) == [Emit("Normal", "Recovered", "QuotaExceeded is over")]

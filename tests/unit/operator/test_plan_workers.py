@@ -18,8 +18,8 @@ from skymap_operator.observe.state import Backlog, Pod, PulsarState, Throughput
 def test_busy_workers_are_marked_before_there_are_fewer() -> None:
     world = running(passes=5)
     observed = world.observe()
-    [deployment] = [child for (kind, _), child in observed.children.items() if kind == "Deployment"]
-    deployment["spec"]["replicas"] = 6
+    assert observed.children.deployment is not None
+    observed.children.deployment.spec["replicas"] = 6
     pods = tuple(
         Pod(f"w-{number}", "worker", "Running", ready=True, ip=f"10.1.0.{number}", deletion_cost=100 * (number == 1))
         for number in range(6)
@@ -60,13 +60,13 @@ def test_what_is_planned_and_not_yet_queued_counts() -> None:
     def reason(pulsar: PulsarState) -> str:
         return str(status(actions(replace(observed, pulsar=pulsar))).workers.reason)
 
-    assert reason(seen).startswith("30 fits wait, 5 in hand, 100 to come, ")
+    assert reason(seen).startswith("30 tasks waiting, 5 in flight, 100 planned, ")
     # The second level is in the queue already, and the snapshot does not know.
-    assert reason(replace(seen, tasks=Backlog(120, 5))).startswith("120 fits wait, 5 in hand, 18 to come, ")
-    assert "to come" not in reason(replace(seen, tasks=Backlog(140, 5)))
+    assert reason(replace(seen, tasks=Backlog(120, 5))).startswith("120 tasks waiting, 5 in flight, 18 planned, ")
+    assert "planned" not in reason(replace(seen, tasks=Backlog(140, 5)))
     known = later.model_copy(update={"levels": (first, LevelStatus(nside=8, done=0, planned=100, decided=True))})
     for progress in (known, later.model_copy(update={"phase": ProgressPhase.WRITING}), None):
-        assert "to come" not in reason(replace(seen, progress=progress))
+        assert "planned" not in reason(replace(seen, progress=progress))
 
 
 def test_the_time_of_a_fit_is_learned_and_kept_while_workers_are_new() -> None:
@@ -78,7 +78,7 @@ def test_the_time_of_a_fit_is_learned_and_kept_while_workers_are_new() -> None:
         found: list[float | None] = []
         scan = observed.scan
         for pace in paces:
-            seen = replace(observed, scan=scan, pulsar=replace(pulsar, pace=pace, tasks=Backlog(100, 20)))
+            seen = replace(observed, scan=scan, pulsar=replace(pulsar, throughput=pace, tasks=Backlog(100, 20)))
             written = next((one.status for one in actions(seen) if isinstance(one, SetStatus)), scan.status)
             assert written.workers is not None
             found.append(written.workers.seconds_per_task)

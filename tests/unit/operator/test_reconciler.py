@@ -268,7 +268,7 @@ def test_the_queues_the_plan_and_the_progress_are_seen() -> None:
     found = seen(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
     assert isinstance(found, PulsarState)
     assert (found.tasks, found.fits) == (Backlog(5, 2), Backlog(3, 0))
-    assert (found.busy, found.pace) == ({"10.0.0.1"}, Throughput(40, 100.0))
+    assert (found.busy, found.throughput) == ({"10.0.0.1"}, Throughput(40, 100.0))
     assert found.plan_ended
     assert found.progress is not None
     assert (found.progress.rate, found.progress_time) == (0.75, NOW)

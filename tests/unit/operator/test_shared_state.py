@@ -27,16 +27,16 @@ def test_requests_within_the_limit_are_granted() -> None:
     allocations = Allocations(10)
     allocations.request(scan("first"), 4)
     allocations.request(scan("second"), 6)
-    assert (allocations.share(FIRST), allocations.share(SECOND)) == (4, 6)
+    assert (allocations.of(FIRST), allocations.of(SECOND)) == (4, 6)
 
 
 def test_requests_beyond_the_limit_are_divided_evenly() -> None:
     allocations = Allocations(8)
     allocations.request(scan("first"), 6)
     allocations.request(scan("second"), 6)
-    assert (allocations.share(FIRST), allocations.share(SECOND)) == (4, 4)
+    assert (allocations.of(FIRST), allocations.of(SECOND)) == (4, 4)
     allocations.request(scan("second"), 2)
-    assert (allocations.share(FIRST), allocations.share(SECOND)) == (6, 2)
+    assert (allocations.of(FIRST), allocations.of(SECOND)) == (6, 2)
 
 
 def test_realtime_scan_is_served_before_an_older_one() -> None:
@@ -44,14 +44,14 @@ def test_realtime_scan_is_served_before_an_older_one() -> None:
     allocations.request(scan("first", creationTimestamp="2026-01-01T00:00:00Z"), 6)
     urgent = scan("second", {"priority": "Realtime"}, creationTimestamp="2026-01-02T00:00:00Z")
     allocations.request(urgent, 6)
-    assert (allocations.share(FIRST), allocations.share(SECOND)) == (2, 6)
+    assert (allocations.of(FIRST), allocations.of(SECOND)) == (2, 6)
 
 
 def test_oldest_scan_gets_the_odd_worker() -> None:
     allocations = Allocations(7)
     allocations.request(scan("first", creationTimestamp="2026-01-02T00:00:00Z"), 6)
     allocations.request(scan("second", creationTimestamp="2026-01-01T00:00:00Z"), 6)
-    assert (allocations.share(FIRST), allocations.share(SECOND)) == (3, 4)
+    assert (allocations.of(FIRST), allocations.of(SECOND)) == (3, 4)
 
 
 def test_forgotten_scan_frees_its_workers() -> None:
@@ -60,7 +60,7 @@ def test_forgotten_scan_frees_its_workers() -> None:
     allocations.request(scan("second"), 6)
     allocations.forget(FIRST)
     allocations.forget(FIRST)
-    assert allocations.share(SECOND) == 6
+    assert allocations.of(SECOND) == 6
 
 
 @pytest.mark.parametrize(

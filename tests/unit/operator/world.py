@@ -8,7 +8,7 @@ Pulsar.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from skymap_api.progress import Progress, ProgressPhase
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import BestFitStatus, LevelStatus, Reason
 from skymap_operator.decide import actions as do
+from skymap_operator.observe.children import Children
 from skymap_operator.observe.state import (
     Backlog,
     ObservedScan,
@@ -53,6 +54,18 @@ def resource(spec: Resource, **metadata: Any) -> Resource:
         "finalizers": [],
     } | metadata
     return made
+
+
+def children(objects: Mapping[tuple[str, str], Resource], claim: Resource | None = None) -> Children:
+    """The children of the scan among objects by kind and name."""
+    names = Names.of(NAMESPACE, NAME)
+    return Children.of(
+        "uid-1",
+        objects.get(("ConfigMap", names.config_map)),
+        objects.get(("Deployment", names.workers)),
+        claim,
+        {role: objects.get(("Job", names.job(role))) for role in JOB_ROLES},
+    )
 
 
 @dataclass
@@ -98,8 +111,7 @@ class World:
             now=self.now,
             scan=ObservedScan.of(copy.deepcopy(self.scan)),
             pulsar=self._pulsar(),
-            children=copy.deepcopy(self.objects),
-            claim=copy.deepcopy(self.claim),
+            children=children(copy.deepcopy(self.objects), copy.deepcopy(self.claim)),
             pods=tuple(Pod.of(pod) for pod in self.pods.values()),
             warnings=self._warnings(),
         )

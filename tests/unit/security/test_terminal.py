@@ -124,7 +124,7 @@ def test_the_last_words_of_a_pod_reach_the_status_without_their_escapes() -> Non
 
 
 def pod(ended: Termination) -> Pod:
-    return Pod(name="scan-producer", role="producer", phase="Failed", ready=False, ended=ended)
+    return Pod(name="scan-producer", role="producer", phase="Failed", ready=False, termination=ended)
 
 
 def test_a_strange_scan_name_is_rejected_as_wrong_input() -> None:

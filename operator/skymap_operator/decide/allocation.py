@@ -1,0 +1,47 @@
+"""Divides the workers of the cluster among its scans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+Scan = TypeVar("Scan")
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The workers that a scan would have without other scans, its priority, and when it was created."""
+
+    workers: int
+    realtime: bool
+    created: datetime
+
+
+def allocate(desired: Mapping[Scan, Desired], limit: int) -> dict[Scan, int]:
+    """Divide ``limit`` workers among scans: realtime scans first, then the others, among equals as evenly as possible.
+
+    A remainder goes to the oldest scans. So with more scans than workers the oldest have one worker each, finish, and
+    make room.
+    """
+    order = sorted(desired, key=lambda scan: (desired[scan].created, str(scan)))
+    realtime = {scan: desired[scan].workers for scan in order if desired[scan].realtime}
+    others = {scan: desired[scan].workers for scan in order if not desired[scan].realtime}
+    first = _evenly(realtime, limit)
+    return first | _evenly(others, limit - sum(first.values()))
+
+
+def _evenly(desired: Mapping[Scan, int], limit: int) -> dict[Scan, int]:
+    """Give every scan what it desires or an equal part, whichever is less; the remainder goes to the first."""
+    level, left = 0, limit
+    ascending = sorted(desired.values())
+    for place, count in enumerate(ascending):
+        step = min(count - level, left // (len(ascending) - place))
+        level, left = level + step, left - step * (len(ascending) - place)
+        if level < count:
+            break
+    given = {scan: min(count, level) for scan, count in desired.items()}
+    for scan in [scan for scan, count in desired.items() if count > level][:left]:
+        given[scan] += 1
+    return given

@@ -1,0 +1,43 @@
+"""Ends the pods of a scan and deletes its topics. The results on the claim are never deleted."""
+
+from __future__ import annotations
+
+from skymap_api.metadata_topics import decide_deletion
+from skymap_api.names import WORKER, Names
+from skymap_operator.decide.actions import Action, Delete, DeleteTopics
+from skymap_operator.decide.diagnose import Finding
+from skymap_operator.observe.children import Job
+from skymap_operator.observe.state import ObservedState, PulsarFault
+from skymap_operator.pulsar.access import runs_with
+from skymap_operator.settings import Settings
+
+
+def end_pods(observed: ObservedState, settings: Settings, *, finished_jobs: bool) -> list[Action]:
+    """Return the deletions that end the scan's pods; ``finished_jobs``: delete finished Jobs with their pods, too.
+
+    Nobody needs the workers' fits any more. The workers are deleted before their Deployment, which would give them
+    the grace period of a whole fit: once a pod terminates, no kubelet shortens it (kubernetes/kubernetes#113606).
+    """
+    workers = [pod for pod in observed.pods if pod.role == WORKER and not pod.terminating and not pod.finished]
+    actions: list[Action] = [Delete("Pod", pod.name, settings.grace_seconds) for pod in workers]
+    deployment = observed.children.owned_deployment()
+    jobs = [job for job in observed.children if isinstance(job, Job) and (finished_jobs or not job.finished)]
+    doomed = [child for child in (deployment, *jobs) if child is not None and child.managed]
+    return actions + [Delete(child.kind, child.name) for child in doomed]
+
+
+def pods_left(observed: ObservedState) -> bool:
+    """Return whether a pod of the scan may still run."""
+    return any(not pod.finished for pod in observed.pods)
+
+
+def delete_topics(observed: ObservedState, settings: Settings) -> tuple[list[Action], Finding | None]:
+    """Return the deletion of the topics that still exist, and why it must wait if Pulsar cannot be reached."""
+    scan, pulsar = observed.scan, observed.pulsar
+    if isinstance(pulsar, PulsarFault):
+        advice = "the topics are deleted once Pulsar answers; set cleanupPolicy.topics to Never to keep them"
+        return [], Finding(pulsar.reason, f"{pulsar.message} - {advice}")
+    tenant = runs_with(scan.spec, scan.status, settings).tenant
+    own = Names.of(scan.namespace, scan.name).topics(tenant)
+    doomed = decide_deletion(own, {*pulsar.topics, *pulsar.metadata}, pulsar.metadata, pulsar.elsewhere).topics
+    return ([DeleteTopics(doomed)] if doomed else []), None

@@ -1,0 +1,58 @@
+"""The scan's times: when it started, by when it must start and finish, and how long its record is kept."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from skymap_api.resource import SkymapScanSpec
+from skymap_api.resource.status import ConditionType, Reason
+from skymap_operator.decide.diagnose import Finding, degraded
+from skymap_operator.observe.state import ObservedState
+
+
+def started(observed: ObservedState) -> datetime | None:
+    """Return when the first pod of the scan started, None if none has."""
+    times = [pod.started for pod in observed.pods if pod.started is not None]
+    return observed.scan.status.start_time or min(times, default=None)
+
+
+def deadline_exceeded(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
+    """Return which deadline the scan missed, None if it missed none."""
+    start = started(observed)
+    if start is None:
+        return _never_started(observed, spec)
+    limit = spec.active_deadline_seconds
+    if limit is None or observed.now - start <= timedelta(seconds=limit):
+        return None
+    return Finding(Reason.DEADLINE_EXCEEDED, f"the scan did not finish within activeDeadlineSeconds: {limit}")
+
+
+def time_to_live(observed: ObservedState) -> timedelta | None:
+    """Return how long the SkymapScan is still kept after the scan has finished; None: forever."""
+    scan = observed.scan
+    if scan.spec is None or scan.status.completion_time is None:
+        return None
+    limits = scan.spec.ttl_seconds_after_finished
+    limit = limits.succeeded if scan.succeeded else limits.failed
+    return None if limit is None else timedelta(seconds=limit) - (observed.now - scan.status.completion_time)
+
+
+def _never_started(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
+    limit, status = spec.starting_deadline_seconds, observed.scan.status
+    if limit is None or status.pixels is not None:
+        return None
+    if observed.now - _waiting_since(observed) <= timedelta(seconds=limit):
+        return None
+    why = degraded(observed)
+    reason = "" if why is None else f": {why.message}"
+    return Finding(Reason.NEVER_STARTED, f"no pod started within startingDeadlineSeconds: {limit}{reason}")
+
+
+def _waiting_since(observed: ObservedState) -> datetime:
+    """Return when the scan could first have started: when it was created, or resumed after a suspension."""
+    progressing = observed.scan.condition(ConditionType.PROGRESSING)
+    if progressing is None:
+        return observed.scan.created
+    if progressing.status != "True":
+        return observed.now
+    return max(observed.scan.created, progressing.last_transition_time)

@@ -1,0 +1,26 @@
+"""A scan that was deleted: its pods end, then its topics are deleted, then the finalizer is removed."""
+
+from __future__ import annotations
+
+from skymap_api.names import FINALIZER
+from skymap_api.resource.status import Phase
+from skymap_operator.decide.actions import Plan, RemoveFinalizer
+from skymap_operator.decide.cleanup import delete_topics, end_pods, pods_left
+from skymap_operator.decide.status import Verdict, update_status
+from skymap_operator.observe.state import ObservedState, topics_go
+from skymap_operator.settings import Settings
+
+
+def plan_deletion(observed: ObservedState, settings: Settings) -> Plan:
+    """Take the next step of the deletion. The finalizer is removed only when the topics are seen to be gone."""
+    scan = observed.scan
+    if FINALIZER not in scan.finalizers:
+        return Plan((), settings.resync_interval)
+    actions, fault = end_pods(observed, settings, finished_jobs=True), None
+    if not actions and not pods_left(observed):
+        if topics_go(scan):
+            actions, fault = delete_topics(observed, settings)
+        if not actions and fault is None:
+            return Plan((RemoveFinalizer(),), settings.retry_interval)
+    status = update_status(observed, Verdict(Phase.DELETING, degraded=fault))
+    return Plan((*status, *actions), settings.retry_interval)

@@ -1,0 +1,39 @@
+"""A scan that has ended: its outcome is recorded, then what it no longer needs is removed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from skymap_api.resource.status import Phase, Reason
+from skymap_operator.decide.actions import DeleteScan, Plan
+from skymap_operator.decide.cleanup import delete_topics, end_pods, pods_left
+from skymap_operator.decide.deadlines import time_to_live
+from skymap_operator.decide.diagnose import Finding
+from skymap_operator.decide.status import Verdict, update_status
+from skymap_operator.observe.state import ObservedState, topics_go
+from skymap_operator.settings import Settings
+
+
+def plan_end(observed: ObservedState, outcome: Finding) -> Plan:
+    """Record how the scan ended; the next pass, at once, removes what it no longer needs."""
+    phase = Phase.SUCCEEDED if outcome.reason is Reason.COMPLETED else Phase.FAILED
+    return Plan(update_status(observed, Verdict(phase, outcome=outcome)), 0.0)
+
+
+def plan_finished(observed: ObservedState, settings: Settings) -> Plan:
+    """End the pods, then delete the topics, as the cleanup policy says; finally the scan, if it has a time to live."""
+    scan = observed.scan
+    policy = "Never" if scan.spec is None else scan.spec.cleanup_policy.pods
+    remove = policy == "Always" or (policy == "OnSuccess" and scan.succeeded)
+    actions, fault = end_pods(observed, settings, finished_jobs=remove), None
+    waiting = bool(actions) or pods_left(observed)
+    if topics_go(scan) and not waiting:
+        actions, fault = delete_topics(observed, settings)
+        waiting = bool(actions) or fault is not None
+    verdict = Verdict(Phase.SUCCEEDED if scan.succeeded else Phase.FAILED, degraded=fault)
+    status = update_status(observed, verdict)
+    left = time_to_live(observed)
+    if left is not None and left <= timedelta(0) and not waiting:
+        return Plan((*status, DeleteScan()), settings.retry_interval)
+    later = settings.retry_interval if waiting else settings.resync_interval
+    return Plan((*status, *actions), later if left is None else min(later, max(left.total_seconds(), 1.0)))

@@ -1,0 +1,87 @@
+"""Decides whether a scan has ended, with success or without, and why."""
+
+from __future__ import annotations
+
+import re
+
+from skymap_api.names import JOB_ROLES, PRODUCER, SAVER, WORKER
+from skymap_api.progress import ProgressPhase
+from skymap_api.resource import SkymapScanSpec
+from skymap_api.resource.base import Manifest
+from skymap_api.resource.status import Reason
+from skymap_operator.decide.deadlines import deadline_exceeded
+from skymap_operator.decide.diagnose import Finding, last_words
+from skymap_operator.observe.state import ObservedScan, ObservedState, Pod, PulsarState
+
+#: What the scanner writes about an event that it could not download.
+_DOWNLOAD_FAILED = re.compile(
+    r"https?://[^ ]+: (\d{3}\b|.*\(attempts: |.*not finished after|Exceeded maximum|events may not be fetched)"
+)
+#: Exit codes of a worker that explains its error (1), or was called wrongly (2).
+_EXPLAINED = {1, 2}
+
+
+def invalid(scan: ObservedScan) -> Finding:
+    """Return the outcome of a scan whose spec cannot be read."""
+    return Finding(Reason.INVALID_SPEC, f"the spec is invalid: {scan.invalid}")
+
+
+def outcome(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
+    """Return how the scan ended; None while it can still succeed."""
+    if _results_written(observed):
+        return Finding(Reason.COMPLETED, "the results are written")
+    found = failure(observed, spec)
+    if found is not None or spec.suspend:
+        return found
+    return deadline_exceeded(observed, spec)
+
+
+def failure(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
+    """Return why the scan cannot succeed any more; None while it can."""
+    for role in JOB_ROLES:
+        job = observed.children.owned_job(role)
+        if job is not None and job.failed is not None:
+            return _role_failed(observed, spec, role, job.failed)
+    return _workers_failed(observed, spec.retries.role_restarts)
+
+
+def _results_written(observed: ObservedState) -> bool:
+    """Return whether the saver is done and its Job has finished; before that its last snapshot could still change."""
+    pulsar, saver = observed.pulsar, observed.children.owned_job(SAVER)
+    progress = pulsar.progress if isinstance(pulsar, PulsarState) else None
+    done = progress is not None and progress.phase is ProgressPhase.DONE
+    return done and saver is not None and saver.finished
+
+
+def _role_failed(observed: ObservedState, spec: SkymapScanSpec, role: str, condition: Manifest) -> Finding:
+    if condition.get("reason") == "DeadlineExceeded":
+        return Finding(Reason.DEADLINE_EXCEEDED, f"{role} did not finish within activeDeadlineSeconds")
+    ends = [pod for pod in observed.pods if pod.role == role and pod.termination is not None and pod.termination.code]
+    words = last_words(ends[-1]) if ends else ""
+    if not words:
+        return Finding(Reason.ROLE_FAILED, f"{role} failed: {condition.get('message', condition.get('reason', ''))}")
+    explained = ends[-1].termination is not None and ends[-1].termination.code == 1
+    reason = _event_reason(spec, words) if role == PRODUCER and explained else Reason.ROLE_FAILED
+    return Finding(reason, f"{role} failed: {words}")
+
+
+def _event_reason(spec: SkymapScanSpec, words: str) -> Reason:
+    """Distinguish an event that cannot be downloaded from one that cannot be used, by the producer's error."""
+    if "the topic" in words or "another scan" in words.lower():
+        return Reason.ROLE_FAILED
+    if spec.event.url is not None and _DOWNLOAD_FAILED.search(words):
+        return Reason.EVENT_UNREACHABLE
+    return Reason.EVENT_UNUSABLE
+
+
+def _workers_failed(observed: ObservedState, restarts: int) -> Finding | None:
+    """Return the error if every worker restarts again and again with one that it explains: new workers would too."""
+    pods = [pod for pod in observed.pods if pod.role == WORKER and not pod.terminating]
+    hopeless = [pod for pod in pods if not pod.ready and pod.restarts > restarts and _explained(pod)]
+    if not pods or len(hopeless) < len(pods):
+        return None
+    return Finding(Reason.ROLE_FAILED, f"every worker failed: {last_words(hopeless[0])}")
+
+
+def _explained(pod: Pod) -> bool:
+    return pod.termination is not None and pod.termination.code in _EXPLAINED

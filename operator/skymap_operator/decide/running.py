@@ -1,0 +1,126 @@
+"""A scan that runs: its finalizer, status, topics and objects are brought to what they should be, in this order."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from skymap_api.names import COLLECTOR, FINALIZER, SAVER
+from skymap_api.progress import ProgressPhase
+from skymap_api.resource import SkymapScanSpec
+from skymap_api.resource.base import Manifest
+from skymap_operator.decide.actions import (
+    Action,
+    AddFinalizer,
+    Create,
+    Delete,
+    Emit,
+    EnsureTopics,
+    Patch,
+    Plan,
+    Replace,
+)
+from skymap_operator.decide.diagnose import degraded
+from skymap_operator.decide.drift import differs, job_patch
+from skymap_operator.decide.status import Verdict, phase_of, update_status
+from skymap_operator.decide.workers import decide_workers, scale_workers
+from skymap_operator.manifests import claim, config_map, jobs
+from skymap_operator.manifests.recipe import Recipe
+from skymap_operator.observe.children import Job
+from skymap_operator.observe.state import ObservedState, PulsarState, parse_time
+from skymap_operator.pulsar.access import runs_with
+from skymap_operator.settings import Settings
+
+
+def plan_running(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Plan:
+    """Create what is missing and correct what differs. Nothing is created before its topics can be."""
+    scan, pulsar = observed.scan, observed.pulsar
+    recipe = Recipe.of(scan, spec, settings, observed.tls_keys or frozenset())
+    decided = decide_workers(observed, spec, settings)
+    trouble = degraded(observed)
+    verdict = Verdict(
+        phase_of(observed),
+        degraded=trouble,
+        workers=decided.status,
+        runs_with=runs_with(scan.spec, scan.status, settings),
+    )
+    ready = isinstance(pulsar, PulsarState) and observed.tls_keys is not None
+    actions: list[Action] = []
+    if ready and FINALIZER not in scan.finalizers:
+        actions.append(AddFinalizer())
+    actions += update_status(observed, verdict)
+    if isinstance(pulsar, PulsarState) and ready:
+        actions += _topics(recipe, pulsar)
+    actions += _objects(observed, recipe, settings, create=ready)
+    actions += scale_workers(observed, recipe, decided, create=ready)
+    waiting = bool(actions) or trouble is not None
+    return Plan(
+        tuple(actions),
+        settings.retry_interval if waiting else settings.scaling_interval,
+        (decided.scale.direction(decided.current), decided.scale.cause),
+    )
+
+
+def patch_job(job: Job, wanted: Manifest) -> list[Action]:
+    """Return the change of a Job to what is wanted, as far as a Job can be changed."""
+    patch = job_patch(job.manifest, wanted)
+    return [Patch(job.kind, job.name, {"spec": patch})] if patch else []
+
+
+def _topics(recipe: Recipe, pulsar: PulsarState) -> list[Action]:
+    """Create topics and subscriptions before anything is published, so that no message is lost."""
+    wanted = {topic: recipe.topics.subscriptions(topic) for topic in recipe.topics.all()}
+    missing = tuple(
+        (topic, subscriptions)
+        for topic, subscriptions in wanted.items()
+        if topic not in pulsar.topics or not pulsar.topics[topic].issuperset(subscriptions)
+    )
+    return [EnsureTopics(missing)] if missing else []
+
+
+def _objects(observed: ObservedState, recipe: Recipe, settings: Settings, *, create: bool) -> list[Action]:
+    """Create the ConfigMap, the claim and the Jobs where they are missing, and correct those that differ."""
+    actions: list[Action] = []
+    wanted, live = config_map(recipe), observed.children.config_map
+    if live is None:
+        actions += [Create(wanted)] if create else []
+    elif live.managed and differs(live.manifest, wanted):
+        actions.append(Replace(wanted))
+    new_claim = claim(recipe)
+    if new_claim is not None and observed.children.claim is None and create:
+        actions.append(Create(new_claim))
+    for role, manifest in jobs(recipe).items():
+        job = observed.children.job(role)
+        if job is None:
+            actions += [Create(manifest)] if create else []
+        elif job.managed:
+            actions += _correct_job(observed, role, job, manifest, settings)
+    return actions
+
+
+def _correct_job(observed: ObservedState, role: str, job: Job, wanted: Manifest, settings: Settings) -> list[Action]:
+    if not job.finished:
+        return patch_job(job, wanted)
+    if not _work_lost(observed, role, job, settings):
+        return []
+    message = f"Pulsar lost what the {role} had done, for example with its disk: the {role} runs again"
+    return [Emit("Normal", "RunAgain", message), Delete(job.kind, job.name)]
+
+
+def _work_lost(observed: ObservedState, role: str, job: Job, settings: Settings) -> bool:
+    """Return whether Pulsar has lost what a role did whose Job is complete.
+
+    Every role may run again without harm: it finds in its topics what is done.
+    """
+    pulsar = observed.pulsar
+    if job.complete is None or not isinstance(pulsar, PulsarState):
+        return False
+    ended = parse_time(job.complete.get("lastTransitionTime"))
+    if ended is None or observed.now - ended < timedelta(seconds=settings.settle_seconds):
+        return False
+    progress = pulsar.progress
+    if role == SAVER:
+        return progress is None or progress.phase is not ProgressPhase.DONE
+    if progress is not None and progress.phase is not ProgressPhase.SCANNING:
+        return False
+    idle = all(queue is not None and queue.waiting + queue.unacked == 0 for queue in (pulsar.tasks, pulsar.fits))
+    return not pulsar.plan_ended or (role == COLLECTOR and not idle)

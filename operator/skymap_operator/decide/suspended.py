@@ -1,0 +1,30 @@
+"""A suspended scan: its pods end, everything else stays. Nothing new is created."""
+
+from __future__ import annotations
+
+from skymap_api.resource import SkymapScanSpec
+from skymap_api.resource.status import Phase
+from skymap_operator.decide.actions import Action, Patch, Plan
+from skymap_operator.decide.running import patch_job
+from skymap_operator.decide.scaling import Cause, Direction
+from skymap_operator.decide.status import Verdict, WorkersDecided, update_status
+from skymap_operator.manifests import jobs
+from skymap_operator.manifests.recipe import Recipe
+from skymap_operator.observe.state import ObservedState
+from skymap_operator.settings import Settings
+
+
+def plan_suspended(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Plan:
+    """Suspend the Jobs, and set the number of workers to 0."""
+    recipe = Recipe.of(observed.scan, spec, settings, observed.tls_keys or frozenset())
+    actions: list[Action] = []
+    for role, wanted in jobs(recipe).items():
+        job = observed.children.owned_job(role)
+        if job is not None and job.managed and not job.finished:
+            actions += patch_job(job, wanted | {"spec": wanted["spec"] | {"suspend": True}})
+    deployment, scaled = observed.children.owned_deployment(), None
+    if deployment is not None and deployment.managed and deployment.replicas:
+        actions.append(Patch(deployment.kind, deployment.name, {"spec": {"replicas": 0}}))
+        scaled = Direction.DOWN, Cause.SUSPENDED
+    verdict = Verdict(Phase.SUSPENDED, workers=WorkersDecided(0, "the scan is suspended"))
+    return Plan((*actions, *update_status(observed, verdict)), settings.resync_interval, scaled)

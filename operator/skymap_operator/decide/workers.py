@@ -1,0 +1,146 @@
+"""The workers of a scan that runs: the demand for them, which of them are busy, and what changes their number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skymap_api.names import PRODUCER, WORKER
+from skymap_api.progress import ProgressPhase
+from skymap_api.resource import SkymapScanSpec
+from skymap_operator.decide.actions import Action, Create, Emit, Patch, Replace
+from skymap_operator.decide.deadlines import started
+from skymap_operator.decide.drift import differs
+from skymap_operator.decide.scaling import Demand, Scale, learned_seconds, scale
+from skymap_operator.decide.status import WorkersDecided
+from skymap_operator.manifests import workers
+from skymap_operator.manifests.recipe import Recipe
+from skymap_operator.observe.state import (
+    DELETION_COST,
+    Backlog,
+    ObservedState,
+    Pod,
+    PulsarFault,
+    PulsarState,
+)
+from skymap_operator.settings import Settings
+
+#: Deletion cost of a busy worker, so that a ReplicaSet deletes idle ones first.
+_BUSY_COST = 100
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The number of workers that was decided. ``current``: the number set now; ``busy``: names of the busy pods."""
+
+    scale: Scale
+    current: int
+    busy: frozenset[str]
+    seconds_per_task: float | None
+
+    @property
+    def status(self) -> WorkersDecided:
+        """What the scan's status shows of it."""
+        return WorkersDecided(self.scale.replicas, self.scale.reason, len(self.busy), self.seconds_per_task)
+
+
+def decide_workers(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Decided:
+    """Decide how many workers the scan should have."""
+    scan, pulsar = observed.scan, observed.pulsar
+    deployment, busy = observed.children.owned_deployment(), busy_workers(observed)
+    current = 0 if deployment is None else deployment.replicas
+    ready = sum(pod.role == WORKER and pod.ready and not pod.terminating for pod in observed.pods)
+    known = None if scan.status.workers is None else scan.status.workers.seconds_per_task
+    if isinstance(pulsar, PulsarState):
+        known = learned_seconds(pulsar.throughput.done, pulsar.throughput.seconds) or known
+    start, queue = started(observed), _queue(pulsar)
+    demand = Demand(
+        waiting=None if queue is None else queue.waiting,
+        in_flight=None if queue is None else queue.unacked,
+        planned=_planned(pulsar, spec.seeds),
+        busy=len(busy),
+        current=current,
+        pending=max(current - ready, 0),
+        producer_done=_producer_done(observed),
+        minimum=spec.workers.min,
+        maximum=settings.max_workers if spec.workers.max is None else spec.workers.max,
+        seconds_per_task=known or settings.seconds_per_task,
+        startup=settings.startup_seconds,
+        elapsed=0.0 if start is None else max((observed.now - start).total_seconds(), 0.0),
+        target=spec.workers.target_seconds,
+        allocation=observed.allocation,
+        first=settings.first_workers,
+    )
+    return Decided(scale(demand), current, busy, known)
+
+
+def scale_workers(observed: ObservedState, recipe: Recipe, decided: Decided, *, create: bool) -> list[Action]:
+    """Set the number of workers; busy ones are marked before there are fewer, so that idle ones are deleted first."""
+    live, wanted = observed.children.deployment, decided.scale.replicas
+    if live is None:
+        return [Create(workers(recipe, wanted))] if create else []
+    if not live.managed:
+        return []
+    current = live.replicas
+    actions: list[Action] = []
+    if wanted < current:
+        actions += _mark_busy(observed.pods, decided.busy)
+    if differs(live.manifest, workers(recipe, current)):
+        actions.append(Replace(workers(recipe, wanted)))
+    elif wanted != current:
+        actions.append(Patch(live.kind, live.name, {"spec": {"replicas": wanted}}))
+    if wanted != current:
+        actions.append(Emit("Normal", "Scaled", f"from {current} to {wanted} workers: {decided.scale.reason}"))
+    return actions
+
+
+def busy_workers(observed: ObservedState) -> frozenset[str]:
+    """Return the names of the workers that have a task in flight.
+
+    Behind a proxy the broker does not see the workers' addresses; then as many ready workers count as busy as tasks
+    are in flight.
+    """
+    if not isinstance(observed.pulsar, PulsarState):
+        return frozenset()
+    pods = [pod for pod in observed.pods if pod.role == WORKER and not pod.finished and not pod.terminating]
+    addresses = {pod.ip for pod in observed.pods if pod.role == WORKER}
+    if observed.pulsar.busy <= addresses:
+        return frozenset(pod.name for pod in pods if pod.ip in observed.pulsar.busy)
+    in_flight = 0 if observed.pulsar.tasks is None else observed.pulsar.tasks.unacked
+    return frozenset(sorted(pod.name for pod in pods if pod.ready)[:in_flight])
+
+
+def _mark_busy(pods: tuple[Pod, ...], busy: frozenset[str]) -> list[Action]:
+    costs = {
+        pod.name: _BUSY_COST if pod.name in busy else 0 for pod in pods if pod.role == WORKER and not pod.terminating
+    }
+    return [
+        Patch("Pod", pod.name, {"metadata": {"annotations": {DELETION_COST: str(costs[pod.name])}}})
+        for pod in pods
+        if pod.name in costs and pod.deletion_cost != costs[pod.name]
+    ]
+
+
+def _producer_done(observed: ObservedState) -> bool:
+    producer, pulsar = observed.children.owned_job(PRODUCER), observed.pulsar
+    return isinstance(pulsar, PulsarState) and pulsar.plan_ended and producer is not None and producer.finished
+
+
+def _queue(pulsar: PulsarState | PulsarFault) -> Backlog | None:
+    """Return the workers' queue: empty before the topics exist, None if it cannot be read."""
+    if not isinstance(pulsar, PulsarState):
+        return None
+    return pulsar.tasks if pulsar.topics else Backlog(0, 0)
+
+
+def _planned(pulsar: PulsarState | PulsarFault, seeds: int) -> int:
+    """Count the tasks that are planned and not yet published: those of the levels that are not decided.
+
+    A snapshot is some seconds old, so the tasks that are published already are subtracted.
+    """
+    progress = pulsar.progress if isinstance(pulsar, PulsarState) else None
+    if not isinstance(pulsar, PulsarState) or progress is None or progress.phase is not ProgressPhase.SCANNING:
+        return 0
+    queue = pulsar.tasks or Backlog(0, 0)
+    later = sum(level.planned - level.done for level in progress.levels if not level.decided)
+    left = (progress.planned - progress.done) * seeds - queue.waiting - queue.unacked
+    return max(min(later * seeds, left), 0)

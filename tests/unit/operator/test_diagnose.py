@@ -1,0 +1,149 @@
+"""What obstructs a scan, and what the last lines of a pod's log say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.operator.plans import URL, observed, snapshot
+
+from skymap_api.progress import ProgressPhase
+from skymap_api.resource.status import Reason
+from skymap_operator.decide.diagnose import Finding, degraded, last_words
+from skymap_operator.observe.children import Children, Job
+from skymap_operator.observe.state import ObservedWarning, Pod, PulsarFault, PulsarState, Termination
+
+FOREIGN = Job({"metadata": {"name": "alert-saver"}}, owned=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "named"),
+    [
+        ({}, None, ""),
+        ({"pulsar": PulsarFault(Reason.PULSAR_REFUSED, "401")}, Reason.PULSAR_REFUSED, "401"),
+        (
+            {"children": Children(jobs={"saver": Job({"metadata": {"name": "alert-saver"}}, owned=False)})},
+            Reason.NAME_TAKEN,
+            "Job alert-saver",
+        ),
+        ({"tls_keys": None}, Reason.SECRET_NOT_FOUND, "certificates"),
+        ({"spec": URL | {"output": {"claim": {"name": "disk"}}}}, Reason.CLAIM_NOT_FOUND, "claim disk does not exist"),
+        (
+            {"pods": (Pod("a", "saver", waiting=("ImagePullBackOff", "Back-off pulling image x")),)},
+            Reason.IMAGE_UNAVAILABLE,
+            "a: Back-off pulling image x - check the image's name",
+        ),
+        (
+            {"pods": (Pod("a", "worker", unschedulable="0/3 nodes are available: 3 Insufficient cpu."),)},
+            Reason.UNSCHEDULABLE,
+            "add nodes",
+        ),
+        (
+            {"pulsar": PulsarState(progress=snapshot(ProgressPhase.WRITING, obstacle="x.i3: no\x1b room"))},
+            Reason.CLAIM_FULL,
+            r"saver: x.i3: no\x1b room - free space on the claim",
+        ),
+        (
+            {"pods": (Pod("a", "saver", unschedulable="pod has unbound immediate PersistentVolumeClaims."),)},
+            Reason.CLAIM_UNBOUND,
+            "storage class",
+        ),
+        (
+            {"pods": (Pod("a", "saver", unschedulable='persistentvolumeclaim "disk" not found'),)},
+            Reason.CLAIM_NOT_FOUND,
+            "disk",
+        ),
+        (
+            {
+                "warnings": (
+                    ObservedWarning(
+                        "Job a", "FailedCreate", 'pods "a-x" is forbidden: exceeded quota: q, requested: pods=1'
+                    ),
+                )
+            },
+            Reason.QUOTA_EXCEEDED,
+            "Job a",
+        ),
+        (
+            {
+                "warnings": (
+                    ObservedWarning(
+                        "Pod a", "FailedMount", 'MountVolume.SetUp failed for volume "x" : secret "live" not found'
+                    ),
+                )
+            },
+            Reason.SECRET_NOT_FOUND,
+            "live",
+        ),
+        (
+            {
+                "warnings": (
+                    ObservedWarning("Pod a", "FailedMount", 'MountVolume failed: configmap "events" not found'),
+                )
+            },
+            Reason.CONFIG_MAP_NOT_FOUND,
+            "events",
+        ),
+        (
+            {
+                "warnings": (
+                    ObservedWarning(
+                        "Job a", "FailedCreate", 'pods "x" is forbidden: violates PodSecurity "restricted"'
+                    ),
+                )
+            },
+            Reason.PODS_REFUSED,
+            "policies",
+        ),
+        (
+            {"warnings": (ObservedWarning("Job a", "Refused", "namespace alerts because it is being terminated"),)},
+            Reason.NAMESPACE_TERMINATING,
+            "alerts",
+        ),
+        (
+            {"warnings": (ObservedWarning("Job a", "Refused", "jobs is forbidden"),)},
+            Reason.OBJECTS_REFUSED,
+            "rights",
+        ),
+        ({"warnings": (ObservedWarning("Pod a", "Unhealthy", "probe"),)}, None, ""),
+    ],
+)
+def test_obstacle_has_a_reason_and_advice(changes: dict[str, Any], reason: Reason | None, named: str) -> None:
+    found = degraded(observed(**changes))
+    if reason is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert found.reason is reason
+        assert named in found.message
+
+
+def test_terminating_and_finished_pods_are_no_obstacle() -> None:
+    waiting = ("ImagePullBackOff", "")
+    pods = (Pod("a", "worker", terminating=True, waiting=waiting), Pod("b", "saver", "Failed", waiting=waiting))
+    assert degraded(observed(pods=pods)) is None
+
+
+def test_crashing_worker_is_reported_with_its_error() -> None:
+    termination = Termination(70, "Error", "Error: no IceTray here")
+    pod = Pod("w-1", "worker", restarts=6, termination=termination, waiting=("CrashLoopBackOff", ""))
+    assert degraded(observed(pods=(pod,))) == Finding(
+        Reason.WORKERS_CRASHING, "w-1 has crashed 6 times: Error: no IceTray here"
+    )
+
+
+@pytest.mark.parametrize(
+    ("termination", "words"),
+    [
+        (None, ""),
+        (Termination(137, "OOMKilled"), "it exceeded its memory limit; raise the limit"),
+        (Termination(3), "it ended with exit code 3"),
+        (Termination(1, "Error", "INFO a\nError: b\n  c\n"), "Error: b\n  c"),
+        (Termination(1, "Error", "Error: a\nINFO b\nInternal error, c"), "Internal error, c"),
+        (Termination(1, "Error", "\n".join(map(str, range(30)))), "\n".join(map(str, range(18, 30)))),
+        (Termination(1, "Error", "x" * 2000), "x" * 1500),
+        (Termination(1, "Error", "a\x1b[2Jb"), r"a\x1b[2Jb"),
+    ],
+)
+def test_last_words_are_the_explained_error_or_the_end(termination: Termination | None, words: str) -> None:
+    assert last_words(Pod("a", "worker", termination=termination)) == words

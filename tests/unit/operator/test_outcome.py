@@ -1,0 +1,154 @@
+"""Whether and how a scan has ended."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.operator.plans import URL, observed, snapshot
+from tests.unit.operator.world import START
+
+from skymap_api.progress import ProgressPhase
+from skymap_api.resource.status import Reason
+from skymap_operator.decide.diagnose import Finding
+from skymap_operator.decide.outcome import outcome
+from skymap_operator.observe.children import Children, Job
+from skymap_operator.observe.state import ObservedState, Pod, PulsarFault, PulsarState, Termination
+
+DONE = PulsarState(progress=snapshot(ProgressPhase.DONE))
+WRITING = PulsarState(progress=snapshot(ProgressPhase.WRITING))
+AWAY = PulsarFault(Reason.PULSAR_UNAVAILABLE, "no answer")
+COMPLETED = Finding(Reason.COMPLETED, "the results are written")
+
+
+def job(kind: str, reason: str = "PodFailurePolicy", *, owned: bool = True) -> Job:
+    condition = {"type": kind, "status": "True", "reason": reason, "message": "it failed"}
+    return Job({"metadata": {"name": "a"}, "status": {"conditions": [condition]}}, owned)
+
+
+def found(state: ObservedState) -> Finding | None:
+    assert state.scan.spec is not None
+    return outcome(state, state.scan.spec)
+
+
+@pytest.mark.parametrize(
+    ("pulsar", "saver", "ended"),
+    [
+        (DONE, job("Complete"), True),
+        # The pod that wrote the results was lost with its exit code.
+        (DONE, job("Failed"), True),
+        (DONE, job("Suspended"), False),
+        (DONE, job("Complete", owned=False), False),
+        (DONE, None, False),
+        (WRITING, job("Complete"), False),
+        (PulsarState(), job("Complete"), False),
+        (AWAY, job("Complete"), False),
+    ],
+)
+def test_scan_completes_when_saver_is_done_and_its_job_finished(
+    pulsar: PulsarState | PulsarFault, saver: Job | None, *, ended: bool
+) -> None:
+    children = Children(jobs={} if saver is None else {"saver": saver})
+    assert found(observed(pulsar=pulsar, children=children)) == (COMPLETED if ended else None)
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "reason"),
+    [
+        (1, "Error: https://example.org/event.json: 404 Not Found", Reason.EVENT_UNREACHABLE),
+        (1, "Error: https://example.org/event.json: Connection refused (attempts: 5)", Reason.EVENT_UNREACHABLE),
+        (1, "Error: https://example.org/event.json: not finished after 600 s", Reason.EVENT_UNREACHABLE),
+        (1, "Error: https://example.org/event.json: holds no physics (P) frame", Reason.EVENT_UNUSABLE),
+        (1, "Error: another scan has this name", Reason.ROLE_FAILED),
+        (70, "Internal error, please report it: KeyError: 'x'", Reason.ROLE_FAILED),
+    ],
+)
+def test_producer_failure_distinguishes_download_from_content(code: int, words: str, reason: Reason) -> None:
+    termination = Termination(code, "Error", f"INFO reading\n{words}\n")
+    pod = Pod("alert-producer-1", "producer", "Failed", termination=termination)
+    state = observed(children=Children(jobs={"producer": job("Failed")}), pods=(pod,))
+    assert found(state) == Finding(reason, f"producer failed: {words}")
+
+
+@pytest.mark.parametrize(
+    ("failed", "finding"),
+    [
+        (
+            job("Failed", "DeadlineExceeded"),
+            Finding(Reason.DEADLINE_EXCEEDED, "collector did not finish within activeDeadlineSeconds"),
+        ),
+        # The pod is gone, and so is its log.
+        (job("Failed"), Finding(Reason.ROLE_FAILED, "collector failed: it failed")),
+        # The Job belongs to an earlier scan of this name.
+        (job("Failed", owned=False), None),
+        (job("Complete"), None),
+    ],
+)
+def test_failed_role_fails_the_scan(failed: Job, finding: Finding | None) -> None:
+    assert found(observed(children=Children(jobs={"collector": failed}))) == finding
+
+
+def crashing(number: int, code: int, restarts: int = 6) -> Pod:
+    termination = Termination(code, "Error", "Error: no IceTray here")
+    waiting = ("CrashLoopBackOff", "")
+    return Pod(f"w-{number}", "worker", "Running", restarts=restarts, termination=termination, waiting=waiting)
+
+
+@pytest.mark.parametrize(
+    ("pods", "failed"),
+    [
+        ((crashing(1, 1), crashing(2, 2)), True),
+        ((crashing(1, 1), crashing(2, 70)), False),
+        ((crashing(1, 1), crashing(2, 1, restarts=5)), False),
+        ((crashing(1, 1), Pod("w-2", "worker", "Running", ready=True)), False),
+        ((crashing(1, 1), Pod("w-2", "worker", "Running", ready=True, terminating=True)), True),
+        ((), False),
+    ],
+)
+def test_scan_fails_when_every_worker_explains_an_error(pods: tuple[Pod, ...], *, failed: bool) -> None:
+    finding = Finding(Reason.ROLE_FAILED, "every worker failed: Error: no IceTray here")
+    assert found(observed(pods=pods)) == (finding if failed else None)
+
+
+@pytest.mark.parametrize(
+    ("spec", "started", "elapsed", "finding"),
+    [
+        ({"activeDeadlineSeconds": 500}, True, 500, None),
+        (
+            {"activeDeadlineSeconds": 500},
+            True,
+            501,
+            Finding(Reason.DEADLINE_EXCEEDED, "the scan did not finish within activeDeadlineSeconds: 500"),
+        ),
+        ({"activeDeadlineSeconds": 500}, False, 501, None),
+        ({"activeDeadlineSeconds": 500, "suspend": True}, True, 501, None),
+        ({"startingDeadlineSeconds": 200}, False, 200, None),
+        (
+            {"startingDeadlineSeconds": 200},
+            False,
+            201,
+            Finding(Reason.NEVER_STARTED, "no pod started within startingDeadlineSeconds: 200"),
+        ),
+        ({"startingDeadlineSeconds": 200}, True, 201, None),
+        ({"startingDeadlineSeconds": 200, "suspend": True}, False, 201, None),
+        ({}, False, 10**9, None),
+        ({"activeDeadlineSeconds": 2**31 - 1, "startingDeadlineSeconds": 2**31 - 1}, True, 10**9, None),
+    ],
+)
+def test_missed_deadline_fails_the_scan(
+    spec: dict[str, Any], started: bool, elapsed: int, finding: Finding | None
+) -> None:
+    pods = (Pod("a", "producer", "Running", started=START if started else None),)
+    state = observed(URL | spec, pods=pods, now=START + timedelta(seconds=elapsed))
+    assert found(state) == finding
+
+
+def test_missed_start_names_the_obstacle() -> None:
+    pod = Pod("a", "producer", unschedulable="0/3 nodes are available.")
+    state = observed(URL | {"startingDeadlineSeconds": 9}, pods=(pod,), now=START + timedelta(seconds=10))
+    ended = found(state)
+    assert ended is not None
+    assert ended.message.startswith(
+        "no pod started within startingDeadlineSeconds: 9: a: 0/3 nodes are available. - the scan continues when"
+    )
