@@ -79,13 +79,13 @@ def missing(url: str, storage: Callable[[], None]) -> dict[str, Case]:
         "config-map-missing": Case(
             {"event": {"configMap": {"name": "late-event", "key": "event.i3.zst"}}},
             "ConfigMapNotFound",
-            ('configmap "late-event" not found', "make the ConfigMap in the scan's namespace"),
+            ('configmap "late-event" not found', "create the ConfigMap in the scan's namespace"),
             lambda namespace: namespace.kubectl(*config_map),
         ),
         "claim-missing": Case(
             {"event": event, "output": output | {"claim": {"name": "late-claim"}}},
             "ClaimNotFound",
-            ("there is no claim late-claim", "make the claim, or leave out output.claim.name"),
+            ("the claim late-claim does not exist", "create the claim, or leave out output.claim.name"),
             claim("late-claim"),
         ),
         "event-claim-missing": Case(
@@ -105,7 +105,7 @@ def missing(url: str, storage: Callable[[], None]) -> dict[str, Case]:
         "secret-missing": Case(
             {"event": {"url": f"{url}/guarded"} | {"credentialsSecret": {"name": "late"}}},
             "SecretNotFound",
-            ('secret "late" not found', "make the Secret in the scan's namespace"),
+            ('secret "late" not found', "create the Secret in the scan's namespace"),
             secret("late", PASSWORD),
         ),
     }
@@ -151,7 +151,7 @@ def unfit_pods(url: str) -> dict[str, Case]:
         "no-room": Case(
             {"event": event, "workers": QUICK["workers"] | {"resources": {"requests": {"cpu": "1000"}}}},
             "Unschedulable",
-            ("Insufficient cpu", "add nodes, or ask for less in workers.resources"),
+            ("Insufficient cpu", "add nodes, or lower workers.resources"),
             patched("no-room", {"workers": {"resources": small}}),
         ),
         "pods-refused": Case(
@@ -163,7 +163,7 @@ def unfit_pods(url: str) -> dict[str, Case]:
         "memory": Case(
             {"event": event, "workers": QUICK["workers"] | {"resources": {"limits": {"memory": "24Mi"}}}},
             "WorkersCrashing",
-            ("ended", "use of memory: raise its limit"),
+            ("crashed", "exceeded its memory limit; raise the limit"),
             patched("memory", {"workers": {"resources": small}}),
         ),
         "no-icetray": Case(
@@ -174,7 +174,7 @@ def unfit_pods(url: str) -> dict[str, Case]:
         "name-taken": Case(
             {"event": event},
             "NameTaken",
-            ("ConfigMap name-taken-scan belongs to something else", "goes on when it is deleted"),
+            ("ConfigMap name-taken-scan has another owner", "continues when it is deleted"),
             lambda namespace: namespace.kubectl("delete", "configmap", "name-taken-scan"),
             before=lambda namespace: namespace.kubectl("create", "configmap", "name-taken-scan"),
         ),
@@ -185,7 +185,7 @@ def unfit_pods(url: str) -> dict[str, Case]:
                 "activeDeadlineSeconds": 20,
             },
             ends=("False", "DeadlineExceeded"),
-            last_words=("not done within activeDeadlineSeconds",),
+            last_words=("did not finish within activeDeadlineSeconds",),
         ),
         "simulated": Case({"event": {"simulate": {"topology": "cascade", "seed": 7}}}),
     }

@@ -52,7 +52,7 @@ def test_a_scan_that_becomes_realtime_takes_the_workers_of_another_which_goes_on
     namespace.kubectl("patch", "sms", "younger", "--type=merge", "-p", '{"spec": {"priority": "Realtime"}}')
     eventually(replicas, lambda found: found == [0, 2])
     older = scan(namespace, "older")
-    assert "at most 0, the rest is for other scans" in older["status"]["workers"]["reason"]
+    assert "at most 0 beside other scans" in older["status"]["workers"]["reason"]
     assert condition(older, "Succeeded")[0] == "Unknown", "it waits for its turn"
 
     for name in ("younger", "older"):
@@ -65,7 +65,7 @@ def test_a_scan_that_becomes_realtime_takes_the_workers_of_another_which_goes_on
     steps = {(one["involvedObject"]["name"], one["message"].partition(":")[0]) for one in told}
     assert steps >= {("older", "from 1 to 0 workers"), ("younger", "from 1 to 2 workers")}
     figures = operator.get("/metrics").text
-    assert 'skymap_operator_scaling_decisions_total{cause="Share",direction="down"}' in figures
+    assert 'skymap_operator_scaling_decisions_total{cause="Allocation",direction="down"}' in figures
     # No fit was cut off: a worker that was asked to end has finished the one in hand, and the map is the same.
     wanted = embedded(SPEC, tmp_path)
     for name in ("older", "younger"):

@@ -41,7 +41,7 @@ SCANNING: dict[str, Any] = STARTED | {
     "eta": at(400),
     "conditions": [
         condition("Succeeded", "Unknown", "InProgress"),
-        condition("Progressing", "True", "Scanning", "pixels are fitted"),
+        condition("Progressing", "True", "Scanning", "the workers are fitting pixels"),
         condition("Degraded", "False", "AsExpected"),
     ],
     "runsWith": {

@@ -92,7 +92,7 @@ def test_running_scan_is_described() -> None:
         "",
         "Conditions",
         "  Succeeded    Unknown  InProgress  3m",
-        "  Progressing  True     Scanning    3m  pixels are fitted",
+        "  Progressing  True     Scanning    3m  the workers are fitting pixels",
         "  Degraded     False    AsExpected  3m",
         "",
         "Next steps",
