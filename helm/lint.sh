@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Checks the chart: its definition of SkymapScan is the current one, and helm finds no fault with it under any of the
-# values in ci/. Where there is no helm the second is left out, and it says so; in CI nothing of it is left out. Where there is
-# promtool it tries out the alerts.
+# Checks the chart: its definition of SkymapScan is current, and `helm lint` accepts it with each set of values in ci/.
+# Without helm the second check is skipped with a message, but never in CI. With promtool it also tests the alerts.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 chart=skymap-scanner
@@ -13,7 +12,7 @@ if command -v promtool >/dev/null; then
   promtool check rules "$chart/files/alerts.yaml" >/dev/null
   promtool test rules alerts-test.yaml >/dev/null
 else
-  echo "The alerts are not tried out: promtool, which comes with Prometheus, is not installed." >&2
+  echo "The alerts are not tested: promtool, which comes with Prometheus, is not installed." >&2
 fi
 code=0
 ./helm.sh version --short >/dev/null || code=$?

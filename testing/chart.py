@@ -1,4 +1,4 @@
-"""The chart as tests use it: rendered by the real helm, read back as objects."""
+"""Renders the chart by the real helm and reads the objects back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "helm" / "skymap-scanner"
 HELM = ROOT / "helm" / "helm.sh"
 RELEASE, NAMESPACE = "skymap", "scanner"
-#: The values that the chart is checked with, by their names.
+#: Files with values that the chart is tested with, by name.
 CASES = {path.name.removesuffix("-values.yaml"): path for path in sorted((CHART / "ci").glob("*-values.yaml"))}
 
 Values = dict[str, Any]
@@ -24,11 +24,11 @@ Manifest = dict[str, Any]
 
 
 class HelmError(Exception):
-    """Helm refuses; the message is what it said."""
+    """Helm failed; the message is its standard error."""
 
 
 def values(case: str) -> Values:
-    """The values of a case, without the defaults."""
+    """Return the values of a case without the defaults."""
     return yaml.safe_load(CASES[case].read_text()) or {}
 
 
@@ -43,7 +43,7 @@ def schema() -> dict[str, Any]:
 
 
 def helm(*words: str | Path, given: Values | None = None) -> str:
-    """Run helm; return what it printed."""
+    """Run helm and return its standard output."""
     done = subprocess.run(
         [HELM, *words, "--values", "-"],
         input=json.dumps(given or {}),
@@ -51,7 +51,7 @@ def helm(*words: str | Path, given: Values | None = None) -> str:
         text=True,
         check=False,
         timeout=60,
-        env=os.environ | {"KUBECONFIG": os.devnull},  # a chart is rendered without a cluster
+        env=os.environ | {"KUBECONFIG": os.devnull},  # rendering needs no cluster
     )
     if done.returncode:
         raise HelmError(done.stderr)
@@ -59,7 +59,7 @@ def helm(*words: str | Path, given: Values | None = None) -> str:
 
 
 def render(given: Values | None = None, namespace: str = NAMESPACE) -> list[Manifest]:
-    """All objects of the chart, those of its hooks too."""
+    """Return all objects of the chart, including its hooks."""
     return list(_render(json.dumps(given or {}, sort_keys=True), namespace))
 
 
@@ -75,20 +75,20 @@ def find(objects: list[Manifest], kind: str, name: str) -> Manifest:
 
 
 def pods(objects: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
-    """The pod specs of all workloads."""
+    """Yield name and pod spec of all workloads."""
     for one in objects:
         if "template" in one.get("spec", {}):
             yield f"{one['kind']} {one['metadata']['name']}", one["spec"]["template"]["spec"]
 
 
 def environment(workload: Manifest) -> dict[str, str]:
-    """What the first container of a workload has as variables."""
+    """Return the environment variables of a workload's container."""
     (container,) = workload["spec"]["template"]["spec"]["containers"]
     return {one["name"]: one["value"] for one in container["env"]}
 
 
 def leaves(given: Values, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The paths of all values; an empty map is one, and so is a list."""
+    """Yield the paths of all values; an empty map and a list count as values."""
     for key, value in given.items():
         if isinstance(value, dict) and value:
             yield from leaves(value, (*path, key))
@@ -97,7 +97,7 @@ def leaves(given: Values, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
 
 
 def at(given: Values, path: tuple[str, ...]) -> Any:
-    """The value at a path; KeyError where there is none."""
+    """Return the value at a path; raises KeyError if there is none."""
     found: Any = given
     for key in path:
         found = found[key]
@@ -105,7 +105,7 @@ def at(given: Values, path: tuple[str, ...]) -> Any:
 
 
 def without(given: Values, path: tuple[str, ...]) -> Values:
-    """The values but for the one at a path."""
+    """Return the values without the one at a path."""
     first, *rest = path
     if not rest:
         return {key: value for key, value in given.items() if key != first}

@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* At most 40 characters, so that the longest ending of ours, and what Kubernetes adds to it, still fit. */}}
+{{/* At most 40 characters, which leaves room for our longest suffix and for those that Kubernetes adds. */}}
 {{- define "skymap-scanner.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
@@ -13,7 +13,7 @@
 {{- end }}
 {{- end }}
 
-{{/* For objects that belong to no namespace: releases of one name in two namespaces do not meet. */}}
+{{/* The name of cluster-scoped objects: unique for releases of the same name in two namespaces. */}}
 {{- define "skymap-scanner.clusterName" -}}
 {{- printf "%s:%s" .Release.Namespace (include "skymap-scanner.fullname" .) }}
 {{- end }}
@@ -22,11 +22,11 @@
 {{- if .Values.serviceAccount.create }}
 {{- default (printf "%s-operator" (include "skymap-scanner.fullname" .)) .Values.serviceAccount.name }}
 {{- else }}
-{{- required "without serviceAccount.create, serviceAccount.name must say which account the operator has" .Values.serviceAccount.name }}
+{{- required "serviceAccount.create is false: set serviceAccount.name to the operator's account" .Values.serviceAccount.name }}
 {{- end }}
 {{- end }}
 
-{{/* The namespaces that are looked after, as a JSON list; none for the whole cluster. */}}
+{{/* The namespaces with scans as a JSON list; an empty list means the whole cluster. */}}
 {{- define "skymap-scanner.namespaces" -}}
 {{- if eq .Values.scope "namespaces" }}
 {{- default (list .Release.Namespace) (.Values.namespaces | uniq) | toJson }}
@@ -55,7 +55,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{/* An image: (list . IMAGE), its tag the chart's appVersion where none is given. */}}
+{{/* An image: (list . IMAGE). The default tag is the chart's appVersion. */}}
 {{- define "skymap-scanner.image" -}}
 {{- $image := index . 1 -}}
 {{- printf "%s:%s" $image.repository (default (index . 0).Chart.AppVersion $image.tag) }}

@@ -1,4 +1,4 @@
-{{/* The `restricted` pod security level, for a pod whose user is given: (dict "user" 1000). */}}
+{{/* Security context of the `restricted` level for a pod with this user: (dict "user" 1000). */}}
 {{- define "skymap-scanner.podSecurity" -}}
 fsGroup: {{ .user }}
 fsGroupChangePolicy: OnRootMismatch
@@ -17,7 +17,7 @@ privileged: false
 readOnlyRootFilesystem: true
 {{- end }}
 
-{{/* What the operator's pods, and those of the hooks, have in common. */}}
+{{/* What the operator's pod and the pods of the hooks have in common. */}}
 {{- define "skymap-scanner.operatorPod" -}}
 enableServiceLinks: false
 {{- with .Values.operator.imagePullSecrets }}
@@ -44,7 +44,7 @@ priorityClassName: {{ . }}
 securityContext:
   {{- include "skymap-scanner.podSecurity" (dict "user" 1000) | nindent 2 }}
 volumes:
-  # Tokens of scans with a Pulsar of their own are there for a moment: in memory, never on a disk.
+  # Tokens of scans with a Pulsar of their own are written here for a moment: to memory, never to disk.
   - name: tmp
     emptyDir: {medium: Memory, sizeLimit: 16Mi}
   {{- range $name, $secret := include "skymap-scanner.pulsarSecrets" . | fromJson }}
@@ -54,7 +54,7 @@ volumes:
   {{- end }}
 {{- end }}
 
-{{/* The container of those pods, but for its name and its arguments. */}}
+{{/* The container of these pods without its name and arguments. */}}
 {{- define "skymap-scanner.operatorContainer" -}}
 image: {{ include "skymap-scanner.image" (list . .Values.operator.image) | quote }}
 imagePullPolicy: {{ .Values.operator.image.pullPolicy }}
@@ -75,7 +75,7 @@ volumeMounts:
   {{- end }}
 {{- end }}
 
-{{/* The Secrets that the operator has as files, by what they hold. */}}
+{{/* The Secrets that are mounted into the operator, by content. */}}
 {{- define "skymap-scanner.pulsarSecrets" -}}
 {{- $given := dict }}
 {{- range $name := list "token" "trusted" "certificate" }}
@@ -124,9 +124,9 @@ volumeMounts:
 
 {{- define "skymap-scanner.pulsarServiceUrl" -}}
 {{- if not .Values.pulsar.evaluation }}
-{{- required "without pulsar.evaluation, pulsar.serviceUrl must say where the broker is: pulsar://HOST:6650" .Values.pulsar.serviceUrl }}
+{{- required "pulsar.evaluation is false: set pulsar.serviceUrl to the broker, pulsar://HOST:6650" .Values.pulsar.serviceUrl }}
 {{- else if .Values.pulsar.serviceUrl }}
-{{- fail "pulsar.serviceUrl is given: for a Pulsar of your own set pulsar.evaluation to false" }}
+{{- fail "pulsar.serviceUrl is set: to use a Pulsar of your own, set pulsar.evaluation to false" }}
 {{- else -}}
 pulsar://{{ include "skymap-scanner.fullname" . }}-pulsar.{{ .Release.Namespace }}.svc:6650
 {{- end }}
@@ -134,9 +134,9 @@ pulsar://{{ include "skymap-scanner.fullname" . }}-pulsar.{{ .Release.Namespace 
 
 {{- define "skymap-scanner.pulsarAdminUrl" -}}
 {{- if not .Values.pulsar.evaluation }}
-{{- required "without pulsar.evaluation, pulsar.adminUrl must say where the admin interface is: http://HOST:8080" .Values.pulsar.adminUrl }}
+{{- required "pulsar.evaluation is false: set pulsar.adminUrl to the admin interface, http://HOST:8080" .Values.pulsar.adminUrl }}
 {{- else if .Values.pulsar.adminUrl }}
-{{- fail "pulsar.adminUrl is given: for a Pulsar of your own set pulsar.evaluation to false" }}
+{{- fail "pulsar.adminUrl is set: to use a Pulsar of your own, set pulsar.evaluation to false" }}
 {{- else -}}
 http://{{ include "skymap-scanner.fullname" . }}-pulsar.{{ .Release.Namespace }}.svc:8080
 {{- end }}

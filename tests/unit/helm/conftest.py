@@ -9,7 +9,7 @@ from testing.leaving import leave_out
 
 @pytest.fixture(scope="session", autouse=True)
 def helm_installed() -> None:
-    """Leave these tests out where there is no helm; in CI helm.sh builds it, or they fail."""
+    """Skip these tests without helm; in CI helm.sh builds it, or they fail."""
     asked = subprocess.run([HELM, "version", "--short"], capture_output=True, text=True, check=False)
     if asked.returncode:
         leave_out(f"needs helm: {asked.stderr.strip()}")

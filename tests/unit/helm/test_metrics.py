@@ -1,4 +1,4 @@
-"""What the chart gives Prometheus and Grafana, where it is asked for."""
+"""The chart's objects for Prometheus and Grafana, which are optional."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def rule(**given: Any) -> dict[str, Any]:
     return find(render({"metrics": {"prometheusRule": {"enabled": True, **given}}}), "PrometheusRule", "skymap")
 
 
-def test_nothing_of_it_is_there_by_default() -> None:
+def test_monitoring_objects_are_off_by_default() -> None:
     kinds = {one["kind"] for one in render()}
     assert not kinds & {"PrometheusRule", "ServiceMonitor"}
     assert not [one for one in render() if one["metadata"]["name"] == "skymap-dashboard"]
 
 
-def test_the_rule_is_the_file() -> None:
+def test_prometheus_rule_equals_the_file() -> None:
     assert rule()["spec"] == FILE
 
 
-def test_alerts_are_changed_and_left_out() -> None:
+def test_alerts_can_be_changed_and_left_out() -> None:
     given = {"SkymapScanDegraded": {"for": "30m", "labels": {"severity": "info", "team": "maps"}}}
     made = rule(
         changes=given, without=["SkymapPulsarUnavailable", "SkymapScanLate"], runbooks="https://example.org/guide"
@@ -43,12 +43,12 @@ def test_alerts_are_changed_and_left_out() -> None:
 
 
 @pytest.mark.parametrize("given", [{"without": ["SkymapGone"]}, {"changes": {"SkymapGone": {"for": "1m"}}}])
-def test_an_alert_that_is_not_there_is_told(given: dict[str, Any]) -> None:
+def test_unknown_alert_is_rejected(given: dict[str, Any]) -> None:
     with pytest.raises(HelmError, match="there is no alert SkymapGone"):
         rule(**given)
 
 
-def test_grafana_finds_the_dashboard() -> None:
+def test_dashboard_has_the_label_for_grafana() -> None:
     made = find(render({"metrics": {"dashboard": {"enabled": True}}}), "ConfigMap", "skymap-dashboard")
     assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
     (content,) = made["data"].values()
@@ -57,6 +57,6 @@ def test_grafana_finds_the_dashboard() -> None:
     assert chosen["metadata"]["annotations"] == {"grafana_folder": "IceCube"}
 
 
-def test_a_scans_namespace_is_not_overwritten_by_that_of_the_operator() -> None:
+def test_service_monitor_keeps_the_namespace_of_scans() -> None:
     monitor = find(render(values("full")), "ServiceMonitor", "skymap-operator")
     assert [endpoint["honorLabels"] for endpoint in monitor["spec"]["endpoints"]] == [True]

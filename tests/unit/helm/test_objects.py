@@ -1,4 +1,4 @@
-"""What the chart makes: pods that may do nothing, rights that are the least, a definition that is the generated one."""
+"""The chart's objects: restricted pods, minimal permissions, the generated definition."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ DEFINITION = "skymapscans.skymap.icecube.wisc.edu"
 EACH = pytest.mark.parametrize("case", CASES)
 
 
-def test_the_version_is_that_of_the_project() -> None:
+def test_versions_equal_the_project_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (project["version"], project["version"])
 
 
-def test_the_definition_is_the_generated_one() -> None:
+def test_definition_is_the_generated_one() -> None:
     made = yaml.safe_load((ROOT / "crds" / "skymapscans.yaml").read_text())
     found = find(render(), "CustomResourceDefinition", DEFINITION)
     assert found["spec"] == made["spec"]
     assert found["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
-    let_go = find(render({"crds": {"keep": False}}), "CustomResourceDefinition", DEFINITION)
-    assert "annotations" not in let_go["metadata"]
+    not_kept = find(render({"crds": {"keep": False}}), "CustomResourceDefinition", DEFINITION)
+    assert "annotations" not in not_kept["metadata"]
     kinds = [one["kind"] for one in render({"crds": {"install": False}})]
     assert "CustomResourceDefinition" not in kinds
 
 
 @EACH
-def test_every_object_says_whose_it_is(case: str) -> None:
+def test_every_object_has_the_common_labels(case: str) -> None:
     names = set()
     for one in render(values(case)):
         meta = one["metadata"]
@@ -56,7 +56,7 @@ def test_every_object_says_whose_it_is(case: str) -> None:
 
 @EACH
 def test_every_pod_is_restricted(case: str) -> None:
-    """https://kubernetes.io/docs/concepts/security/pod-security-standards, and a root that nobody writes to."""
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards, and a read-only root file system."""
     found = dict(pods(render(values(case))))
     assert {name.rpartition("-")[2] for name in found} >= {"operator", "uninstall", "check"}
     for name, spec in found.items():
@@ -83,7 +83,7 @@ def rules(objects: list[Manifest]) -> list[tuple[Manifest, dict[str, Any]]]:
 
 
 @EACH
-def test_no_right_is_a_wildcard_and_secrets_are_named(case: str) -> None:
+def test_permissions_have_no_wildcard_and_name_every_secret(case: str) -> None:
     given = values(case)
     wanted = set(given.get("rbac", {}).get("secretNames", defaults()["rbac"]["secretNames"]))
     wanted |= {given["pulsar"]["tlsSecret"]} if given.get("pulsar", {}).get("tlsSecret") else set()
@@ -96,12 +96,12 @@ def test_no_right_is_a_wildcard_and_secrets_are_named(case: str) -> None:
         assert not any("/" in one and one.partition("/")[0] == "pods" for one in rule["resources"]), name
         if "secrets" in rule["resources"]:
             assert (rule["resources"], rule["verbs"]) == (["secrets"], ["get"]), name
-            assert rule["resourceNames"], "no names would be all Secrets"
+            assert rule["resourceNames"], "without names it would be all Secrets"
             named |= set(rule["resourceNames"])
     assert named == (wanted if given.get("rbac", {}).get("create", True) else set())
 
 
-def test_in_namespaces_there_are_no_rights_beyond_them() -> None:
+def test_namespaced_release_has_no_cluster_permissions() -> None:
     objects = render(values("namespaces"))
     assert not [one for one in objects if one["kind"].startswith("Cluster")]
     places = {one["metadata"]["namespace"] for one in objects if one["metadata"]["name"] == "scanner:skymap"}
@@ -111,21 +111,21 @@ def test_in_namespaces_there_are_no_rights_beyond_them() -> None:
     assert role["metadata"]["namespace"] == NAMESPACE
 
 
-def test_users_get_their_rights_with_those_to_the_namespace() -> None:
+def test_user_roles_extend_view_edit_and_admin() -> None:
     objects = render()
     label = "rbac.authorization.k8s.io/aggregate-to-"
-    told = {}
+    granted = {}
     for name in ("view", "edit"):
         role = find(objects, "ClusterRole", f"scanner:skymap:{name}")
         to = {key.removeprefix(label) for key in role["metadata"]["labels"] if key.startswith(label)}
-        told[name] = (to, {verb for rule in role["rules"] for verb in rule["verbs"]})
-    assert told["view"] == ({"view", "edit", "admin"}, {"get", "list", "watch"})
-    assert told["edit"] == ({"edit", "admin"}, {"create", "delete", "deletecollection", "patch", "update"})
+        granted[name] = (to, {verb for rule in role["rules"] for verb in rule["verbs"]})
+    assert granted["view"] == ({"view", "edit", "admin"}, {"get", "list", "watch"})
+    assert granted["edit"] == ({"edit", "admin"}, {"create", "delete", "deletecollection", "patch", "update"})
     names = [one["metadata"]["name"] for one in render({"rbac": {"aggregate": False}})]
     assert not [name for name in names if name.endswith((":view", ":edit"))]
 
 
-def test_tokens_of_the_operator_are_files_of_secrets() -> None:
+def test_credentials_of_the_operator_are_mounted_secrets() -> None:
     objects = render(values("external"))
     deployment = find(objects, "Deployment", "skymap-operator")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
@@ -141,7 +141,7 @@ def test_tokens_of_the_operator_are_files_of_secrets() -> None:
         assert volumes[mounts[path.rpartition("/")[0]]]["secret"] == {"secretName": secret}
 
 
-def test_the_evaluation_pulsar_goes_with_all_it_holds() -> None:
+def test_evaluation_pulsar_is_deleted_with_its_data() -> None:
     objects = render()
     pulsar = find(objects, "StatefulSet", "skymap-pulsar")["spec"]
     assert pulsar["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete"
@@ -155,13 +155,13 @@ def test_the_evaluation_pulsar_goes_with_all_it_holds() -> None:
     assert not [name for name in outside if "pulsar" in name]
 
 
-def test_no_budget_stops_a_drain() -> None:
+def test_no_budget_blocks_a_drain() -> None:
     budgets = [one["spec"] for one in render(values("full")) if one["kind"] == "PodDisruptionBudget"]
     assert [(one["maxUnavailable"], "minAvailable" in one) for one in budgets] == [(1, False)] * 2
     assert not [one for one in render() if one["kind"] == "PodDisruptionBudget"]
 
 
-def test_leaving_comes_before_the_release_goes() -> None:
+def test_uninstall_job_runs_before_the_release_is_deleted() -> None:
     for given, words in (
         ({}, ["uninstall", "--scans", "Delete", "--timeout", "120"]),
         (values("full"), ["uninstall", "--scans", "Release", "--timeout", "300"]),
@@ -178,7 +178,7 @@ def test_leaving_comes_before_the_release_goes() -> None:
 
 
 def policy(case: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
-    """The spec of a network policy of a case."""
+    """Return the spec of a network policy of a case."""
     (found,) = (
         one["spec"]
         for one in render(values(case))
@@ -188,7 +188,7 @@ def policy(case: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
     return found
 
 
-def test_only_scans_and_the_operator_reach_the_evaluation_pulsar() -> None:
+def test_only_scans_and_operator_reach_the_evaluation_pulsar() -> None:
     scans, own = policy("default", "skymap-pulsar")["ingress"]
     pods_of_scans = {"matchExpressions": [{"key": "skymap.icecube.wisc.edu/scan", "operator": "Exists"}]}
     assert scans["from"] == [{"namespaceSelector": {}, "podSelector": pods_of_scans}]
@@ -200,7 +200,7 @@ def test_only_scans_and_the_operator_reach_the_evaluation_pulsar() -> None:
     assert places == ["alerts", "tests"]
 
 
-def test_the_pods_of_scans_reach_pulsar_and_their_event_alone() -> None:
+def test_scan_pods_reach_only_pulsar_and_event_sources() -> None:
     scans = policy("namespaces", "skymap-scans", "alerts")
     assert scans["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in scans
@@ -220,7 +220,7 @@ def test_the_pods_of_scans_reach_pulsar_and_their_event_alone() -> None:
         ("pulsar://a:6650,b:6660", "http://a:8080", [6650, 6660, 8080]),
     ],
 )
-def test_the_ports_of_an_external_pulsar_are_open(service: str, admin: str, ports: list[int]) -> None:
+def test_ports_of_an_external_pulsar_are_open(service: str, admin: str, ports: list[int]) -> None:
     given = {
         "scope": "namespaces",
         "pulsar": {"evaluation": False, "serviceUrl": service, "adminUrl": admin},
@@ -230,7 +230,7 @@ def test_the_ports_of_an_external_pulsar_are_open(service: str, admin: str, port
     assert [one["port"] for one in spec["egress"][1]["ports"]] == ports
 
 
-def test_the_operator_may_be_kept_from_the_rest_of_the_world() -> None:
+def test_operator_egress_can_be_limited() -> None:
     assert policy("default", "skymap-operator")["policyTypes"] == ["Ingress"]
-    shut = policy("full", "skymap-operator")
-    assert (shut["policyTypes"], len(shut["egress"])) == (["Ingress", "Egress"], 1)
+    limited = policy("full", "skymap-operator")
+    assert (limited["policyTypes"], len(limited["egress"])) == (["Ingress", "Egress"], 1)

@@ -1,4 +1,4 @@
-"""What may be set: all of it counts, none of it is forgotten, and what cannot be is refused in words."""
+"""The chart's values: every one has an effect, all are in the schema, and invalid ones are rejected with a reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def operator_environment(case: str) -> dict[str, str]:
     return environment(find(render(values(case)), "Deployment", "skymap-operator"))
 
 
-def test_the_defaults_are_those_of_the_operator() -> None:
+def test_defaults_equal_those_of_the_operator() -> None:
     read = read_settings(operator_environment("default"))
     own = Settings(
         image="skymap-scanner/worker:0.1.0",
@@ -39,26 +39,26 @@ def test_the_defaults_are_those_of_the_operator() -> None:
     assert read == own
 
 
-def test_every_setting_of_the_operator_can_be_set() -> None:
+def test_every_operator_setting_can_be_set() -> None:
     default = read_settings(operator_environment("default")).model_dump()
     changed = [read_settings(operator_environment(case)).model_dump() for case in ("full", "external")]
     same = [name for name in Settings.model_fields if all(one[name] == default[name] for one in changed)]
     assert same == []
 
 
-def test_every_command_has_the_same_settings() -> None:
+def test_all_commands_have_the_same_settings() -> None:
     objects = render(values("full"))
     (uninstall,) = (one for one in objects if one["metadata"]["name"] == "skymap-uninstall")
     checks = find(objects, "Job", "skymap-check")
     assert environment(uninstall) == environment(checks) == operator_environment("full")
 
 
-def test_numbers_stay_whole() -> None:
+def test_large_numbers_stay_integers() -> None:
     assert operator_environment("full")[f"{PREFIX}MAX_WORKERS"] == "2000000"
 
 
 def _used(path: tuple[str, ...]) -> bool:
-    """Whether some case looks different without the value at this path."""
+    """Return whether some case renders differently without the value at this path."""
     for case in CASES:
         given = values(case)
         try:
@@ -69,18 +69,18 @@ def _used(path: tuple[str, ...]) -> bool:
         try:
             if render(without(given, path)) != render(given):
                 return True
-        except HelmError:  # cannot be without it
+        except HelmError:  # the value is required
             return True
     return False
 
 
-#: Set by other tests: with a name of its own there is no name to be made of it.
+#: Tested elsewhere: nameOverride has no effect beside fullnameOverride.
 ELSEWHERE = {("nameOverride",), ("metrics", "serviceMonitor", "enabled")}
 
 
 @pytest.mark.parametrize("path", [path for path in leaves(defaults()) if path not in ELSEWHERE], ids=".".join)
-def test_every_value_counts(path: tuple[str, ...]) -> None:
-    assert _used(path), "no values in ci/ change anything by it"
+def test_every_value_has_an_effect(path: tuple[str, ...]) -> None:
+    assert _used(path), "no case in ci/ renders differently with it"
 
 
 def test_names_can_be_chosen() -> None:
@@ -99,7 +99,7 @@ def test_names_can_be_chosen() -> None:
 
 
 def objects_of(part: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
-    """All objects of the schema with fields of their own."""
+    """Return all objects of the schema that have properties, by their path."""
     part = schema()["definitions"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
     if "properties" not in part:
         return []
@@ -107,7 +107,7 @@ def objects_of(part: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[t
     return [(path, part), *inner]
 
 
-def test_the_schema_and_the_defaults_name_the_same_values() -> None:
+def test_schema_and_defaults_name_the_same_values() -> None:
     for path, part in objects_of(schema()):
         if path and path[-1].lower().endswith("resources"):
             assert set(part["properties"]) == {"requests", "limits"}
@@ -116,7 +116,7 @@ def test_the_schema_and_the_defaults_name_the_same_values() -> None:
 
 
 @pytest.mark.parametrize("path", [path for path, _ in objects_of(schema())], ids=lambda path: ".".join(path) or "top")
-def test_a_mistyped_name_is_refused(path: tuple[str, ...]) -> None:
+def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
     given: Values = {"typo": 1}
     for key in reversed(path):
         given = {key: given}
@@ -125,7 +125,7 @@ def test_a_mistyped_name_is_refused(path: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"scope": "everywhere"}, "scope"),
         ({"namespaces": ["alerts"]}, "set scope to namespaces, or list none"),
@@ -143,17 +143,17 @@ def test_a_mistyped_name_is_refused(path: tuple[str, ...]) -> None:
         ({"pulsar": {"adminUrl": "http://pulsar:8080"}}, "set pulsar.evaluation to false"),
         (
             {"pulsar": {"evaluation": False, "adminUrl": "http://p:8080"}},
-            "pulsar.serviceUrl must say where the broker is",
+            "set pulsar.serviceUrl to the broker",
         ),
         (
             {"pulsar": {"evaluation": False, "serviceUrl": "pulsar://p:6650"}},
-            "pulsar.adminUrl must say where the admin interface is",
+            "set pulsar.adminUrl to the admin interface",
         ),
-        ({"networkPolicy": {"scanPods": True}}, "networkPolicy.scanPods needs scope: namespaces"),
-        ({"serviceAccount": {"create": False}}, "serviceAccount.name must say which account"),
+        ({"networkPolicy": {"scanPods": True}}, "networkPolicy.scanPods requires scope: namespaces"),
+        ({"serviceAccount": {"create": False}}, "set serviceAccount.name"),
     ],
 )
-def test_what_cannot_be_is_refused(given: Values, said: str) -> None:
+def test_invalid_values_are_rejected_with_a_reason(given: Values, message: str) -> None:
     with pytest.raises(HelmError) as caught:
         render(given)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
