@@ -102,7 +102,7 @@ def refusals(spec: dict[str, Any]) -> set[str]:
 @given(SPECS)
 @example({"event": {"url": "https://a\n"}})
 @example({"event": {"url": "https://a"}, "output": {"path": "a/..\n"}})
-def test_python_and_cel_refuse_the_same(spec: dict[str, Any]) -> None:
+def test_python_and_cel_reject_the_same_manifests(spec: dict[str, Any]) -> None:
     filled = rules.with_defaults(spec, SPEC)
     found = {one.partition(": ")[2] for one in rules.complaints(SPEC, filled)}
     refused = refusals(filled)
@@ -112,7 +112,7 @@ def test_python_and_cel_refuse_the_same(spec: dict[str, Any]) -> None:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(SPECS, SPECS, st.sets(st.sampled_from(sorted(SPEC["properties"]))))
-def test_python_and_cel_refuse_the_same_changes(old: dict[str, Any], other: dict[str, Any], changed: set[str]) -> None:
+def test_python_and_cel_reject_the_same_changes(old: dict[str, Any], other: dict[str, Any], changed: set[str]) -> None:
     new = {name: other[name] for name in other if name in changed} | {
         name: old[name] for name in old if name not in changed
     }

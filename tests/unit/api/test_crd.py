@@ -25,12 +25,12 @@ def parts(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[st
             yield from parts(schema[key], f"{path}[]")
 
 
-def test_the_definition_is_current() -> None:
+def test_crd_is_current() -> None:
     assert (ROOT / "crds/skymapscans.yaml").read_text() == to_yaml(custom_resource_definition()), "run: make generate"
     assert yaml.safe_load(to_yaml(custom_resource_definition())) == custom_resource_definition()
 
 
-def test_the_schema_is_structural() -> None:
+def test_schema_is_structural() -> None:
     own = {"x-kubernetes-validations", "x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields"}
     own |= {"x-kubernetes-list-type", "x-kubernetes-list-map-keys"}
     allowed = {"description", "type", "format", "enum", "default", "pattern", "required", "properties", "items"}
@@ -49,7 +49,7 @@ def test_the_schema_is_structural() -> None:
             assert schema["format"] in {"int32", "int64", "double"}, path
 
 
-def test_nothing_can_be_nested_without_end() -> None:
+def test_nesting_is_bounded() -> None:
     """Of JSON that is nested 1000 times Python's reader gives up: one such scan would hide all others."""
     kept = [
         (path, schema) for path, schema in parts(resource_schema()) if "x-kubernetes-preserve-unknown-fields" in schema
@@ -58,7 +58,7 @@ def test_nothing_can_be_nested_without_end() -> None:
     assert kept
 
 
-def test_every_field_is_explained() -> None:
+def test_every_field_has_a_description() -> None:
     own = {".apiVersion", ".kind", ".metadata"}
     unexplained = [
         path
@@ -68,13 +68,13 @@ def test_every_field_is_explained() -> None:
     assert unexplained == []
 
 
-def test_what_cannot_be_changed_says_so() -> None:
+def test_immutable_fields_are_described_as_immutable() -> None:
     said = {name for name, field in SPEC["properties"].items() if field["description"].endswith("Cannot be changed.")}
     named = {SkymapScanSpec.model_fields[name].alias for name in SkymapScanSpec.immutable}
     assert said == named
 
 
-def test_what_rules_look_at_is_bounded() -> None:
+def test_fields_used_by_rules_are_bounded() -> None:
     """Without bounds the API server takes the worst for granted, and refuses a rule as too expensive."""
     for path, schema in parts(SPEC):
         if schema.get("type") == "array":
@@ -96,21 +96,21 @@ def test_what_rules_look_at_is_bounded() -> None:
         (["levels"], [{"nside": 8, "parents": 0}, {"nside": 64, "parents": 12}, {"nside": 512, "parents": 24}]),
     ],
 )
-def test_defaults(path: list[str], expected: Any) -> None:
+def test_schema_defaults_match_the_models(path: list[str], expected: Any) -> None:
     schema = SPEC
     for name in path:
         schema = schema["properties"][name]
     assert schema["default"] == expected
 
 
-def test_the_defaults_of_objects_are_those_inside_them() -> None:
+def test_object_defaults_match_the_defaults_of_their_fields() -> None:
     filled = rules.with_defaults(cases.URL, SPEC)
     wanted = SkymapScanSpec.model_validate(cases.URL).model_dump(mode="json", by_alias=True, exclude_none=True)
     wanted["workers"]["max"] = 100
     assert filled == wanted
 
 
-def test_columns_and_subresources_point_at_fields() -> None:
+def test_columns_and_subresources_refer_to_fields() -> None:
     version = custom_resource_definition()["spec"]["versions"][0]
     properties = resource_schema()["properties"]
     places = [column["jsonPath"] for column in version["additionalPrinterColumns"]]
@@ -125,24 +125,24 @@ def test_columns_and_subresources_point_at_fields() -> None:
 
 
 @pytest.mark.parametrize("case", cases.ACCEPTED, ids=lambda case: case.name)
-def test_no_rule_is_against_what_is_accepted(case: cases.Accepted) -> None:
+def test_rules_allow_every_valid_manifest(case: cases.Accepted) -> None:
     assert rules.complaints(SPEC, case.spec) == []
     assert rules.complaints(SPEC, case.spec, case.spec) == []
 
 
 @pytest.mark.parametrize("case", [case for case in cases.REFUSED if case.message], ids=lambda case: case.name)
-def test_a_rule_is_against_what_is_refused(case: cases.Refused) -> None:
+def test_rules_reject_every_invalid_manifest(case: cases.Refused) -> None:
     found = rules.complaints(SPEC, case.spec)
     assert [one.startswith(f"spec.{case.field}: {case.message}") for one in found] == [True]
 
 
 @pytest.mark.parametrize("case", cases.CHANGES, ids=lambda case: case.name)
-def test_rules_on_changes(case: cases.Change) -> None:
+def test_rules_allow_valid_changes_only(case: cases.Change) -> None:
     wanted = [] if case.field is None else [f"spec.{case.field}: {case.field} {cases.UNCHANGED}"]
     assert rules.complaints(SPEC, case.new, case.old) == wanted
 
 
-def test_every_rule_has_a_case() -> None:
+def test_every_rule_has_a_test_case() -> None:
     messages = {case.message for case in cases.REFUSED} - {""}
     messages |= {f"{case.field} {cases.UNCHANGED}" for case in cases.CHANGES}
     untested = [

@@ -37,7 +37,7 @@ def test_first_entry_names_the_metadata_topics(entry: bytes | None, named: tuple
     assert named_topics(entry) == named
 
 
-def test_an_unreadable_plan_may_use_any_topic() -> None:
+def test_unreadable_plan_may_use_any_topic() -> None:
     assert topics_in_use([]) == frozenset()
     assert topics_in_use([("a", "b"), (), ("b", "c")]) == {"a", "b", "c"}
     assert topics_in_use([("a",), None]) is None

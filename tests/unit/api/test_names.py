@@ -37,7 +37,7 @@ def test_two_scans_never_share_a_name(scans: list[tuple[str, str]]) -> None:
 
 
 @given(LABEL, SUBDOMAIN)
-def test_nobody_takes_a_shortened_name_by_writing_it_out(namespace: str, name: str) -> None:
+def test_written_out_shortened_name_gets_another_name(namespace: str, name: str) -> None:
     names = Names.of(namespace, f"{name}.x"[-253:].lstrip(".-"))
     assert Names.of(namespace, names.base).base != names.base
     prefix = f"{namespace}."
@@ -45,7 +45,7 @@ def test_nobody_takes_a_shortened_name_by_writing_it_out(namespace: str, name: s
         assert Names.of(namespace, names.scan.removeprefix(prefix)).scan != names.scan
 
 
-def test_short_names_stay_as_they_are() -> None:
+def test_short_names_are_unchanged() -> None:
     names = Names.of("realtime", "alert-138632")
     assert objects(names) == [
         "alert-138632-scan",
@@ -97,7 +97,7 @@ def test_topics_follow_their_bases() -> None:
 @pytest.mark.parametrize(
     "name", ["../x", "a/b", "a\nb", "a\x1b[2J", "", ".", "..", "a b", "é", "a" * 201, "-a", "a;b", "a*"]
 )
-def test_strange_scan_names_are_rejected(name: str) -> None:
+def test_invalid_scan_names_are_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="use at most 200 letters") as raised:
         ScanTopics.of(name)
     assert str(raised.value).isprintable()

@@ -143,7 +143,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(SNAPSHOT)), JSON, max_size=3))
-def test_what_is_accepted_is_finite_and_bounded(changes: dict[str, Any]) -> None:
+def test_accepted_snapshots_are_finite_and_bounded(changes: dict[str, Any]) -> None:
     try:
         found = decode_progress(json.dumps(SNAPSHOT | changes).encode())
     except ValueError:

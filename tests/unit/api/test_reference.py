@@ -22,19 +22,19 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("name", ["scan.yaml", "scan-full.yaml"])
-def test_an_example_is_a_scan(name: str) -> None:
+def test_examples_are_valid_scans(name: str) -> None:
     path = ROOT / "examples" / name
     SkymapScan.model_validate(yaml.safe_load(path.read_text()))
     assert read_manifest(path).settings.name == yaml.safe_load(path.read_text())["metadata"]["name"]
 
 
-def test_the_full_example_has_every_part() -> None:
+def test_full_example_has_every_field() -> None:
     given = yaml.safe_load((ROOT / "examples/scan-full.yaml").read_text())["spec"]
     every = {field.alias for field in SkymapScanSpec.model_fields.values()}
     assert every - set(given) == {"pixels"}  # an area says it too
 
 
-def test_the_resource_allows_what_the_scanner_does() -> None:
+def test_resource_limits_match_those_of_the_scanner() -> None:
     """The operator does not import the scanner: what both must know is compared here."""
     assert max(get_args(Nside)) == MAX_NSIDE
     assert Output(formats=FORMATS).formats == FORMATS

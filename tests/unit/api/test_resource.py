@@ -17,7 +17,7 @@ def spec(values: dict[str, Any]) -> SkymapScanSpec:
 
 
 @pytest.mark.parametrize("case", cases.ACCEPTED, ids=lambda case: case.name)
-def test_what_is_accepted(case: cases.Accepted) -> None:
+def test_valid_manifests_are_accepted(case: cases.Accepted) -> None:
     scan = SkymapScan.model_validate(cases.manifest(case.spec))
     wire = scan.model_dump(mode="json", by_alias=True, exclude_none=True)
     assert SkymapScan.model_validate_json(json.dumps(wire)) == scan
@@ -34,7 +34,7 @@ def quantities_as_text(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", cases.REFUSED, ids=lambda case: case.name)
-def test_what_is_refused(case: cases.Refused) -> None:
+def test_invalid_manifests_are_rejected(case: cases.Refused) -> None:
     if case.by_cluster_only:
         assert spec(case.spec).event.path == "event.json"
         return
@@ -49,12 +49,12 @@ def test_what_is_refused(case: cases.Refused) -> None:
 
 
 @pytest.mark.parametrize("case", cases.CHANGES, ids=lambda case: case.name)
-def test_what_may_change(case: cases.Change) -> None:
+def test_only_mutable_fields_may_change(case: cases.Change) -> None:
     refused = spec(case.new).refused_changes(spec(case.old))
     assert refused == ([] if case.field is None else [f"{case.field} {cases.UNCHANGED}"])
 
 
-def test_what_only_a_cluster_makes_use_of_is_named() -> None:
+def test_fields_for_clusters_only_are_listed() -> None:
     assert given_for_clusters(spec(cases.URL)) == []
     given = spec(
         {
@@ -78,18 +78,18 @@ def test_what_only_a_cluster_makes_use_of_is_named() -> None:
     ]
 
 
-def test_nothing_is_changed_in_place() -> None:
+def test_validation_leaves_its_input_unchanged() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         spec(cases.URL).seeds = 3  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_numbers_are_finite(value: float) -> None:
+def test_infinite_numbers_are_rejected(value: float) -> None:
     with pytest.raises(ValidationError, match="finite number"):
         spec({"event": {"simulate": {"energy": value}}})
 
 
-def test_a_status_is_read_as_it_is_written() -> None:
+def test_status_round_trips() -> None:
     wire = {
         "observedGeneration": 2,
         "phase": "Scanning",
@@ -124,7 +124,7 @@ def test_a_status_is_read_as_it_is_written() -> None:
     assert SkymapScanStatus.model_validate(wire | {"ofAnotherVersion": 1}) == status
 
 
-def test_a_reason_is_one_that_is_known() -> None:
+def test_unknown_reasons_are_rejected() -> None:
     with pytest.raises(ValidationError, match="reason"):
         Condition.model_validate(
             {"type": "Degraded", "status": "True", "lastTransitionTime": "2026-01-02T03:04:05Z", "reason": "Bad"}

@@ -68,7 +68,7 @@ def test_more_workers_than_cores_are_for_a_cluster(tmp_path: Path, monkeypatch: 
         assert read_manifest(path).workers == here
 
 
-def test_an_event_may_be_one_of_a_file(tmp_path: Path) -> None:
+def test_event_may_be_selected_in_a_file(tmp_path: Path) -> None:
     assert read_manifest(manifest(tmp_path, "event: {path: a.i3, select: 138632/31747601}")).select == (
         138632,
         31747601,
@@ -82,12 +82,12 @@ def test_an_event_may_be_one_of_a_file(tmp_path: Path) -> None:
         ("persistentVolumeClaim: {claimName: data, path: event.json}", "persistentVolumeClaim"),
     ],
 )
-def test_an_event_in_a_cluster_is_out_of_reach(tmp_path: Path, source: str, kind: str) -> None:
+def test_event_on_a_cluster_is_rejected(tmp_path: Path, source: str, kind: str) -> None:
     with pytest.raises(InputError, match=rf"scan\.yaml: spec\.event\.{kind} can only be read on a cluster"):
         read_manifest(manifest(tmp_path, f"event: {{{source}}}"))
 
 
-def test_what_counts_on_a_cluster_only_is_said(tmp_path: Path) -> None:
+def test_fields_for_clusters_only_are_reported(tmp_path: Path) -> None:
     path = manifest(
         tmp_path,
         "event: {simulate: {topology: cascade, ra: 77.4, dec: 5.7, energy: 2.0e+5}}\n"
@@ -99,12 +99,12 @@ def test_what_counts_on_a_cluster_only_is_said(tmp_path: Path) -> None:
     )
     assert read_manifest(path).cluster_only == ("workers.min", "pulsar", "suspend")
     result = CliRunner().invoke(group, ["run", str(path), "-o", str(tmp_path / "out")])
-    said = "These fields of spec are for clusters and ignored here: workers.min, pulsar, suspend"
-    assert result.stderr.splitlines()[0] == said
+    expected = "These fields of spec are for clusters and ignored here: workers.min, pulsar, suspend"
+    assert result.stderr.splitlines()[0] == expected
     assert isinstance(result.exception, ReconstructionError)  # before anything is simulated or started
 
 
-def test_a_path_is_beside_the_manifest(tmp_path: Path) -> None:
+def test_path_is_relative_to_the_manifest(tmp_path: Path) -> None:
     assert read_manifest(manifest(tmp_path, "event: {path: event.json}")).event == str(tmp_path / "event.json")
 
 

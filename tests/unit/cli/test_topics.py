@@ -121,8 +121,8 @@ def test_roles_that_recreate_topics_are_reported(topics: Topics, url: str, monke
             broker.create_topic(f"{SKYMAP}a-scanned")
 
     monkeypatch.setattr(SqliteBroker, "delete_topic", with_a_role_that_starts)
-    told = topics("delete", "-n", "a", "--yes")
-    assert "Roles of scan a still run" in told.stderr
+    result = topics("delete", "-n", "a", "--yes")
+    assert "Roles of scan a still run" in result.stderr
     assert left(url) == {"a-scanned"}
     monkeypatch.undo()
     assert "still run" not in topics("delete", "-n", "a", "--yes").stderr
@@ -167,9 +167,9 @@ def test_delete_removes_only_the_finished_scan(topics: Topics, url: str) -> None
 def test_dry_run_lists_the_topics_of_the_deletion(topics: Topics, url: str) -> None:
     begin(url, "a", ProgressPhase.SCANNING)
     before = left(url)
-    said = topics("delete", "-n", "a", "--dry-run").stdout
+    planned = topics("delete", "-n", "a", "--dry-run").stdout
     assert left(url) == before
-    assert topics("delete", "-n", "a", "--yes").stdout == said.replace("would be deleted", "deleted")
+    assert topics("delete", "-n", "a", "--yes").stdout == planned.replace("would be deleted", "deleted")
     assert left(url) == set()
 
 
@@ -178,9 +178,9 @@ def test_unfinished_scan_is_not_deleted_without_confirmation(
 ) -> None:
     begin(url, "a", ProgressPhase.SCANNING)
     before = left(url)
-    refused = topics("delete", "-n", "a")
-    assert isinstance(refused.exception, InputError)
-    assert str(refused.exception) == (
+    rejected = topics("delete", "-n", "a")
+    assert isinstance(rejected.exception, InputError)
+    assert str(rejected.exception) == (
         "scan a is not finished (scanning, 5 of 12 pixels): give --yes to delete it anyway"
     )
     assert left(url) == before

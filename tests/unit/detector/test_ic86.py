@@ -16,14 +16,14 @@ def published(shared: Path) -> NDArray[np.float64]:
     return np.loadtxt(shared / "data/detector/ic86_doms.csv", delimiter=",", skiprows=1)
 
 
-def test_every_dom_stands_where_it_was_published(published: NDArray[np.float64]) -> None:
+def test_dom_positions_equal_the_published_ones(published: NDArray[np.float64]) -> None:
     geometry = ic86()
     assert np.array_equal(geometry.string, published[:, STRING])
     assert np.array_equal(geometry.om, published[:, OM])
     assert np.array_equal(geometry.position, published[:, POSITION])
 
 
-def test_efficiencies_and_dead_doms_are_the_published_ones(published: NDArray[np.float64]) -> None:
+def test_efficiencies_and_dead_doms_equal_the_published_ones(published: NDArray[np.float64]) -> None:
     geometry = ic86()
     assert np.array_equal(geometry.efficiency, published[:, EFFICIENCY])
     assert np.array_equal(geometry.noise == 0, published[:, NOISE] == 0)
@@ -38,7 +38,7 @@ def test_dark_rates_are_within_6_hz_of_the_published_ones(published: NDArray[np.
     assert abs(difference.mean()) < 0.2
 
 
-def test_the_table_alone_has_the_shape_of_the_detector() -> None:
+def test_detector_table_has_the_published_shape() -> None:
     geometry = ic86()
     assert geometry.position.shape == (86 * 60, 3)
     assert np.count_nonzero(geometry.dead) == 79
@@ -49,7 +49,7 @@ def test_the_table_alone_has_the_shape_of_the_detector() -> None:
     assert heights.min() > -515
 
 
-def test_the_geometry_is_shared_and_cannot_be_changed() -> None:
+def test_geometry_is_shared_and_read_only() -> None:
     assert ic86() is ic86()
     with pytest.raises(ValueError, match="read-only"):
         ic86().position[0, 0] = 0.0

@@ -10,7 +10,7 @@ from skymap_scanner.errors import InputError
 
 
 @pytest.mark.parametrize("name", ICE_MODELS)
-def test_layers_are_the_published_ones(name: str, shared: Path) -> None:
+def test_layers_equal_the_published_ones(name: str, shared: Path) -> None:
     ice = ice_model(name)
     middle, _, scattering, absorption = np.loadtxt(
         shared / f"data/detector/ice_{name}_400nm.csv", delimiter=",", skiprows=1, unpack=True
@@ -43,6 +43,6 @@ def test_depth_is_counted_from_the_surface() -> None:
     assert depth(-500.0) == pytest.approx(2448.07)
 
 
-def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
+def test_unknown_model_is_rejected_with_the_known_ones() -> None:
     with pytest.raises(InputError, match="'spice_max'; there are spice_mie, spice_lea, spice_ftp_v3m"):
         ice_model("spice_max")

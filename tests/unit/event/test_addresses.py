@@ -41,13 +41,13 @@ PUBLIC = ["8.8.8.8", "128.104.255.1", "2600:1f14::1", "2607:f388::1", "::ffff:8.
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_public_is_nothing_of_a_machine_a_network_or_a_cluster(address: str) -> None:
+def test_private_addresses_are_not_public(address: str) -> None:
     assert not Addresses.parse("public").allow(address)
     assert Addresses.parse("any").allow(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_public_is_what_the_internet_has(address: str) -> None:
+def test_internet_addresses_are_public(address: str) -> None:
     assert Addresses.parse("public").allow(address)
 
 
@@ -63,19 +63,19 @@ def test_public_is_what_the_internet_has(address: str) -> None:
         ("!10.0.0.0/8", [], ["10.0.0.1", "8.8.8.8"]),
     ],
 )
-def test_networks_are_added_and_taken_away(words: str, allowed: list[str], refused: list[str]) -> None:
+def test_networks_can_be_added_and_removed(words: str, allowed: list[str], refused: list[str]) -> None:
     addresses = Addresses.parse(words)
     assert [one for one in allowed if not addresses.allow(one)] == []
     assert [one for one in refused if addresses.allow(one)] == []
 
 
 @pytest.mark.parametrize("word", ["everything", "10.1.2.3/16", "10.0.0.0/33", "example.org", "!public", "::/129"])
-def test_a_word_that_is_none_is_named(word: str) -> None:
+def test_invalid_network_is_named(word: str) -> None:
     with pytest.raises(InputError, match=r"SKYMAP_EVENT_ADDRESSES: .* is none of any, public, a network such as"):
         Addresses.parse(f"public {word}")
 
 
 @pytest.mark.parametrize("environment", [{}, {"SKYMAP_EVENT_ADDRESSES": ""}, {"SKYMAP_EVENT_ADDRESSES": " "}])
-def test_where_nobody_says_every_address_is_allowed(environment: dict[str, str]) -> None:
+def test_every_address_is_allowed_by_default(environment: dict[str, str]) -> None:
     assert Addresses.from_environment(environment).unlimited
     assert not Addresses.from_environment({"SKYMAP_EVENT_ADDRESSES": "public"}).unlimited

@@ -122,14 +122,14 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in done.stdout.splitlines())  # type: ignore[misc]
 
 
-def test_every_bomb_is_one_error(read: dict[str, str]) -> None:
+def test_decompression_bombs_are_one_error(read: dict[str, str]) -> None:
     expected = {name: words for name, (_, words) in bombs().items()}
     assert {name: words for name, words in expected.items() if words not in read.get(name, "")} == {}
     assert read.keys() == expected.keys()  # of one line each
     assert [said for name, said in read.items() if name not in said.split(",")[0].split(":")[0]] == []
 
 
-def test_more_pulses_than_an_event_has_are_refused(make_event: Callable[..., Event]) -> None:
+def test_too_many_pulses_are_rejected(make_event: Callable[..., Event]) -> None:
     event = make_event({(1, 10): [(10_000.0, 4.0, 8.0, 7)]})
     pulses = np.zeros(10_000_000, PULSE_DTYPE)
     pulses["charge"] = 1.0
@@ -141,9 +141,7 @@ def test_more_pulses_than_an_event_has_are_refused(make_event: Callable[..., Eve
 @pytest.mark.parametrize(
     "name", ["run\x1b[2J", "../../x", "a\nb", "évt", "x" * 500, "\u202egnp.exe", "a;rm -rf", "a/b"]
 )
-def test_a_name_that_an_event_brings_reaches_no_path(
-    make_event: Callable[..., Event], tmp_path: Path, name: str
-) -> None:
+def test_event_name_never_becomes_a_path(make_event: Callable[..., Event], tmp_path: Path, name: str) -> None:
     frames = make_event({(1, 10): [(10_000.0, 4.0, 8.0, 7)]}).frames
     frames["P"]["SCAN_EventName"] = I3String(name)
     (tmp_path / "event.i3").write_bytes(b"".join(frame.to_bytes() for frame in frames.values()))

@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 from skymap_scanner.event.cleaning import bright_doms, late_pulses
 
 
-def test_a_dom_with_more_than_ten_times_the_mean_is_bright() -> None:
+def test_dom_above_ten_times_the_mean_charge_is_bright() -> None:
     charge = np.concatenate([[1000.0], np.ones(99)])
     dom = np.arange(100) * 3  # the DOMs between were not hit and do not count for the mean, which is 10.99
     assert bright_doms(charge, dom, 10.0) == {0}
     assert bright_doms(charge, dom, 1000 / 10.98) == set()
 
 
-def test_no_pulses_have_no_bright_dom() -> None:
+def test_event_without_pulses_has_no_bright_doms() -> None:
     assert bright_doms(np.array([]), np.array([], int), 10.0) == set()
 
 
-def test_a_few_doms_cannot_be_ten_times_their_mean() -> None:
+def test_few_doms_are_never_bright() -> None:
     assert bright_doms(np.array([1e6, 1.0]), np.array([0, 1]), 10.0) == set()
 
 
@@ -28,18 +28,18 @@ def late(*pulses: tuple[float, float], delay: float = 1500.0) -> dict[int, float
     return late_pulses(time, charge, np.full(len(time), 7), delay)
 
 
-def test_pulses_far_behind_the_median_charge_are_late() -> None:
+def test_pulses_long_after_the_charge_median_are_late() -> None:
     assert late((100, 1), (200, 5), (300, 1), (1699, 1), (1700, 1)) == {7: 1700.0}
     assert late((100, 1), (200, 5), (300, 1), (1699, 1)) == {}
     assert late((100, 1), (200, 5), (1700, 1), delay=3000) == {}
 
 
-def test_the_median_is_that_of_the_charge() -> None:
+def test_median_is_weighted_by_charge() -> None:
     assert late((0, 1), (1, 1), (2, 1), (5000, 10)) == {}
     assert late((0, 1), (5000, 1)) == {7: 1500.0}
 
 
-def test_a_single_pulse_is_never_late() -> None:
+def test_single_pulse_is_never_late() -> None:
     assert late((1e6, 1)) == {}
 
 
@@ -59,9 +59,9 @@ def test_at_least_half_of_the_charge_is_never_late(pulses: list[tuple[float, flo
     assert start == np.inf or any(time >= start for time, _ in pulses)
 
 
-def test_no_pulses_are_no_late_ones() -> None:
+def test_event_without_pulses_has_no_late_pulses() -> None:
     assert late_pulses(np.array([]), np.array([]), np.array([], int), 1500.0) == {}
 
 
-def test_the_median_of_charges_without_any_charge_is_the_first_time() -> None:
+def test_median_time_without_charge_is_the_first_time() -> None:
     assert late((10, 0), (20, 0), (2000, 0)) == {7: pytest.approx(1510.0)}

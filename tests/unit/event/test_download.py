@@ -121,12 +121,12 @@ TOKEN = Credentials(token=SECRET)
 USER = Credentials(user="user", password=SECRET)
 
 
-def test_content_is_returned_as_it_is(server: Server) -> None:
+def test_content_is_returned_unchanged(server: Server) -> None:
     assert fetch(f"{server.url}/plain") == (CONTENT, [])
     assert server.asked == [("/plain", None)]
 
 
-def test_content_is_decoded_from_the_encoding_of_the_transfer(server: Server) -> None:
+def test_content_encoding_is_decoded(server: Server) -> None:
     assert fetch(f"{server.url}/gzip")[0] == CONTENT
 
 
@@ -136,27 +136,27 @@ def test_credentials_of_both_kinds_are_sent(server: Server) -> None:
 
 
 @pytest.mark.parametrize("kind", ["basic", "bearer"])
-def test_missing_credentials_are_asked_for(server: Server, kind: str) -> None:
+def test_missing_credentials_are_reported(server: Server, kind: str) -> None:
     with pytest.raises(InputError, match=r"40[13] .*: set SKYMAP_EVENT_TOKEN, or SKYMAP_EVENT_USER"):
         fetch(f"{server.url}/{kind}")
     assert len(server.asked) == 1
 
 
-def test_refused_credentials_are_not_tried_again(server: Server) -> None:
+def test_rejected_credentials_are_not_retried(server: Server) -> None:
     with pytest.raises(InputError, match="does not accept the credentials"):
         fetch(f"{server.url}/basic", TOKEN)
     assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("status", [400, 404, 410, 501])
-def test_an_answer_that_will_not_change_is_final(server: Server, status: int) -> None:
+def test_permanent_http_errors_are_not_retried(server: Server, status: int) -> None:
     with pytest.raises(InputError, match=rf"127\.0\.0\.1:\d+/{status}: {status}"):
         fetch(f"{server.url}/{status}")
     assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_an_answer_that_may_pass_is_tried_again_a_limited_number_of_times(server: Server, status: int) -> None:
+def test_temporary_http_errors_are_retried_a_limited_number_of_times(server: Server, status: int) -> None:
     waits: list[float] = []
     with pytest.raises(InputError, match=rf"{status}.*\(attempts: 3\)"):
         download(f"{server.url}/{status}", limits=QUICK, sleep=waits.append)
@@ -165,40 +165,40 @@ def test_an_answer_that_may_pass_is_tried_again_a_limited_number_of_times(server
     assert 0.125 <= waits[0] <= 0.25 <= waits[1] <= 0.5
 
 
-def test_a_server_says_how_long_to_wait(server: Server) -> None:
+def test_retry_after_header_sets_the_wait(server: Server) -> None:
     assert fetch(f"{server.url}/flaky") == (CONTENT, [7.0])
 
 
 @pytest.mark.parametrize("kind", ["cut-once", "drop-once"])
-def test_a_connection_that_breaks_is_tried_again(server: Server, kind: str) -> None:
+def test_broken_connection_is_retried(server: Server, kind: str) -> None:
     content, waits = fetch(f"{server.url}/{kind}")
     assert content == CONTENT
     assert len(waits) == 1
 
 
-def test_nobody_there_is_one_error_after_all_attempts() -> None:
+def test_unreachable_server_is_one_error_after_all_attempts() -> None:
     with pytest.raises(InputError, match=r"^http://127\.0\.0\.1:9/event: .*\(attempts: 3\)$"):
         fetch("http://127.0.0.1:9/event")
 
 
 @pytest.mark.parametrize("kind", ["endless", "declared", "bomb"])
-def test_a_body_without_end_is_cut_off(server: Server, kind: str) -> None:
+def test_endless_body_is_cut_off_at_the_size_limit(server: Server, kind: str) -> None:
     with pytest.raises(InputError, match="more than the 100000 bytes allowed"):
         fetch(f"{server.url}/{kind}")
 
 
-def test_a_body_without_haste_is_cut_off(server: Server) -> None:
+def test_slow_body_is_cut_off_at_the_time_limit(server: Server) -> None:
     with pytest.raises(InputError, match="not finished after 0 s"):
         fetch(f"{server.url}/endless", limits=DownloadLimits(duration=0))
 
 
 @pytest.mark.parametrize("kind", ["loop", "file", "not-gzip"])
-def test_a_misleading_answer_is_one_error(server: Server, kind: str) -> None:
+def test_invalid_response_is_one_error(server: Server, kind: str) -> None:
     with pytest.raises(InputError, match=f"/{kind}: "):
         fetch(f"{server.url}/{kind}")
 
 
-def test_credentials_follow_a_redirect_on_the_same_server_only(servers: tuple[Server, Server]) -> None:
+def test_credentials_follow_redirects_on_the_same_server_only(servers: tuple[Server, Server]) -> None:
     here, there = servers
     assert fetch(f"{here.url}/here", TOKEN)[0] == CONTENT
     assert fetch(f"{here.url}/elsewhere", TOKEN)[0] == CONTENT
@@ -208,7 +208,7 @@ def test_credentials_follow_a_redirect_on_the_same_server_only(servers: tuple[Se
 
 @pytest.mark.parametrize("kind", ["plain", "503", "404", "basic", "loop", "declared", "drop"])
 @pytest.mark.parametrize("credentials", [TOKEN, USER], ids=["token", "user"])
-def test_no_secret_shows_in_errors_and_logs(
+def test_errors_and_logs_contain_no_secrets(
     server: Server, kind: str, credentials: Credentials, caplog: pytest.LogCaptureFixture
 ) -> None:
     for logger in (None, "httpx", "httpcore"):  # whatever the command line has set them to
@@ -225,7 +225,7 @@ def test_no_secret_shows_in_errors_and_logs(
 
 
 @pytest.mark.parametrize("url", ["http://user:pw@host/event", "https://token@host/event"])
-def test_credentials_in_a_url_are_refused_without_repeating_them(url: str) -> None:
+def test_credentials_in_a_url_are_rejected_unprinted(url: str) -> None:
     with pytest.raises(InputError, match="the URL of host holds a user or password") as raised:
         download(url)
     assert "pw" not in str(raised.value).replace("SKYMAP_EVENT_PASSWORD", "")
@@ -235,7 +235,7 @@ def test_credentials_in_a_url_are_refused_without_repeating_them(url: str) -> No
 @pytest.mark.parametrize(
     "url", ["ftp://host/event", "file:///etc/passwd", "http:///event", "http://host:port/x", "http://[::1/x"]
 )
-def test_other_urls_are_refused(url: str) -> None:
+def test_unsupported_urls_are_rejected(url: str) -> None:
     with pytest.raises(InputError, match=r"only http:// and https:// are fetched|not a valid URL"):
         download(url)
 
@@ -265,7 +265,7 @@ def test_credentials_come_from_files(tmp_path: Path) -> None:
         ({"SKYMAP_EVENT_TOKEN": f"{SECRET}\nX-Header: 1"}, "SKYMAP_EVENT_TOKEN holds a character"),
     ],
 )
-def test_contradicting_credentials_are_refused_without_repeating_them(environment: dict[str, str], words: str) -> None:
+def test_contradicting_credentials_are_rejected_unprinted(environment: dict[str, str], words: str) -> None:
     with pytest.raises(InputError, match=words) as raised:
         Credentials.from_environment(environment)
     assert SECRET not in str(raised.value)

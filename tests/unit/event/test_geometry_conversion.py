@@ -15,7 +15,7 @@ from skymap_scanner.event.preparation import prepare
 from skymap_scanner.i3 import Frame, I3Geometry, I3OMGeoMap, OMKey, read_frames
 
 
-def test_the_geometry_object_is_byte_for_byte_the_one_that_icetray_ships(shared: Path) -> None:
+def test_geometry_object_equals_that_of_icetray_byte_for_byte(shared: Path) -> None:
     (icetray,) = read_frames(shared / "data/i3/ic86_geometry.i3.zst")
     ours = Frame("G")
     ours["I3Geometry"] = geometry_to_i3()
@@ -23,7 +23,7 @@ def test_the_geometry_object_is_byte_for_byte_the_one_that_icetray_ships(shared:
     assert ours.blob("I3Geometry") == icetray.blob("I3Geometry")
 
 
-def test_a_geometry_survives_the_frame(shared: Path) -> None:
+def test_geometry_round_trips_through_a_frame(shared: Path) -> None:
     for stored in (geometry_to_i3(), next(read_frames(shared / "data/i3/ic86_geometry.i3.zst"))["I3Geometry"]):
         geometry = geometry_from_i3(stored)
         for field in ("string", "om", "position", "efficiency", "noise"):
@@ -31,7 +31,7 @@ def test_a_geometry_survives_the_frame(shared: Path) -> None:
             assert getattr(geometry, field).dtype == getattr(ic86(), field).dtype
 
 
-def test_a_smaller_detector_keeps_its_own_places_and_what_is_known_of_its_doms() -> None:
+def test_smaller_detector_keeps_positions_and_dom_properties() -> None:
     doms = geometry_to_i3().omgeo.value.copy()
     doms["value.position.x"] += 1.0
     chosen = np.flatnonzero(np.isin(doms["key.string"], [36, 81]))
@@ -42,7 +42,7 @@ def test_a_smaller_detector_keeps_its_own_places_and_what_is_known_of_its_doms()
     assert omkeys(geometry)[60] == OMKey(81, 1)
 
 
-def test_other_modules_are_left_out() -> None:
+def test_modules_other_than_doms_are_ignored() -> None:
     doms = geometry_to_i3().omgeo.value.copy()
     doms["key.om"][:60] = 61
     doms["key.string"][60:120] = 2001
@@ -52,14 +52,14 @@ def test_other_modules_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("value", [nan, 1e9])
-def test_a_dom_at_an_impossible_place_is_refused(value: float) -> None:
+def test_dom_at_an_invalid_position_is_rejected(value: float) -> None:
     doms = geometry_to_i3().omgeo.value.copy()
     doms["value.position.z"][77] = value
     with pytest.raises(InputError, match="key 'I3Geometry': places an in-ice DOM more than 5000 m"):
         geometry_from_i3(I3Geometry(I3OMGeoMap(doms)))
 
 
-def test_an_event_uses_its_own_geometry_if_it_has_one(make_event: Callable[..., Event]) -> None:
+def test_event_with_a_geometry_uses_it(make_event: Callable[..., Event]) -> None:
     doms = geometry_to_i3().omgeo.value.copy()
     doms["value.position.x"] += 1.0
     event = make_event({(5, 30): [(10_000.0, 1.0, 8.0, 7)], (6, 30): [(10_000.0, 1.0, 8.0, 7)]})

@@ -58,19 +58,19 @@ def message(data: object, **more: object) -> bytes:
     return json.dumps({"value": {"data": data, **more}, "varname": "heseEvent16Data"}).encode()
 
 
-def test_a_python_2_pickle_gives_its_frame() -> None:
+def test_python_2_pickle_is_read() -> None:
     assert frame_bytes(python2_pickle(FRAME)) == FRAME
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @given(data=st.binary())
 @example(data=FRAME)
-def test_a_python_3_pickle_gives_its_frame(protocol: int, data: bytes) -> None:
+def test_python_3_pickle_is_read(protocol: int, data: bytes) -> None:
     if protocol > 2 or data:  # for no bytes at all, protocol 2 calls bytes(), which no frame needs
         assert frame_bytes(python3_pickle(data, protocol)) == data
 
 
-def test_both_shapes_of_a_message_give_their_frames_in_order() -> None:
+def test_both_message_formats_keep_the_order_of_frames() -> None:
     packets = [packet(stop) for stop in "GCDQP"]
     for data in (packets, {"frames": packets, "run_id": 1}):
         decoded = decode_message(message(data))
@@ -87,11 +87,11 @@ def test_both_shapes_of_a_message_give_their_frames_in_order() -> None:
         ({}, None),
     ],
 )
-def test_the_alert_is_read_from_the_name_of_the_variable(content: dict[str, object], alert: str | None) -> None:
+def test_alert_is_read_from_the_variable_name(content: dict[str, object], alert: str | None) -> None:
     assert decode_message(json.dumps({**content, "value": {"data": [packet()]}}).encode()).alert == alert
 
 
-def test_the_alert_is_read_from_the_streams() -> None:
+def test_alert_is_read_from_the_streams() -> None:
     assert decode_message(message([packet()], streams=["neutrino", "other"])).alert == "neutrino"
     assert decode_message(message([packet()], streams=[3])).alert == "HESE"
 
@@ -144,7 +144,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_pickle_is_refused(case: str) -> None:
+def test_hostile_pickle_is_rejected(case: str) -> None:
     pickled, words = HOSTILE[case]
     with pytest.raises(InputError, match=words):
         frame_bytes(pickled)
@@ -154,7 +154,7 @@ def test_a_hostile_pickle_is_refused(case: str) -> None:
 
 @given(st.binary(max_size=200))
 @example(b"S'\\q'\n.")
-def test_no_bytes_escape_as_another_error(data: bytes) -> None:
+def test_any_bytes_raise_only_the_documented_error(data: bytes) -> None:
     for pickled in (data, python2_pickle(FRAME)[: len(data)] + data):
         with contextlib.suppress(InputError):
             frame_bytes(pickled)
@@ -185,13 +185,13 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_a_damaged_message_is_refused_with_the_place(case: str) -> None:
+def test_damaged_message_is_rejected_with_the_place(case: str) -> None:
     content, words = DAMAGED[case]
     with pytest.raises(InputError, match=words):
         decode_message(content)
 
 
-def test_a_message_that_is_too_large_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_message_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(i3live, "MAX_MESSAGE", 100)
     with pytest.raises(InputError, match="more than the 100 allowed"):
         decode_message(b"{" * 101)

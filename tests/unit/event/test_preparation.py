@@ -49,7 +49,7 @@ def place(string: int, om: int) -> list[float]:
     return list(geometry.position[index])
 
 
-def test_an_ordinary_event_is_prepared(make_event: MakeEvent) -> None:
+def test_ordinary_event_is_prepared(make_event: MakeEvent) -> None:
     prepared = prepare(make_event(PULSES))
     assert prepared.name == "run00000001.evt000000000002"
     assert (prepared.header.run_id, prepared.header.event_id) == (1, 2)
@@ -77,7 +77,7 @@ REAL = [
 
 
 @pytest.mark.parametrize(("path", "series", "count"), REAL, ids=[path for path, _, _ in REAL])
-def test_a_real_event_has_the_vertex_that_it_stores(shared: Path, path: str, series: str, count: int) -> None:
+def test_vertex_of_a_real_event_agrees_with_its_stored_one(shared: Path, path: str, series: str, count: int) -> None:
     event = read_event(str(shared / "data" / path))
     prepared = prepare(event)
     assert prepared.pulse_series == series
@@ -107,7 +107,7 @@ def test_dead_doms_and_deepcore_are_excluded(make_event: MakeEvent) -> None:
 
 
 @pytest.mark.parametrize("stop", ["G", "C", "D", "Q", "P"])
-def test_listed_bad_doms_are_excluded_wherever_the_list_is(make_event: MakeEvent, stop: str) -> None:
+def test_bad_doms_are_excluded_from_a_list_in_any_frame(make_event: MakeEvent, stop: str) -> None:
     event = make_event(PULSES)
     frame = event.frames.get(stop, Frame(stop))
     frame["BadDomsList"] = I3VectorOMKey((OMKey(2, 10),))
@@ -121,7 +121,7 @@ def windows(*bounds: tuple[float, float]) -> I3TimeWindowSeries:
     return I3TimeWindowSeries(tuple(I3TimeWindow(*bound) for bound in bounds))
 
 
-def test_saturated_doms_are_excluded_and_badly_calibrated_ones_cut_off(make_event: MakeEvent) -> None:
+def test_saturated_doms_are_excluded_and_badly_calibrated_ones_truncated(make_event: MakeEvent) -> None:
     errata = {
         OMKey(1, 10): windows((10_010.0, 12_000.0), (10_005.0, 10_006.0)),
         OMKey(2, 10): windows((0.0, 12_000.0)),  # nothing is left
@@ -138,7 +138,7 @@ def test_saturated_doms_are_excluded_and_badly_calibrated_ones_cut_off(make_even
     assert OMKey(4, 10) not in prepared.excluded
 
 
-def test_the_earlier_of_two_cuts_holds(make_event: MakeEvent) -> None:
+def test_earlier_of_two_cuts_applies(make_event: MakeEvent) -> None:
     for start, expected in ((11_000.0, 11_000.0), (11_950.0, 11_800.0)):
         errata = I3TimeWindowSeriesMap({OMKey(2, 11): windows((start, 12_000.0))})
         assert prepare(make_event(PULSES, daq={"CalibrationErrata": errata})).late == {OMKey(2, 11): expected}
@@ -151,13 +151,13 @@ def test_bright_doms_are_excluded(make_event: MakeEvent) -> None:
     assert OMKey(2, 1) not in prepare(make_event(pulses), PreparationSettings(bright_factor=40)).excluded
 
 
-def test_the_delay_of_late_pulses_can_be_set(make_event: MakeEvent) -> None:
+def test_delay_of_late_pulses_is_configurable(make_event: MakeEvent) -> None:
     assert prepare(make_event(PULSES), PreparationSettings(late_delay=3000)).late == {}
 
 
 @pytest.mark.parametrize("field", ["late_delay", "bright_factor"])
 @pytest.mark.parametrize("value", [0.0, -1.0, nan])
-def test_impossible_settings_are_refused(field: str, value: float) -> None:
+def test_invalid_settings_are_rejected(field: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{field} must be"):
         PreparationSettings(**{field: value})
 
@@ -165,7 +165,7 @@ def test_impossible_settings_are_refused(field: str, value: float) -> None:
 # --- which pulses -----------------------------------------------------------------------------------------------------
 
 
-def test_the_series_of_split_events_is_preferred(make_event: MakeEvent) -> None:
+def test_pulse_series_of_split_events_is_preferred(make_event: MakeEvent) -> None:
     event = make_event(PULSES, series="SplitUncleanedInIcePulses")
     assert prepare(event).pulse_series == "SplitUncleanedInIcePulses"
     event.frames["P"]["SplitInIcePulses"] = event.frames["P"]["SplitUncleanedInIcePulses"]
@@ -175,33 +175,33 @@ def test_the_series_of_split_events_is_preferred(make_event: MakeEvent) -> None:
 
 
 @pytest.mark.parametrize("wanted", [None, "NoSuchPulses"])
-def test_missing_pulses_are_named_beside_those_there_are(make_event: MakeEvent, wanted: str | None) -> None:
+def test_missing_pulse_series_is_named_with_those_available(make_event: MakeEvent, wanted: str | None) -> None:
     event = make_event(PULSES, series="OtherPulses")
     event.frames["P"].put_blob("Damaged", "I3RecoPulseSeriesMap", b"nonsense")
     with pytest.raises(InputError, match=r"^run00000001\S+: the event has no pulses .*; it has OtherPulses$"):
         prepare(event, PreparationSettings(pulse_series=wanted))
 
 
-def test_no_pulses_at_all_are_said_to_be_missing(make_event: MakeEvent) -> None:
+def test_event_without_pulse_series_is_reported(make_event: MakeEvent) -> None:
     event = make_event(PULSES)
     del event.frames["P"]["SplitInIcePulses"]
     with pytest.raises(InputError, match="it has no pulses at all"):
         prepare(event)
 
 
-def test_pulses_that_are_something_else_are_refused(make_event: MakeEvent) -> None:
+def test_pulse_series_of_another_class_is_rejected(make_event: MakeEvent) -> None:
     with pytest.raises(InputError, match=r"key 'Wrong'.*found I3Double"):
         prepare(make_event(PULSES, physics={"Wrong": I3Double(1.0)}), PreparationSettings(pulse_series="Wrong"))
 
 
-def test_a_mask_of_pulses_that_are_missing_is_refused(make_event: MakeEvent) -> None:
+def test_mask_of_missing_pulses_is_rejected(make_event: MakeEvent) -> None:
     event = make_event(PULSES)
     event.frames["P"]["SplitInIcePulses"] = I3RecoPulseSeriesMapMask("Gone", BitMask(), ())
     with pytest.raises(InputError, match="'Gone'"):
         prepare(event)
 
 
-def test_only_pulses_in_the_ice_are_taken(make_event: MakeEvent) -> None:
+def test_only_pulses_in_the_ice_are_used(make_event: MakeEvent) -> None:
     more = PULSES | {(1, 61): [(0.0, 1e3, 1.0, HLC)], (90, 1): [(0.0, 1e3, 1.0, HLC)], (0, 0): [(0.0, 1e3, 1.0, HLC)]}
     event = make_event(more)
     prepared = prepare(event)
@@ -213,25 +213,25 @@ def test_only_pulses_in_the_ice_are_taken(make_event: MakeEvent) -> None:
 # --- events that lack something ---------------------------------------------------------------------------------------
 
 
-def test_an_event_without_hlc_pulses_has_its_vertex_from_all_pulses(make_event: MakeEvent) -> None:
+def test_vertex_without_hlc_pulses_uses_all_pulses(make_event: MakeEvent) -> None:
     prepared = prepare(make_event({(1, 10): [(10_000.0, 4.0, 8.0, SLC)], (2, 10): [(10_200.0, 4.0, 8.0, SLC)]}))
     assert prepared.vertex == pytest.approx((np.array(place(1, 10)) + np.array(place(2, 10))) / 2)
     assert prepared.vertex_time == 10_200.0
 
 
-def test_one_hit_dom_is_its_own_vertex(make_event: MakeEvent) -> None:
+def test_vertex_of_one_hit_dom_is_the_dom(make_event: MakeEvent) -> None:
     prepared = prepare(make_event({(5, 30): [(10_000.0, 0.3, 8.0, SLC)]}))
     assert prepared.vertex == pytest.approx(place(5, 30))
     assert prepared.vertex_time == 10_000.0
     assert OMKey(5, 30) not in prepared.excluded
 
 
-def test_all_charge_on_one_dom_beside_others_leaves_the_others_the_vertex(make_event: MakeEvent) -> None:
+def test_dominant_dom_is_not_the_vertex_of_an_event(make_event: MakeEvent) -> None:
     pulses = {(1, 10): [(10_000.0, 900.0, 8.0, HLC)], (2, 10): [(10_100.0, 6.0, 8.0, HLC)]}
     assert prepare(make_event(pulses)).vertex == pytest.approx(place(2, 10))
 
 
-def test_a_missing_readout_window_is_taken_from_the_pulses(
+def test_missing_readout_window_is_derived_from_the_pulses(
     make_event: MakeEvent, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -240,14 +240,14 @@ def test_a_missing_readout_window_is_taken_from_the_pulses(
 
 
 @pytest.mark.parametrize("window", [(nan, 1.0), (1.0, nan), (5.0, 5.0), (9.0, 3.0), (0.0, inf), (-inf, 0.0)])
-def test_an_impossible_readout_window_is_taken_from_the_pulses(
+def test_invalid_readout_window_is_derived_from_the_pulses(
     make_event: MakeEvent, window: tuple[float, float], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert prepare(make_event(PULSES, window=window)).window == (10_000.0, 11_908.0)
     assert "is impossible" in caplog.text
 
 
-def test_a_window_from_one_pulse_without_width_is_not_empty(make_event: MakeEvent) -> None:
+def test_readout_window_of_one_zero_width_pulse_is_not_empty(make_event: MakeEvent) -> None:
     assert prepare(make_event({(5, 30): [(10.0, 1.0, 0.0, HLC)]}, window=None)).window == (10.0, 11.0)
 
 
@@ -264,7 +264,7 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_a_dom_with_an_impossible_pulse_is_excluded(
+def test_dom_with_an_invalid_pulse_is_excluded(
     make_event: MakeEvent, case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     pulses = PULSES | {(3, 10): [(10_000.0, 1.0, 8.0, SLC), IMPOSSIBLE[case]]}
@@ -276,7 +276,7 @@ def test_a_dom_with_an_impossible_pulse_is_excluded(
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_an_event_of_impossible_pulses_alone_is_refused(make_event: MakeEvent, case: str) -> None:
+def test_event_with_only_invalid_pulses_is_rejected(make_event: MakeEvent, case: str) -> None:
     with pytest.raises(InputError, match="SplitInIcePulses hold no charge in the ice"):
         prepare(make_event({(3, 10): [IMPOSSIBLE[case]]}))
 
@@ -286,17 +286,17 @@ def test_an_event_of_impossible_pulses_alone_is_refused(make_event: MakeEvent, c
     [{}, {(1, 1): []}, {(1, 61): [(1.0, 1.0, 1.0, HLC)]}, {(1, 1): [(1.0, 0.0, 1.0, HLC)]}],
     ids=["no DOM", "a DOM without pulses", "IceTop only", "no charge"],
 )
-def test_an_event_without_charge_in_the_ice_is_refused(make_event: MakeEvent, pulses: dict[object, object]) -> None:
+def test_event_without_charge_in_the_ice_is_rejected(make_event: MakeEvent, pulses: dict[object, object]) -> None:
     with pytest.raises(InputError, match="hold no charge in the ice, so there is nothing to fit"):
         prepare(make_event(pulses))
 
 
-def test_an_event_of_excluded_doms_alone_is_refused(make_event: MakeEvent) -> None:
+def test_event_with_only_excluded_doms_is_rejected(make_event: MakeEvent) -> None:
     with pytest.raises(InputError, match="all DOMs with pulses in SplitInIcePulses are excluded"):
         prepare(make_event({(80, 10): [(1.0, 1.0, 1.0, HLC)]}))
 
 
-def test_an_event_without_header_is_refused(make_event: MakeEvent) -> None:
+def test_event_without_header_is_rejected(make_event: MakeEvent) -> None:
     event = make_event(PULSES)
     del event.frames["P"]["I3EventHeader"]
     with pytest.raises(InputError, match="key 'I3EventHeader': none of the frames Q P has this"):
@@ -304,24 +304,24 @@ def test_an_event_without_header_is_refused(make_event: MakeEvent) -> None:
 
 
 @pytest.mark.parametrize("time", [I3Time(0, 0), I3Time(-5, 0), I3Time(2**31 - 1, 0), I3Time(9999, 2**62)])
-def test_an_impossible_date_is_refused(make_event: MakeEvent, time: I3Time) -> None:
+def test_invalid_date_is_rejected(make_event: MakeEvent, time: I3Time) -> None:
     with pytest.raises(InputError, match="starts at an impossible time"):
         prepare(make_event(PULSES, physics={"I3EventHeader": I3EventHeader(1, 0, 2, start_time=time)}))
 
 
-def test_an_object_of_the_wrong_class_is_refused(make_event: MakeEvent) -> None:
+def test_object_of_another_class_is_rejected(make_event: MakeEvent) -> None:
     with pytest.raises(InputError, match="key 'CalibrationErrata': expected I3TimeWindowSeriesMap, found I3Double"):
         prepare(make_event(PULSES, daq={"CalibrationErrata": I3Double(1.0)}))
 
 
-def test_a_damaged_object_is_refused_with_its_key(make_event: MakeEvent) -> None:
+def test_damaged_object_is_rejected_with_its_key(make_event: MakeEvent) -> None:
     event = make_event(PULSES)
     event.frames["Q"].put_blob("BadDomsList", "I3Vector<OMKey>", b"\x00\x01\x02")
     with pytest.raises(InputError, match=r"run00000001.*key 'BadDomsList'"):
         prepare(event)
 
 
-def test_a_geometry_without_dom_in_the_ice_is_refused(make_event: MakeEvent) -> None:
+def test_geometry_without_doms_in_the_ice_is_rejected(make_event: MakeEvent) -> None:
     whole = geometry_to_i3().omgeo.value
     empty = I3Geometry(I3OMGeoMap(whole[:0]))
     with pytest.raises(InputError, match="key 'I3Geometry': has no in-ice DOM"):

@@ -67,7 +67,7 @@ def through_bytes(event: Event, prepared: PreparedEvent) -> PreparedEvent:
         "i3/event_HESE_2017-11-28.i3.gz",
     ],
 )
-def test_a_real_event_arrives_bit_for_bit(shared: Path, path: str) -> None:
+def test_real_event_round_trips_bit_for_bit(shared: Path, path: str) -> None:
     event = read_event(str(shared / "data" / path))
     prepared = prepare(event)
     frames = event_frames(event, prepared)
@@ -91,7 +91,7 @@ def test_a_real_event_arrives_bit_for_bit(shared: Path, path: str) -> None:
     ),
     st.floats(1, 1e4),
 )
-def test_any_event_arrives_bit_for_bit(
+def test_any_event_round_trips_bit_for_bit(
     make_event: Callable[..., Event], pulses: dict[tuple[int, int], list[tuple[float, float, float, int]]], delay: float
 ) -> None:
     event = make_event(pulses)
@@ -102,7 +102,7 @@ def test_any_event_arrives_bit_for_bit(
     assert_same(through_bytes(event, prepared), prepared)
 
 
-def test_frames_say_what_was_decided(make_event: Callable[..., Event]) -> None:
+def test_frames_record_the_preparation(make_event: Callable[..., Event]) -> None:
     event = make_event(PULSES)
     prepared = prepare(event)
     *_, physics = event_frames(event, prepared)
@@ -119,14 +119,14 @@ def test_frames_say_what_was_decided(make_event: Callable[..., Event]) -> None:
     assert physics[keys.VERTEX_TIME_KEY].value == prepared.vertex_time
 
 
-def test_the_event_itself_is_not_changed(make_event: Callable[..., Event]) -> None:
+def test_preparation_leaves_the_event_unchanged(make_event: Callable[..., Event]) -> None:
     event = make_event(PULSES)
     before = {stop: frame.to_bytes() for stop, frame in event.frames.items()}
     event_frames(event, prepare(event))
     assert {stop: frame.to_bytes() for stop, frame in event.frames.items()} == before
 
 
-def test_a_geometry_is_added_only_where_there_is_none(make_event: Callable[..., Event], shared: Path) -> None:
+def test_geometry_is_added_only_if_missing(make_event: Callable[..., Event], shared: Path) -> None:
     event = make_event(PULSES)
     prepared = prepare(event)
     geometry_frame, *_ = event_frames(event, prepared)
@@ -142,7 +142,7 @@ def test_a_geometry_is_added_only_where_there_is_none(make_event: Callable[..., 
     assert event_frames(own, prepared)[0] is geometry_frame
 
 
-def test_an_event_can_be_prepared_again_from_its_frames(make_event: Callable[..., Event]) -> None:
+def test_event_can_be_prepared_again_from_its_frames(make_event: Callable[..., Event]) -> None:
     event = make_event(PULSES)
     prepared = prepare(event)
     stored = {frame.stop: frame for frame in event_frames(event, prepared)}
@@ -171,7 +171,7 @@ def put(key: str, value: object) -> Callable[[Frame], None]:
         (put(keys.LATE_TIME_WINDOWS_KEY, I3Double(1)), "expected I3TimeWindowSeriesMap"),
     ],
 )
-def test_damaged_frames_are_refused_with_the_key(
+def test_damaged_frames_are_rejected_with_the_key(
     make_event: Callable[..., Event], damage: Callable[[Frame], None], words: str
 ) -> None:
     event = make_event(PULSES)
@@ -182,13 +182,13 @@ def test_damaged_frames_are_refused_with_the_key(
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])
-def test_missing_frames_are_refused(make_event: Callable[..., Event], kept: int) -> None:
+def test_missing_frames_are_rejected(make_event: Callable[..., Event], kept: int) -> None:
     event = make_event(PULSES)
     with pytest.raises(InputError, match="lack the p frame"):
         prepared_from_frames(event_frames(event, prepare(event))[:kept])
 
 
-def test_a_dom_without_windows_is_not_late(make_event: Callable[..., Event]) -> None:
+def test_dom_without_windows_has_no_late_pulses(make_event: Callable[..., Event]) -> None:
     event = make_event(PULSES)
     frames = event_frames(event, prepare(event))
     frames[-1][keys.LATE_TIME_WINDOWS_KEY] = I3TimeWindowSeriesMap({})

@@ -62,7 +62,7 @@ COMPRESSION = {
 
 @pytest.mark.parametrize("compression", COMPRESSION)
 @pytest.mark.parametrize("form", [content, message])
-def test_a_file_is_read_by_its_content_whatever_its_name(
+def test_file_format_is_recognized_by_content(
     tmp_path: Path, frames: list[Frame], form: Callable[[list[Frame]], bytes], compression: str
 ) -> None:
     path = tmp_path / "event.txt"
@@ -75,30 +75,30 @@ def test_a_file_is_read_by_its_content_whatever_its_name(
     }
 
 
-def test_json_may_begin_with_a_byte_order_mark_or_blanks(tmp_path: Path, frames: list[Frame]) -> None:
+def test_json_may_begin_with_byte_order_mark_or_blanks(tmp_path: Path, frames: list[Frame]) -> None:
     for start in (b"\xef\xbb\xbf", b" \n\t"):
         (tmp_path / "event.json").write_bytes(start + message(frames))
         assert read_event(str(tmp_path / "event.json")).name == NAME
 
 
-def test_the_frames_of_a_message_may_stand_in_any_order(tmp_path: Path, frames: list[Frame]) -> None:
+def test_frames_of_a_message_may_be_in_any_order(tmp_path: Path, frames: list[Frame]) -> None:
     (tmp_path / "event.json").write_bytes(message(frames[::-1]))
     assert list(read_event(str(tmp_path / "event.json")).frames) == ["G", "C", "D", "Q", "P"]
 
 
-def test_the_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, frames: list[Frame]) -> None:
+def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, frames: list[Frame]) -> None:
     for form in (content, message):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(form(frames))))
         assert read_event("-").name == NAME
 
 
-def test_the_standard_input_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_is_limited_in_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(bytes(1001))))
     with pytest.raises(InputError, match="standard input: more than the 1000 bytes allowed"):
         read_event("-", limits=DownloadLimits(size=1000))
 
 
-def test_a_named_pipe_is_read(tmp_path: Path, frames: list[Frame]) -> None:
+def test_named_pipe_is_read(tmp_path: Path, frames: list[Frame]) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(content(frames),))
@@ -134,9 +134,7 @@ def url(frames: list[Frame]) -> Iterator[str]:
     server.server_close()
 
 
-def test_a_url_is_read_with_the_credentials_given_or_those_of_the_environment(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_url_is_read_with_given_or_environment_credentials(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_event(url, credentials=Credentials(token="opensesame")).name == NAME  # noqa: S106 - a made-up one
     with pytest.raises(InputError, match=r"/event\.i3\.gz: 401 Unauthorized: set SKYMAP_EVENT_TOKEN") as raised:
         read_event(url)
@@ -160,7 +158,7 @@ def without_pulses(frame: Frame) -> Frame:
     return copy
 
 
-def test_the_first_event_with_pulses_is_read(tmp_path: Path, frames: list[Frame]) -> None:
+def test_first_event_with_pulses_is_read(tmp_path: Path, frames: list[Frame]) -> None:
     *gcd, q, p = frames
     path = tmp_path / "many.i3"
     path.write_bytes(content([*gcd, q, without_pulses(numbered(p, 1, 1)), numbered(p, 1, 2), numbered(p, 1, 3)]))
@@ -171,7 +169,7 @@ def test_the_first_event_with_pulses_is_read(tmp_path: Path, frames: list[Frame]
         read_event(str(path), select=(2, 1))
 
 
-def test_each_event_has_the_frames_before_it(tmp_path: Path, frames: list[Frame]) -> None:
+def test_event_includes_the_frames_before_it(tmp_path: Path, frames: list[Frame]) -> None:
     g, c, d, q, p = frames
     other_q, other_d = Frame("Q"), Frame("D")
     other_q["Which"] = other_d["Which"] = I3Int(2)
@@ -183,7 +181,7 @@ def test_each_event_has_the_frames_before_it(tmp_path: Path, frames: list[Frame]
     assert second.frames["Q"]["Which"] == second.frames["D"]["Which"] == I3Int(2)
 
 
-def test_the_output_of_a_scan_can_be_scanned_again(tmp_path: Path, frames: list[Frame]) -> None:
+def test_output_of_a_scan_can_be_scanned_again(tmp_path: Path, frames: list[Frame]) -> None:
     path = tmp_path / "event.i3"
     path.write_bytes(content(frames))
     event = read_event(str(path))
@@ -198,14 +196,14 @@ def test_the_output_of_a_scan_can_be_scanned_again(tmp_path: Path, frames: list[
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "", "a/b", ".hidden", "a" * 101, "a b", "ä"])
-def test_a_stored_name_that_could_do_harm_is_not_used(tmp_path: Path, frames: list[Frame], name: str) -> None:
+def test_unsafe_stored_name_is_ignored(tmp_path: Path, frames: list[Frame], name: str) -> None:
     frames[-1]["SCAN_EventName"] = I3String(name)
     (tmp_path / "event.i3").write_bytes(content(frames))
     assert read_event(str(tmp_path / "event.i3")).name == NAME
 
 
 @pytest.mark.parametrize(("streams", "suffix"), [(["neutrino"], ".neutrino"), (["a/b"], ""), ([], "")])
-def test_the_alert_is_part_of_the_name(tmp_path: Path, frames: list[Frame], streams: list[str], suffix: str) -> None:
+def test_alert_is_part_of_the_event_name(tmp_path: Path, frames: list[Frame], streams: list[str], suffix: str) -> None:
     (tmp_path / "event.json").write_bytes(message(frames, streams=streams))
     assert read_event(str(tmp_path / "event.json")).name == NAME + suffix
 
@@ -221,7 +219,7 @@ def test_the_alert_is_part_of_the_name(tmp_path: Path, frames: list[Frame], stre
     ],
     ids=["misnamed", "damaged"],
 )
-def test_a_message_with_a_wrong_frame_is_refused(tmp_path: Path, stop: str, changed: int, words: str) -> None:
+def test_message_with_an_invalid_frame_is_rejected(tmp_path: Path, stop: str, changed: int, words: str) -> None:
     data = bytearray(Frame("P").to_bytes())
     data[-1] ^= changed
     content = json.dumps({"value": {"data": [packet(stop, bytes(data))]}})
@@ -244,13 +242,13 @@ def test_a_message_with_a_wrong_frame_is_refused(tmp_path: Path, stop: str, chan
     ],
     ids=["empty", "cut JSON", "text", "no P", "no header", "cut", "cut gzip", "empty gzip"],
 )
-def test_a_file_that_is_no_event_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
+def test_file_without_an_event_is_rejected(tmp_path: Path, data: bytes, words: str) -> None:
     (tmp_path / "event.i3").write_bytes(data)
     with pytest.raises(InputError, match=words):
         read_event(str(tmp_path / "event.i3"))
 
 
-def test_a_compressed_message_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decompressed_message_is_limited_in_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "MAX_MESSAGE", 1000)
     monkeypatch.setattr("skymap_scanner.event.i3live.MAX_MESSAGE", 1000)
     (tmp_path / "bomb.json.gz").write_bytes(gzip.compress(b"{" + b" " * 5_000_000))
@@ -268,7 +266,7 @@ def test_a_compressed_message_has_a_limit(tmp_path: Path, monkeypatch: pytest.Mo
         ("", "Is a directory"),
     ],
 )
-def test_a_source_that_cannot_be_opened_is_refused(source: str, words: str) -> None:
+def test_unreadable_source_is_rejected(source: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         read_event(source)
 
@@ -284,7 +282,7 @@ def test_every_real_event_has_its_name(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".zst"])
-def test_a_real_event_is_the_same_in_every_compression(shared: Path, suffix: str) -> None:
+def test_real_event_is_identical_in_every_compression(shared: Path, suffix: str) -> None:
     event = read_event(str(shared / f"data/i3/event_HESE_2017-11-28.i3{suffix}"))
     same = read_event(str(shared / "data/events/event_HESE_2017-11-28.json"))
     assert event.name == "run00130322.evt000001414689"

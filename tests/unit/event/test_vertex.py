@@ -35,42 +35,42 @@ def walked(
     return None
 
 
-def test_the_vertex_is_where_250_pe_have_come_together() -> None:
+def test_vertex_is_the_centre_of_the_first_250_pe() -> None:
     assert vertex((0, 100, 0), (10, 100, 1), (20, 60, 2), (30, 500, 3)) == (
         pytest.approx([100 * 100 / 260, 200 * 60 / 260, 0]),
         20,
     )
 
 
-def test_charge_before_the_window_does_not_count() -> None:
+def test_charge_before_the_window_is_ignored() -> None:
     assert vertex((0, 200, 0), (3001, 200, 1), (3002, 60, 1)) == (pytest.approx([100, 0, 0]), 3002)
 
 
-def test_charge_just_in_the_window_counts() -> None:
+def test_charge_at_the_edge_of_the_window_counts() -> None:
     assert vertex((0, 200, 0), (3000, 200, 1)) == (pytest.approx([50, 0, 0]), 3000)
 
 
-def test_a_faint_event_has_its_vertex_where_5_pe_have_come_together() -> None:
+def test_vertex_of_a_faint_event_uses_the_first_5_pe() -> None:
     assert vertex((0, 3, 0), (10, 3, 1), (20, 100, 2)) == (pytest.approx([50, 0, 0]), 10)
 
 
-def test_a_very_faint_event_has_its_vertex_in_the_middle_of_all_charge() -> None:
+def test_vertex_of_a_very_faint_event_is_the_charge_centre() -> None:
     assert vertex((50, 1, 1), (10, 2, 0)) == (pytest.approx([100 / 3, 0, 0]), 10)
 
 
-def test_a_dominant_dom_says_nothing_of_the_place() -> None:
+def test_dominant_dom_is_left_out_of_the_vertex() -> None:
     assert vertex((0, 5000, 3), (10, 200, 1), (20, 100, 2)) == (
         pytest.approx([100 * 200 / 300, 200 * 100 / 300, 0]),
         20,
     )
 
 
-def test_a_single_dom_is_its_own_vertex() -> None:
+def test_single_dom_is_the_vertex() -> None:
     assert vertex((0, 100, 3), (10, 200, 3)) == ([0, 0, -300], 10)
     assert vertex((7, 0.5, 3)) == ([0, 0, -300], 7)
 
 
-def test_a_dominant_dom_beside_pulses_without_charge_counts() -> None:
+def test_dominant_dom_counts_if_others_have_no_charge() -> None:
     assert vertex((0, 0, 1), (5, 100, 3)) == ([0, 0, -300], 5)
 
 
@@ -81,7 +81,7 @@ def test_a_dominant_dom_beside_pulses_without_charge_counts() -> None:
         max_size=60,
     ).filter(lambda pulses: any(charge for _, charge, _ in pulses))
 )
-def test_the_vertex_is_that_of_the_definition(pulses: list[tuple[float, float, int]]) -> None:
+def test_vertex_agrees_with_a_direct_implementation(pulses: list[tuple[float, float, int]]) -> None:
     time, charge, dom = (np.array(column) for column in zip(*pulses, strict=True))
     expected = walked(time, charge, dom)
     position, at = find_vertex(time, charge, dom, POSITION)
@@ -92,12 +92,12 @@ def test_the_vertex_is_that_of_the_definition(pulses: list[tuple[float, float, i
 
 
 @given(st.permutations(range(6)))
-def test_the_order_of_the_pulses_does_not_matter(order: list[int]) -> None:
+def test_vertex_does_not_depend_on_the_order_of_pulses(order: list[int]) -> None:
     pulses = [(0.0, 100.0, 0), (0.0, 100.0, 1), (5.0, 60.0, 2), (5.0, 60.0, 1), (9.0, 1.0, 3), (9.0, 2.0, 3)]
     assert vertex(*(pulses[index] for index in order)) == vertex(*pulses)
 
 
-def test_the_last_bits_do_not_depend_on_the_processor() -> None:
+def test_vertex_is_bitwise_the_same_on_every_processor() -> None:
     random = np.random.default_rng(4)
     time, charge, dom = np.arange(2000.0), random.gamma(1, size=2000), random.integers(0, 50, 2000)
     place = random.normal(0, 300, (50, 3))

@@ -12,7 +12,7 @@ from skymap_scanner.scan.pixels import Pixel
 PIXEL = Pixel(8, 417)
 
 
-def test_a_nan_that_arrives_first_does_not_win() -> None:
+def test_nan_that_arrives_first_does_not_win() -> None:
     slots: Slots[str] = Slots(2)
     assert slots.add(SeedFit(PIXEL, 0, math.nan, "failed")) is None
     complete = slots.add(SeedFit(PIXEL, 1, 99.0, "good"))
@@ -20,7 +20,7 @@ def test_a_nan_that_arrives_first_does_not_win() -> None:
     assert [fit.source for fit in complete.fits] == ["good", "failed"]
 
 
-def test_a_repeat_is_ignored_but_its_message_is_handed_back() -> None:
+def test_repeated_fit_is_ignored_and_its_message_returned() -> None:
     slots: Slots[str] = Slots(2)
     slots.add(SeedFit(PIXEL, 0, 5.0, "first"))
     assert slots.add(SeedFit(PIXEL, 0, 5.0, "again")) is None
@@ -30,7 +30,7 @@ def test_a_repeat_is_ignored_but_its_message_is_handed_back() -> None:
     assert sorted(complete.sources) == ["again", "first", "other"]
 
 
-def test_pixels_do_not_mix() -> None:
+def test_fits_of_pixels_are_kept_apart() -> None:
     slots: Slots[int] = Slots(2)
     assert slots.add(SeedFit(Pixel(8, 1), 0, 1.0, 1)) is None
     assert slots.add(SeedFit(Pixel(8, 2), 1, 1.0, 2)) is None
@@ -43,7 +43,7 @@ def test_pixels_do_not_mix() -> None:
     st.lists(st.one_of(st.sampled_from([1.0, 2.0, math.nan]), st.floats(-10, 10)), min_size=7, max_size=7),
     st.integers(0, 2**32),
 )
-def test_the_best_does_not_depend_on_the_order_of_arrival(values: list[float], shuffle: int) -> None:
+def test_best_fit_does_not_depend_on_the_order_of_arrival(values: list[float], shuffle: int) -> None:
     fits = [SeedFit(PIXEL, seed, value, seed) for seed, value in enumerate(values)]
     answers = []
     for order in (fits, random.Random(shuffle).sample(fits, len(fits))):
@@ -56,7 +56,7 @@ def test_the_best_does_not_depend_on_the_order_of_arrival(values: list[float], s
     assert math.isnan(best) or best == min(value for value in values if not math.isnan(value))
 
 
-def test_slots_forget_what_they_give_back() -> None:
+def test_returned_slots_are_forgotten() -> None:
     slots: Slots[str] = Slots(2)
     for pixel, seed in ((1, 0), (2, 0), (2, 0), (3, 1)):
         assert slots.add(SeedFit(Pixel(1, pixel), seed, 1.0, f"{pixel}/{seed}")) is None
@@ -66,7 +66,7 @@ def test_slots_forget_what_they_give_back() -> None:
     assert slots.add(SeedFit(Pixel(1, 1), 1, 1.0, "again")) is None
 
 
-def test_a_second_answer_that_differs_changes_nothing_and_is_counted() -> None:
+def test_differing_repeated_fit_is_ignored_and_counted() -> None:
     slots: Slots[str] = Slots(2)
     pixel = Pixel(1, 0)
     for seed, llh, name in ((0, 5.0, "first"), (0, 5.0, "same"), (0, -1e9, "better"), (0, math.nan, "failed")):

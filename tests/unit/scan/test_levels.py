@@ -13,7 +13,7 @@ from skymap_scanner.scan.refinement import choose_parents, look_ahead, refine
 from skymap_scanner.scan.seeds import check_seeds, seed_positions
 
 
-def test_levels_are_read_with_blanks_or_commas() -> None:
+def test_levels_may_be_separated_by_blanks_or_commas() -> None:
     wanted = (Level(8, 0), Level(64, 12), Level(512, 24))
     assert parse_levels(DEFAULT_LEVELS) == wanted
     assert parse_levels("8:0,64:12, 512:24") == wanted
@@ -33,7 +33,7 @@ def test_levels_are_read_with_blanks_or_commas() -> None:
         ("16384:0", "not a power of two from 1 to 8192"),
     ],
 )
-def test_bad_levels_are_refused(text: str, why: str) -> None:
+def test_invalid_levels_are_rejected(text: str, why: str) -> None:
     with pytest.raises(InputError, match=why):
         parse_levels(text)
 
@@ -48,19 +48,19 @@ def test_area_and_list_choose_the_first_pixels() -> None:
 
 
 @pytest.mark.parametrize("text", ["8,1", "8,768,1", "7,1,1", "8,1,0", "a,b,c"])
-def test_bad_areas_are_refused(text: str) -> None:
+def test_invalid_areas_are_rejected(text: str) -> None:
     with pytest.raises(InputError):
         parse_area(text)
 
 
-def test_a_first_level_must_hold_a_pixel() -> None:
+def test_first_level_needs_at_least_one_pixel() -> None:
     with pytest.raises(InputError, match="do not meet"):
         first_pixels(Level(1, 0), Area(Pixel(1, 6), 1), [0])
     with pytest.raises(InputError, match="more pixels than the 12"):
         first_pixels(Level(1, 0), Area(Pixel(1, 6), 13), None)
 
 
-def test_the_default_scan_has_3072_pixels() -> None:
+def test_default_scan_has_3072_pixels() -> None:
     eight = {pixel: float(pixel.index) for pixel in whole_sky(8)}
     sixty_four = refine(eight, Level(64, 12))
     assert len(sixty_four) == 12 * 64
@@ -70,7 +70,7 @@ def test_the_default_scan_has_3072_pixels() -> None:
 
 @settings(deadline=None)  # the first call imports healpy
 @given(st.lists(st.one_of(st.floats(0, 1e4), st.just(math.nan)), min_size=12, max_size=12), st.integers(1, 12))
-def test_parents_hold_the_best_and_its_neighbours_and_no_failed_pixel(values: list[float], count: int) -> None:
+def test_parents_are_the_best_fit_and_its_neighbours(values: list[float], count: int) -> None:
     llh = dict(zip(whole_sky(1), values, strict=True))
     chosen = choose_parents(llh, count)
     good = {pixel: value for pixel, value in llh.items() if not math.isnan(value)}
@@ -85,17 +85,17 @@ def test_parents_hold_the_best_and_its_neighbours_and_no_failed_pixel(values: li
         assert others == sorted(others)
 
 
-def test_the_order_of_arrival_does_not_matter() -> None:
+def test_parents_do_not_depend_on_the_order_of_arrival() -> None:
     llh = {pixel: float(pixel.index * 37 % 12) for pixel in whole_sky(1)}
     backwards = dict(reversed(llh.items()))
     assert refine(llh, Level(4, 5)) == refine(backwards, Level(4, 5))
 
 
-def test_nothing_is_refined_when_every_fit_failed() -> None:
+def test_nothing_is_refined_if_every_fit_failed() -> None:
     assert refine(dict.fromkeys(whole_sky(1), math.nan), Level(8, 3)) == []
 
 
-def test_looking_ahead_waits_for_its_fraction() -> None:
+def test_predicted_level_starts_at_its_fraction() -> None:
     llh = {pixel: float(pixel.index) for pixel in whole_sky(1)[:9]}
     assert look_ahead(llh, 12, Level(2, 1), 1.0) == []
     assert look_ahead(llh, 12, Level(2, 1), 0.8) == []

@@ -44,14 +44,14 @@ def test_centres_agree_with_astropy_healpix(pixel: Pixel) -> None:
 
 @untimed
 @given(pixels(), st.sampled_from([2, 8]))
-def test_children_fill_their_parent_and_nothing_else(pixel: Pixel, ratio: int) -> None:
+def test_children_cover_exactly_their_parent(pixel: Pixel, ratio: int) -> None:
     inside = children(pixel, pixel.nside * ratio)
     assert len(set(inside)) == ratio**2
     assert inside == sorted(inside)
     assert all(parent(child, pixel.nside) == pixel for child in inside)
 
 
-def test_children_of_the_whole_sky_are_the_whole_sky() -> None:
+def test_children_of_the_whole_sky_cover_the_whole_sky() -> None:
     assert sorted(child for pixel in whole_sky(2) for child in children(pixel, 8)) == whole_sky(8)
 
 
@@ -64,7 +64,7 @@ def test_neighbours_agree_with_astropy_healpix(pixel: Pixel) -> None:
     assert {one.index for one in neighbours(pixel)} == expected
 
 
-def test_nearest_starts_with_the_pixel_itself_and_grows() -> None:
+def test_nearest_pixels_begin_with_the_pixel_itself() -> None:
     centre = Pixel(8, 417)
     assert nearest(centre, 8, 1) == [centre]
     assert set(nearest(centre, 8, 5)) <= {centre, *neighbours(centre)}
@@ -81,24 +81,24 @@ def test_ranges_round_trip(indices: set[int]) -> None:
     assert read_ranges(write_ranges(sorted(indices))) == sorted(indices)
 
 
-def test_the_whole_sky_is_written_short() -> None:
+def test_whole_sky_is_written_as_one_range() -> None:
     assert write_ranges(range(768)) == "0-767"
     assert write_ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
 
 
 @pytest.mark.parametrize("text", ["a", "3-", "5-3", "-4", "99999999999", "0-9999999999"])
-def test_bad_ranges_are_refused(text: str) -> None:
+def test_invalid_ranges_are_rejected(text: str) -> None:
     with pytest.raises(InputError, match="pixel list"):
         read_ranges(text)
 
 
 @pytest.mark.parametrize("nside", [0, 3, -8, 16384])
-def test_bad_nsides_are_refused(nside: int) -> None:
+def test_invalid_nsides_are_rejected(nside: int) -> None:
     with pytest.raises(InputError, match=f"nside {nside} "):
         check_nside(nside)
 
 
-def test_pixels_outside_the_grid_are_refused() -> None:
+def test_pixels_outside_the_grid_are_rejected() -> None:
     assert check_pixels(1, [3, 3, 1]) == [Pixel(1, 1), Pixel(1, 3)]
     with pytest.raises(InputError, match="pixel 12 does not exist at nside 1: indices run from 0 to 11"):
         check_pixels(1, [0, 12])

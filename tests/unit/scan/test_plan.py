@@ -34,12 +34,12 @@ def test_entries_round_trip(entry: object) -> None:
 @pytest.mark.parametrize(
     "payload", [b"", b"{}", b"[]", b'{"kind": "level", "nside": 1}', b'{"kind": "end", "more": 1}', b"\xff"]
 )
-def test_what_is_no_entry_is_refused(payload: bytes) -> None:
+def test_invalid_entries_are_rejected(payload: bytes) -> None:
     with pytest.raises(BrokerError, match="plan topic"):
         decode_entry(payload)
 
 
-def test_the_plan_numbers_tasks_in_its_order_and_knows_when_it_is_complete() -> None:
+def test_plan_numbers_tasks_in_order_and_knows_its_end() -> None:
     plan = Plan()
     plan.add(SCAN)
     plan.add(level_entry(1, whole_sky(1), []))
@@ -55,7 +55,7 @@ def test_the_plan_numbers_tasks_in_its_order_and_knows_when_it_is_complete() -> 
     assert not plan.complete({*whole_sky(1), *guess})
 
 
-def test_a_plan_begins_with_its_scan_and_the_first_counts() -> None:
+def test_first_scan_entry_of_a_plan_counts() -> None:
     with pytest.raises(BrokerError, match="does not begin with its scan"):
         Plan().add(EndEntry())
     plan = Plan()
@@ -84,7 +84,7 @@ def state(entries: Iterable[PlanEntry]) -> object:
 
 
 @given(st.data())
-def test_entries_that_come_again_change_nothing(data: st.DataObject) -> None:
+def test_repeated_entries_change_nothing(data: st.DataObject) -> None:
     """As a broker without deduplication stores them: each after its first, in any order and number."""
     log: list[PlanEntry] = []
     for number, entry in enumerate(ENTRIES):
@@ -93,7 +93,7 @@ def test_entries_that_come_again_change_nothing(data: st.DataObject) -> None:
         assert state(log) == state(ENTRIES[: number + 1])
 
 
-def test_what_a_producer_that_was_behind_adds_is_not_numbered_again() -> None:
+def test_entries_of_a_lagging_producer_are_not_renumbered() -> None:
     late = [ahead_entry(2, [Pixel(2, 6), Pixel(2, 7)]), level_entry(2, SECOND, whole_sky(1)), EndEntry()]
     _, levels, started, _ = state([*ENTRIES[:3], late[0], ENTRIES[3], *late])  # type: ignore[misc]
     assert levels == {1: whole_sky(1), 2: SECOND}
@@ -101,7 +101,7 @@ def test_what_a_producer_that_was_behind_adds_is_not_numbered_again() -> None:
     assert state([*ENTRIES, *late]) == state(ENTRIES)
 
 
-def test_another_scan_of_the_same_name_is_refused_by_its_field() -> None:
+def test_different_scan_of_the_same_name_is_rejected() -> None:
     check_same_scan(SCAN, SCAN.model_copy())
     with pytest.raises(InputError, match="another seeds: 7 instead of 3"):
         check_same_scan(SCAN, SCAN.model_copy(update={"seeds": 3}))

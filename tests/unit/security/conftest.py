@@ -1,4 +1,4 @@
-"""Servers that mean no good, and a measure of what they cost."""
+"""Hostile servers, and a limit on the memory that they may cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answer = Callable[[socket.socket], None]
 
 @dataclass
 class Hostile:
-    """A server that answers every request by ``answer``; it keeps the requests."""
+    """A server that answers every request with ``answer`` and records the requests."""
 
     port: int
     answer: Answer
@@ -78,19 +78,19 @@ def servers() -> Iterator[_Servers]:
 
 @pytest.fixture
 def hostile(servers: _Servers) -> Callable[[Answer], Hostile]:
-    """Start a server on this machine that answers as it is told."""
+    """Start a server on this machine with the given answer."""
     return servers.start
 
 
 @pytest.fixture
 def over(servers: _Servers) -> threading.Event:
-    """Is set when the test is over: what a server that never ends waits for."""
+    """Event that is set at the end of the test, for servers that would never stop."""
     return servers.over
 
 
 @contextlib.contextmanager
 def at_most(mebibytes: float) -> Iterator[None]:
-    """Hold the block to so much memory of Python's objects and arrays beyond what there was."""
+    """Fail if the block allocates more memory for Python objects and arrays (MiB)."""
     tracemalloc.start()
     try:
         yield

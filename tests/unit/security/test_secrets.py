@@ -1,4 +1,4 @@
-"""Secrets stand in no output, log, traceback, dump or file of a scan on one machine. (On a cluster: tests/cluster.)"""
+"""No output, log, traceback, dump or file of a scan contains secrets. (For scans on a cluster: tests/cluster.)"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from skymap_scanner.simulation import demo_event_path
 
-#: Made-up ones, to look for. The first three are for the event, the last for the broker.
+#: Made-up secrets to search for: the first three are for the event, the last for the broker.
 MARKERS = {
     "password": "pass-5f2e9c",
     "token": "tok-81bb03",
@@ -27,7 +27,7 @@ MARKERS = {
 
 
 def found_in(content: bytes) -> list[str]:
-    """Name the secrets that some bytes hold, plain or in base64."""
+    """Return the names of the secrets that the bytes contain, plain or in base64."""
     names = []
     for name, marker in MARKERS.items():
         forms = [marker.encode(), base64.b64encode(f"user:{marker}".encode()), base64.b64encode(marker.encode())]
@@ -37,19 +37,19 @@ def found_in(content: bytes) -> list[str]:
 
 
 class _Guarded(BaseHTTPRequestHandler):
-    """The demo event for who has the password or the token; 500 to the others, with all that they sent."""
+    """Serves the demo event to requests with the password or token, and answers others with 403 and all they sent."""
 
     def do_GET(self) -> None:
-        told = self.headers.get("Authorization", "")
-        may = found_in(told.encode()) and "/event" in self.path
-        body = demo_event_path().read_bytes() if may else f"{self.path} {told}".encode()
-        self.send_response(200 if may else 403, f"{told} {self.path}")
+        sent = self.headers.get("Authorization", "")
+        may = found_in(sent.encode()) and "/event" in self.path
+        body = demo_event_path().read_bytes() if may else f"{self.path} {sent}".encode()
+        self.send_response(200 if may else 403, f"{sent} {self.path}")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def url() -> Iterator[str]:
 
 
 def run(folder: Path, *words: str, **variables: str) -> tuple[int, bytes]:
-    """Run a command with all that it can be made to say."""
+    """Run a command with debug output; return its exit code and output."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SKYMAP_")}
     environment = clean | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"} | variables
     command = [sys.executable, "-X", "faulthandler", "-m", "skymap_scanner", "--debug", *words]
@@ -81,31 +81,31 @@ ACCESS: Mapping[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("kind", ACCESS)
-def test_a_scan_leaves_no_secret_of_its_event_behind(tmp_path: Path, url: str, kind: str) -> None:
+def test_scan_leaves_no_secret_of_its_event(tmp_path: Path, url: str, kind: str) -> None:
     source = f"{url}/event?signature={MARKERS['signature']}"
     words = ["run", source, "-o", "out", "--levels", "1:0", "--seeds", "1", "--reconstruction", "dummy"]
-    code, told = run(tmp_path, *words, "--workers", "1", "--format", "json", **ACCESS[kind])
-    assert code == 0, told.decode()
-    assert found_in(told) == []
+    code, output = run(tmp_path, *words, "--workers", "1", "--format", "json", **ACCESS[kind])
+    assert code == 0, output.decode()
+    assert found_in(output) == []
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} >= {".json", ".zst", ".log"}
     assert {str(path): found_in(path.read_bytes()) for path in files if found_in(path.read_bytes())} == {}
     assert "(digest " in json.loads((tmp_path / "out/scan.json").read_text())["event"]
-    again, told = run(tmp_path, *words, "--workers", "1", "--format", "json", **ACCESS[kind])
-    assert (again, found_in(told)) == (0, [])  # the same scan, though only a digest of its query is known
+    again, output = run(tmp_path, *words, "--workers", "1", "--format", "json", **ACCESS[kind])
+    assert (again, found_in(output)) == (0, [])  # the same scan, although the record holds only a digest of its query
 
 
 @pytest.mark.parametrize("kind", ACCESS)
-def test_an_event_that_is_refused_repeats_no_secret(tmp_path: Path, url: str, kind: str) -> None:
+def test_rejected_event_is_reported_without_secrets(tmp_path: Path, url: str, kind: str) -> None:
     source = f"{url}/elsewhere?signature={MARKERS['signature']}"
-    code, told = run(tmp_path, "producer", source, "-n", "scan", **ACCESS[kind])
+    code, output = run(tmp_path, "producer", source, "-n", "scan", **ACCESS[kind])
     assert code == 1
-    assert b"403" in told
-    assert b"Traceback" in told
-    assert found_in(told) == []
+    assert b"403" in output
+    assert b"Traceback" in output
+    assert found_in(output) == []
 
 
-def test_a_secret_in_a_url_or_an_option_is_refused_without_repeating_it(tmp_path: Path) -> None:
+def test_secrets_in_urls_and_options_are_rejected_unprinted(tmp_path: Path) -> None:
     password, broker = MARKERS["password"], MARKERS["broker"]
     for words in (
         ["producer", f"http://user:{password}@127.0.0.1:9/event", "-n", "scan"],
@@ -113,20 +113,20 @@ def test_a_secret_in_a_url_or_an_option_is_refused_without_repeating_it(tmp_path
         ["collector", "-n", "scan", "--broker", f"pulsar://user:{password}@127.0.0.1:9"],
         ["collector", "-n", "scan", "--broker", "pulsar://127.0.0.1:9", "--admin-url", f"http://u:{password}@[::1]:9"],
     ):
-        code, told = run(tmp_path, *words)
-        assert code in {1, 2}, told.decode()
-        assert found_in(told) == [], words[0]
+        code, output = run(tmp_path, *words)
+        assert code in {1, 2}, output.decode()
+        assert found_in(output) == [], words[0]
 
 
-def test_a_broker_that_is_away_is_told_of_without_its_token(tmp_path: Path) -> None:
+def test_unavailable_broker_is_reported_without_its_token(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(MARKERS["broker"])
     options = ["--broker", "pulsar://127.0.0.1:9", "--admin-url", "http://127.0.0.1:9", "--auth-token", "token"]
-    code, told = run(tmp_path, "watch", "-n", "scan", "--once", *options)
+    code, output = run(tmp_path, "watch", "-n", "scan", "--once", *options)
     assert code != 0
-    assert found_in(told) == []
+    assert found_in(output) == []
 
 
-def test_a_dump_of_a_crash_holds_no_secret(tmp_path: Path) -> None:
+def test_crash_dump_contains_no_secret(tmp_path: Path) -> None:
     program = (
         "import faulthandler, os, signal; faulthandler.enable(all_threads=True);"
         "from skymap_scanner.event.download import Credentials;"

@@ -1,4 +1,4 @@
-"""Scans and manifests made to fill the memory of whoever reads them: each is one error, at once."""
+"""Scans and manifests that would fill the memory of their reader: each is one immediate error."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ from skymap_scanner.scan.pixels import MAX_PIXELS, read_ranges
         ("1024:0", "1,0,9999999", None, "9999999 pixels, more than"),
     ],
 )
-def test_more_pixels_than_a_level_may_have_are_refused(
+def test_level_with_too_many_pixels_is_rejected(
     levels: str, area: str | None, indices: list[int] | None, words: str
 ) -> None:
     with at_most(1), pytest.raises(InputError, match=words):
         first_pixels(parse_levels(levels)[0], None if area is None else parse_area(area), indices)
 
 
-def test_a_list_of_pixels_costs_what_it_holds_at_any_nside() -> None:
+def test_memory_of_a_pixel_list_does_not_depend_on_nside() -> None:
     with at_most(1):
         assert len(first_pixels(Level(8192, 0), None, [5, 805306367])) == 2
 
 
 @pytest.mark.parametrize("levels", ["8:0 8192:12", "8:0 1024:768 8192:999999999", "1:0 512:12 1024:999999999"])
-def test_a_refinement_to_more_pixels_is_refused(levels: str) -> None:
+def test_refinement_to_too_many_pixels_is_rejected(levels: str) -> None:
     with pytest.raises(InputError, match=r"refines to \d+ pixels, more than the 3145728"):
         check_levels(parse_levels(levels))
 
 
-def test_what_people_scan_is_not_refused() -> None:
+def test_usual_levels_are_accepted() -> None:
     for levels in ("8:0 64:12 512:24", "512:0", "8:0 64:768 512:768", "1:0 2:12 4:48 8:192 8192:2"):
         assert check_levels(parse_levels(levels))
 
 
 @pytest.mark.parametrize("ranges", ["0-805306367", "0-3145728", "5,0-3145727"])
-def test_a_range_of_more_pixels_is_refused(ranges: str) -> None:
+def test_range_of_too_many_pixels_is_rejected(ranges: str) -> None:
     with at_most(1), pytest.raises(InputError, match=f"more than the {MAX_PIXELS} pixels"):
         read_ranges(ranges)
 
@@ -77,13 +77,13 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "\n".join(
     ],
     ids=["laughs", "itself", "itself in itself", "lists", "maps", "items", "size", "a program", "twice"],
 )
-def test_a_manifest_that_is_a_bomb_is_one_error(tmp_path: Path, text: str, words: str) -> None:
+def test_manifest_bombs_are_one_error(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "scan.yaml").write_text(text)
     with pytest.raises(InputError, match=words):
         read_documents(tmp_path / "scan.yaml")
 
 
-def test_aliases_that_come_to_little_are_read(tmp_path: Path) -> None:
+def test_small_aliases_are_expanded(tmp_path: Path) -> None:
     text = json.dumps(cases.manifest({"event": {"simulate": {}}}))
     (tmp_path / "scan.yaml").write_text(f'{text[:-1]}, "status": {{}}}}')
     assert read_manifest(tmp_path / "scan.yaml").settings.name == "alert"
@@ -92,7 +92,7 @@ def test_aliases_that_come_to_little_are_read(tmp_path: Path) -> None:
 
 
 def longest() -> dict[str, Any]:
-    """A spec with everything as long as it may be."""
+    """Return a spec in which everything has its maximum length."""
     template = {
         "labels": {f"l{number}": "x" * 63 for number in range(32)},
         "annotations": {f"a{number}": "x" * 4096 for number in range(32)},
@@ -110,9 +110,11 @@ def longest() -> dict[str, Any]:
     }
 
 
-def test_the_longest_scan_fits_the_store_of_a_cluster_and_the_command_of_a_pod() -> None:
+def test_longest_scan_fits_etcd_and_a_command_line() -> None:
     spec = SkymapScanSpec.model_validate(longest())
     stored = len(json.dumps(cases.manifest(longest(), "x" * 253)))
-    assert stored < 400_000  # etcd takes 1.5 MiB, and the status and the last applied stand beside it
+    assert (
+        stored < 400_000
+    )  # etcd accepts 1.5 MiB, and the status and the last applied configuration are stored with it
     words = sum(len(json.dumps(value)) for value in spec.reconstruction.parameters.values())
-    assert words < 128 * 1024  # what Linux takes as one word of a command, and far less than all of it
+    assert words < 128 * 1024  # Linux's limit for one argument, far below that for all arguments

@@ -1,4 +1,4 @@
-"""Nothing that comes from outside obeys a terminal, forges a line of a log, or leaves its folder."""
+"""Text from outside cannot control a terminal, forge a log record, or name a file elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from skymap_api.progress import Progress, ProgressPhase
-from skymap_api.text import printable
+from skymap_api.text import printable, printable_line
 from skymap_operator.decide.diagnose import last_words
 from skymap_operator.observe.state import Pod, Termination
 from skymap_scanner.cli import SafeFormatter, logs
@@ -26,10 +26,10 @@ from skymap_scanner.i3 import Frame, I3EventHeader, I3String
 from skymap_scanner.kubectl.scans import ClusterScan
 from skymap_scanner.roles.topics import check_name
 
-#: Clears the screen, renames the window, writes backwards, goes back to the line's start; and rich's markup.
+#: Clears the screen, renames the window, writes backwards, returns to the start of the line; and rich's markup.
 NASTY = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\r\x00[bold red]x[/]"
 
-#: The same as the key of an object, which has no white space.
+#: The same as the key of an object, without white space.
 KEY = "".join(NASTY.split())
 
 
@@ -53,13 +53,18 @@ def drawn(what: object) -> str:
     return console.file.getvalue()
 
 
-def test_printable_keeps_words_of_every_language_and_line_ends() -> None:
+def test_printable_keeps_text_of_every_language_and_line_ends() -> None:
     assert printable("ν → 90 % región\nnächste Zeile 次") == "ν → 90 % región\nnächste Zeile 次"
     assert printable(NASTY) == r"\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\r\x00[bold red]x[/]"
     assert printable("a\tb\ud800") == r"a\tb\ud800"
 
 
-def test_a_log_line_is_one_record_whatever_it_tells() -> None:
+def test_printable_line_escapes_line_ends_too() -> None:
+    assert printable_line("plain ü") == "plain ü"
+    assert printable_line("\x1b[31m\n\udcff") == r"\x1b[31m\n\udcff"
+
+
+def test_log_message_cannot_forge_another_record() -> None:
     forged = f"key {NASTY}\n2024-01-01 00:00:00,000 INFO skymap_scanner: all is well"
     record = logging.LogRecord("skymap_scanner", logging.WARNING, "", 0, "a message (%s)", (forged,), None)
     text = SafeFormatter("%(levelname)s %(message)s").format(record)
@@ -70,7 +75,7 @@ def test_a_log_line_is_one_record_whatever_it_tells() -> None:
 
 
 @pytest.mark.parametrize("debug", [[], ["--debug"]])
-def test_an_error_tells_of_a_name_without_its_escapes(tmp_path: Path, debug: list[str]) -> None:
+def test_error_message_contains_no_control_characters(tmp_path: Path, debug: list[str]) -> None:
     frame = Frame("P")
     frame["I3EventHeader"] = I3EventHeader(1, 0, 2)
     frame[KEY] = I3String(NASTY)
@@ -84,7 +89,7 @@ def test_an_error_tells_of_a_name_without_its_escapes(tmp_path: Path, debug: lis
     assert is_tame(done.stderr + done.stdout)
 
 
-def test_show_prints_what_a_frame_holds_without_its_escapes(tmp_path: Path) -> None:
+def test_show_prints_no_control_characters_of_a_frame(tmp_path: Path) -> None:
     frame = Frame("P")
     frame["I3EventHeader"] = I3EventHeader(1, 0, 2, sub_event_stream=NASTY)
     frame[KEY] = I3String(NASTY)
@@ -95,30 +100,30 @@ def test_show_prints_what_a_frame_holds_without_its_escapes(tmp_path: Path) -> N
         assert is_tame(done.output)
 
 
-def test_the_log_of_a_pod_is_printed_without_its_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_pod_logs_are_printed_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     logs._print("worker", f"fitted {NASTY}")
     assert is_tame(capsys.readouterr().out)
 
 
-def test_what_a_cluster_says_of_a_scan_is_shown_without_its_escapes() -> None:
+def test_status_of_a_scan_is_shown_without_control_characters() -> None:
     scan, now = seen(NASTY), datetime(2024, 1, 2, tzinfo=UTC)
-    told = drawn(describe(scan, now, lambda *words: " ".join(words))) + line(scan)
-    assert is_tame(told)
-    assert "[bold red]x[/]" in told  # text, not markup
+    text = drawn(describe(scan, now, lambda *words: " ".join(words))) + line(scan)
+    assert is_tame(text)
+    assert "[bold red]x[/]" in text  # text, not markup
 
 
-def test_progress_of_a_strange_name_is_shown_without_its_escapes() -> None:
+def test_progress_is_shown_without_control_characters() -> None:
     progress = Progress(name=NASTY, phase=ProgressPhase.DONE, levels=(), rate=0, eta=None, elapsed=1, best=None)
     console = Console(file=io.StringIO(), width=200)
     with progress_display(console) as shown:
         shown(progress)
     assert isinstance(console.file, io.StringIO)
-    told = console.file.getvalue() + drawn(render(progress))
-    assert is_tame(told)
-    assert "[bold red]x[/]" in told
+    text = console.file.getvalue() + drawn(render(progress))
+    assert is_tame(text)
+    assert "[bold red]x[/]" in text
 
 
-def test_the_last_words_of_a_pod_reach_the_status_without_their_escapes() -> None:
+def test_last_log_lines_reach_the_status_without_control_characters() -> None:
     ended = Termination(code=1, reason="Error", message=f"Error: event {NASTY}\nmore")
     assert is_tame(last_words(pod(ended)))
 
@@ -127,7 +132,7 @@ def pod(ended: Termination) -> Pod:
     return Pod(name="scan-producer", role="producer", phase="Failed", ready=False, termination=ended)
 
 
-def test_a_strange_scan_name_is_rejected_as_wrong_input() -> None:
+def test_invalid_scan_name_is_an_input_error() -> None:
     with pytest.raises(InputError, match="use at most 200 letters") as raised:
         check_name("a\x1b[2J")
     assert is_tame(str(raised.value))

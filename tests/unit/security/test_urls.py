@@ -1,4 +1,4 @@
-"""URLs that never end, or lead where they should not: each is one error, in bounded time and memory."""
+"""Endless responses and forbidden addresses: each is one error, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def says(body: bytes) -> Answer:
 
 
 def drips(before: bytes, piece: bytes, over: threading.Event) -> Answer:
-    """Send a start, then one piece every 20 ms, for ever."""
+    """Send a start, then one piece every 20 ms, without end."""
 
     def answer(client: socket.socket) -> None:
         client.sendall(before)
@@ -47,7 +47,7 @@ def drips(before: bytes, piece: bytes, over: threading.Event) -> Answer:
     return answer
 
 
-# --- URLs that never end ----------------------------------------------------------------------------------------------
+# --- Endless responses ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -60,33 +60,33 @@ def drips(before: bytes, piece: bytes, over: threading.Event) -> Answer:
         (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 100000\r\n\r\n", b"x"),
     ],
-    ids=["status", "headers", "interim answers", "body", "chunks", "body of a refusal"],
+    ids=["status", "headers", "interim responses", "body", "chunks", "error body"],
 )
-def test_a_server_that_drips_is_left_at_the_deadline(
+def test_slow_server_is_abandoned_at_the_deadline(
     hostile: Start, over: threading.Event, before: bytes, piece: bytes
 ) -> None:
     server = hostile(drips(before, piece, over))
     began = time.monotonic()
     with pytest.raises(InputError, match=r"not finished after 0\.5 s|404|[Ii]llegal|protocol|too much"):
         fetch(server.url, QUICK)
-    assert time.monotonic() - began < 30  # the server would go on for ever
+    assert time.monotonic() - began < 30  # the server would never stop
 
 
-def test_redirects_from_server_to_server_share_one_deadline(hostile: Start, over: threading.Event) -> None:
+def test_redirects_between_servers_share_one_deadline(hostile: Start, over: threading.Event) -> None:
     second = hostile(drips(OK, b"X: 1\r\n", over))
     first = hostile(says(f"HTTP/1.1 302 Found\r\nLocation: {second.url}\r\nContent-Length: 0\r\n\r\n".encode()))
     with pytest.raises(InputError, match=f"^{first.url}: not finished after 0.5 s$"):
         fetch(first.url, QUICK)
 
 
-def test_headers_without_end_are_left_early(hostile: Start) -> None:
+def test_endless_headers_are_abandoned_early(hostile: Start) -> None:
     server = hostile(says(OK + b"X-Header: " + b"x" * 10_000_000))
     with at_most(8), pytest.raises(InputError, match="attempts: 2"):
         fetch(server.url)
 
 
 @pytest.mark.parametrize("body", [b"x" * 2_000_000, gzip.compress(bytes(2_000_000))], ids=["plain", "gzip"])
-def test_a_body_beyond_the_limit_is_left(hostile: Start, body: bytes) -> None:
+def test_body_beyond_the_limit_is_abandoned(hostile: Start, body: bytes) -> None:
     encoding = b"Content-Encoding: gzip\r\n" if body.startswith(b"\x1f") else b""
     server = hostile(says(OK + encoding + b"\r\n" + body))
     with at_most(16), pytest.raises(InputError, match="more than the 1000000 bytes allowed"):
@@ -110,7 +110,7 @@ def bomb(encoding: str) -> bytes:
         ("br", "encodes the content as 'br'"),
     ],
 )
-def test_an_encoded_bomb_does_not_fill_the_memory(hostile: Start, encoding: str, words: str) -> None:
+def test_decompression_bomb_does_not_fill_the_memory(hostile: Start, encoding: str, words: str) -> None:
     body = bomb(encoding)
     server = hostile(says(OK + f"Content-Encoding: {encoding}\r\n\r\n".encode() + body))
     with at_most(8), pytest.raises(InputError, match=words):
@@ -137,7 +137,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize("host", FORMS)
-def test_this_machine_is_refused_however_it_is_written(hostile: Start, host: str) -> None:
+def test_loopback_addresses_are_rejected_in_every_notation(hostile: Start, host: str) -> None:
     server = hostile(says(PLAIN))
     with pytest.raises(InputError, match=r"events may not be fetched from .*SKYMAP_EVENT_ADDRESSES") as raised:
         fetch(f"http://{host}:{server.port}/event", addresses="public")
@@ -150,18 +150,18 @@ def test_this_machine_is_refused_however_it_is_written(hostile: Start, host: str
     ["169.254.169.254", "[fd00:ec2::254]", "[fe80::1]", "10.96.0.1", "192.168.0.1", "[64:ff9b::10.96.0.1]"],
 )
 @pytest.mark.parametrize("port", ["", ":10250", ":6443", ":22"])
-def test_metadata_and_services_of_a_cluster_are_refused_at_any_port(host: str, port: str) -> None:
+def test_cluster_metadata_and_services_are_rejected_at_any_port(host: str, port: str) -> None:
     with pytest.raises(InputError, match="events may not be fetched from"):
         fetch(f"http://{host}{port}/latest/meta-data", addresses="public")
 
 
-def test_a_network_that_is_allowed_is_fetched_from(hostile: Start) -> None:
+def test_allowed_network_is_fetched_from(hostile: Start) -> None:
     server = hostile(says(PLAIN))
     assert fetch(server.url, addresses="public 127.0.0.0/8") == CONTENT
     assert fetch(f"http://localhost:{server.port}/", addresses="127.0.0.1") == CONTENT
 
 
-def test_a_redirect_is_held_to_the_same_addresses(hostile: Start) -> None:
+def test_redirects_must_lead_to_allowed_addresses(hostile: Start) -> None:
     inner = hostile(says(PLAIN))
     outer = hostile(says(f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2:{inner.port}/secret\r\n\r\n".encode()))
     with pytest.raises(InputError, match=re.escape("events may not be fetched from 127.0.0.2")):
@@ -170,20 +170,20 @@ def test_a_redirect_is_held_to_the_same_addresses(hostile: Start) -> None:
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/event", "gopher://127.0.0.1:1/x"])
-def test_a_redirect_to_another_scheme_is_refused(hostile: Start, target: str) -> None:
+def test_redirect_to_another_scheme_is_rejected(hostile: Start, target: str) -> None:
     server = hostile(says(f"HTTP/1.1 302 Found\r\nLocation: {target}\r\n\r\n".encode()))
     with pytest.raises(InputError, match="only http and https are fetched"):
         fetch(server.url)
 
 
-def test_redirects_without_end_are_left(hostile: Start) -> None:
+def test_endless_redirects_are_abandoned(hostile: Start) -> None:
     server = hostile(says(b"HTTP/1.1 302 Found\r\nLocation: /event\r\nContent-Length: 0\r\n\r\n"))
     with pytest.raises(InputError, match="maximum allowed redirects"):
         fetch(server.url)
     assert len(server.requests) == 6
 
 
-def test_credentials_do_not_follow_to_another_host_port_or_login_in_a_redirect(hostile: Start) -> None:
+def test_credentials_do_not_follow_redirects_to_another_server(hostile: Start) -> None:
     other = hostile(says(PLAIN))
     for target in (f"http://127.0.0.1:{other.port}/", f"http://u:p@127.0.0.1:{other.port}/"):
         first = hostile(says(f"HTTP/1.1 302 Found\r\nLocation: {target}\r\n\r\n".encode()))
@@ -194,7 +194,7 @@ def test_credentials_do_not_follow_to_another_host_port_or_login_in_a_redirect(h
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, *lookups: list[str]) -> list[str]:
-    """Have names mean what a hostile name server says, one answer after the other; keep what was asked."""
+    """Resolve names as a hostile name server does, one answer after the other; return the list of queries."""
     asked: list[str] = []
 
     def lookup(host: Any, port: Any, *_: Any, **__: Any) -> list[Any]:
@@ -208,7 +208,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, *lookups: list[str]) -> list[str]:
     return asked
 
 
-def test_a_name_that_means_an_inner_address_is_refused(hostile: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_that_resolves_to_a_private_address_is_rejected(hostile: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     server = hostile(says(PLAIN))
     answers(monkeypatch, ["127.0.0.1"])
     with pytest.raises(InputError, match=r"from events\.example\.org \(127\.0\.0\.1\)"):
@@ -216,29 +216,29 @@ def test_a_name_that_means_an_inner_address_is_refused(hostile: Start, monkeypat
     assert server.requests == []
 
 
-def test_a_name_is_looked_up_once_and_the_address_that_was_judged_is_connected_to(
+def test_name_is_resolved_once_and_connected_to_the_checked_address(
     hostile: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = hostile(says(PLAIN))
-    asked = answers(monkeypatch, ["127.0.0.1"], ["127.0.0.2"])  # allowed while it is judged, then another
+    asked = answers(monkeypatch, ["127.0.0.1"], ["127.0.0.2"])  # allowed when it is checked, then another
     assert fetch(f"http://rebind.example.org:{server.port}/", addresses="127.0.0.1") == CONTENT
     assert asked == ["rebind.example.org"]
     with pytest.raises(InputError, match=r"127\.0\.0\.2"):
         fetch(f"http://rebind.example.org:{server.port}/", addresses="127.0.0.1")
 
 
-def test_of_several_addresses_only_allowed_ones_are_tried(hostile: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_allowed_addresses_of_a_name_are_tried(hostile: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     server = hostile(says(PLAIN))
     answers(monkeypatch, ["127.0.0.2", "127.0.0.1"])
     assert fetch(f"http://both.example.org:{server.port}/", addresses="127.0.0.1") == CONTENT
 
 
-def test_a_proxy_is_used_and_does_not_lead_inside(hostile: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_is_used_only_for_allowed_addresses(hostile: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = hostile(says(PLAIN))
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
     monkeypatch.setenv("no_proxy", "")
     answers(monkeypatch, [])
-    assert fetch("http://no-such-name.invalid/event", addresses="public") == CONTENT  # as the proxy knows it
+    assert fetch("http://no-such-name.invalid/event", addresses="public") == CONTENT  # the proxy resolves it
     assert proxy.requests[0].startswith(b"GET http://no-such-name.invalid/event HTTP/1.1\r\n")
     with pytest.raises(InputError, match=r"events may not be fetched from 169\.254\.169\.254"):
         fetch("http://169.254.169.254/latest", addresses="public")
@@ -249,7 +249,7 @@ def test_a_proxy_is_used_and_does_not_lead_inside(hostile: Start, monkeypatch: p
     assert (len(proxy.requests), len(server.requests)) == (1, 1)
 
 
-# --- URLs that are more than that -------------------------------------------------------------------------------------
+# --- Malformed URLs --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_a_proxy_is_used_and_does_not_lead_inside(hostile: Start, monkeypatch: p
         "http://127.0.0.1:{port}/\x1b[31mevent",
     ],
 )
-def test_nothing_can_be_put_into_the_request(hostile: Start, url: str) -> None:
+def test_urls_cannot_inject_headers(hostile: Start, url: str) -> None:
     server = hostile(says(PLAIN))
     try:
         fetch(url.format(port=server.port))
@@ -287,7 +287,7 @@ def test_nothing_can_be_put_into_the_request(hostile: Start, url: str) -> None:
         ("http://a..example/", "."),
     ],
 )
-def test_a_url_that_is_none_is_one_error_without_its_secrets(url: str, words: str) -> None:
+def test_invalid_url_is_one_error_without_its_secrets(url: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as raised:
         fetch(url, QUICK, addresses="public")
     if "user or password" in words:

@@ -28,7 +28,7 @@ def test_demo_event_is_what_simulate_makes_within_its_steps() -> None:
         assert (series["flags"] == old["flags"]).all()
 
 
-def test_the_command_makes_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_simulate_demo_writes_the_same_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "demo.i3.zst"
     with pytest.raises(SystemExit) as end:
         main(["simulate", str(path), "--demo"])
@@ -37,7 +37,7 @@ def test_the_command_makes_it_again(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert read_event(str(path)).frames["P"].to_bytes() == read_event(str(demo_event_path())).frames["P"].to_bytes()
 
 
-def test_the_command_takes_what_simulate_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_options_match_the_arguments_of_simulate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "cascade.i3.gz"
     words = (
         "--mjd 58000.5 --topology cascade --ra 10 --dec -20 --energy 2e4 --seed 4 --vertex 10,-20,-300 --ice spice_lea"
@@ -61,7 +61,7 @@ def test_the_command_takes_what_simulate_takes(tmp_path: Path, capsys: pytest.Ca
         (["--energy", "1"], 1, "would not have triggered"),
     ],
 )
-def test_the_command_explains_what_it_cannot_do(
+def test_command_explains_invalid_options(
     words: list[str], code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:

@@ -40,7 +40,7 @@ def hits(*triples: tuple[int, float]) -> Hits:
     return Hits(np.array(doms, np.intp), np.array(times, float), np.ones(len(doms)))
 
 
-def test_dark_noise_comes_at_the_rate_of_each_dom() -> None:
+def test_dark_noise_has_the_rate_of_each_dom() -> None:
     geometry = ic86()
     dom, time = draw_noise(random(1), geometry, -1e6, 9e6)  # 10 ms
     rates = np.where(geometry.dead, 0, geometry.noise)
@@ -55,7 +55,7 @@ def test_dark_noise_comes_at_the_rate_of_each_dom() -> None:
     assert time.max() <= 9e6
 
 
-def test_photoelectrons_have_a_charge_of_one_on_average() -> None:
+def test_mean_photoelectron_charge_is_one() -> None:
     charge = draw_charges(random(2), 200_000)
     assert charge.min() >= CHARGE_THRESHOLD
     # a Gaussian of width 0.3 cut 2.5 sigma below its mean: 1 + 0.3 phi(-2.5) / (1 - Phi(-2.5))
@@ -63,7 +63,7 @@ def test_photoelectrons_have_a_charge_of_one_on_average() -> None:
     assert charge.std() == pytest.approx(0.296, abs=0.003)
 
 
-def test_merging_keeps_the_charge_and_the_first_time() -> None:
+def test_merging_conserves_charge_and_first_time() -> None:
     pulses = merge(hits((7, 101.0), (3, 12.5), (7, 100.2), (7, 104.0), (3, 500.0)))
     assert pulses.dom.tolist() == [3, 3, 7, 7]
     assert pulses.time.tolist() == [12.5, 500.0, 100.2, 104.0]
@@ -75,7 +75,7 @@ def test_merging_keeps_the_charge_and_the_first_time() -> None:
     arrays.arrays(np.intp, st.shared(st.integers(0, 40), key="n"), elements=st.integers(0, 5)),
     arrays.arrays(float, st.shared(st.integers(0, 40), key="n"), elements=st.floats(-50, 50)),
 )
-def test_merged_pulses_lie_apart_and_hold_all_charge(dom: Any, time: Any) -> None:
+def test_merged_pulses_are_separated_and_conserve_charge(dom: Any, time: Any) -> None:
     pulses = merge(Hits(dom, time, np.ones(len(dom))))
     assert np.array_equal(
         np.bincount(pulses.dom, pulses.charge, minlength=6), np.bincount(dom, minlength=6).astype(float)
@@ -95,17 +95,17 @@ def test_merged_pulses_lie_apart_and_hold_all_charge(dom: Any, time: Any) -> Non
         ((10, 30), 100.0, False),
     ],
 )
-def test_local_coincidence(other: tuple[int, int], delay: float, together: bool) -> None:
+def test_coincident_neighbours_set_the_lc_flag(other: tuple[int, int], delay: float, together: bool) -> None:
     pulses = merge(hits((index(10, 30), 5000.0), (index(*other), 5000.0 + delay)))
     assert in_coincidence(pulses, ic86()).tolist() == [together, together]
 
 
-def test_coincidence_does_not_reach_the_next_string() -> None:
+def test_coincidence_is_limited_to_one_string() -> None:
     pulses = merge(hits((index(10, 60), 0.0), (index(11, 1), 0.0)))
     assert not in_coincidence(pulses, ic86()).any()
 
 
-def test_coincidence_equals_a_direct_search() -> None:
+def test_coincidence_agrees_with_a_direct_search() -> None:
     geometry, generator = ic86(), random(5)
     dom = generator.integers(0, 180, 300)
     pulses = merge(Hits(dom, generator.uniform(0, 2e4, 300), np.ones(300)))
@@ -121,7 +121,7 @@ def test_coincidence_equals_a_direct_search() -> None:
     assert in_coincidence(pulses, geometry).tolist() == expected
 
 
-def test_the_trigger_takes_eight_doms_within_its_window() -> None:
+def test_trigger_needs_eight_doms_within_its_window() -> None:
     eight = [(dom, 100.0 + dom * TRIGGER_WINDOW / (TRIGGER_DOMS - 1)) for dom in range(TRIGGER_DOMS)]
     all_of_them = np.ones(TRIGGER_DOMS, bool)
     assert find_trigger(hits(*eight), all_of_them) == (100.0, 100.0 + TRIGGER_WINDOW)
@@ -133,7 +133,7 @@ def test_the_trigger_takes_eight_doms_within_its_window() -> None:
     assert find_trigger(hits(), np.zeros(0, bool)) == 0
 
 
-def test_a_lasting_trigger_grows_and_a_later_one_does_not_count() -> None:
+def test_trigger_extends_and_later_triggers_are_ignored() -> None:
     first = [(dom, dom * 700.0) for dom in range(20)]
     later = [(100 + dom, 60_000.0 + dom) for dom in range(20)]
     early = [(200, -40_000.0)]

@@ -19,7 +19,7 @@ from skymap_scanner.simulation import read_truth, simulate
 BIN = 10.0  # ns
 
 
-def test_the_exact_likelihood_of_a_cascade_finds_its_vertex_time_and_energy() -> None:
+def test_exact_likelihood_recovers_vertex_time_and_energy() -> None:
     """Poisson likelihood in fixed bins of 10 ns, all live DOMs, no cuts: unbiased, unlike adaptive bins."""
     event = simulate("cascade", energy=5e4, seed=11, vertex=(-180.0, 60.0, 300.0), ra=200.0, dec=30.0)
     truth, prepared, geometry = read_truth(event.frames["P"]), prepare(event), ic86()

@@ -56,13 +56,13 @@ def track() -> Event:
     return simulate("track", **TRACK)
 
 
-def test_equal_arguments_give_equal_bytes_and_another_seed_another_event(cascade: Event) -> None:
+def test_equal_arguments_give_equal_bytes(cascade: Event) -> None:
     assert encode(simulate("cascade", **CASCADE)) == encode(cascade)
     other = simulate("cascade", **CASCADE | {"seed": 9})
     assert pulses_of(other).time.tolist() != pulses_of(cascade).time.tolist()
 
 
-def test_what_is_not_given_is_drawn_and_does_not_change_the_rest() -> None:
+def test_random_arguments_do_not_depend_on_given_ones() -> None:
     drawn = simulate("track", energy=1e5, seed=21)
     truth = truth_of(drawn)
     assert abs(truth.vertex[2]) < 520
@@ -72,7 +72,7 @@ def test_what_is_not_given_is_drawn_and_does_not_change_the_rest() -> None:
 
 
 @pytest.mark.parametrize("kind", ["cascade", "track"])
-def test_an_event_survives_its_file(kind: str, cascade: Event, track: Event, tmp_path: Path) -> None:
+def test_event_round_trips_through_a_file(kind: str, cascade: Event, track: Event, tmp_path: Path) -> None:
     event = {"cascade": cascade, "track": track}[kind]
     path = tmp_path / "event.i3.zst"
     with FrameWriter(path) as writer:
@@ -84,7 +84,7 @@ def test_an_event_survives_its_file(kind: str, cascade: Event, track: Event, tmp
     assert event_kind(read.name) == SIMULATION
 
 
-def test_the_name_tells_run_event_and_that_it_is_simulated(cascade: Event) -> None:
+def test_event_name_contains_run_event_and_simulation(cascade: Event) -> None:
     assert cascade.name == "run00000001.evt000000000007.simulation"
     header = find_one(cascade.frames, "I3EventHeader", I3EventHeader)
     assert (header.run_id, header.event_id) == (1, 7)
@@ -93,7 +93,7 @@ def test_the_name_tells_run_event_and_that_it_is_simulated(cascade: Event) -> No
 
 
 @pytest.mark.parametrize(("kind", "given"), [("cascade", CASCADE), ("track", TRACK)])
-def test_the_truth_is_what_was_asked_for(kind: str, given: dict[str, Any], cascade: Event, track: Event) -> None:
+def test_truth_equals_the_arguments(kind: str, given: dict[str, Any], cascade: Event, track: Event) -> None:
     truth = truth_of({"cascade": cascade, "track": track}[kind])
     assert (truth.topology, truth.ra, truth.dec) == (kind, given["ra"], given["dec"])
     assert truth.vertex == given["vertex"]
@@ -105,7 +105,7 @@ def test_the_truth_is_what_was_asked_for(kind: str, given: dict[str, Any], casca
     assert truth.ice == "spice_mie"
 
 
-def test_losses_of_a_track_lie_on_its_line_in_time(track: Event) -> None:
+def test_track_losses_lie_on_the_track_in_space_and_time(track: Event) -> None:
     truth = truth_of(track)
     losses = track.frames["P"]["MCLosses"].value
     along = direction(truth.zenith, truth.azimuth)
@@ -117,7 +117,7 @@ def test_losses_of_a_track_lie_on_its_line_in_time(track: Event) -> None:
     assert sum(loss.energy for loss in losses) == pytest.approx(track.frames["P"]["MCDepositedEnergy"].value, abs=0.01)
 
 
-def test_an_event_without_truth_has_none_and_a_damaged_one_says_so(cascade: Event) -> None:
+def test_missing_truth_is_none_and_damaged_truth_an_error(cascade: Event) -> None:
     frame = cascade.frames["P"].copy()
     frame["MCTopology"] = I3String("shower")
     with pytest.raises(I3Error, match="shower"):
@@ -128,7 +128,7 @@ def test_an_event_without_truth_has_none_and_a_damaged_one_says_so(cascade: Even
     assert read_truth(cascade.frames["Q"]) is None
 
 
-def test_the_charge_of_each_dom_is_a_poisson_number_about_its_expectation() -> None:
+def test_dom_charge_is_poisson_distributed_around_its_expectation() -> None:
     geometry, ice = ic86(), ice_model()
     vertex, along = np.array([30.0, -20.0, -250.0]), np.array([0.6, 0.0, -0.8])
     losses = cascade_losses(2e4)
@@ -149,7 +149,7 @@ def test_the_charge_of_each_dom_is_a_poisson_number_about_its_expectation() -> N
 
 
 @pytest.mark.parametrize("kind", ["cascade", "track"])
-def test_no_light_comes_before_the_direct_light(kind: str, cascade: Event, track: Event) -> None:
+def test_no_light_arrives_before_direct_light(kind: str, cascade: Event, track: Event) -> None:
     """Photoelectrons drawn again from the event's own losses: none comes earlier than the smear allows."""
     geometry, truth = ic86(), truth_of({"cascade": cascade, "track": track}[kind])
     along, vertex = direction(truth.zenith, truth.azimuth), np.array(truth.vertex)
@@ -167,7 +167,7 @@ def test_no_light_comes_before_the_direct_light(kind: str, cascade: Event, track
     assert early.min() < TIME_SMEAR  # and the closest DOMs do see direct light
 
 
-def test_the_readout_is_that_of_a_real_event(cascade: Event) -> None:
+def test_readout_has_the_objects_of_a_real_event(cascade: Event) -> None:
     prepared, pulses, geometry = prepare(cascade), pulses_of(cascade), ic86()
     start, stop = prepared.window
     assert start == TRIGGER_TIME - 4000
@@ -185,26 +185,26 @@ def test_the_readout_is_that_of_a_real_event(cascade: Event) -> None:
     assert abs(quiet - expected) < 4 * math.sqrt(expected)
 
 
-def test_deepcore_sees_light_too() -> None:
+def test_deepcore_doms_detect_light() -> None:
     event = simulate("cascade", energy=2e4, seed=3, vertex=(75.0, -60.0, -350.0), ra=0.0, dec=0.0)
     pulses = pulses_of(event)
     assert pulses.charge[pulses.string >= 79].sum() > 0.2 * pulses.charge.sum()
 
 
-def test_the_vertex_that_preparation_finds_is_near_the_truth(cascade: Event) -> None:
+def test_prepared_vertex_is_near_the_truth(cascade: Event) -> None:
     prepared = prepare(cascade)
     assert np.linalg.norm(prepared.vertex - truth_of(cascade).vertex) < 40
     assert abs(prepared.vertex_time - truth_of(cascade).time) < 400
 
 
-def test_more_energy_gives_more_light_in_proportion() -> None:
+def test_light_is_proportional_to_energy() -> None:
     faint, bright = (simulate("cascade", **CASCADE | {"energy": energy}) for energy in (1e4, 1e5))
     noise = 55  # pe of dark noise in the window, about
     ratio = (pulses_of(bright).charge.sum() - noise) / (pulses_of(faint).charge.sum() - noise)
     assert ratio == pytest.approx(10, rel=0.05)
 
 
-def test_another_ice_gives_another_event(cascade: Event) -> None:
+def test_ice_model_changes_the_event(cascade: Event) -> None:
     other = simulate("cascade", **CASCADE, ice="spice_lea")
     assert truth_of(other).ice == "spice_lea"
     assert pulses_of(other).charge.sum() != pulses_of(cascade).charge.sum()
@@ -229,15 +229,15 @@ def test_another_ice_gives_another_event(cascade: Event) -> None:
         ({"mjd": math.nan}, "MJD nan"),
     ],
 )
-def test_what_cannot_be_is_refused_with_a_reason(changed: dict[str, Any], message: str) -> None:
+def test_impossible_values_are_rejected_with_a_reason(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         simulate("cascade", **CASCADE | changed)
 
 
-def test_an_unknown_topology_is_refused() -> None:
+def test_unknown_topology_is_rejected() -> None:
     with pytest.raises(InputError, match="choose track or cascade"):
         simulate("comet", **CASCADE)  # type: ignore[arg-type]
 
 
-def test_an_event_is_found_in_a_stream(cascade: Event) -> None:
+def test_simulated_event_is_selected_in_a_stream(cascade: Event) -> None:
     assert decode_event(io.BytesIO(encode(cascade)), "a stream", (1, 7)).name == cascade.name
