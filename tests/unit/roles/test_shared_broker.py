@@ -19,6 +19,7 @@ from skymap_scanner.cli import group, local_run
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.local import LocalScan
 from skymap_scanner.roles.record import Record, read_record
+from skymap_scanner.roles.topics import create_topics
 
 MakeCommand = Callable[..., Command]
 
@@ -44,7 +45,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[LocalScan]:
     def run_local(wanted: LocalScan, *_: object) -> bool:
         scans.append(wanted)
         with open_broker(wanted.broker) as broker:
-            ScanTopics.of(wanted.settings.name).create(broker)
+            create_topics(broker, ScanTopics.of(wanted.settings.name))
         return (wanted.folder / "done").exists()
 
     monkeypatch.setattr(local_run, "run_local", run_local)
@@ -208,11 +209,11 @@ def test_there_are_no_topics_to_delete_without_a_shared_broker(event_file: Path,
 
 
 def test_a_run_beside_a_restart_is_told(event_file: Path, tmp_path: Path, url: str) -> None:
-    from skymap_scanner.roles.local import alone  # noqa: PLC0415
+    from skymap_scanner.roles.local import locked  # noqa: PLC0415
 
     folder = tmp_path / "out"
     folder.mkdir()
-    with alone(folder):
+    with locked(folder):
         refused = run(event_file, "-o", folder, *SCAN, "-b", url, "--restart")
     assert isinstance(refused.exception, InputError)
     assert "is in use by another run" in str(refused.exception)

@@ -26,7 +26,7 @@ from skymap_scanner.event.sources import NAME_KEY, read_event
 from skymap_scanner.i3 import FrameWriter, I3String
 from skymap_scanner.reconstruction import load
 from skymap_scanner.results import check_formats
-from skymap_scanner.roles.local import BROKER_FILE, LocalScan, alone, broker_arguments, run_local
+from skymap_scanner.roles.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
 from skymap_scanner.roles.planning import ScanSettings
 from skymap_scanner.roles.record import FILE as RECORD_FILE
 from skymap_scanner.roles.record import Record, check_same, read_record, unique_name, write_record
@@ -202,7 +202,7 @@ def _discard_earlier_scan(request: RunRequest) -> None:
     folder = request.folder
     if not folder.exists():
         return
-    with alone(folder):
+    with locked(folder):
         try:
             found = read_record(folder)
         except InputError:  # not a record of ours: it names no topics to delete
