@@ -1,124 +1,441 @@
-"""Pulsar's admin REST interface without sending anything: what the operator's client and the scanner's have in common.
+"""Pulsar's admin REST interface as values: which requests an operation sends, and how their answers are read.
 
-Names of topics in paths, policies of namespaces, and how an answer is read. Source:
-https://pulsar.apache.org/admin-rest-api (v2).
+Nothing here does I/O. An operation is a generator (`Exchange`): it yields each `Request`, is sent the `Answer`, and
+returns the result. Retries, redirects and errors are part of the operation, so that a client is a short loop, blocking
+or asynchronous::
+
+    request = next(exchange)
+    while True:  # until StopIteration, whose value is the result
+        sleep(request.delay)
+        request = exchange.send(send(request))
+
+Every operation may be repeated: creating what exists and deleting what is gone are not errors.
+Answers come from a server that a tenant may have named, so they are validated and bounded.
+
+Source: https://pulsar.apache.org/admin-rest-api (v2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from skymap_api.names import METADATA_NAMESPACE, TOPICS_NAMESPACE
+from skymap_api.resource.base import INT32
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 SCHEME = "persistent://"
 
-#: Keep everything: the roles read plan, bests and metadata from their start, acknowledged or not.
+#: Keep every message: the roles read the plan, the collected fits and the metadata from their start, acknowledged or
+#: not.
 RETENTION = {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1}
 
-#: With what a namespace begins, in the one request that makes it: nobody finds it without. It keeps all messages, drops
-#: repeats, and makes no topic by itself, so that a client that has not heard of a deletion does not bring a topic back.
+#: Policies that are set in the request that creates a namespace, so that nobody sees it without them: keep all
+#: messages, drop duplicates, and create no topic automatically. Otherwise a client that missed a deletion would bring
+#: the topic back.
 POLICIES = {
     "retention_policies": RETENTION,
     "deduplicationEnabled": True,
     "autoTopicCreationOverride": {"allowAutoTopicCreation": False},
 }
 
-#: As above, but whoever may produce makes topics there: those with an event's frames, which the producer names.
+#: The same, but whoever may produce creates topics: the producer names the metadata topics after their content.
 OPEN_POLICIES = POLICIES | {
     "autoTopicCreationOverride": {"allowAutoTopicCreation": True, "topicType": "non-partitioned"}
 }
 
-#: What a request meets while others change the same thing, and how often it is tried again (s apart).
-BUSY, TRIES, PAUSE = (412, 500), 20, 0.25
+#: The namespaces that a scan needs.
+NAMESPACES = {TOPICS_NAMESPACE: POLICIES, METADATA_NAMESPACE: OPEN_POLICIES}
 
-#: A broker hands a request for another broker's topic on by a redirection.
-REDIRECTIONS, MOST_REDIRECTIONS = {301, 302, 307, 308}, 5
+#: Permissions of the pods' role there.
+PERMISSIONS = ["produce", "consume"]
+
+#: Statuses of a request that met a concurrent change, how often it is retried, and the back-off between tries (s).
+BUSY, RETRIES, BACK_OFF = (412, 500), 20, 0.25
+
+#: A broker redirects requests for a topic that another broker owns.
+REDIRECTS, MAX_REDIRECTS = {301, 302, 307, 308}, 5
+
+#: Most partitions of a topic: far beyond any use, and few enough to list.
+MAX_PARTITIONS = 1024
 
 
-class Answer(Protocol):
-    """What is read of an answer; httpx.Response is one."""
+class PulsarAdminError(Exception):
+    """Pulsar refused a request, or its answer cannot be used. A retry does not help."""
 
-    @property
-    def url(self) -> Any:
-        """Where it came from."""
-        ...
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Its headers."""
-        ...
+class PulsarUnavailable(PulsarAdminError):  # noqa: N818 - a temporary state, not a mistake
+    """Pulsar cannot be reached for now."""
 
-    @property
-    def text(self) -> str:
-        """Its body as text."""
-        ...
 
-    @property
-    def reason_phrase(self) -> str:
-        """What its status code is called."""
-        ...
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request; ``json`` is its body, None for none. It is sent after ``delay`` (s)."""
 
-    def json(self) -> Any:
-        """Its body, parsed as JSON."""
-        ...
+    method: str
+    url: str
+    json: object = None
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP response; names of ``headers`` are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Exchange = Generator[Request, Answer, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Statistics of a subscription.
+
+    ``waiting``: messages without a consumer; ``unacked``: messages in flight. ``busy``: addresses of the consumers
+    that have a message in flight. ``done``: messages that its consumers received before their last one; ``spent``: the
+    time from each consumer's connection to its last message (s, the broker's clock). ``type``: the type of its
+    consumers, such as Shared.
+    """
+
+    waiting: int = 0
+    unacked: int = 0
+    busy: frozenset[str] = frozenset()
+    done: int = 0
+    spent: float = 0.0
+    type: str = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message of a topic, with the time at which its producer published it."""
+
+    payload: bytes
+    published: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TopicList:
+    """The topics of a namespace, a partitioned topic once; ``partitioned``: those among them that have partitions."""
+
+    topics: frozenset[str] = frozenset()
+    partitioned: frozenset[str] = frozenset()
+
+
+def split_topic(topic: str) -> tuple[str, str, str]:
+    """Split a full name into tenant, namespace and local name.
+
+    Raises
+    ------
+    PulsarAdminError
+        If it is not a full name.
+    """
+    parts = topic.removeprefix(SCHEME).split("/")
+    if not topic.startswith(SCHEME) or len(parts) != 3 or not all(parts):
+        raise PulsarAdminError(f"topic {topic!r}: write the full name, persistent://tenant/namespace/topic")
+    return parts[0], parts[1], parts[2]
 
 
 @dataclass(frozen=True)
-class Rest:
-    """Reads names and answers; ``refuse`` makes the error of what cannot be used, ``advice`` ends it."""
+class AdminRequests:
+    """The operations of the admin interface at ``url``; ``credentials`` names what to check when access is denied.
 
-    refuse: Callable[[str], Exception]
-    advice: str = ""
+    Every operation raises PulsarAdminError, or PulsarUnavailable where a later try may succeed.
+    """
 
-    def split_topic(self, topic: str) -> tuple[str, str, str]:
-        """Split a full name into tenant, namespace and local name; raise if it is none."""
-        parts = topic.removeprefix(SCHEME).split("/")
-        if not topic.startswith(SCHEME) or len(parts) != 3 or not all(parts):
-            raise self.refuse(f"topic {topic!r}: write the full name, persistent://tenant/namespace/topic")
-        return parts[0], parts[1], parts[2]
+    url: str
+    credentials: str = "the token or certificate"
 
-    def path(self, topic: str) -> str:
-        """Return the path of a topic."""
-        return "/persistent/" + "/".join(quote(part, safe="") for part in self.split_topic(topic))
+    def create_namespace(
+        self, tenant: str, namespace: str, policies: Mapping[str, object], *, keep_messages: bool = False
+    ) -> Exchange[None]:
+        """Create a namespace with ``policies``, and its tenant, where they are missing.
 
-    def redirected(self, url: str, answer: Answer) -> str:
-        """Return where the broker sends us from ``url``; the token goes along, so never from https to http."""
+        An existing namespace keeps its policies, but with ``keep_messages`` one without retention is given ours.
+        A role that may not read or change policies uses the namespace as it is.
+        """
+        path = f"/namespaces/{_quoted(tenant, namespace)}"
+        found = yield from self._ask("GET", f"{path}/retention", expected=(401, 403, 404))
+        if found.status == 404:
+            yield from self._create_tenant(tenant)
+            yield from self._insist("PUT", path, policies, expected=409)
+        elif keep_messages and found.status == 200 and not _keeps_messages(self._json(found) if found.body else None):
+            yield from self._ask("POST", f"{path}/retention", RETENTION)
+
+    def grant(self, tenant: str, namespace: str, role: str) -> Exchange[None]:
+        """Let a role produce and consume in a namespace."""
+        path = f"/namespaces/{_quoted(tenant, namespace)}/permissions/{_quoted(role)}"
+        yield from self._insist("POST", path, PERMISSIONS)
+
+    def create_topic(self, topic: str) -> Exchange[None]:
+        """Create a topic."""
+        yield from self._insist("PUT", _path(topic), expected=409)
+
+    def create_subscription(self, topic: str, name: str) -> Exchange[None]:
+        """Create a subscription that begins at the first message."""
+        yield from self._insist("PUT", f"{_path(topic)}/subscription/{_quoted(name)}", "earliest", expected=409)
+
+    def delete_topic(self, topic: str, *, partitioned: bool) -> Exchange[None]:
+        """Delete a topic with its messages and subscriptions; its clients are disconnected."""
+        yield from self._insist("DELETE", f"{_path(topic)}{'/partitions' if partitioned else ''}?force=true")
+
+    def topic_exists(self, topic: str) -> Exchange[bool]:
+        """Tell whether a topic exists. Does not create it."""
+        found = yield from self._ask("GET", f"{_path(topic)}/partitions", expected=(404,))
+        return found.status == 200
+
+    def partition_count(self, topic: str) -> Exchange[int]:
+        """Return how many partitions a topic has, 0 if it is not partitioned or does not exist."""
+        found = yield from self._ask("GET", f"{_path(topic)}/partitions", expected=(404,))
+        if found.status != 200:
+            return 0
+        count = self._read(_Partitions, found).partitions
+        if count > MAX_PARTITIONS:
+            raise PulsarAdminError(f"{topic} has {count} partitions, more than the {MAX_PARTITIONS} that can be read")
+        return max(count, 0)
+
+    def list_topics(self, tenant: str, namespace: str) -> Exchange[TopicList]:
+        """List the topics of a namespace without Pulsar's internal ones; empty where there is no such namespace."""
+        path = f"/persistent/{_quoted(tenant, namespace)}"
+        found = yield from self._ask("GET", path, expected=(404,))
+        if found.status == 404:
+            return TopicList()
+        answer = yield from self._ask("GET", f"{path}/partitioned", expected=(404,))
+        partitioned = frozenset(self._names(answer) if answer.status == 200 else ())
+        listed = (topic for topic in self._names(found) if not topic.rpartition("/")[2].startswith("__"))
+        single = {topic for topic in listed if topic.rpartition("-partition-")[0] not in partitioned}
+        return TopicList(partitioned | single, partitioned)
+
+    def find_topics(self, prefix: str) -> Exchange[list[str]]:
+        """List the topics whose full name begins with ``prefix``, in order; a partitioned one once."""
+        found = []
+        for tenant, namespace in (yield from self._namespaces(prefix)):
+            listed = yield from self.list_topics(tenant, namespace)
+            found += [topic for topic in listed.topics if topic.startswith(prefix)]
+        return sorted(found)
+
+    def subscriptions(self, partition: str) -> Exchange[dict[str, Subscription] | None]:
+        """Return the statistics of a topic's subscriptions, or of one partition's; None if it does not exist."""
+        found = yield from self._ask("GET", f"{_path(partition)}/stats?getPreciseBacklog=true", expected=(404,))
+        if found.status != 200:
+            return None
+        stats = self._read(_TopicStats, found)
+        return {name: one.subscription() for name, one in stats.subscriptions.items()}
+
+    def examine(self, topic: str, position: str) -> Exchange[StoredMessage | None]:
+        """Return the message at ``position``, earliest or latest; None where there is no message."""
+        query = f"examinemessage?initialPosition={position}&messagePosition=1"
+        found = yield from self._ask("GET", f"{_path(topic)}/{query}", expected=(404, 412))  # 412: no message
+        published = found.headers.get("x-pulsar-publish-time")
+        if found.status != 200 or published is None:
+            return None
+        try:
+            time = datetime.fromisoformat(published)
+        except ValueError as error:
+            raise self._unexpected() from error
+        if time.tzinfo is None:
+            raise self._unexpected()
+        return StoredMessage(found.body, time)
+
+    def _create_tenant(self, tenant: str) -> Exchange[None]:
+        path = f"/tenants/{_quoted(tenant)}"
+        found = yield from self._ask("GET", path, expected=(401, 403, 404))
+        if found.status == 404:
+            clusters = self._names((yield from self._ask("GET", "/clusters")))
+            body = {"allowedClusters": [name for name in clusters if name != "global"], "adminRoles": []}
+            yield from self._insist("PUT", path, body, expected=409)
+
+    def _namespaces(self, prefix: str) -> Exchange[list[tuple[str, str]]]:
+        """List the namespaces that can hold topics beginning with ``prefix``."""
+        tenant, slash, rest = prefix.removeprefix(SCHEME).partition("/")
+        namespace, whole, _ = rest.partition("/")
+        if whole:
+            return [(tenant, namespace)]
+        tenants = [tenant] if slash else self._names((yield from self._ask("GET", "/tenants")))
+        found = []
+        for one in tenants:
+            answer = yield from self._ask("GET", f"/namespaces/{_quoted(one)}", expected=(404,))
+            names = self._names(answer) if answer.status == 200 else []
+            found += [(one, name.rpartition("/")[2]) for name in names]
+        return found
+
+    def _insist(self, method: str, path: str, json: object = None, expected: int = 404) -> Exchange[None]:
+        """Retry while others change the same thing: they create it as well, or their clients connect or disconnect."""
+        for tries in range(RETRIES):
+            delay = BACK_OFF if tries else 0.0
+            answer = yield from self._ask(method, path, json, expected=(expected, *BUSY), delay=delay)
+            if answer.status not in BUSY:
+                return
+        yield from self._ask(method, path, json, expected=(expected,), delay=BACK_OFF)
+
+    def _ask(
+        self, method: str, path: str, json: object = None, expected: Iterable[int] = (), delay: float = 0.0
+    ) -> Exchange[Answer]:
+        """Send a request, follow redirects, and raise unless it succeeds or its status is ``expected``."""
+        url = f"{self.url}/admin/v2{path}"
+        for _ in range(MAX_REDIRECTS):
+            answer = yield Request(method, url, json, delay)
+            if answer.status not in REDIRECTS:
+                break
+            url, delay = self._redirected(url, answer), 0.0
+        if answer.status in range(200, 300) or answer.status in expected:
+            return answer
+        what = f"{self.url} refused {method} {path.partition('?')[0]}: {answer.status} {_reason(answer)}"
+        if answer.status in {401, 403}:
+            raise PulsarAdminError(f"{what}. Check {self.credentials}, and what its role may do")
+        if answer.status >= 500 or answer.status in REDIRECTS:
+            raise PulsarUnavailable(what)
+        raise PulsarAdminError(what)
+
+    def _redirected(self, url: str, answer: Answer) -> str:
+        """Return the target of a redirect. The token goes along, so never from https to http."""
         target = urljoin(url, answer.headers.get("location", ""))
         if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-            raise self.refuse(
-                f"{url.partition('/admin/')[0]} sends us from https to {urlsplit(target).scheme}: refused"
-            )
+            raise PulsarAdminError(f"{self.url} redirects from https to {urlsplit(target).scheme}: refused")
         return target
 
-    def object(self, answer: Answer) -> dict[str, Any]:
-        """Return the JSON object in the answer; raise if there is none."""
-        content = self._json(answer)
-        if not isinstance(content, dict):
-            raise self._strange(answer)
-        return content
-
-    def names(self, answer: Answer) -> list[str]:
-        """Return the JSON list of names in the answer; raise if there is none."""
+    def _names(self, answer: Answer) -> list[str]:
         content = self._json(answer)
         if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
-            raise self._strange(answer)
+            raise self._unexpected()
         return content
 
     def _json(self, answer: Answer) -> Any:
         try:
-            return answer.json()
-        except ValueError as error:
-            raise self._strange(answer) from error
+            return json.loads(answer.body)
+        except (ValueError, RecursionError) as error:
+            raise self._unexpected() from error
 
-    def _strange(self, answer: Answer) -> Exception:
-        return self.refuse(f"{answer.url} does not answer as Pulsar's admin interface does{self.advice}")
+    def _read(self, model: type[M], answer: Answer) -> M:
+        try:
+            return model.model_validate_json(answer.body)
+        except ValidationError as error:
+            raise self._unexpected() from error
+
+    def _unexpected(self) -> PulsarAdminError:
+        return PulsarAdminError(f"{self.url} does not answer as Pulsar's admin interface does: check its address")
 
 
-def reason(answer: Answer) -> str:
+def add_subscriptions(partitions: Iterable[Mapping[str, Subscription]], count: int) -> dict[str, Subscription]:
+    """Add up the statistics of a topic's ``count`` partitions, by subscription.
+
+    A consumer is connected to all partitions of a topic at once, so each counts for its share of the time.
+    """
+    found: dict[str, Subscription] = {}
+    for part in partitions:
+        for name, one in part.items():
+            before = found.get(name, Subscription(type=one.type))
+            found[name] = Subscription(
+                min(before.waiting + one.waiting, INT32),
+                min(before.unacked + one.unacked, INT32),
+                before.busy | one.busy,
+                before.done + one.done,
+                before.spent + one.spent / count,
+                " and ".join(sorted({*before.type.split(" and "), one.type})),
+            )
+    return found
+
+
+class _Stats(BaseModel):
+    """A part of the statistics. What Pulsar gives as null counts as not given."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, found: Any) -> Any:
+        return {name: value for name, value in found.items() if value is not None} if isinstance(found, dict) else found
+
+
+_Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+
+class _Partitions(_Stats):
+    partitions: _Int64 = 0
+
+
+class _ConsumerStats(_Stats):
+    address: str = ""
+    connected_since: str = ""
+    msg_out_counter: _Int64 = 0
+    last_consumed_timestamp: _Int64 = 0
+    unacked_messages: _Int64 = 0
+
+    def host(self) -> str:
+        """Return the address (``/10.0.0.7:41234``) without its port."""
+        return self.address.lstrip("/").rpartition(":")[0].strip("[]")
+
+    def pace(self) -> tuple[int, float]:
+        """Return the messages received before the last one, and the time from the connection to the last one (s)."""
+        done, last = self.msg_out_counter - 1, self.last_consumed_timestamp / 1000
+        try:
+            connected = datetime.fromisoformat(self.connected_since).timestamp()
+        except (ValueError, OverflowError):
+            return 0, 0.0
+        return (done, last - connected) if done > 0 and last > connected else (0, 0.0)
+
+
+class _SubscriptionStats(_Stats):
+    msg_backlog: _Int64 = 0
+    unacked_messages: _Int64 = 0
+    type: str = "other"
+    consumers: tuple[_ConsumerStats, ...] = ()
+
+    def subscription(self) -> Subscription:
+        """Return the statistics; Pulsar's backlog counts unacknowledged messages, too."""
+        total = min(max(self.msg_backlog, 0), INT32)
+        unacked = min(max(self.unacked_messages, 0), total)
+        paces = [consumer.pace() for consumer in self.consumers]
+        return Subscription(
+            total - unacked,
+            unacked,
+            frozenset(consumer.host() for consumer in self.consumers if consumer.unacked_messages > 0),
+            sum(done for done, _ in paces),
+            sum(spent for _, spent in paces),
+            self.type,
+        )
+
+
+class _TopicStats(_Stats):
+    subscriptions: dict[str, _SubscriptionStats]
+
+
+def _path(topic: str) -> str:
+    return f"/persistent/{_quoted(*split_topic(topic))}"
+
+
+def _quoted(*parts: str) -> str:
+    return "/".join(quote(part, safe="") for part in parts)
+
+
+def _reason(answer: Answer) -> str:
     """Return why Pulsar refuses, in one line."""
     try:
-        text = str(answer.json()["reason"])
-    except (ValueError, KeyError, TypeError):
-        text = answer.text
-    return " ".join(text.split())[:200] or answer.reason_phrase  # a stack trace may follow
+        text = str(json.loads(answer.body)["reason"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        text = answer.body.decode(errors="replace")
+    return " ".join(text.split())[:200] or _phrase(answer.status)  # a stack trace may follow
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _keeps_messages(retention: Any) -> bool:
+    """Tell whether a namespace's retention keeps acknowledged messages; none given is Pulsar's default: it does not."""
+    return isinstance(retention, dict) and all(retention.get(name, 0) != 0 for name in RETENTION)

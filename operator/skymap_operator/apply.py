@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 
 from skymap_api.names import API_VERSION, FINALIZER, KIND
+from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_api.resource.base import Manifest, to_manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.cluster.client import Client, Conflict, NotFound, Refused
@@ -29,7 +30,6 @@ from skymap_operator.decide.actions import (
 )
 from skymap_operator.observe.state import ObservedState, ObservedWarning
 from skymap_operator.pulsar.access import pulsar_access
-from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.settings import Settings
 
@@ -65,7 +65,7 @@ async def apply(
         except Refused as error:
             raise ActionRefused(ObservedWarning(_object(action), "Refused", str(error))) from error
         except PulsarAdminError as error:
-            reason = Reason.PULSAR_UNAVAILABLE if isinstance(error, PulsarAway) else Reason.PULSAR_REFUSED
+            reason = Reason.PULSAR_UNAVAILABLE if isinstance(error, PulsarUnavailable) else Reason.PULSAR_REFUSED
             raise ActionRefused(ObservedWarning("Pulsar", reason, str(error))) from error
 
 

@@ -18,7 +18,9 @@ from testing.pulsar.brokers import access_to, number, numbered, plain, take
 from testing.pulsar.server import PulsarServer
 from testing.waiting import eventually
 
-from skymap_operator.pulsar.admin import Credentials, PulsarAdmin, PulsarAdminError, PulsarAway
+from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
+from skymap_operator.pulsar.admin import PulsarAdmin
+from skymap_operator.pulsar.credentials import Credentials
 from skymap_scanner.broker import Access, Broker, Producer, SubscriptionType, open_broker
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 
@@ -230,5 +232,5 @@ def test_the_operator_may_show_a_certificate(guarded: PulsarServer, topic: str) 
     assert topic in asyncio.run(topics(mine))
     with pytest.raises(PulsarAdminError, match=r"401 .*Check the token or certificate"):
         asyncio.run(topics(Credentials(trusted=authority)))
-    with pytest.raises(PulsarAway, match="CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(PulsarUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
         asyncio.run(topics(Credentials()))

@@ -15,7 +15,9 @@ from testing.pulsar.brokers import access_to
 from testing.pulsar.server import PulsarServer
 
 from skymap_api.names import ScanTopics, TopicBases
-from skymap_operator.pulsar.admin import Credentials, PulsarAdmin, PulsarAdminError
+from skymap_api.pulsar_admin import PulsarAdminError
+from skymap_operator.pulsar.admin import PulsarAdmin
+from skymap_operator.pulsar.credentials import Credentials
 from skymap_scanner.broker import Broker, open_broker
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.roles.topics import read_metadata
@@ -154,5 +156,5 @@ def test_without_the_grant_the_role_is_refused_and_told_so(guarded: PulsarServer
 
 
 def test_an_operator_that_rules_no_tenant_is_told_so(guarded: PulsarServer, tmp_path: Path) -> None:
-    with pytest.raises(PulsarAdminError, match=r"refused .*: 40[13] .*Check the token or certificate for it"):
+    with pytest.raises(PulsarAdminError, match=r"refused .*: 40[13] .*Check the token or certificate, and what"):
         prepare(guarded, tmp_path, ROLE, who="stranger")

@@ -15,7 +15,9 @@ import pytest
 from testing.pulsar.server import PulsarAddress
 from testing.waiting import eventually
 
-from skymap_operator.pulsar.admin import Credentials, PulsarAdmin, PulsarAdminError, PulsarAway, Subscription
+from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, Subscription
+from skymap_operator.pulsar.admin import PulsarAdmin
+from skymap_operator.pulsar.credentials import Credentials
 from skymap_scanner.broker import Access, Outgoing, SubscriptionType, open_broker
 
 T = TypeVar("T")
@@ -132,37 +134,40 @@ def test_what_consumers_have_done_and_how_long_it_took_is_known(
 
 
 def test_what_many_looks_need_is_asked_for_once_and_what_is_done_is_known_at_once(
-    pulsar_namespace: str, pulsar_server: PulsarAddress
+    pulsar_namespace: str, pulsar_server: PulsarAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("skymap_operator.pulsar.admin.TOPICS_TTL", 60.0)
     tenant = pulsar_namespace.removeprefix("persistent://").partition("/")[0]
     first, second, others = (f"{pulsar_namespace}/{name}-plan" for name in ("first", "second", "others"))
     asked: Counter[tuple[str, int | None]] = Counter()
 
     async def inside() -> None:
-        async with PulsarAdmin(pulsar_server.admin_url, asked=lambda *one: asked.update([one])) as admin:
+        async with PulsarAdmin(pulsar_server.admin_url, on_request=lambda *one: asked.update([one])) as admin:
             await made(admin, first, ["workers"])
             asked.clear()
-            lists = await asyncio.gather(*(admin.topics(tenant, "skymap", kept=60) for _ in range(10)))
+            lists = await asyncio.gather(*(admin.topics(tenant, "skymap", cached=True) for _ in range(10)))
             assert set(lists) == {frozenset({first})}
             assert asked == {("GET", 200): 2}, "all topics, and those with partitions"
             for _ in range(3):
                 await admin.prepare(tenant)
-                assert await admin.subscriptions(first, kept=60) == {"workers": Subscription(0, 0, frozenset())}
+                assert await admin.subscriptions(first, cached=True) == {"workers": Subscription(0, 0, frozenset())}
             assert asked == {("GET", 200): 3}
             await admin.create(first, ["workers", "more"])
             await admin.create(second)
-            assert await admin.topics(tenant, "skymap", kept=60) == {first, second}
-            assert set(await admin.subscriptions(first, kept=60)) == {"workers", "more"}
+            assert await admin.topics(tenant, "skymap", cached=True) == {first, second}
+            assert set(await admin.subscriptions(first, cached=True)) == {"workers", "more"}
             with open_broker(pulsar_server.url, Access(admin_url=pulsar_server.admin_url)) as broker:
                 broker.producer(first, "p").send(Outgoing(b"begin"))
-            assert [found.payload for _ in range(2) if (found := await admin.first(first, kept=60))] == [b"begin"] * 2
+            assert [found.payload for _ in range(2) if (found := await admin.first(first, cached=True))] == [
+                b"begin"
+            ] * 2
             httpx.put(f"{pulsar_server.admin_url}/admin/v2/{others.replace('://', '/')}").raise_for_status()
-            assert await admin.topics(tenant, "skymap", kept=60) == {first, second}
+            assert await admin.topics(tenant, "skymap", cached=True) == {first, second}
             assert await admin.topics(tenant, "skymap") == {first, second, others}
             await admin.delete(first)
-            assert await admin.topics(tenant, "skymap", kept=60) == {second, others}
-            assert await admin.subscriptions(first, kept=60) == {}
-            assert await admin.first(first, kept=60) is None
+            assert await admin.topics(tenant, "skymap", cached=True) == {second, others}
+            assert await admin.subscriptions(first, cached=True) == {}
+            assert await admin.first(first, cached=True) is None
 
     asyncio.run(inside())
 
@@ -175,7 +180,7 @@ def test_faults_are_told_apart(pulsar_namespace: str, tmp_path: Path) -> None:
 
         asyncio.run(inside())
 
-    with pytest.raises(PulsarAway, match="cannot reach"):
+    with pytest.raises(PulsarUnavailable, match="cannot reach"):
         fails(PulsarAdmin("http://127.0.0.1:9"))
     with pytest.raises(PulsarAdminError, match="write the full name, persistent://tenant"):
         fails(PulsarAdmin("http://127.0.0.1:9"), "x")

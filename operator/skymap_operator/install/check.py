@@ -9,9 +9,9 @@ import httpx
 
 from skymap_api.crd import resource_schema
 from skymap_api.names import API_VERSION, KIND
+from skymap_api.pulsar_admin import PulsarAdminError
 from skymap_operator.cluster.client import Cluster, ClusterError
 from skymap_operator.pulsar.access import PulsarAccess
-from skymap_operator.pulsar.admin import PulsarAdminError
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.settings import Settings
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from skymap_api.names import FINALIZER, KIND, Names
+from skymap_api.pulsar_admin import PulsarUnavailable
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.apply import ActionRefused, apply
@@ -22,7 +23,6 @@ from skymap_operator.decide.deletion import plan_deletion
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault
 from skymap_operator.pulsar.access import runs_with
-from skymap_operator.pulsar.admin import PulsarAway
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime.shared_state import ending_plan
 from skymap_operator.settings import Settings
@@ -113,7 +113,7 @@ class Uninstall:
                 raise
             except NotFound:
                 return None
-            except (ClusterError, ActionRefused, PulsarAway) as error:
+            except (ClusterError, ActionRefused, PulsarUnavailable) as error:
                 waits_for = str(error)
         return None if waits_for is None else Pending(resource, waits_for)
 

@@ -20,6 +20,7 @@ from skymap_api.names import (
     ScanTopics,
 )
 from skymap_api.progress import Progress, decode_progress
+from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredMessage, Subscription
 from skymap_api.resource.base import Manifest, describe_errors
 from skymap_api.resource.status import Reason
 from skymap_operator.cluster.client import Client, Refused
@@ -37,12 +38,9 @@ from skymap_operator.observe.state import (
     needs_other_plans,
 )
 from skymap_operator.pulsar.access import PulsarAccess, pulsar_access
-from skymap_operator.pulsar.admin import KEEP_TOPICS, PulsarAdmin, PulsarAdminError, PulsarAway, Stored, Subscription
+from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.settings import Settings
-
-#: How long the subscriptions of the topic of fits, and the metadata topics of other plans, are cached (s).
-KEEP_FITS, KEEP_FRAMES = 30.0, 300.0
 
 
 async def observe(
@@ -141,11 +139,11 @@ async def _pulsar(
     topics = names.topics(access.tenant)
     try:
         async with pulsars.reach(scan.namespace, access) as admin:
-            there = await admin.topics(access.tenant, TOPICS_NAMESPACE, kept=KEEP_TOPICS)
+            there = await admin.topics(access.tenant, TOPICS_NAMESPACE, cached=True)
             own = {topic for topic in topics.all() if topic in there}
             queues = await _queues(topics, own, admin, needs)
             frames = await _frames(topics, access.tenant, there, admin, needs)
-    except PulsarAway as error:
+    except PulsarUnavailable as error:
         return PulsarFault(Reason.PULSAR_UNAVAILABLE, str(error))
     except PulsarAdminError as error:
         return PulsarFault(Reason.PULSAR_REFUSED, str(error))
@@ -158,10 +156,9 @@ async def _queues(topics: ScanTopics, own: Collection[str], admin: PulsarAdmin, 
     """Read which topics exist and how far the scan is; of a scan that has ended only the former."""
     if not needs.queues:
         return PulsarState(topics={topic: frozenset() for topic in own})
-    kept = 0.0 if needs.exact else KEEP_FITS
     tasks, fits, end, snapshot = await asyncio.gather(
-        _subscriptions(admin, topics.to_be_scanned, own, 0.0),
-        _subscriptions(admin, topics.scanned, own, kept),
+        _subscriptions(admin, topics.to_be_scanned, own, cached=False),
+        _subscriptions(admin, topics.scanned, own, cached=not needs.exact),
         _last(admin, topics.plan, own if needs.exact else ()),
         _last(admin, topics.progress, own),
     )
@@ -180,12 +177,12 @@ async def _queues(topics: ScanTopics, own: Collection[str], admin: PulsarAdmin, 
 
 
 async def _subscriptions(
-    admin: PulsarAdmin, topic: str, there: Collection[str], kept: float
+    admin: PulsarAdmin, topic: str, there: Collection[str], *, cached: bool
 ) -> Mapping[str, Subscription]:
-    return await admin.subscriptions(topic, kept) if topic in there else {}
+    return await admin.subscriptions(topic, cached=cached) if topic in there else {}
 
 
-async def _last(admin: PulsarAdmin, topic: str, there: Collection[str]) -> Stored | None:
+async def _last(admin: PulsarAdmin, topic: str, there: Collection[str]) -> StoredMessage | None:
     return await admin.last(topic) if topic in there else None
 
 
@@ -201,11 +198,11 @@ async def _frames(
     if not found:
         return (), frozenset()
     plans = {topic for topic in there if topic.endswith("-plan")} - {topics.plan, *needs.leaving}
-    firsts = await asyncio.gather(*(admin.first(topic, kept=KEEP_FRAMES) for topic in sorted(plans)))
+    firsts = await asyncio.gather(*(admin.first(topic, cached=True) for topic in sorted(plans)))
     return found, topics_in_use(named_topics(_payload(first)) for first in firsts)
 
 
-def _payload(message: Stored | None) -> bytes | None:
+def _payload(message: StoredMessage | None) -> bytes | None:
     return None if message is None else message.payload
 
 
@@ -213,7 +210,7 @@ class _PlanEntry(BaseModel):
     kind: str
 
 
-def _is_end(entry: Stored, topic: str) -> bool:
+def _is_end(entry: StoredMessage, topic: str) -> bool:
     """Tell whether the last entry of a plan is its end.
 
     Raises
@@ -227,7 +224,7 @@ def _is_end(entry: Stored, topic: str) -> bool:
         raise ValueError(f"{topic}: not an entry of a plan: {describe_errors(error, most=1)}") from error
 
 
-def _progress(snapshot: Stored, topic: str) -> Progress:
+def _progress(snapshot: StoredMessage, topic: str) -> Progress:
     try:
         return decode_progress(snapshot.payload)
     except ValueError as error:

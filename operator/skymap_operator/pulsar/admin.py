@@ -1,141 +1,92 @@
-"""Pulsar's admin REST interface as the operator needs it: topics made, seen and deleted, messages looked at. No client.
+"""Asynchronous client of Pulsar's admin interface: topics, subscriptions, first and last messages.
 
-Everything may be repeated: what is there already, or gone already, is no error.
-Source: https://pulsar.apache.org/admin-rest-api (v2).
+What is sent and how answers are read is in `skymap_api.pulsar_admin`; here are the connections and the caches.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-import ssl
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote
+from typing import Self, TypeVar
 
 import httpx
+from cachetools import TTLCache
 
-from skymap_api.names import METADATA_NAMESPACE, TOPICS_NAMESPACE
 from skymap_api.pulsar_admin import (
-    BUSY,
-    MOST_REDIRECTIONS,
-    OPEN_POLICIES,
-    PAUSE,
-    POLICIES,
-    REDIRECTIONS,
+    NAMESPACES,
     SCHEME,
-    TRIES,
-    Rest,
-    reason,
+    AdminRequests,
+    Answer,
+    Exchange,
+    PulsarAdminError,
+    PulsarUnavailable,
+    Request,
+    StoredMessage,
+    Subscription,
+    TopicList,
+    add_subscriptions,
+    split_topic,
 )
+from skymap_operator.pulsar.credentials import Credentials, Tls
 
-#: What a namespace's policies are, of those that a scan needs.
-NAMESPACES = {TOPICS_NAMESPACE: POLICIES, METADATA_NAMESPACE: OPEN_POLICIES}
+#: Longest answer that is read (bytes): snapshots and first entries of plans are a few kilobytes, statistics more.
+MAX_ANSWER = 16 << 20
 
-#: What the pods' role may do there, and nothing else.
-GRANT = ["produce", "consume"]
+#: Longest time of a request (s), of the wait for a connection, and the number of connections: where Pulsar is slow, a
+#: queue on this side of the connections does not count as a timeout.
+TIMEOUT, POOL_TIMEOUT, CONNECTIONS = 10.0, 60.0, 12
 
-#: The longest answer that is read (bytes): a snapshot or the first entry of a plan is a few kilobytes, statistics more.
-LONGEST = 16 << 20
+#: How long answers are cached (s): the topics of a namespace, which every scan asks for; that a namespace exists; the
+#: statistics of a topic; the first message of a topic.
+TOPICS_TTL, NAMESPACE_TTL, SUBSCRIPTIONS_TTL, FIRST_TTL = 2.0, 60.0, 30.0, 300.0
 
-#: Longest time of a request (s), of the wait for one of the connections, and how many: where Pulsar is slow, a queue on
-#: this side of them runs into no limit.
-TIMEOUT, PATIENCE, CONNECTIONS = 10.0, 60.0, 12
+#: Most entries of a cache.
+MAX_CACHED = 16_384
 
-#: How long the names of all topics of a namespace are kept (s), for all scans that ask: there are six for each.
-KEEP_TOPICS = 2.0
-
-#: How long it counts (s) that a namespace has been made.
-KEEP_PREPARED = 60.0
+T = TypeVar("T")
 
 
-class PulsarAdminError(Exception):
-    """Pulsar refuses; asking again does not help."""
-
-
-class PulsarAway(PulsarAdminError):  # noqa: N818 - a state that passes, not a mistake
-    """Pulsar cannot be reached for now."""
-
-
-REST = Rest(PulsarAdminError)
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """What a subscription has to do, and the addresses of its consumers that have a message in hand.
-
-    ``done``: messages that its consumers have had before the last one that each was sent; ``spent``: the time from when
-    they connected until then (s, by the broker's clock).
-    """
-
-    waiting: int
-    unacked: int
-    busy: frozenset[str]
-    done: int = 0
-    spent: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A message as it lies in its topic."""
-
-    payload: bytes
-    published: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Files with what Pulsar asks for: a token; certificates (PEM) to trust; our own certificate and its key."""
-
-    token: Path | None = None
-    trusted: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-
-
-@dataclass(slots=True)
+@dataclass
 class _Listed:
-    """The topics of a namespace as they were at ``asked`` (s, the loop's clock); ``whole``: those with partitions."""
+    """A cached list. It is changed in place, so that a change does not make it younger."""
 
-    asked: float = -math.inf
-    topics: frozenset[str] = frozenset()
-    whole: frozenset[str] = frozenset()
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    found: TopicList
 
 
 class PulsarAdmin:
-    """The admin interface at ``url``; the token of ``credentials`` is read anew for every request.
+    """The admin interface at ``url``. Methods raise PulsarAdminError; see `skymap_api.pulsar_admin`.
 
-    What many looks need is asked for once for all of them, and what was read is kept where the caller says for how
-    long; what is made or deleted here is known at once. ``asked`` is told of every request: its method, and the code of
-    the answer, None where there was none.
+    The token and certificates of ``credentials`` are read again when they change. Cached answers reflect at once what
+    is created and deleted here. ``on_request`` is called after every request with its method and the status of the
+    answer, None where there was none.
     """
 
     def __init__(
         self,
         url: str,
         credentials: Credentials | None = None,
-        asked: Callable[[str, int | None], None] = lambda *_: None,
+        on_request: Callable[[str, int | None], None] = lambda *_: None,
     ) -> None:
         self.url = url.rstrip("/")
-        credentials = credentials or Credentials()
-        self._token_file = credentials.token
-        self._asked = asked
+        self._credentials = credentials or Credentials()
+        self._tls = Tls(self._credentials)
+        self._on_request = on_request
+        self._requests = AdminRequests(self.url)
         self._http = httpx.AsyncClient(
-            verify=_trust(credentials),
-            timeout=httpx.Timeout(TIMEOUT, pool=PATIENCE),
+            verify=self._tls.context,
+            timeout=httpx.Timeout(TIMEOUT, pool=POOL_TIMEOUT),
             limits=httpx.Limits(
                 max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=30
             ),
         )
-        self._listed: dict[tuple[str, str], _Listed] = {}
-        self._prepared: dict[tuple[str, str | None], float] = {}
-        self._firsts: dict[str, tuple[float, Stored]] = {}
-        self._queues: dict[str, tuple[float, dict[str, Subscription]]] = {}
+        self._topics: TTLCache[tuple[str, str], _Listed] = TTLCache(MAX_CACHED, TOPICS_TTL)
+        self._prepared: TTLCache[tuple[str, str | None], bool] = TTLCache(MAX_CACHED, NAMESPACE_TTL)
+        self._first: TTLCache[str, StoredMessage] = TTLCache(MAX_CACHED, FIRST_TTL)
+        self._subscriptions: TTLCache[str, dict[str, Subscription]] = TTLCache(MAX_CACHED, SUBSCRIPTIONS_TTL)
+        self._listing: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -146,244 +97,134 @@ class PulsarAdmin:
         await self._http.aclose()
 
     async def prepare(self, tenant: str, role: str | None = None) -> None:
-        """Make the tenant and its namespaces where they are missing; let the pods' ``role`` produce and consume there.
+        """Create the tenant and its namespaces where they are missing; let the pods' ``role`` produce and consume.
 
-        A namespace that is there keeps its policies.
+        An existing namespace keeps its policies.
         """
-        now = asyncio.get_running_loop().time()
-        if now - self._prepared.get((tenant, role), -math.inf) < KEEP_PREPARED:
+        if (tenant, role) in self._prepared:
             return
         for namespace, policies in NAMESPACES.items():
-            path = f"/namespaces/{quote(tenant, safe='')}/{namespace}"
-            if (await self._ask("GET", f"{path}/retention", fine=(401, 403, 404))).status_code == 404:
-                await self._create_tenant(tenant)
-                await self._insist("PUT", path, policies, fine=409)
+            await self._run(self._requests.create_namespace(tenant, namespace, policies))
             if role is not None:
-                await self._insist("POST", f"{path}/permissions/{quote(role, safe='')}", GRANT)
-        self._prepared[tenant, role] = now
+                await self._run(self._requests.grant(tenant, namespace, role))
+        self._prepared[tenant, role] = True
 
     async def create(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
-        """Make the topic, and subscriptions that begin at the first message."""
+        """Create the topic, and subscriptions that begin at the first message."""
         try:
-            await self._insist("PUT", REST.path(topic), fine=409)
+            await self._run(self._requests.create_topic(topic))
             for name in subscriptions:
-                path = f"{REST.path(topic)}/subscription/{quote(name, safe='')}"
-                await self._insist("PUT", path, "earliest", fine=409)
+                await self._run(self._requests.create_subscription(topic, name))
         except PulsarAdminError:
             self._prepared.clear()  # somebody may have deleted the namespace
             raise
-        listed = self._of(topic)
-        if listed.asked > -math.inf:
-            listed.topics |= {topic}
-        self._queues.pop(topic, None)
+        self._change(topic, exists=True)
 
     async def delete(self, topic: str) -> None:
-        """Delete the topic with its messages and subscriptions; its clients are cut off."""
-        self._firsts.pop(topic, None)
-        self._queues.pop(topic, None)
-        where = "/partitions" if await self._partitions(topic) else ""
-        await self._insist("DELETE", f"{REST.path(topic)}{where}?force=true")
-        listed = self._of(topic)
-        listed.topics -= {topic}
-        listed.whole -= {topic}
+        """Delete the topic with its messages and subscriptions; its clients are disconnected."""
+        partitioned = await self._partitions(topic) > 0
+        await self._run(self._requests.delete_topic(topic, partitioned=partitioned))
+        self._change(topic, exists=False)
 
-    async def topics(self, tenant: str, namespace: str, kept: float = 0.0) -> frozenset[str]:
-        """List the topics of a namespace, a partitioned one once; none where there is no such namespace.
+    async def topics(self, tenant: str, namespace: str, *, cached: bool = False) -> frozenset[str]:
+        """List the topics of a namespace, a partitioned one once; empty where there is no such namespace.
 
-        ``kept``: how old the list may be (s). Those who ask at the same time share one.
+        ``cached``: an answer of the last seconds will do. Concurrent callers share one request.
         """
-        listed = self._listed.setdefault((tenant, namespace), _Listed())
-        oldest = asyncio.get_running_loop().time() - kept
-        async with listed.lock:
-            if listed.asked < oldest:
-                asked = asyncio.get_running_loop().time()
-                listed.topics, listed.whole = await self._list(tenant, namespace)
-                listed.asked = asked
-                self._forget(listed.topics, f"{SCHEME}{tenant}/{namespace}/")
-            return listed.topics
+        key = tenant, namespace
+        async with self._listing[key]:
+            listed = self._topics.get(key) if cached else None
+            if listed is None:
+                listed = self._topics[key] = _Listed(await self._run(self._requests.list_topics(tenant, namespace)))
+                self._drop_deleted(listed.found.topics, f"{SCHEME}{tenant}/{namespace}/")
+            return listed.found.topics
 
-    async def _list(self, tenant: str, namespace: str) -> tuple[frozenset[str], frozenset[str]]:
-        """Return all topics, and those with partitions."""
-        path = f"/persistent/{quote(tenant, safe='')}/{quote(namespace, safe='')}"
-        found = await self._ask("GET", path, fine=(404,))
-        if found.status_code == 404:
-            return frozenset(), frozenset()
-        partitioned = await self._ask("GET", f"{path}/partitioned", fine=(404,))
-        whole = frozenset(REST.names(partitioned)) if partitioned.status_code == 200 else frozenset()
-        parts = (topic for topic in REST.names(found) if not topic.rpartition("/")[2].startswith("__"))
-        return whole | {topic for topic in parts if topic.rpartition("-partition-")[0] not in whole}, whole
+    async def subscriptions(self, topic: str, *, cached: bool = False) -> dict[str, Subscription]:
+        """Return the statistics of all subscriptions of the topic; empty where there is no such topic.
 
-    def _of(self, topic: str) -> _Listed:
-        tenant, namespace, _ = REST.split_topic(topic)
-        return self._listed.setdefault((tenant, namespace), _Listed())
-
-    def _forget(self, there: frozenset[str], base: str) -> None:
-        """Forget what was read of topics that are gone."""
-        for kept in (self._firsts, self._queues):
-            for topic in [topic for topic in kept if topic.startswith(base) and topic not in there]:
-                del kept[topic]
-
-    async def subscriptions(self, topic: str, kept: float = 0.0) -> dict[str, Subscription]:
-        """Look at all subscriptions of the topic, its partitions summed up; none where there is no such topic.
-
-        ``kept``: how old the answer may be (s).
+        ``cached``: an answer of the last half minute will do.
         """
-        now = asyncio.get_running_loop().time()
-        asked, before = self._queues.get(topic, (-math.inf, {}))
-        if now - asked < kept:
-            return before
-        found = await self._subscriptions(topic)
-        if kept:
-            self._queues[topic] = (now, found)
+        found = self._subscriptions.get(topic) if cached else None
+        if found is None:
+            count = await self._partitions(topic)
+            parts = [f"{topic}-partition-{number}" for number in range(count)] or [topic]
+            answers = await asyncio.gather(*(self._run(self._requests.subscriptions(part)) for part in parts))
+            found = add_subscriptions([one for one in answers if one is not None], len(parts))
+            self._subscriptions[topic] = found
         return found
 
-    async def _subscriptions(self, topic: str) -> dict[str, Subscription]:
-        count = await self._partitions(topic)
-        parts = [f"{topic}-partition-{number}" for number in range(count)] or [topic]
-        answers = await asyncio.gather(
-            *(self._ask("GET", f"{REST.path(part)}/stats?getPreciseBacklog=true", fine=(404,)) for part in parts)
-        )
-        found: dict[str, Subscription] = {}
-        for answer in answers:
-            stats = REST.object(answer).get("subscriptions", {}) if answer.status_code == 200 else {}
-            for name, one in stats.items():
-                found[name] = _added(found.get(name, Subscription(0, 0, frozenset())), one, len(parts))
+    async def first(self, topic: str, *, cached: bool = False) -> StoredMessage | None:
+        """Return the first message of the topic, None where there is none.
+
+        ``cached``: an answer of the last minutes will do.
+        """
+        found = self._first.get(topic) if cached else None
+        if found is None:
+            found = await self._run(self._requests.examine(topic, "earliest"))
+            if found is not None:
+                self._first[topic] = found
         return found
 
-    async def first(self, topic: str, kept: float = 0.0) -> Stored | None:
-        """Return the first message of the topic; None where there is none. ``kept``: how old the answer may be (s)."""
-        now = asyncio.get_running_loop().time()
-        asked, before = self._firsts.get(topic, (-math.inf, None))
-        if before is not None and now - asked < kept:
-            return before
-        found = await self._examine(topic, "earliest")
-        if found is not None and kept:
-            self._firsts[topic] = (now, found)
-        return found
+    async def last(self, topic: str) -> StoredMessage | None:
+        """Return the last message of the topic, None where there is none."""
+        return await self._run(self._requests.examine(topic, "latest"))
 
-    async def last(self, topic: str) -> Stored | None:
-        """Return the last message of the topic; None where there is none."""
-        return await self._examine(topic, "latest")
+    def _change(self, topic: str, *, exists: bool) -> None:
+        """Adapt the cached answers to what was just created or deleted."""
+        tenant, namespace, _ = split_topic(topic)
+        listed = self._topics.get((tenant, namespace))
+        if listed is not None:
+            before = listed.found
+            listed.found = TopicList(
+                before.topics | {topic} if exists else before.topics - {topic},
+                before.partitioned if exists else before.partitioned - {topic},
+            )
+        self._subscriptions.pop(topic, None)
+        if not exists:
+            self._first.pop(topic, None)
 
-    async def _examine(self, topic: str, position: str) -> Stored | None:
-        query = f"examinemessage?initialPosition={position}&messagePosition=1"
-        # 412: no message is there to look at.
-        answer = await self._ask("GET", f"{REST.path(topic)}/{query}", fine=(404, 412))
-        published = answer.headers.get("X-Pulsar-publish-time")
-        if answer.status_code != 200 or published is None:
-            return None
-        return Stored(answer.content, datetime.fromisoformat(published))
-
-    async def _create_tenant(self, tenant: str) -> None:
-        path = f"/tenants/{quote(tenant, safe='')}"
-        if (await self._ask("GET", path, fine=(401, 403, 404))).status_code == 404:
-            clusters = [name for name in REST.names(await self._ask("GET", "/clusters")) if name != "global"]
-            await self._insist("PUT", path, {"allowedClusters": clusters, "adminRoles": []}, fine=409)
+    def _drop_deleted(self, existing: frozenset[str], namespace: str) -> None:
+        """Drop the cached answers of topics that somebody else has deleted."""
+        caches: tuple[TTLCache[str, StoredMessage] | TTLCache[str, dict[str, Subscription]], ...]
+        caches = (self._first, self._subscriptions)
+        for cache in caches:
+            for topic in [one for one in cache if one.startswith(namespace) and one not in existing]:
+                cache.pop(topic, None)
 
     async def _partitions(self, topic: str) -> int:
-        listed = self._of(topic)
-        if topic in listed.topics and topic not in listed.whole:
+        tenant, namespace, _ = split_topic(topic)
+        listed = self._topics.get((tenant, namespace))
+        if listed is not None and topic in listed.found.topics and topic not in listed.found.partitioned:
             return 0
-        answer = await self._ask("GET", f"{REST.path(topic)}/partitions", fine=(404,))
-        return int(REST.object(answer).get("partitions", 0)) if answer.status_code == 200 else 0
+        return await self._run(self._requests.partition_count(topic))
 
-    async def _insist(self, method: str, path: str, json: object = None, fine: int = 404) -> None:
-        """Ask again while others are just at it: they create the same, or their clients leave or come."""
-        for _ in range(TRIES):
-            if (await self._ask(method, path, json, fine=(fine, *BUSY))).status_code not in BUSY:
-                return
-            await asyncio.sleep(PAUSE)
-        await self._ask(method, path, json, fine=(fine,))
-
-    async def _ask(self, method: str, path: str, json: object = None, fine: tuple[int, ...] = ()) -> httpx.Response:
-        """Send a request, follow redirections, and explain every answer that is neither success nor ``fine``."""
-        url = f"{self.url}/admin/v2{path}"
-        for _ in range(MOST_REDIRECTIONS):
-            answer = await self._send(method, url, json)
-            if answer.status_code not in REDIRECTIONS:
-                break
-            url = REST.redirected(url, answer)
-        if answer.is_success or answer.status_code in fine:
-            return answer
-        what = f"{self.url} refused {method} {path.partition('?')[0]}: {answer.status_code} {reason(answer)}"
-        if answer.status_code in {401, 403}:
-            raise PulsarAdminError(f"{what}. Check the token or certificate for it, and what its role may do")
-        if answer.status_code >= 500 or answer.status_code in REDIRECTIONS:
-            raise PulsarAway(what)
-        raise PulsarAdminError(what)
-
-    async def _send(self, method: str, url: str, json: object) -> httpx.Response:
-        headers = {} if self._token_file is None else {"Authorization": f"Bearer {_token(self._token_file)}"}
-        body: Mapping[str, Any] = {} if json is None else {"json": json}
-        code = None
+    async def _run(self, exchange: Exchange[T]) -> T:
         try:
-            async with self._http.stream(method, url, headers=headers, **body) as answer:
-                code, content = answer.status_code, b""
+            request = next(exchange)
+            while True:
+                await asyncio.sleep(request.delay)
+                request = exchange.send(await self._send(request))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _send(self, request: Request) -> Answer:
+        headers = self._credentials.headers()
+        self._tls.reload()
+        status = None
+        try:
+            async with self._http.stream(request.method, request.url, headers=headers, json=request.json) as answer:
+                status, content = answer.status_code, b""
                 async for piece in answer.aiter_bytes():
                     content += piece
-                    if len(content) > LONGEST:
-                        raise PulsarAdminError(f"{self.url} answers {method} with more than {LONGEST} bytes")
+                    if len(content) > MAX_ANSWER:
+                        raise PulsarAdminError(f"{self.url} answers {request.method} with more than {MAX_ANSWER} bytes")
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise PulsarAdminError(f"admin URL {self.url!r}: {error}") from error
         except httpx.HTTPError as error:
-            raise PulsarAway(
+            raise PulsarUnavailable(
                 f"cannot reach Pulsar's admin interface at {self.url} ({str(error) or type(error).__name__})"
             ) from error
         finally:
-            self._asked(method, code)
-        unpacked = {name: value for name, value in answer.headers.items() if name.lower() != "content-encoding"}
-        return httpx.Response(answer.status_code, headers=unpacked, content=content, request=answer.request)
-
-
-def _added(before: Subscription, stats: Mapping[str, Any], parts: int) -> Subscription:
-    """Add one partition's statistics: ``msgBacklog`` counts what is unacknowledged too.
-
-    A consumer is connected to all ``parts`` of a topic at a time, so that each counts for its part of the time.
-    """
-    total = int(stats.get("msgBacklog", 0))
-    held = min(int(stats.get("unackedMessages", 0)), total)
-    busy = {_host(one) for one in stats.get("consumers", ()) if int(one.get("unackedMessages", 0)) > 0}
-    spells = [_spell(one) for one in stats.get("consumers", ())]
-    return Subscription(
-        before.waiting + total - held,
-        before.unacked + held,
-        before.busy | busy,
-        before.done + sum(done for done, _ in spells),
-        before.spent + sum(spent for _, spent in spells) / parts,
-    )
-
-
-def _spell(consumer: Mapping[str, Any]) -> tuple[int, float]:
-    """Return how many messages a consumer has had before its last one, and the time until it was sent that (s)."""
-    done, last = int(consumer.get("msgOutCounter", 0)) - 1, int(consumer.get("lastConsumedTimestamp", 0)) / 1000
-    try:
-        connected = datetime.fromisoformat(str(consumer.get("connectedSince"))).timestamp()
-    except ValueError:
-        return 0, 0.0
-    return (done, last - connected) if done > 0 and last > connected else (0, 0.0)
-
-
-def _host(consumer: Mapping[str, Any]) -> str:
-    """Return the address of a consumer (``/10.0.0.7:41234``) without its port."""
-    return str(consumer.get("address", "")).lstrip("/").rpartition(":")[0].strip("[]")
-
-
-def _token(path: Path) -> str:
-    try:
-        token = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PulsarAdminError(f"cannot read the token in {path}: {error}") from error
-    if not token:
-        raise PulsarAdminError(f"{path} is empty: it should hold the operator's token for Pulsar")
-    return token
-
-
-def _trust(credentials: Credentials) -> ssl.SSLContext:
-    named = [str(path) for path in (credentials.trusted, credentials.certificate, credentials.key) if path is not None]
-    try:
-        context = ssl.create_default_context(cafile=credentials.trusted)
-        if credentials.certificate is not None:
-            context.load_cert_chain(credentials.certificate, credentials.key)
-    except (OSError, ssl.SSLError) as error:
-        raise PulsarAdminError(f"cannot use the certificates in {', '.join(named)}: {error}") from error
-    return context
+            self._on_request(request.method, status)
+        return Answer(answer.status_code, answer.headers, content)

@@ -12,10 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from skymap_api.pulsar_admin import PulsarAdminError
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Client, Refused
 from skymap_operator.pulsar.access import PulsarAccess
-from skymap_operator.pulsar.admin import Credentials, PulsarAdmin, PulsarAdminError
+from skymap_operator.pulsar.admin import PulsarAdmin
+from skymap_operator.pulsar.credentials import Credentials
 from skymap_operator.settings import Settings
 
 #: Keys of a TLS Secret: certificates to trust, our own certificate and its key.
@@ -26,11 +28,11 @@ class Pulsars:
     """Opens admin interfaces. The operator's own stays open, with the operator's token; others are for one look."""
 
     def __init__(
-        self, cluster: Client, settings: Settings, asked: Callable[[str, int | None], None] = lambda *_: None
+        self, cluster: Client, settings: Settings, on_request: Callable[[str, int | None], None] = lambda *_: None
     ) -> None:
         self._cluster = cluster
         self._settings = settings
-        self._asked = asked
+        self._on_request = on_request
         self._own: dict[str, PulsarAdmin] = {}
 
     async def __aenter__(self) -> Self:
@@ -54,13 +56,13 @@ class Pulsars:
         if access.own:
             if access.admin_url not in self._own:
                 self._own[access.admin_url] = PulsarAdmin(
-                    access.admin_url, _own_credentials(self._settings), self._asked
+                    access.admin_url, _own_credentials(self._settings), self._on_request
                 )
             yield self._own[access.admin_url]
             return
         with tempfile.TemporaryDirectory(prefix="skymap-operator-") as folder:  # mode 700
             credentials = await self._stored(namespace, access, Path(folder))
-            async with PulsarAdmin(access.admin_url, credentials, self._asked) as admin:
+            async with PulsarAdmin(access.admin_url, credentials, self._on_request) as admin:
                 yield admin
 
     async def _stored(self, namespace: str, access: PulsarAccess, folder: Path) -> Credentials:

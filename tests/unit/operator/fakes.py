@@ -11,10 +11,11 @@ from typing import Any
 
 from tests.unit.operator.world import merge
 
+from skymap_api.pulsar_admin import PulsarAdminError, StoredMessage, Subscription
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound
 from skymap_operator.pulsar.access import PulsarAccess
-from skymap_operator.pulsar.admin import PulsarAdmin, PulsarAdminError, Stored, Subscription
+from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.connections import Pulsars
 
 
@@ -95,7 +96,7 @@ class FakeAdmin(PulsarAdmin):
     """Topics with their subscriptions and messages; ``fault``: what every request meets."""
 
     def __init__(self) -> None:
-        self.stored: dict[str, list[Stored]] = {}
+        self.stored: dict[str, list[StoredMessage]] = {}
         self.made: dict[str, dict[str, Subscription]] = {}
         self.fault: PulsarAdminError | None = None
         self.prepared: tuple[str, str | None] | None = None
@@ -118,19 +119,19 @@ class FakeAdmin(PulsarAdmin):
         self.stored.pop(topic, None)
         self.made.pop(topic, None)
 
-    async def topics(self, tenant: str, namespace: str, kept: float = 0.0) -> frozenset[str]:
+    async def topics(self, tenant: str, namespace: str, *, cached: bool = False) -> frozenset[str]:
         self._begin()
         return frozenset(topic for topic in self.stored if f"://{tenant}/{namespace}/" in topic)
 
-    async def subscriptions(self, topic: str, kept: float = 0.0) -> dict[str, Subscription]:
+    async def subscriptions(self, topic: str, *, cached: bool = False) -> dict[str, Subscription]:
         self._begin()
         return self.made.get(topic, {})
 
-    async def first(self, topic: str, kept: float = 0.0) -> Stored | None:
+    async def first(self, topic: str, *, cached: bool = False) -> StoredMessage | None:
         self._begin()
         return next(iter(self.stored.get(topic, ())), None)
 
-    async def last(self, topic: str) -> Stored | None:
+    async def last(self, topic: str) -> StoredMessage | None:
         self._begin()
         return next(reversed(self.stored.get(topic, [])), None)
 

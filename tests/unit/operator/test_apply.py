@@ -11,6 +11,7 @@ from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
 from skymap_api.names import FINALIZER
+from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Phase
 from skymap_operator.apply import ActionRefused, apply
@@ -18,7 +19,6 @@ from skymap_operator.cluster.client import Conflict, NotFound, Refused, Unavaila
 from skymap_operator.decide import actions as do
 from skymap_operator.observe.children import Children, ConfigMap
 from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState
-from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway
 
 TOPIC = "persistent://icecube/skymap/alerts.alert-plan"
 SCAN = resource({"event": {"simulate": {}}}, resourceVersion="7", finalizers=["others"])
@@ -130,7 +130,7 @@ def test_pulsar_that_refuses_is_told_and_one_that_is_away_is_waited_for() -> Non
     with pytest.raises(ActionRefused) as caught:
         carry_out([do.EnsureTopics(((TOPIC, ()),))], FakeCluster(SCAN), admin)
     assert caught.value.warning == ObservedWarning("Pulsar", "PulsarRefused", "403 no right")
-    admin.fault = PulsarAway("no answer")
+    admin.fault = PulsarUnavailable("no answer")
     with pytest.raises(ActionRefused) as caught:
         carry_out([do.DeleteTopics((TOPIC,))], FakeCluster(SCAN), admin)
     assert caught.value.warning == ObservedWarning("Pulsar", "PulsarUnavailable", "no answer")

@@ -12,6 +12,7 @@ from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
 from tests.unit.operator.world import SETTINGS
 
 from skymap_api.crd import resource_schema
+from skymap_api.pulsar_admin import PulsarUnavailable
 from skymap_api.resource.base import Manifest
 from skymap_operator import main
 from skymap_operator.cluster.client import NotFound, Refused
@@ -23,7 +24,6 @@ from skymap_operator.install.check import (
     check_scan,
     paths,
 )
-from skymap_operator.pulsar.admin import PulsarAway
 from skymap_operator.runtime import health
 from skymap_operator.runtime.metrics import Metrics
 from skymap_operator.runtime.workqueue import Load
@@ -90,7 +90,7 @@ def test_operator_must_answer_and_reconcile() -> None:
 def test_pulsar_must_answer() -> None:
     admin = FakeAdmin()
     assert asyncio.run(check_pulsar(FakePulsars(admin), SETTINGS)) == "Pulsar answers at http://pulsar:8080"
-    admin.fault = PulsarAway("cannot reach it")
+    admin.fault = PulsarUnavailable("cannot reach it")
     with pytest.raises(CheckError, match="cannot reach it"):
         asyncio.run(check_pulsar(FakePulsars(admin), SETTINGS))
 

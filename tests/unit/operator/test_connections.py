@@ -10,13 +10,14 @@ import pytest
 from tests.unit.operator.fakes import FakeCluster
 from tests.unit.operator.world import NAMESPACE, SETTINGS
 
+from skymap_api.pulsar_admin import PulsarAdminError
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.spec import TokenSecret
 from skymap_operator.cluster.client import Refused
 from skymap_operator.observe.read import _keys
 from skymap_operator.pulsar.access import PulsarAccess
-from skymap_operator.pulsar.admin import Credentials, PulsarAdminError
 from skymap_operator.pulsar.connections import Pulsars
+from skymap_operator.pulsar.credentials import Credentials
 
 
 def secret(name: str, **data: str) -> Manifest:

@@ -14,11 +14,11 @@ from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
 from skymap_api.names import FINALIZER, Names, NamespacedName
+from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredMessage, Subscription
 from skymap_operator.cluster.client import Conflict, Refused, Unavailable
 from skymap_operator.cluster.store import Store
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import Backlog, ObservedState, PulsarFault, PulsarState, Throughput
-from skymap_operator.pulsar.admin import PulsarAdminError, PulsarAway, Stored, Subscription
 from skymap_operator.runtime.metrics import Metrics
 from skymap_operator.runtime.reconciler import CONFLICT_INTERVAL, Reconciler
 from skymap_operator.runtime.workqueue import Load
@@ -133,7 +133,7 @@ def test_refused_action_is_in_the_status_until_it_succeeds() -> None:
 
 def test_unavailable_pulsar_is_reported_and_nothing_is_created() -> None:
     bench = Bench(SCAN)
-    bench.admin.fault = PulsarAway("cannot reach http://pulsar:8080")
+    bench.admin.fault = PulsarUnavailable("cannot reach http://pulsar:8080")
     assert bench.reconcile() == SETTINGS.retry_interval
     assert bench.condition("Degraded") == ("True", "PulsarUnavailable", "cannot reach http://pulsar:8080")
     assert {kind for kind, _ in bench.cluster.objects} == {"SkymapScan", "Event"}
@@ -146,7 +146,7 @@ def test_unavailable_pulsar_is_reported_and_nothing_is_created() -> None:
     ("fault", "reason", "result"),
     [
         (PulsarAdminError("403 no right to make topics"), "PulsarRefused", "refused"),
-        (PulsarAway("500 its disk is full"), "PulsarUnavailable", "pulsar_unavailable"),
+        (PulsarUnavailable("500 its disk is full"), "PulsarUnavailable", "pulsar_unavailable"),
     ],
 )
 def test_pulsar_that_refuses_topics_is_reported(
@@ -246,11 +246,11 @@ def with_topics() -> FakeAdmin:
     return admin
 
 
-def message(**fields: Any) -> Stored:
-    return Stored(json.dumps(fields).encode(), NOW)
+def message(**fields: Any) -> StoredMessage:
+    return StoredMessage(json.dumps(fields).encode(), NOW)
 
 
-def plan_of(*frames: str) -> Stored:
+def plan_of(*frames: str) -> StoredMessage:
     return message(kind="scan", event={"metadata_topics": frames})
 
 
@@ -281,7 +281,7 @@ def test_the_queues_the_plan_and_the_progress_are_seen() -> None:
 )
 def test_invalid_progress_is_reported(body: bytes) -> None:
     admin = with_topics()
-    admin.stored[TOPICS.progress] = [Stored(body, NOW)]
+    admin.stored[TOPICS.progress] = [StoredMessage(body, NOW)]
     found = seen(admin).pulsar
     assert isinstance(found, PulsarFault)
     assert found.message.startswith(f"{TOPICS.progress}: not a progress snapshot of this version: ")
@@ -290,7 +290,7 @@ def test_invalid_progress_is_reported(body: bytes) -> None:
 @pytest.mark.parametrize("body", [b"{", b"[]", b"7", b"\xff", b"[" * 5000, b'{"a":' * 5000])
 def test_invalid_plan_is_reported(body: bytes) -> None:
     admin = with_topics()
-    admin.stored[TOPICS.plan] = [plan_of(), Stored(body, NOW)]
+    admin.stored[TOPICS.plan] = [plan_of(), StoredMessage(body, NOW)]
     found = seen(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
     assert isinstance(found, PulsarFault)
     assert found.message.startswith(f"{TOPICS.plan}: not an entry of a plan: ")
@@ -320,7 +320,7 @@ def test_of_a_scan_that_is_over_pulsar_is_not_asked_unless_its_topics_go() -> No
         "phase": "Succeeded"
     }
     away = with_topics()
-    away.fault = PulsarAway("no answer")
+    away.fault = PulsarUnavailable("no answer")
     stays = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "OnDelete"}}) | {"status": over}
     assert isinstance(seen(away, stays).pulsar, PulsarState)
     goes = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "Always"}}) | {"status": over}

@@ -14,13 +14,13 @@ from tests.unit.operator.fakes import FakeCluster
 from tests.unit.operator.world import SETTINGS
 
 from skymap_api.names import NamespacedName
+from skymap_api.pulsar_admin import PulsarAdminError
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.spec import TokenSecret
 from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
 from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.observe.state import Backlog
 from skymap_operator.pulsar.access import PulsarAccess
-from skymap_operator.pulsar.admin import PulsarAdminError
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime import health
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
@@ -146,7 +146,7 @@ def reach(access: PulsarAccess, *objects: dict[str, Any]) -> dict[str, Any]:
             pulsars.reach("ns", access) as admin,
             pulsars.reach("ns", access) as again,
         ):
-            file = admin._token_file
+            file = admin._credentials.token
             return {
                 "url": admin.url,
                 "same": admin is again,

@@ -12,11 +12,11 @@ from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars, pod
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
 from skymap_api.names import FINALIZER, Names, NamespacedName
+from skymap_api.pulsar_admin import PulsarUnavailable
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Conflict, NotFound, Refused, Unavailable
 from skymap_operator.install import uninstall
 from skymap_operator.install.uninstall import Uninstall
-from skymap_operator.pulsar.admin import PulsarAway
 from skymap_operator.runtime.metrics import Metrics
 from skymap_operator.runtime.reconciler import Reconciler
 
@@ -135,7 +135,7 @@ def test_finished_scan_is_not_suspended() -> None:
 @pytest.mark.parametrize("delete", [True, False])
 def test_scan_that_never_began_is_released_without_pulsar(delete: bool) -> None:
     bench = Bench()
-    bench.admin.fault = PulsarAway("cannot reach http://pulsar:8080")
+    bench.admin.fault = PulsarUnavailable("cannot reach http://pulsar:8080")
     bench.uninstall(delete=delete)
     assert (KEY in bench.cluster.objects) is not delete
     assert bench.admin.stored == {}
@@ -151,7 +151,7 @@ def test_topics_with_policy_never_stay() -> None:
 @pytest.mark.parametrize("delete", [True, False])
 def test_timeout_without_pulsar_reports_what_is_left(delete: bool, caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench().begun()
-    bench.admin.fault = PulsarAway("cannot reach http://pulsar:8080")
+    bench.admin.fault = PulsarUnavailable("cannot reach http://pulsar:8080")
     with caplog.at_level(logging.WARNING, "skymap_operator.install.uninstall"):
         bench.uninstall(delete=delete, timeout=0.2)
     assert (KEY in bench.cluster.objects) is not delete

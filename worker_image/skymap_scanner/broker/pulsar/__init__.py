@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from skymap_scanner.broker.access import Access
 from skymap_scanner.broker.protocol import Backlog, Capabilities, Closing, SubscriptionType
-from skymap_scanner.broker.pulsar.admin import REST
+from skymap_scanner.broker.pulsar.admin import check_topic
 from skymap_scanner.broker.pulsar.connection import Connection
 from skymap_scanner.broker.pulsar.consumer import PulsarConsumer, PulsarReader
 from skymap_scanner.broker.pulsar.producer import PulsarProducer
@@ -52,7 +52,7 @@ class PulsarBroker(Closing):
 
     def producer(self, topic: str, name: str) -> PulsarProducer:
         """Open a producer; see `broker.protocol.Broker`."""
-        REST.split_topic(topic)
+        check_topic(topic)
         return self._remember(PulsarProducer(self._connection, topic, name))
 
     def consumer(
@@ -65,12 +65,12 @@ class PulsarBroker(Closing):
         prefetch: int = 0,
     ) -> PulsarConsumer:
         """Open a consumer; see `broker.protocol.Broker`."""
-        REST.split_topic(topic)
+        check_topic(topic)
         return self._remember(PulsarConsumer(self._connection, topic, subscription, kind, ack_timeout, prefetch))
 
     def reader(self, topic: str, *, make: bool = True) -> PulsarReader:
         """Open a reader; see `broker.protocol.Broker`."""
-        REST.split_topic(topic)
+        check_topic(topic)
         self._connection.check_open()
         if not make and not self._connection.admin.exists(topic):  # Pulsar itself may create topics on demand
             raise BrokerError(f"there is no topic {topic}: was it deleted?")
@@ -84,7 +84,7 @@ class PulsarBroker(Closing):
     def topics(self, prefix: str = "") -> list[str]:
         """List the topics; see `broker.protocol.Broker`."""
         self._connection.check_open()
-        return sorted(self._connection.admin.topics(prefix))
+        return self._connection.admin.topics(prefix)
 
     def delete_topic(self, topic: str) -> None:
         """Delete the topic, its messages and its subscriptions; see `broker.protocol.Broker`."""

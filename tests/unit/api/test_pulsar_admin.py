@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from skymap_api.pulsar_admin import (
+    BACK_OFF,
+    MAX_REDIRECTS,
+    POLICIES,
+    RETENTION,
+    RETRIES,
+    AdminRequests,
+    Answer,
+    Exchange,
+    PulsarAdminError,
+    PulsarUnavailable,
+    Request,
+    StoredMessage,
+    Subscription,
+    TopicList,
+    add_subscriptions,
+    split_topic,
+)
+from skymap_api.resource.base import INT32
+
+ADMIN = AdminRequests("https://pulsar:8443")
+TOPIC = "persistent://t/n/a b"
+PATH = "/persistent/t/n/a%20b"
+
+
+def answer(status: int, content: Any = None, **headers: str) -> Answer:
+    """An answer with JSON, or with bytes as they are."""
+    body = b"" if content is None else content if isinstance(content, bytes) else json.dumps(content).encode()
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+
+
+OK, CREATED, MISSING, CONFLICT, BUSY = (answer(status) for status in (200, 204, 404, 409, 412))
+
+
+def play(exchange: Exchange[Any], answers: Sequence[Answer]) -> tuple[list[Request], Any]:
+    """Give the answers in their order; return the requests and the result, or the error."""
+    requests, left = [], list(answers)
+    try:
+        request = next(exchange)
+        while True:
+            requests.append(request)
+            request = exchange.send(left.pop(0))
+    except StopIteration as end:
+        assert not left, "every answer is used"
+        return requests, end.value
+    except PulsarAdminError as error:
+        assert not left, "every answer is used"
+        return requests, error
+
+
+def sent(exchange: Exchange[Any], *answers: Answer) -> tuple[list[str], Any]:
+    """Return the requests as lines, and the result."""
+    requests, result = play(exchange, answers)
+    prefix = "https://pulsar:8443/admin/v2"
+    assert all(one.url.startswith(prefix) for one in requests)
+    lines = [
+        f"{one.method} {one.url.removeprefix(prefix)}" + ("" if one.json is None else f" {json.dumps(one.json)}")
+        for one in requests
+    ]
+    return lines, result
+
+
+@pytest.mark.parametrize(
+    "name", ["x", "persistent://t/n", "persistent://t/n/", "persistent:///n/x", "other://t/n/x", ""]
+)
+def test_partial_topic_names_are_rejected(name: str) -> None:
+    with pytest.raises(PulsarAdminError, match="write the full name, persistent://tenant/namespace/topic"):
+        split_topic(name)
+    assert split_topic(TOPIC) == ("t", "n", "a b")
+
+
+@pytest.mark.parametrize(
+    ("exchange", "answers", "requests", "result"),
+    [
+        (ADMIN.create_topic(TOPIC), [CREATED], [f"PUT {PATH}"], None),
+        (ADMIN.create_topic(TOPIC), [CONFLICT], [f"PUT {PATH}"], None),
+        (ADMIN.create_topic(TOPIC), [BUSY, answer(500), CREATED], [f"PUT {PATH}"] * 3, None),
+        (
+            ADMIN.create_subscription(TOPIC, "s/1"),
+            [CONFLICT],
+            [f'PUT {PATH}/subscription/s%2F1 "earliest"'],
+            None,
+        ),
+        (ADMIN.delete_topic(TOPIC, partitioned=False), [MISSING], [f"DELETE {PATH}?force=true"], None),
+        (ADMIN.delete_topic(TOPIC, partitioned=True), [CREATED], [f"DELETE {PATH}/partitions?force=true"], None),
+        (ADMIN.topic_exists(TOPIC), [answer(200, {"partitions": 0})], [f"GET {PATH}/partitions"], True),
+        (ADMIN.topic_exists(TOPIC), [MISSING], [f"GET {PATH}/partitions"], False),
+        (ADMIN.partition_count(TOPIC), [answer(200, {"partitions": 3})], [f"GET {PATH}/partitions"], 3),
+        (ADMIN.partition_count(TOPIC), [MISSING], [f"GET {PATH}/partitions"], 0),
+        (
+            ADMIN.grant("t", "n", "a:role"),
+            [CREATED],
+            ['POST /namespaces/t/n/permissions/a%3Arole ["produce", "consume"]'],
+            None,
+        ),
+    ],
+)
+def test_operations_send_their_requests(
+    exchange: Exchange[Any], answers: list[Answer], requests: list[str], result: object
+) -> None:
+    assert sent(exchange, *answers) == (requests, result)
+
+
+RETAIN = f"POST /namespaces/t/n/retention {json.dumps(RETENTION)}"
+CREATE = f"PUT /namespaces/t/n {json.dumps(POLICIES)}"
+TENANT = 'PUT /tenants/t {"allowedClusters": ["here"], "adminRoles": []}'
+CLUSTERS = answer(200, ["here", "global"])
+
+
+@pytest.mark.parametrize(
+    ("keep", "answers", "requests"),
+    [
+        (True, [MISSING, MISSING, CLUSTERS, CREATED, CREATED], ["GET /tenants/t", "GET /clusters", TENANT, CREATE]),
+        (True, [MISSING, answer(403), CONFLICT], ["GET /tenants/t", CREATE]),
+        (True, [answer(403)], []),
+        (True, [answer(200), CREATED], [RETAIN]),
+        (True, [answer(200, b"null"), CREATED], [RETAIN]),
+        (True, [answer(200, {"retentionTimeInMinutes": 0, "retentionSizeInMB": 0}), CREATED], [RETAIN]),
+        (True, [answer(200, {"retentionTimeInMinutes": 600, "retentionSizeInMB": 100})], []),
+        (False, [answer(200)], []),
+    ],
+)
+def test_a_namespace_is_created_and_keeps_messages(keep: bool, answers: list[Answer], requests: list[str]) -> None:
+    lines, result = sent(ADMIN.create_namespace("t", "n", POLICIES, keep_messages=keep), *answers)
+    assert (lines, result) == (["GET /namespaces/t/n/retention", *requests], None)
+
+
+def test_busy_requests_are_retried_after_a_pause() -> None:
+    requests, result = play(ADMIN.create_topic(TOPIC), [BUSY] * RETRIES + [answer(500, {"reason": "still busy"})])
+    assert [one.delay for one in requests] == [0.0, *[BACK_OFF] * RETRIES]
+    assert isinstance(result, PulsarUnavailable)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirects_keep_method_and_body(status: int) -> None:
+    for location in ("https://other:8443/admin/v2/x", "/admin/v2/x"):
+        asked, result = play(ADMIN.create_subscription(TOPIC, "s"), [answer(status, location=location), CREATED])
+        assert result is None
+        assert asked[1].url in {"https://other:8443/admin/v2/x", "https://pulsar:8443/admin/v2/x"}
+        assert (asked[1].method, asked[1].json) == ("PUT", "earliest")
+
+
+def test_endless_redirects_end() -> None:
+    requests, result = play(ADMIN.topic_exists(TOPIC), [answer(307, location="/again")] * MAX_REDIRECTS)
+    assert len(requests) == MAX_REDIRECTS
+    assert isinstance(result, PulsarUnavailable)
+
+
+@pytest.mark.parametrize("location", ["http://pulsar:8080/x", "ftp://pulsar/x"])
+def test_a_redirect_never_leaves_https(location: str) -> None:
+    requests, result = play(ADMIN.topic_exists(TOPIC), [answer(307, location=location)])
+    assert len(requests) == 1
+    assert "redirects from https to" in str(result)
+
+
+@pytest.mark.parametrize(
+    ("found", "kind", "words"),
+    [
+        (answer(401, b"no"), PulsarAdminError, "401 no. Check the token or certificate, and what its role may do"),
+        (answer(403, {"reason": "not  yours\nat all"}), PulsarAdminError, "403 not yours at all. Check the token"),
+        (answer(400), PulsarAdminError, "400 Bad Request"),
+        (answer(418, b"x" * 5000), PulsarAdminError, f"418 {'x' * 200}"),
+        (answer(599, b"\xff"), PulsarUnavailable, "599 \ufffd"),
+        (answer(599), PulsarUnavailable, "599 "),
+        (answer(503, {"reason": "metadata lost"}), PulsarUnavailable, "503 metadata lost"),
+        (answer(503, b"[" * 100_000), PulsarUnavailable, "503 ["),
+    ],
+)
+def test_refusals_give_the_reason(found: Answer, kind: type[PulsarAdminError], words: str) -> None:
+    _, error = play(ADMIN.topic_exists(TOPIC), [found])
+    assert type(error) is kind
+    assert str(error).startswith(f"https://pulsar:8443 refused GET {PATH}/partitions: {words}")
+
+
+def test_denied_access_names_the_clients_credentials() -> None:
+    _, error = play(AdminRequests("http://pulsar", "the token (--auth-token FILE)").topic_exists(TOPIC), [answer(403)])
+    assert "403 Forbidden. Check the token (--auth-token FILE), and what its role may do" in str(error)
+
+
+LISTED = [f"persistent://t/n/{name}" for name in ("a", "p-partition-0", "p-partition-1", "b-partition-2", "__internal")]
+
+
+def test_partitioned_topics_are_listed_once() -> None:
+    a, b, p = (f"persistent://t/n/{name}" for name in ("a", "b-partition-2", "p"))
+    lines, found = sent(ADMIN.list_topics("t", "n"), answer(200, LISTED), answer(200, [p]))
+    assert lines == ["GET /persistent/t/n", "GET /persistent/t/n/partitioned"]
+    assert found == TopicList(frozenset({a, b, p}), frozenset({p}))
+    assert sent(ADMIN.list_topics("t", "n"), MISSING) == (["GET /persistent/t/n"], TopicList())
+    assert sent(ADMIN.list_topics("t", "n"), answer(200, [a]), MISSING)[1] == TopicList(frozenset({a}))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "answers", "requests", "found"),
+    [
+        ("persistent://t/n/a", [], [], ["persistent://t/n/a"]),
+        ("persistent://t/n", [answer(200, ["t/n"])], ["GET /namespaces/t"], [LISTED[0], LISTED[3]]),
+        ("persistent://t/", [MISSING], ["GET /namespaces/t"], None),
+        ("", [answer(200, ["t"]), answer(200, ["t/n"])], ["GET /tenants", "GET /namespaces/t"], [LISTED[0], LISTED[3]]),
+    ],
+)
+def test_topics_are_found_by_their_prefix(
+    prefix: str, answers: list[Answer], requests: list[str], found: list[str] | None
+) -> None:
+    listing = [] if found is None else [answer(200, LISTED), answer(200, ["persistent://t/n/p"])]
+    lines, topics = sent(ADMIN.find_topics(prefix), *answers, *listing)
+    assert lines[: len(requests)] == requests
+    if prefix.endswith("/a"):
+        assert topics == found
+    else:
+        assert topics == sorted([*found, "persistent://t/n/p"] if found else [])
+
+
+STATS = {
+    "subscriptions": {
+        "workers": {
+            "msgBacklog": 7,
+            "unackedMessages": 3,
+            "type": "Shared",
+            "consumers": [
+                {
+                    "address": "/10.0.0.7:41234",
+                    "unackedMessages": 3,
+                    "msgOutCounter": 5,
+                    "connectedSince": "2026-01-01T00:00:00Z",
+                    "lastConsumedTimestamp": 1767225640000,
+                },
+                {"address": "/[::1]:5", "unackedMessages": 1},
+                {"address": None, "connectedSince": None, "msgOutCounter": 9},
+                {"unackedMessages": 0},
+            ],
+        },
+        "negative": {"msgBacklog": -5, "unackedMessages": 2},
+        "huge": {"msgBacklog": 2**62, "unackedMessages": 2**61, "type": None},
+        "late": {"consumers": [{"msgOutCounter": 9, "connectedSince": "9999-12-31T23:59:59.999999-23:59"}]},
+    }
+}
+
+
+def test_statistics_become_bounded_subscriptions() -> None:
+    lines, found = sent(ADMIN.subscriptions(TOPIC), answer(200, STATS))
+    assert lines == [f"GET {PATH}/stats?getPreciseBacklog=true"]
+    assert found == {
+        "workers": Subscription(4, 3, frozenset({"10.0.0.7", "::1"}), 4, 40.0, "Shared"),
+        "negative": Subscription(0, 0),
+        "huge": Subscription(0, INT32),
+        "late": Subscription(),
+    }
+    assert sent(ADMIN.subscriptions(TOPIC), MISSING)[1] is None
+
+
+def test_statistics_of_partitions_add_up() -> None:
+    one, two = (Subscription(4, 1, frozenset({"a"}), 10, 6.0, "Shared"), Subscription(INT32, 2, frozenset("b"), 5, 3.0))
+    assert add_subscriptions([{"s": one}, {"s": two, "t": one}], 2) == {
+        "s": Subscription(INT32, 3, frozenset("ab"), 15, 4.5, "Shared and other"),
+        "t": Subscription(4, 1, frozenset({"a"}), 10, 3.0, "Shared"),
+    }
+    assert add_subscriptions([{"s": one}], 1) == {"s": one}
+    assert add_subscriptions([], 1) == {}
+
+
+@pytest.mark.parametrize("position", ["earliest", "latest"])
+def test_a_message_is_examined(position: str) -> None:
+    stored = answer(200, b"body", x_pulsar_publish_time="2026-01-01T00:00:00.5Z")
+    lines, found = sent(ADMIN.examine(TOPIC, position), stored)
+    assert lines == [f"GET {PATH}/examinemessage?initialPosition={position}&messagePosition=1"]
+    assert found == StoredMessage(b"body", datetime(2026, 1, 1, microsecond=500_000, tzinfo=UTC))
+    for empty in (MISSING, BUSY, answer(200)):
+        assert sent(ADMIN.examine(TOPIC, position), empty)[1] is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"", b"{", b"null", b"42", b'"text"', b'{"not": 1}', b"[[]]", b"[" * 100_000]
+)
+@pytest.mark.parametrize(
+    ("operation", "before"),
+    [
+        ("list_topics", []),
+        ("find_topics", []),
+        ("subscriptions", []),
+        ("create_namespace", [MISSING, MISSING]),
+    ],
+)
+def test_other_servers_are_recognised(operation: str, before: list[Answer], body: bytes) -> None:
+    arguments = {"list_topics": ("t", "n"), "create_namespace": ("t", "n", {}), "find_topics": ("",)}
+    after = [answer(200, [])] if operation == "list_topics" else []
+    exchange = getattr(ADMIN, operation)(*arguments.get(operation, (TOPIC,)))
+    _, error = play(exchange, [*before, answer(200, body), *after])
+    assert str(error) == "https://pulsar:8443 does not answer as Pulsar's admin interface does: check its address"
+
+
+@pytest.mark.parametrize(
+    "stats",
+    [
+        {"subscriptions": {"s": {"msgBacklog": "many"}}},
+        {"subscriptions": {"s": {"msgBacklog": 1e300}}},
+        {"subscriptions": {"s": {"msgBacklog": 10**30}}},
+        {"subscriptions": {"s": {"consumers": 7}}},
+        {"subscriptions": {"s": {"consumers": [{"lastConsumedTimestamp": 10**400}]}}},
+        {"subscriptions": {"s": []}},
+        {"subscriptions": []},
+    ],
+)
+def test_impossible_statistics_are_rejected(stats: dict[str, Any]) -> None:
+    _, error = play(ADMIN.subscriptions(TOPIC), [answer(200, stats)])
+    assert "does not answer as Pulsar's admin interface does" in str(error)
+
+
+@pytest.mark.parametrize("time", ["soon", "292278994-08-17T07:12:55Z", "2026-01-01T00:00:00"])
+def test_impossible_publish_times_are_rejected(time: str) -> None:
+    _, error = play(ADMIN.examine(TOPIC, "latest"), [answer(200, b"body", x_pulsar_publish_time=time)])
+    assert "does not answer as Pulsar's admin interface does" in str(error)
+
+
+@pytest.mark.parametrize("count", [1025, 2**31, 2**63, "many", 1.5])
+def test_impossible_partition_counts_are_rejected(count: object) -> None:
+    _, error = play(ADMIN.partition_count(TOPIC), [answer(200, {"partitions": count})])
+    assert isinstance(error, PulsarAdminError)
