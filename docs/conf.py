@@ -6,4 +6,5 @@ project = "skymap-scanner"
 html_title = "skymap-scanner"
 html_theme = "furo"
 extensions = ["myst_parser"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 4
