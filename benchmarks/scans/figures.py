@@ -1,4 +1,4 @@
-"""What is read of the operator while scans run: its processor time, its memory, and what it counts."""
+"""Measurements of the operator while scans run: processor time, memory and metrics."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def read_metrics(text: str) -> Series:
 
 
 def total(series: Series, name: str, **labels: str) -> float:
-    """Add up the values of a name with these labels, whatever others they have."""
+    """Return the sum of all values of a metric that have these labels."""
     wanted = set(labels.items())
     return sum(value for (found, given), value in series.items() if found == name and wanted <= set(given))
 
 
 def difference(before: Series, after: Series) -> Series:
-    """Return how much counters have grown; one that was not there began at nothing."""
+    """Return how much counters have grown; a new one started at 0."""
     return {key: value - before.get(key, 0.0) for key, value in after.items()}
 
 
 def quantile(buckets: Mapping[float, float], part: float) -> float:
-    """Return the value below which ``part`` of all lie, from cumulated counts by upper bound; NaN without any.
+    """Return a quantile from cumulated counts by upper bound; NaN without any.
 
-    Within a bucket values are taken as spread evenly, as by Prometheus' histogram_quantile; beyond the last bound, it.
+    Interpolates linearly within a bucket, as Prometheus' histogram_quantile does; beyond the last bound, returns it.
     """
     bounds = sorted(buckets)
     if not bounds or not buckets[bounds[-1]]:
@@ -60,7 +60,7 @@ def quantile(buckets: Mapping[float, float], part: float) -> float:
 
 
 def latencies(series: Series, trigger: Trigger) -> dict[float, float]:
-    """Return the cumulated counts of the histogram of latencies by upper bound (s), of one trigger."""
+    """Return the cumulated counts of reconcile latencies by upper bound (s) for one trigger."""
     found = (
         (dict(labels), value)
         for (name, labels), value in series.items()
@@ -73,7 +73,7 @@ def latencies(series: Series, trigger: Trigger) -> dict[float, float]:
 class Sample:
     """One moment: ``at`` (s, monotonic), processor time used so far (s), resident memory (MiB).
 
-    ``waited``: how long the process could have run so far, and others had the processors (s).
+    ``waited``: how long the process has been runnable so far while other processes had the processors (s).
     """
 
     at: float
@@ -84,14 +84,14 @@ class Sample:
 
 @dataclass
 class Probe:
-    """Reads from /proc what a process uses (Linux)."""
+    """Reads the resource use of a process from /proc (Linux)."""
 
     samples: list[Sample] = field(default_factory=list)
     _before: tuple[float, float] = (0.0, 0.0)
     _pid: int = 0
 
     def read(self, pid: int) -> Sample:
-        """Take a sample; processor time goes on where a process follows another."""
+        """Take a sample. Processor time continues from the process before."""
         used = usage(pid)
         if pid != self._pid:
             last = self.samples[-1] if self.samples else Sample(0.0, 0.0, 0.0)
@@ -103,7 +103,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What one part of the run has cost; ``counted``: how the operator's counters have grown in it."""
+    """The measurements of one part of the run; ``counted``: how much the operator's counters have grown."""
 
     name: str
     scans: int
@@ -114,7 +114,7 @@ class Phase:
     note: str = ""
 
     def row(self) -> list[str]:
-        """Return the line of the table."""
+        """Return a row of the table."""
         cpu = self.samples[-1].cpu - self.samples[0].cpu if self.samples else float("nan")
         spreads = [latencies(self.counted, trigger) for trigger in Trigger]
         reconciles = total(self.counted, "skymap_operator_reconcile_total")
@@ -135,7 +135,7 @@ class Phase:
         ]
 
     def _part_waited(self) -> float:
-        """Return for which part of the time in which it could have run others had the processors."""
+        """Return the part of its runnable time in which the process waited for a processor."""
         if not self.samples:
             return float("nan")
         cpu, waited = (getattr(self.samples[-1], name) - getattr(self.samples[0], name) for name in ("cpu", "waited"))

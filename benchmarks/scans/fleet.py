@@ -1,4 +1,4 @@
-"""A cluster of fake nodes for the operator to work on: a real API server, and pods that only seem to run (kwok)."""
+"""Fake nodes (kwok) of a real cluster: pods on them only seem to run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from skymap_api.names import Names, NamespacedName
 KWOK = SCRIPTS / "kwok"
 STORAGE_CLASS = "fake"
 
-#: With what a pod of a fake node ends.
+#: The annotation with the exit code of a fake pod.
 EXIT_CODE = "fake.kwok/exit-code"
 
 
 @contextmanager
 def fake_nodes(cluster: Cluster, folder: Path, nodes: int) -> Iterator[None]:
-    """Give a cluster of our own fake nodes, and leave its real one no new pods, until the block is left."""
+    """Add fake nodes to a cluster and cordon its real ones while the context is open."""
     for node in cluster.get("nodes")["items"]:
         cluster.kubectl("cordon", node["metadata"]["name"])
     apply(cluster, [_node(number) for number in range(nodes)])
@@ -46,7 +46,7 @@ def fake_nodes(cluster: Cluster, folder: Path, nodes: int) -> Iterator[None]:
 
 
 def volumes(scans: Sequence[NamespacedName]) -> list[dict[str, Any]]:
-    """Return a storage class and a volume for each scan's claim: the cluster's own would be on its real node."""
+    """Return a storage class and a volume for each scan's claim: the default class would use the real node."""
     made: list[dict[str, Any]] = [
         {
             "apiVersion": "storage.k8s.io/v1",
@@ -61,7 +61,7 @@ def volumes(scans: Sequence[NamespacedName]) -> list[dict[str, Any]]:
             "accessModes": ["ReadWriteOnce"],
             "capacity": {"storage": "2Gi"},
             "storageClassName": STORAGE_CLASS,
-            "claimRef": {"namespace": scan.namespace, "name": claim},  # a controller that looks for one takes minutes
+            "claimRef": {"namespace": scan.namespace, "name": claim},  # matching volumes to claims would take minutes
             "hostPath": {"path": "/nowhere"},
         }
         meta = {"name": f"fake-{number}"}
@@ -70,7 +70,7 @@ def volumes(scans: Sequence[NamespacedName]) -> list[dict[str, Any]]:
 
 
 def apply(cluster: Cluster, objects: list[dict[str, Any]]) -> None:
-    """Make objects."""
+    """Create objects."""
     listed = {"apiVersion": "v1", "kind": "List", "items": objects}
     cluster.kubectl("create", "-f", "-", stdin=json.dumps(listed))
 

@@ -1,4 +1,4 @@
-"""Memory and processor time of the operator over time, and the latencies of each phase."""
+"""Draws memory and processor time of the operator over time, and the latencies of each phase."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.scans.figures import Phase, Sample, latencies, quantile
 
 from skymap_operator.runtime.workqueue import Trigger
 
-#: Processor time is shown as a mean of so many samples (one a second).
+#: Processor time is averaged over so many samples (one per second).
 WINDOW = 10
 
 

@@ -1,11 +1,10 @@
-"""Measure what the operator takes for a thousand SkymapScans: real API server and Pulsar, pods that only seem to run.
+"""Measure the operator with a thousand SkymapScans on a real API server and Pulsar, with pods that only seem to run.
 
     python -m benchmarks.scans.thousand --scans 100 --steady 60
 
-Cluster, Pulsar and operator are the benchmark's own (make pulsar-install, make cluster-install; kwok is built the first
-time). Scans are made at a rate, make progress, are looked after by an operator that is killed and started again; then
-some succeed, some fail, some are deleted, and in the end all. Prints a table, and draws memory, processor time and
-latencies over time into a picture.
+Starts its own cluster, Pulsar and operator (make pulsar-install, make cluster-install; kwok is built the first time).
+Creates scans at a rate, publishes their progress, kills and restarts the operator, then lets some scans succeed and
+some fail, deletes some, and in the end all. Prints a table, and draws memory, processor time and latencies.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from benchmarks.scans.cast import Audience, Cast, until
 from benchmarks.scans.figures import Phase, Probe, Series, difference, scrape, table, total
 from benchmarks.scans.fleet import STORAGE_CLASS, apply, fake_nodes, volumes
+from benchmarks.scans.simulated_roles import ScanWatcher, SimulatedRoles, until
 from testing.cluster.cluster import Namespace
 from testing.cluster.clusters import define, own_cluster
 from testing.cluster.operators import OperatorProcess
@@ -35,11 +34,11 @@ from skymap_api.names import NamespacedName
 from skymap_operator.cluster.client import Cluster, Unavailable
 
 TENANT = "bench"
-#: A page of metrics is made by the operator: as often as a Prometheus asks for it (s), and every phase twice.
+#: How often metrics are read within a phase (s), as Prometheus would: building the page takes time in the operator.
 SCRAPE = 15.0
 OVERDUE = "skymap_operator_workqueue_longest_overdue_seconds"
-#: Longest wait of each phase (s).
-PATIENCE = 1800.0
+#: Timeout of each phase (s).
+TIMEOUT = 1800.0
 
 SPEC = {
     "event": {"simulate": {}},
@@ -51,12 +50,12 @@ SPEC = {
 
 @dataclass
 class Bench:
-    """An operator, what it works on, and what has been measured of it."""
+    """An operator, its surroundings, and the measurements."""
 
     operator: OperatorProcess
     cluster: Cluster
-    audience: Audience
-    cast: Cast
+    watcher: ScanWatcher
+    roles: SimulatedRoles
     keys: Sequence[NamespacedName]
     rate: float
     probe: Probe = field(default_factory=Probe)
@@ -65,11 +64,11 @@ class Bench:
 
     @property
     def url(self) -> str:
-        """Where the operator's figures are."""
+        """The address of the operator's metrics."""
         return self.operator.url("/metrics")
 
     async def figures(self) -> Series:
-        """Read the operator's counters."""
+        """Read the operator's metrics."""
         return await asyncio.to_thread(scrape, self.url)
 
     async def sample(self) -> None:
@@ -87,7 +86,7 @@ class Bench:
 
     @asynccontextmanager
     async def phase(self, name: str, scans: int | None = None, *, fresh: bool = False) -> AsyncIterator[list[str]]:
-        """Measure what the block takes; notes for the table go into the list. ``fresh``: the operator is new."""
+        """Measure the block; it adds notes for the table to the list. ``fresh``: the operator has just started."""
         before = {} if fresh else await self.figures()
         self.overdue, note, began, first = 0.0, list[str](), time.monotonic(), len(self.probe.samples)
         yield note
@@ -100,7 +99,7 @@ class Bench:
         print(table(self.phases[-1:]).splitlines()[-1], f"load {os.getloadavg()[0]:.1f}", flush=True)
 
     async def create(self) -> None:
-        """Make all scans, at the rate; return when each has all its objects and its pods run."""
+        """Create all scans at the rate; return when each has its children and its pods run."""
         async with self.phase("create") as note:
             began = time.monotonic()
             for number, key in enumerate(self.keys):
@@ -109,37 +108,37 @@ class Bench:
                 made["metadata"]["namespace"] = key.namespace
                 await self.cluster.create(made)
             made_in = time.monotonic() - began
-            going = lambda: self.audience.phases().get("Preparing", 0)  # noqa: E731
-            await until(lambda: going() == len(self.keys), PATIENCE, self.audience.phases)
-            note.append(f"made in {made_in:.0f} s, all at work {time.monotonic() - began - made_in:.0f} s later")
+            going = lambda: self.watcher.phases().get("Preparing", 0)  # noqa: E731
+            await until(lambda: going() == len(self.keys), TIMEOUT, self.watcher.phases)
+            note.append(f"created in {made_in:.0f} s, all prepared {time.monotonic() - began - made_in:.0f} s later")
 
     async def begin(self) -> None:
-        """Have all scans begin at once; return when each says so, and no look is late any more."""
+        """Let all scans begin at once; return when each status shows it and no reconcile is overdue."""
         async with self.phase("begin") as note:
             began = time.monotonic()
-            await asyncio.to_thread(self.cast.begin, self.keys)
-            await asyncio.to_thread(self.cast.advance, self.keys)
-            await until(lambda: self.audience.phases() == {"Scanning": len(self.keys)}, PATIENCE, self.audience.phases)
-            note.append(f"all at once; told {time.monotonic() - began:.0f} s later")
+            await asyncio.to_thread(self.roles.begin, self.keys)
+            await asyncio.to_thread(self.roles.advance, self.keys)
+            await until(lambda: self.watcher.phases() == {"Scanning": len(self.keys)}, TIMEOUT, self.watcher.phases)
+            note.append(f"all at once; shown {time.monotonic() - began:.0f} s later")
             while total(await self.figures(), OVERDUE) > 1.0:
                 await asyncio.sleep(1.0)
 
     async def steady(self, seconds: float) -> None:
-        """Have each scan make progress every 20 s."""
-        self.audience.lags.clear()
+        """Publish progress of each scan every 20 s."""
+        self.watcher.lags.clear()
         async with self.phase("steady") as note:
             end, number = time.monotonic() + seconds, 0
             while time.monotonic() < end:
                 began = time.monotonic()
-                await asyncio.to_thread(self.cast.advance, self.keys[number % 20 :: 20])
+                await asyncio.to_thread(self.roles.advance, self.keys[number % 20 :: 20])
                 number += 1
                 await asyncio.sleep(max(began + 1.0 - time.monotonic(), 0.0))
-            lags = sorted(self.audience.lags)
-            longest = max([*lags[-1:], self.audience.late()])
+            lags = sorted(self.watcher.lags)
+            longest = max([*lags[-1:], self.watcher.late()])
             note.append(f"snapshot to status: p50 {lags[len(lags) // 2]:.1f} s, longest {longest:.1f} s")
 
     async def restart(self) -> None:
-        """Kill the operator; return when a new one has looked at every scan, and nothing else has changed."""
+        """Kill the operator; return when a new one has reconciled every scan. No object may change."""
         before = await self.uids()
         self.operator.kill()
         began = time.monotonic()
@@ -148,22 +147,22 @@ class Bench:
         async with self.phase("restart", fresh=True) as note:
             while total(await self.figures(), "skymap_operator_scans") < len(self.keys):
                 await asyncio.sleep(0.5)
-                if time.monotonic() - began > PATIENCE:
-                    raise TimeoutError("the new operator has not looked at all scans")
-            note.append(f"every scan looked at {time.monotonic() - began:.1f} s after kill -9")
+                if time.monotonic() - began > TIMEOUT:
+                    raise TimeoutError("the new operator has not reconciled all scans")
+            note.append(f"every scan reconciled {time.monotonic() - began:.1f} s after kill -9")
         same = before == await self.uids()
         self.phases[-1] = _noted(self.phases[-1], "same objects" if same else "OBJECTS HAVE CHANGED")
 
     async def uids(self) -> set[str]:
-        """Return what names all Jobs and Deployments."""
+        """Return the uids of all Jobs and Deployments."""
         while True:
-            with suppress(Unavailable):  # an API server without time is no fault of the operator's
+            with suppress(Unavailable):  # an overloaded API server is no fault of the operator
                 found = [await self.cluster.list(kind) for kind in ("Job", "Deployment")]
                 return {one["metadata"]["uid"] for kind in found for one in kind}
             await asyncio.sleep(1.0)
 
     async def endings(self) -> None:
-        """Have a tenth of the scans succeed, a twentieth fail, and delete a twentieth."""
+        """Let a tenth of the scans succeed and a twentieth fail, and delete a twentieth."""
         tenth, twentieth = len(self.keys) // 10, len(self.keys) // 20
         succeed, fail = self.keys[:tenth], self.keys[tenth : tenth + twentieth]
         delete = self.keys[tenth + twentieth : tenth + 2 * twentieth]
@@ -171,25 +170,25 @@ class Bench:
         going = len(self.keys) - sum(map(len, (succeed, fail, delete)))
         wanted |= {"Scanning": going}
         async with self.phase("endings", len(succeed) + len(fail) + len(delete)) as note:
-            await self.cast.finish(succeed)
-            await self.cast.fail(fail)
-            await asyncio.to_thread(self.cast.end, [*succeed, *delete])
+            await self.roles.finish(succeed)
+            await self.roles.fail(fail)
+            await asyncio.to_thread(self.roles.end, [*succeed, *delete])
             await self.delete(delete)
-            took = await until(lambda: self.audience.phases() == wanted, PATIENCE, self.audience.phases)
-            note.append(f"{len(succeed)} succeed, {len(fail)} fail, {len(delete)} deleted; told {took:.0f} s later")
-        await asyncio.to_thread(self.cast.end, [key for key in self.keys if key not in {*succeed, *delete}])
+            took = await until(lambda: self.watcher.phases() == wanted, TIMEOUT, self.watcher.phases)
+            note.append(f"{len(succeed)} succeed, {len(fail)} fail, {len(delete)} deleted; shown {took:.0f} s later")
+        await asyncio.to_thread(self.roles.end, [key for key in self.keys if key not in {*succeed, *delete}])
 
     async def delete(self, keys: Sequence[NamespacedName]) -> None:
         """Delete scans."""
         for key in keys:
             await self.cluster.delete("SkymapScan", key.namespace, key.name)
 
-    async def away(self, admin_url: str) -> None:
-        """Delete all scans; return when they and their topics are gone."""
-        left = list(self.audience.seen)
+    async def delete_all(self, admin_url: str) -> None:
+        """Delete all scans; return when they are gone."""
+        left = list(self.watcher.seen)
         async with self.phase("delete all", len(left)) as note:
             await self.delete(left)
-            await until(lambda: not self.audience.seen, PATIENCE, self.audience.phases)
+            await until(lambda: not self.watcher.seen, TIMEOUT, self.watcher.phases)
             async with httpx.AsyncClient(timeout=60) as client:
                 topics = (await client.get(f"{admin_url}/admin/v2/persistent/{TENANT}/skymap")).json()
             note.append(f"{len(topics)} topics left")
@@ -207,32 +206,32 @@ def picture(bench: Bench, path: Path) -> None:
 
 
 async def measure(bench: Bench, steady: float, admin_url: str) -> None:
-    """Go through all phases."""
-    watching, sampling = asyncio.create_task(bench.audience.follow()), asyncio.create_task(bench.sample())
+    """Run all phases."""
+    watching, sampling = asyncio.create_task(bench.watcher.follow()), asyncio.create_task(bench.sample())
     try:
         await bench.create()
         await bench.begin()
         await bench.steady(steady)
         await bench.restart()
         await bench.endings()
-        await bench.away(admin_url)
+        await bench.delete_all(admin_url)
     finally:
         for task in (watching, sampling):
             task.cancel()
-        bench.cast.close()
+        bench.roles.close()
 
 
 def main() -> None:
-    """Start everything, measure, and say what came out."""
+    """Start everything, measure, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scans", type=int, default=1000)
     parser.add_argument("--namespaces", type=int, default=10)
-    parser.add_argument("--rate", type=float, default=2.0, help="scans made in a second")
-    parser.add_argument("--steady", type=float, default=300.0, help="how long scans just make progress (s)")
+    parser.add_argument("--rate", type=float, default=2.0, help="scans created per second")
+    parser.add_argument("--steady", type=float, default=300.0, help="duration of the steady phase (s)")
     parser.add_argument("--picture", type=Path, help="where to draw memory, processor time and latencies")
     parser.add_argument("--log", type=Path, help="where to keep the operator's log")
     arguments = parser.parse_args()
-    # Six topics for each scan are more than the memory of a laptop's Pulsar holds: Java takes these above all others.
+    # Six topics for each scan exceed the default memory of Pulsar. Java prefers these options over all others.
     os.environ["_JAVA_OPTIONS"] = "-Xmx2g -XX:MaxDirectMemorySize=1g"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -261,9 +260,9 @@ def main() -> None:
 
         async def go() -> Bench:
             async with await Cluster.open() as api:
-                audience = Audience(api)
+                watcher = ScanWatcher(api)
                 bench = Bench(
-                    operator, api, audience, Cast(server.address, TENANT, api, audience), keys, arguments.rate
+                    operator, api, watcher, SimulatedRoles(server.address, TENANT, api, watcher), keys, arguments.rate
                 )
                 await measure(bench, arguments.steady, server.admin_url)
                 return bench

@@ -1,4 +1,4 @@
-"""A Kubernetes cluster, and a namespace of it, as tests use them: through kubectl."""
+"""A Kubernetes cluster and a namespace of it, used through kubectl."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from testing.waiting import UnavailableError
 
-#: The scripts that start and end clusters.
+#: Scripts that start and stop clusters.
 SCRIPTS = Path(__file__).resolve().parents[2] / "dev" / "cluster"
 
-#: How long one call of kubectl may take (s): no test asks it to wait for longer.
+#: Timeout of a kubectl command (s). No test asks it to wait longer.
 CALL_SECONDS = 120.0
 
-#: What is shown of a namespace in which a test failed; Secrets are not.
+#: Kinds shown in the report of a failed test; never Secrets.
 SHOWN = "pods,deployments,replicasets,jobs,statefulsets,services,persistentvolumeclaims,quota"
 
 
@@ -27,11 +27,11 @@ class KubectlError(UnavailableError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that answers; ``name`` is that of one of our own, None of one that was given."""
+    """A running cluster. ``name`` is None for a cluster that was given by its kubeconfig."""
 
     kubeconfig: Path
     kubectl_program: str
-    #: Where kubectl keeps what it has learnt of this cluster: the next one may have the same address.
+    #: kubectl's discovery cache, one per cluster: the next cluster may have the same address.
     cache: Path
     name: str | None = None
 
@@ -49,14 +49,14 @@ class Cluster:
         )
 
     def kubectl(self, *words: str | Path, stdin: str | None = None) -> str:
-        """Run kubectl, which must succeed; return what it printed."""
+        """Run kubectl, which must succeed, and return its output."""
         done = self.run(*words, stdin=stdin)
         if done.returncode:
             raise KubectlError(f"kubectl {' '.join(map(str, words))}: {done.stderr.strip()}")
         return done.stdout
 
     def get(self, *words: str | Path) -> Any:
-        """Return what ``kubectl get WORDS`` finds, as JSON."""
+        """Return the result of ``kubectl get WORDS`` from JSON."""
         return json.loads(self.kubectl("get", *words, "-o", "json"))
 
     def command(self, *words: str | Path) -> list[str]:
@@ -66,9 +66,9 @@ class Cluster:
         return os.environ | {"KUBECACHEDIR": str(self.cache)}
 
     def load(self, archive: Path) -> None:
-        """Give the cluster an image; only for one of our own."""
+        """Load an image into a cluster that we started."""
         if self.name is None:
-            raise RuntimeError("a cluster that was given pulls its images itself")
+            raise RuntimeError("images cannot be loaded into a cluster given by its kubeconfig")
         done = subprocess.run(
             [SCRIPTS / "load.sh", self.name, archive], capture_output=True, text=True, check=False, timeout=CALL_SECONDS
         )
@@ -76,18 +76,18 @@ class Cluster:
 
     @property
     def is_native(self) -> bool:
-        """Whether images must be made without a container engine."""
+        """Whether images must be built without a container engine."""
         return self.name is not None and not (self.kubeconfig.parent / "kind").exists()
 
     @property
     def host(self) -> str:
-        """The address at which pods reach this machine; only for one of our own."""
+        """The address at which pods of a cluster that we started reach this machine."""
         return (self.kubeconfig.parent / "host").read_text().strip()
 
 
 @dataclass(frozen=True)
 class Namespace:
-    """A namespace of one test's own."""
+    """A namespace of one test."""
 
     cluster: Cluster
     name: str
@@ -101,25 +101,25 @@ class Namespace:
         return self.cluster.kubectl("--namespace", self.name, *words, stdin=stdin)
 
     def get(self, *words: str | Path) -> Any:
-        """Return what ``kubectl get WORDS`` finds in this namespace, as JSON."""
+        """Return the result of ``kubectl get WORDS`` in this namespace from JSON."""
         return self.cluster.get("--namespace", self.name, *words)
 
     def apply(self, *objects: dict[str, Any]) -> None:
-        """Make these objects, or change them."""
+        """Create or update objects."""
         listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
 
-    def told(self) -> dict[str, str]:
-        """Say what is here and what happened: for the report of a failed test."""
+    def report(self) -> dict[str, str]:
+        """Return events, resources and logs for the report of a failed test."""
         kinds = SHOWN + (",skymapscans" if self.run("get", "skymapscans").returncode == 0 else "")
-        told = {
-            "events": self._said("get", "events", "--sort-by", ".metadata.creationTimestamp"),
-            "resources": self._said("get", kinds, "-o", "yaml"),
+        found = {
+            "events": self._output("get", "events", "--sort-by", ".metadata.creationTimestamp"),
+            "resources": self._output("get", kinds, "-o", "yaml"),
         }
-        for pod in self._said("get", "pods", "-o", "name").split():
-            told[f"log of {pod}"] = self._said("logs", pod, "--all-containers", "--prefix", "--tail", "30")
-        return told
+        for pod in self._output("get", "pods", "-o", "name").split():
+            found[f"log of {pod}"] = self._output("logs", pod, "--all-containers", "--prefix", "--tail", "30")
+        return found
 
-    def _said(self, *words: str) -> str:
+    def _output(self, *words: str) -> str:
         done = self.run(*words)
         return done.stdout + done.stderr

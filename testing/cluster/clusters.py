@@ -1,4 +1,4 @@
-"""A cluster of a benchmark's own, and what every benchmark on one begins with."""
+"""Clusters for benchmarks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from testing.waiting import eventually
 
 
 def run(*words: object) -> str:
-    """Run a command that must succeed; return what it printed."""
+    """Run a command, which must succeed, and return its output."""
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{words[0]} failed: {done.stderr}")
@@ -22,7 +22,7 @@ def run(*words: object) -> str:
 
 @contextmanager
 def own_cluster(folder: Path) -> Iterator[Cluster]:
-    """Start a cluster that ends with this process."""
+    """Start a cluster that stops with this process."""
     name = f"skymap-bench-{os.getpid()}"
     started = run(SCRIPTS / "up.sh", name, "--until", os.getpid())
     kubeconfig = Path(started.splitlines()[-1].removeprefix("export KUBECONFIG="))
@@ -35,19 +35,19 @@ def own_cluster(folder: Path) -> Iterator[Cluster]:
 
 
 def image_of(kind: str) -> tuple[str, Path]:
-    """Build the image of a ``worker`` or an ``operator``; return its name and archive."""
+    """Build the image ``worker`` or ``operator``; return its name and archive."""
     image, archive = run(SCRIPTS / "images/build.sh", kind).strip().split(" ", 1)
     return image, Path(archive)
 
 
 def define(cluster: Cluster) -> None:
-    """Make the cluster know what a SkymapScan is."""
+    """Install the definition of SkymapScan."""
     cluster.kubectl("create", "-f", SCRIPTS.parents[1] / "crds" / "skymapscans.yaml")
     eventually(lambda: cluster.kubectl("explain", "sms"))
 
 
 def prepared(cluster: Cluster, name: str) -> tuple[Namespace, str]:
-    """Make a namespace for scans in a cluster that has the worker's image; return it and the image."""
+    """Load the worker's image, install the definition, and create a namespace; return it and the image."""
     image, archive = image_of("worker")
     cluster.load(archive)
     define(cluster)

@@ -1,8 +1,8 @@
-"""Fixtures for a real Kubernetes cluster, for every test that asks for one (a plugin of ``tests/conftest.py``).
+"""Fixtures for a real Kubernetes cluster (a plugin of ``tests/conftest.py``).
 
-``SKYMAP_TEST_KUBECONFIG`` names the kubeconfig of a cluster that is already there; otherwise one is started for the
-session. Where none can be started these tests are skipped, except in CI (the variable ``CI``), where they fail. The
-report of a test that fails shows what was in its namespace.
+``SKYMAP_TEST_KUBECONFIG`` names the kubeconfig of an existing cluster; otherwise one is started for the session. If
+none can be started, the tests are skipped, but in CI (the variable ``CI``) they fail. The report of a failed test shows
+its namespace.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ def script(name: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="session")
 def engine() -> str:
-    """What clusters are made of here: kind or native."""
+    """How clusters are started on this machine: kind or native."""
     command = ["bash", "-c", '. "$0/common.sh"; engine', str(SCRIPTS)]
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     if asked.returncode:
-        why = f"a Kubernetes cluster cannot be started here: {asked.stderr.strip()}"
-        leave_out(why)
+        leave_out(f"a Kubernetes cluster cannot be started here: {asked.stderr.strip()}")
     return asked.stdout.strip()
 
 
@@ -73,43 +72,43 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     finally:
         ended = script("down.sh", name)
     if ended.returncode:
-        pytest.fail(f"the cluster could not be ended: {ended.stderr}", pytrace=False)
+        pytest.fail(f"the cluster could not be stopped: {ended.stderr}", pytrace=False)
 
 
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[Namespace]:
-    """A namespace that nobody has used. Nobody waits for its end, either, which takes long."""
+    """A new namespace. It is deleted without waiting, which would take long."""
     name = f"test-{uuid4().hex[:12]}"
     cluster.kubectl("create", "namespace", name)
-    # Pods need the namespace's account, which the cluster makes a moment later.
+    # Pods need the default service account, which the cluster creates a moment later.
     cluster.kubectl("--namespace", name, "wait", "--for", "create", "serviceaccount/default", "--timeout", "30s")
     yield Namespace(cluster, name)
-    cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")  # some tests delete their own
+    cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")  # a test may have deleted it
 
 
 @pytest.fixture
 def restricted(namespace: Namespace) -> Namespace:
-    """A namespace that takes only pods of the restricted security level."""
+    """A namespace that enforces the restricted pod security level."""
     namespace.cluster.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
     return namespace
 
 
 @pytest.fixture(scope="session")
 def definition(cluster: Cluster) -> Iterator[None]:
-    """The definition of SkymapScan, in force on the session's cluster."""
+    """Install the definition of SkymapScan on the session's cluster."""
     made = cluster.run("create", "-f", DEFINITION)
     if made.returncode and "AlreadyExists" not in made.stderr:
         pytest.fail(f"the cluster refuses {DEFINITION.name}: {made.stderr}", pytrace=False)
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", DEFINITION)
-    eventually(lambda: cluster.kubectl("explain", "sms"))  # established, and known by all of its names
+    eventually(lambda: cluster.kubectl("explain", "sms"))  # established, with all of its names
     yield
-    if made.returncode == 0:  # otherwise somebody may have scans
+    if made.returncode == 0:  # an existing definition may have scans
         cluster.kubectl("delete", "-f", DEFINITION, "--wait=false")
 
 
 @pytest.fixture(scope="session")
 def api(cluster: Cluster) -> Iterator[httpx.Client]:
-    """The cluster's REST interface, with the rights of its kubeconfig: what kubectl does not show of an answer."""
+    """The Kubernetes API with the permissions of the kubeconfig, for what kubectl does not show of an answer."""
     with subprocess.Popen(
         cluster.command("proxy", "--port=0"), stdout=subprocess.PIPE, text=True, env=cluster.environment()
     ) as proxy:
@@ -124,7 +123,7 @@ def api(cluster: Cluster) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def python_image(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An image with Python and a shell, which pods of the session's cluster can use."""
+    """An image with Python and a shell for pods of the session's cluster."""
     if not cluster.is_native:
         return "python:3.13-slim"
     name, archive = "localhost/python:1", tmp_path_factory.mktemp("image") / "python.tar"
@@ -136,8 +135,8 @@ def python_image(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def build_image(kind: str) -> tuple[str, Path]:
-    """Build an image of this project, unless nothing has changed since the last time; return its name and archive."""
-    # The Python of the tests has pip, wherever it lives.
+    """Build an image of this project if it has changed; return its name and archive."""
+    # The Python of the tests has pip.
     environment = os.environ | {"PYTHON": sys.executable}
     command = [SCRIPTS / "images/build.sh", kind]
     made = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -147,7 +146,7 @@ def build_image(kind: str) -> tuple[str, Path]:
 
 
 def loaded(cluster: Cluster, kind: str) -> str:
-    """Build an image of this project and give it to a cluster; return its name."""
+    """Build an image of this project and load it into a cluster; return its name."""
     if cluster.name is None:
         leave_out("images cannot be loaded into a cluster that was given")
     name, archive = build_image(kind)
@@ -157,7 +156,7 @@ def loaded(cluster: Cluster, kind: str) -> str:
 
 @pytest.fixture(scope="session")
 def worker_image(cluster: Cluster) -> str:
-    """The scanner's image, with its kernels compiled."""
+    """The worker's image with compiled kernels."""
     return loaded(cluster, "worker")
 
 
@@ -169,7 +168,7 @@ def operator_image(cluster: Cluster) -> str:
 
 @pytest.fixture(scope="session")
 def pulsar_image(cluster: Cluster) -> str:
-    """A Pulsar for trials: that of Apache, or one made here with the same interface."""
+    """The image of the evaluation Pulsar: that of Apache, or one built here with the same interface."""
     return loaded(cluster, "pulsar")
 
 
@@ -177,9 +176,9 @@ def pulsar_image(cluster: Cluster) -> str:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show in the report of a failed test what was in its namespace."""
+    """Add the namespace to the report of a failed test."""
     report = yield
     namespace = getattr(item, "funcargs", {}).get("namespace")
     if report.when == "call" and report.failed and isinstance(namespace, Namespace):
-        report.sections += [(f"Kubernetes: {what}", said) for what, said in namespace.told().items()]
+        report.sections += [(f"Kubernetes: {what}", text) for what, text in namespace.report().items()]
     return report

@@ -1,4 +1,4 @@
-"""The operator as a process of its own, for one namespace of a real cluster and a tenant of a real Pulsar."""
+"""The operator as a process, for one namespace of a real cluster and one tenant of a real Pulsar."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from testing.waiting import eventually
 
 COMMAND = Path(sys.executable).with_name("skymap-operator")
 
-#: An image that no node can have: pods are made and wait, as they do where the name is mistyped.
+#: An image that does not exist: pods are created and wait, as with a mistyped name.
 NO_IMAGE = "registry.invalid/skymap-scanner:0"
 
 
 @dataclass
 class OperatorProcess:
-    """``skymap-operator``, started, ended and killed as a test likes; ``log`` goes on from one process to the next."""
+    """``skymap-operator`` as a process that a test starts, stops and kills. All processes append to ``log``."""
 
     namespace: Namespace
     pulsar: PulsarAddress
@@ -58,11 +58,11 @@ class OperatorProcess:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def kill(self) -> None:
-        """End it without a chance to do anything (SIGKILL)."""
+        """Kill it (SIGKILL)."""
         self.end(signal.SIGKILL)
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end, and wait until it has; return its exit code."""
+        """Send a signal, wait until the process has ended, and return its exit code."""
         assert self.process is not None
         self.process.send_signal(how)
         code = self.process.wait(timeout=60)
@@ -70,15 +70,15 @@ class OperatorProcess:
         return code
 
     def url(self, path: str) -> str:
-        """Return where its own web server has something, once it says so."""
+        """Return the URL of a path on its web server, once the log holds the port."""
         port = eventually(lambda: re.search(rb"/metrics on port (\d+)", self.log.read_bytes()[self.begun :]))
         assert port is not None
         return f"http://127.0.0.1:{int(port[1])}{path}"
 
     def get(self, path: str) -> httpx.Response:
-        """Ask its own web server, once it is there."""
+        """Send a GET request to its web server, once that listens."""
         url = self.url(path)
-        answer = eventually(lambda: _answer(url), lambda found: found is not None)  # it says the port, then listens
+        answer = eventually(lambda: _answer(url), lambda found: found is not None)  # not before it listens
         assert answer is not None
         return answer
 

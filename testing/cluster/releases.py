@@ -1,4 +1,4 @@
-"""Releases of the chart, as tests install, upgrade and uninstall them."""
+"""Releases of the chart."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from testing.cluster.cluster import SCRIPTS, Cluster
 HELM = SCRIPTS.parents[1] / "helm" / "helm.sh"
 CHART = SCRIPTS.parents[1] / "helm" / "skymap-scanner"
 
-#: How long helm may wait for pods (s).
-PATIENCE = 300
+#: How long helm waits for pods (s).
+TIMEOUT = 300
 
 Values = dict[str, Any]
 
 
 class HelmError(AssertionError):
-    """Helm failed; the message is what it said."""
+    """Helm failed; the message is its output."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """A release of a name in a namespace, which may not be installed."""
+    """A release by name and namespace, installed or not."""
 
     cluster: Cluster
     namespace: str
     name: str = "skymap"
 
     def run(self, command: str, *words: str | Path, given: Values | None = None) -> str:
-        """Run a command of helm on this release; return what it printed, its warnings too."""
+        """Run a helm command on this release; return its output with warnings."""
         to = ["--namespace", self.namespace, "--kubeconfig", self.cluster.kubeconfig]
         values = [] if given is None else ["--values", "-"]
         done = subprocess.run(
@@ -41,21 +41,21 @@ class Release:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE + 60,
+            timeout=TIMEOUT + 60,
         )
         if done.returncode:
             raise HelmError(f"helm {command} {self.name}: {done.stdout}\n{done.stderr}")
         return done.stdout + done.stderr
 
     def installed(self) -> bool:
-        """Whether there is such a release, whatever its state."""
+        """Return whether the release exists, in any state."""
         try:
             return bool(self.run("status"))
         except HelmError:
             return False
 
     def install(self, given: Values, *words: str | Path, chart: Path = CHART) -> str:
-        """Install it; a definition that is there already becomes its own."""
+        """Install it and take over an existing definition."""
         return self.run("install", chart, "--take-ownership", *words, given=given)
 
     def upgrade(self, given: Values, *words: str | Path, chart: Path = CHART) -> str:
@@ -65,4 +65,4 @@ class Release:
         return self.run("uninstall", "--wait", *words)
 
 
-WAIT = ("--wait", "--timeout", f"{PATIENCE}s")
+WAIT = ("--wait", "--timeout", f"{TIMEOUT}s")

@@ -1,4 +1,4 @@
-"""SkymapScans as the tests of the operator make them and look at them."""
+"""SkymapScans of the operator's tests: create, wait, read results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Scan = dict[str, Any]
 NAME = "alert"
 KINDS = "configmaps,jobs,deployments"
 
-#: A scan of a few seconds, in pods that ask for little, so that many fit on a small node.
+#: A scan of a few seconds with small requests, so that many fit on a small node.
 QUICK: Scan = {
     "levels": [{"nside": 1}],
     "seeds": 1,
@@ -38,10 +38,10 @@ QUICK: Scan = {
 SMALL = json.dumps({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}})
 SETTINGS = {"ROLE_RESOURCES": SMALL, "WORKER_RESOURCES": SMALL, "STARTUP_SECONDS": "1", "RESYNC_INTERVAL": "5"}
 
-#: How long a scan in pods may take (s), many at a time on a machine that does other things too.
+#: Timeout of a scan in pods (s), with many at a time on a busy machine.
 SCAN_SECONDS = 240.0
 
-#: How long it may take until a scan says what is in its way (s): pods fail first, some of them several times.
+#: Timeout until a scan reports an obstacle (s): pods fail first, some of them several times.
 OBSTACLE_SECONDS = 120.0
 
 
@@ -55,7 +55,7 @@ def scan(namespace: Namespace, name: str = NAME) -> Scan:
 
 
 def condition(found: Scan, kind: str) -> tuple[str, str, str]:
-    """Status, reason and message of a condition."""
+    """Return status, reason and message of a condition."""
     for one in found.get("status", {}).get("conditions", ()):
         if one["type"] == kind:
             return one["status"], one["reason"], one["message"]
@@ -63,20 +63,20 @@ def condition(found: Scan, kind: str) -> tuple[str, str, str]:
 
 
 def degraded(namespace: Namespace, reason: str, name: str = NAME, words: Sequence[str] = ()) -> str:
-    """Wait until the scan says that this is in its way, in these words; return what it says of it."""
+    """Wait until the scan is Degraded for this reason with these words in its message; return the message."""
     look = lambda: condition(scan(namespace, name), "Degraded")  # noqa: E731
     says = lambda found: found[1] == reason and all(word in found[2] for word in words)  # noqa: E731
     return eventually(look, says, OBSTACLE_SECONDS)[2]
 
 
 def ended(namespace: Namespace, name: str = NAME, within: float = SCAN_SECONDS) -> tuple[str, str, str]:
-    """Wait until the scan is done; return its condition Succeeded."""
+    """Wait until the scan has finished; return its condition Succeeded."""
     look = lambda: condition(scan(namespace, name), "Succeeded")  # noqa: E731
     return eventually(look, lambda found: found[0] in {"True", "False"}, within)
 
 
 def phase(namespace: Namespace, wanted: str, name: str = NAME, within: float = SCAN_SECONDS) -> Scan:
-    """Wait until the scan is there; return it."""
+    """Wait until the scan is in a phase; return it."""
     return eventually(
         lambda: scan(namespace, name), lambda found: found.get("status", {}).get("phase") == wanted, within
     )
@@ -89,26 +89,26 @@ def progressed(namespace: Namespace, pixels: int, name: str = NAME) -> None:
 
 
 def children(namespace: Namespace, kinds: str = KINDS) -> dict[tuple[str, str], Scan]:
-    """The scans' objects, by kind and name."""
+    """Return the children of all scans by kind and name."""
     found = namespace.get(kinds, "-l", "skymap.icecube.wisc.edu/scan")["items"]
     return {(one["kind"], one["metadata"]["name"]): one for one in found if "deletionTimestamp" not in one["metadata"]}
 
 
-def at_work(namespace: Namespace) -> list[str]:
-    """The names of the scans' pods that have not ended."""
+def unfinished_pods(namespace: Namespace) -> list[str]:
+    """Return the names of the scans' pods that have not ended."""
     found = namespace.get("pods", "-l", "skymap.icecube.wisc.edu/scan")["items"]
     return [pod["metadata"]["name"] for pod in found if pod["status"]["phase"] not in {"Succeeded", "Failed"}]
 
 
 def complete(namespace: Namespace, name: str = NAME) -> dict[tuple[str, str], Scan]:
-    """Wait until the scan has all its objects; return them."""
+    """Wait until the scan has all its children; return them."""
     wanted = {("Job", f"{name}-{role}") for role in ("producer", "collector", "saver")}
     wanted |= {("ConfigMap", f"{name}-scan"), ("Deployment", f"{name}-workers")}
     return eventually(lambda: children(namespace), lambda found: wanted <= set(found))
 
 
 def embedded(spec: Scan, folder: Path) -> dict[str, bytes]:
-    """Scan the same on this machine, over the embedded broker; return the files."""
+    """Run the same scan on this machine with the embedded broker; return its files."""
     path = folder / "scan.yaml"
     path.write_text(json.dumps(manifest(spec)))
     command = [sys.executable, "-m", "skymap_scanner", "run", path, "-o", folder / "embedded", "--workers", "2"]
@@ -121,7 +121,7 @@ def embedded(spec: Scan, folder: Path) -> dict[str, bytes]:
 
 
 def results(namespace: Namespace, image: str, name: str = NAME) -> dict[str, bytes]:
-    """Return the scan's files on its claim, read by a pod of an image that has Python."""
+    """Return the scan's files from its claim, read by a pod with a Python image."""
     outputs = scan(namespace, name)["status"]["outputs"]
     program = (
         "import base64, json, pathlib; print(json.dumps({path.name: base64.b64encode(path.read_bytes()).decode()"
@@ -149,7 +149,7 @@ USER, PASSWORD = "shift", "s3cret"
 
 
 class _Events(http.server.BaseHTTPRequestHandler):
-    """The demo event for everybody at /event, with a password at /guarded; a text that is none at /text."""
+    """Serves the demo event at /event, with a password at /guarded, and an HTML page at /text."""
 
     def do_GET(self) -> None:
         if self.path == "/text":
@@ -170,12 +170,12 @@ class _Events(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def event_server(host: str) -> Iterator[str]:
-    """Serve events at an address that pods reach; gives how it begins."""
+    """Serve events at an address that pods reach; yields the URL without a path."""
     with http.server.ThreadingHTTPServer((host, 0), _Events) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -1,4 +1,4 @@
-"""Somebody at a terminal who uses a cluster with few rights, and the operator's part as tests play it."""
+"""A user with few permissions who runs commands, and the status that the operator would write."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from testing.cluster.cluster import Namespace
 GROUP = "skymap.icecube.wisc.edu"
 Object = dict[str, Any]
 
-#: The table of docs/reference/permissions.md.
-RIGHTS = [
+#: The users' table of docs/reference/permissions.md.
+PERMISSIONS = [
     ([GROUP], ["skymapscans"], ["get", "list", "create", "patch", "delete"]),
     ([""], ["configmaps"], ["get", "list", "watch", "create", "delete", "patch"]),
     ([""], ["persistentvolumeclaims"], ["get"]),
@@ -32,7 +32,7 @@ RIGHTS = [
 
 @dataclass(frozen=True)
 class User:
-    """Somebody at a terminal who uses a cluster with few rights."""
+    """A user with few permissions on a cluster."""
 
     namespace: Namespace
     kubeconfig: Path
@@ -62,13 +62,13 @@ class User:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def call(self, *words: str | Path) -> str:
-        """Run a command, which must succeed; return all that it said."""
+        """Run a command, which must succeed; return its output and errors."""
         done = self.run(*words)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
     def refused(self, *words: str | Path) -> str:
-        """Run a command that must end with one line that explains why."""
+        """Run a command that must fail with one line of explanation; return that line."""
         done = self.run(*words)
         assert done.returncode == 1, done.stdout + done.stderr
         (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
@@ -76,7 +76,7 @@ class User:
 
 
 def kubeconfig_of(namespace: Namespace, account: str, path: Path) -> Path:
-    """Write a kubeconfig that is let in as a service account."""
+    """Write a kubeconfig for a service account."""
     config = yaml.safe_load(namespace.kubectl("config", "view", "--raw", "-o", "yaml"))
     config["users"][0]["user"] = {"token": namespace.kubectl("create", "token", account).strip()}
     config["contexts"][0]["context"]["namespace"] = namespace.name
@@ -85,13 +85,13 @@ def kubeconfig_of(namespace: Namespace, account: str, path: Path) -> Path:
 
 
 def user_of(namespace: Namespace, folder: Path) -> User:
-    """Make a user with these rights in a namespace, which takes only pods of the restricted level."""
+    """Create a user with `PERMISSIONS` in a namespace and enforce the restricted pod security level there."""
     namespace.cluster.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
     role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
         "metadata": {"name": "user"},
-        "rules": [dict(zip(("apiGroups", "resources", "verbs"), right, strict=True)) for right in RIGHTS],
+        "rules": [dict(zip(("apiGroups", "resources", "verbs"), rule, strict=True)) for rule in PERMISSIONS],
     }
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "user"}}
     binding = {
@@ -107,8 +107,8 @@ def user_of(namespace: Namespace, folder: Path) -> User:
     return User(namespace, kubeconfig_of(namespace, "user", folder / "kubeconfig"), home)
 
 
-def tell(namespace: Namespace, name: str = "demo", **status: Any) -> None:
-    """Write a scan's status, as the operator does."""
+def set_status(namespace: Namespace, name: str = "demo", **status: Any) -> None:
+    """Write a scan's status in place of the operator."""
     patch = json.dumps({"status": status})
     namespace.kubectl("patch", "sms", name, "--subresource=status", "--type=merge", "-p", patch)
 

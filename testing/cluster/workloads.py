@@ -1,4 +1,4 @@
-"""Objects that run something on a cluster, as the restricted pod security level wants them."""
+"""Workloads that meet the restricted pod security level."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESTRICTED = {
 
 
 def pod(image: str, *command: str, volume: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """Write a pod as the restricted security level wants it; ``volume`` is mounted at /data."""
+    """Return the spec of a restricted pod; ``volume`` is mounted at /data."""
     container = {
         "name": "main",
         "image": image,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from testing.cluster.cluster import Namespace
-from testing.cluster.users import Object, User, ended, kubeconfig_of, pod_spec, tell, user_of
+from testing.cluster.users import Object, User, ended, kubeconfig_of, pod_spec, set_status, user_of
 from testing.waiting import consistently, eventually
 
 from skymap_api.names import COMPONENT_LABEL, SCAN_LABEL
@@ -80,10 +80,10 @@ def test_waiting_ends_with_the_scan(user: User, phase: str, status: str, code: i
     with user.start("submit", "demo", "--wait") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "demo: New\n"
-        tell(user.namespace, phase="Scanning", progress="3/12")
+        set_status(user.namespace, phase="Scanning", progress="3/12")
         assert process.stdout.readline() == "demo: Scanning 3/12 pixels\n"
         reason = "Completed" if code == 0 else "RoleFailed"
-        tell(user.namespace, phase=phase, conditions=ended(status, reason))
+        set_status(user.namespace, phase=phase, conditions=ended(status, reason))
         out, _ = process.communicate(timeout=60)
     assert process.returncode == code
     assert f"demo in namespace {user.namespace.name}: {phase}" in out
@@ -99,7 +99,7 @@ def test_status_tells_of_all_and_of_one(user: User) -> None:
     assert "there is no SkymapScan demo in this namespace; there are none" in user.refused("status", "demo")
     for name in ("one", "two"):
         user.call("submit", "demo", "-n", name)
-    tell(user.namespace, "two", phase="Scanning", progress="3/12", level=1)
+    set_status(user.namespace, "two", phase="Scanning", progress="3/12", level=1)
     rows = [line.split()[:4] for line in user.call("status").splitlines()]
     assert rows[0][:2] == ["NAME", "PHASE"]
     assert rows[1][:2] == ["one", "New"]
@@ -118,11 +118,11 @@ def test_watching_ends_with_the_scan_or_by_ctrl_c(user: User) -> None:
     with user.start("status", "demo", "--watch", "--json") as process:
         assert process.stdout is not None
         assert "status" not in json.loads(process.stdout.readline())
-        tell(user.namespace, phase="Succeeded", conditions=ended("True", "Completed"))
+        set_status(user.namespace, phase="Succeeded", conditions=ended("True", "Completed"))
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert json.loads(out)["status"]["phase"] == "Succeeded"
-    tell(user.namespace, phase="Scanning")
+    set_status(user.namespace, phase="Scanning")
     with user.start("status", "demo", "--watch") as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -195,7 +195,7 @@ def test_following_goes_on_with_new_pods_until_the_scan_is_done(user: User, pyth
         while "has not started" in seen[-1]:
             seen.append(process.stdout.readline())
         assert seen[-1] == "[saver demo-saver-b] written\n"
-        tell(user.namespace, phase="Succeeded")
+        set_status(user.namespace, phase="Succeeded")
         user.namespace.kubectl("exec", "demo-worker-a", "--", "touch", "/dev/shm/go")  # noqa: S108 - of the pod
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "[worker demo-worker-a] there\n", "")
@@ -213,7 +213,7 @@ def test_a_scan_is_stopped_and_goes_on(user: User) -> None:
     assert "is stopped already" in user.call("abort", "demo")
     assert "Scan demo resumes." in user.call("abort", "demo", "--resume")
     assert suspended() is False
-    tell(user.namespace, phase="Succeeded")
+    set_status(user.namespace, phase="Succeeded")
     assert "is finished (Succeeded): there is nothing to stop" in user.call("abort", "demo")
     assert suspended() is False
 
@@ -228,7 +228,7 @@ def test_a_scan_is_deleted_and_what_holds_it_is_told(user: User) -> None:
     assert "is being deleted: wait until it is deleted" in user.refused("submit", "demo")
     waiting = [{"type": "Degraded", "reason": "PulsarUnavailable"}]
     degraded = [ended("True", "Completed")[0] | waiting[0]]
-    tell(user.namespace, conditions=degraded)
+    set_status(user.namespace, conditions=degraded)
     told = user.refused("abort", "demo", "--delete", "--timeout", "1")
     assert "PulsarUnavailable: as the operator says" in told
     assert "It had no results." in user.call("abort", "demo", "--delete", "--timeout", "0")

@@ -16,7 +16,6 @@ from testing.cluster.scans import (
     SETTINGS,
     Scan,
     Start,
-    at_work,
     children,
     complete,
     condition,
@@ -28,6 +27,7 @@ from testing.cluster.scans import (
     progressed,
     results,
     scan,
+    unfinished_pods,
 )
 from testing.pulsar.server import PulsarAddress, PulsarServer
 from testing.waiting import consistently, eventually
@@ -77,7 +77,7 @@ def test_what_is_deleted_or_changed_in_the_middle_changes_no_bit(
     eventually(lambda: replicas(namespace) == 1)
     patch(namespace, {"suspend": True})
     phase(namespace, "Suspended")
-    eventually(lambda: at_work(namespace), lambda found: not found)
+    eventually(lambda: unfinished_pods(namespace), lambda found: not found)
     assert condition(scan(namespace), "Progressing")[1] == "Suspended"
     patch(namespace, {"suspend": False, "workers": {"min": 0, "max": 2, "podTemplate": None}})
     before = uids(complete(namespace))

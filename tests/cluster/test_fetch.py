@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from testing.cluster.cluster import Namespace
-from testing.cluster.users import User, pod_spec, tell, user_of
+from testing.cluster.users import User, pod_spec, set_status, user_of
 from testing.waiting import eventually
 
 from skymap_api.names import COMPONENT_LABEL
@@ -57,7 +57,7 @@ def scanned(user: User, python_image: str) -> User:
     user.namespace.apply(CLAIM, fill)
     user.call("submit", "demo")
     pulsar = {"serviceUrl": "pulsar://p:6650", "adminUrl": "http://p:8080", "tenant": "icecube"}
-    tell(user.namespace, phase="Succeeded", runsWith={"image": python_image} | pulsar)
+    set_status(user.namespace, phase="Succeeded", runsWith={"image": python_image} | pulsar)
     eventually(lambda: user.namespace.get("pod", "fill")["status"]["phase"], lambda now: now == "Succeeded")
     return user
 
@@ -86,7 +86,7 @@ def test_results_come_byte_for_byte(scanned: User) -> None:
 
 
 def test_what_is_there_of_a_scan_that_runs_or_of_none(scanned: User, python_image: str) -> None:
-    tell(scanned.namespace, phase="Scanning", progress="3/12")
+    set_status(scanned.namespace, phase="Scanning", progress="3/12")
     assert "not finished yet (Scanning, 3/12 pixels): these are the files so far" in scanned.call("fetch", "demo")
     assert (scanned.home / "demo/a.summary.txt").exists()
     for path, why in (("empty", "is empty"), ("nowhere", "does not exist")):

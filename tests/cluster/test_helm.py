@@ -288,7 +288,7 @@ def test_scans_are_let_go_though_operator_and_pulsar_are_gone(
         "patch", KIND, "alert", "--type=merge", "--patch", json.dumps({"metadata": {"finalizers": [FINALIZER]}})
     )
     said = release.uninstall()
-    assert f"{place.name}/alert: let go as it is" in said
+    assert f"{place.name}/alert: released after the timeout" in said
     assert f"persistent://icecube/skymap/{place.name}.alert-..." in said
     assert place.get("skymapscans")["items"] == []
     events = place.get("events", "--field-selector", "reason=Released")["items"]

@@ -11,13 +11,13 @@ from testing.cluster.scans import (
     SETTINGS,
     Scan,
     Start,
-    at_work,
     condition,
     embedded,
     ended,
     manifest,
     results,
     scan,
+    unfinished_pods,
 )
 from testing.waiting import eventually
 
@@ -57,7 +57,7 @@ def test_a_scan_that_becomes_realtime_takes_the_workers_of_another_which_goes_on
 
     for name in ("younger", "older"):
         assert ended(namespace, name) == ("True", "Completed", "the results are written")
-    eventually(lambda: not at_work(namespace))  # the Deployments have gone by then
+    eventually(lambda: not unfinished_pods(namespace))  # the Deployments have gone by then
     younger, older = (scan(namespace, name)["status"]["completionTime"] for name in ("younger", "older"))
     assert younger <= older
 

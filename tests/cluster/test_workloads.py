@@ -73,7 +73,7 @@ def test_a_job_that_fails_says_so(restricted: Namespace, python_image: str) -> N
     restricted.kubectl("wait", "--for", "condition=Failed", "job/fail", "--timeout", "60s")
     state = restricted.get("pods", "--selector", "job-name=fail")["items"][0]["status"]["containerStatuses"][0]["state"]
     assert state["terminated"]["exitCode"] == 3
-    told = restricted.told()
+    told = restricted.report()
     assert "this went wrong" in "".join(said for what, said in told.items() if what.startswith("log of pod/fail-"))
     assert "BackoffLimitExceeded" in told["events"]
     assert "this went wrong >&2" in told["resources"]

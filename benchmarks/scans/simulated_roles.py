@@ -1,4 +1,4 @@
-"""The parts that nobody plays on fake nodes: tasks and snapshots on the scans' topics, and pods that end."""
+"""Replaces the roles that do not run on fake nodes: publishes tasks and snapshots, ends pods, and watches scans."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Cluster, Unavailable
 from skymap_scanner.broker import Access, Broker, Outgoing, Producer, open_broker
 
-#: Pixels of the scans' one level (nside 8), and tasks that wait in each queue.
+#: Pixels of the scans' single level (nside 8), and tasks in each queue.
 PIXELS, TASKS = 768, 40
 
 
 @dataclass
-class Audience:
-    """Watches the scans: ``seen`` has their resources, ``lags`` how long each snapshot took to the status (s)."""
+class ScanWatcher:
+    """Watches all scans. ``seen``: their resources; ``lags``: times from each snapshot to the status (s)."""
 
     cluster: Cluster
     seen: dict[NamespacedName, Manifest] = field(default_factory=dict)
@@ -38,10 +38,10 @@ class Audience:
                 for found in page["items"]:
                     self._take(found)
             try:
-                async for what, found in self.cluster.watch(
+                async for event, found in self.cluster.watch(
                     KIND, None, page["metadata"]["resourceVersion"], seconds=600
                 ):
-                    if what == "DELETED":
+                    if event == "DELETED":
                         self.seen.pop(_key(found), None)
                     else:
                         self._take(found)
@@ -49,7 +49,7 @@ class Audience:
                 await asyncio.sleep(1.0)
 
     def phases(self) -> dict[str, int]:
-        """Count scans by their phase."""
+        """Return the number of scans by phase."""
         found: dict[str, int] = {}
         for one in self.seen.values():
             phase = one.get("status", {}).get("phase", "new")
@@ -57,7 +57,7 @@ class Audience:
         return found
 
     def late(self) -> float:
-        """Return for how long the snapshot that nobody has told of yet is out (s)."""
+        """Return the age of the oldest snapshot that no status shows yet (s)."""
         return max((time.monotonic() - at for _, at in self.sent.values()), default=0.0)
 
     def _take(self, found: Manifest) -> None:
@@ -69,25 +69,25 @@ class Audience:
             del self.sent[key]
 
 
-class Cast:
-    """Plays producers and savers of scans, over the project's own broker."""
+class SimulatedRoles:
+    """Acts as producers and savers of scans over Pulsar."""
 
-    def __init__(self, pulsar: PulsarAddress, tenant: str, cluster: Cluster, audience: Audience) -> None:
+    def __init__(self, pulsar: PulsarAddress, tenant: str, cluster: Cluster, watcher: ScanWatcher) -> None:
         self._address = pulsar
         self._tenant = tenant
         self._cluster = cluster
-        self._audience = audience
+        self._watcher = watcher
         self._stack = ExitStack()
         self._broker: Broker | None = None
         self._savers: dict[NamespacedName, Producer] = {}
         self._done: dict[NamespacedName, int] = {}
 
     def close(self) -> None:
-        """Leave the broker."""
+        """Close the connection to the broker."""
         self._stack.close()
 
     def begin(self, keys: Sequence[NamespacedName]) -> None:
-        """Put tasks into the scans' queues, and a first snapshot."""
+        """Publish the tasks of scans."""
         for key in keys:
             with self._open().producer(self._topics(key).to_be_scanned, "bench-producer") as producer:
                 producer.send(*(Outgoing(b"task") for _ in range(TASKS)))
@@ -95,31 +95,31 @@ class Cast:
             self._done[key] = 0
 
     def advance(self, keys: Sequence[NamespacedName], phase: str = "scanning") -> None:
-        """Publish that one pixel more is done of each scan."""
+        """Publish a snapshot of each scan with one more pixel."""
         for key in keys:
             self._done[key] += 1
             if phase == "scanning":
-                self._audience.sent.setdefault(key, (self._done[key], time.monotonic()))
+                self._watcher.sent.setdefault(key, (self._done[key], time.monotonic()))
             self._savers[key].send(Outgoing(json.dumps(_snapshot(key, self._done[key], phase)).encode()))
 
     def end(self, keys: Sequence[NamespacedName]) -> None:
-        """Leave the topics of scans that are deleted: nobody may hold them."""
+        """Close the producers of scans that end, whose topics can then be deleted."""
         for key in keys:
             self._savers.pop(key).close()
-            self._audience.sent.pop(key, None)
+            self._watcher.sent.pop(key, None)
 
     async def finish(self, keys: Sequence[NamespacedName]) -> None:
-        """Have scans succeed: the results are written, and the roles leave."""
+        """Let scans succeed: publish the last snapshot and end the saver."""
         await asyncio.to_thread(self.advance, keys, "done")
         await self._exit(keys, SAVER, 0)
 
     async def fail(self, keys: Sequence[NamespacedName]) -> None:
-        """Have scans fail: their producer explains an error."""
+        """Let scans fail by an error of their producer."""
         await self._exit(keys, PRODUCER, 1)
 
     async def _exit(self, keys: Sequence[NamespacedName], role: str, code: int) -> None:
         for key in keys:
-            self._audience.sent.pop(key, None)
+            self._watcher.sent.pop(key, None)
             for pod in await self._cluster.pods(key.namespace, Names.of(key.namespace, key.name).base):
                 if pod["metadata"]["labels"]["app.kubernetes.io/component"] == role:
                     change = {"metadata": {"annotations": {EXIT_CODE: str(code)}}}
@@ -136,12 +136,12 @@ class Cast:
 
 
 async def until(probe: Callable[[], object], within: float, what: Callable[[], object]) -> float:
-    """Wait until ``probe`` is true; return how long it took (s).
+    """Wait until ``probe`` is true; return how long that took (s).
 
     Raises
     ------
     TimeoutError
-        If it does not come within that time; says what there was then.
+        If ``probe`` stays false for ``within`` seconds; the message shows ``what``.
     """
     began = time.monotonic()
     while not probe():
