@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
 GROUP, VERSION, KIND = "skymap.icecube.wisc.edu", "v1alpha1", "SkymapScan"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -26,6 +27,10 @@ JOB_ROLES = (PRODUCER, COLLECTOR, SAVER)
 
 #: The subscriptions that must be there before anything is published.
 WORKERS_SUBSCRIPTION, COLLECTOR_SUBSCRIPTION = "workers", "collector"
+
+#: Formats of a result, in the order in which they are written.
+ResultFormat = Literal["json", "npz", "summary", "fits", "flat-fits", "geojson", "png"]
+RESULT_FORMATS: Final[tuple[ResultFormat, ...]] = get_args(ResultFormat)
 
 #: Tenant of the topics where none is given.
 DEFAULT_TENANT = "icecube"

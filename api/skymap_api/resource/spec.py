@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from skymap_api.names import ResultFormat
 from skymap_api.resource.base import (
     Count,
     DataKey,
@@ -104,12 +105,7 @@ class Output(Model):
     """The volume that takes the results; it is never deleted with the scan."""
     path: OnCluster[Annotated[str, Field(min_length=1, max_length=1024)] | None] = None
     """Folder in the claim. Without it: the name of the scan."""
-    formats: (
-        Annotated[
-            tuple[Literal["json", "npz", "summary", "fits", "flat-fits", "geojson", "png"], ...], Field(max_length=16)
-        ]
-        | None
-    ) = None
+    formats: Annotated[tuple[ResultFormat, ...], Field(max_length=16)] | None = None
     """Results to write beside the .i3 file. Without it: all."""
     keep_all_seeds: Flag = False
     """Keep the fits of all seeds in the .i3 file, not only each pixel's best."""

@@ -9,10 +9,9 @@ import yaml
 
 from skymap_api.resource import Simulation, SkymapScan, SkymapScanSpec
 from skymap_api.resource.base import Nside
-from skymap_api.resource.spec import Output, Reconstruction, Retries
+from skymap_api.resource.spec import Reconstruction, Retries
 from skymap_scanner.cli.manifest import read_manifest
 from skymap_scanner.cli.worker import command as worker
-from skymap_scanner.results.outputs import FORMATS
 from skymap_scanner.scan.levels import DEFAULT_LEVELS
 from skymap_scanner.scan.pixels import MAX_NSIDE
 from skymap_scanner.scan.seeds import VARIATIONS
@@ -37,7 +36,6 @@ def test_full_example_has_every_field() -> None:
 def test_resource_limits_match_those_of_the_scanner() -> None:
     """The operator does not import the scanner: what both must know is compared here."""
     assert max(get_args(Nside)) == MAX_NSIDE
-    assert Output(formats=FORMATS).formats == FORMATS
     default = SkymapScanSpec.model_fields["levels"].default
     assert " ".join(f"{level.nside}:{level.parents}" for level in default) == DEFAULT_LEVELS
     attempts = next(option for option in worker.params if option.name == "max_attempts")

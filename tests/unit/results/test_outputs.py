@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from skymap_api.names import RESULT_FORMATS
 from skymap_scanner.cli.plot import command
 from skymap_scanner.errors import InputError
-from skymap_scanner.results import CALIBRATED, FORMATS, RULES, ScanResult, write_results
+from skymap_scanner.results import CALIBRATED, RULES, ScanResult, write_results
 
 STEM = "run00138632.evt000031747601.neutrino_8_64_512"
 SUFFIXES = [
@@ -39,7 +40,7 @@ def test_all_files_have_the_names_of_the_reference(written):
     assert all(path.stat().st_size > 0 for path in written)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", RESULT_FORMATS)
 def test_one_format_alone(track, written, tmp_path, format):  # noqa: A002 - the option's name
     for path in write_results(track, tmp_path, [format]):
         assert path.read_bytes() == (written[0].parent / path.name).read_bytes()
@@ -92,9 +93,8 @@ def test_the_command_makes_the_same_files_again(written, tmp_path, suffix):
         assert (tmp_path / name).read_bytes() == (written[0].parent / name).read_bytes()
 
 
-def test_the_command_offers_every_format_and_rule():
+def test_plot_offers_every_contour_rule():
     options = {option.name: option.type for option in command.params}
-    assert tuple(options["formats"].choices) == FORMATS
     assert set(options["contours"].choices) == set(RULES)
 
 
@@ -117,5 +117,5 @@ def test_the_command_refuses_other_files_in_one_line(tmp_path):
 
 def test_the_documentation_names_every_file_and_format():
     text = (Path(__file__).parents[3] / "docs/reference/result-files.md").read_text()
-    for name in (*SUFFIXES, ".plot_zoomed.png", *FORMATS, *RULES):
+    for name in (*SUFFIXES, ".plot_zoomed.png", *RESULT_FORMATS, *RULES):
         assert f"`{name}`" in text

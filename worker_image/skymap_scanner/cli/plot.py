@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from skymap_api.names import RESULT_FORMATS
+
 
 @click.command()
 @click.argument("result", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -20,7 +22,7 @@ import click
     "--format",
     "formats",
     multiple=True,
-    type=click.Choice(["json", "npz", "summary", "fits", "flat-fits", "geojson", "png"]),
+    type=click.Choice(RESULT_FORMATS),
     help="Write only this format; may be repeated.  [default: all]",
 )
 @click.option(

@@ -58,8 +58,7 @@ def command(
     """
     stop = start_role(end_with_parent=end_with_parent)
 
-    from skymap_api.names import ScanTopics, TopicBases
-    from skymap_scanner.results import FORMATS
+    from skymap_api.names import RESULT_FORMATS, ScanTopics, TopicBases
     from skymap_scanner.roles.full_disk import retry_while_disk_full
     from skymap_scanner.roles.progress_reporter import SaveAttempts
     from skymap_scanner.roles.saver import SaverSettings, save
@@ -67,7 +66,7 @@ def command(
     settings = SaverSettings(
         output=output,
         results=results or output.parent,
-        formats=formats or FORMATS,
+        formats=formats or RESULT_FORMATS,
         nside=nside,
         area=area,
         pixels=pixel_list,

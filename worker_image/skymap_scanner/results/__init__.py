@@ -5,13 +5,12 @@
 ``write_results`` makes all files of a result; every step before the files is a pure function of the one before it.
 """
 
-from skymap_scanner.results.outputs import FORMATS, check_formats, write_results
+from skymap_scanner.results.outputs import check_formats, write_results
 from skymap_scanner.results.result import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results.rule import CALIBRATED, RULES, WILKS, ContourRule
 
 __all__ = [
     "CALIBRATED",
-    "FORMATS",
     "PIXEL",
     "RULES",
     "WILKS",

@@ -6,22 +6,19 @@ import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 from types import ModuleType
-from typing import Final
 
+from skymap_api.names import RESULT_FORMATS
 from skymap_scanner.errors import InputError
 from skymap_scanner.results.atomic import write_atomically
 from skymap_scanner.results.result import ScanResult, result_to_json, result_to_npz
 from skymap_scanner.results.rule import WILKS, ContourRule
 
-#: What can be written, in the order in which it is: what the others can be made of again comes first.
-FORMATS: Final = ("json", "npz", "summary", "fits", "flat-fits", "geojson", "png")
-
 
 def check_formats(formats: Collection[str]) -> None:
     """Check that all formats are known; raises InputError."""
-    unknown = sorted(set(formats) - set(FORMATS))
+    unknown = sorted(set(formats) - set(RESULT_FORMATS))
     if unknown:
-        raise InputError(f"unknown format {unknown[0]!r}; choose from {', '.join(FORMATS)}")
+        raise InputError(f"unknown format {unknown[0]!r}; choose from {', '.join(RESULT_FORMATS)}")
 
 
 def write_results(
@@ -29,15 +26,15 @@ def write_results(
 ) -> list[Path]:
     """Write the files of a result into ``folder``, which is made if it is missing, and return their paths.
 
-    ``formats`` are some of FORMATS; None: all. Without a fitted pixel there is no map: only json, npz and the summary
-    are written then.
+    ``formats`` are some of RESULT_FORMATS; None means all. Without a fitted pixel there is no map, and only json, npz
+    and the summary are written.
 
     Raises
     ------
     InputError
         For an unknown format, or when the folder cannot be written to.
     """
-    formats = FORMATS if formats is None else formats
+    formats = RESULT_FORMATS if formats is None else formats
     check_formats(formats)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from skymap_api.names import ScanTopics
+from skymap_api.names import RESULT_FORMATS, ScanTopics
 from skymap_api.progress import ProgressPhase
 from skymap_scanner.broker.protocol import Broker
 from skymap_scanner.errors import InputError
 from skymap_scanner.i3 import FrameWriter, read_frames
-from skymap_scanner.results import FORMATS, check_formats, write_results
+from skymap_scanner.results import check_formats, write_results
 from skymap_scanner.roles.collected import CollectedReader
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.full_disk import is_disk_full
@@ -47,7 +47,7 @@ class SaverSettings:
 
     output: Path
     results: Path
-    formats: Sequence[str] = FORMATS
+    formats: Sequence[str] = RESULT_FORMATS
     nside: int | None = None
     area: str | None = None
     pixels: str | None = None
