@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,43 @@ def test_tests_benchmarks_and_product_import_only_what_they_share(folder: str, f
             modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             roots = {module.partition(".")[0] for module in modules if module}
             assert not roots & forbidden, f"{path.relative_to(ROOT)} imports {', '.join(roots & forbidden)}"
+
+
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+#: What the worked examples and tables abbreviate: paths below the folder that the same row names.
+FOLDERS = [ROOT, ROOT / "worker_image/skymap_scanner", ROOT / "operator/skymap_operator", ROOT / "api/skymap_api"]
+
+
+def test_files_named_in_contributing_exist() -> None:
+    named = set(re.findall(r"[`(]([\w.-]*(?:/[\w.-]+)+/?)[`)]", CONTRIBUTING))
+    named |= set(re.findall(r"(?:pytest|`)[ ]?((?:tests|dev|docs|api|helm)/[\w./-]+)", CONTRIBUTING))
+    assert len(named) > 30
+    missing = [path for path in sorted(named) if not any((folder / path).exists() for folder in FOLDERS)]
+    assert missing == []
+
+
+def test_commands_named_in_contributing_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z-]+)", CONTRIBUTING))
+    assert {"install", "test-unit"} <= named <= targets
+    scripts = set(re.findall(r"`dev/(\S+) (\S+) v", CONTRIBUTING))
+    assert all(f"{word} v" in (ROOT / "dev" / script).read_text() for script, word in scripts)
+
+
+def test_links_from_the_root_lead_somewhere() -> None:
+    for page in ROOT.glob("*.md"):
+        for path in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (ROOT / path).exists(), f"{page.name} links to {path}"
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    for workflow in (ROOT / ".github/workflows").glob("*.yml"):
+        for action in re.findall(r"uses: (?!\./)(\S+.*)", workflow.read_text()):
+            assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), f"{workflow.name}: {action}"
+
+
+def test_every_described_make_target_is_listed_by_help() -> None:
+    described = re.findall(r"^([a-z-]+):.*## (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    listed = subprocess.run(["make", "-C", ROOT, "help"], capture_output=True, text=True, check=True).stdout
+    for target, text in described:
+        assert re.search(rf"make {target} +{re.escape(text)}$", listed, re.MULTILINE)
