@@ -1,4 +1,4 @@
-"""What an administrator sets for all scans, read from environment variables by one function; no other I/O."""
+"""The operator's settings, which an administrator gives in environment variables."""
 
 from __future__ import annotations
 
@@ -23,96 +23,96 @@ def _addresses(word: str) -> str:
     return word
 
 
-#: ``any``, ``public``, a network such as ``10.1.0.0/16``, or ``!`` and a network that is not meant.
+#: ``any``, ``public``, a network such as ``10.1.0.0/16``, or ``!`` and a network to exclude.
 AddressWord = Annotated[str, AfterValidator(_addresses)]
 
 
 class SettingsError(Exception):
-    """A variable cannot be used; the message names it."""
+    """A variable is missing, unknown or invalid; the message names it."""
 
 
 class Settings(BaseModel):
-    """Operator-wide settings; FIELD is the environment variable SKYMAP_OPERATOR_FIELD (lists and objects: JSON)."""
+    """Settings for all scans. Field ``name`` is the variable SKYMAP_OPERATOR_NAME; lists and objects are JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     image: Annotated[str, Field(min_length=1)]
-    """Image of the scanner, for all pods of new scans; a scan keeps the one that it began with."""
+    """Image of the scanner for the pods of new scans. A scan keeps the image that it started with."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    """When nodes fetch the image."""
+    """When nodes pull the image."""
     image_pull_secrets: tuple[ObjectName, ...] = ()
-    """Secrets in the scans' namespaces for the registry of the image."""
+    """Pull secrets for the image, in the scans' namespaces."""
     pulsar_service_url: str
-    """Address of the broker, where a scan names none: pulsar://HOST:6650 or pulsar+ssl://HOST:6651."""
+    """URL of the Pulsar broker for scans that name none: pulsar://HOST:6650 or pulsar+ssl://HOST:6651."""
     pulsar_admin_url: str
-    """Address of the admin interface, where a scan names none."""
+    """URL of the Pulsar admin interface for scans that name none."""
     pulsar_tenant: Word = "icecube"
-    """Tenant of the scans' topics, where a scan names none. Two clusters on one Pulsar need two tenants."""
+    """Pulsar tenant of scans that name none. Two clusters that share a Pulsar need two tenants."""
     pulsar_token_secret: ObjectName | None = None
-    """Secret in the scans' namespaces with the pods' token for Pulsar."""
+    """Secret with the pods' token for Pulsar, in the scans' namespaces."""
     pulsar_token_key: DataKey = "token"  # noqa: S105 - the name of a key
-    """Key of that Secret that holds the token."""
+    """Key of the token in that Secret."""
     pulsar_tls_secret: ObjectName | None = None
-    """Secret in the scans' namespaces with the pods' certificates for Pulsar."""
+    """Secret with the pods' certificates for Pulsar, in the scans' namespaces."""
     pulsar_token_file: str | None = None
-    """File with the operator's own token, for the admin interface above and no other."""
+    """File with the operator's own token. It is sent only to PULSAR_ADMIN_URL."""
     pulsar_trusted_file: str | None = None
-    """File with the certificates (PEM) that the operator trusts for the admin interface above."""
+    """File with the CA certificates (PEM) that the operator trusts for PULSAR_ADMIN_URL."""
     pulsar_certificate_file: str | None = None
-    """File with the operator's own certificate (PEM), where that interface asks for one."""
+    """File with the operator's client certificate (PEM) for PULSAR_ADMIN_URL."""
     pulsar_key_file: str | None = None
-    """File with the key (PEM) of that certificate."""
+    """File with the private key (PEM) of that certificate."""
     pulsar_role: Annotated[str, Field(min_length=1)] | None = None
-    """Role of the pods' token: the operator lets it produce and consume in the namespaces that it makes."""
+    """Role of the pods' token. The operator grants it produce and consume in the Pulsar namespaces that it creates."""
     claim_size: Quantity = "2Gi"
-    """Size of a claim for results, where a scan names none."""
+    """Size of new claims for results, for scans that name none."""
     claim_storage_class: ObjectName | None = None
-    """Storage class of such a claim; none: the cluster's default."""
+    """Storage class of new claims. Without it: the default of the cluster."""
     namespaces: tuple[ObjectName, ...] = ()
-    """Namespaces whose scans are looked after; none: all."""
+    """Namespaces whose scans are reconciled. Without it: all namespaces."""
     max_workers: Annotated[int, Field(ge=1)] = 1000
-    """Most workers of all scans together."""
+    """Maximum number of workers of all scans together."""
     realtime_priority_class: ObjectName | None = None
-    """PriorityClass of the pods of scans with priority Realtime, so that on a full cluster they get places first."""
+    """PriorityClass for the pods of realtime scans, so that a full cluster schedules them first."""
     worker_resources: Resources = Resources(requests={"cpu": "1", "memory": "1Gi"}, limits={"memory": "2Gi"})
-    """What a worker asks for and may use, where a scan says nothing."""
+    """Resource requests and limits of a worker, for scans that set none."""
     role_resources: Resources = Resources(requests={"cpu": "100m", "memory": "512Mi"}, limits={"memory": "2Gi"})
-    """What producer, collector and saver each ask for and may use."""
+    """Resource requests and limits of the producer, the collector and the saver, each."""
     user_id: Annotated[int, Field(ge=1, lt=2**31)] = 1000
-    """User and group that the pods run as; the results belong to them."""
+    """User and group ID of the pods. They own the result files."""
     event_addresses: Annotated[tuple[AddressWord, ...], Field(min_length=1)] = ("public",)
-    """Addresses that events may be fetched from: public, any, networks (10.1.0.0/16), not a network (!10.1.2.0/24)."""
+    """Addresses from which events may be downloaded: public, any, networks (10.1.0.0/16), exclusions (!10.1.2.0/24)."""
     seconds_per_task: Seconds = 1.0
-    """How long a fit takes (s), until a scan's own are known."""
+    """Assumed time of a fit (s) until a scan has measured its own."""
     startup_seconds: Annotated[float, Field(ge=0, le=86400)] = 20.0
-    """From a worker that is wanted to its first fit (s)."""
+    """Assumed time (s) from the creation of a worker to its first fit."""
     first_workers: Annotated[int, Field(ge=1)] = 8
-    """Most workers to start with; from there on twice as many at each look."""
+    """Maximum number of workers in the first step; each later step at most doubles it."""
     settle_seconds: Seconds = 60.0
-    """How long after the end of a Job (s) Pulsar must show what it did; the Job is run again if that is lost."""
+    """Time (s) after the end of a Job until its work is checked. If Pulsar has lost the work, the Job runs again."""
     grace_seconds: Annotated[int, Field(ge=0)] = 5
-    """How long workers may still run (s) when their scan is deleted or has failed: nobody needs their fits."""
+    """Grace period (s) of the workers of a scan that was deleted or has ended. Nobody needs their fits."""
     scaling_interval: Seconds = 10.0
-    """How often the queue of a running scan is looked at (s)."""
+    """Interval (s) at which a running scan is reconciled and scaled."""
     retry_interval: Seconds = 5.0
-    """How soon a scan is looked at again (s) that waits for something to come or to go."""
+    """Interval (s) at which a scan that is obstructed or has just changed is reconciled."""
     resync_interval: Seconds = 300.0
-    """How often a finished or suspended scan is looked at (s), though nothing was heard of it."""
+    """Interval (s) at which a finished or suspended scan is reconciled without an event."""
 
     @model_validator(mode="after")
-    def _what_goes_together(self) -> Self:
+    def _key_needs_certificate(self) -> Self:
         if self.pulsar_key_file is not None and self.pulsar_certificate_file is None:
-            raise ValueError(f"{PREFIX}PULSAR_KEY_FILE is of use beside {PREFIX}PULSAR_CERTIFICATE_FILE alone")
+            raise ValueError(f"{PREFIX}PULSAR_KEY_FILE needs {PREFIX}PULSAR_CERTIFICATE_FILE")
         return self
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Read the settings from variables such as SKYMAP_OPERATOR_IMAGE; an empty one counts as not set.
+    """Read the settings from the environment; an empty variable counts as not set.
 
     Raises
     ------
     SettingsError
-        If one is missing, unknown, or cannot be used; names all of them.
+        If variables are missing, unknown or invalid; the message names all of them.
     """
     given = {
         name.removeprefix(PREFIX).lower(): _value(text)
@@ -131,7 +131,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def _value(text: str) -> Any:
-    """Take a list or an object as JSON; the rest is text, of which pydantic makes numbers."""
+    """Parse a list or an object from JSON; pydantic converts the rest."""
     if not text.startswith(("[", "{")):
         return text
     try:

@@ -1,4 +1,4 @@
-"""The objects of a scan as plain dictionaries: pure functions of a `Recipe`."""
+"""Builds the manifests of a scan's objects: pure functions of a `Recipe`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Jobs: producer, collector and saver, each run until it has done its part."""
+"""The Jobs of the producer, the collector and the saver."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from skymap_operator.manifests.recipe import Recipe
 EVENT, RESULTS, TMP = "/event", "/results", "/tmp"  # noqa: S108 - a volume of each pod alone
 SIMULATED = f"{EVENT}/event.i3.zst"
 
-#: How long a role has to store what it is at when its pod is ended (s); it computes the rest anew from its topics.
+#: Grace period of a role (s), in which it stores what it is doing; the rest it computes again from its topics.
 GRACE = 30
 
 #: Kubernetes retries the Job without counting a lost node, an unavailable broker or a role that was stopped. Errors
@@ -39,12 +39,12 @@ FAILURE_POLICY = {
 
 
 def jobs(recipe: Recipe) -> dict[str, Manifest]:
-    """Return the Jobs by their role."""
+    """Return the Jobs, keyed by role."""
     return {PRODUCER: _producer(recipe), COLLECTOR: _collector(recipe), SAVER: _saver(recipe)}
 
 
 def producer_arguments(recipe: Recipe) -> list[str]:
-    """Return the producer's command: everything that decides the map."""
+    """Return the producer's command, with everything that determines the map."""
     spec = recipe.spec
     words = ["producer", event_argument(spec.event)]
     words += scan_arguments(recipe, to_be_scanned="-t", collected="-c", metadata="-m")
@@ -65,7 +65,7 @@ def producer_arguments(recipe: Recipe) -> list[str]:
 
 
 def event_argument(event: EventSource) -> str:
-    """Return where the producer's pod finds the event."""
+    """Return the path or URL at which the producer's pod finds the event."""
     if event.config_map is not None:
         return f"{EVENT}/{event.config_map.key}"
     if event.persistent_volume_claim is not None:
@@ -96,7 +96,7 @@ def _simulate_arguments(event: Simulation) -> list[str]:
     direction = [(name, value) for name, value in (("--ra", event.ra), ("--dec", event.dec)) if value is not None]
     words = ["simulate", SIMULATED, "--topology", event.topology, "--energy", repr(event.energy)]
     words += ["--seed", str(event.seed)]
-    # With =, so that a negative declination is not taken for an option.
+    # With "=", so that a negative declination is not read as an option.
     return [*words, *(f"{option}={value!r}" for option, value in direction)]
 
 
@@ -109,14 +109,14 @@ def _event_volumes(event: EventSource) -> list[Volume]:
     if event.simulate is not None:
         return [scratch("event", EVENT)]
     if event.credentials_secret is not None:
-        # The environment has what the command needs; the volume makes the pod wait while there is no such Secret,
+        # The command reads the credentials from its environment. The volume makes the pod wait until the Secret exists,
         # which optional variables alone would not.
         return [secret("event-credentials", event.credentials_secret.name, "/credentials")]
     return []
 
 
 def _event_environment(recipe: Recipe) -> list[Manifest]:
-    """Return where a url may lead, and the credentials; which keys the Secret has is not known."""
+    """Return the addresses that a URL may resolve to, and the credentials. The keys of the Secret are not known."""
     event = recipe.spec.event
     if event.url is None:
         return []

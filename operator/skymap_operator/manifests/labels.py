@@ -1,4 +1,4 @@
-"""Labels, owner and content digest of a scan's objects."""
+"""Labels, owner references and content digests of a scan's objects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skymap_api.names import API_VERSION, COMPONENT_LABEL, GROUP, KIND, SCAN_LAB
 from skymap_api.resource.base import Manifest
 from skymap_operator.manifests.recipe import Recipe
 
-#: Annotation with a digest of the manifest that an object was written from.
+#: Annotation with the digest of the manifest that an object was created from.
 HASH = f"{GROUP}/content"
 
 
@@ -32,7 +32,7 @@ def selector(names: Names, component: str) -> dict[str, str]:
 
 
 def metadata(recipe: Recipe, name: str, component: str, *, owned: bool = True) -> Manifest:
-    """Return an object's metadata; what is owned goes with the SkymapScan."""
+    """Return an object's metadata. An ``owned`` object is deleted with the SkymapScan."""
     made = {
         "name": name,
         "namespace": recipe.namespace,
@@ -51,13 +51,13 @@ def metadata(recipe: Recipe, name: str, component: str, *, owned: bool = True) -
 
 
 def signed(manifest: Manifest) -> Manifest:
-    """Return the manifest with a digest of itself, so that what is wanted anew is told from what was wanted."""
+    """Return the manifest with a digest of itself, by which a later change of what is wanted is detected."""
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
     meta = manifest["metadata"]
     return manifest | {"metadata": meta | {"annotations": meta["annotations"] | {HASH: digest}}}
 
 
 def content(manifest: Mapping[str, Any]) -> str | None:
-    """Return the digest of what an object was made to be."""
+    """Return the digest of the manifest that an object was created from."""
     found = manifest.get("metadata", {}).get("annotations", {}).get(HASH)
     return None if found is None else str(found)

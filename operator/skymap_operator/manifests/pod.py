@@ -1,4 +1,4 @@
-"""What the pods of all roles share: the `restricted` pod security level, access to Pulsar, and nothing else."""
+"""What the pods of all roles have in common: the `restricted` pod security level and access to Pulsar."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from skymap_operator.manifests.labels import labels
 from skymap_operator.manifests.recipe import Recipe
 
 TOKEN, TLS = "/pulsar/token", "/pulsar/tls"
-#: Files of the TLS Secret, and the options that name them.
+#: Keys of the TLS Secret, and the options that take their files.
 _CERTIFICATES = (("ca.crt", "--tls-trust-certs"), ("tls.crt", "--tls-certificate"), ("tls.key", "--tls-key"))
 
-#: The file that a role touches while it goes on (`skymap_scanner.roles.liveness`), and for how long it may not (s).
+#: The file that a running role touches (`skymap_scanner.roles.liveness`), and the longest time between two touches (s).
 ALIVE = "/tmp/alive"  # noqa: S108 - a volume of this pod alone
-SILENCE = 60
+LIVENESS_TIMEOUT = 60
 
-#: How long a pod waits for its node to come back (s). By default it is five minutes, in which a lost worker counts
-#: as one that works. What it had in hand is fitted again elsewhere.
+#: How long a pod stays on an unreachable node (30 s). The default is five minutes, in which a lost worker counts as
+#: running. Its task in flight is fitted again by another worker.
 LOST_NODE = tuple(
     {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
     for taint in ("not-ready", "unreachable")
 )
 
-#: The pods' own keys in the ConfigMap with the scan.
+#: Keys of the ConfigMap that the pods read.
 BROKER_KEY, ADMIN_KEY, SCAN_KEY = "broker", "admin-url", "scan.yaml"
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume, and where it is mounted."""
+    """A volume and its mount path."""
 
     name: str
     source: Manifest
@@ -41,33 +41,33 @@ class Volume:
     read_only: bool = False
 
     def volume(self) -> Manifest:
-        """Return its entry in the pod."""
+        """Return the entry for the pod."""
         return {"name": self.name, **self.source}
 
     def mount(self) -> Manifest:
-        """Return its entry in a container."""
+        """Return the entry for a container."""
         return {"name": self.name, "mountPath": self.path} | ({"readOnly": True} if self.read_only else {})
 
 
 def scratch(name: str, path: str) -> Volume:
-    """Return an empty volume that lives as long as the pod, also when its containers are started again."""
+    """Return an empty volume. It lives as long as the pod and survives restarts of the containers."""
     return Volume(name, {"emptyDir": {}}, path)
 
 
 def secret(name: str, secret_name: str, path: str) -> Volume:
-    """Return a Secret as files. While there is no such Secret the pod waits and says so."""
+    """Return a Secret as files. The pod does not start before the Secret exists."""
     return Volume(name, {"secret": {"secretName": secret_name}}, path, read_only=True)
 
 
 def access_volumes(recipe: Recipe) -> list[Volume]:
-    """Return the Secrets that Pulsar asks for, as files."""
+    """Return the Secrets for Pulsar as files."""
     pulsar = recipe.pulsar
     token = [] if pulsar.token is None else [secret("pulsar-token", pulsar.token.name, TOKEN)]
     return token + ([] if pulsar.tls_secret is None else [secret("pulsar-tls", pulsar.tls_secret, TLS)])
 
 
 def access_arguments(recipe: Recipe) -> list[str]:
-    """Return the options that name those files."""
+    """Return the options that take those files."""
     pulsar = recipe.pulsar
     token = [] if pulsar.token is None else ["--auth-token", f"{TOKEN}/{pulsar.token.key}"]
     if pulsar.tls_secret is None:
@@ -77,7 +77,7 @@ def access_arguments(recipe: Recipe) -> list[str]:
 
 
 def scan_arguments(recipe: Recipe, **options: str) -> list[str]:
-    """Return the scan's name, and its topics under the options given for them."""
+    """Return the options for the scan's name, its access to Pulsar, and the base names of topics."""
     bases = {"metadata": "skymap_metadata/mf_"}
     topics = [
         word
@@ -95,7 +95,7 @@ def container(
     resources: Resources,
     environment: Sequence[Manifest] = (),
 ) -> Manifest:
-    """Return one container that runs a command of the scanner; the image's entry point is ``skymap-scanner``."""
+    """Return a container that runs a command of the scanner. The image's entry point is ``skymap-scanner``."""
     return {
         "name": name,
         "image": recipe.image,
@@ -114,7 +114,7 @@ def container(
             "privileged": False,
             "readOnlyRootFilesystem": True,
         },
-        # The last lines of the log stay with the pod's state: they are what a failure is explained with.
+        # Kubernetes keeps the last lines of the log in the pod's status; the operator explains a failure with them.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [volume.mount() for volume in volumes],
     }
@@ -133,16 +133,16 @@ def pod_template(
     restart: str,
     grace: int,
     first: Sequence[Manifest] = (),
-    silence: int = SILENCE,
+    liveness_timeout: int = LIVENESS_TIMEOUT,
 ) -> Manifest:
     """Return a pod template at the `restricted` level; the containers ``first`` run before ``main``.
 
-    ``silence``: for how long (s) the role may give no sign of life before it is started anew.
+    ``liveness_timeout``: time (s) without a sign of life after which the container is restarted.
     """
     user = recipe.settings.user_id
     spec = {
         "automountServiceAccountToken": False,
-        "containers": [_watched(main, silence)],
+        "containers": [_with_probe(main, liveness_timeout)],
         "enableServiceLinks": False,
         "restartPolicy": restart,
         "securityContext": {
@@ -153,8 +153,8 @@ def pod_template(
             "runAsUser": user,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        # The first process of a namespace takes no SIGTERM before it has said how: a worker that is asked to end while
-        # it starts would work on for all of its time to end.
+        # A container's first process ignores SIGTERM until it installs a handler. Without this a worker that is
+        # terminated while it starts would run for its whole grace period.
         "shareProcessNamespace": True,
         "terminationGracePeriodSeconds": grace,
         "tolerations": list(LOST_NODE),
@@ -172,26 +172,26 @@ def pod_template(
     }
 
 
-def _watched(main: Manifest, silence: int) -> Manifest:
-    """Return the container with a probe for a process that hangs: frozen, or stuck for good.
+def _with_probe(main: Manifest, liveness_timeout: int) -> Manifest:
+    """Return the container with a liveness probe that detects a process that hangs.
 
-    One that has never made the file, as an older image, is left alone.
+    A process that has never created the file, as in an older image, passes.
     """
-    fresh = f'test ! -e {ALIVE} || test -n "$(find {ALIVE} -mmin -{math.ceil(silence / 60)})"'
+    fresh = f'test ! -e {ALIVE} || test -n "$(find {ALIVE} -mmin -{math.ceil(liveness_timeout / 60)})"'
     probe = {
         "exec": {"command": ["sh", "-c", fresh]},
-        # A busy node takes its time to start even a shell: no fit may be ended for that.
+        # On a busy node even a shell takes long to start; that must not end a fit.
         "periodSeconds": 30,
         "timeoutSeconds": 30,
         "failureThreshold": 2,
-        # It does nothing any more, so there is nothing that it could finish.
+        # A process that hangs cannot finish anything.
         "terminationGracePeriodSeconds": 5,
     }
     return main | {"env": [*main["env"], {"name": "SKYMAP_ALIVE", "value": ALIVE}], "livenessProbe": probe}
 
 
 def _pull_secrets(recipe: Recipe) -> list[str]:
-    """Return the Secrets for the registry: all pods have one image, so those given for the workers are for all."""
+    """Return the pull secrets. All pods have the same image, so those given for the workers apply to all."""
     template = recipe.spec.workers.pod_template
     given = () if template is None else template.image_pull_secrets or ()
     return list(dict.fromkeys([*recipe.settings.image_pull_secrets, *(one.name for one in given)]))

@@ -1,4 +1,4 @@
-"""What the objects of one scan are made of."""
+"""The input of the manifests of one scan."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from skymap_operator.settings import Settings
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that the objects of one scan are made of.
+    """Everything that the manifests of one scan depend on.
 
-    ``tls_keys``: the keys of the Secret with the certificates: only files that are there may be named in a command.
+    ``tls_keys``: keys of the Secret with the certificates, since a command may name only files that exist.
     """
 
     namespace: str
@@ -31,7 +31,7 @@ class Recipe:
 
     @classmethod
     def of(cls, scan: ObservedScan, spec: SkymapScanSpec, settings: Settings, tls_keys: frozenset[str]) -> Recipe:
-        """Collect what the objects of the scan are built from."""
+        """Collect it from the scan and the settings."""
         names, access = Names.of(scan.namespace, scan.name), pulsar_access(spec, scan.status, settings)
         return cls(
             namespace=scan.namespace,
@@ -48,7 +48,7 @@ class Recipe:
 
     @property
     def claim(self) -> str:
-        """Name of the claim that takes the results."""
+        """Name of the claim for the results."""
         return self.spec.output.claim.name or self.names.claim
 
     @property

@@ -12,7 +12,7 @@ from skymap_operator.manifests.recipe import Recipe
 
 
 def config_map(recipe: Recipe) -> Manifest:
-    """Return the ConfigMap: where Pulsar is, for all pods, and the scan as ``skymap-scanner run`` takes it."""
+    """Return the ConfigMap with the addresses of Pulsar and the scan as a manifest for ``skymap-scanner run``."""
     scan = {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -27,14 +27,14 @@ def config_map(recipe: Recipe) -> Manifest:
             "data": {
                 BROKER_KEY: recipe.pulsar.service_url,
                 ADMIN_KEY: recipe.pulsar.admin_url,
-                SCAN_KEY: json.dumps(scan, indent=2),  # which is YAML, and to_manifest forty times as fast
+                SCAN_KEY: json.dumps(scan, indent=2),  # JSON is YAML, and forty times as fast to write
             },
         }
     )
 
 
 def claim(recipe: Recipe) -> Manifest | None:
-    """Return the claim for the results, which outlives the scan; None where the user names one."""
+    """Return the claim for the results, which outlives the scan; None if the user names one."""
     wanted = recipe.spec.output.claim
     if wanted.name is not None:
         return None

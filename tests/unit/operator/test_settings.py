@@ -1,3 +1,5 @@
+"""The operator's settings."""
+
 from __future__ import annotations
 
 import pytest
@@ -11,7 +13,7 @@ NEEDED = {
 }
 
 
-def test_settings_come_from_the_environment() -> None:
+def test_settings_are_read_from_the_environment() -> None:
     given = {
         "SKYMAP_OPERATOR_MAX_WORKERS": "50",
         "SKYMAP_OPERATOR_NAMESPACES": '["alerts", "tests"]',
@@ -32,7 +34,7 @@ def test_settings_come_from_the_environment() -> None:
         ({"SKYMAP_OPERATOR_IMAGE": ""}, "SKYMAP_OPERATOR_IMAGE: Field required"),
         ({"SKYMAP_OPERATOR_MAX_WORKER": "5"}, "SKYMAP_OPERATOR_MAX_WORKER: Extra inputs"),
         ({"SKYMAP_OPERATOR_MAX_WORKERS": "many"}, "SKYMAP_OPERATOR_MAX_WORKERS: Input should be a valid integer"),
-        ({"SKYMAP_OPERATOR_PULSAR_KEY_FILE": "/key"}, "SKYMAP_OPERATOR_PULSAR_KEY_FILE is of use beside"),
+        ({"SKYMAP_OPERATOR_PULSAR_KEY_FILE": "/key"}, "SKYMAP_OPERATOR_PULSAR_KEY_FILE needs"),
         ({"SKYMAP_OPERATOR_EVENT_ADDRESSES": '["10.0.0.1/8"]'}, "SKYMAP_OPERATOR_EVENT_ADDRESSES: 10.0.0.1/8 has host"),
         (
             {"SKYMAP_OPERATOR_EVENT_ADDRESSES": '["all"]'},
@@ -42,11 +44,11 @@ def test_settings_come_from_the_environment() -> None:
         ({"SKYMAP_OPERATOR_NAMESPACES": "[alerts"}, "SKYMAP_OPERATOR_NAMESPACES: Input should be a valid tuple"),
     ],
 )
-def test_what_cannot_be_used_is_named(given: dict[str, str], named: str) -> None:
+def test_invalid_variable_is_named(given: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings(NEEDED | given)
     assert named in str(caught.value)
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_is_documented() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
