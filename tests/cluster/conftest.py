@@ -17,7 +17,7 @@ from testing.pulsar.server import PulsarAddress, PulsarServer
 def pulsar_server(
     request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PulsarAddress]:
-    """The broker of this session's tests on a cluster: where it is one of ours, pods reach it."""
+    """The broker of this session's tests. Pods can reach it if the cluster is one of ours."""
     given = [os.environ.get(name) for name in ("PULSAR_URL", "PULSAR_ADMIN_URL")]
     if given[0] and given[1]:
         yield PulsarAddress(given[0], given[1])
@@ -30,7 +30,7 @@ def pulsar_server(
 
 @pytest.fixture
 def events(cluster: Cluster, worker_image: str) -> Iterator[str]:
-    """Where pods find events: URL/event, URL/guarded with a password, URL/text, which is none."""
+    """A server of events for pods: URL/event, URL/guarded with a password, and URL/text, which is no event."""
     with event_server(cluster.host) as url:
         yield url
 
@@ -44,7 +44,7 @@ def operators(
     pulsar_tenant: str,
     tmp_path: Path,
 ) -> Iterator[Callable[..., OperatorProcess]]:
-    """Start operators for the test's namespace; settings by their names, such as ``IMAGE="..."``."""
+    """Start operators for the test's namespace, with settings such as ``IMAGE="..."``."""
     started: list[OperatorProcess] = []
 
     def start(**settings: str) -> OperatorProcess:
@@ -55,7 +55,7 @@ def operators(
 
     yield start
     for one in started:
-        # No scan may be left that nobody would let go: its finalizer would keep the namespace.
+        # Delete all scans while an operator runs: their finalizers would otherwise keep the namespace.
         if one.process is None:
             one.start()
     try:
@@ -63,4 +63,4 @@ def operators(
     finally:
         for one in started:
             one.end()
-            print(one.log.read_text())  # noqa: T201 - shown where the test failed
+            print(one.log.read_text())  # noqa: T201 - shown if the test failed

@@ -1,4 +1,4 @@
-"""Images made without a container engine: the archive is what the standard says, and the same each time."""
+"""Images built without a container engine: the archive follows the OCI layout and is reproducible."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def read(archive: Path) -> dict[str, bytes]:
 
 
 def blob(files: dict[str, bytes], described: dict[str, Any]) -> bytes:
-    """Follow a description to its bytes, which must be as it says."""
+    """Return the bytes of a descriptor, whose size and digest must match."""
     data = files[f"blobs/{described['digest'].replace(':', '/')}"]
     assert len(data) == described["size"]
     assert f"sha256:{hashlib.sha256(data).hexdigest()}" == described["digest"]
     return data
 
 
-def test_the_archive_is_an_image(tmp_path: Path, layers: list[Path]) -> None:
+def test_archive_is_a_loadable_image(tmp_path: Path, layers: list[Path]) -> None:
     make(tmp_path / "image.tar", layers)
     files = read(tmp_path / "image.tar")
     assert json.loads(files["oci-layout"]) == {"imageLayoutVersion": "1.0.0"}
@@ -81,7 +81,7 @@ def test_the_archive_is_an_image(tmp_path: Path, layers: list[Path]) -> None:
         assert large.read() == (layers[1] / "large").read_bytes()
 
 
-def test_the_same_folders_make_the_same_archive(tmp_path: Path, layers: list[Path]) -> None:
+def test_same_folders_give_the_same_archive(tmp_path: Path, layers: list[Path]) -> None:
     make(tmp_path / "one.tar", layers)
     for path in layers[0].rglob("*"):
         os.utime(path, (1, 1), follow_symlinks=False)

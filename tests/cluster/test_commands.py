@@ -31,7 +31,7 @@ def user(namespace: Namespace, definition: None, tmp_path: Path) -> User:
 # --- submit ---
 
 
-def test_a_scan_is_submitted_once_and_never_changed(user: User) -> None:
+def test_scan_is_submitted_once_and_never_changed(user: User) -> None:
     said = user.call("submit", "demo", "--levels", "1:0", "--set", "workers.max=3")
     assert "SkymapScan demo is created." in said
     assert "skymap-scanner status demo --watch" in said
@@ -48,7 +48,7 @@ def test_a_scan_is_submitted_once_and_never_changed(user: User) -> None:
     assert (now["spec"], now["metadata"]["generation"]) == (made["spec"], 1)
 
 
-def test_a_file_travels_in_a_config_map_that_goes_with_the_scan(user: User) -> None:
+def test_event_file_is_stored_in_an_owned_config_map(user: User) -> None:
     event = demo_event_path()
     user.call("submit", event, "-n", "alert")
     source = user.namespace.get("sms", "alert")["spec"]["event"]["configMap"]
@@ -65,7 +65,7 @@ def test_a_file_travels_in_a_config_map_that_goes_with_the_scan(user: User) -> N
     eventually(lambda: user.namespace.run("get", "configmap", source["name"]).returncode)
 
 
-def test_a_manifest_goes_as_it_is_and_the_api_server_judges_it(user: User) -> None:
+def test_manifest_is_submitted_unchanged_and_validated_by_the_server(user: User) -> None:
     user.call("submit", ROOT / "examples/scan.yaml")
     written = yaml.safe_load((ROOT / "examples/scan.yaml").read_text())
     assert user.namespace.get("sms", "demo")["spec"]["event"]["simulate"] == written["spec"]["event"]["simulate"]
@@ -76,7 +76,7 @@ def test_a_manifest_goes_as_it_is_and_the_api_server_judges_it(user: User) -> No
 
 
 @pytest.mark.parametrize(("phase", "status", "code"), [("Succeeded", "True", 0), ("Failed", "False", 1)])
-def test_waiting_ends_with_the_scan(user: User, phase: str, status: str, code: int) -> None:
+def test_wait_ends_when_the_scan_does(user: User, phase: str, status: str, code: int) -> None:
     with user.start("submit", "demo", "--wait") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "demo: New\n"
@@ -94,7 +94,7 @@ def test_waiting_ends_with_the_scan(user: User, phase: str, status: str, code: i
 # --- status ---
 
 
-def test_status_tells_of_all_and_of_one(user: User) -> None:
+def test_status_lists_all_scans_and_describes_one(user: User) -> None:
     assert "There are no scans in this namespace" in user.call("status")
     assert "there is no SkymapScan demo in this namespace; there are none" in user.refused("status", "demo")
     for name in ("one", "two"):
@@ -113,7 +113,7 @@ def test_status_tells_of_all_and_of_one(user: User) -> None:
     assert "there are one, two" in user.refused("status", "three")
 
 
-def test_watching_ends_with_the_scan_or_by_ctrl_c(user: User) -> None:
+def test_watch_ends_with_the_scan_or_on_interrupt(user: User) -> None:
     user.call("submit", "demo")
     with user.start("status", "demo", "--watch", "--json") as process:
         assert process.stdout is not None
@@ -131,7 +131,7 @@ def test_watching_ends_with_the_scan_or_by_ctrl_c(user: User) -> None:
     assert (process.returncode, err.strip()) == (130, "Stopped.")
 
 
-def test_who_may_not_is_told_so(user: User, tmp_path: Path) -> None:
+def test_missing_permission_is_explained(user: User, tmp_path: Path) -> None:
     nobody = User(user.namespace, kubeconfig_of(user.namespace, "default", tmp_path / "nobody"), user.home)
     for words in (["status"], ["submit", "demo"], ["logs", "demo"], ["fetch", "demo"], ["abort", "demo"]):
         told = nobody.refused(*words)
@@ -148,7 +148,7 @@ def scan_pod(name: str, role: str, spec: Object) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
 
 
-def test_logs_of_all_pods_also_of_those_that_ended(user: User, python_image: str) -> None:
+def test_logs_include_finished_pods(user: User, python_image: str) -> None:
     user.call("submit", "demo")
     assert "Scan demo has no pods: they are not created yet." in user.call("logs", "demo")
     say = ["sh", "-c", "echo one; echo 'Authorization: Bearer abcdefgh'; echo three"]
@@ -180,7 +180,7 @@ def test_logs_of_all_pods_also_of_those_that_ended(user: User, python_image: str
     assert "there is no SkymapScan other" in user.refused("logs", "other")
 
 
-def test_following_goes_on_with_new_pods_until_the_scan_is_done(user: User, python_image: str) -> None:
+def test_following_logs_includes_new_pods_until_the_end(user: User, python_image: str) -> None:
     user.call("submit", "demo")
     with user.start("logs", "demo", "--follow") as process:
         assert process.stdout is not None
@@ -204,7 +204,7 @@ def test_following_goes_on_with_new_pods_until_the_scan_is_done(user: User, pyth
 # --- abort ---
 
 
-def test_a_scan_is_stopped_and_goes_on(user: User) -> None:
+def test_aborted_scan_resumes(user: User) -> None:
     user.call("submit", "demo")
     suspended = lambda: user.namespace.get("sms", "demo")["spec"]["suspend"]  # noqa: E731
     assert "is not stopped" in user.call("abort", "demo", "--resume")
@@ -218,7 +218,7 @@ def test_a_scan_is_stopped_and_goes_on(user: User) -> None:
     assert suspended() is False
 
 
-def test_a_scan_is_deleted_and_what_holds_it_is_told(user: User) -> None:
+def test_deletion_reports_what_it_waits_for(user: User) -> None:
     user.call("submit", "demo")
     assert "is New: give --yes to delete it" in user.refused("abort", "demo", "--delete")
     user.namespace.kubectl("patch", "sms", "demo", "--type=merge", "-p", '{"metadata": {"finalizers": ["a/b"]}}')

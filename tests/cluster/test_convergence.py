@@ -1,4 +1,4 @@
-"""A scan in real pods to which something happens in the middle: it goes on, and its files are bit for bit the same."""
+"""A scan in real pods that is disturbed while it runs: it continues, and its files are bit for bit the same."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from testing.waiting import consistently, eventually
 
 from skymap_api.names import Names
 
-#: 12 pixels of 7 seeds take 20 s of one worker: long enough for something to happen meanwhile.
+#: 12 pixels of 7 seeds take one worker 20 s, which is long enough for a disturbance.
 SLOW: Scan = QUICK | {
     "event": {"simulate": {"topology": "cascade", "seed": 3}},
     "seeds": 7,
@@ -45,7 +45,7 @@ COMPLETED = ("True", "Completed", "the results are written")
 
 
 def stored(server: PulsarAddress, tenant: str, namespace: str = "skymap") -> set[str]:
-    """The topics that Pulsar has."""
+    """The topics that exist in Pulsar."""
     answer = httpx.get(f"{server.admin_url}/admin/v2/persistent/{tenant}/{namespace}", timeout=30)
     return set(answer.json()) if answer.status_code == httpx.codes.OK else set()
 
@@ -63,12 +63,12 @@ def uids(found: dict[tuple[str, str], Scan]) -> dict[tuple[str, str], str]:
 
 
 @pytest.mark.timeout(600)
-def test_what_is_deleted_or_changed_in_the_middle_changes_no_bit(
+def test_interference_with_objects_changes_no_bit(
     operators: Start, namespace: Namespace, worker_image: str, python_image: str, tmp_path: Path
 ) -> None:
     namespace.cluster.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
     operator = operators(IMAGE=worker_image, **SETTINGS)
-    # Until they are let, the workers find no node: so long the scan cannot end, however slow this test is.
+    # The workers are unschedulable at first, so that the scan cannot end before this test lets it.
     held = {"min": 2, "max": 3, "podTemplate": {"nodeSelector": {"example.org/gate": "closed"}}}
     namespace.apply(manifest(SLOW | {"workers": held}))
     phase(namespace, "Scanning")
@@ -97,8 +97,8 @@ def test_what_is_deleted_or_changed_in_the_middle_changes_no_bit(
 
 
 @pytest.mark.timeout(600)
-def test_a_pulsar_that_goes_and_comes_back_is_waited_for(
-    own_pulsar: Callable[..., PulsarServer],  # before the operators, which need it until they end
+def test_scan_survives_a_restart_of_pulsar(
+    own_pulsar: Callable[..., PulsarServer],  # set up before the operators, which need it until they end
     operators: Start,
     namespace: Namespace,
     cluster: Cluster,
@@ -124,11 +124,11 @@ def test_a_pulsar_that_goes_and_comes_back_is_waited_for(
 
 
 @pytest.mark.timeout(600)
-def test_scans_of_one_event_share_its_frames_until_the_last_is_deleted(
+def test_shared_frames_are_deleted_with_the_last_scan(
     operators: Start, namespace: Namespace, worker_image: str, pulsar_server: PulsarAddress, pulsar_tenant: str
 ) -> None:
     operators(IMAGE=worker_image, **SETTINGS)
-    # One is in a fit that takes for ever, the other is held in its middle: neither can end, however slow this test is.
+    # One scan has an endless fit, the other is held while it runs: neither can end before this test lets it.
     stuck = manifest(SLOW | {"reconstruction": {"name": "dummy", "parameters": {"seconds": 1000}}})
     namespace.apply(stuck, manifest(SLOW, "other"))
     progressed(namespace, 1, "other")
@@ -149,15 +149,15 @@ def test_scans_of_one_event_share_its_frames_until_the_last_is_deleted(
 
     namespace.apply(manifest(SLOW))
     progressed(namespace, 1)
-    namespace.kubectl("delete", "namespace", namespace.name, "--wait=false")  # in the middle
+    namespace.kubectl("delete", "namespace", namespace.name, "--wait=false")  # while scans run
     eventually(lambda: not namespace.get("sms")["items"], within=120)
     assert stored(pulsar_server, pulsar_tenant) == set()
     assert stored(pulsar_server, pulsar_tenant, "skymap_metadata") == set()
 
 
 @pytest.mark.timeout(600)
-def test_an_operator_that_finds_a_hundred_scans_looks_after_all(operators: Start, namespace: Namespace) -> None:
-    """No pod may be made, so it is the operator alone that works."""
+def test_new_operator_reconciles_a_hundred_existing_scans(operators: Start, namespace: Namespace) -> None:
+    """A quota forbids all pods, so that only the operator has work."""
     namespace.kubectl("create", "quota", "no-pods", "--hard=pods=0")
     eventually(lambda: namespace.get("quota", "no-pods")["status"]["hard"])
     names = [f"scan-{number:03d}" for number in range(100)]
@@ -171,7 +171,7 @@ def test_an_operator_that_finds_a_hundred_scans_looks_after_all(operators: Start
     }
 
     def made() -> set[str]:
-        """Names alone: five hundred objects as a whole keep kubectl busy for longer than the operator."""
+        """Return names only: with five hundred whole objects kubectl would take longer than the operator."""
         return set(namespace.kubectl("get", KINDS, "-l", "skymap.icecube.wisc.edu/scan", "-o", "name").split())
 
     def reasons() -> list[str]:

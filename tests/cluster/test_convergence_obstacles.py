@@ -1,6 +1,6 @@
-"""What may be in the way of a scan in real pods: the status names it, says what to do, and the scan goes on or ends.
+"""Obstacles of scans in real pods: the status names the obstacle and gives advice; the scan continues or ends.
 
-All scans are there at the same time; each is one case of the table in docs/explanation/faults.md.
+All scans run at the same time. Each is one case of the table in docs/explanation/faults.md.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ DONE, COMPLETED = "True", "Completed"
 
 @dataclass(frozen=True)
 class Case:
-    """A scan in whose way something is: ``reason`` and words of the message; what then is done; how it ends.
+    """A scan with an obstacle.
 
-    Without ``reason`` the scan ends by itself. ``ends``: status and reason of Succeeded, and words of its message.
+    ``before``: creates the obstacle. ``reason``, ``says``: the expected reason and words of the condition Degraded;
+    without ``reason`` the scan ends by itself. ``done``: removes the obstacle. ``ends``, ``last_words``: the expected
+    status and reason of the condition Succeeded, and words of its message.
     """
 
     spec: Scan
@@ -37,7 +39,7 @@ class Case:
 
 @pytest.fixture
 def storage_class(cluster: Cluster) -> Iterator[Callable[[], None]]:
-    """Make a storage class, of the name that the function has as its own."""
+    """Create a storage class that is named after this function's ``__name__``."""
     name = f"late-{uuid4().hex[:8]}"
 
     def make() -> None:
@@ -71,7 +73,7 @@ def claim(name: str) -> Callable[[Namespace], object]:
 
 
 def missing(url: str, storage: Callable[[], None]) -> dict[str, Case]:
-    """Scans that name objects which are not there yet."""
+    """Scans that name objects that do not exist yet."""
     event = {"url": f"{url}/event"}
     config_map = ["create", "configmap", "late-event", f"--from-file=event.i3.zst={demo_event_path()}"]
     output = QUICK["output"]
@@ -112,7 +114,7 @@ def missing(url: str, storage: Callable[[], None]) -> dict[str, Case]:
 
 
 def unusable_events(url: str) -> dict[str, Case]:
-    """Events that cannot be had, or are none."""
+    """Events that cannot be downloaded, or are invalid."""
     return {
         "password-wrong": Case(
             {"event": {"url": f"{url}/guarded"} | {"credentialsSecret": {"name": "wrong"}}},
@@ -144,7 +146,7 @@ def unusable_events(url: str) -> dict[str, Case]:
 
 
 def unfit_pods(url: str) -> dict[str, Case]:
-    """Pods that find no place, are not allowed, or do not do their work; and one scan that nothing is wrong with."""
+    """Pods that are unschedulable, forbidden or fail, and one scan without any obstacle."""
     event = {"url": f"{url}/event"}
     small = {"requests": {"cpu": "10m"}, "limits": {"memory": "1Gi"}}
     return {
@@ -192,7 +194,7 @@ def unfit_pods(url: str) -> dict[str, Case]:
 
 
 @pytest.mark.timeout(600)
-def test_an_obstacle_is_told_and_when_it_is_gone_the_scan_goes_on(
+def test_obstacle_is_reported_and_its_removal_noticed(
     operators: Start, namespace: Namespace, worker_image: str, events: str, storage_class: Callable[[], None]
 ) -> None:
     table = missing(events, storage_class) | unusable_events(events) | unfit_pods(events)

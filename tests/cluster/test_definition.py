@@ -1,4 +1,4 @@
-"""The definition of SkymapScan on a real API server, with no operator: what it takes, refuses and shows."""
+"""The definition of SkymapScan on a real API server, without an operator: what it accepts, rejects and shows."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Scans:
         self._path = f"/apis/skymap.icecube.wisc.edu/v1alpha1/namespaces/{namespace}/skymapscans"
 
     def create(self, spec: cases.Spec, *, dry: bool = False) -> httpx.Response:
-        """POST as kubectl does: unknown fields are refused."""
+        """POST as kubectl does, so that unknown fields are rejected."""
         query = {"fieldValidation": "Strict"} | ({"dryRun": "All"} if dry else {})
         name = f"scan-{uuid4().hex[:12]}"
         return self._api.post(self._path, params=query, json=cases.manifest(spec, name))
 
     def replace(self, scan: dict[str, Any], spec: cases.Spec) -> httpx.Response:
-        """PUT another spec, and change nothing."""
+        """PUT another spec as a dry run."""
         path = f"{self._path}/{scan['metadata']['name']}"
         query = {"fieldValidation": "Strict", "dryRun": "All"}
         return self._api.put(path, params=query, json=scan | {"spec": spec})
@@ -43,7 +43,7 @@ class Scans:
 
 @pytest.fixture(scope="module")
 def scans(cluster: Cluster, api: httpx.Client) -> Iterator[Scans]:
-    """One namespace for all cases: they leave nothing, or objects under names of their own."""
+    """One namespace for all cases, which leave nothing or objects of different names."""
     name = f"test-{uuid4().hex[:12]}"
     cluster.kubectl("create", "namespace", name)
     yield Scans(api, name)
@@ -51,30 +51,30 @@ def scans(cluster: Cluster, api: httpx.Client) -> Iterator[Scans]:
 
 
 def complaints(answer: httpx.Response) -> dict[str, str]:
-    """Return what the API server says against an object, by field."""
+    """Return the API server's errors, by field."""
     status = answer.json()
-    if answer.status_code == httpx.codes.BAD_REQUEST:  # an unknown field has no cause of its own
+    if answer.status_code == httpx.codes.BAD_REQUEST:  # an unknown field is not among the causes
         return dict.fromkeys(re.findall(r'unknown field "([^"]*)"', status["message"]), "unknown field")
     assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY, answer.text
     return {cause["field"]: cause["message"] for cause in status["details"]["causes"]}
 
 
 @pytest.mark.parametrize("case", cases.ACCEPTED, ids=lambda case: case.name)
-def test_accepted(scans: Scans, case: cases.Accepted) -> None:
+def test_valid_scan_is_accepted(scans: Scans, case: cases.Accepted) -> None:
     answer = scans.create(case.spec, dry=True)
     assert answer.status_code == httpx.codes.CREATED, answer.text
     assert answer.json()["spec"] == rules.with_defaults(case.spec, SCHEMA)
 
 
 @pytest.mark.parametrize("case", cases.REFUSED, ids=lambda case: case.name)
-def test_refused(scans: Scans, case: cases.Refused) -> None:
+def test_invalid_scan_is_rejected_with_a_reason(scans: Scans, case: cases.Refused) -> None:
     found = complaints(scans.create(case.spec, dry=True))
     assert f"spec.{case.field}" in found, found
     assert case.message in found[f"spec.{case.field}"]
 
 
 @pytest.mark.parametrize("case", cases.CHANGES, ids=lambda case: case.name)
-def test_changes(scans: Scans, case: cases.Change) -> None:
+def test_only_mutable_fields_can_be_changed(scans: Scans, case: cases.Change) -> None:
     made = scans.create(case.old)
     assert made.status_code == httpx.codes.CREATED, made.text
     answer = scans.replace(made.json(), case.new)
@@ -87,12 +87,12 @@ def test_changes(scans: Scans, case: cases.Change) -> None:
 
 
 def words(text: str) -> str:
-    """Undo the line breaks."""
+    """Join the lines."""
     return " ".join(text.split())
 
 
 @pytest.mark.parametrize("path", ["", ".event", ".event.simulate", ".workers", ".workers.podTemplate", ".output"])
-def test_every_field_is_explained(cluster: Cluster, path: str) -> None:
+def test_kubectl_explains_every_field(cluster: Cluster, path: str) -> None:
     properties = SCHEMA["properties"]
     for name in path.split(".")[1:]:
         properties = properties[name]["properties"]
@@ -135,7 +135,7 @@ SHOWN = {
 
 
 def table(printed: str) -> dict[str, str]:
-    """Read a table of kubectl that has one row: columns are aligned, and may be empty."""
+    """Parse a table of kubectl with one row; columns are aligned and may be empty."""
     header, row = printed.splitlines()
     starts = [found.start() for found in re.finditer(r"\S+", header)]
     ends = [*starts[1:], None]
@@ -152,7 +152,7 @@ def scan(namespace: Namespace) -> Namespace:
 
 
 @pytest.mark.parametrize("wide", [False, True])
-def test_columns(scan: Namespace, wide: bool) -> None:
+def test_kubectl_get_shows_the_columns(scan: Namespace, wide: bool) -> None:
     row = table(scan.kubectl("get", "sms", *(["-o", "wide"] if wide else [])))
     columns = [one["name"] for one in VERSION["additionalPrinterColumns"] if wide or not one.get("priority")]
     assert list(row) == ["NAME", *(name.upper() for name in columns)]
@@ -162,13 +162,13 @@ def test_columns(scan: Namespace, wide: bool) -> None:
     assert shown == {name: value for name, value in SHOWN.items() if name in columns}
 
 
-def test_it_is_found_by_its_names(scan: Namespace) -> None:
+def test_resource_is_found_by_its_short_names(scan: Namespace) -> None:
     for name in ("sms", "skymapscan", "skymapscans", "skymapscans.skymap.icecube.wisc.edu"):
         assert scan.kubectl("get", name, "-o", "name").split() == ["skymapscan.skymap.icecube.wisc.edu/alert"]
     assert "skymapscan.skymap.icecube.wisc.edu/alert" in scan.kubectl("get", "all", "-o", "name").split()
 
 
-def test_the_status_is_apart_from_the_spec(scan: Namespace) -> None:
+def test_status_is_a_subresource(scan: Namespace) -> None:
     before = scan.get("sms", "alert")
     assert before["status"]["best"] == STATUS["best"]
     scan.kubectl("patch", "sms", "alert", "--type", "merge", "-p", '{"status": {"phase": "Failed"}}')
@@ -181,7 +181,7 @@ def test_the_status_is_apart_from_the_spec(scan: Namespace) -> None:
         scan.kubectl(*words, '{"status": {"phase": "Sleeping"}}')
 
 
-def test_the_most_workers_can_be_scaled(scan: Namespace) -> None:
+def test_kubectl_scale_sets_the_maximum_of_workers(scan: Namespace) -> None:
     scan.kubectl("scale", "sms/alert", "--replicas", "7")
     assert scan.get("sms", "alert")["spec"]["workers"]["max"] == 7
     scale = scan.get("sms", "alert", "--subresource", "scale")

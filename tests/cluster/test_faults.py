@@ -1,8 +1,7 @@
-"""A few cells of the fault matrix, those that no other test has: what befalls the machine under a scan changes no bit.
+"""A few cells of the fault matrix that no other test covers: a fault of the machine under a scan changes no bit.
 
-All of them: make faults (docs/benchmarks/faults.md).
-The faults befall processes of this machine, so the cluster is one of our own
-making, and it is another than that of the other tests, which would miss its API server.
+``make faults`` runs all cells (docs/benchmarks/faults.md). The faults hit processes of this machine, so these tests
+use a cluster of their own; the other tests would miss its API server.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from testing.leaving import leave_out
 
 CELLS = chosen("worker:hang,saver:memory,saver:disk,api-server:kill,kubelet:kill,node:pulsar-short")
 
-#: Of one fit, of which there are 132, and of a scan (s), by which the moment of the fault is drawn.
+#: Times of one fit, of which there are 132, and of a scan (s); the moment of the fault is drawn from them.
 FIT_SECONDS, SCAN_SECONDS = 0.05, 12.0
 
 
@@ -36,8 +35,8 @@ def expected(place: Scene, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("cell", CELLS, ids=[cell.name for cell in CELLS])
-def test_no_fault_changes_a_bit_or_leaves_anything(place: Scene, expected: dict[str, bytes], cell: Cell) -> None:
+def test_no_fault_changes_a_bit_or_leaves_leftovers(place: Scene, expected: dict[str, bytes], cell: Cell) -> None:
     outcome = perform(place, cell, 1, spec(place.events, FIT_SECONDS), expected, SCAN_SECONDS)
     assert outcome.faults == (), outcome.line()
-    assert cell.name != "saver:disk" or "ClaimFull" in str(outcome.told), "people are told of a full claim"
+    assert cell.name != "saver:disk" or "ClaimFull" in str(outcome.told), "a full claim is reported"
     restore(place)

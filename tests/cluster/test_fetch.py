@@ -68,7 +68,7 @@ def nothing_is_left(namespace: Namespace, within: float = 60) -> None:
     eventually(look, lambda found: found == "", within)
 
 
-def test_results_come_byte_for_byte(scanned: User) -> None:
+def test_fetched_results_are_identical(scanned: User) -> None:
     said = scanned.call("fetch", "demo", "-o", "here")
     told = dict(reversed(line.split()) for line in scanned.namespace.kubectl("logs", "fill").splitlines())
     here = scanned.home / "here"
@@ -85,7 +85,7 @@ def test_results_come_byte_for_byte(scanned: User) -> None:
     nothing_is_left(scanned.namespace)
 
 
-def test_what_is_there_of_a_scan_that_runs_or_of_none(scanned: User, python_image: str) -> None:
+def test_partial_results_of_a_running_scan_are_fetched(scanned: User, python_image: str) -> None:
     set_status(scanned.namespace, phase="Scanning", progress="3/12")
     assert "not finished yet (Scanning, 3/12 pixels): these are the files so far" in scanned.call("fetch", "demo")
     assert (scanned.home / "demo/a.summary.txt").exists()
@@ -104,7 +104,7 @@ def test_what_is_there_of_a_scan_that_runs_or_of_none(scanned: User, python_imag
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
-def test_killed_in_the_middle_nothing_is_left(scanned: User, how: signal.Signals) -> None:
+def test_killed_fetch_leaves_nothing(scanned: User, how: signal.Signals) -> None:
     with scanned.start("fetch", "demo", "--path", ".", "-o", "here") as process:
         waiting = scanned.home / "here" / ".fetch"
         eventually(lambda: waiting.is_dir() and any(waiting.iterdir()))
@@ -115,7 +115,7 @@ def test_killed_in_the_middle_nothing_is_left(scanned: User, how: signal.Signals
     nothing_is_left(scanned.namespace, within=120)
 
 
-def test_what_keeps_results_from_coming_is_told(scanned: User) -> None:
+def test_fetch_explains_why_it_cannot_copy(scanned: User) -> None:
     told = scanned.refused("fetch", "demo", "--image", "registry.invalid/none:1")
     assert "the image registry.invalid/none:1 cannot be pulled" in told
     assert "there is no claim nothing:" in scanned.refused("fetch", "demo", "--claim", "nothing")

@@ -1,4 +1,4 @@
-"""The chart on a real cluster: installed, asked whether it is whole, upgraded, and gone without a trace."""
+"""The chart on a real cluster: installed, tested, upgraded, and uninstalled without a trace."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from testing.waiting import eventually
 from skymap_api.names import FINALIZER, KIND, Names
 
 DEFINITION_NAME = "skymapscans.skymap.icecube.wisc.edu"
-#: What comes and goes by itself.
+#: Kinds of objects that come and go by themselves.
 PASSING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses"}
 
 
 def everything(cluster: Cluster) -> set[str]:
-    """All objects of the cluster, of all kinds: kind/namespace/name."""
+    """Return all objects of the cluster as kind/namespace/name."""
     listed = [
         cluster.kubectl("api-resources", "--verbs=list", "--output=name", f"--namespaced={way}")
         for way in ("true", "false")
@@ -38,7 +38,7 @@ def everything(cluster: Cluster) -> set[str]:
 
 
 def images(operator: str, worker: str = NO_IMAGE) -> Values:
-    """The values that name images, each as REPOSITORY:TAG."""
+    """Return the values for images, each given as REPOSITORY:TAG."""
 
     def named(image: str) -> Values:
         repository, _, tag = image.rpartition(":")
@@ -49,7 +49,7 @@ def images(operator: str, worker: str = NO_IMAGE) -> Values:
 
 @pytest.fixture
 def place(cluster: Cluster, namespace: Namespace, definition: None) -> Iterator[Namespace]:
-    """A namespace of the restricted level, for a release; the definition is whole again afterwards."""
+    """A namespace of the restricted level for a release. The definition is restored afterwards."""
     cluster.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
     yield namespace
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", DEFINITION)
@@ -57,7 +57,7 @@ def place(cluster: Cluster, namespace: Namespace, definition: None) -> Iterator[
 
 @pytest.fixture
 def release(cluster: Cluster, place: Namespace) -> Iterator[Release]:
-    """A release that is to be installed; what is left of it is removed."""
+    """A release to install. What is left of it is removed afterwards."""
     made = Release(cluster, place.name)
     yield made
     if made.installed():
@@ -69,12 +69,12 @@ def release(cluster: Cluster, place: Namespace) -> Iterator[Release]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_api_server_takes_all_that_the_chart_makes(place: Namespace, case: str) -> None:
+def test_api_server_accepts_every_manifest_of_the_chart(place: Namespace, case: str) -> None:
     place.cluster.kubectl("label", "namespace", place.name, "pod-security.kubernetes.io/warn=restricted")
     given = values(case)
     if given.get("scope") == "namespaces":
         given["namespaces"] = [place.name]
-    # These belong to another operator, which is not here.
+    # These kinds belong to another operator, which is not installed.
     objects = [one for one in render(given, place.name) if one["kind"] not in {"ServiceMonitor", "PrometheusRule"}]
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     done = place.run("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=listed)
@@ -91,12 +91,12 @@ UNREACHABLE: Values = {
     "serviceUrl": "pulsar://pulsar.invalid:6650",
     "adminUrl": "http://pulsar.invalid",
 }
-#: No pod of it can start.
+#: None of its pods can start.
 IDLE: Values = {"pulsar": UNREACHABLE, "operator": {"image": {"repository": "registry.invalid/operator"}}}
 
 
 def older(folder: Path) -> Path:
-    """Make a chart of a time when a SkymapScan had no `suspend`."""
+    """Make an older chart, in whose definition a SkymapScan has no `suspend`."""
     chart = folder / "older"
     shutil.copytree(CHART, chart)
     path = chart / "files" / "skymapscans.yaml"
@@ -108,15 +108,15 @@ def older(folder: Path) -> Path:
 
 
 def takes_suspend(place: Namespace) -> bool:
-    """Whether the cluster knows the field that the older chart does not."""
+    """Return whether the cluster knows the field that is missing in the older chart."""
     scan = json.dumps(manifest(QUICK | {"event": {"simulate": {}}, "suspend": True}))
     done = place.run("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=scan)
     if done.returncode and 'unknown field "spec.suspend"' not in done.stderr:
-        raise KubectlError(done.stderr)  # for a moment there may be no definition at all
+        raise KubectlError(done.stderr)  # for a moment there may be no definition
     return done.returncode == 0
 
 
-def test_the_definition_is_upgraded_rolled_back_and_found_again(
+def test_definition_survives_upgrade_rollback_and_reinstallation(
     release: Release, place: Namespace, tmp_path: Path
 ) -> None:
     before = older(tmp_path)
@@ -132,7 +132,7 @@ def test_the_definition_is_upgraded_rolled_back_and_found_again(
     eventually(lambda: takes_suspend(place))
 
 
-def test_a_release_of_another_name_is_told_whose_the_definition_is(release: Release, place: Namespace) -> None:
+def test_second_release_is_told_who_owns_the_definition(release: Release, place: Namespace) -> None:
     release.install(IDLE)
     another = Release(release.cluster, place.name, "another")
     with pytest.raises(HelmError, match='must equal "another": current value is "skymap"'):
@@ -142,7 +142,7 @@ def test_a_release_of_another_name_is_told_whose_the_definition_is(release: Rele
     assert place.cluster.get("crd", DEFINITION_NAME)["metadata"]["annotations"]["meta.helm.sh/release-name"] == "skymap"
 
 
-# The whole
+# The whole release
 
 NOTES = (
     "helm test skymap --namespace {0}",
@@ -154,16 +154,16 @@ SMALL = json.loads(SETTINGS["ROLE_RESOURCES"])
 
 
 @pytest.mark.timeout(1200)
-def test_a_release_from_its_installation_to_its_end(
+def test_release_works_from_installation_to_removal(
     release: Release, place: Namespace, operator_image: str, worker_image: str, pulsar_image: str, api: httpx.Client
 ) -> None:
-    """With the Pulsar of the chart: nothing but images and sizes is set."""
+    """Use the chart's own Pulsar and set only images and sizes."""
     before = everything(place.cluster)
     given = images(operator_image, worker_image)
     repository, _, tag = pulsar_image.rpartition(":")
     given |= {"pulsar": {"image": {"repository": repository, "tag": tag}}}
     given |= {"settings": {"workerResources": SMALL, "roleResources": SMALL, "startupSeconds": 1}}
-    given |= {"scope": "namespaces"}  # other tests' scans are not for this operator
+    given |= {"scope": "namespaces"}  # leaves other tests' scans alone
     told = release.install(given, *WAIT)
     assert [line for line in NOTES if line.format(place.name) not in told] == []
     assert_whole(release)
@@ -179,7 +179,7 @@ def test_a_release_from_its_installation_to_its_end(
     assert 'skymap_operator_scans{phase="Succeeded"} 1.0' in api.get(f"{service}/metrics").text
     assert "lacks a right" not in place.kubectl("logs", "deployment/skymap-operator")
 
-    # Pulsar is moved to another node, so to speak; what it holds is there again.
+    # Pulsar's pod is replaced, as when it moves to another node; its messages are still there.
     place.apply(manifest(LONG, "second"))
     running(place, "second")
     place.kubectl("delete", "pod", "skymap-pulsar-0")
@@ -201,18 +201,18 @@ def test_a_release_from_its_installation_to_its_end(
     eventually(lambda: everything(place.cluster) - before, lambda left: left == results | volumes)
 
 
-#: Much to do for one worker, so that it is under way.
+#: Enough work to keep one worker busy.
 LONG = QUICK | {"event": {"simulate": {}}, "levels": [{"nside": 64}]}
 
 
 def assert_whole(release: Release) -> None:
-    """`helm test` finds no fault."""
+    """Run `helm test`, which must succeed."""
     told = release.run("test")
     assert [line.split()[0] for line in told.splitlines() if line.startswith(("ok ", "FAILED "))] == ["ok"] * 4, told
 
 
 def running(place: Namespace, name: str) -> None:
-    """Wait until a scan has done some fits."""
+    """Wait until a scan has finished some pixels."""
     eventually(lambda: done_fits(place, name) > 0, within=SCAN_SECONDS)
 
 
@@ -220,12 +220,12 @@ def done_fits(place: Namespace, name: str) -> int:
     return int(place.get("sms", name).get("status", {}).get("pixels", {}).get("done", 0))
 
 
-# The end, with a Pulsar of its own
+# The uninstallation, with an external Pulsar
 
 
 @pytest.fixture
 def external(pulsar_server: PulsarAddress, pulsar_tenant: str) -> Values:
-    """The values for the Pulsar of the tests' session."""
+    """Return the values for the Pulsar of this session."""
     return {
         "evaluation": False,
         "serviceUrl": pulsar_server.url,
@@ -235,13 +235,13 @@ def external(pulsar_server: PulsarAddress, pulsar_tenant: str) -> Values:
 
 
 def topics_of(pulsar: PulsarAddress, tenant: str) -> set[str]:
-    """The scans' topics that Pulsar has."""
+    """Return the scans' topics in Pulsar."""
     answer = httpx.get(f"{pulsar.admin_url}/admin/v2/persistent/{tenant}/skymap", timeout=30)
     return set(answer.json()) if answer.status_code == httpx.codes.OK else set()
 
 
 @pytest.mark.parametrize("how", ["Delete", "Release"])
-def test_scans_are_let_go_with_the_release(
+def test_uninstalling_the_release_releases_its_scans(
     release: Release,
     place: Namespace,
     operator_image: str,
@@ -256,7 +256,7 @@ def test_scans_are_let_go_with_the_release(
     wanted = set(Names.of(place.name, "alert").topics(pulsar_tenant).all())
     eventually(lambda: topics_of(pulsar_server, pulsar_tenant), lambda found: found == wanted)
     eventually(lambda: place.get("deployment", "alert-workers"))
-    # Its pods wait for an image that nobody has.
+    # Its pods wait for an image that does not exist.
     said = release.uninstall()
     assert f"{place.name}/alert: its pods and topics are gone" in said
     assert topics_of(pulsar_server, pulsar_tenant) == set()
@@ -275,14 +275,14 @@ def test_scans_are_let_go_with_the_release(
     place.kubectl("delete", KIND, "alert", "--timeout=20s")
 
 
-def test_scans_are_let_go_though_operator_and_pulsar_are_gone(
+def test_scans_are_released_without_operator_and_pulsar(
     release: Release, place: Namespace, operator_image: str
 ) -> None:
     given = images(operator_image) | {"pulsar": UNREACHABLE, "scope": "namespaces", "uninstall": {"timeoutSeconds": 5}}
     release.install(given, *WAIT)
     place.kubectl("scale", "deployment/skymap-operator", "--replicas=0")
     place.kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator", "--timeout=60s")
-    # One that had begun before.
+    # A scan that had started before.
     place.apply(manifest(QUICK | {"event": {"simulate": {}}}))
     place.kubectl(
         "patch", KIND, "alert", "--type=merge", "--patch", json.dumps({"metadata": {"finalizers": [FINALIZER]}})
@@ -295,7 +295,7 @@ def test_scans_are_let_go_though_operator_and_pulsar_are_gone(
     assert [one["involvedObject"]["name"] for one in events] == ["alert"]
 
 
-def test_an_installation_that_is_not_whole_says_what_is_amiss(
+def test_incomplete_installation_reports_what_is_missing(
     release: Release, place: Namespace, operator_image: str
 ) -> None:
     release.install(images(operator_image) | {"pulsar": UNREACHABLE, "scope": "namespaces"}, *WAIT)

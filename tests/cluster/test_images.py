@@ -1,4 +1,4 @@
-"""The images of this project: made by one command, the same by both recipes, and at work in restricted pods."""
+"""The images of this project: both recipes agree, and the images work in restricted pods."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ROOT = SCRIPTS.parents[1]
 RECIPES = {"worker": ROOT / "worker_image/Dockerfile", "operator": ROOT / "operator/Dockerfile"}
 PREFIX = "/opt/skymap-scanner"
 
-#: Users that a pod may run as: the images' own, and one that no image knows.
+#: Users that a pod may run as: the images' own, and an arbitrary one.
 USERS = [1000, 123456]
 
 
 def final_stage(dockerfile: Path) -> dict[str, Any]:
-    """Read what the last stage of a Dockerfile says of processes, as the configuration of an image does."""
+    """Return the image configuration that the last stage of a Dockerfile sets."""
     text = re.sub(r"^#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     lines = re.split(r"^FROM .*$", text, flags=re.MULTILINE)[-1].splitlines()
     said: dict[str, Any] = {"Env": {}, "Labels": {}}
@@ -48,14 +48,14 @@ def final_stage(dockerfile: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Archive:
-    """An image as it was made without a container engine: its configuration, and the names of all its files."""
+    """An image that was built without a container engine: its configuration, and the names of its files."""
 
     configuration: dict[str, Any]
     files: frozenset[str]
 
     @property
     def installed(self) -> dict[str, str]:
-        """The distributions in it, with their versions."""
+        """The installed distributions with their versions."""
         found = (re.search(r"/site-packages/([^/]+)-([^/-]+)\.dist-info/METADATA$", name) for name in self.files)
         return {normalized(one[1]): one[2] for one in found if one}
 
@@ -86,14 +86,14 @@ def member(tar: tarfile.TarFile, name: str) -> bytes:
 
 @pytest.fixture(scope="module", params=["worker", "operator"])
 def made(request: pytest.FixtureRequest, engine: str) -> tuple[str, Archive]:
-    """An image made without a container engine."""
+    """An image that was built without a container engine."""
     archive = build_image(request.param)[1]
     if archive.stem.endswith("-docker"):
         pytest.skip("images are made by the Dockerfiles here")
     return request.param, read_archive(archive)
 
 
-def test_both_recipes_say_the_same_of_processes(made: tuple[str, Archive]) -> None:
+def test_both_image_recipes_agree(made: tuple[str, Archive]) -> None:
     kind, archive = made
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     said = final_stage(RECIPES[kind])
@@ -102,7 +102,7 @@ def test_both_recipes_say_the_same_of_processes(made: tuple[str, Archive]) -> No
     assert {**found, "Env": dict(pair.split("=", 1) for pair in found["Env"])} == said
 
 
-def test_what_is_installed_is_what_is_pinned(made: tuple[str, Archive]) -> None:
+def test_image_contains_the_pinned_packages(made: tuple[str, Archive]) -> None:
     kind, archive = made
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = project["optional-dependencies"] | {"dependencies": project["dependencies"]}
@@ -116,17 +116,17 @@ def test_what_is_installed_is_what_is_pinned(made: tuple[str, Archive]) -> None:
 
 
 def groups_of(kind: str) -> list[str]:
-    """Which requirements the Dockerfile installs: the words given to requirements.py."""
+    """Return the requirements that the Dockerfile installs: the arguments of requirements.py."""
     found = re.search(r"requirements\.py pyproject\.toml (.*?) >", RECIPES[kind].read_text())
     assert found is not None
     return found[1].split()
 
 
-def test_the_layout_is_lean(made: tuple[str, Archive]) -> None:
+def test_image_contains_only_what_it_needs(made: tuple[str, Archive]) -> None:
     kind, archive = made
     sources = {name for name in archive.files if re.search(rf"{PREFIX}/.*/site-packages/.*\.py$", name)}
     compiled = {re.sub(r"/__pycache__/([^/]+)\.cpython-\d+\.pyc$", r"/\1.py", name) for name in archive.files}
-    assert len(sources - compiled) < len(sources) / 500  # but for templates that are no Python
+    assert len(sources - compiled) < len(sources) / 500  # except templates, which are no Python
     assert not any(re.search(r"/(pip|setuptools|hatchling)/__init__\.py$", name) for name in archive.files)
     kernels = {name for name in archive.files if name.startswith(f"{PREFIX}/kernels/")}
     if kind == "worker":
@@ -140,13 +140,13 @@ def test_the_layout_is_lean(made: tuple[str, Archive]) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["workers"]])
-def test_an_image_that_nobody_knows_is_refused(words: list[str]) -> None:
+def test_unknown_image_is_rejected(words: list[str]) -> None:
     refused = subprocess.run([SCRIPTS / "images/build.sh", *words], capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == "cluster: say which image: build.sh worker|operator|pulsar [ARCHIVE]\n"
 
 
-def test_an_archive_goes_where_it_is_wanted(engine: str, tmp_path: Path) -> None:
+def test_archive_is_written_to_the_given_path(engine: str, tmp_path: Path) -> None:
     name, kept = build_image("operator")
     command = [SCRIPTS / "images/build.sh", "operator", tmp_path / "operator.tar"]
     made = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -154,7 +154,7 @@ def test_an_archive_goes_where_it_is_wanted(engine: str, tmp_path: Path) -> None
     assert (tmp_path / "operator.tar").read_bytes() == kept.read_bytes()
 
 
-#: Prints how many functions numba compiled for one fit, and the fit to the last bit.
+#: Prints the number of functions that numba compiled for one fit, and the fit with all digits.
 FIT = """
 from numba.core import event
 from skymap_scanner.event.preparation import prepare
@@ -172,7 +172,7 @@ print(len(compilations.buffer), fit)
 
 
 def run(namespace: Namespace, image: str, user: int, *, command: list[str] | None = None, args: list[str]) -> str:
-    """Run a pod with nothing that it can write to; return what it printed."""
+    """Run a pod without any writable volume; return its output."""
     name = f"pod-{uuid4().hex[:8]}"
     spec = pod(image, *(command or []), args=args)
     spec |= {"restartPolicy": "Never", "volumes": []}
@@ -190,9 +190,7 @@ def run(namespace: Namespace, image: str, user: int, *, command: list[str] | Non
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_a_worker_fits_at_once_with_kernels_that_it_only_reads(
-    restricted: Namespace, worker_image: str, user: int
-) -> None:
+def test_worker_starts_with_precompiled_read_only_kernels(restricted: Namespace, worker_image: str, user: int) -> None:
     assert run(restricted, worker_image, user, args=["--version"]) == scanner("-m", "skymap_scanner", "--version")
     there = run(restricted, worker_image, user, command=[f"{PREFIX}/bin/python", "-c", FIT], args=[])
     assert there.startswith("0 Fit(")
@@ -200,11 +198,11 @@ def test_a_worker_fits_at_once_with_kernels_that_it_only_reads(
 
 
 def scanner(*words: str) -> str:
-    """Run this machine's own Python; return what it printed."""
+    """Run this machine's Python; return its output."""
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True).stdout
 
 
-def test_the_operator_starts_without_the_scanner(restricted: Namespace, operator_image: str) -> None:
+def test_operator_starts_without_the_scanner_package(restricted: Namespace, operator_image: str) -> None:
     assert run(restricted, operator_image, USERS[1], args=["--help"]).startswith("Usage: skymap-operator ")
     find = "import importlib.util as u; print([n for n in ('numba', 'numpy', 'skymap_scanner') if u.find_spec(n)])"
     assert run(restricted, operator_image, USERS[1], command=["python", "-c", find], args=[]) == "[]\n"

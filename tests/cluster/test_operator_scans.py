@@ -1,6 +1,6 @@
-"""The operator on a real cluster and a real Pulsar: a scan gets what it needs, says what is in its way, and goes.
+"""The operator on a real cluster with a real Pulsar: a scan gets its objects, reports obstacles, and is deleted.
 
-The image of its pods is one that no node can have, so none of them runs.
+The image of its pods does not exist, so that none of them runs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def topics(namespace: Namespace, pulsar_tenant: str) -> ScanTopics:
 
 @pytest.fixture
 def stored(pulsar_server: PulsarAddress, pulsar_tenant: str) -> Callable[[], set[str]]:
-    """List the scans' topics that Pulsar has."""
+    """List the scans' topics in Pulsar."""
 
     def look() -> set[str]:
         answer = httpx.get(f"{pulsar_server.admin_url}/admin/v2/persistent/{pulsar_tenant}/skymap", timeout=30)
@@ -46,7 +46,7 @@ def stored(pulsar_server: PulsarAddress, pulsar_tenant: str) -> Callable[[], set
     return look
 
 
-def test_a_scan_gets_all_it_needs_and_says_that_its_image_is_missing(
+def test_scan_gets_its_objects_and_reports_a_missing_image(
     operators: Start,
     namespace: Namespace,
     topics: ScanTopics,
@@ -67,7 +67,7 @@ def test_a_scan_gets_all_it_needs_and_says_that_its_image_is_missing(
     assert {child["metadata"]["ownerReferences"][0]["uid"] for child in made.values()} == {uid}
     assert found["metadata"]["finalizers"] == [FINALIZER]
     annotations = set(found["metadata"].get("annotations", ())) - {"kubectl.kubernetes.io/last-applied-configuration"}
-    assert not annotations, "nothing is noted on the resource itself"
+    assert not annotations, "the operator keeps no state on the resource"
     claim = namespace.get("pvc", "alert-results")
     assert "ownerReferences" not in claim["metadata"], "results outlive the scan"
 
@@ -94,7 +94,7 @@ def test_a_scan_gets_all_it_needs_and_says_that_its_image_is_missing(
     assert "Traceback" not in operator.log.read_text()
 
 
-def test_an_operator_that_is_killed_again_and_again_gets_there(
+def test_repeatedly_killed_operator_still_creates_everything(
     operators: Start, namespace: Namespace, topics: ScanTopics, stored: Callable[[], set[str]]
 ) -> None:
     draw = random.Random(5)
@@ -113,7 +113,7 @@ def test_an_operator_that_is_killed_again_and_again_gets_there(
     eventually(lambda: operator.get("/metrics").text, lambda text: "scans_degraded 1.0" in text)
     after = children(namespace)
     uids = lambda found: {key: child["metadata"]["uid"] for key, child in found.items()}  # noqa: E731
-    assert uids(after) == uids(before), "nothing is made twice, nothing made anew"
+    assert uids(after) == uids(before), "no object was created twice or replaced"
 
     operator.kill()
     namespace.kubectl("delete", "sms", NAME, "--wait=false")
@@ -127,7 +127,7 @@ def test_an_operator_that_is_killed_again_and_again_gets_there(
     eventually(lambda: not children(namespace, f"{KINDS},pods"))
 
 
-def test_what_is_deleted_or_changed_by_hand_comes_back(operators: Start, namespace: Namespace) -> None:
+def test_manually_deleted_or_changed_objects_are_restored(operators: Start, namespace: Namespace) -> None:
     operators()
     namespace.apply(manifest())
     before = complete(namespace)
@@ -142,7 +142,7 @@ def test_what_is_deleted_or_changed_by_hand_comes_back(operators: Start, namespa
     eventually(lambda: namespace.get("configmap", "alert-scan")["data"]["broker"] == broker)
 
 
-def test_the_queue_decides_the_workers_and_the_snapshot_the_status(
+def test_workers_follow_the_queue_and_status_the_snapshot(
     operators: Start, namespace: Namespace, topics: ScanTopics, pulsar_server: PulsarAddress
 ) -> None:
     operators(SECONDS_PER_TASK="900")
@@ -173,20 +173,20 @@ def test_the_queue_decides_the_workers_and_the_snapshot_the_status(
     eventually(lambda: replicas() == 2)
 
 
-def test_a_pulsar_that_is_away_is_told_and_waited_for(
+def test_unavailable_pulsar_is_reported_until_it_returns(
     operators: Start, namespace: Namespace, stored: Callable[[], set[str]]
 ) -> None:
     operators()
     away = {"pulsar": {"serviceUrl": "pulsar://127.0.0.1:9", "adminUrl": "http://127.0.0.1:9"}}
     namespace.apply(manifest(away))
     assert "http://127.0.0.1:9" in degraded(namespace, "PulsarUnavailable")
-    assert not children(namespace), "nothing is made for which there are no topics"
+    assert not children(namespace), "nothing is created before the topics"
     assert "finalizers" not in scan(namespace)["metadata"]
-    namespace.kubectl("delete", "sms", NAME, "--timeout=30s")  # nothing of it is in Pulsar: nothing holds it
+    namespace.kubectl("delete", "sms", NAME, "--timeout=30s")  # no topics exist, so nothing delays the deletion
     assert stored() == set()
 
 
-def test_a_quota_is_told_and_waited_for(operators: Start, namespace: Namespace) -> None:
+def test_exhausted_quota_is_reported_until_it_is_raised(operators: Start, namespace: Namespace) -> None:
     operators()
     namespace.kubectl("create", "quota", "few-jobs", "--hard=count/jobs.batch=0")
     eventually(lambda: namespace.get("quota", "few-jobs")["status"]["hard"])
@@ -204,13 +204,13 @@ def test_a_quota_is_told_and_waited_for(operators: Start, namespace: Namespace) 
     assert "no-pods" in degraded(namespace, "QuotaExceeded", "second")
 
 
-def test_a_claim_that_is_missing_is_told(operators: Start, namespace: Namespace) -> None:
+def test_missing_claim_is_reported(operators: Start, namespace: Namespace) -> None:
     operators()
     namespace.apply(manifest({"output": {"claim": {"name": "missing"}}}))
     assert "missing" in degraded(namespace, "ClaimNotFound")
 
 
-def test_a_namespace_goes_with_its_scans(
+def test_namespace_is_deleted_with_its_scans(
     operators: Start, namespace: Namespace, stored: Callable[[], set[str]]
 ) -> None:
     operators()
@@ -223,7 +223,7 @@ def test_a_namespace_goes_with_its_scans(
     assert stored() == set()
 
 
-def test_an_object_of_somebody_else_is_left_alone(operators: Start, namespace: Namespace) -> None:
+def test_foreign_object_is_untouched(operators: Start, namespace: Namespace) -> None:
     namespace.kubectl("create", "configmap", "alert-scan", "--from-literal=mine=1")
     operators()
     namespace.apply(manifest())
@@ -233,7 +233,7 @@ def test_an_object_of_somebody_else_is_left_alone(operators: Start, namespace: N
     complete(namespace)
 
 
-def test_without_a_cluster_the_reason_is_said(operators: Start, namespace: Namespace) -> None:
+def test_missing_cluster_is_explained(operators: Start, namespace: Namespace) -> None:
     operator = operators(IMAGE="")
     assert operator.process is not None
     assert operator.process.wait(timeout=60) == 1

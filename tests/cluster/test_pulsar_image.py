@@ -1,4 +1,4 @@
-"""The image of Pulsar for trials: as Apache's, in a restricted pod, on a volume that outlives it."""
+"""The Pulsar image for trials works like Apache's, in a restricted pod and on a volume that outlives it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from testing.cluster.workloads import job, labelled, pod
 from testing.waiting import eventually
 
 NAME, PORTS = "pulsar", {"broker": 6650, "admin": 8080}
-#: The name by which its pod is found, also after it was started again.
+#: Name of its Service, which finds the pod also after a restart.
 HOST = f"{NAME}-0.{NAME}"
 
 CLIENT = """
@@ -25,8 +25,8 @@ client.close()
 
 
 def stateful_set(image: str) -> dict[str, Any]:
-    """Write Pulsar as the chart runs it."""
-    # The last thing that it makes at its first start.
+    """Return the manifests of Pulsar as the chart runs it."""
+    # Created last at the first start.
     probe = {"httpGet": {"path": "/admin/v2/namespaces/public/default", "port": PORTS["admin"]}, "periodSeconds": 1}
     spec = pod(image, "/pulsar/bin/pulsar", args=["standalone", "--advertised-address", HOST], readinessProbe=probe)
     spec["securityContext"] = spec["securityContext"] | {"runAsUser": 10000, "runAsGroup": 10000, "fsGroup": 10000}
@@ -58,20 +58,20 @@ def service() -> dict[str, Any]:
 
 
 def ready(namespace: Namespace) -> str | None:
-    """The id of Pulsar's pod, when it is ready."""
+    """Return the uid of Pulsar's pod once it is ready."""
     found = namespace.get("pod", f"{NAME}-0")
     conditions = {one["type"]: one["status"] for one in found["status"].get("conditions", ())}
     return found["metadata"]["uid"] if conditions.get("Ready") == "True" else None
 
 
 def say(namespace: Namespace, image: str, word: str) -> str:
-    """Run the client in a pod; return what it printed."""
+    """Run the client in a pod; return its output."""
     namespace.apply(job(word, pod(image, "python", "-c", CLIENT, args=[word])))
     namespace.kubectl("wait", "--for", "condition=Complete", f"job/{word}", "--timeout", "60s")
     return namespace.kubectl("logs", f"job/{word}")
 
 
-def test_what_pulsar_was_given_outlives_its_pod(restricted: Namespace, pulsar_image: str, worker_image: str) -> None:
+def test_pulsar_messages_outlive_the_pod(restricted: Namespace, pulsar_image: str, worker_image: str) -> None:
     restricted.apply(service(), stateful_set(pulsar_image))
     first = eventually(lambda: ready(restricted), within=120)
     assert "True\n" in say(restricted, worker_image, "send")  # after what the client logs

@@ -1,4 +1,4 @@
-"""The quota of the examples, on a real API server: what a user sees who has too many scans."""
+"""The quota of the examples on a real API server: what a user with too many scans sees."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ COUNT = "count/skymapscans.skymap.icecube.wisc.edu"
 
 
 @pytest.mark.usefixtures("definition")
-def test_a_scan_beyond_the_quota_is_refused_in_words(namespace: Namespace) -> None:
+def test_scan_beyond_the_quota_is_rejected_with_a_reason(namespace: Namespace) -> None:
     namespace.kubectl("apply", "-f", QUOTA)
-    # The one of the example is 50: three are enough to see it.
+    # The example allows 50 scans; for the test three are enough.
     namespace.kubectl("patch", "quota", "skymap-scans", "--patch", json.dumps({"spec": {"hard": {COUNT: "2"}}}))
     used = lambda: namespace.get("quota", "skymap-scans").get("status", {}).get("hard", {}).get(COUNT)  # noqa: E731
     eventually(used, lambda hard: hard == "2", 90)
@@ -33,4 +33,4 @@ def test_a_scan_beyond_the_quota_is_refused_in_words(namespace: Namespace) -> No
         namespace.run("create", "-f", "-", stdin=json.dumps(manifest(spec, "three")))
         return namespace.kubectl("get", "sms", "-o", "name")
 
-    eventually(made, lambda names: "three" in names, 60)  # the count is brought up to date a moment later
+    eventually(made, lambda names: "three" in names, 60)  # the count is updated a moment later

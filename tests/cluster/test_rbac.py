@@ -1,4 +1,4 @@
-"""What the operator may do with the rights of the chart: what the documentation lists, and nothing else."""
+"""The chart's roles grant the operator what the documentation lists, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from testing.cluster.releases import Release, Values
 from testing.waiting import eventually
 
 SCANS = "skymapscans.skymap.icecube.wisc.edu"
-#: A namespace that the operator is not installed in.
+#: A namespace without an operator.
 ELSEWHERE = "default"
 
 DOCS = Path(__file__).parents[2] / "docs/reference/permissions.md"
@@ -24,14 +24,14 @@ EXTERNAL: Values = {
     "adminUrl": "http://pulsar.invalid:8080",
 }
 
-#: Rights alone: no pod of it can start.
+#: Only the roles matter: none of the pods can start.
 BARE: Values = {
     "pulsar": EXTERNAL,
     "crds": {"install": False},
     "operator": {"image": {"repository": "registry.invalid/operator"}},
 }
 
-#: (verb, resource): none of these may the operator do, wherever it works.
+#: (verb, resource) that the operator may never do.
 REFUSED = [
     ("get", "secrets"),
     ("get", "secrets/another"),
@@ -72,7 +72,7 @@ Rights = dict[str, tuple[frozenset[str], frozenset[str]]]
 
 
 def documented(secrets: list[str]) -> Rights:
-    """What the table says: by object, the verbs and the names to which they are confined."""
+    """Return the documented permissions: by resource, the verbs and the names that they are limited to."""
     rows = re.findall(
         r"^\| `([a-z./]+)`(.*?) \| ([a-z ]+) \|",
         DOCS.read_text().partition("## What the operator may")[2],
@@ -86,7 +86,7 @@ def documented(secrets: list[str]) -> Rights:
 
 
 def rights(api: httpx.Client, account: str, namespace: str) -> Rights:
-    """What an account may do to objects in a namespace, but for what every account may ask of itself."""
+    """Return what an account may do in a namespace, without what every account may ask about itself."""
     path, spec = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", {"namespace": namespace}
     headers = {"Impersonate-User": account, "Impersonate-Group": "system:authenticated"}
     answer = api.post(path, json={"spec": spec}, headers=headers).raise_for_status().json()
@@ -102,7 +102,7 @@ def rights(api: httpx.Client, account: str, namespace: str) -> Rights:
 
 
 def may(api: httpx.Client, user: str, verb: str, resource: str, namespace: str = "") -> bool:
-    """Whether somebody may do something: ``RESOURCE.GROUP/PART``, or ``secrets/NAME``; no namespace: in all of them."""
+    """Return whether a user may do something to ``RESOURCE.GROUP/PART`` or ``secrets/NAME``; by default everywhere."""
     kind, _, part = resource.partition("/")
     plural, _, group = kind.partition(".")
     named = {"name": part} if kind == "secrets" else {"subresource": part}
@@ -114,18 +114,20 @@ def may(api: httpx.Client, user: str, verb: str, resource: str, namespace: str =
 
 @pytest.fixture
 def release(cluster: Cluster, namespace: Namespace) -> Iterator[Release]:
-    """A release that is to be installed; no pod of it need run."""
+    """A release to install; none of its pods need run."""
     made = Release(cluster, namespace.name)
     yield made
     made.uninstall("--no-hooks")
 
 
-def test_in_a_cluster_it_may_do_what_is_listed(api: httpx.Client, namespace: Namespace, release: Release) -> None:
+def test_cluster_role_grants_exactly_the_documented_permissions(
+    api: httpx.Client, namespace: Namespace, release: Release
+) -> None:
     release.install(BARE)
     account = f"system:serviceaccount:{namespace.name}:skymap-operator"
     for place in (namespace.name, ELSEWHERE):
         assert rights(api, account, place) == documented(["skymap-pulsar"])
-    assert may(api, account, "watch", SCANS), "it follows all of the cluster"
+    assert may(api, account, "watch", SCANS), "it watches the whole cluster"
     assert may(api, account, "get", "secrets/skymap-pulsar", ELSEWHERE)
     for verb, resource in REFUSED:
         assert not may(api, account, verb, resource, namespace.name), (verb, resource)
@@ -133,7 +135,7 @@ def test_in_a_cluster_it_may_do_what_is_listed(api: httpx.Client, namespace: Nam
         assert not may(api, account, verb, resource), (verb, resource)
 
 
-def test_in_namespaces_it_may_do_nothing_elsewhere(api: httpx.Client, namespace: Namespace, release: Release) -> None:
+def test_namespaced_role_grants_nothing_elsewhere(api: httpx.Client, namespace: Namespace, release: Release) -> None:
     limited = BARE | {"scope": "namespaces", "rbac": {"secretNames": []}}
     release.install(limited | {"pulsar": EXTERNAL | {"tlsSecret": "tls"}})
     account = f"system:serviceaccount:{namespace.name}:skymap-operator"
@@ -144,9 +146,7 @@ def test_in_namespaces_it_may_do_nothing_elsewhere(api: httpx.Client, namespace:
     assert rights(api, account, namespace.name) == documented([])
 
 
-def test_users_may_do_to_scans_what_they_may_in_the_namespace(
-    api: httpx.Client, namespace: Namespace, release: Release
-) -> None:
+def test_namespace_roles_include_scans(api: httpx.Client, namespace: Namespace, release: Release) -> None:
     release.install(BARE)
     for role in ("view", "edit"):
         namespace.kubectl("create", "rolebinding", f"{role}s", f"--clusterrole={role}", f"--user={role}")
@@ -160,5 +160,5 @@ def test_users_may_do_to_scans_what_they_may_in_the_namespace(
         ("edit", "deletecollection", SCANS): True,
         ("edit", "patch", f"{SCANS}/status"): False,
     }
-    # The cluster adds the chart's roles to its own a moment later.
+    # The cluster aggregates the chart's roles a moment later.
     eventually(lambda: {one: may(api, *one, namespace.name) for one in asked}, lambda found: found == asked)

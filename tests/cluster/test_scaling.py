@@ -1,4 +1,4 @@
-"""Workers of real scans follow their queues: from none and back to none, by what all may have together, by priority."""
+"""Workers of real scans follow their queues, from zero and back to zero, within the limit for all scans."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from testing.cluster.scans import (
 )
 from testing.waiting import eventually
 
-#: 48 pixels, each fitted for a second.
+#: 48 pixels whose fits take a second each.
 SPEC: Scan = QUICK | {
     "event": {"simulate": {"topology": "cascade", "seed": 3}},
     "levels": [{"nside": 2}],
     "reconstruction": {"name": "dummy", "parameters": {"seconds": 1.0}},
     "workers": {"min": 0, "max": 2, "targetSeconds": 10},
 }
-#: How long pods may take to start on a machine that does other things too (s).
+#: How long pods may take to start on a busy machine (s).
 WITHIN = 180.0
 
 
 @pytest.mark.timeout(600)
-def test_a_scan_that_becomes_realtime_takes_the_workers_of_another_which_goes_on_afterwards(
+def test_realtime_scan_takes_workers_from_another(
     operators: Start, namespace: Namespace, worker_image: str, tmp_path: Path
 ) -> None:
     operator = operators(IMAGE=worker_image, MAX_WORKERS="2", **SETTINGS)
@@ -53,7 +53,7 @@ def test_a_scan_that_becomes_realtime_takes_the_workers_of_another_which_goes_on
     eventually(replicas, lambda found: found == [0, 2])
     older = scan(namespace, "older")
     assert "at most 0 beside other scans" in older["status"]["workers"]["reason"]
-    assert condition(older, "Succeeded")[0] == "Unknown", "it waits for its turn"
+    assert condition(older, "Succeeded")[0] == "Unknown", "it waits for workers"
 
     for name in ("younger", "older"):
         assert ended(namespace, name) == ("True", "Completed", "the results are written")
@@ -66,7 +66,7 @@ def test_a_scan_that_becomes_realtime_takes_the_workers_of_another_which_goes_on
     assert steps >= {("older", "from 1 to 0 workers"), ("younger", "from 1 to 2 workers")}
     figures = operator.get("/metrics").text
     assert 'skymap_operator_scaling_decisions_total{cause="Allocation",direction="down"}' in figures
-    # No fit was cut off: a worker that was asked to end has finished the one in hand, and the map is the same.
+    # No fit was interrupted: terminating workers have finished their task in flight, and the map is the same.
     wanted = embedded(SPEC, tmp_path)
     for name in ("older", "younger"):
         assert results(namespace, worker_image, name) == wanted

@@ -1,4 +1,4 @@
-"""A whole scan in restricted pods, with the likelihood and every kind of file: it gives what one machine gives."""
+"""A whole scan in restricted pods, with the real likelihood and every result format, compared with one machine's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from testing.cluster.cluster import Namespace
 from testing.cluster.operators import OperatorProcess
 from testing.cluster.scans import Scan, ended, manifest, results, scan
 
-#: 28 pixels of 3 seeds: half a minute for two workers.
+#: 28 pixels of 3 seeds take two workers half a minute.
 SPEC: Scan = {
     "event": {"simulate": {"topology": "track", "ra": 77.4, "dec": 5.7, "energy": 1e6, "seed": 1}},
     "levels": [{"nside": 1}, {"nside": 4, "parents": 1}],
@@ -22,15 +22,15 @@ SPEC: Scan = {
     "workers": {"min": 1, "max": 2},
 }
 
-#: How long it may take (s) on a machine that does other things too.
+#: How long it may take on a busy machine (s).
 SCAN_SECONDS = 480.0
 
 
 def alone(folder: Path) -> dict[str, bytes]:
-    """Scan the same on this machine, over the embedded broker; return the files."""
+    """Run the same scan on this machine over the embedded broker; return its files."""
     path = folder / "scan.yaml"
     path.write_text(json.dumps(manifest(SPEC)))
-    # The last bits of a map depend on the processor that BLAS thinks it is on: let it look for itself, as in a pod.
+    # The last bits of a map depend on the processor that BLAS detects: let it detect it itself, as in a pod.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
     command = [sys.executable, "-m", "skymap_scanner", "run", path, "-o", folder / "alone"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=SCAN_SECONDS)
@@ -39,7 +39,7 @@ def alone(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.timeout(900)
-def test_a_scan_in_pods_gives_the_files_of_one_machine(
+def test_scan_in_pods_writes_the_files_of_one_machine(
     restricted: Namespace, operators: Callable[..., OperatorProcess], worker_image: str, tmp_path: Path
 ) -> None:
     operators(IMAGE=worker_image)

@@ -42,12 +42,12 @@ WORKS, BROKEN = "exit 0", "exit 1"
 NOBODY = "echo 1000"
 
 
-def test_kind_is_preferred(run: Run) -> None:
+def test_kind_is_preferred_over_native(run: Run) -> None:
     assert run(ENGINE, docker=WORKS, kind=WORKS, kubectl=WORKS, id=NOBODY).stdout == "kind\n"
 
 
 @pytest.mark.parametrize("programs", [{"docker": BROKEN, "kind": WORKS}, {"docker": BROKEN}])
-def test_without_engine_and_root_there_is_none(run: Run, programs: dict[str, str]) -> None:
+def test_no_engine_without_docker_and_root(run: Run, programs: dict[str, str]) -> None:
     asked = run(ENGINE, id=NOBODY, **programs)
     assert asked.returncode == 1
     assert asked.stderr == "cluster: needs kind and a running Docker engine, or root on Linux\n"
@@ -55,13 +55,13 @@ def test_without_engine_and_root_there_is_none(run: Run, programs: dict[str, str
     assert (started.returncode, started.stdout, started.stderr) == (1, "", asked.stderr)
 
 
-def test_the_second_version_of_control_groups_is_named(run: Run) -> None:
+def test_missing_cgroup_v1_is_named(run: Run) -> None:
     asked = run(ENGINE, docker=BROKEN, id="echo 0", grep=BROKEN)
     assert asked.returncode == 1
     assert "it needs control groups of version 1" in asked.stderr
 
 
-def test_tests_are_left_out_except_in_ci(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_engine_fails_only_in_ci(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     told = run("install.sh", docker=BROKEN, id=NOBODY)
     assert told.returncode == 0
     assert told.stderr.startswith("The tests that need a Kubernetes cluster will be left out: to start one needs kind")
@@ -83,7 +83,7 @@ DOCKER = """
 """
 
 
-def test_a_cluster_by_kind(run: Run, tmp_path: Path) -> None:
+def test_kind_cluster_is_created_and_deleted(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "cache/skymap-scanner/cluster/running/one"
     for _ in range(2):  # the second time it runs already
         started = run("up.sh", "one", kind=KIND, docker=DOCKER, kubectl=WORKS)
@@ -104,7 +104,7 @@ def test_a_cluster_by_kind(run: Run, tmp_path: Path) -> None:
     assert all("--name one" in call for call in calls)
 
 
-def test_a_cluster_that_does_not_start_leaves_nothing(run: Run, tmp_path: Path) -> None:
+def test_failed_start_leaves_nothing(run: Run, tmp_path: Path) -> None:
     started = run("up.sh", "one", kind="[ $1 = delete ] || { echo no room >&2; exit 1; }", docker=DOCKER, kubectl=WORKS)
     assert started.returncode == 1
     assert "no room" in started.stderr
@@ -112,14 +112,14 @@ def test_a_cluster_that_does_not_start_leaves_nothing(run: Run, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["A", "a_b", "../a", "-a", "a-", "a" * 41, ""])
-def test_names_that_a_cluster_cannot_have(run: Run, name: str) -> None:
+def test_invalid_cluster_name_is_rejected(run: Run, name: str) -> None:
     for script in ("up.sh", "down.sh"):
         refused = run(script, name, docker=WORKS, kind=BROKEN, kubectl=WORKS)
         assert refused.returncode, refused.stdout
         assert "is no name for a cluster" in refused.stderr or refused.stderr.startswith("cluster: unknown option")
 
 
-def test_what_the_scripts_refuse(run: Run) -> None:
+def test_invalid_arguments_are_rejected(run: Run) -> None:
     assert "unknown option --for" in run("up.sh", "--for", "1").stderr
     assert "no cluster nowhere runs here" in run("load.sh", "nowhere", "image.tar").stderr
     assert "say which cluster and which archives" in run("load.sh", "nowhere").stderr
@@ -127,7 +127,7 @@ def test_what_the_scripts_refuse(run: Run) -> None:
 
 
 def traces(name: str) -> set[str]:
-    """What a native cluster can leave on this machine."""
+    """Return what a native cluster can leave on this machine."""
     found = {f"link {path.name}" for path in Path("/sys/class/net").iterdir()}
     found |= {f"group {path}" for path in Path("/sys/fs/cgroup").glob(f"*/{name}")}
     found |= {f"mount {line.split(maxsplit=3)[3]}" for line in Path("/proc/self/mountinfo").read_text().splitlines()}
@@ -136,7 +136,7 @@ def traces(name: str) -> set[str]:
             if f"/{name}/" in path.read_text():
                 found.add(f"process {path.parent.name}")
         except (FileNotFoundError, ProcessLookupError):
-            pass  # it ended between the two looks
+            pass  # it ended in the meantime
     for place in ("/usr/libexec/kubernetes", "/var/lib/kubelet", "/var/lib/cni", "/etc/cni", "/etc/kubernetes"):
         found |= {f"file {path}" for path in Path(place).rglob("*")}
     for command in (["nft", "list", "ruleset"], ["ip", "route"]):
@@ -147,13 +147,13 @@ def traces(name: str) -> set[str]:
 
 @pytest.fixture
 def owner() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that a cluster can be tied to."""
+    """A process with whose end a cluster ends."""
     with subprocess.Popen(["sleep", "600"]) as process:
         yield process
         process.kill()
 
 
-def test_nothing_is_left_of_a_native_cluster(engine: str, owner: subprocess.Popen[bytes]) -> None:
+def test_deleted_native_cluster_leaves_nothing(engine: str, owner: subprocess.Popen[bytes]) -> None:
     if engine != "native":
         pytest.skip("clusters are kind's here")
     name = f"skymap-test-{uuid4().hex[:8]}"

@@ -1,4 +1,4 @@
-"""What a scan with secrets leaves everywhere on a cluster: none of them."""
+"""A scan with secrets leaves none of them anywhere on the cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from testing.pulsar.server import PulsarAddress
 
 from skymap_scanner.broker import Access, open_broker
 
-#: Made-up ones, to look for; the first is what the server of the events asks for.
+#: Invented secrets to search for; the first is the password of the event server.
 TOKEN, WRONG = "eyJhbGciOiJub25lIn0.tok-41c7ab.c2ln", "guess-7d20f4"
 KINDS = "pods,jobs,deployments,replicasets,configmaps,persistentvolumeclaims,events,skymapscans,controllerrevisions"
 
@@ -28,7 +28,7 @@ def found_in(content: bytes) -> list[str]:
 
 
 def stored(server: PulsarAddress, tenant: str) -> dict[str, bytes]:
-    """All that the scans' topics hold."""
+    """Return all messages of the scans' topics."""
     held = {}
     with open_broker(server.url, Access(admin_url=server.admin_url)) as broker:
         for space in ("skymap", "skymap_metadata"):
@@ -43,7 +43,7 @@ def stored(server: PulsarAddress, tenant: str) -> dict[str, bytes]:
 
 
 @pytest.mark.timeout(900)
-def test_no_secret_stands_in_objects_logs_topics_or_results(
+def test_no_secret_appears_in_objects_logs_topics_or_results(
     operators: Start,
     restricted: Namespace,
     worker_image: str,
@@ -75,5 +75,5 @@ def test_no_secret_stands_in_objects_logs_topics_or_results(
     told |= results(restricted, worker_image, "right")
     assert len(told) >= 15
     assert {name: found_in(content) for name, content in told.items() if found_in(content)} == {}
-    assert b"credentials" in told["objects"]  # it names the Secret, and there is something to look at
+    assert b"credentials" in told["objects"]  # the Secret's name shows that the search is not of nothing
     assert found_in(base64.b64encode(PASSWORD.encode())) == [PASSWORD]

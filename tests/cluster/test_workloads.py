@@ -1,4 +1,4 @@
-"""What the other tests rely on: pods run, end, speak, hold volumes and reach one another on the session's cluster."""
+"""What the other tests rely on: pods of the cluster run, end, log, mount volumes and reach one another."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from testing.waiting import consistently, eventually
 
 
 def fetch(address: str) -> str:
-    """Write a Python program that prints what is at an address."""
+    """Return a Python program that prints the response of an address."""
     return f"import urllib.request; print(urllib.request.urlopen({address!r}, timeout=5).read().decode(), end='')"
 
 
-def test_a_deployment_serves_behind_a_service(restricted: Namespace, python_image: str) -> None:
+def test_deployment_serves_behind_a_service(restricted: Namespace, python_image: str) -> None:
     serve = ["sh", "-c", "echo here I am >/data/index.html && exec python3 -m http.server 8080 --directory /data"]
     probe = {"readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}}
     limits = {"resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}}
@@ -49,7 +49,7 @@ def test_a_deployment_serves_behind_a_service(restricted: Namespace, python_imag
     consistently(lambda: restricted.get("pods")["items"], lambda pods: pods == [], throughout=1)
 
 
-def test_a_job_ends_and_its_volume_outlives_it(restricted: Namespace, python_image: str) -> None:
+def test_volume_outlives_its_job(restricted: Namespace, python_image: str) -> None:
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -68,7 +68,7 @@ def test_a_job_ends_and_its_volume_outlives_it(restricted: Namespace, python_ima
     assert restricted.kubectl("logs", "job/read") == "42\n"
 
 
-def test_a_job_that_fails_says_so(restricted: Namespace, python_image: str) -> None:
+def test_failed_job_reports_its_reason(restricted: Namespace, python_image: str) -> None:
     restricted.apply(job("fail", pod(python_image, "sh", "-c", "echo this went wrong >&2; exit 3")))
     restricted.kubectl("wait", "--for", "condition=Failed", "job/fail", "--timeout", "60s")
     state = restricted.get("pods", "--selector", "job-name=fail")["items"][0]["status"]["containerStatuses"][0]["state"]
@@ -79,7 +79,7 @@ def test_a_job_that_fails_says_so(restricted: Namespace, python_image: str) -> N
     assert "this went wrong >&2" in told["resources"]
 
 
-def test_pods_that_are_not_restricted_are_refused(restricted: Namespace, python_image: str) -> None:
+def test_unrestricted_pods_are_rejected(restricted: Namespace, python_image: str) -> None:
     spec = pod(python_image, "true")
     spec["securityContext"] = {}
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "root"}, "spec": spec}
@@ -95,12 +95,12 @@ class Hello(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"from outside\n")
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def outside(cluster: Cluster) -> Iterator[str]:
-    """A server of this machine that pods can reach."""
+    """A server on this machine that pods can reach."""
     if cluster.name is None:
         leave_out("how pods of a given cluster reach this machine is not known")
     with http.server.ThreadingHTTPServer((cluster.host, 0), Hello) as server:
@@ -111,7 +111,7 @@ def outside(cluster: Cluster) -> Iterator[str]:
         thread.join()
 
 
-def test_pods_reach_this_machine(restricted: Namespace, python_image: str, outside: str) -> None:
+def test_pods_reach_the_host(restricted: Namespace, python_image: str, outside: str) -> None:
     restricted.apply(job("fetch", pod(python_image, "python3", "-c", fetch(outside))))
     restricted.kubectl("wait", "--for", "condition=Complete", "job/fetch", "--timeout", "60s")
     assert restricted.kubectl("logs", "job/fetch") == "from outside\n"

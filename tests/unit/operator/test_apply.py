@@ -39,7 +39,7 @@ def carry_out(
     asyncio.run(apply(actions, observed, cluster, FakePulsars(admin or FakeAdmin()), SETTINGS))
 
 
-def test_the_finalizer_comes_and_goes_beside_those_of_others() -> None:
+def test_finalizer_is_added_and_removed_beside_others() -> None:
     cluster = FakeCluster(SCAN)
     for _ in range(2):
         carry_out([do.AddFinalizer()], cluster)
@@ -49,7 +49,7 @@ def test_the_finalizer_comes_and_goes_beside_those_of_others() -> None:
         assert cluster.objects["SkymapScan", NAME]["metadata"]["finalizers"] == ["others"]
 
 
-def test_a_later_scan_of_the_same_name_is_not_touched() -> None:
+def test_later_scan_of_the_same_name_is_untouched() -> None:
     later = SCAN | {"metadata": SCAN["metadata"] | {"uid": "later"}}
     cluster = FakeCluster(later)
     carry_out([do.AddFinalizer()], cluster)
@@ -59,7 +59,7 @@ def test_a_later_scan_of_the_same_name_is_not_touched() -> None:
     assert cluster.objects["SkymapScan", NAME] == later
 
 
-def test_status_and_events_name_this_scan() -> None:
+def test_status_and_events_refer_to_this_scan() -> None:
     cluster = FakeCluster(SCAN)
     carry_out([do.SetStatus(SkymapScanStatus(phase=Phase.PENDING)), do.Emit("Normal", "Waiting", "waits")], cluster)
     assert cluster.objects["SkymapScan", NAME]["status"] == {
@@ -74,14 +74,14 @@ def test_status_and_events_name_this_scan() -> None:
     assert event["count"] == 2
 
 
-def test_what_is_there_already_stays_and_what_is_gone_already_is_fine() -> None:
+def test_creating_existing_and_deleting_missing_objects_is_no_error() -> None:
     mine = CONFIG | {"data": {"mine": "1"}}
     cluster = FakeCluster(mine)
     carry_out([do.Create(CONFIG), do.Delete("Job", "gone")], cluster)
     assert cluster.objects["ConfigMap", "c"] == mine
 
 
-def test_an_object_is_replaced_or_deleted_only_as_it_was_seen() -> None:
+def test_object_changed_since_observation_is_not_replaced_or_deleted() -> None:
     seen = Children(config_map=ConfigMap(CONFIG))
     changed = CONFIG | {"metadata": CONFIG["metadata"] | {"resourceVersion": "4", "uid": "another"}}
     for action in (do.Replace(CONFIG), do.Delete("ConfigMap", "c")):
@@ -96,7 +96,7 @@ def test_an_object_is_replaced_or_deleted_only_as_it_was_seen() -> None:
     assert ("ConfigMap", "c") not in cluster.objects
 
 
-def test_topics_are_made_with_their_subscriptions_and_deleted() -> None:
+def test_topics_are_created_with_subscriptions_and_deleted() -> None:
     admin, cluster = FakeAdmin(), FakeCluster(SCAN)
     for _ in range(2):
         carry_out([do.EnsureTopics(((TOPIC, ("workers",)),))], cluster, admin)
@@ -107,7 +107,7 @@ def test_topics_are_made_with_their_subscriptions_and_deleted() -> None:
 
 
 @pytest.mark.parametrize("fault", [Unavailable("no answer"), Conflict("changed"), NotFound("gone")])
-def test_the_first_that_fails_ends_the_pass(fault: Exception) -> None:
+def test_first_failure_ends_the_pass(fault: Exception) -> None:
     cluster = FakeCluster(SCAN)
     cluster.faults["patch"] = fault  # type: ignore[assignment]
     with pytest.raises(type(fault)):
@@ -115,7 +115,7 @@ def test_the_first_that_fails_ends_the_pass(fault: Exception) -> None:
     assert cluster.done == ["create ConfigMap c", "patch Job j"]
 
 
-def test_what_is_refused_is_told_with_its_object() -> None:
+def test_refusal_names_the_object() -> None:
     cluster = FakeCluster(SCAN)
     cluster.faults["create"] = Refused("exceeded quota: small")
     with pytest.raises(ActionRefused) as caught:
@@ -124,7 +124,7 @@ def test_what_is_refused_is_told_with_its_object() -> None:
     assert cluster.done == ["create ConfigMap c"]
 
 
-def test_pulsar_that_refuses_is_told_and_one_that_is_away_is_waited_for() -> None:
+def test_pulsar_errors_are_reported_by_their_reason() -> None:
     admin = FakeAdmin()
     admin.fault = PulsarAdminError("403 no right")
     with pytest.raises(ActionRefused) as caught:

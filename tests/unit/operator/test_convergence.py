@@ -150,7 +150,7 @@ def mend(world: World) -> None:
     world.scan["spec"]["suspend"] = False
 
 
-def test_an_undisturbed_scan() -> None:
+def test_undisturbed_scan_succeeds() -> None:
     world = World(resource(URL))
     settle(world)
     check_succeeded(world)
@@ -165,7 +165,7 @@ def test_an_undisturbed_scan() -> None:
         st.tuples(st.sampled_from(sorted(MISHAPS)), st.integers(0, 8), st.integers(0, 12), st.booleans()), max_size=8
     )
 )
-def test_it_converges_from_any_state(story: list[tuple[str, int, int, bool]]) -> None:
+def test_disturbed_scan_converges_from_any_state(story: list[tuple[str, int, int, bool]]) -> None:
     world = World(resource(URL))
     for mishap, passes, killed_after, mended in story:
         for _ in range(passes):
@@ -191,7 +191,7 @@ def test_it_converges_from_any_state(story: list[tuple[str, int, int, bool]]) ->
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 25), st.booleans(), st.integers(0, 8))
-def test_it_can_be_deleted_at_any_time(passes: int, pulsar_up: bool, killed_after: int) -> None:
+def test_scan_can_be_deleted_at_any_time(passes: int, pulsar_up: bool, killed_after: int) -> None:
     world = World(resource(URL))
     for _ in range(passes):
         reconcile(world)
@@ -214,7 +214,7 @@ def test_it_can_be_deleted_at_any_time(passes: int, pulsar_up: bool, killed_afte
     assert (world.claim is not None) is (passes > 0)
 
 
-def test_while_pulsar_is_away_nothing_is_made_and_the_reason_is_said() -> None:
+def test_nothing_is_created_while_pulsar_is_unavailable() -> None:
     world = World(resource(URL), pulsar_up=False)
     settle(world)
     assert not world.objects
@@ -226,7 +226,7 @@ def test_while_pulsar_is_away_nothing_is_made_and_the_reason_is_said() -> None:
     assert "Recovered" in [event.reason for event in world.events]
 
 
-def test_a_scan_that_never_saw_pulsar_is_deleted_without_it() -> None:
+def test_scan_without_finalizer_is_deleted_without_pulsar() -> None:
     world = World(resource(URL), pulsar_up=False)
     settle(world)
     world.delete()
@@ -234,7 +234,7 @@ def test_a_scan_that_never_saw_pulsar_is_deleted_without_it() -> None:
     assert world.gone
 
 
-def test_what_the_producer_explains_fails_the_scan() -> None:
+def test_explained_producer_error_fails_the_scan() -> None:
     world = World(resource(URL), bad_event=True)
     settle(world)
     scan = scan_of(world)
@@ -256,7 +256,7 @@ def test_what_the_producer_explains_fails_the_scan() -> None:
 
 @pytest.mark.parametrize("policy", ["Always", "OnSuccess", "OnDelete", "Never"])
 @pytest.mark.parametrize("bad_event", [False, True])
-def test_topics_go_as_the_policy_says(policy: str, bad_event: bool) -> None:
+def test_topics_are_deleted_by_the_cleanup_policy(policy: str, bad_event: bool) -> None:
     world = World(resource(URL | {"cleanupPolicy": {"topics": policy}}), bad_event=bad_event)
     settle(world)
     gone = policy == "Always" or (policy == "OnSuccess" and not bad_event)
@@ -278,14 +278,14 @@ def test_topics_go_as_the_policy_says(policy: str, bad_event: bool) -> None:
         ("Always", True, ["scan"]),
     ],
 )
-def test_pods_go_as_the_policy_says(policy: str, bad_event: bool, left: list[str]) -> None:
+def test_pods_are_deleted_by_the_cleanup_policy(policy: str, bad_event: bool, left: list[str]) -> None:
     world = World(resource(URL | {"cleanupPolicy": {"pods": policy}}), bad_event=bad_event)
     settle(world)
     assert sorted(key[1].removeprefix("alert-") for key in world.objects) == left
 
 
 @pytest.mark.parametrize("bad_event", [False, True])
-def test_a_scan_goes_when_its_time_is_over(bad_event: bool) -> None:
+def test_scan_is_deleted_after_its_time_to_live(bad_event: bool) -> None:
     outcome = "failed" if bad_event else "succeeded"
     world = World(resource(URL | {"ttlSecondsAfterFinished": {outcome: 3600}}), bad_event=bad_event)
     settle(world)
@@ -299,7 +299,7 @@ def test_a_scan_goes_when_its_time_is_over(bad_event: bool) -> None:
     assert world.claim is not None
 
 
-def test_a_suspended_scan_rests_and_goes_on_where_it_was() -> None:
+def test_suspended_scan_resumes_where_it_stopped() -> None:
     world = World(resource(URL))
     for _ in range(5):
         reconcile(world)
@@ -319,7 +319,7 @@ def test_a_suspended_scan_rests_and_goes_on_where_it_was() -> None:
     check_succeeded(world)
 
 
-def test_a_scan_that_begins_suspended_makes_nothing() -> None:
+def test_scan_created_suspended_creates_nothing() -> None:
     world = World(resource(URL | {"suspend": True}))
     settle(world)
     assert not world.objects
@@ -329,7 +329,7 @@ def test_a_scan_that_begins_suspended_makes_nothing() -> None:
     assert world.gone
 
 
-def test_a_pulsar_that_has_lost_everything_is_filled_again() -> None:
+def test_work_lost_by_pulsar_is_repeated() -> None:
     world = World(resource(URL), tasks=200)
     while "status" not in world.objects.get(("Job", "alert-producer"), {}):
         reconcile(world)
@@ -344,7 +344,7 @@ def test_a_pulsar_that_has_lost_everything_is_filled_again() -> None:
     assert again == ["Pulsar lost what the producer had done, for example with its disk: the producer runs again"]
 
 
-def test_an_upgrade_changes_nothing_under_a_running_scan() -> None:
+def test_operator_upgrade_changes_no_running_scan() -> None:
     world = World(resource(URL))
     for _ in range(4):
         reconcile(world)
@@ -355,7 +355,7 @@ def test_an_upgrade_changes_nothing_under_a_running_scan() -> None:
     assert plan(world.observe(), upgraded).actions == plan(world.observe(), SETTINGS).actions
 
 
-def test_objects_of_somebody_else_are_left_alone() -> None:
+def test_foreign_objects_are_untouched() -> None:
     world = World(resource(URL))
     for _ in range(3):
         reconcile(world)

@@ -41,23 +41,23 @@ def claim(phase: str) -> Children:
         (job(conditions=[{"type": "Suspended", "status": "False"}]), True),
     ],
 )
-def test_of_a_job(children: Children, *, counts: bool) -> None:
+def test_job_warning_counts_while_the_job_lacks_pods(children: Children, *, counts: bool) -> None:
     found = current_warnings([event("Job", "j")], children, [])
     assert found == ((ObservedWarning("Job j", "FailedCreate", QUOTA),) if counts else ())
 
 
-def test_of_another_object_of_the_same_name() -> None:
+def test_warning_about_another_object_does_not_count() -> None:
     other = event("Job", "j") | {"involvedObject": {"kind": "Job", "name": "j", "uid": "earlier"}}
     assert current_warnings([other, event("Job", "k"), event("Pod", "j")], job(), []) == ()
 
 
-def test_of_pods_that_have_not_started() -> None:
+def test_pod_warning_counts_until_the_pod_starts() -> None:
     pods = [pod("p"), pod("q", phase="Running")]
     found = current_warnings([event("Pod", "p", "no Secret"), event("Pod", "q", "no Secret")], Children(), pods)
     assert found == (ObservedWarning("Pod p", "FailedCreate", "no Secret"),)
 
 
-def test_of_a_claim_that_waits() -> None:
+def test_claim_warning_counts_while_the_claim_is_pending() -> None:
     told = [event("PersistentVolumeClaim", "c", "no class")]
     assert current_warnings(told, claim("Pending"), []) == (
         ObservedWarning("PersistentVolumeClaim c", "FailedCreate", "no class"),
@@ -65,7 +65,7 @@ def test_of_a_claim_that_waits() -> None:
     assert current_warnings(told, claim("Bound"), []) == ()
 
 
-def test_a_deployment_says_itself_why_it_gets_no_pods() -> None:
+def test_replica_failure_of_the_deployment_counts() -> None:
     failing = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": QUOTA}
     fine = {"type": "Available", "status": "True"}
     found = {"metadata": {"name": "w"}, "status": {"conditions": [fine, failing]}}
@@ -74,7 +74,7 @@ def test_a_deployment_says_itself_why_it_gets_no_pods() -> None:
     )
 
 
-def test_the_latest_come_first_each_once_and_not_too_many() -> None:
+def test_warnings_are_latest_first_unique_and_bounded() -> None:
     told = [event("Job", "j", f"{number % 50}", lastTimestamp=f"2026-01-01T00:{number:02}:00Z") for number in range(60)]
     told.append(event("Job", "j", "series", series={"lastObservedTime": "2026-01-01T02:00:00Z"}))
     told.append(event("Job", "j", "", lastTimestamp="2027-01-01T00:00:00Z"))

@@ -16,7 +16,7 @@ ROLE = {
 }
 
 
-def test_the_saver_as_a_whole() -> None:
+def test_saver_job_is_complete() -> None:
     arguments = ["saver", "-n", "alerts.alert"]
     arguments += ["-c", "persistent://icecube/skymap/collected", "-t", "persistent://icecube/skymap/to_be_scanned"]
     arguments += ["-o", "/results/alert/{stem}.i3.zst"]
@@ -48,7 +48,7 @@ def test_the_saver_as_a_whole() -> None:
     }
 
 
-def test_the_workers_as_a_whole() -> None:
+def test_workers_deployment_is_complete() -> None:
     arguments = ["worker", "-n", "alerts.alert"]
     arguments += ["-t", "persistent://icecube/skymap/to_be_scanned", "-s", "persistent://icecube/skymap/scanned"]
     arguments += ["--max-attempts", "10", "--max-task-seconds", "600.0"]
@@ -81,7 +81,7 @@ def test_the_workers_as_a_whole() -> None:
     }
 
 
-def test_the_config_map_and_the_claim_as_a_whole() -> None:
+def test_config_map_and_claim_are_complete() -> None:
     config = unsigned(manifests.config_map(made(URL)))
     assert SkymapScan.model_validate(yaml.safe_load(config["data"].pop("scan.yaml"))).spec == spec_of(URL)
     assert config == {
@@ -107,7 +107,7 @@ def test_the_config_map_and_the_claim_as_a_whole() -> None:
     assert manifests.claim(made(URL | {"output": {"claim": {"name": "mine"}}})) is None
 
 
-def test_the_producer_is_told_everything_that_decides_the_map() -> None:
+def test_producer_arguments_determine_the_map() -> None:
     topics = ["-t", "to_be_scanned", "-c", "collected"]
     named = [word if word.startswith("-") else f"persistent://icecube/skymap/{word}" for word in topics]
     assert producer_arguments(made(FULL | {"reconstruction": {"name": "dummy", "parameters": {"a": 1, "b": "x"}}})) == [
@@ -143,7 +143,7 @@ def test_the_producer_is_told_everything_that_decides_the_map() -> None:
         ),
     ],
 )
-def test_where_the_event_comes_from(event: Manifest, argument: str, volume: Manifest) -> None:
+def test_event_source_has_its_path_and_volume(event: Manifest, argument: str, volume: Manifest) -> None:
     pod = pods(made({"event": event}))["producer"]
     assert pod["containers"][0]["args"][:2] == ["producer", argument]
     assert volume in pod["volumes"]
@@ -156,7 +156,7 @@ def test_where_the_event_comes_from(event: Manifest, argument: str, volume: Mani
         assert "initContainers" not in pod
 
 
-def test_credentials_are_references_only() -> None:
+def test_credentials_are_only_references() -> None:
     producer = pods(made(FULL))["producer"]
     env = {one["name"]: one.get("valueFrom") for one in producer["containers"][0]["env"]}
     assert env["SKYMAP_EVENT_USER"] == {"secretKeyRef": {"name": "i3live", "key": "username", "optional": True}}
@@ -166,7 +166,7 @@ def test_credentials_are_references_only() -> None:
         assert "i3live" not in set(walk(pods(made(FULL))[role]))
 
 
-def test_the_producer_alone_is_told_where_a_url_may_lead() -> None:
+def test_only_the_producer_gets_the_allowed_addresses() -> None:
     def told(spec: Manifest) -> dict[str, str]:
         return {
             role: one["value"]
@@ -190,7 +190,7 @@ def test_the_producer_alone_is_told_where_a_url_may_lead() -> None:
         ),
     ],
 )
-def test_only_files_that_are_there_are_named(keys: set[str], options: list[str]) -> None:
+def test_only_existing_certificate_files_are_named(keys: set[str], options: list[str]) -> None:
     for pod in pods(made(FULL, tls_keys=frozenset(keys))).values():
         [main] = pod["containers"]
         assert [word for word in main["args"] if "tls" in word] == options

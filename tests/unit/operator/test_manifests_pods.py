@@ -47,7 +47,7 @@ def test_every_pod_is_restricted(values: Manifest) -> None:
 
 
 @pytest.mark.parametrize("values", [case.spec for case in cases.ACCEPTED], ids=[case.name for case in cases.ACCEPTED])
-def test_every_command_is_one_of_the_scanner(values: Manifest, tmp_path: Any) -> None:
+def test_every_command_is_accepted_by_the_scanner(values: Manifest, tmp_path: Any) -> None:
     from skymap_scanner.cli import group  # noqa: PLC0415 - the operator itself never imports it
 
     if "path" in values["event"]:
@@ -81,12 +81,12 @@ def _existing(word: str, folder: Any) -> str:
         ({"operator": "Exists"}, []),
     ],
 )
-def test_how_long_a_lost_node_is_waited_for_may_be_given(given: Manifest, ours: list[Manifest]) -> None:
+def test_user_toleration_replaces_ours(given: Manifest, ours: list[Manifest]) -> None:
     spec = FULL | {"workers": {"podTemplate": {"tolerations": [given]}}}
     assert manifests.workers(made(spec), 0)["spec"]["template"]["spec"]["tolerations"] == [given, *ours]
 
 
-def test_what_the_user_gives_for_the_pods_of_workers() -> None:
+def test_pod_template_is_merged_into_the_workers() -> None:
     settings = SETTINGS.model_copy(update={"image_pull_secrets": ("ours", "registry")})
     found = manifests.workers(made(FULL, settings), 0)["spec"]["template"]
     assert found["metadata"]["labels"] == labels("worker") | {"team": "realtime"}
@@ -104,7 +104,7 @@ def test_what_the_user_gives_for_the_pods_of_workers() -> None:
     assert pod["automountServiceAccountToken"] is False
 
 
-def test_pods_of_a_realtime_scan_go_before_others_where_the_cluster_knows_how() -> None:
+def test_realtime_pods_get_the_configured_priority_class() -> None:
     urgent, settings = URL | {"priority": "Realtime"}, SETTINGS.model_copy(update={"realtime_priority_class": "alerts"})
     assert {pod.get("priorityClassName") for pod in pods(made(urgent, settings)).values()} == {"alerts"}
     for one in (made(URL, settings), made(urgent)):
@@ -118,7 +118,7 @@ def test_pods_of_a_realtime_scan_go_before_others_where_the_cluster_knows_how() 
     }
 
 
-def test_a_change_of_what_is_wanted_changes_the_digest() -> None:
+def test_changed_manifest_has_another_digest() -> None:
     def digests(values: Manifest) -> list[str]:
         return [one["metadata"]["annotations"][HASH] for one in everything(made(values))]
 
@@ -129,12 +129,12 @@ def test_a_change_of_what_is_wanted_changes_the_digest() -> None:
     assert workers[0] == workers[1]  # how many there are is decided anew all the time
 
 
-def test_jobs_have_the_limits_of_the_scan() -> None:
+def test_jobs_take_retries_and_deadline_from_the_spec() -> None:
     for job in manifests.jobs(made(FULL)).values():
         assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (5, 7200)
 
 
-def test_a_scan_keeps_what_it_began_with() -> None:
+def test_running_scan_keeps_its_image_and_pulsar() -> None:
     began = RunsWith(image="old:1", service_url="pulsar://old:6650", admin_url="http://old:8080", tenant="past")
     assert runs_with(None, SkymapScanStatus(runs_with=began), SETTINGS) == began
     given = {"serviceUrl": "pulsar://mine:6650", "tenant": "own"}
@@ -146,7 +146,7 @@ def test_a_scan_keeps_what_it_began_with() -> None:
     )
 
 
-def test_the_operators_credentials_are_for_its_own_pulsar_only() -> None:
+def test_operator_credentials_are_only_for_its_own_pulsar() -> None:
     settings = SETTINGS.model_copy(update={"pulsar_token_secret": "ours", "pulsar_tls_secret": "certificates"})
     access = pulsar_access(scan(URL).spec, SkymapScanStatus(), settings)
     assert (access.own, access.token and access.token.name, access.tls_secret) == (True, "ours", "certificates")

@@ -26,7 +26,7 @@ from skymap_operator.observe.children import Children
 from skymap_operator.observe.state import ObservedScan, Pod, PulsarFault, condition, needs_other_plans
 
 
-def test_the_first_pass_in_its_order() -> None:
+def test_first_pass_creates_everything_in_order() -> None:
     world = World(resource(URL))
     found = plan(world.observe(), SETTINGS)
     kinds = [type(action) for action in found.actions]
@@ -50,7 +50,7 @@ def test_the_first_pass_in_its_order() -> None:
     assert found.requeue_after == SETTINGS.retry_interval
 
 
-def test_the_first_status_as_a_whole() -> None:
+def test_first_status_is_complete() -> None:
     assert wire(status(actions(World(resource(URL)).observe()))) == {
         "observedGeneration": 1,
         "phase": "Pending",
@@ -85,13 +85,13 @@ def test_the_first_status_as_a_whole() -> None:
     }
 
 
-def test_the_least_of_workers_are_there_from_the_start() -> None:
+def test_minimum_workers_are_created_at_the_start() -> None:
     found = actions(World(resource(URL | {"workers": {"min": 4}})).observe())
     made = [one.manifest for one in found if isinstance(one, Create) and one.manifest["kind"] == "Deployment"]
     assert [one["spec"]["replicas"] for one in made] == [4]
 
 
-def test_a_status_in_the_middle() -> None:
+def test_status_of_a_running_scan_shows_its_progress() -> None:
     world = running(passes=6)
     found = ObservedScan.of(world.scan).status
     assert (found.phase, found.level, found.progress) == (Phase.SCANNING, 1, f"{found.pixels.done}/400")  # type: ignore[union-attr]
@@ -104,7 +104,7 @@ def test_a_status_in_the_middle() -> None:
     assert found.workers.ready > 0
 
 
-def test_a_condition_keeps_its_time_while_it_stays_true() -> None:
+def test_condition_keeps_its_transition_time_while_its_status_stays() -> None:
     world = running(passes=1)
     first = condition(ObservedScan.of(world.scan).status, ConditionType.PROGRESSING)
     later = running(passes=6)
@@ -119,7 +119,7 @@ def test_a_condition_keeps_its_time_while_it_stays_true() -> None:
     assert (changed.status, changed.reason, changed.last_transition_time) == ("False", Reason.SUSPENDED, later.now)
 
 
-def test_changes_of_the_spec_take_effect() -> None:
+def test_spec_changes_are_applied() -> None:
     world = running({**URL, "workers": {"max": 3}}, passes=5)
     assert world.objects["Deployment", "alert-workers"]["spec"]["replicas"] == 1
     world.scan["spec"]["retries"] = {"roleRestarts": 9}
@@ -133,7 +133,7 @@ def test_changes_of_the_spec_take_effect() -> None:
     assert status(found).observed_generation == 2
 
 
-def test_while_pulsar_is_away_the_workers_stay() -> None:
+def test_workers_stay_while_pulsar_is_unavailable() -> None:
     world = running(passes=5)
     world.pulsar_up = False
     found = actions(world.observe())
@@ -144,7 +144,7 @@ def test_while_pulsar_is_away_the_workers_stay() -> None:
     assert plan(world.observe(), SETTINGS).requeue_after == SETTINGS.retry_interval
 
 
-def test_without_the_secret_with_certificates_no_pod_is_made() -> None:
+def test_no_pod_is_created_without_the_certificates_secret() -> None:
     world = World(resource(URL))
     found = actions(replace(world.observe(), tls_keys=None))
     assert {type(action) for action in found} == {SetStatus, Emit}
@@ -171,7 +171,7 @@ def test_deadlines(started: bool) -> None:
     assert word in outcome.message
 
 
-def test_a_suspension_does_not_count_for_a_deadline() -> None:
+def test_suspension_does_not_count_towards_deadlines() -> None:
     world = running(URL | {"activeDeadlineSeconds": 500, "startingDeadlineSeconds": 200}, passes=4)
     for suspended in (True, False):
         world.scan["spec"]["suspend"] = suspended
@@ -182,7 +182,7 @@ def test_a_suspension_does_not_count_for_a_deadline() -> None:
     assert ObservedScan.of(world.scan).status.phase is Phase.SCANNING
 
 
-def test_what_ends_workers_of_a_deleted_scan_quickly() -> None:
+def test_workers_of_a_deleted_scan_end_before_their_deployment() -> None:
     world = running(passes=5)
     world.delete()
     found = actions(world.observe())
@@ -200,7 +200,7 @@ def test_what_ends_workers_of_a_deleted_scan_quickly() -> None:
     assert not [one for one in actions(ending) if isinstance(one, Delete | DeleteTopics)]
 
 
-def test_a_deletion_waits_for_pulsar_and_says_how_to_go_without() -> None:
+def test_deletion_waits_for_pulsar_and_advises() -> None:
     world = running(passes=5)
     world.delete()
     fault = PulsarFault(Reason.PULSAR_UNAVAILABLE, "cannot reach http://pulsar:8080")
@@ -213,7 +213,7 @@ def test_a_deletion_waits_for_pulsar_and_says_how_to_go_without() -> None:
     )
 
 
-def test_other_plans_are_read_only_when_topics_are_about_to_go() -> None:
+def test_other_plans_are_read_only_before_topics_are_deleted() -> None:
     assert not needs_other_plans(ObservedScan.of(resource(URL)))
     assert needs_other_plans(ObservedScan.of(resource(URL, deletionTimestamp="2026-01-01T00:00:00Z")))
     never = URL | {"cleanupPolicy": {"topics": "Never"}}

@@ -15,7 +15,7 @@ from skymap_operator.decide.actions import (
 from skymap_operator.observe.state import Backlog, Pod, PulsarState, Throughput
 
 
-def test_busy_workers_are_marked_before_there_are_fewer() -> None:
+def test_busy_workers_are_marked_before_scaling_down() -> None:
     world = running(passes=5)
     observed = world.observe()
     assert observed.children.deployment is not None
@@ -47,7 +47,7 @@ def test_busy_workers_are_marked_before_there_are_fewer() -> None:
     assert scaled.patch == {"spec": {"replicas": 5}}
 
 
-def test_what_is_planned_and_not_yet_queued_counts() -> None:
+def test_planned_tasks_outside_the_queue_count() -> None:
     world = running({**URL, "workers": {"max": 1000}}, passes=5)
     observed = world.observe()
     pulsar, progress = observed.pulsar, observed.pulsar.progress  # type: ignore[union-attr]
@@ -69,7 +69,7 @@ def test_what_is_planned_and_not_yet_queued_counts() -> None:
         assert "planned" not in reason(replace(seen, progress=progress))
 
 
-def test_the_time_of_a_fit_is_learned_and_kept_while_workers_are_new() -> None:
+def test_learned_fit_time_is_kept_while_workers_are_new() -> None:
     observed = running(passes=5).observe()
     pulsar = observed.pulsar
     assert isinstance(pulsar, PulsarState)

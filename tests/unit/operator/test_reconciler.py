@@ -254,7 +254,7 @@ def plan_of(*frames: str) -> StoredMessage:
     return message(kind="scan", event={"metadata_topics": frames})
 
 
-def test_the_queues_the_plan_and_the_progress_are_seen() -> None:
+def test_queues_plan_and_progress_are_observed() -> None:
     admin = with_topics()
     admin.made = {
         TOPICS.to_be_scanned: {"workers": Subscription(5, 2, frozenset({"10.0.0.1"}), 40, 100.0)},
@@ -296,7 +296,7 @@ def test_invalid_plan_is_reported(body: bytes) -> None:
     assert found.message.startswith(f"{TOPICS.plan}: not an entry of a plan: ")
 
 
-def test_frames_that_another_scan_uses_are_known_when_topics_may_go() -> None:
+def test_metadata_topics_in_use_are_known_before_deletion() -> None:
     ours, shared, gone = (f"persistent://icecube/skymap_metadata/mf_{name}" for name in ("1", "2", "3"))
     other = "persistent://icecube/skymap/alerts.other-plan"
     admin = with_topics()
@@ -315,7 +315,7 @@ def test_frames_that_another_scan_uses_are_known_when_topics_may_go() -> None:
     assert found.elsewhere is None, "what it uses is not known"
 
 
-def test_of_a_scan_that_is_over_pulsar_is_not_asked_unless_its_topics_go() -> None:
+def test_finished_scan_reads_pulsar_only_before_deletion() -> None:
     over = {"conditions": [{"type": "Succeeded", "status": "True", "reason": "Completed", "message": "", **TIMES}]} | {
         "phase": "Succeeded"
     }

@@ -179,7 +179,7 @@ UNREADABLE = Scale(17, Cause.UNREADABLE, "the queue cannot be read, so the numbe
         ),
     ],
 )
-def test_decisions(changes: dict[str, Any], wanted: Scale) -> None:
+def test_demand_leads_to_a_number_with_a_reason(changes: dict[str, Any], wanted: Scale) -> None:
     assert scale(replace(USUAL, **changes)) == wanted
 
 
@@ -217,7 +217,7 @@ def ceiling(demand: Demand) -> int:
 
 @UNTIMED
 @given(DEMANDS)
-def test_limits_hold_whatever_is_waiting_or_busy(demand: Demand) -> None:
+def test_limits_hold_for_any_demand(demand: Demand) -> None:
     decided = scale(demand)
     assert 0 <= decided.replicas <= ceiling(demand)
     assert decided.replicas >= min(demand.minimum, ceiling(demand))
@@ -226,13 +226,13 @@ def test_limits_hold_whatever_is_waiting_or_busy(demand: Demand) -> None:
 
 @UNTIMED
 @given(DEMANDS)
-def test_need_alone_takes_no_busy_worker(demand: Demand) -> None:
+def test_less_work_ends_no_busy_worker(demand: Demand) -> None:
     assert scale(demand).replicas >= min(demand.busy, ceiling(demand))
 
 
 @UNTIMED
 @given(DEMANDS)
-def test_at_most_twice_and_not_less_than_half_at_a_time(demand: Demand) -> None:
+def test_one_step_at_most_doubles_or_halves(demand: Demand) -> None:
     decided, running = scale(demand).replicas, demand.current - demand.pending
     assert decided <= max(2 * running, demand.current, demand.minimum, 1 if demand.current else demand.first)
     if not demand.done:
@@ -241,7 +241,7 @@ def test_at_most_twice_and_not_less_than_half_at_a_time(demand: Demand) -> None:
 
 @UNTIMED
 @given(DEMANDS)
-def test_there_are_none_only_when_nothing_is_left(demand: Demand) -> None:
+def test_zero_workers_only_when_nothing_is_left(demand: Demand) -> None:
     decided, tasks = scale(demand).replicas, (demand.waiting or 0) + (demand.in_flight or 0)
     if demand.done:
         assert decided == min(max(demand.minimum, demand.busy), ceiling(demand))
@@ -251,7 +251,7 @@ def test_there_are_none_only_when_nothing_is_left(demand: Demand) -> None:
 
 @UNTIMED
 @given(DEMANDS)
-def test_no_worker_is_started_for_whom_there_is_no_task(demand: Demand) -> None:
+def test_no_worker_is_added_without_a_task(demand: Demand) -> None:
     decided, tasks = scale(demand).replicas, (demand.waiting or 0) + (demand.in_flight or 0)
     if decided > demand.current:
         assert decided <= max(tasks, demand.minimum)
@@ -259,7 +259,7 @@ def test_no_worker_is_started_for_whom_there_is_no_task(demand: Demand) -> None:
 
 @UNTIMED
 @given(DEMANDS)
-def test_what_cannot_be_read_changes_nothing(demand: Demand) -> None:
+def test_unreadable_queue_keeps_the_number(demand: Demand) -> None:
     for unknown in (replace(demand, waiting=None), replace(demand, in_flight=None)):
         assert scale(unknown) == Scale(
             demand.current, Cause.UNREADABLE, "the queue cannot be read, so the number stays"
@@ -268,7 +268,7 @@ def test_what_cannot_be_read_changes_nothing(demand: Demand) -> None:
 
 @UNTIMED
 @given(DEMANDS)
-def test_the_cause_is_that_of_the_number(demand: Demand) -> None:
+def test_cause_matches_the_number(demand: Demand) -> None:
     decided = scale(demand)
     exact = {Cause.MINIMUM: demand.minimum, Cause.MAXIMUM: demand.maximum, Cause.ALLOCATION: demand.allocation}
     exact |= {Cause.BUSY: demand.busy, Cause.PENDING: demand.current}
@@ -277,14 +277,14 @@ def test_the_cause_is_that_of_the_number(demand: Demand) -> None:
     assert (decided.cause is Cause.PENDING) <= (demand.pending > 0)
 
 
-def test_the_direction_is_that_of_the_change() -> None:
+def test_direction_matches_the_change() -> None:
     decided = Scale(3, Cause.WORK, "")
     assert [decided.direction(current) for current in (2, 3, 4)] == [Direction.UP, Direction.HOLD, Direction.DOWN]
 
 
 @UNTIMED
 @given(DEMANDS)
-def test_it_comes_to_rest(demand: Demand) -> None:
+def test_number_settles_while_the_queue_stays(demand: Demand) -> None:
     """While the queue stays as it is, so does the number of workers after a few looks."""
     demand = replace(demand, pending=0)
     for _ in range(12):
@@ -294,13 +294,13 @@ def test_it_comes_to_rest(demand: Demand) -> None:
 
 @UNTIMED
 @given(DEMANDS, st.integers(1, 1000))
-def test_more_that_waits_or_comes_never_means_fewer_workers(demand: Demand, more: int) -> None:
+def test_more_tasks_never_mean_fewer_workers(demand: Demand, more: int) -> None:
     assert demand.waiting is not None
     assert scale(replace(demand, waiting=demand.waiting + more)).replicas >= scale(demand).replicas
     assert scale(replace(demand, planned=demand.planned + more)).replicas >= scale(demand).replicas
 
 
-def test_the_time_of_a_fit_is_learned() -> None:
+def test_mean_fit_time_is_learned_from_enough_fits() -> None:
     assert learned_seconds(100, 250.0) == 2.5
     assert learned_seconds(10, 0.0123456) == 0.0012
     assert learned_seconds(9, 9000.0) is None, "a few say little"
