@@ -18,7 +18,7 @@ REFUSED = "The connection to the server localhost:8080 was refused - did you spe
     [
         (
             "E1123 11:00:00.1 1 memcache.go:265] couldn't get current server API group list: dial tcp\n" + REFUSED,
-            f"{REFUSED}: check that the cluster runs",
+            "The connection to the server localhost:8080 was refused: check that the cluster runs",
             True,
         ),
         ("Unable to connect to the server: dial tcp 10.0.0.1:443: i/o timeout", "cluster runs", True),

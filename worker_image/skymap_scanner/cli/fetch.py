@@ -57,10 +57,14 @@ def command(
         skymap-scanner fetch alert-138632 -o result/
         skymap-scanner fetch alert-138632 --claim alert-138632-results --image skymap-scanner/worker:0.1.0
     """
+    from skymap_api.resource.base import stays_inside
     from skymap_scanner.cli.display import show_results
+    from skymap_scanner.errors import InputError
     from skymap_scanner.kubectl.fetch import fetch
     from skymap_scanner.kubectl.scans import find_scan
 
+    if path is not None and not stays_inside(path):
+        raise InputError(f"--path {path!r} must be relative to the claim and stay inside it (no leading /, no ..)")
     scan = find_scan(kubectl, name)
     source = _source(kubectl, name, scan, claim, path, image)
     folder = folder or Path(name)
@@ -82,14 +86,11 @@ def _source(
     """Return where the results are, from the scan and the options."""
     from dataclasses import replace
 
-    from skymap_api.resource.base import stays_inside
     from skymap_scanner.errors import InputError
     from skymap_scanner.kubectl.fetch import results_of
     from skymap_scanner.kubectl.fetch_job import ResultSource
     from skymap_scanner.kubectl.scans import check_object_name, get_scan
 
-    if path is not None and not stays_inside(path):
-        raise InputError(f"--path {path!r} must be relative to the claim and stay inside it (no leading /, no ..)")
     if scan is not None:
         source = results_of(kubectl, scan, image)
     elif claim is None or image is None:

@@ -113,14 +113,17 @@ def levels(function: F) -> F:
     """``--levels``."""
     return click.option(
         "--levels",
-        help="NSIDE:PARENTS of each level: refine the best PARENTS pixels to NSIDE.  [default: 8:0 64:12 512:24]",
+        metavar="NSIDE:PARENTS...",
+        help="Levels: each refines the best PARENTS pixels of the one before to NSIDE.  [default: 8:0 64:12 512:24]",
     )(function)
 
 
 def event(function: F) -> F:
     """Which event of a file, and which of its pulses."""
     function = click.option(
-        "--pulses", help="Key of the pulses to fit.  [default: SplitInIcePulses or SplitUncleanedInIcePulses]"
+        "--pulses",
+        metavar="KEY",
+        help="Key of the pulses to fit.  [default: SplitInIcePulses or SplitUncleanedInIcePulses]",
     )(function)
     return click.option(
         "--select", metavar="RUN/EVENT", help="Event to scan in a file that holds several.  [default: the first]"
@@ -138,7 +141,9 @@ def scan(function: F) -> F:
                 metavar="NSIDE,PIXEL,COUNT",
                 help="Scan only the COUNT first-level pixels nearest to the centre of this coarse pixel.",
             ),
-            click.option("--pixel-list", help="Scan only these pixels of the first level, such as 3,7,100-120."),
+            click.option(
+                "--pixel-list", metavar="PIXELS", help="Scan only these pixels of the first level, such as 3,7,100-120."
+            ),
             click.option("--reconstruction", default="millipede", show_default=True, help="Reconstruction to use."),
             parameters,
             click.option(

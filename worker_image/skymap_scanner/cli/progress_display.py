@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 def best_fit_line(progress: Progress) -> str:
-    """Describe the best fit so far."""
-    return "no fit yet" if progress.best is None else f"best fit so far {direction(progress.best)}"
+    """Describe the best fit so far, or that of a finished scan."""
+    if progress.best is None:
+        return "no fit yet"
+    return f"best fit {'' if progress.phase == 'done' else 'so far '}{direction(progress.best)}"
 
 
 def state_line(progress: Progress) -> str:

@@ -66,7 +66,7 @@ def command(out: Path, vertex: str | None, mjd: float | None, demo: bool, **give
         for frame in event.frames.values():
             writer.write(frame)
     click.echo(_describe(event))
-    click.echo(f"  in         {out}")
+    click.echo(f"  file       {out}")
 
 
 def _parse_vertex(text: str) -> tuple[float, float, float]:
@@ -102,7 +102,7 @@ def _describe(event: Event) -> str:
     return "\n".join(
         [
             f"{event.name}",
-            f"  {truth.topology:<9}  {truth.energy:g} GeV, {truth.losses.energy.sum():.0f} GeV of it as light",
+            f"  {truth.topology:<9}  {truth.energy:g} GeV, {truth.losses.energy.sum():.0f} GeV deposited",
             f"  from       ra {truth.ra:.4f}, dec {truth.dec:+.4f} deg (zenith {zenith:.3f}, azimuth {azimuth:.3f})",
             f"  vertex     ({x:.1f}, {y:.1f}, {z:.1f}) m at {truth.time:.0f} ns",
             f"  seen       {pulses.charge.sum():.0f} pe in {len(list(pulses.doms()))} DOMs, {len(pulses)} pulses",

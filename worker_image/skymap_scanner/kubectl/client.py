@@ -23,6 +23,7 @@ _LONGEST_MESSAGE = 600
 #: kubectl's own log lines, which repeat its final error, and the API server's warnings.
 _NOISE = re.compile(r"^([EWI]\d{4} |Warning: )")
 _PREFIX = re.compile(r"^(error: |Error from server( \(\w+\))?: )+")
+_QUESTION = re.compile(r" - did you specify the right host or port\?$")
 
 _UNAVAILABLE = (
     r"connection .*refused|Unable to connect to the server|i/o timeout|no such host|no route to host|"
@@ -171,7 +172,7 @@ class Kubectl:
 def explain_failure(stderr: str, code: int = 1) -> ClusterError:
     """Return kubectl's error output as an error of one line that says what to do."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    reasons = [_PREFIX.sub("", line) for line in lines if not _NOISE.match(line)] or lines[-1:]
+    reasons = [_QUESTION.sub("", _PREFIX.sub("", line)) for line in lines if not _NOISE.match(line)] or lines[-1:]
     text = redacted(" ".join(reasons))[:_LONGEST_MESSAGE] or f"kubectl failed with exit code {code} and no message"
     for pattern, advice, temporary in _ADVICE:
         if re.search(pattern, stderr):

@@ -104,7 +104,7 @@ def parse_area(text: str) -> Area:
     """
     match = re.fullmatch(r"\s*(\d{1,6})\s*,\s*(\d{1,12})\s*,\s*(\d{1,12})\s*", text)
     if match is None:
-        raise InputError(f"area {text!r} is not COARSE_NSIDE,COARSE_PIXEL,PIXELS (such as 8,417,100)")
+        raise InputError(f"area {text!r} is not NSIDE,PIXEL,COUNT (such as 8,417,100)")
     nside, index, count = (int(number) for number in match.groups())
     if count < 1:
         raise InputError(f"area {text!r} holds no pixel: the last number must be at least 1")

@@ -89,7 +89,7 @@ def read_ranges(text: str) -> list[int]:
             raise InputError(f"pixel list: {part!r} is neither a pixel nor a range such as 0-767")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last >= pixel_count(MAX_NSIDE):
-            raise InputError(f"pixel list: {part!r} is not a range of pixels")
+            raise InputError(f"pixel list: {part!r} is not a range of pixels: write FIRST-LAST, such as 100-120")
         if len(indices) + last - first + 1 > MAX_PIXELS:
             raise InputError(f"pixel list: more than the {MAX_PIXELS} pixels that a level may have")
         indices.extend(range(first, last + 1))
