@@ -149,7 +149,7 @@ def test_a_role_without_a_grant(guarded: PulsarServer, topic: str, tmp_path: Pat
 def test_a_token_file_that_is_no_use(guarded: PulsarServer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read the token in .*missing"):
         open_broker(guarded.url, access_to(guarded, tmp_path / "missing"))
-    with pytest.raises(InputError, match="is empty: it should hold the token"):
+    with pytest.raises(InputError, match="is empty: it must hold the token"):
         open_broker(guarded.url, access_to(guarded, written(tmp_path, "\n")))
 
 
@@ -158,7 +158,7 @@ def test_a_token_file_that_is_no_use(guarded: PulsarServer, tmp_path: Path) -> N
 
 def test_an_authority_that_is_not_trusted(guarded: PulsarServer, tmp_path: Path) -> None:
     token = written(tmp_path, guarded.token("admin"))
-    with pytest.raises(BrokerError, match=r"shows a certificate that we do not trust .*--tls-trust-certs"):
+    with pytest.raises(BrokerError, match=r"has a certificate that is not trusted .*--tls-trust-certs"):
         open_broker(guarded.url, Access(guarded.admin_url, token))
 
 

@@ -57,9 +57,9 @@ def test_malformed_urls(url: str, admin_url: str | None) -> None:
 
 def test_the_port_of_the_admin_interface(pulsar_server: PulsarAddress) -> None:
     url = pulsar_server.admin_url.replace("http://", "pulsar://")
-    with pytest.raises(BrokerError, match=f"what listens at {url} is no Pulsar broker: is the port right"):
+    with pytest.raises(BrokerError, match=f"the server at {url} is not a Pulsar broker: is the port right"):
         open_broker(url)
-    with pytest.raises(BrokerError, match=r"no TLS with the broker pulsar\+ssl://.*: is \d+ its port for TLS"):
+    with pytest.raises(BrokerError, match=r"TLS with the broker pulsar\+ssl://.* failed .*: is \d+ its port for TLS"):
         open_broker(url.replace("pulsar://", "pulsar+ssl://"))
 
 
@@ -121,7 +121,7 @@ def error_frame(code: int) -> bytes:
         (frame(b"\x0a\x03abc"), BrokerError, "is no Pulsar broker"),
         (error_frame(3), BrokerError, "does not accept our credentials"),
         (error_frame(4), BrokerError, "does not accept our credentials"),
-        (error_frame(6), BrokerUnavailable, "does not let us in for now"),
+        (error_frame(6), BrokerUnavailable, "refuses connections at the moment"),
     ],
 )
 def test_strange_answers(answer: bytes, kind: type[BrokerError], says: str) -> None:
@@ -201,7 +201,7 @@ def test_a_name_has_one_holder_at_a_time(
         producer.send(*numbered(range(3)))
         other = broker.producer(topic, "p")
         other.send(*plain([3]))  # without numbers there is no name to hold
-        monkeypatch.setattr(connection, "LEAVING", 0.5)
+        monkeypatch.setattr(connection, "NAME_TIMEOUT", 0.5)
         with caplog.at_level(logging.WARNING), pytest.raises(BrokerUnavailable, match=f"{topic}.*running twice"):
             other.send(*numbered([4]))
         assert len(caplog.records) == 1

@@ -53,7 +53,7 @@ def test_a_quota_that_is_used_up_is_waited_for(
 
         def held_back() -> bool:
             """Submit until the broker has noticed; it says so in our log."""
-            if not any("quota is used up" in record.getMessage() for record in caplog.records):
+            if not any("quota is exceeded" in record.getMessage() for record in caplog.records):
                 if all(future.done() for future in futures):
                     futures.append(producer.submit(Outgoing(b"", sequence_id=12 + len(futures))))
                 return False

@@ -118,7 +118,10 @@ def test_path_is_relative_to_the_manifest(tmp_path: Path) -> None:
         ("event: {path: a}\nlevels: [{nside: 8, parents: 1}]", "parents must be 0"),
         ("event: {path: a}\nlevels: [{nside: 8}, {nside: 4, parents: 1}]", "must be finer than the one before it"),
         ("event: {path: a}\nlevels: [{nside: 1}]\npixels: [12]", "one is outside the first level"),
-        ("event: {path: a}\nlevels: [{nside: 1}]\narea: {nside: 1, pixel: 0, pixels: 1}\npixels: [1]", "do not meet"),
+        (
+            "event: {path: a}\nlevels: [{nside: 1}]\narea: {nside: 1, pixel: 0, pixels: 1}\npixels: [1]",
+            "no pixel of the list",
+        ),
         ("event: {path: a}\nseeds: 8", "spec.seeds"),
         ("event: {path: a}\ncolour: blue", "spec.colour"),
         ("event: {path: a}\nworkers: {max: 0}", "spec.workers.max"),

@@ -49,7 +49,7 @@ def test_it_is_tried_again_until_there_is_room(number: int, caplog: pytest.LogCa
         assert retry_while_disk_full(save, Stop(), pause=0.01) is True
     assert outcomes == []
     assert caplog.text.count("the disk is full: ") == 2
-    assert "cannot be written; make room, it is tried again every 0.01 s" in caplog.text
+    assert "cannot be written; free some space (retrying every 0.01 s)" in caplog.text
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), InputError("another scan")])

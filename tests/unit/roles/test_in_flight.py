@@ -178,13 +178,13 @@ def test_the_default_folder_is_ours_alone(tmp_path: Path, monkeypatch: pytest.Mo
     assert state.stat().st_mode & 0o777 == 0o700
     state.rmdir()
     state.symlink_to(tmp_path)
-    with pytest.raises(InputError, match="belongs to somebody else: choose another folder with --state"):
+    with pytest.raises(InputError, match="belongs to another user: choose another folder with --state"):
         scan_folder(None, "pulsar://localhost:6650", "tasks")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"file.*choose another folder with --state"):
+    with pytest.raises(InputError, match=r"file.*Choose another folder with --state"):
         InFlightFile(tmp_path / "file/scan", alarm=False)
 
 

@@ -32,23 +32,23 @@ def fresh(path: Path) -> bool:
 
 
 def beating() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name == "alive"}
+    return {thread for thread in threading.enumerate() if thread.name == "heartbeat"}
 
 
 def test_a_role_is_alive_while_it_looks_whether_it_should_stop(tmp_path: Path) -> None:
     path, stop, others = tmp_path / "alive", Stop(), beating()
-    start_heartbeat(stop, {VARIABLE: str(path)}, longest=3600.0, every=0.01)
+    start_heartbeat(stop, {VARIABLE: str(path)}, longest=3600.0, interval=0.01)
     (mine,) = beating() - others
     age(path)
     eventually(lambda: fresh(path))
-    stop.looked -= 3601.0  # as if it had last looked so long ago
+    stop.last_checked -= 3601.0  # as if it had last looked so long ago
     mine.join(timeout=60)
     assert not mine.is_alive()
     assert stop.requested is False
-    stop.looked -= 3601.0
-    before = stop.looked
+    stop.last_checked -= 3601.0
+    before = stop.last_checked
     assert stop.requested is False
-    assert stop.looked > before + 3600, "to look is what counts"
+    assert stop.last_checked > before + 3600, "to look is what counts"
 
 
 def test_without_the_variable_there_is_no_sign(tmp_path: Path) -> None:

@@ -64,14 +64,14 @@ def test_a_record_round_trips_and_names_what_differs(tmp_path: Path) -> None:
         check_same(tmp_path, record, Record.of("/b.json", area, ("json",)))
     with pytest.raises(InputError, match=r"other formats \(\['json'\] instead of \[\]\)"):
         check_same(tmp_path, record, Record.of("/a/event.json", area, ()))
-    with pytest.raises(InputError, match=r"over a broker of its own, not over pulsar://host"):
+    with pytest.raises(InputError, match=r"over an embedded broker, not over pulsar://host"):
         check_same(tmp_path, record, Record.of("/a/event.json", area, ("json",), "pulsar://host"))
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     for text in ("{", "[]", json.dumps({"colour": "blue"}), json.dumps({"event": "x"})):
         (tmp_path / "scan.json").write_text(text)
-        with pytest.raises(InputError, match=r"scan\.json is not the record of a scan"):
+        with pytest.raises(InputError, match=r"scan\.json is not a valid record of a scan"):
             read_record(tmp_path)
 
 

@@ -113,7 +113,7 @@ def test_another_scan_of_the_same_name_does_not_touch_the_plan(scan: MakeScan) -
     one.opened = forgetful
     one.run()
     before = keys(one, one.topics.plan).total()
-    with one.opened(one.url) as broker, pytest.raises(InputError, match="another seeds: 3 instead of 2"):
+    with one.opened(one.url) as broker, pytest.raises(InputError, match="a different seeds: 3 instead of 2"):
         produce(broker, one.topics, one.event, replace(one.settings, seeds=2), Stop())
     assert keys(one, one.topics.plan).total() == before
 

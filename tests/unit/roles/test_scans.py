@@ -14,12 +14,12 @@ from skymap_scanner.broker import Backlog, Broker, Outgoing, open_broker
 from skymap_scanner.roles.producer import produce
 from skymap_scanner.roles.scans import (
     FoundScan,
+    describe_scan,
     find_scans,
+    group_by_scan,
     latest_progress,
-    look_at,
     metadata_of,
     plan_deletion,
-    scans_among,
 )
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
@@ -60,7 +60,7 @@ def found(name: str = "a", without: str = "", **values: object) -> FoundScan:
 def test_every_topic_belongs_to_its_scan_alone(names: list[str]) -> None:
     everything = [topic for name in names for topic in all_of(name)]
     assert len(set(everything)) == len(everything)
-    assert scans_among(everything, BASES) == {name: all_of(name) for name in sorted(names)}
+    assert group_by_scan(everything, BASES) == {name: all_of(name) for name in sorted(names)}
 
 
 @pytest.mark.parametrize(
@@ -77,18 +77,18 @@ def test_every_topic_belongs_to_its_scan_alone(names: list[str]) -> None:
     ],
 )
 def test_what_is_no_scans_topic_is_left_out(topic: str) -> None:
-    assert scans_among([topic], BASES) == {}
+    assert group_by_scan([topic], BASES) == {}
 
 
 def test_topics_with_other_bases_are_found_where_they_are() -> None:
     bases = replace(BASES, to_be_scanned="persistent://t/in/tasks", scanned="persistent://t/out/fits")
     there = all_of("a", bases)
     assert {"persistent://t/in/a-tasks", "persistent://t/out/a-fits", "persistent://t/in/a-plan"} <= there
-    assert scans_among([*there, *all_of("b")], bases) == {"a": there, "b": frozenset({f"{SKYMAP}b-collected"})}
+    assert group_by_scan([*there, *all_of("b")], bases) == {"a": there, "b": frozenset({f"{SKYMAP}b-collected"})}
 
 
 @pytest.mark.parametrize(
-    ("scan", "phase", "can_go_on"),
+    ("scan", "phase", "resumable"),
     [
         (found(metadata=()), "not begun", True),
         (found(), "begun", True),
@@ -102,8 +102,8 @@ def test_topics_with_other_bases_are_found_where_they_are() -> None:
         (found(without="plan", metadata=()), "incomplete", False),
     ],
 )
-def test_the_phase_and_whether_deletion_would_lose_something(scan: FoundScan, phase: str, can_go_on: bool) -> None:
-    assert (scan.phase, scan.can_go_on) == (phase, can_go_on)
+def test_the_phase_and_whether_deletion_would_lose_something(scan: FoundScan, phase: str, resumable: bool) -> None:
+    assert (scan.phase, scan.resumable) == (phase, resumable)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 def look(broker: Broker, name: str) -> FoundScan:
-    return look_at(broker, name, find_scans(broker, BASES)[name], BASES)
+    return describe_scan(broker, name, find_scans(broker, BASES)[name], BASES)
 
 
 def test_a_scan_is_seen_from_its_topics_alone(broker: Broker, scan: MakeScan) -> None:

@@ -147,9 +147,9 @@ def test_the_folder_belongs_to_its_broker_and_name(
     words = [event_file, "-o", tmp_path / "out", *SCAN]
     run(*words, "-b", url, "-n", "a")
     for more, why in (
-        ([], f"holds a scan over {url}, not over a broker of its own"),
+        ([], f"holds a scan over {url}, not over an embedded broker"),
         (["-b", "sqlite:///other.sqlite"], f"over {url}, not over sqlite:////"),
-        (["-b", url, "-n", "b"], "other name (a instead of b)"),
+        (["-b", url, "-n", "b"], "different name (a instead of b)"),
         (["--restart"], f"is on {url}: give the same --broker"),
     ):
         refused = run(*words, *more)

@@ -56,7 +56,7 @@ def test_plan_numbers_tasks_in_order_and_knows_its_end() -> None:
 
 
 def test_first_scan_entry_of_a_plan_counts() -> None:
-    with pytest.raises(BrokerError, match="does not begin with its scan"):
+    with pytest.raises(BrokerError, match="does not begin with the scan"):
         Plan().add(EndEntry())
     plan = Plan()
     plan.add(SCAN)
@@ -103,5 +103,5 @@ def test_entries_of_a_lagging_producer_are_not_renumbered() -> None:
 
 def test_different_scan_of_the_same_name_is_rejected() -> None:
     check_same_scan(SCAN, SCAN.model_copy())
-    with pytest.raises(InputError, match="another seeds: 7 instead of 3"):
+    with pytest.raises(InputError, match="a different seeds: 7 instead of 3"):
         check_same_scan(SCAN, SCAN.model_copy(update={"seeds": 3}))

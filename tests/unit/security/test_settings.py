@@ -23,8 +23,8 @@ from skymap_scanner.scan.pixels import MAX_PIXELS, read_ranges
     [
         ("1024:0", None, None, "1024:0: 12582912 pixels, more than the 3145728 that a level may have"),
         ("8192:0", None, None, "8192:0: 805306368 pixels, more than"),
-        ("8192:0", "1,0,5", None, "areas are found up to nside 1024"),
-        ("8192:0", "1,0,5", [3], "areas are found up to nside 1024"),
+        ("8192:0", "1,0,5", None, "an area needs nside 1024 or less"),
+        ("8192:0", "1,0,5", [3], "an area needs nside 1024 or less"),
         ("1024:0", "1,0,9999999", None, "9999999 pixels, more than"),
     ],
 )

@@ -1,4 +1,4 @@
-"""How to reach a Pulsar broker and who we are: addresses and files, never the secrets themselves."""
+"""Addresses and credentials of a Pulsar broker: paths of files, never the secrets themselves."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from urllib.parse import urlsplit
 
 from skymap_scanner.errors import InputError
 
-#: The token itself, where no file is given.
+#: Environment variable with the token, if no file is given.
 TOKEN_VARIABLE = "SKYMAP_AUTH_TOKEN"  # noqa: S105 - the name of a variable
 
-#: Where the admin REST interface listens, beside each scheme of the broker.
+#: Scheme and port of the admin REST interface for each scheme of the broker.
 ADMIN = {"pulsar": ("http", 8080), "pulsar+ssl": ("https", 8443)}
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Credentials and addresses beside the broker's URL; the embedded broker needs none.
+    """What it takes to reach a broker besides its URL; the embedded broker needs nothing.
 
-    ``token_file``: holds a token (JWT); it is read again at every connection, so that it may be renewed. Without it the
-    token comes from the environment variable ``SKYMAP_AUTH_TOKEN``, if set. ``trusted``: certificates (PEM) to trust
-    instead of the system's. ``certificate``, ``key``: who we are by TLS (PEM).
+    ``token_file``: a file with a token (JWT), read at every connection, so that the token may be renewed; without it
+    the environment variable ``SKYMAP_AUTH_TOKEN`` may hold the token. ``trusted``: certificates (PEM) to trust instead
+    of the system's. ``certificate``, ``key``: our TLS client certificate and its private key (PEM).
     """
 
     admin_url: str | None = None
@@ -32,7 +32,7 @@ class Access:
     key: Path | None = None
 
     def token(self) -> str | None:
-        """Return the token, None where there is none.
+        """Return the token, or None if there is none.
 
         Raises
         ------
@@ -46,11 +46,11 @@ class Access:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read the token in {self.token_file}: {error}") from error
         if not token:
-            raise InputError(f"{self.token_file} is empty: it should hold the token")
+            raise InputError(f"{self.token_file} is empty: it must hold the token")
         return token
 
     def admin_url_beside(self, url: str) -> str:
-        """Return the address of the admin REST interface: the given one, else the usual port at the host of ``url``.
+        """Return the URL of the admin REST interface: the given one, or the default port on the host of ``url``.
 
         Raises
         ------

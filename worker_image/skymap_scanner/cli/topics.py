@@ -84,11 +84,11 @@ def list_scans(broker_options: BrokerOptions, topic_bases: dict[str, str], as_js
     """
     from skymap_api.names import TopicBases
     from skymap_scanner.cli.display import text_table
-    from skymap_scanner.roles.scans import find_scans, look_at
+    from skymap_scanner.roles.scans import describe_scan, find_scans
 
     bases = TopicBases(**topic_bases)
     with _open_existing(broker_options) as broker:
-        scans = [look_at(broker, name, existing, bases) for name, existing in find_scans(broker, bases).items()]
+        scans = [describe_scan(broker, name, existing, bases) for name, existing in find_scans(broker, bases).items()]
     if as_json:
         for scan in scans:
             click.echo(json.dumps(_plain(scan)))
@@ -151,11 +151,11 @@ def _open_existing(broker_options: BrokerOptions) -> Broker:
 def _selected(
     broker: Broker, scans: Mapping[str, frozenset[str]], bases: TopicBases, name: str | None
 ) -> Iterable[FoundScan]:
-    from skymap_scanner.roles.scans import look_at
+    from skymap_scanner.roles.scans import describe_scan
 
     if name is not None:
-        return [look_at(broker, name, scans[name], bases)]
-    found = [look_at(broker, one, existing, bases) for one, existing in scans.items()]
+        return [describe_scan(broker, name, scans[name], bases)]
+    found = [describe_scan(broker, one, existing, bases) for one, existing in scans.items()]
     finished = [scan for scan in found if scan.finished]
     if not finished:
         click.echo("No scan is finished.", err=True)
@@ -164,7 +164,7 @@ def _selected(
 
 def _confirm(scan: FoundScan) -> None:
     """Ask before an unfinished scan is deleted; without a terminal, raise an error."""
-    if not scan.can_go_on:
+    if not scan.resumable:
         return
     state = f"scan {scan.name} is not finished ({', '.join(filter(None, [scan.phase, _pixels(scan)]))})"
     if not sys.stdin.isatty():

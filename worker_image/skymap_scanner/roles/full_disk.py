@@ -1,4 +1,4 @@
-"""A full disk passes: somebody makes room. Until then who writes waits, and begins again."""
+"""Waiting while the disk is full: somebody will free some space, and the write is then repeated."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Between two tries (s).
+#: Pause between two attempts (s).
 PAUSE = 10.0
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def retry_while_disk_full(write: Callable[[], T], stop: Stop, pause: float = PAUSE) -> T | None:
-    """Return what ``write`` returns, which is called again while the disk is full; None when asked to stop before.
+    """Call ``write`` until the disk is not full and return its result; None when asked to stop before.
 
     Raises
     ------
     OSError, InputError
-        What ``write`` raises of anything but a full disk.
+        Any other error that ``write`` raises.
     """
     while not stop.requested:
         try:
@@ -34,13 +34,13 @@ def retry_while_disk_full(write: Callable[[], T], stop: Stop, pause: float = PAU
         except (OSError, InputError) as error:
             if not is_disk_full(error):
                 raise
-            log.warning("the disk is full: %s; make room, it is tried again every %g s", error, pause)
+            log.warning("the disk is full: %s; free some space (retrying every %g s)", error, pause)
         stop.wait(pause)
     return None
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error, or the one that it explains, is that of a full disk or quota."""
+    """Return whether an error, or one that caused it, is a full disk or an exceeded quota."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in _FULL:

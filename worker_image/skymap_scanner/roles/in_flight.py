@@ -1,11 +1,11 @@
-"""What a worker has in hand, written down outside the process, so that its death is noticed by the next.
+"""Records the in-flight task of a worker outside its process, so that the next worker notices a crash.
 
-Every worker keeps a small file of its own, locked (``flock``) while it lives: the kernel lets go however it ends. A
-file that nobody locks and that names a task is the death of a worker with that task. Only the death of processes
-matters here, so nothing is forced to the disk, and a task costs a few microseconds.
+Every worker keeps a small file, locked (``flock``) while the worker lives; the kernel releases the lock however it
+ends. A file that nobody locks and that names a task means that a worker crashed on that task. The files only need to
+survive processes, not the machine, so nothing is synchronised to disk and a task costs a few microseconds.
 
-A fit that takes too long ends its process: native code may hold Python's lock for ever, so nothing written in Python
-could stop it, but the alarm signal does, and where the worker was is written to the file on the way out.
+A fit that takes too long ends its process. Native code may hold Python's global lock for ever, so Python code cannot
+stop it; the alarm signal can, and its handler writes the traceback of the worker to the file.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from skymap_scanner.roles.crash_reports import CrashReport, decode_crash_report
 
 log = logging.getLogger(__name__)
 
-#: The file: a line of JSON (empty: nothing in hand), and from this offset on the traceback of an attempt that hung.
+#: The file holds a line of JSON (empty: no task in flight), and at this offset the traceback of a hung attempt.
 TRACEBACK = 4096
-#: Of a traceback, the innermost frames matter.
+#: Bytes kept of a traceback: the innermost frames matter.
 LONGEST_TRACEBACK = 4096
 
 
 def scan_folder(state: Path | None, broker_url: str, topic: str) -> Path:
-    """Return the folder of one scan's files under ``state``; None: under the system's temporary folder.
+    """Return the folder of a scan's files in ``state`` (None: in the system's temporary folder).
 
-    ``topic`` is the scan's topic of tasks. Two scans share a folder only if they share broker and topic.
+    ``broker_url`` is `Broker.url`, ``topic`` the scan's topic of tasks: scans share a folder only if both are the same.
 
     Raises
     ------
     InputError
-        If the folder in the temporary folder belongs to somebody else.
+        If the folder in the temporary folder belongs to another user.
     """
     digest = hashlib.blake2b(f"{broker_url}\n{topic}".encode(), digest_size=12).hexdigest()
     return (state or _default_state()) / digest
@@ -55,15 +55,15 @@ def _default_state() -> Path:
     with _explained(folder):
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-            raise InputError(f"{folder} belongs to somebody else: choose another folder with --state")
+            raise InputError(f"{folder} belongs to another user: choose another folder with --state")
     return folder
 
 
 class InFlightFile:
-    """A worker's file in ``folder``, and its look at those that dead workers have left there.
+    """The file of one worker in ``folder``; also reads the files that crashed workers have left there.
 
-    ``alarm``: end the process when an attempt takes too long. The alarm belongs to the whole process, so there may be
-    one such worker in it.
+    ``alarm``: end the process when an attempt takes too long. The alarm belongs to the whole process, so only one such
+    worker may run in it.
 
     Raises
     ------
@@ -79,12 +79,12 @@ class InFlightFile:
         with _explained(folder):
             self._path, self._file = _make_file(folder)
             try:
-                os.pwrite(self._file, b"\n" * TRACEBACK, 0)  # room for every line to come, should the disk fill up
+                os.pwrite(self._file, b"\n" * TRACEBACK, 0)  # reserve space for all lines, in case the disk fills up
                 os.lseek(self._file, TRACEBACK, os.SEEK_SET)
             except OSError:
                 self.close()
                 raise
-        if alarm:  # written by the handler itself, in C, at the file's position; then the signal's default: the end
+        if alarm:  # the C handler writes at the file's position; the default action then ends the process
             faulthandler.register(signal.SIGALRM, file=self._file, all_threads=False, chain=True)
 
     def __enter__(self) -> Self:
@@ -97,9 +97,9 @@ class InFlightFile:
 
     @contextmanager
     def task(self, task: str, name: str, seconds: float) -> Iterator[None]:
-        """Have a task in hand, for at most ``seconds``.
+        """Record a task as in flight, for at most ``seconds``.
 
-        An error that was not raised on purpose counts as the worker's death: it would come again with the task.
+        An unexpected error counts as a crash of the worker, since it would recur with the task.
         """
         self._attempts += 1
         report = CrashReport(task=task, name=name, attempt=f"{self._path.name}-{self._attempts}", limit=seconds)
@@ -126,7 +126,7 @@ class InFlightFile:
         self._recorded = False
 
     def report_crashes(self, publish: Callable[[CrashReport], None]) -> None:
-        """Send the deaths of all workers that have left their file here; it goes when ``send`` has returned."""
+        """Publish the crashes of all workers that left a file here; a file is removed once ``publish`` has returned."""
         with _explained(self._folder):
             for path in self._folder.iterdir() if self._folder.is_dir() else ():
                 if path == self._path:
@@ -140,21 +140,21 @@ class InFlightFile:
                         path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Remove the file, unless an attempt has failed with it; safe to repeat."""
+        """Remove the file, unless it records a failed attempt; safe to repeat."""
         if self._file < 0:
             return
         if self._alarm:
             faulthandler.unregister(signal.SIGALRM)
         if not self._recorded:
             self._path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # others are at work
+            with contextlib.suppress(OSError):  # other workers use it
                 self._folder.rmdir()
         os.close(self._file)
         self._file = -1
 
 
 def read_in_flight_file(content: bytes) -> CrashReport | None:
-    """Read what a dead worker's file says; None if it had nothing in hand."""
+    """Return the crash report in the file of a crashed worker; None if no task was in flight."""
     report = decode_crash_report(content.partition(b"\n")[0])
     if report is None:
         return None
@@ -163,24 +163,24 @@ def read_in_flight_file(content: bytes) -> CrashReport | None:
 
 
 def _make_file(folder: Path) -> tuple[Path, int]:
-    """Make and lock a file of a new name."""
+    """Create and lock a file with a new name."""
     while True:
         path = folder / uuid4().hex
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        except (FileExistsError, FileNotFoundError):  # the last worker has just removed the folder
+        except (FileExistsError, FileNotFoundError):  # another worker has just removed the folder
             if folder.is_file():
                 raise
             continue
         if _locked(file) and os.fstat(file).st_nlink:
             return path, file
-        os.close(file)  # another worker has taken it for abandoned before the lock was there
+        os.close(file)  # another worker has removed it as abandoned, before it was locked
 
 
 @contextmanager
 def _abandoned(path: Path) -> Iterator[int | None]:
-    """Open and lock the file of a dead worker; None where the worker lives, or another has seen to its file."""
+    """Open and lock the file of a crashed worker; None if the worker is alive, or another has removed the file."""
     try:
         file = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -210,6 +210,6 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{error.filename or path}: {error.strerror}; a worker must be able to write there, or choose another "
+            f"{error.filename or path}: {error.strerror}; a worker must be able to write there. Choose another "
             "folder with --state"
         ) from error

@@ -1,7 +1,7 @@
-"""A sign of life for whoever looks after a role's process: a file that is touched for as long as the role goes on.
+"""Liveness of a role: a file that is touched as long as the role makes progress.
 
-A process that is frozen, whose interpreter is stuck, or whose role looks for messages no more, does not touch it: then
-it is for others to end it (in a pod, the liveness probe), and what it had in hand goes to its successor.
+A process does not touch it if it is frozen, if its interpreter is stuck, or if its role no longer checks for messages.
+The liveness probe of the pod then ends the process, and its unacknowledged messages are delivered to another one.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from skymap_scanner.roles.stop import Stop
 
 log = logging.getLogger(__name__)
 
-#: Environment variable with the file's name; without it there is no sign of life.
+#: Environment variable with the path of the file; without it nothing is touched.
 VARIABLE = "SKYMAP_ALIVE"
 
-#: Between two touches (s).
-EVERY = 2.0
+#: Interval between two touches (s).
+INTERVAL = 2.0
 
-#: A role may be at one thing for so long (s): preparing an event, writing the files of a large map.
+#: Longest time between two checks for a stop request (s): preparing an event, writing the files of a large map.
 LONGEST = 1800.0
 
 
-def start_heartbeat(stop: Stop, environment: Mapping[str, str], longest: float = LONGEST, every: float = EVERY) -> None:
-    """Touch the file now and then, from a thread, while the role looks at ``stop`` at least every ``longest`` seconds.
+def start_heartbeat(
+    stop: Stop, environment: Mapping[str, str], longest: float = LONGEST, interval: float = INTERVAL
+) -> None:
+    """Touch the file regularly, in a thread, as long as the role checks ``stop`` at least every ``longest`` seconds.
 
-    Where the file cannot be made the log says so, and there is no sign of life: a full disk is no reason to end a role.
+    If the file cannot be created, a warning is logged and nothing is touched: a full disk must not end a role.
     """
     if not environment.get(VARIABLE):
         return
@@ -38,16 +40,16 @@ def start_heartbeat(stop: Stop, environment: Mapping[str, str], longest: float =
     try:
         path.touch()
     except OSError as error:
-        log.warning("no sign of life: %s: %s", path, error.strerror)
+        log.warning("cannot create the liveness file %s: %s", path, error.strerror)
         return
-    threading.Thread(target=_beat, args=(path, stop, longest, every), name="alive", daemon=True).start()
+    threading.Thread(target=_beat, args=(path, stop, longest, interval), name="heartbeat", daemon=True).start()
 
 
-def _beat(path: Path, stop: Stop, longest: float, every: float) -> None:
-    while time.monotonic() - stop.looked < longest:
+def _beat(path: Path, stop: Stop, longest: float, interval: float) -> None:
+    while time.monotonic() - stop.last_checked < longest:
         try:
             os.utime(path)
         except OSError as error:
-            log.warning("no sign of life any more: %s: %s", path, error.strerror)
+            log.warning("cannot touch the liveness file %s: %s", path, error.strerror)
             return
-        time.sleep(every)
+        time.sleep(interval)

@@ -24,8 +24,8 @@ from skymap_api.progress import Progress
 from skymap_scanner.broker import Access, Reader, open_broker
 from skymap_scanner.broker.url import embedded_url
 from skymap_scanner.errors import BrokerUnavailable, InputError
+from skymap_scanner.roles.local_role import LocalRole
 from skymap_scanner.roles.planning import ScanSettings
-from skymap_scanner.roles.role_process import RoleProcess
 from skymap_scanner.roles.scans import latest_progress
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
@@ -122,7 +122,7 @@ def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> 
     """
     logs = scan.folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    roles = {name: RoleProcess(name, command, logs / f"{name}.log") for name, command in role_commands(scan).items()}
+    roles = {name: LocalRole(name, command, logs / f"{name}.log") for name, command in role_commands(scan).items()}
     topics = ScanTopics.of(scan.settings.name)
     with locked(scan.folder), open_broker(scan.broker, scan.access) as broker:
         create_topics(broker, topics)
@@ -154,7 +154,7 @@ def _latest(reader: Reader, stop: Stop) -> Progress | None:
         return None
 
 
-def _end_all(roles: Iterable[RoleProcess]) -> None:
+def _end_all(roles: Iterable[LocalRole]) -> None:
     for role in roles:
         role.terminate()
     deadline = time.monotonic() + END_TIMEOUT

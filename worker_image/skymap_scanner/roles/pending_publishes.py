@@ -1,4 +1,4 @@
-"""Fits on their way to the broker: each task is acknowledged when its fit is stored, while the next is fitted."""
+"""Fits being published: each task is acknowledged once its fit is stored, while the next task is fitted."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from skymap_scanner.broker.protocol import Consumer, Message, Outgoing, Producer
 
 
 class PendingPublishes:
-    """Stores fits and acknowledges their tasks, in order; at most ``most`` are on their way at once."""
+    """Publishes fits and acknowledges their tasks, in order; at most ``limit`` fits are pending at a time."""
 
-    def __init__(self, tasks: Consumer, fits: Producer, most: int) -> None:
-        self._most = most
+    def __init__(self, tasks: Consumer, fits: Producer, limit: int) -> None:
+        self._limit = limit
         self._tasks = tasks
         self._fits = fits
         self._pairs: deque[tuple[Message, Future[None]]] = deque()
@@ -21,16 +21,22 @@ class PendingPublishes:
         return len(self._pairs)
 
     def publish(self, task: Message, fit: Outgoing) -> None:
-        """Begin to store a fit; raises what storing an earlier one has raised."""
+        """Start to publish a fit; raises the error of an earlier one.
+
+        Raises
+        ------
+        BrokerError
+            If an earlier fit could not be stored.
+        """
         self._pairs.append((task, self._fits.submit(fit)))
-        self._acknowledge(wait_for=len(self._pairs) - self._most)
+        self._acknowledge(wait_for=len(self._pairs) - self._limit)
 
     def flush(self) -> None:
-        """Wait until all fits are stored and their tasks acknowledged."""
+        """Wait until all fits are stored and their tasks are acknowledged."""
         self._acknowledge(wait_for=len(self._pairs))
 
     def _acknowledge(self, wait_for: int) -> None:
-        """Acknowledge the tasks whose fits are stored; wait for the first ``wait_for`` of them."""
+        """Acknowledge the tasks whose fits are stored, and wait for the first ``wait_for`` fits."""
         stored: list[Message] = []
         try:
             while self._pairs and (len(stored) < wait_for or self._pairs[0][1].done()):

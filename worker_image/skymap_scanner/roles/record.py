@@ -1,4 +1,4 @@
-"""What a folder's scan is: kept beside its results, so that the same command resumes it and another one is refused."""
+"""The record of a folder's scan, kept beside its results: the same command resumes it, another one is an error."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ FILE = "scan.json"
 
 @dataclass(frozen=True)
 class Record:
-    """The scan of a folder: where its event came from, its settings, and whether it is done.
+    """The scan of a folder: the source of its event, its settings, and whether it is finished.
 
-    ``broker``: URL of the broker that holds its topics, None for one of its own in the folder.
+    ``broker``: URL of the shared broker with its topics; None for an embedded one in the folder.
     """
 
     event: str
@@ -37,7 +37,7 @@ class Record:
 
     @classmethod
     def of(cls, event: str, settings: ScanSettings, formats: tuple[str, ...] = (), broker: str | None = None) -> Record:
-        """Make the record of a scan that is to be run."""
+        """Return the record of a new scan."""
         values = asdict(settings)
         values |= {
             "levels": " ".join(map(str, settings.levels)),
@@ -49,12 +49,12 @@ class Record:
 
 
 def read_record(folder: Path) -> Record | None:
-    """Read the record of ``folder``, None when there is none.
+    """Read the record of ``folder``; None if there is none.
 
     Raises
     ------
     InputError
-        If the file cannot be understood.
+        If the file is invalid.
     """
     path = folder / FILE
     try:
@@ -64,7 +64,7 @@ def read_record(folder: Path) -> Record | None:
         return None
     except (ValueError, TypeError, KeyError, OSError, InputError) as error:
         raise InputError(
-            f"{path} is not the record of a scan ({error}): choose another folder, or delete it"
+            f"{path} is not a valid record of a scan ({error}): choose another folder, or delete it"
         ) from error
     return record
 
@@ -86,12 +86,12 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def check_same(folder: Path, found: Record, wanted: Record) -> None:
-    """Check that the folder's scan is the wanted one.
+    """Check that the scan in the folder is the wanted one.
 
     Raises
     ------
     InputError
-        If it is another, naming what differs.
+        If it is another one; the message names the difference.
     """
     if found.event != wanted.event:
         raise InputError(f"{folder} holds a scan of {found.event}: choose another folder, or --restart to replace it")
@@ -104,17 +104,17 @@ def check_same(folder: Path, found: Record, wanted: Record) -> None:
         before, now = found.settings.get(name), wanted.settings.get(name)
         if before != now:
             raise InputError(
-                f"{folder} holds a scan with other {name} ({before} instead of {now}): choose another folder, "
-                "give the same to resume it, or --restart to replace it"
+                f"{folder} holds a scan with a different {name} ({before} instead of {now}): choose another folder, "
+                "give the same value to resume it, or --restart to replace it"
             )
 
 
 def _broker(record: Record) -> str:
-    return "a broker of its own" if record.broker is None else record.broker
+    return "an embedded broker" if record.broker is None else record.broker
 
 
 def unique_name(event: Event, settings: ScanSettings) -> str:
-    """Name a scan after its event and a digest of all that decides its map: no other scan on a broker has this name."""
+    """Return a name that no other scan on a broker has: the event, and a digest of everything that decides the map."""
     digest = hashlib.sha256()
     for stop in sorted(event.frames):
         digest.update(event.frames[stop].to_bytes())

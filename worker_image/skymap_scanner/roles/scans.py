@@ -1,4 +1,4 @@
-"""The scans that a broker holds: found by their topics, looked at, and deleted without harm to the others."""
+"""The scans on a broker: found by their topics, described, and deleted without harm to other scans."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FoundScan:
-    """A scan as its topics show it.
+    """A scan as its topics describe it.
 
-    ``existing``: those of its topics that exist. ``metadata``: the metadata topics that its plan names, none before it
-    begins; None where this version cannot read the plan.
+    ``existing``: those of its topics that exist. ``metadata``: the metadata topics that its plan names, empty before it
+    begins; None if this version cannot read the plan.
     """
 
     name: str
@@ -33,7 +33,7 @@ class FoundScan:
 
     @property
     def phase(self) -> str:
-        """What the scan is doing; ``incomplete``: without a plan it can never go on, its deletion was cut short."""
+        """Phase of the scan; ``incomplete``: without a plan it cannot be resumed, its deletion was interrupted."""
         if self.finished:
             return ProgressPhase.DONE
         if self.topics.plan not in self.existing:
@@ -48,16 +48,16 @@ class FoundScan:
         return self.progress is not None and self.progress.phase is ProgressPhase.DONE
 
     @property
-    def can_go_on(self) -> bool:
-        """Whether its deletion would lose something."""
+    def resumable(self) -> bool:
+        """Whether its deletion would lose work."""
         return self.phase not in {ProgressPhase.DONE, "incomplete"}
 
 
-def scans_among(topics: Iterable[str], bases: TopicBases) -> dict[str, frozenset[str]]:
-    """Sort topics by the scan they belong to; what belongs to none is left out.
+def group_by_scan(topics: Iterable[str], bases: TopicBases) -> dict[str, frozenset[str]]:
+    """Group topics by their scan; other topics are left out.
 
-    A name may hold anything that a topic's last part does: ``a-plan`` is a topic of scan ``a``, and ``a-plan-plan``
-    one of scan ``a-plan``.
+    The name of a scan may end like the name of a topic: ``a-plan`` is a topic of scan ``a``, and ``a-plan-plan`` is one
+    of scan ``a-plan``.
     """
     shapes = _shapes(bases)
     found: dict[str, set[str]] = {}
@@ -74,7 +74,7 @@ def scans_among(topics: Iterable[str], bases: TopicBases) -> dict[str, frozenset
 
 
 def _shapes(bases: TopicBases) -> list[tuple[str, str]]:
-    """Return what stands before and behind the name in each of a scan's topics."""
+    """Return the texts before and after the scan's name in each of its topics."""
     parts = (topic.rpartition("/") for topic in ScanTopics.of("x", bases).all())
     return [(f"{namespace}/", last.removeprefix("x")) for namespace, _, last in parts]
 
@@ -87,13 +87,13 @@ def _is_name(name: str) -> bool:
 
 
 def find_scans(broker: Broker, bases: TopicBases) -> dict[str, frozenset[str]]:
-    """Return the topics of every scan on the broker, by its name."""
+    """Return the topics of every scan on the broker, by the name of the scan."""
     namespaces = sorted({before for before, _ in _shapes(bases)})
-    return scans_among((topic for namespace in namespaces for topic in broker.topics(namespace)), bases)
+    return group_by_scan((topic for namespace in namespaces for topic in broker.topics(namespace)), bases)
 
 
-def look_at(broker: Broker, name: str, existing: frozenset[str], bases: TopicBases) -> FoundScan:
-    """Read how far a scan is."""
+def describe_scan(broker: Broker, name: str, existing: frozenset[str], bases: TopicBases) -> FoundScan:
+    """Read the plan, progress and backlog of a scan."""
     topics = ScanTopics.of(name, bases)
     return FoundScan(
         name,
@@ -106,7 +106,7 @@ def look_at(broker: Broker, name: str, existing: frozenset[str], bases: TopicBas
 
 
 def metadata_of(broker: Broker, topics: ScanTopics, existing: Collection[str]) -> tuple[str, ...] | None:
-    """Return the metadata topics that the scan's plan names: none before it begins, None if it cannot be read."""
+    """Return the metadata topics that the scan's plan names: empty before it begins, None if it cannot be read."""
     if topics.plan not in existing:
         return ()
     with broker.reader(topics.plan) as reader:
@@ -115,7 +115,7 @@ def metadata_of(broker: Broker, topics: ScanTopics, existing: Collection[str]) -
 
 
 def plan_deletion(broker: Broker, scan: FoundScan, scans: Mapping[str, frozenset[str]], bases: TopicBases) -> Deletion:
-    """Decide what is deleted with ``scan``, one of the ``scans`` on the broker."""
+    """Return what to delete with ``scan``, one of the ``scans`` on the broker."""
     if not scan.metadata:
         return decide_deletion(scan.topics, scan.existing, (), None)
     others = (
@@ -128,19 +128,19 @@ def plan_deletion(broker: Broker, scan: FoundScan, scans: Mapping[str, frozenset
 
 
 def delete_scan(broker: Broker, name: str, bases: TopicBases | None = None) -> Deletion:
-    """Delete a scan, finished or not, and what no other scan needs of its metadata; return what was deleted."""
+    """Delete a scan, finished or not, with the metadata that no other scan uses; return what was deleted."""
     bases = bases or TopicBases()
     scans = find_scans(broker, bases)
     if name not in scans:
         return Deletion(())
-    decided = plan_deletion(broker, look_at(broker, name, scans[name], bases), scans, bases)
+    decided = plan_deletion(broker, describe_scan(broker, name, scans[name], bases), scans, bases)
     for topic in decided.topics:
         broker.delete_topic(topic)
     return decided
 
 
 def latest_progress(reader: Reader, timeout: float) -> Progress | None:
-    """Return the last of the snapshots that came meanwhile; None when none comes within ``timeout`` seconds.
+    """Return the latest new snapshot, or None if none arrives within ``timeout`` seconds.
 
     Invalid messages, as of another version or another program, are ignored with a warning.
     """
@@ -167,5 +167,5 @@ def _backlog(broker: Broker, topic: str) -> Backlog | None:
         return broker.backlog(topic, WORKERS_SUBSCRIPTION)
     except BrokerUnavailable:
         raise
-    except BrokerError:  # no worker's subscription: nobody has asked for these tasks yet
+    except BrokerError:  # no subscription: no worker has joined yet
         return None

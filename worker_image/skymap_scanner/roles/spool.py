@@ -1,4 +1,4 @@
-"""Frames kept on disk until the file is written in order: memory does not grow with the map."""
+"""Frames kept on disk until the file is written in order, so that memory does not grow with the map."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from skymap_scanner.scan.pixels import Pixel
 
 
 class Spool:
-    """A nameless temporary file in ``folder``; the system removes it with the process.
+    """An anonymous temporary file in ``folder``, which the operating system removes at the end of the process.
 
     Raises
     ------
     InputError
-        Whenever it cannot be written.
+        If it cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,7 +35,7 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # nobody needs what it could not write
+        with suppress(OSError):  # its content is no longer needed
             self._file.close()
 
     @contextmanager
@@ -54,8 +54,8 @@ class Spool:
         self._end += len(payload)
 
     def read(self, pixel: Pixel) -> bytes:
-        """Return what was kept for ``pixel``."""
+        """Return the payload of ``pixel``."""
         offset, size = self._places[pixel]
-        with self._explained():  # to go elsewhere writes what waits in memory
+        with self._explained():  # seeking writes the buffered data
             self._file.seek(offset)
         return self._file.read(size)

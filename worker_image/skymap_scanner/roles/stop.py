@@ -1,4 +1,4 @@
-"""How a role is asked to stop: SIGTERM or SIGINT, or the end of the process that started it."""
+"""Stop requests to a role: SIGTERM, SIGINT, or the end of the parent process."""
 
 from __future__ import annotations
 
@@ -13,36 +13,35 @@ from skymap_api.exit_codes import ExitCode
 
 
 class Stop:
-    """A request to stop. A role looks at ``requested`` between two messages, never in the middle of one.
+    """A request to stop. A role checks ``requested`` between two messages, never while it handles one.
 
-    ``exit_code``: how a process ends that was stopped before its part was done, 128 + the number of the signal, as
-    shells and container runtimes tell it of one that the signal has ended. ``looked``: when the role last looked here
-    (s, monotonic), by which others see that it goes on.
+    ``exit_code``: exit code of a process that was stopped before its part was done: 128 + the number of the signal, as
+    shells and container runtimes report. ``last_checked``: time of the last check (s, monotonic), for the liveness.
     """
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self.exit_code = int(ExitCode.TERMINATED)
-        self.looked = time.monotonic()
+        self.last_checked = time.monotonic()
 
     @property
     def requested(self) -> bool:
-        """Whether the role should end now."""
-        self.looked = time.monotonic()
+        """Whether the role should stop now."""
+        self.last_checked = time.monotonic()
         return self._event.is_set()
 
     def request(self) -> None:
-        """Ask for the end."""
+        """Request a stop."""
         self._event.set()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, but wake at once on a request; tells whether there was one."""
+        """Sleep, but wake at once on a request; return whether there was one."""
         return self._event.wait(seconds)
 
     def on_signals(self, *, with_parent: bool = False) -> Stop:
-        """Take SIGTERM and SIGINT as a request; a second signal ends the process as usual.
+        """Handle SIGTERM and SIGINT as a request; a second signal ends the process.
 
-        ``with_parent``: also end when the process that started this one does.
+        ``with_parent``: also end the process at the end of its parent.
         """
 
         def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
@@ -58,9 +57,9 @@ class Stop:
 
 
 def _end_with_parent() -> None:
-    """End this process at once when its standard input closes: the process that started it is gone, kill -9 included.
+    """End this process when its standard input closes: its parent has ended, perhaps by ``kill -9``.
 
-    At once is safe, since nothing is acknowledged before what follows from it is stored.
+    Ending at any point is safe, since nothing is acknowledged before its consequences are stored.
     """
 
     def watch() -> None:
@@ -68,6 +67,6 @@ def _end_with_parent() -> None:
             pass
         os._exit(ExitCode.TERMINATED)
 
-    standard_input = sys.stdin.fileno()  # read without Python's buffer, whose lock this thread would keep at the end
+    standard_input = sys.stdin.fileno()  # unbuffered: this thread would keep the lock of the buffer at exit
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

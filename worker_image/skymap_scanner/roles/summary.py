@@ -1,4 +1,4 @@
-"""From the plan and the bests to what is shown: the progress of every level, the best fit, the result."""
+"""The progress of every level, the best fit so far, and the result, from the plan and the best fits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SQUARE_DEGREES = (180 / math.pi) ** 2
 
 
 def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[LevelStatus]:
-    """Count the pixels of every level, those still to be decided included."""
+    """Count the pixels of every level, including those not decided yet."""
     if plan.scan is None:
         return []
     levels = plan.scan.parsed_levels()
@@ -42,7 +42,7 @@ def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[Leve
 
 
 def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> BestFitStatus | None:
-    """Return the best pixel so far with the area of the pixels inside the 90 % threshold; None before the first fit."""
+    """Return the best pixel so far, with the area of the pixels inside the 90 % threshold; None without a fit."""
     result = scan_result(plan, best_fits)
     if not any(np.isfinite(level["llh"]).any() for level in result.levels.values()):
         return None
@@ -60,9 +60,14 @@ def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> BestFitStatus |
 
 
 def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> ScanResult:
-    """Put the planned pixels that are done into a result.
+    """Return the result with the planned pixels that are done.
 
-    Nothing in it depends on when or how fast the scan ran: the same scan gives the same files.
+    It does not depend on the time or the speed of the scan: the same scan gives the same files.
+
+    Raises
+    ------
+    ValueError
+        If the plan is empty.
     """
     if plan.scan is None:
         raise ValueError("a result needs a plan that has begun")

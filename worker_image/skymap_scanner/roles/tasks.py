@@ -1,4 +1,4 @@
-"""Making the tasks of a scan's pixels: the same bytes whenever, and by whomever, they are made."""
+"""Builds the tasks of a scan's pixels: always the same bytes, whichever role builds them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skymap_scanner.scan.seeds import seed_positions
 
 
 def task_properties(scan: ScanEntry) -> dict[str, str]:
-    """Return what the messages of all tasks have as properties, and those of their fits too."""
+    """Return the message properties that all tasks of a scan, and their fits, have in common."""
     return {
         METADATA_PROPERTY: ";".join(scan.event.metadata_topics),
         RECONSTRUCTION_PROPERTY: scan.reconstruction,
@@ -26,7 +26,7 @@ def task_properties(scan: ScanEntry) -> dict[str, str]:
 
 
 class TaskMaker:
-    """Makes the tasks of one scan."""
+    """Builds the tasks of one scan."""
 
     def __init__(self, scan: ScanEntry, prepared: PreparedEvent) -> None:
         self._scan = scan
@@ -36,14 +36,14 @@ class TaskMaker:
         self._first_nside = scan.parsed_levels()[0].nside
 
     def place(self, pixel: Pixel, plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> PixelFit | PreparedEvent | None:
-        """Return where the pixel's seeds lie: around the event's vertex, or that of its parent's best, None so far."""
+        """Return where the pixel's seeds start: at the event, or at the best fit of the parent (None: not done)."""
         if pixel.nside == self._first_nside:
             return self._prepared
         coarser = max(nside for nside in plan.levels if nside < pixel.nside)
         return best_fits.get(parent(pixel, coarser))
 
     def tasks(self, pixel: Pixel, place: PixelFit | PreparedEvent) -> Iterator[Task]:
-        """Give the tasks of a pixel, one a seed."""
+        """Yield the tasks of a pixel, one per seed."""
         warm = isinstance(place, PixelFit)
         vertex, time = (
             (place.position, place.time) if isinstance(place, PixelFit) else (place.vertex, place.vertex_time)
@@ -55,7 +55,7 @@ class TaskMaker:
             yield Task(pixel, seed, start)
 
     def message(self, task: Task, number: int | None = None) -> Outgoing:
-        """Write a task as its message; ``number`` is its place in the plan."""
+        """Return the message of a task; ``number`` is its position in the plan."""
         payload = self._frames.encode(task)
         properties = self._properties | {SEED_PROPERTY: str(task.seed)}
         return Outgoing(payload, key=task.pixel.key, properties=properties, sequence_id=number)

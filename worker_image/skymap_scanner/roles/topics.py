@@ -11,12 +11,12 @@ from skymap_scanner.broker.protocol import Broker, Outgoing, Reader
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.i3 import Frame
 
-#: The message property that lists the metadata topics of a task, ``;``-separated.
+#: Message property with the metadata topics of a task, separated by ``;``.
 METADATA_PROPERTY = "metadata_topics"
-#: The message properties that say which reconstruction fits a task: its name and its parameters (JSON).
+#: Message properties with the reconstruction of a task: its name and its parameters (JSON).
 RECONSTRUCTION_PROPERTY = "reconstruction"
 PARAMETERS_PROPERTY = "reconstruction_parameters"
-#: The message property that says which of its pixel's seeds a task, or the fit that answers it, is of.
+#: Message property with the seed of a task or a fit.
 SEED_PROPERTY = "seed"
 
 
@@ -42,19 +42,19 @@ def create_topics(broker: Broker, topics: ScanTopics) -> None:
 
 
 def publish_metadata(broker: Broker, topics: ScanTopics, frames: Sequence[Frame]) -> tuple[str, ...]:
-    """Store each frame once, in a topic named by its content; return the topics' names in the order of ``frames``.
+    """Store each frame once, in a topic named by its checksum; return the names of the topics in the same order.
 
-    Scans of the same event share these topics. Should two publish at the same moment, a frame is stored twice, which
-    does no harm.
+    Scans of the same event share these topics. If two scans publish at the same time, a frame is stored twice, which
+    has no effect.
     """
     names = []
     for frame in frames:
         payload = frame.to_bytes()
         name = topics.metadata + hashlib.sha256(payload).hexdigest()
-        with broker.reader(name) as reader:  # which makes the topic
+        with broker.reader(name) as reader:  # creates the topic
             stored = _matching(reader, name, timeout=0) is not None
         if not stored:
-            # A name of its own: a broker may refuse a second producer of the same name.
+            # A unique name, since a broker may refuse a second producer of the same name.
             with broker.producer(name, f"metadata-{uuid.uuid4()}") as producer:
                 producer.send(Outgoing(payload))
         names.append(name)
@@ -67,7 +67,7 @@ def read_metadata(broker: Broker, name: str, timeout: float = 30.0) -> Frame:
     Raises
     ------
     BrokerError
-        If there is no such topic, or it stays empty, or holds nothing that is what its name says.
+        If the topic is missing, stays empty, or holds no frame with the checksum in its name.
     """
     with broker.reader(name, make=False) as reader:
         payload = _matching(reader, name, timeout)
@@ -77,7 +77,7 @@ def read_metadata(broker: Broker, name: str, timeout: float = 30.0) -> Frame:
 
 
 def _matching(reader: Reader, name: str, timeout: float) -> bytes | None:
-    """Return the first message whose checksum stands in the topic's name, None if none comes in time."""
+    """Return the first message with the checksum in the topic's name, or None if none arrives in time."""
     message = reader.receive(timeout)
     while message is not None:
         if name.endswith(hashlib.sha256(message.payload).hexdigest()):

@@ -1,1 +1,1 @@
-"""What is scanned and what follows from the fits: pixels, levels, seeds, bests, the plan. Pure functions only."""
+"""Pixels, levels, seeds, best fits and the plan of a scan, as pure functions."""

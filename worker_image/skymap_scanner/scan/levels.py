@@ -1,4 +1,4 @@
-"""Levels of the refinement, and where the first one looks."""
+"""Levels of the refinement, and the pixels of the first one."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from skymap_scanner.scan.pixels import (
 #: The whole sky at nside 8, then the best 12 pixels at nside 64, then the best 24 of those at nside 512.
 DEFAULT_LEVELS = "8:0 64:12 512:24"
 
-#: To find an area every pixel of the sky is looked at: 600 MB at this nside.
+#: Finest nside for an area, which is searched among all pixels of the sky: 600 MB of memory at this nside.
 _FINEST_AREA = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One nside of the refinement; ``parents`` pixels of the level before are refined (0: the first level)."""
+    """One level: its nside, and the number of pixels (``parents``) of the level before to refine (first level: 0)."""
 
     nside: int
     parents: int
@@ -48,12 +48,12 @@ class Area:
 
 
 def parse_levels(text: str) -> tuple[Level, ...]:
-    """Read ``NSIDE:PARENTS …`` (blanks or commas between), such as ``8:0 64:12 512:24``.
+    """Read ``NSIDE:PARENTS …`` (separated by blanks or commas), such as ``8:0 64:12 512:24``.
 
     Raises
     ------
     InputError
-        If a part cannot be read, or the levels do not ascend in powers of two from a first one with 0 parents.
+        If a part is invalid, or the levels are not increasing powers of two after a first one with 0 parents.
     """
     levels = []
     for part in re.split(r"[\s,]+", text.strip()):
@@ -67,12 +67,12 @@ def parse_levels(text: str) -> tuple[Level, ...]:
 
 
 def check_levels(levels: Sequence[Level]) -> tuple[Level, ...]:
-    """Return ``levels`` if they can be scanned one after the other.
+    """Return ``levels`` if they are valid.
 
     Raises
     ------
     InputError
-        If they cannot.
+        If they are not.
     """
     if not levels:
         raise InputError("a scan needs at least one level, such as 8:0")
@@ -90,7 +90,7 @@ def check_levels(levels: Sequence[Level]) -> tuple[Level, ...]:
         if level.nside <= before.nside:
             raise InputError(f"level {level} must be finer than the level {before} before it")
         if level.parents < 1:
-            raise InputError(f"level {level} must say how many pixels of nside {before.nside} it refines, at least 1")
+            raise InputError(f"level {level} must refine at least 1 pixel of nside {before.nside}")
     return tuple(levels)
 
 
@@ -100,29 +100,29 @@ def parse_area(text: str) -> Area:
     Raises
     ------
     InputError
-        If it is not three numbers, or the coarse pixel does not exist.
+        If it does not consist of three numbers, or the coarse pixel does not exist.
     """
     match = re.fullmatch(r"\s*(\d{1,6})\s*,\s*(\d{1,12})\s*,\s*(\d{1,12})\s*", text)
     if match is None:
         raise InputError(f"area {text!r} is not NSIDE,PIXEL,COUNT (such as 8,417,100)")
     nside, index, count = (int(number) for number in match.groups())
     if count < 1:
-        raise InputError(f"area {text!r} holds no pixel: the last number must be at least 1")
+        raise InputError(f"area {text!r} has no pixel: the last number must be at least 1")
     return Area(check_pixels(check_nside(nside), [index])[0], count)
 
 
 def first_pixels(level: Level, area: Area | None, indices: Sequence[int] | None) -> list[Pixel]:
-    """Return the pixels of the first level: the whole sky, an area or a list (together: those of the list in the area).
+    """Return the pixels of the first level: the whole sky, an area, a list, or the pixels of the list in the area.
 
     Raises
     ------
     InputError
-        If a listed pixel does not exist, the area is larger than the sky, there are too many, or nothing is left.
+        If a listed pixel does not exist, the area is larger than the sky, or there are too many pixels or none.
     """
     if area is not None and area.count > pixel_count(level.nside):
-        raise InputError(f"area {area} wants more pixels than the {pixel_count(level.nside)} of nside {level.nside}")
+        raise InputError(f"area {area} has more pixels than the {pixel_count(level.nside)} of nside {level.nside}")
     if area is not None and level.nside > _FINEST_AREA:
-        raise InputError(f"level {level}: areas are found up to nside {_FINEST_AREA}: begin with a coarser level")
+        raise InputError(f"level {level}: an area needs nside {_FINEST_AREA} or less: begin with a coarser level")
     listed = None if indices is None else check_pixels(level.nside, indices)
     if area is None and listed is not None:
         pixels = listed
@@ -138,5 +138,5 @@ def first_pixels(level: Level, area: Area | None, indices: Sequence[int] | None)
             wanted = set(listed)
             pixels = [pixel for pixel in pixels if pixel in wanted]
     if not pixels:
-        raise InputError(f"no pixel of nside {level.nside} is left to scan: the list and the area do not meet")
+        raise InputError(f"no pixel of nside {level.nside} is left to scan: no pixel of the list is in the area")
     return pixels

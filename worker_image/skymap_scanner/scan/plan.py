@@ -1,11 +1,11 @@
-"""The plan: what the producer has decided, as messages on ``<scan>-plan``. From it all know what is complete.
+"""The plan of a scan: the decisions of the producer, as messages on ``<scan>-plan``, which all roles read.
 
-The first entry is the scan itself, then come the levels, at last the end. An ``ahead`` entry tells of pixels that were
-started early on a guess. The tasks of all entries are numbered in the order of the plan: that number is the task's
-sequence id, so that a producer that starts again sends nothing twice.
+The first entry is the scan itself, followed by its levels and the end. An ``ahead`` entry lists pixels that are started
+early, on a guess. The tasks of all entries are numbered in the order of the plan. The number is the sequence id of the
+task, so that a producer that restarts sends nothing twice.
 
-An entry that comes twice, or from a second producer that was behind, changes nothing: of the scan, and of each level,
-the first entry counts; a pixel is started once; after the end nothing counts.
+A duplicate entry, or one of a second producer that is behind, changes nothing: the first entry of the scan and of each
+level counts, a pixel is started once, and entries after the end are ignored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Entry(BaseModel):
 
 
 class EventFacts(_Entry):
-    """What the results say of the event."""
+    """Facts about the event that the results contain."""
 
     name: str
     run: int
@@ -42,7 +42,7 @@ class EventFacts(_Entry):
 
 
 class ScanEntry(_Entry):
-    """The scan: everything that decides its map."""
+    """The scan: everything that determines its map."""
 
     kind: Literal["scan"] = "scan"
     version: Literal[1] = 1
@@ -57,16 +57,16 @@ class ScanEntry(_Entry):
     keep_all_seeds: bool = False
 
     def parsed_levels(self) -> tuple[Level, ...]:
-        """Return the levels, checked."""
+        """Return the validated levels."""
         return check_levels(parse_levels(self.levels))
 
     def parsed_area(self) -> Area | None:
-        """Return the area of the first level."""
+        """Return the area of the first level, or None for the whole sky."""
         return None if self.area is None else parse_area(self.area)
 
 
 class LevelEntry(_Entry):
-    """A level is decided: all its ``pixels`` (ranges), of which an ahead entry has not yet started ``tasks``."""
+    """A level: all its ``pixels`` (ranges), and those that no ahead entry has started (``tasks``)."""
 
     kind: Literal["level"] = "level"
     nside: int
@@ -75,7 +75,7 @@ class LevelEntry(_Entry):
 
 
 class AheadEntry(_Entry):
-    """Pixels of the next level, started on a guess."""
+    """Pixels of the next level, started early on a guess."""
 
     kind: Literal["ahead"] = "ahead"
     nside: int
@@ -83,7 +83,7 @@ class AheadEntry(_Entry):
 
 
 class EndEntry(_Entry):
-    """Nothing more will be planned."""
+    """The end of the plan."""
 
     kind: Literal["end"] = "end"
 
@@ -98,39 +98,39 @@ def decode_entry(payload: bytes) -> PlanEntry:
     Raises
     ------
     BrokerError
-        If it is not one: another version, or another program, has written to this topic.
+        If it is invalid: another version or another program has written to this topic.
     """
     try:
         return _ENTRY.validate_json(payload)
     except ValidationError as error:
         raise BrokerError(
-            f"the plan topic holds a message that this version does not understand ({describe_errors(error, most=1)})"
+            f"the plan topic holds a message that this version cannot read ({describe_errors(error, most=1)})"
         ) from error
 
 
 class Plan:
-    """The plan as far as it has been read; ``add`` is the only thing that changes it."""
+    """The plan read so far; only `add` changes it."""
 
     def __init__(self) -> None:
         self.scan: ScanEntry | None = None
         self.levels: dict[int, list[Pixel]] = {}
         self.ended = False
-        self.started: list[Pixel] = []  # in the order of their tasks' numbers
+        self.started: list[Pixel] = []  # in the order of the task numbers
         self._started: set[Pixel] = set()
 
     def add(self, entry: PlanEntry) -> None:
-        """Take the next entry.
+        """Add the next entry.
 
         Raises
         ------
         BrokerError
-            If the plan does not begin with its scan.
+            If the plan does not begin with the scan.
         """
         if isinstance(entry, ScanEntry):
             self.scan = self.scan or entry
             return
         if self.scan is None:
-            raise BrokerError("the plan does not begin with its scan: was the topic cut?")
+            raise BrokerError("the plan does not begin with the scan: was the topic truncated?")
         if isinstance(entry, EndEntry):
             self.ended = True
         elif not self.ended and entry.nside not in self.levels:
@@ -141,20 +141,20 @@ class Plan:
             self._started.update(fresh)
 
     def has_started(self, pixel: Pixel) -> bool:
-        """Tell whether there are tasks of this pixel."""
+        """Return whether the plan has tasks of this pixel."""
         return pixel in self._started
 
     def planned(self) -> Iterable[Pixel]:
-        """Every pixel of the map, by level and index."""
+        """Return all pixels of the map, by level and index."""
         return (pixel for nside in sorted(self.levels) for pixel in self.levels[nside])
 
     def complete(self, done: Container[Pixel]) -> bool:
-        """Tell whether the plan has ended and every planned pixel is in ``done``."""
+        """Return whether the plan has ended and every planned pixel is in ``done``."""
         return self.ended and all(pixel in done for pixel in self.planned())
 
 
 def level_entry(nside: int, pixels: Sequence[Pixel], started: Iterable[Pixel]) -> LevelEntry:
-    """Announce a level of which some pixels may be ``started`` already."""
+    """Return the entry of a level; some of its pixels may be ``started`` already."""
     before = set(started)
     return LevelEntry(
         nside=nside,
@@ -164,7 +164,7 @@ def level_entry(nside: int, pixels: Sequence[Pixel], started: Iterable[Pixel]) -
 
 
 def ahead_entry(nside: int, pixels: Sequence[Pixel]) -> AheadEntry:
-    """Announce pixels that start on a guess."""
+    """Return the entry of pixels that are started on a guess."""
     return AheadEntry(nside=nside, tasks=write_ranges(pixel.index for pixel in pixels))
 
 
@@ -173,17 +173,17 @@ def _pixels(nside: int, ranges: str) -> list[Pixel]:
 
 
 def check_same_scan(found: ScanEntry, wanted: ScanEntry) -> None:
-    """Check that a scan that is there already is the one that is wanted.
+    """Check that the existing scan is the wanted one.
 
     Raises
     ------
     InputError
-        If it differs, naming the first field that does.
+        If it differs; the message names the first field that does.
     """
     for field in ScanEntry.model_fields:
         if getattr(found, field) != getattr(wanted, field):
             raise InputError(
-                f"a scan named {wanted.name!r} is there already, with another {field}: "
+                f"a scan named {wanted.name!r} exists already, with a different {field}: "
                 f"{getattr(found, field)} instead of {getattr(wanted, field)}. "
                 f"Choose another name, or the same {field} to resume it"
             )

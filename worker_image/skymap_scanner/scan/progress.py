@@ -1,4 +1,4 @@
-"""How far a scan is: the pixels that it will have, and the rate at which they are done."""
+"""The progress of a scan: the expected number of pixels, and the rate at which they are done."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skymap_scanner.scan.pixels import Pixel
 
 
 def expected_pixels(levels: tuple[Level, ...], decided: Mapping[int, list[Pixel]]) -> dict[int, int]:
-    """Count the pixels of every level: exactly where decided, else as parents x children."""
+    """Return the number of pixels of every level: exact if decided, otherwise parents x children."""
     counts = {levels[0].nside: len(decided.get(levels[0].nside, ())) or pixel_count(levels[0].nside)}
     for before, level in itertools.pairwise(levels):
         parents = min(level.parents, counts[before.nside])
@@ -21,14 +21,14 @@ def expected_pixels(levels: tuple[Level, ...], decided: Mapping[int, list[Pixel]
 
 
 class Rate:
-    """Pixels per second over the last ``window`` seconds; the clock is the caller's."""
+    """Pixels per second over the last ``window`` seconds; the caller passes the time."""
 
     def __init__(self, window: float = 30.0) -> None:
         self._window = window
         self._marks: deque[tuple[float, int]] = deque()
 
     def update(self, now: float, done: int) -> float:
-        """Take the count of pixels done at ``now`` (s) and return the rate."""
+        """Record the number of pixels done at ``now`` (s); return the rate (pixels per second)."""
         self._marks.append((now, done))
         while len(self._marks) > 2 and self._marks[0][0] < now - self._window:
             self._marks.popleft()

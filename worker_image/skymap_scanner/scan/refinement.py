@@ -1,4 +1,4 @@
-"""Which pixels the next level scans: the children of the best pixels of this one."""
+"""Chooses the pixels of the next level: the children of the best pixels of this one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from skymap_scanner.scan.pixels import Pixel, children, neighbours
 
 
 def choose_parents(llh: Mapping[Pixel, float], count: int) -> list[Pixel]:
-    """Choose ``count`` pixels to refine from -ln L of one level (fewer, when fewer fits succeeded).
+    """Return ``count`` pixels to refine (fewer if fewer fits succeeded), from -ln L of the pixels of one level.
 
-    The best pixel comes first, then its neighbours, since the true minimum may lie across its edge and the best fit
-    must not sit on the rim of the fine map; then the best of the rest. A failed pixel (NaN) is never chosen. Ties go
-    to the lower index.
+    The best pixel comes first, then its neighbours, then the best of the others. The neighbours are needed because the
+    true minimum may lie beyond the pixel's edge, and the best fit must not lie at the edge of the fine map. A failed
+    pixel (NaN) is never chosen. Ties go to the lower index.
     """
     ranked = sorted((value, pixel) for pixel, value in llh.items() if not math.isnan(value))
     if not ranked:
@@ -32,10 +32,10 @@ def refine(llh: Mapping[Pixel, float], level: Level) -> list[Pixel]:
 
 
 def look_ahead(llh: Mapping[Pixel, float], planned: int, level: Level, fraction: float) -> list[Pixel]:
-    """Return the pixels of ``level`` worth starting early, once ``fraction`` of the level before is done.
+    """Return the pixels of ``level`` to start early, once ``fraction`` of the level before is done.
 
-    A guess from the fits so far. The map does not depend on it: a wrong guess is fitted in vain, and a pixel of the
-    final level that was not guessed is fitted later, from the same seeds.
+    They are a guess from the fits so far, and the map does not depend on it: the fit of a wrong guess is unused, and a
+    pixel that was not guessed is fitted later, from the same seeds.
     """
     if fraction >= 1 or len(llh) < fraction * planned:
         return []

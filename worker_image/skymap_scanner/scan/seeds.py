@@ -19,15 +19,15 @@ VARIATIONS: tuple[tuple[float, float, float], ...] = (
 
 
 def check_seeds(count: int) -> int:
-    """Return ``count`` if there are so many seeds.
+    """Return ``count`` if it is a valid number of seeds.
 
     Raises
     ------
     InputError
-        If not.
+        If it is not.
     """
     if not 1 <= count <= len(VARIATIONS):
-        raise InputError(f"seeds {count}: choose from 1 to {len(VARIATIONS)}")
+        raise InputError(f"seeds {count}: choose 1 to {len(VARIATIONS)}")
     return count
 
 

@@ -1,6 +1,6 @@
-"""The connection to a Pulsar cluster: one client and one admin interface, shared by all that a broker hands out.
+"""The connection to a Pulsar cluster: one client and one admin interface, shared by everything a broker opens.
 
-This package is the only place that imports the Pulsar client.
+Only this package imports the Pulsar client.
 """
 
 from __future__ import annotations
@@ -15,28 +15,34 @@ import pulsar
 
 from skymap_scanner.broker.access import TOKEN_VARIABLE, Access
 from skymap_scanner.broker.pulsar.admin import PulsarAdmin
-from skymap_scanner.broker.pulsar.faults import fault, passes
 from skymap_scanner.broker.pulsar.handshake import greet, split_url
+from skymap_scanner.broker.pulsar.results import error_for, is_transient
 from skymap_scanner.errors import BrokerError, BrokerUnavailable
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-#: How long a single request may take (s).
-PATIENCE = 30
+#: Timeout of a single request (s).
+REQUEST_TIMEOUT = 30
 
-#: How long a place that another holds is waited for (s): its holder may just have been killed.
-LEAVING = 10.0
+#: How long to wait for a producer name that another holds (s): its holder may just have been killed.
+NAME_TIMEOUT = 10.0
 
-#: Pause between two tries of what passes, and between two lines of the log that say so (s).
-PAUSE, SAY_EVERY = 1.0, 30.0
+#: Pause between two attempts after a transient error, and between two log lines about it (s).
+PAUSE, LOG_INTERVAL = 1.0, 30.0
 
 
 class Connection:
-    """Where the cluster is, and the way there; raises BrokerUnavailable when nobody listens."""
+    """A connection to the cluster at ``url``.
+
+    Raises
+    ------
+    BrokerUnavailable
+        If nothing listens there.
+    """
 
     def __init__(self, url: str, access: Access) -> None:
-        split_url(url)  # before anything shows it: what stands before an @ could be a secret
+        split_url(url)  # before any message shows it: the part before an @ could be a secret
         self.url = url
         self._access = access
         self.admin = PulsarAdmin(url, access)
@@ -45,7 +51,7 @@ class Connection:
         self._client = pulsar.Client(
             url,
             authentication=_authentication(access),
-            operation_timeout_seconds=PATIENCE,
+            operation_timeout_seconds=REQUEST_TIMEOUT,
             tls_trust_certs_file_path=None if access.trusted is None else str(access.trusted),
             tls_validate_hostname=True,
             logger=_logger(),
@@ -59,16 +65,16 @@ class Connection:
             self.admin.close()
 
     def open(self, topic: str, what: str, make: Callable[[pulsar.Client], T]) -> T:
-        """Open something on the topic, which is made if it is missing; a full quota is waited for.
+        """Open a producer, consumer or reader on the topic; create a missing topic, and wait for a full quota.
 
         Raises
         ------
         BrokerError
-            If Pulsar refuses; BrokerUnavailable if it cannot be reached, or if another holds our place.
+            If Pulsar refuses; BrokerUnavailable if it cannot be reached, or if another producer holds the name.
         """
         self.check_open()
-        waiting = Waiting(f"{what} on {topic}", self.url)
-        deadline = time.monotonic() + LEAVING
+        waiting = TransientErrors(f"{what} on {topic}", self.url)
+        deadline = time.monotonic() + NAME_TIMEOUT
         while True:
             try:
                 return make(self._client)
@@ -77,37 +83,37 @@ class Connection:
                 return self._again(topic, what, make)
             except pulsar.PulsarException as error:
                 result = type(error).__name__
-                # Who held the place has just died, or the quota is full: both pass.
-                leaving = result == "ProducerBusy" and time.monotonic() < deadline
-                if not (leaving or result.startswith("ProducerBlockedQuotaExceeded")):
-                    raise fault(result, f"{what} on {topic}", self.url) from error
-                waiting.say(result)
+                # Both are transient: the holder of the name has just crashed, or the quota is full.
+                name_held = result == "ProducerBusy" and time.monotonic() < deadline
+                if not (name_held or result.startswith("ProducerBlockedQuotaExceeded")):
+                    raise error_for(result, f"{what} on {topic}", self.url) from error
+                waiting.wait(result)
 
     def _again(self, topic: str, what: str, make: Callable[[pulsar.Client], T]) -> T:
         try:
             return make(self._client)
         except pulsar.PulsarException as error:
-            raise fault(type(error).__name__, f"{what} on {topic}", self.url) from error
+            raise error_for(type(error).__name__, f"{what} on {topic}", self.url) from error
 
     def check_open(self) -> None:
-        """Raise BrokerError once closed."""
+        """Raise BrokerError if closed."""
         if self.closed:
             raise BrokerError(f"the broker {self.url} is closed")
 
     def attempt(self, make: Callable[[pulsar.Client], T]) -> T | str:
-        """Make it once; where that fails return the name of the result."""
+        """Call ``make`` once; if it fails, return the name of the Pulsar result."""
         try:
             return make(self._client)
         except pulsar.PulsarException as error:
             return type(error).__name__
 
     def check_topic(self, topic: str) -> str:
-        """Having lost the topic, find out why: return the result to wait for, or "" where all is well again.
+        """Find out why the connection to a topic is lost; return the result to wait for, or "" if it works again.
 
         Raises
         ------
         BrokerError
-            If the topic is gone (the client itself would look for it for ever), or the broker lets us in no longer.
+            If the topic has been deleted (the client would retry for ever), or the broker no longer accepts us.
         """
         try:
             greet(self.url, self._access)
@@ -121,36 +127,36 @@ class Connection:
         return ""
 
 
-class Waiting:
-    """Waits for what passes, saying so at first and then now and again, for each reason."""
+class TransientErrors:
+    """Waits after transient errors, and logs each kind at first and then at intervals."""
 
     def __init__(self, what: str, url: str) -> None:
         self._what = what
         self._url = url
-        self._said: dict[str, float] = {}  # when each result was told of
+        self._logged: dict[str, float] = {}  # when each result was last logged
 
-    def say(self, result: str) -> None:
-        """Pause once more for ``result``; raise it if it does not pass.
+    def wait(self, result: str) -> None:
+        """Pause before the next attempt.
 
         Raises
         ------
         BrokerError
-            If waiting does not help.
+            If ``result`` is not transient.
         """
-        error = fault(result, self._what, self._url)
-        if not passes(result):
+        error = error_for(result, self._what, self._url)
+        if not is_transient(result):
             raise error
         now = time.monotonic()
-        if now - self._said.get(result, -SAY_EVERY) >= SAY_EVERY:
-            self._said[result] = now
+        if now - self._logged.get(result, -LOG_INTERVAL) >= LOG_INTERVAL:
+            self._logged[result] = now
             log.warning("%s; waiting", error)
         time.sleep(PAUSE)
 
 
 def _logger() -> pulsar.ConsoleLogger | pulsar.FileLogger:
-    """Return where the client logs: nowhere, since we say what matters, but all of it where debugging is wanted.
+    """Return the client's logger: none, since we log what matters, unless debug logging is on.
 
-    A Python logger will not do: the client calls it from its own threads, also after the interpreter's end.
+    A Python logger is unsafe: the client calls it from its own threads, even after the end of the interpreter.
     """
     if log.isEnabledFor(logging.DEBUG):
         return pulsar.ConsoleLogger(pulsar.LoggerLevel.Info)
@@ -160,9 +166,9 @@ def _logger() -> pulsar.ConsoleLogger | pulsar.FileLogger:
 def _authentication(access: Access) -> pulsar.Authentication | None:
     if access.certificate is not None:
         return pulsar.AuthenticationTLS(str(access.certificate), str(access.key))
-    if access.token() is None:  # raises where its file cannot be read
+    if access.token() is None:  # raises InputError if its file cannot be read
         return None
-    # The client itself reads file or variable, anew at every connection. (A Python function that it may call outlives
-    # the interpreter in the client's threads, and aborts the process at its end.)
-    place = f"env:{TOKEN_VARIABLE}" if access.token_file is None else f"file://{access.token_file.resolve()}"
-    return pulsar.Authentication("token", place)
+    # The client reads the file or the variable at every connection. (A Python callback would outlive the interpreter in
+    # the client's threads and abort the process at its end.)
+    source = f"env:{TOKEN_VARIABLE}" if access.token_file is None else f"file://{access.token_file.resolve()}"
+    return pulsar.Authentication("token", source)

@@ -1,7 +1,7 @@
-"""The first words of Pulsar's binary protocol: whether there is a broker, we trust each other, and it accepts us.
+"""The handshake of Pulsar's binary protocol: whether a broker answers, TLS works, and it accepts our credentials.
 
-The client itself tries for half a minute and then tells all of these apart from nothing ("Timeout"). So we greet the
-broker ourselves, once before the client does and again when the connection is lost.
+The client retries for half a minute and then reports "Timeout" for each of these problems. So we connect to the broker
+ourselves, once before the client does, and again when the connection is lost.
 Source: https://pulsar.apache.org/docs/developing-binary-protocol, and PulsarApi.proto for the numbers below.
 """
 
@@ -17,15 +17,15 @@ from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 
 PORTS = {"pulsar": 6650, "pulsar+ssl": 6651}
 
-#: How long the broker may take for each step of the greeting (s).
-PATIENCE = 10.0
+#: Timeout of each step of the handshake (s).
+TIMEOUT = 10.0
 
 #: `BaseCommand.Type`, `ServerError` and the version of the protocol that we speak.
 CONNECT, CONNECTED, ERROR = 2, 3, 14
 AUTHENTICATION_ERROR, AUTHORIZATION_ERROR = 3, 4
 PROTOCOL_VERSION = 19
 
-#: The answer to a greeting is a few dozen bytes; whatever announces more is no Pulsar.
+#: Largest answer to a handshake (bytes): Pulsar sends a few dozen.
 LONGEST = 1 << 16
 
 REFUSED = (
@@ -35,21 +35,21 @@ REFUSED = (
 
 
 def greet(url: str, access: Access) -> None:
-    """Connect, say who we are, and read what the broker answers.
+    """Connect, send our credentials, and check the broker's answer.
 
     Raises
     ------
     InputError
         If the URL or the files of ``access`` cannot be used.
     BrokerUnavailable
-        If nobody listens or answers.
+        If nothing listens or answers.
     BrokerError
-        If it is not Pulsar, one of us does not trust the other, or our credentials are refused.
+        If it is not Pulsar, TLS fails, or our credentials are refused.
     """
     host, port, encrypted = split_url(url)
     greeting, context = _greeting(access), trust(access)
     try:
-        with socket.create_connection((host, port), timeout=PATIENCE) as plain:
+        with socket.create_connection((host, port), timeout=TIMEOUT) as plain:
             if not encrypted:
                 answer = _exchange(plain, greeting)
             else:
@@ -57,15 +57,15 @@ def greet(url: str, access: Access) -> None:
                     answer = _exchange(secure, greeting)
     except ssl.SSLCertVerificationError as error:
         raise BrokerError(
-            f"the broker {url} shows a certificate that we do not trust ({error.verify_message}): "
-            "give its authority's by --tls-trust-certs FILE"
+            f"the broker {url} has a certificate that is not trusted ({error.verify_message}): "
+            "give the certificate of its authority with --tls-trust-certs FILE"
         ) from error
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
         raise BrokerUnavailable(f"the broker {url} closed the connection; is {port} its port for TLS?") from error
     except ssl.SSLError as error:
         raise BrokerError(
-            f"no TLS with the broker {url} ({error.reason}): "
-            f"is {port} its port for TLS, and does it know our certificate?"
+            f"TLS with the broker {url} failed ({error.reason}): "
+            f"is {port} its port for TLS, and does it trust our certificate?"
         ) from error
     except OSError as error:
         reason = error.strerror or str(error)
@@ -74,7 +74,7 @@ def greet(url: str, access: Access) -> None:
 
 
 def split_url(url: str) -> tuple[str, int, bool]:
-    """Split the URL of a broker into host, port and whether it is encrypted; raise InputError if it is none."""
+    """Return host, port and whether the connection is encrypted, from the URL of a broker; raises InputError."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or PORTS[parts.scheme]
@@ -87,7 +87,7 @@ def split_url(url: str) -> tuple[str, int, bool]:
 
 
 def trust(access: Access) -> ssl.SSLContext:
-    """Return whom we trust, and who we are, by TLS.
+    """Return the TLS context: the trusted certificates, and our own.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def _greeting(access: Access) -> bytes:
 
 
 def _exchange(connection: socket.socket, greeting: bytes) -> bytes | None:
-    """Return the command that answers the greeting: empty if the broker hangs up, None if it is no Pulsar."""
+    """Return the command that answers the greeting: empty if the broker disconnects, None if it is not Pulsar."""
     connection.sendall(greeting)
     head = _read(connection, 8)
     if len(head) < 8:
@@ -130,7 +130,7 @@ def _exchange(connection: socket.socket, greeting: bytes) -> bytes | None:
 
 
 def _read(connection: socket.socket, count: int) -> bytes:
-    """Read ``count`` bytes, fewer where the connection ends."""
+    """Read ``count`` bytes, or fewer if the connection ends."""
     data = b""
     while len(data) < count and (more := connection.recv(count - len(data))):
         data += more
@@ -144,17 +144,17 @@ def _judge(answer: bytes | None, url: str) -> None:
     kind = command.get(1)
     if answer is None or not isinstance(kind, int):
         raise BrokerError(
-            f"what listens at {url} is no Pulsar broker: is the port right (usually 6650, with TLS 6651)?"
+            f"the server at {url} is not a Pulsar broker: is the port right (usually 6650, with TLS 6651)?"
         )
     error = command.get(ERROR, b"")
     if kind == ERROR and isinstance(error, bytes):
         if _fields(error).get(2) in {AUTHENTICATION_ERROR, AUTHORIZATION_ERROR}:
             raise BrokerError(f"the broker {url} {REFUSED}")
-        raise BrokerUnavailable(f"the broker {url} does not let us in for now")
+        raise BrokerUnavailable(f"the broker {url} refuses connections at the moment")
 
 
 def _fields(message: bytes) -> dict[int, int | bytes]:
-    """Return the fields of a protobuf message, as far as they can be read: numbers, and bytes for the rest."""
+    """Return the readable fields of a protobuf message: numbers and byte strings."""
     fields: dict[int, int | bytes] = {}
     at = 0
     try:
@@ -169,7 +169,7 @@ def _fields(message: bytes) -> dict[int, int | bytes]:
             else:
                 break
     except IndexError:
-        pass  # cut short: what has been read may still tell
+        pass  # truncated: use what has been read
     return fields
 
 
@@ -192,7 +192,7 @@ def _text(field: int, value: bytes) -> bytes:
 
 
 def _written(value: int) -> bytes:
-    """Write a varint."""
+    """Encode a varint."""
     written = bytearray()
     while value > 0x7F:
         written.append(value & 0x7F | 0x80)
@@ -201,6 +201,6 @@ def _written(value: int) -> bytes:
 
 
 def _without_user(url: str) -> str:
-    """Return the URL as it may be shown: whatever stands before an @ could be a secret."""
+    """Return the URL without the part before an @, which could be a secret."""
     scheme, slashes, rest = url.partition("://")
     return f"{scheme}{slashes}{rest.rpartition('@')[2]}"

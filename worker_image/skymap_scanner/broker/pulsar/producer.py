@@ -1,4 +1,4 @@
-"""Storing messages: sent ahead without waiting, sent again in order when the broker was away."""
+"""Storing messages: published without waiting, and republished in order after the broker was unavailable."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from uuid import uuid4
 import pulsar
 
 from skymap_scanner.broker.protocol import Closing, Outgoing
-from skymap_scanner.broker.pulsar.connection import Connection, Waiting
-from skymap_scanner.broker.pulsar.faults import fault, passes
+from skymap_scanner.broker.pulsar.connection import Connection, TransientErrors
+from skymap_scanner.broker.pulsar.results import error_for, is_transient
 from skymap_scanner.errors import BrokerError, BrokerUnavailable
 
 log = logging.getLogger(__name__)
 
-#: How long the client tries to store a message before it tells us that it waits (ms).
+#: How long the client tries to store a message before it reports a timeout (ms).
 SEND_TIMEOUT = 10_000
 
-#: Messages on their way at once; whoever submits more waits.
-UNDER_WAY = 1000
+#: Most pending messages; `submit` waits beyond that.
+MAX_PENDING = 1000
 
-#: How long `close` waits for what is not stored (s): longer than the client tries, but not for a broker that is away.
-CLOSING, CLOSING_AWAY = 15.0, 3.0
+#: How long `close` waits for pending messages (s): longer than the client tries, but shorter without a connection.
+CLOSE_TIMEOUT, CLOSE_TIMEOUT_DISCONNECTED = 15.0, 3.0
 
 
 @dataclass(slots=True)
 class _Submitted:
-    """A message, its place among all submitted ones, and the promise that it will be stored."""
+    """A submitted message, its position among all of them, and the future of its storage."""
 
     message: Outgoing
-    place: int
-    last: int  # the highest number before it
+    position: int
+    last: int  # the highest sequence id before it
     future: Future[None] = field(default_factory=Future)
 
 
 class PulsarProducer(Closing):
     """Stores messages on one topic; see `broker.protocol.Producer`.
 
-    Numbered messages go out under the producer's name, so that the broker drops repeats; one process at a time can hold
-    that name. Messages without a number go out under a name drawn for this process.
+    Messages with a sequence id are sent under the producer's name, so that the broker drops duplicates; one process at
+    a time can hold that name. Messages without one are sent under a random name.
     """
 
     def __init__(self, connection: Connection, topic: str, name: str) -> None:
@@ -51,15 +51,15 @@ class PulsarProducer(Closing):
         self._topic = topic
         self._name = name
         self.closed = False
-        # Held while a message is handed to the client: they keep their order. The client may refuse it at once, by a
-        # call of `stored` in the same thread. Its own thread waits for the lock in `stored` too: so whoever holds the
-        # lock asks the client for nothing else.
+        # Held while a message is passed to the client, to keep the order. The client may reject the message at once, by
+        # calling `stored` in the same thread. Its own thread takes the lock in `stored` too, so nothing else may be
+        # called on the client while the lock is held.
         self._lock = threading.RLock()
-        self._opening = threading.Lock()  # held while the numbered producer is opened
-        self._waiting = Waiting(f"storing on {topic}", connection.url)
-        self._room = threading.BoundedSemaphore(UNDER_WAY)
-        self._places = 0
-        self._under_way = 0
+        self._opening = threading.Lock()  # held while the producer for numbered messages is opened
+        self._transient = TransientErrors(f"storing on {topic}", connection.url)
+        self._window = threading.BoundedSemaphore(MAX_PENDING)
+        self._positions = 0
+        self._pending = 0
         self._unstored: list[_Submitted] = []
         self._retrying: threading.Thread | None = None
         self._last = -1
@@ -79,35 +79,35 @@ class PulsarProducer(Closing):
             future.result()
 
     def submit(self, message: Outgoing) -> Future[None]:
-        """Begin to store a message; see `broker.protocol.Producer`."""
-        self._room.acquire()
-        fault = self._not_ready(message)
+        """Start to store a message; see `broker.protocol.Producer`."""
+        self._window.acquire()
+        error = self._open_for(message)
         with self._lock:
-            submitted = _Submitted(message, self._places, self._last)
+            submitted = _Submitted(message, self._positions, self._last)
             submitted.future.set_running_or_notify_cancel()
-            self._places += 1
+            self._positions += 1
             try:
-                if fault is not None:
-                    raise fault
-                if self._is_repeat(submitted):
+                if error is not None:
+                    raise error
+                if self._is_duplicate(submitted):
                     self._settle(submitted, None)
                 elif self._retrying is not None:
                     self._unstored.append(submitted)
                 else:
-                    self._pass_on(submitted)
-            except BrokerError as error:
-                self._refused(submitted, error)
+                    self._publish(submitted)
+            except BrokerError as refused:
+                self._refused(submitted, refused)
         return submitted.future
 
     def close(self) -> None:
-        """Wait for what was submitted, then give the name back."""
+        """Wait for pending messages, then release the name."""
         with self._lock:
             if self.closed:
                 return
             self.closed = True
         began = time.monotonic()
-        while (self._under_way or self._unstored) and not self._connection.closed:
-            if time.monotonic() - began > (CLOSING if self._plain.is_connected() else CLOSING_AWAY):
+        while (self._pending or self._unstored) and not self._connection.closed:
+            if time.monotonic() - began > (CLOSE_TIMEOUT if self._plain.is_connected() else CLOSE_TIMEOUT_DISCONNECTED):
                 break
             time.sleep(0.001)
         self._give_up()
@@ -118,8 +118,8 @@ class PulsarProducer(Closing):
                 except pulsar.PulsarException as error:
                     log.debug("closing a producer of %s: %s", self._topic, error)
 
-    def _is_repeat(self, submitted: _Submitted) -> bool:
-        """Tell whether the message's number has been used, which the broker would find too; notes the number."""
+    def _is_duplicate(self, submitted: _Submitted) -> bool:
+        """Return whether the sequence id has been used, as the broker would find; record it otherwise."""
         number = submitted.message.sequence_id
         if number is None:
             return False
@@ -128,8 +128,8 @@ class PulsarProducer(Closing):
         submitted.last, self._last = self._last, number
         return False
 
-    def _not_ready(self, message: Outgoing) -> BrokerError | None:
-        """Open what the message needs; return the error where that fails."""
+    def _open_for(self, message: Outgoing) -> BrokerError | None:
+        """Open the producer that the message needs; return the error if that fails."""
         try:
             self._check_open()
             if message.sequence_id is not None:
@@ -144,12 +144,12 @@ class PulsarProducer(Closing):
             raise BrokerError(f"the producer {self._name} of {self._topic} is closed")
 
     def _open_numbered(self) -> None:
-        """Take hold of our name, with the first numbered message."""
+        """Open the producer with our name, for the first numbered message."""
         self._check_open()
         with self._opening:
             if self._numbered is None:
                 opened = self._connection.open(self._topic, "a producer", self._make_numbered)
-                # The client takes a number 0 for none, so ours are sent with 1 added.
+                # The client treats sequence id 0 as none, so 1 is added to ours.
                 self._last = max(opened.last_sequence_id() - 1, -1)
                 self._numbered = opened
 
@@ -157,8 +157,8 @@ class PulsarProducer(Closing):
         return self._make(client, self._topic, f"{self._name}-{uuid4()}")
 
     def _make_numbered(self, client: pulsar.Client) -> pulsar.Producer:
-        # Of a partitioned topic numbered messages take one partition: elsewhere a repeat would not be known, nor would
-        # the highest number of all partitions say that those below it are stored.
+        # All numbered messages go to one partition of a partitioned topic. Otherwise duplicates would be missed, and
+        # the highest sequence id of all partitions would not imply that those below it are stored.
         return self._make(client, client.get_topic_partitions(self._topic)[0], self._name)
 
     def _make(self, client: pulsar.Client, topic: str, name: str) -> pulsar.Producer:
@@ -167,21 +167,21 @@ class PulsarProducer(Closing):
             producer_name=name,
             send_timeout_millis=SEND_TIMEOUT,
             compression_type=pulsar.CompressionType.ZSTD,
-            max_pending_messages=UNDER_WAY,
-            batching_enabled=False,  # the depth of a queue counts its messages, and repeats are dropped one by one
+            max_pending_messages=MAX_PENDING,
+            batching_enabled=False,  # the backlog counts messages, and duplicates are dropped one by one
             message_routing_mode=pulsar.PartitionsRoutingMode.RoundRobinDistribution,
         )
 
-    def _pass_on(self, submitted: _Submitted) -> None:
-        """Hand the message to the client; the lock is held."""
+    def _publish(self, submitted: _Submitted) -> None:
+        """Pass the message to the client; the lock is held."""
         message = submitted.message
         producer = self._plain if message.sequence_id is None else self._numbered
         if producer is None or not producer.is_connected():
             self._keep(submitted, "NotConnected")
             return
-        self._under_way += 1
+        self._pending += 1
 
-        def stored(result: Any, _: object) -> None:  # called by a thread of the client: it must not raise
+        def stored(result: Any, _: object) -> None:  # called in a thread of the client: must not raise
             self._stored(submitted, result.name)
 
         try:
@@ -193,66 +193,66 @@ class PulsarProducer(Closing):
                 sequence_id=None if message.sequence_id is None else message.sequence_id + 1,
             )
         except pulsar.PulsarException as error:
-            self._under_way -= 1
-            raise self._fault(type(error).__name__, message) from error
+            self._pending -= 1
+            raise self._error(type(error).__name__, message) from error
 
     def _stored(self, submitted: _Submitted, result: str) -> None:
-        """Note what became of a message; what may pass is kept for another try."""
+        """Handle the result of a message; after a transient error it is kept for a retry."""
         with self._lock:
-            self._under_way -= 1
+            self._pending -= 1
             number = submitted.message.sequence_id
             if result == "Ok":
                 self._last = self._last if number is None else max(self._last, number)
                 self._settle(submitted, None)
-            elif passes(result):
+            elif is_transient(result):
                 self._keep(submitted, result)
             else:
-                self._refused(submitted, self._fault(result, submitted.message))
+                self._refused(submitted, self._error(result, submitted.message))
 
     def _keep(self, submitted: _Submitted, result: str) -> None:
-        """Keep what is not stored for another try; the lock is held."""
+        """Keep a message for a retry; the lock is held."""
         self._unstored.append(submitted)
         if self._retrying is None:
             self._retrying = threading.Thread(target=self._retry, args=(result,), daemon=True)
             self._retrying.start()
 
     def _retry(self, result: str) -> None:
-        """Send again what was not stored, in its order, once that may help."""
-        gone: BrokerError | None = None
+        """Publish the messages that are not stored again, in order, when the broker is available."""
+        permanent: BrokerError | None = None
         while True:
             try:
-                self._waiting.say(result or "NotConnected")
-                result = self._connection.check_topic(self._topic) or self._open_again()
+                self._transient.wait(result or "NotConnected")
+                result = self._connection.check_topic(self._topic) or self._reopen()
             except BrokerError as error:
-                gone = error
+                permanent = error
             with self._lock:
                 if self._connection.closed:
                     self._retrying = None
                     return
-                # While the client still tries, to send behind it would change the order.
-                if self._under_way or (result and gone is None):
+                # Publishing while the client still tries would change the order.
+                if self._pending or (result and permanent is None):
                     continue
-                again, self._unstored = sorted(self._unstored, key=lambda one: one.place), []
+                again, self._unstored = sorted(self._unstored, key=lambda one: one.position), []
                 for submitted in again:
-                    self._try_again(submitted, gone)
+                    self._retry_one(submitted, permanent)
                 if not self._unstored:
                     self._retrying = None
                     return
 
-    def _try_again(self, submitted: _Submitted, gone: BrokerError | None) -> None:
+    def _retry_one(self, submitted: _Submitted, permanent: BrokerError | None) -> None:
         try:
-            if gone is not None:
-                raise gone
-            self._pass_on(submitted)
+            if permanent is not None:
+                raise permanent
+            self._publish(submitted)
         except BrokerError as error:
             self._refused(submitted, error)
 
-    def _open_again(self) -> str:
-        """Replace what the broker has cut off, since the client tries ever more seldom; return what hinders, or ""."""
+    def _reopen(self) -> str:
+        """Replace disconnected producers, since the client backs off; return the result that prevents it, or ""."""
         for make in (self._make_plain, self._make_numbered):
             numbered = make == self._make_numbered
             old = self._numbered if numbered else self._plain
-            if old is None or old.is_connected() or self._under_way or self.closed:
+            if old is None or old.is_connected() or self._pending or self.closed:
                 continue
             try:
                 old.close()
@@ -266,7 +266,7 @@ class PulsarProducer(Closing):
         return ""
 
     def _refused(self, submitted: _Submitted, error: BrokerError) -> None:
-        """Settle what is not stored and will not be: its number may be used again."""
+        """Settle a message that will not be stored: its sequence id may be used again."""
         if submitted.message.sequence_id is not None:
             self._last = min(self._last, submitted.last)
         self._settle(submitted, error)
@@ -274,16 +274,16 @@ class PulsarProducer(Closing):
     def _give_up(self) -> None:
         with self._lock:
             for submitted in self._unstored:
-                self._settle(submitted, BrokerUnavailable(f"{self._topic}: closed before the broker came back"))
+                self._settle(submitted, BrokerUnavailable(f"{self._topic}: closed while the broker was unavailable"))
             self._unstored.clear()
 
     def _settle(self, submitted: _Submitted, error: BrokerError | None) -> None:
-        self._room.release()
+        self._window.release()
         if error is None:
             submitted.future.set_result(None)
         else:
             submitted.future.set_exception(error)
 
-    def _fault(self, result: str, message: Outgoing) -> BrokerError:
+    def _error(self, result: str, message: Outgoing) -> BrokerError:
         what = f"storing {message.key or 'a message'} ({len(message.payload)} bytes) on {self._topic}"
-        return fault(result, what, self._connection.url)
+        return error_for(result, what, self._connection.url)

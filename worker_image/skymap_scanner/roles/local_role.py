@@ -26,7 +26,7 @@ ONE_THREAD = dict.fromkeys(
 
 
 @dataclass
-class RoleProcess:
+class LocalRole:
     """Runs ``command`` until it has finished; its output is appended to ``log_file``."""
 
     name: str
