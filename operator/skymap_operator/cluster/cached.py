@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from skymap_api.resource.base import Manifest
-from skymap_operator.cache import TimedCache
+from skymap_operator.cluster.cache import TimedCache
 from skymap_operator.cluster.client import Cluster
 from skymap_operator.cluster.store import STORED, Store
 

@@ -21,8 +21,8 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 
 from skymap_api.names import SCAN_LABEL
 from skymap_api.resource.base import Manifest
-from skymap_operator.cluster.ca_bundle import CaBundle
 from skymap_operator.cluster.events import MANAGER, event_about, trimmed_event
+from skymap_operator.tls import TlsFiles
 
 #: Timeout of a request (s), objects in one page of a list, and requests at a time.
 TIMEOUT, PAGE, CONNECTIONS = 20.0, 500, 24
@@ -112,7 +112,9 @@ class Cluster:
     def __init__(self, client: ApiClient, on_request: Callable[[str, int | None], None] = lambda *_: None) -> None:
         self._client = client
         self._on_request = on_request
-        self._authority = CaBundle(client.configuration.ssl_ca_cert, client.rest_client.ssl_context)
+        used = client.configuration
+        files = (Path(file) if file else None for file in (used.ssl_ca_cert, used.cert_file, used.key_file))
+        self._tls = TlsFiles(client.rest_client.ssl_context, *files)
 
     @classmethod
     async def open(cls, on_request: Callable[[str, int | None], None] = lambda *_: None, watches: int = 0) -> Self:
@@ -344,7 +346,7 @@ class Cluster:
         verb: str,
     ) -> Any:
         """Send a request and return the client's answer, whose body is still unread."""
-        self._authority.refresh()
+        self._tls.reload()
         given = urlencode({key: value for key, value in (query or {}).items() if value})
         headers = {"Accept": "application/json", "Content-Type": content}
         code = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skymap_api.pulsar_admin import PulsarAdminError
+from skymap_operator.tls import TlsFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +39,14 @@ class Credentials:
 
 
 class Tls:
-    """The TLS context of a client. A renewed certificate serves every connection that is opened after it.
-
-    A certificate that is no longer among those to trust stays trusted until the operator restarts.
-    """
+    """The TLS context of a client, with a `reload` that reports unusable certificates as PulsarAdminError."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
-        self._files = [
-            path for path in (credentials.trusted, credentials.certificate, credentials.key) if path is not None
-        ]
-        self._loaded: list[tuple[int, int, int]] = []
-        self.context = self._context()
-        self.reload()
-
-    def _context(self) -> ssl.SSLContext:
-        """Return a context that trusts the given certificates, or else those of the system."""
         try:
-            return ssl.create_default_context(cafile=self._credentials.trusted)
-        except (OSError, ssl.SSLError) as error:
+            self.context = ssl.create_default_context(cafile=credentials.trusted)
+            self._files = TlsFiles(self.context, credentials.trusted, credentials.certificate, credentials.key)
+        except OSError as error:
             raise self._unusable(error) from error
 
     def reload(self) -> None:
@@ -68,17 +58,11 @@ class Tls:
             If they cannot be used.
         """
         try:
-            stats = [path.stat() for path in self._files]
-            found = [(one.st_ino, one.st_mtime_ns, one.st_size) for one in stats]
-            if found == self._loaded:
-                return
-            if self._credentials.trusted is not None:
-                self.context.load_verify_locations(self._credentials.trusted)
-            if self._credentials.certificate is not None:
-                self.context.load_cert_chain(self._credentials.certificate, self._credentials.key)
-        except (OSError, ssl.SSLError) as error:
+            self._files.reload()
+        except OSError as error:
             raise self._unusable(error) from error
-        self._loaded = found
 
-    def _unusable(self, error: Exception) -> PulsarAdminError:
-        return PulsarAdminError(f"cannot use the certificates in {', '.join(map(str, self._files))}: {error}")
+    def _unusable(self, error: OSError) -> PulsarAdminError:
+        files = (self._credentials.trusted, self._credentials.certificate, self._credentials.key)
+        names = ", ".join(str(path) for path in files if path is not None)
+        return PulsarAdminError(f"cannot use the certificates in {names}: {error}")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from skymap_operator.cache import TimedCache
+from skymap_operator.cluster.cache import TimedCache
 
 
 class Clock:

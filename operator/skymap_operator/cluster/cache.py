@@ -1,4 +1,4 @@
-"""A cache for answers of Kubernetes and Pulsar that many scans need."""
+"""A cache of answers that many scans need."""
 
 from __future__ import annotations
 
