@@ -107,7 +107,7 @@ class Subscription:
     ``waiting``: messages without a consumer; ``unacked``: messages in flight. ``busy``: addresses of the consumers
     that have a message in flight. ``done``: messages that its consumers received before their last one; ``spent``: the
     time from each consumer's connection to its last message (s, the broker's clock). ``type``: the type of its
-    consumers, such as Shared.
+    consumers, such as Shared, None if it never had any.
     """
 
     waiting: int = 0
@@ -115,7 +115,7 @@ class Subscription:
     busy: frozenset[str] = frozenset()
     done: int = 0
     spent: float = 0.0
-    type: str = "other"
+    type: str = "None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,7 +390,7 @@ class _ConsumerStats(_Stats):
 class _SubscriptionStats(_Stats):
     msg_backlog: _Int64 = 0
     unacked_messages: _Int64 = 0
-    type: str = "other"
+    type: str = "None"
     consumers: tuple[_ConsumerStats, ...] = ()
 
     def subscription(self) -> Subscription:

@@ -260,7 +260,7 @@ def test_statistics_become_bounded_subscriptions() -> None:
 def test_statistics_of_partitions_add_up() -> None:
     one, two = (Subscription(4, 1, frozenset({"a"}), 10, 6.0, "Shared"), Subscription(INT32, 2, frozenset("b"), 5, 3.0))
     assert add_subscriptions([{"s": one}, {"s": two, "t": one}], 2) == {
-        "s": Subscription(INT32, 3, frozenset("ab"), 15, 4.5, "Shared and other"),
+        "s": Subscription(INT32, 3, frozenset("ab"), 15, 4.5, "None and Shared"),
         "t": Subscription(4, 1, frozenset({"a"}), 10, 3.0, "Shared"),
     }
     assert add_subscriptions([{"s": one}], 1) == {"s": one}
