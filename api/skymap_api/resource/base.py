@@ -84,10 +84,6 @@ class Model(BaseModel):
             schema["x-kubernetes-validations"] = rules
         return schema
 
-    def refused_changes(self, old: Self) -> list[str]:
-        """Say why the API server would refuse to replace ``old`` by this; nothing if it would not."""
-        return [unchanged_message(name) for name in self.immutable if getattr(self, name) != getattr(old, name)]
-
 
 def describe_errors(error: ValidationError, most: int = 5) -> str:
     """Describe the first errors in one line, with their places as the API server writes them: ``levels[0].nside``."""
@@ -104,18 +100,14 @@ def to_manifest(model: Model) -> Manifest:
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def unchanged_message(name: str) -> str:
-    """Return what a change of an immutable field is refused with."""
-    return f"{to_camel(name)} cannot be changed: apply another SkymapScan, or delete this one first"
-
-
 def _unchanged(model: type[Model], name: str) -> dict[str, str]:
     """Write in CEL that a field keeps its value. A field with a default always has one there."""
     field = to_camel(name)
     same = f"self.{field} == oldSelf.{field}"
     if model.model_fields[name].get_default(call_default_factory=True) is None:
         same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
-    return {"rule": same, "message": unchanged_message(name), "fieldPath": f".{field}"}
+    message = f"{field} cannot be changed: apply another SkymapScan, or delete this one first"
+    return {"rule": same, "message": message, "fieldPath": f".{field}"}
 
 
 class _ClusterOnly:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
+from skymap_api.command_line import ScanOptions, format_words, i3_suffix, simulate_words
 from skymap_api.exit_codes import NOT_COUNTED, PERMANENT
 from skymap_api.names import COLLECTOR, PRODUCER, SAVER
-from skymap_api.resource import EventSource, Simulation
+from skymap_api.resource import EventSource
 from skymap_api.resource.base import Manifest
 from skymap_operator.manifests.labels import metadata, signed
 from skymap_operator.manifests.pod import (
@@ -48,20 +48,8 @@ def producer_arguments(recipe: Recipe) -> list[str]:
     spec = recipe.spec
     words = ["producer", event_argument(spec.event)]
     words += scan_arguments(recipe, to_be_scanned="-t", collected="-c", metadata="-m")
-    words += ["--levels", " ".join(f"{level.nside}:{level.parents}" for level in spec.levels)]
-    words += ["--seeds", str(spec.seeds), "--predictive", repr(spec.predictive)]
-    words += ["--reconstruction", spec.reconstruction.name]
-    for key, value in sorted(spec.reconstruction.parameters.items()):
-        words += ["--parameter", f"{key}={json.dumps(value)}"]
-    if spec.area is not None:
-        words += ["--area", f"{spec.area.nside},{spec.area.pixel},{spec.area.pixels}"]
-    if spec.pixels is not None:
-        words += ["--pixel-list", ",".join(map(str, sorted(set(spec.pixels))))]
-    if spec.event.pulse_series is not None:
-        words += ["--pulses", spec.event.pulse_series]
-    if spec.event.select is not None:
-        words += ["--select", spec.event.select]
-    return [*words, "--keep-all-seeds"] if spec.output.keep_all_seeds else words
+    words += ScanOptions.of(spec).words()
+    return words if spec.event.select is None else [*words, "--select", spec.event.select]
 
 
 def event_argument(event: EventSource) -> str:
@@ -76,10 +64,8 @@ def event_argument(event: EventSource) -> str:
 def saver_arguments(recipe: Recipe) -> list[str]:
     """Return the saver's command."""
     output = recipe.spec.output
-    suffix = ".i3" if output.compression == "none" else f".i3.{output.compression}"
-    formats = [word for name in output.formats or () for word in ("--format", name)]
     words = ["saver", *scan_arguments(recipe, collected="-c", to_be_scanned="-t")]
-    return [*words, "-o", f"{RESULTS}/{recipe.folder}/{{stem}}{suffix}", *formats]
+    return [*words, "-o", f"{RESULTS}/{recipe.folder}/{{stem}}{i3_suffix(output)}", *format_words(output)]
 
 
 def _producer(recipe: Recipe) -> Manifest:
@@ -87,17 +73,9 @@ def _producer(recipe: Recipe) -> Manifest:
     volumes = [scratch("tmp", TMP), *access_volumes(recipe), *_event_volumes(event)]
     first = []
     if event.simulate is not None:
-        words = _simulate_arguments(event.simulate)
+        words = ["simulate", SIMULATED, *simulate_words(event.simulate)]
         first = [container(recipe, "simulate", words, volumes, recipe.settings.role_resources)]
     return _job(recipe, PRODUCER, producer_arguments(recipe), volumes, _event_environment(recipe), first)
-
-
-def _simulate_arguments(event: Simulation) -> list[str]:
-    direction = [(name, value) for name, value in (("--ra", event.ra), ("--dec", event.dec)) if value is not None]
-    words = ["simulate", SIMULATED, "--topology", event.topology, "--energy", repr(event.energy)]
-    words += ["--seed", str(event.seed)]
-    # With "=", so that a negative declination is not read as an option.
-    return [*words, *(f"{option}={value!r}" for option, value in direction)]
 
 
 def _event_volumes(event: EventSource) -> list[Volume]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from skymap_api.command_line import worker_words
 from skymap_api.names import WORKER
 from skymap_api.resource.base import Manifest, to_manifest
 from skymap_api.resource.workers import PodTemplate
@@ -28,13 +29,11 @@ def workers(recipe: Recipe, replicas: int) -> Manifest:
     spec = recipe.spec
     # The task in flight is noted where it survives the container; the next one reports a task that crashed it.
     volumes = [scratch("tmp", "/tmp"), scratch("state", STATE), *access_volumes(recipe)]  # noqa: S108
-    seconds = float(spec.reconstruction.max_task_seconds)
-    words = ["worker", *scan_arguments(recipe, to_be_scanned="-t", scanned="-s")]
-    words += ["--max-attempts", str(spec.retries.task_attempts), "--max-task-seconds", repr(seconds)]
+    words = ["worker", *scan_arguments(recipe, to_be_scanned="-t", scanned="-s"), *worker_words(spec)]
     resources = spec.workers.resources or recipe.settings.worker_resources
     state = [{"name": "SKYMAP_STATE", "value": STATE}]
     main = container(recipe, WORKER, words, volumes, resources, state)
-    grace = math.ceil(seconds) + _EXIT
+    grace = math.ceil(spec.reconstruction.max_task_seconds) + _EXIT
     # Native code may hold the interpreter for a whole fit, in which the file is not touched.
     template = pod_template(
         recipe, WORKER, main, volumes, restart="Always", grace=grace, liveness_timeout=grace + LIVENESS_TIMEOUT

@@ -48,12 +48,6 @@ def test_invalid_manifests_are_rejected(case: cases.Refused) -> None:
         assert place in [where for where, _ in faults]
 
 
-@pytest.mark.parametrize("case", cases.CHANGES, ids=lambda case: case.name)
-def test_only_mutable_fields_may_change(case: cases.Change) -> None:
-    refused = spec(case.new).refused_changes(spec(case.old))
-    assert refused == ([] if case.field is None else [f"{case.field} {cases.UNCHANGED}"])
-
-
 def test_fields_for_clusters_only_are_listed() -> None:
     assert given_for_clusters(spec(cases.URL)) == []
     given = spec(

@@ -119,7 +119,7 @@ def test_producer_arguments_determine_the_map() -> None:
         *("--parameter", "a=1", "--parameter", 'b="x"', "--area", "1,4,400", "--pulses", "SplitInIcePulses"),
     ]
     more = {"pixels": [7, 3, 7], "output": {"keepAllSeeds": True}, "event": URL["event"] | {"select": "1/2"}}
-    assert producer_arguments(made(more))[-5:] == ["--pixel-list", "3,7", "--select", "1/2", "--keep-all-seeds"]
+    assert producer_arguments(made(more))[-5:] == ["--pixel-list", "3,7", "--keep-all-seeds", "--select", "1/2"]
 
 
 @pytest.mark.parametrize(

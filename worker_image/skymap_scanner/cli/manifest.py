@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from skymap_api.command_line import ScanOptions, i3_suffix
 from skymap_api.resource import EventSource, Simulation, SkymapScan, given_for_clusters
 from skymap_scanner.cli.options import parse_select
+from skymap_scanner.cli.settings import scan_settings
 from skymap_scanner.cli.yaml_documents import read_documents
 from skymap_scanner.errors import InputError
 from skymap_scanner.kubectl.submission import parse_manifest
 from skymap_scanner.roles.planning import ScanSettings
-from skymap_scanner.scan.levels import Area, Level, check_levels, first_pixels
-from skymap_scanner.scan.pixels import check_nside, check_pixels, write_ranges
 
 
 @dataclass(frozen=True)
@@ -63,36 +63,16 @@ def read_manifest(path: Path) -> ManifestScan:
     """
     _, scan = read_document(path)
     spec = scan.spec
-    levels = check_levels([Level(level.nside, level.parents) for level in spec.levels])
-    area = None if spec.area is None else _area(spec.area.nside, spec.area.pixel, spec.area.pixels)
-    indices = None if spec.pixels is None else sorted(set(spec.pixels))
-    first_pixels(levels[0], area, indices)
-    settings = ScanSettings(
-        name=scan.metadata.name,
-        levels=levels,
-        seeds=spec.seeds,
-        area=area,
-        pixels=None if indices is None else write_ranges(indices),
-        pulse_series=spec.event.pulse_series,
-        reconstruction=spec.reconstruction.name,
-        parameters=spec.reconstruction.parameters,
-        keep_all_seeds=spec.output.keep_all_seeds,
-        predictive=spec.predictive,
-    )
     return ManifestScan(
         event=_event(path, spec.event),
         select=parse_select(spec.event.select),
-        settings=settings,
+        settings=scan_settings(scan.metadata.name, **asdict(ScanOptions.of(spec))),
         workers=_workers(spec.workers.max),
         formats=spec.output.formats or (),
-        suffix=".i3" if spec.output.compression == "none" else f".i3.{spec.output.compression}",
+        suffix=i3_suffix(spec.output),
         max_task_seconds=spec.reconstruction.max_task_seconds,
         cluster_only=tuple(given_for_clusters(spec)),
     )
-
-
-def _area(nside: int, pixel: int, count: int) -> Area:
-    return Area(check_pixels(check_nside(nside), [pixel])[0], count)
 
 
 def _workers(maximum: int | None) -> int | None:
