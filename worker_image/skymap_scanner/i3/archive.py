@@ -89,18 +89,14 @@ class Reader:
         self.position = end
         return self.data[start:end]
 
-    def unpack(self, layout: Struct) -> tuple[Any, ...]:
-        """Return the numbers of ``layout``."""
+    def number(self, layout: Struct) -> Any:
+        """Return the one number of ``layout``."""
         start = self.position
         end = start + layout.size
         if end > len(self.data):
             raise self.truncated(end)
         self.position = end
-        return layout.unpack_from(self.data, start)
-
-    def number(self, layout: Struct) -> Any:
-        """Return the one number of ``layout``."""
-        return self.unpack(layout)[0]
+        return layout.unpack_from(self.data, start)[0]
 
     def count(self) -> int:
         """Read a string length or collection size."""

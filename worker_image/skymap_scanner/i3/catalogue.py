@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from skymap_scanner.errors import I3Error
 from skymap_scanner.i3 import basic_objects, geometry_objects, particle, pulse_objects
 from skymap_scanner.i3.archive import Reader, Writer, decode_text, encode_text
 from skymap_scanner.i3.basic_objects import Opaque
-from skymap_scanner.i3.flat import FlatCodec, NotFlatError
 from skymap_scanner.i3.layouts import basic_layouts, geometry_layouts, pulse_layouts
 from skymap_scanner.i3.layouts.primitives import Class
 from skymap_scanner.i3.time import I3Time
@@ -36,32 +35,19 @@ class Described:
     layout: Class
     python: type
     type_name: str
-    prefix: bytes = field(init=False)
-    flat: FlatCodec | None = field(init=False)
 
-    def __post_init__(self) -> None:
-        name = encode_text(self.layout.name)
-        prefix = _POINTER + _CLASS_ID + struct.pack("<I", len(name)) + name
-        try:
-            flat = FlatCodec(self.layout, prefix)
-        except NotFlatError:
-            flat = None
-        object.__setattr__(self, "prefix", prefix)
-        object.__setattr__(self, "flat", flat)
-
-    def read_generally(self, blob: bytes) -> Any:
-        """Decode without the fast path; raises I3Error."""
-        reader = Reader(blob)
-        _read_header(reader)
+    def read(self, reader: Reader) -> Any:
+        """Read what stands behind the class name, which must be all that is left; raises I3Error."""
         value = self.layout.read(reader)
         if reader.left:
             raise reader.error(f"{reader.left} bytes are left over behind {self.layout.name}")
         return value
 
-    def write_generally(self, value: Any) -> bytes:
-        """Encode without the fast path."""
+    def write(self, value: Any) -> bytes:
+        """Return the blob of ``value``."""
         writer = Writer()
-        writer.data += self.prefix
+        writer.data += _POINTER + _CLASS_ID
+        writer.text(self.layout.name)
         self.layout.write(writer, value)
         return bytes(writer.data)
 
@@ -140,17 +126,12 @@ def decode(blob: bytes) -> Any:
     I3Error
         When the blob is damaged; UndescribedError when the class is known and this version of it is not.
     """
-    # Where the name most probably lies; if it does not, it is no name of ours and the general way decides.
-    row = _BY_NAME.get(blob[8 : 8 + int.from_bytes(blob[4:8], "little")])
-    if row is not None and row.flat is not None:
-        value = row.flat.read(blob)
-        if value is not None:
-            return value
-    name = _read_header(Reader(blob))
+    reader = Reader(blob)
+    name = _read_header(reader)
     if name is None:
         return None
     row = _BY_NAME.get(name)
-    return Opaque(decode_text(name), blob) if row is None else row.read_generally(blob)
+    return Opaque(decode_text(name), blob) if row is None else row.read(reader)
 
 
 def encode(value: Any) -> bytes:
@@ -161,7 +142,7 @@ def encode(value: Any) -> bytes:
         return value.blob
     row = described(type(value))
     try:
-        return row.write_generally(value) if row.flat is None else row.flat.write(value)
+        return row.write(value)
     except _WRONG_VALUE as error:
         raise I3Error(f"this {row.layout.name} cannot be written: {error}") from error
 

@@ -1,26 +1,26 @@
-"""Layouts: how C++ types lie in an archive. A layout is named once; reading, writing and the fast paths share it.
+"""Layouts: how C++ types lie in an archive. A layout is described once, for reading and writing.
 
 Each layout has ``read`` and ``write`` after the rules of boost-serialization as IceTray has them: a class writes its
-tracking flag and version where it is met first, a tracked object its id, then come its members. Where nothing but
-numbers and strings can occur, ``sketch`` walks the layout once on paper (`flat.py` makes the fast paths of that).
+tracking flag and version where it is met first, a tracked object its id, then come its members. Layouts of nothing but
+numbers are also a ``FixedLayout``, so that arrays of them are read at once (`record_arrays.py`).
 
 Two layouts are the same C++ type when they have the same ``name``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from operator import attrgetter
 from struct import Struct
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.i3.archive import Reader, Writer, encode_text
-from skymap_scanner.i3.flat import NotFlatError, RecordCodec, Sketch
+from skymap_scanner.i3.layouts.record_arrays import FixedLayout, RecordCodec
 
 
 class Layout(Protocol):
@@ -31,17 +31,6 @@ class Layout(Protocol):
 
     def write(self, writer: Writer, value: Any) -> None:
         """Write one value."""
-
-    def sketch(self, sketch: Sketch, path: str) -> None:
-        """Draw what would be written; raises NotFlatError where that depends on the value."""
-
-
-class Varying:
-    """The base of layouts that have no sketch: their bytes depend on more than numbers and strings."""
-
-    def sketch(self, sketch: Sketch, path: str) -> None:  # noqa: ARG002 - the protocol's signature
-        """Refuse: raises NotFlatError."""
-        raise NotFlatError
 
 
 class Number:
@@ -59,12 +48,20 @@ class Number:
         """Write one value."""
         writer.data += self._struct.pack(value)
 
-    def sketch(self, sketch: Sketch, path: str) -> None:
-        """Draw one number."""
-        sketch.number(self.code, path)
+    def columns(self, path: str) -> Iterator[tuple[str, str]]:
+        """Yield the number's path and code."""
+        yield path, self.code
+
+    def classes(self) -> dict[str, tuple[bool, int]]:
+        """Return nothing: a number has no class."""
+        return {}
+
+    def build(self, numbers: Iterator[Any]) -> Any:
+        """Return the next number."""
+        return next(numbers)
 
 
-class Flag(Varying):
+class Flag:
     """A ``bool``: one byte, 0 or 1."""
 
     def read(self, reader: Reader) -> bool:
@@ -92,10 +89,6 @@ class Enumeration:
         """Write one value."""
         writer.data += self._struct.pack(value)
 
-    def sketch(self, sketch: Sketch, path: str) -> None:
-        """Draw one number with names."""
-        sketch.number("i", path, self.members)
-
 
 class Text:
     """A ``std::string``; text that is not UTF-8 is kept (see ``decode_text``)."""
@@ -108,12 +101,8 @@ class Text:
         """Write one value."""
         writer.text(value)
 
-    def sketch(self, sketch: Sketch, path: str) -> None:
-        """Draw one string."""
-        sketch.text(path)
 
-
-class Array(Varying):
+class Array:
     """A ``std::vector`` of a fundamental type: a count and the plain array; a read-only numpy array here."""
 
     def __init__(self, dtype: str) -> None:
@@ -136,7 +125,7 @@ class Array(Varying):
         writer.data += array.tobytes()
 
 
-class Bytes(Varying):
+class Bytes:
     """A ``std::vector<char>``: bytes."""
 
     def read(self, reader: Reader) -> bytes:
@@ -187,11 +176,15 @@ class Class:
         self.members = tuple(members)
         self._oldest = oldest
         self._tracked = tracked
-        self.current = tuple(member for member in members if member.since <= version <= member.until)
+        self.current = self._members_of(version)
         self._writes = [(member.layout, attrgetter(member.name) if member.name else None) for member in self.current]
 
     def __repr__(self) -> str:
         return self.name
+
+    def _members_of(self, version: int) -> tuple[Member, ...]:
+        """Return the members that a version of the class has."""
+        return tuple(member for member in self.members if member.since <= version <= member.until)
 
     def read(self, reader: Reader) -> Any:
         """Read one value; raises I3Error."""
@@ -212,11 +205,10 @@ class Class:
             message = f"{self.name} is of version {version}, the oldest described is {self._oldest}"
             raise reader.undescribed(message, reader.position)
         values: dict[str, Any] = {}
-        for member in self.members:
-            if member.since <= version <= member.until:
-                value = member.layout.read(reader)
-                if member.name:
-                    values[member.name] = value if member.upgrade is None else member.upgrade(value)
+        for member in self.current if version == self.version else self._members_of(version):
+            value = member.layout.read(reader)
+            if member.name:
+                values[member.name] = value if member.upgrade is None else member.upgrade(value)
         return None if self.make is None else self.make(**values)
 
     def write(self, writer: Writer, value: Any) -> None:
@@ -227,15 +219,28 @@ class Class:
         for layout, get in self._writes:
             layout.write(writer, None if get is None else get(value))
 
-    def sketch(self, sketch: Sketch, path: str) -> None:
-        """Draw the class and its members."""
-        sketch.preamble(self.name, self._tracked, self.version)
+    def _fixed_members(self) -> list[tuple[str, FixedLayout]]:
+        """Return the members as a record has them; only classes of nothing but numbers are asked."""
+        return [(member.name, cast("FixedLayout", member.layout)) for member in self.current]
+
+    def columns(self, path: str) -> Iterator[tuple[str, str]]:
+        """Yield the id, where objects are tracked, and the columns of the members."""
         if self._tracked:
-            sketch.object_id()
-        sketch.enter(self.make)
-        for member in self.current:
-            member.layout.sketch(sketch, f"{path}.{member.name}" if path and member.name else path or member.name)
-        sketch.leave()
+            yield self.name, ""
+        for name, layout in self._fixed_members():
+            yield from layout.columns(".".join(filter(None, (path, name))))
+
+    def classes(self) -> dict[str, tuple[bool, int]]:
+        """Return tracking flag and version of this class and those of its members."""
+        found = {self.name: (self._tracked, self.version)}
+        for _, layout in self._fixed_members():
+            found |= layout.classes()
+        return found
+
+    def build(self, numbers: Iterator[Any]) -> Any:
+        """Make the object from the numbers of its members."""
+        values = {name: layout.build(numbers) for name, layout in self._fixed_members()}
+        return None if self.make is None else self.make(**{name: value for name, value in values.items() if name})
 
 
 class Entry(NamedTuple):
@@ -245,41 +250,17 @@ class Entry(NamedTuple):
     value: Any
 
 
-#: For fewer elements a numpy array takes longer than the general way.
-_WORTHWHILE: Final = 4
-
-
-class Items(Varying):
-    """A ``std::vector`` or ``std::list`` of a class or of strings; a tuple here.
-
-    Where the elements are nothing but numbers, they have the same length once their classes are known: the first goes
-    the general way, the rest are read at once. Old versions and repeated objects go the general way too.
-    """
+class Items:
+    """A ``std::vector`` or ``std::list`` of a class or of strings; a tuple here."""
 
     def __init__(self, element: Layout, name: str) -> None:
         self.element = element
         self.name = name
-        self.codec = RecordCodec.of(element)
 
     def read(self, reader: Reader) -> tuple[Any, ...]:
         """Read one value; raises I3Error."""
-        elements, rest = self._read(reader)
-        if rest is not None and self.codec is not None:
-            elements += self.codec.elements(rest)
-        return tuple(elements)
-
-    def _read(self, reader: Reader) -> tuple[list[Any], NDArray[np.void] | None]:
-        """Read elements one by one, and the rest at once where that is possible."""
         reader.preamble(self.name, 0)
-        count = reader.count()
-        elements: list[Any] = []
-        while len(elements) < count:
-            if self.codec is not None and len(elements) < 2 and count - len(elements) >= _WORTHWHILE:
-                rest = self.codec.read(reader, count - len(elements))
-                if rest is not None:
-                    return elements, rest
-            elements.append(self.element.read(reader))
-        return elements, None
+        return tuple([self.element.read(reader) for _ in range(reader.count())])
 
     def write(self, writer: Writer, value: Sequence[Any]) -> None:
         """Write one value."""
@@ -319,36 +300,46 @@ class Dictionary(Items):
         super().write(writer, [Entry(key, value[key]) for key in sorted(value, key=_std_less)])
 
 
-class Records(Items):
-    """A ``std::vector`` or ``std::map`` whose elements are nothing but numbers: a structured numpy array here."""
+class Records:
+    """A ``std::vector`` or ``std::map`` whose elements are nothing but numbers: a structured numpy array here.
 
-    codec: RecordCodec
+    The first element is read alone, which announces its classes; then the rest is read at once where it can be.
+    """
 
     def __init__(self, element: Class, name: str) -> None:
-        super().__init__(element, name)
+        self.element = element
+        self.name = name
+        self.codec = RecordCodec(element)
         self.dtype = self.codec.dtype
 
-    def read(self, reader: Reader) -> NDArray[np.void]:  # type: ignore[override] # one array for all elements
+    def read(self, reader: Reader) -> NDArray[np.void]:
         """Read one value; raises I3Error."""
-        elements, array = self._read(reader)
-        if array is None:
-            array = self.codec.rows(elements)
-        elif elements:
-            array = np.concatenate([self.codec.rows(elements), array])
+        reader.preamble(self.name, 0)
+        count = reader.count()
+        elements: list[Any] = []
+        rest: NDArray[np.void] | None = None
+        while len(elements) < count and rest is None:
+            if len(elements) < 2:
+                rest = self.codec.read(reader, count - len(elements))
+            if rest is None:
+                elements.append(self.element.read(reader))
+        array = self.codec.rows(elements)
+        if rest is not None:
+            array = np.concatenate([array, rest]) if elements else rest
         array.flags.writeable = False  # the frame keeps what it decoded
         return array
 
-    def write(self, writer: Writer, value: NDArray[np.void]) -> None:  # type: ignore[override] # as above
+    def write(self, writer: Writer, value: NDArray[np.void]) -> None:
         """Write one value."""
         array = np.asarray(value, self.dtype)
         writer.preamble(self.name, False, 0)
         writer.count(len(array))
         if len(array):
-            self.element.write(writer, self.codec.element(array[0]))
+            self.element.write(writer, self.codec.record(array[0]))
             self.codec.write(writer, array[1:])
 
 
-class Empty(Varying):
+class Empty:
     """A container that is always empty in what we have seen, and whose elements are not described."""
 
     def __init__(self, name: str) -> None:

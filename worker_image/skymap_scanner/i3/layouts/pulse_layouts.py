@@ -7,7 +7,7 @@ from typing import Any, Final
 from skymap_scanner.i3 import pulse_objects
 from skymap_scanner.i3.archive import U8, U16, Reader, Writer
 from skymap_scanner.i3.layouts.basic_layouts import F32, F64, OMKEY, TEXT, UINT8, frame_object, holder
-from skymap_scanner.i3.layouts.primitives import Class, Dictionary, Items, Layout, Member, Records, Varying
+from skymap_scanner.i3.layouts.primitives import Class, Dictionary, Items, Layout, Member, Records
 from skymap_scanner.i3.pulse_objects import BitMask, I3SuperDSTTrigger
 
 RECO_PULSE: Final = Class(
@@ -25,7 +25,7 @@ RECO_PULSE: Final = Class(
 )
 
 
-class BitMaskLayout(Varying):
+class BitMaskLayout:
     """I3RecoPulseSeriesMapMask::bitmask: u16 number of bytes, u8 unused bits of the last, the bytes."""
 
     name: Final = "I3RecoPulseSeriesMapMask::bitmask"
@@ -49,7 +49,7 @@ class BitMaskLayout(Varying):
 BIT_MASK: Final = BitMaskLayout()
 
 
-class Size(Varying):
+class Size:
     """I3SuperDSTUtils::SizeCodec: one byte below 0xF7; else 0xFF minus the number of bytes that follow."""
 
     name: Final = "SizeCodec"
@@ -75,7 +75,7 @@ class Size(Varying):
 SIZE: Final = Size()
 
 
-class Compact(Varying):
+class Compact:
     """CompactVector<T>: a SizeCodec and the raw elements of ``itemsize`` bytes; bytes here."""
 
     def __init__(self, element: str, itemsize: int) -> None:
@@ -94,7 +94,7 @@ class Compact(Varying):
         writer.data += value
 
 
-class Repeat(Varying):
+class Repeat:
     """A fixed number of members of one type; a tuple here."""
 
     def __init__(self, layout: Layout, times: int) -> None:
@@ -127,7 +127,7 @@ SUPER_DST: Final = frame_object(
 )
 
 
-class Triggers(Varying):
+class Triggers:
     """The triggers of I3SuperDSTTriggerSeries: each 4 bits of key, 4 bits of length, the rest of the length, delay."""
 
     def read(self, reader: Reader) -> tuple[I3SuperDSTTrigger, ...]:
