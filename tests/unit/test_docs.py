@@ -54,3 +54,12 @@ def _anchors(page: Path) -> set[str]:
     """Name the headings of a page as GitHub and MyST do: lower case, no punctuation, dashes for spaces."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lines_and_table_cells_are_short(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```$|^    .*?$|^<img .*?$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    lines = prose.splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
+    cells = [cell.strip() for line in lines if line.startswith("|") for cell in line.split(" | ")]
+    assert [cell for cell in cells if len(cell) > 90] == []
