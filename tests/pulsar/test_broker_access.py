@@ -90,9 +90,7 @@ def assert_serves(broker: Broker, topic: str) -> None:
         assert [number(message) for message in take(reader, 3)] == [0, 1, 2]
 
 
-def test_a_role_needs_no_more_than_its_grant(
-    guarded: PulsarServer, topic: str, tmp_path: Path, secrets: list[str]
-) -> None:
+def test_role_needs_only_its_grant(guarded: PulsarServer, topic: str, tmp_path: Path, secrets: list[str]) -> None:
     secrets.append(guarded.token(ROLE))
     access = access_to(guarded, written(tmp_path, f"{guarded.token(ROLE)}\n"))
     with open_broker(guarded.url, access) as broker:
@@ -107,7 +105,7 @@ def test_a_role_needs_no_more_than_its_grant(
             assert secrets[0] not in str(raised.value)
 
 
-def test_the_token_may_come_by_the_environment(
+def test_token_may_come_from_the_environment(
     guarded: PulsarServer, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SKYMAP_AUTH_TOKEN", guarded.token("admin"))
@@ -117,7 +115,7 @@ def test_the_token_may_come_by_the_environment(
 
 
 @pytest.mark.parametrize("bad", ["none", "nonsense", "expired", "signed by another"])
-def test_bad_tokens_are_told_apart_from_silence(
+def test_invalid_token_differs_from_an_unavailable_broker(
     guarded: PulsarServer, tmp_path: Path, secrets: list[str], bad: str
 ) -> None:
     good = guarded.token("admin")
@@ -131,7 +129,7 @@ def test_bad_tokens_are_told_apart_from_silence(
     assert not any(secret in str(raised.value) for secret in secrets)
 
 
-def test_a_role_without_a_grant(guarded: PulsarServer, topic: str, tmp_path: Path) -> None:
+def test_role_without_a_grant_is_rejected(guarded: PulsarServer, topic: str, tmp_path: Path) -> None:
     stranger = access_to(guarded, written(tmp_path, guarded.token("stranger")))
     with open_broker(guarded.url, stranger) as broker:
         for use in (
@@ -146,7 +144,7 @@ def test_a_role_without_a_grant(guarded: PulsarServer, topic: str, tmp_path: Pat
             broker.topics(NAMESPACE)
 
 
-def test_a_token_file_that_is_no_use(guarded: PulsarServer, tmp_path: Path) -> None:
+def test_unusable_token_file_is_named(guarded: PulsarServer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read the token in .*missing"):
         open_broker(guarded.url, access_to(guarded, tmp_path / "missing"))
     with pytest.raises(InputError, match="is empty: it must hold the token"):
@@ -156,25 +154,25 @@ def test_a_token_file_that_is_no_use(guarded: PulsarServer, tmp_path: Path) -> N
 # TLS
 
 
-def test_an_authority_that_is_not_trusted(guarded: PulsarServer, tmp_path: Path) -> None:
+def test_untrusted_authority_is_rejected(guarded: PulsarServer, tmp_path: Path) -> None:
     token = written(tmp_path, guarded.token("admin"))
     with pytest.raises(BrokerError, match=r"has a certificate that is not trusted .*--tls-trust-certs"):
         open_broker(guarded.url, Access(guarded.admin_url, token))
 
 
-def test_the_port_for_tls_without_it(guarded: PulsarServer) -> None:
+def test_tls_port_without_tls_is_unavailable(guarded: PulsarServer) -> None:
     with pytest.raises(BrokerError, match="pulsar://localhost"):
         open_broker(guarded.url.replace("pulsar+ssl", "pulsar"), access_to(guarded))
 
 
-def test_clients_are_known_by_their_certificates(guarded: PulsarServer, topic: str) -> None:
+def test_clients_are_identified_by_their_certificates(guarded: PulsarServer, topic: str) -> None:
     assert guarded.certificates is not None
     ours = replace(access_to(guarded), certificate=guarded.certificates.client, key=guarded.certificates.client_key)
     with open_broker(guarded.url, ours) as broker:
         assert_serves(broker, topic)
 
 
-def test_files_that_are_no_certificates(guarded: PulsarServer, tmp_path: Path) -> None:
+def test_invalid_certificate_files_are_named(guarded: PulsarServer, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")
     assert guarded.certificates is not None
@@ -190,7 +188,7 @@ def test_files_that_are_no_certificates(guarded: PulsarServer, tmp_path: Path) -
 # Renewal
 
 
-def test_a_token_is_read_again_when_it_expires(guarded: PulsarServer, topic: str, tmp_path: Path) -> None:
+def test_expired_token_is_read_again(guarded: PulsarServer, topic: str, tmp_path: Path) -> None:
     file = written(tmp_path, guarded.token(ROLE, 4))
     expires = time.monotonic() + 4
     with open_broker(guarded.url, access_to(guarded, file)) as broker, broker.producer(topic, "p") as producer:
@@ -220,7 +218,7 @@ def sent(producer: Producer, number: int) -> bool:
 # The operator
 
 
-def test_the_operator_may_show_a_certificate(guarded: PulsarServer, topic: str) -> None:
+def test_operator_may_use_a_certificate(guarded: PulsarServer, topic: str) -> None:
     assert guarded.certificates is not None
     authority, client = guarded.certificates.authority, guarded.certificates.client
 

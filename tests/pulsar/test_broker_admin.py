@@ -111,7 +111,7 @@ def test_redirections_keep_method_body_and_token(serve: Serve, admin_at: Admin, 
     assert other.asked == owner.asked == [("PUT", path, "Bearer s3cr3t", '"earliest"')]
 
 
-def test_a_redirection_may_be_relative(serve: Serve, admin_at: Admin) -> None:
+def test_relative_redirection_is_followed(serve: Serve, admin_at: Admin) -> None:
     def answer(_: str, path: str) -> Answer:
         return (200, {}, '["persistent://a/b/c"]') if path.endswith("/there") else (307, {"Location": "/there"}, "")
 
@@ -119,20 +119,20 @@ def test_a_redirection_may_be_relative(serve: Serve, admin_at: Admin) -> None:
 
 
 @pytest.mark.parametrize("location", ["/admin/v2/again", ""])
-def test_endless_redirections_end(serve: Serve, admin_at: Admin, location: str) -> None:
+def test_endless_redirections_are_an_error(serve: Serve, admin_at: Admin, location: str) -> None:
     web = serve(lambda *_: (307, {"Location": location}, ""))
     with pytest.raises(BrokerUnavailable, match=f"{web.url} refused DELETE .*scan-fits: 307|refused GET"):
         admin_at(web.url).delete_topic(TOPIC)
     assert len(web.asked) == 5
 
 
-def test_a_redirection_to_nonsense_is_explained(serve: Serve, admin_at: Admin) -> None:
+def test_invalid_redirection_is_explained(serve: Serve, admin_at: Admin) -> None:
     web = serve(lambda *_: (307, {"Location": "http://host:port"}, ""))
     with pytest.raises(BrokerUnavailable, match=f"{web.url} .Invalid URL in location header.*--admin-url"):
         admin_at(web.url).delete_topic(TOPIC)
 
 
-def test_the_token_never_goes_from_https_to_http(
+def test_token_is_never_sent_from_https_to_http(
     serve: Serve, admin_at: Admin, token_file: Path, tmp_path: Path
 ) -> None:
     certificates = make_certificates(tmp_path / "certificates")
@@ -149,14 +149,14 @@ def test_the_token_never_goes_from_https_to_http(
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-def test_a_server_in_trouble_may_be_tried_again(serve: Serve, admin_at: Admin, status: int) -> None:
+def test_server_error_may_be_retried(serve: Serve, admin_at: Admin, status: int) -> None:
     web = serve(lambda *_: (status, {}, '{"reason": "metadata lost"}'))
     with pytest.raises(BrokerUnavailable, match=f"{web.url} refused .*: {status} metadata lost"):
         admin_at(web.url).create_topic(TOPIC)
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_names_the_token_and_not_its_content(
+def test_refusal_names_the_token_without_its_content(
     serve: Serve, admin_at: Admin, token_file: Path, status: int
 ) -> None:
     web = serve(lambda *_: (status, {}, "no"))
@@ -166,7 +166,7 @@ def test_a_refusal_names_the_token_and_not_its_content(
 
 
 @pytest.mark.parametrize("text", ["<html>Hello</html>", "", "{", "null", "42", '"text"', '{"not": "this"}', "[[]]"])
-def test_what_is_no_admin_interface_is_named(serve: Serve, admin_at: Admin, text: str) -> None:
+def test_foreign_server_is_named(serve: Serve, admin_at: Admin, text: str) -> None:
     admin = admin_at(serve(lambda *_: (200, {}, text)).url)
     for ask in (
         lambda: admin.topics("persistent://a/b/"),
@@ -180,7 +180,7 @@ def test_what_is_no_admin_interface_is_named(serve: Serve, admin_at: Admin, text
 
 
 @pytest.mark.parametrize("url", ["nowhere", "ftp://host", "http://", "http://host:port"])
-def test_a_malformed_admin_url_is_an_input_error(admin_at: Admin, url: str) -> None:
+def test_malformed_admin_url_is_an_input_error(admin_at: Admin, url: str) -> None:
     with pytest.raises(InputError, match="admin URL"):
         admin_at(url).delete_topic(TOPIC)
 
@@ -213,20 +213,20 @@ def make_namespace(rest: httpx.Client, topic: str, **retention: int) -> None:
         rest.post(f"/namespaces/{tenant}/{namespace}/retention", json=retention).raise_for_status()
 
 
-def test_tenant_and_namespace_are_made_with_our_policies(broker: Broker, topic: str, rest: httpx.Client) -> None:
+def test_tenant_and_namespace_are_created_with_our_policies(broker: Broker, topic: str, rest: httpx.Client) -> None:
     broker.create_topic(topic, ["s"])
     broker.create_topic(topic, ["s", "t"])
     assert policies(rest, topic) == OURS
     assert broker.backlog(topic, "t").waiting == 0
 
 
-def test_a_namespace_that_keeps_nothing_keeps_everything_then(broker: Broker, topic: str, rest: httpx.Client) -> None:
+def test_namespace_without_retention_gets_infinite_retention(broker: Broker, topic: str, rest: httpx.Client) -> None:
     make_namespace(rest, topic)
     broker.create_topic(topic)
     assert policies(rest, topic) == [OURS[0], None, None]
 
 
-def test_finite_retention_is_left_alone(broker: Broker, topic: str, rest: httpx.Client) -> None:
+def test_finite_retention_is_unchanged(broker: Broker, topic: str, rest: httpx.Client) -> None:
     given = {"retentionTimeInMinutes": 600, "retentionSizeInMB": 100}
     make_namespace(rest, topic, **given)
     broker.create_topic(topic)
@@ -239,7 +239,7 @@ def test_retention_of_no_size_keeps_nothing(broker: Broker, topic: str, rest: ht
     assert policies(rest, topic)[0] == OURS[0]
 
 
-def test_what_is_missing_is_made_by_whoever_opens_it(broker: Broker, topic: str, rest: httpx.Client) -> None:
+def test_missing_topics_are_created_on_opening(broker: Broker, topic: str, rest: httpx.Client) -> None:
     with broker.producer(topic, "p") as producer:
         producer.send(*numbered(range(3)))
     assert policies(rest, topic) == OURS
@@ -261,7 +261,7 @@ with open_broker(url, Access(admin)) as broker:
 """
 
 
-def test_many_may_make_the_same_at_once(topic: str, pulsar_server: PulsarAddress, rest: httpx.Client) -> None:
+def test_same_topic_may_be_created_concurrently(topic: str, pulsar_server: PulsarAddress, rest: httpx.Client) -> None:
     words = [sys.executable, "-c", MAKE, pulsar_server.url, pulsar_server.admin_url, topic]
     pipe = subprocess.PIPE
     makers = [subprocess.Popen(words, stdin=pipe, stderr=pipe, text=True) for _ in range(3)]

@@ -40,7 +40,7 @@ def receive_until_error(source: Consumer | Reader) -> BrokerError:
 
 @pytest.mark.parametrize("kind", SubscriptionType)
 @pytest.mark.parametrize("used", [False, True])
-def test_a_consumer(
+def test_consumer_of_a_deleted_topic_raises(
     user: Broker, topic: str, delete: Callable[[], None], kind: SubscriptionType, *, used: bool
 ) -> None:
     with user, user.consumer(topic, "s", kind) as consumer:
@@ -54,7 +54,7 @@ def test_a_consumer(
         assert not isinstance(error, BrokerUnavailable)
 
 
-def test_a_reader(user: Broker, topic: str, delete: Callable[[], None]) -> None:
+def test_reader_of_a_deleted_topic_raises(user: Broker, topic: str, delete: Callable[[], None]) -> None:
     with user, user.reader(topic) as reader:
         user.producer(topic, "p").send(*plain(range(3)))
         take(reader, 3)
@@ -63,7 +63,9 @@ def test_a_reader(user: Broker, topic: str, delete: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("make", [plain, numbered])
-def test_a_producer(user: Broker, topic: str, delete: Callable[[], None], make: Callable[..., list[object]]) -> None:
+def test_producer_of_a_deleted_topic_raises(
+    user: Broker, topic: str, delete: Callable[[], None], make: Callable[..., list[object]]
+) -> None:
     with user, user.producer(topic, "p") as producer:
         producer.send(*make(range(3)))
         delete()
@@ -77,7 +79,7 @@ def test_a_producer(user: Broker, topic: str, delete: Callable[[], None], make: 
 
 
 @pytest.mark.parametrize("make", [plain, numbered])
-def test_messages_on_their_way(
+def test_pending_messages_of_a_deleted_topic_fail(
     user: Broker, broker: Broker, topic: str, delete: Callable[[], None], make: Callable[..., list[object]]
 ) -> None:
     with user, user.producer(topic, "p") as producer:
@@ -92,7 +94,9 @@ def test_messages_on_their_way(
     assert broker.topics(topic) == []
 
 
-def test_it_may_be_made_anew(user: Broker, broker: Broker, topic: str, delete: Callable[[], None]) -> None:
+def test_deleted_topic_can_be_created_again(
+    user: Broker, broker: Broker, topic: str, delete: Callable[[], None]
+) -> None:
     with user, user.producer(topic, "p") as producer:
         producer.send(*numbered(range(5)))
         delete()
@@ -106,7 +110,7 @@ def test_it_may_be_made_anew(user: Broker, broker: Broker, topic: str, delete: C
         assert [message.payload for message in take(consumer, 3)] == [b"0", b"1", b"2"]
 
 
-def test_a_subscription_is_deleted_under_its_consumer(user: Broker, topic: str, pulsar_server: PulsarAddress) -> None:
+def test_consumer_of_a_deleted_subscription_raises(user: Broker, topic: str, pulsar_server: PulsarAddress) -> None:
     with user, user.producer(topic, "p") as producer, user.consumer(topic, "s", SubscriptionType.SHARED) as consumer:
         producer.send(*plain(range(3)))
         consumer.ack(*take(consumer, 2))

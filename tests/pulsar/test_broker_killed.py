@@ -32,7 +32,7 @@ def collect(source: Consumer | Reader, into: list[int]) -> None:
                 source.ack(message)
 
 
-def test_all_carry_on_when_the_broker_is_killed(
+def test_clients_recover_from_a_killed_broker(
     own_pulsar: Callable[..., PulsarServer], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = own_pulsar()
@@ -104,7 +104,7 @@ elif end == "raised-closed":
 @pytest.mark.parametrize(
     ("end", "code"), [("closed", 0), ("open", 0), ("raised", 1), ("exit", 75), ("raised-closed", 1)]
 )
-def test_processes_end_with_their_own_code(topic: str, pulsar_server: PulsarAddress, end: str, code: int) -> None:
+def test_processes_exit_with_their_own_code(topic: str, pulsar_server: PulsarAddress, end: str, code: int) -> None:
     words = [sys.executable, "-c", ENDS, pulsar_server.url, pulsar_server.admin_url]
     processes = [subprocess.Popen([*words, f"{topic}-{run}", end], stderr=subprocess.PIPE) for run in range(4)]
     ends = [process.communicate(timeout=TIMEOUT)[1].decode() for process in processes]

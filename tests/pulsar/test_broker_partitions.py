@@ -30,7 +30,9 @@ def keyed(count: int) -> list[Outgoing]:
 
 
 @pytest.mark.parametrize("kind", SubscriptionType)
-def test_every_kind_of_consumer_gets_everything_once(broker: Broker, partitioned: str, kind: SubscriptionType) -> None:
+def test_every_kind_of_consumer_receives_everything_once(
+    broker: Broker, partitioned: str, kind: SubscriptionType
+) -> None:
     consumer = broker.consumer(partitioned, "s", kind)
     with broker.producer(partitioned, "p") as producer:
         producer.send(*keyed(60))
@@ -51,7 +53,7 @@ def test_every_kind_of_consumer_gets_everything_once(broker: Broker, partitioned
         assert rest(after) == []
 
 
-def test_messages_without_a_key_spread_and_the_backlog_sums_up(
+def test_messages_without_a_key_use_all_partitions(
     broker: Broker, partitioned: str, pulsar_server: PulsarAddress
 ) -> None:
     broker.create_topic(partitioned, ["s"])
@@ -69,7 +71,7 @@ def test_messages_without_a_key_spread_and_the_backlog_sums_up(
         assert backlog.waiting + backlog.unacked == 26
 
 
-def test_a_reader_sees_everything_and_a_late_one_too(broker: Broker, partitioned: str) -> None:
+def test_early_and_late_readers_read_everything(broker: Broker, partitioned: str) -> None:
     with broker.reader(partitioned) as early, broker.producer(partitioned, "p") as producer:
         assert early.receive(0) is None
         producer.send(*keyed(30))
@@ -79,7 +81,7 @@ def test_a_reader_sees_everything_and_a_late_one_too(broker: Broker, partitioned
         assert sorted(map(number, iter(lambda: late.receive(0), None))) == list(range(30))
 
 
-def test_repeats_are_dropped_whatever_their_key(broker: Broker, partitioned: str) -> None:
+def test_duplicates_are_dropped_with_any_key(broker: Broker, partitioned: str) -> None:
     def send(numbers: range) -> None:
         with broker.producer(partitioned, "p") as producer:
             for index in numbers:
@@ -96,7 +98,7 @@ def test_repeats_are_dropped_whatever_their_key(broker: Broker, partitioned: str
         assert [number(message) for message in iter(lambda: reader.receive(0), None)] == list(range(31))
 
 
-def test_keys_are_shared_out_between_consumers(broker: Broker, partitioned: str) -> None:
+def test_keys_are_distributed_among_consumers(broker: Broker, partitioned: str) -> None:
     one, other = (broker.consumer(partitioned, "s", SubscriptionType.KEY_SHARED) for _ in range(2))
     with broker.producer(partitioned, "p") as producer:
         producer.send(*keyed(120))
@@ -110,7 +112,9 @@ def test_keys_are_shared_out_between_consumers(broker: Broker, partitioned: str)
     assert not set(got[0]) & set(got[1])
 
 
-def test_it_is_listed_once_and_deleted_whole(broker: Broker, partitioned: str, pulsar_server: PulsarAddress) -> None:
+def test_partitioned_topic_is_listed_once_and_deleted_whole(
+    broker: Broker, partitioned: str, pulsar_server: PulsarAddress
+) -> None:
     broker.create_topic(partitioned, ["s"])  # is there already, and stays partitioned
     namespace = partitioned.rpartition("/")[0]
     assert broker.topics(f"{namespace}/") == [partitioned, f"{partitioned}-beside"]
@@ -126,7 +130,7 @@ def test_it_is_listed_once_and_deleted_whole(broker: Broker, partitioned: str, p
         producer.send(*keyed(3))
 
 
-def test_messages_sent_ahead_come_from_all_partitions_once(broker: Broker, partitioned: str) -> None:
+def test_prefetched_messages_come_from_all_partitions_once(broker: Broker, partitioned: str) -> None:
     broker.create_topic(partitioned, ["s"])
     with broker.producer(partitioned, "p") as producer:
         producer.send(*(Outgoing(f"{index}".encode()) for index in range(60)))

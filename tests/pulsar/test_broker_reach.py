@@ -19,14 +19,14 @@ from skymap_scanner.broker.pulsar import connection, handshake
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 
 
-def test_nobody_listens() -> None:
+def test_missing_broker_is_unavailable() -> None:
     (port,) = free_ports(1)
     url = f"pulsar://127.0.0.1:{port}"
     with pytest.raises(BrokerUnavailable, match=f"cannot reach the broker {url} .Connection refused.: is it running"):
         open_broker(url)
 
 
-def test_a_host_that_nobody_knows() -> None:
+def test_unknown_host_is_unavailable() -> None:
     with pytest.raises(BrokerUnavailable, match=r"cannot reach the broker pulsar://nowhere\.invalid \("):
         open_broker("pulsar://nowhere.invalid")
 
@@ -49,13 +49,13 @@ def test_a_host_that_nobody_knows() -> None:
     ],
 )
 @pytest.mark.parametrize("admin_url", [None, "http://127.0.0.1:1"])
-def test_malformed_urls(url: str, admin_url: str | None) -> None:
+def test_malformed_urls_are_rejected(url: str, admin_url: str | None) -> None:
     with pytest.raises(InputError, match=r"broker '.*': write pulsar://HOST:6650 or pulsar\+ssl://HOST:6651") as raised:
         open_broker(url, Access(admin_url))
     assert "s3cr3t" not in str(raised.value)
 
 
-def test_the_port_of_the_admin_interface(pulsar_server: PulsarAddress) -> None:
+def test_admin_port_is_recognised(pulsar_server: PulsarAddress) -> None:
     url = pulsar_server.admin_url.replace("http://", "pulsar://")
     with pytest.raises(BrokerError, match=f"the server at {url} is not a Pulsar broker: is the port right"):
         open_broker(url)
@@ -63,7 +63,7 @@ def test_the_port_of_the_admin_interface(pulsar_server: PulsarAddress) -> None:
         open_broker(url.replace("pulsar://", "pulsar+ssl://"))
 
 
-def test_the_plain_port_by_tls(pulsar_server: PulsarAddress) -> None:
+def test_plain_port_is_recognised_by_tls(pulsar_server: PulsarAddress) -> None:
     url = pulsar_server.url.replace("pulsar://", "pulsar+ssl://")
     with pytest.raises(BrokerError, match=r"the broker .*its port for TLS"):
         open_broker(url)
@@ -124,27 +124,25 @@ def error_frame(code: int) -> bytes:
         (error_frame(6), BrokerUnavailable, "refuses connections at the moment"),
     ],
 )
-def test_strange_answers(answer: bytes, kind: type[BrokerError], says: str) -> None:
+def test_invalid_answers_are_explained(answer: bytes, kind: type[BrokerError], says: str) -> None:
     with saying(answer) as url, pytest.raises(kind, match=says) as raised:
         handshake.greet(url, Access())
     assert raised.type is kind
     assert url in str(raised.value)
 
 
-def test_a_broker_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_broker_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handshake, "PATIENCE", 0.2)
     with saying(None) as url, pytest.raises(BrokerUnavailable, match=r"cannot reach the broker .*timed out"):
         handshake.greet(url, Access())
 
 
-def test_a_broker_that_welcomes_us() -> None:
+def test_valid_answer_is_accepted() -> None:
     with saying(frame(b"\x08\x03\x1a\x00")) as url:
         handshake.greet(url, Access())
 
 
-def test_everything_but_topics_works_without_the_admin_interface(
-    broker: Broker, topic: str, pulsar_server: PulsarAddress
-) -> None:
+def test_messages_need_no_admin_interface(broker: Broker, topic: str, pulsar_server: PulsarAddress) -> None:
     broker.create_topic(topic, ["s"])
     (port,) = free_ports(1)
     nowhere = f"http://127.0.0.1:{port}"
@@ -174,7 +172,7 @@ def test_everything_but_topics_works_without_the_admin_interface(
 
 
 @pytest.mark.parametrize("sequence_id", [None, 0])
-def test_a_message_that_is_too_large(broker: Broker, topic: str, sequence_id: int | None) -> None:
+def test_too_large_message_is_rejected(broker: Broker, topic: str, sequence_id: int | None) -> None:
     size = 5 * 2**20 + 1
     with broker.producer(topic, "p") as producer:
         large = Outgoing(os.urandom(size), key="8/7", sequence_id=sequence_id)
@@ -190,7 +188,7 @@ def test_a_message_that_is_too_large(broker: Broker, topic: str, sequence_id: in
         assert [number(message) for message in rest(reader)] == [0, 1]
 
 
-def test_a_name_has_one_holder_at_a_time(
+def test_producer_name_has_one_holder_at_a_time(
     broker: Broker,
     topic: str,
     pulsar_server: PulsarAddress,

@@ -37,7 +37,7 @@ def broker(server: PulsarServer) -> Iterator[Broker]:
 
 
 @pytest.mark.parametrize("policy", ["producer_request_hold", "producer_exception"])
-def test_a_quota_that_is_used_up_is_waited_for(
+def test_exceeded_quota_is_waited_for(
     server: PulsarServer, broker: Broker, policy: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic = f"persistent://{policy}/skymap/tasks"
@@ -76,7 +76,7 @@ def test_a_quota_that_is_used_up_is_waited_for(
         assert rest(reader) == []
 
 
-def test_a_frozen_holder_is_replaced_and_does_not_disturb(server: PulsarServer, broker: Broker) -> None:
+def test_frozen_producer_is_replaced_without_duplicates(server: PulsarServer, broker: Broker) -> None:
     topic = "persistent://frozen/skymap/fits"
     broker.create_topic(topic, ["s"])
     broker.producer(topic, "p").send(*numbered(range(6)))

@@ -62,7 +62,7 @@ def embedded(start: Start, tmp_path: Path) -> Path:
     return tmp_path / "embedded"
 
 
-def test_the_original_session_gives_the_same_files_and_leaves_nothing(
+def test_original_session_gives_the_same_files_and_leaves_nothing(
     start: Start, embedded: Path, pulsar_namespace: str, pulsar_server: PulsarAddress, tmp_path: Path
 ) -> None:
     tasks, fits, best_fits = (
@@ -102,9 +102,7 @@ def test_the_original_session_gives_the_same_files_and_leaves_nothing(
         assert broker.topics(pulsar_namespace) == []
 
 
-def test_a_run_cleans_up_behind_itself(
-    start: Start, embedded: Path, pulsar_server: PulsarAddress, tmp_path: Path
-) -> None:
+def test_run_deletes_its_topics(start: Start, embedded: Path, pulsar_server: PulsarAddress, tmp_path: Path) -> None:
     name = f"test-{uuid4().hex[:12]}"
     words = ["--levels", "1:0", "--workers", 1, "--format", "json", *SCAN]
     finish(start("run", "demo", "-o", "out", "-n", name, *words, "--delete-topics"))
@@ -114,7 +112,7 @@ def test_a_run_cleans_up_behind_itself(
         assert [topic for topic in broker.topics("persistent://icecube/skymap/") if name in topic] == []
 
 
-def test_a_broker_that_makes_no_topics_by_itself_will_do(
+def test_broker_without_automatic_topics_suffices(
     start: Start, embedded: Path, own_pulsar: Callable[..., PulsarServer], tmp_path: Path
 ) -> None:
     address = own_pulsar(configuration={"allowAutoTopicCreation": "false"}).address
@@ -132,7 +130,7 @@ def command_lines() -> list[str]:
     return listed.stdout.splitlines()
 
 
-def test_credentials_reach_every_role_and_are_seen_by_nobody(
+def test_credentials_reach_every_role_and_stay_hidden(
     start: Start, own_pulsar: Callable[..., PulsarServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = own_pulsar(authentication=True, tls=True)

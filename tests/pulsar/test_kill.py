@@ -27,7 +27,7 @@ def expected(tmp_path: Path) -> dict[str, str]:
     return files
 
 
-def test_broker_and_roles_may_be_killed(
+def test_killed_broker_and_roles_do_not_change_the_files(
     expected: dict[str, str], own_pulsar: Callable[..., PulsarServer], tmp_path: Path
 ) -> None:
     server = own_pulsar()

@@ -49,7 +49,7 @@ def send(client: pulsar.Client, *payloads: bytes, topic: str = TOPIC) -> None:
         producer.send(payload)
 
 
-def test_the_session_broker_stores_messages(pulsar_server: PulsarAddress, pulsar_tenant: str) -> None:
+def test_session_broker_stores_messages(pulsar_server: PulsarAddress, pulsar_tenant: str) -> None:
     admin = f"{pulsar_server.admin_url}/admin/v2"
     clusters = httpx.get(f"{admin}/clusters").json()
     httpx.put(f"{admin}/tenants/{pulsar_tenant}", json={"allowedClusters": clusters}).raise_for_status()
@@ -60,7 +60,7 @@ def test_the_session_broker_stores_messages(pulsar_server: PulsarAddress, pulsar
         assert stored(one, topic) == [b"first", b"second"]
 
 
-def test_a_killed_broker_has_all_it_acknowledged(own_pulsar: Start) -> None:
+def test_killed_broker_keeps_acknowledged_messages(own_pulsar: Start) -> None:
     server = own_pulsar()
     payloads = [b"%d" % number for number in range(100)]
     for kills in range(3):
@@ -72,7 +72,7 @@ def test_a_killed_broker_has_all_it_acknowledged(own_pulsar: Start) -> None:
             assert stored(one) == payloads * (kills + 1)
 
 
-def test_a_stopped_broker_starts_again_on_its_ports(own_pulsar: Start) -> None:
+def test_stopped_broker_restarts_on_its_ports(own_pulsar: Start) -> None:
     server = own_pulsar()
     first = server.pid
     with client(server.url) as one:
@@ -86,7 +86,7 @@ def test_a_stopped_broker_starts_again_on_its_ports(own_pulsar: Start) -> None:
         assert stored(one) == [b"before"]
 
 
-def test_a_suspended_broker_answers_nothing_until_it_is_resumed(own_pulsar: Start) -> None:
+def test_suspended_broker_answers_after_it_is_resumed(own_pulsar: Start) -> None:
     server = own_pulsar()
     server.suspend()
     with pytest.raises(httpx.ReadTimeout):
@@ -95,7 +95,7 @@ def test_a_suspended_broker_answers_nothing_until_it_is_resumed(own_pulsar: Star
     assert server.request("GET", "/admin/v2/clusters").json() == ["standalone"]
 
 
-def test_tokens_are_asked_for(own_pulsar: Start) -> None:
+def test_tokens_are_required(own_pulsar: Start) -> None:
     server = own_pulsar(authentication=True)
 
     def status(token: str) -> int:
@@ -118,7 +118,7 @@ def test_tokens_are_asked_for(own_pulsar: Start) -> None:
     assert server.token("admin") not in said
 
 
-def test_tls_is_by_certificates_of_our_own_authority(own_pulsar: Start) -> None:
+def test_tls_uses_certificates_of_our_own_authority(own_pulsar: Start) -> None:
     server = own_pulsar(tls=True)
     assert server.certificates is not None
     assert server.url.startswith("pulsar+ssl://")
@@ -132,7 +132,7 @@ def test_tls_is_by_certificates_of_our_own_authority(own_pulsar: Start) -> None:
         send(wary, b"to whom?")
 
 
-def test_clients_can_be_asked_for_certificates(own_pulsar: Start) -> None:
+def test_client_certificates_can_be_required(own_pulsar: Start) -> None:
     server = own_pulsar(tls=True, configuration={"tlsRequireTrustedClientCertOnConnect": "true"})
     assert server.certificates is not None
     authority = str(server.certificates.authority)
@@ -145,19 +145,19 @@ def test_clients_can_be_asked_for_certificates(own_pulsar: Start) -> None:
         send(unknown, b"unknown")
 
 
-def test_a_broker_that_cannot_start_says_why(own_pulsar: Start) -> None:
+def test_broker_that_cannot_start_reports_the_reason(own_pulsar: Start) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)Pulsar ended with 1 while it started\..*NotThere"):
         own_pulsar(configuration={"authenticationEnabled": "true", "authenticationProviders": "NotThere"})
 
 
-def test_two_brokers_never_share_a_folder(own_pulsar: Start) -> None:
+def test_second_broker_in_a_folder_is_rejected(own_pulsar: Start) -> None:
     server = own_pulsar()
     with pytest.raises(RuntimeError, match="another Pulsar is running on"):
         PulsarServer(server.folder).start()
     assert server.request("GET", "/admin/v2/clusters").json() == ["standalone"]
 
 
-def test_a_taken_port_is_named(pulsar_installed: None, tmp_path: Path) -> None:
+def test_port_in_use_is_named(pulsar_installed: None, tmp_path: Path) -> None:
     broker, web, storage = free_ports(3)
     with socket.create_server(("127.0.0.1", web)):
         words = ["--data", tmp_path / "data", "--port", broker, "--web-port", web, "--storage-port", storage]
@@ -176,7 +176,7 @@ time.sleep(600)
 """
 
 
-def test_the_broker_ends_with_the_tests_however_they_end(pulsar_installed: None, tmp_path: Path) -> None:
+def test_broker_ends_with_the_tests(pulsar_installed: None, tmp_path: Path) -> None:
     root = START.parents[2]
     tests = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(tmp_path / "data")], stdout=subprocess.PIPE, text=True, cwd=root
@@ -195,9 +195,7 @@ def test_the_broker_ends_with_the_tests_however_they_end(pulsar_installed: None,
         tests.stdout.close()
 
 
-def test_a_broker_on_a_full_disk_ends_and_the_next_has_all_it_acknowledged(
-    pulsar_installed: None, tmp_path: Path
-) -> None:
+def test_full_disk_loses_no_acknowledged_message(pulsar_installed: None, tmp_path: Path) -> None:
     """Its journal has room for a while; where its storage ends, it does, since a broker without it only looks well."""
     if os.geteuid():
         leave_out("a small disk of its own is mounted by root")

@@ -45,19 +45,19 @@ def test_messages_arrive_in_order(broker: Broker, topic: str) -> None:
     assert [number(message) for message in take(consumer, 20)] == list(range(20))
 
 
-def test_receive_of_nothing_returns_none(broker: Broker, topic: str) -> None:
+def test_receive_without_messages_returns_none(broker: Broker, topic: str) -> None:
     consumer = broker.consumer(topic, "s", SHARED)
     assert consumer.receive(0) is None
     assert consumer.receive(MOMENT) is None
     assert broker.reader(topic).receive(MOMENT) is None
 
 
-def test_send_of_nothing_stores_nothing(broker: Broker, topic: str) -> None:
+def test_send_without_messages_stores_nothing(broker: Broker, topic: str) -> None:
     broker.producer(topic, "p").send()
     assert broker.reader(topic).receive(MOMENT) is None
 
 
-def test_a_waiting_receive_is_woken_by_a_message(broker: Broker, topic: str) -> None:
+def test_waiting_receive_returns_with_a_message(broker: Broker, topic: str) -> None:
     consumer = broker.consumer(topic, "s", SHARED)
     producer = broker.producer(topic, "p")
     timer = threading.Timer(MOMENT, producer.send, numbered([5]))
@@ -66,7 +66,7 @@ def test_a_waiting_receive_is_woken_by_a_message(broker: Broker, topic: str) -> 
     timer.join()
 
 
-def test_a_message_keeps_all_its_parts(broker: Broker, topic: str) -> None:
+def test_message_keeps_all_its_parts(broker: Broker, topic: str) -> None:
     sent = Outgoing(
         bytes(range(256)),
         key="pixel 8/767 — Größe",
@@ -80,7 +80,7 @@ def test_a_message_keeps_all_its_parts(broker: Broker, topic: str) -> None:
         assert got.attempts == 1
 
 
-def test_a_message_may_have_no_parts(broker: Broker, topic: str) -> None:
+def test_empty_message_arrives(broker: Broker, topic: str) -> None:
     broker.producer(topic, "p").send(Outgoing(b""))
     (got,) = take(broker.consumer(topic, "s", SHARED), 1)
     assert (got.payload, got.key, dict(got.properties)) == (b"", None, {})
@@ -103,7 +103,7 @@ def test_message_ids_differ(broker: Broker, topic: str, place: Place) -> None:
 # Acknowledging
 
 
-def test_acknowledged_messages_never_come_back(broker: Broker, topic: str) -> None:
+def test_acknowledged_messages_are_not_delivered_again(broker: Broker, topic: str) -> None:
     broker.producer(topic, "p").send(*numbered(range(6)))
     with broker.consumer(topic, "s", SHARED) as consumer:
         messages = take(consumer, 6)
@@ -115,7 +115,7 @@ def test_acknowledged_messages_never_come_back(broker: Broker, topic: str) -> No
         assert consumer.receive(MOMENT) is None
 
 
-def test_messages_given_back_come_again(broker: Broker, topic: str) -> None:
+def test_messages_given_back_are_delivered_again(broker: Broker, topic: str) -> None:
     broker.producer(topic, "p").send(*numbered(range(4)))
     consumer = broker.consumer(topic, "s", SHARED)
     messages = take(consumer, 3)
@@ -135,7 +135,7 @@ def test_attempts_count_every_delivery(broker: Broker, topic: str) -> None:
         consumer.nack(message)
 
 
-def test_closing_a_consumer_gives_back_what_it_held(broker: Broker, topic: str) -> None:
+def test_closed_consumer_gives_back_its_messages(broker: Broker, topic: str) -> None:
     broker.producer(topic, "p").send(*numbered(range(3)))
     with broker.consumer(topic, "s", SHARED) as first:
         take(first, 3)
@@ -143,7 +143,7 @@ def test_closing_a_consumer_gives_back_what_it_held(broker: Broker, topic: str) 
     assert sorted(number(message) for message in take(second, 3)) == [0, 1, 2]
 
 
-def test_a_message_of_another_subscription_cannot_be_acknowledged(broker: Broker, topic: str, place: Place) -> None:
+def test_message_of_another_subscription_cannot_be_acknowledged(broker: Broker, topic: str, place: Place) -> None:
     broker.producer(topic, "p").send(*numbered(range(2)))
     broker.producer(place.topic("other"), "p").send(*numbered(range(2)))
     consumer = broker.consumer(topic, "s", SHARED)
@@ -160,7 +160,7 @@ def test_a_message_of_another_subscription_cannot_be_acknowledged(broker: Broker
 # Many consumers, many subscriptions
 
 
-def test_two_subscriptions_know_nothing_of_each_other(broker: Broker, topic: str) -> None:
+def test_subscriptions_are_independent(broker: Broker, topic: str) -> None:
     broker.producer(topic, "p").send(*numbered(range(3)))
     one, other = broker.consumer(topic, "one", SHARED), broker.consumer(topic, "other", FAILOVER)
     one.ack(*take(one, 3))
@@ -168,7 +168,7 @@ def test_two_subscriptions_know_nothing_of_each_other(broker: Broker, topic: str
     assert [number(message) for message in take(other, 3)] == [0, 1, 2]
 
 
-def test_a_late_subscription_starts_at_the_first_message(broker: Broker, topic: str) -> None:
+def test_late_subscription_starts_at_the_first_message(broker: Broker, topic: str) -> None:
     producer = broker.producer(topic, "p")
     producer.send(*numbered(range(3)))
     early = broker.consumer(topic, "early", SHARED)
@@ -191,7 +191,7 @@ def test_consumers_of_one_subscription_share_its_messages(broker: Broker, topic:
     assert sorted(got) == list(range(10))
 
 
-def test_no_message_is_held_twice_at_a_time(broker: Broker, topic: str, actor: Start, tmp_path: Path) -> None:
+def test_message_is_held_by_one_consumer_at_a_time(broker: Broker, topic: str, actor: Start, tmp_path: Path) -> None:
     count = 600
     broker.create_topic(topic, ["s"])
     broker.producer(topic, "p").send(*numbered(range(count)))
@@ -215,7 +215,7 @@ def test_no_message_is_held_twice_at_a_time(broker: Broker, topic: str, actor: S
     assert_backlog(broker, topic, waiting=0, unacked=0)
 
 
-def test_the_kinds_of_consumers_do_not_mix(broker: Broker, topic: str) -> None:
+def test_kinds_of_consumers_do_not_mix(broker: Broker, topic: str) -> None:
     with broker.consumer(topic, "s", SHARED), pytest.raises(BrokerError, match="shared"):
         broker.consumer(topic, "s", FAILOVER)
     with broker.consumer(topic, "s", FAILOVER):
@@ -225,7 +225,7 @@ def test_the_kinds_of_consumers_do_not_mix(broker: Broker, topic: str) -> None:
 # Death
 
 
-def test_what_a_killed_consumer_held_is_delivered_again(broker: Broker, topic: str, actor: Start) -> None:
+def test_messages_of_a_killed_consumer_are_delivered_again(broker: Broker, topic: str, actor: Start) -> None:
     broker.producer(topic, "p").send(*numbered(range(4)))
     consumer = broker.consumer(topic, "s", SHARED)
     victim = actor("hold", topic, "shared", 0, 2)
@@ -241,7 +241,7 @@ def test_what_a_killed_consumer_held_is_delivered_again(broker: Broker, topic: s
     ]
 
 
-def test_the_backlog_knows_of_a_death(broker: Broker, topic: str, actor: Start) -> None:
+def test_backlog_counts_messages_of_a_killed_consumer_as_waiting(broker: Broker, topic: str, actor: Start) -> None:
     broker.producer(topic, "p").send(*numbered(range(3)))
     victim = actor("hold", topic, "shared", 0, 3)
     assert [victim.line() for _ in range(4)][-1] == "2 1"
@@ -249,7 +249,7 @@ def test_the_backlog_knows_of_a_death(broker: Broker, topic: str, actor: Start) 
     assert_backlog(broker, topic, waiting=3, unacked=0)
 
 
-def test_a_message_that_kills_comes_again_and_again(broker: Broker, topic: str, actor: Start) -> None:
+def test_message_that_kills_consumers_is_delivered_every_time(broker: Broker, topic: str, actor: Start) -> None:
     broker.producer(topic, "p").send(*numbered([0]))
     counts = broker.capabilities.counts_crashed_deliveries
     for attempt in range(1, 4):
@@ -263,7 +263,7 @@ def test_a_message_that_kills_comes_again_and_again(broker: Broker, topic: str, 
     assert message.attempts == (4 if counts else 1)
 
 
-def test_what_a_hanging_consumer_holds_goes_to_another(broker: Broker, topic: str, actor: Start) -> None:
+def test_messages_of_a_hanging_consumer_go_to_another(broker: Broker, topic: str, actor: Start) -> None:
     broker.producer(topic, "p").send(*numbered([0]))
     victim = actor("hold", topic, "shared", 1.0, 1)
     assert [victim.line() for _ in range(2)] == ["ready", "0 1"]
@@ -278,7 +278,7 @@ def test_what_a_hanging_consumer_holds_goes_to_another(broker: Broker, topic: st
     assert_backlog(broker, topic, waiting=0, unacked=0)
 
 
-def test_a_late_acknowledgement_counts(broker: Broker, topic: str) -> None:
+def test_late_acknowledgement_counts(broker: Broker, topic: str) -> None:
     broker.producer(topic, "p").send(*numbered([0]))
     slow = broker.consumer(topic, "s", SHARED, ack_timeout=MOMENT)
     other = broker.consumer(topic, "s", SHARED)
@@ -291,7 +291,7 @@ def test_a_late_acknowledgement_counts(broker: Broker, topic: str) -> None:
     assert other.receive(MOMENT) is None
 
 
-def test_a_late_give_back_takes_nothing_from_the_new_holder(broker: Broker, topic: str) -> None:
+def test_late_give_back_leaves_the_message_with_its_new_consumer(broker: Broker, topic: str) -> None:
     broker.producer(topic, "p").send(*numbered([0]))
     slow = broker.consumer(topic, "s", SHARED, ack_timeout=MOMENT)
     other = broker.consumer(topic, "s", SHARED)
@@ -322,7 +322,7 @@ def test_only_the_active_consumer_receives(broker: Broker, topic: str) -> None:
     ]
 
 
-def test_a_standby_takes_over_from_a_killed_consumer_in_order(broker: Broker, topic: str, actor: Start) -> None:
+def test_standby_takes_over_from_a_killed_consumer_in_order(broker: Broker, topic: str, actor: Start) -> None:
     broker.producer(topic, "p").send(*numbered(range(10)))
     victim = actor("hold", topic, "failover", 0, 3)
     assert [victim.line() for _ in range(4)][-1] == "2 1"

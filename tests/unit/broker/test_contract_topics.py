@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Deduplication, and crashes
 
 
-def test_repeats_are_dropped(broker: Broker, topic: str) -> None:
+def test_duplicates_are_dropped(broker: Broker, topic: str) -> None:
     producer = broker.producer(topic, "p")
     assert producer.last_sequence_id == -1
     producer.send(*numbered([0, 1, 1, 0, 2]))
@@ -57,7 +57,7 @@ def test_messages_without_a_sequence_id_are_never_dropped(broker: Broker, topic:
     assert [number(message) for message in take(broker.reader(topic), 3)] == [3, 8, 8]
 
 
-def test_everything_survives_a_new_start(place: Place, topic: str) -> None:
+def test_everything_survives_a_restart(place: Place, topic: str) -> None:
     with place.open() as broker:
         broker.producer(topic, "p").send(*numbered(range(5)))
         consumer = broker.consumer(topic, "s", SHARED)
@@ -73,7 +73,7 @@ def test_everything_survives_a_new_start(place: Place, topic: str) -> None:
         assert got == {0: again, 2: again, 3: 1, 4: 1, 5: 1}
 
 
-def test_nothing_stored_is_lost_when_the_sender_is_killed(place: Place, topic: str, actor: Start) -> None:
+def test_stored_messages_survive_a_killed_sender(place: Place, topic: str, actor: Start) -> None:
     stored = -1
     for lines in 1, 40, 7, 23:
         sender = actor("send", topic, "p")
@@ -94,7 +94,7 @@ def test_nothing_stored_is_lost_when_the_sender_is_killed(place: Place, topic: s
 # Readers
 
 
-def test_a_reader_sees_everything_from_the_start(broker: Broker, topic: str) -> None:
+def test_reader_reads_everything_from_the_start(broker: Broker, topic: str) -> None:
     producer = broker.producer(topic, "p")
     producer.send(*numbered(range(5)))
     consumer = broker.consumer(topic, "s", SHARED)
@@ -111,7 +111,7 @@ def test_a_reader_sees_everything_from_the_start(broker: Broker, topic: str) -> 
 # Topics
 
 
-def test_topics_can_be_made_again_listed_and_deleted(broker: Broker, place: Place, topic: str) -> None:
+def test_topics_are_created_listed_and_deleted(broker: Broker, place: Place, topic: str) -> None:
     names = [place.topic(f"scan-{name}") for name in ("a", "b")] + [place.topic("other")]
     for name in names:
         broker.create_topic(name, ["s", "t"])
@@ -125,7 +125,7 @@ def test_topics_can_be_made_again_listed_and_deleted(broker: Broker, place: Plac
     assert broker.topics(place.topic("scan-")) == [names[1]]
 
 
-def test_a_deleted_topic_starts_anew(broker: Broker, topic: str) -> None:
+def test_deleted_topic_can_be_created_again(broker: Broker, topic: str) -> None:
     for _ in range(2):
         with broker.producer(topic, "p") as producer, broker.consumer(topic, "s", SHARED) as consumer:
             assert producer.last_sequence_id == -1
@@ -134,14 +134,14 @@ def test_a_deleted_topic_starts_anew(broker: Broker, topic: str) -> None:
         broker.delete_topic(topic)
 
 
-def test_a_topic_is_made_by_who_needs_it(broker: Broker, place: Place) -> None:
+def test_missing_topic_is_created_on_opening(broker: Broker, place: Place) -> None:
     broker.producer(place.topic("made-a"), "p")
     broker.consumer(place.topic("made-b"), "s", FAILOVER)
     broker.reader(place.topic("made-c"))
     assert broker.topics(place.topic("made-")) == [place.topic(f"made-{letter}") for letter in "abc"]
 
 
-def test_a_reader_that_is_to_make_no_topic_refuses_one_that_is_missing(broker: Broker, place: Place) -> None:
+def test_reader_without_make_rejects_a_missing_topic(broker: Broker, place: Place) -> None:
     for _ in range(2):
         broker.prepare(place.topic("prepared-"))
     name = place.topic("prepared-a")
@@ -152,7 +152,7 @@ def test_a_reader_that_is_to_make_no_topic_refuses_one_that_is_missing(broker: B
     assert [number(message) for message in take(broker.reader(name, make=False), 1)] == [7]
 
 
-def test_a_topic_needs_its_full_name(broker: Broker) -> None:
+def test_topic_needs_its_full_name(broker: Broker) -> None:
     for name in "short", "", "persistent://tenant/topic", "persistent://tenant/space/", "http://a/b/c":
         with pytest.raises(BrokerError, match="persistent://"):
             broker.create_topic(name)
@@ -161,7 +161,7 @@ def test_a_topic_needs_its_full_name(broker: Broker) -> None:
 # Backlog
 
 
-def test_the_backlog_counts_what_waits_and_what_is_held(broker: Broker, topic: str) -> None:
+def test_backlog_counts_waiting_and_unacked_messages(broker: Broker, topic: str) -> None:
     broker.create_topic(topic, ["s"])
     assert_backlog(broker, topic, waiting=0, unacked=0)
     broker.producer(topic, "p").send(*numbered(range(5)))
@@ -176,7 +176,7 @@ def test_the_backlog_counts_what_waits_and_what_is_held(broker: Broker, topic: s
     assert_backlog(broker, topic, waiting=4, unacked=0)
 
 
-def test_the_backlog_of_nothing_is_an_error(broker: Broker, topic: str) -> None:
+def test_backlog_of_a_missing_subscription_is_an_error(broker: Broker, topic: str) -> None:
     with pytest.raises(BrokerError, match=topic):
         broker.backlog(topic, "s")
     broker.create_topic(topic)
@@ -187,7 +187,7 @@ def test_the_backlog_of_nothing_is_an_error(broker: Broker, topic: str) -> None:
 # Closing
 
 
-def test_what_is_closed_says_so(broker: Broker, topic: str) -> None:
+def test_closed_objects_raise_errors(broker: Broker, topic: str) -> None:
     producer, reader = broker.producer(topic, "p"), broker.reader(topic)
     consumer = broker.consumer(topic, "s", SHARED)
     for opened in producer, consumer, reader:
@@ -201,7 +201,7 @@ def test_what_is_closed_says_so(broker: Broker, topic: str) -> None:
         reader.receive(0)
 
 
-def test_closing_a_broker_closes_what_it_handed_out(place: Place, topic: str) -> None:
+def test_closing_a_broker_closes_everything_it_opened(place: Place, topic: str) -> None:
     with place.open() as broker:
         producer, consumer = broker.producer(topic, "p"), broker.consumer(topic, "s", SHARED)
         producer.send(*numbered([0]))

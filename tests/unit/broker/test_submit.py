@@ -21,7 +21,7 @@ def received(broker: Broker, topic: str, count: int) -> list[tuple[bytes, str | 
     return messages
 
 
-def test_what_is_submitted_is_stored_when_the_future_says_so(broker: Broker, topic: str) -> None:
+def test_submitted_message_is_stored_when_its_future_is_done(broker: Broker, topic: str) -> None:
     with broker.producer(topic, "p") as producer:
         future = producer.submit(Outgoing(b"one", key="8/7", properties={"colour": "blue"}))
         assert future.result(PATIENCE) is None
@@ -38,14 +38,14 @@ def test_submitted_and_sent_messages_keep_their_order(broker: Broker, topic: str
     assert [int(payload) for payload, _, _ in received(broker, topic, 23)] == list(range(23))
 
 
-def test_closing_waits_for_what_was_submitted(broker: Broker, topic: str) -> None:
+def test_closing_waits_for_pending_messages(broker: Broker, topic: str) -> None:
     with broker.producer(topic, "p") as producer:
         futures = [producer.submit(Outgoing(b"x" * 10_000)) for _ in range(50)]
     assert all(future.done() and future.exception() is None for future in futures)
     assert len(received(broker, topic, 50)) == 50
 
 
-def test_a_future_cannot_be_cancelled(broker: Broker, topic: str) -> None:
+def test_future_cannot_be_cancelled(broker: Broker, topic: str) -> None:
     with broker.producer(topic, "p") as producer:
         future = producer.submit(Outgoing(b"one"))
         assert not future.cancel()
@@ -53,7 +53,7 @@ def test_a_future_cannot_be_cancelled(broker: Broker, topic: str) -> None:
     assert len(received(broker, topic, 1)) == 1
 
 
-def test_a_submitted_repeat_is_dropped_without_an_error(broker: Broker, topic: str) -> None:
+def test_submitted_duplicate_is_dropped_without_an_error(broker: Broker, topic: str) -> None:
     with broker.producer(topic, "p") as producer:
         for number in (0, 1, 1, 0, 2):
             producer.submit(Outgoing(f"{number}".encode(), sequence_id=number)).result(PATIENCE)
@@ -76,7 +76,7 @@ def test_submitting_to_a_closed_producer_fails(broker: Broker, topic: str) -> No
         producer.submit(Outgoing(b"two")).result(PATIENCE)
 
 
-def test_a_message_that_comes_after_a_vain_wait_is_not_joined_by_another(broker: Broker, topic: str) -> None:
+def test_consumer_holds_one_message_after_an_empty_receive(broker: Broker, topic: str) -> None:
     one = broker.consumer(topic, "s", SubscriptionType.SHARED)
     assert one.receive(0.2) is None  # still owed one
     with broker.producer(topic, "p") as producer:
@@ -88,7 +88,7 @@ def test_a_message_that_comes_after_a_vain_wait_is_not_joined_by_another(broker:
     assert sorted([in_hand.payload, *others]) == [b"0", b"1", b"2"]
 
 
-def test_no_more_than_is_allowed_is_sent_ahead(broker: Broker, topic: str) -> None:
+def test_prefetch_is_limited(broker: Broker, topic: str) -> None:
     with broker.producer(topic, "p") as producer:
         producer.send(*(Outgoing(f"{number}".encode()) for number in range(20)))
     with broker.consumer(topic, "s", SubscriptionType.SHARED, prefetch=4) as one:

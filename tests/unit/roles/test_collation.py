@@ -68,7 +68,7 @@ def seeds(sent: Outgoing) -> list[int]:
     return [decoded.fit.seed for decoded in decode_fits(sent.payload)]
 
 
-def test_a_pixel_is_stored_and_settled_with_its_last_seed(fits: Fits) -> None:
+def test_pixel_is_stored_and_settled_with_its_last_seed(fits: Fits) -> None:
     collation, first, last = fits.collation(), fits.of(A, 1), fits.of(A, 0)
     decision = collation.decide([first], fits.plan)
     assert (decision.best_fits, decision.settled, decision.republications) == ([], [], [])
@@ -78,19 +78,19 @@ def test_a_pixel_is_stored_and_settled_with_its_last_seed(fits: Fits) -> None:
     assert collation.done == {A}
 
 
-def test_all_seeds_are_stored_on_request_with_the_best_first(prepared: PreparedEvent) -> None:
+def test_all_seeds_are_stored_best_first_on_request(prepared: PreparedEvent) -> None:
     fits = Fits(prepared, keep_all_seeds=True)
     fits.start(A)
     (sent,) = fits.collation().decide([fits.of(A, 1), fits.of(A, 0)], fits.plan).best_fits
     assert seeds(sent) == [0, 1]
 
 
-def test_a_failed_fit_never_wins(fits: Fits) -> None:
+def test_failed_fit_never_wins(fits: Fits) -> None:
     (sent,) = fits.collation().decide([fits.of(A, 0, llh=math.nan), fits.of(A, 1)], fits.plan).best_fits
     assert seeds(sent) == [1]
 
 
-def test_duplicate_fits_are_settled_with_their_pixel_or_after_it(fits: Fits) -> None:
+def test_duplicate_fits_are_settled_with_or_after_their_pixel(fits: Fits) -> None:
     collation = fits.collation()
     messages = [fits.of(A, 0), fits.of(A, 0), fits.of(A, 1), fits.of(A, 1)]
     decision = collation.decide(messages, fits.plan)
@@ -99,7 +99,7 @@ def test_duplicate_fits_are_settled_with_their_pixel_or_after_it(fits: Fits) -> 
     assert collation.duplicates == 2
 
 
-def test_fits_of_a_pixel_that_another_collector_stored_are_settled(fits: Fits) -> None:
+def test_fits_of_pixels_stored_elsewhere_are_settled(fits: Fits) -> None:
     collation, first, second, other = fits.collation(), fits.of(A, 0), fits.of(A, 1), fits.of(B, 0)
     collation.decide([first, other], fits.plan)
     assert collation.decide([], fits.plan, [A]).settled == [first]
@@ -108,7 +108,7 @@ def test_fits_of_a_pixel_that_another_collector_stored_are_settled(fits: Fits) -
     assert collation.give_back() == [other]
 
 
-def test_an_invalid_fit_has_its_task_republished_unless_it_is_answered(fits: Fits) -> None:
+def test_task_of_an_invalid_fit_is_republished_unless_answered(fits: Fits) -> None:
     collation = fits.collation()
     bad = fits.of(A, 1, position=(math.nan, 0.0, 0.0))
     (republication,) = collation.decide([bad], fits.plan).republications
@@ -120,7 +120,7 @@ def test_an_invalid_fit_has_its_task_republished_unless_it_is_answered(fits: Fit
     assert decision.settled == [again]
 
 
-def test_a_fit_of_a_pixel_outside_the_plan_is_rejected(fits: Fits) -> None:
+def test_fit_of_a_pixel_outside_the_plan_is_rejected(fits: Fits) -> None:
     collation = fits.collation()
     early = fits.of(Pixel(1, 0), 0)
     assert collation.decide([early], fits.plan).republications == []

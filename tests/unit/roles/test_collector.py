@@ -68,7 +68,7 @@ def backlog(scan: Scan) -> tuple[int, int]:
     return found.waiting, found.unacked
 
 
-def test_a_pixel_that_another_collector_has_passed_on_is_let_go(fitted: tuple[Scan, list[Outgoing]]) -> None:
+def test_fits_of_a_pixel_collected_elsewhere_are_acknowledged(fitted: tuple[Scan, list[Outgoing]]) -> None:
     one, fits = fitted
     publish(one, one.topics.scanned, *fits[:2])  # the third was acknowledged by the other before it died
     with collecting(one) as thread:
@@ -79,7 +79,7 @@ def test_a_pixel_that_another_collector_has_passed_on_is_let_go(fitted: tuple[Sc
     assert len(collected(one)) == 1
 
 
-def test_the_embedded_broker_refuses_key_shared_collectors(scan: MakeScan) -> None:
+def test_embedded_broker_rejects_key_shared_collectors(scan: MakeScan) -> None:
     one = scan("1:0")
     one.run()
     with open_broker(one.url) as broker, pytest.raises(BrokerError, match="embedded broker knows no key-shared"):
@@ -106,7 +106,7 @@ def sharing(url: str) -> Broker:
     return broker
 
 
-def test_fits_that_wait_in_vain_are_given_back(
+def test_idle_key_shared_collector_gives_fits_back(
     fitted: tuple[Scan, list[Outgoing]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collector, "GIVE_BACK_AFTER", 0.2)

@@ -20,13 +20,13 @@ def report(attempt: str = "a-1", task: str = "t", hung_at: str = "") -> CrashRep
     return CrashReport(task=task, name="pixel 7 of nside 8, seed 3", attempt=attempt, limit=600.0, hung_at=hung_at)
 
 
-def test_a_death_round_trips_and_anything_else_is_none() -> None:
+def test_crash_report_round_trips_and_other_messages_are_none() -> None:
     assert decode_crash_report(report(hung_at="File x").encode()) == report(hung_at="File x")
     for payload in (b"", b"{}", b"[]", b"\xff", b'{"task": 3}', b"\n" * 100):
         assert decode_crash_report(payload) is None
 
 
-def test_a_task_is_known_by_its_frame_event_and_reconstruction_alone() -> None:
+def test_task_identity_depends_on_frame_event_and_reconstruction() -> None:
     one = task_identity(b"frame", PROPERTIES)
     assert task_identity(b"frame", {**PROPERTIES, "sent": "again"}) == one
     others = [task_identity(b"frame2", PROPERTIES)]
@@ -35,7 +35,7 @@ def test_a_task_is_known_by_its_frame_event_and_reconstruction_alone() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 5))))
-def test_deaths_are_counted_by_task_and_repeats_are_not(sent: list[tuple[str, int]]) -> None:
+def test_crashes_are_counted_by_task_without_duplicates(sent: list[tuple[str, int]]) -> None:
     reports = CrashReports()
     for task, attempt in sent:
         reports.add(report(f"{attempt}", task))
@@ -49,7 +49,7 @@ def test_deaths_are_counted_by_task_and_repeats_are_not(sent: list[tuple[str, in
     ("delivered", "died", "attempt"),
     [(1, 0, 1), (1, 1, 2), (4, 0, 4), (4, 9, 10), (11, 2, 11)],
 )
-def test_the_attempt_is_what_the_better_count_says(delivered: int, died: int, attempt: int) -> None:
+def test_attempt_number_is_the_larger_count(delivered: int, died: int, attempt: int) -> None:
     assert attempt_number(delivered, [report(f"{number}") for number in range(died)]) == attempt
 
 
@@ -62,6 +62,6 @@ def test_the_attempt_is_what_the_better_count_says(delivered: int, died: int, at
         (1, 2, "given up after 3 attempts: 1 ended their worker (killed or crashed), 2 took longer than 600 s"),
     ],
 )
-def test_the_reason_tells_ends_from_hangs(ended: int, hung: int, reason: str) -> None:
+def test_reason_distinguishes_crashes_from_hangs(ended: int, hung: int, reason: str) -> None:
     reports = [report(f"e{n}") for n in range(ended)] + [report(f"h{n}", hung_at="File x") for n in range(hung)]
     assert reason_to_give_up(3, reports) == reason

@@ -131,7 +131,7 @@ def supervise(scan: Scan, worker: Command) -> list[int]:
         ("hang", -signal.SIGALRM, "given up after 2 attempts: 2 took longer than 1 s"),
     ],
 )
-def test_a_task_that_ends_every_worker_becomes_a_failed_fit(
+def test_task_that_ends_every_worker_becomes_a_failed_fit(
     how: str,
     end: int,
     reason: str,
@@ -152,7 +152,7 @@ def test_a_task_that_ends_every_worker_becomes_a_failed_fit(
     assert list((tmp_path / "state").iterdir()) == []
 
 
-def test_a_fault_of_the_reconstruction_is_a_failed_fit_at_once(
+def test_unexpected_reconstruction_error_is_a_failed_fit(
     scan: MakeScan, command: Callable[..., Command], poison: Path
 ) -> None:
     one = scan("1:0", seeds=1, pixels="0,8", reconstruction="poison", parameters={"how": "raise"})
@@ -160,7 +160,7 @@ def test_a_fault_of_the_reconstruction_is_a_failed_fit_at_once(
     assert reasons(one) == ["the reconstruction raised ValueError: a matrix is singular"]
 
 
-def test_deaths_reported_by_other_machines_count_where_the_broker_forgets_its_deliveries(scan: MakeScan) -> None:
+def test_crashes_reported_by_other_machines_count(scan: MakeScan) -> None:
     one = scan("1:0", seeds=1)
     with open_broker(one.url) as broker:
         produce(broker, one.topics, one.event, one.settings, Stop())

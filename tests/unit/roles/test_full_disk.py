@@ -36,7 +36,7 @@ def explained(error: OSError) -> InputError:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_it_is_tried_again_until_there_is_room(number: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_write_is_retried_until_there_is_space(number: int, caplog: pytest.LogCaptureFixture) -> None:
     outcomes: list[Exception | bool] = [full(number), explained(full(number)), True]
 
     def save() -> bool:
@@ -53,7 +53,7 @@ def test_it_is_tried_again_until_there_is_room(number: int, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), InputError("another scan")])
-def test_any_other_error_is_no_full_disk(error: Exception) -> None:
+def test_other_errors_are_raised_at_once(error: Exception) -> None:
     def save() -> bool:
         raise error
 
@@ -61,14 +61,14 @@ def test_any_other_error_is_no_full_disk(error: Exception) -> None:
         retry_while_disk_full(save, Stop(), pause=0.01)
 
 
-def test_an_error_while_another_is_handled_counts() -> None:
+def test_full_disk_is_found_in_the_error_context() -> None:
     error = InputError("closing")
     error.__context__ = full()
     assert is_disk_full(error)
     assert not is_disk_full(InputError("closing"))
 
 
-def test_who_is_asked_to_stop_waits_no_longer() -> None:
+def test_stop_request_ends_the_wait() -> None:
     stop, tries = Stop(), []
 
     def save() -> bool:
@@ -84,7 +84,7 @@ def test_who_is_asked_to_stop_waits_no_longer() -> None:
     assert len(tries) <= 1
 
 
-def test_a_file_system_without_room_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_file_system_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_room(descriptor: int) -> None:
         raise full()
 
@@ -95,7 +95,7 @@ def test_a_file_system_without_room_is_recognised(tmp_path: Path, monkeypatch: p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_saver_without_room_tells_so_until_it_comes_further(
+def test_progress_shows_a_full_disk_until_the_saver_advances(
     scan: Callable[..., Scan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = scan("1:0 2:2")
@@ -139,7 +139,7 @@ def test_a_saver_without_room_tells_so_until_it_comes_further(
     assert (one.json, one.i3) == (json, i3)
 
 
-def test_what_else_is_wrong_with_a_folder_is_told_at_once(scan: Callable[..., Scan]) -> None:
+def test_other_folder_errors_are_raised_at_once(scan: Callable[..., Scan]) -> None:
     one = scan("1:0")
     (one.folder / "file").touch()
     settings = replace(one.saver, results=one.folder / "file" / "results")
@@ -147,7 +147,7 @@ def test_what_else_is_wrong_with_a_folder_is_told_at_once(scan: Callable[..., Sc
         save(broker, one.topics, settings, Stop())
 
 
-def test_a_spool_without_room_names_its_folder(tmp_path: Path) -> None:
+def test_full_spool_names_its_folder(tmp_path: Path) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Spool(tmp_path) as spool:
         spool.write(Pixel(1, 0), b"x" * 100)

@@ -62,7 +62,7 @@ def reported(folder: Path) -> list[CrashReport]:
     return reports
 
 
-def test_a_worker_that_is_killed_is_reported_once(tmp_path: Path) -> None:
+def test_killed_worker_is_reported_once(tmp_path: Path) -> None:
     folder = tmp_path / "state/scan"
     process = start(folder, "sleep")
     assert reported(folder) == []  # it lives
@@ -75,7 +75,7 @@ def test_a_worker_that_is_killed_is_reported_once(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_worker_that_hangs_in_native_code_is_ended_and_reported_with_its_place(tmp_path: Path) -> None:
+def test_worker_hanging_in_native_code_is_terminated_with_traceback(tmp_path: Path) -> None:
     process = start(tmp_path / "scan", "hang")
     assert end(process) == -signal.SIGALRM
     (report,) = reported(tmp_path / "scan")
@@ -84,13 +84,13 @@ def test_a_worker_that_hangs_in_native_code_is_ended_and_reported_with_its_place
     assert "exceeded 0.2 s on pixel 7 of nside 8, seed 3" in str(report)
 
 
-def test_an_error_that_nobody_foresaw_counts_as_a_death(tmp_path: Path) -> None:
+def test_unexpected_error_counts_as_a_crash(tmp_path: Path) -> None:
     assert end(start(tmp_path / "scan", "raise")) == 1
     (report,) = reported(tmp_path / "scan")
     assert (report.task, report.hung_at) == ("t", "")
 
 
-def test_a_worker_killed_between_two_tasks_had_no_task_in_flight(tmp_path: Path) -> None:
+def test_worker_killed_between_tasks_is_not_reported(tmp_path: Path) -> None:
     process = start(tmp_path / "scan", "end")
     assert end(process) == -signal.SIGKILL
     assert len(list((tmp_path / "scan").iterdir())) == 1
@@ -98,7 +98,7 @@ def test_a_worker_killed_between_two_tasks_had_no_task_in_flight(tmp_path: Path)
     assert not (tmp_path / "scan").exists()
 
 
-def test_an_explained_error_is_no_death_and_nothing_is_left(tmp_path: Path) -> None:
+def test_explained_error_is_not_a_crash(tmp_path: Path) -> None:
     in_flight = InFlightFile(tmp_path / "scan", alarm=False)
     with pytest.raises(ReconstructionError), in_flight, in_flight.task("t", "a task", 60.0):
         raise ReconstructionError("cannot run here")
@@ -106,7 +106,7 @@ def test_an_explained_error_is_no_death_and_nothing_is_left(tmp_path: Path) -> N
     assert not (tmp_path / "scan").exists()
 
 
-def test_a_death_stays_until_it_is_stored(tmp_path: Path) -> None:
+def test_crash_report_is_kept_until_stored(tmp_path: Path) -> None:
     process = start(tmp_path, "sleep")
     process.kill()
     end(process)
@@ -122,7 +122,7 @@ def test_a_death_stays_until_it_is_stored(tmp_path: Path) -> None:
     assert [report.task for report in reports] == ["t"]
 
 
-def test_two_that_look_at_once_report_a_death_once(tmp_path: Path) -> None:
+def test_concurrent_workers_report_a_crash_once(tmp_path: Path) -> None:
     for _ in range(3):
         process = start(tmp_path, "sleep")
         process.kill()
@@ -139,7 +139,7 @@ def test_two_that_look_at_once_report_a_death_once(tmp_path: Path) -> None:
     assert len({report.attempt for report in reports}) == len(reports) == 3
 
 
-def test_workers_that_come_and_go_at_once_do_not_trip_over_each_other(tmp_path: Path) -> None:
+def test_concurrent_workers_share_a_folder_without_conflict(tmp_path: Path) -> None:
     failures: list[BaseException] = []
 
     def come_and_go() -> None:
@@ -160,7 +160,7 @@ def test_workers_that_come_and_go_at_once_do_not_trip_over_each_other(tmp_path: 
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"{}\n", b"\xff\xfe", b"\n" * 5000])
-def test_a_file_that_names_no_task_is_no_death(content: bytes) -> None:
+def test_file_without_a_task_is_not_a_crash(content: bytes) -> None:
     assert read_in_flight_file(content) is None
 
 
@@ -171,7 +171,7 @@ def test_scans_share_a_folder_only_with_broker_and_topic(tmp_path: Path) -> None
     assert folder != scan_folder(tmp_path, "pulsar://localhost:6650", "tasks")
 
 
-def test_the_default_folder_is_ours_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     state = scan_folder(None, "pulsar://localhost:6650", "tasks").parent
     assert state == tmp_path / f"skymap-scanner-{os.getuid()}"
@@ -182,15 +182,13 @@ def test_the_default_folder_is_ours_alone(tmp_path: Path, monkeypatch: pytest.Mo
         scan_folder(None, "pulsar://localhost:6650", "tasks")
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_unusable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file.*Choose another folder with --state"):
         InFlightFile(tmp_path / "file/scan", alarm=False)
 
 
-def test_a_worker_without_room_leaves_nothing_and_goes_on_when_there_is_some(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_worker_on_a_full_disk_leaves_no_file_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, tries = tmp_path / "state/scan", []
     original = os.pwrite
 

@@ -126,7 +126,7 @@ def small(scan: MakeScan) -> Callable[..., Scan]:
     return lambda folder, **settings: scan("1:0 2:1", folder, pixels="0,4,8", **settings)
 
 
-def test_tasks_whose_answers_are_nonsense_are_fitted_again_and_the_map_is_the_same(scan: MakeScan) -> None:
+def test_tasks_with_invalid_fits_are_republished_without_changing_the_map(scan: MakeScan) -> None:
     plain, one = scan("1:0 2:3", "plain"), scan("1:0 2:3", "one")
     plain.run(workers=1)
     one.opened = corrupting = Corrupting(*NONSENSE.values(), times=1)
@@ -142,7 +142,7 @@ def test_tasks_whose_answers_are_nonsense_are_fitted_again_and_the_map_is_the_sa
 
 
 @pytest.mark.parametrize("kind", ["garbage", "-ln L -1e308", "wrong seed"])
-def test_a_task_whose_answers_are_all_nonsense_is_given_up_and_says_so(
+def test_task_with_only_invalid_fits_is_given_up(
     small: Callable[..., Scan], kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = small("one")
@@ -158,7 +158,7 @@ def test_a_task_whose_answers_are_all_nonsense_is_given_up_and_says_so(
     assert any("9 given up" in text for text in told) or "given up after 4 rejected fits" in " ".join(told)
 
 
-def test_answers_without_a_seed_are_tried_again_for_all_seeds_that_are_missing(small: Callable[..., Scan]) -> None:
+def test_invalid_fit_without_seed_republishes_all_missing_seeds(small: Callable[..., Scan]) -> None:
     def bare(message: Outgoing) -> Outgoing:
         return replace(message, payload=b"?", properties={})
 
@@ -170,7 +170,7 @@ def test_answers_without_a_seed_are_tried_again_for_all_seeds_that_are_missing(s
 
 
 @pytest.mark.parametrize("key", ["", "1/99", "1/4"])
-def test_tasks_whose_answers_name_none_or_another_are_fitted_again(
+def test_unattributed_rejections_republish_all_missing_tasks(
     small: Callable[..., Scan], monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     def nameless(message: Outgoing) -> Outgoing:
@@ -188,7 +188,7 @@ def test_tasks_whose_answers_name_none_or_another_are_fitted_again(
         assert (backlog.waiting, backlog.unacked) == (0, 0)
 
 
-def test_the_doubt_about_a_refused_answer_outlives_its_collector(small: Callable[..., Scan]) -> None:
+def test_unattributed_rejection_survives_a_restart_of_the_collector(small: Callable[..., Scan]) -> None:
     one = small("one")
     begun = Stop()
     begun.request()
@@ -206,7 +206,7 @@ def test_the_doubt_about_a_refused_answer_outlives_its_collector(small: Callable
             assert backlog.waiting + backlog.unacked == 1, "the first is kept, the second is not"
 
 
-def test_a_doubt_at_the_end_has_nothing_fitted_again_that_was_begun_on_a_guess(small: Callable[..., Scan]) -> None:
+def test_unattributed_rejection_at_the_end_republishes_nothing(small: Callable[..., Scan]) -> None:
     one = small("one")
     one.run(workers=1)
     with open_broker(one.url) as broker:
@@ -224,7 +224,7 @@ def test_a_doubt_at_the_end_has_nothing_fitted_again_that_was_begun_on_a_guess(s
             assert (backlog.waiting, backlog.unacked) == (0, 0), topic
 
 
-def test_bests_that_are_nonsense_are_believed_by_nobody(small: Callable[..., Scan]) -> None:
+def test_invalid_best_fits_are_ignored_by_all_roles(small: Callable[..., Scan]) -> None:
     plain, one = small("plain"), small("one")
     plain.run(workers=1)
     with open_broker(plain.url) as broker, broker.reader(plain.topics.scanned) as reader:
@@ -240,6 +240,6 @@ def test_bests_that_are_nonsense_are_believed_by_nobody(small: Callable[..., Sca
 
 
 @pytest.mark.parametrize("key", [None, "", "x", "1", "1/", "/1", "1/2/3", "-1/2", "99999/1", "1/9999999999", "1/2\n"])
-def test_a_key_that_names_no_pixel_is_none(key: str | None) -> None:
+def test_invalid_pixel_key_is_none(key: str | None) -> None:
     assert pixel_of_key(key) is None
     assert pixel_of_key("512/3145727") == Pixel(512, 3145727)

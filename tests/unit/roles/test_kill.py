@@ -47,7 +47,7 @@ def expected(undisturbed: dict[str, bytes], command: MakeCommand, event_file: Pa
 
 
 @pytest.mark.parametrize("role", ["producer", "collector", "saver", "worker"])
-def test_a_role_may_be_killed_again_and_again(
+def test_killed_roles_do_not_change_the_files(
     role: str, expected: dict[str, bytes], command: MakeCommand, event_file: Path, tmp_path: Path
 ) -> None:
     chance = random.Random(role)
@@ -63,7 +63,7 @@ def test_a_role_may_be_killed_again_and_again(
     assert outputs(tmp_path / "killed") == expected
 
 
-def test_roles_may_be_asked_to_end_by_somebody_else(
+def test_terminated_roles_do_not_change_the_files(
     expected: dict[str, bytes], command: MakeCommand, event_file: Path, tmp_path: Path
 ) -> None:
     with running(command(*words(event_file, "asked"))) as run:
@@ -77,7 +77,7 @@ def test_roles_may_be_asked_to_end_by_somebody_else(
     assert outputs(tmp_path / "asked") == expected
 
 
-def test_the_whole_run_may_be_killed_and_the_same_command_goes_on(
+def test_killed_run_is_resumed_by_the_same_command(
     expected: dict[str, bytes], command: MakeCommand, event_file: Path, tmp_path: Path
 ) -> None:
     chance = random.Random(5)
@@ -94,7 +94,7 @@ def test_the_whole_run_may_be_killed_and_the_same_command_goes_on(
     assert outputs(tmp_path / "killed") == expected
 
 
-def test_ctrl_c_stops_cleanly_and_says_how_to_resume(
+def test_ctrl_c_stops_the_run_and_shows_how_to_resume(
     expected: dict[str, bytes], command: MakeCommand, event_file: Path, tmp_path: Path
 ) -> None:
     with running(command(*words(event_file, "stopped"))) as run:
@@ -111,7 +111,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(
     assert outputs(tmp_path / "stopped") == expected
 
 
-def test_a_finished_folder_shows_its_result_and_refuses_another_scan(
+def test_finished_folder_shows_its_result_and_rejects_other_scans(
     expected: dict[str, bytes], command: MakeCommand, event_file: Path, tmp_path: Path
 ) -> None:
     first = command(*words(event_file, "done")).run()
@@ -127,7 +127,7 @@ def test_a_finished_folder_shows_its_result_and_refuses_another_scan(
     assert anew.returncode == 0, anew.stderr
 
 
-def test_two_runs_do_not_share_a_folder(command: MakeCommand, event_file: Path) -> None:
+def test_second_run_in_a_folder_is_rejected(command: MakeCommand, event_file: Path) -> None:
     with running(command(*words(event_file, "shared"))) as run:
         eventually(lambda: roles(run.pid))
         second = command(*words(event_file, "shared")).run()
@@ -136,7 +136,7 @@ def test_two_runs_do_not_share_a_folder(command: MakeCommand, event_file: Path) 
         assert run.wait(120) == 0
 
 
-def test_a_role_that_explains_itself_ends_the_run_with_its_words(command: MakeCommand, event_file: Path) -> None:
+def test_error_of_a_role_ends_the_run(command: MakeCommand, event_file: Path) -> None:
     done = command("run", event_file, "-o", "x", "--levels", "1:0", "--reconstruction", "magic").run()
     assert done.returncode == 1
     assert "no reconstruction is named 'magic'" in done.stderr

@@ -35,7 +35,7 @@ def beating() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "heartbeat"}
 
 
-def test_a_role_is_alive_while_it_looks_whether_it_should_stop(tmp_path: Path) -> None:
+def test_heartbeat_lasts_while_the_role_checks_for_stop(tmp_path: Path) -> None:
     path, stop, others = tmp_path / "alive", Stop(), beating()
     start_heartbeat(stop, {VARIABLE: str(path)}, longest=3600.0, interval=0.01)
     (mine,) = beating() - others
@@ -51,14 +51,14 @@ def test_a_role_is_alive_while_it_looks_whether_it_should_stop(tmp_path: Path) -
     assert stop.last_checked > before + 3600, "to look is what counts"
 
 
-def test_without_the_variable_there_is_no_sign(tmp_path: Path) -> None:
+def test_no_heartbeat_without_the_variable(tmp_path: Path) -> None:
     before = beating()
     start_heartbeat(Stop(), {})
     start_heartbeat(Stop(), {VARIABLE: ""})
     assert beating() == before
 
 
-def test_a_file_that_cannot_be_made_is_told_and_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_liveness_folder_is_only_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = beating()
     with caplog.at_level(logging.WARNING):
         start_heartbeat(Stop(), {VARIABLE: str(tmp_path / "missing" / "alive")})
@@ -67,7 +67,7 @@ def test_a_file_that_cannot_be_made_is_told_and_ends_nothing(tmp_path: Path, cap
 
 
 @pytest.mark.parametrize("role", ["worker", "collector", "saver"])
-def test_a_frozen_role_gives_no_sign_and_one_that_goes_on_does(
+def test_frozen_role_stops_its_heartbeat(
     role: str, command: MakeCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "alive"

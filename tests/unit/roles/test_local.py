@@ -21,7 +21,7 @@ from skymap_scanner.scan.levels import parse_area, parse_levels
 SETTINGS = ScanSettings("scan", parse_levels("1:0"), reconstruction="dummy")
 
 
-def test_every_role_is_a_command_that_a_user_could_type(tmp_path: Path) -> None:
+def test_every_role_has_a_command_line(tmp_path: Path) -> None:
     scan = LocalScan(
         Path("event.i3"), tmp_path, SETTINGS, workers=3, output=tmp_path / "{stem}.i3.gz", formats=("json",)
     )
@@ -34,9 +34,7 @@ def test_every_role_is_a_command_that_a_user_could_type(tmp_path: Path) -> None:
     assert commands["saver"][-3:-1] == ["--format", "json"]
 
 
-def test_the_roles_are_told_of_a_shared_broker_by_addresses_and_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_command_lines_hold_no_secrets_of_a_shared_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKYMAP_AUTH_TOKEN", "s3cret")
     access = Access("http://admin", tmp_path / "token", tmp_path / "trusted", tmp_path / "mine", tmp_path / "key")
     (tmp_path / "token").write_text("s3cret")
@@ -53,7 +51,7 @@ def test_the_roles_are_told_of_a_shared_broker_by_addresses_and_files(
     assert expected[2:6] == ["--admin-url", "http://admin", "--auth-token", str(tmp_path / "token")]
 
 
-def test_a_record_round_trips_and_names_what_differs(tmp_path: Path) -> None:
+def test_record_round_trips_and_names_differences(tmp_path: Path) -> None:
     area = ScanSettings("scan", parse_levels("8:0"), area=parse_area("1,6,5"), parameters={"ra": 1.5}, predictive=0.5)
     record = Record.of("/a/event.json", area, ("json",))
     assert read_record(tmp_path) is None
@@ -68,14 +66,14 @@ def test_a_record_round_trips_and_names_what_differs(tmp_path: Path) -> None:
         check_same(tmp_path, record, Record.of("/a/event.json", area, ("json",), "pulsar://host"))
 
 
-def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+def test_invalid_record_is_named(tmp_path: Path) -> None:
     for text in ("{", "[]", json.dumps({"colour": "blue"}), json.dumps({"event": "x"})):
         (tmp_path / "scan.json").write_text(text)
         with pytest.raises(InputError, match=r"scan\.json is not a valid record of a scan"):
             read_record(tmp_path)
 
 
-def test_a_role_that_dies_at_once_again_and_again_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_role_that_crashes_repeatedly_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", "echo last words; exit 70"]})
     scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
     with pytest.raises(SkymapError, match=r"saver crashed 5 times in a row \(exit code 70\); .*: last words"):
@@ -83,9 +81,7 @@ def test_a_role_that_dies_at_once_again_and_again_ends_the_run(tmp_path: Path, m
     assert (tmp_path / "logs/saver.log").read_text() == "last words\n" * 5
 
 
-def test_a_role_that_is_killed_from_outside_is_given_more_chances(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_role_is_restarted_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lives = tmp_path / "lives"
     script = f"echo . >> {lives}; [ $(wc -l < {lives}) -gt 12 ] || kill -9 $$"
     monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", script]})
@@ -94,9 +90,7 @@ def test_a_role_that_is_killed_from_outside_is_given_more_chances(
     assert len(lives.read_text().splitlines()) == 13
 
 
-def test_a_role_that_somebody_stops_is_started_again_as_often_as_it_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopped_role_is_restarted_without_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lives = tmp_path / "lives"
     script = f"echo . >> {lives}; n=$(wc -l < {lives}); [ $n -gt 6 ] || exit $((143 - 13 * (n % 2)))"
     monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", script]})
@@ -105,7 +99,7 @@ def test_a_role_that_somebody_stops_is_started_again_as_often_as_it_takes(
     assert len(lives.read_text().splitlines()) == 7
 
 
-def test_a_full_disk_is_said_where_no_log_can_say_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported_without_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", "exit 1"]})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))  # type: ignore[attr-defined]
     scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
@@ -124,7 +118,7 @@ def test_a_full_disk_is_said_where_no_log_can_say_it(tmp_path: Path, monkeypatch
         (["--levels", "8:0", "9:1"], "nside 9 is not a power of two"),
     ],
 )
-def test_what_cannot_be_scanned_is_refused_before_anything_is_made(
+def test_invalid_scan_is_rejected_before_creating_files(
     words: list[str], why: str, command: Callable[..., Command], event_file: Path, tmp_path: Path
 ) -> None:
     defaults = [] if "--reconstruction" in words else ["--reconstruction", "dummy"]

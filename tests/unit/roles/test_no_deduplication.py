@@ -72,7 +72,7 @@ def produce_first_level(scan: Scan) -> None:
         role.join(30)
 
 
-def test_a_producer_that_starts_again_repeats_tasks_but_neither_plan_nor_metadata(scan: MakeScan) -> None:
+def test_restarted_producer_repeats_neither_plan_nor_metadata(scan: MakeScan) -> None:
     plain, one = scan("1:0 4:2", "plain"), scan("1:0 4:2", "one")
     plain.run()
     one.opened = forgetful
@@ -88,7 +88,7 @@ def test_a_producer_that_starts_again_repeats_tasks_but_neither_plan_nor_metadat
         assert [keys(one, topic).total() for topic in broker.topics("persistent://icecube/skymap_metadata/")] == [1] * 5
 
 
-def test_what_is_done_is_not_sent_again(scan: MakeScan) -> None:
+def test_finished_tasks_are_not_sent_again(scan: MakeScan) -> None:
     one = scan("1:0 4:2")
     one.opened = forgetful
     one.run()
@@ -100,7 +100,7 @@ def test_what_is_done_is_not_sent_again(scan: MakeScan) -> None:
 
 
 @pytest.mark.parametrize("remembers", [True, False])
-def test_two_producers_at_once_follow_one_plan(scan: MakeScan, remembers: bool) -> None:
+def test_concurrent_producers_follow_one_plan(scan: MakeScan, remembers: bool) -> None:
     plain, one = scan("1:0 4:3 8:4", "plain"), scan("1:0 4:3 8:4", "one", predictive=0.3)
     plain.run()
     one.opened = open_broker if remembers else forgetful
@@ -108,7 +108,7 @@ def test_two_producers_at_once_follow_one_plan(scan: MakeScan, remembers: bool) 
     assert (one.json, one.i3) == (plain.json, plain.i3)
 
 
-def test_another_scan_of_the_same_name_does_not_touch_the_plan(scan: MakeScan) -> None:
+def test_different_scan_of_the_same_name_leaves_the_plan(scan: MakeScan) -> None:
     one = scan("1:0")
     one.opened = forgetful
     one.run()
@@ -118,7 +118,7 @@ def test_another_scan_of_the_same_name_does_not_touch_the_plan(scan: MakeScan) -
     assert keys(one, one.topics.plan).total() == before
 
 
-def test_collectors_at_once_collect_each_pixel_once(scan: MakeScan) -> None:
+def test_concurrent_collectors_collect_each_pixel_once(scan: MakeScan) -> None:
     one = scan("1:0 4:2")
     one.run(collectors=3)
     assert set(keys(one, one.topics.collected).values()) == {1}

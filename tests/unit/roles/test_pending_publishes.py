@@ -34,7 +34,7 @@ def task(number: int) -> Message:
     return Message(number, f"{number}".encode(), None, {}, 1)
 
 
-def test_a_task_is_acknowledged_when_its_fit_is_stored_and_not_before() -> None:
+def test_task_is_acknowledged_after_its_fit_is_stored() -> None:
     slow = Slow()
     pending = PendingPublishes(slow, slow, MOST)  # type: ignore[arg-type]
     for number in range(3):
@@ -51,7 +51,7 @@ def test_a_task_is_acknowledged_when_its_fit_is_stored_and_not_before() -> None:
     assert (len(pending), slow.acked) == (0, [0, 1, 2, 3, 4])
 
 
-def test_no_more_than_a_few_are_on_their_way() -> None:
+def test_pending_publishes_are_limited() -> None:
     class Storing(Slow):
         def submit(self, fit: Outgoing) -> Future[None]:
             assert len(self.futures) - len(self.acked) <= MOST
@@ -68,7 +68,7 @@ def test_no_more_than_a_few_are_on_their_way() -> None:
     assert storing.acked == list(range(2 * MOST))
 
 
-def test_what_was_stored_before_a_failure_is_acknowledged_and_the_failure_told() -> None:
+def test_fits_before_a_failure_are_acknowledged_and_it_is_raised() -> None:
     slow = Slow()
     pending = PendingPublishes(slow, slow, MOST)  # type: ignore[arg-type]
     for number in range(3):

@@ -30,12 +30,12 @@ def llh(pixels: list[Pixel], **values: float) -> dict[Pixel, float]:
     return {pixel: values.get(f"p{pixel.index}", 100.0 + pixel.index) for pixel in pixels}
 
 
-def test_the_first_level_needs_no_bests() -> None:
+def test_first_level_needs_no_best_fits() -> None:
     assert next_entry(plan_of(), {}, 1.0) == LevelEntry(nside=1, pixels="0-11", tasks="0-11")
     assert next_entry(plan_of(pixels="3,5-7"), {}, 1.0) == LevelEntry(nside=1, pixels="3,5-7", tasks="3,5-7")
 
 
-def test_the_second_level_waits_for_the_last_pixel_of_the_first() -> None:
+def test_second_level_waits_for_all_pixels_of_the_first() -> None:
     plan = plan_of()
     plan.add(level_entry(1, whole_sky(1), []))
     assert next_entry(plan, llh(whole_sky(1)[:11]), 1.0) is None
@@ -43,7 +43,7 @@ def test_the_second_level_waits_for_the_last_pixel_of_the_first() -> None:
     assert entry == level_entry(2, children(Pixel(1, 4), 2), [])
 
 
-def test_after_the_last_level_comes_the_end_at_once() -> None:
+def test_plan_ends_right_after_the_last_level() -> None:
     plan = plan_of("1:0")
     plan.add(level_entry(1, whole_sky(1), []))
     assert next_entry(plan, {}, 1.0) == EndEntry()
@@ -51,13 +51,13 @@ def test_after_the_last_level_comes_the_end_at_once() -> None:
     assert next_entry(plan, {}, 1.0) is None
 
 
-def test_when_every_fit_failed_the_scan_ends() -> None:
+def test_plan_ends_if_every_fit_failed() -> None:
     plan = plan_of()
     plan.add(level_entry(1, whole_sky(1), []))
     assert next_entry(plan, dict.fromkeys(whole_sky(1), math.nan), 1.0) == EndEntry()
 
 
-def test_a_guess_starts_early_and_the_level_is_the_same_all_the_same() -> None:
+def test_predicted_pixels_start_early_without_changing_the_level() -> None:
     plan = plan_of()
     plan.add(level_entry(1, whole_sky(1), []))
     early = next_entry(plan, llh(whole_sky(1)[:6], p2=1.0), 0.5)
@@ -86,6 +86,6 @@ def planned(fraction: float) -> list[Pixel]:
 
 
 @pytest.mark.parametrize("fraction", [0.3, 0.7])
-def test_the_map_does_not_depend_on_looking_ahead(fraction: float) -> None:
+def test_map_does_not_depend_on_prediction(fraction: float) -> None:
     assert len(planned(1.0)) == 12 + 3 * 4 + 5 * 4
     assert planned(fraction) == planned(1.0)

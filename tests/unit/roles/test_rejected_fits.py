@@ -46,7 +46,7 @@ def test_missing_tasks_that_a_rejected_fit_names_are_republished(
     assert fits.republications(lambda _: {0, 1, 2}) == [], "each rejection counts once"
 
 
-def test_a_task_is_given_up_after_its_last_republication() -> None:
+def test_task_is_given_up_after_its_last_republication() -> None:
     fits = RejectedFits()
     for number in range(MAX_REPUBLISHES):
         fits.add(message(number), RejectedFitError(f"{number}", [(A, 0)]))
@@ -55,7 +55,7 @@ def test_a_task_is_given_up_after_its_last_republication() -> None:
     assert fits.republications(lambda _: {0, 1}) == [Republication(A, "9", {1}, {0})]
 
 
-def test_the_first_rejected_message_is_kept_until_released() -> None:
+def test_first_rejected_message_is_kept_until_released() -> None:
     fits, error = RejectedFits(), RejectedFitError("why")
     assert fits.release() == []
     assert fits.add(message(1), error) == []

@@ -27,7 +27,7 @@ def test_exit_code_decides_the_outcome(code: int, outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(("code", "most"), [(70, MAX_CRASHES), (-signal.SIGKILL, MAX_KILLS)])
-def test_repeated_crashes_end_in_giving_up(code: int, most: int) -> None:
+def test_role_is_given_up_after_repeated_crashes(code: int, most: int) -> None:
     policy = RestartPolicy()
     for other in (STOPPED, AWAY):  # neither counts as a crash
         policy.outcome(other, 0.0)

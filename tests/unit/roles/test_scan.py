@@ -68,7 +68,7 @@ def progress(scan: Scan) -> Iterator[Progress]:
             yield Progress.model_validate_json(message.payload)
 
 
-def test_a_scan_finds_the_minimum_and_writes_every_pixel_in_order(scan: MakeScan) -> None:
+def test_scan_finds_the_minimum_and_writes_pixels_in_order(scan: MakeScan) -> None:
     one = scan("1:0 4:3 8:4")
     one.run()
     found = rows(one)
@@ -93,7 +93,7 @@ def test_a_scan_finds_the_minimum_and_writes_every_pixel_in_order(scan: MakeScan
     assert last.best.pixel == best[0]
 
 
-def test_the_best_seed_is_kept_and_all_of_them_on_request(scan: MakeScan) -> None:
+def test_best_seed_is_kept_or_all_on_request(scan: MakeScan) -> None:
     best, every = scan("1:0", "best"), scan("1:0", "every", keep_all_seeds=True)
     best.run()
     every.run()
@@ -109,7 +109,7 @@ def test_the_best_seed_is_kept_and_all_of_them_on_request(scan: MakeScan) -> Non
 
 
 @pytest.mark.parametrize("predictive", [0.2, 0.8])
-def test_looking_ahead_gives_the_same_files(scan: MakeScan, predictive: float) -> None:
+def test_predicted_levels_give_the_same_files(scan: MakeScan, predictive: float) -> None:
     plain, ahead = scan("1:0 4:3 8:4", "plain"), scan("1:0 4:3 8:4", "ahead", predictive=predictive)
     plain.run(workers=1)
     ahead.run(workers=3)
@@ -117,7 +117,7 @@ def test_looking_ahead_gives_the_same_files(scan: MakeScan, predictive: float) -
     assert ahead.i3 == plain.i3
 
 
-def test_failed_pixels_never_win_nor_stop_the_scan(
+def test_failed_pixels_neither_win_nor_stop_the_scan(
     scan: MakeScan, change_fits: Callable[[Callable[[Start, Fit], Fit]], None]
 ) -> None:
     good = scan("1:0 2:2", "good")
@@ -146,7 +146,7 @@ def test_failed_pixels_never_win_nor_stop_the_scan(
     assert not math.isnan(last.best.llh)
 
 
-def test_when_every_fit_fails_the_scan_ends_and_says_so(
+def test_scan_ends_without_best_fit_if_all_fits_fail(
     scan: MakeScan, change_fits: Callable[[Callable[[Start, Fit], Fit]], None]
 ) -> None:
     change_fits(lambda _, fit: replace(fit, llh=math.nan, status=FitStatus.GeneralFailure, reason="test"))
@@ -158,7 +158,7 @@ def test_when_every_fit_fails_the_scan_ends_and_says_so(
     assert last.levels[0].failed == 12
 
 
-def test_everything_that_comes_twice_changes_nothing(scan: MakeScan) -> None:
+def test_duplicate_messages_change_nothing(scan: MakeScan) -> None:
     once, twice = scan("1:0 4:2", "once"), scan("1:0 4:2", "twice")
     once.run()
     twice.run()
@@ -176,7 +176,7 @@ def test_everything_that_comes_twice_changes_nothing(scan: MakeScan) -> None:
     assert twice.i3 == once.i3
 
 
-def test_every_role_may_start_again_after_the_end(scan: MakeScan) -> None:
+def test_roles_may_restart_after_the_end(scan: MakeScan) -> None:
     one = scan("1:0 4:2")
     one.run()
     json_before, i3_before = one.json, one.i3
@@ -186,7 +186,7 @@ def test_every_role_may_start_again_after_the_end(scan: MakeScan) -> None:
     assert (one.json, one.i3) == (json_before, i3_before)
 
 
-def test_a_finished_scan_leaves_nothing_unacknowledged(scan: MakeScan) -> None:
+def test_finished_scan_leaves_no_unacknowledged_message(scan: MakeScan) -> None:
     one = scan("1:0")
     one.run()
     with open_broker(one.url) as broker:
@@ -198,7 +198,7 @@ def test_a_finished_scan_leaves_nothing_unacknowledged(scan: MakeScan) -> None:
             assert (backlog.waiting, backlog.unacked) == (0, 0), topic
 
 
-def test_a_task_that_ends_its_workers_becomes_a_failed_fit(scan: MakeScan) -> None:
+def test_task_that_crashes_workers_becomes_a_failed_fit(scan: MakeScan) -> None:
     one = scan("1:0", seeds=1)
     with open_broker(one.url) as broker:
         produce(broker, one.topics, one.event, one.settings, Stop())
@@ -223,14 +223,14 @@ def test_a_task_that_ends_its_workers_becomes_a_failed_fit(scan: MakeScan) -> No
         ({"pixels": "1"}, "has the pixels whole sky"),
     ],
 )
-def test_the_saver_refuses_another_scan_than_it_was_told(scan: MakeScan, expected: dict[str, object], why: str) -> None:
+def test_saver_rejects_an_unexpected_scan(scan: MakeScan, expected: dict[str, object], why: str) -> None:
     one = scan("1:0")
     one.saver = replace(one.saver, **expected)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=why):
         one.run()
 
 
-def test_another_scan_of_the_same_name_is_refused(scan: MakeScan) -> None:
+def test_different_scan_of_the_same_name_is_rejected(scan: MakeScan) -> None:
     one = scan("1:0")
     one.run()
     one.settings = replace(one.settings, seeds=2)
@@ -238,16 +238,14 @@ def test_another_scan_of_the_same_name_is_refused(scan: MakeScan) -> None:
         produce(broker, one.topics, one.event, one.settings, Stop())
 
 
-def test_an_unknown_reconstruction_or_parameter_ends_the_worker_with_its_name(scan: MakeScan) -> None:
+def test_unknown_reconstruction_or_parameter_is_named(scan: MakeScan) -> None:
     with pytest.raises(ReconstructionError, match=r"no reconstruction is named 'magic': there are .*dummy"):
         scan("1:0", "a", reconstruction="magic").run()
     with pytest.raises(ReconstructionError, match=r"no parameter 'colour': it knows ra, dec"):
         scan("1:0", "b", parameters={"colour": 1}).run()
 
 
-def test_foreign_messages_neither_stop_the_scan_nor_change_the_map(
-    scan: MakeScan, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_foreign_messages_change_nothing(scan: MakeScan, caplog: pytest.LogCaptureFixture) -> None:
     plain, one = scan("1:0 2:2", "plain"), scan("1:0 2:2", "disturbed")
     plain.run()
     another = scan("2:0 4:1", "another", seeds=4)
@@ -278,7 +276,7 @@ def test_foreign_messages_neither_stop_the_scan_nor_change_the_map(
     "nonsense",
     [{"llh": -math.inf}, {"llh": math.inf}, {"position": (math.nan, 0.0, 0.0)}, {"time": math.inf}],
 )
-def test_a_fit_that_is_nonsense_is_a_failed_fit(
+def test_implausible_fit_becomes_a_failed_fit(
     nonsense: dict[str, object], scan: MakeScan, change_fits: Callable[[Callable[[Start, Fit], Fit]], None]
 ) -> None:
     change_fits(lambda start, fit: replace(fit, **nonsense) if start.zenith > 1.6 else fit)  # type: ignore[arg-type]
@@ -293,7 +291,7 @@ def test_a_fit_that_is_nonsense_is_a_failed_fit(
     assert math.isfinite(last.best.llh)
 
 
-def test_a_partial_result_can_be_read_while_the_scan_runs(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partial_result_is_readable_during_the_scan(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_reporter, "PARTIAL_INTERVAL", 0.0)
     seen: list[int] = []
     original = Path.unlink

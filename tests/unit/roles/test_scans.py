@@ -57,7 +57,7 @@ def found(name: str = "a", without: str = "", **values: object) -> FoundScan:
         ["x-to_be", "x"],
     ],
 )
-def test_every_topic_belongs_to_its_scan_alone(names: list[str]) -> None:
+def test_every_topic_belongs_to_one_scan(names: list[str]) -> None:
     everything = [topic for name in names for topic in all_of(name)]
     assert len(set(everything)) == len(everything)
     assert group_by_scan(everything, BASES) == {name: all_of(name) for name in sorted(names)}
@@ -76,11 +76,11 @@ def test_every_topic_belongs_to_its_scan_alone(names: list[str]) -> None:
         FRAMES[0],
     ],
 )
-def test_what_is_no_scans_topic_is_left_out(topic: str) -> None:
+def test_foreign_topics_are_left_out(topic: str) -> None:
     assert group_by_scan([topic], BASES) == {}
 
 
-def test_topics_with_other_bases_are_found_where_they_are() -> None:
+def test_topics_with_other_bases_are_found() -> None:
     bases = replace(BASES, to_be_scanned="persistent://t/in/tasks", scanned="persistent://t/out/fits")
     there = all_of("a", bases)
     assert {"persistent://t/in/a-tasks", "persistent://t/out/a-fits", "persistent://t/in/a-plan"} <= there
@@ -102,7 +102,7 @@ def test_topics_with_other_bases_are_found_where_they_are() -> None:
         (found(without="plan", metadata=()), "incomplete", False),
     ],
 )
-def test_the_phase_and_whether_deletion_would_lose_something(scan: FoundScan, phase: str, resumable: bool) -> None:
+def test_phase_and_resumable_follow_from_the_topics(scan: FoundScan, phase: str, resumable: bool) -> None:
     assert (scan.phase, scan.resumable) == (phase, resumable)
 
 
@@ -116,7 +116,7 @@ def look(broker: Broker, name: str) -> FoundScan:
     return describe_scan(broker, name, find_scans(broker, BASES)[name], BASES)
 
 
-def test_a_scan_is_seen_from_its_topics_alone(broker: Broker, scan: MakeScan) -> None:
+def test_scan_is_described_from_its_topics(broker: Broker, scan: MakeScan) -> None:
     topics = ScanTopics.of("a")
     create_topics(broker, topics)
     seen = look(broker, "a")
@@ -136,7 +136,7 @@ def test_a_scan_is_seen_from_its_topics_alone(broker: Broker, scan: MakeScan) ->
     assert len(seen.metadata) == len(broker.topics(BASES.metadata)) > 0
 
 
-def test_looking_makes_nothing(broker: Broker) -> None:
+def test_describing_a_scan_creates_no_topic(broker: Broker) -> None:
     broker.create_topic(f"{SKYMAP}a-collected")
     seen = look(broker, "a")
     assert (seen.phase, seen.backlog) == ("incomplete", None)
@@ -144,7 +144,7 @@ def test_looking_makes_nothing(broker: Broker) -> None:
     assert broker.topics() == [f"{SKYMAP}a-collected"]
 
 
-def test_two_scans_of_one_event_share_its_frames_until_the_last_goes(broker: Broker, scan: MakeScan) -> None:
+def test_shared_frames_are_deleted_with_the_last_scan(broker: Broker, scan: MakeScan) -> None:
     one = scan("1:0")
     stop = Stop()
     stop.request()
@@ -159,7 +159,7 @@ def test_two_scans_of_one_event_share_its_frames_until_the_last_goes(broker: Bro
         assert broker.topics(f"{SKYMAP}a-b-") != [] if shared else broker.topics() == []
 
 
-def test_a_plan_of_another_version_keeps_the_frames(broker: Broker, scan: MakeScan) -> None:
+def test_plan_of_another_version_keeps_the_frames(broker: Broker, scan: MakeScan) -> None:
     one = scan("1:0")
     stop = Stop()
     stop.request()
@@ -172,9 +172,7 @@ def test_a_plan_of_another_version_keeps_the_frames(broker: Broker, scan: MakeSc
     assert plan_deletion(broker, look(broker, "b"), find_scans(broker, BASES), BASES).topics == (f"{SKYMAP}b-plan",)
 
 
-def test_the_latest_snapshot_counts_and_invalid_ones_are_ignored(
-    broker: Broker, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_latest_valid_snapshot_counts(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
     topic = f"{SKYMAP}a-progress"
     with broker.producer(topic, "saver") as saver, broker.reader(topic) as reader:
         assert latest_progress(reader, 0) is None

@@ -62,9 +62,7 @@ def record(folder: Path) -> Record:
     return found
 
 
-def test_a_scan_over_a_shared_broker_gives_the_same_files(
-    command: MakeCommand, event_file: Path, tmp_path: Path, url: str
-) -> None:
+def test_shared_broker_gives_the_same_files(command: MakeCommand, event_file: Path, tmp_path: Path, url: str) -> None:
     own = command("run", event_file, "-o", "own", *SCAN, "--workers", 1).run()
     assert own.returncode == 0, own.stderr
     words = ["run", event_file, "-o", "shared", *SCAN, "--workers", 1, "-b", url]
@@ -82,7 +80,7 @@ def test_a_scan_over_a_shared_broker_gives_the_same_files(
     assert topics_on(url) == []
 
 
-def test_the_fits_may_be_left_to_workers_elsewhere(
+def test_scan_without_local_workers_uses_remote_ones(
     command: MakeCommand, event_file: Path, tmp_path: Path, url: str
 ) -> None:
     worker = command("worker", "-n", "elsewhere", "-b", url).start()
@@ -100,7 +98,7 @@ def test_the_fits_may_be_left_to_workers_elsewhere(
     assert topics_on(url) == []
 
 
-def test_the_same_command_resumes_under_the_same_name(
+def test_same_command_resumes_under_the_same_name(
     begun: list[LocalScan], event_file: Path, tmp_path: Path, url: str
 ) -> None:
     words = [event_file, "-o", tmp_path / "out", *SCAN, "-b", url]
@@ -117,7 +115,7 @@ def test_the_same_command_resumes_under_the_same_name(
     assert len(begun) == 3
 
 
-def test_how_to_go_on_is_said_without_beginning_again(
+def test_resume_command_omits_restart(
     begun: list[LocalScan], event_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["run", str(event_file), "-o", "out dir", *SCAN]
@@ -127,9 +125,7 @@ def test_how_to_go_on_is_said_without_beginning_again(
     assert stopped.stderr.splitlines()[-1].strip() == shlex.join(["skymap-scanner", *words])
 
 
-def test_the_name_is_that_of_the_same_scan_only(
-    begun: list[LocalScan], event_file: Path, tmp_path: Path, url: str
-) -> None:
+def test_default_name_is_unique_to_a_scan(begun: list[LocalScan], event_file: Path, tmp_path: Path, url: str) -> None:
     for folder, more in (("a", []), ("b", []), ("c", ["--keep-all-seeds"]), ("d", ["--predictive", "0.5"])):
         run(event_file, "-o", tmp_path / folder, *SCAN, "-b", url, *more)
     run(event_file, "-o", tmp_path / "e", *SCAN, "-b", url, "-n", "mine")
@@ -141,7 +137,7 @@ def test_the_name_is_that_of_the_same_scan_only(
     assert names[4:] == ["mine", "scan"]
 
 
-def test_the_folder_belongs_to_its_broker_and_name(
+def test_folder_belongs_to_one_broker_and_name(
     begun: list[LocalScan], event_file: Path, tmp_path: Path, url: str
 ) -> None:
     words = [event_file, "-o", tmp_path / "out", *SCAN]
@@ -159,7 +155,7 @@ def test_the_folder_belongs_to_its_broker_and_name(
     assert len(begun) == 1
 
 
-def test_a_restart_deletes_the_folders_scan_and_no_other(
+def test_restart_deletes_only_the_scan_of_the_folder(
     begun: list[LocalScan], event_file: Path, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [event_file, "-o", tmp_path / "out", *SCAN, "-b", url]
@@ -177,7 +173,7 @@ def test_a_restart_deletes_the_folders_scan_and_no_other(
     assert seen[0] != []
 
 
-def test_a_damaged_record_can_be_replaced(begun: list[LocalScan], event_file: Path, tmp_path: Path, url: str) -> None:
+def test_invalid_record_can_be_replaced(begun: list[LocalScan], event_file: Path, tmp_path: Path, url: str) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "scan.json").write_text("{")
@@ -186,9 +182,7 @@ def test_a_damaged_record_can_be_replaced(begun: list[LocalScan], event_file: Pa
     assert record(folder).broker == url
 
 
-def test_a_manifest_may_be_run_over_a_shared_broker(
-    begun: list[LocalScan], event_file: Path, tmp_path: Path, url: str
-) -> None:
+def test_manifest_runs_over_a_shared_broker(begun: list[LocalScan], event_file: Path, tmp_path: Path, url: str) -> None:
     manifest = tmp_path / "scan.yaml"
     manifest.write_text(
         "apiVersion: skymap.icecube.wisc.edu/v1alpha1\nkind: SkymapScan\nmetadata: {name: alert}\n"
@@ -202,13 +196,13 @@ def test_a_manifest_may_be_run_over_a_shared_broker(
     assert topics_on(url) == []
 
 
-def test_there_are_no_topics_to_delete_without_a_shared_broker(event_file: Path, tmp_path: Path) -> None:
+def test_delete_topics_requires_a_shared_broker(event_file: Path, tmp_path: Path) -> None:
     refused = run(event_file, "-o", tmp_path / "out", *SCAN, "--delete-topics")
     assert isinstance(refused.exception, click.UsageError)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_beside_a_restart_is_told(event_file: Path, tmp_path: Path, url: str) -> None:
+def test_restart_in_a_used_folder_is_rejected(event_file: Path, tmp_path: Path, url: str) -> None:
     from skymap_scanner.roles.local import locked  # noqa: PLC0415
 
     folder = tmp_path / "out"

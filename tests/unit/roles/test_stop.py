@@ -19,7 +19,7 @@ WORDS = {"producer": ["event.i3", *SCAN, "--levels", "1:0", "2:1"], "worker": []
 
 @pytest.mark.parametrize("role", list(WORDS))
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_role_that_is_asked_to_end_says_that_its_part_is_not_done(
+def test_stopped_role_exits_with_the_code_of_the_signal(
     role: str, how: signal.Signals, code: int, command: MakeCommand, event_file: Path, tmp_path: Path
 ) -> None:
     with running(command(role, *WORDS[role], "-n", "scan", "-b", "sqlite:///scan.sqlite")) as process:
@@ -29,9 +29,7 @@ def test_a_role_that_is_asked_to_end_says_that_its_part_is_not_done(
     assert process.returncode == code
 
 
-def test_roles_whose_part_is_done_end_with_0_and_a_worker_when_it_is_asked(
-    command: MakeCommand, event_file: Path, tmp_path: Path
-) -> None:
+def test_finished_roles_exit_with_0(command: MakeCommand, event_file: Path, tmp_path: Path) -> None:
     where = ["-n", "scan", "-b", "sqlite:///scan.sqlite"]
     with running(command("worker", *where)) as worker:
         assert command("producer", event_file, *SCAN, *where).run().returncode == 0

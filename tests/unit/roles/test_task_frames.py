@@ -43,7 +43,7 @@ def read_best(payload: bytes) -> PixelFit:
     return answer.fit
 
 
-def test_a_task_round_trips(prepared: PreparedEvent) -> None:
+def test_task_round_trips(prepared: PreparedEvent) -> None:
     task, frame = read_task(TaskFrames(prepared, 7).encode(TASK))
     assert task == TASK
     header = frame["I3EventHeader"]
@@ -52,7 +52,7 @@ def test_a_task_round_trips(prepared: PreparedEvent) -> None:
     assert (header.run_id, header.event_id) == (prepared.header.run_id, prepared.header.event_id)
 
 
-def test_a_fit_round_trips(prepared: PreparedEvent) -> None:
+def test_fit_round_trips(prepared: PreparedEvent) -> None:
     _, frame = read_task(TaskFrames(prepared, 7).encode(TASK))
     payload = fit_frame(frame, FIT, "millipede")
     assert read_best(payload) == PixelFit(TASK.pixel, 3, FIT.llh, FIT.position, FIT.time, 1.5e5, 2.5e5)
@@ -70,7 +70,7 @@ def test_a_fit_round_trips(prepared: PreparedEvent) -> None:
     assert "SCAN_FailureReason" not in stored
 
 
-def test_a_failed_fit_says_why_and_is_nan(prepared: PreparedEvent) -> None:
+def test_failed_fit_has_a_reason_and_is_nan(prepared: PreparedEvent) -> None:
     _, frame = read_task(TaskFrames(prepared, 7).encode(TASK))
     failed = Fit(
         FitStatus.GeneralFailure, math.nan, 1.5, 0.25, (1, 2, 3), 4.0, math.nan, math.nan, (), reason="no light"
@@ -80,7 +80,7 @@ def test_a_failed_fit_says_why_and_is_nan(prepared: PreparedEvent) -> None:
     assert Frame.from_bytes(payload)["SCAN_FailureReason"].value == "no light"
 
 
-def test_the_same_task_is_the_same_bytes_and_another_has_other_ids(prepared: PreparedEvent) -> None:
+def test_equal_tasks_have_equal_bytes_and_others_other_ids(prepared: PreparedEvent) -> None:
     frames = TaskFrames(prepared, 7)
     assert frames.encode(TASK) == TaskFrames(prepared, 7).encode(TASK)
     other = Task(TASK.pixel, 4, TASK.start)
@@ -88,7 +88,7 @@ def test_the_same_task_is_the_same_bytes_and_another_has_other_ids(prepared: Pre
     assert len(set(ids)) == 2
 
 
-def test_a_task_has_the_keys_and_classes_of_the_original(prepared: PreparedEvent, shared: Path) -> None:
+def test_task_has_the_keys_and_classes_of_the_original(prepared: PreparedEvent, shared: Path) -> None:
     original = next(f for f in read_frames(shared / "data/i3/scan_like.i3") if "MillipedeSeedParticle" in f)
     ours = read_task(TaskFrames(prepared, 7).encode(TASK))[1]
     assert {key: ours.type_name(key) for key in original} == {key: original.type_name(key) for key in original}
@@ -99,13 +99,13 @@ def test_a_task_has_the_keys_and_classes_of_the_original(prepared: PreparedEvent
     [b"", b"nonsense", Frame("P").to_bytes(), gzip.compress(Frame("P").to_bytes())],
     ids=["nothing", "nonsense", "no task", "no task, compressed"],  # gzip's bytes have the time in them
 )
-def test_foreign_messages_are_named_as_such(payload: bytes) -> None:
+def test_foreign_messages_are_rejected_with_advice(payload: bytes) -> None:
     for read in (read_task, decode_fits):
         with pytest.raises(BrokerError, match="does another program use its topics"):
             read(payload)
 
 
-def test_a_task_without_seed_names_its_pixel() -> None:
+def test_task_without_seed_is_rejected_with_its_pixel() -> None:
     frame = Frame("P")
     frame["SCAN_HealpixNSide"], frame["SCAN_HealpixPixel"], frame["SCAN_PositionVariationIndex"] = (
         I3Int(8),
@@ -131,9 +131,7 @@ def test_a_task_without_seed_names_its_pixel() -> None:
         {"energy_total": math.inf},
     ],
 )
-def test_a_fit_that_is_nonsense_is_a_failed_one_to_the_worker_and_refused_by_others(
-    nonsense: dict[str, object], prepared: PreparedEvent
-) -> None:
+def test_implausible_values_fail_a_fit(nonsense: dict[str, object], prepared: PreparedEvent) -> None:
     bad = replace(FIT, **nonsense)  # type: ignore[arg-type]
     checked = checked_fit(bad, TASK.start)
     assert (checked.status, math.isnan(checked.llh)) == (FitStatus.GeneralFailure, True)
@@ -144,7 +142,7 @@ def test_a_fit_that_is_nonsense_is_a_failed_one_to_the_worker_and_refused_by_oth
     assert f"the reconstruction returned {implausible(read_best(unchecked))}" == checked.reason
 
 
-def test_a_good_fit_and_a_failed_one_pass_the_check_as_they_are() -> None:
+def test_plausible_and_failed_fits_stay_unchanged() -> None:
     failed = replace(FIT, llh=math.nan, status=FitStatus.FailedToConverge, reason="no minimum")
     assert checked_fit(FIT, TASK.start) is FIT
     assert checked_fit(failed, TASK.start) is failed

@@ -35,14 +35,14 @@ def stored(broker: Broker, topic: str) -> int:
     return count
 
 
-def test_a_frame_is_published_once_whoever_published_it(broker: Broker) -> None:
+def test_frame_is_published_once_by_any_scan(broker: Broker) -> None:
     names = publish_metadata(broker, TOPICS, [frame(1), frame(2)])
     assert publish_metadata(broker, ScanTopics.of("other"), [frame(1), frame(2)]) == names
     assert [stored(broker, name) for name in names] == [1, 1]
     assert read_metadata(broker, names[1])["Number"] == I3Int(2)
 
 
-def test_a_frame_stored_twice_or_beside_another_is_read_as_it_is(broker: Broker) -> None:
+def test_duplicate_or_foreign_messages_do_not_hide_a_frame(broker: Broker) -> None:
     payload = frame().to_bytes()
     name = TOPICS.metadata + hashlib.sha256(payload).hexdigest()
     with broker.producer(name, "stranger") as stranger:
@@ -55,14 +55,14 @@ def test_a_frame_stored_twice_or_beside_another_is_read_as_it_is(broker: Broker)
     assert stored(broker, name) == 3
 
 
-def test_metadata_that_is_gone_is_named(broker: Broker) -> None:
+def test_missing_metadata_topic_is_named(broker: Broker) -> None:
     (name,) = publish_metadata(broker, TOPICS, [frame()])
     broker.delete_topic(name)
     with pytest.raises(BrokerError, match=rf"there is no topic {name}"):
         read_metadata(broker, name, timeout=0.1)
 
 
-def test_the_topics_of_a_scan_are_named_after_it_and_made_before_anything_is_published(broker: Broker) -> None:
+def test_topics_are_named_after_the_scan_and_created_once(broker: Broker) -> None:
     create_topics(broker, TOPICS)
     create_topics(broker, TOPICS)
     named = [f"persistent://icecube/skymap/scan-{last}" for last in ("collected", "crash_reports", "plan", "progress")]

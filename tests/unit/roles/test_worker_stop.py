@@ -19,7 +19,7 @@ from skymap_scanner.roles.worker import WorkerSettings, work
 
 
 @pytest.mark.parametrize("prefetch", [0, 5])
-def test_a_fit_is_finished_and_what_was_sent_ahead_is_handed_back(
+def test_stopped_worker_finishes_its_fit_and_returns_prefetched_tasks(
     scan: Callable[..., Scan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefetch: int
 ) -> None:
     begun, may_end, fit = threading.Event(), threading.Event(), dummy._Bowl.fit

@@ -30,7 +30,7 @@ def steps(consumer: Consumer, action: Callable[[], object]) -> int:
     return count
 
 
-def test_receiving_costs_the_same_whatever_came_before(path: Path) -> None:
+def test_cost_of_receive_does_not_grow(path: Path) -> None:
     count = 100_000
     with open_at(path) as broker:
         consumer = broker.consumer(TOPIC, "s", SHARED)
@@ -65,7 +65,7 @@ def test_receiving_costs_the_same_whatever_came_before(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "ack_timeout"), [(FAILOVER, None), (SHARED, 60.0)])
-def test_every_question_is_answered_by_an_index(path: Path, kind: SubscriptionType, ack_timeout: float | None) -> None:
+def test_every_query_uses_an_index(path: Path, kind: SubscriptionType, ack_timeout: float | None) -> None:
     with open_at(path) as broker:
         broker.producer(TOPIC, "p").send(Outgoing(b"x", sequence_id=1), Outgoing(b"y", sequence_id=2))
         consumer = broker.consumer(TOPIC, "s", kind, ack_timeout=ack_timeout)

@@ -14,7 +14,7 @@ from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 from .conftest import SHARED, TOPIC, open_at
 
 
-def test_a_full_disk_is_explained_and_loses_nothing(path: Path) -> None:
+def test_full_disk_is_explained_and_loses_nothing(path: Path) -> None:
     with open_at(path) as broker:
         producer = broker.producer(TOPIC, "p")
         producer.send(Outgoing(b"kept", sequence_id=0))
@@ -30,7 +30,7 @@ def test_a_full_disk_is_explained_and_loses_nothing(path: Path) -> None:
         assert [message.payload for message in (reader.receive(0), reader.receive(0)) if message] == [b"kept", b"later"]
 
 
-def test_a_consumer_on_a_full_disk_still_lets_go(path: Path) -> None:
+def test_consumer_on_a_full_disk_still_gives_back(path: Path) -> None:
     with open_at(path) as broker:
         broker.producer(TOPIC, "p").send(Outgoing(b"x"))
         consumer = broker.consumer(TOPIC, "s", SHARED)
@@ -40,7 +40,7 @@ def test_a_consumer_on_a_full_disk_still_lets_go(path: Path) -> None:
         assert broker.backlog(TOPIC, "s") == Backlog(waiting=1, unacked=0)
 
 
-def test_a_lock_held_for_long_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_held_for_long_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.1)
     with open_at(path) as broker, sqlite3.connect(path, isolation_level=None) as other:
         producer = broker.producer(TOPIC, "p")
@@ -52,7 +52,7 @@ def test_a_lock_held_for_long_is_explained(path: Path, monkeypatch: pytest.Monke
     other.close()
 
 
-def test_a_damaged_file_is_named(path: Path) -> None:
+def test_damaged_file_is_named(path: Path) -> None:
     with open_at(path) as broker:
         broker.producer(TOPIC, "p").send(*(Outgoing(bytes(1000)) for _ in range(200)))
     with path.open("r+b") as file:
@@ -63,7 +63,7 @@ def test_a_damaged_file_is_named(path: Path) -> None:
     assert str(path) in str(caught.value)
 
 
-def test_a_topic_deleted_while_in_use_is_an_error(path: Path) -> None:
+def test_topic_deleted_while_in_use_is_an_error(path: Path) -> None:
     with open_at(path) as broker:
         producer, reader = broker.producer(TOPIC, "p"), broker.reader(TOPIC)
         consumer = broker.consumer(TOPIC, "s", SHARED)
@@ -73,18 +73,18 @@ def test_a_topic_deleted_while_in_use_is_an_error(path: Path) -> None:
                 use()
 
 
-def test_text_that_is_not_unicode_is_an_error(path: Path) -> None:
+def test_invalid_unicode_is_an_error(path: Path) -> None:
     with open_at(path) as broker, pytest.raises(BrokerError, match="not valid Unicode"):
         broker.producer(TOPIC, "p").send(Outgoing(b"", key="\udc80"))
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
-def test_an_impossible_ack_timeout_is_an_error(path: Path, seconds: float) -> None:
+def test_invalid_ack_timeout_is_an_error(path: Path, seconds: float) -> None:
     with open_at(path) as broker, pytest.raises(InputError, match="ack_timeout"):
         broker.consumer(TOPIC, "s", SHARED, ack_timeout=seconds)
 
 
-def test_an_interrupted_transaction_leaves_no_trace(path: Path) -> None:
+def test_interrupted_transaction_is_rolled_back(path: Path) -> None:
     class Interrupted(dict[str, str]):
         def __iter__(self):  # stands for Ctrl-C in the middle of a send
             raise KeyboardInterrupt

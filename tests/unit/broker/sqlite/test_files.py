@@ -29,7 +29,7 @@ def test_three_slashes_are_relative_and_four_absolute(tmp_path: Path, monkeypatc
         assert broker.topics() == [TOPIC]
 
 
-def test_a_path_is_taken_literally(tmp_path: Path) -> None:
+def test_path_is_taken_literally(tmp_path: Path) -> None:
     with open_at(tmp_path / "a b%20c?mode=ro#1 é.db"):
         pass
     assert (tmp_path / "a b%20c?mode=ro#1 é.db").is_file()
@@ -51,7 +51,7 @@ def test_a_path_is_taken_literally(tmp_path: Path) -> None:
         ("sqlite:///nul\0.db", "sqlite:///PATH"),
     ],
 )
-def test_a_bad_url_is_explained(url: str, words: str) -> None:
+def test_invalid_url_is_explained(url: str, words: str) -> None:
     with pytest.raises(InputError) as caught:
         open_broker(url)
     assert words in str(caught.value)
@@ -88,9 +88,7 @@ def _newer(path: Path) -> None:
         (_newer, f"has schema version {database.SCHEMA_VERSION + 1}"),
     ],
 )
-def test_a_file_that_is_not_ours_is_refused_and_left_alone(
-    path: Path, make: Callable[[Path], None], words: str
-) -> None:
+def test_foreign_file_is_rejected_and_unchanged(path: Path, make: Callable[[Path], None], words: str) -> None:
     make(path)
     before = path.is_file() and path.read_bytes()
     with pytest.raises(InputError, match=words) as caught:
@@ -100,12 +98,12 @@ def test_a_file_that_is_not_ours_is_refused_and_left_alone(
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"there is no folder {tmp_path / 'no'}; create it first"):
         open_at(tmp_path / "no" / "broker.db")
 
 
-def test_an_unwritable_place_is_refused() -> None:
+def test_unwritable_folder_is_rejected() -> None:
     with pytest.raises(InputError, match="cannot be written to"):
         open_at(Path("/proc/broker.db"))
 
@@ -120,7 +118,7 @@ def ordinary_user() -> Iterator[None]:
     os.seteuid(before)
 
 
-def test_a_file_without_write_permission_is_refused(ordinary_user: None) -> None:
+def test_read_only_file_is_rejected(ordinary_user: None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "broker.db"
         open_at(path).close()
@@ -129,13 +127,13 @@ def test_a_file_without_write_permission_is_refused(ordinary_user: None) -> None
             open_at(path)
 
 
-def test_an_empty_file_becomes_a_broker(path: Path) -> None:
+def test_empty_file_becomes_a_broker(path: Path) -> None:
     path.touch()
     with open_at(path) as broker:
         assert broker.topics() == []
 
 
-def test_many_processes_may_make_it_at_once(path: Path) -> None:
+def test_processes_may_create_the_file_concurrently(path: Path) -> None:
     code = (
         "import sys; from skymap_scanner.broker import open_broker\n"
         "sys.stdin.readline(); b = open_broker(sys.argv[1])\n"
@@ -154,7 +152,7 @@ def test_many_processes_may_make_it_at_once(path: Path) -> None:
         assert broker.topics() == [TOPIC]
 
 
-def test_many_threads_may_make_it_at_once(tmp_path: Path) -> None:
+def test_threads_may_create_the_file_concurrently(tmp_path: Path) -> None:
     for attempt in range(50):  # the first look at a file that is just being made must not take it for a stranger's
         url = f"sqlite:///{tmp_path / str(attempt)}"
         barrier = threading.Barrier(6)

@@ -13,7 +13,7 @@ from skymap_scanner.broker import Backlog, Outgoing
 from .conftest import FAILOVER, SHARED, TOPIC, open_at
 
 
-def test_a_forked_child_is_told_to_open_anew_and_keeps_no_lock(path: Path) -> None:
+def test_forked_child_must_reopen_and_holds_no_lock(path: Path) -> None:
     code = """
 import os, sys, time
 from skymap_scanner.broker import SubscriptionType, open_broker
@@ -52,7 +52,7 @@ os.wait()
             parent.stdout.close()
 
 
-def test_a_subprocess_keeps_no_lock(path: Path) -> None:
+def test_subprocess_holds_no_lock(path: Path) -> None:
     with open_at(path) as broker:
         broker.producer(TOPIC, "p").send(Outgoing(b"x"))
         consumer = broker.consumer(TOPIC, "s", SHARED)
@@ -72,7 +72,7 @@ def lock_files(path: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.exists() else []
 
 
-def test_a_closed_broker_leaves_one_file(path: Path) -> None:
+def test_closed_broker_leaves_one_file(path: Path) -> None:
     with open_at(path) as broker:
         for kind in SHARED, FAILOVER:
             broker.consumer(TOPIC, kind, kind)
@@ -81,7 +81,7 @@ def test_a_closed_broker_leaves_one_file(path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-def test_files_of_the_dead_are_cleaned_up(path: Path) -> None:
+def test_lock_files_of_crashed_consumers_are_removed(path: Path) -> None:
     code = (
         "import os, sys; from skymap_scanner.broker import SubscriptionType, open_broker\n"
         "broker = open_broker(sys.argv[1])\n"
@@ -96,7 +96,7 @@ def test_files_of_the_dead_are_cleaned_up(path: Path) -> None:
         assert len(lock_files(path)) == 1
 
 
-def test_consumers_survive_the_loss_of_their_lock_files(path: Path) -> None:
+def test_consumers_survive_deleted_lock_files(path: Path) -> None:
     with open_at(path) as broker:
         consumers = [broker.consumer(TOPIC, "s", SHARED) for _ in range(2)]
         shutil.rmtree(path.with_name(path.name + "-consumers"))
