@@ -14,7 +14,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.c2VjcmV0LXNpZ25hdHVyZQ"
 PULSAR = ["-b", "pulsar://host:6650"]
 
 
-def given(*words: str, env: dict[str, str] | None = None, decorate: object = options.with_broker) -> Result:
+def given(*words: str, env: dict[str, str] | None = None, decorate: object = options.with_broker()) -> Result:
     """Invoke a command with the words; its return value is the broker options."""
 
     @click.command()
@@ -40,7 +40,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_default_broker_is_a_file_in_the_current_folder() -> None:
     assert given().return_value == options.BrokerOptions("sqlite:///scan.sqlite", Access())
-    assert given(decorate=options.with_optional_broker).return_value == options.BrokerOptions("", Access())
+    assert given(decorate=options.with_broker(required=False)).return_value == options.BrokerOptions("", Access())
 
 
 def test_every_option_is_read(file: Path) -> None:

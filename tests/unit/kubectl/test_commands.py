@@ -108,6 +108,8 @@ def test_invalid_manifests_are_rejected(content: str, message: str, tmp_path: Pa
         (["status", "x", "-A"], "NAME is a scan of one namespace"),
         (["abort", "x", "--delete", "--resume"], "exclude each other"),
         (["logs", "x", "--role", "chief"], "'chief' is not one of"),
+        (["run", "demo", "-o", "x", "--format", "pdf"], "'pdf' is not one of"),
+        (["plot", __file__, "--format", "pdf"], "'pdf' is not one of"),
     ],
 )
 def test_contradicting_options_are_usage_errors(words: list[str], message: str) -> None:

@@ -110,7 +110,6 @@ def test_full_disk_is_reported_without_a_log(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--format", "pdf"], "unknown format 'pdf'"),
         (["--reconstruction", "magic"], "no reconstruction is named 'magic'"),
         (["--parameter", "colour=1"], "has no parameter 'colour'"),
         (["--pulses", "Nope"], "no pulses Nope"),

@@ -11,7 +11,9 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
+from itertools import compress
+from operator import not_
 
 import click
 
@@ -40,34 +42,7 @@ COMMANDS = {
     "plot": "Draw a result file again, or write it in other formats.",
     "compile": "Compile the reconstruction now instead of at the first fit.",
 }
-FLAGS = {"--debug", "--version", "--help", "-h"}
-#: Options of commands that take no value: the word after one of them may be the command.
-SWITCHES = {
-    "--all-namespaces",
-    "--connect-worker-to-all-partitions",
-    "--delete",
-    "--delete-output-from-queue",
-    "--delete-topics",
-    "--demo",
-    "--dry-run",
-    "--end-with-parent",
-    "--fake-scan",
-    "--finished",
-    "--follow",
-    "--json",
-    "--keep-all-seeds",
-    "--key-shared",
-    "--once",
-    "--recover",
-    "--restart",
-    "--resume",
-    "--wait",
-    "--watch",
-    "--yes",
-    "-A",
-    "-f",
-    "-w",
-}
+GROUP_FLAGS = {"--debug", "--version", "--help", "-h"}
 
 
 class Commands(click.Group):
@@ -128,23 +103,32 @@ def group(debug: bool, log_level: str) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def command_first(arguments: Sequence[str], commands: Container[str] = COMMANDS) -> list[str]:
+def command_first(arguments: Sequence[str], commands: click.Group) -> list[str]:
     """Move the command in front of the options that precede it, except the options of the group itself."""
-    group_options: list[str] = []
-    before: list[str] = []
-    position = 0
-    while position < len(arguments) and arguments[position] not in commands:
-        word = arguments[position]
-        takes_value = word.startswith("-") and "=" not in word and word not in FLAGS | SWITCHES
-        words = list(arguments[position : position + 1 + takes_value])
-        (group_options if word in FLAGS or word.startswith("--log-level") else before).extend(words)
-        position += len(words)
-    return [*group_options, *arguments[position : position + 1], *before, *arguments[position + 1 :]]
+    for place, word in enumerate(arguments):
+        command = commands.get_command(click.Context(commands), word)
+        if command is None or (place and _takes_value(arguments[place - 1], command)):
+            continue  # not a command, or the value of an option
+        before = arguments[:place]
+        of_group = [
+            one in GROUP_FLAGS or "--log-level" in {one.partition("=")[0], last}
+            for last, one in zip(["", *before], before, strict=False)
+        ]
+        return [*compress(before, of_group), word, *compress(before, map(not_, of_group)), *arguments[place + 1 :]]
+    return list(arguments)
+
+
+def _takes_value(word: str, command: click.Command) -> bool:
+    commands = command.commands.values() if isinstance(command, click.Group) else [command]
+    flags = {
+        name for one in commands for option in one.params if getattr(option, "is_flag", False) for name in option.opts
+    }
+    return word.startswith("-") and "=" not in word and word not in GROUP_FLAGS | flags
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with one of the exit codes."""
-    words = command_first(sys.argv[1:] if arguments is None else arguments)
+    words = command_first(sys.argv[1:] if arguments is None else arguments, group)
     if "--debug" in words:  # also behind the command
         words = ["--debug", *(word for word in words if word != "--debug")]
     try:

@@ -95,47 +95,41 @@ _ACCESS: dict[str, Callable[..., Any]] = {
 BROKER_PARAMETERS = ("broker_url", *_ACCESS)
 
 
-def with_broker(function: F) -> F:
-    """Add ``-b/--broker`` and the credentials; the command gets one `BrokerOptions`, ``broker_options``."""
-    return _with_broker(
-        function,
-        default=DEFAULT_BROKER,
-        text="Broker of the scan: pulsar://HOST:6650, pulsar+ssl://HOST:6651, or sqlite:///PATH, a file that any "
-        "number of processes on this machine may share.",
+def with_broker(*, required: bool = True) -> Callable[[F], F]:
+    """Add ``-b/--broker`` and the credentials; the command gets one `BrokerOptions`, ``broker_options``.
+
+    Unless ``required``, the URL is empty if none is given: the command then has a broker of its own.
+    """
+    address = "pulsar://HOST:6650, pulsar+ssl://HOST:6651, or sqlite:///PATH"
+    text = (
+        f"Broker of the scan: {address}, a file that any number of processes on this machine may share."
+        if required
+        else f"Broker to share with other scans and workers: {address}.  [default: a file in the output folder]"
     )
-
-
-def with_optional_broker(function: F) -> F:
-    """Add the same options for ``run``, which has a broker of its own if none is given."""
-    return _with_broker(
-        function,
-        default="",
-        text="Broker to share with other scans and workers: pulsar://HOST:6650, pulsar+ssl://HOST:6651 or "
-        "sqlite:///PATH.  [default: a file in the output folder, for this scan alone]",
-    )
-
-
-def _with_broker(function: F, default: str, text: str) -> F:
-    @functools.wraps(function)
-    def with_options(*arguments: Any, broker_url: str, **options: Any) -> Any:
-        access = {name: options.pop(name) for name in _ACCESS}
-        return function(*arguments, broker_options=_checked(broker_url, access), **options)
-
     url = click.option(
         "-b",
         "--broker",
         "broker_url",
         metavar="URL",
-        default=default,
-        show_default=bool(default),
+        default=DEFAULT_BROKER if required else "",
+        show_default=required,
         envvar="SKYMAP_BROKER",
         show_envvar=True,
         help=text,
     )
-    decorated: Any = with_options
-    for option in reversed([url, *_ACCESS.values()]):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def with_options(*arguments: Any, broker_url: str, **options: Any) -> Any:
+            access = {name: options.pop(name) for name in _ACCESS}
+            return function(*arguments, broker_options=_checked(broker_url, access), **options)
+
+        decorated: Any = with_options
+        for option in reversed([url, *_ACCESS.values()]):
+            decorated = option(decorated)
+        return decorated  # type: ignore[no-any-return]
+
+    return decorate
 
 
 def _checked(url: str, access: dict[str, Any]) -> BrokerOptions:

@@ -11,7 +11,7 @@ from skymap_scanner.cli.role_process import start_role
 
 @click.command()
 @options.scan_name(required=True)
-@with_broker
+@with_broker()
 @options.topics("scanned", "collected", "to_be_scanned")
 @click.option(
     "--key-shared",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from skymap_api.names import TopicBases
+from skymap_api.names import RESULT_FORMATS, TopicBases
 from skymap_scanner.errors import InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -105,7 +105,11 @@ def end_with_parent(function: F) -> F:
 def result_formats(function: F) -> F:
     """``--format``: which results are written."""
     return click.option(
-        "--format", "formats", multiple=True, help="Write only this result format; may be repeated.  [default: all]"
+        "--format",
+        "formats",
+        multiple=True,
+        type=click.Choice(RESULT_FORMATS),
+        help="Write only this result format; may be repeated.  [default: all]",
     )(function)
 
 

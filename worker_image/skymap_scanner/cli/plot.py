@@ -6,25 +6,13 @@ from pathlib import Path
 
 import click
 
-from skymap_api.names import RESULT_FORMATS
+from skymap_scanner.cli import options
 
 
 @click.command()
 @click.argument("result", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the files.  [default: that of RESULT]",
-)
-@click.option(
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(RESULT_FORMATS),
-    help="Write only this format; may be repeated.  [default: all]",
-)
+@options.output_folder(help="Folder for the files.  [default: that of RESULT]")
+@options.result_formats
 @click.option(
     "--contours",
     type=click.Choice(["wilks", "calibrated"]),

@@ -14,7 +14,7 @@ from skymap_scanner.cli.role_process import start_role
 @click.command(cls=options.LevelsCommand)
 @click.argument("event")
 @options.scan_name(required=True)
-@with_broker
+@with_broker()
 @click.option("-i", "--nside", type=int, help="Scan the whole sky at this one nside; the same as --levels NSIDE:0.")
 @options.event
 @options.scan

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skymap_scanner.cli import options
-from skymap_scanner.cli.broker_options import BROKER_PARAMETERS, BrokerOptions, with_optional_broker
+from skymap_scanner.cli.broker_options import BROKER_PARAMETERS, BrokerOptions, with_broker
 
 if TYPE_CHECKING:
     from skymap_scanner.cli.local_run import RunRequest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     help="Name of the scan; its topics are named after it.  [default: scan; on a shared broker the event's name and "
     "a checksum of event and settings]",
 )
-@with_optional_broker
+@with_broker(required=False)
 @options.event
 @options.scan
 @click.option(

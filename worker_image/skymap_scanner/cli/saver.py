@@ -13,7 +13,7 @@ from skymap_scanner.cli.role_process import start_role
 
 @click.command(cls=options.LevelsCommand)
 @options.scan_name(required=True)
-@with_broker
+@with_broker()
 @click.option(
     "-o",
     "--output",

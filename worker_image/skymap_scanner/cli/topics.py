@@ -27,7 +27,7 @@ class Actions(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Move the action to the front before click parses the words."""
-        return super().parse_args(ctx, command_first(args, self.commands))
+        return super().parse_args(ctx, command_first(args, self))
 
 
 @click.group(cls=Actions)
@@ -44,7 +44,7 @@ def command() -> None:
 
 @command.command(short_help="Create the topics of a scan.")
 @options.scan_name(required=True)
-@with_broker
+@with_broker()
 @_with_topics
 def create(name: str, broker_options: BrokerOptions, topic_bases: dict[str, str]) -> None:
     """Create the topics and subscriptions of a scan, before anything is published.
@@ -72,7 +72,7 @@ def create(name: str, broker_options: BrokerOptions, topic_bases: dict[str, str]
 
 
 @command.command("list", short_help="List the scans on a broker.")
-@with_broker
+@with_broker()
 @_with_topics
 @options.as_json("Print each scan as one line of JSON.")
 def list_scans(broker_options: BrokerOptions, topic_bases: dict[str, str], as_json: bool) -> None:
@@ -102,7 +102,7 @@ def list_scans(broker_options: BrokerOptions, topic_bases: dict[str, str], as_js
 @command.command(short_help="Delete the topics of a scan, or of all finished scans.")
 @options.scan_name(required=False)
 @click.option("--finished", is_flag=True, help="Delete the topics of every scan whose files are written.")
-@with_broker
+@with_broker()
 @_with_topics
 @click.option("--dry-run", is_flag=True, help="Print the topics to delete, but do not delete them.")
 @click.option("--yes", is_flag=True, help="Do not ask, even if a scan is not finished.")

@@ -30,7 +30,7 @@ RETRY_INTERVAL = 5.0
 
 @click.command()
 @options.scan_name(required=True)
-@with_broker
+@with_broker()
 @options.topics("to_be_scanned")
 @click.option("--once", is_flag=True, help="Show the latest snapshot and end; fail if there is none.")
 @options.as_json("Print each snapshot as one line of JSON.")

@@ -14,7 +14,7 @@ from skymap_scanner.cli.role_process import start_role
 
 @click.command()
 @options.scan_name(required=True)
-@with_broker
+@with_broker()
 @options.topics("to_be_scanned", "scanned")
 @click.option("--reconstruction", help="Fit with this reconstruction instead of the scan's own.")
 @click.option(
