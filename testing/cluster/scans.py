@@ -64,15 +64,15 @@ def condition(found: Scan, kind: str) -> tuple[str, str, str]:
 
 def degraded(namespace: Namespace, reason: str, name: str = NAME, words: Sequence[str] = ()) -> str:
     """Wait until the scan is Degraded for this reason with these words in its message; return the message."""
-    look = lambda: condition(scan(namespace, name), "Degraded")  # noqa: E731
-    says = lambda found: found[1] == reason and all(word in found[2] for word in words)  # noqa: E731
-    return eventually(look, says, OBSTACLE_SECONDS)[2]
+    probe = lambda: condition(scan(namespace, name), "Degraded")  # noqa: E731
+    matches = lambda found: found[1] == reason and all(word in found[2] for word in words)  # noqa: E731
+    return eventually(probe, matches, OBSTACLE_SECONDS)[2]
 
 
 def ended(namespace: Namespace, name: str = NAME, within: float = SCAN_SECONDS) -> tuple[str, str, str]:
     """Wait until the scan has finished; return its condition Succeeded."""
-    look = lambda: condition(scan(namespace, name), "Succeeded")  # noqa: E731
-    return eventually(look, lambda found: found[0] in {"True", "False"}, within)
+    probe = lambda: condition(scan(namespace, name), "Succeeded")  # noqa: E731
+    return eventually(probe, lambda found: found[0] in {"True", "False"}, within)
 
 
 def phase(namespace: Namespace, wanted: str, name: str = NAME, within: float = SCAN_SECONDS) -> Scan:
@@ -84,8 +84,8 @@ def phase(namespace: Namespace, wanted: str, name: str = NAME, within: float = S
 
 def progressed(namespace: Namespace, pixels: int, name: str = NAME) -> None:
     """Wait until so many pixels are done."""
-    look = lambda: scan(namespace, name).get("status", {}).get("pixels", {}).get("done", 0)  # noqa: E731
-    eventually(look, lambda done: done >= pixels, SCAN_SECONDS)
+    probe = lambda: scan(namespace, name).get("status", {}).get("pixels", {}).get("done", 0)  # noqa: E731
+    eventually(probe, lambda done: done >= pixels, SCAN_SECONDS)
 
 
 def children(namespace: Namespace, kinds: str = KINDS) -> dict[tuple[str, str], Scan]:

@@ -1,4 +1,4 @@
-"""The way to the Pulsar of each scan: the operator's own, or one that the scan names, with the scan's token."""
+"""Connections to the Pulsar of each scan: the operator's, or one that the scan names, with the scan's token."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRUSTED_KEY, CERTIFICATE_KEY, KEY_KEY = "ca.crt", "tls.crt", "tls.key"
 
 
 class Pulsars:
-    """Opens admin interfaces. The operator's own stays open, with the operator's token; others are for one look."""
+    """Opens admin interfaces. The operator's stays open; that of a scan is open for one reconcile."""
 
     def __init__(
         self, cluster: Client, settings: Settings, on_request: Callable[[str, int | None], None] = lambda *_: None
@@ -51,7 +51,7 @@ class Pulsars:
         Raises
         ------
         PulsarAdminError
-            If its token or its certificates are missing or of no use.
+            If its token or certificates are missing or invalid.
         """
         if access.own:
             if access.admin_url not in self._own:
@@ -66,7 +66,7 @@ class Pulsars:
                 yield admin
 
     async def _stored(self, namespace: str, access: PulsarAccess, folder: Path) -> Credentials:
-        """Write what the scan's Secrets hold into files."""
+        """Write the content of the scan's Secrets into files."""
         token = None
         if access.token is not None:
             secret = await self._secret(namespace, access.token.name)
@@ -85,10 +85,10 @@ class Pulsars:
         try:
             secret = await self._cluster.get("Secret", namespace, name)
         except Refused as error:
-            allowed = "use one of a name that the chart's rbac.secretNames lists"
+            allowed = "use a name that the chart's rbac.secretNames lists"
             raise PulsarAdminError(f"the operator may not read the Secret {name}: {allowed}") from error
         if secret is None:
-            raise PulsarAdminError(f"there is no Secret {name}, which has what Pulsar asks for: make it")
+            raise PulsarAdminError(f"the Secret {name} with credentials for Pulsar does not exist: create it")
         return secret
 
 
@@ -98,7 +98,7 @@ async def _written(secret: Manifest, key: str, path: Path) -> Path:
         content = base64.b64decode((secret.get("data") or {})[key], validate=True)
     except (KeyError, binascii.Error) as error:
         name = secret["metadata"]["name"]
-        raise PulsarAdminError(f"the Secret {name} has no key {key}, which Pulsar asks for: add it") from error
+        raise PulsarAdminError(f"the Secret {name} lacks the key {key} with credentials for Pulsar: add it") from error
     await asyncio.to_thread(path.write_bytes, content)
     return path
 

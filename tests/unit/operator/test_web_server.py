@@ -1,27 +1,18 @@
-"""The operator's web server and metrics, and how it reaches the Pulsar that a scan names."""
+"""The operator's web server and its metrics."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
-import pytest
-from tests.unit.operator.fakes import FakeCluster
-from tests.unit.operator.world import SETTINGS
 
 from skymap_api.names import NamespacedName
-from skymap_api.pulsar_admin import PulsarAdminError
 from skymap_api.resource import SkymapScanStatus
-from skymap_api.resource.spec import TokenSecret
 from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
 from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.observe.state import Backlog
-from skymap_operator.pulsar.access import PulsarAccess
-from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime import health
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
 from skymap_operator.runtime.workqueue import Load, Trigger
@@ -37,7 +28,6 @@ FAILED = DEGRADED.model_copy(
     update={"type": ConditionType.SUCCEEDED, "status": "False", "reason": Reason.EVENT_UNUSABLE}
 )
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-FOREIGN = PulsarAccess("pulsar://other:6650", "http://other:8080", "t", TokenSecret(name="secret"), None, own=False)
 
 
 def test_healthz_fails_when_reconciling_has_stopped() -> None:
@@ -135,54 +125,3 @@ def test_metrics_of_a_deleted_scan_are_dropped() -> None:
     metrics.forget(key)
     assert names() == set()
     assert 'skymap_operator_scans{phase="Scanning"} 0.0' in metrics.text(Load()).decode()
-
-
-def reach(access: PulsarAccess, *objects: dict[str, Any]) -> dict[str, Any]:
-    """Open the admin interface and return its URL and the token file that it uses."""
-
-    async def inside() -> dict[str, Any]:
-        async with (
-            Pulsars(FakeCluster(*objects), SETTINGS) as pulsars,
-            pulsars.reach("ns", access) as admin,
-            pulsars.reach("ns", access) as again,
-        ):
-            file = admin._credentials.token
-            return {
-                "url": admin.url,
-                "same": admin is again,
-                "file": file,
-                "token": None if file is None else file.read_bytes(),
-                "mode": None if file is None else file.parent.stat().st_mode & 0o777,
-            }
-
-    return asyncio.run(inside())
-
-
-def secret(**data: bytes) -> dict[str, Any]:
-    encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
-    return {"kind": "Secret", "metadata": {"name": "secret"}, "data": encoded}
-
-
-def test_own_pulsar_connection_is_shared() -> None:
-    own = PulsarAccess(SETTINGS.pulsar_service_url, SETTINGS.pulsar_admin_url, "icecube", TokenSecret(name="secret"))
-    found = reach(own)
-    assert (found["url"], found["same"], found["token"]) == ("http://pulsar:8080", True, None)
-
-
-def test_foreign_pulsar_gets_the_token_of_the_scan() -> None:
-    found = reach(FOREIGN, secret(token=b"jwt"))
-    assert (found["url"], found["token"], found["mode"]) == ("http://other:8080", b"jwt", 0o700)
-    assert not found["file"].exists()
-
-
-@pytest.mark.parametrize(
-    ("objects", "message"),
-    [
-        ([], "there is no Secret secret"),
-        ([secret(other=b"jwt")], "the Secret secret has no key token"),
-        ([secret(token=b"") | {"data": {"token": "%"}}], "the Secret secret has no key token"),
-    ],
-)
-def test_missing_token_is_reported(objects: list[dict[str, Any]], message: str) -> None:
-    with pytest.raises(PulsarAdminError, match=message):
-        reach(FOREIGN, *objects)
