@@ -1,43 +1,25 @@
-"""Reconciling a scan: what is observed, what an error leads to, and how scans share the workers."""
+"""Reconciling a scan: what it creates, what an error leads to, and how scans share the workers."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import math
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
+from tests.unit.operator.test_read import NOW, SCAN, TOPICS, plan_of
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
 from skymap_api.names import FINALIZER, Names, NamespacedName
-from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredMessage, Subscription
+from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_operator.cluster.client import Conflict, Refused, Unavailable
 from skymap_operator.cluster.store import Store
-from skymap_operator.observe.read import observe
-from skymap_operator.observe.state import Backlog, ObservedState, PulsarFault, PulsarState, Throughput
 from skymap_operator.runtime.metrics import Metrics
 from skymap_operator.runtime.reconciler import CONFLICT_INTERVAL, Reconciler
 from skymap_operator.runtime.workqueue import Load
 from skymap_operator.settings import Settings
 
 KEY = NamespacedName(NAMESPACE, NAME)
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-TOPICS = Names.of(NAMESPACE, NAME).topics("icecube")
-SCAN = resource({"event": {"simulate": {}}}, resourceVersion="1")
-TIMES = {"observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"}
-SNAPSHOT: dict[str, Any] = {
-    "name": "alert",
-    "phase": "scanning",
-    "levels": [],
-    "rate": 0.5,
-    "eta": None,
-    "elapsed": 5.0,
-    "best": None,
-}
 
 
 #: At most eight workers in all.
@@ -230,105 +212,8 @@ def test_realtime_scans_get_workers_first_then_the_oldest() -> None:
     assert replicas() == {"second": 2, "first": 1, "alert": 1}
 
 
-def seen(
-    admin: FakeAdmin, scan: dict[str, Any] = SCAN, objects: Sequence[dict[str, Any]] = (), leaving: Sequence[str] = ()
-) -> ObservedState:
-    return asyncio.run(observe(scan, FakeCluster(*objects), FakePulsars(admin), SETTINGS, leaving=leaving))
-
-
-def producer(**status: Any) -> dict[str, Any]:
-    return {"kind": "Job", "metadata": {"name": "alert-producer", "uid": "p"}, "spec": {}, "status": status}
-
-
-def with_topics() -> FakeAdmin:
-    admin = FakeAdmin()
-    admin.stored = {topic: [] for topic in TOPICS.all()}
-    return admin
-
-
-def message(**fields: Any) -> StoredMessage:
-    return StoredMessage(json.dumps(fields).encode(), NOW)
-
-
-def plan_of(*frames: str) -> StoredMessage:
-    return message(kind="scan", event={"metadata_topics": frames})
-
-
-def test_queues_plan_and_progress_are_observed() -> None:
-    admin = with_topics()
-    admin.made = {
-        TOPICS.to_be_scanned: {"workers": Subscription(5, 2, frozenset({"10.0.0.1"}), 40, 100.0)},
-        TOPICS.scanned: {"collector": Subscription(3, 0, frozenset())},
-    }
-    admin.stored[TOPICS.plan] = [plan_of(), message(kind="end")]
-    admin.stored[TOPICS.progress] = [message(**SNAPSHOT, extra=1), message(**SNAPSHOT | {"rate": 0.75})]
-    found = seen(admin, objects=[producer(active=1)]).pulsar
-    assert isinstance(found, PulsarState)
-    assert not found.plan_ended, "it is not looked at before a Job has ended"
-    found = seen(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
-    assert isinstance(found, PulsarState)
-    assert (found.tasks, found.fits) == (Backlog(5, 2), Backlog(3, 0))
-    assert (found.busy, found.throughput) == ({"10.0.0.1"}, Throughput(40, 100.0))
-    assert found.plan_ended
-    assert found.progress is not None
-    assert (found.progress.rate, found.progress_time) == (0.75, NOW)
-    assert found.topics[TOPICS.to_be_scanned] == {"workers"}
-    assert found.elsewhere is None, "what others use is not looked at while the scan goes on"
-
-
-@pytest.mark.parametrize(
-    "body", [b"{", b"[]", b"[" * 5000, b'{"phase": "scanning"}', json.dumps(SNAPSHOT | {"eta": math.nan}).encode()]
-)
-def test_invalid_progress_is_reported(body: bytes) -> None:
-    admin = with_topics()
-    admin.stored[TOPICS.progress] = [StoredMessage(body, NOW)]
-    found = seen(admin).pulsar
-    assert isinstance(found, PulsarFault)
-    assert found.message.startswith(f"{TOPICS.progress}: not a progress snapshot of this version: ")
-
-
-@pytest.mark.parametrize("body", [b"{", b"[]", b"7", b"\xff", b"[" * 5000, b'{"a":' * 5000])
-def test_invalid_plan_is_reported(body: bytes) -> None:
-    admin = with_topics()
-    admin.stored[TOPICS.plan] = [plan_of(), StoredMessage(body, NOW)]
-    found = seen(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
-    assert isinstance(found, PulsarFault)
-    assert found.message.startswith(f"{TOPICS.plan}: not an entry of a plan: ")
-
-
-def test_metadata_topics_in_use_are_known_before_deletion() -> None:
-    ours, shared, gone = (f"persistent://icecube/skymap_metadata/mf_{name}" for name in ("1", "2", "3"))
-    other = "persistent://icecube/skymap/alerts.other-plan"
-    admin = with_topics()
-    admin.stored |= {ours: [], shared: [], other: [plan_of(shared)]}
-    admin.stored[TOPICS.plan] = [plan_of(ours, shared, gone)]
-    going = resource({"event": {"simulate": {}}}, deletionTimestamp=NOW.isoformat())
-    found = seen(admin, going).pulsar
-    assert isinstance(found, PulsarState)
-    assert (found.metadata, found.elsewhere) == ((ours, shared), frozenset({shared}))
-    found = seen(admin, going, leaving=[other]).pulsar
-    assert isinstance(found, PulsarState)
-    assert found.elsewhere == frozenset(), "what another one uses that goes, too, is in nobody's use"
-    admin.stored[other] = [message(kind="of another version")]
-    found = seen(admin, going).pulsar
-    assert isinstance(found, PulsarState)
-    assert found.elsewhere is None, "what it uses is not known"
-
-
-def test_finished_scan_reads_pulsar_only_before_deletion() -> None:
-    over = {"conditions": [{"type": "Succeeded", "status": "True", "reason": "Completed", "message": "", **TIMES}]} | {
-        "phase": "Succeeded"
-    }
-    away = with_topics()
-    away.fault = PulsarUnavailable("no answer")
-    stays = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "OnDelete"}}) | {"status": over}
-    assert isinstance(seen(away, stays).pulsar, PulsarState)
-    goes = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "Always"}}) | {"status": over}
-    assert isinstance(seen(away, goes).pulsar, PulsarFault)
-
-
 def test_scans_deleted_together_leave_no_shared_metadata_topic() -> None:
-    frames = "persistent://icecube/skymap_metadata/mf_1"
+    topic = "persistent://icecube/skymap_metadata/mf_1"
     scans = [
         resource(
             {"event": {"simulate": {}}}, name=name, uid=name, resourceVersion="1", deletionTimestamp=NOW.isoformat()
@@ -339,7 +224,7 @@ def test_scans_deleted_together_leave_no_shared_metadata_topic() -> None:
         one["metadata"]["finalizers"] = [FINALIZER]
     bench = Bench(*scans)
     plans = [Names.of(NAMESPACE, name).topics("icecube").plan for name in ("first", "second")]
-    bench.admin.stored = {plan: [plan_of(frames)] for plan in plans} | {frames: []}
+    bench.admin.stored = {plan: [plan_of(topic)] for plan in plans} | {topic: []}
 
     async def both() -> None:
         await asyncio.gather(

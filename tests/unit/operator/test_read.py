@@ -1,0 +1,130 @@
+"""Observing a scan: what is read of its queues, plan, progress and metadata topics."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
+from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
+
+from skymap_api.names import Names
+from skymap_api.pulsar_admin import PulsarUnavailable, StoredMessage, Subscription
+from skymap_operator.observe.read import observe
+from skymap_operator.observe.state import Backlog, ObservedState, PulsarFault, PulsarState, Throughput
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TOPICS = Names.of(NAMESPACE, NAME).topics("icecube")
+SCAN = resource({"event": {"simulate": {}}}, resourceVersion="1")
+TIMES = {"observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"}
+SNAPSHOT: dict[str, Any] = {
+    "name": "alert",
+    "phase": "scanning",
+    "levels": [],
+    "rate": 0.5,
+    "eta": None,
+    "elapsed": 5.0,
+    "best": None,
+}
+
+
+def observed(
+    admin: FakeAdmin, scan: dict[str, Any] = SCAN, objects: Sequence[dict[str, Any]] = (), leaving: Sequence[str] = ()
+) -> ObservedState:
+    return asyncio.run(observe(scan, FakeCluster(*objects), FakePulsars(admin), SETTINGS, leaving=leaving))
+
+
+def producer(**status: Any) -> dict[str, Any]:
+    return {"kind": "Job", "metadata": {"name": "alert-producer", "uid": "p"}, "spec": {}, "status": status}
+
+
+def with_topics() -> FakeAdmin:
+    admin = FakeAdmin()
+    admin.stored = {topic: [] for topic in TOPICS.all()}
+    return admin
+
+
+def message(**fields: Any) -> StoredMessage:
+    return StoredMessage(json.dumps(fields).encode(), NOW)
+
+
+def plan_of(*topics: str) -> StoredMessage:
+    return message(kind="scan", event={"metadata_topics": topics})
+
+
+def test_queues_plan_and_progress_are_observed() -> None:
+    admin = with_topics()
+    admin.made = {
+        TOPICS.to_be_scanned: {"workers": Subscription(5, 2, frozenset({"10.0.0.1"}), 40, 100.0)},
+        TOPICS.scanned: {"collector": Subscription(3, 0, frozenset())},
+    }
+    admin.stored[TOPICS.plan] = [plan_of(), message(kind="end")]
+    admin.stored[TOPICS.progress] = [message(**SNAPSHOT, extra=1), message(**SNAPSHOT | {"rate": 0.75})]
+    found = observed(admin, objects=[producer(active=1)]).pulsar
+    assert isinstance(found, PulsarState)
+    assert not found.plan_ended, "the plan is not read before a Job has ended"
+    found = observed(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
+    assert isinstance(found, PulsarState)
+    assert (found.tasks, found.fits) == (Backlog(5, 2), Backlog(3, 0))
+    assert (found.busy, found.throughput) == ({"10.0.0.1"}, Throughput(40, 100.0))
+    assert found.plan_ended
+    assert found.progress is not None
+    assert (found.progress.rate, found.progress_time) == (0.75, NOW)
+    assert found.topics[TOPICS.to_be_scanned] == {"workers"}
+    assert found.elsewhere is None, "plans of others are not read while the scan runs"
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b"[" * 5000, b'{"phase": "scanning"}', json.dumps(SNAPSHOT | {"eta": math.nan}).encode()]
+)
+def test_invalid_progress_is_reported(body: bytes) -> None:
+    admin = with_topics()
+    admin.stored[TOPICS.progress] = [StoredMessage(body, NOW)]
+    found = observed(admin).pulsar
+    assert isinstance(found, PulsarFault)
+    assert found.message.startswith(f"{TOPICS.progress}: not a progress snapshot of this version: ")
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"7", b"\xff", b"[" * 5000, b'{"a":' * 5000])
+def test_invalid_plan_is_reported(body: bytes) -> None:
+    admin = with_topics()
+    admin.stored[TOPICS.plan] = [plan_of(), StoredMessage(body, NOW)]
+    found = observed(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
+    assert isinstance(found, PulsarFault)
+    assert found.message.startswith(f"{TOPICS.plan}: not an entry of a plan: ")
+
+
+def test_metadata_topics_in_use_are_known_before_deletion() -> None:
+    ours, shared, deleted = (f"persistent://icecube/skymap_metadata/mf_{name}" for name in ("1", "2", "3"))
+    other = "persistent://icecube/skymap/alerts.other-plan"
+    admin = with_topics()
+    admin.stored |= {ours: [], shared: [], other: [plan_of(shared)]}
+    admin.stored[TOPICS.plan] = [plan_of(ours, shared, deleted)]
+    ending = resource({"event": {"simulate": {}}}, deletionTimestamp=NOW.isoformat())
+    found = observed(admin, ending).pulsar
+    assert isinstance(found, PulsarState)
+    assert (found.metadata, found.elsewhere) == ((ours, shared), frozenset({shared}))
+    found = observed(admin, ending, leaving=[other]).pulsar
+    assert isinstance(found, PulsarState)
+    assert found.elsewhere == frozenset(), "the plan of a scan that ends too does not count"
+    admin.stored[other] = [message(kind="of another version")]
+    found = observed(admin, ending).pulsar
+    assert isinstance(found, PulsarState)
+    assert found.elsewhere is None, "an unreadable plan may use any topic"
+
+
+def test_finished_scan_reads_pulsar_only_before_deletion() -> None:
+    finished = {
+        "conditions": [{"type": "Succeeded", "status": "True", "reason": "Completed", "message": "", **TIMES}]
+    } | {"phase": "Succeeded"}
+    unavailable = with_topics()
+    unavailable.fault = PulsarUnavailable("no answer")
+    stays = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "OnDelete"}}) | {"status": finished}
+    assert isinstance(observed(unavailable, stays).pulsar, PulsarState)
+    goes = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "Always"}}) | {"status": finished}
+    assert isinstance(observed(unavailable, goes).pulsar, PulsarFault)
