@@ -29,7 +29,7 @@ def hold(broker: Broker, topic: str, kind: str, ack_timeout: str, count: str) ->
 
 
 def send(broker: Broker, topic: str, name: str) -> None:
-    """Send messages numbered from where this name stopped, until killed; each line is one that is stored."""
+    """Send numbered messages, continuing this producer name, until killed; print a line for each stored message."""
     producer = broker.producer(topic, name)
     number = producer.last_sequence_id
     say("ready", number)
@@ -40,7 +40,7 @@ def send(broker: Broker, topic: str, name: str) -> None:
 
 
 def work(broker: Broker, topic: str, start: str) -> None:
-    """Receive until nothing comes for a while; give back every fifth message once. A line: what, from when, to when."""
+    """Receive until no message arrives; give back every fifth message once. Prints number, start and end of each."""
     say("ready")
     while not Path(start).exists():
         time.sleep(0.01)

@@ -1,7 +1,8 @@
 """Messages per second through the embedded broker: ``python benchmarks/broker/throughput.py [--messages N]``.
 
-Sends one by one and in batches, then receives and acknowledges with 1, 2 and 4 consumers, each a process of its own.
-Wall time, as processes compete for the file; take the best of several runs on a busy machine.
+Sends messages one by one and in batches, then receives and acknowledges them with 1, 2 and 4 consumers, each in its own
+process. It measures wall time, since the processes compete for the file; on a busy machine take the best of several
+runs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ BATCH = 100
 
 
 def consume(url: str, subscription: str) -> None:
-    """Wait for a line on stdin, then receive and acknowledge until nothing is left; print the number and the times."""
+    """Wait for a line on stdin, then receive and acknowledge all messages; print the number and the times."""
     with open_broker(url) as broker, broker.consumer(TOPIC, subscription, SubscriptionType.SHARED) as consumer:
         print("ready", flush=True)
         sys.stdin.readline()
@@ -33,7 +34,7 @@ def consume(url: str, subscription: str) -> None:
 
 
 def send(broker: Broker, count: int, batch: int) -> float:
-    """Return messages sent per second, ``batch`` in one call."""
+    """Return the messages sent per second, with ``batch`` messages per call."""
     with broker.producer(TOPIC, f"batch-{batch}") as producer:
         started = time.monotonic()
         for first in range(0, count, batch):
@@ -42,7 +43,7 @@ def send(broker: Broker, count: int, batch: int) -> float:
 
 
 def receive(url: str, consumers: int) -> float:
-    """Return messages received and acknowledged per second by all consumers together."""
+    """Return the messages received and acknowledged per second by all consumers."""
     command = [sys.executable, __file__, "--consume", url, f"subscription-{consumers}"]
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(consumers)
@@ -60,7 +61,7 @@ def receive(url: str, consumers: int) -> float:
 
 
 def main() -> None:
-    """Print one line a figure."""
+    """Print one line per figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=10_000, help="of 1000 bytes each (default: %(default)s)")
     parser.add_argument("--consume", nargs=2, help=argparse.SUPPRESS)

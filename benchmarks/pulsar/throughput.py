@@ -1,10 +1,11 @@
-"""Tasks per second through a real Pulsar, end to end, with the dummy reconstruction: where the time goes.
+"""Measures tasks per second through a real Pulsar, end to end, with the dummy reconstruction.
 
     python -m benchmarks.pulsar.throughput --tasks 20000 --workers 1 2 4 --collectors 1 2
 
-The producer fills the queue first. Then collectors and workers start, and the clock runs from the first fit to the last
-pixel collected. CPU microseconds a task are given for workers, collectors, saver and broker; memory is what each role
-used after a tenth of its time, at the end and at most (MiB). A Pulsar of its own is started (make pulsar-install).
+The producer fills the queue first. Then collectors and workers start, and the measurement lasts from the first fit to
+the last pixel collected. Results: CPU time per task (µs) of workers, collectors, saver and broker, and the memory (MiB)
+of each role after a tenth of its run time, at the end, and at most. The benchmark starts its own Pulsar (make
+pulsar-install).
 """
 
 from __future__ import annotations
@@ -33,21 +34,21 @@ from skymap_scanner.simulation import demo_event_path
 
 SEEDS, NSIDE = 7, 64
 
-#: A scan that makes no progress is given up after this time (s).
-PATIENCE = 1800.0
+#: Timeout of each phase of a scan (s).
+TIMEOUT = 1800.0
 
 
 @dataclass
 class Role:
-    """A process, its memory as it was seen (MiB), and its CPU seconds."""
+    """A process, its sampled memory (MiB), and its CPU time (s)."""
 
     name: str
     process: subprocess.Popen[bytes]
     memory: list[float] = field(default_factory=list)
     cpu: float = 0.0
 
-    def look(self) -> None:
-        """Note memory and CPU now."""
+    def sample(self) -> None:
+        """Record memory and CPU time."""
         try:
             now = usage(self.process.pid)
         except OSError:
@@ -56,7 +57,7 @@ class Role:
         self.memory.append(now.mib)
 
     def end(self) -> None:
-        """End the process by its own id."""
+        """Terminate the process."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -67,7 +68,7 @@ class Role:
 
 
 class Measurement:
-    """One scan: its topics, and the roles at work."""
+    """One scan: its topics and its running roles."""
 
     def __init__(self, broker: Broker, server: PulsarServer, folder: Path, stack: ExitStack) -> None:
         self.name = f"throughput-{uuid4().hex[:8]}"
@@ -91,13 +92,13 @@ class Measurement:
         return self.roles[-1]
 
     def wait(self, what: str, ready: Callable[[], bool]) -> float:
-        """Wait until ``ready()``, looking at the roles meanwhile; return the seconds that it took."""
+        """Wait until ``ready()`` while sampling the roles; return the time it took (s)."""
         began = time.monotonic()
         while not ready():
-            if time.monotonic() > began + PATIENCE:
+            if time.monotonic() > began + TIMEOUT:
                 raise SystemExit(f"gave up waiting for {what}")
             for role in self.roles:
-                role.look()
+                role.sample()
                 if role.process.poll() not in {None, 0}:
                     log = (self._folder / f"{role.name}.log").read_text()
                     raise SystemExit(f"{role.name} ended with exit code {role.process.returncode}: {log}")
@@ -109,19 +110,19 @@ class Measurement:
         try:
             return self._broker.backlog(self.topics.to_be_scanned, WORKERS_SUBSCRIPTION)
         except BrokerError:
-            return Backlog(0, 0)  # not made yet
+            return Backlog(0, 0)  # not created yet
 
     def collected(self) -> bool:
-        """Tell whether every fit has been collected."""
+        """Return whether every fit has been collected."""
         return self._broker.backlog(self.topics.scanned, COLLECTOR_SUBSCRIPTION) == Backlog(0, 0)
 
     def cpu(self, kind: str) -> float:
-        """Return the CPU seconds of all roles of a kind."""
+        """Return the CPU time of all roles of a kind (s)."""
         return sum(role.cpu for role in self.roles if role.name.startswith(kind))
 
 
 def measure(broker: Broker, server: PulsarServer, tasks: int, workers: int, collectors: int, prefetch: int) -> None:
-    """Scan once and print what was found."""
+    """Run one scan and print the results."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         scan = Measurement(broker, server, Path(folder), stack)
         pixels = tasks // SEEDS
@@ -142,18 +143,18 @@ def measure(broker: Broker, server: PulsarServer, tasks: int, workers: int, coll
         shares = {kind: scan.cpu(kind) for kind in ("worker", "collector", "saver")} | {
             "broker": usage(server.pid).cpu - before
         }
-        print(f"{workers} workers, {collectors} collectors, {total} tasks, {prefetch} sent ahead")
+        print(f"{workers} workers, {collectors} collectors, {total} tasks, prefetch {prefetch}")
         print(f"  queue filled in {filled:.1f} s ({total / filled:.0f} tasks/s, its start included)")
         print(f"  first fit {first:.1f} s after the workers' start; fitted {total / fitting:.0f} tasks/s, ", end="")
         print(f"collected {total / collecting:.0f} tasks/s, files {saving - collecting:.1f} s later")
-        print("  CPU a task (us):", ", ".join(f"{kind} {1e6 * cpu / total:.0f}" for kind, cpu in shares.items()))
+        print("  CPU per task (us):", ", ".join(f"{kind} {1e6 * cpu / total:.0f}" for kind, cpu in shares.items()))
         print("  memory (MiB):", ", ".join(f"{role.name} {growth(role.memory)}" for role in scan.roles), flush=True)
         for topic in broker.topics(scan.topics.plan.removesuffix("plan")):
             broker.delete_topic(topic)
 
 
 def growth(memory: Sequence[float]) -> str:
-    """Write the memory after a tenth of the time, at the end, and at most."""
+    """Return the memory after a tenth of the time, at the end, and at most, as text."""
     return f"{memory[len(memory) // 10]:.0f} to {memory[-1]:.0f} (most {max(memory):.0f})" if memory else "unknown"
 
 
@@ -163,7 +164,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=20_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--collectors", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--prefetch", type=int, default=100, help="tasks sent ahead to a worker")
+    parser.add_argument("--prefetch", type=int, default=100, help="tasks prefetched by a worker")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, PulsarServer(Path(folder)) as server:
         address = server.address

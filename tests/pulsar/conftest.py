@@ -20,5 +20,5 @@ def broker(pulsar_server: PulsarAddress) -> Iterator[Broker]:
 
 @pytest.fixture
 def topic(pulsar_namespace: str) -> str:
-    """A topic's name that nobody has used."""
+    """An unused topic name."""
     return f"{pulsar_namespace}/topic-{uuid4().hex[:8]}"

@@ -1,4 +1,4 @@
-"""Credentials and encryption: who is let in, what is said to who is not, and that no secret is ever shown."""
+"""Credentials and encryption: who has access, clear errors otherwise, and no secret in any message."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_expired_token_is_read_again(guarded: PulsarServer, topic: str, tmp_path
         producer.send(*numbered([0]))
         file.write_text(guarded.token(ROLE, 8))  # renewed
         last = 0
-        while time.monotonic() < expires + 2:  # the broker looks every second whether a token has expired
+        while time.monotonic() < expires + 2:  # the broker checks every second whether a token has expired
             last += 1
             producer.send(*numbered([last]))
         with pytest.raises(BrokerError, match="does not accept our credentials"):  # not renewed

@@ -26,7 +26,7 @@ Answer = tuple[int, dict[str, str], str]
 
 
 class Web:
-    """A small HTTP server that notes what it is asked and gives the answer that ``answer(method, path)`` says."""
+    """An HTTP server that records its requests and returns ``answer(method, path)``."""
 
     def __init__(self, answer: Callable[[str, str], Answer], context: ssl.SSLContext | None = None) -> None:
         self.asked: list[tuple[str, str, str | None, str]] = []

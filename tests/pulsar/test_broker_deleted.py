@@ -1,4 +1,4 @@
-"""A topic that is deleted under those who use it: one clear error for each, soon."""
+"""A topic that is deleted while in use: every client soon raises a clear error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GONE = "the topic has been deleted while in use"
 
 @pytest.fixture
 def delete(topic: str, broker: Broker) -> Callable[[], None]:
-    """Delete the topic by another hand than that of the broker under test."""
+    """Delete the topic through another broker object than the one under test."""
     return lambda: broker.delete_topic(topic)
 
 
@@ -117,5 +117,5 @@ def test_consumer_of_a_deleted_subscription_raises(user: Broker, topic: str, pul
         path = topic.replace("://", "/")
         url = f"{pulsar_server.admin_url}/admin/v2/{path}/subscription/s?force=true"
         httpx.delete(url, timeout=30).raise_for_status()
-        # The client joins again, and so begins anew: whoever receives bears messages that come twice.
+        # The client joins again and starts from the beginning: a receiver tolerates duplicates.
         assert sorted(message.payload for message in take(consumer, 3)) == [b"0", b"1", b"2"]

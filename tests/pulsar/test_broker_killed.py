@@ -22,7 +22,7 @@ COUNT = 1500
 
 
 def collect(source: Consumer | Reader, into: list[int]) -> None:
-    """Receive until all numbers have come."""
+    """Receive until all numbers have arrived."""
     deadline = time.monotonic() + 4 * TIMEOUT
     while len(set(into)) < COUNT and time.monotonic() < deadline:
         message = source.receive(1.0)
@@ -62,7 +62,7 @@ def test_clients_recover_from_a_killed_broker(
         assert not any(thread.is_alive() for thread in threads)
         assert read == list(range(COUNT))
         assert sorted(set(received)) == list(range(COUNT))
-        assert len(received) < COUNT + 200  # what was acknowledged just before may come again
+        assert len(received) < COUNT + 200  # messages acknowledged just before may be delivered again
         with broker.reader(TOPIC) as late:
             assert [number(message) for message in rest(late)] == list(range(COUNT))
         said = [record.getMessage() for record in caplog.records]
@@ -87,7 +87,7 @@ failover = broker.consumer(topic, end + "-failover", SubscriptionType.FAILOVER)
 reader = broker.reader(topic)
 assert shared.receive(30) and failover.receive(30) and reader.receive(30)
 assert shared.receive(0.2)
-assert shared.receive(0.2) is None  # still owed one
+assert shared.receive(0.2) is None  # its request stays open
 producer.submit(Outgoing(b"2"))
 if end == "closed":
     broker.close()

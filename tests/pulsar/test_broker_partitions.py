@@ -66,7 +66,7 @@ def test_messages_without_a_key_use_all_partitions(
     with broker.consumer(partitioned, "s", SubscriptionType.SHARED) as consumer:
         consumer.ack(*take(consumer, 4))
         take(consumer, 6)
-        # What is held: 6, and up to one more for each partition that was asked.
+        # 6 messages are held, and up to one more for each partition with an open request.
         backlog = eventually(lambda: broker.backlog(partitioned, "s"), lambda found: found.unacked in range(6, 10))
         assert backlog.waiting + backlog.unacked == 26
 

@@ -1,4 +1,4 @@
-"""Brokers that cannot be reached, or are none: one clear error at once; and what works without the admin interface."""
+"""Brokers that cannot be reached, or are not Pulsar: a clear error at once; and use without the admin interface."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_plain_port_is_recognised_by_tls(pulsar_server: PulsarAddress) -> None:
 
 @contextmanager
 def saying(*answers: bytes | None) -> Iterator[str]:
-    """Listen, and answer each connection by what is given; None says nothing, until the test ends."""
+    """Listen, and send ``answer`` to each connection; None: send nothing until the test ends."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         silent: list[socket.socket] = []
 
@@ -168,7 +168,7 @@ def test_messages_need_no_admin_interface(broker: Broker, topic: str, pulsar_ser
                 ask()
 
 
-# What is refused before it is sent, and who holds a name
+# Rejected messages and producer names
 
 
 @pytest.mark.parametrize("sequence_id", [None, 0])

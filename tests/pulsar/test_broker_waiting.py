@@ -1,4 +1,4 @@
-"""What passes is waited for, with its reason in the log: a quota that is used up, a holder that is frozen."""
+"""Transient errors are waited for and logged: an exceeded quota, a frozen producer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUOTA = "backlogQuota?backlogQuotaType=destination_storage"
 
 @pytest.fixture(scope="module")
 def server(pulsar_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarServer]:
-    """A broker that looks every second at its quotas, and soon misses who does not answer."""
+    """A broker that checks its quotas every second and soon notices a missing client."""
     lines = {"backlogQuotaCheckIntervalInSeconds": "1", "keepAliveIntervalSeconds": "2"}
     with PulsarServer(tmp_path_factory.mktemp("waiting"), lines) as server:
         yield server
@@ -52,7 +52,7 @@ def test_exceeded_quota_is_waited_for(
         futures = []
 
         def held_back() -> bool:
-            """Submit until the broker has noticed; it says so in our log."""
+            """Submit until our log shows that the broker has noticed."""
             if not any("quota is exceeded" in record.getMessage() for record in caplog.records):
                 if all(future.done() for future in futures):
                     futures.append(producer.submit(Outgoing(b"", sequence_id=12 + len(futures))))

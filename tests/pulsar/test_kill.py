@@ -36,7 +36,7 @@ def test_killed_broker_and_roles_do_not_change_the_files(
     killed = scan_with_kills(scan, victims, pause=1.0, seed=4)
     assert scan.digest() == expected
     assert killed["broker"] == 2
-    assert sum(killed.values()) >= 8  # who has done its work is not there to be killed
+    assert sum(killed.values()) >= 8  # a role that has finished cannot be killed
 
     address = server.address
     words = ["topics", "delete", "-n", "killed", "--yes", "--broker", address.url, "--admin-url", address.admin_url]

@@ -1,4 +1,4 @@
-"""The broker that the other tests rely on: it starts, is killed, freezes and comes back with its messages."""
+"""The broker of the other tests: it starts, and keeps its messages when it is killed or frozen."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_broker_ends_with_the_tests(pulsar_installed: None, tmp_path: Path) -> N
 
 
 def test_full_disk_loses_no_acknowledged_message(pulsar_installed: None, tmp_path: Path) -> None:
-    """Its journal has room for a while; where its storage ends, it does, since a broker without it only looks well."""
+    """The journal is preallocated; without its storage the broker ends, since it would only seem to work."""
     if os.geteuid():
         leave_out("a small disk of its own is mounted by root")
     folder, sent = tmp_path / "disk", list[bytes]()

@@ -1,4 +1,4 @@
-"""What the contract's tests share: how messages are made, taken and counted."""
+"""Helpers of the contract suite: creating, receiving and counting messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skymap_scanner.broker import Backlog, Broker, Consumer, Message, Outgoing, 
 
 SHARED, FAILOVER = SubscriptionType.SHARED, SubscriptionType.FAILOVER
 
-#: How long to wait for what must come (s), and to see that nothing comes (s).
+#: How long to wait for a message that must arrive (s), and for one that must not (s).
 PATIENCE, MOMENT = 45.0, 0.3
 
 Start = Callable[..., Any]
@@ -44,9 +44,9 @@ def assert_backlog(broker: Broker, topic: str, waiting: int, unacked: int) -> No
 
 
 def find_active(consumers: list[Consumer]) -> tuple[Message, Consumer, list[Consumer]]:
-    """Wait for the first message of a failover subscription; return it, who got it, and the others.
+    """Wait for the first message of a failover subscription; return it, its consumer, and the other consumers.
 
-    Which of several consumers is active is the broker's choice, and may change when one joins.
+    The broker chooses the active consumer, and may choose another when one joins.
     """
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:

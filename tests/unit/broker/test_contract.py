@@ -1,7 +1,7 @@
 """The contract of a broker: every implementation passes these tests (`conftest.IMPLEMENTATIONS`).
 
-They see only the protocol, and processes that are killed. What an implementation may do beyond it, and how it fails,
-is tested beside it.
+They use only the protocol, and processes that are killed. The errors and details of an implementation have tests of
+their own.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def test_consumers_of_one_subscription_share_its_messages(broker: Broker, topic:
         message = consumers[turn % 3].receive(MOMENT)
         if message is not None:
             got.append(number(message))
-    for consumer in consumers:  # where messages are sent ahead, some wait at another consumer
+    for consumer in consumers:  # prefetched messages wait at another consumer
         while (message := consumer.receive(MOMENT)) is not None:
             got.append(number(message))
     assert sorted(got) == list(range(10))
@@ -210,7 +210,7 @@ def test_message_is_held_by_one_consumer_at_a_time(broker: Broker, topic: str, a
         times.sort()
         ends = [end for *_, end in times]
         assert ends[: 1 + (what % 5 == 0)] == (["back", "done"] if what % 5 == 0 else ["done"])
-        assert set(ends[1:]) <= {"done"}  # what was acknowledged may come once more when its consumer is closed
+        assert set(ends[1:]) <= {"done"}  # an acknowledged message may be delivered again when its consumer is closed
         assert all(earlier[1] <= later[0] for earlier, later in pairwise(times))
     assert_backlog(broker, topic, waiting=0, unacked=0)
 
@@ -222,7 +222,7 @@ def test_kinds_of_consumers_do_not_mix(broker: Broker, topic: str) -> None:
         pass
 
 
-# Death
+# Crashes
 
 
 def test_messages_of_a_killed_consumer_are_delivered_again(broker: Broker, topic: str, actor: Start) -> None:
@@ -286,7 +286,7 @@ def test_late_acknowledgement_counts(broker: Broker, topic: str) -> None:
     (late,) = take(other, 1)
     assert (early.attempts, late.attempts) == (1, 2)
     slow.ack(early)
-    other.nack(late)  # it has been done meanwhile
+    other.nack(late)  # already acknowledged
     assert_backlog(broker, topic, waiting=0, unacked=0)
     assert other.receive(MOMENT) is None
 

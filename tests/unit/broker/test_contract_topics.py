@@ -1,4 +1,4 @@
-"""The contract of a broker, continued: repeats and crashes, readers, topics, the backlog, closing."""
+"""The contract of a broker, continued: deduplication, crashes, readers, topics, the backlog, closing."""
 
 from __future__ import annotations
 

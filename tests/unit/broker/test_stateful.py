@@ -1,4 +1,4 @@
-"""The embedded broker against a model of it in memory, by whatever calls hypothesis finds to tell them apart."""
+"""The embedded broker compared with a model in memory, by calls that hypothesis chooses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUBSCRIPTIONS = {"shared": SubscriptionType.SHARED, "failover": SubscriptionType
 
 @dataclass
 class ModelSubscription:
-    """What is given back or was never delivered, in order; who holds what; who waits in which order."""
+    """The messages given back, the holder of each delivered message, and the consumers in order of age."""
 
     cursor: int = 0
     given_back: set[int] = field(default_factory=set)
@@ -135,7 +135,7 @@ class BrokerMachine(RuleBasedStateMachine):
             self.received.append((subscription, expected, message))
 
     def chosen(self, data: st.DataObject) -> Iterator[tuple[int, Consumer, list[tuple[int, Message]]]]:
-        """Messages received at any time, by anyone, and a living consumer of their subscription."""
+        """Yield messages received by any consumer, and an open consumer of their subscription."""
         for subscription in SUBSCRIPTIONS:
             numbers = sorted(number for number, (name, _) in self.consumers.items() if name == subscription)
             pairs = [(position, message) for name, position, message in self.received if name == subscription]
@@ -188,5 +188,5 @@ class BrokerMachine(RuleBasedStateMachine):
         assert message.properties == sent.properties
 
 
-TestBroker = pytest.mark.timeout(900)(BrokerMachine.TestCase)  # a failure is made small first, which takes minutes
+TestBroker = pytest.mark.timeout(900)(BrokerMachine.TestCase)  # shrinking a failure takes minutes
 TestBroker.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)

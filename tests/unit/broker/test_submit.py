@@ -78,7 +78,7 @@ def test_submitting_to_a_closed_producer_fails(broker: Broker, topic: str) -> No
 
 def test_consumer_holds_one_message_after_an_empty_receive(broker: Broker, topic: str) -> None:
     one = broker.consumer(topic, "s", SubscriptionType.SHARED)
-    assert one.receive(0.2) is None  # still owed one
+    assert one.receive(0.2) is None  # its request stays open
     with broker.producer(topic, "p") as producer:
         producer.send(Outgoing(b"0"), Outgoing(b"1"), Outgoing(b"2"))
     other = broker.consumer(topic, "s", SubscriptionType.SHARED)
@@ -97,6 +97,6 @@ def test_prefetch_is_limited(broker: Broker, topic: str) -> None:
         one.ack(first)
         other = broker.consumer(topic, "s", SubscriptionType.SHARED)
         others = [message.payload for message in iter(lambda: other.receive(1.0), None)]
-        assert 20 - 1 - 2 * 4 <= len(others) <= 19  # Pulsar lets go up to a queue full behind the one on its way
+        assert 20 - 1 - 2 * 4 <= len(others) <= 19  # Pulsar may send one queue of messages more
     rest = [message.payload for message in iter(lambda: other.receive(2.0), None)]
     assert sorted([first.payload, *others, *rest]) == sorted(f"{number}".encode() for number in range(20))

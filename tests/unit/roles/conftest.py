@@ -99,7 +99,7 @@ class Scan:
             try:
                 with self.open() as broker:
                     role(broker)
-            except BaseException as error:  # noqa: BLE001 - told below
+            except BaseException as error:  # noqa: BLE001 - reported below
                 failures.append(error)
                 stop.request()
 

@@ -22,7 +22,7 @@ SHARED, FAILOVER = SubscriptionType.SHARED, SubscriptionType.FAILOVER
 
 @pytest.fixture
 def fitted(scan: MakeScan) -> tuple[Scan, list[Outgoing]]:
-    """A scan of one pixel and three seeds that lost its bests; and its three fits."""
+    """A scan of one pixel and three seeds without its best fits, and its three fits."""
     one = scan("1:0", pixels="4")
     one.run()
     with open_broker(one.url) as broker:
@@ -70,7 +70,7 @@ def backlog(scan: Scan) -> tuple[int, int]:
 
 def test_fits_of_a_pixel_collected_elsewhere_are_acknowledged(fitted: tuple[Scan, list[Outgoing]]) -> None:
     one, fits = fitted
-    publish(one, one.topics.scanned, *fits[:2])  # the third was acknowledged by the other before it died
+    publish(one, one.topics.scanned, *fits[:2])  # the other collector acknowledged the third before it crashed
     with collecting(one) as thread:
         eventually(lambda: backlog(one), lambda found: found == (0, 2), within=30)
         assert thread.is_alive()

@@ -1,4 +1,4 @@
-"""Tasks that end or hang every worker, one process after the other: the scan ends, and says which and why."""
+"""Tasks that crash or hang every worker: the scan ends, and its files state which tasks failed and why."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from skymap_scanner.roles.stop import Stop
 
 MakeScan = Callable[..., Scan]
 
-#: A reconstruction that another package brings: the dummy, but for directions from above the horizon.
+#: A reconstruction of another package: the dummy, but with a fault for directions above the horizon.
 POISON = """
 import math, os, re, signal
 from skymap_scanner.reconstruction.dummy import Dummy
@@ -65,7 +65,7 @@ def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(params=[pytest.param("pulsar", marks=pytest.mark.pulsar), "sqlite"])
 def place(request: pytest.FixtureRequest) -> Iterator[Callable[[Scan], list[str]]]:
-    """Move a scan to a broker, and return the options that name it. Pulsar forgets deliveries, so ours must count."""
+    """Move a scan to a broker and return its options; Pulsar forgets deliveries, so crash reports must count."""
     moved: list[Scan] = []
 
     def move(scan: Scan) -> list[str]:
@@ -100,7 +100,7 @@ def reports(scan: Scan) -> Iterator[CrashReport]:
 
 
 def supervise(scan: Scan, worker: Command) -> list[int]:
-    """Run the scan with one worker process, started again whenever it ends; return how it ended each time."""
+    """Run the scan with one worker process, restarted whenever it ends; return its exit codes."""
     ends: list[int] = []
     over = threading.Event()
 

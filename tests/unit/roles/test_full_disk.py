@@ -1,4 +1,4 @@
-"""A saver whose disk is full waits for room; any other error ends it as before."""
+"""A saver on a full disk waits for free space; any other error ends it."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_progress_shows_a_full_disk_until_the_saver_advances(
     assert first[-2].obstacle is None
     assert first[-1].obstacle is not None
     assert "No space left on device" in first[-1].obstacle
-    assert [one.obstacle for one in second] == [first[-1].obstacle] * 2, "silent until it has come as far"
+    assert [one.obstacle for one in second] == [first[-1].obstacle] * 2, "no snapshots until it has as many pixels"
     assert {one.done for one in second} == {first[-1].done}
     with monkeypatch.context() as patch:
         patch.setattr("pathlib.Path.mkdir", no_room)

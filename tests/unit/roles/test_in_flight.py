@@ -147,7 +147,7 @@ def test_concurrent_workers_share_a_folder_without_conflict(tmp_path: Path) -> N
             for _ in range(100):
                 with InFlightFile(tmp_path / "scan", alarm=False) as in_flight, in_flight.task("t", "a task", 60.0):
                     in_flight.report_crashes(lambda report: failures.append(AssertionError(report)))
-        except BaseException as error:  # noqa: BLE001 - told below
+        except BaseException as error:  # noqa: BLE001 - reported below
             failures.append(error)
 
     threads = [threading.Thread(target=come_and_go) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""Workers that answer nonsense, and bests that are none: the map is as it should be, or says what is missing."""
+"""Invalid fits and best fits: the map is unchanged, or shows which pixels failed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def payload(change: Callable[[bytes], bytes]) -> Corrupt:
 
 
 def with_objects(**objects: Any) -> Corrupt:
-    """Put other objects into the frame; None takes one away."""
+    """Replace objects of the frame; None removes one."""
 
     def changed(data: bytes) -> bytes:
         frame = Frame.from_bytes(data)
@@ -62,7 +62,7 @@ def with_properties(**properties: str) -> Corrupt:
 
 
 TRACK = "MillipedeStarting2ndPass"
-NONSENSE: Mapping[str, Corrupt] = {
+INVALID: Mapping[str, Corrupt] = {
     "nothing": payload(lambda _: b""),
     "garbage": payload(lambda _: b"garbage " * 10),
     "5 MB": payload(lambda _: b"\xff" * 5_000_000),
@@ -91,9 +91,9 @@ NONSENSE: Mapping[str, Corrupt] = {
 
 
 class Corrupting:
-    """A broker whose workers answer nonsense so many times for each task, and then what they should.
+    """A broker whose workers answer each task with invalid fits several times, and then correctly.
 
-    Of several kinds of nonsense each task has one, in turn.
+    With several kinds of invalid fits, each task has one of them, in turn.
     """
 
     def __init__(self, *kinds: Corrupt, times: int) -> None:
@@ -129,10 +129,10 @@ def small(scan: MakeScan) -> Callable[..., Scan]:
 def test_tasks_with_invalid_fits_are_republished_without_changing_the_map(scan: MakeScan) -> None:
     plain, one = scan("1:0 2:3", "plain"), scan("1:0 2:3", "one")
     plain.run(workers=1)
-    one.opened = corrupting = Corrupting(*NONSENSE.values(), times=1)
+    one.opened = corrupting = Corrupting(*INVALID.values(), times=1)
     one.run(workers=1)
     assert (one.json, one.i3) == (plain.json, plain.i3)
-    assert len(corrupting.seen) == 36 + 36 >= 3 * len(NONSENSE)
+    assert len(corrupting.seen) == 36 + 36 >= 3 * len(INVALID)
     # Each again, and once: but for those that a wrong key names, which may lack their answer too.
     again = Counter(corrupting.seen.values())
     assert again[2] >= len(corrupting.seen) - 6
@@ -146,7 +146,7 @@ def test_task_with_only_invalid_fits_is_given_up(
     small: Callable[..., Scan], kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = small("one")
-    one.opened = corrupting = Corrupting(NONSENSE[kind], times=1000)
+    one.opened = corrupting = Corrupting(INVALID[kind], times=1000)
     one.run(workers=1)
     assert set(corrupting.seen.values()) == {rejected_fits.MAX_REPUBLISHES + 1}
     failed = [frame for frame in read_frames(io.BytesIO(one.i3)) if "SCAN_FailureReason" in frame]
@@ -229,12 +229,12 @@ def test_invalid_best_fits_are_ignored_by_all_roles(small: Callable[..., Scan]) 
     plain.run(workers=1)
     with open_broker(plain.url) as broker, broker.reader(plain.topics.scanned) as reader:
         fits = [Outgoing(fit.payload, fit.key, fit.properties) for fit in iter(lambda: reader.receive(0), None)]
-    alike = {"two frames", "other parameters", "another pixel's key"}  # a best may be so: nobody looks at the key
+    alike = {"two frames", "other parameters", "another pixel's key"}  # valid for a best fit: the key is not read
     with open_broker(one.url) as broker:
         create_topics(broker, one.topics)
         with broker.producer(one.topics.collected, "stranger") as stranger:
-            for kind in NONSENSE.keys() - alike:
-                stranger.send(*(NONSENSE[kind](fit) for fit in (fits[:1] if kind in {"5 MB", "bomb"} else fits)))
+            for kind in INVALID.keys() - alike:
+                stranger.send(*(INVALID[kind](fit) for fit in (fits[:1] if kind in {"5 MB", "bomb"} else fits)))
     one.run(workers=1)
     assert (one.json, one.i3) == (plain.json, plain.i3)
 

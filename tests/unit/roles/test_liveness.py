@@ -1,4 +1,4 @@
-"""A role's sign of life: there while the role goes on, and no longer."""
+"""The heartbeat of a role lasts as long as the role makes progress."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OLD = 1_000_000_000
 
 
 def age(path: Path) -> None:
-    """Make the last sign one of long ago."""
+    """Set the time of the last heartbeat to long ago."""
     os.utime(path, (OLD, OLD))
 
 

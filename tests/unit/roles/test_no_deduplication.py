@@ -1,4 +1,4 @@
-"""Scans over a broker that drops no repeats and remembers no sequence ids, as Pulsar without deduplication."""
+"""Scans over a broker without deduplication, which drops no duplicates and remembers no sequence ids."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MakeScan = Callable[..., Scan]
 
 
 class Forgetful:
-    """A producer of the embedded broker without its memory."""
+    """A producer of the embedded broker without deduplication."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer

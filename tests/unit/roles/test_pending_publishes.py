@@ -8,11 +8,11 @@ from skymap_scanner.broker import Message, Outgoing
 from skymap_scanner.errors import BrokerUnavailable
 from skymap_scanner.roles.pending_publishes import PendingPublishes
 
-MOST = 8
+LIMIT = 8
 
 
 class Slow:
-    """Tasks and fits of a broker that stores when the test says so."""
+    """A broker that stores a fit when the test tells it to."""
 
     def __init__(self) -> None:
         self.futures: list[Future[None]] = []
@@ -36,7 +36,7 @@ def task(number: int) -> Message:
 
 def test_task_is_acknowledged_after_its_fit_is_stored() -> None:
     slow = Slow()
-    pending = PendingPublishes(slow, slow, MOST)  # type: ignore[arg-type]
+    pending = PendingPublishes(slow, slow, LIMIT)  # type: ignore[arg-type]
     for number in range(3):
         pending.publish(task(number), Outgoing(b""))
     assert (len(pending), slow.acked) == (3, [])
@@ -54,23 +54,23 @@ def test_task_is_acknowledged_after_its_fit_is_stored() -> None:
 def test_pending_publishes_are_limited() -> None:
     class Storing(Slow):
         def submit(self, fit: Outgoing) -> Future[None]:
-            assert len(self.futures) - len(self.acked) <= MOST
+            assert len(self.futures) - len(self.acked) <= LIMIT
             future = super().submit(fit)
-            if len(self.futures) > MOST:  # whoever waits for the oldest finds it stored
-                self.store(len(self.futures) - MOST - 1)
+            if len(self.futures) > LIMIT:  # so that waiting for the oldest one ends
+                self.store(len(self.futures) - LIMIT - 1)
             return future
 
     storing = Storing()
-    pending = PendingPublishes(storing, storing, MOST)  # type: ignore[arg-type]
-    for number in range(3 * MOST):
+    pending = PendingPublishes(storing, storing, LIMIT)  # type: ignore[arg-type]
+    for number in range(3 * LIMIT):
         pending.publish(task(number), Outgoing(b""))
-    assert len(pending) == MOST
-    assert storing.acked == list(range(2 * MOST))
+    assert len(pending) == LIMIT
+    assert storing.acked == list(range(2 * LIMIT))
 
 
 def test_fits_before_a_failure_are_acknowledged_and_it_is_raised() -> None:
     slow = Slow()
-    pending = PendingPublishes(slow, slow, MOST)  # type: ignore[arg-type]
+    pending = PendingPublishes(slow, slow, LIMIT)  # type: ignore[arg-type]
     for number in range(3):
         pending.publish(task(number), Outgoing(b""))
     slow.store(0, 2)

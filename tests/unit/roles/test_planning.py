@@ -72,7 +72,7 @@ def test_predicted_pixels_start_early_without_changing_the_level() -> None:
 
 
 def planned(fraction: float) -> list[Pixel]:
-    """Follow a plan to its end, one best at a time."""
+    """Follow a plan to its end, one best fit at a time."""
     plan = plan_of("1:0 2:3 4:5")
     known: dict[Pixel, float] = {}
     while not plan.ended:

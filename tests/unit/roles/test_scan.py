@@ -1,4 +1,4 @@
-"""Whole scans in threads of one process, with faults put in."""
+"""Whole scans in threads of one process, with injected faults."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_task_that_crashes_workers_becomes_a_failed_fit(scan: MakeScan) -> None:
     with open_broker(one.url) as broker:
         produce(broker, one.topics, one.event, one.settings, Stop())
         with broker.consumer(one.topics.to_be_scanned, "workers", SubscriptionType.SHARED) as tasks:
-            for _ in range(10):  # ten workers that die with the first task
+            for _ in range(10):  # ten workers that crash on the first task
                 message = tasks.receive(1)
                 assert message is not None
                 tasks.nack(message)

@@ -1,4 +1,4 @@
-"""How roles end that are asked to before their part is done, and after."""
+"""Exit codes of roles that are stopped, before and after their part is done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.roles.conftest import Command, running
 MakeCommand = Callable[..., Command]
 
 SCAN = ["--levels", "1:0", "--seeds", "1", "--reconstruction", "dummy"]
-#: The second level waits for the bests of the first, which nobody fits.
+#: The second level waits for the best fits of the first, which no worker fits.
 WORDS = {"producer": ["event.i3", *SCAN, "--levels", "1:0", "2:1"], "worker": [], "collector": [], "saver": []}
 
 

@@ -1,4 +1,4 @@
-"""A worker that is asked to end in the middle of a fit: the fit is finished and stored, the rest goes back at once."""
+"""A worker that is stopped during a fit: the fit is finished and stored, and other tasks are given back."""
 
 from __future__ import annotations
 

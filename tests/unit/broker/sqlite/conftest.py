@@ -1,4 +1,4 @@
-"""Where the embedded broker is tested: one file, opened as often as a test likes."""
+"""The embedded broker of a test: one file, which may be opened several times."""
 
 from __future__ import annotations
 

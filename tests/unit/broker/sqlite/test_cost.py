@@ -35,7 +35,7 @@ def test_cost_of_receive_does_not_grow(path: Path) -> None:
     with open_at(path) as broker:
         consumer = broker.consumer(TOPIC, "s", SHARED)
         producer = broker.producer(TOPIC, "p")
-        consumer._next_watch = float("inf")  # it looks after the others by the clock, so it is counted apart
+        consumer._next_watch = float("inf")  # the watch depends on the time, so it is counted separately
 
         def receive() -> None:
             assert consumer.receive(0) is not None
@@ -44,7 +44,7 @@ def test_cost_of_receive_does_not_grow(path: Path) -> None:
         fresh = steps(consumer, receive)
         assert fresh > 20
         producer.send(*(Outgoing(b"x") for _ in range(count)))
-        # All but the last 1000 are acknowledged, of these 500 are given back and 490 are held, by this one and another.
+        # All but the last 1000 are acknowledged; of these, 500 are given back and 490 are held by two consumers.
         with consumer._database.transaction() as connection:
             connection.execute("UPDATE subscription SET cursor = ?", (count,))
             connection.execute("DELETE FROM delivery")

@@ -35,7 +35,7 @@ def test_consumer_on_a_full_disk_still_gives_back(path: Path) -> None:
         broker.producer(TOPIC, "p").send(Outgoing(b"x"))
         consumer = broker.consumer(TOPIC, "s", SHARED)
         assert consumer.receive(0) is not None
-        consumer._database.read("PRAGMA query_only=1")  # it refuses every write, as a full disk does
+        consumer._database.read("PRAGMA query_only=1")  # every write fails, as on a full disk
         consumer.close()
         assert broker.backlog(TOPIC, "s") == Backlog(waiting=1, unacked=0)
 

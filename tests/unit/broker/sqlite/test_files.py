@@ -153,7 +153,7 @@ def test_processes_may_create_the_file_concurrently(path: Path) -> None:
 
 
 def test_threads_may_create_the_file_concurrently(tmp_path: Path) -> None:
-    for attempt in range(50):  # the first look at a file that is just being made must not take it for a stranger's
+    for attempt in range(50):  # a file that is being created must not look like a foreign one
         url = f"sqlite:///{tmp_path / str(attempt)}"
         barrier = threading.Barrier(6)
 
