@@ -1,1 +1,1 @@
-"""What tests and benchmarks share: a real Pulsar, a real cluster, waiting, and faults."""
+"""Shared by tests and benchmarks: a real Pulsar, a real cluster, waiting, and faults."""

@@ -1,6 +1,6 @@
-"""A process of its own that uses a broker, for tests that stop or kill it: ``actor.py ROLE URL ADMIN_URL TOPIC ...``.
+"""A process that uses a broker, for tests that stop or kill it: ``broker_actor.py ROLE URL ADMIN_URL TOPIC ...``.
 
-Each line that it prints is something that it has done.
+It prints one line for each step it has done.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def say(*words: object) -> None:
 
 
 def hold(broker: Broker, topic: str, kind: str, ack_timeout: str, count: str) -> None:
-    """Receive ``count`` messages through the subscription "s" and hold them until killed."""
+    """Receive ``count`` messages through the subscription "s" and hold them unacknowledged until killed."""
     timeout = float(ack_timeout) or None
     consumer = broker.consumer(topic, "s", SubscriptionType(kind), ack_timeout=timeout)
     say("ready")
@@ -49,7 +49,7 @@ def work(broker: Broker, topic: str, start: str) -> None:
             received = time.monotonic()
             number = int(message.payload)
             back = number % 5 == 0 and message.attempts == 1
-            released = time.monotonic()  # from here on another may have it
+            released = time.monotonic()  # from here on another consumer may receive it
             (consumer.nack if back else consumer.ack)(message)
             say(number, received, released, "back" if back else "done")
 

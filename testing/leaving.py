@@ -1,4 +1,4 @@
-"""What cannot be tested on this machine is left out, and said; in continuous integration it fails instead."""
+"""Skips tests that this machine cannot run; in continuous integration they fail instead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def leave_out(why: str) -> NoReturn:
-    """End this test: skipped with a reason, or, where the variable ``CI`` is set, failed."""
+    """Skip this test with a reason, or fail it if the variable ``CI`` is set."""
     if os.environ.get("CI"):
-        pytest.fail(f"nothing is left out in CI: {why}", pytrace=False)
+        pytest.fail(f"no test is skipped in CI: {why}", pytrace=False)
     pytest.skip(why)

@@ -1,4 +1,4 @@
-"""What a process of this machine uses, read from /proc (``proc(5)``, Linux)."""
+"""Processes of this machine, read from /proc (``proc(5)``, Linux)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Usage:
 
 
 def usage(pid: int) -> Usage:
-    """Return what a process uses now.
+    """Return the current usage of a process.
 
     Raises
     ------
     OSError
-        If it has ended.
+        If the process has ended.
     """
     folder = Path(f"/proc/{pid}")
-    # After the name, which may hold blanks: user and system time, threads, resident pages.
+    # The fields after the name, which may contain blanks: user and system time, threads, resident pages.
     words = (folder / "stat").read_text().rpartition(")")[2].split()
     cpu = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
     mib = int(words[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures and settings of all tests."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ pytest_plugins = ["testing.pulsar.fixtures", "testing.cluster.fixtures"]
 
 
 def pytest_configure() -> None:
-    """Let tests not depend on who runs them: on a terminal's width, and on a shell's background jobs.
+    """Make the tests independent of the terminal's width, and of whether they run as a background job.
 
-    These are told not to hear Ctrl-C; the tests do, and every command that they start.
+    A shell's background jobs ignore SIGINT; the tests and the commands that they start must not.
     """
     os.environ.pop("COLUMNS", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -23,8 +23,8 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Return the folder ``shared`` beside the repository: events and files written by real IceTray."""
+    """The folder ``shared`` beside the repository, with events and files that IceTray wrote."""
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not (folder / "data").is_dir():
-        pytest.skip("needs the folder ../shared with files written by real IceTray, which a plain clone does not have")
+        pytest.skip("needs files that IceTray wrote, in the folder ../shared, which is not part of the repository")
     return folder

@@ -1,10 +1,10 @@
-"""Kill -9 every role, the whole run and the broker at random moments of a real scan; compare the files bit for bit.
+"""Kills every role, the run and the broker (SIGKILL) at random moments of a real scan; compares the files bit for bit.
 
     python -m benchmarks.faults.kill event.json --levels 1:0 4:2 --kills 10
     python -m benchmarks.faults.kill event.json --pulsar --kills worker=20 broker=5 producer=5 collector=5 saver=5
 
-The scan over the embedded broker, undisturbed, tells what the files must be. With ``--pulsar`` the others go over a
-real Pulsar of their own (make pulsar-install), which is a victim too.
+An undisturbed scan over the embedded broker gives the expected files. With ``--pulsar`` the other scans use a real
+Pulsar of their own (make pulsar-install), which is a victim too.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
         undisturbed = LocalScan(arguments.event, temporary / "undisturbed", arguments.levels)
         began = time.monotonic()
         if undisturbed.start().wait() != 0:
-            raise SystemExit("the undisturbed run failed: try it by hand")
+            raise SystemExit("the undisturbed run failed: run it by hand")
         length = time.monotonic() - began
         expected = undisturbed.digest()
         print(f"undisturbed: {length:.1f} s; {expected}", flush=True)

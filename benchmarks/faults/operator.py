@@ -1,9 +1,9 @@
-"""Kill -9 the operator at random moments of a real scan on a real cluster; compare the files bit for bit.
+"""Kills the operator (SIGKILL) at random moments of a real scan on a real cluster; compares the files bit for bit.
 
     python -m benchmarks.faults.operator --kills 20
 
-The scan over the embedded broker tells what the files must be. The operator is a process of this machine; the pods run
-on a cluster of the benchmark's own, over a Pulsar of its own (make pulsar-install, make cluster-install).
+A scan over the embedded broker gives the expected files. The operator is a process of this machine; the pods run on the
+benchmark's own cluster, over its own Pulsar (make pulsar-install, make cluster-install).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAME = "killed"
 
 
 def spec(seconds: float) -> scans.Scan:
-    """Return a scan of two levels whose fits take so long."""
+    """Return a scan of two levels whose fits take ``seconds`` each."""
     parameters = {"ra": 200.0, "dec": 20.0, "seconds": seconds}
     return scans.QUICK | {
         "event": {"simulate": {"topology": "cascade", "seed": 3}},
@@ -41,13 +41,13 @@ def spec(seconds: float) -> scans.Scan:
 def scan_with_kills(
     namespace: Namespace, operator: OperatorProcess, wanted: scans.Scan, kills: int, seed: int
 ) -> list[str]:
-    """Scan to the end while the operator is killed and started again; return where the scan was each time."""
+    """Kill and restart the operator during a scan; return the phase and progress at each kill."""
     chance = random.Random(seed)
     operator.start()
     namespace.apply(scans.manifest(wanted, NAME))
     moments: list[str] = []
     while len(moments) < kills:
-        time.sleep(chance.uniform(0.2, 4.0))
+        time.sleep(chance.uniform(0.2, 4.0))  # the moment is what varies
         status = scans.scan(namespace, NAME).get("status", {})
         operator.kill()
         operator.start()
@@ -59,7 +59,7 @@ def main() -> None:
     """Scan undisturbed over the embedded broker, then on the cluster with kills."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=0.6, help="of one fit; 132 of them, on two workers")
+    parser.add_argument("--seconds", type=float, default=0.6, help="duration of each of the 132 fits, on two workers")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     wanted = spec(arguments.seconds)

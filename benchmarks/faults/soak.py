@@ -1,11 +1,11 @@
-"""Scan after scan on a real cluster, and look whether anything grows: memory, threads, topics, pods, files.
+"""Runs one scan after another on a real cluster and checks that nothing grows: memory, threads, topics, pods, files.
 
     python -m benchmarks.faults.soak --minutes 60 -o build/soak
 
-Each scan's files are compared bit for bit with those of the embedded broker, then the scan and its claim are deleted,
-and what is left is counted. The operator and Pulsar are processes of this machine, whose memory is read from /proc, as
-is that of the native cluster's daemons. Writes soak.csv and soak.png; exit code 1 if a scan fails, its files differ or
-anything is left. (make pulsar-install, make cluster-install)
+Each scan's files are compared bit for bit with those of the embedded broker; then the scan and its claim are deleted,
+and the remaining objects are counted. The operator, Pulsar and the native cluster's daemons are processes of this
+machine, whose memory is read from /proc. Writes soak.csv and soak.png; exit code 1 if a scan fails, its files differ
+or anything is left. (make pulsar-install, make cluster-install)
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from testing.waiting import eventually
 
 TENANT = "soak"
 
-#: What a scan makes, beside its claim and its volume.
+#: Kinds of the objects of a scan, and of its claim.
 LEFT = "skymapscans,configmaps,jobs,deployments,replicasets,pods,persistentvolumeclaims"
 
-#: The first scans fill caches and make the namespaces in Pulsar: growth is counted from here on.
+#: The first scans fill caches and create the namespaces in Pulsar: growth counts from here on.
 WARM = 5
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What there is after a scan was deleted: ``seconds`` since the beginning, memory in MiB."""
+    """The state after a scan was deleted: ``seconds`` since the start, memory in MiB."""
 
     seconds: float
     scan_seconds: float
@@ -65,8 +65,8 @@ class Sample:
     operator_cpu: float
 
 
-#: What may not grow, and by how much of itself it may between the scans after the first few and the last ones. Java
-#: takes memory until its limit, so that of Pulsar and of the cluster's daemons is shown and not judged.
+#: Largest relative growth between the scans after the first few and the last ones. Java uses memory up to its limit, so
+#: that of Pulsar is shown and not judged; nor is that of the cluster's daemons.
 BOUNDED = {"operator_mib": 0.05, "operator_threads": 0.0, "operator_files": 0.1, "pulsar_threads": 0.05}
 
 
@@ -83,7 +83,7 @@ class Stage:
 
 @contextmanager
 def stage(folder: Path) -> Iterator[Stage]:
-    """Start all that scans need; it ends with the block."""
+    """Start everything that scans need; stop it at the end of the block."""
     with ExitStack() as stack:
         cluster = stack.enter_context(own_cluster(folder))
         server = stack.enter_context(PulsarServer(folder / "pulsar", host=cluster.host))
@@ -98,7 +98,7 @@ def stage(folder: Path) -> Iterator[Stage]:
 
 
 def spec(seconds: float) -> scans.Scan:
-    """Return a scan of two levels, 48 + 32 pixels, whose fits take so long."""
+    """Return a scan of two levels, 48 + 32 pixels, whose fits take ``seconds`` each."""
     parameters = {"ra": 200.0, "dec": 20.0, "seconds": seconds}
     return scans.QUICK | {
         "event": {"simulate": {"topology": "cascade", "seed": 3}},
@@ -109,7 +109,7 @@ def spec(seconds: float) -> scans.Scan:
 
 
 def scan(at: Stage, name: str, wanted: scans.Scan, expected: Mapping[str, bytes]) -> tuple[float, bool]:
-    """Scan, compare, delete; return how long the scan took (s) and whether the files are the same."""
+    """Scan, compare, delete; return the duration of the scan (s) and whether the files are the same."""
     began = time.monotonic()
     at.namespace.apply(scans.manifest(wanted, name))
     outcome = scans.ended(at.namespace, name)
@@ -124,7 +124,7 @@ def scan(at: Stage, name: str, wanted: scans.Scan, expected: Mapping[str, bytes]
 
 
 def sample(at: Stage, began: float, scan_seconds: float, *, same: bool) -> Sample:
-    """Look at what there is now; what goes in its own time has half a minute."""
+    """Take a sample, once the deleted objects are gone or 30 s have passed."""
     try:
         eventually(lambda: set(_objects(at.namespace)) - at.baseline, lambda found: not found, 30.0)
     except AssertionError as error:
@@ -155,7 +155,7 @@ def sample(at: Stage, began: float, scan_seconds: float, *, same: bool) -> Sampl
 
 
 def _daemon(cluster: Cluster, name: str) -> float:
-    """Return the memory (MiB) of a daemon of this cluster's node; 0 where it is no process of this machine."""
+    """Return the memory (MiB) of a daemon of the cluster's node; 0 if it is not a process of this machine."""
     pid = Node(cluster.name or "", cluster.kubeconfig.parent).daemon(name) if cluster.is_native else None
     return 0.0 if pid is None else usage(pid).mib
 
@@ -165,7 +165,7 @@ def _objects(namespace: Namespace) -> list[str]:
 
 
 def _topics(server: PulsarServer) -> int:
-    """Count the topics of the scans, and the metadata of their events."""
+    """Count the topics of the scans and of their events' metadata."""
     count = 0
     for name in ("skymap", "skymap_metadata"):
         answer = httpx.get(f"{server.admin_url}/admin/v2/persistent/{TENANT}/{name}", timeout=30)
@@ -174,7 +174,7 @@ def _topics(server: PulsarServer) -> int:
 
 
 def faults(samples: Sequence[Sample]) -> list[str]:
-    """Return what has grown or is left, in words; nothing where all is as it was."""
+    """Return descriptions of everything that has grown or is left."""
     found = [f"scan {number}: its files differ" for number, one in enumerate(samples, 1) if not one.same]
     last = samples[-1]
     found += [
@@ -206,7 +206,7 @@ COLUMNS = [name for name in Sample.__dataclass_fields__ if name not in {"same", 
 
 
 def draw(samples: Sequence[Sample]) -> Figure:
-    """Draw memory, and the seconds of each scan, over time."""
+    """Draw memory and the duration of each scan over time."""
     minutes = [one.seconds / 60 for one in samples]
     figure = Figure(figsize=(8, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -220,7 +220,7 @@ def draw(samples: Sequence[Sample]) -> Figure:
 
 
 def write(samples: Sequence[Sample], folder: Path) -> None:
-    """Write the figures and their picture, anew after each scan: an end in the middle loses nothing."""
+    """Write the figures and their picture after each scan, so that an interruption loses nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "soak.csv").open("w", newline="") as out:
         rows = csv.DictWriter(out, list(Sample.__dataclass_fields__))
@@ -230,10 +230,10 @@ def write(samples: Sequence[Sample], folder: Path) -> None:
 
 
 def main() -> None:
-    """Scan for as long as asked."""
+    """Run scans for the given time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--seconds", type=float, default=0.05, help="of one fit; 80 of them, on two workers")
+    parser.add_argument("--seconds", type=float, default=0.05, help="duration of each of the 80 fits, on two workers")
     parser.add_argument("-o", "--output", type=Path, default=Path("build/soak"))
     arguments = parser.parse_args()
     wanted = spec(arguments.seconds)

@@ -1,6 +1,6 @@
-"""The fault matrix as data: which fault befalls which part, which cells do not apply and why, what a cell's outcome is.
+"""The fault matrix as data: parts, faults, the cells that do not apply and why, and the outcome of a cell.
 
-Without effects: what is done is in `inject`, where it is done in `scene`.
+This module has no effects: `inject` injects the faults, and `scene` sets up the place.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from fnmatch import fnmatch
 ROLES = ("producer", "worker", "collector", "saver")
 PARTS = (*ROLES, "operator", "broker", "api-server", "kubelet", "node")
 
-#: A cut shorter than any client's timeout, and one longer than most: a request of the scanner to Pulsar may take 30 s,
-#: a broker drops a client that says nothing for 10 s, a node that says nothing for 40 s is not ready.
+#: A cut shorter than every timeout of a client, and one longer than most (s): a request of the scanner to Pulsar may
+#: take 30 s, a broker drops a client that is silent for 10 s, and a node that is silent for 40 s is not ready.
 SHORT, LONG = 3.0, 45.0
 
-#: Each fault, with what stands above its column.
+#: Each fault, with the heading of its column.
 FAULTS = {
     "kill": "kill −9",
     "delete": "graceful end",
@@ -38,10 +38,10 @@ FAULTS = {
 NOTES = {
     "a": "does not talk to it",
     "b": "the cut stands in the row of the other side; that between all pods and Pulsar in the row `node`",
-    "c": "who looks after the machine must notice (systemd, a health check); nobody in the cluster can",
+    "c": "only the machine itself can notice this (systemd, a health check)",
     "d": "writes nothing to a disk",
-    "e": "its disk is the node's, see there: of the workers' volumes, and the kubelet's",
-    "f": "its disk is etcd's, which is the cluster's own matter",
+    "e": "its disk is the node's, see there: the workers' volumes and the kubelet's folder",
+    "f": "its disk is that of etcd, which belongs to the cluster",
 }
 
 
@@ -54,12 +54,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """As it is asked for: ``worker:kill``."""
+        """The name on the command line, such as ``worker:kill``."""
         return f"{self.part}:{self.fault}"
 
 
 def why_not(part: str, fault: str) -> str | None:
-    """Return the letter of the note that says why this cell does not apply; None where it does."""
+    """Return the letter of the note why this cell does not apply; None if it applies."""
     if fault == "hang-forever":
         return None if part in {*ROLES, "operator"} else "c"
     if fault == "disk":
@@ -82,27 +82,27 @@ def all_cells() -> list[Cell]:
 
 
 def chosen(patterns: str) -> list[Cell]:
-    """Return the cells that ``worker:kill,broker:*`` names.
+    """Return the cells that match patterns such as ``worker:kill,broker:*``.
 
     Raises
     ------
     ValueError
-        If a pattern names none; says what there is.
+        If a pattern matches none; the message lists all cells.
     """
     cells, found = all_cells(), set[Cell]()
     for pattern in patterns.split(","):
         named = {cell for cell in cells if fnmatch(cell.name, pattern)}
         if not named:
-            raise ValueError(f"{pattern!r} names no cell; there are {', '.join(cell.name for cell in cells)}")
+            raise ValueError(f"{pattern!r} matches no cell; the cells are {', '.join(cell.name for cell in cells)}")
         found |= named
     return [cell for cell in cells if cell in found]
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What chance decides: when the fault begins, as a part of the undisturbed scan, and how long it lasts (s).
+    """When the fault begins, as a fraction of the undisturbed scan, and how long it lasts (s).
 
-    ``seconds`` None: until the scan ends, or somebody has noticed.
+    ``seconds`` is None for a fault that lasts until the scan ends or the operator replaces the part.
     """
 
     moment: float
@@ -110,13 +110,13 @@ class Draw:
 
 
 def draw(cell: Cell, seed: int, attempt: int = 0) -> Draw:
-    """Draw a cell's moment and length, the same for the same seed and attempt."""
+    """Draw a cell's moment and length; equal seeds and attempts give equal draws."""
     chance = random.Random(f"{seed}/{cell.name}/{attempt}")
     moment = chance.uniform(0.4, 0.85) if cell.fault == "disk" else chance.uniform(0.05, 0.85)
-    # The producer has done its part when the last level is planned; the event is fetched in the first second.
+    # The producer finishes when the last level is planned; it fetches the event in the first second.
     latest = {"producer": 0.45}.get(cell.part, 0.85)
     moment = 0.0 if cell.fault.startswith("events") else min(moment, latest) * (0.7**attempt)
-    # A full disk lasts into the end of the scan, where most is written.
+    # A full disk lasts until the end of the scan, where most data are written.
     lengths = {"hang": chance.uniform(5.0, 20.0), "hang-forever": None, "disk": chance.uniform(20.0, 30.0)}
     if cell.fault.endswith("-short"):
         return Draw(moment, SHORT)
@@ -127,10 +127,11 @@ def draw(cell: Cell, seed: int, attempt: int = 0) -> Draw:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one cell.
+    """The outcome of one cell.
 
-    ``faults``: what is wrong, empty where all is well; ``seconds``: how long the scan took, ``lost``: against the
-    median undisturbed one; ``moment``: when the fault began (s), ``lasted``: for how long; ``load``: of the machine.
+    ``faults``: what is wrong, empty for a good outcome; ``seconds``: the duration of the scan, ``lost``: minus that of
+    the median undisturbed scan; ``moment``, ``lasted``: when the fault began and how long it lasted (s); ``hit``: the
+    process or pod; ``load``: of the machine; ``degraded``: the reasons and messages of the condition Degraded.
     """
 
     cell: str
@@ -143,10 +144,10 @@ class Outcome:
     phase: str
     hit: str
     load: float
-    told: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
 
     def line(self) -> str:
-        """Say it in a line."""
+        """Return the outcome in one line."""
         what = "; ".join(self.faults) or f"lost {self.lost:.0f} s"
         return (
             f"{self.cell}: {what} (at {self.moment:.1f} s, {self.phase}: {self.hit}, {self.lasted:.0f} s; "
@@ -154,16 +155,16 @@ class Outcome:
         )
 
 
-def latest(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
-    """Return the outcomes by cell."""
-    by_cell: dict[str, list[Outcome]] = {}
+def by_cell(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
+    """Group outcomes by cell."""
+    groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        by_cell.setdefault(outcome.cell, []).append(outcome)
-    return by_cell
+        groups.setdefault(outcome.cell, []).append(outcome)
+    return groups
 
 
 def entry(part: str, fault: str, outcomes: Sequence[Outcome]) -> str:
-    """Return what stands in a cell: seconds lost (the most of several runs), what failed, or why there is nothing."""
+    """Return the text of a cell: the seconds lost (the most of several runs), what failed, or why it does not apply."""
     note = why_not(part, fault)
     if note is not None:
         return f"– {note}"
@@ -177,23 +178,22 @@ def entry(part: str, fault: str, outcomes: Sequence[Outcome]) -> str:
 
 def table(outcomes: Iterable[Outcome]) -> str:
     """Return the matrix as a Markdown table, with the notes under it."""
-    by_cell = latest(outcomes)
+    groups = by_cell(outcomes)
     lines = ["| | " + " | ".join(FAULTS.values()) + " |", "|---" * (len(FAULTS) + 1) + "|"]
     for part in PARTS:
-        row = [entry(part, fault, by_cell.get(f"{part}:{fault}", [])) for fault in FAULTS]
+        row = [entry(part, fault, groups.get(f"{part}:{fault}", [])) for fault in FAULTS]
         lines.append(f"| {part} | " + " | ".join(row) + " |")
     return "\n".join([*lines, "", *(f"- {letter}: {text}" for letter, text in NOTES.items())])
 
 
 def merged(before: Iterable[Outcome], after: Iterable[Outcome]) -> list[Outcome]:
-    """Return all outcomes, those of a cell that was run again replaced, in the order of the table."""
-    new = latest(after)
-    kept = latest(before) | new
+    """Replace the outcomes of cells that ran again; return all in the order of the table."""
+    kept = by_cell(before) | by_cell(after)
     return [outcome for cell in all_cells() for outcome in kept.get(cell.name, [])]
 
 
 def from_json(words: dict[str, object]) -> Outcome:
-    """Read what ``dataclasses.asdict`` made of an outcome, by way of JSON."""
+    """Return the outcome that ``dataclasses.asdict`` and JSON stored."""
     known = {field.name for field in dataclasses.fields(Outcome)}
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in words.items() if name in known}
     return Outcome(**given)  # type: ignore[arg-type]

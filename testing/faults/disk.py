@@ -1,4 +1,4 @@
-"""Full disks: a file that takes all the room there is, and goes again."""
+"""Full disks: a file takes all free space and is removed again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILLER = ".full"
 
 @contextmanager
 def small(folder: Path, megabytes: int) -> Iterator[None]:
-    """Let a folder of this machine be a small disk of its own, so that it can be filled."""
+    """Mount a small disk at a folder of this machine, so that it can be filled."""
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder], check=True)
     try:
@@ -24,7 +24,7 @@ def small(folder: Path, megabytes: int) -> Iterator[None]:
 
 @contextmanager
 def full(folder: Path) -> Iterator[None]:
-    """Take all that is left of a folder's disk, and whatever becomes free meanwhile when `again` is called."""
+    """Fill a folder's disk until the block ends."""
     filler = folder / FILLER
     try:
         fill(filler)
@@ -34,7 +34,7 @@ def full(folder: Path) -> Iterator[None]:
 
 
 def fill(filler: Path) -> None:
-    """Let a file grow until there is no room, not even for a byte."""
+    """Grow a file until there is no space for another byte."""
     with suppress(FileNotFoundError), filler.open("ab", buffering=0) as file:
         piece = bytes(1 << 20)
         while piece:

@@ -1,4 +1,4 @@
-"""The faults: each a context manager that does it, gives in words what it hit, and takes it back when left."""
+"""The faults: context managers that inject a fault, yield a description of the target, and undo it on exit."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from testing.faults.scene import PLACE, Scene
 
 Injected = AbstractContextManager[str]
 
-#: The programs of the node that may fail alone, and those that end with a machine; the kubelet first, which would
-#: otherwise start anew what ends.
+#: The programs of the node that fail alone, and those that stop with a machine. The kubelet comes first, since it would
+#: restart the others.
 DAEMONS = {"api-server": "kube-apiserver", "kubelet": "kubelet"}
 MACHINE = ("kubelet", "kube-proxy", "containerd")
 
 
-class NoVictim(Exception):  # noqa: N818 - a moment that does not suit
+class NoVictim(Exception):  # noqa: N818 - no error: the moment is drawn again
     """The part does not run at this moment."""
 
 
 def inject(scene: Scene, cell: Cell, chance: random.Random) -> Injected:
-    """Return the fault of a cell, to be entered; ``chance`` chooses among several pods.
+    """Return the fault of a cell as a context manager; ``chance`` chooses among several pods.
 
     Raises
     ------
     NoVictim
-        On entering, where the part does not run (any more).
+        On entry, if the part does not run.
     """
     kind = cell.fault.partition("-")[0]
     if kind in {"pulsar", "api", "events"}:
@@ -40,24 +40,24 @@ def inject(scene: Scene, cell: Cell, chance: random.Random) -> Injected:
     if kind == "disk":
         return _full(scene, cell.part)
     if cell.part in {*ROLES, "operator"}:
-        pod = {"kill": _kill_pod, "delete": _delete_pod, "hang": _hang_pod, "memory": _eat_pod}
+        pod = {"kill": _kill_pod, "delete": _delete_pod, "hang": _hang_pod, "memory": _exhaust_pod}
         return pod[kind](scene, cell.part, chance)
     if cell.part == "broker":
-        broker = {"kill": _kill_broker, "delete": _stop_broker, "hang": _hang_broker, "memory": _eat_broker}
+        broker = {"kill": _kill_broker, "delete": _stop_broker, "hang": _hang_broker, "memory": _exhaust_broker}
         return broker[kind](scene)
     if cell.part == "node":
-        return {"kill": _kill_node, "delete": _drain, "hang": _hang_node, "memory": _eat_node}[kind](scene)
-    daemon = {"kill": _kill_daemon, "delete": _stop_daemon, "hang": _hang_daemon, "memory": _eat_daemon}
+        return {"kill": _kill_node, "delete": _drain, "hang": _hang_node, "memory": _exhaust_node}[kind](scene)
+    daemon = {"kill": _kill_daemon, "delete": _stop_daemon, "hang": _hang_daemon, "memory": _exhaust_daemon}
     return daemon[kind](scene, DAEMONS[cell.part])
 
 
 def present(scene: Scene, cell: Cell) -> bool:
-    """Tell whether the part of a cell runs."""
+    """Return whether the part of a cell runs."""
     return cell.part not in {*ROLES, "operator"} or bool(scene.running(cell.part))
 
 
-def _one(scene: Scene, part: str, chance: random.Random) -> tuple[str, int]:
-    """Choose a pod of a role: its name and its process."""
+def _choose(scene: Scene, part: str, chance: random.Random) -> tuple[str, int]:
+    """Choose a running pod of a role; return its name and its process id."""
     running = scene.running(part)
     if not running:
         raise NoVictim(part)
@@ -65,33 +65,33 @@ def _one(scene: Scene, part: str, chance: random.Random) -> tuple[str, int]:
     return pod["metadata"]["name"], pid
 
 
-# Pods: Kubernetes starts them again.
+# Pods: Kubernetes restarts them.
 
 
 @contextmanager
 def _kill_pod(scene: Scene, part: str, chance: random.Random) -> Iterator[str]:
-    name, pid = _one(scene, part, chance)
+    name, pid = _choose(scene, part, chance)
     send(pid, signal.SIGKILL)
     yield f"process {pid} of {name}"
 
 
 @contextmanager
 def _delete_pod(scene: Scene, part: str, chance: random.Random) -> Iterator[str]:
-    name, _ = _one(scene, part, chance)
+    name, _ = _choose(scene, part, chance)
     scene.api.http.request("DELETE", f"/api/v1/namespaces/{PLACE}/pods/{name}").raise_for_status()
     yield f"pod {name}"
 
 
 @contextmanager
 def _hang_pod(scene: Scene, part: str, chance: random.Random) -> Iterator[str]:
-    name, pid = _one(scene, part, chance)
+    name, pid = _choose(scene, part, chance)
     with _stopped([pid]):
         yield f"process {pid} of {name}"
 
 
 @contextmanager
-def _eat_pod(scene: Scene, part: str, chance: random.Random) -> Iterator[str]:
-    name, pid = _one(scene, part, chance)
+def _exhaust_pod(scene: Scene, part: str, chance: random.Random) -> Iterator[str]:
+    name, pid = _choose(scene, part, chance)
     memory.end_by_memory(memory.group_of(pid), pid)
     yield f"process {pid} of {name}"
 
@@ -109,7 +109,7 @@ def _stopped(pids: list[int]) -> Iterator[None]:
                 send(pid, signal.SIGCONT, birth)
 
 
-# The broker: a process of this machine, started again here.
+# The broker: a process of this machine, restarted here.
 
 
 @contextmanager
@@ -141,18 +141,18 @@ def _hang_broker(scene: Scene) -> Iterator[str]:
 
 
 @contextmanager
-def _eat_broker(scene: Scene) -> Iterator[str]:
+def _exhaust_broker(scene: Scene) -> Iterator[str]:
     pid = scene.server.pid
     try:
         with memory.own_group(scene.node, pid) as group:
             memory.end_by_memory(group, pid)
-        scene.server.kill()  # it has ended; so it is known here, too
+        scene.server.kill()  # it has ended already; this clears the state of `PulsarServer`
         yield f"process {pid}"
     finally:
         scene.server.start()
 
 
-# Daemons of the node: started again here, as systemd would.
+# Daemons of the node: restarted here, as systemd would.
 
 
 def _daemon(scene: Scene, program: str) -> int:
@@ -189,7 +189,7 @@ def _hang_daemon(scene: Scene, program: str) -> Iterator[str]:
 
 
 @contextmanager
-def _eat_daemon(scene: Scene, program: str) -> Iterator[str]:
+def _exhaust_daemon(scene: Scene, program: str) -> Iterator[str]:
     pid = _daemon(scene, program)
     words = command_of(pid)
     try:
@@ -240,16 +240,16 @@ def _hang_node(scene: Scene) -> Iterator[str]:
 
 
 @contextmanager
-def _eat_node(scene: Scene) -> Iterator[str]:
+def _exhaust_node(scene: Scene) -> Iterator[str]:
     before = {pid: began(pid) for pid in scene.node.pods()}
     memory.exhaust(scene.node.group("memory", "kubepods"))
     ended = sum(began(pid) != birth for pid, birth in before.items())
     if not ended:
-        raise RuntimeError("the kernel has ended none of the pods' processes for want of memory")
+        raise RuntimeError("the kernel killed none of the pods' processes for lack of memory")
     yield f"{ended} of {len(before)} processes of pods"
 
 
-# What lies between them
+# Disks and connections
 
 
 @contextmanager
@@ -257,7 +257,7 @@ def _full(scene: Scene, part: str) -> Iterator[str]:
     folder = {"saver": scene.claim, "broker": scene.server.folder, "node": scene.node.root / "var/lib/kubelet"}[part]
     with disk.full(folder):
         yield {"saver": "the claim for results", "broker": "Pulsar's data", "node": "the kubelet's folder"}[part]
-    if scene.server.has_ended:  # its storage has, and it with it
+    if scene.server.has_ended:  # Pulsar exits when its storage fails
         scene.server.start()
 
 
@@ -268,7 +268,7 @@ def _cut(scene: Scene, part: str, kind: str) -> Iterator[str]:
     services = {
         "pulsar": Service(str(pulsar.hostname), [pulsar.port or 0, admin.port or 0]),
         "events": Service(str(events.hostname), [events.port or 0]),
-        # The kubelet has a way of its own, by which it is told from others of the node (`scene.prepare`).
+        # The kubelet connects over loopback, which tells it from other clients of the node (`scene.prepare`).
         "api": Service("127.0.0.1" if part == "kubelet" else scene.node.address, [6443]),
     }
     everybody = part in {"node", "kubelet"} or kind == "events"

@@ -1,26 +1,26 @@
-"""Out of memory: something else in a process's control group eats all of it, and the kernel ends the process."""
+"""Out of memory: another process in the control group uses all of it, and the kernel kills the victim."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from testing.faults.node import GROUPS, Node, gone
+from testing.waiting import UnavailableError, eventually
 
-#: How much is eaten beyond what is left (bytes), and how much is left.
-EATEN, LEFT = 512 << 20, 16 << 20
+#: Memory that the hog allocates, and the free memory of the group before that (bytes).
+ALLOCATED, FREE = 512 << 20, 16 << 20
 
-#: Joins the control group, then eats; the kernel may end it, too.
-_EATER = """
+#: Joins the control group and allocates memory; the kernel may kill it, too.
+_HOG = """
 import sys, time
 open(sys.argv[1], "w").write("0")
-eaten = []
+held = []
 for _ in range(int(sys.argv[2]) >> 22):
-    eaten.append(bytearray(b"x" * (1 << 22)))
+    held.append(bytearray(b"x" * (1 << 22)))
 time.sleep(1)
 """
 
@@ -31,25 +31,25 @@ def group_of(pid: int) -> Path:
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
             return GROUPS / "memory" / path.lstrip("/")
-    raise RuntimeError(f"process {pid} is in no control group of memory")
+    raise RuntimeError(f"process {pid} is in no memory control group")
 
 
-def exhaust(group: Path, eaten: int = EATEN) -> None:
-    """Let a control group run out of memory, and give it back the limit that it had."""
+def exhaust(group: Path, allocated: int = ALLOCATED) -> None:
+    """Let a control group run out of memory, then restore its limit."""
     limit = group / "memory.limit_in_bytes"
     before = limit.read_text()
-    limit.write_text(str(int((group / "memory.usage_in_bytes").read_text()) + LEFT))
+    limit.write_text(str(int((group / "memory.usage_in_bytes").read_text()) + FREE))
     try:
-        command = [sys.executable, "-c", _EATER, str(group / "cgroup.procs"), str(eaten)]
+        command = [sys.executable, "-c", _HOG, str(group / "cgroup.procs"), str(allocated)]
         subprocess.run(command, check=False, capture_output=True, timeout=120)
     finally:
-        with suppress(OSError):  # the group went with its container
+        with suppress(OSError):  # the group was removed with its container
             limit.write_text(before)
 
 
 @contextmanager
 def own_group(node: Node, pid: int) -> Iterator[Path]:
-    """Give a process, which shares its control group with others, one of its own."""
+    """Move a process, which shares its control group with others, to one of its own."""
     group = node.group("memory", "victim")
     group.mkdir()
     try:
@@ -61,31 +61,30 @@ def own_group(node: Node, pid: int) -> Iterator[Path]:
 
 
 def _remove(group: Path) -> None:
-    """Remove a control group, which the kernel keeps for a moment after its last process."""
-    deadline = time.monotonic() + 30.0
-    while True:
+    """Remove a control group; the kernel keeps it for a moment after its last process."""
+
+    def removed() -> bool:
         try:
             group.rmdir()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return
+        except OSError as error:
+            raise UnavailableError(str(error)) from error
+        return True
+
+    eventually(removed, within=30.0)
 
 
 def end_by_memory(group: Path, pid: int) -> None:
-    """Have the kernel end a process for want of memory in its group.
+    """Exhaust the memory of a process's group until the kernel kills it.
 
     Raises
     ------
     RuntimeError
-        If it lives on.
+        If the process survives.
     """
-    # The first choice of the kernel, before what eats.
+    # The kernel's first choice, before the hog.
     Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
     exhaust(group)
     try:
-        gone(pid, 20.0)  # a large process takes its time
+        gone(pid, 20.0)  # the kernel frees the memory of a large process slowly
     except RuntimeError as error:
-        raise RuntimeError(f"the kernel has not ended process {pid} for want of memory") from error
+        raise RuntimeError(f"the kernel did not kill process {pid} for lack of memory") from error

@@ -1,4 +1,4 @@
-"""Cuts of the network: rules inside the node's network namespace drop what matches, in both directions."""
+"""Network cuts: rules in the node's network namespace drop matching packets in both directions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ TABLE = "inet skymap_faults"
 
 @dataclass(frozen=True)
 class Service:
-    """What is cut off: a server's address and ports."""
+    """A server by its address and ports."""
 
     address: str
     ports: Sequence[int]
 
 
 def rules(service: Service, everybody: bool) -> str:
-    """Return the rules that keep everybody, or the addresses of the set ``cut``, from a server; pure.
+    """Return the rules that drop packets between a server and everybody, or the addresses in the set ``cut``; pure.
 
     Priority -10: before kube-proxy's filters, and after its translation of Services (-100).
     """
@@ -38,7 +38,7 @@ def rules(service: Service, everybody: bool) -> str:
 
 @contextmanager
 def cut(node: Node, service: Service, addresses: Callable[[], set[str]] | None = None) -> Iterator[None]:
-    """Cut everybody in the node, or whoever has one of these addresses meanwhile, from a server."""
+    """Cut everybody in the node, or the clients with these addresses, off from a server until the block ends."""
     node.run("nft", "-f", "-", stdin=rules(service, everybody=addresses is None))
     done = threading.Event()
     following = threading.Thread(target=_follow, args=(node, addresses or set, done))
@@ -51,14 +51,14 @@ def cut(node: Node, service: Service, addresses: Callable[[], set[str]] | None =
         node.run("nft", "delete", "table", *TABLE.split())
 
 
-def mend(node: Node) -> None:
-    """Take back a cut that somebody has left."""
+def remove_cut(node: Node) -> None:
+    """Remove a cut that an interrupted cell has left."""
     if TABLE in node.run("nft", "list", "tables"):
         node.run("nft", "delete", "table", *TABLE.split())
 
 
 def _follow(node: Node, addresses: Callable[[], set[str]], done: threading.Event) -> None:
-    """Keep the set of those that are cut off to the pods that there are: one that is started anew is cut off, too."""
+    """Add the addresses of new pods to the set, so that restarted pods are cut off, too."""
     known: set[str] = set()
     while True:
         new = addresses() - known

@@ -1,13 +1,10 @@
-"""One scan of the matrix: begun, disturbed, watched to its end, looked at, deleted, and what is left behind."""
+"""One cell of the matrix: create a scan, inject the fault, wait for the end, check the files, delete the scan."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -27,10 +24,10 @@ from testing.faults.node import command_of
 from testing.faults.scene import CLAIM, PLACE, Json, Scene, ready
 from testing.waiting import eventually
 
-#: How long a scan may take (s), and what is removed with it.
+#: How long a scan and its removal may take (s).
 SCAN_SECONDS, REMOVAL_SECONDS = 420.0, 120.0
 
-#: How often a moment that does not suit is drawn again: the producer, say, has done its part.
+#: How often the moment is drawn again if the part does not run then, such as a producer that has finished.
 ATTEMPTS = 4
 
 SCANS = f"/apis/{API_VERSION}/namespaces/{PLACE}/skymapscans"
@@ -45,7 +42,7 @@ KINDS = (
 
 
 def spec(events: str, seconds: float, reconstruction: str = "dummy") -> scans.Scan:
-    """Return a scan of two levels, 132 fits, of which each takes so long; the likelihood takes what it takes."""
+    """Return a scan of two levels and 132 fits of ``seconds`` each; a real likelihood ignores ``seconds``."""
     parameters = {"ra": 200.0, "dec": 20.0, "seconds": seconds} if reconstruction == "dummy" else {}
     return {
         "event": {"url": events},
@@ -57,59 +54,46 @@ def spec(events: str, seconds: float, reconstruction: str = "dummy") -> scans.Sc
     }
 
 
-def scan_embedded(wanted: scans.Scan, folder: Path) -> dict[str, bytes]:
-    """Run the same scan over the embedded broker; return its files."""
-    path, output = folder / "scan.yaml", folder / "embedded"
-    path.write_text(json.dumps(scans.manifest(wanted)))
-    command = [sys.executable, "-m", "skymap_scanner", "run", str(path), "-o", str(output), "--workers", "2"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    if done.returncode:
-        raise SystemExit(f"the scan over the embedded broker failed: {done.stderr}")
-    return {one.name: one.read_bytes() for one in output.glob("run*")}
-
-
 @dataclass
 class Watch:
-    """Looks at a scan until it is done; an API server that is away is nothing to be said here."""
+    """Polls a scan until it has finished; tolerates an unreachable API server."""
 
     scene: Scene
     name: str
     began: float = field(default_factory=time.monotonic)
     ended: float | None = None
     last: Json = field(default_factory=dict)
-    told: Counter[str] = field(default_factory=Counter)
+    degraded: Counter[str] = field(default_factory=Counter)
 
     @property
     def age(self) -> float:
-        """Return for how long the scan has been going on (s)."""
+        """The time since the scan was created (s)."""
         return time.monotonic() - self.began
 
     @property
     def seconds(self) -> float:
-        """Return how long the scan took, or has taken until now (s)."""
+        """The duration of the scan, so far or in total (s)."""
         return self.age if self.ended is None else self.ended - self.began
 
     @property
     def phase(self) -> str:
-        """Where the scan is: its phase and its pixels."""
+        """The phase and progress of the scan."""
         status = self.last.get("status", {})
         return f"{status.get('phase', 'new')} {status.get('progress', '')}".strip()
 
     @property
     def outcome(self) -> tuple[str, str, str]:
-        """The condition Succeeded."""
+        """Status, reason and message of the condition Succeeded."""
         return scans.condition(self.last, "Succeeded")
 
     def until(self, age: float | None = None) -> bool:
-        """Watch until the scan is done, or is of this age; return whether it is done."""
+        """Poll until the scan has finished or has this age; return whether it has finished."""
         while self.ended is None and self.age < (SCAN_SECONDS if age is None else age):
             with suppress(httpx.HTTPError):
                 self.last = self.scene.api.get(f"{SCANS}/{self.name}") or {}
                 state, reason, message = scans.condition(self.last, "Degraded")
                 if state == "True":
-                    self.told[f"{reason}: {message}"] += 1
+                    self.degraded[f"{reason}: {message}"] += 1
                 if self.outcome[0] in {"True", "False"}:
                     self.ended = time.monotonic()
                     break
@@ -120,14 +104,14 @@ class Watch:
 def perform(
     scene: Scene, cell: Cell, seed: int, wanted: scans.Scan, expected: dict[str, bytes], median: float
 ) -> Outcome:
-    """Play a cell, with another moment where the part has done its work by then."""
+    """Play a cell, with an earlier moment if the part has finished by then."""
     for attempt in range(ATTEMPTS):
         drawn = draw(cell, seed, attempt)
         with suppress(NoVictim):
             return _perform(scene, cell, drawn, seed, wanted, expected, median)
-        print(f"  {cell.name}: not there at {drawn.moment * median:.1f} s; once more, earlier", flush=True)
+        print(f"  {cell.name}: not running at {drawn.moment * median:.1f} s; again, earlier", flush=True)
         remove(scene, "alert")
-    return not_played(cell, seed, "it never ran when the fault was to be")
+    return not_played(cell, seed, "it ran at none of the drawn moments")
 
 
 def not_played(cell: Cell, seed: int, why: str) -> Outcome:
@@ -140,16 +124,16 @@ def _perform(
 ) -> Outcome:
     chance, faults, hit, moment, lasted, phase = random.Random(f"{seed}/{cell.name}"), [], "", 0.0, 0.0, ""
     fault = inject(scene, cell, chance)
-    if drawn.moment == 0.0:  # before the scan is
+    if drawn.moment == 0.0:  # before the scan exists
         watch = Watch(scene, "alert")
         with fault as hit:
-            watch = begin(scene, wanted)
+            watch = create(scene, wanted)
             watch.until(drawn.seconds)
         lasted = drawn.seconds or 0.0
     else:
-        watch = begin(scene, wanted)
+        watch = create(scene, wanted)
         over = watch.until(drawn.moment * median)
-        while not (over or present(scene, cell)):  # it may only be starting
+        while not (over or present(scene, cell)):  # it may still be starting
             over = watch.until(watch.age + 0.3)
         if over:
             raise NoVictim(cell.part)
@@ -159,19 +143,19 @@ def _perform(
                 watch.until(None if drawn.seconds is None else watch.age + drawn.seconds)
                 lasted = watch.age - moment
         except (RuntimeError, AssertionError, OSError, TimeoutError) as error:
-            faults.append(f"the fault could not be made or taken back: {error}")
+            faults.append(f"the fault could not be injected or undone: {error}")
     watch.until()
-    faults += look(scene, watch, expected)
+    faults += check(scene, watch, expected)
     faults += remove(scene, "alert", expected)
-    load, told = os.getloadavg()[0], tuple(watch.told)
+    load = os.getloadavg()[0]
     return Outcome(
         cell.name, seed, tuple(faults), round(watch.seconds, 1), round(watch.seconds - median, 1), round(moment, 1),
-        round(lasted, 1), phase, hit, round(load, 1), told,
+        round(lasted, 1), phase, hit, round(load, 1), tuple(watch.degraded),
     )  # fmt: skip
 
 
-def begin(scene: Scene, wanted: scans.Scan, name: str = "alert") -> Watch:
-    """Make the scan."""
+def create(scene: Scene, wanted: scans.Scan, name: str = "alert") -> Watch:
+    """Create the scan; return a watch on it."""
     body = scans.manifest(wanted | {"output": wanted["output"] | {"claim": {"name": CLAIM}}}, name)
     scene.api.http.post(SCANS, json=body).raise_for_status()
     return Watch(scene, name)
@@ -185,17 +169,17 @@ def restore(scene: Scene) -> None:
     AssertionError
         If that takes too long: the next cell needs a new scene.
     """
-    network.mend(scene.node)
+    network.remove_cut(scene.node)
     eventually(lambda: scene.server.request("GET", "/admin/v2/brokers/health").text == "ok", within=60)
     eventually(lambda: ready(scene.api), within=120)
     scene.cluster.kubectl("uncordon", scene.node.name)
     eventually(lambda: len(scene.running("operator")) == 1 and not remove(scene, "alert"), within=180)
 
 
-def look(scene: Scene, watch: Watch, expected: dict[str, bytes]) -> list[str]:
-    """Say what is wrong with a scan that should be done."""
+def check(scene: Scene, watch: Watch, expected: dict[str, bytes]) -> list[str]:
+    """Return what is wrong with a scan that should have succeeded."""
     if watch.ended is None:
-        return [f"not done after {SCAN_SECONDS:g} s: {watch.phase}; {scans.condition(watch.last, 'Degraded')[2]}"]
+        return [f"not finished after {SCAN_SECONDS:g} s: {watch.phase}; {scans.condition(watch.last, 'Degraded')[2]}"]
     if watch.outcome[0] != "True":
         return [f"failed: {watch.outcome[1]}: {watch.outcome[2]}"]
     return differences(files(scene, watch.name), expected)
@@ -207,9 +191,9 @@ def files(scene: Scene, name: str) -> dict[str, bytes]:
 
 
 def differences(found: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
-    """Compare files bit for bit, and read the .i3 file to its end; pure."""
+    """Compare files bit for bit and read the .i3 file to its end; pure."""
     wrong = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
-    wrong += [f"{name} is there, too" for name in sorted(found.keys() - expected.keys())]
+    wrong += [f"{name} is unexpected" for name in sorted(found.keys() - expected.keys())]
     wrong += [f"{name} differs" for name in sorted(found.keys() & expected.keys()) if found[name] != expected[name]]
     for name, content in found.items():
         if ".i3" in name:
@@ -223,14 +207,14 @@ def differences(found: dict[str, bytes], expected: dict[str, bytes]) -> list[str
 
 
 def remove(scene: Scene, name: str, expected: dict[str, bytes] | None = None) -> list[str]:
-    """Delete the scan; say what is left of it after a while. Its files go, too, so that the next finds none."""
-    deadline, left = time.monotonic() + REMOVAL_SECONDS, ["not looked at"]
+    """Delete the scan and its files; return what is left of it after a time limit."""
+    deadline, left = time.monotonic() + REMOVAL_SECONDS, ["unknown"]
     while left and time.monotonic() < deadline:
         try:
             scene.api.http.delete(f"{SCANS}/{name}")
             left = remains(scene, name)
         except httpx.HTTPError as error:
-            left = [f"cannot look: {error!r}"]
+            left = [f"cannot be read: {error!r}"]
         time.sleep(0.3 if left else 0)
     strange = [path.name for path in scene.claim.iterdir() if path.name != name]
     left += [f"on the claim: {found}" for found in strange] if expected is not None else []
@@ -239,7 +223,7 @@ def remove(scene: Scene, name: str, expected: dict[str, bytes] | None = None) ->
 
 
 def remains(scene: Scene, name: str) -> list[str]:
-    """Name all that is there of a deleted scan: objects, topics, processes."""
+    """Return the objects, topics and processes that remain of a deleted scan."""
     left = [] if scene.api.get(f"{SCANS}/{name}") is None else [f"SkymapScan {name}"]
     left += [f"{kind} {one['metadata']['name']}" for kind, group in KINDS for one in scene.api.items(kind, group)]
     left += [f"topic {topic}" for topic in scene.topics()]
@@ -248,11 +232,11 @@ def remains(scene: Scene, name: str) -> list[str]:
 
 
 def is_role(command: list[str]) -> bool:
-    """Tell whether this is the command line of a scan's pod; pure."""
+    """Return whether this is the command line of a role; pure."""
     return any(Path(word).name == "skymap-scanner" for word in command[:2])
 
 
 def clear(folder: Path) -> None:
-    """Remove all that a scan has written to the claim."""
+    """Remove all files on the claim."""
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()

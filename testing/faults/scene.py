@@ -1,8 +1,8 @@
-"""Where the matrix is played: a native cluster, a Pulsar, an operator and a server of events, all of its own.
+"""The place of the fault matrix: a native cluster, a Pulsar, an operator and an event server of its own.
 
-The operator is a pod, by the chart, so that it is looked after as anywhere; Pulsar is a process of this machine, as is
-every daemon of the node. So every victim is a process that is known by its id on this machine, whatever becomes of
-Kubernetes; those that nobody else starts again are started again here, as systemd would.
+The operator is a pod that the chart installs, so Kubernetes restarts it. Pulsar and the daemons of the node are
+processes of this machine, and the matrix restarts them, as systemd would. Every victim is a process with an id on this
+machine, whatever state Kubernetes is in.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ Json = dict[str, Any]
 
 PLACE, CLAIM, TENANT = "faults", "results", "faults"
 
-#: The disks that are filled (MiB): they are small, so that a file that fills them is, too.
+#: Sizes of the disks that are filled (MiB): small, so that filling them is quick.
 CLAIM_SIZE, NODE_SIZE, PULSAR_SIZE = 64, 512, 768
 
-#: The kubelet says that its disk is full for five minutes after it is not; here for a moment.
+#: By default the kubelet reports a full disk until five minutes after it has space again.
 _KUBELET = "evictionPressureTransitionPeriod: 5s\n"
 
 
 class Api:
-    """The API server, asked without kubectl, which would take a tenth of a second of a processor each time."""
+    """A client of the API server. A call of kubectl would take 0.1 s of a core each time."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        said = yaml.safe_load(kubeconfig.read_text())
-        server, user = said["clusters"][0]["cluster"], said["users"][0]["user"]
+        config = yaml.safe_load(kubeconfig.read_text())
+        server, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         trust = ssl.create_default_context(cadata=base64.b64decode(server["certificate-authority-data"]).decode())
         with tempfile.TemporaryDirectory() as folder:
             files = Path(folder, "certificate"), Path(folder, "key")
@@ -58,7 +58,7 @@ class Api:
         self.http = httpx.Client(base_url=server["server"], verify=trust, timeout=10)
 
     def get(self, path: str) -> Json | None:
-        """Return what is there; None where nothing is.
+        """Return an object or a list; None if it does not exist.
 
         Raises
         ------
@@ -69,14 +69,14 @@ class Api:
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()
 
     def items(self, kind: str, group: str = "api/v1") -> list[Json]:
-        """Return the objects of a kind that belong to scans."""
+        """Return the scans' objects of a kind."""
         found = self.get(f"/{group}/namespaces/{PLACE}/{kind}?labelSelector={GROUP}%2Fscan")
         return [] if found is None else found["items"]
 
 
 @dataclass
 class Scene:
-    """All that a scan needs; ``settings`` are those of the operator."""
+    """Everything a scan needs."""
 
     cluster: Cluster
     node: Node
@@ -86,11 +86,11 @@ class Scene:
 
     @property
     def claim(self) -> Path:
-        """The folder of the claim for results, as it is seen from here."""
+        """The folder of the results claim on this machine."""
         return self.node.root / "run/faults"
 
     def pods(self, part: str) -> list[Json]:
-        """Return the pods of a role, or of the operator, that have not ended."""
+        """Return the unfinished pods of a role or of the operator."""
         if part == "operator":
             found = self.api.get(
                 f"/api/v1/namespaces/{PLACE}/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Doperator"
@@ -105,7 +105,7 @@ class Scene:
         return [pod for pod in pods if pod["status"].get("phase") not in {"Succeeded", "Failed"}]
 
     def running(self, part: str) -> list[tuple[Json, int]]:
-        """Return the pods of a role whose own container runs, each with its first process."""
+        """Return the pods of a role whose container runs, each with its first process."""
         found = []
         for pod in self.pods(part):
             for status in pod["status"].get("containerStatuses", ()):
@@ -115,7 +115,7 @@ class Scene:
         return found
 
     def topics(self) -> list[str]:
-        """Return all topics of the tenant but Pulsar's own."""
+        """Return the tenant's topics without Pulsar's own."""
         found: list[str] = []
         for namespace in ("skymap", "skymap_metadata"):
             answer = self.server.request("GET", f"/admin/v2/persistent/{TENANT}/{namespace}")
@@ -126,7 +126,7 @@ class Scene:
 
 @contextmanager
 def scene(folder: Path) -> Iterator[Scene]:
-    """Set the scene, and take it down again."""
+    """Set up the scene, and tear it down at the end."""
     with ExitStack() as stack:
         archives = [image_of(kind)[1] for kind in ("worker", "operator")]
         cluster = stack.enter_context(own_cluster(folder))
@@ -167,7 +167,7 @@ def prepare(node: Node) -> None:
 
 
 def ready(api: Api) -> bool:
-    """Whether API server and node are well."""
+    """Return whether API server and node are healthy."""
     nodes = (api.get("/api/v1/nodes") or {"items": []})["items"]
     return any(
         condition["type"] == "Ready" and condition["status"] == "True" and not one["spec"].get("taints")
@@ -177,7 +177,7 @@ def ready(api: Api) -> bool:
 
 
 def volume(node: str) -> list[Json]:
-    """Return the claim for results, on the disk that is filled."""
+    """Return the volume and claim for results, on the disk that is filled."""
     modes, size = ["ReadWriteOnce"], {"storage": f"{CLAIM_SIZE}Mi"}
     here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
     spec = {
@@ -195,7 +195,7 @@ def volume(node: str) -> list[Json]:
 
 
 def values(server: PulsarServer) -> Json:
-    """Return what the chart is installed with: everything is looked at often, on a small machine."""
+    """Return the values of the chart: short intervals, and requests for a small machine."""
     small = json.loads(scans.SMALL)
     settings = {"workerResources": small, "roleResources": small, "startupSeconds": 1}
     settings |= {"scalingInterval": 1, "retryInterval": 1, "resyncInterval": 5, "eventAddresses": ["any"]}

@@ -1,4 +1,4 @@
-"""What the tests of the broker over Pulsar share."""
+"""Messages for the tests of the broker over Pulsar."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TIMEOUT, QUIET = 60.0, 0.3
 
 
 def numbered(numbers: Iterable[int], **more: str) -> list[Outgoing]:
-    """Make messages that carry their sequence ids."""
+    """Return messages with sequence ids."""
     return [Outgoing(f"{number}".encode(), sequence_id=number, **more) for number in numbers]
 
 
 def plain(numbers: Iterable[int]) -> list[Outgoing]:
-    """Make messages without sequence ids."""
+    """Return messages without sequence ids."""
     return [Outgoing(f"{number}".encode()) for number in numbers]
 
 
@@ -29,7 +29,7 @@ def number(message: Message | None) -> int:
 
 
 def take(source: Consumer | Reader, count: int) -> list[Message]:
-    """Receive so many messages, which must come."""
+    """Receive ``count`` messages within the time limit."""
     messages: list[Message] = []
     deadline = time.monotonic() + TIMEOUT
     while len(messages) < count:
@@ -41,11 +41,11 @@ def take(source: Consumer | Reader, count: int) -> list[Message]:
 
 
 def rest(source: Consumer | Reader) -> list[Message]:
-    """Receive until nothing more comes."""
+    """Receive until no more messages arrive."""
     return list(iter(lambda: source.receive(QUIET), None))
 
 
 def access_to(server: PulsarServer, token_file: Path | None = None) -> Access:
-    """Return the addresses of a server of our own, trusting its authority."""
+    """Return the access to a server, with its certificate authority."""
     trusted = None if server.certificates is None else server.certificates.authority
     return Access(server.admin_url, token_file, trusted)

@@ -1,7 +1,7 @@
-"""Fixtures for a real Pulsar, for every test that asks for one (a plugin of ``tests/conftest.py``).
+"""Fixtures for tests with a real Pulsar (a plugin of ``tests/conftest.py``).
 
-``PULSAR_URL`` and ``PULSAR_ADMIN_URL`` name a broker that is already there; otherwise one is started for the session.
-Where Pulsar cannot be run these tests are skipped, except in CI (the variable ``CI``), where they fail.
+``PULSAR_URL`` and ``PULSAR_ADMIN_URL`` name a running broker; otherwise the session starts one. Where Pulsar cannot
+run, these tests are skipped, or fail if the variable ``CI`` is set.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from testing.pulsar.server import START, PulsarAddress, PulsarServer
 
 @pytest.fixture(scope="session")
 def pulsar_installed() -> None:
-    """Fetch Pulsar's server where it is missing."""
+    """Download Pulsar if it is missing."""
     tools = [tool for tool in ("java", "javac", "mvn") if shutil.which(tool) is None]
     if tools and not os.environ.get("CI"):
-        pytest.skip(f"needs a real Pulsar, and {', '.join(tools)} to run it: make pulsar-install says more")
+        pytest.skip(f"needs a real Pulsar, and {', '.join(tools)} to run it: see make pulsar-install")
     installed = subprocess.run([str(START.with_name("install.sh"))], capture_output=True, text=True, check=False)
     if installed.returncode:
         pytest.fail(f"Pulsar cannot be installed: {installed.stderr}", pytrace=False)
@@ -32,7 +32,7 @@ def pulsar_installed() -> None:
 
 @pytest.fixture(scope="session")
 def pulsar_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarAddress]:
-    """The broker of this session, which no test stops or kills."""
+    """The broker of this session. No test stops or kills it."""
     given = [os.environ.get(name) for name in ("PULSAR_URL", "PULSAR_ADMIN_URL")]
     if given[0] and given[1]:
         yield PulsarAddress(given[0], given[1])
@@ -46,7 +46,7 @@ def pulsar_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 @pytest.fixture
 def own_pulsar(pulsar_installed: None, tmp_path: Path) -> Iterator[Callable[..., PulsarServer]]:
-    """Start brokers that the test may kill: ``own_pulsar(...)`` takes `PulsarServer`'s options."""
+    """Start brokers that the test may kill; ``own_pulsar(...)`` takes the options of `PulsarServer`."""
     servers: list[PulsarServer] = []
 
     def start(**options: object) -> PulsarServer:
@@ -61,7 +61,7 @@ def own_pulsar(pulsar_installed: None, tmp_path: Path) -> Iterator[Callable[...,
 
 @pytest.fixture
 def pulsar_tenant(pulsar_server: PulsarAddress) -> Iterator[str]:
-    """A tenant's name that nobody has used; what is made under it is removed afterwards."""
+    """An unused name for a tenant, which is removed afterwards."""
     tenant = f"test-{uuid4().hex[:12]}"
     yield tenant
     admin = f"{pulsar_server.admin_url}/admin/v2"
@@ -75,5 +75,5 @@ def pulsar_tenant(pulsar_server: PulsarAddress) -> Iterator[str]:
 
 @pytest.fixture
 def pulsar_namespace(pulsar_tenant: str) -> str:
-    """A namespace's name that nobody has used, as the topics of a scan begin: ``persistent://tenant/namespace``."""
+    """An unused namespace, as the prefix of its topics: ``persistent://tenant/namespace``."""
     return f"persistent://{pulsar_tenant}/skymap"

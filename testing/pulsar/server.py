@@ -1,4 +1,4 @@
-"""A real Pulsar that a test owns: started on free ports, killed, frozen and started again as it likes."""
+"""A real Pulsar that a test owns: it can start, stop, kill, freeze and restart it, on free ports."""
 
 from __future__ import annotations
 
@@ -25,41 +25,42 @@ from typing import Self
 import httpx
 
 from testing.pulsar.certificates import Certificates, make_certificates
+from testing.waiting import eventually
 
 START = Path(__file__).resolve().parents[2] / "dev" / "pulsar" / "start.sh"
 
-#: On an idle machine a start takes 5 s and an end 2 s; these hold on a small one that does other things too.
+#: Time limits on a busy machine (s). On an idle one a start takes 5 s and a stop 2 s.
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class PulsarAddress:
-    """Where a broker is: ``pulsar://`` or ``pulsar+ssl://``, and ``http://`` or ``https://`` of its REST interface."""
+    """Addresses of a broker (``pulsar://``, ``pulsar+ssl://``) and of its admin interface (``http://``, ``https://``)."""
 
     url: str
     admin_url: str
 
 
 class PulsarServer:
-    """A broker of its own in ``folder``, which holds all that outlives it; it is not started yet.
+    """A broker with its data in ``folder``; not started yet.
 
     Parameters
     ----------
     folder
-        Where data, configuration and log go; made where missing, and used again where it has been used before.
+        For data, configuration and log; created if missing. A folder that has been used before continues.
     configuration
-        Further lines of ``standalone.conf``.
+        More lines of ``standalone.conf``.
     authentication
-        Ask every client for a token. The role ``admin`` may do everything, others what they are granted.
+        Require a token from every client. The role ``admin`` may do everything, others what they are granted.
     host
-        The address of this machine at which it is found, loopback unless pods are to reach it.
+        The address of this machine to listen on; loopback unless pods must reach it.
     tls
-        Encrypt: ``url`` and ``admin_url`` are then ``pulsar+ssl://`` and ``https://``, by ``certificates``.
+        Use ``pulsar+ssl://`` and ``https://`` with the certificates in ``certificates``.
 
     Notes
     -----
-    The broker ends with the thread that starts it, however that ends (Linux): start it from the main thread.
+    The broker dies with the thread that starts it (Linux), so start it from the main thread.
     """
 
     def __init__(
@@ -101,14 +102,14 @@ class PulsarServer:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has ended by itself."""
+        """Whether the broker has ended by itself."""
         return self._process is not None and self._process.poll() is not None
 
     def start(self) -> None:
-        """Start on the same ports and data as before; return when messages can be sent and received."""
+        """Start on the same ports and data as before; return when the broker can send and receive."""
         if self._process is not None and not self.has_ended:
             raise RuntimeError("this Pulsar is running already")
-        # start.sh becomes Java by exec, so that the process id, and what happens at our death, are Java's.
+        # start.sh replaces itself with Java, so the process id and the parent-death signal apply to Java.
         with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         ports = [
             "--address",
@@ -122,14 +123,14 @@ class PulsarServer:
         ]
         command = [*with_us, START, "--data", self.folder, "--conf", self._configuration, *ports]
         with (self.folder / "console.log").open("ab") as console:
-            # In a session of its own: Ctrl-C at the terminal is for the tests, which then stop the broker.
+            # In its own session: Ctrl-C at the terminal goes to the tests, which then stop the broker.
             self._process = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # Java's quick compiler alone: half the time to start, for a server that lives for a test.
+                # Only the quick compiler: it halves the start of a server that lives for one test.
                 env=os.environ | {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"},
             )
         with ExitStack() as unless_ready:
@@ -138,9 +139,9 @@ class PulsarServer:
             unless_ready.pop_all()
 
     def stop(self) -> None:
-        """End it in good order, by SIGTERM."""
+        """Stop the broker with SIGTERM."""
         process = self._running()
-        process.send_signal(signal.SIGCONT)  # a frozen one would not hear of it
+        process.send_signal(signal.SIGCONT)  # a frozen process does not handle SIGTERM
         process.terminate()
         try:
             process.wait(STOP_SECONDS)
@@ -150,36 +151,36 @@ class PulsarServer:
         self._process = None
 
     def kill(self) -> None:
-        """End it at once, by SIGKILL."""
+        """Kill the broker with SIGKILL."""
         process = self._running()
         process.kill()
         process.wait()
         self._process = None
 
     def suspend(self) -> None:
-        """Freeze it: connections stay open and nothing answers."""
+        """Freeze the broker: connections stay open and nothing answers."""
         self._running().send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on after `suspend`."""
+        """Continue after `suspend`."""
         self._running().send_signal(signal.SIGCONT)
 
     def token(self, subject: str, expires_in: float | None = None) -> str:
-        """Make a token for the role ``subject``; ``expires_in`` seconds from now, or never (negative: expired)."""
+        """Return a token for the role ``subject`` that expires in so many seconds (negative: expired), or never."""
         if self._key is None:
-            raise RuntimeError("this Pulsar asks nobody for a token")
+            raise RuntimeError("this Pulsar requires no token")
         return make_token(self._key, subject, expires_in)
 
     def log(self, lines: int = 40) -> str:
-        """Return the last lines that it said, for the message of a failed test."""
-        said = []
+        """Return the last lines of the log, for the report of a failed test."""
+        shown = []
         for path in (self.folder / "console.log", self.folder / "log" / "pulsar.log"):
             text = path.read_text(errors="replace") if path.exists() else "(nothing)"
-            said.append(f"--- {path}\n" + "\n".join(text.splitlines()[-lines:]))
-        return "\n".join(said)
+            shown.append(f"--- {path}\n" + "\n".join(text.splitlines()[-lines:]))
+        return "\n".join(shown)
 
     def request(self, method: str, path: str, token: str | None = None, *, timeout: float = 10) -> httpx.Response:
-        """Call the REST interface, with ``admin``'s token where one is needed and none is given."""
+        """Call the REST interface, by default with the token of ``admin`` if one is required."""
         if token is None and self._key is not None:
             token = self.token("admin", 60)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -195,7 +196,7 @@ class PulsarServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._process is not None:
-            self.kill()  # what it holds goes away with the folder, so good order would only take time
+            self.kill()  # its data are removed with the folder, so a clean stop would only take time
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -204,20 +205,21 @@ class PulsarServer:
 
     def _wait_until_ready(self) -> None:
         """Wait for Pulsar's health check, which sends a message through the broker and reads it again."""
-        process, said = self._running(), "nothing yet"
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+        process = self._running()
+
+        def health() -> str:
             if process.poll() is not None:
                 raise RuntimeError(f"Pulsar ended with {process.returncode} while it started.\n{self.log()}")
             try:
                 answer = self.request("GET", "/admin/v2/brokers/health")
-                if answer.status_code == httpx.codes.OK and answer.text == "ok":
-                    return
-                said = f"{answer.status_code} {answer.text}"
             except httpx.HTTPError as error:
-                said = repr(error)
-            time.sleep(0.1)
-        raise TimeoutError(f"Pulsar was not ready after {START_SECONDS:g} s; it said: {said}\n{self.log()}")
+                return repr(error)
+            return f"{answer.status_code} {answer.text}"
+
+        try:
+            eventually(health, lambda found: found == "200 ok", START_SECONDS)
+        except AssertionError as error:
+            raise TimeoutError(f"Pulsar did not become ready: {error}\n{self.log()}") from None
 
     def _authentication_lines(self) -> dict[str, str]:
         if self._key is None:
@@ -232,7 +234,7 @@ class PulsarServer:
             "authorizationEnabled": "true",
             "authorizationProvider": "org.apache.pulsar.broker.authorization.PulsarAuthorizationProvider",
             "superUserRoles": "admin",
-            # The broker is a client of its own, in the health check for example.
+            # The broker is its own client, for example in the health check.
             "brokerClientAuthenticationPlugin": "org.apache.pulsar.client.impl.auth.AuthenticationToken",
             "brokerClientAuthenticationParameters": f"file://{admin}",
         }
@@ -250,7 +252,7 @@ class PulsarServer:
 
 
 def make_token(key: bytes, subject: str, expires_in: float | None = None) -> str:
-    """Make a JSON web token (RFC 7519) signed by HMAC with SHA-256 (RFC 7515), as Pulsar's tokens are."""
+    """Return a JSON web token (RFC 7519) signed with HMAC-SHA256 (RFC 7515), as Pulsar uses."""
     claims: dict[str, object] = {"sub": subject}
     if expires_in is not None:
         claims["exp"] = int(time.time() + expires_in)
@@ -259,10 +261,10 @@ def make_token(key: bytes, subject: str, expires_in: float | None = None) -> str
 
 
 def free_ports(count: int) -> list[int]:
-    """Draw ports of loopback that nobody listens on.
+    """Draw free ports of loopback.
 
-    They lie below the range from which the kernel takes the ports of outgoing connections (32768 and above): a client
-    that tries to reach a killed broker again could otherwise be given the broker's own port.
+    They lie below the range of outgoing connections (32768 and above): otherwise a client that reconnects to a killed
+    broker could be given the broker's port.
     """
     ports: list[int] = []
     while len(ports) < count:

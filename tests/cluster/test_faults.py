@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from testing.cluster import scans
 from testing.faults.cells import Cell, chosen
-from testing.faults.play import perform, restore, scan_embedded, spec
+from testing.faults.play import perform, restore, spec
 from testing.faults.scene import Scene, scene
 from testing.leaving import leave_out
 
@@ -23,20 +24,20 @@ FIT_SECONDS, SCAN_SECONDS = 0.05, 12.0
 @pytest.fixture(scope="module")
 def place(engine: str, pulsar_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     if engine != "native":
-        leave_out("the faults befall processes of the native cluster; this machine makes clusters by kind")
+        leave_out("the faults hit processes of the native cluster; this machine starts clusters with kind")
     with scene(tmp_path_factory.mktemp("faults")) as place:
         yield place
 
 
 @pytest.fixture(scope="module")
 def expected(place: Scene, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    return scan_embedded(spec(place.events, FIT_SECONDS), tmp_path_factory.mktemp("embedded"))
+    return scans.embedded(spec(place.events, FIT_SECONDS), tmp_path_factory.mktemp("embedded"))
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("cell", CELLS, ids=[cell.name for cell in CELLS])
-def test_no_fault_changes_a_bit_or_leaves_leftovers(place: Scene, expected: dict[str, bytes], cell: Cell) -> None:
+def test_fault_changes_no_bit_and_leaves_nothing(place: Scene, expected: dict[str, bytes], cell: Cell) -> None:
     outcome = perform(place, cell, 1, spec(place.events, FIT_SECONDS), expected, SCAN_SECONDS)
     assert outcome.faults == (), outcome.line()
-    assert cell.name != "saver:disk" or "ClaimFull" in str(outcome.told), "a full claim is reported"
+    assert cell.name != "saver:disk" or "ClaimFull" in str(outcome.degraded), "a full claim is reported"
     restore(place)

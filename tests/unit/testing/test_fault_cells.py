@@ -1,4 +1,4 @@
-"""The fault matrix: which cells there are, what chance decides, what a cell's outcome is, and the table of them."""
+"""The fault matrix: its cells, their random moments, their outcomes and the table."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def outcome(cell: str, lost: float = 1.25, faults: tuple[str, ...] = (), seed: i
     return Outcome(cell, seed, faults, 20.0, lost, 3.0, 2.0, "Scanning 1/44", "process 7", 0.5)
 
 
-def test_a_cell_applies_or_says_why_it_does_not() -> None:
+def test_inapplicable_cell_has_a_note() -> None:
     letters = {why_not(part, fault) for part in PARTS for fault in FAULTS}
     assert letters == {None, *NOTES}
     assert len(all_cells()) == sum(why_not(part, fault) is None for part in PARTS for fault in FAULTS) > 50
     for fault in ("kill", "delete", "hang", "memory"):
-        assert [part for part in PARTS if why_not(part, fault)] == [], "these befall every part"
+        assert [part for part in PARTS if why_not(part, fault)] == [], "these hit every part"
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_cells_are_chosen_by_pattern(patterns: str, names: list[str]) -> None:
     assert [cell.name for cell in chosen(patterns)] == names
 
 
-def test_a_pattern_that_names_no_cell_is_told() -> None:
-    with pytest.raises(ValueError, match=r"'broker:api\*' names no cell; there are producer:kill, "):
+def test_pattern_without_a_cell_is_rejected() -> None:
+    with pytest.raises(ValueError, match=r"'broker:api\*' matches no cell; the cells are producer:kill, "):
         chosen("worker:kill,broker:api*")
 
 
-def test_chance_is_the_same_for_the_same_seed() -> None:
+def test_equal_seeds_give_equal_draws() -> None:
     for cell in all_cells():
         first = draw(cell, 1)
         assert first == draw(cell, 1)
@@ -74,14 +74,14 @@ def test_chance_is_the_same_for_the_same_seed() -> None:
     ("name", "least", "most"),
     [("pulsar-short", SHORT, SHORT), ("api-long", LONG, LONG), ("hang", 5, 20), ("disk", 20, 30), ("kill", 1, 5)],
 )
-def test_a_fault_lasts_as_long_as_its_column_says(name: str, least: float, most: float) -> None:
+def test_duration_of_a_fault_matches_its_column(name: str, least: float, most: float) -> None:
     lengths = [draw(cell, seed).seconds for cell in all_cells() if cell.fault == name for seed in range(20)]
     assert lengths
     assert all(length is not None and least <= length <= most for length in lengths)
     assert draw(Cell("worker", "hang-forever"), 1).seconds is None
 
 
-def test_the_table_shows_what_is_lost_what_failed_and_what_does_not_apply() -> None:
+def test_table_shows_lost_seconds_failures_and_notes() -> None:
     found = table([outcome("worker:kill"), outcome("worker:kill", 7.6), outcome("saver:disk", faults=("a|b", "a|b"))])
     rows = {line.split(" | ")[0].removeprefix("| "): line.split(" | ") for line in found.splitlines() if " | " in line}
     assert rows["worker"][1] == "8", "the most of two runs"
@@ -92,7 +92,7 @@ def test_the_table_shows_what_is_lost_what_failed_and_what_does_not_apply() -> N
     assert {len(row) for row in rows.values()} == {len(FAULTS) + 1}
 
 
-def test_outcomes_survive_json_and_a_cell_that_is_run_again_replaces_its_own() -> None:
+def test_outcomes_survive_json_and_newer_ones_replace_older() -> None:
     before = [outcome("worker:kill"), outcome("saver:disk", faults=("late",))]
     again = [from_json(json.loads(json.dumps(dataclasses.asdict(one)))) for one in before]
     assert again == before
@@ -100,14 +100,14 @@ def test_outcomes_survive_json_and_a_cell_that_is_run_again_replaces_its_own() -
     assert [(one.cell, one.lost) for one in after] == [("worker:kill", 1.25), ("saver:disk", 2.0), ("saver:disk", 3.0)]
 
 
-def test_files_are_compared_bit_for_bit_and_the_frames_read_to_their_end(tmp_path: Path) -> None:
+def test_files_are_compared_bit_for_bit_and_frames_are_read(tmp_path: Path) -> None:
     path = tmp_path / "run.i3"
     with FrameWriter(path) as writer:
         writer.write(Frame("P"))
     expected = {"run.i3": path.read_bytes(), "run.json": b"{}"}
     assert differences(expected, expected) == []
     assert differences(expected | {"run.json": b"[]", "partial.json": b""}, expected) == [
-        "partial.json is there, too",
+        "partial.json is unexpected",
         "run.json differs",
     ]
     cut = {"run.i3": expected["run.i3"][:-3]}
@@ -129,11 +129,11 @@ def test_files_are_compared_bit_for_bit_and_the_frames_read_to_their_end(tmp_pat
         ([], False),
     ],
 )
-def test_roles_are_told_by_their_command(command: list[str], is_one: bool) -> None:
+def test_roles_are_recognized_by_their_command(command: list[str], is_one: bool) -> None:
     assert is_role(command) is is_one
 
 
-def test_a_cut_drops_both_directions_for_those_in_the_set_or_for_all() -> None:
+def test_cut_drops_both_directions() -> None:
     some = rules(Service("10.0.0.1", [6650, 8080]), everybody=False)
     for hook in ("input", "forward", "output"):
         assert (
@@ -144,7 +144,7 @@ def test_a_cut_drops_both_directions_for_those_in_the_set_or_for_all() -> None:
     assert "@cut" not in rules(Service("10.0.0.1", [6650]), everybody=True)
 
 
-def test_the_documentation_has_a_figure_in_every_cell_of_this_table() -> None:
+def test_documentation_has_a_figure_in_every_cell() -> None:
     text = (Path(__file__).parents[3] / "docs/benchmarks/faults.md").read_text()
     header, _, *rest = table([]).splitlines()
     assert header in text
