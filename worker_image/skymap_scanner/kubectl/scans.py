@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from skymap_api.names import GROUP, Names
 from skymap_api.resource import SkymapScanStatus
+from skymap_api.resource.base import ObjectName
 from skymap_api.resource.status import Condition, ConditionType, Phase
 from skymap_scanner.errors import ClusterError, ClusterUnavailable, InputError
 from skymap_scanner.kubectl.client import Kubectl
@@ -23,8 +23,7 @@ RESOURCE = f"skymapscans.{GROUP}"
 #: Seconds between two readings of a scan that is watched, and the longest outage of the cluster that is tolerated.
 POLL_INTERVAL, LONGEST_OUTAGE = 2.0, 300.0
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LONGEST_NAME = 253
+_OBJECT_NAME = TypeAdapter(ObjectName)
 
 
 @dataclass(frozen=True)
@@ -131,12 +130,13 @@ def check_object_name(name: str) -> str:
     InputError
         If it is invalid.
     """
-    if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
+    try:
+        return _OBJECT_NAME.validate_python(name)
+    except ValidationError as error:
         raise InputError(
-            f"{name!r} cannot be a name in Kubernetes: use lower-case letters, digits, - and . , begin and end with a "
-            f"letter or digit, at most {_LONGEST_NAME} characters"
-        )
-    return name
+            f"{name!r} cannot be a name in Kubernetes: use at most 253 lower-case letters, digits, - and . , and begin "
+            "and end with a letter or digit"
+        ) from error
 
 
 def find_scan(kubectl: Kubectl, name: str) -> ClusterScan | None:

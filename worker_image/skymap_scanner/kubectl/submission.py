@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import zstandard
 from pydantic import ValidationError
 
-from skymap_api.names import API_VERSION, KIND, Names
+from skymap_api.names import API_VERSION, KIND, MAX_BASE, Names
 from skymap_api.resource import SkymapScan, SkymapScanSpec
 from skymap_api.resource.base import describe_errors, to_manifest
 from skymap_scanner.errors import ClusterError, InputError
@@ -30,8 +30,6 @@ Manifest = dict[str, Any]
 #: Largest content of a ConfigMap (bytes). Source: MaxSecretSize of Kubernetes.
 MAX_CONFIG_MAP = 1 << 20
 
-#: Up to this length the names of a scan's objects begin with its own name; see skymap_api.names.
-_LONGEST_NAME = 47
 _ENDINGS = re.compile(r"(\.(json|i3|zst|gz|bz2|xz))+$", re.IGNORECASE)
 
 
@@ -50,7 +48,7 @@ class Submission:
 
 def label(text: str) -> str:
     """Return a name made of any text: lower-case letters and digits joined by ``-``; empty if it has none."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:_LONGEST_NAME].rstrip("-")
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:MAX_BASE].rstrip("-")
 
 
 def name_of_url(url: str) -> str:
