@@ -1,7 +1,7 @@
-"""The custom resource definition, made of the models: ``python -m skymap_api.crd`` prints it (``make generate``).
+"""The custom resource definition, generated from the models: ``python -m skymap_api.crd`` prints it.
 
-The API server takes a *structural* schema, a narrow kind of OpenAPI 3.0: every part spelled out where it stands, no
-null, no title, a format for every number. What pydantic writes (JSON Schema 2020-12) is brought to that form here.
+The API server requires a *structural* schema, a subset of OpenAPI 3.0: no references, no null, no titles, and a format
+for every number. This module converts what pydantic generates (JSON Schema 2020-12).
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ HEADER = "# Made by `make generate` from api/skymap_api/resource: change it ther
 
 #: (name, type, path, description, only with -o wide)
 _COLUMNS = (
-    ("Phase", "string", ".status.phase", "Where the scan is", False),
-    ("Level", "integer", ".status.level", "Nside of the level that is being scanned", False),
+    ("Phase", "string", ".status.phase", "Phase of the scan", False),
+    ("Level", "integer", ".status.level", "Nside of the current level", False),
     ("Done", "string", ".status.progress", "Pixels done of those planned", False),
     ("RA", "number", ".status.best.ra", "Right ascension of the best fit (degrees)", False),
     ("Dec", "number", ".status.best.dec", "Declination of the best fit (degrees)", False),
     ("Area90", "number", ".status.best.area90", "Area of the 90 % region (square degrees)", False),
-    ("Workers", "integer", ".status.workers.ready", "Workers that run", False),
-    ("Busy", "integer", ".status.workers.busy", "Workers that have a fit in hand", True),
-    ("Wanted", "integer", ".status.workers.wanted", "Workers that are wanted", True),
-    ("Priority", "string", ".spec.priority", "Whether it gets its workers before others", True),
+    ("Workers", "integer", ".status.workers.ready", "Workers that are ready", False),
+    ("Busy", "integer", ".status.workers.busy", "Workers with a task in flight", True),
+    ("Wanted", "integer", ".status.workers.wanted", "Desired workers", True),
+    ("Priority", "string", ".spec.priority", "Whether its workers come before those of other scans", True),
     ("Backlog", "integer", ".status.backlog", "Fits that wait for a worker", True),
-    ("ETA", "string", ".status.eta", "When the scan will be done", True),
-    ("Degraded", "string", '.status.conditions[?(@.type=="Degraded")].reason', "What is in its way", True),
-    ("Outcome", "string", '.status.conditions[?(@.type=="Succeeded")].reason', "How it ended", True),
-    ("Age", "date", ".metadata.creationTimestamp", "When it was made", False),
+    ("ETA", "string", ".status.eta", "Estimated end of the scan", True),
+    ("Degraded", "string", '.status.conditions[?(@.type=="Degraded")].reason', "Reason why the scan is degraded", True),
+    ("Outcome", "string", '.status.conditions[?(@.type=="Succeeded")].reason', "Reason of the outcome", True),
+    ("Age", "date", ".metadata.creationTimestamp", "Time since its creation", False),
 )
 
 
 def custom_resource_definition() -> Schema:
-    """Return the whole definition, as it is applied."""
+    """Return the definition."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -81,7 +81,7 @@ def resource_schema() -> Schema:
     """Return the structural schema of a SkymapScan."""
     schema = SkymapScan.model_json_schema(by_alias=True)
     whole = _structural(schema, schema["$defs"])
-    # These three are Kubernetes' own, checked by the API server itself.
+    # The API server validates these three itself.
     whole["properties"] |= {
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},
@@ -97,7 +97,7 @@ def to_yaml(definition: Schema) -> str:
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes what occurs twice twice, without anchors."""
+    """Repeats equal parts instead of writing anchors and aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the name is that of the method it overrides
         return True
@@ -109,7 +109,7 @@ def _column(name: str, kind: str, path: str, description: str, wide: bool) -> Sc
 
 
 def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
-    """Bring one schema, and all in it, to the API server's form."""
+    """Return a schema and all its parts in structural form."""
     schema = _resolved(schema, definitions)
     kept: Schema = {}
     for key, value in schema.items():
@@ -139,25 +139,25 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
-    """Put what is meant in the place of ``$ref`` and of ``anyOf`` with null; what stands beside these comes first."""
+    """Replace ``$ref``, and ``anyOf`` with null, by the schema that is meant; keys beside them take precedence."""
     rest = {key: value for key, value in schema.items() if key not in {"$ref", "anyOf"}}
     if "$ref" in schema:
         return _resolved(definitions[schema["$ref"].rpartition("/")[2]] | rest, definitions)
     meant = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
-    if len(meant) == 1:  # null is only Python's way to say that nothing was given
+    if len(meant) == 1:  # null stands for a field that is not given
         return _resolved(meant[0] | rest, definitions)
     return schema
 
 
 def _default(value: Any, schema: Schema) -> Schema:
-    """Keep a default; that of an object is made of those inside it, so that ``{}`` and nothing mean the same."""
+    """Return the default. That of an object is ``{}``, which the API server fills with the defaults of its fields."""
     if value is None:
         return {}
     return {"default": {} if "properties" in schema else value}
 
 
 def _format(schema: Schema) -> Schema:
-    """Return the format of a number, which the API server does not guess."""
+    """Return the format of a number."""
     if schema.get("type") == "number":
         return {"format": "double"}
     if schema.get("type") == "integer":
@@ -171,7 +171,7 @@ _LAST = ("required", "properties", "additionalProperties", "items", "x-kubernete
 
 
 def _place(key: str) -> tuple[int, str]:
-    """Sort: what a reader looks for first, bounds, and the parts inside."""
+    """Return the sort key: description and type first, then bounds, then nested schemas."""
     if key in _FIRST:
         return _FIRST.index(key), ""
     return (len(_FIRST), key) if key not in _LAST else (len(_FIRST) + 1 + _LAST.index(key), "")

@@ -1,8 +1,8 @@
-"""The names of what belongs to a scan: its objects in Kubernetes and its topics in Pulsar.
+"""Names of a scan's objects in Kubernetes and of its topics in Pulsar.
 
-Names are functions of the scan's namespace and name alone, so that an operator that starts anew finds what an earlier
-one made. Two scans never share a name: one that is too long, or holds dots, ends in a digest of itself, and so does one
-that only looks as if it did.
+Names depend only on the scan's namespace and name, so that a restarted operator finds the objects that it created
+before. Two scans never share a name: a name that is too long or contains dots is shortened and ends in a digest, and a
+name that already looks shortened gets a digest, too.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ GROUP, VERSION, KIND = "skymap.icecube.wisc.edu", "v1alpha1", "SkymapScan"
 API_VERSION = f"{GROUP}/{VERSION}"
 FINALIZER = f"{GROUP}/topics"
 
-#: Labels of every object of a scan: which scan it belongs to (`Names.base`), and its role.
+#: Labels of every object of a scan: its scan (`Names.base`) and its role.
 SCAN_LABEL, COMPONENT_LABEL = f"{GROUP}/scan", "app.kubernetes.io/component"
-#: Annotation with the scan's whole name, which may be too long for a label.
+#: Annotation with the full name of the scan, which may be too long for a label.
 SCAN_NAME_ANNOTATION = f"{GROUP}/scan-name"
 
 PRODUCER, COLLECTOR, SAVER, WORKER = "producer", "collector", "saver", "worker"
-#: Roles that run once, as a Job each; in the order in which a failure of several is told.
+#: Roles that run once, each as a Job. If several fail, the first of them is reported.
 JOB_ROLES = (PRODUCER, COLLECTOR, SAVER)
 
-#: The subscriptions that must be there before anything is published.
+#: Subscriptions that must exist before anything is published.
 WORKERS_SUBSCRIPTION, COLLECTOR_SUBSCRIPTION = "workers", "collector"
 
 #: Formats of a result, in the order in which they are written.
 ResultFormat = Literal["json", "npz", "summary", "fits", "flat-fits", "geojson", "png"]
 RESULT_FORMATS: Final[tuple[ResultFormat, ...]] = get_args(ResultFormat)
 
-#: Tenant of the topics where none is given.
+#: Default tenant of the topics.
 DEFAULT_TENANT = "icecube"
-#: The namespaces of a tenant: for the scans' topics, and for the events' frames, which scans of one event share.
+#: Namespaces of a tenant: for the topics of scans, and for the metadata topics that scans of one event share.
 TOPICS_NAMESPACE, METADATA_NAMESPACE = "skymap", "skymap_metadata"
 
-#: Job names end up in labels (63) and with six more characters in pod names; the longest ending of ours takes ten.
+#: Longest name that objects' names begin with. The name of a Job becomes a label (at most 63 characters) and, with six
+#: more characters, the name of a pod; our longest ending has ten.
 MAX_BASE = 47
 #: Longest name of a scan in Pulsar (characters).
 MAX_SCAN_NAME = 200
@@ -149,7 +150,7 @@ class ScanTopics:
 class Names:
     """The names of one scan's objects, all in its namespace.
 
-    ``base``: its name as the objects' names begin with it, and the value of its label; ``scan``: its name in Pulsar.
+    ``base``: what the objects' names begin with, and the value of the scan's label; ``scan``: its name in Pulsar.
     """
 
     base: str
@@ -157,7 +158,7 @@ class Names:
 
     @classmethod
     def of(cls, namespace: str, name: str) -> Names:
-        """Name what belongs to the SkymapScan ``name`` in ``namespace``."""
+        """Return the names for a SkymapScan."""
         return cls(
             base=name if _stays(name) and _LABEL.fullmatch(name) else _shortened(name, MAX_BASE),
             scan=_scan_name(f"{namespace}.{name}"),
@@ -169,12 +170,12 @@ class Names:
 
     @property
     def config_map(self) -> str:
-        """The ConfigMap with the scan."""
+        """The ConfigMap with the manifest and the addresses of Pulsar."""
         return f"{self.base}-scan"
 
     @property
     def claim(self) -> str:
-        """The claim for the results, where the user names none."""
+        """The claim for the results, unless the user names one."""
         return f"{self.base}-results"
 
     @property

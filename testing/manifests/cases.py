@@ -66,7 +66,7 @@ class Change:
 
 
 SOURCES = "give exactly one of url, path, configMap, persistentVolumeClaim, simulate"
-ONE_MACHINE = "path is a file of one machine, which a cluster does not see"
+ONE_MACHINE = "path is a file on one machine, which a cluster cannot read"
 ADDRESS = "url must be http://HOST... or https://HOST..., without user and password"
 INSIDE = "path must be relative to the claim and stay inside it"
 FIRST = "levels: the first has no level before it to refine, its parents must be 0"
@@ -286,7 +286,7 @@ REFUSED = [
         "the cluster's own priority",
         pod(priorityClassName="system-node-critical"),
         "workers.podTemplate.priorityClassName",
-        "priorityClassName: classes that begin with system- are those of the cluster's own pods",
+        "priorityClassName: classes that begin with system- are reserved for the cluster's own pods",
     ),
     Refused("min above max", URL | {"workers": {"min": 5, "max": 4}}, "workers.min", "min must not be more than max"),
     Refused(

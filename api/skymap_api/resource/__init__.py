@@ -1,8 +1,8 @@
-"""``SkymapScan`` as objects: the one definition of the manifest that a laptop runs and a cluster applies.
+"""The SkymapScan resource as pydantic models, for laptops and clusters alike.
 
-Field names are Kubernetes' (camelCase) in the manifest and Python's here. The custom resource definition
-(``skymap_api.crd``) and the reference (``skymap_api.reference``) are made of these models: a field's
-docstring is what ``kubectl explain`` shows. No Kubernetes client is imported here.
+Field names are camelCase in the manifest and snake_case in Python. The custom resource definition (`skymap_api.crd`)
+and the reference page (`skymap_api.reference`) are generated from these models; ``kubectl explain`` shows the
+docstrings of the fields.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Metadata(BaseModel):
-    """The part of Kubernetes' metadata that a scan needs; the rest is the cluster's."""
+    """The part of Kubernetes' metadata that a scan needs."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -36,12 +36,12 @@ class Metadata(BaseModel):
 
 
 class SkymapScan(Model):
-    """One scan of one event: a sky map, a direction with its contours, and a file with every pixel's fit."""
+    """A scan of one event: its sky map, its direction with contours, and an .i3 file with the fit of every pixel."""
 
     api_version: Literal["skymap.icecube.wisc.edu/v1alpha1"]
     kind: Literal["SkymapScan"]
     metadata: Metadata
     spec: SkymapScanSpec
-    """What is to be scanned, and how."""
+    """What to scan, and how."""
     status: SkymapScanStatus | None = None
-    """How far the scan is; written by the operator."""
+    """Status of the scan, written by the operator."""

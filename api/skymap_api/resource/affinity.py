@@ -1,7 +1,7 @@
 """Affinity to nodes and pods, as in a pod.
 
-Written out, and not left open: what the API server takes of a field that is open may be nested so deeply that nothing
-that reads JSON gets through a list of all scans.
+The schema is written out: a field without a schema may be nested so deeply that no JSON parser can read a list of all
+scans.
 """
 
 from __future__ import annotations
@@ -13,123 +13,123 @@ from pydantic import Field
 from skymap_api.resource.base import Model, ObjectName, Whole
 
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
-#: A key of a label, annotation or taint; the API server of the pods checks it closer.
+#: A key of a label, annotation or taint. The API server checks it further when a pod is created.
 Key = Annotated[str, Field(max_length=317)]
 Weight = Annotated[Whole, Field(ge=1, le=100)]
 
 
 class NodeRequirement(Model):
-    """What must hold for a label or a field of a node."""
+    """A requirement on a label or field of a node."""
 
     key: Key
-    """Its key."""
+    """Key of the label or name of the field."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
-    """How it is compared."""
+    """Comparison with the values."""
     values: Annotated[tuple[LabelValue, ...], Field(max_length=64)] | None = None
-    """What it is compared with."""
+    """Values to compare with."""
 
 
 class NodeTerm(Model):
-    """Nodes for which all of these hold."""
+    """Nodes that meet all requirements."""
 
     match_expressions: Annotated[tuple[NodeRequirement, ...], Field(max_length=16)] | None = None
-    """Requirements of labels."""
+    """Requirements on labels."""
     match_fields: Annotated[tuple[NodeRequirement, ...], Field(max_length=16)] | None = None
-    """Requirements of fields."""
+    """Requirements on fields."""
 
 
 class NodeSelector(Model):
-    """Nodes for which one of the terms holds."""
+    """Nodes that match one of the terms."""
 
     node_selector_terms: Annotated[tuple[NodeTerm, ...], Field(min_length=1, max_length=16)]
-    """The terms."""
+    """Terms, of which a node must match one."""
 
 
 class PreferredNodes(Model):
-    """Nodes that are better than others."""
+    """Nodes to prefer."""
 
     weight: Weight
-    """How much better."""
+    """Weight of the preference."""
     preference: NodeTerm
-    """Which they are."""
+    """Nodes to prefer."""
 
 
 class NodeAffinity(Model):
-    """Nodes for the pods."""
+    """Affinity to nodes."""
 
     required_during_scheduling_ignored_during_execution: NodeSelector | None = None
-    """The only nodes that will do."""
+    """Nodes that a pod may run on."""
     preferred_during_scheduling_ignored_during_execution: (
         Annotated[tuple[PreferredNodes, ...], Field(max_length=16)] | None
     ) = None
-    """Nodes that are better than others."""
+    """Nodes to prefer."""
 
 
 class LabelRequirement(Model):
-    """What must hold for a label of a pod or a namespace."""
+    """A requirement on a label of a pod or namespace."""
 
     key: Key
-    """Its key."""
+    """Key of the label."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    """How it is compared."""
+    """Comparison with the values."""
     values: Annotated[tuple[LabelValue, ...], Field(max_length=64)] | None = None
-    """What it is compared with."""
+    """Values to compare with."""
 
 
 class LabelSelector(Model):
-    """Pods or namespaces with these labels; an empty one: all."""
+    """Selects pods or namespaces by label; an empty selector selects all."""
 
     match_labels: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = None
-    """Labels with their values."""
+    """Labels and their values."""
     match_expressions: Annotated[tuple[LabelRequirement, ...], Field(max_length=16)] | None = None
-    """Requirements of labels."""
+    """Requirements on labels."""
 
 
 class PodTerm(Model):
-    """Pods, and what counts as near to them."""
+    """Selects pods, and the nodes that count as close to them."""
 
     topology_key: Key
-    """Label of nodes: nodes with the same value are near to each other."""
+    """Label of nodes. Nodes with the same value count as close to each other."""
     label_selector: LabelSelector | None = None
-    """Which pods."""
+    """Labels of the pods."""
     namespaces: Annotated[tuple[ObjectName, ...], Field(max_length=32)] | None = None
-    """Their namespaces. Without them and without namespaceSelector: the scan's."""
+    """Namespaces of the pods. Default, without namespaceSelector too: the namespace of the scan."""
     namespace_selector: LabelSelector | None = None
-    """Their namespaces, by label."""
+    """Labels of the namespaces of the pods."""
     match_label_keys: Annotated[tuple[Key, ...], Field(max_length=16)] | None = None
-    """Labels that they share with the pods of the scan."""
+    """Labels whose values must equal those of the scan's pods."""
     mismatch_label_keys: Annotated[tuple[Key, ...], Field(max_length=16)] | None = None
-    """Labels in which they differ from the pods of the scan."""
+    """Labels whose values must differ from those of the scan's pods."""
 
 
 class PreferredPods(Model):
-    """Pods that it is better to be near to, or far from."""
+    """Pods that the scan's pods prefer to be close to, or away from."""
 
     weight: Weight
-    """How much better."""
+    """Weight of the preference."""
     pod_affinity_term: PodTerm
-    """Which they are."""
+    """The pods."""
 
 
 class PodAffinity(Model):
-    """Pods to be near to, or far from."""
+    """Affinity to pods, or anti-affinity."""
 
     required_during_scheduling_ignored_during_execution: Annotated[tuple[PodTerm, ...], Field(max_length=16)] | None = (
         None
     )
-    """What must hold."""
+    """Pods that a pod must be close to, or away from."""
     preferred_during_scheduling_ignored_during_execution: (
         Annotated[tuple[PreferredPods, ...], Field(max_length=16)] | None
     ) = None
-    """What is better."""
+    """Pods that a pod prefers to be close to, or away from."""
 
 
 class Affinity(Model):
     """Affinity to nodes and pods, as in a pod."""
 
     node_affinity: NodeAffinity | None = None
-    """Nodes for the pods."""
+    """Affinity to nodes."""
     pod_affinity: PodAffinity | None = None
-    """Pods to be near to."""
+    """Affinity to pods."""
     pod_anti_affinity: PodAffinity | None = None
-    """Pods to be far from."""
+    """Anti-affinity to pods."""

@@ -1,7 +1,7 @@
-"""What every model of the resource is made of: rules with one message for Python and the API server, and common types.
+"""Base class, validation rules and common types of the resource's models.
 
-A `Rule` says the same thing twice: as a Python predicate, for a manifest that is read here, and as a CEL expression,
-for the API server. Both refuse with the same message, and one table of cases in the tests holds them to each other.
+A `Rule` is written twice: as a Python predicate, for a manifest that is read here, and as a CEL expression for the API
+server. Both reject with the same message; the tests check that they agree.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What must hold for a model beyond its fields' types.
+    """A condition that a model must meet beyond the types of its fields.
 
-    ``holds`` judges an instance, or is None for what only a cluster cannot do: ``skymap-scanner run`` then accepts it.
-    ``cel`` judges ``self``, the same object in the API server; ``field`` is the one that a complaint names there.
+    ``holds`` checks an instance; None if only a cluster has the restriction, so that ``skymap-scanner run`` accepts it.
+    ``cel`` checks ``self``, the same object in the API server; ``field`` is the one that the error names there.
     """
 
     message: str
@@ -53,7 +53,7 @@ class Rule:
 
 
 class Model(BaseModel):
-    """A part of the resource: camelCase on the wire, unknown fields refused, never changed once made."""
+    """A part of the resource: camelCase in manifests, unknown fields rejected, instances immutable."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -65,7 +65,7 @@ class Model(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
-    #: Fields that keep the value that they were made with.
+    #: Fields that cannot be changed after creation.
     immutable: ClassVar[tuple[str, ...]] = ()
 
     @model_validator(mode="after")
@@ -77,7 +77,7 @@ class Model(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Add the rules, which pydantic does not know of, to the schema of the class."""
+        """Add the rules to the schema of the class."""
         schema = handler.resolve_ref_schema(handler(core))
         rules = [rule.schema() for rule in cls.rules] + [_unchanged(cls, name) for name in cls.immutable]
         if rules:
@@ -96,12 +96,12 @@ def _place(location: tuple[str | int, ...]) -> str:
 
 
 def to_manifest(model: Model) -> Manifest:
-    """Return a part of the resource as Kubernetes writes it: camelCase, without fields that are not set."""
+    """Return a part of the resource as Kubernetes writes it: camelCase, without unset fields."""
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _unchanged(model: type[Model], name: str) -> dict[str, str]:
-    """Write in CEL that a field keeps its value. A field with a default always has one there."""
+    """Return the CEL rule that a field is immutable. A field with a default always has a value in CEL."""
     field = to_camel(name)
     same = f"self.{field} == oldSelf.{field}"
     if model.model_fields[name].get_default(call_default_factory=True) is None:
@@ -111,16 +111,16 @@ def _unchanged(model: type[Model], name: str) -> dict[str, str]:
 
 
 class _ClusterOnly:
-    """Marks fields that count on a cluster only."""
+    """Marks fields that only clusters use."""
 
 
 CLUSTER_ONLY = _ClusterOnly()
-#: ``OnCluster[T]``: a field of type T that one machine accepts and has no use for; ``run`` says so.
+#: ``OnCluster[T]``: a field of type T that ``skymap-scanner run`` accepts and ignores, with a note.
 OnCluster = Annotated[T, CLUSTER_ONLY]
 
 
 def given_for_clusters(model: Model) -> list[str]:
-    """Return the paths of the fields that were given and count on a cluster only, such as ``workers.min``."""
+    """Return the paths of the given fields that only clusters use, such as ``workers.min``."""
     paths = []
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
@@ -133,11 +133,11 @@ def given_for_clusters(model: Model) -> list[str]:
     return paths
 
 
-# The API server takes no "7" for 7 and no "true" for true, so neither do we.
+# The API server does not accept "7" for 7 or "true" for true, so neither do these types.
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
-#: The largest int32: every whole number of the resource has a bound, so that its format is known.
+#: Largest int32. Every integer of the resource is bounded, so that its format is known.
 INT32 = 2**31 - 1
 Count = Annotated[Whole, Field(ge=0, le=INT32)]
 Positive = Annotated[Whole, Field(ge=1, le=INT32)]
@@ -149,11 +149,11 @@ ObjectName = Annotated[
     str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
 ]
 DataKey = Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-#: A word of our own: a reconstruction, a tenant.
+#: A name outside Kubernetes: of a reconstruction or a tenant.
 Word = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9][-_.A-Za-z0-9]*$")]
 
 _QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|[MGTPE]|[KMGTPE]i|e[0-9]{1,2})?$"
-#: An amount such as ``500m`` or ``2Gi``; YAML may make a whole number of it.
+#: A quantity such as ``500m`` or ``2Gi``; YAML may read it as an integer.
 Quantity = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if type(value) is int else value),
@@ -181,8 +181,8 @@ def _scalar(value: Any) -> Any:
 
 
 _LONGEST_PARAMETER = 1024
-#: A number, a text, or true or false: nothing that could be nested. (JSON that is nested 1000 times is read by none of
-#: Python's readers: one such scan would hide all others from the operator.)
+#: A number, a text, true or false. Nested values are rejected: Python cannot parse JSON that is nested 1000 levels
+#: deep, so one such scan would make every list of scans unreadable.
 Parameter = Annotated[
     Any,
     AfterValidator(_scalar),
@@ -198,7 +198,7 @@ Parameter = Annotated[
 
 
 def stays_inside(path: str) -> bool:
-    """Tell whether a path leads nowhere out of the folder that it starts in."""
+    """Tell whether a relative path stays inside its folder."""
     return not path.startswith("/") and ".." not in path.split("/")
 
 

@@ -1,4 +1,4 @@
-"""What is to be scanned, and how: the part of the resource that the user writes."""
+"""Spec of a SkymapScan: what to scan, and how. The user writes it."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ _ADMIN = "^https?://[^ /?#@]+(/[^ ?#]*)?$"
 
 
 def whole_sky(nside: int) -> int:
-    """Count the pixels of the whole sky."""
+    """Return the number of pixels of the whole sky."""
     return 12 * nside * nside
 
 
 class Level(Model):
-    """One level of the refinement: the best pixels of the level before are scanned at nside."""
+    """A level of the refinement: the pixels at nside inside the best pixels of the level before."""
 
     nside: Nside
-    """HEALPix nside of the level's pixels: a power of two."""
+    """HEALPix nside of the level's pixels, a power of two."""
     parents: Count = 0
-    """How many of the best pixels of the level before are refined; 0 in the first level."""
+    """Number of pixels of the level before to refine, the best ones; 0 in the first level."""
 
 
 class Area(Model):
-    """The pixels of the first level that are nearest to a coarse pixel."""
+    """A part of the sky: the pixels of the first level nearest to a coarse pixel."""
 
     nside: Nside
     """HEALPix nside of the coarse pixel."""
     pixel: Count
     """Index of the coarse pixel (RING order, equatorial)."""
     pixels: Positive
-    """How many pixels of the first level are scanned."""
+    """Number of pixels of the first level to scan."""
 
     rules: ClassVar = (
         Rule(
@@ -68,26 +68,26 @@ class Area(Model):
 
 
 class Reconstruction(Model):
-    """What fits a pixel."""
+    """The reconstruction that fits a pixel."""
 
     name: Word = "millipede"
-    """Name of the reconstruction: millipede (built in), icetray (Millipede in IceTray), dummy, or one that is plugged
-    in."""
+    """Name of the reconstruction: millipede (built in), icetray (Millipede in IceTray), dummy, or the name of a
+    plug-in."""
     parameters: dict[str, Parameter] = Field(default={}, max_length=64)
-    """Its parameters, by name: numbers, texts, true or false."""
+    """Parameters of the reconstruction by name: numbers, texts, true or false."""
     max_task_seconds: Annotated[Number, Field(ge=1, le=1e6)] = 600
-    """A worker that takes longer over one fit (s) is ended, and the fit is tried again."""
+    """Time limit of one fit (s). A worker that exceeds it is killed, and the fit is retried."""
 
 
 class Claim(Model):
-    """A PersistentVolumeClaim: a named one, or a new one, which is named after the scan and outlives it."""
+    """A PersistentVolumeClaim: an existing one, or a new one that is named after the scan and outlives it."""
 
     name: ObjectName | None = None
-    """Name of a claim that exists."""
+    """Name of an existing claim."""
     size: Quantity | None = None
-    """Size of a new claim. Without it: what the operator is set to."""
+    """Size of a new claim. Default: the operator's setting."""
     storage_class_name: ObjectName | None = None
-    """Storage class of a new claim. Without it: the cluster's default."""
+    """Storage class of a new claim. Default: the cluster's default."""
 
     rules: ClassVar = (
         Rule(
@@ -99,16 +99,16 @@ class Claim(Model):
 
 
 class Output(Model):
-    """What is written, and where."""
+    """The results and where they are written."""
 
     claim: OnCluster[Claim] = Claim()
-    """The volume that takes the results; it is never deleted with the scan."""
+    """Claim for the results. It is never deleted with the scan."""
     path: OnCluster[Annotated[str, Field(min_length=1, max_length=1024)] | None] = None
-    """Folder in the claim. Without it: the name of the scan."""
+    """Folder in the claim. Default: the name of the scan."""
     formats: Annotated[tuple[ResultFormat, ...], Field(max_length=16)] | None = None
-    """Results to write beside the .i3 file. Without it: all."""
+    """Result formats beside the .i3 file. Default: all."""
     keep_all_seeds: Flag = False
-    """Keep the fits of all seeds in the .i3 file, not only each pixel's best."""
+    """Whether the .i3 file holds the fits of all seeds and not only the best fit of each pixel."""
     compression: Literal["none", "gz", "bz2", "zst", "xz"] = "zst"
     """Compression of the .i3 file."""
 
@@ -121,22 +121,22 @@ class TokenSecret(Model):
     name: ObjectName
     """Name of the Secret."""
     key: DataKey = "token"
-    """Key that holds the token (JWT)."""
+    """Key of the token (JWT)."""
 
 
 class Pulsar(Model):
-    """How to reach Apache Pulsar. What is left out is what the operator is set to."""
+    """Connection to Apache Pulsar. Default of each field: the operator's setting."""
 
     service_url: Annotated[str, Field(max_length=2048)] | None = None
-    """Address of the broker: pulsar://HOST:6650 or pulsar+ssl://HOST:6651."""
+    """URL of the broker: pulsar://HOST:6650 or pulsar+ssl://HOST:6651."""
     admin_url: Annotated[str, Field(max_length=2048)] | None = None
-    """Address of the admin interface: http://HOST:8080 or https://HOST:8443."""
+    """URL of the admin interface: http://HOST:8080 or https://HOST:8443."""
     tenant: Word | None = None
-    """Tenant that the scan's topics belong to."""
+    """Tenant of the scan's topics."""
     token_secret: TokenSecret | None = None
-    """Token that the broker asks for."""
+    """Secret with the token for Pulsar."""
     tls_secret: SecretName | None = None
-    """Certificates (PEM): ca.crt, to trust instead of the system's; tls.crt and tls.key, to say who we are."""
+    """Secret with certificates (PEM): ca.crt to trust instead of the system's; tls.crt and tls.key of the client."""
 
     rules: ClassVar = (
         Rule(
@@ -155,74 +155,74 @@ class Pulsar(Model):
 
 
 class TimeToLive(Model):
-    """How long the SkymapScan itself stays when it is done, by its outcome; its results stay on the claim."""
+    """Time to live of a finished SkymapScan by its outcome. The results stay on the claim."""
 
     succeeded: Count | None = None
-    """Seconds after a success. Without it: for ever."""
+    """Seconds after success. Default: for ever."""
     failed: Count | None = None
-    """Seconds after a failure. Without it: for ever."""
+    """Seconds after failure. Default: for ever."""
 
 
 class CleanupPolicy(Model):
-    """When what a scan needed is removed: Always when it is done, OnSuccess, or OnDelete with the SkymapScan."""
+    """When topics and pods are removed: after the scan (Always), after success (OnSuccess) or with it (OnDelete)."""
 
     topics: Literal["Always", "OnSuccess", "OnDelete", "Never"] = "OnSuccess"
-    """Topics and subscriptions in Pulsar; Never leaves them even when the SkymapScan is deleted."""
+    """Topics and subscriptions in Pulsar. Never: they stay even when the SkymapScan is deleted."""
     pods: Literal["Always", "OnSuccess", "OnDelete"] = "OnDelete"
-    """Finished pods, and their logs with them. Workers always end with the scan."""
+    """Finished pods with their logs. Workers always end with the scan."""
 
 
 class Retries(Model):
-    """How often what fails by its own fault is tried again. The loss of a node is no such fault and is not counted."""
+    """Limits of retries after application failures. The loss of a node is not counted."""
 
     task_attempts: Positive = 10
-    """Workers that one fit may end before it is given up; its pixel is then reported as failed."""
+    """Workers that one fit may crash before it is given up and reported as failed."""
     role_restarts: Count = 5
-    """How often producer, collector and saver are each started again before the scan fails."""
+    """Restarts of producer, collector and saver, each, before the scan fails."""
 
 
 class SkymapScanSpec(Model):
-    """What is to be scanned, and how."""
+    """What to scan, and how."""
 
     event: EventSource
-    """Where the event comes from. Cannot be changed."""
+    """Source of the event. Cannot be changed."""
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=14)] = (
         Level(nside=8),
         Level(nside=64, parents=12),
         Level(nside=512, parents=24),
     )
-    """Levels of the refinement, from coarse to fine. Cannot be changed."""
+    """Levels of the refinement from coarse to fine. Cannot be changed."""
     area: Area | None = None
-    """Only this part of the sky. Without it: the whole sky. Cannot be changed."""
+    """Part of the sky to scan. Default: the whole sky. Cannot be changed."""
     pixels: Annotated[tuple[Count, ...], Field(min_length=1, max_length=4096)] | None = None
-    """Only these pixels of the first level; with area: those of them inside it. Cannot be changed."""
+    """Pixels of the first level to scan; with area, only those inside it. Cannot be changed."""
     seeds: Annotated[Whole, Field(ge=1, le=7)] = 7
     """Vertex seeds per pixel. Cannot be changed."""
     predictive: Annotated[Number, Field(gt=0, le=1)] = 1.0
-    """A level starts on a guess when this share of the level before is done; the map stays the same. Cannot be
-    changed."""
+    """Fraction of a level after which the next level starts with pixels that are likely to be refined. Does not change
+    the map. Cannot be changed."""
     reconstruction: Reconstruction = Reconstruction()
-    """What fits a pixel. Cannot be changed."""
+    """Reconstruction that fits a pixel. Cannot be changed."""
     workers: Workers = Workers()
-    """How many workers fit, and what their pods look like."""
+    """Number of workers, and their pods."""
     priority: OnCluster[Literal["Realtime", "Normal"]] = "Normal"
-    """Where all scans together want more workers than there may be, those that are Realtime get theirs first."""
+    """Realtime scans get their workers first when all scans together want more than the operator's maximum."""
     output: Output = Output()
-    """What is written, and where. Cannot be changed."""
+    """Results and where they are written. Cannot be changed."""
     pulsar: OnCluster[Pulsar | None] = None
-    """How to reach Apache Pulsar, where it is not what the operator is set to. Cannot be changed."""
+    """Connection to Apache Pulsar. Default: the operator's settings. Cannot be changed."""
     suspend: OnCluster[Flag] = False
-    """Hold the scan: its pods end, its topics stay, and it goes on where it was once this is false again."""
+    """Suspends the scan: its pods end and its topics stay. Once it is false again, the scan resumes."""
     ttl_seconds_after_finished: OnCluster[TimeToLive] = TimeToLive()
-    """How long the SkymapScan itself stays when it is done, by its outcome."""
+    """Time to live of the SkymapScan after it has finished, by its outcome."""
     active_deadline_seconds: OnCluster[Positive | None] = None
-    """The scan fails when it is not done so long (s) after its first pod started. Without it: no limit."""
+    """Time limit of the scan (s), from the start of its first pod. After it, the scan fails. Default: none."""
     starting_deadline_seconds: OnCluster[Positive | None] = None
-    """The scan fails when none of its pods has started so long (s) after it was made. Without it: no limit."""
+    """Time limit (s) for the start of its first pod, from its creation. After it, the scan fails. Default: none."""
     cleanup_policy: OnCluster[CleanupPolicy] = CleanupPolicy()
     """When topics and pods are removed."""
     retries: OnCluster[Retries] = Retries()
-    """How often what fails is tried again."""
+    """Limits of retries."""
 
     rules: ClassVar = (
         Rule(
@@ -233,7 +233,7 @@ class SkymapScanSpec(Model):
         ),
         Rule(
             "levels: each must be finer than the one before it (a greater nside), with at least 1 parent",
-            # CEL has no pairs of neighbours: the list is as long as there are such in 14 levels.
+            # CEL cannot pair neighbours: the list has the 13 indices that 14 levels can have beside 0.
             cel="[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13].all(i, i >= self.levels.size() || "
             "(self.levels[i].nside > self.levels[i - 1].nside && self.levels[i].parents > 0))",
             holds=lambda spec: all(b.nside > a.nside and b.parents > 0 for a, b in pairwise(spec.levels)),

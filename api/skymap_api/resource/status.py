@@ -1,6 +1,6 @@
-"""How far a scan is: the part of the resource that the operator writes.
+"""Status of a SkymapScan, written by the operator.
 
-Conditions are what a program should look at; phase and progress are for people, in the columns of ``kubectl get``.
+Programs should use the conditions. Phase and progress are for people, in the columns of ``kubectl get``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Message = Annotated[str, Field(max_length=32768)]
 
 
 class Phase(StrEnum):
-    """Where a scan is, in one word."""
+    """Phase of a scan, in one word."""
 
     PENDING = "Pending"
     PREPARING = "Preparing"
@@ -31,7 +31,7 @@ class Phase(StrEnum):
 
 
 class ConditionType(StrEnum):
-    """What a condition speaks of."""
+    """Types of conditions."""
 
     SUCCEEDED = "Succeeded"
     PROGRESSING = "Progressing"
@@ -39,7 +39,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a condition is as it is; what to do stands in its message."""
+    """Reasons of conditions. The message of a condition says what to do."""
 
     # Progressing
     WAITING = "Waiting"
@@ -78,121 +78,122 @@ class Reason(StrEnum):
 
 
 class Status(Model):
-    """A part of the status. What another version of the operator wrote beside it is ignored."""
+    """A part of the status. Fields of other versions of the operator are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
 
 class Condition(Status):
-    """One condition, in the form that all of Kubernetes uses."""
+    """A condition in the standard form of Kubernetes."""
 
     type: ConditionType
-    """Succeeded: the scan is done, and how it ended. Progressing: it is going on. Degraded: something is in its way."""
+    """Succeeded: whether the finished scan has its results. Progressing: whether it is running. Degraded: whether a
+    problem holds it up."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it is so."""
+    """Whether the condition holds."""
     observed_generation: Annotated[Whole, Field(ge=0)] = 0
-    """Generation of the spec that this was found for."""
+    """Generation of the spec that the condition refers to."""
     last_transition_time: AwareDatetime
-    """When status last changed."""
+    """Time of the last change of status."""
     reason: Annotated[Reason, Field(max_length=128)]
-    """Why, in one word."""
+    """Reason of the last change, in one word."""
     message: Message = ""
-    """Why, in a sentence: with the last words of a pod that failed, and what to do."""
+    """Explanation for people: with the last log lines of a failed pod, and what to do."""
 
 
 class LevelStatus(Status):
-    """How far one level is."""
+    """Progress of a level."""
 
     nside: Nside
     """HEALPix nside of the level."""
     done: Count
-    """Pixels whose best fit is known."""
+    """Pixels that are done."""
     planned: Count
-    """Pixels to scan; an estimate until the level is decided."""
+    """Pixels to scan, estimated until they are decided."""
     decided: Flag = False
-    """Whether it is known which pixels they are."""
+    """Whether the pixels of the level are decided."""
     failed: Count = 0
-    """Pixels without any fit that succeeded."""
+    """Pixels without a successful fit."""
 
 
 class Pixels(Status):
-    """How many pixels are done."""
+    """Pixels of the scan."""
 
     done: Count = 0
-    """Pixels done in all levels."""
+    """Pixels of all levels that are done."""
     planned: Count = 0
-    """Pixels of all levels."""
+    """Pixels of all levels to scan."""
     failed: Count = 0
-    """Pixels without any fit that succeeded."""
+    """Pixels without a successful fit."""
     levels: Annotated[tuple[LevelStatus, ...], Field(max_length=14)] = ()
-    """How far each level is."""
+    """Progress of each level."""
 
 
 class BestFitStatus(Status):
     """The best fit so far."""
 
     nside: Nside
-    """HEALPix nside of the best pixel."""
+    """HEALPix nside of the pixel."""
     pixel: Count
-    """Index of the best pixel (RING order, equatorial)."""
+    """Index of the pixel (RING order, equatorial)."""
     ra: Annotated[Number, Field(ge=0, lt=360)]
-    """Right ascension of its centre (degrees, J2000)."""
+    """Right ascension of the pixel's centre (degrees, J2000)."""
     dec: Annotated[Number, Field(ge=-90, le=90)]
-    """Declination of its centre (degrees, J2000)."""
+    """Declination of the pixel's centre (degrees, J2000)."""
     llh: Number
-    """Its -ln L."""
+    """-ln L of the fit."""
     area_90: Annotated[Number, Field(ge=0)] | None = None
-    """Area of the 90 % region (deg²), once it is known."""
+    """Area of the 90 % region (deg²), if known."""
 
 
 class WorkersStatus(Status):
-    """What the workers do."""
+    """State of the workers."""
 
     wanted: Count = 0
-    """Workers that the Deployment is set to."""
+    """Desired workers: the replicas of the Deployment."""
     ready: Count = 0
-    """Workers whose pods run."""
+    """Workers whose pods are ready."""
     busy: Count = 0
-    """Workers that have a fit in hand."""
+    """Workers with a task in flight."""
     selector: Annotated[str, Field(max_length=1024)] | None = None
-    """Selects the workers' pods, for kubectl scale and autoscalers."""
+    """Label selector of the workers' pods, for the scale subresource."""
     reason: Annotated[str, Field(max_length=1024)] | None = None
-    """Why so many are wanted."""
+    """Reason of the desired number."""
     seconds_per_task: Annotated[Number, Field(gt=0)] | None = None
-    """How long a fit takes (s), a running mean, once it is known."""
+    """Mean time of a fit (s), if known."""
 
 
 class Outputs(Status):
-    """Where the results are."""
+    """Location of the results."""
 
     claim: ObjectName
     """Name of the PersistentVolumeClaim."""
     path: Annotated[str, Field(max_length=1024)]
     """Folder in the claim."""
     files: Annotated[tuple[FileName, ...], Field(max_length=64)] = ()
-    """Names of the files in it."""
+    """Names of the files in the folder."""
 
 
 class RunsWith(Status):
-    """What a scan began with and keeps, whatever the operator is set to later."""
+    """Image and Pulsar of a scan from its start. Later settings of the operator do not change them."""
 
     image: Annotated[str, Field(max_length=1024)]
-    """Image of its pods."""
+    """Image of the pods."""
     service_url: Annotated[str, Field(max_length=2048)]
-    """Address of its Pulsar."""
+    """URL of Pulsar's broker."""
     admin_url: Annotated[str, Field(max_length=2048)]
-    """Address of the admin interface."""
+    """URL of Pulsar's admin interface."""
     tenant: Word
-    """Tenant that its topics belong to."""
+    """Tenant of the scan's topics."""
 
 
 class SkymapScanStatus(Status):
-    """How far the scan is; written by the operator."""
+    """Status of the scan, written by the operator."""
 
     observed_generation: Annotated[Whole, Field(ge=0)] = 0
-    """Generation of the spec that this status was found for."""
+    """Generation of the spec that this status refers to."""
     phase: Phase | None = None
-    """Where the scan is, in one word, for people; programs look at the conditions."""
+    """Phase of the scan, for people. Programs should use the conditions."""
     conditions: Annotated[
         tuple[Condition, ...],
         Field(
@@ -200,28 +201,28 @@ class SkymapScanStatus(Status):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = ()
-    """Succeeded, Progressing and Degraded, each with its reason."""
+    """Conditions: Succeeded, Progressing and Degraded."""
     level: Nside | None = None
-    """Nside of the level that is being scanned."""
+    """Nside of the current level."""
     progress: Annotated[str, Field(max_length=32)] | None = None
-    """Pixels done of those planned, for people: 812/1536."""
+    """Pixels done of those planned, for people, such as 812/1536."""
     pixels: Pixels | None = None
-    """How many pixels are done."""
+    """Pixels of the scan."""
     best: BestFitStatus | None = None
-    """The best fit so far, and at the end the result."""
+    """The best fit so far, or of the finished scan."""
     workers: WorkersStatus | None = None
-    """What the workers do."""
+    """State of the workers."""
     backlog: Count | None = None
     """Fits that wait for a worker."""
     rate: Annotated[Number, Field(ge=0)] | None = None
-    """Pixels per second, of late."""
+    """Recent rate (pixels per second)."""
     eta: AwareDatetime | None = None
-    """When the scan will be done, if it goes on like this."""
+    """Estimated end of the scan at this rate."""
     outputs: Outputs | None = None
-    """Where the results are."""
+    """Location of the results."""
     runs_with: RunsWith | None = None
-    """What the scan began with and keeps, whatever the operator is set to later."""
+    """Image and Pulsar of the scan from its start. Later settings of the operator do not change them."""
     start_time: AwareDatetime | None = None
-    """When the first pod started."""
+    """Start of the first pod."""
     completion_time: AwareDatetime | None = None
-    """When the scan was done, with success or without."""
+    """Time at which the scan finished, successfully or not."""

@@ -1,4 +1,4 @@
-"""How many workers there are, and what their pods look like."""
+"""Number of workers, and their pods."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from skymap_api.names import GROUP
 from skymap_api.resource.affinity import Affinity, Key, LabelValue
 from skymap_api.resource.base import Count, Model, ObjectName, OnCluster, Positive, Quantity, Rule
 from skymap_api.resource.event import SecretName
@@ -13,32 +14,33 @@ from skymap_api.resource.event import SecretName
 Text = Annotated[str, Field(max_length=4096)]
 Amounts = Annotated[dict[str, Quantity], Field(max_length=16)]
 
-#: The operator finds its objects by these.
-_OURS = ("skymap.icecube.wisc.edu/", "app.kubernetes.io/")
+#: Prefixes of the labels by which the operator finds its objects.
+_OURS = (f"{GROUP}/", "app.kubernetes.io/")
+_OURS_PATTERN = "|".join(prefix.removesuffix("/").replace(".", "[.]") for prefix in _OURS)
 
 
 class Resources(Model):
-    """What one worker asks for and may use."""
+    """Resource requests and limits of a worker."""
 
     requests: Amounts | None = None
-    """What is set aside for each worker, such as cpu: 1 and memory: 1Gi."""
+    """Resources that are reserved for each worker, such as cpu: 1 and memory: 1Gi."""
     limits: Amounts | None = None
-    """What a worker may use at most; beyond its memory it is ended."""
+    """Most that a worker may use. A worker that exceeds its memory is killed."""
 
 
 class Toleration(Model):
-    """A taint of nodes that the pods tolerate, as in a pod."""
+    """A toleration, as in a pod."""
 
     key: Key | None = None
-    """Key of the taint; none, with Exists: every taint."""
+    """Key of the taint. Without a key, and with Exists: every taint."""
     operator: Literal["Exists", "Equal"] = "Equal"
-    """Whether the value must be equal, or the key is enough."""
+    """Whether the value must be equal (Equal), or the key suffices (Exists)."""
     value: LabelValue | None = None
     """Value of the taint."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """Effect of the taint; none: every effect."""
+    """Effect of the taint. Default: every effect."""
     toleration_seconds: Count | None = None
-    """How long NoExecute is tolerated (s); none: for ever."""
+    """How long NoExecute is tolerated (s). Default: for ever."""
 
     rules: ClassVar = (
         Rule(
@@ -51,35 +53,34 @@ class Toleration(Model):
 
 
 class PodTemplate(Model):
-    """What the workers' pods have beside what the operator gives them, as in a pod."""
+    """Additions to the pods of the workers, as in a pod."""
 
     labels: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = None
-    """More labels."""
+    """Additional labels."""
     annotations: Annotated[dict[str, Text], Field(max_length=32)] | None = None
-    """More annotations."""
+    """Additional annotations."""
     node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = None
     """Labels that a node must have."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] | None = None
-    """Taints of nodes that are tolerated."""
+    """Tolerations of the nodes' taints."""
     affinity: Affinity | None = None
     """Affinity to nodes and pods, as in a pod."""
     priority_class_name: ObjectName | None = None
     """Name of a PriorityClass."""
     service_account_name: ObjectName | None = None
-    """Name of the ServiceAccount; its token is not mounted."""
+    """Name of the ServiceAccount. Its token is not mounted."""
     image_pull_secrets: Annotated[tuple[SecretName, ...], Field(max_length=16)] | None = None
-    """Secrets for the registry of the image, which all pods of the scan have."""
+    """Secrets for the registry of the image, for all pods of the scan."""
 
     rules: ClassVar = (
         Rule(
             f"labels that begin with {' or '.join(_OURS)} belong to the operator",
-            cel="!has(self.labels) || self.labels.all(key, !key.matches('^(skymap[.]icecube[.]wisc[.]edu|"
-            "app[.]kubernetes[.]io)/'))",
+            cel=f"!has(self.labels) || self.labels.all(key, !key.matches('^({_OURS_PATTERN})/'))",
             holds=lambda pod: not any(key.startswith(_OURS) for key in pod.labels or ()),
             field="labels",
         ),
         Rule(
-            "priorityClassName: classes that begin with system- are those of the cluster's own pods",
+            "priorityClassName: classes that begin with system- are reserved for the cluster's own pods",
             cel="!has(self.priorityClassName) || !self.priorityClassName.startsWith('system-')",
             holds=lambda pod: not (pod.priority_class_name or "").startswith("system-"),
             field="priorityClassName",
@@ -87,24 +88,24 @@ class PodTemplate(Model):
     )
 
 
-#: The most workers where a scan on a cluster does not say.
+#: Default maximum of workers on a cluster.
 DEFAULT_MAX = 100
 
 
 class Workers(Model):
-    """How many workers fit, and what their pods look like."""
+    """Number of workers, and their pods."""
 
     min: OnCluster[Count] = 0
-    """Workers that are kept even when nothing waits for them."""
-    # The default is the API server's alone: one machine takes as many as it has cores.
+    """Minimum number of workers, which also stay while no task waits."""
+    # The default applies on a cluster; one machine starts a worker for each core.
     max: Annotated[Positive | None, Field(json_schema_extra={"default": DEFAULT_MAX})] = None
-    """Most workers at a time; kubectl scale sets it. On one machine never more than one a core."""
+    """Maximum number of workers; kubectl scale sets it. On one machine at most one for each core."""
     target_seconds: OnCluster[Positive] = 900
-    """Time in which the scan should be done (s): decides how many workers there are between min and max."""
+    """Time in which the scan should finish (s). It decides the number of workers between min and max."""
     resources: OnCluster[Resources | None] = None
-    """What one worker asks for and may use. Without it: what the operator is set to."""
+    """Resource requests and limits of a worker. Default: the operator's setting."""
     pod_template: OnCluster[PodTemplate | None] = None
-    """What the workers' pods have beside what the operator gives them."""
+    """Additions to the pods of the workers."""
 
     rules: ClassVar = (
         Rule(
