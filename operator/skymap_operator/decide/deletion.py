@@ -7,7 +7,7 @@ from skymap_api.resource.status import Phase
 from skymap_operator.decide.actions import Plan, RemoveFinalizer
 from skymap_operator.decide.cleanup import delete_topics, end_pods, pods_left
 from skymap_operator.decide.status import Verdict, update_status
-from skymap_operator.observe.state import ObservedState, topics_go
+from skymap_operator.observe.state import ObservedState, deletes_topics
 from skymap_operator.settings import Settings
 
 
@@ -18,7 +18,7 @@ def plan_deletion(observed: ObservedState, settings: Settings) -> Plan:
         return Plan((), settings.resync_interval)
     actions, fault = end_pods(observed, settings, finished_jobs=True), None
     if not actions and not pods_left(observed):
-        if topics_go(scan):
+        if deletes_topics(scan):
             actions, fault = delete_topics(observed, settings)
         if not actions and fault is None:
             return Plan((RemoveFinalizer(),), settings.retry_interval)

@@ -10,7 +10,7 @@ from skymap_operator.decide.cleanup import delete_topics, end_pods, pods_left
 from skymap_operator.decide.deadlines import time_to_live
 from skymap_operator.decide.diagnose import Finding
 from skymap_operator.decide.status import Verdict, update_status
-from skymap_operator.observe.state import ObservedState, topics_go
+from skymap_operator.observe.state import ObservedState, deletes_topics
 from skymap_operator.settings import Settings
 
 
@@ -27,7 +27,7 @@ def plan_finished(observed: ObservedState, settings: Settings) -> Plan:
     remove = policy == "Always" or (policy == "OnSuccess" and scan.succeeded)
     actions, fault = end_pods(observed, settings, finished_jobs=remove), None
     waiting = bool(actions) or pods_left(observed)
-    if topics_go(scan) and not waiting:
+    if deletes_topics(scan) and not waiting:
         actions, fault = delete_topics(observed, settings)
         waiting = bool(actions) or fault is not None
     verdict = Verdict(Phase.SUCCEEDED if scan.succeeded else Phase.FAILED, degraded=fault)

@@ -44,6 +44,8 @@ _PROGRESSING: dict[Phase, tuple[Truth, Reason, str]] = {
 #: Conditions whose change is a warning.
 _WARNINGS = {(ConditionType.DEGRADED, "True"), (ConditionType.SUCCEEDED, "False")}
 _LONGEST_MESSAGE = 32768
+#: Highest rate that is shown (pixels per second); rounding the largest float up would give infinity.
+_HIGHEST_RATE = 1e9
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
             levels=levels,
         ),
         "best": observed.scan.status.best if progress.best is None else rounded(progress.best),
-        "rate": float(f"{progress.rate:.3g}"),
+        "rate": float(f"{min(progress.rate, _HIGHEST_RATE):.3g}"),
         "eta": _eta(progress, pulsar.progress_time),
     }
     spec = observed.scan.spec

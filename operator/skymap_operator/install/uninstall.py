@@ -134,7 +134,7 @@ class Uninstall:
         """End pods, delete topics, remove the finalizer; return what it waits for, None if the finalizer is gone."""
         if FINALIZER not in resource["metadata"].get("finalizers", ()):
             return None
-        observed = await observe(_deleted(resource), self._cluster, self._pulsars, self._settings, leaving=self._ending)
+        observed = await observe(_deleted(resource), self._cluster, self._pulsars, self._settings, ending=self._ending)
         # A scan that stays keeps its last status.
         actions = [
             one for one in plan_deletion(observed, self._settings).actions if not isinstance(one, SetStatus | Emit)

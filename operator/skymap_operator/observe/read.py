@@ -49,12 +49,12 @@ async def observe(
     pulsars: Pulsars,
     settings: Settings,
     refused: Iterable[ObservedWarning] = (),
-    leaving: Collection[str] = (),
+    ending: Collection[str] = (),
 ) -> ObservedState:
     """Observe the scan that ``resource`` describes.
 
-    ``refused``: the actions that were refused in the last pass. ``leaving``: plans of scans whose topics are being
-    deleted, too; the metadata topics that they name do not count as used.
+    ``refused``: the actions that were refused in the last pass. ``ending``: plans of the scans whose topics are about
+    to be deleted, too; the metadata topics that they name do not count as used.
 
     Raises
     ------
@@ -63,16 +63,16 @@ async def observe(
     """
     scan = ObservedScan.of(resource)
     names, access = Names.of(scan.namespace, scan.name), pulsar_access(scan.spec, scan.status, settings)
-    goes = needs_other_plans(scan)
+    last = needs_other_plans(scan)
     children, pods, tls_keys = await asyncio.gather(
         _children(cluster, scan, names),
         # Topics are deleted when no pod is left, which a cache must not decide.
-        cluster.pods(scan.namespace, names.base, fresh=goes),
+        cluster.pods(scan.namespace, names.base, fresh=last),
         _keys(cluster, scan.namespace, access.tls_secret),
     )
     pulsar: PulsarState | PulsarFault = PulsarState()
-    if not scan.finished or scan.deleting or goes:
-        pulsar = await _pulsar(scan, names, pulsars, access, _Needs.of(scan, children, leaving))
+    if not scan.finished or scan.deleting or last:
+        pulsar = await _pulsar(scan, names, pulsars, access, _Needs.of(scan, children, ending))
     waiting = {} if scan.finished or scan.deleting else waiting_objects(children, pods)
     events = await cluster.warnings(scan.namespace, waiting.values()) if waiting else []
     return ObservedState(
@@ -91,19 +91,19 @@ class _Needs:
     """What must be read of Pulsar beside the scan's topics.
 
     ``queues``: the queues and the progress. ``exact``: without a cache, to check the work of a finished Job.
-    ``leaving``: None while the topics stay, else the plans of the other scans whose topics are being deleted.
+    ``ending``: None while the topics stay, else the plans of the other scans whose topics are about to be deleted.
     """
 
     queues: bool
     exact: bool
-    leaving: Collection[str] | None
+    ending: Collection[str] | None
 
     @classmethod
-    def of(cls, scan: ObservedScan, children: Children, leaving: Collection[str]) -> _Needs:
+    def of(cls, scan: ObservedScan, children: Children, ending: Collection[str]) -> _Needs:
         return cls(
             queues=not scan.finished and not scan.deleting,
             exact=any(job.finished for job in children.jobs.values()),
-            leaving=leaving if needs_other_plans(scan) else None,
+            ending=ending if needs_other_plans(scan) else None,
         )
 
 
@@ -142,14 +142,14 @@ async def _pulsar(
             there = await admin.topics(access.tenant, TOPICS_NAMESPACE, cached=True)
             own = {topic for topic in topics.all() if topic in there}
             queues = await _queues(topics, own, admin, needs)
-            frames = await _frames(topics, access.tenant, there, admin, needs)
+            metadata = await _metadata_topics(topics, access.tenant, there, admin, needs)
     except PulsarUnavailable as error:
         return PulsarFault(Reason.PULSAR_UNAVAILABLE, str(error))
     except PulsarAdminError as error:
         return PulsarFault(Reason.PULSAR_REFUSED, str(error))
     except ValueError as error:
         return PulsarFault(Reason.PULSAR_REFUSED, str(error))
-    return replace(queues, metadata=frames[0], elsewhere=frames[1])
+    return replace(queues, metadata=metadata[0], elsewhere=metadata[1])
 
 
 async def _queues(topics: ScanTopics, own: Collection[str], admin: PulsarAdmin, needs: _Needs) -> PulsarState:
@@ -186,18 +186,18 @@ async def _last(admin: PulsarAdmin, topic: str, there: Collection[str]) -> Store
     return await admin.last(topic) if topic in there else None
 
 
-async def _frames(
+async def _metadata_topics(
     topics: ScanTopics, tenant: str, there: Collection[str], admin: PulsarAdmin, needs: _Needs
 ) -> tuple[tuple[str, ...], frozenset[str] | None]:
-    """Return the topics with the event's frames, and those that other scans use: looked at only where they may go."""
-    if needs.leaving is None or topics.plan not in there:
+    """Return the scan's metadata topics and those that other scans use; read only before topics are deleted."""
+    if needs.ending is None or topics.plan not in there:
         return (), None
     named = named_topics(_payload(await admin.first(topics.plan))) or ()
     existing = await admin.topics(tenant, METADATA_NAMESPACE) if named else frozenset()
     found = tuple(topic for topic in named if topic in existing)
     if not found:
         return (), frozenset()
-    plans = {topic for topic in there if topic.endswith("-plan")} - {topics.plan, *needs.leaving}
+    plans = {topic for topic in there if topic.endswith("-plan")} - {topics.plan, *needs.ending}
     firsts = await asyncio.gather(*(admin.first(topic, cached=True) for topic in sorted(plans)))
     return found, topics_in_use(named_topics(_payload(first)) for first in firsts)
 
@@ -211,7 +211,7 @@ class _PlanEntry(BaseModel):
 
 
 def _is_end(entry: StoredMessage, topic: str) -> bool:
-    """Tell whether the last entry of a plan is its end.
+    """Return whether the last entry of a plan is its end.
 
     Raises
     ------

@@ -96,7 +96,7 @@ def _status(found: Any) -> SkymapScanStatus:
         return SkymapScanStatus()
 
 
-def topics_go(scan: ObservedScan) -> bool:
+def deletes_topics(scan: ObservedScan) -> bool:
     """Return whether the topics of a scan that has finished or is being deleted are to be deleted."""
     policy = "OnDelete" if scan.spec is None else scan.spec.cleanup_policy.topics
     if scan.deleting:
@@ -106,7 +106,7 @@ def topics_go(scan: ObservedScan) -> bool:
 
 def needs_other_plans(scan: ObservedScan) -> bool:
     """Return whether the plans of other scans must be read: only before this scan's topics are deleted."""
-    return (scan.deleting or scan.finished) and topics_go(scan)
+    return (scan.deleting or scan.finished) and deletes_topics(scan)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from skymap_operator.pulsar.connections import Pulsars
 
 
 class FakeCluster(Cluster):
-    """Objects by kind and name; ``faults``: errors that the next request of a method raises, by its name."""
+    """Objects by kind and name. ``faults``: by method, the error that its next request raises."""
 
     def __init__(self, *objects: Manifest) -> None:
         self.objects = {(one["kind"], one["metadata"]["name"]): copy.deepcopy(one) for one in objects}
@@ -93,7 +93,7 @@ class FakeCluster(Cluster):
 
 
 class FakeAdmin(PulsarAdmin):
-    """Topics with their subscriptions and messages; ``fault``: what every request meets."""
+    """Topics with their subscriptions and messages. ``fault``: the error that every request raises."""
 
     def __init__(self) -> None:
         self.stored: dict[str, list[StoredMessage]] = {}
@@ -137,7 +137,7 @@ class FakeAdmin(PulsarAdmin):
 
 
 class FakePulsars(Pulsars):
-    """Every scan's Pulsar is this one."""
+    """The same Pulsar for every scan."""
 
     def __init__(self, admin: FakeAdmin) -> None:
         self.admin = admin

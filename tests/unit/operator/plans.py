@@ -11,7 +11,7 @@ from skymap_operator.decide.actions import Action, SetStatus
 from skymap_operator.decide.plan import plan
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarState
 
-URL = {"event": {"url": "https://example.org/event.json"}, "seeds": 1}  # in the world a pixel is one task
+URL = {"event": {"url": "https://example.org/event.json"}, "seeds": 1}  # in the simulated world a pixel is one task
 
 
 def running(spec: dict[str, Any] | None = None, passes: int = 3, tasks: int = 400) -> World:
@@ -25,7 +25,7 @@ def running(spec: dict[str, Any] | None = None, passes: int = 3, tasks: int = 40
 
 
 def observed(spec: dict[str, Any] | None = None, **changes: Any) -> ObservedState:
-    """The state of a scan of which nothing exists yet, but for ``changes``."""
+    """The state of a new scan, with ``changes``."""
     state = {"now": START, "scan": ObservedScan.of(resource(spec or URL)), "pulsar": PulsarState()}
     return ObservedState(**state | changes)
 

@@ -1,4 +1,4 @@
-"""What the operator makes of a scan, for the tests of its manifests: recipes, and what all objects and pods have."""
+"""Recipes for the tests of the manifests, and what all objects and pods have in common."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def made(values: Manifest, settings: Settings = SETTINGS, tls_keys: frozenset[st
 
 
 def unsigned(manifest: Manifest) -> Manifest:
-    """Without the digest, after a look at its form."""
+    """Return the manifest without its digest, whose form is checked."""
     manifest = copy.deepcopy(manifest)
     digest = manifest["metadata"]["annotations"].pop(HASH)
     assert len(digest) == 16
@@ -88,7 +88,7 @@ def alive(minutes: int) -> str:
     return f'test ! -e /tmp/alive || test -n "$(find /tmp/alive -mmin -{minutes})"'
 
 
-#: A pod whose node is lost is replaced after half a minute.
+#: A pod on a lost node is replaced after half a minute.
 LOST_NODE = [
     {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
     for taint in ("not-ready", "unreachable")
@@ -96,7 +96,7 @@ LOST_NODE = [
 
 
 def template(role: str, arguments: list[str], **more: Any) -> Manifest:
-    """A pod template as the scan above wants it; ``more``: volumes, mounts, env, restart, grace, resources, minutes."""
+    """The pod template of a scan; ``more``: volumes, mounts, env, restart, grace, resources, minutes."""
     volumes = more.get("volumes", [])
     return {
         "metadata": {

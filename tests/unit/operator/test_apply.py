@@ -1,4 +1,4 @@
-"""What is decided is carried out in order, may be repeated, and ends where something fails."""
+"""Actions are performed in order up to the first failure, and may be repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From whatever state, looking and doing again and again ends well and then rests."""
+"""From any state, repeated reconciling ends in the right state and then changes nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def picture(world: World) -> str:
 
 
 def settle(world: World, passes: int = LONG) -> None:
-    """Go on until nothing is left to do, and nothing happens either."""
+    """Reconcile until nothing is left to do and nothing changes."""
     quiet = 0
     for _ in range(passes):
         before = picture(world)
@@ -67,7 +67,7 @@ def check_succeeded(world: World) -> None:
     assert plan(world.observe(), SETTINGS).actions == ()
 
 
-# What may happen to a scan: each takes the world as it is.
+# What may happen to a scan, from any state of the world.
 
 
 def lose(kind: str, which: str) -> Callable[[World], None]:
@@ -247,7 +247,7 @@ def test_explained_producer_error_fails_the_scan() -> None:
     assert found.message == (
         "producer failed: Error: event.json: holds no physics (P) frame, so there is no event to scan"
     )
-    # The failed Job and its pod stay for their logs, the topics for who wants to look; nothing runs.
+    # The failed Job and its pod stay for their logs, the topics for an investigation; nothing runs.
     assert sorted(key[1] for key in world.objects) == ["alert-producer", "alert-scan"]
     assert not world.live_pods()
     assert world.topics

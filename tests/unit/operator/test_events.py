@@ -1,4 +1,4 @@
-"""A warning counts as long as its object lacks what the warning is about."""
+"""Which warnings of a namespace explain why a scan does not proceed."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_config_map_and_claim_are_complete() -> None:
     claim = manifests.claim(made(URL | {"output": {"claim": {"storageClassName": "fast"}}}))
     assert claim is not None
     meta = metadata("alert-results", "results")
-    del meta["ownerReferences"]  # it outlives the scan
+    del meta["ownerReferences"]  # the claim outlives the scan
     assert unsigned(claim) == {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -162,7 +162,7 @@ def test_credentials_are_only_references() -> None:
     assert env["SKYMAP_EVENT_USER"] == {"secretKeyRef": {"name": "i3live", "key": "username", "optional": True}}
     assert env["SKYMAP_EVENT_PASSWORD"] == {"secretKeyRef": {"name": "i3live", "key": "password", "optional": True}}
     assert env["SKYMAP_EVENT_TOKEN"] == {"secretKeyRef": {"name": "i3live", "key": "token", "optional": True}}
-    for role in ("collector", "saver", "worker"):  # nobody else can get at the event
+    for role in ("collector", "saver", "worker"):  # no other role gets the credentials
         assert "i3live" not in set(walk(pods(made(FULL))[role]))
 
 

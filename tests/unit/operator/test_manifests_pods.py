@@ -65,7 +65,7 @@ def test_every_command_is_accepted_by_the_scanner(values: Manifest, tmp_path: An
 
 
 def _existing(word: str, folder: Any) -> str:
-    """A file that a Secret would hold, where the command wants to see it."""
+    """A file of a Secret, which the command checks."""
     if not word.startswith("/pulsar/"):
         return word
     path = folder / word.replace("/", "_")
@@ -96,7 +96,7 @@ def test_pod_template_is_merged_into_the_workers() -> None:
     assert pod["tolerations"] == [{"key": "spot", "operator": "Exists", "effect": "NoSchedule"}, *LOST_NODE]
     assert (pod["priorityClassName"], pod["serviceAccountName"]) == ("realtime", "skymap-worker")
     assert pod["imagePullSecrets"] == [{"name": "ours"}, {"name": "registry"}]
-    for job in manifests.jobs(made(FULL, settings)).values():  # of the same image
+    for job in manifests.jobs(made(FULL, settings)).values():  # they use the same image
         assert job["spec"]["template"]["spec"]["imagePullSecrets"] == pod["imagePullSecrets"]
         assert "nodeSelector" not in job["spec"]["template"]["spec"]
     assert pod["affinity"] == FULL["workers"]["podTemplate"]["affinity"]
@@ -126,7 +126,7 @@ def test_changed_manifest_has_another_digest() -> None:
     changed = digests(URL | {"workers": {"resources": {"limits": {"memory": "4Gi"}}}})
     assert [a == b for a, b in zip(digests(URL), changed, strict=True)] == [False, True, True, True, False, True]
     workers = [manifests.workers(made(URL), count)["metadata"]["annotations"][HASH] for count in (0, 9)]
-    assert workers[0] == workers[1]  # how many there are is decided anew all the time
+    assert workers[0] == workers[1]  # the number of workers is no part of the digest
 
 
 def test_jobs_take_retries_and_deadline_from_the_spec() -> None:

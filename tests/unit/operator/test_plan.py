@@ -1,13 +1,11 @@
-"""Single decisions, where the order or the exact words matter; that all ends well is tested with a world."""
+"""Single decisions whose order or exact words matter; `test_convergence` tests whole scans."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
-import pytest
 from tests.unit.operator.plans import URL, actions, running, status
-from tests.unit.operator.world import SETTINGS, START, World, resource, wire
+from tests.unit.operator.world import SETTINGS, World, resource
 
 from skymap_api.resource.status import ConditionType, Phase, Reason
 from skymap_operator.decide.actions import (
@@ -50,73 +48,10 @@ def test_first_pass_creates_everything_in_order() -> None:
     assert found.requeue_after == SETTINGS.retry_interval
 
 
-def test_first_status_is_complete() -> None:
-    assert wire(status(actions(World(resource(URL)).observe()))) == {
-        "observedGeneration": 1,
-        "phase": "Pending",
-        "conditions": [
-            {
-                "type": kind,
-                "status": truth,
-                "observedGeneration": 1,
-                "lastTransitionTime": "2026-01-01T00:00:00Z",
-                "reason": reason,
-                "message": message,
-            }
-            for kind, truth, reason, message in (
-                ("Succeeded", "Unknown", "InProgress", ""),
-                ("Progressing", "True", "Waiting", "waiting for the first pod to start"),
-                ("Degraded", "False", "AsExpected", ""),
-            )
-        ],
-        "workers": {
-            "wanted": 0,
-            "ready": 0,
-            "busy": 0,
-            "selector": "app.kubernetes.io/component=worker,skymap.icecube.wisc.edu/scan=alert",
-            "reason": "no tasks yet",
-        },
-        "runsWith": {
-            "image": "registry.example/scanner:1",
-            "serviceUrl": "pulsar://pulsar:6650",
-            "adminUrl": "http://pulsar:8080",
-            "tenant": "icecube",
-        },
-    }
-
-
 def test_minimum_workers_are_created_at_the_start() -> None:
     found = actions(World(resource(URL | {"workers": {"min": 4}})).observe())
     made = [one.manifest for one in found if isinstance(one, Create) and one.manifest["kind"] == "Deployment"]
     assert [one["spec"]["replicas"] for one in made] == [4]
-
-
-def test_status_of_a_running_scan_shows_its_progress() -> None:
-    world = running(passes=6)
-    found = ObservedScan.of(world.scan).status
-    assert (found.phase, found.level, found.progress) == (Phase.SCANNING, 1, f"{found.pixels.done}/400")  # type: ignore[union-attr]
-    assert found.best is not None
-    assert (found.best.ra, found.best.dec) == (10.0, 20.0)
-    assert found.eta is not None
-    assert found.start_time is not None
-    assert START < found.start_time < found.eta
-    assert found.workers is not None
-    assert found.workers.ready > 0
-
-
-def test_condition_keeps_its_transition_time_while_its_status_stays() -> None:
-    world = running(passes=1)
-    first = condition(ObservedScan.of(world.scan).status, ConditionType.PROGRESSING)
-    later = running(passes=6)
-    now = condition(ObservedScan.of(later.scan).status, ConditionType.PROGRESSING)
-    assert first is not None
-    assert now is not None
-    assert first.reason is not now.reason
-    assert first.last_transition_time == now.last_transition_time
-    later.scan["spec"]["suspend"] = True
-    changed = condition(status(actions(later.observe())), ConditionType.PROGRESSING)
-    assert changed is not None
-    assert (changed.status, changed.reason, changed.last_transition_time) == ("False", Reason.SUSPENDED, later.now)
 
 
 def test_spec_changes_are_applied() -> None:
@@ -153,24 +88,6 @@ def test_no_pod_is_created_without_the_certificates_secret() -> None:
     assert degraded.reason is Reason.SECRET_NOT_FOUND
 
 
-@pytest.mark.parametrize("started", [True, False])
-def test_deadlines(started: bool) -> None:
-    limits = {"activeDeadlineSeconds": 500, "startingDeadlineSeconds": 200}
-    world = running(URL | limits, passes=3 if started else 1)
-    if not started:
-        world.pods.clear()
-    limit = 500 if started else 200
-    world.now = START + timedelta(seconds=limit - 1)
-    assert status([*actions(world.observe()), SetStatus(ObservedScan.of(world.scan).status)]).phase is not Phase.FAILED
-    world.now += timedelta(seconds=100)
-    outcome = condition(status(actions(world.observe())), ConditionType.SUCCEEDED)
-    assert outcome is not None
-    assert outcome.status == "False"
-    assert outcome.reason is (Reason.DEADLINE_EXCEEDED if started else Reason.NEVER_STARTED)
-    word = "activeDeadlineSeconds: 500" if started else "startingDeadlineSeconds: 200"
-    assert word in outcome.message
-
-
 def test_suspension_does_not_count_towards_deadlines() -> None:
     world = running(URL | {"activeDeadlineSeconds": 500, "startingDeadlineSeconds": 200}, passes=4)
     for suspended in (True, False):
@@ -193,7 +110,7 @@ def test_workers_of_a_deleted_scan_end_before_their_deployment() -> None:
         Delete("Deployment", "alert-workers"),
         *(Delete("Job", f"alert-{role}") for role in ("producer", "collector", "saver")),
     ]
-    late = Pod("w-1", "worker", "Running", ready=True)  # made while the Deployment went
+    late = Pod("w-1", "worker", "Running", ready=True)  # created while the Deployment was deleted
     observed = replace(world.observe(), children=Children(), pods=(late,))
     assert [one for one in actions(observed) if isinstance(one, Delete)] == [Delete("Pod", "w-1", 5)]
     ending = replace(observed, pods=(replace(late, terminating=True),))

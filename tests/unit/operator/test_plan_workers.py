@@ -1,4 +1,4 @@
-"""What is decided about the workers of a scan that goes on."""
+"""Decisions about the workers of a running scan."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_busy_workers_are_marked_before_scaling_down() -> None:
         *((name, {"metadata": {"annotations": {cost: "100"}}}) for name in ("w-4", "w-5")),
         ("alert-workers", {"spec": {"replicas": 3}}),
     ]
-    # Behind a proxy nobody knows which ones they are: as many as there are tasks in hand stay.
+    # Behind a proxy the busy workers are unknown: as many stay as tasks are in flight.
     unknown = replace(held, busy=frozenset({"192.168.0.1"}), tasks=Backlog(0, 5))
     [scaled] = [
         action
@@ -61,7 +61,7 @@ def test_planned_tasks_outside_the_queue_count() -> None:
         return str(status(actions(replace(observed, pulsar=pulsar))).workers.reason)
 
     assert reason(seen).startswith("30 tasks waiting, 5 in flight, 100 planned, ")
-    # The second level is in the queue already, and the snapshot does not know.
+    # The second level is in the queue already, but the snapshot is older.
     assert reason(replace(seen, tasks=Backlog(120, 5))).startswith("120 tasks waiting, 5 in flight, 18 planned, ")
     assert "planned" not in reason(replace(seen, tasks=Backlog(140, 5)))
     known = later.model_copy(update={"levels": (first, LevelStatus(nside=8, done=0, planned=100, decided=True))})

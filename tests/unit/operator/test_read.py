@@ -34,9 +34,9 @@ SNAPSHOT: dict[str, Any] = {
 
 
 def observed(
-    admin: FakeAdmin, scan: dict[str, Any] = SCAN, objects: Sequence[dict[str, Any]] = (), leaving: Sequence[str] = ()
+    admin: FakeAdmin, scan: dict[str, Any] = SCAN, objects: Sequence[dict[str, Any]] = (), ending: Sequence[str] = ()
 ) -> ObservedState:
-    return asyncio.run(observe(scan, FakeCluster(*objects), FakePulsars(admin), SETTINGS, leaving=leaving))
+    return asyncio.run(observe(scan, FakeCluster(*objects), FakePulsars(admin), SETTINGS, ending=ending))
 
 
 def producer(**status: Any) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def test_metadata_topics_in_use_are_known_before_deletion() -> None:
     found = observed(admin, ending).pulsar
     assert isinstance(found, PulsarState)
     assert (found.metadata, found.elsewhere) == ((ours, shared), frozenset({shared}))
-    found = observed(admin, ending, leaving=[other]).pulsar
+    found = observed(admin, ending, ending=[other]).pulsar
     assert isinstance(found, PulsarState)
     assert found.elsewhere == frozenset(), "the plan of a scan that ends too does not count"
     admin.stored[other] = [message(kind="of another version")]

@@ -22,7 +22,7 @@ USUAL = Demand(
     seconds_per_task=1.0,
     startup=20.0,
     elapsed=100.0,
-    target=1125.0,  # 900 s of it are planned with
+    target=1125.0,  # the work is planned for 900 s of it
 )
 
 UNREADABLE = Scale(17, Cause.UNREADABLE, "the queue cannot be read, so the number stays")
@@ -39,12 +39,12 @@ UNREADABLE = Scale(17, Cause.UNREADABLE, "the queue cannot be read, so the numbe
         ({"current": 5, "producer_done": True, "minimum": 2}, Scale(2, Cause.MINIMUM, "no tasks left; at least 2")),
         ({"waiting": 1}, Scale(1, Cause.WORK, "1 tasks waiting, 0 in flight, 1 s each: 1 workers for 780 s")),
         ({"waiting": 3900}, Scale(5, Cause.WORK, "3900 tasks waiting, 0 in flight, 1 s each: 5 workers for 780 s")),
-        # In hand counts half.
+        # A task in flight counts half.
         (
             {"waiting": 3900, "in_flight": 4, "busy": 4, "current": 4},
             Scale(6, Cause.WORK, "3900 tasks waiting, 4 in flight, 1 s each: 6 workers for 780 s"),
         ),
-        # A third fewer would do: not worth a change.
+        # A third fewer would be enough, which is not worth a change.
         (
             {"waiting": 3900, "current": 7},
             Scale(
@@ -65,14 +65,14 @@ UNREADABLE = Scale(17, Cause.UNREADABLE, "the queue cannot be read, so the numbe
                 "39000 tasks waiting, 0 in flight, 1 s each: 50 workers for 780 s; at most 20 in one step",
             ),
         ),
-        # From none: a few to start with.
+        # The first step is limited.
         (
             {"waiting": 39000},
             Scale(
                 8, Cause.STEP, "39000 tasks waiting, 0 in flight, 1 s each: 50 workers for 780 s; at most 8 in one step"
             ),
         ),
-        # Those that find no place are no ground for more.
+        # Pending workers are no reason to add more.
         (
             {"waiting": 39000, "current": 20, "pending": 15},
             Scale(
@@ -98,19 +98,19 @@ UNREADABLE = Scale(17, Cause.UNREADABLE, "the queue cannot be read, so the numbe
                 "beside other scans",
             ),
         ),
-        # Late: everything that helps, but not more than there are tasks.
+        # A late scan gets a worker for each task.
         (
             {"waiting": 7, "elapsed": 2000.0},
             Scale(7, Cause.WORK, "7 tasks waiting, 0 in flight, 1 s each: 7 workers since the scan is late"),
         ),
-        # The last fits: idle ones go, busy ones stay.
+        # At the last fits idle workers end and busy ones stay.
         (
             {"in_flight": 7, "busy": 7, "current": 10, "producer_done": True},
             Scale(
                 7, Cause.BUSY, "0 tasks waiting, 7 in flight, 1 s each: 1 workers for 780 s; all 7 busy workers stay"
             ),
         ),
-        # Later levels count, so that the first one leaves them time ...
+        # Planned tasks count, so that the first level leaves time for later ones,
         (
             {"waiting": 3900, "planned": 7800},
             Scale(
@@ -119,13 +119,13 @@ UNREADABLE = Scale(17, Cause.UNREADABLE, "the queue cannot be read, so the numbe
                 "3900 tasks waiting, 0 in flight, 7800 planned, 1 s each: 15 workers for 780 s; at most 8 in one step",
             ),
         ),
-        # ... but nobody is started for them before they are in the queue,
+        # but no worker is added for them before they are in the queue,
         (
             {"waiting": 3, "planned": 7800},
             Scale(3, Cause.WORK, "3 tasks waiting, 0 in flight, 7800 planned, 1 s each: 3 workers for 780 s"),
         ),
         ({"planned": 7800}, Scale(0, Cause.IDLE, "no tasks yet")),
-        # and those that are there wait for them, as far as the work needs them.
+        # and existing workers wait for them, as far as the work needs them.
         (
             {"in_flight": 1, "busy": 1, "current": 10, "planned": 7800},
             Scale(10, Cause.WORK, "0 tasks waiting, 1 in flight, 7800 planned, 1 s each: 10 workers for 780 s"),
@@ -142,7 +142,7 @@ UNREADABLE = Scale(17, Cause.UNREADABLE, "the queue cannot be read, so the numbe
                 "0 tasks waiting, 0 in flight, 780 planned, 1 s each: 1 workers for 780 s; at least 5 in one step",
             ),
         ),
-        # Limits that people set take busy workers too, at once: each finishes its fit.
+        # Limits that people set hold for busy workers too, in one step.
         (
             {"waiting": 39000, "in_flight": 30, "busy": 30, "current": 30, "maximum": 10},
             Scale(10, Cause.MAXIMUM, "39000 tasks waiting, 30 in flight, 1 s each: 51 workers for 780 s; at most 10"),
@@ -155,7 +155,7 @@ UNREADABLE = Scale(17, Cause.UNREADABLE, "the queue cannot be read, so the numbe
                 "3900 tasks waiting, 5 in flight, 1 s each: 6 workers for 780 s; at most 0 beside other scans",
             ),
         ),
-        # Limits that are no tighter than workers.max say nothing of other scans.
+        # An allocation that is not below workers.max is not the cause.
         (
             {"waiting": 390000, "current": 90, "allocation": 100},
             Scale(
@@ -207,7 +207,7 @@ DEMANDS = (
     .map(lambda demand: replace(demand, pending=min(demand.pending, demand.current - demand.busy)))
 )
 
-#: Other programs may have the processors.
+#: A busy machine must not fail a test by its time.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -285,7 +285,7 @@ def test_direction_matches_the_change() -> None:
 @UNTIMED
 @given(DEMANDS)
 def test_number_settles_while_the_queue_stays(demand: Demand) -> None:
-    """While the queue stays as it is, so does the number of workers after a few looks."""
+    """While the queue stays the same, so does the number of workers after a few steps."""
     demand = replace(demand, pending=0)
     for _ in range(12):
         demand = replace(demand, current=scale(demand).replicas)
@@ -303,5 +303,5 @@ def test_more_tasks_never_mean_fewer_workers(demand: Demand, more: int) -> None:
 def test_mean_fit_time_is_learned_from_enough_fits() -> None:
     assert learned_seconds(100, 250.0) == 2.5
     assert learned_seconds(10, 0.0123456) == 0.0012
-    assert learned_seconds(9, 9000.0) is None, "a few say little"
+    assert learned_seconds(9, 9000.0) is None, "nine fits are too few"
     assert learned_seconds(100, 0.0) is None

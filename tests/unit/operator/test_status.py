@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.unit.operator.plans import observed, running, snapshot
-from tests.unit.operator.world import START
+from tests.unit.operator.plans import URL, actions, observed, running, snapshot, status
+from tests.unit.operator.world import START, World, resource, wire
 
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource.status import BestFitStatus, Condition, ConditionType, Phase, Reason
 from skymap_operator.decide.actions import Emit
 from skymap_operator.decide.status import Verdict, condition_events, next_status, rounded
-from skymap_operator.observe.state import ObservedScan, PulsarState
+from skymap_operator.observe.state import ObservedScan, PulsarState, condition
 
 
 def test_best_fit_is_rounded_for_the_status() -> None:
@@ -49,3 +49,66 @@ def test_condition_change_is_reported_by_one_event() -> None:
     new = old.model_copy(update={"conditions": (*old.conditions[:2], worse)})
     assert list(condition_events(old, new)) == [Emit("Warning", "QuotaExceeded", "Job a: exceeded quota")]
     assert list(condition_events(new, old)) == [Emit("Normal", "Recovered", "no longer QuotaExceeded")]
+
+
+def test_first_status_is_complete() -> None:
+    assert wire(status(actions(World(resource(URL)).observe()))) == {
+        "observedGeneration": 1,
+        "phase": "Pending",
+        "conditions": [
+            {
+                "type": kind,
+                "status": truth,
+                "observedGeneration": 1,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+                "reason": reason,
+                "message": message,
+            }
+            for kind, truth, reason, message in (
+                ("Succeeded", "Unknown", "InProgress", ""),
+                ("Progressing", "True", "Waiting", "waiting for the first pod to start"),
+                ("Degraded", "False", "AsExpected", ""),
+            )
+        ],
+        "workers": {
+            "wanted": 0,
+            "ready": 0,
+            "busy": 0,
+            "selector": "app.kubernetes.io/component=worker,skymap.icecube.wisc.edu/scan=alert",
+            "reason": "no tasks yet",
+        },
+        "runsWith": {
+            "image": "registry.example/scanner:1",
+            "serviceUrl": "pulsar://pulsar:6650",
+            "adminUrl": "http://pulsar:8080",
+            "tenant": "icecube",
+        },
+    }
+
+
+def test_status_of_a_running_scan_shows_its_progress() -> None:
+    world = running(passes=6)
+    found = ObservedScan.of(world.scan).status
+    assert (found.phase, found.level, found.progress) == (Phase.SCANNING, 1, f"{found.pixels.done}/400")  # type: ignore[union-attr]
+    assert found.best is not None
+    assert (found.best.ra, found.best.dec) == (10.0, 20.0)
+    assert found.eta is not None
+    assert found.start_time is not None
+    assert START < found.start_time < found.eta
+    assert found.workers is not None
+    assert found.workers.ready > 0
+
+
+def test_condition_keeps_its_transition_time_while_its_status_stays() -> None:
+    world = running(passes=1)
+    first = condition(ObservedScan.of(world.scan).status, ConditionType.PROGRESSING)
+    later = running(passes=6)
+    now = condition(ObservedScan.of(later.scan).status, ConditionType.PROGRESSING)
+    assert first is not None
+    assert now is not None
+    assert first.reason is not now.reason
+    assert first.last_transition_time == now.last_transition_time
+    later.scan["spec"]["suspend"] = True
+    changed = condition(status(actions(later.observe())), ConditionType.PROGRESSING)
+    assert changed is not None
+    assert (changed.status, changed.reason, changed.last_transition_time) == ("False", Reason.SUSPENDED, later.now)

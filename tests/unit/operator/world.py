@@ -1,4 +1,4 @@
-"""A small world in memory that does what the operator decides: an API server, its controllers, a Pulsar, and roles.
+"""A small simulation of everything around the operator: an API server, its controllers, a Pulsar, and roles.
 
 It is as coarse as it may be, but for what the operator must get right: jobs whose pod is asked to end count as complete
 (exit code 0), objects vanish some time after they are deleted, topics hold what was done, and nothing works without
@@ -43,7 +43,7 @@ Resource = dict[str, Any]
 
 
 def resource(spec: Resource, **metadata: Any) -> Resource:
-    """A SkymapScan as the API server gives it."""
+    """Return a SkymapScan as the API server does."""
     made = copy.deepcopy(cases.manifest(spec, NAME))
     made["spec"].setdefault("workers", {}).setdefault("max", 100)
     made["metadata"] |= {
@@ -57,7 +57,7 @@ def resource(spec: Resource, **metadata: Any) -> Resource:
 
 
 def children(objects: Mapping[tuple[str, str], Resource], claim: Resource | None = None) -> Children:
-    """The children of the scan among objects by kind and name."""
+    """Return the scan's children among objects by kind and name."""
     names = Names.of(NAMESPACE, NAME)
     return Children.of(
         "uid-1",
@@ -70,7 +70,7 @@ def children(objects: Mapping[tuple[str, str], Resource], claim: Resource | None
 
 @dataclass
 class Work:
-    """What a scan's topics hold."""
+    """The content of a scan's topics."""
 
     waiting: int = 0
     fitted: int = 0
@@ -82,7 +82,7 @@ class Work:
 
 @dataclass
 class World:
-    """One scan and all around it. ``bad_event``: the producer explains an error. Times move by `step` only."""
+    """One scan and everything around it. ``bad_event``: the producer explains an error. Only `step` moves the time."""
 
     scan: Resource
     tasks: int = 40
@@ -104,7 +104,7 @@ class World:
         self.names = Names.of(NAMESPACE, NAME)
         self.own = self.names.topics("icecube")
 
-    # What the operator sees
+    # What the operator observes
 
     def observe(self) -> ObservedState:
         return ObservedState(
@@ -142,13 +142,13 @@ class World:
             case do.AddFinalizer():
                 self.scan["metadata"]["finalizers"] = ["skymap.icecube.wisc.edu/topics"]
             case do.RemoveFinalizer():
-                assert not self.pods, "pods run when the scan goes"
+                assert not self.pods, "the scan is released while pods run"
                 self.scan["metadata"]["finalizers"] = []
             case do.SetStatus(status):
                 self.scan["status"] = wire(status)
             case do.EnsureTopics(topics):
                 assert self.pulsar_up
-                assert self.scan["metadata"]["finalizers"], "topics that nobody would delete"
+                assert self.scan["metadata"]["finalizers"], "topics are created before the finalizer"
                 self.topics |= {name: frozenset(subscriptions) for name, subscriptions in topics}
             case do.DeleteTopics(topics):
                 self._delete_topics(topics)
@@ -186,7 +186,7 @@ class World:
         key = (manifest["kind"], manifest["metadata"]["name"])
         assert key not in self.objects
         if manifest["kind"] in {"Job", "Deployment"}:
-            assert set(self.topics) >= set(self.own.all()), "pods before topics"
+            assert set(self.topics) >= set(self.own.all()), "pods are created before topics"
         self.objects[key] = copy.deepcopy(manifest)
 
     def _patch(self, kind: str, name: str, patch: Resource) -> None:
@@ -194,10 +194,10 @@ class World:
         merge(target, patch)
 
     def delete(self) -> None:
-        """What kubectl delete does."""
+        """Delete the scan as kubectl does."""
         self.scan["metadata"]["deletionTimestamp"] = self.now.isoformat()
 
-    # What goes on by itself
+    # What the cluster does
 
     def step(self, seconds: float = 10.0) -> None:
         """Let time pass: controllers, kubelets and roles each do one thing."""
@@ -226,7 +226,7 @@ class World:
                         pod["metadata"]["deletionTimestamp"] = self.now.isoformat()
 
     def _end_pods(self) -> None:
-        """A pod that is asked to end does so with 143, which its Job ignores."""
+        """End terminating pods, with exit code 143, which a Job does not count."""
         for name, pod in list(self.pods.items()):
             if "deletionTimestamp" in pod["metadata"]:
                 del self.pods[name]
@@ -319,7 +319,7 @@ class World:
             self.end_pod(pod, 0)
 
     def end_pod(self, pod: Resource, code: int, words: str = "") -> None:
-        """End a pod by itself; the Job does what its failure policy says."""
+        """End a pod; its Job follows the failure policy."""
         ended = {"terminated": {"exitCode": code, "message": words, "startedAt": self.now.isoformat()}}
         pod["status"] |= {"phase": "Failed" if code else "Succeeded", "containerStatuses": [{"state": ended}]}
         job = self.objects.get(pod["owner"])
@@ -332,12 +332,12 @@ class World:
 
 
 def wire(status: SkymapScanStatus) -> Resource:
-    """A status as it is stored."""
+    """Return a status as the API server stores it."""
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def merge(target: Resource, patch: Resource) -> None:
-    """A JSON merge patch (RFC 7396)."""
+    """Apply a JSON merge patch (RFC 7396)."""
     for key, value in patch.items():
         if isinstance(value, dict):
             merge(target.setdefault(key, {}), value)
@@ -348,7 +348,7 @@ def merge(target: Resource, patch: Resource) -> None:
 
 
 def walk(found: Any) -> Iterator[Any]:
-    """Every value in a manifest."""
+    """Yield every value in a manifest."""
     if isinstance(found, dict):
         for value in found.values():
             yield from walk(value)
