@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from skymap_scanner.detector.coordinates import angular_distance, equatorial_to_detector
+from skymap_scanner.detector.coordinates import angular_separation, equatorial_to_detector
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.event.preparation import prepare
@@ -87,7 +87,7 @@ def run_case(case: Case, shape: ScanShape) -> dict[str, Any]:
         key=_llh,
     )
     regions = contours(skymap)
-    error = angular_distance(*(math.radians(x) for x in (best.ra, best.dec, truth.ra, truth.dec)))
+    error = angular_separation(*(math.radians(x) for x in (best.ra, best.dec, truth.ra, truth.dec)))
     return {
         "key": case.key,
         "topology": case.topology,

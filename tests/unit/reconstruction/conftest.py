@@ -7,15 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from skymap_scanner.detector.coordinates import travel_direction
 from skymap_scanner.detector.ic86 import DEEPCORE, ic86
 from skymap_scanner.detector.ice import ice_model
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import I3EventHeader, I3Time, OMKey, Pulses
+from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 from skymap_scanner.reconstruction.millipede import Millipede
-from skymap_scanner.reconstruction.millipede.constants import C
 from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 from skymap_scanner.reconstruction.millipede.photon_model import PhotonModel
-from skymap_scanner.reconstruction.millipede.segments import direction_of
 
 ZENITH, AZIMUTH = 1.2, 2.0
 VERTEX = np.array([60.0, -80.0, -330.0])
@@ -26,7 +26,7 @@ ENERGIES = {0.0: 20_000.0, 60.0: 5_000.0}  # GeV, by the place along the track (
 def _draw(energies: dict[float, float], seed: int = 1) -> Pulses:
     """Draw pulses: one for each photoelectron, the first of a DOM in local coincidence."""
     random = np.random.default_rng(seed)
-    geometry, direction = ic86(), direction_of(ZENITH, AZIMUTH)
+    geometry, direction = ic86(), travel_direction(ZENITH, AZIMUTH)
     model = PhotonModel(geometry, ice_model())
     places = np.array(list(energies))
     positions = VERTEX + places[:, None] * direction
@@ -34,7 +34,7 @@ def _draw(energies: dict[float, float], seed: int = 1) -> Pulses:
     expected[:, np.isin(geometry.string, DEEPCORE)] = 0
     counts = random.poisson(expected)
     source, dom = (axis.repeat(counts.ravel()) for axis in np.indices(counts.shape).reshape(2, -1))
-    time = TIME + places[source] / C + model.draw_times(random, positions, direction, source, dom)
+    time = TIME + places[source] / SPEED_OF_LIGHT + model.draw_times(random, positions, direction, source, dom)
     order = np.lexsort((time, dom))
     dom, time = dom[order], time[order]
     first = np.append(True, np.diff(dom) > 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skymap_scanner.detector.coordinates import equatorial_to_detector
+from skymap_scanner.detector.coordinates import equatorial_to_detector, travel_direction
 from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.event.preparation import prepare as prepare_event
@@ -18,7 +18,6 @@ from skymap_scanner.i3 import FitStatus, Pulses
 from skymap_scanner.reconstruction.millipede import Millipede
 from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 from skymap_scanner.reconstruction.millipede.likelihood import evaluate
-from skymap_scanner.reconstruction.millipede.segments import direction_of
 from skymap_scanner.reconstruction.millipede.simplex import descend
 from skymap_scanner.reconstruction.protocol import Fit, Start
 from skymap_scanner.scan.seeds import seed_positions
@@ -50,7 +49,7 @@ def test_a_track_is_found_where_it_was_with_its_energies(truth_fit: Fit) -> None
 
 
 def test_losses_lie_on_the_track_in_step_with_light(truth_fit: Fit) -> None:
-    direction = direction_of(ZENITH, AZIMUTH)
+    direction = travel_direction(ZENITH, AZIMUTH)
     for loss in truth_fit.losses:
         away = np.array(loss.position) - truth_fit.position
         along = float(away @ direction)

@@ -7,20 +7,21 @@ import math
 import numpy as np
 import pytest
 
+from skymap_scanner.detector.coordinates import travel_direction
 from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.detector.ice import Ice, ice_model
 from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 from skymap_scanner.reconstruction.millipede.bins import bin_event
 from skymap_scanner.reconstruction.millipede.build_arrays import make_track
-from skymap_scanner.reconstruction.millipede.constants import C
 from skymap_scanner.reconstruction.millipede.far_field import light_in_unhit_field
 from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 from skymap_scanner.reconstruction.millipede.light import exponential
 from skymap_scanner.reconstruction.millipede.photon_model import PhotonModel
 from skymap_scanner.reconstruction.millipede.response import light_in_unhit, place_segments
 from skymap_scanner.reconstruction.millipede.search import Grid, TrackLikelihood
-from skymap_scanner.reconstruction.millipede.segments import direction_of, grid_in_span, span_in_cube, transverse_axes
+from skymap_scanner.reconstruction.millipede.segments import grid_in_span, span_in_cube, transverse_axes
 
 SPACING = 30.0
 RANGE = 350.0
@@ -29,7 +30,7 @@ RANGE = 350.0
 def make_likelihood(
     fitter: MillipedeFitter, vertex: np.ndarray, zenith: float, azimuth: float, spacing: float = SPACING
 ) -> TrackLikelihood:
-    direction = direction_of(zenith, azimuth)
+    direction = travel_direction(zenith, azimuth)
     track = make_track(fitter._arrays.hit, vertex, direction, transverse_axes(direction))
     span = span_in_cube(vertex, direction)
     assert span is not None
@@ -79,7 +80,7 @@ def slow_matrix(event: PreparedEvent, likelihood: TrackLikelihood, point: np.nda
     for k, dom in enumerate(data.binned):
         before = None
         for m, edge in enumerate(dom.edges):
-            delay = edge - event.vertex_time - point[2] - s / C
+            delay = edge - event.vertex_time - point[2] - s / SPEED_OF_LIGHT
             share = charge[:, dom.dom] * model.arrived(positions, direction, np.full(count, dom.dom), delay)
             if before is not None:
                 row = bins.row[bins.first[k] + m - 1]
@@ -137,7 +138,7 @@ def test_the_far_field_is_near_the_exact_sum_and_exact_where_it_is_calibrated(fi
 
 def test_arrival_times_drawn_follow_the_distribution() -> None:
     model, random = PhotonModel(ic86(), ice_model()), np.random.default_rng(2)
-    direction, position = direction_of(0.7, 1.0), np.array([[30.0, 40.0, -250.0]])
+    direction, position = travel_direction(0.7, 1.0), np.array([[30.0, 40.0, -250.0]])
     near = np.flatnonzero(np.linalg.norm(ic86().position - position, axis=1) < 150)
     dom = random.choice(near, 20_000)
     source = np.zeros(len(dom), np.intp)

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
+from skymap_scanner.detector.coordinates import travel_direction
 from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.errors import ReconstructionError
 from skymap_scanner.reconstruction.millipede.segments import (
     InstrumentedVolume,
     convex_hull,
-    direction_of,
     grid_in_span,
     span_in_cube,
     transverse_axes,
@@ -25,14 +25,14 @@ angles = st.tuples(st.floats(0, math.pi), st.floats(0, 2 * math.pi))
 
 @given(angles)
 def test_the_axes_make_a_right_angled_frame(direction: tuple[float, float]) -> None:
-    n = direction_of(*direction)
+    n = travel_direction(*direction)
     a, b = transverse_axes(n)
     assert np.allclose(np.array([n, a, b]) @ np.array([n, a, b]).T, np.eye(3), atol=1e-12)
 
 
 def test_a_particle_travels_away_from_where_it_comes_from() -> None:
-    assert np.allclose(direction_of(0.0, 0.0), [0, 0, -1])
-    assert np.allclose(direction_of(math.pi / 2, 0.0), [-1, 0, 0])
+    assert np.allclose(travel_direction(0.0, 0.0), [0, 0, -1])
+    assert np.allclose(travel_direction(math.pi / 2, 0.0), [-1, 0, 0])
 
 
 def test_the_cube_is_entered_and_left_at_its_sides() -> None:

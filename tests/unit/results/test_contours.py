@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from skymap_scanner.results import CALIBRATED, ScanResult
 from skymap_scanner.results.contours import contours, to_geojson
+from skymap_scanner.results.directions import radec_to_vector
 from skymap_scanner.results.rule import THREE_SIGMA, WILKS
 from skymap_scanner.results.skymap import MultiOrderMap, multi_order_map
-from skymap_scanner.results.surface import surface, to_radec, to_vectors
+from skymap_scanner.results.surface import surface
 
 SQUARE_DEGREES = (180 / np.pi) ** 2
 SKY = 4 * np.pi * SQUARE_DEGREES
@@ -248,7 +249,7 @@ def test_the_surface_passes_through_every_pixel(track, partial):
         weights = np.tile([1.0, 0.0, 0.0], (count, 1))
         vectors, value = values.evaluate(corners, weights)
         np.testing.assert_allclose(value, skymap.delta, atol=1e-6)
-        np.testing.assert_allclose(vectors, to_vectors(skymap.ra, skymap.dec), atol=1e-12)
+        np.testing.assert_allclose(vectors, radec_to_vector(skymap.ra, skymap.dec), atol=1e-12)
 
 
 def test_triangles_tile_the_sphere(track):
@@ -258,14 +259,6 @@ def test_triangles_tile_the_sphere(track):
     assert (volume > 0).all()
     angles = 2 * np.arctan2(volume, 1 + (a * b).sum(1) + (b * c).sum(1) + (c * a).sum(1))
     assert angles.sum() == pytest.approx(4 * np.pi, rel=1e-9)
-
-
-@given(st.floats(0, 360, exclude_max=True), st.floats(-89.999, 89.999))
-def test_directions_become_vectors_and_back(ra, dec):
-    found = to_radec(to_vectors(np.array([ra]), np.array([dec])))
-    assert found[1][0] == pytest.approx(dec, abs=1e-9)
-    assert 0 <= found[0][0] < 360
-    assert abs((found[0][0] - ra + 180) % 360 - 180) < 1e-9
 
 
 def test_geojson_is_what_web_viewers_take(track):

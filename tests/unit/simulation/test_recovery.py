@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.stats import chi2
 
-from skymap_scanner.detector.coordinates import direction
+from skymap_scanner.detector.coordinates import travel_direction
 from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.detector.ice import ice_model
 from skymap_scanner.event.preparation import in_ice, prepare
@@ -28,7 +28,7 @@ def test_exact_likelihood_recovers_vertex_time_and_energy() -> None:
     start = prepared.window[0]
     cell, row = np.unique(np.stack([dom, ((pulses.time - start) // BIN).astype(np.intp)]), axis=1, return_inverse=True)
     charge = np.bincount(row.ravel(), pulses.charge)
-    model, along = PhotonModel(geometry, ice_model()), direction(truth.zenith, truth.azimuth)
+    model, along = PhotonModel(geometry, ice_model()), travel_direction(truth.zenith, truth.azimuth)
     noise = geometry.noise[cell[0]] * 1e-9 * BIN
 
     def minus_log_likelihood(x: NDArray[np.float64]) -> float:

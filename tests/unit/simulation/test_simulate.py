@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skymap_scanner.detector.coordinates import angular_distance, detector_to_equatorial, direction
+from skymap_scanner.detector.coordinates import angular_separation, detector_to_equatorial, travel_direction
 from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.detector.ice import ice_model
 from skymap_scanner.errors import I3Error, InputError
@@ -100,7 +100,7 @@ def test_truth_equals_the_arguments(kind: str, given: dict[str, Any], cascade: E
     assert truth.energy == given["energy"]
     sky = detector_to_equatorial(truth.zenith, truth.azimuth, 60310.0)
     asked = math.radians(given["ra"]), math.radians(given["dec"])
-    assert math.degrees(angular_distance(*sky, *asked)) < 1e-5
+    assert math.degrees(angular_separation(*sky, *asked)) < 1e-5
     assert truth.losses.energy.sum() <= given["energy"] * (1 + 1e-9)
     assert truth.ice == "spice_mie"
 
@@ -108,7 +108,7 @@ def test_truth_equals_the_arguments(kind: str, given: dict[str, Any], cascade: E
 def test_track_losses_lie_on_the_track_in_space_and_time(track: Event) -> None:
     truth = truth_of(track)
     losses = track.frames["P"]["MCLosses"].value
-    along = direction(truth.zenith, truth.azimuth)
+    along = travel_direction(truth.zenith, truth.azimuth)
     for loss in losses:
         s = (loss.time - truth.time) * SPEED_OF_LIGHT
         place = np.array(truth.vertex) + s * along
@@ -152,7 +152,7 @@ def test_dom_charge_is_poisson_distributed_around_its_expectation() -> None:
 def test_no_light_arrives_before_direct_light(kind: str, cascade: Event, track: Event) -> None:
     """Photoelectrons drawn again from the event's own losses: none comes earlier than the smear allows."""
     geometry, truth = ic86(), truth_of({"cascade": cascade, "track": track}[kind])
-    along, vertex = direction(truth.zenith, truth.azimuth), np.array(truth.vertex)
+    along, vertex = travel_direction(truth.zenith, truth.azimuth), np.array(truth.vertex)
     random = np.random.Generator(np.random.PCG64(3))
     dom, time = draw_photoelectrons(random, truth.losses, vertex, along, geometry, ice_model())
     places = vertex + truth.losses.s[:, None] * along

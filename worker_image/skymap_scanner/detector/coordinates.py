@@ -9,6 +9,7 @@ most 0.9 s, or 0.004 deg, from the true rotation of the Earth, and in need of no
 
 from __future__ import annotations
 
+import math
 from math import pi, radians
 from typing import Any
 
@@ -58,16 +59,16 @@ def detector_to_equatorial(
     return _one_turn(ra), dec
 
 
-def direction(zenith: ArrayLike, azimuth: ArrayLike) -> NDArray[np.float64]:
-    """Return the unit vector along which a particle *travels* that comes from (zenith, azimuth); shape (..., 3)."""
-    zenith, azimuth = np.asarray(zenith, float), np.asarray(azimuth, float)
-    transverse = np.sin(zenith)
-    return -np.stack(
-        np.broadcast_arrays(transverse * np.cos(azimuth), transverse * np.sin(azimuth), np.cos(zenith)), axis=-1
-    )
+def travel_direction(zenith: float, azimuth: float) -> NDArray[np.float64]:
+    """Return the unit vector (3,) along which a particle travels that comes from (zenith, azimuth), in radians.
+
+    By the C library: numpy's sine may differ in the last bit from host to host.
+    """
+    sine = math.sin(zenith)
+    return -np.array([sine * math.cos(azimuth), sine * math.sin(azimuth), math.cos(zenith)])
 
 
-def angular_distance(
+def angular_separation(
     longitude_1: ArrayLike, latitude_1: ArrayLike, longitude_2: ArrayLike, latitude_2: ArrayLike
 ) -> NDArray[np.float64]:
     """Return the angle (radians) between points on a sphere, such as (ra, dec) or (azimuth, pi/2 - zenith).

@@ -31,6 +31,7 @@ from skymap_scanner.i3 import (
     Pulses,
     resolve_pulses,
 )
+from skymap_scanner.i3.pulse_objects import LOCAL_COINCIDENCE
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,6 @@ _BAD_DOMS = ("BadDomsList", "BadDomsListSLC")
 
 _PULSE_CLASSES = {"I3RecoPulseSeriesMap", "I3RecoPulseSeriesMapMask", "I3SuperDST"}
 _OM_RANGE = 2**16
-_HLC = 1  # I3RecoPulse::PulseFlags::LC
 _FARTHEST = 1e9  # ns: one second from the trigger is no time of a pulse
 _LARGEST = 1e9  # pe: no DOM sees that
 
@@ -230,7 +230,7 @@ def _vertex(
     geometry: Geometry,
 ) -> tuple[NDArray[np.float64], float]:
     """Return position (m; shape (3,)) and time (ns) of the vertex, from HLC pulses, or all where none has charge."""
-    chosen = (flags & _HLC) != 0
+    chosen = (flags & LOCAL_COINCIDENCE) != 0
     if not charge[chosen].any():
         chosen = np.ones(len(time), bool)
     return find_vertex(time[chosen], charge[chosen], dom[chosen], geometry.position)

@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 
 from skymap_scanner.i3.basic_objects import OMKey
 
+#: I3RecoPulse::PulseFlags: hard local coincidence, and which digitisers recorded the pulse.
+LOCAL_COINCIDENCE: Final = 1
+ATWD: Final = 2
+FADC: Final = 4
+
 #: I3RecoPulse as numbers: time and width in ns, charge in PE, flags as bits of I3RecoPulse::PulseFlags.
 PULSE_DTYPE: Final = np.dtype([("time", "<f8"), ("charge", "<f4"), ("width", "<f4"), ("flags", "u1")])
 

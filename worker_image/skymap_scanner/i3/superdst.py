@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skymap_scanner.errors import I3Error
 from skymap_scanner.i3.basic_objects import OMKey
-from skymap_scanner.i3.pulse_objects import PULSE_DTYPE, I3SuperDST
+from skymap_scanner.i3.pulse_objects import ATWD, FADC, LOCAL_COINCIDENCE, PULSE_DTYPE, I3SuperDST
 
 #: Steps of time (ns) and, in the ice, of charge (PE); a charge is the middle of its step.
 TIME_STEP: Final = 1.0
@@ -25,8 +25,6 @@ _FULL_FIRST_TIME: Final = 0x7FF
 _FULL_TIME: Final = 0xFF
 _FULL_CHARGE: Final = 0x3F
 _FULL_WORD: Final = 0xFFFF
-#: I3RecoPulse::PulseFlags.
-_LC, _ATWD, _FADC = 1, 2, 4
 #: No event has as many pulses of one width as 2**32; a longer run is damage.
 _MAX_RUN_BYTES: Final = 8
 
@@ -85,7 +83,7 @@ class _Streams:
         """Read the pulses of one readout; its first stamp and the time of that (ns) are known."""
         in_ice = key.om <= _LAST_IN_ICE_OM
         hlc = stamp >> 14 & 1
-        flags = _LC | _ATWD | _FADC if hlc else _FADC
+        flags = LOCAL_COINCIDENCE | ATWD | FADC if hlc else FADC
         widths = self._widths[hlc if in_ice else 2 + hlc]
         pulses = [(time, self._charge(stamp, in_ice), _width(widths), flags)]
         while not stamp >> 15:

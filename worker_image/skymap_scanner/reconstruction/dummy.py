@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from skymap_scanner.detector.coordinates import equatorial_to_detector
+from skymap_scanner.detector.coordinates import equatorial_to_detector, travel_direction
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus
@@ -61,7 +61,7 @@ class _Bowl:
     """The bowl of one event."""
 
     def __init__(self, zenith: float, azimuth: float, event: PreparedEvent, seconds: float) -> None:
-        self._bottom = _unit(zenith, azimuth)
+        self._bottom = travel_direction(zenith, azimuth)
         self._vertex = np.asarray(event.vertex, np.float64)
         self._seconds = seconds
 
@@ -71,7 +71,7 @@ class _Bowl:
             time.sleep(self._seconds)
         if not all(math.isfinite(x) for x in (start.zenith, start.azimuth, *start.position)):
             return failed_fit(start, FitStatus.MissingSeed, "the start holds a number that is not finite")
-        cosine = float((_unit(start.zenith, start.azimuth) * self._bottom).sum())
+        cosine = float((travel_direction(start.zenith, start.azimuth) * self._bottom).sum())
         degrees = math.acos(min(1.0, max(-1.0, cosine))) * _DEGREE
         metres = math.sqrt(float(((np.array(start.position) - self._vertex) ** 2).sum()))
         return Fit(
@@ -86,12 +86,6 @@ class _Bowl:
             losses=(Loss(start.position, start.time, _ENERGY),),
             evaluations=1,
         )
-
-
-def _unit(zenith: float, azimuth: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return the unit vector towards a direction."""
-    sine = math.sin(zenith)
-    return np.array([sine * math.cos(azimuth), sine * math.sin(azimuth), math.cos(zenith)])
 
 
 def _direction_of_event(event: PreparedEvent) -> tuple[float, float]:

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from skymap_scanner.detector.coordinates import travel_direction
 from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.millipede.fitter import MARGIN
-from skymap_scanner.reconstruction.millipede.segments import InstrumentedVolume, direction_of
+from skymap_scanner.reconstruction.millipede.segments import InstrumentedVolume
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Loss, Start, failed_fit
 
 _MODULES = (
@@ -250,7 +251,7 @@ class _IceTrayFitter:
         )
         if not math.isfinite(llh):
             return failed_fit(start, FitStatus.GeneralFailure, "the likelihood is not finite")
-        direction = direction_of(start.zenith, start.azimuth)
+        direction = travel_direction(start.zenith, start.azimuth)
         span = self._volume.span(np.array(position), direction)
         inside = 0.0
         if span is not None:

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.healpix import Floats, Integers
+from skymap_scanner.results.directions import radec_to_vector, vector_to_radec
 from skymap_scanner.results.mesh import Mesh, mesh_of_region
 from skymap_scanner.results.rule import percent
 from skymap_scanner.results.skymap import MultiOrderMap
-from skymap_scanner.results.surface import Surface, surface, to_radec, to_vectors
+from skymap_scanner.results.surface import Surface, surface
 
 SQUARE_DEGREES = (180 / np.pi) ** 2
 
@@ -59,7 +60,7 @@ class Contour:
 
     def contains(self, ra: float, dec: float) -> bool:
         """Say whether a direction (deg) lies in the region."""
-        return self.mesh.value_at(to_vectors(np.array(ra), np.array(dec))) < self.threshold
+        return self.mesh.value_at(radec_to_vector(np.array(ra), np.array(dec))) < self.threshold
 
 
 def contours(skymap: MultiOrderMap) -> list[Contour]:
@@ -117,7 +118,7 @@ def _contour(values: Surface, level: float, threshold: float) -> Contour:
     border = np.isinf(mesh.value[starts]).any(axis=1)
     points = np.concatenate([a, d])
     chains = _chain(starts, ends)
-    lines = [np.stack(to_radec(points[chain]), axis=1) for chain in chains]
+    lines = [np.stack(vector_to_radec(points[chain]), axis=1) for chain in chains]
     return Contour(
         credible_level=level,
         threshold=threshold,

@@ -23,6 +23,7 @@ from matplotlib.patches import Ellipse, Patch
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from skymap_scanner.detector.coordinates import angular_separation
 from skymap_scanner.healpix import Floats
 from skymap_scanner.results.contours import Contour
 from skymap_scanner.results.fits_files import mjd_to_iso
@@ -32,7 +33,6 @@ from skymap_scanner.results.projection import (
     gnomonic_inverse,
     mollweide,
     mollweide_inverse,
-    separation,
 )
 from skymap_scanner.results.result import ScanResult
 from skymap_scanner.results.rule import THREE_SIGMA, percent
@@ -125,7 +125,8 @@ def zoomed_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
 def zoom_half_width(skymap: MultiOrderMap, regions: Sequence[Contour]) -> float:
     """Return the half-width (deg) that shows the 90 % contour with some room, within the limits of ZOOM."""
     lines = [line for region in regions if region.credible_level <= 0.9 for line in region.lines]
-    reach = [separation(line[:, 0], line[:, 1], skymap.best.ra, skymap.best.dec).max() for line in lines]
+    best = np.radians([skymap.best.ra, skymap.best.dec])
+    reach = [np.degrees(angular_separation(*np.radians(line.T), *best).max()) for line in lines]
     return float(np.clip(1.4 * max(reach, default=ZOOM[1]), *ZOOM))
 
 

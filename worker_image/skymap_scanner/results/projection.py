@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skymap_scanner.healpix import Floats
-from skymap_scanner.results.surface import to_radec, to_vectors
+from skymap_scanner.results.directions import radec_to_vector, vector_to_radec
 
 #: Right ascension in the middle of the all-sky plot: 360 deg at the left edge, 0 at the right one.
 MIDDLE = 180.0
@@ -48,7 +48,7 @@ def mollweide_inverse(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 def gnomonic(ra: Floats, dec: Floats, ra0: float, dec0: float) -> tuple[Floats, Floats]:
     """Project onto the plane that touches the sphere at (ra0, dec0); x and y in deg, NaN on the far hemisphere."""
     east, north, center = _frame(ra0, dec0)
-    vectors = to_vectors(ra, dec)
+    vectors = radec_to_vector(ra, dec)
     depth = vectors @ center
     scale = np.divide(180 / np.pi, depth, out=np.full_like(depth, np.nan), where=depth > 1e-6)
     return -(vectors @ east) * scale, (vectors @ north) * scale
@@ -57,19 +57,12 @@ def gnomonic(ra: Floats, dec: Floats, ra0: float, dec0: float) -> tuple[Floats, 
 def gnomonic_inverse(x: Floats, y: Floats, ra0: float, dec0: float) -> tuple[Floats, Floats]:
     """Return right ascension and declination of points of the plane."""
     east, north, center = _frame(ra0, dec0)
-    return to_radec(center - np.radians(x)[..., None] * east + np.radians(y)[..., None] * north)
+    return vector_to_radec(center - np.radians(x)[..., None] * east + np.radians(y)[..., None] * north)
 
 
 def galactic_to_equatorial(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
     """Return right ascension and declination of galactic directions."""
-    return to_radec(to_vectors(longitude, latitude) @ TO_GALACTIC)
-
-
-def separation(ra: Floats, dec: Floats, ra0: float, dec0: float) -> Floats:
-    """Return the angles between directions and (ra0, dec0)."""
-    vectors, center = to_vectors(ra, dec), to_vectors(np.array(ra0), np.array(dec0))
-    sine = np.linalg.norm(np.cross(vectors, center), axis=-1)
-    return np.asarray(np.degrees(np.arctan2(sine, vectors @ center)), dtype=np.float64)
+    return vector_to_radec(radec_to_vector(longitude, latitude) @ TO_GALACTIC)
 
 
 def _frame(ra: float, dec: float) -> tuple[Floats, Floats, Floats]:
@@ -77,4 +70,4 @@ def _frame(ra: float, dec: float) -> tuple[Floats, Floats, Floats]:
     lon, lat = np.radians(ra), np.radians(dec)
     east = np.array([-np.sin(lon), np.cos(lon), 0.0])
     north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
-    return east, north, to_vectors(np.array(ra), np.array(dec))
+    return east, north, radec_to_vector(np.array(ra), np.array(dec))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from skymap_scanner.healpix import Floats, Integers, neighbours, pixel_to_vector, pixel_width
+from skymap_scanner.results.directions import radec_to_vector, vector_to_radec
 from skymap_scanner.results.skymap import MultiOrderMap
 
 #: A parabola counts in full up to this distance from its corner and not at all from the other on, in pixel sizes.
@@ -71,7 +72,7 @@ class Surface:
             trust = self.trust[vertex] * _fade(np.linalg.norm(step, axis=1) / self.size[vertex], *REACH)
             value[rows] += weights[rows, corner] * trust * (parabola - plain[rows])
         if self.skymap.covered < 1 - 1e-12:
-            ra, dec = to_radec(vectors)
+            ra, dec = vector_to_radec(vectors)
             value[self.skymap.owner[self.skymap.cells_at(ra, dec)] < 0] = np.inf
         return vectors, value
 
@@ -81,7 +82,7 @@ def surface(skymap: MultiOrderMap) -> Surface:
     count = len(skymap.pixels)
     adjacent = _neighbours(skymap)
     ghosts, ghost_values = _ghosts(skymap, adjacent)
-    points = np.concatenate([to_vectors(skymap.ra, skymap.dec), ghosts])
+    points = np.concatenate([radec_to_vector(skymap.ra, skymap.dec), ghosts])
     value = np.concatenate([skymap.delta, ghost_values])
     triangles = ConvexHull(points).simplices.astype(np.int64)
     clockwise = np.linalg.det(points[triangles]) < 0
@@ -98,19 +99,6 @@ def surface(skymap: MultiOrderMap) -> Surface:
     low[rows] = np.minimum(value[rows], beside.min(axis=1))
     high[rows] = np.maximum(value[rows], beside.max(axis=1))
     return Surface(skymap, points, value, triangles, gradient, curvature, trust, size, low, high)
-
-
-def to_vectors(ra: Floats, dec: Floats) -> Floats:
-    """Return the unit vectors (n, 3) of directions (deg)."""
-    lon, lat = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
-
-
-def to_radec(vectors: Floats) -> tuple[Floats, Floats]:
-    """Return right ascension in [0, 360) and declination (deg) of vectors (n, 3)."""
-    ra = np.degrees(np.arctan2(vectors[..., 1], vectors[..., 0])) % 360.0
-    dec = np.degrees(np.arctan2(vectors[..., 2], np.hypot(vectors[..., 0], vectors[..., 1])))
-    return np.where(ra == 360.0, 0.0, ra), dec
 
 
 def _neighbours(skymap: MultiOrderMap) -> Integers:
@@ -147,7 +135,7 @@ def _ghosts(skymap: MultiOrderMap, adjacent: Integers) -> tuple[Floats, Floats]:
     points.append(pixel_to_vector(1, np.arange(12)))
     values.append(np.full(12, skymap.delta.max()))
     vectors, highest = np.concatenate(points), np.concatenate(values)
-    ra, dec = to_radec(vectors)
+    ra, dec = vector_to_radec(vectors)
     outside = skymap.owner[skymap.cells_at(ra, dec)] < 0
     vectors, first = np.unique(vectors[outside], axis=0, return_index=True)
     return vectors, highest[outside][first]

@@ -16,6 +16,7 @@ from scipy.special import ndtr, ndtri
 
 from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.i3 import PULSE_DTYPE, I3RecoPulseSeriesMap, OMKey
+from skymap_scanner.i3.pulse_objects import ATWD, FADC, LOCAL_COINCIDENCE
 from skymap_scanner.i3.superdst import CHARGE_STEP, TIME_STEP
 
 #: Charge of one photoelectron: a Gaussian of mean 1 pe and this width (the peak of what DOMs measure: Aartsen et al.,
@@ -38,8 +39,8 @@ TRIGGER_DOMS = 8
 TRIGGER_WINDOW = 5000.0
 READOUT = (-4000.0, 6000.0)
 
-_HLC_FLAGS = 7  # local coincidence, with both digitisers
-_SLC_FLAGS = 4  # the slow digitiser only
+_HLC_FLAGS = LOCAL_COINCIDENCE | ATWD | FADC
+_SLC_FLAGS = FADC
 
 
 @dataclass(frozen=True)

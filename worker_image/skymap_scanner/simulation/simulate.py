@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from skymap_scanner.detector.coordinates import direction, equatorial_to_detector
+from skymap_scanner.detector.coordinates import equatorial_to_detector, travel_direction
 from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.detector.ice import ice_model
@@ -173,7 +173,7 @@ def _particle(
     if topology == "cascade":
         losses = cascade_losses(energy)
     else:
-        span = span_in_cube(np.array(vertex), direction(zenith, azimuth), HALF_CUBE)
+        span = span_in_cube(np.array(vertex), travel_direction(zenith, azimuth), HALF_CUBE)
         assert span is not None  # noqa: S101 - the vertex lies in the cube
         losses = muon_losses(random, *span, energy)
     return Truth(topology, ra, dec, zenith, azimuth, energy, vertex, 0.0, losses, ice)
@@ -185,7 +185,7 @@ def _detect(draws: _Draws, truth: Truth, geometry: Geometry) -> tuple[Hits, NDAr
         draws.light,
         truth.losses,
         np.array(truth.vertex),
-        direction(truth.zenith, truth.azimuth),
+        travel_direction(truth.zenith, truth.azimuth),
         geometry,
         ice_model(truth.ice),
     )

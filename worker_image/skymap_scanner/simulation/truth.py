@@ -21,7 +21,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from skymap_scanner.detector.coordinates import direction
+from skymap_scanner.detector.coordinates import travel_direction
 from skymap_scanner.errors import I3Error
 from skymap_scanner.i3 import (
     FitStatus,
@@ -133,7 +133,7 @@ def _particle(
     truth: Truth, number: int, kind: tuple[ParticleType, ParticleShape], s: float, energy: float
 ) -> I3Particle:
     """Make the particle that is ``s`` m behind the vertex."""
-    x, y, z = (np.array(truth.vertex) + s * direction(truth.zenith, truth.azimuth)).tolist()
+    x, y, z = (np.array(truth.vertex) + s * travel_direction(truth.zenith, truth.azimuth)).tolist()
     return I3Particle(
         minor_id=number,
         major_id=_MAJOR_ID,

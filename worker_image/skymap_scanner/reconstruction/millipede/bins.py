@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from skymap_scanner.errors import ReconstructionError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import OMKey
+from skymap_scanner.i3.pulse_objects import LOCAL_COINCIDENCE
 from skymap_scanner.reconstruction.millipede.compiled import compiled
 
 #: Cost of a further block: significance of SIGMA standard deviations, SIGMA^2 / 2.
 SIGMA = 3.0
 #: Shortest block, ns.
 MIN_WIDTH = 8.0
-_LOCAL_COINCIDENCE = 1  # I3RecoPulse::PulseFlags::LC
 #: No DOM counts more than this in the choice of start times, PE.
 _CLUE_CHARGE = 20.0
 
@@ -80,7 +80,7 @@ def bin_event(event: PreparedEvent, sigma: float = SIGMA) -> EventData:
         binned.append(DomBins(dom, *bayesian_blocks(edges, charges, sigma)))
         weighted += charge.sum() * geometry.position[dom]
         total += float(charge.sum())
-        local = (flags & _LOCAL_COINCIDENCE) != 0
+        local = (flags & LOCAL_COINCIDENCE) != 0
         if local.any():
             clues.append((*geometry.position[dom], time[local].min(), min(float(charge[local].sum()), _CLUE_CHARGE)))
     if not any(dom.charges.any() for dom in binned):

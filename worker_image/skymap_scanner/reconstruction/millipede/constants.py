@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-#: Speed of light in vacuum, m/ns.
-C = 0.299792458
+from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 
 # Refractive indices of South Pole ice at 400 nm (Price and Woschnagg, Astropart. Phys. 15 (2001) 97: polynomials in
 # the wavelength in micrometres).
@@ -16,10 +15,10 @@ N_PHASE = (
 N_GROUP = N_PHASE * (1 + 0.227106 - 0.954648 * _WAVELENGTH + 1.42568 * _WAVELENGTH**2 - 0.711832 * _WAVELENGTH**3)
 
 #: Speed of light pulses in ice, m/ns.
-C_ICE = C / N_GROUP
+C_ICE = SPEED_OF_LIGHT / N_GROUP
 #: Cosine of the Cherenkov angle.
 COS_CHERENKOV = 1 / N_PHASE
-#: Extra path, per metre of distance from a track, of the Cherenkov light: t = (along + across * this) / C.
+#: Extra path, per metre of distance from a track, of the Cherenkov light: t = (along + across * this) / c.
 CHERENKOV_DELAY = (N_PHASE * N_GROUP - 1) / math.sqrt(N_PHASE**2 - 1)
 
 # Emission of an electromagnetic cascade about its axis, dN/dcos ~ exp(-a |cos psi - cos Cherenkov|^b)

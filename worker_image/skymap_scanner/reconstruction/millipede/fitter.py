@@ -7,15 +7,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from skymap_scanner.detector.coordinates import travel_direction
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus
+from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 from skymap_scanner.reconstruction.millipede.arrays import EventArrays
 from skymap_scanner.reconstruction.millipede.build_arrays import log_gamma_sum, make_track
-from skymap_scanner.reconstruction.millipede.constants import C
 from skymap_scanner.reconstruction.millipede.search import COARSE, FINE, Clues, Grid, SearchResult, closest_time, search
 from skymap_scanner.reconstruction.millipede.segments import (
     InstrumentedVolume,
-    direction_of,
     grid_in_span,
     span_in_cube,
     transverse_axes,
@@ -43,7 +43,7 @@ class MillipedeFitter:
         if not all(math.isfinite(x) for x in numbers):
             return failed_fit(start, FitStatus.MissingSeed, "the start holds a number that is not finite")
         vertex = np.array(start.position, np.float64)
-        direction = direction_of(start.zenith, start.azimuth)
+        direction = travel_direction(start.zenith, start.azimuth)
         span = span_in_cube(vertex, direction)
         fine = span and grid_in_span(*span, FINE)
         coarse = span and grid_in_span(*span, COARSE)
@@ -90,7 +90,7 @@ class MillipedeFitter:
         losses = tuple(
             Loss(
                 position=_triple(vertex + places[j] * direction),
-                time=time + float(places[j]) / C,
+                time=time + float(places[j]) / SPEED_OF_LIGHT,
                 energy=float(energies[j]),
             )
             for j in lit

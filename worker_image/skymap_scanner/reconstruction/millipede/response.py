@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 from skymap_scanner.reconstruction.millipede.arrays import (
     LANES,
     Doms,
@@ -22,7 +23,7 @@ from skymap_scanner.reconstruction.millipede.arrays import (
     Track,
 )
 from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
-from skymap_scanner.reconstruction.millipede.constants import C_ICE, TABLE_SCATTERING, C
+from skymap_scanner.reconstruction.millipede.constants import C_ICE, TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.light import (
     NEAREST,
     ONE,
@@ -34,7 +35,7 @@ from skymap_scanner.reconstruction.millipede.light import (
     mean_rate,
 )
 
-_NS_PER_METRE = F(1 / C)
+_NS_PER_METRE = F(1 / SPEED_OF_LIGHT)
 _NS_PER_METRE_OF_ICE = F(1 / C_ICE)
 _LENGTH = F(TABLE_SCATTERING)
 

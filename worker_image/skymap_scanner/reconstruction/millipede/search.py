@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, Single, Track, make_segments
-from skymap_scanner.reconstruction.millipede.constants import CHERENKOV_DELAY, C
+from skymap_scanner.reconstruction.millipede.constants import CHERENKOV_DELAY
 from skymap_scanner.reconstruction.millipede.energies import make_solver
 from skymap_scanner.reconstruction.millipede.likelihood import calibrate, evaluate
 from skymap_scanner.reconstruction.millipede.simplex import descend
@@ -231,4 +232,4 @@ def _cherenkov_times(clues: Clues, vertex: Double, direction: Double) -> tuple[D
     away = clues.position - vertex
     along = (away * direction).sum(axis=1)
     across = np.sqrt(np.maximum((away * away).sum(axis=1) - along**2, 0.0))
-    return clues.time - (along + across * CHERENKOV_DELAY) / C, across
+    return clues.time - (along + across * CHERENKOV_DELAY) / SPEED_OF_LIGHT, across

@@ -15,15 +15,6 @@ from skymap_scanner.errors import ReconstructionError
 HALF_CUBE = 600.0
 
 
-def direction_of(zenith: float, azimuth: float) -> NDArray[np.float64]:
-    """Return the unit vector along which a particle from (zenith, azimuth) travels.
-
-    As ``detector.coordinates.direction``, by the C library: numpy's sine may differ by a bit from host to host.
-    """
-    sine = math.sin(zenith)
-    return -np.array([sine * math.cos(azimuth), sine * math.sin(azimuth), math.cos(zenith)])
-
-
 def transverse_axes(direction: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return two unit vectors that make a right-angled frame with ``direction``."""
     helper = np.array([0.0, 0.0, 1.0]) if abs(direction[2]) < 0.9 else np.array([1.0, 0.0, 0.0])

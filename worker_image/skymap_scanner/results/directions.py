@@ -1,0 +1,20 @@
+"""Directions on the sky as right ascension and declination, and as unit vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skymap_scanner.healpix import Floats
+
+
+def radec_to_vector(ra: Floats, dec: Floats) -> Floats:
+    """Return the unit vectors (..., 3) of directions (deg)."""
+    lon, lat = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def vector_to_radec(vectors: Floats) -> tuple[Floats, Floats]:
+    """Return right ascension in [0, 360) and declination (deg) of vectors (..., 3) of any length."""
+    ra = np.degrees(np.arctan2(vectors[..., 1], vectors[..., 0])) % 360.0
+    dec = np.degrees(np.arctan2(vectors[..., 2], np.hypot(vectors[..., 0], vectors[..., 1])))
+    return np.where(ra == 360.0, 0.0, ra), dec
