@@ -7,6 +7,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+fail() {
+  echo "release: $*" >&2
+  exit 1
+}
+
+# FILE LINE: fails if the file lacks the line.
+expect() { grep -qxF "$2" "$1" || fail "$1 has no line $2"; }
+
 notes() {
   awk -v heading="## [$1]" 'index($0, heading) == 1 {found = 1; next} /^## / {found = 0} found' CHANGELOG.md
 }
@@ -14,11 +22,10 @@ notes() {
 case "${1:-} ${2:-}" in
   "check v"*)
     version="${2#v}"
-    grep -qx "version = \"$version\"" pyproject.toml || { echo "pyproject.toml has another version than $version" >&2; exit 1; }
-    for key in version appVersion; do
-      grep -qx "$key: $version" helm/skymap-scanner/Chart.yaml || { echo "Chart.yaml has another $key than $version" >&2; exit 1; }
-    done
-    [ -n "$(notes "$version")" ] || { echo "CHANGELOG.md has no section [$version]" >&2; exit 1; }
+    expect pyproject.toml "version = \"$version\""
+    expect helm/skymap-scanner/Chart.yaml "version: $version"
+    expect helm/skymap-scanner/Chart.yaml "appVersion: $version"
+    [ -n "$(notes "$version")" ] || fail "CHANGELOG.md has no section [$version]"
     ;;
   "build "?*)
     tools="$(mktemp -d)"

@@ -1,8 +1,8 @@
-# What the scripts of this folder share: sourced by each, gives no output.
+# Shared by the scripts of this folder, which source it. Prints nothing.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/skymap-scanner/cluster"
-# The one place that says which Kubernetes: the module's requirement.
+# The version of Kubernetes is that in go.mod.
 version="$(sed -n 's|^[[:space:]]*k8s.io/kubernetes \(v[0-9.]*\)$|\1|p' "$here/components/go.mod")"
 PATH="$PATH:/usr/sbin:/sbin"
 
@@ -11,22 +11,23 @@ fail() {
   exit 1
 }
 
-# A cluster's name becomes the name of its node, its control groups and its folder.
+# The cluster's name is also the name of its node, its control groups and its folder.
 check_name() {
   [[ "$1" =~ ^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$ ]] ||
-    fail "'$1' is no name for a cluster: at most 40 of a-z, 0-9 and -, with no - at its ends"
+    fail "'$1' is not a valid cluster name: at most 40 of a-z, 0-9 and -, with no - at either end"
 }
 
-# Prints what clusters can be made of here: "kind" or "native". Without either: says what is missing, and fails.
+# Prints the engine for clusters on this machine, "kind" or "native". Fails and says what is missing if there is
+# neither.
 engine() {
   if command -v kind >/dev/null && docker info >/dev/null 2>&1; then
-    command -v kubectl >/dev/null || fail "kind is there, but kubectl is not: install kubectl"
+    command -v kubectl >/dev/null || fail "kind is installed but kubectl is not: install kubectl"
     echo kind
   elif [ "$(uname -s)" != Linux ] || [ "$(id -u)" != 0 ]; then
     fail "needs kind and a running Docker engine, or root on Linux"
   elif ! grep -qs '^cgroup .*\bmemory\b' /proc/self/mounts; then
-    fail "without kind and a running Docker engine it needs control groups of version 1," \
-      "and this machine has mounted those of version 2: install kind (https://kind.sigs.k8s.io)"
+    fail "without kind and a running Docker engine a cluster needs control groups of version 1," \
+      "but this machine has version 2: install kind (https://kind.sigs.k8s.io)"
   else
     echo native
   fi

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# From nothing to a finished SkymapScan of the demo event: a cluster, our images and Pulsar's, the chart, a scan, its map.
+# Scans the demo event on a new cluster: starts it, builds and loads the images, installs the chart, submits, fetches
+# the map.
 #
-#   demo.sh [NAME] [FOLDER]     NAME: of the cluster (default: skymap); FOLDER: for the results (default: cluster-demo-output)
+#   demo.sh [NAME] [FOLDER]
 #
-# Each step finds done what is done already, so that it may be broken off and started again. The cluster stays.
+# NAME is that of the cluster (default: skymap), FOLDER receives the results (default: cluster-demo-output).
+#
+# Each step skips what exists, so the script may be interrupted and started again. The cluster keeps running.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 name="${1:-skymap}" output="$(realpath -m "${2:-cluster-demo-output}")"
 cd "$here/../.."
@@ -31,10 +34,10 @@ for image in worker operator pulsar; do
   echo "$image"
   "$here/load.sh" "$name" "$archive"
 done
-pulsar="${image%:*}" # localhost/pulsar where the official image cannot be had
+pulsar="${image%:*}" # localhost/pulsar where the official image cannot be pulled
 
-say "helm install: the operator, and a Pulsar for trials"
-# One node has room for one worker of a whole processor; half of one lets two run.
+say "helm install: the operator, and a Pulsar for evaluation"
+# One node has room for one worker that requests a whole core; with half a core two run.
 "$helm" upgrade --install skymap-scanner helm/skymap-scanner --namespace skymap-scanner --create-namespace \
   --set pulsar.image.repository="$pulsar" --set settings.workerResources.requests.cpu=500m --wait --timeout 5m >/dev/null
 
@@ -44,7 +47,7 @@ say "skymap-scanner submit demo"
 say "skymap-scanner fetch demo"
 "$scanner" fetch demo -o "$output"
 
-say "Done. The cluster goes on; to look around, or to end it:
+say "Done. The cluster keeps running. To look around, or to stop it:
     export KUBECONFIG=$KUBECONFIG
     ${SKYMAP_KUBECTL:-kubectl} describe skymapscan demo
     make cluster-down"

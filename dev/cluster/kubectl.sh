@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# kubectl on a cluster of up.sh, in the version that belongs to it.
+# Runs kubectl on a cluster of up.sh, in the version of that cluster.
 #
 #   kubectl.sh NAME WORD...
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Gives images to a cluster, which has no registry to pull them from.
+# Loads images into a cluster, which has no registry to pull them from.
 #
-#   load.sh NAME ARCHIVE...     ARCHIVE: of `docker save`, or an OCI archive
+#   load.sh NAME ARCHIVE...     ARCHIVE: an output of `docker save`, or an OCI archive
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-[ $# -ge 2 ] || fail "say which cluster and which archives: load.sh NAME ARCHIVE..."
+[ $# -ge 2 ] || fail "usage: load.sh NAME ARCHIVE..."
 name="$1" && shift
 check_name "$name"
 folder="$cache/running/$name"
@@ -11,7 +11,7 @@ folder="$cache/running/$name"
 for archive in "$@"; do
   if [ -e "$folder/kind" ]; then
     kind load image-archive "$archive" --name "$name" >&2
-  else # by standard input, for the node may not see the file
+  else # by standard input, since the node may not see the file
     in_node "$folder" ctr -n k8s.io images import - <"$archive" >/dev/null
   fi
 done

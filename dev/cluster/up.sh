@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Starts a one-node Kubernetes cluster and says how to reach it; one that runs already is left as it is.
+# Starts a one-node Kubernetes cluster and prints how to reach it. A running cluster is left as it is.
 #
-#   up.sh [NAME] [--until PID]      NAME: default skymap; PID: a process of yours, with whose end the cluster ends
+#   up.sh [NAME] [--until PID]      NAME: default skymap; PID: the cluster stops when this process ends
 #
-# By kind where a Docker engine runs, else natively, as root. ~/.cache/skymap-scanner/cluster/running/NAME holds the file
-# kubeconfig, and in host the address at which pods find this machine.
+# Uses kind where a Docker engine runs, else the native cluster, as root. ~/.cache/skymap-scanner/cluster/running/NAME
+# holds kubeconfig, and host: the address of this machine for the pods.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 name=skymap until=""
 while [ $# -gt 0 ]; do
@@ -19,17 +19,17 @@ engine="$(engine)"
 folder="$cache/running/$name"
 
 ready() {
-  echo "# Kubernetes is up; dev/cluster/down.sh${name:+ $name} ends it. To reach it:"
+  echo "# Kubernetes is up; dev/cluster/down.sh${name:+ $name} stops it. To reach it:"
   echo "export KUBECONFIG=$folder/kubeconfig"
 }
 if [ -e "$folder/kubeconfig" ] && "$here/kubectl.sh" "$name" get --raw /readyz >/dev/null 2>&1; then
   ready
   exit
 fi
-"$here/down.sh" "$name" >/dev/null # what is left of one that died
+"$here/down.sh" "$name" >/dev/null # the remains of a cluster that died
 trap '[ $? = 0 ] || "$here/down.sh" "$name" >/dev/null' EXIT
 mkdir -p "$folder"
-if [ -n "$until" ]; then # before all else: that process may end while the cluster starts
+if [ -n "$until" ]; then # first, since the process may end while the cluster starts
   setsid "$here/node/guard.sh" "$until" "$name" </dev/null >/dev/null 2>&1 &
   echo $! >"$folder/guard.pid"
 fi
@@ -40,5 +40,5 @@ if [ "$engine" = kind ]; then
 else
   "$here/node/up.sh" "$name" "$folder"
 fi
-[ -z "$until" ] || [ -d "/proc/$until" ] || fail "the process $until has ended, for which the cluster was started"
+[ -z "$until" ] || [ -d "/proc/$until" ] || fail "the cluster was to stop with process $until, which has ended"
 ready

@@ -68,8 +68,8 @@ if [ ! -d "$home" ]; then
   mv "$unpacked" "$home"
 fi
 
-# One rehearsal, on ports that the kernel chooses, writes down the classes of a start, loaded and checked, for
-# Java to map into memory: a start then takes half the time. Without the file, or with another Java's, it only takes longer.
+# One rehearsal, on ports that the kernel chooses, writes down the classes of a start, loaded and checked, for Java to
+# map into memory: a start then takes half the time. Without the file, or with another Java's, it only takes longer.
 if [ ! -e "$home/classes.jsa" ]; then
   rehearsal="$cache/rehearsal"
   rm -rf "$rehearsal"

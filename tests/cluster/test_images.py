@@ -143,7 +143,7 @@ def test_image_contains_only_what_it_needs(made: tuple[str, Archive]) -> None:
 def test_unknown_image_is_rejected(words: list[str]) -> None:
     refused = subprocess.run([SCRIPTS / "images/build.sh", *words], capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == "cluster: say which image: build.sh worker|operator|pulsar [ARCHIVE]\n"
+    assert refused.stderr == "cluster: usage: build.sh worker|operator|pulsar [ARCHIVE]\n"
 
 
 def test_archive_is_written_to_the_given_path(engine: str, tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes an image of this project, and prints its name and its archive: what pods ask for, and what load.sh gives a cluster.
+# Builds an image of this project and prints its name and its archive, for pods and for load.sh.
 #
 #   build.sh worker|operator|pulsar [ARCHIVE]
 #
-# With Docker where its engine runs, by the Dockerfile. Elsewhere of Debian packages and Python wheels in the same layout,
-# as root. The archive is kept in ~/.cache/skymap-scanner/cluster/images until something that it is made from changes.
+# Uses the Dockerfile where a Docker engine runs. Elsewhere it combines Debian packages and Python wheels in the same
+# layout, as root. ~/.cache/skymap-scanner/cluster/images keeps the archive until one of its sources changes.
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 shopt -s inherit_errexit
 root="$(cd "$here/../.." && pwd)"
@@ -21,7 +21,7 @@ case "$kind" in
   worker) sources+=(pyproject.toml constraints.txt README.md LICENSE worker_image api) ;;
   operator) sources+=(pyproject.toml constraints.txt README.md LICENSE api operator) ;;
   pulsar) sources+=(dev/pulsar helm/skymap-scanner/files/standalone.conf) ;;
-  *) fail "say which image: build.sh worker|operator|pulsar [ARCHIVE]" ;;
+  *) fail "usage: build.sh worker|operator|pulsar [ARCHIVE]" ;;
 esac
 name="docker.io/skymap-scanner/$kind:$tag"
 if [ "$kind" = pulsar ]; then
@@ -39,7 +39,7 @@ by_docker() {
 }
 
 by_hand() {
-  [ "$(id -u)" = 0 ] || fail "without a Docker engine that runs, images are made in mount namespaces: needs root"
+  [ "$(id -u)" = 0 ] || fail "without a running Docker engine, images are built in mount namespaces: needs root"
   [ -x "$python" ] || fail "needs a Python with pip: make install, or PYTHON=FILE"
   if [ "$kind" = pulsar ]; then
     . "$here/images/pulsar-image.sh"
@@ -48,7 +48,7 @@ by_hand() {
   fi
   local into=()
   mapfile -t into < <(layers)
-  wait $! # the end of layers: an error in it is one of ours
+  wait $! # fails if layers has failed
   "$python" "$here/images/oci.py" "$1" "$name" "${into[@]}" "${process[@]}"
 }
 
@@ -59,12 +59,12 @@ exec 8>"$images/build.lock"
 flock 8
 if [ ! -e "$kept" ]; then
   part="$images/build"
-  rm -rf "$part" # a killed build's
+  rm -rf "$part" # of a killed build
   trap 'rm -rf "$part"' EXIT
   mkdir "$part"
   if [ -n "$docker" ]; then by_docker "$part/image.tar"; else by_hand "$part/image.tar"; fi
   mv "$part/image.tar" "$kept"
-  # The last few stay: somebody may be about to load one.
+  # Keep the last three: another process may be about to load one.
   find "$images" -maxdepth 1 -name "$kind-*.tar" -printf '%T@ %p\n' | sort -rn | tail -n +4 | cut -d' ' -f2- | xargs -r -d '\n' rm
 fi
 if [ -n "${2:-}" ]; then

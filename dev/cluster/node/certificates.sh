@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a cluster's authority, its certificates, its key for service accounts and its kubeconfigs in folder/certificates.
+# Creates a cluster's authority, certificates, service-account key and kubeconfigs in FOLDER/certificates.
 #
 #   certificates.sh FOLDER NODE NODE_IP API_SERVICE_IP
 set -euo pipefail
@@ -10,7 +10,7 @@ cd "$1/certificates"
 
 make_key() { openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key"; }
 
-# NAME SUBJECT [ALTERNATIVE-NAMES]: with names it is a server's certificate, too.
+# NAME SUBJECT [ALTERNATIVE-NAMES]: with names it is also a server's certificate.
 certify() {
   make_key "$1"
   openssl req -new -key "$1.key" -subj "$2" |
@@ -22,7 +22,7 @@ certify() {
       ) 2>/dev/null
 }
 
-# NAME SUBJECT [ALTERNATIVE-NAMES]: a certificate, and a kubeconfig that holds it. The machine and the node use it alike.
+# NAME SUBJECT [ALTERNATIVE-NAMES]: a certificate, and a kubeconfig with it for the machine and the node.
 admit() {
   certify "$@"
   cat >"$1.kubeconfig" <<END

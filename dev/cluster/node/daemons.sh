@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts the daemons of a cluster, from inside its node, and returns when the node is ready.
+# Starts the daemons of a cluster from inside its node; returns when the node is ready.
 #
-#   daemons.sh NODE NODE_IP SERVICES       SERVICES is the range of the addresses of Services
+#   daemons.sh NODE NODE_IP SERVICES       SERVICES: the address range of Services
 set -euo pipefail
 node="$1" node_ip="$2" services="$3"
 keys=/run/cluster/certificates
@@ -11,7 +11,7 @@ for controller in /sys/fs/cgroup/*; do echo $$ >"$controller/$node/system/cgroup
 
 start() { setsid "$@" >"/run/cluster/logs/$1.log" 2>&1 </dev/null & }
 
-# SECONDS COMMAND...: until the command succeeds; late, says which it was and what it said last.
+# SECONDS COMMAND...: repeats the command until it succeeds; after SECONDS prints it with its last output and exits.
 eventually() {
   local end=$((SECONDS + $1)) said
   shift
@@ -24,7 +24,7 @@ eventually() {
   done
 }
 
-# What it holds is gone with the cluster, so nothing needs to be on the disk.
+# Its data are removed with the cluster, so they need not reach the disk.
 start etcd --data-dir /run/cluster/etcd --unsafe-no-fsync --log-level warn
 start containerd --config /run/cluster/config/containerd.toml
 start kube-apiserver --advertise-address "$node_ip" --secure-port 6443 --service-cluster-ip-range "$services" \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Ends a cluster when a process has ended, however it did.
+# Stops a cluster when a process has ended in any way.
 #
 #   guard.sh PID NAME
 set -euo pipefail

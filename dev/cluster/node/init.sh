@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The first process of a node, in mount, network, host name, message and process namespaces of its own: what it mounts
-# and starts is seen nowhere else, and ends with it.
+# The first process of a node, in its own mount, network, UTS, IPC and PID namespaces: its mounts and processes are
+# visible nowhere else and end with it.
 #
 #   init.sh FOLDER PROGRAMS NODE
 #
-# Inside the node /run/cluster is FOLDER, which holds the cluster's state, /run/programs is what build.sh made, and
-# /run/node the folder of this script.
+# Inside the node, /run/cluster is FOLDER with the cluster's state, /run/programs the output of build.sh, and /run/node
+# the folder of this script.
 set -euo pipefail
 folder="$1" programs="$2" node="$3"
 scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -16,7 +16,7 @@ mkdir -p /run/cluster /run/programs /run/node /run/lock /run/netns
 mount --bind "$folder" /run/cluster
 mount --bind "$programs" /run/programs
 mount --bind "$scripts" /run/node
-# Kubelet, CNI plugins and containers' logs write to fixed places of the machine: hide them.
+# Kubelet, CNI plugins and containers' logs use fixed folders of the machine: hide those.
 mount -t tmpfs -o mode=755 tmpfs /var/lib
 mount -t tmpfs -o mode=755 tmpfs /var/log
 mkdir -p /run/cluster/kubelet /run/cluster/volumes /var/lib/kubelet /var/lib/cni
@@ -35,11 +35,11 @@ mount --make-rshared /
 hostname "$node"
 ip link set lo up
 sysctl -qw net.ipv4.ip_forward=1
-# The first named network namespace makes /run/netns a shared mount. Were it containerd that did so, the namespaces of
-# pods could not be removed again (EBUSY).
+# The first named network namespace makes /run/netns a shared mount. If containerd did that, the namespaces of pods
+# could not be removed (EBUSY).
 ip netns add first
 ip netns delete first
-# The kubelet wants these of the whole machine: show it what it wants to see, and leave the machine alone.
+# The kubelet requires these settings of the whole machine. Show it files with the values; the machine keeps its own.
 for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1; do
   file="/run/sysctl/${setting%=*}"
   mkdir -p "$(dirname "$file")"
@@ -47,10 +47,10 @@ for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/p
   mount --bind "$file" "/proc/sys/${setting%=*}"
 done
 
-# All of the cluster is in one control group, NODE: the daemons in NODE/system, the kubelet puts pods into NODE/kubepods.
+# The whole cluster is in one control group, NODE: the daemons in NODE/system, the pods in NODE/kubepods.
 for controller in /sys/fs/cgroup/*; do
   mkdir -p "$controller/$node/system"
-  if [ -e "$controller/cpuset.cpus" ]; then # a new group has no processor and no memory
+  if [ -e "$controller/cpuset.cpus" ]; then # a new group has no cores and no memory nodes
     for group in "$node" "$node/system"; do
       for what in cpus mems; do cat "$controller/cpuset.$what" >"$controller/$group/cpuset.$what"; done
     done
@@ -59,7 +59,7 @@ for controller in /sys/fs/cgroup/*; do
 done
 
 touch /run/cluster/initialized
-# It only waits, and takes the exit status of orphans, as every first process does.
+# Wait, and reap orphans, as every first process must.
 while :; do
   sleep 3600 &
   wait $! || true
