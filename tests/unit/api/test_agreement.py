@@ -1,4 +1,4 @@
-"""Python and CEL judge alike, whatever a spec says that the schema allows."""
+"""Python and CEL accept and reject the same of all specs that the schema allows."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ SPECS = st.fixed_dictionaries(
 )
 
 
-def refusals(spec: dict[str, Any]) -> set[str]:
-    """Messages of the rules that Python finds broken; an outer rule is judged only when all inside is well."""
+def violations(spec: dict[str, Any]) -> set[str]:
+    """Return the messages of the rules that Python finds violated; outer rules only if all inner ones hold."""
     try:
         SkymapScanSpec.model_validate(spec)
     except ValidationError as error:
@@ -106,9 +106,9 @@ def refusals(spec: dict[str, Any]) -> set[str]:
 def test_python_and_cel_reject_the_same_manifests(spec: dict[str, Any]) -> None:
     filled = rules.with_defaults(spec, SPEC)
     found = {one.partition(": ")[2] for one in rules.complaints(SPEC, filled)}
-    refused = refusals(filled)
-    assert refused <= found
-    assert bool(refused) == bool(found)
+    rejected = violations(filled)
+    assert rejected <= found
+    assert bool(rejected) == bool(found)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
@@ -118,7 +118,7 @@ def test_rules_reject_immutable_changes_alone(old: dict[str, Any], other: dict[s
         name: old[name] for name in old if name not in changed
     }
     new.setdefault("event", old["event"])
-    assume(not refusals(old) and not refusals(new))
+    assume(not violations(old) and not violations(new))
     before, after = SkymapScanSpec.model_validate(old), SkymapScanSpec.model_validate(new)
     different = [name for name in SkymapScanSpec.immutable if getattr(before, name) != getattr(after, name)]
     rejected = [f"{to_camel(name)} {cases.UNCHANGED}" for name in different]

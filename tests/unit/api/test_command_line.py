@@ -1,4 +1,4 @@
-"""The options that a spec becomes are options of the scanner, and mean the same to it."""
+"""The options written for a spec are options of the scanner, with the same meaning."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ SPEC = resource_schema()["properties"]["spec"]
 
 
 def parts(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every schema inside one, with its path."""
+    """Yield every schema inside a schema, with its path."""
     yield path, schema
     for name, inner in schema.get("properties", {}).items():
         yield from parts(inner, f"{path}.{name}")
@@ -39,7 +39,7 @@ def test_schema_is_structural() -> None:
     for path, schema in parts(resource_schema()):
         quantity = schema.get("x-kubernetes-int-or-string", False)
         assert set(schema) - own - allowed - ({"anyOf"} if quantity else set()) == set(), path
-        # What may be a number or a text, and is kept from being nested.
+        # A number or a text; the schema forbids nesting.
         scalar = (schema.get("maxItems"), schema.get("maxProperties")) == (0, 0)
         assert quantity or scalar or schema["type"] in {"object", "array", "string", "integer", "number", "boolean"}, (
             path
@@ -50,7 +50,7 @@ def test_schema_is_structural() -> None:
 
 
 def test_nesting_is_bounded() -> None:
-    """Of JSON that is nested 1000 times Python's reader gives up: one such scan would hide all others."""
+    """Python cannot read JSON that is nested 1000 times: one such scan would hide all others."""
     kept = [
         (path, schema) for path, schema in parts(resource_schema()) if "x-kubernetes-preserve-unknown-fields" in schema
     ]
@@ -69,13 +69,15 @@ def test_every_field_has_a_description() -> None:
 
 
 def test_immutable_fields_are_described_as_immutable() -> None:
-    said = {name for name, field in SPEC["properties"].items() if field["description"].endswith("Cannot be changed.")}
+    described = {
+        name for name, field in SPEC["properties"].items() if field["description"].endswith("Cannot be changed.")
+    }
     named = {SkymapScanSpec.model_fields[name].alias for name in SkymapScanSpec.immutable}
-    assert said == named
+    assert described == named
 
 
 def test_fields_used_by_rules_are_bounded() -> None:
-    """Without bounds the API server takes the worst for granted, and refuses a rule as too expensive."""
+    """Without bounds the API server assumes the worst case and rejects a rule as too expensive."""
     for path, schema in parts(SPEC):
         if schema.get("type") == "array":
             assert "maxItems" in schema, path

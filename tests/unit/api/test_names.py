@@ -22,7 +22,7 @@ def test_names_are_valid_and_stable(namespace: str, name: str) -> None:
     names = Names.of(namespace, name)
     assert names == Names.of(namespace, name)
     for one in [names.base, *objects(names)]:
-        assert len(one) <= 57  # six more characters name a pod
+        assert len(one) <= 57  # a pod's name adds six characters
         assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", one)
     assert len(set(objects(names))) == 6
     assert check_scan_name(names.scan) == names.scan

@@ -33,7 +33,7 @@ PATH = "/persistent/t/n/a%20b"
 
 
 def answer(status: int, content: Any = None, **headers: str) -> Answer:
-    """An answer with JSON, or with bytes as they are."""
+    """Return an answer with JSON, or with the given bytes."""
     body = b"" if content is None else content if isinstance(content, bytes) else json.dumps(content).encode()
     return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
@@ -42,7 +42,7 @@ OK, CREATED, MISSING, CONFLICT, BUSY = (answer(status) for status in (200, 204, 
 
 
 def play(exchange: Exchange[Any], answers: Sequence[Answer]) -> tuple[list[Request], Any]:
-    """Give the answers in their order; return the requests and the result, or the error."""
+    """Send the answers in order; return the requests and the result, or the error."""
     requests, left = [], list(answers)
     try:
         request = next(exchange)

@@ -30,11 +30,11 @@ def test_examples_are_valid_scans(name: str) -> None:
 def test_full_example_has_every_field() -> None:
     given = yaml.safe_load((ROOT / "examples/scan-full.yaml").read_text())["spec"]
     every = {field.alias for field in SkymapScanSpec.model_fields.values()}
-    assert every - set(given) == {"pixels"}  # an area says it too
+    assert every - set(given) == {"pixels"}  # excluded by area
 
 
 def test_resource_limits_match_those_of_the_scanner() -> None:
-    """The operator does not import the scanner: what both must know is compared here."""
+    """The operator does not import the scanner, so limits that both define are compared here."""
     assert max(get_args(Nside)) == MAX_NSIDE
     default = SkymapScanSpec.model_fields["levels"].default
     assert " ".join(f"{level.nside}:{level.parents}" for level in default) == DEFAULT_LEVELS

@@ -42,7 +42,7 @@ def test_invalid_manifests_are_rejected(case: cases.Refused) -> None:
         spec(case.spec)
     faults = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in caught.value.errors()]
     place = "spec." + re.sub(r"\[(\d+)\]", r".\1", case.field)
-    if case.message:  # a rule is broken by the object that holds the field
+    if case.message:  # the rule belongs to the object that holds the field
         assert any(place.startswith(where) and case.message in text for where, text in faults)
     else:
         assert place in [where for where, _ in faults]

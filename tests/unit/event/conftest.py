@@ -1,4 +1,4 @@
-"""Events made for a test: few pulses, and whatever else the test is about."""
+"""Small events with few pulses for the tests."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def _make_event(
 
 @pytest.fixture(scope="session")
 def make_event() -> Callable[..., Event]:
-    """Return the function that makes an event of a P and a Q frame from the pulses of each (string, om)."""
+    """Return a function that makes an event of a P and a Q frame from the pulses of each (string, om)."""
     return _make_event

@@ -52,7 +52,7 @@ def test_internet_addresses_are_public(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "allowed", "refused"),
+    ("words", "allowed", "rejected"),
     [
         ("10.1.0.0/16", ["10.1.2.3", "::ffff:10.1.2.3"], ["10.2.0.1", "8.8.8.8", "127.0.0.1"]),
         ("public 10.1.0.0/16", ["10.1.2.3", "8.8.8.8"], ["10.2.0.1"]),
@@ -63,10 +63,10 @@ def test_internet_addresses_are_public(address: str) -> None:
         ("!10.0.0.0/8", [], ["10.0.0.1", "8.8.8.8"]),
     ],
 )
-def test_networks_can_be_added_and_removed(words: str, allowed: list[str], refused: list[str]) -> None:
+def test_networks_can_be_added_and_removed(words: str, allowed: list[str], rejected: list[str]) -> None:
     addresses = Addresses.parse(words)
     assert [one for one in allowed if not addresses.allow(one)] == []
-    assert [one for one in refused if addresses.allow(one)] == []
+    assert [one for one in rejected if addresses.allow(one)] == []
 
 
 @pytest.mark.parametrize("word", ["everything", "10.1.2.3/16", "10.0.0.0/33", "example.org", "!public", "::/129"])

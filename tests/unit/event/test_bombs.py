@@ -1,4 +1,4 @@
-"""Events made to fill the memory, or to keep a reader busy: each is one error, with 1 GiB and within a minute."""
+"""Events that would fill the memory or keep a reader busy: each is one error, with 1 GiB and within a minute."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.i3 import PULSE_DTYPE, Frame, I3RecoPulseSeriesMap, I3String, I3VectorDouble, OMKey
 
-#: Reads the files it is given with so much memory, and prints what each comes to.
+#: Program that reads the given files with limited memory and prints the outcome of each.
 READER = """
 import resource, sys
 from skymap_scanner.errors import InputError
@@ -45,23 +45,23 @@ for path in sys.argv[1:]:
 """
 
 ZEROS = bytes(16 << 20)
-#: A frame whose one object claims 250 MiB, which are zeros.
+#: A frame with one object of 250 MiB zeros.
 CLAIMS = b"[i3]" + struct.pack("<I", 6) + b"\0\0P" + struct.pack("<II", 1, 1) + b"k" + struct.pack("<I", 1) + b"t"
 CLAIMS += struct.pack("<I", 250 << 20)
 
 
 def members(compress: Callable[[bytes], bytes], start: bytes = CLAIMS) -> bytes:
-    """Compress some bytes, and 512 MiB of zeros behind them."""
+    """Compress some bytes followed by 512 MiB of zeros."""
     return compress(start) + compress(ZEROS) * 32
 
 
 def frames_of(frame: bytes) -> bytes:
-    """Write 1.6 GiB of sound frames without an event, 100 a member."""
+    """Write 1.6 GiB of valid frames without an event, 100 per member."""
     return zstandard.ZstdCompressor().compress(frame * 100) * 1000
 
 
 def vector(claimed: int) -> bytes:
-    """Write a frame with a vector of doubles that claims so many."""
+    """Write a frame with a vector of doubles that claims this length."""
     frame = Frame("P")
     frame["I3EventHeader"] = I3VectorDouble(np.zeros(2))
     blob = frame.blob("I3EventHeader")
@@ -111,7 +111,7 @@ def filler() -> bytes:
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What a reader with little memory and time says of each bomb."""
+    """Return the outcome of each bomb in a reader with little memory and time."""
     folder = tmp_path_factory.mktemp("bombs")
     paths = []
     for name, (content, _) in bombs().items():
@@ -125,8 +125,8 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_decompression_bombs_are_one_error(read: dict[str, str]) -> None:
     expected = {name: words for name, (_, words) in bombs().items()}
     assert {name: words for name, words in expected.items() if words not in read.get(name, "")} == {}
-    assert read.keys() == expected.keys()  # of one line each
-    assert [said for name, said in read.items() if name not in said.split(",")[0].split(":")[0]] == []
+    assert read.keys() == expected.keys()  # every outcome is one line
+    assert [outcome for name, outcome in read.items() if name not in outcome.split(",")[0].split(":")[0]] == []
 
 
 def test_too_many_pulses_are_rejected(make_event: Callable[..., Event]) -> None:

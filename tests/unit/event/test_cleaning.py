@@ -10,7 +10,7 @@ from skymap_scanner.event.cleaning import bright_doms, late_pulses
 
 def test_dom_above_ten_times_the_mean_charge_is_bright() -> None:
     charge = np.concatenate([[1000.0], np.ones(99)])
-    dom = np.arange(100) * 3  # the DOMs between were not hit and do not count for the mean, which is 10.99
+    dom = np.arange(100) * 3  # the DOMs between were not hit and do not enter the mean, which is 10.99
     assert bright_doms(charge, dom, 10.0) == {0}
     assert bright_doms(charge, dom, 1000 / 10.98) == set()
 

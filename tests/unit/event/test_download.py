@@ -21,7 +21,7 @@ QUICK = DownloadLimits(size=100_000, silence=5, attempts=3, backoff=0.25)
 
 @dataclass
 class Server:
-    """A real server on a free port: what it answers depends on the path, and it keeps what it was asked."""
+    """A real server on a free port: the path chooses the response, and the requests are recorded."""
 
     url: str
     asked: list[tuple[str, str | None]] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def handle(self) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the client has enough
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the client has closed the connection
             super().handle()
 
     def log_message(self, *_: object) -> None:
@@ -211,7 +211,7 @@ def test_credentials_follow_redirects_on_the_same_server_only(servers: tuple[Ser
 def test_errors_and_logs_contain_no_secrets(
     server: Server, kind: str, credentials: Credentials, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for logger in (None, "httpx", "httpcore"):  # whatever the command line has set them to
+    for logger in (None, "httpx", "httpcore"):  # the command line may have set other levels
         caplog.set_level(logging.DEBUG, logger=logger)
     shown = repr(credentials)
     try:

@@ -28,7 +28,7 @@ def python2_pickle(data: bytes, module: bytes = b"icecube.icetray") -> bytes:
 
 
 class I3Frame:
-    """Pickled by Python itself, this class gives what IceTray's gives."""
+    """Pickled by Python itself, it has the same bytes as IceTray's class."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.data = data
@@ -66,7 +66,7 @@ def test_python_2_pickle_is_read() -> None:
 @given(data=st.binary())
 @example(data=FRAME)
 def test_python_3_pickle_is_read(protocol: int, data: bytes) -> None:
-    if protocol > 2 or data:  # for no bytes at all, protocol 2 calls bytes(), which no frame needs
+    if protocol > 2 or data:  # protocol 2 pickles empty bytes as a call of bytes(), which no frame contains
         assert frame_bytes(python3_pickle(data, protocol)) == data
 
 
@@ -110,7 +110,7 @@ def test_real_messages_of_both_kinds_are_read(shared: Path) -> None:
 
 
 class Harm:
-    """What an attacker would send."""
+    """Pickles that an attacker could send."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return sys.exit, ("harm was done",)

@@ -35,7 +35,7 @@ from skymap_scanner.i3.pulse_objects import BitMask
 MakeEvent = Callable[..., Event]
 
 HLC, SLC = 7, 4
-#: A small, ordinary event.
+#: Pulses of a small, ordinary event.
 PULSES = {
     (1, 10): [(10_000.0, 4.0, 8.0, HLC), (10_020.0, 1.0, 8.0, HLC)],
     (2, 10): [(10_200.0, 5.0, 8.0, HLC)],
@@ -124,7 +124,7 @@ def windows(*bounds: tuple[float, float]) -> I3TimeWindowSeries:
 def test_saturated_doms_are_excluded_and_badly_calibrated_ones_truncated(make_event: MakeEvent) -> None:
     errata = {
         OMKey(1, 10): windows((10_010.0, 12_000.0), (10_005.0, 10_006.0)),
-        OMKey(2, 10): windows((0.0, 12_000.0)),  # nothing is left
+        OMKey(2, 10): windows((0.0, 12_000.0)),  # covers all pulses
         OMKey(3, 10): windows((10_010.0, 12_000.0)),  # not hit
         OMKey(4, 10): windows(),
     }
@@ -162,7 +162,7 @@ def test_invalid_settings_are_rejected(field: str, value: float) -> None:
         PreparationSettings(**{field: value})
 
 
-# --- which pulses -----------------------------------------------------------------------------------------------------
+# --- pulse series -----------------------------------------------------------------------------------------------------
 
 
 def test_pulse_series_of_split_events_is_preferred(make_event: MakeEvent) -> None:
@@ -210,7 +210,7 @@ def test_only_pulses_in_the_ice_are_used(make_event: MakeEvent) -> None:
     assert len(resolve_pulses("SplitInIcePulses", event.frames["P"])) == 8
 
 
-# --- events that lack something ---------------------------------------------------------------------------------------
+# --- incomplete events ------------------------------------------------------------------------------------------------
 
 
 def test_vertex_without_hlc_pulses_uses_all_pulses(make_event: MakeEvent) -> None:

@@ -29,7 +29,7 @@ PULSES = {
 
 
 def bits(value: Any) -> Any:
-    """Give something that is equal only for values that are equal to the last bit."""
+    """Return a value that compares equal only if all bits are equal."""
     match value:
         case np.ndarray():
             result: Any = (value.dtype.str, value.shape, value.tobytes())

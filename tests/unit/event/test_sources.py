@@ -32,7 +32,7 @@ NAME = "run00000001.evt000000000002"
 
 @pytest.fixture
 def frames(make_event: Callable[..., Event]) -> list[Frame]:
-    """The frames of a small event, as they stand in a file."""
+    """Return the frames of a small event in the order of a file."""
     event = make_event(PULSES)
     return [Frame(stop) for stop in "GCD"] + [event.frames["Q"], event.frames["P"]]
 
@@ -116,7 +116,7 @@ def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def url(frames: list[Frame]) -> Iterator[str]:
-    """The event on a real server that asks for a token."""
+    """URL of the event on a real server that requires a token."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -143,7 +143,7 @@ def test_url_is_read_with_given_or_environment_credentials(url: str, monkeypatch
     assert read_event(url).name == NAME
 
 
-# --- which event, and its name ----------------------------------------------------------------------------------------
+# --- selected events and names ----------------------------------------------------------------------------------------
 
 
 def numbered(frame: Frame, run: int, event: int) -> Frame:
@@ -208,7 +208,7 @@ def test_alert_is_part_of_the_event_name(tmp_path: Path, frames: list[Frame], st
     assert read_event(str(tmp_path / "event.json")).name == NAME + suffix
 
 
-# --- what cannot be read ----------------------------------------------------------------------------------------------
+# --- invalid sources --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def vertex(*pulses: tuple[float, float, int]) -> tuple[list[float], float]:
 def walked(
     time: NDArray[np.float64], charge: NDArray[np.float64], dom: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], float] | None:
-    """The definition, pulse by pulse: None below the lowest charge."""
+    """Return the vertex by its definition, pulse by pulse; None below the lowest charge."""
     total = charge.sum()
     heavy = {index for index in set(dom.tolist()) if charge[dom == index].sum() > DOMINANT * total}
     pulses = sorted(zip(time, charge, dom, strict=True), key=lambda pulse: (pulse[0], pulse[1], pulse[2]))
@@ -110,5 +110,5 @@ def test_vertex_is_bitwise_the_same_on_every_processor() -> None:
 
 
 def first_beyond(charge: NDArray[np.float64], threshold: float) -> int:
-    """Index of the pulse that brings the charge above a threshold."""
+    """Return the index of the pulse at which the charge exceeds a threshold."""
     return int(np.argmax(np.cumsum(charge) > threshold))

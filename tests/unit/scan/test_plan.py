@@ -85,7 +85,7 @@ def state(entries: Iterable[PlanEntry]) -> object:
 
 @given(st.data())
 def test_repeated_entries_change_nothing(data: st.DataObject) -> None:
-    """As a broker without deduplication stores them: each after its first, in any order and number."""
+    """Return the entries as a broker without deduplication stores them: repeated after their first, in any order."""
     log: list[PlanEntry] = []
     for number, entry in enumerate(ENTRIES):
         log.append(entry)

@@ -1,4 +1,4 @@
-"""What the tests of the simulation draw from."""
+"""Seeded random generators for the simulation's tests."""
 
 from __future__ import annotations
 

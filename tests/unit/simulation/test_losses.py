@@ -1,4 +1,4 @@
-"""Do muons lose what they should, and is nothing lost on the way?"""
+"""Energy losses of muons and cascades: their spectrum, mean and conservation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .conftest import random
 
 
 def test_integral_of_the_loss_spectrum_is_b() -> None:
-    # mean share from the spectra themselves, by a fine sum in log v
+    # mean loss by numerical integration of the spectra in log v
     log_v = np.linspace(math.log(V_CUT), 0, 200_001)
     v = np.exp((log_v[1:] + log_v[:-1]) / 2)
     hard, soft = (4 / 3 * (1 / v - 1) + v) * v, v**-2.5 * v

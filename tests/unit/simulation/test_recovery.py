@@ -1,4 +1,4 @@
-"""Is what is simulated what the photon model says? Then the exact likelihood of that model finds the truth again."""
+"""Simulated events follow the photon model: the exact likelihood of this model recovers the truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BIN = 10.0  # ns
 
 
 def test_exact_likelihood_recovers_vertex_time_and_energy() -> None:
-    """Poisson likelihood in fixed bins of 10 ns, all live DOMs, no cuts: unbiased, unlike adaptive bins."""
+    """Return the Poisson likelihood in fixed bins of 10 ns, all live DOMs, no cuts: unbiased, unlike adaptive bins."""
     event = simulate("cascade", energy=5e4, seed=11, vertex=(-180.0, 60.0, 300.0), ra=200.0, dec=30.0)
     truth, prepared, geometry = read_truth(event.frames["P"]), prepare(event), ic86()
     assert truth is not None

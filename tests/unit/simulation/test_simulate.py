@@ -1,4 +1,4 @@
-"""Whole simulated events: their frames, their truth, what the scanner makes of them, and what is refused."""
+"""Whole simulated events: their frames and truth, their preparation by the scanner, and rejected arguments."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_dom_charge_is_poisson_distributed_around_its_expectation() -> None:
 
 @pytest.mark.parametrize("kind", ["cascade", "track"])
 def test_no_light_arrives_before_direct_light(kind: str, cascade: Event, track: Event) -> None:
-    """Photoelectrons drawn again from the event's own losses: none comes earlier than the smear allows."""
+    """Photoelectrons are drawn again from the event's own losses; none may arrive earlier than the smear allows."""
     geometry, truth = ic86(), truth_of({"cascade": cascade, "track": track}[kind])
     along, vertex = travel_direction(truth.zenith, truth.azimuth), np.array(truth.vertex)
     random = np.random.Generator(np.random.PCG64(3))
@@ -164,7 +164,7 @@ def test_no_light_arrives_before_direct_light(kind: str, cascade: Event, track: 
     np.minimum.at(earliest, dom, time)
     early = earliest[hit] - np.array(first)
     assert early.min() >= -TIME_SMEAR - 1e-6
-    assert early.min() < TIME_SMEAR  # and the closest DOMs do see direct light
+    assert early.min() < TIME_SMEAR  # the closest DOMs detect direct light
 
 
 def test_readout_has_the_objects_of_a_real_event(cascade: Event) -> None:
@@ -179,7 +179,7 @@ def test_readout_has_the_objects_of_a_real_event(cascade: Event) -> None:
     assert pulses.time[local & (pulses.time > TRIGGER_TIME - 1)].min() == pytest.approx(TRIGGER_TIME, abs=0.5)
     dead = {(int(s), int(o)) for s, o in zip(geometry.string[geometry.dead], geometry.om[geometry.dead], strict=True)}
     assert dead.isdisjoint(zip(pulses.string.tolist(), pulses.om.tolist(), strict=True))
-    # before any light there is only noise, at its rate
+    # before the light there is only noise, at its rate
     quiet = int((pulses.time < TRIGGER_TIME - 500).sum())
     expected = geometry.noise[~geometry.dead].sum() * 3500e-9
     assert abs(quiet - expected) < 4 * math.sqrt(expected)
@@ -199,7 +199,7 @@ def test_prepared_vertex_is_near_the_truth(cascade: Event) -> None:
 
 def test_light_is_proportional_to_energy() -> None:
     faint, bright = (simulate("cascade", **CASCADE | {"energy": energy}) for energy in (1e4, 1e5))
-    noise = 55  # pe of dark noise in the window, about
+    noise = 55  # approximate dark noise in the window (pe)
     ratio = (pulses_of(bright).charge.sum() - noise) / (pulses_of(faint).charge.sum() - noise)
     assert ratio == pytest.approx(10, rel=0.05)
 
