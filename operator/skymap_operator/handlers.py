@@ -25,8 +25,12 @@ import kopf
 IDENTITY: Any = "skymap-operator"
 
 
-def registry() -> kopf.OperatorRegistry:
-    """Return the handlers that kopf calls."""
+async def run_until_signalled() -> None:
+    """Run kopf until SIGTERM or SIGINT."""
+    await kopf.operator(registry=_registry(), identity=IDENTITY, standalone=True, clusterwide=True)
+
+
+def _registry() -> kopf.OperatorRegistry:
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)

@@ -10,14 +10,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 import click
-import kopf
 
 from skymap_api.names import KIND
 from skymap_operator.cluster.cached import CachedCluster
 from skymap_operator.cluster.client import Cluster, ClusterError
 from skymap_operator.cluster.informer import Informer
 from skymap_operator.cluster.store import STORED, Store
-from skymap_operator.handlers import IDENTITY, registry
+from skymap_operator.handlers import run_until_signalled
 from skymap_operator.install.check import CheckError, check_definition, check_operator, check_pulsar, check_scan
 from skymap_operator.install.uninstall import Uninstall
 from skymap_operator.pulsar.connections import Pulsars
@@ -112,7 +111,7 @@ async def run(settings: Settings, host: str, port: int) -> None:
                 reconciler.restore(store.all(KIND))  # no reconcile has started yet
                 async with health.serve(host, port, metrics, queue.load) as served:
                     log.info("reconciles %s; /healthz and /metrics on port %d", _where(settings), served)
-                    await kopf.operator(registry=registry(), identity=IDENTITY, standalone=True, clusterwide=True)
+                    await run_until_signalled()
             finally:
                 await informer.stop()
                 await queue.close()

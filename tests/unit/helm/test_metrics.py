@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import pytest
 import yaml
-from testing.chart import CHART, ROOT, HelmError, find, render, values
+from testing.chart import CHART, HelmError, find, render, values
 
 FILE = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
 
@@ -61,10 +60,3 @@ def test_dashboard_has_the_label_for_grafana() -> None:
 def test_service_monitor_keeps_the_namespace_of_scans() -> None:
     monitor = find(render(values("full")), "ServiceMonitor", "skymap-operator")
     assert [endpoint["honorLabels"] for endpoint in monitor["spec"]["endpoints"]] == [True]
-
-
-def test_alerts_and_dashboard_use_existing_metrics() -> None:
-    text = "".join((CHART / "files" / name).read_text() for name in ("alerts.yaml", "dashboard.json"))
-    used = {name.removesuffix("_bucket") for name in re.findall(r"skymap_(?:operator|scan)_\w+", text)}
-    exported = set(re.findall(r"^## (\w+)", (ROOT / "docs/reference/metrics.md").read_text(), re.MULTILINE))
-    assert used - exported == set()

@@ -1,4 +1,4 @@
-"""What wakes people at night, and what they then read: alerts, dashboard and guide speak of what there is."""
+"""Alerts, dashboard and guide use existing metrics, labels, reasons and headings."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
 from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.observe.state import Backlog
-from skymap_operator.runtime.metrics import OUTCOMES, Metrics, Seen
-from skymap_operator.runtime.workqueue import By
+from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
+from skymap_operator.runtime.workqueue import Load, Trigger
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs/how-to/respond-to-alerts.md").read_text()
@@ -30,7 +30,7 @@ ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"]}
 DASHBOARD = json.loads((FILES / "dashboard.json").read_text())
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
-#: All of PromQL that the expressions use.
+#: The words of PromQL in the expressions.
 WORDS = {
     *("sum", "max", "absent", "rate", "increase", "delta", "histogram_quantile"),
     *("by", "unless", "on"),
@@ -51,15 +51,15 @@ def expressions() -> Iterator[tuple[str, str]]:
 EXPRESSIONS = list(expressions())
 
 
-def figures() -> dict[str, list[dict[str, str]]]:
-    """All figures that the operator shows, with the labels of each."""
+def exported() -> dict[str, list[dict[str, str]]]:
+    """Return the labels of all samples by metric."""
     metrics = Metrics(lambda: NOW)
-    for outcome in OUTCOMES:
-        metrics.looked(outcome, 1.0)
+    for result in Result:
+        metrics.reconciled(result, 1.0)
     metrics.scaled(Direction.UP, Cause.WORK)
-    metrics.late(1.0, By.NEWS)
-    for to, code in (("kubernetes", 403), ("pulsar", 500)):
-        metrics.asked(to, "GET", code)
+    metrics.waited(Trigger.EVENT, 0.5, 1.0)
+    for server, code in (("kubernetes", 403), ("pulsar", 500)):
+        metrics.requested(server, "GET", code)
     conditions = tuple(
         Condition(type=kind, status=truth, last_transition_time=NOW, reason=reason)
         for kind, truth, reason in (
@@ -75,75 +75,75 @@ def figures() -> dict[str, list[dict[str, str]]]:
         start_time=NOW - timedelta(seconds=9),
         eta=NOW,
     )
-    metrics.seen(NamespacedName("ns", "a"), Seen(scan, Backlog(1, 1), 900.0))
+    metrics.observed(NamespacedName("ns", "a"), ScanFigures(scan, Backlog(1, 1), 900.0))
     found: dict[str, list[dict[str, str]]] = {}
-    for line in metrics.text(0.0).decode().splitlines():
+    for line in metrics.text(Load()).decode().splitlines():
         if not line.startswith("#"):
             name, labels = re.fullmatch(r"(\w+)(?:\{(.*)\})? \S+", line).groups()  # type: ignore[union-attr]
             found.setdefault(name, []).append(dict(re.findall(r'(\w+)="([^"]*)"', labels or "")))
     return found
 
 
-FIGURES = figures()
-#: Values that a label may have beyond those of the sample above.
+METRICS = exported()
+#: Label values beyond those of the sample above.
 KNOWN: dict[str, set[str]] = {
     "reason": set(Reason),
     "phase": set(Phase),
-    "outcome": set(OUTCOMES),
+    "result": set(Result),
     "direction": set(Direction),
 }
 
 
 @pytest.mark.parametrize(("where", "expression"), EXPRESSIONS)
-def test_an_expression_speaks_of_figures_that_there_are(where: str, expression: str) -> None:
+def test_expressions_use_existing_metrics_and_labels(where: str, expression: str) -> None:
     plain = re.sub(r'"[^"]*"', '""', expression)
     assert plain.count("(") == plain.count(")")
     assert plain.count("{") == plain.count("}")
     words = re.sub(r"\{[^}]*\}|\[[^]]*\]|\b(by|on|ignoring|without) *\([^)]*\)", " ", plain)
     names = set(re.findall(r"[A-Za-z_]\w*", words)) - WORDS
     assert names
-    assert names <= set(FIGURES), f"{where}: there is no {names - set(FIGURES)}"
+    assert names <= set(METRICS), f"{where}: no metric {names - set(METRICS)}"
     for name, matchers in re.findall(r"(\w+)\{([^}]*)\}", expression):
         for label, how, value in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers):
-            assert all(label in one for one in FIGURES[name]), f"{where}: {name} has no label {label}"
-            values = {one[label] for one in FIGURES[name]}
+            assert all(label in one for one in METRICS[name]), f"{where}: {name} has no label {label}"
+            values = {one[label] for one in METRICS[name]}
             if label == "code" or value.startswith("$"):
                 continue
             wanted = set(value.split("|")) if "~" in how else {value}
             assert wanted <= KNOWN.get(label, values), f"{where}: {label} is never {value}"
     for labels in re.findall(r"\bby *\(([^)]*)\)", expression):
         for label in set(labels.replace(" ", "").split(",")) - {"le", "namespace"}:
-            assert any(label in one for name in names for one in FIGURES[name]), f"{where}: no label {label}"
+            assert any(label in one for name in names for one in METRICS[name]), f"{where}: no label {label}"
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_says_what_it_is_and_where_to_read_on(name: str) -> None:
+def test_alert_has_a_summary_and_a_section_in_the_guide(name: str) -> None:
     rule = ALERTS[name]
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
     assert rule["annotations"]["runbook_url"] == f"docs/how-to/respond-to-alerts.md#{name.lower()}"
     section = re.search(rf"^### {name}\n\n(.+?)(?=^#|\Z)", GUIDE, re.MULTILINE | re.DOTALL)
     assert section is not None, f"docs/how-to/respond-to-alerts.md has no heading {name}"
-    assert len(section[1]) > 100, "says nothing to do"
+    assert len(section[1]) > 100, "the section is too short"
 
 
-def test_every_alert_is_tried_out_by_promtool() -> None:
-    tried = yaml.safe_load((ROOT / "helm" / "alerts-test.yaml").read_text())["tests"]
-    assert {one["alertname"] for part in tried for one in part["alert_rule_test"] if one["exp_alerts"]} == set(ALERTS)
+def test_every_alert_has_a_promtool_test() -> None:
+    tested = yaml.safe_load((ROOT / "helm" / "alerts-test.yaml").read_text())["tests"]
+    assert {one["alertname"] for part in tested for one in part["alert_rule_test"] if one["exp_alerts"]} == set(ALERTS)
 
 
-def test_the_guide_has_no_alert_that_is_gone() -> None:
+def test_guide_has_only_existing_alerts() -> None:
     assert set(re.findall(r"^### (Skymap\w+)$", GUIDE, re.MULTILINE)) == set(ALERTS)
 
 
-def test_the_guide_explains_every_reason_of_a_condition() -> None:
+def test_every_condition_reason_is_explained() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|$", CONDITIONS.partition("## Reasons")[2], re.MULTILINE)
     explained = [reason for reason, *_ in rows]
     assert sorted(explained) == sorted(reason.value for reason in Reason)
     assert all(means.strip() and do.strip() for _, means, do in rows)
 
 
-def test_labels_of_an_alert_that_its_text_uses_are_there() -> None:
+def test_annotations_use_existing_labels() -> None:
     for name, rule in ALERTS.items():
         used = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
         kept = re.findall(r"by *\(([^)]*)\)", rule["expr"])
@@ -152,7 +152,7 @@ def test_labels_of_an_alert_that_its_text_uses_are_there() -> None:
         assert used <= labels, name
 
 
-def test_the_dashboards_panels_stand_side_by_side() -> None:
+def test_dashboard_panels_do_not_overlap() -> None:
     panels: list[dict[str, Any]] = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     for panel in panels:
@@ -163,7 +163,7 @@ def test_the_dashboards_panels_stand_side_by_side() -> None:
         assert apart or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
 
 
-def test_the_dashboard_asks_the_data_source_that_is_chosen() -> None:
+def test_dashboard_uses_the_chosen_data_source() -> None:
     assert DASHBOARD["templating"]["list"][0]["type"] == "datasource"
     sources = [panel["datasource"] for panel in DASHBOARD["panels"]]
     sources += [target["datasource"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
