@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import stat
 import zipfile
 
 import numpy as np
@@ -17,7 +15,6 @@ from hypothesis import strategies as st
 from skymap_scanner.errors import InputError
 from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results import result as result_module
-from skymap_scanner.results.atomic import write_atomically
 from skymap_scanner.results.result import result_from_json, result_from_npz, result_to_json, result_to_npz
 
 UPSTREAM = (
@@ -237,37 +234,3 @@ def test_damaged_files_raise_nothing_but_input_errors(data):
 def test_a_missing_file_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         ScanResult.read(tmp_path / "none.json")
-
-
-def test_writing_replaces_the_whole_file_or_nothing(tmp_path, monkeypatch):
-    path = tmp_path / "a.json"
-    write_atomically(path, b"old")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match="No space left"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
-    with pytest.raises(InputError, match="choose another folder"):
-        write_atomically(tmp_path / "no" / "a.json", b"")
-
-
-def test_what_a_killed_writer_of_the_same_file_left_goes_with_the_next(tmp_path):
-    (tmp_path / ".a.json.x1_zabcd").write_bytes(b"half")
-    (tmp_path / ".b.json.x1_zabcd").touch()
-    write_atomically(tmp_path / "a.json", b"whole")
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".b.json.x1_zabcd", "a.json"]
-
-
-def test_files_are_readable_for_all_whom_the_umask_allows(tmp_path):
-    path = write_atomically(tmp_path / "a", b"x")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~_umask()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

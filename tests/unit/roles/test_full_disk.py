@@ -15,8 +15,8 @@ import pytest
 from tests.unit.roles.conftest import Scan
 
 from skymap_api.progress import Progress, ProgressPhase
+from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import InputError
-from skymap_scanner.results.atomic import write_atomically
 from skymap_scanner.roles.full_disk import is_disk_full, retry_while_disk_full
 from skymap_scanner.roles.progress_reporter import SaveAttempts
 from skymap_scanner.roles.saver import save

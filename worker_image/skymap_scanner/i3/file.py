@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import logging
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
+from skymap_scanner.atomic_file import AtomicFile
 from skymap_scanner.errors import I3Error, InputError
 from skymap_scanner.i3.archive import Reader, TruncatedError
 from skymap_scanner.i3.compression import compressor, decompressed
@@ -152,51 +150,40 @@ class _Window:
 
 
 class FrameWriter:
-    """Writes frames to a file that appears under its name only when all is well.
+    """Writes frames to a file that appears under its name only when it is complete.
 
-    The suffix chooses the compression (.i3, .i3.gz, .i3.bz2, .i3.zst, .i3.xz); the same frames give the same bytes.
-    Frames go to a file beside it, which takes its place, safely on the disk, when the ``with`` block ends without an
-    error, and is removed otherwise. What a writer of the same file has left that was killed goes then, too.
+    The suffix chooses the compression (.i3, .i3.gz, .i3.bz2, .i3.zst, .i3.xz); the same frames give the same bytes. The
+    file takes its name when the ``with`` block ends without an error, and is removed otherwise (`AtomicFile`).
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.frames = 0
         make = compressor(self.path)
-        self._part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
-        try:
-            self._file: BinaryIO = self._part.open("xb")
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from error
-        self._stream = self._file if make is None else make(self._file)
+        self._file = AtomicFile(self.path)
+        self._stream = self._file.stream if make is None else make(self._file.stream)
 
     def write(self, frame: Frame) -> None:
         """Append a frame; raises InputError when the file system refuses."""
         try:
             self._stream.write(frame.to_bytes())
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise self._file.error(error) from error
         self.frames += 1
 
     def close(self) -> None:
-        """Put the file in its place; raises InputError when the file system refuses."""
+        """Give the file its name; raises InputError when the file system refuses."""
         try:
-            if self._stream is not self._file:
+            if self._stream is not self._file.stream:
                 self._stream.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._part.replace(self.path)
-            _remove_left(self.path)
-            _sync_folder(self.path.parent)
         except OSError as error:
             self.discard()
-            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise self._file.error(error) from error
+        self._file.commit()
 
     def discard(self) -> None:
         """Remove what has been written; a file that had the name before stays."""
-        self._file.close()
-        self._part.unlink(missing_ok=True)
+        self._file.discard()
 
     def __enter__(self) -> Self:
         return self
@@ -208,17 +195,3 @@ class FrameWriter:
             self.close()
         else:
             self.discard()
-
-
-def _remove_left(path: Path) -> None:
-    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
-        left.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

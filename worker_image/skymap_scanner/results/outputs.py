@@ -8,8 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 from skymap_api.names import RESULT_FORMATS
+from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import InputError
-from skymap_scanner.results.atomic import write_atomically
 from skymap_scanner.results.result import ScanResult, result_to_json, result_to_npz
 from skymap_scanner.results.rule import WILKS, ContourRule
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import InputError
 from skymap_scanner.healpix import pixel_count
-from skymap_scanner.results.atomic import write_atomically
 
 #: One pixel: RING index, -ln L, energy losses inside and in total (GeV), fitted vertex (m) and its time (ns).
 COLUMNS = ("index", "llh", "E_in", "E_tot", "X", "Y", "Z", "T")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
 from skymap_scanner.roles.planning import ScanSettings
@@ -77,12 +77,8 @@ def write_record(folder: Path, record: Record) -> None:
     InputError
         If the folder cannot be written.
     """
-    new = folder / f".{FILE}.new"
-    try:
-        new.write_text(json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
-        os.replace(new, folder / FILE)  # noqa: PTH105 - atomic on every platform
-    except OSError as error:
-        raise InputError(f"cannot write {folder / FILE}: {error.strerror}") from error
+    text = json.dumps(asdict(record), indent=1, sort_keys=True) + "\n"
+    write_atomically(folder / FILE, text.encode())
 
 
 def check_same(folder: Path, found: Record, wanted: Record) -> None:

@@ -1,0 +1,84 @@
+"""Files that appear under their name only when they are complete.
+
+The content goes to a hidden file beside it (``.NAME.xxxxxxxx.part``), which is synced to the disk and takes the name at
+the end. A crash leaves the old file or the new one. The next writer of the same file removes what a killed one left.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import secrets
+from pathlib import Path
+from typing import BinaryIO
+
+from skymap_scanner.errors import InputError
+
+
+class AtomicFile:
+    """One file being written: ``stream`` takes the content, then call ``commit`` or ``discard``.
+
+    Raises
+    ------
+    InputError
+        When the folder does not exist or cannot be written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        try:
+            self.stream: BinaryIO = self._part.open("xb")
+        except OSError as error:
+            message = f"{path}: cannot be written: {error.strerror}; choose another folder"
+            raise InputError(message) from error
+
+    def commit(self) -> None:
+        """Give the file its name; on an error the old file stays, and InputError is raised."""
+        try:
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
+            self.stream.close()
+            self._part.replace(self.path)
+            for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.????????.part"):
+                left.unlink(missing_ok=True)
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            self.discard()
+            raise self.error(error) from error
+
+    def discard(self) -> None:
+        """Remove what has been written; a file that had the name before stays."""
+        self.stream.close()
+        self._part.unlink(missing_ok=True)
+
+    def error(self, error: OSError) -> InputError:
+        """Return the error for a file system that refuses the content."""
+        return InputError(f"{self.path}: cannot be written: {error.strerror}; is the disk full?")
+
+
+def write_atomically(path: Path, content: bytes) -> Path:
+    """Write a whole file and return its path.
+
+    Raises
+    ------
+    InputError
+        When the file system refuses; a file that had the name before stays.
+    """
+    file = AtomicFile(path)
+    try:
+        file.stream.write(content)
+    except OSError as error:
+        file.discard()
+        raise file.error(error) from error
+    file.commit()
+    return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the new name itself survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
