@@ -14,6 +14,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from tests.unit.operator.test_store import made
 
 from skymap_api.names import NamespacedName
+from skymap_operator.cluster import client
 from skymap_operator.cluster import informer as module
 from skymap_operator.cluster.cached import CachedCluster
 from skymap_operator.cluster.client import Cluster, Refused
@@ -172,6 +173,18 @@ def test_interrupted_watch_misses_no_change(how: str, monkeypatch: pytest.Monkey
         await until(lambda: "jobs" in api.lines)
         api.send("jobs", "ADDED", made("Job", 201, "alert-producer", spec={}))
         await until(lambda: bench.store.get("Job", "ns", "alert-producer"))
+
+    run(test)
+
+
+def test_watch_without_data_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "WATCH_TIMEOUT", 0.2)
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+
+    async def test(bench: Bench) -> None:
+        await bench.started()
+        lists = bench.api.requests["GET jobs"]
+        await until(lambda: bench.api.requests["GET jobs"] > lists and bench.api.requests["watch jobs"] > 1)
 
     run(test)
 
