@@ -55,9 +55,7 @@ KUBERNETES = ("affinity",)
 
 def _sections(path: str, schema: Schema) -> Iterator[str]:
     """Give the table of one object, then those of the objects in it."""
-    required = schema.get("required", ())
-    fields = "".join(_field(name, field, name in required) for name, field in schema["properties"].items())
-    yield f"## {path}\n\n{_wrap(schema['description'])}\n{fields}{_rules(schema)}"
+    yield f"## {path}\n\n{_wrap(schema['description'])}\n{describe_fields(schema)}{_rules(schema)}"
     for name, field in schema["properties"].items():
         inner, suffix = (field["items"], "[]") if field.get("type") == "array" else (field, "")
         if "properties" in inner and name not in KUBERNETES:
@@ -67,6 +65,25 @@ def _sections(path: str, schema: Schema) -> Iterator[str]:
 def _rules(schema: Schema) -> str:
     messages = [rule["message"] for rule in schema.get("x-kubernetes-validations", ()) if "oldSelf" not in rule["rule"]]
     return "\nRules:\n\n" + "".join(_item(message) for message in messages) if messages else ""
+
+
+def describe_fields(schema: Schema) -> str:
+    """Return the fields of a CRD's or a JSON schema's object as a Markdown list, with type, default and description."""
+    required, definitions = schema.get("required", ()), schema.get("$defs", {})
+    fields = {name: _inline(field, definitions) for name, field in schema["properties"].items()}
+    return "".join(_field(name, field, name in required) for name, field in fields.items())
+
+
+def _inline(schema: Any, definitions: Schema) -> Any:
+    """Put enumerations in the place of references to them, and of other references the name of what they refer to."""
+    if isinstance(schema, list):
+        return [_inline(one, definitions) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    name = schema.get("$ref", "").rpartition("/")[2]
+    target = definitions.get(name, {})
+    known = target if "enum" in target else {"type": name, "description": target.get("description", "")} if name else {}
+    return known | {key: _inline(value, definitions) for key, value in schema.items() if key != "$ref"}
 
 
 def _field(name: str, field: Schema, required: bool) -> str:
@@ -85,18 +102,26 @@ def _wrap(text: str) -> str:
 
 def describe_type(field: Schema) -> str:
     """Name the type of a field and its bounds."""
-    if field.get("x-kubernetes-int-or-string"):
-        return "quantity"
-    if "enum" in field:
-        return " or ".join(f"`{value}`" for value in field["enum"])
-    if "type" not in field:
-        return "number, text, true or false"
-    if field["type"] == "array":
-        return f"list of {describe_type(field['items'])}"
-    if isinstance(field.get("additionalProperties"), dict):
-        return f"map to {describe_type(field['additionalProperties'])}"
-    kind = "time" if field.get("format") == "date-time" else field["type"]
-    return f"{kind}{_bounds(field)}"
+    match field:
+        case {"x-kubernetes-int-or-string": True}:
+            kind = "quantity"
+        case {"const": value}:
+            kind = f"`{value}`"
+        case {"anyOf": kinds}:
+            kind = " or ".join(describe_type(one) for one in kinds)
+        case {"enum": values}:
+            kind = " or ".join(f"`{value}`" for value in values)
+        case {"type": "array", "items": items}:
+            kind = f"list of {describe_type(items)}"
+        case {"additionalProperties": dict(values)}:
+            kind = f"map to {describe_type(values)}"
+        case {"format": "date-time"}:
+            kind = "time"
+        case {"type": name}:
+            kind = f"{name}{_bounds(field)}"
+        case _:
+            kind = "number, text, true or false"
+    return kind
 
 
 def _bounds(field: Schema) -> str:

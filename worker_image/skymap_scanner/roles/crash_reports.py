@@ -25,18 +25,18 @@ POLL_INTERVAL = 1.0
 class CrashReport(BaseModel):
     """A worker that ended while a task was in flight: killed, crashed, or hung for more than ``limit`` seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
-    #: Identity of the task (`task_identity`), unique across scans.
     task: str
-    #: Name of the task for log lines.
+    """Identity of the task, unique across scans: a digest of its frame, event and reconstruction."""
     name: str
-    #: Identity of the attempt, so that a crash that is reported twice counts once.
+    """Name of the task for log lines."""
     attempt: str
-    #: Time limit of the attempt (s).
+    """Identity of the attempt, so that a crash that is reported twice counts once."""
     limit: float
-    #: Python traceback of a worker that reached the time limit; empty if it ended earlier.
+    """Time limit of the attempt (s)."""
     hung_at: str = ""
+    """Python traceback of a worker that reached the time limit; empty if it ended earlier."""
 
     def encode(self) -> bytes:
         """Return the report as JSON."""

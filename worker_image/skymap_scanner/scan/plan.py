@@ -22,7 +22,7 @@ from skymap_scanner.scan.pixels import Pixel, read_ranges, write_ranges
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     def encode(self) -> bytes:
         """Return the entry as JSON."""
@@ -33,28 +33,46 @@ class EventFacts(_Entry):
     """Facts about the event that the results contain."""
 
     name: str
+    """Name of the event."""
     run: int
+    """Run number."""
     event: int
+    """Event number."""
     mjd: float
+    """Time of the event (UTC, days)."""
     kind: str
+    """Type of the alert, the third part of the name."""
     real: bool
+    """False for a simulated event."""
     metadata_topics: tuple[str, ...]
+    """Topics of the event's frames."""
 
 
 class ScanEntry(_Entry):
     """The scan: everything that determines its map."""
 
     kind: Literal["scan"] = "scan"
+    """Form of the entry."""
     version: Literal[1] = 1
+    """Version of the plan."""
     name: str
+    """Name of the scan."""
     event: EventFacts
+    """The event."""
     levels: str
+    """NSIDE:PARENTS of each level."""
     seeds: int
+    """Seeds of each pixel."""
     area: str | None = None
+    """NSIDE,PIXEL,COUNT: only these pixels of the first level."""
     pixels: str | None = None
+    """Ranges of pixels of the first level; only these."""
     reconstruction: str
+    """Name of the reconstruction."""
     parameters: Mapping[str, Any] = Field(default_factory=dict)
+    """Its parameters."""
     keep_all_seeds: bool = False
+    """Whether the fits of all seeds are kept."""
 
     def parsed_levels(self) -> tuple[Level, ...]:
         """Return the validated levels."""
@@ -66,26 +84,34 @@ class ScanEntry(_Entry):
 
 
 class LevelEntry(_Entry):
-    """A level: all its ``pixels`` (ranges), and those that no ahead entry has started (``tasks``)."""
+    """A level and its pixels."""
 
     kind: Literal["level"] = "level"
+    """Form of the entry."""
     nside: int
+    """The level's nside."""
     pixels: str
+    """Ranges of all its pixels."""
     tasks: str
+    """Ranges of those pixels that no ahead entry has started."""
 
 
 class AheadEntry(_Entry):
     """Pixels of the next level, started early on a guess."""
 
     kind: Literal["ahead"] = "ahead"
+    """Form of the entry."""
     nside: int
+    """The next level's nside."""
     tasks: str
+    """Ranges of the pixels that are started."""
 
 
 class EndEntry(_Entry):
     """The end of the plan."""
 
     kind: Literal["end"] = "end"
+    """Form of the entry."""
 
 
 PlanEntry = Annotated[ScanEntry | LevelEntry | AheadEntry | EndEntry, Field(discriminator="kind")]

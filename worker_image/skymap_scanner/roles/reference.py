@@ -1,0 +1,152 @@
+"""Reference of the wire format, from messages that the code makes: ``python -m skymap_scanner.roles.reference``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import BaseModel
+
+from skymap_api.names import COLLECTOR_SUBSCRIPTION, WORKERS_SUBSCRIPTION, ScanTopics
+from skymap_api.progress import Progress
+from skymap_api.reference import describe_fields
+from skymap_api.resource.status import BestFitStatus, LevelStatus
+from skymap_scanner.detector.ic86 import ic86
+from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.i3 import FitStatus, Frame, I3EventHeader, Pulses
+from skymap_scanner.reconstruction.protocol import failed_fit
+from skymap_scanner.roles.crash_reports import CrashReport
+from skymap_scanner.roles.task_frames import fit_frame, read_task
+from skymap_scanner.roles.tasks import TaskMaker
+from skymap_scanner.scan.pixels import Pixel
+from skymap_scanner.scan.plan import AheadEntry, EndEntry, EventFacts, LevelEntry, ScanEntry
+
+#: What each topic carries, by its field in `ScanTopics`.
+TOPICS = {
+    "to_be_scanned": f"tasks; subscription `{WORKERS_SUBSCRIPTION}`",
+    "scanned": f"fits; subscription `{COLLECTOR_SUBSCRIPTION}`",
+    "collected": "best fits, one message for each pixel",
+    "crash_reports": "reports of worker crashes",
+    "plan": "decisions of the producer",
+    "progress": "snapshots, of which the last counts",
+    "metadata": "one frame of the event; the name ends in its SHA-256",
+}
+
+#: What each key of a task's P frame holds.
+TASK_KEYS = {
+    "I3EventHeader": "the event's header; the sub-event is the pixel",
+    "MillipedeSeedParticle": "the seed: fixed direction, first vertex and time",
+    "SCAN_EventName": "name of the event",
+    "SCAN_EventOverallIndex": "number of the frame within its level",
+    "SCAN_HealpixNSide": "nside of the pixel",
+    "SCAN_HealpixPixel": "index of the pixel (RING)",
+    "SCAN_PositionVariationIndex": "number of the seed",
+    "SCAN_WarmStart": "whether the seed is a fit nearby",
+}
+
+#: What each key holds that a fit adds to its task's frame.
+FIT_KEYS = {
+    "MillipedeStarting2ndPass": "the fitted track",
+    "MillipedeStarting2ndPassParams": "the energy losses along it",
+    "MillipedeStarting2ndPass_millipedellh": "−ln L, and the number of evaluations",
+    "MillipedeStarting2ndPass_totalRecoLossesInside": "losses inside the instrumented volume (GeV)",
+    "MillipedeStarting2ndPass_totalRecoLossesTotal": "all losses (GeV)",
+    "SCAN_FailureReason": "why the fit failed; absent after a success",
+    "SCAN_NegLogLikelihood": "−ln L; NaN after a failure",
+    "SCAN_Reconstruction": "name of the reconstruction",
+}
+
+#: What each message property of a task, and of its fit, holds.
+PROPERTIES = {
+    "metadata_topics": "topics of the event's frames, separated by `;`",
+    "reconstruction": "name of the reconstruction",
+    "reconstruction_parameters": "its parameters as JSON",
+    "seed": "number of the seed",
+}
+
+
+def reference() -> str:
+    """Return the page as Markdown.
+
+    Raises
+    ------
+    KeyError
+        If a topic, key or property has no description here.
+    """
+    task, fit, properties = _messages()
+    topics = [(name, TOPICS[field]) for field, name in dataclasses.asdict(ScanTopics.of("SCAN")).items()]
+    return "\n".join(
+        [
+            "# Wire format\n",
+            "What the roles of a scan send over its broker. The frames keep the keys of the original scanner.\n",
+            "## Topics\n",
+            "These are the topics of the scan `SCAN` in the tenant `icecube`.\n",
+            _table(("topic", "messages"), topics),
+            "## Tasks\n",
+            "A task is one serialized P frame. The message key names the pixel. The sequence id is the task's place in",
+            "the plan.\n",
+            _table(("key", "class", "content"), _keys(task, TASK_KEYS)),
+            "It has these message properties:\n",
+            _table(("property", "content"), [(name, PROPERTIES[name]) for name in properties]),
+            "## Fits\n",
+            "A fit is its task's frame with these keys added, and with the same message key and properties. A failed",
+            "fit is a fit too.\n",
+            _table(("key", "class", "content"), _keys(fit, FIT_KEYS, without=task)),
+            "## Best fits\n",
+            "A best fit is the frame of the best seed's fit. With `keepAllSeeds`, the frames of the other seeds follow",
+            "in the same message.\n",
+            "## Plan\n",
+            "Each message is one JSON object, whose `kind` names its form.\n",
+            *(_model(kind, 3) for kind in (ScanEntry, EventFacts, LevelEntry, AheadEntry, EndEntry)),
+            _model(CrashReport, 2, "Crash reports"),
+            _model(Progress, 2, "Progress"),
+            *(_model(kind, 3) for kind in (LevelStatus, BestFitStatus)),
+        ]
+    )
+
+
+def _messages() -> tuple[Frame, Frame, list[str]]:
+    """Make a task and the fit that answers it; return their frames, and the names of the message's properties."""
+    event = PreparedEvent(
+        name="run00000001.evt000000000001.simulation",
+        header=I3EventHeader(),
+        mjd=60000.0,
+        pulse_series="",
+        pulses=Pulses.from_series({}),
+        window=(0.0, 0.0),
+        late={},
+        excluded=frozenset(),
+        vertex=np.zeros(3),
+        vertex_time=0.0,
+        geometry=ic86(),
+    )
+    facts = EventFacts(name=event.name, run=1, event=1, mjd=event.mjd, kind="", real=False, metadata_topics=())
+    scan = ScanEntry(name="SCAN", event=facts, levels="1:0", seeds=1, reconstruction="dummy")
+    maker = TaskMaker(scan, event)
+    task = next(maker.tasks(Pixel(1, 0), event))
+    message = maker.message(task)
+    _, frame = read_task(message.payload)
+    answer = fit_frame(frame.copy(), failed_fit(task.start, FitStatus.GeneralFailure, "a reason"), "dummy")
+    return Frame.from_bytes(message.payload), Frame.from_bytes(answer), sorted(message.properties)
+
+
+def _keys(frame: Frame, contents: dict[str, str], without: Frame | None = None) -> list[tuple[str, str, str]]:
+    added = sorted(key for key in frame if without is None or key not in without)
+    return [(key, frame.class_name(key) or "", contents[key]) for key in added]
+
+
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    lines += [f"| `{first}` | {' | '.join(rest)} |" for first, *rest in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _model(model: type[BaseModel], depth: int, title: str = "") -> str:
+    text = (model.__doc__ or "").partition("\n")[0].replace("``", "`")
+    fields = describe_fields(model.model_json_schema(by_alias=False))
+    return f"{'#' * depth} {title or model.__name__}\n\n{text}\n\n{fields}"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")  # noqa: T201 - the page is the output
