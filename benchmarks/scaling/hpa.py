@@ -1,8 +1,8 @@
-"""How Kubernetes' HorizontalPodAutoscaler (HPA) decides, as pure functions and one small memory.
+"""The decisions of Kubernetes' HorizontalPodAutoscaler (HPA), as pure functions and a small class for its state.
 
 Sources: https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/ (algorithm details; default
 behaviour: no stabilization and the larger of 4 pods or 100 % in 15 s upwards, 300 s and 100 % in 15 s downwards;
-tolerance 0.1; a look every 15 s), and pkg/controller/podautoscaler/{replica_calculator,horizontal}.go of Kubernetes
+tolerance 0.1; a sync every 15 s), and pkg/controller/podautoscaler/{replica_calculator,horizontal}.go of Kubernetes
 1.34.
 """
 
@@ -13,16 +13,16 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-#: --horizontal-pod-autoscaler-sync-period (s), -tolerance, and -downscale-stabilization (s), as they are by default.
+#: --horizontal-pod-autoscaler-sync-period (s), -tolerance, and -downscale-stabilization (s); the defaults.
 SYNC, TOLERANCE, DOWN_WINDOW = 15.0, 0.1, 300.0
-#: The default behaviour upwards: in a period (s) so many pods, or so many times as many, whichever is more.
+#: The default behaviour upwards: in each period (s) at most this many more pods or this factor, whichever is more.
 UP_PERIOD, UP_PODS, UP_FACTOR = 15.0, 4, 2.0
 
 
 def by_utilization(usages: Sequence[float], unready: int, current: int, target: float) -> int:
-    """Return the number of pods by what each ready one uses of its request (``GetResourceReplicas``).
+    """Return the number of pods from the usage of each ready pod, relative to its request (``GetResourceReplicas``).
 
-    Pods that are not ready count as using nothing where the rest asks for more, and are left out where it does not.
+    Unready pods count with zero usage when scaling up, and are ignored otherwise.
     """
     if not usages:
         return current
@@ -37,7 +37,7 @@ def by_utilization(usages: Sequence[float], unready: int, current: int, target: 
 
 
 def by_average_value(metric: float, target: float, current: int) -> int:
-    """Return how many pods have ``target`` of an external metric each (``GetExternalPerPodMetricReplicas``)."""
+    """Return the number of pods with ``target`` of an external metric each (``GetExternalPerPodMetricReplicas``)."""
     if current and _tolerable(metric / (target * current)):
         return current
     return _ceil(metric / target)
@@ -48,13 +48,13 @@ def _tolerable(ratio: float) -> bool:
 
 
 def _ceil(number: float) -> int:
-    """Round up, but not for the last bit of a float: HPA computes in thousandths."""
+    """Round up, ignoring rounding errors of floats: HPA computes in thousandths."""
     return math.ceil(round(number, 6))
 
 
 @dataclass
 class Stabilizer:
-    """What an HPA remembers: what it recommended of late, and what it changed."""
+    """The state of an HPA: its recent recommendations and changes."""
 
     minimum: int
     maximum: int
@@ -62,12 +62,14 @@ class Stabilizer:
     _changes: deque[tuple[float, int]] = field(default_factory=deque)
 
     def settle(self, now: float, current: int, desired: int) -> int:
-        """Return the number that is set, where ``desired`` are recommended and ``current`` are there."""
+        """Return the number of replicas to set for a recommendation and the current number."""
         while self._recommended and self._recommended[0][0] <= now - DOWN_WINDOW:
             self._recommended.popleft()
         most = max([desired, *(count for _, count in self._recommended)])
         self._recommended.append((now, desired))
-        wanted = min(max(current, desired), most)  # up at once; down to the most of the last five minutes
+        wanted = min(
+            max(current, desired), most
+        )  # up at once; down to the most of the last five minutes
         while self._changes and self._changes[0][0] <= now - UP_PERIOD:
             self._changes.popleft()
         if wanted > current:

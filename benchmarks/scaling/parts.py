@@ -1,4 +1,4 @@
-"""What the simulated world is made of: fits, scans, nodes, pods; and what is measured of each scan."""
+"""The parts of the simulated world: fits, scans, nodes and pods, with what is measured of each scan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEEDS = 7
 
 @dataclass(frozen=True)
 class Fits:
-    """How long fits take (s): lognormal, and a few by a Pareto law of their own; none longer than a worker may take."""
+    """Durations of fits (s): lognormal, a few from a Pareto distribution; none longer than a worker's time limit."""
 
     median: float = 2.0
     sigma: float = 0.7
@@ -24,7 +24,7 @@ class Fits:
     longest: float = 600.0
 
     def draw(self, count: int, seed: int) -> list[float]:
-        """Draw times, the same for every policy."""
+        """Draw durations, the same for every policy."""
         chance = np.random.default_rng([seed, count])
         times = chance.lognormal(np.log(self.median), self.sigma, count)
         tail = self.heavy_from * (1.0 + chance.pareto(self.heavy_index, count))
@@ -35,7 +35,7 @@ class Fits:
 
 @dataclass(frozen=True)
 class Order:
-    """A scan that is asked for: when (s), its levels (pixels each), how long it may take, and its limits."""
+    """A requested scan: arrival (s), pixels of each level, target time and limits."""
 
     name: str
     arrives: float = 0.0
@@ -48,7 +48,7 @@ class Order:
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A machine with places for workers; ``image_at``: when it has the image, None before anybody has asked for it."""
+    """A machine with places for workers; ``image_at``: when it has the image, None before the first pod."""
 
     number: int
     free: int
@@ -58,7 +58,7 @@ class Node:
 
 @dataclass(eq=False, slots=True)
 class Pod:
-    """A worker. ``ready``: since when it runs; ``seen_ready``: whether Kubernetes believes so.
+    """A worker. ``ready``: since when it runs; ``seen_ready``: what Kubernetes reports.
 
     ``connected``: since when it takes tasks; ``had``: how many. ``task``, ``began``, ``until``: the fit in hand, since
     and until when; ``worked``: the seconds of all before.
@@ -84,7 +84,7 @@ class Pod:
 
 @dataclass(eq=False)
 class Scan:
-    """A scan under way: its queue, its workers, and what came of it."""
+    """A running scan: its queue, its workers and its results."""
 
     order: Order
     seconds: list[float]
@@ -121,5 +121,5 @@ class Scan:
         return self.level == len(self.order.levels) - 1
 
     def busy(self) -> list[Pod]:
-        """Return the workers that have a fit in hand and were not asked to leave."""
+        """Return the workers that have an in-flight task and are not terminating."""
         return [pod for pod in self.pods if pod.task is not None and not pod.leaving]

@@ -1,4 +1,4 @@
-"""Who decides how many workers there are: the operator, KEDA, an HPA by CPU, or nobody."""
+"""Policies for the number of workers: the operator, KEDA, an HPA by CPU, and a fixed number."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONG_GRACE, SHORT_GRACE = 630.0, 30.0
 
 @dataclass
 class Operator:
-    """The operator's own functions, called as its plan calls them; settings as they are by default."""
+    """The operator's own functions, called as its plan calls them, with the default settings."""
 
     ceiling: int = 1000
     interval: float = 10.0
@@ -32,7 +32,7 @@ class Operator:
     _learned: dict[str, float] = field(default_factory=dict)
 
     def begin(self, world: World, scan: Scan) -> None:
-        """Look at once, and again and again."""
+        """Decide now and at each interval."""
         self._created[scan.order.name] = datetime.fromtimestamp(len(self._created), UTC)
         self._tick(world, scan)
 
@@ -91,7 +91,7 @@ class Keda:
     _active: dict[Scan, float] = field(default_factory=dict)
 
     def begin(self, world: World, scan: Scan) -> None:
-        """Poll, and have an HPA look."""
+        """Start the polling and the HPA."""
         self._poll(world, scan)
         world.at(world.now + SYNC, self._sync, world, scan, Stabilizer(1, scan.order.maximum))
 
@@ -152,18 +152,18 @@ class Hpa:
 
 @dataclass
 class Fixed:
-    """As many workers as an administrator has set, from the start to the end."""
+    """A fixed number of workers from start to end."""
 
     workers: int
     grace: float = LONG_GRACE
 
     def begin(self, world: World, scan: Scan) -> None:
-        """Make them."""
+        """Start the workers."""
         world.resize(scan, self.workers)
 
 
 def _backlog(look: Look) -> int | None:
-    """Return Pulsar's msgBacklog: what waits and what is in hand."""
+    """Return Pulsar's msgBacklog: waiting and in-flight tasks."""
     return None if look.waiting is None or look.in_flight is None else look.waiting + look.in_flight
 
 

@@ -1,4 +1,4 @@
-"""Which pods a ReplicaSet ends first when there are to be fewer.
+"""The order in which a ReplicaSet terminates pods when it scales down.
 
 The order of Kubernetes 1.34, ``ActivePodsWithRanks.Less`` in pkg/controller/controller_utils.go and
 https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/#scaling-down-a-replicaset: without a node before
@@ -17,7 +17,7 @@ from typing import TypeVar
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the order looks at. Times in seconds; ``ready`` and ``node`` None where it is not; ``uid`` any number."""
+    """What the order depends on. Times in seconds; ``ready`` and ``node`` may be None; ``uid`` is any number."""
 
     created: float
     uid: float
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def leave_first(pods: Iterable[T], count: int, place: Callable[[T], Place], now: float) -> Sequence[T]:
-    """Return the ``count`` pods that are ended first."""
+    """Return the ``count`` pods that are terminated first."""
     placed = [(place(pod), pod) for pod in pods]
     on_node = Counter(one.node for one, _ in placed)
     placed.sort(key=lambda pair: _rank(pair[0], on_node, now))

@@ -1,4 +1,4 @@
-"""What came of simulated scans, and how it is told."""
+"""Results of simulated scans, as a table and a picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """One scan of one run: times in seconds; ``paid``: of workers that had a place on a node; ``useful``: of fits."""
+    """One scan of one run: times in seconds; ``paid``: worker time on nodes; ``useful``: time in fits."""
 
     time: float
     target: float
@@ -30,7 +30,7 @@ class Outcome:
 
     @classmethod
     def of(cls, scan: Scan) -> Outcome:
-        """Take it from a scan that is done."""
+        """Return the outcome of a finished scan."""
         if scan.finished is None:
             raise ValueError(
                 f"{scan.order.name} has no result: {scan.waiting} tasks wait, {scan.in_flight} are in hand"
@@ -41,7 +41,7 @@ class Outcome:
 
 
 def rows(scenario: str, policy: str, runs: Sequence[Sequence[Outcome]]) -> Iterator[str]:
-    """Write lines of the table: the urgent scans of a scenario apart from the others; sums are those of a mean run."""
+    """Return rows of the table, urgent scans apart from the others; sums are means over runs."""
     groups = [(f"{scenario}: the urgent one", True), (f"{scenario}: the others", False)]
     if not any(one.urgent for run in runs for one in run):
         groups = [(scenario, False)]

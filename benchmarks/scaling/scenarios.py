@@ -1,4 +1,4 @@
-"""What is simulated: clusters, scans that are asked for, and what goes wrong."""
+"""Scenarios: clusters, requested scans and failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COARSE = (192, 192, 384)
 
 @dataclass(frozen=True)
 class Scenario:
-    """``fixed``: workers of each scan where nobody scales; ``runs``: seeds, fewer where a run takes long."""
+    """``fixed``: workers of each scan without scaling; ``runs``: number of seeds, fewer for long runs."""
 
     name: str
     what: str
@@ -25,9 +25,9 @@ class Scenario:
 
 
 ALONE = Order("alone")
-#: Fewer pixels, and little time for them.
+#: Few pixels and a short target time.
 QUICK = replace(ALONE, levels=(768, 256, 256), target=400.0)
-#: Scans of a storm come a few seconds apart, as alerts do that have waited for a network.
+#: Scans a few seconds apart, like alerts that have waited for a network.
 STORM = tuple(replace(ALONE, name=f"storm-{number:02d}", arrives=5.0 * number, target=1500.0) for number in range(12))
 NORMAL = tuple(replace(one, target=1800.0) for one in STORM[:8])
 REALTIME = replace(ALONE, name="realtime", arrives=240.0, target=600.0, urgent=True)

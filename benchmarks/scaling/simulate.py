@@ -1,4 +1,4 @@
-"""Scans in a simulated cluster: how many workers the operator, KEDA or an HPA give them, and what that costs.
+"""Simulates scans in a cluster: how many workers the operator, KEDA or an HPA give them, and at what cost.
 
     python -m benchmarks.scaling.simulate --picture scaling.png
     python -m benchmarks.scaling.simulate --scenario storm realtime --keda-threshold 100
@@ -27,7 +27,7 @@ TUNED = 40.0
 
 
 def policies(scenario: Scenario, threshold: float) -> dict[str, Callable[[], Policy]]:
-    """Return who decides, by name; each run needs a new one, since they remember."""
+    """Return the policies by name. They have state, so each run needs new ones."""
     return {
         "operator": partial(Operator, ceiling=scenario.site.nodes * scenario.site.places),
         "KEDA, 10 a worker": Keda,
@@ -40,14 +40,14 @@ def policies(scenario: Scenario, threshold: float) -> dict[str, Callable[[], Pol
 
 
 def simulate(scenario: Scenario, policy: Callable[[], Policy], seed: int) -> list[Outcome]:
-    """Run once; return what came of each scan."""
+    """Run once; return the outcome of each scan."""
     world = World(scenario.site, scenario.orders, policy(), seed)
     world.run()
     return [Outcome.of(scan) for scan in world.scans]
 
 
 def traced(scenario: Scenario, policy: Callable[[], Policy], seed: int) -> list[Sample]:
-    """Run once; return what the last scan looked like."""
+    """Run once; return samples of the last scan."""
     world = World(scenario.site, scenario.orders, policy(), seed)
     samples = world.trace(world.scans[-1], 2.0)
     world.run()
@@ -73,7 +73,7 @@ def main() -> None:
         metavar="NAME",
         help="; ".join(f"{one.name}: {one.what}" for one in SCENARIOS).replace("%", "%%"),
     )
-    parser.add_argument("--seeds", type=int, help="runs of each; else 5, of the large ones 3")
+    parser.add_argument("--seeds", type=int, help="runs of each scenario  [default: 5, or 3 for large ones]")
     parser.add_argument("--keda-threshold", type=float, default=TUNED, help="msgBacklogThreshold of the tuned KEDA")
     parser.add_argument("--picture", type=Path, help="PNG of the first scenario with its first seed")
     arguments = parser.parse_args()

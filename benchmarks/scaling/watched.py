@@ -1,4 +1,4 @@
-"""What is seen of a scan while its workers come and go: samples, and how each worker ended; and a picture of it."""
+"""Observations of a scan while its workers start and stop: samples, the end of each worker, and a picture."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: A worker that ended so was asked to (143), or had nothing to do any more (0): what it had begun it has finished.
+#: Exit codes of a clean end: terminated (143) or nothing left to do (0). Such a worker has finished its fit.
 IN_GOOD_ORDER = (0, 143)
 
-#: What kubectl is to print of a pod, each time that it changes (it makes spaces of tabs).
+#: What kubectl prints about a pod at each change (it turns tabs into spaces).
 POD_LINE = (
     "jsonpath={.metadata.name},{.status.podIP},{.metadata.deletionTimestamp},"
-    # One that was deleted before it began has a code, 137, and no beginning.
+    # A container that was deleted before its start has code 137 and no start time.
     "{.status.containerStatuses[0].state.running.startedAt}{.status.containerStatuses[0].state.terminated.startedAt},"
     '{.status.containerStatuses[0].state.terminated.exitCode}{"\\n"}'
 )
@@ -24,7 +24,7 @@ _DECISION = re.compile(r'^skymap_operator_scaling_decisions_total\{cause="(\w+)"
 
 @dataclass(frozen=True)
 class Sample:
-    """One moment, of one scan: ``leaving`` are workers that were asked to end and finish what they have in hand."""
+    """One moment, of one scan: ``leaving`` are terminating workers that finish their fit."""
 
     seconds: float
     scan: str
@@ -40,20 +40,20 @@ FIELDS = ("seconds", "scan", "waiting", "in_flight", "wanted", "ready", "busy", 
 
 
 def figures(metrics: str, scan: str) -> dict[str, int]:
-    """Read what the operator's metrics say of a scan: nothing of one that is done."""
+    """Read the operator's metrics of a scan; they are absent for a finished one."""
     found = (_METRIC.match(line) for line in metrics.splitlines())
     return {match[3]: int(float(match[4])) for match in found if match is not None and match[2] == scan}
 
 
 def lowered(metrics: str) -> dict[str, int]:
-    """Read from the operator's metrics how many decisions led to fewer workers, by their cause."""
+    """Read from the operator's metrics the decisions for fewer workers, by cause."""
     found = (_DECISION.match(line) for line in metrics.splitlines())
     return {match[1]: int(float(match[3])) for match in found if match is not None and match[2] == "down"}
 
 
 @dataclass
 class Worker:
-    """A worker's pod. ``held``: it had a fit in hand when it was asked to end. ``code``: how it ended."""
+    """A worker's pod. ``held``: it had an in-flight task when it was terminated. ``code``: its exit code."""
 
     ip: str = ""
     ran: bool = False
@@ -64,12 +64,12 @@ class Worker:
 
 @dataclass
 class Workers:
-    """All workers that were ever seen."""
+    """All workers seen so far."""
 
     pods: dict[str, Worker] = field(default_factory=dict)
 
     def see(self, line: str, busy: Iterable[str]) -> None:
-        """Take in a line of `POD_LINE`; ``busy``: the addresses that hold a fit now."""
+        """Record a line of `POD_LINE`; ``busy``: the addresses that hold a task now."""
         if "," not in line:  # as kubectl says of no pods at all
             return
         name, ip, deleted, began, code = line.rstrip("\n").split(",")
@@ -83,23 +83,23 @@ class Workers:
 
     @property
     def leaving(self) -> int:
-        """How many were asked to end and have not."""
+        """The number of terminating workers that have not ended."""
         return sum(pod.asked and pod.ran and pod.code is None for pod in self.pods.values())
 
     @property
     def left(self) -> list[Worker]:
-        """Those that ran, were asked to end, and have."""
+        """The workers that ran, were terminated and have ended."""
         return [pod for pod in self.pods.values() if pod.asked and pod.ran and pod.code is not None]
 
     @property
     def killed(self) -> list[Worker]:
-        """Those that did not end in good order, whenever; and those whose end nobody saw."""
+        """The workers that did not end cleanly, or whose end was not seen."""
         return [pod for pod in self.pods.values() if pod.ran and pod.code not in IN_GOOD_ORDER]
 
 
 @dataclass(frozen=True)
 class Account:
-    """What Pulsar counted: ``tasks`` sent, ``delivered`` to workers, and ``fits`` stored.
+    """Pulsar's counters: ``tasks`` sent, ``delivered`` to workers, and ``fits`` stored.
 
     A fit that was begun and whose worker ended without its answer is delivered again, and so is a task that was handed
     back before it was begun. One that was stored and not acknowledged is stored twice.
@@ -121,7 +121,7 @@ class Account:
 
 
 def busy_hosts(stats: Mapping[str, object], subscription: str = "workers") -> frozenset[str]:
-    """Read from a topic's statistics the addresses of consumers that hold a message."""
+    """Return the addresses of the consumers that hold a message, from a topic's statistics."""
     found = stats.get("subscriptions", {})
     one = found.get(subscription, {}) if isinstance(found, dict) else {}
     consumers = [consumer for consumer in one.get("consumers", ()) if consumer.get("unackedMessages", 0) > 0]
@@ -129,15 +129,15 @@ def busy_hosts(stats: Mapping[str, object], subscription: str = "workers") -> fr
 
 
 def write_csv(samples: Sequence[Sample], path: Path) -> None:
-    """Write the samples, one a line."""
+    """Write the samples, one per line."""
     lines = [",".join(FIELDS)]
     lines += [",".join(str(getattr(sample, name)) for name in FIELDS) for sample in samples]
     path.write_text("\n".join(lines) + "\n")
 
 
 def draw(samples: Sequence[Sample], path: Path, title: str) -> None:
-    """Draw fits and workers over time; scans one after the other."""
-    import matplotlib as mpl  # noqa: PLC0415 - only who draws needs it
+    """Draw fits and workers of all scans over time."""
+    import matplotlib as mpl  # noqa: PLC0415 - only drawing needs it
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
@@ -148,7 +148,7 @@ def draw(samples: Sequence[Sample], path: Path, title: str) -> None:
         times = [row.seconds for row in rows]
         first = scan == samples[0].scan
         above.fill_between(times, [row.waiting for row in rows], color="0.75", label="waiting" if first else None)
-        above.plot(times, [row.in_flight for row in rows], color="tab:orange", label="in hand" if first else None)
+        above.plot(times, [row.in_flight for row in rows], color="tab:orange", label="in flight" if first else None)
         lines = (
             ("ready", "tab:blue", "-"),
             ("busy", "tab:orange", "-"),

@@ -1,6 +1,6 @@
-"""A Kubernetes and a Pulsar that exist as a list of events: pods start, nodes die, workers fit, tasks come again.
+"""A discrete-event simulation of Kubernetes and Pulsar: pods start, nodes fail, workers fit, tasks are redelivered.
 
-What a policy sees and does goes through `World.at`, `World.look` and `World.resize`; everything else happens by itself.
+A policy uses `World.at`, `World.look` and `World.resize`; the rest happens by events.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, Protocol
 from benchmarks.scaling.parts import SEEDS, Node, Order, Pod, Scan
 from benchmarks.scaling.replicaset import Place, leave_first
 
-#: From the scan's resource to its first task in the queue, and from a level's last fit to the next level's tasks (s):
-#: as measured on a small cluster.
+#: From the resource to the first task in the queue, and from a level's last fit to the next level's tasks (s), as
+#: measured on a small cluster.
 PREPARE, DECIDE = 10.0, 1.0
 #: A worker's start beyond its container's: imports and the event's tables (s; docs/how-to/build-images.md).
 SET_UP = 1.3
-#: From a decision to the ReplicaSet's act; and from SIGTERM to the end of a worker without a fit (s).
+#: From a decision to the ReplicaSet's action; and from SIGTERM to the end of a worker without a fit (s).
 ACT, LEAVE = 1.0, 1.0
 #: A dead node: the broker misses its workers after twice keepAliveIntervalSeconds; Kubernetes calls it unreachable
 #: after --node-monitor-grace-period, and evicts its pods after the toleration that every pod has by default (s).
@@ -43,9 +43,9 @@ class Site:
 
 @dataclass(frozen=True)
 class Look:
-    """What a policy may know of a scan; ``waiting`` and ``in_flight`` None where statistics cannot be read.
+    """What a policy can observe of a scan; ``waiting`` and ``in_flight`` are None if statistics are unavailable.
 
-    ``done``, ``spent``: what the broker knows of the connected workers, as the operator reads it.
+    ``done``, ``spent``: the broker's figures for the connected workers, as the operator reads them.
     """
 
     waiting: int | None
@@ -68,13 +68,13 @@ class Sample:
 
 
 class Policy(Protocol):
-    """Who decides how many workers there are."""
+    """Decides the number of workers."""
 
-    #: How long a worker that is asked to leave has for its fit (s).
+    #: Grace period of a terminated worker (s).
     grace: float
 
     def begin(self, world: World, scan: Scan) -> None:
-        """Take a scan under one's care."""
+        """Start to scale a scan."""
 
 
 class World:
@@ -100,19 +100,19 @@ class World:
             self.at(site.loss[0], self._lose_nodes, site.loss[1])
 
     def at(self, time: float, act: Callable[..., None], *what: Any) -> None:
-        """Have something happen at a time (s)."""
+        """Schedule an event at a time (s)."""
         self._count += 1
         heapq.heappush(self._events, (time, self._count, act, what))
 
     def run(self) -> None:
-        """Let everything happen until nothing is left to happen."""
+        """Process events until none is left."""
         events, pop = self._events, heapq.heappop
         while events:
             self.now, _, act, what = pop(events)
             act(*what)
 
     def trace(self, scan: Scan, every: float) -> list[Sample]:
-        """Take samples of a scan until it is done."""
+        """Take samples of a scan until it has finished."""
         samples: list[Sample] = []
 
         def sample() -> None:
@@ -126,7 +126,7 @@ class World:
         return samples
 
     def look(self, scan: Scan) -> Look:
-        """Tell what is known of a scan."""
+        """Return what a policy can observe of a scan."""
         silent = self._site.silent
         away = silent is not None and silent[0] <= self.now < silent[1]
         ready = sum(pod.ready is not None and pod.seen_ready and not pod.leaving for pod in scan.pods)
@@ -137,7 +137,7 @@ class World:
         return Look(scan.waiting, scan.in_flight, scan.busy(), ready, int(done), spent)
 
     def resize(self, scan: Scan, wanted: int, busy: Sequence[Pod] | None = None) -> None:
-        """Set the number of workers; with ``busy``, first mark these as those that should stay."""
+        """Set the number of workers; with ``busy``, first mark these pods to stay."""
         if scan.finished is None:
             scan.wanted = wanted
             self.at(self.now + ACT, self._replicate, scan, busy)
@@ -159,7 +159,7 @@ class World:
                 self._dismiss(pod)
 
     def _schedule(self) -> None:
-        """Give pods a place, in their order, each on the node that has most room."""
+        """Bind pods in order, each to the node with most room."""
         while self._homeless:
             pod = self._homeless[0]
             if not pod.over:
@@ -192,7 +192,7 @@ class World:
             self._next(pod)
 
     def _next(self, pod: Pod) -> None:
-        """Give a worker the next task, those that came again first."""
+        """Give a worker the next task, redelivered ones first."""
         scan = pod.scan
         if scan.again:
             task = scan.again.popleft()
@@ -239,14 +239,14 @@ class World:
         self._wake(scan)
 
     def _wake(self, scan: Scan) -> None:
-        """Hand what waits to those that wait for it."""
+        """Give waiting tasks to idle workers."""
         while scan.idle and scan.waiting:
             pod = next(iter(scan.idle))
             del scan.idle[pod]
             self._next(pod)
 
     def _dismiss(self, pod: Pod) -> None:
-        """Ask a worker to leave (SIGTERM): it finishes its fit, if the time that it is given is enough."""
+        """Terminate a worker (SIGTERM): it finishes its fit if the grace period is long enough."""
         pod.leaving = True
         pod.scan.idle.pop(pod, None)
         if pod.task is None or (pod.node is not None and pod.node.lost):
@@ -283,7 +283,7 @@ class World:
             self._schedule()
 
     def _lose_nodes(self, count: int) -> None:
-        """Lose the fullest nodes without a word: pods and fits in hand are gone, and nobody knows yet."""
+        """Fail the fullest nodes: their pods and in-flight tasks are lost, which nobody has noticed yet."""
         for node in sorted(self._nodes, key=lambda one: one.free)[:count]:
             node.lost, node.free = True, 0
         for scan in self.scans:
@@ -296,7 +296,7 @@ class World:
                 self.at(self.now + EVICTED, self._evict, pod)
 
     def _evict(self, pod: Pod) -> None:
-        """Take a lost pod from its ReplicaSet, which then makes another."""
+        """Remove a lost pod from its ReplicaSet, which then creates another."""
         if pod.scan.pods.pop(pod, pod) is None:
             self._replicate(pod.scan, None)
 

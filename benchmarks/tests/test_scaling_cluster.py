@@ -16,7 +16,7 @@ from skymap_operator.runtime.metrics import Metrics, ScanFigures
 from skymap_operator.runtime.workqueue import Load
 
 
-def test_the_operators_own_metrics_are_read() -> None:
+def test_operator_metrics_are_read() -> None:
     metrics = Metrics()
     for name, busy in (("a", 4), ("b", 1)):
         status = SkymapScanStatus(phase=Phase.SCANNING, workers=WorkersStatus(wanted=7, ready=5, busy=busy))
@@ -55,7 +55,7 @@ def line(name: str = "w", ip: str = "10.0.0.1", deleted: str = "", began: str = 
         (["\n"], 0, 0, 0),
     ],
 )
-def test_how_workers_end(lines: list[str], left: int, held: int, killed: int) -> None:
+def test_ends_of_workers_are_counted(lines: list[str], left: int, held: int, killed: int) -> None:
     workers = Workers()
     for one in lines:
         workers.see(one, busy={"10.0.0.1"})
@@ -64,7 +64,7 @@ def test_how_workers_end(lines: list[str], left: int, held: int, killed: int) ->
     assert len(workers.killed) == killed
 
 
-def test_what_was_held_is_what_was_held_when_it_was_asked_to_end() -> None:
+def test_held_task_is_that_at_termination() -> None:
     workers = Workers()
     workers.see(line(began="t"), busy=())
     workers.see(line(deleted="t", began="t"), busy=())
@@ -74,13 +74,13 @@ def test_what_was_held_is_what_was_held_when_it_was_asked_to_end() -> None:
     assert workers.leaving == 0
 
 
-def test_the_account_of_tasks() -> None:
+def test_account_counts_redeliveries_and_repeated_fits() -> None:
     fine, repeated = Account(tasks=100, delivered=100, fits=100), Account(tasks=100, delivered=103, fits=101)
     assert (fine.again, fine.twice) == (0, 0)
     assert (repeated.again, repeated.twice) == (3, 1)
 
 
-def test_who_holds_a_message() -> None:
+def test_consumers_that_hold_a_message_are_busy() -> None:
     consumers = [
         {"address": "/10.0.0.1:4000", "unackedMessages": 1},
         {"address": "/10.0.0.2:4000", "unackedMessages": 0},
@@ -90,7 +90,7 @@ def test_who_holds_a_message() -> None:
     assert busy_hosts({}) == frozenset()
 
 
-def test_samples_become_a_table_and_a_picture(tmp_path: Path) -> None:
+def test_samples_are_written_and_drawn(tmp_path: Path) -> None:
     samples = [Sample(float(second), "a", waiting=9 - second, wanted=2, ready=1, busy=1) for second in range(5)]
     samples.append(Sample(5.0, "b", leaving=1))
     write_csv(samples, tmp_path / "table.csv")

@@ -32,7 +32,7 @@ def test_hpa_by_utilization(usages: list[float], target: float, current: int, wa
     assert by_utilization(usages, 0, current, target) == wanted
 
 
-def test_pods_that_are_not_ready_slow_an_hpa_down() -> None:
+def test_unready_pods_slow_hpa_down() -> None:
     assert by_utilization([1.0] * 10, 0, 10, 0.7) == 15
     assert by_utilization([1.0] * 10, 2, 12, 0.7) == 15  # 10 / 12 / 0.7 = 1.19, of 12
     assert by_utilization([1.0] * 10, 4, 14, 0.7) == 14  # 10 / 14 / 0.7 = 1.02: tolerated
@@ -40,14 +40,14 @@ def test_pods_that_are_not_ready_slow_an_hpa_down() -> None:
     assert by_utilization([0.1] * 10, 10, 20, 0.7) == 2  # downwards they do not count
 
 
-def test_an_external_metric_is_divided_among_pods() -> None:
+def test_external_metric_is_divided_among_pods() -> None:
     assert by_average_value(5376, 10, 0) == 538
     assert by_average_value(5376, 10, 1) == 538
     assert by_average_value(105, 10, 10) == 10  # within a tenth
     assert by_average_value(0, 10, 10) == 0
 
 
-def test_an_hpa_grows_by_four_or_to_twice_in_fifteen_seconds() -> None:
+def test_hpa_adds_four_pods_or_doubles_in_a_period() -> None:
     stabilizer, counts, current = Stabilizer(1, 100), [], 1
     for look in range(6):
         current = stabilizer.settle(15.0 * look, current, 1000)
@@ -55,14 +55,14 @@ def test_an_hpa_grows_by_four_or_to_twice_in_fifteen_seconds() -> None:
     assert counts == [5, 10, 20, 40, 80, 100]
 
 
-def test_an_hpa_that_looks_again_within_the_period_adds_nothing() -> None:
+def test_hpa_adds_nothing_twice_within_a_period() -> None:
     stabilizer = Stabilizer(1, 1000)
     assert stabilizer.settle(0.0, 10, 1000) == 20
     assert stabilizer.settle(5.0, 20, 1000) == 20
     assert stabilizer.settle(15.0, 20, 1000) == 40
 
 
-def test_an_hpa_shrinks_to_the_most_of_five_minutes_and_then_at_once() -> None:
+def test_hpa_shrinks_to_highest_recommendation_of_five_minutes() -> None:
     stabilizer = Stabilizer(1, 1000)
     assert stabilizer.settle(0.0, 80, 80) == 80
     assert stabilizer.settle(15.0, 80, 10) == 80
@@ -82,19 +82,19 @@ def test_an_hpa_shrinks_to_the_most_of_five_minutes_and_then_at_once() -> None:
         (replace(USUAL, uid=0.1), replace(USUAL, uid=0.2, ready=10.5)),  # of about the same age: by their uid
     ],
 )
-def test_a_replicaset_ends_first(first: Place, second: Place) -> None:
+def test_replicaset_terminates_first_pod_first(first: Place, second: Place) -> None:
     for pods in ([first, second], [second, first]):
         assert leave_first(pods, 1, lambda pod: pod, 100.0) == [first]
         assert leave_first(pods, 2, lambda pod: pod, 100.0) == [first, second]
 
 
-def test_a_replicaset_ends_first_where_more_of_its_pods_share_a_node() -> None:
+def test_replicaset_prefers_nodes_with_more_of_its_pods() -> None:
     alone = replace(USUAL, node=2, ready=99.0)
     shared = [replace(USUAL, uid=0.1), replace(USUAL, uid=0.2)]
     assert leave_first([alone, *shared], 2, lambda pod: pod, 100.0) == shared
 
 
-def test_a_replicaset_leaves_busy_workers_that_are_marked() -> None:
+def test_replicaset_keeps_marked_busy_workers() -> None:
     pods = [replace(USUAL, uid=number / 10, cost=100 * (number in {2, 5}), ready=float(number)) for number in range(8)]
     left = [pod for pod in pods if pod not in leave_first(pods, 6, lambda pod: pod, 100.0)]
     assert left == [pods[2], pods[5]]

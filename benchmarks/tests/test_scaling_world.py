@@ -33,14 +33,14 @@ def every_fit_counted_once(scan: Scan) -> bool:
 
 @pytest.mark.parametrize("policy", [Operator, Keda, Hpa, lambda: Fixed(20), lambda: Keda(20.0, 30.0)])
 @pytest.mark.parametrize("site", [SITE, replace(SITE, loss=(80.0, 3)), replace(SITE, silent=(15.0, 75.0))])
-def test_no_fit_is_lost_whoever_decides_and_whatever_breaks(policy: Callable[[], Policy], site: Site) -> None:
+def test_no_policy_and_failure_loses_a_fit(policy: Callable[[], Policy], site: Site) -> None:
     (scan,) = ended(policy(), site).scans
     assert every_fit_counted_once(scan)
     assert scan.paid >= scan.useful * 0.9  # what a dead node had half done is paid, what it had done is both
 
 
 @pytest.mark.parametrize("policy", [Operator, Keda, Hpa])
-def test_a_run_is_the_same_each_time_and_another_with_another_seed(policy: Callable[[], Policy]) -> None:
+def test_run_depends_on_its_seed_alone(policy: Callable[[], Policy]) -> None:
     found = [ended(policy(), seed=seed).scans[0] for seed in (7, 7, 8)]
     figures = [(scan.finished, scan.paid, scan.asked, scan.useful) for scan in found]
     assert figures[0] == figures[1] != figures[2]
@@ -60,7 +60,7 @@ class Noted(World):
         self.notes.append((self.now, scan.pixels_done, scan.queued))
 
 
-def test_a_level_waits_for_the_one_before() -> None:
+def test_level_waits_for_the_previous_one() -> None:
     world = Noted(SITE, (SMALL,), Fixed(4), 1)
     world.notes = []
     world.run()
@@ -69,7 +69,7 @@ def test_a_level_waits_for_the_one_before() -> None:
     assert all(after > before + DECIDE for (before, *_), (after, *_) in pairwise(world.notes))
 
 
-def test_what_comes_again_comes_first_in_its_order() -> None:
+def test_redelivered_tasks_come_first_in_order() -> None:
     world = World(SITE, (SMALL,), Fixed(0), 1)
     (scan,) = world.scans
     scan.queued = 10
@@ -92,7 +92,7 @@ def simulated_pod(scan: Scan) -> Pod:
     return pod
 
 
-def test_a_dead_nodes_fits_come_again_when_the_broker_misses_it() -> None:
+def test_tasks_of_failed_node_are_redelivered_after_keepalive() -> None:
     one_node = replace(SITE, nodes=2, loss=(60.0, 1))
     order = replace(SMALL, levels=(8,), fits=replace(LONG, longest=80.0))
     world = World(one_node, (order,), Fixed(16), 1)
@@ -106,7 +106,7 @@ def test_a_dead_nodes_fits_come_again_when_the_broker_misses_it() -> None:
     assert ready[100.0] == 16  # Kubernetes does not know yet
 
 
-def test_a_dead_nodes_pods_are_replaced_once_they_are_evicted() -> None:
+def test_pods_of_failed_node_are_replaced_after_eviction() -> None:
     order = replace(SMALL, levels=(400,), fits=replace(LONG, median=20.0))
     world = World(replace(SITE, loss=(60.0, 2)), (order,), Fixed(20), 1)
     samples = world.trace(world.scans[0], 1.0)
@@ -116,7 +116,7 @@ def test_a_dead_nodes_pods_are_replaced_once_they_are_evicted() -> None:
     assert busy[60.0 + EVICTED + 40.0] == 20
 
 
-def test_a_busy_worker_that_must_leave_ends_its_fit_if_it_has_the_time() -> None:
+def test_terminated_worker_finishes_fit_within_grace_period() -> None:
     order = replace(SMALL, fits=LONG, levels=(240,))
     (long,), (short,) = (ended(Keda(10.0, grace), SITE, order).scans for grace in (630.0, 30.0))
     assert long.asked > 0
@@ -128,7 +128,7 @@ def test_a_busy_worker_that_must_leave_ends_its_fit_if_it_has_the_time() -> None
     assert short.finished > long.finished
 
 
-def test_need_alone_never_asks_a_busy_worker_of_the_operators_to_leave() -> None:
+def test_operator_terminates_no_busy_worker_for_lack_of_work() -> None:
     for fits in (SMALL.fits, LONG):
         for seed in range(1, 6):
             order = replace(SMALL, fits=fits)
@@ -142,20 +142,20 @@ def samples_of(policy: Policy, site: Site) -> list[Sample]:
     return samples
 
 
-def test_from_zero_and_to_zero() -> None:
+def test_workers_start_from_zero_and_return_to_zero() -> None:
     samples = samples_of(Operator(), SITE)
     assert [samples[0].wanted, samples[0].ready] == [0, 0]
     assert max(sample.ready for sample in samples) > 8
     assert samples[-1].backlog == 0
 
 
-def test_the_number_stays_while_statistics_fail() -> None:
+def test_number_stays_while_statistics_fail() -> None:
     wanted = {sample.time: sample.wanted for sample in samples_of(Operator(), replace(SITE, silent=(20.0, 80.0)))}
     assert {wanted[float(second)] for second in range(21, 80)} == {wanted[20.0]}
     assert wanted[95.0] > wanted[20.0] > 0
 
 
-def test_an_urgent_scan_gets_its_workers_from_the_others() -> None:
+def test_urgent_scan_takes_workers_from_others() -> None:
     others = [replace(SMALL, name=f"normal-{number}", levels=(600,), target=60.0) for number in range(4)]
     urgent = replace(SMALL, name="urgent", arrives=60.0, levels=(300,), target=100.0, urgent=True)
     plain = replace(urgent, urgent=False)
@@ -165,7 +165,7 @@ def test_an_urgent_scan_gets_its_workers_from_the_others() -> None:
     assert first < 0.7 * last
 
 
-def test_the_table_tells_urgent_scans_apart() -> None:
+def test_table_shows_urgent_scans_separately() -> None:
     one = Outcome(100.0, 90.0, 200.0, 100.0, 1, 0, urgent=False)
     runs = [[one, replace(one, time=50.0, urgent=True)], [replace(one, time=80.0), replace(one, urgent=True)]]
     urgent, others = rows("storm", "us", runs)
@@ -175,7 +175,7 @@ def test_the_table_tells_urgent_scans_apart() -> None:
     assert alone.startswith("| alone | us | 100, 100 | 0/1 |")
 
 
-def test_the_command_prints_a_table_and_draws(
+def test_command_prints_table_and_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = tmp_path / "scaling.png"

@@ -29,11 +29,11 @@ FLAT = Sample(
 )
 
 
-def test_what_stays_as_it_was_is_no_growth() -> None:
+def test_constant_figures_are_no_growth() -> None:
     assert faults([FLAT] * 50) == []
 
 
-def test_the_first_scans_may_fill_caches() -> None:
+def test_first_scans_may_fill_caches() -> None:
     assert faults([replace(FLAT, operator_mib=60.0 + 4 * n) for n in range(WARM)] + [FLAT] * 20) == []
 
 
@@ -46,12 +46,12 @@ def test_the_first_scans_may_fill_caches() -> None:
         ("pulsar_threads", 1, "pulsar_threads has grown from 158.5 to 190.5"),
     ],
 )
-def test_a_little_with_each_scan_is_growth(what: str, each: float, words: str) -> None:
+def test_small_growth_per_scan_is_reported(what: str, each: float, words: str) -> None:
     samples = [replace(FLAT, **{what: getattr(FLAT, what) + each * n}) for n in range(45)]
     assert faults(samples) == [words]
 
 
-def test_other_files_and_what_is_left_are_told() -> None:
+def test_different_files_and_remaining_objects_are_reported() -> None:
     samples = [FLAT, replace(FLAT, same=False), replace(FLAT, left=2, topics=1, volumes=1)]
     assert faults(samples) == [
         "scan 2: its files differ",

@@ -58,7 +58,7 @@ def test_no_engine_without_docker_and_root(run: Run, programs: dict[str, str]) -
 def test_missing_cgroup_v1_is_named(run: Run) -> None:
     asked = run(ENGINE, docker=BROKEN, id="echo 0", grep=BROKEN)
     assert asked.returncode == 1
-    assert "it needs control groups of version 1" in asked.stderr
+    assert "a cluster needs control groups of version 1" in asked.stderr
 
 
 def test_missing_engine_fails_only_in_ci(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
