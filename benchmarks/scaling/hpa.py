@@ -67,9 +67,7 @@ class Stabilizer:
             self._recommended.popleft()
         most = max([desired, *(count for _, count in self._recommended)])
         self._recommended.append((now, desired))
-        wanted = min(
-            max(current, desired), most
-        )  # up at once; down to the most of the last five minutes
+        wanted = min(max(current, desired), most)  # up at once; down to the most of the last five minutes
         while self._changes and self._changes[0][0] <= now - UP_PERIOD:
             self._changes.popleft()
         if wanted > current:
