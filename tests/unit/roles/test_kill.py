@@ -121,7 +121,7 @@ def test_finished_folder_shows_its_result_and_rejects_other_scans(
     assert again.stdout == first.stdout
     other = command(*words(event_file, "done"), "--keep-all-seeds").run()
     assert other.returncode == 1
-    assert "different keep_all_seeds (False instead of True)" in other.stderr
+    assert "with keep_all_seeds False, not True" in other.stderr
     assert outputs(tmp_path / "done") == expected
     anew = command(*words(event_file, "done"), "--keep-all-seeds", "--restart").run()
     assert anew.returncode == 0, anew.stderr

@@ -113,7 +113,7 @@ def test_different_scan_of_the_same_name_leaves_the_plan(scan: MakeScan) -> None
     one.opened = forgetful
     one.run()
     before = keys(one, one.topics.plan).total()
-    with one.opened(one.url) as broker, pytest.raises(InputError, match="a different seeds: 3 instead of 2"):
+    with one.opened(one.url) as broker, pytest.raises(InputError, match="with seeds 3, not 2"):
         produce(broker, one.topics, one.event, replace(one.settings, seeds=2), Stop())
     assert keys(one, one.topics.plan).total() == before
 

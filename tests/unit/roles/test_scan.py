@@ -234,7 +234,7 @@ def test_different_scan_of_the_same_name_is_rejected(scan: MakeScan) -> None:
     one = scan("1:0")
     one.run()
     one.settings = replace(one.settings, seeds=2)
-    with open_broker(one.url) as broker, pytest.raises(InputError, match="a different seeds: 3 instead of 2"):
+    with open_broker(one.url) as broker, pytest.raises(InputError, match="with seeds 3, not 2"):
         produce(broker, one.topics, one.event, one.settings, Stop())
 
 

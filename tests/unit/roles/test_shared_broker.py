@@ -145,7 +145,7 @@ def test_folder_belongs_to_one_broker_and_name(
     for more, why in (
         ([], f"holds a scan over {url}, not over an embedded broker"),
         (["-b", "sqlite:///other.sqlite"], f"over {url}, not over sqlite:////"),
-        (["-b", url, "-n", "b"], "different name (a instead of b)"),
+        (["-b", url, "-n", "b"], "with name a, not b"),
         (["--restart"], f"is on {url}: give the same --broker"),
     ):
         refused = run(*words, *more)

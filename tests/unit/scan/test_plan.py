@@ -103,5 +103,5 @@ def test_entries_of_a_lagging_producer_are_not_renumbered() -> None:
 
 def test_different_scan_of_the_same_name_is_rejected() -> None:
     check_same_scan(SCAN, SCAN.model_copy())
-    with pytest.raises(InputError, match="a different seeds: 7 instead of 3"):
+    with pytest.raises(InputError, match="with seeds 7, not 3"):
         check_same_scan(SCAN, SCAN.model_copy(update={"seeds": 3}))

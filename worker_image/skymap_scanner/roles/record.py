@@ -100,7 +100,7 @@ def check_same(folder: Path, found: Record, wanted: Record) -> None:
         before, now = found.settings.get(name), wanted.settings.get(name)
         if before != now:
             raise InputError(
-                f"{folder} holds a scan with a different {name} ({before} instead of {now}): choose another folder, "
+                f"{folder} holds a scan with {name} {before}, not {now}: choose another folder, "
                 "give the same value to resume it, or --restart to replace it"
             )
 

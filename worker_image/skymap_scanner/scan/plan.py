@@ -209,7 +209,7 @@ def check_same_scan(found: ScanEntry, wanted: ScanEntry) -> None:
     for field in ScanEntry.model_fields:
         if getattr(found, field) != getattr(wanted, field):
             raise InputError(
-                f"a scan named {wanted.name!r} exists already, with a different {field}: "
-                f"{getattr(found, field)} instead of {getattr(wanted, field)}. "
+                f"a scan named {wanted.name!r} exists already, with {field} "
+                f"{getattr(found, field)}, not {getattr(wanted, field)}. "
                 f"Choose another name, or the same {field} to resume it"
             )
