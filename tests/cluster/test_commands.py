@@ -32,18 +32,18 @@ def user(namespace: Namespace, definition: None, tmp_path: Path) -> User:
 
 
 def test_scan_is_submitted_once_and_never_changed(user: User) -> None:
-    said = user.call("submit", "demo", "--levels", "1:0", "--set", "workers.max=3")
-    assert "SkymapScan demo is created." in said
-    assert "skymap-scanner status demo --watch" in said
+    output = user.call("submit", "demo", "--levels", "1:0", "--set", "workers.max=3")
+    assert "SkymapScan demo is created." in output
+    assert "skymap-scanner status demo --watch" in output
     made = user.namespace.get("sms", "demo")
     assert made["spec"]["levels"] == [{"nside": 1, "parents": 0}]
     assert made["spec"]["event"]["configMap"]["name"].startswith("demo-")
     assert made["spec"]["workers"]["max"] == 3
 
     assert "exists already" in user.call("submit", "demo", "--levels", "1:0")
-    told = user.refused("submit", "demo", "--levels", "2:0", "--set", "workers.max=4")
-    assert "another SkymapScan demo" in told
-    assert "it differs in levels, workers.max" in told
+    error = user.refused("submit", "demo", "--levels", "2:0", "--set", "workers.max=4")
+    assert "another SkymapScan demo" in error
+    assert "it differs in levels, workers.max" in error
     now = user.namespace.get("sms", "demo")
     assert (now["spec"], now["metadata"]["generation"]) == (made["spec"], 1)
 
@@ -134,9 +134,9 @@ def test_watch_ends_with_the_scan_or_on_interrupt(user: User) -> None:
 def test_missing_permission_is_explained(user: User, tmp_path: Path) -> None:
     nobody = User(user.namespace, kubeconfig_of(user.namespace, "default", tmp_path / "nobody"), user.home)
     for words in (["status"], ["submit", "demo"], ["logs", "demo"], ["fetch", "demo"], ["abort", "demo"]):
-        told = nobody.refused(*words)
-        assert "is forbidden" in told
-        assert "ask the cluster's administrators for permission" in told
+        error = nobody.refused(*words)
+        assert "is forbidden" in error
+        assert "ask the cluster's administrators for permission" in error
 
 
 # --- logs ---
@@ -163,7 +163,7 @@ def test_logs_include_finished_pods(user: User, python_image: str) -> None:
         scan_pod("demo-saver-c", "saver", pod_spec("registry.invalid/none:1", "true")),
     )
     again = lambda: user.namespace.kubectl("logs", "demo-worker-b")  # noqa: E731
-    eventually(again, lambda said: said == "2nd run\n")
+    eventually(again, lambda output: output == "2nd run\n")
     eventually(lambda: user.namespace.get("pod", "demo-producer-a")["status"]["phase"], lambda now: now == "Succeeded")
     lines = user.call("logs", "demo").splitlines()
     assert [line for line in lines if line.startswith("[producer demo-producer-a]")] == [
@@ -222,15 +222,15 @@ def test_deletion_reports_what_it_waits_for(user: User) -> None:
     user.call("submit", "demo")
     assert "is New: give --yes to delete it" in user.refused("abort", "demo", "--delete")
     user.namespace.kubectl("patch", "sms", "demo", "--type=merge", "-p", '{"metadata": {"finalizers": ["a/b"]}}')
-    told = user.refused("abort", "demo", "--delete", "--yes", "--timeout", "1")
-    assert "still exists after 1 s: check that an operator runs" in told
+    error = user.refused("abort", "demo", "--delete", "--yes", "--timeout", "1")
+    assert "still exists after 1 s: check that an operator runs" in error
     assert "is being deleted already" in user.call("abort", "demo")
     assert "is being deleted: wait until it is deleted" in user.refused("submit", "demo")
     waiting = [{"type": "Degraded", "reason": "PulsarUnavailable"}]
     degraded = [ended("True", "Completed")[0] | waiting[0]]
     set_status(user.namespace, conditions=degraded)
-    told = user.refused("abort", "demo", "--delete", "--timeout", "1")
-    assert "PulsarUnavailable: as the operator says" in told
+    error = user.refused("abort", "demo", "--delete", "--timeout", "1")
+    assert "PulsarUnavailable: as the operator says" in error
     assert "It had no results." in user.call("abort", "demo", "--delete", "--timeout", "0")
     user.namespace.kubectl("patch", "sms", "demo", "--type=merge", "-p", '{"metadata": {"finalizers": []}}')
     eventually(lambda: user.namespace.run("get", "sms", "demo").returncode)

@@ -119,8 +119,8 @@ def test_scan_survives_a_restart_of_pulsar(
     eventually(lambda: condition(scan(namespace), "Degraded")[1] == "AsExpected", within=120)
     assert ended(namespace) == COMPLETED
     assert results(namespace, python_image) == embedded(SLOW, tmp_path)
-    told = {event["reason"] for event in namespace.get("events")["items"]}
-    assert {"PulsarUnavailable", "Recovered"} <= told
+    reasons = {event["reason"] for event in namespace.get("events")["items"]}
+    assert {"PulsarUnavailable", "Recovered"} <= reasons
 
 
 @pytest.mark.timeout(600)

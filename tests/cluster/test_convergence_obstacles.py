@@ -23,14 +23,14 @@ DONE, COMPLETED = "True", "Completed"
 class Case:
     """A scan with an obstacle.
 
-    ``before``: creates the obstacle. ``reason``, ``says``: the expected reason and words of the condition Degraded;
+    ``before``: creates the obstacle. ``reason``, ``words``: the expected reason and words of the condition Degraded;
     without ``reason`` the scan ends by itself. ``done``: removes the obstacle. ``ends``, ``last_words``: the expected
     status and reason of the condition Succeeded, and words of its message.
     """
 
     spec: Scan
     reason: str = ""
-    says: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     done: Callable[[Namespace], object] = lambda _: None
     ends: tuple[str, str] = (DONE, COMPLETED)
     last_words: tuple[str, ...] = ()
@@ -204,7 +204,7 @@ def test_obstacle_is_reported_and_its_removal_noticed(
     namespace.apply(*(manifest(QUICK | case.spec, name) for name, case in table.items()))
     for name, case in table.items():
         if case.reason:
-            print(f"{name}: {case.reason}: {degraded(namespace, case.reason, name, case.says)}")  # noqa: T201 - for docs
+            print(f"{name}: {case.reason}: {degraded(namespace, case.reason, name, case.words)}")  # noqa: T201 - for docs
             case.done(namespace)
     faults = []
     for name, case in table.items():

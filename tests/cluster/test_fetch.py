@@ -69,19 +69,19 @@ def nothing_is_left(namespace: Namespace, within: float = 60) -> None:
 
 
 def test_fetched_results_are_identical(scanned: User) -> None:
-    said = scanned.call("fetch", "demo", "-o", "here")
-    told = dict(reversed(line.split()) for line in scanned.namespace.kubectl("logs", "fill").splitlines())
+    output = scanned.call("fetch", "demo", "-o", "here")
+    expected = dict(reversed(line.split()) for line in scanned.namespace.kubectl("logs", "fill").splitlines())
     here = scanned.home / "here"
     files = [path for path in here.rglob("*") if path.is_file()]
     digests = {
         os.fsencode(path.relative_to(here)).hex(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
     }
-    assert digests == told
-    assert "Best fit: pixel 7 of nside 1" in said
-    assert "  a.plot_allsky.png" in said
-    assert r"  odd \udcff\n\x1b[31m name" in said
-    assert "Not copied, because it is not a regular file or not readable: link" in said
-    assert "not finished" not in said
+    assert digests == expected
+    assert "Best fit: pixel 7 of nside 1" in output
+    assert "  a.plot_allsky.png" in output
+    assert r"  odd \udcff\n\x1b[31m name" in output
+    assert "Not copied, because it is not a regular file or not readable: link" in output
+    assert "not finished" not in output
     nothing_is_left(scanned.namespace)
 
 
@@ -90,13 +90,13 @@ def test_partial_results_of_a_running_scan_are_fetched(scanned: User, python_ima
     assert "not finished yet (Scanning, 3/12 pixels): these are the files so far" in scanned.call("fetch", "demo")
     assert (scanned.home / "demo/a.summary.txt").exists()
     for path, why in (("empty", "is empty"), ("nowhere", "does not exist")):
-        said = scanned.call("fetch", "demo", "--path", path, "-o", path)
-        assert f"There are no results: folder {path} of claim demo-results {why}." in said
+        output = scanned.call("fetch", "demo", "--path", path, "-o", path)
+        assert f"There are no results: folder {path} of claim demo-results {why}." in output
     assert "more than the limit of 10 MB: raise --limit" in scanned.refused("fetch", "demo", "--limit", "0.01")
 
-    said = scanned.call("abort", "demo", "--delete", "--yes")
-    assert "Scan demo is deleted." in said
-    (again,) = re.findall(r"skymap-scanner (fetch demo --claim .*?)   copies them", said)
+    output = scanned.call("abort", "demo", "--delete", "--yes")
+    assert "Scan demo is deleted." in output
+    (again,) = re.findall(r"skymap-scanner (fetch demo --claim .*?)   copies them", output)
     assert "give --claim and --image" not in scanned.refused("fetch", "demo")
     scanned.call(*again.split(), "-o", "again")
     assert (scanned.home / "again/a.summary.txt").read_text() == "Best fit: pixel 7 of nside 1\n"
@@ -116,13 +116,13 @@ def test_killed_fetch_leaves_nothing(scanned: User, how: signal.Signals) -> None
 
 
 def test_fetch_explains_why_it_cannot_copy(scanned: User) -> None:
-    told = scanned.refused("fetch", "demo", "--image", "registry.invalid/none:1")
-    assert "the image registry.invalid/none:1 cannot be pulled" in told
+    error = scanned.refused("fetch", "demo", "--image", "registry.invalid/none:1")
+    assert "the image registry.invalid/none:1 cannot be pulled" in error
     assert "there is no claim nothing:" in scanned.refused("fetch", "demo", "--claim", "nothing")
     unbound = CLAIM | {"metadata": {"name": "unbound"}, "spec": CLAIM["spec"] | {"storageClassName": "nothing"}}  # type: ignore[operator]
     scanned.namespace.apply(unbound)
-    told = scanned.refused("fetch", "demo", "--claim", "unbound", "--timeout", "5")
-    assert "has not started within 5 s: no node can run it: " in told
+    error = scanned.refused("fetch", "demo", "--claim", "unbound", "--timeout", "5")
+    assert "has not started within 5 s: no node can run it: " in error
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",

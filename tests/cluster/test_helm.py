@@ -164,8 +164,8 @@ def test_release_works_from_installation_to_removal(
     given |= {"pulsar": {"image": {"repository": repository, "tag": tag}}}
     given |= {"settings": {"workerResources": SMALL, "roleResources": SMALL, "startupSeconds": 1}}
     given |= {"scope": "namespaces"}  # leaves other tests' scans alone
-    told = release.install(given, *WAIT)
-    assert [line for line in NOTES if line.format(place.name) not in told] == []
+    output = release.install(given, *WAIT)
+    assert [line for line in NOTES if line.format(place.name) not in output] == []
     assert_whole(release)
 
     place.apply(manifest(QUICK | {"event": {"simulate": {}}}, "first"))
@@ -192,8 +192,8 @@ def test_release_works_from_installation_to_removal(
     )
     assert_whole(release)
 
-    said = release.uninstall()
-    assert f"{place.name}/second: its pods and topics are gone" in said
+    output = release.uninstall()
+    assert f"{place.name}/second: its pods and topics are gone" in output
     results = {f"PersistentVolumeClaim/{place.name}/{name}-results" for name in ("first", "second")}
     volumes = {
         f"PersistentVolume//{place.get('pvc', f'{name}-results')['spec']['volumeName']}" for name in ("first", "second")
@@ -207,8 +207,10 @@ LONG = QUICK | {"event": {"simulate": {}}, "levels": [{"nside": 64}]}
 
 def assert_whole(release: Release) -> None:
     """Run `helm test`, which must succeed."""
-    told = release.run("test")
-    assert [line.split()[0] for line in told.splitlines() if line.startswith(("ok ", "FAILED "))] == ["ok"] * 4, told
+    output = release.run("test")
+    assert [line.split()[0] for line in output.splitlines() if line.startswith(("ok ", "FAILED "))] == ["ok"] * 4, (
+        output
+    )
 
 
 def running(place: Namespace, name: str) -> None:
@@ -257,8 +259,8 @@ def test_uninstalling_the_release_releases_its_scans(
     eventually(lambda: topics_of(pulsar_server, pulsar_tenant), lambda found: found == wanted)
     eventually(lambda: place.get("deployment", "alert-workers"))
     # Its pods wait for an image that does not exist.
-    said = release.uninstall()
-    assert f"{place.name}/alert: its pods and topics are gone" in said
+    output = release.uninstall()
+    assert f"{place.name}/alert: its pods and topics are gone" in output
     assert topics_of(pulsar_server, pulsar_tenant) == set()
     assert place.get("pvc", "alert-results")
     eventually(
@@ -287,9 +289,9 @@ def test_scans_are_released_without_operator_and_pulsar(
     place.kubectl(
         "patch", KIND, "alert", "--type=merge", "--patch", json.dumps({"metadata": {"finalizers": [FINALIZER]}})
     )
-    said = release.uninstall()
-    assert f"{place.name}/alert: released after the timeout" in said
-    assert f"persistent://icecube/skymap/{place.name}.alert-..." in said
+    output = release.uninstall()
+    assert f"{place.name}/alert: released after the timeout" in output
+    assert f"persistent://icecube/skymap/{place.name}.alert-..." in output
     assert place.get("skymapscans")["items"] == []
     events = place.get("events", "--field-selector", "reason=Released")["items"]
     assert [one["involvedObject"]["name"] for one in events] == ["alert"]
@@ -301,6 +303,6 @@ def test_incomplete_installation_reports_what_is_missing(
     release.install(images(operator_image) | {"pulsar": UNREACHABLE, "scope": "namespaces"}, *WAIT)
     with pytest.raises(HelmError) as caught:
         release.run("test")
-    said = [line for line in str(caught.value).splitlines() if line.startswith(("ok ", "FAILED "))]
-    assert [line.split()[0] for line in said] == ["ok", "ok", "ok", "FAILED"]
-    assert "cannot reach Pulsar's admin interface at http://pulsar.invalid" in said[3]
+    output = [line for line in str(caught.value).splitlines() if line.startswith(("ok ", "FAILED "))]
+    assert [line.split()[0] for line in output] == ["ok", "ok", "ok", "FAILED"]
+    assert "cannot reach Pulsar's admin interface at http://pulsar.invalid" in output[3]

@@ -33,17 +33,17 @@ def final_stage(dockerfile: Path) -> dict[str, Any]:
     """Return the image configuration that the last stage of a Dockerfile sets."""
     text = re.sub(r"^#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     lines = re.split(r"^FROM .*$", text, flags=re.MULTILINE)[-1].splitlines()
-    said: dict[str, Any] = {"Env": {}, "Labels": {}}
+    found: dict[str, Any] = {"Env": {}, "Labels": {}}
     for line in filter(None, lines):
         word, rest = line.split(maxsplit=1)
         if word in {"ENV", "LABEL"}:
             pairs = dict(pair.split("=", 1) for pair in shlex.split(rest))
-            said["Env" if word == "ENV" else "Labels"] |= pairs
+            found["Env" if word == "ENV" else "Labels"] |= pairs
         elif word == "ENTRYPOINT":
-            said["Entrypoint"] = json.loads(rest)
+            found["Entrypoint"] = json.loads(rest)
         elif word in {"USER", "WORKDIR"}:
-            said["User" if word == "USER" else "WorkingDir"] = rest
-    return said
+            found["User" if word == "USER" else "WorkingDir"] = rest
+    return found
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ def made(request: pytest.FixtureRequest, engine: str) -> tuple[str, Archive]:
 def test_both_image_recipes_agree(made: tuple[str, Archive]) -> None:
     kind, archive = made
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    said = final_stage(RECIPES[kind])
-    said["Labels"] = {name: value.replace("${VERSION}", version) for name, value in said["Labels"].items()}
+    wanted = final_stage(RECIPES[kind])
+    wanted["Labels"] = {name: value.replace("${VERSION}", version) for name, value in wanted["Labels"].items()}
     found = archive.configuration
-    assert {**found, "Env": dict(pair.split("=", 1) for pair in found["Env"])} == said
+    assert {**found, "Env": dict(pair.split("=", 1) for pair in found["Env"])} == wanted
 
 
 def test_image_contains_the_pinned_packages(made: tuple[str, Archive]) -> None:
@@ -184,9 +184,9 @@ def run(namespace: Namespace, image: str, user: int, *, command: list[str] | Non
     namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
     ended = {"Succeeded", "Failed"}
     phase = eventually(lambda: namespace.get("pod", name)["status"].get("phase"), lambda phase: phase in ended)
-    said = namespace.kubectl("logs", name)
-    assert phase == "Succeeded", said
-    return said
+    output = namespace.kubectl("logs", name)
+    assert phase == "Succeeded", output
+    return output
 
 
 @pytest.mark.parametrize("user", USERS)

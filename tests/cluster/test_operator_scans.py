@@ -76,9 +76,9 @@ def test_scan_gets_its_objects_and_reports_a_missing_image(
     assert "check the image's name and the pull secrets" in message
     assert condition(scan(namespace), "Succeeded")[:2] == ("Unknown", "InProgress")
     assert "ImageUnavailable" in namespace.kubectl("get", "sms", "-o", "wide")
-    tell = lambda: namespace.get("events", "--field-selector", "involvedObject.kind=SkymapScan")["items"]  # noqa: E731
-    told = eventually(tell, lambda events: len(events) > 1)
-    assert {(one["type"], one["reason"]) for one in told} == {("Normal", "Waiting"), ("Warning", "ImageUnavailable")}
+    list_events = lambda: namespace.get("events", "--field-selector", "involvedObject.kind=SkymapScan")["items"]  # noqa: E731
+    events = eventually(list_events, lambda events: len(events) > 1)
+    assert {(one["type"], one["reason"]) for one in events} == {("Normal", "Waiting"), ("Warning", "ImageUnavailable")}
 
     assert operator.get("/healthz").text == "ok\n"
     figures = operator.get("/metrics").text

@@ -61,8 +61,8 @@ def test_realtime_scan_takes_workers_from_another(
     younger, older = (scan(namespace, name)["status"]["completionTime"] for name in ("younger", "older"))
     assert younger <= older
 
-    told = namespace.get("events", "--field-selector", "reason=Scaled")["items"]
-    steps = {(one["involvedObject"]["name"], one["message"].partition(":")[0]) for one in told}
+    events = namespace.get("events", "--field-selector", "reason=Scaled")["items"]
+    steps = {(one["involvedObject"]["name"], one["message"].partition(":")[0]) for one in events}
     assert steps >= {("older", "from 1 to 0 workers"), ("younger", "from 1 to 2 workers")}
     figures = operator.get("/metrics").text
     assert 'skymap_operator_scaling_decisions_total{cause="Allocation",direction="down"}' in figures

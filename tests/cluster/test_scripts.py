@@ -62,16 +62,16 @@ def test_missing_cgroup_v1_is_named(run: Run) -> None:
 
 
 def test_missing_engine_fails_only_in_ci(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = run("install.sh", docker=BROKEN, id=NOBODY)
-    assert told.returncode == 0
-    assert told.stderr.startswith("The tests that need a Kubernetes cluster will be skipped: needs kind")
+    result = run("install.sh", docker=BROKEN, id=NOBODY)
+    assert result.returncode == 0
+    assert result.stderr.startswith("The tests that need a Kubernetes cluster will be skipped: needs kind")
     monkeypatch.setenv("CI", "true")
-    told = run("install.sh")
-    assert told.returncode == 1
-    assert told.stderr.startswith("cluster: no test is skipped in CI: needs kind")
+    result = run("install.sh")
+    assert result.returncode == 1
+    assert result.stderr.startswith("cluster: no test is skipped in CI: needs kind")
     monkeypatch.setenv("SKYMAP_TEST_KUBECONFIG", "/some/kubeconfig")
-    told = run("install.sh")
-    assert (told.returncode, told.stderr) == (0, "")
+    result = run("install.sh")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 KIND = """
@@ -140,8 +140,8 @@ def traces(name: str) -> set[str]:
     for place in ("/usr/libexec/kubernetes", "/var/lib/kubelet", "/var/lib/cni", "/etc/cni", "/etc/kubernetes"):
         found |= {f"file {path}" for path in Path(place).rglob("*")}
     for command in (["nft", "list", "ruleset"], ["ip", "route"]):
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        found |= {f"{command[0]} {line}" for line in said.splitlines() if not line.startswith("unreachable ")}
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        found |= {f"{command[0]} {line}" for line in output.splitlines() if not line.startswith("unreachable ")}
     return found
 
 

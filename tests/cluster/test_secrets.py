@@ -21,10 +21,10 @@ def secret(name: str, **values: str) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values}
 
 
-def found_in(content: bytes) -> list[str]:
+def found_in(text: bytes) -> list[str]:
     forms = [*(f"{USER}:{one}" for one in (PASSWORD, WRONG)), TOKEN, WRONG, PASSWORD]
     encoded = [base64.b64encode(one.encode()) for one in forms]
-    return [one for one, code in zip(forms, encoded, strict=True) if one.encode() in content or code in content]
+    return [one for one, code in zip(forms, encoded, strict=True) if one.encode() in text or code in text]
 
 
 def stored(server: PulsarAddress, tenant: str) -> dict[str, bytes]:
@@ -65,15 +65,15 @@ def test_no_secret_appears_in_objects_logs_topics_or_results(
     assert ended(restricted, "right")[:2] == ("True", "Completed")
     assert ended(restricted, "wrong")[:2] == ("False", "EventUnreachable")
 
-    told = {"objects": restricted.kubectl("get", KINDS, "-o", "yaml", "--show-managed-fields").encode()}
-    told["described"] = restricted.kubectl("describe", "pods,skymapscans").encode()
+    content = {"objects": restricted.kubectl("get", KINDS, "-o", "yaml", "--show-managed-fields").encode()}
+    content["described"] = restricted.kubectl("describe", "pods,skymapscans").encode()
     pods = restricted.kubectl("get", "pods", "-o", "name").split()
     assert len(pods) >= 4
-    told |= {pod: restricted.kubectl("logs", pod, "--all-containers").encode() for pod in pods}
-    told |= {"operator": operator.log.read_bytes()}
-    told |= stored(pulsar_server, pulsar_tenant)
-    told |= results(restricted, worker_image, "right")
-    assert len(told) >= 15
-    assert {name: found_in(content) for name, content in told.items() if found_in(content)} == {}
-    assert b"credentials" in told["objects"]  # the Secret's name shows that the search is not of nothing
+    content |= {pod: restricted.kubectl("logs", pod, "--all-containers").encode() for pod in pods}
+    content |= {"operator": operator.log.read_bytes()}
+    content |= stored(pulsar_server, pulsar_tenant)
+    content |= results(restricted, worker_image, "right")
+    assert len(content) >= 15
+    assert {name: found_in(text) for name, text in content.items() if found_in(text)} == {}
+    assert b"credentials" in content["objects"]  # the Secret's name shows that the search is not of nothing
     assert found_in(base64.b64encode(PASSWORD.encode())) == [PASSWORD]

@@ -73,10 +73,10 @@ def test_failed_job_reports_its_reason(restricted: Namespace, python_image: str)
     restricted.kubectl("wait", "--for", "condition=Failed", "job/fail", "--timeout", "60s")
     state = restricted.get("pods", "--selector", "job-name=fail")["items"][0]["status"]["containerStatuses"][0]["state"]
     assert state["terminated"]["exitCode"] == 3
-    told = restricted.report()
-    assert "this went wrong" in "".join(said for what, said in told.items() if what.startswith("log of pod/fail-"))
-    assert "BackoffLimitExceeded" in told["events"]
-    assert "this went wrong >&2" in told["resources"]
+    report = restricted.report()
+    assert "this went wrong" in "".join(log for what, log in report.items() if what.startswith("log of pod/fail-"))
+    assert "BackoffLimitExceeded" in report["events"]
+    assert "this went wrong >&2" in report["resources"]
 
 
 def test_unrestricted_pods_are_rejected(restricted: Namespace, python_image: str) -> None:

@@ -35,7 +35,7 @@ def settle(world: World, passes: int = LONG) -> None:
         before = picture(world)
         reconcile(world)
         world.step()
-        if world.gone:
+        if world.deleted:
             return
         quiet = quiet + 1 if before == picture(world) else 0
         if quiet == 10:
@@ -154,8 +154,8 @@ def test_undisturbed_scan_succeeds() -> None:
     world = World(resource(URL))
     settle(world)
     check_succeeded(world)
-    told = [event.reason for event in world.events if event.reason != "Scaled"]
-    assert told == ["Waiting", "Preparing", "Scanning", "Completed"]
+    reasons = [event.reason for event in world.events if event.reason != "Scaled"]
+    assert reasons == ["Waiting", "Preparing", "Scanning", "Completed"]
     assert all(event.type == "Normal" for event in world.events)
 
 
@@ -184,7 +184,7 @@ def test_disturbed_scan_converges_from_any_state(story: list[tuple[str, int, int
     claim = world.claim
     world.delete()
     settle(world)
-    assert world.gone
+    assert world.deleted
     assert not world.topics
     assert world.claim is claim
 
@@ -203,11 +203,11 @@ def test_scan_can_be_deleted_at_any_time(passes: int, pulsar_up: bool, killed_af
         reconcile(world)
         world.step()
     if not pulsar_up and passes > 1:
-        assert world.gone is not bool(world.topics)
+        assert world.deleted is not bool(world.topics)
         assert not world.live_pods()
     world.pulsar_up = True
     settle(world)
-    assert world.gone
+    assert world.deleted
     assert not world.topics
     assert not world.frames
     assert not world.objects
@@ -231,7 +231,7 @@ def test_scan_without_finalizer_is_deleted_without_pulsar() -> None:
     settle(world)
     world.delete()
     settle(world)
-    assert world.gone
+    assert world.deleted
 
 
 def test_explained_producer_error_fails_the_scan() -> None:
@@ -259,11 +259,11 @@ def test_explained_producer_error_fails_the_scan() -> None:
 def test_topics_are_deleted_by_the_cleanup_policy(policy: str, bad_event: bool) -> None:
     world = World(resource(URL | {"cleanupPolicy": {"topics": policy}}), bad_event=bad_event)
     settle(world)
-    gone = policy == "Always" or (policy == "OnSuccess" and not bad_event)
-    assert (not world.topics) is gone
+    deleted = policy == "Always" or (policy == "OnSuccess" and not bad_event)
+    assert (not world.topics) is deleted
     world.delete()
     settle(world)
-    assert world.gone
+    assert world.deleted
     assert (not world.topics) is (policy != "Never")
 
 
@@ -289,12 +289,12 @@ def test_scan_is_deleted_after_its_time_to_live(bad_event: bool) -> None:
     outcome = "failed" if bad_event else "succeeded"
     world = World(resource(URL | {"ttlSecondsAfterFinished": {outcome: 3600}}), bad_event=bad_event)
     settle(world)
-    assert not world.gone
+    assert not world.deleted
     later = plan(world.observe(), SETTINGS)
     assert (later.actions, later.requeue_after) == ((), SETTINGS.resync_interval)
     world.step(3600)
     settle(world)
-    assert world.gone
+    assert world.deleted
     assert not world.topics
     assert world.claim is not None
 
@@ -326,7 +326,7 @@ def test_scan_created_suspended_creates_nothing() -> None:
     assert not world.topics
     world.delete()
     settle(world)
-    assert world.gone
+    assert world.deleted
 
 
 def test_work_lost_by_pulsar_is_repeated() -> None:

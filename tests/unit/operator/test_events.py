@@ -58,11 +58,11 @@ def test_pod_warning_counts_until_the_pod_starts() -> None:
 
 
 def test_claim_warning_counts_while_the_claim_is_pending() -> None:
-    told = [event("PersistentVolumeClaim", "c", "no class")]
-    assert current_warnings(told, claim("Pending"), []) == (
+    events = [event("PersistentVolumeClaim", "c", "no class")]
+    assert current_warnings(events, claim("Pending"), []) == (
         ObservedWarning("PersistentVolumeClaim c", "FailedCreate", "no class"),
     )
-    assert current_warnings(told, claim("Bound"), []) == ()
+    assert current_warnings(events, claim("Bound"), []) == ()
 
 
 def test_replica_failure_of_the_deployment_counts() -> None:
@@ -75,9 +75,11 @@ def test_replica_failure_of_the_deployment_counts() -> None:
 
 
 def test_warnings_are_latest_first_unique_and_bounded() -> None:
-    told = [event("Job", "j", f"{number % 50}", lastTimestamp=f"2026-01-01T00:{number:02}:00Z") for number in range(60)]
-    told.append(event("Job", "j", "series", series={"lastObservedTime": "2026-01-01T02:00:00Z"}))
-    told.append(event("Job", "j", "", lastTimestamp="2027-01-01T00:00:00Z"))
-    found = [one.message for one in current_warnings(told, job(), [])]
+    events = [
+        event("Job", "j", f"{number % 50}", lastTimestamp=f"2026-01-01T00:{number:02}:00Z") for number in range(60)
+    ]
+    events.append(event("Job", "j", "series", series={"lastObservedTime": "2026-01-01T02:00:00Z"}))
+    events.append(event("Job", "j", "", lastTimestamp="2027-01-01T00:00:00Z"))
+    found = [one.message for one in current_warnings(events, job(), [])]
     assert found[:3] == ["series", "9", "8"]
     assert len(found) == len(set(found)) == MAX_WARNINGS

@@ -167,7 +167,7 @@ def test_credentials_are_only_references() -> None:
 
 
 def test_only_the_producer_gets_the_allowed_addresses() -> None:
-    def told(spec: Manifest) -> dict[str, str]:
+    def allowed(spec: Manifest) -> dict[str, str]:
         return {
             role: one["value"]
             for role, pod in pods(made(spec)).items()
@@ -175,8 +175,8 @@ def test_only_the_producer_gets_the_allowed_addresses() -> None:
             if one["name"] == "SKYMAP_EVENT_ADDRESSES"
         }
 
-    assert told({"event": {"url": "https://example.org/e"}}) == {"producer": "public"}
-    assert told({"event": {"simulate": {}}}) == {}
+    assert allowed({"event": {"url": "https://example.org/e"}}) == {"producer": "public"}
+    assert allowed({"event": {"simulate": {}}}) == {}
 
 
 @pytest.mark.parametrize(

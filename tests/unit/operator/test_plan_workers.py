@@ -74,7 +74,7 @@ def test_learned_fit_time_is_kept_while_workers_are_new() -> None:
     pulsar = observed.pulsar
     assert isinstance(pulsar, PulsarState)
 
-    def told(*paces: Throughput) -> list[float | None]:
+    def learned(*paces: Throughput) -> list[float | None]:
         found: list[float | None] = []
         scan = observed.scan
         for pace in paces:
@@ -85,4 +85,4 @@ def test_learned_fit_time_is_kept_while_workers_are_new() -> None:
             scan = replace(scan, status=written)
         return found
 
-    assert told(Throughput(400, 1000.0), Throughput(3, 600.0), Throughput(20, 100.0)) == [2.5, 2.5, 5.0]
+    assert learned(Throughput(400, 1000.0), Throughput(3, 600.0), Throughput(20, 100.0)) == [2.5, 2.5, 5.0]

@@ -126,5 +126,5 @@ def test_finished_scan_reads_pulsar_only_before_deletion() -> None:
     unavailable.fault = PulsarUnavailable("no answer")
     stays = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "OnDelete"}}) | {"status": finished}
     assert isinstance(observed(unavailable, stays).pulsar, PulsarState)
-    goes = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "Always"}}) | {"status": finished}
-    assert isinstance(observed(unavailable, goes).pulsar, PulsarFault)
+    deleting = resource({"event": {"simulate": {}}, "cleanupPolicy": {"topics": "Always"}}) | {"status": finished}
+    assert isinstance(observed(unavailable, deleting).pulsar, PulsarFault)

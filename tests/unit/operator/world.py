@@ -97,7 +97,7 @@ class World:
     work: Work = field(default_factory=Work)
     frames: tuple[str, ...] = ()
     events: list[do.Emit] = field(default_factory=list)
-    gone: bool = False
+    deleted: bool = False
     pod_number: int = 0
 
     def __post_init__(self) -> None:
@@ -215,7 +215,7 @@ class World:
 
     def _collect_garbage(self) -> None:
         if "deletionTimestamp" in self.scan["metadata"] and not self.scan["metadata"]["finalizers"]:
-            self.gone = True
+            self.deleted = True
             self.objects.clear()
             self.pods.clear()
         for key, found in list(self.objects.items()):
