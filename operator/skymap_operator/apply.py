@@ -13,7 +13,8 @@ from skymap_api.names import API_VERSION, FINALIZER, KIND
 from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_api.resource.base import Manifest, to_manifest
 from skymap_api.resource.status import Reason
-from skymap_operator.cluster.client import Client, Conflict, NotFound, Refused
+from skymap_operator.cluster.cached import Client
+from skymap_operator.cluster.client import Conflict, NotFound, Refused
 from skymap_operator.decide.actions import (
     Action,
     AddFinalizer,

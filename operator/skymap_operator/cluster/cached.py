@@ -20,7 +20,7 @@ WARNINGS_TTL, WARNINGS_FACTOR, WARNINGS_LONGEST = 3.0, 5.0, 15.0
 
 
 class CachedCluster:
-    """A `cluster.client.Client` that reads from a store and feeds it."""
+    """A cluster that reads from a store and feeds it."""
 
     def __init__(self, cluster: Cluster, store: Store) -> None:
         self._cluster = cluster
@@ -76,3 +76,7 @@ class CachedCluster:
 def warnings_ttl(took: float) -> float:
     """Return how long warnings are kept (s) that took so long to list (s)."""
     return min(max(WARNINGS_TTL, WARNINGS_FACTOR * took), WARNINGS_LONGEST)
+
+
+#: What observing and applying use: the API server alone, or with a store in front of it.
+Client = Cluster | CachedCluster

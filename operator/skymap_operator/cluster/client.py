@@ -12,7 +12,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -68,39 +68,6 @@ class Refused(ClusterError):  # noqa: N818
 
 class Unavailable(ClusterError):  # noqa: N818
     """The API server cannot be reached or cannot serve the request now."""
-
-
-class Client(Protocol):
-    """What observing and applying need of a cluster: `Cluster` itself, or `CachedCluster` in front of it."""
-
-    async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
-        """Return an object; None if it does not exist."""
-
-    async def pods(self, namespace: str, scan: str, *, fresh: bool = True) -> list[Manifest]:
-        """Return the pods with the label ``scan``; ``fresh``: never from a cache."""
-
-    async def warnings(self, namespace: str, uids: Iterable[str]) -> list[Manifest]:
-        """Return the Warning Events about the objects with these uids."""
-
-    async def create(self, manifest: Manifest) -> Manifest:
-        """Create an object and return it."""
-
-    async def replace(self, manifest: Manifest, version: str) -> Manifest:
-        """Replace an object that still has this ``resourceVersion`` and return it."""
-
-    async def apply_status(self, resource: Manifest) -> Manifest:
-        """Set a resource's status by server-side apply and return the resource."""
-
-    async def patch(self, kind: str, namespace: str, name: str, change: Manifest) -> Manifest:
-        """Apply a JSON merge patch and return the object."""
-
-    async def delete(
-        self, kind: str, namespace: str, name: str, *, uid: str | None = None, grace: int | None = None
-    ) -> None:
-        """Delete an object and, in the background, its dependents."""
-
-    async def record(self, about: Manifest, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        """Record an Event about an object."""
 
 
 class Cluster:

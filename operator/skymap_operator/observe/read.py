@@ -23,7 +23,8 @@ from skymap_api.progress import Progress, decode_progress
 from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredMessage, Subscription
 from skymap_api.resource.base import Manifest, describe_errors
 from skymap_api.resource.status import Reason
-from skymap_operator.cluster.client import Client, Refused
+from skymap_operator.cluster.cached import Client
+from skymap_operator.cluster.client import Refused
 from skymap_operator.observe.children import Children
 from skymap_operator.observe.events import current_warnings, waiting_objects
 from skymap_operator.observe.state import (

@@ -14,7 +14,8 @@ from typing import Self
 
 from skymap_api.pulsar_admin import PulsarAdminError
 from skymap_api.resource.base import Manifest
-from skymap_operator.cluster.client import Client, Refused
+from skymap_operator.cluster.cached import Client
+from skymap_operator.cluster.client import Refused
 from skymap_operator.pulsar.access import PulsarAccess
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.credentials import Credentials

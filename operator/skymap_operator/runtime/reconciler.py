@@ -12,7 +12,8 @@ from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.apply import ActionRefused, apply
-from skymap_operator.cluster.client import Client, ClusterError, Refused, Unavailable
+from skymap_operator.cluster.cached import Client
+from skymap_operator.cluster.client import ClusterError, Refused, Unavailable
 from skymap_operator.decide.actions import Plan, SetStatus
 from skymap_operator.decide.plan import plan
 from skymap_operator.observe.read import observe
