@@ -29,7 +29,7 @@ _COLUMNS = (
     ("Area90", "number", ".status.best.area90", "Area of the 90 % region (square degrees)", False),
     ("Workers", "integer", ".status.workers.ready", "Workers that are ready", False),
     ("Busy", "integer", ".status.workers.busy", "Workers with a task in flight", True),
-    ("Wanted", "integer", ".status.workers.wanted", "Desired workers", True),
+    ("Desired", "integer", ".status.workers.desired", "Desired workers", True),
     ("Priority", "string", ".spec.priority", "Whether its workers come before those of other scans", True),
     ("Backlog", "integer", ".status.backlog", "Fits that wait for a worker", True),
     ("ETA", "string", ".status.eta", "Estimated end of the scan", True),

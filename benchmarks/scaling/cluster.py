@@ -135,7 +135,7 @@ def lower_and_raise(watch: Watch, namespace: Namespace, name: str, steps: int, m
         for limit in range(most - 1, least - 1, -1):
             change = json.dumps({"spec": {"workers": {"max": limit}}})
             namespace.kubectl("patch", "sms", name, "--type=merge", "-p", change)
-            watch.until(name, lambda sample, limit=limit: sample.wanted <= limit)  # type: ignore[misc]
+            watch.until(name, lambda sample, limit=limit: sample.desired <= limit)  # type: ignore[misc]
             taken += 1
         namespace.kubectl("patch", "sms", name, "--type=merge", "-p", json.dumps({"spec": {"workers": {"max": most}}}))
 

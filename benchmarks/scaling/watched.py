@@ -30,13 +30,13 @@ class Sample:
     scan: str
     waiting: int = 0
     in_flight: int = 0
-    wanted: int = 0
+    desired: int = 0
     ready: int = 0
     busy: int = 0
     leaving: int = 0
 
 
-FIELDS = ("seconds", "scan", "waiting", "in_flight", "wanted", "ready", "busy", "leaving")
+FIELDS = ("seconds", "scan", "waiting", "in_flight", "desired", "ready", "busy", "leaving")
 
 
 def figures(metrics: str, scan: str) -> dict[str, int]:
@@ -153,7 +153,7 @@ def draw(samples: Sequence[Sample], path: Path, title: str) -> None:
             ("ready", "tab:blue", "-"),
             ("busy", "tab:orange", "-"),
             ("leaving", "tab:red", "-"),
-            ("wanted", "k", ":"),
+            ("desired", "k", ":"),
         )
         for name, colour, style in lines:
             values = [getattr(row, name) for row in rows]

@@ -19,14 +19,14 @@ from skymap_operator.runtime.workqueue import Load
 def test_operator_metrics_are_read() -> None:
     metrics = Metrics()
     for name, busy in (("a", 4), ("b", 1)):
-        status = SkymapScanStatus(phase=Phase.SCANNING, workers=WorkersStatus(wanted=7, ready=5, busy=busy))
+        status = SkymapScanStatus(phase=Phase.SCANNING, workers=WorkersStatus(desired=7, ready=5, busy=busy))
         metrics.observed(NamespacedName("ns", name), ScanFigures(status, Backlog(30, busy)))
     metrics.scaled(Direction.DOWN, Cause.MAXIMUM)
     metrics.scaled(Direction.DOWN, Cause.DONE)
     metrics.scaled(Direction.DOWN, Cause.DONE)
     metrics.scaled(Direction.UP, Cause.WORK)
     text = metrics.text(Load()).decode()
-    assert figures(text, "a") == {"wanted": 7, "ready": 5, "busy": 4, "waiting": 30, "in_flight": 4}
+    assert figures(text, "a") == {"desired": 7, "ready": 5, "busy": 4, "waiting": 30, "in_flight": 4}
     assert figures(text, "b")["busy"] == 1
     assert figures(text, "gone") == {}
     assert lowered(text) == {"Maximum": 1, "Done": 2}
@@ -91,11 +91,11 @@ def test_consumers_that_hold_a_message_are_busy() -> None:
 
 
 def test_samples_are_written_and_drawn(tmp_path: Path) -> None:
-    samples = [Sample(float(second), "a", waiting=9 - second, wanted=2, ready=1, busy=1) for second in range(5)]
+    samples = [Sample(float(second), "a", waiting=9 - second, desired=2, ready=1, busy=1) for second in range(5)]
     samples.append(Sample(5.0, "b", leaving=1))
     write_csv(samples, tmp_path / "table.csv")
     lines = (tmp_path / "table.csv").read_text().splitlines()
-    assert lines[0] == "seconds,scan,waiting,in_flight,wanted,ready,busy,leaving"
+    assert lines[0] == "seconds,scan,waiting,in_flight,desired,ready,busy,leaving"
     assert (lines[1], lines[-1]) == ("0.0,a,9,0,2,1,1,0", "5.0,b,0,0,0,0,0,1")
     draw(samples, tmp_path / "picture.png", "a title")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")

@@ -121,7 +121,7 @@ def _sample() -> Metrics:
     status = SkymapScanStatus(
         phase=Phase.SCANNING,
         conditions=conditions,
-        workers=WorkersStatus(wanted=1),
+        workers=WorkersStatus(desired=1),
         pixels=Pixels(planned=1),
         start_time=now,
         eta=now,

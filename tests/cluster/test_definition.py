@@ -108,7 +108,7 @@ STATUS = {
     "progress": "1234/5678",
     "backlog": 40,
     "best": {"nside": 64, "pixel": 5, "llh": 1234.5, "ra": 200.5, "dec": -20.25, "area90": 1.75},
-    "workers": {"ready": 12, "busy": 11, "wanted": 30, "selector": "app.kubernetes.io/component=worker"},
+    "workers": {"ready": 12, "busy": 11, "desired": 30, "selector": "app.kubernetes.io/component=worker"},
     "conditions": [
         {
             "type": "Degraded",
@@ -128,7 +128,7 @@ SHOWN = {
     "Area90": "1.75",
     "Workers": "12",
     "Busy": "11",
-    "Wanted": "30",
+    "Desired": "30",
     "Backlog": "40",
     "Degraded": "PulsarUnavailable",
 }

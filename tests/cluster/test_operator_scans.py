@@ -161,7 +161,7 @@ def test_workers_follow_the_queue_and_status_the_snapshot(
     found = eventually(lambda: scan(namespace)["status"], lambda status: status.get("progress") == "5/12")
     assert found["phase"] == "Scanning"
     assert (found["best"]["ra"], found["best"]["dec"], found["best"]["area90"]) == (10.5, -20.25, 42.0)
-    assert (found["backlog"], found["workers"]["wanted"]) == (40, 3)
+    assert (found["backlog"], found["workers"]["desired"]) == (40, 3)
 
     namespace.kubectl("patch", "sms", NAME, "--type=merge", "-p", '{"spec": {"workers": {"max": 2}}}')
     eventually(lambda: replicas() == 2)

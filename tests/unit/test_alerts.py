@@ -70,7 +70,7 @@ def exported() -> dict[str, list[dict[str, str]]]:
     scan = SkymapScanStatus(
         phase=Phase.SCANNING,
         conditions=conditions,
-        workers=WorkersStatus(wanted=3),
+        workers=WorkersStatus(desired=3),
         pixels=Pixels(planned=9),
         start_time=NOW - timedelta(seconds=9),
         eta=NOW,

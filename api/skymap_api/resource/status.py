@@ -149,7 +149,7 @@ class BestFitStatus(Status):
 class WorkersStatus(Status):
     """State of the workers."""
 
-    wanted: Count = 0
+    desired: Count = 0
     """Desired workers: the replicas of the Deployment."""
     ready: Count = 0
     """Workers whose pods are ready."""

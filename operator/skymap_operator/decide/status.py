@@ -52,7 +52,7 @@ _HIGHEST_RATE = 1e9
 class WorkersDecided:
     """The desired number of workers with its reason, how many are busy, and the mean time of a fit (s)."""
 
-    wanted: int
+    desired: int
     reason: str | None = None
     busy: int = 0
     seconds_per_task: float | None = None
@@ -179,7 +179,7 @@ def _workers(observed: ObservedState, decided: WorkersDecided | None) -> Workers
     pods = [pod for pod in observed.pods if pod.role == WORKER and pod.ready and not pod.terminating]
     decided = decided or WorkersDecided(0)
     return WorkersStatus(
-        wanted=decided.wanted,
+        desired=decided.desired,
         ready=len(pods),
         busy=decided.busy,
         selector=",".join(f"{key}={value}" for key, value in sorted(selector(names, WORKER).items())),

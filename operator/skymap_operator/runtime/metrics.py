@@ -125,7 +125,7 @@ class Metrics:
         self._degraded = Gauge(
             "skymap_operator_scans_degraded", "Number of scans with condition Degraded.", registry=registry
         )
-        self._wanted = Gauge("skymap_operator_workers_wanted", "Desired workers of all scans.", registry=registry)
+        self._desired = Gauge("skymap_operator_workers_desired", "Desired workers of all scans.", registry=registry)
         self._figures: dict[NamespacedName, ScanFigures] = {}
         registry.register(_Scans(self._figures, clock))
 
@@ -165,7 +165,7 @@ class Metrics:
             self._scans.labels(phase.value).set(phases.count(phase))
         self._degraded.set(sum(figures.degraded is not None for figures in self._figures.values()))
         workers = [figures.status.workers for figures in self._figures.values()]
-        self._wanted.set(sum(one.wanted for one in workers if one is not None))
+        self._desired.set(sum(one.desired for one in workers if one is not None))
         return generate_latest(self._registry)
 
 
@@ -205,7 +205,7 @@ def _values(figures: ScanFigures, now: datetime) -> tuple[dict[str, float], ...]
     finished, pixels = figures.status.phase in _FINISHED, figures.status.pixels
     workers, tasks = (None, None) if finished else (figures.status.workers, figures.tasks)
     return (
-        {} if workers is None else {"wanted": workers.wanted, "ready": workers.ready, "busy": workers.busy},
+        {} if workers is None else {"desired": workers.desired, "ready": workers.ready, "busy": workers.busy},
         {} if tasks is None else {"waiting": tasks.waiting, "in_flight": tasks.unacked},
         {} if pixels is None else {"done": pixels.done, "planned": pixels.planned, "failed": pixels.failed},
         {} if figures.degraded is None else {figures.degraded.value: 1},

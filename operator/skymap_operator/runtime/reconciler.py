@@ -45,7 +45,7 @@ class Reconciler:
         """Take over the allocations of all scans from their status, so that the first reconcile counts every scan."""
         for scan in map(ObservedScan.of, scans):
             workers = scan.status.workers
-            self._allocations.request(scan, 0 if workers is None else workers.wanted)
+            self._allocations.request(scan, 0 if workers is None else workers.desired)
 
     async def reconcile(self, key: NamespacedName) -> float | None:
         """Reconcile a scan; return when to requeue it (s), None if it no longer exists."""
@@ -84,7 +84,7 @@ class Reconciler:
         """Plan for the scan alone, and again within its allocation if all scans together request too many workers."""
         decided = plan(observed, self._settings)
         status = _status(decided, observed)
-        scan, desired = observed.scan, 0 if status.workers is None else status.workers.wanted
+        scan, desired = observed.scan, 0 if status.workers is None else status.workers.desired
         self._allocations.request(scan, desired)
         allocation = self._allocations.of(key)
         if allocation < desired:

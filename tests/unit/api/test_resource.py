@@ -106,7 +106,7 @@ def test_status_round_trips() -> None:
             "levels": [{"nside": 8, "done": 768, "planned": 768, "decided": True, "failed": 1}],
         },
         "best": {"nside": 64, "pixel": 12345, "ra": 77.4, "dec": 5.7, "llh": 812.5, "area90": 1.25},
-        "workers": {"wanted": 20, "ready": 18, "busy": 18, "selector": "a=b"},
+        "workers": {"desired": 20, "ready": 18, "busy": 18, "selector": "a=b"},
         "backlog": 120,
         "rate": 2.5,
         "eta": "2026-01-02T03:14:05Z",

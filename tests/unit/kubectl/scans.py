@@ -35,7 +35,7 @@ SCANNING: dict[str, Any] = STARTED | {
         ],
     },
     "best": {"nside": 64, "pixel": 21234, "ra": 77.41, "dec": 5.71, "llh": 612.3, "area90": 12.34},
-    "workers": {"wanted": 16, "ready": 14, "busy": 12, "reason": "16 end within 900 s", "secondsPerTask": 0.83},
+    "workers": {"desired": 16, "ready": 14, "busy": 12, "reason": "16 end within 900 s", "secondsPerTask": 0.83},
     "backlog": 1234,
     "rate": 3.2,
     "eta": at(400),

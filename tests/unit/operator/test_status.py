@@ -71,7 +71,7 @@ def test_first_status_is_complete() -> None:
             )
         ],
         "workers": {
-            "wanted": 0,
+            "desired": 0,
             "ready": 0,
             "busy": 0,
             "selector": "app.kubernetes.io/component=worker,skymap.icecube.wisc.edu/scan=alert",

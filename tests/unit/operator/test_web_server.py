@@ -62,7 +62,7 @@ def test_metrics_show_what_was_observed() -> None:
     metrics.requested("pulsar", "GET", None)
     status = SkymapScanStatus(
         phase=Phase.SCANNING,
-        workers=WorkersStatus(wanted=7, ready=5, busy=4),
+        workers=WorkersStatus(desired=7, ready=5, busy=4),
         pixels=Pixels(done=3, planned=12, failed=1),
         conditions=(DEGRADED,),
         start_time=NOON - timedelta(seconds=300),
@@ -85,7 +85,7 @@ def test_metrics_show_what_was_observed() -> None:
         'skymap_operator_scans{phase="Scanning"} 1.0',
         "skymap_operator_scans_degraded 1.0",
         'skymap_operator_scaling_decisions_total{cause="Work",direction="up"} 1.0',
-        'skymap_scan_workers{namespace="ns",scan="a",state="wanted"} 7.0',
+        'skymap_scan_workers{namespace="ns",scan="a",state="desired"} 7.0',
         'skymap_scan_workers{namespace="ns",scan="a",state="ready"} 5.0',
         'skymap_scan_workers{namespace="ns",scan="a",state="busy"} 4.0',
         'skymap_scan_tasks{namespace="ns",scan="a",state="waiting"} 30.0',
@@ -98,7 +98,7 @@ def test_metrics_show_what_was_observed() -> None:
         'skymap_scan_seconds{namespace="ns",scan="a",state="elapsed"} 300.0',
         'skymap_scan_seconds{namespace="ns",scan="a",state="remaining"} 90.0',
         'skymap_scan_seconds{namespace="ns",scan="a",state="target"} 600.0',
-        "skymap_operator_workers_wanted 7.0",
+        "skymap_operator_workers_desired 7.0",
     ):
         assert line in lines
 
@@ -109,7 +109,7 @@ def test_scaling_page_explains_every_cause() -> None:
 
 def test_metrics_of_a_deleted_scan_are_dropped() -> None:
     metrics, key = Metrics(), NamespacedName("ns", "a")
-    workers, pixels = WorkersStatus(wanted=7), Pixels(done=12, planned=12)
+    workers, pixels = WorkersStatus(desired=7), Pixels(done=12, planned=12)
     running = SkymapScanStatus(phase=Phase.SCANNING, workers=workers, pixels=pixels)
 
     def names() -> set[str]:

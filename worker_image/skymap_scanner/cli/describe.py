@@ -42,7 +42,7 @@ def row(scan: ClusterScan, now: datetime) -> list[str]:
         status.progress or "",
         "" if best is None else f"{best.ra:.2f}° {best.dec:+.2f}°",
         "" if best is None or best.area_90 is None else f"{best.area_90:.3g} deg²",
-        "" if status.workers is None else f"{status.workers.ready}/{status.workers.wanted}",
+        "" if status.workers is None else f"{status.workers.ready}/{status.workers.desired}",
         age((now - scan.created).total_seconds()),
     ]
 
@@ -93,7 +93,7 @@ def _facts(scan: ClusterScan, now: datetime) -> list[tuple[str, str]]:
     facts = [("event", describe_event(scan)), *_best_fit(scan)]
     if status.workers is not None and not scan.finished:
         workers = status.workers
-        text = f"{workers.busy} busy, {workers.ready} ready, {workers.wanted} wanted"
+        text = f"{workers.busy} busy, {workers.ready} ready, {workers.desired} desired"
         facts.append(("workers", text + (f": {workers.reason}" if workers.reason else "")))
     if status.backlog is not None and not scan.finished:
         seconds = None if status.workers is None else status.workers.seconds_per_task
