@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
+from testing.waiting import eventually_async
 from tests.unit.operator.test_store import made
 
 from skymap_api.names import NamespacedName
@@ -71,7 +72,7 @@ class Bench:
     async def started(self) -> None:
         """Start the informer and return when every kind is watched."""
         await self.informer.start(())
-        await until(lambda: len(self.api.lines) == len(PLURALS))
+        await eventually_async(lambda: len(self.api.lines) == len(PLURALS))
 
 
 def run(test: Callable[[Bench], Awaitable[None]], resync: float = 300.0) -> None:
@@ -100,11 +101,6 @@ def run(test: Callable[[Bench], Awaitable[None]], resync: float = 300.0) -> None
     asyncio.run(limited())
 
 
-async def until(probe: Callable[[], object]) -> None:
-    while not probe():
-        await asyncio.sleep(0.005)
-
-
 def scan(version: int, **spec: Any) -> dict[str, Any]:
     return made("SkymapScan", version, "alert", spec=spec)
 
@@ -123,13 +119,13 @@ def test_watched_objects_are_read_from_the_store() -> None:
         assert (found["spec"], await cluster.pods("ns", "alert", fresh=False)) == ({"backoffLimit": 1}, [])
         assert api.requests == before
         api.send("jobs", "MODIFIED", made("Job", 101, "alert-saver", spec={"backoffLimit": 2}))
-        await until(lambda: len(bench.changed) == 2)
+        await eventually_async(lambda: len(bench.changed) == 2)
         found = await cluster.get("Job", "ns", "alert-saver")
         assert found is not None
         assert found["spec"] == {"backoffLimit": 2}
         api.send("jobs", "BOOKMARK", {"metadata": {"resourceVersion": "102"}})
         api.send("jobs", "DELETED", made("Job", 103, "alert-saver", spec={}))
-        await until(lambda: len(bench.changed) == 3)
+        await eventually_async(lambda: len(bench.changed) == 3)
         before = api.requests.copy()
         await cluster.get("Job", "ns", "alert-saver")
         assert api.requests - before == Counter({"GET alert-saver": 1}), "an unknown object is requested"
@@ -146,7 +142,7 @@ def test_written_object_is_stored_before_its_watch_event() -> None:
         assert bench.store.get("Job", "ns", "alert-saver") is not None
         bench.api.send("jobs", "ADDED", made("Job", 7, "alert-saver", spec={"suspend": False}))
         bench.api.send("jobs", "ADDED", made("Job", 9, "alert-producer", spec={}))
-        await until(lambda: bench.store.get("Job", "ns", "alert-producer"))
+        await eventually_async(lambda: bench.store.get("Job", "ns", "alert-producer"))
         assert bench.changed == [SCAN], "the event of our own write is not reported"
 
     run(test)
@@ -168,11 +164,11 @@ def test_interrupted_watch_misses_no_change(how: str, monkeypatch: pytest.Monkey
             error = {"type": "ERROR", "object": {"code": 410, "message": "too old resource version"}}
             queue.put_nowait(json.dumps(error).encode() + b"\n")
         queue.put_nowait(None)
-        await until(lambda: bench.changed)
+        await eventually_async(lambda: bench.changed)
         assert bench.store.get("Job", "ns", "alert-producer") is None
-        await until(lambda: "jobs" in api.lines)
+        await eventually_async(lambda: "jobs" in api.lines)
         api.send("jobs", "ADDED", made("Job", 201, "alert-producer", spec={}))
-        await until(lambda: bench.store.get("Job", "ns", "alert-producer"))
+        await eventually_async(lambda: bench.store.get("Job", "ns", "alert-producer"))
 
     run(test)
 
@@ -184,7 +180,7 @@ def test_watch_without_data_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None
     async def test(bench: Bench) -> None:
         await bench.started()
         lists = bench.api.requests["GET jobs"]
-        await until(lambda: bench.api.requests["GET jobs"] > lists and bench.api.requests["watch jobs"] > 1)
+        await eventually_async(lambda: bench.api.requests["GET jobs"] > lists and bench.api.requests["watch jobs"] > 1)
 
     run(test)
 
@@ -193,10 +189,10 @@ def test_skymapscans_are_watched_like_their_children() -> None:
     async def test(bench: Bench) -> None:
         await bench.started()
         bench.api.send("skymapscans", "ADDED", scan(201, seeds=7))
-        await until(lambda: bench.changed == [SCAN])
+        await eventually_async(lambda: bench.changed == [SCAN])
         bench.api.send("skymapscans", "MODIFIED", scan(202, seeds=3))
         bench.api.send("skymapscans", "DELETED", scan(203, seeds=3))
-        await until(lambda: bench.changed == [SCAN] * 3)
+        await eventually_async(lambda: bench.changed == [SCAN] * 3)
         assert bench.store.scan(SCAN) is None
 
     run(test)
@@ -231,7 +227,7 @@ def test_watch_that_lasts_its_time_is_followed_by_a_list_at_once() -> None:
         await asyncio.sleep(0.1)
         lists, began = bench.api.requests["GET jobs"], loop.time()
         bench.api.lines["jobs"].put_nowait(None)
-        await until(lambda: bench.api.requests["GET jobs"] > lists)
+        await eventually_async(lambda: bench.api.requests["GET jobs"] > lists)
         assert loop.time() - began < FIRST_PAUSE / 2
 
     run(test, resync=1.0)  # within the tolerance, any end of a watch of one second is its time

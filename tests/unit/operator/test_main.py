@@ -15,6 +15,7 @@ import pytest
 import yaml
 from aiohttp import web
 from click.testing import CliRunner
+from testing.waiting import eventually_async
 from tests.unit.operator.test_informer import Api
 from tests.unit.operator.world import SETTINGS
 
@@ -66,9 +67,10 @@ def test_operator_ends_on_sigterm(
 
     async def test() -> None:
         operator = asyncio.create_task(run(SETTINGS, "127.0.0.1", 0))
-        while not (port := re.search(r"/metrics on port (\d+)", caplog.text)) or not api.requests["GET api"]:
-            assert not operator.done()
-            await asyncio.sleep(0.02)  # until kopf, which starts last, reads the discovery documents
+        # kopf starts last: it reads the discovery documents.
+        listening = lambda: api.requests["GET api"] and re.search(r"/metrics on port (\d+)", caplog.text)  # noqa: E731
+        port = await eventually_async(lambda: operator.done() or listening())
+        assert isinstance(port, re.Match), "the operator has ended"
         assert await healthy(int(port[1]))
         assert (api.requests["GET skymapscans"], api.requests["watch skymapscans"]) == (1, 1), "kopf watches none"
         began = asyncio.get_running_loop().time()

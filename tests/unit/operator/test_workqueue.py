@@ -7,18 +7,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
+from testing.waiting import eventually_async
 
 from skymap_api.names import NamespacedName
 from skymap_operator.runtime import workqueue as module
 from skymap_operator.runtime.workqueue import Load, Trigger, WorkQueue
 
 A, B = NamespacedName("ns", "a"), NamespacedName("ns", "b")
-
-
-async def until(probe: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not probe():
-            await asyncio.sleep(0)
 
 
 class Clock:
@@ -50,11 +45,11 @@ def test_scan_added_while_reconciled_is_reconciled_once_more() -> None:
         queue = WorkQueue(reconcile, pause=0)
         for _ in range(3):
             queue.add(A)
-        await until(lambda: reconciles == 1)
+        await eventually_async(lambda: reconciles == 1)
         for _ in range(3):
             queue.add(A)
         free.set()
-        await until(lambda: reconciles == 2 and going == 0)
+        await eventually_async(lambda: reconciles == 2 and going == 0)
         for _ in range(50):
             await asyncio.sleep(0)
         assert reconciles == 2, "events that come together are handled together"
@@ -73,7 +68,7 @@ def test_scan_is_requeued_until_it_no_longer_exists() -> None:
 
         queue = WorkQueue(reconcile, pause=0)
         queue.add(A)
-        await until(lambda: len(queue._scans) == 0)
+        await eventually_async(lambda: len(queue._scans) == 0)
         assert answers == []
 
     run(test)
@@ -94,7 +89,7 @@ def test_concurrent_reconciles_are_limited() -> None:
         queue = WorkQueue(reconcile, max_concurrent=3, pause=0)
         for number in range(100):
             queue.add(NamespacedName("ns", str(number)))
-        await until(lambda: len(queue._scans) == 0)
+        await eventually_async(lambda: len(queue._scans) == 0)
         assert (most, seen) == (3, 100)
 
     run(test)
@@ -115,7 +110,7 @@ def test_error_in_one_scan_is_retried_and_stops_no_other(
         queue = WorkQueue(reconcile, pause=0)
         queue.add(A)
         queue.add(B)
-        await until(lambda: len(queue._scans) == 0)
+        await eventually_async(lambda: len(queue._scans) == 0)
         assert reconciles == {A: 3, B: 1}
 
     monkeypatch.setattr(module, "FIRST_BACKOFF", 0.001)
@@ -142,11 +137,11 @@ def test_hanging_reconcile_is_reported_and_cancelled(
         load = queue.load()
         assert min(load.longest_overdue, load.stalled, load.longest_running) > 199.0
         queue.add(B)
-        await until(lambda: len(queue._scans) == 1)
+        await eventually_async(lambda: len(queue._scans) == 1)
         assert queue.load().longest_overdue > 199.0
         assert queue.load().stalled < 100.0, "others go on"
         clock.ahead = 250.0
-        await until(lambda: "ns/a: reconcile failed" in caplog.text)
+        await eventually_async(lambda: "ns/a: reconcile failed" in caplog.text)
         await queue.close()
         assert len(queue._scans) == 0
 
@@ -169,10 +164,10 @@ def test_events_and_urgent_scans_go_first_but_no_scan_starves(
 
         queue = WorkQueue(reconcile, urgent=lambda key: key.name == "alert", max_concurrent=1, pause=0)
         queue.add(NamespacedName("ns", "requeue"))
-        await until(lambda: reconciled == ["requeue"])
+        await eventually_async(lambda: reconciled == ["requeue"])
         clock.ahead = 99.0
         queue.add(NamespacedName("ns", "busy"))  # takes the only slot
-        await until(lambda: reconciled == ["requeue", "busy"])
+        await eventually_async(lambda: reconciled == ["requeue", "busy"])
         clock.ahead = 102.0  # the first has been due for two seconds
         await asyncio.sleep(0.01)
         for name in ("event", "alert"):
@@ -180,7 +175,7 @@ def test_events_and_urgent_scans_go_first_but_no_scan_starves(
         clock.ahead = 133.0
         queue.add(NamespacedName("ns", "later"))
         held.set()
-        await until(lambda: len(reconciled) == 6)
+        await eventually_async(lambda: len(reconciled) == 6)
         assert reconciled[2:] == ["alert", "event", "requeue", "later"]
         await queue.close()
 
@@ -204,7 +199,7 @@ def test_many_scans_are_requeued_less_often(
         queue.add(A)
         for number in range(59):
             queue.add(NamespacedName("ns", str(number)))
-        await until(lambda: reconciles.total() == 61)
+        await eventually_async(lambda: reconciles.total() == 61)
         assert reconciles[A] == 2
         for ahead in range(9, 42):
             clock.ahead = ahead
@@ -238,7 +233,7 @@ def test_event_of_an_overdue_scan_is_timed_from_its_arrival(monkeypatch: pytest.
             pause=0,
         )
         queue.add(A)
-        await until(lambda: len(late) == 1)
+        await eventually_async(lambda: len(late) == 1)
         held.clear()
         queue.add(B)  # takes the only slot
         await asyncio.sleep(0.01)
@@ -250,7 +245,7 @@ def test_event_of_an_overdue_scan_is_timed_from_its_arrival(monkeypatch: pytest.
         queue.add(A)
         clock.ahead = 35.0
         held.set()
-        await until(lambda: len(late) == 4)
+        await eventually_async(lambda: len(late) == 4)
         assert [trigger for trigger, _, _ in late[1:]] == [Trigger.EVENT, Trigger.EVENT, Trigger.REQUEUE], (
             "B, and A by both"
         )
