@@ -49,7 +49,7 @@ _HIGHEST_RATE = 1e9
 
 
 @dataclass(frozen=True)
-class WorkersDecided:
+class WorkersSummary:
     """The desired number of workers with its reason, how many are busy, and the mean time of a fit (s)."""
 
     desired: int
@@ -65,7 +65,7 @@ class Verdict:
     phase: Phase
     degraded: Finding | None = None
     outcome: Finding | None = None
-    workers: WorkersDecided | None = None
+    workers: WorkersSummary | None = None
     runs_with: RunsWith | None = None
 
 
@@ -173,11 +173,11 @@ def _start_time(observed: ObservedState, phase: Phase) -> datetime | None:
     return started(observed)
 
 
-def _workers(observed: ObservedState, decided: WorkersDecided | None) -> WorkersStatus:
+def _workers(observed: ObservedState, decided: WorkersSummary | None) -> WorkersStatus:
     names = Names.of(observed.scan.namespace, observed.scan.name)
     before = observed.scan.status.workers or WorkersStatus()
     pods = [pod for pod in observed.pods if pod.role == WORKER and pod.ready and not pod.terminating]
-    decided = decided or WorkersDecided(0)
+    decided = decided or WorkersSummary(0)
     return WorkersStatus(
         desired=decided.desired,
         ready=len(pods),

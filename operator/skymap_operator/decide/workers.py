@@ -11,7 +11,7 @@ from skymap_operator.decide.actions import Action, Create, Emit, Patch, Replace
 from skymap_operator.decide.deadlines import started
 from skymap_operator.decide.drift import differs
 from skymap_operator.decide.scaling import Demand, Scale, learned_seconds, scale
-from skymap_operator.decide.status import WorkersDecided
+from skymap_operator.decide.status import WorkersSummary
 from skymap_operator.manifests import workers
 from skymap_operator.manifests.recipe import Recipe
 from skymap_operator.observe.state import (
@@ -29,7 +29,7 @@ _BUSY_COST = 100
 
 
 @dataclass(frozen=True)
-class Decided:
+class WorkersDecision:
     """The number of workers that was decided. ``current``: the number set now; ``busy``: names of the busy pods."""
 
     scale: Scale
@@ -38,12 +38,12 @@ class Decided:
     seconds_per_task: float | None
 
     @property
-    def status(self) -> WorkersDecided:
+    def status(self) -> WorkersSummary:
         """What the scan's status shows of it."""
-        return WorkersDecided(self.scale.replicas, self.scale.reason, len(self.busy), self.seconds_per_task)
+        return WorkersSummary(self.scale.replicas, self.scale.reason, len(self.busy), self.seconds_per_task)
 
 
-def decide_workers(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Decided:
+def decide_workers(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> WorkersDecision:
     """Decide how many workers the scan should have."""
     scan, pulsar = observed.scan, observed.pulsar
     deployment, busy = observed.children.owned_deployment(), busy_workers(observed)
@@ -70,10 +70,10 @@ def decide_workers(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
         allocation=observed.allocation,
         first=settings.first_workers,
     )
-    return Decided(scale(demand), current, busy, known)
+    return WorkersDecision(scale(demand), current, busy, known)
 
 
-def scale_workers(observed: ObservedState, recipe: Recipe, decided: Decided, *, create: bool) -> list[Action]:
+def scale_workers(observed: ObservedState, recipe: Recipe, decided: WorkersDecision, *, create: bool) -> list[Action]:
     """Set the number of workers; busy ones are marked before there are fewer, so that idle ones are deleted first."""
     live, wanted = observed.children.deployment, decided.scale.replicas
     if live is None:
