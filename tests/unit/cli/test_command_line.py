@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-import inspect
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from click.testing import CliRunner
 
+from skymap_api.command_line import ScanOptions
 from skymap_scanner.cli import COMMANDS, command_first, group, main
-from skymap_scanner.cli.settings import scan_settings
+from skymap_scanner.cli.settings import scan_options, scan_settings
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.local import scan_arguments
 from skymap_scanner.roles.planning import ScanSettings
@@ -88,10 +88,9 @@ def test_settings_survive_a_round_trip_through_options(settings: ScanSettings) -
     producer = group.get_command(None, "producer")  # type: ignore[arg-type]
     assert producer is not None
     words = ["event", "-n", settings.name, *scan_arguments(settings)]
-    values = producer.make_context("producer", words).params
-    chosen = inspect.signature(scan_settings).parameters
-    values = {name: value for name, value in values.items() if name in chosen}
-    assert replace(scan_settings(**values)) == settings
+    parsed = producer.make_context("producer", words).params
+    options = scan_options(**{one.name: parsed[one.name] for one in fields(ScanOptions)})
+    assert replace(scan_settings(settings.name, options)) == settings
 
 
 def test_levels_may_be_written_with_blanks() -> None:
@@ -103,13 +102,13 @@ def test_levels_may_be_written_with_blanks() -> None:
 
 
 def test_invalid_settings_are_rejected_before_anything_starts() -> None:
-    common = {"pulses": None, "reconstruction": "dummy", "parameters": (), "keep_all_seeds": False, "predictive": 1.0}
+    valid = ScanOptions("1:0", 7, 1.0, "dummy", (), area=None, pixel_list=None, pulses=None, keep_all_seeds=False)
     with pytest.raises(InputError, match="exclude each other"):
-        scan_settings("x", nside=1, levels="1:0", seeds=7, area=None, pixel_list=None, **common)  # type: ignore[arg-type]
+        scan_options(levels="1:0", nside=1)
     with pytest.raises(InputError, match="pixel 12 does not exist"):
-        scan_settings("x", levels="1:0", seeds=7, area=None, pixel_list="12", **common)  # type: ignore[arg-type]
+        scan_settings("x", replace(valid, pixel_list="12"))
     with pytest.raises(InputError, match="scan name 'a/b'"):
-        scan_settings("a/b", levels="1:0", seeds=7, area=None, pixel_list=None, **common)  # type: ignore[arg-type]
+        scan_settings("a/b", valid)
 
 
 def test_error_is_one_line_with_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:

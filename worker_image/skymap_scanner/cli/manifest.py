@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def read_manifest(path: Path) -> ManifestScan:
     return ManifestScan(
         event=_event(path, spec.event),
         select=parse_select(spec.event.select),
-        settings=scan_settings(scan.metadata.name, **asdict(ScanOptions.of(spec))),
+        settings=scan_settings(scan.metadata.name, ScanOptions.of(spec)),
         workers=_workers(spec.workers.max),
         formats=spec.output.formats or (),
         suffix=i3_suffix(spec.output),

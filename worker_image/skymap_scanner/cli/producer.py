@@ -39,11 +39,11 @@ def command(
     stop = start_role(end_with_parent=end_with_parent)
 
     from skymap_api.names import ScanTopics, TopicBases
-    from skymap_scanner.cli.settings import scan_settings
+    from skymap_scanner.cli.settings import scan_options, scan_settings
     from skymap_scanner.event.sources import read_event
     from skymap_scanner.roles.producer import produce
 
-    settings = scan_settings(name, nside=nside, **scan)
+    settings = scan_settings(name, scan_options(nside=nside, **scan))
     scanned = f"{topic_bases['to_be_scanned'].rpartition('/')[0]}/scanned"  # where workers send fits by default
     topics = ScanTopics.of(name, TopicBases(scanned=scanned, **topic_bases))
     found = read_event(event, select=options.parse_select(select))

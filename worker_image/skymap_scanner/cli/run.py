@@ -86,13 +86,13 @@ def command(
 
 def _request_from_options(event: str, given: dict[str, Any], common: dict[str, Any]) -> RunRequest:
     from skymap_scanner.cli.local_run import RunRequest
-    from skymap_scanner.cli.settings import scan_settings
+    from skymap_scanner.cli.settings import scan_options, scan_settings
     from skymap_scanner.simulation import demo_event_path
 
     if event == "demo" and not Path(event).exists():
         event = str(demo_event_path())
     name, formats, select = given.pop("name"), given.pop("formats"), options.parse_select(given.pop("select"))
-    settings = scan_settings(name or "scan", **given)
+    settings = scan_settings(name or "scan", scan_options(**given))
     named = bool(name) or common["broker"] is None
     return RunRequest(event=event, settings=settings, select=select, formats=formats, named=named, **common)
 

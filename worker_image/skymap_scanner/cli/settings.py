@@ -1,9 +1,10 @@
-"""The options of a command as the settings of a scan."""
+"""The options that decide a scan's map, as the settings of the scan."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from skymap_api.command_line import ScanOptions
 from skymap_scanner.cli.options import parse_parameters
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.planning import ScanSettings
@@ -13,43 +14,40 @@ from skymap_scanner.scan.pixels import read_ranges, write_ranges
 from skymap_scanner.scan.seeds import check_seeds
 
 
-def scan_settings(
-    name: str,
-    *,
-    nside: int | None = None,
-    levels: str | None,
-    pulses: str | None,
-    seeds: int,
-    area: str | None,
-    pixel_list: str | None,
-    reconstruction: str,
-    parameters: tuple[str, ...],
-    keep_all_seeds: bool,
-    predictive: float,
-) -> ScanSettings:
-    """Check the options that decide a scan's map, before anything is sent.
+def scan_options(levels: str | None, nside: int | None = None, **others: Any) -> ScanOptions:
+    """Return the options as a command parses them; without ``levels`` and ``nside`` the levels are the default.
+
+    Raises
+    ------
+    InputError
+        If both ``levels`` and ``nside`` are given.
+    """
+    if nside is not None and levels is not None:
+        raise InputError("--nside and --levels exclude each other: give one (--nside N is the same as --levels N:0)")
+    return ScanOptions(levels=levels or (DEFAULT_LEVELS if nside is None else f"{nside}:0"), **others)
+
+
+def scan_settings(name: str, options: ScanOptions) -> ScanSettings:
+    """Check the options of a scan, before anything is sent.
 
     Raises
     ------
     InputError
         If one of them is invalid.
     """
-    if nside is not None and levels is not None:
-        raise InputError("--nside and --levels exclude each other: give one (--nside N is the same as --levels N:0)")
-    parsed = parse_levels(levels or (DEFAULT_LEVELS if nside is None else f"{nside}:0"))
-    region = None if area is None else parse_area(area)
-    indices = None if pixel_list is None else sorted(set(read_ranges(pixel_list)))
-    first_pixels(parsed[0], region, indices)
-    values: dict[str, Any] = parse_parameters(parameters)
+    levels = parse_levels(options.levels)
+    area = None if options.area is None else parse_area(options.area)
+    indices = None if options.pixel_list is None else sorted(set(read_ranges(options.pixel_list)))
+    first_pixels(levels[0], area, indices)
     return ScanSettings(
         name=check_name(name),
-        levels=parsed,
-        pulse_series=pulses,
-        seeds=check_seeds(seeds),
-        area=region,
+        levels=levels,
+        pulse_series=options.pulses,
+        seeds=check_seeds(options.seeds),
+        area=area,
         pixels=None if indices is None else write_ranges(indices),
-        reconstruction=reconstruction,
-        parameters=values,
-        keep_all_seeds=keep_all_seeds,
-        predictive=predictive,
+        reconstruction=options.reconstruction,
+        parameters=parse_parameters(options.parameters),
+        keep_all_seeds=options.keep_all_seeds,
+        predictive=options.predictive,
     )

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skymap_api.command_line import ScanOptions
 from skymap_api.names import ScanTopics
 from skymap_api.progress import Progress
 from skymap_scanner.broker import Access, Reader, open_broker
@@ -63,7 +64,7 @@ class LocalScan:
 
 
 def broker_arguments(url: str, access: Access) -> list[str]:
-    """Return the options of `cli.options.broker` for a broker: addresses and files, no secrets."""
+    """Return the options of `cli.broker_options.with_broker` for a broker: addresses and files, no secrets."""
     options = {
         "--admin-url": access.admin_url,
         "--auth-token": access.token_file,
@@ -76,20 +77,18 @@ def broker_arguments(url: str, access: Access) -> list[str]:
 
 
 def scan_arguments(settings: ScanSettings) -> list[str]:
-    """Return the options of ``cli.settings.scan_settings`` for these settings."""
-    words = ["--levels", " ".join(map(str, settings.levels)), "--seeds", str(settings.seeds)]
-    words += ["--reconstruction", settings.reconstruction, "--predictive", str(settings.predictive)]
-    for key, value in settings.parameters.items():
-        words += ["--parameter", f"{key}={json.dumps(value)}"]
-    if settings.area is not None:
-        words += ["--area", str(settings.area)]
-    if settings.pixels is not None:
-        words += ["--pixel-list", settings.pixels]
-    if settings.pulse_series is not None:
-        words += ["--pulses", settings.pulse_series]
-    if settings.keep_all_seeds:
-        words += ["--keep-all-seeds"]
-    return words
+    """Return the options of ``producer`` for these settings."""
+    return ScanOptions(
+        levels=" ".join(map(str, settings.levels)),
+        seeds=settings.seeds,
+        predictive=settings.predictive,
+        reconstruction=settings.reconstruction,
+        parameters=tuple(f"{key}={json.dumps(value)}" for key, value in settings.parameters.items()),
+        area=None if settings.area is None else str(settings.area),
+        pixel_list=settings.pixels,
+        pulses=settings.pulse_series,
+        keep_all_seeds=settings.keep_all_seeds,
+    ).words()
 
 
 def role_commands(scan: LocalScan) -> dict[str, list[str]]:
