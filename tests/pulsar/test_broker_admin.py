@@ -1,4 +1,4 @@
-"""The admin interface: redirections, answers that are none, and what is made in a namespace, by whom, how often."""
+"""The scanner's admin client: redirects, invalid answers, and how namespaces are created."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_finite_retention_is_unchanged(broker: Broker, topic: str, rest: httpx.C
     assert policies(rest, topic) == [given, None, None]
 
 
-def test_retention_of_no_size_keeps_nothing(broker: Broker, topic: str, rest: httpx.Client) -> None:
+def test_zero_retention_becomes_infinite(broker: Broker, topic: str, rest: httpx.Client) -> None:
     make_namespace(rest, topic, retentionTimeInMinutes=0, retentionSizeInMB=0)
     broker.create_topic(topic)
     assert policies(rest, topic)[0] == OURS[0]

@@ -1,4 +1,4 @@
-"""A Pulsar that asks who you are: the operator rules one tenant; the roles of a scan produce and consume, no more."""
+"""A Pulsar with authorization: the operator administers one tenant; the roles of a scan only produce and consume."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TOPIC_OPTIONS = {"to_be_scanned": "-t", "scanned": "-s", "collected": "-c"}
 
 @pytest.fixture(scope="module")
 def guarded(pulsar_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarServer]:
-    """A broker whose administrator has made a tenant for the operator, and nothing else."""
+    """A broker with a tenant for the operator and nothing else."""
     with PulsarServer(tmp_path_factory.mktemp("guarded"), authentication=True) as server:
         body = {"allowedClusters": ["standalone"], "adminRoles": [OPERATOR]}
         send(server, "PUT", f"tenants/{TENANT}", server.token("admin"), body)
@@ -39,7 +39,7 @@ def guarded(pulsar_installed: None, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def send(server: PulsarServer, method: str, path: str, token: str, body: object = None) -> int:
-    """Ask the admin interface; return the status."""
+    """Send a request to the admin interface; return the status."""
     url, headers = f"{server.admin_url}/admin/v2/{path}", {"Authorization": f"Bearer {token}"}
     answer = httpx.request(method, url, headers=headers, timeout=30, **({} if body is None else {"json": body}))
     assert body is None or answer.is_success, answer.text
@@ -55,7 +55,7 @@ def token(guarded: PulsarServer, tmp_path: Path) -> Path:
 
 
 def prepare(server: PulsarServer, folder: Path, role: str | None, who: str = OPERATOR) -> None:
-    """Do as the operator does before there are pods."""
+    """Create the topics as the operator does before it creates pods."""
     mine = folder / "operator-token"
     mine.write_text(server.token(who))
 
@@ -89,9 +89,7 @@ def named(**options: str) -> list[str]:
     ]
 
 
-def test_a_scan_needs_to_produce_and_to_consume_and_may_do_no_more(
-    guarded: PulsarServer, token: Path, tmp_path: Path
-) -> None:
+def test_scan_needs_only_to_produce_and_consume(guarded: PulsarServer, token: Path, tmp_path: Path) -> None:
     prepare(guarded, tmp_path, ROLE)
     prepare(guarded, tmp_path, ROLE)  # it may be repeated
     scan = ["--levels", "1:0", "--seeds", "1", "--reconstruction", "dummy"]
@@ -145,7 +143,7 @@ def assert_may_do_no_more(server: PulsarServer, broker: Broker) -> None:
         assert send(server, method, path, own) in {401, 403}, path
 
 
-def test_without_the_grant_the_role_is_refused_and_told_so(guarded: PulsarServer, tmp_path: Path) -> None:
+def test_role_without_permissions_is_rejected_with_advice(guarded: PulsarServer, tmp_path: Path) -> None:
     prepare(guarded, tmp_path, None)
     stranger = tmp_path / "stranger"
     stranger.write_text(guarded.token("stranger"))
@@ -155,6 +153,6 @@ def test_without_the_grant_the_role_is_refused_and_told_so(guarded: PulsarServer
     assert "grant it produce and consume on the namespace" in said
 
 
-def test_an_operator_that_rules_no_tenant_is_told_so(guarded: PulsarServer, tmp_path: Path) -> None:
+def test_operator_without_a_tenant_is_rejected_with_advice(guarded: PulsarServer, tmp_path: Path) -> None:
     with pytest.raises(PulsarAdminError, match=r"refused .*: 40[13] .*Check the token or certificate, and what"):
         prepare(guarded, tmp_path, ROLE, who="stranger")

@@ -1,4 +1,4 @@
-"""The operator's view of a real Pulsar: topics made, seen and deleted, messages looked at, faults told apart."""
+"""The operator's admin client and a real Pulsar: topics, statistics, messages, caches and errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def made(admin: PulsarAdmin, topic: str, subscriptions: Iterable[str] = ()
     await admin.create(topic, subscriptions)
 
 
-def test_topics_are_made_seen_and_deleted(
+def test_topics_are_created_listed_and_deleted(
     ask: Callable[..., T], pulsar_tenant: str, pulsar_server: PulsarAddress
 ) -> None:
     names = [f"persistent://{pulsar_tenant}/skymap/{name}" for name in ("a-to_be_scanned", "a-b-to_be_scanned")]
@@ -65,7 +65,7 @@ def test_topics_are_made_seen_and_deleted(
     assert ask(lambda admin: admin.subscriptions(names[0])) == {}
 
 
-def test_a_queue_is_seen_with_who_is_busy(
+def test_statistics_name_busy_consumers(
     ask: Callable[..., T], pulsar_namespace: str, pulsar_server: PulsarAddress
 ) -> None:
     topic = f"{pulsar_namespace}/scan-to_be_scanned"
@@ -80,7 +80,7 @@ def test_a_queue_is_seen_with_who_is_busy(
         idle.close()
 
 
-def test_the_first_and_the_last_message_are_seen_decompressed(
+def test_first_and_last_message_are_read_decompressed(
     ask: Callable[..., T], pulsar_namespace: str, pulsar_server: PulsarAddress
 ) -> None:
     topic = f"{pulsar_namespace}/scan-progress"
@@ -97,7 +97,7 @@ def test_the_first_and_the_last_message_are_seen_decompressed(
     assert abs(datetime.now(UTC) - last.published) < timedelta(minutes=10)
 
 
-def test_a_partitioned_topic_counts_once(
+def test_partitioned_topic_counts_once(
     ask: Callable[..., T], pulsar_namespace: str, pulsar_server: PulsarAddress
 ) -> None:
     topic = f"{pulsar_namespace}/scan-to_be_scanned"
@@ -114,7 +114,7 @@ def test_a_partitioned_topic_counts_once(
     assert ask(lambda admin: admin.topics(tenant, "skymap")) == {f"{pulsar_namespace}/beside"}
 
 
-def test_what_consumers_have_done_and_how_long_it_took_is_known(
+def test_pace_of_consumers_is_measured(
     ask: Callable[..., T], pulsar_namespace: str, pulsar_server: PulsarAddress
 ) -> None:
     topic = f"{pulsar_namespace}/paced-to_be_scanned"
@@ -133,7 +133,7 @@ def test_what_consumers_have_done_and_how_long_it_took_is_known(
     assert 0 < found.spent < time.time() - began
 
 
-def test_what_many_looks_need_is_asked_for_once_and_what_is_done_is_known_at_once(
+def test_cached_answers_reflect_own_changes_at_once(
     pulsar_namespace: str, pulsar_server: PulsarAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("skymap_operator.pulsar.admin.TOPICS_TTL", 60.0)
@@ -172,7 +172,7 @@ def test_what_many_looks_need_is_asked_for_once_and_what_is_done_is_known_at_onc
     asyncio.run(inside())
 
 
-def test_faults_are_told_apart(pulsar_namespace: str, tmp_path: Path) -> None:
+def test_errors_are_distinguished(pulsar_namespace: str, tmp_path: Path) -> None:
     def fails(admin: PulsarAdmin, topic: str = f"{pulsar_namespace}/x") -> None:
         async def inside() -> None:
             async with admin:

@@ -1,7 +1,7 @@
-"""How a scan reaches Pulsar, and what it keeps running with.
+"""The Pulsar and the image of a scan.
 
-What a scan began with, its image and its Pulsar, it keeps: they are written into its status before anything is made,
-so that an upgrade of the operator changes nothing under a running scan, whose map would then be of two versions.
+A scan keeps the image and the Pulsar that it started with. They are written into its status before any object is
+created, so that an upgrade of the operator does not change a running scan; its map would come from two versions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from skymap_operator.settings import Settings
 
 @dataclass(frozen=True)
 class PulsarAccess:
-    """How a scan reaches Pulsar. ``own``: the admin interface is the operator's, so its own token may go there."""
+    """Addresses and credentials for Pulsar. ``own``: this is the operator's Pulsar, which may see its credentials."""
 
     service_url: str
     admin_url: str
@@ -27,7 +27,7 @@ class PulsarAccess:
 
 
 def runs_with(spec: SkymapScanSpec | None, status: SkymapScanStatus, settings: Settings) -> RunsWith:
-    """Return what the scan runs with: what it began with, else what it and the operator are set to now."""
+    """Return image and Pulsar: from the status if the scan has started, else from its spec and the settings."""
     if status.runs_with is not None:
         return status.runs_with
     given = None if spec is None else spec.pulsar
@@ -40,7 +40,7 @@ def runs_with(spec: SkymapScanSpec | None, status: SkymapScanStatus, settings: S
 
 
 def pulsar_access(spec: SkymapScanSpec | None, status: SkymapScanStatus, settings: Settings) -> PulsarAccess:
-    """Return how the scan reaches Pulsar. A foreign Pulsar is never shown the operator's own credentials."""
+    """Return how the scan reaches Pulsar. Another Pulsar than the operator's never sees the operator's credentials."""
     runs = runs_with(spec, status, settings)
     given = None if spec is None else spec.pulsar
     own = runs.admin_url == settings.pulsar_admin_url and runs.service_url == settings.pulsar_service_url

@@ -25,7 +25,7 @@ FULL: dict[str, Any] = cases.URL | {
 
 
 @pytest.mark.parametrize("given", [cases.URL, FULL])
-def test_the_producer_reads_the_options_of_a_spec(given: dict[str, Any]) -> None:
+def test_producer_reads_the_options_of_a_spec(given: dict[str, Any]) -> None:
     options = ScanOptions.of(SkymapScanSpec.model_validate(given))
     words = ["event.json", "-n", "scan", "--broker", "sqlite:///x", *options.words()]
     parsed = producer.command.make_context("producer", words).params

@@ -129,7 +129,7 @@ CLUSTERS = answer(200, ["here", "global"])
         (False, [answer(200)], []),
     ],
 )
-def test_a_namespace_is_created_and_keeps_messages(keep: bool, answers: list[Answer], requests: list[str]) -> None:
+def test_namespace_is_created_and_keeps_messages(keep: bool, answers: list[Answer], requests: list[str]) -> None:
     lines, result = sent(ADMIN.create_namespace("t", "n", POLICIES, keep_messages=keep), *answers)
     assert (lines, result) == (["GET /namespaces/t/n/retention", *requests], None)
 
@@ -156,7 +156,7 @@ def test_endless_redirects_end() -> None:
 
 
 @pytest.mark.parametrize("location", ["http://pulsar:8080/x", "ftp://pulsar/x"])
-def test_a_redirect_never_leaves_https(location: str) -> None:
+def test_redirect_never_leaves_https(location: str) -> None:
     requests, result = play(ADMIN.topic_exists(TOPIC), [answer(307, location=location)])
     assert len(requests) == 1
     assert "redirects from https to" in str(result)
@@ -268,7 +268,7 @@ def test_statistics_of_partitions_add_up() -> None:
 
 
 @pytest.mark.parametrize("position", ["earliest", "latest"])
-def test_a_message_is_examined(position: str) -> None:
+def test_message_is_examined(position: str) -> None:
     stored = answer(200, b"body", x_pulsar_publish_time="2026-01-01T00:00:00.5Z")
     lines, found = sent(ADMIN.examine(TOPIC, position), stored)
     assert lines == [f"GET {PATH}/examinemessage?initialPosition={position}&messagePosition=1"]
