@@ -9,16 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from skymap_api.exit_codes import ExitCode
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 #: Pages outside the site, whose links Sphinx does not check.
 ROOT_PAGES = sorted(ROOT.glob("*.md"))
 PAGES = [*ROOT_PAGES, *sorted(DOCS.rglob("*.md"))]
+FOLDERS = ("api", "benchmarks", "dev", "docs", "examples", "helm", "operator", "testing", "tests", "worker_image")
+#: All files of these folders, relative to the root.
+FILES = [path.relative_to(ROOT) for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*")) if path.is_file()]
 SOURCES = [
-    path
-    for folder in ("api", "benchmarks", "dev", "examples", "helm", "operator", "testing", "tests", "worker_image")
-    for path in sorted((ROOT / folder).rglob("*"))
-    if path.suffix in {".py", ".yaml", ".json", ".sh", ".tpl", ".txt"}
+    ROOT / path
+    for path in FILES
+    if path.parts[0] != "docs" and path.suffix in {".py", ".yaml", ".json", ".sh", ".tpl", ".txt"}
 ]
 
 
@@ -63,3 +67,14 @@ def test_lines_and_table_cells_are_short(page: Path) -> None:
     assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
     cells = [cell.strip() for line in lines if line.startswith("|") for cell in line.split(" | ")]
     assert [cell for cell in cells if len(cell) > 90] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_source_files_that_a_page_names_exist(page: Path) -> None:
+    named = set(re.findall(r"`([\w./-]+\.(?:py|sh|java|conf|tpl))`", page.read_text()))
+    assert {name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in FILES)} == set()
+
+
+def test_every_exit_code_is_documented() -> None:
+    rows = re.findall(r"^\| (\d+) \|", (DOCS / "reference/exit-codes.md").read_text(), re.MULTILINE)
+    assert sorted(map(int, rows)) == sorted(ExitCode)
