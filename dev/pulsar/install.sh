@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches Pulsar's server from Maven Central, once, and prints the folder it is in.
+# Downloads Pulsar's server from Maven Central once and prints its folder.
 #
 # It is kept in ~/.cache/skymap-scanner/pulsar/VERSION/RECIPE, RECIPE being a digest of this folder's pom.xml and Java
 # sources. A download becomes visible by one rename when it is whole, and only one process downloads at a time.
@@ -14,7 +14,7 @@ fail() {
   exit 1
 }
 
-# The tools that are missing, in words; nothing when all are there.
+# Prints the missing tools.
 missing() {
   local major
   major="$("$java" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' || true)"
@@ -24,7 +24,7 @@ missing() {
   command -v flock >/dev/null || echo "flock (of util-linux)"
 }
 
-# Debian and Ubuntu name their Java by its version; each release has one of these.
+# Debian and Ubuntu name the Java package by its version; each release has one of these.
 install_tools() {
   local jdk
   echo "pulsar: installing Java and Maven with apt" >&2
@@ -40,7 +40,7 @@ if [ -n "$(missing)" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; t
   install_tools
 fi
 if [ -n "$(missing)" ]; then
-  fail "needed and not found: $(missing | paste -sd ';' | sed 's/;/; /g')." \
+  fail "missing tools: $(missing | paste -sd ';' | sed 's/;/; /g')." \
     "On Debian or Ubuntu: sudo apt-get install openjdk-17-jdk-headless maven"
 fi
 
@@ -50,15 +50,15 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/skymap-scanner/pulsar/$version"
 home="$cache/$recipe"
 mkdir -p "$cache"
 
-# Maven inherits the lock: should this shell be killed, the next one waits until the orphan has ended too.
+# Maven inherits the lock: if this shell is killed, the next one waits until Maven has ended too.
 exec 9>"$cache/lock"
 flock 9
 if [ ! -d "$home" ]; then
   echo "pulsar: fetching Pulsar $version from Maven Central (250 MB) into $home" >&2
   part="$cache/part"
-  rm -rf "$part" # a killed download's
+  rm -rf "$part" # of a killed download
   trap 'rm -rf "$part"' EXIT
-  # Maven's own copy goes away with the rest, for nothing else would use it.
+  # Maven's repository is removed with the rest, since nothing else uses it.
   mvn -B -q -f "$here/pom.xml" generate-resources -Dfolder="$part" -Dmaven.repo.local="$part/repository" >&2 ||
     fail "Maven could not fetch Pulsar $version (see above)"
   unpacked="$part/apache-pulsar-$version"
@@ -68,8 +68,8 @@ if [ ! -d "$home" ]; then
   mv "$unpacked" "$home"
 fi
 
-# One rehearsal, on ports that the kernel chooses, writes down the classes of a start, loaded and checked, for Java to
-# map into memory: a start then takes half the time. Without the file, or with another Java's, it only takes longer.
+# A rehearsal, on ports that the kernel chooses, writes an archive of the classes that a start loads. Java maps it into
+# memory, which halves the time of a start. Without the archive, or with that of another Java, a start only takes longer.
 if [ ! -e "$home/classes.jsa" ]; then
   rehearsal="$cache/rehearsal"
   rm -rf "$rehearsal"
@@ -77,9 +77,9 @@ if [ ! -e "$home/classes.jsa" ]; then
   if ! SKYMAP_PULSAR_HOME="$home" \
     JDK_JAVA_OPTIONS="-Drehearsal=true -XX:ArchiveClassesAtExit=$rehearsal/classes.jsa -Xlog:disable" \
     "$here/start.sh" --data "$rehearsal/data" --port 0 --web-port 0 --storage-port 0 >"$rehearsal/console" 2>&1; then
-    echo "pulsar: starts will be slow, for the rehearsal failed:" >&2
+    echo "pulsar: starts will be slow, since the rehearsal failed:" >&2
     tail -5 "$rehearsal/console" >&2
-    : >"$rehearsal/classes.jsa" # an empty one: not to be tried at every start
+    : >"$rehearsal/classes.jsa" # an empty file prevents another attempt at every start
   fi
   mv "$rehearsal/classes.jsa" "$home/classes.jsa"
   rm -rf "$rehearsal"

@@ -1,4 +1,4 @@
-"""What a SkymapScan may say: one table for the models, the CEL rules of the definition, and a real API server."""
+"""Valid and invalid SkymapScans: one table for the models, the CEL rules of the CRD, and a real API server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ URL = {"event": {"url": "https://example.org/event.json"}}
 
 
 def manifest(spec: Spec, name: str = "alert") -> dict[str, Any]:
-    """Put a spec into a whole manifest."""
+    """Return a manifest with this spec."""
     return {
         "apiVersion": "skymap.icecube.wisc.edu/v1alpha1",
         "kind": "SkymapScan",
@@ -35,7 +35,7 @@ def pod(**fields: Any) -> Spec:
 
 @dataclass(frozen=True)
 class Accepted:
-    """A spec that is taken."""
+    """A spec that is accepted."""
 
     name: str
     spec: Spec
@@ -43,9 +43,9 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Refused:
-    """A spec that is refused, naming ``field``; ``message`` is that of our own rule, if it is one that refuses.
+    """A spec that is rejected at ``field``; ``message`` is that of our own rule, if one rejects it.
 
-    ``by_cluster_only``: one machine takes it.
+    ``by_cluster_only``: valid on one machine.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Change:
-    """A change from one spec to another; ``field`` is the one that is refused, None where the change is taken."""
+    """A change from one spec to another; ``field`` is the rejected one, None for an accepted change."""
 
     name: str
     old: Spec

@@ -1,4 +1,4 @@
-"""The CEL rules of a structural schema, evaluated as the API server does: on objects that have their defaults."""
+"""Evaluates the CEL rules of a structural schema as the API server does: on objects with their defaults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def with_defaults(value: Any, schema: Schema) -> Any:
 
 
 def complaints(schema: Schema, new: Any, old: Any = None) -> list[str]:
-    """Return what the rules say against ``new``, or against its coming after ``old``, as ``path: message``."""
+    """Return the violated rules of ``new``, or of a change from ``old`` to it, as ``path: message``."""
     old = None if old is None else with_defaults(old, schema)
     return list(_complaints(schema, with_defaults(new, schema), old, "spec"))
 
@@ -62,7 +62,7 @@ def _holds(rule: str, new: Any, old: Any) -> bool:
 
 
 def rules(schema: Schema) -> Iterator[dict[str, str]]:
-    """Give every rule in a schema."""
+    """Yield every rule of a schema."""
     yield from schema.get("x-kubernetes-validations", ())
     for inner in schema.get("properties", {}).values():
         yield from rules(inner)

@@ -19,7 +19,7 @@ class Certificates:
 
 
 def make_certificates(folder: Path) -> Certificates:
-    """Make them with the ``openssl`` command (3.0 or later), valid for two days."""
+    """Create certificates that are valid for two days, with the ``openssl`` command (3.0 or later)."""
     folder.mkdir(mode=0o700)
     authority, authority_key = folder / "authority.pem", folder / "authority.key"
     signed = ["-CA", str(authority), "-CAkey", str(authority_key), "-addext", "basicConstraints=critical,CA:false"]
@@ -36,4 +36,4 @@ def _certify(folder: Path, name: str, common_name: str, options: list[str]) -> N
     files = ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")]
     made = subprocess.run([*command, *files, *options], capture_output=True, text=True, check=False)
     if made.returncode:
-        raise RuntimeError(f"openssl could not make the certificate {name}: {made.stderr}")
+        raise RuntimeError(f"openssl could not create the certificate {name}: {made.stderr}")

@@ -1,10 +1,10 @@
-# How an image of our own code is made without a container engine; sourced by build.sh. The layers are those of the
-# Dockerfile: Python; the dependencies as constraints.txt pins them; our wheel; the worker's kernels in machine code.
-# All but the wheel are kept in ~/.cache/skymap-scanner/cluster/images until they change.
+# Builds an image of our code without a container engine; sourced by build.sh. The layers are those of the Dockerfile:
+# Python, the dependencies pinned by constraints.txt, our wheel, and the worker's compiled kernels.
+# ~/.cache/skymap-scanner/cluster/images keeps all but the wheel until they change.
 
 prefix=/opt/skymap-scanner # a virtual environment
 base="$("$here/images/python.sh")"
-release="$(basename "$(echo "$base"/usr/lib/python3.*)")" # as python3.11: the image's, whatever ours is
+release="$(basename "$(echo "$base"/usr/lib/python3.*)")" # the image's Python, such as python3.11
 process=(
   --entrypoint "skymap-$([ "$kind" = worker ] && echo scanner || echo operator)" --user 1000:1000
   --env PATH="$prefix/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -18,7 +18,7 @@ process=(
 install_into() {
   local layer="$1$prefix" packages="$1$prefix/lib/$release/site-packages" script
   shift
-  # Wheels only: compilers know this machine's Python, not the image's.
+  # Only wheels: a compiler would build for this machine's Python, not for the image's.
   "$python" -m pip install --quiet --disable-pip-version-check --no-compile --target "$packages" \
     --only-binary :all: --python-version "${release#python}" --implementation cp "$@" >&2
   mkdir -p "$layer/bin"
@@ -29,25 +29,25 @@ install_into() {
   rm -rf "$packages/bin"
 }
 
-# Adds byte code by the image's own Python to layer $1; $2...: its folders of code.
+# Adds byte code of the image's Python to layer $1; $2...: the folders with code.
 add_bytecode() {
   "$here/images/run.sh" "$1" "$base" "$1" -- python3 - "${@:2}" <"$here/images/bytecode.py"
 }
 
-# Prints the folder kept under name $1 and the digest of standard input; where it is missing, $2 makes it in $part/new.
+# Prints the cached folder for name $1 and the digest of standard input; if it is missing, $2 creates it in $part/new.
 kept() {
   local folder
   folder="$cache/images/$1-$(sha256sum | cut -c1-12)"
   if [ ! -d "$folder" ]; then
     mkdir "$part/new"
     "$2" "$part/new"
-    rm -rf "$cache/images/$1"-???????????? # what they were before
+    rm -rf "$cache/images/$1"-???????????? # older versions
     mv "$part/new" "$folder"
   fi
   echo "$folder"
 }
 
-# The operator's extra names all that it imports, so that the scanner's own dependencies can be left out.
+# The operator's extra lists everything it imports, so its image needs none of the scanner's dependencies.
 requirements() {
   "$python" "$here/images/requirements.py" "$root/pyproject.toml" \
     $([ "$kind" = worker ] && echo dependencies pulsar plots || echo operator)
@@ -55,7 +55,7 @@ requirements() {
 
 make_dependencies() {
   install_into "$1" -c "$root/constraints.txt" -r <(requirements)
-  # Tests are a sixth of it all. Astropy imports its own.
+  # Tests are a sixth of the size. Astropy imports its own.
   find "$1$prefix" -type d -name tests ! -path '*/astropy/tests' -prune -exec rm -r {} +
   ln -s /usr/bin/python3 "$1$prefix/bin/python"
   printf 'home = /usr/bin\ninclude-system-site-packages = false\n' >"$1$prefix/pyvenv.cfg"

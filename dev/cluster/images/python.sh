@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the lowest layer of our images, once, and prints its folder: Python, a shell and what they need.
+# Builds the lowest layer of our images (Python, a shell and what they need) once, and prints its folder.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # libstdc++6 is for the compiled parts of Python packages, busybox for the shell and its commands.

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Runs a command in the image that layers make, as root and without a network of its own; what it writes is a layer.
+# Runs a command as root in the image that the layers form; the files that it writes become a layer.
 #
-#   run.sh OUT LAYER... -- COMMAND WORD...      OUT: the folder for it, which may be one of the layers
+#   run.sh OUT LAYER... -- COMMAND WORD...      OUT: the folder for the new layer, which may be one of the layers
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-[ "$(id -u)" = 0 ] || fail "without a Docker engine, images are made in a mount namespace: needs root"
+[ "$(id -u)" = 0 ] || fail "without a Docker engine, images are built in a mount namespace: needs root"
 out="$(realpath -m "$1")" layers="" && shift
 while [ "$1" != -- ]; do
-  layers="$(realpath -e "$1")${layers:+:$layers}" # overlayfs wants the uppermost first
+  layers="$(realpath -e "$1")${layers:+:$layers}" # overlayfs expects the uppermost first
   shift
 done
 shift
 stage="$(mktemp -d)"
 trap 'rmdir "$stage"' EXIT
 mkdir -p "$out"
-# In memory: the folders of the layers may be on an overlay themselves, which takes no writes for another.
+# In memory, since the layers may be on an overlay themselves, which cannot hold the upper folder of another.
 STAGE="$stage" LAYERS="$layers" OUT="$out" unshare --mount --propagation private bash -euc '
   mount -t tmpfs -o mode=755 tmpfs "$STAGE"
   mkdir "$STAGE"/{new,work,root}
