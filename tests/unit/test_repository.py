@@ -1,4 +1,4 @@
-"""The promises that no part of the program holds alone."""
+"""Consistency between files of the repository: README, CI, CONTRIBUTING and imports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_every_ci_runs_the_readmes_test_command() -> None:
+def test_every_ci_runs_the_test_command_of_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     command = re.search(r"^    (\S.*?)\s+# .*run all tests$", readme, re.MULTILINE)
     assert command is not None
@@ -42,7 +42,7 @@ def test_tests_benchmarks_and_product_import_only_what_they_share(folder: str, f
 
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-#: What the worked examples and tables abbreviate: paths below the folder that the same row names.
+#: Folders to which the paths in CONTRIBUTING may be relative.
 FOLDERS = [ROOT, ROOT / "worker_image/skymap_scanner", ROOT / "operator/skymap_operator", ROOT / "api/skymap_api"]
 
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import click
 import pytest
 
+from skymap_api.exit_codes import ExitCode
 from skymap_scanner import cli
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, ClusterError, ClusterUnavailable, InputError
 
@@ -30,3 +34,8 @@ def test_exit_code_tells_permanent_from_temporary_errors(
         cli.main(["collector"])
     assert stop.value.code == code
     assert capsys.readouterr().err == message
+
+
+def test_exit_codes_are_documented() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/reference/exit-codes.md").read_text()
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)] == sorted(map(int, ExitCode))

@@ -72,6 +72,7 @@ def command(event: str, kubectl: Kubectl, wait: bool, dry_run: bool, **given: An
 
 
 def _submit(kubectl: Kubectl, submission: Submission, wait: bool) -> None:
+    from skymap_api.exit_codes import ExitCode
     from skymap_api.resource.status import Phase
     from skymap_scanner.cli.status import print_description, watch_scan
     from skymap_scanner.kubectl.submission import submit
@@ -89,7 +90,7 @@ def _submit(kubectl: Kubectl, submission: Submission, wait: bool) -> None:
     if not sys.stdout.isatty():  # a terminal shows it already
         print_description(finished, kubectl)
     if finished.status.phase is not Phase.SUCCEEDED:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(ExitCode.ERROR)
 
 
 def _from_manifest(path: Path) -> Submission:
