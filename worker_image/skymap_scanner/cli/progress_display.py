@@ -46,7 +46,7 @@ def render(progress: Progress) -> Group:
 
 @contextmanager
 def progress_display(console: Console) -> Iterator[Callable[[Progress], None]]:
-    """Give a function that shows progress: live on a terminal, as a line every few seconds elsewhere."""
+    """Yield a function that shows progress: live on a terminal, as a line every few seconds elsewhere."""
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             yield lambda progress: live.update(render(progress), refresh=True)

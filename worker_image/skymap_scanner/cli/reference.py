@@ -27,7 +27,7 @@ def reference() -> str:
 
 
 def _sections(commands: click.Group, context: click.Context, title: str) -> Iterator[str]:
-    """Give the section of every command, and of the commands in it."""
+    """Yield the section of every command, and of its subcommands."""
     for name in commands.list_commands(context):
         command = commands.get_command(context, name)
         if command is not None:

@@ -70,7 +70,7 @@ def fetch(
 
 @contextmanager
 def _running_pod(kubectl: Kubectl, source: ResultSource, timeout: float) -> Iterator[str]:
-    """Give the name of a running pod that mounts the claim; its Job is deleted in the end, whatever happens."""
+    """Yield the name of a running pod that mounts the claim; its Job is deleted in the end, whatever happens."""
     name = f"skymap-fetch-{uuid4().hex[:12]}"
     try:
         kubectl.run("create", "-f", "-", stdin=json.dumps(fetch_job.build_job(name, source)))

@@ -63,7 +63,7 @@ def name_of_url(url: str) -> str:
     name = label(_ENDINGS.sub("", last))
     if not name:
         address = redacted(url.partition("?")[0])
-        raise InputError(f"{address} has no file name to name the scan after: give one with --name")
+        raise InputError(f"{address} has no file name for the name of the scan: give one with --name")
     return name
 
 

@@ -76,7 +76,7 @@ def unpack(stream: IO[bytes], folder: Path, limit: int, show: Callable[[Transfer
 
 @contextmanager
 def _staging_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder in ``folder`` that holds the files until all have arrived; remains of a killed copy are removed.
+    """Yield a folder in ``folder`` that holds the files until all have arrived; remains of a killed copy are removed.
 
     Raises
     ------
