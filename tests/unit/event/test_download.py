@@ -16,7 +16,7 @@ from skymap_scanner.event.download import Credentials, DownloadLimits, download
 
 CONTENT = b"an event" * 1000
 SECRET = "s3cr3t-pa55word"  # noqa: S105 - a made-up one, to look for in messages
-QUICK = DownloadLimits(size=100_000, silence=5, attempts=3, backoff=0.25)
+QUICK = DownloadLimits(size=100_000, idle_timeout=5, attempts=3, backoff=0.25)
 
 
 @dataclass

@@ -19,8 +19,8 @@ from skymap_scanner.event.addresses import Addresses
 from skymap_scanner.event.download import Credentials, DownloadLimits, download
 
 Start = Callable[[Answer], Hostile]
-QUICK = DownloadLimits(size=1_000_000, silence=2, duration=0.5, attempts=2, backoff=0.01)
-PATIENT = DownloadLimits(size=1_000_000, silence=5, duration=60, attempts=2, backoff=0.01)
+QUICK = DownloadLimits(size=1_000_000, idle_timeout=2, duration=0.5, attempts=2, backoff=0.01)
+PATIENT = DownloadLimits(size=1_000_000, idle_timeout=5, duration=60, attempts=2, backoff=0.01)
 OK = b"HTTP/1.1 200 OK\r\n"
 CONTENT = b"an event"
 PLAIN = OK + b"Content-Length: 8\r\n\r\n" + CONTENT

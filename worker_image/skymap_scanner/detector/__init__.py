@@ -1,1 +1,1 @@
-"""The detector: where the DOMs are, how clear the ice is, and how the detector's frame lies on the sky."""
+"""The detector: positions of the DOMs, properties of the ice, and the transformation to the sky."""

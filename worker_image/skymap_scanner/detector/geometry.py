@@ -1,4 +1,4 @@
-"""Where the DOMs are and how well they see."""
+"""Positions and sensitivities of the DOMs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Events: reading them from wherever they are, preparing them, and sending them to the workers."""
+"""Events: read from a file or URL, prepared for a reconstruction, and encoded for the workers."""

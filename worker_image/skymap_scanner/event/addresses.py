@@ -1,8 +1,8 @@
-"""Which addresses events may be fetched from: what keeps a URL from reaching into the network of whoever fetches it.
+"""The network addresses from which events may be fetched.
 
-A URL is a wish of whoever made the scan, and the process that fetches it may reach more than that person does: other
-pods, the API server, the cloud's metadata. So where others make scans, an administrator says which addresses count.
-Addresses are judged, not names: a name means whatever its owner likes, and the next time something else.
+Whoever creates a scan chooses its URL, but the process that fetches it may reach more than that person: other pods, the
+API server, the cloud's metadata. Where others create scans, an administrator therefore restricts the addresses. The
+rules apply to addresses, not to names: the owner of a name can change what it resolves to at any time.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from skymap_scanner.errors import InputError
 
-#: The variable that says it: words with blanks or commas between them.
+#: Environment variable with the rules, separated by blanks or commas.
 VARIABLE = "SKYMAP_EVENT_ADDRESSES"
 
 ANY, PUBLIC = "any", "public"
 
-#: What IANA has given out as global unicast addresses (RFC 4291, 2.4).
+#: IANA's global unicast addresses (RFC 4291, 2.4).
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 #: IPv4 addresses behind a translator (RFC 6052).
 _TRANSLATED = IPv6Network("64:ff9b::/96")
@@ -43,7 +43,7 @@ class Addresses:
         Raises
         ------
         InputError
-            When a word of it is none that is known.
+            When it holds an unknown word.
         """
         return cls.parse(environment.get(VARIABLE, "").strip() or ANY)
 
@@ -54,7 +54,7 @@ class Addresses:
         Raises
         ------
         InputError
-            When a word is none of these.
+            When a word is not one of these.
         """
         words = text.replace(",", " ").split()
         named = [word for word in words if word not in (ANY, PUBLIC)]
@@ -71,7 +71,7 @@ class Addresses:
         return self.everything and not self.excluded
 
     def allow(self, address: str) -> bool:
-        """Tell whether an address may be connected to, also one that stands for another (``::ffff:10.0.0.1``)."""
+        """Return whether connections to an address are allowed, also where it embeds another (``::ffff:10.0.0.1``)."""
         return all(self._allows(one) for one in _meanings(ipaddress.ip_address(address)))
 
     def _allows(self, address: IPv4Address | IPv6Address) -> bool:
@@ -92,14 +92,14 @@ def _network(word: str) -> Network:
 
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Tell whether an address is one of the Internet's (IANA's registries of special-purpose addresses)."""
+    """Return whether an address belongs to the public Internet (IANA's registries of special-purpose addresses)."""
     if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
         return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
 
 def _meanings(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
-    """Give the addresses that count: the IPv4 addresses inside an IPv6 one where it holds such, else itself."""
+    """Yield the addresses to check: the IPv4 addresses that an IPv6 address contains, or the address itself."""
     if isinstance(address, IPv4Address):
         yield address
     elif address.ipv4_mapped is not None:

@@ -1,4 +1,4 @@
-"""Which DOMs and pulses take no part in the likelihood, decided from the pulses alone.
+"""DOMs and pulses that are excluded from the likelihood because of the pulses alone.
 
 These are the cuts of IceCube's high-energy reconstructions (millipede's HighEnergyExclusions and LatePulseCleaning).
 Pulses are given by ``time`` (ns), ``charge`` (pe) and ``dom`` (an index), each of shape (n,), in any order.
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 def bright_doms(charge: NDArray[np.float64], dom: NDArray[np.intp], factor: float) -> set[int]:
     """Return the DOMs with more than ``factor`` times the mean charge of the DOMs that were hit.
 
-    Close to a track the simulated ice and the saturating DOM are the least exact, and such a DOM outweighs all others.
+    Close to a track the ice model and the saturating DOM are least accurate, and such a DOM outweighs all others.
     """
     per_dom = np.bincount(dom, weights=charge)
     hit = np.bincount(dom) > 0
@@ -25,10 +25,10 @@ def bright_doms(charge: NDArray[np.float64], dom: NDArray[np.intp], factor: floa
 def late_pulses(
     time: NDArray[np.float64], charge: NDArray[np.float64], dom: NDArray[np.intp], delay: float
 ) -> dict[int, float]:
-    """Return, for each DOM with late pulses, the time (ns) from which on its pulses do not count.
+    """Return, for each DOM with late pulses, the time (ns) from which its pulses are excluded.
 
-    Late is a pulse ``delay`` ns or more behind the median of the DOM's charge in time: an afterpulse of the
-    photomultiplier, or another particle. A DOM with one pulse has no late ones.
+    A pulse is late when it comes ``delay`` ns or more after the median of the DOM's charge in time: an afterpulse of
+    the photomultiplier, or another particle. A DOM with one pulse has no late ones.
     """
     late: dict[int, float] = {}
     if not len(time):

@@ -1,7 +1,8 @@
-"""Fetching an event over http(s): with a limit on everything, and without a word about the credentials.
+"""Fetch an event over http(s), with limits on size, time and attempts.
 
 Credentials come from the environment or from files that it names, never from the command line or a URL: both end in
-process lists, histories and logs. They go to the host that the user named only, not along with a redirect to another.
+process lists, histories and logs. They are sent to the host of the URL only, never to the target of a redirect, and
+appear in no message.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from skymap_scanner.i3.compression import decompressed
 
 log = logging.getLogger(__name__)
 
-#: Answers that may be better the next time.
-_PASSING = {408, 429, 500, 502, 503, 504}
+#: Status codes after which another attempt may succeed.
+_RETRYABLE = {408, 429, 500, 502, 503, 504}
 #: Longest wait that a server may ask for (Retry-After), s.
 _LONGEST_WAIT = 60.0
 _LONGEST_SECRET = 16 * 1024
@@ -52,7 +53,7 @@ logging.getLogger("httpx").addFilter(_WithoutQuery())
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a server may ask for: a bearer token, or user and password. Neither shows in ``repr``."""
+    """Credentials for a server: a bearer token, or user and password. ``repr`` shows neither."""
 
     token: str | None = field(default=None, repr=False)
     user: str | None = field(default=None, repr=False)
@@ -105,15 +106,15 @@ def _secret(environment: Mapping[str, str], name: str) -> str | None:
 
 @dataclass(frozen=True)
 class DownloadLimits:
-    """How patient and how greedy a download may be."""
+    """Limits of a download."""
 
-    #: Most bytes taken.
+    #: Maximum size, bytes.
     size: int = 512 * 2**20
     #: Seconds without a byte, or to connect, before an attempt fails.
-    silence: float = 30.0
-    #: Seconds for all of it: attempts, redirects and the pauses between them.
+    idle_timeout: float = 30.0
+    #: Maximum total time, s: attempts, redirects and the pauses between them.
     duration: float = 600.0
-    #: Attempts in all.
+    #: Maximum number of attempts.
     attempts: int = 5
     #: Seconds before the second attempt; doubled before each further one.
     backoff: float = 0.5
@@ -127,15 +128,15 @@ def download(
     limits: DownloadLimits | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bytes:
-    """Return what the URL holds.
+    """Return the content of a URL.
 
-    Connections that fail and answers that may pass (408, 429, 5xx) are tried again, a limited number of times.
-    ``addresses``: those that may be connected to, also by redirects; None: all.
+    Failed connections and temporary errors (408, 429, 5xx) are retried, a limited number of times.
+    ``addresses`` limits the connections, also those of redirects; None: all are allowed.
 
     Raises
     ------
     InputError
-        When the URL is none that we read, or does not give its content; names it without user, password and query.
+        When the URL is not supported or its content cannot be fetched; the message omits user, password and query.
     """
     place = _place(url)
     limits = limits or DownloadLimits()
@@ -145,14 +146,14 @@ def download(
     if credentials is not None:
         headers["Authorization"] = credentials.authorization
     with httpx.Client(
-        transport=transport, follow_redirects=True, max_redirects=5, timeout=limits.silence, headers=headers
+        transport=transport, follow_redirects=True, max_redirects=5, timeout=limits.idle_timeout, headers=headers
     ) as client:
         for attempt in range(1, limits.attempts + 1):
             try:
                 return _attempt(client, url, place, credentials, limits)
             except OverdueError:
                 break
-            except _PassingError as failure:
+            except _RetryableError as failure:
                 log.info("%s; attempt %d of %d", failure, attempt, limits.attempts)
                 if attempt == limits.attempts:
                     raise InputError(f"{failure} (attempts: {attempt})") from None
@@ -161,8 +162,8 @@ def download(
     raise InputError(f"{place}: not finished after {limits.duration:g} s")
 
 
-class _PassingError(Exception):
-    """An attempt failed, and the next may not; ``wait``: seconds that the server asked for."""
+class _RetryableError(Exception):
+    """An attempt failed and may be repeated; ``wait``: seconds that the server asked for."""
 
     def __init__(self, message: str, wait: float | None = None) -> None:
         super().__init__(message)
@@ -176,16 +177,16 @@ def _attempt(
         with client.stream("GET", url) as response:
             if response.is_success:
                 return _body(response, place, limits)
-            # In our words: a server's own may repeat what it was sent.
+            # Not the server's own words, which may repeat what was sent to it.
             status = f"{place}: {response.status_code} {responses.get(response.status_code, '')}".rstrip()
-            if response.status_code in _PASSING:
-                raise _PassingError(status, _retry_after(response))
+            if response.status_code in _RETRYABLE:
+                raise _RetryableError(status, _retry_after(response))
     except (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError, httpx.InvalidURL) as error:
         raise InputError(f"{place}: {error}") from None
     except RefusedAddressError as error:
         raise InputError(f"{place}: {error}") from None
     except httpx.TransportError as error:
-        raise _PassingError(f"{place}: {str(error) or type(error).__name__}") from None
+        raise _RetryableError(f"{place}: {str(error) or type(error).__name__}") from None
     if response.status_code not in (401, 403):
         raise InputError(status)
     if credentials is None:
@@ -196,7 +197,7 @@ def _attempt(
 
 
 def _place(url: str) -> str:
-    """Check the URL and return it as it may be shown: without query, which may hold a signature."""
+    """Check the URL and return it without its query, which may hold a signature."""
     if not url.isprintable() or " " in url:
         raise InputError("the event's URL holds a blank, a line break or another character that no URL has")
     try:

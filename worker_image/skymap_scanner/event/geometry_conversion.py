@@ -1,4 +1,4 @@
-"""Between IceTray's I3Geometry and the geometry that reconstructions use."""
+"""Conversion between IceTray's I3Geometry and the geometry of the reconstructions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from skymap_scanner.i3.layouts.geometry_layouts import omgeo_records
 
 KEY = "I3Geometry"
 
-#: What IceTray's geometry says of every in-ice DOM: looks down (half a turn about x), OMType IceCube, area in m^2, and
-#: PMTType unspecified.
+#: The same for every in-ice DOM in IceTray's geometry: oriented down (half a turn about x), OMType IceCube, area in
+#: m^2, and PMTType unspecified.
 _LOOKING_DOWN = (1.0, 0.0, 0.0, 0.0)
 _OM_TYPE_ICECUBE = 20
 _AREA = 0.0444
 _PMT_TYPE = 0
 
-#: IceCube-86 has been complete since 2011; the end is any time far away.
+#: IceCube-86 has been complete since 2011; the end is arbitrary.
 _VALID_FROM, _VALID_TO = I3Time(2011, 0), I3Time(2100, 0)
 
 #: No DOM is farther than this from the origin of the detector frame (m).
@@ -30,7 +30,7 @@ _FARTHEST = 5000.0
 
 
 def event_geometry(frames: Mapping[str, Frame]) -> Geometry:
-    """Return the geometry of an event: its own where its frames hold a whole one, else IceCube-86.
+    """Return the geometry of an event: its own where its frames hold a complete one, else IceCube-86.
 
     Realtime events hold only the difference to a baseline (I3GeometryDiff), and no in-ice DOM ever moved in one.
     """

@@ -1,8 +1,8 @@
 """Realtime events as I3Live sends them: JSON around base64 around zlib around a pickled I3Frame.
 
-Pickles are programs, and these come from a network. We never unpickle: a pickled I3Frame needs a dozen instructions,
-and ``_Machine`` runs these and no other, on data alone, with a limit on their number. Every layer has a limit
-on its size, so that no message of a few bytes can fill the memory.
+A pickle is a program, and these come from a network, so they are never unpickled. A pickled I3Frame needs a dozen
+instructions; ``_Machine`` interprets these only, with a limit on their number. Every layer has a size limit, so that a
+small message cannot fill the memory.
 
 The two ways of writing a frame (i3-format: "pnf framing"):
 
@@ -41,12 +41,12 @@ class I3LiveMessage:
 
 
 def decode_message(message: bytes) -> I3LiveMessage:
-    """Take an I3Live JSON message apart.
+    """Decode an I3Live JSON message.
 
     Raises
     ------
     InputError
-        When the message is not such JSON, or too large; names the layer and the frame at fault.
+        When the message is not such JSON, or too large; the message names the layer and the frame.
     """
     if len(message) > MAX_MESSAGE:
         raise InputError(f"I3Live message: {len(message)} bytes, more than the {MAX_MESSAGE} allowed")

@@ -1,4 +1,4 @@
-"""Finding an object in the frames of an event: the latest stop that has the key, as IceTray's frame mixing has it."""
+"""Find an object in the frames of an event: the latest stop that has the key wins, as in IceTray's frame mixing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 def nearest_first(frames: Mapping[str, Frame]) -> list[Frame]:
-    """Return the frames in the order in which an object is looked for: P Q D C G."""
+    """Return the frames in the order of the search: P Q D C G."""
     return [frames[stop] for stop in reversed(STOPS) if stop in frames]
 
 
@@ -34,7 +34,7 @@ def find(frames: Mapping[str, Frame], key: str, kind: type[_T]) -> _T | None:
 
 
 def find_one(frames: Mapping[str, Frame], key: str, kind: type[_T]) -> _T:
-    """As ``find``, for an object that must be there."""
+    """Return the object under ``key``, which must exist; raises I3Error as ``find`` does, and where it is missing."""
     found = find(frames, key, kind)
     if found is None:
         stops = " ".join(stop for stop in STOPS if stop in frames)

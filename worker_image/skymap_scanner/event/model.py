@@ -29,7 +29,7 @@ class PreparedEvent:
 
     ``pulses`` are the pulses of the chosen series in the DOMs of ``geometry``, as they were read; ``window`` is the
     readout window (start, stop; ns); ``late`` gives, for a hit DOM with late or badly calibrated pulses, the time (ns,
-    after the window's start) from which on nothing counts; DOMs in ``excluded`` take no part in the likelihood, whether
+    after the window's start) from which its pulses are excluded; DOMs in ``excluded`` are left out of the likelihood,
     hit or not. ``vertex`` (m; shape (3,)) and ``vertex_time`` (ns) are where the seeds start. ``mjd`` is the time of
     the event (UTC, days).
     """

@@ -38,30 +38,30 @@ log = logging.getLogger(__name__)
 #: The pulses of the one physics event, where several came close together: since 2023, and before.
 PULSE_SERIES = ("SplitInIcePulses", "SplitUncleanedInIcePulses")
 
-#: When a DOM's waveform was not calibrated well, as after much light: nothing counts from the first window on.
+#: Windows of badly calibrated waveforms, as after much light: pulses from a DOM's first window on are excluded.
 _ERRATA = "CalibrationErrata"
-#: When a DOM was driven out of its range: takes no part.
+#: Windows in which a DOM was saturated: the DOM is excluded.
 _SATURATED = "SaturationWindows"
-#: DOMs that were not working properly during the run: take no part.
+#: DOMs that did not work properly during the run: they are excluded.
 _BAD_DOMS = ("BadDomsList", "BadDomsListSLC")
 
 _PULSE_CLASSES = {"I3RecoPulseSeriesMap", "I3RecoPulseSeriesMapMask", "I3SuperDST"}
 _OM_RANGE = 2**16
-_FARTHEST = 1e9  # ns: one second from the trigger is no time of a pulse
-_LARGEST = 1e9  # pe: no DOM sees that
+_FARTHEST = 1e9  # ns: no pulse is a second away from the trigger
+_LARGEST = 1e9  # pe: more than any DOM records
 
 
 @dataclass(frozen=True)
 class PreparationSettings:
-    """What the preparation may be told."""
+    """Settings of the preparation."""
 
     #: Key of the pulses; None: the first of ``PULSE_SERIES`` that the event has.
     pulse_series: str | None = None
-    #: Pulses this long (ns) behind the median of their DOM do not count (the scanner of 2020 used 3000).
+    #: Pulses this long (ns) after the median of their DOM are excluded (the scanner of 2020 used 3000).
     late_delay: float = 1500.0
-    #: DOMs with more than this times the mean charge of the hit DOMs take no part.
+    #: DOMs with more than this times the mean charge of the hit DOMs are excluded.
     bright_factor: float = 10.0
-    #: Whether strings 79-86 take no part.
+    #: Whether strings 79-86 are excluded.
     exclude_deepcore: bool = True
 
     def __post_init__(self) -> None:
@@ -72,12 +72,12 @@ class PreparationSettings:
 
 
 def prepare(event: Event, settings: PreparationSettings | None = None) -> PreparedEvent:
-    """Decide what of the event takes part in a reconstruction, and where its seeds start.
+    """Choose the pulses and DOMs for a reconstruction, and where its seeds start.
 
     Raises
     ------
     InputError
-        When the event has no header, no such pulses, or no charge in the ice; names what is missing and what there is.
+        When the event has no header, no such pulses, or no charge in the ice; the message lists what it has.
     """
     try:
         return _prepare(event, settings or PreparationSettings())
@@ -107,7 +107,7 @@ def _prepare(event: Event, settings: PreparationSettings) -> PreparedEvent:
     hit_keys = {keys[index] for index in set(hit.tolist())}
     late = {keys[index]: start for index, start in late_pulses(time, charge, hit, settings.late_delay).items()}
     excluded = {keys[index] for index in damaged | bright_doms(charge, hit, settings.bright_factor)}
-    excluded |= _doms_without_trust(frames, geometry, keys, settings)
+    excluded |= _untrusted_doms(frames, geometry, keys, settings)
     for key, start in _errata(frames).items():
         late[key] = min(start, late.get(key, start))
     excluded |= {key for key, start in late.items() if key not in hit_keys or not start > window[0]}
@@ -131,7 +131,7 @@ def _prepare(event: Event, settings: PreparationSettings) -> PreparedEvent:
 
 
 def choose_series(frames: Mapping[str, Frame], wanted: str | None = None) -> str:
-    """Return the key of the pulses to use: the one wanted, or the first of ``PULSE_SERIES`` in the event.
+    """Return the key of the pulses to use: ``wanted``, or the first of ``PULSE_SERIES`` in the event.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def _is_pulses(frame: Frame, key: str) -> bool:
     try:
         return frame.class_name(key) in _PULSE_CLASSES
     except I3Error:
-        return False  # a damaged object that nobody asked for
+        return False  # a damaged object under another key
 
 
 def in_ice(pulses: Pulses, geometry: Geometry) -> tuple[Pulses, NDArray[np.intp]]:
@@ -177,7 +177,7 @@ def event_mjd(header: I3EventHeader) -> float:
 
 
 def _sound(pulses: Pulses) -> NDArray[np.bool_]:
-    """Return which pulses can be real: numbers, no negative charge or width, and a time near the trigger."""
+    """Return which pulses are plausible: finite, no negative charge or width, and a time near the trigger."""
     return (
         (np.abs(pulses.time) < _FARTHEST)  # False for NaN, as all below
         & (pulses.charge >= 0)
@@ -187,10 +187,10 @@ def _sound(pulses: Pulses) -> NDArray[np.bool_]:
     )
 
 
-def _doms_without_trust(
+def _untrusted_doms(
     frames: Mapping[str, Frame], geometry: Geometry, keys: Sequence[OMKey], settings: PreparationSettings
 ) -> set[OMKey]:
-    """Return the DOMs that take no part whatever they have seen."""
+    """Return the DOMs that are excluded regardless of their pulses."""
     unfit = geometry.dead
     if settings.exclude_deepcore:
         unfit = unfit | np.isin(geometry.string, DEEPCORE)

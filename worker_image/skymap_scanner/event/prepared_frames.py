@@ -1,16 +1,15 @@
-"""The frames of a prepared event, as they travel to the workers and stand at the head of a scan's output.
+"""The frames of a prepared event, as sent to the workers and written at the head of a scan's output.
 
-They are the event's own G, C, D and Q frames, and a ``p`` frame: the event's P frame, and in it what the preparation
-decided, under keys of our own. So a worker does not decide anything again, and whoever opens the file sees what the
-fits have seen.
+They are the event's own G, C, D and Q frames, and a ``p`` frame: the event's P frame with the decisions of the
+preparation under keys of our own. A worker repeats none of these decisions, and the file shows the input of the fits.
 
 =========================  =======================  ==================================================================
 key in p                   class                    what
 =========================  =======================  ==================================================================
 ``SCAN_EventName``         I3String                 name of the event
 ``SCAN_PulseSeries``       I3String                 key of the pulses that are fitted
-``SCAN_ReadoutWindow``     I3TimeWindow             from when to when the detector was read out (ns)
-``SCAN_ExcludedDOMs``      I3VectorOMKey            DOMs that take no part, sorted
+``SCAN_ReadoutWindow``     I3TimeWindow             when the detector was read out (ns)
+``SCAN_ExcludedDOMs``      I3VectorOMKey            excluded DOMs, sorted
 ``SCAN_LateTimeWindows``   I3TimeWindowSeriesMap    for DOMs with late pulses: the window to leave out, without end
 ``SCAN_Vertex``            I3Position               where the seeds start (m)
 ``SCAN_VertexTime``        I3Double                 when (ns)
@@ -77,7 +76,7 @@ def event_frames(event: Event, prepared: PreparedEvent) -> list[Frame]:
 
 
 def prepared_from_frames(frames: Sequence[Frame]) -> PreparedEvent:
-    """Return the prepared event that ``event_frames`` has written; equal to the last bit.
+    """Return the prepared event that ``event_frames`` encoded, equal to the last bit.
 
     Raises
     ------

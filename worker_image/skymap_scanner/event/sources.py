@@ -1,4 +1,4 @@
-"""Where events come from: a file, the standard input, or a URL; I3Live JSON or .i3, told apart by their content."""
+"""Read events from a file, the standard input or a URL; the content shows whether it is I3Live JSON or .i3."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAME_KEY = "SCAN_EventName"
 #: A name becomes part of the names of files and topics.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
-#: Where a scan stores the frame of its event that was P: its pixels' frames have that stop.
+#: The stop under which a scan stores the event's P frame: its pixels' frames are P frames.
 _STORED_PHYSICS = "p"
 
 
@@ -56,7 +56,7 @@ def read_event(
     Raises
     ------
     InputError
-        When the source cannot be read, holds no event, or not the one selected; names the source.
+        When the source cannot be read, holds no event, or not the one selected; the message names the source.
     """
     limits = limits or DownloadLimits()
     if source == "-":
@@ -83,7 +83,7 @@ def _in_memory(stream: BinaryIO, place: str, limits: DownloadLimits) -> BinaryIO
 
 
 def decode_event(stream: BinaryIO, place: str, select: tuple[int, int] | None = None) -> Event:
-    """Read one event from a seekable stream, as ``read_event`` does; ``place`` is what messages call it."""
+    """Read one event from a seekable stream, as ``read_event`` does; ``place`` names it in messages."""
     try:
         if _is_json(stream):
             alert, events = _message_events(stream)
@@ -130,7 +130,7 @@ def _message_events(stream: BinaryIO) -> tuple[str | None, Iterator[dict[str, Fr
 
 
 def _physics_events(frames: Iterable[Frame]) -> Iterator[dict[str, Frame]]:
-    """Give each physics event of a file with the G, C, D and Q frames that hold for it, in that order."""
+    """Yield each physics event of a file with the G, C, D and Q frames that hold for it, in that order."""
     latest: dict[str, Frame] = {}
     for frame in frames:
         if frame.stop in ("P", _STORED_PHYSICS):

@@ -1,8 +1,8 @@
-"""The way to a server: only to addresses that are allowed, and only until a deadline.
+"""An httpx transport that connects to allowed addresses only, and only until a deadline.
 
-httpx limits each read; here all of a download has one limit, so that a server that gives a byte now and then, even of
-its headers, holds nobody up. A name is resolved once, its addresses are judged, and the connection goes to the address
-that was judged: a name that means something else a moment later changes nothing. Every redirect comes through here.
+httpx limits each read; here the whole download has one limit, so that a server that sends a byte now and then, even of
+its headers, cannot hold it up. A name is resolved once, its addresses are checked, and the connection goes to a checked
+address, whatever the name resolves to later. Every redirect passes through here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from skymap_scanner.event.addresses import VARIABLE, Addresses
 
 
 class OverdueError(Exception):
-    """The time for all of a download is over."""
+    """The time for the whole download is over."""
 
 
 class RefusedAddressError(Exception):
@@ -33,12 +33,12 @@ class RefusedAddressError(Exception):
 
 @dataclass(frozen=True)
 class Deadline:
-    """When a download must be done (s, of the monotonic clock)."""
+    """When a download must be finished (s, of the monotonic clock)."""
 
     end: float
 
     def left(self, limit: float | None = None) -> float:
-        """Return the seconds that are left, at most ``limit``; raises OverdueError when there are none."""
+        """Return the remaining seconds, at most ``limit``; raises OverdueError when there are none."""
         left = self.end - time.monotonic()
         if left <= 0:
             raise OverdueError
@@ -46,7 +46,7 @@ class Deadline:
 
 
 class Transport(httpx.BaseTransport):
-    """Fetches for httpx, by way of the environment's proxies where it names some (``HTTPS_PROXY``, ``NO_PROXY``)."""
+    """Sends httpx's requests, through the proxies that the environment names (``HTTPS_PROXY``, ``NO_PROXY``)."""
 
     def __init__(self, allowed: Addresses, deadline: Deadline) -> None:
         self._allowed = allowed
@@ -58,7 +58,7 @@ class Transport(httpx.BaseTransport):
         self._proxies: dict[str, httpcore.ConnectionPool] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and return the answer, whose body is still to be read."""
+        """Send a request and return the response; its body is read later."""
         url = request.url
         if url.scheme not in ("http", "https"):
             raise httpx.UnsupportedProtocol(f"a redirect leads to {url.scheme}://, and only http and https are fetched")
@@ -82,7 +82,7 @@ class Transport(httpx.BaseTransport):
         proxy = found.get(url.scheme) or found.get("all")
         if not proxy or proxy_bypass(url.host):
             return self._direct
-        # The proxy looks the name up again, and connects to what it finds: here only what is known can be refused.
+        # The proxy resolves the name again and connects to its own result; only the present addresses are checked here.
         addresses = _resolve(url.host, url.port or 0)
         if not all(self._allowed.allow(address) for address in addresses):
             raise _refusal(url.host, addresses)
@@ -105,7 +105,7 @@ class Transport(httpx.BaseTransport):
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Connects to allowed addresses alone."""
+    """Connects to allowed addresses only."""
 
     def __init__(self, allowed: Addresses, deadline: Deadline) -> None:
         self._allowed = allowed
@@ -168,7 +168,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of an answer, with httpx's errors for those of httpcore."""
+    """The body of a response, with httpx's errors in place of httpcore's."""
 
     def __init__(self, answer: httpcore.Response) -> None:
         self._answer = answer
@@ -190,7 +190,7 @@ def _explained() -> Iterator[None]:
 
 
 def _resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host, in whatever form it is written (``127.1``, ``0x7f000001``); none if unknown."""
+    """Return the addresses of a host, in any notation (``127.1``, ``0x7f000001``); empty if unknown."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

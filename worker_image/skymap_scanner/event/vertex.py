@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 WINDOW = 3000.0
 #: Charge in the window that makes a vertex, pe: the veto's own, then the one for faint events.
 CHARGES = (250.0, 5.0)
-#: A DOM with more than this part of all charge says nothing about the place and is left out.
+#: A DOM with more than this share of all charge does not constrain the position and is left out.
 DOMINANT = 0.9
 
 

@@ -1,9 +1,8 @@
 """IceTray's portable binary archive: a cursor that reads, a buffer that writes, and the bookkeeping both share.
 
 Everything is little-endian and packed. An archive remembers which classes it has met (each writes its tracking flag
-and version once) and counts the tracked objects (each carries the running number as its id). A reader takes a byte
-string that is whole and never allocates more than that string is long; whatever is wrong with it is an I3Error
-that carries the offset.
+and version once) and counts the tracked objects (each carries the running number as its id). A reader works on a
+complete byte string and never allocates more than its length; any damage raises an I3Error with the offset.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ VERSION_ESCAPE: Final = 0xFF
 
 
 class UndescribedError(I3Error):
-    """Something sound whose layout is not described here: the bytes can be kept as they are, not be understood."""
+    """The bytes are valid, but their layout is not described here: they can be kept, not decoded."""
 
 
 class TruncatedError(I3Error):
@@ -36,12 +35,12 @@ class TruncatedError(I3Error):
 
 
 def decode_text(raw: bytes) -> str:
-    """Decode UTF-8; bytes that are none are kept as surrogates, so that encoding gives them back."""
+    """Decode UTF-8; invalid bytes are kept as surrogates, so that encoding restores them."""
     return raw.decode("utf-8", "surrogateescape")
 
 
 def encode_text(text: str) -> bytes:
-    """Encode what ``decode_text`` gave, to the same bytes."""
+    """Encode text from ``decode_text`` to the same bytes."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -61,18 +60,18 @@ class Reader:
         self.objects: list[tuple[Hashable, Any]] = []
 
     def error(self, message: str, offset: int | None = None) -> I3Error:
-        """Make the error that says where: at ``offset``, else here."""
+        """Return an error with its offset, by default the current position."""
         return I3Error(message, offset=self.position if offset is None else offset)
 
     def truncated(self, needed: int) -> TruncatedError:
-        """Make the error for bytes that end before ``needed``."""
+        """Return the error for bytes that end before ``needed``."""
         message = f"{needed - self.position} bytes expected, only {len(self.data) - self.position} are left"
         error = TruncatedError(message, offset=self.position)
         error.needed = needed
         return error
 
     def undescribed(self, message: str, offset: int) -> UndescribedError:
-        """Make the error for sound bytes that are not described."""
+        """Return the error for valid bytes that are not described."""
         return UndescribedError(message, offset=offset)
 
     @property

@@ -1,4 +1,4 @@
-"""The classes that are described: for each its name in the file, its layout, and the Python class it becomes.
+"""The described classes: for each its name in the file, its layout and its Python class.
 
 A blob is one portable binary archive that holds one pointer to a frame object (format section 3). To add a class:
 write its dataclass with the fields in the order of the bytes, its layout, and its row here; the tests take every row.
@@ -24,7 +24,7 @@ _POINTER: Final = b"\x00\x01"
 _CLASS_ID: Final = b"\x02\x00"
 _NULL: Final = _POINTER + b"\xff\xff"
 
-#: What encoding a value of the wrong type or size may raise, from struct, numpy and attribute access.
+#: Exceptions of struct, numpy and attribute access for a value of the wrong type or size.
 _WRONG_VALUE: Final = (struct.error, AttributeError, TypeError, ValueError, OverflowError)
 
 

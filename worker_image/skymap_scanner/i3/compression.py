@@ -1,7 +1,7 @@
 """Compressed streams: recognised by their first bytes when read, chosen by the file's suffix when written.
 
-Reading is bounded: no call gives more than was asked for or a fixed piece, whatever the compressed bytes claim, and
-all that a damaged stream can do is raise an I3Error.
+Reading is bounded: no call returns more than requested or a fixed piece, whatever the compressed bytes claim. A damaged
+stream raises an I3Error.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import zstandard
 from skymap_scanner.errors import I3Error, InputError
 
 _READ_SIZE: Final = 1 << 16
-#: What one step of a decompressor may give.
+#: Maximum output of one step of a decompressor.
 _PIECE: Final = 1 << 20
-#: What one step is fed. Little, because zstandard gives all that its input makes at once (at most 128 KiB for 4 bytes),
-#: and because a step that meets damage gives nothing.
+#: Input of one step. Little, because zstandard returns all that its input makes at once (at most 128 KiB for 4 bytes),
+#: and because a step that meets damage returns nothing.
 _FEED: Final = 1 << 8
 _ZSTD_MAX_WINDOW: Final = 1 << 27
 _XZ_MEMORY: Final = 1 << 28
 #: A stream may grow to this many bytes in any case, and beyond to so many times its size. Files of events grow to 3 to
-#: 10 times theirs; one that grows to 10,000 times is made to keep its reader busy for ever.
+#: 10 times theirs; one that grows to 10,000 times is made to exhaust its reader.
 _FREE: Final = 1 << 26
 _MOST_GROWTH: Final = 100
 
@@ -41,18 +41,18 @@ class _Decompressor(Protocol):
 
     @property
     def unused_data(self) -> bytes:
-        """What was fed behind the member's end."""
+        """Input after the member's end."""
 
     @property
     def needs_input(self) -> bool:
-        """Whether there is nothing to give before more is fed."""
+        """Whether there is no output before more input."""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        """Feed ``data`` and give at most ``max_length`` bytes."""
+        """Feed ``data`` and return at most ``max_length`` bytes."""
 
 
 class _Gzip:
-    """zlib in the shape of bz2 and lzma."""
+    """zlib with the interface of bz2 and lzma."""
 
     def __init__(self) -> None:
         self._object = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
@@ -74,7 +74,7 @@ class _Gzip:
 
 
 class _Zstd:
-    """zstandard in the shape of bz2 and lzma; bounded by how little it is fed."""
+    """zstandard with the interface of bz2 and lzma; bounded by its small input."""
 
     needs_input: Final = True
 
@@ -105,12 +105,12 @@ _BY_CONTENT: Final[tuple[tuple[bytes, str, Callable[[], Any]], ...]] = (
     (b"\xfd7zXZ\x00", "xz", _xz),
 )
 
-#: What the decompressors raise for damaged input.
+#: Exceptions of the decompressors for damaged input.
 _DAMAGE: Final = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError, MemoryError)
 
 
 def decompressed(stream: BinaryIO) -> Iterator[bytes]:
-    """Give the stream's bytes, decompressed if its first bytes say so, in pieces of bounded size; raises I3Error."""
+    """Yield the stream's bytes, decompressed if its first bytes say so, in pieces of bounded size; raises I3Error."""
     start = b""
     while len(start) < 6 and (more := _read(stream, 6 - len(start))):
         start += more
@@ -141,7 +141,7 @@ def _fed(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 class _Counted:
-    """Pieces, and how many bytes they had so far."""
+    """Pieces, and their total size so far."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -215,7 +215,7 @@ _BY_SUFFIX: Final[dict[str, Callable[[BinaryIO], BinaryIO] | None]] = {
 
 
 def compressor(path: Path) -> Callable[[BinaryIO], BinaryIO] | None:
-    """Return what makes the compressing stream for this file name, None for a plain .i3; raises InputError."""
+    """Return the constructor of the compressing stream for this file name, None for a plain .i3; raises InputError."""
     suffixes = path.suffixes[-2:]
     last = path.suffix
     if last in _BY_SUFFIX and (last == ".i3" or suffixes[:1] == [".i3"]):

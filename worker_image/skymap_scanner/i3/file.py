@@ -27,12 +27,12 @@ def read_frames(
     on_damage: Callable[[I3Error], None] | None = None,
     max_frame_bytes: int = MAX_FRAME_BYTES,
 ) -> Iterator[Frame]:
-    """Give the frames of a file or an open stream, one after the other; compression is recognised by content.
+    """Yield the frames of a file or an open stream, one after the other; compression is recognised by content.
 
     Parameters
     ----------
     source
-        A path, or a binary stream, which needs to do nothing but ``read``.
+        A path, or a binary stream, which needs no method but ``read``.
     recover
         Where the stream is damaged, end there instead of raising: the error goes to ``on_damage``, or, without that,
         to the log as a warning.

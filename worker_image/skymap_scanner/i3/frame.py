@@ -1,6 +1,6 @@
 """A frame: named objects at one stop of the stream, and its bytes (format section 2).
 
-A frame that was read keeps its bytes: unchanged it is written as it came, and an object is decoded only when asked for.
+A frame that was read keeps its bytes: unchanged it is written as it was, and an object is decoded on demand.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FIRST_TAGGED: Final = 4
 
 #: Tracking flag and version of I3Frame::Stream.
 _STREAM: Final = b"\0\0"
-#: What modules did to frames of version 2 to 4: module, operation, keys and type. Read over.
+#: Changes by modules to frames of version 2 to 4: module, operation, keys and type. Skipped.
 HISTORY: Final = Items(
     Class("event_t", None, [Member("", Text()), Member("", Number("b")), *[Member("", Text())] * 3], tracked=False),
     "std::vector<event_t>",
@@ -50,8 +50,8 @@ def checksum(data: bytes) -> int:
 class Frame(MutableMapping[str, Any]):
     """Objects by key, at one stop (``G``, ``C``, ``D``, ``Q``, ``P``, ...).
 
-    ``frame[key]`` decodes the object, once; ``frame[key] = object`` encodes it at once, so that a wrong value shows
-    itself here. Objects are frozen: change one by putting another (``dataclasses.replace``).
+    ``frame[key]`` decodes the object, once; ``frame[key] = object`` encodes it at once, so that an invalid value
+    raises here. Objects are frozen: replace one by another (``dataclasses.replace``).
 
     Keys stand in the order of the bytes: a frame that was read keeps the order it had, until a key is added; else keys
     are sorted bytewise, as IceTray writes them.
@@ -67,7 +67,7 @@ class Frame(MutableMapping[str, Any]):
         self._objects: dict[str, Any] = {}
         self._raw: bytes | None = None
         self._sorted = True
-        # Where the frame came from, for the messages of errors.
+        # Where the frame came from, for error messages.
         self._file: str | None = None
         self._index: int | None = None
         self._offset = 0
@@ -156,7 +156,7 @@ class Frame(MutableMapping[str, Any]):
             return True
 
     def put_blob(self, key: str, type_name: str, blob: bytes) -> None:
-        """Put an object as bytes; they are not looked at before they are asked for."""
+        """Put an object as bytes, which are decoded on demand."""
         if not blob:
             raise I3Error("an object cannot be of 0 bytes", key=key)
         self._put(key, encode_text(type_name), bytes(blob))
@@ -192,7 +192,7 @@ class Frame(MutableMapping[str, Any]):
         self._raw = None
 
     def _placed(self, error: I3Error, key: str) -> I3Error:
-        """Say in the error which object of which frame it is about."""
+        """Add file, frame, key and offset of an object to an error."""
         error.key, error.frame, error.file = key, self._index, self._file
         position = self._entries[key][2] if key in self._entries else None
         if error.offset is not None and position is not None:
@@ -235,7 +235,7 @@ class Frame(MutableMapping[str, Any]):
         begin = reader.position
         version = _read_version(reader)
         if version == 4:
-            reader.take(12)  # u64 size and u32 checksum, which IceTray does not look at either
+            reader.take(12)  # u64 size and u32 checksum, which IceTray ignores too
         elif version in (2, 3):
             HISTORY.read(reader)
         start = reader.position
@@ -258,7 +258,7 @@ class Frame(MutableMapping[str, Any]):
             if found != expected:
                 raise reader.error(f"checksum {found:08x} stored, {expected:08x} computed: the frame is damaged", end)
         elif version == 3:
-            reader.take(12)  # u64 size and u32 checksum of nothing in particular
+            reader.take(12)  # u64 size and u32 checksum, ignored
         frame._raw = reader.data[begin : reader.position]
         return frame
 
@@ -303,7 +303,7 @@ class Frame(MutableMapping[str, Any]):
         return plain
 
     def _covered(self) -> bytes:
-        """Give what the checksum covers, where a length in the file was escaped: here all lengths are u32."""
+        """Return the bytes that the checksum covers where a length in the file was escaped: all lengths are u32."""
         parts = [encode_text(self.stop), U32.pack(len(self._entries))]
         for key, (type_name, blob, _) in self._entries.items():
             for raw in (encode_text(key), type_name, blob):
@@ -312,7 +312,7 @@ class Frame(MutableMapping[str, Any]):
 
 
 def _check_text(key: str) -> None:
-    """Refuse a key that has no bytes; raises I3Error."""
+    """Raise I3Error for a key that UTF-8 cannot encode."""
     try:
         encode_text(key)
     except UnicodeEncodeError as error:

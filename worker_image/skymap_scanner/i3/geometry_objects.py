@@ -1,4 +1,4 @@
-"""I3Geometry and what it is made of (format section 4). The DOMs lie in one array, for there are thousands."""
+"""I3Geometry and its parts (format section 4). The thousands of DOMs are one array."""
 
 from __future__ import annotations
 

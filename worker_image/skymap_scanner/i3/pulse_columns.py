@@ -1,4 +1,4 @@
-"""Pulses as the scanner uses them: flat columns; found by following masks to the series that they choose from."""
+"""Pulses as the scanner uses them: in columns, found by following masks to the series that they select from."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Pulses:
         )
 
     def doms(self) -> Iterator[tuple[OMKey, slice]]:
-        """Give each DOM with where its pulses lie in the columns."""
+        """Yield each DOM with the slice of its pulses."""
         starts = np.flatnonzero((np.diff(self.string) != 0) | (np.diff(self.om) != 0) | (np.diff(self.pmt) != 0))
         edges = [0, *(starts + 1).tolist(), len(self)] if len(self) else []
         for start, stop in pairwise(edges):
@@ -96,7 +96,7 @@ def resolve_pulses(key: str, frames: Frame | Sequence[Frame] | Mapping[str, Fram
     key
         The name of a pulse series or of a mask.
     frames
-        Where to look, nearest first (as P, Q). A mapping by stop, in the order of the file, is looked through from its
+        Where to look, nearest first (as P, Q). A mapping by stop, in the order of the file, is searched from its
         end.
 
     Raises

@@ -1,6 +1,6 @@
 """Pulse series, masks of them, and the compressed I3SuperDST as they lie in a frame (format sections 4 and 5).
 
-Unpacking and following masks is the business of `superdst.py` and `pulse_columns.py`.
+`superdst.py` unpacks them, `pulse_columns.py` follows masks.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _FULL_FIRST_TIME: Final = 0x7FF
 _FULL_TIME: Final = 0xFF
 _FULL_CHARGE: Final = 0x3F
 _FULL_WORD: Final = 0xFFFF
-#: No event has as many pulses of one width as 2**32; a longer run is damage.
+#: No event has as many pulses of one width as 2**32; a longer run means damage.
 _MAX_RUN_BYTES: Final = 8
 
 _Pulse = tuple[int, float, float, int]  # as PULSE_DTYPE
@@ -70,7 +70,7 @@ class _Streams:
         return all(next(stream, None) is None for stream in (self._words, *self._widths, self._extra))
 
     def readouts(self) -> Iterator[tuple[OMKey, list[_Pulse]]]:
-        """Give each readout: its DOM, and its pulses."""
+        """Yield the DOM and the pulses of each readout."""
         reference = _START_NS
         for header in self._headers:
             key = OMKey((header >> 6) & 0x7F, (header & 0x3F) + 1)

@@ -20,8 +20,8 @@ from skymap_scanner.i3.superdst import unpack
 from skymap_scanner.i3.time import I3Time
 
 _INDENT = "  "
-#: Long numbers that only tell particles apart; a line has better uses.
-_UNTELLING = ("minor_id", "major_id")
+#: Identifiers of particles, too long for a summary of one line.
+_IDENTIFIERS = ("minor_id", "major_id")
 
 
 def frame_to_plain(frame: Frame, keys: list[str]) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def summary(plain: Any, width: int) -> str:
     if isinstance(plain, list) and not _is_short(plain):
         text = f"{len(plain)} entries"
     elif isinstance(plain, dict):
-        text = _short({name: element for name, element in plain.items() if name not in _UNTELLING})
+        text = _short({name: element for name, element in plain.items() if name not in _IDENTIFIERS})
     else:
         text = _short(plain)
     text = " ".join(text.split())

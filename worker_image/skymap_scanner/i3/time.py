@@ -11,7 +11,7 @@ from skymap_scanner.errors import I3Error
 _SECONDS_PER_DAY: Final = 86400
 TICKS_PER_SECOND: Final = 10**10
 TICKS_PER_DAY: Final = _SECONDS_PER_DAY * TICKS_PER_SECOND
-_MJD_OF_DAY_0: Final = -678576  # modified Julian date of date.fromordinal(0), had there been such a day
+_MJD_OF_DAY_0: Final = -678576  # modified Julian date of proleptic ordinal 0
 #: Days of this century that ended on a leap second (IERS Bulletin C; none since, as of 2026).
 _LEAP_DAYS: Final = (date(2005, 12, 31), date(2008, 12, 31), date(2012, 6, 30), date(2015, 6, 30), date(2016, 12, 31))
 
@@ -64,7 +64,7 @@ class I3Time:
             return f"year {self.utc_year} + {self.utc_daq_time} x 0.1 ns"
 
     def _day_and_ticks(self) -> tuple[date, int]:
-        """Give the day, and the ticks since it began; raises I3Error."""
+        """Return the day, and the ticks since it began; raises I3Error."""
         try:
             start = date(self.utc_year, 1, 1)
             day = start + timedelta(days=self.utc_daq_time // TICKS_PER_DAY)

@@ -1,4 +1,4 @@
-"""The reconstruction ``dummy``: a bowl in place of a likelihood, to see a scan work without waiting for it."""
+"""The reconstruction ``dummy``: a bowl in place of a likelihood, to try a scan without waiting for fits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What every reconstruction promises the worker: set up once per event, then fit one direction from one start.
+"""The interface of reconstructions: set up once per event, then fit one direction from one start.
 
 A reconstruction is found by the entry-point group ``skymap_scanner.reconstructions``; its class is called with the
-parameters of the scan as keyword arguments and refuses those that it does not know. Units: metres, nanoseconds, GeV,
+parameters of the scan as keyword arguments and rejects unknown ones. Units: metres, nanoseconds, GeV,
 radians, in the IceCube detector frame; the direction is where the neutrino comes *from* (zenith, azimuth).
 """
 
@@ -41,7 +41,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The answer to one Start.
+    """The result of one fit.
 
     ``llh`` is -ln L (NaN when the fit failed), ``position``/``time`` the fitted vertex, ``energy_in`` the losses
     between 60 m before entering and 60 m after leaving the instrumented volume, ``energy_total`` all losses (GeV);
@@ -62,7 +62,7 @@ class Fit:
 
 
 def failed_fit(start: Start, status: FitStatus, reason: str, evaluations: int = 0) -> Fit:
-    """Make the answer of a fit that failed: where it started, -ln L and energies NaN, and the reason."""
+    """Return a failed fit: where it started, -ln L and energies NaN, and the reason."""
     return Fit(
         status=status,
         llh=math.nan,
@@ -89,7 +89,7 @@ class Reconstruction(Protocol):
     """One way to fit."""
 
     def set_up(self, event: PreparedEvent) -> EventFitter:
-        """Make what all fits of this event share.
+        """Prepare what all fits of this event share.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a scan leaves behind: the result file, the map, its contours, pictures and a summary.
+"""The results of a scan: the result file, the map, its contours, pictures and a summary.
 
     ScanResult -> multi_order_map -> contours -> FITS, GeoJSON, PNG, summary
 

@@ -59,7 +59,7 @@ class Contour:
         return any(border.any() for border in self.borders)
 
     def contains(self, ra: float, dec: float) -> bool:
-        """Say whether a direction (deg) lies in the region."""
+        """Return whether a direction (deg) lies in the region."""
         return self.mesh.value_at(radec_to_vector(np.array(ra), np.array(dec))) < self.threshold
 
 

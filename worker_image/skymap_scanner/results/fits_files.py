@@ -1,7 +1,7 @@
 """The map as FITS: multi-order, which the follow-up community reads, and flat, for older readers.
 
-What readers need (mocpy, mhealpy, ligo.skymap, astropy-healpix, Aladin): an empty primary HDU; one BINTABLE; UNIQ first
-and without unit, then PROBDENSITY in float64, without NaN, over the whole sky. Further columns come behind.
+Readers (mocpy, mhealpy, ligo.skymap, astropy-healpix, Aladin) need an empty primary HDU; one BINTABLE; UNIQ first and
+without unit, then PROBDENSITY in float64, without NaN, over the whole sky. Further columns follow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from skymap_scanner.results.skymap import MultiOrderMap, flatten
 
 Card = tuple[str, str | int | float | bool, str]
 
-#: Columns behind PROBDENSITY: name, field of PIXEL, unit.
+#: Columns after PROBDENSITY: name, field of PIXEL, unit.
 EXTRA_COLUMNS = (
     ("LLH", "llh", None),
     ("E_IN", "E_in", "GeV"),
@@ -72,7 +72,7 @@ def flat_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Conto
 
 
 def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> list[Card]:
-    """Make the cards about the event: the general ones, and those that readers of IceCube's alerts look for."""
+    """Return the cards about the event: the general ones, and those that readers of IceCube's alerts expect."""
     metadata, best = result.metadata, skymap.best
     software = f"skymap-scanner {metadata.scanner_version}".strip()
     cards: list[Card] = [
@@ -127,7 +127,7 @@ def mjd_to_iso(mjd: float) -> str:
 
 
 def _region_cards(region: Contour, suffix: str) -> list[Card]:
-    """Make the cards of one region: how far it reaches, and its area."""
+    """Return the cards of one region: how far it reaches, and its area."""
     share = f"{100 * region.credible_level:.0f}% containment"
     return [
         (f"RA_ERR_PLUS{suffix}", round(region.box.ra_plus, 4), f"{share} error high"),

@@ -1,7 +1,7 @@
 """Small triangles that hold a region, in which the surface may be taken as linear.
 
 The triangles of the surface around the region are cut into equal parts; neighbours share their corners to the bit, so
-that what is drawn on them has no gaps.
+that contours have no gaps.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def mesh_of_region(surface: Surface, threshold: float) -> Mesh:
 def _triangles_of_region(surface: Surface, threshold: float) -> Integers:
     """Return the triangles with a pixel centre inside the region, and those that share an edge with one of them.
 
-    Further away the surface may still dip below the threshold between pixels that are all above it; there is no pixel
-    that says so, and no island is made of it.
+    Further away the surface may still dip below the threshold between pixels that are all above it. No pixel supports
+    such an island, so it is left out.
     """
     triangles = surface.triangles
     inside = (surface.value[triangles] < threshold).any(axis=1)
@@ -78,7 +78,7 @@ def _triangles_of_region(surface: Surface, threshold: float) -> Integers:
 
 
 def _edge_names(triangles: Integers, points: int) -> Integers:
-    """Give the edges (t, 3) of triangles a number each, the same from both sides."""
+    """Return a number for each edge (t, 3) of the triangles, the same from both sides."""
     ends = np.sort(triangles[:, EDGES], axis=2)
     return np.asarray(ends[..., 0] * points + ends[..., 1])
 
@@ -96,10 +96,10 @@ def _grid(parts: int) -> tuple[Integers, Integers]:
 
 
 def _name_corners(big: Integers, grid: Integers, parts: int, points: int) -> tuple[Integers, NDArray[np.int64]]:
-    """Give the small corners (b, g) numbers on which neighbours agree; return them, and those on the rim.
+    """Return numbers of the small corners (b, g) on which neighbours agree, and those on the rim.
 
     A corner is named by its big corner, by its place on a big edge counted from the end with the lower number, or by
-    its place inside its triangle. The rim are the edges that only one triangle has.
+    its place inside its triangle. The rim consists of the edges that belong to one triangle only.
     """
     name = np.empty((len(big), len(grid)), dtype=np.int64)
     edges, edge, shared = np.unique(_edge_names(big, points), return_inverse=True, return_counts=True)

@@ -1,4 +1,4 @@
-"""All files of a result, each written whole, under the names that readers expect."""
+"""Write all files of a result under the names that readers expect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skymap_scanner.results.rule import WILKS, ContourRule
 
 
 def check_formats(formats: Collection[str]) -> None:
-    """Check that all formats are known; raises InputError."""
+    """Raise InputError for an unknown format."""
     unknown = sorted(set(formats) - set(RESULT_FORMATS))
     if unknown:
         raise InputError(f"unknown format {unknown[0]!r}; choose from {', '.join(RESULT_FORMATS)}")
@@ -24,7 +24,7 @@ def check_formats(formats: Collection[str]) -> None:
 def write_results(
     result: ScanResult, folder: Path, formats: Collection[str] | None = None, *, rule: ContourRule = WILKS
 ) -> list[Path]:
-    """Write the files of a result into ``folder``, which is made if it is missing, and return their paths.
+    """Write the files of a result into ``folder``, created if missing, and return their paths.
 
     ``formats`` are some of RESULT_FORMATS; None means all. Without a fitted pixel there is no map, and only json, npz
     and the summary are written.
@@ -47,7 +47,7 @@ def write_results(
 
 
 def _files(result: ScanResult, formats: Collection[str], rule: ContourRule) -> dict[str, Callable[[], bytes]]:
-    """Return, for every file that is wanted, the end of its name and what makes its content."""
+    """Return the suffix of each requested file, and the function that makes its content."""
     files: dict[str, Callable[[], bytes]] = {}
     if "json" in formats:
         files[".json"] = lambda: result_to_json(result)

@@ -39,11 +39,11 @@ from skymap_scanner.results.rule import THREE_SIGMA, percent
 from skymap_scanner.results.skymap import MultiOrderMap
 from skymap_scanner.results.summary import area_number, event_name
 
-#: The colours end here; everything worse looks the same. The whole sky takes more where less than COLOURED of it would
-#: have a colour, as with a well-measured track.
+#: Upper end of the colour scale; higher values look the same. The all-sky picture extends it where less than COLOURED
+#: of the sky would have a colour, as for a well-measured track.
 MAX_DELTA = 40.0
 COLOURED = 0.3
-#: Half-width of the zoomed picture, deg: never less, never more.
+#: Least and greatest half-width of the zoomed picture, deg.
 ZOOM = (3.0, 15.0)
 DPI = 150
 INK = "#222222"
@@ -131,7 +131,7 @@ def zoom_half_width(skymap: MultiOrderMap, regions: Sequence[Contour]) -> float:
 
 
 def all_sky_scale(skymap: MultiOrderMap) -> float:
-    """Return where the colours of the whole sky end: at MAX_DELTA, or at a round figure further up."""
+    """Return the upper end of the all-sky colour scale: MAX_DELTA, or a round value above it."""
     shown = np.flatnonzero(skymap.owner >= 0)
     delta, area = skymap.delta[skymap.owner[shown]], skymap.area[shown]
     by_delta = np.argsort(delta)
@@ -155,12 +155,12 @@ def _colours(skymap: MultiOrderMap, ra: Floats, dec: Floats, top: float) -> Floa
 
 
 def _colour_map() -> Colormap:
-    """Return dark for the best fit to pale for what is excluded, so that lines stand out on the empty sky."""
+    """Return the colours, from dark for the best fit to pale for excluded sky, where lines stand out."""
     return colormaps["GnBu_r"]
 
 
 def _all_sky_grid(axes: Axes) -> None:
-    """Draw meridians and parallels every 30 deg, with their names."""
+    """Draw meridians and parallels every 30 deg, with labels."""
     style: dict[str, Any] = {"color": "#555555", "linewidth": 0.4, "alpha": 0.6, "zorder": 2}
     halo = [withStroke(linewidth=2.2, foreground="white", alpha=0.85)]
     dec = np.linspace(-90, 90, 181)
@@ -186,7 +186,7 @@ def _all_sky_grid(axes: Axes) -> None:
 
 
 def _zoomed_grid(axes: Axes, ra0: float, dec0: float, half: float) -> None:
-    """Draw meridians and parallels with round figures, named where they leave the picture."""
+    """Draw meridians and parallels at round values, labelled where they leave the picture."""
     style: dict[str, Any] = {"color": "#555555", "linewidth": 0.5, "alpha": 0.6, "zorder": 2}
     corner = np.hypot(half, half) * 1.05
     step = _round_step(half / 3)
@@ -213,7 +213,7 @@ def _zoomed_grid(axes: Axes, ra0: float, dec0: float, half: float) -> None:
 
 
 def _name_line(axes: Axes, x: Floats, y: Floats, half: float, name: str, side: str) -> None:
-    """Write a name outside the picture where a line crosses one side of it; else on a line that stays inside."""
+    """Label a line outside the picture where it crosses one side, or on the line where it stays inside."""
     along, across = (x, y) if side == "bottom" else (y, x)
     with np.errstate(invalid="ignore"):
         cut = np.flatnonzero((across[:-1] + half) * (across[1:] + half) <= 0)
@@ -266,7 +266,7 @@ def _best_fit(axes: Axes, x: Floats, y: Floats, size: float) -> None:
 
 
 def _legend(axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour]) -> tuple[list[Artist], list[str]]:
-    """Return the entries of a legend: the best fit, each contour with its area, and what grey means."""
+    """Return the legend: the best fit, each contour with its area, and the meaning of grey."""
     (star,) = axes.plot([], [], marker="*", markersize=11, color="#ffd43b", markeredgecolor="black", linestyle="none")
     handles: list[Artist] = [star]
     labels = ["Best fit"]
@@ -294,7 +294,7 @@ def _colour_bar(figure: Figure, place: tuple[float, float, float, float], top: f
 
 
 def _title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> None:
-    """Write what was scanned, when and how, what came out, and how far the scan is; lines from the top down."""
+    """Write the title, line by line: event, time and reconstruction, best fit, and how much of the scan is done."""
     metadata = result.metadata
     time = mjd_to_iso(metadata.mjd).split(".", maxsplit=1)[0].replace("T", " ")
     facts = [f"{time} UTC", metadata.event_type, metadata.reconstruction, f"contours: {skymap.rule.label}"]
@@ -311,7 +311,7 @@ def _title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regions: S
 
 
 def _direction_text(skymap: MultiOrderMap, regions: Sequence[Contour]) -> str:
-    """Write the best fit with the errors of the 90 % region."""
+    """Return the best fit with the errors of the 90 % region."""
     best = skymap.best
     text = f"RA {best.ra:.2f}°, Dec {best.dec:.2f}°"
     for box in (region.box for region in regions if region.credible_level == 0.9):
@@ -323,19 +323,19 @@ def _direction_text(skymap: MultiOrderMap, regions: Sequence[Contour]) -> str:
 
 
 def partial_note(result: ScanResult) -> str:
-    """Say how much of a scan is there: ``partial: 345/768 pixels``."""
+    """Return how much of a scan is done: ``partial: 345/768 pixels``."""
     planned = sum(result.metadata.plan.values())
     return f"partial: {result.scanned}{f'/{planned}' if planned else ''} pixels"
 
 
 def _round_step(wanted: float) -> float:
-    """Return the round step, in deg, that is nearest to the one wanted."""
+    """Return the round step (deg) nearest to ``wanted``."""
     steps = np.array([0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30])
     return float(steps[np.argmin(np.abs(np.log(steps / wanted)))])
 
 
 def _plain(value: float) -> str:
-    """Write a round number without superfluous digits; never -0."""
+    """Return a round number without superfluous digits; never -0."""
     return f"{round(value, 2) + 0.0:g}"
 
 

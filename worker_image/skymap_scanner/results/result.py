@@ -1,4 +1,4 @@
-"""The numbers of a scan, pixel by pixel, and the two files that keep them: JSON and npz, as skyreader writes them.
+"""The fit of every scanned pixel, and the two files that store them: JSON and npz, as skyreader writes them.
 
 A level is a structured array of ``PIXEL``, one row a scanned pixel, sorted by index. ``llh`` is -ln L (lower is
 better); a pixel whose fit failed has NaN there. Writing is deterministic: equal results give equal bytes.
@@ -90,7 +90,7 @@ class ScanResult:
 
     @property
     def scanned(self) -> int:
-        """How many pixels there are, failed ones included."""
+        """Number of scanned pixels, failed ones included."""
         return sum(len(level) for level in self.levels.values())
 
     @property
@@ -101,14 +101,14 @@ class ScanResult:
 
     @property
     def stem(self) -> str:
-        """What the names of all files of this scan start with: run, event, type and the list of nsides."""
+        """Start of the names of all files of this scan: run, event, type and the list of nsides."""
         kind = "".join(c if c.isalnum() or c in "-+" else "-" for c in self.metadata.event_type)
         name = f"run{self.metadata.run_id:08d}.evt{self.metadata.event_id:012d}.{kind or 'unknown'}"
         return "_".join([name, *map(str, self.nsides)])
 
     @classmethod
     def read(cls, path: Path) -> ScanResult:
-        """Read a result, JSON or npz, whichever the content is.
+        """Read a result file; its content shows whether it is JSON or npz.
 
         Raises
         ------
@@ -220,12 +220,12 @@ def result_from_npz(content: bytes) -> ScanResult:
 
 
 def _levels_to_write(result: ScanResult) -> Levels:
-    """Leave out levels without a pixel, in which skyreader would look for the lowest one in vain."""
+    """Return the levels that have pixels: skyreader cannot find the lowest pixel of an empty one."""
     return {nside: level for nside, level in result.levels.items() if len(level)} or result.levels
 
 
 def _metadata_to_entry(metadata: ScanMetadata, nside: int) -> dict[str, Any]:
-    """Make the metadata of one level; the first eight keys are skyreader's, the others only where known."""
+    """Return the metadata of one level; the first eight keys are skyreader's, the others only where known."""
     entry: dict[str, Any] = {
         "nside": nside,
         "complete": metadata.complete.get(nside, False),
@@ -248,7 +248,7 @@ def _metadata_to_entry(metadata: ScanMetadata, nside: int) -> dict[str, Any]:
 
 
 def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
-    """Make one result of the levels and the metadata that each of them repeats."""
+    """Combine the levels and the metadata that each of them repeats into one result."""
     for nside, header in headers.items():
         if not isinstance(header, dict):
             raise InputError(f'metadata of "nside-{nside}" is not an object')
@@ -332,7 +332,7 @@ def _rows_from_array(key: str, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _checked_level(nside: int, rows: NDArray[Any]) -> NDArray[Any]:
-    """Copy the rows of one level, sorted, checked, and closed for writing."""
+    """Copy the rows of one level, sorted, checked and read-only."""
     if not 1 <= nside <= MAX_NSIDE or nside & (nside - 1):
         raise InputError(f"nside {nside} is not a power of two up to {MAX_NSIDE}")
     if rows.dtype.names != COLUMNS:

@@ -1,4 +1,4 @@
-"""The result in words, for people, and in JSON, for machines."""
+"""The summary of a result, as text for people and as JSON for machines."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from skymap_scanner.results.result import ScanMetadata, ScanResult
 from skymap_scanner.results.rule import percent
 from skymap_scanner.results.skymap import BestFit, MultiOrderMap
 
-#: How many failed pixels the text names before it only counts.
+#: Number of failed pixels that the text lists; further ones are only counted.
 NAMED_FAILURES = 10
 #: A region with fewer pixel centres inside is mostly interpolation.
 RESOLVED = 5
 
 
 def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequence[Contour]) -> str:
-    """Write the summary for people; ``skymap`` is None where nothing was fitted."""
+    """Return the summary for people; ``skymap`` is None where nothing was fitted."""
     metadata = result.metadata
     lines = [
         f"Event: {event_name(metadata)}",
@@ -68,7 +68,7 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
 
 
 def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequence[Contour]) -> bytes:
-    """Write the summary for machines; angles in deg, areas in square degrees, energies in GeV."""
+    """Return the summary for machines; angles in deg, areas in square degrees, energies in GeV."""
     metadata = result.metadata
     content: dict[str, Any] = {
         "run_id": metadata.run_id,
@@ -105,7 +105,7 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
 
 
 def _best_fit_json(best: BestFit) -> dict[str, Any]:
-    """Write the best fit for machines."""
+    """Return the best fit for machines."""
     return {
         "nside": best.nside,
         "pixel": best.index,
@@ -118,7 +118,7 @@ def _best_fit_json(best: BestFit) -> dict[str, Any]:
 
 
 def _region_json(region: Contour) -> dict[str, Any]:
-    """Write one region for machines."""
+    """Return one region for machines."""
     return {
         "credible_level": region.credible_level,
         "two_delta_llh": region.threshold,
@@ -134,7 +134,7 @@ def _region_json(region: Contour) -> dict[str, Any]:
 
 
 def direction_lines(best: BestFit, region: Contour) -> list[str]:
-    """Write the direction with its errors as IceCube's circulars do."""
+    """Return the direction with its errors, as IceCube's circulars give them."""
     box, share = region.box, f"{100 * region.credible_level:.0f}% PSF containment"
     return [
         f"RA: {best.ra:.2f} (+{box.ra_plus:.2f}/-{box.ra_minus:.2f} deg {share}) J2000",
@@ -150,7 +150,7 @@ def event_name(metadata: ScanMetadata) -> str:
 
 
 def area_number(area: float) -> str:
-    """Write an area with three significant figures and without an exponent."""
+    """Return an area with three significant figures and without an exponent."""
     rounded = float(f"{area:.3g}")
     if rounded == 0:
         return "0"
@@ -158,7 +158,7 @@ def area_number(area: float) -> str:
 
 
 def _area_text(region: Contour) -> str:
-    """Write the area of a region, and what a reader must know to trust it."""
+    """Return the area of a region, with notes on its reliability."""
     notes = [f"2 delta ln L < {region.threshold:g}"]
     if len(region.lines) > 1:
         notes.append(f"{len(region.lines)} closed lines")
@@ -170,7 +170,7 @@ def _area_text(region: Contour) -> str:
 
 
 def _energy_lines(best: BestFit) -> list[str]:
-    """Write the energy losses of the best fit, where it has them."""
+    """Return the energy losses of the best fit, where it has them."""
     both = (("in the detector", best.energy_in), ("along the track", best.energy_total))
     return [f"Energy losses {where}: {energy / 1000:.3g} TeV" for where, energy in both if math.isfinite(energy)]
 
@@ -186,7 +186,7 @@ def _pixels_text(result: ScanResult) -> str:
 
 
 def _failures_text(result: ScanResult) -> str:
-    """Name the failed pixels, or the first of them."""
+    """Return the names of the failed pixels, or of the first of them."""
     names = [f"nside {nside} pixel {index}" for nside, indices in result.failed.items() for index in indices]
     if not names:
         return "none"

@@ -1,4 +1,4 @@
-"""What a particle leaves in the ice: cascades on its line, each a point that gives light.
+"""Energy losses of a particle: cascades along its line, each a point source of light.
 
 A muon loses 0.26 GeV a metre, as light the same wherever it is, and stochastically a share of its energy: b E per metre
 water equivalent, b = 3.6e-4 (dE/dx = a + b E: Chirkin and Rhode, hep-ph/0407075). How b is divided, at the energies of

@@ -1,6 +1,6 @@
 """From photoelectrons to pulses: charge, merging, local coincidence, trigger and readout.
 
-Simulated: the fluctuation of the charge of a photoelectron, pulses that cannot be told apart, dark noise, hard local
+Simulated: the fluctuation of the charge of a photoelectron, merging of close pulses, dark noise, hard local
 coincidence, the trigger and its readout window. Left out: saturation and dead time of the readout, afterpulses,
 prepulses and late pulses of the photomultiplier, the poorer charge of isolated hits, and muons of air showers.
 """
@@ -52,7 +52,7 @@ class Hits:
     charge: NDArray[np.float64]
 
     def select(self, chosen: NDArray[np.bool_]) -> Hits:
-        """Return those that a mask of shape (n,) chooses."""
+        """Return the entries that a mask of shape (n,) selects."""
         return Hits(self.dom[chosen], self.time[chosen], self.charge[chosen])
 
 
@@ -84,7 +84,7 @@ def merge(photoelectrons: Hits) -> Hits:
 
 
 def in_coincidence(pulses: Hits, geometry: Geometry) -> NDArray[np.bool_]:
-    """Say which pulses have a pulse nearby: on the same string, at most two DOMs away (itself does not count), in time.
+    """Return which pulses have another one nearby: on the same string, one or two DOMs away, within COINCIDENCE.
 
     ``pulses`` are sorted by DOM and time.
     """

@@ -32,13 +32,13 @@ from skymap_scanner.simulation.readout import (
 from skymap_scanner.simulation.simulated_frames import event_header, simulated_event
 from skymap_scanner.simulation.truth import Topology, Truth
 
-#: When simulated events happen, unless told otherwise: 2024-01-01 (UTC).
+#: Default time of simulated events: 2024-01-01 (UTC).
 DEFAULT_MJD = 60310.0
 #: A muon is followed inside the cube |x|, |y|, |z| <= this, m: light from farther away does not reach a DOM.
 HALF_CUBE = 800.0
-#: When the trigger's first hit comes, ns after the event's time 0: so it is in IceCube's events.
+#: Time of the trigger's first hit, ns after the event's time 0, as in IceCube's events.
 TRIGGER_TIME = 10_000.0
-#: No event has more energy, GeV.
+#: Maximum energy, GeV.
 MAX_ENERGY = 1e9
 #: Event numbers have 32 bits.
 MAX_SEED = 2**32 - 1
@@ -121,7 +121,7 @@ def _check(
     seed: int,
     vertex: tuple[float, float, float] | None,
 ) -> None:
-    """Refuse arguments that no event can have; raises InputError."""
+    """Raise InputError for an impossible argument."""
     if topology not in {"track", "cascade"}:
         raise InputError(f"topology {topology!r}: choose track or cascade")
     if (ra is None) != (dec is None):
@@ -168,7 +168,7 @@ def _particle(
     ice: str,
     mjd: float,
 ) -> Truth:
-    """Let the particle come and lose its energy. It is at the vertex at 0 ns, until the trigger sets the clock."""
+    """Return the particle with its energy losses; it is at the vertex at 0 ns, until the trigger sets the time."""
     zenith, azimuth = (float(angle) for angle in equatorial_to_detector(math.radians(ra), math.radians(dec), mjd))
     if topology == "cascade":
         losses = cascade_losses(energy)
@@ -197,7 +197,7 @@ def _detect(draws: _Draws, truth: Truth, geometry: Geometry) -> tuple[Hits, NDAr
 
 
 def _untriggered(truth: Truth, together: int) -> InputError:
-    """Make the error for an event of which no more than ``together`` DOMs came in one trigger window."""
+    """Return the error for an event with at most ``together`` DOMs in one trigger window."""
     x, y, z = truth.vertex
     return InputError(
         f"this {truth.topology} would not have triggered the detector: {together} DOMs in local coincidence within "

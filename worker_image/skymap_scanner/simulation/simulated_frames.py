@@ -1,4 +1,4 @@
-"""The frames of a simulated event: those of a real one, under the same keys, as far as the scanner or a viewer asks.
+"""The frames of a simulated event: those of a real one, under the same keys, that the scanner or a viewer needs.
 
 ====  =================================================================================================================
 G     ``I3Geometry``: IceCube-86

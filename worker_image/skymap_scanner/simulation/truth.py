@@ -1,4 +1,4 @@
-"""What is true of a simulated event, kept as objects in its P frame.
+"""The true parameters of a simulated event, stored as objects in its P frame.
 
 =====================  ===================  ===========================================================================
 key                    class                what
@@ -97,12 +97,12 @@ def put_truth(frame: Frame, truth: Truth) -> None:
 
 
 def read_truth(frame: Frame) -> Truth | None:
-    """Return the truth that the P frame of an event holds, None when it holds none: the event was not simulated here.
+    """Return the truth that the P frame of an event holds, or None for an event that was not simulated here.
 
     Raises
     ------
     I3Error
-        When it holds only a part, or a part is damaged.
+        When the truth is incomplete or damaged.
     """
     if TRACK not in frame:
         return None

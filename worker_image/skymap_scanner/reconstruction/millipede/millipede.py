@@ -1,4 +1,4 @@
-"""The reconstruction ``millipede``: its parameters, and what it makes ready for an event."""
+"""The reconstruction ``millipede``: its parameters, and its set-up for an event."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Millipede:
         self._bin_sigma = float(bin_sigma)
 
     def set_up(self, event: PreparedEvent) -> EventFitter:
-        """Make what all fits of this event share: time bins, tables, the far field.
+        """Prepare what all fits of this event share: time bins, tables, the far field.
 
         Raises
         ------
