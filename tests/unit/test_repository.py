@@ -54,6 +54,14 @@ def test_files_named_in_contributing_exist() -> None:
     assert missing == []
 
 
+def test_names_in_the_worked_examples_are_in_their_files() -> None:
+    rows = re.findall(r"^\| `(\S+\.py)` \| (.*) \|$", CONTRIBUTING, re.MULTILINE)
+    named = [(path, name) for path, text in rows for name in re.findall(r"`(\w+)`", text)]
+    assert len(named) > 5
+    for path, name in named:
+        assert re.search(rf"\b{name}\b", (ROOT / path).read_text()), f"{path} has no {name}"
+
+
 def test_commands_named_in_contributing_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"\bmake ([a-z-]+)", CONTRIBUTING))
