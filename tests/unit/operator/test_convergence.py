@@ -24,7 +24,7 @@ def reconcile(world: World, actions: int = 1000) -> None:
         world.apply(action)
 
 
-def picture(world: World) -> str:
+def fingerprint(world: World) -> str:
     return repr((world.scan, world.objects, world.pods, world.topics, world.work.waiting, world.work.collected))
 
 
@@ -32,12 +32,12 @@ def settle(world: World, passes: int = LONG) -> None:
     """Reconcile until nothing is left to do and nothing changes."""
     quiet = 0
     for _ in range(passes):
-        before = picture(world)
+        before = fingerprint(world)
         reconcile(world)
         world.step()
         if world.deleted:
             return
-        quiet = quiet + 1 if before == picture(world) else 0
+        quiet = quiet + 1 if before == fingerprint(world) else 0
         if quiet == 10:
             return
     raise AssertionError(f"still not at rest: {world.scan.get('status')}, {plan(world.observe(), SETTINGS)}")
@@ -106,7 +106,7 @@ def forget_status(world: World) -> None:
     world.scan["status"] = {}
 
 
-def pulsar_away(world: World) -> None:
+def stop_pulsar(world: World) -> None:
     world.pulsar_up = False
 
 
@@ -128,14 +128,14 @@ def lose_claim(world: World) -> None:
     world.claim = None
 
 
-MISHAPS = {
+DISTURBANCES = {
     "no claim": lose_claim,
     "drain": drain,
     "crash": crash,
     "edit deployment": edit_deployment,
     "edit config": edit_config,
     "forget status": forget_status,
-    "pulsar away": pulsar_away,
+    "Pulsar down": stop_pulsar,
     "fewer workers": fewer_workers,
     "suspend": suspend,
     "quota": no_quota,
@@ -144,7 +144,7 @@ MISHAPS = {
 } | {f"lose {role}": lose("Job", role) for role in JOB_ROLES}
 
 
-def mend(world: World) -> None:
+def repair(world: World) -> None:
     world.pulsar_up = True
     world.quota = 1000
     world.scan["spec"]["suspend"] = False
@@ -162,23 +162,24 @@ def test_undisturbed_scan_succeeds() -> None:
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(sorted(MISHAPS)), st.integers(0, 8), st.integers(0, 12), st.booleans()), max_size=8
+        st.tuples(st.sampled_from(sorted(DISTURBANCES)), st.integers(0, 8), st.integers(0, 12), st.booleans()),
+        max_size=8,
     )
 )
-def test_disturbed_scan_converges_from_any_state(story: list[tuple[str, int, int, bool]]) -> None:
+def test_disturbed_scan_converges_from_any_state(disturbances: list[tuple[str, int, int, bool]]) -> None:
     world = World(resource(URL))
-    for mishap, passes, killed_after, mended in story:
+    for disturbance, passes, killed_after, repaired in disturbances:
         for _ in range(passes):
             reconcile(world)
             world.step()
         if "deletionTimestamp" in world.scan["metadata"]:
             break
-        MISHAPS[mishap](world)
+        DISTURBANCES[disturbance](world)
         reconcile(world, actions=killed_after)
         world.step()
-        if mended:
-            mend(world)
-    mend(world)
+        if repaired:
+            repair(world)
+    repair(world)
     settle(world)
     check_succeeded(world)
     claim = world.claim
@@ -314,7 +315,7 @@ def test_suspended_scan_resumes_where_it_stopped() -> None:
     scan = scan_of(world)
     assert scan.status.phase is Phase.SUSPENDED
     assert scan.status.start_time is None
-    mend(world)
+    repair(world)
     settle(world)
     check_succeeded(world)
 

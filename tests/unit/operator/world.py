@@ -1,8 +1,7 @@
 """A small simulation of everything around the operator: an API server, its controllers, a Pulsar, and roles.
 
-It is as coarse as it may be, but for what the operator must get right: jobs whose pod is asked to end count as complete
-(exit code 0), objects vanish some time after they are deleted, topics hold what was done, and nothing works without
-Pulsar.
+It models only what the operator depends on: a Job whose terminating pod exits with 0 is complete, deleted objects exist
+for some time, topics keep the work that was done, and nothing works without Pulsar.
 """
 
 from __future__ import annotations

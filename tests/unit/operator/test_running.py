@@ -1,0 +1,95 @@
+"""What a running scan creates and repeats."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.operator.plans import URL, actions, observed, snapshot
+from tests.unit.operator.world import SETTINGS, START, World, resource
+
+from skymap_api.names import Names
+from skymap_api.progress import ProgressPhase
+from skymap_operator.decide.actions import Create, Delete, EnsureTopics
+from skymap_operator.observe.children import Children, Job
+from skymap_operator.observe.state import Backlog, PulsarState
+
+TOPICS = Names.of("alerts", "alert").topics("icecube")
+EMPTY, FULL = Backlog(0, 0), Backlog(3, 0)
+SCANNING, WRITING = snapshot(ProgressPhase.SCANNING), snapshot(ProgressPhase.WRITING)
+
+
+def job(role: str, kind: str = "Complete", *, owned: bool = True) -> Job:
+    condition = {"type": kind, "status": "True", "lastTransitionTime": START.isoformat()}
+    return Job({"metadata": {"name": f"alert-{role}"}, "spec": {}, "status": {"conditions": [condition]}}, owned)
+
+
+def pulsar(**changes: Any) -> PulsarState:
+    everything = {topic: frozenset(TOPICS.subscriptions(topic)) for topic in TOPICS.all()}
+    return PulsarState(**{"topics": everything, "tasks": EMPTY, "fits": EMPTY, "plan_ended": True} | changes)
+
+
+@pytest.mark.parametrize(
+    ("role", "state", "repeated"),
+    [
+        ("producer", pulsar(), False),
+        ("producer", pulsar(plan_ended=False), True),
+        ("producer", pulsar(plan_ended=False, progress=SCANNING), True),
+        # The saver has everything that it needs.
+        ("producer", pulsar(plan_ended=False, progress=WRITING), False),
+        ("collector", pulsar(), False),
+        ("collector", pulsar(plan_ended=False), True),
+        ("collector", pulsar(tasks=FULL), True),
+        ("collector", pulsar(fits=FULL), True),
+        ("collector", pulsar(fits=None), True),
+        ("collector", pulsar(fits=FULL, progress=WRITING), False),
+        ("saver", pulsar(), True),
+        ("saver", pulsar(progress=WRITING), True),
+    ],
+)
+def test_work_that_pulsar_lost_is_repeated(role: str, state: PulsarState, *, repeated: bool) -> None:
+    late = START + timedelta(seconds=SETTINGS.settle_seconds)
+    found = actions(observed(now=late, pulsar=state, children=Children(jobs={role: job(role)})))
+    assert (Delete("Job", f"alert-{role}") in found) is repeated
+
+
+@pytest.mark.parametrize(
+    ("seconds", "child"),
+    [
+        (SETTINGS.settle_seconds - 1, job("producer")),
+        (SETTINGS.settle_seconds, job("producer", owned=False)),
+        (SETTINGS.settle_seconds, job("producer", "Suspended")),
+    ],
+)
+def test_job_is_not_repeated_early_or_unfinished(seconds: float, child: Job) -> None:
+    state = pulsar(plan_ended=False)
+    found = actions(
+        observed(now=START + timedelta(seconds=seconds), pulsar=state, children=Children(jobs={"producer": child}))
+    )
+    assert not [action for action in found if isinstance(action, Delete)]
+
+
+@pytest.mark.parametrize(
+    ("topics", "missing"),
+    [
+        (pulsar().topics, ()),
+        ({}, TOPICS.all()),
+        ({**pulsar().topics, TOPICS.scanned: frozenset()}, (TOPICS.scanned,)),
+        ({**pulsar().topics, TOPICS.scanned: frozenset({"collector", "another"})}, ()),
+    ],
+)
+def test_missing_topics_and_subscriptions_are_created(
+    topics: dict[str, frozenset[str]], missing: tuple[str, ...]
+) -> None:
+    found = [action for action in actions(observed(pulsar=pulsar(topics=topics))) if isinstance(action, EnsureTopics)]
+    wanted = tuple((topic, TOPICS.subscriptions(topic)) for topic in missing)
+    assert found == ([EnsureTopics(wanted)] if missing else [])
+
+
+def test_user_claim_is_never_created() -> None:
+    spec = URL | {"output": {"claim": {"name": "disk"}}}
+    kinds = [
+        action.manifest["kind"] for action in actions(World(resource(spec)).observe()) if isinstance(action, Create)
+    ]
+    assert "PersistentVolumeClaim" not in kinds
