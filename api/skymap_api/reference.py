@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic.alias_generators import to_camel
 
 from skymap_api.crd import resource_schema
+from skymap_api.names import API_VERSION
 from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.base import CLUSTER_ONLY, Model
 
@@ -27,7 +28,7 @@ def reference() -> str:
     return "\n".join(
         [
             "# SkymapScan\n",
-            "Every field of a SkymapScan, `skymap.icecube.wisc.edu/v1alpha1`.",
+            f"Every field of a SkymapScan, `{API_VERSION}`.",
             "[Describe a scan in a manifest](../how-to/write-a-manifest.md) shows how to write one.",
             "[Conditions and reasons](conditions.md) explains the conditions of its status.\n",
             *sections,

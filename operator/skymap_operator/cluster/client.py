@@ -19,7 +19,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from skymap_api.names import SCAN_LABEL
+from skymap_api.names import API_VERSION, SCAN_LABEL
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.events import MANAGER, event_about, trimmed_event
 from skymap_operator.tls import TlsFiles
@@ -33,7 +33,7 @@ WATCH_TIMEOUT = 90.0
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 _PLURALS = {
-    "SkymapScan": ("apis/skymap.icecube.wisc.edu/v1alpha1", "skymapscans"),
+    "SkymapScan": (f"apis/{API_VERSION}", "skymapscans"),
     "Job": ("apis/batch/v1", "jobs"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "ConfigMap": ("api/v1", "configmaps"),
