@@ -116,7 +116,7 @@ def test_show_reads_standard_input(file: Path) -> None:
         (["--frame", "0", "--key", "Fit"], "frame 0 does not have the key 'Fit'"),
     ],
 )
-def test_show_says_what_there_is_not(file: Path, arguments: list[str], message: str) -> None:
+def test_show_reports_missing_frames_and_keys(file: Path, arguments: list[str], message: str) -> None:
     assert str(error(show.command, file, *arguments)) == f"{file}: {message}"
 
 

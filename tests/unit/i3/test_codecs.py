@@ -123,7 +123,7 @@ def same_bits(one: Any, other: Any) -> bool:
 @ROWS
 @FEW
 @given(data=st.data())
-def test_what_is_written_is_read(row: Described, data: st.DataObject) -> None:
+def test_objects_round_trip(row: Described, data: st.DataObject) -> None:
     value = data.draw(OBJECTS[row.layout.name])
     blob = catalogue.encode(value)
     read = catalogue.decode(blob)
@@ -203,7 +203,7 @@ def test_flags_other_than_0_and_1_are_damage() -> None:
         (catalogue.pulse_objects.I3SuperDSTTriggerSeries((I3SuperDSTTrigger(1, 0, 2**64),)), "must fit into 64 bits"),
     ],
 )
-def test_a_wrong_value_is_refused_when_it_is_written(value: Any, message: str) -> None:
+def test_invalid_value_is_rejected_on_writing(value: Any, message: str) -> None:
     with pytest.raises(I3Error, match=message):
         catalogue.encode(value)
 
@@ -221,7 +221,7 @@ def test_lengths_and_versions_may_be_escaped() -> None:
     assert catalogue.decode(long_version).value == "abc"
 
 
-def test_an_absurd_length_is_an_error_at_once() -> None:
+def test_excessive_length_is_an_immediate_error() -> None:
     plain = catalogue.encode(catalogue.basic_objects.I3String("abc"))
     with pytest.raises(TruncatedError, match="18446744073709551615 bytes expected, only 3 are left"):
         catalogue.decode(plain[:-7] + b"\xff" * 12 + b"abc")
@@ -230,12 +230,12 @@ def test_an_absurd_length_is_an_error_at_once() -> None:
         catalogue.decode(vector[:-4] + b"\xfe\xff\xff\xff")
 
 
-def test_an_untracked_class_has_no_id() -> None:
+def test_untracked_class_has_no_object_id() -> None:
     blob = catalogue.encode(catalogue.basic_objects.I3TimeWindow(1.0, 2.0)).replace(b"\1\0\1\0\0\0", b"\0\0")
     assert catalogue.decode(blob) == catalogue.basic_objects.I3TimeWindow(1.0, 2.0)
 
 
-def test_a_repeated_object_is_the_one_before() -> None:
+def test_repeated_object_refers_to_the_first() -> None:
     keys = catalogue.basic_objects.I3VectorOMKey((OMKey(1, 2), OMKey(3, 4)))
     blob = catalogue.encode(keys)
     repeated = blob[:-13] + (2).to_bytes(4, "little")  # the second key: the id of the first, and no data
@@ -246,14 +246,14 @@ def test_a_repeated_object_is_the_one_before() -> None:
         catalogue.decode(blob[:-13] + (9).to_bytes(4, "little"))
 
 
-def test_a_repeated_object_in_an_array_goes_the_general_way() -> None:
+def test_repeated_object_in_an_array_is_read() -> None:
     pulse = np.array([(1, 2, 3, 4), (5, 6, 7, 1)], catalogue.pulse_objects.PULSE_DTYPE)
     blob = catalogue.encode(catalogue.pulse_objects.I3RecoPulseSeriesMap({OMKey(1, 2): pulse}))
     repeated = blob[:-21] + (3).to_bytes(4, "little")
     assert catalogue.decode(repeated).value[OMKey(1, 2)].tolist() == [(1, 2, 3, 4), (1, 2, 3, 4)]
 
 
-def test_an_older_header_has_defaults() -> None:
+def test_older_header_has_default_values() -> None:
     header = catalogue.basic_objects.I3EventHeader(
         7, 0, 9, 20, 0, "", catalogue.I3Time(2010, 5), catalogue.I3Time(2010, 6)
     )
@@ -275,14 +275,14 @@ def test_older_pulses_have_float_times() -> None:
     assert catalogue.decode(old).value[OMKey(1, 2)].tolist() == pulses.tolist()
 
 
-def test_the_second_mask_version_has_a_time_reference() -> None:
+def test_mask_version_2_has_a_time_reference() -> None:
     mask = catalogue.pulse_objects.I3RecoPulseSeriesMapMask("psm", BitMask(b"\1", 7), (BitMask(b"\1", 7),))
     blob = catalogue.encode(mask)
     old = blob.replace(b"Mask\1\2", b"Mask\1\1").replace(b"psm", b"psm" + bytes(4))
     assert catalogue.decode(old) == mask
 
 
-def test_a_version_that_is_not_described_says_so() -> None:
+def test_unknown_class_version_is_reported() -> None:
     blob = catalogue.encode(catalogue.particle.I3Particle())
     for version, message in ((6, "version 6, the newest described is 5"), (4, "version 4, the oldest described is 5")):
         with pytest.raises(UndescribedError, match=message):
@@ -317,7 +317,7 @@ def old_geometry(version: int) -> bytes:
 
 
 @pytest.mark.parametrize("version", [0, 1])
-def test_an_old_geometry_is_read_and_written_as_a_new_one(version: int) -> None:
+def test_old_geometry_is_written_in_the_current_version(version: int) -> None:
     geometry = catalogue.decode(old_geometry(version))
     assert isinstance(geometry, I3Geometry)
     row = geometry.omgeo.value[0].item()
@@ -328,7 +328,7 @@ def test_an_old_geometry_is_read_and_written_as_a_new_one(version: int) -> None:
     assert catalogue.decode(new) == geometry
 
 
-def test_a_geometry_with_scintillators_is_not_described() -> None:
+def test_geometry_with_scintillators_is_rejected_as_undescribed() -> None:
     blob = catalogue.encode(I3Geometry(catalogue.geometry_objects.I3OMGeoMap(omgeo_records([]))))
     count = blob.index(bytes.fromhex("010006000000 07000000 0000 00000000")) + 12  # I3ScintGeoMap, its base, std::map
     with pytest.raises(UndescribedError, match="I3ScintGeoMap are not described") as error:
@@ -336,7 +336,7 @@ def test_a_geometry_with_scintillators_is_not_described() -> None:
     assert error.value.offset == count
 
 
-def test_the_manual_names_every_class() -> None:
+def test_documentation_names_every_class() -> None:
     manual = (Path(__file__).parents[3] / "docs/reference/i3-classes.md").read_text()
     names = set(re.findall(r"\b[A-Z]\w+", manual))
     assert [row.python.__name__ for row in CATALOGUE if row.python.__name__ not in names] == []

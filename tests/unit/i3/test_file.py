@@ -58,7 +58,7 @@ def written(source: Iterator[Frame]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_what_is_written_is_read_and_always_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+def test_files_round_trip_with_reproducible_bytes(tmp_path: Path, suffix: str) -> None:
     paths = [tmp_path / f"one{suffix}", tmp_path / f"two{suffix}"]
     for path in paths:
         with FrameWriter(path) as writer:
@@ -71,7 +71,7 @@ def test_what_is_written_is_read_and_always_the_same_bytes(tmp_path: Path, suffi
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_the_suffix_is_for_writing_only(tmp_path: Path, suffix: str) -> None:
+def test_suffix_matters_only_for_writing(tmp_path: Path, suffix: str) -> None:
     with FrameWriter(tmp_path / f"a{suffix}") as writer:
         writer.write(frames()[0])
     other = tmp_path / "anything"
@@ -97,12 +97,12 @@ def test_members_may_be_padded(name: str) -> None:
     assert written(read_frames(io.BytesIO(COMPRESS[name](WHOLE) + padding + COMPRESS[name](RAW[0])))) == [*RAW, RAW[0]]
 
 
-def test_an_empty_file_has_no_frames() -> None:
+def test_empty_file_has_no_frames() -> None:
     assert list(read_frames(io.BytesIO())) == []
 
 
 @COMPRESSIONS
-def test_cut_anywhere_it_is_one_error_and_the_frames_before_it_are_recovered(name: str) -> None:
+def test_file_cut_anywhere_is_one_error_with_recovered_frames(name: str) -> None:
     compressed = COMPRESS[name](WHOLE)
     ends = [sum(map(len, RAW[:n])) for n in range(len(RAW) + 1)]
     for end in range(1, len(compressed)):
@@ -119,7 +119,7 @@ def test_cut_anywhere_it_is_one_error_and_the_frames_before_it_are_recovered(nam
         assert [str(problem) for problem in problems] == [str(error.value)]
 
 
-def test_the_error_names_file_frame_and_offset(tmp_path: Path) -> None:
+def test_error_names_file_frame_and_offset(tmp_path: Path) -> None:
     path = tmp_path / "cut.i3"
     path.write_bytes(WHOLE[:-2])
     with pytest.raises(I3Error) as error:
@@ -128,7 +128,7 @@ def test_the_error_names_file_frame_and_offset(tmp_path: Path) -> None:
     assert str(error.value) == f"{place}: 4 bytes expected, only 2 are left"
 
 
-def test_a_wrong_object_in_a_file_is_named(tmp_path: Path) -> None:
+def test_invalid_object_in_a_file_is_named(tmp_path: Path) -> None:
     frame = Frame("P")
     frame.put_blob("bad", "I3Int", frames()[0].blob("number")[:-1])
     path = tmp_path / "bad.i3"
@@ -160,7 +160,7 @@ def test_damaged_anywhere_it_is_frames_and_at_most_one_error(name: str, data: st
     assert good == RAW[: len(good)] or name == "plain"
 
 
-def test_what_stands_before_the_damage_is_recovered() -> None:
+def test_frames_before_the_damage_are_recovered() -> None:
     data = WHOLE * 400
     for name in ("gzip", "zstd", "xz"):
         compressed = bytearray(COMPRESS[name](data))
@@ -175,12 +175,12 @@ def test_what_stands_before_the_damage_is_recovered() -> None:
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_frame_has_a_limit() -> None:
+def test_frame_size_is_limited() -> None:
     with pytest.raises(I3Error, match=r"frame 3, offset 486: a frame of 168 bytes or more, at most 165 are read"):
         list(read_frames(io.BytesIO(WHOLE), max_frame_bytes=165))
 
 
-def test_an_absurd_length_reads_no_further() -> None:
+def test_excessive_length_stops_reading() -> None:
     stream = io.BytesIO(RAW[0] + b"[i3]\6\0\0\0\0\0P\1\0\0\0\xfe\xff\xff\xff" + bytes(1 << 20))
     with pytest.raises(I3Error, match=r"frame 1, offset \d+: a frame of 4294967313 bytes or more"):
         list(read_frames(stream))
@@ -188,7 +188,7 @@ def test_an_absurd_length_reads_no_further() -> None:
 
 
 @pytest.mark.parametrize("name", ["gzip", "bzip2", "zstd", "xz"])
-def test_a_bomb_fills_no_memory(name: str) -> None:
+def test_decompression_bomb_does_not_fill_the_memory(name: str) -> None:
     size = 1 << 27
     head = b"[i3]\6\0\0\0\0\0P\1\0\0\0\1\0\0\0k\1\0\0\0t" + size.to_bytes(4, "little")
     bomb = io.BytesIO(COMPRESS[name](head + bytes(size)))
@@ -214,12 +214,12 @@ def test_memory_does_not_grow_with_the_file() -> None:
 # --- opening and writing ----------------------------------------------------------------------------------------------
 
 
-def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
+def test_missing_file_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.i3: cannot be opened: No such file"):
         list(read_frames(tmp_path / "none.i3", recover=True))
 
 
-def test_a_stream_that_fails_is_an_error() -> None:
+def test_failing_stream_is_an_error() -> None:
     class Failing(io.RawIOBase):
         def read(self, size: int = -1, /) -> bytes:
             assert size > 0
@@ -230,18 +230,18 @@ def test_a_stream_that_fails_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("name", ["a.i4", "a.gz", "a", "a.i3.zip", "a.gz.i3.lz"])
-def test_another_suffix_is_refused(tmp_path: Path, name: str) -> None:
+def test_unknown_suffix_is_rejected(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"the name must end in \.i3, \.i3\.gz"):
         FrameWriter(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_does_not_exist_is_an_input_error(tmp_path: Path) -> None:
+def test_missing_folder_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written: No such file"):
         FrameWriter(tmp_path / "none" / "a.i3")
 
 
-def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_failed_write_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.i3.gz"
     path.write_bytes(b"old")
     with pytest.raises(ZeroDivisionError), FrameWriter(path) as writer:
@@ -250,7 +250,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_until_the_end_the_name_stays_free(tmp_path: Path) -> None:
+def test_file_appears_only_when_complete(tmp_path: Path) -> None:
     path = tmp_path / "a.i3"
     with FrameWriter(path) as writer:
         writer.write(frames()[0])
@@ -258,7 +258,7 @@ def test_until_the_end_the_name_stays_free(tmp_path: Path) -> None:
     assert path.read_bytes() == RAW[0]
 
 
-def test_a_full_disk_is_an_input_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_an_input_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -268,7 +268,7 @@ def test_a_full_disk_is_an_input_error(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_writer_of_the_same_file_left_goes_with_the_next(tmp_path: Path) -> None:
+def test_remains_of_a_killed_writer_are_removed_by_the_next(tmp_path: Path) -> None:
     (tmp_path / ".a.i3.0123abcd.part").write_bytes(b"half")
     others = {tmp_path / name for name in (".b.i3.0123abcd.part", ".a.i3.zst.0123abcd.part", "a.i3.0123abcd.part")}
     for other in others:

@@ -41,7 +41,7 @@ def sample() -> Frame:
     return frame
 
 
-def test_the_checksum_is_crc32c_without_inversion() -> None:
+def test_checksum_is_crc32c_without_inversion() -> None:
     assert checksum(b"") == 0
     assert checksum(b"123456789") == 0x58E3FA20
     bitwise = 0
@@ -52,7 +52,7 @@ def test_the_checksum_is_crc32c_without_inversion() -> None:
     assert checksum(b"123456789") == bitwise
 
 
-def test_a_frame_is_a_mapping() -> None:
+def test_frame_is_a_mapping() -> None:
     frame = sample()
     assert list(frame) == ["B", "a", "b"]
     assert frame["a"] == I3String("x")
@@ -68,16 +68,16 @@ def test_a_frame_is_a_mapping() -> None:
     assert repr(frame) == "<Frame P: B, b>"
 
 
-def test_the_bytes_are_as_by_hand() -> None:
+def test_frame_bytes_equal_hand_written_ones() -> None:
     assert INT.to_bytes() == frame_bytes(b"P" + objects(ENTRY))
 
 
-def test_the_stop_is_fixed() -> None:
+def test_stop_of_a_frame_cannot_change() -> None:
     with pytest.raises(AttributeError):
         sample().stop = "Q"  # type: ignore[misc] # which is what is tested
 
 
-def test_a_frame_read_is_decoded_once_and_written_unchanged() -> None:
+def test_frame_is_decoded_once_and_written_unchanged() -> None:
     raw = sample().to_bytes()
     frame = Frame.from_bytes(raw)
     assert frame["a"] is frame["a"]
@@ -103,12 +103,12 @@ def test_keys_are_sorted_by_their_bytes() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "a b", "a\n", "\ud800"])
-def test_a_key_that_icetray_refuses_is_refused(key: str) -> None:
+def test_keys_that_icetray_rejects_are_rejected(key: str) -> None:
     with pytest.raises(I3Error, match="a key"):
         sample()[key] = I3Int(1)
 
 
-def test_a_copy_shares_blobs_and_changes_alone() -> None:
+def test_copied_frame_shares_blobs_and_changes_independently() -> None:
     frame = Frame.from_bytes(sample().to_bytes())
     other = frame.copy("p")
     other["c"] = I3Int(9)
@@ -119,7 +119,7 @@ def test_a_copy_shares_blobs_and_changes_alone() -> None:
     assert frame.copy().to_bytes() == frame.to_bytes()
 
 
-def test_expect_says_what_is_there() -> None:
+def test_expect_reports_the_class_it_found() -> None:
     frame = sample()
     assert frame.expect("b", I3Int).value == 1
     with pytest.raises(I3Error, match=r"key 'c': the P frame has no such object; it has 'B', 'a', 'b'"):
@@ -139,7 +139,7 @@ def test_objects_may_be_put_as_bytes() -> None:
     assert Frame.from_bytes(frame.to_bytes())["copy"] == I3Int(1)
 
 
-def test_a_null_pointer_is_none_and_kept() -> None:
+def test_null_pointer_is_read_as_none_and_kept() -> None:
     raw = frame_bytes(b"P" + objects((b"n", b"(null)", b"\0\1\xff\xff")))
     frame = Frame.from_bytes(raw)
     assert frame["n"] is None
@@ -150,7 +150,7 @@ def test_a_null_pointer_is_none_and_kept() -> None:
 
 
 @pytest.mark.parametrize("stop", ["", "PP", "é", "\n"])
-def test_a_stop_is_one_printable_character(stop: str) -> None:
+def test_stop_is_one_printable_character(stop: str) -> None:
     with pytest.raises(I3Error, match="one printable ASCII character"):
         Frame(stop)
 
@@ -198,7 +198,7 @@ def test_frames_before_2010(version: int, history: bytes) -> None:
             Frame.from_bytes(raw[:end])
 
 
-def test_an_escaped_length_is_read_and_not_part_of_the_checksum() -> None:
+def test_escaped_length_is_not_part_of_the_checksum() -> None:
     plain = b"P" + objects(ENTRY)
     escaped = plain.replace(text(b"n"), b"\xff\xff\xff\xff" + struct.pack("<Q", 1) + b"n")
     raw = b"[i3]" + struct.pack("<I", 6) + b"\0\0" + escaped + struct.pack("<I", checksum(plain))
@@ -235,7 +235,7 @@ def test_damage_is_named(raw: bytes, message: str) -> None:
         Frame.from_bytes(raw)
 
 
-def test_a_wrong_object_is_named_with_its_place() -> None:
+def test_invalid_object_is_named_with_its_place() -> None:
     raw = frame_bytes(b"P" + objects((b"ok", b"t", INT.blob("n")), (b"bad", b"t", INT.blob("n")[:-1])))
     frame = Frame.from_bytes(raw)
     assert frame["ok"] == I3Int(5)
@@ -246,7 +246,7 @@ def test_a_wrong_object_is_named_with_its_place() -> None:
         frame.reencoded()
 
 
-def test_what_is_not_described_goes_over_as_it_is() -> None:
+def test_opaque_objects_are_copied_unchanged() -> None:
     blob = INT.blob("n").replace(b"I3Int\1\0", b"I3Int\1\1")
     raw = frame_bytes(b"P" + objects((b"n", b"t", blob)))
     frame = Frame.from_bytes(raw)

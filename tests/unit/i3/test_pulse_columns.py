@@ -64,7 +64,7 @@ def test_masks_are_followed() -> None:
     assert resolve_pulses("Split", {"Q": daq, "P": physics}).string.tolist() == [22]
 
 
-def test_the_nearest_frame_wins() -> None:
+def test_pulses_are_read_from_the_nearest_frame() -> None:
     daq, physics = frames()
     physics["Pulses"] = I3RecoPulseSeriesMap({ONE: series((9, 1, 1, 1))})
     assert len(resolve_pulses("Pulses", [physics, daq])) == 1
@@ -72,14 +72,14 @@ def test_the_nearest_frame_wins() -> None:
     assert len(resolve_pulses("Pulses", [daq, physics])) == 5
 
 
-def test_a_dom_of_which_nothing_is_chosen_takes_no_bit() -> None:
+def test_dom_without_selected_pulses_needs_no_bits() -> None:
     daq, physics = frames()
     daq["Mask"] = I3RecoPulseSeriesMapMask("Pulses", bits(1, 1), (bits(0, 0, 0), bits(1, 1)))
     physics["Split"] = I3RecoPulseSeriesMapMask("Mask", bits(1), (bits(0, 1),))
     assert resolve_pulses("Split", [physics, daq]).time.tolist() == [7]
 
 
-def test_no_pulses_are_no_error() -> None:
+def test_empty_pulse_series_is_valid() -> None:
     daq = Frame("Q")
     daq["Pulses"] = I3RecoPulseSeriesMap({ONE: series()})
     pulses = resolve_pulses("Pulses", daq)
@@ -105,7 +105,9 @@ def test_no_pulses_are_no_error() -> None:
         ),
     ],
 )
-def test_a_mask_that_does_not_fit_is_named(mask: tuple[str, BitMask, tuple[BitMask, ...]], message: str) -> None:
+def test_mask_that_does_not_match_its_series_is_named(
+    mask: tuple[str, BitMask, tuple[BitMask, ...]], message: str
+) -> None:
     daq, physics = frames()
     daq["Number"] = I3Double(1.0)
     physics["Bad"] = I3RecoPulseSeriesMapMask(*mask)
@@ -126,7 +128,7 @@ def test_missing_pulses_are_named_with_what_there_is() -> None:
         resolve_pulses("Hits", frames()[0])
 
 
-def test_an_impossible_dom_is_refused() -> None:
+def test_invalid_dom_is_rejected() -> None:
     with pytest.raises(I3Error, match=r"pulses in \(40000, 1, 0\): no detector has such a DOM"):
         Pulses.from_series({OMKey(40000, 1): series((1, 1, 1, 1))})
 

@@ -68,7 +68,7 @@ def check_frame(frame: Frame) -> int:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_is_encoded_to_its_bytes(shared: Path, name: str) -> None:
+def test_real_file_is_encoded_to_the_same_bytes(shared: Path, name: str) -> None:
     frames = list(read_frames(shared / "data" / "i3" / name))
     assert sum(check_frame(frame) for frame in frames) == sum(len(frame.to_bytes()) for frame in frames) > 900
     plain = shared / "data" / "i3" / name
@@ -77,7 +77,7 @@ def test_a_file_is_encoded_to_its_bytes(shared: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_an_events_frames_are_encoded_to_their_bytes(shared: Path, name: str) -> None:
+def test_event_frames_are_encoded_to_the_same_bytes(shared: Path, name: str) -> None:
     frames = event_frames(shared / "data" / "events" / f"{name}.json")
     assert "".join(frame.stop for frame in frames) == "GCDQP"
     for frame in frames:
@@ -112,7 +112,7 @@ def test_pulses_are_those_of_icetray(shared: Path, event: str, key: str, count: 
     assert sum(where.stop - where.start for _, where in pulses.doms()) == count
 
 
-def test_the_whole_detector_is_read_as_columns(shared: Path) -> None:
+def test_whole_detector_is_read_as_columns(shared: Path) -> None:
     (frame,) = read_frames(shared / "data" / "i3" / "ic86_geometry.i3.zst")
     doms = frame["I3Geometry"].omgeo
     in_ice = (doms.om <= 60) & (doms.string <= 86) & (doms.string >= 1)
@@ -123,7 +123,7 @@ def test_the_whole_detector_is_read_as_columns(shared: Path) -> None:
     assert again.tobytes() == doms.value.tobytes()
 
 
-def test_a_header_says_which_event(shared: Path) -> None:
+def test_header_identifies_the_event(shared: Path) -> None:
     *_, physics = read_frames(shared / "data" / "i3" / "138632_31747601.i3.zst")
     header = physics.expect("I3EventHeader", I3EventHeader)
     assert (header.run_id, header.event_id, header.sub_event_stream) == (138632, 31747601, "InIceSplit")

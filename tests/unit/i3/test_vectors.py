@@ -121,7 +121,7 @@ def test_enumerations_have_names_and_unknown_numbers_stay() -> None:
     assert catalogue.encode(read) == strange
 
 
-def test_an_unknown_class_is_kept() -> None:
+def test_unknown_class_is_kept() -> None:
     blob = bytes.fromhex("000102000a000000") + b"I3MCTree_2" + b"\1\0\0\0\0\0anything"
     value = catalogue.decode(blob)
     assert value == i3.Opaque("I3MCTree_2", blob)

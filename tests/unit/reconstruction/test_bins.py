@@ -24,7 +24,7 @@ def test_pulses_and_gaps_become_bins() -> None:
     assert charges.tolist() == [0, 1, 0, 2, 3, 0]
 
 
-def test_a_pulse_ends_at_the_window_and_what_begins_outside_does_not_count() -> None:
+def test_pulses_are_clipped_to_the_window() -> None:
     edges, charges = pulse_bins(
         np.array([-5.0, 90.0, 100.0]), np.array([1.0, 2.0, 4.0]), np.array([8.0, 50.0, 8.0]), 0.0, 100.0
     )
@@ -97,7 +97,7 @@ def test_late_light_and_excluded_doms_take_no_part(event: PreparedEvent) -> None
         ({"time": 1e6}, "no charge of pulses is left to fit"),
     ],
 )
-def test_an_event_without_a_start_is_refused(
+def test_event_without_a_usable_start_is_rejected(
     prepare: Callable[..., PreparedEvent], pulses: Pulses, change: dict[str, float], words: str
 ) -> None:
     ((column, value),) = change.items()

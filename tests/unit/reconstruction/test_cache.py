@@ -50,7 +50,7 @@ def test_many_at_once_are_served_by_one_compiler(folder: Path) -> None:
     assert runs(folder) == 1
 
 
-def test_what_a_stopped_compiler_left_is_removed_before_the_next(folder: Path) -> None:
+def test_remains_of_a_stopped_compiler_are_removed(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "half").touch()
     write_compiler(folder, FILL + MARK)
@@ -67,7 +67,7 @@ def test_what_a_stopped_compiler_left_is_removed_before_the_next(folder: Path) -
         (FILL, "not into .*kernels: the sources or the environment of this process have changed"),
     ],
 )
-def test_a_compiler_that_fails_is_an_error_with_its_last_words(folder: Path, program: str, words: str) -> None:
+def test_failed_compiler_is_an_error_with_its_last_output(folder: Path, program: str, words: str) -> None:
     write_compiler(folder, program)
     with pytest.raises(ReconstructionError, match=words):
         ensure_complete(folder)
@@ -76,14 +76,14 @@ def test_a_compiler_that_fails_is_an_error_with_its_last_words(folder: Path, pro
     ensure_complete(folder)  # the next one may succeed
 
 
-def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(tmp_path: Path) -> None:
+def test_unwritable_cache_folder_is_named_with_advice(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "kernels"
     with pytest.raises(ReconstructionError, match=rf"{folder} cannot be written \(.+\): set NUMBA_CACHE_DIR"):
         ensure_complete(folder)
 
 
-def test_a_compiler_that_outlives_its_starter_keeps_the_others_waiting(folder: Path) -> None:
+def test_other_processes_wait_for_an_orphaned_compiler(folder: Path) -> None:
     go, started = folder.parents[1] / "go", folder.parents[1] / "started"
     os.mkfifo(go)
     os.mkfifo(started)

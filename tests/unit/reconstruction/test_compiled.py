@@ -34,7 +34,7 @@ AVX2 = {"avx2": True, "fma": True}
         ("arm64", {"neon": True}, None, None),
     ],
 )
-def test_the_target_does_not_depend_on_the_host_where_it_can(
+def test_compilation_target_is_host_independent_if_supported(
     machine: str, host: dict[str, bool], chosen: str | None, target: tuple[str, str] | None
 ) -> None:
     assert pinned_target(machine, host, chosen) == target
@@ -108,7 +108,7 @@ def first_starts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[t
     return caches, outputs
 
 
-def test_of_two_processes_on_an_empty_cache_one_has_the_kernels_compiled(
+def test_one_of_two_processes_compiles_the_kernels(
     first_starts: tuple[Path, list[tuple[str, str]]],
 ) -> None:
     caches, outputs = first_starts
@@ -120,7 +120,7 @@ def test_of_two_processes_on_an_empty_cache_one_has_the_kernels_compiled(
 
 
 @pytest.mark.parametrize("program", ["", OTHER_NUMBA], ids=["alone", "after other numba code"])
-def test_first_and_later_processes_compile_nothing_themselves_and_give_the_same_bits(
+def test_all_processes_load_compiled_kernels_with_equal_results(
     program: str, first_starts: tuple[Path, list[tuple[str, str]]]
 ) -> None:
     caches, outputs = first_starts
@@ -138,7 +138,7 @@ def test_first_and_later_processes_compile_nothing_themselves_and_give_the_same_
     ("harm", "words"),
     [(Path.unlink, "is not there for arguments"), (lambda path: os.truncate(path, 100), "is damaged")],
 )
-def test_a_kernel_that_cannot_be_loaded_is_an_error_and_is_not_compiled_in_place(
+def test_unloadable_kernel_is_an_error_and_not_compiled_again(
     harm: Callable[[Path], None], words: str, first_starts: tuple[Path, list[tuple[str, str]]], tmp_path: Path
 ) -> None:
     caches = shutil.copytree(first_starts[0], tmp_path / "caches")

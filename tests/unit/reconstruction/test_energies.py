@@ -27,7 +27,7 @@ def value(y: np.ndarray, matrix: np.ndarray, charge: np.ndarray, noise: np.ndarr
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_the_optimum_is_that_of_a_general_optimiser_and_satisfies_the_kkt_conditions(seed: int) -> None:
+def test_optimum_agrees_with_a_general_optimiser_and_kkt_conditions(seed: int) -> None:
     matrix, charge, noise = problem(seed)
     y = np.zeros(matrix.shape[1], np.float32)
     solver = make_solver(*matrix.shape)
@@ -50,7 +50,7 @@ def test_the_optimum_is_that_of_a_general_optimiser_and_satisfies_the_kkt_condit
     assert gradient[y == 0].min(initial=0) > -0.1  # and nothing to gain where there is none
 
 
-def test_no_charge_in_reach_leaves_no_energy() -> None:
+def test_segments_without_charge_in_reach_have_no_energy() -> None:
     matrix = np.zeros((3, 4), np.float32)
     charge, noise = np.ones(3, np.float32), np.full(3, 1e-3, np.float32)
     y = np.zeros(4, np.float32)

@@ -35,7 +35,7 @@ def truth_fit(event: PreparedEvent, fitter: MillipedeFitter) -> Fit:
     return fitter.fit(start(event))
 
 
-def test_a_track_is_found_where_it_was_with_its_energies(truth_fit: Fit) -> None:
+def test_fit_recovers_position_and_energies_of_a_track(truth_fit: Fit) -> None:
     assert truth_fit.status is FitStatus.OK
     assert truth_fit.reason == ""
     strongest = max(truth_fit.losses, key=lambda loss: loss.energy)
@@ -58,16 +58,14 @@ def test_losses_lie_on_the_track_in_step_with_light(truth_fit: Fit) -> None:
         assert along / 15.0 == pytest.approx(round(along / 15.0), abs=1e-4)
 
 
-def test_the_true_direction_is_the_best_of_its_neighbourhood(
+def test_true_direction_is_the_best_fit_of_its_neighbourhood(
     event: PreparedEvent, fitter: MillipedeFitter, truth_fit: Fit
 ) -> None:
     for zenith, azimuth in ((ZENITH + 0.4, AZIMUTH), (ZENITH, AZIMUTH + 0.4), (math.pi - ZENITH, AZIMUTH + math.pi)):
         assert fitter.fit(start(event, zenith, azimuth)).llh > truth_fit.llh + 3
 
 
-def test_fits_are_the_same_bits_in_any_order_in_threads_and_in_another_fitter(
-    event: PreparedEvent, fitter: MillipedeFitter
-) -> None:
+def test_fits_are_bitwise_equal_in_any_order_thread_and_fitter(event: PreparedEvent, fitter: MillipedeFitter) -> None:
     starts = [
         start(event, zenith, azimuth, position=position, warm=warm)
         for zenith, azimuth in ((1.2, 2.0), (2.5, 4.0))
@@ -86,7 +84,7 @@ def test_fits_are_the_same_bits_in_any_order_in_threads_and_in_another_fitter(
     assert beside == first
 
 
-def test_a_warm_fit_from_the_answer_is_as_good_and_cheaper(
+def test_fit_started_at_its_result_is_as_good_and_cheaper(
     event: PreparedEvent, fitter: MillipedeFitter, truth_fit: Fit
 ) -> None:
     warm = fitter.fit(start(event, position=truth_fit.position, time=truth_fit.time, warm=True))
@@ -110,7 +108,7 @@ def test_directions_along_an_axis_are_fitted(event: PreparedEvent, fitter: Milli
         {"position": (5000.0, 5000.0, 5000.0), "zenith": 0.0},
     ],
 )
-def test_a_hopeless_start_is_a_failed_fit_with_its_reason(
+def test_hopeless_seed_is_a_failed_fit_with_a_reason(
     event: PreparedEvent, fitter: MillipedeFitter, change: dict[str, object]
 ) -> None:
     fit = fitter.fit(start(event, **change))  # type: ignore[arg-type]
@@ -121,7 +119,7 @@ def test_a_hopeless_start_is_a_failed_fit_with_its_reason(
 
 
 @pytest.mark.parametrize("change", [{"time": 1e9}, {"time": -1e9}, {"position": (3000.0, 0.0, 0.0), "azimuth": 0.0}])
-def test_a_start_far_away_gives_a_finite_answer_or_a_reason(
+def test_distant_seed_gives_a_finite_result_or_a_reason(
     event: PreparedEvent, fitter: MillipedeFitter, change: dict[str, object]
 ) -> None:
     fit = fitter.fit(start(event, math.pi / 2, **change))  # type: ignore[arg-type]
@@ -145,7 +143,7 @@ def test_compiling_ahead_runs_what_a_fit_runs(capsys: pytest.CaptureFixture[str]
     assert evaluate.signatures == evaluate.signatures[:1]
 
 
-def test_an_event_without_charge_is_refused(prepare: Callable[..., PreparedEvent], pulses: Pulses) -> None:
+def test_event_without_charge_is_rejected(prepare: Callable[..., PreparedEvent], pulses: Pulses) -> None:
     columns = {name: getattr(pulses, name)[:0] for name in ("string", "om", "pmt", "time", "charge", "width", "flags")}
     with pytest.raises(ReconstructionError, match="no charge of pulses is left to fit"):
         Millipede().set_up(prepare(Pulses(**columns)))
@@ -162,7 +160,7 @@ def test_an_event_without_charge_is_refused(prepare: Callable[..., PreparedEvent
         ({"photon_table": "no/such.npz"}, "cannot read the photon table"),
     ],
 )
-def test_impossible_parameters_are_refused(event: PreparedEvent, parameters: dict[str, object], words: str) -> None:
+def test_invalid_parameters_are_rejected(event: PreparedEvent, parameters: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         Millipede(**parameters).set_up(event)  # type: ignore[arg-type]
 
@@ -174,7 +172,7 @@ def test_parameters_change_the_fit(event: PreparedEvent, truth_fit: Fit) -> None
     assert len({other_ice.llh, farther.llh, finer.llh, truth_fit.llh}) == 4
 
 
-def test_a_real_track_has_its_best_pixel_where_icecube_has_it(shared: Path) -> None:
+def test_best_pixel_of_a_real_track_agrees_with_icecube(shared: Path) -> None:
     """Of the 12 pixels of nside 1, Millipede's and SplineMPE's best is pixel 6; here against its best rivals."""
     event = prepare_event(read_event(str(shared / "data/events/138632_31747601.json")))
     fitter = Millipede().set_up(event)

@@ -19,12 +19,12 @@ def test_reconstructions_are_found_by_name() -> None:
     assert isinstance(load("millipede", {"ice": "spice_lea"}), Millipede)
 
 
-def test_an_unknown_name_lists_what_there_is() -> None:
+def test_unknown_reconstruction_is_reported_with_known_ones() -> None:
     with pytest.raises(ReconstructionError, match=r"no reconstruction is named 'magic': there are dummy, icetray"):
         load("magic")
 
 
-def test_an_unknown_parameter_lists_what_is_known() -> None:
+def test_unknown_parameter_is_reported_with_known_ones() -> None:
     with pytest.raises(ReconstructionError, match=r"no parameter 'colour': it knows ice, photon_table, light_range"):
         load("millipede", {"colour": 1})
 
@@ -39,17 +39,17 @@ def test_an_unknown_parameter_lists_what_is_known() -> None:
         ("icetray", {"dom_efficiency": 0.0}),
     ],
 )
-def test_an_impossible_value_is_an_input_error(name: str, parameters: dict[str, object]) -> None:
+def test_invalid_value_is_an_input_error(name: str, parameters: dict[str, object]) -> None:
     with pytest.raises(InputError):
         load(name, parameters)
 
 
-def test_icetray_says_what_it_needs(event: PreparedEvent) -> None:
+def test_icetray_reports_its_requirements(event: PreparedEvent) -> None:
     with pytest.raises(ReconstructionError, match=r"needs IceTray with the module icecube\.icetray .*env-shell"):
         load("icetray").set_up(event)
 
 
-def test_the_dummy_is_a_bowl_around_its_direction(event: PreparedEvent) -> None:
+def test_dummy_is_a_bowl_around_its_direction(event: PreparedEvent) -> None:
     fitter = load("dummy", {"ra": 200.0, "dec": 20.0}).set_up(event)
     vertex = tuple(event.vertex.tolist())
 
@@ -64,13 +64,13 @@ def test_the_dummy_is_a_bowl_around_its_direction(event: PreparedEvent) -> None:
     assert llh(20.0, -20.0) == pytest.approx(bottom + 180**2 / 2, rel=0.001)
 
 
-def test_the_dummy_without_a_direction_takes_the_events(event: PreparedEvent) -> None:
+def test_dummy_uses_the_direction_of_the_event_by_default(event: PreparedEvent) -> None:
     one, two = load("dummy").set_up(event), load("dummy").set_up(event)
     start = Start(1.0, 2.0, (0.0, 0.0, 0.0), 0.0)
     assert one.fit(start) == two.fit(start)
 
 
-def test_a_start_that_is_no_number_fails_in_the_dummy(event: PreparedEvent) -> None:
+def test_dummy_fails_for_a_nan_seed(event: PreparedEvent) -> None:
     fit = load("dummy").set_up(event).fit(Start(math.nan, 0.0, (0.0, 0.0, 0.0), 0.0))
     assert fit.status is FitStatus.MissingSeed
     assert np.isnan(fit.llh)

@@ -38,7 +38,7 @@ def make_likelihood(
     return TrackLikelihood(fitter._arrays, track, Grid(spacing, first, last - first + 1))
 
 
-def test_the_exponential_is_right_to_single_precision() -> None:
+def test_exponential_is_accurate_to_single_precision() -> None:
     for x in np.linspace(-80, 80, 1001).astype(np.float32):
         assert float(exponential(x)) == pytest.approx(math.exp(float(x)), rel=1e-5)
     for x in np.linspace(-1, 1, 101).astype(np.float32):
@@ -93,7 +93,7 @@ def slow_matrix(event: PreparedEvent, likelihood: TrackLikelihood, point: np.nda
 
 
 @pytest.mark.parametrize("point", [(0.0, 0.0, -40.0, 0.0), (10.0, -8.0, -60.0, 4.0)])
-def test_the_likelihood_is_that_of_a_slow_evaluation_in_double_precision(
+def test_likelihood_agrees_with_a_double_precision_evaluation(
     event: PreparedEvent, fitter: MillipedeFitter, point: tuple[float, ...]
 ) -> None:
     likelihood = make_likelihood(fitter, event.vertex, 1.2, 2.0)
@@ -113,7 +113,7 @@ def test_the_likelihood_is_that_of_a_slow_evaluation_in_double_precision(
     assert f == pytest.approx(slow, rel=0.006)
 
 
-def test_the_far_field_is_near_the_exact_sum_and_exact_where_it_is_calibrated(fitter: MillipedeFitter) -> None:
+def test_far_field_approximates_the_exact_sum(fitter: MillipedeFitter) -> None:
     random = np.random.default_rng(5)
     errors = []
     for _ in range(12):

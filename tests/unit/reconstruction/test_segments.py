@@ -24,18 +24,18 @@ angles = st.tuples(st.floats(0, math.pi), st.floats(0, 2 * math.pi))
 
 
 @given(angles)
-def test_the_axes_make_a_right_angled_frame(direction: tuple[float, float]) -> None:
+def test_axes_are_orthonormal(direction: tuple[float, float]) -> None:
     n = travel_direction(*direction)
     a, b = transverse_axes(n)
     assert np.allclose(np.array([n, a, b]) @ np.array([n, a, b]).T, np.eye(3), atol=1e-12)
 
 
-def test_a_particle_travels_away_from_where_it_comes_from() -> None:
+def test_particle_travels_opposite_to_its_origin() -> None:
     assert np.allclose(travel_direction(0.0, 0.0), [0, 0, -1])
     assert np.allclose(travel_direction(math.pi / 2, 0.0), [-1, 0, 0])
 
 
-def test_the_cube_is_entered_and_left_at_its_sides() -> None:
+def test_track_enters_and_leaves_the_cube_at_its_sides() -> None:
     assert span_in_cube(np.array([100.0, 0, 0]), np.array([1.0, 0, 0])) == (-700, 500)
     assert span_in_cube(np.array([0.0, 0, 0]), np.array([0, 0, -1.0])) == (-600, 600)
     assert span_in_cube(np.array([0.0, 700, 0]), np.array([1.0, 0, 0])) is None
@@ -45,7 +45,7 @@ def test_the_cube_is_entered_and_left_at_its_sides() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(-20, 20), st.integers(-20, 20)), min_size=3, max_size=40))
-def test_the_hull_is_that_of_qhull(points: list[tuple[int, int]]) -> None:
+def test_hull_equals_that_of_qhull(points: list[tuple[int, int]]) -> None:
     array = np.array(points, float)
     hull = convex_hull(array)
     if len(hull) < 3:
@@ -54,7 +54,7 @@ def test_the_hull_is_that_of_qhull(points: list[tuple[int, int]]) -> None:
         assert {tuple(p) for p in hull} == {tuple(p) for p in array[ConvexHull(array).vertices]}
 
 
-def test_the_volume_is_the_prism_of_the_strings() -> None:
+def test_volume_is_the_prism_of_the_strings() -> None:
     volume = InstrumentedVolume(ic86())
     down = volume.span(np.zeros(3), np.array([0.0, 0, -1]))
     z = ic86().position[:, 2]

@@ -25,7 +25,7 @@ def small() -> PhotonTable:
     return make_table(20_000, seed=7, batches=10)
 
 
-def test_the_shipped_table_is_sound_small_and_says_how_it_was_made(table: PhotonTable) -> None:
+def test_shipped_table_is_valid_small_and_records_its_origin(table: PhotonTable) -> None:
     assert find_fault(table) is None
     assert table.origin == {"photons": PHOTONS, "seed": SEED, "batches": BATCHES}
     assert len(files("skymap_scanner.reconstruction.millipede").joinpath("photon_table.npz").read_bytes()) < 250_000
@@ -34,7 +34,7 @@ def test_the_shipped_table_is_sound_small_and_says_how_it_was_made(table: Photon
     assert (np.diff(np.log(table.fluence), axis=0) < 0).all()  # light falls with distance, at every angle
 
 
-def test_the_shipped_table_is_what_the_generator_makes(table: PhotonTable, small: PhotonTable) -> None:
+def test_shipped_table_equals_the_generated_one(table: PhotonTable, small: PhotonTable) -> None:
     """A new, coarse run agrees within its statistics, in fluence and in arrival times."""
     assert np.array_equal(small.radius, table.radius)
     bright = (table.radius > 3) & (table.radius < 250)
@@ -47,7 +47,7 @@ def test_the_shipped_table_is_what_the_generator_makes(table: PhotonTable, small
     assert np.abs((small.cdf - table.cdf)[middle].mean()) < 0.003
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_the_processes() -> None:
+def test_equal_seeds_give_equal_bytes_with_any_processes() -> None:
     binning = Binning(radii=8, angles=4, times=8)
     one = make_table(2000, seed=3, batches=2, binning=binning)
     two = make_table(2000, seed=3, batches=2, binning=binning, processes=2)
@@ -65,7 +65,7 @@ def test_delays_are_those_of_the_reference_simulation(table: PhotonTable) -> Non
         assert np.interp(0.5, cdf, table.delay) == pytest.approx(median * scale, rel=0.15)
 
 
-def test_a_file_round_trips(small: PhotonTable) -> None:
+def test_file_round_trips(small: PhotonTable) -> None:
     again = decode(encode(small))
     assert np.array_equal(again.fluence, small.fluence)
     assert np.array_equal(again.cdf, small.cdf)
@@ -105,6 +105,6 @@ def test_damage_is_an_input_error(small: PhotonTable, data: st.DataObject) -> No
         assert find_fault(decode(bytes(whole))) is None
 
 
-def test_a_missing_file_is_an_input_error() -> None:
+def test_missing_file_is_an_input_error() -> None:
     with pytest.raises(InputError, match="cannot read the photon table"):
         load("no/such/table.npz")

@@ -71,7 +71,7 @@ def test_areas_of_bowls_are_those_of_caps(scan, bowl, ra, dec, sigma, tolerance)
 
 
 @pytest.mark.parametrize(("ra", "dec", "sigma"), [(138.65, 0.15, 0.3), (45.0, 89.9, 0.3), (83.6, 22.0, 20.0)])
-def test_a_region_contains_pixel_centres_below_its_threshold(scan, bowl, ra, dec, sigma):
+def test_region_contains_pixel_centres_below_its_threshold(scan, bowl, ra, dec, sigma):
     skymap = multi_order_map(scan(bowl(ra, dec, sigma)))
     for region in contours(skymap)[:2]:
         inside = np.flatnonzero(skymap.delta < region.threshold)[::4]
@@ -84,7 +84,7 @@ def test_a_region_contains_pixel_centres_below_its_threshold(scan, bowl, ra, dec
     logarithm=st.floats(-1.7, 1.5),
 )
 @settings(max_examples=12, deadline=None)
-def test_a_bowl_anywhere_has_the_area_of_its_cap(scan, bowl, ra, sine, logarithm):
+def test_region_of_a_bowl_has_the_area_of_its_cap(scan, bowl, ra, sine, logarithm):
     sigma = 10**logarithm
     skymap = multi_order_map(scan(bowl(ra, np.degrees(np.arcsin(sine)), sigma)))
     for region in contours(skymap):
@@ -105,7 +105,7 @@ def test_lines_enclose_the_area_and_follow_the_threshold(scan, bowl, separation,
 
 
 @pytest.mark.parametrize(("ra", "dec"), [(138.65, 0.15), (0.1, 50.0), (359.95, -50.0)])
-def test_the_box_is_that_of_the_cap_also_across_ra_0(scan, bowl, ra, dec):
+def test_bounding_box_is_that_of_the_cap_across_ra_0(scan, bowl, ra, dec):
     skymap = multi_order_map(scan(bowl(ra, dec, 0.4)))
     region = contours(skymap)[1]
     radius = radius_of(skymap, 0.4, region.threshold)
@@ -129,7 +129,7 @@ def test_plus_and_minus_are_not_swapped(scan):
 
 
 @pytest.mark.parametrize("side", [1, -1])
-def test_a_region_over_a_pole_has_every_right_ascension(scan, bowl, side):
+def test_region_over_a_pole_covers_every_right_ascension(scan, bowl, side):
     skymap = multi_order_map(scan(bowl(40.0, side * 89.5, 0.5)))
     region = contours(skymap)[1]
     assert region.contains(220.0, side * 90.0)
@@ -139,7 +139,7 @@ def test_a_region_over_a_pole_has_every_right_ascension(scan, bowl, side):
     assert inward == pytest.approx(radius_of(skymap, 0.5, 4.61) - 89.5 + abs(skymap.best.dec), abs=0.01)
 
 
-def test_the_whole_sky_is_a_region_without_lines(scan, bowl):
+def test_whole_sky_region_has_no_contour_lines(scan, bowl):
     region = contours(multi_order_map(scan(bowl(10.0, 20.0, 1000.0), plan=[(8, 0)])))[0]
     assert region.area == pytest.approx(SKY)
     assert list(region.lines) == []
@@ -184,7 +184,7 @@ def test_rough_surfaces_make_no_island_without_a_pixel(scan):
         assert 0 < region.area < pixel / 2
 
 
-def test_the_reference_scan_has_one_island_around_its_best_pixel(shared):
+def test_reference_scan_has_one_region_around_its_best_pixel(shared):
     folder = shared / "data" / "reference"
     result = ScanResult.read(folder / "millipede_original_run00138632.evt000031747601_1.json")
     for region in contours(multi_order_map(result)):
@@ -201,7 +201,7 @@ def test_thresholds_are_those_of_the_rule(track):
     assert CALIBRATED.levels == {0.5: 22.2, 0.9: 64.2}
 
 
-def test_a_scan_of_one_pixel_has_the_area_of_the_pixel(level, bowl, metadata):
+def test_region_of_one_scanned_pixel_has_its_area(level, bowl, metadata):
     for nside, index in ((8, 0), (8, 400), (512, 3145727)):
         rows = level(nside, [index], bowl(0.0, 0.0, 1.0))
         for region in contours(multi_order_map(ScanResult({nside: rows}, metadata({nside: rows})))):
@@ -209,7 +209,7 @@ def test_a_scan_of_one_pixel_has_the_area_of_the_pixel(level, bowl, metadata):
             assert region.area == pytest.approx(SKY / 12 / nside**2, rel=0.1)
 
 
-def test_a_region_that_ends_at_unscanned_sky_is_open(level, bowl, metadata, separation):
+def test_region_bounded_by_unscanned_sky_is_open(level, bowl, metadata, separation):
     surface = bowl(181.5, 0.0, 1.6)
     lon, lat = healpix_to_lonlat(np.arange(12 * 64**2), 64, order="ring")
     disc = np.flatnonzero(separation(lon.deg, lat.deg, 180.0, 0.0) < 4.0)
@@ -228,7 +228,7 @@ def test_a_region_that_ends_at_unscanned_sky_is_open(level, bowl, metadata, sepa
     np.testing.assert_allclose(separation(*line[border].T, 180.0, 0.0), 4.0, atol=0.8)
 
 
-def test_a_hole_of_failed_pixels_opens_the_region(level, bowl, metadata):
+def test_hole_of_failed_pixels_opens_the_region(level, bowl, metadata):
     rows = level(16, range(3072), bowl(180.0, 0.0, 10.0))
     whole = contours(multi_order_map(ScanResult({16: rows}, metadata({}))))[1]
     ra, dec = (angle.deg for angle in healpix_to_lonlat(rows["index"], 16, order="ring"))
@@ -240,7 +240,7 @@ def test_a_hole_of_failed_pixels_opens_the_region(level, bowl, metadata):
     assert whole.area - holed.area == pytest.approx(SKY / 3072, rel=0.1)
 
 
-def test_the_surface_passes_through_every_pixel(track, partial):
+def test_surface_passes_through_every_pixel(track, partial):
     for result in (track, partial):
         skymap = multi_order_map(result)
         values = surface(skymap)

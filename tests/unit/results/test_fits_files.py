@@ -47,7 +47,7 @@ def encoded(result) -> bytes:
     return encode(result)
 
 
-def test_the_layout_is_the_one_readers_need(result, encoded):
+def test_fits_layout_is_what_readers_expect(result, encoded):
     with fits.open(io.BytesIO(encoded)) as file:
         primary, table = file
         assert primary.data is None
@@ -73,7 +73,7 @@ def test_header_and_map_name_the_same_best_fit(result, encoded):
         assert brightest["LLH"] == np.nanmin(data["LLH"]) == skymap.best.llh
 
 
-def test_the_cards_of_the_event(track):
+def test_fits_header_describes_the_event(track):
     with fits.open(io.BytesIO(encode(track))) as file:
         header = file[1].header
         assert header["OBJECT"] == "IC231202A"
@@ -179,5 +179,5 @@ def test_times_agree_with_astropy(mjd):
     assert Time(mjd_to_iso(mjd), scale="utc").mjd == pytest.approx(mjd, abs=1e-8)
 
 
-def test_an_impossible_time_is_left_out():
+def test_invalid_time_is_left_out():
     assert mjd_to_iso(1e9) == ""

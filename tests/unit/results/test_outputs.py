@@ -51,17 +51,17 @@ def test_calibrated_contours_have_their_own_picture(track, tmp_path):
     assert names == [STEM + ".plot_allsky.png", STEM + ".plot_zoomed.png"]
 
 
-def test_the_flat_map_is_named_after_its_nside(partial, tmp_path):
+def test_flat_map_is_named_after_its_nside(partial, tmp_path):
     (path,) = write_results(partial, tmp_path, ["flat-fits"])
     assert path.name == "run00138632.evt000031747601.neutrino_8.skymap_nside_8_probability.fits.gz"
 
 
-def test_a_scan_without_a_fit_still_leaves_its_numbers(nothing, tmp_path):
+def test_scan_without_fits_still_writes_its_numbers(nothing, tmp_path):
     names = [path.name for path in write_results(nothing, tmp_path)]
     assert [name.partition("neutrino_8")[2] for name in names] == [".json", ".npz", ".summary.txt", ".summary.json"]
 
 
-def test_an_empty_result_is_no_crash(metadata, tmp_path):
+def test_empty_result_is_written(metadata, tmp_path):
     names = [path.name for path in write_results(ScanResult({}, metadata({})), tmp_path)]
     assert names[2] == "run00138632.evt000031747601.neutrino.summary.txt"
 
@@ -74,7 +74,7 @@ def test_unknown_formats_and_bad_folders_are_clear_errors(track, tmp_path):
         write_results(track, tmp_path / "file", ["json"])
 
 
-def test_without_matplotlib_the_error_says_what_to_install(track, tmp_path, monkeypatch):
+def test_missing_matplotlib_is_reported_with_the_package(track, tmp_path, monkeypatch):
     monkeypatch.delattr("skymap_scanner.results.plots")
     monkeypatch.setitem(sys.modules, "skymap_scanner.results.plots", None)
     with pytest.raises(InputError, match=r"install skymap-scanner\[plots\]"):
@@ -83,7 +83,7 @@ def test_without_matplotlib_the_error_says_what_to_install(track, tmp_path, monk
 
 
 @pytest.mark.parametrize("suffix", [".json", ".npz"])
-def test_the_command_makes_the_same_files_again(written, tmp_path, suffix):
+def test_plot_command_reproduces_the_files(written, tmp_path, suffix):
     arguments = [str(written[0].with_name(STEM + suffix)), "-o", str(tmp_path), "--format", "fits", "--format", "png"]
     done = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert done.exit_code == 0
@@ -98,13 +98,13 @@ def test_plot_offers_every_contour_rule():
     assert set(options["contours"].choices) == set(RULES)
 
 
-def test_the_command_takes_its_contours_from_the_option(written, tmp_path):
+def test_plot_command_uses_the_contours_option(written, tmp_path):
     arguments = [str(written[0]), "-o", str(tmp_path), "--format", "summary", "--contours", "calibrated"]
     assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
     assert CALIBRATED.statement in (tmp_path / f"{STEM}.summary.txt").read_text()
 
 
-def test_the_command_refuses_other_files_in_one_line(tmp_path):
+def test_plot_command_rejects_other_files_in_one_line(tmp_path):
     path = tmp_path / "event.json"
     path.write_text("{")
     done = subprocess.run(
@@ -115,7 +115,7 @@ def test_the_command_refuses_other_files_in_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_the_documentation_names_every_file_and_format():
+def test_documentation_names_every_file_and_format():
     text = (Path(__file__).parents[3] / "docs/reference/result-files.md").read_text()
     for name in (*SUFFIXES, ".plot_zoomed.png", *RESULT_FORMATS, *RULES):
         assert f"`{name}`" in text

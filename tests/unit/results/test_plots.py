@@ -80,7 +80,7 @@ def test_gnomonic_has_east_to_the_left_and_north_up():
 
 
 @given(longitude=st.floats(0, 360), latitude=st.floats(-89, 89))
-def test_the_galaxy_is_where_astropy_has_it(longitude, latitude):
+def test_galactic_plane_agrees_with_astropy(longitude, latitude):
     ra, dec = galactic_to_equatorial(np.array([longitude]), np.array([latitude]))
     expected = SkyCoord(l=longitude * u.deg, b=latitude * u.deg, frame="galactic").icrs
     assert angle(ra[0], dec[0], expected.ra.deg, expected.dec.deg) < 1e-3
@@ -125,7 +125,7 @@ def pixel_at(picture: bytes, box: tuple[float, float, float, float], x: float, y
     return image[row, column, :3]
 
 
-def test_the_zoomed_picture_has_the_colours_of_the_pixels(track, pictures):
+def test_zoomed_picture_has_the_colours_of_the_pixels(track, pictures):
     skymap = multi_order_map(track)
     half = plots.zoom_half_width(skymap, contours(skymap))
     for x, y in ((0.30, 0.52), (0.61, 0.57), (0.45, 0.28), (0.9, 0.9)):
@@ -138,7 +138,7 @@ def test_the_zoomed_picture_has_the_colours_of_the_pixels(track, pictures):
         np.testing.assert_allclose(found, expected, atol=0.05)
 
 
-def test_the_sky_without_a_fit_is_grey(partial):
+def test_sky_without_fits_is_grey(partial):
     skymap = multi_order_map(partial)
     picture, _ = draw(partial)
     compared = 0
@@ -158,7 +158,7 @@ def _share_of_axes(x: float, y: float) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(("sigma", "top"), [(40.0, 40.0), (12.0, 40.0), (5.0, 200.0), (1.0, 5000.0)])
-def test_the_colours_of_the_whole_sky_reach_further_where_they_have_to(scan, bowl, sigma, top):
+def test_colour_range_of_the_whole_sky_is_extended_if_needed(scan, bowl, sigma, top):
     # 30 % of the sky lie within 66.4 deg: (66.4 / sigma)^2
     assert plots.all_sky_scale(multi_order_map(scan(bowl(100.0, 20.0, sigma), plan=[(8, 0)]))) == top
 
@@ -170,7 +170,7 @@ def test_partial_scans_say_so(partial, track):
 
 
 @pytest.mark.parametrize(("sigma", "expected"), [(0.05, 3.0), (0.3, 3.0), (2.0, 1.4 * 2.0 * 4.61**0.5), (20.0, 15.0)])
-def test_the_zoom_follows_the_outer_contour_within_limits(scan, bowl, sigma, expected):
+def test_zoom_follows_the_outer_contour_within_limits(scan, bowl, sigma, expected):
     skymap = multi_order_map(scan(bowl(180.0, 30.0, sigma)))
     assert plots.zoom_half_width(skymap, contours(skymap)) == pytest.approx(expected, rel=0.02)
 

@@ -32,12 +32,12 @@ def same(one: ScanResult, other: ScanResult) -> bool:
 
 
 @pytest.mark.parametrize("name", UPSTREAM)
-def test_a_file_of_skyreader_is_written_back_byte_for_byte(shared, name):
+def test_skyreader_file_round_trips_byte_for_byte(shared, name):
     content = (shared / "data" / "reference" / name).read_bytes()
     assert result_to_json(result_from_json(content)) == content
 
 
-def test_the_reference_scan_reads_as_published(shared):
+def test_reference_scan_equals_the_published_one(shared):
     result = ScanResult.read(shared / "data" / "reference" / UPSTREAM[0])
     rows = result.levels[1]
     assert (result.metadata.run_id, result.metadata.event_id, result.nsides) == (138632, 31747601, (1,))
@@ -231,6 +231,6 @@ def test_damaged_files_raise_nothing_but_input_errors(data):
         assert decode(bytes(content)).levels
 
 
-def test_a_missing_file_is_an_input_error(tmp_path):
+def test_missing_file_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         ScanResult.read(tmp_path / "none.json")

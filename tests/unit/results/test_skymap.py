@@ -48,7 +48,7 @@ def random_scans(draw) -> ScanResult:
 
 @given(random_scans())
 @settings(max_examples=150, deadline=None)
-def test_the_map_is_the_one_painted_level_upon_level(result):
+def test_map_equals_levels_painted_on_each_other(result):
     if not any(np.isfinite(rows["llh"]).any() for rows in result.levels.values()):
         with pytest.raises(InputError, match="no map"):
             multi_order_map(result)
@@ -81,7 +81,7 @@ def test_every_scanned_pixel_keeps_its_own_area(track):
     assert skymap.area.sum() == pytest.approx(4 * np.pi, rel=1e-12)
 
 
-def test_a_pixel_refined_in_part_keeps_the_rest_of_its_area(scan, bowl, level, metadata):
+def test_partly_refined_pixel_keeps_the_rest_of_its_area(scan, bowl, level, metadata):
     surface = bowl(45.0, 5.0, 30.0)
     fine = level(4, [nested_to_ring(5, 4)], surface)  # one of the 16 children of base pixel 0
     coarse = level(1, range(12), surface)
@@ -91,7 +91,7 @@ def test_a_pixel_refined_in_part_keeps_the_rest_of_its_area(scan, bowl, level, m
     assert skymap.area[base].sum() == pytest.approx(4 * np.pi / 12 * 15 / 16)
 
 
-def test_the_best_fit_is_the_lowest_pixel_of_the_map(track):
+def test_best_fit_is_the_lowest_pixel_of_the_map(track):
     skymap = multi_order_map(track)
     rows = track.levels[512]
     lowest = rows["index"][rows["llh"].argmin()]
@@ -102,7 +102,7 @@ def test_the_best_fit_is_the_lowest_pixel_of_the_map(track):
     assert centre(512, flatten(skymap).argmax()) == pytest.approx((ra, dec), abs=1e-9)
 
 
-def test_a_failed_pixel_never_wins_and_the_coarser_one_stays(level, bowl, metadata):
+def test_failed_pixel_leaves_the_coarser_one(level, bowl, metadata):
     surface = bowl(45.0, 0.0, 5.0)
     coarse, fine = level(1, range(12), surface), level(2, range(48), surface)
     fine["llh"][:] = np.nan
@@ -137,7 +137,7 @@ def test_density_falls_with_the_likelihood_and_slower_when_calibrated(track):
 
 
 @pytest.mark.parametrize("rule_levels", [(0.5, 0.9)])
-def test_the_probability_inside_the_contour_is_its_credible_level(track, rule_levels):
+def test_probability_inside_a_contour_is_its_credible_level(track, rule_levels):
     # For a parabolic bowl Wilks' thresholds and the density mean the same.
     skymap = multi_order_map(track)
     for credible in rule_levels:
@@ -156,6 +156,6 @@ def test_cells_agree_with_astropy_healpix(track):
         assert lonlat_to_healpix(lon * u.deg, lat * u.deg, nside, order="nested") == skymap.ipix[cell]
 
 
-def test_nothing_fitted_is_said(nothing):
+def test_scan_without_fits_is_reported(nothing):
     with pytest.raises(InputError, match="none of the 3 scanned pixels has a fit"):
         multi_order_map(nothing)

@@ -32,7 +32,7 @@ def test_directions_are_worded_as_in_circulars():
     ]
 
 
-def test_the_text_says_all_that_a_circular_needs(track):
+def test_summary_contains_everything_for_a_circular(track):
     text, _ = written(track)
     for line in (
         "Event: IC231202A (run 138632, event 31747601)",
@@ -66,7 +66,7 @@ def test_text_and_json_agree(track):
     assert content["levels"][2] == {"nside": 512, "scanned": 1536, "planned": 1536, "failed": []}
 
 
-def test_the_rule_is_stated(track):
+def test_summary_states_the_contour_rule(track):
     text, content = written(track, CALIBRATED)
     assert CALIBRATED.statement in text
     assert content["rule"] == "calibrated"
@@ -93,13 +93,13 @@ def test_many_failed_pixels_are_counted(track):
     assert content["levels"][0]["failed"] == list(range(25))
 
 
-def test_a_contour_within_one_pixel_is_marked(scan, bowl):
+def test_contour_within_one_pixel_is_marked(scan, bowl):
     text, _ = written(scan(bowl(266.4, -29.0, 0.006)))
     assert "interpolated: 1 pixel centre inside" in text
     assert "CAUTION: the 90% region is hardly larger than its pixels" in text
 
 
-def test_nothing_fitted_is_said(nothing):
+def test_scan_without_fits_is_reported(nothing):
     assert "No pixel has a fit" in summary_text(nothing, None, [])
     content = json.loads(summary_json(nothing, None, []))
     assert content["best_fit"] is None
