@@ -18,21 +18,17 @@ Source: https://pulsar.apache.org/admin-rest-api (v2).
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
-
 from skymap_api.names import METADATA_NAMESPACE, TOPICS_NAMESPACE
-from skymap_api.resource.base import INT32
+from skymap_api.pulsar_statistics import Subscription, read_partitions, read_subscriptions
 
 T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
 
 SCHEME = "persistent://"
 
@@ -98,24 +94,6 @@ class Answer:
 
 
 Exchange = Generator[Request, Answer, T]
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """Statistics of a subscription.
-
-    ``waiting``: messages without a consumer; ``unacked``: messages in flight. ``busy``: addresses of the consumers
-    that have a message in flight. ``done``: messages that its consumers received before their last one; ``spent``: the
-    time from each consumer's connection to its last message (s, the broker's clock). ``type``: the type of its
-    consumers, such as Shared, None if it never had any.
-    """
-
-    waiting: int = 0
-    unacked: int = 0
-    busy: frozenset[str] = frozenset()
-    done: int = 0
-    spent: float = 0.0
-    type: str = "None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +179,7 @@ class AdminRequests:
         found = yield from self._ask("GET", f"{_path(topic)}/partitions", expected=(404,))
         if found.status != 200:
             return 0
-        count = self._read(_Partitions, found).partitions
+        count = self._read(read_partitions, found)
         if count > MAX_PARTITIONS:
             raise PulsarAdminError(f"{topic} has {count} partitions, more than the {MAX_PARTITIONS} that can be read")
         return max(count, 0)
@@ -231,8 +209,7 @@ class AdminRequests:
         found = yield from self._ask("GET", f"{_path(partition)}/stats?getPreciseBacklog=true", expected=(404,))
         if found.status != 200:
             return None
-        stats = self._read(_TopicStats, found)
-        return {name: one.subscription() for name, one in stats.subscriptions.items()}
+        return self._read(read_subscriptions, found)
 
     def examine(self, topic: str, position: str) -> Exchange[StoredMessage | None]:
         """Return the message at ``position``, earliest or latest; None where there is no message."""
@@ -318,98 +295,14 @@ class AdminRequests:
         except (ValueError, RecursionError) as error:
             raise self._unexpected() from error
 
-    def _read(self, model: type[M], answer: Answer) -> M:
+    def _read(self, read: Callable[[bytes], T], answer: Answer) -> T:
         try:
-            return model.model_validate_json(answer.body)
-        except ValidationError as error:
+            return read(answer.body)
+        except ValueError as error:
             raise self._unexpected() from error
 
     def _unexpected(self) -> PulsarAdminError:
         return PulsarAdminError(f"{self.url} does not answer as Pulsar's admin interface does: check its address")
-
-
-def add_subscriptions(partitions: Iterable[Mapping[str, Subscription]], count: int) -> dict[str, Subscription]:
-    """Add up the statistics of a topic's ``count`` partitions, by subscription.
-
-    A consumer is connected to all partitions of a topic at once, so each counts for its share of the time.
-    """
-    found: dict[str, Subscription] = {}
-    for part in partitions:
-        for name, one in part.items():
-            before = found.get(name, Subscription(type=one.type))
-            found[name] = Subscription(
-                min(before.waiting + one.waiting, INT32),
-                min(before.unacked + one.unacked, INT32),
-                before.busy | one.busy,
-                before.done + one.done,
-                before.spent + one.spent / count,
-                " and ".join(sorted({*before.type.split(" and "), one.type})),
-            )
-    return found
-
-
-class _Stats(BaseModel):
-    """A part of the statistics. What Pulsar gives as null counts as not given."""
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="ignore")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_null(cls, found: Any) -> Any:
-        return {name: value for name, value in found.items() if value is not None} if isinstance(found, dict) else found
-
-
-_Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-
-
-class _Partitions(_Stats):
-    partitions: _Int64 = 0
-
-
-class _ConsumerStats(_Stats):
-    address: str = ""
-    connected_since: str = ""
-    msg_out_counter: _Int64 = 0
-    last_consumed_timestamp: _Int64 = 0
-    unacked_messages: _Int64 = 0
-
-    def host(self) -> str:
-        """Return the address (``/10.0.0.7:41234``) without its port."""
-        return self.address.lstrip("/").rpartition(":")[0].strip("[]")
-
-    def pace(self) -> tuple[int, float]:
-        """Return the messages received before the last one, and the time from the connection to the last one (s)."""
-        done, last = self.msg_out_counter - 1, self.last_consumed_timestamp / 1000
-        try:
-            connected = datetime.fromisoformat(self.connected_since).timestamp()
-        except (ValueError, OverflowError):
-            return 0, 0.0
-        return (done, last - connected) if done > 0 and last > connected else (0, 0.0)
-
-
-class _SubscriptionStats(_Stats):
-    msg_backlog: _Int64 = 0
-    unacked_messages: _Int64 = 0
-    type: str = "None"
-    consumers: tuple[_ConsumerStats, ...] = ()
-
-    def subscription(self) -> Subscription:
-        """Return the statistics; Pulsar's backlog counts unacknowledged messages, too."""
-        total = min(max(self.msg_backlog, 0), INT32)
-        unacked = min(max(self.unacked_messages, 0), total)
-        paces = [consumer.pace() for consumer in self.consumers]
-        return Subscription(
-            total - unacked,
-            unacked,
-            frozenset(consumer.host() for consumer in self.consumers if consumer.unacked_messages > 0),
-            sum(done for done, _ in paces),
-            sum(spent for _, spent in paces),
-            self.type,
-        )
-
-
-class _TopicStats(_Stats):
-    subscriptions: dict[str, _SubscriptionStats]
 
 
 def _path(topic: str) -> str:

@@ -15,7 +15,8 @@ import pytest
 from testing.pulsar.server import PulsarAddress
 from testing.waiting import eventually
 
-from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, Subscription
+from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
+from skymap_api.pulsar_statistics import Subscription
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.credentials import Credentials
 from skymap_scanner.broker import Access, Outgoing, SubscriptionType, open_broker

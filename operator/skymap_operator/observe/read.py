@@ -20,7 +20,8 @@ from skymap_api.names import (
     ScanTopics,
 )
 from skymap_api.progress import Progress, decode_progress
-from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredMessage, Subscription
+from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredMessage
+from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.base import Manifest, describe_errors
 from skymap_api.resource.status import Reason
 from skymap_operator.cluster.cached import Client

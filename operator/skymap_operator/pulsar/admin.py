@@ -25,11 +25,10 @@ from skymap_api.pulsar_admin import (
     PulsarUnavailable,
     Request,
     StoredMessage,
-    Subscription,
     TopicList,
-    add_subscriptions,
     split_topic,
 )
+from skymap_api.pulsar_statistics import Subscription, add_subscriptions
 from skymap_operator.pulsar.credentials import Credentials, Tls
 
 #: Longest answer that is read (bytes): snapshots and first entries of plans are a few kilobytes, statistics more.

@@ -20,11 +20,10 @@ from skymap_api.pulsar_admin import (
     PulsarUnavailable,
     Request,
     StoredMessage,
-    Subscription,
     TopicList,
-    add_subscriptions,
     split_topic,
 )
+from skymap_api.pulsar_statistics import Subscription, add_subscriptions
 from skymap_api.resource.base import INT32
 
 ADMIN = AdminRequests("https://pulsar:8443")

@@ -11,7 +11,8 @@ from typing import Any
 
 from tests.unit.operator.world import merge
 
-from skymap_api.pulsar_admin import PulsarAdminError, StoredMessage, Subscription
+from skymap_api.pulsar_admin import PulsarAdminError, StoredMessage
+from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound
 from skymap_operator.pulsar.access import PulsarAccess

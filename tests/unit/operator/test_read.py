@@ -14,7 +14,8 @@ from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
 from skymap_api.names import Names
-from skymap_api.pulsar_admin import PulsarUnavailable, StoredMessage, Subscription
+from skymap_api.pulsar_admin import PulsarUnavailable, StoredMessage
+from skymap_api.pulsar_statistics import Subscription
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import Backlog, ObservedState, PulsarFault, PulsarState, Throughput
 

@@ -19,10 +19,9 @@ from skymap_api.pulsar_admin import (
     PulsarAdminError,
     PulsarUnavailable,
     Request,
-    Subscription,
-    add_subscriptions,
     split_topic,
 )
+from skymap_api.pulsar_statistics import Subscription, add_subscriptions
 from skymap_scanner.broker.access import Access
 from skymap_scanner.broker.protocol import Backlog
 from skymap_scanner.broker.pulsar.handshake import trust
