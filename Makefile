@@ -48,9 +48,11 @@ lint: install ## Check format, types, imports, generated files, docs and chart
 test-unit: install ## Run the unit tests: no Pulsar, no cluster, minutes
 	$(BIN)/pytest tests/unit -m 'not pulsar' -n auto --dist loadfile --durations=5
 
-# Many tests wait most of their time, so two processes run them. A cluster given by SKYMAP_TEST_KUBECONFIG serves one.
+# Many tests wait most of their time, so two processes run them, each with a cluster of its own; a cluster given by
+# SKYMAP_TEST_KUBECONFIG serves one. Without reordering the long files of tests/cluster come first, and the short ones of
+# tests/unit fill the end.
 test: lint pulsar-install cluster-install ## Lint, and run all tests
-	$(BIN)/pytest $(if $(SKYMAP_TEST_KUBECONFIG),,-n 2 --dist loadfile)
+	$(BIN)/pytest $(if $(SKYMAP_TEST_KUBECONFIG),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 generate: install ## Write the CRD and the reference pages from the code
 	$(BIN)/python dev/generate.py
