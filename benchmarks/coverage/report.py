@@ -1,4 +1,4 @@
-"""What the events of a coverage run say together: a table in Markdown and two pictures."""
+"""Summarise the events of a coverage run: a table in Markdown and two pictures."""
 
 from __future__ import annotations
 

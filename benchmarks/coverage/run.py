@@ -3,8 +3,8 @@
     python benchmarks/coverage/run.py --tracks 50 --cascades 50 -o build/coverage
 
 Directions are drawn evenly over the sky, vertices evenly in the instrumented volume, energies evenly in the logarithm
-(``--energies``). Events are kept one a line in ``events.jsonl`` as they finish: run again, only what is missing
-is done. At the end: ``report.md``, ``errors.png`` and ``coverage.png``. Needs the extra ``plots``.
+(``--energies``). Finished events are appended to ``events.jsonl``, one per line: a second run does only what
+is missing. At the end: ``report.md``, ``errors.png`` and ``coverage.png``. Needs the extra ``plots``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SETTINGS = "settings.json"
 
 
 def main() -> None:
-    """Parse the arguments, do what is missing, write the report."""
+    """Parse the arguments, scan the missing events, write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tracks", type=int, default=50)
     parser.add_argument("--cascades", type=int, default=50)
@@ -87,12 +87,12 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def _check_settings(given: argparse.Namespace) -> None:
-    """Keep what decides the records beside them, and refuse to mix two kinds."""
+    """Store the settings beside the records, and exit rather than mix two kinds."""
     settings = {name: getattr(given, name) for name in ("seed", "levels", "seeds", "warm_seeds", "ice")}
     settings["energies"] = list(given.energies)
     path = given.output / SETTINGS
     if path.exists() and json.loads(path.read_text()) != settings:
-        sys.exit(f"{path} says {path.read_text().strip()}: choose another folder, or the same settings")
+        sys.exit(f"{path} holds {path.read_text().strip()}: choose another folder, or the same settings")
     path.write_text(json.dumps(settings) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""One event: simulate it, scan the sky for it in this process, and say how far the answer is from the truth.
+"""One event: simulate it, scan the sky for it in this process, and return how far the best fit is from the truth.
 
 The scan is that of the roles (levels, parents, seeds around the parent's best, best of the seeds), reduced: fewer
 pixels and seeds than the default, so that an event costs about a minute. Levels up to ``COLD_NSIDE`` start from the

@@ -46,7 +46,7 @@ FRAME_LIMIT = 1 << 20
 
 
 class WrongError(Exception):
-    """What was read is not what was written."""
+    """Reading and writing disagree."""
 
 
 def require(right: bool) -> None:
@@ -81,7 +81,7 @@ def check_object(blob: bytes) -> None:
 
 
 def check_stream(raw: bytes) -> None:
-    """Read a stream of frames, compressed or not; recovery gives the frames before the damage, and no error."""
+    """Read a stream of frames, compressed or not; recovery gives the frames before the damage, without an error."""
     recovered = list(read_frames(io.BytesIO(raw), recover=True, on_damage=lambda _: None, max_frame_bytes=FRAME_LIMIT))
     good: list[bytes] = []
     try:
@@ -193,7 +193,7 @@ def fuzz(corpus: Path, seconds: int) -> None:
 
 
 def main() -> int:
-    """Run the fuzzer in a process of its own, and sum up what it says."""
+    """Run the fuzzer in a process of its own, and summarise its output."""
     parser = argparse.ArgumentParser(description="Fuzz what reads .i3 bytes.")
     parser.add_argument("--seconds", type=int, default=60, help="for how long (default 60)")
     parser.add_argument("--corpus", type=Path, help="folder of inputs, kept and grown (default: a new one)")

@@ -1,4 +1,4 @@
-"""Fit the 12 pixels of nside 1 from 7 seeds and print what they cost and how low they get.
+"""Fit the 12 pixels of nside 1 from 7 seeds and print their cost and their minima.
 
     python benchmarks/reconstruction/nside1.py EVENT... [--table PATH] [--against CSV] [--order JSON...] [--median-late]
 
@@ -44,7 +44,7 @@ LATE = 1500.0  # ns
 
 @dataclass(frozen=True)
 class Row:
-    """One pixel: its 7 fits, and what they and their warm repetition cost (CPU ms a fit)."""
+    """One pixel: its 7 fits, and the cost of these and of their warm repetition (CPU ms a fit)."""
 
     pixel: int
     fits: Sequence[Fit]

@@ -1,7 +1,7 @@
 """Files that appear under their name only when they are complete.
 
 The content goes to a hidden file beside it (``.NAME.xxxxxxxx.part``), which is synced to the disk and takes the name at
-the end. A crash leaves the old file or the new one. The next writer of the same file removes what a killed one left.
+the end. A crash leaves the old file or the new one. The next writer of the file removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class AtomicFile:
             raise InputError(message) from error
 
     def commit(self) -> None:
-        """Give the file its name; on an error the old file stays, and InputError is raised."""
+        """Give the file its name; raises InputError, and leaves the old file, when the file system refuses."""
         try:
             self.stream.flush()
             os.fsync(self.stream.fileno())

@@ -67,7 +67,7 @@ class Addresses:
 
     @property
     def unlimited(self) -> bool:
-        """Whether no address at all is refused."""
+        """Whether every address is allowed."""
         return self.everything and not self.excluded
 
     def allow(self, address: str) -> bool:

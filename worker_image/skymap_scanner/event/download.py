@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 #: Status codes after which another attempt may succeed.
 _RETRYABLE = {408, 429, 500, 502, 503, 504}
-#: Longest wait that a server may ask for (Retry-After), s.
+#: Longest wait that a server may request (Retry-After), s.
 _LONGEST_WAIT = 60.0
 _LONGEST_SECRET = 16 * 1024
 #: How gzip begins (RFC 1952).
@@ -37,7 +37,7 @@ _GZIP = b"\x1f\x8b"
 
 
 class _WithoutQuery(logging.Filter):
-    """httpx logs every URL in full; a query may hold a signature that opens the file to whoever reads the log."""
+    """httpx logs every URL in full; a query may hold a signature, which would give readers of the log access."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -217,7 +217,7 @@ def _place(url: str) -> str:
 
 
 def _body(response: httpx.Response, place: str, limits: DownloadLimits) -> bytes:
-    """Read the body; what the server declares is believed only where it is too large.
+    """Read the body; the declared size is used only to reject a body that is too large.
 
     It is decompressed here, in pieces: httpx would make all that a piece of it claims to be, many times over where a
     server names several encodings.
@@ -253,6 +253,6 @@ def _too_large(place: str, limits: DownloadLimits) -> InputError:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Return the seconds that the server asks us to wait (RFC 9110, 10.2.3, without its form as a date)."""
+    """Return the wait (s) that the server requests (RFC 9110, 10.2.3, without its form as a date)."""
     asked = response.headers.get("Retry-After", "")
     return min(float(asked), _LONGEST_WAIT) if asked.isdecimal() else None

@@ -1,4 +1,4 @@
-"""From the frames of an event to what a reconstruction needs: pulses, readout window, exclusions, vertex.
+"""Prepare an event for a reconstruction: pulses, readout window, exclusions, vertex.
 
 ``docs/explanation/event-preparation.md`` describes the decisions and their sources. Nothing here depends on the scan,
 so it is done once; ``event/prepared_frames.py`` carries the answer to the workers.

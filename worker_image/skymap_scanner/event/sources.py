@@ -39,8 +39,8 @@ def read_event(
 ) -> Event:
     """Read one event.
 
-    Its name is the one that a scan has stored in it; else ``runRRRRRRRR.evtEEEEEEEEEEEE``, after its header, and behind
-    that the alert it was sent for, where the message says so: ``run00138632.evt000031747601.neutrino``.
+    Its name is the one that a scan has stored in it; else ``runRRRRRRRR.evtEEEEEEEEEEEE``, after its header, followed
+    by its alert, where the message names one: ``run00138632.evt000031747601.neutrino``.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def _message_events(stream: BinaryIO) -> tuple[str | None, Iterator[dict[str, Fr
     for piece in decompressed(stream):
         message += piece
         if len(message) > MAX_MESSAGE:
-            break  # decode_message says so
+            break  # decode_message raises
     decoded = decode_message(bytes(message))
     frames = []
     for number, (stop, data) in enumerate(decoded.frames):
@@ -125,7 +125,7 @@ def _message_events(stream: BinaryIO) -> tuple[str | None, Iterator[dict[str, Fr
         if frame.stop != stop:
             raise I3Error(f"the message calls it {stop}, but it is a {frame.stop} frame", frame=number)
         frames.append(frame)
-    frames.sort(key=lambda frame: (STOPS + _STORED_PHYSICS).find(frame.stop))  # they are one event, in whatever order
+    frames.sort(key=lambda frame: (STOPS + _STORED_PHYSICS).find(frame.stop))  # one event, in any order
     return decoded.alert, _physics_events(frames)
 
 

@@ -26,7 +26,7 @@ def find_vertex(
     ``time`` (ns), ``charge`` (pe, positive) and ``dom`` are those of the pulses, shape (n,), n > 0, in any order;
     ``dom`` indexes ``position`` (m; shape (m, 3)). An event that never reaches the lowest of ``CHARGES`` has its
     vertex at the centre of all its charge, and at the time of its first pulse; a DOM with more than 90 % of the
-    charge counts when there is none beside it.
+    charge counts when there is no other charge.
     """
     order = np.lexsort((dom, charge, time))
     time, charge, dom = time[order], charge[order], dom[order]

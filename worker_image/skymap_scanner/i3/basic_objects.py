@@ -176,7 +176,7 @@ class I3MapStringBool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NumberVector:
-    """A vector of numbers: ``value`` is a numpy array of one dimension; subclasses say of which C++ type."""
+    """A vector of numbers: ``value`` is a numpy array of one dimension; the subclass is its C++ type."""
 
     value: NDArray[np.generic] | Sequence[float]
 
@@ -245,7 +245,7 @@ class I3VectorBool(NumberVector):
 class Opaque:
     """A class that is not described here: its blob, written back as it is.
 
-    ``type_name`` is what the frame shows; the class name in the blob is what counts.
+    ``type_name`` is what the frame shows; the class name in the blob decides.
     """
 
     class_name: str

@@ -202,7 +202,7 @@ class Frame(MutableMapping[str, Any]):
     # --- bytes --------------------------------------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
-        """Return the frame's bytes, version 6; a frame that was read and not changed gives what was read."""
+        """Return the frame's bytes, version 6; unchanged ones for a frame that was read."""
         if self._raw is not None:
             return self._raw
         pack = U32.pack

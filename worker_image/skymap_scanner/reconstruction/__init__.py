@@ -25,7 +25,7 @@ def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstructi
     Raises
     ------
     ReconstructionError
-        When there is none of that name, it cannot be imported, or it does not know a parameter.
+        When there is none of that name, it cannot be imported, or it has no such parameter.
     InputError
         When a parameter has no possible value.
     """
@@ -37,7 +37,7 @@ def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstructi
     make = _import(points[name])
     given = dict(parameters or {})
     known: Mapping[str, inspect.Parameter] = {}
-    with suppress(TypeError, ValueError):  # a class written in C tells nothing about itself
+    with suppress(TypeError, ValueError):  # a class written in C may have no signature
         known = inspect.signature(make).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     unknown = sorted(given.keys() - known.keys())
@@ -53,7 +53,7 @@ def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstructi
 
 
 def _import(point: EntryPoint) -> Any:
-    """Import what an entry point names."""
+    """Import the class that an entry point names."""
     try:
         return point.load()
     except (ImportError, AttributeError) as error:

@@ -158,7 +158,7 @@ class _IceTrayFitter:
         return self._conclude(start, frame)
 
     def _physics_frame(self, start: Start) -> Any:
-        """Make the P frame: header, pulses, readout window, what is excluded, and the seed."""
+        """Make the P frame: header, pulses, readout window, exclusions, and the seed."""
         icetray, dataclasses = self._modules["icetray"], self._modules["dataclasses"]
         event, pulses = self._event, self._event.pulses
         frame = icetray.I3Frame(icetray.I3Frame.Physics)
@@ -273,7 +273,7 @@ class _IceTrayFitter:
 
 
 def _has_count(frame: Any) -> bool:
-    """Say whether the fit's parameters tell how often the likelihood was evaluated."""
+    """Return whether the fit's parameters hold how often the likelihood was evaluated."""
     return hasattr(frame[f"{_SECOND}_millipedellh"], "nmini")
 
 

@@ -45,7 +45,7 @@ class Fit:
 
     ``llh`` is -ln L (NaN when the fit failed), ``position``/``time`` the fitted vertex, ``energy_in`` the losses
     between 60 m before entering and 60 m after leaving the instrumented volume, ``energy_total`` all losses (GeV);
-    ``reason`` says why a fit failed, in words; ``evaluations`` counts calls of the likelihood.
+    ``reason`` explains a failed fit; ``evaluations`` counts calls of the likelihood.
     """
 
     status: FitStatus

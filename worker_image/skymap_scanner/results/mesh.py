@@ -19,8 +19,8 @@ from skymap_scanner.results.surface import Surface
 PIECES = 80_000
 #: A triangle's edge is never cut into more parts than this.
 FINEST = 32
-#: A direction on the edge between two triangles may be outside of both by rounding: a weight is a product of unit
-#: vectors, whatever the size of the triangle.
+#: Rounding may put a direction on the edge between two triangles outside of both. A weight is a product of unit
+#: vectors, so its error does not depend on the size of the triangle.
 ROUNDING = 1e-15
 #: The corners at the ends of a triangle's three edges.
 EDGES = np.array([[0, 1], [0, 2], [1, 2]])

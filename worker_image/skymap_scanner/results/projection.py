@@ -28,7 +28,7 @@ def mollweide(ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
         step = (2 * theta + np.sin(2 * theta) - np.pi * np.sin(latitude)) / slope
         theta = np.clip(theta - step, -np.pi / 2, np.pi / 2)
     longitude = MIDDLE - ra
-    # Both edges are the meridian 0 = 360: exactly there, the sign says which one is meant.
+    # Both edges are the meridian 0 = 360: exactly there, the sign distinguishes them.
     longitude = np.where(np.abs(longitude) > 180, (longitude + 180) % 360 - 180, longitude)
     return longitude / 90 * np.cos(theta), np.sin(theta)
 

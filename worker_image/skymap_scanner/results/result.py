@@ -39,9 +39,9 @@ Levels = Mapping[int, NDArray[Any]]
 
 @dataclass(frozen=True)
 class ScanMetadata:
-    """What was scanned, and how.
+    """The event and the scan.
 
-    ``mjd`` is the time of the event (UTC, days). ``complete`` says, per nside, whether all planned pixels are there;
+    ``mjd`` is the time of the event (UTC, days). ``complete`` is, per nside, whether all planned pixels are there;
     ``plan`` gives, per nside, how many are planned (empty: not known). ``date`` (ISO, UTC) is when the result was made
     and ``wall_time`` (s) how long it took: leave both None where equal scans must give equal files.
     """

@@ -14,8 +14,8 @@ THREE_SIGMA = 0.9973
 class ContourRule:
     """Thresholds of 2 delta ln L per credible level, and how the probability density falls with it.
 
-    ``levels`` maps credible level to threshold. The density is exp(-delta ln L / ``scale``); ``statement`` says in one
-    sentence what the contours mean, and ``label`` in a word or two.
+    ``levels`` maps credible level to threshold. The density is exp(-delta ln L / ``scale``); ``statement`` explains
+    the contours in one sentence, ``label`` in a word or two.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 Where pixels of several levels cover a place, the finest fitted one counts. A pixel that is refined only in part keeps
 the rest of its area, as cells of finer orders. A failed pixel covers nothing: the coarser pixel below it, if there is
-one, still counts there. What no fitted pixel covers has probability density 0.
+one, still counts there. Sky that no fitted pixel covers has probability density 0.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from skymap_scanner.results.rule import WILKS, ContourRule
 
 @dataclass(frozen=True)
 class BestFit:
-    """The fitted pixel with the lowest -ln L: its centre (deg, J2000) and what was fitted there (PIXEL)."""
+    """The fitted pixel with the lowest -ln L: its centre (deg, J2000) and the fit there (PIXEL)."""
 
     nside: int
     index: int

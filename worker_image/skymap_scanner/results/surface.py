@@ -25,7 +25,7 @@ REACH = (1.5, 2.5)
 #: It counts in full where it leaves this share of its neighbours' squared differences unexplained, and not at all from
 #: the other on. Noise alone leaves 3/8: eight neighbours, five parameters.
 UNEXPLAINED = (0.05, 0.2)
-#: Below this nside the neighbours are too far away to say anything about the surroundings of a pixel.
+#: Below this nside the neighbours are too far away to describe the surroundings of a pixel.
 MIN_NSIDE = 4
 
 
@@ -36,7 +36,7 @@ class Surface:
     ``points``: unit vectors (m, 3), the pixels of ``skymap`` first, then points that only close the triangulation
     around the scanned area; ``value``: 2 delta ln L (m,); ``triangles``: (t, 3), counter-clockwise seen from outside.
     ``gradient`` (n, 3) and ``curvature`` (n, 3, 3) are the parabolas in tangent vectors (rad), ``trust`` (m,) from 0 to
-    1 says how much they count; ``size`` (m,) is the pixel size (rad); ``low`` and ``high`` (m,) bound the parabolas.
+    1 is their weight; ``size`` (m,) is the pixel size (rad); ``low`` and ``high`` (m,) bound the parabolas.
     """
 
     skymap: MultiOrderMap
@@ -156,7 +156,7 @@ def _parabolas(points: Floats, value: Floats, rows: Integers, around: Integers) 
     a, b = np.einsum("knx,kx->kn", step, east), np.einsum("knx,kx->kn", step, north)
     scale = np.sqrt(np.mean(a**2 + b**2, axis=1))[:, None]
     a, b = a / scale, b / scale
-    # Nearer neighbours say more; without the weights a corner neighbour would count as a side neighbour.
+    # Nearer neighbours constrain more; without the weights a corner neighbour would count as a side neighbour.
     weight = np.divide(around >= 0, a**2 + b**2, out=np.zeros_like(a), where=around >= 0)
     terms = np.stack([a, b, a**2 / 2, a * b, b**2 / 2], axis=-1)
     normal = np.einsum("kn,kni,knj->kij", weight, terms, terms)

@@ -1,4 +1,4 @@
-"""Make an event: draw what is not given, let it lose its energy, let the light arrive, and read the detector out."""
+"""Simulate an event: draw missing parameters, then energy losses, light, and the readout of the detector."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from skymap_scanner.simulation.truth import Truth, put_truth
 
 #: Run number of every simulated event; real ones are far higher.
 RUN = 1
-#: Third part of the name of a simulated event, by which a scan knows that it is not real.
+#: Third part of the name of a simulated event, which marks it as simulated for a scan.
 KIND = "simulation"
 #: As IceCube calls the part of the readout that is one event in the ice.
 STREAM = "InIceSplit"

@@ -57,7 +57,7 @@ _MAJOR_ID = 1
 class Truth:
     """A simulated particle: ``ra``, ``dec`` in degrees (ICRS); ``zenith``, ``azimuth`` (rad) of where it comes from.
 
-    ``energy`` (GeV) is what a cascade shows, or what a muon has where it begins to be followed. ``vertex`` (m) is a
+    ``energy`` (GeV) is a cascade's visible energy, or a muon's where the simulation begins. ``vertex`` (m) is a
     point on its line, ``time`` (ns) when it was there; ``losses`` lie along the line, from the vertex.
     """
 

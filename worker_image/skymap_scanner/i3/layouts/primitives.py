@@ -142,7 +142,7 @@ class Bytes:
 class Member:
     """One member of a class, in the versions ``since`` to ``until`` of it.
 
-    A member without a name takes part in the bytes and is not kept (the base class; a map that is always empty).
+    A member without a name has bytes and is not kept (the base class; a map that is always empty).
     ``upgrade`` turns the value of an old version into today's.
     """
 
@@ -220,7 +220,7 @@ class Class:
             layout.write(writer, None if get is None else get(value))
 
     def _fixed_members(self) -> list[tuple[str, FixedLayout]]:
-        """Return the members as a record has them; only classes of nothing but numbers are asked."""
+        """Return the members as fixed layouts; only called for classes of nothing but numbers."""
         return [(member.name, cast("FixedLayout", member.layout)) for member in self.current]
 
     def columns(self, path: str) -> Iterator[tuple[str, str]]:
@@ -340,7 +340,7 @@ class Records:
 
 
 class Empty:
-    """A container that is always empty in what we have seen, and whose elements are not described."""
+    """A container that is empty in all known files, and whose elements are not described."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,8 +1,8 @@
 """Arrays of equal records: thousands of pulses or DOMs, read and written at once.
 
 A class that holds nothing but numbers has the same length every time, once the archive has met its classes: the ids of
-its tracked objects, and its numbers. `RecordCodec` makes a numpy dtype of them. What is not of this form (an old
-version, a repeated object) is left to the layouts, which read one record after the other.
+its tracked objects, and its numbers. `RecordCodec` makes a numpy dtype of them. Records of another form (an
+old version, a repeated object) are left to the layouts, which read one record after the other.
 """
 
 from __future__ import annotations
