@@ -15,10 +15,10 @@ from skymap_operator.decide.drift import same_quantity
 
 QUANTITIES = [
     *("0", "1", "1.", ".5", "0.1", "+1", "1000m", "1.5", "1500m", "100n", "0.1n", "1u", "3000u", "2k", "1M", "1G"),
-    *("1T", "1P", "1E", "9E", "1e3", "1E3", "1e+3", "1e-3", "1.5e1", "12e6"),
+    *("1T", "1P", "1E", "9E", "1e3", "1E3", "1e+3", "1e-3", "1.5e1", "12e6", "e3"),
     *("1Ki", "2097152Ki", "1.5Ki", "0.5Mi", "2Gi", "1024Mi", "1Ti", "1Pi", "1Ei", "9Ei", "0.1Ki"),
 ]
-REJECTED = ["1K", "1ki", "1mi", "1e", "1.5.2", "e3", "1 Gi", "many"]
+REJECTED = ["1K", "1ki", "1mi", "1e", "1.5.2", "1 Gi", "many"]
 
 
 def quota(hard: dict[str, str]) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from skymap_operator.manifests.labels import content
 
 #: A quantity as the API server reads it: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 _QUANTITY = re.compile(
-    r"(?P<number>[+-]?([0-9]+\.?[0-9]*|\.[0-9]+))(?P<suffix>n|u|m|k|[MGTPE]|[KMGTPE]i|[eE](?P<exponent>[+-]?[0-9]{1,4}))?"
+    r"(?P<number>[+-]?[0-9]*\.?[0-9]*)(?P<suffix>n|u|m|k|[MGTPE]|[KMGTPE]i|[eE](?P<exponent>[+-]?[0-9]{1,4}))?"
 )
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
-#: The API server rounds up to the smallest quantity, and caps quantities with a binary suffix.
-_SMALLEST, _MOST_BINARY = Decimal("1e-9"), Decimal(2**63 - 1)
+#: The API server rounds requests and limits up to 1m, and caps quantities with a binary suffix.
+_SMALLEST, _MOST_BINARY = Decimal("1e-3"), Decimal(2**63 - 1)
 #: Digits enough for every quantity that the pattern takes, so that nothing else is rounded.
 _EXACT = Context(prec=20_000)
 #: Beyond this length a quantity is compared as text.
@@ -72,10 +72,11 @@ def _contains(live: Any, wanted: Any, *, quantities: bool = False) -> bool:
 
 def _amount(text: str) -> Decimal | None:
     """Read a quantity; None if it is invalid or very long."""
-    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
+    match = _QUANTITY.fullmatch(text) if 0 < len(text) <= _LONGEST else None
     if match is None:
         return None
-    number, suffix = Decimal(match["number"]), match["suffix"] or ""
+    digits = any(character.isdigit() for character in match["number"])
+    number, suffix = Decimal(match["number"] if digits else 0), match["suffix"] or ""  # the API server reads e3 as 0
     if suffix in _BINARY:
         amount = _EXACT.multiply(number, Decimal(1024 ** _BINARY[suffix]))
         return max(min(_rounded(amount), _MOST_BINARY), -_MOST_BINARY)
