@@ -74,7 +74,7 @@ def test_original_session_gives_the_same_files_and_leaves_nothing(
     everything = [*tasks, *fits, *best_fits, *frames]
     name = ["-n", "session"]
     made = finish(start("topics", "create", *name, *everything))
-    assert f"{pulsar_namespace}/session-to_be_scanned  made" in made.splitlines()
+    assert f"{pulsar_namespace}/session-to_be_scanned  created" in made.splitlines()
 
     watch = start("watch", *name, *tasks, "--json")
     saver = start(*name, *tasks, *best_fits, "saver", "--nside", 1, "-o", "out/session.i3.zst", "--format", "json")

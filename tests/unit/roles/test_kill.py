@@ -103,7 +103,7 @@ def test_ctrl_c_stops_the_run_and_shows_how_to_resume(
         run.send_signal(signal.SIGINT)
         _, told = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert "The same command goes on:" in told
+    assert "The same command resumes the scan:" in told
     assert "skymap-scanner run" in told
     assert not any(map(is_alive, pids))
     done = command(*words(event_file, "stopped")).run()
