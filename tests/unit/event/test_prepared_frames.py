@@ -77,7 +77,7 @@ def test_real_event_round_trips_bit_for_bit(shared: Path, path: str) -> None:
     assert again == [frame.to_bytes() for frame in frames]
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(
     st.dictionaries(
         st.tuples(st.integers(1, 86), st.integers(1, 64)),
