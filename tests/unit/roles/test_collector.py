@@ -82,7 +82,7 @@ def test_fits_of_a_pixel_collected_elsewhere_are_acknowledged(fitted: tuple[Scan
 def test_embedded_broker_rejects_key_shared_collectors(scan: MakeScan) -> None:
     one = scan("1:0")
     one.run()
-    with open_broker(one.url) as broker, pytest.raises(BrokerError, match="embedded broker knows no key-shared"):
+    with open_broker(one.url) as broker, pytest.raises(BrokerError, match="embedded broker has no key-shared"):
         collect(broker, one.topics, Stop(), key_shared=True)
 
 
