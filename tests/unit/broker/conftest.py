@@ -64,7 +64,16 @@ class Actor:
     """A running process of ``testing.broker_actor``."""
 
     def __init__(self, role: str, place: Place, *arguments: object) -> None:
-        command = [sys.executable, broker_actor.__file__, role, place.url, place.admin_url or "", *map(str, arguments)]
+        # -P: the folder of the script holds testing/pulsar, which would hide the Pulsar client
+        command = [
+            sys.executable,
+            "-P",
+            broker_actor.__file__,
+            role,
+            place.url,
+            place.admin_url or "",
+            *map(str, arguments),
+        ]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def line(self) -> str:
