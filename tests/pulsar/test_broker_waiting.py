@@ -80,7 +80,18 @@ def test_frozen_producer_is_replaced_without_duplicates(server: PulsarServer, br
     topic = "persistent://frozen/skymap/fits"
     broker.create_topic(topic, ["s"])
     broker.producer(topic, "p").send(*numbered(range(6)))
-    command = [sys.executable, broker_actor.__file__, "hold", server.url, server.admin_url, topic, "failover", "0", "2"]
+    command = [
+        sys.executable,
+        "-P",
+        broker_actor.__file__,
+        "hold",
+        server.url,
+        server.admin_url,
+        topic,
+        "failover",
+        "0",
+        "2",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         try:
             assert holder.stdout is not None
