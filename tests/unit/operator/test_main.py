@@ -16,7 +16,7 @@ import yaml
 from aiohttp import web
 from click.testing import CliRunner
 from testing.waiting import eventually_async
-from tests.unit.operator.test_informer import Api
+from tests.unit.operator.cluster.test_informer import Api
 from tests.unit.operator.world import SETTINGS
 
 from skymap_operator.cluster.client import ClusterError

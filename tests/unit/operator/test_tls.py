@@ -1,4 +1,4 @@
-"""Renewed certificates are used without a restart. `test_pulsar_credentials` renews a client certificate."""
+"""Renewed certificates are used without a restart. `pulsar/test_credentials` renews a client certificate."""
 
 from __future__ import annotations
 

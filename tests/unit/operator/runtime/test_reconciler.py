@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
-from tests.unit.operator.test_read import NOW, SCAN, TOPICS, plan_of
+from tests.unit.operator.observe.test_read import NOW, SCAN, TOPICS, plan_of
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
 from skymap_api.names import FINALIZER, Names, NamespacedName

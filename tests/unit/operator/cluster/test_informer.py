@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 from testing.waiting import eventually_async
-from tests.unit.operator.test_store import made
+from tests.unit.operator.cluster.test_store import made
 
 from skymap_api.names import NamespacedName
 from skymap_operator.cluster import client

@@ -17,7 +17,7 @@ from skymap_operator.runtime import health
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
 from skymap_operator.runtime.workqueue import Load, Trigger
 
-SCALING = Path(__file__).parents[3] / "docs/explanation/scaling.md"
+SCALING = Path(__file__).parents[4] / "docs/explanation/scaling.md"
 DEGRADED = Condition(
     type=ConditionType.DEGRADED,
     status="True",
