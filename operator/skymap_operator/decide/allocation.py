@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Self, TypeVar
+
+from skymap_operator.observe.state import ObservedScan
 
 Scan = TypeVar("Scan")
 
@@ -18,6 +20,11 @@ class Desired:
     realtime: bool
     created: datetime
 
+    @classmethod
+    def of(cls, scan: ObservedScan, workers: int) -> Self:
+        """Return that of a scan which would have so many workers."""
+        return cls(workers, scan.spec is not None and scan.spec.priority == "Realtime", scan.created)
+
 
 def allocate(desired: Mapping[Scan, Desired], limit: int) -> dict[Scan, int]:
     """Divide ``limit`` workers among scans: realtime scans first, then the others, among equals as evenly as possible.
@@ -25,6 +32,8 @@ def allocate(desired: Mapping[Scan, Desired], limit: int) -> dict[Scan, int]:
     A remainder goes to the oldest scans. So with more scans than workers the oldest have one worker each, finish, and
     make room.
     """
+    if sum(one.workers for one in desired.values()) <= limit:
+        return {scan: one.workers for scan, one in desired.items()}
     order = sorted(desired, key=lambda scan: (desired[scan].created, str(scan)))
     realtime = {scan: desired[scan].workers for scan in order if desired[scan].realtime}
     others = {scan: desired[scan].workers for scan in order if not desired[scan].realtime}

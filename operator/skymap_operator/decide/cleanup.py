@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from skymap_api.metadata_topics import decide_deletion
-from skymap_api.names import WORKER, Names
+from skymap_api.names import WORKER, Names, ScanTopics
 from skymap_operator.decide.actions import Action, Delete, DeleteTopics
 from skymap_operator.decide.diagnose import Finding
 from skymap_operator.observe.children import Job
-from skymap_operator.observe.state import ObservedState, PulsarFault
+from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault, needs_other_plans
 from skymap_operator.pulsar.access import runs_with
 from skymap_operator.settings import Settings
 
@@ -33,11 +33,20 @@ def pods_left(observed: ObservedState) -> bool:
 
 def delete_topics(observed: ObservedState, settings: Settings) -> tuple[list[Action], Finding | None]:
     """Return the deletion of the topics that still exist, and why it must wait if Pulsar cannot be reached."""
-    scan, pulsar = observed.scan, observed.pulsar
+    pulsar = observed.pulsar
     if isinstance(pulsar, PulsarFault):
         advice = "the topics are deleted once Pulsar answers; set cleanupPolicy.topics to Never to keep them"
         return [], Finding(pulsar.reason, f"{pulsar.message} - {advice}")
-    tenant = runs_with(scan.spec, scan.status, settings).tenant
-    own = Names.of(scan.namespace, scan.name).topics(tenant)
+    own = _topics(observed.scan, settings)
     doomed = decide_deletion(own, {*pulsar.topics, *pulsar.metadata}, pulsar.metadata, pulsar.elsewhere).topics
     return ([DeleteTopics(doomed)] if doomed else []), None
+
+
+def ending_plan(scan: ObservedScan, settings: Settings) -> str | None:
+    """Return a scan's plan topic if its topics are about to be deleted."""
+    return _topics(scan, settings).plan if needs_other_plans(scan) else None
+
+
+def _topics(scan: ObservedScan, settings: Settings) -> ScanTopics:
+    tenant = runs_with(scan.spec, scan.status, settings).tenant
+    return Names.of(scan.namespace, scan.name).topics(tenant)

@@ -19,12 +19,12 @@ from skymap_api.resource.status import Reason
 from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Unavailable
 from skymap_operator.decide.actions import Emit, RemoveFinalizer, SetStatus
+from skymap_operator.decide.cleanup import ending_plan
 from skymap_operator.decide.deletion import plan_deletion
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault
 from skymap_operator.pulsar.access import runs_with
 from skymap_operator.pulsar.connections import Pulsars
-from skymap_operator.runtime.shared_state import ending_plan
 from skymap_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,8 @@ class Uninstall:
                 found += await self._cluster.list(KIND, namespace)
             except NotFound:  # without the definition there are no scans
                 return []
-        self._ending = frozenset(plan for plan in map(self._ending_plan, found) if plan is not None)
+        plans = (ending_plan(ObservedScan.of(_deleted(resource)), self._settings) for resource in found)
+        self._ending = frozenset(plan for plan in plans if plan is not None)
         return [pending for pending in await asyncio.gather(*map(self._step, found)) if pending is not None]
 
     async def _step(self, resource: Manifest) -> Pending | None:
@@ -141,9 +142,6 @@ class Uninstall:
         ]
         await apply(actions, observed, self._cluster, self._pulsars, self._settings)
         return observed.pulsar.message if isinstance(observed.pulsar, PulsarFault) else "the end of its pods and topics"
-
-    def _ending_plan(self, resource: Manifest) -> str | None:
-        return ending_plan(ObservedScan.of(_deleted(resource)), self._settings)
 
     async def _release(self, pending: Pending) -> None:
         """Remove the finalizer in any case and report what may be left."""

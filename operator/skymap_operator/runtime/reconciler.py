@@ -15,12 +15,13 @@ from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster.cached import Client
 from skymap_operator.cluster.client import ClusterError, Refused, Unavailable
 from skymap_operator.decide.actions import Plan, SetStatus
+from skymap_operator.decide.allocation import Desired, allocate
+from skymap_operator.decide.cleanup import ending_plan
 from skymap_operator.decide.plan import plan
 from skymap_operator.observe.read import observe
-from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarState
+from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
-from skymap_operator.runtime.shared_state import Allocations, EndingPlans, RefusedActions
 from skymap_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,15 +38,19 @@ class Reconciler:
         self._pulsars = pulsars
         self._settings = settings
         self._metrics = metrics
-        self._allocations = Allocations(settings.max_workers)
-        self._ending = EndingPlans(settings)
-        self._refused = RefusedActions()
+        self._desired: dict[NamespacedName, Desired] = {}
+        # Plans of the scans whose topics are about to be deleted no longer keep the metadata topics that they name: of
+        # two scans that share them and end at the same time, each would otherwise leave them to the other.
+        self._ending: dict[NamespacedName, str] = {}
+        #: The action of each scan that was refused in its last reconcile.
+        self._refused: dict[NamespacedName, ObservedWarning] = {}
 
     def restore(self, scans: Iterable[Manifest]) -> None:
         """Take over the allocations of all scans from their status, so that the first reconcile counts every scan."""
         for scan in map(ObservedScan.of, scans):
             workers = scan.status.workers
-            self._allocations.request(scan, 0 if workers is None else workers.desired)
+            desired = 0 if workers is None else workers.desired
+            self._desired[NamespacedName(scan.namespace, scan.name)] = Desired.of(scan, desired)
 
     async def reconcile(self, key: NamespacedName) -> float | None:
         """Reconcile a scan; return when to requeue it (s), None if it no longer exists."""
@@ -65,8 +70,9 @@ class Reconciler:
                 return Result.DELETED, None
             # Before anything is observed: of two scans that end at the same time, at least one must know of the other.
             self._note_ending(key, resource)
+            refused = [self._refused[key]] if key in self._refused else []
             observed = await observe(
-                resource, self._cluster, self._pulsars, self._settings, self._refused.of(key), self._ending.topics
+                resource, self._cluster, self._pulsars, self._settings, refused, self._ending.values()
             )
             decided, observed = self._decide(key, observed)
             return await self._apply(key, decided, observed)
@@ -85,8 +91,8 @@ class Reconciler:
         decided = plan(observed, self._settings)
         status = _status(decided, observed)
         scan, desired = observed.scan, 0 if status.workers is None else status.workers.desired
-        self._allocations.request(scan, desired)
-        allocation = self._allocations.of(key)
+        self._desired[key] = Desired.of(scan, desired)
+        allocation = allocate(self._desired, self._settings.max_workers)[key]
         if allocation < desired:
             observed = replace(observed, allocation=allocation)
             decided = plan(observed, self._settings)
@@ -103,24 +109,27 @@ class Reconciler:
             await apply(decided.actions, observed, self._cluster, self._pulsars, self._settings)
         except ActionRefused as error:
             log.warning("%s: refused: %s", key, error)
-            self._refused.set(key, error.warning)
+            self._refused[key] = error.warning
             unavailable = error.warning.reason == Reason.PULSAR_UNAVAILABLE
             return Result.PULSAR_UNAVAILABLE if unavailable else Result.REFUSED, self._settings.retry_interval
-        self._refused.forget(key)
+        self._refused.pop(key, None)
         if decided.scaled is not None:
             self._metrics.scaled(*decided.scaled)
         return Result.SUCCESS, decided.requeue_after
 
     def _note_ending(self, key: NamespacedName, resource: Manifest) -> None:
         ended = "deletionTimestamp" in resource["metadata"] or "completionTime" in resource.get("status", {})
-        if ended:
-            self._ending.update(ObservedScan.of(resource))
+        plan_topic = ending_plan(ObservedScan.of(resource), self._settings) if ended else None
+        if plan_topic is None:
+            self._ending.pop(key, None)
         else:
-            self._ending.forget(key)
+            self._ending[key] = plan_topic
 
     def _forget(self, key: NamespacedName) -> None:
-        for state in (self._allocations, self._ending, self._refused, self._metrics):
-            state.forget(key)
+        self._desired.pop(key, None)
+        self._ending.pop(key, None)
+        self._refused.pop(key, None)
+        self._metrics.forget(key)
 
 
 def is_urgent(scan: Manifest | None) -> bool:

@@ -171,6 +171,30 @@ def test_scans_share_the_workers() -> None:
     assert replicas == [4, 4]
 
 
+def test_deleted_scan_frees_its_workers() -> None:
+    bench = two_sharing_scans()
+    del bench.cluster.objects["SkymapScan", "first"]
+    for name in ("first", "second", "second"):
+        bench.reconcile(NamespacedName(NAMESPACE, name))
+    assert bench.cluster.objects["Deployment", "second-workers"]["spec"]["replicas"] == 6
+
+
+def test_plan_counts_as_ending_until_its_scan_is_gone() -> None:
+    scans = [
+        resource({"event": {"simulate": {}}}, name=name, uid=name, deletionTimestamp=NOW.isoformat())
+        for name in ("first", "second")
+    ]
+    bench = Bench(*scans)
+    keys = [NamespacedName(NAMESPACE, name) for name in ("first", "second")]
+    for key in keys:
+        bench.reconcile(key)
+    plans = [Names.of(NAMESPACE, key.name).topics("icecube").plan for key in keys]
+    assert bench.reconciler._ending == dict(zip(keys, plans, strict=True))
+    del bench.cluster.objects["SkymapScan", "first"]
+    bench.reconcile(keys[0])
+    assert bench.reconciler._ending == {keys[1]: plans[1]}
+
+
 def test_restarted_operator_counts_the_workers_of_all_scans() -> None:
     bench = two_sharing_scans()
     bench.reconciler = Reconciler(bench.cluster, FakePulsars(bench.admin), EIGHT, bench.metrics)
