@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
+
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from skymap_api.names import NamespacedName
 from skymap_api.reference import describe_type
@@ -61,51 +63,27 @@ def _plain(value: Any) -> str:
 
 def metrics_page() -> str:
     """Return the page of the operator's metrics as Markdown."""
-    kinds, helps, labels = _families(_sample().text(Load()).decode())
     intro = (
         "The operator serves these metrics at `/metrics` on port 8080, in Prometheus' text format.\n"
         "The metrics `skymap_scan_…` describe one scan each, by the labels `namespace` and `scan`.\n"
         "They disappear with the scan.\n"
     )
-    sections = [
-        f"## {name}\n\n{textwrap.fill(helps[name], 118)}\n\n"
-        f"- Type: {kind}\n- Labels: {_listed(labels[name]) or 'none'}\n"
-        for name, kind in kinds.items()
-    ]
-    values = [f"- `{label}`: {_listed(some)}\n" for label, some in LABELS.items()]
+    families = text_string_to_metric_families(_sample().text(Load()).decode())
+    sections = (_metric(family) for family in families if not family.name.endswith("_created"))
+    values = (f"- `{label}`: {_listed(some)}" for label, some in LABELS.items())
     wrapped = "".join(textwrap.fill(line, 118, subsequent_indent="  ") + "\n" for line in values)
     return "\n".join(["# Metrics\n", intro, *sections, f"## Values of the labels\n\n{wrapped}"])
 
 
+def _metric(family: Metric) -> str:
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    labels = dict.fromkeys(label for sample in family.samples for label in sample.labels if label != "le")
+    text = textwrap.fill(family.documentation, 118)
+    return f"## {name}\n\n{text}\n\n- Type: {family.type}\n- Labels: {_listed(labels) or 'none'}\n"
+
+
 def _listed(words: Iterable[str]) -> str:
-    return ", ".join(f"`{word.value if isinstance(word, StrEnum) else word}`" for word in words)
-
-
-def _families(text: str) -> tuple[dict[str, str], dict[str, str], dict[str, list[str]]]:
-    """Read type, help and label names of every metric out of the exposition text."""
-    kinds: dict[str, str] = {}
-    helps: dict[str, str] = {}
-    labels: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        word, _, rest = line.partition(" ")
-        name, _, value = rest.partition(" ") if word != "#" else rest.split(" ", 1)[1].partition(" ")
-        if line.startswith("# HELP"):
-            helps[name] = value
-            labels[name] = []
-        elif line.startswith("# TYPE"):
-            kinds[name] = value
-        else:
-            labels[list(kinds)[-1]] += [label for label in _label_names(word) if label not in labels[list(kinds)[-1]]]
-    made = [name for name in kinds if not name.endswith("_created")]
-    return {name: kinds[name] for name in made}, helps, labels
-
-
-def _label_names(sample: str) -> Iterator[str]:
-    _, _, inside = sample.partition("{")
-    for part in inside.rstrip("}").split(","):
-        label = part.partition("=")[0]
-        if label and label != "le":
-            yield label
+    return ", ".join(f"`{word}`" for word in words)
 
 
 def _sample() -> Metrics:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -17,9 +18,9 @@ from prometheus_client.registry import Collector
 
 from skymap_api.names import NamespacedName
 from skymap_api.resource import SkymapScanStatus
-from skymap_api.resource.status import ConditionType, Phase, Reason
+from skymap_api.resource.status import ConditionType, Phase
 from skymap_operator.decide.scaling import Cause, Direction
-from skymap_operator.observe.state import Backlog
+from skymap_operator.observe.state import Backlog, condition
 from skymap_operator.runtime.workqueue import Load, Trigger
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -48,86 +49,70 @@ class ScanFigures:
     tasks: Backlog | None = None
     target: float | None = None
 
-    @property
-    def degraded(self) -> Reason | None:
-        """The reason of its condition Degraded."""
-        return self._reason(ConditionType.DEGRADED, "True")
-
-    @property
-    def failed(self) -> Reason | None:
-        """The reason why it has failed."""
-        return self._reason(ConditionType.SUCCEEDED, "False")
-
-    def _reason(self, kind: ConditionType, truth: str) -> Reason | None:
-        found = (one.reason for one in self.status.conditions if (one.type, one.status) == (kind, truth))
-        return next(found, None)
+    def reason(self, kind: ConditionType, truth: str) -> dict[str, float]:
+        """Return 1 by the reason of a condition if the condition has this status."""
+        found = condition(self.status, kind)
+        return {found.reason.value: 1} if found is not None and found.status == truth else {}
 
 
-class Metrics:
-    """The operator's metrics, in a registry of their own."""
+class Metrics(Collector):
+    """The operator's metrics, in a registry of their own, which collects those of each scan here."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._registry = registry = CollectorRegistry()
-        self._reconciles = Counter(
-            "skymap_operator_reconcile", "Number of reconciles by result.", ["result"], registry=registry
-        )
-        for result in Result:
-            self._reconciles.labels(result.value)
+        self._registry = CollectorRegistry()
+        ours: Any = {"namespace": "skymap_operator", "registry": self._registry}
+        self._reconciles = Counter("reconcile", "Number of reconciles by result.", ["result"], **ours)
         self._reconcile_time = Histogram(
-            "skymap_operator_reconcile_time_seconds",
-            "Duration of a reconcile.",
-            buckets=(0.03, 0.1, 0.3, 1, 3, 10, 30),
-            registry=registry,
+            "reconcile_time_seconds", "Duration of a reconcile.", buckets=(0.03, 0.1, 0.3, 1, 3, 10, 30), **ours
         )
         self._queue_duration = Histogram(
-            "skymap_operator_workqueue_queue_duration_seconds",
+            "workqueue_queue_duration_seconds",
             "Time from when a reconcile is due to its start, by trigger (event or requeue).",
             ["trigger"],
             buckets=_WAITS,
-            registry=registry,
+            **ours,
         )
         self._latency = Histogram(
-            "skymap_operator_reconcile_latency_seconds",
+            "reconcile_latency_seconds",
             "Time from when a reconcile is due to its end, by trigger (event or requeue).",
             ["trigger"],
             buckets=_WAITS,
-            registry=registry,
+            **ours,
         )
+        for result in Result:  # every series exists from the start
+            self._reconciles.labels(result.value)
         for trigger in Trigger:
             self._queue_duration.labels(trigger.value)
             self._latency.labels(trigger.value)
-        self._depth = Gauge(
-            "skymap_operator_workqueue_depth", "Number of scans that wait for a reconcile.", registry=registry
-        )
+        self._depth = Gauge("workqueue_depth", "Number of scans that wait for a reconcile.", **ours)
         self._longest_running = Gauge(
-            "skymap_operator_workqueue_longest_running_processor_seconds",
+            "workqueue_longest_running_processor_seconds",
             "Time since the start of the longest running reconcile.",
-            registry=registry,
+            **ours,
         )
         self._overdue = Gauge(
-            "skymap_operator_workqueue_longest_overdue_seconds",
+            "workqueue_longest_overdue_seconds",
             "Time since the longest overdue reconcile, waiting or running, became due.",
-            registry=registry,
+            **ours,
         )
         self._requests = Counter(
-            "skymap_operator_rest_client_requests",
+            "rest_client_requests",
             "Number of requests by server (kubernetes or pulsar), method and status code (none: no answer).",
             ["server", "method", "code"],
-            registry=registry,
+            **ours,
         )
         self._decisions = Counter(
-            "skymap_operator_scaling_decisions",
+            "scaling_decisions",
             "Number of decisions about the workers of a scan by direction and cause, one per reconcile.",
             ["direction", "cause"],
-            registry=registry,
+            **ours,
         )
-        self._scans = Gauge("skymap_operator_scans", "Number of scans by phase.", ["phase"], registry=registry)
-        self._degraded = Gauge(
-            "skymap_operator_scans_degraded", "Number of scans with condition Degraded.", registry=registry
-        )
-        self._desired = Gauge("skymap_operator_workers_desired", "Desired workers of all scans.", registry=registry)
+        self._scans = Gauge("scans", "Number of scans by phase.", ["phase"], **ours)
+        self._degraded = Gauge("scans_degraded", "Number of scans with condition Degraded.", **ours)
+        self._desired = Gauge("workers_desired", "Desired workers of all scans.", **ours)
+        self._clock = clock
         self._figures: dict[NamespacedName, ScanFigures] = {}
-        registry.register(_Scans(self._figures, clock))
+        self._registry.register(self)
 
     def reconciled(self, result: Result, seconds: float) -> None:
         """Count a reconcile and its duration."""
@@ -163,29 +148,18 @@ class Metrics:
         phases = [figures.status.phase for figures in self._figures.values()]
         for phase in Phase:
             self._scans.labels(phase.value).set(phases.count(phase))
-        self._degraded.set(sum(figures.degraded is not None for figures in self._figures.values()))
+        degraded = [one for one in self._figures.values() if one.reason(ConditionType.DEGRADED, "True")]
+        self._degraded.set(len(degraded))
         workers = [figures.status.workers for figures in self._figures.values()]
         self._desired.set(sum(one.desired for one in workers if one is not None))
         return generate_latest(self._registry)
 
-
-class _Scans(Collector):
-    """The metrics of each scan. A finished scan keeps only its pixels and its conditions."""
-
-    def __init__(self, figures: dict[NamespacedName, ScanFigures], clock: Callable[[], datetime]) -> None:
-        self._figures = figures
-        self._clock = clock
-
     def collect(self) -> Iterable[Metric]:
-        """Build the metrics anew each time, so that a deleted scan leaves none behind."""
-        families = (
-            _Family("workers", "Number of workers of an unfinished scan.", "state"),
-            _Family("tasks", "Number of tasks of an unfinished scan that wait or are in flight.", "state"),
-            _Family("pixels", "Number of pixels of a scan.", "state"),
-            _Family("degraded", "1 for each scan with condition Degraded.", "reason"),
-            _Family("failed", "1 for each failed scan.", "reason"),
-            _Family("seconds", "Elapsed, estimated remaining, and target time of an unfinished scan.", "state"),
-        )
+        """Build the metrics of each scan anew each time, so that a deleted scan leaves none behind."""
+        families = [
+            GaugeMetricFamily(f"skymap_scan_{name}", text, labels=["namespace", "scan", label])
+            for name, text, label in _FAMILIES
+        ]
         for key, figures in self._figures.items():
             for family, values in zip(families, _values(figures, self._clock()), strict=True):
                 for label, value in values.items():
@@ -193,11 +167,15 @@ class _Scans(Collector):
         return families
 
 
-class _Family(GaugeMetricFamily):
-    """A metric of each scan."""
-
-    def __init__(self, name: str, help_text: str, label: str) -> None:
-        super().__init__(f"skymap_scan_{name}", help_text, labels=["namespace", "scan", label])
+#: The metrics of each scan: name, help and last label. A finished scan keeps only its pixels and its conditions.
+_FAMILIES = (
+    ("workers", "Number of workers of an unfinished scan.", "state"),
+    ("tasks", "Number of tasks of an unfinished scan that wait or are in flight.", "state"),
+    ("pixels", "Number of pixels of a scan.", "state"),
+    ("degraded", "1 for each scan with condition Degraded.", "reason"),
+    ("failed", "1 for each failed scan.", "reason"),
+    ("seconds", "Elapsed, estimated remaining, and target time of an unfinished scan.", "state"),
+)
 
 
 def _values(figures: ScanFigures, now: datetime) -> tuple[dict[str, float], ...]:
@@ -208,8 +186,8 @@ def _values(figures: ScanFigures, now: datetime) -> tuple[dict[str, float], ...]
         {} if workers is None else {"desired": workers.desired, "ready": workers.ready, "busy": workers.busy},
         {} if tasks is None else {"waiting": tasks.waiting, "in_flight": tasks.unacked},
         {} if pixels is None else {"done": pixels.done, "planned": pixels.planned, "failed": pixels.failed},
-        {} if figures.degraded is None else {figures.degraded.value: 1},
-        {} if figures.failed is None else {figures.failed.value: 1},
+        figures.reason(ConditionType.DEGRADED, "True"),
+        figures.reason(ConditionType.SUCCEEDED, "False"),
         {} if finished else _seconds(figures, now),
     )
 
