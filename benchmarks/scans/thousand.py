@@ -31,7 +31,7 @@ from testing.manifests import cases
 from testing.pulsar.server import PulsarServer
 
 from skymap_api.names import NamespacedName
-from skymap_operator.cluster.client import Cluster, Unavailable
+from skymap_operator.cluster.client import Cluster, Unavailable, connect
 
 TENANT = "bench"
 #: How often metrics are read within a phase (s), as Prometheus would: building the page takes time in the operator.
@@ -259,7 +259,7 @@ def main() -> None:
         os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
 
         async def go() -> Bench:
-            async with await Cluster.open() as api:
+            async with Cluster(await connect()) as api:
                 watcher = ScanWatcher(api)
                 bench = Bench(
                     operator, api, watcher, SimulatedRoles(server.address, TENANT, api, watcher), keys, arguments.rate

@@ -13,8 +13,7 @@ from skymap_api.names import API_VERSION, FINALIZER, KIND
 from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_api.resource.base import Manifest, to_manifest
 from skymap_api.resource.status import Reason
-from skymap_operator.cluster.cached import Client
-from skymap_operator.cluster.client import Conflict, NotFound, Refused
+from skymap_operator.cluster.client import Cluster, Conflict, NotFound, Refused
 from skymap_operator.decide.actions import (
     Action,
     AddFinalizer,
@@ -46,7 +45,7 @@ class ActionRefused(Exception):  # noqa: N818 - the cluster's answer, not a mist
 
 
 async def apply(
-    actions: Sequence[Action], observed: ObservedState, cluster: Client, pulsars: Pulsars, settings: Settings
+    actions: Sequence[Action], observed: ObservedState, cluster: Cluster, pulsars: Pulsars, settings: Settings
 ) -> None:
     """Perform actions in their order.
 
@@ -86,7 +85,7 @@ async def _on_pulsar(
                 await admin.delete(name)
 
 
-async def _on_cluster(action: Action, observed: ObservedState, cluster: Client) -> None:
+async def _on_cluster(action: Action, observed: ObservedState, cluster: Cluster) -> None:
     scan = observed.scan
     match action:
         case AddFinalizer() | RemoveFinalizer():
@@ -115,7 +114,7 @@ async def _on_cluster(action: Action, observed: ObservedState, cluster: Client) 
                 log.info("%s/%s: Event %s not recorded: %s", scan.namespace, scan.name, reason, error)
 
 
-async def _finalizer(observed: ObservedState, cluster: Client, *, wanted: bool) -> None:
+async def _finalizer(observed: ObservedState, cluster: Cluster, *, wanted: bool) -> None:
     """Add or remove the operator's finalizer; those of others stay."""
     scan = observed.scan
     live = await cluster.get(KIND, scan.namespace, scan.name)

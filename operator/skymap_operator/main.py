@@ -13,7 +13,7 @@ import click
 
 from skymap_api.names import KIND
 from skymap_operator.cluster.cached import CachedCluster
-from skymap_operator.cluster.client import Cluster, ClusterError
+from skymap_operator.cluster.client import Cluster, ClusterError, connect
 from skymap_operator.cluster.informer import Informer
 from skymap_operator.cluster.store import STORED, Store
 from skymap_operator.handlers import run_until_signalled
@@ -100,33 +100,35 @@ async def run(settings: Settings, host: str, port: int) -> None:
     """
     metrics, store = Metrics(), Store()
     watches = len(STORED) * max(len(settings.namespaces), 1)
-    async with await Cluster.open(partial(metrics.requested, "kubernetes"), watches) as cluster:
-        cached = CachedCluster(cluster, store)
-        async with Pulsars(cached, settings, partial(metrics.requested, "pulsar")) as pulsars:
-            reconciler = Reconciler(cached, pulsars, settings, metrics)
-            queue = WorkQueue(reconciler.reconcile, metrics.waited, lambda key: is_urgent(store.scan(key)))
-            informer = Informer(cluster, store, queue.add, settings.resync_interval)
-            try:
-                await informer.start(settings.namespaces)
-                reconciler.restore(store.all(KIND))  # no reconcile has started yet
-                async with health.serve(host, port, metrics, queue.load) as served:
-                    log.info("reconciles %s; /healthz and /metrics on port %d", _where(settings), served)
-                    await run_until_signalled()
-            finally:
-                await informer.stop()
-                await queue.close()
+    async with (
+        CachedCluster(await connect(watches), partial(metrics.requested, "kubernetes"), store) as cluster,
+        Pulsars(cluster, settings, partial(metrics.requested, "pulsar")) as pulsars,
+    ):
+        reconciler = Reconciler(cluster, pulsars, settings, metrics)
+        queue = WorkQueue(reconciler.reconcile, metrics.waited, lambda key: is_urgent(store.scan(key)))
+        informer = Informer(cluster, store, queue.add, settings.resync_interval)
+        try:
+            await informer.start(settings.namespaces)
+            reconciler.restore(store.all(KIND))  # no reconcile has started yet
+            async with health.serve(host, port, metrics, queue.load) as served:
+                where = f"the scans in {', '.join(settings.namespaces)}" if settings.namespaces else "all scans"
+                log.info("reconciles %s; /healthz and /metrics on port %d", where, served)
+                await run_until_signalled()
+        finally:
+            await informer.stop()
+            await queue.close()
 
 
 async def uninstall(settings: Settings, *, delete: bool, timeout: float) -> None:
     """Delete or release all scans."""
-    async with await Cluster.open() as cluster, Pulsars(cluster, settings) as pulsars:
+    async with Cluster(await connect()) as cluster, Pulsars(cluster, settings) as pulsars:
         await Uninstall(cluster, pulsars, settings, delete=delete).run(timeout)
 
 
 async def check(settings: Settings, operator: str, namespace: str) -> int:
     """Print for each part of an installation whether it works; return the number of faults."""
     faults = 0
-    async with await Cluster.open() as cluster, Pulsars(cluster, settings) as pulsars:
+    async with Cluster(await connect()) as cluster, Pulsars(cluster, settings) as pulsars:
         for part in (
             check_definition(cluster),
             check_scan(cluster, namespace),
@@ -139,7 +141,3 @@ async def check(settings: Settings, operator: str, namespace: str) -> int:
                 faults += 1
                 click.echo(f"FAILED  {error}")
     return faults
-
-
-def _where(settings: Settings) -> str:
-    return f"the scans in {', '.join(settings.namespaces)}" if settings.namespaces else "all scans"

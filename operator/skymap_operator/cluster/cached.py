@@ -6,77 +6,71 @@ or one that no watch has reported yet. Without the update after a write, the nex
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+import asyncio
+import time
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+from cachetools import TLRUCache
 
 from skymap_api.resource.base import Manifest
-from skymap_operator.cluster.cache import TimedCache
-from skymap_operator.cluster.client import Cluster
+from skymap_operator.cluster.client import JSON, Cluster, Connection
 from skymap_operator.cluster.store import STORED, Store
 
 #: How long a namespace's warnings are kept: so long (s), or so many times as long as it took to list them, up to a
 #: longest time (s). Listing then takes at most a fifth of the time, however many Events there are.
 WARNINGS_TTL, WARNINGS_FACTOR, WARNINGS_LONGEST = 3.0, 5.0, 15.0
 
+#: Most namespaces whose warnings are kept; the least recently used ones go first.
+MAX_NAMESPACES = 4096
 
-class CachedCluster:
+
+class CachedCluster(Cluster):
     """A cluster that reads from a store and feeds it."""
 
-    def __init__(self, cluster: Cluster, store: Store) -> None:
-        self._cluster = cluster
+    def __init__(
+        self,
+        client: Connection,
+        on_request: Callable[[str, int | None], None],
+        store: Store,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(client, on_request)
         self._store = store
-        self._warnings: TimedCache[str, dict[str, list[Manifest]]] = TimedCache(warnings_ttl)
+        self._timer = timer
+        #: By namespace: the warnings, and how long they are kept (s).
+        self._warnings: TLRUCache[str, tuple[dict[str, list[Manifest]], float]] = TLRUCache(
+            MAX_NAMESPACES, lambda _, kept, now: now + kept[1], timer
+        )
+        self._listing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """Return an object; None if it does not exist."""
         stored = self._store.get(kind, namespace, name)
-        return await self._cluster.get(kind, namespace, name) if stored is None else stored
+        return await super().get(kind, namespace, name) if stored is None else stored
 
     async def pods(self, namespace: str, scan: str, *, fresh: bool = True) -> list[Manifest]:
         """Return the pods with the label ``scan``; ``fresh``: from the API server, else from the store."""
-        return await self._cluster.pods(namespace, scan) if fresh else self._store.pods(namespace, scan)
+        return await super().pods(namespace, scan) if fresh else self._store.pods(namespace, scan)
 
-    async def warnings(self, namespace: str, uids: Iterable[str]) -> list[Manifest]:
-        """Return the Warning Events about the objects with these uids, at most some seconds old."""
-        found = await self._warnings.get(namespace, lambda: self._cluster.warnings_by_uid(namespace))
-        return [event for uid in uids for event in found.get(uid, ())]
+    async def warnings(self, namespace: str) -> dict[str, list[Manifest]]:
+        """List Warning Events as `Cluster` does, at most some seconds old. Concurrent callers share one request."""
+        async with self._listing.setdefault(namespace, asyncio.Lock()):
+            kept = self._warnings.get(namespace)
+            if kept is not None:
+                return kept[0]
+            began = self._timer()
+            found = await super().warnings(namespace)
+            self._warnings[namespace] = found, warnings_ttl(self._timer() - began)
+            return found
 
-    async def create(self, manifest: Manifest) -> Manifest:
-        """Create an object and return it."""
-        return self._stored(manifest["kind"], await self._cluster.create(manifest))
-
-    async def replace(self, manifest: Manifest, version: str) -> Manifest:
-        """Replace an object that still has this ``resourceVersion`` and return it."""
-        return self._stored(manifest["kind"], await self._cluster.replace(manifest, version))
-
-    async def apply_status(self, resource: Manifest) -> Manifest:
-        """Set a resource's status by server-side apply and return the resource."""
-        return self._stored(resource["kind"], await self._cluster.apply_status(resource))
-
-    async def patch(self, kind: str, namespace: str, name: str, change: Manifest) -> Manifest:
-        """Apply a JSON merge patch and return the object."""
-        return self._stored(kind, await self._cluster.patch(kind, namespace, name, change))
-
-    async def delete(
-        self, kind: str, namespace: str, name: str, *, uid: str | None = None, grace: int | None = None
-    ) -> None:
-        """Delete an object and, in the background, its dependents; a watch reports when it has gone."""
-        await self._cluster.delete(kind, namespace, name, uid=uid, grace=grace)
-
-    async def record(self, about: Manifest, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        """Record an Event about an object."""
-        await self._cluster.record(about, kind, reason, message)
-
-    def _stored(self, kind: str, found: Manifest) -> Manifest:
-        if kind in STORED:
-            self._store.put(kind, found)
+    async def _write(self, method: str, path: str, body: Manifest, content: str = JSON, **query: str) -> Manifest:
+        found = await super()._write(method, path, body, content, **query)
+        if found["kind"] in STORED:
+            self._store.put(found["kind"], found)
         return found
 
 
 def warnings_ttl(took: float) -> float:
     """Return how long warnings are kept (s) that took so long to list (s)."""
     return min(max(WARNINGS_TTL, WARNINGS_FACTOR * took), WARNINGS_LONGEST)
-
-
-#: What observing and applying use: the API server alone, or with a store in front of it.
-Client = Cluster | CachedCluster

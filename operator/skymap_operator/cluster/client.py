@@ -9,10 +9,9 @@ from __future__ import annotations
 import builtins
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -43,7 +42,11 @@ _PLURALS = {
     "Event": ("api/v1", "events"),
 }
 
-_MERGE, _APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
+JSON, _MERGE, _APPLY = "application/json", "application/merge-patch+json", "application/apply-patch+yaml"
+
+
+#: A connection to the API server, by its name in modules that do not import the Kubernetes client.
+Connection: TypeAlias = ApiClient
 
 
 class ClusterError(Exception):
@@ -70,49 +73,45 @@ class Unavailable(ClusterError):  # noqa: N818
     """The API server cannot be reached or cannot serve the request now."""
 
 
+async def connect(watches: int = 0) -> Connection:
+    """Connect with the pod's service account or, outside a cluster, with the user's kubeconfig.
+
+    ``watches``: number of watches, each of which holds a connection.
+
+    Raises
+    ------
+    ClusterError
+        If there is neither a service account nor a kubeconfig.
+    """
+    configuration = Configuration()
+    configuration.connection_pool_maxsize = CONNECTIONS + watches
+    try:
+        if "KUBERNETES_SERVICE_HOST" in os.environ and (_ACCOUNT / "token").exists():
+            load_incluster_config(client_configuration=configuration)
+        else:
+            await load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
+    except (ConfigException, OSError) as error:
+        raise ClusterError(f"no access to a cluster: neither a service account nor a kubeconfig: {error}") from error
+    return ApiClient(configuration)
+
+
 class Cluster:
     """The API server that the environment names. Objects are identified by kind, namespace and name.
 
     ``on_request`` is called after every request with its method and the status code, None if there was no answer.
     """
 
-    def __init__(self, client: ApiClient, on_request: Callable[[str, int | None], None] = lambda *_: None) -> None:
+    def __init__(self, client: Connection, on_request: Callable[[str, int | None], None] = lambda *_: None) -> None:
         self._client = client
         self._on_request = on_request
         used = client.configuration
         files = (Path(file) if file else None for file in (used.ssl_ca_cert, used.cert_file, used.key_file))
         self._tls = TlsFiles(client.rest_client.ssl_context, *files)
 
-    @classmethod
-    async def open(cls, on_request: Callable[[str, int | None], None] = lambda *_: None, watches: int = 0) -> Self:
-        """Connect with the pod's service account or, outside a cluster, with the user's kubeconfig.
-
-        ``watches``: number of watches, each of which holds a connection.
-
-        Raises
-        ------
-        ClusterError
-            If there is neither a service account nor a kubeconfig.
-        """
-        configuration = Configuration()
-        configuration.connection_pool_maxsize = CONNECTIONS + watches
-        try:
-            if "KUBERNETES_SERVICE_HOST" in os.environ and (_ACCOUNT / "token").exists():
-                load_incluster_config(client_configuration=configuration)
-            else:
-                await load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
-        except (ConfigException, OSError) as error:
-            raise ClusterError(
-                f"no access to a cluster: neither a service account nor a kubeconfig: {error}"
-            ) from error
-        return cls(ApiClient(configuration), on_request)
-
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
@@ -163,7 +162,7 @@ class Cluster:
         path = _path(kind, namespace)
         timeout = aiohttp.ClientTimeout(total=seconds + WATCH_TIMEOUT, sock_read=WATCH_TIMEOUT)
         try:
-            answer = await self._send("GET", path, query, None, "application/json", timeout, "WATCH")
+            answer = await self._send("GET", path, query, None, JSON, timeout, "WATCH")
             if answer.status != 200:
                 raise _fault(answer.status, (await answer.read()).decode(errors="replace"), f"WATCH {path}")
             async with answer.response:
@@ -177,12 +176,7 @@ class Cluster:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"cannot watch {kind}: {str(error) or type(error).__name__}") from error
 
-    async def warnings(self, namespace: str, uids: Iterable[str]) -> builtins.list[Manifest]:
-        """Return the Warning Events about the objects with these uids."""
-        found = await self.warnings_by_uid(namespace)
-        return [event for uid in uids for event in found.get(uid, ())]
-
-    async def warnings_by_uid(self, namespace: str) -> dict[str, builtins.list[Manifest]]:
+    async def warnings(self, namespace: str) -> dict[str, builtins.list[Manifest]]:
         """List all Warning Events of a namespace by the uid of the object that they are about."""
         found: dict[str, list[Manifest]] = {}
         async for page in self.pages("Event", namespace, fields="type=Warning"):
@@ -199,7 +193,7 @@ class Cluster:
             If there is an object of this name.
         """
         path = _path(manifest["kind"], manifest["metadata"]["namespace"])
-        return await self._ask("POST", path, {"fieldManager": MANAGER}, manifest)
+        return await self._write("POST", path, manifest)
 
     async def dry_run(self, manifest: Manifest) -> None:
         """Validate an object strictly on the API server without creating it; raises as `create` does."""
@@ -233,7 +227,7 @@ class Cluster:
         meta = manifest["metadata"]
         body = manifest | {"metadata": meta | {"resourceVersion": version}}
         path = _path(manifest["kind"], meta["namespace"], meta["name"])
-        return await self._ask("PUT", path, {"fieldManager": MANAGER}, body)
+        return await self._write("PUT", path, body)
 
     async def apply_status(self, resource: Manifest) -> Manifest:
         """Set a resource's status by server-side apply, which removes what is no longer given; return the resource.
@@ -245,11 +239,11 @@ class Cluster:
         """
         meta = resource["metadata"]
         path = _path(resource["kind"], meta["namespace"], meta["name"], "status")
-        return await self._ask("PATCH", path, {"fieldManager": MANAGER, "force": "true"}, resource, _APPLY)
+        return await self._write("PATCH", path, resource, _APPLY, force="true")
 
     async def patch(self, kind: str, namespace: str, name: str, change: Manifest) -> Manifest:
         """Apply a JSON merge patch, in which null removes a field, and return the object."""
-        return await self._ask("PATCH", _path(kind, namespace, name), {"fieldManager": MANAGER}, change, _MERGE)
+        return await self._write("PATCH", _path(kind, namespace, name), change, _MERGE)
 
     async def delete(
         self, kind: str, namespace: str, name: str, *, uid: str | None = None, grace: int | None = None
@@ -282,13 +276,17 @@ class Cluster:
             change = {"count": int(before.get("count") or 1) + 1, "lastTimestamp": event["lastTimestamp"]}
             await self.patch("Event", meta["namespace"], meta["name"], change)
 
+    async def _write(self, method: str, path: str, body: Manifest, content: str = JSON, **query: str) -> Manifest:
+        """Create or change an object and return it."""
+        return await self._ask(method, path, {"fieldManager": MANAGER} | query, body, content)
+
     async def _ask(
         self,
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
         body: Manifest | None = None,
-        content: str = "application/json",
+        content: str = JSON,
     ) -> Manifest:
         """Send a request and return the object in the answer; raise the error that the answer stands for."""
         timeout = aiohttp.ClientTimeout(TIMEOUT)
@@ -315,7 +313,7 @@ class Cluster:
         """Send a request and return the client's answer, whose body is still unread."""
         self._tls.reload()
         given = urlencode({key: value for key, value in (query or {}).items() if value})
-        headers = {"Accept": "application/json", "Content-Type": content}
+        headers = {"Accept": JSON, "Content-Type": content}
         code = None
         try:
             request = await self._client.param_serialize(

@@ -24,8 +24,7 @@ from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredM
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.base import Manifest, describe_errors
 from skymap_api.resource.status import Reason
-from skymap_operator.cluster.cached import Client
-from skymap_operator.cluster.client import Refused
+from skymap_operator.cluster.client import Cluster, Refused
 from skymap_operator.observe.children import Children
 from skymap_operator.observe.events import current_warnings, waiting_objects
 from skymap_operator.observe.state import (
@@ -47,7 +46,7 @@ from skymap_operator.settings import Settings
 
 async def observe(
     resource: Manifest,
-    cluster: Client,
+    cluster: Cluster,
     pulsars: Pulsars,
     settings: Settings,
     refused: Iterable[ObservedWarning] = (),
@@ -76,7 +75,8 @@ async def observe(
     if not scan.finished or scan.deleting or last:
         pulsar = await _pulsar(scan, names, pulsars, access, _Needs.of(scan, children, ending))
     waiting = {} if scan.finished or scan.deleting else waiting_objects(children, pods)
-    events = await cluster.warnings(scan.namespace, waiting.values()) if waiting else []
+    found = await cluster.warnings(scan.namespace) if waiting else {}
+    events = [event for uid in waiting.values() for event in found.get(uid, ())]
     return ObservedState(
         now=datetime.now(UTC),
         scan=scan,
@@ -109,7 +109,7 @@ class _Needs:
         )
 
 
-async def _children(cluster: Client, scan: ObservedScan, names: Names) -> Children:
+async def _children(cluster: Cluster, scan: ObservedScan, names: Names) -> Children:
     """Return the objects that have the scan's names, whoever owns them."""
     given = None if scan.spec is None else scan.spec.output.claim.name
     wanted = [
@@ -124,7 +124,7 @@ async def _children(cluster: Client, scan: ObservedScan, names: Names) -> Childr
     return Children.of(scan.uid, config_map, deployment, claim, dict(zip(JOB_ROLES, jobs, strict=True)))
 
 
-async def _keys(cluster: Client, namespace: str, secret: str | None) -> frozenset[str] | None:
+async def _keys(cluster: Cluster, namespace: str, secret: str | None) -> frozenset[str] | None:
     if secret is None:
         return frozenset()
     try:

@@ -9,13 +9,11 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from skymap_api.pulsar_admin import PulsarAdminError
 from skymap_api.resource.base import Manifest
-from skymap_operator.cluster.cached import Client
-from skymap_operator.cluster.client import Refused
+from skymap_operator.cluster.client import Cluster, Refused
 from skymap_operator.pulsar.access import PulsarAccess
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.credentials import Credentials
@@ -29,7 +27,7 @@ class Pulsars:
     """Opens admin interfaces. The operator's stays open; that of a scan is open for one reconcile."""
 
     def __init__(
-        self, cluster: Client, settings: Settings, on_request: Callable[[str, int | None], None] = lambda *_: None
+        self, cluster: Cluster, settings: Settings, on_request: Callable[[str, int | None], None] = lambda *_: None
     ) -> None:
         self._cluster = cluster
         self._settings = settings
@@ -39,11 +37,9 @@ class Pulsars:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for admin in self._own.values():
-            await admin.__aexit__(kind, error, trace)
+            await admin.__aexit__()
 
     @asynccontextmanager
     async def reach(self, namespace: str, access: PulsarAccess) -> AsyncIterator[PulsarAdmin]:

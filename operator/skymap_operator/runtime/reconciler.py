@@ -12,8 +12,7 @@ from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.apply import ActionRefused, apply
-from skymap_operator.cluster.cached import Client
-from skymap_operator.cluster.client import ClusterError, Refused, Unavailable
+from skymap_operator.cluster.client import Cluster, ClusterError, Refused, Unavailable
 from skymap_operator.decide.actions import Plan, SetStatus
 from skymap_operator.decide.allocation import Desired, allocate
 from skymap_operator.decide.cleanup import ending_plan
@@ -33,7 +32,7 @@ CONFLICT_INTERVAL = 1.0
 class Reconciler:
     """Reconciles SkymapScans. Keeps no state that a restarted operator could not rebuild in one pass."""
 
-    def __init__(self, cluster: Client, pulsars: Pulsars, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, cluster: Cluster, pulsars: Pulsars, settings: Settings, metrics: Metrics) -> None:
         self._cluster = cluster
         self._pulsars = pulsars
         self._settings = settings

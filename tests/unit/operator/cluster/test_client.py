@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
-from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Refused, Unavailable
+from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Refused, Unavailable, connect
 from skymap_operator.cluster.events import LONGEST_MESSAGE
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ def test_list_is_read_to_its_last_page() -> None:
 def test_warnings_are_listed_by_the_uid_of_their_object() -> None:
     first, second, other = warning("u"), warning("u"), warning("w")
     server = Server((200, {"items": [first | {"count": 3}, second, other]}))
-    assert server.run(lambda cluster: cluster.warnings_by_uid("ns")) == {"u": [first, second], "w": [other]}
+    assert server.run(lambda cluster: cluster.warnings("ns")) == {"u": [first, second], "w": [other]}
     assert server.asked[0][2]["fieldSelector"] == "type=Warning"
 
 
@@ -152,4 +152,4 @@ def test_missing_access_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: A
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
     with pytest.raises(ClusterError, match="no access to a cluster"):
-        asyncio.run(Cluster.open())
+        asyncio.run(connect())

@@ -18,7 +18,7 @@ from skymap_api.names import NamespacedName
 from skymap_operator.cluster import client
 from skymap_operator.cluster import informer as module
 from skymap_operator.cluster.cached import CachedCluster
-from skymap_operator.cluster.client import Cluster, Refused
+from skymap_operator.cluster.client import Refused
 from skymap_operator.cluster.informer import FIRST_PAUSE, LONGEST_PAUSE, Backoff, Informer
 from skymap_operator.cluster.store import Store
 
@@ -63,11 +63,11 @@ class Api:
 class Bench:
     """An informer, its store, the cached cluster in front of it, and the scans that it has reported."""
 
-    def __init__(self, api: Api, cluster: Cluster, resync: float) -> None:
-        self.api, self.store = api, Store()
+    def __init__(self, api: Api, cluster: CachedCluster, store: Store, resync: float) -> None:
+        self.api, self.store = api, store
         self.changed: list[NamespacedName] = []
         self.informer = Informer(cluster, self.store, self.changed.append, resync)
-        self.cluster = CachedCluster(cluster, self.store)
+        self.cluster = cluster
 
     async def started(self) -> None:
         """Start the informer and return when every kind is watched."""
@@ -86,8 +86,9 @@ def run(test: Callable[[Bench], Awaitable[None]], resync: float = 300.0) -> None
         configuration = Configuration()
         configuration.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
         configuration.connection_pool_maxsize = 0
-        async with Cluster(ApiClient(configuration)) as cluster:
-            bench = Bench(api, cluster, resync)
+        store = Store()
+        async with CachedCluster(ApiClient(configuration), lambda *_: None, store) as cluster:
+            bench = Bench(api, cluster, store, resync)
             try:
                 await test(bench)
             finally:

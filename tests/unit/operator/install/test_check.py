@@ -99,9 +99,8 @@ def test_one_fault_fails_the_command_after_all_checks(monkeypatch: pytest.Monkey
     admin = FakeAdmin()
 
     class Opened(Cluster):
-        @classmethod
-        async def open(cls) -> Opened:
-            return cls(schema())
+        def __init__(self, _: object) -> None:
+            super().__init__(schema())
 
         async def __aexit__(self, *_: object) -> None:
             pass
@@ -111,6 +110,9 @@ def test_one_fault_fails_the_command_after_all_checks(monkeypatch: pytest.Monkey
             super().__init__(admin)
             self._own = {}
 
+    async def connect() -> None: ...
+
+    monkeypatch.setattr(main, "connect", connect)
     monkeypatch.setattr(main, "Cluster", Opened)
     monkeypatch.setattr(main, "Pulsars", Reached)
     for name, value in {
