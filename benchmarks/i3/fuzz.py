@@ -145,9 +145,9 @@ def small_objects() -> list[Any]:
     ]
     made = {type(value) for value in chosen}
     return chosen + [
-        row.python([]) if "Vector" in row.layout.name else row.python()
-        for row in catalogue.CATALOGUE
-        if row.python not in made and row.python is not i3.I3StationGeo
+        layout.make([]) if "Vector" in layout.name else layout.make()
+        for layout in catalogue.CATALOGUE
+        if layout.make not in made and layout.make is not i3.I3StationGeo
     ]
 
 

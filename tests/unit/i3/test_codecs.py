@@ -13,30 +13,32 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from skymap_scanner import i3
 from skymap_scanner.errors import I3Error
 from skymap_scanner.i3 import BitMask, I3Geometry, I3SuperDSTTrigger, OMKey, catalogue
 from skymap_scanner.i3.archive import TruncatedError, UndescribedError, encode_text
-from skymap_scanner.i3.catalogue import CATALOGUE, Described
+from skymap_scanner.i3.catalogue import CATALOGUE
 from skymap_scanner.i3.layouts.basic_layouts import POSITION
 from skymap_scanner.i3.layouts.geometry_layouts import omgeo_records
 from skymap_scanner.i3.layouts.primitives import (
+    BYTES,
+    FLAG,
+    TEXT,
     Array,
-    Bytes,
     Class,
     Dictionary,
     Enumeration,
-    Flag,
     Items,
     Layout,
     Number,
+    Plain,
     Records,
-    Text,
 )
-from skymap_scanner.i3.layouts.pulse_layouts import RECO_PULSE, BitMaskLayout, Compact, Repeat, Triggers
+from skymap_scanner.i3.layouts.pulse_layouts import BIT_MASK, RECO_PULSE, TRIGGER_LIST, Compact, Repeat
 from skymap_scanner.i3.layouts.record_arrays import RecordCodec
 
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-ROWS = pytest.mark.parametrize("row", CATALOGUE, ids=lambda row: row.layout.name)
+LAYOUTS = pytest.mark.parametrize("layout", CATALOGUE, ids=lambda layout: layout.name)
 
 INTEGERS = {"b": 8, "h": 16, "i": 32, "q": 64}
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -79,16 +81,13 @@ def values(layout: Layout) -> st.SearchStrategy[Any]:
     raise AssertionError(layout)
 
 
+PLAIN = {FLAG: st.booleans(), TEXT: NAMES, BYTES: st.binary(max_size=20), BIT_MASK: masks(), TRIGGER_LIST: TRIGGERS}
+values.register(Plain, PLAIN.__getitem__)
 values.register(Number, lambda layout: numbers(layout.code))
 values.register(Enumeration, lambda layout: st.sampled_from(list(layout.members.values())) | unnamed(layout))
-values.register(Flag, lambda _: st.booleans())
-values.register(Text, lambda _: NAMES)
 values.register(Array, lambda layout: arrays(layout.dtype))
-values.register(Bytes, lambda _: st.binary(max_size=20))
-values.register(BitMaskLayout, lambda _: masks())
 values.register(Compact, lambda layout: words(layout.itemsize))
 values.register(Repeat, lambda layout: st.tuples(*[values(layout.layout)] * layout.times))
-values.register(Triggers, lambda _: TRIGGERS)
 values.register(Items, lambda layout: st.lists(values(layout.element), max_size=4).map(tuple))
 values.register(Records, lambda layout: st.lists(values(layout.element), max_size=4).map(layout.codec.rows))
 
@@ -112,7 +111,7 @@ def unnamed(layout: Enumeration) -> st.SearchStrategy[int]:
     return numbers("i").filter(lambda number: number not in layout.members)
 
 
-OBJECTS = {row.layout.name: values(row.layout) for row in CATALOGUE}
+OBJECTS = {layout.name: values(layout) for layout in CATALOGUE}
 
 
 def same_bits(one: Any, other: Any) -> bool:
@@ -120,11 +119,11 @@ def same_bits(one: Any, other: Any) -> bool:
     return repr(one) == repr(other)
 
 
-@ROWS
+@LAYOUTS
 @FEW
 @given(data=st.data())
-def test_objects_round_trip(row: Described, data: st.DataObject) -> None:
-    value = data.draw(OBJECTS[row.layout.name])
+def test_objects_round_trip(layout: Class, data: st.DataObject) -> None:
+    value = data.draw(OBJECTS[layout.name])
     blob = catalogue.encode(value)
     read = catalogue.decode(blob)
     assert type(read) is type(value)
@@ -143,11 +142,11 @@ def test_arrays_read_at_once_equal_those_read_one_by_one(name: str, data: st.Dat
         assert same_bits(catalogue.decode(blob), at_once)
 
 
-@ROWS
+@LAYOUTS
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_cut_anywhere_it_is_one_error(row: Described, data: st.DataObject) -> None:
-    blob = catalogue.encode(data.draw(OBJECTS[row.layout.name]))
+def test_cut_anywhere_it_is_one_error(layout: Class, data: st.DataObject) -> None:
+    blob = catalogue.encode(data.draw(OBJECTS[layout.name]))
     for end in range(len(blob)):
         with pytest.raises(TruncatedError) as error:
             catalogue.decode(blob[:end])
@@ -157,11 +156,11 @@ def test_cut_anywhere_it_is_one_error(row: Described, data: st.DataObject) -> No
         catalogue.decode(blob + b"\0")
 
 
-@ROWS
+@LAYOUTS
 @FEW
 @given(data=st.data())
-def test_damaged_anywhere_it_is_an_object_or_one_error(row: Described, data: st.DataObject) -> None:
-    blob = bytearray(catalogue.encode(data.draw(OBJECTS[row.layout.name])))
+def test_damaged_anywhere_it_is_an_object_or_one_error(layout: Class, data: st.DataObject) -> None:
+    blob = bytearray(catalogue.encode(data.draw(OBJECTS[layout.name])))
     for _ in range(data.draw(st.integers(1, 4))):
         blob[data.draw(st.integers(8, len(blob) - 1))] = data.draw(st.sampled_from([0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF]))
     try:
@@ -173,11 +172,11 @@ def test_damaged_anywhere_it_is_an_object_or_one_error(row: Described, data: st.
     assert catalogue.encode(catalogue.decode(again)) == again
 
 
-@ROWS
-def test_fields_stand_in_the_order_of_the_bytes(row: Described) -> None:
-    names = [member.name for member in row.layout.current if member.name]
-    assert is_dataclass(row.python)
-    assert [field.name for field in fields(row.python)] == names
+@LAYOUTS
+def test_fields_stand_in_the_order_of_the_bytes(layout: Class) -> None:
+    names = [member.name for member in layout.current if member.name]
+    assert is_dataclass(layout.make)
+    assert [field.name for field in fields(layout.make)] == names
 
 
 def test_flags_other_than_0_and_1_are_damage() -> None:
@@ -194,13 +193,13 @@ def test_flags_other_than_0_and_1_are_damage() -> None:
     [
         ("x", "'str' object has no attribute 'pos'|a str is no frame object"),
         (1.5, "a float is no frame object; use a class of skymap_scanner.i3"),
-        (catalogue.basic_objects.I3Int(2**31), "this I3Int cannot be written"),
-        (catalogue.basic_objects.I3Int("1"), "this I3Int cannot be written"),
-        (catalogue.basic_objects.I3String(1), "this I3String cannot be written"),
-        (catalogue.basic_objects.I3VectorDouble(np.zeros((2, 2))), "an array of one dimension is needed"),
-        (catalogue.particle.I3Particle(pos=(1, 2, 3)), "this I3Particle cannot be written"),
-        (catalogue.pulse_objects.I3SuperDSTTriggerSeries((I3SuperDSTTrigger(16, 0, 0),)), "key_index must be 0 to 15"),
-        (catalogue.pulse_objects.I3SuperDSTTriggerSeries((I3SuperDSTTrigger(1, 0, 2**64),)), "must fit into 64 bits"),
+        (i3.I3Int(2**31), "this I3Int cannot be written"),
+        (i3.I3Int("1"), "this I3Int cannot be written"),
+        (i3.I3String(1), "this I3String cannot be written"),
+        (i3.I3VectorDouble(np.zeros((2, 2))), "an array of one dimension is needed"),
+        (i3.I3Particle(pos=(1, 2, 3)), "this I3Particle cannot be written"),
+        (i3.I3SuperDSTTriggerSeries((I3SuperDSTTrigger(16, 0, 0),)), "key_index must be 0 to 15"),
+        (i3.I3SuperDSTTriggerSeries((I3SuperDSTTrigger(1, 0, 2**64),)), "must fit into 64 bits"),
     ],
 )
 def test_invalid_value_is_rejected_on_writing(value: Any, message: str) -> None:
@@ -212,7 +211,7 @@ def test_invalid_value_is_rejected_on_writing(value: Any, message: str) -> None:
 
 
 def test_lengths_and_versions_may_be_escaped() -> None:
-    plain = catalogue.encode(catalogue.basic_objects.I3String("abc"))
+    plain = catalogue.encode(i3.I3String("abc"))
     long_text = plain[:-7] + b"\xff\xff\xff\xff" + (3).to_bytes(8, "little") + b"abc"
     assert catalogue.decode(long_text).value == "abc"
     long_name = plain[:4] + b"\xff\xff\xff\xff" + (8).to_bytes(8, "little") + plain[8:]
@@ -222,21 +221,21 @@ def test_lengths_and_versions_may_be_escaped() -> None:
 
 
 def test_excessive_length_is_an_immediate_error() -> None:
-    plain = catalogue.encode(catalogue.basic_objects.I3String("abc"))
+    plain = catalogue.encode(i3.I3String("abc"))
     with pytest.raises(TruncatedError, match="18446744073709551615 bytes expected, only 3 are left"):
         catalogue.decode(plain[:-7] + b"\xff" * 12 + b"abc")
-    vector = catalogue.encode(catalogue.basic_objects.I3VectorOMKey())
+    vector = catalogue.encode(i3.I3VectorOMKey())
     with pytest.raises(TruncatedError):
         catalogue.decode(vector[:-4] + b"\xfe\xff\xff\xff")
 
 
 def test_untracked_class_has_no_object_id() -> None:
-    blob = catalogue.encode(catalogue.basic_objects.I3TimeWindow(1.0, 2.0)).replace(b"\1\0\1\0\0\0", b"\0\0")
-    assert catalogue.decode(blob) == catalogue.basic_objects.I3TimeWindow(1.0, 2.0)
+    blob = catalogue.encode(i3.I3TimeWindow(1.0, 2.0)).replace(b"\1\0\1\0\0\0", b"\0\0")
+    assert catalogue.decode(blob) == i3.I3TimeWindow(1.0, 2.0)
 
 
 def test_repeated_object_refers_to_the_first() -> None:
-    keys = catalogue.basic_objects.I3VectorOMKey((OMKey(1, 2), OMKey(3, 4)))
+    keys = i3.I3VectorOMKey((OMKey(1, 2), OMKey(3, 4)))
     blob = catalogue.encode(keys)
     repeated = blob[:-13] + (2).to_bytes(4, "little")  # the second key: the id of the first, and no data
     assert catalogue.decode(repeated).value == (OMKey(1, 2), OMKey(1, 2))
@@ -247,16 +246,14 @@ def test_repeated_object_refers_to_the_first() -> None:
 
 
 def test_repeated_object_in_an_array_is_read() -> None:
-    pulse = np.array([(1, 2, 3, 4), (5, 6, 7, 1)], catalogue.pulse_objects.PULSE_DTYPE)
-    blob = catalogue.encode(catalogue.pulse_objects.I3RecoPulseSeriesMap({OMKey(1, 2): pulse}))
+    pulse = np.array([(1, 2, 3, 4), (5, 6, 7, 1)], i3.PULSE_DTYPE)
+    blob = catalogue.encode(i3.I3RecoPulseSeriesMap({OMKey(1, 2): pulse}))
     repeated = blob[:-21] + (3).to_bytes(4, "little")
     assert catalogue.decode(repeated).value[OMKey(1, 2)].tolist() == [(1, 2, 3, 4), (1, 2, 3, 4)]
 
 
 def test_older_header_has_default_values() -> None:
-    header = catalogue.basic_objects.I3EventHeader(
-        7, 0, 9, 20, 0, "", catalogue.I3Time(2010, 5), catalogue.I3Time(2010, 6)
-    )
+    header = i3.I3EventHeader(7, 0, 9, 20, 0, "", i3.I3Time(2010, 5), i3.I3Time(2010, 6))
     blob = catalogue.encode(header)
     place = blob.index(b"I3EventHeader\1\3") + 14
     oldest = blob[:place] + b"\0" + blob[place + 1 :]
@@ -266,8 +263,8 @@ def test_older_header_has_default_values() -> None:
 
 
 def test_older_pulses_have_float_times() -> None:
-    pulses = np.array([(1.5, 2, 3, 4), (2.5, 6, 7, 1)], catalogue.pulse_objects.PULSE_DTYPE)
-    blob = catalogue.encode(catalogue.pulse_objects.I3RecoPulseSeriesMap({OMKey(1, 2): pulses}))
+    pulses = np.array([(1.5, 2, 3, 4), (2.5, 6, 7, 1)], i3.PULSE_DTYPE)
+    blob = catalogue.encode(i3.I3RecoPulseSeriesMap({OMKey(1, 2): pulses}))
     start = blob.index(b"\1\3\3\0\0\0")
     old = blob[:start] + b"\1\2\3\0\0\0"
     for row, identifier in zip(pulses, (b"", (4).to_bytes(4, "little")), strict=True):
@@ -276,14 +273,14 @@ def test_older_pulses_have_float_times() -> None:
 
 
 def test_mask_version_2_has_a_time_reference() -> None:
-    mask = catalogue.pulse_objects.I3RecoPulseSeriesMapMask("psm", BitMask(b"\1", 7), (BitMask(b"\1", 7),))
+    mask = i3.I3RecoPulseSeriesMapMask("psm", BitMask(b"\1", 7), (BitMask(b"\1", 7),))
     blob = catalogue.encode(mask)
     old = blob.replace(b"Mask\1\2", b"Mask\1\1").replace(b"psm", b"psm" + bytes(4))
     assert catalogue.decode(old) == mask
 
 
 def test_unknown_class_version_is_reported() -> None:
-    blob = catalogue.encode(catalogue.particle.I3Particle())
+    blob = catalogue.encode(i3.I3Particle())
     for version, message in ((6, "version 6, the newest described is 5"), (4, "version 4, the oldest described is 5")):
         with pytest.raises(UndescribedError, match=message):
             catalogue.decode(blob.replace(b"I3Particle\1\5", b"I3Particle\1" + bytes([version])))
@@ -322,14 +319,14 @@ def test_old_geometry_is_written_in_the_current_version(version: int) -> None:
     assert isinstance(geometry, I3Geometry)
     row = geometry.omgeo.value[0].item()
     assert row == (1, 2, 0, 1.0, 2.0, 3.0, 1.0, 0.0, 0.0, 0.0, 20, 0.5, 0)
-    assert geometry.start_time == catalogue.I3Time(2010, 5)
+    assert geometry.start_time == i3.I3Time(2010, 5)
     new = catalogue.encode(geometry)
     assert b"I3Geometry\1\3" in new
     assert catalogue.decode(new) == geometry
 
 
 def test_geometry_with_scintillators_is_rejected_as_undescribed() -> None:
-    blob = catalogue.encode(I3Geometry(catalogue.geometry_objects.I3OMGeoMap(omgeo_records([]))))
+    blob = catalogue.encode(I3Geometry(i3.I3OMGeoMap(omgeo_records([]))))
     count = blob.index(bytes.fromhex("010006000000 07000000 0000 00000000")) + 12  # I3ScintGeoMap, its base, std::map
     with pytest.raises(UndescribedError, match="I3ScintGeoMap are not described") as error:
         catalogue.decode(blob[:count] + b"\1" + blob[count + 1 :])
@@ -339,9 +336,9 @@ def test_geometry_with_scintillators_is_rejected_as_undescribed() -> None:
 def test_documentation_names_every_class() -> None:
     manual = (Path(__file__).parents[3] / "docs/reference/i3-classes.md").read_text()
     names = set(re.findall(r"\b[A-Z]\w+", manual))
-    assert [row.python.__name__ for row in CATALOGUE if row.python.__name__ not in names] == []
+    assert [layout.make.__name__ for layout in CATALOGUE if layout.make.__name__ not in names] == []
 
 
 def test_dtypes_are_what_the_layouts_make() -> None:
-    assert RecordCodec(RECO_PULSE).dtype == catalogue.pulse_objects.PULSE_DTYPE
+    assert RecordCodec(RECO_PULSE).dtype == i3.PULSE_DTYPE
     assert RecordCodec(POSITION).dtype == np.dtype([("x", "<f8"), ("y", "<f8"), ("z", "<f8")])

@@ -102,9 +102,13 @@ class Reader:
         count: int = self.number(U32)
         return self.number(U64) if count == COUNT_ESCAPE else count
 
+    def string(self) -> bytes:
+        """Read a string as bytes."""
+        return self.take(self.count())
+
     def text(self) -> str:
         """Read a string."""
-        return decode_text(self.take(self.count()))
+        return decode_text(self.string())
 
     def flag(self) -> bool:
         """Read a byte that must be 0 or 1."""
@@ -164,11 +168,18 @@ class Writer:
         else:
             self.data += U32.pack(COUNT_ESCAPE) + U64.pack(count)
 
-    def text(self, text: str) -> None:
-        """Write a string."""
-        raw = encode_text(text)
+    def string(self, raw: bytes) -> None:
+        """Write a string of bytes."""
         self.count(len(raw))
         self.data += raw
+
+    def text(self, text: str) -> None:
+        """Write a string."""
+        self.string(encode_text(text))
+
+    def flag(self, value: object) -> None:
+        """Write a byte, 0 or 1."""
+        self.data.append(bool(value))
 
     def preamble(self, name: Hashable, tracked: bool, version: int) -> None:
         """Write tracking flag and version where the class ``name`` is met for the first time."""

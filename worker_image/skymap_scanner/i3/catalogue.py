@@ -1,4 +1,4 @@
-"""The described classes: for each its name in the file, its layout and its Python class.
+"""The described classes, and the bytes of their objects.
 
 A blob is one portable binary archive that holds one pointer to a frame object (format section 3). To add a class:
 write its dataclass with the fields in the order of the bytes, its layout, and its row here; the tests take every row.
@@ -7,17 +7,13 @@ write its dataclass with the fields in the order of the bytes, its layout, and i
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from skymap_scanner.errors import I3Error
-from skymap_scanner.i3 import basic_objects, geometry_objects, particle, pulse_objects
 from skymap_scanner.i3.archive import Reader, Writer, decode_text, encode_text
 from skymap_scanner.i3.basic_objects import Opaque
 from skymap_scanner.i3.layouts import basic_layouts, geometry_layouts, pulse_layouts
 from skymap_scanner.i3.layouts.primitives import Class
-from skymap_scanner.i3.time import I3Time
 
 #: boost::shared_ptr: not tracked, version 1; then the class id: counted up, the object's class is always the third.
 _POINTER: Final = b"\x00\x01"
@@ -28,75 +24,43 @@ _NULL: Final = _POINTER + b"\xff\xff"
 _WRONG_VALUE: Final = (struct.error, AttributeError, TypeError, ValueError, OverflowError)
 
 
-@dataclass(frozen=True)
-class Described:
-    """One class: its layout (which has its name), the Python class, and the type name that a frame shows."""
-
-    layout: Class
-    python: type
-    type_name: str
-
-    def read(self, reader: Reader) -> Any:
-        """Read what stands behind the class name, which must be all that is left; raises I3Error."""
-        value = self.layout.read(reader)
-        if reader.left:
-            raise reader.error(f"{reader.left} bytes are left over behind {self.layout.name}")
-        return value
-
-    def write(self, value: Any) -> bytes:
-        """Return the blob of ``value``."""
-        writer = Writer()
-        writer.data += _POINTER + _CLASS_ID
-        writer.text(self.layout.name)
-        self.layout.write(writer, value)
-        return bytes(writer.data)
-
-
-def _string_map(value: str) -> str:
-    return f"I3Map<__cxx11::string, {value}>"
-
-
-def _rows() -> Iterator[Described]:
-    """List the classes, with the type names that IceTray 1.18 shows."""
-    yield Described(basic_layouts.INT, basic_objects.I3Int, "I3PODHolder<int>")
-    yield Described(basic_layouts.DOUBLE, basic_objects.I3Double, "I3PODHolder<double>")
-    yield Described(basic_layouts.BOOL, basic_objects.I3Bool, "I3PODHolder<bool>")
-    yield Described(basic_layouts.STRING, basic_objects.I3String, "I3PODHolder<__cxx11::string >")
-    yield Described(basic_layouts.POSITION, basic_objects.I3Position, "I3Position")
-    yield Described(basic_layouts.DIRECTION, basic_objects.I3Direction, "I3Direction")
-    yield Described(basic_layouts.TIME, I3Time, "I3Time")
-    yield Described(basic_layouts.QUATERNION, basic_objects.I3Quaternion, "I3Quaternion")
-    yield Described(basic_layouts.ORIENTATION, basic_objects.I3Orientation, "I3Orientation")
-    yield Described(basic_layouts.PARTICLE, particle.I3Particle, "I3Particle")
-    yield Described(basic_layouts.VECTOR_PARTICLE, particle.I3VectorI3Particle, "I3Vector<I3Particle>")
-    yield Described(basic_layouts.EVENT_HEADER, basic_objects.I3EventHeader, "I3EventHeader")
-    yield Described(basic_layouts.FIT_PARAMS, basic_objects.I3LogLikelihoodFitParams, "I3LogLikelihoodFitParams")
-    yield Described(basic_layouts.VECTOR_OMKEY, basic_objects.I3VectorOMKey, "I3Vector<OMKey>")
-    yield Described(basic_layouts.VECTOR_CHAR, basic_objects.I3VectorChar, "I3Vector<char>")
-    yield Described(basic_layouts.VECTOR_STRING, basic_objects.I3VectorString, "I3Vector<__cxx11::string >")
-    for name, cpp, python, dtype in basic_layouts.NUMBER_VECTORS:
-        yield Described(basic_layouts.number_vector(name, python, dtype), python, f"I3Vector<{cpp}>")
-    yield Described(basic_layouts.MAP_DOUBLE, basic_objects.I3MapStringDouble, _string_map("double"))
-    yield Described(basic_layouts.MAP_INT, basic_objects.I3MapStringInt, _string_map("int"))
-    yield Described(basic_layouts.MAP_BOOL, basic_objects.I3MapStringBool, _string_map("bool"))
-    yield Described(basic_layouts.TIME_WINDOW, basic_objects.I3TimeWindow, "I3TimeWindow")
-    yield Described(basic_layouts.TIME_WINDOWS, basic_objects.I3TimeWindowSeries, "I3TimeWindowSeries")
-    yield Described(
-        basic_layouts.TIME_WINDOW_MAP, basic_objects.I3TimeWindowSeriesMap, "I3Map<OMKey, I3TimeWindowSeries>"
-    )
-    yield Described(pulse_layouts.PULSE_MAP, pulse_objects.I3RecoPulseSeriesMap, "I3Map<OMKey, vector<I3RecoPulse> >")
-    yield Described(pulse_layouts.PULSE_MASK, pulse_objects.I3RecoPulseSeriesMapMask, "I3RecoPulseSeriesMapMask")
-    yield Described(pulse_layouts.SUPER_DST, pulse_objects.I3SuperDST, "I3SuperDST")
-    yield Described(pulse_layouts.TRIGGERS, pulse_objects.I3SuperDSTTriggerSeries, "I3SuperDSTTriggerSeries")
-    yield Described(geometry_layouts.OMGEO_MAP, geometry_objects.I3OMGeoMap, "I3Map<OMKey, I3OMGeo>")
-    yield Described(geometry_layouts.STATION, geometry_objects.I3StationGeo, "I3Vector<I3TankGeo>")
-    yield Described(geometry_layouts.STATION_MAP, geometry_objects.I3StationGeoMap, "I3Map<int, I3Vector<I3TankGeo> >")
-    yield Described(geometry_layouts.GEOMETRY, geometry_objects.I3Geometry, "I3Geometry")
-
-
-CATALOGUE: Final = tuple(_rows())
-_BY_NAME: Final = {encode_text(row.layout.name): row for row in CATALOGUE}
-_BY_CLASS: Final = {row.python: row for row in CATALOGUE}
+#: The layout of every class (it has the class's name in the file and its Python class), and the type name that
+#: IceTray 1.18 shows.
+CATALOGUE: Final[dict[Class, str]] = {
+    basic_layouts.INT: "I3PODHolder<int>",
+    basic_layouts.DOUBLE: "I3PODHolder<double>",
+    basic_layouts.BOOL: "I3PODHolder<bool>",
+    basic_layouts.STRING: "I3PODHolder<__cxx11::string >",
+    basic_layouts.POSITION: "I3Position",
+    basic_layouts.DIRECTION: "I3Direction",
+    basic_layouts.TIME: "I3Time",
+    basic_layouts.QUATERNION: "I3Quaternion",
+    basic_layouts.ORIENTATION: "I3Orientation",
+    basic_layouts.PARTICLE: "I3Particle",
+    basic_layouts.VECTOR_PARTICLE: "I3Vector<I3Particle>",
+    basic_layouts.EVENT_HEADER: "I3EventHeader",
+    basic_layouts.FIT_PARAMS: "I3LogLikelihoodFitParams",
+    basic_layouts.VECTOR_OMKEY: "I3Vector<OMKey>",
+    basic_layouts.VECTOR_CHAR: "I3Vector<char>",
+    basic_layouts.VECTOR_STRING: "I3Vector<__cxx11::string >",
+    **{layout: f"I3Vector<{element}>" for layout, element in basic_layouts.NUMBER_VECTORS.items()},
+    basic_layouts.MAP_DOUBLE: "I3Map<__cxx11::string, double>",
+    basic_layouts.MAP_INT: "I3Map<__cxx11::string, int>",
+    basic_layouts.MAP_BOOL: "I3Map<__cxx11::string, bool>",
+    basic_layouts.TIME_WINDOW: "I3TimeWindow",
+    basic_layouts.TIME_WINDOWS: "I3TimeWindowSeries",
+    basic_layouts.TIME_WINDOW_MAP: "I3Map<OMKey, I3TimeWindowSeries>",
+    pulse_layouts.PULSE_MAP: "I3Map<OMKey, vector<I3RecoPulse> >",
+    pulse_layouts.PULSE_MASK: "I3RecoPulseSeriesMapMask",
+    pulse_layouts.SUPER_DST: "I3SuperDST",
+    pulse_layouts.TRIGGERS: "I3SuperDSTTriggerSeries",
+    geometry_layouts.OMGEO_MAP: "I3Map<OMKey, I3OMGeo>",
+    geometry_layouts.STATION: "I3Vector<I3TankGeo>",
+    geometry_layouts.STATION_MAP: "I3Map<int, I3Vector<I3TankGeo> >",
+    geometry_layouts.GEOMETRY: "I3Geometry",
+}
+_BY_NAME: Final = {encode_text(layout.name): layout for layout in CATALOGUE}
+_BY_CLASS: Final = {layout.make: layout for layout in CATALOGUE}
 
 
 def class_name(blob: bytes) -> str | None:
@@ -115,23 +79,25 @@ def _read_header(reader: Reader) -> bytes | None:
         return None
     if identifier != _CLASS_ID:
         raise reader.error(f"class id {_CLASS_ID.hex(' ')} expected, found {identifier.hex(' ')}", 2)
-    return reader.take(reader.count())
+    return reader.string()
 
 
 def decode(blob: bytes) -> Any:
     """Decode a blob to its object: None for a null pointer, `Opaque` for a class that is not described.
 
-    Raises
-    ------
-    I3Error
-        When the blob is damaged; UndescribedError when the class is known and this version of it is not.
+    Raises I3Error when the blob is damaged, UndescribedError when the class is known and this version of it is not.
     """
     reader = Reader(blob)
     name = _read_header(reader)
     if name is None:
         return None
-    row = _BY_NAME.get(name)
-    return Opaque(decode_text(name), blob) if row is None else row.read(reader)
+    layout = _BY_NAME.get(name)
+    if layout is None:
+        return Opaque(decode_text(name), blob)
+    value = layout.read(reader)
+    if reader.left:
+        raise reader.error(f"{reader.left} bytes are left over behind {layout.name}")
+    return value
 
 
 def encode(value: Any) -> bytes:
@@ -140,23 +106,27 @@ def encode(value: Any) -> bytes:
         return _NULL
     if isinstance(value, Opaque):
         return value.blob
-    row = described(type(value))
+    layout = layout_of(type(value))
+    writer = Writer()
+    writer.data += _POINTER + _CLASS_ID
+    writer.text(layout.name)
     try:
-        return row.write(value)
+        layout.write(writer, value)
     except _WRONG_VALUE as error:
-        raise I3Error(f"this {row.layout.name} cannot be written: {error}") from error
+        raise I3Error(f"this {layout.name} cannot be written: {error}") from error
+    return bytes(writer.data)
 
 
 def type_name(value: Any) -> str:
     """Return the type name that a frame shows for this object; raises I3Error."""
     if isinstance(value, Opaque):
         return value.type_name or value.class_name
-    return described(type(value)).type_name
+    return CATALOGUE[layout_of(type(value))]
 
 
-def described(kind: type) -> Described:
-    """Return the row of a Python class; raises I3Error."""
-    row = _BY_CLASS.get(kind)
-    if row is None:
+def layout_of(kind: type) -> Class:
+    """Return the layout of a Python class; raises I3Error."""
+    layout = _BY_CLASS.get(kind)
+    if layout is None:
         raise I3Error(f"a {kind.__name__} is no frame object; use a class of skymap_scanner.i3, as I3Double(1.5)")
-    return row
+    return layout

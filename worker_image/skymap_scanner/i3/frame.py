@@ -15,7 +15,7 @@ from skymap_scanner.errors import I3Error
 from skymap_scanner.i3 import catalogue
 from skymap_scanner.i3.archive import COUNT_ESCAPE, U32, Reader, UndescribedError, decode_text, encode_text
 from skymap_scanner.i3.basic_objects import Opaque
-from skymap_scanner.i3.layouts.primitives import Class, Items, Member, Number, Text
+from skymap_scanner.i3.layouts.primitives import TEXT, Class, Items, Member, Number
 
 TAG: Final = b"[i3]"
 CURRENT_VERSION: Final = 6
@@ -28,7 +28,7 @@ _FIRST_TAGGED: Final = 4
 _STREAM: Final = b"\0\0"
 #: Changes by modules to frames of version 2 to 4: module, operation, keys and type. Skipped.
 HISTORY: Final = Items(
-    Class("event_t", None, [Member("", Text()), Member("", Number("b")), *[Member("", Text())] * 3], tracked=False),
+    Class("event_t", None, [Member("", TEXT), Member("", Number("b")), *[Member("", TEXT)] * 3], tracked=False),
     "std::vector<event_t>",
 )
 

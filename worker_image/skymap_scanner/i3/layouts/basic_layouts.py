@@ -7,17 +7,17 @@ from typing import Final
 from skymap_scanner.i3 import basic_objects, particle
 from skymap_scanner.i3.basic_objects import I3Orientation, I3Quaternion, OMKey
 from skymap_scanner.i3.layouts.primitives import (
+    BYTES,
+    FLAG,
+    TEXT,
     Array,
-    Bytes,
     Class,
     Dictionary,
     Enumeration,
-    Flag,
     Items,
     Layout,
     Member,
     Number,
-    Text,
 )
 from skymap_scanner.i3.time import I3Time
 
@@ -28,7 +28,6 @@ UINT32: Final = Number("I")
 UINT64: Final = Number("Q")
 F32: Final = Number("f")
 F64: Final = Number("d")
-TEXT: Final = Text()
 
 FRAME_OBJECT: Final = Class("I3FrameObject", None, [])
 BASE: Final = Member("", FRAME_OBJECT)
@@ -102,14 +101,13 @@ FIT_PARAMS: Final = frame_object(
 TIME_WINDOW: Final = frame_object(
     "I3TimeWindow", basic_objects.I3TimeWindow, Member("start", F64), Member("stop", F64), version=1, oldest=1
 )
-TIME_WINDOWS: Final = Class(
+TIME_WINDOWS: Final = frame_object(
     "I3TimeWindowSeries",
     basic_objects.I3TimeWindowSeries,
-    [BASE, Member("value", Items(TIME_WINDOW, "std::list of I3TimeWindow"))],
+    Member("value", Items(TIME_WINDOW, "std::list of I3TimeWindow")),
     version=1,
     oldest=1,
 )
-
 TIME_WINDOW_MAP: Final = holder(
     "I3TimeWindowSeriesMap",
     basic_objects.I3TimeWindowSeriesMap,
@@ -122,28 +120,26 @@ VECTOR_PARTICLE: Final = holder(
 
 INT: Final = holder("I3Int", basic_objects.I3Int, I32)
 DOUBLE: Final = holder("I3Double", basic_objects.I3Double, F64)
-BOOL: Final = holder("I3Bool", basic_objects.I3Bool, Flag())
+BOOL: Final = holder("I3Bool", basic_objects.I3Bool, FLAG)
 STRING: Final = holder("I3String", basic_objects.I3String, TEXT)
-VECTOR_CHAR: Final = holder("I3VectorChar", basic_objects.I3VectorChar, Bytes())
+VECTOR_CHAR: Final = holder("I3VectorChar", basic_objects.I3VectorChar, BYTES)
 VECTOR_STRING: Final = holder("I3VectorString", basic_objects.I3VectorString, Items(TEXT, "std::vector<std::string>"))
 
-#: Vectors of numbers: name in the file, name of the C++ type, class, numpy type.
-NUMBER_VECTORS: Final = (
-    ("I3VectorDouble", "double", basic_objects.I3VectorDouble, "<f8"),
-    ("I3VectorFloat", "float", basic_objects.I3VectorFloat, "<f4"),
-    ("I3VectorInt", "int", basic_objects.I3VectorInt, "<i4"),
-    ("I3VectorUnsignedInt", "unsigned int", basic_objects.I3VectorUInt, "<u4"),
-    ("I3VectorInt64", "long", basic_objects.I3VectorInt64, "<i8"),
-    ("I3VectorUInt64", "unsigned long", basic_objects.I3VectorUInt64, "<u8"),
-    ("I3VectorShort", "short", basic_objects.I3VectorShort, "<i2"),
-    ("I3VectorUShort", "unsigned short", basic_objects.I3VectorUShort, "<u2"),
-    ("I3VectorBool", "bool", basic_objects.I3VectorBool, "?"),
-)
-
-
-def number_vector(name: str, make: type, dtype: str) -> Class:
-    """Lay out a vector of numbers."""
-    return holder(name, make, Array(dtype))
+#: The layouts of vectors of numbers, each with the C++ type of its elements.
+NUMBER_VECTORS: Final = {
+    holder(name, make, Array(dtype)): element
+    for name, element, make, dtype in (
+        ("I3VectorDouble", "double", basic_objects.I3VectorDouble, "<f8"),
+        ("I3VectorFloat", "float", basic_objects.I3VectorFloat, "<f4"),
+        ("I3VectorInt", "int", basic_objects.I3VectorInt, "<i4"),
+        ("I3VectorUnsignedInt", "unsigned int", basic_objects.I3VectorUInt, "<u4"),
+        ("I3VectorInt64", "long", basic_objects.I3VectorInt64, "<i8"),
+        ("I3VectorUInt64", "unsigned long", basic_objects.I3VectorUInt64, "<u8"),
+        ("I3VectorShort", "short", basic_objects.I3VectorShort, "<i2"),
+        ("I3VectorUShort", "unsigned short", basic_objects.I3VectorUShort, "<u2"),
+        ("I3VectorBool", "bool", basic_objects.I3VectorBool, "?"),
+    )
+}
 
 
 def string_map(name: str, make: type, value: Layout) -> Class:
@@ -153,4 +149,4 @@ def string_map(name: str, make: type, value: Layout) -> Class:
 
 MAP_DOUBLE: Final = string_map("I3MapStringDouble", basic_objects.I3MapStringDouble, F64)
 MAP_INT: Final = string_map("I3MapStringInt", basic_objects.I3MapStringInt, I32)
-MAP_BOOL: Final = string_map("I3MapStringBool", basic_objects.I3MapStringBool, Flag())
+MAP_BOOL: Final = string_map("I3MapStringBool", basic_objects.I3MapStringBool, FLAG)

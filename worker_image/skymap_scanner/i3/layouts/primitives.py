@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from operator import attrgetter
 from struct import Struct
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,36 +41,35 @@ class Number:
         self._struct = Struct("<" + code)
 
     def read(self, reader: Reader) -> Any:
-        """Read one value; raises I3Error."""
         return reader.number(self._struct)
 
     def write(self, writer: Writer, value: Any) -> None:
-        """Write one value."""
         writer.data += self._struct.pack(value)
 
     def columns(self, path: str) -> Iterator[tuple[str, str]]:
-        """Yield the number's path and code."""
         yield path, self.code
 
     def classes(self) -> dict[str, tuple[bool, int]]:
-        """Return nothing: a number has no class."""
         return {}
 
     def build(self, numbers: Iterator[Any]) -> Any:
-        """Return the next number."""
         return next(numbers)
 
 
-class Flag:
-    """A ``bool``: one byte, 0 or 1."""
+@dataclass(frozen=True)
+class Plain:
+    """A type that two functions read and write."""
 
-    def read(self, reader: Reader) -> bool:
-        """Read one value; raises I3Error."""
-        return reader.flag()
+    read: Callable[[Reader], Any]
+    write: Callable[[Writer, Any], None]
 
-    def write(self, writer: Writer, value: Any) -> None:
-        """Write one value."""
-        writer.data.append(bool(value))
+
+#: A ``bool``: one byte, 0 or 1.
+FLAG: Final = Plain(Reader.flag, Writer.flag)
+#: A ``std::string``; text that is not UTF-8 is kept (see ``decode_text``).
+TEXT: Final = Plain(Reader.text, Writer.text)
+#: A ``std::vector<char>``: bytes.
+BYTES: Final = Plain(Reader.string, Writer.string)
 
 
 class Enumeration:
@@ -81,25 +80,11 @@ class Enumeration:
         self._struct = Struct("<i")
 
     def read(self, reader: Reader) -> int:
-        """Read one value; raises I3Error."""
         value: int = reader.number(self._struct)
         return self.members.get(value, value)
 
     def write(self, writer: Writer, value: int) -> None:
-        """Write one value."""
         writer.data += self._struct.pack(value)
-
-
-class Text:
-    """A ``std::string``; text that is not UTF-8 is kept (see ``decode_text``)."""
-
-    def read(self, reader: Reader) -> str:
-        """Read one value; raises I3Error."""
-        return reader.text()
-
-    def write(self, writer: Writer, value: str) -> None:
-        """Write one value."""
-        writer.text(value)
 
 
 class Array:
@@ -109,7 +94,6 @@ class Array:
         self.dtype = np.dtype(dtype)
 
     def read(self, reader: Reader) -> NDArray[Any]:
-        """Read one value; raises I3Error."""
         start = reader.position
         array = np.frombuffer(reader.take(reader.count() * self.dtype.itemsize), self.dtype)
         if self.dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
@@ -117,25 +101,11 @@ class Array:
         return array
 
     def write(self, writer: Writer, value: Any) -> None:
-        """Write one value."""
         array = np.ascontiguousarray(value, self.dtype)
         if array.ndim != 1:
             raise ValueError(f"an array of one dimension is needed, not {array.ndim}")
         writer.count(len(array))
         writer.data += array.tobytes()
-
-
-class Bytes:
-    """A ``std::vector<char>``: bytes."""
-
-    def read(self, reader: Reader) -> bytes:
-        """Read one value; raises I3Error."""
-        return reader.take(reader.count())
-
-    def write(self, writer: Writer, value: bytes) -> None:
-        """Write one value."""
-        writer.count(len(value))
-        writer.data += value
 
 
 @dataclass(frozen=True)
@@ -187,7 +157,6 @@ class Class:
         return tuple(member for member in self.members if member.since <= version <= member.until)
 
     def read(self, reader: Reader) -> Any:
-        """Read one value; raises I3Error."""
         tracked, version = reader.preamble(self.name, self.version)
         if not tracked:
             return self.read_members(reader, version)
@@ -212,7 +181,6 @@ class Class:
         return None if self.make is None else self.make(**values)
 
     def write(self, writer: Writer, value: Any) -> None:
-        """Write one value, in the current version."""
         writer.preamble(self.name, self._tracked, self.version)
         if self._tracked:
             writer.object_id()
@@ -231,14 +199,12 @@ class Class:
             yield from layout.columns(".".join(filter(None, (path, name))))
 
     def classes(self) -> dict[str, tuple[bool, int]]:
-        """Return tracking flag and version of this class and those of its members."""
         found = {self.name: (self._tracked, self.version)}
         for _, layout in self._fixed_members():
             found |= layout.classes()
         return found
 
     def build(self, numbers: Iterator[Any]) -> Any:
-        """Make the object from the numbers of its members."""
         values = {name: layout.build(numbers) for name, layout in self._fixed_members()}
         return None if self.make is None else self.make(**{name: value for name, value in values.items() if name})
 
@@ -258,12 +224,10 @@ class Items:
         self.name = name
 
     def read(self, reader: Reader) -> tuple[Any, ...]:
-        """Read one value; raises I3Error."""
         reader.preamble(self.name, 0)
         return tuple([self.element.read(reader) for _ in range(reader.count())])
 
     def write(self, writer: Writer, value: Sequence[Any]) -> None:
-        """Write one value."""
         writer.preamble(self.name, False, 0)
         writer.count(len(value))
         for element in value:
@@ -287,7 +251,6 @@ class Dictionary(Items):
         super().__init__(pair(key, value, f"std::pair of {name}"), name)
 
     def read(self, reader: Reader) -> dict[Any, Any]:  # type: ignore[override] # a map is written as a vector of pairs
-        """Read one value; raises I3Error."""
         start = reader.position
         entries: tuple[Entry, ...] = super().read(reader)
         result = dict(entries)
@@ -296,7 +259,6 @@ class Dictionary(Items):
         return result
 
     def write(self, writer: Writer, value: Mapping[Any, Any]) -> None:  # type: ignore[override] # as above
-        """Write one value, its keys sorted as std::map has them."""
         super().write(writer, [Entry(key, value[key]) for key in sorted(value, key=_std_less)])
 
 
@@ -313,7 +275,6 @@ class Records:
         self.dtype = self.codec.dtype
 
     def read(self, reader: Reader) -> NDArray[np.void]:
-        """Read one value; raises I3Error."""
         reader.preamble(self.name, 0)
         count = reader.count()
         elements: list[Any] = []
@@ -330,7 +291,6 @@ class Records:
         return array
 
     def write(self, writer: Writer, value: NDArray[np.void]) -> None:
-        """Write one value."""
         array = np.asarray(value, self.dtype)
         writer.preamble(self.name, False, 0)
         writer.count(len(array))
@@ -346,13 +306,11 @@ class Empty:
         self.name = name
 
     def read(self, reader: Reader) -> None:
-        """Read one value; raises I3Error."""
         reader.preamble(self.name, 0)
         start = reader.position
         if reader.count():
             raise reader.undescribed(f"elements of {self.name} are not described", start)
 
     def write(self, writer: Writer, value: None) -> None:  # noqa: ARG002 - nothing to write
-        """Write one value."""
         writer.preamble(self.name, False, 0)
         writer.count(0)

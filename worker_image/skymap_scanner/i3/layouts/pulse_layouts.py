@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from skymap_scanner.i3 import pulse_objects
 from skymap_scanner.i3.archive import U8, U16, Reader, Writer
-from skymap_scanner.i3.layouts.basic_layouts import F32, F64, OMKEY, TEXT, UINT8, frame_object, holder
-from skymap_scanner.i3.layouts.primitives import Class, Dictionary, Items, Layout, Member, Records
+from skymap_scanner.i3.layouts.basic_layouts import F32, F64, OMKEY, UINT8, frame_object, holder
+from skymap_scanner.i3.layouts.primitives import TEXT, Class, Dictionary, Items, Layout, Member, Plain, Records
 from skymap_scanner.i3.pulse_objects import BitMask, I3SuperDSTTrigger
 
 RECO_PULSE: Final = Class(
@@ -25,54 +25,45 @@ RECO_PULSE: Final = Class(
 )
 
 
-class BitMaskLayout:
-    """I3RecoPulseSeriesMapMask::bitmask: u16 number of bytes, u8 unused bits of the last, the bytes."""
-
-    name: Final = "I3RecoPulseSeriesMapMask::bitmask"
-
-    def read(self, reader: Reader) -> BitMask:
-        """Read one value; raises I3Error."""
-        reader.preamble(self.name, 0)
-        start = reader.position
-        size = reader.number(U16)
-        padding = reader.number(U8)
-        if padding > 8 * size:
-            raise reader.error(f"a mask of {size} bytes cannot have {padding} unused bits", start)
-        return BitMask(reader.take(size), padding)
-
-    def write(self, writer: Writer, value: BitMask) -> None:
-        """Write one value."""
-        writer.preamble(self.name, False, 0)
-        writer.data += U16.pack(len(value.raw)) + U8.pack(value.padding) + value.raw
+def _read_bit_mask(reader: Reader) -> BitMask:
+    reader.preamble(_BIT_MASK, 0)
+    start = reader.position
+    size = reader.number(U16)
+    padding = reader.number(U8)
+    if padding > 8 * size:
+        raise reader.error(f"a mask of {size} bytes cannot have {padding} unused bits", start)
+    return BitMask(reader.take(size), padding)
 
 
-BIT_MASK: Final = BitMaskLayout()
+def _write_bit_mask(writer: Writer, value: BitMask) -> None:
+    writer.preamble(_BIT_MASK, False, 0)
+    writer.data += U16.pack(len(value.raw)) + U8.pack(value.padding) + value.raw
 
 
-class Size:
-    """I3SuperDSTUtils::SizeCodec: one byte below 0xF7; else 0xFF minus the number of bytes that follow."""
-
-    name: Final = "SizeCodec"
-
-    def read(self, reader: Reader) -> int:
-        """Read one value; raises I3Error."""
-        reader.preamble(self.name, 0)
-        tag: int = reader.number(U8)
-        return tag if tag < 0xF7 else int.from_bytes(reader.take(0xFF - tag), "little")
-
-    def write(self, writer: Writer, value: int) -> None:
-        """Write one value."""
-        writer.preamble(self.name, False, 0)
-        if value < 0xF7:
-            writer.data += U8.pack(value)
-        else:
-            raw = value.to_bytes((value.bit_length() + 7) // 8, "little")
-            if len(raw) > 8:
-                raise ValueError(f"a size must fit into 64 bits, {value} does not")
-            writer.data += U8.pack(0xFF - len(raw)) + raw
+_BIT_MASK: Final = "I3RecoPulseSeriesMapMask::bitmask"
+#: u16 number of bytes, u8 unused bits of the last, the bytes.
+BIT_MASK: Final = Plain(_read_bit_mask, _write_bit_mask)
 
 
-SIZE: Final = Size()
+def _read_size(reader: Reader) -> int:
+    """Read an I3SuperDSTUtils::SizeCodec: a byte below 0xF7, or 0xFF minus the number of bytes that follow."""
+    reader.preamble(_SIZE, 0)
+    tag: int = reader.number(U8)
+    return tag if tag < 0xF7 else int.from_bytes(reader.take(0xFF - tag), "little")
+
+
+def _write_size(writer: Writer, value: int) -> None:
+    writer.preamble(_SIZE, False, 0)
+    if value < 0xF7:
+        writer.data += U8.pack(value)
+    else:
+        raw = value.to_bytes((value.bit_length() + 7) // 8, "little")
+        if len(raw) > 8:
+            raise ValueError(f"a size must fit into 64 bits, {value} does not")
+        writer.data += U8.pack(0xFF - len(raw)) + raw
+
+
+_SIZE: Final = "SizeCodec"
 
 
 class Compact:
@@ -83,14 +74,12 @@ class Compact:
         self.itemsize = itemsize
 
     def read(self, reader: Reader) -> bytes:
-        """Read one value; raises I3Error."""
         reader.preamble(self.name, 0)
-        return reader.take(SIZE.read(reader) * self.itemsize)
+        return reader.take(_read_size(reader) * self.itemsize)
 
     def write(self, writer: Writer, value: bytes) -> None:
-        """Write one value."""
         writer.preamble(self.name, False, 0)
-        SIZE.write(writer, len(value) // self.itemsize)
+        _write_size(writer, len(value) // self.itemsize)
         writer.data += value
 
 
@@ -102,11 +91,9 @@ class Repeat:
         self.times = times
 
     def read(self, reader: Reader) -> tuple[Any, ...]:
-        """Read one value; raises I3Error."""
         return tuple([self.layout.read(reader) for _ in range(self.times)])
 
     def write(self, writer: Writer, value: tuple[Any, ...]) -> None:
-        """Write one value."""
         if len(value) != self.times:
             raise ValueError(f"{self.times} elements are needed, not {len(value)}")
         for element in value:
@@ -127,28 +114,27 @@ SUPER_DST: Final = frame_object(
 )
 
 
-class Triggers:
-    """The triggers of I3SuperDSTTriggerSeries: each 4 bits of key, 4 bits of length, the rest of the length, delay."""
+def _read_triggers(reader: Reader) -> tuple[I3SuperDSTTrigger, ...]:
+    """Read triggers: each 4 bits of key, 4 bits of length, the rest of the length, delay."""
+    triggers = []
+    for _ in range(_read_size(reader)):
+        tag = reader.number(U8)
+        length = _read_size(reader) << 4 | tag >> 4
+        triggers.append(I3SuperDSTTrigger(tag & 0xF, length, _read_size(reader)))
+    return tuple(triggers)
 
-    def read(self, reader: Reader) -> tuple[I3SuperDSTTrigger, ...]:
-        """Read one value; raises I3Error."""
-        triggers = []
-        for _ in range(SIZE.read(reader)):
-            tag = reader.number(U8)
-            length = SIZE.read(reader) << 4 | tag >> 4
-            triggers.append(I3SuperDSTTrigger(tag & 0xF, length, SIZE.read(reader)))
-        return tuple(triggers)
 
-    def write(self, writer: Writer, value: tuple[I3SuperDSTTrigger, ...]) -> None:
-        """Write one value."""
-        SIZE.write(writer, len(value))
-        for trigger in value:
-            if not 0 <= trigger.key_index <= 0xF:
-                raise ValueError(f"key_index must be 0 to 15, not {trigger.key_index}")
-            writer.data += U8.pack(trigger.key_index | (trigger.length & 0xF) << 4)
-            SIZE.write(writer, trigger.length >> 4)
-            SIZE.write(writer, trigger.delay)
+def _write_triggers(writer: Writer, value: tuple[I3SuperDSTTrigger, ...]) -> None:
+    _write_size(writer, len(value))
+    for trigger in value:
+        if not 0 <= trigger.key_index <= 0xF:
+            raise ValueError(f"key_index must be 0 to 15, not {trigger.key_index}")
+        writer.data += U8.pack(trigger.key_index | (trigger.length & 0xF) << 4)
+        _write_size(writer, trigger.length >> 4)
+        _write_size(writer, trigger.delay)
 
+
+TRIGGER_LIST: Final = Plain(_read_triggers, _write_triggers)
 
 PULSE_MAP: Final = holder(
     "I3RecoPulseSeriesMap",
@@ -168,4 +154,4 @@ PULSE_MASK: Final = frame_object(
     oldest=1,
 )
 
-TRIGGERS: Final = holder("I3SuperDSTTriggerSeries", pulse_objects.I3SuperDSTTriggerSeries, Triggers())
+TRIGGERS: Final = holder("I3SuperDSTTriggerSeries", pulse_objects.I3SuperDSTTriggerSeries, TRIGGER_LIST)
