@@ -18,10 +18,7 @@ from skymap_scanner.errors import InputError
 class AtomicFile:
     """One file being written: ``stream`` takes the content, then call ``commit`` or ``discard``.
 
-    Raises
-    ------
-    InputError
-        When the folder does not exist or cannot be written to.
+    Raises InputError when the folder does not exist or cannot be written to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,10 +57,7 @@ class AtomicFile:
 def write_atomically(path: Path, content: bytes) -> Path:
     """Write a whole file and return its path.
 
-    Raises
-    ------
-    InputError
-        When the file system refuses; a file that had the name before stays.
+    Raises InputError when the file system refuses; a file that had the name before stays.
     """
     file = AtomicFile(path)
     try:

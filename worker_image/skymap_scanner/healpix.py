@@ -48,10 +48,7 @@ def pixel_to_vector(nside: int, index: ArrayLike) -> Floats:
 def radec_to_pixel(nside: int, ra: ArrayLike, dec: ArrayLike) -> Integers:
     """Return the pixels that contain directions; right ascension may have any number of turns.
 
-    Raises
-    ------
-    ValueError
-        For a declination beyond a pole.
+    Raises ValueError for a declination beyond a pole.
     """
     return _as_integers(_healpy().ang2pix(nside, np.pi / 2 - np.asarray(dec, np.float64), np.asarray(ra, np.float64)))
 

@@ -31,10 +31,7 @@ def equatorial_to_detector(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (zenith, azimuth) of a direction on the sky (ICRS), at a time (UTC, days); radians, any shape.
 
-    Raises
-    ------
-    InputError
-        When ``mjd`` is not finite, or so far away that ERFA has no calendar for it.
+    Raises InputError when ``mjd`` is not finite, or so far away that ERFA has no calendar for it.
     """
     astrometry = _astrometry(mjd)
     ra_cirs, dec_cirs = erfa.atciqz(ra, dec, astrometry)
@@ -47,10 +44,7 @@ def detector_to_equatorial(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (ra, dec) (ICRS) of a direction in the detector, at a time (UTC, days); radians, any shape.
 
-    Raises
-    ------
-    InputError
-        As ``equatorial_to_detector``.
+    Raises InputError as ``equatorial_to_detector``.
     """
     astrometry = _astrometry(mjd)
     north_to_east = pi / 2 - np.asarray(azimuth, float) - LONGITUDE

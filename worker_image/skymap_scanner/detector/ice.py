@@ -50,10 +50,7 @@ def depth(z: NDArray[np.float64] | float) -> NDArray[np.float64] | float:
 def ice_model(name: str = "spice_mie") -> Ice:
     """Return the ice model of that name, one of ``ICE_MODELS``.
 
-    Raises
-    ------
-    InputError
-        When there is no model of that name.
+    Raises InputError when there is no model of that name.
     """
     if name not in ICE_MODELS:
         raise InputError(f"no ice model is called {name!r}; there are {', '.join(ICE_MODELS)}")

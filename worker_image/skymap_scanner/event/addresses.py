@@ -40,10 +40,7 @@ class Addresses:
     def from_environment(cls, environment: Mapping[str, str]) -> Addresses:
         """Read SKYMAP_EVENT_ADDRESSES; where it is not set, every address is allowed.
 
-        Raises
-        ------
-        InputError
-            When it holds an unknown word.
+        Raises InputError when it holds an unknown word.
         """
         return cls.parse(environment.get(VARIABLE, "").strip() or ANY)
 
@@ -51,10 +48,7 @@ class Addresses:
     def parse(cls, text: str) -> Addresses:
         """Read words such as ``public 10.1.0.0/16 !10.1.2.0/24``: ``any``, ``public``, a network, not a network.
 
-        Raises
-        ------
-        InputError
-            When a word is not one of these.
+        Raises InputError when a word is not one of these.
         """
         words = text.replace(",", " ").split()
         named = [word for word in words if word not in (ANY, PUBLIC)]

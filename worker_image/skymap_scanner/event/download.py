@@ -64,11 +64,8 @@ class Credentials:
         """Read SKYMAP_EVENT_TOKEN, or SKYMAP_EVENT_USER and SKYMAP_EVENT_PASSWORD; None when nothing is set.
 
         Each may instead be given as NAME_FILE, the path of a file whose content (without the last newline) it is.
-
-        Raises
-        ------
-        InputError
-            When a file cannot be read, or the variables contradict or need each other; names the variable.
+        Raises InputError when a file cannot be read, or the variables contradict or need each other; names the
+        variable.
         """
         token, user, password = (_secret(environment, f"SKYMAP_EVENT_{name}") for name in ("TOKEN", "USER", "PASSWORD"))
         if token is None and user is None and password is None:
@@ -130,13 +127,9 @@ def download(
 ) -> bytes:
     """Return the content of a URL.
 
-    Failed connections and temporary errors (408, 429, 5xx) are retried, a limited number of times.
-    ``addresses`` limits the connections, also those of redirects; None: all are allowed.
-
-    Raises
-    ------
-    InputError
-        When the URL is not supported or its content cannot be fetched; the message omits user, password and query.
+    Failed connections and temporary errors (408, 429, 5xx) are retried, a limited number of times. ``addresses`` limits
+    the connections, also those of redirects; None: all are allowed. Raises InputError when the URL is not supported or
+    its content cannot be fetched; the message omits user, password and query.
     """
     place = _place(url)
     limits = limits or DownloadLimits()

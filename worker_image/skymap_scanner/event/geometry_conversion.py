@@ -46,10 +46,7 @@ def omkeys(geometry: Geometry) -> list[OMKey]:
 def geometry_from_i3(stored: I3Geometry) -> Geometry:
     """Return the in-ice DOMs of an I3Geometry, with IceCube-86's efficiency and noise of the same string and om.
 
-    Raises
-    ------
-    I3Error
-        When it has no in-ice DOM, or one at an impossible place.
+    Raises I3Error when it has no in-ice DOM, or one at an impossible place.
     """
     doms = stored.omgeo
     in_ice = (doms.string >= 1) & (doms.string <= STRINGS) & (doms.om >= 1) & (doms.om <= OMS) & (doms.pmt == 0)

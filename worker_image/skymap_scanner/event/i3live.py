@@ -43,10 +43,7 @@ class I3LiveMessage:
 def decode_message(message: bytes) -> I3LiveMessage:
     """Decode an I3Live JSON message.
 
-    Raises
-    ------
-    InputError
-        When the message is not such JSON, or too large; the message names the layer and the frame.
+    Raises InputError when the message is not such JSON, or too large; the message names the layer and the frame.
     """
     if len(message) > MAX_MESSAGE:
         raise InputError(f"I3Live message: {len(message)} bytes, more than the {MAX_MESSAGE} allowed")
@@ -114,10 +111,7 @@ def _alert(varname: object, value: object) -> str | None:
 def frame_bytes(pickled: bytes) -> bytes:
     """Return the serialized frame inside a pickled I3Frame.
 
-    Raises
-    ------
-    InputError
-        When the pickle is anything else than one I3Frame.
+    Raises InputError when the pickle is anything else than one I3Frame.
     """
     machine = _Machine()
     try:

@@ -22,10 +22,7 @@ def nearest_first(frames: Mapping[str, Frame]) -> list[Frame]:
 def find(frames: Mapping[str, Frame], key: str, kind: type[_T]) -> _T | None:
     """Return the object under ``key``, or None when no frame has that key.
 
-    Raises
-    ------
-    I3Error
-        When the object is damaged, or of another class than ``kind``.
+    Raises I3Error when the object is damaged, or of another class than ``kind``.
     """
     for frame in nearest_first(frames):
         if key in frame:

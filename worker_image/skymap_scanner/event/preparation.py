@@ -74,10 +74,8 @@ class PreparationSettings:
 def prepare(event: Event, settings: PreparationSettings | None = None) -> PreparedEvent:
     """Choose the pulses and DOMs for a reconstruction, and where its seeds start.
 
-    Raises
-    ------
-    InputError
-        When the event has no header, no such pulses, or no charge in the ice; the message lists what it has.
+    Raises InputError when the event has no header, no such pulses, or no charge in the ice; the message lists what it
+    has.
     """
     try:
         return _prepare(event, settings or PreparationSettings())
@@ -133,10 +131,7 @@ def _prepare(event: Event, settings: PreparationSettings) -> PreparedEvent:
 def choose_series(frames: Mapping[str, Frame], wanted: str | None = None) -> str:
     """Return the key of the pulses to use: ``wanted``, or the first of ``PULSE_SERIES`` in the event.
 
-    Raises
-    ------
-    InputError
-        When the event has no such pulses; lists the pulses that it has.
+    Raises InputError when the event has no such pulses; lists the pulses that it has.
     """
     for name in PULSE_SERIES if wanted is None else (wanted,):
         if any(name in frame for frame in frames.values()):
@@ -165,10 +160,7 @@ def in_ice(pulses: Pulses, geometry: Geometry) -> tuple[Pulses, NDArray[np.intp]
 def event_mjd(header: I3EventHeader) -> float:
     """Return the time of an event (UTC, days), where its readout begins.
 
-    Raises
-    ------
-    I3Error
-        When the header's time is in no calendar.
+    Raises I3Error when the header's time is in no calendar.
     """
     try:
         return header.start_time.mjd

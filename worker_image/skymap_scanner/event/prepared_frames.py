@@ -78,10 +78,7 @@ def event_frames(event: Event, prepared: PreparedEvent) -> list[Frame]:
 def prepared_from_frames(frames: Sequence[Frame]) -> PreparedEvent:
     """Return the prepared event that ``event_frames`` encoded, equal to the last bit.
 
-    Raises
-    ------
-    InputError
-        When a frame or an object is missing or damaged; names it.
+    Raises InputError when a frame or an object is missing or damaged; names it.
     """
     by_stop = {frame.stop: frame for frame in frames}
     if PHYSICS_STOP not in by_stop:

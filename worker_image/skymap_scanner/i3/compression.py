@@ -11,8 +11,9 @@ import gzip
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final
 
 import zstandard
 
@@ -32,69 +33,33 @@ _FREE: Final = 1 << 26
 _MOST_GROWTH: Final = 100
 
 
-class _Decompressor(Protocol):
-    """One member of a compressed stream (as bz2 and lzma have it)."""
-
-    @property
-    def eof(self) -> bool:
-        """Whether the member has ended."""
-
-    @property
-    def unused_data(self) -> bytes:
-        """Input after the member's end."""
-
-    @property
-    def needs_input(self) -> bool:
-        """Whether there is no output before more input."""
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        """Feed ``data`` and return at most ``max_length`` bytes."""
-
-
 class _Gzip:
-    """zlib with the interface of bz2 and lzma."""
+    """zlib with the interface of ``bz2.BZ2Decompressor``."""
+
+    eof, unused_data, needs_input = False, b"", True
 
     def __init__(self) -> None:
         self._object = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
 
-    @property
-    def eof(self) -> bool:
-        return self._object.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._object.unused_data
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._object.unconsumed_tail
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        return self._object.decompress(self._object.unconsumed_tail + data, max_length)
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        piece = self._object.decompress(self._object.unconsumed_tail + data, max_length)
+        self.eof, self.unused_data = self._object.eof, self._object.unused_data
+        self.needs_input = not self._object.unconsumed_tail
+        return piece
 
 
 class _Zstd:
-    """zstandard with the interface of bz2 and lzma; bounded by its small input."""
+    """zstandard with the interface of ``bz2.BZ2Decompressor``; bounded by its small input."""
 
-    needs_input: Final = True
+    eof, unused_data, needs_input = False, b"", True
 
     def __init__(self) -> None:
         self._object = zstandard.ZstdDecompressor(max_window_size=_ZSTD_MAX_WINDOW).decompressobj()
 
-    @property
-    def eof(self) -> bool:
-        return self._object.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._object.unused_data
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:  # noqa: ARG002 - the protocol's signature
-        return self._object.decompress(data)
-
-
-def _xz() -> lzma.LZMADecompressor:
-    return lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+    def decompress(self, data: bytes, max_length: int) -> bytes:  # noqa: ARG002 - the signature of bz2
+        piece = self._object.decompress(data)
+        self.eof, self.unused_data = self._object.eof, self._object.unused_data
+        return piece
 
 
 #: The first bytes of a compressed stream, and what reads it.
@@ -102,7 +67,7 @@ _BY_CONTENT: Final[tuple[tuple[bytes, str, Callable[[], Any]], ...]] = (
     (b"\x1f\x8b", "gzip", _Gzip),
     (b"BZh", "bzip2", bz2.BZ2Decompressor),
     (b"\x28\xb5\x2f\xfd", "zstd", _Zstd),
-    (b"\xfd7zXZ\x00", "xz", _xz),
+    (b"\xfd7zXZ\x00", "xz", partial(lzma.LZMADecompressor, memlimit=_XZ_MEMORY)),
 )
 
 #: Exceptions of the decompressors for damaged input.
@@ -116,8 +81,7 @@ def decompressed(stream: BinaryIO) -> Iterator[bytes]:
         start += more
     for magic, name, make in _BY_CONTENT:
         if start.startswith(magic):
-            taken = _Counted(_fed(_plain(stream, start)))
-            return _bounded(_members(taken, name, make), taken, name)
+            return _members(_fed(_plain(stream, start)), name, make)
     return _plain(stream, start)
 
 
@@ -140,39 +104,22 @@ def _fed(pieces: Iterator[bytes]) -> Iterator[bytes]:
             yield piece[start : start + _FEED]
 
 
-class _Counted:
-    """Pieces, and their total size so far."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self.size = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        piece = next(self._pieces)
-        self.size += len(piece)
-        return piece
-
-
-def _bounded(pieces: Iterator[bytes], taken: _Counted, name: str) -> Iterator[bytes]:
-    given = 0
-    for piece in pieces:
-        given += len(piece)
-        if given > _FREE + _MOST_GROWTH * taken.size:
-            raise I3Error(f"the {name} stream grows to more than {_MOST_GROWTH} times its size: it is not read further")
-        yield piece
-
-
-def _members(pieces: Iterator[bytes], name: str, make: Callable[[], _Decompressor]) -> Iterator[bytes]:
+def _members(pieces: Iterator[bytes], name: str, make: Callable[[], Any]) -> Iterator[bytes]:
     """Decompress one member after the other: compressed files may be concatenated, and padded with zeros between."""
-    data = next(pieces, b"")
+    taken = given = 0
+
+    def feed() -> bytes:
+        nonlocal taken
+        data = next(pieces, b"")
+        taken += len(data)
+        return data
+
+    data = feed()
     while data:
         member = make()
         while not member.eof:
             if not data and member.needs_input:
-                data = next(pieces, b"")
+                data = feed()
                 if not data:
                     raise I3Error(f"the {name} stream ends in the middle: the file is truncated")
             try:
@@ -180,45 +127,32 @@ def _members(pieces: Iterator[bytes], name: str, make: Callable[[], _Decompresso
             except _DAMAGE as error:
                 raise I3Error(f"the {name} stream is damaged: {error}") from error
             data = b""
+            given += len(piece)
+            if given > _FREE + _MOST_GROWTH * taken:
+                raise I3Error(
+                    f"the {name} stream grows to more than {_MOST_GROWTH} times its size: it is not read further"
+                )
             if piece:
                 yield piece
         data = member.unused_data.lstrip(b"\0")
-        while not data and (more := next(pieces, b"")):
+        while not data and (more := feed()):
             data = more.lstrip(b"\0")
 
 
-def _gzip_writer(stream: BinaryIO) -> BinaryIO:
-    return gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=6, mtime=0)  # type: ignore[return-value]
-
-
-def _bz2_writer(stream: BinaryIO) -> BinaryIO:
-    return bz2.BZ2File(stream, "wb", compresslevel=6)  # type: ignore[return-value]
-
-
-def _zstd_writer(stream: BinaryIO) -> BinaryIO:
-    compressor = zstandard.ZstdCompressor(level=11, write_checksum=True)
-    return compressor.stream_writer(stream, closefd=False)
-
-
-def _xz_writer(stream: BinaryIO) -> BinaryIO:
-    return lzma.LZMAFile(stream, "wb", preset=6)  # type: ignore[return-value]
-
-
 #: By suffix; the levels are IceTray's (which writes no xz). The same input gives the same bytes.
-_BY_SUFFIX: Final[dict[str, Callable[[BinaryIO], BinaryIO] | None]] = {
+_BY_SUFFIX: Final[dict[str, Callable[[BinaryIO], Any] | None]] = {
     ".i3": None,
-    ".gz": _gzip_writer,
-    ".bz2": _bz2_writer,
-    ".zst": _zstd_writer,
-    ".xz": _xz_writer,
+    ".gz": lambda stream: gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=6, mtime=0),
+    ".bz2": partial(bz2.BZ2File, mode="wb", compresslevel=6),
+    ".zst": lambda stream: zstandard.ZstdCompressor(level=11, write_checksum=True).stream_writer(stream, closefd=False),
+    ".xz": partial(lzma.LZMAFile, mode="wb", preset=6),
 }
 
 
-def compressor(path: Path) -> Callable[[BinaryIO], BinaryIO] | None:
+def compressor(path: Path) -> Callable[[BinaryIO], Any] | None:
     """Return the constructor of the compressing stream for this file name, None for a plain .i3; raises InputError."""
-    suffixes = path.suffixes[-2:]
     last = path.suffix
-    if last in _BY_SUFFIX and (last == ".i3" or suffixes[:1] == [".i3"]):
+    if last in _BY_SUFFIX and (last == ".i3" or path.suffixes[-2:-1] == [".i3"]):
         return _BY_SUFFIX[last]
     raise InputError(
         f"{path}: the name must end in .i3, .i3.gz, .i3.bz2, .i3.zst or .i3.xz, which chooses the compression"

@@ -227,10 +227,7 @@ class Frame(MutableMapping[str, Any]):
     def read(cls, reader: Reader, *, file: str | None = None, index: int | None = None, offset: int = 0) -> Self:
         """Read the next frame; ``file``, ``index`` and ``offset`` (of the reader's bytes) are for later errors.
 
-        Raises
-        ------
-        I3Error
-            When the frame is damaged; TruncatedError when it goes on behind the reader's bytes.
+        Raises I3Error when the frame is damaged; TruncatedError when it goes on behind the reader's bytes.
         """
         begin = reader.position
         version = _read_version(reader)

@@ -38,10 +38,7 @@ class _EndedError(Exception):
 def unpack(packed: I3SuperDST) -> dict[OMKey, NDArray[np.void]]:
     """Unpack to the pulses of each DOM (``PULSE_DTYPE``; DOMs sorted, pulses sorted by time, not overlapping).
 
-    Raises
-    ------
-    I3Error
-        When the streams do not fit each other.
+    Raises I3Error when the streams do not fit each other.
     """
     pulses: dict[OMKey, list[_Pulse]] = {}
     streams = _Streams(packed)

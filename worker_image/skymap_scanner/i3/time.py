@@ -38,10 +38,7 @@ class I3Time:
     def mjd(self) -> float:
         """The modified Julian date (UTC, days). A leap second repeats the second before it, as in IceTray.
 
-        Raises
-        ------
-        I3Error
-            When the time is in no calendar: a damaged or empty header.
+        Raises I3Error when the time is in no calendar: a damaged or empty header.
         """
         day, ticks = self._day_and_ticks()
         if ticks >= TICKS_PER_DAY:

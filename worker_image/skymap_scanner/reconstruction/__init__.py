@@ -22,12 +22,8 @@ def available() -> list[str]:
 def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstruction:
     """Return the reconstruction of that name, made with ``parameters``.
 
-    Raises
-    ------
-    ReconstructionError
-        When there is none of that name, it cannot be imported, or it has no such parameter.
-    InputError
-        When a parameter has no possible value.
+    Raises ReconstructionError when there is none of that name, it cannot be imported, or it has no such parameter,
+    InputError when a parameter has no possible value.
     """
     points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in points:

@@ -81,10 +81,7 @@ class IceTrayMillipede:
     def set_up(self, event: PreparedEvent) -> EventFitter:
         """Load the tables and make the frames of the event.
 
-        Raises
-        ------
-        ReconstructionError
-            When IceTray cannot be imported, or a file was not given or cannot be read.
+        Raises ReconstructionError when IceTray cannot be imported, or a file was not given or cannot be read.
         """
         modules = _import_icetray()
         paths = {}
@@ -108,13 +105,7 @@ class IceTrayMillipede:
 
 
 def _import_icetray() -> dict[str, Any]:
-    """Import the modules of IceTray that a fit needs.
-
-    Raises
-    ------
-    ReconstructionError
-        When one is missing.
-    """
+    """Import the modules of IceTray that a fit needs; raises ReconstructionError when one is missing."""
     modules = {}
     for name in _MODULES:
         try:

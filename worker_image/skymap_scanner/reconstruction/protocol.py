@@ -91,10 +91,7 @@ class Reconstruction(Protocol):
     def set_up(self, event: PreparedEvent) -> EventFitter:
         """Prepare what all fits of this event share.
 
-        Raises
-        ------
-        ReconstructionError
-            When this reconstruction cannot run here, or cannot fit this event.
+        Raises ReconstructionError when this reconstruction cannot run here, or cannot fit this event.
         """
 
     def compile(self) -> None:

@@ -27,12 +27,7 @@ def write_results(
     """Write the files of a result into ``folder``, created if missing, and return their paths.
 
     ``formats`` are some of RESULT_FORMATS; None means all. Without a fitted pixel there is no map, and only json, npz
-    and the summary are written.
-
-    Raises
-    ------
-    InputError
-        For an unknown format, or when the folder cannot be written to.
+    and the summary are written. Raises InputError for an unknown format, or when the folder cannot be written to.
     """
     formats = RESULT_FORMATS if formats is None else formats
     check_formats(formats)

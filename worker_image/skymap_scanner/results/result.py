@@ -64,12 +64,8 @@ class ScanMetadata:
 class ScanResult:
     """All pixels of a scan, finished or not.
 
-    ``levels`` maps nside to rows of ``PIXEL``; they are copied, sorted, and infinite values become NaN.
-
-    Raises
-    ------
-    InputError
-        For an impossible nside, an index outside its level, or an index that comes twice.
+    ``levels`` maps nside to rows of ``PIXEL``; they are copied, sorted, and infinite values become NaN. Raises
+    InputError for an impossible nside, an index outside its level, or an index that comes twice.
     """
 
     levels: Levels
@@ -110,10 +106,7 @@ class ScanResult:
     def read(cls, path: Path) -> ScanResult:
         """Read a result file; its content shows whether it is JSON or npz.
 
-        Raises
-        ------
-        InputError
-            When the file cannot be read or is neither.
+        Raises InputError when the file cannot be read or is neither.
         """
         try:
             content = path.read_bytes()
@@ -147,13 +140,7 @@ def result_to_json(result: ScanResult) -> bytes:
 
 
 def result_from_json(content: bytes) -> ScanResult:
-    """Decode skyreader's JSON.
-
-    Raises
-    ------
-    InputError
-        Naming the level and the field that is missing or wrong.
-    """
+    """Decode skyreader's JSON; raises InputError which names the level and the field that is missing or wrong."""
     try:
         entries = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -194,10 +181,7 @@ def result_to_npz(result: ScanResult) -> bytes:
 def result_from_npz(content: bytes) -> ScanResult:
     """Decode skyreader's npz; nothing in it is ever unpickled.
 
-    Raises
-    ------
-    InputError
-        Naming the array that is missing or wrong.
+    Raises InputError which names the array that is missing or wrong.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as members:

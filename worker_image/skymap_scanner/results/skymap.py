@@ -90,10 +90,7 @@ class MultiOrderMap:
 def multi_order_map(result: ScanResult, rule: ContourRule = WILKS) -> MultiOrderMap:
     """Lay the levels over each other; the density is exp(-delta ln L / rule.scale), normalized over the sky.
 
-    Raises
-    ------
-    InputError
-        When no pixel was fitted.
+    Raises InputError when no pixel was fitted.
     """
     pixels, nside = _fitted_pixels(result)
     if not len(pixels):

@@ -26,12 +26,8 @@ def draw_photoelectrons(
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Draw the photoelectrons of all losses: DOM (index) and time (ns after the particle was at the vertex), each (n,).
 
-    ``vertex`` (m) and the unit vector ``along`` give the line of the losses.
-
-    Raises
-    ------
-    InputError
-        When there would be more than ``MAX_PHOTOELECTRONS``.
+    ``vertex`` (m) and the unit vector ``along`` give the line of the losses. Raises InputError when there would be more
+    than ``MAX_PHOTOELECTRONS``.
     """
     model = PhotonModel(geometry, ice)
     position = vertex + losses.s[:, None] * along

@@ -99,10 +99,7 @@ def put_truth(frame: Frame, truth: Truth) -> None:
 def read_truth(frame: Frame) -> Truth | None:
     """Return the truth that the P frame of an event holds, or None for an event that was not simulated here.
 
-    Raises
-    ------
-    I3Error
-        When the truth is incomplete or damaged.
+    Raises I3Error when the truth is incomplete or damaged.
     """
     if TRACK not in frame:
         return None
