@@ -17,7 +17,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize, to_rgba
+from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Patch
 from matplotlib.patheffects import withStroke
@@ -25,15 +25,10 @@ from numpy.typing import NDArray
 
 from skymap_scanner.detector.coordinates import angular_separation
 from skymap_scanner.healpix import Floats
+from skymap_scanner.results import projection
 from skymap_scanner.results.contours import Contour
 from skymap_scanner.results.fits_files import mjd_to_iso
-from skymap_scanner.results.projection import (
-    galactic_to_equatorial,
-    gnomonic,
-    gnomonic_inverse,
-    mollweide,
-    mollweide_inverse,
-)
+from skymap_scanner.results.projection import gnomonic, mollweide
 from skymap_scanner.results.result import ScanResult
 from skymap_scanner.results.rule import THREE_SIGMA, percent
 from skymap_scanner.results.skymap import MultiOrderMap
@@ -46,8 +41,19 @@ COLOURED = 0.3
 #: Least and greatest half-width of the zoomed picture, deg.
 ZOOM = (3.0, 15.0)
 DPI = 150
+#: From dark for the best fit to pale for excluded sky, where lines stand out.
+COLOURS = colormaps["GnBu_r"]
 INK = "#222222"
 NO_FIT = "#c9c9c9"
+GALACTIC = "#8b1a1a"
+STAR: dict[str, Any] = {"marker": "*", "color": "#ffd43b", "markeredgecolor": "black", "linestyle": "none"}
+GRID: dict[str, Any] = {"color": "#555555", "alpha": 0.6, "zorder": 2}
+#: Style of text on the map itself.
+ON_MAP: dict[str, Any] = {
+    "fontsize": 8,
+    "color": INK,
+    "path_effects": [withStroke(linewidth=2.2, foreground="white", alpha=0.85)],
+}
 #: Line of a credible level: colour, width, style.
 LINES = {
     0.5: ("#ffffff", 1.6, "-"),
@@ -63,7 +69,7 @@ def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
     axes.set(xlim=(-2.02, 2.02), ylim=(-1.01, 1.01), aspect="equal")
     axes.axis("off")
     x, y = np.meshgrid(np.linspace(-2, 2, 1600), np.linspace(-1, 1, 800))
-    ra, dec = mollweide_inverse(x, y)
+    ra, dec = projection.mollweide_inverse(x, y)
     top = all_sky_scale(skymap)
     picture = axes.imshow(
         _colours(skymap, ra, dec, top), extent=(-2, 2, -1, 1), origin="lower", interpolation="nearest"
@@ -73,16 +79,17 @@ def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
     picture.set_clip_path(edge)
 
     _all_sky_grid(axes)
-    plane = galactic_to_equatorial(np.linspace(0, 360, 721), np.zeros(721))
-    _broken_line(axes, *mollweide(*plane), limit=0.5, color="#8b1a1a", linewidth=1.1, alpha=0.8, zorder=3)
-    center = mollweide(*galactic_to_equatorial(np.zeros(1), np.zeros(1)))
-    axes.plot(*center, marker="+", markersize=8, color="#8b1a1a", linestyle="none", zorder=3)
+    plane = projection.galactic_to_equatorial(np.linspace(0, 360, 721), np.zeros(721))
+    _broken_line(axes, *mollweide(*plane), limit=0.5, color=GALACTIC, linewidth=1.1, alpha=0.8, zorder=3)
+    center = mollweide(*projection.galactic_to_equatorial(np.zeros(1), np.zeros(1)))
+    axes.plot(*center, marker="+", markersize=8, color=GALACTIC, linestyle="none", zorder=3)
     for region in regions:
         for line, border in zip(region.lines, region.borders, strict=True):
             _contour_line(axes, region, *mollweide(line[:, 0], line[:, 1]), border, limit=0.5)
-    _best_fit(axes, *mollweide(np.array([skymap.best.ra]), np.array([skymap.best.dec])), size=13)
+    star = mollweide(np.array([skymap.best.ra]), np.array([skymap.best.dec]))
+    axes.plot(*star, markersize=13, markeredgewidth=0.8, zorder=8, **STAR)
     handles, labels = _legend(axes, skymap, regions)
-    (galactic,) = axes.plot([], [], color="#8b1a1a", linewidth=1.1, marker="+")
+    (galactic,) = axes.plot([], [], color=GALACTIC, linewidth=1.1, marker="+")
     figure.legend(
         [*handles, galactic],
         [*labels, "Galactic plane"],
@@ -105,7 +112,7 @@ def zoomed_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
     figure = Figure(figsize=(7.2, 8.4), dpi=DPI)
     axes = figure.add_axes((0.13, 0.155, 0.83, 0.7114))  # square: 0.83 * 7.2 = 0.7114 * 8.4
     ticks = np.linspace(-half, half, 900)
-    ra, dec = gnomonic_inverse(*np.meshgrid(ticks, ticks), best.ra, best.dec)
+    ra, dec = projection.gnomonic_inverse(*np.meshgrid(ticks, ticks), best.ra, best.dec)
     axes.imshow(
         _colours(skymap, ra, dec, MAX_DELTA), extent=(-half, half, -half, half), origin="lower", interpolation="nearest"
     )
@@ -114,7 +121,7 @@ def zoomed_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
     for region in regions:
         for line, border in zip(region.lines, region.borders, strict=True):
             _contour_line(axes, region, *gnomonic(line[:, 0], line[:, 1], best.ra, best.dec), border, limit=half)
-    _best_fit(axes, np.zeros(1), np.zeros(1), size=15)
+    axes.plot(np.zeros(1), np.zeros(1), markersize=15, markeredgewidth=0.8, zorder=8, **STAR)
     handles, labels = _legend(axes, skymap, regions)
     axes.legend(handles, labels, loc="lower right", fontsize=9, framealpha=0.92, facecolor="#e4e4e4", edgecolor="none")
     _colour_bar(figure, (0.28, 0.065, 0.53, 0.017), MAX_DELTA)
@@ -148,65 +155,46 @@ def _colours(skymap: MultiOrderMap, ra: Floats, dec: Floats, top: float) -> Floa
     image = np.zeros((*ra.shape, 4))
     known = np.isfinite(ra)
     owner = skymap.owner[skymap.cells_at(ra[known], dec[known])]
-    colours = _colour_map()(np.append(skymap.delta, 0.0)[owner] / top)
+    colours = COLOURS(np.append(skymap.delta, 0.0)[owner] / top)
     colours[owner < 0] = to_rgba(NO_FIT)
     image[known] = colours
     return image
 
 
-def _colour_map() -> Colormap:
-    """Return the colours, from dark for the best fit to pale for excluded sky, where lines stand out."""
-    return colormaps["GnBu_r"]
-
-
 def _all_sky_grid(axes: Axes) -> None:
     """Draw meridians and parallels every 30 deg, with labels."""
-    style: dict[str, Any] = {"color": "#555555", "linewidth": 0.4, "alpha": 0.6, "zorder": 2}
-    halo = [withStroke(linewidth=2.2, foreground="white", alpha=0.85)]
     dec = np.linspace(-90, 90, 181)
     for ra in range(30, 360, 30):
-        axes.plot(*mollweide(np.full(181, float(ra)), dec), **style)
+        axes.plot(*mollweide(np.full(181, float(ra)), dec), linewidth=0.4, **GRID)
         x, y = mollweide(np.array([float(ra)]), np.zeros(1))
-        axes.text(
-            x[0], y[0] - 0.012, f"{ra}°", ha="center", va="top", fontsize=8, color=INK, path_effects=halo, zorder=4
-        )
+        axes.text(x[0], y[0] - 0.012, f"{ra}°", ha="center", va="top", zorder=4, **ON_MAP)
     ra_line = np.linspace(0, 360, 361)
     for parallel in range(-60, 90, 30):
         x, y = mollweide(ra_line, np.full(361, float(parallel)))
-        axes.plot(x, y, **style)
-        axes.text(
-            x.min() - 0.03,
-            y[0],
-            f"{parallel:+d}°".replace("-", "−").replace("+0", "0"),
-            ha="right",
-            va="center",
-            fontsize=8,
-            color=INK,
-        )
+        axes.plot(x, y, linewidth=0.4, **GRID)
+        name = f"{parallel:+d}°".replace("-", "−").replace("+0", "0")
+        axes.text(x.min() - 0.03, y[0], name, ha="right", va="center", fontsize=8, color=INK)
 
 
 def _zoomed_grid(axes: Axes, ra0: float, dec0: float, half: float) -> None:
     """Draw meridians and parallels at round values, labelled where they leave the picture."""
-    style: dict[str, Any] = {"color": "#555555", "linewidth": 0.5, "alpha": 0.6, "zorder": 2}
     corner = np.hypot(half, half) * 1.05
     step = _round_step(half / 3)
     low, high = max(dec0 - corner, -90.0), min(dec0 + corner, 90.0)
-    pole = high == 90.0 or low == -90.0
-    reach = (
-        180.0
-        if pole
-        else min(180.0, np.degrees(np.arcsin(min(1.0, np.sin(np.radians(corner)) / np.cos(np.radians(dec0))))))
-    )
+    reach = 180.0
+    if high < 90.0 and low > -90.0:
+        sine = np.sin(np.radians(corner)) / np.cos(np.radians(dec0))
+        reach = np.degrees(np.arcsin(min(1.0, sine)))
     ra_step = min(30.0, _round_step(half / 3 / max(np.cos(np.radians(dec0)), 1e-3)))
     along = np.linspace(-1, 1, 801)
     for k in range(int(np.ceil((ra0 - reach) / ra_step)), int(np.floor((ra0 + reach - 1e-9) / ra_step)) + 1):
         ra = np.full(801, k * ra_step)
         x, y = gnomonic(ra, (low + high) / 2 + along * (high - low) / 2, ra0, dec0)
-        axes.plot(x, y, **style)
+        axes.plot(x, y, linewidth=0.5, **GRID)
         _name_line(axes, x, y, half, f"{_plain((k * ra_step) % 360)}°", "bottom")
     for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1):
         x, y = gnomonic(ra0 + along * reach, np.full(801, k * step), ra0, dec0)
-        axes.plot(x, y, **style)
+        axes.plot(x, y, linewidth=0.5, **GRID)
         _name_line(axes, x, y, half, f"{_plain(k * step)}°".replace("-", "−"), "left")
     axes.set_xlabel("Right ascension (J2000)", labelpad=20, fontsize=10)
     axes.set_ylabel("Declination (J2000)", labelpad=34, fontsize=10)
@@ -228,19 +216,21 @@ def _name_line(axes: Axes, x: Floats, y: Floats, half: float, name: str, side: s
             return
     if len(inside) == len(x):  # a whole circle around a pole
         lowest = int(np.argmin(y))
-        halo = [withStroke(linewidth=2.2, foreground="white", alpha=0.85)]
-        axes.text(
-            x[lowest], y[lowest], name, ha="center", va="center", fontsize=8, color=INK, path_effects=halo, zorder=7
-        )
+        axes.text(x[lowest], y[lowest], name, ha="center", va="center", zorder=7, **ON_MAP)
 
 
 def _contour_line(axes: Axes, region: Contour, x: Floats, y: Floats, border: NDArray[np.bool_], limit: float) -> None:
     """Draw one closed line of a region, but not where it only follows the edge of the scanned sky."""
     cuts = np.flatnonzero(border[:-1] & border[1:]) + 1
     x, y = np.insert(x, cuts, np.nan), np.insert(y, cuts, np.nan)
+    _broken_line(axes, x, y, limit=limit, zorder=6, **_line_style(region))
+
+
+def _line_style(region: Contour) -> dict[str, Any]:
+    """Return colour, width, dashes and halo of a region's line."""
     colour, width, dashes = LINES[region.credible_level]
     halo = [withStroke(linewidth=width + 1.4, foreground="black", alpha=0.55)] if dashes == "-" else None
-    _broken_line(axes, x, y, limit=limit, color=colour, linewidth=width, linestyle=dashes, path_effects=halo, zorder=6)
+    return {"color": colour, "linewidth": width, "linestyle": dashes, "path_effects": halo}
 
 
 def _broken_line(axes: Axes, x: Floats, y: Floats, *, limit: float, **style: Any) -> None:
@@ -250,30 +240,13 @@ def _broken_line(axes: Axes, x: Floats, y: Floats, *, limit: float, **style: Any
     axes.plot(np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan), **style)
 
 
-def _best_fit(axes: Axes, x: Floats, y: Floats, size: float) -> None:
-    """Mark the best fit with a star."""
-    axes.plot(
-        x,
-        y,
-        marker="*",
-        markersize=size,
-        color="#ffd43b",
-        markeredgecolor="black",
-        markeredgewidth=0.8,
-        linestyle="none",
-        zorder=8,
-    )
-
-
 def _legend(axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour]) -> tuple[list[Artist], list[str]]:
     """Return the legend: the best fit, each contour with its area, and the meaning of grey."""
-    (star,) = axes.plot([], [], marker="*", markersize=11, color="#ffd43b", markeredgecolor="black", linestyle="none")
+    (star,) = axes.plot([], [], markersize=11, **STAR)
     handles: list[Artist] = [star]
     labels = ["Best fit"]
     for region in regions:
-        colour, width, dashes = LINES[region.credible_level]
-        halo = [withStroke(linewidth=width + 1.4, foreground="black", alpha=0.55)] if dashes == "-" else None
-        (line,) = axes.plot([], [], color=colour, linewidth=width, linestyle=dashes, path_effects=halo)
+        (line,) = axes.plot([], [], **_line_style(region))
         name = percent(region.credible_level).replace("%", " %").replace("sigma", "σ")
         more = "≥ " if region.open else ""
         handles.append(line)
@@ -286,7 +259,7 @@ def _legend(axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour]) -> tu
 
 def _colour_bar(figure: Figure, place: tuple[float, float, float, float], top: float) -> None:
     """Draw the scale of the colours, 0 to ``top``."""
-    mappable = ScalarMappable(Normalize(0, top), _colour_map())
+    mappable = ScalarMappable(Normalize(0, top), COLOURS)
     bar = figure.colorbar(mappable, cax=figure.add_axes(place), orientation="horizontal", extend="max")
     bar.set_label(r"$-2\,\Delta\,\ln L$", fontsize=10)
     bar.ax.tick_params(labelsize=8.5)
@@ -300,8 +273,11 @@ def _title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regions: S
     facts = [f"{time} UTC", metadata.event_type, metadata.reconstruction, f"contours: {skymap.rule.label}"]
     name = event_name(metadata)
     size = min(13.0, 100 * figure.get_figwidth() / len(name))  # a long name still fits
-    lines = [(name, size, "bold", INK), ("  ·  ".join(filter(None, facts)), 9.5, "normal", INK)]
-    lines.append((_direction_text(skymap, regions), 9.5, "normal", INK))
+    lines = [
+        (name, size, "bold", INK),
+        ("  ·  ".join(filter(None, facts)), 9.5, "normal", INK),
+        (_direction_text(skymap, regions), 9.5, "normal", INK),
+    ]
     if not result.complete:
         lines.append((partial_note(result), 10.5, "bold", "#c92a2a"))
     height = figure.get_figheight()

@@ -46,14 +46,8 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
         *_energy_lines(best),
     ]
     for region in regions:
-        if region.credible_level in (0.5, 0.9):
-            lines += [
-                "",
-                *direction_lines(best, region),
-                f"{percent(region.credible_level)} area: {_area_text(region)}",
-            ]
-        else:
-            lines += ["", f"{percent(region.credible_level)} area: {_area_text(region)}"]
+        direction = direction_lines(best, region) if region.credible_level in (0.5, 0.9) else []
+        lines += ["", *direction, f"{percent(region.credible_level)} area: {_area_text(region)}"]
     if any(region.pixels < RESOLVED for region in regions if region.credible_level == 0.9):
         width = np.degrees(pixel_width(best.nside))
         lines += [
