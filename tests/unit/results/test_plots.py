@@ -133,7 +133,7 @@ def test_zoomed_picture_has_the_colours_of_the_pixels(track, pictures):
             np.array([(2 * x - 1) * half]), np.array([(2 * y - 1) * half]), skymap.best.ra, skymap.best.dec
         )
         delta = skymap.delta[skymap.owner[skymap.cells_at(ra, dec)]]
-        expected = plots._colour_map()(delta / plots.MAX_DELTA)[0, :3]
+        expected = plots.COLOURS(delta / plots.MAX_DELTA)[0, :3]
         found = pixel_at(pictures[1], (0.13, 0.155, 0.83, 0.7114), x, y)
         np.testing.assert_allclose(found, expected, atol=0.05)
 
