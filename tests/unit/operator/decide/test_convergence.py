@@ -4,67 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.operator.plans import check_succeeded, reconcile, repair, scan_of, settle, suspend
 from tests.unit.operator.world import SETTINGS, Work, World, resource
 
 from skymap_api.names import JOB_ROLES
 from skymap_api.resource.status import ConditionType, Phase, Reason
 from skymap_operator.decide.plan import plan
-from skymap_operator.observe.state import ObservedScan, condition
+from skymap_operator.observe.state import condition
 
 URL = {"event": {"url": "https://example.org/event.json"}}
-LONG = 400
-
-
-def reconcile(world: World, actions: int = 1000) -> None:
-    """One pass of the operator, which may be killed after some actions."""
-    for action in plan(world.observe(), SETTINGS).actions[:actions]:
-        world.apply(action)
-
-
-def fingerprint(world: World) -> str:
-    return repr((world.scan, world.objects, world.pods, world.topics, world.work.waiting, world.work.collected))
-
-
-def settle(world: World, passes: int = LONG) -> None:
-    """Reconcile until nothing is left to do and nothing changes."""
-    quiet = 0
-    for _ in range(passes):
-        before = fingerprint(world)
-        reconcile(world)
-        world.step()
-        if world.deleted:
-            return
-        quiet = quiet + 1 if before == fingerprint(world) else 0
-        if quiet == 10:
-            return
-    raise AssertionError(f"still not at rest: {world.scan.get('status')}, {plan(world.observe(), SETTINGS)}")
-
-
-def scan_of(world: World) -> ObservedScan:
-    return ObservedScan.of(world.scan)
 
 
 def reason(world: World, kind: ConditionType) -> Reason:
     found = condition(scan_of(world).status, kind)
     assert found is not None
     return found.reason
-
-
-def check_succeeded(world: World) -> None:
-    scan = scan_of(world)
-    assert scan.succeeded
-    assert scan.status.phase is Phase.SUCCEEDED
-    assert scan.status.progress == "40/40"
-    assert scan.status.outputs is not None
-    assert (scan.status.outputs.claim, scan.status.outputs.files) == ("alert-results", ("scan.i3.zst",))
-    assert ("Deployment", "alert-workers") not in world.objects
-    assert not world.topics
-    assert not world.frames
-    assert not world.live_pods()
-    assert plan(world.observe(), SETTINGS).actions == ()
 
 
 # What may happen to a scan, from any state of the world.
@@ -115,11 +71,6 @@ def fewer_workers(world: World) -> None:
     world.scan["metadata"]["generation"] += 1
 
 
-def suspend(world: World) -> None:
-    world.scan["spec"]["suspend"] = True
-    world.scan["metadata"]["generation"] += 1
-
-
 def no_quota(world: World) -> None:
     world.quota = 2
 
@@ -142,12 +93,6 @@ DISTURBANCES = {
     "lose config": lose("ConfigMap", "scan"),
     "lose workers": lose("Deployment", "workers"),
 } | {f"lose {role}": lose("Job", role) for role in JOB_ROLES}
-
-
-def repair(world: World) -> None:
-    world.pulsar_up = True
-    world.quota = 1000
-    world.scan["spec"]["suspend"] = False
 
 
 def test_undisturbed_scan_succeeds() -> None:
@@ -227,14 +172,6 @@ def test_nothing_is_created_while_pulsar_is_unavailable() -> None:
     assert "Recovered" in [event.reason for event in world.events]
 
 
-def test_scan_without_finalizer_is_deleted_without_pulsar() -> None:
-    world = World(resource(URL), pulsar_up=False)
-    settle(world)
-    world.delete()
-    settle(world)
-    assert world.deleted
-
-
 def test_explained_producer_error_fails_the_scan() -> None:
     world = World(resource(URL), bad_event=True)
     settle(world)
@@ -253,81 +190,6 @@ def test_explained_producer_error_fails_the_scan() -> None:
     assert not world.live_pods()
     assert world.topics
     assert plan(world.observe(), SETTINGS).actions == ()
-
-
-@pytest.mark.parametrize("policy", ["Always", "OnSuccess", "OnDelete", "Never"])
-@pytest.mark.parametrize("bad_event", [False, True])
-def test_topics_are_deleted_by_the_cleanup_policy(policy: str, bad_event: bool) -> None:
-    world = World(resource(URL | {"cleanupPolicy": {"topics": policy}}), bad_event=bad_event)
-    settle(world)
-    deleted = policy == "Always" or (policy == "OnSuccess" and not bad_event)
-    assert (not world.topics) is deleted
-    world.delete()
-    settle(world)
-    assert world.deleted
-    assert (not world.topics) is (policy != "Never")
-
-
-@pytest.mark.parametrize(
-    ("policy", "bad_event", "left"),
-    [
-        ("OnDelete", False, ["collector", "producer", "saver", "scan"]),
-        ("OnDelete", True, ["producer", "scan"]),
-        ("OnSuccess", False, ["scan"]),
-        ("OnSuccess", True, ["producer", "scan"]),
-        ("Always", False, ["scan"]),
-        ("Always", True, ["scan"]),
-    ],
-)
-def test_pods_are_deleted_by_the_cleanup_policy(policy: str, bad_event: bool, left: list[str]) -> None:
-    world = World(resource(URL | {"cleanupPolicy": {"pods": policy}}), bad_event=bad_event)
-    settle(world)
-    assert sorted(key[1].removeprefix("alert-") for key in world.objects) == left
-
-
-@pytest.mark.parametrize("bad_event", [False, True])
-def test_scan_is_deleted_after_its_time_to_live(bad_event: bool) -> None:
-    outcome = "failed" if bad_event else "succeeded"
-    world = World(resource(URL | {"ttlSecondsAfterFinished": {outcome: 3600}}), bad_event=bad_event)
-    settle(world)
-    assert not world.deleted
-    later = plan(world.observe(), SETTINGS)
-    assert (later.actions, later.requeue_after) == ((), SETTINGS.resync_interval)
-    world.step(3600)
-    settle(world)
-    assert world.deleted
-    assert not world.topics
-    assert world.claim is not None
-
-
-def test_suspended_scan_resumes_where_it_stopped() -> None:
-    world = World(resource(URL))
-    for _ in range(5):
-        reconcile(world)
-        world.step()
-    done = world.work.sent
-    assert done
-    suspend(world)
-    settle(world)
-    assert not world.live_pods()
-    assert set(world.topics) == set(world.own.all())
-    assert world.work.sent == done
-    scan = scan_of(world)
-    assert scan.status.phase is Phase.SUSPENDED
-    assert scan.status.start_time is None
-    repair(world)
-    settle(world)
-    check_succeeded(world)
-
-
-def test_scan_created_suspended_creates_nothing() -> None:
-    world = World(resource(URL | {"suspend": True}))
-    settle(world)
-    assert not world.objects
-    assert not world.topics
-    world.delete()
-    settle(world)
-    assert world.deleted
 
 
 def test_work_lost_by_pulsar_is_repeated() -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
-
 import pytest
-from tests.unit.operator.plans import URL, observed, snapshot
-from tests.unit.operator.world import START
+from tests.unit.operator.plans import observed, snapshot
 
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource.status import Reason
@@ -109,46 +105,3 @@ def crashing(number: int, code: int, restarts: int = 6) -> Pod:
 def test_scan_fails_when_every_worker_explains_an_error(pods: tuple[Pod, ...], *, failed: bool) -> None:
     finding = Finding(Reason.ROLE_FAILED, "every worker failed: Error: no IceTray here")
     assert found(observed(pods=pods)) == (finding if failed else None)
-
-
-@pytest.mark.parametrize(
-    ("spec", "started", "elapsed", "finding"),
-    [
-        ({"activeDeadlineSeconds": 500}, True, 500, None),
-        (
-            {"activeDeadlineSeconds": 500},
-            True,
-            501,
-            Finding(Reason.DEADLINE_EXCEEDED, "the scan did not finish within activeDeadlineSeconds: 500"),
-        ),
-        ({"activeDeadlineSeconds": 500}, False, 501, None),
-        ({"activeDeadlineSeconds": 500, "suspend": True}, True, 501, None),
-        ({"startingDeadlineSeconds": 200}, False, 200, None),
-        (
-            {"startingDeadlineSeconds": 200},
-            False,
-            201,
-            Finding(Reason.NEVER_STARTED, "no pod started within startingDeadlineSeconds: 200"),
-        ),
-        ({"startingDeadlineSeconds": 200}, True, 201, None),
-        ({"startingDeadlineSeconds": 200, "suspend": True}, False, 201, None),
-        ({}, False, 10**9, None),
-        ({"activeDeadlineSeconds": 2**31 - 1, "startingDeadlineSeconds": 2**31 - 1}, True, 10**9, None),
-    ],
-)
-def test_missed_deadline_fails_the_scan(
-    spec: dict[str, Any], started: bool, elapsed: int, finding: Finding | None
-) -> None:
-    pods = (Pod("a", "producer", "Running", started=START if started else None),)
-    state = observed(URL | spec, pods=pods, now=START + timedelta(seconds=elapsed))
-    assert found(state) == finding
-
-
-def test_missed_start_names_the_obstacle() -> None:
-    pod = Pod("a", "producer", unschedulable="0/3 nodes are available.")
-    state = observed(URL | {"startingDeadlineSeconds": 9}, pods=(pod,), now=START + timedelta(seconds=10))
-    ended = found(state)
-    assert ended is not None
-    assert ended.message.startswith(
-        "no pod started within startingDeadlineSeconds: 9: a: 0/3 nodes are available. - the scan continues when"
-    )

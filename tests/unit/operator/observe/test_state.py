@@ -8,7 +8,7 @@ import pytest
 from tests.unit.operator.world import resource
 
 from skymap_operator.decide.diagnose import last_words
-from skymap_operator.observe.state import ObservedScan, Pod, Termination
+from skymap_operator.observe.state import ObservedScan, Pod, Termination, needs_other_plans
 
 URL = {"event": {"url": "https://example.org/event.json"}}
 
@@ -95,3 +95,10 @@ def test_invalid_spec_is_kept_as_a_reason() -> None:
     scan = ObservedScan.of(resource({"event": {}}))
     assert scan.spec is None
     assert "give exactly one of url" in scan.invalid
+
+
+def test_other_plans_are_read_only_before_topics_are_deleted() -> None:
+    assert not needs_other_plans(ObservedScan.of(resource(URL)))
+    assert needs_other_plans(ObservedScan.of(resource(URL, deletionTimestamp="2026-01-01T00:00:00Z")))
+    never = URL | {"cleanupPolicy": {"topics": "Never"}}
+    assert not needs_other_plans(ObservedScan.of(resource(never, deletionTimestamp="2026-01-01T00:00:00Z")))
