@@ -72,7 +72,7 @@ def test_manifest_is_submitted_unchanged_and_validated_by_the_server(user: User)
     written["metadata"]["name"] = "here"
     written["spec"]["event"] = {"path": "event.json"}
     (user.home / "scan.yaml").write_text(json.dumps(written))
-    assert "path is a file of one machine" in user.refused("submit", "scan.yaml")
+    assert "path is a file on one machine" in user.refused("submit", "scan.yaml")
 
 
 @pytest.mark.parametrize(("phase", "status", "code"), [("Succeeded", "True", 0), ("Failed", "False", 1)])
