@@ -64,7 +64,7 @@ def test_ends_of_workers_are_counted(lines: list[str], left: int, held: int, kil
     assert len(workers.killed) == killed
 
 
-def test_held_task_is_that_at_termination() -> None:
+def test_held_task_is_the_one_at_termination() -> None:
     workers = Workers()
     workers.see(line(began="t"), busy=())
     workers.see(line(deleted="t", began="t"), busy=())

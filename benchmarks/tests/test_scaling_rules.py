@@ -28,7 +28,7 @@ USUAL = Place(created=0.0, uid=0.5, node=1, running=True, ready=10.0)
         ([], 0.7, 3, 3),
     ],
 )
-def test_hpa_by_utilization(usages: list[float], target: float, current: int, wanted: int) -> None:
+def test_hpa_scales_by_utilization(usages: list[float], target: float, current: int, wanted: int) -> None:
     assert by_utilization(usages, 0, current, target) == wanted
 
 

@@ -149,7 +149,7 @@ def test_workers_start_from_zero_and_return_to_zero() -> None:
     assert samples[-1].backlog == 0
 
 
-def test_number_stays_while_statistics_fail() -> None:
+def test_worker_count_is_held_while_statistics_fail() -> None:
     wanted = {sample.time: sample.wanted for sample in samples_of(Operator(), replace(SITE, silent=(20.0, 80.0)))}
     assert {wanted[float(second)] for second in range(21, 80)} == {wanted[20.0]}
     assert wanted[95.0] > wanted[20.0] > 0

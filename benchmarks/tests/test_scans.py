@@ -47,16 +47,16 @@ def test_metrics_are_read_and_added_up() -> None:
         ({1.0: 5.0, 2.0: 5.0, math.inf: 10.0}, 0.99, 2.0),
     ],
 )
-def test_quantiles_of_a_histogram(buckets: dict[float, float], part: float, value: float) -> None:
+def test_quantiles_are_interpolated_within_buckets(buckets: dict[float, float], part: float, value: float) -> None:
     assert quantile(buckets, part) == pytest.approx(value)
 
 
-def test_a_quantile_of_nothing_is_none() -> None:
+def test_quantile_of_an_empty_histogram_is_nan() -> None:
     assert math.isnan(quantile({}, 0.5))
     assert math.isnan(quantile({1.0: 0.0, math.inf: 0.0}, 0.5))
 
 
-def test_processor_time_goes_on_from_one_process_to_the_next() -> None:
+def test_processor_time_accumulates_across_processes() -> None:
     probe = Probe([Sample(0.0, 100.0, 1.0)])
     first = probe.read(os.getpid())
     assert first.cpu > 100.0
@@ -65,7 +65,7 @@ def test_processor_time_goes_on_from_one_process_to_the_next() -> None:
     assert probe.read(os.getpid()).cpu > first.cpu
 
 
-def test_a_phase_says_what_it_cost_for_each_scan() -> None:
+def test_phase_row_gives_costs_for_each_scan() -> None:
     counted = read_metrics(TEXT.replace("a_total", "skymap_operator_rest_client_requests_total"))
     row = Phase("steady", 2, 30.0, [Sample(0.0, 1.0, 80.0), Sample(30.0, 4.0, 90.0, 1.0)], counted, 0.5, "fine").row()
     found = dict(zip(HEADER, row, strict=True))

@@ -29,7 +29,7 @@ FLAT = Sample(
 )
 
 
-def test_constant_figures_are_no_growth() -> None:
+def test_constant_figures_are_not_reported_as_growth() -> None:
     assert faults([FLAT] * 50) == []
 
 

@@ -194,7 +194,7 @@ def unfit_pods(url: str) -> dict[str, Case]:
 
 
 @pytest.mark.timeout(600)
-def test_obstacle_is_reported_and_its_removal_noticed(
+def test_obstacle_is_reported_until_it_is_removed(
     operators: Start, namespace: Namespace, worker_image: str, events: str, storage_class: Callable[[], None]
 ) -> None:
     table = missing(events, storage_class) | unusable_events(events) | unfit_pods(events)

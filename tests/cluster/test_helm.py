@@ -132,7 +132,7 @@ def test_definition_survives_upgrade_rollback_and_reinstallation(
     eventually(lambda: takes_suspend(place))
 
 
-def test_second_release_is_told_who_owns_the_definition(release: Release, place: Namespace) -> None:
+def test_second_release_is_rejected_with_the_owner_of_the_definition(release: Release, place: Namespace) -> None:
     release.install(IDLE)
     another = Release(release.cluster, place.name, "another")
     with pytest.raises(HelmError, match='must equal "another": current value is "skymap"'):

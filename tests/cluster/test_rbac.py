@@ -146,7 +146,7 @@ def test_namespaced_role_grants_nothing_elsewhere(api: httpx.Client, namespace: 
     assert rights(api, account, namespace.name) == documented([])
 
 
-def test_namespace_roles_include_scans(api: httpx.Client, namespace: Namespace, release: Release) -> None:
+def test_view_and_edit_roles_include_scans(api: httpx.Client, namespace: Namespace, release: Release) -> None:
     release.install(BARE)
     for role in ("view", "edit"):
         namespace.kubectl("create", "rolebinding", f"{role}s", f"--clusterrole={role}", f"--user={role}")

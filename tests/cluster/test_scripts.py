@@ -47,7 +47,7 @@ def test_kind_is_preferred_over_native(run: Run) -> None:
 
 
 @pytest.mark.parametrize("programs", [{"docker": BROKEN, "kind": WORKS}, {"docker": BROKEN}])
-def test_no_engine_without_docker_and_root(run: Run, programs: dict[str, str]) -> None:
+def test_missing_docker_and_root_is_an_error(run: Run, programs: dict[str, str]) -> None:
     asked = run(ENGINE, id=NOBODY, **programs)
     assert asked.returncode == 1
     assert asked.stderr == "cluster: needs kind and a running Docker engine, or root on Linux\n"

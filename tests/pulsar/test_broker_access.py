@@ -90,7 +90,9 @@ def assert_serves(broker: Broker, topic: str) -> None:
         assert [number(message) for message in take(reader, 3)] == [0, 1, 2]
 
 
-def test_role_needs_only_its_grant(guarded: PulsarServer, topic: str, tmp_path: Path, secrets: list[str]) -> None:
+def test_granted_permissions_suffice_for_each_role(
+    guarded: PulsarServer, topic: str, tmp_path: Path, secrets: list[str]
+) -> None:
     secrets.append(guarded.token(ROLE))
     access = access_to(guarded, written(tmp_path, f"{guarded.token(ROLE)}\n"))
     with open_broker(guarded.url, access) as broker:

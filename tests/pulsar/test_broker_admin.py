@@ -156,7 +156,7 @@ def test_server_error_may_be_retried(serve: Serve, admin_at: Admin, status: int)
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_refusal_names_the_token_without_its_content(
+def test_rejection_names_the_token_without_its_content(
     serve: Serve, admin_at: Admin, token_file: Path, status: int
 ) -> None:
     web = serve(lambda *_: (status, {}, "no"))

@@ -112,7 +112,7 @@ def test_run_deletes_its_topics(start: Start, embedded: Path, pulsar_server: Pul
         assert [topic for topic in broker.topics("persistent://icecube/skymap/") if name in topic] == []
 
 
-def test_broker_without_automatic_topics_suffices(
+def test_run_works_without_automatic_topic_creation(
     start: Start, embedded: Path, own_pulsar: Callable[..., PulsarServer], tmp_path: Path
 ) -> None:
     address = own_pulsar(configuration={"allowAutoTopicCreation": "false"}).address

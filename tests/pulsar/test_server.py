@@ -95,7 +95,7 @@ def test_suspended_broker_answers_after_it_is_resumed(own_pulsar: Start) -> None
     assert server.request("GET", "/admin/v2/clusters").json() == ["standalone"]
 
 
-def test_tokens_are_required(own_pulsar: Start) -> None:
+def test_request_without_a_token_is_rejected(own_pulsar: Start) -> None:
     server = own_pulsar(authentication=True)
 
     def status(token: str) -> int:

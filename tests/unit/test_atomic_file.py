@@ -28,7 +28,7 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
         write_atomically(tmp_path / "no" / "a.json", b"")
 
 
-def test_next_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+def test_next_writer_removes_leftovers_of_a_killed_one(tmp_path: Path) -> None:
     (tmp_path / ".a.json.0123abcd.part").write_bytes(b"half")
     (tmp_path / ".b.json.0123abcd.part").touch()
     write_atomically(tmp_path / "a.json", b"whole")

@@ -70,7 +70,7 @@ def test_commands_named_in_contributing_exist() -> None:
     assert all(f"{word} v" in (ROOT / "dev" / script).read_text() for script, word in scripts)
 
 
-def test_links_from_the_root_lead_somewhere() -> None:
+def test_links_of_root_pages_have_targets() -> None:
     for page in ROOT.glob("*.md"):
         for path in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (ROOT / path).exists(), f"{page.name} links to {path}"

@@ -27,7 +27,7 @@ SNAPSHOT: dict[str, Any] = {
 }
 
 
-def test_wire_format_is_stable() -> None:
+def test_progress_wire_format_is_stable() -> None:
     snapshot = Progress(
         name="x",
         phase=ProgressPhase.DONE,

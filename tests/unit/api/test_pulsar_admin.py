@@ -103,7 +103,7 @@ def test_partial_topic_names_are_rejected(name: str) -> None:
         ),
     ],
 )
-def test_operations_send_their_requests(
+def test_operations_send_the_expected_requests(
     exchange: Exchange[Any], answers: list[Answer], requests: list[str], result: object
 ) -> None:
     assert sent(exchange, *answers) == (requests, result)
@@ -174,7 +174,7 @@ def test_redirect_never_leaves_https(location: str) -> None:
         (answer(503, b"[" * 100_000), PulsarUnavailable, "503 ["),
     ],
 )
-def test_refusals_give_the_reason(found: Answer, kind: type[PulsarAdminError], words: str) -> None:
+def test_rejections_give_the_reason(found: Answer, kind: type[PulsarAdminError], words: str) -> None:
     _, error = play(ADMIN.topic_exists(TOPIC), [found])
     assert type(error) is kind
     assert str(error).startswith(f"https://pulsar:8443 refused GET {PATH}/partitions: {words}")
@@ -267,7 +267,7 @@ def test_statistics_of_partitions_add_up() -> None:
 
 
 @pytest.mark.parametrize("position", ["earliest", "latest"])
-def test_message_is_examined(position: str) -> None:
+def test_examined_message_has_payload_and_publish_time(position: str) -> None:
     stored = answer(200, b"body", x_pulsar_publish_time="2026-01-01T00:00:00.5Z")
     lines, found = sent(ADMIN.examine(TOPIC, position), stored)
     assert lines == [f"GET {PATH}/examinemessage?initialPosition={position}&messagePosition=1"]

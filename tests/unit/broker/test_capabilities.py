@@ -38,7 +38,7 @@ def test_relative_and_absolute_paths_have_one_url(tmp_path: Path, monkeypatch: p
     assert found == {f"sqlite:///{tmp_path.resolve()}/x.sqlite"}
 
 
-def test_key_shared_consumer_is_refused_without_the_capability(broker: Broker, topic: str) -> None:
+def test_key_shared_consumer_is_rejected_without_the_capability(broker: Broker, topic: str) -> None:
     if broker.capabilities.key_shared:
         broker.consumer(topic, "s", KEY_SHARED).close()
     else:

@@ -115,7 +115,7 @@ def test_acknowledged_messages_are_not_delivered_again(broker: Broker, topic: st
         assert consumer.receive(MOMENT) is None
 
 
-def test_messages_given_back_are_delivered_again(broker: Broker, topic: str) -> None:
+def test_nacked_messages_are_delivered_again(broker: Broker, topic: str) -> None:
     broker.producer(topic, "p").send(*numbered(range(4)))
     consumer = broker.consumer(topic, "s", SHARED)
     messages = take(consumer, 3)

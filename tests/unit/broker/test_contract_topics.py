@@ -57,7 +57,7 @@ def test_messages_without_a_sequence_id_are_never_dropped(broker: Broker, topic:
     assert [number(message) for message in take(broker.reader(topic), 3)] == [3, 8, 8]
 
 
-def test_everything_survives_a_restart(place: Place, topic: str) -> None:
+def test_restart_loses_no_topic_message_or_subscription(place: Place, topic: str) -> None:
     with place.open() as broker:
         broker.producer(topic, "p").send(*numbered(range(5)))
         consumer = broker.consumer(topic, "s", SHARED)

@@ -85,7 +85,7 @@ def test_help_of_every_command_imports_nothing_heavy() -> None:
         ),
     ],
 )
-def test_settings_survive_a_round_trip_through_options(settings: ScanSettings) -> None:
+def test_settings_round_trip_through_options(settings: ScanSettings) -> None:
     producer = group.get_command(None, "producer")  # type: ignore[arg-type]
     assert producer is not None
     words = ["event", "-n", settings.name, *scan_arguments(settings)]

@@ -37,7 +37,7 @@ def test_defaults_match_those_of_the_options(tmp_path: Path) -> None:
     assert (scan.select, scan.cluster_only) == (None, ())
 
 
-def test_every_field_is_read(tmp_path: Path) -> None:
+def test_every_field_of_a_manifest_is_read(tmp_path: Path) -> None:
     scan = read_manifest(
         manifest(
             tmp_path,

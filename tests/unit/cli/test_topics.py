@@ -142,7 +142,7 @@ def test_topic_options_choose_the_topics(topics: Topics, url: str) -> None:
 
 
 @pytest.mark.parametrize("words", [["list"], ["delete", "-n", "a"], ["delete", "--finished"]])
-def test_missing_broker_is_not_created(topics: Topics, tmp_path: Path, words: list[str]) -> None:
+def test_topics_command_creates_no_broker_file(topics: Topics, tmp_path: Path, words: list[str]) -> None:
     result = topics(*words)
     assert isinstance(result.exception, InputError)
     assert "there is no such file" in str(result.exception)
@@ -187,7 +187,7 @@ def test_unfinished_scan_is_not_deleted_without_confirmation(
 
 
 @pytest.mark.parametrize(("answer", "deleted"), [("y\n", True), ("n\n", False), ("", False)])
-def test_user_is_asked_on_a_terminal(
+def test_deletion_is_confirmed_on_a_terminal(
     topics: Topics, url: str, monkeypatch: pytest.MonkeyPatch, answer: str, deleted: bool
 ) -> None:
     from skymap_scanner.cli import topics as module  # noqa: PLC0415

@@ -44,7 +44,7 @@ def watch(url: str, *words: str) -> Result:
     return CliRunner().invoke(group, ["watch", "-n", "a", "-b", url, *words])
 
 
-def test_once_shows_the_latest_snapshot(url: str) -> None:
+def test_watch_once_shows_the_latest_snapshot(url: str) -> None:
     tell(url, ProgressPhase.SCANNING, 5)
     tell(url, ProgressPhase.SCANNING, 6)
     once = watch(url, "--once")
@@ -75,7 +75,7 @@ def test_finished_scan_lists_its_files(url: str) -> None:
     assert json.loads(watch(url, "--json").stdout)["outputs"] == ["x.i3", "x.json"]
 
 
-def test_once_without_progress_fails_and_creates_nothing(url: str, tmp_path: Path) -> None:
+def test_watch_once_without_progress_fails_and_creates_nothing(url: str, tmp_path: Path) -> None:
     def look() -> None:
         nothing = watch(url, "--once")
         assert isinstance(nothing.exception, InputError)
@@ -138,7 +138,7 @@ def watching(url: str, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("made", ["nothing", "topics"])
-def test_it_waits_for_the_scan_and_ends_with_it(url: str, made: str) -> None:
+def test_watch_waits_for_the_scan_and_ends_with_it(url: str, made: str) -> None:
     if made == "topics":
         with open_broker(url) as broker:
             create_topics(broker, TOPICS)
@@ -155,7 +155,7 @@ def test_it_waits_for_the_scan_and_ends_with_it(url: str, made: str) -> None:
         assert process.stderr.read() == ""
 
 
-def test_ctrl_c_ends_the_watching(url: str) -> None:
+def test_ctrl_c_ends_the_watch(url: str) -> None:
     tell(url, ProgressPhase.SCANNING, 5)
     with watching(url) as process:
         assert process.stdout is not None

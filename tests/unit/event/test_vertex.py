@@ -58,7 +58,7 @@ def test_vertex_of_a_very_faint_event_is_the_charge_centre() -> None:
     assert vertex((50, 1, 1), (10, 2, 0)) == (pytest.approx([100 / 3, 0, 0]), 10)
 
 
-def test_dominant_dom_is_left_out_of_the_vertex() -> None:
+def test_dominant_dom_is_excluded_from_the_vertex() -> None:
     assert vertex((0, 5000, 3), (10, 200, 1), (20, 100, 2)) == (
         pytest.approx([100 * 200 / 300, 200 * 100 / 300, 0]),
         20,

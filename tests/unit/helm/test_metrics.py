@@ -26,7 +26,7 @@ def test_prometheus_rule_equals_the_file() -> None:
     assert rule()["spec"] == FILE
 
 
-def test_alerts_can_be_changed_and_left_out() -> None:
+def test_alerts_can_be_changed_and_omitted() -> None:
     given = {"SkymapScanDegraded": {"for": "30m", "labels": {"severity": "info", "team": "maps"}}}
     made = rule(
         changes=given, without=["SkymapPulsarUnavailable", "SkymapScanLate"], runbooks="https://example.org/guide"

@@ -155,7 +155,7 @@ def test_evaluation_pulsar_is_deleted_with_its_data() -> None:
     assert not [name for name in outside if "pulsar" in name]
 
 
-def test_no_budget_blocks_a_drain() -> None:
+def test_disruption_budget_never_blocks_a_drain() -> None:
     budgets = [one["spec"] for one in render(values("full")) if one["kind"] == "PodDisruptionBudget"]
     assert [(one["maxUnavailable"], "minAvailable" in one) for one in budgets] == [(1, False)] * 2
     assert not [one for one in render() if one["kind"] == "PodDisruptionBudget"]

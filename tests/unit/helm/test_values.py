@@ -83,7 +83,7 @@ def test_every_value_has_an_effect(path: tuple[str, ...]) -> None:
     assert _used(path), "no case in ci/ renders differently with it"
 
 
-def test_names_can_be_chosen() -> None:
+def test_names_of_objects_are_configurable() -> None:
     kinds = {(one["kind"], one["metadata"]["name"]) for one in render({"nameOverride": "maps"})}
     assert ("Deployment", "skymap-maps-operator") in kinds
     (selector,) = (

@@ -120,7 +120,7 @@ def test_show_reports_missing_frames_and_keys(file: Path, arguments: list[str], 
     assert str(error(show.command, file, *arguments)) == f"{file}: {message}"
 
 
-def test_show_shows_what_stands_before_a_damage(file: Path, tmp_path: Path) -> None:
+def test_show_recovers_frames_before_the_damage(file: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.i3"
     cut.write_bytes(b"".join(frame.to_bytes() for frame in i3.read_frames(file))[:-1])
     assert isinstance(error(show.command, cut), I3Error)
@@ -169,7 +169,7 @@ def test_convert_makes_old_versions_current(tmp_path: Path) -> None:
     assert new.blob("keys") == keys
 
 
-def test_convert_refuses_other_suffixes(file: Path, tmp_path: Path) -> None:
+def test_convert_rejects_other_suffixes(file: Path, tmp_path: Path) -> None:
     assert isinstance(error(convert.command, file, tmp_path / "out.root"), InputError)
 
 

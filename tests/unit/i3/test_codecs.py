@@ -145,7 +145,7 @@ def test_arrays_read_at_once_equal_those_read_one_by_one(name: str, data: st.Dat
 @LAYOUTS
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_cut_anywhere_it_is_one_error(layout: Class, data: st.DataObject) -> None:
+def test_truncation_at_any_byte_is_one_error(layout: Class, data: st.DataObject) -> None:
     blob = catalogue.encode(data.draw(OBJECTS[layout.name]))
     for end in range(len(blob)):
         with pytest.raises(TruncatedError) as error:
@@ -159,7 +159,7 @@ def test_cut_anywhere_it_is_one_error(layout: Class, data: st.DataObject) -> Non
 @LAYOUTS
 @FEW
 @given(data=st.data())
-def test_damaged_anywhere_it_is_an_object_or_one_error(layout: Class, data: st.DataObject) -> None:
+def test_damaged_blob_is_an_object_or_one_error(layout: Class, data: st.DataObject) -> None:
     blob = bytearray(catalogue.encode(data.draw(OBJECTS[layout.name])))
     for _ in range(data.draw(st.integers(1, 4))):
         blob[data.draw(st.integers(8, len(blob) - 1))] = data.draw(st.sampled_from([0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF]))
@@ -179,7 +179,7 @@ def test_fields_stand_in_the_order_of_the_bytes(layout: Class) -> None:
     assert [field.name for field in fields(layout.make)] == names
 
 
-def test_flags_other_than_0_and_1_are_damage() -> None:
+def test_flags_other_than_0_and_1_are_rejected() -> None:
     blob = catalogue.encode(
         catalogue.decode(bytes.fromhex("0001020006000000 4933426f6f6c 010000000000 010001000000 01"))
     )

@@ -102,7 +102,7 @@ def test_empty_file_has_no_frames() -> None:
 
 
 @COMPRESSIONS
-def test_file_cut_anywhere_is_one_error_with_recovered_frames(name: str) -> None:
+def test_truncated_file_is_one_error_with_recovered_frames(name: str) -> None:
     compressed = COMPRESS[name](WHOLE)
     ends = [sum(map(len, RAW[:n])) for n in range(len(RAW) + 1)]
     for end in range(1, len(compressed)):
@@ -148,7 +148,7 @@ def test_without_a_listener_the_damage_is_logged(caplog: pytest.LogCaptureFixtur
 @COMPRESSIONS
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_damaged_anywhere_it_is_frames_and_at_most_one_error(name: str, data: st.DataObject) -> None:
+def test_damaged_file_yields_frames_and_at_most_one_error(name: str, data: st.DataObject) -> None:
     compressed = bytearray(COMPRESS[name](WHOLE))
     for _ in range(data.draw(st.integers(1, 3))):
         compressed[data.draw(st.integers(0, len(compressed) - 1))] = data.draw(st.integers(0, 255))
@@ -268,7 +268,7 @@ def test_full_disk_is_an_input_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(tmp_path.iterdir()) == []
 
 
-def test_remains_of_a_killed_writer_are_removed_by_the_next(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_writer_are_removed_by_the_next(tmp_path: Path) -> None:
     (tmp_path / ".a.i3.0123abcd.part").write_bytes(b"half")
     others = {tmp_path / name for name in (".b.i3.0123abcd.part", ".a.i3.zst.0123abcd.part", "a.i3.0123abcd.part")}
     for other in others:

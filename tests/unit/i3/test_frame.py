@@ -179,7 +179,7 @@ EMPTY_HISTORY = b"\0\0\0\0\0\0"
 
 @pytest.mark.parametrize("history", [HISTORY, EMPTY_HISTORY])
 @pytest.mark.parametrize("version", [1, 2, 3, 4])
-def test_frames_before_2010(version: int, history: bytes) -> None:
+def test_frames_written_before_2010_are_read(version: int, history: bytes) -> None:
     head = {
         1: struct.pack("<I", 1),
         2: struct.pack("<I", 2) + history,
@@ -230,7 +230,7 @@ def test_escaped_length_is_not_part_of_the_checksum() -> None:
         ),
     ],
 )
-def test_damage_is_named(raw: bytes, message: str) -> None:
+def test_damaged_frame_is_rejected_with_a_reason(raw: bytes, message: str) -> None:
     with pytest.raises(I3Error, match=message):
         Frame.from_bytes(raw)
 
@@ -256,7 +256,7 @@ def test_opaque_objects_are_copied_unchanged() -> None:
     assert frame.reencoded().to_bytes() == raw
 
 
-def test_cut_anywhere_it_is_truncated() -> None:
+def test_truncation_at_any_byte_is_detected() -> None:
     raw = sample().to_bytes()
     for end in range(len(raw)):
         with pytest.raises(TruncatedError) as error:
@@ -286,7 +286,7 @@ def test_any_bytes_are_a_frame_or_one_error(raw: bytes) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.text(max_size=10), st.binary(min_size=1, max_size=10), max_size=10))
-def test_any_keys_and_blobs_go_round(entries: dict[str, bytes]) -> None:
+def test_any_keys_and_blobs_round_trip(entries: dict[str, bytes]) -> None:
     frame = Frame("P")
     for key, blob in entries.items():
         frame.put_blob(key, key, blob)

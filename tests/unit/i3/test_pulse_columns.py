@@ -57,7 +57,7 @@ def test_pulses_are_columns_sorted_by_dom_and_time() -> None:
     assert list(pulses.doms()) == [(ONE, slice(0, 3)), (TWO, slice(3, 5))]
 
 
-def test_masks_are_followed() -> None:
+def test_masks_are_applied_to_their_series() -> None:
     daq, physics = frames()
     assert resolve_pulses("Mask", [physics, daq]).time.tolist() == [2, 3, 7]
     assert resolve_pulses("Split", [physics, daq]).time.tolist() == [7]
@@ -123,7 +123,7 @@ def test_masks_in_a_circle_are_named() -> None:
         resolve_pulses("a", frame)
 
 
-def test_missing_pulses_are_named_with_what_there_is() -> None:
+def test_missing_pulses_are_reported_with_existing_series() -> None:
     with pytest.raises(I3Error, match="key 'Hits': there are no such pulses in the frames; there are 'Pulses'"):
         resolve_pulses("Hits", frames()[0])
 
@@ -161,7 +161,7 @@ def runs(*codes: int) -> bytes:
     return bytes(code | 0x10 for code in codes)
 
 
-def test_icetrays_own_example() -> None:
+def test_example_of_icetray_is_unpacked() -> None:
     packed = I3SuperDST(
         bytes.fromhex("ff59112114ca648f"), bytes.fromhex("5de58405"), (b"\x13", b"\x13\x11", b"", b""), b""
     )
@@ -280,7 +280,7 @@ def test_widths_are_as_icetray_shares_them(gaps: list[int], width: int) -> None:
         (I3SuperDST(b"", b"", (b"\xff" * 9, b"", b"", b""), b""), "the length of a run of widths takes 9 bytes"),
     ],
 )
-def test_streams_that_do_not_fit_are_damage(packed: I3SuperDST, message: str) -> None:
+def test_inconsistent_streams_are_rejected(packed: I3SuperDST, message: str) -> None:
     with pytest.raises(I3Error, match=message):
         unpack(packed)
 

@@ -97,7 +97,7 @@ def test_every_class_of_the_objects_file_is_described(shared: Path) -> None:
         ("hese_event_00", "SplitUncleanedInIcePulses", 635),
     ],
 )
-def test_pulses_are_those_of_icetray(shared: Path, event: str, key: str, count: int) -> None:
+def test_pulses_agree_with_icetray(shared: Path, event: str, key: str, count: int) -> None:
     (file,) = (shared / "data" / "i3").glob(f"{event}.i3.zst")
     pulses = resolve_pulses(key, {frame.stop: frame for frame in read_frames(file)})
     with (shared / "data" / "pulses" / f"{event}.{key}.csv").open() as rows:

@@ -14,7 +14,7 @@ SECOND = 10**10
 DAY = 86400 * SECOND
 
 
-def test_iso_has_all_ten_digits() -> None:
+def test_isoformat_has_ten_decimals() -> None:
     assert I3Time(2023, 290057040932302199).isoformat() == "2023-12-02T17:08:24.0932302199Z"
     assert I3Time(2010, 0).isoformat() == "2010-01-01T00:00:00.0000000000Z"
     assert str(I3Time(2010, 1)) == "2010-01-01T00:00:00.0000000001Z"
@@ -55,7 +55,7 @@ def test_time_outside_the_calendar_is_an_error() -> None:
             _ = I3Time(year, 5).mjd
 
 
-def test_known_dates() -> None:
+def test_known_dates_convert_to_mjd() -> None:
     assert I3Time(2000, 0).mjd == 51544.0
     assert I3Time(2023, 290057040932302199).mjd == pytest.approx(60280.71416774572, abs=1e-10)
     assert I3Time.from_mjd(51544.5) == I3Time(2000, DAY // 2)
@@ -63,7 +63,7 @@ def test_known_dates() -> None:
 
 
 @given(st.integers(2000, 2040), st.integers(0, 364), st.floats(0, 86399.999))
-def test_erfa_agrees(year: int, day: int, seconds: float) -> None:
+def test_dates_agree_with_erfa(year: int, day: int, seconds: float) -> None:
     _, first = erfa.cal2jd(year, 1, 1)
     mjd = float(first) + day + seconds / 86400
     time = I3Time.from_mjd(mjd)

@@ -104,7 +104,7 @@ VECTORS = {
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_icetrays_bytes_are_the_object_and_back(name: str) -> None:
+def test_bytes_of_icetray_round_trip(name: str) -> None:
     blob, value = VECTORS[name]
     assert catalogue.decode(blob) == value
     assert catalogue.encode(value) == blob

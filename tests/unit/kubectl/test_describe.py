@@ -198,7 +198,7 @@ def test_status_of_another_version_is_rejected() -> None:
         scan({"phase": "Dreaming"})
 
 
-def test_watching_tolerates_an_outage_and_ends_with_the_scan() -> None:
+def test_watch_tolerates_an_outage_and_ends_with_the_scan() -> None:
     answers = [scan(), None, scan(SCANNING), scan(SUCCEEDED)]
     slept: list[float] = []
 

@@ -50,7 +50,7 @@ def test_containers_that_have_not_started_have_a_reason() -> None:
     ]
 
 
-def test_kubectl_arguments_of_a_log() -> None:
+def test_log_is_read_with_the_expected_kubectl_arguments() -> None:
     log = ContainerLog("worker", "w", "worker")
     assert log.kubectl_arguments(None, follow=False) == ["logs", "w", "--container", "worker"]
     assert log.kubectl_arguments(5, follow=True) == ["logs", "w", "--container", "worker", "--tail=5", "--follow"]

@@ -76,14 +76,14 @@ def test_links_and_pipes_are_skipped_and_hidden_files_ignored(results: Path, tmp
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_missing_and_empty_folders_are_told_apart(there: bool, tmp_path: Path) -> None:
+def test_missing_and_empty_folders_are_distinguished(there: bool, tmp_path: Path) -> None:
     if there:
         (tmp_path / "results").mkdir()
     assert take(sent(tmp_path / "results"), tmp_path / "here") == Unpacked(there, ())
     assert list((tmp_path / "here").iterdir()) == []
 
 
-def test_stream_cut_anywhere_leaves_no_files(tmp_path: Path) -> None:
+def test_truncated_stream_leaves_no_files(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results/a").write_bytes(os.urandom(1500))
     data = sent(tmp_path / "results")
@@ -197,7 +197,7 @@ def test_unwritable_folder_is_named(results: Path, tmp_path: Path) -> None:
             take(sent(results), tmp_path / folder)
 
 
-def test_second_copy_is_rejected_and_remains_of_a_killed_one_removed(tmp_path: Path) -> None:
+def test_second_copy_is_rejected_and_leftovers_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".fetch").mkdir()
     (tmp_path / ".fetch/0").write_text("remains of a killed copy")
 

@@ -74,7 +74,7 @@ def test_status_and_events_refer_to_this_scan() -> None:
     assert event["count"] == 2
 
 
-def test_creating_existing_and_deleting_missing_objects_is_no_error() -> None:
+def test_creating_existing_object_or_deleting_missing_one_succeeds() -> None:
     mine = CONFIG | {"data": {"mine": "1"}}
     cluster = FakeCluster(mine)
     carry_out([do.Create(CONFIG), do.Delete("Job", "gone")], cluster)
@@ -115,7 +115,7 @@ def test_first_failure_ends_the_pass(fault: Exception) -> None:
     assert cluster.done == ["create ConfigMap c", "patch Job j"]
 
 
-def test_refusal_names_the_object() -> None:
+def test_rejection_names_the_object() -> None:
     cluster = FakeCluster(SCAN)
     cluster.faults["create"] = Refused("exceeded quota: small")
     with pytest.raises(ActionRefused) as caught:

@@ -32,7 +32,7 @@ def test_pulses_are_clipped_to_the_window() -> None:
     assert charges.tolist() == [0, 2]
 
 
-def test_pulses_of_one_time_are_one() -> None:
+def test_simultaneous_pulses_are_merged() -> None:
     edges, charges = pulse_bins(np.array([10.0, 10.0]), np.array([1.0, 2.5]), np.array([0.0, 4.0]), 0.0, 50.0)
     assert edges.tolist() == [0, 10, 14, 50]
     assert charges.tolist() == [0, 3.5, 0]
@@ -61,7 +61,7 @@ def fitness(edges: np.ndarray, charges: list[float], sigma: float, min_width: fl
     st.lists(st.tuples(st.floats(1, 300), st.just(0.0) | st.floats(0.1, 20)), min_size=2, max_size=9),
     st.sampled_from([1.0, 3.0]),
 )
-def test_blocks_are_the_best_of_all_partitions(bins: list[tuple[float, float]], sigma: float) -> None:
+def test_blocks_have_the_best_fitness_of_all_partitions(bins: list[tuple[float, float]], sigma: float) -> None:
     edges = np.concatenate([[0.0], np.cumsum([width for width, _ in bins])])
     charges = np.array([charge for _, charge in bins])
     block_edges, block_charges = bayesian_blocks(edges, charges, sigma, 8.0)

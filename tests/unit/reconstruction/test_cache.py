@@ -50,7 +50,7 @@ def test_many_at_once_are_served_by_one_compiler(folder: Path) -> None:
     assert runs(folder) == 1
 
 
-def test_remains_of_a_stopped_compiler_are_removed(folder: Path) -> None:
+def test_leftovers_of_a_stopped_compiler_are_removed(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "half").touch()
     write_compiler(folder, FILL + MARK)

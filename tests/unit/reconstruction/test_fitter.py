@@ -136,7 +136,7 @@ def test_one_dom_with_pulses_is_enough_for_an_answer(prepare: Callable[..., Prep
     assert math.isfinite(fit.llh)
 
 
-def test_compiling_ahead_runs_what_a_fit_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_compiling_ahead_calls_the_kernels_of_a_fit(capsys: pytest.CaptureFixture[str]) -> None:
     Millipede().compile()
     assert capsys.readouterr().out == ""
     assert descend.signatures == descend.signatures[:1]  # one specialisation serves all fits

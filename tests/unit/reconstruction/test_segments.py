@@ -67,7 +67,7 @@ def test_volume_is_the_prism_of_the_strings() -> None:
     assert 400 < span[1] < 600
 
 
-def test_two_strings_span_nothing() -> None:
+def test_two_strings_enclose_no_volume() -> None:
     geometry = Geometry(
         np.array([1, 2], np.int16), np.array([1, 1], np.int16), np.zeros((2, 3)), np.ones(2), np.ones(2)
     )

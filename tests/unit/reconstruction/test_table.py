@@ -72,7 +72,7 @@ def test_file_round_trips(small: PhotonTable) -> None:
     assert again.origin == small.origin
 
 
-def test_faults_are_named(small: PhotonTable) -> None:
+def test_invalid_table_is_rejected_with_a_reason(small: PhotonTable) -> None:
     falling = small.cdf.copy()
     falling[3, 2, 10] = 0
     short = small.cdf.copy()
@@ -95,7 +95,7 @@ def test_faults_are_named(small: PhotonTable) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_damage_is_an_input_error(small: PhotonTable, data: st.DataObject) -> None:
+def test_damaged_table_is_an_input_error(small: PhotonTable, data: st.DataObject) -> None:
     whole = bytearray(encode(small))
     if data.draw(st.booleans()):
         whole = whole[: data.draw(st.integers(0, len(whole) - 1))]

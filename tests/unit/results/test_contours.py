@@ -261,7 +261,7 @@ def test_triangles_tile_the_sphere(track):
     assert angles.sum() == pytest.approx(4 * np.pi, rel=1e-9)
 
 
-def test_geojson_is_what_web_viewers_take(track):
+def test_geojson_has_closed_lines_and_region_properties(track):
     regions = contours(multi_order_map(track))
     content = json.loads(json.dumps(to_geojson(regions), allow_nan=False))
     assert content["type"] == "FeatureCollection"

@@ -97,7 +97,7 @@ def test_wall_time_and_date_are_written_where_they_are_given(track, metadata):
 
 
 @pytest.mark.parametrize("rule", [WILKS, CALIBRATED])
-def test_errors_and_areas_under_their_new_and_old_names(track, rule):
+def test_errors_and_areas_have_their_new_and_old_names(track, rule):
     regions = {region.credible_level: region for region in contours(multi_order_map(track, rule))}
     for encoder in (multi_order_fits, flat_fits):
         content = encode(track, encoder, rule)
@@ -120,7 +120,7 @@ def test_errors_and_areas_under_their_new_and_old_names(track, rule):
             assert header["RULE"] == rule.statement
 
 
-def test_mocpy_reads_it(result, encoded, tmp_path):
+def test_multi_order_map_is_readable_by_mocpy(result, encoded, tmp_path):
     path = tmp_path / "map.multiorder.fits"
     path.write_bytes(encoded)
     skymap = multi_order_map(result)
@@ -133,7 +133,7 @@ def test_mocpy_reads_it(result, encoded, tmp_path):
         assert moc.sky_fraction * SKY == pytest.approx(region.area, rel=0.03)
 
 
-def test_mhealpy_reads_it(result, encoded, tmp_path):
+def test_multi_order_map_is_readable_by_mhealpy(result, encoded, tmp_path):
     path = tmp_path / "map.multiorder.fits"
     path.write_bytes(encoded)
     read = HealpixMap.read_map(str(path), field=1, density=True)
@@ -143,7 +143,7 @@ def test_mhealpy_reads_it(result, encoded, tmp_path):
     np.testing.assert_array_equal(np.asarray(read.data), skymap.density)
 
 
-def test_astropy_reads_it_as_ligo_skymap_does(encoded, tmp_path):
+def test_multi_order_map_is_readable_as_ligo_skymap_reads_it(encoded, tmp_path):
     # ligo.skymap.io.read_sky_map(moc=True): Table.read, UNIQ as int64, COORDSYS = C, ORDERING = NUNIQ, times as ISO
     path = tmp_path / "map.multiorder.fits"
     path.write_bytes(encoded)
@@ -155,7 +155,7 @@ def test_astropy_reads_it_as_ligo_skymap_does(encoded, tmp_path):
     assert Time(table.meta["DATE-OBS"], format="fits", scale="utc").mjd == pytest.approx(60280.71416774572, abs=1e-8)
 
 
-def test_healpy_reads_the_flat_map(result, tmp_path):
+def test_flat_map_is_readable_by_healpy(result, tmp_path):
     path = tmp_path / "map.fits.gz"
     path.write_bytes(encode(result, flat_fits))
     flat, header = healpy.read_map(str(path), h=True, dtype=np.float64)
@@ -179,5 +179,5 @@ def test_times_agree_with_astropy(mjd):
     assert Time(mjd_to_iso(mjd), scale="utc").mjd == pytest.approx(mjd, abs=1e-8)
 
 
-def test_invalid_time_is_left_out():
+def test_invalid_time_is_omitted():
     assert mjd_to_iso(1e9) == ""

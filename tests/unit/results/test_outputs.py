@@ -41,7 +41,7 @@ def test_all_files_have_the_names_of_the_reference(written):
 
 
 @pytest.mark.parametrize("format", RESULT_FORMATS)
-def test_one_format_alone(track, written, tmp_path, format):  # noqa: A002 - the option's name
+def test_single_format_equals_the_file_among_all(track, written, tmp_path, format):  # noqa: A002 - the option's name
     for path in write_results(track, tmp_path, [format]):
         assert path.read_bytes() == (written[0].parent / path.name).read_bytes()
 

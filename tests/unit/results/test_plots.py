@@ -33,7 +33,7 @@ directions = {"ra": st.floats(0.001, 359.999), "dec": st.floats(-89.9, 89.9)}
 
 
 @given(**directions)
-def test_mollweide_and_back(ra, dec):
+def test_mollweide_projection_round_trips(ra, dec):
     x, y = mollweide(np.array([ra]), np.array([dec]))
     assert x[0] ** 2 / 4 + y[0] ** 2 <= 1 + 1e-12
     found = mollweide_inverse(x, y)
@@ -62,7 +62,7 @@ def angle(ra: float, dec: float, ra0: float, dec0: float) -> float:
 
 
 @given(**directions, ra0=st.floats(0, 360), dec0=st.floats(-90, 90))
-def test_gnomonic_and_back(ra, dec, ra0, dec0):
+def test_gnomonic_projection_round_trips(ra, dec, ra0, dec0):
     distance = angle(ra, dec, ra0, dec0)
     x, y = gnomonic(np.array([ra]), np.array([dec]), ra0, dec0)
     if distance > 89.5:
@@ -110,7 +110,7 @@ def chunks(png: bytes) -> list[bytes]:
     return names
 
 
-def test_pictures_hold_nothing_but_the_picture_and_are_equal_again(pictures, track):
+def test_pictures_contain_no_metadata_and_are_reproducible(pictures, track):
     for picture in pictures:
         assert set(chunks(picture)) <= {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
     assert draw(track) == pictures
@@ -163,7 +163,7 @@ def test_colour_range_of_the_whole_sky_is_extended_if_needed(scan, bowl, sigma, 
     assert plots.all_sky_scale(multi_order_map(scan(bowl(100.0, 20.0, sigma), plan=[(8, 0)]))) == top
 
 
-def test_partial_scans_say_so(partial, track):
+def test_partial_scan_is_labelled_partial(partial, track):
     assert plots.partial_note(partial) == "partial: 345/768 pixels"
     assert not partial.complete
     assert track.complete

@@ -110,12 +110,12 @@ def results(draw) -> ScanResult:
 
 @given(results())
 @settings(max_examples=60)
-def test_both_files_give_the_result_back(result):
+def test_json_and_npz_round_trip(result):
     assert same(result_from_json(result_to_json(result)), result)
     assert same(result_from_npz(result_to_npz(result)), result)
 
 
-def test_read_knows_the_content_whatever_the_name(track, tmp_path):
+def test_read_recognizes_the_format_by_content(track, tmp_path):
     assert same(ScanResult.read(track.write_json(tmp_path / "one")), track)
     assert same(ScanResult.read(track.write_npz(tmp_path / "two.json")), track)
 
@@ -188,7 +188,7 @@ def changed(**changes: object) -> dict[str, object]:
         (changed(metadata={**ENTRY["metadata"], "plan": "8"}), "not enough values"),
     ],
 )
-def test_wrong_json_is_one_clear_error(content, message, tmp_path):
+def test_invalid_json_is_one_clear_error(content, message, tmp_path):
     path = tmp_path / "result.json"
     path.write_text(json.dumps(content))
     with pytest.raises(InputError) as caught:
@@ -197,7 +197,7 @@ def test_wrong_json_is_one_clear_error(content, message, tmp_path):
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_wrong_npz_is_one_clear_error(track, monkeypatch):
+def test_invalid_npz_is_one_clear_error(track, monkeypatch):
     def npz(**arrays: object) -> bytes:
         file = io.BytesIO()
         np.savez(file, **arrays)

@@ -55,7 +55,7 @@ def test_summary_contains_everything_for_a_circular(track):
     assert "CAUTION" not in text
 
 
-def test_text_and_json_agree(track):
+def test_summary_text_and_json_agree(track):
     _, content = written(track)
     skymap = multi_order_map(track)
     assert content["best_fit"]["ra"] == pytest.approx(skymap.best.ra, abs=1e-6)
@@ -106,7 +106,7 @@ def test_scan_without_fits_is_reported(nothing):
     assert content["levels"][0]["failed"] == [1, 2, 3]
 
 
-def test_missing_energies_are_left_out(track):
+def test_missing_energies_are_omitted(track):
     levels = {nside: rows.copy() for nside, rows in track.levels.items()}
     for rows in levels.values():
         rows["E_in"] = rows["E_tot"] = np.nan

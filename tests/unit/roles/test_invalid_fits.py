@@ -240,6 +240,6 @@ def test_invalid_best_fits_are_ignored_by_all_roles(small: Callable[..., Scan]) 
 
 
 @pytest.mark.parametrize("key", [None, "", "x", "1", "1/", "/1", "1/2/3", "-1/2", "99999/1", "1/9999999999", "1/2\n"])
-def test_invalid_pixel_key_is_none(key: str | None) -> None:
+def test_invalid_pixel_key_is_decoded_as_none(key: str | None) -> None:
     assert pixel_of_key(key) is None
     assert pixel_of_key("512/3145727") == Pixel(512, 3145727)

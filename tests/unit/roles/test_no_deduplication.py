@@ -72,7 +72,7 @@ def produce_first_level(scan: Scan) -> None:
         role.join(30)
 
 
-def test_restarted_producer_repeats_neither_plan_nor_metadata(scan: MakeScan) -> None:
+def test_restarted_producer_republishes_neither_plan_nor_metadata(scan: MakeScan) -> None:
     plain, one = scan("1:0 4:2", "plain"), scan("1:0 4:2", "one")
     plain.run()
     one.opened = forgetful

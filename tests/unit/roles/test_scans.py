@@ -76,7 +76,7 @@ def test_every_topic_belongs_to_one_scan(names: list[str]) -> None:
         FRAMES[0],
     ],
 )
-def test_foreign_topics_are_left_out(topic: str) -> None:
+def test_foreign_topics_are_omitted(topic: str) -> None:
     assert group_by_scan([topic], BASES) == {}
 
 

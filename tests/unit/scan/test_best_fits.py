@@ -20,7 +20,7 @@ def test_nan_that_arrives_first_does_not_win() -> None:
     assert [fit.source for fit in complete.fits] == ["good", "failed"]
 
 
-def test_repeated_fit_is_ignored_and_its_message_returned() -> None:
+def test_duplicate_fit_is_ignored_and_its_message_returned() -> None:
     slots: Slots[str] = Slots(2)
     slots.add(SeedFit(PIXEL, 0, 5.0, "first"))
     assert slots.add(SeedFit(PIXEL, 0, 5.0, "again")) is None
@@ -66,7 +66,7 @@ def test_returned_slots_are_forgotten() -> None:
     assert slots.add(SeedFit(Pixel(1, 1), 1, 1.0, "again")) is None
 
 
-def test_differing_repeated_fit_is_ignored_and_counted() -> None:
+def test_differing_duplicate_fit_is_ignored_and_counted() -> None:
     slots: Slots[str] = Slots(2)
     pixel = Pixel(1, 0)
     for seed, llh, name in ((0, 5.0, "first"), (0, 5.0, "same"), (0, -1e9, "better"), (0, math.nan, "failed")):

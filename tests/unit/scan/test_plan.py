@@ -84,7 +84,7 @@ def state(entries: Iterable[PlanEntry]) -> object:
 
 
 @given(st.data())
-def test_repeated_entries_change_nothing(data: st.DataObject) -> None:
+def test_duplicate_entries_change_nothing(data: st.DataObject) -> None:
     """Return the entries as a broker without deduplication stores them: repeated after their first, in any order."""
     log: list[PlanEntry] = []
     for number, entry in enumerate(ENTRIES):

@@ -81,7 +81,7 @@ ACCESS: Mapping[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("kind", ACCESS)
-def test_scan_leaves_no_secret_of_its_event(tmp_path: Path, url: str, kind: str) -> None:
+def test_finished_scan_leaves_no_secret_of_its_event(tmp_path: Path, url: str, kind: str) -> None:
     source = f"{url}/event?signature={MARKERS['signature']}"
     words = ["run", source, "-o", "out", "--levels", "1:0", "--seeds", "1", "--reconstruction", "dummy"]
     code, output = run(tmp_path, *words, "--workers", "1", "--format", "json", **ACCESS[kind])

@@ -55,7 +55,7 @@ def test_cells_are_chosen_by_pattern(patterns: str, names: list[str]) -> None:
     assert [cell.name for cell in chosen(patterns)] == names
 
 
-def test_pattern_without_a_cell_is_rejected() -> None:
+def test_pattern_that_matches_no_cell_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"'broker:api\*' matches no cell; the cells are producer:kill, "):
         chosen("worker:kill,broker:api*")
 
@@ -92,7 +92,7 @@ def test_table_shows_lost_seconds_failures_and_notes() -> None:
     assert {len(row) for row in rows.values()} == {len(FAULTS) + 1}
 
 
-def test_outcomes_survive_json_and_newer_ones_replace_older() -> None:
+def test_outcomes_round_trip_and_newer_ones_replace_older() -> None:
     before = [outcome("worker:kill"), outcome("saver:disk", faults=("late",))]
     again = [from_json(json.loads(json.dumps(dataclasses.asdict(one)))) for one in before]
     assert again == before

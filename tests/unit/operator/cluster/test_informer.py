@@ -199,7 +199,7 @@ def test_skymapscans_are_watched_like_their_children() -> None:
     run(test)
 
 
-def test_refused_list_fails_at_once() -> None:
+def test_forbidden_list_ends_the_start_immediately() -> None:
     async def test(bench: Bench) -> None:
         bench.api.refused = "pods"
         with pytest.raises(Refused, match="may not"):
@@ -221,7 +221,7 @@ def test_watches_that_end_early_are_not_restarted_in_a_loop() -> None:
     run(test)
 
 
-def test_watch_that_lasts_its_time_is_followed_by_a_list_at_once() -> None:
+def test_expired_watch_is_followed_immediately_by_a_list() -> None:
     async def test(bench: Bench) -> None:
         loop = asyncio.get_running_loop()
         await bench.started()

@@ -192,7 +192,7 @@ def test_explained_producer_error_fails_the_scan() -> None:
     assert plan(world.observe(), SETTINGS).actions == ()
 
 
-def test_work_lost_by_pulsar_is_repeated() -> None:
+def test_work_lost_by_pulsar_is_redone() -> None:
     world = World(resource(URL), tasks=200)
     while "status" not in world.objects.get(("Job", "alert-producer"), {}):
         reconcile(world)

@@ -48,7 +48,7 @@ def pulsar(**changes: Any) -> PulsarState:
         ("saver", pulsar(progress=WRITING), True),
     ],
 )
-def test_work_that_pulsar_lost_is_repeated(role: str, state: PulsarState, *, repeated: bool) -> None:
+def test_job_is_recreated_when_pulsar_lost_its_work(role: str, state: PulsarState, *, repeated: bool) -> None:
     late = START + timedelta(seconds=SETTINGS.settle_seconds)
     found = actions(observed(now=late, pulsar=state, children=Children(jobs={role: job(role)})))
     assert (Delete("Job", f"alert-{role}") in found) is repeated
@@ -62,7 +62,7 @@ def test_work_that_pulsar_lost_is_repeated(role: str, state: PulsarState, *, rep
         (SETTINGS.settle_seconds, job("producer", "Suspended")),
     ],
 )
-def test_job_is_not_repeated_early_or_unfinished(seconds: float, child: Job) -> None:
+def test_job_is_not_recreated_early_or_unfinished(seconds: float, child: Job) -> None:
     state = pulsar(plan_ended=False)
     found = actions(
         observed(now=START + timedelta(seconds=seconds), pulsar=state, children=Children(jobs={"producer": child}))

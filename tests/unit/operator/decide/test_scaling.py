@@ -179,7 +179,7 @@ UNREADABLE = Scale(17, Cause.UNREADABLE, "the queue cannot be read, so the numbe
         ),
     ],
 )
-def test_demand_leads_to_a_number_with_a_reason(changes: dict[str, Any], wanted: Scale) -> None:
+def test_demand_gives_a_worker_count_with_a_reason(changes: dict[str, Any], wanted: Scale) -> None:
     assert scale(replace(USUAL, **changes)) == wanted
 
 
@@ -259,7 +259,7 @@ def test_no_worker_is_added_without_a_task(demand: Demand) -> None:
 
 @UNTIMED
 @given(DEMANDS)
-def test_unreadable_queue_keeps_the_number(demand: Demand) -> None:
+def test_unreadable_queue_holds_the_worker_count(demand: Demand) -> None:
     for unknown in (replace(demand, waiting=None), replace(demand, in_flight=None)):
         assert scale(unknown) == Scale(
             demand.current, Cause.UNREADABLE, "the queue cannot be read, so the number stays"
@@ -268,7 +268,7 @@ def test_unreadable_queue_keeps_the_number(demand: Demand) -> None:
 
 @UNTIMED
 @given(DEMANDS)
-def test_cause_matches_the_number(demand: Demand) -> None:
+def test_cause_matches_the_worker_count(demand: Demand) -> None:
     decided = scale(demand)
     exact = {Cause.MINIMUM: demand.minimum, Cause.MAXIMUM: demand.maximum, Cause.ALLOCATION: demand.allocation}
     exact |= {Cause.BUSY: demand.busy, Cause.PENDING: demand.current}
@@ -284,7 +284,7 @@ def test_direction_matches_the_change() -> None:
 
 @UNTIMED
 @given(DEMANDS)
-def test_number_settles_while_the_queue_stays(demand: Demand) -> None:
+def test_worker_count_settles_while_the_queue_stays(demand: Demand) -> None:
     """While the queue stays the same, so does the number of workers after a few steps."""
     demand = replace(demand, pending=0)
     for _ in range(12):

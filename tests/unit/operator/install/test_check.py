@@ -59,7 +59,7 @@ def test_definition_must_have_every_field() -> None:
         asyncio.run(check_definition(Cluster()))
 
 
-def test_fields_have_paths() -> None:
+def test_field_paths_are_listed() -> None:
     found = set(paths(resource_schema()))
     assert {"spec", "spec.levels", "spec.levels[].nside", "spec.workers.podTemplate.labels", "status.best.ra"} <= found
     assert not [path for path in found if path.startswith("metadata")]

@@ -26,7 +26,7 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("second") / "certificates")
 
 
-def test_the_token_is_read_for_every_request(tmp_path: Path) -> None:
+def test_token_is_read_for_every_request(tmp_path: Path) -> None:
     token = tmp_path / "token"
     for text in ("one", "two"):
         token.write_text(f"{text}\n")
@@ -63,7 +63,7 @@ async def serving(certificates: Certificates) -> AsyncIterator[str]:
         yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-def test_a_renewed_certificate_is_used(tmp_path: Path, first: Certificates, second: Certificates) -> None:
+def test_renewed_certificate_is_used(tmp_path: Path, first: Certificates, second: Certificates) -> None:
     async def renew() -> None:
         credentials = install(first, tmp_path)
         async with serving(first) as before, serving(second) as after, PulsarAdmin(before, credentials) as admin:

@@ -96,7 +96,7 @@ def test_cluster_errors_lead_to_a_requeue() -> None:
     ]
 
 
-def test_refused_action_is_in_the_status_until_it_succeeds() -> None:
+def test_rejected_action_degrades_the_scan_until_it_succeeds() -> None:
     bench = Bench(SCAN)
     bench.cluster.faults["create"] = Refused('configmaps "alert-scan" is forbidden: exceeded quota: small')
     bench.reconcile()  # the fault meets the Event, which is optional
@@ -131,7 +131,7 @@ def test_unavailable_pulsar_is_reported_and_nothing_is_created() -> None:
         (PulsarUnavailable("500 its disk is full"), "PulsarUnavailable", "pulsar_unavailable"),
     ],
 )
-def test_pulsar_that_refuses_topics_is_reported(
+def test_failed_creation_of_topics_is_reported(
     fault: PulsarAdminError, reason: str, result: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Bench(SCAN)
