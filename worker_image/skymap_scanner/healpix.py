@@ -76,13 +76,6 @@ def nested_to_uniq(order: ArrayLike, index: ArrayLike) -> Integers:
     return _as_integers((np.int64(4) << 2 * np.asarray(order, np.int64)) + np.asarray(index, np.int64))
 
 
-def uniq_to_nested(uniq: ArrayLike) -> tuple[Integers, Integers]:
-    """Return order and NESTED index of UNIQ numbers."""
-    number = np.asarray(uniq, np.int64)
-    order = np.asarray((np.frexp(number.astype(np.float64))[1] - 1) // 2 - 1, np.int64)
-    return order, _as_integers(number - (np.int64(4) << 2 * order))
-
-
 def _as_integers(value: ArrayLike) -> Integers:
     return np.asarray(value, np.int64)
 

@@ -18,13 +18,13 @@ from skymap_scanner.i3 import Frame, I3Geometry, I3OMGeoMap, OMKey, read_frames
 def test_geometry_object_equals_that_of_icetray_byte_for_byte(shared: Path) -> None:
     (icetray,) = read_frames(shared / "data/i3/ic86_geometry.i3.zst")
     ours = Frame("G")
-    ours["I3Geometry"] = geometry_to_i3()
+    ours["I3Geometry"] = geometry_to_i3(ic86())
     assert ours["I3Geometry"] == icetray["I3Geometry"]
     assert ours.blob("I3Geometry") == icetray.blob("I3Geometry")
 
 
 def test_geometry_round_trips_through_a_frame(shared: Path) -> None:
-    for stored in (geometry_to_i3(), next(read_frames(shared / "data/i3/ic86_geometry.i3.zst"))["I3Geometry"]):
+    for stored in (geometry_to_i3(ic86()), next(read_frames(shared / "data/i3/ic86_geometry.i3.zst"))["I3Geometry"]):
         geometry = geometry_from_i3(stored)
         for field in ("string", "om", "position", "efficiency", "noise"):
             assert np.array_equal(getattr(geometry, field), getattr(ic86(), field))
@@ -32,7 +32,7 @@ def test_geometry_round_trips_through_a_frame(shared: Path) -> None:
 
 
 def test_smaller_detector_keeps_positions_and_dom_properties() -> None:
-    doms = geometry_to_i3().omgeo.value.copy()
+    doms = geometry_to_i3(ic86()).omgeo.value.copy()
     doms["value.position.x"] += 1.0
     chosen = np.flatnonzero(np.isin(doms["key.string"], [36, 81]))
     geometry = geometry_from_i3(I3Geometry(I3OMGeoMap(doms[chosen])))
@@ -43,7 +43,7 @@ def test_smaller_detector_keeps_positions_and_dom_properties() -> None:
 
 
 def test_modules_other_than_doms_are_ignored() -> None:
-    doms = geometry_to_i3().omgeo.value.copy()
+    doms = geometry_to_i3(ic86()).omgeo.value.copy()
     doms["key.om"][:60] = 61
     doms["key.string"][60:120] = 2001
     doms["key.pmt"][120] = 1
@@ -53,14 +53,14 @@ def test_modules_other_than_doms_are_ignored() -> None:
 
 @pytest.mark.parametrize("value", [nan, 1e9])
 def test_dom_at_an_invalid_position_is_rejected(value: float) -> None:
-    doms = geometry_to_i3().omgeo.value.copy()
+    doms = geometry_to_i3(ic86()).omgeo.value.copy()
     doms["value.position.z"][77] = value
     with pytest.raises(InputError, match="key 'I3Geometry': places an in-ice DOM more than 5000 m"):
         geometry_from_i3(I3Geometry(I3OMGeoMap(doms)))
 
 
 def test_event_with_a_geometry_uses_it(make_event: Callable[..., Event]) -> None:
-    doms = geometry_to_i3().omgeo.value.copy()
+    doms = geometry_to_i3(ic86()).omgeo.value.copy()
     doms["value.position.x"] += 1.0
     event = make_event({(5, 30): [(10_000.0, 1.0, 8.0, 7)], (6, 30): [(10_000.0, 1.0, 8.0, 7)]})
     frames = {"G": Frame("G"), **event.frames}

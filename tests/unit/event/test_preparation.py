@@ -10,9 +10,10 @@ import pytest
 
 from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.errors import InputError
+from skymap_scanner.event import preparation
 from skymap_scanner.event.geometry_conversion import geometry_to_i3
 from skymap_scanner.event.model import Event
-from skymap_scanner.event.preparation import PreparationSettings, prepare
+from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.i3 import (
     Frame,
@@ -102,8 +103,6 @@ def test_dead_doms_and_deepcore_are_excluded(make_event: MakeEvent) -> None:
     assert prepared.excluded == {
         OMKey(int(string), int(om)) for string, om in zip(geometry.string[expected], geometry.om[expected], strict=True)
     }
-    with_deepcore = prepare(make_event(PULSES), PreparationSettings(exclude_deepcore=False))
-    assert len(with_deepcore.excluded) == np.count_nonzero(geometry.dead)
 
 
 @pytest.mark.parametrize("stop", ["G", "C", "D", "Q", "P"])
@@ -144,22 +143,17 @@ def test_earlier_of_two_cuts_applies(make_event: MakeEvent) -> None:
         assert prepare(make_event(PULSES, daq={"CalibrationErrata": errata})).late == {OMKey(2, 11): expected}
 
 
-def test_bright_doms_are_excluded(make_event: MakeEvent) -> None:
+def test_bright_doms_are_excluded(make_event: MakeEvent, monkeypatch: pytest.MonkeyPatch) -> None:
     pulses = {(1, om): [(10_000.0, 1.0, 8.0, HLC)] for om in range(1, 40)}
     pulses[2, 1] = [(10_000.0, 100.0, 8.0, HLC)]
     assert OMKey(2, 1) in prepare(make_event(pulses)).excluded
-    assert OMKey(2, 1) not in prepare(make_event(pulses), PreparationSettings(bright_factor=40)).excluded
+    monkeypatch.setattr(preparation, "BRIGHT_FACTOR", 40)
+    assert OMKey(2, 1) not in prepare(make_event(pulses)).excluded
 
 
-def test_delay_of_late_pulses_is_configurable(make_event: MakeEvent) -> None:
-    assert prepare(make_event(PULSES), PreparationSettings(late_delay=3000)).late == {}
-
-
-@pytest.mark.parametrize("field", ["late_delay", "bright_factor"])
-@pytest.mark.parametrize("value", [0.0, -1.0, nan])
-def test_invalid_settings_are_rejected(field: str, value: float) -> None:
-    with pytest.raises(InputError, match=f"{field} must be"):
-        PreparationSettings(**{field: value})
+def test_late_pulses_are_excluded_from_the_delay_on(make_event: MakeEvent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "LATE_DELAY", 3000)
+    assert prepare(make_event(PULSES)).late == {}
 
 
 # --- pulse series -----------------------------------------------------------------------------------------------------
@@ -170,8 +164,7 @@ def test_pulse_series_of_split_events_is_preferred(make_event: MakeEvent) -> Non
     assert prepare(event).pulse_series == "SplitUncleanedInIcePulses"
     event.frames["P"]["SplitInIcePulses"] = event.frames["P"]["SplitUncleanedInIcePulses"]
     assert prepare(event).pulse_series == "SplitInIcePulses"
-    chosen = PreparationSettings(pulse_series="SplitUncleanedInIcePulses")
-    assert prepare(event, chosen).pulse_series == "SplitUncleanedInIcePulses"
+    assert prepare(event, "SplitUncleanedInIcePulses").pulse_series == "SplitUncleanedInIcePulses"
 
 
 @pytest.mark.parametrize("wanted", [None, "NoSuchPulses"])
@@ -179,7 +172,7 @@ def test_missing_pulse_series_is_named_with_those_available(make_event: MakeEven
     event = make_event(PULSES, series="OtherPulses")
     event.frames["P"].put_blob("Damaged", "I3RecoPulseSeriesMap", b"nonsense")
     with pytest.raises(InputError, match=r"^run00000001\S+: the event has no pulses .*; it has OtherPulses$"):
-        prepare(event, PreparationSettings(pulse_series=wanted))
+        prepare(event, wanted)
 
 
 def test_event_without_pulse_series_is_reported(make_event: MakeEvent) -> None:
@@ -191,7 +184,7 @@ def test_event_without_pulse_series_is_reported(make_event: MakeEvent) -> None:
 
 def test_pulse_series_of_another_class_is_rejected(make_event: MakeEvent) -> None:
     with pytest.raises(InputError, match=r"key 'Wrong'.*found I3Double"):
-        prepare(make_event(PULSES, physics={"Wrong": I3Double(1.0)}), PreparationSettings(pulse_series="Wrong"))
+        prepare(make_event(PULSES, physics={"Wrong": I3Double(1.0)}), "Wrong")
 
 
 def test_mask_of_missing_pulses_is_rejected(make_event: MakeEvent) -> None:
@@ -322,7 +315,7 @@ def test_damaged_object_is_rejected_with_its_key(make_event: MakeEvent) -> None:
 
 
 def test_geometry_without_doms_in_the_ice_is_rejected(make_event: MakeEvent) -> None:
-    whole = geometry_to_i3().omgeo.value
+    whole = geometry_to_i3(ic86()).omgeo.value
     empty = I3Geometry(I3OMGeoMap(whole[:0]))
     with pytest.raises(InputError, match="key 'I3Geometry': has no in-ice DOM"):
         prepare(make_event(PULSES, physics={"I3Geometry": empty}))

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skymap_scanner.detector.geometry import Geometry
+from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.errors import InputError
+from skymap_scanner.event import preparation
 from skymap_scanner.event import prepared_frames as keys
 from skymap_scanner.event.geometry_conversion import geometry_to_i3
 from skymap_scanner.event.model import Event, PreparedEvent
-from skymap_scanner.event.preparation import PreparationSettings, prepare
+from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.prepared_frames import event_frames, prepared_from_frames
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.i3 import Frame, I3Double, I3String, I3TimeWindowSeriesMap, OMKey, Pulses
@@ -95,10 +97,12 @@ def test_any_event_round_trips_bit_for_bit(
     make_event: Callable[..., Event], pulses: dict[tuple[int, int], list[tuple[float, float, float, int]]], delay: float
 ) -> None:
     event = make_event(pulses)
-    try:
-        prepared = prepare(event, PreparationSettings(late_delay=delay))
-    except InputError:
-        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparation, "LATE_DELAY", delay)
+        try:
+            prepared = prepare(event)
+        except InputError:
+            return
     assert_same(through_bytes(event, prepared), prepared)
 
 
@@ -131,7 +135,7 @@ def test_geometry_is_added_only_if_missing(make_event: Callable[..., Event], sha
     prepared = prepare(event)
     geometry_frame, *_ = event_frames(event, prepared)
     assert geometry_frame.stop == "G"
-    assert geometry_frame["I3Geometry"] == geometry_to_i3()
+    assert geometry_frame["I3Geometry"] == geometry_to_i3(ic86())
 
     real = read_event(str(shared / "data/events/138632_31747601.json"))
     geometry_frame, *_ = event_frames(real, prepare(real))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import InputError
 from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results import result as result_module
@@ -116,8 +117,8 @@ def test_json_and_npz_round_trip(result):
 
 
 def test_read_recognizes_the_format_by_content(track, tmp_path):
-    assert same(ScanResult.read(track.write_json(tmp_path / "one")), track)
-    assert same(ScanResult.read(track.write_npz(tmp_path / "two.json")), track)
+    assert same(ScanResult.read(write_atomically(tmp_path / "one", result_to_json(track))), track)
+    assert same(ScanResult.read(write_atomically(tmp_path / "two.json", result_to_npz(track))), track)
 
 
 def test_columns_of_version_0_are_filled_with_nan():

@@ -21,7 +21,7 @@ from skymap_scanner.cli.display import show_results
 from skymap_scanner.cli.progress_display import progress_display
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
-from skymap_scanner.event.preparation import PreparationSettings, prepare
+from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.sources import NAME_KEY, read_event
 from skymap_scanner.i3 import FrameWriter, I3String
 from skymap_scanner.reconstruction import load
@@ -176,7 +176,7 @@ def _keep_event(request: RunRequest) -> None:
     check_formats(request.formats)
     load(request.settings.reconstruction, request.settings.parameters)
     event = _read(request.event, request.select)
-    prepare(event, PreparationSettings(pulse_series=request.settings.pulse_series))
+    prepare(event, request.settings.pulse_series)
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -67,20 +67,10 @@ def geometry_from_i3(stored: I3Geometry) -> Geometry:
     )
 
 
-def geometry_to_i3(geometry: Geometry | None = None) -> I3Geometry:
-    """Return an I3Geometry of the in-ice DOMs (IceCube-86 by default), for viewers that need more than a difference."""
-    geometry = geometry or ic86()
-    return I3Geometry(
-        I3OMGeoMap(
-            omgeo_records(
-                [
-                    (string, om, 0, x, y, z, *_LOOKING_DOWN, _OM_TYPE_ICECUBE, _AREA, _PMT_TYPE)
-                    for string, om, (x, y, z) in zip(
-                        geometry.string.tolist(), geometry.om.tolist(), geometry.position.tolist(), strict=True
-                    )
-                ]
-            )
-        ),
-        start_time=_VALID_FROM,
-        end_time=_VALID_TO,
-    )
+def geometry_to_i3(geometry: Geometry) -> I3Geometry:
+    """Return an I3Geometry of the in-ice DOMs, for viewers that need more than a difference."""
+    rows = [
+        (*key, *position, *_LOOKING_DOWN, _OM_TYPE_ICECUBE, _AREA, _PMT_TYPE)
+        for key, position in zip(omkeys(geometry), geometry.position.tolist(), strict=True)
+    ]
+    return I3Geometry(I3OMGeoMap(omgeo_records(rows)), start_time=_VALID_FROM, end_time=_VALID_TO)

@@ -157,24 +157,12 @@ def _call(function: object, arguments: object) -> object:
     raise InputError("the pickle calls something else than I3Frame() and encode(text, 'latin1')")
 
 
-def _argument(argument: Any) -> Any:
-    return argument
-
-
-def _latin_bytes(text: str) -> bytes:
-    return text.encode("latin-1")  # pickletools gives the bytes of a BINSTRING as Latin-1 text
-
-
 #: Instructions that push one value, which their argument makes.
 _PUSH: dict[str, Callable[[Any], Any]] = {
-    "BINUNICODE": _argument,
-    "SHORT_BINUNICODE": _argument,
-    "BINUNICODE8": _argument,
-    "BINBYTES": _argument,
-    "SHORT_BINBYTES": _argument,
-    "BINBYTES8": _argument,
-    "BINSTRING": _latin_bytes,
-    "SHORT_BINSTRING": _latin_bytes,
+    **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"), lambda text: text),
+    **dict.fromkeys(("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"), lambda data: data),
+    # pickletools gives the bytes of a BINSTRING as Latin-1 text
+    **dict.fromkeys(("BINSTRING", "SHORT_BINSTRING"), lambda text: text.encode("latin-1")),
     "EMPTY_DICT": lambda _: {},
     "GLOBAL": _find,
 }

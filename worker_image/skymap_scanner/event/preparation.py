@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,34 +50,21 @@ _FARTHEST = 1e9  # ns: no pulse is a second away from the trigger
 _LARGEST = 1e9  # pe: more than any DOM records
 
 
-@dataclass(frozen=True)
-class PreparationSettings:
-    """Settings of the preparation."""
-
-    #: Key of the pulses; None: the first of ``PULSE_SERIES`` that the event has.
-    pulse_series: str | None = None
-    #: Pulses this long (ns) after the median of their DOM are excluded (the scanner of 2020 used 3000).
-    late_delay: float = 1500.0
-    #: DOMs with more than this times the mean charge of the hit DOMs are excluded.
-    bright_factor: float = 10.0
-    #: Whether strings 79-86 are excluded.
-    exclude_deepcore: bool = True
-
-    def __post_init__(self) -> None:
-        if not self.late_delay > 0:
-            raise InputError(f"late_delay must be a positive time in ns, not {self.late_delay}")
-        if not self.bright_factor > 0:
-            raise InputError(f"bright_factor must be positive, not {self.bright_factor}")
+#: Pulses this long (ns) after the median of their DOM are excluded (the scanner of 2020 used 3000).
+LATE_DELAY = 1500.0
+#: DOMs with more than this times the mean charge of the hit DOMs are excluded.
+BRIGHT_FACTOR = 10.0
 
 
-def prepare(event: Event, settings: PreparationSettings | None = None) -> PreparedEvent:
+def prepare(event: Event, pulse_series: str | None = None) -> PreparedEvent:
     """Choose the pulses and DOMs for a reconstruction, and where its seeds start.
 
+    ``pulse_series`` is the key of the pulses; None: the first of ``PULSE_SERIES`` that the event has.
     Raises InputError when the event has no header, no such pulses, or no charge in the ice; the message lists what it
     has.
     """
     try:
-        return _prepare(event, settings or PreparationSettings())
+        return _prepare(event, pulse_series)
     except I3Error as error:
         error.file = error.file or event.name
         raise
@@ -86,10 +72,10 @@ def prepare(event: Event, settings: PreparationSettings | None = None) -> Prepar
         raise InputError(f"{event.name}: {error}") from error
 
 
-def _prepare(event: Event, settings: PreparationSettings) -> PreparedEvent:
+def _prepare(event: Event, pulse_series: str | None) -> PreparedEvent:
     frames = event.frames
     header = find_one(frames, "I3EventHeader", I3EventHeader)
-    series = choose_series(frames, settings.pulse_series)
+    series = choose_series(frames, pulse_series)
     geometry = event_geometry(frames)
     pulses, dom = in_ice(resolve_pulses(series, nearest_first(frames)), geometry)
     sound = _sound(pulses)
@@ -103,9 +89,9 @@ def _prepare(event: Event, settings: PreparationSettings) -> PreparedEvent:
     time, charge, hit = pulses.time[sound], pulses.charge[sound].astype(np.float64), dom[sound]
     keys = omkeys(geometry)
     hit_keys = {keys[index] for index in set(hit.tolist())}
-    late = {keys[index]: start for index, start in late_pulses(time, charge, hit, settings.late_delay).items()}
-    excluded = {keys[index] for index in damaged | bright_doms(charge, hit, settings.bright_factor)}
-    excluded |= _untrusted_doms(frames, geometry, keys, settings)
+    late = {keys[index]: start for index, start in late_pulses(time, charge, hit, LATE_DELAY).items()}
+    excluded = {keys[index] for index in damaged | bright_doms(charge, hit, BRIGHT_FACTOR)}
+    excluded |= _untrusted_doms(frames, geometry, keys)
     for key, start in _errata(frames).items():
         late[key] = min(start, late.get(key, start))
     excluded |= {key for key, start in late.items() if key not in hit_keys or not start > window[0]}
@@ -179,13 +165,9 @@ def _sound(pulses: Pulses) -> NDArray[np.bool_]:
     )
 
 
-def _untrusted_doms(
-    frames: Mapping[str, Frame], geometry: Geometry, keys: Sequence[OMKey], settings: PreparationSettings
-) -> set[OMKey]:
-    """Return the DOMs that are excluded regardless of their pulses."""
-    unfit = geometry.dead
-    if settings.exclude_deepcore:
-        unfit = unfit | np.isin(geometry.string, DEEPCORE)
+def _untrusted_doms(frames: Mapping[str, Frame], geometry: Geometry, keys: Sequence[OMKey]) -> set[OMKey]:
+    """Return the DOMs that are excluded regardless of their pulses: dead, in DeepCore, saturated or bad ones."""
+    unfit = geometry.dead | np.isin(geometry.string, DEEPCORE)
     doms = {keys[index] for index in np.flatnonzero(unfit).tolist()}
     saturated = find(frames, _SATURATED, I3TimeWindowSeriesMap)
     doms.update(saturated.value if saturated else ())

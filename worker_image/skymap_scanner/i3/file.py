@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from skymap_scanner.atomic_file import AtomicFile
@@ -171,27 +170,17 @@ class FrameWriter:
             raise self._file.error(error) from error
         self.frames += 1
 
-    def close(self) -> None:
-        """Give the file its name; raises InputError when the file system refuses."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._file.discard()
+            return
         try:
             if self._stream is not self._file.stream:
                 self._stream.close()
         except OSError as error:
-            self.discard()
+            self._file.discard()
             raise self._file.error(error) from error
         self._file.commit()
-
-    def discard(self) -> None:
-        """Remove what has been written; a file that had the name before stays."""
-        self._file.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()

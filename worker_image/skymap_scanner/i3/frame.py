@@ -186,7 +186,10 @@ class Frame(MutableMapping[str, Any]):
 
     def _put(self, key: str, type_name: bytes, blob: bytes) -> None:
         if key not in self._entries:
-            _check_text(key)
+            try:
+                encode_text(key)
+            except UnicodeEncodeError as error:
+                raise I3Error("a key must be text that UTF-8 can encode", key=key) from error
             self._sorted = True
         self._entries[key] = type_name, blob, None
         self._raw = None
@@ -306,14 +309,6 @@ class Frame(MutableMapping[str, Any]):
             for raw in (encode_text(key), type_name, blob):
                 parts += (U32.pack(len(raw) & 0xFFFFFFFF), raw)
         return b"".join(parts)
-
-
-def _check_text(key: str) -> None:
-    """Raise I3Error for a key that UTF-8 cannot encode."""
-    try:
-        encode_text(key)
-    except UnicodeEncodeError as error:
-        raise I3Error("a key must be text that UTF-8 can encode", key=key) from error
 
 
 def _read_version(reader: Reader) -> int:

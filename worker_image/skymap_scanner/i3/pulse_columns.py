@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Self
 
@@ -70,15 +70,7 @@ class Pulses:
 
     def select(self, chosen: NDArray[Any]) -> Pulses:
         """Return the pulses that a boolean mask (or ascending indices) of shape (n,) chooses."""
-        return Pulses(
-            self.string[chosen],
-            self.om[chosen],
-            self.pmt[chosen],
-            self.time[chosen],
-            self.charge[chosen],
-            self.width[chosen],
-            self.flags[chosen],
-        )
+        return Pulses(*(getattr(self, column.name)[chosen] for column in fields(self)))
 
     def doms(self) -> Iterator[tuple[OMKey, slice]]:
         """Yield each DOM with the slice of its pulses."""

@@ -5,18 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Any
 
 from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.reconstruction.protocol import Reconstruction
 
 ENTRY_POINTS = "skymap_scanner.reconstructions"
-
-
-def available() -> list[str]:
-    """Return the names of the reconstructions that are installed, sorted."""
-    return sorted({point.name for point in entry_points(group=ENTRY_POINTS)})
 
 
 def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstruction:
@@ -30,7 +25,12 @@ def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstructi
         raise ReconstructionError(
             f"no reconstruction is named {name!r}: there are {', '.join(sorted(points)) or 'none'}"
         )
-    make = _import(points[name])
+    try:
+        make = points[name].load()
+    except (ImportError, AttributeError) as error:
+        raise ReconstructionError(
+            f"reconstruction {name!r} ({points[name].value}) cannot be imported: {error}"
+        ) from error
     given = dict(parameters or {})
     known: Mapping[str, inspect.Parameter] = {}
     with suppress(TypeError, ValueError):  # a class written in C may have no signature
@@ -46,13 +46,3 @@ def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstructi
     except (TypeError, ValueError) as error:
         raise InputError(f"reconstruction {name!r} with {given}: {error}") from error
     return made
-
-
-def _import(point: EntryPoint) -> Any:
-    """Import the class that an entry point names."""
-    try:
-        return point.load()
-    except (ImportError, AttributeError) as error:
-        raise ReconstructionError(
-            f"reconstruction {point.name!r} ({point.value}) cannot be imported: {error}"
-        ) from error

@@ -233,7 +233,8 @@ class _IceTrayFitter:
     def _conclude(self, start: Start, frame: Any) -> Fit:
         """Translate the second pass into the protocol's words."""
         track = frame[_SECOND]
-        llh = float(frame[f"{_SECOND}_millipedellh"].logl)
+        parameters = frame[f"{_SECOND}_millipedellh"]
+        llh = float(parameters.logl)
         position = (float(track.pos.x), float(track.pos.y), float(track.pos.z))
         losses = tuple(
             Loss((float(p.pos.x), float(p.pos.y), float(p.pos.z)), float(p.time), float(p.energy))
@@ -259,13 +260,8 @@ class _IceTrayFitter:
             energy_in=inside,
             energy_total=math.fsum(loss.energy for loss in losses),
             losses=losses,
-            evaluations=int(frame[f"{_SECOND}_millipedellh"].nmini) if _has_count(frame) else 0,
+            evaluations=int(getattr(parameters, "nmini", 0)),
         )
-
-
-def _has_count(frame: Any) -> bool:
-    """Return whether the fit's parameters hold how often the likelihood was evaluated."""
-    return hasattr(frame[f"{_SECOND}_millipedellh"], "nmini")
 
 
 def _add_pass(tray: Any, name: str, seed: str, *, position: float, time: float, spacing: float) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import InputError
 from skymap_scanner.healpix import pixel_count
 
@@ -117,21 +116,13 @@ class ScanResult:
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
-    def write_json(self, path: Path) -> Path:
-        """Write the result as JSON."""
-        return write_atomically(path, result_to_json(self))
-
-    def write_npz(self, path: Path) -> Path:
-        """Write the result as npz."""
-        return write_atomically(path, result_to_npz(self))
-
 
 def result_to_json(result: ScanResult) -> bytes:
     """Encode as skyreader's JSON: per nside the columns, the data and the metadata."""
     content = {
         f"nside-{nside}": {
             "columns": list(COLUMNS),
-            "data": [[_nan_to_json(value) for value in row] for row in level.tolist()],
+            "data": [[NAN if math.isnan(value) else value for value in row] for row in level.tolist()],
             "metadata": _metadata_to_entry(result.metadata, nside),
         }
         for nside, level in _levels_to_write(result).items()
@@ -241,6 +232,7 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
     first_nside = min(headers)
     first = headers[first_nside]
     try:
+        plan = (part.split(":") for part in str(first.get("plan", "")).split())  # 8:768 64:768
         metadata = ScanMetadata(
             run_id=int(first["run_id"]),
             event_id=int(first["event_id"]),
@@ -248,7 +240,7 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
             mjd=float(first["mjd"]),
             is_real_event=bool(first.get("is_real_event", False)),
             complete={nside: bool(header.get("complete", False)) for nside, header in headers.items()},
-            plan=_plan_from_text(str(first.get("plan", ""))),
+            plan={int(nside): int(count) for nside, count in plan},
             name=str(first.get("name", "")),
             reconstruction=str(first.get("reconstruction", "")),
             scanner_version=str(first.get("scanner_version", "")),
@@ -262,12 +254,6 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
     if metadata.run_id < 0 or metadata.event_id < 0 or not math.isfinite(metadata.mjd):
         raise InputError(f'metadata of "nside-{first_nside}": run, event and mjd must be numbers from 0 on')
     return ScanResult(levels, metadata)
-
-
-def _plan_from_text(text: str) -> dict[int, int]:
-    """Read ``8:768 64:768``: pixels planned per nside."""
-    pairs = (part.split(":") for part in text.split())
-    return {int(nside): int(count) for nside, count in pairs}
 
 
 def _nside_of_key(key: str) -> int:
@@ -333,8 +319,3 @@ def _checked_level(nside: int, rows: NDArray[Any]) -> NDArray[Any]:
         raise InputError(f"nside {nside}: pixel {twice[0]} comes twice")
     level.setflags(write=False)
     return level
-
-
-def _nan_to_json(value: float) -> float | str:
-    """Replace NaN, which JSON lacks, by skyreader's string."""
-    return NAN if math.isnan(value) else value

@@ -17,7 +17,7 @@ from skymap_api.names import ScanTopics
 from skymap_scanner.broker.protocol import Broker, Outgoing, Producer
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.model import Event, PreparedEvent
-from skymap_scanner.event.preparation import PreparationSettings, prepare
+from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.prepared_frames import event_frames
 from skymap_scanner.roles.collected import CollectedReader
 from skymap_scanner.roles.fit_validation import FitValidator
@@ -46,7 +46,7 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
     BrokerError
         If the broker refuses.
     """
-    prepared = prepare(event, PreparationSettings(pulse_series=settings.pulse_series))
+    prepared = prepare(event, settings.pulse_series)
     create_topics(broker, topics)
     metadata = publish_metadata(broker, topics, event_frames(event, prepared))
     scan = scan_entry(settings, prepared, metadata)

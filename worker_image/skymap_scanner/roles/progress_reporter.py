@@ -9,7 +9,9 @@ from pathlib import Path
 
 from skymap_api.progress import MAX_OBSTACLE, Progress, ProgressPhase, encode_progress
 from skymap_api.resource.base import INT32
+from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.broker.protocol import Outgoing, Producer
+from skymap_scanner.results.result import result_to_json
 from skymap_scanner.roles.collected import CollectedReader
 from skymap_scanner.roles.summary import best_fit, level_progress, scan_result
 from skymap_scanner.scan.plan import Plan
@@ -78,7 +80,7 @@ class ProgressReporter:
         if now >= self._next_partial and pixels > self._partial_pixels:
             self._next_partial = now + PARTIAL_INTERVAL
             self._partial_pixels = pixels
-            scan_result(self._plan, self._best_fits).write_json(self._folder / PARTIAL)
+            write_atomically(self._folder / PARTIAL, result_to_json(scan_result(self._plan, self._best_fits)))
 
     def fail(self, reason: str) -> None:
         """Publish why this attempt failed."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,7 @@ MAX_ENERGY = 1e9
 MAX_SEED = 2**32 - 1
 
 
-@dataclass(frozen=True)
-class _Draws:
+class _Draws(NamedTuple):
     """Independent streams of random numbers, so that a given direction does not change what else is drawn."""
 
     direction: np.random.Generator
@@ -54,11 +54,6 @@ class _Draws:
     light: np.random.Generator
     electronics: np.random.Generator
     noise: np.random.Generator
-
-    @classmethod
-    def of(cls, seed: int) -> _Draws:
-        children = np.random.SeedSequence(seed).spawn(6)
-        return cls(*(np.random.Generator(np.random.PCG64(child)) for child in children))
 
 
 def simulate(
@@ -98,9 +93,11 @@ def simulate(
         For an impossible argument, or an event that would not have triggered the detector.
     """
     _check(topology, ra, dec, energy, seed, vertex)
-    draws, geometry = _Draws.of(seed), ic86()
+    draws = _Draws(*map(np.random.default_rng, np.random.SeedSequence(seed).spawn(6)))
+    geometry = ic86()
     if ra is None or dec is None:
-        ra, dec = _draw_direction(draws.direction)
+        ra = 360 * draws.direction.random()  # evenly over the sky
+        dec = math.degrees(math.asin(2 * draws.direction.random() - 1))
     if vertex is None:
         vertex = _draw_vertex(draws.vertex, geometry)
     truth = _particle(draws.losses, topology, ra, dec, energy, vertex, ice, mjd)
@@ -138,11 +135,6 @@ def _check(
         raise InputError(
             f"vertex {vertex} is farther than {HALF_CUBE:g} m from the detector's centre: no light would arrive"
         )
-
-
-def _draw_direction(random: np.random.Generator) -> tuple[float, float]:
-    """Draw (ra, dec) in degrees, evenly over the sky."""
-    return 360 * random.random(), math.degrees(math.asin(2 * random.random() - 1))
 
 
 def _draw_vertex(random: np.random.Generator, geometry: Geometry) -> tuple[float, float, float]:
