@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
-from skymap_scanner.broker.protocol import Broker, Message
+from skymap_scanner.broker.protocol import Broker, Closing, Message
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.rejected_messages import RejectedMessages
@@ -22,7 +20,7 @@ class CollectedPixel:
     payload: bytes
 
 
-class CollectedReader:
+class CollectedReader(Closing):
     """Reads ``collected`` from its start and acknowledges nothing.
 
     The first valid best fit of a pixel counts, so all roles use the same one. Invalid messages are skipped and logged.
@@ -35,12 +33,8 @@ class CollectedReader:
         self.scan = validator.scan
         self.best_fits: dict[Pixel, PixelFit] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the reader."""
         self._reader.close()
 
     def receive(self, timeout: float) -> CollectedPixel | None:

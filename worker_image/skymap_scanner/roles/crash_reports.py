@@ -10,12 +10,10 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from skymap_scanner.broker.protocol import Broker, Outgoing
+from skymap_scanner.broker.protocol import Broker, Closing, Outgoing
 from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY
 
 #: Seconds between two polls for crashes.
@@ -95,7 +93,7 @@ def reason_to_give_up(attempts: int, reports: Sequence[CrashReport]) -> str:
     return f"given up after {attempts} attempts: {', '.join(known) or 'they ended or hung their workers'}"
 
 
-class CrashWatch:
+class CrashWatch(Closing):
     """Publishes the crashes found on this machine and reads those that any machine has published.
 
     ``find_crashes`` calls its argument with every crash found on this machine (`in_flight.InFlightFile`).
@@ -111,12 +109,8 @@ class CrashWatch:
         self._next_poll = 0.0
         self._reports = CrashReports()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the reader."""
         self._reader.close()
 
     def poll(self) -> None:

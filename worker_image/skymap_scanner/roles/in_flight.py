@@ -21,10 +21,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from uuid import uuid4
 
+from skymap_scanner.broker.protocol import Closing
 from skymap_scanner.errors import InputError, SkymapError
 from skymap_scanner.roles.crash_reports import CrashReport, decode_crash_report
 
@@ -59,7 +58,7 @@ def _default_state() -> Path:
     return folder
 
 
-class InFlightFile:
+class InFlightFile(Closing):
     """The file of one worker in ``folder``; also reads the files that crashed workers have left there.
 
     ``alarm``: end the process when an attempt takes too long. The alarm belongs to the whole process, so only one such
@@ -86,14 +85,6 @@ class InFlightFile:
                 raise
         if alarm:  # the C handler writes at the file's position; the default action then ends the process
             faulthandler.register(signal.SIGALRM, file=self._file, all_threads=False, chain=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @contextmanager
     def task(self, task: str, name: str, seconds: float) -> Iterator[None]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
-from skymap_scanner.broker.protocol import Broker
+from skymap_scanner.broker.protocol import Broker, Closing
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.plan import Plan, ScanEntry, decode_entry
 
 
-class PlanReader:
+class PlanReader(Closing):
     """Reads the plan from its start; ``entries`` is the number of entries read so far."""
 
     def __init__(self, broker: Broker, topic: str) -> None:
@@ -18,12 +15,8 @@ class PlanReader:
         self.plan = Plan()
         self.entries = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the reader."""
         self._reader.close()
 
     def update(self, timeout: float = 0.0) -> Plan:

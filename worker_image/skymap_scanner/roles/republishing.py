@@ -10,11 +10,9 @@ import logging
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 
 from skymap_api.names import ScanTopics
-from skymap_scanner.broker.protocol import Broker, Outgoing, Producer
+from skymap_scanner.broker.protocol import Broker, Closing, Outgoing, Producer
 from skymap_scanner.event.prepared_frames import prepared_from_frames
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.protocol import failed_fit
@@ -28,7 +26,7 @@ from skymap_scanner.scan.plan import Plan, ScanEntry
 log = logging.getLogger(__name__)
 
 
-class Republisher:
+class Republisher(Closing):
     """Publishes tasks again; producers and the event's frames are opened when the first task needs them.
 
     ``best_fits`` are the best fits collected so far, kept up to date by their reader.
@@ -47,12 +45,8 @@ class Republisher:
         self._republished = 0
         self._given_up = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the producers."""
         self._open.close()
 
     @property

@@ -6,14 +6,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from skymap_scanner.broker.protocol import Closing
 from skymap_scanner.errors import InputError
 from skymap_scanner.scan.pixels import Pixel
 
 
-class Spool:
+class Spool(Closing):
     """An anonymous temporary file in ``folder``, which the operating system removes at the end of the process.
 
     Raises
@@ -29,12 +28,8 @@ class Spool:
         self._places: dict[Pixel, tuple[int, int]] = {}
         self._end = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Remove the file."""
         with suppress(OSError):  # its content is no longer needed
             self._file.close()
 
