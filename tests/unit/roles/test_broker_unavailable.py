@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skymap_scanner.errors import SkymapError
-from skymap_scanner.roles import local, restart_policy
+from skymap_scanner.roles import local, local_role
 from skymap_scanner.roles.local import LocalScan, run_local
 from skymap_scanner.roles.planning import ScanSettings
 from skymap_scanner.roles.stop import Stop
@@ -25,11 +25,11 @@ def test_unavailable_broker_is_waited_for_and_logged_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     lives = tmp_path / "lives"
-    most = 3 * restart_policy.MAX_CRASHES
+    most = 3 * local_role.MAX_CRASHES
     script = f"echo . >> {lives}; [ $(wc -l < {lives}) -gt {most} ] || {{ echo no answer; exit 75; }}"
     monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", script]})
-    monkeypatch.setattr(restart_policy, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(restart_policy, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(local_role, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(local_role, "LONGEST_PAUSE", 0.01)
     with caplog.at_level(logging.WARNING):
         assert run_local(scan(tmp_path), lambda _: None, Stop())
     assert len(lives.read_text().splitlines()) == most + 1
@@ -41,8 +41,8 @@ def test_crashes_between_waits_still_count(tmp_path: Path, monkeypatch: pytest.M
     lives = tmp_path / "lives"
     script = f"echo . >> {lives}; [ $(( $(wc -l < {lives}) % 2 )) = 0 ] && exit 70; exit 75"
     monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", script]})
-    monkeypatch.setattr(restart_policy, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(restart_policy, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(local_role, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(local_role, "LONGEST_PAUSE", 0.01)
     with pytest.raises(SkymapError, match=r"saver crashed 5 times in a row \(exit code 70\)"):
         run_local(scan(tmp_path), lambda _: None, Stop())
-    assert len(lives.read_text().splitlines()) == 2 * restart_policy.MAX_CRASHES
+    assert len(lives.read_text().splitlines()) == 2 * local_role.MAX_CRASHES

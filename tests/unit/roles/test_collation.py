@@ -11,10 +11,9 @@ from skymap_scanner.broker import Message, Outgoing
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.dummy import Dummy
 from skymap_scanner.reconstruction.protocol import Fit
-from skymap_scanner.roles.collation import Collation
+from skymap_scanner.roles.collation import Collation, Republication
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.planning import ScanSettings, scan_entry
-from skymap_scanner.roles.rejected_fits import Republication
 from skymap_scanner.roles.task_frames import decode_fits, fit_frame, read_task
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.scan.levels import parse_levels

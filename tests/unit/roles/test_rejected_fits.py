@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from skymap_scanner.broker import Message
+from skymap_scanner.roles.collation import MAX_REPUBLISHES, RejectedFits, Republication
 from skymap_scanner.roles.fit_validation import RejectedFitError, TaskName
-from skymap_scanner.roles.rejected_fits import MAX_REPUBLISHES, RejectedFits, Republication
 from skymap_scanner.scan.pixels import Pixel
 
 A, B = Pixel(1, 4), Pixel(1, 7)

@@ -2,9 +2,9 @@
 
     scanned ─▶ best fit of the seeds ─▶ collected
 
-Every decision is made by `Collation`, without I/O. A fit that is invalid (`fit_validation`) is rejected and its task
-is republished (`rejected_fits`, `republishing`). Best fits are stored in batches of what has arrived. The collector
-reads ``collected`` itself, so that it knows the pixels that other collectors have completed.
+Every decision is made in `collation`, without I/O. A fit that is invalid (`fit_validation`) is rejected and its task
+is republished (`republishing`). Best fits are stored in batches of what has arrived. The collector reads ``collected``
+itself, so that it knows the pixels that other collectors have completed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ import uuid
 
 from skymap_api.names import COLLECTOR_SUBSCRIPTION, ScanTopics
 from skymap_scanner.broker.protocol import Broker, Consumer, Message, SubscriptionType
-from skymap_scanner.roles.collation import Collation
-from skymap_scanner.roles.collected import CollectedReader
+from skymap_scanner.roles.collation import Collation, IdleTimeout
 from skymap_scanner.roles.fit_validation import FitValidator
-from skymap_scanner.roles.idle_timeout import IdleTimeout
-from skymap_scanner.roles.plan_reader import PlanReader
+from skymap_scanner.roles.readers import CollectedReader, PlanReader
 from skymap_scanner.roles.republishing import Republisher
 from skymap_scanner.roles.stop import Stop
 

@@ -19,10 +19,9 @@ from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.prepared_frames import event_frames
-from skymap_scanner.roles.collected import CollectedReader
 from skymap_scanner.roles.fit_validation import FitValidator
-from skymap_scanner.roles.plan_reader import PlanReader
 from skymap_scanner.roles.planning import ScanSettings, next_entry, scan_entry
+from skymap_scanner.roles.readers import CollectedReader, PlanReader
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.roles.tasks import TaskMaker

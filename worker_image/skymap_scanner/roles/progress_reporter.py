@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,9 @@ from skymap_api.resource.base import INT32
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.broker.protocol import Outgoing, Producer
 from skymap_scanner.results.result import result_to_json
-from skymap_scanner.roles.collected import CollectedReader
+from skymap_scanner.roles.readers import CollectedReader
 from skymap_scanner.roles.summary import best_fit, level_progress, scan_result
 from skymap_scanner.scan.plan import Plan
-from skymap_scanner.scan.progress import Rate
 
 #: Seconds between two progress snapshots, and between two partial results.
 PROGRESS_INTERVAL, PARTIAL_INTERVAL = 1.0, 10.0
@@ -41,6 +41,22 @@ class SaveAttempts:
     def blocked(self, pixels: int) -> bool:
         """Return whether an attempt with this number of pixels has come no further than the failed one."""
         return bool(self.obstacle) and pixels <= self.pixels
+
+
+class Rate:
+    """Pixels per second over the last ``window`` seconds; the caller passes the time."""
+
+    def __init__(self, window: float = 30.0) -> None:
+        self._window = window
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def update(self, now: float, done: int) -> float:
+        """Record the number of pixels done at ``now`` (s); return the rate (pixels per second)."""
+        self._marks.append((now, done))
+        while len(self._marks) > 2 and self._marks[0][0] < now - self._window:
+            self._marks.popleft()
+        (start, before), (end, after) = self._marks[0], self._marks[-1]
+        return (after - before) / (end - start) if end > start else 0.0
 
 
 class ProgressReporter:

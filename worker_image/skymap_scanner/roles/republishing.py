@@ -16,7 +16,7 @@ from skymap_scanner.broker.protocol import Broker, Closing, Outgoing, Producer
 from skymap_scanner.event.prepared_frames import prepared_from_frames
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.protocol import failed_fit
-from skymap_scanner.roles.rejected_fits import MAX_REPUBLISHES, Republication
+from skymap_scanner.roles.collation import MAX_REPUBLISHES, Republication
 from skymap_scanner.roles.task_frames import PixelFit, Task, fit_frame, read_task
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.topics import read_metadata

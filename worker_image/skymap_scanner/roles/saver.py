@@ -10,28 +10,28 @@ from __future__ import annotations
 
 import io
 import logging
+import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from skymap_api.names import RESULT_FORMATS, ScanTopics
 from skymap_api.progress import ProgressPhase
-from skymap_scanner.broker.protocol import Broker
+from skymap_scanner.broker.protocol import Broker, Closing
 from skymap_scanner.errors import InputError
 from skymap_scanner.i3 import FrameWriter, read_frames
 from skymap_scanner.results import check_formats, write_results
-from skymap_scanner.roles.collected import CollectedReader
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.full_disk import is_disk_full
-from skymap_scanner.roles.plan_reader import PlanReader
 from skymap_scanner.roles.progress_reporter import PARTIAL, ProgressReporter, SaveAttempts
-from skymap_scanner.roles.spool import Spool
+from skymap_scanner.roles.readers import CollectedReader, PlanReader
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.summary import scan_result
 from skymap_scanner.roles.topics import read_metadata
 from skymap_scanner.scan.levels import parse_area
-from skymap_scanner.scan.pixels import read_ranges
+from skymap_scanner.scan.pixels import Pixel, read_ranges
 from skymap_scanner.scan.plan import Plan, ScanEntry
 
 log = logging.getLogger(__name__)
@@ -166,3 +166,47 @@ def _make_folders(settings: SaverSettings) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+class Spool(Closing):
+    """An anonymous temporary file in ``folder``, which the operating system removes at the end of the process.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with self._explained():
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
+        self._places: dict[Pixel, tuple[int, int]] = {}
+        self._end = 0
+
+    def close(self) -> None:
+        """Remove the file."""
+        with suppress(OSError):  # its content is no longer needed
+            self._file.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"cannot write in {self._folder}: {error.strerror}") from error
+
+    def write(self, pixel: Pixel, payload: bytes) -> None:
+        """Keep ``payload`` for ``pixel``."""
+        with self._explained():
+            self._file.seek(self._end)
+            self._file.write(payload)
+        self._places[pixel] = (self._end, len(payload))
+        self._end += len(payload)
+
+    def read(self, pixel: Pixel) -> bytes:
+        """Return the payload of ``pixel``."""
+        offset, size = self._places[pixel]
+        with self._explained():  # seeking writes the buffered data
+            self._file.seek(offset)
+        return self._file.read(size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 
@@ -9,13 +10,14 @@ import numpy as np
 
 from skymap_api.resource.status import BestFitStatus, LevelStatus
 from skymap_scanner import __version__
+from skymap_scanner.healpix import pixel_count
 from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results.rule import WILKS
 from skymap_scanner.results.skymap import multi_order_map
 from skymap_scanner.roles.task_frames import PixelFit
+from skymap_scanner.scan.levels import Level
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
-from skymap_scanner.scan.progress import expected_pixels
 
 SQUARE_DEGREES = (180 / math.pi) ** 2
 
@@ -39,6 +41,15 @@ def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[Leve
             )
         )
     return found
+
+
+def expected_pixels(levels: tuple[Level, ...], decided: Mapping[int, list[Pixel]]) -> dict[int, int]:
+    """Return the number of pixels of every level: exact if decided, otherwise parents x children."""
+    counts = {levels[0].nside: len(decided.get(levels[0].nside, ())) or pixel_count(levels[0].nside)}
+    for before, level in itertools.pairwise(levels):
+        parents = min(level.parents, counts[before.nside])
+        counts[level.nside] = parents * pixel_count(level.nside) // pixel_count(before.nside)
+    return counts | {nside: len(pixels) for nside, pixels in decided.items()}
 
 
 def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> BestFitStatus | None:

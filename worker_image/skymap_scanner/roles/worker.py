@@ -11,19 +11,20 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from skymap_api.names import WORKERS_SUBSCRIPTION, ScanTopics
-from skymap_scanner.broker.protocol import Broker, Outgoing, SubscriptionType
+from skymap_scanner.broker.protocol import Broker, Consumer, Message, Outgoing, Producer, SubscriptionType
 from skymap_scanner.errors import BrokerError, SkymapError
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, failed_fit
 from skymap_scanner.roles.crash_reports import CrashReport, CrashWatch, attempt_number, reason_to_give_up
 from skymap_scanner.roles.fitters import Fitters, ReceivedTask, receive_task
 from skymap_scanner.roles.in_flight import InFlightFile
-from skymap_scanner.roles.pending_publishes import PendingPublishes
-from skymap_scanner.roles.rejected_messages import RejectedMessages
+from skymap_scanner.roles.readers import RejectedMessages
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import Task, checked_fit, fit_frame
 
@@ -137,3 +138,43 @@ def _fit(fitter: EventFitter, task: Task) -> Fit:
         log.exception("the reconstruction failed on %s with an unexpected error", task.name)
         reason = f"the reconstruction raised {type(error).__name__}: {error}"
         return failed_fit(task.start, FitStatus.GeneralFailure, reason)
+
+
+class PendingPublishes:
+    """Publishes fits and acknowledges their tasks, in order; at most ``limit`` fits are pending at a time."""
+
+    def __init__(self, tasks: Consumer, fits: Producer, limit: int) -> None:
+        self._limit = limit
+        self._tasks = tasks
+        self._fits = fits
+        self._pairs: deque[tuple[Message, Future[None]]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def publish(self, task: Message, fit: Outgoing) -> None:
+        """Start to publish a fit; raises the error of an earlier one.
+
+        Raises
+        ------
+        BrokerError
+            If an earlier fit could not be stored.
+        """
+        self._pairs.append((task, self._fits.submit(fit)))
+        self._acknowledge(wait_for=len(self._pairs) - self._limit)
+
+    def flush(self) -> None:
+        """Wait until all fits are stored and their tasks are acknowledged."""
+        self._acknowledge(wait_for=len(self._pairs))
+
+    def _acknowledge(self, wait_for: int) -> None:
+        """Acknowledge the tasks whose fits are stored, and wait for the first ``wait_for`` fits."""
+        stored: list[Message] = []
+        try:
+            while self._pairs and (len(stored) < wait_for or self._pairs[0][1].done()):
+                task, future = self._pairs.popleft()
+                future.result()
+                stored.append(task)
+        finally:
+            if stored:
+                self._tasks.ack(*stored)

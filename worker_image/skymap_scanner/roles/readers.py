@@ -1,15 +1,57 @@
-"""Reading the best fits of a scan from ``collected``."""
+"""Reading what other roles have sent: the plan as it grows, and the best fits.
+
+Messages that this scanner did not send are skipped and counted, since one of them must not end a scan.
+"""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from skymap_scanner.broker.protocol import Broker, Closing, Message
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.roles.fit_validation import FitValidator
-from skymap_scanner.roles.rejected_messages import RejectedMessages
+from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.scan.pixels import Pixel
+from skymap_scanner.scan.plan import Plan, ScanEntry, decode_entry
+
+log = logging.getLogger(__name__)
+
+
+class PlanReader(Closing):
+    """Reads the plan from its start; ``entries`` is the number of entries read so far."""
+
+    def __init__(self, broker: Broker, topic: str) -> None:
+        self._reader = broker.reader(topic)
+        self.plan = Plan()
+        self.entries = 0
+
+    def close(self) -> None:
+        """Close the reader."""
+        self._reader.close()
+
+    def update(self, timeout: float = 0.0) -> Plan:
+        """Read to the end of the plan; wait for the first new entry if there is none.
+
+        Raises
+        ------
+        BrokerError
+            If an entry cannot be decoded.
+        """
+        message = self._reader.receive(timeout)
+        while message is not None:
+            self.plan.add(decode_entry(message.payload))
+            self.entries += 1
+            message = self._reader.receive(0.0)
+        return self.plan
+
+    def wait_for_scan(self, stop: Stop) -> ScanEntry | None:
+        """Wait until the producer has announced the scan; None when asked to stop before."""
+        while self.update(timeout=0.5).scan is None:
+            if stop.requested:
+                return None
+        return self.plan.scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +105,17 @@ class CollectedReader(Closing):
         except BrokerError as error:
             self._rejected.add(message, error)
             return None
+
+
+class RejectedMessages:
+    """Counts the rejected messages of one topic; the first is logged as a warning, the others at debug level."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self.count = 0
+
+    def add(self, message: Message, reason: object) -> None:
+        """Count and log a rejected message."""
+        self.count += 1
+        level = logging.WARNING if self.count == 1 else logging.DEBUG
+        log.log(level, "rejected a message (key %s) on %s: %s", message.key, self._topic, reason)
