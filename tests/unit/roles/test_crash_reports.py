@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-import hypothesis.strategies as st
-import pytest
-from hypothesis import given
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+
+from skymap_scanner.broker import Outgoing, open_broker
+from skymap_scanner.broker.url import embedded_url
 from skymap_scanner.roles.crash_reports import (
     CrashReport,
-    CrashReports,
+    CrashWatch,
     attempt_number,
     decode_crash_report,
     reason_to_give_up,
@@ -34,15 +37,25 @@ def test_task_identity_depends_on_frame_event_and_reconstruction() -> None:
     assert len({one, *others}) == 5
 
 
-@given(st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 5))))
-def test_crashes_are_counted_by_task_without_duplicates(sent: list[tuple[str, int]]) -> None:
-    reports = CrashReports()
-    for task, attempt in sent:
-        reports.add(report(f"{attempt}", task))
-    for task in "xyz":
-        expected = {attempt for one, attempt in sent if one == task}
-        assert {int(one.attempt) for one in reports.of(task)} == expected
-        assert len(reports.of(task)) == len(expected)
+def test_crashes_are_counted_by_task_without_duplicates(tmp_path: Path) -> None:
+    sent = [("x", "1"), ("y", "1"), ("x", "2"), ("x", "1"), ("x", "2"), ("y", "1")]
+    found = [report(attempt, task) for task, attempt in sent]
+
+    def find_crashes(publish: Callable[[CrashReport], None]) -> None:
+        for crash in found:
+            publish(crash)
+
+    topic = "persistent://icecube/skymap/scan-crash_reports"
+    with open_broker(embedded_url(tmp_path / "broker.sqlite")) as broker:
+        with broker.producer(topic, "another program") as producer:
+            producer.send(Outgoing(b"?"))
+        with CrashWatch(broker, topic, find_crashes) as watch:
+            watch.poll()
+            assert [watch.of(task) for task in "xyz"] == [
+                (report("1", "x"), report("2", "x")),
+                (report("1", "y"),),
+                (),
+            ]
 
 
 @pytest.mark.parametrize(

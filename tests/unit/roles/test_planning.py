@@ -71,6 +71,15 @@ def test_predicted_pixels_start_early_without_changing_the_level() -> None:
     assert right == LevelEntry(nside=2, pixels=level_entry(2, children(Pixel(1, 2), 2), []).pixels, tasks="")
 
 
+def test_predicted_level_starts_at_its_fraction() -> None:
+    plan = plan_of()
+    plan.add(level_entry(1, whole_sky(1), []))
+    done = llh(whole_sky(1)[:9])
+    assert next_entry(plan, done, 1.0) is None
+    assert next_entry(plan, done, 0.8) is None
+    assert next_entry(plan, done, 0.75) == ahead_entry(2, children(Pixel(1, 0), 2))
+
+
 def planned(fraction: float) -> list[Pixel]:
     """Follow a plan to its end, one best fit at a time."""
     plan = plan_of("1:0 2:3 4:5")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.scan.levels import DEFAULT_LEVELS, Area, Level, first_pixels, parse_area, parse_levels
-from skymap_scanner.scan.pixels import Pixel, children, neighbours, whole_sky
-from skymap_scanner.scan.refinement import choose_parents, look_ahead, refine
+from skymap_scanner.scan.pixels import Pixel, neighbours, whole_sky
+from skymap_scanner.scan.refinement import choose_parents, refine
 from skymap_scanner.scan.seeds import check_seeds, seed_positions
 
 
@@ -93,13 +93,6 @@ def test_parents_do_not_depend_on_the_order_of_arrival() -> None:
 
 def test_nothing_is_refined_if_every_fit_failed() -> None:
     assert refine(dict.fromkeys(whole_sky(1), math.nan), Level(8, 3)) == []
-
-
-def test_predicted_level_starts_at_its_fraction() -> None:
-    llh = {pixel: float(pixel.index) for pixel in whole_sky(1)[:9]}
-    assert look_ahead(llh, 12, Level(2, 1), 1.0) == []
-    assert look_ahead(llh, 12, Level(2, 1), 0.8) == []
-    assert look_ahead(llh, 12, Level(2, 1), 0.75) == children(Pixel(1, 0), 2)
 
 
 def test_seeds_are_the_vertex_and_20_m_along_each_axis() -> None:

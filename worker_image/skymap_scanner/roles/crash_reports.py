@@ -62,21 +62,6 @@ def task_identity(payload: bytes, properties: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-class CrashReports:
-    """All crash reports received so far, by task."""
-
-    def __init__(self) -> None:
-        self._by_task: dict[str, dict[str, CrashReport]] = {}
-
-    def add(self, report: CrashReport) -> None:
-        """Add a report; a duplicate changes nothing."""
-        self._by_task.setdefault(report.task, {})[report.attempt] = report
-
-    def of(self, task: str) -> Sequence[CrashReport]:
-        """Return the crashes of workers while this task was in flight."""
-        return tuple(self._by_task.get(task, {}).values())
-
-
 def attempt_number(delivered: int, reports: Sequence[CrashReport]) -> int:
     """Return the number of this attempt: the larger of the broker's delivery count and the crash reports plus one."""
     return max(delivered, 1 + len(reports))
@@ -107,7 +92,7 @@ class CrashWatch(Closing):
         self._find_crashes = find_crashes
         self._reader = broker.reader(topic)
         self._next_poll = 0.0
-        self._reports = CrashReports()
+        self._reports: dict[str, dict[str, CrashReport]] = {}  # by task and attempt, so that duplicates count once
 
     def close(self) -> None:
         """Close the reader."""
@@ -120,13 +105,12 @@ class CrashWatch(Closing):
         self._next_poll = time.monotonic() + POLL_INTERVAL
         self._find_crashes(self._publish)
         while (message := self._reader.receive(0)) is not None:
-            report = decode_crash_report(message.payload)
-            if report is not None:
-                self._reports.add(report)
+            if (report := decode_crash_report(message.payload)) is not None:
+                self._reports.setdefault(report.task, {})[report.attempt] = report
 
     def of(self, task: str) -> Sequence[CrashReport]:
         """Return the crashes of workers while this task was in flight."""
-        return self._reports.of(task)
+        return tuple(self._reports.get(task, {}).values())
 
     def _publish(self, report: CrashReport) -> None:
         with self._broker.producer(self._topic, f"worker-{uuid.uuid4()}") as producer:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 from skymap_scanner.broker.protocol import Broker, Message
 from skymap_scanner.errors import BrokerError, ReconstructionError
@@ -69,7 +68,7 @@ class Fitters:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._ready: OrderedDict[tuple[tuple[str, ...], str, str], EventFitter] = OrderedDict()
+        self._ready = lru_cache(CACHED_EVENTS)(self._set_up)
 
     def of(self, task: ReceivedTask) -> EventFitter:
         """Return the fitter for the event of this task.
@@ -81,22 +80,15 @@ class Fitters:
         BrokerError
             If the event's frames cannot be read.
         """
-        key = (task.metadata, task.reconstruction, task.parameters)
-        if key not in self._ready:
-            self._ready[key] = self._set_up(task)
-            while len(self._ready) > CACHED_EVENTS:
-                self._ready.popitem(last=False)
-        self._ready.move_to_end(key)
-        return self._ready[key]
+        return self._ready(task.metadata, task.reconstruction, task.parameters)
 
-    def _set_up(self, task: ReceivedTask) -> EventFitter:
+    def _set_up(self, metadata: tuple[str, ...], name: str, parameters: str) -> EventFitter:
         began = time.monotonic()
-        parameters: dict[str, Any] = json.loads(task.parameters)
-        event = prepared_from_frames([read_metadata(self._broker, topic) for topic in task.metadata])
-        reconstruction = load(task.reconstruction, parameters)
+        event = prepared_from_frames([read_metadata(self._broker, topic) for topic in metadata])
+        reconstruction = load(name, json.loads(parameters))
         try:
             fitter = reconstruction.set_up(event)
         except ReconstructionError as error:
             raise ReconstructionError(f"event {event.name}: {error}") from error
-        log.info("%s is set up for event %s in %.2f s", task.reconstruction, event.name, time.monotonic() - began)
+        log.info("%s is set up for event %s in %.2f s", name, event.name, time.monotonic() - began)
         return fitter

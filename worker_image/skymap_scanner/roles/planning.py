@@ -10,7 +10,7 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.scan.levels import Area, Level, first_pixels
 from skymap_scanner.scan.pixels import Pixel, read_ranges
 from skymap_scanner.scan.plan import EndEntry, EventFacts, Plan, PlanEntry, ScanEntry, ahead_entry, level_entry
-from skymap_scanner.scan.refinement import look_ahead, refine
+from skymap_scanner.scan.refinement import refine
 
 #: The kind of a simulated event.
 SIMULATION = "simulation"
@@ -64,8 +64,9 @@ def event_kind(name: str) -> str:
 def next_entry(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> PlanEntry | None:
     """Return the next entry of the plan, given -ln L of the pixels done so far; None: more pixels must be done first.
 
-    A level follows when all pixels of the level before are done. Pixels of it are started earlier, on a guess, once the
-    fraction ``predictive`` of the level before is done.
+    A level follows when all pixels of the level before are done. Pixels of it are started earlier, once the fraction
+    ``predictive`` of the level before is done. They are a guess from the fits so far, and the map does not depend on
+    it: the fit of a wrong guess is unused, and a pixel that was not guessed is fitted later, from the same seeds.
     """
     if plan.scan is None or plan.ended:
         return None
@@ -82,5 +83,7 @@ def next_entry(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> Pla
     if len(done) == len(planned):
         chosen = refine(done, level)
         return level_entry(level.nside, chosen, plan.started) if chosen else EndEntry()  # empty: every fit failed
-    guessed = set(look_ahead(done, len(planned), level, predictive)).difference(plan.started)
+    if len(done) < predictive * len(planned):
+        return None
+    guessed = set(refine(done, level)).difference(plan.started)
     return ahead_entry(level.nside, sorted(guessed)) if guessed else None

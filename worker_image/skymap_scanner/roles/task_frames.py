@@ -107,39 +107,31 @@ class DecodedFit:
     warm: bool
 
 
-class TaskFrames:
-    """Encodes the tasks of one event, with ``seeds`` seeds per pixel."""
-
-    def __init__(self, event: PreparedEvent, seeds: int) -> None:
-        self._event = event
-        self._seeds = seeds
-        self._fixed = Frame("P")
-        self._fixed[EVENT_NAME] = I3String(event.name)
-
-    def encode(self, task: Task) -> bytes:
-        """Return the task as a serialized P frame."""
-        pixel, start = task.pixel, task.start
-        frame = self._fixed.copy()
-        frame[HEADER] = replace(
-            self._event.header,
-            sub_event_id=pixel.index,
-            sub_event_stream=f"SCAN_nside{pixel.nside:04d}_pixel{pixel.index:04d}_posvar{task.seed:04d}",
-        )
-        frame[NSIDE] = I3Int(pixel.nside)
-        frame[PIXEL] = I3Int(pixel.index)
-        frame[VARIATION] = I3Int(task.seed)
-        frame[EVENT_INDEX] = I3Int((pixel.index * self._seeds + task.seed) % 2**31)  # counts the frames of a level
-        frame[WARM] = I3Bool(start.warm)
-        frame[SEED] = I3Particle(
-            minor_id=0,
-            major_id=task_identifier(self._event.name, pixel, task.seed),
-            shape=ParticleShape.InfiniteTrack,
-            fit_status=FitStatus.OK,
-            pos=I3Position(*start.position),
-            dir=I3Direction(start.zenith, start.azimuth),
-            time=start.time,
-        )
-        return frame.to_bytes()
+def encode_task(task: Task, event: PreparedEvent, seeds: int) -> bytes:
+    """Return a task of the event as a serialized P frame; each pixel has ``seeds`` seeds."""
+    pixel, start = task.pixel, task.start
+    frame = Frame("P")
+    frame[EVENT_NAME] = I3String(event.name)
+    frame[HEADER] = replace(
+        event.header,
+        sub_event_id=pixel.index,
+        sub_event_stream=f"SCAN_nside{pixel.nside:04d}_pixel{pixel.index:04d}_posvar{task.seed:04d}",
+    )
+    frame[NSIDE] = I3Int(pixel.nside)
+    frame[PIXEL] = I3Int(pixel.index)
+    frame[VARIATION] = I3Int(task.seed)
+    frame[EVENT_INDEX] = I3Int((pixel.index * seeds + task.seed) % 2**31)  # counts the frames of a level
+    frame[WARM] = I3Bool(start.warm)
+    frame[SEED] = I3Particle(
+        minor_id=0,
+        major_id=task_identifier(event.name, pixel, task.seed),
+        shape=ParticleShape.InfiniteTrack,
+        fit_status=FitStatus.OK,
+        pos=I3Position(*start.position),
+        dir=I3Direction(start.zenith, start.azimuth),
+        time=start.time,
+    )
+    return frame.to_bytes()
 
 
 def read_task(payload: bytes) -> tuple[Task, Frame]:

@@ -9,7 +9,7 @@ from skymap_scanner.broker.protocol import Outgoing
 from skymap_scanner.detector.coordinates import equatorial_to_detector
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.protocol import Start
-from skymap_scanner.roles.task_frames import PixelFit, Task, TaskFrames
+from skymap_scanner.roles.task_frames import PixelFit, Task, encode_task
 from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY, SEED_PROPERTY
 from skymap_scanner.scan.pixels import Pixel, centres, parent
 from skymap_scanner.scan.plan import Plan, ScanEntry
@@ -31,7 +31,6 @@ class TaskMaker:
     def __init__(self, scan: ScanEntry, prepared: PreparedEvent) -> None:
         self._scan = scan
         self._prepared = prepared
-        self._frames = TaskFrames(prepared, scan.seeds)
         self._properties = task_properties(scan)
         self._first_nside = scan.parsed_levels()[0].nside
 
@@ -56,6 +55,6 @@ class TaskMaker:
 
     def message(self, task: Task, number: int | None = None) -> Outgoing:
         """Return the message of a task; ``number`` is its position in the plan."""
-        payload = self._frames.encode(task)
+        payload = encode_task(task, self._prepared, self._scan.seeds)
         properties = self._properties | {SEED_PROPERTY: str(task.seed)}
         return Outgoing(payload, key=task.pixel.key, properties=properties, sequence_id=number)

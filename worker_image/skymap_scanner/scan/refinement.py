@@ -29,14 +29,3 @@ def choose_parents(llh: Mapping[Pixel, float], count: int) -> list[Pixel]:
 def refine(llh: Mapping[Pixel, float], level: Level) -> list[Pixel]:
     """Return the pixels of ``level``, sorted, from -ln L of every pixel of the level before."""
     return sorted(child for parent in choose_parents(llh, level.parents) for child in children(parent, level.nside))
-
-
-def look_ahead(llh: Mapping[Pixel, float], planned: int, level: Level, fraction: float) -> list[Pixel]:
-    """Return the pixels of ``level`` to start early, once ``fraction`` of the level before is done.
-
-    They are a guess from the fits so far, and the map does not depend on it: the fit of a wrong guess is unused, and a
-    pixel that was not guessed is fitted later, from the same seeds.
-    """
-    if fraction >= 1 or len(llh) < fraction * planned:
-        return []
-    return refine(llh, level)
