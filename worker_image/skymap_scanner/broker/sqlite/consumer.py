@@ -113,26 +113,27 @@ class SqliteConsumer(DatabaseClient):
                 "UPDATE subscription SET cursor = ? WHERE id = ? AND cursor < ?",
                 (position, self._subscription, position),
             )
-            connection.execute(
+            [(attempts,)] = connection.execute(
                 "INSERT INTO delivery (subscription, position, consumer, attempts, due) VALUES (?, ?, ?, 1, ?) "
                 "ON CONFLICT (subscription, position) DO UPDATE "
-                "SET consumer = excluded.consumer, attempts = attempts + 1, due = excluded.due",
+                "SET consumer = excluded.consumer, attempts = attempts + 1, due = excluded.due RETURNING attempts",
                 (self._subscription, position, self._number, due),
             )
-            attempts = queries.attempts(self._database, self._subscription, position)
             return queries.message_at(self._database, self._topic, position, attempts)
 
     def _may_take(self, connection: sqlite3.Connection) -> bool:
         """Return whether this consumer may receive now; joins the subscription again if it has been removed."""
-        if not queries.is_queued(self._database, self._number):
+        if self._database.value("SELECT 1 FROM consumer WHERE id = ?", (self._number,)) is None:
             self._join(connection)
         if self._kind is SubscriptionType.SHARED:
             return True
-        return queries.active_consumer(self._database, self._subscription) == self._number
+        oldest = "SELECT min(id) FROM consumer WHERE subscription = ?"
+        return bool(self._database.value(oldest, (self._subscription,)) == self._number)
 
     def _join(self, connection: sqlite3.Connection) -> None:
         """Become the newest consumer of the subscription."""
-        kinds = queries.kinds(self._database, self._subscription)
+        found = self._database.read("SELECT kind FROM consumer WHERE subscription = ?", (self._subscription,))
+        kinds = {kind for (kind,) in found}
         if kinds - {self._kind}:
             raise BrokerError(
                 f"{self._database.path}: a {self._kind} consumer cannot join a subscription that has "
@@ -145,11 +146,11 @@ class SqliteConsumer(DatabaseClient):
         elif not is_locked(folder, self._lock.token):  # somebody has deleted the files of a running scan
             self._lock.release()
             self._lock = ConsumerLock(folder)
-        connection.execute(
-            "INSERT INTO consumer (subscription, kind, token) VALUES (?, ?, ?)",
+        joined = connection.execute(
+            "INSERT INTO consumer (subscription, kind, token) VALUES (?, ?, ?) RETURNING id",
             (self._subscription, self._kind, self._lock.token),
         )
-        self._number = queries.newest_consumer(self._database, self._subscription)
+        [(self._number,)] = joined
 
     def _watch(self) -> None:
         """Give back the messages of crashed consumers, and those held beyond the acknowledgement timeout."""
@@ -158,7 +159,8 @@ class SqliteConsumer(DatabaseClient):
             return
         self._next_watch = now + WATCH_INTERVAL
         remove_crashed_consumers(self._database, self._subscription)
-        if queries.any_overdue(self._database, self._subscription, now):
+        overdue = "SELECT 1 FROM delivery WHERE subscription = ? AND due < ? AND consumer IS NOT NULL LIMIT 1"
+        if self._database.value(overdue, (self._subscription, now)):
             with self._database.transaction() as connection:
                 connection.execute(
                     "UPDATE delivery SET consumer = NULL WHERE subscription = ? AND due < ? AND consumer IS NOT NULL",
@@ -167,7 +169,7 @@ class SqliteConsumer(DatabaseClient):
 
     def _positions(self, messages: Iterable[Message]) -> list[tuple[int, int]]:
         """Return the keys in ``delivery`` of messages that this subscription has delivered; raises BrokerError."""
-        cursor = queries.cursor(self._database, self._subscription)
+        cursor = self._database.value("SELECT cursor FROM subscription WHERE id = ?", (self._subscription,)) or 0
         positions = []
         for message in messages:
             match message.id:
@@ -203,7 +205,7 @@ def _lock_folder(database: Database) -> Path:
 def remove_crashed_consumers(database: Database, subscription: int) -> None:
     """Remove the consumers of a subscription that have crashed, which gives back the messages that they held."""
     folder = _lock_folder(database)
-    for number, token in queries.consumers(database, subscription):
+    for number, token in database.read("SELECT id, token FROM consumer WHERE subscription = ?", (subscription,)):
         if not is_locked(folder, token):
             with database.transaction() as connection:
                 connection.execute("DELETE FROM consumer WHERE id = ?", (number,))

@@ -97,10 +97,13 @@ class Database:
         with self._lock, _named_errors(self.path):
             return self._open_connection().execute(sql, parameters).fetchall()
 
+    def value(self, sql: str, parameters: Sequence[object] = ()) -> Any:
+        """Return the first value of a query; None if it has no row."""
+        return next((row[0] for row in self.read(sql, parameters)), None)
+
     def version(self) -> int:
         """Return a number that changes when another connection writes; the cheapest of all queries."""
-        rows = self.read("PRAGMA data_version")
-        return int(rows[0][0])
+        return int(self.value("PRAGMA data_version"))
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -26,14 +26,17 @@ class SqliteProducer(DatabaseClient):
     @property
     def last_sequence_id(self) -> int:
         """Highest sequence id stored under this name, -1 if none."""
-        return queries.last_sequence_id(self._database, self._topic, self._name)
+        last = self._database.value(
+            "SELECT last_sequence_id FROM producer WHERE topic = ? AND name = ?", (self._topic, self._name)
+        )
+        return -1 if last is None else int(last)
 
     def send(self, *messages: Outgoing) -> None:
         """Store all of the messages or none; see `broker.protocol.Producer`."""
         with self._database.transaction() as connection:
             before = self.last_sequence_id
             new, last = _deduplicated(messages, before)
-            position = queries.last_position(self._database, self._topic)
+            position = self._database.value("SELECT max(position) FROM message WHERE topic = ?", (self._topic,)) or 0
             connection.executemany(
                 _INSERT,
                 [
