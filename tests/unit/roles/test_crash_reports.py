@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from skymap_scanner.broker import Outgoing, open_broker
-from skymap_scanner.broker.url import embedded_url
+from skymap_scanner.broker.access import embedded_url
 from skymap_scanner.roles.crash_reports import (
     CrashReport,
     CrashWatch,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skymap_scanner.broker.access import Access
+from skymap_scanner.broker.access import Access, is_embedded, path_of_url
 from skymap_scanner.broker.protocol import (
     Backlog,
     Broker,
@@ -15,7 +15,6 @@ from skymap_scanner.broker.protocol import (
     SubscriptionType,
 )
 from skymap_scanner.broker.sqlite import SqliteBroker
-from skymap_scanner.broker.url import is_embedded, path_of_url
 from skymap_scanner.errors import InputError
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Addresses and credentials of a Pulsar broker: paths of files, never the secrets themselves."""
+"""URLs of brokers, and the credentials of a Pulsar broker: paths of files, never the secrets themselves."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from skymap_scanner.errors import InputError
 #: Environment variable with the token, if no file is given.
 TOKEN_VARIABLE = "SKYMAP_AUTH_TOKEN"  # noqa: S105 - the name of a variable
 
-#: Scheme and port of the admin REST interface for each scheme of the broker.
-ADMIN = {"pulsar": ("http", 8080), "pulsar+ssl": ("https", 8443)}
+#: Port of a Pulsar broker if its URL names none.
+PORTS = {"pulsar": 6650, "pulsar+ssl": 6651}
+
+_EMBEDDED = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,49 @@ class Access:
         """
         if self.admin_url is not None:
             return self.admin_url.rstrip("/")
+        host, _, encrypted = split_url(url)
+        scheme, port = ("https", 8443) if encrypted else ("http", 8080)
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def split_url(url: str) -> tuple[str, int, bool]:
+    """Return host, port and whether the connection is encrypted, from the URL of a broker; raises InputError."""
+    try:
         parts = urlsplit(url)
-        if not parts.hostname or parts.scheme not in ADMIN:
-            raise InputError(f"broker {url!r}: write pulsar://HOST:6650 or pulsar+ssl://HOST:6651")
-        scheme, port = ADMIN[parts.scheme]
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        return f"{scheme}://{host}:{port}"
+        host, port = parts.hostname, parts.port or PORTS[parts.scheme]
+        more = parts.path.strip("/") or parts.query or parts.fragment or "@" in url
+    except (ValueError, KeyError):
+        host, port, more = None, 0, True
+    if not host or more:
+        raise InputError(f"broker {_without_user(url)!r}: write pulsar://HOST:6650 or pulsar+ssl://HOST:6651")
+    return host, port, parts.scheme == "pulsar+ssl"
+
+
+def _without_user(url: str) -> str:
+    """Return the URL without the part before an @, which could be a secret."""
+    scheme, slashes, rest = url.partition("://")
+    return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
+
+
+def is_embedded(url: str) -> bool:
+    """Return whether the URL names an embedded broker: a file on this machine."""
+    return url.lower().startswith("sqlite:")
+
+
+def embedded_url(path: Path) -> str:
+    """Return the URL of the embedded broker in the file at ``path``."""
+    return f"{_EMBEDDED}{path.absolute()}"
+
+
+def path_of_url(url: str) -> Path:
+    """Return the path in ``sqlite:///PATH``, taken literally, as SQLAlchemy does.
+
+    Raises
+    ------
+    InputError
+        If the URL names no file.
+    """
+    path = url.removeprefix(_EMBEDDED)
+    if path == url or path in {"", ":memory:"} or "\0" in path:
+        raise InputError(f"broker {url!r}: write sqlite:///PATH for a file (four slashes: an absolute path)")
+    return Path(path)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from skymap_scanner.broker import Access, Broker, open_broker
-from skymap_scanner.broker.url import embedded_url, is_embedded, path_of_url
+from skymap_scanner.broker.access import embedded_url, is_embedded, path_of_url
 from skymap_scanner.cli.options import typed_options
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -23,7 +23,7 @@ from skymap_api.command_line import ScanOptions
 from skymap_api.names import ScanTopics
 from skymap_api.progress import Progress
 from skymap_scanner.broker import Access, Reader, open_broker
-from skymap_scanner.broker.url import embedded_url
+from skymap_scanner.broker.access import embedded_url
 from skymap_scanner.errors import BrokerUnavailable, InputError
 from skymap_scanner.roles.local_role import LocalRole
 from skymap_scanner.roles.planning import ScanSettings

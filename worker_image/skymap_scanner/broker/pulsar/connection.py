@@ -13,9 +13,9 @@ from typing import TypeVar
 
 import pulsar
 
-from skymap_scanner.broker.access import TOKEN_VARIABLE, Access
+from skymap_scanner.broker.access import TOKEN_VARIABLE, Access, split_url
 from skymap_scanner.broker.pulsar.admin import PulsarAdmin
-from skymap_scanner.broker.pulsar.handshake import greet, split_url
+from skymap_scanner.broker.pulsar.handshake import greet
 from skymap_scanner.broker.pulsar.results import error_for, is_transient
 from skymap_scanner.errors import BrokerError, BrokerUnavailable
 

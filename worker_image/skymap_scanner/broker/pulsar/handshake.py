@@ -10,12 +10,9 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-from urllib.parse import urlsplit
 
-from skymap_scanner.broker.access import Access
+from skymap_scanner.broker.access import Access, split_url
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
-
-PORTS = {"pulsar": 6650, "pulsar+ssl": 6651}
 
 #: Timeout of each step of the handshake (s).
 TIMEOUT = 10.0
@@ -71,19 +68,6 @@ def greet(url: str, access: Access) -> None:
         reason = error.strerror or str(error)
         raise BrokerUnavailable(f"cannot reach the broker {url} ({reason}): is it running?") from error
     _judge(answer, url)
-
-
-def split_url(url: str) -> tuple[str, int, bool]:
-    """Return host, port and whether the connection is encrypted, from the URL of a broker; raises InputError."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or PORTS[parts.scheme]
-        more = parts.path.strip("/") or parts.query or parts.fragment or "@" in url
-    except (ValueError, KeyError):
-        host, port, more = None, 0, True
-    if not host or more:
-        raise InputError(f"broker {_without_user(url)!r}: write pulsar://HOST:6650 or pulsar+ssl://HOST:6651")
-    return host, port, parts.scheme == "pulsar+ssl"
 
 
 def trust(access: Access) -> ssl.SSLContext:
@@ -198,9 +182,3 @@ def _written(value: int) -> bytes:
         written.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*written, value])
-
-
-def _without_user(url: str) -> str:
-    """Return the URL without the part before an @, which could be a secret."""
-    scheme, slashes, rest = url.partition("://")
-    return f"{scheme}{slashes}{rest.rpartition('@')[2]}"

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from skymap_scanner.broker.access import embedded_url
 from skymap_scanner.broker.protocol import Backlog, Capabilities, SubscriptionType
 from skymap_scanner.broker.sqlite import queries
 from skymap_scanner.broker.sqlite.consumer import SqliteConsumer, SqliteReader, remove_crashed_consumers
 from skymap_scanner.broker.sqlite.database import DatabaseClient, prepare
 from skymap_scanner.broker.sqlite.producer import SqliteProducer
-from skymap_scanner.broker.url import embedded_url
 from skymap_scanner.errors import BrokerError
 
 __all__ = ["SqliteBroker"]
