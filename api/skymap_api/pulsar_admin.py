@@ -21,7 +21,7 @@ import json
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from http import HTTPStatus
+from http.client import responses
 from typing import Any, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -319,14 +319,7 @@ def _reason(answer: Answer) -> str:
         text = str(json.loads(answer.body)["reason"])
     except (ValueError, KeyError, TypeError, RecursionError):
         text = answer.body.decode(errors="replace")
-    return " ".join(text.split())[:200] or _phrase(answer.status)  # a stack trace may follow
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
+    return " ".join(text.split())[:200] or responses.get(answer.status, "")  # a stack trace may follow
 
 
 def _keeps_messages(retention: Any) -> bool:

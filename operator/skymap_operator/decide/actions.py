@@ -14,53 +14,57 @@ from skymap_api.resource.base import Manifest
 from skymap_operator.decide.scaling import Cause, Direction
 
 
+class Action:
+    """Something to do about a scan."""
+
+
 @dataclass(frozen=True)
-class AddFinalizer:
+class AddFinalizer(Action):
     """Add the operator's finalizer: from now on topics may exist, which only the operator deletes."""
 
 
 @dataclass(frozen=True)
-class RemoveFinalizer:
+class RemoveFinalizer(Action):
     """Remove the operator's finalizer: nothing is left that only the operator could delete."""
 
 
 @dataclass(frozen=True)
-class SetStatus:
+class SetStatus(Action):
     """Replace the whole status of the scan."""
 
     status: SkymapScanStatus
 
 
 @dataclass(frozen=True)
-class EnsureTopics:
+class EnsureTopics(Action):
     """Create the topics that are missing, each with subscriptions from its first message."""
 
     topics: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
-class DeleteTopics:
+class DeleteTopics(Action):
     """Delete topics with their subscriptions, in this order; a topic that does not exist is no error."""
 
     topics: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Create:
+class Create(Action):
     """Create an object; one that exists by now is no error."""
 
     manifest: Manifest
 
 
 @dataclass(frozen=True)
-class Replace:
+class Replace(Action):
     """Replace an object by the manifest."""
 
     manifest: Manifest
 
 
 @dataclass(frozen=True)
-class Patch:
+class Patch(Action):
     """Apply a merge patch to an object."""
 
     kind: str
@@ -69,7 +73,7 @@ class Patch:
 
 
 @dataclass(frozen=True)
-class Delete:
+class Delete(Action):
     """Delete an object, and in the background what it owns. ``grace``: grace period of a pod (s)."""
 
     kind: str
@@ -78,32 +82,17 @@ class Delete:
 
 
 @dataclass(frozen=True)
-class DeleteScan:
+class DeleteScan(Action):
     """Delete the SkymapScan itself."""
 
 
 @dataclass(frozen=True)
-class Emit:
+class Emit(Action):
     """Record an Event of the scan."""
 
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
-
-
-Action = (
-    AddFinalizer
-    | RemoveFinalizer
-    | SetStatus
-    | EnsureTopics
-    | DeleteTopics
-    | Create
-    | Replace
-    | Patch
-    | Delete
-    | DeleteScan
-    | Emit
-)
 
 
 @dataclass(frozen=True)

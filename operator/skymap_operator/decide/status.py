@@ -49,23 +49,16 @@ _HIGHEST_RATE = 1e9
 
 
 @dataclass(frozen=True)
-class WorkersSummary:
-    """The desired number of workers with its reason, how many are busy, and the mean time of a fit (s)."""
-
-    desired: int
-    reason: str | None = None
-    busy: int = 0
-    seconds_per_task: float | None = None
-
-
-@dataclass(frozen=True)
 class Verdict:
-    """What was decided about a scan. ``degraded``: what obstructs it; ``outcome``: how it ended, once it has."""
+    """What was decided about a scan.
+
+    ``degraded``: what obstructs it; ``outcome``: how it ended, once it has; ``workers``: what was decided about them.
+    """
 
     phase: Phase
     degraded: Finding | None = None
     outcome: Finding | None = None
-    workers: WorkersSummary | None = None
+    workers: WorkersStatus | None = None
     runs_with: RunsWith | None = None
 
 
@@ -173,18 +166,17 @@ def _start_time(observed: ObservedState, phase: Phase) -> datetime | None:
     return started(observed)
 
 
-def _workers(observed: ObservedState, decided: WorkersSummary | None) -> WorkersStatus:
+def _workers(observed: ObservedState, decided: WorkersStatus | None) -> WorkersStatus:
     names = Names.of(observed.scan.namespace, observed.scan.name)
     before = observed.scan.status.workers or WorkersStatus()
     pods = [pod for pod in observed.pods if pod.role == WORKER and pod.ready and not pod.terminating]
-    decided = decided or WorkersSummary(0)
-    return WorkersStatus(
-        desired=decided.desired,
-        ready=len(pods),
-        busy=decided.busy,
-        selector=",".join(f"{key}={value}" for key, value in sorted(selector(names, WORKER).items())),
-        reason=decided.reason,
-        seconds_per_task=decided.seconds_per_task or before.seconds_per_task,
+    decided = decided or WorkersStatus()
+    return decided.model_copy(
+        update={
+            "ready": len(pods),
+            "selector": ",".join(f"{key}={value}" for key, value in sorted(selector(names, WORKER).items())),
+            "seconds_per_task": decided.seconds_per_task or before.seconds_per_task,
+        }
     )
 
 
@@ -199,12 +191,7 @@ def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
     changes |= {
         "level": unfinished[0] if unfinished else (levels[-1].nside if levels else None),
         "progress": f"{progress.done}/{progress.planned}",
-        "pixels": Pixels(
-            done=progress.done,
-            planned=progress.planned,
-            failed=progress.failed,
-            levels=levels,
-        ),
+        "pixels": Pixels(done=progress.done, planned=progress.planned, failed=progress.failed, levels=levels),
         "best": observed.scan.status.best if progress.best is None else rounded(progress.best),
         "rate": float(f"{min(progress.rate, _HIGHEST_RATE):.3g}"),
         "eta": _eta(progress, pulsar.progress_time),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from skymap_api.resource import SkymapScanSpec
-from skymap_api.resource.status import Phase
+from skymap_api.resource.status import Phase, WorkersStatus
 from skymap_operator.decide.actions import Action, Patch, Plan
 from skymap_operator.decide.running import patch_job
 from skymap_operator.decide.scaling import Cause, Direction
-from skymap_operator.decide.status import Verdict, WorkersSummary, update_status
+from skymap_operator.decide.status import Verdict, update_status
 from skymap_operator.manifests import jobs
 from skymap_operator.manifests.recipe import Recipe
 from skymap_operator.observe.state import ObservedState
@@ -26,5 +26,5 @@ def plan_suspended(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     if deployment is not None and deployment.managed and deployment.replicas:
         actions.append(Patch(deployment.kind, deployment.name, {"spec": {"replicas": 0}}))
         scaled = Direction.DOWN, Cause.SUSPENDED
-    verdict = Verdict(Phase.SUSPENDED, workers=WorkersSummary(0, "the scan is suspended"))
+    verdict = Verdict(Phase.SUSPENDED, workers=WorkersStatus(reason="the scan is suspended"))
     return Plan((*actions, *update_status(observed, verdict)), settings.resync_interval, scaled)

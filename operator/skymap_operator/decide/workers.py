@@ -7,21 +7,14 @@ from dataclasses import dataclass
 from skymap_api.names import PRODUCER, WORKER
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource import SkymapScanSpec
+from skymap_api.resource.status import WorkersStatus
 from skymap_operator.decide.actions import Action, Create, Emit, Patch, Replace
 from skymap_operator.decide.deadlines import started
 from skymap_operator.decide.drift import differs
 from skymap_operator.decide.scaling import Demand, Scale, learned_seconds, scale
-from skymap_operator.decide.status import WorkersSummary
 from skymap_operator.manifests import workers
 from skymap_operator.manifests.recipe import Recipe
-from skymap_operator.observe.state import (
-    DELETION_COST,
-    Backlog,
-    ObservedState,
-    Pod,
-    PulsarFault,
-    PulsarState,
-)
+from skymap_operator.observe.state import DELETION_COST, Backlog, ObservedState, Pod, PulsarFault, PulsarState
 from skymap_operator.settings import Settings
 
 #: Deletion cost of a busy worker, so that a ReplicaSet deletes idle ones first.
@@ -38,9 +31,14 @@ class WorkersDecision:
     seconds_per_task: float | None
 
     @property
-    def status(self) -> WorkersSummary:
+    def status(self) -> WorkersStatus:
         """What the scan's status shows of it."""
-        return WorkersSummary(self.scale.replicas, self.scale.reason, len(self.busy), self.seconds_per_task)
+        return WorkersStatus(
+            desired=self.scale.replicas,
+            reason=self.scale.reason,
+            busy=len(self.busy),
+            seconds_per_task=self.seconds_per_task,
+        )
 
 
 def decide_workers(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> WorkersDecision:

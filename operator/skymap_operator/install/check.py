@@ -1,4 +1,7 @@
-"""Checks of an installation, which ``helm test`` runs in a pod beside the operator."""
+"""Checks of an installation, which ``helm test`` runs in a pod beside the operator.
+
+Each check returns a sentence on what works, or raises CheckError.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,7 @@ class CheckError(Exception):
 
 
 async def check_definition(cluster: Cluster) -> str:
-    """Check that the cluster's definition of SkymapScan has every field that this operator uses.
-
-    Raises
-    ------
-    CheckError
-        If there is no definition, or an older one.
-    """
+    """Check that the cluster has a definition of SkymapScan with every field that this operator uses."""
     try:
         published = await cluster.schema(KIND)
     except ClusterError as error:
@@ -44,13 +41,7 @@ async def check_definition(cluster: Cluster) -> str:
 
 
 async def check_scan(cluster: Cluster, namespace: str) -> str:
-    """Check that a namespace accepts scans, without creating one.
-
-    Raises
-    ------
-    CheckError
-        If the API server rejects the scan.
-    """
+    """Check that a namespace accepts scans, without creating one."""
     meta = {"generateName": "check-", "namespace": namespace}
     scan = {"apiVersion": API_VERSION, "kind": KIND, "metadata": meta, "spec": SPEC}
     try:
@@ -61,13 +52,7 @@ async def check_scan(cluster: Cluster, namespace: str) -> str:
 
 
 async def check_operator(url: str) -> str:
-    """Check that the operator answers at ``url`` and reconciles.
-
-    Raises
-    ------
-    CheckError
-        If it does not.
-    """
+    """Check that the operator answers at ``url`` and reconciles."""
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT) as client:
             answer = await client.get(f"{url}/healthz")
@@ -79,13 +64,7 @@ async def check_operator(url: str) -> str:
 
 
 async def check_pulsar(pulsars: Pulsars, settings: Settings) -> str:
-    """Check that Pulsar's admin interface answers and accepts the operator's token.
-
-    Raises
-    ------
-    CheckError
-        If it does not.
-    """
+    """Check that Pulsar's admin interface answers and accepts the operator's token."""
     access = PulsarAccess(settings.pulsar_service_url, settings.pulsar_admin_url, settings.pulsar_tenant)
     try:
         async with pulsars.reach("", access) as admin:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ValidationError
@@ -73,7 +73,7 @@ async def observe(
     )
     pulsar: PulsarState | PulsarFault = PulsarState()
     if not scan.finished or scan.deleting or last:
-        pulsar = await _pulsar(scan, names, pulsars, access, _Needs.of(scan, children, ending))
+        pulsar = await _pulsar(scan, names, pulsars, access, children, ending)
     waiting = {} if scan.finished or scan.deleting else waiting_objects(children, pods)
     found = await cluster.warnings(scan.namespace) if waiting else {}
     events = [event for uid in waiting.values() for event in found.get(uid, ())]
@@ -86,27 +86,6 @@ async def observe(
         warnings=(*refused, *current_warnings(events, children, pods)),
         tls_keys=tls_keys,
     )
-
-
-@dataclass(frozen=True)
-class _Needs:
-    """What must be read of Pulsar beside the scan's topics.
-
-    ``queues``: the queues and the progress. ``exact``: without a cache, to check the work of a finished Job.
-    ``ending``: None while the topics stay, else the plans of the other scans whose topics are about to be deleted.
-    """
-
-    queues: bool
-    exact: bool
-    ending: Collection[str] | None
-
-    @classmethod
-    def of(cls, scan: ObservedScan, children: Children, ending: Collection[str]) -> _Needs:
-        return cls(
-            queues=not scan.finished and not scan.deleting,
-            exact=any(job.finished for job in children.jobs.values()),
-            ending=ending if needs_other_plans(scan) else None,
-        )
 
 
 async def _children(cluster: Cluster, scan: ObservedScan, names: Names) -> Children:
@@ -135,33 +114,41 @@ async def _keys(cluster: Cluster, namespace: str, secret: str | None) -> frozens
 
 
 async def _pulsar(
-    scan: ObservedScan, names: Names, pulsars: Pulsars, access: PulsarAccess, needs: _Needs
+    scan: ObservedScan,
+    names: Names,
+    pulsars: Pulsars,
+    access: PulsarAccess,
+    children: Children,
+    ending: Collection[str],
 ) -> PulsarState | PulsarFault:
     """Read the scan's topics, or return why they cannot be read."""
     topics = names.topics(access.tenant)
+    # The work of a finished Job is checked without a cache.
+    exact = any(job.finished for job in children.jobs.values())
     try:
         async with pulsars.reach(scan.namespace, access) as admin:
             there = await admin.topics(access.tenant, TOPICS_NAMESPACE, cached=True)
             own = {topic for topic in topics.all() if topic in there}
-            queues = await _queues(topics, own, admin, needs)
-            metadata = await _metadata_topics(topics, access.tenant, there, admin, needs)
+            if scan.finished or scan.deleting:
+                state = PulsarState(topics={topic: frozenset() for topic in own})
+            else:
+                state = await _queues(topics, own, admin, exact=exact)
+            if needs_other_plans(scan) and topics.plan in there:
+                metadata, elsewhere = await _metadata_topics(topics, access.tenant, there, admin, ending)
+                state = replace(state, metadata=metadata, elsewhere=elsewhere)
+            return state
     except PulsarUnavailable as error:
         return PulsarFault(Reason.PULSAR_UNAVAILABLE, str(error))
-    except PulsarAdminError as error:
+    except (PulsarAdminError, ValueError) as error:
         return PulsarFault(Reason.PULSAR_REFUSED, str(error))
-    except ValueError as error:
-        return PulsarFault(Reason.PULSAR_REFUSED, str(error))
-    return replace(queues, metadata=metadata[0], elsewhere=metadata[1])
 
 
-async def _queues(topics: ScanTopics, own: Collection[str], admin: PulsarAdmin, needs: _Needs) -> PulsarState:
-    """Read which topics exist and how far the scan is; of a scan that has ended only the former."""
-    if not needs.queues:
-        return PulsarState(topics={topic: frozenset() for topic in own})
+async def _queues(topics: ScanTopics, own: Collection[str], admin: PulsarAdmin, *, exact: bool) -> PulsarState:
+    """Read which topics exist and how far the scan is; ``exact``: without a cache."""
     tasks, fits, end, snapshot = await asyncio.gather(
         _subscriptions(admin, topics.to_be_scanned, own, cached=False),
-        _subscriptions(admin, topics.scanned, own, cached=not needs.exact),
-        _last(admin, topics.plan, own if needs.exact else ()),
+        _subscriptions(admin, topics.scanned, own, cached=not exact),
+        _last(admin, topics.plan, own if exact else ()),
         _last(admin, topics.progress, own),
     )
     found = {topics.to_be_scanned: tasks, topics.scanned: fits}
@@ -189,17 +176,15 @@ async def _last(admin: PulsarAdmin, topic: str, there: Collection[str]) -> Store
 
 
 async def _metadata_topics(
-    topics: ScanTopics, tenant: str, there: Collection[str], admin: PulsarAdmin, needs: _Needs
+    topics: ScanTopics, tenant: str, there: Collection[str], admin: PulsarAdmin, ending: Collection[str]
 ) -> tuple[tuple[str, ...], frozenset[str] | None]:
-    """Return the scan's metadata topics and those that other scans use; read only before topics are deleted."""
-    if needs.ending is None or topics.plan not in there:
-        return (), None
+    """Return the scan's metadata topics and those that other scans use, except for ``ending`` plans."""
     named = named_topics(_payload(await admin.first(topics.plan))) or ()
     existing = await admin.topics(tenant, METADATA_NAMESPACE) if named else frozenset()
     found = tuple(topic for topic in named if topic in existing)
     if not found:
         return (), frozenset()
-    plans = {topic for topic in there if topic.endswith("-plan")} - {topics.plan, *needs.ending}
+    plans = {topic for topic in there if topic.endswith("-plan")} - {topics.plan, *ending}
     firsts = await asyncio.gather(*(admin.first(topic, cached=True) for topic in sorted(plans)))
     return found, topics_in_use(named_topics(_payload(first)) for first in firsts)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,30 +41,24 @@ class Credentials:
 
 
 class Tls:
-    """The TLS context of a client, with a `reload` that reports unusable certificates as PulsarAdminError."""
+    """The TLS context of a client. Certificates that cannot be used raise PulsarAdminError, also in `reload`."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
-        try:
+        with self._usable():
             self.context = ssl.create_default_context(cafile=credentials.trusted)
             self._files = TlsFiles(self.context, credentials.trusted, credentials.certificate, credentials.key)
-        except OSError as error:
-            raise self._unusable(error) from error
 
     def reload(self) -> None:
-        """Load the files if they have changed.
-
-        Raises
-        ------
-        PulsarAdminError
-            If they cannot be used.
-        """
-        try:
+        """Load the files if they have changed."""
+        with self._usable():
             self._files.reload()
-        except OSError as error:
-            raise self._unusable(error) from error
 
-    def _unusable(self, error: OSError) -> PulsarAdminError:
-        files = (self._credentials.trusted, self._credentials.certificate, self._credentials.key)
-        names = ", ".join(str(path) for path in files if path is not None)
-        return PulsarAdminError(f"cannot use the certificates in {names}: {error}")
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            files = (self._credentials.trusted, self._credentials.certificate, self._credentials.key)
+            names = ", ".join(str(path) for path in files if path is not None)
+            raise PulsarAdminError(f"cannot use the certificates in {names}: {error}") from error
