@@ -116,6 +116,8 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
         match key:
             case "title" | "$defs":
                 pass
+            case "default":  # that of an object is {}, which the API server fills with the defaults of its fields
+                kept |= {} if value is None else {key: {} if "properties" in schema else value}
             case "description":
                 kept[key] = " ".join(value.split())
             case "const":
@@ -124,14 +126,10 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
                 kept |= {key.replace("exclusiveM", "m"): value, key: True}
             case "properties":
                 kept[key] = {name: _structural(inner, definitions) for name, inner in value.items()}
-            case "items":
-                kept[key] = _structural(value, definitions)
             case "additionalProperties" if isinstance(value, bool):
                 kept |= {"x-kubernetes-preserve-unknown-fields": True} if value else {}
-            case "additionalProperties":
+            case "items" | "additionalProperties":
                 kept[key] = _structural(value, definitions)
-            case "default":
-                kept |= _default(value, schema)
             case _:
                 kept[key] = value
     kept |= _format(kept)
@@ -147,13 +145,6 @@ def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     if len(meant) == 1:  # null stands for a field that is not given
         return _resolved(meant[0] | rest, definitions)
     return schema
-
-
-def _default(value: Any, schema: Schema) -> Schema:
-    """Return the default. That of an object is ``{}``, which the API server fills with the defaults of its fields."""
-    if value is None:
-        return {}
-    return {"default": {} if "properties" in schema else value}
 
 
 def _format(schema: Schema) -> Schema:

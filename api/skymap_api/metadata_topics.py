@@ -61,16 +61,8 @@ def decide_deletion(
     Plan and progress come last, so that an interrupted deletion can be completed. A metadata topic outside the scan's
     prefix is never deleted, whatever its plan names.
 
-    Parameters
-    ----------
-    topics
-        The scan's topics.
-    existing
-        The topics that exist.
-    named
-        The metadata topics that the scan's plan names.
-    in_use
-        The metadata topics that other scans use, None if that is unknown; see `topics_in_use`.
+    ``topics``: the scan's own. ``named``: the metadata topics that its plan names. ``in_use``: those that other scans
+    use, None if that is unknown; see `topics_in_use`.
     """
     own = [topic for topic in topics.all() if topic in existing]
     last = [topic for topic in own if topic in {topics.plan, topics.progress}]

@@ -160,7 +160,7 @@ class Names:
     def of(cls, namespace: str, name: str) -> Names:
         """Return the names for a SkymapScan."""
         return cls(
-            base=name if _stays(name) and _LABEL.fullmatch(name) else _shortened(name, MAX_BASE),
+            base=name if _stays(name, MAX_BASE) and _LABEL.fullmatch(name) else _shortened(name),
             scan=_scan_name(f"{namespace}.{name}"),
         )
 
@@ -188,18 +188,18 @@ class Names:
         return f"{self.base}-{role}"
 
 
-def _stays(name: str) -> bool:
-    return len(name) <= MAX_BASE and _DIGESTED.search(name) is None
+def _stays(name: str, longest: int) -> bool:
+    return len(name) <= longest and _DIGESTED.search(name) is None
 
 
 def _scan_name(full: str) -> str:
-    if len(full) <= MAX_SCAN_NAME and _DIGESTED.search(full) is None:
+    if _stays(full, MAX_SCAN_NAME):
         return full
     return f"{full[: MAX_SCAN_NAME - _DIGEST - 1].rstrip('.-')}-{_digest(full)}"
 
 
-def _shortened(name: str, limit: int) -> str:
-    stem = re.sub(r"[^a-z0-9]+", "-", name)[: limit - _DIGEST - 1].strip("-")
+def _shortened(name: str) -> str:
+    stem = re.sub(r"[^a-z0-9]+", "-", name)[: MAX_BASE - _DIGEST - 1].strip("-")
     return f"{stem}-{_digest(name)}"
 
 

@@ -105,7 +105,9 @@ async def run(settings: Settings, host: str, port: int) -> None:
         Pulsars(cluster, settings, partial(metrics.requested, "pulsar")) as pulsars,
     ):
         reconciler = Reconciler(cluster, pulsars, settings, metrics)
-        queue = WorkQueue(reconciler.reconcile, metrics.waited, lambda key: is_urgent(store.scan(key)))
+        queue = WorkQueue(
+            reconciler.reconcile, metrics.waited, lambda key: is_urgent(store.get(KIND, key.namespace, key.name))
+        )
         informer = Informer(cluster, store, queue.add, settings.resync_interval)
         try:
             await informer.start(settings.namespaces)

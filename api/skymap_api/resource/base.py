@@ -110,11 +110,8 @@ def _unchanged(model: type[Model], name: str) -> dict[str, str]:
     return {"rule": same, "message": message, "fieldPath": f".{field}"}
 
 
-class _ClusterOnly:
-    """Marks fields that only clusters use."""
-
-
-CLUSTER_ONLY = _ClusterOnly()
+#: Marks fields that only clusters use.
+CLUSTER_ONLY = "cluster only"
 #: ``OnCluster[T]``: a field of type T that ``skymap-scanner run`` accepts and ignores, with a note.
 OnCluster = Annotated[T, CLUSTER_ONLY]
 

@@ -197,8 +197,7 @@ class SkymapScanStatus(Status):
     conditions: Annotated[
         tuple[Condition, ...],
         Field(
-            max_length=8,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+            max_length=8, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
         ),
     ] = ()
     """Conditions: Succeeded, Progressing and Degraded."""

@@ -162,7 +162,7 @@ class Cluster:
         path = _path(kind, namespace)
         timeout = aiohttp.ClientTimeout(total=seconds + WATCH_TIMEOUT, sock_read=WATCH_TIMEOUT)
         try:
-            answer = await self._send("GET", path, query, None, JSON, timeout, "WATCH")
+            answer = await self._send("GET", path, query, None, JSON, timeout)
             if answer.status != 200:
                 raise _fault(answer.status, (await answer.read()).decode(errors="replace"), f"WATCH {path}")
             async with answer.response:
@@ -291,7 +291,7 @@ class Cluster:
         """Send a request and return the object in the answer; raise the error that the answer stands for."""
         timeout = aiohttp.ClientTimeout(TIMEOUT)
         try:
-            answer = await self._send(method, path, query, body, content, timeout, method)
+            answer = await self._send(method, path, query, body, content, timeout)
             text = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"cannot reach the API server: {str(error) or type(error).__name__}") from error
@@ -308,7 +308,6 @@ class Cluster:
         body: Manifest | None,
         content: str,
         timeout: aiohttp.ClientTimeout,
-        verb: str,
     ) -> Any:
         """Send a request and return the client's answer, whose body is still unread."""
         self._tls.reload()
@@ -322,7 +321,7 @@ class Cluster:
             answer = await self._client.call_api(*request, _request_timeout=timeout)
             code = answer.status
         finally:
-            self._on_request(verb, code)
+            self._on_request("WATCH" if query and "watch" in query else method, code)
         return answer
 
 

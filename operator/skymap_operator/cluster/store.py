@@ -53,10 +53,6 @@ class Store:
         stored = self._objects.get((kind, namespace, name))
         return None if stored is None else stored.manifest
 
-    def scan(self, scan: NamespacedName) -> Manifest | None:
-        """Return a SkymapScan; None if it is not in the store."""
-        return self.get(KIND, scan.namespace, scan.name)
-
     def all(self, kind: str) -> Iterator[Manifest]:
         """Return all objects of a kind."""
         return (stored.manifest for key, stored in self._objects.items() if key[0] == kind)

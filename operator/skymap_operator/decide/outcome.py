@@ -11,7 +11,7 @@ from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.decide.deadlines import deadline_exceeded
 from skymap_operator.decide.diagnose import Finding, last_words
-from skymap_operator.observe.state import ObservedScan, ObservedState, Pod, PulsarState
+from skymap_operator.observe.state import ObservedState, Pod, PulsarState
 
 #: What the scanner writes about an event that it could not download.
 _DOWNLOAD_FAILED = re.compile(
@@ -19,11 +19,6 @@ _DOWNLOAD_FAILED = re.compile(
 )
 #: Exit codes of a worker that explains its error (1), or was called wrongly (2).
 _EXPLAINED = {1, 2}
-
-
-def invalid(scan: ObservedScan) -> Finding:
-    """Return the outcome of a scan whose spec cannot be read."""
-    return Finding(Reason.INVALID_SPEC, f"the spec is invalid: {scan.invalid}")
 
 
 def outcome(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:

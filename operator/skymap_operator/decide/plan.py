@@ -6,10 +6,12 @@ decided before is either visible in the state, or is decided again.
 
 from __future__ import annotations
 
+from skymap_api.resource.status import Reason
 from skymap_operator.decide.actions import Plan
 from skymap_operator.decide.deletion import plan_deletion
+from skymap_operator.decide.diagnose import Finding
 from skymap_operator.decide.finished import plan_end, plan_finished
-from skymap_operator.decide.outcome import invalid, outcome
+from skymap_operator.decide.outcome import outcome
 from skymap_operator.decide.running import plan_running
 from skymap_operator.decide.suspended import plan_suspended
 from skymap_operator.observe.state import ObservedState
@@ -24,7 +26,7 @@ def plan(observed: ObservedState, settings: Settings) -> Plan:
     if scan.finished:
         return plan_finished(observed, settings)
     if scan.spec is None:
-        return plan_end(observed, invalid(scan))
+        return plan_end(observed, Finding(Reason.INVALID_SPEC, f"the spec is invalid: {scan.invalid}"))
     ended = outcome(observed, scan.spec)
     if ended is not None:
         return plan_end(observed, ended)

@@ -107,9 +107,8 @@ def condition_events(old: SkymapScanStatus, new: SkymapScanStatus) -> Iterator[E
     for one in new.conditions:
         before = condition(old, one.type)
         usual = one.reason in {Reason.AS_EXPECTED, Reason.IN_PROGRESS}
-        if (before is None and usual) or (
-            before is not None and (before.status, before.reason) == (one.status, one.reason)
-        ):
+        same = usual if before is None else (before.status, before.reason) == (one.status, one.reason)
+        if same:
             continue
         if one.type is ConditionType.DEGRADED and before is not None and usual:
             yield Emit("Normal", "Recovered", f"no longer {before.reason}")
@@ -119,13 +118,12 @@ def condition_events(old: SkymapScanStatus, new: SkymapScanStatus) -> Iterator[E
 
 
 def _conditions(observed: ObservedState, verdict: Verdict, now: datetime) -> tuple[Condition, ...]:
-    progressing = _PROGRESSING[verdict.phase]
     degraded: tuple[Truth, Reason, str] = ("False", Reason.AS_EXPECTED, "")
     if verdict.degraded is not None:
         degraded = ("True", verdict.degraded.reason, verdict.degraded.message)
     found = {
         ConditionType.SUCCEEDED: _succeeded(observed, verdict),
-        ConditionType.PROGRESSING: progressing,
+        ConditionType.PROGRESSING: _PROGRESSING[verdict.phase],
         ConditionType.DEGRADED: degraded,
     }
     return tuple(_condition(observed, kind, *judged, now) for kind, judged in found.items())

@@ -113,7 +113,7 @@ def test_watched_objects_are_read_from_the_store() -> None:
         api.objects["jobs"] = [made("Job", 2, "alert-saver", spec={"backoffLimit": 1})]
         await bench.started()
         assert bench.changed == [SCAN], "once, when every list is complete"
-        assert bench.store.scan(SCAN) is not None
+        assert bench.store.get("SkymapScan", SCAN.namespace, SCAN.name) is not None
         before = api.requests.copy()
         found = await cluster.get("Job", "ns", "alert-saver")
         assert found is not None
@@ -194,7 +194,7 @@ def test_skymapscans_are_watched_like_their_children() -> None:
         bench.api.send("skymapscans", "MODIFIED", scan(202, seeds=3))
         bench.api.send("skymapscans", "DELETED", scan(203, seeds=3))
         await eventually_async(lambda: bench.changed == [SCAN] * 3)
-        assert bench.store.scan(SCAN) is None
+        assert bench.store.get("SkymapScan", SCAN.namespace, SCAN.name) is None
 
     run(test)
 
