@@ -225,3 +225,7 @@ class SkymapScanStatus(Status):
     """Start of the first pod."""
     completion_time: AwareDatetime | None = None
     """Time at which the scan finished, successfully or not."""
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """Return the condition of this type, None if it is not known yet."""
+        return next((one for one in self.conditions if one.type is kind), None)

@@ -185,13 +185,7 @@ class Cluster:
         return found
 
     async def create(self, manifest: Manifest) -> Manifest:
-        """Create an object and return it.
-
-        Raises
-        ------
-        Conflict
-            If there is an object of this name.
-        """
+        """Create an object and return it. Raises Conflict if there is an object of this name."""
         path = _path(manifest["kind"], manifest["metadata"]["namespace"])
         return await self._write("POST", path, manifest)
 
@@ -201,13 +195,7 @@ class Cluster:
         await self._ask("POST", _path(manifest["kind"], manifest["metadata"]["namespace"]), query, manifest)
 
     async def schema(self, kind: str) -> Manifest:
-        """Return the OpenAPI schema that the API server publishes for a kind.
-
-        Raises
-        ------
-        NotFound
-            If it does not know the kind.
-        """
+        """Return the OpenAPI schema of a kind. Raises NotFound if the API server does not know the kind."""
         published = await self._ask("GET", f"openapi/v3/{_PLURALS[kind][0]}")
         for schema in published.get("components", {}).get("schemas", {}).values():
             kinds = schema.get("x-kubernetes-group-version-kind", ())
@@ -217,13 +205,7 @@ class Cluster:
         raise NotFound(f"no schema of {kind} is published")
 
     async def replace(self, manifest: Manifest, version: str) -> Manifest:
-        """Replace an object by the manifest and return it.
-
-        Raises
-        ------
-        Conflict
-            If its ``resourceVersion`` is no longer ``version``.
-        """
+        """Replace an object and return it. Raises Conflict if its ``resourceVersion`` is no longer ``version``."""
         meta = manifest["metadata"]
         body = manifest | {"metadata": meta | {"resourceVersion": version}}
         path = _path(manifest["kind"], meta["namespace"], meta["name"])
@@ -232,10 +214,7 @@ class Cluster:
     async def apply_status(self, resource: Manifest) -> Manifest:
         """Set a resource's status by server-side apply, which removes what is no longer given; return the resource.
 
-        Raises
-        ------
-        Conflict
-            If the metadata holds a ``uid`` and the resource of this name has another one.
+        Raises Conflict if the metadata holds a ``uid`` and the resource of this name has another one.
         """
         meta = resource["metadata"]
         path = _path(resource["kind"], meta["namespace"], meta["name"], "status")
@@ -250,10 +229,7 @@ class Cluster:
     ) -> None:
         """Delete an object and, in the background, its dependents. A missing object is no error.
 
-        Raises
-        ------
-        Conflict
-            If the object of this name has another ``uid``.
+        Raises Conflict if the object of this name has another ``uid``.
         """
         options: Manifest = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if grace is not None:

@@ -50,7 +50,7 @@ def _never_started(observed: ObservedState, spec: SkymapScanSpec) -> Finding | N
 
 def _waiting_since(observed: ObservedState) -> datetime:
     """Return when the scan could first have started: when it was created, or resumed after a suspension."""
-    progressing = observed.scan.condition(ConditionType.PROGRESSING)
+    progressing = observed.scan.status.condition(ConditionType.PROGRESSING)
     if progressing is None:
         return observed.scan.created
     if progressing.status != "True":

@@ -89,7 +89,7 @@ def _objects(observed: ObservedState, recipe: Recipe, settings: Settings, *, cre
     if new_claim is not None and observed.children.claim is None and create:
         actions.append(Create(new_claim))
     for role, manifest in jobs(recipe).items():
-        job = observed.children.job(role)
+        job = observed.children.jobs.get(role)
         if job is None:
             actions += [Create(manifest)] if create else []
         elif job.managed:

@@ -25,7 +25,7 @@ from skymap_operator.decide.actions import Action, Emit, SetStatus
 from skymap_operator.decide.deadlines import started
 from skymap_operator.decide.diagnose import Finding
 from skymap_operator.manifests.labels import selector
-from skymap_operator.observe.state import ObservedState, PulsarState, condition
+from skymap_operator.observe.state import ObservedState, PulsarState
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -105,7 +105,7 @@ def phase_of(observed: ObservedState) -> Phase:
 def condition_events(old: SkymapScanStatus, new: SkymapScanStatus) -> Iterator[Emit]:
     """Yield an Event for each condition that has changed."""
     for one in new.conditions:
-        before = condition(old, one.type)
+        before = old.condition(one.type)
         usual = one.reason in {Reason.AS_EXPECTED, Reason.IN_PROGRESS}
         same = usual if before is None else (before.status, before.reason) == (one.status, one.reason)
         if same:
@@ -133,7 +133,7 @@ def _succeeded(observed: ObservedState, verdict: Verdict) -> tuple[Truth, Reason
     if verdict.outcome is not None:
         truth: Truth = "True" if verdict.outcome.reason is Reason.COMPLETED else "False"
         return truth, verdict.outcome.reason, verdict.outcome.message
-    before = observed.scan.condition(ConditionType.SUCCEEDED)
+    before = observed.scan.status.condition(ConditionType.SUCCEEDED)
     if before is not None:
         return before.status, before.reason, before.message
     return "Unknown", Reason.IN_PROGRESS, ""
@@ -143,7 +143,7 @@ def _condition(
     observed: ObservedState, kind: ConditionType, truth: Truth, reason: Reason, message: str, now: datetime
 ) -> Condition:
     """Return a condition. Its transition time changes with its status, not with its reason."""
-    before = observed.scan.condition(kind)
+    before = observed.scan.status.condition(kind)
     same = before is not None and before.status == truth
     return Condition(
         type=kind,

@@ -9,7 +9,7 @@ from skymap_api.exit_codes import NOT_COUNTED, PERMANENT
 from skymap_api.names import COLLECTOR, PRODUCER, SAVER
 from skymap_api.resource import EventSource
 from skymap_api.resource.base import Manifest
-from skymap_operator.manifests.labels import metadata, signed
+from skymap_operator.manifests.labels import build
 from skymap_operator.manifests.pod import (
     Volume,
     access_volumes,
@@ -140,11 +140,4 @@ def _job(
     }
     if recipe.spec.active_deadline_seconds is not None:
         spec["activeDeadlineSeconds"] = recipe.spec.active_deadline_seconds
-    return signed(
-        {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": metadata(recipe, recipe.names.job(role), role),
-            "spec": spec,
-        }
-    )
+    return build(recipe, "Job", recipe.names.job(role), role, {"spec": spec})

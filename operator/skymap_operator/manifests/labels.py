@@ -31,29 +31,28 @@ def selector(names: Names, component: str) -> dict[str, str]:
     return {SCAN_LABEL: names.base, COMPONENT_LABEL: component}
 
 
-def metadata(recipe: Recipe, name: str, component: str, *, owned: bool = True) -> Manifest:
-    """Return an object's metadata. An ``owned`` object is deleted with the SkymapScan."""
-    made = {
+#: API versions of the objects of a scan.
+_VERSIONS = {"ConfigMap": "v1", "PersistentVolumeClaim": "v1", "Job": "batch/v1", "Deployment": "apps/v1"}
+
+
+def build(
+    recipe: Recipe, kind: str, name: str, component: str, content: Mapping[str, Any], *, owned: bool = True
+) -> Manifest:
+    """Return an object of the scan with ``content``. An ``owned`` object is deleted with the SkymapScan.
+
+    A digest of the manifest is among its annotations, by which a later change of what is wanted is detected.
+    """
+    meta: Manifest = {
         "name": name,
         "namespace": recipe.namespace,
         "labels": labels(recipe, component),
         "annotations": {SCAN_NAME_ANNOTATION: recipe.name},
     }
-    owner = {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "name": recipe.name,
-        "uid": recipe.uid,
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-    return made | {"ownerReferences": [owner]} if owned else made
-
-
-def signed(manifest: Manifest) -> Manifest:
-    """Return the manifest with a digest of itself, by which a later change of what is wanted is detected."""
+    if owned:
+        owner = {"apiVersion": API_VERSION, "kind": KIND, "name": recipe.name, "uid": recipe.uid}
+        meta["ownerReferences"] = [owner | {"controller": True, "blockOwnerDeletion": True}]
+    manifest = {"apiVersion": _VERSIONS[kind], "kind": kind, "metadata": meta, **content}
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
-    meta = manifest["metadata"]
     return manifest | {"metadata": meta | {"annotations": meta["annotations"] | {HASH: digest}}}
 
 

@@ -6,7 +6,7 @@ import json
 
 from skymap_api.names import API_VERSION, KIND
 from skymap_api.resource.base import Manifest, to_manifest
-from skymap_operator.manifests.labels import metadata, signed
+from skymap_operator.manifests.labels import build
 from skymap_operator.manifests.pod import ADMIN_KEY, BROKER_KEY, SCAN_KEY
 from skymap_operator.manifests.recipe import Recipe
 
@@ -19,18 +19,12 @@ def config_map(recipe: Recipe) -> Manifest:
         "metadata": {"name": recipe.name},
         "spec": to_manifest(recipe.spec),
     }
-    return signed(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": metadata(recipe, recipe.names.config_map, "scan"),
-            "data": {
-                BROKER_KEY: recipe.pulsar.service_url,
-                ADMIN_KEY: recipe.pulsar.admin_url,
-                SCAN_KEY: json.dumps(scan, indent=2),  # JSON is YAML, and forty times as fast to write
-            },
-        }
-    )
+    data = {
+        BROKER_KEY: recipe.pulsar.service_url,
+        ADMIN_KEY: recipe.pulsar.admin_url,
+        SCAN_KEY: json.dumps(scan, indent=2),  # JSON is YAML, and forty times as fast to write
+    }
+    return build(recipe, "ConfigMap", recipe.names.config_map, "scan", {"data": data})
 
 
 def claim(recipe: Recipe) -> Manifest | None:
@@ -45,11 +39,4 @@ def claim(recipe: Recipe) -> Manifest | None:
     }
     if storage_class is not None:
         spec["storageClassName"] = storage_class
-    return signed(
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": metadata(recipe, recipe.names.claim, "results", owned=False),
-            "spec": spec,
-        }
-    )
+    return build(recipe, "PersistentVolumeClaim", recipe.names.claim, "results", {"spec": spec}, owned=False)

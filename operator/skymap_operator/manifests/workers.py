@@ -8,7 +8,7 @@ from skymap_api.command_line import worker_words
 from skymap_api.names import WORKER
 from skymap_api.resource.base import Manifest, to_manifest
 from skymap_api.resource.workers import PodTemplate
-from skymap_operator.manifests.labels import metadata, selector, signed
+from skymap_operator.manifests.labels import build, selector
 from skymap_operator.manifests.pod import (
     LIVENESS_TIMEOUT,
     access_volumes,
@@ -26,33 +26,27 @@ _EXIT = 30
 
 def workers(recipe: Recipe, replicas: int) -> Manifest:
     """Return the Deployment. A terminating worker finishes its task in flight first."""
-    spec = recipe.spec
+    scan = recipe.spec
     # The task in flight is noted where it survives the container; the next one reports a task that crashed it.
     volumes = [scratch("tmp", "/tmp"), scratch("state", STATE), *access_volumes(recipe)]  # noqa: S108
-    words = ["worker", *scan_arguments(recipe, to_be_scanned="-t", scanned="-s"), *worker_words(spec)]
-    resources = spec.workers.resources or recipe.settings.worker_resources
+    words = ["worker", *scan_arguments(recipe, to_be_scanned="-t", scanned="-s"), *worker_words(scan)]
+    resources = scan.workers.resources or recipe.settings.worker_resources
     state = [{"name": "SKYMAP_STATE", "value": STATE}]
     main = container(recipe, WORKER, words, volumes, resources, state)
-    grace = math.ceil(spec.reconstruction.max_task_seconds) + _EXIT
+    grace = math.ceil(scan.reconstruction.max_task_seconds) + _EXIT
     # Native code may hold the interpreter for a whole fit, in which the file is not touched.
     template = pod_template(
         recipe, WORKER, main, volumes, restart="Always", grace=grace, liveness_timeout=grace + LIVENESS_TIMEOUT
     )
     # The number of replicas changes all the time, so it is no part of the digest.
-    deployment = signed(
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": metadata(recipe, recipe.names.workers, WORKER),
-            "spec": {
-                "revisionHistoryLimit": 1,
-                "selector": {"matchLabels": selector(recipe.names, WORKER)},
-                # Replace a quarter at a time, each worker after its fit, and never exceed the number of replicas.
-                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "25%"}},
-                "template": _with(template, spec.workers.pod_template),
-            },
-        }
-    )
+    spec = {
+        "revisionHistoryLimit": 1,
+        "selector": {"matchLabels": selector(recipe.names, WORKER)},
+        # Replace a quarter at a time, each worker after its fit, and never exceed the number of replicas.
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "25%"}},
+        "template": _with(template, scan.workers.pod_template),
+    }
+    deployment = build(recipe, "Deployment", recipe.names.workers, WORKER, {"spec": spec})
     return deployment | {"spec": {"replicas": replicas} | deployment["spec"]}
 
 

@@ -153,10 +153,6 @@ class Children:
             jobs={role: Job(job, owned(job)) for role, job in (jobs or {}).items() if job is not None},
         )
 
-    def job(self, role: str) -> Job | None:
-        """Return the Job of a role, whoever owns it."""
-        return self.jobs.get(role)
-
     def owned_job(self, role: str) -> Job | None:
         """Return the Job of a role if it belongs to this scan."""
         job = self.jobs.get(role)

@@ -198,13 +198,7 @@ class _PlanEntry(BaseModel):
 
 
 def _is_end(entry: StoredMessage, topic: str) -> bool:
-    """Return whether the last entry of a plan is its end.
-
-    Raises
-    ------
-    ValueError
-        If it is not an entry of a plan.
-    """
+    """Return whether the last entry of a plan is its end. Raises ValueError if it is not an entry of a plan."""
     try:
         return _PlanEntry.model_validate_json(entry.payload).kind == "end"
     except ValidationError as error:

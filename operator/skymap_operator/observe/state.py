@@ -18,7 +18,7 @@ from skymap_api.progress import Progress
 from skymap_api.resource import SkymapScan, SkymapScanStatus
 from skymap_api.resource.base import describe_errors
 from skymap_api.resource.spec import SkymapScanSpec
-from skymap_api.resource.status import Condition, ConditionType, Reason
+from skymap_api.resource.status import ConditionType, Reason
 from skymap_operator.observe.children import Children
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -69,23 +69,14 @@ class ObservedScan:
     @property
     def finished(self) -> bool:
         """Whether it has ended, with success or without. It never starts again."""
-        found = self.condition(ConditionType.SUCCEEDED)
+        found = self.status.condition(ConditionType.SUCCEEDED)
         return found is not None and found.status != "Unknown"
 
     @property
     def succeeded(self) -> bool:
         """Whether it has ended with success."""
-        found = self.condition(ConditionType.SUCCEEDED)
+        found = self.status.condition(ConditionType.SUCCEEDED)
         return found is not None and found.status == "True"
-
-    def condition(self, kind: ConditionType) -> Condition | None:
-        """Return a condition of the status."""
-        return condition(self.status, kind)
-
-
-def condition(status: SkymapScanStatus, kind: ConditionType) -> Condition | None:
-    """Return a condition of a status."""
-    return next((one for one in status.conditions if one.type is kind), None)
 
 
 def _status(found: Any) -> SkymapScanStatus:

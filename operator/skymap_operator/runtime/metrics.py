@@ -20,7 +20,7 @@ from skymap_api.names import NamespacedName
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import ConditionType, Phase
 from skymap_operator.decide.scaling import Cause, Direction
-from skymap_operator.observe.state import Backlog, condition
+from skymap_operator.observe.state import Backlog
 from skymap_operator.runtime.workqueue import Load, Trigger
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -51,7 +51,7 @@ class ScanFigures:
 
     def reason(self, kind: ConditionType, truth: str) -> dict[str, float]:
         """Return 1 by the reason of a condition if the condition has this status."""
-        found = condition(self.status, kind)
+        found = self.status.condition(kind)
         return {found.reason.value: 1} if found is not None and found.status == truth else {}
 
 

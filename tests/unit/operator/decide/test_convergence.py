@@ -12,13 +12,12 @@ from tests.unit.operator.world import SETTINGS, Work, World, resource
 from skymap_api.names import JOB_ROLES
 from skymap_api.resource.status import ConditionType, Phase, Reason
 from skymap_operator.decide.plan import plan
-from skymap_operator.observe.state import condition
 
 URL = {"event": {"url": "https://example.org/event.json"}}
 
 
 def reason(world: World, kind: ConditionType) -> Reason:
-    found = condition(scan_of(world).status, kind)
+    found = scan_of(world).status.condition(kind)
     assert found is not None
     return found.reason
 
@@ -179,7 +178,7 @@ def test_explained_producer_error_fails_the_scan() -> None:
     assert scan.finished
     assert not scan.succeeded
     assert scan.status.phase is Phase.FAILED
-    found = condition(scan.status, ConditionType.SUCCEEDED)
+    found = scan.status.condition(ConditionType.SUCCEEDED)
     assert found is not None
     assert found.reason is Reason.EVENT_UNUSABLE
     assert found.message == (

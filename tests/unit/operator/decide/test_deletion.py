@@ -10,7 +10,7 @@ from tests.unit.operator.world import World, resource
 from skymap_api.resource.status import ConditionType, Reason
 from skymap_operator.decide.actions import Delete, DeleteTopics
 from skymap_operator.observe.children import Children
-from skymap_operator.observe.state import Pod, PulsarFault, condition
+from skymap_operator.observe.state import Pod, PulsarFault
 
 
 def test_workers_of_a_deleted_scan_end_before_their_deployment() -> None:
@@ -36,7 +36,7 @@ def test_deletion_waits_for_pulsar_and_advises() -> None:
     world.delete()
     fault = PulsarFault(Reason.PULSAR_UNAVAILABLE, "cannot reach http://pulsar:8080")
     observed = replace(world.observe(), children=Children(), pods=(), pulsar=fault)
-    degraded = condition(status(actions(observed)), ConditionType.DEGRADED)
+    degraded = status(actions(observed)).condition(ConditionType.DEGRADED)
     assert degraded is not None
     assert degraded.message == (
         "cannot reach http://pulsar:8080 - the topics are deleted once Pulsar answers; "

@@ -18,7 +18,7 @@ from skymap_operator.decide.actions import (
     SetStatus,
 )
 from skymap_operator.decide.plan import plan
-from skymap_operator.observe.state import ObservedScan, condition
+from skymap_operator.observe.state import ObservedScan
 
 
 def test_first_pass_creates_everything_in_order() -> None:
@@ -80,6 +80,6 @@ def test_no_pod_is_created_without_the_certificates_secret() -> None:
     world = World(resource(URL))
     found = actions(replace(world.observe(), tls_keys=None))
     assert {type(action) for action in found} == {SetStatus, Emit}
-    degraded = condition(status(found), ConditionType.DEGRADED)
+    degraded = status(found).condition(ConditionType.DEGRADED)
     assert degraded is not None
     assert degraded.reason is Reason.SECRET_NOT_FOUND

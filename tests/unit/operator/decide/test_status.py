@@ -12,7 +12,7 @@ from skymap_api.progress import ProgressPhase
 from skymap_api.resource.status import BestFitStatus, Condition, ConditionType, Phase, Reason
 from skymap_operator.decide.actions import Emit
 from skymap_operator.decide.status import Verdict, condition_events, next_status, rounded
-from skymap_operator.observe.state import ObservedScan, PulsarState, condition
+from skymap_operator.observe.state import ObservedScan, PulsarState
 
 
 def test_best_fit_is_rounded_for_the_status() -> None:
@@ -101,14 +101,14 @@ def test_status_of_a_running_scan_shows_its_progress() -> None:
 
 def test_condition_keeps_its_transition_time_while_its_status_stays() -> None:
     world = running(passes=1)
-    first = condition(ObservedScan.of(world.scan).status, ConditionType.PROGRESSING)
+    first = ObservedScan.of(world.scan).status.condition(ConditionType.PROGRESSING)
     later = running(passes=6)
-    now = condition(ObservedScan.of(later.scan).status, ConditionType.PROGRESSING)
+    now = ObservedScan.of(later.scan).status.condition(ConditionType.PROGRESSING)
     assert first is not None
     assert now is not None
     assert first.reason is not now.reason
     assert first.last_transition_time == now.last_transition_time
     later.scan["spec"]["suspend"] = True
-    changed = condition(status(actions(later.observe())), ConditionType.PROGRESSING)
+    changed = status(actions(later.observe())).condition(ConditionType.PROGRESSING)
     assert changed is not None
     assert (changed.status, changed.reason, changed.last_transition_time) == ("False", Reason.SUSPENDED, later.now)

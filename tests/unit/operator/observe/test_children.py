@@ -70,8 +70,8 @@ def test_children_are_found_by_what_they_are() -> None:
     assert children.claim is not None
     assert (children.claim.pending, children.claim.owned) == (True, False)
     assert not Claim(manifest("a-results", status={"phase": "Bound"})).pending
-    assert children.job("saver") is None
-    assert children.job("collector") is not None
+    assert children.jobs.get("saver") is None
+    assert children.jobs.get("collector") is not None
     assert children.owned_job("collector") is None
     assert children.owned_job("producer") == children.find("Job", "a-producer")
     assert children.find("Job", "a-workers") is None
