@@ -124,7 +124,7 @@ class InFlightFile(Closing):
                     continue
                 with _abandoned(path) as file:
                     if file is not None:
-                        report = read_in_flight_file(_content(file))
+                        report = read_in_flight_file(os.pread(file, TRACEBACK + LONGEST_TRACEBACK, 0))
                         if report is not None:
                             log.warning("%s", report)
                             publish(report)
@@ -189,10 +189,6 @@ def _locked(file: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _content(file: int) -> bytes:
-    return os.pread(file, TRACEBACK + LONGEST_TRACEBACK, 0)
 
 
 @contextmanager

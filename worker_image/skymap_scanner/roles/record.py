@@ -91,10 +91,11 @@ def check_same(folder: Path, found: Record, wanted: Record) -> None:
     """
     if found.event != wanted.event:
         raise InputError(f"{folder} holds a scan of {found.event}: choose another folder, or --restart to replace it")
+    embedded = "an embedded broker"
     if found.broker != wanted.broker:
         raise InputError(
-            f"{folder} holds a scan over {_broker(found)}, not over {_broker(wanted)}: choose another folder, "
-            "give the same --broker to resume it, or --restart to replace it"
+            f"{folder} holds a scan over {found.broker or embedded}, not over {wanted.broker or embedded}: "
+            "choose another folder, give the same --broker to resume it, or --restart to replace it"
         )
     for name in sorted(found.settings.keys() | wanted.settings.keys()):
         before, now = found.settings.get(name), wanted.settings.get(name)
@@ -103,10 +104,6 @@ def check_same(folder: Path, found: Record, wanted: Record) -> None:
                 f"{folder} holds a scan with {name} {before}, not {now}: choose another folder, "
                 "give the same value to resume it, or --restart to replace it"
             )
-
-
-def _broker(record: Record) -> str:
-    return "an embedded broker" if record.broker is None else record.broker
 
 
 def unique_name(event: Event, settings: ScanSettings) -> str:

@@ -59,8 +59,6 @@ REASON = "SCAN_FailureReason"
 #: Bounds of plausible values: -ln L, vertex coordinate (m) and time (ns), each far beyond that of any event.
 _MAX_LLH, _MAX_COORDINATE, _MAX_TIME = 1e12, 1e6, 1e9
 
-_NO_PIXEL = Pixel(1, 0)
-
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -142,7 +140,9 @@ def read_task(payload: bytes) -> tuple[Task, Frame]:
     BrokerError
         If ``payload`` is not a task.
     """
-    frame, pixel, seed = _read(payload)
+    with _explained("a message"):
+        frame = Frame.from_bytes(payload)
+        pixel, seed = _task_of(frame)
     with _explained(f"the task of pixel {pixel.key}"):
         particle = frame.expect(SEED, I3Particle)
         warm = frame.expect(WARM, I3Bool).value
@@ -153,7 +153,7 @@ def read_task(payload: bytes) -> tuple[Task, Frame]:
 
 def checked_fit(fit: Fit, start: Start) -> Fit:
     """Return ``fit``, or a failed fit if its values are implausible: it must neither win nor seed a finer level."""
-    reason = implausible(PixelFit(_NO_PIXEL, 0, fit.llh, fit.position, fit.time, fit.energy_in, fit.energy_total))
+    reason = implausible(PixelFit(Pixel(1, 0), 0, fit.llh, fit.position, fit.time, fit.energy_in, fit.energy_total))
     if not reason:
         return fit
     return failed_fit(start, FitStatus.GeneralFailure, f"the reconstruction returned {reason}", fit.evaluations)
@@ -236,13 +236,6 @@ def _decoded_fit(frame: Frame, pixel: Pixel, seed: int) -> DecodedFit:
         directions=((start.dir.zenith, start.dir.azimuth), (track.dir.zenith, track.dir.azimuth)),
         warm=frame.expect(WARM, I3Bool).value,
     )
-
-
-def _read(payload: bytes) -> tuple[Frame, Pixel, int]:
-    with _explained("a message"):
-        frame = Frame.from_bytes(payload)
-        pixel, seed = _task_of(frame)
-    return frame, pixel, seed
 
 
 def _task_of(frame: Frame) -> tuple[Pixel, int]:

@@ -9,14 +9,7 @@ from dataclasses import dataclass
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.healpix import pixel_count
-from skymap_scanner.scan.pixels import (
-    MAX_PIXELS,
-    Pixel,
-    check_nside,
-    check_pixels,
-    nearest,
-    whole_sky,
-)
+from skymap_scanner.scan.pixels import MAX_PIXELS, Pixel, check_nside, check_pixels, nearest, whole_sky
 
 #: The whole sky at nside 8, then the best 12 pixels at nside 64, then the best 24 of those at nside 512.
 DEFAULT_LEVELS = "8:0 64:12 512:24"

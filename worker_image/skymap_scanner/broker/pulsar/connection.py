@@ -75,25 +75,21 @@ class Connection:
         self.check_open()
         waiting = TransientErrors(f"{what} on {topic}", self.url)
         deadline = time.monotonic() + NAME_TIMEOUT
+        created = False
         while True:
             try:
                 return make(self._client)
-            except pulsar.TopicNotFound:
-                self.admin.create_topic(topic)
-                return self._again(topic, what, make)
             except pulsar.PulsarException as error:
                 result = type(error).__name__
+                if result == "TopicNotFound" and not created:
+                    self.admin.create_topic(topic)
+                    created = True
+                    continue
                 # Both are transient: the holder of the name has just crashed, or the quota is full.
                 name_held = result == "ProducerBusy" and time.monotonic() < deadline
                 if not (name_held or result.startswith("ProducerBlockedQuotaExceeded")):
                     raise error_for(result, f"{what} on {topic}", self.url) from error
                 waiting.wait(result)
-
-    def _again(self, topic: str, what: str, make: Callable[[pulsar.Client], T]) -> T:
-        try:
-            return make(self._client)
-        except pulsar.PulsarException as error:
-            raise error_for(type(error).__name__, f"{what} on {topic}", self.url) from error
 
     def check_open(self) -> None:
         """Raise BrokerError if closed."""

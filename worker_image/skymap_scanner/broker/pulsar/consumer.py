@@ -177,13 +177,7 @@ class PulsarConsumer(_Source):
             return self._message(number, got)
 
     def _message(self, number: int, got: pulsar.Message) -> Message:
-        message = Message(
-            id=(self._topic, self._subscription, number, got.message_id().serialize()),
-            payload=got.data(),
-            key=got.partition_key() or None,
-            properties=got.properties(),
-            attempts=got.redelivery_count() + 1,
-        )
+        message = _message((self._topic, self._subscription, number), got, got.redelivery_count() + 1)
         if self._ack_timeout is not None:
             self._held[message.id] = (time.monotonic() + self._ack_timeout, message)
         return message
@@ -348,10 +342,9 @@ class PulsarReader(_Source):
                 self._transient.wait(type(error).__name__)
 
     def _message(self, got: pulsar.Message) -> Message:
-        return Message(
-            id=(self._topic, None, 0, got.message_id().serialize()),
-            payload=got.data(),
-            key=got.partition_key() or None,
-            properties=got.properties(),
-            attempts=1,
-        )
+        return _message((self._topic, None, 0), got, attempts=1)
+
+
+def _message(source: tuple[Hashable, ...], got: pulsar.Message, attempts: int) -> Message:
+    key = got.partition_key() or None
+    return Message((*source, got.message_id().serialize()), got.data(), key, got.properties(), attempts)
