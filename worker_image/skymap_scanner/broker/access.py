@@ -34,13 +34,7 @@ class Access:
     key: Path | None = None
 
     def token(self) -> str | None:
-        """Return the token, or None if there is none.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be read or is empty.
-        """
+        """Return the token, or None if there is none; raises InputError if the file cannot be read or is empty."""
         if self.token_file is None:
             return os.environ.get(TOKEN_VARIABLE) or None
         try:
@@ -54,10 +48,7 @@ class Access:
     def admin_url_beside(self, url: str) -> str:
         """Return the URL of the admin REST interface: the given one, or the default port on the host of ``url``.
 
-        Raises
-        ------
-        InputError
-            If ``url`` has no host.
+        Raises InputError if ``url`` has no host.
         """
         if self.admin_url is not None:
             return self.admin_url.rstrip("/")
@@ -98,10 +89,7 @@ def embedded_url(path: Path) -> str:
 def path_of_url(url: str) -> Path:
     """Return the path in ``sqlite:///PATH``, taken literally, as SQLAlchemy does.
 
-    Raises
-    ------
-    InputError
-        If the URL names no file.
+    Raises InputError if the URL names no file.
     """
     path = url.removeprefix(_EMBEDDED)
     if path == url or path in {"", ":memory:"} or "\0" in path:

@@ -48,13 +48,7 @@ class Capabilities:
 
 
 def check_ack_timeout(seconds: float | None, kind: SubscriptionType) -> None:
-    """Check that a consumer of this kind may have this ``ack_timeout``.
-
-    Raises
-    ------
-    InputError
-        If it may not.
-    """
+    """Check that a consumer of this kind may have this ``ack_timeout``; raises InputError if it may not."""
     if seconds is not None and not (seconds > 0 and kind is SubscriptionType.SHARED):
         raise InputError(f"ack_timeout {seconds}: give a positive number of seconds, of a shared subscription, or None")
 

@@ -41,12 +41,8 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
     """Collect: True when the best fit of every planned pixel is stored, False when asked to stop before.
 
     ``key_shared``: several collectors work at the same time, each on the pixels whose keys the broker assigns to it;
-    otherwise one works while the others stand by.
-
-    Raises
-    ------
-    BrokerError
-        If the broker refuses; BrokerUnavailable if it cannot be reached.
+    otherwise one works while the others stand by. Raises BrokerError if the broker refuses; BrokerUnavailable if it
+    cannot be reached.
     """
     kind = SubscriptionType.KEY_SHARED if key_shared else SubscriptionType.FAILOVER
     with PlanReader(broker, topics.plan) as plan_reader:

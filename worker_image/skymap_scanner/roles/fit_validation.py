@@ -51,13 +51,7 @@ class FitValidator:
         self._direction = lru_cache(_CACHED)(self._centre)
 
     def fit(self, message: Message) -> PixelFit:
-        """Return the fit in a worker's message.
-
-        Raises
-        ------
-        RejectedFitError
-            If it is not a valid fit of this scan.
-        """
+        """Return the fit in a worker's message; raises RejectedFitError if it is not a valid fit of this scan."""
         envelope = _envelope(message)
         try:
             decoded, *more = decode_fits(message.payload)
@@ -84,10 +78,7 @@ class FitValidator:
     def best_fit(self, message: Message) -> PixelFit:
         """Return the best fit in a collector's message.
 
-        Raises
-        ------
-        BrokerError
-            If it is not a valid best fit of this scan.
+        Raises BrokerError if it is not a valid best fit of this scan.
         """
         best, *others = decode_fits(message.payload)
         for decoded in (best, *others):

@@ -43,10 +43,7 @@ class ReceivedTask:
 def receive_task(message: Message, reconstruction: str | None = None) -> ReceivedTask:
     """Decode the message of a task; ``reconstruction`` replaces the one that the task asks for.
 
-    Raises
-    ------
-    BrokerError
-        If the message is not a task.
+    Raises BrokerError if the message is not a task.
     """
     task, frame = read_task(message.payload)
     properties = message.properties
@@ -73,12 +70,8 @@ class Fitters:
     def of(self, task: ReceivedTask) -> EventFitter:
         """Return the fitter for the event of this task.
 
-        Raises
-        ------
-        ReconstructionError
-            If the reconstruction cannot be set up.
-        BrokerError
-            If the event's frames cannot be read.
+        Raises ReconstructionError if the reconstruction cannot be set up; BrokerError if the event's frames cannot be
+        read.
         """
         return self._ready(task.metadata, task.reconstruction, task.parameters)
 

@@ -23,10 +23,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 def retry_while_disk_full(write: Callable[[], T], stop: Stop, pause: float = PAUSE) -> T | None:
     """Call ``write`` until the disk is not full and return its result; None when asked to stop before.
 
-    Raises
-    ------
-    OSError, InputError
-        Any other error that ``write`` raises.
+    Any other error that ``write`` raises is passed on.
     """
     while not stop.requested:
         try:

@@ -39,11 +39,7 @@ def scan_folder(state: Path | None, broker_url: str, topic: str) -> Path:
     """Return the folder of a scan's files in ``state`` (None: in the system's temporary folder).
 
     ``broker_url`` is `Broker.url`, ``topic`` the scan's topic of tasks: scans share a folder only if both are the same.
-
-    Raises
-    ------
-    InputError
-        If the folder in the temporary folder belongs to another user.
+    Raises InputError if the folder in the temporary folder belongs to another user.
     """
     digest = hashlib.blake2b(f"{broker_url}\n{topic}".encode(), digest_size=12).hexdigest()
     return (state or _default_state()) / digest
@@ -62,12 +58,7 @@ class InFlightFile(Closing):
     """The file of one worker in ``folder``; also reads the files that crashed workers have left there.
 
     ``alarm``: end the process when an attempt takes too long. The alarm belongs to the whole process, so only one such
-    worker may run in it.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be used.
+    worker may run in it. Raises InputError if the folder cannot be used.
     """
 
     def __init__(self, folder: Path, *, alarm: bool) -> None:

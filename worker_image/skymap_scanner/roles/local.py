@@ -112,12 +112,7 @@ def role_commands(scan: LocalScan) -> dict[str, list[str]]:
 def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> bool:
     """Run the scan to its end; False when stopped before.
 
-    Raises
-    ------
-    SkymapError
-        If a role fails, or crashes repeatedly.
-    InputError
-        If another run uses this folder.
+    Raises SkymapError if a role fails, or crashes repeatedly; InputError if another run uses this folder.
     """
     logs = scan.folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -165,10 +160,7 @@ def _end_all(roles: Iterable[LocalRole]) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Lock the folder; the operating system releases the lock at the end of the process.
 
-    Raises
-    ------
-    InputError
-        If another run has locked it.
+    Raises InputError if another run has locked it.
     """
     with (folder / ".lock").open("ab") as lock:
         try:

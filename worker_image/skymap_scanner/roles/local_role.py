@@ -92,10 +92,7 @@ class LocalRole:
     def update(self) -> None:
         """Start the process if it does not run and is due; note whether it has finished.
 
-        Raises
-        ------
-        SkymapError
-            If it reported an error, or crashes repeatedly.
+        Raises SkymapError if it reported an error, or crashes repeatedly.
         """
         if self.finished:
             return

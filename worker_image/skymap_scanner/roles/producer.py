@@ -38,12 +38,7 @@ BATCH = 500
 def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSettings, stop: Stop) -> bool:
     """Produce the whole scan: True when the last task is sent, False when asked to stop before.
 
-    Raises
-    ------
-    InputError
-        If the event cannot be scanned, or another scan has this name.
-    BrokerError
-        If the broker refuses.
+    Raises InputError if the event cannot be scanned, or another scan has this name; BrokerError if the broker refuses.
     """
     prepared = prepare(event, settings.pulse_series)
     create_topics(broker, topics)

@@ -34,10 +34,7 @@ class PlanReader(Closing):
     def update(self, timeout: float = 0.0) -> Plan:
         """Read to the end of the plan; wait for the first new entry if there is none.
 
-        Raises
-        ------
-        BrokerError
-            If an entry cannot be decoded.
+        Raises BrokerError if an entry cannot be decoded.
         """
         message = self._reader.receive(timeout)
         while message is not None:

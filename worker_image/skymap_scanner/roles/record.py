@@ -51,10 +51,7 @@ class Record:
 def read_record(folder: Path) -> Record | None:
     """Read the record of ``folder``; None if there is none.
 
-    Raises
-    ------
-    InputError
-        If the file is invalid.
+    Raises InputError if the file is invalid.
     """
     path = folder / FILE
     try:
@@ -70,13 +67,7 @@ def read_record(folder: Path) -> Record | None:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Write the record atomically.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be written.
-    """
+    """Write the record atomically; raises InputError if the folder cannot be written."""
     text = json.dumps(asdict(record), indent=1, sort_keys=True) + "\n"
     write_atomically(folder / FILE, text.encode())
 
@@ -84,10 +75,7 @@ def write_record(folder: Path, record: Record) -> None:
 def check_same(folder: Path, found: Record, wanted: Record) -> None:
     """Check that the scan in the folder is the wanted one.
 
-    Raises
-    ------
-    InputError
-        If it is another one; the message names the difference.
+    Raises InputError if it is another one; the message names the difference.
     """
     if found.event != wanted.event:
         raise InputError(f"{folder} holds a scan of {found.event}: choose another folder, or --restart to replace it")

@@ -67,13 +67,7 @@ PROPERTIES = {
 
 
 def reference() -> str:
-    """Return the page as Markdown.
-
-    Raises
-    ------
-    KeyError
-        If a topic, key or property has no description here.
-    """
+    """Return the page as Markdown; raises KeyError if a topic, key or property has no description here."""
     task, fit, properties = _messages()
     topics = [(name, TOPICS[field]) for field, name in dataclasses.asdict(ScanTopics.of("SCAN")).items()]
     return "\n".join(

@@ -57,10 +57,7 @@ class Republisher(Closing):
     def publish(self, republications: Iterable[Republication], plan: Plan) -> None:
         """Publish these tasks and failed fits; return when they are stored.
 
-        Raises
-        ------
-        BrokerError
-            If the broker refuses, or the event's frames have been deleted.
+        Raises BrokerError if the broker refuses, or the event's frames have been deleted.
         """
         for republication in republications:
             for task in self._tasks(republication.pixel, plan):

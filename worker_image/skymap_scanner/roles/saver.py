@@ -60,14 +60,8 @@ def save(
     """Wait for all pixels and write the files: True when they are written, False when asked to stop before.
 
     ``attempts``: a caller that tries again after an error passes the same object each time; the progress then shows why
-    the last attempt failed.
-
-    Raises
-    ------
-    InputError
-        If the scan is not the expected one, or a file cannot be written.
-    BrokerError
-        If the broker refuses; BrokerUnavailable if it cannot be reached.
+    the last attempt failed. Raises InputError if the scan is not the expected one, or a file cannot be written;
+    BrokerError if the broker refuses; BrokerUnavailable if it cannot be reached.
     """
     check_formats(settings.formats)
     try:
@@ -132,10 +126,7 @@ def _save(
 def check_expected(scan: ScanEntry, settings: SaverSettings) -> None:
     """Check that the scan is the one that the user expects.
 
-    Raises
-    ------
-    InputError
-        If it is a different one, whose pixels would never match.
+    Raises InputError if it is a different one, whose pixels would never match.
     """
     if settings.nside is not None and scan.levels != f"{settings.nside}:0":
         raise InputError(f"scan {scan.name} has the levels {scan.levels}, not nside {settings.nside} alone")
@@ -171,10 +162,7 @@ def _make_folders(settings: SaverSettings) -> None:
 class Spool(Closing):
     """An anonymous temporary file in ``folder``, which the operating system removes at the end of the process.
 
-    Raises
-    ------
-    InputError
-        If it cannot be written.
+    Raises InputError if it cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -73,12 +73,8 @@ def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> BestFitStatus |
 def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> ScanResult:
     """Return the result with the planned pixels that are done.
 
-    It does not depend on the time or the speed of the scan: the same scan gives the same files.
-
-    Raises
-    ------
-    ValueError
-        If the plan is empty.
+    It does not depend on the time or the speed of the scan: the same scan gives the same files. Raises ValueError if
+    the plan is empty.
     """
     if plan.scan is None:
         raise ValueError("a result needs a plan that has begun")

@@ -133,13 +133,7 @@ def encode_task(task: Task, event: PreparedEvent, seeds: int) -> bytes:
 
 
 def read_task(payload: bytes) -> tuple[Task, Frame]:
-    """Return a task, and its frame, to which the result is added.
-
-    Raises
-    ------
-    BrokerError
-        If ``payload`` is not a task.
-    """
+    """Return a task, and its frame, to which the result is added; raises BrokerError if ``payload`` is not a task."""
     with _explained("a message"):
         frame = Frame.from_bytes(payload)
         pixel, seed = _task_of(frame)
@@ -205,10 +199,7 @@ def fit_frame(task: Frame, fit: Fit, reconstruction: str) -> bytes:
 def decode_fits(payload: bytes) -> list[DecodedFit]:
     """Return the fits in a message: one, or those of all seeds of a pixel, the best first.
 
-    Raises
-    ------
-    BrokerError
-        If the message holds no fit, or anything else.
+    Raises BrokerError if the message holds no fit, or anything else.
     """
     fits: list[DecodedFit] = []
     with _explained("a message"):

@@ -21,13 +21,7 @@ SEED_PROPERTY = "seed"
 
 
 def check_name(name: str) -> str:
-    """Return the scan's name if topics and files can be named after it.
-
-    Raises
-    ------
-    InputError
-        If not.
-    """
+    """Return the scan's name if topics and files can be named after it; raises InputError if not."""
     try:
         return check_scan_name(name)
     except ValueError as error:
@@ -64,10 +58,7 @@ def publish_metadata(broker: Broker, topics: ScanTopics, frames: Sequence[Frame]
 def read_metadata(broker: Broker, name: str, timeout: float = 30.0) -> Frame:
     """Read the frame of one metadata topic.
 
-    Raises
-    ------
-    BrokerError
-        If the topic is missing, stays empty, or holds no frame with the checksum in its name.
+    Raises BrokerError if the topic is missing, stays empty, or holds no frame with the checksum in its name.
     """
     with broker.reader(name, make=False) as reader:
         payload = _matching(reader, name, timeout)

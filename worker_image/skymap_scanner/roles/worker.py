@@ -61,12 +61,8 @@ def work(
 ) -> None:
     """Fit tasks until asked to stop; ``in_flight`` records the task that is being fitted.
 
-    Raises
-    ------
-    ReconstructionError
-        If the reconstruction cannot run on this machine.
-    BrokerError
-        If the broker refuses; BrokerUnavailable if it cannot be reached.
+    Raises ReconstructionError if the reconstruction cannot run on this machine; BrokerError if the broker refuses;
+    BrokerUnavailable if it cannot be reached.
     """
     settings = settings or WorkerSettings()
     fitters = Fitters(broker)
@@ -153,13 +149,7 @@ class PendingPublishes:
         return len(self._pairs)
 
     def publish(self, task: Message, fit: Outgoing) -> None:
-        """Start to publish a fit; raises the error of an earlier one.
-
-        Raises
-        ------
-        BrokerError
-            If an earlier fit could not be stored.
-        """
+        """Start to publish a fit; raises BrokerError if an earlier one could not be stored."""
         self._pairs.append((task, self._fits.submit(fit)))
         self._acknowledge(wait_for=len(self._pairs) - self._limit)
 

@@ -43,10 +43,8 @@ class Area:
 def parse_levels(text: str) -> tuple[Level, ...]:
     """Read ``NSIDE:PARENTS …`` (separated by blanks or commas), such as ``8:0 64:12 512:24``.
 
-    Raises
-    ------
-    InputError
-        If a part is invalid, or the levels are not increasing powers of two after a first one with 0 parents.
+    Raises InputError if a part is invalid, or the levels are not increasing powers of two after a first one with 0
+    parents.
     """
     levels = []
     for part in re.split(r"[\s,]+", text.strip()):
@@ -60,13 +58,7 @@ def parse_levels(text: str) -> tuple[Level, ...]:
 
 
 def check_levels(levels: Sequence[Level]) -> tuple[Level, ...]:
-    """Return ``levels`` if they are valid.
-
-    Raises
-    ------
-    InputError
-        If they are not.
-    """
+    """Return ``levels`` if they are valid; raises InputError if they are not."""
     if not levels:
         raise InputError("a scan needs at least one level, such as 8:0")
     for level in levels:
@@ -90,10 +82,7 @@ def check_levels(levels: Sequence[Level]) -> tuple[Level, ...]:
 def parse_area(text: str) -> Area:
     """Read ``c_nside,c_pix,n_pix``.
 
-    Raises
-    ------
-    InputError
-        If it does not consist of three numbers, or the coarse pixel does not exist.
+    Raises InputError if it does not consist of three numbers, or the coarse pixel does not exist.
     """
     match = re.fullmatch(r"\s*(\d{1,6})\s*,\s*(\d{1,12})\s*,\s*(\d{1,12})\s*", text)
     if match is None:
@@ -107,10 +96,8 @@ def parse_area(text: str) -> Area:
 def first_pixels(level: Level, area: Area | None, indices: Sequence[int] | None) -> list[Pixel]:
     """Return the pixels of the first level: the whole sky, an area, a list, or the pixels of the list in the area.
 
-    Raises
-    ------
-    InputError
-        If a listed pixel does not exist, the area is larger than the sky, or there are too many pixels or none.
+    Raises InputError if a listed pixel does not exist, the area is larger than the sky, or there are too many pixels or
+    none.
     """
     if area is not None and area.count > pixel_count(level.nside):
         raise InputError(f"area {area} has more pixels than the {pixel_count(level.nside)} of nside {level.nside}")

@@ -34,26 +34,14 @@ class Pixel:
 
 
 def check_nside(nside: int) -> int:
-    """Return ``nside`` if it is a power of two from 1 to MAX_NSIDE.
-
-    Raises
-    ------
-    InputError
-        If it is not.
-    """
+    """Return ``nside`` if it is a power of two from 1 to MAX_NSIDE; raises InputError if it is not."""
     if nside < 1 or nside > MAX_NSIDE or nside & (nside - 1):
         raise InputError(f"nside {nside} is not a power of two from 1 to {MAX_NSIDE}")
     return nside
 
 
 def check_pixels(nside: int, indices: Iterable[int]) -> list[Pixel]:
-    """Make pixels of ``indices``, sorted, each once.
-
-    Raises
-    ------
-    InputError
-        If an index lies outside the grid.
-    """
+    """Make pixels of ``indices``, sorted, each once; raises InputError if an index lies outside the grid."""
     unique = sorted(set(indices))
     outside = [index for index in unique if not 0 <= index < pixel_count(nside)]
     if outside:
@@ -77,10 +65,7 @@ def write_ranges(indices: Iterable[int]) -> str:
 def read_ranges(text: str) -> list[int]:
     """Read ``0-767,801``: single indices and ranges, commas or blanks between.
 
-    Raises
-    ------
-    InputError
-        If a part is neither, or there are more than MAX_PIXELS.
+    Raises InputError if a part is neither, or there are more than MAX_PIXELS.
     """
     indices: list[int] = []
     for part in re.split(r"[\s,]+", text.strip()) if text.strip() else []:

@@ -121,10 +121,7 @@ _ENTRY: TypeAdapter[PlanEntry] = TypeAdapter(PlanEntry)
 def decode_entry(payload: bytes) -> PlanEntry:
     """Read one message of the plan.
 
-    Raises
-    ------
-    BrokerError
-        If it is invalid: another version or another program has written to this topic.
+    Raises BrokerError if it is invalid: another version or another program has written to this topic.
     """
     try:
         return _ENTRY.validate_json(payload)
@@ -145,13 +142,7 @@ class Plan:
         self._started: set[Pixel] = set()
 
     def add(self, entry: PlanEntry) -> None:
-        """Add the next entry.
-
-        Raises
-        ------
-        BrokerError
-            If the plan does not begin with the scan.
-        """
+        """Add the next entry; raises BrokerError if the plan does not begin with the scan."""
         if isinstance(entry, ScanEntry):
             self.scan = self.scan or entry
             return
@@ -201,10 +192,7 @@ def _pixels(nside: int, ranges: str) -> list[Pixel]:
 def check_same_scan(found: ScanEntry, wanted: ScanEntry) -> None:
     """Check that the existing scan is the wanted one.
 
-    Raises
-    ------
-    InputError
-        If it differs; the message names the first field that does.
+    Raises InputError if it differs; the message names the first field that does.
     """
     for field in ScanEntry.model_fields:
         if getattr(found, field) != getattr(wanted, field):

@@ -19,13 +19,7 @@ VARIATIONS: tuple[tuple[float, float, float], ...] = (
 
 
 def check_seeds(count: int) -> int:
-    """Return ``count`` if it is a valid number of seeds.
-
-    Raises
-    ------
-    InputError
-        If it is not.
-    """
+    """Return ``count`` if it is a valid number of seeds; raises InputError if it is not."""
     if not 1 <= count <= len(VARIATIONS):
         raise InputError(f"seeds {count}: choose 1 to {len(VARIATIONS)}")
     return count

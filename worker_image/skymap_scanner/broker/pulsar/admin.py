@@ -33,13 +33,7 @@ T = TypeVar("T")
 
 
 def check_topic(topic: str) -> tuple[str, str, str]:
-    """Return tenant, namespace and local name of a topic.
-
-    Raises
-    ------
-    BrokerError
-        If it is not a full name.
-    """
+    """Return tenant, namespace and local name of a topic; raises BrokerError if it is not a full name."""
     try:
         return split_topic(topic)
     except PulsarAdminError as error:
@@ -93,10 +87,7 @@ class PulsarAdmin:
     def backlog(self, topic: str, subscription: str) -> Backlog:
         """Count the messages that the subscription has to deliver or to acknowledge.
 
-        Raises
-        ------
-        BrokerError
-            If there is no such topic or subscription.
+        Raises BrokerError if there is no such topic or subscription.
         """
         found = self._subscription(topic, subscription)
         return Backlog(found.waiting, found.unacked)

@@ -33,13 +33,7 @@ PAUSE, LOG_INTERVAL = 1.0, 30.0
 
 
 class Connection:
-    """A connection to the cluster at ``url``.
-
-    Raises
-    ------
-    BrokerUnavailable
-        If nothing listens there.
-    """
+    """A connection to the cluster at ``url``; raises BrokerUnavailable if nothing listens there."""
 
     def __init__(self, url: str, access: Access) -> None:
         split_url(url)  # before any message shows it: the part before an @ could be a secret
@@ -67,10 +61,8 @@ class Connection:
     def open(self, topic: str, what: str, make: Callable[[pulsar.Client], T]) -> T:
         """Open a producer, consumer or reader on the topic; create a missing topic, and wait for a full quota.
 
-        Raises
-        ------
-        BrokerError
-            If Pulsar refuses; BrokerUnavailable if it cannot be reached, or if another producer holds the name.
+        Raises BrokerError if Pulsar refuses; BrokerUnavailable if it cannot be reached, or if another producer holds
+        the name.
         """
         self.check_open()
         waiting = TransientErrors(f"{what} on {topic}", self.url)
@@ -106,10 +98,8 @@ class Connection:
     def check_topic(self, topic: str) -> str:
         """Find out why the connection to a topic is lost; return the result to wait for, or "" if it works again.
 
-        Raises
-        ------
-        BrokerError
-            If the topic has been deleted (the client would retry for ever), or the broker no longer accepts us.
+        Raises BrokerError if the topic has been deleted (the client would retry for ever), or the broker no longer
+        accepts us.
         """
         try:
             greet(self.url, self._access)
@@ -132,13 +122,7 @@ class TransientErrors:
         self._logged: dict[str, float] = {}  # when each result was last logged
 
     def wait(self, result: str) -> None:
-        """Pause before the next attempt.
-
-        Raises
-        ------
-        BrokerError
-            If ``result`` is not transient.
-        """
+        """Pause before the next attempt; raises BrokerError if ``result`` is not transient."""
         error = error_for(result, self._what, self._url)
         if not is_transient(result):
             raise error

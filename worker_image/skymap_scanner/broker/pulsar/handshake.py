@@ -34,14 +34,8 @@ REFUSED = (
 def greet(url: str, access: Access) -> None:
     """Connect, send our credentials, and check the broker's answer.
 
-    Raises
-    ------
-    InputError
-        If the URL or the files of ``access`` cannot be used.
-    BrokerUnavailable
-        If nothing listens or answers.
-    BrokerError
-        If it is not Pulsar, TLS fails, or our credentials are refused.
+    Raises InputError if the URL or the files of ``access`` cannot be used; BrokerUnavailable if nothing listens or
+    answers; BrokerError if it is not Pulsar, TLS fails, or our credentials are refused.
     """
     host, port, encrypted = split_url(url)
     greeting, context = _greeting(access), trust(access)
@@ -71,13 +65,7 @@ def greet(url: str, access: Access) -> None:
 
 
 def trust(access: Access) -> ssl.SSLContext:
-    """Return the TLS context: the trusted certificates, and our own.
-
-    Raises
-    ------
-    InputError
-        If the files cannot be used.
-    """
+    """Return the TLS context: the trusted certificates, and our own; raises InputError if the files cannot be used."""
     try:
         context = ssl.create_default_context(cafile=access.trusted)
         if access.certificate is not None:

@@ -19,10 +19,7 @@ from uuid import uuid4
 class ConsumerLock:
     """A lock on ``folder/token``, held until `release` or the end of this process.
 
-    Raises
-    ------
-    OSError
-        If the file cannot be created.
+    Raises OSError if the file cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:

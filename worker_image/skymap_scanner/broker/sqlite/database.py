@@ -153,12 +153,7 @@ class DatabaseClient(Closing):
 def prepare(path: Path) -> None:
     """Create the database at ``path``, or check that the existing one is ours and writable.
 
-    Raises
-    ------
-    InputError
-        If the path cannot be used.
-    BrokerError
-        If the file is damaged.
+    Raises InputError if the path cannot be used; BrokerError if the file is damaged.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the path of a file")
