@@ -14,7 +14,7 @@ from skymap_api.resource import SkymapScanSpec
 from skymap_scanner.cli.manifest import read_manifest
 from skymap_scanner.cli.yaml_documents import read_documents
 from skymap_scanner.errors import InputError
-from skymap_scanner.scan.levels import Level, check_levels, first_pixels, parse_area, parse_levels
+from skymap_scanner.scan.levels import Level, first_pixels, parse_area, parse_levels
 from skymap_scanner.scan.pixels import MAX_PIXELS, read_ranges
 
 
@@ -43,12 +43,12 @@ def test_memory_of_a_pixel_list_does_not_depend_on_nside() -> None:
 @pytest.mark.parametrize("levels", ["8:0 8192:12", "8:0 1024:768 8192:999999999", "1:0 512:12 1024:999999999"])
 def test_refinement_to_too_many_pixels_is_rejected(levels: str) -> None:
     with pytest.raises(InputError, match=r"refines to \d+ pixels, more than the 3145728"):
-        check_levels(parse_levels(levels))
+        parse_levels(levels)
 
 
 def test_usual_levels_are_accepted() -> None:
     for levels in ("8:0 64:12 512:24", "512:0", "8:0 64:768 512:768", "1:0 2:12 4:48 8:192 8192:2"):
-        assert check_levels(parse_levels(levels))
+        assert parse_levels(levels)
 
 
 @pytest.mark.parametrize("ranges", ["0-805306367", "0-3145728", "5,0-3145727"])

@@ -57,7 +57,7 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
         collected.update()
         while not stop.requested:
             tasks.send_planned(writer.plan, best_fits, stop)
-            if writer.plan.ended and tasks.sent_all(writer.plan):
+            if writer.plan.ended and tasks.sent == len(writer.plan.started):
                 log.info("all %d tasks are sent", tasks.sent * scan.seeds)
                 return True
             llh = {pixel: fit.llh for pixel, fit in best_fits.items()}
@@ -101,10 +101,6 @@ class _TaskWriter:
         self._maker = TaskMaker(scan, prepared)
         self._last = producer.last_sequence_id
         self.sent = 0  # number of pixels of the plan whose tasks are stored
-
-    def sent_all(self, plan: Plan) -> bool:
-        """Return whether all tasks of the plan so far are sent."""
-        return self.sent == len(plan.started)
 
     def send_planned(self, plan: Plan, best_fits: Mapping[Pixel, PixelFit], stop: Stop) -> None:
         """Send the planned tasks, up to the first pixel whose parent has no best fit yet."""

@@ -34,10 +34,6 @@ class SaveAttempts:
     obstacle: str = ""
     pixels: int = 0
 
-    def fail(self, reason: str, pixels: int) -> None:
-        """Record a failed attempt."""
-        self.obstacle, self.pixels = reason, pixels
-
     def blocked(self, pixels: int) -> bool:
         """Return whether an attempt with this number of pixels has come no further than the failed one."""
         return bool(self.obstacle) and pixels <= self.pixels
@@ -63,12 +59,7 @@ class ProgressReporter:
     """Publishes progress snapshots and writes the partial result while the saver collects pixels."""
 
     def __init__(
-        self,
-        producer: Producer,
-        plan: Plan,
-        collected: CollectedReader,
-        folder: Path,
-        attempts: SaveAttempts,
+        self, producer: Producer, plan: Plan, collected: CollectedReader, folder: Path, attempts: SaveAttempts
     ) -> None:
         self._producer = producer
         self._plan = plan
@@ -100,7 +91,7 @@ class ProgressReporter:
 
     def fail(self, reason: str) -> None:
         """Publish why this attempt failed."""
-        self._attempts.fail(reason, len(self._best_fits))
+        self._attempts.obstacle, self._attempts.pixels = reason, len(self._best_fits)
         self.publish(self._phase)
 
     def publish(self, phase: ProgressPhase, outputs: Sequence[Path] = ()) -> None:

@@ -6,7 +6,6 @@ Messages that this scanner did not send are skipped and counted, since one of th
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from skymap_scanner.broker.protocol import Broker, Closing, Message
 from skymap_scanner.errors import BrokerError
@@ -51,14 +50,6 @@ class PlanReader(Closing):
         return self.plan.scan
 
 
-@dataclass(frozen=True, slots=True)
-class CollectedPixel:
-    """A pixel's best fit, and the frames that hold it (``payload``)."""
-
-    best_fit: PixelFit
-    payload: bytes
-
-
 class CollectedReader(Closing):
     """Reads ``collected`` from its start and acknowledges nothing.
 
@@ -76,14 +67,14 @@ class CollectedReader(Closing):
         """Close the reader."""
         self._reader.close()
 
-    def receive(self, timeout: float) -> CollectedPixel | None:
-        """Return the next new pixel, or None if none arrives within ``timeout`` seconds."""
+    def receive(self, timeout: float) -> tuple[PixelFit, bytes] | None:
+        """Return the next new pixel: its best fit and the frames; None if none arrives within ``timeout`` seconds."""
         message = self._reader.receive(timeout)
         while message is not None:
             best_fit = self._validated(message)
             if best_fit is not None and best_fit.pixel not in self.best_fits:
                 self.best_fits[best_fit.pixel] = best_fit
-                return CollectedPixel(best_fit, message.payload)
+                return best_fit, message.payload
             message = self._reader.receive(0)
         return None
 
@@ -92,7 +83,7 @@ class CollectedReader(Closing):
         new = []
         found = self.receive(timeout)
         while found is not None:
-            new.append(found.best_fit.pixel)
+            new.append(found[0].pixel)
             found = self.receive(0)
         return new
 

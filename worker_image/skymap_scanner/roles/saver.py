@@ -108,10 +108,11 @@ def _save(
     _make_folders(settings)
     with Spool(settings.output.parent) as spool:
         while not stop.requested:
-            pixel = collected.receive(timeout=0.1)
+            found = collected.receive(timeout=0.1)
             plan = plan_reader.update()
-            if pixel is not None:
-                spool.write(pixel.best_fit.pixel, pixel.payload)
+            if found is not None:
+                best_fit, frames = found
+                spool.write(best_fit.pixel, frames)
             elif plan.complete(collected.best_fits):
                 break
             reporter.report()

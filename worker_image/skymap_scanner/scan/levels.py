@@ -54,13 +54,6 @@ def parse_levels(text: str) -> tuple[Level, ...]:
                 f"level {part!r} is not NSIDE:PARENTS (such as 64:12: refine the best 12 pixels to nside 64)"
             )
         levels.append(Level(int(match[1]), int(match[2])))
-    return check_levels(levels)
-
-
-def check_levels(levels: Sequence[Level]) -> tuple[Level, ...]:
-    """Return ``levels`` if they are valid; raises InputError if they are not."""
-    if not levels:
-        raise InputError("a scan needs at least one level, such as 8:0")
     for level in levels:
         check_nside(level.nside)
     if levels[0].parents:

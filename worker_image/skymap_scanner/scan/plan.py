@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from skymap_api.resource.base import describe_errors
 from skymap_scanner.errors import BrokerError, InputError
-from skymap_scanner.scan.levels import Area, Level, check_levels, parse_area, parse_levels
+from skymap_scanner.scan.levels import Area, Level, parse_area, parse_levels
 from skymap_scanner.scan.pixels import Pixel, read_ranges, write_ranges
 
 
@@ -76,7 +76,7 @@ class ScanEntry(_Entry):
 
     def parsed_levels(self) -> tuple[Level, ...]:
         """Return the validated levels."""
-        return check_levels(parse_levels(self.levels))
+        return parse_levels(self.levels)
 
     def parsed_area(self) -> Area | None:
         """Return the area of the first level, or None for the whole sky."""

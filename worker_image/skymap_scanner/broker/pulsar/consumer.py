@@ -48,10 +48,6 @@ class _Source(Closing):
         self._next_check = time.monotonic() + CHECK_INTERVAL
         self._transient = TransientErrors(f"receiving from {topic}", connection.url)
 
-    @abstractmethod
-    def close(self) -> None:
-        """Give back the messages that it holds."""
-
     @property
     @abstractmethod
     def _connected(self) -> bool:
