@@ -34,7 +34,7 @@ def pixel_width(nside: ArrayLike) -> Floats:
     return np.asarray(np.sqrt(np.pi / 3) / np.asarray(nside, np.float64))
 
 
-def pixel_to_radec(nside: int, index: ArrayLike) -> tuple[Floats, Floats]:
+def pixel_to_radec(nside: ArrayLike, index: ArrayLike) -> tuple[Floats, Floats]:
     """Return right ascension in [0, 2 pi) and declination of the centres of pixels."""
     theta, phi = _healpy().pix2ang(nside, np.asarray(index, np.int64))
     return np.asarray(phi, np.float64), np.asarray(np.pi / 2 - theta, np.float64)
@@ -53,7 +53,7 @@ def radec_to_pixel(nside: int, ra: ArrayLike, dec: ArrayLike) -> Integers:
     return _as_integers(_healpy().ang2pix(nside, np.pi / 2 - np.asarray(dec, np.float64), np.asarray(ra, np.float64)))
 
 
-def ring_to_nested(nside: int, index: ArrayLike) -> Integers:
+def ring_to_nested(nside: ArrayLike, index: ArrayLike) -> Integers:
     """Return the NESTED indices of pixels."""
     return _as_integers(_healpy().ring2nest(nside, np.asarray(index, np.int64)))
 

@@ -34,7 +34,7 @@ from skymap_scanner.i3.layouts.primitives import (
     Plain,
     Records,
 )
-from skymap_scanner.i3.layouts.pulse_layouts import BIT_MASK, RECO_PULSE, TRIGGER_LIST, Compact, Repeat
+from skymap_scanner.i3.layouts.pulse_layouts import BIT_MASK, RECO_PULSE, TRIGGER_LIST, WIDTHS, Compact
 from skymap_scanner.i3.layouts.record_arrays import RecordCodec
 
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -81,13 +81,19 @@ def values(layout: Layout) -> st.SearchStrategy[Any]:
     raise AssertionError(layout)
 
 
-PLAIN = {FLAG: st.booleans(), TEXT: NAMES, BYTES: st.binary(max_size=20), BIT_MASK: masks(), TRIGGER_LIST: TRIGGERS}
+PLAIN = {
+    FLAG: st.booleans(),
+    TEXT: NAMES,
+    BYTES: st.binary(max_size=20),
+    BIT_MASK: masks(),
+    TRIGGER_LIST: TRIGGERS,
+    WIDTHS: st.tuples(*[words(1)] * 4),
+}
 values.register(Plain, PLAIN.__getitem__)
 values.register(Number, lambda layout: numbers(layout.code))
 values.register(Enumeration, lambda layout: st.sampled_from(list(layout.members.values())) | unnamed(layout))
 values.register(Array, lambda layout: arrays(layout.dtype))
 values.register(Compact, lambda layout: words(layout.itemsize))
-values.register(Repeat, lambda layout: st.tuples(*[values(layout.layout)] * layout.times))
 values.register(Items, lambda layout: st.lists(values(layout.element), max_size=4).map(tuple))
 values.register(Records, lambda layout: st.lists(values(layout.element), max_size=4).map(layout.codec.rows))
 

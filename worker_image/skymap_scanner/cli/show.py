@@ -134,6 +134,7 @@ def _full(index: int, frame: Frame, keys: list[str]) -> Iterator[str]:
 
 
 def _json_line(index: int, frame: Frame, keys: list[str]) -> str:
-    from skymap_scanner.i3.text import frame_to_plain
+    from skymap_scanner.i3.text import object_to_plain
 
-    return json.dumps({"frame": index, "stop": frame.stop, "objects": frame_to_plain(frame, keys)}, allow_nan=False)
+    objects = {key: object_to_plain(frame, key) for key in keys}
+    return json.dumps({"frame": index, "stop": frame.stop, "objects": objects}, allow_nan=False)

@@ -8,7 +8,7 @@ rules apply to addresses, not to names: the owner of a name can change what it r
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -37,20 +37,12 @@ class Addresses:
     everything: bool = False
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Addresses:
-        """Read SKYMAP_EVENT_ADDRESSES; where it is not set, every address is allowed.
-
-        Raises InputError when it holds an unknown word.
-        """
-        return cls.parse(environment.get(VARIABLE, "").strip() or ANY)
-
-    @classmethod
     def parse(cls, text: str) -> Addresses:
         """Read words such as ``public 10.1.0.0/16 !10.1.2.0/24``: ``any``, ``public``, a network, not a network.
 
-        Raises InputError when a word is not one of these.
+        An empty text allows every address. Raises InputError when a word is not one of these.
         """
-        words = text.replace(",", " ").split()
+        words = (text.strip() or ANY).replace(",", " ").split()
         named = [word for word in words if word not in (ANY, PUBLIC)]
         return cls(
             public=PUBLIC in words,

@@ -98,7 +98,10 @@ def _prepare(event: Event, pulse_series: str | None) -> PreparedEvent:
     if hit_keys <= excluded:
         reasons = "dead, bad, saturated, too bright, in DeepCore or with impossible pulses"
         raise InputError(f"all DOMs with pulses in {series} are excluded ({reasons}), so there is nothing to fit")
-    vertex, vertex_time = _vertex(time, charge, hit, pulses.flags[sound], geometry)
+    chosen = (pulses.flags[sound] & LOCAL_COINCIDENCE) != 0
+    if not charge[chosen].any():
+        chosen = np.ones(len(time), bool)
+    vertex, vertex_time = find_vertex(time[chosen], charge[chosen], hit[chosen], geometry.position)
     return PreparedEvent(
         name=event.name,
         header=header,
@@ -194,17 +197,3 @@ def _readout_window(frames: Mapping[str, Frame], series: str, pulses: Pulses) ->
     reason = "is missing" if stored is None else f"is impossible ({stored.start} to {stored.stop} ns)"
     log.warning("the readout window %s %s; taken from the pulses: %.0f to %.0f ns", key, reason, start, stop)
     return start, max(stop, start + 1.0)
-
-
-def _vertex(
-    time: NDArray[np.float64],
-    charge: NDArray[np.float64],
-    dom: NDArray[np.intp],
-    flags: NDArray[np.uint8],
-    geometry: Geometry,
-) -> tuple[NDArray[np.float64], float]:
-    """Return position (m; shape (3,)) and time (ns) of the vertex, from HLC pulses, or all where none has charge."""
-    chosen = (flags & LOCAL_COINCIDENCE) != 0
-    if not charge[chosen].any():
-        chosen = np.ones(len(time), bool)
-    return find_vertex(time[chosen], charge[chosen], dom[chosen], geometry.position)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from skymap_scanner.errors import I3Error, InputError
-from skymap_scanner.event.addresses import Addresses
+from skymap_scanner.event.addresses import VARIABLE, Addresses
 from skymap_scanner.event.download import Credentials, DownloadLimits, download
 from skymap_scanner.event.i3live import MAX_MESSAGE, decode_message
 from skymap_scanner.event.lookup import STOPS, find
@@ -63,7 +63,8 @@ def read_event(
         return decode_event(_in_memory(sys.stdin.buffer, "standard input", limits), "standard input", select)
     if "://" in source:
         credentials = credentials or Credentials.from_environment(os.environ)
-        content = download(source, credentials, addresses=Addresses.from_environment(os.environ), limits=limits)
+        addresses = Addresses.parse(os.environ.get(VARIABLE, ""))
+        content = download(source, credentials, addresses=addresses, limits=limits)
         return decode_event(io.BytesIO(content), source.partition("?")[0], select)
     if "\0" in source:
         raise InputError(f"{source!r} cannot be the path of a file")

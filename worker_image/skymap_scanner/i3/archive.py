@@ -70,10 +70,6 @@ class Reader:
         error.needed = needed
         return error
 
-    def undescribed(self, message: str, offset: int) -> UndescribedError:
-        """Return the error for valid bytes that are not described."""
-        return UndescribedError(message, offset=offset)
-
     @property
     def left(self) -> int:
         """Bytes not read yet."""
@@ -128,7 +124,7 @@ class Reader:
         if version == VERSION_ESCAPE:
             version = self.number(U64)
         if version > newest:
-            raise self.undescribed(f"{name} is of version {version}, the newest described is {newest}", start)
+            raise UndescribedError(f"{name} is of version {version}, the newest described is {newest}", offset=start)
         self.classes[name] = tracked, version
         return tracked, version
 

@@ -24,13 +24,8 @@ _INDENT = "  "
 _IDENTIFIERS = ("minor_id", "major_id")
 
 
-def frame_to_plain(frame: Frame, keys: list[str]) -> dict[str, Any]:
-    """Describe the objects of a frame: type, class, bytes, and value (or the error that decoding gave)."""
-    return {key: object_to_plain(frame, key) for key in keys}
-
-
 def object_to_plain(frame: Frame, key: str) -> dict[str, Any]:
-    """Describe one object of a frame; one that cannot be decoded has ``error`` instead of ``value``."""
+    """Describe one object of a frame: type, bytes, and value (or the error that decoding gave)."""
     described = {"type": frame.type_name(key), "bytes": len(frame.blob(key))}
     try:
         return described | {"value": to_plain(frame[key])}

@@ -8,7 +8,8 @@ global state, and equal results give equal bytes.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Patch
 from matplotlib.patheffects import withStroke
-from numpy.typing import NDArray
 
 from skymap_scanner.detector.coordinates import angular_separation
 from skymap_scanner.healpix import Floats
@@ -83,9 +83,7 @@ def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
     _broken_line(axes, *mollweide(*plane), limit=0.5, color=GALACTIC, linewidth=1.1, alpha=0.8, zorder=3)
     center = mollweide(*projection.galactic_to_equatorial(np.zeros(1), np.zeros(1)))
     axes.plot(*center, marker="+", markersize=8, color=GALACTIC, linestyle="none", zorder=3)
-    for region in regions:
-        for line, border in zip(region.lines, region.borders, strict=True):
-            _contour_line(axes, region, *mollweide(line[:, 0], line[:, 1]), border, limit=0.5)
+    _draw_contours(axes, regions, mollweide, limit=0.5)
     star = mollweide(np.array([skymap.best.ra]), np.array([skymap.best.dec]))
     axes.plot(*star, markersize=13, markeredgewidth=0.8, zorder=8, **STAR)
     handles, labels = _legend(axes, skymap, regions)
@@ -118,9 +116,7 @@ def zoomed_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
     )
     axes.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[])
     _zoomed_grid(axes, best.ra, best.dec, half)
-    for region in regions:
-        for line, border in zip(region.lines, region.borders, strict=True):
-            _contour_line(axes, region, *gnomonic(line[:, 0], line[:, 1], best.ra, best.dec), border, limit=half)
+    _draw_contours(axes, regions, partial(gnomonic, ra0=best.ra, dec0=best.dec), limit=half)
     axes.plot(np.zeros(1), np.zeros(1), markersize=15, markeredgewidth=0.8, zorder=8, **STAR)
     handles, labels = _legend(axes, skymap, regions)
     axes.legend(handles, labels, loc="lower right", fontsize=9, framealpha=0.92, facecolor="#e4e4e4", edgecolor="none")
@@ -219,11 +215,13 @@ def _name_line(axes: Axes, x: Floats, y: Floats, half: float, name: str, side: s
         axes.text(x[lowest], y[lowest], name, ha="center", va="center", zorder=7, **ON_MAP)
 
 
-def _contour_line(axes: Axes, region: Contour, x: Floats, y: Floats, border: NDArray[np.bool_], limit: float) -> None:
-    """Draw one closed line of a region, but not where it only follows the edge of the scanned sky."""
-    cuts = np.flatnonzero(border[:-1] & border[1:]) + 1
-    x, y = np.insert(x, cuts, np.nan), np.insert(y, cuts, np.nan)
-    _broken_line(axes, x, y, limit=limit, zorder=6, **_line_style(region))
+def _draw_contours(axes: Axes, regions: Sequence[Contour], project: Callable[..., Any], limit: float) -> None:
+    """Draw the closed lines of the regions, but not where they only follow the edge of the scanned sky."""
+    for region in regions:
+        for line, border in zip(region.lines, region.borders, strict=True):
+            cuts = np.flatnonzero(border[:-1] & border[1:]) + 1
+            x, y = (np.insert(axis, cuts, np.nan) for axis in project(line[:, 0], line[:, 1]))
+            _broken_line(axes, x, y, limit=limit, zorder=6, **_line_style(region))
 
 
 def _line_style(region: Contour) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def multi_order_map(result: ScanResult, rule: ContourRule = WILKS) -> MultiOrder
     shown = np.unique(owner[owner >= 0])
     owner = np.where(owner >= 0, np.searchsorted(shown, owner), -1)
     pixels, nside = pixels[shown], nside[shown]
-    ra, dec = _centres(pixels["index"], nside)
+    ra, dec = np.degrees(healpix.pixel_to_radec(nside, pixels["index"]))
     best = int(np.argmin(pixels["llh"]))
 
     weight = np.append(np.exp(-(pixels["llh"] - pixels["llh"][best]) / rule.scale), 0.0)[owner]
@@ -147,15 +147,6 @@ def _fitted_pixels(result: ScanResult) -> tuple[NDArray[Any], Integers]:
     return rows, nside
 
 
-def _centres(index: Integers, nside: Integers) -> tuple[Floats, Floats]:
-    """Return right ascension and declination (deg) of pixel centres, RING."""
-    ra, dec = np.empty(len(index)), np.empty(len(index))
-    for level in np.unique(nside):
-        rows = nside == level
-        ra[rows], dec[rows] = np.degrees(healpix.pixel_to_radec(int(level), index[rows]))
-    return ra, dec
-
-
 def _lay_over(pixels: NDArray[Any], nside: Integers) -> tuple[Integers, Integers, Integers]:
     """Tile the sky: return order, ipix (NESTED) and owner (row of ``pixels``, -1 for none) of every cell.
 
@@ -164,10 +155,7 @@ def _lay_over(pixels: NDArray[Any], nside: Integers) -> tuple[Integers, Integers
     """
     top = int(nside.max()).bit_length() - 1
     size = np.array([4 ** (top + 1 - int(n).bit_length()) for n in nside], dtype=np.int64)
-    nested = np.empty(len(pixels), dtype=np.int64)
-    for level in np.unique(nside):
-        rows = nside == level
-        nested[rows] = ring_to_nested(int(level), pixels["index"][rows])
+    nested = ring_to_nested(nside, pixels["index"])
     start, stop = nested * size, (nested + 1) * size
     ends = np.unique(np.concatenate([[0, pixel_count(2**top)], start, stop]))
     owner = np.full(len(ends) - 1, -1, dtype=np.int64)

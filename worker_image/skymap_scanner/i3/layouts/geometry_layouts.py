@@ -75,10 +75,6 @@ def _stations_of_version_0(stations: dict[int, tuple[I3TankGeo, ...]]) -> I3Stat
     return I3StationGeoMap({number: I3StationGeo(tanks) for number, tanks in stations.items()})
 
 
-def _always_empty(name: str) -> Class:
-    return Class(name, None, [BASE, Member("", Empty(f"std::map of {name}"))])
-
-
 GEOMETRY: Final = frame_object(
     "I3Geometry",
     geometry_objects.I3Geometry,
@@ -91,7 +87,10 @@ GEOMETRY: Final = frame_object(
     ),
     Member("omgeo", OMGEO_MAP, since=1),
     Member("stationgeo", STATION_MAP, since=1),
-    *(Member("", _always_empty(name), since=2) for name in ("I3ScintGeoMap", "I3AntennaGeoMap", "I3IceActGeoMap")),
+    *(
+        Member("", Class(name, None, [BASE, Member("", Empty(f"std::map of {name}"))]), since=2)
+        for name in ("I3ScintGeoMap", "I3AntennaGeoMap", "I3IceActGeoMap")
+    ),
     Member("snow_height_provenance", I32, since=3),
     Member("start_time", TIME),
     Member("end_time", TIME),

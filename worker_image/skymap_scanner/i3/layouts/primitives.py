@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from skymap_scanner.i3.archive import Reader, Writer, encode_text
+from skymap_scanner.i3.archive import Reader, UndescribedError, Writer, encode_text
 from skymap_scanner.i3.layouts.record_arrays import FixedLayout, RecordCodec
 
 
@@ -172,7 +172,7 @@ class Class:
         """Read what follows preamble and id."""
         if version < self._oldest:
             message = f"{self.name} is of version {version}, the oldest described is {self._oldest}"
-            raise reader.undescribed(message, reader.position)
+            raise UndescribedError(message, offset=reader.position)
         values: dict[str, Any] = {}
         for member in self.current if version == self.version else self._members_of(version):
             value = member.layout.read(reader)
@@ -309,7 +309,7 @@ class Empty:
         reader.preamble(self.name, 0)
         start = reader.position
         if reader.count():
-            raise reader.undescribed(f"elements of {self.name} are not described", start)
+            raise UndescribedError(f"elements of {self.name} are not described", offset=start)
 
     def write(self, writer: Writer, value: None) -> None:  # noqa: ARG002 - nothing to write
         writer.preamble(self.name, False, 0)

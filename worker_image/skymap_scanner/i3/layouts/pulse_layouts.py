@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from skymap_scanner.i3 import pulse_objects
 from skymap_scanner.i3.archive import U8, U16, Reader, Writer
 from skymap_scanner.i3.layouts.basic_layouts import F32, F64, OMKEY, UINT8, frame_object, holder
-from skymap_scanner.i3.layouts.primitives import TEXT, Class, Dictionary, Items, Layout, Member, Plain, Records
+from skymap_scanner.i3.layouts.primitives import TEXT, Class, Dictionary, Items, Member, Plain, Records
 from skymap_scanner.i3.pulse_objects import BitMask, I3SuperDSTTrigger
 
 RECO_PULSE: Final = Class(
@@ -83,31 +83,28 @@ class Compact:
         writer.data += value
 
 
-class Repeat:
-    """A fixed number of members of one type; a tuple here."""
-
-    def __init__(self, layout: Layout, times: int) -> None:
-        self.layout = layout
-        self.times = times
-
-    def read(self, reader: Reader) -> tuple[Any, ...]:
-        return tuple([self.layout.read(reader) for _ in range(self.times)])
-
-    def write(self, writer: Writer, value: tuple[Any, ...]) -> None:
-        if len(value) != self.times:
-            raise ValueError(f"{self.times} elements are needed, not {len(value)}")
-        for element in value:
-            self.layout.write(writer, element)
-
-
 COMPACT_BYTES: Final = Compact("uint8_t", 1)
+
+
+def _read_widths(reader: Reader) -> tuple[bytes, ...]:
+    return tuple([COMPACT_BYTES.read(reader) for _ in range(4)])
+
+
+def _write_widths(writer: Writer, value: tuple[bytes, ...]) -> None:
+    if len(value) != 4:
+        raise ValueError(f"4 elements are needed, not {len(value)}")
+    for stream in value:
+        COMPACT_BYTES.write(writer, stream)
+
+
+WIDTHS: Final = Plain(_read_widths, _write_widths)
 
 SUPER_DST: Final = frame_object(
     "I3SuperDST",
     pulse_objects.I3SuperDST,
     Member("stamps", Compact("ChargeStamp", 2)),
     Member("headers", Compact("DOMHeader", 2)),
-    Member("widths", Repeat(COMPACT_BYTES, 4)),
+    Member("widths", WIDTHS),
     Member("extra", COMPACT_BYTES),
     version=1,
     oldest=1,
