@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skymap_operator.decide.scaling import Cause, Demand, Direction, Scale, learned_seconds, scale
+
+SCALING = Path(__file__).parents[4] / "docs/explanation/scaling.md"
 
 USUAL = Demand(
     waiting=0,
@@ -305,3 +308,7 @@ def test_mean_fit_time_is_learned_from_enough_fits() -> None:
     assert learned_seconds(10, 0.0123456) == 0.0012
     assert learned_seconds(9, 9000.0) is None, "nine fits are too few"
     assert learned_seconds(100, 0.0) is None
+
+
+def test_scaling_page_explains_every_cause() -> None:
+    assert {cause for cause in Cause if f"`{cause.value}`" not in SCALING.read_text()} == set()

@@ -1,23 +1,17 @@
-"""The operator's web server and its metrics."""
+"""The operator's metrics."""
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import httpx
 
 from skymap_api.names import NamespacedName
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
 from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.observe.state import Backlog
-from skymap_operator.runtime import health
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
 from skymap_operator.runtime.workqueue import Load, Trigger
 
-SCALING = Path(__file__).parents[4] / "docs/explanation/scaling.md"
 DEGRADED = Condition(
     type=ConditionType.DEGRADED,
     status="True",
@@ -28,29 +22,6 @@ FAILED = DEGRADED.model_copy(
     update={"type": ConditionType.SUCCEEDED, "status": "False", "reason": Reason.EVENT_UNUSABLE}
 )
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-def test_healthz_fails_when_reconciling_has_stopped() -> None:
-    stalled = 0.0
-
-    def load() -> Load:
-        return Load(depth=2, longest_running=30.0, longest_overdue=400.0, stalled=stalled)
-
-    async def ask() -> list[httpx.Response]:
-        nonlocal stalled
-        async with health.serve("127.0.0.1", 0, Metrics(), load) as port, httpx.AsyncClient() as client:
-            stalled = health.STALLED
-            fine = await client.get(f"http://127.0.0.1:{port}/healthz")
-            stalled = health.STALLED + 1
-            stopped = await client.get(f"http://127.0.0.1:{port}/healthz")
-            return [fine, stopped, await client.get(f"http://127.0.0.1:{port}/metrics")]
-
-    fine, stopped, figures = asyncio.run(ask())
-    assert (fine.status_code, fine.text) == (200, "ok\n")
-    text = "reconciling has stopped: no reconcile has ended for 301 s\n"
-    assert (stopped.status_code, stopped.text) == (503, text)
-    assert figures.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert "skymap_operator_workqueue_depth 2.0" in figures.text
 
 
 def test_metrics_show_what_was_observed() -> None:
@@ -101,10 +72,6 @@ def test_metrics_show_what_was_observed() -> None:
         "skymap_operator_workers_desired 7.0",
     ):
         assert line in lines
-
-
-def test_scaling_page_explains_every_cause() -> None:
-    assert {cause for cause in Cause if f"`{cause.value}`" not in SCALING.read_text()} == set()
 
 
 def test_metrics_of_a_deleted_scan_are_dropped() -> None:

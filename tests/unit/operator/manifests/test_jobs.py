@@ -1,11 +1,11 @@
+"""The Jobs of a scan: producer, collector and saver."""
+
 from __future__ import annotations
 
 import pytest
-import yaml
-from tests.unit.operator.recipes import FULL, URL, Manifest, made, metadata, pods, spec_of, template, unsigned
+from tests.unit.operator.recipes import FULL, URL, Manifest, made, metadata, pods, template, unsigned
 from tests.unit.operator.world import walk
 
-from skymap_api.resource import SkymapScan
 from skymap_operator import manifests
 from skymap_operator.manifests.jobs import producer_arguments
 
@@ -46,65 +46,6 @@ def test_saver_job_is_complete() -> None:
             ),
         },
     }
-
-
-def test_workers_deployment_is_complete() -> None:
-    arguments = ["worker", "-n", "alerts.alert"]
-    arguments += ["-t", "persistent://icecube/skymap/to_be_scanned", "-s", "persistent://icecube/skymap/scanned"]
-    arguments += ["--max-attempts", "10", "--max-task-seconds", "600.0"]
-    assert unsigned(manifests.workers(made(URL), 3)) == {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata("alert-workers", "worker"),
-        "spec": {
-            "replicas": 3,
-            "revisionHistoryLimit": 1,
-            "selector": {
-                "matchLabels": {
-                    "skymap.icecube.wisc.edu/scan": "alert",
-                    "app.kubernetes.io/component": "worker",
-                }
-            },
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "25%"}},
-            "template": template(
-                "worker",
-                arguments,
-                volumes=[{"name": "state", "emptyDir": {}}],
-                mounts=[{"name": "state", "mountPath": "/state"}],
-                env=[{"name": "SKYMAP_STATE", "value": "/state"}],
-                resources={"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
-                restart="Always",
-                grace=630,
-                minutes=12,
-            ),
-        },
-    }
-
-
-def test_config_map_and_claim_are_complete() -> None:
-    config = unsigned(manifests.config_map(made(URL)))
-    assert SkymapScan.model_validate(yaml.safe_load(config["data"].pop("scan.yaml"))).spec == spec_of(URL)
-    assert config == {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata("alert-scan", "scan"),
-        "data": {"broker": "pulsar://pulsar:6650", "admin-url": "http://pulsar:8080"},
-    }
-    claim = manifests.claim(made(URL | {"output": {"claim": {"storageClassName": "fast"}}}))
-    assert claim is not None
-    meta = metadata("alert-results", "results")
-    del meta["ownerReferences"]  # the claim outlives the scan
-    assert unsigned(claim) == {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": meta,
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": "2Gi"}},
-            "storageClassName": "fast",
-        },
-    }
-    assert manifests.claim(made(URL | {"output": {"claim": {"name": "mine"}}})) is None
 
 
 def test_producer_arguments_determine_the_map() -> None:
@@ -179,20 +120,6 @@ def test_only_the_producer_gets_the_allowed_addresses() -> None:
     assert allowed({"event": {"simulate": {}}}) == {}
 
 
-@pytest.mark.parametrize(
-    ("keys", "options"),
-    [
-        (set(), []),
-        ({"ca.crt"}, ["--tls-trust-certs", "/pulsar/tls/ca.crt"]),
-        (
-            {"tls.crt", "tls.key", "other"},
-            ["--tls-certificate", "/pulsar/tls/tls.crt", "--tls-key", "/pulsar/tls/tls.key"],
-        ),
-    ],
-)
-def test_only_existing_certificate_files_are_named(keys: set[str], options: list[str]) -> None:
-    for pod in pods(made(FULL, tls_keys=frozenset(keys))).values():
-        [main] = pod["containers"]
-        assert [word for word in main["args"] if "tls" in word] == options
-        mounted = {one["name"]: one["mountPath"] for one in main["volumeMounts"]}
-        assert (mounted["pulsar-token"], mounted["pulsar-tls"]) == ("/pulsar/token", "/pulsar/tls")
+def test_jobs_take_retries_and_deadline_from_the_spec() -> None:
+    for job in manifests.jobs(made(FULL)).values():
+        assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (5, 7200)

@@ -1,0 +1,93 @@
+"""The pods of all roles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import pytest
+from testing.manifests import cases
+from tests.unit.operator.recipes import FULL, URL, Manifest, made, pods
+from tests.unit.operator.world import SETTINGS
+
+
+@pytest.mark.parametrize("values", [case.spec for case in cases.ACCEPTED], ids=[case.name for case in cases.ACCEPTED])
+def test_every_pod_is_restricted(values: Manifest) -> None:
+    """The rules of the pod security level `restricted`, and ours: read-only, without a token."""
+    if "path" in values["event"]:
+        return
+    for pod in pods(made(values)).values():
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+        kinds = {kind for volume in pod["volumes"] for kind in volume} - {"name"}
+        assert kinds <= {"emptyDir", "secret", "configMap", "persistentVolumeClaim"}
+        for one in [*pod["containers"], *pod.get("initContainers", [])]:
+            assert one["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "privileged": False,
+                "readOnlyRootFilesystem": True,
+            }
+            assert {mount["name"] for mount in one["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+
+
+@pytest.mark.parametrize("values", [case.spec for case in cases.ACCEPTED], ids=[case.name for case in cases.ACCEPTED])
+def test_every_command_is_accepted_by_the_scanner(values: Manifest, tmp_path: Any) -> None:
+    from skymap_scanner.cli import group  # noqa: PLC0415 - the operator itself never imports it
+
+    if "path" in values["event"]:
+        return
+    keys = frozenset({"ca.crt", "tls.crt", "tls.key"})
+    for role, pod in pods(made(values, tls_keys=keys)).items():
+        for one in [*pod["containers"], *pod.get("initContainers", [])]:
+            words = [_existing(word, tmp_path) for word in one["args"]]
+            command = group.get_command(click.Context(group), words[0])
+            assert command is not None
+            context = command.make_context(words[0], words[1:], parent=click.Context(group))
+            assert role == words[0] or words[0] == "simulate"
+            if words[0] != "simulate":
+                assert context.params["name"] == "alerts.alert"
+
+
+def _existing(word: str, folder: Any) -> str:
+    """A file of a Secret, which the command checks."""
+    if not word.startswith("/pulsar/"):
+        return word
+    path = folder / word.replace("/", "_")
+    path.write_text("x")
+    return str(path)
+
+
+def test_realtime_pods_get_the_configured_priority_class() -> None:
+    urgent, settings = URL | {"priority": "Realtime"}, SETTINGS.model_copy(update={"realtime_priority_class": "alerts"})
+    assert {pod.get("priorityClassName") for pod in pods(made(urgent, settings)).values()} == {"alerts"}
+    for one in (made(URL, settings), made(urgent)):
+        assert {pod.get("priorityClassName") for pod in pods(one).values()} == {None}
+    own = made(urgent | {"workers": {"podTemplate": {"priorityClassName": "mine"}}}, settings)
+    assert {role: pod["priorityClassName"] for role, pod in pods(own).items()} == {
+        "producer": "alerts",
+        "collector": "alerts",
+        "saver": "alerts",
+        "worker": "mine",
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "options"),
+    [
+        (set(), []),
+        ({"ca.crt"}, ["--tls-trust-certs", "/pulsar/tls/ca.crt"]),
+        (
+            {"tls.crt", "tls.key", "other"},
+            ["--tls-certificate", "/pulsar/tls/tls.crt", "--tls-key", "/pulsar/tls/tls.key"],
+        ),
+    ],
+)
+def test_only_existing_certificate_files_are_named(keys: set[str], options: list[str]) -> None:
+    for pod in pods(made(FULL, tls_keys=frozenset(keys))).values():
+        [main] = pod["containers"]
+        assert [word for word in main["args"] if "tls" in word] == options
+        mounted = {one["name"]: one["mountPath"] for one in main["volumeMounts"]}
+        assert (mounted["pulsar-token"], mounted["pulsar-tls"]) == ("/pulsar/token", "/pulsar/tls")
