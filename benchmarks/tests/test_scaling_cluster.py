@@ -8,10 +8,10 @@ import pytest
 from benchmarks.scaling.watched import Account, Sample, Worker, Workers, busy_hosts, draw, figures, lowered, write_csv
 
 from skymap_api.names import NamespacedName
+from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Phase, WorkersStatus
 from skymap_operator.decide.scaling import Cause, Direction
-from skymap_operator.observe.state import Backlog
 from skymap_operator.runtime.metrics import Metrics, ScanFigures
 from skymap_operator.runtime.workqueue import Load
 
@@ -20,7 +20,7 @@ def test_operator_metrics_are_read() -> None:
     metrics = Metrics()
     for name, busy in (("a", 4), ("b", 1)):
         status = SkymapScanStatus(phase=Phase.SCANNING, workers=WorkersStatus(desired=7, ready=5, busy=busy))
-        metrics.observed(NamespacedName("ns", name), ScanFigures(status, Backlog(30, busy)))
+        metrics.observed(NamespacedName("ns", name), ScanFigures(status, Subscription(30, busy)))
     metrics.scaled(Direction.DOWN, Cause.MAXIMUM)
     metrics.scaled(Direction.DOWN, Cause.DONE)
     metrics.scaled(Direction.DOWN, Cause.DONE)

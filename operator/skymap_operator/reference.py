@@ -13,11 +13,11 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from skymap_api.names import NamespacedName
+from skymap_api.pulsar_statistics import Subscription
 from skymap_api.reference import describe_type
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
 from skymap_operator.decide.scaling import Cause, Direction
-from skymap_operator.observe.state import Backlog
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
 from skymap_operator.runtime.workqueue import Load, Trigger
 from skymap_operator.settings import PREFIX, Settings
@@ -104,7 +104,7 @@ def _sample() -> Metrics:
         start_time=now,
         eta=now,
     )
-    metrics.observed(NamespacedName("namespace", "scan"), ScanFigures(status, Backlog(1, 1), 1.0))
+    metrics.observed(NamespacedName("namespace", "scan"), ScanFigures(status, Subscription(1, 1), 1.0))
     return metrics
 
 

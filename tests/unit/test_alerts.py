@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from skymap_api.names import NamespacedName
+from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
 from skymap_operator.decide.scaling import Cause, Direction
-from skymap_operator.observe.state import Backlog
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
 from skymap_operator.runtime.workqueue import Load, Trigger
 
@@ -75,7 +75,7 @@ def exported() -> dict[str, list[dict[str, str]]]:
         start_time=NOW - timedelta(seconds=9),
         eta=NOW,
     )
-    metrics.observed(NamespacedName("ns", "a"), ScanFigures(scan, Backlog(1, 1), 900.0))
+    metrics.observed(NamespacedName("ns", "a"), ScanFigures(scan, Subscription(1, 1), 900.0))
     found: dict[str, list[dict[str, str]]] = {}
     for line in metrics.text(Load()).decode().splitlines():
         if not line.startswith("#"):

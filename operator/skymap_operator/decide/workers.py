@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from skymap_api.names import PRODUCER, WORKER
 from skymap_api.progress import ProgressPhase
+from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.status import WorkersStatus
 from skymap_operator.decide.actions import Action, Create, Emit, Patch, Replace
@@ -14,7 +15,7 @@ from skymap_operator.decide.drift import differs
 from skymap_operator.decide.scaling import Demand, Scale, learned_seconds, scale
 from skymap_operator.manifests import workers
 from skymap_operator.manifests.recipe import Recipe
-from skymap_operator.observe.state import DELETION_COST, Backlog, ObservedState, Pod, PulsarFault, PulsarState
+from skymap_operator.observe.state import DELETION_COST, ObservedState, Pod, PulsarFault, PulsarState
 from skymap_operator.settings import Settings
 
 #: Deletion cost of a busy worker, so that a ReplicaSet deletes idle ones first.
@@ -48,8 +49,8 @@ def decide_workers(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     current = 0 if deployment is None else deployment.replicas
     ready = sum(pod.role == WORKER and pod.ready and not pod.terminating for pod in observed.pods)
     known = None if scan.status.workers is None else scan.status.workers.seconds_per_task
-    if isinstance(pulsar, PulsarState):
-        known = learned_seconds(pulsar.throughput.done, pulsar.throughput.seconds) or known
+    if isinstance(pulsar, PulsarState) and pulsar.tasks is not None:
+        known = learned_seconds(pulsar.tasks.done, pulsar.tasks.spent) or known
     start, queue = started(observed), _queue(pulsar)
     demand = Demand(
         waiting=None if queue is None else queue.waiting,
@@ -97,14 +98,14 @@ def busy_workers(observed: ObservedState) -> frozenset[str]:
     Behind a proxy the broker does not see the workers' addresses; then as many ready workers count as busy as tasks
     are in flight.
     """
-    if not isinstance(observed.pulsar, PulsarState):
+    tasks = observed.pulsar.tasks if isinstance(observed.pulsar, PulsarState) else None
+    if tasks is None:
         return frozenset()
     pods = [pod for pod in observed.pods if pod.role == WORKER and not pod.finished and not pod.terminating]
     addresses = {pod.ip for pod in observed.pods if pod.role == WORKER}
-    if observed.pulsar.busy <= addresses:
-        return frozenset(pod.name for pod in pods if pod.ip in observed.pulsar.busy)
-    in_flight = 0 if observed.pulsar.tasks is None else observed.pulsar.tasks.unacked
-    return frozenset(sorted(pod.name for pod in pods if pod.ready)[:in_flight])
+    if tasks.busy <= addresses:
+        return frozenset(pod.name for pod in pods if pod.ip in tasks.busy)
+    return frozenset(sorted(pod.name for pod in pods if pod.ready)[: tasks.unacked])
 
 
 def _mark_busy(pods: tuple[Pod, ...], busy: frozenset[str]) -> list[Action]:
@@ -123,11 +124,11 @@ def _producer_done(observed: ObservedState) -> bool:
     return isinstance(pulsar, PulsarState) and pulsar.plan_ended and producer is not None and producer.finished
 
 
-def _queue(pulsar: PulsarState | PulsarFault) -> Backlog | None:
+def _queue(pulsar: PulsarState | PulsarFault) -> Subscription | None:
     """Return the workers' queue: empty before the topics exist, None if it cannot be read."""
     if not isinstance(pulsar, PulsarState):
         return None
-    return pulsar.tasks if pulsar.topics else Backlog(0, 0)
+    return pulsar.tasks if pulsar.topics else Subscription()
 
 
 def _planned(pulsar: PulsarState | PulsarFault, seeds: int) -> int:
@@ -138,7 +139,7 @@ def _planned(pulsar: PulsarState | PulsarFault, seeds: int) -> int:
     progress = pulsar.progress if isinstance(pulsar, PulsarState) else None
     if not isinstance(pulsar, PulsarState) or progress is None or progress.phase is not ProgressPhase.SCANNING:
         return 0
-    queue = pulsar.tasks or Backlog(0, 0)
+    queue = pulsar.tasks or Subscription()
     later = sum(level.planned - level.done for level in progress.levels if not level.decided)
     left = (progress.planned - progress.done) * seeds - queue.waiting - queue.unacked
     return max(min(later * seeds, left), 0)

@@ -28,14 +28,12 @@ from skymap_operator.cluster.client import Cluster, Refused
 from skymap_operator.observe.children import Children
 from skymap_operator.observe.events import current_warnings, waiting_objects
 from skymap_operator.observe.state import (
-    Backlog,
     ObservedScan,
     ObservedState,
     ObservedWarning,
     Pod,
     PulsarFault,
     PulsarState,
-    Throughput,
     needs_other_plans,
 )
 from skymap_operator.pulsar.access import PulsarAccess, pulsar_access
@@ -152,13 +150,10 @@ async def _queues(topics: ScanTopics, own: Collection[str], admin: PulsarAdmin, 
         _last(admin, topics.progress, own),
     )
     found = {topics.to_be_scanned: tasks, topics.scanned: fits}
-    workers = tasks.get(WORKERS_SUBSCRIPTION)
     return PulsarState(
         topics={topic: frozenset(found.get(topic, ())) for topic in own},
-        tasks=_backlog(workers),
-        fits=_backlog(fits.get(COLLECTOR_SUBSCRIPTION)),
-        busy=frozenset() if workers is None else workers.busy,
-        throughput=Throughput() if workers is None else Throughput(workers.done, workers.spent),
+        tasks=tasks.get(WORKERS_SUBSCRIPTION),
+        fits=fits.get(COLLECTOR_SUBSCRIPTION),
         plan_ended=end is not None and _is_end(end, topics.plan),
         progress=None if snapshot is None else _progress(snapshot, topics.progress),
         progress_time=None if snapshot is None else snapshot.published,
@@ -210,7 +205,3 @@ def _progress(snapshot: StoredMessage, topic: str) -> Progress:
         return decode_progress(snapshot.payload)
     except ValueError as error:
         raise ValueError(f"{topic}: {error}") from error
-
-
-def _backlog(found: Subscription | None) -> Backlog | None:
-    return None if found is None else Backlog(found.waiting, found.unacked)

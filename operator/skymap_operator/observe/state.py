@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from skymap_api.names import COMPONENT_LABEL
 from skymap_api.progress import Progress
+from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScan, SkymapScanStatus
 from skymap_api.resource.base import describe_errors
 from skymap_api.resource.spec import SkymapScanSpec
@@ -203,36 +204,17 @@ class ObservedWarning:
 
 
 @dataclass(frozen=True)
-class Backlog:
-    """Messages of a subscription: ``waiting`` for a consumer, and delivered but ``unacked``."""
-
-    waiting: int
-    unacked: int
-
-
-@dataclass(frozen=True)
-class Throughput:
-    """Fits that the present workers have done, and the worker seconds that they took."""
-
-    done: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
 class PulsarState:
     """The state of the scan in Pulsar.
 
     ``topics``: the scan's own topics that exist, with their subscriptions. ``tasks``, ``fits``: its two queues, None if
-    they do not exist. ``busy``: hosts of the consumers that have a task in flight (addresses of pods). ``throughput``:
-    what the workers have done. ``plan_ended``: the last entry of the plan is its end. ``metadata``: the metadata topics
-    that the plan names and that exist. ``elsewhere``: those that plans of other scans name, None if that is unknown.
+    they do not exist. ``plan_ended``: the last entry of the plan is its end. ``metadata``: the metadata topics that the
+    plan names and that exist. ``elsewhere``: those that plans of other scans name, None if that is unknown.
     """
 
     topics: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    tasks: Backlog | None = None
-    fits: Backlog | None = None
-    busy: frozenset[str] = frozenset()
-    throughput: Throughput = Throughput()
+    tasks: Subscription | None = None
+    fits: Subscription | None = None
     plan_ended: bool = False
     progress: Progress | None = None
     progress_time: datetime | None = None

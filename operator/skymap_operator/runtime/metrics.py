@@ -17,10 +17,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from skymap_api.names import NamespacedName
+from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import ConditionType, Phase
 from skymap_operator.decide.scaling import Cause, Direction
-from skymap_operator.observe.state import Backlog
 from skymap_operator.runtime.workqueue import Load, Trigger
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -46,7 +46,7 @@ class ScanFigures:
     """What the metrics show of a scan: its status, its task queue if that could be read, and its target time (s)."""
 
     status: SkymapScanStatus
-    tasks: Backlog | None = None
+    tasks: Subscription | None = None
     target: float | None = None
 
     def reason(self, kind: ConditionType, truth: str) -> dict[str, float]:

@@ -16,12 +16,12 @@ from testing.manifests import cases
 
 from skymap_api.names import JOB_ROLES, Names
 from skymap_api.progress import Progress, ProgressPhase
+from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import BestFitStatus, LevelStatus, Reason
 from skymap_operator.decide import actions as do
 from skymap_operator.observe.children import Children
 from skymap_operator.observe.state import (
-    Backlog,
     ObservedScan,
     ObservedState,
     ObservedWarning,
@@ -120,8 +120,8 @@ class World:
             return PulsarFault(Reason.PULSAR_UNAVAILABLE, "cannot reach http://pulsar:8080")
         return PulsarState(
             topics=dict(self.topics),
-            tasks=Backlog(self.work.waiting, 0) if self.own.to_be_scanned in self.topics else None,
-            fits=Backlog(self.work.fitted, 0) if self.own.scanned in self.topics else None,
+            tasks=Subscription(self.work.waiting, 0) if self.own.to_be_scanned in self.topics else None,
+            fits=Subscription(self.work.fitted, 0) if self.own.scanned in self.topics else None,
             plan_ended=self.work.ended,
             progress=self.work.progress,
             progress_time=self.now,

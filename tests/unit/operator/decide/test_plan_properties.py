@@ -14,19 +14,18 @@ from tests.unit.operator.world import SETTINGS, START, children, resource, wire
 
 from skymap_api.names import FINALIZER
 from skymap_api.progress import ProgressPhase
+from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.base import INT32
 from skymap_api.resource.status import LevelStatus
 from skymap_operator.decide.actions import SetStatus
 from skymap_operator.decide.plan import plan
 from skymap_operator.observe.state import (
-    Backlog,
     ObservedScan,
     ObservedState,
     Pod,
     PulsarState,
     Termination,
-    Throughput,
 )
 
 TIMES = st.sampled_from([datetime.min.replace(tzinfo=UTC), START, datetime.max.replace(tzinfo=UTC)])
@@ -78,12 +77,12 @@ def pulsars(draw: st.DrawFn) -> PulsarState:
         outputs=draw(st.sampled_from([(), ("a.i3",)])),
         obstacle=draw(st.none() | st.text(max_size=50)),
     )
-    queue = st.builds(Backlog, COUNTS, COUNTS) | st.none()
+    done = st.sampled_from([0, 10, 2**63])
+    queue = st.builds(Subscription, COUNTS, COUNTS, st.just(frozenset[str]()), done, POSITIVE) | st.none()
     return PulsarState(
         topics=draw(st.sampled_from([{"topic": frozenset[str]()}, {}])),
         tasks=draw(queue),
         fits=draw(queue),
-        throughput=Throughput(draw(st.sampled_from([0, 10, 2**63])), draw(POSITIVE)),
         plan_ended=draw(st.booleans()),
         progress=draw(st.sampled_from([progress, None])),
         progress_time=draw(TIMES),

@@ -11,12 +11,13 @@ from tests.unit.operator.world import SETTINGS, START, World, resource
 
 from skymap_api.names import Names
 from skymap_api.progress import ProgressPhase
+from skymap_api.pulsar_statistics import Subscription
 from skymap_operator.decide.actions import Create, Delete, EnsureTopics
 from skymap_operator.observe.children import Children, Job
-from skymap_operator.observe.state import Backlog, PulsarState
+from skymap_operator.observe.state import PulsarState
 
 TOPICS = Names.of("alerts", "alert").topics("icecube")
-EMPTY, FULL = Backlog(0, 0), Backlog(3, 0)
+EMPTY, FULL = Subscription(0, 0), Subscription(3, 0)
 SCANNING, WRITING = snapshot(ProgressPhase.SCANNING), snapshot(ProgressPhase.WRITING)
 
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 from tests.unit.operator.plans import URL, actions, running, status
 
 from skymap_api.progress import ProgressPhase
+from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.status import LevelStatus
 from skymap_operator.decide.actions import (
     Patch,
     SetStatus,
 )
-from skymap_operator.observe.state import Backlog, Pod, PulsarState, Throughput
+from skymap_operator.observe.state import Pod, PulsarState
 
 
 def test_busy_workers_are_marked_before_scaling_down() -> None:
@@ -27,7 +28,9 @@ def test_busy_workers_are_marked_before_scaling_down() -> None:
     pulsar = observed.pulsar
     assert isinstance(pulsar, PulsarState)
     held = replace(
-        pulsar, tasks=Backlog(0, 3), progress=None, busy=frozenset(f"10.1.0.{number}" for number in (0, 4, 5))
+        pulsar,
+        tasks=Subscription(0, 3, frozenset(f"10.1.0.{number}" for number in (0, 4, 5))),
+        progress=None,
     )
     found = [action for action in actions(replace(observed, pods=pods, pulsar=held)) if isinstance(action, Patch)]
     cost = "controller.kubernetes.io/pod-deletion-cost"
@@ -38,7 +41,7 @@ def test_busy_workers_are_marked_before_scaling_down() -> None:
         ("alert-workers", {"spec": {"replicas": 3}}),
     ]
     # Behind a proxy the busy workers are unknown: as many stay as tasks are in flight.
-    unknown = replace(held, busy=frozenset({"192.168.0.1"}), tasks=Backlog(0, 5))
+    unknown = replace(held, tasks=Subscription(0, 5, frozenset({"192.168.0.1"})))
     [scaled] = [
         action
         for action in actions(replace(observed, pods=pods, pulsar=unknown))
@@ -55,15 +58,15 @@ def test_planned_tasks_outside_the_queue_count() -> None:
     assert progress is not None
     first = LevelStatus(nside=1, done=5, planned=48, decided=True)
     later = progress.model_copy(update={"levels": (first, LevelStatus(nside=8, done=0, planned=100))})
-    seen = replace(pulsar, progress=later, tasks=Backlog(30, 5))
+    seen = replace(pulsar, progress=later, tasks=Subscription(30, 5))
 
     def reason(pulsar: PulsarState) -> str:
         return str(status(actions(replace(observed, pulsar=pulsar))).workers.reason)
 
     assert reason(seen).startswith("30 tasks waiting, 5 in flight, 100 planned, ")
     # The second level is in the queue already, but the snapshot is older.
-    assert reason(replace(seen, tasks=Backlog(120, 5))).startswith("120 tasks waiting, 5 in flight, 18 planned, ")
-    assert "planned" not in reason(replace(seen, tasks=Backlog(140, 5)))
+    assert reason(replace(seen, tasks=Subscription(120, 5))).startswith("120 tasks waiting, 5 in flight, 18 planned, ")
+    assert "planned" not in reason(replace(seen, tasks=Subscription(140, 5)))
     known = later.model_copy(update={"levels": (first, LevelStatus(nside=8, done=0, planned=100, decided=True))})
     for progress in (known, later.model_copy(update={"phase": ProgressPhase.WRITING}), None):
         assert "planned" not in reason(replace(seen, progress=progress))
@@ -74,15 +77,15 @@ def test_learned_fit_time_is_kept_while_workers_are_new() -> None:
     pulsar = observed.pulsar
     assert isinstance(pulsar, PulsarState)
 
-    def learned(*paces: Throughput) -> list[float | None]:
+    def learned(*paces: tuple[int, float]) -> list[float | None]:
         found: list[float | None] = []
         scan = observed.scan
         for pace in paces:
-            seen = replace(observed, scan=scan, pulsar=replace(pulsar, throughput=pace, tasks=Backlog(100, 20)))
+            seen = replace(observed, scan=scan, pulsar=replace(pulsar, tasks=Subscription(100, 20, frozenset(), *pace)))
             written = next((one.status for one in actions(seen) if isinstance(one, SetStatus)), scan.status)
             assert written.workers is not None
             found.append(written.workers.seconds_per_task)
             scan = replace(scan, status=written)
         return found
 
-    assert learned(Throughput(400, 1000.0), Throughput(3, 600.0), Throughput(20, 100.0)) == [2.5, 2.5, 5.0]
+    assert learned((400, 1000.0), (3, 600.0), (20, 100.0)) == [2.5, 2.5, 5.0]

@@ -17,7 +17,7 @@ from skymap_api.names import Names
 from skymap_api.pulsar_admin import PulsarUnavailable, StoredMessage
 from skymap_api.pulsar_statistics import Subscription
 from skymap_operator.observe.read import observe
-from skymap_operator.observe.state import Backlog, ObservedState, PulsarFault, PulsarState, Throughput
+from skymap_operator.observe.state import ObservedState, PulsarFault, PulsarState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOPICS = Names.of(NAMESPACE, NAME).topics("icecube")
@@ -71,8 +71,8 @@ def test_queues_plan_and_progress_are_observed() -> None:
     assert not found.plan_ended, "the plan is not read before a Job has ended"
     found = observed(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
     assert isinstance(found, PulsarState)
-    assert (found.tasks, found.fits) == (Backlog(5, 2), Backlog(3, 0))
-    assert (found.busy, found.throughput) == ({"10.0.0.1"}, Throughput(40, 100.0))
+    assert found.tasks == Subscription(5, 2, frozenset({"10.0.0.1"}), 40, 100.0)
+    assert found.fits == Subscription(3, 0)
     assert found.plan_ended
     assert found.progress is not None
     assert (found.progress.rate, found.progress_time) == (0.75, NOW)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from skymap_api.names import NamespacedName
+from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
 from skymap_operator.decide.scaling import Cause, Direction
-from skymap_operator.observe.state import Backlog
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
 from skymap_operator.runtime.workqueue import Load, Trigger
 
@@ -39,7 +39,7 @@ def test_metrics_show_what_was_observed() -> None:
         start_time=NOON - timedelta(seconds=300),
         eta=NOON + timedelta(seconds=90),
     )
-    metrics.observed(key, ScanFigures(status, Backlog(30, 4), 600.0))
+    metrics.observed(key, ScanFigures(status, Subscription(30, 4), 600.0))
     failed = SkymapScanStatus(phase=Phase.FAILED, conditions=(FAILED,))
     metrics.observed(NamespacedName("ns", "b"), ScanFigures(failed))
     lines = metrics.text(Load(3, 2.5, 1.5, 0.5)).decode().splitlines()
@@ -85,9 +85,9 @@ def test_metrics_of_a_deleted_scan_are_dropped() -> None:
 
     metrics.observed(key, ScanFigures(running))
     assert names() == {"skymap_scan_workers", "skymap_scan_pixels"}, "the queue could not be read"
-    metrics.observed(key, ScanFigures(running, Backlog(1, 1)))
+    metrics.observed(key, ScanFigures(running, Subscription(1, 1)))
     assert names() == {"skymap_scan_workers", "skymap_scan_tasks", "skymap_scan_pixels"}
-    metrics.observed(key, ScanFigures(running.model_copy(update={"phase": Phase.SUCCEEDED}), Backlog(0, 0)))
+    metrics.observed(key, ScanFigures(running.model_copy(update={"phase": Phase.SUCCEEDED}), Subscription(0, 0)))
     assert names() == {"skymap_scan_pixels"}
     metrics.forget(key)
     assert names() == set()
