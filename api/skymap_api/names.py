@@ -62,10 +62,7 @@ class NamespacedName:
 def check_scan_name(name: str) -> str:
     """Return the name of a scan if topics and files can be named after it.
 
-    Raises
-    ------
-    ValueError
-        If not.
+    Raises ValueError otherwise.
     """
     if _SCAN_NAME.fullmatch(name) is None:
         raise ValueError(
@@ -110,10 +107,7 @@ class ScanTopics:
     def of(cls, scan: str, bases: TopicBases | None = None) -> ScanTopics:
         """Name the topics of the scan.
 
-        Raises
-        ------
-        ValueError
-            If topics cannot be named after it; see `check_scan_name`.
+        Raises ValueError if topics cannot be named after it; see `check_scan_name`.
         """
         bases = bases or TopicBases()
         check_scan_name(scan)

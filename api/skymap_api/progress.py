@@ -82,10 +82,7 @@ def encode_progress(progress: Progress) -> bytes:
 def decode_progress(payload: bytes) -> Progress:
     """Read a message of the progress topic.
 
-    Raises
-    ------
-    ValueError
-        If it is not a snapshot, or one of another version; the message names the field.
+    Raises ValueError if it is not a snapshot, or one of another version; the message names the field.
     """
     try:
         return Progress.model_validate_json(payload)

@@ -113,13 +113,7 @@ class TopicList:
 
 
 def split_topic(topic: str) -> tuple[str, str, str]:
-    """Split a full name into tenant, namespace and local name.
-
-    Raises
-    ------
-    PulsarAdminError
-        If it is not a full name.
-    """
+    """Split a full name into tenant, namespace and local name. Raises PulsarAdminError if it is none."""
     parts = topic.removeprefix(SCHEME).split("/")
     if not topic.startswith(SCHEME) or len(parts) != 3 or not all(parts):
         raise PulsarAdminError(f"topic {topic!r}: write the full name, persistent://tenant/namespace/topic")

@@ -37,22 +37,13 @@ class Subscription:
 def read_subscriptions(body: bytes) -> dict[str, Subscription]:
     """Read the statistics of a topic, or of one partition: its subscriptions by name.
 
-    Raises
-    ------
-    ValueError
-        If they are not Pulsar's.
+    Raises ValueError if they are not Pulsar's.
     """
     return {name: one.subscription() for name, one in _TopicStats.model_validate_json(body).subscriptions.items()}
 
 
 def read_partitions(body: bytes) -> int:
-    """Read how many partitions a topic has.
-
-    Raises
-    ------
-    ValueError
-        If it is not Pulsar's answer.
-    """
+    """Read how many partitions a topic has. Raises ValueError if it is not Pulsar's answer."""
     return _Partitions.model_validate_json(body).partitions
 
 

@@ -49,12 +49,8 @@ async def apply(
 ) -> None:
     """Perform actions in their order.
 
-    Raises
-    ------
-    ActionRefused
-        If the cluster or Pulsar refuses one, or Pulsar cannot be reached.
-    ClusterError
-        If one fails. The actions after it are left to the next pass.
+    Raises ActionRefused if the cluster or Pulsar refuses one, or Pulsar cannot be reached; ClusterError if one fails.
+    The actions after it are left to the next pass.
     """
     for action in actions:
         try:

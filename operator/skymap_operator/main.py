@@ -93,10 +93,7 @@ def _run(command: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
 async def run(settings: Settings, host: str, port: int) -> None:
     """Run until SIGTERM or SIGINT.
 
-    Raises
-    ------
-    ClusterError
-        If there is no access to a cluster, or it does not know the kind SkymapScan.
+    Raises ClusterError if there is no access to a cluster, or it does not know the kind SkymapScan.
     """
     metrics, store = Metrics(), Store()
     watches = len(STORED) * max(len(settings.namespaces), 1)

@@ -109,10 +109,7 @@ class Settings(BaseModel):
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the settings from the environment; an empty variable counts as not set.
 
-    Raises
-    ------
-    SettingsError
-        If variables are missing, unknown or invalid; the message names all of them.
+    Raises SettingsError if variables are missing, unknown or invalid; the message names all of them.
     """
     given = {
         name.removeprefix(PREFIX).lower(): _value(text)

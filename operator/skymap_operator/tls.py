@@ -27,13 +27,7 @@ class TlsFiles:
         self.reload()
 
     def reload(self) -> None:
-        """Load the files if they have changed.
-
-        Raises
-        ------
-        OSError
-            If a file cannot be read or used.
-        """
+        """Load the files if they have changed. Raises OSError if one cannot be read or used."""
         stats = [path.stat() for path in self._files]
         found = [(one.st_ino, one.st_mtime_ns, one.st_size) for one in stats]
         if found == self._loaded:

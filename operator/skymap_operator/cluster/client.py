@@ -78,10 +78,7 @@ async def connect(watches: int = 0) -> Connection:
 
     ``watches``: number of watches, each of which holds a connection.
 
-    Raises
-    ------
-    ClusterError
-        If there is neither a service account nor a kubeconfig.
+    Raises ClusterError if there is neither a service account nor a kubeconfig.
     """
     configuration = Configuration()
     configuration.connection_pool_maxsize = CONNECTIONS + watches
@@ -152,10 +149,8 @@ class Cluster:
     ) -> AsyncIterator[tuple[str, Manifest]]:
         """Yield each change after ``version``: (ADDED, MODIFIED or DELETED, object). Ends after ``seconds``.
 
-        Raises
-        ------
-        ClusterError
-            If the connection breaks, or the API server no longer has the changes since ``version``: list again.
+        Raises ClusterError if the connection breaks, or the API server no longer has the changes since ``version``:
+        list again.
         """
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "labelSelector": labels}
         query["timeoutSeconds"] = str(seconds)

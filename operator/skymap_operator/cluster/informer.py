@@ -45,10 +45,7 @@ class Informer:
 
         ``changed`` is called only when every list is complete: an earlier reconcile would see a partial store.
 
-        Raises
-        ------
-        ClusterError
-            If a list fails.
+        Raises ClusterError if a list fails.
         """
         places = [(kind, namespace) for kind in STORED for namespace in namespaces or (None,)]
         lists = await asyncio.gather(*(self._list(kind, namespace) for kind, namespace in places))

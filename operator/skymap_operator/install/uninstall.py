@@ -65,10 +65,7 @@ class Uninstall:
     async def run(self, timeout: float) -> None:
         """Return when the pods and topics of all scans are gone, or report what is left after ``timeout`` (s).
 
-        Raises
-        ------
-        ClusterError
-            If the API server stays unavailable or refuses a request.
+        Raises ClusterError if the API server stays unavailable or refuses a request.
         """
         loop = asyncio.get_running_loop()
         deadline, quiet = loop.time() + timeout, 0

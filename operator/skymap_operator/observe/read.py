@@ -55,10 +55,7 @@ async def observe(
     ``refused``: the actions that were refused in the last pass. ``ending``: plans of the scans whose topics are about
     to be deleted, too; the metadata topics that they name do not count as used.
 
-    Raises
-    ------
-    ClusterError
-        If Kubernetes cannot be reached. That Pulsar cannot be reached is a part of the observed state.
+    Raises ClusterError if Kubernetes cannot be reached. That Pulsar cannot be reached is a part of the observed state.
     """
     scan = ObservedScan.of(resource)
     names, access = Names.of(scan.namespace, scan.name), pulsar_access(scan.spec, scan.status, settings)

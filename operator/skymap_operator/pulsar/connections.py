@@ -45,10 +45,7 @@ class Pulsars:
     async def reach(self, namespace: str, access: PulsarAccess) -> AsyncIterator[PulsarAdmin]:
         """Open the admin interface that a scan in ``namespace`` uses.
 
-        Raises
-        ------
-        PulsarAdminError
-            If its token or certificates are missing or invalid.
+        Raises PulsarAdminError if its token or certificates are missing or invalid.
         """
         if access.own:
             if access.admin_url not in self._own:

@@ -22,13 +22,7 @@ class Credentials:
     key: Path | None = None
 
     def headers(self) -> dict[str, str]:
-        """Return the header with the token as it is now.
-
-        Raises
-        ------
-        PulsarAdminError
-            If the file cannot be read or is empty.
-        """
+        """Return the header with the token as it is now. Raises PulsarAdminError if it cannot be read or is empty."""
         if self.token is None:
             return {}
         try:
