@@ -37,8 +37,8 @@ DEFAULT_TENANT = "icecube"
 #: Namespaces of a tenant: for the topics of scans, and for the metadata topics that scans of one event share.
 TOPICS_NAMESPACE, METADATA_NAMESPACE = "skymap", "skymap_metadata"
 
-#: Longest name that objects' names begin with. The name of a Job becomes a label (at most 63 characters) and, with six
-#: more characters, the name of a pod; our longest ending has ten.
+#: Maximum length of `Names.base`: the 63 characters of a label, less 6 for the suffix of a Job's pods and 10 for the
+#: longest ending, ``-collector``.
 MAX_BASE = 47
 #: Longest name of a scan in Pulsar (characters).
 MAX_SCAN_NAME = 200
@@ -131,7 +131,7 @@ class ScanTopics:
         """Return the scan's own topics, without the metadata topics, in the order in which they are deleted.
 
         Plan and progress come last, so that an interrupted deletion can be completed: the plan names the metadata
-        topics, the progress tells whether the scan is done.
+        topics, the progress shows whether the scan is done.
         """
         return (self.to_be_scanned, self.scanned, self.collected, self.crash_reports, self.plan, self.progress)
 

@@ -164,7 +164,7 @@ class AdminRequests:
         yield from self._insist("DELETE", f"{_path(topic)}{'/partitions' if partitioned else ''}?force=true")
 
     def topic_exists(self, topic: str) -> Exchange[bool]:
-        """Tell whether a topic exists. Does not create it."""
+        """Return whether a topic exists. Does not create it."""
         found = yield from self._ask("GET", f"{_path(topic)}/partitions", expected=(404,))
         return found.status == 200
 
@@ -317,5 +317,5 @@ def _reason(answer: Answer) -> str:
 
 
 def _keeps_messages(retention: Any) -> bool:
-    """Tell whether a namespace's retention keeps acknowledged messages; none given is Pulsar's default: it does not."""
+    """Return whether a namespace's retention keeps acknowledged messages; Pulsar's default, without one, does not."""
     return isinstance(retention, dict) and all(retention.get(name, 0) != 0 for name in RETENTION)

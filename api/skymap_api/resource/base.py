@@ -195,7 +195,7 @@ Parameter = Annotated[
 
 
 def stays_inside(path: str) -> bool:
-    """Tell whether a relative path stays inside its folder."""
+    """Return whether a relative path stays inside its folder."""
     return not path.startswith("/") and ".." not in path.split("/")
 
 

@@ -1,7 +1,8 @@
 """The actions that a decision consists of, as plain values; `skymap_operator.apply` performs them.
 
-They are performed in their order, up to the first that fails; the next pass starts from the state that it observes.
-Therefore the order matters: the finalizer before the topics, topics before pods, no pods left before topics go.
+They are performed in order, up to the first that fails; the next pass starts from the state that it observes. Therefore
+the order matters: the finalizer comes before the topics, the topics before the pods, and the topics are deleted only
+after the pods.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ends the pods of a scan and deletes its topics. The results on the claim are never deleted."""
+"""Decides how the pods of a scan end and which topics are deleted. The results on the claim are never deleted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from skymap_operator.settings import Settings
 def end_pods(observed: ObservedState, settings: Settings, *, finished_jobs: bool) -> list[Action]:
     """Return the deletions that end the scan's pods; ``finished_jobs``: delete finished Jobs with their pods, too.
 
-    Nobody needs the workers' fits any more. The workers are deleted before their Deployment, which would give them
-    the grace period of a whole fit: once a pod terminates, no kubelet shortens it (kubernetes/kubernetes#113606).
+    The worker pods are deleted first, with a short grace period, since nobody needs their fits any more. Deleting the
+    Deployment starts the grace period of a whole fit, which cannot be shortened (kubernetes/kubernetes#113606).
     """
     workers = [pod for pod in observed.pods if pod.role == WORKER and not pod.terminating and not pod.finished]
     actions: list[Action] = [Delete("Pod", pod.name, settings.grace_seconds) for pod in workers]

@@ -39,7 +39,9 @@ def time_to_live(observed: ObservedState) -> timedelta | None:
 
 def _never_started(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
     limit, status = spec.starting_deadline_seconds, observed.scan.status
-    if limit is None or status.pixels is not None:
+    if limit is None:
+        return None
+    if status.pixels is not None:  # it started before its suspension, which reset the start time
         return None
     if observed.now - _waiting_since(observed) <= timedelta(seconds=limit):
         return None
@@ -49,7 +51,10 @@ def _never_started(observed: ObservedState, spec: SkymapScanSpec) -> Finding | N
 
 
 def _waiting_since(observed: ObservedState) -> datetime:
-    """Return when the scan could first have started: when it was created, or resumed after a suspension."""
+    """Return since when the scan could have started: its creation, or its last resumption.
+
+    Until the status reports the resumption, that is now, so that no deadline counts the suspension.
+    """
     progressing = observed.scan.status.condition(ConditionType.PROGRESSING)
     if progressing is None:
         return observed.scan.created

@@ -16,10 +16,10 @@ from skymap_api.resource.status import Reason
 from skymap_api.text import printable, printable_line
 from skymap_operator.observe.state import ObservedState, ObservedWarning, Pod, PulsarFault, PulsarState
 
-#: Lines and characters that are shown from the end of a pod's log.
-_LAST_LINES, _LAST_WORDS = 12, 1500
+#: Most lines and characters that are shown from the end of a pod's log.
+_MAX_LINES, _MAX_CHARACTERS = 12, 1500
 
-#: How the line begins in which the scanner explains an error.
+#: How the error messages of the scanner begin.
 _ERRORS = ("Error: ", "Internal error")
 
 #: Advice that follows the message of Kubernetes.
@@ -59,14 +59,17 @@ class Finding:
 
 
 def last_words(pod: Pod) -> str:
-    """Return the end of a pod's log, or how the pod ended if the log is empty. An explained error is cut out of it."""
+    """Return the end of a pod's log, or how the pod ended if the log is empty.
+
+    If the log ends in an error message, only that is returned.
+    """
     if pod.termination is None:
         return ""
-    lines = pod.termination.message.strip().splitlines()[-_LAST_LINES:]
+    lines = pod.termination.message.strip().splitlines()[-_MAX_LINES:]
     errors = [number for number, line in enumerate(lines) if line.startswith(_ERRORS)]
     if errors:
         lines = lines[errors[-1] :]
-    text = "\n".join(map(printable, lines))[-_LAST_WORDS:]
+    text = "\n".join(map(printable, lines))[-_MAX_CHARACTERS:]
     if text:
         return text
     if pod.termination.reason == "OOMKilled":
@@ -92,7 +95,9 @@ def _degraded(observed: ObservedState) -> Iterator[Finding]:
     if observed.tls_keys is None:
         yield _advised(Reason.SECRET_NOT_FOUND, "the Secret with the certificates for Pulsar does not exist")
     if isinstance(observed.pulsar, PulsarState) and observed.pulsar.progress and observed.pulsar.progress.obstacle:
-        yield _advised(Reason.CLAIM_FULL, f"saver: {printable_line(observed.pulsar.progress.obstacle)[:_LAST_WORDS]}")
+        yield _advised(
+            Reason.CLAIM_FULL, f"saver: {printable_line(observed.pulsar.progress.obstacle)[:_MAX_CHARACTERS]}"
+        )
     # A claim's own warning explains more than those of the pods that wait for the claim.
     claims = [warning for warning in observed.warnings if warning.object.startswith("PersistentVolumeClaim ")]
     yield from _from_warnings(claims)
@@ -111,7 +116,7 @@ def _from_warnings(warnings: Iterable[ObservedWarning]) -> Iterator[Finding]:
 
 
 def _from_pods(pods: Iterable[Pod]) -> Iterator[Finding]:
-    # The roles come first: without one of them the scan stops, while a missing worker only slows it down.
+    # Producer, saver and collector come first: without one of them the scan stops; without a worker it is slower.
     order = [PRODUCER, SAVER, COLLECTOR, WORKER]
     live = sorted((pod for pod in pods if not pod.terminating and not pod.finished), key=lambda pod: pod.name)
     for pod in sorted(live, key=lambda pod: order.index(pod.role) if pod.role in order else len(order)):

@@ -18,7 +18,7 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15,
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 #: The API server rounds requests and limits up to 1m, and caps quantities with a binary suffix.
 _SMALLEST, _MOST_BINARY = Decimal("1e-3"), Decimal(2**63 - 1)
-#: Digits enough for every quantity that the pattern takes, so that nothing else is rounded.
+#: Precision beyond any accepted quantity, so that nothing else is rounded.
 _EXACT = Context(prec=20_000)
 #: Beyond this length a quantity is compared as text.
 _LONGEST = 100
@@ -67,6 +67,7 @@ def _contains(live: Any, wanted: Any, *, quantities: bool = False) -> bool:
         )
     if quantities and isinstance(live, str | int) and isinstance(wanted, str | int):
         return same_quantity(live, wanted)
+    # The API server drops empty strings, such as the value of an environment variable.
     return bool(live == wanted) or (live is None and wanted == "")
 
 

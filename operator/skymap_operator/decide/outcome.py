@@ -17,8 +17,8 @@ from skymap_operator.observe.state import ObservedState, Pod, PulsarState
 _DOWNLOAD_FAILED = re.compile(
     r"https?://[^ ]+: (\d{3}\b|.*\(attempts: |.*not finished after|Exceeded maximum|events may not be fetched)"
 )
-#: Exit codes of a worker that explains its error (1), or was called wrongly (2).
-_EXPLAINED = {1, 2}
+#: Exit codes with which a worker reports an error (1) or wrong arguments (2).
+_REPORTED_ERRORS = {1, 2}
 
 
 def outcome(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
@@ -55,8 +55,8 @@ def _role_failed(observed: ObservedState, spec: SkymapScanSpec, role: str, condi
     words = last_words(ends[-1]) if ends else ""
     if not words:
         return Finding(Reason.ROLE_FAILED, f"{role} failed: {condition.get('message', condition.get('reason', ''))}")
-    explained = ends[-1].termination is not None and ends[-1].termination.code == 1
-    reason = _event_reason(spec, words) if role == PRODUCER and explained else Reason.ROLE_FAILED
+    reported = ends[-1].termination is not None and ends[-1].termination.code == 1
+    reason = _event_reason(spec, words) if role == PRODUCER and reported else Reason.ROLE_FAILED
     return Finding(reason, f"{role} failed: {words}")
 
 
@@ -70,13 +70,13 @@ def _event_reason(spec: SkymapScanSpec, words: str) -> Reason:
 
 
 def _workers_failed(observed: ObservedState, restarts: int) -> Finding | None:
-    """Return the error if every worker restarts again and again with one that it explains: new workers would too."""
+    """Return the error if every worker has exceeded its restarts with a reported error: new ones would fail, too."""
     pods = [pod for pod in observed.pods if pod.role == WORKER and not pod.terminating]
-    hopeless = [pod for pod in pods if not pod.ready and pod.restarts > restarts and _explained(pod)]
+    hopeless = [pod for pod in pods if not pod.ready and pod.restarts > restarts and _reported_error(pod)]
     if not pods or len(hopeless) < len(pods):
         return None
     return Finding(Reason.ROLE_FAILED, f"every worker failed: {last_words(hopeless[0])}")
 
 
-def _explained(pod: Pod) -> bool:
-    return pod.termination is not None and pod.termination.code in _EXPLAINED
+def _reported_error(pod: Pod) -> bool:
+    return pod.termination is not None and pod.termination.code in _REPORTED_ERRORS

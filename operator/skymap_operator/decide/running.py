@@ -32,7 +32,10 @@ from skymap_operator.settings import Settings
 
 
 def plan_running(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Plan:
-    """Create what is missing and correct what differs. Nothing is created before its topics can be."""
+    """Create what is missing and correct what differs.
+
+    Nothing is created until Pulsar can be reached, since the topics must exist first.
+    """
     scan, pulsar = observed.scan, observed.pulsar
     recipe = Recipe.of(scan, spec, settings, observed.tls_keys or frozenset())
     decided = decide_workers(observed, spec, settings)
@@ -107,7 +110,7 @@ def _correct_job(observed: ObservedState, role: str, job: Job, wanted: Manifest,
 
 
 def _work_lost(observed: ObservedState, role: str, job: Job, settings: Settings) -> bool:
-    """Return whether Pulsar has lost what a role did whose Job is complete.
+    """Return whether Pulsar has lost the work of a role whose Job is complete.
 
     Every role may run again without harm: it finds in its topics what is done.
     """

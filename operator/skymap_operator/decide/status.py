@@ -1,4 +1,4 @@
-"""Writes the status of a scan, and the Events of what changes in it."""
+"""Computes the status of a scan, and the Events that report its changes."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def _eta(progress: Progress, published: datetime | None) -> datetime | None:
         return None
     try:
         return published.replace(microsecond=0) + timedelta(seconds=round(progress.eta))
-    except OverflowError:  # whoever publishes a message sets its time
+    except OverflowError:  # the publish time comes from the client and may be anything
         return None
 
 

@@ -15,7 +15,7 @@ from skymap_operator.settings import Settings
 
 
 def plan_suspended(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Plan:
-    """Suspend the Jobs, and set the number of workers to 0."""
+    """Return the actions that suspend the Jobs and set the number of workers to 0."""
     recipe = Recipe.of(observed.scan, spec, settings, observed.tls_keys or frozenset())
     actions: list[Action] = []
     for role, wanted in jobs(recipe).items():

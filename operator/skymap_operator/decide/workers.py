@@ -73,7 +73,10 @@ def decide_workers(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
 
 
 def scale_workers(observed: ObservedState, recipe: Recipe, decided: WorkersDecision, *, create: bool) -> list[Action]:
-    """Set the number of workers; busy ones are marked before there are fewer, so that idle ones are deleted first."""
+    """Return the actions that set the number of workers.
+
+    Busy workers are marked before the number falls, so that idle ones are deleted first.
+    """
     live, wanted = observed.children.deployment, decided.scale.replicas
     if live is None:
         return [Create(workers(recipe, wanted))] if create else []
@@ -95,8 +98,8 @@ def scale_workers(observed: ObservedState, recipe: Recipe, decided: WorkersDecis
 def busy_workers(observed: ObservedState) -> frozenset[str]:
     """Return the names of the workers that have a task in flight.
 
-    Behind a proxy the broker does not see the workers' addresses; then as many ready workers count as busy as tasks
-    are in flight.
+    Behind a proxy the broker does not see the workers' addresses; then one ready worker counts as busy for each task in
+    flight.
     """
     tasks = observed.pulsar.tasks if isinstance(observed.pulsar, PulsarState) else None
     if tasks is None:
