@@ -100,7 +100,15 @@ def simulate(
         dec = math.degrees(math.asin(2 * draws.direction.random() - 1))
     if vertex is None:
         vertex = _draw_vertex(draws.vertex, geometry)
-    truth = _particle(draws.losses, topology, ra, dec, energy, vertex, ice, mjd)
+    zenith, azimuth = (float(angle) for angle in equatorial_to_detector(math.radians(ra), math.radians(dec), mjd))
+    if topology == "cascade":
+        losses = cascade_losses(energy)
+    else:
+        span = span_in_cube(np.array(vertex), travel_direction(zenith, azimuth), HALF_CUBE)
+        assert span is not None  # noqa: S101 - the vertex lies in the cube
+        losses = muon_losses(draws.losses, *span, energy)
+    # The particle is at the vertex at 0 ns, until the trigger sets the time.
+    truth = Truth(topology, ra, dec, zenith, azimuth, energy, vertex, 0.0, losses, ice)
     pulses, hlc = _detect(draws, truth, geometry)
     trigger = find_trigger(pulses, hlc)
     if isinstance(trigger, int):
@@ -148,27 +156,6 @@ def _draw_vertex(random: np.random.Generator, geometry: Geometry) -> tuple[float
         if span is not None and span[0] <= 0 <= span[1]:
             x, y, z = point.tolist()
             return x, y, z
-
-
-def _particle(
-    random: np.random.Generator,
-    topology: Topology,
-    ra: float,
-    dec: float,
-    energy: float,
-    vertex: tuple[float, float, float],
-    ice: str,
-    mjd: float,
-) -> Truth:
-    """Return the particle with its energy losses; it is at the vertex at 0 ns, until the trigger sets the time."""
-    zenith, azimuth = (float(angle) for angle in equatorial_to_detector(math.radians(ra), math.radians(dec), mjd))
-    if topology == "cascade":
-        losses = cascade_losses(energy)
-    else:
-        span = span_in_cube(np.array(vertex), travel_direction(zenith, azimuth), HALF_CUBE)
-        assert span is not None  # noqa: S101 - the vertex lies in the cube
-        losses = muon_losses(random, *span, energy)
-    return Truth(topology, ra, dec, zenith, azimuth, energy, vertex, 0.0, losses, ice)
 
 
 def _detect(draws: _Draws, truth: Truth, geometry: Geometry) -> tuple[Hits, NDArray[np.bool_]]:
