@@ -7,13 +7,9 @@ def printable(text: str) -> str:
     """Return ``text`` with escapes for what a terminal would interpret or could not print; line ends stay."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() or one == "\n" else _escaped(one) for one in text)
+    return "".join(one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in text)
 
 
 def printable_line(text: str) -> str:
     """Return the same in one line, with escapes for line ends too."""
     return printable(text).replace("\n", "\\n")
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")

@@ -21,19 +21,14 @@ def event_about(about: Manifest, kind: str, reason: str, message: str) -> Manife
     meta = about["metadata"]
     digest = hashlib.sha256(f"{meta['uid']}\n{reason}\n{message}".encode()).hexdigest()[:16]
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    subject = {key: about[key] for key in ("apiVersion", "kind")}
     if len(message) > LONGEST_MESSAGE:
         message = f"{message[: LONGEST_MESSAGE - 1]}…"
     return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": f"{meta['name'][:230]}.{digest}", "namespace": meta["namespace"]},
-        "involvedObject": {
-            "apiVersion": about["apiVersion"],
-            "kind": about["kind"],
-            "name": meta["name"],
-            "namespace": meta["namespace"],
-            "uid": meta["uid"],
-        },
+        "involvedObject": subject | {key: meta[key] for key in ("name", "namespace", "uid")},
         "type": kind,
         "reason": reason,
         "message": message,

@@ -6,7 +6,6 @@ from skymap_api.metadata_topics import decide_deletion
 from skymap_api.names import WORKER, Names, ScanTopics
 from skymap_operator.decide.actions import Action, Delete, DeleteTopics
 from skymap_operator.decide.diagnose import Finding
-from skymap_operator.observe.children import Job
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault, needs_other_plans
 from skymap_operator.pulsar.access import runs_with
 from skymap_operator.settings import Settings
@@ -21,7 +20,7 @@ def end_pods(observed: ObservedState, settings: Settings, *, finished_jobs: bool
     workers = [pod for pod in observed.pods if pod.role == WORKER and not pod.terminating and not pod.finished]
     actions: list[Action] = [Delete("Pod", pod.name, settings.grace_seconds) for pod in workers]
     deployment = observed.children.owned_deployment()
-    jobs = [job for job in observed.children if isinstance(job, Job) and (finished_jobs or not job.finished)]
+    jobs = [job for job in observed.children.jobs.values() if finished_jobs or not job.finished]
     doomed = [child for child in (deployment, *jobs) if child is not None and child.managed]
     return actions + [Delete(child.kind, child.name) for child in doomed]
 
