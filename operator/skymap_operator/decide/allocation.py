@@ -1,4 +1,4 @@
-"""Divides the workers of the cluster among its scans."""
+"""Divides the workers of the cluster among its scans, by max-min fairness."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 from skymap_operator.observe.state import ObservedScan
 
-Scan = TypeVar("Scan")
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Desired:
 
     @classmethod
     def of(cls, scan: ObservedScan, workers: int) -> Self:
-        """Return that of a scan which would have so many workers."""
+        """Return them for a scan that would have so many workers."""
         return cls(workers, scan.spec is not None and scan.spec.priority == "Realtime", scan.created)
 
 
-def allocate(desired: Mapping[Scan, Desired], limit: int) -> dict[Scan, int]:
+def allocate(desired: Mapping[Key, Desired], limit: int) -> dict[Key, int]:
     """Divide ``limit`` workers among scans: realtime scans first, then the others, among equals as evenly as possible.
 
     A remainder goes to the oldest scans. So with more scans than workers the oldest have one worker each, finish, and
@@ -41,16 +41,17 @@ def allocate(desired: Mapping[Scan, Desired], limit: int) -> dict[Scan, int]:
     return first | _evenly(others, limit - sum(first.values()))
 
 
-def _evenly(desired: Mapping[Scan, int], limit: int) -> dict[Scan, int]:
-    """Give every scan what it desires or an equal part, whichever is less; the remainder goes to the first."""
-    level, left = 0, limit
+def _evenly(desired: Mapping[Key, int], limit: int) -> dict[Key, int]:
+    """Give each scan what it desires or an equal share, whichever is less; the first scans share the remainder."""
+    share, remaining = 0, limit
     ascending = sorted(desired.values())
     for place, count in enumerate(ascending):
-        step = min(count - level, left // (len(ascending) - place))
-        level, left = level + step, left - step * (len(ascending) - place)
-        if level < count:
+        unsatisfied = len(ascending) - place
+        step = min(count - share, remaining // unsatisfied)
+        share, remaining = share + step, remaining - step * unsatisfied
+        if share < count:
             break
-    given = {scan: min(count, level) for scan, count in desired.items()}
-    for scan in [scan for scan, count in desired.items() if count > level][:left]:
-        given[scan] += 1
-    return given
+    allocated = {scan: min(count, share) for scan, count in desired.items()}
+    for scan in [scan for scan, count in desired.items() if count > share][:remaining]:
+        allocated[scan] += 1
+    return allocated

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.status import ConditionType, Reason
-from skymap_operator.decide.diagnose import Finding, degraded
+from skymap_operator.decide.diagnose import Finding, find_obstacle
 from skymap_operator.observe.state import ObservedState
 
 
-def started(observed: ObservedState) -> datetime | None:
+def start_time(observed: ObservedState) -> datetime | None:
     """Return when the first pod of the scan started, None if none has."""
     times = [pod.started for pod in observed.pods if pod.started is not None]
     return observed.scan.status.start_time or min(times, default=None)
@@ -18,7 +18,7 @@ def started(observed: ObservedState) -> datetime | None:
 
 def deadline_exceeded(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
     """Return which deadline the scan missed, None if it missed none."""
-    start = started(observed)
+    start = start_time(observed)
     if start is None:
         return _never_started(observed, spec)
     limit = spec.active_deadline_seconds
@@ -45,7 +45,7 @@ def _never_started(observed: ObservedState, spec: SkymapScanSpec) -> Finding | N
         return None
     if observed.now - _waiting_since(observed) <= timedelta(seconds=limit):
         return None
-    why = degraded(observed)
+    why = find_obstacle(observed)
     reason = "" if why is None else f": {why.message}"
     return Finding(Reason.NEVER_STARTED, f"no pod started within startingDeadlineSeconds: {limit}{reason}")
 

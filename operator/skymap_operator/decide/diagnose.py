@@ -58,7 +58,7 @@ class Finding:
     message: str
 
 
-def last_words(pod: Pod) -> str:
+def termination_message(pod: Pod) -> str:
     """Return the end of a pod's log, or how the pod ended if the log is empty.
 
     If the log ends in an error message, only that is returned.
@@ -77,12 +77,12 @@ def last_words(pod: Pod) -> str:
     return f"it ended with exit code {pod.termination.code}"
 
 
-def degraded(observed: ObservedState) -> Finding | None:
+def find_obstacle(observed: ObservedState) -> Finding | None:
     """Return what obstructs the scan, the most serious cause; None if nothing does."""
-    return next(_degraded(observed), None)
+    return next(_obstacles(observed), None)
 
 
-def _degraded(observed: ObservedState) -> Iterator[Finding]:
+def _obstacles(observed: ObservedState) -> Iterator[Finding]:
     if isinstance(observed.pulsar, PulsarFault):
         yield Finding(observed.pulsar.reason, observed.pulsar.message)
     for child in observed.children:
@@ -128,7 +128,9 @@ def _from_pods(pods: Iterable[Pod]) -> Iterator[Finding]:
         elif pod.waiting is not None and (known := _recognised(pod.waiting[1])) is not None:
             yield _advised(known, f"{pod.name}: {pod.waiting[1]}")
         if pod.role == WORKER and not pod.ready and pod.waiting and pod.waiting[0] == "CrashLoopBackOff":
-            yield Finding(Reason.WORKERS_CRASHING, f"{pod.name} has crashed {pod.restarts} times: {last_words(pod)}")
+            yield Finding(
+                Reason.WORKERS_CRASHING, f"{pod.name} has crashed {pod.restarts} times: {termination_message(pod)}"
+            )
 
 
 def _recognised(text: str) -> Reason | None:

@@ -10,7 +10,7 @@ from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.decide.deadlines import deadline_exceeded
-from skymap_operator.decide.diagnose import Finding, last_words
+from skymap_operator.decide.diagnose import Finding, termination_message
 from skymap_operator.observe.state import ObservedState, Pod, PulsarState
 
 #: What the scanner writes about an event that it could not download.
@@ -21,17 +21,17 @@ _DOWNLOAD_FAILED = re.compile(
 _REPORTED_ERRORS = {1, 2}
 
 
-def outcome(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
+def scan_outcome(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
     """Return how the scan ended; None while it can still succeed."""
     if _results_written(observed):
         return Finding(Reason.COMPLETED, "the results are written")
-    found = failure(observed, spec)
+    found = scan_failure(observed, spec)
     if found is not None or spec.suspend:
         return found
     return deadline_exceeded(observed, spec)
 
 
-def failure(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
+def scan_failure(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
     """Return why the scan cannot succeed any more; None while it can."""
     for role in JOB_ROLES:
         job = observed.children.owned_job(role)
@@ -52,19 +52,19 @@ def _role_failed(observed: ObservedState, spec: SkymapScanSpec, role: str, condi
     if condition.get("reason") == "DeadlineExceeded":
         return Finding(Reason.DEADLINE_EXCEEDED, f"{role} did not finish within activeDeadlineSeconds")
     ends = [pod for pod in observed.pods if pod.role == role and pod.termination is not None and pod.termination.code]
-    words = last_words(ends[-1]) if ends else ""
-    if not words:
+    message = termination_message(ends[-1]) if ends else ""
+    if not message:
         return Finding(Reason.ROLE_FAILED, f"{role} failed: {condition.get('message', condition.get('reason', ''))}")
     reported = ends[-1].termination is not None and ends[-1].termination.code == 1
-    reason = _event_reason(spec, words) if role == PRODUCER and reported else Reason.ROLE_FAILED
-    return Finding(reason, f"{role} failed: {words}")
+    reason = _event_reason(spec, message) if role == PRODUCER and reported else Reason.ROLE_FAILED
+    return Finding(reason, f"{role} failed: {message}")
 
 
-def _event_reason(spec: SkymapScanSpec, words: str) -> Reason:
+def _event_reason(spec: SkymapScanSpec, message: str) -> Reason:
     """Distinguish an event that cannot be downloaded from one that cannot be used, by the producer's error."""
-    if "the topic" in words or "another scan" in words.lower():
+    if "the topic" in message or "another scan" in message.lower():
         return Reason.ROLE_FAILED
-    if spec.event.url is not None and _DOWNLOAD_FAILED.search(words):
+    if spec.event.url is not None and _DOWNLOAD_FAILED.search(message):
         return Reason.EVENT_UNREACHABLE
     return Reason.EVENT_UNUSABLE
 
@@ -75,7 +75,7 @@ def _workers_failed(observed: ObservedState, restarts: int) -> Finding | None:
     hopeless = [pod for pod in pods if not pod.ready and pod.restarts > restarts and _reported_error(pod)]
     if not pods or len(hopeless) < len(pods):
         return None
-    return Finding(Reason.ROLE_FAILED, f"every worker failed: {last_words(hopeless[0])}")
+    return Finding(Reason.ROLE_FAILED, f"every worker failed: {termination_message(hopeless[0])}")
 
 
 def _reported_error(pod: Pod) -> bool:

@@ -11,7 +11,7 @@ from skymap_operator.decide.actions import Plan
 from skymap_operator.decide.deletion import plan_deletion
 from skymap_operator.decide.diagnose import Finding
 from skymap_operator.decide.finished import plan_end, plan_finished
-from skymap_operator.decide.outcome import outcome
+from skymap_operator.decide.outcome import scan_outcome
 from skymap_operator.decide.running import plan_running
 from skymap_operator.decide.suspended import plan_suspended
 from skymap_operator.observe.state import ObservedState
@@ -26,10 +26,10 @@ def plan(observed: ObservedState, settings: Settings) -> Plan:
     if scan.finished:
         return plan_finished(observed, settings)
     if scan.spec is None:
-        return plan_end(observed, Finding(Reason.INVALID_SPEC, f"the spec is invalid: {scan.invalid}"))
-    ended = outcome(observed, scan.spec)
-    if ended is not None:
-        return plan_end(observed, ended)
+        return plan_end(observed, Finding(Reason.INVALID_SPEC, f"the spec is invalid: {scan.spec_error}"))
+    outcome = scan_outcome(observed, scan.spec)
+    if outcome is not None:
+        return plan_end(observed, outcome)
     if scan.spec.suspend:
         return plan_suspended(observed, scan.spec, settings)
     return plan_running(observed, scan.spec, settings)

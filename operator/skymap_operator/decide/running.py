@@ -19,7 +19,7 @@ from skymap_operator.decide.actions import (
     Plan,
     Replace,
 )
-from skymap_operator.decide.diagnose import degraded
+from skymap_operator.decide.diagnose import find_obstacle
 from skymap_operator.decide.drift import differs, job_patch
 from skymap_operator.decide.status import Verdict, phase_of, update_status
 from skymap_operator.decide.workers import decide_workers, scale_workers
@@ -39,7 +39,7 @@ def plan_running(observed: ObservedState, spec: SkymapScanSpec, settings: Settin
     scan, pulsar = observed.scan, observed.pulsar
     recipe = Recipe.of(scan, spec, settings, observed.tls_keys or frozenset())
     decided = decide_workers(observed, spec, settings)
-    trouble = degraded(observed)
+    trouble = find_obstacle(observed)
     verdict = Verdict(
         phase_of(observed),
         degraded=trouble,

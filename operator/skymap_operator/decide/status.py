@@ -22,7 +22,7 @@ from skymap_api.resource.status import (
     WorkersStatus,
 )
 from skymap_operator.decide.actions import Action, Emit, SetStatus
-from skymap_operator.decide.deadlines import started
+from skymap_operator.decide.deadlines import start_time
 from skymap_operator.decide.diagnose import Finding
 from skymap_operator.manifests.labels import selector
 from skymap_operator.observe.state import ObservedState, PulsarState
@@ -76,7 +76,7 @@ def next_status(observed: ObservedState, verdict: Verdict) -> SkymapScanStatus:
         "observed_generation": observed.scan.generation,
         "phase": verdict.phase,
         "conditions": _conditions(observed, verdict, now),
-        "start_time": _start_time(observed, verdict.phase),
+        "start_time": _shown_start_time(observed, verdict.phase),
         "completion_time": (old.completion_time or now) if ended else old.completion_time,
         "runs_with": old.runs_with or verdict.runs_with,
         "workers": _workers(observed, verdict.workers),
@@ -99,22 +99,30 @@ def phase_of(observed: ObservedState) -> Phase:
         return Phase.WRITING
     if progress is not None and any(level.decided for level in progress.levels):
         return Phase.SCANNING
-    return Phase.PENDING if started(observed) is None else Phase.PREPARING
+    return Phase.PENDING if start_time(observed) is None else Phase.PREPARING
 
 
 def condition_events(old: SkymapScanStatus, new: SkymapScanStatus) -> Iterator[Emit]:
     """Yield an Event for each condition that has changed."""
     for one in new.conditions:
         before = old.condition(one.type)
-        usual = one.reason in {Reason.AS_EXPECTED, Reason.IN_PROGRESS}
-        same = usual if before is None else (before.status, before.reason) == (one.status, one.reason)
-        if same:
+        if not _has_changed(before, one):
             continue
-        if one.type is ConditionType.DEGRADED and before is not None and usual:
+        if one.type is ConditionType.DEGRADED and before is not None and _is_normal(one):
             yield Emit("Normal", "Recovered", f"no longer {before.reason}")
         elif one.reason is not Reason.FINISHED:  # the Event of the condition Succeeded says more
             kind: Literal["Normal", "Warning"] = "Warning" if (one.type, one.status) in _WARNINGS else "Normal"
             yield Emit(kind, one.reason.value, one.message[:1024])
+
+
+def _has_changed(before: Condition | None, now: Condition) -> bool:
+    if before is None:
+        return not _is_normal(now)
+    return (before.status, before.reason) != (now.status, now.reason)
+
+
+def _is_normal(condition: Condition) -> bool:
+    return condition.reason in {Reason.AS_EXPECTED, Reason.IN_PROGRESS}
 
 
 def _conditions(observed: ObservedState, verdict: Verdict, now: datetime) -> tuple[Condition, ...]:
@@ -155,13 +163,13 @@ def _condition(
     )
 
 
-def _start_time(observed: ObservedState, phase: Phase) -> datetime | None:
+def _shown_start_time(observed: ObservedState, phase: Phase) -> datetime | None:
     """Return when the scan started. As with Jobs it is reset by a suspension, so that no deadline counts that time."""
     if phase is Phase.SUSPENDED:
         return None
     if observed.scan.finished or phase is Phase.DELETING:
         return observed.scan.status.start_time
-    return started(observed)
+    return start_time(observed)
 
 
 def _workers(observed: ObservedState, decided: WorkersStatus | None) -> WorkersStatus:

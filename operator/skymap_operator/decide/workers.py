@@ -10,7 +10,7 @@ from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.status import WorkersStatus
 from skymap_operator.decide.actions import Action, Create, Emit, Patch, Replace
-from skymap_operator.decide.deadlines import started
+from skymap_operator.decide.deadlines import start_time
 from skymap_operator.decide.drift import differs
 from skymap_operator.decide.scaling import Demand, Scale, learned_seconds, scale
 from skymap_operator.manifests import workers
@@ -51,7 +51,7 @@ def decide_workers(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     known = None if scan.status.workers is None else scan.status.workers.seconds_per_task
     if isinstance(pulsar, PulsarState) and pulsar.tasks is not None:
         known = learned_seconds(pulsar.tasks.done, pulsar.tasks.spent) or known
-    start, queue = started(observed), _queue(pulsar)
+    start, queue = start_time(observed), _queue(pulsar)
     demand = Demand(
         waiting=None if queue is None else queue.waiting,
         in_flight=None if queue is None else queue.unacked,

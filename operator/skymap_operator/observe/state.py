@@ -32,7 +32,7 @@ def parse_time(text: str | None) -> datetime | None:
 
 @dataclass(frozen=True)
 class ObservedScan:
-    """The SkymapScan. ``spec`` is None if it is invalid; ``invalid`` is then the reason."""
+    """The SkymapScan. ``spec`` is None if it is invalid; ``spec_error`` is then the reason."""
 
     namespace: str
     name: str
@@ -43,17 +43,17 @@ class ObservedScan:
     finalizers: tuple[str, ...]
     spec: SkymapScanSpec | None
     status: SkymapScanStatus
-    invalid: str = ""
+    spec_error: str = ""
 
     @classmethod
     def of(cls, resource: Mapping[str, Any]) -> ObservedScan:
         """Parse a SkymapScan of the Kubernetes API."""
         meta = resource["metadata"]
-        spec, invalid = None, ""
+        spec, spec_error = None, ""
         try:
             spec = SkymapScan.model_validate({**resource, "status": None}).spec
         except ValidationError as error:
-            invalid = describe_errors(error)
+            spec_error = describe_errors(error)
         return cls(
             namespace=meta["namespace"],
             name=meta["name"],
@@ -64,7 +64,7 @@ class ObservedScan:
             finalizers=tuple(meta.get("finalizers", ())),
             spec=spec,
             status=_status(resource.get("status")),
-            invalid=invalid,
+            spec_error=spec_error,
         )
 
     @property

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from skymap_api.progress import Progress, ProgressPhase
 from skymap_api.text import printable, printable_line
-from skymap_operator.decide.diagnose import last_words
+from skymap_operator.decide.diagnose import termination_message
 from skymap_operator.observe.state import Pod, Termination
 from skymap_scanner.cli import SafeFormatter, logs
 from skymap_scanner.cli.describe import describe, line
@@ -125,7 +125,7 @@ def test_progress_is_shown_without_control_characters() -> None:
 
 def test_last_log_lines_reach_the_status_without_control_characters() -> None:
     ended = Termination(code=1, reason="Error", message=f"Error: event {NASTY}\nmore")
-    assert is_tame(last_words(pod(ended)))
+    assert is_tame(termination_message(pod(ended)))
 
 
 def pod(ended: Termination) -> Pod:

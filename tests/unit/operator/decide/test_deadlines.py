@@ -11,14 +11,14 @@ from tests.unit.operator.world import SETTINGS, START
 
 from skymap_api.resource.status import Phase, Reason
 from skymap_operator.decide.diagnose import Finding
-from skymap_operator.decide.outcome import outcome
+from skymap_operator.decide.outcome import scan_outcome
 from skymap_operator.decide.plan import plan
 from skymap_operator.observe.state import ObservedScan, ObservedState, Pod
 
 
 def found(state: ObservedState) -> Finding | None:
     assert state.scan.spec is not None
-    return outcome(state, state.scan.spec)
+    return scan_outcome(state, state.scan.spec)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from tests.unit.operator.plans import URL, observed, snapshot
 
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource.status import Reason
-from skymap_operator.decide.diagnose import Finding, degraded, last_words
+from skymap_operator.decide.diagnose import Finding, find_obstacle, termination_message
 from skymap_operator.observe.children import Children, Job
 from skymap_operator.observe.state import ObservedWarning, Pod, PulsarFault, PulsarState, Termination
 
@@ -109,7 +109,7 @@ FOREIGN = Job({"metadata": {"name": "alert-saver"}}, owned=False)
     ],
 )
 def test_obstacle_has_a_reason_and_advice(changes: dict[str, Any], reason: Reason | None, named: str) -> None:
-    found = degraded(observed(**changes))
+    found = find_obstacle(observed(**changes))
     if reason is None:
         assert found is None
     else:
@@ -121,13 +121,13 @@ def test_obstacle_has_a_reason_and_advice(changes: dict[str, Any], reason: Reaso
 def test_terminating_and_finished_pods_are_no_obstacle() -> None:
     waiting = ("ImagePullBackOff", "")
     pods = (Pod("a", "worker", terminating=True, waiting=waiting), Pod("b", "saver", "Failed", waiting=waiting))
-    assert degraded(observed(pods=pods)) is None
+    assert find_obstacle(observed(pods=pods)) is None
 
 
 def test_crashing_worker_is_reported_with_its_error() -> None:
     termination = Termination(70, "Error", "Error: no IceTray here")
     pod = Pod("w-1", "worker", restarts=6, termination=termination, waiting=("CrashLoopBackOff", ""))
-    assert degraded(observed(pods=(pod,))) == Finding(
+    assert find_obstacle(observed(pods=(pod,))) == Finding(
         Reason.WORKERS_CRASHING, "w-1 has crashed 6 times: Error: no IceTray here"
     )
 
@@ -145,5 +145,5 @@ def test_crashing_worker_is_reported_with_its_error() -> None:
         (Termination(1, "Error", "a\x1b[2Jb"), r"a\x1b[2Jb"),
     ],
 )
-def test_last_words_are_the_explained_error_or_the_end(termination: Termination | None, words: str) -> None:
-    assert last_words(Pod("a", "worker", termination=termination)) == words
+def test_termination_message_is_the_reported_error_or_the_end(termination: Termination | None, words: str) -> None:
+    assert termination_message(Pod("a", "worker", termination=termination)) == words

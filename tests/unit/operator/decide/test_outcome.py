@@ -8,7 +8,7 @@ from tests.unit.operator.plans import observed, snapshot
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource.status import Reason
 from skymap_operator.decide.diagnose import Finding
-from skymap_operator.decide.outcome import outcome
+from skymap_operator.decide.outcome import scan_outcome
 from skymap_operator.observe.children import Children, Job
 from skymap_operator.observe.state import ObservedState, Pod, PulsarFault, PulsarState, Termination
 
@@ -25,7 +25,7 @@ def job(kind: str, reason: str = "PodFailurePolicy", *, owned: bool = True) -> J
 
 def found(state: ObservedState) -> Finding | None:
     assert state.scan.spec is not None
-    return outcome(state, state.scan.spec)
+    return scan_outcome(state, state.scan.spec)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.unit.operator.world import resource
 
-from skymap_operator.decide.diagnose import last_words
+from skymap_operator.decide.diagnose import termination_message
 from skymap_operator.observe.state import ObservedScan, Pod, Termination, needs_other_plans
 
 URL = {"event": {"url": "https://example.org/event.json"}}
@@ -55,7 +55,7 @@ def test_restarted_pod_is_read_with_its_last_termination() -> None:
         terminating=True,
         deletion_cost=100,
     )
-    assert last_words(pod) == "it exceeded its memory limit; raise the limit"
+    assert termination_message(pod) == "it exceeded its memory limit; raise the limit"
 
 
 def test_unschedulable_pod_has_the_schedulers_message() -> None:
@@ -94,7 +94,7 @@ def test_invalid_status_counts_as_empty() -> None:
 def test_invalid_spec_is_kept_as_a_reason() -> None:
     scan = ObservedScan.of(resource({"event": {}}))
     assert scan.spec is None
-    assert "give exactly one of url" in scan.invalid
+    assert "give exactly one of url" in scan.spec_error
 
 
 def test_other_plans_are_read_only_before_topics_are_deleted() -> None:
