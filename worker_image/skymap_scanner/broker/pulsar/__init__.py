@@ -40,14 +40,12 @@ class PulsarBroker(Closing):
 
     def create_topic(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
         """Create the topic, its subscriptions and its namespace if missing; see `broker.protocol.Broker`."""
-        self._connection.check_open()
         self._connection.admin.create_topic(topic)
         for subscription in subscriptions:
             self._connection.admin.create_subscription(topic, subscription)
 
     def prepare(self, base: str) -> None:
         """Create the namespace of these topics if it is missing; see `broker.protocol.Broker`."""
-        self._connection.check_open()
         self._connection.admin.prepare(base)
 
     def producer(self, topic: str, name: str) -> PulsarProducer:
@@ -71,24 +69,20 @@ class PulsarBroker(Closing):
     def reader(self, topic: str, *, make: bool = True) -> PulsarReader:
         """Open a reader; see `broker.protocol.Broker`."""
         check_topic(topic)
-        self._connection.check_open()
         if not make and not self._connection.admin.exists(topic):  # Pulsar itself may create topics on demand
             raise BrokerError(f"there is no topic {topic}: was it deleted?")
         return self._remember(PulsarReader(self._connection, topic))
 
     def backlog(self, topic: str, subscription: str) -> Backlog:
         """Count the messages that wait and those that consumers hold; see `broker.protocol.Broker`."""
-        self._connection.check_open()
         return self._connection.admin.backlog(topic, subscription)
 
     def topics(self, prefix: str = "") -> list[str]:
         """List the topics; see `broker.protocol.Broker`."""
-        self._connection.check_open()
         return self._connection.admin.topics(prefix)
 
     def delete_topic(self, topic: str) -> None:
         """Delete the topic, its messages and its subscriptions; see `broker.protocol.Broker`."""
-        self._connection.check_open()
         self._connection.admin.delete_topic(topic)
 
     def close(self) -> None:

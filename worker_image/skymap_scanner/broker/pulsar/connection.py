@@ -39,7 +39,7 @@ class Connection:
         split_url(url)  # before any message shows it: the part before an @ could be a secret
         self.url = url
         self._access = access
-        self.admin = PulsarAdmin(url, access)
+        self._admin = PulsarAdmin(url, access)
         self.closed = False
         greet(url, access)
         self._client = pulsar.Client(
@@ -51,12 +51,18 @@ class Connection:
             logger=_logger(),
         )
 
+    @property
+    def admin(self) -> PulsarAdmin:
+        """The admin interface; raises BrokerError if the connection is closed."""
+        self.check_open()
+        return self._admin
+
     def close(self) -> None:
         """Close the client; twice does nothing."""
         if not self.closed:
             self.closed = True
             self._client.close()
-            self.admin.close()
+            self._admin.close()
 
     def open(self, topic: str, what: str, make: Callable[[pulsar.Client], T]) -> T:
         """Open a producer, consumer or reader on the topic; create a missing topic, and wait for a full quota.

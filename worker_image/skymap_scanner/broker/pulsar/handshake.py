@@ -18,7 +18,7 @@ from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 TIMEOUT = 10.0
 
 #: `BaseCommand.Type`, `ServerError` and the version of the protocol that we speak.
-CONNECT, CONNECTED, ERROR = 2, 3, 14
+CONNECT, ERROR = 2, 14
 AUTHENTICATION_ERROR, AUTHORIZATION_ERROR = 3, 4
 PROTOCOL_VERSION = 19
 
