@@ -11,7 +11,7 @@ of the process that opened it, and by no other process.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -163,6 +163,14 @@ class Reader(Closing, Protocol):
 
         None also means that everything stored before the call has been read.
         """
+
+
+def arrived(source: Consumer | Reader, timeout: float) -> Iterator[Message]:
+    """Yield the messages that have arrived; wait up to ``timeout`` seconds for the first."""
+    message = source.receive(timeout)
+    while message is not None:
+        yield message
+        message = source.receive(0)
 
 
 class Broker(Closing, Protocol):

@@ -12,9 +12,10 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from itertools import islice
 
 from skymap_api.names import COLLECTOR_SUBSCRIPTION, ScanTopics
-from skymap_scanner.broker.protocol import Broker, Consumer, Message, SubscriptionType
+from skymap_scanner.broker.protocol import Broker, SubscriptionType, arrived
 from skymap_scanner.roles.collation import Collation, IdleTimeout
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.readers import CollectedReader, PlanReader
@@ -61,7 +62,7 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
             Republisher(broker, topics, scan, collected.best_fits) as republisher,
         ):
             while not (complete or stop.requested):
-                messages = _receive_batch(scanned)
+                messages = list(islice(arrived(scanned, WAIT), BATCH))
                 plan = plan_reader.update()
                 decision = collation.decide(messages, plan, collected.update())
                 if decision.best_fits:
@@ -83,13 +84,3 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
                 scanned.ack(*collation.rejected.release())
     log.info("%s; %s", collation.summary, republisher.summary)
     return complete
-
-
-def _receive_batch(scanned: Consumer) -> list[Message]:
-    """Receive what has arrived, or wait for the first message."""
-    messages: list[Message] = []
-    message = scanned.receive(WAIT)
-    while message is not None:
-        messages.append(message)
-        message = scanned.receive(0) if len(messages) < BATCH else None
-    return messages

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from skymap_scanner.broker.protocol import Broker, Closing, Outgoing
+from skymap_scanner.broker.protocol import Broker, Closing, Outgoing, arrived
 from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY
 
 #: Seconds between two polls for crashes.
@@ -104,7 +104,7 @@ class CrashWatch(Closing):
             return
         self._next_poll = time.monotonic() + POLL_INTERVAL
         self._find_crashes(self._publish)
-        while (message := self._reader.receive(0)) is not None:
+        for message in arrived(self._reader, timeout=0):
             if (report := decode_crash_report(message.payload)) is not None:
                 self._reports.setdefault(report.task, {})[report.attempt] = report
 

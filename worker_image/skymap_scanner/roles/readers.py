@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from skymap_scanner.broker.protocol import Broker, Closing, Message
+from skymap_scanner.broker.protocol import Broker, Closing, Message, arrived
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.stop import Stop
@@ -35,11 +35,9 @@ class PlanReader(Closing):
 
         Raises BrokerError if an entry cannot be decoded.
         """
-        message = self._reader.receive(timeout)
-        while message is not None:
+        for message in arrived(self._reader, timeout):
             self.plan.add(decode_entry(message.payload))
             self.entries += 1
-            message = self._reader.receive(0.0)
         return self.plan
 
     def wait_for_scan(self, stop: Stop) -> ScanEntry | None:
@@ -69,22 +67,18 @@ class CollectedReader(Closing):
 
     def receive(self, timeout: float) -> tuple[PixelFit, bytes] | None:
         """Return the next new pixel: its best fit and the frames; None if none arrives within ``timeout`` seconds."""
-        message = self._reader.receive(timeout)
-        while message is not None:
+        for message in arrived(self._reader, timeout):
             best_fit = self._validated(message)
             if best_fit is not None and best_fit.pixel not in self.best_fits:
                 self.best_fits[best_fit.pixel] = best_fit
                 return best_fit, message.payload
-            message = self._reader.receive(0)
         return None
 
     def update(self, timeout: float = 0.0) -> list[Pixel]:
         """Read everything that has arrived; wait for the first message if there is none. Return the new pixels."""
-        new = []
-        found = self.receive(timeout)
-        while found is not None:
+        new: list[Pixel] = []
+        while (found := self.receive(0 if new else timeout)) is not None:
             new.append(found[0].pixel)
-            found = self.receive(0)
         return new
 
     def _validated(self, message: Message) -> PixelFit | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from skymap_api.metadata_topics import Deletion, decide_deletion, named_topics, topics_in_use
 from skymap_api.names import WORKERS_SUBSCRIPTION, ScanTopics, TopicBases
 from skymap_api.progress import Progress, ProgressPhase, decode_progress
-from skymap_scanner.broker.protocol import Backlog, Broker, Reader
+from skymap_scanner.broker.protocol import Backlog, Broker, Reader, arrived
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 from skymap_scanner.roles.topics import check_name
 
@@ -145,13 +145,11 @@ def latest_progress(reader: Reader, timeout: float) -> Progress | None:
     Invalid messages, as of another version or another program, are ignored with a warning.
     """
     latest, invalid = None, list[str]()
-    message = reader.receive(timeout)
-    while message is not None:
+    for message in arrived(reader, timeout):
         try:
             latest = decode_progress(message.payload)
         except ValueError as error:
             invalid.append(str(error))
-        message = reader.receive(0)
     if invalid:
         log.warning("ignored %d messages on the progress topic: %s", len(invalid), invalid[0])
     return latest

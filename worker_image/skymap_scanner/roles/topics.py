@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 
 from skymap_api.names import ScanTopics, check_scan_name
-from skymap_scanner.broker.protocol import Broker, Outgoing, Reader
+from skymap_scanner.broker.protocol import Broker, Outgoing, Reader, arrived
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.i3 import Frame
 
@@ -69,9 +69,7 @@ def read_metadata(broker: Broker, name: str, timeout: float = 30.0) -> Frame:
 
 def _matching(reader: Reader, name: str, timeout: float) -> bytes | None:
     """Return the first message with the checksum in the topic's name, or None if none arrives in time."""
-    message = reader.receive(timeout)
-    while message is not None:
+    for message in arrived(reader, timeout):
         if name.endswith(hashlib.sha256(message.payload).hexdigest()):
             return message.payload
-        message = reader.receive(0)
     return None
