@@ -156,9 +156,9 @@ def unfit_pods(url: str) -> dict[str, Case]:
             ("Insufficient cpu", "add nodes, or lower workers.resources"),
             patched("no-room", {"workers": {"resources": small}}),
         ),
-        "pods-refused": Case(
+        "pods-rejected": Case(
             {"event": event, "workers": QUICK["workers"] | {"podTemplate": {"serviceAccountName": "late"}}},
-            "PodsRefused",
+            "PodsRejected",
             ("serviceaccount", "not found", "check workers.podTemplate"),
             lambda namespace: namespace.kubectl("create", "serviceaccount", "late"),
         ),

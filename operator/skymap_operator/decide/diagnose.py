@@ -32,8 +32,8 @@ _ADVICE = {
     Reason.CONFIG_MAP_NOT_FOUND: "create the ConfigMap in the scan's namespace",
     Reason.QUOTA_EXCEEDED: "the scan continues when the namespace's quota allows it: raise it, or lower workers.max",
     Reason.UNSCHEDULABLE: "the scan continues when a node has room: add nodes, or lower workers.resources",
-    Reason.PODS_REFUSED: "the namespace's policies do not allow such a pod: check workers.podTemplate",
-    Reason.OBJECTS_REFUSED: "check the operator's rights in this namespace",
+    Reason.PODS_REJECTED: "the namespace's policies do not allow such a pod: check workers.podTemplate",
+    Reason.OBJECTS_REJECTED: "check the operator's permissions in this namespace, and admission webhooks",
 }
 
 #: Patterns with their reasons; the first that matches counts. Sources: scheduler (volumebinding, noderesources),
@@ -41,7 +41,7 @@ _ADVICE = {
 _TEXTS = (
     (r"is being terminated|NamespaceTerminating", Reason.NAMESPACE_TERMINATING),
     (r"exceeded quota|forbidden: .*quota", Reason.QUOTA_EXCEEDED),
-    (r"violates PodSecurity|podtemplate|priority ?class|serviceaccount .* not found", Reason.PODS_REFUSED),
+    (r"violates PodSecurity|podtemplate|priority ?class|serviceaccount .* not found", Reason.PODS_REJECTED),
     (r"persistentvolumeclaim \"?[^ ]+\"? not found", Reason.CLAIM_NOT_FOUND),
     (r"storageclass[^ ]* \"?[^ ]+\"? not found", Reason.CLAIM_UNBOUND),
     (r"unbound immediate PersistentVolumeClaims|bind(ing)? .*volume|provision", Reason.CLAIM_UNBOUND),
@@ -110,7 +110,7 @@ def _from_warnings(warnings: Iterable[ObservedWarning]) -> Iterator[Finding]:
         if warning.reason in {Reason.PULSAR_UNAVAILABLE, Reason.PULSAR_REFUSED}:
             yield Finding(Reason(warning.reason), warning.message)
             continue
-        reason = _recognised(warning.message) or (Reason.OBJECTS_REFUSED if warning.reason == "Refused" else None)
+        reason = _recognised(warning.message) or (Reason.OBJECTS_REJECTED if warning.reason == "Refused" else None)
         if reason is not None:
             yield _advised(reason, f"{warning.object}: {warning.message}")
 

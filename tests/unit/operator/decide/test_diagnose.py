@@ -92,7 +92,7 @@ FOREIGN = Job({"metadata": {"name": "alert-saver"}}, owned=False)
                     ),
                 )
             },
-            Reason.PODS_REFUSED,
+            Reason.PODS_REJECTED,
             "policies",
         ),
         (
@@ -102,8 +102,8 @@ FOREIGN = Job({"metadata": {"name": "alert-saver"}}, owned=False)
         ),
         (
             {"warnings": (ObservedWarning("Job a", "Refused", "jobs is forbidden"),)},
-            Reason.OBJECTS_REFUSED,
-            "rights",
+            Reason.OBJECTS_REJECTED,
+            "permissions",
         ),
         ({"warnings": (ObservedWarning("Pod a", "Unhealthy", "probe"),)}, None, ""),
     ],

@@ -23,7 +23,7 @@ class PulsarBroker(Closing):
     """The cluster at ``url``; see `broker.protocol.Broker`.
 
     The client sends and receives messages; the admin REST interface manages topics. An existing topic is used as it is,
-    so a role whose topics were created before needs only the rights to produce and to consume.
+    so a role whose topics were created before needs only the permissions to produce and to consume.
     """
 
     capabilities = Capabilities(key_shared=True, counts_crashed_deliveries=False, keeps_active_consumer=False)
