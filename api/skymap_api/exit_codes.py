@@ -11,7 +11,7 @@ class ExitCode(IntEnum):
     DONE = 0
     """Its part of the scan is done. A worker never ends with it, because its part has no end."""
     ERROR = 1
-    """It failed with an explained error, and would fail in the same way again."""
+    """It failed with a reported error, and would fail in the same way again."""
     USAGE = 2
     """The command line is wrong."""
     INTERNAL_ERROR = 70

@@ -45,7 +45,7 @@ POLICIES = {
     "autoTopicCreationOverride": {"allowAutoTopicCreation": False},
 }
 
-#: The same, but whoever may produce creates topics: the producer names the metadata topics after their content.
+#: The same, but Pulsar creates topics automatically, since the producer names metadata topics after their content.
 OPEN_POLICIES = POLICIES | {
     "autoTopicCreationOverride": {"allowAutoTopicCreation": True, "topicType": "non-partitioned"}
 }
@@ -243,7 +243,7 @@ class AdminRequests:
         return found
 
     def _insist(self, method: str, path: str, json: object = None, expected: int = 404) -> Exchange[None]:
-        """Retry while others change the same thing: they create it as well, or their clients connect or disconnect."""
+        """Retry while others change the same object: they create it, too, or connect or disconnect a client."""
         for tries in range(RETRIES):
             delay = BACK_OFF if tries else 0.0
             answer = yield from self._ask(method, path, json, expected=(expected, *BUSY), delay=delay)

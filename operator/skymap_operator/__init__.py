@@ -1,1 +1,1 @@
-"""The operator of ``SkymapScan`` resources, and their object model (shared with ``skymap-scanner run``)."""
+"""The operator of ``SkymapScan`` resources."""

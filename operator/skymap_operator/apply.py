@@ -125,7 +125,7 @@ async def _finalizer(observed: ObservedState, cluster: Cluster, *, wanted: bool)
 
 
 def _live(observed: ObservedState, kind: str, name: str) -> Manifest:
-    """Return the observed metadata of an object; empty for pods, of which it is not kept."""
+    """Return the observed metadata of an object; empty for pods, whose metadata is not observed."""
     found = observed.children.find(kind, name)
     return {} if found is None else dict(found.manifest["metadata"])
 

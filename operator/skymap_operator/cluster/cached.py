@@ -17,8 +17,8 @@ from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import JSON, Cluster, Connection
 from skymap_operator.cluster.store import STORED, Store
 
-#: How long a namespace's warnings are kept: so long (s), or so many times as long as it took to list them, up to a
-#: longest time (s). Listing then takes at most a fifth of the time, however many Events there are.
+#: How long a namespace's warnings are kept: a factor times as long as listing them took, between a lower and an upper
+#: bound (s). Listing many Events therefore takes only a fraction of the time.
 WARNINGS_TTL, WARNINGS_FACTOR, WARNINGS_LONGEST = 3.0, 5.0, 15.0
 
 #: Most namespaces whose warnings are kept; the least recently used ones go first.
@@ -72,5 +72,5 @@ class CachedCluster(Cluster):
 
 
 def warnings_ttl(took: float) -> float:
-    """Return how long warnings are kept (s) that took so long to list (s)."""
+    """Return how long warnings are kept (s) whose listing took ``took`` (s)."""
     return min(max(WARNINGS_TTL, WARNINGS_FACTOR * took), WARNINGS_LONGEST)

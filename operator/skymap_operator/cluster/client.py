@@ -26,7 +26,7 @@ from skymap_operator.tls import TlsFiles
 #: Timeout of a request (s), objects in one page of a list, and requests at a time.
 TIMEOUT, PAGE, CONNECTIONS = 20.0, 500, 24
 
-#: The API server sends a bookmark every minute if nothing else happens. A watch without data for so long (s) is dead.
+#: The API server sends a bookmark every minute if nothing else happens. A watch without data for this long (s) is dead.
 WATCH_TIMEOUT = 90.0
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 #: Pause before the next list after a failure (s): the first, doubled each time, and the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 
-#: A watch that ends by so much (s) before its time has ended early.
+#: A watch has ended early if it ends this long (s) before its timeout.
 TOLERANCE = 1.0
 
 

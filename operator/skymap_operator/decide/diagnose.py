@@ -1,6 +1,6 @@
 """Finds what obstructs a scan, as a typed reason and a sentence that says what to do.
 
-Kubernetes gives much of it only in the text of its messages. The patterns of these texts are in one table, with the
+Kubernetes gives many reasons only in the text of its messages. The patterns of these texts are in one table, with the
 components that write them. A text that no pattern matches is shown as it is.
 """
 
@@ -78,7 +78,7 @@ def termination_message(pod: Pod) -> str:
 
 
 def find_obstacle(observed: ObservedState) -> Finding | None:
-    """Return what obstructs the scan, the most serious cause; None if nothing does."""
+    """Return the most serious obstacle of the scan; None if there is none."""
     return next(_obstacles(observed), None)
 
 

@@ -31,7 +31,7 @@ JOB_FIELDS = ("suspend", "backoffLimit", "activeDeadlineSeconds")
 
 
 def differs(live: Manifest, wanted: Manifest) -> bool:
-    """Return whether the object must be written: because something else is wanted now, or somebody changed it.
+    """Return whether the object must be written: because its manifest has changed, or somebody changed the object.
 
     Fields that the API server and others have added do not count.
     """

@@ -15,7 +15,7 @@ from skymap_operator.settings import Settings
 
 
 def plan_end(observed: ObservedState, outcome: Finding) -> Plan:
-    """Record how the scan ended; the next pass, at once, removes what it no longer needs."""
+    """Record how the scan ended. The next pass follows at once and removes what the scan no longer needs."""
     phase = Phase.SUCCEEDED if outcome.reason is Reason.COMPLETED else Phase.FAILED
     return Plan(update_status(observed, Verdict(phase, outcome=outcome)), 0.0)
 

@@ -125,7 +125,7 @@ def scale(demand: Demand) -> Scale:
 
 
 def _for_work(demand: Demand, waiting: int, in_flight: int) -> Scale:
-    """Return how many workers finish the work in the time that is left."""
+    """Return how many workers can finish the work in the remaining time."""
     tasks = waiting + in_flight
     if demand.done:
         return Scale(0, Cause.DONE, "no tasks left")

@@ -24,7 +24,7 @@ from skymap_operator.manifests.recipe import Recipe
 EVENT, RESULTS, TMP = "/event", "/results", "/tmp"  # noqa: S108 - a volume of each pod alone
 SIMULATED = f"{EVENT}/event.i3.zst"
 
-#: Grace period of a role (s), in which it stores what it is doing; the rest it computes again from its topics.
+#: Grace period of a role (s), in which it stores its work in progress. It computes the rest again from its topics.
 GRACE = 30
 
 #: Kubernetes retries the Job without counting a lost node, an unavailable broker or a role that was stopped. Errors

@@ -1,4 +1,4 @@
-"""The objects that a scan consists of in Kubernetes, and what decisions ask of them."""
+"""The objects of a scan in Kubernetes, and their properties that decisions depend on."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def current_warnings(
 
 
 def _replica_failure(deployment: Deployment | None) -> tuple[ObservedWarning, ...]:
-    """Return why the Deployment gets no pods; its own condition says so for as long as it lasts."""
+    """Return why the Deployment gets no pods. Its condition says so as long as the failure lasts."""
     failure = None if deployment is None else deployment.condition("ReplicaFailure")
     if deployment is None or failure is None:
         return ()

@@ -52,17 +52,17 @@ async def observe(
 ) -> ObservedState:
     """Observe the scan that ``resource`` describes.
 
-    ``refused``: the actions that were refused in the last pass. ``ending``: plans of the scans whose topics are about
-    to be deleted, too; the metadata topics that they name do not count as used.
+    ``refused``: the actions that were refused in the last pass. ``ending``: plans of other scans whose topics are about
+    to be deleted; the metadata topics that they name do not count as used.
 
-    Raises ClusterError if Kubernetes cannot be reached. That Pulsar cannot be reached is a part of the observed state.
+    Raises ClusterError if Kubernetes cannot be reached. An unreachable Pulsar is part of the observed state.
     """
     scan = ObservedScan.of(resource)
     names, access = Names.of(scan.namespace, scan.name), pulsar_access(scan.spec, scan.status, settings)
     last = needs_other_plans(scan)
     children, pods, tls_keys = await asyncio.gather(
         _children(cluster, scan, names),
-        # Topics are deleted when no pod is left, which a cache must not decide.
+        # Topics are deleted when no pod is left. A cache may lag behind, so the API server is asked.
         cluster.pods(scan.namespace, names.base, fresh=last),
         _keys(cluster, scan.namespace, access.tls_secret),
     )

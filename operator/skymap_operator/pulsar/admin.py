@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 @dataclass
 class _Listed:
-    """A cached list. It is changed in place, so that a change does not make it younger."""
+    """A cached list. It is changed in place, so that a change does not prolong its time in the cache."""
 
     found: TopicList
 

@@ -1,4 +1,4 @@
-"""What the operator shows to Pulsar: a token, and certificates that are read again when their files change."""
+"""The operator's credentials for Pulsar: a token, and certificates that are read again when their files change."""
 
 from __future__ import annotations
 

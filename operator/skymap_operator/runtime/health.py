@@ -10,7 +10,7 @@ from aiohttp import web
 from skymap_operator.runtime.metrics import CONTENT_TYPE, Metrics
 from skymap_operator.runtime.workqueue import Load
 
-#: Reconciling has stopped if no reconcile has ended for so long (s) while some were due. Longer than any reconcile.
+#: Reconciling has stopped if no reconcile has ended for this long (s) while some were due. Longer than any reconcile.
 STALLED = 300.0
 
 

@@ -98,7 +98,7 @@ def test_worker_killed_between_tasks_is_not_reported(tmp_path: Path) -> None:
     assert not (tmp_path / "scan").exists()
 
 
-def test_explained_error_is_not_a_crash(tmp_path: Path) -> None:
+def test_reported_error_is_not_a_crash(tmp_path: Path) -> None:
     in_flight = InFlightFile(tmp_path / "scan", alarm=False)
     with pytest.raises(ReconstructionError), in_flight, in_flight.task("t", "a task", 60.0):
         raise ReconstructionError("cannot run here")

@@ -171,7 +171,7 @@ def test_nothing_is_created_while_pulsar_is_unavailable() -> None:
     assert "Recovered" in [event.reason for event in world.events]
 
 
-def test_explained_producer_error_fails_the_scan() -> None:
+def test_reported_producer_error_fails_the_scan() -> None:
     world = World(resource(URL), bad_event=True)
     settle(world)
     scan = scan_of(world)
