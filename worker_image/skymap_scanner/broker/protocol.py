@@ -87,9 +87,9 @@ class Backlog:
 
 
 class Closing(Protocol):
-    """A broker, or anything that it opens; its owner closes it, preferably by ``with``.
+    """What its owner closes, preferably by ``with``; closing twice does nothing.
 
-    Closing twice does nothing. Any other call on a closed object raises BrokerError.
+    Any other call on a closed broker, or on anything that it opened, raises BrokerError.
     """
 
     def close(self) -> None:
