@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from skymap_api.names import KIND
-from skymap_operator.cluster.cached import CachedCluster
+from skymap_operator.cluster.cached import CachedReads
 from skymap_operator.cluster.client import Cluster, ClusterError, connect
 from skymap_operator.cluster.informer import Informer
 from skymap_operator.cluster.store import STORED, Store
@@ -98,10 +98,10 @@ async def run(settings: Settings, host: str, port: int) -> None:
     metrics, store = Metrics(), Store()
     watches = len(STORED) * max(len(settings.namespaces), 1)
     async with (
-        CachedCluster(await connect(watches), partial(metrics.requested, "kubernetes"), store) as cluster,
+        Cluster(await connect(watches), partial(metrics.requested, "kubernetes"), store.put_written) as cluster,
         Pulsars(cluster, settings, partial(metrics.requested, "pulsar")) as pulsars,
     ):
-        reconciler = Reconciler(cluster, pulsars, settings, metrics)
+        reconciler = Reconciler(cluster, CachedReads(cluster, store), pulsars, settings, metrics)
         queue = WorkQueue(
             reconciler.reconcile, metrics.waited, lambda key: is_urgent(store.get(KIND, key.namespace, key.name))
         )

@@ -1,7 +1,8 @@
-"""The cluster as the reconciler uses it: the informer's store answers most reads, and writes update the store at once.
+"""The cluster as it is observed: the informer's store answers most reads.
 
 An object that the store does not hold is requested: a user's claim, an object of our name that somebody else has made,
-or one that no watch has reported yet. Without the update after a write, the next reconcile would write again.
+or one that no watch has reported yet. Writes update the store at once (`Store.put_written`): otherwise the next
+reconcile would write again.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from weakref import WeakValueDictionary
 from cachetools import TLRUCache
 
 from skymap_api.resource.base import Manifest
-from skymap_operator.cluster.client import JSON, Cluster, Connection
-from skymap_operator.cluster.store import STORED, Store
+from skymap_operator.cluster.client import Cluster
+from skymap_operator.cluster.store import Store
 
 #: How long a namespace's warnings are kept: a factor times as long as listing them took, between a lower and an upper
 #: bound (s). Listing many Events therefore takes only a fraction of the time.
@@ -25,17 +26,11 @@ WARNINGS_TTL, WARNINGS_FACTOR, WARNINGS_LONGEST = 3.0, 5.0, 15.0
 MAX_NAMESPACES = 4096
 
 
-class CachedCluster(Cluster):
-    """A cluster that reads from a store and feeds it."""
+class CachedReads:
+    """Reads of a cluster with a store in front of it."""
 
-    def __init__(
-        self,
-        client: Connection,
-        on_request: Callable[[str, int | None], None],
-        store: Store,
-        timer: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(client, on_request)
+    def __init__(self, cluster: Cluster, store: Store, timer: Callable[[], float] = time.monotonic) -> None:
+        self._cluster = cluster
         self._store = store
         self._timer = timer
         #: By namespace: the warnings, and how long they are kept (s).
@@ -47,11 +42,11 @@ class CachedCluster(Cluster):
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """Return an object; None if it does not exist."""
         stored = self._store.get(kind, namespace, name)
-        return await super().get(kind, namespace, name) if stored is None else stored
+        return await self._cluster.get(kind, namespace, name) if stored is None else stored
 
     async def pods(self, namespace: str, scan: str, *, fresh: bool = True) -> list[Manifest]:
         """Return the pods with the label ``scan``; ``fresh``: from the API server, else from the store."""
-        return await super().pods(namespace, scan) if fresh else self._store.pods(namespace, scan)
+        return await self._cluster.pods(namespace, scan) if fresh else self._store.pods(namespace, scan)
 
     async def warnings(self, namespace: str) -> dict[str, list[Manifest]]:
         """List Warning Events as `Cluster` does, at most some seconds old. Concurrent callers share one request."""
@@ -60,17 +55,15 @@ class CachedCluster(Cluster):
             if kept is not None:
                 return kept[0]
             began = self._timer()
-            found = await super().warnings(namespace)
+            found = await self._cluster.warnings(namespace)
             self._warnings[namespace] = found, warnings_ttl(self._timer() - began)
             return found
-
-    async def _write(self, method: str, path: str, body: Manifest, content: str = JSON, **query: str) -> Manifest:
-        found = await super()._write(method, path, body, content, **query)
-        if found["kind"] in STORED:
-            self._store.put(found["kind"], found)
-        return found
 
 
 def warnings_ttl(took: float) -> float:
     """Return how long warnings are kept (s) whose listing took ``took`` (s)."""
     return min(max(WARNINGS_TTL, WARNINGS_FACTOR * took), WARNINGS_LONGEST)
+
+
+#: What observing reads from: the API server alone, or with a store in front of it.
+Reads = Cluster | CachedReads

@@ -95,12 +95,19 @@ async def connect(watches: int = 0) -> Connection:
 class Cluster:
     """The API server that the environment names. Objects are identified by kind, namespace and name.
 
-    ``on_request`` is called after every request with its method and the status code, None if there was no answer.
+    ``on_request`` is called after every request with its method and the status code, None if there was no answer;
+    ``on_write`` with every object that a write returned.
     """
 
-    def __init__(self, client: Connection, on_request: Callable[[str, int | None], None] = lambda *_: None) -> None:
+    def __init__(
+        self,
+        client: Connection,
+        on_request: Callable[[str, int | None], None] = lambda *_: None,
+        on_write: Callable[[Manifest], None] = lambda _: None,
+    ) -> None:
         self._client = client
         self._on_request = on_request
+        self._on_write = on_write
         used = client.configuration
         files = (Path(file) if file else None for file in (used.ssl_ca_cert, used.cert_file, used.key_file))
         self._tls = TlsFiles(client.rest_client.ssl_context, *files)
@@ -249,7 +256,9 @@ class Cluster:
 
     async def _write(self, method: str, path: str, body: Manifest, content: str = JSON, **query: str) -> Manifest:
         """Create or change an object and return it."""
-        return await self._ask(method, path, {"fieldManager": MANAGER} | query, body, content)
+        found = await self._ask(method, path, {"fieldManager": MANAGER} | query, body, content)
+        self._on_write(found)
+        return found
 
     async def _ask(
         self,

@@ -76,6 +76,11 @@ class Store:
             self._pods.setdefault((key[1], stored.label), set()).add(key)
         return set() if before is not None and _same(kind, before.manifest, kept) else scans_of(kind, kept)
 
+    def put_written(self, found: Manifest) -> None:
+        """Store an object that a write returned, if its kind is stored."""
+        if found["kind"] in STORED:
+            self.put(found["kind"], found)
+
     def remove(self, kind: str, found: Mapping[str, Any]) -> set[NamespacedName]:
         """Remove a deleted object, given in its last version."""
         key, version = _key(kind, found), _version(found)

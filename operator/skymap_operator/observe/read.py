@@ -24,7 +24,8 @@ from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredM
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.base import Manifest, describe_errors
 from skymap_api.resource.status import Reason
-from skymap_operator.cluster.client import Cluster, Refused
+from skymap_operator.cluster.cached import Reads
+from skymap_operator.cluster.client import Refused
 from skymap_operator.observe.children import Children
 from skymap_operator.observe.events import current_warnings, waiting_objects
 from skymap_operator.observe.state import (
@@ -44,7 +45,7 @@ from skymap_operator.settings import Settings
 
 async def observe(
     resource: Manifest,
-    cluster: Cluster,
+    cluster: Reads,
     pulsars: Pulsars,
     settings: Settings,
     refused: Iterable[ObservedWarning] = (),
@@ -83,7 +84,7 @@ async def observe(
     )
 
 
-async def _children(cluster: Cluster, scan: ObservedScan, names: Names) -> Children:
+async def _children(cluster: Reads, scan: ObservedScan, names: Names) -> Children:
     """Return the objects that have the scan's names, whoever owns them."""
     given = None if scan.spec is None else scan.spec.output.claim.name
     wanted = [
@@ -98,7 +99,7 @@ async def _children(cluster: Cluster, scan: ObservedScan, names: Names) -> Child
     return Children.of(scan.uid, config_map, deployment, claim, dict(zip(JOB_ROLES, jobs, strict=True)))
 
 
-async def _keys(cluster: Cluster, namespace: str, secret: str | None) -> frozenset[str] | None:
+async def _keys(cluster: Reads, namespace: str, secret: str | None) -> frozenset[str] | None:
     if secret is None:
         return frozenset()
     try:

@@ -12,15 +12,15 @@ from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.apply import ActionRefused, apply
+from skymap_operator.cluster.cached import Reads
 from skymap_operator.cluster.client import Cluster, ClusterError, Refused, Unavailable
 from skymap_operator.decide.actions import Plan, SetStatus
-from skymap_operator.decide.allocation import Desired, allocate
-from skymap_operator.decide.cleanup import ending_plan
 from skymap_operator.decide.plan import plan
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
+from skymap_operator.runtime.shared_state import Allocations, EndingPlans
 from skymap_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -30,17 +30,19 @@ CONFLICT_INTERVAL = 1.0
 
 
 class Reconciler:
-    """Reconciles SkymapScans. Keeps no state that a restarted operator could not rebuild in one pass."""
+    """Reconciles SkymapScans. Keeps no state that a restarted operator could not rebuild in one pass.
 
-    def __init__(self, cluster: Cluster, pulsars: Pulsars, settings: Settings, metrics: Metrics) -> None:
+    ``reads`` is what scans are observed from, ``cluster`` what actions are applied to.
+    """
+
+    def __init__(self, cluster: Cluster, reads: Reads, pulsars: Pulsars, settings: Settings, metrics: Metrics) -> None:
         self._cluster = cluster
+        self._reads = reads
         self._pulsars = pulsars
         self._settings = settings
         self._metrics = metrics
-        self._desired: dict[NamespacedName, Desired] = {}
-        # Plans of the scans whose topics are about to be deleted no longer keep the metadata topics that they name: of
-        # two scans that share them and end at the same time, each would otherwise leave them to the other.
-        self._ending: dict[NamespacedName, str] = {}
+        self._allocations = Allocations(settings.max_workers)
+        self._ending = EndingPlans(settings)
         #: The action of each scan that was refused in its last reconcile.
         self._refused: dict[NamespacedName, ObservedWarning] = {}
 
@@ -48,8 +50,7 @@ class Reconciler:
         """Take over the allocations of all scans from their status, so that the first reconcile counts every scan."""
         for scan in map(ObservedScan.of, scans):
             workers = scan.status.workers
-            desired = 0 if workers is None else workers.desired
-            self._desired[NamespacedName(scan.namespace, scan.name)] = Desired.of(scan, desired)
+            self._allocations.request(scan, 0 if workers is None else workers.desired)
 
     async def reconcile(self, key: NamespacedName) -> float | None:
         """Reconcile a scan; return when to requeue it (s), None if it no longer exists."""
@@ -63,16 +64,14 @@ class Reconciler:
 
     async def _reconcile(self, key: NamespacedName) -> tuple[Result, float | None]:
         try:
-            resource = await self._cluster.get(KIND, key.namespace, key.name)
+            resource = await self._reads.get(KIND, key.namespace, key.name)
             if resource is None:
                 self._forget(key)
                 return Result.DELETED, None
             # Before anything is observed: of two scans that end at the same time, at least one must know of the other.
-            self._note_ending(key, resource)
+            self._ending.update(ObservedScan.of(resource))
             refused = [self._refused[key]] if key in self._refused else []
-            observed = await observe(
-                resource, self._cluster, self._pulsars, self._settings, refused, self._ending.values()
-            )
+            observed = await observe(resource, self._reads, self._pulsars, self._settings, refused, self._ending.topics)
             decided, observed = self._decide(key, observed)
             return await self._apply(key, decided, observed)
         except Unavailable as error:
@@ -90,8 +89,7 @@ class Reconciler:
         decided = plan(observed, self._settings)
         status = _status(decided, observed)
         scan, desired = observed.scan, 0 if status.workers is None else status.workers.desired
-        self._desired[key] = Desired.of(scan, desired)
-        allocation = allocate(self._desired, self._settings.max_workers)[key]
+        allocation = self._allocations.request(scan, desired)
         if allocation < desired:
             observed = replace(observed, allocation=allocation)
             decided = plan(observed, self._settings)
@@ -116,17 +114,9 @@ class Reconciler:
             self._metrics.scaled(*decided.scaled)
         return Result.SUCCESS, decided.requeue_after
 
-    def _note_ending(self, key: NamespacedName, resource: Manifest) -> None:
-        ended = "deletionTimestamp" in resource["metadata"] or "completionTime" in resource.get("status", {})
-        plan_topic = ending_plan(ObservedScan.of(resource), self._settings) if ended else None
-        if plan_topic is None:
-            self._ending.pop(key, None)
-        else:
-            self._ending[key] = plan_topic
-
     def _forget(self, key: NamespacedName) -> None:
-        self._desired.pop(key, None)
-        self._ending.pop(key, None)
+        self._allocations.forget(key)
+        self._ending.forget(key)
         self._refused.pop(key, None)
         self._metrics.forget(key)
 

@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 
 from skymap_api.resource.base import Manifest
-from skymap_operator.cluster.cached import CachedCluster, warnings_ttl
-from skymap_operator.cluster.client import JSON, Connection, Unavailable
+from skymap_operator.cluster.cached import CachedReads, warnings_ttl
+from skymap_operator.cluster.client import JSON, Cluster, Connection, Unavailable
 from skymap_operator.cluster.store import Store
 
 
-class Events(CachedCluster):
+class Events(Cluster):
     """Counts how often the warnings of each namespace are listed; a list takes ``seconds`` of the clock."""
 
     def __init__(self, seconds: float = 0.0) -> None:
-        super().__init__(Connection(), lambda *_: None, Store(), lambda: self.now)
+        super().__init__(Connection())
         self.now, self.seconds = 0.0, seconds
+        self.reads = CachedReads(self, Store(), lambda: self.now)
         self.fault: Exception | None = None
         self.listed: list[str] = []
 
@@ -42,7 +43,7 @@ class Events(CachedCluster):
         yield {"items": [{"involvedObject": {"uid": "u"}, "message": namespace}]}
 
     async def messages(self, *namespaces: str) -> list[str]:
-        found = await asyncio.gather(*map(self.warnings, namespaces))
+        found = await asyncio.gather(*map(self.reads.warnings, namespaces))
         return [one["u"][0]["message"] for one in found]
 
 
@@ -76,7 +77,7 @@ def test_expired_warnings_are_dropped() -> None:
             await cluster.messages(*(f"namespace-{number}" for number in range(100)))
             cluster.now = 10.0
             await cluster.messages("ns")
-            assert (len(cluster._warnings), len(cluster._listing)) == (1, 0)
+            assert (len(cluster.reads._warnings), len(cluster.reads._listing)) == (1, 0)
 
     asyncio.run(test())
 
@@ -98,7 +99,7 @@ def test_slow_lists_of_warnings_are_kept_longer(took: float, ttl: float) -> None
     assert warnings_ttl(took) == ttl
 
 
-class Echo(CachedCluster):
+class Echo(Cluster):
     """Answers every request with its body."""
 
     async def _ask(
@@ -108,10 +109,10 @@ class Echo(CachedCluster):
         return body
 
 
-def test_only_stored_kinds_are_put_into_the_store() -> None:
+def test_writes_put_only_stored_kinds_into_the_store() -> None:
     async def test() -> None:
         store, meta = Store(), {"namespace": "ns", "name": "s", "resourceVersion": "1"}
-        async with Echo(Connection(), lambda *_: None, store) as cluster:
+        async with Echo(Connection(), on_write=store.put_written) as cluster:
             await cluster.create({"kind": "Secret", "metadata": dict(meta)})
             await cluster.create({"kind": "ConfigMap", "metadata": dict(meta), "data": {}})
         assert store.get("Secret", "ns", "s") is None

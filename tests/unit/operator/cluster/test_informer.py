@@ -17,8 +17,8 @@ from tests.unit.operator.cluster.test_store import made
 from skymap_api.names import NamespacedName
 from skymap_operator.cluster import client
 from skymap_operator.cluster import informer as module
-from skymap_operator.cluster.cached import CachedCluster
-from skymap_operator.cluster.client import Refused
+from skymap_operator.cluster.cached import CachedReads
+from skymap_operator.cluster.client import Cluster, Refused
 from skymap_operator.cluster.informer import FIRST_PAUSE, LONGEST_PAUSE, Backoff, Informer
 from skymap_operator.cluster.store import Store
 
@@ -61,13 +61,13 @@ class Api:
 
 
 class Bench:
-    """An informer, its store, the cached cluster in front of it, and the scans that it has reported."""
+    """An informer, its store, the reads with the store in front, and the scans that it has reported."""
 
-    def __init__(self, api: Api, cluster: CachedCluster, store: Store, resync: float) -> None:
+    def __init__(self, api: Api, cluster: Cluster, store: Store, resync: float) -> None:
         self.api, self.store = api, store
         self.changed: list[NamespacedName] = []
         self.informer = Informer(cluster, self.store, self.changed.append, resync)
-        self.cluster = cluster
+        self.cluster, self.reads = cluster, CachedReads(cluster, store)
 
     async def started(self) -> None:
         """Start the informer and return when every kind is watched."""
@@ -87,7 +87,7 @@ def run(test: Callable[[Bench], Awaitable[None]], resync: float = 300.0) -> None
         configuration.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
         configuration.connection_pool_maxsize = 0
         store = Store()
-        async with CachedCluster(ApiClient(configuration), lambda *_: None, store) as cluster:
+        async with Cluster(ApiClient(configuration), on_write=store.put_written) as cluster:
             bench = Bench(api, cluster, store, resync)
             try:
                 await test(bench)
@@ -108,29 +108,29 @@ def scan(version: int, **spec: Any) -> dict[str, Any]:
 
 def test_watched_objects_are_read_from_the_store() -> None:
     async def test(bench: Bench) -> None:
-        api, cluster = bench.api, bench.cluster
+        api, reads = bench.api, bench.reads
         api.objects["skymapscans"] = [scan(1, priority="Realtime")]
         api.objects["jobs"] = [made("Job", 2, "alert-saver", spec={"backoffLimit": 1})]
         await bench.started()
         assert bench.changed == [SCAN], "once, when every list is complete"
         assert bench.store.get("SkymapScan", SCAN.namespace, SCAN.name) is not None
         before = api.requests.copy()
-        found = await cluster.get("Job", "ns", "alert-saver")
+        found = await reads.get("Job", "ns", "alert-saver")
         assert found is not None
-        assert (found["spec"], await cluster.pods("ns", "alert", fresh=False)) == ({"backoffLimit": 1}, [])
+        assert (found["spec"], await reads.pods("ns", "alert", fresh=False)) == ({"backoffLimit": 1}, [])
         assert api.requests == before
         api.send("jobs", "MODIFIED", made("Job", 101, "alert-saver", spec={"backoffLimit": 2}))
         await eventually_async(lambda: len(bench.changed) == 2)
-        found = await cluster.get("Job", "ns", "alert-saver")
+        found = await reads.get("Job", "ns", "alert-saver")
         assert found is not None
         assert found["spec"] == {"backoffLimit": 2}
         api.send("jobs", "BOOKMARK", {"metadata": {"resourceVersion": "102"}})
         api.send("jobs", "DELETED", made("Job", 103, "alert-saver", spec={}))
         await eventually_async(lambda: len(bench.changed) == 3)
         before = api.requests.copy()
-        await cluster.get("Job", "ns", "alert-saver")
+        await reads.get("Job", "ns", "alert-saver")
         assert api.requests - before == Counter({"GET alert-saver": 1}), "an unknown object is requested"
-        await cluster.pods("ns", "alert", fresh=True)
+        await reads.pods("ns", "alert", fresh=True)
         assert api.requests["GET pods"] == before["GET pods"] + 1
 
     run(test)

@@ -69,7 +69,7 @@ class Bench:
 
     def begun(self) -> Bench:
         """The same, once the operator has reconciled it."""
-        reconcile = Reconciler(self.cluster, self.pulsars, SETTINGS, Metrics()).reconcile
+        reconcile = Reconciler(self.cluster, self.cluster, self.pulsars, SETTINGS, Metrics()).reconcile
         asyncio.run(reconcile(NamespacedName(NAMESPACE, NAME)))
         self.cluster.objects["Pod", "alert-producer-x"] = pod("alert-producer-x", phase="Running")
         assert FINALIZER in self.scan["metadata"]["finalizers"]
@@ -114,7 +114,7 @@ def test_released_scans_stay_suspended_and_are_not_resumed() -> None:
     assert bench.admin.stored == {}
     assert not bench.kinds() & {"Job", "Deployment", "Pod"}
     # An operator that still runs reconciles it again.
-    reconcile = Reconciler(bench.cluster, bench.pulsars, SETTINGS, Metrics()).reconcile
+    reconcile = Reconciler(bench.cluster, bench.cluster, bench.pulsars, SETTINGS, Metrics()).reconcile
     for _ in range(3):
         asyncio.run(reconcile(NamespacedName(NAMESPACE, NAME)))
     assert bench.scan["metadata"]["finalizers"] == []
