@@ -97,7 +97,7 @@ class Emit(Action):
 
 
 @dataclass(frozen=True)
-class Plan:
+class Decision:
     """The actions to perform now, in this order, and after how long (s) to reconcile again without an event.
 
     ``scaled``: the change of the number of workers and its cause, None if that was not decided.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from skymap_api.resource.status import Phase, Reason
-from skymap_operator.decide.actions import DeleteScan, Plan
+from skymap_operator.decide.actions import Decision, DeleteScan
 from skymap_operator.decide.cleanup import delete_topics, end_pods, pods_left
 from skymap_operator.decide.deadlines import time_to_live
 from skymap_operator.decide.diagnose import Finding
@@ -14,13 +14,13 @@ from skymap_operator.observe.state import ObservedState, deletes_topics
 from skymap_operator.settings import Settings
 
 
-def plan_end(observed: ObservedState, outcome: Finding) -> Plan:
+def decide_ended(observed: ObservedState, outcome: Finding) -> Decision:
     """Record how the scan ended. The next pass follows at once and removes what the scan no longer needs."""
     phase = Phase.SUCCEEDED if outcome.reason is Reason.COMPLETED else Phase.FAILED
-    return Plan(update_status(observed, Verdict(phase, outcome=outcome)), 0.0)
+    return Decision(update_status(observed, Verdict(phase, outcome=outcome)), 0.0)
 
 
-def plan_finished(observed: ObservedState, settings: Settings) -> Plan:
+def decide_finished(observed: ObservedState, settings: Settings) -> Decision:
     """End the pods, then delete the topics, as the cleanup policy says; finally the scan, if it has a time to live."""
     scan = observed.scan
     policy = "Never" if scan.spec is None else scan.spec.cleanup_policy.pods
@@ -34,6 +34,6 @@ def plan_finished(observed: ObservedState, settings: Settings) -> Plan:
     status = update_status(observed, verdict)
     left = time_to_live(observed)
     if left is not None and left <= timedelta(0) and not waiting:
-        return Plan((*status, DeleteScan()), settings.retry_interval)
+        return Decision((*status, DeleteScan()), settings.retry_interval)
     later = settings.retry_interval if waiting else settings.resync_interval
-    return Plan((*status, *actions), later if left is None else min(later, max(left.total_seconds(), 1.0)))
+    return Decision((*status, *actions), later if left is None else min(later, max(left.total_seconds(), 1.0)))

@@ -12,11 +12,11 @@ from skymap_operator.decide.actions import (
     Action,
     AddFinalizer,
     Create,
+    Decision,
     Delete,
     Emit,
     EnsureTopics,
     Patch,
-    Plan,
     Replace,
 )
 from skymap_operator.decide.diagnose import find_obstacle
@@ -31,7 +31,7 @@ from skymap_operator.pulsar.access import runs_with
 from skymap_operator.settings import Settings
 
 
-def plan_running(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Plan:
+def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Decision:
     """Create what is missing and correct what differs.
 
     Nothing is created until Pulsar can be reached, since the topics must exist first.
@@ -56,7 +56,7 @@ def plan_running(observed: ObservedState, spec: SkymapScanSpec, settings: Settin
     actions += _objects(observed, recipe, settings, create=ready)
     actions += scale_workers(observed, recipe, decided, create=ready)
     waiting = bool(actions) or trouble is not None
-    return Plan(
+    return Decision(
         tuple(actions),
         settings.retry_interval if waiting else settings.scaling_interval,
         (decided.scale.direction(decided.current), decided.scale.cause),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.status import Phase, WorkersStatus
-from skymap_operator.decide.actions import Action, Patch, Plan
+from skymap_operator.decide.actions import Action, Decision, Patch
 from skymap_operator.decide.running import patch_job
 from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.decide.status import Verdict, update_status
@@ -14,7 +14,7 @@ from skymap_operator.observe.state import ObservedState
 from skymap_operator.settings import Settings
 
 
-def plan_suspended(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Plan:
+def decide_suspended(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Decision:
     """Return the actions that suspend the Jobs and set the number of workers to 0."""
     recipe = Recipe.of(observed.scan, spec, settings, observed.tls_keys or frozenset())
     actions: list[Action] = []
@@ -27,4 +27,4 @@ def plan_suspended(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
         actions.append(Patch(deployment.kind, deployment.name, {"spec": {"replicas": 0}}))
         scaled = Direction.DOWN, Cause.SUSPENDED
     verdict = Verdict(Phase.SUSPENDED, workers=WorkersStatus(reason="the scan is suspended"))
-    return Plan((*actions, *update_status(observed, verdict)), settings.resync_interval, scaled)
+    return Decision((*actions, *update_status(observed, verdict)), settings.resync_interval, scaled)

@@ -1,7 +1,7 @@
 """Ends all scans before the operator is uninstalled: no scan may keep a finalizer that nobody would ever remove.
 
 Scans are deleted, or released: they stay as records without pods and topics. In both cases pods end and topics are
-deleted as for a deleted scan (`plan_deletion`). The operator may still run or be gone, so everything is observed here.
+deleted as for a deleted scan (`decide_deleting`). The operator may still run or be gone, so the state is observed here.
 A scan to be released is suspended first, because an operator that still runs would create its objects again.
 """
 
@@ -20,7 +20,7 @@ from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Unavailable
 from skymap_operator.decide.actions import Emit, RemoveFinalizer, SetStatus
 from skymap_operator.decide.cleanup import ending_plan
-from skymap_operator.decide.deletion import plan_deletion
+from skymap_operator.decide.deleting import decide_deleting
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault
 from skymap_operator.pulsar.access import runs_with
@@ -135,7 +135,7 @@ class Uninstall:
         observed = await observe(_deleted(resource), self._cluster, self._pulsars, self._settings, ending=self._ending)
         # A scan that stays keeps its last status.
         actions = [
-            one for one in plan_deletion(observed, self._settings).actions if not isinstance(one, SetStatus | Emit)
+            one for one in decide_deleting(observed, self._settings).actions if not isinstance(one, SetStatus | Emit)
         ]
         await apply(actions, observed, self._cluster, self._pulsars, self._settings)
         return observed.pulsar.message if isinstance(observed.pulsar, PulsarFault) else "the end of its pods and topics"

@@ -53,7 +53,7 @@ async def observe(
 ) -> ObservedState:
     """Observe the scan that ``resource`` describes.
 
-    ``refused``: the actions that were refused in the last pass. ``ending``: plans of other scans whose topics are about
+    ``refused``: the actions that were refused in the last pass. ``ending``: plan topics of scans whose topics are about
     to be deleted; the metadata topics that they name do not count as used.
 
     Raises ClusterError if Kubernetes cannot be reached. An unreachable Pulsar is part of the observed state.

@@ -1,4 +1,4 @@
-"""Reconciles one SkymapScan: observe, plan, apply. Every trigger leads to the same call."""
+"""Reconciles one SkymapScan: observe, decide, apply. Every trigger leads to the same call."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from skymap_api.resource.status import Reason
 from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster.cached import Reads
 from skymap_operator.cluster.client import Cluster, ClusterError, Refused, Unavailable
-from skymap_operator.decide.actions import Plan, SetStatus
-from skymap_operator.decide.plan import plan
+from skymap_operator.decide.actions import Decision, SetStatus
+from skymap_operator.decide.policy import decide
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState
 from skymap_operator.pulsar.connections import Pulsars
@@ -72,8 +72,8 @@ class Reconciler:
             self._ending.update(ObservedScan.of(resource))
             refused = [self._refused[key]] if key in self._refused else []
             observed = await observe(resource, self._reads, self._pulsars, self._settings, refused, self._ending.topics)
-            decided, observed = self._decide(key, observed)
-            return await self._apply(key, decided, observed)
+            decision, observed = self._decide(key, observed)
+            return await self._apply(key, decision, observed)
         except Unavailable as error:
             log.warning("%s: %s", key, error)
             return Result.API_SERVER_UNAVAILABLE, self._settings.retry_interval
@@ -84,35 +84,35 @@ class Reconciler:
             log.info("%s: changed in the meantime: %s", key, error)
             return Result.CONFLICT, CONFLICT_INTERVAL
 
-    def _decide(self, key: NamespacedName, observed: ObservedState) -> tuple[Plan, ObservedState]:
-        """Plan for the scan alone, and again within its allocation if all scans together request too many workers."""
-        decided = plan(observed, self._settings)
-        status = _status(decided, observed)
+    def _decide(self, key: NamespacedName, observed: ObservedState) -> tuple[Decision, ObservedState]:
+        """Decide for the scan alone, and again within its allocation if all scans together request too many workers."""
+        decision = decide(observed, self._settings)
+        status = _status(decision, observed)
         scan, desired = observed.scan, 0 if status.workers is None else status.workers.desired
         allocation = self._allocations.request(scan, desired)
         if allocation < desired:
             observed = replace(observed, allocation=allocation)
-            decided = plan(observed, self._settings)
-            status = _status(decided, observed)
+            decision = decide(observed, self._settings)
+            status = _status(decision, observed)
         tasks = observed.pulsar.tasks if isinstance(observed.pulsar, PulsarState) else None
         target = None if scan.spec is None else float(scan.spec.workers.target_seconds)
         self._metrics.observed(key, ScanFigures(status, tasks, target))
-        return decided, observed
+        return decision, observed
 
-    async def _apply(self, key: NamespacedName, decided: Plan, observed: ObservedState) -> tuple[Result, float]:
-        for action in decided.actions:
+    async def _apply(self, key: NamespacedName, decision: Decision, observed: ObservedState) -> tuple[Result, float]:
+        for action in decision.actions:
             log.debug("%s: %s", key, action)
         try:
-            await apply(decided.actions, observed, self._cluster, self._pulsars, self._settings)
+            await apply(decision.actions, observed, self._cluster, self._pulsars, self._settings)
         except ActionRefused as error:
             log.warning("%s: refused: %s", key, error)
             self._refused[key] = error.warning
             unavailable = error.warning.reason == Reason.PULSAR_UNAVAILABLE
             return Result.PULSAR_UNAVAILABLE if unavailable else Result.REFUSED, self._settings.retry_interval
         self._refused.pop(key, None)
-        if decided.scaled is not None:
-            self._metrics.scaled(*decided.scaled)
-        return Result.SUCCESS, decided.requeue_after
+        if decision.scaled is not None:
+            self._metrics.scaled(*decision.scaled)
+        return Result.SUCCESS, decision.requeue_after
 
     def _forget(self, key: NamespacedName) -> None:
         self._allocations.forget(key)
@@ -126,7 +126,7 @@ def is_urgent(scan: Manifest | None) -> bool:
     return scan is not None and scan["spec"].get("priority") == "Realtime"
 
 
-def _status(decided: Plan, observed: ObservedState) -> SkymapScanStatus:
-    """Return the status of the scan after the plan."""
-    found = [action.status for action in decided.actions if isinstance(action, SetStatus)]
+def _status(decision: Decision, observed: ObservedState) -> SkymapScanStatus:
+    """Return the status of the scan after the decision."""
+    found = [action.status for action in decision.actions if isinstance(action, SetStatus)]
     return found[-1] if found else observed.scan.status

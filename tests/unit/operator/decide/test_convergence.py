@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.operator.plans import check_succeeded, reconcile, repair, scan_of, settle, suspend
+from tests.unit.operator.decisions import check_succeeded, reconcile, repair, scan_of, settle, suspend
 from tests.unit.operator.world import SETTINGS, Work, World, resource
 
 from skymap_api.names import JOB_ROLES
 from skymap_api.resource.status import ConditionType, Phase, Reason
-from skymap_operator.decide.plan import plan
+from skymap_operator.decide.policy import decide
 
 URL = {"event": {"url": "https://example.org/event.json"}}
 
@@ -188,7 +188,7 @@ def test_reported_producer_error_fails_the_scan() -> None:
     assert sorted(key[1] for key in world.objects) == ["alert-producer", "alert-scan"]
     assert not world.live_pods()
     assert world.topics
-    assert plan(world.observe(), SETTINGS).actions == ()
+    assert decide(world.observe(), SETTINGS).actions == ()
 
 
 def test_work_lost_by_pulsar_is_redone() -> None:
@@ -214,7 +214,7 @@ def test_operator_upgrade_changes_no_running_scan() -> None:
     upgraded = SETTINGS.model_copy(
         update={"image": "registry.example/scanner:2", "pulsar_service_url": "pulsar://new:1"}
     )
-    assert plan(world.observe(), upgraded).actions == plan(world.observe(), SETTINGS).actions
+    assert decide(world.observe(), upgraded).actions == decide(world.observe(), SETTINGS).actions
 
 
 def test_foreign_objects_are_untouched() -> None:

@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.unit.operator.plans import URL, observed, running
+from tests.unit.operator.decisions import URL, observed, running
 from tests.unit.operator.world import SETTINGS, START
 
 from skymap_api.resource.status import Phase, Reason
 from skymap_operator.decide.diagnose import Finding
 from skymap_operator.decide.outcome import scan_outcome
-from skymap_operator.decide.plan import plan
+from skymap_operator.decide.policy import decide
 from skymap_operator.observe.state import ObservedScan, ObservedState, Pod
 
 
@@ -69,7 +69,7 @@ def test_suspension_does_not_count_towards_deadlines() -> None:
     for suspended in (True, False):
         world.scan["spec"]["suspend"] = suspended
         for _ in range(2):
-            for action in plan(world.observe(), SETTINGS).actions:
+            for action in decide(world.observe(), SETTINGS).actions:
                 world.apply(action)
             world.step(5000 if suspended else 10)
     assert ObservedScan.of(world.scan).status.phase is Phase.SCANNING

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.operator.plans import URL, observed, snapshot
+from tests.unit.operator.decisions import URL, observed, snapshot
 
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource.status import Reason

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.operator.plans import settle
+from tests.unit.operator.decisions import settle
 from tests.unit.operator.world import SETTINGS, World, resource
 
-from skymap_operator.decide.plan import plan
+from skymap_operator.decide.policy import decide
 
 URL = {"event": {"url": "https://example.org/event.json"}}
 
@@ -47,7 +47,7 @@ def test_scan_is_deleted_after_its_time_to_live(bad_event: bool) -> None:
     world = World(resource(URL | {"ttlSecondsAfterFinished": {outcome: 3600}}), bad_event=bad_event)
     settle(world)
     assert not world.deleted
-    later = plan(world.observe(), SETTINGS)
+    later = decide(world.observe(), SETTINGS)
     assert (later.actions, later.requeue_after) == ((), SETTINGS.resync_interval)
     world.step(3600)
     settle(world)

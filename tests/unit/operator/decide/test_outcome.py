@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.operator.plans import observed, snapshot
+from tests.unit.operator.decisions import observed, snapshot
 
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource.status import Reason

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.unit.operator.plans import URL, actions, observed, snapshot
+from tests.unit.operator.decisions import URL, actions, observed, snapshot
 from tests.unit.operator.world import SETTINGS, START, World, resource
 
 from skymap_api.names import Names

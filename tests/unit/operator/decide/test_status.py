@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.unit.operator.plans import URL, actions, observed, running, snapshot, status
+from tests.unit.operator.decisions import URL, actions, observed, running, snapshot, status
 from tests.unit.operator.world import START, World, resource, wire
 
 from skymap_api.progress import ProgressPhase

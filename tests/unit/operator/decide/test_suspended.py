@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.operator.plans import check_succeeded, reconcile, repair, scan_of, settle, suspend
+from tests.unit.operator.decisions import check_succeeded, reconcile, repair, scan_of, settle, suspend
 from tests.unit.operator.world import World, resource
 
 from skymap_api.resource.status import Phase

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.unit.operator.plans import URL, actions, running, status
+from tests.unit.operator.decisions import URL, actions, running, status
 
 from skymap_api.progress import ProgressPhase
 from skymap_api.pulsar_statistics import Subscription

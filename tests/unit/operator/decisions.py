@@ -9,7 +9,7 @@ from tests.unit.operator.world import SETTINGS, START, World, resource
 from skymap_api.progress import Progress, ProgressPhase
 from skymap_api.resource.status import Phase
 from skymap_operator.decide.actions import Action, SetStatus
-from skymap_operator.decide.plan import plan
+from skymap_operator.decide.policy import decide
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarState
 
 URL = {"event": {"url": "https://example.org/event.json"}, "seeds": 1}  # in the simulated world a pixel is one task
@@ -19,7 +19,7 @@ def running(spec: dict[str, Any] | None = None, passes: int = 3, tasks: int = 40
     """A world in which a scan has run for some passes."""
     world = World(resource(spec or URL), tasks=tasks)
     for _ in range(passes):
-        for action in plan(world.observe(), SETTINGS).actions:
+        for action in decide(world.observe(), SETTINGS).actions:
             world.apply(action)
         world.step()
     return world
@@ -38,7 +38,7 @@ def snapshot(phase: ProgressPhase, **changes: Any) -> Progress:
 
 
 def actions(observed: ObservedState) -> list[Action]:
-    return list(plan(observed, SETTINGS).actions)
+    return list(decide(observed, SETTINGS).actions)
 
 
 def status(found: list[Action]) -> Any:
@@ -47,7 +47,7 @@ def status(found: list[Action]) -> Any:
 
 def reconcile(world: World, actions: int = 1000) -> None:
     """One pass of the operator, which may be killed after some actions."""
-    for action in plan(world.observe(), SETTINGS).actions[:actions]:
+    for action in decide(world.observe(), SETTINGS).actions[:actions]:
         world.apply(action)
 
 
@@ -67,7 +67,7 @@ def settle(world: World, passes: int = 400) -> None:
         quiet = quiet + 1 if before == fingerprint(world) else 0
         if quiet == 10:
             return
-    raise AssertionError(f"still not at rest: {world.scan.get('status')}, {plan(world.observe(), SETTINGS)}")
+    raise AssertionError(f"still not at rest: {world.scan.get('status')}, {decide(world.observe(), SETTINGS)}")
 
 
 def scan_of(world: World) -> ObservedScan:
@@ -85,7 +85,7 @@ def check_succeeded(world: World) -> None:
     assert not world.topics
     assert not world.frames
     assert not world.live_pods()
-    assert plan(world.observe(), SETTINGS).actions == ()
+    assert decide(world.observe(), SETTINGS).actions == ()
 
 
 def suspend(world: World) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.unit.operator.plans import URL, actions, running, status
+from tests.unit.operator.decisions import URL, actions, running, status
 from tests.unit.operator.world import SETTINGS, World, resource
 
 from skymap_api.resource.status import ConditionType, Reason
@@ -17,13 +17,13 @@ from skymap_operator.decide.actions import (
     Replace,
     SetStatus,
 )
-from skymap_operator.decide.plan import plan
+from skymap_operator.decide.policy import decide
 from skymap_operator.observe.state import ObservedScan
 
 
 def test_first_pass_creates_everything_in_order() -> None:
     world = World(resource(URL))
-    found = plan(world.observe(), SETTINGS)
+    found = decide(world.observe(), SETTINGS)
     kinds = [type(action) for action in found.actions]
     assert kinds == [AddFinalizer, SetStatus, Emit, EnsureTopics, *[Create] * 6]
     [topics] = [action for action in found.actions if isinstance(action, EnsureTopics)]
@@ -73,7 +73,7 @@ def test_workers_stay_while_pulsar_is_unavailable() -> None:
     new, old = status(found), ObservedScan.of(world.scan).status
     assert (new.phase, new.pixels, new.best, new.backlog) == (old.phase, old.pixels, old.best, old.backlog)
     assert Emit("Warning", "PulsarUnavailable", "cannot reach http://pulsar:8080") in found
-    assert plan(world.observe(), SETTINGS).requeue_after == SETTINGS.retry_interval
+    assert decide(world.observe(), SETTINGS).requeue_after == SETTINGS.retry_interval
 
 
 def test_no_pod_is_created_without_the_certificates_secret() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.unit.operator.plans import URL, actions, running, settle, status
+from tests.unit.operator.decisions import URL, actions, running, settle, status
 from tests.unit.operator.world import World, resource
 
 from skymap_api.resource.status import ConditionType, Reason

@@ -7,29 +7,29 @@ decided before is either visible in the state, or is decided again.
 from __future__ import annotations
 
 from skymap_api.resource.status import Reason
-from skymap_operator.decide.actions import Plan
-from skymap_operator.decide.deletion import plan_deletion
+from skymap_operator.decide.actions import Decision
+from skymap_operator.decide.deleting import decide_deleting
 from skymap_operator.decide.diagnose import Finding
-from skymap_operator.decide.finished import plan_end, plan_finished
+from skymap_operator.decide.finished import decide_ended, decide_finished
 from skymap_operator.decide.outcome import scan_outcome
-from skymap_operator.decide.running import plan_running
-from skymap_operator.decide.suspended import plan_suspended
+from skymap_operator.decide.running import decide_running
+from skymap_operator.decide.suspended import decide_suspended
 from skymap_operator.observe.state import ObservedState
 from skymap_operator.settings import Settings
 
 
-def plan(observed: ObservedState, settings: Settings) -> Plan:
+def decide(observed: ObservedState, settings: Settings) -> Decision:
     """Choose the policy for the state that the scan is in, and return what it decides."""
     scan = observed.scan
     if scan.deleting:
-        return plan_deletion(observed, settings)
+        return decide_deleting(observed, settings)
     if scan.finished:
-        return plan_finished(observed, settings)
+        return decide_finished(observed, settings)
     if scan.spec is None:
-        return plan_end(observed, Finding(Reason.INVALID_SPEC, f"the spec is invalid: {scan.spec_error}"))
+        return decide_ended(observed, Finding(Reason.INVALID_SPEC, f"the spec is invalid: {scan.spec_error}"))
     outcome = scan_outcome(observed, scan.spec)
     if outcome is not None:
-        return plan_end(observed, outcome)
+        return decide_ended(observed, outcome)
     if scan.spec.suspend:
-        return plan_suspended(observed, scan.spec, settings)
-    return plan_running(observed, scan.spec, settings)
+        return decide_suspended(observed, scan.spec, settings)
+    return decide_running(observed, scan.spec, settings)

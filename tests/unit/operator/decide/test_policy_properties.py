@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.operator.plans import URL, snapshot
+from tests.unit.operator.decisions import URL, snapshot
 from tests.unit.operator.world import SETTINGS, START, children, resource, wire
 
 from skymap_api.names import FINALIZER
@@ -19,7 +19,7 @@ from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.base import INT32
 from skymap_api.resource.status import LevelStatus
 from skymap_operator.decide.actions import SetStatus
-from skymap_operator.decide.plan import plan
+from skymap_operator.decide.policy import decide
 from skymap_operator.observe.state import (
     ObservedScan,
     ObservedState,
@@ -123,7 +123,7 @@ def test_plan_of_any_observed_state_writes_a_valid_status(
         children({} if job is None else {("Job", "alert-producer"): job}),
         tuple(found),
     )
-    decided = plan(observed, SETTINGS)
+    decided = decide(observed, SETTINGS)
     assert decided.requeue_after >= 0
     for action in decided.actions:
         if isinstance(action, SetStatus):
