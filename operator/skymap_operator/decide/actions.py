@@ -1,8 +1,9 @@
 """The actions that a decision consists of, as plain values; `skymap_operator.apply` performs them.
 
 They are performed in order, up to the first that fails; the next pass starts from the state that it observes. Therefore
-the order matters: the finalizer comes before the topics, the topics before the pods, and the topics are deleted only
-after the pods.
+the order matters: the finalizer first, then the status, which records Pulsar and image, then the topics, then the
+objects. Topics are deleted only after the pods. The status of a suspended scan comes last: it reports the suspension
+when Jobs and workers have been suspended.
 """
 
 from __future__ import annotations

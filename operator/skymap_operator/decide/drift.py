@@ -1,4 +1,4 @@
-"""Decides whether a live object differs from what it should be."""
+"""Decides whether a live object differs from what it should be, and how a Job is corrected."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from decimal import ROUND_UP, Context, Decimal
 from typing import Any
 
 from skymap_api.resource.base import Manifest
+from skymap_operator.decide.actions import Action, Patch
 from skymap_operator.manifests.labels import content
+from skymap_operator.observe.children import Job
 
 #: A quantity as the API server reads it: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 _QUANTITY = re.compile(
@@ -38,10 +40,11 @@ def differs(live: Manifest, wanted: Manifest) -> bool:
     return content(live) != content(wanted) or not _contains(live, wanted)
 
 
-def job_patch(live: Manifest, wanted: Manifest) -> Manifest:
-    """Return the changes to the spec of a Job that are wanted and possible; empty if there are none."""
-    have, want = live["spec"], wanted["spec"]
-    return {name: want.get(name) for name in JOB_FIELDS if have.get(name) != want.get(name)}
+def patch_job(job: Job, wanted: Manifest) -> list[Action]:
+    """Return the patch of those fields of a Job that differ and can be changed; nothing if there are none."""
+    want = wanted["spec"]
+    changes = {name: want.get(name) for name in JOB_FIELDS if job.spec.get(name) != want.get(name)}
+    return [Patch(job.kind, job.name, {"spec": changes})] if changes else []
 
 
 def same_quantity(one: object, other: object) -> bool:

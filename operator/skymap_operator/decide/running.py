@@ -16,11 +16,10 @@ from skymap_operator.decide.actions import (
     Delete,
     Emit,
     EnsureTopics,
-    Patch,
     Replace,
 )
 from skymap_operator.decide.diagnose import find_obstacle
-from skymap_operator.decide.drift import differs, job_patch
+from skymap_operator.decide.drift import differs, patch_job
 from skymap_operator.decide.status import Verdict, phase_of, update_status
 from skymap_operator.decide.workers import decide_workers, scale_workers
 from skymap_operator.manifests import claim, config_map, jobs
@@ -61,12 +60,6 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
         settings.retry_interval if waiting else settings.scaling_interval,
         (decided.scale.direction(decided.current), decided.scale.cause),
     )
-
-
-def patch_job(job: Job, wanted: Manifest) -> list[Action]:
-    """Return the change of a Job to what is wanted, as far as a Job can be changed."""
-    patch = job_patch(job.manifest, wanted)
-    return [Patch(job.kind, job.name, {"spec": patch})] if patch else []
 
 
 def _topics(recipe: Recipe, pulsar: PulsarState) -> list[Action]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.status import Phase, WorkersStatus
 from skymap_operator.decide.actions import Action, Decision, Patch
-from skymap_operator.decide.running import patch_job
+from skymap_operator.decide.drift import patch_job
 from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.decide.status import Verdict, update_status
 from skymap_operator.manifests import jobs

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from skymap_api.resource.base import Quantity
-from skymap_operator.decide.drift import differs, job_patch, same_quantity
+from skymap_operator.decide.actions import Patch
+from skymap_operator.decide.drift import differs, patch_job, same_quantity
+from skymap_operator.observe.children import Job
 
 UNTIMED = settings(deadline=None)
 DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -52,10 +54,12 @@ def test_live_object_differs_where_a_wanted_field_does(
 
 
 def test_only_mutable_fields_of_a_job_are_patched() -> None:
-    live = {"spec": {"suspend": True, "backoffLimit": 5, "template": {"old": 1}, "activeDeadlineSeconds": 9}}
-    wanted = {"spec": {"suspend": False, "backoffLimit": 5, "template": {"new": 1}}}
-    assert job_patch(live, wanted) == {"suspend": False, "activeDeadlineSeconds": None}
-    assert job_patch(wanted, wanted) == {}
+    live = {"suspend": True, "backoffLimit": 5, "template": {"old": 1}, "activeDeadlineSeconds": 9}
+    wanted = {"suspend": False, "backoffLimit": 5, "template": {"new": 1}}
+    named = {"metadata": {"name": "a-saver"}}
+    patch = Patch("Job", "a-saver", {"spec": {"suspend": False, "activeDeadlineSeconds": None}})
+    assert patch_job(Job(named | {"spec": live}), {"spec": wanted}) == [patch]
+    assert patch_job(Job(named | {"spec": wanted}), {"spec": wanted}) == []
 
 
 def amount(text: str) -> Fraction:
