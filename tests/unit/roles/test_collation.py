@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from skymap_scanner.broker import Message, Outgoing
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.dummy import Dummy
 from skymap_scanner.reconstruction.protocol import Fit
-from skymap_scanner.roles.collation import Collation, Republication
+from skymap_scanner.roles.collation import Collation, Decision, Republication
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.planning import ScanSettings, scan_entry
 from skymap_scanner.roles.task_frames import decode_fits, fit_frame, read_task
@@ -63,15 +64,19 @@ def fits(prepared: PreparedEvent) -> Fits:
     return made
 
 
+def decide(collation: Collation, messages: list[Message], fits: Fits, collected: Collection[Pixel] = ()) -> Decision:
+    return collation.decide(collation.validate(messages), fits.plan, collected)
+
+
 def seeds(sent: Outgoing) -> list[int]:
     return [decoded.fit.seed for decoded in decode_fits(sent.payload)]
 
 
 def test_pixel_is_stored_and_settled_with_its_last_seed(fits: Fits) -> None:
     collation, first, last = fits.collation(), fits.of(A, 1), fits.of(A, 0)
-    decision = collation.decide([first], fits.plan)
+    decision = decide(collation, [first], fits)
     assert (decision.best_fits, decision.settled, decision.republications) == ([], [], [])
-    decision = collation.decide([last], fits.plan)
+    decision = decide(collation, [last], fits)
     assert [(sent.key, seeds(sent)) for sent in decision.best_fits] == [("1/4", [0])]
     assert decision.settled == [first, last]
     assert collation.done == {A}
@@ -80,19 +85,19 @@ def test_pixel_is_stored_and_settled_with_its_last_seed(fits: Fits) -> None:
 def test_all_seeds_are_stored_best_first_on_request(prepared: PreparedEvent) -> None:
     fits = Fits(prepared, keep_all_seeds=True)
     fits.start(A)
-    (sent,) = fits.collation().decide([fits.of(A, 1), fits.of(A, 0)], fits.plan).best_fits
+    (sent,) = decide(fits.collation(), [fits.of(A, 1), fits.of(A, 0)], fits).best_fits
     assert seeds(sent) == [0, 1]
 
 
 def test_failed_fit_never_wins(fits: Fits) -> None:
-    (sent,) = fits.collation().decide([fits.of(A, 0, llh=math.nan), fits.of(A, 1)], fits.plan).best_fits
+    (sent,) = decide(fits.collation(), [fits.of(A, 0, llh=math.nan), fits.of(A, 1)], fits).best_fits
     assert seeds(sent) == [1]
 
 
 def test_duplicate_fits_are_settled_with_or_after_their_pixel(fits: Fits) -> None:
     collation = fits.collation()
     messages = [fits.of(A, 0), fits.of(A, 0), fits.of(A, 1), fits.of(A, 1)]
-    decision = collation.decide(messages, fits.plan)
+    decision = decide(collation, messages, fits)
     assert len(decision.best_fits) == 1
     assert decision.settled == messages
     assert collation.duplicates == 2
@@ -100,9 +105,9 @@ def test_duplicate_fits_are_settled_with_or_after_their_pixel(fits: Fits) -> Non
 
 def test_fits_of_pixels_stored_elsewhere_are_settled(fits: Fits) -> None:
     collation, first, second, other = fits.collation(), fits.of(A, 0), fits.of(A, 1), fits.of(B, 0)
-    collation.decide([first, other], fits.plan)
-    assert collation.decide([], fits.plan, [A]).settled == [first]
-    decision = collation.decide([second], fits.plan)
+    decide(collation, [first, other], fits)
+    assert decide(collation, [], fits, [A]).settled == [first]
+    decision = decide(collation, [second], fits)
     assert (decision.best_fits, decision.settled) == ([], [second])
     assert collation.give_back() == [other]
 
@@ -110,11 +115,11 @@ def test_fits_of_pixels_stored_elsewhere_are_settled(fits: Fits) -> None:
 def test_task_of_an_invalid_fit_is_republished_unless_answered(fits: Fits) -> None:
     collation = fits.collation()
     bad = fits.of(A, 1, position=(math.nan, 0.0, 0.0))
-    (republication,) = collation.decide([bad], fits.plan).republications
+    (republication,) = decide(collation, [bad], fits).republications
     assert (republication.pixel, republication.seeds, republication.given_up) == (A, {1}, set())
     assert collation.rejected.kept == bad
     again = fits.of(A, 1, time=math.inf)
-    decision = collation.decide([fits.of(A, 1), again], fits.plan)
+    decision = decide(collation, [fits.of(A, 1), again], fits)
     assert decision.republications == []
     assert decision.settled == [again]
 
@@ -122,14 +127,19 @@ def test_task_of_an_invalid_fit_is_republished_unless_answered(fits: Fits) -> No
 def test_fit_of_a_pixel_outside_the_plan_is_rejected(fits: Fits) -> None:
     collation = fits.collation()
     early = fits.of(Pixel(1, 0), 0)
-    assert collation.decide([early], fits.plan).republications == []
+    assert decide(collation, [early], fits).republications == []
     assert collation.rejected.kept == early
+
+
+def test_received_fit_names_its_pixel_valid_or_rejected(fits: Fits) -> None:
+    messages = [fits.of(A, 0), fits.of(B, 1, time=math.inf), fits.message(b"not a fit")]
+    assert [received.pixels for received in fits.collation().validate(messages)] == [{A}, {B}, set()]
 
 
 def test_missing_tasks_are_those_of_started_pixels_without_a_fit(fits: Fits) -> None:
     collation = fits.collation()
-    collation.decide([fits.of(A, 0)], fits.plan)
+    decide(collation, [fits.of(A, 0)], fits)
     reason = "no fit has arrived, but one was rejected"
     assert [*collation.missing(fits.plan)] == [Republication(A, reason, {1}), Republication(B, reason, {0, 1})]
-    collation.decide([fits.of(A, 1)], fits.plan, [B])
+    decide(collation, [fits.of(A, 1)], fits, [B])
     assert [*collation.missing(fits.plan)] == []

@@ -9,7 +9,7 @@ import pytest
 from testing.waiting import eventually
 from tests.unit.roles.conftest import Scan
 
-from skymap_scanner.broker import Broker, Consumer, Message, Outgoing, SubscriptionType, open_broker
+from skymap_scanner.broker import Broker, Consumer, Message, Outgoing, Reader, SubscriptionType, open_broker
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.roles import collector
 from skymap_scanner.roles.collector import collect
@@ -84,6 +84,73 @@ def test_embedded_broker_rejects_key_shared_collectors(scan: MakeScan) -> None:
     one.run()
     with open_broker(one.url) as broker, pytest.raises(BrokerError, match="embedded broker has no key-shared"):
         collect(broker, one.topics, Stop(), key_shared=True)
+
+
+def logging_receives(url: str, log: list[str], after_first_fit: Callable[[], None] = lambda: None) -> Broker:
+    """The embedded broker, which logs what is read, and each fit as ``fit``."""
+    broker = open_broker(url)
+    reader, consumer = broker.reader, broker.consumer
+
+    def logged_reader(topic: str, *, make: bool = True) -> Reader:
+        opened = reader(topic, make=make)
+        receive = opened.receive
+
+        def logged(timeout: float) -> Message | None:
+            log.append(topic.rpartition("-")[2])
+            return receive(timeout)
+
+        opened.receive = logged  # type: ignore[method-assign]
+        return opened
+
+    def logged_consumer(topic: str, subscription: str, kind: SubscriptionType) -> Consumer:
+        opened = consumer(topic, subscription, kind)
+        receive = opened.receive
+
+        def logged(timeout: float) -> Message | None:
+            message = receive(timeout)
+            if message is not None:
+                if "fit" not in log:
+                    after_first_fit()
+                log.append("fit")
+            return message
+
+        opened.receive = logged  # type: ignore[method-assign]
+        return opened
+
+    broker.reader = logged_reader  # type: ignore[method-assign]
+    broker.consumer = logged_consumer  # type: ignore[assignment,method-assign]
+    return broker
+
+
+def test_collector_reads_no_topic_with_every_batch_of_fits(
+    fitted: tuple[Scan, list[Outgoing]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "BATCH", 1)
+    monkeypatch.setattr(collector, "READ_INTERVAL", 60.0)
+    one, fits = fitted
+    publish(one, one.topics.scanned, *fits[:1] * 20, *fits)
+    log: list[str] = []
+    with collecting(one, lambda url: logging_receives(url, log)):
+        pass
+    last = len(log) - log[::-1].index("fit")
+    assert log[log.index("fit") : last] == ["fit", "collected", *["fit"] * 22]
+
+
+def test_plan_is_read_for_the_fit_of_a_new_pixel(fitted: tuple[Scan, list[Outgoing]]) -> None:
+    one, fits = fitted
+    with open_broker(one.url) as broker:
+        with broker.reader(one.topics.plan) as reader:
+            first, *others = [Outgoing(entry.payload) for entry in iter(lambda: reader.receive(0), None)]
+        broker.delete_topic(one.topics.plan)
+        create_topics(broker, one.topics)
+    publish(one, one.topics.plan, first)
+    publish(one, one.topics.scanned, *fits)
+    log: list[str] = []
+    with collecting(one, lambda url: logging_receives(url, log, lambda: publish(one, one.topics.plan, *others))):
+        pass
+    assert "plan" in log[log.index("fit") :]
+    assert collected(one) == ["1/4"]
+    assert backlog(one) == (0, 0)
 
 
 def sharing(url: str) -> Broker:

@@ -7,12 +7,13 @@ tasks are published again, and `IdleTimeout` when the collector stops waiting.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from skymap_scanner.broker.protocol import Message, Outgoing
 from skymap_scanner.roles.fit_validation import FitValidator, RejectedFitError, TaskName
 from skymap_scanner.roles.readers import RejectedMessages
+from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.scan.best_fits import CompletePixel, SeedFit, Slots
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
@@ -29,6 +30,19 @@ class Republication:
     reason: str
     seeds: Collection[int] = ()
     given_up: Collection[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFit:
+    """A message on ``scanned``, and the fit in it or the reason why it is rejected."""
+
+    message: Message
+    fit: PixelFit | RejectedFitError
+
+    @property
+    def pixels(self) -> set[Pixel]:
+        """The pixels that it names: their entry of the plan must be read before it is decided about."""
+        return {pixel for pixel, _ in self.fit.tasks} if isinstance(self.fit, RejectedFitError) else {self.fit.pixel}
 
 
 @dataclass
@@ -66,17 +80,21 @@ class Collation:
             f"{self._rejected_messages.count} messages rejected"
         )
 
-    def decide(self, messages: Sequence[Message], plan: Plan, collected: Collection[Pixel] = ()) -> Decision:
-        """Decide about new ``messages``, and about the fits of the pixels newly ``collected`` by any collector.
+    def validate(self, messages: Iterable[Message]) -> list[ReceivedFit]:
+        """Read the fits in the messages."""
+        return [ReceivedFit(message, self._fit(message)) for message in messages]
 
-        ``plan`` must be read after the messages are received, so that it holds the pixels of all of them.
+    def decide(self, fits: Sequence[ReceivedFit], plan: Plan, collected: Collection[Pixel] = ()) -> Decision:
+        """Decide about new ``fits``, and about those of the pixels that any collector has ``collected``.
+
+        ``plan`` must be read after the fits are received, unless it holds the pixels of all of them.
         """
         dropped = self._slots.drop(collected)
         self.duplicates += len(dropped)
         self.done.update(collected)
         decision = Decision(settled=dropped)
-        for message in messages:
-            self._add(message, plan, decision)
+        for received in fits:
+            self._add(received, plan, decision)
         decision.republications = self.rejected.republications(lambda pixel: self._missing_seeds(pixel, plan))
         return decision
 
@@ -91,28 +109,28 @@ class Collation:
         """Forget the fits of incomplete pixels; return their messages, to be delivered again."""
         return self._slots.give_back()
 
-    def _add(self, message: Message, plan: Plan, decision: Decision) -> None:
-        try:
-            fit = self._read(message, plan)
-        except RejectedFitError as error:
-            self._rejected_messages.add(message, error)
-            decision.settled += self.rejected.add(message, error)
-            return
-        if fit.pixel in self.done:
+    def _add(self, received: ReceivedFit, plan: Plan, decision: Decision) -> None:
+        message, fit = received.message, received.fit
+        if not isinstance(fit, RejectedFitError) and not plan.has_started(fit.pixel):
+            fit = RejectedFitError(f"the plan has no pixel {fit.pixel.index} of nside {fit.pixel.nside} yet")
+        if isinstance(fit, RejectedFitError):
+            self._rejected_messages.add(message, fit)
+            decision.settled += self.rejected.add(message, fit)
+        elif fit.pixel in self.done:
             self.duplicates += 1
             decision.settled.append(message)
-        elif (pixel := self._slots.add(fit)) is not None:
+        elif (pixel := self._slots.add(SeedFit(fit.pixel, fit.seed, fit.llh, message))) is not None:
             self.done.add(fit.pixel)
             self.collected += 1
             self.duplicates += len(pixel.sources) - len(pixel.fits)
             decision.best_fits.append(self._best_fit(pixel))
             decision.settled += pixel.sources
 
-    def _read(self, message: Message, plan: Plan) -> SeedFit[Message]:
-        fit = self._validator.fit(message)
-        if not plan.has_started(fit.pixel):
-            raise RejectedFitError(f"the plan has no pixel {fit.pixel.index} of nside {fit.pixel.nside} yet")
-        return SeedFit(fit.pixel, fit.seed, fit.llh, message)
+    def _fit(self, message: Message) -> PixelFit | RejectedFitError:
+        try:
+            return self._validator.fit(message)
+        except RejectedFitError as error:
+            return error
 
     def _missing_seeds(self, pixel: Pixel, plan: Plan) -> set[int]:
         if pixel in self.done or not plan.has_started(pixel):

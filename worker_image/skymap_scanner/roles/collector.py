@@ -4,7 +4,8 @@
 
 Every decision is made in `collation`, without I/O. A fit that is invalid (`fit_validation`) is rejected and its task
 is republished (`republishing`). Best fits are stored in batches of what has arrived. The collector reads ``collected``
-itself, so that it knows the pixels that other collectors have completed.
+itself, so that it knows the pixels that other collectors have completed. Such a read costs a request to the broker, so
+it is rare while fits arrive, and the plan is read only for a pixel that is not in it yet.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.readers import CollectedReader, PlanReader
 from skymap_scanner.roles.republishing import Republisher
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.scan.pixels import Pixel
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,9 @@ BATCH = 500
 
 #: Time to wait for the first fit of a batch (s).
 WAIT = 0.1
+
+#: Time between two reads of ``collected`` while fits arrive (s).
+READ_INTERVAL = 1.0
 
 #: Idle timeout (s) after which a key-shared collector gives back the fits of incomplete pixels; it doubles each time,
 #: since fits may simply take that long.
@@ -54,25 +59,31 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
         collation = Collation(validator, topics.scanned)
         give_back = IdleTimeout(time.monotonic(), GIVE_BACK_AFTER, LONGEST_GIVE_BACK)
         republish = IdleTimeout(time.monotonic(), REPUBLISH_AFTER, LONGEST_REPUBLISH)
-        complete = False
+        complete, next_read = False, 0.0
         with (
             broker.consumer(topics.scanned, COLLECTOR_SUBSCRIPTION, kind) as scanned,
             broker.producer(topics.collected, f"collector-{uuid.uuid4()}") as best_fits,
             CollectedReader(broker, topics.collected, validator) as collected,
-            Republisher(broker, topics, scan, collected.best_fits) as republisher,
+            Republisher(broker, topics, validator) as republisher,
         ):
             while not (complete or stop.requested):
-                messages = list(islice(arrived(scanned, WAIT), BATCH))
-                plan = plan_reader.update()
-                decision = collation.decide(messages, plan, collected.update())
+                fits = collation.validate(islice(arrived(scanned, WAIT), BATCH))
+                plan = plan_reader.plan
+                if not fits or not all(plan.has_started(pixel) for fit in fits for pixel in fit.pixels):
+                    plan_reader.update()
+                pixels: list[Pixel] = []
+                if not fits or time.monotonic() >= next_read:
+                    pixels = [best_fit.pixel for best_fit, _ in collected.arrived()]
+                    next_read = time.monotonic() + READ_INTERVAL
+                decision = collation.decide(fits, plan, pixels)
                 if decision.best_fits:
                     best_fits.send(*decision.best_fits)  # stored first …
                 republisher.publish(decision.republications, plan)
                 if decision.settled:
                     scanned.ack(*decision.settled)  # … acknowledged after
                 for timeout in (give_back, republish):
-                    timeout.record(time.monotonic(), fits=len(messages), completed=len(decision.best_fits))
-                if messages:
+                    timeout.record(time.monotonic(), fits=len(fits), completed=len(decision.best_fits))
+                if fits:
                     continue
                 complete = plan.complete(collation.done)
                 if collation.rejected.kept and not complete and republish.expired(time.monotonic()):

@@ -21,7 +21,7 @@ from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.prepared_frames import event_frames
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.planning import ScanSettings, next_entry, scan_entry
-from skymap_scanner.roles.readers import CollectedReader, PlanReader
+from skymap_scanner.roles.readers import BestFitReader, PlanReader
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.roles.tasks import TaskMaker
@@ -48,7 +48,7 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
         broker.producer(topics.plan, "producer") as plan_out,
         broker.producer(topics.to_be_scanned, "producer") as tasks_out,
         PlanReader(broker, topics.plan) as plan_in,
-        CollectedReader(broker, topics.collected, FitValidator(scan)) as collected,
+        BestFitReader(broker, topics.collected, FitValidator(scan)) as collected,
     ):
         writer = _PlanWriter(plan_out, plan_in)
         check_same_scan(writer.begin(scan), scan)
@@ -113,7 +113,7 @@ class _TaskWriter:
             pixel = plan.started[self.sent]
             first = self.sent * self._scan.seeds
             if pixel not in best_fits and first + self._scan.seeds > self._last + 1:
-                place = self._maker.place(pixel, plan, best_fits)
+                place = self._maker.place(pixel, plan, best_fits.get)
                 if place is None:
                     return
                 for task in self._maker.tasks(pixel, place):

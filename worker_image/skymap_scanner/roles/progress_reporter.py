@@ -13,7 +13,7 @@ from skymap_api.resource.base import INT32
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.broker.protocol import Outgoing, Producer
 from skymap_scanner.results.result import result_to_json
-from skymap_scanner.roles.readers import CollectedReader
+from skymap_scanner.roles.readers import BestFitReader
 from skymap_scanner.roles.summary import best_fit, level_progress, scan_result
 from skymap_scanner.scan.plan import Plan
 
@@ -59,7 +59,7 @@ class ProgressReporter:
     """Publishes progress snapshots and writes the partial result while the saver collects pixels."""
 
     def __init__(
-        self, producer: Producer, plan: Plan, collected: CollectedReader, folder: Path, attempts: SaveAttempts
+        self, producer: Producer, plan: Plan, collected: BestFitReader, folder: Path, attempts: SaveAttempts
     ) -> None:
         self._producer = producer
         self._plan = plan

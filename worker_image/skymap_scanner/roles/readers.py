@@ -6,6 +6,7 @@ Messages that this scanner did not send are skipped and counted, since one of th
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 from skymap_scanner.broker.protocol import Broker, Closing, Message, arrived
 from skymap_scanner.errors import BrokerError
@@ -49,9 +50,9 @@ class PlanReader(Closing):
 
 
 class CollectedReader(Closing):
-    """Reads ``collected`` from its start and acknowledges nothing.
+    """Reads ``collected`` from its start, acknowledges nothing and keeps nothing.
 
-    The first valid best fit of a pixel counts, so all roles use the same one. Invalid messages are skipped and logged.
+    Invalid messages are skipped and logged.
     """
 
     def __init__(self, broker: Broker, topic: str, validator: FitValidator) -> None:
@@ -59,34 +60,44 @@ class CollectedReader(Closing):
         self._rejected = RejectedMessages(topic)
         self._validator = validator
         self.scan = validator.scan
-        self.best_fits: dict[Pixel, PixelFit] = {}
 
     def close(self) -> None:
         """Close the reader."""
         self._reader.close()
 
+    def arrived(self, timeout: float = 0.0) -> Iterator[tuple[PixelFit, bytes]]:
+        """Yield the best fits that have arrived, with their frames; wait up to ``timeout`` seconds for the first.
+
+        A pixel may have several.
+        """
+        for message in arrived(self._reader, timeout):
+            try:
+                best_fit = self._validator.best_fit(message)
+            except BrokerError as error:
+                self._rejected.add(message, error)
+            else:
+                yield best_fit, message.payload
+
+
+class BestFitReader(CollectedReader):
+    """Reads ``collected`` and keeps the best fits: the first of each pixel, so all roles use the same one."""
+
+    def __init__(self, broker: Broker, topic: str, validator: FitValidator) -> None:
+        super().__init__(broker, topic, validator)
+        self.best_fits: dict[Pixel, PixelFit] = {}
+
     def receive(self, timeout: float) -> tuple[PixelFit, bytes] | None:
         """Return the next new pixel: its best fit and the frames; None if none arrives within ``timeout`` seconds."""
-        for message in arrived(self._reader, timeout):
-            best_fit = self._validated(message)
-            if best_fit is not None and best_fit.pixel not in self.best_fits:
+        for best_fit, frames in self.arrived(timeout):
+            if best_fit.pixel not in self.best_fits:
                 self.best_fits[best_fit.pixel] = best_fit
-                return best_fit, message.payload
+                return best_fit, frames
         return None
 
-    def update(self, timeout: float = 0.0) -> list[Pixel]:
-        """Read everything that has arrived; wait for the first message if there is none. Return the new pixels."""
-        new: list[Pixel] = []
-        while (found := self.receive(0 if new else timeout)) is not None:
-            new.append(found[0].pixel)
-        return new
-
-    def _validated(self, message: Message) -> PixelFit | None:
-        try:
-            return self._validator.best_fit(message)
-        except BrokerError as error:
-            self._rejected.add(message, error)
-            return None
+    def update(self, timeout: float = 0.0) -> None:
+        """Read everything that has arrived; wait up to ``timeout`` seconds for the first message."""
+        for best_fit, _ in self.arrived(timeout):
+            self.best_fits.setdefault(best_fit.pixel, best_fit)
 
 
 class RejectedMessages:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 
 from skymap_api.names import ScanTopics
@@ -17,28 +17,30 @@ from skymap_scanner.event.prepared_frames import prepared_from_frames
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.protocol import failed_fit
 from skymap_scanner.roles.collation import MAX_REPUBLISHES, Republication
+from skymap_scanner.roles.fit_validation import FitValidator
+from skymap_scanner.roles.readers import BestFitReader
 from skymap_scanner.roles.task_frames import PixelFit, Task, fit_frame, read_task
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.topics import read_metadata
 from skymap_scanner.scan.pixels import Pixel
-from skymap_scanner.scan.plan import Plan, ScanEntry
+from skymap_scanner.scan.plan import Plan
 
 log = logging.getLogger(__name__)
 
 
 class Republisher(Closing):
-    """Publishes tasks again; producers and the event's frames are opened when the first task needs them.
+    """Publishes tasks again.
 
-    ``best_fits`` are the best fits collected so far, kept up to date by their reader.
+    Producers, the event's frames and the best fits are opened when the first task needs them: the best fits of a large
+    map take much memory, and most scans republish no task.
     """
 
-    def __init__(
-        self, broker: Broker, topics: ScanTopics, scan: ScanEntry, best_fits: Mapping[Pixel, PixelFit]
-    ) -> None:
+    def __init__(self, broker: Broker, topics: ScanTopics, validator: FitValidator) -> None:
         self._broker = broker
         self._topics = topics
-        self._scan = scan
-        self._best_fits = best_fits
+        self._validator = validator
+        self._scan = validator.scan
+        self._collected: BestFitReader | None = None
         self._open = ExitStack()
         self._producers: dict[str, Producer] = {}
         self._task_maker: TaskMaker | None = None
@@ -46,7 +48,7 @@ class Republisher(Closing):
         self._given_up = 0
 
     def close(self) -> None:
-        """Close the producers."""
+        """Close the producers and the reader of the best fits."""
         self._open.close()
 
     @property
@@ -83,8 +85,15 @@ class Republisher(Closing):
         return Outgoing(payload, key=message.key, properties=message.properties)
 
     def _tasks(self, pixel: Pixel, plan: Plan) -> list[Task]:
-        place = self._maker.place(pixel, plan, self._best_fits)
+        place = self._maker.place(pixel, plan, self._best_fit)
         return [] if place is None else list(self._maker.tasks(pixel, place))
+
+    def _best_fit(self, pixel: Pixel) -> PixelFit | None:
+        if self._collected is None:
+            reader = BestFitReader(self._broker, self._topics.collected, self._validator)
+            self._collected = self._open.enter_context(reader)
+        self._collected.update()
+        return self._collected.best_fits.get(pixel)
 
     @property
     def _maker(self) -> TaskMaker:

@@ -26,7 +26,7 @@ from skymap_scanner.results import check_formats, write_results
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.full_disk import is_disk_full
 from skymap_scanner.roles.progress_reporter import PARTIAL, ProgressReporter, SaveAttempts
-from skymap_scanner.roles.readers import CollectedReader, PlanReader
+from skymap_scanner.roles.readers import BestFitReader, PlanReader
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.summary import scan_result
 from skymap_scanner.roles.topics import read_metadata
@@ -77,7 +77,7 @@ def save(
         if scan is None:
             return False
         check_expected(scan, settings)
-        with CollectedReader(broker, topics.collected, FitValidator(scan)) as collected:
+        with BestFitReader(broker, topics.collected, FitValidator(scan)) as collected:
             reporter = ProgressReporter(
                 progress, plan_reader.plan, collected, settings.results, attempts or SaveAttempts()
             )
@@ -101,7 +101,7 @@ def _save(
     settings: SaverSettings,
     stop: Stop,
     plan_reader: PlanReader,
-    collected: CollectedReader,
+    collected: BestFitReader,
     reporter: ProgressReporter,
 ) -> list[Path] | None:
     """Collect all pixels and write the files; None when asked to stop before all pixels are there."""
@@ -139,7 +139,7 @@ def check_expected(scan: ScanEntry, settings: SaverSettings) -> None:
         raise InputError(f"scan {scan.name} has the pixels {scan.pixels or 'whole sky'}, not {settings.pixels}")
 
 
-def _write(broker: Broker, settings: SaverSettings, plan: Plan, collected: CollectedReader, spool: Spool) -> list[Path]:
+def _write(broker: Broker, settings: SaverSettings, plan: Plan, collected: BestFitReader, spool: Spool) -> list[Path]:
     """Write the .i3 file, then the results."""
     result = scan_result(plan, collected.best_fits)
     output = settings.output.with_name(settings.output.name.replace("{stem}", result.stem))

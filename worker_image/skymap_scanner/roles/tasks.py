@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from skymap_scanner.broker.protocol import Outgoing
 from skymap_scanner.detector.coordinates import equatorial_to_detector
@@ -34,12 +34,17 @@ class TaskMaker:
         self._properties = task_properties(scan)
         self._first_nside = scan.parsed_levels()[0].nside
 
-    def place(self, pixel: Pixel, plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> PixelFit | PreparedEvent | None:
-        """Return where the pixel's seeds start: at the event, or at the best fit of the parent (None: not done)."""
+    def place(
+        self, pixel: Pixel, plan: Plan, best_fit: Callable[[Pixel], PixelFit | None]
+    ) -> PixelFit | PreparedEvent | None:
+        """Return where the pixel's seeds start: at the event, or at the best fit of the parent (None: not done).
+
+        ``best_fit`` returns the best fit of a pixel, if it is done; it is not called on the first level.
+        """
         if pixel.nside == self._first_nside:
             return self._prepared
         coarser = max(nside for nside in plan.levels if nside < pixel.nside)
-        return best_fits.get(parent(pixel, coarser))
+        return best_fit(parent(pixel, coarser))
 
     def tasks(self, pixel: Pixel, place: PixelFit | PreparedEvent) -> Iterator[Task]:
         """Yield the tasks of a pixel, one per seed."""
