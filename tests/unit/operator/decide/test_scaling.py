@@ -244,7 +244,7 @@ def test_one_step_at_most_doubles_or_halves(demand: Demand) -> None:
 
 @UNTIMED
 @given(DEMANDS)
-def test_zero_workers_only_when_nothing_is_left(demand: Demand) -> None:
+def test_last_worker_stays_until_the_work_is_done(demand: Demand) -> None:
     decided, tasks = scale(demand).replicas, (demand.waiting or 0) + (demand.in_flight or 0)
     if demand.done:
         assert decided == min(max(demand.minimum, demand.busy), ceiling(demand))
