@@ -113,7 +113,7 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(resources(), pulsars(), st.lists(pods(), max_size=2), st.none() | jobs(), TIMES)
-def test_plan_of_any_observed_state_writes_a_valid_status(
+def test_decision_for_any_observed_state_writes_a_valid_status(
     scan: dict[str, Any], pulsar: PulsarState, found: list[Pod], job: dict[str, Any] | None, now: datetime
 ) -> None:
     observed = ObservedState(
