@@ -40,7 +40,10 @@ def send(broker: Broker, topic: str, name: str) -> None:
 
 
 def work(broker: Broker, topic: str, start: str) -> None:
-    """Receive until no message arrives; give back every fifth message once. Prints number, start and end of each."""
+    """Receive until no message arrives; negatively acknowledge every fifth message once.
+
+    Prints number, start and end of each.
+    """
     say("ready")
     while not Path(start).exists():
         time.sleep(0.01)

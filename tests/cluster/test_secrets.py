@@ -33,7 +33,7 @@ def stored(server: PulsarAddress, tenant: str) -> dict[str, bytes]:
     with open_broker(server.url, Access(admin_url=server.admin_url)) as broker:
         for space in ("skymap", "skymap_metadata"):
             for topic in broker.topics(f"persistent://{tenant}/{space}/"):
-                with broker.reader(topic, make=False) as reader:
+                with broker.reader(topic, create=False) as reader:
                     messages = iter(lambda reader=reader: reader.receive(1), None)  # type: ignore[misc]
                     held[topic] = b"".join(
                         one.payload + json.dumps(dict(one.properties)).encode() + (one.key or "").encode()

@@ -291,7 +291,7 @@ def test_late_acknowledgement_counts(broker: Broker, topic: str) -> None:
     assert other.receive(MOMENT) is None
 
 
-def test_late_give_back_leaves_the_message_with_its_new_consumer(broker: Broker, topic: str) -> None:
+def test_late_nack_leaves_the_message_with_its_new_consumer(broker: Broker, topic: str) -> None:
     broker.producer(topic, "p").send(*numbered([0]))
     slow = broker.consumer(topic, "s", SHARED, ack_timeout=MOMENT)
     other = broker.consumer(topic, "s", SHARED)

@@ -141,15 +141,15 @@ def test_missing_topic_is_created_on_opening(broker: Broker, place: Place) -> No
     assert broker.topics(place.topic("made-")) == [place.topic(f"made-{letter}") for letter in "abc"]
 
 
-def test_reader_without_make_rejects_a_missing_topic(broker: Broker, place: Place) -> None:
+def test_reader_without_create_rejects_a_missing_topic(broker: Broker, place: Place) -> None:
     for _ in range(2):
-        broker.prepare(place.topic("prepared-"))
+        broker.create_namespace(place.topic("prepared-"))
     name = place.topic("prepared-a")
     with pytest.raises(BrokerError, match=f"there is no topic {name}: was it deleted"):
-        broker.reader(name, make=False)
+        broker.reader(name, create=False)
     assert broker.topics(name) == []
     broker.producer(name, "p").send(*numbered([7]))
-    assert [number(message) for message in take(broker.reader(name, make=False), 1)] == [7]
+    assert [number(message) for message in take(broker.reader(name, create=False), 1)] == [7]
 
 
 def test_topic_needs_its_full_name(broker: Broker) -> None:

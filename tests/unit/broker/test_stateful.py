@@ -20,7 +20,7 @@ SUBSCRIPTIONS = {"shared": SubscriptionType.SHARED, "failover": SubscriptionType
 
 @dataclass
 class ModelSubscription:
-    """The messages given back, the holder of each delivered message, and the consumers in order of age."""
+    """The messages to deliver again, the holder of each delivered message, and the consumers in order of age."""
 
     cursor: int = 0
     given_back: set[int] = field(default_factory=set)

@@ -86,14 +86,14 @@ def test_list_shows_every_scan(topics: Topics, url: str) -> None:
     count = str(len({topic for topic in left(url) if topic.startswith("c-")}))
     assert rows[1:] == [
         ["a", "scanning", "5/12", "2", "0", count],
-        ["a-b", "begun", "0", "0", count],
-        ["c", "not", "begun", "0", "0", count],
+        ["a-b", "preparing", "0", "0", count],
+        ["c", "pending", "0", "0", count],
     ]
     plain = [json.loads(line) for line in topics("list", "--json").stdout.splitlines()]
     assert [(one["name"], one["phase"], one["done"], one["planned"], one["waiting"]) for one in plain] == [
         ("a", "scanning", 5, 12, 2),
-        ("a-b", "begun", None, None, 0),
-        ("c", "not begun", None, None, 0),
+        ("a-b", "preparing", None, None, 0),
+        ("c", "pending", None, None, 0),
     ]
     assert plain[0]["metadata_topics"] == [FRAME]
     assert f"{SKYMAP}a-plan" in plain[0]["topics"]

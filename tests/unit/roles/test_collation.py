@@ -12,10 +12,10 @@ from skymap_scanner.broker import Message, Outgoing
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.dummy import Dummy
 from skymap_scanner.reconstruction.protocol import Fit
-from skymap_scanner.roles.collation import Collation, Decision, Republication
+from skymap_scanner.roles.collation import Decision, PixelCollector, Republication
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.planning import ScanSettings, scan_entry
-from skymap_scanner.roles.task_frames import decode_fits, fit_frame, read_task
+from skymap_scanner.roles.task_frames import decode_fits, decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.scan.levels import parse_levels
 from skymap_scanner.scan.pixels import Pixel
@@ -46,15 +46,15 @@ class Fits:
         task = [*self._maker.tasks(pixel, self._prepared)][seed]
         fit: Fit = replace(self._fitter.fit(task.start), **changes)  # type: ignore[arg-type]
         sent = self._maker.message(task)
-        return self.message(fit_frame(read_task(sent.payload)[1], fit, "dummy"), sent)
+        return self.message(fit_frame(decode_task(sent.payload)[1], fit, "dummy"), sent)
 
     def message(self, payload: bytes, sent: Outgoing | None = None) -> Message:
         self._number += 1
         sent = sent or Outgoing(payload)
         return Message(self._number, payload, sent.key, sent.properties, 1)
 
-    def collation(self) -> Collation:
-        return Collation(FitValidator(self.scan), "scanned")
+    def pixel_collector(self) -> PixelCollector:
+        return PixelCollector(FitValidator(self.scan), "scanned")
 
 
 @pytest.fixture
@@ -64,82 +64,84 @@ def fits(prepared: PreparedEvent) -> Fits:
     return made
 
 
-def decide(collation: Collation, messages: list[Message], fits: Fits, collected: Collection[Pixel] = ()) -> Decision:
-    return collation.decide(collation.validate(messages), fits.plan, collected)
+def decide(
+    pixel_collector: PixelCollector, messages: list[Message], fits: Fits, collected: Collection[Pixel] = ()
+) -> Decision:
+    return pixel_collector.decide(pixel_collector.validate(messages), fits.plan, collected)
 
 
 def seeds(sent: Outgoing) -> list[int]:
     return [decoded.fit.seed for decoded in decode_fits(sent.payload)]
 
 
-def test_pixel_is_stored_and_settled_with_its_last_seed(fits: Fits) -> None:
-    collation, first, last = fits.collation(), fits.of(A, 1), fits.of(A, 0)
-    decision = decide(collation, [first], fits)
-    assert (decision.best_fits, decision.settled, decision.republications) == ([], [], [])
-    decision = decide(collation, [last], fits)
+def test_pixel_is_stored_and_acknowledged_with_its_last_seed(fits: Fits) -> None:
+    pixel_collector, first, last = fits.pixel_collector(), fits.of(A, 1), fits.of(A, 0)
+    decision = decide(pixel_collector, [first], fits)
+    assert (decision.best_fits, decision.to_acknowledge, decision.republications) == ([], [], [])
+    decision = decide(pixel_collector, [last], fits)
     assert [(sent.key, seeds(sent)) for sent in decision.best_fits] == [("1/4", [0])]
-    assert decision.settled == [first, last]
-    assert collation.done == {A}
+    assert decision.to_acknowledge == [first, last]
+    assert pixel_collector.done == {A}
 
 
 def test_all_seeds_are_stored_best_first_on_request(prepared: PreparedEvent) -> None:
     fits = Fits(prepared, keep_all_seeds=True)
     fits.start(A)
-    (sent,) = decide(fits.collation(), [fits.of(A, 1), fits.of(A, 0)], fits).best_fits
+    (sent,) = decide(fits.pixel_collector(), [fits.of(A, 1), fits.of(A, 0)], fits).best_fits
     assert seeds(sent) == [0, 1]
 
 
 def test_failed_fit_never_wins(fits: Fits) -> None:
-    (sent,) = decide(fits.collation(), [fits.of(A, 0, llh=math.nan), fits.of(A, 1)], fits).best_fits
+    (sent,) = decide(fits.pixel_collector(), [fits.of(A, 0, llh=math.nan), fits.of(A, 1)], fits).best_fits
     assert seeds(sent) == [1]
 
 
-def test_duplicate_fits_are_settled_with_or_after_their_pixel(fits: Fits) -> None:
-    collation = fits.collation()
+def test_duplicate_fits_are_acknowledged_with_or_after_their_pixel(fits: Fits) -> None:
+    pixel_collector = fits.pixel_collector()
     messages = [fits.of(A, 0), fits.of(A, 0), fits.of(A, 1), fits.of(A, 1)]
-    decision = decide(collation, messages, fits)
+    decision = decide(pixel_collector, messages, fits)
     assert len(decision.best_fits) == 1
-    assert decision.settled == messages
-    assert collation.duplicates == 2
+    assert decision.to_acknowledge == messages
+    assert pixel_collector.duplicates == 2
 
 
-def test_fits_of_pixels_stored_elsewhere_are_settled(fits: Fits) -> None:
-    collation, first, second, other = fits.collation(), fits.of(A, 0), fits.of(A, 1), fits.of(B, 0)
-    decide(collation, [first, other], fits)
-    assert decide(collation, [], fits, [A]).settled == [first]
-    decision = decide(collation, [second], fits)
-    assert (decision.best_fits, decision.settled) == ([], [second])
-    assert collation.give_back() == [other]
+def test_fits_of_pixels_stored_elsewhere_are_acknowledged(fits: Fits) -> None:
+    pixel_collector, first, second, other = fits.pixel_collector(), fits.of(A, 0), fits.of(A, 1), fits.of(B, 0)
+    decide(pixel_collector, [first, other], fits)
+    assert decide(pixel_collector, [], fits, [A]).to_acknowledge == [first]
+    decision = decide(pixel_collector, [second], fits)
+    assert (decision.best_fits, decision.to_acknowledge) == ([], [second])
+    assert pixel_collector.drop_incomplete() == [other]
 
 
 def test_task_of_an_invalid_fit_is_republished_unless_answered(fits: Fits) -> None:
-    collation = fits.collation()
+    pixel_collector = fits.pixel_collector()
     bad = fits.of(A, 1, position=(math.nan, 0.0, 0.0))
-    (republication,) = decide(collation, [bad], fits).republications
+    (republication,) = decide(pixel_collector, [bad], fits).republications
     assert (republication.pixel, republication.seeds, republication.given_up) == (A, {1}, set())
-    assert collation.rejected.kept == bad
+    assert pixel_collector.rejected.kept == bad
     again = fits.of(A, 1, time=math.inf)
-    decision = decide(collation, [fits.of(A, 1), again], fits)
+    decision = decide(pixel_collector, [fits.of(A, 1), again], fits)
     assert decision.republications == []
-    assert decision.settled == [again]
+    assert decision.to_acknowledge == [again]
 
 
 def test_fit_of_a_pixel_outside_the_plan_is_rejected(fits: Fits) -> None:
-    collation = fits.collation()
+    pixel_collector = fits.pixel_collector()
     early = fits.of(Pixel(1, 0), 0)
-    assert decide(collation, [early], fits).republications == []
-    assert collation.rejected.kept == early
+    assert decide(pixel_collector, [early], fits).republications == []
+    assert pixel_collector.rejected.kept == early
 
 
 def test_received_fit_names_its_pixel_valid_or_rejected(fits: Fits) -> None:
     messages = [fits.of(A, 0), fits.of(B, 1, time=math.inf), fits.message(b"not a fit")]
-    assert [received.pixels for received in fits.collation().validate(messages)] == [{A}, {B}, set()]
+    assert [received.pixels for received in fits.pixel_collector().validate(messages)] == [{A}, {B}, set()]
 
 
 def test_missing_tasks_are_those_of_started_pixels_without_a_fit(fits: Fits) -> None:
-    collation = fits.collation()
-    decide(collation, [fits.of(A, 0)], fits)
+    pixel_collector = fits.pixel_collector()
+    decide(pixel_collector, [fits.of(A, 0)], fits)
     reason = "no fit has arrived, but one was rejected"
-    assert [*collation.missing(fits.plan)] == [Republication(A, reason, {1}), Republication(B, reason, {0, 1})]
-    decide(collation, [fits.of(A, 1)], fits, [B])
-    assert [*collation.missing(fits.plan)] == []
+    assert [*pixel_collector.missing(fits.plan)] == [Republication(A, reason, {1}), Republication(B, reason, {0, 1})]
+    decide(pixel_collector, [fits.of(A, 1)], fits, [B])
+    assert [*pixel_collector.missing(fits.plan)] == []

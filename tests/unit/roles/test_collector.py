@@ -91,8 +91,8 @@ def logging_receives(url: str, log: list[str], after_first_fit: Callable[[], Non
     broker = open_broker(url)
     reader, consumer = broker.reader, broker.consumer
 
-    def logged_reader(topic: str, *, make: bool = True) -> Reader:
-        opened = reader(topic, make=make)
+    def logged_reader(topic: str, *, create: bool = True) -> Reader:
+        opened = reader(topic, create=create)
         receive = opened.receive
 
         def logged(timeout: float) -> Message | None:
@@ -173,11 +173,11 @@ def sharing(url: str) -> Broker:
     return broker
 
 
-def test_idle_key_shared_collector_gives_fits_back(
+def test_idle_key_shared_collector_returns_fits_to_the_broker(
     fitted: tuple[Scan, list[Outgoing]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collector, "GIVE_BACK_AFTER", 0.2)
-    monkeypatch.setattr(collector, "LONGEST_GIVE_BACK", 0.4)
+    monkeypatch.setattr(collector, "NACK_AFTER", 0.2)
+    monkeypatch.setattr(collector, "LONGEST_NACK", 0.4)
     one, fits = fitted
     publish(one, one.topics.scanned, fits[0])
     with collecting(one, sharing, key_shared=True), open_broker(one.url) as broker:

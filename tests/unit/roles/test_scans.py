@@ -90,9 +90,9 @@ def test_topics_with_other_bases_are_found() -> None:
 @pytest.mark.parametrize(
     ("scan", "phase", "resumable"),
     [
-        (found(metadata=()), "not begun", True),
-        (found(), "begun", True),
-        (found(metadata=None), "begun", True),
+        (found(metadata=()), "pending", True),
+        (found(), "preparing", True),
+        (found(metadata=None), "preparing", True),
         (found(progress=progress()), "scanning", True),
         (found(progress=progress(ProgressPhase.WRITING)), "writing", True),
         (found(progress=progress(ProgressPhase.DONE)), "done", False),
@@ -120,7 +120,7 @@ def test_scan_is_described_from_its_topics(broker: Broker, scan: MakeScan) -> No
     topics = ScanTopics.of("a")
     create_topics(broker, topics)
     seen = look(broker, "a")
-    assert (seen.phase, seen.metadata, seen.progress) == ("not begun", (), None)
+    assert (seen.phase, seen.metadata, seen.progress) == ("pending", (), None)
     assert seen.backlog == Backlog(0, 0)
     one = scan("1:0", seeds=3)
     stop = Stop()

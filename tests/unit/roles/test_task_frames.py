@@ -16,10 +16,10 @@ from skymap_scanner.roles.task_frames import (
     Task,
     checked_fit,
     decode_fits,
+    decode_task,
     encode_task,
     fit_frame,
     implausible,
-    read_task,
 )
 from skymap_scanner.scan.pixels import Pixel
 
@@ -44,7 +44,7 @@ def read_best(payload: bytes) -> PixelFit:
 
 
 def test_task_round_trips(prepared: PreparedEvent) -> None:
-    task, frame = read_task(encode_task(TASK, prepared, 7))
+    task, frame = decode_task(encode_task(TASK, prepared, 7))
     assert task == TASK
     header = frame["I3EventHeader"]
     assert header.sub_event_stream == "SCAN_nside0512_pixel1234567_posvar0003"
@@ -53,7 +53,7 @@ def test_task_round_trips(prepared: PreparedEvent) -> None:
 
 
 def test_fit_round_trips(prepared: PreparedEvent) -> None:
-    _, frame = read_task(encode_task(TASK, prepared, 7))
+    _, frame = decode_task(encode_task(TASK, prepared, 7))
     payload = fit_frame(frame, FIT, "millipede")
     assert read_best(payload) == PixelFit(TASK.pixel, 3, FIT.llh, FIT.position, FIT.time, 1.5e5, 2.5e5)
     [first, second] = decode_fits(payload + payload)  # as where all seeds are kept
@@ -71,7 +71,7 @@ def test_fit_round_trips(prepared: PreparedEvent) -> None:
 
 
 def test_failed_fit_has_a_reason_and_is_nan(prepared: PreparedEvent) -> None:
-    _, frame = read_task(encode_task(TASK, prepared, 7))
+    _, frame = decode_task(encode_task(TASK, prepared, 7))
     failed = Fit(
         FitStatus.GeneralFailure, math.nan, 1.5, 0.25, (1, 2, 3), 4.0, math.nan, math.nan, (), reason="no light"
     )
@@ -83,13 +83,13 @@ def test_failed_fit_has_a_reason_and_is_nan(prepared: PreparedEvent) -> None:
 def test_equal_tasks_have_equal_bytes_and_others_other_ids(prepared: PreparedEvent) -> None:
     assert encode_task(TASK, prepared, 7) == encode_task(TASK, prepared, 7)
     other = Task(TASK.pixel, 4, TASK.start)
-    ids = [read_task(encode_task(task, prepared, 7))[1]["MillipedeSeedParticle"].major_id for task in (TASK, other)]
+    ids = [decode_task(encode_task(task, prepared, 7))[1]["MillipedeSeedParticle"].major_id for task in (TASK, other)]
     assert len(set(ids)) == 2
 
 
 def test_task_has_the_keys_and_classes_of_the_original(prepared: PreparedEvent, shared: Path) -> None:
     original = next(f for f in read_frames(shared / "data/i3/scan_like.i3") if "MillipedeSeedParticle" in f)
-    ours = read_task(encode_task(TASK, prepared, 7))[1]
+    ours = decode_task(encode_task(TASK, prepared, 7))[1]
     assert {key: ours.type_name(key) for key in original} == {key: original.type_name(key) for key in original}
 
 
@@ -99,7 +99,7 @@ def test_task_has_the_keys_and_classes_of_the_original(prepared: PreparedEvent, 
     ids=["nothing", "nonsense", "no task", "no task, compressed"],  # gzip's bytes have the time in them
 )
 def test_foreign_messages_are_rejected_with_advice(payload: bytes) -> None:
-    for read in (read_task, decode_fits):
+    for read in (decode_task, decode_fits):
         with pytest.raises(BrokerError, match="does another program use its topics"):
             read(payload)
 
@@ -112,7 +112,7 @@ def test_task_without_seed_is_rejected_with_its_pixel() -> None:
         I3Int(0),
     )
     with pytest.raises(BrokerError, match="task of pixel 8/5"):
-        read_task(frame.to_bytes())
+        decode_task(frame.to_bytes())
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_implausible_values_fail_a_fit(nonsense: dict[str, object], prepared: Pr
     assert (checked.status, math.isnan(checked.llh)) == (FitStatus.GeneralFailure, True)
     assert (checked.position, checked.time, checked.evaluations) == (TASK.start.position, TASK.start.time, 250)
     assert checked.reason.startswith("the reconstruction returned ")
-    _, frame = read_task(encode_task(TASK, prepared, 7))
+    _, frame = decode_task(encode_task(TASK, prepared, 7))
     unchecked = fit_frame(frame, bad, "another program")
     assert f"the reconstruction returned {implausible(read_best(unchecked))}" == checked.reason
 

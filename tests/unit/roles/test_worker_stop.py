@@ -1,4 +1,4 @@
-"""A worker that is stopped during a fit: the fit is finished and stored, and other tasks are given back."""
+"""A worker that is stopped during a fit: the fit is finished and stored, and other tasks are delivered again."""
 
 from __future__ import annotations
 

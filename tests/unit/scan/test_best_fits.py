@@ -61,8 +61,8 @@ def test_returned_slots_are_forgotten() -> None:
     for pixel, seed in ((1, 0), (2, 0), (2, 0), (3, 1)):
         assert slots.add(SeedFit(Pixel(1, pixel), seed, 1.0, f"{pixel}/{seed}")) is None
     assert slots.drop([Pixel(1, 2), Pixel(1, 9)]) == ["2/0", "2/0"]
-    assert sorted(slots.give_back()) == ["1/0", "3/1"]
-    assert slots.give_back() == []
+    assert sorted(slots.drop_all()) == ["1/0", "3/1"]
+    assert slots.drop_all() == []
     assert slots.add(SeedFit(Pixel(1, 1), 1, 1.0, "again")) is None
 
 

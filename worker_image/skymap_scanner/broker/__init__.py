@@ -38,7 +38,7 @@ def open_broker(url: str, access: Access | None = None) -> Broker:
     ``sqlite:///PATH`` (three slashes: a relative path; four: an absolute one): the embedded broker. Its file is created
     if it is missing, its folder is not. ``pulsar://HOST:6650`` or ``pulsar+ssl://HOST:6651``: Apache Pulsar, with the
     credentials of ``access``. Raises InputError if the URL, the credentials or the file cannot be used; BrokerError if
-    the file is damaged, or the broker refuses; BrokerUnavailable if it cannot be reached.
+    the file is damaged, or the broker rejects a request; BrokerUnavailable if it cannot be reached.
     """
     if is_embedded(url):
         return SqliteBroker(path_of_url(url))

@@ -135,8 +135,8 @@ class Consumer(Closing, Protocol):
     def receive(self, timeout: float) -> Message | None:
         """Return the next message, or None if none arrives within ``timeout`` seconds (0: do not wait).
 
-        Messages arrive in order, except those given back. Only the active consumer of a failover subscription receives
-        any.
+        Messages arrive in order, except those that are delivered again. Only the active consumer of a failover
+        subscription receives any.
         """
 
     def ack(self, *messages: Message) -> None:
@@ -146,7 +146,7 @@ class Consumer(Closing, Protocol):
         """
 
     def nack(self, *messages: Message) -> None:
-        """Give these messages back, to be delivered again soon; ignores those that this consumer no longer holds.
+        """Let these messages be delivered again soon; ignores those that this consumer no longer holds.
 
         Raises BrokerError for a message that was not received through this subscription.
         """
@@ -187,8 +187,8 @@ class Broker(Closing, Protocol):
     def create_topic(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
         """Create the topic and its subscriptions, each from the earliest message; existing ones stay."""
 
-    def prepare(self, base: str) -> None:
-        """Prepare for topics whose names begin with ``base``, so that a producer may create them; may be repeated."""
+    def create_namespace(self, base: str) -> None:
+        """Create the namespace of the topics whose names begin with ``base``, unless it exists."""
 
     def producer(self, topic: str, name: str) -> Producer:
         """Open a producer; the topic is created if it is missing."""
@@ -210,8 +210,8 @@ class Broker(Closing, Protocol):
         of a subscription are of one kind (otherwise BrokerError).
         """
 
-    def reader(self, topic: str, *, make: bool = True) -> Reader:
-        """Open a reader; if the topic is missing, it is created, or without ``make`` BrokerError is raised."""
+    def reader(self, topic: str, *, create: bool = True) -> Reader:
+        """Open a reader; if the topic is missing, it is created, or without ``create`` BrokerError is raised."""
 
     def backlog(self, topic: str, subscription: str) -> Backlog:
         """Count the messages of a subscription; raises BrokerError if the subscription does not exist."""

@@ -1,4 +1,4 @@
-"""The roles: producer, worker, collector, saver, and the one that runs them all on this machine.
+"""The roles: producer, worker, collector and saver, and `local`, which runs all four on this machine.
 
 Each is a function of its topics: kill any of them at any point, start it again, and the map is the same.
 """

@@ -1,7 +1,7 @@
 """Every decision of the collector, without I/O.
 
-`Collation` decides what becomes of a fit: kept, passed on with its pixel, or rejected. `RejectedFits` decides which
-tasks are published again, and `IdleTimeout` when the collector stops waiting.
+`PixelCollector` decides what becomes of a fit: kept, passed on with its pixel, or rejected. `RejectedFits` decides
+which tasks are published again, and `IdleTimeout` when the collector stops waiting.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from skymap_scanner.scan.best_fits import CompletePixel, SeedFit, Slots
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
 
-#: How often a task is republished. A broken worker always answers wrong; one hit by chance answers wrong once.
+#: How often a task is republished. The fits of a broken worker are always invalid; a transient error occurs once.
 MAX_REPUBLISHES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Republication:
-    """Tasks of one pixel to publish again (``seeds``), and those to answer with a failed fit (``given_up``)."""
+    """Tasks of one pixel to publish again (``seeds``), and those to publish a failed fit for (``given_up``)."""
 
     pixel: Pixel
     reason: str
@@ -51,14 +51,14 @@ class Decision:
 
     best_fits: list[Outgoing] = field(default_factory=list)
     republications: list[Republication] = field(default_factory=list)
-    settled: list[Message] = field(default_factory=list)
+    to_acknowledge: list[Message] = field(default_factory=list)
 
 
-class Collation:
+class PixelCollector:
     """Collects the fits of every pixel until all seeds are there; does no I/O.
 
-    ``done`` holds the pixels whose best fit is stored, by this collector or by another; a further fit of such a pixel
-    is a duplicate.
+    ``done`` holds the pixels whose best fit is stored, by this collector or by another, or is in a decision about to be
+    stored; a further fit of such a pixel is a duplicate.
     """
 
     def __init__(self, validator: FitValidator, topic: str) -> None:
@@ -92,7 +92,7 @@ class Collation:
         dropped = self._slots.drop(collected)
         self.duplicates += len(dropped)
         self.done.update(collected)
-        decision = Decision(settled=dropped)
+        decision = Decision(to_acknowledge=dropped)
         for received in fits:
             self._add(received, plan, decision)
         decision.republications = self.rejected.republications(lambda pixel: self._missing_seeds(pixel, plan))
@@ -105,9 +105,9 @@ class Collation:
             if seeds:
                 yield Republication(pixel, "no fit has arrived, but one was rejected", seeds)
 
-    def give_back(self) -> list[Message]:
+    def drop_incomplete(self) -> list[Message]:
         """Forget the fits of incomplete pixels; return their messages, to be delivered again."""
-        return self._slots.give_back()
+        return self._slots.drop_all()
 
     def _add(self, received: ReceivedFit, plan: Plan, decision: Decision) -> None:
         message, fit = received.message, received.fit
@@ -115,16 +115,16 @@ class Collation:
             fit = RejectedFitError(f"the plan has no pixel {fit.pixel.index} of nside {fit.pixel.nside} yet")
         if isinstance(fit, RejectedFitError):
             self._rejected_messages.add(message, fit)
-            decision.settled += self.rejected.add(message, fit)
+            decision.to_acknowledge += self.rejected.add(message, fit)
         elif fit.pixel in self.done:
             self.duplicates += 1
-            decision.settled.append(message)
+            decision.to_acknowledge.append(message)
         elif (pixel := self._slots.add(SeedFit(fit.pixel, fit.seed, fit.llh, message))) is not None:
             self.done.add(fit.pixel)
             self.collected += 1
             self.duplicates += len(pixel.sources) - len(pixel.fits)
             decision.best_fits.append(self._best_fit(pixel))
-            decision.settled += pixel.sources
+            decision.to_acknowledge += pixel.sources
 
     def _fit(self, message: Message) -> PixelFit | RejectedFitError:
         try:
@@ -145,10 +145,10 @@ class Collation:
 class RejectedFits:
     """Decides which tasks are republished because their fits were rejected; does no I/O.
 
-    A task that a rejected fit names is republished, at most `MAX_REPUBLISHES` times, then given up. A rejected fit may
-    also have answered a task that it does not name. Such an unattributed rejection cannot be resolved at once, so the
-    first rejected message is kept unacknowledged until an idle timeout expires. All tasks without a fit are republished
-    then. A collector that restarts before receives the kept message again.
+    A task that a rejected fit names is republished, at most `MAX_REPUBLISHES` times, then given up. Any rejected fit
+    may belong to a task that it does not name, so the first rejected message stays unacknowledged until an idle timeout
+    expires. All tasks without a fit are republished then. If the collector restarts before that, it receives the kept
+    message again.
     """
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from itertools import islice
 
 from skymap_api.names import COLLECTOR_SUBSCRIPTION, ScanTopics
 from skymap_scanner.broker.protocol import Broker, SubscriptionType, arrived
-from skymap_scanner.roles.collation import Collation, IdleTimeout
+from skymap_scanner.roles.collation import IdleTimeout, PixelCollector
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.readers import CollectedReader, PlanReader
 from skymap_scanner.roles.republishing import Republisher
@@ -35,20 +35,20 @@ WAIT = 0.1
 #: Time between two reads of ``collected`` while fits arrive (s).
 READ_INTERVAL = 1.0
 
-#: Idle timeout (s) after which a key-shared collector gives back the fits of incomplete pixels; it doubles each time,
-#: since fits may simply take that long.
-GIVE_BACK_AFTER, LONGEST_GIVE_BACK = 5.0, 60.0
+#: Idle timeout (s) after which a key-shared collector negatively acknowledges the fits of incomplete pixels, so that
+#: they are delivered again; it doubles each time, since fits may simply take that long.
+NACK_AFTER, LONGEST_NACK = 5.0, 60.0
 
 #: Idle timeout (s) after which, if a fit was rejected, the tasks without a fit are republished.
 REPUBLISH_AFTER, LONGEST_REPUBLISH = 60.0, 3600.0
 
 
 def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool = False) -> bool:
-    """Collect: True when the best fit of every planned pixel is stored, False when asked to stop before.
+    """Collect: True when the best fit of every planned pixel is stored, False if a stop was requested first.
 
     ``key_shared``: several collectors work at the same time, each on the pixels whose keys the broker assigns to it;
-    otherwise one works while the others stand by. Raises BrokerError if the broker refuses; BrokerUnavailable if it
-    cannot be reached.
+    otherwise one works while the others stand by. Raises BrokerError if the broker rejects a request; BrokerUnavailable
+    if it cannot be reached.
     """
     kind = SubscriptionType.KEY_SHARED if key_shared else SubscriptionType.FAILOVER
     with PlanReader(broker, topics.plan) as plan_reader:
@@ -56,8 +56,8 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
         if scan is None:
             return False
         validator = FitValidator(scan)
-        collation = Collation(validator, topics.scanned)
-        give_back = IdleTimeout(time.monotonic(), GIVE_BACK_AFTER, LONGEST_GIVE_BACK)
+        pixel_collector = PixelCollector(validator, topics.scanned)
+        nack = IdleTimeout(time.monotonic(), NACK_AFTER, LONGEST_NACK)
         republish = IdleTimeout(time.monotonic(), REPUBLISH_AFTER, LONGEST_REPUBLISH)
         complete, next_read = False, 0.0
         with (
@@ -67,7 +67,7 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
             Republisher(broker, topics, validator) as republisher,
         ):
             while not (complete or stop.requested):
-                fits = collation.validate(islice(arrived(scanned, WAIT), BATCH))
+                fits = pixel_collector.validate(islice(arrived(scanned, WAIT), BATCH))
                 plan = plan_reader.plan
                 if not fits or not all(plan.has_started(pixel) for fit in fits for pixel in fit.pixels):
                     plan_reader.update()
@@ -75,23 +75,23 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
                 if not fits or time.monotonic() >= next_read:
                     pixels = [best_fit.pixel for best_fit, _ in collected.arrived()]
                     next_read = time.monotonic() + READ_INTERVAL
-                decision = collation.decide(fits, plan, pixels)
+                decision = pixel_collector.decide(fits, plan, pixels)
                 if decision.best_fits:
                     best_fits.send(*decision.best_fits)  # stored first …
                 republisher.publish(decision.republications, plan)
-                if decision.settled:
-                    scanned.ack(*decision.settled)  # … acknowledged after
-                for timeout in (give_back, republish):
+                if decision.to_acknowledge:
+                    scanned.ack(*decision.to_acknowledge)  # … acknowledged after
+                for timeout in (nack, republish):
                     timeout.record(time.monotonic(), fits=len(fits), completed=len(decision.best_fits))
                 if fits:
                     continue
-                complete = plan.complete(collation.done)
-                if collation.rejected.kept and not complete and republish.expired(time.monotonic()):
-                    republisher.publish(collation.missing(plan), plan)
-                    scanned.ack(*collation.rejected.release())
-                if key_shared and give_back.expired(time.monotonic()):
-                    scanned.nack(*collation.give_back())
+                complete = plan.complete(pixel_collector.done)
+                if pixel_collector.rejected.kept and not complete and republish.expired(time.monotonic()):
+                    republisher.publish(pixel_collector.missing(plan), plan)
+                    scanned.ack(*pixel_collector.rejected.release())
+                if key_shared and nack.expired(time.monotonic()):
+                    scanned.nack(*pixel_collector.drop_incomplete())
             if complete:
-                scanned.ack(*collation.rejected.release())
-    log.info("%s; %s", collation.summary, republisher.summary)
+                scanned.ack(*pixel_collector.rejected.release())
+    log.info("%s; %s", pixel_collector.summary, republisher.summary)
     return complete

@@ -33,7 +33,7 @@ TaskName = tuple[Pixel, int | None]
 
 
 class RejectedFitError(BrokerError):
-    """A fit was rejected; ``tasks`` are those that it may have answered."""
+    """A fit was rejected; ``tasks`` are those that it may belong to."""
 
     def __init__(self, reason: str, tasks: Collection[TaskName] = ()) -> None:
         super().__init__(reason)

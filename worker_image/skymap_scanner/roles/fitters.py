@@ -15,7 +15,7 @@ from skymap_scanner.i3 import Frame
 from skymap_scanner.reconstruction import load
 from skymap_scanner.reconstruction.protocol import EventFitter
 from skymap_scanner.roles.crash_reports import task_identity
-from skymap_scanner.roles.task_frames import Task, read_task
+from skymap_scanner.roles.task_frames import Task, decode_task
 from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY, read_metadata
 
 log = logging.getLogger(__name__)
@@ -40,12 +40,12 @@ class ReceivedTask:
     parameters: str
 
 
-def receive_task(message: Message, reconstruction: str | None = None) -> ReceivedTask:
+def decode_task_message(message: Message, reconstruction: str | None = None) -> ReceivedTask:
     """Decode the message of a task; ``reconstruction`` replaces the one that the task asks for.
 
     Raises BrokerError if the message is not a task.
     """
-    task, frame = read_task(message.payload)
+    task, frame = decode_task(message.payload)
     properties = message.properties
     missing = [name for name in (METADATA_PROPERTY, RECONSTRUCTION_PROPERTY) if not properties.get(name)]
     if missing:

@@ -21,7 +21,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def retry_while_disk_full(write: Callable[[], T], stop: Stop, pause: float = PAUSE) -> T | None:
-    """Call ``write`` until the disk is not full and return its result; None when asked to stop before.
+    """Call ``write`` until the disk is not full and return its result; None if a stop was requested first.
 
     Any other error that ``write`` raises is passed on.
     """

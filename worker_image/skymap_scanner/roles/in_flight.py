@@ -30,7 +30,7 @@ from skymap_scanner.roles.crash_reports import CrashReport, decode_crash_report
 log = logging.getLogger(__name__)
 
 #: The file holds a line of JSON (empty: no task in flight), and at this offset the traceback of a hung attempt.
-TRACEBACK = 4096
+TRACEBACK_OFFSET = 4096
 #: Bytes kept of a traceback: the innermost frames matter.
 LONGEST_TRACEBACK = 4096
 
@@ -47,7 +47,7 @@ def scan_folder(state: Path | None, broker_url: str, topic: str) -> Path:
 
 def _default_state() -> Path:
     folder = Path(tempfile.gettempdir()) / f"skymap-scanner-{os.getuid()}"
-    with _explained(folder):
+    with _as_input_error(folder):
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.is_symlink() or folder.stat().st_uid != os.getuid():
             raise InputError(f"{folder} belongs to another user: choose another folder with --state")
@@ -66,11 +66,12 @@ class InFlightFile(Closing):
         self._alarm = alarm
         self._recorded = False
         self._attempts = 0
-        with _explained(folder):
+        with _as_input_error(folder):
             self._path, self._file = _make_file(folder)
             try:
-                os.pwrite(self._file, b"\n" * TRACEBACK, 0)  # reserve space for all lines, in case the disk fills up
-                os.lseek(self._file, TRACEBACK, os.SEEK_SET)
+                # Reserve space for all lines, in case the disk fills up.
+                os.pwrite(self._file, b"\n" * TRACEBACK_OFFSET, 0)
+                os.lseek(self._file, TRACEBACK_OFFSET, os.SEEK_SET)
             except OSError:
                 self.close()
                 raise
@@ -85,7 +86,7 @@ class InFlightFile(Closing):
         """
         self._attempts += 1
         report = CrashReport(task=task, name=name, attempt=f"{self._path.name}-{self._attempts}", limit=seconds)
-        with _explained(self._path):
+        with _as_input_error(self._path):
             os.pwrite(self._file, report.encode() + b"\n", 0)
         self._recorded = True
         try:
@@ -109,20 +110,20 @@ class InFlightFile(Closing):
 
     def report_crashes(self, publish: Callable[[CrashReport], None]) -> None:
         """Publish the crashes of all workers that left a file here; a file is removed once ``publish`` has returned."""
-        with _explained(self._folder):
+        with _as_input_error(self._folder):
             for path in self._folder.iterdir() if self._folder.is_dir() else ():
                 if path == self._path:
                     continue
                 with _abandoned(path) as file:
                     if file is not None:
-                        report = read_in_flight_file(os.pread(file, TRACEBACK + LONGEST_TRACEBACK, 0))
+                        report = read_in_flight_file(os.pread(file, TRACEBACK_OFFSET + LONGEST_TRACEBACK, 0))
                         if report is not None:
                             log.warning("%s", report)
                             publish(report)
                         path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Remove the file, unless it records a failed attempt; safe to repeat."""
+        """Remove the file, unless a task is still recorded, which then counts as a crash; safe to repeat."""
         if self._file < 0:
             return
         if self._alarm:
@@ -140,7 +141,7 @@ def read_in_flight_file(content: bytes) -> CrashReport | None:
     report = decode_crash_report(content.partition(b"\n")[0])
     if report is None:
         return None
-    trace = content[TRACEBACK : TRACEBACK + LONGEST_TRACEBACK].decode(errors="replace").strip("\n\0")
+    trace = content[TRACEBACK_OFFSET : TRACEBACK_OFFSET + LONGEST_TRACEBACK].decode(errors="replace").strip("\n\0")
     return report.model_copy(update={"hung_at": trace})
 
 
@@ -183,7 +184,7 @@ def _locked(file: int) -> bool:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _as_input_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Liveness of a role: a file that is touched as long as the role makes progress.
+"""Liveness of a role: a file that is touched as long as the role checks for stop requests.
 
 A process does not touch it if it is frozen, if its interpreter is stuck, or if its role no longer checks for messages.
 The liveness probe of the pod then ends the process, and its unacknowledged messages are delivered to another one.

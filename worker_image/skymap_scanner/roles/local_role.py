@@ -25,12 +25,15 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
-#: Consecutive crashes without progress after which a role is given up: by its own fault, and when something else kills
-#: it, which may stop again.
+#: Consecutive crashes without progress after which a role is given up: MAX_CRASHES for its own error exits, MAX_KILLS
+#: for signals, since an OOM kill may be temporary. Both are counted together; the last one decides which limit applies.
 MAX_CRASHES, MAX_KILLS = 5, 30
 
-#: Back-off before a role that could not reach the broker is restarted (s), and run time after which it is reset (s).
-FIRST_PAUSE, LONGEST_PAUSE, RESET_AFTER = 1.0, 30.0, 60.0
+#: Back-off before a role that could not reach the broker is restarted (s): the first, and the longest.
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+
+#: Run time (s) after which the next back-off is the first again.
+RESET_AFTER = 60.0
 
 
 class Outcome(Enum):

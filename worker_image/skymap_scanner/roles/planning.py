@@ -62,7 +62,9 @@ def event_kind(name: str) -> str:
 
 
 def next_entry(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> PlanEntry | None:
-    """Return the next entry of the plan, given -ln L of the pixels done so far; None: more pixels must be done first.
+    """Return the next entry of the plan, given -ln L of the pixels done so far.
+
+    None if more pixels must be done first, or the plan has ended.
 
     A level follows when all pixels of the level before are done. Pixels of it are started earlier, once the fraction
     ``predictive`` of the level before is done. They are a guess from the fits so far, and the map does not depend on

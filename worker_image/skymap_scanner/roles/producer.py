@@ -36,9 +36,10 @@ BATCH = 500
 
 
 def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSettings, stop: Stop) -> bool:
-    """Produce the whole scan: True when the last task is sent, False when asked to stop before.
+    """Produce the whole scan: True when the last task is sent, False if a stop was requested first.
 
-    Raises InputError if the event cannot be scanned, or another scan has this name; BrokerError if the broker refuses.
+    Raises InputError if the event cannot be scanned, or another scan has this name; BrokerError if the broker rejects a
+    request.
     """
     prepared = prepare(event, settings.pulse_series)
     create_topics(broker, topics)
@@ -109,14 +110,15 @@ class _TaskWriter:
             self._producer.send(*batch)
 
     def _outgoing(self, plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> Iterator[Outgoing]:
+        """Yield the tasks not stored yet; skip pixels that are done or whose sequence ids the broker has."""
         while self.sent < len(plan.started):
             pixel = plan.started[self.sent]
             first = self.sent * self._scan.seeds
             if pixel not in best_fits and first + self._scan.seeds > self._last + 1:
-                place = self._maker.place(pixel, plan, best_fits.get)
-                if place is None:
+                origin = self._maker.seed_origin(pixel, plan, best_fits.get)
+                if origin is None:
                     return
-                for task in self._maker.tasks(pixel, place):
+                for task in self._maker.tasks(pixel, origin):
                     number = first + task.seed
                     if number > self._last:
                         yield self._maker.message(task, number)

@@ -14,7 +14,7 @@ from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.broker.protocol import Outgoing, Producer
 from skymap_scanner.results.result import result_to_json
 from skymap_scanner.roles.readers import BestFitReader
-from skymap_scanner.roles.summary import best_fit, level_progress, scan_result
+from skymap_scanner.roles.scan_state import best_fit, level_progress, scan_result
 from skymap_scanner.scan.plan import Plan
 
 #: Seconds between two progress snapshots, and between two partial results.
@@ -26,9 +26,9 @@ PARTIAL = "partial.json"
 
 @dataclass
 class SaveAttempts:
-    """Why the last attempt to save failed (``obstacle``), and how many pixels it had; kept across attempts.
+    """Why the last attempt to save failed (``obstacle``), and how many pixels it had.
 
-    The progress shows the obstacle until an attempt has more pixels.
+    One object serves all attempts. The progress shows the obstacle until an attempt has more pixels.
     """
 
     obstacle: str = ""
@@ -75,7 +75,10 @@ class ProgressReporter:
         self._partial_pixels = 0
 
     def report(self) -> None:
-        """Publish a snapshot and write the partial result if they are due, unless the attempt is still blocked."""
+        """Publish a snapshot and write the partial result if they are due.
+
+        Report nothing until this attempt has more pixels than the failed one.
+        """
         pixels = len(self._best_fits)
         if self._attempts.blocked(pixels):
             return

@@ -42,7 +42,7 @@ class PlanReader(Closing):
         return self.plan
 
     def wait_for_scan(self, stop: Stop) -> ScanEntry | None:
-        """Wait until the producer has announced the scan; None when asked to stop before."""
+        """Wait until the producer has announced the scan; None if a stop was requested first."""
         while self.update(timeout=0.5).scan is None:
             if stop.requested:
                 return None

@@ -17,7 +17,7 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus, Frame, I3EventHeader, Pulses
 from skymap_scanner.reconstruction.protocol import failed_fit
 from skymap_scanner.roles.crash_reports import CrashReport
-from skymap_scanner.roles.task_frames import fit_frame, read_task
+from skymap_scanner.roles.task_frames import decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import AheadEntry, EndEntry, EventFacts, LevelEntry, ScanEntry
@@ -102,7 +102,7 @@ def reference() -> str:
 
 
 def _messages() -> tuple[Frame, Frame, list[str]]:
-    """Make a task and the fit that answers it; return their frames, and the names of the message's properties."""
+    """Make a task and its fit; return their frames, and the names of the message's properties."""
     event = PreparedEvent(
         name="run00000001.evt000000000001.simulation",
         header=I3EventHeader(),
@@ -121,9 +121,9 @@ def _messages() -> tuple[Frame, Frame, list[str]]:
     maker = TaskMaker(scan, event)
     task = next(maker.tasks(Pixel(1, 0), event))
     message = maker.message(task)
-    _, frame = read_task(message.payload)
-    answer = fit_frame(frame.copy(), failed_fit(task.start, FitStatus.GeneralFailure, "a reason"), "dummy")
-    return Frame.from_bytes(message.payload), Frame.from_bytes(answer), sorted(message.properties)
+    _, frame = decode_task(message.payload)
+    fit = fit_frame(frame.copy(), failed_fit(task.start, FitStatus.GeneralFailure, "a reason"), "dummy")
+    return Frame.from_bytes(message.payload), Frame.from_bytes(fit), sorted(message.properties)
 
 
 def _keys(frame: Frame, contents: dict[str, str], without: Frame | None = None) -> list[tuple[str, str, str]]:

@@ -1,7 +1,7 @@
-"""Publishing tasks again whose fits were rejected, and failed fits for those that are given up.
+"""Republishes the tasks of rejected fits, and publishes failed fits for tasks that are given up.
 
-A task is built again from the event and the plan, exactly as the producer built it. A task that is given up is answered
-with a failed fit that states the reason; it goes to ``scanned``, like the answer of a worker.
+A task is built again from the event and the plan, exactly as the producer built it. A failed fit states the reason; it
+is published on ``scanned``, like the fit of a worker.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from skymap_scanner.reconstruction.protocol import failed_fit
 from skymap_scanner.roles.collation import MAX_REPUBLISHES, Republication
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.readers import BestFitReader
-from skymap_scanner.roles.task_frames import PixelFit, Task, fit_frame, read_task
+from skymap_scanner.roles.task_frames import PixelFit, Task, decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.topics import read_metadata
 from skymap_scanner.scan.pixels import Pixel
@@ -59,7 +59,7 @@ class Republisher(Closing):
     def publish(self, republications: Iterable[Republication], plan: Plan) -> None:
         """Publish these tasks and failed fits; return when they are stored.
 
-        Raises BrokerError if the broker refuses, or the event's frames have been deleted.
+        Raises BrokerError if the broker rejects a request, or the event's frames have been deleted.
         """
         for republication in republications:
             for task in self._tasks(republication.pixel, plan):
@@ -81,12 +81,12 @@ class Republisher(Closing):
         message = self._maker.message(task)
         reason = f"given up: {MAX_REPUBLISHES + 1} fits were rejected, the last because {reason}"
         fit = failed_fit(task.start, FitStatus.GeneralFailure, reason)
-        payload = fit_frame(read_task(message.payload)[1], fit, self._scan.reconstruction)
+        payload = fit_frame(decode_task(message.payload)[1], fit, self._scan.reconstruction)
         return Outgoing(payload, key=message.key, properties=message.properties)
 
     def _tasks(self, pixel: Pixel, plan: Plan) -> list[Task]:
-        place = self._maker.place(pixel, plan, self._best_fit)
-        return [] if place is None else list(self._maker.tasks(pixel, place))
+        origin = self._maker.seed_origin(pixel, plan, self._best_fit)
+        return [] if origin is None else list(self._maker.tasks(pixel, origin))
 
     def _best_fit(self, pixel: Pixel) -> PixelFit | None:
         if self._collected is None:

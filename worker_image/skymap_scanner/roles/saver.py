@@ -27,8 +27,8 @@ from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.full_disk import is_disk_full
 from skymap_scanner.roles.progress_reporter import PARTIAL, ProgressReporter, SaveAttempts
 from skymap_scanner.roles.readers import BestFitReader, PlanReader
+from skymap_scanner.roles.scan_state import scan_result
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.summary import scan_result
 from skymap_scanner.roles.topics import read_metadata
 from skymap_scanner.scan.levels import parse_area
 from skymap_scanner.scan.pixels import Pixel, read_ranges
@@ -57,11 +57,11 @@ class SaverSettings:
 def save(
     broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop, attempts: SaveAttempts | None = None
 ) -> bool:
-    """Wait for all pixels and write the files: True when they are written, False when asked to stop before.
+    """Wait for all pixels and write the files: True when they are written, False if a stop was requested first.
 
     ``attempts``: a caller that tries again after an error passes the same object each time; the progress then shows why
     the last attempt failed. Raises InputError if the scan is not the expected one, or a file cannot be written;
-    BrokerError if the broker refuses; BrokerUnavailable if it cannot be reached.
+    BrokerError if the broker rejects a request; BrokerUnavailable if it cannot be reached.
     """
     check_formats(settings.formats)
     try:
@@ -104,7 +104,7 @@ def _save(
     collected: BestFitReader,
     reporter: ProgressReporter,
 ) -> list[Path] | None:
-    """Collect all pixels and write the files; None when asked to stop before all pixels are there."""
+    """Collect all pixels and write the files; None if a stop was requested first."""
     _make_folders(settings)
     with Spool(settings.output.parent) as spool:
         while not stop.requested:
@@ -168,7 +168,7 @@ class Spool(Closing):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with self._explained():
+        with self._as_input_error():
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
         self._places: dict[Pixel, tuple[int, int]] = {}
         self._end = 0
@@ -179,7 +179,7 @@ class Spool(Closing):
             self._file.close()
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _as_input_error(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -187,7 +187,7 @@ class Spool(Closing):
 
     def write(self, pixel: Pixel, payload: bytes) -> None:
         """Keep ``payload`` for ``pixel``."""
-        with self._explained():
+        with self._as_input_error():
             self._file.seek(self._end)
             self._file.write(payload)
         self._places[pixel] = (self._end, len(payload))
@@ -196,6 +196,6 @@ class Spool(Closing):
     def read(self, pixel: Pixel) -> bytes:
         """Return the payload of ``pixel``."""
         offset, size = self._places[pixel]
-        with self._explained():  # seeking writes the buffered data
+        with self._as_input_error():  # seeking writes the buffered data
             self._file.seek(offset)
         return self._file.read(size)

@@ -33,14 +33,18 @@ class FoundScan:
 
     @property
     def phase(self) -> str:
-        """Phase of the scan; ``incomplete``: without a plan it cannot be resumed, its deletion was interrupted."""
+        """Phase of the scan.
+
+        ``pending``: its plan is empty. ``preparing``: its plan has begun, but its saver has published no progress.
+        ``incomplete``: its deletion was interrupted; without a plan it cannot be resumed.
+        """
         if self.finished:
             return ProgressPhase.DONE
         if self.topics.plan not in self.existing:
             return "incomplete"
         if self.progress is not None:
             return self.progress.phase
-        return "not begun" if self.metadata == () else "begun"
+        return "pending" if self.metadata == () else "preparing"
 
     @property
     def finished(self) -> bool:

@@ -132,12 +132,12 @@ def encode_task(task: Task, event: PreparedEvent, seeds: int) -> bytes:
     return frame.to_bytes()
 
 
-def read_task(payload: bytes) -> tuple[Task, Frame]:
+def decode_task(payload: bytes) -> tuple[Task, Frame]:
     """Return a task, and its frame, to which the result is added; raises BrokerError if ``payload`` is not a task."""
-    with _explained("a message"):
+    with _as_broker_error("a message"):
         frame = Frame.from_bytes(payload)
         pixel, seed = _task_of(frame)
-    with _explained(f"the task of pixel {pixel.key}"):
+    with _as_broker_error(f"the task of pixel {pixel.key}"):
         particle = frame.expect(SEED, I3Particle)
         warm = frame.expect(WARM, I3Bool).value
     position = (particle.pos.x, particle.pos.y, particle.pos.z)
@@ -202,12 +202,12 @@ def decode_fits(payload: bytes) -> list[DecodedFit]:
     Raises BrokerError if the message holds no fit, or anything else.
     """
     fits: list[DecodedFit] = []
-    with _explained("a message"):
+    with _as_broker_error("a message"):
         reader = Reader(payload)
         while reader.left or not fits:
             frame = Frame.read(reader)
             pixel, seed = _task_of(frame)
-            with _explained(f"the fit of pixel {pixel.key}"):
+            with _as_broker_error(f"the fit of pixel {pixel.key}"):
                 fits.append(_decoded_fit(frame, pixel, seed))
     return fits
 
@@ -235,7 +235,7 @@ def _task_of(frame: Frame) -> tuple[Pixel, int]:
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def _as_broker_error(what: str) -> Iterator[None]:
     try:
         yield
     except I3Error as error:

@@ -34,7 +34,7 @@ class TaskMaker:
         self._properties = task_properties(scan)
         self._first_nside = scan.parsed_levels()[0].nside
 
-    def place(
+    def seed_origin(
         self, pixel: Pixel, plan: Plan, best_fit: Callable[[Pixel], PixelFit | None]
     ) -> PixelFit | PreparedEvent | None:
         """Return where the pixel's seeds start: at the event, or at the best fit of the parent (None: not done).
@@ -46,11 +46,11 @@ class TaskMaker:
         coarser = max(nside for nside in plan.levels if nside < pixel.nside)
         return best_fit(parent(pixel, coarser))
 
-    def tasks(self, pixel: Pixel, place: PixelFit | PreparedEvent) -> Iterator[Task]:
+    def tasks(self, pixel: Pixel, origin: PixelFit | PreparedEvent) -> Iterator[Task]:
         """Yield the tasks of a pixel, one per seed."""
-        warm = isinstance(place, PixelFit)
+        warm = isinstance(origin, PixelFit)
         vertex, time = (
-            (place.position, place.time) if isinstance(place, PixelFit) else (place.vertex, place.vertex_time)
+            (origin.position, origin.time) if isinstance(origin, PixelFit) else (origin.vertex, origin.vertex_time)
         )
         ra, dec = centres([pixel])
         zenith, azimuth = equatorial_to_detector(ra, dec, self._prepared.mjd)

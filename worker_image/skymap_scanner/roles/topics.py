@@ -32,7 +32,7 @@ def create_topics(broker: Broker, topics: ScanTopics) -> None:
     """Create topics and subscriptions before anything is published, so that no message is lost."""
     for topic in topics.all():
         broker.create_topic(topic, topics.subscriptions(topic))
-    broker.prepare(topics.metadata)
+    broker.create_namespace(topics.metadata)
 
 
 def publish_metadata(broker: Broker, topics: ScanTopics, frames: Sequence[Frame]) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def read_metadata(broker: Broker, name: str, timeout: float = 30.0) -> Frame:
 
     Raises BrokerError if the topic is missing, stays empty, or holds no frame with the checksum in its name.
     """
-    with broker.reader(name, make=False) as reader:
+    with broker.reader(name, create=False) as reader:
         payload = _matching(reader, name, timeout)
     if payload is None:
         raise BrokerError(f"{name} holds no frame with the checksum in its name: was the scan's metadata deleted?")

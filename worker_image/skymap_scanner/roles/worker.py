@@ -3,7 +3,7 @@
     to_be_scanned ─▶ fit ─▶ scanned
 
 While a fit is being published the next task is fitted. Crash reports state which tasks have crashed their workers;
-after too many attempts a task is answered with a failed fit.
+after too many attempts a failed fit is published for a task.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from skymap_scanner.errors import BrokerError, SkymapError
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, failed_fit
 from skymap_scanner.roles.crash_reports import CrashReport, CrashWatch, attempt_number, reason_to_give_up
-from skymap_scanner.roles.fitters import Fitters, ReceivedTask, receive_task
+from skymap_scanner.roles.fitters import Fitters, ReceivedTask, decode_task_message
 from skymap_scanner.roles.in_flight import InFlightFile
 from skymap_scanner.roles.readers import RejectedMessages
 from skymap_scanner.roles.stop import Stop
@@ -30,8 +30,8 @@ from skymap_scanner.roles.task_frames import Task, checked_fit, fit_frame
 
 log = logging.getLogger(__name__)
 
-#: After a fit that took longer (s) the worker waits until it is stored: the wait is short by comparison, and a crash in
-#: the next fit then repeats nothing.
+#: After a slow fit, one that took longer (s), the worker waits until it is stored: the wait is short by comparison, and
+#: a later crash then cannot lose the fit.
 FLUSH_AFTER = 0.05
 
 #: Publish window: a worker starts no further fit while so many are pending, since its crash would repeat them all.
@@ -45,8 +45,8 @@ SHORT_WAIT, LONG_WAIT = 0.005, 0.5
 class WorkerSettings:
     """How tasks are fitted.
 
-    ``reconstruction`` replaces the one that the scan asks for. A task that has crashed or hung ``max_attempts`` workers
-    is answered with a failed fit; a worker hangs if a fit takes longer than ``max_task_seconds``. ``prefetch``: number
+    ``reconstruction`` replaces the one that the scan asks for. A failed fit is published for a task that has crashed or
+    hung ``max_attempts`` workers; a worker hangs if a fit takes longer than ``max_task_seconds``. ``prefetch``: number
     of tasks sent ahead to this worker; 0 is right for fits that take longer than a round trip to the broker.
     """
 
@@ -59,10 +59,10 @@ class WorkerSettings:
 def work(
     broker: Broker, topics: ScanTopics, stop: Stop, in_flight: InFlightFile, settings: WorkerSettings | None = None
 ) -> None:
-    """Fit tasks until asked to stop; ``in_flight`` records the task that is being fitted.
+    """Fit tasks until a stop is requested; ``in_flight`` records the task that is being fitted.
 
-    Raises ReconstructionError if the reconstruction cannot run on this machine; BrokerError if the broker refuses;
-    BrokerUnavailable if it cannot be reached.
+    Raises ReconstructionError if the reconstruction cannot run on this machine; BrokerError if the broker rejects a
+    request; BrokerUnavailable if it cannot be reached.
     """
     settings = settings or WorkerSettings()
     fitters = Fitters(broker)
@@ -84,7 +84,7 @@ def work(
                 pending.flush()
                 continue
             try:
-                task = receive_task(message, settings.reconstruction)
+                task = decode_task_message(message, settings.reconstruction)
             except BrokerError as error:
                 rejected.add(message, error)
                 tasks.ack(message)

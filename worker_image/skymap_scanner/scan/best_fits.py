@@ -64,7 +64,7 @@ class Slots(Generic[T]):
         """Forget the incomplete pixels among ``pixels``; return the messages of their fits."""
         return [one.source for pixel in pixels for one in self._open.pop(pixel, ())]
 
-    def give_back(self) -> list[T]:
+    def drop_all(self) -> list[T]:
         """Forget all incomplete pixels; return the messages of their fits."""
         return self.drop([*self._open])
 

@@ -44,7 +44,7 @@ def test_cost_of_receive_does_not_grow(path: Path) -> None:
         fresh = steps(consumer, receive)
         assert fresh > 20
         producer.send(*(Outgoing(b"x") for _ in range(count)))
-        # All but the last 1000 are acknowledged; of these, 500 are given back and 490 are held by two consumers.
+        # All but the last 1000 are acknowledged; of these, 500 are released and 490 are held by two consumers.
         with consumer._database.transaction() as connection:
             connection.execute("UPDATE subscription SET cursor = ?", (count,))
             connection.execute("DELETE FROM delivery")

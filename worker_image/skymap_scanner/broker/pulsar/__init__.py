@@ -44,9 +44,9 @@ class PulsarBroker(Closing):
         for subscription in subscriptions:
             self._connection.admin.create_subscription(topic, subscription)
 
-    def prepare(self, base: str) -> None:
+    def create_namespace(self, base: str) -> None:
         """Create the namespace of these topics if it is missing; see `broker.protocol.Broker`."""
-        self._connection.admin.prepare(base)
+        self._connection.admin.create_namespace(base)
 
     def producer(self, topic: str, name: str) -> PulsarProducer:
         """Open a producer; see `broker.protocol.Broker`."""
@@ -66,10 +66,10 @@ class PulsarBroker(Closing):
         check_topic(topic)
         return self._remember(PulsarConsumer(self._connection, topic, subscription, kind, ack_timeout, prefetch))
 
-    def reader(self, topic: str, *, make: bool = True) -> PulsarReader:
+    def reader(self, topic: str, *, create: bool = True) -> PulsarReader:
         """Open a reader; see `broker.protocol.Broker`."""
         check_topic(topic)
-        if not make and not self._connection.admin.exists(topic):  # Pulsar itself may create topics on demand
+        if not create and not self._connection.admin.exists(topic):  # Pulsar itself may create topics on demand
             raise BrokerError(f"there is no topic {topic}: was it deleted?")
         return self._remember(PulsarReader(self._connection, topic))
 

@@ -58,10 +58,10 @@ class PulsarAdmin:
         self._http.close()
 
     def exists(self, topic: str) -> bool:
-        """Tell whether a topic exists. Does not create it."""
+        """Return whether a topic exists. Does not create it."""
         return self._run(self._requests.topic_exists(topic))
 
-    def prepare(self, base: str) -> None:
+    def create_namespace(self, base: str) -> None:
         """Create the namespace of topics that producers will create, where it is missing."""
         self._create_namespace(base, OPEN_POLICIES)
 

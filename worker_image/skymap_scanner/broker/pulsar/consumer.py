@@ -19,7 +19,7 @@ from skymap_scanner.errors import BrokerError
 
 log = logging.getLogger(__name__)
 
-#: Delay before a message that was given back is delivered again (ms).
+#: Delay before a negatively acknowledged message is delivered again (ms).
 REDELIVERY_DELAY = 100
 
 #: Messages prefetched by a failover or key-shared consumer, and by a reader, whose messages may be large.
@@ -103,7 +103,7 @@ class PulsarConsumer(_Source):
         else:
             self._consumers = [self._subscribe(topic, prefetch or PREFETCH)]
         self._closing = threading.Event()
-        self._watch = threading.Thread(target=self._give_back_overdue, daemon=True)
+        self._watch = threading.Thread(target=self._nack_overdue, daemon=True)
         if ack_timeout is not None:
             self._watch.start()
 
@@ -133,12 +133,12 @@ class PulsarConsumer(_Source):
                     raise self._error(error) from error
 
     def nack(self, *messages: Message) -> None:
-        """Give these messages back; see `broker.protocol.Consumer`."""
+        """Let these messages be delivered again; see `broker.protocol.Consumer`."""
         for consumer, message_id in self._ids(messages):
             consumer.negative_acknowledge(message_id)
 
     def close(self) -> None:
-        """Give back all messages held; see `broker.protocol.Consumer`."""
+        """Let all messages held be delivered again; see `broker.protocol.Consumer`."""
         if self.closed:
             return
         self.closed = True
@@ -178,8 +178,11 @@ class PulsarConsumer(_Source):
             self._held[message.id] = (time.monotonic() + self._ack_timeout, message)
         return message
 
-    def _give_back_overdue(self) -> None:
-        """Give back messages beyond the acknowledgement timeout; the client's own timeout ignores requested ones."""
+    def _nack_overdue(self) -> None:
+        """Negatively acknowledge messages held beyond the acknowledgement timeout.
+
+        The client's own timeout ignores requested ones.
+        """
         pause = min(self._ack_timeout or 1.0, 1.0) / 4
         while not self._closing.wait(pause):
             now = time.monotonic()

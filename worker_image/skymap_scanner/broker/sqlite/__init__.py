@@ -55,8 +55,8 @@ class SqliteBroker(DatabaseClient):
                 [(subscription, topic) for subscription in subscriptions],
             )
 
-    def prepare(self, base: str) -> None:
-        """Do nothing: whoever may write the file may create topics; see `broker.protocol.Broker`."""
+    def create_namespace(self, base: str) -> None:
+        """Do nothing: the file has no namespaces; see `broker.protocol.Broker`."""
 
     def producer(self, topic: str, name: str) -> SqliteProducer:
         """Open a producer; see `broker.protocol.Broker`."""
@@ -85,9 +85,9 @@ class SqliteBroker(DatabaseClient):
         self._remember(consumer)
         return consumer
 
-    def reader(self, topic: str, *, make: bool = True) -> SqliteReader:
+    def reader(self, topic: str, *, create: bool = True) -> SqliteReader:
         """Open a reader; see `broker.protocol.Broker`."""
-        if make:
+        if create:
             self.create_topic(topic)
         elif topic not in self.topics(topic):
             raise BrokerError(f"there is no topic {topic}: was it deleted?")

@@ -80,7 +80,7 @@ class SqliteConsumer(DatabaseClient):
             connection.executemany("DELETE FROM delivery WHERE subscription = ? AND position = ?", positions)
 
     def nack(self, *messages: Message) -> None:
-        """Give these messages back, unless another consumer holds them; see `broker.protocol.Consumer`."""
+        """Let these messages be delivered again, unless another consumer holds them; see `broker.protocol.Consumer`."""
         positions = self._positions(messages)
         with self._database.transaction() as connection:
             connection.executemany(
@@ -89,9 +89,9 @@ class SqliteConsumer(DatabaseClient):
             )
 
     def close(self) -> None:
-        """Give back all messages held; see `broker.protocol.Consumer`."""
+        """Let all messages held be delivered again; see `broker.protocol.Consumer`."""
         if self._lock is not None and self.usable:
-            # If the database refuses (a full disk), the others find the lock released and remove this consumer.
+            # If the write fails (a full disk), the others find the lock released and remove this consumer.
             with contextlib.suppress(BrokerError), self._database.transaction() as connection:
                 connection.execute("DELETE FROM consumer WHERE id = ?", (self._number,))
                 self._lock.remove_file()
@@ -153,7 +153,7 @@ class SqliteConsumer(DatabaseClient):
         [(self._number,)] = joined
 
     def _watch(self) -> None:
-        """Give back the messages of crashed consumers, and those held beyond the acknowledgement timeout."""
+        """Release the messages of crashed consumers, and those held beyond the acknowledgement timeout."""
         now = time.monotonic()
         if now < self._next_watch:
             return
@@ -203,7 +203,7 @@ def _lock_folder(database: Database) -> Path:
 
 
 def remove_crashed_consumers(database: Database, subscription: int) -> None:
-    """Remove the consumers of a subscription that have crashed, which gives back the messages that they held."""
+    """Remove the consumers of a subscription that have crashed, which releases the messages that they held."""
     folder = _lock_folder(database)
     for number, token in database.read("SELECT id, token FROM consumer WHERE subscription = ?", (subscription,)):
         if not is_locked(folder, token):

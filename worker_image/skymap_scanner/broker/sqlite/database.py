@@ -57,8 +57,8 @@ SCHEMA = (
         kind TEXT NOT NULL,
         token TEXT NOT NULL)""",
     "CREATE INDEX consumer_subscription ON consumer (subscription)",
-    # Messages delivered and not acknowledged: held by a consumer, or given back (consumer NULL). Removing a consumer
-    # gives back the messages that it held. due: end of the acknowledgement timeout, by time.monotonic().
+    # Messages delivered and not acknowledged: held by a consumer, or released (consumer NULL). Removing a consumer
+    # releases the messages that it held. due: end of the acknowledgement timeout, by time.monotonic().
     """CREATE TABLE delivery (
         subscription INTEGER NOT NULL REFERENCES subscription ON DELETE CASCADE,
         position INTEGER NOT NULL,

@@ -42,18 +42,18 @@ def message_at(database: Database, topic: int, position: int, attempts: int) -> 
 
 
 def next_position(database: Database, subscription: int) -> int | None:
-    """Return the position to deliver next, or None: first those given back, then the first never delivered.
+    """Return the position to deliver next, or None: first those that were released, then the first never delivered.
 
     Raises BrokerError if the subscription has been deleted.
     """
     # Without INDEXED BY, SQLite chooses the primary key and scans every message that consumers hold.
-    given_back = database.value(
+    released = database.value(
         "SELECT position FROM delivery INDEXED BY delivery_given_back "
         "WHERE subscription = ? AND consumer IS NULL ORDER BY position LIMIT 1",
         (subscription,),
     )
-    if given_back is not None:
-        return int(given_back)
+    if released is not None:
+        return int(released)
     rows = database.read(
         "SELECT s.cursor + 1, EXISTS (SELECT 1 FROM message WHERE topic = s.topic AND position = s.cursor + 1) "
         "FROM subscription AS s WHERE s.id = ?",
