@@ -20,7 +20,7 @@ from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Unavailable
 from skymap_operator.decide.actions import Emit, RemoveFinalizer, SetStatus
 from skymap_operator.decide.cleanup import ending_plan
-from skymap_operator.decide.deleting import decide_deleting
+from skymap_operator.decide.deletion import decide_deleting
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault
 from skymap_operator.pulsar.access import runs_with

@@ -15,7 +15,7 @@ from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster.cached import Reads
 from skymap_operator.cluster.client import Cluster, ClusterError, Refused, Unavailable
 from skymap_operator.decide.actions import Decision, SetStatus
-from skymap_operator.decide.policy import decide
+from skymap_operator.decide.plan import decide
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState
 from skymap_operator.pulsar.connections import Pulsars

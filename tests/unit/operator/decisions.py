@@ -9,7 +9,7 @@ from tests.unit.operator.world import SETTINGS, START, World, resource
 from skymap_api.progress import Progress, ProgressPhase
 from skymap_api.resource.status import Phase
 from skymap_operator.decide.actions import Action, SetStatus
-from skymap_operator.decide.policy import decide
+from skymap_operator.decide.plan import decide
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarState
 
 URL = {"event": {"url": "https://example.org/event.json"}, "seeds": 1}  # in the simulated world a pixel is one task

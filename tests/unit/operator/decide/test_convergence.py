@@ -11,7 +11,7 @@ from tests.unit.operator.world import SETTINGS, Work, World, resource
 
 from skymap_api.names import JOB_ROLES
 from skymap_api.resource.status import ConditionType, Phase, Reason
-from skymap_operator.decide.policy import decide
+from skymap_operator.decide.plan import decide
 
 URL = {"event": {"url": "https://example.org/event.json"}}
 

@@ -12,7 +12,7 @@ from tests.unit.operator.world import SETTINGS, START
 from skymap_api.resource.status import Phase, Reason
 from skymap_operator.decide.diagnose import Finding
 from skymap_operator.decide.outcome import scan_outcome
-from skymap_operator.decide.policy import decide
+from skymap_operator.decide.plan import decide
 from skymap_operator.observe.state import ObservedScan, ObservedState, Pod
 
 

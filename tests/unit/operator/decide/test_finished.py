@@ -6,7 +6,7 @@ import pytest
 from tests.unit.operator.decisions import settle
 from tests.unit.operator.world import SETTINGS, World, resource
 
-from skymap_operator.decide.policy import decide
+from skymap_operator.decide.plan import decide
 
 URL = {"event": {"url": "https://example.org/event.json"}}
 

@@ -19,7 +19,7 @@ from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.base import INT32
 from skymap_api.resource.status import LevelStatus
 from skymap_operator.decide.actions import SetStatus
-from skymap_operator.decide.policy import decide
+from skymap_operator.decide.plan import decide
 from skymap_operator.observe.state import (
     ObservedScan,
     ObservedState,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from skymap_api.resource.status import Reason
 from skymap_operator.decide.actions import Decision
-from skymap_operator.decide.deleting import decide_deleting
+from skymap_operator.decide.deletion import decide_deleting
 from skymap_operator.decide.diagnose import Finding
 from skymap_operator.decide.finished import decide_ended, decide_finished
 from skymap_operator.decide.outcome import scan_outcome

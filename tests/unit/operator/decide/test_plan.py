@@ -17,7 +17,7 @@ from skymap_operator.decide.actions import (
     Replace,
     SetStatus,
 )
-from skymap_operator.decide.policy import decide
+from skymap_operator.decide.plan import decide
 from skymap_operator.observe.state import ObservedScan
 
 
