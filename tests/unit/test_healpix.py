@@ -114,7 +114,8 @@ def test_scalars_give_scalars() -> None:
 
 def test_healpy_is_imported_by_the_first_call_alone() -> None:
     code = (
-        "import sys; import skymap_scanner.cli.worker, skymap_scanner.roles.worker; print('healpy' in sys.modules);"
+        "import sys; import skymap_scanner.cli.worker, skymap_scanner.roles.worker.worker;"
+        "print('healpy' in sys.modules);"
         "from skymap_scanner.scan.pixels import Pixel, centres; centres([Pixel(1, 0)]); print('healpy' in sys.modules)"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

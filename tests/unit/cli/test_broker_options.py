@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from skymap_scanner.broker import Access
 from skymap_scanner.cli import broker_options as options
-from skymap_scanner.roles.local import broker_arguments
+from skymap_scanner.roles.local.local import broker_arguments
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.c2VjcmV0LXNpZ25hdHVyZQ"
 PULSAR = ["-b", "pulsar://host:6650"]

@@ -11,8 +11,8 @@ from skymap_api.command_line import ScanOptions
 from skymap_scanner.cli import COMMANDS, command_first, group, main
 from skymap_scanner.cli.settings import scan_options, scan_settings
 from skymap_scanner.errors import InputError
-from skymap_scanner.roles.local import scan_arguments
-from skymap_scanner.roles.planning import ScanSettings
+from skymap_scanner.roles.local.local import scan_arguments
+from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.scan.levels import parse_area, parse_levels
 
 

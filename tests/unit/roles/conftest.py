@@ -29,13 +29,13 @@ from skymap_scanner.i3 import (
     I3TimeWindow,
     OMKey,
 )
-from skymap_scanner.roles.collector import collect
-from skymap_scanner.roles.in_flight import InFlightFile
-from skymap_scanner.roles.planning import ScanSettings
-from skymap_scanner.roles.producer import produce
-from skymap_scanner.roles.saver import SaverSettings, save
+from skymap_scanner.roles.collector.collector import collect
+from skymap_scanner.roles.producer.planning import ScanSettings
+from skymap_scanner.roles.producer.producer import produce
+from skymap_scanner.roles.saver.saver import SaverSettings, save
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.worker import work
+from skymap_scanner.roles.worker.in_flight import InFlightFile
+from skymap_scanner.roles.worker.worker import work
 from skymap_scanner.scan.levels import parse_levels
 
 HLC = 7

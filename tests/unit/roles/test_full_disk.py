@@ -18,8 +18,8 @@ from skymap_api.progress import Progress, ProgressPhase
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.full_disk import is_disk_full, retry_while_disk_full
-from skymap_scanner.roles.progress_reporter import SaveAttempts
-from skymap_scanner.roles.saver import Spool, save
+from skymap_scanner.roles.saver.progress_reporter import SaveAttempts
+from skymap_scanner.roles.saver.saver import Spool, save
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.pixels import Pixel
 

@@ -15,7 +15,7 @@ from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.broker import Broker, Outgoing, Producer, open_broker
 from skymap_scanner.errors import InputError
-from skymap_scanner.roles.producer import produce
+from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.stop import Stop
 
 MakeScan = Callable[..., Scan]

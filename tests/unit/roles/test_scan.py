@@ -20,10 +20,11 @@ from skymap_scanner.broker.protocol import Outgoing, SubscriptionType
 from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.i3 import FitStatus, read_frames
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
-from skymap_scanner.roles import fitters, progress_reporter
-from skymap_scanner.roles.producer import produce
+from skymap_scanner.roles.producer.producer import produce
+from skymap_scanner.roles.saver import progress_reporter
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
+from skymap_scanner.roles.worker import fitters
 
 MakeScan = Callable[..., Scan]
 

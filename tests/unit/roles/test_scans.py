@@ -11,7 +11,7 @@ from skymap_api.names import ScanTopics, TopicBases
 from skymap_api.progress import Progress, ProgressPhase, encode_progress
 from skymap_api.resource.status import LevelStatus
 from skymap_scanner.broker import Backlog, Broker, Outgoing, open_broker
-from skymap_scanner.roles.producer import produce
+from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.scans import (
     FoundScan,
     describe_scan,

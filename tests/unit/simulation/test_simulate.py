@@ -22,7 +22,7 @@ from skymap_scanner.i3 import FrameWriter, I3EventHeader, I3String, Pulses, reso
 from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 from skymap_scanner.reconstruction.millipede.constants import C_ICE, TIME_SMEAR
 from skymap_scanner.reconstruction.millipede.photon_model import PhotonModel
-from skymap_scanner.roles.planning import SIMULATION, event_kind
+from skymap_scanner.roles.producer.planning import SIMULATION, event_kind
 from skymap_scanner.simulation import Truth, read_truth, simulate
 from skymap_scanner.simulation.losses import cascade_losses
 from skymap_scanner.simulation.photoelectrons import draw_photoelectrons

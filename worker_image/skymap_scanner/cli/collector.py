@@ -36,7 +36,7 @@ def command(
     stop = start_role(end_with_parent=end_with_parent)
 
     from skymap_api.names import ScanTopics, TopicBases
-    from skymap_scanner.roles.collector import collect
+    from skymap_scanner.roles.collector.collector import collect
 
     topics = ScanTopics.of(name, TopicBases(**topic_bases))
     with broker_options.open() as broker:

@@ -65,7 +65,7 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
 def show_results(folder: Path, names: Iterable[str] | None = None) -> None:
     """Print the summary and list the files: those of ``names``, or all result files in the folder itself."""
     if names is None:
-        from skymap_scanner.roles.record import FILE as RECORD_FILE
+        from skymap_scanner.roles.local.record import FILE as RECORD_FILE
 
         found = (path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
         names = (name for name in found if name != RECORD_FILE)

@@ -26,10 +26,10 @@ from skymap_scanner.event.sources import NAME_KEY, read_event
 from skymap_scanner.i3 import FrameWriter, I3String
 from skymap_scanner.reconstruction import load
 from skymap_scanner.results import check_formats
-from skymap_scanner.roles.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
-from skymap_scanner.roles.planning import ScanSettings
-from skymap_scanner.roles.record import FILE as RECORD_FILE
-from skymap_scanner.roles.record import Record, check_same, read_record, unique_name, write_record
+from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
+from skymap_scanner.roles.local.record import FILE as RECORD_FILE
+from skymap_scanner.roles.local.record import Record, check_same, read_record, unique_name, write_record
+from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.scans import delete_scan
 from skymap_scanner.roles.stop import Stop
 

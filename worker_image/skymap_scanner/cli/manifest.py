@@ -14,7 +14,7 @@ from skymap_scanner.cli.settings import scan_settings
 from skymap_scanner.cli.yaml_documents import read_documents
 from skymap_scanner.errors import InputError
 from skymap_scanner.kubectl.submission import parse_manifest
-from skymap_scanner.roles.planning import ScanSettings
+from skymap_scanner.roles.producer.planning import ScanSettings
 
 
 @dataclass(frozen=True)

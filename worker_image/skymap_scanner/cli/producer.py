@@ -41,7 +41,7 @@ def command(
     from skymap_api.names import ScanTopics, TopicBases
     from skymap_scanner.cli.settings import scan_options, scan_settings
     from skymap_scanner.event.sources import read_event
-    from skymap_scanner.roles.producer import produce
+    from skymap_scanner.roles.producer.producer import produce
 
     settings = scan_settings(name, scan_options(nside=nside, **scan))
     scanned = f"{topic_bases['to_be_scanned'].rpartition('/')[0]}/scanned"  # where workers send fits by default

@@ -60,8 +60,8 @@ def command(
 
     from skymap_api.names import RESULT_FORMATS, ScanTopics, TopicBases
     from skymap_scanner.roles.full_disk import retry_while_disk_full
-    from skymap_scanner.roles.progress_reporter import SaveAttempts
-    from skymap_scanner.roles.saver import SaverSettings, save
+    from skymap_scanner.roles.saver.progress_reporter import SaveAttempts
+    from skymap_scanner.roles.saver.saver import SaverSettings, save
 
     settings = SaverSettings(
         output=output,

@@ -7,7 +7,7 @@ from typing import Any
 from skymap_api.command_line import ScanOptions
 from skymap_scanner.cli.options import parse_parameters
 from skymap_scanner.errors import InputError
-from skymap_scanner.roles.planning import ScanSettings
+from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.topics import check_name
 from skymap_scanner.scan.levels import DEFAULT_LEVELS, first_pixels, parse_area, parse_levels
 from skymap_scanner.scan.pixels import read_ranges, write_ranges

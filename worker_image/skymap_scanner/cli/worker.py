@@ -80,8 +80,8 @@ def command(
 
     from skymap_api.names import ScanTopics, TopicBases
     from skymap_scanner.roles.full_disk import retry_while_disk_full
-    from skymap_scanner.roles.in_flight import InFlightFile, scan_folder
-    from skymap_scanner.roles.worker import WorkerSettings, work
+    from skymap_scanner.roles.worker.in_flight import InFlightFile, scan_folder
+    from skymap_scanner.roles.worker.worker import WorkerSettings, work
 
     topics = ScanTopics.of(name, TopicBases(**topic_bases))
     settings = WorkerSettings("dummy" if fake_scan else reconstruction, max_attempts, max_task_seconds, prefetch)

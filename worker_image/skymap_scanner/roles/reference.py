@@ -16,9 +16,9 @@ from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus, Frame, I3EventHeader, Pulses
 from skymap_scanner.reconstruction.protocol import failed_fit
-from skymap_scanner.roles.crash_reports import CrashReport
 from skymap_scanner.roles.task_frames import decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
+from skymap_scanner.roles.worker.crash_reports import CrashReport
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import AheadEntry, EndEntry, EventFacts, LevelEntry, ScanEntry
 

@@ -12,7 +12,7 @@ from typing import Any
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
-from skymap_scanner.roles.planning import ScanSettings
+from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.topics import check_name
 
 FILE = "scan.json"

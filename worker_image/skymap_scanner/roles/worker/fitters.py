@@ -14,9 +14,9 @@ from skymap_scanner.event.prepared_frames import prepared_from_frames
 from skymap_scanner.i3 import Frame
 from skymap_scanner.reconstruction import load
 from skymap_scanner.reconstruction.protocol import EventFitter
-from skymap_scanner.roles.crash_reports import task_identity
 from skymap_scanner.roles.task_frames import Task, decode_task
 from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY, read_metadata
+from skymap_scanner.roles.worker.crash_reports import task_identity
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.prepared_frames import event_frames
 from skymap_scanner.roles.fit_validation import FitValidator
-from skymap_scanner.roles.planning import ScanSettings, next_entry, scan_entry
+from skymap_scanner.roles.producer.planning import ScanSettings, next_entry, scan_entry
 from skymap_scanner.roles.readers import BestFitReader, PlanReader
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import PixelFit

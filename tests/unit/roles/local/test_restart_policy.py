@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from skymap_api.exit_codes import ExitCode
-from skymap_scanner.roles.local_role import MAX_CRASHES, MAX_KILLS, RESET_AFTER, Outcome, RestartPolicy
+from skymap_scanner.roles.local.local_role import MAX_CRASHES, MAX_KILLS, RESET_AFTER, Outcome, RestartPolicy
 
 AWAY, STOPPED = ExitCode.UNAVAILABLE, ExitCode.TERMINATED
 

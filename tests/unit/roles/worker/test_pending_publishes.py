@@ -6,7 +6,7 @@ import pytest
 
 from skymap_scanner.broker import Message, Outgoing
 from skymap_scanner.errors import BrokerUnavailable
-from skymap_scanner.roles.worker import PendingPublishes
+from skymap_scanner.roles.worker.worker import PendingPublishes
 
 LIMIT = 8
 

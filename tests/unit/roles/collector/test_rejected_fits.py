@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from skymap_scanner.broker import Message
-from skymap_scanner.roles.collation import MAX_REPUBLISHES, RejectedFits, Republication
+from skymap_scanner.roles.collector.decisions import MAX_REPUBLISHES, RejectedFits, Republication
 from skymap_scanner.roles.fit_validation import RejectedFitError, TaskName
 from skymap_scanner.scan.pixels import Pixel
 

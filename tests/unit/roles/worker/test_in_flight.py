@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 
 from skymap_scanner.errors import InputError, ReconstructionError
-from skymap_scanner.roles.crash_reports import CrashReport
 from skymap_scanner.roles.full_disk import retry_while_disk_full
-from skymap_scanner.roles.in_flight import InFlightFile, read_in_flight_file, scan_folder
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.worker.crash_reports import CrashReport
+from skymap_scanner.roles.worker.in_flight import InFlightFile, read_in_flight_file, scan_folder
 
 HOLD = """
 import os, re, signal, sys, time
 from pathlib import Path
 from skymap_scanner.errors import ReconstructionError
-from skymap_scanner.roles.in_flight import InFlightFile
+from skymap_scanner.roles.worker.in_flight import InFlightFile
 with InFlightFile(Path(sys.argv[1]), alarm=True) as in_flight:
     with in_flight.task("before", "an earlier task", 0.2):
         pass

@@ -12,9 +12,9 @@ from skymap_scanner.broker import Message, Outgoing
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.dummy import Dummy
 from skymap_scanner.reconstruction.protocol import Fit
-from skymap_scanner.roles.collation import Decision, PixelCollector, Republication
+from skymap_scanner.roles.collector.decisions import Decision, PixelCollector, Republication
 from skymap_scanner.roles.fit_validation import FitValidator
-from skymap_scanner.roles.planning import ScanSettings, scan_entry
+from skymap_scanner.roles.producer.planning import ScanSettings, scan_entry
 from skymap_scanner.roles.task_frames import decode_fits, decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.scan.levels import parse_levels

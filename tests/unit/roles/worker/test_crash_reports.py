@@ -7,7 +7,7 @@ import pytest
 
 from skymap_scanner.broker import Outgoing, open_broker
 from skymap_scanner.broker.access import embedded_url
-from skymap_scanner.roles.crash_reports import (
+from skymap_scanner.roles.worker.crash_reports import (
     CrashReport,
     CrashWatch,
     attempt_number,

@@ -2,7 +2,7 @@
 
     scanned ─▶ best fit of the seeds ─▶ collected
 
-Every decision is made in `collation`, without I/O. A fit that is invalid (`fit_validation`) is rejected and its task
+Every decision is made in `decisions`, without I/O. A fit that is invalid (`fit_validation`) is rejected and its task
 is republished (`republishing`). Best fits are stored in batches of what has arrived. The collector reads ``collected``
 itself, so that it knows the pixels that other collectors have completed. Such a read costs a request to the broker, so
 it is rare while fits arrive, and the plan is read only for a pixel that is not in it yet.
@@ -17,10 +17,10 @@ from itertools import islice
 
 from skymap_api.names import COLLECTOR_SUBSCRIPTION, ScanTopics
 from skymap_scanner.broker.protocol import Broker, SubscriptionType, arrived
-from skymap_scanner.roles.collation import IdleTimeout, PixelCollector
+from skymap_scanner.roles.collector.decisions import IdleTimeout, PixelCollector
+from skymap_scanner.roles.collector.republishing import Republisher
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.readers import CollectedReader, PlanReader
-from skymap_scanner.roles.republishing import Republisher
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.pixels import Pixel
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from skymap_scanner.errors import SkymapError
-from skymap_scanner.roles import local, local_role
-from skymap_scanner.roles.local import LocalScan, run_local
-from skymap_scanner.roles.planning import ScanSettings
+from skymap_scanner.roles.local import local, local_role
+from skymap_scanner.roles.local.local import LocalScan, run_local
+from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.levels import parse_levels
 

@@ -17,10 +17,10 @@ from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.broker import Broker, Outgoing, Producer, open_broker
 from skymap_scanner.i3 import Frame, I3Double, I3Int, I3String, read_frames
-from skymap_scanner.roles import collation, collector
-from skymap_scanner.roles.collector import collect
+from skymap_scanner.roles.collector import collector, decisions
+from skymap_scanner.roles.collector.collector import collect
 from skymap_scanner.roles.fit_validation import pixel_of_key
-from skymap_scanner.roles.producer import produce
+from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.scan.pixels import Pixel, children
@@ -148,7 +148,7 @@ def test_task_with_only_invalid_fits_is_given_up(
     one = small("one")
     one.opened = corrupting = Corrupting(INVALID[kind], times=1000)
     one.run(workers=1)
-    assert set(corrupting.seen.values()) == {collation.MAX_REPUBLISHES + 1}
+    assert set(corrupting.seen.values()) == {decisions.MAX_REPUBLISHES + 1}
     failed = [frame for frame in read_frames(io.BytesIO(one.i3)) if "SCAN_FailureReason" in frame]
     assert len(failed) == 3  # the pixels of the first level: nothing is left to refine
     for frame in failed:

@@ -21,12 +21,12 @@ from skymap_scanner.broker.protocol import Broker, Consumer, Message, Outgoing, 
 from skymap_scanner.errors import BrokerError, SkymapError
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, failed_fit
-from skymap_scanner.roles.crash_reports import CrashReport, CrashWatch, attempt_number, reason_to_give_up
-from skymap_scanner.roles.fitters import Fitters, ReceivedTask, decode_task_message
-from skymap_scanner.roles.in_flight import InFlightFile
 from skymap_scanner.roles.readers import RejectedMessages
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import Task, checked_fit, fit_frame
+from skymap_scanner.roles.worker.crash_reports import CrashReport, CrashWatch, attempt_number, reason_to_give_up
+from skymap_scanner.roles.worker.fitters import Fitters, ReceivedTask, decode_task_message
+from skymap_scanner.roles.worker.in_flight import InFlightFile
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from uuid import uuid4
 
 from skymap_scanner.broker.protocol import Closing
 from skymap_scanner.errors import InputError, SkymapError
-from skymap_scanner.roles.crash_reports import CrashReport, decode_crash_report
+from skymap_scanner.roles.worker.crash_reports import CrashReport, decode_crash_report
 
 log = logging.getLogger(__name__)
 

@@ -25,9 +25,9 @@ from skymap_scanner.i3 import FrameWriter, read_frames
 from skymap_scanner.results import check_formats, write_results
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.full_disk import is_disk_full
-from skymap_scanner.roles.progress_reporter import PARTIAL, ProgressReporter, SaveAttempts
 from skymap_scanner.roles.readers import BestFitReader, PlanReader
-from skymap_scanner.roles.scan_state import scan_result
+from skymap_scanner.roles.saver.progress_reporter import PARTIAL, ProgressReporter, SaveAttempts
+from skymap_scanner.roles.saver.scan_state import scan_result
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import read_metadata
 from skymap_scanner.scan.levels import parse_area

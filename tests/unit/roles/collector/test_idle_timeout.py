@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from skymap_scanner.roles.collation import IdleTimeout
+from skymap_scanner.roles.collector.decisions import IdleTimeout
 
 #: What happens at a time (s): fits that arrive, pixels that they complete; None: the timeout is checked.
 Event = tuple[float, tuple[int, int] | None]

@@ -25,8 +25,8 @@ from skymap_api.progress import Progress
 from skymap_scanner.broker import Access, Reader, open_broker
 from skymap_scanner.broker.access import embedded_url
 from skymap_scanner.errors import BrokerUnavailable, InputError
-from skymap_scanner.roles.local_role import LocalRole
-from skymap_scanner.roles.planning import ScanSettings
+from skymap_scanner.roles.local.local_role import LocalRole
+from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.scans import latest_progress
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from skymap_scanner.roles.planning import next_entry
+from skymap_scanner.roles.producer.planning import next_entry
 from skymap_scanner.scan.pixels import Pixel, children, whole_sky
 from skymap_scanner.scan.plan import (
     AheadEntry,

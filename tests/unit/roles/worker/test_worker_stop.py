@@ -12,10 +12,10 @@ from tests.unit.roles.conftest import Scan
 from skymap_scanner.broker import open_broker
 from skymap_scanner.reconstruction import dummy
 from skymap_scanner.reconstruction.protocol import Fit, Start
-from skymap_scanner.roles.in_flight import InFlightFile
-from skymap_scanner.roles.producer import produce
+from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.worker import WorkerSettings, work
+from skymap_scanner.roles.worker.in_flight import InFlightFile
+from skymap_scanner.roles.worker.worker import WorkerSettings, work
 
 
 @pytest.mark.parametrize("prefetch", [0, 5])

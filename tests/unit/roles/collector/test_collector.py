@@ -11,8 +11,8 @@ from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.broker import Broker, Consumer, Message, Outgoing, Reader, SubscriptionType, open_broker
 from skymap_scanner.errors import BrokerError
-from skymap_scanner.roles import collector
-from skymap_scanner.roles.collector import collect
+from skymap_scanner.roles.collector import collector
+from skymap_scanner.roles.collector.collector import collect
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
 

@@ -14,7 +14,7 @@ from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.broker.protocol import Outgoing, Producer
 from skymap_scanner.results.result import result_to_json
 from skymap_scanner.roles.readers import BestFitReader
-from skymap_scanner.roles.scan_state import best_fit, level_progress, scan_result
+from skymap_scanner.roles.saver.scan_state import best_fit, level_progress, scan_result
 from skymap_scanner.scan.plan import Plan
 
 #: Seconds between two progress snapshots, and between two partial results.

@@ -17,8 +17,8 @@ from skymap_api.names import ScanTopics
 from skymap_scanner.broker import open_broker
 from skymap_scanner.cli import group, local_run
 from skymap_scanner.errors import InputError
-from skymap_scanner.roles.local import LocalScan
-from skymap_scanner.roles.record import Record, read_record
+from skymap_scanner.roles.local.local import LocalScan
+from skymap_scanner.roles.local.record import Record, read_record
 from skymap_scanner.roles.topics import create_topics
 
 MakeCommand = Callable[..., Command]
@@ -203,7 +203,7 @@ def test_delete_topics_requires_a_shared_broker(event_file: Path, tmp_path: Path
 
 
 def test_restart_in_a_used_folder_is_rejected(event_file: Path, tmp_path: Path, url: str) -> None:
-    from skymap_scanner.roles.local import locked  # noqa: PLC0415
+    from skymap_scanner.roles.local.local import locked  # noqa: PLC0415
 
     folder = tmp_path / "out"
     folder.mkdir()

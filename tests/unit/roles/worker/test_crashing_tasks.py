@@ -16,9 +16,9 @@ from skymap_api.exit_codes import ExitCode
 from skymap_api.names import ScanTopics
 from skymap_scanner.broker import Access, Outgoing, open_broker
 from skymap_scanner.i3 import read_frames
-from skymap_scanner.roles.crash_reports import CrashReport, decode_crash_report, task_identity
-from skymap_scanner.roles.producer import produce
+from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.worker.crash_reports import CrashReport, decode_crash_report, task_identity
 
 MakeScan = Callable[..., Scan]
 

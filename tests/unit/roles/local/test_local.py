@@ -11,10 +11,10 @@ from tests.unit.roles.conftest import Command
 
 from skymap_scanner.broker import Access
 from skymap_scanner.errors import InputError, SkymapError
-from skymap_scanner.roles import local
-from skymap_scanner.roles.local import LocalScan, broker_arguments, role_commands, run_local
-from skymap_scanner.roles.planning import ScanSettings
-from skymap_scanner.roles.record import Record, check_same, read_record, write_record
+from skymap_scanner.roles.local import local
+from skymap_scanner.roles.local.local import LocalScan, broker_arguments, role_commands, run_local
+from skymap_scanner.roles.local.record import Record, check_same, read_record, write_record
+from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.levels import parse_area, parse_levels
 

@@ -16,7 +16,7 @@ from skymap_scanner.broker.protocol import Broker, Closing, Outgoing, Producer
 from skymap_scanner.event.prepared_frames import prepared_from_frames
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.protocol import failed_fit
-from skymap_scanner.roles.collation import MAX_REPUBLISHES, Republication
+from skymap_scanner.roles.collector.decisions import MAX_REPUBLISHES, Republication
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.readers import BestFitReader
 from skymap_scanner.roles.task_frames import PixelFit, Task, decode_task, fit_frame

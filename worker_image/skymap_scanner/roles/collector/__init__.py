@@ -1,0 +1,1 @@
+"""The collector, its decisions, and the tasks that it republishes."""

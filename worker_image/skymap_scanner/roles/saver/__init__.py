@@ -1,0 +1,1 @@
+"""The saver, and the progress that it publishes."""

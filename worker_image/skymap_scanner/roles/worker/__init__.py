@@ -1,0 +1,1 @@
+"""The worker: fitting, and noticing the crashes of workers."""
