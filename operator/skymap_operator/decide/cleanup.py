@@ -16,11 +16,16 @@ def end_pods(observed: ObservedState, settings: Settings, *, finished_jobs: bool
 
     The worker pods are deleted first, with a short grace period, since nobody needs their fits any more. Deleting the
     Deployment starts the grace period of a whole fit, which cannot be shortened (kubernetes/kubernetes#113606).
+    Until the Deployment is gone, each worker pod is replaced at once. Without the ConfigMap, which is deleted before,
+    the new pod cannot start its container, receive a task, and use that grace period.
     """
     workers = [pod for pod in observed.pods if pod.role == WORKER and not pod.terminating and not pod.finished]
-    actions: list[Action] = [Delete("Pod", pod.name, settings.grace_seconds) for pod in workers]
-    deployment = observed.children.owned_deployment()
-    jobs = [job for job in observed.children.jobs.values() if finished_jobs or not job.finished]
+    children = observed.children
+    config_map = [child for child in (children.config_map,) if child is not None and child.managed and workers]
+    actions: list[Action] = [Delete(child.kind, child.name) for child in config_map]
+    actions += [Delete("Pod", pod.name, settings.grace_seconds) for pod in workers]
+    deployment = children.owned_deployment()
+    jobs = [job for job in children.jobs.values() if finished_jobs or not job.finished]
     doomed = [child for child in (deployment, *jobs) if child is not None and child.managed]
     return actions + [Delete(child.kind, child.name) for child in doomed]
 

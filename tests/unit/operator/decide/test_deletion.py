@@ -20,6 +20,7 @@ def test_workers_of_a_deleted_scan_end_before_their_deployment() -> None:
     workers = [pod.name for pod in world.observe().pods if pod.role == "worker"]
     assert workers
     assert [action for action in found if isinstance(action, Delete)] == [
+        Delete("ConfigMap", "alert-scan"),  # without it no replaced worker can start
         *(Delete("Pod", name, 5) for name in workers),
         Delete("Deployment", "alert-workers"),
         *(Delete("Job", f"alert-{role}") for role in ("producer", "collector", "saver")),
