@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skymap_api.metadata_topics import decide_deletion
 from skymap_api.names import WORKER, Names, ScanTopics
-from skymap_operator.decide.actions import Action, Delete, DeleteTopics
+from skymap_operator.decide.actions import Action, Delete, DeleteTopics, Replace
 from skymap_operator.decide.diagnose import Finding
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault, needs_other_plans
 from skymap_operator.pulsar.access import runs_with
@@ -16,13 +16,14 @@ def end_pods(observed: ObservedState, settings: Settings, *, finished_jobs: bool
 
     The worker pods are deleted first, with a short grace period, since nobody needs their fits any more. Deleting the
     Deployment starts the grace period of a whole fit, which cannot be shortened (kubernetes/kubernetes#113606).
-    Until the Deployment is gone, each worker pod is replaced at once. Without the ConfigMap, which is deleted before,
-    the new pod cannot start its container, receive a task, and use that grace period.
+    Until the Deployment is gone, each worker pod is replaced at once. The ConfigMap is emptied before, so that the new
+    pod cannot start its container, receive a task, and use that grace period.
     """
     workers = [pod for pod in observed.pods if pod.role == WORKER and not pod.terminating and not pod.finished]
-    children = observed.children
-    config_map = [child for child in (children.config_map,) if child is not None and child.managed and workers]
-    actions: list[Action] = [Delete(child.kind, child.name) for child in config_map]
+    children, config_map = observed.children, observed.children.config_map
+    actions: list[Action] = []
+    if workers and config_map is not None and config_map.managed and config_map.manifest.get("data"):
+        actions.append(Replace(config_map.manifest | {"data": {}}))
     actions += [Delete("Pod", pod.name, settings.grace_seconds) for pod in workers]
     deployment = children.owned_deployment()
     jobs = [job for job in children.jobs.values() if finished_jobs or not job.finished]

@@ -8,7 +8,7 @@ from tests.unit.operator.decisions import URL, actions, running, settle, status
 from tests.unit.operator.world import World, resource
 
 from skymap_api.resource.status import ConditionType, Reason
-from skymap_operator.decide.actions import Delete, DeleteTopics
+from skymap_operator.decide.actions import Delete, DeleteTopics, Replace
 from skymap_operator.observe.children import Children
 from skymap_operator.observe.state import Pod, PulsarFault
 
@@ -19,8 +19,10 @@ def test_workers_of_a_deleted_scan_end_before_their_deployment() -> None:
     found = actions(world.observe())
     workers = [pod.name for pod in world.observe().pods if pod.role == "worker"]
     assert workers
+    (emptied,) = [action.manifest for action in found if isinstance(action, Replace)]  # no replaced worker can start
+    assert (emptied["kind"], emptied["metadata"]["name"], emptied["data"]) == ("ConfigMap", "alert-scan", {})
+    assert isinstance(found[found.index(Replace(emptied)) + 1], Delete)
     assert [action for action in found if isinstance(action, Delete)] == [
-        Delete("ConfigMap", "alert-scan"),  # without it no replaced worker can start
         *(Delete("Pod", name, 5) for name in workers),
         Delete("Deployment", "alert-workers"),
         *(Delete("Job", f"alert-{role}") for role in ("producer", "collector", "saver")),
