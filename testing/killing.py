@@ -22,6 +22,9 @@ from testing.waiting import eventually
 #: How long the first worker may take to start (s).
 START_SECONDS = 120.0
 
+#: How long a role may take to start again (s).
+RESTART_SECONDS = 20.0
+
 
 @dataclass
 class LocalScan:
@@ -57,7 +60,7 @@ class LocalScan:
 def scan_with_kills(scan: LocalScan, victims: Sequence[str], pause: float, seed: int) -> Counter[str]:
     """Scan to the end while killing ``victims``, one every ``pause`` seconds at most; count the kills.
 
-    A victim that does not run is left out: a role may have finished.
+    A role that does not start again within `RESTART_SECONDS` is left out: it may have finished.
     """
     chance = random.Random(f"{victims}/{seed}")
     run = scan.start()
@@ -77,7 +80,7 @@ def scan_with_kills(scan: LocalScan, victims: Sequence[str], pause: float, seed:
             scan.server.kill()
             scan.server.start()
             killed[victim] += 1
-        elif pids := roles(run.pid).get(victim):
+        elif pids := _running(run, victim):
             with suppress(ProcessLookupError):
                 os.kill(chance.choice(pids), signal.SIGKILL)
                 killed[victim] += 1
@@ -85,3 +88,10 @@ def scan_with_kills(scan: LocalScan, victims: Sequence[str], pause: float, seed:
     if code != 0:
         raise SystemExit(f"the run ended with exit code {code}: {scan.folder.with_suffix('.log').read_text()}")
     return killed
+
+
+def _running(run: subprocess.Popen[bytes], role: str) -> list[int]:
+    """Wait until the role runs, and return its process ids; none if it has finished."""
+    with suppress(AssertionError):
+        eventually(lambda: role in roles(run.pid) or run.poll() is not None, within=RESTART_SECONDS)
+    return roles(run.pid).get(role, [])

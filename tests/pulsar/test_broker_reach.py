@@ -113,12 +113,12 @@ def error_frame(code: int) -> bytes:
         (b"", BrokerUnavailable, "closed the connection without an answer"),
         (b"\0\0", BrokerUnavailable, "closed the connection without an answer"),
         (b"\0\0\0\x30\0\0\0\x2c\x08", BrokerUnavailable, "closed the connection without an answer"),
-        (b"\0\0\0\0\0\0\0\x2c\x08", BrokerError, "is no Pulsar broker"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", BrokerError, "is no Pulsar broker"),
-        (b"\x15\x03\x03\x00\x02\x02\x50\x00\x00\x00", BrokerError, "is no Pulsar broker"),  # an alert of TLS
-        (frame(b""), BrokerError, "is no Pulsar broker"),
-        (frame(b"\xff\xff\xff"), BrokerError, "is no Pulsar broker"),
-        (frame(b"\x0a\x03abc"), BrokerError, "is no Pulsar broker"),
+        (b"\0\0\0\0\0\0\0\x2c\x08", BrokerError, "is not a Pulsar broker"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", BrokerError, "is not a Pulsar broker"),
+        (b"\x15\x03\x03\x00\x02\x02\x50\x00\x00\x00", BrokerError, "is not a Pulsar broker"),  # an alert of TLS
+        (frame(b""), BrokerError, "is not a Pulsar broker"),
+        (frame(b"\xff\xff\xff"), BrokerError, "is not a Pulsar broker"),
+        (frame(b"\x0a\x03abc"), BrokerError, "is not a Pulsar broker"),
         (error_frame(3), BrokerError, "does not accept our credentials"),
         (error_frame(4), BrokerError, "does not accept our credentials"),
         (error_frame(6), BrokerUnavailable, "refuses connections at the moment"),
@@ -132,7 +132,7 @@ def test_invalid_answers_are_explained(answer: bytes, kind: type[BrokerError], s
 
 
 def test_silent_broker_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handshake, "PATIENCE", 0.2)
+    monkeypatch.setattr(handshake, "TIMEOUT", 0.2)
     with saying(None) as url, pytest.raises(BrokerUnavailable, match=r"cannot reach the broker .*timed out"):
         handshake.greet(url, Access())
 
