@@ -32,7 +32,7 @@ class ScanOptions:
         """Return the options for a spec."""
         area, fit = spec.area, spec.reconstruction
         return cls(
-            levels=" ".join(f"{level.nside}:{level.parents}" for level in spec.levels),
+            levels=" ".join(map(str, spec.levels)),
             seeds=spec.seeds,
             predictive=spec.predictive,
             reconstruction=fit.name,

@@ -117,7 +117,7 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
             case "title" | "$defs":
                 pass
             case "default":  # that of an object is {}, which the API server fills with the defaults of its fields
-                kept |= {} if value is None else {key: {} if "properties" in schema else value}
+                kept |= {} if value is None else {key: {} if "properties" in schema else _without_null(value)}
             case "description":
                 kept[key] = " ".join(value.split())
             case "const":
@@ -134,6 +134,15 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
                 kept[key] = value
     kept |= _format(kept)
     return {key: kept[key] for key in sorted(kept, key=_place)}
+
+
+def _without_null(default: Any) -> Any:
+    """Return a default without fields that are not set: null is no value in a manifest."""
+    if isinstance(default, list):
+        return [_without_null(one) for one in default]
+    if isinstance(default, dict):
+        return {key: _without_null(value) for key, value in default.items() if value is not None}
+    return default
 
 
 def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:

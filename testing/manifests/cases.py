@@ -69,13 +69,15 @@ SOURCES = "give exactly one of url, path, configMap, persistentVolumeClaim, simu
 ONE_MACHINE = "path is a file on one machine, which a cluster cannot read"
 ADDRESS = "url must be http://HOST... or https://HOST..., without user and password"
 INSIDE = "path must be relative to the claim and stay inside it"
-FIRST = "levels: the first has no level before it to refine, its parents must be 0"
+FIRST = "levels: the first has no level before it to refine, its parents must be 0, without probability"
 FINER = "levels: each must be finer than the one before it (a greater nside), with at least 1 parent"
 PIXELS = "pixels: one is outside the first level"
 BROKER = "serviceUrl must be pulsar://HOST:PORT or pulsar+ssl://HOST:PORT, without credentials"
 ADMIN = "adminUrl must be http://HOST:PORT or https://HOST:PORT, without credentials"
 CLAIM = "size and storageClassName are for a new claim"
 OURS = "labels that begin with skymap.icecube.wisc.edu/ or app.kubernetes.io/ belong to the operator"
+
+_SHARE = {"nside": 64, "parents": 9, "probability": 0.9}
 
 UNCHANGED = "cannot be changed: apply another SkymapScan, or delete this one first"
 
@@ -94,6 +96,7 @@ ACCEPTED = [
     ),
     Accepted("one level", levels((1, 0))),
     Accepted("all levels", levels((1, 0), *((2**power, 1) for power in range(1, 14)))),
+    Accepted("level with a probability", URL | {"levels": [{"nside": 8}, _SHARE]}),
     Accepted("area at the last pixel", levels((8, 0)) | {"area": {"nside": 8, "pixel": 767, "pixels": 768}}),
     Accepted("pixels", levels((1, 0)) | {"pixels": [11, 0, 0]}),
     Accepted("pixels of an area", levels((1, 0)) | {"pixels": [0], "area": {"nside": 8192, "pixel": 0, "pixels": 12}}),
@@ -230,6 +233,9 @@ REFUSED = [
     Refused("finer than the scanner allows", levels((8, 0), (16384, 12)), "levels[1].nside"),
     Refused("no nside", URL | {"levels": [{"parents": 0}]}, "levels[0].nside"),
     Refused("parents in the first level", levels((8, 12)), "levels", FIRST),
+    Refused("probability in the first level", URL | {"levels": [_SHARE]}, "levels", FIRST),
+    Refused("probability of 1", URL | {"levels": [{"nside": 8}, _SHARE | {"probability": 1}]}, "levels[1].probability"),
+    Refused("probability, no parents", URL | {"levels": [{"nside": 8}, _SHARE | {"parents": 0}]}, "levels", FINER),
     Refused("descending levels", levels((8, 0), (64, 12), (32, 12)), "levels", FINER),
     Refused("equal levels", levels((8, 0), (8, 12)), "levels", FINER),
     Refused("level without parents", levels((8, 0), (64, 12), (512, 0)), "levels", FINER),

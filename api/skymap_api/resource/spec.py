@@ -39,12 +39,24 @@ def whole_sky(nside: int) -> int:
 
 
 class Level(Model):
-    """A level of the refinement: the pixels at nside inside the best pixels of the level before."""
+    """A level of the refinement: the pixels at nside inside the best pixels of the level before.
+
+    With probability these are all that may hold this share, at most parents; otherwise exactly parents.
+    """
 
     nside: Nside
     """HEALPix nside of the level's pixels, a power of two."""
     parents: Count = 0
-    """Number of pixels of the level before to refine, the best ones; 0 in the first level."""
+    """Number of pixels of the level before to refine, the best ones; with probability, at most so many. 0 in the first
+    level."""
+    probability: Annotated[Number, Field(ge=0.5, le=0.999999)] | None = None
+    """Share of the probability: refine the pixels that may hold it. Not in the first level. Default: refine a fixed
+    number of pixels."""
+
+    def __str__(self) -> str:
+        """Return the level as an option of the commands writes it."""
+        share = "" if self.probability is None else f"{self.probability!r}:"
+        return f"{self.nside}:{share}{self.parents}"
 
 
 class Area(Model):
@@ -226,9 +238,9 @@ class SkymapScanSpec(Model):
 
     rules: ClassVar = (
         Rule(
-            "levels: the first has no level before it to refine, its parents must be 0",
-            cel="self.levels.size() == 0 || self.levels[0].parents == 0",
-            holds=lambda spec: spec.levels[0].parents == 0,
+            "levels: the first has no level before it to refine, its parents must be 0, without probability",
+            cel="self.levels.size() == 0 || (self.levels[0].parents == 0 && !has(self.levels[0].probability))",
+            holds=lambda spec: spec.levels[0].parents == 0 and spec.levels[0].probability is None,
             field="levels",
         ),
         Rule(

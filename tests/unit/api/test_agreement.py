@@ -59,7 +59,9 @@ EVENTS = optional(
     persistentVolumeClaim=st.fixed_dictionaries({"claimName": st.just("a"), "path": PIECES}),
     simulate=SIMPLE,
 )
-LEVEL = st.fixed_dictionaries({"nside": NSIDES, "parents": st.sampled_from([0, 1, 5])})
+LEVEL = st.fixed_dictionaries(
+    {"nside": NSIDES, "parents": st.sampled_from([0, 1, 5])}, optional={"probability": st.just(0.9)}
+)
 LEVELS = st.one_of(
     st.sampled_from([[{"nside": 8, "parents": 0}], [{"nside": 1, "parents": 0}, {"nside": 8, "parents": 5}]]),
     st.lists(LEVEL, min_size=1, max_size=14),

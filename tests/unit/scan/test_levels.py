@@ -3,13 +3,20 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skymap_scanner.errors import InputError
-from skymap_scanner.scan.levels import DEFAULT_LEVELS, Area, Level, first_pixels, parse_area, parse_levels
-from skymap_scanner.scan.pixels import Pixel, neighbours, whole_sky
-from skymap_scanner.scan.refinement import choose_parents, refine
+from skymap_scanner.scan.levels import (
+    DEFAULT_LEVELS,
+    PROBABILITIES,
+    Area,
+    Level,
+    first_pixels,
+    parse_area,
+    parse_levels,
+)
+from skymap_scanner.scan.pixels import Pixel, whole_sky
 from skymap_scanner.scan.seeds import check_seeds, seed_positions
 
 
@@ -19,18 +26,29 @@ def test_levels_may_be_separated_by_blanks_or_commas() -> None:
     assert parse_levels("8:0,64:12, 512:24") == wanted
 
 
+@given(st.floats(*PROBABILITIES), st.integers(1, 1000))
+def test_level_with_a_probability_round_trips(probability: float, parents: int) -> None:
+    levels = (Level(8, 0), Level(64, parents, probability))
+    assert parse_levels(" ".join(map(str, levels))) == levels
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "is not NSIDE:PARENTS"),
-        ("8", "is not NSIDE:PARENTS"),
-        ("8:x", "is not NSIDE:PARENTS"),
+        ("", "is neither NSIDE:PARENTS"),
+        ("8", "is neither NSIDE:PARENTS"),
+        ("8:x", "is neither NSIDE:PARENTS"),
         ("8:3", "write 8:0"),
         ("9:0", "not a power of two"),
         ("8:0 8:3", "must be finer"),
         ("8:0 4:3", "must be finer"),
         ("8:0 64:0", "at least 1"),
         ("16384:0", "not a power of two from 1 to 8192"),
+        ("8:0 64:0.4:9", "probability must be from 0.5 to 0.999999"),
+        ("8:0 64:1.0:9", "probability must be from 0.5 to 0.999999"),
+        ("8:0 64:0.9", "nor NSIDE:PROBABILITY:PARENTS"),
+        ("8:0 64:0.9:0", "at least 1"),
+        ("8:0.9:0 64:9", "write 8:0"),
     ],
 )
 def test_invalid_levels_are_rejected(text: str, why: str) -> None:
@@ -58,41 +76,6 @@ def test_first_level_needs_at_least_one_pixel() -> None:
         first_pixels(Level(1, 0), Area(Pixel(1, 6), 1), [0])
     with pytest.raises(InputError, match="more pixels than the 12"):
         first_pixels(Level(1, 0), Area(Pixel(1, 6), 13), None)
-
-
-def test_default_scan_has_3072_pixels() -> None:
-    eight = {pixel: float(pixel.index) for pixel in whole_sky(8)}
-    sixty_four = refine(eight, Level(64, 12))
-    assert len(sixty_four) == 12 * 64
-    fine = refine({pixel: float(pixel.index) for pixel in sixty_four}, Level(512, 24))
-    assert len(eight) + len(sixty_four) + len(fine) == 3072
-
-
-@settings(deadline=None)  # the first call imports healpy
-@given(st.lists(st.one_of(st.floats(0, 1e4), st.just(math.nan)), min_size=12, max_size=12), st.integers(1, 12))
-def test_parents_are_the_best_fit_and_its_neighbours(values: list[float], count: int) -> None:
-    llh = dict(zip(whole_sky(1), values, strict=True))
-    chosen = choose_parents(llh, count)
-    good = {pixel: value for pixel, value in llh.items() if not math.isnan(value)}
-    assert len(chosen) == len(set(chosen)) == min(count, len(good))
-    assert set(chosen) <= set(good)
-    if good:
-        best = min(good, key=lambda pixel: (good[pixel], pixel))
-        assert chosen[0] == best
-        around = [pixel for pixel in neighbours(best) if pixel in good]
-        assert set(chosen[1 : 1 + len(around)]) <= set(around)
-        others = [good[pixel] for pixel in chosen[1 + len(around) :]]
-        assert others == sorted(others)
-
-
-def test_parents_do_not_depend_on_the_order_of_arrival() -> None:
-    llh = {pixel: float(pixel.index * 37 % 12) for pixel in whole_sky(1)}
-    backwards = dict(reversed(llh.items()))
-    assert refine(llh, Level(4, 5)) == refine(backwards, Level(4, 5))
-
-
-def test_nothing_is_refined_if_every_fit_failed() -> None:
-    assert refine(dict.fromkeys(whole_sky(1), math.nan), Level(8, 3)) == []
 
 
 def test_seeds_are_the_vertex_and_20_m_along_each_axis() -> None:

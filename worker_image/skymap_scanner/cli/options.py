@@ -25,7 +25,7 @@ class LevelsCommand(click.Command):
         joined: list[str] = []
         for word in args:
             follows = len(joined) > 1 and joined[-2] == "--levels"
-            if follows and re.fullmatch(r"\d+:\d+,?", word):
+            if follows and re.fullmatch(r"\d+:(\d*\.\d+:)?\d+,?", word):
                 joined[-1] += f" {word}"
             else:
                 joined.append(word)
@@ -117,8 +117,9 @@ def levels(function: F) -> F:
     """``--levels``."""
     return click.option(
         "--levels",
-        metavar="NSIDE:PARENTS...",
-        help="Levels: each refines the best PARENTS pixels of the one before to NSIDE.  [default: 8:0 64:12 512:24]",
+        metavar="NSIDE:[PROBABILITY:]PARENTS...",
+        help="Levels: each refines the best PARENTS pixels of the one before to NSIDE; with PROBABILITY, all that may "
+        "hold this share, at most PARENTS.  [default: 8:0 64:12 512:24]",
     )(function)
 
 

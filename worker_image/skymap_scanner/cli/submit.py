@@ -124,8 +124,10 @@ def _from_event(
     if levels is not None:
         from skymap_scanner.scan.levels import parse_levels
 
-        parsed = parse_levels(levels)
-        spec["levels"] = [{"nside": one.nside} | ({"parents": one.parents} if one.parents else {}) for one in parsed]
+        fields = [
+            {"nside": one.nside, "parents": one.parents, "probability": one.probability} for one in parse_levels(levels)
+        ]
+        spec["levels"] = [{name: value for name, value in level.items() if value} for level in fields]
     for change in changes:
         set_field(spec, change)
     return Submission(scan_manifest(name, spec), config_map)

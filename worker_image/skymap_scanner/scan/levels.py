@@ -14,19 +14,28 @@ from skymap_scanner.scan.pixels import MAX_PIXELS, Pixel, check_nside, check_pix
 #: The whole sky at nside 8, then the best 12 pixels at nside 64, then the best 24 of those at nside 512.
 DEFAULT_LEVELS = "8:0 64:12 512:24"
 
+#: Least and greatest share of the probability that a level may refine.
+PROBABILITIES = (0.5, 0.999999)
+
 #: Finest nside for an area, which is searched among all pixels of the sky: 600 MB of memory at this nside.
 _FINEST_AREA = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One level: its nside, and the number of pixels (``parents``) of the level before to refine (first level: 0)."""
+    """One level: its nside, and which pixels of the level before it refines.
+
+    Without ``probability`` these are the best ``parents`` pixels (first level: 0). With it they are the pixels that may
+    hold this share of the probability, at most ``parents`` of them; see `refinement`.
+    """
 
     nside: int
     parents: int
+    probability: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.nside}:{self.parents}"
+        share = "" if self.probability is None else f"{self.probability!r}:"
+        return f"{self.nside}:{share}{self.parents}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +50,13 @@ class Area:
 
 
 def parse_levels(text: str) -> tuple[Level, ...]:
-    """Read ``NSIDE:PARENTS …`` (separated by blanks or commas), such as ``8:0 64:12 512:24``.
+    """Read levels, separated by blanks or commas, such as ``8:0 64:12 512:24`` or ``8:0 64:0.999:96``.
 
-    Raises InputError if a part is invalid, or the levels are not increasing powers of two after a first one with 0
-    parents.
+    A level is ``NSIDE:PARENTS`` or ``NSIDE:PROBABILITY:PARENTS``. Raises InputError if a part is invalid, or the levels
+    are not increasing powers of two after a first one with 0 parents.
     """
-    levels = []
-    for part in re.split(r"[\s,]+", text.strip()):
-        match = re.fullmatch(r"(\d{1,6}):(\d{1,9})", part)
-        if match is None:
-            raise InputError(
-                f"level {part!r} is not NSIDE:PARENTS (such as 64:12: refine the best 12 pixels to nside 64)"
-            )
-        levels.append(Level(int(match[1]), int(match[2])))
-    for level in levels:
-        check_nside(level.nside)
-    if levels[0].parents:
+    levels = [_parse_level(part) for part in re.split(r"[\s,]+", text.strip())]
+    if levels[0].parents or levels[0].probability is not None:
         raise InputError(f"the first level {levels[0]} has no level before it to refine: write {levels[0].nside}:0")
     count = pixel_count(levels[0].nside)
     for before, level in itertools.pairwise(levels):
@@ -70,6 +70,20 @@ def parse_levels(text: str) -> tuple[Level, ...]:
         if level.parents < 1:
             raise InputError(f"level {level} must refine at least 1 pixel of nside {before.nside}")
     return tuple(levels)
+
+
+def _parse_level(text: str) -> Level:
+    match = re.fullmatch(r"(\d{1,6}):(?:([01]?\.\d{1,17}):)?(\d{1,9})", text)
+    if match is None:
+        raise InputError(
+            f"level {text!r} is neither NSIDE:PARENTS (such as 64:12: refine the best 12 pixels to nside 64) nor "
+            "NSIDE:PROBABILITY:PARENTS (such as 64:0.999:96: refine those that may hold 99.9 % of the probability, at "
+            "most 96)"
+        )
+    probability = None if match[2] is None else float(match[2])
+    if probability is not None and not PROBABILITIES[0] <= probability <= PROBABILITIES[1]:
+        raise InputError(f"level {text!r}: the probability must be from {PROBABILITIES[0]} to {PROBABILITIES[1]}")
+    return Level(check_nside(int(match[1])), int(match[3]), probability)
 
 
 def parse_area(text: str) -> Area:

@@ -60,7 +60,7 @@ class ScanEntry(_Entry):
     event: EventFacts
     """The event."""
     levels: str
-    """NSIDE:PARENTS of each level."""
+    """NSIDE:PARENTS or NSIDE:PROBABILITY:PARENTS of each level."""
     seeds: int
     """Seeds of each pixel."""
     area: str | None = None

@@ -1,31 +1,84 @@
-"""Chooses the pixels of the next level: the children of the best pixels of this one."""
+"""Chooses the pixels of the next level: the children of the best pixels of this one.
+
+A level either refines a fixed number of pixels, or all that may hold a stated share p of the probability
+exp(-delta), where delta is -ln L above the best pixel. For a Gaussian posterior in two dimensions these are the pixels
+with delta <= -ln(1 - p).
+
+A pixel's fit is that of its centre, and a coarse pixel may be far wider than the peak. So each pixel counts with the
+lowest -ln L that it may reach anywhere: if -ln L is linear in the pixel, it falls from the centre to a corner by half
+the difference to one neighbour plus half the difference to another, across two adjacent edges. The larger difference
+along each of the two axes is taken, upwards or downwards. That bounds a convex surface too, and keeps a pixel that lies
+far below all its neighbours, which may hold a second minimum.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
+from skymap_scanner import healpix
+from skymap_scanner.healpix import Floats, Integers
 from skymap_scanner.scan.levels import Level
-from skymap_scanner.scan.pixels import Pixel, children, neighbours
+from skymap_scanner.scan.pixels import Pixel, children
+
+#: Places, in the order of `healpix.neighbours`, of the neighbours across the edges: two on each of two axes.
+_AXES = ((0, 4), (2, 6))
 
 
-def choose_parents(llh: Mapping[Pixel, float], count: int) -> list[Pixel]:
-    """Return ``count`` pixels to refine (fewer if fewer fits succeeded), from -ln L of the pixels of one level.
+def choose_parents(llh: Mapping[Pixel, float], level: Level) -> list[Pixel]:
+    """Return the pixels that ``level`` refines, from -ln L of the pixels of the level before.
 
-    The best pixel comes first, then its neighbours, then the best of the others. The neighbours are needed because the
-    true minimum may lie beyond the pixel's edge, and the best fit must not lie at the edge of the fine map. A failed
-    pixel (NaN) is never chosen. Ties go to the lower index.
+    The best pixel comes first, then its neighbours, then the others: by -ln L, or for a level with a probability by the
+    lowest -ln L that they may reach. The neighbours are needed because the true minimum may lie beyond the pixel's
+    edge, and the best fit must not lie at the edge of the fine map. A failed pixel (NaN) is never chosen. Ties go to
+    the lower index. There are at most ``level.parents`` pixels.
     """
-    ranked = sorted((value, pixel) for pixel, value in llh.items() if not math.isnan(value))
-    if not ranked:
+    fitted = sorted((pixel.index, value) for pixel, value in llh.items() if not math.isnan(value))
+    if not fitted:
         return []
-    best = ranked[0][1]
-    around = set(neighbours(best))
-    first = [pixel for _, pixel in ranked if pixel == best or pixel in around]
-    rest = [pixel for _, pixel in ranked if pixel != best and pixel not in around]
-    return (first + rest)[:count]
+    nside = next(iter(llh)).nside
+    index = np.array([index for index, _ in fitted], np.int64)
+    value = np.array([value for _, value in fitted], np.float64)
+    best = int(np.argmin(value))
+    around = np.isin(index, healpix.neighbours(nside, index[best]))
+    group = np.where(around, 1, 2)
+    group[best] = 0
+    if level.probability is None:
+        chosen = np.lexsort((index, value, group))
+    else:
+        reach = np.where(group == 2, lowest_in_pixel(nside, index, value), value)
+        order = np.lexsort((index, reach, group))
+        chosen = order[_may_hold(level.probability, value[order], reach[order], group[order])]
+    return [Pixel(nside, int(index[place])) for place in chosen[: level.parents]]
+
+
+def lowest_in_pixel(nside: int, index: Integers, value: Floats) -> Floats:
+    """Return the lowest -ln L that each pixel may reach: ``index`` (n,), ascending, ``value`` (n,) at the centres.
+
+    See the module's docstring. A neighbour that is not among the pixels is ignored.
+    """
+    beside = healpix.neighbours(nside, index)
+    place = np.minimum(np.searchsorted(index, beside), len(index) - 1)
+    rise = np.where(index[place] == beside, np.abs(value[place] - value[:, None]), 0.0)
+    return np.asarray(value - sum(rise[:, axis].max(axis=1) for axis in _AXES) / 2, dtype=np.float64)
 
 
 def refine(llh: Mapping[Pixel, float], level: Level) -> list[Pixel]:
     """Return the pixels of ``level``, sorted, from -ln L of every pixel of the level before."""
-    return sorted(child for parent in choose_parents(llh, level.parents) for child in children(parent, level.nside))
+    return sorted(child for parent in choose_parents(llh, level) for child in children(parent, level.nside))
+
+
+def _may_hold(probability: float, value: Floats, reach: Floats, group: Integers) -> Integers:
+    """Return the places of the pixels to refine, given all of them in order.
+
+    They are the best pixel and its neighbours, those that may reach the level's delta, and as many more in order as it
+    takes to hold the share by the values at the centres, which counts where the posterior has longer tails than a
+    Gaussian.
+    """
+    weight = np.exp(value.min() - value)
+    held = np.cumsum(weight) / weight.sum()
+    before = np.concatenate([[0.0], held[:-1]])
+    limit = value.min() - math.log1p(-probability)
+    return np.flatnonzero((group < 2) | (reach <= limit) | (before < probability))

@@ -18,8 +18,14 @@ from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.scan.levels import Level
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.refinement import choose_parents
 
 SQUARE_DEGREES = (180 / math.pi) ** 2
+
+
+#: Parents that a level with a probability refines where the peak is sharper than a pixel: the best, its neighbours, and
+#: some that may be as good.
+TYPICAL_PARENTS = 16
 
 
 def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[LevelStatus]:
@@ -27,7 +33,8 @@ def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[Leve
     if plan.scan is None:
         return []
     levels = plan.scan.parsed_levels()
-    planned = expected_pixels(levels, plan.levels)
+    llh = {pixel: best.llh for pixel, best in best_fits.items()}
+    planned = expected_pixels(levels, plan.levels, llh)
     found = []
     for level in levels:
         done = [best_fits[pixel] for pixel in plan.levels.get(level.nside, ()) if pixel in best_fits]
@@ -43,11 +50,20 @@ def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[Leve
     return found
 
 
-def expected_pixels(levels: tuple[Level, ...], decided: Mapping[int, list[Pixel]]) -> dict[int, int]:
-    """Return the number of pixels of every level: exact if decided, otherwise parents x children."""
+def expected_pixels(
+    levels: tuple[Level, ...], decided: Mapping[int, list[Pixel]], llh: Mapping[Pixel, float]
+) -> dict[int, int]:
+    """Return the number of pixels of every level: exact if decided, otherwise expected parents x children.
+
+    ``llh``: -ln L of the pixels so far. A level with a probability is expected to refine the pixels that it would
+    refine if no further fit came, or `TYPICAL_PARENTS` while the level before is not decided either.
+    """
     counts = {levels[0].nside: len(decided.get(levels[0].nside, ())) or pixel_count(levels[0].nside)}
     for before, level in itertools.pairwise(levels):
         parents = min(level.parents, counts[before.nside])
+        if level.probability is not None and level.nside not in decided:
+            done = {pixel: llh[pixel] for pixel in decided.get(before.nside, ()) if pixel in llh}
+            parents = len(choose_parents(done, level)) or min(parents, TYPICAL_PARENTS)
         counts[level.nside] = parents * pixel_count(level.nside) // pixel_count(before.nside)
     return counts | {nside: len(pixels) for nside, pixels in decided.items()}
 

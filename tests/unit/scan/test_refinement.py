@@ -1,0 +1,118 @@
+"""Which pixels a level refines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skymap_scanner.healpix import pixel_to_vector, pixel_width, radec_to_pixel
+from skymap_scanner.scan.levels import Level
+from skymap_scanner.scan.pixels import Pixel, children, neighbours, whole_sky
+from skymap_scanner.scan.refinement import choose_parents, refine
+
+VALUES = st.lists(st.one_of(st.floats(0, 1e4), st.just(math.nan)), min_size=48, max_size=48)
+LEVELS = st.builds(Level, st.just(4), st.integers(1, 48), st.none() | st.floats(0.5, 0.999999))
+
+
+def test_default_scan_has_3072_pixels() -> None:
+    eight = {pixel: float(pixel.index) for pixel in whole_sky(8)}
+    sixty_four = refine(eight, Level(64, 12))
+    assert len(sixty_four) == 12 * 64
+    fine = refine({pixel: float(pixel.index) for pixel in sixty_four}, Level(512, 24))
+    assert len(eight) + len(sixty_four) + len(fine) == 3072
+
+
+@settings(deadline=None)  # the first call imports healpy
+@given(VALUES, LEVELS)
+def test_parents_begin_with_the_best_fit_and_its_neighbours(values: list[float], level: Level) -> None:
+    llh = dict(zip(whole_sky(2), values, strict=True))
+    chosen = choose_parents(llh, level)
+    good = {pixel: value for pixel, value in llh.items() if not math.isnan(value)}
+    assert len(chosen) == len(set(chosen)) <= min(level.parents, len(good))
+    assert set(chosen) <= set(good)
+    if good:
+        best = min(good, key=lambda pixel: (good[pixel], pixel))
+        around = [pixel for pixel in neighbours(best) if pixel in good]
+        assert chosen[0] == best
+        assert set(chosen[1 : 1 + len(around)]) <= set(around)
+    if level.probability is None:
+        others = [good[pixel] for pixel in chosen[1 + len(around) :]] if good else []
+        assert len(chosen) == min(level.parents, len(good))
+        assert others == sorted(others)
+
+
+@settings(deadline=None)
+@given(VALUES, LEVELS, st.randoms())
+def test_parents_do_not_depend_on_the_order_of_arrival(values: list[float], level: Level, random: object) -> None:
+    llh = list(zip(whole_sky(2), values, strict=True))
+    shuffled = [*llh]
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert refine(dict(shuffled), level) == refine(dict(llh), level)
+
+
+def test_nothing_is_refined_if_every_fit_failed() -> None:
+    for level in (Level(8, 3), Level(8, 3, 0.9)):
+        assert refine(dict.fromkeys(whole_sky(1), math.nan), level) == []
+
+
+def peak(ra: float, dec: float, sigma: float) -> Callable[[Pixel], float]:
+    """Return -ln L of a Gaussian posterior at a direction (deg), of width ``sigma`` (deg)."""
+    ra, dec = math.radians(ra), math.radians(dec)
+    centre = np.array([math.cos(dec) * math.cos(ra), math.cos(dec) * math.sin(ra), math.sin(dec)])
+
+    def llh(pixel: Pixel) -> float:
+        vector = pixel_to_vector(pixel.nside, pixel.index)
+        angle = math.atan2(float(np.linalg.norm(np.cross(vector, centre))), float(vector @ centre))
+        return (math.degrees(angle) / sigma) ** 2 / 2
+
+    return llh
+
+
+SKY = whole_sky(8)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0, 360), st.floats(-85, 85), st.sampled_from([0.1, 1.0, 5.0]), st.sampled_from([0.5, 0.9, 0.999]))
+def test_refined_pixels_hold_the_share_of_a_gaussian(ra: float, dec: float, sigma: float, share: float) -> None:
+    """The pixel of 7 degrees is far wider than the narrowest peak, and narrower than the widest region."""
+    llh = peak(ra, dec, sigma)
+    chosen = set(choose_parents({pixel: llh(pixel) for pixel in SKY}, Level(64, 768, share)))
+    radius = math.radians(sigma) * math.sqrt(-2 * math.log1p(-share))
+    for bearing in np.linspace(0, 2 * math.pi, 24, endpoint=False):
+        at_dec = math.radians(dec) + radius * math.sin(bearing)
+        at_ra = math.radians(ra) + radius * math.cos(bearing) / math.cos(at_dec)
+        if abs(at_dec) < math.radians(89):
+            assert Pixel(8, int(radec_to_pixel(8, at_ra, at_dec))) in chosen
+    widths = radius / float(pixel_width(8))
+    assert len(chosen) <= math.pi * (widths + 2.5) ** 2
+
+
+def test_sharp_peak_refines_little_more_than_the_neighbours() -> None:
+    llh = peak(77.0, 6.0, 0.2)
+    assert 9 <= len(choose_parents({pixel: llh(pixel) for pixel in SKY}, Level(64, 768, 0.999))) <= 17
+
+
+def test_isolated_low_pixel_is_refined_as_a_second_minimum() -> None:
+    llh = dict.fromkeys(SKY, 1000.0)
+    llh[Pixel(8, 400)], llh[Pixel(8, 100)] = 0.0, 300.0
+    chosen = choose_parents(llh, Level(64, 768, 0.999))
+    assert set(chosen) == {Pixel(8, 400), Pixel(8, 100), *neighbours(Pixel(8, 400))}
+    assert len(choose_parents(llh, Level(64, 4, 0.999))) == 4
+
+
+def test_share_of_a_posterior_with_long_tails_is_held_by_its_values() -> None:
+    """Beside a pixel with a tenth of the probability, all others are equal: nearly all of them are needed."""
+    llh = {pixel: 0.0 if pixel.index == 400 else math.log(767 / 9) for pixel in SKY}
+    chosen = choose_parents(llh, Level(64, 768, 0.9))
+    assert len(chosen) == pytest.approx(1 + 767 * 0.8 / 0.9, abs=1)
+
+
+def test_pixels_are_all_children_of_the_parents() -> None:
+    llh = {pixel: float(pixel.index * 37 % 12) for pixel in whole_sky(1)}
+    level = Level(4, 5)
+    assert refine(llh, level) == sorted(child for parent in choose_parents(llh, level) for child in children(parent, 4))
