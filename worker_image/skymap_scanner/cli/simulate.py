@@ -11,6 +11,7 @@ from skymap_scanner.cli.options import typed_options
 
 if TYPE_CHECKING:
     from skymap_scanner.event.model import Event
+    from skymap_scanner.simulation import Variation
 
 
 @click.command()
@@ -38,9 +39,29 @@ if TYPE_CHECKING:
     help="Position of the cascade, or a point on the muon's track, in metres.  [default: random in the detector]",
 )
 @click.option("--ice", default="spice_mie", show_default=True, help="Ice model: spice_mie, spice_lea or spice_ftp_v3m.")
+@click.option("--scattering", type=float, default=1.0, show_default=True, help="Factor on the scattering length.")
+@click.option("--absorption", type=float, default=1.0, show_default=True, help="Factor on the absorption length.")
+@click.option("--efficiency", type=float, default=1.0, show_default=True, help="Factor on the DOMs' efficiency.")
+@click.option(
+    "--hole-ice",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Angular acceptance, from that of the fit (0) to that of SPICE FTP v3m (1).",
+)
 @click.option("--mjd", type=float, help="Time of the event (UTC, days).  [default: 60310, 2024-01-01]")
 @click.option("--demo", is_flag=True, help="Make the demo event; no other option is allowed.")
-def command(out: Path, vertex: str | None, mjd: float | None, demo: bool, **given: Any) -> None:
+def command(
+    out: Path,
+    vertex: str | None,
+    mjd: float | None,
+    demo: bool,
+    scattering: float,
+    absorption: float,
+    efficiency: float,
+    hole_ice: float,
+    **given: Any,
+) -> None:
     """Simulate an event with a known direction and write it to OUT (.i3, .i3.zst, .i3.gz, .i3.bz2 or .i3.xz).
 
     The P frame holds the simulated truth (MCTrack and others). The same options give the same event.
@@ -52,13 +73,14 @@ def command(out: Path, vertex: str | None, mjd: float | None, demo: bool, **give
         skymap-scanner run track.i3.zst -o result/
     """
     from skymap_scanner.i3 import FrameWriter
-    from skymap_scanner.simulation import DEMO, simulate
+    from skymap_scanner.simulation import DEMO, Variation, simulate
 
     if demo:
         _reject_options_beside_demo()
         arguments = dict(DEMO)
     else:
         arguments = given | {"vertex": None if vertex is None else _parse_vertex(vertex)}
+        arguments["variation"] = Variation(scattering, absorption, efficiency, hole_ice)
         if mjd is not None:
             arguments["mjd"] = mjd
     event = simulate(**arguments)
@@ -107,5 +129,13 @@ def _describe(event: Event) -> str:
             f"  vertex     ({x:.1f}, {y:.1f}, {z:.1f}) m at {truth.time:.0f} ns",
             f"  seen       {pulses.charge.sum():.0f} pe in {len(list(pulses.doms()))} DOMs, {len(pulses)} pulses",
             f"  ice        {truth.ice}",
+            f"  physics    {_describe_variation(truth.variation)}",
         ]
     )
+
+
+def _describe_variation(variation: Variation) -> str:
+    """Name what differs from the nominal physics."""
+    if variation.is_nominal:
+        return "nominal"
+    return ", ".join(f"{name} {value:g}" for name, value in variation.as_dict().items())

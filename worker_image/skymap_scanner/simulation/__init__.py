@@ -3,5 +3,16 @@
 from skymap_scanner.simulation.demo import DEMO, demo_event_path
 from skymap_scanner.simulation.simulate import simulate
 from skymap_scanner.simulation.truth import Topology, Truth, read_truth
+from skymap_scanner.simulation.variation import Variation, VariedPhysics, draw_variation
 
-__all__ = ["DEMO", "Topology", "Truth", "demo_event_path", "read_truth", "simulate"]
+__all__ = [
+    "DEMO",
+    "Topology",
+    "Truth",
+    "Variation",
+    "VariedPhysics",
+    "demo_event_path",
+    "draw_variation",
+    "read_truth",
+    "simulate",
+]

@@ -11,6 +11,7 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 from skymap_scanner.reconstruction.millipede.photon_model import PhotonModel
 from skymap_scanner.simulation.losses import Losses
+from skymap_scanner.simulation.variation import NOMINAL, Variation, acceptance_ratio
 
 #: More photoelectrons than this are not drawn one by one; real DOMs would be saturated long before.
 MAX_PHOTOELECTRONS = 5e6
@@ -23,15 +24,19 @@ def draw_photoelectrons(
     along: NDArray[np.float64],
     geometry: Geometry,
     ice: Ice,
+    variation: Variation = NOMINAL,
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Draw the photoelectrons of all losses: DOM (index) and time (ns after the particle was at the vertex), each (n,).
 
     ``vertex`` (m) and the unit vector ``along`` give the line of the losses. Raises InputError when there would be more
     than ``MAX_PHOTOELECTRONS``.
     """
+    geometry, ice = variation.change_geometry(geometry), variation.change_ice(ice)
     model = PhotonModel(geometry, ice)
     position = vertex + losses.s[:, None] * along
     expected = model.expected_charge(position, along, losses.energy)
+    if variation.hole_ice:
+        expected = expected * acceptance_ratio(position, geometry, ice, variation)
     per_dom = expected.sum(axis=0)
     if per_dom.sum() > MAX_PHOTOELECTRONS:
         raise InputError(

@@ -32,6 +32,7 @@ from skymap_scanner.simulation.readout import (
 )
 from skymap_scanner.simulation.simulated_frames import event_header, simulated_event
 from skymap_scanner.simulation.truth import Topology, Truth
+from skymap_scanner.simulation.variation import NOMINAL, Variation
 
 #: Default time of simulated events: 2024-01-01 (UTC).
 DEFAULT_MJD = 60310.0
@@ -66,6 +67,7 @@ def simulate(
     vertex: tuple[float, float, float] | None = None,
     ice: str = "spice_mie",
     mjd: float = DEFAULT_MJD,
+    variation: Variation = NOMINAL,
 ) -> Event:
     """Make an event with a known direction; equal arguments give equal frames (see ``docs/explanation/simulation.md``).
 
@@ -86,6 +88,8 @@ def simulate(
         Name of the ice model.
     mjd
         Time of the event (UTC, days).
+    variation
+        How the physics of light differs from that of the ice model and the fit.
 
     Raises
     ------
@@ -108,7 +112,7 @@ def simulate(
         assert span is not None  # noqa: S101 - the vertex lies in the cube
         losses = muon_losses(draws.losses, *span, energy)
     # The particle is at the vertex at 0 ns, until the trigger sets the time.
-    truth = Truth(topology, ra, dec, zenith, azimuth, energy, vertex, 0.0, losses, ice)
+    truth = Truth(topology, ra, dec, zenith, azimuth, energy, vertex, 0.0, losses, ice, variation)
     pulses, hlc = _detect(draws, truth, geometry)
     trigger = find_trigger(pulses, hlc)
     if isinstance(trigger, int):
@@ -167,6 +171,7 @@ def _detect(draws: _Draws, truth: Truth, geometry: Geometry) -> tuple[Hits, NDAr
         travel_direction(truth.zenith, truth.azimuth),
         geometry,
         ice_model(truth.ice),
+        truth.variation,
     )
     begin, end = (float(time.min()), float(time.max())) if len(time) else (0.0, 0.0)
     noise_dom, noise_time = draw_noise(draws.noise, geometry, begin + 2 * READOUT[0], end + 2 * READOUT[1])

@@ -9,6 +9,7 @@ key                    class                what
 ``MCDirection``        I3MapStringDouble    ``ra`` and ``dec`` of the direction, degrees (ICRS)
 ``MCTopology``         I3String             ``track`` or ``cascade``
 ``MCIce``              I3String             name of the ice model
+``MCVariation``        I3MapStringDouble    how the physics differs (``Variation``); absent: it does not
 =====================  ===================  ===========================================================================
 
 The seed is the number of the event in its header.
@@ -22,7 +23,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from skymap_scanner.detector.coordinates import travel_direction
-from skymap_scanner.errors import I3Error
+from skymap_scanner.errors import I3Error, InputError
 from skymap_scanner.i3 import (
     FitStatus,
     Frame,
@@ -39,6 +40,7 @@ from skymap_scanner.i3 import (
 )
 from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 from skymap_scanner.simulation.losses import Losses
+from skymap_scanner.simulation.variation import NAMES, NOMINAL, Variation
 
 Topology = Literal["track", "cascade"]
 
@@ -48,6 +50,7 @@ DEPOSITED = "MCDepositedEnergy"
 DIRECTION = "MCDirection"
 TOPOLOGY = "MCTopology"
 ICE = "MCIce"
+VARIATION = "MCVariation"
 
 #: Numbers of the particles: all have the same major number, the muon or cascade is 0, its losses count from 1.
 _MAJOR_ID = 1
@@ -71,6 +74,7 @@ class Truth:
     time: float
     losses: Losses
     ice: str
+    variation: Variation = NOMINAL
 
 
 def put_truth(frame: Frame, truth: Truth) -> None:
@@ -94,6 +98,8 @@ def put_truth(frame: Frame, truth: Truth) -> None:
     frame[DIRECTION] = I3MapStringDouble({"dec": round(truth.dec, 9), "ra": round(truth.ra, 9)})
     frame[TOPOLOGY] = I3String(truth.topology)
     frame[ICE] = I3String(truth.ice)
+    if not truth.variation.is_nominal:
+        frame[VARIATION] = I3MapStringDouble(dict(sorted(truth.variation.as_dict().items())))
 
 
 def read_truth(frame: Frame) -> Truth | None:
@@ -123,7 +129,21 @@ def read_truth(frame: Frame) -> Truth | None:
             energy=np.array([loss.energy for loss in losses]),
         ),
         ice=frame.expect(ICE, I3String).value,
+        variation=_read_variation(frame),
     )
+
+
+def _read_variation(frame: Frame) -> Variation:
+    """Return the variation that a P frame holds, the nominal one when it holds none."""
+    if VARIATION not in frame:
+        return NOMINAL
+    numbers = frame.expect(VARIATION, I3MapStringDouble).value
+    if set(numbers) != set(NAMES):
+        raise I3Error(f"the truth is damaged: a variation has {', '.join(NAMES)}, found {sorted(numbers)}", key=VARIATION)
+    try:
+        return Variation(**numbers)
+    except InputError as error:
+        raise I3Error(f"the truth is damaged: {error}", key=VARIATION) from error
 
 
 def _particle(

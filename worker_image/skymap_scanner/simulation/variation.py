@@ -1,0 +1,169 @@
+"""Physics that differs from the fit's: factors on the ice, the DOMs and the hole ice, to simulate an event again.
+
+The fit assumes one ice. The true ice is known to some per cent, so contours are calibrated with events whose physics
+was drawn from what is possible. The nominal variation changes nothing: the event has the same bits as without one.
+
+Hole ice: the water of the drilled holes froze with bubbles, which take light that comes straight up from a DOM and give
+it light from the sides. It is described by the angular acceptance. ``hole_ice`` goes from the fit's "h2-50cm" (0) to
+the curve of the public ice model SPICE FTP v3m (1; file as.dat of https://github.com/icecube/ppc), which is
+0.34 (1 + 1.5 x - x^3/2) + 0.35 x (x^2 - 1)^3, x = cos eta, as flashers and atmospheric neutrinos prefer it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.detector.geometry import Geometry
+from skymap_scanner.detector.ice import ICE_MODELS, ORIGIN_DEPTH, Ice
+from skymap_scanner.errors import InputError
+from skymap_scanner.reconstruction.millipede.constants import ACCEPTANCE
+
+#: The acceptance at ``hole_ice`` 1: polynomial in cos eta, rising powers; +1 is light going up.
+FLASHER_ACCEPTANCE = (0.34, 0.16, 0.0, 0.88, 0.0, -1.05, 0.0, 0.35)
+
+#: What a factor may be. Ice beyond a factor of two is not the ice of the South Pole.
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "scattering": (0.5, 2.0),
+    "absorption": (0.5, 2.0),
+    "efficiency": (0.5, 2.0),
+    "hole_ice": (0.0, 1.0),
+}
+
+#: How calibration varies the lengths of the ice: a Gaussian of this width, cut at twice of it. SPICE Mie states 10 %
+#: at all depths (arXiv:1301.5361), later models less.
+LENGTH_WIDTH = 0.05
+#: Largest difference of the DOMs' efficiency: 7.7 % from the laboratory (Abbasi et al., NIM A 618 (2010) 139), rounded
+#: up to what IceCube's analyses allow.
+EFFICIENCY_RANGE = 0.1
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How the simulated physics differs from the nominal one, within ``LIMITS``.
+
+    ``scattering`` and ``absorption`` multiply the two lengths of the ice at all depths, ``efficiency`` the sensitivity
+    of all DOMs; ``hole_ice`` goes from the fit's angular acceptance (0) to the other one (1). Raises InputError beyond
+    the limits.
+    """
+
+    scattering: float = 1.0
+    absorption: float = 1.0
+    efficiency: float = 1.0
+    hole_ice: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in LIMITS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"{name} {value} is not between {low:g} and {high:g}")
+
+    @property
+    def is_nominal(self) -> bool:
+        """Whether nothing differs."""
+        return self == NOMINAL
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the numbers by name."""
+        return asdict(self)
+
+    def change_ice(self, ice: Ice) -> Ice:
+        """Return the ice with its lengths multiplied."""
+        if self.scattering == self.absorption == 1:
+            return ice
+        return replace(
+            ice,
+            effective_scattering_length=ice.effective_scattering_length * self.scattering,
+            absorption_length=ice.absorption_length * self.absorption,
+        )
+
+    def change_geometry(self, geometry: Geometry) -> Geometry:
+        """Return the DOMs with their efficiency multiplied; dead ones stay dead."""
+        if self.efficiency == 1:
+            return geometry
+        return replace(geometry, efficiency=geometry.efficiency * self.efficiency)
+
+    @property
+    def acceptance(self) -> NDArray[np.float64]:
+        """The angular acceptance: coefficients of cos eta, rising powers."""
+        nominal, other = np.array(ACCEPTANCE), np.zeros(len(ACCEPTANCE))
+        other[: len(FLASHER_ACCEPTANCE)] = FLASHER_ACCEPTANCE
+        return nominal + self.hole_ice * (other - nominal)
+
+
+NOMINAL = Variation()
+NAMES = tuple(field.name for field in fields(Variation))
+
+
+class VariedPhysics(NamedTuple):
+    """Arguments of ``simulate``: the name of an ice model, and what differs from it."""
+
+    ice: str
+    variation: Variation
+
+
+def draw_variation(random: np.random.Generator) -> VariedPhysics:
+    """Draw the physics of one event for calibration.
+
+    The ice is one of ``ICE_MODELS``, each as likely; scattering and absorption differ by ``LENGTH_WIDTH`` (cut at twice
+    of it), independently; the efficiency evenly within ``EFFICIENCY_RANGE``; the hole ice evenly between its two
+    curves. Equal generators give equal physics: five numbers are drawn, and two more for each length beyond the cut.
+    """
+    ice = ICE_MODELS[int(random.integers(len(ICE_MODELS)))]
+    return VariedPhysics(
+        ice,
+        Variation(
+            scattering=1 + LENGTH_WIDTH * _draw_within_two_sigma(random),
+            absorption=1 + LENGTH_WIDTH * _draw_within_two_sigma(random),
+            efficiency=random.uniform(1 - EFFICIENCY_RANGE, 1 + EFFICIENCY_RANGE),
+            hole_ice=random.random(),
+        ),
+    )
+
+
+def acceptance_ratio(
+    position: NDArray[np.float64], geometry: Geometry, ice: Ice, variation: Variation
+) -> NDArray[np.float64]:
+    """Return by what the varied acceptance changes the charge, (n, doms), of light from ``position`` (n, 3), m.
+
+    As in the photon model, what is left of the acceptance's shape at distance d is 1 / (1 + sinh(d / le)), where le is
+    the mean effective scattering length on the way.
+    """
+    away = geometry.position - position[:, None]
+    distance = np.maximum(np.sqrt((away**2).sum(axis=2)), 1.0)
+    cos_eta = away[:, :, 2] / distance
+    memory = 1 / (1 + np.sinh(np.minimum(distance * _mean_scattering(position, geometry, ice), 80.0)))
+    nominal, varied = (_blend(curve, cos_eta, memory) for curve in (np.array(ACCEPTANCE), variation.acceptance))
+    return np.asarray(varied / nominal)
+
+
+def _blend(
+    curve: NDArray[np.float64], cos_eta: NDArray[np.float64], memory: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the acceptance of light that still has the share ``memory`` of its direction; the rest sees the mean."""
+    mean = float((curve[::2] / np.arange(1, len(curve) + 1, 2)).sum())
+    return np.asarray(mean + (np.polynomial.polynomial.polyval(cos_eta, curve) - mean) * memory)
+
+
+def _mean_scattering(position: NDArray[np.float64], geometry: Geometry, ice: Ice) -> NDArray[np.float64]:
+    """Return the mean of 1 / effective scattering length, 1/m, between each position and each DOM, (n, doms)."""
+    edges = ice.depth_top + ice.thickness * np.arange(len(ice.effective_scattering_length) + 1)
+    integral = np.append(0.0, np.cumsum(ice.thickness / ice.effective_scattering_length))
+    here, there = ORIGIN_DEPTH - position[:, 2], ORIGIN_DEPTH - geometry.position[:, 2]
+    local = 1 / np.interp(there, edges[:-1] + ice.thickness / 2, ice.effective_scattering_length)
+    difference = np.interp(there, edges, integral) - np.interp(here, edges, integral)[:, None]
+    height = there - here[:, None]
+    # the mean; between equal heights, where it is 0 / 0, the local rate
+    return np.asarray((difference * height + local) / (height**2 + 1))
+
+
+def _draw_within_two_sigma(random: np.random.Generator) -> float:
+    """Draw from a standard normal distribution that is cut at +-2."""
+    while True:
+        value = float(random.standard_normal())
+        if abs(value) <= 2:
+            return value
