@@ -63,25 +63,46 @@ def test_mean_photoelectron_charge_is_one() -> None:
     assert charge.std() == pytest.approx(0.296, abs=0.003)
 
 
-def test_merging_conserves_charge_and_first_time() -> None:
-    pulses = merge(hits((7, 101.0), (3, 12.5), (7, 100.2), (7, 104.0), (3, 500.0)))
+def test_merged_pulse_stands_at_its_mean_charge() -> None:
+    photoelectrons = hits((7, 101.0), (3, 12.5), (7, 100.0), (7, 105.1), (3, 500.0), (7, 103.0))
+    charges = np.array([2.0, 1, 1, 1, 1, 3])
+    pulses, first = merge(Hits(photoelectrons.dom, photoelectrons.time, charges))
     assert pulses.dom.tolist() == [3, 3, 7, 7]
-    assert pulses.time.tolist() == [12.5, 500.0, 100.2, 104.0]
-    assert pulses.charge.tolist() == [1, 1, 2, 1]
-    assert len(merge(hits()).dom) == 0
+    assert pulses.time.tolist() == pytest.approx([12.5, 500.0, 100 + (2 * 1 + 3 * 3) / 6, 105.1])
+    assert pulses.charge.tolist() == [1, 1, 6, 1]
+    assert first.tolist() == [12.5, 500.0, 100.0, 105.1]
+    assert len(merge(hits())[0].dom) == 0
 
 
 @given(
     arrays.arrays(np.intp, st.shared(st.integers(0, 40), key="n"), elements=st.integers(0, 5)),
     arrays.arrays(float, st.shared(st.integers(0, 40), key="n"), elements=st.floats(-50, 50)),
+    arrays.arrays(float, st.shared(st.integers(0, 40), key="n"), elements=st.floats(0.25, 4)),
 )
-def test_merged_pulses_are_separated_and_conserve_charge(dom: Any, time: Any) -> None:
-    pulses = merge(Hits(dom, time, np.ones(len(dom))))
-    assert np.array_equal(
-        np.bincount(pulses.dom, pulses.charge, minlength=6), np.bincount(dom, minlength=6).astype(float)
+def test_merging_conserves_charge_and_its_mean_time(dom: Any, time: Any, charge: Any) -> None:
+    pulses, first = merge(Hits(dom, time, charge))
+    sums = [np.bincount(one.dom, one.charge, minlength=6) for one in (pulses, Hits(dom, time, charge))]
+    assert sums[0] == pytest.approx(sums[1])
+    moments = [
+        np.bincount(d, q * t, minlength=6)
+        for d, q, t in ((pulses.dom, pulses.charge, pulses.time), (dom, charge, time))
+    ]
+    assert moments[0] == pytest.approx(moments[1], abs=1e-9)
+    assert (first <= pulses.time + 1e-9).all()
+    assert (pulses.time < first + MERGED).all()
+    apart = np.diff(first)[np.diff(pulses.dom) == 0]
+    assert (apart >= MERGED - 1e-9).all()
+
+
+def test_merging_moves_no_light_in_time() -> None:
+    """Photoelectrons at 1 per ns: the time of the first of each pulse would be 1.6 ns or more early."""
+    time = np.cumsum(random(6).exponential(1.0, 20_000))
+    pulses, first = merge(Hits(np.zeros(len(time), np.intp), time, np.ones(len(time))))
+    written = pulse_map(pulses, np.ones(len(pulses.time), bool), ic86()).value[OMKey(1, 1)]
+    assert np.average(written["time"] - written["time"][0], weights=pulses.charge) == pytest.approx(
+        time.mean() - written["time"][0], abs=0.05
     )
-    cells = set(zip(pulses.dom.tolist(), np.floor(pulses.time / MERGED).tolist(), strict=True))
-    assert len(cells) == len(pulses.dom)
+    assert time.mean() - np.average(first, weights=pulses.charge) > 1.6
 
 
 @pytest.mark.parametrize(
@@ -96,19 +117,19 @@ def test_merged_pulses_are_separated_and_conserve_charge(dom: Any, time: Any) ->
     ],
 )
 def test_coincident_neighbours_set_the_lc_flag(other: tuple[int, int], delay: float, together: bool) -> None:
-    pulses = merge(hits((index(10, 30), 5000.0), (index(*other), 5000.0 + delay)))
+    pulses, _ = merge(hits((index(10, 30), 5000.0), (index(*other), 5000.0 + delay)))
     assert in_coincidence(pulses, ic86()).tolist() == [together, together]
 
 
 def test_coincidence_is_limited_to_one_string() -> None:
-    pulses = merge(hits((index(10, 60), 0.0), (index(11, 1), 0.0)))
+    pulses, _ = merge(hits((index(10, 60), 0.0), (index(11, 1), 0.0)))
     assert not in_coincidence(pulses, ic86()).any()
 
 
 def test_coincidence_agrees_with_a_direct_search() -> None:
     geometry, generator = ic86(), random(5)
     dom = generator.integers(0, 180, 300)
-    pulses = merge(Hits(dom, generator.uniform(0, 2e4, 300), np.ones(300)))
+    pulses, _ = merge(Hits(dom, generator.uniform(0, 2e4, 300), np.ones(300)))
     expected = [
         any(
             geometry.string[a] == geometry.string[b]
@@ -147,7 +168,7 @@ def test_pulses_are_written_in_steps_of_i3superdst() -> None:
     assert list(written) == [OMKey(2, 5)]
     assert written[OMKey(2, 5)]["time"].tolist() == [100.0, 201.0]
     assert written[OMKey(2, 5)]["charge"].tolist() == pytest.approx([1.025, 0.025])
-    assert written[OMKey(2, 5)]["width"].tolist() == [4.0, 8.0]
+    assert written[OMKey(2, 5)]["width"].tolist() == [1.0, 8.0]
     assert written[OMKey(2, 5)]["flags"].tolist() == [7, 4]
 
 

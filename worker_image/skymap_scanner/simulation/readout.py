@@ -23,10 +23,12 @@ from skymap_scanner.i3.superdst import CHARGE_STEP, TIME_STEP
 #: JINST 15 (2020) P06032), above the discriminator's threshold, pe.
 CHARGE_WIDTH = 0.3
 CHARGE_THRESHOLD = 0.25
-#: Photoelectrons of one DOM in the same cell of this length (ns) are one pulse: about one sample of its fast digitiser
-#: (3.3 ns; Abbasi et al., NIM A 601 (2009) 294).
-MERGED = 4.0
-#: Width of an isolated pulse, ns, as IceCube's compressed records give it.
+#: Photoelectrons of one DOM within this time (ns) of the first of them are one pulse. Unfolding the samples of the fast
+#: digitiser (3.3 ns; Abbasi et al., NIM A 601 (2009) 294) hardly separates them: of real pulses that follow another
+#: within 15 ns, fewer than 2 % follow in less than 4 ns, and most after 5 ns or more.
+MERGED = 5.0
+#: Widths of a pulse of the fast digitiser and of an isolated one, ns, as IceCube's compressed records give them.
+FAST_WIDTH = 1.0
 ISOLATED_WIDTH = 8.0
 
 #: Hard local coincidence: another hit within this time (ns) in one of so many DOMs above or below on the string
@@ -71,16 +73,26 @@ def draw_charges(random: np.random.Generator, count: int) -> NDArray[np.float64]
     return np.asarray(1 + CHARGE_WIDTH * ndtri(lowest + (1 - lowest) * random.random(count)))
 
 
-def merge(photoelectrons: Hits) -> Hits:
-    """Make pulses, sorted by DOM and time: what shares a cell of time adds up, at the time of its first."""
+def merge(photoelectrons: Hits) -> tuple[Hits, NDArray[np.float64]]:
+    """Make pulses, sorted by DOM and time: what follows the first within ``MERGED`` adds up, at the mean time.
+
+    The mean is weighted with the charge, as unfolding places a pulse where the charge is. So merging moves no light in
+    time on average; the time of the first would come early, by up to half of ``MERGED``. Also returns the time of each
+    pulse's first photoelectron, (n,), when the discriminator fires.
+    """
     order = np.lexsort((photoelectrons.time, photoelectrons.dom))
-    dom, time = photoelectrons.dom[order], photoelectrons.time[order]
-    cell = np.floor(time / MERGED)
-    is_first = np.ones(len(dom), bool)
-    is_first[1:] = (np.diff(dom) != 0) | (np.diff(cell) != 0)
-    first = np.flatnonzero(is_first)
-    charge = np.add.reduceat(photoelectrons.charge[order], first) if len(first) else np.empty(0)
-    return Hits(dom[first], time[first], charge)
+    dom, time, charge = photoelectrons.dom[order], photoelectrons.time[order], photoelectrons.charge[order]
+    if not len(dom):
+        return Hits(dom, time, charge), time
+    since = time - time.min()
+    axis = dom * (float(since.max()) + MERGED + 1) + since  # DOMs lie so far apart that no pulse reaches the next
+    following = np.searchsorted(axis, axis + MERGED, "left").tolist()
+    first = [0]
+    while (start := following[first[-1]]) < len(dom):
+        first.append(start)
+    total = np.add.reduceat(charge, first)
+    delay = time - np.repeat(time[first], np.diff([*first, len(dom)]))
+    return Hits(dom[first], time[first] + np.add.reduceat(charge * delay, first) / total, total), time[first]
 
 
 def in_coincidence(pulses: Hits, geometry: Geometry) -> NDArray[np.bool_]:
@@ -135,7 +147,7 @@ def pulse_map(pulses: Hits, hlc: NDArray[np.bool_], geometry: Geometry) -> I3Rec
     records = np.empty(len(pulses.dom), PULSE_DTYPE)
     records["time"] = np.round(pulses.time / TIME_STEP) * TIME_STEP
     records["charge"] = np.floor(pulses.charge / CHARGE_STEP) * CHARGE_STEP + CHARGE_STEP / 2
-    records["width"] = np.where(hlc, MERGED, ISOLATED_WIDTH)
+    records["width"] = np.where(hlc, FAST_WIDTH, ISOLATED_WIDTH)
     records["flags"] = np.where(hlc, _HLC_FLAGS, _SLC_FLAGS)
     edges = np.flatnonzero(np.diff(pulses.dom, prepend=-1, append=-1))
     return I3RecoPulseSeriesMap(

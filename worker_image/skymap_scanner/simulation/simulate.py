@@ -113,8 +113,9 @@ def simulate(
         losses = muon_losses(draws.losses, *span, energy)
     # The particle is at the vertex at 0 ns, until the trigger sets the time.
     truth = Truth(topology, ra, dec, zenith, azimuth, energy, vertex, 0.0, losses, ice, variation)
-    pulses, hlc = _detect(draws, truth, geometry)
-    trigger = find_trigger(pulses, hlc)
+    pulses, fired = _detect(draws, truth, geometry)
+    hlc = in_coincidence(fired, geometry)
+    trigger = find_trigger(fired, hlc)
     if isinstance(trigger, int):
         raise _untriggered(truth, trigger)
     truth = replace(truth, time=TRIGGER_TIME - trigger[0])
@@ -162,8 +163,11 @@ def _draw_vertex(random: np.random.Generator, geometry: Geometry) -> tuple[float
             return x, y, z
 
 
-def _detect(draws: _Draws, truth: Truth, geometry: Geometry) -> tuple[Hits, NDArray[np.bool_]]:
-    """Draw the light and noise around it, give charges, make pulses; return them and which are in local coincidence."""
+def _detect(draws: _Draws, truth: Truth, geometry: Geometry) -> tuple[Hits, Hits]:
+    """Draw the light and noise around it, give charges, make pulses; return them, and with the times of the launches.
+
+    A DOM is launched by its first photoelectron, a pulse stands where its charge is.
+    """
     dom, time = draw_photoelectrons(
         draws.light,
         truth.losses,
@@ -176,8 +180,8 @@ def _detect(draws: _Draws, truth: Truth, geometry: Geometry) -> tuple[Hits, NDAr
     begin, end = (float(time.min()), float(time.max())) if len(time) else (0.0, 0.0)
     noise_dom, noise_time = draw_noise(draws.noise, geometry, begin + 2 * READOUT[0], end + 2 * READOUT[1])
     charge = draw_charges(draws.electronics, len(dom) + len(noise_dom))
-    pulses = merge(Hits(np.concatenate([dom, noise_dom]), np.concatenate([time, noise_time]), charge))
-    return pulses, in_coincidence(pulses, geometry)
+    pulses, first = merge(Hits(np.concatenate([dom, noise_dom]), np.concatenate([time, noise_time]), charge))
+    return pulses, replace(pulses, time=first)
 
 
 def _untriggered(truth: Truth, together: int) -> InputError:

@@ -139,7 +139,9 @@ def _read_variation(frame: Frame) -> Variation:
         return NOMINAL
     numbers = frame.expect(VARIATION, I3MapStringDouble).value
     if set(numbers) != set(NAMES):
-        raise I3Error(f"the truth is damaged: a variation has {', '.join(NAMES)}, found {sorted(numbers)}", key=VARIATION)
+        raise I3Error(
+            f"the truth is damaged: a variation has {', '.join(NAMES)}, found {sorted(numbers)}", key=VARIATION
+        )
     try:
         return Variation(**numbers)
     except InputError as error:

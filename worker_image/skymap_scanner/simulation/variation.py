@@ -92,7 +92,7 @@ class Variation:
         """The angular acceptance: coefficients of cos eta, rising powers."""
         nominal, other = np.array(ACCEPTANCE), np.zeros(len(ACCEPTANCE))
         other[: len(FLASHER_ACCEPTANCE)] = FLASHER_ACCEPTANCE
-        return nominal + self.hole_ice * (other - nominal)
+        return np.asarray(nominal + self.hole_ice * (other - nominal))
 
 
 NOMINAL = Variation()
