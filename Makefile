@@ -63,7 +63,7 @@ docs: install ## Build the documentation into build/site
 
 docs-pictures: demo
 	cp demo-output/*.plot_allsky.png docs/images/demo-allsky.png
-	cp demo-output/*.plot_zoomed_wilks.png docs/images/demo-zoom.png
+	cp demo-output/*.plot_zoomed*.png docs/images/demo-zoom.png
 
 hooks: install ## Run the fast checks before each commit (pre-commit)
 	$(BIN)/pip install --quiet --disable-pip-version-check 'pre-commit>=4'

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import binomtest, chi2
 
-from skymap_scanner.results.rule import CALIBRATED, WILKS
+from skymap_scanner.results.rule import IC160427A, WILKS
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -55,7 +55,7 @@ def _table(kinds: Mapping[str, Records]) -> list[str]:
         ("90 % of errors below", 0.9),
     ):
         row(name, [f"{np.quantile(_column(found, 'error'), quantile):.2f}°" for found in kinds.values()])
-    for rule in (WILKS, CALIBRATED):
+    for rule in (WILKS, IC160427A):
         for level in LEVELS:
             cells = [_share(_column(found, "delta") < rule.levels[level]) for found in kinds.values()]
             row(f"truth within the {level:.0%} region, {rule.label} (2Δ(−ln L) < {rule.levels[level]:g})", cells)

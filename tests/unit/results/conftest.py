@@ -11,7 +11,8 @@ from astropy_healpix import healpix_to_lonlat
 from astropy_healpix.core import nested_to_ring, ring_to_nested
 from numpy.typing import NDArray
 
-from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
+from skymap_scanner.results import PIXEL, ContourRule, ScanMetadata, ScanResult
+from skymap_scanner.results.rule import calibrated_rule
 
 Surface = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 #: -ln L of a perfect fit in these scans.
@@ -97,6 +98,12 @@ def metadata() -> Callable[..., ScanMetadata]:
 @pytest.fixture(scope="session")
 def scan() -> Callable[..., ScanResult]:
     return make_scan
+
+
+@pytest.fixture(scope="session")
+def calibrated() -> ContourRule:
+    statement = "Contours calibrated with 133 re-simulated tracks of 100 to 1000 TeV: statistical and systematic."
+    return calibrated_rule(2.2, 8.0, statement, "test.json, version 1")
 
 
 @pytest.fixture(scope="session")

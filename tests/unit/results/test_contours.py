@@ -11,8 +11,8 @@ from astropy_healpix.core import healpix_to_lonlat, lonlat_to_healpix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skymap_scanner.results import CALIBRATED, ScanResult
-from skymap_scanner.results.contours import contours, to_geojson
+from skymap_scanner.results import IC160427A, ScanResult
+from skymap_scanner.results.contours import contours, of_rule, to_geojson
 from skymap_scanner.results.directions import radec_to_vector
 from skymap_scanner.results.rule import THREE_SIGMA, WILKS
 from skymap_scanner.results.skymap import MultiOrderMap, multi_order_map
@@ -194,11 +194,19 @@ def test_reference_scan_has_one_region_around_its_best_pixel(shared):
 
 
 def test_thresholds_are_those_of_the_rule(track):
-    for rule in (WILKS, CALIBRATED):
-        regions = contours(multi_order_map(track, rule))
+    for rule in (WILKS, IC160427A):
+        regions = of_rule(contours(multi_order_map(track, rule)), rule)
         assert {region.credible_level: region.threshold for region in regions} == dict(rule.levels)
     assert WILKS.levels[0.9] == 4.61
-    assert CALIBRATED.levels == {0.5: 22.2, 0.9: 64.2}
+    assert IC160427A.levels == {0.5: 22.2, 0.9: 64.2}
+
+
+def test_calibrated_maps_have_statistical_regions_too(track):
+    statistical = contours(multi_order_map(track))
+    both = contours(multi_order_map(track, IC160427A))
+    assert [region.rule for region in both] == ["ic160427a"] * 2 + ["wilks"] * 3
+    assert [region.area for region in of_rule(both, WILKS)] == [region.area for region in statistical]
+    assert [region.rule for region in statistical] == ["wilks"] * 3
 
 
 def test_region_of_one_scanned_pixel_has_its_area(level, bowl, metadata):
@@ -262,13 +270,14 @@ def test_triangles_tile_the_sphere(track):
 
 
 def test_geojson_has_closed_lines_and_region_properties(track):
-    regions = contours(multi_order_map(track))
+    regions = contours(multi_order_map(track, IC160427A))
     content = json.loads(json.dumps(to_geojson(regions), allow_nan=False))
     assert content["type"] == "FeatureCollection"
     for feature, region in zip(content["features"], regions, strict=True):
         assert feature["type"] == "Feature"
         assert feature["geometry"]["type"] == "MultiLineString"
         assert feature["properties"]["credible_level"] == region.credible_level
+        assert feature["properties"]["rule"] == region.rule
         assert feature["properties"]["area_deg2"] == pytest.approx(region.area, rel=0.005)
         for line in feature["geometry"]["coordinates"]:
             assert line[0] == line[-1]

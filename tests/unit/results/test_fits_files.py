@@ -16,8 +16,8 @@ from astropy.time import Time
 from astropy_healpix.core import healpix_to_lonlat
 from mhealpy import HealpixMap
 
-from skymap_scanner.results import CALIBRATED, WILKS, ScanResult
-from skymap_scanner.results.contours import contours
+from skymap_scanner.results import IC160427A, WILKS, ScanResult
+from skymap_scanner.results.contours import contours, of_rule
 from skymap_scanner.results.fits_files import flat_fits, mjd_to_iso, multi_order_fits
 from skymap_scanner.results.skymap import flatten, multi_order_map
 
@@ -96,9 +96,11 @@ def test_wall_time_and_date_are_written_where_they_are_given(track, metadata):
         assert file[1].header["DATE"] == "2026-01-02T03:04:05"
 
 
-@pytest.mark.parametrize("rule", [WILKS, CALIBRATED])
+@pytest.mark.parametrize("rule", [WILKS, IC160427A])
 def test_errors_and_areas_have_their_new_and_old_names(track, rule):
-    regions = {region.credible_level: region for region in contours(multi_order_map(track, rule))}
+    found = contours(multi_order_map(track, rule))
+    regions = {region.credible_level: region for region in of_rule(found, rule)}
+    statistical = {region.credible_level: region for region in of_rule(found, WILKS)}
     for encoder in (multi_order_fits, flat_fits):
         content = encode(track, encoder, rule)
         with fits.open(io.BytesIO(content if encoder is multi_order_fits else gzip.decompress(content))) as file:
@@ -107,6 +109,7 @@ def test_errors_and_areas_have_their_new_and_old_names(track, rule):
                 region = regions[share / 100]
                 assert header[f"CONTOUR_AREA_{share}"] == pytest.approx(region.area, rel=0.005)
                 assert len(re.sub(r"^0\.0*|\.", "", f"{header[f'CONTOUR_AREA_{share}']:g}")) <= 3
+                assert header[f"STAT_AREA_{share}"] == pytest.approx(statistical[share / 100].area, rel=0.005)
                 for axis in ("RA", "DEC"):
                     for side in ("PLUS", "MINUS"):
                         expected = getattr(region.box, f"{axis}_{side}".lower())
@@ -117,7 +120,7 @@ def test_errors_and_areas_have_their_new_and_old_names(track, rule):
                     assert header[f"{axis}_ERR_{side}"] == header[f"{axis}_ERR_{side}_90"]
             # readers take the threshold of the 90 % contour from between the last brackets
             assert float(header["COMMENTS"].split("(")[-1].strip(")")) == rule.levels[0.9]
-            assert header["RULE"] == rule.statement
+            assert (header["CONTOURS"], header["RULE"], header["RULESRC"]) == (rule.name, rule.statement, rule.source)
 
 
 def test_multi_order_map_is_readable_by_mocpy(result, encoded, tmp_path):

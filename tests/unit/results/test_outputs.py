@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from click.testing import CliRunner
 from skymap_api.names import RESULT_FORMATS
 from skymap_scanner.cli.plot import command
 from skymap_scanner.errors import InputError
-from skymap_scanner.results import CALIBRATED, RULES, ScanResult, write_results
+from skymap_scanner.results import IC160427A, WILKS, ScanResult, write_results
 
 STEM = "run00138632.evt000031747601.neutrino_8_64_512"
 SUFFIXES = [
@@ -46,8 +48,8 @@ def test_single_format_equals_the_file_among_all(track, written, tmp_path, forma
         assert path.read_bytes() == (written[0].parent / path.name).read_bytes()
 
 
-def test_calibrated_contours_have_their_own_picture(track, tmp_path):
-    names = [path.name for path in write_results(track, tmp_path, ["png"], rule=CALIBRATED)]
+def test_calibrated_contours_have_their_own_picture(track, calibrated, tmp_path):
+    names = [path.name for path in write_results(track, tmp_path, ["png"], rule=calibrated)]
     assert names == [STEM + ".plot_allsky.png", STEM + ".plot_zoomed.png"]
 
 
@@ -93,15 +95,18 @@ def test_plot_command_reproduces_the_files(written, tmp_path, suffix):
         assert (tmp_path / name).read_bytes() == (written[0].parent / name).read_bytes()
 
 
-def test_plot_offers_every_contour_rule():
-    options = {option.name: option.type for option in command.params}
-    assert set(options["contours"].choices) == set(RULES)
-
-
-def test_plot_command_uses_the_contours_option(written, tmp_path):
-    arguments = [str(written[0]), "-o", str(tmp_path), "--format", "summary", "--contours", "calibrated"]
-    assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
-    assert CALIBRATED.statement in (tmp_path / f"{STEM}.summary.txt").read_text()
+@pytest.mark.parametrize("format", ["json", "npz"])
+def test_plot_command_uses_the_contours_of_the_result_unless_told(track, calibrated, tmp_path, format):  # noqa: A002
+    result = ScanResult(track.levels, replace(track.metadata, rule=calibrated))
+    (path,) = write_results(result, tmp_path, [format])
+    found = {}
+    for contours in ("result", "wilks", "ic160427a"):
+        arguments = [str(path), "-o", str(tmp_path / contours), "--format", "summary", "--contours", contours]
+        assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
+        content = json.loads((tmp_path / contours / f"{STEM}.summary.json").read_text())
+        found[contours] = (content["rule"], content["rule_statement"], content["rule_source"])
+    rules = {"result": calibrated, "wilks": WILKS, "ic160427a": IC160427A}
+    assert found == {contours: (rule.name, rule.statement, rule.source) for contours, rule in rules.items()}
 
 
 def test_plot_command_rejects_other_files_in_one_line(tmp_path):
@@ -117,5 +122,5 @@ def test_plot_command_rejects_other_files_in_one_line(tmp_path):
 
 def test_documentation_names_every_file_and_format():
     text = (Path(__file__).parents[3] / "docs/reference/result-files.md").read_text()
-    for name in (*SUFFIXES, ".plot_zoomed.png", *RESULT_FORMATS, *RULES):
+    for name in (*SUFFIXES, ".plot_zoomed.png", *RESULT_FORMATS, "wilks", "calibrated", "ic160427a"):
         assert f"`{name}`" in text

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 
 import healpy
 import numpy as np
@@ -27,6 +28,7 @@ from skymap_scanner.results.projection import (
     mollweide,
     mollweide_inverse,
 )
+from skymap_scanner.results.rule import WILKS
 from skymap_scanner.results.skymap import multi_order_map
 
 directions = {"ra": st.floats(0.001, 359.999), "dec": st.floats(-89.9, 89.9)}
@@ -167,6 +169,20 @@ def test_partial_scan_is_labelled_partial(partial, track):
     assert plots.partial_note(partial) == "partial: 345/768 pixels"
     assert not partial.complete
     assert track.complete
+
+
+def test_foot_of_a_picture_names_thresholds_and_source(calibrated):
+    assert plots.rule_text(WILKS) == "Contours where 2Δ(−ln L) = 1.39 (50%), 4.61 (90%), 11.8 (3 sigma): Wilks' theorem"
+    assert plots.rule_text(calibrated) == "Contours where 2Δ(−ln L) = 2.2 (50%), 8 (90%): test.json, version 1"
+    assert len(plots.rule_text(replace(calibrated, source="a word " * 70))) <= plots.FOOT
+
+
+def test_calibrated_lines_are_solid_and_statistical_ones_dashed(track, calibrated, pictures):
+    skymap = multi_order_map(track, calibrated)
+    regions = contours(skymap)
+    assert {plots._line_style(skymap, region)["linestyle"] for region in regions[:2]} == {"-"}
+    assert "-" not in {plots._line_style(skymap, region)["linestyle"] for region in regions[2:]}
+    assert plots.zoomed_png(track, skymap, regions) != pictures[1]
 
 
 @pytest.mark.parametrize(("sigma", "expected"), [(0.05, 3.0), (0.3, 3.0), (2.0, 1.4 * 2.0 * 4.61**0.5), (20.0, 15.0)])

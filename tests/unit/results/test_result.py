@@ -17,6 +17,7 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results import result as result_module
 from skymap_scanner.results.result import result_from_json, result_from_npz, result_to_json, result_to_npz
+from skymap_scanner.results.rule import WILKS, calibrated_rule, uncalibrated
 
 UPSTREAM = (
     "millipede_original_run00138632.evt000031747601_1.json",
@@ -104,6 +105,11 @@ def results(draw) -> ScanResult:
         plan=draw(st.dictionaries(st.sampled_from([8, 64]), st.integers(0, 10**6))),
         name=draw(text),
         reconstruction=draw(text),
+        likelihood=draw(st.sampled_from(["", "millipede 7; table 1a2b"])),
+        topology=draw(st.sampled_from(["", "track", "cascade"])),
+        rule=draw(
+            st.sampled_from([None, WILKS, uncalibrated("no file"), calibrated_rule(2.2, 8.0, "calibrated", "x")])
+        ),
         wall_time=draw(st.none() | st.floats(0, 1e6)),
     )
     return ScanResult(levels, metadata)
@@ -187,6 +193,15 @@ def changed(**changes: object) -> dict[str, object]:
         (changed(metadata={**ENTRY["metadata"], "mjd": "soon"}), "could not convert"),
         (changed(metadata={**ENTRY["metadata"], "run_id": -4}), "must be numbers from 0 on"),
         (changed(metadata={**ENTRY["metadata"], "plan": "8"}), "not enough values"),
+        (
+            changed(metadata={**ENTRY["metadata"], "topology": "muon"}),
+            "topology 'muon': expected one of track, cascade",
+        ),
+        (
+            changed(metadata={**ENTRY["metadata"], "likelihood": "a\nb"}),
+            "likelihood 'a\\nb': expected up to 500 printable",
+        ),
+        (changed(metadata={**ENTRY["metadata"], "contours": "wilks"}), "contours_statement"),
     ],
 )
 def test_invalid_json_is_one_clear_error(content, message, tmp_path):

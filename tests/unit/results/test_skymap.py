@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skymap_scanner.errors import InputError
-from skymap_scanner.results import CALIBRATED, PIXEL, ScanMetadata, ScanResult
+from skymap_scanner.results import IC160427A, PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results.skymap import flatten, multi_order_map
 
 
@@ -129,7 +129,7 @@ def test_density_is_per_steradian(level, metadata):
 
 
 def test_density_falls_with_the_likelihood_and_slower_when_calibrated(track):
-    skymap, calibrated = multi_order_map(track), multi_order_map(track, CALIBRATED)
+    skymap, calibrated = multi_order_map(track), multi_order_map(track, IC160427A)
     near = skymap.delta[skymap.owner] < 40
     for one, scale in ((skymap, 1.0), (calibrated, 64.2 / 4.61)):
         expected = np.exp(-one.delta[one.owner][near] / 2 / scale) * one.density.max()

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from skymap_scanner.results import CALIBRATED, ScanResult
+from skymap_scanner.results import ScanResult
 from skymap_scanner.results.contours import Box, Contour, contours
 from skymap_scanner.results.mesh import Mesh
+from skymap_scanner.results.rule import WILKS
 from skymap_scanner.results.skymap import BestFit, multi_order_map
 from skymap_scanner.results.summary import area_number, direction_lines, event_name, summary_json, summary_text
 
@@ -25,7 +26,7 @@ def test_directions_are_worded_as_in_circulars():
     best = BestFit(nside=512, index=7, ra=75.894, dec=-5.2, llh=1.0, energy_in=1.0, energy_total=1.0)
     mesh = Mesh(np.empty((0, 3)), np.empty(0), np.empty((0, 3), dtype=np.int64))
     box = Box(ra_plus=0.518, ra_minus=0.561, dec_plus=0.4, dec_minus=12.345)
-    region = Contour(0.9, 4.61, 1.0, (), (), box, 1, mesh)
+    region = Contour("wilks", 0.9, 4.61, 1.0, (), (), box, 1, mesh)
     assert direction_lines(best, region) == [
         "RA: 75.89 (+0.52/-0.56 deg 90% PSF containment) J2000",
         "Dec: -5.20 (+0.40/-12.35 deg 90% PSF containment) J2000",
@@ -63,14 +64,33 @@ def test_summary_text_and_json_agree(track):
     assert [region["credible_level"] for region in content["regions"]] == [0.5, 0.9, 0.9973]
     assert content["regions"][1]["area_deg2"] == 1.31
     assert content["rule"] == "wilks"
+    assert content["statistical_regions"] == content["regions"]
     assert content["levels"][2] == {"nside": 512, "scanned": 1536, "planned": 1536, "failed": []}
 
 
-def test_summary_states_the_contour_rule(track):
-    text, content = written(track, CALIBRATED)
-    assert CALIBRATED.statement in text
-    assert content["rule"] == "calibrated"
-    assert "3 sigma" not in text
+def test_summary_quotes_calibrated_regions_and_adds_statistical_ones(track, calibrated):
+    text, content = written(track, calibrated)
+    quoted, statistical = text.split(WILKS.statement)
+    assert calibrated.statement in quoted
+    assert f"Thresholds: {calibrated.source}" in quoted
+    assert "90% area: 2.27 deg2 (2 delta ln L < 8)" in quoted.splitlines()
+    assert "RA: 138.60 (+0.89/-0.79 deg 90% PSF containment) J2000" in quoted.splitlines()
+    assert "90% area: 1.31 deg2 (2 delta ln L < 4.61)" in statistical.splitlines()
+    assert "PSF containment" not in statistical
+    assert (content["rule"], content["rule_statement"]) == ("calibrated", calibrated.statement)
+    assert content["rule_source"] == calibrated.source
+    assert [(region["credible_level"], region["two_delta_llh"]) for region in content["regions"]] == [
+        (0.5, 2.2),
+        (0.9, 8.0),
+    ]
+    assert content["statistical_regions"] == written(track)[1]["regions"]
+
+
+def test_summary_states_likelihood_and_topology(track):
+    stated = replace(track.metadata, likelihood="millipede 7", topology="track")
+    text, content = written(ScanResult(track.levels, stated))
+    assert "Topology of the best fit: track" in text.splitlines()
+    assert (content["likelihood"], content["topology"]) == ("millipede 7", "track")
 
 
 def test_partial_results_and_failed_pixels_are_reported(partial):

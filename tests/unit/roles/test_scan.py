@@ -18,10 +18,12 @@ from skymap_api.progress import Progress, ProgressPhase
 from skymap_scanner.broker import open_broker
 from skymap_scanner.broker.protocol import Outgoing, SubscriptionType
 from skymap_scanner.errors import InputError, ReconstructionError
+from skymap_scanner.healpix import pixel_area
 from skymap_scanner.i3 import FitStatus, read_frames
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
+from skymap_scanner.results.calibration import read_calibration
 from skymap_scanner.roles.producer.producer import produce
-from skymap_scanner.roles.saver import progress_reporter
+from skymap_scanner.roles.saver import progress_reporter, scan_state
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.roles.worker import fitters
@@ -116,6 +118,42 @@ def test_predicted_levels_give_the_same_files(scan: MakeScan, predictive: float)
     ahead.run(workers=3)
     assert ahead.json == plain.json
     assert ahead.i3 == plain.i3
+
+
+def test_results_and_progress_have_the_calibration_of_the_best_fit(
+    scan: MakeScan,
+    change_fits: Callable[[Callable[[Start, Fit], Fit]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thresholds = {"half": {"value": 60, "low": 50, "high": 70}, "ninety": {"value": 400, "low": 300, "high": 500}}
+    content = {
+        "version": "1", "likelihood": "test 1", "command": "test", "scanner_version": "0", "simulation": "none",
+        "simulated": 200, "failed": 0,
+        "ranges": [thresholds | {"topology": "track", "energy": [0, 1e6], "events": 200}],
+    }  # fmt: skip
+    file = read_calibration("test.json", json.dumps(content).encode())
+    monkeypatch.setattr(scan_state, "shipped_calibrations", lambda: [file])
+    found = {}
+    for name, topology in (("calibrated", "track"), ("other", "cascade")):
+        change_fits(lambda _, fit, topology=topology: replace(fit, topology=topology, likelihood="test 1"))  # type: ignore[misc]
+        one = scan("4:0", name)
+        one.run()
+        best = list(progress(one))[-1].best
+        assert best is not None
+        found[name] = (json.loads(one.json)["nside-4"]["metadata"], best.area_90)
+    calibrated, other = found["calibrated"][0], found["other"][0]
+    assert (calibrated["likelihood"], calibrated["topology"], calibrated["contours"]) == (
+        "test 1",
+        "track",
+        "calibrated",
+    )
+    assert (calibrated["two_delta_llh_50"], calibrated["two_delta_llh_90"]) == (60, 400)
+    assert calibrated["contours_source"].startswith("test.json, version 1, sha256 ")
+    assert (other["topology"], other["contours"], other["two_delta_llh_90"]) == ("cascade", "wilks", 4.61)
+    assert "Not calibrated: test.json has no cascades of 1 TeV." in other["contours_statement"]
+    # the dummy's 2 delta ln L is the square of the distance in degrees: 400 ends 20 deg from its bottom
+    assert found["calibrated"][1] == pytest.approx(math.pi * 20**2, rel=0.35)
+    assert found["other"][1] == pytest.approx(pixel_area(4) * (180 / math.pi) ** 2)
 
 
 def test_failed_pixels_neither_win_nor_stop_the_scan(

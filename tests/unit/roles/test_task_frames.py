@@ -12,10 +12,12 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus, Frame, I3Int, read_frames
 from skymap_scanner.reconstruction.protocol import Fit, Loss, Start
 from skymap_scanner.roles.task_frames import (
+    FitStatement,
     PixelFit,
     Task,
     checked_fit,
     decode_fits,
+    decode_statement,
     decode_task,
     encode_task,
     fit_frame,
@@ -68,6 +70,24 @@ def test_fit_round_trips(prepared: PreparedEvent) -> None:
     assert len({loss.minor_id for loss in losses}) == 2
     assert stored["SCAN_Reconstruction"].value == "millipede"
     assert "SCAN_FailureReason" not in stored
+
+
+def test_statement_round_trips(prepared: PreparedEvent) -> None:
+    _, frame = decode_task(encode_task(TASK, prepared, 7))
+    stated = replace(FIT, topology="cascade", likelihood="millipede 7; table 1a2b")
+    payload = fit_frame(frame.copy(), stated, "millipede")
+    second = fit_frame(frame.copy(), replace(FIT, topology="track"), "millipede")
+    assert decode_statement(payload + second) == FitStatement("cascade", "millipede 7; table 1a2b", FIT.losses)
+    assert decode_statement(fit_frame(frame.copy(), FIT, "dummy")) == FitStatement(losses=FIT.losses)
+
+
+@pytest.mark.parametrize("likelihood", ["two\nlines", "x" * 201, "Wilks’ theorem"])
+def test_unreadable_statements_count_as_missing(likelihood: str, prepared: PreparedEvent) -> None:
+    _, frame = decode_task(encode_task(TASK, prepared, 7))
+    fit = replace(FIT, topology="muon", likelihood=likelihood)  # type: ignore[arg-type]
+    assert decode_statement(fit_frame(frame.copy(), fit, "another program")) == FitStatement(losses=FIT.losses)
+    assert decode_statement(frame.to_bytes()) == FitStatement()
+    assert decode_statement(b"nonsense") == FitStatement()
 
 
 def test_failed_fit_has_a_reason_and_is_nan(prepared: PreparedEvent) -> None:

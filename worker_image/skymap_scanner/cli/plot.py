@@ -15,11 +15,12 @@ from skymap_scanner.cli import options
 @options.result_formats
 @click.option(
     "--contours",
-    type=click.Choice(["wilks", "calibrated"]),
-    default="wilks",
+    type=click.Choice(["result", "wilks", "ic160427a"]),
+    default="result",
     show_default=True,
-    help="Contours by Wilks' theorem (2 delta ln L = 1.39 and 4.61 for 50 and 90 %), or by IceCube's calibration "
-    "(22.2 and 64.2), which covers systematic uncertainties.",
+    help="Contours as RESULT states them, calibrated where a calibration applied to the scan; by Wilks' theorem alone "
+    "(2 delta ln L = 1.39 and 4.61 for 50 and 90 %); or as IceCube's circulars give them for the original Millipede "
+    "(22.2 and 64.2, from re-simulations of IC160427A).",
 )
 def command(result: Path, folder: Path | None, formats: tuple[str, ...], contours: str) -> None:
     """Draw RESULT (the JSON or npz file of a scan) again, or write it in other formats.
@@ -27,10 +28,11 @@ def command(result: Path, folder: Path | None, formats: tuple[str, ...], contour
     \b
     Examples:
         skymap-scanner plot run00138632.evt000031747601.neutrino_8_64_512.json -o plots/ --format png
-        skymap-scanner plot run00138632.evt000031747601.neutrino_8_64_512.npz -o calibrated/ --contours calibrated
+        skymap-scanner plot run00138632.evt000031747601.neutrino_8_64_512.npz -o statistical/ --contours wilks
     """
-    from skymap_scanner.results import RULES, ScanResult, write_results
+    from skymap_scanner.results import IC160427A, WILKS, ScanResult, write_results
 
-    written = write_results(ScanResult.read(result), folder or result.parent, formats or None, rule=RULES[contours])
+    rule = {"result": None, "wilks": WILKS, "ic160427a": IC160427A}[contours]
+    written = write_results(ScanResult.read(result), folder or result.parent, formats or None, rule=rule)
     for path in written:
         click.echo(path)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.i3 import Frame, I3EventHeader, OMKey, Pulses
+
+#: What gave the light: a muon that loses energy along its line, or one shower.
+Topology = Literal["track", "cascade"]
 
 
 @dataclass(frozen=True)

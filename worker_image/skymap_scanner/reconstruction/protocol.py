@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.event.model import PreparedEvent, Topology
 from skymap_scanner.i3 import FitStatus
 
 
@@ -46,6 +46,11 @@ class Fit:
     ``llh`` is -ln L (NaN when the fit failed), ``position``/``time`` the fitted vertex, ``energy_in`` the losses
     between 60 m before entering and 60 m after leaving the instrumented volume, ``energy_total`` all losses (GeV);
     ``reason`` explains a failed fit; ``evaluations`` counts calls of the likelihood.
+
+    ``topology`` is the hypothesis that won, where the reconstruction compares both; None: it does not say.
+    ``likelihood`` is the identity of the likelihood, a line of printable ASCII, at most 200 characters: fits of one
+    event whose likelihoods have the same identity can be compared, and what was calibrated for one holds for the other.
+    It names everything that changes -ln L (model, version, table, ice, parameters). Empty: it has no calibration.
     """
 
     status: FitStatus
@@ -59,6 +64,8 @@ class Fit:
     losses: Sequence[Loss]
     evaluations: int = 0
     reason: str = ""
+    topology: Topology | None = None
+    likelihood: str = ""
 
 
 def failed_fit(start: Start, status: FitStatus, reason: str, evaluations: int = 0) -> Fit:
@@ -83,6 +90,31 @@ class EventFitter(Protocol):
 
     def fit(self, start: Start) -> Fit:
         """Fit the event from ``start``. A failed fit is an outcome (status, NaN, reason), not an exception."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The best fit with free direction.
+
+    ``fit``: its zenith and azimuth are the fitted ones; it failed if its -ln L is NaN. ``covariance``: 2 x 2, rad^2, of
+    the fitted direction in the plane that touches the sky there, along (zenith, azimuth * sin(zenith)); the region
+    2 delta ln L < t is, for a parabolic minimum, an ellipse of pi t sqrt(det covariance). NaN where it is unknown.
+    """
+
+    fit: Fit
+    covariance: tuple[tuple[float, float], tuple[float, float]]
+
+
+@runtime_checkable
+class Locator(EventFitter, Protocol):
+    """An event fitter that can also fit the direction: a capability that not every reconstruction has."""
+
+    def locate(self, start: Start) -> Located:
+        """Fit the event from ``start`` with free direction: same start, same bits.
+
+        It finds the minimum of -ln L that the start leads to, which need not be the lowest of the sky. A failed fit is
+        an outcome (status, NaN, reason), not an exception.
+        """
 
 
 class Reconstruction(Protocol):

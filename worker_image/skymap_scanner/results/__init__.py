@@ -7,12 +7,11 @@
 
 from skymap_scanner.results.outputs import check_formats, write_results
 from skymap_scanner.results.result import PIXEL, ScanMetadata, ScanResult
-from skymap_scanner.results.rule import CALIBRATED, RULES, WILKS, ContourRule
+from skymap_scanner.results.rule import IC160427A, WILKS, ContourRule
 
 __all__ = [
-    "CALIBRATED",
+    "IC160427A",
     "PIXEL",
-    "RULES",
     "WILKS",
     "ContourRule",
     "ScanMetadata",

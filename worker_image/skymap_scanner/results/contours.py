@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from skymap_scanner.healpix import Floats, Integers
 from skymap_scanner.results.directions import radec_to_vector, vector_to_radec
 from skymap_scanner.results.mesh import Mesh, mesh_of_region
-from skymap_scanner.results.rule import percent
+from skymap_scanner.results.rule import WILKS, ContourRule, percent
 from skymap_scanner.results.skymap import MultiOrderMap
 from skymap_scanner.results.surface import Surface, surface
 
@@ -36,7 +36,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Contour:
-    """One credible region.
+    """One credible region by a rule (``rule``: its name).
 
     ``area`` in square degrees. ``lines`` are closed, the region on their left as seen from outside the sphere; each is
     (k, 2), right ascension in [0, 360) and declination, deg, the first point repeated at the end. A region that is the
@@ -44,6 +44,7 @@ class Contour:
     threshold. ``pixels`` counts the pixel centres inside; below about 5 the region is mostly interpolation.
     """
 
+    rule: str
     credible_level: float
     threshold: float
     area: float
@@ -64,9 +65,20 @@ class Contour:
 
 
 def contours(skymap: MultiOrderMap) -> list[Contour]:
-    """Return the regions of all levels of the map's rule, the smallest first."""
+    """Return the regions of all levels of the map's rule, the smallest first, and then those of Wilks' theorem.
+
+    Where that is the map's rule, there are no others.
+    """
     values = surface(skymap)
-    return [_contour(values, level, threshold) for level, threshold in sorted(skymap.rule.levels.items())]
+    rules = [skymap.rule] if skymap.rule.name == WILKS.name else [skymap.rule, WILKS]
+    return [
+        _contour(values, rule, level, threshold) for rule in rules for level, threshold in sorted(rule.levels.items())
+    ]
+
+
+def of_rule(regions: Sequence[Contour], rule: ContourRule) -> list[Contour]:
+    """Return the regions of one rule."""
+    return [region for region in regions if region.rule == rule.name]
 
 
 def to_geojson(regions: Sequence[Contour]) -> dict[str, Any]:
@@ -78,6 +90,7 @@ def to_geojson(regions: Sequence[Contour]) -> dict[str, Any]:
                 "type": "Feature",
                 "properties": {
                     "credible_level": region.credible_level,
+                    "rule": region.rule,
                     "name": percent(region.credible_level),
                     "two_delta_llh": region.threshold,
                     "area_deg2": float(f"{region.area:.3g}"),
@@ -93,7 +106,7 @@ def to_geojson(regions: Sequence[Contour]) -> dict[str, Any]:
     }
 
 
-def _contour(values: Surface, level: float, threshold: float) -> Contour:
+def _contour(values: Surface, rule: ContourRule, level: float, threshold: float) -> Contour:
     """Cut one region out of the surface."""
     mesh = mesh_of_region(values, threshold)
     inside = mesh.value[mesh.triangles] < threshold
@@ -120,6 +133,7 @@ def _contour(values: Surface, level: float, threshold: float) -> Contour:
     chains = _chain(starts, ends)
     lines = [np.stack(vector_to_radec(points[chain]), axis=1) for chain in chains]
     return Contour(
+        rule=rule.name,
         credible_level=level,
         threshold=threshold,
         area=float(area * SQUARE_DEGREES),

@@ -15,8 +15,9 @@ import numpy as np
 from astropy.io import fits
 
 from skymap_scanner.healpix import pixel_count
-from skymap_scanner.results.contours import Contour
+from skymap_scanner.results.contours import Contour, of_rule
 from skymap_scanner.results.result import ScanResult
+from skymap_scanner.results.rule import WILKS
 from skymap_scanner.results.skymap import MultiOrderMap, flatten
 
 Card = tuple[str, str | int | float | bool, str]
@@ -95,6 +96,8 @@ def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
         cards.append(("REFERENC", "2014JINST...9P3009A", "Millipede likelihood"))
     optional = {
         "RECO": (metadata.reconstruction, "Reconstruction"),
+        "TOPOLOGY": (metadata.topology, "What the best fit shows"),
+        "LIKELIHD": (metadata.likelihood, "Identity of the likelihood"),
         "VCSVERS": (metadata.scanner_version, "Software version"),
         "DATE": (metadata.date, "UTC date of file creation"),
         "RUNTIME": (metadata.wall_time, "Runtime in seconds"),
@@ -104,7 +107,7 @@ def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
         ("RA", round(best.ra, 4), "Best fit, degree, J2000"),
         ("DEC", round(best.dec, 4), "Best fit, degree, J2000"),
     ]
-    named = {region.credible_level: region for region in regions}
+    named = {region.credible_level: region for region in of_rule(regions, skymap.rule)}
     for level in (0.5, 0.9):
         if level in named:
             cards += _region_cards(named[level], f"_{100 * level:.0f}")
@@ -112,7 +115,12 @@ def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
         cards += _region_cards(named[0.9], "")[:4]
         thresholds = f"{named[0.5].threshold:g} ({named[0.9].threshold:g})"
         cards.append(("COMMENTS", f"50%(90%) uncertainty location => Change in 2LLH of {thresholds}", ""))
+    for region in of_rule(regions, WILKS):
+        if region.credible_level in (0.5, 0.9):
+            cards.append(_statistical_card(region))
+    cards.append(("CONTOURS", skymap.rule.name, "Contours that the errors and areas belong to"))
     cards.append(("RULE", skymap.rule.statement, ""))
+    cards.append(("RULESRC", skymap.rule.source, ""))
     cards.append(("NOTE", "Sky without a fit has density 0.", ""))
     return cards
 
@@ -136,6 +144,12 @@ def _region_cards(region: Contour, suffix: str) -> list[Card]:
         (f"DEC_ERR_MINUS{suffix}", round(region.box.dec_minus, 4), f"{share} error low"),
         (f"CONTOUR_AREA{suffix}", float(f"{region.area:.3g}"), "deg2"),
     ]
+
+
+def _statistical_card(region: Contour) -> Card:
+    """Return the card of the area that Wilks' theorem gives."""
+    share = f"{100 * region.credible_level:.0f}"
+    return (f"STAT_AREA_{share}", float(f"{region.area:.3g}"), f"deg2, 2 delta ln L < {region.threshold:g}")
 
 
 def _encode(columns: Sequence[fits.Column], cards: Sequence[Card]) -> bytes:

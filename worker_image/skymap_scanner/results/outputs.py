@@ -22,11 +22,12 @@ def check_formats(formats: Collection[str]) -> None:
 
 
 def write_results(
-    result: ScanResult, folder: Path, formats: Collection[str] | None = None, *, rule: ContourRule = WILKS
+    result: ScanResult, folder: Path, formats: Collection[str] | None = None, *, rule: ContourRule | None = None
 ) -> list[Path]:
     """Write the files of a result into ``folder``, created if missing, and return their paths.
 
-    ``formats`` are some of RESULT_FORMATS; None means all. Without a fitted pixel there is no map, and only json, npz
+    ``formats`` are some of RESULT_FORMATS; None means all. ``rule``: how contours are drawn; None means as the result
+    states, and by Wilks' theorem where it states nothing. Without a fitted pixel there is no map, and only json, npz
     and the summary are written. Raises InputError for an unknown format, or when the folder cannot be written to.
     """
     formats = RESULT_FORMATS if formats is None else formats
@@ -36,7 +37,7 @@ def write_results(
     except OSError as error:
         raise InputError(f"{folder}: cannot make this folder ({error.strerror})") from error
     written: list[Path] = []
-    for suffix, encode in _files(result, formats, rule).items():
+    for suffix, encode in _files(result, formats, rule or result.metadata.rule or WILKS).items():
         written.append(write_atomically(folder / f"{result.stem}{suffix}", encode()))
     return written
 
@@ -72,7 +73,7 @@ def _files(result: ScanResult, formats: Collection[str], rule: ContourRule) -> d
     if "geojson" in formats:
         files[".contours.geojson"] = lambda: json.dumps(to_geojson(regions)).encode()
     if "png" in formats:
-        zoomed = ".plot_zoomed_wilks.png" if rule is WILKS else ".plot_zoomed.png"
+        zoomed = ".plot_zoomed_wilks.png" if rule.name == WILKS.name else ".plot_zoomed.png"
         files[".plot_allsky.png"] = lambda: _plots().all_sky_png(result, skymap, regions)
         files[zoomed] = lambda: _plots().zoomed_png(result, skymap, regions)
     return files

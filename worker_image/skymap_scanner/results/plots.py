@@ -1,6 +1,7 @@
 """Two pictures of a result: the whole sky, and the surroundings of the best fit.
 
-Both show the pixels themselves, each in the colour of its 2 delta ln L, with the contours of ``contours.py`` on top.
+Both show the pixels themselves, each in the colour of its 2 delta ln L, with the contours of ``contours.py`` on top:
+those of the map's rule are solid; where these are calibrated, those of Wilks' theorem are dashed.
 Only the pixels of the picture are looked up in the map, whatever its nside. The figures live outside matplotlib's
 global state, and equal results give equal bytes.
 """
@@ -8,6 +9,7 @@ global state, and equal results give equal bytes.
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -26,11 +28,11 @@ from matplotlib.patheffects import withStroke
 from skymap_scanner.detector.coordinates import angular_separation
 from skymap_scanner.healpix import Floats
 from skymap_scanner.results import projection
-from skymap_scanner.results.contours import Contour
+from skymap_scanner.results.contours import Contour, of_rule
 from skymap_scanner.results.fits_files import mjd_to_iso
 from skymap_scanner.results.projection import gnomonic, mollweide
 from skymap_scanner.results.result import ScanResult
-from skymap_scanner.results.rule import THREE_SIGMA, percent
+from skymap_scanner.results.rule import THREE_SIGMA, WILKS, ContourRule, percent
 from skymap_scanner.results.skymap import MultiOrderMap
 from skymap_scanner.results.summary import area_number, event_name
 
@@ -41,6 +43,8 @@ COLOURED = 0.3
 #: Least and greatest half-width of the zoomed picture, deg.
 ZOOM = (3.0, 15.0)
 DPI = 150
+#: Number of characters at the foot of a picture.
+FOOT = 145
 #: From dark for the best fit to pale for excluded sky, where lines stand out.
 COLOURS = colormaps["GnBu_r"]
 INK = "#222222"
@@ -60,6 +64,8 @@ LINES = {
     0.9: ("#e8590c", 1.6, "-"),
     THREE_SIGMA: ("#444444", 0.9, (0, (4, 2))),
 }
+#: Width and style of the lines of Wilks' theorem beside calibrated ones.
+STATISTICAL: tuple[float, Any] = (1.2, (0, (3, 2)))
 
 
 def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> bytes:
@@ -83,7 +89,7 @@ def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
     _broken_line(axes, *mollweide(*plane), limit=0.5, color=GALACTIC, linewidth=1.1, alpha=0.8, zorder=3)
     center = mollweide(*projection.galactic_to_equatorial(np.zeros(1), np.zeros(1)))
     axes.plot(*center, marker="+", markersize=8, color=GALACTIC, linestyle="none", zorder=3)
-    _draw_contours(axes, regions, mollweide, limit=0.5)
+    _draw_contours(axes, skymap, regions, mollweide, limit=0.5)
     star = mollweide(np.array([skymap.best.ra]), np.array([skymap.best.dec]))
     axes.plot(*star, markersize=13, markeredgewidth=0.8, zorder=8, **STAR)
     handles, labels = _legend(axes, skymap, regions)
@@ -95,7 +101,7 @@ def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
         fontsize=8.5,
         frameon=False,
         ncols=2,
-        bbox_to_anchor=(0.03, 0.01),
+        bbox_to_anchor=(0.03, 0.02),
         facecolor="#dddddd",
     )
     _colour_bar(figure, (0.62, 0.08, 0.33, 0.02), top)
@@ -116,10 +122,13 @@ def zoomed_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
     )
     axes.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[])
     _zoomed_grid(axes, best.ra, best.dec, half)
-    _draw_contours(axes, regions, partial(gnomonic, ra0=best.ra, dec0=best.dec), limit=half)
+    _draw_contours(axes, skymap, regions, partial(gnomonic, ra0=best.ra, dec0=best.dec), limit=half)
     axes.plot(np.zeros(1), np.zeros(1), markersize=15, markeredgewidth=0.8, zorder=8, **STAR)
     handles, labels = _legend(axes, skymap, regions)
-    axes.legend(handles, labels, loc="lower right", fontsize=9, framealpha=0.92, facecolor="#e4e4e4", edgecolor="none")
+    legend = axes.legend(
+        handles, labels, loc="lower right", fontsize=9, framealpha=0.92, facecolor="#e4e4e4", edgecolor="none"
+    )
+    legend.set_zorder(9)
     _colour_bar(figure, (0.28, 0.065, 0.53, 0.017), MAX_DELTA)
     _title(figure, result, skymap, regions)
     return _encode(figure)
@@ -215,19 +224,24 @@ def _name_line(axes: Axes, x: Floats, y: Floats, half: float, name: str, side: s
         axes.text(x[lowest], y[lowest], name, ha="center", va="center", zorder=7, **ON_MAP)
 
 
-def _draw_contours(axes: Axes, regions: Sequence[Contour], project: Callable[..., Any], limit: float) -> None:
+def _draw_contours(
+    axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour], project: Callable[..., Any], limit: float
+) -> None:
     """Draw the closed lines of the regions, but not where they only follow the edge of the scanned sky."""
     for region in regions:
         for line, border in zip(region.lines, region.borders, strict=True):
             cuts = np.flatnonzero(border[:-1] & border[1:]) + 1
             x, y = (np.insert(axis, cuts, np.nan) for axis in project(line[:, 0], line[:, 1]))
-            _broken_line(axes, x, y, limit=limit, zorder=6, **_line_style(region))
+            _broken_line(axes, x, y, limit=limit, zorder=6, **_line_style(skymap, region))
 
 
-def _line_style(region: Contour) -> dict[str, Any]:
+def _line_style(skymap: MultiOrderMap, region: Contour) -> dict[str, Any]:
     """Return colour, width, dashes and halo of a region's line."""
     colour, width, dashes = LINES[region.credible_level]
-    halo = [withStroke(linewidth=width + 1.4, foreground="black", alpha=0.55)] if dashes == "-" else None
+    rim = 1.4 if dashes == "-" else 0.0
+    if region.rule != skymap.rule.name and rim:
+        (width, dashes), rim = STATISTICAL, 0.8
+    halo = [withStroke(linewidth=width + rim, foreground="black", alpha=0.55)] if rim else None
     return {"color": colour, "linewidth": width, "linestyle": dashes, "path_effects": halo}
 
 
@@ -244,11 +258,14 @@ def _legend(axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour]) -> tu
     handles: list[Artist] = [star]
     labels = ["Best fit"]
     for region in regions:
-        (line,) = axes.plot([], [], **_line_style(region))
+        (line,) = axes.plot([], [], **_line_style(skymap, region))
         name = percent(region.credible_level).replace("%", " %").replace("sigma", "σ")
         more = "≥ " if region.open else ""
         handles.append(line)
-        labels.append(f"{name}: {more}{area_number(region.area)} deg²")
+        kind = (
+            "" if skymap.rule.name == WILKS.name else f" {'statistical' if region.rule == WILKS.name else 'calibrated'}"
+        )
+        labels.append(f"{name}{kind}: {more}{area_number(region.area)} deg²")
     if skymap.covered < 1 - 1e-12:
         handles.append(Patch(facecolor=NO_FIT, edgecolor=INK, linewidth=0.5))
         labels.append("No fit (yet)")
@@ -265,7 +282,10 @@ def _colour_bar(figure: Figure, place: tuple[float, float, float, float], top: f
 
 
 def _title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> None:
-    """Write the title, line by line: event, time and reconstruction, best fit, and how much of the scan is done."""
+    """Write the title, line by line: event, time and reconstruction, best fit, and how much of the scan is done.
+
+    The foot of the picture has the thresholds of the contours and their source.
+    """
     metadata = result.metadata
     time = mjd_to_iso(metadata.mjd).split(".", maxsplit=1)[0].replace("T", " ")
     facts = [f"{time} UTC", metadata.event_type, metadata.reconstruction, f"contours: {skymap.rule.label}"]
@@ -278,6 +298,7 @@ def _title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regions: S
     ]
     if not result.complete:
         lines.append((partial_note(result), 10.5, "bold", "#c92a2a"))
+    figure.text(0.5, 0.005, rule_text(skymap.rule), ha="center", va="bottom", fontsize=6.5, color=INK)
     height = figure.get_figheight()
     for line, (text, size, weight, colour) in enumerate(lines):
         y = 1 - (0.24 + 0.25 * line) / height
@@ -288,12 +309,18 @@ def _direction_text(skymap: MultiOrderMap, regions: Sequence[Contour]) -> str:
     """Return the best fit with the errors of the 90 % region."""
     best = skymap.best
     text = f"RA {best.ra:.2f}°, Dec {best.dec:.2f}°"
-    for box in (region.box for region in regions if region.credible_level == 0.9):
+    for box in (region.box for region in of_rule(regions, skymap.rule) if region.credible_level == 0.9):
         text = (
             f"RA {best.ra:.2f}° (+{box.ra_plus:.2f}/-{box.ra_minus:.2f}),  "
             f"Dec {best.dec:.2f}° (+{box.dec_plus:.2f}/-{box.dec_minus:.2f}),  90 %, J2000"
         )
     return text.replace("-", "−")
+
+
+def rule_text(rule: ContourRule) -> str:
+    """Return the thresholds of a rule and their source, shortened to one line."""
+    levels = ", ".join(f"{threshold:.3g} ({percent(level)})" for level, threshold in rule.levels.items())
+    return textwrap.shorten(f"Contours where 2Δ(−ln L) = {levels}: {rule.source}", FOOT, placeholder=" …")
 
 
 def partial_note(result: ScanResult) -> str:

@@ -13,13 +13,15 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.errors import InputError
+from skymap_scanner.event.model import Topology
 from skymap_scanner.healpix import pixel_count
+from skymap_scanner.results.rule import ContourRule, checked_text, rule_from_entry, rule_to_entry
 
 #: One pixel: RING index, -ln L, energy losses inside and in total (GeV), fitted vertex (m) and its time (ns).
 COLUMNS = ("index", "llh", "E_in", "E_tot", "X", "Y", "Z", "T")
@@ -43,6 +45,9 @@ class ScanMetadata:
     ``mjd`` is the time of the event (UTC, days). ``complete`` is, per nside, whether all planned pixels are there;
     ``plan`` gives, per nside, how many are planned (empty: not known). ``date`` (ISO, UTC) is when the result was made
     and ``wall_time`` (s) how long it took: leave both None where equal scans must give equal files.
+
+    ``topology`` (``track``, ``cascade``) is what the best fit shows, and ``likelihood`` the identity of its likelihood;
+    both are empty where they are not known. ``rule`` are the contours that belong to this fit; None: not stated.
     """
 
     run_id: int
@@ -54,6 +59,9 @@ class ScanMetadata:
     plan: Mapping[int, int] = field(default_factory=dict)
     name: str = ""
     reconstruction: str = ""
+    likelihood: str = ""
+    topology: str = ""
+    rule: ContourRule | None = None
     scanner_version: str = ""
     wall_time: float | None = None
     date: str | None = None
@@ -215,6 +223,9 @@ def _metadata_to_entry(metadata: ScanMetadata, nside: int) -> dict[str, Any]:
         "plan": " ".join(f"{n}:{metadata.plan[n]}" for n in sorted(metadata.plan)),
         "name": metadata.name,
         "reconstruction": metadata.reconstruction,
+        "likelihood": metadata.likelihood,
+        "topology": metadata.topology,
+        **({} if metadata.rule is None else rule_to_entry(metadata.rule)),
         "scanner_version": metadata.scanner_version,
         "wall_time": metadata.wall_time,
         "date": metadata.date,
@@ -243,6 +254,9 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
             plan={int(nside): int(count) for nside, count in plan},
             name=str(first.get("name", "")),
             reconstruction=str(first.get("reconstruction", "")),
+            likelihood=checked_text("likelihood", first["likelihood"]) if "likelihood" in first else "",
+            topology=_topology(first),
+            rule=rule_from_entry(first),
             scanner_version=str(first.get("scanner_version", "")),
             wall_time=None if first.get("wall_time") is None else float(first["wall_time"]),
             date=None if first.get("date") is None else str(first["date"]),
@@ -254,6 +268,14 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
     if metadata.run_id < 0 or metadata.event_id < 0 or not math.isfinite(metadata.mjd):
         raise InputError(f'metadata of "nside-{first_nside}": run, event and mjd must be numbers from 0 on')
     return ScanResult(levels, metadata)
+
+
+def _topology(header: Mapping[str, Any]) -> str:
+    """Return the topology of the best fit, empty if it is not stated."""
+    topology = header.get("topology", "")
+    if topology not in ("", *get_args(Topology)):
+        raise InputError(f"topology {topology!r}: expected one of {', '.join(get_args(Topology))}")
+    return str(topology)
 
 
 def _nside_of_key(key: str) -> int:

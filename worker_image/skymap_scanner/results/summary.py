@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from skymap_scanner.healpix import pixel_width
-from skymap_scanner.results.contours import Contour
+from skymap_scanner.results.contours import Contour, of_rule
 from skymap_scanner.results.fits_files import mjd_to_iso
 from skymap_scanner.results.result import ScanMetadata, ScanResult
-from skymap_scanner.results.rule import percent
+from skymap_scanner.results.rule import WILKS, percent
 from skymap_scanner.results.skymap import BestFit, MultiOrderMap
 
 #: Number of failed pixels that the text lists; further ones are only counted.
@@ -32,6 +32,8 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
     ]
     if metadata.reconstruction:
         lines.append(f"Reconstruction: {metadata.reconstruction}")
+    if metadata.topology:
+        lines.append(f"Topology of the best fit: {metadata.topology}")
     lines.append(f"Pixels: {_pixels_text(result)}")
     lines.append(f"Failed pixels: {_failures_text(result)}")
     if metadata.wall_time is not None:
@@ -45,19 +47,22 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
         f"Best fit: pixel {best.index} of nside {best.nside}, -ln L = {best.llh:.2f}",
         *_energy_lines(best),
     ]
-    for region in regions:
+    quoted = of_rule(regions, skymap.rule)
+    for region in quoted:
         direction = direction_lines(best, region) if region.credible_level in (0.5, 0.9) else []
-        lines += ["", *direction, f"{percent(region.credible_level)} area: {_area_text(region)}"]
-    if any(region.pixels < RESOLVED for region in regions if region.credible_level == 0.9):
+        lines += ["", *direction, _area_line(region)]
+    lines += ["", skymap.rule.statement, f"Thresholds: {skymap.rule.source}"]
+    if skymap.rule.name != WILKS.name:
+        lines += ["", WILKS.statement, *map(_area_line, of_rule(regions, WILKS))]
+    if any(region.pixels < RESOLVED for region in quoted if region.credible_level == 0.9):
         width = np.degrees(pixel_width(best.nside))
         lines += [
             "",
             f"CAUTION: the 90% region is hardly larger than its pixels ({width:.2g} deg wide):",
             "scan a finer level before the errors above are quoted.",
         ]
-    lines += ["", skymap.rule.statement]
     if not result.complete:
-        lines.append("The scan is not complete: everything above may still change.")
+        lines += ["", "The scan is not complete: everything above may still change."]
     return "\n".join(lines) + "\n"
 
 
@@ -73,6 +78,8 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
         "time": mjd_to_iso(metadata.mjd),
         "is_real_event": metadata.is_real_event,
         "reconstruction": metadata.reconstruction,
+        "likelihood": metadata.likelihood,
+        "topology": metadata.topology,
         "scanner_version": metadata.scanner_version,
         "wall_time": metadata.wall_time,
         "complete": result.complete,
@@ -87,13 +94,19 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
         ],
         "best_fit": None,
         "rule": None,
+        "rule_statement": None,
+        "rule_source": None,
         "regions": [],
+        "statistical_regions": [],
     }
     if skymap is not None:
         content |= {
             "best_fit": _best_fit_json(skymap.best),
             "rule": skymap.rule.name,
-            "regions": [_region_json(region) for region in regions],
+            "rule_statement": skymap.rule.statement,
+            "rule_source": skymap.rule.source,
+            "regions": [_region_json(region) for region in of_rule(regions, skymap.rule)],
+            "statistical_regions": [_region_json(region) for region in of_rule(regions, WILKS)],
         }
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
@@ -151,7 +164,7 @@ def area_number(area: float) -> str:
     return f"{rounded:.{max(0, 2 - math.floor(math.log10(rounded)))}f}"
 
 
-def _area_text(region: Contour) -> str:
+def _area_line(region: Contour) -> str:
     """Return the area of a region, with notes on its reliability."""
     notes = [f"2 delta ln L < {region.threshold:g}"]
     if len(region.lines) > 1:
@@ -160,7 +173,7 @@ def _area_text(region: Contour) -> str:
         notes.append(f"interpolated: {region.pixels} pixel centre{'s' if region.pixels != 1 else ''} inside")
     if region.open:
         notes.append("ends at sky without a fit: may be larger")
-    return f"{area_number(region.area)} deg2 ({'; '.join(notes)})"
+    return f"{percent(region.credible_level)} area: {area_number(region.area)} deg2 ({'; '.join(notes)})"
 
 
 def _energy_lines(best: BestFit) -> list[str]:

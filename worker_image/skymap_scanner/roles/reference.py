@@ -53,8 +53,10 @@ FIT_KEYS = {
     "MillipedeStarting2ndPass_totalRecoLossesInside": "losses inside the instrumented volume (GeV)",
     "MillipedeStarting2ndPass_totalRecoLossesTotal": "all losses (GeV)",
     "SCAN_FailureReason": "why the fit failed; absent after a success",
+    "SCAN_Likelihood": "identity of the likelihood; absent if the reconstruction has none",
     "SCAN_NegLogLikelihood": "−ln L; NaN after a failure",
     "SCAN_Reconstruction": "name of the reconstruction",
+    "SCAN_Topology": "hypothesis that won, `track` or `cascade`; absent if the reconstruction does not say",
 }
 
 #: What each message property of a task, and of its fit, holds.
@@ -122,7 +124,8 @@ def _messages() -> tuple[Frame, Frame, list[str]]:
     task = next(maker.tasks(Pixel(1, 0), event))
     message = maker.message(task)
     _, frame = decode_task(message.payload)
-    fit = fit_frame(frame.copy(), failed_fit(task.start, FitStatus.GeneralFailure, "a reason"), "dummy")
+    failed = failed_fit(task.start, FitStatus.GeneralFailure, "a reason")
+    fit = fit_frame(frame.copy(), dataclasses.replace(failed, topology="track", likelihood="an identity"), "dummy")
     return Frame.from_bytes(message.payload), Frame.from_bytes(fit), sorted(message.properties)
 
 

@@ -11,9 +11,10 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from skymap_scanner.errors import BrokerError, I3Error
-from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.event.model import PreparedEvent, Topology
 from skymap_scanner.i3 import (
     FitStatus,
     Frame,
@@ -53,11 +54,16 @@ ENERGY_TOTAL = f"{TRACK}_totalRecoLossesTotal"
 #: -ln L again, for readers without the class I3LogLikelihoodFitParams.
 LLH = "SCAN_NegLogLikelihood"
 RECONSTRUCTION = "SCAN_Reconstruction"
+#: Hypothesis that won (track, cascade), and identity of the likelihood; absent if the reconstruction does not say.
+TOPOLOGY = "SCAN_Topology"
+LIKELIHOOD = "SCAN_Likelihood"
 #: Reason of a failed fit; absent if the fit succeeded.
 REASON = "SCAN_FailureReason"
 
 #: Bounds of plausible values: -ln L, vertex coordinate (m) and time (ns), each far beyond that of any event.
 _MAX_LLH, _MAX_COORDINATE, _MAX_TIME = 1e12, 1e6, 1e9
+#: Greatest length of the identity of a likelihood.
+_MAX_LIKELIHOOD = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,15 @@ class DecodedFit:
     identifiers: frozenset[int]
     directions: tuple[tuple[float, float], ...]
     warm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FitStatement:
+    """What a fit states beside its numbers: the hypothesis that won, the identity of its likelihood, and its losses."""
+
+    topology: Topology | None = None
+    likelihood: str = ""
+    losses: tuple[Loss, ...] = ()
 
 
 def encode_task(task: Task, event: PreparedEvent, seeds: int) -> bytes:
@@ -191,6 +206,10 @@ def fit_frame(task: Frame, fit: Fit, reconstruction: str) -> bytes:
     task[ENERGY_TOTAL] = I3Double(fit.energy_total)
     task[LLH] = I3Double(fit.llh)
     task[RECONSTRUCTION] = I3String(reconstruction)
+    if fit.topology:
+        task[TOPOLOGY] = I3String(fit.topology)
+    if fit.likelihood:
+        task[LIKELIHOOD] = I3String(fit.likelihood)
     if fit.reason:
         task[REASON] = I3String(fit.reason)
     return task.to_bytes()
@@ -210,6 +229,27 @@ def decode_fits(payload: bytes) -> list[DecodedFit]:
             with _as_broker_error(f"the fit of pixel {pixel.key}"):
                 fits.append(_decoded_fit(frame, pixel, seed))
     return fits
+
+
+def decode_statement(payload: bytes) -> FitStatement:
+    """Return what the first fit of a message states beside its numbers.
+
+    What is missing or unreadable is as if it was not stated: another program's fits need not have it.
+    """
+    try:
+        frame = Frame.read(Reader(payload))
+        losses = frame.expect(LOSSES, I3VectorI3Particle).value
+        topology, likelihood = (
+            frame.expect(key, I3String).value if key in frame else "" for key in (TOPOLOGY, LIKELIHOOD)
+        )
+    except I3Error:
+        return FitStatement()
+    readable = 0 < len(likelihood) <= _MAX_LIKELIHOOD and likelihood.isascii() and likelihood.isprintable()
+    return FitStatement(
+        topology=next((known for known in get_args(Topology) if known == topology), None),
+        likelihood=likelihood if readable else "",
+        losses=tuple(Loss((one.pos.x, one.pos.y, one.pos.z), one.time, one.energy) for one in losses),
+    )
 
 
 def _decoded_fit(frame: Frame, pixel: Pixel, seed: int) -> DecodedFit:

@@ -1,8 +1,9 @@
 """Events with a known direction, in the light model that the built-in reconstruction uses."""
 
+from skymap_scanner.event.model import Topology
 from skymap_scanner.simulation.demo import DEMO, demo_event_path
 from skymap_scanner.simulation.simulate import simulate
-from skymap_scanner.simulation.truth import Topology, Truth, read_truth
+from skymap_scanner.simulation.truth import Truth, read_truth
 from skymap_scanner.simulation.variation import Variation, VariedPhysics, draw_variation
 
 __all__ = [

@@ -14,7 +14,7 @@ from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.detector.ice import ice_model
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.model import Event
+from skymap_scanner.event.model import Event, Topology
 from skymap_scanner.i3 import I3RecoPulseSeriesMap
 from skymap_scanner.reconstruction.millipede.segments import InstrumentedVolume, span_in_cube
 from skymap_scanner.simulation.losses import cascade_losses, muon_losses
@@ -31,7 +31,7 @@ from skymap_scanner.simulation.readout import (
     pulse_map,
 )
 from skymap_scanner.simulation.simulated_frames import event_header, simulated_event
-from skymap_scanner.simulation.truth import Topology, Truth
+from skymap_scanner.simulation.truth import Truth
 from skymap_scanner.simulation.variation import NOMINAL, Variation
 
 #: Default time of simulated events: 2024-01-01 (UTC).

@@ -18,12 +18,13 @@ The seed is the number of the event in its header.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from skymap_scanner.detector.coordinates import travel_direction
 from skymap_scanner.errors import I3Error, InputError
+from skymap_scanner.event.model import Topology
 from skymap_scanner.i3 import (
     FitStatus,
     Frame,
@@ -41,8 +42,6 @@ from skymap_scanner.i3 import (
 from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 from skymap_scanner.simulation.losses import Losses
 from skymap_scanner.simulation.variation import NAMES, NOMINAL, Variation
-
-Topology = Literal["track", "cascade"]
 
 TRACK = "MCTrack"
 LOSSES = "MCLosses"

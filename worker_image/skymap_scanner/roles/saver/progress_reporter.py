@@ -12,9 +12,12 @@ from skymap_api.progress import MAX_OBSTACLE, Progress, ProgressPhase, encode_pr
 from skymap_api.resource.base import INT32
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.broker.protocol import Outgoing, Producer
+from skymap_scanner.errors import InputError
 from skymap_scanner.results.result import result_to_json
 from skymap_scanner.roles.readers import BestFitReader
-from skymap_scanner.roles.saver.scan_state import best_fit, level_progress, scan_result
+from skymap_scanner.roles.saver.scan_state import Statements, best_fit, level_progress, scan_result
+from skymap_scanner.roles.task_frames import FitStatement
+from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
 
 #: Seconds between two progress snapshots, and between two partial results.
@@ -59,12 +62,19 @@ class ProgressReporter:
     """Publishes progress snapshots and writes the partial result while the saver collects pixels."""
 
     def __init__(
-        self, producer: Producer, plan: Plan, collected: BestFitReader, folder: Path, attempts: SaveAttempts
+        self,
+        producer: Producer,
+        plan: Plan,
+        collected: BestFitReader,
+        statements: Statements,
+        folder: Path,
+        attempts: SaveAttempts,
     ) -> None:
         self._producer = producer
         self._plan = plan
         self._scan = collected.scan
         self._best_fits = collected.best_fits
+        self._read_statement = statements
         self._folder = folder
         self._attempts = attempts
         self._phase = ProgressPhase.SCANNING
@@ -90,7 +100,16 @@ class ProgressReporter:
         if now >= self._next_partial and pixels > self._partial_pixels:
             self._next_partial = now + PARTIAL_INTERVAL
             self._partial_pixels = pixels
-            write_atomically(self._folder / PARTIAL, result_to_json(scan_result(self._plan, self._best_fits)))
+            write_atomically(
+                self._folder / PARTIAL, result_to_json(scan_result(self._plan, self._best_fits, self._statement))
+            )
+
+    def _statement(self, pixel: Pixel) -> FitStatement:
+        """Return what a fit states; nothing where a full disk has lost it, since progress is reported even then."""
+        try:
+            return self._read_statement(pixel)
+        except InputError:
+            return FitStatement()
 
     def fail(self, reason: str) -> None:
         """Publish why this attempt failed."""
@@ -113,7 +132,7 @@ class ProgressReporter:
             rate=rate,
             eta=left / rate if rate > 0 and left / rate <= INT32 else None,
             elapsed=elapsed,
-            best=best_fit(self._plan, self._best_fits),
+            best=best_fit(self._plan, self._best_fits, self._statement),
             outputs=tuple(path.name for path in outputs),
             obstacle=self._attempts.obstacle[:MAX_OBSTACLE] or None,
         )

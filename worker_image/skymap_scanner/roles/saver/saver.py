@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from skymap_api.names import RESULT_FORMATS, ScanTopics
 from skymap_api.progress import ProgressPhase
@@ -29,6 +30,7 @@ from skymap_scanner.roles.readers import BestFitReader, PlanReader
 from skymap_scanner.roles.saver.progress_reporter import PARTIAL, ProgressReporter, SaveAttempts
 from skymap_scanner.roles.saver.scan_state import scan_result
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.task_frames import FitStatement, decode_statement
 from skymap_scanner.roles.topics import read_metadata
 from skymap_scanner.scan.levels import parse_area
 from skymap_scanner.scan.pixels import Pixel, read_ranges
@@ -77,12 +79,15 @@ def save(
         if scan is None:
             return False
         check_expected(scan, settings)
-        with BestFitReader(broker, topics.collected, FitValidator(scan)) as collected:
+        with (
+            BestFitReader(broker, topics.collected, FitValidator(scan)) as collected,
+            Spool(settings.output.parent) as spool,
+        ):
             reporter = ProgressReporter(
-                progress, plan_reader.plan, collected, settings.results, attempts or SaveAttempts()
+                progress, plan_reader.plan, collected, spool.statement, settings.results, attempts or SaveAttempts()
             )
             try:
-                outputs = _save(broker, settings, stop, plan_reader, collected, reporter)
+                outputs = _save(broker, settings, stop, plan_reader, collected, spool, reporter)
             except (OSError, InputError) as error:
                 if is_disk_full(error):
                     reporter.fail(str(error))
@@ -102,24 +107,24 @@ def _save(
     stop: Stop,
     plan_reader: PlanReader,
     collected: BestFitReader,
+    spool: Spool,
     reporter: ProgressReporter,
 ) -> list[Path] | None:
     """Collect all pixels and write the files; None if a stop was requested first."""
     _make_folders(settings)
-    with Spool(settings.output.parent) as spool:
-        while not stop.requested:
-            found = collected.receive(timeout=0.1)
-            plan = plan_reader.update()
-            if found is not None:
-                best_fit, frames = found
-                spool.write(best_fit.pixel, frames)
-            elif plan.complete(collected.best_fits):
-                break
-            reporter.report()
-        if stop.requested:
-            return None
-        reporter.publish(ProgressPhase.WRITING)
-        outputs = _write(broker, settings, plan, collected, spool)
+    while not stop.requested:
+        found = collected.receive(timeout=0.1)
+        plan = plan_reader.update()
+        if found is not None:
+            best_fit, frames = found
+            spool.write(best_fit.pixel, frames)
+        elif plan.complete(collected.best_fits):
+            break
+        reporter.report()
+    if stop.requested:
+        return None
+    reporter.publish(ProgressPhase.WRITING)
+    outputs = _write(broker, settings, plan, collected, spool)
     (settings.results / PARTIAL).unlink(missing_ok=True)
     return outputs
 
@@ -141,7 +146,7 @@ def check_expected(scan: ScanEntry, settings: SaverSettings) -> None:
 
 def _write(broker: Broker, settings: SaverSettings, plan: Plan, collected: BestFitReader, spool: Spool) -> list[Path]:
     """Write the .i3 file, then the results."""
-    result = scan_result(plan, collected.best_fits)
+    result = scan_result(plan, collected.best_fits, spool.statement)
     output = settings.output.with_name(settings.output.name.replace("{stem}", result.stem))
     with FrameWriter(output) as writer:
         for topic in collected.scan.event.metadata_topics:
@@ -163,20 +168,26 @@ def _make_folders(settings: SaverSettings) -> None:
 class Spool(Closing):
     """An anonymous temporary file in ``folder``, which the operating system removes at the end of the process.
 
-    Raises InputError if it cannot be written.
+    The first write makes it. Raises InputError if it cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with self._as_input_error():
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
+        self._opened: IO[bytes] | None = None
         self._places: dict[Pixel, tuple[int, int]] = {}
         self._end = 0
 
     def close(self) -> None:
         """Remove the file."""
-        with suppress(OSError):  # its content is no longer needed
-            self._file.close()
+        if self._opened is not None:
+            with suppress(OSError):  # its content is no longer needed
+                self._opened.close()
+
+    @property
+    def _file(self) -> IO[bytes]:
+        if self._opened is None:
+            self._opened = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by close()
+        return self._opened
 
     @contextmanager
     def _as_input_error(self) -> Iterator[None]:
@@ -199,3 +210,7 @@ class Spool(Closing):
         with self._as_input_error():  # seeking writes the buffered data
             self._file.seek(offset)
         return self._file.read(size)
+
+    def statement(self, pixel: Pixel) -> FitStatement:
+        """Return what the fit of ``pixel`` states; nothing if its payload could not be kept."""
+        return decode_statement(self.read(pixel)) if pixel in self._places else FitStatement()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,15 +13,18 @@ from skymap_api.resource.status import BestFitStatus, LevelStatus
 from skymap_scanner import __version__
 from skymap_scanner.healpix import pixel_count
 from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
-from skymap_scanner.results.rule import WILKS
+from skymap_scanner.results.calibration import choose_rule, shipped_calibrations, topology_of_losses
 from skymap_scanner.results.skymap import multi_order_map
-from skymap_scanner.roles.task_frames import PixelFit
+from skymap_scanner.roles.task_frames import FitStatement, PixelFit
 from skymap_scanner.scan.levels import Level
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.refinement import choose_parents
 
 SQUARE_DEGREES = (180 / math.pi) ** 2
+
+#: Returns what the fit of a pixel states.
+Statements = Callable[[Pixel], FitStatement]
 
 
 #: Parents that a level with a probability refines where the peak is sharper than a pixel: the best, its neighbours, and
@@ -68,13 +72,13 @@ def expected_pixels(
     return counts | {nside: len(pixels) for nside, pixels in decided.items()}
 
 
-def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> BestFitStatus | None:
+def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Statements) -> BestFitStatus | None:
     """Return the best pixel so far, with the area of the pixels inside the 90 % threshold; None without a fit."""
-    result = scan_result(plan, best_fits)
-    if not any(np.isfinite(level["llh"]).any() for level in result.levels.values()):
+    result = scan_result(plan, best_fits, statements)
+    if result.metadata.rule is None:
         return None
-    skymap = multi_order_map(result, WILKS)
-    inside = (skymap.owner >= 0) & (skymap.delta[skymap.owner] <= WILKS.levels[0.9])
+    skymap = multi_order_map(result, result.metadata.rule)
+    inside = (skymap.owner >= 0) & (skymap.delta[skymap.owner] <= skymap.rule.levels[0.9])
     best = skymap.best
     return BestFitStatus(
         nside=best.nside,
@@ -86,8 +90,8 @@ def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> BestFitStatus |
     )
 
 
-def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> ScanResult:
-    """Return the result with the planned pixels that are done.
+def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Statements) -> ScanResult:
+    """Return the result with the planned pixels that are done, and with the contour rule for its best fit.
 
     It does not depend on the time or the speed of the scan: the same scan gives the same files. Raises ValueError if
     the plan is empty.
@@ -99,7 +103,7 @@ def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> ScanResult:
     for nside, pixels in plan.levels.items():
         rows = [_row(best_fits[pixel]) for pixel in pixels if pixel in best_fits]
         levels[nside] = np.array(rows, dtype=PIXEL)
-    return ScanResult(
+    result = ScanResult(
         levels=levels,
         metadata=ScanMetadata(
             run_id=event.run,
@@ -114,6 +118,22 @@ def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> ScanResult:
             scanner_version=__version__,
         ),
     )
+    return _with_rule(result, statements)
+
+
+def _with_rule(result: ScanResult, statements: Statements) -> ScanResult:
+    """Add what the best fit states, and the contour rule that follows from it; nothing where no pixel was fitted."""
+    if not any(np.isfinite(level["llh"]).any() for level in result.levels.values()):
+        return result
+    best = multi_order_map(result).best
+    stated = statements(Pixel(best.nside, best.index))
+    topology = stated.topology or topology_of_losses(
+        np.array([loss.position for loss in stated.losses]).reshape(-1, 3),
+        np.array([loss.energy for loss in stated.losses]),
+    )
+    rule = choose_rule(shipped_calibrations(), stated.likelihood, topology, best.energy_total)
+    described = replace(result.metadata, likelihood=stated.likelihood, topology=topology or "", rule=rule)
+    return replace(result, metadata=described)
 
 
 def _row(best: PixelFit) -> tuple[float, ...]:

@@ -1,0 +1,158 @@
+"""Which calibration applies to a fit, and what its file may hold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.results.calibration import (
+    CASCADE_REACH,
+    MIN_EVENTS,
+    choose_rule,
+    read_calibration,
+    shipped_calibrations,
+    topology_of_losses,
+)
+from skymap_scanner.results.rule import MAX_TEXT, WILKS, checked_text
+
+
+def energy_range(topology: str, low: float, high: float, events: int = 150, half: float = 2.0, ninety: float = 7.0):
+    return {
+        "topology": topology,
+        "energy": [low, high],
+        "events": events,
+        "half": {"value": half, "low": half - 0.3, "high": half + 0.3},
+        "ninety": {"value": ninety, "low": ninety - 1, "high": ninety + 1},
+    }
+
+
+def content(**changes: Any) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "version": "1",
+        "likelihood": "millipede 7",
+        "command": "python benchmarks/coverage/calibrate.py",
+        "scanner_version": "0.1.0",
+        "simulation": "varied ice",
+        "simulated": 500,
+        "failed": 2,
+        "ranges": [
+            energy_range("track", 3e4, 1e5),
+            energy_range("track", 1e5, 1e6, half=3.0, ninety=9.0),
+            energy_range("cascade", 3e4, 1e6, events=MIN_EVENTS - 1),
+        ],
+    } | changes
+
+
+def files(**changes: Any):
+    return [read_calibration("test.json", json.dumps(content(**changes)).encode())]
+
+
+def test_thresholds_are_those_of_topology_and_energy():
+    for energy, levels in ((3e4, {0.5: 2.0, 0.9: 7.0}), (9.9e4, {0.5: 2.0, 0.9: 7.0}), (1e5, {0.5: 3.0, 0.9: 9.0})):
+        rule = choose_rule(files(), "millipede 7", "track", energy)
+        assert (rule.name, rule.levels) == ("calibrated", levels)
+    assert rule.statement == (
+        "Contours calibrated with 150 re-simulated tracks of 100 to 1e+03 TeV (varied ice): statistical and systematic."
+    )
+    assert rule.source.startswith("test.json, version 1, sha256 ")
+    assert rule.source.endswith(": python benchmarks/coverage/calibrate.py")
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "topology", "energy", "reason"),
+    [
+        ("", "track", 5e4, "the reconstruction names no likelihood"),
+        ("millipede 8", "track", 5e4, "there is no calibration of the likelihood 'millipede 8'"),
+        ("millipede 7", None, 5e4, "the best fit has no energy losses"),
+        ("millipede 7", "track", 1e6, "test.json has no tracks of 1e+03 TeV"),
+        ("millipede 7", "track", 2.9e4, "test.json has no tracks of 29 TeV"),
+        ("millipede 7", "track", float("nan"), "test.json has no tracks of nan TeV"),
+        ("millipede 7", "cascade", 5e4, "test.json has only 99 cascades of 30 to 1e+03 TeV, fewer than 100"),
+    ],
+)
+def test_wilks_is_used_with_the_reason_where_no_calibration_applies(likelihood, topology, energy, reason):
+    rule = choose_rule(files(), likelihood, topology, energy)
+    assert (rule.name, rule.levels) == (WILKS.name, WILKS.levels)
+    assert rule.statement == f"{WILKS.statement} Not calibrated: {reason}."
+
+
+def test_longest_texts_fit_into_every_header():
+    longest = files(likelihood="l" * 200, command="c" * 200, simulation="s" * 200)
+    rule = choose_rule(longest, "l" * 200, "track", 5e4)
+    for text in (rule.statement, rule.source, choose_rule(longest, "x" * 200, "track", 5e4).statement):
+        assert len(checked_text("text", text)) <= MAX_TEXT
+
+
+def test_calibration_round_trips():
+    (file,) = files()
+    assert read_calibration("test.json", file.content.to_json()).content == file.content
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "format"),
+        ({"likelihood": ""}, "likelihood"),
+        ({"command": "two\nlines"}, "command"),
+        ({"colour": "red"}, "colour"),
+        ({"ranges": []}, "ranges"),
+        ({"ranges": [energy_range("muon", 1, 2)]}, r"ranges\[0\].topology"),
+        ({"ranges": [energy_range("track", 2, 1)]}, r"ranges\[0\].*energy: the second number must be greater"),
+        ({"ranges": [energy_range("track", 1, 2, half=7.0)]}, r"ranges\[0\].*ninety: must be greater than half"),
+        ({"ranges": [energy_range("track", 1, 2, half=-1.0)]}, r"ranges\[0\].half.value"),
+        ({"ranges": [energy_range("track", 1, 3), energy_range("track", 2, 4)]}, "overlap"),
+    ],
+)
+def test_invalid_calibrations_are_rejected_with_the_field(changes, message):
+    with pytest.raises(InputError, match=f"test.json: not a calibration .*{message}"):
+        files(**changes)
+
+
+def test_damaged_file_is_rejected():
+    with pytest.raises(InputError, match=r"test\.json: not a calibration"):
+        read_calibration("test.json", b"{")
+
+
+def test_shipped_calibrations_are_readable_and_of_different_likelihoods():
+    likelihoods = [file.content.likelihood for file in shipped_calibrations()]
+    assert len(likelihoods) == len(set(likelihoods))
+
+
+def losses(*places_and_energies: tuple[float, float]):
+    places, energies = (np.array(column, dtype=np.float64) for column in zip(*places_and_energies, strict=True))
+    direction = np.array([0.6, 0.0, 0.8])
+    return np.array([10.0, -20.0, 30.0]) + places[:, None] * direction, energies
+
+
+@pytest.mark.parametrize(
+    ("given", "topology"),
+    [
+        (losses((0, 1e5)), "cascade"),
+        (losses((-15, 2e4), (0, 6e4), (15, 2e4)), "cascade"),
+        (losses((-300, 9e3), (0, 91e3)), "cascade"),
+        (losses((-300, 11e3), (0, 89e3)), "track"),
+        (losses(*((15.0 * n, 1e3) for n in range(60))), "track"),
+        (losses((0, 5e4), (31, 5e4)), "track"),
+        (losses((0, 0.0)), None),
+        ((np.empty((0, 3)), np.empty(0)), None),
+    ],
+)
+def test_topology_follows_from_the_losses(given, topology):
+    assert topology_of_losses(*given) == topology
+
+
+@given(st.lists(st.tuples(st.floats(-600, 600), st.floats(1.0, 1e6)), min_size=1, max_size=30))
+def test_losses_within_reach_are_a_cascade_in_any_order(pairs):
+    position, energy = losses(*pairs)
+    assert topology_of_losses(position, energy) == topology_of_losses(position[::-1], energy[::-1]) or (
+        np.count_nonzero(energy == energy.max()) > 1  # equally great losses: the first one counts
+    )
+    near = losses(*((place / 600 * CASCADE_REACH / 2, amount) for place, amount in pairs))
+    assert topology_of_losses(*near) == "cascade"
