@@ -25,8 +25,8 @@ def write_report(records: Records, settings: Mapping[str, Any], folder: Path) ->
     kinds = {kind: found for kind, found in kinds.items() if found}
     text = "\n".join([*_head(settings), *_table(kinds), "", *_rule()])
     (folder / "report.md").write_text(text + "\n")
-    _draw_errors(kinds).savefig(folder / "errors.png", dpi=150)
-    _draw_coverage(kinds).savefig(folder / "coverage.png", dpi=150)
+    draw_errors(kinds).savefig(folder / "errors.png", dpi=150)
+    draw_coverage(kinds).savefig(folder / "coverage.png", dpi=150)
     return text
 
 
@@ -54,27 +54,27 @@ def _table(kinds: Mapping[str, Records]) -> list[str]:
         ("68 % of errors below", 0.68),
         ("90 % of errors below", 0.9),
     ):
-        row(name, [f"{np.quantile(_column(found, 'error'), quantile):.2f}°" for found in kinds.values()])
+        row(name, [f"{np.quantile(column(found, 'error'), quantile):.2f}°" for found in kinds.values()])
     for rule in (WILKS, IC160427A):
         for level in LEVELS:
-            cells = [_share(_column(found, "delta") < rule.levels[level]) for found in kinds.values()]
+            cells = [share(column(found, "delta") < rule.levels[level]) for found in kinds.values()]
             row(f"truth within the {level:.0%} region, {rule.label} (2Δ(−ln L) < {rule.levels[level]:g})", cells)
     for level in LEVELS:
         inside = [np.array([r["regions"][f"{level:g}"]["inside"] for r in found]) for found in kinds.values()]
-        row(f"truth within the {level:.0%} contour as drawn ({WILKS.label})", [_share(x) for x in inside])
+        row(f"truth within the {level:.0%} contour as drawn ({WILKS.label})", [share(x) for x in inside])
         areas = [np.array([r["regions"][f"{level:g}"]["area"] for r in found]) for found in kinds.values()]
         row("median area of that contour", [f"{np.median(x):.2f} deg²" for x in areas])
     row(
         "truth fitted better than the best pixel (2Δ below −2: the scan missed it)",
-        [_share(_column(f, "delta") < -2) for f in kinds.values()],
+        [share(column(f, "delta") < -2) for f in kinds.values()],
     )
     row(
         "median charge, hit DOMs",
-        [f"{np.median(_column(f, 'charge')):.0f} pe, {np.median(_column(f, 'doms')):.0f}" for f in kinds.values()],
+        [f"{np.median(column(f, 'charge')):.0f} pe, {np.median(column(f, 'doms')):.0f}" for f in kinds.values()],
     )
     row(
         "fits, CPU time an event",
-        [f"{np.mean(_column(f, 'fits')):.0f}, {np.mean(_column(f, 'cpu')):.0f} s" for f in kinds.values()],
+        [f"{np.mean(column(f, 'fits')):.0f}, {np.mean(column(f, 'cpu')):.0f} s" for f in kinds.values()],
     )
     return lines
 
@@ -88,22 +88,23 @@ def _rule() -> list[str]:
     return [text]
 
 
-def _column(records: Records, name: str) -> NDArray[np.float64]:
+def column(records: Records, name: str) -> NDArray[np.float64]:
+    """Return one value of every record."""
     return np.array([record[name] for record in records], float)
 
 
-def _share(inside: NDArray[np.bool_]) -> str:
+def share(inside: NDArray[np.bool_]) -> str:
     """Write a share with its interval."""
     interval = binomtest(int(inside.sum()), len(inside)).proportion_ci(0.68)
     return f"{inside.mean():.0%} ({interval.low:.0%}–{interval.high:.0%})"
 
 
-def _draw_errors(kinds: Mapping[str, Records]) -> Figure:
+def draw_errors(kinds: Mapping[str, Records]) -> Figure:
     """Draw the angular error against the energy that gave light, with the running median."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for kind, records in kinds.items():
-        energy, error = _column(records, "deposited") / 1e3, _column(records, "error")
+        energy, error = column(records, "deposited") / 1e3, column(records, "error")
         axes.plot(energy, error, "o", ms=4, alpha=0.7, color=COLOURS[kind], label=f"{kind}s ({len(records)})")
         median = float(np.median(error))
         axes.axhline(median, color=COLOURS[kind], lw=1, ls="--")
@@ -122,14 +123,14 @@ def _draw_errors(kinds: Mapping[str, Records]) -> Figure:
     return figure
 
 
-def _draw_coverage(kinds: Mapping[str, Records]) -> Figure:
+def draw_coverage(kinds: Mapping[str, Records]) -> Figure:
     """Draw how many events have the truth below each 2 delta ln L, and what Wilks' theorem expects."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     x = np.geomspace(0.1, 300, 300)
     axes.plot(x, chi2.cdf(x, 2), color="black", lw=1.2, label="Wilks' theorem, 2 degrees of freedom")
     for kind, records in kinds.items():
-        delta = np.sort(np.maximum(_column(records, "delta"), x[0]))
+        delta = np.sort(np.maximum(column(records, "delta"), x[0]))
         share = np.arange(1, len(delta) + 1) / len(delta)
         axes.step([x[0], *delta, x[-1]], [0, *share, 1], where="post", color=COLOURS[kind], label=f"{kind}s")
     for level in LEVELS:

@@ -1,6 +1,6 @@
 """Coverage of the contours: simulate tracks and cascades, scan each, count how often the truth lies inside.
 
-    python benchmarks/coverage/run.py --tracks 50 --cascades 50 -o build/coverage
+    python -m benchmarks.coverage.run --tracks 50 --cascades 50 -o build/coverage
 
 Directions are drawn evenly over the sky, vertices evenly in the instrumented volume, energies evenly in the logarithm
 (``--energies``). Finished events are appended to ``events.jsonl``, one per line: a second run does only what
@@ -13,22 +13,18 @@ import argparse
 import json
 import multiprocessing
 import os
-import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core: threads of numpy would only get in the way
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from report import write_report
-from scan import Case, ScanShape, run_case
+from benchmarks.coverage.records import EVENTS, check_settings, read_records
+from benchmarks.coverage.report import write_report
+from benchmarks.coverage.scan import ScanShape, make_cases, run_case
 
 from skymap_scanner.scan.levels import parse_levels
-
-EVENTS = "events.jsonl"
-SETTINGS = "settings.json"
 
 
 def main() -> None:
@@ -48,14 +44,11 @@ def main() -> None:
 
     given.output.mkdir(parents=True, exist_ok=True)
     records = given.output / EVENTS
-    _check_settings(given)
+    settings = {name: getattr(given, name) for name in ("seed", "levels", "seeds", "warm_seeds", "ice")}
+    settings["energies"] = list(given.energies)
+    check_settings(given.output, settings)
     done = {record["key"] for record in read_records(records)}
-    cases = [
-        Case(topology, number, given.seed, tuple(given.energies))
-        for number in range(max(given.tracks, given.cascades))
-        for topology, count in (("track", given.tracks), ("cascade", given.cascades))
-        if number < count
-    ]
+    cases = make_cases(given.tracks, given.cascades, given.seed, tuple(given.energies))
     missing = [case for case in cases if case.key not in done]
     shape = ScanShape(parse_levels(given.levels), given.seeds, given.warm_seeds, given.ice)
     print(f"{len(cases)} events, {len(missing)} to do, {given.workers} workers", flush=True)
@@ -72,28 +65,7 @@ def main() -> None:
             )
     if missing:
         print(f"{(time.monotonic() - began) / len(missing):.1f} s wall time an event", flush=True)
-    print(write_report(read_records(records), json.loads((given.output / SETTINGS).read_text()), given.output))
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """Read the events done so far; a last line that was cut off does not count."""
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    if len(whole) < len(lines):
-        path.write_text("".join(whole))
-    return [json.loads(line) for line in whole]
-
-
-def _check_settings(given: argparse.Namespace) -> None:
-    """Store the settings beside the records, and exit rather than mix two kinds."""
-    settings = {name: getattr(given, name) for name in ("seed", "levels", "seeds", "warm_seeds", "ice")}
-    settings["energies"] = list(given.energies)
-    path = given.output / SETTINGS
-    if path.exists() and json.loads(path.read_text()) != settings:
-        sys.exit(f"{path} holds {path.read_text().strip()}: choose another folder, or the same settings")
-    path.write_text(json.dumps(settings) + "\n")
+    print(write_report(read_records(records), settings, given.output))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,17 @@ class Case:
         return float(low * (high / low) ** random.random()), int(random.integers(2**32))
 
 
+def make_cases(tracks: int, cascades: int, master: int, energies: tuple[float, float]) -> list[Case]:
+    """Return the cases of a run, tracks and cascades in turn: those of a smaller run are among them."""
+    counts: dict[Topology, int] = {"track": tracks, "cascade": cascades}
+    return [
+        Case(topology, number, master, energies)
+        for number in range(max(counts.values()))
+        for topology, count in counts.items()
+        if number < count
+    ]
+
+
 @dataclass(frozen=True)
 class ScanShape:
     """How to scan: levels as of ``--levels``, and how many seeds in those that start cold, and in the others."""
@@ -84,7 +95,7 @@ def run_case(case: Case, shape: ScanShape) -> dict[str, Any]:
             fit_direction(fitter, truth.zenith, truth.azimuth, prepared.vertex, prepared.vertex_time, shape.seeds),
             fit_direction(fitter, truth.zenith, truth.azimuth, nearest.position, nearest.time, 7, warm=True),
         ),
-        key=_llh,
+        key=lowest_llh,
     )
     regions = contours(skymap)
     error = angular_separation(*(math.radians(x) for x in (best.ra, best.dec, truth.ra, truth.dec)))
@@ -147,10 +158,13 @@ def fit_direction(
 ) -> Fit:
     """Return the best fit of one direction from several seeds around a vertex (m) and time (ns)."""
     positions = seed_positions([float(x) for x in vertex], seeds)
-    return min((fitter.fit(Start(zenith, azimuth, position, float(when), warm)) for position in positions), key=_llh)
+    return min(
+        (fitter.fit(Start(zenith, azimuth, position, float(when), warm)) for position in positions), key=lowest_llh
+    )
 
 
-def _llh(fit: Fit) -> float:
+def lowest_llh(fit: Fit) -> float:
+    """Return -ln L of a fit, infinite if it failed: the key of the best one."""
     return math.inf if math.isnan(fit.llh) else fit.llh
 
 

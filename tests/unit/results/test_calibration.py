@@ -37,7 +37,7 @@ def content(**changes: Any) -> dict[str, Any]:
         "format": 1,
         "version": "1",
         "likelihood": "millipede 7",
-        "command": "python benchmarks/coverage/calibrate.py",
+        "command": "python -m benchmarks.coverage.calibrate",
         "scanner_version": "0.1.0",
         "simulation": "varied ice",
         "simulated": 500,
@@ -59,10 +59,10 @@ def test_thresholds_are_those_of_topology_and_energy():
         rule = choose_rule(files(), "millipede 7", "track", energy)
         assert (rule.name, rule.levels) == ("calibrated", levels)
     assert rule.statement == (
-        "Contours calibrated with 150 re-simulated tracks of 100 to 1e+03 TeV (varied ice): statistical and systematic."
+        "Contours calibrated with 150 re-simulated tracks of 100 to 1000 TeV (varied ice): statistical and systematic."
     )
     assert rule.source.startswith("test.json, version 1, sha256 ")
-    assert rule.source.endswith(": python benchmarks/coverage/calibrate.py")
+    assert rule.source.endswith(": python -m benchmarks.coverage.calibrate")
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_thresholds_are_those_of_topology_and_energy():
         ("", "track", 5e4, "the reconstruction names no likelihood"),
         ("millipede 8", "track", 5e4, "there is no calibration of the likelihood 'millipede 8'"),
         ("millipede 7", None, 5e4, "the best fit has no energy losses"),
-        ("millipede 7", "track", 1e6, "test.json has no tracks of 1e+03 TeV"),
+        ("millipede 7", "track", 1e6, "test.json has no tracks of 1000 TeV"),
         ("millipede 7", "track", 2.9e4, "test.json has no tracks of 29 TeV"),
         ("millipede 7", "track", float("nan"), "test.json has no tracks of nan TeV"),
-        ("millipede 7", "cascade", 5e4, "test.json has only 99 cascades of 30 to 1e+03 TeV, fewer than 100"),
+        ("millipede 7", "cascade", 5e4, "test.json has only 99 cascades of 30 to 1000 TeV, fewer than 100"),
     ],
 )
 def test_wilks_is_used_with_the_reason_where_no_calibration_applies(likelihood, topology, energy, reason):

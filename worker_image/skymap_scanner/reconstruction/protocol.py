@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from skymap_scanner.event.model import PreparedEvent, Topology
 from skymap_scanner.i3 import FitStatus
 
@@ -92,17 +95,17 @@ class EventFitter(Protocol):
         """Fit the event from ``start``. A failed fit is an outcome (status, NaN, reason), not an exception."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Located:
     """The best fit with free direction.
 
-    ``fit``: its zenith and azimuth are the fitted ones; it failed if its -ln L is NaN. ``covariance``: 2 x 2, rad^2, of
+    ``fit``: its zenith and azimuth are the fitted ones; it failed if its -ln L is NaN. ``covariance`` (2, 2; rad^2): of
     the fitted direction in the plane that touches the sky there, along (zenith, azimuth * sin(zenith)); the region
     2 delta ln L < t is, for a parabolic minimum, an ellipse of pi t sqrt(det covariance). NaN where it is unknown.
     """
 
     fit: Fit
-    covariance: tuple[tuple[float, float], tuple[float, float]]
+    covariance: NDArray[np.float64]
 
 
 @runtime_checkable

@@ -1,8 +1,8 @@
 """Calibrations: thresholds of 2 delta ln L from re-simulated events, and which of them apply to a fit.
 
-A calibration is a JSON file in ``calibrations/``, which ``benchmarks/coverage/calibrate.py`` writes. It belongs to one
-likelihood, named by its identity (``Fit.likelihood``), and has thresholds by what the *fit* shows, topology and energy,
-since nobody knows the truth of a real event. Where none applies, Wilks' theorem is used, and its rule says why.
+A calibration is a JSON file in ``calibrations/``, made by ``python -m benchmarks.coverage.calibrate``. It belongs to
+one likelihood, named by its identity (``Fit.likelihood``), and has thresholds by what the *fit* shows, topology and
+energy, since nobody knows the truth of a real event. Where none applies, Wilks' theorem is used, and its rule says why.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ Energy = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def tev(energy: float) -> str:
+    """Return an energy (GeV) in TeV, with three significant figures and without an exponent up to 100 PeV."""
+    return f"{float(f'{energy / 1e3:.3g}'):g}"
 
 
 class Threshold(_Model):
@@ -79,7 +84,7 @@ class EnergyRange(_Model):
     @property
     def text(self) -> str:
         """The range in words: ``cascades of 30 to 100 TeV``."""
-        low, high = (f"{energy / 1e3:.3g}" for energy in self.energy)
+        low, high = map(tev, self.energy)
         return f"{self.topology}s of {low} to {high} TeV"
 
 
@@ -177,7 +182,7 @@ def choose_rule(
         return uncalibrated("the best fit has no energy losses")
     found = next((one for one in file.content.ranges if one.holds(topology, energy)), None)
     if found is None:
-        return uncalibrated(f"{file.name} has no {topology}s of {energy / 1e3:.3g} TeV")
+        return uncalibrated(f"{file.name} has no {topology}s of {tev(energy)} TeV")
     if found.events < MIN_EVENTS:
         return uncalibrated(f"{file.name} has only {found.events} {found.text}, fewer than {MIN_EVENTS}")
     statement = (

@@ -1,0 +1,165 @@
+"""Calibrate the contours: simulate events with varied physics, and find how far 2 delta ln L of the truth goes.
+
+    python -m benchmarks.coverage.calibrate --tracks 400 --cascades 400 --version 1 -o build/calibration
+
+Each event has its own ice model, scattering, absorption, DOM efficiency and hole ice (``draw_variation``). Its record
+is appended to ``events.jsonl``: if the command is interrupted, the same command continues, with the same results. At
+the end it writes ``calibration.json``, the thresholds by fitted topology and energy, which belongs into
+``worker_image/skymap_scanner/results/calibrations``; and ``report.md`` with two pictures, how often the regions hold
+the truth. Needs the extra ``plots``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core: threads of numpy would only get in the way
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from benchmarks.coverage.calibration_report import write_report
+from benchmarks.coverage.locate import LocateSettings, locate_case
+from benchmarks.coverage.records import EVENTS, check_settings, read_records
+from benchmarks.coverage.scan import Case, make_cases
+from benchmarks.coverage.thresholds import RANGE_EVENTS, Records, energy_ranges
+
+from skymap_scanner import __version__
+from skymap_scanner.atomic_file import write_atomically
+from skymap_scanner.errors import SkymapError
+from skymap_scanner.results.calibration import Calibration, tev
+
+CALIBRATION = "calibration.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the arguments, locate the missing events, write the thresholds and the report."""
+    given = _parse(arguments)
+    how = LocateSettings(
+        given.nominal, given.coarse_nside, given.candidates, given.reconstruction, json.loads(given.parameters)
+    )
+    given.output.mkdir(parents=True, exist_ok=True)
+    settings = {"seed": given.seed, "energies": list(given.energies), **asdict(how)}
+    check_settings(given.output, settings)
+    try:
+        _locate_missing(given, how)
+    except SkymapError as error:
+        sys.exit(f"calibrate: {error}")
+    cases = {case.key for case in _cases(given)}
+    records = [record for record in read_records(given.output / EVENTS) if record["key"] in cases]
+    print(write_report(records, settings, given.output, given.range_events))
+    if given.nominal:
+        print(f"No {CALIBRATION}: the physics was that of the fit, so the thresholds are statistical only.")
+        return
+    try:
+        calibration = make_calibration(records, settings, given.version, _command(given), given.range_events)
+    except ValueError as error:
+        sys.exit(f"calibrate: no {CALIBRATION}: {error}")
+    print(f"wrote {write_atomically(given.output / CALIBRATION, calibration.to_json())}")
+
+
+def make_calibration(
+    records: Records, settings: dict[str, Any], version: str, command: str, range_events: int
+) -> Calibration:
+    """Return the calibration that follows from the records.
+
+    Raises ValueError if they are of several likelihoods or of one without a name, or too few for a threshold.
+    """
+    fitted = [record for record in records if "failed" not in record]
+    likelihoods = {record["likelihood"] for record in fitted}
+    if len(likelihoods) > 1:
+        raise ValueError(f"the records are of several likelihoods ({', '.join(sorted(likelihoods))}): start again")
+    if not all(likelihoods):
+        raise ValueError(f"the reconstruction {settings['reconstruction']} names no likelihood")
+    low, high = map(tev, settings["energies"])
+    return Calibration(
+        version=version,
+        likelihood=next(iter(likelihoods), ""),
+        command=command,
+        scanner_version=__version__,
+        simulation=(
+            f"{low} to {high} TeV simulated; ice model, scattering, absorption, DOM efficiency and hole ice varied"
+        ),
+        simulated=len(records),
+        failed=len(records) - len(fitted),
+        ranges=tuple(energy_ranges(fitted, range_events)),
+    )
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="calibrate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tracks", type=int, default=400)
+    parser.add_argument("--cascades", type=int, default=400)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the records and the results")
+    parser.add_argument("--version", default="1", help="version of the calibration")
+    parser.add_argument("--workers", type=int, choices=(1, 2), default=1, help="processes")
+    parser.add_argument("--seed", type=int, default=1, help="all events follow from it")
+    parser.add_argument("--energies", type=float, nargs=2, default=(3e4, 1e6), metavar=("LOW", "HIGH"), help="GeV")
+    parser.add_argument("--nominal", action="store_true", help="simulate the physics of the fit; makes no calibration")
+    parser.add_argument("--coarse-nside", type=int, choices=(1, 2, 4, 8), default=4, help="grid of the cold fits")
+    parser.add_argument("--candidates", type=int, default=3, help="pixels of it where the direction is fitted")
+    parser.add_argument("--range-events", type=int, default=RANGE_EVENTS, help="fewest events of a range of energy")
+    parser.add_argument("--reconstruction", default="millipede")
+    parser.add_argument("--parameters", default="{}", help="of the reconstruction, as JSON")
+    return parser.parse_args(arguments)
+
+
+def _command(given: argparse.Namespace) -> str:
+    """Return the command that makes the same calibration."""
+    low, high = given.energies
+    words = [
+        f"--tracks {given.tracks} --cascades {given.cascades} --version {given.version} --seed {given.seed}",
+        f"--energies {low:g} {high:g} --coarse-nside {given.coarse_nside} --candidates {given.candidates}",
+        f"--range-events {given.range_events}",
+    ]
+    if given.reconstruction != "millipede" or given.parameters != "{}":
+        words.append(f"--reconstruction {given.reconstruction} --parameters '{given.parameters}'")
+    return " ".join(["python -m benchmarks.coverage.calibrate", *words])
+
+
+def _cases(given: argparse.Namespace) -> list[Case]:
+    return make_cases(given.tracks, given.cascades, given.seed, tuple(given.energies))
+
+
+def _locate_missing(given: argparse.Namespace, how: LocateSettings) -> None:
+    """Locate the events that have no record yet, and append their records."""
+    path = given.output / EVENTS
+    done = {record["key"] for record in read_records(path)}
+    missing = [case for case in _cases(given) if case.key not in done]
+    print(f"{len(missing)} events to do, {given.workers} workers", flush=True)
+    began = time.monotonic()
+    with _mapper(given.workers) as mapper, path.open("a") as file:
+        for count, record in enumerate(mapper(partial(locate_case, settings=how), missing), start=1):
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            outcome = record.get("failed") or (
+                f"error {record['error']:.2f} deg, 2 delta ln L at the truth {record['delta']:.2f}"
+            )
+            print(f"{count}/{len(missing)} {record['key']}: {outcome}, {record['cpu']:.0f} s CPU", flush=True)
+    if missing:
+        print(f"{(time.monotonic() - began) / len(missing):.1f} s wall time an event", flush=True)
+
+
+@contextmanager
+def _mapper(workers: int) -> Iterator[Any]:
+    """Yield a function like ``map``: in this process, or in fresh ones, since numba does not bear a fork."""
+    if workers == 1:
+        yield map
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield pool.imap_unordered
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""One event for a calibration: simulate it, fit its direction, and compare with the fit at the true direction.
+
+The lowest minimum of the sky is found as a scan finds it, with fewer fits: one cold fit in each pixel of a coarse grid,
+then fits with free direction from the best of these pixels. They also start from the truth, since a scan's fine pixels
+would not miss a minimum there.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from benchmarks.coverage.scan import ATTEMPTS, Case, fit_direction, lowest_llh
+
+from skymap_scanner.detector.coordinates import angular_separation, equatorial_to_detector
+from skymap_scanner.errors import InputError, ReconstructionError
+from skymap_scanner.event.model import PreparedEvent, Topology
+from skymap_scanner.event.preparation import prepare
+from skymap_scanner.reconstruction import load
+from skymap_scanner.reconstruction.protocol import Fit, Located, Locator, Start
+from skymap_scanner.results.calibration import topology_of_losses
+from skymap_scanner.scan.levels import Level, first_pixels
+from skymap_scanner.scan.pixels import centres
+from skymap_scanner.simulation import Truth, VariedPhysics, draw_variation, read_truth, simulate
+from skymap_scanner.simulation.variation import NOMINAL
+
+#: Seeds of the fit at the true direction, as of a scan that asks for all of them.
+TRUTH_SEEDS = 7
+
+
+@dataclass(frozen=True)
+class LocateSettings:
+    """How events are simulated and located.
+
+    ``nominal``: the physics of the fit, instead of varied one. ``coarse_nside``: the grid of the cold fits;
+    ``candidates``: how many of its pixels are starts with free direction.
+    """
+
+    nominal: bool = False
+    coarse_nside: int = 4
+    candidates: int = 3
+    reconstruction: str = "millipede"
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def locate_case(case: Case, settings: LocateSettings) -> dict[str, Any]:
+    """Simulate, locate and compare; return the record of the event (angles in degrees, energies in GeV).
+
+    An event without a fit has the reason under ``failed`` and no fitted values. Raises ReconstructionError if the
+    reconstruction cannot fit a direction.
+    """
+    prepared, truth, attempts = draw_event(case, nominal=settings.nominal)
+    record = {
+        "key": case.key,
+        "topology": case.topology,
+        "seed": prepared.header.event_id,
+        "not_triggered": attempts,
+        "ice": truth.ice,
+        "variation": truth.variation.as_dict(),
+        "energy": truth.energy,
+        "deposited": float(truth.losses.energy.sum()),
+        "zenith": math.degrees(truth.zenith),
+        "vertex": list(truth.vertex),
+        "charge": float(prepared.pulses.charge.sum()),
+        "doms": len(list(prepared.pulses.doms())),
+    }
+    began = time.process_time()
+    fitter = load(settings.reconstruction, settings.parameters).set_up(prepared)
+    if not isinstance(fitter, Locator):
+        raise ReconstructionError(
+            f"reconstruction {settings.reconstruction!r} cannot fit a direction: a calibration needs one that can"
+        )
+    located, at_truth = locate(fitter, prepared, (truth.zenith, truth.azimuth), settings)
+    record["cpu"] = time.process_time() - began
+    failed = located.fit.reason or at_truth.reason
+    if math.isnan(located.fit.llh) or math.isnan(at_truth.llh):
+        return record | {"failed": failed or "the fit gave no number"}
+    return record | fitted_values(located, at_truth, truth)
+
+
+def draw_event(case: Case, *, nominal: bool) -> tuple[PreparedEvent, Truth, int]:
+    """Draw until an event triggers; return it, its truth and how many did not."""
+    for attempt in range(ATTEMPTS):
+        energy, seed = case.draw(attempt)
+        sequence = np.random.SeedSequence([case.master, case.topology == "track", case.number, attempt, 1])
+        physics = draw_variation(np.random.Generator(np.random.PCG64(sequence)))
+        if nominal:
+            physics = VariedPhysics("spice_mie", NOMINAL)
+        try:
+            event = simulate(case.topology, energy=energy, seed=seed, ice=physics.ice, variation=physics.variation)
+        except InputError:
+            continue
+        truth = read_truth(event.frames["P"])
+        assert truth is not None  # noqa: S101 - it has just been simulated
+        return prepare(event), truth, attempt
+    raise InputError(f"{case.key}: none of {ATTEMPTS} events triggered; draw from higher energies")
+
+
+def locate(
+    fitter: Locator, prepared: PreparedEvent, true_direction: tuple[float, float], settings: LocateSettings
+) -> tuple[Located, Fit]:
+    """Return the best fit with free direction, and the best fit at the true direction (zenith, azimuth; rad)."""
+    vertex, when = prepared.vertex, prepared.vertex_time
+    at_truth = fit_direction(fitter, *true_direction, vertex, when, TRUTH_SEEDS)
+    ra, dec = centres(first_pixels(Level(settings.coarse_nside, 0), None, None))
+    zenith, azimuth = equatorial_to_detector(ra, dec, prepared.mjd)
+    coarse = [
+        fit_direction(fitter, z, a, vertex, when, 1) for z, a in zip(zenith.tolist(), azimuth.tolist(), strict=True)
+    ]
+    starts = [*sorted(coarse, key=lowest_llh)[: settings.candidates], at_truth]
+    found = [
+        fitter.locate(Start(fit.zenith, fit.azimuth, fit.position, fit.time, warm=True))
+        for fit in starts
+        if not math.isnan(fit.llh)
+    ]
+    if not found:
+        return Located(at_truth, np.full((2, 2), math.nan)), at_truth
+    best = min(found, key=lambda located: lowest_llh(located.fit))
+    again = fit_direction(fitter, *true_direction, best.fit.position, best.fit.time, TRUTH_SEEDS, warm=True)
+    return best, min(at_truth, again, key=lowest_llh)
+
+
+def fitted_values(located: Located, at_truth: Fit, truth: Truth) -> dict[str, Any]:
+    """Return what the fits say about the event."""
+    fit = located.fit
+    error = angular_separation(fit.azimuth, math.pi / 2 - fit.zenith, truth.azimuth, math.pi / 2 - truth.zenith)
+    determinant = float(np.linalg.det(located.covariance))
+    return {
+        "likelihood": fit.likelihood,
+        "fitted_topology": fit_topology(fit),
+        "fitted_energy": fit.energy_total,
+        "error": math.degrees(float(error)),
+        "llh": fit.llh,
+        "llh_truth": at_truth.llh,
+        "delta": 2 * (at_truth.llh - fit.llh),
+        # of a parabolic minimum: the area, square degrees, for each unit of 2 delta ln L
+        "area_per_delta": math.pi * math.sqrt(determinant) * math.degrees(1) ** 2 if determinant > 0 else None,
+    }
+
+
+def fit_topology(fit: Fit) -> Topology | None:
+    """Return the topology that the fit shows, as the scanner decides it."""
+    position = np.array([loss.position for loss in fit.losses]).reshape(-1, 3)
+    return fit.topology or topology_of_losses(position, np.array([loss.energy for loss in fit.losses]))

@@ -1,0 +1,108 @@
+"""From the records of located events to thresholds of 2 delta ln L, without I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.event.model import Topology
+from skymap_scanner.results.calibration import EnergyRange, Threshold
+from skymap_scanner.results.rule import WILKS
+
+Records = Sequence[Mapping[str, Any]]
+
+#: Fewest events behind a range of energy: more than are needed for it to be applied.
+RANGE_EVENTS = 130
+#: Parts that the events are divided into where thresholds are tried on events that are not behind them.
+FOLDS = 5
+
+
+def threshold(deltas: NDArray[np.float64], level: float) -> Threshold:
+    """Return the threshold below which 2 delta ln L of the truth, (n,), lies with probability ``level``.
+
+    It is the order statistic of rank (n + 1) ``level``, rounded up: a further event of the same kind lies below it at
+    least as often as ``level`` says, whatever the distribution (Vovk, Gammerman and Shafer, "Algorithmic Learning in a
+    Random World", 2005). The interval is that of the ranks one standard deviation away: how many of n events lie below
+    the true threshold is binomial. A truth that is fitted better than the best fit, below 0, counts as 0. Raises
+    ValueError if there are too few events for this level.
+    """
+    values = np.sort(np.maximum(deltas, 0.0))
+    count = len(values)
+    rank = math.ceil((count + 1) * level - 1e-9)
+    if not 0 < rank <= count:
+        raise ValueError(f"{count} events are too few for a threshold of {level:.0%}")
+    spread = math.sqrt(count * level * (1 - level))
+    low, high = (min(max(round(rank + side * spread), 1), count) for side in (-1, 1))
+    return Threshold(value=float(values[rank - 1]), low=float(values[low - 1]), high=float(values[high - 1]))
+
+
+def energy_ranges(records: Records, range_events: int = RANGE_EVENTS) -> list[EnergyRange]:
+    """Divide the events of each fitted topology by fitted energy, and return the thresholds of each range.
+
+    Ranges of a topology touch, and have about equal numbers of events, at least ``range_events`` where there are so
+    many. Their edges have two significant figures. A topology with fewer than ten events has none.
+    """
+    found = []
+    for topology in get_args(Topology):
+        chosen = [record for record in records if record["fitted_topology"] == topology]
+        if len(chosen) < 10:
+            continue
+        energy = np.array([record["fitted_energy"] for record in chosen])
+        delta = np.array([record["delta"] for record in chosen])
+        for low, high in pairwise(_edges(energy, max(1, len(chosen) // range_events))):
+            inside = delta[(low <= energy) & (energy < high)]
+            if len(inside) >= 10:
+                found.append(
+                    EnergyRange(
+                        topology=topology,
+                        energy=(low, high),
+                        events=len(inside),
+                        half=threshold(inside, 0.5),
+                        ninety=threshold(inside, 0.9),
+                    )
+                )
+    return found
+
+
+def limits_of(record: Mapping[str, Any], ranges: Sequence[EnergyRange]) -> tuple[float, float]:
+    """Return the 50 % and 90 % thresholds for an event: of its range, or Wilks' where it is in none."""
+    for one in ranges:
+        if one.holds(record["fitted_topology"], record["fitted_energy"]):
+            return one.half.value, one.ninety.value
+    return WILKS.levels[0.5], WILKS.levels[0.9]
+
+
+def held_out_limits(records: Records, range_events: int = RANGE_EVENTS) -> list[tuple[float, float]]:
+    """Return each event's thresholds, made without the fifth of the events that it belongs to.
+
+    So the coverage of the thresholds is stated on events that are not behind them. Equal sets of events give equal
+    thresholds, in whatever order they were recorded.
+    """
+    by_key = {key: place for place, key in enumerate(sorted(record["key"] for record in records))}
+    fold = [by_key[record["key"]] % FOLDS for record in records]
+    ranges = [
+        energy_ranges([r for r, f in zip(records, fold, strict=True) if f != out], range_events) for out in range(FOLDS)
+    ]
+    return [limits_of(record, ranges[f]) for record, f in zip(records, fold, strict=True)]
+
+
+def _edges(energy: NDArray[np.float64], count: int) -> list[float]:
+    """Return the edges of ``count`` ranges of about equal numbers of events; equal edges are dropped."""
+    values = np.sort(energy)
+    inner = [values[len(values) * part // count] for part in range(1, count)]
+    edges = [_rounded(values[0], math.floor), *(_rounded(one, round) for one in inner), _rounded(values[-1], math.ceil)]
+    edges[-1] = max(edges[-1], float(np.nextafter(values[-1], np.inf)))
+    return sorted(set(edges))
+
+
+def _rounded(value: float, how: Any) -> float:
+    """Return a positive number with two significant figures."""
+    if value <= 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return float(f"{how(value / step) * step:.6g}")
