@@ -271,8 +271,9 @@ def test_triangles_tile_the_sphere(track):
 
 def test_geojson_has_closed_lines_and_region_properties(track):
     regions = contours(multi_order_map(track, IC160427A))
-    content = json.loads(json.dumps(to_geojson(regions), allow_nan=False))
+    content = json.loads(json.dumps(to_geojson(IC160427A, regions), allow_nan=False))
     assert content["type"] == "FeatureCollection"
+    assert content["rule"]["source"] == IC160427A.source
     for feature, region in zip(content["features"], regions, strict=True):
         assert feature["type"] == "Feature"
         assert feature["geometry"]["type"] == "MultiLineString"

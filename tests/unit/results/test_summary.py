@@ -74,7 +74,7 @@ def test_summary_quotes_calibrated_regions_and_adds_statistical_ones(track, cali
     assert calibrated.statement in quoted
     assert f"Thresholds: {calibrated.source}" in quoted
     assert "90% area: 2.27 deg2 (2 delta ln L < 8)" in quoted.splitlines()
-    assert "RA: 138.60 (+0.89/-0.79 deg 90% PSF containment) J2000" in quoted.splitlines()
+    assert "RA: 138.60 (+0.90/-0.80 deg 90% PSF containment) J2000" in quoted.splitlines()
     assert "90% area: 1.31 deg2 (2 delta ln L < 4.61)" in statistical.splitlines()
     assert "PSF containment" not in statistical
     assert (content["rule"], content["rule_statement"]) == ("calibrated", calibrated.statement)

@@ -81,10 +81,14 @@ def of_rule(regions: Sequence[Contour], rule: ContourRule) -> list[Contour]:
     return [region for region in regions if region.rule == rule.name]
 
 
-def to_geojson(regions: Sequence[Contour]) -> dict[str, Any]:
-    """Make a FeatureCollection of MultiLineString, right ascension in [0, 360) as longitude; lines are not cut at 0."""
+def to_geojson(rule: ContourRule, regions: Sequence[Contour]) -> dict[str, Any]:
+    """Make a FeatureCollection of MultiLineString, right ascension in [0, 360) as longitude; lines are not cut at 0.
+
+    The map's rule is a further member of the collection, as RFC 7946 (6.1) allows.
+    """
     return {
         "type": "FeatureCollection",
+        "rule": {"name": rule.name, "statement": rule.statement, "source": rule.source},
         "features": [
             {
                 "type": "Feature",

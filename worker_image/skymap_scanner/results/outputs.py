@@ -71,7 +71,7 @@ def _files(result: ScanResult, formats: Collection[str], rule: ContourRule) -> d
         name = f".skymap_nside_{2**skymap.max_order}_probability.fits.gz"
         files[name] = lambda: flat_fits(result, skymap, regions)
     if "geojson" in formats:
-        files[".contours.geojson"] = lambda: json.dumps(to_geojson(regions)).encode()
+        files[".contours.geojson"] = lambda: json.dumps(to_geojson(skymap.rule, regions)).encode()
     if "png" in formats:
         zoomed = ".plot_zoomed_wilks.png" if rule.name == WILKS.name else ".plot_zoomed.png"
         files[".plot_allsky.png"] = lambda: _plots().all_sky_png(result, skymap, regions)
