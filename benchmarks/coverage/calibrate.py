@@ -28,9 +28,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core: threads of 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.coverage.calibration_report import write_report
+from benchmarks.coverage.events import Case, make_cases
 from benchmarks.coverage.locate import LocateSettings, locate_case
 from benchmarks.coverage.records import EVENTS, check_settings, read_records
-from benchmarks.coverage.scan import Case, make_cases
 from benchmarks.coverage.thresholds import RANGE_EVENTS, Records, energy_ranges
 
 from skymap_scanner import __version__

@@ -13,19 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from benchmarks.coverage.scan import ATTEMPTS, Case, fit_direction, lowest_llh
+from benchmarks.coverage.events import Case, Physics, draw_event
+from benchmarks.coverage.scan import fit_direction, fit_topology, lowest_llh
 
 from skymap_scanner.detector.coordinates import angular_separation, equatorial_to_detector
-from skymap_scanner.errors import InputError, ReconstructionError
-from skymap_scanner.event.model import PreparedEvent, Topology
-from skymap_scanner.event.preparation import prepare
+from skymap_scanner.errors import ReconstructionError
+from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction import load
 from skymap_scanner.reconstruction.protocol import Fit, Located, Locator, Start
-from skymap_scanner.results.calibration import topology_of_losses
 from skymap_scanner.scan.levels import Level, first_pixels
 from skymap_scanner.scan.pixels import centres
-from skymap_scanner.simulation import Truth, VariedPhysics, draw_variation, read_truth, simulate
-from skymap_scanner.simulation.variation import NOMINAL
+from skymap_scanner.simulation import Truth
 
 #: Seeds of the fit at the true direction, as of a scan that asks for all of them.
 TRUTH_SEEDS = 7
@@ -52,7 +50,7 @@ def locate_case(case: Case, settings: LocateSettings) -> dict[str, Any]:
     An event without a fit has the reason under ``failed`` and no fitted values. Raises ReconstructionError if the
     reconstruction cannot fit a direction.
     """
-    prepared, truth, attempts = draw_event(case, nominal=settings.nominal)
+    prepared, truth, attempts = draw_event(case, Physics(varied=not settings.nominal))
     record = {
         "key": case.key,
         "topology": case.topology,
@@ -79,24 +77,6 @@ def locate_case(case: Case, settings: LocateSettings) -> dict[str, Any]:
     if math.isnan(located.fit.llh) or math.isnan(at_truth.llh):
         return record | {"failed": failed or "the fit gave no number"}
     return record | fitted_values(located, at_truth, truth)
-
-
-def draw_event(case: Case, *, nominal: bool) -> tuple[PreparedEvent, Truth, int]:
-    """Draw until an event triggers; return it, its truth and how many did not."""
-    for attempt in range(ATTEMPTS):
-        energy, seed = case.draw(attempt)
-        sequence = np.random.SeedSequence([case.master, case.topology == "track", case.number, attempt, 1])
-        physics = draw_variation(np.random.Generator(np.random.PCG64(sequence)))
-        if nominal:
-            physics = VariedPhysics("spice_mie", NOMINAL)
-        try:
-            event = simulate(case.topology, energy=energy, seed=seed, ice=physics.ice, variation=physics.variation)
-        except InputError:
-            continue
-        truth = read_truth(event.frames["P"])
-        assert truth is not None  # noqa: S101 - it has just been simulated
-        return prepare(event), truth, attempt
-    raise InputError(f"{case.key}: none of {ATTEMPTS} events triggered; draw from higher energies")
 
 
 def locate(
@@ -139,9 +119,3 @@ def fitted_values(located: Located, at_truth: Fit, truth: Truth) -> dict[str, An
         # of a parabolic minimum: the area, square degrees, for each unit of 2 delta ln L
         "area_per_delta": math.pi * math.sqrt(determinant) * math.degrees(1) ** 2 if determinant > 0 else None,
     }
-
-
-def fit_topology(fit: Fit) -> Topology | None:
-    """Return the topology that the fit shows, as the scanner decides it."""
-    position = np.array([loss.position for loss in fit.losses]).reshape(-1, 3)
-    return fit.topology or topology_of_losses(position, np.array([loss.energy for loss in fit.losses]))

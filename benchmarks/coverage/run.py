@@ -20,9 +20,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core: threads of numpy would only get in the way
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from benchmarks.coverage.events import Physics, make_cases
 from benchmarks.coverage.records import EVENTS, check_settings, read_records
 from benchmarks.coverage.report import write_report
-from benchmarks.coverage.scan import ScanShape, make_cases, run_case
+from benchmarks.coverage.scan import ScanShape, run_case
 
 from skymap_scanner.scan.levels import parse_levels
 
@@ -39,18 +40,21 @@ def main() -> None:
     parser.add_argument("--levels", default="4:0 8:12 32:6 128:6 512:4", help="as of the scanner")
     parser.add_argument("--seeds", type=int, default=1, help="seeds a pixel in levels up to nside 8")
     parser.add_argument("--warm-seeds", type=int, default=2, help="seeds a pixel in finer levels")
-    parser.add_argument("--ice", default="spice_mie")
+    parser.add_argument("--ice", default="spice_mie", help="of the fit, and of the simulation unless it is varied")
+    parser.add_argument("--varied", action="store_true", help="simulate each event with its own ice and DOM efficiency")
     given = parser.parse_args()
 
     given.output.mkdir(parents=True, exist_ok=True)
     records = given.output / EVENTS
-    settings = {name: getattr(given, name) for name in ("seed", "levels", "seeds", "warm_seeds", "ice")}
+    settings = {name: getattr(given, name) for name in ("seed", "levels", "seeds", "warm_seeds", "ice", "varied")}
     settings["energies"] = list(given.energies)
     check_settings(given.output, settings)
     done = {record["key"] for record in read_records(records)}
     cases = make_cases(given.tracks, given.cascades, given.seed, tuple(given.energies))
     missing = [case for case in cases if case.key not in done]
-    shape = ScanShape(parse_levels(given.levels), given.seeds, given.warm_seeds, given.ice)
+    shape = ScanShape(
+        parse_levels(given.levels), given.seeds, given.warm_seeds, given.ice, Physics(given.varied, given.ice)
+    )
     print(f"{len(cases)} events, {len(missing)} to do, {given.workers} workers", flush=True)
     began = time.monotonic()
     # fresh processes, each with its own compiled code loaded: numba does not bear a fork

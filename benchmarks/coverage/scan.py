@@ -14,82 +14,52 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from benchmarks.coverage.events import Case, Physics, draw_event
 
 from skymap_scanner.detector.coordinates import angular_separation, equatorial_to_detector
-from skymap_scanner.errors import InputError
-from skymap_scanner.event.model import PreparedEvent
-from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.model import PreparedEvent, Topology
 from skymap_scanner.reconstruction import load
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
+from skymap_scanner.results.calibration import choose_rule, shipped_calibrations, topology_of_losses
 from skymap_scanner.results.contours import contours
 from skymap_scanner.results.result import PIXEL, ScanMetadata, ScanResult
+from skymap_scanner.results.rule import LEVELS
 from skymap_scanner.results.skymap import multi_order_map
 from skymap_scanner.scan.levels import Level, first_pixels
 from skymap_scanner.scan.pixels import Pixel, centres, parent
 from skymap_scanner.scan.refinement import refine
 from skymap_scanner.scan.seeds import seed_positions
-from skymap_scanner.simulation import Topology, Truth, read_truth, simulate
 
 #: The first level of the default scan: no fit of a coarser pixel is near enough to start from.
 COLD_NSIDE = 8
-#: Events that do not trigger are drawn again, at most so often.
-ATTEMPTS = 20
-
-
-@dataclass(frozen=True)
-class Case:
-    """What to simulate: the ``number``-th event of a topology; its energy (GeV) is drawn evenly in the logarithm."""
-
-    topology: Topology
-    number: int
-    master: int
-    energies: tuple[float, float]
-
-    @property
-    def key(self) -> str:
-        """The case in a word."""
-        return f"{self.topology}-{self.number}"
-
-    def draw(self, attempt: int) -> tuple[float, int]:
-        """Return energy (GeV) and seed of an attempt."""
-        sequence = np.random.SeedSequence([self.master, self.topology == "track", self.number, attempt])
-        random = np.random.Generator(np.random.PCG64(sequence))
-        low, high = self.energies
-        return float(low * (high / low) ** random.random()), int(random.integers(2**32))
-
-
-def make_cases(tracks: int, cascades: int, master: int, energies: tuple[float, float]) -> list[Case]:
-    """Return the cases of a run, tracks and cascades in turn: those of a smaller run are among them."""
-    counts: dict[Topology, int] = {"track": tracks, "cascade": cascades}
-    return [
-        Case(topology, number, master, energies)
-        for number in range(max(counts.values()))
-        for topology, count in counts.items()
-        if number < count
-    ]
 
 
 @dataclass(frozen=True)
 class ScanShape:
-    """How to scan: levels as of ``--levels``, and how many seeds in those that start cold, and in the others."""
+    """How to scan: levels as of ``--levels``, and how many seeds in those that start cold, and in the others.
+
+    ``ice``: of the fit. ``physics``: of the simulation.
+    """
 
     levels: Sequence[Level]
     seeds: int
     warm_seeds: int
     ice: str
+    physics: Physics
 
 
 def run_case(case: Case, shape: ScanShape) -> dict[str, Any]:
     """Simulate, scan and compare; return the record of the event (angles in degrees, areas in square degrees)."""
-    prepared, truth, attempts = _simulate(case, shape.ice)
+    prepared, truth, attempts = draw_event(case, shape.physics)
     began = time.process_time()
     fitter = load("millipede", {"ice": shape.ice}).set_up(prepared)
     bests, fits = scan(fitter, prepared, shape)
     done = {pixel: fit for pixel, fit in bests.items() if not math.isnan(fit.llh)}
-    skymap = multi_order_map(_result(done, prepared))
-    best = skymap.best
-    # The likelihood at the truth itself: a fit of that direction, from the seeds and from the best fit.
+    result = _result(done, prepared)
+    best = multi_order_map(result).best
     nearest = done[Pixel(best.nside, best.index)]
+    rule = choose_rule(shipped_calibrations(), nearest.likelihood, fit_topology(nearest), nearest.energy_total)
+    # The likelihood at the truth itself: a fit of that direction, from the seeds and from the best fit.
     at_truth = min(
         (
             fit_direction(fitter, truth.zenith, truth.azimuth, prepared.vertex, prepared.vertex_time, shape.seeds),
@@ -97,7 +67,7 @@ def run_case(case: Case, shape: ScanShape) -> dict[str, Any]:
         ),
         key=lowest_llh,
     )
-    regions = contours(skymap)
+    regions = contours(multi_order_map(result, rule))
     error = angular_separation(*(math.radians(x) for x in (best.ra, best.dec, truth.ra, truth.dec)))
     return {
         "key": case.key,
@@ -106,6 +76,8 @@ def run_case(case: Case, shape: ScanShape) -> dict[str, Any]:
         "not_triggered": attempts,
         "energy": truth.energy,
         "deposited": float(truth.losses.energy.sum()),
+        "ice": truth.ice,
+        "variation": truth.variation.as_dict(),
         "ra": truth.ra,
         "dec": truth.dec,
         "zenith": math.degrees(truth.zenith),
@@ -119,8 +91,13 @@ def run_case(case: Case, shape: ScanShape) -> dict[str, Any]:
         "llh_truth": at_truth.llh,
         "delta": 2 * (at_truth.llh - best.llh),
         "energy_total": best.energy_total,
+        "rule": rule.name,
+        "limits": {f"{level:g}": rule.levels[level] for level in LEVELS},
         "regions": {
-            f"{region.credible_level:g}": {"area": region.area, "inside": bool(region.contains(truth.ra, truth.dec))}
+            f"{region.rule} {region.credible_level:g}": {
+                "area": region.area,
+                "inside": bool(region.contains(truth.ra, truth.dec)),
+            }
             for region in regions
         },
         "failed": len(bests) - len(done),
@@ -168,18 +145,10 @@ def lowest_llh(fit: Fit) -> float:
     return math.inf if math.isnan(fit.llh) else fit.llh
 
 
-def _simulate(case: Case, ice: str) -> tuple[PreparedEvent, Truth, int]:
-    """Draw until an event triggers; return it, its truth and how many did not."""
-    for attempt in range(ATTEMPTS):
-        energy, seed = case.draw(attempt)
-        try:
-            event = simulate(case.topology, energy=energy, seed=seed, ice=ice)
-        except InputError:
-            continue
-        truth = read_truth(event.frames["P"])
-        assert truth is not None  # noqa: S101 - it has just been simulated
-        return prepare(event), truth, attempt
-    raise InputError(f"{case.key}: none of {ATTEMPTS} events triggered; draw from higher energies")
+def fit_topology(fit: Fit) -> Topology | None:
+    """Return the topology that a fit shows, as the scanner decides it."""
+    position = np.array([loss.position for loss in fit.losses]).reshape(-1, 3)
+    return fit.topology or topology_of_losses(position, np.array([loss.energy for loss in fit.losses]))
 
 
 def _result(bests: Mapping[Pixel, Fit], prepared: PreparedEvent) -> ScanResult:

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.coverage import calibrate, locate
+from benchmarks.coverage import calibrate, locate, scan
 from benchmarks.coverage.calibrate import main
-from benchmarks.coverage.locate import LocateSettings, draw_event, locate_case
-from benchmarks.coverage.scan import make_cases
+from benchmarks.coverage.events import Physics, draw_event, make_cases
+from benchmarks.coverage.locate import LocateSettings, locate_case
+from benchmarks.coverage.report import write_report
+from benchmarks.coverage.scan import ScanShape
 from benchmarks.coverage.thresholds import energy_ranges, held_out_limits, limits_of, threshold
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,7 @@ from skymap_scanner.reconstruction.dummy import Dummy
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Located, Start, failed_fit
 from skymap_scanner.results.calibration import choose_rule, read_calibration
 from skymap_scanner.results.rule import WILKS
+from skymap_scanner.scan.levels import parse_levels
 
 ENERGIES = (1e5, 1e6)
 
@@ -136,8 +139,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
         truths: dict[str, Any] = {}
 
-        def draw(case: Any, *, nominal: bool) -> Any:
-            prepared, truth, attempts = draw_event(case, nominal=nominal)
+        def draw(case: Any, physics: Physics) -> Any:
+            prepared, truth, attempts = draw_event(case, physics)
             truths[prepared.name] = truth
             return prepared, truth, attempts
 
@@ -173,8 +176,8 @@ def test_record_compares_truth_and_best_fit(install: Callable[..., list[str]]) -
 
 def test_nominal_physics_is_that_of_the_fit() -> None:
     (case,) = make_cases(0, 1, 7, ENERGIES)
-    _, truth, _ = draw_event(case, nominal=True)
-    _, varied, _ = draw_event(case, nominal=False)
+    _, truth, _ = draw_event(case, Physics(varied=False))
+    _, varied, _ = draw_event(case, Physics(varied=True))
     assert truth.variation.is_nominal
     assert truth.ice == "spice_mie"
     assert not varied.variation.is_nominal
@@ -221,6 +224,34 @@ def test_settings_of_another_run_are_not_mixed(install: Callable[..., list[str]]
     run(tmp_path, "--tracks", "1", "--cascades", "0", "--nominal")
     with pytest.raises(SystemExit, match="choose another folder"):
         run(tmp_path, "--tracks", "1", "--cascades", "0")
+
+
+def test_scanned_record_has_both_kinds_of_regions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    thresholds = {"half": {"value": 60, "low": 50, "high": 70}, "ninety": {"value": 400, "low": 300, "high": 500}}
+    content = {
+        "version": "1", "likelihood": "bowl 1", "command": "test", "scanner_version": "0", "simulation": "none",
+        "simulated": 200, "failed": 0,
+        "ranges": [thresholds | {"topology": "cascade", "energy": [0, 1e6], "events": 200}],
+    }  # fmt: skip
+    file = read_calibration("test.json", json.dumps(content).encode())
+
+    class Bowls:
+        def set_up(self, event: PreparedEvent) -> Bowl:
+            return Bowl(Dummy(ra=200.0, dec=20.0).set_up(event), (1.0, 1.0))
+
+    monkeypatch.setattr(scan, "load", lambda *_: Bowls())
+    monkeypatch.setattr(scan, "shipped_calibrations", lambda: [file])
+    (case,) = make_cases(0, 1, 7, ENERGIES)
+    shape = ScanShape(parse_levels("2:0 4:3"), 1, 1, "spice_mie", Physics(varied=True))
+    found = scan.run_case(case, shape)
+    assert (found["rule"], found["limits"]) == ("calibrated", {"0.5": 60, "0.9": 400})
+    regions = found["regions"]
+    assert set(regions) == {"calibrated 0.5", "calibrated 0.9", "wilks 0.5", "wilks 0.9", "wilks 0.9973"}
+    assert regions["calibrated 0.9"]["area"] > regions["wilks 0.9"]["area"]
+    settings = {"seed": 7, "energies": ENERGIES, "levels": "2:0 4:3", "seeds": 1, "warm_seeds": 1, "ice": "spice_mie"}
+    text = write_report([json.loads(json.dumps(found))], settings | {"varied": True}, tmp_path)
+    assert "each in its own ice" in text
+    assert "| regions that are calibrated | 100%" in text
 
 
 def made(records: list[dict[str, Any]], **settings: Any) -> Any:

@@ -1,0 +1,77 @@
+"""The events of a run: what is simulated, and with which physics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.event.model import PreparedEvent, Topology
+from skymap_scanner.event.preparation import prepare
+from skymap_scanner.simulation import Truth, Variation, VariedPhysics, draw_variation, read_truth, simulate
+
+#: Events that do not trigger are drawn again, at most so often.
+ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class Physics:
+    """What light does in the simulation: as in this ice, or ``varied``, differently in each event."""
+
+    varied: bool
+    ice: str = "spice_mie"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to simulate: the ``number``-th event of a topology; its energy (GeV) is drawn evenly in the logarithm."""
+
+    topology: Topology
+    number: int
+    master: int
+    energies: tuple[float, float]
+
+    @property
+    def key(self) -> str:
+        """The case in a word."""
+        return f"{self.topology}-{self.number}"
+
+    def draw(self, attempt: int) -> tuple[float, int]:
+        """Return energy (GeV) and seed of an attempt."""
+        sequence = np.random.SeedSequence([self.master, self.topology == "track", self.number, attempt])
+        random = np.random.Generator(np.random.PCG64(sequence))
+        low, high = self.energies
+        return float(low * (high / low) ** random.random()), int(random.integers(2**32))
+
+
+def make_cases(tracks: int, cascades: int, master: int, energies: tuple[float, float]) -> list[Case]:
+    """Return the cases of a run, tracks and cascades in turn: those of a smaller run are among them."""
+    counts: dict[Topology, int] = {"track": tracks, "cascade": cascades}
+    return [
+        Case(topology, number, master, energies)
+        for number in range(max(counts.values()))
+        for topology, count in counts.items()
+        if number < count
+    ]
+
+
+def draw_event(case: Case, physics: Physics) -> tuple[PreparedEvent, Truth, int]:
+    """Draw until an event triggers; return it, its truth and how many did not.
+
+    A case has the same particle in all physics, unless it triggers in one of them only.
+    """
+    for attempt in range(ATTEMPTS):
+        energy, seed = case.draw(attempt)
+        sequence = np.random.SeedSequence([case.master, case.topology == "track", case.number, attempt, 1])
+        drawn = VariedPhysics(physics.ice, Variation())
+        if physics.varied:
+            drawn = draw_variation(np.random.Generator(np.random.PCG64(sequence)))
+        try:
+            event = simulate(case.topology, energy=energy, seed=seed, ice=drawn.ice, variation=drawn.variation)
+        except InputError:
+            continue
+        truth = read_truth(event.frames["P"])
+        assert truth is not None  # noqa: S101 - it has just been simulated
+        return prepare(event), truth, attempt
+    raise InputError(f"{case.key}: none of {ATTEMPTS} events triggered; draw from higher energies")
