@@ -15,6 +15,8 @@ from testing.processes import is_alive, roles
 from testing.waiting import eventually
 from tests.unit.roles.conftest import Command, running
 
+pytestmark = pytest.mark.processes
+
 MakeCommand = Callable[..., Command]
 
 SCAN = ["--levels", "1:0", "4:4", "--seeds", "3", "--reconstruction", "dummy", "--workers", "2"]

@@ -17,6 +17,8 @@ from tests.unit.roles.conftest import Command, running
 from skymap_scanner.roles.liveness import VARIABLE, start_heartbeat
 from skymap_scanner.roles.stop import Stop
 
+pytestmark = pytest.mark.processes
+
 MakeCommand = Callable[..., Command]
 
 OLD = 1_000_000_000

@@ -10,6 +10,8 @@ import pytest
 from testing.waiting import eventually
 from tests.unit.roles.conftest import Command, running
 
+pytestmark = pytest.mark.processes
+
 MakeCommand = Callable[..., Command]
 
 SCAN = ["--levels", "1:0", "--seeds", "1", "--reconstruction", "dummy"]

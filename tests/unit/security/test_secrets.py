@@ -17,6 +17,8 @@ import pytest
 
 from skymap_scanner.simulation import demo_event_path
 
+pytestmark = pytest.mark.processes
+
 #: Made-up secrets to search for: the first three are for the event, the last for the broker.
 MARKERS = {
     "password": "pass-5f2e9c",

@@ -21,6 +21,8 @@ from skymap_scanner.roles.local.local import LocalScan
 from skymap_scanner.roles.local.record import Record, read_record
 from skymap_scanner.roles.topics import create_topics
 
+pytestmark = pytest.mark.processes
+
 MakeCommand = Callable[..., Command]
 
 SCAN = ["--levels", "1:0", "--seeds", "1", "--reconstruction", "dummy", "--format", "json"]
