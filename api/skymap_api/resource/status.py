@@ -144,6 +144,8 @@ class BestFitStatus(Status):
     """-ln L of the fit."""
     area_90: Annotated[Number, Field(ge=0)] | None = None
     """Area of the 90 % region (deg²), if known."""
+    contours: Literal["calibrated", "wilks"] | None = None
+    """Rule of that region, if known: `calibrated`, or `wilks`, which is statistical only."""
 
 
 class WorkersStatus(Status):

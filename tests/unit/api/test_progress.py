@@ -13,7 +13,7 @@ from skymap_api.resource.base import INT32
 from skymap_api.resource.status import BestFitStatus, LevelStatus
 
 LEVEL = {"nside": 8, "done": 1, "planned": 768, "decided": True, "failed": 0}
-BEST = {"nside": 8, "pixel": 3, "ra": 1.5, "dec": -2.5, "llh": 10.0, "area_90": 214.5}
+BEST = {"nside": 8, "pixel": 3, "ra": 1.5, "dec": -2.5, "llh": 10.0, "area_90": 214.5, "contours": "wilks"}
 SNAPSHOT: dict[str, Any] = {
     "name": "x",
     "phase": "scanning",
@@ -35,13 +35,13 @@ def test_progress_wire_format_is_stable() -> None:
         rate=1.0,
         eta=None,
         elapsed=1.0,
-        best=BestFitStatus(nside=8, pixel=3, ra=1.5, dec=-2.5, llh=10.0, area_90=214.5),
+        best=BestFitStatus(nside=8, pixel=3, ra=1.5, dec=-2.5, llh=10.0, area_90=214.5, contours="wilks"),
         outputs=("a.i3.zst",),
     )
     assert encode_progress(snapshot) == (
         b'{"name":"x","phase":"done","levels":[{"nside":8,"done":1,"planned":768,"decided":true,"failed":0}],'
         b'"rate":1.0,"eta":null,"elapsed":1.0,"best":{"nside":8,"pixel":3,"ra":1.5,"dec":-2.5,"llh":10.0,'
-        b'"area_90":214.5},"outputs":["a.i3.zst"],"obstacle":null}'
+        b'"area_90":214.5,"contours":"wilks"},"outputs":["a.i3.zst"],"obstacle":null}'
     )
     assert decode_progress(encode_progress(snapshot)) == snapshot
 
@@ -60,6 +60,7 @@ def test_totals_are_sums_over_levels() -> None:
         {"eta": INT32, "elapsed": INT32},
         {"best": BEST},
         {"best": BEST | {"area_90": None}},
+        {"best": BEST | {"contours": None}},
         {"levels": []},
         {"levels": [LEVEL] * 14},
         {"levels": [LEVEL | {"planned": INT32}]},
@@ -115,6 +116,7 @@ def test_fields_added_later_have_defaults() -> None:
         ({"best": BEST | {"dec": math.nan}}, "best.dec"),
         ({"best": BEST | {"pixel": -1}}, "best.pixel"),
         ({"best": BEST | {"area_90": -1.0}}, "best.area"),
+        ({"best": BEST | {"contours": "magic"}}, "best.contours"),
         ({"outputs": ["x" * 300]}, r"outputs\[0\]"),
         ({"outputs": ["x"] * 65}, "outputs"),
         ({"outputs": "abc"}, "outputs"),

@@ -82,7 +82,7 @@ def test_running_scan_is_described() -> None:
     assert lines[3].endswith("about 1536 pixels")
     assert lines[4:-2] == [
         "event            https://example.org/e.json",
-        "best fit so far  RA 77.41° Dec +5.71° (nside 64, pixel 21234, 90 % region 12.3 deg²)",
+        "best fit so far  RA 77.41° Dec +5.71° (nside 64, pixel 21234, calibrated 90 % region 12.3 deg²)",
         "workers          12 busy, 14 ready, 16 desired: 16 end within 900 s",
         "waiting          1234 fits, 0.83 s each",
         "rate             3.2 pixels/s",
@@ -103,7 +103,7 @@ def test_running_scan_is_described() -> None:
 def test_succeeded_scan_is_described_with_its_files() -> None:
     lines = description(scan(SUCCEEDED))
     assert lines[0] == "demo in namespace sky: Succeeded after 2:00, 70s ago"
-    assert "best fit  RA 77.41° Dec +5.71° (nside 64, pixel 21234, 90 % region 12.3 deg²)" in lines
+    assert "best fit  RA 77.41° Dec +5.71° (nside 64, pixel 21234, calibrated 90 % region 12.3 deg²)" in lines
     place = lines.index("results   claim demo-results, folder demo")
     assert lines[place + 1 : place + 3] == ["          a.i3.zst", "          a.json"]
     assert not [one for one in lines if one.startswith(("workers", "waiting", "done", "rate"))]

@@ -140,6 +140,7 @@ def test_results_and_progress_have_the_calibration_of_the_best_fit(
         one.run()
         best = list(progress(one))[-1].best
         assert best is not None
+        assert best.contours == ("calibrated" if name == "calibrated" else "wilks")
         found[name] = (json.loads(one.json)["nside-4"]["metadata"], best.area_90)
     calibrated, other = found["calibrated"][0], found["other"][0]
     assert (calibrated["likelihood"], calibrated["topology"], calibrated["contours"]) == (

@@ -14,6 +14,7 @@ from skymap_scanner import __version__
 from skymap_scanner.healpix import pixel_count
 from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results.calibration import choose_rule, shipped_calibrations, topology_of_losses
+from skymap_scanner.results.rule import WILKS
 from skymap_scanner.results.skymap import multi_order_map
 from skymap_scanner.roles.task_frames import FitStatement, PixelFit
 from skymap_scanner.scan.levels import Level
@@ -87,6 +88,7 @@ def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Statem
         dec=best.dec,
         llh=best.llh,
         area_90=float(skymap.area[inside].sum()) * SQUARE_DEGREES,
+        contours="wilks" if skymap.rule.name == WILKS.name else "calibrated",
     )
 
 
