@@ -19,6 +19,7 @@ class ScanOptions:
 
     levels: str
     seeds: int
+    first_seeds: int
     predictive: float
     reconstruction: str
     parameters: tuple[str, ...]
@@ -34,6 +35,7 @@ class ScanOptions:
         return cls(
             levels=" ".join(map(str, spec.levels)),
             seeds=spec.seeds,
+            first_seeds=spec.first_seeds,
             predictive=spec.predictive,
             reconstruction=fit.name,
             parameters=tuple(f"{key}={json.dumps(value)}" for key, value in sorted(fit.parameters.items())),
@@ -45,8 +47,8 @@ class ScanOptions:
 
     def words(self) -> list[str]:
         """Return the options as words of a command."""
-        words = ["--levels", self.levels, "--seeds", str(self.seeds), "--predictive", repr(self.predictive)]
-        words += ["--reconstruction", self.reconstruction]
+        words = ["--levels", self.levels, "--seeds", str(self.seeds), "--first-seeds", str(self.first_seeds)]
+        words += ["--predictive", repr(self.predictive), "--reconstruction", self.reconstruction]
         words += [word for parameter in self.parameters for word in ("--parameter", parameter)]
         given = {"--area": self.area, "--pixel-list": self.pixel_list, "--pulses": self.pulses}
         words += [word for option, value in given.items() if value is not None for word in (option, value)]

@@ -12,7 +12,7 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationError, model_validator
 
 from skymap_api.names import MAX_SCAN_NAME
-from skymap_api.resource.base import INT32, Number, describe_errors
+from skymap_api.resource.base import INT32, Count, Number, describe_errors
 from skymap_api.resource.status import BestFitStatus, FileName, LevelStatus, Status
 
 #: Longest text of an obstacle (characters) and most files that a snapshot names.
@@ -29,6 +29,17 @@ class ProgressPhase(StrEnum):
     DONE = "done"
 
 
+class FitCounts(Status):
+    """Numbers of fits: one for each pixel and seed."""
+
+    done: Count
+    """Fits that are done."""
+    started: Count
+    """Fits that the plan has started: they are done, or in the queue, or will be at once."""
+    planned: Count
+    """Fits of the whole scan, estimated until everything is decided."""
+
+
 class Progress(Status):
     """A snapshot."""
 
@@ -38,8 +49,10 @@ class Progress(Status):
     """What the saver is waiting for or doing."""
     levels: Annotated[tuple[LevelStatus, ...], Field(max_length=14)]
     """Pixels of each level, the coarsest first."""
+    fits: FitCounts
+    """Fits of all levels."""
     rate: Annotated[Number, Field(ge=0)]
-    """Recent rate (pixels per second)."""
+    """Recent rate (fits per second)."""
     eta: Seconds | None
     """Time left at this rate (s); None where it is unknown."""
     elapsed: Seconds

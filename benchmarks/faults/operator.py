@@ -33,6 +33,7 @@ def spec(seconds: float) -> scans.Scan:
         "event": {"simulate": {"topology": "cascade", "seed": 3}},
         "levels": [{"nside": 1}, {"nside": 4, "parents": 2}],
         "seeds": 3,
+        "firstSeeds": 3,
         "reconstruction": {"name": "dummy", "parameters": parameters},
         "workers": {"min": 0, "max": 2},
     }

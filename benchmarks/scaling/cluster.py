@@ -47,6 +47,7 @@ def scan(levels: list[dict[str, int]], seeds: int, seconds: float, workers: dict
         "event": {"simulate": {"topology": "cascade", "seed": 3}},
         "levels": levels,
         "seeds": seeds,
+        "firstSeeds": seeds,
         "reconstruction": {"name": "dummy", "parameters": {"ra": 200.0, "dec": 20.0, "seconds": seconds}},
         "workers": workers,
         "cleanupPolicy": {"topics": "OnDelete"},

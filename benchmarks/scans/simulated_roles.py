@@ -162,6 +162,7 @@ def _snapshot(key: NamespacedName, done: int, phase: str) -> Manifest:
         "name": str(key),
         "phase": phase,
         "levels": [level],
+        "fits": {"done": done, "started": PIXELS, "planned": PIXELS},
         "rate": 0.05,
         "eta": 600.0,
         "elapsed": float(done),

@@ -48,6 +48,7 @@ def spec(events: str, seconds: float, reconstruction: str = "dummy") -> scans.Sc
         "event": {"url": events},
         "levels": [{"nside": 1}, {"nside": 4, "parents": 2}],
         "seeds": 3,
+        "firstSeeds": 3,
         "reconstruction": {"name": reconstruction, "parameters": parameters},
         "workers": {"min": 2, "max": 2},
         "output": {"formats": ["json", "npz"]},

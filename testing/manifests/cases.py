@@ -101,6 +101,7 @@ ACCEPTED = [
     Accepted("pixels", levels((1, 0)) | {"pixels": [11, 0, 0]}),
     Accepted("pixels of an area", levels((1, 0)) | {"pixels": [0], "area": {"nside": 8192, "pixel": 0, "pixels": 12}}),
     Accepted("many pixels", levels((32, 0)) | {"pixels": list(range(4096))}),
+    Accepted("all seeds at once", URL | {"seeds": 3, "firstSeeds": 3}),
     Accepted("one seed, predictive", URL | {"seeds": 1, "predictive": 0.9}),
     Accepted(
         "reconstruction",
@@ -258,6 +259,8 @@ REFUSED = [
     Refused("no pixels", URL | {"pixels": []}, "pixels"),
     Refused("too many pixels", levels((64, 0)) | {"pixels": [0] * 4097}, "pixels"),
     Refused("no seed", URL | {"seeds": 0}, "seeds"),
+    Refused("no first seed", URL | {"firstSeeds": 0}, "firstSeeds"),
+    Refused("more first seeds than seeds", URL | {"seeds": 3, "firstSeeds": 4}, "firstSeeds", "firstSeeds: there are"),
     Refused("eighth seed", URL | {"seeds": 8}, "seeds"),
     Refused("predictive", URL | {"predictive": 0}, "predictive"),
     Refused("reconstruction's name", URL | {"reconstruction": {"name": "a b"}}, "reconstruction.name"),
@@ -379,6 +382,7 @@ CHANGES = [
     Change("pixels", URL | {"pixels": [1, 2]}, URL | {"pixels": [1, 3]}, "pixels"),
     Change("pixels that go", URL | {"pixels": [1, 2]}, URL, "pixels"),
     Change("seeds", URL, URL | {"seeds": 1}, "seeds"),
+    Change("first seeds", URL, URL | {"firstSeeds": 7}, "firstSeeds"),
     Change("predictive", URL, URL | {"predictive": 0.5}, "predictive"),
     Change("reconstruction", URL, URL | {"reconstruction": {"name": "dummy"}}, "reconstruction"),
     Change(

@@ -38,6 +38,7 @@ from skymap_api.names import Names
 SLOW: Scan = QUICK | {
     "event": {"simulate": {"topology": "cascade", "seed": 3}},
     "seeds": 7,
+    "firstSeeds": 7,
     "reconstruction": {"name": "dummy", "parameters": {"seconds": 0.25}},
     "workers": {"min": 0, "max": 2},
 }

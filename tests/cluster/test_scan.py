@@ -19,6 +19,7 @@ SPEC: Scan = {
     "event": {"simulate": {"topology": "track", "ra": 77.4, "dec": 5.7, "energy": 1e6, "seed": 1}},
     "levels": [{"nside": 1}, {"nside": 4, "parents": 1}],
     "seeds": 3,
+    "firstSeeds": 3,
     "workers": {"min": 1, "max": 2},
 }
 

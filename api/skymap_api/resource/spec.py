@@ -210,6 +210,9 @@ class SkymapScanSpec(Model):
     """Pixels of the first level to scan; with area, only those inside it. Cannot be changed."""
     seeds: Annotated[Whole, Field(ge=1, le=7)] = 7
     """Vertex seeds per pixel. Cannot be changed."""
+    first_seeds: Annotated[Whole, Field(ge=1, le=7)] = 1
+    """How many of them every pixel is fitted from. The others follow where fits disagree, or compete for the minimum.
+    The same number as seeds fits every pixel from all seeds. Cannot be changed."""
     predictive: Annotated[Number, Field(gt=0, le=1)] = 1.0
     """Fraction of a level after which the next level starts with pixels that are likely to be refined. Does not change
     the map. Cannot be changed."""
@@ -252,6 +255,12 @@ class SkymapScanSpec(Model):
             field="levels",
         ),
         Rule(
+            "firstSeeds: there are not so many seeds",
+            cel="self.firstSeeds <= self.seeds",
+            holds=lambda spec: spec.first_seeds <= spec.seeds,
+            field="firstSeeds",
+        ),
+        Rule(
             "area: wants more pixels than the sky has in the first level",
             cel="!has(self.area) || self.levels.size() == 0 || "
             "self.area.pixels <= 12 * self.levels[0].nside * self.levels[0].nside",
@@ -272,6 +281,7 @@ class SkymapScanSpec(Model):
         "area",
         "pixels",
         "seeds",
+        "first_seeds",
         "predictive",
         "reconstruction",
         "output",

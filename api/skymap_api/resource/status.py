@@ -216,7 +216,7 @@ class SkymapScanStatus(Status):
     backlog: Count | None = None
     """Fits that wait for a worker."""
     rate: Annotated[Number, Field(ge=0)] | None = None
-    """Recent rate (pixels per second)."""
+    """Recent rate (fits per second)."""
     eta: AwareDatetime | None = None
     """Estimated end of the scan at this rate."""
     outputs: Outputs | None = None

@@ -55,7 +55,7 @@ def decide_workers(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     demand = Demand(
         waiting=None if queue is None else queue.waiting,
         in_flight=None if queue is None else queue.unacked,
-        planned=_planned(pulsar, spec.seeds),
+        planned=_planned(pulsar),
         busy=len(busy),
         current=current,
         pending=max(current - ready, 0),
@@ -134,8 +134,8 @@ def _queue(pulsar: PulsarState | PulsarFault) -> Subscription | None:
     return pulsar.tasks if pulsar.topics else Subscription()
 
 
-def _planned(pulsar: PulsarState | PulsarFault, seeds: int) -> int:
-    """Count the tasks that are planned and not yet published: those of the levels that are not decided.
+def _planned(pulsar: PulsarState | PulsarFault) -> int:
+    """Count the tasks that are expected and not yet published: those that the plan has not started.
 
     A snapshot is some seconds old, so the tasks that are published already are subtracted.
     """
@@ -143,6 +143,5 @@ def _planned(pulsar: PulsarState | PulsarFault, seeds: int) -> int:
     if not isinstance(pulsar, PulsarState) or progress is None or progress.phase is not ProgressPhase.SCANNING:
         return 0
     queue = pulsar.tasks or Subscription()
-    later = sum(level.planned - level.done for level in progress.levels if not level.decided)
-    left = (progress.planned - progress.done) * seeds - queue.waiting - queue.unacked
-    return max(min(later * seeds, left), 0)
+    fits = progress.fits
+    return max(min(fits.planned - fits.started, fits.planned - fits.done - queue.waiting - queue.unacked), 0)

@@ -73,6 +73,7 @@ SPECS = st.fixed_dictionaries(
         "area": st.fixed_dictionaries({"nside": NSIDES, "pixel": COUNTS, "pixels": COUNTS.filter(bool)}),
         "pixels": st.lists(COUNTS, min_size=1, max_size=4),
         "seeds": st.sampled_from([1, 7]),
+        "firstSeeds": st.sampled_from([1, 7]),
         "workers": optional(
             min=COUNTS,
             max=COUNTS.filter(bool),

@@ -18,6 +18,7 @@ FULL: dict[str, Any] = cases.URL | {
     "area": {"nside": 1, "pixel": 4, "pixels": 400},
     "pixels": [9, 3, 3],
     "seeds": 3,
+    "firstSeeds": 2,
     "predictive": 0.9,
     "reconstruction": {"name": "dummy", "parameters": {"b": "x y", "a": 1, "c": 0.1, "d": True, "e": "7"}},
     "output": {"formats": ["json", "npz"], "keepAllSeeds": True, "compression": "none"},
@@ -34,7 +35,8 @@ def test_producer_reads_the_options_of_a_spec(given: dict[str, Any]) -> None:
 
 def test_every_option_is_written() -> None:
     assert ScanOptions.of(SkymapScanSpec.model_validate(FULL)).words() == [
-        *("--levels", "8:0 64:12", "--seeds", "3", "--predictive", "0.9", "--reconstruction", "dummy"),
+        *("--levels", "8:0 64:12", "--seeds", "3", "--first-seeds", "2", "--predictive", "0.9"),
+        *("--reconstruction", "dummy"),
         *("--parameter", "a=1", "--parameter", 'b="x y"', "--parameter", "c=0.1", "--parameter", "d=true"),
         *("--parameter", 'e="7"', "--area", "1,4,400", "--pixel-list", "3,9", "--pulses", "SplitInIcePulses"),
         "--keep-all-seeds",

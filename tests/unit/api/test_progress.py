@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skymap_api.progress import Progress, ProgressPhase, decode_progress, encode_progress
+from skymap_api.progress import FitCounts, Progress, ProgressPhase, decode_progress, encode_progress
 from skymap_api.resource.base import INT32
 from skymap_api.resource.status import BestFitStatus, LevelStatus
 
@@ -18,6 +18,7 @@ SNAPSHOT: dict[str, Any] = {
     "name": "x",
     "phase": "scanning",
     "levels": [LEVEL],
+    "fits": {"done": 7, "started": 5376, "planned": 6000},
     "rate": 1.0,
     "eta": 5.0,
     "elapsed": 1.0,
@@ -32,6 +33,7 @@ def test_progress_wire_format_is_stable() -> None:
         name="x",
         phase=ProgressPhase.DONE,
         levels=(LevelStatus(nside=8, done=1, planned=768, decided=True),),
+        fits=FitCounts(done=7, started=5376, planned=6000),
         rate=1.0,
         eta=None,
         elapsed=1.0,
@@ -40,6 +42,7 @@ def test_progress_wire_format_is_stable() -> None:
     )
     assert encode_progress(snapshot) == (
         b'{"name":"x","phase":"done","levels":[{"nside":8,"done":1,"planned":768,"decided":true,"failed":0}],'
+        b'"fits":{"done":7,"started":5376,"planned":6000},'
         b'"rate":1.0,"eta":null,"elapsed":1.0,"best":{"nside":8,"pixel":3,"ra":1.5,"dec":-2.5,"llh":10.0,'
         b'"area_90":214.5,"contours":"wilks"},"outputs":["a.i3.zst"],"obstacle":null}'
     )

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -66,11 +67,12 @@ def test_help_of_every_command_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        ScanSettings(name="a", levels=parse_levels("8:0 64:12 512:24")),
+        ScanSettings(name="a", levels=parse_levels("8:0 64:12 512:24"), first_seeds=7),
         ScanSettings(
             name="b",
             levels=parse_levels("1:0"),
             seeds=3,
+            first_seeds=1,
             pixels="2-4,7",
             pulse_series="InIceDSTPulses",
             keep_all_seeds=True,
@@ -78,7 +80,8 @@ def test_help_of_every_command_imports_nothing_heavy() -> None:
         ),
         ScanSettings(
             name="c",
-            levels=parse_levels("8:0"),
+            levels=parse_levels("8:0 64:0.999:9"),
+            first_seeds=7,
             area=parse_area("1,6,20"),
             reconstruction="dummy",
             parameters={"ra": 1.5, "text": "1.5", "flag": True},
@@ -102,12 +105,27 @@ def test_levels_may_be_written_with_blanks() -> None:
     assert context.params["event"] == "event.json"
 
 
+def others(options: ScanOptions) -> dict[str, Any]:
+    return {key: value for key, value in asdict(options).items() if key not in {"levels", "seeds", "first_seeds"}}
+
+
+@pytest.mark.parametrize(("command", "first"), [("run", 1), ("producer", None)])
+def test_seeds_are_by_need_unless_the_original_had_the_command(command: str, first: int | None) -> None:
+    found = group.get_command(None, command)  # type: ignore[arg-type]
+    assert found is not None
+    words = {"run": ["event", "-o", "out"], "producer": ["event", "-n", "x", "--broker", "sqlite:///x"]}[command]
+    assert found.make_context(command, words).params["first_seeds"] == first
+
+
 def test_invalid_settings_are_rejected_before_anything_starts() -> None:
-    valid = ScanOptions("1:0", 7, 1.0, "dummy", (), area=None, pixel_list=None, pulses=None, keep_all_seeds=False)
+    valid = ScanOptions("1:0", 7, 1, 1.0, "dummy", (), area=None, pixel_list=None, pulses=None, keep_all_seeds=False)
     with pytest.raises(InputError, match="exclude each other"):
-        scan_options(levels="1:0", nside=1)
+        scan_options(levels="1:0", seeds=7, first_seeds=None, nside=1)
     with pytest.raises(InputError, match="pixel 12 does not exist"):
         scan_settings("x", replace(valid, pixel_list="12"))
+    for first in (0, 8):
+        with pytest.raises(InputError, match=f"first seeds {first}: choose 1 to 7, the number of seeds"):
+            scan_settings("x", scan_options("1:0", 7, first, **others(valid)))
     with pytest.raises(InputError, match="scan name 'a/b'"):
         scan_settings("a/b", valid)
 

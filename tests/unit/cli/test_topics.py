@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from skymap_api.names import ScanTopics, TopicBases
-from skymap_api.progress import Progress, ProgressPhase
+from skymap_api.progress import FitCounts, Progress, ProgressPhase
 from skymap_api.resource.status import LevelStatus
 from skymap_scanner.broker import Outgoing, open_broker
 from skymap_scanner.broker.sqlite import SqliteBroker
@@ -16,6 +16,8 @@ from skymap_scanner.cli import group, main
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.scan.plan import EventFacts, ScanEntry
+
+FITS = FitCounts(done=21, started=84, planned=100)
 
 SKYMAP = "persistent://icecube/skymap/"
 FRAME = f"{TopicBases().metadata}0123"
@@ -48,7 +50,7 @@ def begin(url: str, name: str, phase: ProgressPhase | None = None) -> None:
             plan.send(Outgoing(entry.encode(), sequence_id=0))
         if phase is not None:
             level = LevelStatus(nside=1, done=5, planned=12, decided=True, failed=0)
-            one = Progress(name=name, phase=phase, levels=(level,), rate=1, eta=7, elapsed=5, best=None)
+            one = Progress(name=name, phase=phase, levels=(level,), fits=FITS, rate=1, eta=7, elapsed=5, best=None)
             with broker.producer(scan.progress, "saver") as saver:
                 saver.send(Outgoing(one.model_dump_json().encode()))
 

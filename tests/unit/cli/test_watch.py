@@ -13,13 +13,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from skymap_api.names import ScanTopics
-from skymap_api.progress import Progress, ProgressPhase
+from skymap_api.progress import FitCounts, Progress, ProgressPhase
 from skymap_api.resource.status import LevelStatus
 from skymap_scanner.broker import Message, Outgoing, open_broker
 from skymap_scanner.cli import group
 from skymap_scanner.cli import watch as module
 from skymap_scanner.errors import BrokerUnavailable, InputError
 from skymap_scanner.roles.topics import create_topics
+
+FITS = FitCounts(done=21, started=84, planned=100)
 
 TOPICS = ScanTopics.of("a")
 
@@ -32,7 +34,9 @@ def url(tmp_path: Path) -> str:
 def snapshot(phase: ProgressPhase, done: int) -> Progress:
     level = LevelStatus(nside=1, done=done, planned=12, decided=True, failed=0)
     outputs = ("x.i3", "x.json") if phase is ProgressPhase.DONE else ()
-    return Progress(name="a", phase=phase, levels=(level,), rate=2, eta=3, elapsed=5, best=None, outputs=outputs)
+    return Progress(
+        name="a", phase=phase, levels=(level,), fits=FITS, rate=2, eta=3, elapsed=5, best=None, outputs=outputs
+    )
 
 
 def tell(url: str, phase: ProgressPhase, done: int) -> None:
@@ -49,7 +53,7 @@ def test_watch_once_shows_the_latest_snapshot(url: str) -> None:
     tell(url, ProgressPhase.SCANNING, 6)
     once = watch(url, "--once")
     assert once.exit_code == 0
-    assert once.stdout == "a: 6/12 pixels, 2.0 pixels/s, 0:05 elapsed, 0:03 to go; no fit yet\n"
+    assert once.stdout == "a: 6/12 pixels, 2.0 fits/s, 0:05 elapsed, 0:03 to go; no fit yet\n"
     plain = json.loads(watch(url, "--once", "--json").stdout)
     assert (plain["phase"], plain["levels"][0]["done"]) == ("scanning", 6)
 

@@ -85,7 +85,7 @@ def test_running_scan_is_described() -> None:
         "best fit so far  RA 77.41° Dec +5.71° (nside 64, pixel 21234, calibrated 90 % region 12.3 deg²)",
         "workers          12 busy, 14 ready, 16 desired: 16 end within 900 s",
         "waiting          1234 fits, 0.83 s each",
-        "rate             3.2 pixels/s",
+        "rate             3.2 fits/s",
         "done             in 3:20, at 12:06:40 UTC, at the current rate",
         "image            worker:1",
         "Pulsar           pulsar://p:6650",

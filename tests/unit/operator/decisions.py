@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.unit.operator.world import SETTINGS, START, World, resource
 
-from skymap_api.progress import Progress, ProgressPhase
+from skymap_api.progress import FitCounts, Progress, ProgressPhase
 from skymap_api.resource.status import Phase
 from skymap_operator.decide.actions import Action, SetStatus
 from skymap_operator.decide.plan import decide
@@ -33,7 +33,15 @@ def observed(spec: dict[str, Any] | None = None, **changes: Any) -> ObservedStat
 
 def snapshot(phase: ProgressPhase, **changes: Any) -> Progress:
     """A progress snapshot without levels."""
-    nothing = {"name": "a", "levels": (), "rate": 0.0, "eta": None, "elapsed": 1.0, "best": None}
+    nothing = {
+        "name": "a",
+        "levels": (),
+        "fits": FitCounts(done=0, started=0, planned=0),
+        "rate": 0.0,
+        "eta": None,
+        "elapsed": 1.0,
+        "best": None,
+    }
     return Progress(phase=phase, **nothing | changes)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from testing.manifests import cases
 
 from skymap_api.names import JOB_ROLES, Names
-from skymap_api.progress import Progress, ProgressPhase
+from skymap_api.progress import FitCounts, Progress, ProgressPhase
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import BestFitStatus, LevelStatus, Reason
@@ -308,6 +308,7 @@ class World:
             name=self.names.scan,
             phase=ProgressPhase.DONE if done else ProgressPhase.SCANNING,
             levels=(level,),
+            fits=FitCounts(done=level.done, started=level.planned, planned=level.planned),
             rate=max(self.work.collected - reported, 0) / 10,
             eta=10.0,
             elapsed=0.0,

@@ -29,11 +29,13 @@ from skymap_scanner.i3 import (
     I3TimeWindow,
     OMKey,
 )
+from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
 from skymap_scanner.roles.collector.collector import collect
 from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.saver.saver import SaverSettings, save
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.worker import fitters
 from skymap_scanner.roles.worker.in_flight import InFlightFile
 from skymap_scanner.roles.worker.worker import work
 from skymap_scanner.scan.levels import parse_levels
@@ -139,6 +141,36 @@ def scan(tmp_path: Path, event: Event) -> Callable[..., Scan]:
         return Scan(tmp_path / folder, event, ScanSettings("scan", parse_levels(levels), **values))  # type: ignore[arg-type]
 
     return make
+
+
+class Wrapped:
+    """A reconstruction whose fits pass through ``change``."""
+
+    def __init__(self, inner: EventFitter, change: Callable[[Start, Fit], Fit]) -> None:
+        self._inner = inner
+        self._change = change
+
+    def fit(self, start: Start) -> Fit:
+        return self._change(start, self._inner.fit(start))
+
+
+@pytest.fixture
+def change_fits(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Start, Fit], Fit]], None]:
+    def install(change: Callable[[Start, Fit], Fit]) -> None:
+        original = fitters.load
+
+        def load(name: str, parameters: dict[str, object]) -> object:
+            reconstruction = original(name, parameters)
+
+            class Changed:
+                def set_up(self, event: object) -> Wrapped:
+                    return Wrapped(reconstruction.set_up(event), change)  # type: ignore[arg-type]
+
+            return Changed()
+
+        monkeypatch.setattr(fitters, "load", load)
+
+    return install
 
 
 @dataclass

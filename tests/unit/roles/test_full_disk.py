@@ -22,6 +22,7 @@ from skymap_scanner.roles.saver.progress_reporter import SaveAttempts
 from skymap_scanner.roles.saver.saver import Spool, save
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.pixels import Pixel
+from skymap_scanner.scan.seeds import Round
 
 
 def full(number: int = errno.ENOSPC) -> OSError:
@@ -149,11 +150,11 @@ def test_other_folder_errors_are_raised_at_once(scan: Callable[..., Scan]) -> No
 def test_full_spool_names_its_folder(tmp_path: Path) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Spool(tmp_path) as spool:
-        spool.write(Pixel(1, 0), b"x" * 100)
+        spool.write(Round(Pixel(1, 0), 0), b"x" * 100)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
         try:
             with pytest.raises(InputError, match=f"cannot write in {tmp_path}: File too large"):
-                spool.write(Pixel(1, 1), b"x" * 100_000)
+                spool.write(Round(Pixel(1, 1), 0), b"x" * 100_000)
             assert list(tmp_path.iterdir()) == []
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import tracemalloc
+from types import SimpleNamespace
 
 from skymap_scanner.broker import Message
 from skymap_scanner.roles.readers import BestFitReader, CollectedReader
 from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.scan.pixels import Pixel
+from skymap_scanner.scan.seeds import Seeding
 
 PIXELS = 5000
 
@@ -13,7 +15,7 @@ PIXELS = 5000
 class Collected:
     """A topic with one best fit for each of `PIXELS` pixels, which are made when they are read."""
 
-    scan = None
+    scan = SimpleNamespace(seeding=Seeding(7, 7))
 
     def __init__(self) -> None:
         self._number = 0

@@ -20,45 +20,14 @@ from skymap_scanner.broker.protocol import Outgoing, SubscriptionType
 from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.healpix import pixel_area
 from skymap_scanner.i3 import FitStatus, read_frames
-from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
+from skymap_scanner.reconstruction.protocol import Fit, Start
 from skymap_scanner.results.calibration import read_calibration
 from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.saver import progress_reporter, scan_state
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
-from skymap_scanner.roles.worker import fitters
 
 MakeScan = Callable[..., Scan]
-
-
-class Wrapped:
-    """A reconstruction whose fits pass through ``change``."""
-
-    def __init__(self, inner: EventFitter, change: Callable[[Start, Fit], Fit]) -> None:
-        self._inner = inner
-        self._change = change
-
-    def fit(self, start: Start) -> Fit:
-        return self._change(start, self._inner.fit(start))
-
-
-@pytest.fixture
-def change_fits(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Start, Fit], Fit]], None]:
-    def install(change: Callable[[Start, Fit], Fit]) -> None:
-        original = fitters.load
-
-        def load(name: str, parameters: dict[str, object]) -> object:
-            reconstruction = original(name, parameters)
-
-            class Changed:
-                def set_up(self, event: object) -> Wrapped:
-                    return Wrapped(reconstruction.set_up(event), change)  # type: ignore[arg-type]
-
-            return Changed()
-
-        monkeypatch.setattr(fitters, "load", load)
-
-    return install
 
 
 def rows(scan: Scan) -> dict[str, list[list[float]]]:

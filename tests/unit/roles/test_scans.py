@@ -8,7 +8,7 @@ import pytest
 from tests.unit.roles.conftest import Scan
 
 from skymap_api.names import ScanTopics, TopicBases
-from skymap_api.progress import Progress, ProgressPhase, encode_progress
+from skymap_api.progress import FitCounts, Progress, ProgressPhase, encode_progress
 from skymap_api.resource.status import LevelStatus
 from skymap_scanner.broker import Backlog, Broker, Outgoing, open_broker
 from skymap_scanner.roles.producer.producer import produce
@@ -30,6 +30,8 @@ BASES = TopicBases()
 SKYMAP = "persistent://icecube/skymap/"
 FRAMES = tuple(f"{BASES.metadata}{letter}" for letter in "gcdqp")
 
+FITS = FitCounts(done=21, started=84, planned=100)
+
 
 def all_of(name: str, bases: TopicBases = BASES) -> frozenset[str]:
     return frozenset(ScanTopics.of(name, bases).all())
@@ -37,7 +39,7 @@ def all_of(name: str, bases: TopicBases = BASES) -> frozenset[str]:
 
 def progress(phase: ProgressPhase = ProgressPhase.SCANNING) -> Progress:
     level = LevelStatus(nside=1, done=5, planned=12, decided=True, failed=0)
-    return Progress(name="a", phase=phase, levels=(level,), rate=1.0, eta=7.0, elapsed=5.0, best=None)
+    return Progress(name="a", phase=phase, levels=(level,), fits=FITS, rate=1.0, eta=7.0, elapsed=5.0, best=None)
 
 
 def found(name: str = "a", without: str = "", **values: object) -> FoundScan:

@@ -18,14 +18,16 @@ from skymap_scanner.scan.plan import (
     check_same_scan,
     decode_entry,
     level_entry,
+    seeds_entry,
 )
+from skymap_scanner.scan.seeds import Round
 
 FACTS = EventFacts(name="event", run=1, event=2, mjd=60000.5, kind="HESE", real=True, metadata_topics=("mf_a", "mf_b"))
 SCAN = ScanEntry(name="scan", event=FACTS, levels="1:0 2:1", seeds=7, reconstruction="dummy", parameters={"ra": 1.5})
 
 
 @pytest.mark.parametrize(
-    "entry", [SCAN, level_entry(1, whole_sky(1), []), ahead_entry(2, [Pixel(2, 5), Pixel(2, 6)]), EndEntry()]
+    "entry", [SCAN, level_entry(1, whole_sky(1), []), ahead_entry(2, [Pixel(2, 5), Pixel(2, 6)]), EndEntry(levels=2)]
 )
 def test_entries_round_trip(entry: object) -> None:
     assert decode_entry(entry.encode()) == entry  # type: ignore[attr-defined]
@@ -49,19 +51,57 @@ def test_plan_numbers_tasks_in_order_and_knows_its_end() -> None:
     plan.add(level_entry(2, second, plan.started))
     assert plan.started == [*whole_sky(1), *guess, Pixel(2, 4)]
     assert list(plan.planned()) == [*whole_sky(1), *second]
-    assert not plan.complete(set(plan.planned()))
-    plan.add(EndEntry())
-    assert plan.complete(set(plan.planned()))
-    assert not plan.complete({*whole_sky(1), *guess})
+    assert not plan.complete(lambda _: True)
+    plan.add(EndEntry(levels=2))
+    assert plan.complete({Round(pixel, 0) for pixel in plan.planned()}.__contains__)
+    assert not plan.complete({Round(pixel, 0) for pixel in [*whole_sky(1), *guess]}.__contains__)
 
 
 def test_first_scan_entry_of_a_plan_counts() -> None:
     with pytest.raises(BrokerError, match="does not begin with the scan"):
-        Plan().add(EndEntry())
+        Plan().add(EndEntry(levels=0))
     plan = Plan()
     plan.add(SCAN)
     plan.add(SCAN.model_copy(update={"seeds": 3}))
     assert plan.scan == SCAN
+
+
+def by_need(*entries: PlanEntry) -> Plan:
+    plan = Plan()
+    for entry in (SCAN.model_copy(update={"first_seeds": 1}), level_entry(1, whole_sky(1), []), *entries):
+        plan.add(entry)
+    return plan
+
+
+def test_second_rounds_follow_in_the_order_of_the_plan() -> None:
+    four, five, six = Pixel(1, 4), Pixel(1, 5), Pixel(1, 6)
+    plan = by_need(seeds_entry(1, [four, five]), seeds_entry(1, [five, six]))
+    assert [plan.round_at(place) for place in range(12, 15)] == [Round(four, 1), Round(five, 1), Round(six, 1)]
+    assert [plan.round_at(place) for place in range(12)] == [Round(pixel, 0) for pixel in whole_sky(1)]
+    assert [plan.sweep_of(pixel) for pixel in (Pixel(1, 3), four, five, six)] == [0, 1, 1, 2]
+    assert [plan.rounds_of(pixel) for pixel in (Pixel(1, 3), four, Pixel(2, 0))] == [1, 2, 0]
+    assert (plan.has_started(four, 1), plan.has_started(Pixel(1, 3), 1), plan.sweeps(1)) == (True, False, 2)
+    plan.add(EndEntry(levels=1))
+    first = {Round(pixel, 0) for pixel in whole_sky(1)}
+    assert not plan.complete(first.__contains__)
+    assert plan.complete({*first, Round(four, 1), Round(five, 1), Round(six, 1)}.__contains__)
+
+
+def test_seeds_count_for_pixels_of_the_newest_level_only() -> None:
+    guess = ahead_entry(2, [Pixel(2, 9)])
+    plan = by_need(guess, level_entry(2, [Pixel(2, 4)], []), seeds_entry(1, [Pixel(1, 4)]))
+    plan.add(seeds_entry(2, [Pixel(2, 9)]))
+    assert (plan.rounds_of(Pixel(1, 4)), plan.rounds_of(Pixel(2, 9))) == (1, 1)
+    plan.add(EndEntry(levels=2))
+    plan.add(seeds_entry(2, [Pixel(2, 4)]))
+    assert plan.rounds_of(Pixel(2, 4)) == 1
+
+
+def test_end_of_a_producer_that_knew_fewer_levels_is_ignored() -> None:
+    plan = by_need(level_entry(2, [Pixel(2, 4)], []), EndEntry(levels=1))
+    assert not plan.ended
+    plan.add(EndEntry(levels=2))
+    assert plan.ended
 
 
 GUESS = [Pixel(2, 5), Pixel(2, 6)]
@@ -71,7 +111,8 @@ ENTRIES: list[PlanEntry] = [
     level_entry(1, whole_sky(1), []),
     ahead_entry(2, GUESS),
     level_entry(2, SECOND, [*whole_sky(1), *GUESS]),
-    EndEntry(),
+    seeds_entry(2, [Pixel(2, 4)]),
+    EndEntry(levels=2),
 ]
 
 
@@ -80,7 +121,8 @@ def state(entries: Iterable[PlanEntry]) -> object:
     for entry in entries:
         plan.add(entry)
     assert all(plan.has_started(pixel) for pixel in plan.started)
-    return plan.scan, plan.levels, plan.started, plan.ended
+    rounds = [plan.round_at(place) for place in range(len(plan.started))]
+    return plan.scan, plan.levels, plan.started, plan.ended, rounds
 
 
 @given(st.data())
@@ -94,8 +136,8 @@ def test_duplicate_entries_change_nothing(data: st.DataObject) -> None:
 
 
 def test_entries_of_a_lagging_producer_are_not_renumbered() -> None:
-    late = [ahead_entry(2, [Pixel(2, 6), Pixel(2, 7)]), level_entry(2, SECOND, whole_sky(1)), EndEntry()]
-    _, levels, started, _ = state([*ENTRIES[:3], late[0], ENTRIES[3], *late])  # type: ignore[misc]
+    late = [ahead_entry(2, [Pixel(2, 6), Pixel(2, 7)]), level_entry(2, SECOND, whole_sky(1)), EndEntry(levels=2)]
+    _, levels, started, _, _ = state([*ENTRIES[:3], late[0], ENTRIES[3], *late])  # type: ignore[misc]
     assert levels == {1: whole_sky(1), 2: SECOND}
     assert started == [*whole_sky(1), Pixel(2, 5), Pixel(2, 6), Pixel(2, 7), Pixel(2, 4)]
     assert state([*ENTRIES, *late]) == state(ENTRIES)

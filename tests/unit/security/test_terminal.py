@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from skymap_api.progress import Progress, ProgressPhase
+from skymap_api.progress import FitCounts, Progress, ProgressPhase
 from skymap_api.text import printable, printable_line
 from skymap_operator.decide.diagnose import termination_message
 from skymap_operator.observe.state import Pod, Termination
@@ -25,6 +25,8 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.i3 import Frame, I3EventHeader, I3String
 from skymap_scanner.kubectl.scans import ClusterScan
 from skymap_scanner.roles.topics import check_name
+
+FITS = FitCounts(done=21, started=84, planned=100)
 
 #: Clears the screen, renames the window, writes backwards, returns to the start of the line; and rich's markup.
 NASTY = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\r\x00[bold red]x[/]"
@@ -113,7 +115,9 @@ def test_status_of_a_scan_is_shown_without_control_characters() -> None:
 
 
 def test_progress_is_shown_without_control_characters() -> None:
-    progress = Progress(name=NASTY, phase=ProgressPhase.DONE, levels=(), rate=0, eta=None, elapsed=1, best=None)
+    progress = Progress(
+        name=NASTY, phase=ProgressPhase.DONE, levels=(), fits=FITS, rate=0, eta=None, elapsed=1, best=None
+    )
     console = Console(file=io.StringIO(), width=200)
     with progress_display(console) as shown:
         shown(progress)

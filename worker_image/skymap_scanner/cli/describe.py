@@ -99,7 +99,7 @@ def _facts(scan: ClusterScan, now: datetime) -> list[tuple[str, str]]:
         seconds = None if status.workers is None else status.workers.seconds_per_task
         facts.append(("waiting", f"{status.backlog} fits" + ("" if seconds is None else f", {seconds:.3g} s each")))
     if status.rate is not None:
-        facts.append(("rate", f"{status.rate:.3g} pixels/s"))
+        facts.append(("rate", f"{status.rate:.3g} fits/s"))
     if status.eta is not None:
         left = max(0.0, (status.eta - now).total_seconds())
         facts.append(("done", f"in {duration(left)}, at {status.eta:%H:%M:%S} UTC, at the current rate"))

@@ -135,36 +135,49 @@ def event(function: F) -> F:
     )(function)
 
 
-def scan(function: F) -> F:
-    """Everything that decides a scan's map."""
-    for option in reversed(
-        [
-            levels,
-            click.option("--seeds", type=int, default=7, show_default=True, help="Vertex seeds per pixel, 1 to 7."),
-            click.option(
-                "--area",
-                metavar="NSIDE,PIXEL,COUNT",
-                help="Scan only the COUNT first-level pixels nearest to the centre of this coarse pixel.",
-            ),
-            click.option(
-                "--pixel-list", metavar="PIXELS", help="Scan only these pixels of the first level, such as 3,7,100-120."
-            ),
-            click.option("--reconstruction", default="millipede", show_default=True, help="Reconstruction to use."),
-            parameters,
-            click.option(
-                "--keep-all-seeds", is_flag=True, help="Keep the fits of all seeds in the .i3 file, not only the best."
-            ),
-            click.option(
-                "--predictive",
-                type=click.FloatRange(0, 1, min_open=True),
-                default=1.0,
-                show_default=True,
-                help="Start the next level on a guess once this fraction of a level is done; the map stays the same.",
-            ),
-        ]
-    ):
-        function = option(function)
-    return function
+def scan(*, first_seeds: int | None) -> Callable[[F], F]:
+    """Everything that decides a scan's map; ``first_seeds`` is the default of ``--first-seeds``, None: all seeds."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(_scan_options(first_seeds)):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _scan_options(first_seeds: int | None) -> list[Callable[[F], F]]:
+    return [
+        levels,
+        click.option("--seeds", type=int, default=7, show_default=True, help="Vertex seeds per pixel, 1 to 7."),
+        click.option(
+            "--first-seeds",
+            type=int,
+            default=first_seeds,
+            help="Fit every pixel from so many of the seeds, and from the others where fits disagree or compete.  "
+            f"[default: {first_seeds or 'all seeds'}]",
+        ),
+        click.option(
+            "--area",
+            metavar="NSIDE,PIXEL,COUNT",
+            help="Scan only the COUNT first-level pixels nearest to the centre of this coarse pixel.",
+        ),
+        click.option(
+            "--pixel-list", metavar="PIXELS", help="Scan only these pixels of the first level, such as 3,7,100-120."
+        ),
+        click.option("--reconstruction", default="millipede", show_default=True, help="Reconstruction to use."),
+        parameters,
+        click.option(
+            "--keep-all-seeds", is_flag=True, help="Keep the fits of all seeds in the .i3 file, not only the best."
+        ),
+        click.option(
+            "--predictive",
+            type=click.FloatRange(0, 1, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Start the next level on a guess once this fraction of a level is done; the map stays the same.",
+        ),
+    ]
 
 
 def parameters(function: F) -> F:

@@ -33,7 +33,7 @@ def state_line(progress: Progress) -> str:
         return f"{progress.phase} after {duration(progress.elapsed)}"
     problems = f", {progress.failed} failed" if progress.failed else ""
     return (
-        f"{progress.done}/{progress.planned} pixels{problems}, {progress.rate:.1f} pixels/s, "
+        f"{progress.done}/{progress.planned} pixels{problems}, {progress.rate:.1f} fits/s, "
         f"{duration(progress.elapsed)} elapsed, {duration(progress.eta)} to go"
     )
 

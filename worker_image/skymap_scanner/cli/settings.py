@@ -11,11 +11,15 @@ from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.topics import check_name
 from skymap_scanner.scan.levels import DEFAULT_LEVELS, first_pixels, parse_area, parse_levels
 from skymap_scanner.scan.pixels import read_ranges, write_ranges
-from skymap_scanner.scan.seeds import check_seeds
+from skymap_scanner.scan.seeds import Seeding
 
 
-def scan_options(levels: str | None, nside: int | None = None, **others: Any) -> ScanOptions:
+def scan_options(
+    levels: str | None, seeds: int, first_seeds: int | None, nside: int | None = None, **others: Any
+) -> ScanOptions:
     """Return the options as a command parses them; without ``levels`` and ``nside`` the levels are the default.
+
+    Without ``first_seeds`` every pixel is fitted from all seeds.
 
     Raises
     ------
@@ -24,7 +28,8 @@ def scan_options(levels: str | None, nside: int | None = None, **others: Any) ->
     """
     if nside is not None and levels is not None:
         raise InputError("--nside and --levels exclude each other: give one (--nside N is the same as --levels N:0)")
-    return ScanOptions(levels=levels or (DEFAULT_LEVELS if nside is None else f"{nside}:0"), **others)
+    chosen = levels or (DEFAULT_LEVELS if nside is None else f"{nside}:0")
+    return ScanOptions(levels=chosen, seeds=seeds, first_seeds=seeds if first_seeds is None else first_seeds, **others)
 
 
 def scan_settings(name: str, options: ScanOptions) -> ScanSettings:
@@ -43,7 +48,8 @@ def scan_settings(name: str, options: ScanOptions) -> ScanSettings:
         name=check_name(name),
         levels=levels,
         pulse_series=options.pulses,
-        seeds=check_seeds(options.seeds),
+        seeds=options.seeds,
+        first_seeds=Seeding(options.seeds, options.first_seeds).first,
         area=area,
         pixels=None if indices is None else write_ranges(indices),
         reconstruction=options.reconstruction,

@@ -46,6 +46,7 @@ class FitValidator:
     def __init__(self, scan: ScanEntry) -> None:
         self.scan = scan
         self._properties = task_properties(scan)
+        self._seeding = scan.seeding
         self._first_nside = scan.parsed_levels()[0].nside
         self._nsides = {level.nside for level in scan.parsed_levels()}
         self._direction = lru_cache(_CACHED)(self._centre)
@@ -84,6 +85,8 @@ class FitValidator:
         for decoded in (best, *others):
             if decoded.fit.pixel != best.fit.pixel:
                 raise BrokerError("a message holds the fits of two pixels")
+            if self._seeding.round_of(decoded.fit.seed) != self._seeding.round_of(best.fit.seed):
+                raise BrokerError("a message holds the fits of two rounds")
             if reason := self._mismatch(decoded) or implausible(decoded.fit):
                 raise BrokerError(f"the best fit of pixel {best.fit.pixel.key}: {reason}")
         return best.fit
@@ -94,16 +97,17 @@ class FitValidator:
         pixel = fit.pixel
         if pixel.nside not in self._nsides or not 0 <= pixel.index < pixel_count(pixel.nside):
             return f"the scan has no pixel {pixel.index} of nside {pixel.nside}"
-        if not 0 <= fit.seed < self.scan.seeds:
+        if not 0 <= fit.seed < self._seeding.fits:
             return f"the scan has no seed {fit.seed}"
         if (decoded.event, decoded.run, decoded.number) != (event.name, event.run, event.event):
             return f"the fit is of the event {decoded.event[:100]!r} ({decoded.run}/{decoded.number})"
         name = f"the fit of pixel {pixel.key}, seed {fit.seed}"
+        warm = pixel.nside != self._first_nside or fit.seed == self._seeding.neighbour_seed
         identifiers = {task_identifier(event.name, pixel, fit.seed)}
         mismatches = {
             "has the identifiers of another task": decoded.identifiers != identifiers
             or decoded.sub_event != pixel.index,
-            "has a different start than its task": decoded.warm != (pixel.nside != self._first_nside),
+            "has a different start than its task": decoded.warm != warm,
             "has a different direction than the pixel": any(
                 not _angle(direction, self._direction(pixel)) < _ANGLE for direction in decoded.directions
             ),

@@ -6,7 +6,8 @@ Messages that this scanner did not send are skipped and counted, since one of th
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 
 from skymap_scanner.broker.protocol import Broker, Closing, Message, arrived
 from skymap_scanner.errors import BrokerError
@@ -15,6 +16,7 @@ from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan, ScanEntry, decode_entry
+from skymap_scanner.scan.seeds import Round, Seeding
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,7 @@ class CollectedReader(Closing):
     def arrived(self, timeout: float = 0.0) -> Iterator[tuple[PixelFit, bytes]]:
         """Yield the best fits that have arrived, with their frames; wait up to ``timeout`` seconds for the first.
 
-        A pixel may have several.
+        A round of a pixel may have several.
         """
         for message in arrived(self._reader, timeout):
             try:
@@ -79,25 +81,84 @@ class CollectedReader(Closing):
                 yield best_fit, message.payload
 
 
+class BestFits(Mapping[Pixel, PixelFit]):
+    """The best fit of every pixel so far, from the best fits of its rounds; the first of each round counts."""
+
+    def __init__(self, seeding: Seeding) -> None:
+        self._seeding = seeding
+        self._rounds: tuple[dict[Pixel, PixelFit], ...] = tuple({} for _ in range(seeding.rounds))
+
+    def add(self, best_fit: PixelFit) -> bool:
+        """Add the best fit of a round; return False if the round has one."""
+        fits = self._rounds[self._seeding.round_of(best_fit.seed)]
+        return fits.setdefault(best_fit.pixel, best_fit) is best_fit
+
+    def round_of(self, fit: PixelFit) -> Round:
+        """Return the round that a fit belongs to."""
+        return Round(fit.pixel, self._seeding.round_of(fit.seed))
+
+    def has(self, one: Round) -> bool:
+        """Return whether a round is done."""
+        return one.pixel in self._rounds[one.number]
+
+    @property
+    def rounds(self) -> int:
+        """Number of rounds that are done."""
+        return sum(map(len, self._rounds))
+
+    @property
+    def fits(self) -> int:
+        """Number of fits that are done: those of all seeds of these rounds."""
+        return sum(len(fits) * len(self._seeding.seeds_of(number)) for number, fits in enumerate(self._rounds))
+
+    def of_rounds(self, pixel: Pixel, rounds: int) -> PixelFit | None:
+        """Return the best fit of the first ``rounds`` rounds of a pixel; None if they are not all done."""
+        found = [fits[pixel] for fits in self._rounds[:rounds] if pixel in fits]
+        return min(found, key=_by_llh) if found and len(found) == rounds else None
+
+    def __getitem__(self, pixel: Pixel) -> PixelFit:
+        found = [fits[pixel] for fits in self._rounds if pixel in fits]
+        if not found:
+            raise KeyError(pixel)
+        return min(found, key=_by_llh)
+
+    def __contains__(self, pixel: object) -> bool:
+        return any(pixel in fits for fits in self._rounds)
+
+    def __iter__(self) -> Iterator[Pixel]:
+        first, *others = self._rounds
+        yield from first
+        for fits in others:
+            yield from (pixel for pixel in fits if pixel not in first)
+
+    def __len__(self) -> int:
+        first, *others = self._rounds
+        return len(first) + sum(pixel not in first for fits in others for pixel in fits)
+
+
+def _by_llh(fit: PixelFit) -> tuple[bool, float, int]:
+    failed = math.isnan(fit.llh)
+    return failed, 0.0 if failed else fit.llh, fit.seed
+
+
 class BestFitReader(CollectedReader):
-    """Reads ``collected`` and keeps the best fits: the first of each pixel, so all roles use the same one."""
+    """Reads ``collected`` and keeps the best fits: the first of each round, so all roles use the same one."""
 
     def __init__(self, broker: Broker, topic: str, validator: FitValidator) -> None:
         super().__init__(broker, topic, validator)
-        self.best_fits: dict[Pixel, PixelFit] = {}
+        self.best_fits = BestFits(validator.scan.seeding)
 
     def receive(self, timeout: float) -> tuple[PixelFit, bytes] | None:
-        """Return the next new pixel: its best fit and the frames; None if none arrives within ``timeout`` seconds."""
+        """Return the next new round: its best fit and the frames; None if none arrives within ``timeout`` seconds."""
         for best_fit, frames in self.arrived(timeout):
-            if best_fit.pixel not in self.best_fits:
-                self.best_fits[best_fit.pixel] = best_fit
+            if self.best_fits.add(best_fit):
                 return best_fit, frames
         return None
 
     def update(self, timeout: float = 0.0) -> None:
         """Read everything that has arrived; wait up to ``timeout`` seconds for the first message."""
         for best_fit, _ in self.arrived(timeout):
-            self.best_fits.setdefault(best_fit.pixel, best_fit)
+            self.best_fits.add(best_fit)
 
 
 class RejectedMessages:

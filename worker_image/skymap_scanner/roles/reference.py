@@ -20,13 +20,13 @@ from skymap_scanner.roles.task_frames import decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.worker.crash_reports import CrashReport
 from skymap_scanner.scan.pixels import Pixel
-from skymap_scanner.scan.plan import AheadEntry, EndEntry, EventFacts, LevelEntry, ScanEntry
+from skymap_scanner.scan.plan import AheadEntry, EndEntry, EventFacts, LevelEntry, ScanEntry, SeedsEntry
 
 #: What each topic carries, by its field in `ScanTopics`.
 TOPICS = {
     "to_be_scanned": f"tasks; subscription `{WORKERS_SUBSCRIPTION}`",
     "scanned": f"fits; subscription `{COLLECTOR_SUBSCRIPTION}`",
-    "collected": "best fits, one message for each pixel",
+    "collected": "best fits, one message for each round of a pixel",
     "crash_reports": "reports of worker crashes",
     "plan": "decisions of the producer",
     "progress": "snapshots, of which the last counts",
@@ -38,11 +38,11 @@ TASK_KEYS = {
     "I3EventHeader": "the event's header; the sub-event is the pixel",
     "MillipedeSeedParticle": "the seed: fixed direction, first vertex and time",
     "SCAN_EventName": "name of the event",
-    "SCAN_EventOverallIndex": "pixel × seeds + seed, modulo 2³¹",
+    "SCAN_EventOverallIndex": "pixel × most fits of a pixel + seed, modulo 2³¹",
     "SCAN_HealpixNSide": "nside of the pixel",
     "SCAN_HealpixPixel": "index of the pixel (RING)",
-    "SCAN_PositionVariationIndex": "number of the seed",
-    "SCAN_WarmStart": "whether the seeds start from the parent's best fit",
+    "SCAN_PositionVariationIndex": "number of the seed; after the last one, the fit of the best neighbour",
+    "SCAN_WarmStart": "whether the seed comes from a solved pixel: the parent or a neighbour",
 }
 
 #: What each key holds that a fit adds to its task's frame.
@@ -90,12 +90,13 @@ def reference() -> str:
             "fit is a fit too.\n",
             _table(("key", "class", "content"), _keys(fit, FIT_KEYS, without=task)),
             "## Best fits\n",
-            "A best fit is the frame of the best seed's fit. With `keepAllSeeds`, the frames of the other seeds follow",
-            "in the same message.\n",
+            "A best fit is the frame of the best fit in a round of a pixel: that of the first seeds, or of the others.",
+            "A pixel has a second round only if the plan says so. With `keepAllSeeds`, the frames of the round's other",
+            "seeds follow in the same message.\n",
             "## Plan\n",
             "Each message is one JSON object, whose `kind` names its form. Ranges of pixels are written as",
             "`3,7,20-31`.\n",
-            *(_model(kind, 3) for kind in (ScanEntry, EventFacts, LevelEntry, AheadEntry, EndEntry)),
+            *(_model(kind, 3) for kind in (ScanEntry, EventFacts, LevelEntry, SeedsEntry, AheadEntry, EndEntry)),
             _model(CrashReport, 2, "Crash reports"),
             _model(Progress, 2, "Progress"),
             *(_model(kind, 3) for kind in (LevelStatus, BestFitStatus)),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from skymap_scanner.broker.protocol import Outgoing
 from skymap_scanner.detector.coordinates import equatorial_to_detector
@@ -11,9 +13,9 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.protocol import Start
 from skymap_scanner.roles.task_frames import PixelFit, Task, encode_task
 from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY, SEED_PROPERTY
-from skymap_scanner.scan.pixels import Pixel, centres, parent
+from skymap_scanner.scan.pixels import Pixel, centres, neighbours, parent
 from skymap_scanner.scan.plan import Plan, ScanEntry
-from skymap_scanner.scan.seeds import seed_positions
+from skymap_scanner.scan.seeds import Round, seed_position
 
 
 def task_properties(scan: ScanEntry) -> dict[str, str]:
@@ -25,41 +27,82 @@ def task_properties(scan: ScanEntry) -> dict[str, str]:
     }
 
 
+class FitsByRound(Protocol):
+    """The best fits so far."""
+
+    def of_rounds(self, pixel: Pixel, rounds: int) -> PixelFit | None:
+        """Return the best fit of the first ``rounds`` rounds of a pixel; None if they are not all done."""
+
+
 class TaskMaker:
     """Builds the tasks of one scan."""
 
     def __init__(self, scan: ScanEntry, prepared: PreparedEvent) -> None:
         self._scan = scan
         self._prepared = prepared
+        self._seeding = scan.seeding
         self._properties = task_properties(scan)
         self._first_nside = scan.parsed_levels()[0].nside
 
-    def seed_origin(
-        self, pixel: Pixel, plan: Plan, best_fit: Callable[[Pixel], PixelFit | None]
-    ) -> PixelFit | PreparedEvent | None:
-        """Return where the pixel's seeds start: at the event, or at the best fit of the parent (None: not done).
+    def tasks_of(self, one: Round, plan: Plan, best_fits: FitsByRound) -> list[Task] | None:
+        """Return the tasks of a round that the plan has started; None if a fit that they start from is not done yet."""
+        origin: PixelFit | PreparedEvent | None = self._prepared
+        if one.pixel.nside != self._first_nside:
+            coarser = parent(one.pixel, max(nside for nside in plan.levels if nside < one.pixel.nside))
+            origin = best_fits.of_rounds(coarser, plan.rounds_of(coarser))
+        if origin is None:
+            return None
+        if one.number == 0:
+            return list(self.tasks(one.pixel, origin))
+        around = _neighbour_fits(one.pixel, plan, best_fits)
+        return None if around is None else list(self.tasks(one.pixel, origin, 1, best_neighbour(around)))
 
-        ``best_fit`` returns the best fit of a pixel, if it is done; it is not called on the first level.
+    def tasks(
+        self,
+        pixel: Pixel,
+        origin: PixelFit | PreparedEvent,
+        number: int = 0,
+        neighbour: PixelFit | None = None,
+    ) -> Iterator[Task]:
+        """Yield the tasks of a round of a pixel, one per seed.
+
+        The seeds lie around ``origin``. The second round ends with the fit of the best ``neighbour``; without one, with
+        the origin as if it were solved.
         """
-        if pixel.nside == self._first_nside:
-            return self._prepared
-        coarser = max(nside for nside in plan.levels if nside < pixel.nside)
-        return best_fit(parent(pixel, coarser))
-
-    def tasks(self, pixel: Pixel, origin: PixelFit | PreparedEvent) -> Iterator[Task]:
-        """Yield the tasks of a pixel, one per seed."""
-        warm = isinstance(origin, PixelFit)
-        vertex, time = (
-            (origin.position, origin.time) if isinstance(origin, PixelFit) else (origin.vertex, origin.vertex_time)
-        )
         ra, dec = centres([pixel])
         zenith, azimuth = equatorial_to_detector(ra, dec, self._prepared.mjd)
-        for seed, position in enumerate(seed_positions([float(x) for x in vertex], self._scan.seeds)):
-            start = Start(float(zenith[0]), float(azimuth[0]), position, float(time), warm)
-            yield Task(pixel, seed, start)
+        for seed in self._seeding.seeds_of(number):
+            from_neighbour = seed == self._seeding.neighbour_seed
+            vertex, time = _vertex((neighbour or origin) if from_neighbour else origin)
+            position = vertex if from_neighbour else seed_position(vertex, seed)
+            warm = from_neighbour or isinstance(origin, PixelFit)
+            yield Task(pixel, seed, Start(float(zenith[0]), float(azimuth[0]), position, time, warm))
 
     def message(self, task: Task, number: int | None = None) -> Outgoing:
         """Return the message of a task; ``number`` is its position in the plan."""
-        payload = encode_task(task, self._prepared, self._scan.seeds)
+        payload = encode_task(task, self._prepared, self._seeding.fits)
         properties = self._properties | {SEED_PROPERTY: str(task.seed)}
         return Outgoing(payload, key=task.pixel.key, properties=properties, sequence_id=number)
+
+
+def best_neighbour(fits: Iterable[PixelFit]) -> PixelFit | None:
+    """Return the fit with the lowest -ln L, ties by pixel; None if all failed."""
+    return min((fit for fit in fits if not math.isnan(fit.llh)), key=lambda fit: (fit.llh, fit.pixel), default=None)
+
+
+def _neighbour_fits(pixel: Pixel, plan: Plan, best_fits: FitsByRound) -> list[PixelFit] | None:
+    """Return the fits of the neighbours in the level, as they were when the pixel's second round was planned.
+
+    That is, from the rounds that an earlier entry of the plan has started. None if one of them is not done.
+    """
+    sweep = plan.sweep_of(pixel)
+    beside = [one for one in neighbours(pixel) if plan.in_level(one)]
+    found = [best_fits.of_rounds(one, 1 + (0 < plan.sweep_of(one) < sweep)) for one in beside]
+    return None if None in found else [fit for fit in found if fit is not None]
+
+
+def _vertex(origin: PixelFit | PreparedEvent) -> tuple[tuple[float, float, float], float]:
+    if isinstance(origin, PixelFit):
+        return origin.position, float(origin.time)
+    x, y, z = (float(one) for one in origin.vertex)
+    return (x, y, z), float(origin.vertex_time)

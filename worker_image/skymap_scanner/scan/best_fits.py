@@ -1,4 +1,4 @@
-"""Chooses the best fit of a pixel among its seeds. A duplicate changes nothing, and NaN never wins."""
+"""Chooses the best fit of a pixel among the seeds of a round. A duplicate changes nothing, and NaN never wins."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from skymap_scanner.scan.pixels import Pixel
+from skymap_scanner.scan.seeds import Round, Seeding
 
 T = TypeVar("T")
 
@@ -23,8 +24,8 @@ class SeedFit(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class CompletePixel(Generic[T]):
-    """A pixel with the fits of all seeds, best first, and all their messages, including duplicates."""
+class CompleteRound(Generic[T]):
+    """The fits of all seeds of a round, best first, and all their messages, including duplicates."""
 
     fits: Sequence[SeedFit[T]]
     sources: Sequence[T]
@@ -37,35 +38,37 @@ def best_first(fits: Sequence[SeedFit[T]]) -> list[SeedFit[T]]:
 
 @dataclass
 class Slots(Generic[T]):
-    """The fits of incomplete pixels; a pixel is complete with the fits of ``seeds`` seeds."""
+    """The fits of incomplete rounds; a round is complete with the fits of all its seeds."""
 
-    seeds: int
+    seeding: Seeding
     #: Duplicates with another -ln L than the first fit of their seed.
     contradictions: int = 0
-    _open: dict[Pixel, list[SeedFit[T]]] = field(default_factory=dict)
+    _open: dict[Round, list[SeedFit[T]]] = field(default_factory=dict)
 
-    def add(self, fit: SeedFit[T]) -> CompletePixel[T] | None:
-        """Add a fit; if it completes its pixel, forget the pixel and return it."""
-        arrived = self._open.setdefault(fit.pixel, [])
-        first = next((one for one in arrived if one.seed == fit.seed), None)
+    def add(self, fit: SeedFit[T]) -> CompleteRound[T] | None:
+        """Add a fit; if it completes its round, forget the round and return it."""
+        one = Round(fit.pixel, self.seeding.round_of(fit.seed))
+        arrived = self._open.setdefault(one, [])
+        first = next((other for other in arrived if other.seed == fit.seed), None)
         self.contradictions += first is not None and not _same(first.llh, fit.llh)
         arrived.append(fit)
-        by_seed = {one.seed: one for one in reversed(arrived)}  # the first to arrive counts
-        if len(by_seed) < self.seeds:
+        by_seed = {other.seed: other for other in reversed(arrived)}  # the first to arrive counts
+        if len(by_seed) < len(self.seeding.seeds_of(one.number)):
             return None
-        del self._open[fit.pixel]
-        return CompletePixel(best_first(list(by_seed.values())), [one.source for one in arrived])
+        del self._open[one]
+        return CompleteRound(best_first(list(by_seed.values())), [other.source for other in arrived])
 
     def seeds_of(self, pixel: Pixel) -> set[int]:
-        """Return the seeds of a pixel that have a fit."""
-        return {fit.seed for fit in self._open.get(pixel, ())}
+        """Return the seeds of the pixel's incomplete rounds that have a fit."""
+        rounds = (Round(pixel, number) for number in range(self.seeding.rounds))
+        return {fit.seed for one in rounds for fit in self._open.get(one, ())}
 
-    def drop(self, pixels: Iterable[Pixel]) -> list[T]:
-        """Forget the incomplete pixels among ``pixels``; return the messages of their fits."""
-        return [one.source for pixel in pixels for one in self._open.pop(pixel, ())]
+    def drop(self, rounds: Iterable[Round]) -> list[T]:
+        """Forget the incomplete rounds among ``rounds``; return the messages of their fits."""
+        return [fit.source for one in rounds for fit in self._open.pop(one, ())]
 
     def drop_all(self) -> list[T]:
-        """Forget all incomplete pixels; return the messages of their fits."""
+        """Forget all incomplete rounds; return the messages of their fits."""
         return self.drop([*self._open])
 
 

@@ -1,16 +1,19 @@
 """The plan of a scan: the decisions of the producer, as messages on ``<scan>-plan``, which all roles read.
 
-The first entry is the scan itself, followed by its levels and the end. An ``ahead`` entry lists pixels that are started
-early, on a guess. The tasks of all entries are numbered in the order of the plan. The number is the sequence id of the
-task, so that a producer that restarts sends nothing twice.
+The first entry is the scan itself, followed by its levels and the end. A ``seeds`` entry lists pixels of the newest
+level that are fitted from more seeds, an ``ahead`` entry pixels that are started early, on a guess. The tasks of all
+entries are numbered in the order of the plan. The number is the sequence id of the task, so that a producer that
+restarts sends nothing twice.
 
 A duplicate entry, or one of a second producer that is behind, changes nothing: the first entry of the scan and of each
-level counts, a pixel is started once, and entries after the end are ignored.
+level counts, a round of a pixel is started once, seeds are added to the newest level only, an end counts only for the
+levels that its producer knew, and entries after the end are ignored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from bisect import bisect, bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -19,6 +22,7 @@ from skymap_api.resource.base import describe_errors
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.scan.levels import Area, Level, parse_area, parse_levels
 from skymap_scanner.scan.pixels import Pixel, read_ranges, write_ranges
+from skymap_scanner.scan.seeds import Round, Seeding
 
 
 class _Entry(BaseModel):
@@ -62,7 +66,9 @@ class ScanEntry(_Entry):
     levels: str
     """NSIDE:PARENTS or NSIDE:PROBABILITY:PARENTS of each level."""
     seeds: int
-    """Seeds of each pixel."""
+    """Seeds of each pixel around a vertex."""
+    first_seeds: int | None = None
+    """How many of them every pixel is fitted from; the others only where needed. None: all."""
     area: str | None = None
     """NSIDE,PIXEL,COUNT: only these pixels of the first level."""
     pixels: str | None = None
@@ -77,6 +83,11 @@ class ScanEntry(_Entry):
     def parsed_levels(self) -> tuple[Level, ...]:
         """Return the validated levels."""
         return parse_levels(self.levels)
+
+    @property
+    def seeding(self) -> Seeding:
+        """The validated seeds."""
+        return Seeding(self.seeds, self.seeds if self.first_seeds is None else self.first_seeds)
 
     def parsed_area(self) -> Area | None:
         """Return the area of the first level, or None for the whole sky."""
@@ -96,6 +107,17 @@ class LevelEntry(_Entry):
     """Ranges of those pixels that no ahead entry has started."""
 
 
+class SeedsEntry(_Entry):
+    """Pixels of the newest level that are fitted from the other seeds too."""
+
+    kind: Literal["seeds"] = "seeds"
+    """Form of the entry."""
+    nside: int
+    """The level's nside."""
+    tasks: str
+    """Ranges of the pixels."""
+
+
 class AheadEntry(_Entry):
     """Pixels of the next level, started early on a guess."""
 
@@ -112,9 +134,11 @@ class EndEntry(_Entry):
 
     kind: Literal["end"] = "end"
     """Form of the entry."""
+    levels: int
+    """Number of levels of the plan."""
 
 
-PlanEntry = Annotated[ScanEntry | LevelEntry | AheadEntry | EndEntry, Field(discriminator="kind")]
+PlanEntry = Annotated[ScanEntry | LevelEntry | SeedsEntry | AheadEntry | EndEntry, Field(discriminator="kind")]
 _ENTRY: TypeAdapter[PlanEntry] = TypeAdapter(PlanEntry)
 
 
@@ -138,8 +162,11 @@ class Plan:
         self.scan: ScanEntry | None = None
         self.levels: dict[int, list[Pixel]] = {}
         self.ended = False
-        self.started: list[Pixel] = []  # in the order of the task numbers
+        self.started: list[Pixel] = []  # one for each round, in the order of the task numbers
         self._started: set[Pixel] = set()
+        self._rounds: list[tuple[int, int]] = []  # where in ``started`` an entry begins, and the round that it starts
+        self._sweeps: dict[Pixel, int] = {}  # number of the seeds entry that started the second round
+        self._last_sweep: dict[int, int] = {}  # the last of these numbers, by nside
 
     def add(self, entry: PlanEntry) -> None:
         """Add the next entry; raises BrokerError if the plan does not begin with the scan."""
@@ -149,25 +176,84 @@ class Plan:
         if self.scan is None:
             raise BrokerError("the plan does not begin with the scan: was the topic truncated?")
         if isinstance(entry, EndEntry):
-            self.ended = True
+            self.ended = self.ended or entry.levels == len(self.levels)
+        elif isinstance(entry, SeedsEntry):
+            if not self.ended and entry.nside == self.newest:
+                self._add_seeds(entry)
         elif not self.ended and entry.nside not in self.levels:
             if isinstance(entry, LevelEntry):
                 self.levels[entry.nside] = _pixels(entry.nside, entry.pixels)
             fresh = [pixel for pixel in _pixels(entry.nside, entry.tasks) if pixel not in self._started]
-            self.started += fresh
+            self._start(fresh, 0)
             self._started.update(fresh)
 
-    def has_started(self, pixel: Pixel) -> bool:
-        """Return whether the plan has tasks of this pixel."""
-        return pixel in self._started
+    def _add_seeds(self, entry: SeedsEntry) -> None:
+        pixels = _pixels(entry.nside, entry.tasks)
+        fresh = [pixel for pixel in pixels if self.in_level(pixel) and pixel not in self._sweeps]
+        if fresh:
+            sweep = self.sweeps(entry.nside) + 1
+            self._start(fresh, 1)
+            self._sweeps |= dict.fromkeys(fresh, sweep)
+            self._last_sweep[entry.nside] = sweep
+
+    def _start(self, pixels: Sequence[Pixel], number: int) -> None:
+        if pixels:
+            self._rounds.append((len(self.started), number))
+            self.started += pixels
+
+    @property
+    def newest(self) -> int | None:
+        """The nside of the newest level; None before the first."""
+        return max(self.levels, default=None)
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks of all started rounds."""
+        if self.scan is None:
+            return 0
+        first, second = (len(self.scan.seeding.seeds_of(number)) for number in (0, 1))
+        return len(self._started) * first + len(self._sweeps) * second
+
+    @property
+    def guessed(self) -> int:
+        """Number of started pixels that belong to no level yet."""
+        return len(self._started) - sum(map(len, self.levels.values()))
+
+    def in_level(self, pixel: Pixel) -> bool:
+        """Return whether the pixel belongs to a level; one that was only guessed does not."""
+        pixels = self.levels.get(pixel.nside, [])
+        place = bisect_left(pixels, pixel)
+        return place < len(pixels) and pixels[place] == pixel
+
+    def has_started(self, pixel: Pixel, number: int = 0) -> bool:
+        """Return whether the plan has tasks of this round of the pixel."""
+        return number < self.rounds_of(pixel)
+
+    def rounds_of(self, pixel: Pixel) -> int:
+        """Return the number of rounds of this pixel that are started."""
+        return 0 if pixel not in self._started else 1 + (pixel in self._sweeps)
+
+    def round_at(self, place: int) -> Round:
+        """Return the round at a place of ``started``."""
+        return Round(self.started[place], self._rounds[bisect(self._rounds, (place, 2)) - 1][1])
+
+    def sweep_of(self, pixel: Pixel) -> int:
+        """Return which seeds entry of its level started the second round of this pixel, counted from 1; 0: none."""
+        return self._sweeps.get(pixel, 0)
+
+    def sweeps(self, nside: int) -> int:
+        """Return the number of seeds entries of a level."""
+        return self._last_sweep.get(nside, 0)
 
     def planned(self) -> Iterable[Pixel]:
         """Return all pixels of the map, by level and index."""
         return (pixel for nside in sorted(self.levels) for pixel in self.levels[nside])
 
-    def complete(self, done: Container[Pixel]) -> bool:
-        """Return whether the plan has ended and every planned pixel is in ``done``."""
-        return self.ended and all(pixel in done for pixel in self.planned())
+    def complete(self, done: Callable[[Round], bool]) -> bool:
+        """Return whether the plan has ended and all rounds of every planned pixel are ``done``."""
+        return self.ended and all(
+            done(Round(pixel, number)) for pixel in self.planned() for number in range(self.rounds_of(pixel))
+        )
 
 
 def level_entry(nside: int, pixels: Sequence[Pixel], started: Iterable[Pixel]) -> LevelEntry:
@@ -178,6 +264,11 @@ def level_entry(nside: int, pixels: Sequence[Pixel], started: Iterable[Pixel]) -
         pixels=write_ranges(pixel.index for pixel in pixels),
         tasks=write_ranges(pixel.index for pixel in pixels if pixel not in before),
     )
+
+
+def seeds_entry(nside: int, pixels: Sequence[Pixel]) -> SeedsEntry:
+    """Return the entry of pixels that are fitted from more seeds."""
+    return SeedsEntry(nside=nside, tasks=write_ranges(pixel.index for pixel in pixels))
 
 
 def ahead_entry(nside: int, pixels: Sequence[Pixel]) -> AheadEntry:

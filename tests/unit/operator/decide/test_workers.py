@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.unit.operator.decisions import URL, actions, running, status
 
-from skymap_api.progress import ProgressPhase
+from skymap_api.progress import FitCounts, ProgressPhase
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.status import LevelStatus
 from skymap_operator.decide.actions import (
@@ -57,7 +57,8 @@ def test_planned_tasks_outside_the_queue_count() -> None:
     assert isinstance(pulsar, PulsarState)
     assert progress is not None
     first = LevelStatus(nside=1, done=5, planned=48, decided=True)
-    later = progress.model_copy(update={"levels": (first, LevelStatus(nside=8, done=0, planned=100))})
+    fits = FitCounts(done=5, started=48, planned=148)
+    later = progress.model_copy(update={"levels": (first, LevelStatus(nside=8, done=0, planned=100)), "fits": fits})
     seen = replace(pulsar, progress=later, tasks=Subscription(30, 5))
 
     def reason(pulsar: PulsarState) -> str:
@@ -67,7 +68,7 @@ def test_planned_tasks_outside_the_queue_count() -> None:
     # The second level is in the queue already, but the snapshot is older.
     assert reason(replace(seen, tasks=Subscription(120, 5))).startswith("120 tasks waiting, 5 in flight, 18 planned, ")
     assert "planned" not in reason(replace(seen, tasks=Subscription(140, 5)))
-    known = later.model_copy(update={"levels": (first, LevelStatus(nside=8, done=0, planned=100, decided=True))})
+    known = later.model_copy(update={"fits": FitCounts(done=5, started=148, planned=148)})
     for progress in (known, later.model_copy(update={"phase": ProgressPhase.WRITING}), None):
         assert "planned" not in reason(replace(seen, progress=progress))
 

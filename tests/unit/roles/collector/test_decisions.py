@@ -15,11 +15,12 @@ from skymap_scanner.reconstruction.protocol import Fit
 from skymap_scanner.roles.collector.decisions import Decision, PixelCollector, Republication
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.producer.planning import ScanSettings, scan_entry
-from skymap_scanner.roles.task_frames import decode_fits, decode_task, fit_frame
+from skymap_scanner.roles.task_frames import PixelFit, decode_fits, decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.scan.levels import parse_levels
 from skymap_scanner.scan.pixels import Pixel
-from skymap_scanner.scan.plan import Plan, ScanEntry, level_entry
+from skymap_scanner.scan.plan import Plan, ScanEntry, level_entry, seeds_entry
+from skymap_scanner.scan.seeds import Round
 
 A, B = Pixel(1, 4), Pixel(1, 7)
 
@@ -27,9 +28,16 @@ A, B = Pixel(1, 4), Pixel(1, 7)
 class Fits:
     """Makes the fits of a scan with two seeds, as messages with increasing ids; the best one has seed 0."""
 
-    def __init__(self, prepared: PreparedEvent, *, keep_all_seeds: bool = False) -> None:
+    def __init__(
+        self, prepared: PreparedEvent, *, keep_all_seeds: bool = False, first_seeds: int | None = None
+    ) -> None:
         settings = ScanSettings(
-            "scan", parse_levels("1:0"), seeds=2, reconstruction="dummy", keep_all_seeds=keep_all_seeds
+            "scan",
+            parse_levels("1:0"),
+            seeds=2,
+            first_seeds=first_seeds,
+            reconstruction="dummy",
+            keep_all_seeds=keep_all_seeds,
         )
         self.scan: ScanEntry = scan_entry(settings, prepared, ("mf_a",))
         self.plan = Plan()
@@ -43,7 +51,8 @@ class Fits:
         self.plan.add(level_entry(1, pixels, []))
 
     def of(self, pixel: Pixel, seed: int, **changes: object) -> Message:
-        task = [*self._maker.tasks(pixel, self._prepared)][seed]
+        rounds = (self._maker.tasks(pixel, self._prepared, number) for number in range(self.scan.seeding.rounds))
+        task = [task for tasks in rounds for task in tasks][seed]
         fit: Fit = replace(self._fitter.fit(task.start), **changes)  # type: ignore[arg-type]
         sent = self._maker.message(task)
         return self.message(fit_frame(decode_task(sent.payload)[1], fit, "dummy"), sent)
@@ -67,7 +76,8 @@ def fits(prepared: PreparedEvent) -> Fits:
 def decide(
     pixel_collector: PixelCollector, messages: list[Message], fits: Fits, collected: Collection[Pixel] = ()
 ) -> Decision:
-    return pixel_collector.decide(pixel_collector.validate(messages), fits.plan, collected)
+    stored = [PixelFit(pixel, 0, 5.0, (0.0, 0.0, 0.0), 0.0, 1.0, 1.0) for pixel in collected]
+    return pixel_collector.decide(pixel_collector.validate(messages), fits.plan, stored)
 
 
 def seeds(sent: Outgoing) -> list[int]:
@@ -81,7 +91,8 @@ def test_pixel_is_stored_and_acknowledged_with_its_last_seed(fits: Fits) -> None
     decision = decide(pixel_collector, [last], fits)
     assert [(sent.key, seeds(sent)) for sent in decision.best_fits] == [("1/4", [0])]
     assert decision.to_acknowledge == [first, last]
-    assert pixel_collector.done == {A}
+    assert Round(A, 0) in pixel_collector.done
+    assert len(pixel_collector.done) == 1
 
 
 def test_all_seeds_are_stored_best_first_on_request(prepared: PreparedEvent) -> None:
@@ -133,9 +144,39 @@ def test_fit_of_a_pixel_outside_the_plan_is_rejected(fits: Fits) -> None:
     assert pixel_collector.rejected.kept == early
 
 
-def test_received_fit_names_its_pixel_valid_or_rejected(fits: Fits) -> None:
+def test_received_fit_names_its_round_valid_or_rejected(prepared: PreparedEvent) -> None:
+    fits = Fits(prepared, first_seeds=1)
     messages = [fits.of(A, 0), fits.of(B, 1, time=math.inf), fits.message(b"not a fit")]
-    assert [received.pixels for received in fits.pixel_collector().validate(messages)] == [{A}, {B}, set()]
+    received = fits.pixel_collector().validate(messages)
+    assert [one.rounds(fits.scan.seeding) for one in received] == [{Round(A, 0)}, {Round(B, 1)}, set()]
+
+
+def test_rounds_of_a_pixel_are_stored_one_by_one(prepared: PreparedEvent) -> None:
+    fits = Fits(prepared, first_seeds=1)
+    fits.start(A, B)
+    pixel_collector, first, second, neighbour = fits.pixel_collector(), fits.of(A, 0), fits.of(A, 1), fits.of(A, 2)
+    assert not pixel_collector.known(pixel_collector.validate([second]), fits.plan)
+    (sent,) = decide(pixel_collector, [first], fits).best_fits
+    assert seeds(sent) == [0]
+    fits.plan.add(seeds_entry(1, [A]))
+    assert pixel_collector.known(pixel_collector.validate([second]), fits.plan)
+    assert [*pixel_collector.missing(fits.plan)] == [
+        Republication(A, "no fit has arrived, but one was rejected", {1, 2}),
+        Republication(B, "no fit has arrived, but one was rejected", {0}),
+    ]
+    decision = decide(pixel_collector, [fits.of(A, 0), second], fits)
+    assert (decision.best_fits, pixel_collector.duplicates) == ([], 1)
+    (sent,) = decide(pixel_collector, [neighbour], fits).best_fits
+    assert seeds(sent) == [2]  # without a neighbour it starts from the vertex, where the dummy is lowest
+    assert len(pixel_collector.done) == 2
+
+
+def test_fit_of_a_round_that_the_plan_lacks_is_rejected(prepared: PreparedEvent) -> None:
+    fits = Fits(prepared, first_seeds=1)
+    fits.start(A)
+    pixel_collector, early = fits.pixel_collector(), fits.of(A, 1)
+    decide(pixel_collector, [early], fits)
+    assert pixel_collector.rejected.kept == early
 
 
 def test_missing_tasks_are_those_of_started_pixels_without_a_fit(fits: Fits) -> None:

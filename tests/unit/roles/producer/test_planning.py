@@ -46,15 +46,15 @@ def test_second_level_waits_for_all_pixels_of_the_first() -> None:
 def test_plan_ends_right_after_the_last_level() -> None:
     plan = plan_of("1:0")
     plan.add(level_entry(1, whole_sky(1), []))
-    assert next_entry(plan, {}, 1.0) == EndEntry()
-    plan.add(EndEntry())
+    assert next_entry(plan, {}, 1.0) == EndEntry(levels=1)
+    plan.add(EndEntry(levels=1))
     assert next_entry(plan, {}, 1.0) is None
 
 
 def test_plan_ends_if_every_fit_failed() -> None:
     plan = plan_of()
     plan.add(level_entry(1, whole_sky(1), []))
-    assert next_entry(plan, dict.fromkeys(whole_sky(1), math.nan), 1.0) == EndEntry()
+    assert next_entry(plan, dict.fromkeys(whole_sky(1), math.nan), 1.0) == EndEntry(levels=1)
 
 
 def test_predicted_pixels_start_early_without_changing_the_level() -> None:

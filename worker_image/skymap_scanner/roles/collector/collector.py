@@ -1,11 +1,11 @@
-"""The collector: waits for the fits of all seeds of a pixel and stores the best one.
+"""The collector: waits for the fits of all seeds of a round of a pixel and stores the best one.
 
     scanned ─▶ best fit of the seeds ─▶ collected
 
 Every decision is made in `decisions`, without I/O. A fit that is invalid (`fit_validation`) is rejected and its task
 is republished (`republishing`). Best fits are stored in batches of what has arrived. The collector reads ``collected``
-itself, so that it knows the pixels that other collectors have completed. Such a read costs a request to the broker, so
-it is rare while fits arrive, and the plan is read only for a pixel that is not in it yet.
+itself, so that it knows the rounds that other collectors have completed. Such a read costs a request to the broker, so
+it is rare while fits arrive, and the plan is read only for a round that is not in it yet.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from skymap_scanner.roles.collector.republishing import Republisher
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.readers import CollectedReader, PlanReader
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.scan.pixels import Pixel
+from skymap_scanner.roles.task_frames import PixelFit
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ WAIT = 0.1
 #: Time between two reads of ``collected`` while fits arrive (s).
 READ_INTERVAL = 1.0
 
-#: Idle timeout (s) after which a key-shared collector negatively acknowledges the fits of incomplete pixels, so that
+#: Idle timeout (s) after which a key-shared collector negatively acknowledges the fits of incomplete rounds, so that
 #: they are delivered again; it doubles each time, since fits may simply take that long.
 NACK_AFTER, LONGEST_NACK = 5.0, 60.0
 
@@ -69,13 +69,13 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
             while not (complete or stop.requested):
                 fits = pixel_collector.validate(islice(arrived(scanned, WAIT), BATCH))
                 plan = plan_reader.plan
-                if not fits or not all(plan.has_started(pixel) for fit in fits for pixel in fit.pixels):
+                if not fits or not pixel_collector.known(fits, plan):
                     plan_reader.update()
-                pixels: list[Pixel] = []
+                stored: list[PixelFit] = []
                 if not fits or time.monotonic() >= next_read:
-                    pixels = [best_fit.pixel for best_fit, _ in collected.arrived()]
+                    stored = [best_fit for best_fit, _ in collected.arrived()]
                     next_read = time.monotonic() + READ_INTERVAL
-                decision = pixel_collector.decide(fits, plan, pixels)
+                decision = pixel_collector.decide(fits, plan, stored)
                 if decision.best_fits:
                     best_fits.send(*decision.best_fits)  # stored first …
                 republisher.publish(decision.republications, plan)
@@ -85,7 +85,7 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
                     timeout.record(time.monotonic(), fits=len(fits), completed=len(decision.best_fits))
                 if fits:
                     continue
-                complete = plan.complete(pixel_collector.done)
+                complete = plan.complete(pixel_collector.done.__contains__)
                 if pixel_collector.rejected.kept and not complete and republish.expired(time.monotonic()):
                     republisher.publish(pixel_collector.missing(plan), plan)
                     scanned.ack(*pixel_collector.rejected.release())

@@ -1,6 +1,6 @@
 """Every decision of the collector, without I/O.
 
-`PixelCollector` decides what becomes of a fit: kept, passed on with its pixel, or rejected. `RejectedFits` decides
+`PixelCollector` decides what becomes of a fit: kept, passed on with its round, or rejected. `RejectedFits` decides
 which tasks are published again, and `IdleTimeout` when the collector stops waiting.
 """
 
@@ -14,9 +14,10 @@ from skymap_scanner.broker.protocol import Message, Outgoing
 from skymap_scanner.roles.fit_validation import FitValidator, RejectedFitError, TaskName
 from skymap_scanner.roles.readers import RejectedMessages
 from skymap_scanner.roles.task_frames import PixelFit
-from skymap_scanner.scan.best_fits import CompletePixel, SeedFit, Slots
+from skymap_scanner.scan.best_fits import CompleteRound, SeedFit, Slots
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.seeds import Round, RoundSet, Seeding
 
 #: How often a task is republished. The fits of a broken worker are always invalid; a transient error occurs once.
 MAX_REPUBLISHES = 3
@@ -39,10 +40,11 @@ class ReceivedFit:
     message: Message
     fit: PixelFit | RejectedFitError
 
-    @property
-    def pixels(self) -> set[Pixel]:
-        """The pixels that it names: their entry of the plan must be read before it is decided about."""
-        return {pixel for pixel, _ in self.fit.tasks} if isinstance(self.fit, RejectedFitError) else {self.fit.pixel}
+    def rounds(self, seeding: Seeding) -> set[Round]:
+        """Return the rounds that it names: their entry of the plan must be read before it is decided about."""
+        if isinstance(self.fit, RejectedFitError):
+            return {Round(pixel, seeding.round_of(seed or 0)) for pixel, seed in self.fit.tasks}
+        return {Round(self.fit.pixel, seeding.round_of(self.fit.seed))}
 
 
 @dataclass
@@ -55,19 +57,20 @@ class Decision:
 
 
 class PixelCollector:
-    """Collects the fits of every pixel until all seeds are there; does no I/O.
+    """Collects the fits of every round of a pixel until all its seeds are there; does no I/O.
 
-    ``done`` holds the pixels whose best fit is stored, by this collector or by another, or is in a decision about to be
-    stored; a further fit of such a pixel is a duplicate.
+    ``done`` holds the rounds whose best fit is stored, by this collector or by another, or is in a decision about to be
+    stored; a further fit of such a round is a duplicate.
     """
 
     def __init__(self, validator: FitValidator, topic: str) -> None:
         self._validator = validator
         self._scan = validator.scan
-        self._slots: Slots[Message] = Slots(validator.scan.seeds)
+        self._seeding = validator.scan.seeding
+        self._slots: Slots[Message] = Slots(self._seeding)
         self._rejected_messages = RejectedMessages(topic)
         self.rejected = RejectedFits()
-        self.done: set[Pixel] = set()
+        self.done = RoundSet()
         self.collected = 0
         self.duplicates = 0
 
@@ -75,7 +78,7 @@ class PixelCollector:
     def summary(self) -> str:
         """What was collected, for the log."""
         return (
-            f"{len(self.done)} pixels are collected, {self.collected} of them here; {self.duplicates} duplicate fits, "
+            f"{len(self.done)} rounds are collected, {self.collected} of them here; {self.duplicates} duplicate fits, "
             f"{self._slots.contradictions} of them with a different -ln L; "
             f"{self._rejected_messages.count} messages rejected"
         )
@@ -84,14 +87,20 @@ class PixelCollector:
         """Read the fits in the messages."""
         return [ReceivedFit(message, self._fit(message)) for message in messages]
 
-    def decide(self, fits: Sequence[ReceivedFit], plan: Plan, collected: Collection[Pixel] = ()) -> Decision:
-        """Decide about new ``fits``, and about those of the pixels that any collector has ``collected``.
+    def known(self, fits: Iterable[ReceivedFit], plan: Plan) -> bool:
+        """Return whether the plan holds the rounds of all ``fits``."""
+        return all(plan.has_started(*one) for fit in fits for one in fit.rounds(self._seeding))
 
-        ``plan`` must be read after the fits are received, unless it holds the pixels of all of them.
+    def decide(self, fits: Sequence[ReceivedFit], plan: Plan, collected: Iterable[PixelFit] = ()) -> Decision:
+        """Decide about new ``fits``, and about those of the rounds whose best fits any collector has ``collected``.
+
+        ``plan`` must be read after the fits are received, unless it holds the rounds of all of them.
         """
-        dropped = self._slots.drop(collected)
+        rounds = [self._round(best_fit) for best_fit in collected]
+        dropped = self._slots.drop(rounds)
         self.duplicates += len(dropped)
-        self.done.update(collected)
+        for one in rounds:
+            self.done.add(one)
         decision = Decision(to_acknowledge=dropped)
         for received in fits:
             self._add(received, plan, decision)
@@ -100,31 +109,35 @@ class PixelCollector:
 
     def missing(self, plan: Plan) -> Iterator[Republication]:
         """Return all tasks of the plan without a fit."""
-        for pixel in plan.started:
+        for pixel in dict.fromkeys(plan.started):
             seeds = self._missing_seeds(pixel, plan)
             if seeds:
                 yield Republication(pixel, "no fit has arrived, but one was rejected", seeds)
 
     def drop_incomplete(self) -> list[Message]:
-        """Forget the fits of incomplete pixels; return their messages, to be delivered again."""
+        """Forget the fits of incomplete rounds; return their messages, to be delivered again."""
         return self._slots.drop_all()
 
     def _add(self, received: ReceivedFit, plan: Plan, decision: Decision) -> None:
         message, fit = received.message, received.fit
-        if not isinstance(fit, RejectedFitError) and not plan.has_started(fit.pixel):
-            fit = RejectedFitError(f"the plan has no pixel {fit.pixel.index} of nside {fit.pixel.nside} yet")
+        if not isinstance(fit, RejectedFitError) and not plan.has_started(*self._round(fit)):
+            name = f"pixel {fit.pixel.index} of nside {fit.pixel.nside}, seed {fit.seed}"
+            fit = RejectedFitError(f"the plan has no {name} yet")
         if isinstance(fit, RejectedFitError):
             self._rejected_messages.add(message, fit)
             decision.to_acknowledge += self.rejected.add(message, fit)
-        elif fit.pixel in self.done:
+        elif self._round(fit) in self.done:
             self.duplicates += 1
             decision.to_acknowledge.append(message)
-        elif (pixel := self._slots.add(SeedFit(fit.pixel, fit.seed, fit.llh, message))) is not None:
-            self.done.add(fit.pixel)
+        elif (complete := self._slots.add(SeedFit(fit.pixel, fit.seed, fit.llh, message))) is not None:
+            self.done.add(self._round(fit))
             self.collected += 1
-            self.duplicates += len(pixel.sources) - len(pixel.fits)
-            decision.best_fits.append(self._best_fit(pixel))
-            decision.to_acknowledge += pixel.sources
+            self.duplicates += len(complete.sources) - len(complete.fits)
+            decision.best_fits.append(self._best_fit(complete))
+            decision.to_acknowledge += complete.sources
+
+    def _round(self, fit: PixelFit) -> Round:
+        return Round(fit.pixel, self._seeding.round_of(fit.seed))
 
     def _fit(self, message: Message) -> PixelFit | RejectedFitError:
         try:
@@ -133,12 +146,12 @@ class PixelCollector:
             return error
 
     def _missing_seeds(self, pixel: Pixel, plan: Plan) -> set[int]:
-        if pixel in self.done or not plan.has_started(pixel):
-            return set()
-        return set(range(self._scan.seeds)) - self._slots.seeds_of(pixel)
+        started = (Round(pixel, number) for number in range(plan.rounds_of(pixel)))
+        expected = {seed for one in started if one not in self.done for seed in self._seeding.seeds_of(one.number)}
+        return expected - self._slots.seeds_of(pixel)
 
-    def _best_fit(self, pixel: CompletePixel[Message]) -> Outgoing:
-        kept = pixel.fits if self._scan.keep_all_seeds else pixel.fits[:1]
+    def _best_fit(self, complete: CompleteRound[Message]) -> Outgoing:
+        kept = complete.fits if self._scan.keep_all_seeds else complete.fits[:1]
         return Outgoing(b"".join(fit.source.payload for fit in kept), key=kept[0].pixel.key)
 
 

@@ -24,6 +24,7 @@ from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.topics import read_metadata
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.seeds import Round
 
 log = logging.getLogger(__name__)
 
@@ -85,15 +86,17 @@ class Republisher(Closing):
         return Outgoing(payload, key=message.key, properties=message.properties)
 
     def _tasks(self, pixel: Pixel, plan: Plan) -> list[Task]:
-        origin = self._maker.seed_origin(pixel, plan, self._best_fit)
-        return [] if origin is None else list(self._maker.tasks(pixel, origin))
+        rounds = [Round(pixel, number) for number in range(plan.rounds_of(pixel))]
+        found = [self._maker.tasks_of(one, plan, self) for one in rounds]
+        return [task for tasks in found for task in tasks or ()]
 
-    def _best_fit(self, pixel: Pixel) -> PixelFit | None:
+    def of_rounds(self, pixel: Pixel, rounds: int) -> PixelFit | None:
+        """Return the best fit of the first ``rounds`` rounds of a pixel; None if they are not all done."""
         if self._collected is None:
             reader = BestFitReader(self._broker, self._topics.collected, self._validator)
             self._collected = self._open.enter_context(reader)
         self._collected.update()
-        return self._collected.best_fits.get(pixel)
+        return self._collected.best_fits.of_rounds(pixel, rounds)
 
     @property
     def _maker(self) -> TaskMaker:

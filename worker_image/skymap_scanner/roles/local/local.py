@@ -81,6 +81,7 @@ def scan_arguments(settings: ScanSettings) -> list[str]:
     return ScanOptions(
         levels=" ".join(map(str, settings.levels)),
         seeds=settings.seeds,
+        first_seeds=settings.seeds if settings.first_seeds is None else settings.first_seeds,
         predictive=settings.predictive,
         reconstruction=settings.reconstruction,
         parameters=tuple(f"{key}={json.dumps(value)}" for key, value in settings.parameters.items()),
@@ -129,8 +130,8 @@ def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> 
                     latest = _latest(progress, stop)
                     if latest is not None:
                         show(latest)
-                        if latest.done > done:
-                            done = latest.done
+                        if latest.fits.done > done:
+                            done = latest.fits.done
                             for role in roles.values():
                                 role.policy.reset()
             finally:

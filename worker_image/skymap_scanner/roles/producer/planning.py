@@ -8,9 +8,19 @@ from typing import Any
 
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.scan.levels import Area, Level, first_pixels
-from skymap_scanner.scan.pixels import Pixel, read_ranges
-from skymap_scanner.scan.plan import EndEntry, EventFacts, Plan, PlanEntry, ScanEntry, ahead_entry, level_entry
-from skymap_scanner.scan.refinement import refine
+from skymap_scanner.scan.need import pixels_in_need
+from skymap_scanner.scan.pixels import Pixel, children, read_ranges
+from skymap_scanner.scan.plan import (
+    EndEntry,
+    EventFacts,
+    Plan,
+    PlanEntry,
+    ScanEntry,
+    ahead_entry,
+    level_entry,
+    seeds_entry,
+)
+from skymap_scanner.scan.refinement import choose_parents, refine
 
 #: The kind of a simulated event.
 SIMULATION = "simulation"
@@ -18,11 +28,16 @@ SIMULATION = "simulation"
 
 @dataclass(frozen=True, slots=True)
 class ScanSettings:
-    """What the user chose for a scan; ``predictive`` starts a level early and does not change the map."""
+    """What the user chose for a scan.
+
+    ``first_seeds``: how many of the seeds every pixel is fitted from; None: all. ``predictive`` starts a level early
+    and does not change the map.
+    """
 
     name: str
     levels: Sequence[Level]
     seeds: int = 7
+    first_seeds: int | None = None
     area: Area | None = None
     pixels: str | None = None
     pulse_series: str | None = None
@@ -48,6 +63,7 @@ def scan_entry(settings: ScanSettings, prepared: PreparedEvent, metadata: tuple[
         ),
         levels=" ".join(map(str, settings.levels)),
         seeds=settings.seeds,
+        first_seeds=settings.first_seeds,
         area=None if settings.area is None else str(settings.area),
         pixels=settings.pixels,
         reconstruction=settings.reconstruction,
@@ -62,30 +78,55 @@ def event_kind(name: str) -> str:
 
 
 def next_entry(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> PlanEntry | None:
-    """Return the next entry of the plan, given -ln L of the pixels done so far.
+    """Return the next entry of the plan, given -ln L of the pixels of the newest level whose rounds are all done.
 
-    None if more pixels must be done first, or the plan has ended.
+    None if more rounds must be done first, or the plan has ended.
 
-    A level follows when all pixels of the level before are done. Pixels of it are started earlier, once the fraction
-    ``predictive`` of the level before is done. They are a guess from the fits so far, and the map does not depend on
-    it: the fit of a wrong guess is unused, and a pixel that was not guessed is fitted later, from the same seeds.
+    When all rounds of a level are done, more seeds follow where they are needed, then the next level. Pixels of it are
+    started earlier, once the fraction ``predictive`` of the level is done. They are a guess from the fits so far, and
+    the map does not depend on it: the fit of a wrong guess is unused, and a pixel that was not guessed is fitted later,
+    from the same seeds.
     """
     if plan.scan is None or plan.ended:
         return None
     levels = plan.scan.parsed_levels()
-    if not plan.levels:
-        listed = None if plan.scan.pixels is None else read_ranges(plan.scan.pixels)
-        pixels = first_pixels(levels[0], plan.scan.parsed_area(), listed)
-        return level_entry(levels[0].nside, pixels, plan.started)
-    if len(plan.levels) == len(levels):
-        return EndEntry()
-    before, level = levels[len(plan.levels) - 1], levels[len(plan.levels)]
-    planned = plan.levels[before.nside]
+    if plan.newest is None:
+        return _first_level(plan.scan, levels[0])
+    following = levels[len(plan.levels)] if len(plan.levels) < len(levels) else None
+    if following is None and plan.scan.seeding.rounds == 1:
+        return EndEntry(levels=len(plan.levels))
+    planned = plan.levels[plan.newest]
     done = {pixel: llh[pixel] for pixel in planned if pixel in llh}
     if len(done) == len(planned):
-        chosen = refine(done, level)
-        return level_entry(level.nside, chosen, plan.started) if chosen else EndEntry()  # empty: every fit failed
-    if len(done) < predictive * len(planned):
-        return None
-    guessed = set(refine(done, level)).difference(plan.started)
+        return _after_level(plan, done, following)
+    return None if following is None or len(done) < predictive * len(planned) else _guess(plan, done, following)
+
+
+def _first_level(scan: ScanEntry, level: Level) -> PlanEntry:
+    listed = None if scan.pixels is None else read_ranges(scan.pixels)
+    return level_entry(level.nside, first_pixels(level, scan.parsed_area(), listed), [])
+
+
+def _after_level(plan: Plan, llh: Mapping[Pixel, float], following: Level | None) -> PlanEntry:
+    """Return what comes after the newest level, given -ln L of all its pixels: seeds, the next level, or the end."""
+    nside = next(iter(llh)).nside
+    if plan.scan is not None and plan.scan.seeding.rounds > 1:
+        needy = pixels_in_need(llh, first_level=len(plan.levels) == 1)
+        missing = [pixel for pixel in needy if plan.rounds_of(pixel) == 1]
+        if missing:
+            return seeds_entry(nside, missing)
+    chosen = [] if following is None else refine(llh, following)
+    if following is None or not chosen:  # not chosen: every fit failed
+        return EndEntry(levels=len(plan.levels))
+    return level_entry(following.nside, chosen, plan.started)
+
+
+def _guess(plan: Plan, done: Mapping[Pixel, float], level: Level) -> PlanEntry | None:
+    """Return the entry of pixels to start on a guess, or None.
+
+    Only children of pixels that no further round can improve: their fits start from the parent's best fit.
+    """
+    rounds = 1 if plan.scan is None else plan.scan.seeding.rounds
+    parents = [pixel for pixel in choose_parents(done, level) if plan.rounds_of(pixel) == rounds]
+    guessed = {child for parent in parents for child in children(parent, level.nside)}.difference(plan.started)
     return ahead_entry(level.nside, sorted(guessed)) if guessed else None

@@ -10,7 +10,7 @@ deduplication the tasks of all pixels without a best fit are sent again, which c
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 
 from skymap_api.names import ScanTopics
@@ -21,9 +21,8 @@ from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.prepared_frames import event_frames
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.producer.planning import ScanSettings, next_entry, scan_entry
-from skymap_scanner.roles.readers import BestFitReader, PlanReader
+from skymap_scanner.roles.readers import BestFitReader, BestFits, PlanReader
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.topics import create_topics, publish_metadata
 from skymap_scanner.scan.pixels import Pixel
@@ -59,12 +58,19 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
         while not stop.requested:
             tasks.send_planned(writer.plan, best_fits, stop)
             if writer.plan.ended and tasks.sent == len(writer.plan.started):
-                log.info("all %d tasks are sent", tasks.sent * scan.seeds)
+                log.info("all %d tasks are sent", tasks.number)
                 return True
-            llh = {pixel: fit.llh for pixel, fit in best_fits.items()}
+            llh = complete_llh(writer.plan, best_fits)
             if not writer.add(next_entry(writer.plan, llh, settings.predictive)):
                 collected.update(timeout=0.5)
     return False
+
+
+def complete_llh(plan: Plan, best_fits: BestFits) -> dict[Pixel, float]:
+    """Return -ln L of the pixels of the newest level whose started rounds are all done."""
+    pixels = () if plan.newest is None else plan.levels[plan.newest]
+    found = ((pixel, best_fits.of_rounds(pixel, plan.rounds_of(pixel))) for pixel in pixels)
+    return {pixel: best_fit.llh for pixel, best_fit in found if best_fit is not None}
 
 
 class _PlanWriter:
@@ -98,28 +104,29 @@ class _TaskWriter:
 
     def __init__(self, producer: Producer, scan: ScanEntry, prepared: PreparedEvent) -> None:
         self._producer = producer
-        self._scan = scan
+        self._seeding = scan.seeding
         self._maker = TaskMaker(scan, prepared)
         self._last = producer.last_sequence_id
-        self.sent = 0  # number of pixels of the plan whose tasks are stored
+        self.sent = 0  # number of rounds of the plan whose tasks are stored
+        self.number = 0  # number of their tasks, and of the first task that follows
 
-    def send_planned(self, plan: Plan, best_fits: Mapping[Pixel, PixelFit], stop: Stop) -> None:
-        """Send the planned tasks, up to the first pixel whose parent has no best fit yet."""
+    def send_planned(self, plan: Plan, best_fits: BestFits, stop: Stop) -> None:
+        """Send the planned tasks, up to the first that starts from a fit that is not done yet."""
         outgoing = self._outgoing(plan, best_fits)
         while not stop.requested and (batch := list(islice(outgoing, BATCH))):
             self._producer.send(*batch)
 
-    def _outgoing(self, plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> Iterator[Outgoing]:
-        """Yield the tasks not stored yet; skip pixels that are done or whose sequence ids the broker has."""
+    def _outgoing(self, plan: Plan, best_fits: BestFits) -> Iterator[Outgoing]:
+        """Yield the tasks not stored yet; skip rounds that are done or whose sequence ids the broker has."""
         while self.sent < len(plan.started):
-            pixel = plan.started[self.sent]
-            first = self.sent * self._scan.seeds
-            if pixel not in best_fits and first + self._scan.seeds > self._last + 1:
-                origin = self._maker.seed_origin(pixel, plan, best_fits.get)
-                if origin is None:
+            one = plan.round_at(self.sent)
+            seeds = self._seeding.seeds_of(one.number)
+            if not best_fits.has(one) and self.number + len(seeds) > self._last + 1:
+                tasks = self._maker.tasks_of(one, plan, best_fits)
+                if tasks is None:
                     return
-                for task in self._maker.tasks(pixel, origin):
-                    number = first + task.seed
+                for number, task in enumerate(tasks, start=self.number):
                     if number > self._last:
                         yield self._maker.message(task, number)
             self.sent += 1
+            self.number += len(seeds)

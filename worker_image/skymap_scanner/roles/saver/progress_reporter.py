@@ -15,7 +15,7 @@ from skymap_scanner.broker.protocol import Outgoing, Producer
 from skymap_scanner.errors import InputError
 from skymap_scanner.results.result import result_to_json
 from skymap_scanner.roles.readers import BestFitReader
-from skymap_scanner.roles.saver.scan_state import Statements, best_fit, level_progress, scan_result
+from skymap_scanner.roles.saver.scan_state import Statements, best_fit, fit_counts, level_progress, scan_result
 from skymap_scanner.roles.task_frames import FitStatement
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
@@ -29,28 +29,28 @@ PARTIAL = "partial.json"
 
 @dataclass
 class SaveAttempts:
-    """Why the last attempt to save failed (``obstacle``), and how many pixels it had.
+    """Why the last attempt to save failed (``obstacle``), and how many rounds of pixels it had.
 
-    One object serves all attempts. The progress shows the obstacle until an attempt has more pixels.
+    One object serves all attempts. The progress shows the obstacle until an attempt has more rounds.
     """
 
     obstacle: str = ""
-    pixels: int = 0
+    rounds: int = 0
 
-    def blocked(self, pixels: int) -> bool:
-        """Return whether an attempt with this number of pixels has come no further than the failed one."""
-        return bool(self.obstacle) and pixels <= self.pixels
+    def blocked(self, rounds: int) -> bool:
+        """Return whether an attempt with this number of rounds has come no further than the failed one."""
+        return bool(self.obstacle) and rounds <= self.rounds
 
 
 class Rate:
-    """Pixels per second over the last ``window`` seconds; the caller passes the time."""
+    """Fits per second over the last ``window`` seconds; the caller passes the time."""
 
     def __init__(self, window: float = 30.0) -> None:
         self._window = window
         self._marks: deque[tuple[float, int]] = deque()
 
     def update(self, now: float, done: int) -> float:
-        """Record the number of pixels done at ``now`` (s); return the rate (pixels per second)."""
+        """Record the number of fits done at ``now`` (s); return the rate (fits per second)."""
         self._marks.append((now, done))
         while len(self._marks) > 2 and self._marks[0][0] < now - self._window:
             self._marks.popleft()
@@ -82,24 +82,24 @@ class ProgressReporter:
         self._rate = Rate()
         self._next_progress = 0.0
         self._next_partial = self._began + PARTIAL_INTERVAL
-        self._partial_pixels = 0
+        self._partial_rounds = 0
 
     def report(self) -> None:
         """Publish a snapshot and write the partial result if they are due.
 
-        Report nothing until this attempt has more pixels than the failed one.
+        Report nothing until this attempt has more rounds than the failed one.
         """
-        pixels = len(self._best_fits)
-        if self._attempts.blocked(pixels):
+        rounds = self._best_fits.rounds
+        if self._attempts.blocked(rounds):
             return
         now = time.monotonic()
         if now >= self._next_progress:
             self.publish(ProgressPhase.SCANNING)
             cost = time.monotonic() - now
             self._next_progress = now + max(PROGRESS_INTERVAL, 20 * cost)  # at most 5 % of the time
-        if now >= self._next_partial and pixels > self._partial_pixels:
+        if now >= self._next_partial and rounds > self._partial_rounds:
             self._next_partial = now + PARTIAL_INTERVAL
-            self._partial_pixels = pixels
+            self._partial_rounds = rounds
             write_atomically(
                 self._folder / PARTIAL, result_to_json(scan_result(self._plan, self._best_fits, self._statement))
             )
@@ -113,22 +113,24 @@ class ProgressReporter:
 
     def fail(self, reason: str) -> None:
         """Publish why this attempt failed."""
-        self._attempts.obstacle, self._attempts.pixels = reason, len(self._best_fits)
+        self._attempts.obstacle, self._attempts.rounds = reason, self._best_fits.rounds
         self.publish(self._phase)
 
     def publish(self, phase: ProgressPhase, outputs: Sequence[Path] = ()) -> None:
         """Publish a snapshot now."""
         self._phase = phase
-        if phase is ProgressPhase.DONE or not self._attempts.blocked(len(self._best_fits)):
+        if phase is ProgressPhase.DONE or not self._attempts.blocked(self._best_fits.rounds):
             self._attempts.obstacle = ""
         elapsed = time.monotonic() - self._began
         levels = level_progress(self._plan, self._best_fits)
-        rate = self._rate.update(elapsed, sum(level.done for level in levels))
-        left = sum(level.planned - level.done for level in levels)
+        fits = fit_counts(self._plan, self._best_fits, levels)
+        rate = self._rate.update(elapsed, fits.done)
+        left = fits.planned - fits.done
         snapshot = Progress(
             name=self._scan.name,
             phase=phase,
             levels=tuple(levels),
+            fits=fits,
             rate=rate,
             eta=left / rate if rate > 0 and left / rate <= INT32 else None,
             elapsed=elapsed,

@@ -12,9 +12,11 @@ import io
 import logging
 import tempfile
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -22,19 +24,21 @@ from skymap_api.names import RESULT_FORMATS, ScanTopics
 from skymap_api.progress import ProgressPhase
 from skymap_scanner.broker.protocol import Broker, Closing
 from skymap_scanner.errors import InputError
-from skymap_scanner.i3 import FrameWriter, read_frames
+from skymap_scanner.i3 import Frame, FrameWriter, read_frames
 from skymap_scanner.results import check_formats, write_results
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.full_disk import is_disk_full
-from skymap_scanner.roles.readers import BestFitReader, PlanReader
+from skymap_scanner.roles.readers import BestFitReader, BestFits, PlanReader
 from skymap_scanner.roles.saver.progress_reporter import PARTIAL, ProgressReporter, SaveAttempts
 from skymap_scanner.roles.saver.scan_state import scan_result
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.task_frames import FitStatement, decode_statement
+from skymap_scanner.roles.task_frames import FitStatement, decode_fits, decode_statement
 from skymap_scanner.roles.topics import read_metadata
+from skymap_scanner.scan.best_fits import SeedFit, best_first
 from skymap_scanner.scan.levels import parse_area
 from skymap_scanner.scan.pixels import Pixel, read_ranges
 from skymap_scanner.scan.plan import Plan, ScanEntry
+from skymap_scanner.scan.seeds import Round
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +87,9 @@ def save(
             BestFitReader(broker, topics.collected, FitValidator(scan)) as collected,
             Spool(settings.output.parent) as spool,
         ):
+            statement = partial(_statement, spool, collected.best_fits)
             reporter = ProgressReporter(
-                progress, plan_reader.plan, collected, spool.statement, settings.results, attempts or SaveAttempts()
+                progress, plan_reader.plan, collected, statement, settings.results, attempts or SaveAttempts()
             )
             try:
                 outputs = _save(broker, settings, stop, plan_reader, collected, spool, reporter)
@@ -117,8 +122,8 @@ def _save(
         plan = plan_reader.update()
         if found is not None:
             best_fit, frames = found
-            spool.write(best_fit.pixel, frames)
-        elif plan.complete(collected.best_fits):
+            spool.write(collected.best_fits.round_of(best_fit), frames)
+        elif plan.complete(collected.best_fits.has):
             break
         reporter.report()
     if stop.requested:
@@ -146,15 +151,33 @@ def check_expected(scan: ScanEntry, settings: SaverSettings) -> None:
 
 def _write(broker: Broker, settings: SaverSettings, plan: Plan, collected: BestFitReader, spool: Spool) -> list[Path]:
     """Write the .i3 file, then the results."""
-    result = scan_result(plan, collected.best_fits, spool.statement)
+    result = scan_result(plan, collected.best_fits, partial(_statement, spool, collected.best_fits))
     output = settings.output.with_name(settings.output.name.replace("{stem}", result.stem))
     with FrameWriter(output) as writer:
         for topic in collected.scan.event.metadata_topics:
             writer.write(read_metadata(broker, topic))
         for pixel in plan.planned():
-            for frame in read_frames(io.BytesIO(spool.read(pixel))):
+            rounds = [spool.read(Round(pixel, number)) for number in range(plan.rounds_of(pixel))]
+            for frame in kept_frames(rounds, keep_all=collected.scan.keep_all_seeds):
                 writer.write(frame)
     return [output, *write_results(result, settings.results, settings.formats)]
+
+
+def _statement(spool: Spool, best_fits: BestFits, pixel: Pixel) -> FitStatement:
+    return spool.statement(best_fits.round_of(best_fits[pixel]))
+
+
+def kept_frames(rounds: Sequence[bytes], *, keep_all: bool) -> list[Frame]:
+    """Return the frames of a pixel's fits, best first, from the best fits of its rounds; only the best if not all."""
+    if len(rounds) == 1:  # in this order already
+        return list(read_frames(io.BytesIO(rounds[0])))
+    fits = [
+        SeedFit(decoded.fit.pixel, decoded.fit.seed, decoded.fit.llh, frame)
+        for payload in rounds
+        for decoded, frame in zip(decode_fits(payload), read_frames(io.BytesIO(payload)), strict=True)
+    ]
+    ordered = [fit.source for fit in best_first(fits)]
+    return ordered if keep_all else ordered[:1]
 
 
 def _make_folders(settings: SaverSettings) -> None:
@@ -174,7 +197,7 @@ class Spool(Closing):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._opened: IO[bytes] | None = None
-        self._places: dict[Pixel, tuple[int, int]] = {}
+        self._places: defaultdict[int, dict[Pixel, tuple[int, int]]] = defaultdict(dict)  # by number of the round
         self._end = 0
 
     def close(self) -> None:
@@ -196,21 +219,21 @@ class Spool(Closing):
         except OSError as error:
             raise InputError(f"cannot write in {self._folder}: {error.strerror}") from error
 
-    def write(self, pixel: Pixel, payload: bytes) -> None:
-        """Keep ``payload`` for ``pixel``."""
+    def write(self, one: Round, payload: bytes) -> None:
+        """Keep ``payload`` for a round."""
         with self._as_input_error():
             self._file.seek(self._end)
             self._file.write(payload)
-        self._places[pixel] = (self._end, len(payload))
+        self._places[one.number][one.pixel] = (self._end, len(payload))
         self._end += len(payload)
 
-    def read(self, pixel: Pixel) -> bytes:
-        """Return the payload of ``pixel``."""
-        offset, size = self._places[pixel]
+    def read(self, one: Round) -> bytes:
+        """Return the payload of a round."""
+        offset, size = self._places[one.number][one.pixel]
         with self._as_input_error():  # seeking writes the buffered data
             self._file.seek(offset)
         return self._file.read(size)
 
-    def statement(self, pixel: Pixel) -> FitStatement:
-        """Return what the fit of ``pixel`` states; nothing if its payload could not be kept."""
-        return decode_statement(self.read(pixel)) if pixel in self._places else FitStatement()
+    def statement(self, one: Round) -> FitStatement:
+        """Return what the best fit of a round states; nothing if its payload could not be kept."""
+        return decode_statement(self.read(one)) if one.pixel in self._places[one.number] else FitStatement()

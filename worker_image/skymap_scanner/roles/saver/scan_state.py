@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from skymap_api.progress import FitCounts
+from skymap_api.resource.base import INT32
 from skymap_api.resource.status import BestFitStatus, LevelStatus
 from skymap_scanner import __version__
 from skymap_scanner.healpix import pixel_count
@@ -16,6 +18,7 @@ from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results.calibration import choose_rule, shipped_calibrations, topology_of_losses
 from skymap_scanner.results.rule import WILKS
 from skymap_scanner.results.skymap import multi_order_map
+from skymap_scanner.roles.readers import BestFits
 from skymap_scanner.roles.task_frames import FitStatement, PixelFit
 from skymap_scanner.scan.levels import Level
 from skymap_scanner.scan.pixels import Pixel
@@ -31,6 +34,10 @@ Statements = Callable[[Pixel], FitStatement]
 #: Parents that a level with a probability refines where the peak is sharper than a pixel: the best, its neighbours, and
 #: some that may be as good.
 TYPICAL_PARENTS = 16
+
+
+#: Pixels of a level that need more seeds where the peak is sharper than a pixel.
+TYPICAL_NEED = 16
 
 
 def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[LevelStatus]:
@@ -53,6 +60,21 @@ def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[Leve
             )
         )
     return found
+
+
+def fit_counts(plan: Plan, best_fits: BestFits, levels: Sequence[LevelStatus]) -> FitCounts:
+    """Count the fits of all ``levels``, including those not decided yet.
+
+    With seeds by need, each level that has not asked for more seeds is expected to do so for `TYPICAL_NEED` pixels.
+    """
+    later = 0
+    if plan.scan is not None and not plan.ended:
+        first, more = (len(plan.scan.seeding.seeds_of(number)) for number in range(2))
+        open_levels = [level for level in levels if not level.decided or level.nside == plan.newest]
+        later = max(sum(level.planned for level in levels if not level.decided) - plan.guessed, 0) * first
+        later += sum(min(level.planned, TYPICAL_NEED) * more for level in open_levels if not plan.sweeps(level.nside))
+    done = min(best_fits.fits, plan.tasks)
+    return FitCounts(done=done, started=plan.tasks, planned=min(plan.tasks + later, INT32))
 
 
 def expected_pixels(
