@@ -110,6 +110,7 @@ bench: install pulsar-install cluster-install ## Run all benchmarks and the fuzz
 	$(BIN)/python -m benchmarks.scaling.simulate --seeds 1
 	$(BIN)/python -m benchmarks.scans.thousand --scans 50 --steady 60
 	$(BIN)/python -m benchmarks.coverage.run --tracks 2 --cascades 2 -o build/coverage
+	$(BIN)/python benchmarks/simulation/compare.py --cascades 4 -o build/simulation
 
 faults: install pulsar-install cluster-install ## Test every fault on every part of a scan (an hour)
 	$(BIN)/python -m benchmarks.faults.matrix $(if $(ONLY),--only '$(ONLY)')

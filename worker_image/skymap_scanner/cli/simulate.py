@@ -39,6 +39,20 @@ if TYPE_CHECKING:
     help="Position of the cascade, or a point on the muon's track, in metres.  [default: random in the detector]",
 )
 @click.option("--ice", default="spice_mie", show_default=True, help="Ice model: spice_mie, spice_lea or spice_ftp_v3m.")
+@click.option(
+    "--light",
+    type=click.Choice(["table", "propagated"]),
+    default="table",
+    show_default=True,
+    help="Light from the fit's photon table, or from photons followed one by one, independent of the fit.",
+)
+@click.option(
+    "--muons",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Muons that share a track's energy, with --light propagated.",
+)
 @click.option("--scattering", type=float, default=1.0, show_default=True, help="Factor on the scattering length.")
 @click.option("--absorption", type=float, default=1.0, show_default=True, help="Factor on the absorption length.")
 @click.option("--efficiency", type=float, default=1.0, show_default=True, help="Factor on the DOMs' efficiency.")
@@ -129,6 +143,7 @@ def _describe(event: Event) -> str:
             f"  vertex     ({x:.1f}, {y:.1f}, {z:.1f}) m at {truth.time:.0f} ns",
             f"  seen       {pulses.charge.sum():.0f} pe in {len(list(pulses.doms()))} DOMs, {len(pulses)} pulses",
             f"  ice        {truth.ice}",
+            f"  light      {truth.light}{'' if truth.muons == 1 else f', {truth.muons} muons'}",
             f"  physics    {_describe_variation(truth.variation)}",
         ]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,11 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event, Topology
 from skymap_scanner.i3 import I3RecoPulseSeriesMap
 from skymap_scanner.reconstruction.millipede.segments import InstrumentedVolume, span_in_cube
-from skymap_scanner.simulation.losses import cascade_losses, muon_losses
+from skymap_scanner.simulation.medium import south_pole
 from skymap_scanner.simulation.photoelectrons import draw_photoelectrons
+from skymap_scanner.simulation.pmt import amplify
+from skymap_scanner.simulation.propagated_light import draw_propagated
+from skymap_scanner.simulation.propagation import Sources
 from skymap_scanner.simulation.readout import (
     READOUT,
     TRIGGER_DOMS,
@@ -30,8 +33,9 @@ from skymap_scanner.simulation.readout import (
     merge,
     pulse_map,
 )
+from skymap_scanner.simulation.showers import MAX_MUONS, Showers, bundle_showers, cascade_showers, electron_shower
 from skymap_scanner.simulation.simulated_frames import event_header, simulated_event
-from skymap_scanner.simulation.truth import Truth
+from skymap_scanner.simulation.truth import Light, Truth
 from skymap_scanner.simulation.variation import NOMINAL, Variation
 
 #: Default time of simulated events: 2024-01-01 (UTC).
@@ -55,6 +59,7 @@ class _Draws(NamedTuple):
     light: np.random.Generator
     electronics: np.random.Generator
     noise: np.random.Generator
+    photomultiplier: np.random.Generator
 
 
 def simulate(
@@ -68,6 +73,8 @@ def simulate(
     ice: str = "spice_mie",
     mjd: float = DEFAULT_MJD,
     variation: Variation = NOMINAL,
+    light: Light = "table",
+    muons: int = 1,
 ) -> Event:
     """Make an event with a known direction; equal arguments give equal frames (see ``docs/explanation/simulation.md``).
 
@@ -90,6 +97,12 @@ def simulate(
         Time of the event (UTC, days).
     variation
         How the physics of light differs from that of the ice model and the fit.
+    light
+        ``table``: from the photon table of the fit; ``propagated``: from photons that are followed one by one, with a
+        cascade's hadrons, the length of showers, tilted and anisotropic ice, and the photomultiplier's late pulses,
+        afterpulses and saturation.
+    muons
+        How many muons share the energy of a track, with ``light`` ``propagated``.
 
     Raises
     ------
@@ -97,7 +110,8 @@ def simulate(
         For an impossible argument, or an event that would not have triggered the detector.
     """
     _check(topology, ra, dec, energy, seed, vertex)
-    draws = _Draws(*map(np.random.default_rng, np.random.SeedSequence(seed).spawn(6)))
+    _check_light(topology, light, muons)
+    draws = _Draws(*map(np.random.default_rng, np.random.SeedSequence(seed).spawn(7)))
     geometry = ic86()
     if ra is None or dec is None:
         ra = 360 * draws.direction.random()  # evenly over the sky
@@ -105,15 +119,11 @@ def simulate(
     if vertex is None:
         vertex = _draw_vertex(draws.vertex, geometry)
     zenith, azimuth = (float(angle) for angle in equatorial_to_detector(math.radians(ra), math.radians(dec), mjd))
-    if topology == "cascade":
-        losses = cascade_losses(energy)
-    else:
-        span = span_in_cube(np.array(vertex), travel_direction(zenith, azimuth), HALF_CUBE)
-        assert span is not None  # noqa: S101 - the vertex lies in the cube
-        losses = muon_losses(draws.losses, *span, energy)
+    along = travel_direction(zenith, azimuth)
+    showers = _draw_showers(draws.losses, topology, energy, np.array(vertex), along, light, muons)
     # The particle is at the vertex at 0 ns, until the trigger sets the time.
-    truth = Truth(topology, ra, dec, zenith, azimuth, energy, vertex, 0.0, losses, ice, variation)
-    pulses, fired = _detect(draws, truth, geometry)
+    truth = Truth(topology, ra, dec, zenith, azimuth, energy, vertex, 0.0, showers.losses, ice, variation, light, muons)
+    pulses, fired = _detect(draws, truth, showers.sources(np.array(vertex), along), geometry)
     hlc = in_coincidence(fired, geometry)
     trigger = find_trigger(fired, hlc)
     if isinstance(trigger, int):
@@ -150,6 +160,16 @@ def _check(
         )
 
 
+def _check_light(topology: str, light: str, muons: int) -> None:
+    """Raise InputError for an impossible way to simulate light."""
+    if light not in get_args(Light):
+        raise InputError(f"light {light!r}: choose {' or '.join(get_args(Light))}")
+    if not 1 <= muons <= MAX_MUONS:
+        raise InputError(f"muons {muons} is not between 1 and {MAX_MUONS}")
+    if muons > 1 and (topology != "track" or light != "propagated"):
+        raise InputError("muons: several muons need topology track and light propagated")
+
+
 def _draw_vertex(random: np.random.Generator, geometry: Geometry) -> tuple[float, float, float]:
     """Draw a point (m) evenly in the volume that the strings span."""
     volume = InstrumentedVolume(geometry)
@@ -163,24 +183,49 @@ def _draw_vertex(random: np.random.Generator, geometry: Geometry) -> tuple[float
             return x, y, z
 
 
-def _detect(draws: _Draws, truth: Truth, geometry: Geometry) -> tuple[Hits, Hits]:
+def _draw_showers(
+    random: np.random.Generator,
+    topology: Topology,
+    energy: float,
+    vertex: NDArray[np.float64],
+    along: NDArray[np.float64],
+    light: Light,
+    muons: int,
+) -> Showers:
+    """Draw what gives light. In the fit's table, a cascade is one point without hadrons."""
+    if topology == "cascade":
+        return cascade_showers(random, energy) if light == "propagated" else electron_shower(energy)
+    span = span_in_cube(vertex, along, HALF_CUBE)
+    assert span is not None  # noqa: S101 - the vertex lies in the cube
+    return bundle_showers(random, *span, energy, muons)
+
+
+def _detect(draws: _Draws, truth: Truth, sources: Sources, geometry: Geometry) -> tuple[Hits, Hits]:
     """Draw the light and noise around it, give charges, make pulses; return them, and with the times of the launches.
 
     A DOM is launched by its first photoelectron, a pulse stands where its charge is.
     """
-    dom, time = draw_photoelectrons(
-        draws.light,
-        truth.losses,
-        np.array(truth.vertex),
-        travel_direction(truth.zenith, truth.azimuth),
-        geometry,
-        ice_model(truth.ice),
-        truth.variation,
-    )
-    begin, end = (float(time.min()), float(time.max())) if len(time) else (0.0, 0.0)
+    if truth.light == "propagated":
+        medium = south_pole(truth.variation.change_ice(ice_model(truth.ice)))
+        hits = amplify(draws.photomultiplier, *draw_propagated(draws.light, sources, geometry, medium, truth.variation))
+    else:
+        dom, time = draw_photoelectrons(
+            draws.light,
+            truth.losses,
+            np.array(truth.vertex),
+            sources.direction,
+            geometry,
+            ice_model(truth.ice),
+            truth.variation,
+        )
+        hits = Hits(dom, time, np.ones(len(dom)))
+    begin, end = (float(hits.time.min()), float(hits.time.max())) if len(hits.time) else (0.0, 0.0)
     noise_dom, noise_time = draw_noise(draws.noise, geometry, begin + 2 * READOUT[0], end + 2 * READOUT[1])
-    charge = draw_charges(draws.electronics, len(dom) + len(noise_dom))
-    pulses, first = merge(Hits(np.concatenate([dom, noise_dom]), np.concatenate([time, noise_time]), charge))
+    if truth.light == "propagated":
+        charge = np.concatenate([hits.charge, draw_charges(draws.electronics, len(noise_dom))])
+    else:
+        charge = draw_charges(draws.electronics, len(hits.dom) + len(noise_dom))
+    pulses, first = merge(Hits(np.concatenate([hits.dom, noise_dom]), np.concatenate([hits.time, noise_time]), charge))
     return pulses, replace(pulses, time=first)
 
 

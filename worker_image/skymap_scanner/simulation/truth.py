@@ -10,6 +10,8 @@ key                    class                what
 ``MCTopology``         I3String             ``track`` or ``cascade``
 ``MCIce``              I3String             name of the ice model
 ``MCVariation``        I3MapStringDouble    how the physics differs (``Variation``); absent: it does not
+``MCLight``            I3String             ``propagated``; absent: the light of the photon table
+``MCMuons``            I3Double             number of muons of a bundle; absent: one
 =====================  ===================  ===========================================================================
 
 The seed is the number of the event in its header.
@@ -18,7 +20,7 @@ The seed is the number of the event in its header.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -43,6 +45,8 @@ from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 from skymap_scanner.simulation.losses import Losses
 from skymap_scanner.simulation.variation import NAMES, NOMINAL, Variation
 
+Light = Literal["table", "propagated"]
+
 TRACK = "MCTrack"
 LOSSES = "MCLosses"
 DEPOSITED = "MCDepositedEnergy"
@@ -50,6 +54,8 @@ DIRECTION = "MCDirection"
 TOPOLOGY = "MCTopology"
 ICE = "MCIce"
 VARIATION = "MCVariation"
+LIGHT = "MCLight"
+MUONS = "MCMuons"
 
 #: Numbers of the particles: all have the same major number, the muon or cascade is 0, its losses count from 1.
 _MAJOR_ID = 1
@@ -74,6 +80,8 @@ class Truth:
     losses: Losses
     ice: str
     variation: Variation = NOMINAL
+    light: Light = "table"
+    muons: int = 1
 
 
 def put_truth(frame: Frame, truth: Truth) -> None:
@@ -99,6 +107,10 @@ def put_truth(frame: Frame, truth: Truth) -> None:
     frame[ICE] = I3String(truth.ice)
     if not truth.variation.is_nominal:
         frame[VARIATION] = I3MapStringDouble(dict(sorted(truth.variation.as_dict().items())))
+    if truth.light != "table":
+        frame[LIGHT] = I3String(truth.light)
+    if truth.muons != 1:
+        frame[MUONS] = I3Double(float(truth.muons))
 
 
 def read_truth(frame: Frame) -> Truth | None:
@@ -129,7 +141,17 @@ def read_truth(frame: Frame) -> Truth | None:
         ),
         ice=frame.expect(ICE, I3String).value,
         variation=_read_variation(frame),
+        light=_read_light(frame),
+        muons=int(frame.expect(MUONS, I3Double).value) if MUONS in frame else 1,
     )
+
+
+def _read_light(frame: Frame) -> Light:
+    """Return how the light of a P frame was simulated."""
+    light = frame.expect(LIGHT, I3String).value if LIGHT in frame else "table"
+    if light not in get_args(Light):
+        raise I3Error(f"the truth is damaged: light {light!r}", key=LIGHT)
+    return "propagated" if light == "propagated" else "table"
 
 
 def _read_variation(frame: Frame) -> Variation:

@@ -1,0 +1,119 @@
+"""The ice that photons are propagated in: layers that are tilted, and anisotropic scattering.
+
+The layers are those of the ice models in ``detector/ice.py``. What those tables leave out is added here:
+
+- *Tilt.* Layers rise and fall along the south-west (225 degrees), as dust loggers in six holes have measured. The
+  shifts are those of SPICE Mie and SPICE Lea (arXiv:1301.5361; logger: Bay et al., J. Geophys. Res. 115 (2010) D14126),
+  taken every 100 m.
+- *Anisotropy.* Light is scattered less along the flow of the ice. As SPICE Lea describes it (arXiv:1309.7010), a
+  direction is stretched by exp(kappa) along three axes before a scatter, and back after it. Later models explain it by
+  birefringence (The Cryosphere 18 (2024) 75), which is left out.
+- *The scattering function* is the ice model's own mixture of simplified Liu and Henyey-Greenstein.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.detector.ice import ORIGIN_DEPTH, Ice
+from skymap_scanner.reconstruction.millipede.constants import C_ICE
+
+Array = NDArray[np.float64]
+
+#: Mean cosine of a scatter, and which share of scatters follows the simplified Liu function, by ice model: SPICE Mie
+#: (arXiv:1301.5361), the configurations of SPICE Lea and SPICE FTP v3m (files cfg.txt of ppc).
+SCATTERING_G = 0.9
+LIU_SHARES = {"spice_mie": 0.45, "spice_lea": 0.41, "spice_ftp_v3m": 0.137}
+#: Logarithm of the stretch along the flow, across it, and along the vertical; the flow's azimuth, degrees (SPICE Lea).
+ANISOTROPY = (-0.08, 0.04, 0.04)
+FLOW = 126.0
+#: Azimuth along which the layers are tilted, degrees; places of the loggers along it, m.
+TILT_AZIMUTH = 225.0
+TILT_PLACES = (-531.419, -454.882, 0.0, 165.202, 445.477, 520.77)
+#: Lowest height of the tilt's table and its step, m; how much higher than at 0 a layer lies, m, by place and height.
+TILT_LOWEST, TILT_STEP = -500.4, 100.0
+TILT = (
+    (41.9, 33.0, 20.0, 6.2, -3.9, -3.9, -2.8, -5.0, -5.2, -12.0, -8.8, -4.2, -1.2),
+    (39.4, 31.9, 20.2, 8.9, 0.0, -0.5, -0.6, -2.4, -2.6, -8.0, -6.3, -2.7, -0.3),
+    (0.0,) * 13,
+    (-18.4, -12.6, -5.6, -1.8, 1.7, 1.9, 2.7, 2.3, 2.1, 3.6, 5.3, 3.3, 1.6),
+    (-13.2, -9.6, 0.7, 4.2, 8.5, 8.3, 9.2, 6.9, 5.9, 7.9, 12.4, 8.7, 5.3),
+    (-1.3, -1.3, 8.9, 10.9, 14.6, 14.5, 14.3, 10.3, 9.0, 10.6, 16.6, 11.8, 7.1),
+)
+
+
+class Scattering(NamedTuple):
+    """How one scatter turns light.
+
+    ``g``: mean cosine; ``liu``: share of simplified Liu scatters. ``along``, ``across``, ``up``: factors by which
+    directions are stretched before a scatter, along the flow of the ice, across it and along the vertical; ``flow_x``,
+    ``flow_y``: unit vector of the flow.
+    """
+
+    g: float
+    liu: float
+    along: float
+    across: float
+    up: float
+    flow_x: float
+    flow_y: float
+
+
+class Medium(NamedTuple):
+    """Ice as the propagation needs it.
+
+    ``scatter``, ``absorb``: 1/m, of each layer, float64 (n,); the scattering is geometric, not effective. ``top`` is
+    the depth of the first layer, ``thickness`` that of every one, m. ``tilt_x``, ``tilt_y``: unit vector along which
+    layers are tilted, ``places`` (p,) along it and the layers' ``shift`` (p, heights), m, at heights from ``lowest`` on
+    in steps of ``step``. ``origin`` is the depth of the detector frame's origin, m; ``speed`` that of light, m/ns.
+    """
+
+    scatter: Array
+    absorb: Array
+    top: float
+    thickness: float
+    scattering: Scattering
+    tilt_x: float
+    tilt_y: float
+    places: Array
+    shift: Array
+    lowest: float
+    step: float
+    origin: float
+    speed: float
+
+
+def south_pole(ice: Ice) -> Medium:
+    """Return the medium of an ice model, with tilt and anisotropy."""
+    along, across, up = (math.exp(kappa) for kappa in ANISOTROPY)
+    flow = math.radians(FLOW)
+    scattering = Scattering(SCATTERING_G, LIU_SHARES[ice.name], along, across, up, math.cos(flow), math.sin(flow))
+    return _medium(ice, scattering, np.array(TILT))
+
+
+def flat(ice: Ice, liu: float) -> Medium:
+    """Return a medium without tilt and anisotropy, with the share ``liu`` of simplified Liu scatters."""
+    return _medium(ice, Scattering(SCATTERING_G, liu, 1.0, 1.0, 1.0, 1.0, 0.0), np.zeros((len(TILT), len(TILT[0]))))
+
+
+def _medium(ice: Ice, scattering: Scattering, shift: Array) -> Medium:
+    axis = math.radians(TILT_AZIMUTH)
+    return Medium(
+        scatter=1 / (ice.effective_scattering_length * (1 - SCATTERING_G)),
+        absorb=1 / ice.absorption_length,
+        top=ice.depth_top,
+        thickness=ice.thickness,
+        scattering=scattering,
+        tilt_x=math.cos(axis),
+        tilt_y=math.sin(axis),
+        places=np.array(TILT_PLACES),
+        shift=shift,
+        lowest=TILT_LOWEST,
+        step=TILT_STEP,
+        origin=ORIGIN_DEPTH,
+        speed=C_ICE,
+    )
