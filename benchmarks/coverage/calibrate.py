@@ -22,13 +22,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core: threads of numpy would only get in the way
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.coverage.calibration_report import write_report
-from benchmarks.coverage.events import Case, make_cases
+from benchmarks.coverage.events import Case, Physics, make_cases
 from benchmarks.coverage.locate import LocateSettings, locate_case
 from benchmarks.coverage.records import EVENTS, check_settings, read_records
 from benchmarks.coverage.thresholds import RANGE_EVENTS, Records, energy_ranges
@@ -37,6 +37,7 @@ from skymap_scanner import __version__
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import SkymapError
 from skymap_scanner.results.calibration import Calibration, tev
+from skymap_scanner.simulation.truth import Light
 
 CALIBRATION = "calibration.json"
 
@@ -44,9 +45,9 @@ CALIBRATION = "calibration.json"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments, locate the missing events, write the thresholds and the report."""
     given = _parse(arguments)
-    how = LocateSettings(
-        given.nominal, given.coarse_nside, given.candidates, given.reconstruction, json.loads(given.parameters)
-    )
+    physics = Physics(varied=not given.nominal, light=given.light)
+    parameters = json.loads(given.parameters)
+    how = LocateSettings(physics, given.coarse_nside, given.candidates, given.reconstruction, parameters)
     given.output.mkdir(parents=True, exist_ok=True)
     settings = {"seed": given.seed, "energies": list(given.energies), **asdict(how)}
     check_settings(given.output, settings)
@@ -87,7 +88,8 @@ def make_calibration(
         command=command,
         scanner_version=__version__,
         simulation=(
-            f"{low} to {high} TeV simulated; ice model, scattering, absorption, DOM efficiency and hole ice varied"
+            f"{low} to {high} TeV, {settings['physics']['light']} light; ice model, scattering, absorption, DOM "
+            "efficiency and hole ice varied"
         ),
         simulated=len(records),
         failed=len(records) - len(fitted),
@@ -107,7 +109,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="all events follow from it")
     parser.add_argument("--energies", type=float, nargs=2, default=(3e4, 1e6), metavar=("LOW", "HIGH"), help="GeV")
     parser.add_argument("--nominal", action="store_true", help="simulate the physics of the fit; makes no calibration")
-    parser.add_argument("--coarse-nside", type=int, choices=(1, 2, 4, 8), default=4, help="grid of the cold fits")
+    parser.add_argument("--light", choices=get_args(Light), default="table", help="of the simulation")
+    parser.add_argument("--coarse-nside", type=int, choices=(1, 2, 4, 8), default=2, help="grid of the cold fits")
     parser.add_argument("--candidates", type=int, default=3, help="pixels of it where the direction is fitted")
     parser.add_argument("--range-events", type=int, default=RANGE_EVENTS, help="fewest events of a range of energy")
     parser.add_argument("--reconstruction", default="millipede")
@@ -120,8 +123,8 @@ def _command(given: argparse.Namespace) -> str:
     low, high = given.energies
     words = [
         f"--tracks {given.tracks} --cascades {given.cascades} --version {given.version} --seed {given.seed}",
-        f"--energies {low:g} {high:g} --coarse-nside {given.coarse_nside} --candidates {given.candidates}",
-        f"--range-events {given.range_events}",
+        f"--energies {low:g} {high:g} --light {given.light} --coarse-nside {given.coarse_nside}",
+        f"--candidates {given.candidates} --range-events {given.range_events}",
     ]
     if given.reconstruction != "millipede" or given.parameters != "{}":
         words.append(f"--reconstruction {given.reconstruction} --parameters '{given.parameters}'")

@@ -10,6 +10,7 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import PreparedEvent, Topology
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.simulation import Truth, Variation, VariedPhysics, draw_variation, read_truth, simulate
+from skymap_scanner.simulation.truth import Light
 
 #: Events that do not trigger are drawn again, at most so often.
 ATTEMPTS = 20
@@ -17,10 +18,14 @@ ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class Physics:
-    """What light does in the simulation: as in this ice, or ``varied``, differently in each event."""
+    """What light does in the simulation: as in this ice, or ``varied``, differently in each event.
+
+    ``light``: drawn from the table of the fit, or of photons that are ``propagated`` independently of it.
+    """
 
     varied: bool
     ice: str = "spice_mie"
+    light: Light = "table"
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def make_cases(tracks: int, cascades: int, master: int, energies: tuple[float, f
 def draw_event(case: Case, physics: Physics) -> tuple[PreparedEvent, Truth, int]:
     """Draw until an event triggers; return it, its truth and how many did not.
 
-    A case has the same particle in all physics, unless it triggers in one of them only.
+    A case has the same direction, vertex and energy in all physics, unless it triggers in one of them only.
     """
     for attempt in range(ATTEMPTS):
         energy, seed = case.draw(attempt)
@@ -68,7 +73,14 @@ def draw_event(case: Case, physics: Physics) -> tuple[PreparedEvent, Truth, int]
         if physics.varied:
             drawn = draw_variation(np.random.Generator(np.random.PCG64(sequence)))
         try:
-            event = simulate(case.topology, energy=energy, seed=seed, ice=drawn.ice, variation=drawn.variation)
+            event = simulate(
+                case.topology,
+                energy=energy,
+                seed=seed,
+                ice=drawn.ice,
+                variation=drawn.variation,
+                light=physics.light,
+            )
         except InputError:
             continue
         truth = read_truth(event.frames["P"])

@@ -29,16 +29,18 @@ from skymap_scanner.simulation import Truth
 TRUTH_SEEDS = 7
 
 
+VARIED = Physics(varied=True)
+
+
 @dataclass(frozen=True)
 class LocateSettings:
     """How events are simulated and located.
 
-    ``nominal``: the physics of the fit, instead of varied one. ``coarse_nside``: the grid of the cold fits;
-    ``candidates``: how many of its pixels are starts with free direction.
+    ``coarse_nside``: the grid of the cold fits; ``candidates``: how many of its pixels are starts with free direction.
     """
 
-    nominal: bool = False
-    coarse_nside: int = 4
+    physics: Physics = VARIED
+    coarse_nside: int = 2
     candidates: int = 3
     reconstruction: str = "millipede"
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -50,7 +52,7 @@ def locate_case(case: Case, settings: LocateSettings) -> dict[str, Any]:
     An event without a fit has the reason under ``failed`` and no fitted values. Raises ReconstructionError if the
     reconstruction cannot fit a direction.
     """
-    prepared, truth, attempts = draw_event(case, Physics(varied=not settings.nominal))
+    prepared, truth, attempts = draw_event(case, settings.physics)
     record = {
         "key": case.key,
         "topology": case.topology,

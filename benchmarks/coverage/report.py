@@ -35,8 +35,8 @@ def _head(settings: Mapping[str, Any]) -> list[str]:
     physics = "each in its own ice" if settings["varied"] else "in the ice of the fit"
     text = (
         f"Simulated events from seed {settings['seed']}: {low:g} to {high:g} GeV, even in the logarithm; vertex even "
-        f"in the instrumented volume, direction even over the sky, {physics}. Fitted with the ice {settings['ice']}, "
-        f"scanned with levels `{settings['levels']}`; {seeds}."
+        f"in the instrumented volume, direction even over the sky, {physics}, {settings['light']} light. Fitted with "
+        f"the ice {settings['ice']}, scanned with levels `{settings['levels']}`; {seeds}."
     )
     return ["# Coverage", "", text, ""]
 

@@ -16,6 +16,7 @@ import os
 import time
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core: threads of numpy would only get in the way
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -26,6 +27,7 @@ from benchmarks.coverage.report import write_report
 from benchmarks.coverage.scan import ScanShape, run_case
 
 from skymap_scanner.scan.levels import parse_levels
+from skymap_scanner.simulation.truth import Light
 
 
 def main() -> None:
@@ -41,20 +43,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="seeds a pixel in levels up to nside 8")
     parser.add_argument("--warm-seeds", type=int, default=2, help="seeds a pixel in finer levels")
     parser.add_argument("--ice", default="spice_mie", help="of the fit, and of the simulation unless it is varied")
+    parser.add_argument("--light", choices=get_args(Light), default="table", help="of the simulation")
     parser.add_argument("--varied", action="store_true", help="simulate each event with its own ice and DOM efficiency")
     given = parser.parse_args()
 
     given.output.mkdir(parents=True, exist_ok=True)
     records = given.output / EVENTS
-    settings = {name: getattr(given, name) for name in ("seed", "levels", "seeds", "warm_seeds", "ice", "varied")}
+    settings = {
+        name: getattr(given, name) for name in ("seed", "levels", "seeds", "warm_seeds", "ice", "varied", "light")
+    }
     settings["energies"] = list(given.energies)
     check_settings(given.output, settings)
     done = {record["key"] for record in read_records(records)}
     cases = make_cases(given.tracks, given.cascades, given.seed, tuple(given.energies))
     missing = [case for case in cases if case.key not in done]
-    shape = ScanShape(
-        parse_levels(given.levels), given.seeds, given.warm_seeds, given.ice, Physics(given.varied, given.ice)
-    )
+    physics = Physics(given.varied, given.ice, given.light)
+    shape = ScanShape(parse_levels(given.levels), given.seeds, given.warm_seeds, given.ice, physics)
     print(f"{len(cases)} events, {len(missing)} to do, {given.workers} workers", flush=True)
     began = time.monotonic()
     # fresh processes, each with its own compiled code loaded: numba does not bear a fork

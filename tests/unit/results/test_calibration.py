@@ -84,7 +84,7 @@ def test_wilks_is_used_with_the_reason_where_no_calibration_applies(likelihood, 
 
 
 def test_longest_texts_fit_into_every_header():
-    longest = files(likelihood="l" * 200, command="c" * 200, simulation="s" * 200)
+    longest = files(likelihood="l" * 200, command="c" * 300, simulation="s" * 200)
     rule = choose_rule(longest, "l" * 200, "track", 5e4)
     for text in (rule.statement, rule.source, choose_rule(longest, "x" * 200, "track", 5e4).statement):
         assert len(checked_text("text", text)) <= MAX_TEXT

@@ -97,7 +97,7 @@ class Calibration(_Model):
     """Version of the calibration."""
     likelihood: Text
     """Identity of the likelihood that it was made with."""
-    command: Text
+    command: Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[ -~]+$")]
     """How it was made."""
     scanner_version: Text
     """Version of the scanner that made it."""
