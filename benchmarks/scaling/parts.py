@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-#: The pixels of the default levels, 8:0 64:12 512:24: each parent has 64.
+#: The pixels of the levels 8:0 64:12 512:24: each parent has 64.
 DEFAULT_LEVELS = (768, 12 * 64, 24 * 64)
 SEEDS = 7
 

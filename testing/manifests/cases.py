@@ -77,7 +77,7 @@ ADMIN = "adminUrl must be http://HOST:PORT or https://HOST:PORT, without credent
 CLAIM = "size and storageClassName are for a new claim"
 OURS = "labels that begin with skymap.icecube.wisc.edu/ or app.kubernetes.io/ belong to the operator"
 
-_SHARE = {"nside": 64, "parents": 9, "probability": 0.9}
+_SHARE = {"nside": 64, "parents": 96, "probability": 0.999}
 
 UNCHANGED = "cannot be changed: apply another SkymapScan, or delete this one first"
 
@@ -364,7 +364,8 @@ CHANGES = [
     Change(
         "a default spelled out",
         URL,
-        URL | {"seeds": 7, "levels": [{"nside": 8}, {"nside": 64, "parents": 12}, {"nside": 512, "parents": 24}]},
+        URL
+        | {"seeds": 7, "firstSeeds": 1, "levels": [{"nside": 8}, *({**_SHARE, "nside": n} for n in (32, 128, 512))]},
     ),
     Change("workers", URL, URL | {"workers": {"min": 1, "max": 500, "targetSeconds": 60}}),
     Change("worker pods", URL, pod(nodeSelector={"a": "b"})),

@@ -200,10 +200,12 @@ class SkymapScanSpec(Model):
     """Source of the event. Cannot be changed."""
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=14)] = (
         Level(nside=8),
-        Level(nside=64, parents=12),
-        Level(nside=512, parents=24),
+        Level(nside=32, parents=96, probability=0.999),
+        Level(nside=128, parents=96, probability=0.999),
+        Level(nside=512, parents=96, probability=0.999),
     )
-    """Levels of the refinement from coarse to fine. Cannot be changed."""
+    """Levels of the refinement from coarse to fine. A level with a probability, and all after it, are left out once the
+    area of the 90 % region is known to 2 %. Cannot be changed."""
     area: Area | None = None
     """Part of the sky to scan. Default: the whole sky. Cannot be changed."""
     pixels: Annotated[tuple[Count, ...], Field(min_length=1, max_length=4096)] | None = None

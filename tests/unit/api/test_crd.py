@@ -11,6 +11,7 @@ from testing.manifests import cases, rules
 from skymap_api.crd import custom_resource_definition, resource_schema, to_yaml
 from skymap_api.resource import SkymapScanSpec
 
+SHARE = {"parents": 96, "probability": 0.999}
 ROOT = Path(__file__).resolve().parents[3]
 SPEC = resource_schema()["properties"]["spec"]
 
@@ -95,7 +96,7 @@ def test_fields_used_by_rules_are_bounded() -> None:
         (["workers"], {}),
         (["workers", "max"], 100),
         (["reconstruction", "maxTaskSeconds"], 600),
-        (["levels"], [{"nside": 8, "parents": 0}, {"nside": 64, "parents": 12}, {"nside": 512, "parents": 24}]),
+        (["levels"], [{"nside": 8, "parents": 0}, *({"nside": nside, **SHARE} for nside in (32, 128, 512))]),
     ],
 )
 def test_schema_defaults_match_the_models(path: list[str], expected: Any) -> None:

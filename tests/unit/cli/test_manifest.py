@@ -9,7 +9,7 @@ from skymap_api.resource import Simulation
 from skymap_scanner.cli import group
 from skymap_scanner.cli.manifest import is_manifest, read_manifest
 from skymap_scanner.errors import InputError, ReconstructionError
-from skymap_scanner.scan.levels import parse_area, parse_levels
+from skymap_scanner.scan.levels import DEFAULT_LEVELS, parse_area, parse_levels
 
 HEAD = """\
 apiVersion: skymap.icecube.wisc.edu/v1alpha1
@@ -31,7 +31,7 @@ def test_defaults_match_those_of_the_options(tmp_path: Path) -> None:
     scan = read_manifest(manifest(tmp_path, "event: {url: 'https://example.org/event.json'}"))
     assert scan.event == "https://example.org/event.json"
     assert scan.settings.name == "alert"
-    assert scan.settings.levels == parse_levels("8:0 64:12 512:24")
+    assert scan.settings.levels == parse_levels(DEFAULT_LEVELS)
     assert (scan.settings.seeds, scan.settings.reconstruction, scan.settings.predictive) == (7, "millipede", 1.0)
     assert (scan.workers, scan.formats, scan.suffix, scan.max_task_seconds) == (None, (), ".i3.zst", 600)
     assert (scan.select, scan.cluster_only) == (None, ())

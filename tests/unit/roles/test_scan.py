@@ -167,6 +167,25 @@ def test_scan_ends_without_best_fit_if_all_fits_fail(
     assert last.levels[0].failed == 12
 
 
+def test_scan_ends_once_the_area_is_known(
+    scan: MakeScan, change_fits: Callable[[Callable[[Start, Fit], Fit]], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a width of 20 degrees the region holds 27 pixels of nside 4, and 108 of nside 8."""
+    caplog.set_level("INFO")
+    change_fits(lambda _, fit: replace(fit, llh=1000.0 + (fit.llh - 1000.0) / 400))
+    one = scan("4:0 8:0.999:192 16:0.999:96 32:12", seeds=1)
+    one.run()
+    assert list(rows(one)) == ["nside-4", "nside-8"]
+    found = list(progress(one))
+    assert [level.nside for level in found[-1].levels] == [4, 8]
+    assert found[-1].done == found[-1].planned
+    assert found[-1].best is not None
+    for snapshot in found:
+        if snapshot.best is not None and snapshot.levels[0].done < 192:
+            assert snapshot.best.area_90 is None
+    assert any("preview at nside 8: RA " in record.getMessage() for record in caplog.records)
+
+
 def test_duplicate_messages_change_nothing(scan: MakeScan) -> None:
     once, twice = scan("1:0 4:2", "once"), scan("1:0 4:2", "twice")
     once.run()

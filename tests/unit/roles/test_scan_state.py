@@ -10,6 +10,7 @@ from skymap_scanner.scan.pixels import Pixel, whole_sky
 
 SKY = {8: whole_sky(8)}
 PEAK = {pixel: 1000.0 * (pixel.index != 400) for pixel in whole_sky(8)}
+FLAT = {pixel: 1000.0 + pixel.index / 200 for pixel in whole_sky(8)}  # the region is known already
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,7 @@ PEAK = {pixel: 1000.0 * (pixel.index != 400) for pixel in whole_sky(8)}
         ("8:0 64:0.9:96", SKY, {}, [768, TYPICAL_PARENTS * 64]),
         ("8:0 64:0.9:96", SKY, PEAK, [768, 9 * 64]),
         ("8:0 64:0.9:5", SKY, PEAK, [768, 5 * 64]),
+        ("8:0 64:0.9:96 512:4", SKY, FLAT, [768, 0, 0]),
         ("8:0 64:0.9:96", SKY | {64: [Pixel(64, 3)]}, PEAK, [768, 1]),
     ],
 )

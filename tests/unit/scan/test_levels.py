@@ -17,13 +17,21 @@ from skymap_scanner.scan.levels import (
     parse_levels,
 )
 from skymap_scanner.scan.pixels import Pixel, whole_sky
+from skymap_scanner.scan.region import ENOUGH
 from skymap_scanner.scan.seeds import check_seeds, seed_positions
 
 
 def test_levels_may_be_separated_by_blanks_or_commas() -> None:
     wanted = (Level(8, 0), Level(64, 12), Level(512, 24))
-    assert parse_levels(DEFAULT_LEVELS) == wanted
+    assert parse_levels("8:0 64:12 512:24") == wanted
     assert parse_levels("8:0,64:12, 512:24") == wanted
+
+
+def test_default_levels_can_refine_a_whole_region_that_is_not_known() -> None:
+    first, *finer = parse_levels(DEFAULT_LEVELS)
+    assert first == Level(8, 0)
+    assert {level.probability for level in finer} == {0.999}
+    assert min(level.parents for level in finer) > ENOUGH
 
 
 @given(st.floats(*PROBABILITIES), st.integers(1, 1000))

@@ -19,6 +19,7 @@ from skymap_scanner.scan.pixels import (
     neighbours,
     parent,
     read_ranges,
+    spread_over_sky,
     whole_sky,
     write_ranges,
 )
@@ -31,6 +32,19 @@ NSIDES = st.sampled_from([1, 2, 4, 8, 64, 512])
 def pixels(draw: st.DrawFn) -> Pixel:
     nside = draw(NSIDES)
     return Pixel(nside, draw(st.integers(0, pixel_count(nside) - 1)))
+
+
+@pytest.mark.parametrize("nside", [2, 8])
+def test_first_part_of_a_spread_sky_covers_it_evenly(nside: int) -> None:
+    spread = spread_over_sky(whole_sky(nside))
+    assert sorted(spread) == whole_sky(nside)
+    coarse = 1
+    while coarse < nside:
+        assert sorted(parent(pixel, coarse) for pixel in spread[: 12 * coarse**2]) == whole_sky(coarse)
+        coarse *= 2
+    some = [Pixel(nside, index) for index in range(5, 29)]
+    assert spread_over_sky(some) == [pixel for pixel in spread if pixel in set(some)]
+    assert spread_over_sky([]) == []
 
 
 @untimed

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from skymap_scanner.errors import BrokerError, InputError
-from skymap_scanner.scan.pixels import Pixel, whole_sky
+from skymap_scanner.scan.pixels import Pixel, spread_over_sky, whole_sky
 from skymap_scanner.scan.plan import (
     EndEntry,
     EventFacts,
@@ -64,6 +64,15 @@ def test_first_scan_entry_of_a_plan_counts() -> None:
     plan.add(SCAN)
     plan.add(SCAN.model_copy(update={"seeds": 3}))
     assert plan.scan == SCAN
+
+
+def test_pixels_of_the_first_level_are_spread_over_the_sky() -> None:
+    plan = Plan()
+    plan.add(SCAN.model_copy(update={"levels": "2:0 4:3"}))
+    plan.add(level_entry(2, whole_sky(2), []))
+    assert plan.started == spread_over_sky(whole_sky(2)) != whole_sky(2)
+    plan.add(level_entry(4, whole_sky(4), []))
+    assert plan.started[48:] == whole_sky(4)
 
 
 def by_need(*entries: PlanEntry) -> Plan:

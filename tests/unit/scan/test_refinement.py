@@ -11,20 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skymap_scanner.healpix import pixel_to_vector, pixel_width, radec_to_pixel
-from skymap_scanner.scan.levels import Level
+from skymap_scanner.scan.levels import DEFAULT_LEVELS, Level, parse_levels
 from skymap_scanner.scan.pixels import Pixel, children, neighbours, whole_sky
 from skymap_scanner.scan.refinement import choose_parents, refine
 
 VALUES = st.lists(st.one_of(st.floats(0, 1e4), st.just(math.nan)), min_size=48, max_size=48)
 LEVELS = st.builds(Level, st.just(4), st.integers(1, 48), st.none() | st.floats(0.5, 0.999999))
-
-
-def test_default_scan_has_3072_pixels() -> None:
-    eight = {pixel: float(pixel.index) for pixel in whole_sky(8)}
-    sixty_four = refine(eight, Level(64, 12))
-    assert len(sixty_four) == 12 * 64
-    fine = refine({pixel: float(pixel.index) for pixel in sixty_four}, Level(512, 24))
-    assert len(eight) + len(sixty_four) + len(fine) == 3072
 
 
 @settings(deadline=None)  # the first call imports healpy
@@ -116,3 +108,15 @@ def test_pixels_are_all_children_of_the_parents() -> None:
     llh = {pixel: float(pixel.index * 37 % 12) for pixel in whole_sky(1)}
     level = Level(4, 5)
     assert refine(llh, level) == sorted(child for parent in choose_parents(llh, level) for child in children(parent, 4))
+
+
+def test_default_scan_of_a_sharp_peak_has_some_1500_pixels() -> None:
+    llh = peak(77.0, 6.0, 0.2)
+    pixels = SKY
+    counts = [len(pixels)]
+    for level in parse_levels(DEFAULT_LEVELS)[1:]:
+        pixels = refine({pixel: llh(pixel) for pixel in pixels}, level)
+        counts.append(len(pixels))
+    assert counts[0] == 768
+    assert max(counts[1:3]) <= 20 * 16
+    assert sum(counts) <= 2000

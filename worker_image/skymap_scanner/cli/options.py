@@ -119,7 +119,8 @@ def levels(function: F) -> F:
         "--levels",
         metavar="NSIDE:[PROBABILITY:]PARENTS...",
         help="Levels: each refines the best PARENTS pixels of the one before to NSIDE; with PROBABILITY, all that may "
-        "hold this share, at most PARENTS.  [default: 8:0 64:12 512:24]",
+        "hold this share, at most PARENTS, unless the area of the 90 % region is known.  "
+        "[default: 8:0 32:0.999:96 128:0.999:96 512:0.999:96]",
     )(function)
 
 

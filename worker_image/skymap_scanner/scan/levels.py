@@ -11,8 +11,10 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.healpix import pixel_count
 from skymap_scanner.scan.pixels import MAX_PIXELS, Pixel, check_nside, check_pixels, nearest, whole_sky
 
-#: The whole sky at nside 8, then the best 12 pixels at nside 64, then the best 24 of those at nside 512.
-DEFAULT_LEVELS = "8:0 64:12 512:24"
+#: The whole sky at nside 8, then all that may hold 99.9 % of the probability: Wilks' 3 sigma region lies inside. Steps
+#: of 4 refine fewer pixels than steps of 8. The most parents are more than `region.ENOUGH`, so that a region that is
+#: not known yet is refined as a whole.
+DEFAULT_LEVELS = "8:0 32:0.999:96 128:0.999:96 512:0.999:96"
 
 #: Least and greatest share of the probability that a level may refine.
 PROBABILITIES = (0.5, 0.999999)
@@ -26,7 +28,8 @@ class Level:
     """One level: its nside, and which pixels of the level before it refines.
 
     Without ``probability`` these are the best ``parents`` pixels (first level: 0). With it they are the pixels that may
-    hold this share of the probability, at most ``parents`` of them; see `refinement`.
+    hold this share of the probability, at most ``parents`` of them; see `refinement`. Such a level, and all after it,
+    are left out once the area of the 90 % region is known; see `region`.
     """
 
     nside: int

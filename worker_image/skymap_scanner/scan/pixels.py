@@ -86,6 +86,22 @@ def whole_sky(nside: int) -> list[Pixel]:
     return [Pixel(nside, index) for index in range(pixel_count(nside))]
 
 
+def spread_over_sky(pixels: Sequence[Pixel]) -> list[Pixel]:
+    """Return ``pixels`` of one nside in an order in which any first part of the sky's pixels covers it evenly.
+
+    The first 12 lie one in each pixel of nside 1, the first 48 one in each of nside 2, and so on: their order is that
+    of the reversed bits of the NESTED index in its base pixel.
+    """
+    if not pixels:
+        return []
+    nside = pixels[0].nside
+    face, rest = np.divmod(healpix.ring_to_nested(nside, [pixel.index for pixel in pixels]), nside * nside)
+    reversed_bits = np.zeros_like(rest)
+    for _ in range(2 * (nside.bit_length() - 1)):
+        reversed_bits, rest = 2 * reversed_bits + rest % 2, rest // 2
+    return [pixels[place] for place in np.lexsort((face, reversed_bits))]
+
+
 def centres(pixels: Sequence[Pixel]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return right ascension and declination (rad) of the centres; the pixels share one nside."""
     if not pixels:

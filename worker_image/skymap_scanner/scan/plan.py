@@ -3,7 +3,8 @@
 The first entry is the scan itself, followed by its levels and the end. A ``seeds`` entry lists pixels of the newest
 level that are fitted from more seeds, an ``ahead`` entry pixels that are started early, on a guess. The tasks of all
 entries are numbered in the order of the plan. The number is the sequence id of the task, so that a producer that
-restarts sends nothing twice.
+restarts sends nothing twice. The pixels of the first level are spread over the sky, for an early preview, those of
+other entries are in the order of their indices.
 
 A duplicate entry, or one of a second producer that is behind, changes nothing: the first entry of the scan and of each
 level counts, a round of a pixel is started once, seeds are added to the newest level only, an end counts only for the
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from skymap_api.resource.base import describe_errors
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.scan.levels import Area, Level, parse_area, parse_levels
-from skymap_scanner.scan.pixels import Pixel, read_ranges, write_ranges
+from skymap_scanner.scan.pixels import Pixel, read_ranges, spread_over_sky, write_ranges
 from skymap_scanner.scan.seeds import Round, Seeding
 
 
@@ -181,9 +182,10 @@ class Plan:
             if not self.ended and entry.nside == self.newest:
                 self._add_seeds(entry)
         elif not self.ended and entry.nside not in self.levels:
-            if isinstance(entry, LevelEntry):
-                self.levels[entry.nside] = _pixels(entry.nside, entry.pixels)
             fresh = [pixel for pixel in _pixels(entry.nside, entry.tasks) if pixel not in self._started]
+            if isinstance(entry, LevelEntry):
+                fresh = fresh if self.levels else spread_over_sky(fresh)
+                self.levels[entry.nside] = _pixels(entry.nside, entry.pixels)
             self._start(fresh, 0)
             self._started.update(fresh)
 

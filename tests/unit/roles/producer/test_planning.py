@@ -57,6 +57,18 @@ def test_plan_ends_if_every_fit_failed() -> None:
     assert next_entry(plan, dict.fromkeys(whole_sky(1), math.nan), 1.0) == EndEntry(levels=1)
 
 
+@pytest.mark.parametrize(("levels", "ends"), [("8:0 16:0.9:9 32:2", True), ("8:0 16:9 32:0.9:2", False)])
+def test_level_with_a_probability_is_left_out_if_the_area_is_known(levels: str, ends: bool) -> None:
+    plan, sky = plan_of(levels), whole_sky(8)
+    plan.add(level_entry(8, sky, []))
+    flat = {pixel: 5.0 + pixel.index / 50 for pixel in sky}  # some hundred pixels inside the 90 % region
+    assert (next_entry(plan, flat, 1.0) == EndEntry(levels=1)) == ends
+    started = next_entry(plan, dict(list(flat.items())[:700]), 0.5)
+    assert (started is None) == ends
+    sharp = {pixel: 5.0 * pixel.index for pixel in sky}
+    assert isinstance(next_entry(plan, sharp, 1.0), LevelEntry)
+
+
 def test_predicted_pixels_start_early_without_changing_the_level() -> None:
     plan = plan_of()
     plan.add(level_entry(1, whole_sky(1), []))

@@ -21,6 +21,7 @@ from skymap_scanner.scan.plan import (
     seeds_entry,
 )
 from skymap_scanner.scan.refinement import choose_parents, refine
+from skymap_scanner.scan.region import area_is_known
 
 #: The kind of a simulated event.
 SIMULATION = "simulation"
@@ -82,8 +83,9 @@ def next_entry(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> Pla
 
     None if more rounds must be done first, or the plan has ended.
 
-    When all rounds of a level are done, more seeds follow where they are needed, then the next level. Pixels of it are
-    started earlier, once the fraction ``predictive`` of the level is done. They are a guess from the fits so far, and
+    When all rounds of a level are done, more seeds follow where they are needed, then the next level. A level with a
+    probability, and all after it, are left out once the area of the 90 % region is known. Pixels of a level are started
+    earlier, once the fraction ``predictive`` of the level is done. They are a guess from the fits so far, and
     the map does not depend on it: the fit of a wrong guess is unused, and a pixel that was not guessed is fitted later,
     from the same seeds.
     """
@@ -99,7 +101,9 @@ def next_entry(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> Pla
     done = {pixel: llh[pixel] for pixel in planned if pixel in llh}
     if len(done) == len(planned):
         return _after_level(plan, done, following)
-    return None if following is None or len(done) < predictive * len(planned) else _guess(plan, done, following)
+    if following is None or len(done) < predictive * len(planned):
+        return None
+    return _guess(plan, done, following)
 
 
 def _first_level(scan: ScanEntry, level: Level) -> PlanEntry:
@@ -115,17 +119,21 @@ def _after_level(plan: Plan, llh: Mapping[Pixel, float], following: Level | None
         missing = [pixel for pixel in needy if plan.rounds_of(pixel) == 1]
         if missing:
             return seeds_entry(nside, missing)
-    chosen = [] if following is None else refine(llh, following)
-    if following is None or not chosen:  # not chosen: every fit failed
+    if following is None or (following.probability is not None and area_is_known(llh)):
+        return EndEntry(levels=len(plan.levels))
+    chosen = refine(llh, following)
+    if not chosen:  # every fit failed
         return EndEntry(levels=len(plan.levels))
     return level_entry(following.nside, chosen, plan.started)
 
 
 def _guess(plan: Plan, done: Mapping[Pixel, float], level: Level) -> PlanEntry | None:
-    """Return the entry of pixels to start on a guess, or None.
+    """Return the entry of pixels to start on a guess; None if there is none, or the level will hardly be needed.
 
     Only children of pixels that no further round can improve: their fits start from the parent's best fit.
     """
+    if level.probability is not None and area_is_known(done):
+        return None
     rounds = 1 if plan.scan is None else plan.scan.seeding.rounds
     parents = [pixel for pixel in choose_parents(done, level) if plan.rounds_of(pixel) == rounds]
     guessed = {child for parent in parents for child in children(parent, level.nside)}.difference(plan.started)

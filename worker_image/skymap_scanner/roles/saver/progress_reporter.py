@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from skymap_api.progress import MAX_OBSTACLE, Progress, ProgressPhase, encode_progress
 from skymap_api.resource.base import INT32
+from skymap_api.resource.status import BestFitStatus, LevelStatus
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.broker.protocol import Outgoing, Producer
 from skymap_scanner.errors import InputError
@@ -19,6 +21,8 @@ from skymap_scanner.roles.saver.scan_state import Statements, best_fit, fit_coun
 from skymap_scanner.roles.task_frames import FitStatement
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
+
+log = logging.getLogger(__name__)
 
 #: Seconds between two progress snapshots, and between two partial results.
 PROGRESS_INTERVAL, PARTIAL_INTERVAL = 1.0, 10.0
@@ -83,6 +87,7 @@ class ProgressReporter:
         self._next_progress = 0.0
         self._next_partial = self._began + PARTIAL_INTERVAL
         self._partial_rounds = 0
+        self._previewed = 0
 
     def report(self) -> None:
         """Publish a snapshot and write the partial result if they are due.
@@ -126,6 +131,8 @@ class ProgressReporter:
         fits = fit_counts(self._plan, self._best_fits, levels)
         rate = self._rate.update(elapsed, fits.done)
         left = fits.planned - fits.done
+        best = best_fit(self._plan, self._best_fits, self._statement)
+        self._log_previews(levels, best)
         snapshot = Progress(
             name=self._scan.name,
             phase=phase,
@@ -134,8 +141,16 @@ class ProgressReporter:
             rate=rate,
             eta=left / rate if rate > 0 and left / rate <= INT32 else None,
             elapsed=elapsed,
-            best=best_fit(self._plan, self._best_fits, self._statement),
+            best=best,
             outputs=tuple(path.name for path in outputs),
             obstacle=self._attempts.obstacle[:MAX_OBSTACLE] or None,
         )
         self._producer.send(Outgoing(encode_progress(snapshot)))
+
+    def _log_previews(self, levels: Sequence[LevelStatus], best: BestFitStatus | None) -> None:
+        """Log the best fit and its region once for each level whose pixels all have a fit."""
+        fitted = [level.nside for level in levels if level.decided and level.done == level.planned]
+        if best is not None and fitted and fitted[-1] > self._previewed:
+            self._previewed = fitted[-1]
+            area = "" if best.area_90 is None else f", 90 % region {best.area_90:.3g} deg²"
+            log.info("preview at nside %d: RA %.2f, Dec %+.2f deg%s", self._previewed, best.ra, best.dec, area)

@@ -24,6 +24,7 @@ from skymap_scanner.scan.levels import Level
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.refinement import choose_parents
+from skymap_scanner.scan.region import area_is_known
 
 SQUARE_DEGREES = (180 / math.pi) ** 2
 
@@ -49,6 +50,8 @@ def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[Leve
     planned = expected_pixels(levels, plan.levels, llh)
     found = []
     for level in levels:
+        if plan.ended and level.nside not in plan.levels:
+            continue  # left out, since the area is known
         done = [best_fits[pixel] for pixel in plan.levels.get(level.nside, ()) if pixel in best_fits]
         found.append(
             LevelStatus(
@@ -83,7 +86,8 @@ def expected_pixels(
     """Return the number of pixels of every level: exact if decided, otherwise expected parents x children.
 
     ``llh``: -ln L of the pixels so far. A level with a probability is expected to refine the pixels that it would
-    refine if no further fit came, or `TYPICAL_PARENTS` while the level before is not decided either.
+    refine if no further fit came, none if these resolve the region, or `TYPICAL_PARENTS` while the level before is not
+    decided either.
     """
     counts = {levels[0].nside: len(decided.get(levels[0].nside, ())) or pixel_count(levels[0].nside)}
     for before, level in itertools.pairwise(levels):
@@ -91,12 +95,16 @@ def expected_pixels(
         if level.probability is not None and level.nside not in decided:
             done = {pixel: llh[pixel] for pixel in decided.get(before.nside, ()) if pixel in llh}
             parents = len(choose_parents(done, level)) or min(parents, TYPICAL_PARENTS)
+            parents = 0 if area_is_known(done) else parents
         counts[level.nside] = parents * pixel_count(level.nside) // pixel_count(before.nside)
     return counts | {nside: len(pixels) for nside, pixels in decided.items()}
 
 
 def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Statements) -> BestFitStatus | None:
-    """Return the best pixel so far, with the area of the pixels inside the 90 % threshold; None without a fit."""
+    """Return the best pixel so far, with the area of the pixels inside the 90 % threshold; None without a fit.
+
+    The area is not known before the first level is complete.
+    """
     result = scan_result(plan, best_fits, statements)
     if result.metadata.rule is None:
         return None
@@ -109,7 +117,9 @@ def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Statem
         ra=best.ra,
         dec=best.dec,
         llh=best.llh,
-        area_90=float(skymap.area[inside].sum()) * SQUARE_DEGREES,
+        area_90=float(skymap.area[inside].sum()) * SQUARE_DEGREES
+        if result.metadata.complete[min(plan.levels)]
+        else None,
         contours="wilks" if skymap.rule.name == WILKS.name else "calibrated",
     )
 
