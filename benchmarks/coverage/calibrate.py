@@ -31,7 +31,7 @@ from benchmarks.coverage.calibration_report import write_report
 from benchmarks.coverage.events import Case, Physics, make_cases
 from benchmarks.coverage.locate import LocateSettings, locate_case
 from benchmarks.coverage.records import EVENTS, check_settings, read_records
-from benchmarks.coverage.thresholds import RANGE_EVENTS, Records, energy_ranges
+from benchmarks.coverage.thresholds import LEAST_EVENTS, RANGE_EVENTS, Records, energy_ranges
 
 from skymap_scanner import __version__
 from skymap_scanner.atomic_file import write_atomically
@@ -81,6 +81,9 @@ def make_calibration(
         raise ValueError(f"the records are of several likelihoods ({', '.join(sorted(likelihoods))}): start again")
     if not all(likelihoods):
         raise ValueError(f"the reconstruction {settings['reconstruction']} names no likelihood")
+    ranges = tuple(energy_ranges(fitted, range_events))
+    if not ranges:
+        raise ValueError(f"{len(fitted)} events with a fit are too few: thresholds need {LEAST_EVENTS} of a topology")
     low, high = map(tev, settings["energies"])
     return Calibration(
         version=version,
@@ -93,7 +96,7 @@ def make_calibration(
         ),
         simulated=len(records),
         failed=len(records) - len(fitted),
-        ranges=tuple(energy_ranges(fitted, range_events)),
+        ranges=ranges,
     )
 
 

@@ -16,6 +16,8 @@ from skymap_scanner.results.rule import WILKS
 
 Records = Sequence[Mapping[str, Any]]
 
+#: Fewest events of a topology, or of a range, that have thresholds at all.
+LEAST_EVENTS = 10
 #: Fewest events behind a range of energy: more than are needed for it to be applied.
 RANGE_EVENTS = 130
 #: Parts that the events are divided into where thresholds are tried on events that are not behind them.
@@ -45,18 +47,18 @@ def energy_ranges(records: Records, range_events: int = RANGE_EVENTS) -> list[En
     """Divide the events of each fitted topology by fitted energy, and return the thresholds of each range.
 
     Ranges of a topology touch, and have about equal numbers of events, at least ``range_events`` where there are so
-    many. Their edges have two significant figures. A topology with fewer than ten events has none.
+    many. Their edges have two significant figures. A topology with fewer than ``LEAST_EVENTS`` has none.
     """
     found = []
     for topology in get_args(Topology):
         chosen = [record for record in records if record["fitted_topology"] == topology]
-        if len(chosen) < 10:
+        if len(chosen) < LEAST_EVENTS:
             continue
         energy = np.array([record["fitted_energy"] for record in chosen])
         delta = np.array([record["delta"] for record in chosen])
         for low, high in pairwise(_edges(energy, max(1, len(chosen) // range_events))):
             inside = delta[(low <= energy) & (energy < high)]
-            if len(inside) >= 10:
+            if len(inside) >= LEAST_EVENTS:
                 found.append(
                     EnergyRange(
                         topology=topology,
