@@ -90,9 +90,9 @@ def test_vertex_of_a_real_event_agrees_with_its_stored_one(shared: Path, path: s
 
 def test_real_saturated_and_badly_calibrated_doms_are_found(shared: Path) -> None:
     prepared = prepare(read_event(str(shared / "data/events/event_HESE_2017-11-28.json")))
-    string_37 = {key.om for key in prepared.excluded if key.string == 37}
-    assert string_37 == {22, 23, 24, 25, 26}  # bright; 24 is saturated as well
-    assert prepared.late[OMKey(37, 21)] == pytest.approx(10_460.545, abs=1e-3)  # from the CalibrationErrata
+    assert {key.om for key in prepared.excluded if key.string == 37} == {24}  # saturated
+    assert {key.om for key in prepared.bright if key.string == 37} == {22, 23, 25, 26}
+    assert prepared.errata[OMKey(37, 21)] == pytest.approx(10_460.545, abs=1e-3)  # from the CalibrationErrata
     assert 407.0 < sum(prepared.pulses.charge[prepared.pulses.string == 37]) < 7000
 
 
@@ -132,26 +132,29 @@ def test_saturated_doms_are_excluded_and_badly_calibrated_ones_truncated(make_ev
         "SaturationWindows": I3TimeWindowSeriesMap({OMKey(2, 11): windows((10_300.0, 10_310.0))}),
     }
     prepared = prepare(make_event(PULSES, daq=daq))
-    assert prepared.late == {OMKey(1, 10): 10_005.0}
+    assert prepared.errata == {OMKey(1, 10): 10_005.0}
     assert {OMKey(2, 10), OMKey(3, 10), OMKey(2, 11)} <= prepared.excluded
     assert OMKey(4, 10) not in prepared.excluded
 
 
-def test_earlier_of_two_cuts_applies(make_event: MakeEvent) -> None:
-    for start, expected in ((11_000.0, 11_000.0), (11_950.0, 11_800.0)):
-        errata = I3TimeWindowSeriesMap({OMKey(2, 11): windows((start, 12_000.0))})
-        assert prepare(make_event(PULSES, daq={"CalibrationErrata": errata})).late == {OMKey(2, 11): expected}
+def test_late_pulses_and_errata_are_told_apart(make_event: MakeEvent) -> None:
+    errata = I3TimeWindowSeriesMap({OMKey(2, 11): windows((11_000.0, 12_000.0))})
+    prepared = prepare(make_event(PULSES, daq={"CalibrationErrata": errata}))
+    assert prepared.errata == {OMKey(2, 11): 11_000.0}
+    assert prepared.late == {OMKey(2, 11): 11_800.0}
 
 
-def test_bright_doms_are_excluded(make_event: MakeEvent, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bright_doms_are_marked(make_event: MakeEvent, monkeypatch: pytest.MonkeyPatch) -> None:
     pulses = {(1, om): [(10_000.0, 1.0, 8.0, HLC)] for om in range(1, 40)}
     pulses[2, 1] = [(10_000.0, 100.0, 8.0, HLC)]
-    assert OMKey(2, 1) in prepare(make_event(pulses)).excluded
+    prepared = prepare(make_event(pulses))
+    assert prepared.bright == {OMKey(2, 1)}
+    assert OMKey(2, 1) not in prepared.excluded
     monkeypatch.setattr(preparation, "BRIGHT_FACTOR", 40)
-    assert OMKey(2, 1) not in prepare(make_event(pulses)).excluded
+    assert prepare(make_event(pulses)).bright == frozenset()
 
 
-def test_late_pulses_are_excluded_from_the_delay_on(make_event: MakeEvent, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pulses_are_late_from_the_delay_on(make_event: MakeEvent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "LATE_DELAY", 3000)
     assert prepare(make_event(PULSES)).late == {}
 

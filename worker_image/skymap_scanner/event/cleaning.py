@@ -1,4 +1,4 @@
-"""DOMs and pulses that are excluded from the likelihood because of the pulses alone.
+"""DOMs and pulses that IceTray's Millipede leaves out because of the pulses alone.
 
 These are the cuts of IceCube's high-energy reconstructions (millipede's HighEnergyExclusions and LatePulseCleaning).
 Pulses are given by ``time`` (ns), ``charge`` (pe) and ``dom`` (an index), each of shape (n,), in any order.

@@ -32,10 +32,12 @@ class PreparedEvent:
     """An event ready to be fitted (see ``event/preparation.py``).
 
     ``pulses`` are the pulses of the chosen series in the DOMs of ``geometry``, as they were read; ``window`` is the
-    readout window (start, stop; ns); ``late`` gives, for a hit DOM with late or badly calibrated pulses, the time (ns,
-    after the window's start) from which its pulses are excluded; DOMs in ``excluded`` are left out of the likelihood,
-    hit or not. ``vertex`` (m; shape (3,)) and ``vertex_time`` (ns) are where the seeds start. ``mjd`` is the time of
-    the event (UTC, days).
+    readout window (start, stop; ns). DOMs in ``excluded`` are left out of the likelihood, hit or not. ``errata`` gives,
+    for a hit DOM, the time (ns, after the window's start) from which the calibration does not trust its pulses.
+
+    ``bright`` (DOMs with an outstanding charge) and ``late`` (start of a DOM's late pulses, ns) are what Millipede in
+    IceTray leaves out as well. The built-in likelihood uses both, since cuts on the pulses bias it. ``vertex`` (m;
+    shape (3,)) and ``vertex_time`` (ns) are where the seeds start. ``mjd`` is the time of the event (UTC, days).
     """
 
     name: str
@@ -44,8 +46,10 @@ class PreparedEvent:
     pulse_series: str
     pulses: Pulses
     window: tuple[float, float]
+    errata: Mapping[OMKey, float]
     late: Mapping[OMKey, float]
     excluded: frozenset[OMKey]
+    bright: frozenset[OMKey]
     vertex: NDArray[np.float64]
     vertex_time: float
     geometry: Geometry

@@ -50,9 +50,9 @@ _FARTHEST = 1e9  # ns: no pulse is a second away from the trigger
 _LARGEST = 1e9  # pe: more than any DOM records
 
 
-#: Pulses this long (ns) after the median of their DOM are excluded (the scanner of 2020 used 3000).
+#: Pulses this long (ns) after the median of their DOM are late (the scanner of 2020 used 3000).
 LATE_DELAY = 1500.0
-#: DOMs with more than this times the mean charge of the hit DOMs are excluded.
+#: DOMs with more than this times the mean charge of the hit DOMs are bright.
 BRIGHT_FACTOR = 10.0
 
 
@@ -90,13 +90,12 @@ def _prepare(event: Event, pulse_series: str | None) -> PreparedEvent:
     keys = omkeys(geometry)
     hit_keys = {keys[index] for index in set(hit.tolist())}
     late = {keys[index]: start for index, start in late_pulses(time, charge, hit, LATE_DELAY).items()}
-    excluded = {keys[index] for index in damaged | bright_doms(charge, hit, BRIGHT_FACTOR)}
-    excluded |= _untrusted_doms(frames, geometry, keys)
-    for key, start in _errata(frames).items():
-        late[key] = min(start, late.get(key, start))
-    excluded |= {key for key, start in late.items() if key not in hit_keys or not start > window[0]}
+    bright = {keys[index] for index in bright_doms(charge, hit, BRIGHT_FACTOR)}
+    errata = _errata(frames)
+    excluded = {keys[index] for index in damaged} | _untrusted_doms(frames, geometry, keys)
+    excluded |= {key for key, start in errata.items() if key not in hit_keys or not start > window[0]}
     if hit_keys <= excluded:
-        reasons = "dead, bad, saturated, too bright, in DeepCore or with impossible pulses"
+        reasons = "dead, bad, saturated, badly calibrated, in DeepCore or with impossible pulses"
         raise InputError(f"all DOMs with pulses in {series} are excluded ({reasons}), so there is nothing to fit")
     chosen = (pulses.flags[sound] & LOCAL_COINCIDENCE) != 0
     if not charge[chosen].any():
@@ -109,8 +108,10 @@ def _prepare(event: Event, pulse_series: str | None) -> PreparedEvent:
         pulse_series=series,
         pulses=pulses,
         window=window,
-        late={key: start for key, start in sorted(late.items()) if key not in excluded},
+        errata={key: start for key, start in sorted(errata.items()) if key not in excluded},
+        late={key: start for key, start in sorted(late.items()) if key not in excluded and start > window[0]},
         excluded=frozenset(excluded.intersection(keys)),
+        bright=frozenset(bright - excluded),
         vertex=vertex,
         vertex_time=vertex_time,
         geometry=geometry,

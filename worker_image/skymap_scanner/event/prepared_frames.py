@@ -10,7 +10,9 @@ key in p                   class                    what
 ``SCAN_PulseSeries``       I3String                 key of the pulses that are fitted
 ``SCAN_ReadoutWindow``     I3TimeWindow             when the detector was read out (ns)
 ``SCAN_ExcludedDOMs``      I3VectorOMKey            excluded DOMs, sorted
-``SCAN_LateTimeWindows``   I3TimeWindowSeriesMap    for DOMs with late pulses: the window to leave out, without end
+``SCAN_BrightDOMs``        I3VectorOMKey            bright DOMs, sorted
+``SCAN_Errata``            I3TimeWindowSeriesMap    for badly calibrated DOMs: the window to leave out, without end
+``SCAN_LateTimeWindows``   I3TimeWindowSeriesMap    for DOMs with late pulses: their window, without end
 ``SCAN_Vertex``            I3Position               where the seeds start (m)
 ``SCAN_VertexTime``        I3Double                 when (ns)
 =========================  =======================  ==================================================================
@@ -21,7 +23,7 @@ in-ice DOMs is added under that key, so that viewers can draw the event.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 
 import numpy as np
@@ -43,6 +45,7 @@ from skymap_scanner.i3 import (
     I3TimeWindowSeries,
     I3TimeWindowSeriesMap,
     I3VectorOMKey,
+    OMKey,
     resolve_pulses,
 )
 
@@ -51,6 +54,8 @@ PHYSICS_STOP = "p"
 PULSE_SERIES_KEY = "SCAN_PulseSeries"
 READOUT_WINDOW_KEY = "SCAN_ReadoutWindow"
 EXCLUDED_DOMS_KEY = "SCAN_ExcludedDOMs"
+BRIGHT_DOMS_KEY = "SCAN_BrightDOMs"
+ERRATA_KEY = "SCAN_Errata"
 LATE_TIME_WINDOWS_KEY = "SCAN_LateTimeWindows"
 VERTEX_KEY = "SCAN_Vertex"
 VERTEX_TIME_KEY = "SCAN_VertexTime"
@@ -67,9 +72,9 @@ def event_frames(event: Event, prepared: PreparedEvent) -> list[Frame]:
     physics[PULSE_SERIES_KEY] = I3String(prepared.pulse_series)
     physics[READOUT_WINDOW_KEY] = I3TimeWindow(*prepared.window)
     physics[EXCLUDED_DOMS_KEY] = I3VectorOMKey(tuple(sorted(prepared.excluded)))
-    physics[LATE_TIME_WINDOWS_KEY] = I3TimeWindowSeriesMap(
-        {key: I3TimeWindowSeries((I3TimeWindow(start, inf),)) for key, start in sorted(prepared.late.items())}
-    )
+    physics[BRIGHT_DOMS_KEY] = I3VectorOMKey(tuple(sorted(prepared.bright)))
+    physics[ERRATA_KEY] = _windows_from(prepared.errata)
+    physics[LATE_TIME_WINDOWS_KEY] = _windows_from(prepared.late)
     physics[VERTEX_KEY] = I3Position(*prepared.vertex.tolist())
     physics[VERTEX_TIME_KEY] = I3Double(prepared.vertex_time)
     return [frames[stop] for stop in STOPS[:-1] if stop in frames] + [physics]
@@ -88,7 +93,6 @@ def prepared_from_frames(frames: Sequence[Frame]) -> PreparedEvent:
     series = physics.expect(PULSE_SERIES_KEY, I3String).value
     pulses, _ = in_ice(resolve_pulses(series, nearest_first(by_stop)), geometry)
     window = physics.expect(READOUT_WINDOW_KEY, I3TimeWindow)
-    late = physics.expect(LATE_TIME_WINDOWS_KEY, I3TimeWindowSeriesMap).value
     vertex = physics.expect(VERTEX_KEY, I3Position)
     header = find_one(by_stop, "I3EventHeader", I3EventHeader)
     return PreparedEvent(
@@ -98,9 +102,24 @@ def prepared_from_frames(frames: Sequence[Frame]) -> PreparedEvent:
         pulse_series=series,
         pulses=pulses,
         window=(window.start, window.stop),
-        late={key: windows.value[0].start for key, windows in late.items() if windows.value},
+        errata=_starts(physics, ERRATA_KEY),
+        late=_starts(physics, LATE_TIME_WINDOWS_KEY),
         excluded=frozenset(physics.expect(EXCLUDED_DOMS_KEY, I3VectorOMKey).value),
+        bright=frozenset(physics.expect(BRIGHT_DOMS_KEY, I3VectorOMKey).value),
         vertex=np.array([vertex.x, vertex.y, vertex.z]),
         vertex_time=physics.expect(VERTEX_TIME_KEY, I3Double).value,
         geometry=geometry,
     )
+
+
+def _windows_from(starts: Mapping[OMKey, float]) -> I3TimeWindowSeriesMap:
+    """Return, for each DOM, one window without end from its start (ns)."""
+    return I3TimeWindowSeriesMap(
+        {key: I3TimeWindowSeries((I3TimeWindow(start, inf),)) for key, start in sorted(starts.items())}
+    )
+
+
+def _starts(physics: Frame, key: str) -> dict[OMKey, float]:
+    """Return the start (ns) of each DOM's window."""
+    series = physics.expect(key, I3TimeWindowSeriesMap).value
+    return {dom: windows.value[0].start for dom, windows in series.items() if windows.value}

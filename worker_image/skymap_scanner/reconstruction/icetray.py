@@ -168,10 +168,11 @@ class _IceTrayFitter:
         frame[_PULSES] = series
         frame[f"{_PULSES}TimeRange"] = dataclasses.I3TimeWindow(*event.window)
         frame[_EXCLUDED] = dataclasses.I3VectorOMKey(
-            [icetray.OMKey(key.string, key.om, key.pmt) for key in sorted(event.excluded)]
+            [icetray.OMKey(key.string, key.om, key.pmt) for key in sorted(event.excluded | event.bright)]
         )
         windows = dataclasses.I3TimeWindowSeriesMap()
-        for key, time in event.late.items():
+        for key in sorted(event.late.keys() | event.errata.keys()):
+            time = min(event.late.get(key, math.inf), event.errata.get(key, math.inf))
             window = dataclasses.I3TimeWindow(time, math.inf)
             windows[icetray.OMKey(key.string, key.om, key.pmt)] = dataclasses.I3TimeWindowSeries([window])
         frame[_LATE] = windows
