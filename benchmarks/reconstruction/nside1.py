@@ -1,12 +1,11 @@
 """Fit the 12 pixels of nside 1 from 7 seeds and print their cost and their minima.
 
-    python benchmarks/reconstruction/nside1.py EVENT... [--table PATH] [--against CSV] [--order JSON...] [--median-late]
+    python benchmarks/reconstruction/nside1.py EVENT... [--table PATH] [--against CSV] [--order JSON...]
 
 Times are CPU ms on one core. CSV (columns event, pixel, llh_best, ms_per_fit) holds the minima of another
 implementation of the same likelihood, an event by its file's name. JSON files are results of other scans of the first
 event (``nside-1``: ``columns``, ``data``), for the rank correlation of their pixels with ours. ``--table`` may also
-name a table of path histograms (arrays ``fl`` and ``H``, 34 shells from 1.5 to 450 m). ``--median-late`` takes late
-pulses alone from the delay behind the median of their DOM, and not from windows of bad calibration.
+name a table of path histograms (arrays ``fl`` and ``H``, 34 shells from 1.5 to 450 m).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import math
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,6 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.healpix import pixel_to_radec
-from skymap_scanner.i3 import OMKey
 from skymap_scanner.reconstruction.millipede import Millipede
 from skymap_scanner.reconstruction.millipede.table import PhotonTable, encode
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
@@ -39,7 +37,6 @@ from skymap_scanner.scan.seeds import seed_positions
 
 PIXELS = 12
 SEEDS = 7
-LATE = 1500.0  # ns
 
 
 @dataclass(frozen=True)
@@ -110,18 +107,6 @@ def table_of_histograms(path: Path) -> PhotonTable:
     )
 
 
-def median_late(event: PreparedEvent) -> PreparedEvent:
-    """Return the event with pulses cut off only by their delay behind the median of their DOM's charge."""
-    pulses, late = event.pulses, {}
-    for string, om in sorted({(int(s), int(o)) for s, o in zip(pulses.string, pulses.om, strict=True)}):
-        mine = (pulses.string == string) & (pulses.om == om)
-        times, charges = pulses.time[mine], np.cumsum(pulses.charge[mine].astype(np.float64))
-        end = times[np.searchsorted(charges, charges[-1] / 2)] + LATE
-        if len(times) > 1 and times[-1] >= end:
-            late[OMKey(string, om, 0)] = float(end)
-    return replace(event, late=late)
-
-
 def order_of(path: Path) -> list[float]:
     """Return -ln L of the 12 pixels in a result of another scan."""
     result = json.loads(path.read_text())["nside-1"]
@@ -160,7 +145,6 @@ def main() -> None:
     parser.add_argument("--table", type=Path)
     parser.add_argument("--against", type=Path)
     parser.add_argument("--order", type=Path, nargs="*", default=[])
-    parser.add_argument("--median-late", action="store_true")
     options = parser.parse_args()
     others: dict[tuple[str, int], dict[str, str]] = {}
     if options.against:
@@ -175,7 +159,6 @@ def main() -> None:
     everything: list[Row] = []
     for path in options.events:
         event = prepare(read_event(str(path)))
-        event = median_late(event) if options.median_late else event
         began = time.process_time()
         fitter = millipede.set_up(event)
         print(f"\nset-up {time.process_time() - began:.2f} s", end="")

@@ -23,7 +23,7 @@ TIME = 10_000.0
 ENERGIES = {0.0: 20_000.0, 60.0: 5_000.0}  # GeV, by the place along the track (m)
 
 
-def _draw(energies: dict[float, float], seed: int = 1) -> Pulses:
+def draw_pulses(energies: dict[float, float], seed: int = 1) -> Pulses:
     """Draw pulses: one for each photoelectron, the first of a DOM in local coincidence."""
     random = np.random.default_rng(seed)
     geometry, direction = ic86(), travel_direction(ZENITH, AZIMUTH)
@@ -61,7 +61,9 @@ def _prepare(pulses: Pulses, **changes: object) -> PreparedEvent:
         "pulse_series": "pulses",
         "pulses": pulses,
         "window": (6_000.0, 20_000.0),
+        "errata": {},
         "late": {},
+        "bright": frozenset(),
         "excluded": frozenset(OMKey(int(geometry.string[i]), int(geometry.om[i]), 0) for i in lost),
         "vertex": VERTEX + np.array([8.0, -12.0, 9.0]),
         "vertex_time": TIME + 40.0,
@@ -73,7 +75,7 @@ def _prepare(pulses: Pulses, **changes: object) -> PreparedEvent:
 @pytest.fixture(scope="session")
 def pulses() -> Pulses:
     """Two cascades of 20 and 5 TeV on one track."""
-    return _draw(ENERGIES)
+    return draw_pulses(ENERGIES)
 
 
 @pytest.fixture(scope="session")

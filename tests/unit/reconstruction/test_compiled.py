@@ -16,7 +16,7 @@ from llvmlite.binding import get_host_cpu_features
 from skymap_scanner.reconstruction.millipede.cache import is_complete
 from skymap_scanner.reconstruction.millipede.compiled import BASELINE, FOLDER, pinned_target
 from skymap_scanner.reconstruction.millipede.far_field import nearness
-from skymap_scanner.reconstruction.millipede.simplex import descend
+from skymap_scanner.reconstruction.millipede.gradient import gradient
 
 AVX2 = {"avx2": True, "fma": True}
 
@@ -47,7 +47,7 @@ def test_numba_has_this_target_and_a_cache_of_these_sources() -> None:
     assert name == numba.config.CPU_NAME
     assert features == numba.config.CPU_FEATURES
     assert FOLDER.name.startswith("millipede-")
-    assert {Path(cast("Any", kernel)._cache.cache_path) for kernel in (descend, nearness)} == {FOLDER}
+    assert {Path(cast("Any", kernel)._cache.cache_path) for kernel in (gradient, nearness)} == {FOLDER}
 
 
 #: Prints what was compiled in this process, and a digest of what all fits of an event share and of two fits.
@@ -66,13 +66,13 @@ prepared = prepare(read_event(str(demo_event_path())))
 digest = hashlib.sha256()
 with event.install_recorder("numba:compile") as compilations:
     fitter = Millipede().set_up(prepared)
-    arrays = fitter._arrays
+    arrays = fitter._surfaces.event
+    for zenith in (1.0, 2.0):
+        found = fitter.locate(Start(zenith, 1.0, tuple(map(float, prepared.vertex)), float(prepared.vertex_time)))
+        digest.update(repr(found).encode())
     for group in (arrays.bins, arrays.tables, (arrays.field.tensor, arrays.field.cell), arrays.field.near):
         for array in group:
             digest.update(np.asarray(array).tobytes())
-    for zenith in (1.0, 2.0):
-        fit = fitter.fit(Start(zenith, 1.0, tuple(map(float, prepared.vertex)), float(prepared.vertex_time)))
-        digest.update(repr(fit).encode())
 print(len(compilations.buffer), digest.hexdigest())
 """
 
@@ -116,7 +116,7 @@ def test_one_of_two_processes_compiles_the_kernels(
     assert sorted(errors.count("compiling the kernels into") for _, errors in outputs) == [0, 1]
     (folder,) = (path for path in caches.iterdir() if path.is_dir())
     assert is_complete(folder)
-    for kernel in ("simplex.descend", "photon_mc._walk"):  # the first and the last to be asked for by name
+    for kernel in ("gradient.gradient", "photon_mc._walk"):  # the first and the last to be asked for by name
         assert len(list(folder.glob(f"{kernel}-*.nbc"))) == 1
 
 
@@ -145,12 +145,12 @@ def test_unloadable_kernel_is_an_error_and_not_compiled_again(
     harm: Callable[[Path], None], words: str, first_starts: tuple[Path, list[tuple[str, str]]], tmp_path: Path
 ) -> None:
     caches = shutil.copytree(first_starts[0], tmp_path / "caches")
-    (file,) = caches.rglob("bins._best_partition-*.nbc")
+    (file,) = caches.rglob("far_field.complete_field-*.nbc")
     harm(file)
     before = state(caches)
     process = start_fit(caches)
     errors = process.communicate()[1]
     assert process.returncode == 1
-    assert f"ReconstructionError: the compiled kernel _best_partition {words}" in errors
+    assert f"ReconstructionError: the compiled kernel complete_field {words}" in errors
     assert f"remove the folder {file.parent}" in errors
     assert state(caches) == before

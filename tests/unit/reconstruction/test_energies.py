@@ -32,7 +32,7 @@ def test_optimum_agrees_with_a_general_optimiser_and_kkt_conditions(seed: int) -
     y = np.zeros(matrix.shape[1], np.float32)
     solver = make_solver(*matrix.shape)
     start_energies(matrix, charge, noise, y, solver)
-    f = minimise(matrix, charge, noise, y, 1e-3, solver)
+    f = minimise(matrix, charge, noise, y, False, 1e-3, solver)
     reference = minimize(
         value,
         np.full(matrix.shape[1], charge.sum() / matrix.shape[1]),
@@ -56,6 +56,6 @@ def test_segments_without_charge_in_reach_have_no_energy() -> None:
     y = np.zeros(4, np.float32)
     solver = make_solver(3, 4)
     start_energies(matrix, charge, noise, y, solver)
-    f = minimise(matrix, charge, noise, y, 1e-3, solver)
+    f = minimise(matrix, charge, noise, y, False, 1e-3, solver)
     assert f == pytest.approx(-3 * np.log(1e-3), rel=1e-5)
     assert (y == 0).all()

@@ -16,18 +16,30 @@ from skymap_scanner.reconstruction.millipede.segments import (
     InstrumentedVolume,
     convex_hull,
     grid_in_span,
+    make_line,
     span_in_cube,
-    transverse_axes,
 )
 
 angles = st.tuples(st.floats(0, math.pi), st.floats(0, 2 * math.pi))
 
 
-@given(angles)
-def test_axes_are_orthonormal(direction: tuple[float, float]) -> None:
-    n = travel_direction(*direction)
-    a, b = transverse_axes(n)
-    assert np.allclose(np.array([n, a, b]) @ np.array([n, a, b]).T, np.eye(3), atol=1e-12)
+@given(angles, st.floats(-0.2, 0.2), st.floats(-0.2, 0.2))
+def test_axes_stay_orthonormal_when_a_line_turns(direction: tuple[float, float], alpha: float, beta: float) -> None:
+    line = make_line(np.zeros(3), travel_direction(*direction))
+    turned = line.turned(alpha, beta)
+    for one in (line, turned):
+        axes = np.array([one.direction, one.a, one.b])
+        assert np.allclose(axes @ axes.T, np.eye(3), atol=1e-12)
+    towards = turned.direction / (turned.direction @ line.direction)
+    assert towards @ line.a == pytest.approx(alpha, abs=1e-12)
+    assert towards @ line.b == pytest.approx(beta, abs=1e-12)
+
+
+def test_moved_line_keeps_its_axes() -> None:
+    line = make_line(np.array([1.0, 2.0, 3.0]), travel_direction(1.0, 2.0))
+    moved = line.moved(10.0, -20.0, 30.0)
+    assert np.allclose(moved.vertex, line.vertex + 10 * line.a - 20 * line.b + 30 * line.direction)
+    assert moved.direction is line.direction
 
 
 def test_particle_travels_opposite_to_its_origin() -> None:
@@ -36,10 +48,10 @@ def test_particle_travels_opposite_to_its_origin() -> None:
 
 
 def test_track_enters_and_leaves_the_cube_at_its_sides() -> None:
-    assert span_in_cube(np.array([100.0, 0, 0]), np.array([1.0, 0, 0])) == (-700, 500)
-    assert span_in_cube(np.array([0.0, 0, 0]), np.array([0, 0, -1.0])) == (-600, 600)
-    assert span_in_cube(np.array([0.0, 700, 0]), np.array([1.0, 0, 0])) is None
-    assert span_in_cube(np.array([0.0, 1300, 0]), np.array([0.7071, 0.7071, 0])) is None
+    assert span_in_cube(np.array([100.0, 0, 0]), np.array([1.0, 0, 0])) == (-900, 700)
+    assert span_in_cube(np.array([0.0, 0, 0]), np.array([0, 0, -1.0])) == (-800, 800)
+    assert span_in_cube(np.array([0.0, 900, 0]), np.array([1.0, 0, 0])) is None
+    assert span_in_cube(np.array([0.0, 1700, 0]), np.array([0.7071, 0.7071, 0])) is None
     assert grid_in_span(-700, 500, 15.0) == (-46, 33)
     assert grid_in_span(1.0, 2.0, 15.0) is None
 

@@ -1,9 +1,6 @@
 """The demo event: a simulated track that comes with the package.
 
-``demo.i3.zst`` beside this module is what ``simulate(**DEMO)`` made when a pulse still stood at the time of its first
-photoelectron, in steps of 0.5 ns and 0.025 pe. The file stays, so that maps of the demo can be compared across
-versions. A test holds it to what ``skymap-scanner simulate --demo`` makes now: the same truth, light and DOMs, but
-other pulses.
+``demo.i3.zst`` beside this module is what ``skymap-scanner simulate --demo`` writes; a test compares the two.
 """
 
 from __future__ import annotations

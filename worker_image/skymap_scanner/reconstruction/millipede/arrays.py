@@ -61,9 +61,20 @@ class TimeBins(NamedTuple):
 
 
 class FarField(NamedTuple):
-    """Expected light in distant DOMs, as tensors on a grid (far_field.py), and the lists of near DOMs by cell."""
+    """Expected light in distant DOMs, as tensors on a grid (far_field.py), and the lists of near DOMs by cell.
 
-    tensor: Single  # (x, y, z, 20)
+    ``tensor`` (x, y, z, 20) holds the moments where ``known``; a point is summed over the ``doms`` when it is first
+    asked for (`far_field.complete_field`), and does not change then. ``scale``, ``cubic``: the fluence by distance;
+    ``reach`` (m): of light.
+    """
+
+    tensor: Single
+    known: NDArray[np.bool_]
+    doms: Doms
+    scale: Single
+    cubic: Single
+    reference_decay: np.float32
+    reach: np.float32
     cell: Index  # (cells + 1,): the near DOMs of cell i are near.x[cell[i]:cell[i + 1]]
     near: Doms
 

@@ -1,7 +1,9 @@
 """The data of the likelihood: which DOMs count, and the time bins of their charge. Pure functions.
 
-The bins of a DOM are its pulses and the gaps between them, merged by Bayesian blocks (J. D. Scargle et al., Astrophys.
-J. 764 (2013) 167): neighbours stay apart only when the change of rate is significant.
+The edges of the bins depend on the geometry and on where the seeds start, never on the pulses of the DOM: edges at the
+pulses themselves would make the expected charge, given the edges, differ from the model's, and bias the fit
+(docs/explanation/likelihood.md). Up to the time of direct light from the seed's vertex, a bin is `WIDTH` long; after
+it, a bin grows by as much as it comes later, as the arrival times of scattered light spread.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ from skymap_scanner.errors import ReconstructionError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import OMKey
 from skymap_scanner.i3.pulse_objects import LOCAL_COINCIDENCE
-from skymap_scanner.reconstruction.millipede.compiled import compiled
+from skymap_scanner.reconstruction.millipede.constants import C_ICE
 
-#: Cost of a further block: significance of SIGMA standard deviations, SIGMA^2 / 2.
-SIGMA = 3.0
-#: Shortest block, ns.
-MIN_WIDTH = 8.0
+#: Width of the bins up to the direct light, ns.
+WIDTH = 50.0
+#: Light later than this after the direct light of the seed's vertex does not count, for any DOM (ns): it is mostly
+#: afterpulses.
+LATE = 3000.0
 #: No DOM counts more than this in the choice of start times, PE.
 _CLUE_CHARGE = 20.0
 
@@ -50,7 +53,7 @@ class EventData:
     centre: NDArray[np.float64]
 
 
-def bin_event(event: PreparedEvent, sigma: float = SIGMA) -> EventData:
+def bin_event(event: PreparedEvent, width: float = WIDTH) -> EventData:
     """Choose the DOMs that take part and bin their charge.
 
     Raises
@@ -59,25 +62,29 @@ def bin_event(event: PreparedEvent, sigma: float = SIGMA) -> EventData:
         When no charge is left to fit, or no DOM has local coincidence.
     """
     geometry = event.geometry
-    lost = np.array(
-        [_is_excluded(event, string, om) for string, om in zip(geometry.string, geometry.om, strict=True)], np.bool_
-    )
-    lost |= geometry.dead
-    index = {(int(s), int(o)): i for i, (s, o) in enumerate(zip(geometry.string, geometry.om, strict=True))}
+    index = {
+        OMKey(s, o, 0): i for i, (s, o) in enumerate(zip(geometry.string.tolist(), geometry.om.tolist(), strict=True))
+    }
+    lost = geometry.dead | np.array([key in event.excluded for key in index], np.bool_)
     binned, clues = [], []
     hit = np.zeros(len(lost), np.bool_)
     weighted, total = np.zeros(3), 0.0
-    for key, pulses in _by_dom(event):
+    for key, time, charge, flags in _by_dom(event):
         dom = index.get(key)
         if dom is None:
             continue
         hit[dom] = True
         if lost[dom]:
             continue
-        time, charge, width, flags = pulses
-        start, stop = event.window[0], min(event.window[1], event.late.get(OMKey(*key, 0), math.inf))
-        edges, charges = pulse_bins(time, charge, width, start, stop)
-        binned.append(DomBins(dom, *bayesian_blocks(edges, charges, sigma)))
+        away = geometry.position[dom] - event.vertex
+        direct = event.vertex_time + math.sqrt(float((away * away).sum())) / C_ICE
+        start, stop = event.window[0], min(event.window[1], event.errata.get(key, math.inf), direct + LATE)
+        if stop <= start:
+            continue
+        edges = bin_edges(start, stop, direct, width)
+        inside = (time >= start) & (time < stop) & (charge > 0)
+        charges = np.histogram(time[inside], edges, weights=charge[inside])[0]
+        binned.append(join_empty_bins(dom, edges, charges))
         weighted += charge.sum() * geometry.position[dom]
         total += float(charge.sum())
         local = (flags & LOCAL_COINCIDENCE) != 0
@@ -96,102 +103,37 @@ def bin_event(event: PreparedEvent, sigma: float = SIGMA) -> EventData:
     return EventData(tuple(binned), np.flatnonzero(~hit & ~lost), np.array(clues), weighted / total)
 
 
-def pulse_bins(
-    time: NDArray[np.float64], charge: NDArray[np.float64], width: NDArray[np.float64], start: float, stop: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the edges and charges of pulses and gaps in [start, stop); pulses (n,) rise in time.
+def bin_edges(start: float, stop: float, direct: float, width: float = WIDTH) -> NDArray[np.float64]:
+    """Return the edges (ns) of the bins of a DOM in [start, stop].
 
-    A pulse ends where the next begins, at the latest; what begins together is one pulse. Pulses that begin outside of
-    the window do not count.
+    One edge is at ``direct``, when direct light of the seed's vertex arrives; before it bins are ``width`` long, after
+    it ``width`` plus their distance from it, so that the edges are at direct + width (2^k - 1).
     """
-    inside = (time >= start) & (time < stop) & (charge > 0)
-    time, width = time[inside], width[inside]
-    begins, which = np.unique(time, return_inverse=True)
-    charges = np.bincount(which, weights=charge[inside], minlength=len(begins))
-    ends = np.zeros(len(begins))
-    np.maximum.at(ends, which, time + width)
-    ends = np.minimum(np.maximum(ends, begins + 1.0), np.append(begins[1:], stop))
-    edges, contents = [start], []
-    for begin, end, content in zip(begins.tolist(), ends.tolist(), charges.tolist(), strict=True):
-        if begin > edges[-1]:
-            edges.append(begin)
-            contents.append(0.0)
-        edges.append(end)
-        contents.append(content)
-    if edges[-1] < stop:
-        edges.append(stop)
-        contents.append(0.0)
-    return np.array(edges), np.array(contents)
+    before = max(math.ceil((direct - start) / width) - 1, 0) if direct > start else 0
+    early = direct - width * np.arange(before, 0, -1)
+    doublings = max(math.ceil(math.log2((stop - direct) / width + 1)), 0) if stop > direct else 0
+    late = direct + width * (2.0 ** np.arange(doublings) - 1)
+    inner = np.concatenate([early, late])
+    return np.concatenate([[start], inner[(inner > start) & (inner < stop)], [stop]])
 
 
-def bayesian_blocks(
-    edges: NDArray[np.float64], charges: NDArray[np.float64], sigma: float = SIGMA, min_width: float = MIN_WIDTH
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Merge neighbouring bins: the partition of greatest sum of q ln(q / width) - sigma^2 / 2 over its blocks.
-
-    No block is shorter than ``min_width`` (ns), unless all of it is.
-    """
-    if edges[-1] - edges[0] < min_width:
-        return edges[[0, -1]], charges.sum(keepdims=True)
-    ends = np.zeros(len(charges), np.int64)
-    count = _best_partition(edges, charges, sigma * sigma / 2, min_width, ends)
-    block_ends = ends[:count][::-1]
-    sums = np.concatenate([[0.0], np.cumsum(charges)])
-    return edges[np.append(0, block_ends)], np.diff(sums[np.append(0, block_ends)])
-
-
-@compiled
-def _best_partition(
-    edges: NDArray[np.float64],
-    charges: NDArray[np.float64],
-    cost: float,
-    min_width: float,
-    ends: NDArray[np.int64],
-) -> int:
-    """Fill the ends (edge numbers) of the best blocks, last first, and return their number; dynamic programming."""
-    n = charges.size
-    best = np.full(n + 1, -np.inf)
-    last = np.zeros(n + 1, np.int64)
-    best[0] = 0.0
-    sums = np.zeros(n + 1)
-    for k in range(n):
-        sums[k + 1] = sums[k] + charges[k]
-    for k in range(1, n + 1):
-        for j in range(k):
-            width = edges[k] - edges[j]
-            if width < min_width or best[j] == -np.inf:
-                continue
-            charge = sums[k] - sums[j]
-            fitness = best[j] - cost
-            if charge > 1e-12:
-                fitness += charge * math.log(charge / width)
-            if fitness > best[k]:
-                best[k], last[k] = fitness, j
-    count, k = 0, n
-    while k > 0:
-        ends[count] = k
-        count += 1
-        k = last[k]
-    return count
-
-
-def _is_excluded(event: PreparedEvent, string: int, om: int) -> bool:
-    """Say whether a DOM takes no part."""
-    return OMKey(int(string), int(om), 0) in event.excluded
+def join_empty_bins(dom: int, edges: NDArray[np.float64], charges: NDArray[np.float64]) -> DomBins:
+    """Join neighbouring bins without charge: only the sum of what they expect enters the likelihood."""
+    charged = charges > 0
+    inner = np.flatnonzero(charged[1:] | charged[:-1]) + 1
+    ends = np.concatenate([[0], inner, [len(charges)]])
+    return DomBins(dom, edges[ends], np.add.reduceat(charges, ends[:-1]))
 
 
 def _by_dom(
     event: PreparedEvent,
-) -> Iterator[
-    tuple[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]]
-]:
-    """Yield (string, om) and time, charge, width, flags of the pulses of each DOM, in order of time."""
+) -> Iterator[tuple[OMKey, NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]]:
+    """Yield key, time (ns), charge (PE) and flags of the pulses of each DOM, in order of time."""
     pulses = event.pulses
     dom = pulses.string.astype(np.int64) * 1000 + pulses.om
     order = np.lexsort((pulses.time, dom))
     for part in np.split(order, np.flatnonzero(np.diff(dom[order])) + 1):
         if len(part):
-            key = (int(pulses.string[part[0]]), int(pulses.om[part[0]]))
-            columns = (pulses.time[part], pulses.charge[part], pulses.width[part])
-            time, charge, width = (np.asarray(column, np.float64) for column in columns)
-            yield key, (time, charge, width, pulses.flags[part])
+            key = OMKey(int(pulses.string[part[0]]), int(pulses.om[part[0]]), 0)
+            time, charge = (np.asarray(column[part], np.float64) for column in (pulses.time, pulses.charge))
+            yield key, time, charge, pulses.flags[part]

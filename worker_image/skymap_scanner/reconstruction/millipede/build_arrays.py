@@ -12,9 +12,10 @@ from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.detector.ice import ORIGIN_DEPTH, Ice
 from skymap_scanner.reconstruction.millipede.arrays import Doms, EventArrays, IceColumn, TimeBins, Track
 from skymap_scanner.reconstruction.millipede.bins import DomBins, EventData
-from skymap_scanner.reconstruction.millipede.constants import PE_PER_GEV
-from skymap_scanner.reconstruction.millipede.far_field import make_far_field, make_log_far, monomials
+from skymap_scanner.reconstruction.millipede.constants import CHARGE_WIDTH, PE_PER_GEV
+from skymap_scanner.reconstruction.millipede.far_field import MOMENTS, fill_monomials, make_far_field, make_log_far
 from skymap_scanner.reconstruction.millipede.interpolants import LightTables
+from skymap_scanner.reconstruction.millipede.segments import Line
 
 _SECONDS = 1e-9  # in a nanosecond
 
@@ -59,23 +60,35 @@ def make_doms(geometry: Geometry, ice: Ice, index: Sequence[int] | NDArray[np.in
     )
 
 
-def make_time_bins(binned: Sequence[DomBins], noise_rate: NDArray[np.float64], reference: float) -> TimeBins:
-    """Lay out the bins of all DOMs; ``noise_rate`` in Hz by geometry index, times relative to ``reference`` (ns)."""
+def trust_in(binned: Sequence[DomBins], model_error: float) -> NDArray[np.float64]:
+    """Return the weight of each DOM: 1 / (1 + s^2 + e^2 q), for an expectation that is uncertain by its share ``e``.
+
+    Weighted so, a charge q has the variance q (1 + s^2) + (e q)^2: of counting, of the charge of one photoelectron
+    (relative width s), and of the model's error.
+    """
+    spread = 1 + CHARGE_WIDTH**2
+    return np.array([1 / (spread + model_error**2 * math.fsum(dom.charges.tolist())) for dom in binned])
+
+
+def make_time_bins(
+    binned: Sequence[DomBins], trust: NDArray[np.float64], noise_rate: NDArray[np.float64], reference: float
+) -> TimeBins:
+    """Lay out the bins of all DOMs, each with its weight; noise in Hz by geometry index, times after ``reference``."""
     first: list[int] = []
     number: list[int] = []
     edge: list[float] = []
     row: list[int] = []
     charge: list[float] = []
     noise: list[float] = []
-    for dom in binned:
+    for dom, weight in zip(binned, trust.tolist(), strict=True):
         first.append(len(edge))
         number.append(len(dom.charges))
         edge.extend((dom.edges - reference).tolist())
         for q, width in zip(dom.charges.tolist(), np.diff(dom.edges).tolist(), strict=True):
             row.append(len(charge) if q > 0 else -1)
             if q > 0:
-                charge.append(q)
-                noise.append(float(noise_rate[dom.dom]) * _SECONDS * width)
+                charge.append(weight * q)
+                noise.append(weight * float(noise_rate[dom.dom]) * _SECONDS * width)
         row.append(-1)  # one entry per edge, so that both share their offsets
     return TimeBins(
         first=np.array(first, np.int64),
@@ -88,44 +101,52 @@ def make_time_bins(binned: Sequence[DomBins], noise_rate: NDArray[np.float64], r
 
 
 def make_event_arrays(
-    data: EventData, geometry: Geometry, ice: Ice, tables: LightTables, light_range: float, reference: float
+    data: EventData,
+    geometry: Geometry,
+    ice: Ice,
+    tables: LightTables,
+    light_range: float,
+    model_error: float,
+    reference: float,
 ) -> EventArrays:
-    """Make what all fits of an event share."""
+    """Make what all fits of an event share.
+
+    A DOM's weight multiplies its charge, its noise and its efficiency: so does it every term of its likelihood.
+    """
     column = make_ice_column(ice)
+    trust = trust_in(data.binned, model_error)
+    hit = make_doms(geometry, ice, [dom.dom for dom in data.binned])
     unhit = make_doms(geometry, ice, data.unhit)
     return EventArrays(
-        hit=make_doms(geometry, ice, [dom.dom for dom in data.binned]),
+        hit=hit._replace(efficiency=(hit.efficiency * trust).astype(np.float32)),
         unhit=unhit,
-        bins=make_time_bins(data.binned, geometry.noise, reference),
+        bins=make_time_bins(data.binned, trust, geometry.noise, reference),
         ice=column,
         tables=tables,
-        field=make_far_field(unhit, column, tables, light_range),
+        field=make_far_field(unhit, tables, light_range),
         range2=np.float32(light_range**2),
     )
 
 
-def make_track(
-    hit: Doms,
-    vertex: NDArray[np.float64],
-    direction: NDArray[np.float64],
-    axes: tuple[NDArray[np.float64], NDArray[np.float64]],
-) -> Track:
+def make_track(hit: Doms, line: Line) -> Track:
     """Put the DOMs with pulses into the coordinates of the track."""
-    away = np.stack([hit.x, hit.y, hit.z], axis=1).astype(np.float64) - vertex
+    away = np.stack([hit.x, hit.y, hit.z], axis=1).astype(np.float64) - line.vertex
 
     def along(axis: NDArray[np.float64]) -> NDArray[np.float32]:
         return np.asarray((away * axis).sum(axis=1), np.float32)
 
-    a, b = axes
+    direction = line.direction.astype(np.float32)
+    factors = np.zeros(MOMENTS, np.float32)
+    fill_monomials(direction, factors)
     return Track(
-        vertex=vertex.astype(np.float32),
-        direction=direction.astype(np.float32),
-        a=a.astype(np.float32),
-        b=b.astype(np.float32),
-        along=along(direction),
-        across_a=along(a),
-        across_b=along(b),
-        monomials=monomials(direction.astype(np.float32)),
+        vertex=line.vertex.astype(np.float32),
+        direction=direction,
+        a=line.a.astype(np.float32),
+        b=line.b.astype(np.float32),
+        along=along(line.direction),
+        across_a=along(line.a),
+        across_b=along(line.b),
+        monomials=factors,
         log_far=make_log_far(),
     )
 

@@ -37,6 +37,8 @@ DOM_RADIUS = 0.1651
 #: Share of the photoelectrons kept: the mean charge of one above the discriminator (0.75), times what is left by losses
 #: such as the cable's shadow (0.9) (IceTray, ppc).
 DOM_EFFICIENCY = 0.75 * 0.9
+#: Relative width of the charge that one photoelectron gives (Aartsen et al., JINST 15 (2020) P06032).
+CHARGE_WIDTH = 0.3
 #: Photoelectrons per GeV and unit fluence (1/m2, of one photon emitted), before the angular acceptance.
 PE_PER_GEV = PHOTONS_PER_METRE * METRES_PER_GEV * math.pi * DOM_RADIUS**2 * DOM_EFFICIENCY
 

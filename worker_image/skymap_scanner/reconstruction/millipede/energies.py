@@ -23,7 +23,7 @@ from skymap_scanner.reconstruction.millipede.compiled import compiled
 from skymap_scanner.reconstruction.millipede.light import ONE, ZERO, F
 
 #: At most so many segments carry energy at once.
-MAX_SUPPORT = 64
+MAX_SUPPORT = 128
 EM_STEPS = 4
 NEWTON_STEPS = 30
 #: A segment enters when the quadratic model promises at least this gain in f.
@@ -346,8 +346,12 @@ def start_energies(matrix: Single, charge: Single, noise: Single, y: Single, sol
 
 
 @compiled
-def minimise(matrix: Single, charge: Single, noise: Single, y: Single, tolerance: float, solver: Solver) -> float:
+def minimise(
+    matrix: Single, charge: Single, noise: Single, y: Single, warm: bool, tolerance: float, solver: Solver
+) -> float:
     """Minimise f from ``y`` (in and out), until a step gains less than ``tolerance``; return f.
+
+    ``warm``: ``y`` is near the solution, so the first model begins with the segments that have energy.
 
     ``solver.mu`` is left at the expectation of the solution.
     """
@@ -356,6 +360,11 @@ def minimise(matrix: Single, charge: Single, noise: Single, y: Single, tolerance
     total = total_of(y)
     f = objective(mu, charge, total)
     support = 0  # each model's active set starts from that of the one before
+    if warm:
+        for j in range(y.size):
+            if y[j] > ZERO and support < MAX_SUPPORT:
+                solver.support[support] = j
+                support += 1
     for _ in range(NEWTON_STEPS):
         _make_model(matrix, charge, noise, solver)
         support = minimise_model(matrix, solver, support)

@@ -40,15 +40,16 @@ from skymap_scanner.reconstruction.millipede.light import (
     expected_charge,
     exponential,
     mean_rate,
+    taper,
 )
-from skymap_scanner.reconstruction.millipede.response import ice_integrals
+from skymap_scanner.reconstruction.millipede.response import ice_integrals, place_segments
 
 # The grid, m: a cube that holds the segments' own.
-GRID_EDGE = 640.0
+GRID_EDGE = 840.0
 GRID_STEP = 40.0  # horizontal
 GRID_STEP_Z = 15.0  # the layers of the ice are 10 m thick
-GRID_SIZE = 33
-GRID_SIZE_Z = 86
+GRID_SIZE = 43
+GRID_SIZE_Z = 113
 #: Near and far overlap smoothly between these distances, m.
 NEAR, FAR = 100.0, 160.0
 # Cells of the lists of near DOMs, m.
@@ -56,6 +57,8 @@ CELL = 50.0
 CELLS = 28
 CELLS_EDGE = 700.0
 MOMENTS = 20
+#: Grid points are known this far around each segment, m: differences take a step of 1 m.
+MARGIN = 2.0
 
 _NEAR, _BLEND, _EDGE = F(NEAR), F(1 / (FAR - NEAR)), F(GRID_EDGE)
 _DENSITY, _DENSITY_Z = F(1 / GRID_STEP), F(1 / GRID_STEP_Z)
@@ -74,16 +77,17 @@ def nearness(distance: np.float32) -> np.float32:
     return ONE - u * u * (THREE - TWO * u)
 
 
-def monomials(direction: Single) -> Single:
-    """Return the factors of the 20 moments for a unit vector: those of (1, n.e, (n.e)2, (n.e)3) multiplied out."""
-    x, y, z = (float(c) for c in direction)
-    return np.array(
-        [1, x, y, z,
-         x * x, 2 * x * y, 2 * x * z, y * y, 2 * y * z, z * z,
-         x**3, 3 * x * x * y, 3 * x * x * z, 3 * x * y * y, y**3, 3 * y * y * z, 3 * x * z * z, 3 * y * z * z, z**3,
-         6 * x * y * z],
-        np.float32,
-    )  # fmt: skip
+@compiled
+def fill_monomials(direction: Single, out: Single) -> None:
+    """Fill the factors of the 20 moments for a unit vector: those of (1, n.e, (n.e)2, (n.e)3) multiplied out."""
+    x, y, z = direction[0], direction[1], direction[2]
+    out[0], out[1], out[2], out[3] = ONE, x, y, z
+    out[4], out[5], out[6] = x * x, TWO * x * y, TWO * x * z
+    out[7], out[8], out[9] = y * y, TWO * y * z, z * z
+    out[10], out[11], out[12] = x * x * x, THREE * x * x * y, THREE * x * x * z
+    out[13], out[14], out[15] = THREE * x * y * y, y * y * y, THREE * y * y * z
+    out[16], out[17], out[18] = THREE * x * z * z, THREE * y * z * z, z * z * z
+    out[19] = F(6) * x * y * z
 
 
 def make_log_far() -> Single:
@@ -91,18 +95,24 @@ def make_log_far() -> Single:
     return np.full((GRID_SIZE, GRID_SIZE, GRID_SIZE_Z), UNKNOWN)
 
 
-def make_far_field(unhit: Doms, ice: IceColumn, tables: LightTables, light_range: float) -> FarField:
-    """Sum the distant DOMs on the grid and list the near ones."""
-    by_height = np.argsort(unhit.z, kind="stable")
-    doms = Doms(*(array[by_height] for array in unhit))
+def make_far_field(unhit: Doms, tables: LightTables, light_range: float) -> FarField:
+    """Prepare the grid, whose points are summed when they are first asked for, and list the near DOMs."""
     scale, cubic = fit_cubics(tables)
-    tensor = np.zeros((GRID_SIZE, GRID_SIZE, GRID_SIZE_Z, MOMENTS), np.float32)
-    _sum_on_grid(doms, ice, scale, cubic, tables.reference_decay, np.float32(light_range), tensor)
     cell, members = _list_near(unhit.x, unhit.y, unhit.z)
     # one more DOM, which sees nothing, fills the lists up to whole vectors
     blind = Doms(*(np.append(array, array[:1] if array.size else np.float32(1)).astype(np.float32) for array in unhit))
     blind.efficiency[-1] = 0
-    return FarField(tensor=tensor, cell=cell, near=Doms(*(array[members] for array in blind)))
+    return FarField(
+        tensor=np.zeros((GRID_SIZE, GRID_SIZE, GRID_SIZE_Z, MOMENTS), np.float32),
+        known=np.zeros((GRID_SIZE, GRID_SIZE, GRID_SIZE_Z), np.bool_),
+        doms=unhit,
+        scale=scale,
+        cubic=cubic,
+        reference_decay=tables.reference_decay,
+        reach=np.float32(light_range),
+        cell=cell,
+        near=Doms(*(array[members] for array in blind)),
+    )
 
 
 def fit_cubics(tables: LightTables) -> tuple[Single, Single]:
@@ -132,36 +142,43 @@ def _fit_cubics(log_fluence: Double, cosines: Double, scale: Double, cubic: Doub
 
 
 @compiled
-def _sum_on_grid(
-    doms: Doms,
-    ice: IceColumn,
-    scale: Single,
-    cubic: Single,
-    reference_decay: np.float32,
-    reach: np.float32,
-    out: Single,
-) -> None:
-    """Fill the grid; ``doms`` rise in z, so that those within ``reach`` of a height lie together."""
+def complete_field(event: EventArrays, track: Track, point: Double, seg: Segments) -> None:
+    """Sum the grid points around the segments at ``point`` that are not known yet, with a margin of `MARGIN`.
+
+    No other kernel fills them, so that their bits do not depend on who asks first.
+    """
+    place_segments(track, point, event.ice, seg)
+    field, margin = event.field, F(MARGIN)
+    for j in range(seg.energy.size):
+        low, _ = _place(seg.x[j] - margin, seg.y[j] - margin, seg.z[j] - margin)
+        high, _ = _place(seg.x[j] + margin, seg.y[j] + margin, seg.z[j] + margin)
+        for ix in range(low[0], high[0] + 2):
+            for iy in range(low[1], high[1] + 2):
+                for iz in range(low[2], high[2] + 2):
+                    if not field.known[ix, iy, iz]:
+                        _fill_point(field, event.ice, ix, iy, iz)
+
+
+@compiled
+def _fill_point(field: FarField, ice: IceColumn, ix: int, iy: int, iz: int) -> None:
+    """Sum the distant DOMs at one grid point."""
+    x, y, z = F(ix * GRID_STEP - GRID_EDGE), F(iy * GRID_STEP - GRID_EDGE), F(iz * GRID_STEP_Z - GRID_EDGE)
+    doms, reach = field.doms, field.reach
     near = np.empty((8, doms.x.size), np.float32)
-    for ix in range(out.shape[0]):
-        x = F(ix * GRID_STEP - GRID_EDGE)
-        for iy in range(out.shape[1]):
-            y = F(iy * GRID_STEP - GRID_EDGE)
-            n = 0
-            for k in range(doms.x.size):
-                dx, dy = doms.x[k] - x, doms.y[k] - y
-                if dx * dx + dy * dy < reach * reach:
-                    near[0, n], near[1, n], near[2, n] = dx, dy, doms.z[k]
-                    near[3, n], near[4, n] = doms.scatter[k], doms.absorb[k]
-                    near[5, n], near[6, n] = doms.scatter_rate[k], doms.absorb_rate[k]
-                    near[7, n] = doms.efficiency[k]
-                    n += 1
-            for iz in range(out.shape[2]):
-                z = F(iz * GRID_STEP_Z - GRID_EDGE)
-                low = int(np.searchsorted(near[2, :n], z - reach))
-                high = int(np.searchsorted(near[2, :n], z + reach))
-                scatter, absorb = ice_integrals(z, ice)
-                _sum_moments(near, low, high, z, scatter, absorb, scale, cubic, reference_decay, reach, out[ix, iy, iz])
+    n = 0
+    for k in range(doms.x.size):
+        dx, dy, dz = doms.x[k] - x, doms.y[k] - y, doms.z[k] - z
+        if dx * dx + dy * dy + dz * dz < reach * reach:
+            near[0, n], near[1, n], near[2, n] = dx, dy, dz
+            near[3, n], near[4, n] = doms.scatter[k], doms.absorb[k]
+            near[5, n], near[6, n] = doms.scatter_rate[k], doms.absorb_rate[k]
+            near[7, n] = doms.efficiency[k]
+            n += 1
+    scatter, absorb = ice_integrals(z, ice)
+    _sum_moments(
+        near, n, scatter, absorb, field.scale, field.cubic, field.reference_decay, reach, field.tensor[ix, iy, iz]
+    )
+    field.known[ix, iy, iz] = True
 
 
 @inlined
@@ -175,7 +192,6 @@ def _between(values: Single, i: np.int32, f: np.float32) -> np.float32:
 def _distant_light(
     near: Single,
     k: int,
-    z: np.float32,
     scatter: np.float32,
     absorb: np.float32,
     scale: Single,
@@ -184,9 +200,9 @@ def _distant_light(
     reach: np.float32,
 ) -> tuple[np.float32, np.float32, np.float32, np.float32, np.float32, np.float32, np.float32]:
     """Return, of DOM ``k``, the four coefficients of the cubic in cos psi (PE per GeV), and the unit vector to it."""
-    dx, dy, dz = near[0, k], near[1, k], near[2, k] - z
+    dx, dy, dz = near[0, k], near[1, k], near[2, k]
     d = np.sqrt(dx * dx + dy * dy + dz * dz)
-    weight = ONE - nearness(d) if d < reach else ZERO
+    weight = (ONE - nearness(d)) * taper(d, reach)
     d = max(NEAREST, d)
     inverse = ONE / d
     ex, ey, ez = dx * inverse, dy * inverse, dz * inverse
@@ -209,9 +225,7 @@ def _distant_light(
 @compiled
 def _sum_moments(
     near: Single,
-    low: int,
-    high: int,
-    z: np.float32,
+    count: int,
     scatter: np.float32,
     absorb: np.float32,
     scale: Single,
@@ -220,12 +234,12 @@ def _sum_moments(
     reach: np.float32,
     out: Single,
 ) -> None:
-    """Sum the moments, at one grid point, of the distant ones among the DOMs low..high of ``near``."""
+    """Sum the moments, at one grid point, of the distant ones among the first DOMs of ``near``."""
     # twenty scalars, not an array: they stay in registers, and the loop vectorises
     t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = t8 = t9 = ZERO
     u0 = u1 = u2 = u3 = u4 = u5 = u6 = u7 = u8 = u9 = ZERO
-    for k in range(low, high):
-        c0, c1, c2, c3, ex, ey, ez = _distant_light(near, k, z, scatter, absorb, scale, cubic, reference_decay, reach)
+    for k in range(count):
+        c0, c1, c2, c3, ex, ey, ez = _distant_light(near, k, scatter, absorb, scale, cubic, reference_decay, reach)
         t0 += c0
         t1 += c1 * ex
         t2 += c1 * ey
@@ -319,27 +333,76 @@ def light_in_unhit_field(event: EventArrays, track: Track, seg: Segments) -> Non
 
 @compiled
 def _far_light(
-    tensor: Single, factors: Single, log_far: Single, x: np.float32, y: np.float32, z: np.float32
+    tensor: Single,
+    factors: Single,
+    log_far: Single,
+    x: np.float32,
+    y: np.float32,
+    z: np.float32,
 ) -> np.float32:
     """Interpolate the far field at a point, for the direction of the ``factors``."""
+    (ix, iy, iz), (fx, fy, fz) = _place(x, y, z)
+    value = ZERO
+    for corner in range(8):
+        kx, ky, kz = ix + (corner & 1), iy + ((corner >> 1) & 1), iz + (corner >> 2)
+        if log_far[kx, ky, kz] == UNKNOWN:
+            log_far[kx, ky, kz] = _log_light(tensor[kx, ky, kz], factors)
+        weight = (fx if kx > ix else ONE - fx) * (fy if ky > iy else ONE - fy) * (fz if kz > iz else ONE - fz)
+        value += weight * log_far[kx, ky, kz]
+    light_there: np.float32 = np.exp(value)
+    return light_there
+
+
+@compiled
+def light_in_unhit_at(
+    event: EventArrays, n: Single, factors: Single, x: np.float32, y: np.float32, z: np.float32
+) -> np.float32:
+    """Return PE per GeV in all DOMs without pulses of a source at a point, in direction ``n`` with its ``factors``."""
+    field, tables = event.field, event.tables
+    scatter, absorb = ice_integrals(z, event.ice)
+    cell = (_cell(x) * CELLS + _cell(y)) * CELLS + _cell(z)
+    near = _near_light(
+        field.cell[cell], field.cell[cell + 1], field.near, x, y, z, n[0], n[1], n[2], scatter, absorb,
+        tables.log_fluence, tables.angles, tables.angle_first, tables.angle_density, tables.reference_decay,
+    )  # fmt: skip
+    light: np.float32 = near + _interpolated(field.tensor, factors, x, y, z)
+    return light
+
+
+@compiled
+def _interpolated(tensor: Single, factors: Single, x: np.float32, y: np.float32, z: np.float32) -> np.float32:
+    """Return the far field as `_far_light` does, without its memory."""
+    (ix, iy, iz), (fx, fy, fz) = _place(x, y, z)
+    value = ZERO
+    for corner in range(8):
+        kx, ky, kz = ix + (corner & 1), iy + ((corner >> 1) & 1), iz + (corner >> 2)
+        weight = (fx if kx > ix else ONE - fx) * (fy if ky > iy else ONE - fy) * (fz if kz > iz else ONE - fz)
+        value += weight * _log_light(tensor[kx, ky, kz], factors)
+    light: np.float32 = np.exp(value)
+    return light
+
+
+@inlined
+def _place(
+    x: np.float32, y: np.float32, z: np.float32
+) -> tuple[tuple[int, int, int], tuple[np.float32, np.float32, np.float32]]:
+    """Return the grid point below a point, and the fractions of a step beyond it."""
     ux, uy, uz = (x + _EDGE) * _DENSITY, (y + _EDGE) * _DENSITY, (z + _EDGE) * _DENSITY_Z
     ux = min(max(ux, ZERO), F(GRID_SIZE - 1.001))
     uy = min(max(uy, ZERO), F(GRID_SIZE - 1.001))
     uz = min(max(uz, ZERO), F(GRID_SIZE_Z - 1.001))
     ix, iy, iz = int(ux), int(uy), int(uz)
-    fx, fy, fz = ux - F(ix), uy - F(iy), uz - F(iz)
-    value = ZERO
-    for corner in range(8):
-        kx, ky, kz = ix + (corner & 1), iy + ((corner >> 1) & 1), iz + (corner >> 2)
-        if log_far[kx, ky, kz] == UNKNOWN:
-            light = ZERO
-            for m in range(MOMENTS):
-                light += factors[m] * tensor[kx, ky, kz, m]
-            log_far[kx, ky, kz] = np.log(max(light, _LEAST))
-        weight = (fx if kx > ix else ONE - fx) * (fy if ky > iy else ONE - fy) * (fz if kz > iz else ONE - fz)
-        value += weight * log_far[kx, ky, kz]
-    light_there: np.float32 = np.exp(value)
-    return light_there
+    return (ix, iy, iz), (ux - F(ix), uy - F(iy), uz - F(iz))
+
+
+@compiled
+def _log_light(moments: Single, factors: Single) -> np.float32:
+    """Return the logarithm of the far field at a grid point, for the direction of the ``factors``."""
+    light = ZERO
+    for m in range(MOMENTS):
+        light += factors[m] * moments[m]
+    value: np.float32 = np.log(max(light, _LEAST))
+    return value
 
 
 @compiled

@@ -26,7 +26,6 @@ from skymap_scanner.reconstruction.millipede.interpolants import (
     N_TIME_RADIUS,
     ROOT_MIN,
     ROOT_STEP,
-    TIME_END,
     TIME_ROOT_STEP,
 )
 
@@ -34,10 +33,13 @@ F = np.float32
 ZERO, ONE, TWO, THREE = F(0), F(1), F(2), F(3)
 #: No DOM is nearer than this, m.
 NEAREST = F(1)
+#: Light falls to 0 over so many metres before the longest way that counts, m.
+TAPER = 50.0
+_TAPER_DENSITY = F(1 / TAPER)
 _LENGTH = F(TABLE_SCATTERING)
 _ROOT_MIN, _ROOT_DENSITY, _ROOT_LAST = F(ROOT_MIN), F(1 / ROOT_STEP), F(N_RADIUS - 1.001)
 _TIME_ROOT_DENSITY, _TIME_ROOT_LAST = F(1 / TIME_ROOT_STEP), F(N_TIME_RADIUS - 1.001)
-_TIME_SCALE, _TIME_LAST = F((N_TIME - 1) / TIME_END), F(N_TIME - 1.001)
+_TIME_SCALE, _TIME_LAST = F(N_TIME - 1), F(N_TIME - 1.001)
 _KNEE_SHORT, _KNEE_RATE, _KNEE_LENGTH = F(KNEE_SHORT), F(KNEE_RATE), F(KNEE_LENGTH)
 _TIMES, _TIME_RADII, _TIME_ANGLES = F(N_TIME), F(N_TIME_RADIUS), F(N_TIME_ANGLE)
 _TIME_ANGLE_LAST = F(N_TIME_ANGLE - 1.001)
@@ -87,6 +89,15 @@ def acceptance(cos_eta: np.float32, distance: np.float32, scatter: np.float32) -
     # what is left of the direction: 1 / (1 + sinh(distance in scattering lengths))
     e = exponential(-distance * scatter)
     return _MEAN + direct * TWO * e / (TWO * e + ONE - e * e)
+
+
+@inlined
+def taper(distance: np.float32, reach: np.float32) -> np.float32:
+    """Return 1, falling smoothly to 0 over the last `TAPER` m before ``reach``."""
+    u = (reach - distance) * _TAPER_DENSITY
+    u = max(ZERO, u)
+    u = min(ONE, u)
+    return u * u * (THREE - TWO * u)
 
 
 @inlined

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, Segments, Track
 from skymap_scanner.reconstruction.millipede.compiled import compiled
-from skymap_scanner.reconstruction.millipede.energies import Solver, copy, fill, minimise, start_energies
+from skymap_scanner.reconstruction.millipede.energies import Solver, copy, fill, minimise, start_energies, total_of
 from skymap_scanner.reconstruction.millipede.far_field import light_in_unhit_field
 from skymap_scanner.reconstruction.millipede.light import ONE, ZERO, F
 from skymap_scanner.reconstruction.millipede.response import light_in_unhit, place_segments, respond_in_bins
 
 #: A segment that gives less than this in all DOMs together, PE per GeV, is not seen.
 _FAINTEST = F(1e-12)
+#: A loss of energy E has the prior exp(-E / this), GeV: else noise far away would be explained by impossible energies.
+PRIOR_ENERGY = 1e6
+_PRIOR = F(1 / PRIOR_ENERGY)
 
 
 @compiled
 def evaluate(
-    event: EventArrays, track: Track, point: Double, seg: Segments, solver: Solver, exact: bool, tolerance: float
+    event: EventArrays,
+    track: Track,
+    point: Double,
+    seg: Segments,
+    solver: Solver,
+    exact: bool,
+    warm: bool,
+    tolerance: float,
 ) -> float:
     """Return -ln L, less the constant sum of ln Gamma(q + 1), at ``point``.
 
     ``point`` (4,): offsets of the vertex along the track's a and b (m), time (ns), and offset along the track (m).
 
-    ``exact``: sum the DOMs without pulses one by one instead of by the far field. The energies (GeV) are left in
-    ``seg.energy``, the scaled matrix in ``seg.matrix``, the expectation in ``solver.mu``. The answer depends on nothing
-    that an earlier evaluation left behind, but for ``seg.ratio``.
+    ``exact``: sum the DOMs without pulses one by one instead of by the far field. ``warm``: start from the energies in
+    ``seg.energy``. The energies (GeV) are left there, the scaled matrix in ``seg.matrix``, the expectation in
+    ``solver.mu``.
     """
     place_segments(track, point, event.ice, seg)
     fill(seg.rest, ZERO)
@@ -34,11 +44,16 @@ def evaluate(
         light_in_unhit_field(event, track, seg)
     n = seg.energy.size
     for j in range(n):
-        seg.rest[j] += seg.unhit[j] * (ONE if exact else ONE + seg.ratio[j])
+        seg.rest[j] += seg.unhit[j] * (ONE if exact else ONE + seg.ratio[j]) + _PRIOR
     _scale_columns(seg)
     charge, noise = event.bins.charge, event.bins.noise
-    start_energies(seg.matrix, charge, noise, seg.energy, solver)
-    f = minimise(seg.matrix, charge, noise, seg.energy, tolerance, solver)
+    if warm:
+        for j in range(n):
+            seg.energy[j] *= seg.total[j]
+        warm = total_of(seg.energy) > 0
+    if not warm:
+        start_energies(seg.matrix, charge, noise, seg.energy, solver)
+    f = minimise(seg.matrix, charge, noise, seg.energy, warm, tolerance, solver)
     for j in range(n):
         seg.energy[j] = seg.energy[j] / seg.total[j] if seg.energy[j] > ZERO else ZERO
     return f

@@ -12,13 +12,16 @@ from skymap_scanner.detector.ice import ice_model
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import I3EventHeader, Pulses
-from skymap_scanner.reconstruction.millipede.bins import SIGMA, bin_event
+from skymap_scanner.reconstruction.millipede.bins import WIDTH, bin_event
 from skymap_scanner.reconstruction.millipede.build_arrays import make_event_arrays
 from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
-from skymap_scanner.reconstruction.millipede.interpolants import LightTables, make_tables
-from skymap_scanner.reconstruction.millipede.search import Clues
+from skymap_scanner.reconstruction.millipede.interpolants import ANNEALED_SMEAR, LightTables, make_tables
+from skymap_scanner.reconstruction.millipede.search import Clues, Surfaces
 from skymap_scanner.reconstruction.millipede.table import load
-from skymap_scanner.reconstruction.protocol import EventFitter, Start
+from skymap_scanner.reconstruction.protocol import Start
+
+#: Rises with every change of -ln L: results of different versions cannot be compared.
+VERSION = 2
 
 
 class Millipede:
@@ -32,8 +35,10 @@ class Millipede:
         Path of a photon table to use instead of the one that comes with the package.
     light_range
         Light further from its source than this is neglected, m.
-    bin_sigma
-        Neighbouring time bins are merged unless they differ by so many standard deviations; fewer: finer bins, slower.
+    bin_width
+        Width of the time bins up to the direct light, ns; less: finer bins, slower.
+    model_error
+        Relative uncertainty of the light that is expected in one DOM.
 
     Raises
     ------
@@ -46,19 +51,23 @@ class Millipede:
         *,
         ice: str = "spice_mie",
         photon_table: str | Path | None = None,
-        light_range: float = 350.0,
-        bin_sigma: float = SIGMA,
+        light_range: float = 500.0,
+        bin_width: float = WIDTH,
+        model_error: float = 0.05,
     ) -> None:
         if not 100 <= light_range <= 1000:
             raise InputError(f"light_range {light_range}: choose from 100 to 1000 m")
-        if not 0 < bin_sigma <= 10:
-            raise InputError(f"bin_sigma {bin_sigma}: choose a number above 0, up to 10")
+        if not 5 <= bin_width <= 500:
+            raise InputError(f"bin_width {bin_width}: choose from 5 to 500 ns")
+        if not 0 <= model_error <= 1:
+            raise InputError(f"model_error {model_error}: choose from 0 to 1")
         self._ice = ice_model(ice)
         self._photon_table = None if photon_table is None else Path(photon_table)
         self._light_range = float(light_range)
-        self._bin_sigma = float(bin_sigma)
+        self._bin_width = float(bin_width)
+        self._model_error = float(model_error)
 
-    def set_up(self, event: PreparedEvent) -> EventFitter:
+    def set_up(self, event: PreparedEvent) -> MillipedeFitter:
         """Prepare what all fits of this event share: time bins, tables, the far field.
 
         Raises
@@ -67,24 +76,30 @@ class Millipede:
             When no charge is left to fit, or there is nothing to start from.
         """
         reference = float(event.vertex_time)
-        data = bin_event(event, self._bin_sigma)
+        data = bin_event(event, self._bin_width)
+        tables, smeared, digest = _tables(self._photon_table)
+        identity = (
+            f"millipede {VERSION}, table {digest}, ice {self._ice.name}, light_range {self._light_range:g}, "
+            f"bin_width {self._bin_width:g}, model_error {self._model_error:g}"
+        )
         arrays = make_event_arrays(
-            data, event.geometry, self._ice, _tables(self._photon_table), self._light_range, reference
+            data, event.geometry, self._ice, tables, self._light_range, self._model_error, reference
         )
         clues = Clues(data.clues[:, :3], data.clues[:, 3] - reference, data.clues[:, 4], data.centre)
-        return MillipedeFitter(event, arrays, clues, reference)
+        return MillipedeFitter(event, Surfaces(arrays, arrays._replace(tables=smeared), clues), reference, identity)
 
     def compile(self) -> None:
         """Fill the cache of compiled code, so that the first fit is as fast as the others."""
         event = _least_event()
         position = (float(event.vertex[0]), float(event.vertex[1]), float(event.vertex[2]))
-        self.set_up(event).fit(Start(1.0, 1.0, position, event.vertex_time))
+        self.set_up(event).locate(Start(1.0, 1.0, position, event.vertex_time))
 
 
 @lru_cache(maxsize=2)
-def _tables(path: Path | None) -> LightTables:
-    """Load and resample a photon table; the last ones are kept, since workers set up event after event."""
-    return make_tables(load(path))
+def _tables(path: Path | None) -> tuple[LightTables, LightTables, str]:
+    """Resample a photon table, as it is and smeared out, and name it; the last are kept for the events to come."""
+    table = load(path)
+    return make_tables(table), make_tables(table, ANNEALED_SMEAR), table.digest
 
 
 def _least_event() -> PreparedEvent:
@@ -106,8 +121,10 @@ def _least_event() -> PreparedEvent:
             flags=np.ones(3, np.uint8),
         ),
         window=(9_000.0, 12_000.0),
+        errata={},
         late={},
         excluded=frozenset(),
+        bright=frozenset(),
         vertex=geometry.position[dom[1]].copy(),
         vertex_time=10_000.0,
         geometry=geometry,

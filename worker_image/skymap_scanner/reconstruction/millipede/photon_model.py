@@ -1,15 +1,16 @@
-"""The photon model in plain numpy and double precision: for the simulation, and to hold the kernels to.
+"""The light model in plain numpy and double precision: for the simulation, and to hold the kernels to.
 
     PE of a cascade of energy E in a DOM = E . PE_PER_GEV . efficiency . acceptance . fluence,
     fluence = table(r, cos psi) (25 m / le)^2 exp(-d (1/lp - 1/lp of the table's ice, scaled)),    r = d 25 m / le,
 
 with le and la the ice's mean lengths between cascade and DOM (means of 1/length over depth) and lp = sqrt(le la / 3).
-Light comes at d / c_ice + delay, delays scaled like lengths, smeared as in `constants.TIME_SMEAR`.
+Light comes at d / c_ice + delay; delays scale like lengths, and are smeared. Every number comes from the same
+`interpolants.LightTables` as the kernels', so that the two differ by rounding only.
 """
 
 from __future__ import annotations
 
-import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +23,30 @@ from skymap_scanner.reconstruction.millipede.constants import (
     C_ICE,
     PE_PER_GEV,
     TABLE_SCATTERING,
-    TIME_SMEAR,
 )
-from skymap_scanner.reconstruction.millipede.interpolants import SMEAR_SHARES, decay
+from skymap_scanner.reconstruction.millipede.interpolants import (
+    KNEE_LENGTH,
+    KNEE_RATE,
+    KNEE_SHORT,
+    N_LENGTH,
+    N_RADIUS,
+    N_TIME,
+    N_TIME_ANGLE,
+    N_TIME_RADIUS,
+    ROOT_MIN,
+    ROOT_STEP,
+    TIME_ROOT_STEP,
+    LightTables,
+    make_tables,
+)
 from skymap_scanner.reconstruction.millipede.table import PhotonTable, load
 
 Array = NDArray[np.float64]
 
 #: No DOM is nearer than this, m (the table begins there).
 _NEAREST = 1.0
+#: An index of a pair of nodes ends this much below their number.
+_PAIR = 1.001
 
 
 class PhotonModel:
@@ -41,7 +57,9 @@ class PhotonModel:
     """
 
     def __init__(self, geometry: Geometry, ice: Ice, table: PhotonTable | None = None) -> None:
-        self._table = load() if table is None else table
+        self._tables = _shipped_tables() if table is None else make_tables(table)
+        self._log_fluence = self._tables.log_fluence.reshape(N_RADIUS, -1).astype(np.float64)
+        self._arrival = self._tables.arrival.reshape(-1, N_TIME_RADIUS, N_TIME_ANGLE, N_TIME).astype(np.float64)
         self._dom = geometry.position
         self._efficiency = np.where(geometry.dead, 0.0, geometry.efficiency) * PE_PER_GEV
         self._depth = ice.depth_top + ice.thickness * np.arange(len(ice.absorption_length) + 1)
@@ -61,12 +79,15 @@ class PhotonModel:
         """Return the share of the light of ``position`` (n, 3) that is at ``dom`` (n,) ``time`` (n,) after emission."""
         distance, cos_psi, _, scatter, _ = self._path(position, direction, dom)
         scale = TABLE_SCATTERING * scatter
-        corners = self._corners(distance * scale, cos_psi)
+        kind, corners = self._time_corners(distance * scale, cos_psi, scatter)
+        late = np.maximum((time - distance / C_ICE) * scale + self._tables.shift[kind], 0.0)
+        place = np.minimum(late / (late + _knee(distance * scale)) * (N_TIME - 1), N_TIME - _PAIR)
+        node = place.astype(np.int64)
+        part = place - node
         share = np.zeros(len(distance))
-        for offset, part in zip(_smear_offsets(), SMEAR_SHARES, strict=True):
-            delay = (time - distance / C_ICE - offset) * scale
-            for i, j, weight in corners:
-                share += part * weight * self._cdf(i, j, delay)
+        for i, j, weight in corners:
+            low, high = self._arrival[kind, i, j, node], self._arrival[kind, i, j, node + 1]
+            share += weight * (low + part * (high - low))
         return share
 
     def draw_times(
@@ -81,8 +102,8 @@ class PhotonModel:
         where = np.asarray(position, np.float64)[source]
         distance, cos_psi, _, scatter, _ = self._path(where, direction, dom)
         scale = TABLE_SCATTERING * scatter
+        kind, corners = self._time_corners(distance * scale, cos_psi, scatter)
         # Choosing a corner with its weight draws from the interpolated distribution.
-        corners = self._corners(distance * scale, cos_psi)
         chosen = random.random(len(distance))
         i, j = corners[0][0].copy(), corners[0][1].copy()
         below = np.zeros(len(distance))
@@ -90,9 +111,9 @@ class PhotonModel:
             here = (chosen >= below) & (weight > 0)
             i[here], j[here] = corner_i[here], corner_j[here]
             below = below + weight
-        delay = self._invert(i, j, random.random(len(distance))) / scale
-        smear = random.choice(_smear_offsets(), len(distance), p=SMEAR_SHARES)
-        return np.asarray(distance / C_ICE + delay + smear)
+        place = self._invert(kind, i, j, random.random(len(distance)))
+        late = _knee(distance * scale) * place / (1 - place)
+        return np.asarray(distance / C_ICE + (late - self._tables.shift[kind]) / scale)
 
     def _path(
         self, position: Array, direction: Array, dom: NDArray[np.integer]
@@ -122,65 +143,60 @@ class PhotonModel:
         """Return the expected PE per GeV of pairs of a cascade and a DOM (n,)."""
         distance, cos_psi, cos_eta, scatter, absorb = self._path(position, direction, dom)
         scale = TABLE_SCATTERING * scatter
-        fall = decay(self._table.scattering, self._table.absorption)
-        level = np.log(self._table.fluence) + fall * self._table.radius[:, None]
-        radius = distance * scale
-        log_fluence = -fall * radius
+        tables = self._tables
+        u = np.clip((np.sqrt(distance * scale) - ROOT_MIN) / ROOT_STEP, 0.0, N_RADIUS - _PAIR)
+        v = (cos_psi - tables.angle_first) * float(tables.angle_density)
+        log_fluence = np.zeros(len(distance))
         # angles beyond the outermost go on along the straight line
-        for i, j, weight in self._corners(radius, cos_psi, beyond=True):
-            log_fluence = log_fluence + weight * level[i, j]
-        log_fluence -= distance * (np.sqrt(3 * absorb * scatter) - fall * scale)
+        for i, j, weight in _corners(u, v, float(tables.angles) - _PAIR):
+            log_fluence = log_fluence + weight * self._log_fluence[i, j]
+        log_fluence -= distance * (np.sqrt(3 * absorb * scatter) - float(tables.reference_decay) * scale)
         memory = 1 / (1 + np.sinh(np.minimum(distance * scatter, 80.0)))
         acceptance = (
             ACCEPTANCE_MEAN + (np.polynomial.polynomial.polyval(cos_eta, ACCEPTANCE) - ACCEPTANCE_MEAN) * memory
         )
         return np.asarray(self._efficiency[dom] * np.exp(log_fluence) * scale**2 * acceptance)
 
-    def _corners(
-        self, radius: Array, cos_psi: Array, *, beyond: bool = False
-    ) -> list[tuple[NDArray[np.int64], NDArray[np.int64], Array]]:
-        """Return the four table cells (radius, angle) around each place, with their weights."""
-        table = self._table
-        u = np.log(radius / table.radius[0]) / math.log(table.radius[1] / table.radius[0])
-        u = np.clip(u, 0, len(table.radius) - 1)
-        v = (cos_psi - table.cos_psi[0]) / (table.cos_psi[1] - table.cos_psi[0])
-        within = np.clip(v, 0, len(table.cos_psi) - 1)
-        v = v if beyond else within
-        i = np.minimum(u.astype(np.int64), len(table.radius) - 2)
-        j = np.minimum(within.astype(np.int64), len(table.cos_psi) - 2)
-        f, g = u - i, v - j
-        return [
-            (i, j, (1 - f) * (1 - g)),
-            (i + 1, j, f * (1 - g)),
-            (i, j + 1, (1 - f) * g),
-            (i + 1, j + 1, f * g),
-        ]
+    def _time_corners(
+        self, radius: Array, cos_psi: Array, scatter: Array
+    ) -> tuple[NDArray[np.int64], list[tuple[NDArray[np.int64], NDArray[np.int64], Array]]]:
+        """Return the class of each pair, and the four nodes (radius, angle) around it with their weights."""
+        tables = self._tables
+        kind = tables.class_of[np.minimum(1 / scatter, N_LENGTH - 1).astype(np.int64)].astype(np.int64)
+        u = np.clip((np.sqrt(radius) - ROOT_MIN) / TIME_ROOT_STEP, 0.0, N_TIME_RADIUS - _PAIR)
+        v = (cos_psi - tables.time_angle_first) * float(tables.time_angle_density)
+        return kind, _corners(u, np.clip(v, 0.0, N_TIME_ANGLE - _PAIR), N_TIME_ANGLE - _PAIR)
 
-    def _cdf(self, i: NDArray[np.int64], j: NDArray[np.int64], delay: Array) -> Array:
-        """Return the distribution of cell (i, j) at a scaled delay: linear up to the first node, then in ln t."""
-        table = self._table
-        last = len(table.delay) - 1
-        place = np.log(np.maximum(delay, table.delay[0])) / math.log(table.delay[-1]) * last
-        node = np.minimum(place.astype(np.int64), last - 1)
-        part = np.minimum(place - node, 1.0)
-        value = table.cdf[i, j, node] * (1 - part) + table.cdf[i, j, node + 1] * part
-        return np.asarray(value * np.clip(delay / table.delay[0], 0.0, 1.0))
-
-    def _invert(self, i: NDArray[np.int64], j: NDArray[np.int64], share: Array) -> Array:
-        """Return the scaled delay at which the distribution of cell (i, j) reaches ``share``."""
-        table = self._table
-        log_delay = np.log(table.delay)
-        cell = i * len(table.cos_psi) + j
-        delay = np.empty(len(share))
-        for number in np.unique(cell):
-            here = cell == number
-            cdf = table.cdf[number // len(table.cos_psi), number % len(table.cos_psi)]
-            early = share[here] / cdf[0] if cdf[0] > 0 else np.full(int(here.sum()), np.inf)
-            later = np.exp(np.interp(share[here], cdf, log_delay))
-            delay[here] = np.where(early < 1, early * table.delay[0], later)
-        return delay
+    def _invert(self, kind: NDArray[np.int64], i: NDArray[np.int64], j: NDArray[np.int64], share: Array) -> Array:
+        """Return the place on the axis of time, from 0 to 1, at which the distribution of a node reaches ``share``."""
+        place = np.empty(len(share))
+        axis = np.arange(N_TIME) / (N_TIME - 1)
+        cell = (kind * N_TIME_RADIUS + i) * N_TIME_ANGLE + j
+        order = np.argsort(cell, kind="stable")
+        for part in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
+            if len(part):
+                first = part[0]
+                place[part] = np.interp(share[part], self._arrival[kind[first], i[first], j[first]], axis)
+        return np.minimum(place, 1 - 1e-6)
 
 
-def _smear_offsets() -> Array:
-    """Return the times (ns) that go with SMEAR_SHARES."""
-    return TIME_SMEAR * np.linspace(-1.0, 1.0, len(SMEAR_SHARES))
+def _corners(u: Array, v: Array, last: float) -> list[tuple[NDArray[np.int64], NDArray[np.int64], Array]]:
+    """Return the four nodes around (u, v), with their weights; the node in v ends at ``last``, the weight does not."""
+    i, j = u.astype(np.int64), np.clip(v, 0.0, last).astype(np.int64)
+    f, g = u - i, v - j
+    return [
+        (i, j, (1 - f) * (1 - g)),
+        (i + 1, j, f * (1 - g)),
+        (i, j + 1, (1 - f) * g),
+        (i + 1, j + 1, f * g),
+    ]
+
+
+def _knee(radius: Array) -> Array:
+    """Return the knee of the axis of time at a scaled distance (scaled ns)."""
+    return np.asarray(KNEE_SHORT + KNEE_RATE * radius * radius / (radius + KNEE_LENGTH))
+
+
+@lru_cache(maxsize=1)
+def _shipped_tables() -> LightTables:
+    return make_tables(load())

@@ -33,6 +33,7 @@ from skymap_scanner.reconstruction.millipede.light import (
     arrived,
     expected_charge,
     mean_rate,
+    taper,
 )
 
 _NS_PER_METRE = F(1 / SPEED_OF_LIGHT)
@@ -103,6 +104,7 @@ def light_in_dom(
     angle_first: np.float32,
     angle_density: np.float32,
     reference_decay: np.float32,
+    reach: np.float32,
     charge: Single,
     distance: Single,
     rate: Single,
@@ -121,9 +123,10 @@ def light_in_dom(
         dz = dom_z - z[j]
         b = mean_rate(scatter[j] - dom_scatter, dz, scatter_rate)
         a = mean_rate(absorb[j] - dom_absorb, dz, absorb_rate)
-        charge[j] = efficiency * expected_charge(
+        light = expected_charge(
             d, ahead * inverse, dz * inverse, b, a, log_fluence, angles, angle_first, angle_density, reference_decay
         )
+        charge[j] = efficiency * taper(d, reach) * light
         distance[j] = d
         rate[j] = b
 
@@ -197,7 +200,7 @@ def add_difference(low: int, high: int, later: Single, earlier: Single, out: Sin
 def respond_in_bins(event: EventArrays, track: Track, point: Double, seg: Segments) -> None:
     """Fill the matrix for the DOMs with pulses, and add what they see in bins without charge to ``rest``."""
     a, b, shift = F(point[0]), F(point[1]), F(point[3])
-    tables, bins, hit = event.tables, event.bins, event.hit
+    tables, bins, hit, reach = event.tables, event.bins, event.hit, F(math.sqrt(event.range2))
     for r in range(seg.matrix.shape[0]):
         for j in range(seg.matrix.shape[1]):
             seg.matrix[r, j] = ZERO
@@ -211,7 +214,8 @@ def respond_in_bins(event: EventArrays, track: Track, point: Double, seg: Segmen
             continue
         light_in_dom(
             low, high, across2, along, k, hit, seg.s, seg.z, seg.scatter, seg.absorb, tables.log_fluence, tables.angles,
-            tables.angle_first, tables.angle_density, tables.reference_decay, seg.charge, seg.distance, seg.rate,
+            tables.angle_first, tables.angle_density, tables.reference_decay, reach, seg.charge, seg.distance,
+            seg.rate,
         )  # fmt: skip
         earliest = places_in_tables(
             low, high, along, seg.s, seg.time, seg.distance, tables.class_of, tables.shift,
@@ -242,7 +246,7 @@ def respond_in_bins(event: EventArrays, track: Track, point: Double, seg: Segmen
 @compiled
 def light_in_unhit(event: EventArrays, track: Track, seg: Segments) -> None:
     """Fill ``unhit``, PE per GeV of every segment in all DOMs without pulses: the exact sum."""
-    tables, doms, n = event.tables, event.unhit, track.direction
+    tables, doms, n, reach = event.tables, event.unhit, track.direction, F(math.sqrt(event.range2))
     for j in range(seg.unhit.size):
         seg.unhit[j] = ZERO
     for k in range(doms.x.size):
@@ -257,8 +261,8 @@ def light_in_unhit(event: EventArrays, track: Track, seg: Segments) -> None:
             continue
         light_in_dom(
             low, high, across2, along, k, doms, seg.s, seg.z, seg.scatter, seg.absorb, tables.log_fluence,
-            tables.angles, tables.angle_first, tables.angle_density, tables.reference_decay, seg.charge, seg.distance,
-            seg.rate,
+            tables.angles, tables.angle_first, tables.angle_density, tables.reference_decay, reach, seg.charge,
+            seg.distance, seg.rate,
         )  # fmt: skip
         for j in range(low, high):
             seg.unhit[j] += seg.charge[j]

@@ -1,28 +1,28 @@
-"""The search for the best transverse offsets and time of a track of fixed direction: starts, simplexes, stages.
+"""The search for the best vertex, time and losses of a direction, and for the best direction.
 
--ln L has many local minima, far ones for the time and near ones from the segments, and no useful gradient where a
-segment's energy comes or goes, so the search is by simplexes from several starts: first on a coarse track, then on a
-fine one with only the segments that matter (docs/explanation/likelihood.md).
+-ln L has many local minima far from its lowest, so a search that starts from nothing but a seed tries several places
+and times with arrival times smeared out (an annealed surface, on which the minima are wide), descends from the best of
+them, and refines the winner. A warm search is only refined. Descents are Levenberg's and Marquardt's, with the energies
+eliminated (`gradient`). docs/explanation/likelihood.md has the whole story.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.i3.particle import SPEED_OF_LIGHT
-from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, Single, Track, make_segments
+from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays
 from skymap_scanner.reconstruction.millipede.constants import CHERENKOV_DELAY
-from skymap_scanner.reconstruction.millipede.energies import make_solver
-from skymap_scanner.reconstruction.millipede.likelihood import calibrate, evaluate
-from skymap_scanner.reconstruction.millipede.simplex import descend
+from skymap_scanner.reconstruction.millipede.descent import Descent, TrackLikelihood
+from skymap_scanner.reconstruction.millipede.segments import Line, grid_in_span, span_in_cube
 
-#: Distance between segments, m, in the coarse and fine stages.
-COARSE, FINE = 30.0, 15.0
+#: Distance between segments, m: on the annealed surface, on the way, and of the answer.
+COARSE, MIDDLE, FINE = 30.0, 15.0, 5.0
 #: Starts this far to the sides of the seed, m.
 ASIDE = 60.0
 #: Start times: these quantiles, by charge, of (first pulse - its Cherenkov delay), of DOMs within reach of the track.
@@ -30,13 +30,24 @@ QUANTILES = (0.02, 0.1, 0.25)
 REACHES = (150.0, 300.0, math.inf)
 #: Enough charge within reach, as a share of all.
 ENOUGH = 0.3
-#: Gain below which a Newton step ends the energies' minimisation: at the starts, in a simplex, for the answer.
+#: Gain below which a Newton step ends the energies' minimisation: at the starts, on the way, for the answer.
 ROUGH, SEARCH, ANSWER = 5e-2, 1e-2, 1e-3
-#: A segment may still matter when its gradient, in the energy counted in PE, is below this (0 at the solution, 1
-#: unseen).
-COARSE_GRADIENT, FINE_GRADIENT = 0.5, 0.3
-#: Neighbours kept on both sides of a segment with energy.
-NEIGHBOURS = 2
+#: Fine segments stand within this of one with energy, m.
+AROUND = 45.0
+#: Neighbours kept on both sides of a fine segment with energy in a descent.
+NEIGHBOURS = 1
+#: A cascade this far above a track is not refined.
+HOPELESS = 100.0
+#: What the hypothesis of a track costs beside that of one cascade, in ln L: it has more losses to adapt.
+MORE_LOSSES = 8.0
+
+FROM_START = Descent(free=(True, True, True, False, False, False), most=15, gain=0.3, trust=2.0)
+# The offset along a track is free too: it sets the phase of the segments, without which minima are many.
+OF_TRACK = Descent(free=(True, True, True, True, False, False), most=10, gain=0.03)
+ON_THE_WAY = OF_TRACK._replace(gain=0.3)
+OF_CASCADE = Descent(free=(True, True, True, True, False, False), most=15, gain=0.01)
+TURNING_TRACK = Descent(free=(True, True, True, True, True, True), most=15, gain=0.01)
+TURNING_CASCADE = Descent(free=(True, True, True, True, True, True), most=25, gain=0.01)
 
 
 @dataclass(frozen=True)
@@ -54,147 +65,168 @@ class Clues:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Segments at multiples of ``spacing`` (m): the first multiple, and how many there are."""
-
-    spacing: float
-    first: int
-    count: int
-
-
-class SearchResult(NamedTuple):
-    """Where a search ended: f, the point, the segments' places (m) and energies (GeV), and how often it evaluated f."""
-
-    f: float
-    point: Double
-    s: Single
-    energy: Single
-    evaluations: int
-
-
-class Descent(NamedTuple):
-    """How a simplex begins and ends.
-
-    Steps to its corners (a, b in m, time in ns, and, where the segments' phase is searched too, along the track in m),
-    most evaluations, extent (m, ns) and range of values at which it is done.
-    """
-
-    step: tuple[float, ...]
-    most: int
-    close: float = 1.0
-    flat: float = 0.2
-
-
-AT_SEED = Descent((30.0, 30.0, 75.0), 45)
-ELSEWHERE = Descent((40.0, 40.0, 100.0), 45)
-AGAIN = Descent((-20.0, 20.0, -40.0), 30)
-FINER = Descent((-10.0, 10.0, -20.0, 5.0), 45)
-FINEST = Descent((5.0, -5.0, 10.0, -4.0), 35, close=0.5, flat=0.05)
-
-
-@dataclass
-class TrackLikelihood:
-    """-ln L of one track on one set of segments, and how often it was evaluated."""
+class Surfaces:
+    """The likelihood of an event: as it is, and with arrival times smeared out."""
 
     event: EventArrays
-    track: Track
-    grid: Grid
-    keep: NDArray[np.bool_] | None = None
-    evaluations: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        rows = self.event.bins.charge.size
-        keep = np.ones(self.grid.count, np.bool_) if self.keep is None else self.keep
-        self.seg = make_segments(rows, self.grid.spacing, self.grid.first, keep)
-        self.solver = make_solver(rows, self.seg.energy.size)
-
-    def value(self, point: Double, tolerance: float = SEARCH, *, exact: bool = False) -> float:
-        """Return -ln L at ``point``; leaves energies, matrix and expectation in ``seg`` and ``solver``."""
-        self.evaluations += 1
-        return float(evaluate(self.event, self.track, point, self.seg, self.solver, exact, tolerance))
-
-    def descend(self, point: Double, how: Descent, value: float = math.inf) -> tuple[float, Double]:
-        """Return the best -ln L that a simplex finds from ``point``, and where; ``value``: at ``point``."""
-        best = point.copy()
-        step = np.array(how.step)
-        limits = (how.most, how.close, how.flat)
-        f, used = descend(self.event, self.track, self.seg, self.solver, best, value, step, *limits, False, SEARCH)
-        self.evaluations += int(used)
-        return float(f), best
-
-    def calibrate(self, point: Double) -> None:
-        """Make the far field exact near ``point``."""
-        calibrate(self.event, self.track, point, self.seg)
-
-    def matter(self, point: Double, gradient: float) -> NDArray[np.bool_]:
-        """Say which segments matter near ``point``: with energy, next to one, or with a small gradient."""
-        self.value(point)
-        share = self.event.bins.charge / self.solver.mu
-        keep = 1 - (share[:, None] * self.seg.matrix).sum(axis=0) < gradient
-        for j in np.flatnonzero(self.seg.energy > 0):
-            keep[max(j - NEIGHBOURS, 0) : j + NEIGHBOURS + 1] = True
-        return np.asarray(keep)
+    smeared: EventArrays
+    clues: Clues
 
 
-def search(
-    event: EventArrays, track: Track, clues: Clues, times: Double, coarse: Grid, fine: Grid, *, warm: bool
-) -> SearchResult:
-    """Fit offsets, time and energies.
+class Solution(NamedTuple):
+    """The best of one hypothesis: -ln L, the line with its vertex, its time there (ns), losses, and evaluations.
 
-    ``times`` (ns after the reference) to try at the seed; a warm fit starts from the first of them and is only refined.
+    ``s`` (m after the vertex) and ``energy`` (GeV) of the losses; ``cascade``: whether they are one cascade.
+    ``covariance`` (2, 2) of the turns towards the line's a and b (rad^2), where the direction was free.
     """
-    likelihood = TrackLikelihood(event, track, fine)
-    evaluations = 0
-    if warm:
-        point = np.array([0.0, 0.0, times[0], 0.0])
-    else:
-        point, evaluations = explore(event, track, clues, times, coarse)
-    point, more = refine(likelihood, point)
-    f = likelihood.value(point, ANSWER, exact=True)
+
+    f: float
+    line: Line
+    time: float
+    s: Double
+    energy: Double
+    cascade: bool
+    evaluations: int
+    covariance: Double | None = None
+
+
+def search(surfaces: Surfaces, line: Line, times: Double, *, warm: bool, free: bool = False) -> Solution | None:
+    """Fit vertex, time and losses for a direction, None where its line does not cross the cube.
+
+    ``times`` (ns after the reference) to try at the seed; a warm search starts from the first of them and is only
+    refined. ``free``: fit the direction too, from there.
+    """
+    if span_in_cube(line.vertex, line.direction) is None:
+        return None
+    point, evaluations = at_time(times[0]), 0
+    if not warm:
+        point, evaluations = explore(surfaces, line, times)
+        line = line.moved(point[0], point[1], point[3])
+    track = fit_track(surfaces.event, line, point[2], OF_TRACK)
+    if track is None:
+        return None
+    cascade = fit_cascade(surfaces.event, track, OF_CASCADE, track.f + MORE_LOSSES)
+    if free:
+        turned = fit_track(surfaces.event, track.line, track.time, TURNING_TRACK)
+        track = turned if turned is not None else track
+        cascade = fit_cascade(surfaces.event, cascade, TURNING_CASCADE, track.f + MORE_LOSSES)
+    evaluations += track.evaluations + cascade.evaluations
+    best = cascade if not cascade.f > track.f + MORE_LOSSES else track._replace(f=track.f + MORE_LOSSES)
+    return best._replace(evaluations=evaluations)
+
+
+def explore(surfaces: Surfaces, line: Line, times: Double) -> tuple[Double, int]:
+    """Find a good point from nothing but the seed; return it and the number of evaluations."""
+    rough = TrackLikelihood(surfaces.smeared, line, COARSE, every_segment(line, COARSE))
+    starts = choose_starts(rough, surfaces.clues, times)
+    found = []
+    for _, point in starts:
+        value = rough.value(point, SEARCH)
+        found.append(rough.descend(point, value, FROM_START, SEARCH))
+    return lowest(found)[1], rough.evaluations
+
+
+def fit_track(event: EventArrays, line: Line, time: float, how: Descent) -> Solution | None:
+    """Refine a line and time (ns); None where the line leaves the cube.
+
+    First with losses every `MIDDLE` metres anywhere in the cube, then every `FINE` metres near those.
+    """
+    numbers = every_segment(line, MIDDLE)
+    if numbers.size == 0:
+        return None
+    middle = TrackLikelihood(event, line, MIDDLE, numbers)
+    middle.value(at_time(time), ROUGH)
+    some = middle.only_near(1)
+    line, time, lit = descended(some, time, ON_THE_WAY)
+    evaluations = middle.evaluations + some.evaluations
+
+    fine = TrackLikelihood(event, line, FINE, segments_near(line, FINE, lit, AROUND))
+    fine.value(at_time(time), SEARCH)
+    some = fine.only_near(NEIGHBOURS)
+    line, time, lit = descended(some, time, how)
+    evaluations += fine.evaluations + some.evaluations
+
+    last = TrackLikelihood(event, line, FINE, segments_near(line, FINE, lit, AROUND))
+    f = last.value(at_time(time), ANSWER, exact=True)
+    covariance = last.covariance(at_time(time), how) if how.turns else None
+    energy = last.seg.energy.astype(np.float64)
+    return Solution(f, line, time, last.places(), energy[energy > 0], False, evaluations + last.evaluations, covariance)
+
+
+def descended(likelihood: TrackLikelihood, time: float, how: Descent) -> tuple[Line, float, Double]:
+    """Descend from a time (ns); return the line with its vertex in the centre of the light, the time there, and losses.
+
+    About the centre of the light a turn moves least. The places of the losses are metres after it.
+    """
+    point = at_time(time)
+    likelihood.calibrate(point)
+    value = likelihood.value(point, SEARCH, warm=True)
+    _, point = likelihood.descend(point, value, how, SEARCH)
     seg = likelihood.seg
-    return SearchResult(f, point, seg.s[: seg.energy.size], seg.energy, evaluations + more + likelihood.evaluations)
+    total = weighted = 0.0
+    for s, energy, light in zip(seg.s.tolist(), seg.energy.tolist(), seg.total.tolist(), strict=False):
+        total += energy * light
+        weighted += energy * light * s
+    # whole steps, so that the segments stay where they are
+    step = likelihood.spacing
+    centre = round(weighted / total / step) * step if total > 0 else 0.0
+    line = likelihood.line.moved(point[0], point[1], point[3] + centre)
+    return line, float(point[2]) + centre / SPEED_OF_LIGHT, likelihood.places() - centre
 
 
-def explore(event: EventArrays, track: Track, clues: Clues, times: Double, coarse: Grid) -> tuple[Double, int]:
-    """Find a good point from nothing but the seed, on the coarse track; return it and the number of evaluations."""
-    rough = TrackLikelihood(event, track, coarse)
-    at_seed, elsewhere = choose_starts(rough, clues, times)
-    found = [
-        rough.descend(at_seed[1], AT_SEED, at_seed[0]),
-        rough.descend(elsewhere[1], ELSEWHERE, elsewhere[0]),
-    ]
-    _, point = lowest(found)
-    again = TrackLikelihood(event, track, coarse, rough.matter(point, COARSE_GRADIENT))
-    _, point = again.descend(point, AGAIN)
-    return point, rough.evaluations + again.evaluations
+def fit_cascade(event: EventArrays, start: Solution, how: Descent, limit: float) -> Solution:
+    """Fit one cascade from the vertex of a solution; one that stays far above the ``limit`` is not refined."""
+    evaluations, covariance = 0, None
+    line, time, f = start.line, start.time, math.inf
+    for last in (False, False, True):
+        one = TrackLikelihood(event, line, FINE, np.zeros(1, np.int64))
+        point = at_time(time)
+        one.calibrate(point)
+        value = one.value(point, ANSWER, exact=last)
+        if last:
+            f = value
+            if how.turns:
+                covariance = one.covariance(point, how)
+        else:
+            f, point = one.descend(point, value, how, ANSWER)
+            line, time = one.line.moved(point[0], point[1], point[3]), float(point[2])
+        evaluations += one.evaluations
+        if f > limit + HOPELESS:
+            break
+    energy = one.seg.energy.astype(np.float64)
+    return Solution(f, line, time, np.zeros(1), energy, True, evaluations, covariance)
 
 
-def refine(likelihood: TrackLikelihood, point: Double) -> tuple[Double, int]:
-    """Improve a point on the segments that matter there, with an exact far field; return it and the evaluations."""
-    evaluations = 0
-    for how in (FINER, FINEST):
-        some = TrackLikelihood(
-            likelihood.event, likelihood.track, likelihood.grid, likelihood.matter(point, FINE_GRADIENT)
-        )
-        some.calibrate(point)
-        _, point = some.descend(point, how)
-        evaluations += some.evaluations
-    return point, evaluations
+def at_time(time: float) -> Double:
+    """Return the point at the vertex of a line, at ``time`` (ns)."""
+    return np.array([0.0, 0.0, time, 0.0])
+
+
+def segments_near(line: Line, spacing: float, places: Double, reach: float) -> NDArray[np.int64]:
+    """Return the multiples of ``spacing`` in the cube within ``reach`` of one of ``places`` (m); all, if none is."""
+    numbers = every_segment(line, spacing)
+    near = (np.abs(numbers[:, None] * spacing - places[None, :]) <= reach).any(axis=1)
+    return numbers[near] if near.any() else numbers
+
+
+def every_segment(line: Line, spacing: float) -> NDArray[np.int64]:
+    """Return the multiples of ``spacing`` (m) at which the line is inside the cube."""
+    span = span_in_cube(line.vertex, line.direction)
+    ends = span and grid_in_span(*span, spacing)
+    return np.arange(ends[0], ends[1] + 1) if ends else np.zeros(0, np.int64)
 
 
 def choose_starts(likelihood: TrackLikelihood, clues: Clues, times: Double) -> list[tuple[float, Double]]:
     """Return -ln L and place of the best start at the seed, where ``times`` are tried too, and elsewhere."""
-    track = likelihood.track
-    vertex, direction = track.vertex.astype(np.float64), track.direction.astype(np.float64)
-    a, b = track.a.astype(np.float64), track.b.astype(np.float64)
-    towards = clues.centre - vertex
-    centre = (float((towards * a).sum()), float((towards * b).sum()))
+    line = likelihood.line
+    towards = clues.centre - line.vertex
+    centre = (float((towards * line.a).sum()), float((towards * line.b).sum()))
     trials: list[list[tuple[float, Double]]] = []
     for places in ([(0.0, 0.0)], [centre, (ASIDE, 0.0), (-ASIDE, 0.0), (0.0, ASIDE), (0.0, -ASIDE)]):
         points = [
             np.array([*place, time, 0.0])
             for place in places
-            for time in start_times(clues, vertex + place[0] * a + place[1] * b, direction)
+            for time in start_times(clues, line.vertex + place[0] * line.a + place[1] * line.b, line.direction)
         ]
         if not trials:
             points += [np.array([0.0, 0.0, time, 0.0]) for time in times]

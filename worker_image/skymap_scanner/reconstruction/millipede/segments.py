@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +12,45 @@ from numpy.typing import NDArray
 from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.errors import ReconstructionError
 
-#: Sources stand within the cube |x|, |y|, |z| <= this, m (Millipede's scans).
-HALF_CUBE = 600.0
+#: Sources stand within the cube |x|, |y|, |z| <= this, m: light from farther away does not reach a DOM.
+HALF_CUBE = 800.0
 
 
-def transverse_axes(direction: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return two unit vectors that make a right-angled frame with ``direction``."""
+@dataclass(frozen=True)
+class Line:
+    """A line through ``vertex`` (m) along ``direction``, with two axes across it; unit vectors, float64 (3,)."""
+
+    vertex: NDArray[np.float64]
+    direction: NDArray[np.float64]
+    a: NDArray[np.float64]
+    b: NDArray[np.float64]
+
+    def moved(self, a: float, b: float, along: float) -> Line:
+        """Return the line with its vertex moved by so many metres."""
+        return replace(self, vertex=self.vertex + a * self.a + b * self.b + along * self.direction)
+
+    def turned(self, alpha: float, beta: float) -> Line:
+        """Return the line turned about its vertex by the angles whose tangents (towards a and b) these are."""
+        direction = _unit(self.direction + alpha * self.a + beta * self.b)
+        a = _unit(self.a - _dot(self.a, direction) * direction)
+        return Line(self.vertex, direction, a, np.cross(direction, a))
+
+
+def make_line(vertex: NDArray[np.float64], direction: NDArray[np.float64]) -> Line:
+    """Return the line through ``vertex`` (m) along the unit vector ``direction``."""
     helper = np.array([0.0, 0.0, 1.0]) if abs(direction[2]) < 0.9 else np.array([1.0, 0.0, 0.0])
-    a = np.cross(direction, helper)
-    a /= math.sqrt(float((a * a).sum()))
-    return a, np.cross(direction, a)
+    a = _unit(np.cross(direction, helper))
+    return Line(vertex, direction, a, np.cross(direction, a))
+
+
+def _dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Return the scalar product, in an order that no processor changes."""
+    return float(a[0] * b[0] + a[1] * b[1] + a[2] * b[2])
+
+
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the unit vector of this direction."""
+    return vector / math.sqrt(_dot(vector, vector))
 
 
 def span_in_cube(

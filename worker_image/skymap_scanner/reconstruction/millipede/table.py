@@ -7,6 +7,7 @@ One table serves all ice: lengths and times scale with the effective scattering 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -45,6 +46,14 @@ class PhotonTable:
     scattering: float
     absorption: float
     origin: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits of the SHA-256 of the arrays."""
+        content = hashlib.sha256()
+        for name in _ARRAYS:
+            content.update(np.ascontiguousarray(getattr(self, name), np.float64).tobytes())
+        return content.hexdigest()[:12]
 
 
 _ARRAYS = {"radius": 1, "cos_psi": 1, "delay": 1, "fluence": 2, "fluence_error": 2, "cdf": 3}

@@ -1,0 +1,465 @@
+"""Gradient and curvature of -ln L in vertex, time and direction, the energies at their best.
+
+At the energies' optimum the gradient of the profile is the gradient at fixed energies (envelope theorem). The curvature
+is Gauss and Newton's: with J the derivatives of the expected charges mu, and A the columns of the energies,
+
+    H = V_p V_p^T - V_p V_e^T (V_e V_e^T)^-1 V_e V_p^T,      V_p = J sqrt(q) / mu,  V_e = A E sqrt(q) / mu.
+
+The coordinates are those of `COORDINATES`: offsets of the vertex along the track's a and b (m), time (ns), offset along
+the track (m), and turns of the direction about the vertex towards a and b (rad).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymap_scanner.i3.particle import SPEED_OF_LIGHT
+from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, Segments, Single, Track
+from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
+from skymap_scanner.reconstruction.millipede.constants import ACCEPTANCE, ACCEPTANCE_MEAN, C_ICE, TABLE_SCATTERING
+from skymap_scanner.reconstruction.millipede.energies import Solver, solve_cholesky
+from skymap_scanner.reconstruction.millipede.far_field import fill_monomials, light_in_unhit_at
+from skymap_scanner.reconstruction.millipede.interpolants import (
+    KNEE_LENGTH,
+    KNEE_RATE,
+    N_TIME,
+    N_TIME_ANGLE,
+    N_TIME_RADIUS,
+    ROOT_MIN,
+    ROOT_STEP,
+    TIME_ROOT_STEP,
+)
+from skymap_scanner.reconstruction.millipede.light import (
+    NEAREST,
+    ONE,
+    TAPER,
+    THREE,
+    TWO,
+    ZERO,
+    F,
+    arrival_place,
+    expected_charge,
+    exponential,
+    taper,
+)
+from skymap_scanner.reconstruction.millipede.response import place_segments
+
+COORDINATES = ("a", "b", "time", "along", "alpha", "beta")
+SIZE = len(COORDINATES)
+
+#: Light of less than this (PE) of one source in one DOM is not followed.
+LEAST_LIGHT = F(1e-6)
+#: Steps of the differences for the light in DOMs without pulses: m, and rad.
+STEP, TURN = 1.0, 0.01
+
+_LENGTH = F(TABLE_SCATTERING)
+_ICE = F(1 / C_ICE)
+_VACUUM = F(1 / SPEED_OF_LIGHT)
+_HALF = F(0.5)
+_LAST_RADIUS, _LAST_TIME = F(N_TIME_RADIUS - 1.001), F(N_TIME - 1.001)
+_NEXT_ANGLE, _NEXT_RADIUS = N_TIME, N_TIME * N_TIME_ANGLE
+_MEAN = F(ACCEPTANCE_MEAN)
+_DIRECT = np.array([ACCEPTANCE[0] - ACCEPTANCE_MEAN, *ACCEPTANCE[1:]], np.float32)
+
+
+class Room(NamedTuple):
+    """Room for one gradient.
+
+    ``jacobian`` (6, rows). ``lit``: segments with energy; ``seen``: which of them give one DOM light, with their
+    quantities ``pair`` and index ``place`` in the table of arrival times. The rest are small matrices.
+    """
+
+    jacobian: Single
+    pair: Single
+    place: NDArray[np.int64]
+    lit: NDArray[np.int64]
+    seen: NDArray[np.int64]
+    inner: Double
+    factor: Double
+    cross: Double
+    solution: Double
+
+
+# Quantities of a source-DOM pair, by row of ``pair``.
+(_CHARGE, _DISTANCE, _COS, _SCALE, _OFFSET, _RADIAL, _ANGULAR, _KNEE, _DIRECT_TIME, _RATE_Z) = range(10)
+_LOG_D, _LOG_COS, _LOG_Z, _EARLIER, _LATER, _RATE_SCATTER, _RATE_ABSORB = range(10, 17)
+_QUANTITIES = 17
+
+
+def make_room(rows: int, segments: int, support: int) -> Room:
+    """Return room for ``rows`` bins, ``segments`` segments, and ``support`` of them with energy."""
+    return Room(
+        jacobian=np.zeros((SIZE, rows), np.float32),
+        pair=np.zeros((_QUANTITIES, segments), np.float32),
+        place=np.zeros(segments, np.int64),
+        lit=np.zeros(segments, np.int64),
+        seen=np.zeros(segments, np.int64),
+        inner=np.zeros((support, support)),
+        factor=np.zeros((max(support, SIZE), max(support, SIZE))),
+        cross=np.zeros((SIZE, support)),
+        solution=np.zeros(support),
+    )
+
+
+@compiled
+def gradient(
+    event: EventArrays,
+    track: Track,
+    point: Double,
+    seg: Segments,
+    solver: Solver,
+    room: Room,
+    turning: bool,
+    g: Double,
+    h: Double,
+) -> None:
+    """Fill the gradient ``g`` (6,) and the curvature ``h`` (6, 6) at ``point``, where ``seg.energy`` is at its best.
+
+    ``solver.mu`` must be the expectation there (as `likelihood.evaluate` leaves it); ``solver.column`` is overwritten.
+    Without ``turning``, the last two of ``g`` leave out DOMs without pulses.
+    """
+    place_segments(track, point, event.ice, seg)
+    count = 0
+    for j in range(seg.energy.size):
+        if seg.energy[j] > ZERO and count < solver.support.size:
+            room.lit[count] = j
+            count += 1
+    _follow_rates(event, seg, room, count)
+    for i in range(count):
+        column = solver.column[i]
+        for r in range(column.size):
+            column[r] = ZERO
+    for i in range(SIZE):
+        g[i] = 0.0
+        for r in range(room.jacobian.shape[1]):
+            room.jacobian[i, r] = ZERO
+    for k in range(event.hit.x.size):
+        lit, earliest = _pairs_of_dom(event, track, point, seg, room, count, k)
+        if lit > 0:
+            _differentiate_bins(event, track, point, seg, solver, room, lit, earliest, k, g)
+    _add_unhit(event, track, point, seg, room, count, turning, g)
+    _reduce(event, solver, room, count, seg, g, h)
+
+
+@compiled
+def _follow_rates(event: EventArrays, seg: Segments, room: Room, count: int) -> None:
+    """Fill the derivative in z of the ice's integrals at the lit segments: minus the local rates."""
+    ice = event.ice
+    for i in range(count):
+        u = (ice.top - seg.z[room.lit[i]]) / ice.thickness
+        layer = min(max(int(u), 0), ice.scatter.size - 2)
+        room.pair[_RATE_SCATTER, i] = (ice.scatter[layer] - ice.scatter[layer + 1]) / ice.thickness
+        room.pair[_RATE_ABSORB, i] = (ice.absorb[layer] - ice.absorb[layer + 1]) / ice.thickness
+
+
+@inlined
+def _direct_acceptance(x: np.float32) -> tuple[np.float32, np.float32]:
+    """Return the angular acceptance less its mean, and its derivative."""
+    value, slope = _DIRECT[10], ZERO
+    for i in range(9, -1, -1):
+        slope = slope * x + value
+        value = value * x + _DIRECT[i]
+    return value, slope
+
+
+@compiled
+def _pairs_of_dom(
+    event: EventArrays, track: Track, point: Double, seg: Segments, room: Room, count: int, k: int
+) -> tuple[int, np.float32]:
+    """Fill what concerns DOM ``k`` and the lit segments that give it light; return their number, the earliest time."""
+    hit, tables, pair = event.hit, event.tables, room.pair
+    da, db = track.across_a[k] - F(point[0]), track.across_b[k] - F(point[1])
+    across2, along = da * da + db * db, track.along[k] - F(point[3])
+    reach = F(math.sqrt(event.range2))
+    earliest = F(1e30)
+    m = 0
+    for i in range(count):
+        j = room.lit[i]
+        ahead = along - seg.s[j]
+        d2 = across2 + ahead * ahead
+        if d2 >= event.range2:
+            continue
+        d = max(np.sqrt(d2), NEAREST)
+        inverse = ONE / d
+        dz = hit.z[k] - seg.z[j]
+        den = ONE / (dz * dz + ONE)
+        scatter_gap, absorb_gap = seg.scatter[j] - hit.scatter[k], seg.absorb[j] - hit.absorb[k]
+        b = (scatter_gap * dz + hit.scatter_rate[k]) * den
+        a = (absorb_gap * dz + hit.absorb_rate[k]) * den
+        cos_psi, cos_eta = ahead * inverse, dz * inverse
+        fade = taper(d, reach)
+        charge = hit.efficiency[k] * fade * expected_charge(
+            d, cos_psi, cos_eta, b, a, tables.log_fluence, tables.angles, tables.angle_first, tables.angle_density,
+            tables.reference_decay,
+        )  # fmt: skip
+        if charge * seg.energy[j] < LEAST_LIGHT:
+            continue
+        room.seen[m] = i
+        scale = _LENGTH * b
+        kind, place, radial, angular, knee = arrival_place(
+            d, cos_psi, b, tables.class_of, tables.time_angle_first, tables.time_angle_density
+        )
+        direct = seg.time[j] + d * _ICE
+        room.place[m] = place
+        pair[_CHARGE, m], pair[_DISTANCE, m], pair[_COS, m], pair[_SCALE, m] = charge, d, cos_psi, scale
+        pair[_OFFSET, m], pair[_DIRECT_TIME, m] = tables.shift[kind] - direct * scale, direct
+        pair[_RADIAL, m], pair[_ANGULAR, m], pair[_KNEE, m] = radial, angular, knee
+        earliest = min(earliest, direct - tables.shift[kind] / scale)
+        # derivatives of the rates in the source's z
+        b_z = (pair[_RATE_SCATTER, i] * dz - scatter_gap) * den + TWO * b * dz * den
+        a_z = (pair[_RATE_ABSORB, i] * dz - absorb_gap) * den + TWO * a * dz * den
+        pair[_RATE_Z, m] = b_z
+        by_scaled, by_cos = _fluence_slopes(d * scale, cos_psi, event)
+        root = np.sqrt(THREE * a * b)
+        fall = root - tables.reference_decay * scale
+        e = exponential(-d * b)
+        below = ONE / (TWO * e + ONE - e * e)
+        memory = TWO * e * below
+        forget = -e * (TWO + TWO * e * e) * below * below  # derivative of memory in d b
+        direct_part, direct_slope = _direct_acceptance(cos_eta)
+        inverse_acceptance = ONE / (_MEAN + direct_part * memory)
+        pair[_LOG_D, m] = (
+            by_scaled * scale
+            - fall
+            + inverse_acceptance * (direct_part * forget * b - direct_slope * memory * cos_eta * inverse)
+            + _fade_slope(d, reach) / max(fade, F(1e-12))
+        )
+        pair[_LOG_COS, m] = by_cos
+        pair[_LOG_Z, m] = (
+            by_scaled * d * _LENGTH * b_z
+            - d * (F(1.5) * (a * b_z + b * a_z) / root - tables.reference_decay * _LENGTH * b_z)
+            + TWO * b_z / b
+            + inverse_acceptance * (direct_part * forget * d * b_z - direct_slope * memory * inverse)
+        )
+        m += 1
+    return m, earliest
+
+
+@inlined
+def _fade_slope(distance: np.float32, reach: np.float32) -> np.float32:
+    """Return the derivative of `light.taper` in the distance."""
+    u = (reach - distance) * F(1 / TAPER)
+    u = min(max(u, ZERO), ONE)
+    return -F(6 / TAPER) * u * (ONE - u)
+
+
+@inlined
+def _fluence_slopes(r: np.float32, cos_psi: np.float32, event: EventArrays) -> tuple[np.float32, np.float32]:
+    """Return the derivatives of ln fluence in the scaled distance and in cos psi."""
+    tables = event.tables
+    root = np.sqrt(r)
+    u = (root - F(ROOT_MIN)) * F(1 / ROOT_STEP)
+    last = F(tables.log_fluence.size) / tables.angles - F(1.001)
+    inside = u > ZERO and u < last
+    u = min(max(u, ZERO), last)
+    i = np.floor(u)
+    f = u - i
+    v = (cos_psi - tables.angle_first) * tables.angle_density
+    j = np.floor(min(max(v, ZERO), tables.angles - F(1.001)))
+    g = v - j
+    k, n = int(i * tables.angles + j), int(tables.angles)
+    table = tables.log_fluence
+    near = table[k] + g * (table[k + 1] - table[k])
+    far = table[k + n] + g * (table[k + n + 1] - table[k + n])
+    by_radius = (far - near) * F(1 / ROOT_STEP) * _HALF / root if inside else ZERO
+    by_angle = (table[k + 1] - table[k]) * (ONE - f) + (table[k + n + 1] - table[k + n]) * f
+    return by_radius, by_angle * tables.angle_density
+
+
+@compiled
+def _differentiate_bins(
+    event: EventArrays,
+    track: Track,
+    point: Double,
+    seg: Segments,
+    solver: Solver,
+    room: Room,
+    lit: int,
+    earliest: np.float32,
+    k: int,
+    g: Double,
+) -> None:
+    """Add DOM ``k`` to the columns, the jacobian, and the gradient of the total charge."""
+    bins, pair = event.bins, room.pair
+    before, after = np.zeros(SIZE, np.float32), np.zeros(SIZE, np.float32)
+    first, dark = bins.first[k], True
+    for m in range(bins.number[k] + 1):
+        edge = bins.edge[first + m]
+        was_dark, dark = dark, edge <= earliest
+        if dark:
+            continue
+        _differentiate_light(event, track, point, seg, room, lit, edge, k, after)
+        if was_dark:
+            before[:] = ZERO
+            for i in range(lit):
+                pair[_EARLIER, i] = ZERO
+        if m > 0:
+            row = bins.row[first + m - 1]
+            if row >= 0:
+                for i in range(lit):
+                    solver.column[room.seen[i], row] += pair[_LATER, i] - pair[_EARLIER, i]
+                for c in range(SIZE):
+                    room.jacobian[c, row] = after[c] - before[c]
+            for c in range(SIZE):
+                g[c] += float(after[c]) - float(before[c])
+        for c in range(SIZE):
+            before[c] = after[c]
+        for i in range(lit):
+            pair[_EARLIER, i] = pair[_LATER, i]
+
+
+@compiled
+def _differentiate_light(
+    event: EventArrays,
+    track: Track,
+    point: Double,
+    seg: Segments,
+    room: Room,
+    lit: int,
+    edge: np.float32,
+    k: int,
+    out: Single,
+) -> None:
+    """Fill ``out`` (6,): derivatives of the charge in DOM ``k`` before ``edge``; ``_LATER``: the charge per GeV."""
+    tables, pair, arrival = event.tables, room.pair, event.tables.arrival
+    da, db, shift = track.across_a[k] - F(point[0]), track.across_b[k] - F(point[1]), F(point[3])
+    by_a = by_b = by_time = by_along = by_alpha = by_beta = ZERO
+    for i in range(lit):
+        j = room.lit[room.seen[i]]
+        scale, knee, d, cos_psi = pair[_SCALE, i], pair[_KNEE, i], pair[_DISTANCE, i], pair[_COS, i]
+        t = max(edge * scale + pair[_OFFSET, i], ZERO)
+        inverse = ONE / (t + knee)
+        w = t * inverse * F(N_TIME - 1)
+        moving = t > ZERO and w < _LAST_TIME
+        w = min(w, _LAST_TIME)
+        node = np.floor(w)
+        f = w - node
+        p = room.place[i] + int(node)
+        p1, p2, p3 = p + _NEXT_ANGLE, p + _NEXT_RADIUS, p + _NEXT_ANGLE + _NEXT_RADIUS
+        s0, s1 = arrival[p + 1] - arrival[p], arrival[p1 + 1] - arrival[p1]
+        s2, s3 = arrival[p2 + 1] - arrival[p2], arrival[p3 + 1] - arrival[p3]
+        v0, v1, v2, v3 = arrival[p] + f * s0, arrival[p1] + f * s1, arrival[p2] + f * s2, arrival[p3] + f * s3
+        angular, radial = pair[_ANGULAR, i], pair[_RADIAL, i]
+        near, far = v0 + angular * (v1 - v0), v2 + angular * (v3 - v2)
+        share = near + radial * (far - near)
+        pair[_LATER, i] = pair[_CHARGE, i] * share
+        share_u = far - near
+        share_v = ((v1 - v0) + radial * ((v3 - v2) - (v1 - v0))) * tables.time_angle_density
+        slope_near = s0 + angular * (s1 - s0)
+        share_w = slope_near + radial * (s2 + angular * (s3 - s2) - slope_near)
+        w_t = F(N_TIME - 1) * knee * inverse * inverse if moving else ZERO
+        w_knee = -F(N_TIME - 1) * t * inverse * inverse if moving else ZERO
+        r = d * scale
+        knee_r = F(KNEE_RATE) * r * (r + TWO * F(KNEE_LENGTH)) / ((r + F(KNEE_LENGTH)) * (r + F(KNEE_LENGTH)))
+        by_r = share_u * _HALF / (np.sqrt(r) * F(TIME_ROOT_STEP)) + share_w * w_knee * knee_r
+        by_t = -share_w * w_t * scale
+        light = pair[_CHARGE, i] * seg.energy[j]
+        # derivatives in distance, cos psi and z of the source, and in its time
+        slope_d = light * (pair[_LOG_D, i] * share + by_r * scale + by_t * _ICE)
+        slope_cos = light * (pair[_LOG_COS, i] * share + share_v)
+        by_scale = by_r * d + share_w * w_t * (edge - pair[_DIRECT_TIME, i])
+        slope_z = light * (pair[_LOG_Z, i] * share + pair[_RATE_Z, i] * _LENGTH * by_scale)
+        inverse_d = ONE / d
+        across = (slope_cos * cos_psi * inverse_d - slope_d) * inverse_d
+        move_a = across * da + slope_z * track.a[2]
+        move_b = across * db + slope_z * track.b[2]
+        lever = seg.s[j] + shift
+        by_a += move_a
+        by_b += move_b
+        by_time += light * by_t
+        by_along += (
+            -slope_d * cos_psi - slope_cos * (ONE - cos_psi * cos_psi) * inverse_d + slope_z * track.direction[2]
+        )
+        by_alpha += move_a * lever + slope_cos * da * inverse_d
+        by_beta += move_b * lever + slope_cos * db * inverse_d
+    out[0], out[1], out[2], out[3], out[4], out[5] = by_a, by_b, by_time, by_along, by_alpha, by_beta
+
+
+@compiled
+def _add_unhit(
+    event: EventArrays,
+    track: Track,
+    point: Double,
+    seg: Segments,
+    room: Room,
+    count: int,
+    turning: bool,
+    g: Double,
+) -> None:
+    """Add the derivatives of the light in DOMs without pulses, by differences."""
+    turned, factors = np.empty(3, np.float32), np.empty(20, np.float32)
+    n = track.direction
+    for i in range(count):
+        j = room.lit[i]
+        x, y, z = seg.x[j], seg.y[j], seg.z[j]
+        weight = float(seg.energy[j] * (ONE + seg.ratio[j]))
+        lever = float(seg.s[j]) + point[3]
+        fill_monomials(n, factors)
+        step = F(STEP)
+        gx = float(light_in_unhit_at(event, n, factors, x + step, y, z))
+        gx -= float(light_in_unhit_at(event, n, factors, x - step, y, z))
+        gy = float(light_in_unhit_at(event, n, factors, x, y + step, z))
+        gy -= float(light_in_unhit_at(event, n, factors, x, y - step, z))
+        gz = float(light_in_unhit_at(event, n, factors, x, y, z + step))
+        gz -= float(light_in_unhit_at(event, n, factors, x, y, z - step))
+        share = weight / (2 * STEP)
+        move_a = share * (gx * track.a[0] + gy * track.a[1] + gz * track.a[2])
+        move_b = share * (gx * track.b[0] + gy * track.b[1] + gz * track.b[2])
+        g[0] += move_a
+        g[1] += move_b
+        g[3] += share * (gx * n[0] + gy * n[1] + gz * n[2])
+        g[4] += lever * move_a
+        g[5] += lever * move_b
+        if not turning:
+            continue
+        for c in range(2):
+            axis = track.a if c == 0 else track.b
+            difference = 0.0
+            for sign in (1.0, -1.0):
+                for m in range(3):
+                    turned[m] = n[m] + F(sign * TURN) * axis[m]
+                fill_monomials(turned, factors)
+                difference += sign * float(light_in_unhit_at(event, turned, factors, x, y, z))
+            g[4 + c] += weight * difference / (2 * TURN)
+
+
+@compiled
+def _reduce(event: EventArrays, solver: Solver, room: Room, count: int, seg: Segments, g: Double, h: Double) -> None:
+    """Subtract the charged bins from the gradient; fill the curvature with the energies eliminated."""
+    charge, mu = event.bins.charge, solver.mu
+    for r in range(mu.size):
+        share = charge[r] / mu[r]
+        root = np.sqrt(charge[r]) / mu[r]
+        for c in range(SIZE):
+            g[c] -= float(share * room.jacobian[c, r])
+            room.jacobian[c, r] *= root
+        for i in range(count):
+            solver.column[i, r] *= root * seg.energy[room.lit[i]]
+    for i in range(count):
+        for k in range(i + 1):
+            room.inner[i, k] = room.inner[k, i] = float(_product(solver.column[i], solver.column[k]))
+        room.inner[i, i] = room.inner[i, i] * (1 + 1e-5) + 1e-9
+        for c in range(SIZE):
+            room.cross[c, i] = float(_product(solver.column[i], room.jacobian[c]))
+    for c in range(SIZE):
+        for m in range(c + 1):
+            h[c, m] = float(_product(room.jacobian[c], room.jacobian[m]))
+    for c in range(SIZE):
+        solve_cholesky(room.inner, room.cross[c], count, room.factor, room.solution)
+        for m in range(c + 1):
+            for i in range(count):
+                h[c, m] -= room.solution[i] * room.cross[m, i]
+            h[m, c] = h[c, m]
+
+
+@compiled
+def _product(a: Single, b: Single) -> np.float32:
+    """Return sum a b."""
+    value = ZERO
+    for r in range(a.size):
+        value += a[r] * b[r]
+    return value
