@@ -100,8 +100,8 @@ def test_settings_round_trip_through_options(settings: ScanSettings) -> None:
 def test_levels_may_be_written_with_blanks() -> None:
     run = group.get_command(None, "run")  # type: ignore[arg-type]
     assert run is not None
-    context = run.make_context("run", ["--levels", "8:0", "64:12", "event.json", "-o", "out"])
-    assert context.params["levels"] == "8:0 64:12"
+    context = run.make_context("run", ["--levels", "8:0", "64:0.99:12", "event.json", "-o", "out"])
+    assert context.params["levels"] == "8:0 64:0.99:12"
     assert context.params["event"] == "event.json"
 
 

@@ -21,12 +21,12 @@ def call(*words: str, **environment: str) -> Result:
 
 
 def test_dry_run_prints_a_manifest_that_run_accepts(tmp_path: Path) -> None:
-    words = ["--levels", "4:0", "32:8", "--set", "seeds=3", "--pulses", "Mine", "--dry-run"]
+    words = ["--levels", "4:0", "32:0.9:8", "--set", "seeds=3", "--pulses", "Mine", "--dry-run"]
     printed = call("submit", "https://example.org/demo.json", *words)
     assert printed.exit_code == 0, printed.output
     (tmp_path / "scan.yaml").write_text(printed.stdout)
     read = read_manifest(tmp_path / "scan.yaml")
-    assert [str(level) for level in read.settings.levels] == ["4:0", "32:8"]
+    assert [str(level) for level in read.settings.levels] == ["4:0", "32:0.9:8"]
     assert (read.settings.name, read.settings.seeds, read.settings.pulse_series) == ("demo", 3, "Mine")
     again = call("submit", str(tmp_path / "scan.yaml"), "--dry-run")
     assert yaml.safe_load(again.stdout) == yaml.safe_load(printed.stdout), "a manifest is sent unchanged"

@@ -26,7 +26,7 @@ from skymap_scanner.scan.refinement import lowest_in_pixel
 COMPETING = 10.0
 
 #: A pixel of a finer level competes if it is within this -ln L of the best pixel.
-COMPETING_WARM = 0.5
+COMPETING_WARM = 0.1
 
 #: A pixel disagrees with its neighbours by more than this -ln L, and more than this share of its height above the best.
 NOISE, SHARE = 0.25, 0.25
