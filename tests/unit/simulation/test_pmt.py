@@ -31,8 +31,8 @@ from .conftest import random
 COUNT = 200_000
 
 
-def test_saturation_follows_the_measured_curve() -> None:
-    """Linear below 10 pe/ns, a tenth less at 31 pe/ns (NIM A 618 (2010) 139), and never more current than before."""
+def test_saturation_curve_is_linear_then_bends_and_rises() -> None:
+    """Linear below 10 pe/ns, a tenth less at 31 pe/ns, and more current for more light."""
     assert saturated_share(np.array([0.0, 1.0, 10.0])) == pytest.approx(1, abs=0.002)
     assert saturated_share(np.array([31.0]))[0] == pytest.approx(0.9, abs=0.02)
     current = np.geomspace(0.01, 1e5, 400)

@@ -28,7 +28,7 @@ ALONG = np.array([0.48, 0.6, -0.64])
 def test_hadrons_give_less_light_the_fainter_they_are() -> None:
     shares = [hadronic_light(energy)[0] for energy in (1e2, 1e3, 1e4, 1e5, 1e6)]
     assert shares == sorted(shares)
-    assert 0.7 < shares[0] < 0.8  # Radel and Wiebusch, figure 11: three quarters at 100 GeV
+    assert 0.7 < shares[0] < 0.8
     assert 0.9 < shares[3] < 0.95
 
 

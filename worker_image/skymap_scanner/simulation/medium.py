@@ -2,12 +2,13 @@
 
 The layers are those of the ice models in ``detector/ice.py``. What those tables leave out is added here:
 
-- *Tilt.* Layers rise and fall along the south-west (225 degrees), as dust loggers in six holes have measured. The
-  shifts are those of SPICE Mie and SPICE Lea (arXiv:1301.5361; logger: Bay et al., J. Geophys. Res. 115 (2010) D14126),
-  taken every 100 m.
-- *Anisotropy.* Light is scattered less along the flow of the ice. As SPICE Lea describes it (arXiv:1309.7010), a
-  direction is stretched by exp(kappa) along three axes before a scatter, and back after it. Later models explain it by
-  birefringence (The Cryosphere 18 (2024) 75), which is left out.
+- *Tilt.* Layers rise and fall along the south-west (225 degrees), as dust loggers have measured (arXiv:1301.5361). The
+  shifts are every tenth row of the table with six places that public code draws the ice with. They have not been
+  compared with the table that IceCube distributes.
+- *Anisotropy.* Light goes farther along the flow of the ice. As in SPICE Lea (arXiv:1309.7010), a direction is
+  stretched by exp(kappa) along three axes before a scatter, and back after it; formula and numbers from ppc
+  (https://github.com/icecube/ppc: pro.cxx, and a public cfg.txt). Later models explain it by birefringence
+  (The Cryosphere 18 (2024) 75), which is left out.
 - *The scattering function* is the ice model's own mixture of simplified Liu and Henyey-Greenstein.
 """
 
@@ -25,7 +26,7 @@ from skymap_scanner.reconstruction.millipede.constants import C_ICE
 Array = NDArray[np.float64]
 
 #: Mean cosine of a scatter, and which share of scatters follows the simplified Liu function, by ice model: SPICE Mie
-#: (arXiv:1301.5361), the configurations of SPICE Lea and SPICE FTP v3m (files cfg.txt of ppc).
+#: (arXiv:1301.5361); for the others, public configurations of ppc with anisotropy and of SPICE FTP v3m (cfg.txt).
 SCATTERING_G = 0.9
 LIU_SHARES = {"spice_mie": 0.45, "spice_lea": 0.41, "spice_ftp_v3m": 0.137}
 #: Logarithm of the stretch along the flow, across it, and along the vertical; the flow's azimuth, degrees (SPICE Lea).

@@ -2,8 +2,8 @@
 
 The photon table knows point-like electromagnetic showers alone. Here a neutrino's cascade is an electromagnetic and a
 hadronic shower at one place: electron and broken nucleon of a charged-current interaction. Hadrons give less light,
-with fluctuations. Unless another source is named, numbers are from L. Radel and C. Wiebusch, Astropart. Phys. 44 (2013)
-102, as the public code ppc has them (https://github.com/icecube/ppc, file f2k.cxx).
+with fluctuations. The numbers of showers are those of the public code ppc (https://github.com/icecube/ppc, file
+f2k.cxx), which follow L. Radel and C. Wiebusch, Astropart. Phys. 44 (2013) 102.
 """
 
 from __future__ import annotations
@@ -28,12 +28,10 @@ HADRONIC = (1.58357292, 0.41886807, 0.33833116)
 #: Light of hadrons, as a share of that of an electron: F = 1 - (E / E0)^-m (1 - f0), which fluctuates by
 #: F rms (ln E)^-gamma; a charged pion's.
 E0, M, F0, RMS, GAMMA = 0.18791678, 0.16267529, 0.30974123, 0.95899551, 1.35589541
-#: Mean share of a neutrino's energy that goes to hadrons, about what deep inelastic scattering gives from 100 TeV to
-#: 1 PeV (R. Gandhi et al., Astropart. Phys. 5 (1996) 81). Its density is taken as y^(l - 1), as in arXiv:1808.07629.
+#: Mean share y of a neutrino's energy that goes to hadrons; the density of y is y^(l - 1). Both are our choice.
 MEAN_INELASTICITY = 0.3
 #: Muons of a bundle have energies with the density E^-2, from this share of the largest on, and distances from the
-#: bundle's axis that fall off exponentially by this length, m: bundles are some ten metres wide at the depth of the
-#: detector (arXiv:1208.2979).
+#: bundle's axis that fall off exponentially by this length, m. All of this is our choice, without a measurement behind.
 BUNDLE_SOFTEST = 0.01
 BUNDLE_WIDTH = 7.0
 #: Most muons in one bundle.
@@ -84,7 +82,7 @@ def cascade_showers(random: np.random.Generator, energy: float) -> Showers:
 
 
 def bundle_showers(random: np.random.Generator, enter: float, leave: float, energy: float, muons: int) -> Showers:
-    """Draw the losses of ``muons`` parallel muons that share ``energy`` (GeV) at ``enter``; one lies on the axis."""
+    """Draw the losses of parallel muons that share ``energy`` (GeV) at ``enter``; one alone is on the axis."""
     if muons == 1:
         losses = muon_losses(random, enter, leave, energy)
         return Showers(losses, np.zeros(len(losses.s), bool), np.zeros((len(losses.s), 2)))

@@ -6,7 +6,7 @@ was drawn from what is possible. The nominal variation changes nothing: the even
 Hole ice: the water of the drilled holes froze with bubbles, which take light that comes straight up from a DOM and give
 it light from the sides. It is described by the angular acceptance. ``hole_ice`` goes from the fit's "h2-50cm" (0) to
 the curve of the public ice model SPICE FTP v3m (1; file as.dat of https://github.com/icecube/ppc), which is
-0.34 (1 + 1.5 x - x^3/2) + 0.35 x (x^2 - 1)^3, x = cos eta, as flashers and atmospheric neutrinos prefer it.
+0.34 (1 + 1.5 x - x^3/2) + 0.35 x (x^2 - 1)^3, x = cos eta.
 """
 
 from __future__ import annotations
@@ -34,11 +34,10 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "hole_ice": (0.0, 1.0),
 }
 
-#: How calibration varies the lengths of the ice: a Gaussian of this width, cut at twice of it. SPICE Mie states 10 %
-#: at all depths (arXiv:1301.5361), later models less.
+#: How calibration varies the lengths of the ice: a Gaussian of this width, cut at twice of it. This is our choice, for
+#: an error that all layers share. The ice models differ by 7 to 16 % in the median layer, and are drawn beside it.
 LENGTH_WIDTH = 0.05
-#: Largest difference of the DOMs' efficiency: 7.7 % from the laboratory (Abbasi et al., NIM A 618 (2010) 139), rounded
-#: up to what IceCube's analyses allow.
+#: Largest difference of the DOMs' efficiency, our choice.
 EFFICIENCY_RANGE = 0.1
 
 
