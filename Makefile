@@ -46,7 +46,7 @@ lint: install ## Check format, types, imports, generated files, docs and chart
 	helm/lint.sh
 
 test-unit: install ## Run the unit tests: no Pulsar, no cluster, no whole scans, minutes
-	$(BIN)/pytest tests/unit -m 'not pulsar and not processes' -n auto --dist loadfile --durations=5
+	$(BIN)/pytest tests/unit -m 'not pulsar and not slow' -n auto --dist loadfile --durations=5
 
 # Many tests wait most of their time, so three processes run them. Two run the tests on a cluster, each with a cluster of
 # its own (tests/conftest.py); a cluster given by SKYMAP_TEST_KUBECONFIG serves one process.

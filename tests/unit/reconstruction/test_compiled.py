@@ -108,7 +108,7 @@ def first_starts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[t
     return caches, outputs
 
 
-@pytest.mark.processes
+@pytest.mark.slow
 def test_one_of_two_processes_compiles_the_kernels(
     first_starts: tuple[Path, list[tuple[str, str]]],
 ) -> None:
@@ -120,7 +120,7 @@ def test_one_of_two_processes_compiles_the_kernels(
         assert len(list(folder.glob(f"{kernel}-*.nbc"))) == 1
 
 
-@pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["", OTHER_NUMBA], ids=["alone", "after other numba code"])
 def test_all_processes_load_compiled_kernels_with_equal_results(
     program: str, first_starts: tuple[Path, list[tuple[str, str]]]
@@ -136,7 +136,7 @@ def test_all_processes_load_compiled_kernels_with_equal_results(
     assert state(caches) == before  # nothing was written, or tried: a read-only file system would do
 
 
-@pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("harm", "words"),
     [(Path.unlink, "is not there for arguments"), (lambda path: os.truncate(path, 100), "is damaged")],

@@ -15,7 +15,7 @@ from testing.processes import is_alive, roles
 from testing.waiting import eventually
 from tests.unit.roles.conftest import Command, running
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.slow
 
 MakeCommand = Callable[..., Command]
 

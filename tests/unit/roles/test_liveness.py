@@ -17,7 +17,7 @@ from tests.unit.roles.conftest import Command, running
 from skymap_scanner.roles.liveness import VARIABLE, start_heartbeat
 from skymap_scanner.roles.stop import Stop
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.slow
 
 MakeCommand = Callable[..., Command]
 

@@ -10,7 +10,7 @@ import pytest
 from testing.waiting import eventually
 from tests.unit.roles.conftest import Command, running
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.slow
 
 MakeCommand = Callable[..., Command]
 

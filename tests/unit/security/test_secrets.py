@@ -17,7 +17,7 @@ import pytest
 
 from skymap_scanner.simulation import demo_event_path
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.slow
 
 #: Made-up secrets to search for: the first three are for the event, the last for the broker.
 MARKERS = {

@@ -21,7 +21,7 @@ from skymap_scanner.roles.local.local import LocalScan
 from skymap_scanner.roles.local.record import Record, read_record
 from skymap_scanner.roles.topics import create_topics
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.slow
 
 MakeCommand = Callable[..., Command]
 
