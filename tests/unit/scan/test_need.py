@@ -12,6 +12,7 @@ from tests.unit.scan.test_refinement import SKY, VALUES, peak
 
 from skymap_scanner.scan.need import COMPETING, COMPETING_WARM, disagreement, pixels_in_need
 from skymap_scanner.scan.pixels import Pixel, children, neighbours, whole_sky
+from skymap_scanner.scan.region import EDGE, ENOUGH
 
 
 @settings(deadline=None)
@@ -47,12 +48,13 @@ def patch(sigma: float) -> dict[Pixel, float]:
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 5.0])
-def test_on_a_finer_level_only_the_best_few_pixels_compete(sigma: float) -> None:
+def test_on_a_finer_level_a_small_region_or_its_best_pixels_compete(sigma: float) -> None:
     llh = patch(sigma)
     lowest = min(llh.values())
-    competing = sorted(pixel for pixel, value in llh.items() if value <= lowest + COMPETING_WARM)
-    assert pixels_in_need(llh, first_level=False) == competing
-    assert len(competing) <= math.pi * (sigma / 0.92 + 1) ** 2
+    region = sorted(pixel for pixel, value in llh.items() if value <= lowest + EDGE)
+    best = sorted(pixel for pixel, value in llh.items() if value <= lowest + COMPETING_WARM)
+    assert (len(region) < ENOUGH) == (sigma < 2)
+    assert pixels_in_need(llh, first_level=False) == (region if len(region) < ENOUGH else best)
 
 
 @pytest.mark.parametrize("height", [1.0, 30.0])

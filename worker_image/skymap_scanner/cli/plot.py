@@ -27,8 +27,8 @@ def command(result: Path, folder: Path | None, formats: tuple[str, ...], contour
 
     \b
     Examples:
-        skymap-scanner plot run00138632.evt000031747601.neutrino_8_64_512.json -o plots/ --format png
-        skymap-scanner plot run00138632.evt000031747601.neutrino_8_64_512.npz -o statistical/ --contours wilks
+        skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.json -o plots/ --format png
+        skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz -o statistical/ --contours wilks
     """
     from skymap_scanner.results import IC160427A, WILKS, ScanResult, write_results
 
