@@ -48,10 +48,11 @@ lint: install ## Check format, types, imports, generated files, docs and chart
 test-unit: install ## Run the unit tests: no Pulsar, no cluster, no whole scans, minutes
 	$(BIN)/pytest tests/unit -m 'not pulsar and not slow' -n auto --dist loadfile --durations=5
 
-# Many tests wait most of their time, so three processes run them. Two run the tests on a cluster, each with a cluster of
-# its own (tests/conftest.py); a cluster given by SKYMAP_TEST_KUBECONFIG serves one process.
+# Many tests wait most of their time, so two processes run them, each with a cluster of its own; a cluster given by
+# SKYMAP_TEST_KUBECONFIG serves one. Without reordering the long files of tests/cluster come first, and the short ones of
+# tests/unit fill the end.
 test: lint pulsar-install cluster-install ## Lint, and run all tests
-	$(BIN)/pytest $(if $(SKYMAP_TEST_KUBECONFIG),,-n 3 --dist loadgroup --no-loadscope-reorder)
+	$(BIN)/pytest $(if $(SKYMAP_TEST_KUBECONFIG),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 generate: install ## Write the CRD and the reference pages from the code
 	$(BIN)/python dev/generate.py

@@ -26,19 +26,6 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-#: The files of tests/cluster that one of two processes runs: about half of the time of all. The other runs the rest.
-CLUSTER_FILES = {"convergence", "faults", "images", "scaling", "scan", "secrets"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process (``--dist loadgroup``), and those on a cluster in two."""
-    for item in items:
-        group = str(item.path)
-        if item.path.parent.name == "cluster":
-            group = f"cluster {item.path.stem.removeprefix('test_') in CLUSTER_FILES}"
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder ``shared`` beside the repository, with events and files that IceTray wrote."""

@@ -150,11 +150,12 @@ def test_workers_follow_the_queue_and_status_the_snapshot(
     complete(namespace)
     level = {"nside": 1, "done": 5, "planned": 12, "decided": True, "failed": 0}
     best = {"nside": 1, "pixel": 3, "ra": 10.5, "dec": -20.25, "llh": 5.0, "area_90": 42.0}
-    snapshot = {"name": "x", "phase": "scanning", "levels": [level], "rate": 0.5, "eta": 14.0, "elapsed": 3.0}
+    fits = {"done": 44, "started": 84, "planned": 84}
+    snapshot = {"name": "x", "phase": "scanning", "levels": [level], "fits": fits, "rate": 0.5, "eta": 14.0}
     with open_broker(pulsar_server.url, Access(pulsar_server.admin_url)) as broker:
         broker.producer(topics.to_be_scanned, "p").send(*(Outgoing(b"task") for _ in range(40)))
         broker.producer(topics.progress, "s").send(
-            Outgoing(json.dumps(snapshot | {"best": best, "outputs": []}).encode())
+            Outgoing(json.dumps(snapshot | {"elapsed": 3.0, "best": best, "outputs": []}).encode())
         )
     replicas = lambda: namespace.get("deployment", "alert-workers")["spec"]["replicas"]  # noqa: E731
     eventually(lambda: replicas() == 3)
