@@ -19,7 +19,8 @@ from skymap_scanner.simulation import demo_event_path
 Start = Callable[..., "subprocess.Popen[str]"]
 
 ROLES = {"producer", "worker", "collector", "saver"}
-SCAN = ["--reconstruction", "dummy", "--parameter", "ra=200", "--parameter", "dec=20"]
+# Every pixel from all seeds, as `producer` does by default and `run` does not.
+SCAN = ["--reconstruction", "dummy", "--parameter", "ra=200", "--parameter", "dec=20", "--first-seeds", "7"]
 
 
 @pytest.fixture

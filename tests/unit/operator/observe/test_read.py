@@ -27,6 +27,7 @@ SNAPSHOT: dict[str, Any] = {
     "name": "alert",
     "phase": "scanning",
     "levels": [],
+    "fits": {"done": 0, "started": 84, "planned": 84},
     "rate": 0.5,
     "eta": None,
     "elapsed": 5.0,
