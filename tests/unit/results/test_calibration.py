@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skymap_scanner.errors import InputError
+from skymap_scanner.reconstruction.millipede.millipede import VERSION
+from skymap_scanner.reconstruction.millipede.table import load
 from skymap_scanner.results.calibration import (
     CASCADE_REACH,
     MIN_EVENTS,
@@ -123,6 +125,15 @@ def test_damaged_file_is_rejected():
 def test_shipped_calibrations_are_readable_and_of_different_likelihoods():
     likelihoods = [file.content.likelihood for file in shipped_calibrations()]
     assert len(likelihoods) == len(set(likelihoods))
+
+
+@pytest.mark.parametrize("topology", ["track", "cascade"])
+def test_shipped_calibration_applies_to_alerts_with_the_default_likelihood(topology):
+    file = next(file for file in shipped_calibrations() if file.name == "millipede-2.json")
+    assert file.content.likelihood.startswith(f"millipede {VERSION}, table {load(None).digest}, ice spice_mie,")
+    for energy in (3e4, 1e5, 3e5, 1e6):
+        rule = choose_rule(shipped_calibrations(), file.content.likelihood, topology, energy)
+        assert (rule.name, rule.source.partition(",")[0]) == ("calibrated", "millipede-2.json")
 
 
 def losses(*places_and_energies: tuple[float, float]):

@@ -113,7 +113,7 @@ def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
             cards += _region_cards(named[level], f"_{100 * level:.0f}")
     if 0.9 in named:  # readers of before May 2025 know the 90 % errors by these names
         cards += _region_cards(named[0.9], "")[:4]
-        thresholds = f"{named[0.5].threshold:g} ({named[0.9].threshold:g})"
+        thresholds = f"{named[0.5].threshold:.4g} ({named[0.9].threshold:.4g})"
         cards.append(("COMMENTS", f"50%(90%) uncertainty location => Change in 2LLH of {thresholds}", ""))
     for region in of_rule(regions, WILKS):
         if region.credible_level in (0.5, 0.9):
@@ -149,7 +149,7 @@ def _region_cards(region: Contour, suffix: str) -> list[Card]:
 def _statistical_card(region: Contour) -> Card:
     """Return the card of the area that Wilks' theorem gives."""
     share = f"{100 * region.credible_level:.0f}"
-    return (f"STAT_AREA_{share}", float(f"{region.area:.3g}"), f"deg2, 2 delta ln L < {region.threshold:g}")
+    return (f"STAT_AREA_{share}", float(f"{region.area:.3g}"), f"deg2, 2 delta ln L < {region.threshold:.4g}")
 
 
 def _encode(columns: Sequence[fits.Column], cards: Sequence[Card]) -> bytes:

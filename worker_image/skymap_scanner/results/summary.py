@@ -166,7 +166,7 @@ def area_number(area: float) -> str:
 
 def _area_line(region: Contour) -> str:
     """Return the area of a region, with notes on its reliability."""
-    notes = [f"2 delta ln L < {region.threshold:g}"]
+    notes = [f"2 delta ln L < {region.threshold:.4g}"]
     if len(region.lines) > 1:
         notes.append(f"{len(region.lines)} closed lines")
     if region.pixels < RESOLVED:
