@@ -52,6 +52,13 @@ def test_nothing_is_refined_if_every_fit_failed() -> None:
         assert refine(dict.fromkeys(whole_sky(1), math.nan), level) == []
 
 
+def at_distance(ra: float, dec: float, distance: float, bearing: float) -> tuple[float, float]:
+    """Return the direction at an angular distance, in a bearing counted from north (all in rad)."""
+    there = math.asin(math.sin(dec) * math.cos(distance) + math.cos(dec) * math.sin(distance) * math.cos(bearing))
+    east = math.sin(bearing) * math.sin(distance) * math.cos(dec)
+    return ra + math.atan2(east, math.cos(distance) - math.sin(dec) * math.sin(there)), there
+
+
 def peak(ra: float, dec: float, sigma: float) -> Callable[[Pixel], float]:
     """Return -ln L of a Gaussian posterior at a direction (deg), of width ``sigma`` (deg)."""
     ra, dec = math.radians(ra), math.radians(dec)
@@ -76,8 +83,7 @@ def test_refined_pixels_hold_the_share_of_a_gaussian(ra: float, dec: float, sigm
     chosen = set(choose_parents({pixel: llh(pixel) for pixel in SKY}, Level(64, 768, share)))
     radius = math.radians(sigma) * math.sqrt(-2 * math.log1p(-share))
     for bearing in np.linspace(0, 2 * math.pi, 24, endpoint=False):
-        at_dec = math.radians(dec) + radius * math.sin(bearing)
-        at_ra = math.radians(ra) + radius * math.cos(bearing) / math.cos(at_dec)
+        at_ra, at_dec = at_distance(math.radians(ra), math.radians(dec), radius, bearing)
         if abs(at_dec) < math.radians(89):
             assert Pixel(8, int(radec_to_pixel(8, at_ra, at_dec))) in chosen
     widths = radius / float(pixel_width(8))
