@@ -53,7 +53,7 @@ def test_nothing_is_refined_if_every_fit_failed() -> None:
 
 
 def at_distance(ra: float, dec: float, distance: float, bearing: float) -> tuple[float, float]:
-    """Return the direction at an angular distance, in a bearing counted from north (all in rad)."""
+    """Return the direction at an angular distance and a bearing, east of north; all in rad."""
     there = math.asin(math.sin(dec) * math.cos(distance) + math.cos(dec) * math.sin(distance) * math.cos(bearing))
     east = math.sin(bearing) * math.sin(distance) * math.cos(dec)
     return ra + math.atan2(east, math.cos(distance) - math.sin(dec) * math.sin(there)), there

@@ -52,29 +52,40 @@ class Mesh:
 
 
 def mesh_of_region(surface: Surface, threshold: float) -> Mesh:
-    """Cut the triangles that may hold a part of the region; nothing below the threshold touches the mesh's rim."""
-    big = _triangles_of_region(surface, threshold)
+    """Cut the triangles that hold a part of the region; nothing below the threshold touches the mesh's rim."""
+    names = _edge_names(surface.triangles, len(surface.points))
+    chosen = _triangles_of_region(surface, threshold, names)
+    while True:
+        mesh, crossed = _cut(surface, surface.triangles[chosen], threshold)
+        grown = chosen | np.isin(names, crossed).any(axis=1)
+        if np.array_equal(grown, chosen):
+            return mesh
+        chosen = grown
+
+
+def _cut(surface: Surface, big: Integers, threshold: float) -> tuple[Mesh, Integers]:
+    """Cut triangles into small ones; return them, and the edges of the rim on which the surface is below the threshold.
+
+    The edges are named as by `_edge_names`. There the region goes on beyond the rim.
+    """
     parts = int(np.clip(np.sqrt(PIECES / len(big)), 1, FINEST))
     grid, small = _grid(parts)
-    name, rim = _name_corners(big, grid, parts, len(surface.points))
+    name, edges, rim = _name_corners(big, grid, parts, len(surface.points))
     names, seen_at, number = np.unique(name, return_index=True, return_inverse=True)
     triangle, row = np.divmod(seen_at, len(grid))
     points, value = surface.evaluate(big[triangle], grid[row] / parts)
-    on_rim = np.isin(names, rim)
-    value[on_rim] = np.maximum(value[on_rim], threshold)
-    return Mesh(points, value, number.reshape(name.shape)[:, small].reshape(-1, 3))
+    crossed = (value[np.searchsorted(names, rim)] < threshold).any(axis=1)
+    return Mesh(points, value, number.reshape(name.shape)[:, small].reshape(-1, 3)), edges[crossed]
 
 
-def _triangles_of_region(surface: Surface, threshold: float) -> Integers:
-    """Return the triangles with a pixel centre inside the region, and those that share an edge with one of them.
+def _triangles_of_region(surface: Surface, threshold: float, edges: Integers) -> NDArray[np.bool_]:
+    """Return whether a triangle has a pixel centre inside the region, or shares an edge with one that has (t,).
 
     Further away the surface may still dip below the threshold between pixels that are all above it. No pixel supports
     such an island, so it is left out.
     """
-    triangles = surface.triangles
-    inside = (surface.value[triangles] < threshold).any(axis=1)
-    edges = _edge_names(triangles, len(surface.points))
-    return triangles[np.isin(edges, edges[inside]).any(axis=1)]
+    inside = (surface.value[surface.triangles] < threshold).any(axis=1)
+    return np.asarray(np.isin(edges, edges[inside]).any(axis=1))
 
 
 def _edge_names(triangles: Integers, points: int) -> Integers:
@@ -95,11 +106,12 @@ def _grid(parts: int) -> tuple[Integers, Integers]:
     return np.array(grid), np.array(up + down)
 
 
-def _name_corners(big: Integers, grid: Integers, parts: int, points: int) -> tuple[Integers, NDArray[np.int64]]:
-    """Return numbers of the small corners (b, g) on which neighbours agree, and those on the rim.
+def _name_corners(big: Integers, grid: Integers, parts: int, points: int) -> tuple[Integers, Integers, Integers]:
+    """Return numbers of the small corners (b, g) on which neighbours agree, the rim's edges (r,), and its corners.
 
     A corner is named by its big corner, by its place on a big edge counted from the end with the lower number, or by
-    its place inside its triangle. The rim consists of the edges that belong to one triangle only.
+    its place inside its triangle. The rim consists of the edges that belong to one triangle only; its corners
+    (r, parts - 1) are those between the ends of such an edge.
     """
     name = np.empty((len(big), len(grid)), dtype=np.int64)
     edges, edge, shared = np.unique(_edge_names(big, points), return_inverse=True, return_counts=True)
@@ -116,5 +128,5 @@ def _name_corners(big: Integers, grid: Integers, parts: int, points: int) -> tup
         else:
             name[:, place] = inside + np.arange(len(big))
             inside += len(big)
-    alone = points + np.flatnonzero(shared == 1) * (parts - 1)
-    return name, (alone[:, None] + np.arange(parts - 1)).ravel()
+    alone = np.flatnonzero(shared == 1)
+    return name, edges[alone], points + alone[:, None] * (parts - 1) + np.arange(parts - 1)
