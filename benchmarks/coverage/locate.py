@@ -102,7 +102,11 @@ def locate(
         return Located(at_truth, np.full((2, 2), math.nan)), at_truth
     best = min(found, key=lambda located: lowest_llh(located.fit))
     again = fit_direction(fitter, *true_direction, best.fit.position, best.fit.time, TRUTH_SEEDS, warm=True)
-    return best, min(at_truth, again, key=lowest_llh)
+    at_truth = min(at_truth, again, key=lowest_llh)
+    if at_truth.llh < best.fit.llh:  # the direction's fit has missed what a fine pixel would find
+        turned = fitter.locate(Start(at_truth.zenith, at_truth.azimuth, at_truth.position, at_truth.time, warm=True))
+        best = min(best, turned, key=lambda located: lowest_llh(located.fit))
+    return best, at_truth
 
 
 def fitted_values(located: Located, at_truth: Fit, truth: Truth) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from skymap_scanner.reconstruction.millipede.gradient import gradient
 from skymap_scanner.reconstruction.millipede.likelihood import evaluate
 from skymap_scanner.reconstruction.protocol import Fit, Start
 from skymap_scanner.scan.seeds import seed_positions
+from skymap_scanner.simulation import Variation, read_truth, simulate
 
 from .conftest import AZIMUTH, ENERGIES, VERTEX, ZENITH, draw_pulses
 
@@ -143,6 +144,16 @@ def test_hypothesis_of_one_cascade_wins_where_it_is_true(prepare: Callable[..., 
     assert len(fit.losses) == 1
     assert fit.losses[0].energy == pytest.approx(30_000, rel=0.1)
     assert np.linalg.norm(np.array(fit.position) - VERTEX) < 10
+
+
+def test_cascade_in_other_ice_is_no_track() -> None:
+    """The losses of a track adapt to light that the fit's ice does not expect: it is better by 15."""
+    other = Variation(absorption=0.93, hole_ice=0.83)
+    simulated = simulate("cascade", energy=138_424, seed=3761665870, ice="spice_ftp_v3m", variation=other)
+    event, truth = prepare_event(simulated), read_truth(simulated.frames["P"])
+    assert truth is not None
+    fit = Millipede().set_up(event).fit(start(event, truth.zenith, truth.azimuth))
+    assert fit.topology == "cascade"
 
 
 @pytest.mark.parametrize("change", [{"time": 1e9}, {"time": -1e9}, {"position": (3000.0, 0.0, 0.0), "azimuth": 0.0}])

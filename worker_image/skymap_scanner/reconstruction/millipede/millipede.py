@@ -21,7 +21,7 @@ from skymap_scanner.reconstruction.millipede.table import load
 from skymap_scanner.reconstruction.protocol import Start
 
 #: Rises with every change of -ln L: results of different versions cannot be compared.
-VERSION = 2
+VERSION = 3
 
 
 class Millipede:

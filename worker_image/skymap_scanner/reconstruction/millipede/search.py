@@ -38,8 +38,9 @@ AROUND = 45.0
 NEIGHBOURS = 1
 #: A cascade this far above a track is not refined.
 HOPELESS = 100.0
-#: What the hypothesis of a track costs beside that of one cascade, in ln L: it has more losses to adapt.
-MORE_LOSSES = 8.0
+#: What the hypothesis of a track costs beside that of one cascade, in ln L: its losses adapt to fluctuations, and to
+#: DOMs whose expected charge is wrong by this share.
+FLUCTUATIONS, WRONG_CHARGE = 8.0, 0.3
 
 FROM_START = Descent(free=(True, True, True, False, False, False), most=15, gain=0.3, trust=2.0)
 # The offset along a track is free too: it sets the phase of the segments, without which minima are many.
@@ -105,14 +106,24 @@ def search(surfaces: Surfaces, line: Line, times: Double, *, warm: bool, free: b
     track = fit_track(surfaces.event, line, point[2], OF_TRACK)
     if track is None:
         return None
-    cascade = fit_cascade(surfaces.event, track, OF_CASCADE, track.f + MORE_LOSSES)
+    handicap = cost_of_losses(surfaces.event)
+    cascade = fit_cascade(surfaces.event, track, OF_CASCADE, track.f + handicap)
     if free:
         turned = fit_track(surfaces.event, track.line, track.time, TURNING_TRACK)
         track = turned if turned is not None else track
-        cascade = fit_cascade(surfaces.event, cascade, TURNING_CASCADE, track.f + MORE_LOSSES)
+        cascade = fit_cascade(surfaces.event, cascade, TURNING_CASCADE, track.f + handicap)
     evaluations += track.evaluations + cascade.evaluations
-    best = cascade if not cascade.f > track.f + MORE_LOSSES else track._replace(f=track.f + MORE_LOSSES)
+    best = cascade if not cascade.f > track.f + handicap else track._replace(f=track.f + handicap)
     return best._replace(evaluations=evaluations)
+
+
+def cost_of_losses(event: EventArrays) -> float:
+    """Return how much better than a cascade a track must be, in ln L.
+
+    Expectations that are wrong by a share e raise -ln L by e^2 / 2 for each photoelectron. Charges are weighted, as in
+    the likelihood.
+    """
+    return FLUCTUATIONS + WRONG_CHARGE**2 / 2 * math.fsum(event.bins.charge.tolist())
 
 
 def explore(surfaces: Surfaces, line: Line, times: Double) -> tuple[Double, int]:
