@@ -35,8 +35,8 @@ from skymap_scanner.scan.levels import DEFAULT_LEVELS, parse_levels
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.simulation import demo_event_path
 
-#: All seeds everywhere, the same by need, and the default.
-CHOICES = (("8:0 64:12 512:24", 7, 7), ("8:0 64:12 512:24", 7, 1), (DEFAULT_LEVELS, 7, 1))
+#: The default levels with all seeds everywhere, with all by need, and the default.
+CHOICES = ((DEFAULT_LEVELS, 7, 7), (DEFAULT_LEVELS, 7, 1), (DEFAULT_LEVELS, 3, 1))
 
 
 @dataclass

@@ -365,7 +365,15 @@ CHANGES = [
         "a default spelled out",
         URL,
         URL
-        | {"seeds": 7, "firstSeeds": 1, "levels": [{"nside": 8}, *({**_SHARE, "nside": n} for n in (32, 128, 512))]},
+        | {
+            "seeds": 3,
+            "firstSeeds": 1,
+            "levels": [
+                {"nside": 4},
+                {"nside": 8, "parents": 192, "probability": 0.9999},
+                *({"nside": n, "parents": 192, "probability": 0.999} for n in (16, 32, 64, 128, 256, 512)),
+            ],
+        },
     ),
     Change("workers", URL, URL | {"workers": {"min": 1, "max": 500, "targetSeconds": 60}}),
     Change("worker pods", URL, pod(nodeSelector={"a": "b"})),
@@ -383,7 +391,7 @@ CHANGES = [
     Change("pixels", URL | {"pixels": [1, 2]}, URL | {"pixels": [1, 3]}, "pixels"),
     Change("pixels that go", URL | {"pixels": [1, 2]}, URL, "pixels"),
     Change("seeds", URL, URL | {"seeds": 1}, "seeds"),
-    Change("first seeds", URL, URL | {"firstSeeds": 7}, "firstSeeds"),
+    Change("first seeds", URL, URL | {"firstSeeds": 3}, "firstSeeds"),
     Change("predictive", URL, URL | {"predictive": 0.5}, "predictive"),
     Change("reconstruction", URL, URL | {"reconstruction": {"name": "dummy"}}, "reconstruction"),
     Change(

@@ -199,10 +199,9 @@ class SkymapScanSpec(Model):
     event: EventSource
     """Source of the event. Cannot be changed."""
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=14)] = (
-        Level(nside=8),
-        Level(nside=32, parents=96, probability=0.999),
-        Level(nside=128, parents=96, probability=0.999),
-        Level(nside=512, parents=96, probability=0.999),
+        Level(nside=4),
+        Level(nside=8, parents=192, probability=0.9999),
+        *(Level(nside=nside, parents=192, probability=0.999) for nside in (16, 32, 64, 128, 256, 512)),
     )
     """Levels of the refinement from coarse to fine. A level with a probability, and all after it, are left out once the
     area of the 90 % region is known to 2 %. Cannot be changed."""
@@ -210,7 +209,7 @@ class SkymapScanSpec(Model):
     """Part of the sky to scan. Default: the whole sky. Cannot be changed."""
     pixels: Annotated[tuple[Count, ...], Field(min_length=1, max_length=4096)] | None = None
     """Pixels of the first level to scan; with area, only those inside it. Cannot be changed."""
-    seeds: Annotated[Whole, Field(ge=1, le=7)] = 7
+    seeds: Annotated[Whole, Field(ge=1, le=7)] = 3
     """Vertex seeds per pixel. Cannot be changed."""
     first_seeds: Annotated[Whole, Field(ge=1, le=7)] = 1
     """How many of them every pixel is fitted from. The others follow where fits disagree, or compete for the minimum.

@@ -11,7 +11,11 @@ from testing.manifests import cases, rules
 from skymap_api.crd import custom_resource_definition, resource_schema, to_yaml
 from skymap_api.resource import SkymapScanSpec
 
-SHARE = {"parents": 96, "probability": 0.999}
+LEVELS = [
+    {"nside": 4, "parents": 0},
+    {"nside": 8, "parents": 192, "probability": 0.9999},
+    *({"nside": nside, "parents": 192, "probability": 0.999} for nside in (16, 32, 64, 128, 256, 512)),
+]
 ROOT = Path(__file__).resolve().parents[3]
 SPEC = resource_schema()["properties"]["spec"]
 
@@ -92,11 +96,11 @@ def test_fields_used_by_rules_are_bounded() -> None:
     ("path", "expected"),
     [
         (["event", "configMap", "key"], "event.json"),
-        (["seeds"], 7),
+        (["seeds"], 3),
         (["workers"], {}),
         (["workers", "max"], 100),
         (["reconstruction", "maxTaskSeconds"], 600),
-        (["levels"], [{"nside": 8, "parents": 0}, *({"nside": nside, **SHARE} for nside in (32, 128, 512))]),
+        (["levels"], LEVELS),
     ],
 )
 def test_schema_defaults_match_the_models(path: list[str], expected: Any) -> None:

@@ -11,6 +11,7 @@ from skymap_api.resource import Simulation, SkymapScan, SkymapScanSpec
 from skymap_api.resource.base import Nside
 from skymap_api.resource.spec import Reconstruction, Retries
 from skymap_scanner.cli.manifest import read_manifest
+from skymap_scanner.cli.run import command as run
 from skymap_scanner.cli.worker import command as worker
 from skymap_scanner.scan.levels import DEFAULT_LEVELS
 from skymap_scanner.scan.pixels import MAX_NSIDE
@@ -42,5 +43,7 @@ def test_resource_limits_match_those_of_the_scanner() -> None:
     seconds = next(option for option in worker.params if option.name == "max_task_seconds")
     assert Retries().task_attempts == attempts.default
     assert Reconstruction().max_task_seconds == seconds.default
-    assert SkymapScanSpec.model_fields["seeds"].default == len(VARIATIONS)
+    seeds = SkymapScanSpec.model_fields["seeds"]
+    assert max(getattr(rule, "le", 0) for rule in seeds.metadata) == len(VARIATIONS)
+    assert seeds.default == next(option for option in run.params if option.name == "seeds").default
     assert set(Simulation.model_fields) <= set(inspect.signature(simulate).parameters)

@@ -14,7 +14,7 @@ from skymap_scanner.cli.settings import scan_options, scan_settings
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.local.local import scan_arguments
 from skymap_scanner.roles.producer.planning import ScanSettings
-from skymap_scanner.scan.levels import parse_area, parse_levels
+from skymap_scanner.scan.levels import DEFAULT_LEVELS, parse_area, parse_levels
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,11 @@ def test_every_command_has_help_with_an_example() -> None:
         assert result.exit_code == 0, (name, result.output)
         assert "Example" in result.output, name
         assert f"skymap-scanner {name}" in result.output, name
+
+
+def test_help_states_the_default_levels() -> None:
+    result = CliRunner().invoke(group, ["run", "--help"])
+    assert f"[default: {DEFAULT_LEVELS}]" in " ".join(result.output.split())
 
 
 def test_help_of_every_command_imports_nothing_heavy() -> None:

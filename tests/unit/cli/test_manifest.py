@@ -32,7 +32,7 @@ def test_defaults_match_those_of_the_options(tmp_path: Path) -> None:
     assert scan.event == "https://example.org/event.json"
     assert scan.settings.name == "alert"
     assert scan.settings.levels == parse_levels(DEFAULT_LEVELS)
-    assert (scan.settings.seeds, scan.settings.reconstruction, scan.settings.predictive) == (7, "millipede", 1.0)
+    assert (scan.settings.seeds, scan.settings.reconstruction, scan.settings.predictive) == (3, "millipede", 1.0)
     assert (scan.workers, scan.formats, scan.suffix, scan.max_task_seconds) == (None, (), ".i3.zst", 600)
     assert (scan.select, scan.cluster_only) == (None, ())
 

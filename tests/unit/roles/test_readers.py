@@ -15,7 +15,7 @@ PIXELS = 5000
 class Collected:
     """A topic with one best fit for each of `PIXELS` pixels, which are made when they are read."""
 
-    scan = SimpleNamespace(seeding=Seeding(7, 7))
+    scan = SimpleNamespace(seeding=Seeding(7, 7, 8))
 
     def __init__(self) -> None:
         self._number = 0

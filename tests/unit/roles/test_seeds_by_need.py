@@ -17,6 +17,7 @@ from skymap_scanner.broker import open_broker
 from skymap_scanner.broker.protocol import arrived
 from skymap_scanner.i3 import FitStatus, read_frames
 from skymap_scanner.reconstruction.protocol import Fit, Start
+from skymap_scanner.roles.readers import PlanReader
 
 MakeScan = Callable[..., Scan]
 ChangeFits = Callable[[Callable[[Start, Fit], Fit]], None]
@@ -59,7 +60,13 @@ def test_all_fits_of_both_rounds_are_kept_best_first(scan: MakeScan, change_fits
     for frame in list(read_frames(every.folder / "scan.i3"))[5:]:
         pixel = frame["SCAN_HealpixNSide"].value, frame["SCAN_HealpixPixel"].value
         kept[pixel].append((frame["SCAN_NegLogLikelihood"].value, frame["SCAN_PositionVariationIndex"].value))
-    assert {tuple(sorted(seed for _, seed in fits)) for fits in kept.values()} == {(0,), (0, 1, 2, 3)}
+    seeds = {pixel: tuple(sorted(seed for _, seed in fits)) for pixel, fits in kept.items()}
+    assert {(nside == 1, found) for (nside, _), found in seeds.items()} == {
+        (True, (0,)),
+        (True, (0, 1, 2, 3)),
+        (False, (0,)),
+        (False, (0, 3)),  # the second round of a finer level starts from the best neighbour only
+    }
     for fits in kept.values():
         values = [value for value, _ in fits if not math.isnan(value)]
         assert values == sorted(values)
@@ -94,10 +101,14 @@ def test_progress_counts_the_fits_of_both_rounds(scan: MakeScan) -> None:
     one.run()
     with open_broker(one.url) as broker, broker.reader(one.topics.progress) as reader:
         snapshots = [Progress.model_validate_json(message.payload) for message in arrived(reader, 0)]
+        with PlanReader(broker, one.topics.plan) as plans:
+            plan = plans.update()
     for snapshot in snapshots:
         assert snapshot.fits.done <= snapshot.fits.started <= snapshot.fits.planned
     last = snapshots[-1]
     pixels = sum(level.planned for level in last.levels)
     assert last.fits.done == last.fits.started == last.fits.planned
     assert pixels < last.fits.done < 2 * pixels
-    assert (last.fits.done - pixels) % 3 == 0  # two other seeds and the neighbour
+    more = {level.nside: sum(plan.rounds_of(pixel) == 2 for pixel in plan.levels[level.nside]) for level in last.levels}
+    assert min(more.values()) > 0
+    assert last.fits.done == pixels + 3 * more[4] + more[8]  # two other seeds and the neighbour; the neighbour only

@@ -14,7 +14,7 @@ PIXEL = Pixel(8, 417)
 
 
 def test_nan_that_arrives_first_does_not_win() -> None:
-    slots: Slots[str] = Slots(Seeding(2, 2))
+    slots: Slots[str] = Slots(Seeding(2, 2, 8))
     assert slots.add(SeedFit(PIXEL, 0, math.nan, "failed")) is None
     complete = slots.add(SeedFit(PIXEL, 1, 99.0, "good"))
     assert complete is not None
@@ -22,7 +22,7 @@ def test_nan_that_arrives_first_does_not_win() -> None:
 
 
 def test_duplicate_fit_is_ignored_and_its_message_returned() -> None:
-    slots: Slots[str] = Slots(Seeding(2, 2))
+    slots: Slots[str] = Slots(Seeding(2, 2, 8))
     slots.add(SeedFit(PIXEL, 0, 5.0, "first"))
     assert slots.add(SeedFit(PIXEL, 0, 5.0, "again")) is None
     complete = slots.add(SeedFit(PIXEL, 1, 4.0, "other"))
@@ -32,7 +32,7 @@ def test_duplicate_fit_is_ignored_and_its_message_returned() -> None:
 
 
 def test_fits_of_pixels_are_kept_apart() -> None:
-    slots: Slots[int] = Slots(Seeding(2, 2))
+    slots: Slots[int] = Slots(Seeding(2, 2, 8))
     assert slots.add(SeedFit(Pixel(8, 1), 0, 1.0, 1)) is None
     assert slots.add(SeedFit(Pixel(8, 2), 1, 1.0, 2)) is None
     complete = slots.add(SeedFit(Pixel(8, 1), 1, 1.0, 3))
@@ -48,7 +48,7 @@ def test_best_fit_does_not_depend_on_the_order_of_arrival(values: list[float], s
     fits = [SeedFit(PIXEL, seed, value, seed) for seed, value in enumerate(values)]
     answers = []
     for order in (fits, random.Random(shuffle).sample(fits, len(fits))):
-        slots: Slots[int] = Slots(Seeding(7, 7))
+        slots: Slots[int] = Slots(Seeding(7, 7, 8))
         complete = [slots.add(fit) for fit in order][-1]
         assert complete is not None
         answers.append([fit.seed for fit in complete.fits])
@@ -58,7 +58,7 @@ def test_best_fit_does_not_depend_on_the_order_of_arrival(values: list[float], s
 
 
 def test_returned_slots_are_forgotten() -> None:
-    slots: Slots[str] = Slots(Seeding(2, 2))
+    slots: Slots[str] = Slots(Seeding(2, 2, 8))
     for pixel, seed in ((1, 0), (2, 0), (2, 0), (3, 1)):
         assert slots.add(SeedFit(Pixel(1, pixel), seed, 1.0, f"{pixel}/{seed}")) is None
     assert slots.drop([Round(Pixel(1, 2), 0), Round(Pixel(1, 9), 0)]) == ["2/0", "2/0"]
@@ -68,7 +68,7 @@ def test_returned_slots_are_forgotten() -> None:
 
 
 def test_differing_duplicate_fit_is_ignored_and_counted() -> None:
-    slots: Slots[str] = Slots(Seeding(2, 2))
+    slots: Slots[str] = Slots(Seeding(2, 2, 8))
     pixel = Pixel(1, 0)
     for seed, llh, name in ((0, 5.0, "first"), (0, 5.0, "same"), (0, -1e9, "better"), (0, math.nan, "failed")):
         assert slots.add(SeedFit(pixel, seed, llh, name)) is None

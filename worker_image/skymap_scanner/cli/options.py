@@ -120,7 +120,7 @@ def levels(function: F) -> F:
         metavar="NSIDE:[PROBABILITY:]PARENTS...",
         help="Levels: each refines the best PARENTS pixels of the one before to NSIDE; with PROBABILITY, all that may "
         "hold this share, at most PARENTS, unless the area of the 90 % region is known.  "
-        "[default: 8:0 32:0.999:96 128:0.999:96 512:0.999:96]",
+        "[default: 4:0 8:0.9999:192 16:0.999:192 32:0.999:192 64:0.999:192 128:0.999:192 256:0.999:192 512:0.999:192]",
     )(function)
 
 
@@ -136,21 +136,21 @@ def event(function: F) -> F:
     )(function)
 
 
-def scan(*, first_seeds: int | None) -> Callable[[F], F]:
-    """Everything that decides a scan's map; ``first_seeds`` is the default of ``--first-seeds``, None: all seeds."""
+def scan(*, seeds: int, first_seeds: int | None) -> Callable[[F], F]:
+    """Everything that decides a scan's map, and the default seeds; ``first_seeds`` None: all of them."""
 
     def decorate(function: F) -> F:
-        for option in reversed(_scan_options(first_seeds)):
+        for option in reversed(_scan_options(seeds, first_seeds)):
             function = option(function)
         return function
 
     return decorate
 
 
-def _scan_options(first_seeds: int | None) -> list[Callable[[F], F]]:
+def _scan_options(seeds: int, first_seeds: int | None) -> list[Callable[[F], F]]:
     return [
         levels,
-        click.option("--seeds", type=int, default=7, show_default=True, help="Vertex seeds per pixel, 1 to 7."),
+        click.option("--seeds", type=int, default=seeds, show_default=True, help="Vertex seeds per pixel, 1 to 7."),
         click.option(
             "--first-seeds",
             type=int,

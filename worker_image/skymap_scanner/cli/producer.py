@@ -17,7 +17,7 @@ from skymap_scanner.cli.role_process import start_role
 @with_broker()
 @click.option("-i", "--nside", type=int, help="Scan the whole sky at this one nside; the same as --levels NSIDE:0.")
 @options.event
-@options.scan(first_seeds=None)
+@options.scan(seeds=7, first_seeds=None)
 @options.topics("to_be_scanned", "collected", "metadata")
 @options.end_with_parent
 def command(

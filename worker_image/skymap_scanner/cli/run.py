@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @with_broker(required=False)
 @options.event
-@options.scan(first_seeds=1)
+@options.scan(seeds=3, first_seeds=1)
 @click.option(
     "--workers",
     type=click.IntRange(0),

@@ -49,7 +49,7 @@ def scan_settings(name: str, options: ScanOptions) -> ScanSettings:
         levels=levels,
         pulse_series=options.pulses,
         seeds=options.seeds,
-        first_seeds=Seeding(options.seeds, options.first_seeds).first,
+        first_seeds=Seeding(options.seeds, options.first_seeds, levels[0].nside).first,
         area=area,
         pixels=None if indices is None else write_ranges(indices),
         reconstruction=options.reconstruction,

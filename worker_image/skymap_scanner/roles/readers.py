@@ -87,11 +87,17 @@ class BestFits(Mapping[Pixel, PixelFit]):
     def __init__(self, seeding: Seeding) -> None:
         self._seeding = seeding
         self._rounds: tuple[dict[Pixel, PixelFit], ...] = tuple({} for _ in range(seeding.rounds))
+        #: Number of fits that are done: those of all seeds of these rounds.
+        self.fits = 0
 
     def add(self, best_fit: PixelFit) -> bool:
         """Add the best fit of a round; return False if the round has one."""
-        fits = self._rounds[self._seeding.round_of(best_fit.seed)]
-        return fits.setdefault(best_fit.pixel, best_fit) is best_fit
+        one = self.round_of(best_fit)
+        if self.has(one):
+            return False
+        self._rounds[one.number][one.pixel] = best_fit
+        self.fits += len(self._seeding.seeds_of(one))
+        return True
 
     def round_of(self, fit: PixelFit) -> Round:
         """Return the round that a fit belongs to."""
@@ -105,11 +111,6 @@ class BestFits(Mapping[Pixel, PixelFit]):
     def rounds(self) -> int:
         """Number of rounds that are done."""
         return sum(map(len, self._rounds))
-
-    @property
-    def fits(self) -> int:
-        """Number of fits that are done: those of all seeds of these rounds."""
-        return sum(len(fits) * len(self._seeding.seeds_of(number)) for number, fits in enumerate(self._rounds))
 
     def of_rounds(self, pixel: Pixel, rounds: int) -> PixelFit | None:
         """Return the best fit of the first ``rounds`` rounds of a pixel; None if they are not all done."""

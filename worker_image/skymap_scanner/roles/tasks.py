@@ -71,7 +71,7 @@ class TaskMaker:
         """
         ra, dec = centres([pixel])
         zenith, azimuth = equatorial_to_detector(ra, dec, self._prepared.mjd)
-        for seed in self._seeding.seeds_of(number):
+        for seed in self._seeding.seeds_of(Round(pixel, number)):
             from_neighbour = seed == self._seeding.neighbour_seed
             vertex, time = _vertex((neighbour or origin) if from_neighbour else origin)
             position = vertex if from_neighbour else seed_position(vertex, seed)

@@ -53,7 +53,7 @@ class Slots(Generic[T]):
         self.contradictions += first is not None and not _same(first.llh, fit.llh)
         arrived.append(fit)
         by_seed = {other.seed: other for other in reversed(arrived)}  # the first to arrive counts
-        if len(by_seed) < len(self.seeding.seeds_of(one.number)):
+        if len(by_seed) < len(self.seeding.seeds_of(one)):
             return None
         del self._open[one]
         return CompleteRound(best_first(list(by_seed.values())), [other.source for other in arrived])

@@ -11,10 +11,11 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.healpix import pixel_count
 from skymap_scanner.scan.pixels import MAX_PIXELS, Pixel, check_nside, check_pixels, nearest, whole_sky
 
-#: The whole sky at nside 8, then all that may hold 99.9 % of the probability: Wilks' 3 sigma region lies inside. Steps
-#: of 4 refine fewer pixels than steps of 8. The most parents are more than `region.ENOUGH`, so that a region that is
-#: not known yet is refined as a whole.
-DEFAULT_LEVELS = "8:0 32:0.999:96 128:0.999:96 512:0.999:96"
+#: The whole sky at nside 4, then all that may hold 99.9 % of the probability: Wilks' 3 sigma region lies inside. The
+#: first step is more generous, since far from the minimum some fits end in wrong ones. Steps of 2 refine the fewest
+#: pixels. The most parents are over twice `region.ENOUGH`, so that a region that is not known yet is refined as a
+#: whole.
+DEFAULT_LEVELS = "4:0 8:0.9999:192 " + " ".join(f"{nside}:0.999:192" for nside in (16, 32, 64, 128, 256, 512))
 
 #: Least and greatest share of the probability that a level may refine.
 PROBABILITIES = (0.5, 0.999999)
@@ -110,7 +111,10 @@ def first_pixels(level: Level, area: Area | None, indices: Sequence[int] | None)
     none.
     """
     if area is not None and area.count > pixel_count(level.nside):
-        raise InputError(f"area {area} has more pixels than the {pixel_count(level.nside)} of nside {level.nside}")
+        raise InputError(
+            f"area {area} has more pixels than the {pixel_count(level.nside)} of nside {level.nside}: begin with a "
+            "finer level"
+        )
     if area is not None and level.nside > _FINEST_AREA:
         raise InputError(f"level {level}: an area needs nside {_FINEST_AREA} or less: begin with a coarser level")
     listed = None if indices is None else check_pixels(level.nside, indices)

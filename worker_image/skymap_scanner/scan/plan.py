@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect, bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -85,10 +86,11 @@ class ScanEntry(_Entry):
         """Return the validated levels."""
         return parse_levels(self.levels)
 
-    @property
+    @cached_property
     def seeding(self) -> Seeding:
         """The validated seeds."""
-        return Seeding(self.seeds, self.seeds if self.first_seeds is None else self.first_seeds)
+        first = self.seeds if self.first_seeds is None else self.first_seeds
+        return Seeding(self.seeds, first, self.parsed_levels()[0].nside)
 
     def parsed_area(self) -> Area | None:
         """Return the area of the first level, or None for the whole sky."""
@@ -164,6 +166,7 @@ class Plan:
         self.levels: dict[int, list[Pixel]] = {}
         self.ended = False
         self.started: list[Pixel] = []  # one for each round, in the order of the task numbers
+        self.tasks = 0  # of all started rounds
         self._started: set[Pixel] = set()
         self._rounds: list[tuple[int, int]] = []  # where in ``started`` an entry begins, and the round that it starts
         self._sweeps: dict[Pixel, int] = {}  # number of the seeds entry that started the second round
@@ -180,41 +183,34 @@ class Plan:
             self.ended = self.ended or entry.levels == len(self.levels)
         elif isinstance(entry, SeedsEntry):
             if not self.ended and entry.nside == self.newest:
-                self._add_seeds(entry)
+                self._add_seeds(self.scan.seeding, entry)
         elif not self.ended and entry.nside not in self.levels:
             fresh = [pixel for pixel in _pixels(entry.nside, entry.tasks) if pixel not in self._started]
             if isinstance(entry, LevelEntry):
                 fresh = fresh if self.levels else spread_over_sky(fresh)
                 self.levels[entry.nside] = _pixels(entry.nside, entry.pixels)
-            self._start(fresh, 0)
+            self._start(self.scan.seeding, fresh, 0)
             self._started.update(fresh)
 
-    def _add_seeds(self, entry: SeedsEntry) -> None:
+    def _add_seeds(self, seeding: Seeding, entry: SeedsEntry) -> None:
         pixels = _pixels(entry.nside, entry.tasks)
         fresh = [pixel for pixel in pixels if self.in_level(pixel) and pixel not in self._sweeps]
         if fresh:
             sweep = self.sweeps(entry.nside) + 1
-            self._start(fresh, 1)
+            self._start(seeding, fresh, 1)
             self._sweeps |= dict.fromkeys(fresh, sweep)
             self._last_sweep[entry.nside] = sweep
 
-    def _start(self, pixels: Sequence[Pixel], number: int) -> None:
+    def _start(self, seeding: Seeding, pixels: Sequence[Pixel], number: int) -> None:
         if pixels:
             self._rounds.append((len(self.started), number))
             self.started += pixels
+            self.tasks += len(pixels) * len(seeding.seeds_of(Round(pixels[0], number)))
 
     @property
     def newest(self) -> int | None:
         """The nside of the newest level; None before the first."""
         return max(self.levels, default=None)
-
-    @property
-    def tasks(self) -> int:
-        """Number of tasks of all started rounds."""
-        if self.scan is None:
-            return 0
-        first, second = (len(self.scan.seeding.seeds_of(number)) for number in (0, 1))
-        return len(self._started) * first + len(self._sweeps) * second
 
     @property
     def guessed(self) -> int:

@@ -1,8 +1,8 @@
 """Seeds: the vertex positions that the fits of one pixel start from, and the rounds in which they are fitted.
 
-A scan either fits every pixel from all seeds, in one round, or from the first seeds only, and in a second round from
-the others where `need` finds it necessary. The second round has one fit more, which starts from the fit of the best
-neighbour.
+A scan either fits every pixel from all seeds, in one round, or from the first seeds only, and where `need` finds it
+necessary in a second round. That has a fit which starts from the fit of the best neighbour. On the first level it has
+the other seeds too; on finer levels all seeds lie around a solved vertex, and find little more.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ class Round(NamedTuple):
 class Seeding:
     """Seeds of a pixel around a vertex (``total``), and how many of them every pixel is fitted from (``first``).
 
-    Raises InputError if there are not 1 to 7 seeds, or more first ones than seeds.
+    ``first_nside`` is that of the first level. Raises InputError if there are not 1 to 7 seeds, or more first ones than
+    seeds.
     """
 
     total: int
     first: int
+    first_nside: int
 
     def __post_init__(self) -> None:
         check_seeds(self.total)
@@ -56,7 +58,7 @@ class Seeding:
 
     @property
     def fits(self) -> int:
-        """Most fits of a pixel."""
+        """Most fits of a pixel of the first level, and the number of seeds."""
         return self.total + self.rounds - 1
 
     @property
@@ -64,9 +66,11 @@ class Seeding:
         """Number of the seed that is the fit of the best neighbour; None if all seeds are fitted at once."""
         return None if self.rounds == 1 else self.total
 
-    def seeds_of(self, number: int) -> range:
+    def seeds_of(self, one: Round) -> range:
         """Return the seeds of a round."""
-        return range(self.first) if number == 0 else range(self.first, self.fits)
+        if one.number == 0:
+            return range(self.first)
+        return range(self.first if one.pixel.nside == self.first_nside else self.total, self.fits)
 
     def round_of(self, seed: int) -> int:
         """Return the round of a seed."""

@@ -147,7 +147,7 @@ class PixelCollector:
 
     def _missing_seeds(self, pixel: Pixel, plan: Plan) -> set[int]:
         started = (Round(pixel, number) for number in range(plan.rounds_of(pixel)))
-        expected = {seed for one in started if one not in self.done for seed in self._seeding.seeds_of(one.number)}
+        expected = {seed for one in started if one not in self.done for seed in self._seeding.seeds_of(one)}
         return expected - self._slots.seeds_of(pixel)
 
     def _best_fit(self, complete: CompleteRound[Message]) -> Outgoing:

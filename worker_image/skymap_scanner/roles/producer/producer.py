@@ -120,7 +120,7 @@ class _TaskWriter:
         """Yield the tasks not stored yet; skip rounds that are done or whose sequence ids the broker has."""
         while self.sent < len(plan.started):
             one = plan.round_at(self.sent)
-            seeds = self._seeding.seeds_of(one.number)
+            seeds = self._seeding.seeds_of(one)
             if not best_fits.has(one) and self.number + len(seeds) > self._last + 1:
                 tasks = self._maker.tasks_of(one, plan, best_fits)
                 if tasks is None:

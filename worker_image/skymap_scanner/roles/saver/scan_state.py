@@ -25,6 +25,7 @@ from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.refinement import choose_parents
 from skymap_scanner.scan.region import area_is_known
+from skymap_scanner.scan.seeds import Round
 
 SQUARE_DEGREES = (180 / math.pi) ** 2
 
@@ -72,10 +73,13 @@ def fit_counts(plan: Plan, best_fits: BestFits, levels: Sequence[LevelStatus]) -
     """
     later = 0
     if plan.scan is not None and not plan.ended:
-        first, more = (len(plan.scan.seeding.seeds_of(number)) for number in range(2))
+        seeding = plan.scan.seeding
         open_levels = [level for level in levels if not level.decided or level.nside == plan.newest]
-        later = max(sum(level.planned for level in levels if not level.decided) - plan.guessed, 0) * first
-        later += sum(min(level.planned, TYPICAL_NEED) * more for level in open_levels if not plan.sweeps(level.nside))
+        later = max(sum(level.planned for level in levels if not level.decided) - plan.guessed, 0) * seeding.first
+        for level in open_levels:
+            if not plan.sweeps(level.nside):
+                more = seeding.seeds_of(Round(Pixel(level.nside, 0), 1))
+                later += min(level.planned, TYPICAL_NEED) * len(more)
     done = min(best_fits.fits, plan.tasks)
     return FitCounts(done=done, started=plan.tasks, planned=min(plan.tasks + later, INT32))
 
