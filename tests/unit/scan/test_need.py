@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.scan.test_refinement import SKY, VALUES, peak
 
-from skymap_scanner.scan.need import COMPETING, COMPETING_WARM, disagreement, pixels_in_need
+from skymap_scanner.scan.need import AROUND, COMPETING, COMPETING_WARM, disagreement, pixels_in_need
 from skymap_scanner.scan.pixels import Pixel, children, neighbours, whole_sky
 from skymap_scanner.scan.region import EDGE, ENOUGH
 
@@ -51,10 +51,12 @@ def patch(sigma: float) -> dict[Pixel, float]:
 def test_on_a_finer_level_a_small_region_or_its_best_pixels_compete(sigma: float) -> None:
     llh = patch(sigma)
     lowest = min(llh.values())
-    region = sorted(pixel for pixel, value in llh.items() if value <= lowest + EDGE)
-    best = sorted(pixel for pixel, value in llh.items() if value <= lowest + COMPETING_WARM)
-    assert (len(region) < ENOUGH) == (sigma < 2)
-    assert pixels_in_need(llh, first_level=False) == (region if len(region) < ENOUGH else best)
+    inside, around, best = (
+        sorted(pixel for pixel, value in llh.items() if value <= lowest + height)
+        for height in (EDGE, EDGE + AROUND, COMPETING_WARM)
+    )
+    assert (len(inside) < ENOUGH) == (sigma < 2)
+    assert pixels_in_need(llh, first_level=False) == (around if len(inside) < ENOUGH else best)
 
 
 @pytest.mark.parametrize("height", [1.0, 30.0])

@@ -2,8 +2,9 @@
 
 On the first level every fit starts far from its minimum and may end in another one. The pixels that compete for the
 minimum get all seeds: those that may reach it anywhere in their area, as in `refinement`. On finer levels fits start
-from a solved parent. There the pixels of the 90 % region compete while they are few: one start ends up to a tenth too
-high, which would make a small region smaller by several per cent. In a region of many pixels only the best few compete.
+from a solved parent. There the pixels of the 90 % region and around it compete while they are few: one start ends up to
+a tenth too high, which would make a small region smaller by several per cent. In a region of many pixels only the best
+few compete.
 
 On all levels a pixel gets more seeds if its fit failed, or disagrees with its neighbours: along some axis through it,
 it lies above the mean of the two neighbours by more than noise and by more than a share of its height above the best
@@ -27,6 +28,9 @@ from skymap_scanner.scan.region import EDGE, ENOUGH
 #: A pixel of the first level competes if it may come within this -ln L of the best fit.
 COMPETING = 10.0
 
+#: How far the pixels around the 90 % region reach beyond its edge, in -ln L: to the edge of calibrated ones of tracks.
+AROUND = 2.0
+
 #: A pixel of a finer level competes if it is within this -ln L of the best pixel, where the region has many pixels.
 COMPETING_WARM = 0.1
 
@@ -47,8 +51,8 @@ def pixels_in_need(llh: Mapping[Pixel, float], *, first_level: bool) -> list[Pix
     if first_level:
         competes = lowest_in_pixel(nside, index, value) <= value.min() + COMPETING
     else:
-        inside = height <= EDGE
-        competes = inside if np.count_nonzero(inside) < ENOUGH else height <= COMPETING_WARM
+        few = np.count_nonzero(height <= EDGE) < ENOUGH
+        competes = height <= (EDGE + AROUND if few else COMPETING_WARM)
     disagrees = disagreement(nside, index, value) > np.maximum(NOISE, SHARE * height)
     return sorted([*failed, *(Pixel(nside, int(one)) for one in index[competes | disagrees])])
 
