@@ -20,7 +20,8 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 ROLES = {"producer", "worker", "collector", "saver"}
 # Every pixel from all seeds, as `producer` does by default and `run` does not.
-SCAN = ["--reconstruction", "dummy", "--parameter", "ra=200", "--parameter", "dec=20", "--first-seeds", "7"]
+SEEDS = ["--seeds", "7", "--first-seeds", "7"]
+SCAN = ["--reconstruction", "dummy", "--parameter", "ra=200", "--parameter", "dec=20", *SEEDS]
 
 
 @pytest.fixture
