@@ -21,6 +21,7 @@ from skymap_scanner.roles.tasks import task_properties
 from skymap_scanner.roles.topics import SEED_PROPERTY
 from skymap_scanner.scan.pixels import Pixel, centres
 from skymap_scanner.scan.plan import ScanEntry
+from skymap_scanner.scan.seeds import Round
 
 #: Largest angle between a fit's direction and the pixel's centre (rad): rounding on another machine.
 _ANGLE = 1e-6
@@ -97,8 +98,8 @@ class FitValidator:
         pixel = fit.pixel
         if pixel.nside not in self._nsides or not 0 <= pixel.index < pixel_count(pixel.nside):
             return f"the scan has no pixel {pixel.index} of nside {pixel.nside}"
-        if not 0 <= fit.seed < self._seeding.fits:
-            return f"the scan has no seed {fit.seed}"
+        if fit.seed not in self._seeding.seeds_of(Round(pixel, self._seeding.round_of(fit.seed))):
+            return f"the scan has no seed {fit.seed} at nside {pixel.nside}"
         if (decoded.event, decoded.run, decoded.number) != (event.name, event.run, event.event):
             return f"the fit is of the event {decoded.event[:100]!r} ({decoded.run}/{decoded.number})"
         name = f"the fit of pixel {pixel.key}, seed {fit.seed}"

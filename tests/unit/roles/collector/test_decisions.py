@@ -13,9 +13,9 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.dummy import Dummy
 from skymap_scanner.reconstruction.protocol import Fit
 from skymap_scanner.roles.collector.decisions import Decision, PixelCollector, Republication
-from skymap_scanner.roles.fit_validation import FitValidator
+from skymap_scanner.roles.fit_validation import FitValidator, RejectedFitError
 from skymap_scanner.roles.producer.planning import ScanSettings, scan_entry
-from skymap_scanner.roles.task_frames import PixelFit, decode_fits, decode_task, fit_frame
+from skymap_scanner.roles.task_frames import PixelFit, Task, decode_fits, decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.scan.levels import parse_levels
 from skymap_scanner.scan.pixels import Pixel
@@ -29,11 +29,16 @@ class Fits:
     """Makes the fits of a scan with two seeds, as messages with increasing ids; the best one has seed 0."""
 
     def __init__(
-        self, prepared: PreparedEvent, *, keep_all_seeds: bool = False, first_seeds: int | None = None
+        self,
+        prepared: PreparedEvent,
+        *,
+        levels: str = "1:0",
+        keep_all_seeds: bool = False,
+        first_seeds: int | None = None,
     ) -> None:
         settings = ScanSettings(
             "scan",
-            parse_levels("1:0"),
+            parse_levels(levels),
             seeds=2,
             first_seeds=first_seeds,
             reconstruction="dummy",
@@ -52,7 +57,12 @@ class Fits:
 
     def of(self, pixel: Pixel, seed: int, **changes: object) -> Message:
         rounds = (self._maker.tasks(pixel, self._prepared, number) for number in range(self.scan.seeding.rounds))
-        task = [task for tasks in rounds for task in tasks][seed]
+        return self.answer([task for tasks in rounds for task in tasks][seed], **changes)
+
+    def second_round(self, pixel: Pixel) -> list[Task]:
+        return [*self._maker.tasks(pixel, self._prepared, 1)]
+
+    def answer(self, task: Task, **changes: object) -> Message:
         fit: Fit = replace(self._fitter.fit(task.start), **changes)  # type: ignore[arg-type]
         sent = self._maker.message(task)
         return self.message(fit_frame(decode_task(sent.payload)[1], fit, "dummy"), sent)
@@ -142,6 +152,17 @@ def test_fit_of_a_pixel_outside_the_plan_is_rejected(fits: Fits) -> None:
     early = fits.of(Pixel(1, 0), 0)
     assert decide(pixel_collector, [early], fits).republications == []
     assert pixel_collector.rejected.kept == early
+
+
+def test_seed_that_only_the_first_level_has_is_rejected_on_finer_ones(prepared: PreparedEvent) -> None:
+    """It would complete the second round there, which has the fit from the neighbour only."""
+    fits = Fits(prepared, levels="1:0 4:1", first_seeds=1)
+    assert [task.seed for task in fits.second_round(A)] == [1, 2]
+    (task,) = fits.second_round(Pixel(4, 64))
+    validator = FitValidator(fits.scan)
+    assert validator.fit(fits.answer(task)).seed == task.seed == 2
+    with pytest.raises(RejectedFitError, match="no seed 1 at nside 4"):
+        validator.fit(fits.answer(replace(task, seed=1)))
 
 
 def test_received_fit_names_its_round_valid_or_rejected(prepared: PreparedEvent) -> None:
