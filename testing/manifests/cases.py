@@ -55,16 +55,6 @@ class Refused:
     by_cluster_only: bool = False
 
 
-@dataclass(frozen=True)
-class Change:
-    """A change from one spec to another; ``field`` is the rejected one, None for an accepted change."""
-
-    name: str
-    old: Spec
-    new: Spec
-    field: str | None = None
-
-
 SOURCES = "give exactly one of url, path, configMap, persistentVolumeClaim, simulate"
 ONE_MACHINE = "path is a file on one machine, which a cluster cannot read"
 ADDRESS = "url must be http://HOST... or https://HOST..., without user and password"
@@ -78,8 +68,6 @@ CLAIM = "size and storageClassName are for a new claim"
 OURS = "labels that begin with skymap.icecube.wisc.edu/ or app.kubernetes.io/ belong to the operator"
 
 _SHARE = {"nside": 64, "parents": 96, "probability": 0.999}
-
-UNCHANGED = "cannot be changed: apply another SkymapScan, or delete this one first"
 
 ACCEPTED = [
     Accepted("url", URL),
@@ -355,52 +343,4 @@ REFUSED = [
     ),
     Refused("unknown field", URL | {"colour": "blue"}, "colour"),
     Refused("unknown field inside", URL | {"workers": {"maximum": 3}}, "workers.maximum"),
-]
-
-_AREA = {"area": {"nside": 8, "pixel": 1, "pixels": 2}}
-
-CHANGES = [
-    Change("nothing", URL, URL),
-    Change(
-        "a default spelled out",
-        URL,
-        URL
-        | {
-            "seeds": 3,
-            "firstSeeds": 1,
-            "levels": [
-                {"nside": 4},
-                {"nside": 8, "parents": 192, "probability": 0.9999},
-                *({"nside": n, "parents": 192, "probability": 0.999} for n in (16, 32, 64, 128, 256, 512)),
-            ],
-        },
-    ),
-    Change("workers", URL, URL | {"workers": {"min": 1, "max": 500, "targetSeconds": 60}}),
-    Change("worker pods", URL, pod(nodeSelector={"a": "b"})),
-    Change("priority", URL, URL | {"priority": "Realtime"}),
-    Change("suspend", URL, URL | {"suspend": True}),
-    Change("deadlines", URL | {"activeDeadlineSeconds": 60}, URL | {"startingDeadlineSeconds": 60}),
-    Change("time to live", URL, URL | {"ttlSecondsAfterFinished": {"succeeded": 5}}),
-    Change("cleanup and retries", URL, URL | {"cleanupPolicy": {"topics": "Never"}, "retries": {"roleRestarts": 9}}),
-    Change("event", URL, event(url="https://example.org/other.json"), "event"),
-    Change("kind of event", URL, event(simulate={}), "event"),
-    Change("levels", URL, levels((8, 0)), "levels"),
-    Change("area", URL | _AREA, URL | {"area": {"nside": 8, "pixel": 1, "pixels": 3}}, "area"),
-    Change("area that was not there", URL, URL | _AREA, "area"),
-    Change("area that goes", URL | _AREA, URL, "area"),
-    Change("pixels", URL | {"pixels": [1, 2]}, URL | {"pixels": [1, 3]}, "pixels"),
-    Change("pixels that go", URL | {"pixels": [1, 2]}, URL, "pixels"),
-    Change("seeds", URL, URL | {"seeds": 1}, "seeds"),
-    Change("first seeds", URL, URL | {"firstSeeds": 3}, "firstSeeds"),
-    Change("predictive", URL, URL | {"predictive": 0.5}, "predictive"),
-    Change("reconstruction", URL, URL | {"reconstruction": {"name": "dummy"}}, "reconstruction"),
-    Change(
-        "parameters",
-        URL | {"reconstruction": {"parameters": {"a": 1}}},
-        URL | {"reconstruction": {"parameters": {"a": 2}}},
-        "reconstruction",
-    ),
-    Change("output", URL, URL | {"output": {"path": "elsewhere"}}, "output"),
-    Change("broker", URL | {"pulsar": {"tenant": "a"}}, URL | {"pulsar": {"tenant": "b"}}, "pulsar"),
-    Change("broker that was not there", URL, URL | {"pulsar": {"tenant": "a"}}, "pulsar"),
 ]

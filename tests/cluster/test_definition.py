@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from testing.cluster.cluster import Cluster, KubectlError, Namespace
-from testing.manifests import cases, rules
+from testing.manifests import cases, changes, rules
 
 from skymap_api.crd import custom_resource_definition, resource_schema
 
@@ -73,8 +73,8 @@ def test_invalid_scan_is_rejected_with_a_reason(scans: Scans, case: cases.Refuse
     assert case.message in found[f"spec.{case.field}"]
 
 
-@pytest.mark.parametrize("case", cases.CHANGES, ids=lambda case: case.name)
-def test_only_mutable_fields_can_be_changed(scans: Scans, case: cases.Change) -> None:
+@pytest.mark.parametrize("case", changes.CHANGES, ids=lambda case: case.name)
+def test_only_mutable_fields_can_be_changed(scans: Scans, case: changes.Change) -> None:
     made = scans.create(case.old)
     assert made.status_code == httpx.codes.CREATED, made.text
     answer = scans.replace(made.json(), case.new)
@@ -83,7 +83,7 @@ def test_only_mutable_fields_can_be_changed(scans: Scans, case: cases.Change) ->
     else:
         found = complaints(answer)
         assert found.keys() == {f"spec.{case.field}"}
-        assert cases.UNCHANGED in found[f"spec.{case.field}"]
+        assert changes.UNCHANGED in found[f"spec.{case.field}"]
 
 
 def words(text: str) -> str:

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, assume, example, given, settings
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
-from testing.manifests import cases, rules
+from testing.manifests import cases, changes, rules
 
 from skymap_api.crd import resource_schema
 from skymap_api.resource import SkymapScanSpec
@@ -124,5 +124,5 @@ def test_rules_reject_immutable_changes_alone(old: dict[str, Any], other: dict[s
     assume(not violations(old) and not violations(new))
     before, after = SkymapScanSpec.model_validate(old), SkymapScanSpec.model_validate(new)
     different = [name for name in SkymapScanSpec.immutable if getattr(before, name) != getattr(after, name)]
-    rejected = [f"{to_camel(name)} {cases.UNCHANGED}" for name in different]
+    rejected = [f"{to_camel(name)} {changes.UNCHANGED}" for name in different]
     assert [one.partition(": ")[2] for one in rules.complaints(SPEC, new, old)] == rejected
