@@ -52,7 +52,7 @@ def test_every_command_has_help_with_an_example() -> None:
         assert f"skymap-scanner {name}" in result.output, name
 
 
-def test_help_states_the_default_levels() -> None:
+def test_help_of_run_shows_the_default_levels() -> None:
     result = CliRunner().invoke(group, ["run", "--help"])
     assert f"[default: {DEFAULT_LEVELS}]" in " ".join(result.output.split())
 

@@ -146,8 +146,8 @@ def test_hypothesis_of_one_cascade_wins_where_it_is_true(prepare: Callable[..., 
     assert np.linalg.norm(np.array(fit.position) - VERTEX) < 10
 
 
-def test_cascade_in_other_ice_is_no_track() -> None:
-    """The losses of a track adapt to light that the fit's ice does not expect: it is better by 15."""
+def test_cascade_in_other_ice_is_still_a_cascade() -> None:
+    """A track fits better by 15 in ln L, since its losses adapt to unexpected light."""
     other = Variation(absorption=0.93, hole_ice=0.83)
     simulated = simulate("cascade", energy=138_424, seed=3761665870, ice="spice_ftp_v3m", variation=other)
     event, truth = prepare_event(simulated), read_truth(simulated.frames["P"])

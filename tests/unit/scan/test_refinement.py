@@ -116,7 +116,7 @@ def test_pixels_are_all_children_of_the_parents() -> None:
     assert refine(llh, level) == sorted(child for parent in choose_parents(llh, level) for child in children(parent, 4))
 
 
-def test_default_scan_of_a_sharp_peak_has_some_800_pixels() -> None:
+def test_default_scan_of_a_sharp_peak_has_at_most_800_pixels() -> None:
     llh = peak(77.0, 6.0, 0.2)
     first, *finer = parse_levels(DEFAULT_LEVELS)
     pixels = whole_sky(first.nside)

@@ -137,7 +137,7 @@ def event(function: F) -> F:
 
 
 def scan(*, seeds: int, first_seeds: int | None) -> Callable[[F], F]:
-    """Everything that decides a scan's map, and the default seeds; ``first_seeds`` None: all of them."""
+    """Options that decide a scan's map; ``seeds``, ``first_seeds``: their defaults (None: as many as the seeds)."""
 
     def decorate(function: F) -> F:
         for option in reversed(_scan_options(seeds, first_seeds)):

@@ -28,7 +28,7 @@ from skymap_scanner.scan.region import EDGE, ENOUGH
 #: A pixel of the first level competes if it may come within this -ln L of the best fit.
 COMPETING = 10.0
 
-#: How far the pixels around the 90 % region reach beyond its edge, in -ln L: to the edge of calibrated ones of tracks.
+#: Pixels around the 90 % region compete up to this -ln L beyond its edge: calibrated regions of tracks end there.
 AROUND = 2.0
 
 #: A pixel of a finer level competes if it is within this -ln L of the best pixel, where the region has many pixels.

@@ -1,8 +1,8 @@
 """Seeds: the vertex positions that the fits of one pixel start from, and the rounds in which they are fitted.
 
 A scan either fits every pixel from all seeds, in one round, or from the first seeds only, and where `need` finds it
-necessary in a second round. That has a fit which starts from the fit of the best neighbour. On the first level it has
-the other seeds too; on finer levels all seeds lie around a solved vertex, and find little more.
+necessary in a second round, which has a fit from the best neighbour's. On the first level it has the other seeds too;
+on finer levels all seeds lie around a solved vertex, and find little more.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Seeding:
 
     @property
     def fits(self) -> int:
-        """Most fits of a pixel of the first level, and the number of seeds."""
+        """Number of different starts of a pixel: its seeds and, with two rounds, the best neighbour's fit."""
         return self.total + self.rounds - 1
 
     @property

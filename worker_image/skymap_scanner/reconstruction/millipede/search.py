@@ -118,7 +118,7 @@ def search(surfaces: Surfaces, line: Line, times: Double, *, warm: bool, free: b
 
 
 def cost_of_losses(event: EventArrays) -> float:
-    """Return how much better than a cascade a track must be, in ln L.
+    """Return by how much, in ln L, a track must fit better than a cascade.
 
     Expectations that are wrong by a share e raise -ln L by e^2 / 2 for each photoelectron. Charges are weighted, as in
     the likelihood.
