@@ -102,9 +102,9 @@ bench: install pulsar-install cluster-install ## Run all benchmarks and the fuzz
 	$(BIN)/python benchmarks/i3/codec.py
 	$(BIN)/python benchmarks/i3/fuzz.py --seconds 60
 	$(BIN)/python benchmarks/broker/throughput.py
-	$(BIN)/python benchmarks/reconstruction/nside1.py worker_image/skymap_scanner/simulation/demo.i3.zst
-	$(BIN)/python -m benchmarks.faults.kill worker_image/skymap_scanner/simulation/demo.i3.zst
-	$(BIN)/python -m benchmarks.faults.kill worker_image/skymap_scanner/simulation/demo.i3.zst --pulsar --kills broker=2 worker=5
+	$(BIN)/python benchmarks/reconstruction/nside1.py worker_image/skymap_scanner/event/demo.i3.zst
+	$(BIN)/python -m benchmarks.faults.kill worker_image/skymap_scanner/event/demo.i3.zst
+	$(BIN)/python -m benchmarks.faults.kill worker_image/skymap_scanner/event/demo.i3.zst --pulsar --kills broker=2 worker=5
 	$(BIN)/python -m benchmarks.faults.operator --kills 5
 	$(BIN)/python -m benchmarks.scaling.cluster
 	$(BIN)/python -m benchmarks.pulsar.throughput --tasks 7000 --workers 2 --collectors 1

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from skymap_api.resource.event import Simulation
-from skymap_api.resource.spec import Output, SkymapScanSpec
+if TYPE_CHECKING:  # the models of the resource take 0.2 s, which the roles can do without
+    from skymap_api.resource.event import Simulation
+    from skymap_api.resource.spec import Output, SkymapScanSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationError, model_validator
 
 from skymap_api.names import MAX_SCAN_NAME
-from skymap_api.resource.base import INT32, Count, Number, describe_errors
+from skymap_api.resource.base import INT32, Count, Number
 from skymap_api.resource.status import BestFitStatus, FileName, LevelStatus, Status
+from skymap_api.validation_errors import describe_errors
 
 #: Longest text of an obstacle (characters) and most files that a snapshot names.
 MAX_OBSTACLE, MAX_OUTPUTS = 4096, 64

@@ -29,8 +29,8 @@ from testing.pulsar.server import PulsarServer
 from skymap_api.names import COLLECTOR_SUBSCRIPTION, WORKERS_SUBSCRIPTION, ScanTopics
 from skymap_scanner.broker import Access, Backlog, Broker, open_broker
 from skymap_scanner.errors import BrokerError
+from skymap_scanner.event.demo import demo_event_path
 from skymap_scanner.roles.local.local_role import ONE_THREAD
-from skymap_scanner.simulation import demo_event_path
 
 SEEDS, NSIDE = 7, 64
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from skymap_scanner.event.demo import demo_event_path
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.sources import read_event
@@ -33,7 +34,6 @@ from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.scan.best_fits import SeedFit, best_first
 from skymap_scanner.scan.levels import DEFAULT_LEVELS, parse_levels
 from skymap_scanner.scan.plan import Plan
-from skymap_scanner.simulation import demo_event_path
 
 #: The default levels with all seeds everywhere, with all by need, and the default.
 CHOICES = ((DEFAULT_LEVELS, 7, 7), (DEFAULT_LEVELS, 7, 1), (DEFAULT_LEVELS, 3, 1))

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from skymap_scanner.simulation import demo_event_path
+from skymap_scanner.event.demo import demo_event_path
 from testing.cluster.cluster import Namespace
 from testing.cluster.operators import OperatorProcess
 from testing.manifests import cases

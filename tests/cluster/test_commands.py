@@ -18,7 +18,7 @@ from testing.cluster.users import Object, User, ended, kubeconfig_of, pod_spec, 
 from testing.waiting import consistently, eventually
 
 from skymap_api.names import COMPONENT_LABEL, SCAN_LABEL
-from skymap_scanner.simulation import demo_event_path
+from skymap_scanner.event.demo import demo_event_path
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,7 +14,7 @@ import pytest
 from testing.cluster.cluster import Cluster, Namespace
 from testing.cluster.scans import PASSWORD, QUICK, SETTINGS, USER, Scan, Start, degraded, ended, manifest
 
-from skymap_scanner.simulation import demo_event_path
+from skymap_scanner.event.demo import demo_event_path
 
 DONE, COMPLETED = "True", "Completed"
 

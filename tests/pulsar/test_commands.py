@@ -14,7 +14,7 @@ import pytest
 from testing.pulsar.server import PulsarAddress, PulsarServer
 
 from skymap_scanner.broker import Access, open_broker
-from skymap_scanner.simulation import demo_event_path
+from skymap_scanner.event.demo import demo_event_path
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -11,7 +11,7 @@ import pytest
 from testing.killing import LocalScan, scan_with_kills
 from testing.pulsar.server import PulsarServer
 
-from skymap_scanner.simulation import demo_event_path
+from skymap_scanner.event.demo import demo_event_path
 
 DUMMY = ("--reconstruction", "dummy", "--parameter", "ra=200", "--parameter", "dec=20", "--parameter", "seconds=0.05")
 LEVELS = ("1:0", "4:4", "8:4")

@@ -20,8 +20,8 @@ from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.credentials import Credentials
 from skymap_scanner.broker import Broker, open_broker
 from skymap_scanner.errors import BrokerError
+from skymap_scanner.event.demo import demo_event_path
 from skymap_scanner.roles.topics import read_metadata
-from skymap_scanner.simulation import demo_event_path
 
 TENANT, OPERATOR, ROLE = "observatory", "skymap-operator", "skymap-scan"
 SCAN = "alerts.first"

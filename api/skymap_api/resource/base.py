@@ -19,7 +19,6 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     Strict,
-    ValidationError,
     WithJsonSchema,
     model_validator,
 )
@@ -83,16 +82,6 @@ class Model(BaseModel):
         if rules:
             schema["x-kubernetes-validations"] = rules
         return schema
-
-
-def describe_errors(error: ValidationError, most: int = 5) -> str:
-    """Describe the first errors in one line, with their places as the API server writes them: ``levels[0].nside``."""
-    return "; ".join(f"{_place(one['loc'])}{one['msg'].removeprefix('Value error, ')}" for one in error.errors()[:most])
-
-
-def _place(location: tuple[str | int, ...]) -> str:
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return f"{''.join(parts).lstrip('.')}: " if location else ""
 
 
 def to_manifest(model: Model) -> Manifest:

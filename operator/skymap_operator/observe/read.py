@@ -22,8 +22,9 @@ from skymap_api.names import (
 from skymap_api.progress import Progress, decode_progress
 from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredMessage
 from skymap_api.pulsar_statistics import Subscription
-from skymap_api.resource.base import Manifest, describe_errors
+from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
+from skymap_api.validation_errors import describe_errors
 from skymap_operator.cluster.cached import Reads
 from skymap_operator.cluster.client import Refused
 from skymap_operator.observe.children import Children

@@ -17,9 +17,9 @@ from skymap_api.names import COMPONENT_LABEL
 from skymap_api.progress import Progress
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScan, SkymapScanStatus
-from skymap_api.resource.base import describe_errors
 from skymap_api.resource.spec import SkymapScanSpec
 from skymap_api.resource.status import ConditionType, Reason
+from skymap_api.validation_errors import describe_errors
 from skymap_operator.observe.children import Children
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"

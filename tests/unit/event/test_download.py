@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.download import Credentials, DownloadLimits, download
+from skymap_scanner.event.download import download
+from skymap_scanner.event.download_options import Credentials, DownloadLimits
 
 CONTENT = b"an event" * 1000
 SECRET = "s3cr3t-pa55word"  # noqa: S105 - a made-up one, to look for in messages

@@ -19,7 +19,7 @@ import zstandard
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.event import sources
-from skymap_scanner.event.download import Credentials, DownloadLimits
+from skymap_scanner.event.download_options import Credentials, DownloadLimits
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.prepared_frames import event_frames

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from skymap_scanner.cli import group
 from skymap_scanner.cli.manifest import read_manifest
 from skymap_scanner.errors import ClusterError, InputError
+from skymap_scanner.event.demo import demo_event_path
 from skymap_scanner.event.sources import read_event
-from skymap_scanner.simulation import demo_event_path
 
 
 def call(*words: str, **environment: str) -> Result:

@@ -59,7 +59,7 @@ from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.reconstruction.millipede import Millipede
 from skymap_scanner.reconstruction.protocol import Start
-from skymap_scanner.simulation import demo_event_path
+from skymap_scanner.event.demo import demo_event_path
 
 logging.basicConfig(level=logging.INFO)
 prepared = prepare(read_event(str(demo_event_path())))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from skymap_scanner.simulation import demo_event_path
+from skymap_scanner.event.demo import demo_event_path
 
 pytestmark = pytest.mark.slow
 
@@ -131,7 +131,7 @@ def test_unavailable_broker_is_reported_without_its_token(tmp_path: Path) -> Non
 def test_crash_dump_contains_no_secret(tmp_path: Path) -> None:
     program = (
         "import faulthandler, os, signal; faulthandler.enable(all_threads=True);"
-        "from skymap_scanner.event.download import Credentials;"
+        "from skymap_scanner.event.download_options import Credentials;"
         "found = Credentials.from_environment(os.environ); print(found, [found], vars(found).keys());"
         "os.kill(os.getpid(), signal.SIGABRT)"
     )

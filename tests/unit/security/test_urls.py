@@ -16,7 +16,8 @@ from tests.unit.security.conftest import Answer, Hostile, at_most
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.addresses import Addresses
-from skymap_scanner.event.download import Credentials, DownloadLimits, download
+from skymap_scanner.event.download import download
+from skymap_scanner.event.download_options import Credentials, DownloadLimits
 
 Start = Callable[[Answer], Hostile]
 QUICK = DownloadLimits(size=1_000_000, idle_timeout=2, duration=0.5, attempts=2, backoff=0.01)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from skymap_scanner.cli import main
+from skymap_scanner.event.demo import demo_event_path
 from skymap_scanner.event.sources import read_event
-from skymap_scanner.simulation import DEMO, Variation, demo_event_path, read_truth, simulate
+from skymap_scanner.simulation import DEMO, Variation, read_truth, simulate
 
 
 def test_demo_event_is_what_simulate_makes() -> None:

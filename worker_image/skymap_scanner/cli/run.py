@@ -87,7 +87,7 @@ def command(
 def _request_from_options(event: str, given: dict[str, Any], common: dict[str, Any]) -> RunRequest:
     from skymap_scanner.cli.local_run import RunRequest
     from skymap_scanner.cli.settings import scan_options, scan_settings
-    from skymap_scanner.simulation import demo_event_path
+    from skymap_scanner.event.demo import demo_event_path
 
     if event == "demo" and not Path(event).exists():
         event = str(demo_event_path())

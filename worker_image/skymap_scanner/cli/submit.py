@@ -162,7 +162,7 @@ def _event(event: str, name: str | None, select: str | None) -> tuple[str, dict[
         return check_object_name(name or name_of_url(event)), {"url": event}, None
     path = Path(event)
     if event == "demo" and not path.exists():
-        from skymap_scanner.simulation import demo_event_path
+        from skymap_scanner.event.demo import demo_event_path
 
         name, path = name or "demo", demo_event_path()
     from skymap_scanner.event.sources import read_event

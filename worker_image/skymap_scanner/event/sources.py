@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from skymap_scanner.errors import I3Error, InputError
 from skymap_scanner.event.addresses import VARIABLE, Addresses
-from skymap_scanner.event.download import Credentials, DownloadLimits, download
+from skymap_scanner.event.download_options import Credentials, DownloadLimits
 from skymap_scanner.event.i3live import MAX_MESSAGE, decode_message
 from skymap_scanner.event.lookup import STOPS, find
 from skymap_scanner.event.model import Event
@@ -62,6 +62,8 @@ def read_event(
     if source == "-":
         return decode_event(_in_memory(sys.stdin.buffer, "standard input", limits), "standard input", select)
     if "://" in source:
+        from skymap_scanner.event.download import download  # noqa: PLC0415 - httpx takes 0.1 s, in every role
+
         credentials = credentials or Credentials.from_environment(os.environ)
         addresses = Addresses.parse(os.environ.get(VARIABLE, ""))
         content = download(source, credentials, addresses=addresses, limits=limits)

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from skymap_api.names import API_VERSION, KIND, MAX_BASE, Names
 from skymap_api.resource import SkymapScan, SkymapScanSpec
-from skymap_api.resource.base import describe_errors, to_manifest
+from skymap_api.resource.base import to_manifest
+from skymap_api.validation_errors import describe_errors
 from skymap_scanner.errors import ClusterError, InputError
 from skymap_scanner.kubectl.client import Kubectl, redacted
 from skymap_scanner.kubectl.scans import ClusterScan, find_scan

@@ -18,7 +18,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from skymap_api.resource.base import describe_errors
+from skymap_api.validation_errors import describe_errors
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Topology
 from skymap_scanner.healpix import Floats

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from skymap_api.resource.base import describe_errors
+from skymap_api.validation_errors import describe_errors
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.scan.levels import Area, Level, parse_area, parse_levels
 from skymap_scanner.scan.pixels import Pixel, read_ranges, spread_over_sky, write_ranges

@@ -1,12 +1,8 @@
-"""The demo event: a simulated track that comes with the package.
-
-``demo.i3.zst`` beside this module is what ``skymap-scanner simulate --demo`` writes; a test compares the two.
-"""
+"""How the demo event (`event.demo`) is made."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,8 +10,3 @@ from typing import Any
 DEMO: Mapping[str, Any] = MappingProxyType(
     {"topology": "track", "ra": 77.43, "dec": 5.69, "energy": 1e5, "seed": 8, "vertex": (-100.0, -200.0, -80.0)}
 )
-
-
-def demo_event_path() -> Path:
-    """Return where the demo event is."""
-    return Path(__file__).with_name("demo.i3.zst")
