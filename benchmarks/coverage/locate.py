@@ -14,20 +14,15 @@ from typing import Any
 
 import numpy as np
 from benchmarks.coverage.events import Case, Physics, draw_event
-from benchmarks.coverage.scan import fit_direction, fit_topology, lowest_llh
+from benchmarks.coverage.scan import fit_topology
 
 from skymap_scanner.detector.coordinates import angular_separation, equatorial_to_detector
-from skymap_scanner.errors import ReconstructionError
-from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction import load
-from skymap_scanner.reconstruction.protocol import Fit, Located, Locator, Start
+from skymap_scanner.reconstruction.locate import as_locator, locate
+from skymap_scanner.reconstruction.protocol import Fit, Located
 from skymap_scanner.scan.levels import Level, first_pixels
 from skymap_scanner.scan.pixels import centres
 from skymap_scanner.simulation import Truth
-
-#: Seeds of the fit at the true direction, as of a scan that asks for all of them.
-TRUTH_SEEDS = 7
-
 
 VARIED = Physics(varied=True)
 
@@ -68,45 +63,16 @@ def locate_case(case: Case, settings: LocateSettings) -> dict[str, Any]:
         "doms": len(list(prepared.pulses.doms())),
     }
     began = time.process_time()
-    fitter = load(settings.reconstruction, settings.parameters).set_up(prepared)
-    if not isinstance(fitter, Locator):
-        raise ReconstructionError(
-            f"reconstruction {settings.reconstruction!r} cannot fit a direction: a calibration needs one that can"
-        )
-    located, at_truth = locate(fitter, prepared, (truth.zenith, truth.azimuth), settings)
+    fitter = as_locator(load(settings.reconstruction, settings.parameters).set_up(prepared), settings.reconstruction)
+    ra, dec = centres(first_pixels(Level(settings.coarse_nside, 0), None, None))
+    zenith, azimuth = equatorial_to_detector(ra, dec, prepared.mjd)
+    coarse = zip(zenith.tolist(), azimuth.tolist(), strict=True)
+    located, at_truth = locate(fitter, prepared, (truth.zenith, truth.azimuth), coarse, settings.candidates)
     record["cpu"] = time.process_time() - began
     failed = located.fit.reason or at_truth.reason
     if math.isnan(located.fit.llh) or math.isnan(at_truth.llh):
         return record | {"failed": failed or "the fit gave no number"}
     return record | fitted_values(located, at_truth, truth)
-
-
-def locate(
-    fitter: Locator, prepared: PreparedEvent, true_direction: tuple[float, float], settings: LocateSettings
-) -> tuple[Located, Fit]:
-    """Return the best fit with free direction, and the best fit at the true direction (zenith, azimuth; rad)."""
-    vertex, when = prepared.vertex, prepared.vertex_time
-    at_truth = fit_direction(fitter, *true_direction, vertex, when, TRUTH_SEEDS)
-    ra, dec = centres(first_pixels(Level(settings.coarse_nside, 0), None, None))
-    zenith, azimuth = equatorial_to_detector(ra, dec, prepared.mjd)
-    coarse = [
-        fit_direction(fitter, z, a, vertex, when, 1) for z, a in zip(zenith.tolist(), azimuth.tolist(), strict=True)
-    ]
-    starts = [*sorted(coarse, key=lowest_llh)[: settings.candidates], at_truth]
-    found = [
-        fitter.locate(Start(fit.zenith, fit.azimuth, fit.position, fit.time, warm=True))
-        for fit in starts
-        if not math.isnan(fit.llh)
-    ]
-    if not found:
-        return Located(at_truth, np.full((2, 2), math.nan)), at_truth
-    best = min(found, key=lambda located: lowest_llh(located.fit))
-    again = fit_direction(fitter, *true_direction, best.fit.position, best.fit.time, TRUTH_SEEDS, warm=True)
-    at_truth = min(at_truth, again, key=lowest_llh)
-    if at_truth.llh < best.fit.llh:  # the direction's fit has missed what a fine pixel would find
-        turned = fitter.locate(Start(at_truth.zenith, at_truth.azimuth, at_truth.position, at_truth.time, warm=True))
-        best = min(best, turned, key=lambda located: lowest_llh(located.fit))
-    return best, at_truth
 
 
 def fitted_values(located: Located, at_truth: Fit, truth: Truth) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from benchmarks.coverage.events import Case, Physics, draw_event
 from skymap_scanner.detector.coordinates import angular_separation, equatorial_to_detector
 from skymap_scanner.event.model import PreparedEvent, Topology
 from skymap_scanner.reconstruction import load
-from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
+from skymap_scanner.reconstruction.locate import SEEDS, fit_direction, lowest_llh
+from skymap_scanner.reconstruction.protocol import EventFitter, Fit
 from skymap_scanner.results.calibration import choose_rule, shipped_calibrations, topology_of_losses
 from skymap_scanner.results.contours import contours
 from skymap_scanner.results.result import PIXEL, ScanMetadata, ScanResult
@@ -28,7 +29,6 @@ from skymap_scanner.results.skymap import multi_order_map
 from skymap_scanner.scan.levels import Level, first_pixels
 from skymap_scanner.scan.pixels import Pixel, centres, parent
 from skymap_scanner.scan.refinement import refine
-from skymap_scanner.scan.seeds import seed_positions
 
 #: The first level of the default scan: no fit of a coarser pixel is near enough to start from.
 COLD_NSIDE = 8
@@ -60,10 +60,11 @@ def run_case(case: Case, shape: ScanShape) -> dict[str, Any]:
     nearest = done[Pixel(best.nside, best.index)]
     rule = choose_rule(shipped_calibrations(), nearest.likelihood, fit_topology(nearest), nearest.energy_total)
     # The likelihood at the truth itself: a fit of that direction, from the seeds and from the best fit.
+    direction = truth.zenith, truth.azimuth
     at_truth = min(
         (
-            fit_direction(fitter, truth.zenith, truth.azimuth, prepared.vertex, prepared.vertex_time, shape.seeds),
-            fit_direction(fitter, truth.zenith, truth.azimuth, nearest.position, nearest.time, 7, warm=True),
+            fit_direction(fitter, direction, prepared.vertex.tolist(), prepared.vertex_time, shape.seeds),
+            fit_direction(fitter, direction, nearest.position, nearest.time, SEEDS, warm=True),
         ),
         key=lowest_llh,
     )
@@ -121,28 +122,13 @@ def scan(fitter: EventFitter, prepared: PreparedEvent, shape: ScanShape) -> tupl
         for pixel, z, a in zip(pixels, zenith.tolist(), azimuth.tolist(), strict=True):
             if warm:
                 near = bests[parent(pixel, coarser)]
-                fit = fit_direction(fitter, z, a, near.position, near.time, seeds, warm=True)
+                fit = fit_direction(fitter, (z, a), near.position, near.time, seeds, warm=True)
             else:
-                fit = fit_direction(fitter, z, a, prepared.vertex, prepared.vertex_time, seeds)
+                fit = fit_direction(fitter, (z, a), prepared.vertex.tolist(), prepared.vertex_time, seeds)
             bests[pixel] = fit
         fits += len(pixels) * seeds
         level_before = {pixel: bests[pixel].llh for pixel in pixels}
     return bests, fits
-
-
-def fit_direction(
-    fitter: EventFitter, zenith: float, azimuth: float, vertex: Any, when: float, seeds: int, *, warm: bool = False
-) -> Fit:
-    """Return the best fit of one direction from several seeds around a vertex (m) and time (ns)."""
-    positions = seed_positions([float(x) for x in vertex], seeds)
-    return min(
-        (fitter.fit(Start(zenith, azimuth, position, float(when), warm)) for position in positions), key=lowest_llh
-    )
-
-
-def lowest_llh(fit: Fit) -> float:
-    """Return -ln L of a fit, infinite if it failed: the key of the best one."""
-    return math.inf if math.isnan(fit.llh) else fit.llh
 
 
 def fit_topology(fit: Fit) -> Topology | None:

@@ -1,4 +1,4 @@
-"""Thresholds from located events, and the command that makes a calibration."""
+"""Ranges of energy from located events, and the command that makes a calibration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.coverage.events import Physics, draw_event, make_cases
 from benchmarks.coverage.locate import LocateSettings, locate_case
 from benchmarks.coverage.report import write_report
 from benchmarks.coverage.scan import ScanShape
-from benchmarks.coverage.thresholds import energy_ranges, held_out_limits, limits_of, threshold
+from benchmarks.coverage.thresholds import energy_ranges, held_out_limits, limits_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,37 +36,6 @@ ENERGIES = (1e5, 1e6)
 
 def record(number: int, delta: float, energy: float = 1e5, topology: Topology = "track") -> dict[str, Any]:
     return {"key": f"{topology}-{number}", "fitted_topology": topology, "fitted_energy": energy, "delta": delta}
-
-
-def test_threshold_is_the_order_statistic_that_covers_a_further_event() -> None:
-    deltas = np.arange(1.0, 100.0)  # 99 events: a further one is as likely in each of the 100 gaps
-    assert threshold(deltas, 0.5).value == 50
-    assert threshold(deltas, 0.9).value == 90
-    assert (threshold(deltas, 0.9).low, threshold(deltas, 0.9).high) == (87, 93)
-
-
-def test_thresholds_of_chi_squared_events_are_those_of_wilks() -> None:
-    deltas = np.random.default_rng(3).chisquare(2, 20_000)
-    for level in (0.5, 0.9):
-        found = threshold(deltas, level)
-        assert found.low < WILKS.levels[level] < found.high
-        assert found.value == pytest.approx(WILKS.levels[level], rel=0.03)
-
-
-@given(st.lists(st.floats(0, 1e4), min_size=9, max_size=60), st.sampled_from([0.5, 0.9]))
-def test_at_least_the_level_lies_below_its_threshold(deltas: list[float], level: float) -> None:
-    values = np.array(deltas)
-    limit = np.sort(values)[math.ceil((len(values) + 1) * level - 1e-9) - 1]
-    if limit > 0:
-        found = threshold(values, level)
-        assert found.value == limit
-        assert np.mean(values <= found.value) >= level
-        assert found.low <= found.value <= found.high
-
-
-def test_too_few_events_have_no_threshold() -> None:
-    with pytest.raises(ValueError, match="8 events are too few for a threshold of 90%"):
-        threshold(np.arange(8.0), 0.9)
 
 
 @given(st.lists(st.tuples(st.floats(1e3, 1e7), st.floats(0.1, 50)), min_size=10, max_size=80), st.integers(10, 40))

@@ -1,8 +1,9 @@
-"""Which calibration applies to a fit, and what its file may hold."""
+"""Which calibration applies to a fit, what its file may hold, and thresholds from re-simulated events."""
 
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from skymap_scanner.results.calibration import (
     choose_rule,
     read_calibration,
     shipped_calibrations,
+    threshold,
     topology_of_losses,
 )
 from skymap_scanner.results.rule import MAX_TEXT, WILKS, checked_text
@@ -167,3 +169,34 @@ def test_losses_within_reach_are_a_cascade_in_any_order(pairs):
     )
     near = losses(*((place / 600 * CASCADE_REACH / 2, amount) for place, amount in pairs))
     assert topology_of_losses(*near) == "cascade"
+
+
+def test_threshold_is_the_order_statistic_that_covers_a_further_event():
+    deltas = np.arange(1.0, 100.0)  # 99 events: a further one is as likely in each of the 100 gaps
+    assert threshold(deltas, 0.5).value == 50
+    assert threshold(deltas, 0.9).value == 90
+    assert (threshold(deltas, 0.9).low, threshold(deltas, 0.9).high) == (87, 93)
+
+
+def test_thresholds_of_chi_squared_events_are_those_of_wilks():
+    deltas = np.random.default_rng(3).chisquare(2, 20_000)
+    for level in (0.5, 0.9):
+        found = threshold(deltas, level)
+        assert found.low < WILKS.levels[level] < found.high
+        assert found.value == pytest.approx(WILKS.levels[level], rel=0.03)
+
+
+@given(st.lists(st.floats(0, 1e4), min_size=9, max_size=60), st.sampled_from([0.5, 0.9]))
+def test_at_least_the_level_lies_below_its_threshold(deltas: list[float], level: float):
+    values = np.array(deltas)
+    limit = np.sort(values)[math.ceil((len(values) + 1) * level - 1e-9) - 1]
+    if limit > 0:
+        found = threshold(values, level)
+        assert found.value == limit
+        assert np.mean(values <= found.value) >= level
+        assert found.low <= found.value <= found.high
+
+
+def test_too_few_events_have_no_threshold():
+    with pytest.raises(ValueError, match="8 events are too few for a threshold of 90%"):
+        threshold(np.arange(8.0), 0.9)

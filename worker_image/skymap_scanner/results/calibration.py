@@ -8,6 +8,7 @@ energy, since nobody knows the truth of a real event. Where none applies, Wilks'
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -53,6 +54,25 @@ class Threshold(_Model):
     """Lower end of its 68 % interval, from the number of events."""
     high: Positive
     """Upper end of that interval."""
+
+
+def threshold(deltas: Floats, level: float) -> Threshold:
+    """Return the threshold below which 2 delta ln L of the truth, (n,), lies with probability ``level``.
+
+    It is the order statistic of rank (n + 1) ``level``, rounded up: a further event of the same kind lies below it at
+    least as often as ``level`` says, whatever the distribution (Vovk, Gammerman and Shafer, "Algorithmic Learning in a
+    Random World", 2005). The interval is that of the ranks one standard deviation away: how many of n events lie below
+    the true threshold is binomial. A truth that is fitted better than the best fit, below 0, counts as 0. Raises
+    ValueError if there are too few events for this level.
+    """
+    values = np.sort(np.maximum(deltas, 0.0))
+    count = len(values)
+    rank = math.ceil((count + 1) * level - 1e-9)
+    if not 0 < rank <= count:
+        raise ValueError(f"{count} events are too few for a threshold of {level:.0%}")
+    spread = math.sqrt(count * level * (1 - level))
+    low, high = (min(max(round(rank + side * spread), 1), count) for side in (-1, 1))
+    return Threshold(value=float(values[rank - 1]), low=float(values[low - 1]), high=float(values[high - 1]))
 
 
 class EnergyRange(_Model):
