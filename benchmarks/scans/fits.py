@@ -73,7 +73,7 @@ def scan(event: PreparedEvent, fits: Fits, choice: tuple[str, int, int], name: s
     """Scan the event, from the first entry of the plan to its end."""
     levels, seeds, first = choice
     settings = ScanSettings("fits", parse_levels(levels), seeds=seeds, first_seeds=first, reconstruction=name)
-    entry = scan_entry(settings, event, ())
+    entry = scan_entry(settings, event, (), "")
     maker, plan, best_fits = TaskMaker(entry, event), Plan(), BestFits(entry.seeding)
     plan.add(entry)
     seconds, place = 0.0, 0

@@ -42,7 +42,9 @@ def begin(url: str, name: str, phase: ProgressPhase | None = None) -> None:
     """Make a scan that has sent its frames and its plan, and whose saver has reported a phase."""
     scan = ScanTopics.of(name)
     facts = EventFacts(name="e", run=1, event=2, mjd=6e4, kind="t", real=False, metadata_topics=(FRAME,))
-    entry = ScanEntry(name=name, event=facts, levels="1:0", seeds=7, reconstruction="dummy")
+    entry = ScanEntry(
+        name=name, event=facts, levels="1:0", seeds=7, reconstruction="dummy", software="skymap-scanner 0.1.0, dummy"
+    )
     with open_broker(url) as broker:
         create_topics(broker, scan)
         broker.create_topic(FRAME)

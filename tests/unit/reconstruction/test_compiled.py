@@ -14,9 +14,10 @@ import pytest
 from llvmlite.binding import get_host_cpu_features
 
 from skymap_scanner.reconstruction.millipede.cache import is_complete
-from skymap_scanner.reconstruction.millipede.compiled import BASELINE, FOLDER, pinned_target
+from skymap_scanner.reconstruction.millipede.compiled import FOLDER
 from skymap_scanner.reconstruction.millipede.far_field import nearness
 from skymap_scanner.reconstruction.millipede.gradient import gradient
+from skymap_scanner.reconstruction.millipede.machine_code import BASELINE, pinned_target
 
 AVX2 = {"avx2": True, "fma": True}
 

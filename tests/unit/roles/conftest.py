@@ -163,6 +163,8 @@ def change_fits(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Start, F
             reconstruction = original(name, parameters)
 
             class Changed:
+                identity = reconstruction.identity
+
                 def set_up(self, event: object) -> Wrapped:
                     return Wrapped(reconstruction.set_up(event), change)  # type: ignore[arg-type]
 

@@ -23,7 +23,15 @@ from skymap_scanner.scan.plan import (
 from skymap_scanner.scan.seeds import Round
 
 FACTS = EventFacts(name="event", run=1, event=2, mjd=60000.5, kind="HESE", real=True, metadata_topics=("mf_a", "mf_b"))
-SCAN = ScanEntry(name="scan", event=FACTS, levels="1:0 2:1", seeds=7, reconstruction="dummy", parameters={"ra": 1.5})
+SCAN = ScanEntry(
+    name="scan",
+    event=FACTS,
+    levels="1:0 2:1",
+    seeds=7,
+    reconstruction="dummy",
+    parameters={"ra": 1.5},
+    software="skymap-scanner 0.1.0, dummy",
+)
 
 
 @pytest.mark.parametrize(
@@ -156,3 +164,7 @@ def test_different_scan_of_the_same_name_is_rejected() -> None:
     check_same_scan(SCAN, SCAN.model_copy())
     with pytest.raises(InputError, match="with seeds 7, not 3"):
         check_same_scan(SCAN, SCAN.model_copy(update={"seeds": 3}))
+    with pytest.raises(
+        InputError, match=r"with software skymap-scanner 0\.1\.0, dummy, not skymap-scanner 0\.2\.0, dummy"
+    ):
+        check_same_scan(SCAN, SCAN.model_copy(update={"software": "skymap-scanner 0.2.0, dummy"}))

@@ -24,7 +24,7 @@ from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.sources import NAME_KEY, read_event
 from skymap_scanner.i3 import FrameWriter, I3String
-from skymap_scanner.reconstruction import load
+from skymap_scanner.reconstruction import load, software_of
 from skymap_scanner.results import check_formats
 from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
 from skymap_scanner.roles.local.record import FILE as RECORD_FILE
@@ -74,7 +74,8 @@ class RunRequest:
     def record(self) -> Record:
         """The record of this scan in its folder."""
         url = None if self.broker is None else self.broker.url
-        return Record.of(self.source, self.settings, tuple(self.formats), url)
+        software = software_of(load(self.settings.reconstruction, self.settings.parameters))
+        return Record.of(self.source, self.settings, tuple(self.formats), url, software)
 
     def with_name(self, name: str) -> RunRequest:
         """Return the request with the scan's name chosen."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from importlib.metadata import entry_points
 from typing import Any
 
+from skymap_scanner import __version__
 from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.reconstruction.protocol import Reconstruction
 
@@ -46,3 +47,11 @@ def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstructi
     except (TypeError, ValueError) as error:
         raise InputError(f"reconstruction {name!r} with {given}: {error}") from error
     return made
+
+
+def software_of(reconstruction: Reconstruction) -> str:
+    """Return what makes the fits of a scan: this version of the scanner, and the identity of the reconstruction.
+
+    A map is made by one software: fits of another differ in their bits, or in what -ln L means.
+    """
+    return f"skymap-scanner {__version__}, {reconstruction.identity}"

@@ -47,6 +47,11 @@ class Dummy:
         self._direction = None if ra is None or dec is None else (math.radians(ra), math.radians(dec))
         self._seconds = seconds
 
+    @property
+    def identity(self) -> str:
+        """The name: its code belongs to the package."""
+        return "dummy"
+
     def set_up(self, event: PreparedEvent) -> EventFitter:
         """Find the bottom in the detector frame."""
         ra, dec = self._direction or _direction_of_event(event)

@@ -78,6 +78,11 @@ class IceTrayMillipede:
             "BinSigma": bin_sigma,
         }
 
+    @property
+    def identity(self) -> str:
+        """The name: IceTray's own version is that of the environment."""
+        return "icetray"
+
     def set_up(self, event: PreparedEvent) -> EventFitter:
         """Load the tables and make the frames of the event.
 

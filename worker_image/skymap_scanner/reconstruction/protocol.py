@@ -123,6 +123,10 @@ class Locator(EventFitter, Protocol):
 class Reconstruction(Protocol):
     """One way to fit."""
 
+    @property
+    def identity(self) -> str:
+        """What decides the bits of its fits beside the event: its version, code and tables; printable ASCII."""
+
     def set_up(self, event: PreparedEvent) -> EventFitter:
         """Prepare what all fits of this event share.
 

@@ -9,8 +9,9 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 
+from skymap_scanner import __version__
 from skymap_scanner.broker.protocol import Broker, Closing, Message, arrived
-from skymap_scanner.errors import BrokerError
+from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import PixelFit
@@ -44,11 +45,20 @@ class PlanReader(Closing):
         return self.plan
 
     def wait_for_scan(self, stop: Stop) -> ScanEntry | None:
-        """Wait until the producer has announced the scan; None if a stop was requested first."""
-        while self.update(timeout=0.5).scan is None:
+        """Wait until the producer has announced the scan; None if a stop was requested first.
+
+        Raises InputError if another version of the scanner has begun it.
+        """
+        while (scan := self.update(timeout=0.5).scan) is None:
             if stop.requested:
                 return None
-        return self.plan.scan
+        begun, own = scan.software.partition(",")[0], f"skymap-scanner {__version__}"
+        if begun != own:
+            raise InputError(
+                f"scan {scan.name!r} was begun by {begun}, this is {own}: use one version for all parts of a scan, or "
+                "scan again under another name"
+            )
+        return scan
 
 
 class CollectedReader(Closing):

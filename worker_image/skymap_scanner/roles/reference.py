@@ -65,6 +65,7 @@ PROPERTIES = {
     "reconstruction": "name of the reconstruction",
     "reconstruction_parameters": "its parameters as JSON",
     "seed": "number of the seed",
+    "software": "what must fit the task: version of the scanner, and identity of the reconstruction",
 }
 
 
@@ -122,7 +123,7 @@ def _messages() -> tuple[Frame, Frame, list[str]]:
         geometry=ic86(),
     )
     facts = EventFacts(name=event.name, run=1, event=1, mjd=event.mjd, kind="", real=False, metadata_topics=())
-    scan = ScanEntry(name="SCAN", event=facts, levels="1:0", seeds=1, reconstruction="dummy")
+    scan = ScanEntry(name="SCAN", event=facts, levels="1:0", seeds=1, reconstruction="dummy", software="")
     maker = TaskMaker(scan, event)
     task = next(maker.tasks(Pixel(1, 0), event))
     message = maker.message(task)

@@ -12,7 +12,13 @@ from skymap_scanner.detector.coordinates import equatorial_to_detector
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.protocol import Start
 from skymap_scanner.roles.task_frames import PixelFit, Task, encode_task
-from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY, SEED_PROPERTY
+from skymap_scanner.roles.topics import (
+    METADATA_PROPERTY,
+    PARAMETERS_PROPERTY,
+    RECONSTRUCTION_PROPERTY,
+    SEED_PROPERTY,
+    SOFTWARE_PROPERTY,
+)
 from skymap_scanner.scan.pixels import Pixel, centres, neighbours, parent
 from skymap_scanner.scan.plan import Plan, ScanEntry
 from skymap_scanner.scan.seeds import Round, seed_position
@@ -24,6 +30,7 @@ def task_properties(scan: ScanEntry) -> dict[str, str]:
         METADATA_PROPERTY: ";".join(scan.event.metadata_topics),
         RECONSTRUCTION_PROPERTY: scan.reconstruction,
         PARAMETERS_PROPERTY: json.dumps(dict(scan.parameters), sort_keys=True),
+        SOFTWARE_PROPERTY: scan.software,
     }
 
 

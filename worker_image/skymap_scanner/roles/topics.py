@@ -16,6 +16,8 @@ METADATA_PROPERTY = "metadata_topics"
 #: Message properties with the reconstruction of a task: its name and its parameters (JSON).
 RECONSTRUCTION_PROPERTY = "reconstruction"
 PARAMETERS_PROPERTY = "reconstruction_parameters"
+#: Message property with the software that must fit a task: `reconstruction.software_of`.
+SOFTWARE_PROPERTY = "software"
 #: Message property with the seed of a task or a fit.
 SEED_PROPERTY = "seed"
 

@@ -44,7 +44,7 @@ class Fits:
             reconstruction="dummy",
             keep_all_seeds=keep_all_seeds,
         )
-        self.scan: ScanEntry = scan_entry(settings, prepared, ("mf_a",))
+        self.scan: ScanEntry = scan_entry(settings, prepared, ("mf_a",), "")
         self.plan = Plan()
         self.plan.add(self.scan)
         self._prepared = prepared

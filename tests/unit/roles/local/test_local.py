@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,16 @@ def test_record_round_trips_and_names_differences(tmp_path: Path) -> None:
         check_same(tmp_path, record, Record.of("/a/event.json", area, ()))
     with pytest.raises(InputError, match=r"over an embedded broker, not over pulsar://host"):
         check_same(tmp_path, record, Record.of("/a/event.json", area, ("json",), "pulsar://host"))
+
+
+def test_unfinished_scan_of_another_software_is_not_resumed(tmp_path: Path) -> None:
+    settings = ScanSettings("scan", parse_levels("8:0"))
+    begun, now = (Record.of("/a/event.json", settings, software=f"skymap-scanner {n}, dummy") for n in ("0.1", "0.2"))
+    with pytest.raises(
+        InputError, match=r"unfinished scan by 'skymap-scanner 0\.1, dummy', this is 'skymap-scanner 0\.2"
+    ):
+        check_same(tmp_path, begun, now)
+    check_same(tmp_path, replace(begun, finished=True), now)
 
 
 def test_invalid_record_is_named(tmp_path: Path) -> None:

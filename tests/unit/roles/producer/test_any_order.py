@@ -56,7 +56,7 @@ class Broker:
 
 def run(prepared: PreparedEvent, settings: ScanSettings, random: Random, restarts: float) -> tuple[str, list[bytes]]:
     """Run a scan: its rounds end in any order, the producer acts at any time; return its map, and its plan."""
-    scan = scan_entry(settings, prepared, ("mf_a",))
+    scan = scan_entry(settings, prepared, ("mf_a",), "")
     broker, maker = Broker(scan), TaskMaker(scan, prepared)
     plan, fits = broker.read()
     tasks: dict[Round, list[Task]] = {}
@@ -108,7 +108,7 @@ def planned(prepared: PreparedEvent) -> Callable[[int], int]:
 
     def count(first: int) -> int:
         settings = ScanSettings("scan", parse_levels("4:0 16:9"), first_seeds=first)
-        scan = scan_entry(settings, prepared, ())
+        scan = scan_entry(settings, prepared, (), "")
         maker, plan = TaskMaker(scan, prepared), Plan()
         plan.add(scan)
         fits = BestFits(scan.seeding)

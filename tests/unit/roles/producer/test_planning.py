@@ -22,7 +22,9 @@ FACTS = EventFacts(name="event", run=1, event=2, mjd=60000.5, kind="HESE", real=
 
 def plan_of(levels: str = "1:0 2:1", **changes: object) -> Plan:
     plan = Plan()
-    plan.add(ScanEntry(name="scan", event=FACTS, levels=levels, seeds=7, reconstruction="dummy", **changes))
+    plan.add(
+        ScanEntry(name="scan", event=FACTS, levels=levels, seeds=7, reconstruction="dummy", software="", **changes)
+    )
     return plan
 
 

@@ -1,10 +1,6 @@
 """How the kernels are compiled: machine code that does not depend on the host, a cache that sees every change.
 
-*Same bits everywhere.* On x86-64 the code is made for the x86-64-v3 level (AVX2 and FMA: every server since 2013) and
-not for the CPU at hand, so that every worker of a scan computes the same bits, and a cache of compiled code can be
-baked into an image. ``fast-gather`` is a tuning hint, no requirement: without it LLVM does not vectorise the table
-look-ups. Set ``NUMBA_CPU_NAME`` (and ``NUMBA_CPU_FEATURES``) to choose another target; a host without AVX2 falls back
-to its own.
+*Same bits everywhere.* The code is made for the target that `machine_code` chooses, not for the CPU at hand.
 
 *A cache that sees every change.* Numba keys its cache by the source of the one function; constants and functions that
 are imported from other modules are frozen into the machine code unseen. The cache therefore lives in a folder named by
@@ -15,66 +11,33 @@ a digest of all sources of this package and of what compiles them, below ``NUMBA
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
-import platform
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
-from llvmlite import __version__ as llvmlite_version
-from llvmlite.binding import get_host_cpu_features, get_host_cpu_name, get_process_triple
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvidedCacheLocator
 from numba.core.compiler import Compiler
 
 from skymap_scanner.errors import ReconstructionError
 from skymap_scanner.reconstruction.millipede.cache import ensure_complete
+from skymap_scanner.reconstruction.millipede.machine_code import code_digest, target
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: The baseline of x86-64 (https://gitlab.com/x86-psABIs/x86-64-ABI), and the hint that makes LLVM gather.
-BASELINE = ("x86-64-v3", "+fast-gather")
-
-
-def pinned_target(machine: str, host: Mapping[str, bool], chosen: str | None) -> tuple[str, str] | None:
-    """Return the CPU name and features that the machine code is made for, None where numba's own choice stands.
-
-    ``machine`` as `platform.machine` has it, ``host``: features of the CPU at hand, ``chosen``: the user's CPU name.
-    """
-    if chosen is not None or machine.lower() not in {"x86_64", "amd64"}:
-        return None
-    return BASELINE if host.get("avx2") and host.get("fma") else None
-
-
-def _pin_target() -> None:
-    """Choose the machine code's target."""
-    target = pinned_target(platform.machine(), get_host_cpu_features(), numba.config.CPU_NAME)
-    if target is not None:
-        numba.config.CPU_NAME, numba.config.CPU_FEATURES = target
-
 
 def _choose_folder() -> Path:
     """Name the folder of these sources and this compiler, so that nothing stale is ever loaded."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.name.encode() + file.read_bytes())
-    target = (
-        get_process_triple(),
-        numba.config.CPU_NAME or get_host_cpu_name(),
-        numba.config.CPU_FEATURES or get_host_cpu_features().flatten(),
-    )
-    digest.update(repr((numba.__version__, llvmlite_version, sys.implementation.cache_tag, target)).encode())
     base = numba.config.CACHE_DIR or Path(
         os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "skymap-scanner", "numba"
     )
-    return Path(base).absolute() / f"millipede-{digest.hexdigest()[:12]}"
+    return Path(base).absolute() / f"millipede-{code_digest()}"
 
 
-_pin_target()
+numba.config.CPU_NAME, numba.config.CPU_FEATURES = target()
 #: Where the compiled kernels are.
 FOLDER = _choose_folder()
 

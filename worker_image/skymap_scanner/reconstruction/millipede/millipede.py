@@ -1,24 +1,23 @@
-"""The reconstruction ``millipede``: its parameters, and its set-up for an event."""
+"""The reconstruction ``millipede``: its parameters and its identity.
+
+Importing this does not load numba (0.3 s), which only the fits need.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.detector.ice import ice_model
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import PreparedEvent
-from skymap_scanner.i3 import I3EventHeader, Pulses
-from skymap_scanner.reconstruction.millipede.bins import WIDTH, bin_event
-from skymap_scanner.reconstruction.millipede.build_arrays import make_event_arrays
-from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
-from skymap_scanner.reconstruction.millipede.interpolants import ANNEALED_SMEAR, LightTables, make_tables
-from skymap_scanner.reconstruction.millipede.search import Clues, Surfaces
+from skymap_scanner.reconstruction.millipede.bins import WIDTH
+from skymap_scanner.reconstruction.millipede.machine_code import code_digest
 from skymap_scanner.reconstruction.millipede.table import load
 from skymap_scanner.reconstruction.protocol import Start
+
+if TYPE_CHECKING:
+    from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 
 #: Rises with every change of -ln L: results of different versions cannot be compared.
 VERSION = 3
@@ -36,7 +35,7 @@ class Millipede:
     light_range
         Light further from its source than this is neglected, m.
     bin_width
-        Width of the time bins up to the direct light, ns; less: finer bins, slower.
+        Width of the time bins up to that of the direct light, ns; less: finer bins, slower.
     model_error
         Relative uncertainty of the light that is expected in one DOM.
 
@@ -67,6 +66,22 @@ class Millipede:
         self._bin_width = float(bin_width)
         self._model_error = float(model_error)
 
+    @property
+    def likelihood(self) -> str:
+        """The identity of -ln L: fits that differ in it cannot be compared.
+
+        Raises InputError when the photon table cannot be read.
+        """
+        return (
+            f"millipede {VERSION}, table {load(self._photon_table).digest}, ice {self._ice.name}, "
+            f"light_range {self._light_range:g}, bin_width {self._bin_width:g}, model_error {self._model_error:g}"
+        )
+
+    @property
+    def identity(self) -> str:
+        """The likelihood and its machine code; raises InputError when the photon table cannot be read."""
+        return f"{self.likelihood}, code {code_digest()}"
+
     def set_up(self, event: PreparedEvent) -> MillipedeFitter:
         """Prepare what all fits of this event share: time bins, tables, the far field.
 
@@ -75,57 +90,22 @@ class Millipede:
         ReconstructionError
             When no charge is left to fit, or there is nothing to start from.
         """
-        reference = float(event.vertex_time)
-        data = bin_event(event, self._bin_width)
-        tables, smeared, digest = _tables(self._photon_table)
-        identity = (
-            f"millipede {VERSION}, table {digest}, ice {self._ice.name}, light_range {self._light_range:g}, "
-            f"bin_width {self._bin_width:g}, model_error {self._model_error:g}"
+        from skymap_scanner.reconstruction.millipede.set_up import set_up  # noqa: PLC0415 - see the module's docstring
+
+        return set_up(
+            event,
+            ice=self._ice,
+            photon_table=self._photon_table,
+            light_range=self._light_range,
+            bin_width=self._bin_width,
+            model_error=self._model_error,
+            likelihood=self.likelihood,
         )
-        arrays = make_event_arrays(
-            data, event.geometry, self._ice, tables, self._light_range, self._model_error, reference
-        )
-        clues = Clues(data.clues[:, :3], data.clues[:, 3] - reference, data.clues[:, 4], data.centre)
-        return MillipedeFitter(event, Surfaces(arrays, arrays._replace(tables=smeared), clues), reference, identity)
 
     def compile(self) -> None:
         """Fill the cache of compiled code, so that the first fit is as fast as the others."""
-        event = _least_event()
+        from skymap_scanner.reconstruction.millipede.set_up import least_event  # noqa: PLC0415 - as above
+
+        event = least_event()
         position = (float(event.vertex[0]), float(event.vertex[1]), float(event.vertex[2]))
         self.set_up(event).locate(Start(1.0, 1.0, position, event.vertex_time))
-
-
-@lru_cache(maxsize=2)
-def _tables(path: Path | None) -> tuple[LightTables, LightTables, str]:
-    """Resample a photon table, as it is and smeared out, and name it; the last are kept for the events to come."""
-    table = load(path)
-    return make_tables(table), make_tables(table, ANNEALED_SMEAR), table.digest
-
-
-def _least_event() -> PreparedEvent:
-    """Return an event of three pulses: enough to run all that is compiled."""
-    geometry = ic86()
-    dom = np.flatnonzero(~geometry.dead)[1000:1003]
-    return PreparedEvent(
-        name="compile",
-        header=I3EventHeader(),
-        mjd=60_000.0,
-        pulse_series="pulses",
-        pulses=Pulses(
-            string=geometry.string[dom],
-            om=geometry.om[dom],
-            pmt=np.zeros(3, np.uint8),
-            time=np.array([10_000.0, 10_050.0, 10_100.0]),
-            charge=np.ones(3, np.float32),
-            width=np.full(3, 8.0, np.float32),
-            flags=np.ones(3, np.uint8),
-        ),
-        window=(9_000.0, 12_000.0),
-        errata={},
-        late={},
-        excluded=frozenset(),
-        bright=frozenset(),
-        vertex=geometry.position[dom[1]].copy(),
-        vertex_time=10_000.0,
-        geometry=geometry,
-    )

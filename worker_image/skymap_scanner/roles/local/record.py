@@ -22,13 +22,15 @@ FILE = "scan.json"
 class Record:
     """The scan of a folder: the source of its event, its settings, and whether it is finished.
 
-    ``broker``: URL of the shared broker with its topics; None for an embedded one in the folder.
+    ``broker``: URL of the shared broker with its topics; None for an embedded one in the folder. ``software``: what
+    makes its fits (`reconstruction.software_of`).
     """
 
     event: str
     settings: dict[str, Any] = field(default_factory=dict)
     finished: bool = False
     broker: str | None = None
+    software: str = ""
 
     @property
     def name(self) -> str:
@@ -36,7 +38,14 @@ class Record:
         return str(self.settings["name"])
 
     @classmethod
-    def of(cls, event: str, settings: ScanSettings, formats: tuple[str, ...] = (), broker: str | None = None) -> Record:
+    def of(
+        cls,
+        event: str,
+        settings: ScanSettings,
+        formats: tuple[str, ...] = (),
+        broker: str | None = None,
+        software: str = "",
+    ) -> Record:
         """Return the record of a new scan."""
         values = asdict(settings)
         values |= {
@@ -45,7 +54,7 @@ class Record:
             "formats": list(formats),
         }
         del values["predictive"]  # does not change the map
-        return cls(event, json.loads(json.dumps(values)), broker=broker)
+        return cls(event, json.loads(json.dumps(values)), broker=broker, software=software)
 
 
 def read_record(folder: Path) -> Record | None:
@@ -92,6 +101,11 @@ def check_same(folder: Path, found: Record, wanted: Record) -> None:
                 f"{folder} holds a scan with {name} {before}, not {now}: choose another folder, "
                 "give the same value to resume it, or --restart to replace it"
             )
+    if not found.finished and found.software != wanted.software:
+        raise InputError(
+            f"{folder} holds an unfinished scan by '{found.software or 'another version'}', this is "
+            f"'{wanted.software}': finish it with the software that began it, or --restart to scan again"
+        )
 
 
 def unique_name(event: Event, settings: ScanSettings) -> str:

@@ -48,7 +48,7 @@ class ScanSettings:
     predictive: float = 1.0
 
 
-def scan_entry(settings: ScanSettings, prepared: PreparedEvent, metadata: tuple[str, ...]) -> ScanEntry:
+def scan_entry(settings: ScanSettings, prepared: PreparedEvent, metadata: tuple[str, ...], software: str) -> ScanEntry:
     """Return the first entry of the plan; ``metadata`` are the topics of the event's frames."""
     kind = event_kind(prepared.name)
     return ScanEntry(
@@ -69,6 +69,7 @@ def scan_entry(settings: ScanSettings, prepared: PreparedEvent, metadata: tuple[
         pixels=settings.pixels,
         reconstruction=settings.reconstruction,
         parameters=settings.parameters,
+        software=software,
         keep_all_seeds=settings.keep_all_seeds,
     )
 

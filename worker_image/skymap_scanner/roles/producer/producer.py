@@ -19,6 +19,7 @@ from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.prepared_frames import event_frames
+from skymap_scanner.reconstruction import load, software_of
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.producer.planning import ScanSettings, next_entry, scan_entry
 from skymap_scanner.roles.readers import BestFitReader, BestFits, PlanReader
@@ -37,13 +38,15 @@ BATCH = 500
 def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSettings, stop: Stop) -> bool:
     """Produce the whole scan: True when the last task is sent, False if a stop was requested first.
 
-    Raises InputError if the event cannot be scanned, or another scan has this name; BrokerError if the broker rejects a
+    Raises InputError if the event cannot be scanned, or another scan has this name; ReconstructionError if there is no
+    such reconstruction; BrokerError if the broker rejects a
     request.
     """
     prepared = prepare(event, settings.pulse_series)
     create_topics(broker, topics)
     metadata = publish_metadata(broker, topics, event_frames(event, prepared))
-    scan = scan_entry(settings, prepared, metadata)
+    software = software_of(load(settings.reconstruction, settings.parameters))
+    scan = scan_entry(settings, prepared, metadata, software)
     with (
         broker.producer(topics.plan, "producer") as plan_out,
         broker.producer(topics.to_be_scanned, "producer") as tasks_out,

@@ -12,10 +12,16 @@ from skymap_scanner.broker.protocol import Broker, Message
 from skymap_scanner.errors import BrokerError, ReconstructionError
 from skymap_scanner.event.prepared_frames import prepared_from_frames
 from skymap_scanner.i3 import Frame
-from skymap_scanner.reconstruction import load
+from skymap_scanner.reconstruction import load, software_of
 from skymap_scanner.reconstruction.protocol import EventFitter
 from skymap_scanner.roles.task_frames import Task, decode_task
-from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY, read_metadata
+from skymap_scanner.roles.topics import (
+    METADATA_PROPERTY,
+    PARAMETERS_PROPERTY,
+    RECONSTRUCTION_PROPERTY,
+    SOFTWARE_PROPERTY,
+    read_metadata,
+)
 from skymap_scanner.roles.worker.crash_reports import task_identity
 
 log = logging.getLogger(__name__)
@@ -29,7 +35,8 @@ class ReceivedTask:
     """A task with everything its message states.
 
     ``identity``: see `crash_reports.task_identity`; ``metadata``: the topics of the event's frames; ``parameters``:
-    JSON, passed to the reconstruction.
+    JSON, passed to the reconstruction; ``software``: what must make the fit, None if the worker fits with a
+    reconstruction of its own.
     """
 
     task: Task
@@ -38,6 +45,7 @@ class ReceivedTask:
     metadata: tuple[str, ...]
     reconstruction: str
     parameters: str
+    software: str | None
 
 
 def decode_task_message(message: Message, reconstruction: str | None = None) -> ReceivedTask:
@@ -47,7 +55,9 @@ def decode_task_message(message: Message, reconstruction: str | None = None) -> 
     """
     task, frame = decode_task(message.payload)
     properties = message.properties
-    missing = [name for name in (METADATA_PROPERTY, RECONSTRUCTION_PROPERTY) if not properties.get(name)]
+    missing = [
+        name for name in (METADATA_PROPERTY, RECONSTRUCTION_PROPERTY, SOFTWARE_PROPERTY) if not properties.get(name)
+    ]
     if missing:
         raise BrokerError(f"the task {message.key} has no property {missing[0]!r}: was it sent by another program?")
     return ReceivedTask(
@@ -57,6 +67,7 @@ def decode_task_message(message: Message, reconstruction: str | None = None) -> 
         metadata=tuple(properties[METADATA_PROPERTY].split(";")),
         reconstruction=reconstruction or properties[RECONSTRUCTION_PROPERTY],
         parameters="{}" if reconstruction else properties.get(PARAMETERS_PROPERTY, "{}"),
+        software=None if reconstruction else properties[SOFTWARE_PROPERTY],
     )
 
 
@@ -70,15 +81,21 @@ class Fitters:
     def of(self, task: ReceivedTask) -> EventFitter:
         """Return the fitter for the event of this task.
 
-        Raises ReconstructionError if the reconstruction cannot be set up; BrokerError if the event's frames cannot be
-        read.
+        Raises ReconstructionError if the reconstruction cannot be set up, or is not that of the scan; BrokerError if
+        the event's frames cannot be read.
         """
-        return self._ready(task.metadata, task.reconstruction, task.parameters)
+        return self._ready(task.metadata, task.reconstruction, task.parameters, task.software)
 
-    def _set_up(self, metadata: tuple[str, ...], name: str, parameters: str) -> EventFitter:
+    def _set_up(self, metadata: tuple[str, ...], name: str, parameters: str, software: str | None) -> EventFitter:
         began = time.monotonic()
-        event = prepared_from_frames([read_metadata(self._broker, topic) for topic in metadata])
         reconstruction = load(name, json.loads(parameters))
+        own = software_of(reconstruction)
+        if software not in {None, own}:
+            raise ReconstructionError(
+                f"the scan is fitted by '{software}', this worker is '{own}', and one map must not be made by both: "
+                "start workers of the software that began the scan"
+            )
+        event = prepared_from_frames([read_metadata(self._broker, topic) for topic in metadata])
         try:
             fitter = reconstruction.set_up(event)
         except ReconstructionError as error:
