@@ -75,6 +75,10 @@ ACCEPTED = [
     Accepted(
         "url with credentials", event(url="https://a.org/e.i3.zst", credentialsSecret={"name": "i3live"}, select="1/2")
     ),
+    Accepted("sub-event", event(url="https://a.org/e", select="1/2/0")),
+    Accepted(
+        "sub-event of a stream", event(url="https://a.org/e", select=f"{'9' * 10}/{'9' * 10}/{'a' * 64}/{'9' * 10}")
+    ),
     Accepted("config map", event(configMap={"name": "alert", "key": "e.json"}, pulseSeries="SplitInIcePulses")),
     Accepted("claim", event(persistentVolumeClaim={"claimName": "data", "path": "runs/..2024/e.i3.zst"})),
     Accepted("simulate with defaults", event(simulate={})),
@@ -197,6 +201,7 @@ REFUSED = [
         "credentialsSecret belongs to a url",
     ),
     Refused("select", event(url="http://a.org", select="1-2"), "event.select"),
+    Refused("select's sub-event", event(url="http://a.org", select="1/2/InIceSplit"), "event.select"),
     Refused(
         "secret's name", event(url="http://a.org", credentialsSecret={"name": "A b"}), "event.credentialsSecret.name"
     ),

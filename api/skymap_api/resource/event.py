@@ -12,6 +12,9 @@ from skymap_api.resource.base import DataKey, Model, Number, ObjectName, OnClust
 #: A URL with a host and without user or password.
 _HTTP = "^https?://[^ \t\r\n/?#@]+([/?#][^ \t\r\n]*)?$".encode("unicode_escape").decode()
 
+#: Run, event, and a sub-event by its number or by stream and number.
+_SELECTION = r"^[0-9]{1,10}/[0-9]{1,10}(/([A-Za-z0-9._+-]{1,64}/)?[0-9]{1,10})?$"
+
 _SOURCES = ("url", "path", "config_map", "persistent_volume_claim", "simulate")
 
 
@@ -75,8 +78,9 @@ class EventSource(Model):
     """A simulated event."""
     pulse_series: Annotated[str, Field(min_length=1, max_length=253)] | None = None
     """Frame key of the pulses to fit. Default: SplitInIcePulses, or SplitUncleanedInIcePulses if that is missing."""
-    select: Annotated[str, Field(max_length=21, pattern=r"^[0-9]{1,10}/[0-9]{1,10}$")] | None = None
-    """RUN/EVENT: which event of a file with several events. Default: the first with pulses."""
+    select: Annotated[str, Field(max_length=97, pattern=_SELECTION)] | None = None
+    """RUN/EVENT, RUN/EVENT/SUB or RUN/EVENT/STREAM/SUB: which event, or sub-event, of a file with several. Default: the
+    first event with light in its pulses, and of its sub-events the one with the most."""
 
     rules: ClassVar = (
         Rule(

@@ -9,6 +9,7 @@ from skymap_api.resource import Simulation
 from skymap_scanner.cli import group
 from skymap_scanner.cli.manifest import is_manifest, read_manifest
 from skymap_scanner.errors import InputError, ReconstructionError
+from skymap_scanner.event.selection import EventSelection
 from skymap_scanner.scan.levels import DEFAULT_LEVELS, parse_area, parse_levels
 
 HEAD = """\
@@ -68,11 +69,16 @@ def test_more_workers_than_cores_are_for_a_cluster(tmp_path: Path, monkeypatch: 
         assert read_manifest(path).workers == here
 
 
-def test_event_may_be_selected_in_a_file(tmp_path: Path) -> None:
-    assert read_manifest(manifest(tmp_path, "event: {path: a.i3, select: 138632/31747601}")).select == (
-        138632,
-        31747601,
-    )
+@pytest.mark.parametrize(
+    ("text", "selection"),
+    [
+        ("138632/31747601", EventSelection(138632, 31747601)),
+        ("138632/31747601/1", EventSelection(138632, 31747601, sub_event=1)),
+        ("138632/31747601/InIceSplit/1", EventSelection(138632, 31747601, "InIceSplit", 1)),
+    ],
+)
+def test_event_may_be_selected_in_a_file(tmp_path: Path, text: str, selection: EventSelection) -> None:
+    assert read_manifest(manifest(tmp_path, f"event: {{path: a.i3, select: {text}}}")).select == selection
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from skymap_scanner.event.download_options import Credentials, DownloadLimits
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.prepared_frames import event_frames
+from skymap_scanner.event.selection import EventSelection
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.i3 import Frame, I3EventHeader, I3Int, I3String
 
@@ -163,10 +164,10 @@ def test_first_event_with_pulses_is_read(tmp_path: Path, frames: list[Frame]) ->
     path = tmp_path / "many.i3"
     path.write_bytes(content([*gcd, q, without_pulses(numbered(p, 1, 1)), numbered(p, 1, 2), numbered(p, 1, 3)]))
     assert read_event(str(path)).name == "run00000001.evt000000000002"
-    assert read_event(str(path), select=(1, 3)).name == "run00000001.evt000000000003"
-    assert read_event(str(path), select=(1, 1)).name == "run00000001.evt000000000001"
-    with pytest.raises(InputError, match=r"many\.i3: holds no event 2/1; it holds 1/1, 1/2, 1/3"):
-        read_event(str(path), select=(2, 1))
+    assert read_event(str(path), select=EventSelection(1, 3)).name == "run00000001.evt000000000003"
+    assert read_event(str(path), select=EventSelection(1, 1)).name == "run00000001.evt000000000001"
+    with pytest.raises(InputError, match=r"many\.i3: holds no event 2/1; it holds 1/1/0, 1/2/0, 1/3/0"):
+        read_event(str(path), select=EventSelection(2, 1))
 
 
 def test_event_includes_the_frames_before_it(tmp_path: Path, frames: list[Frame]) -> None:
@@ -175,7 +176,10 @@ def test_event_includes_the_frames_before_it(tmp_path: Path, frames: list[Frame]
     other_q["Which"] = other_d["Which"] = I3Int(2)
     path = tmp_path / "two.i3"
     path.write_bytes(content([g, c, d, q, numbered(p, 1, 1), other_d, other_q, numbered(p, 1, 2)]))
-    first, second = read_event(str(path), select=(1, 1)), read_event(str(path), select=(1, 2))
+    first, second = (
+        read_event(str(path), select=EventSelection(1, 1)),
+        read_event(str(path), select=EventSelection(1, 2)),
+    )
     assert "Which" not in first.frames["Q"]
     assert "Which" not in first.frames["D"]
     assert second.frames["Q"]["Which"] == second.frames["D"]["Which"] == I3Int(2)

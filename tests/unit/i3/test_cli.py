@@ -57,7 +57,7 @@ def test_show_lists_frames_and_objects(file: Path) -> None:
     lines = output(show.command, file).splitlines()
     assert lines[0] == "Frame 0  G Geometry  1 object"
     assert lines[1].split() == ["Unknown", "I3Thing", "21", "opaque", "I3Thing"]
-    assert lines[3] == "Frame 1  P Physics  6 objects  run 7 event 9 InIceSplit"
+    assert lines[3] == "Frame 1  P Physics  6 objects  run 7 event 9 InIceSplit sub-event 0"
     rows = {line.split()[0]: line for line in lines[4:] if line}
     assert rows["Bad"].endswith(": 4 bytes expected, only 3 are left")
     assert "shape Cascade" in rows["Fit"]

@@ -89,6 +89,13 @@ def test_fits_header_describes_the_event(track):
         assert "DATE" not in header
 
 
+def test_fits_header_names_the_sub_event_where_it_is_known(track, metadata):
+    known = ScanResult(track.levels, metadata(track.levels, sub_event_id=0, sub_event_stream="InIceSplit"))
+    for result, expected in ((known, (0, "InIceSplit")), (track, (None, None))):
+        with fits.open(io.BytesIO(encode(result))) as file:
+            assert (file[1].header.get("SUBEVENT"), file[1].header.get("SUBSTRM")) == expected
+
+
 def test_wall_time_and_date_are_written_where_they_are_given(track, metadata):
     dated = ScanResult(track.levels, metadata(track.levels, wall_time=61.5, date="2026-01-02T03:04:05"))
     with fits.open(io.BytesIO(encode(dated))) as file:

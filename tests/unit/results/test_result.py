@@ -104,6 +104,8 @@ def results(draw) -> ScanResult:
         complete={nside: draw(st.booleans()) for nside in levels},
         plan=draw(st.dictionaries(st.sampled_from([8, 64]), st.integers(0, 10**6))),
         name=draw(text),
+        sub_event_id=draw(st.none() | st.integers(0, 2**32 - 1)),
+        sub_event_stream=draw(st.sampled_from(["", "InIceSplit"])),
         reconstruction=draw(text),
         likelihood=draw(st.sampled_from(["", "millipede 7; table 1a2b"])),
         topology=draw(st.sampled_from(["", "track", "cascade"])),
@@ -153,6 +155,9 @@ def test_levels_without_pixels_stay_out_of_the_files(track):
 
 def test_names_follow_the_reference(track, metadata):
     assert track.stem == "run00138632.evt000031747601.neutrino_8_64_512"
+    for sub_event, label in ((0, "evt000031747601"), (3, "evt000031747601-3")):
+        second = ScanResult({}, metadata({}, sub_event_id=sub_event))
+        assert second.stem == f"run00138632.{label}.neutrino"
     odd = ScanResult({}, metadata({}, run_id=7, event_id=8, event_type="../a b"))
     assert odd.stem == "run00000007.evt000000000008.---a-b"
 

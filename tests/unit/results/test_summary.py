@@ -152,3 +152,12 @@ def test_names_do_not_repeat_the_number(metadata):
     for name in ("138632_31747601", "run00138632.evt000031747601.neutrino"):
         assert event_name(replace(given, name=name)) == "run 138632, event 31747601"
     assert event_name(replace(given, name="")) == "run 138632, event 31747601"
+
+
+def test_sub_event_is_named_where_it_is_known(metadata):
+    given = metadata({}, name="", sub_event_id=1)
+    assert event_name(given) == "run 138632, event 31747601, sub-event 1"
+    given = replace(given, sub_event_id=0, sub_event_stream="InIceSplit")
+    assert event_name(given) == "run 138632, event 31747601, sub-event 0 (InIceSplit)"
+    content = json.loads(summary_json(ScanResult({}, given), None, []))
+    assert (content["sub_event_id"], content["sub_event_stream"]) == (0, "InIceSplit")

@@ -17,6 +17,7 @@ from skymap_scanner.errors import I3Error, InputError
 from skymap_scanner.event.lookup import find_one, nearest_first
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.selection import EventSelection
 from skymap_scanner.event.sources import decode_event, read_event
 from skymap_scanner.i3 import FrameWriter, I3EventHeader, I3String, Pulses, resolve_pulses
 from skymap_scanner.i3.particle import SPEED_OF_LIGHT
@@ -241,4 +242,4 @@ def test_unknown_topology_is_rejected() -> None:
 
 
 def test_simulated_event_is_selected_in_a_stream(cascade: Event) -> None:
-    assert decode_event(io.BytesIO(encode(cascade)), "a stream", (1, 7)).name == cascade.name
+    assert decode_event(io.BytesIO(encode(cascade)), "a stream", EventSelection(1, 7)).name == cascade.name

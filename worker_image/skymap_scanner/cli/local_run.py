@@ -22,6 +22,7 @@ from skymap_scanner.cli.progress_display import progress_display
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.selection import EventSelection
 from skymap_scanner.event.sources import NAME_KEY, read_event
 from skymap_scanner.i3 import FrameWriter, I3String
 from skymap_scanner.reconstruction import load, software_of
@@ -48,7 +49,7 @@ class RunRequest:
     event: str | Simulation
     folder: Path
     settings: ScanSettings
-    select: tuple[int, int] | None = None
+    select: EventSelection | None = None
     workers: int | None = None
     formats: Sequence[str] = ()
     restart: bool = False
@@ -68,7 +69,7 @@ class RunRequest:
             return f"simulation {self.event.model_dump_json()}"
         is_path = "://" not in self.event and self.event != "-"
         source = str(Path(self.event).resolve()) if is_path else _without_query(self.event)
-        return source if self.select is None else f"{source} (event {self.select[0]}/{self.select[1]})"
+        return source if self.select is None else f"{source} (event {self.select})"
 
     @property
     def record(self) -> Record:
@@ -176,7 +177,7 @@ def _keep_event(request: RunRequest) -> None:
         return
     check_formats(request.formats)
     load(request.settings.reconstruction, request.settings.parameters)
-    event = _read(request.event, request.select)
+    event = _read(request.event, request.select, request.settings.pulse_series)
     prepare(event, request.settings.pulse_series)
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
@@ -190,9 +191,9 @@ def _keep_event(request: RunRequest) -> None:
             writer.write(kept)
 
 
-def _read(event: str | Simulation, select: tuple[int, int] | None) -> Event:
+def _read(event: str | Simulation, select: EventSelection | None, pulse_series: str | None) -> Event:
     if isinstance(event, str):
-        return read_event(event, select=select)
+        return read_event(event, select=select, pulse_series=pulse_series)
     from skymap_scanner.simulation import simulate
 
     return simulate(event.topology, ra=event.ra, dec=event.dec, energy=event.energy, seed=event.seed)

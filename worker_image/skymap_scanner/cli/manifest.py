@@ -13,6 +13,7 @@ from skymap_scanner.cli.options import parse_select
 from skymap_scanner.cli.settings import scan_settings
 from skymap_scanner.cli.yaml_documents import read_documents
 from skymap_scanner.errors import InputError
+from skymap_scanner.event.selection import EventSelection
 from skymap_scanner.kubectl.submission import parse_manifest
 from skymap_scanner.roles.producer.planning import ScanSettings
 
@@ -25,7 +26,7 @@ class ManifestScan:
     """
 
     event: str | Simulation
-    select: tuple[int, int] | None
+    select: EventSelection | None
     settings: ScanSettings
     workers: int | None
     formats: tuple[str, ...]

@@ -7,12 +7,15 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from skymap_api.names import RESULT_FORMATS, TopicBases
 from skymap_scanner.errors import InputError
+
+if TYPE_CHECKING:
+    from skymap_scanner.event.selection import EventSelection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -132,7 +135,10 @@ def event(function: F) -> F:
         help="Key of the pulses to fit.  [default: SplitInIcePulses or SplitUncleanedInIcePulses]",
     )(function)
     return click.option(
-        "--select", metavar="RUN/EVENT", help="Event to scan in a file that holds several.  [default: the first]"
+        "--select",
+        metavar="RUN/EVENT[/[STREAM/]SUB]",
+        help="Event, or sub-event, to scan in a file that holds several.  [default: the first event with light, and "
+        "of its sub-events the brightest]",
     )(function)
 
 
@@ -234,17 +240,17 @@ def json_or_text(text: str) -> Any:
         return text
 
 
-def parse_select(text: str | None) -> tuple[int, int] | None:
-    """Read ``RUN/EVENT``.
+def parse_select(text: str | None) -> EventSelection | None:
+    """Read which event of a file is meant.
 
     Raises
     ------
     InputError
-        If it is not two numbers.
+        If it is not RUN/EVENT, RUN/EVENT/SUB or RUN/EVENT/STREAM/SUB.
     """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d{1,10})/(\d{1,10})", text)
-    if match is None:
-        raise InputError(f"--select {text!r} is not RUN/EVENT (such as 138632/31747601)")
-    return int(match[1]), int(match[2])
+    from skymap_scanner.event.selection import EventSelection
+
+    try:
+        return None if text is None else EventSelection.parse(text)
+    except InputError as error:
+        raise InputError(f"--select {error}") from None

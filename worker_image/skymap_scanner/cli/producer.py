@@ -46,7 +46,7 @@ def command(
     settings = scan_settings(name, scan_options(nside=nside, **scan))
     scanned = f"{topic_bases['to_be_scanned'].rpartition('/')[0]}/scanned"  # where workers send fits by default
     topics = ScanTopics.of(name, TopicBases(scanned=scanned, **topic_bases))
-    found = read_event(event, select=options.parse_select(select))
+    found = read_event(event, select=options.parse_select(select), pulse_series=settings.pulse_series)
     with broker_options.open() as broker:
         done = produce(broker, topics, found, settings, stop)
     return 0 if done else stop.exit_code

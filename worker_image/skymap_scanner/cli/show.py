@@ -100,7 +100,10 @@ def _heading(index: int, frame: Frame) -> str:
         header = frame.expect("I3EventHeader" if "I3EventHeader" in frame else "QI3EventHeader", I3EventHeader)
     except I3Error:
         return text
-    return f"{text}  run {header.run_id} event {header.event_id} {printable_line(header.sub_event_stream)}".rstrip()
+    text = f"{text}  run {header.run_id} event {header.event_id}"
+    if frame.stop.upper() != "P":
+        return text  # a readout, of all its sub-events
+    return f"{text} {printable_line(header.sub_event_stream)}".rstrip() + f" sub-event {header.sub_event_id}"
 
 
 def _table(index: int, frame: Frame, keys: list[str], width: int) -> Iterator[str]:

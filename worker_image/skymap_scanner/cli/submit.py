@@ -116,7 +116,7 @@ def _from_event(
     from skymap_scanner.kubectl.submission import Submission, scan_manifest
 
     options.parse_select(select)
-    name, source, config_map = _event(event, name, select)
+    name, source, config_map = _event(event, name, select, pulses)
     if credentials_secret is not None:
         source["credentialsSecret"] = {"name": credentials_secret}
     source |= {key: value for key, value in (("pulseSeries", pulses), ("select", select)) if value is not None}
@@ -153,7 +153,9 @@ def set_field(spec: dict[str, Any], change: str) -> None:
     parent[names[-1]] = options.json_or_text(text)
 
 
-def _event(event: str, name: str | None, select: str | None) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
+def _event(
+    event: str, name: str | None, select: str | None, pulses: str | None
+) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
     """Return the scan's name, ``spec.event``, and the ConfigMap if the event is a file."""
     from skymap_scanner.kubectl.scans import check_object_name
     from skymap_scanner.kubectl.submission import event_config_map, event_of_config_map, label, name_of_url
@@ -168,7 +170,7 @@ def _event(event: str, name: str | None, select: str | None) -> tuple[str, dict[
     from skymap_scanner.event.sources import read_event
 
     # Read the file to reject an invalid one here, not on the cluster.
-    found = read_event(str(path), select=options.parse_select(select))
+    found = read_event(str(path), select=options.parse_select(select), pulse_series=pulses)
     chosen = check_object_name(name or label(found.name))
     config_map = event_config_map(chosen, path.name, path.read_bytes())
     return chosen, event_of_config_map(config_map), config_map

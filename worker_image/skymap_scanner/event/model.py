@@ -16,6 +16,14 @@ from skymap_scanner.i3 import Frame, I3EventHeader, OMKey, Pulses
 Topology = Literal["track", "cascade"]
 
 
+def event_label(run: int, event: int, sub_event: int = 0) -> str:
+    """Return how names of events and files begin: ``run00138632.evt000031747601``, with ``-1`` for sub-event 1.
+
+    Sub-event 0, the only one of most events, is left out.
+    """
+    return f"run{run:08d}.evt{event:012d}{f'-{sub_event}' if sub_event else ''}"
+
+
 @dataclass(frozen=True)
 class Event:
     """An event as it was read: its ``name`` (see ``event/sources.py``) and its frames by stop, G C D Q P.

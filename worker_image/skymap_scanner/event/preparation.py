@@ -123,12 +123,27 @@ def choose_series(frames: Mapping[str, Frame], wanted: str | None = None) -> str
 
     Raises InputError when the event has no such pulses; lists the pulses that it has.
     """
-    for name in PULSE_SERIES if wanted is None else (wanted,):
-        if any(name in frame for frame in frames.values()):
-            return name
+    name = find_series(frames, wanted)
+    if name is not None:
+        return name
     there = sorted({key for frame in frames.values() for key in frame if _is_pulses(frame, key)})
     names = " or ".join(PULSE_SERIES) if wanted is None else wanted
     raise InputError(f"the event has no pulses {names}; it has {', '.join(there) or 'no pulses at all'}")
+
+
+def find_series(frames: Mapping[str, Frame], wanted: str | None = None) -> str | None:
+    """Return the key of the pulses to use, as `choose_series`; None when the event has no such pulses."""
+    names = PULSE_SERIES if wanted is None else (wanted,)
+    return next((name for name in names if any(name in frame for frame in frames.values())), None)
+
+
+def light_in_ice(frames: Mapping[str, Frame], series: str) -> float:
+    """Return the charge (pe) of the plausible pulses under a key, in the DOMs of the event's geometry.
+
+    Raises I3Error when the pulses or the geometry are damaged.
+    """
+    pulses, _ = in_ice(resolve_pulses(series, nearest_first(frames)), event_geometry(frames))
+    return float(pulses.charge[_sound(pulses)].sum(dtype=np.float64))
 
 
 def _is_pulses(frame: Frame, key: str) -> bool:

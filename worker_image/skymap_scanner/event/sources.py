@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import sys
@@ -15,10 +16,12 @@ from skymap_scanner.event.addresses import VARIABLE, Addresses
 from skymap_scanner.event.download_options import Credentials, DownloadLimits
 from skymap_scanner.event.i3live import MAX_MESSAGE, decode_message
 from skymap_scanner.event.lookup import STOPS, find
-from skymap_scanner.event.model import Event
-from skymap_scanner.event.preparation import PULSE_SERIES
+from skymap_scanner.event.model import Event, event_label
+from skymap_scanner.event.selection import STORED_PHYSICS, EventSelection, choose
 from skymap_scanner.i3 import Frame, I3EventHeader, I3String, read_frames
 from skymap_scanner.i3.compression import decompressed
+
+log = logging.getLogger(__name__)
 
 #: The key under which a scan stores the name of its event; an event read from a scan's output keeps it.
 NAME_KEY = "SCAN_EventName"
@@ -26,21 +29,22 @@ NAME_KEY = "SCAN_EventName"
 #: A name becomes part of the names of files and topics.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
-#: The stop under which a scan stores the event's P frame: its pixels' frames are P frames.
-_STORED_PHYSICS = "p"
-
 
 def read_event(
     source: str,
     *,
     credentials: Credentials | None = None,
-    select: tuple[int, int] | None = None,
+    select: EventSelection | None = None,
+    pulse_series: str | None = None,
     limits: DownloadLimits | None = None,
 ) -> Event:
     """Read one event.
 
-    Its name is the one that a scan has stored in it; else ``runRRRRRRRR.evtEEEEEEEEEEEE``, after its header, followed
-    by its alert, where the message names one: ``run00138632.evt000031747601.neutrino``.
+    Of several, it is the one with the most light of the first that has any, see ``event/selection.py``; what else could
+    have been meant is logged.
+
+    Its name is the one that a scan has stored in it; else that of ``event_label``, after its header, followed by its
+    alert, where the message names one: ``run00138632.evt000031747601.neutrino``.
 
     Parameters
     ----------
@@ -49,7 +53,9 @@ def read_event(
     credentials
         For a URL; None: those of the environment, if it has any (``Credentials.from_environment``).
     select
-        (run, event) to look for; None: the first event that has pulses, or the first if none has.
+        The event to look for; None: the first event that has light, or the first if none has.
+    pulse_series
+        The key of the pulses whose light is compared; None: the first of ``PULSE_SERIES`` that an event has.
     limits
         For a URL and the standard input.
 
@@ -60,19 +66,21 @@ def read_event(
     """
     limits = limits or DownloadLimits()
     if source == "-":
-        return decode_event(_in_memory(sys.stdin.buffer, "standard input", limits), "standard input", select)
+        stream = _in_memory(sys.stdin.buffer, "standard input", limits)
+        return decode_event(stream, "standard input", select, pulse_series)
     if "://" in source:
         from skymap_scanner.event.download import download  # noqa: PLC0415 - httpx takes 0.1 s, in every role
 
         credentials = credentials or Credentials.from_environment(os.environ)
         addresses = Addresses.parse(os.environ.get(VARIABLE, ""))
         content = download(source, credentials, addresses=addresses, limits=limits)
-        return decode_event(io.BytesIO(content), source.partition("?")[0], select)
+        return decode_event(io.BytesIO(content), source.partition("?")[0], select, pulse_series)
     if "\0" in source:
         raise InputError(f"{source!r} cannot be the path of a file")
     try:
         with Path(source).open("rb") as file:
-            return decode_event(file if file.seekable() else _in_memory(file, source, limits), source, select)
+            stream = file if file.seekable() else _in_memory(file, source, limits)
+            return decode_event(stream, source, select, pulse_series)
     except OSError as error:
         raise InputError(f"{source}: {error.strerror or error}") from error
 
@@ -85,20 +93,25 @@ def _in_memory(stream: BinaryIO, place: str, limits: DownloadLimits) -> BinaryIO
     return io.BytesIO(content)
 
 
-def decode_event(stream: BinaryIO, place: str, select: tuple[int, int] | None = None) -> Event:
+def decode_event(
+    stream: BinaryIO, place: str, select: EventSelection | None = None, pulse_series: str | None = None
+) -> Event:
     """Read one event from a seekable stream, as ``read_event`` does; ``place`` names it in messages."""
     try:
         if _is_json(stream):
             alert, events = _message_events(stream)
         else:
             alert, events = None, _physics_events(read_frames(stream))
-        frames = _choose(events, select)
-        return Event(_name(frames, alert), frames)
+        choice = choose(events, select, pulse_series)
+        event = Event(_name(choice.frames, alert), choice.frames)
     except I3Error as error:
         error.file = error.file or place
         raise
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
+    for note in choice.notes:
+        log.warning("%s: %s", place, note)
+    return event
 
 
 def _is_json(stream: BinaryIO) -> bool:
@@ -128,7 +141,7 @@ def _message_events(stream: BinaryIO) -> tuple[str | None, Iterator[dict[str, Fr
         if frame.stop != stop:
             raise I3Error(f"the message calls it {stop}, but it is a {frame.stop} frame", frame=number)
         frames.append(frame)
-    frames.sort(key=lambda frame: (STOPS + _STORED_PHYSICS).find(frame.stop))  # one event, in any order
+    frames.sort(key=lambda frame: (STOPS + STORED_PHYSICS).find(frame.stop))  # one event, in any order
     return decoded.alert, _physics_events(frames)
 
 
@@ -136,32 +149,12 @@ def _physics_events(frames: Iterable[Frame]) -> Iterator[dict[str, Frame]]:
     """Yield each physics event of a file with the G, C, D and Q frames that hold for it, in that order."""
     latest: dict[str, Frame] = {}
     for frame in frames:
-        if frame.stop in ("P", _STORED_PHYSICS):
+        if frame.stop in ("P", STORED_PHYSICS):
             yield {stop: latest[stop] for stop in STOPS if stop in latest} | {"P": frame}
         elif frame.stop in STOPS:
             latest[frame.stop] = frame
             if frame.stop != "Q":
                 latest.pop("Q", None)
-
-
-def _choose(events: Iterator[dict[str, Frame]], select: tuple[int, int] | None) -> dict[str, Frame]:
-    """Return the event selected, or the first with pulses, or the first."""
-    first = None
-    passed = []
-    for event in events:
-        header = find(event, "I3EventHeader", I3EventHeader)
-        number = None if header is None else (header.run_id, header.event_id)
-        if select in (None, number) and any(series in event["P"] for series in PULSE_SERIES):
-            return event
-        if select in (None, number):
-            first = first or event
-        passed.append(number)
-    if first is not None:
-        return first
-    if select is None or not passed:
-        raise InputError("holds no physics (P) frame, so there is no event to scan")
-    known = ", ".join(sorted({f"{run}/{event}" for run, event in filter(None, passed)})[:10])
-    raise InputError(f"holds no event {select[0]}/{select[1]}; it holds {known or 'events without a header'}")
 
 
 def _name(frames: Mapping[str, Frame], alert: str | None) -> str:
@@ -171,5 +164,5 @@ def _name(frames: Mapping[str, Frame], alert: str | None) -> str:
     header = find(frames, "I3EventHeader", I3EventHeader)
     if header is None:
         raise InputError("the event has no I3EventHeader, so neither its number nor its time is known")
-    name = f"run{header.run_id:08d}.evt{header.event_id:012d}"
+    name = event_label(header.run_id, header.event_id, header.sub_event_id)
     return f"{name}.{alert}" if alert and _NAME.fullmatch(alert) else name

@@ -160,6 +160,7 @@ class _IceTrayFitter:
         frame = icetray.I3Frame(icetray.I3Frame.Physics)
         header = dataclasses.I3EventHeader()
         header.run_id, header.event_id = event.header.run_id, event.header.event_id
+        header.sub_event_id, header.sub_event_stream = event.header.sub_event_id, event.header.sub_event_stream
         frame["I3EventHeader"] = header
         series = dataclasses.I3RecoPulseSeriesMap()
         for i in range(len(pulses.time)):

@@ -95,6 +95,8 @@ def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
     if "millipede" in metadata.reconstruction.lower():
         cards.append(("REFERENC", "2014JINST...9P3009A", "Millipede likelihood"))
     optional = {
+        "SUBEVENT": (metadata.sub_event_id, "Number of the sub-event in its stream"),
+        "SUBSTRM": (metadata.sub_event_stream, "Stream of the sub-event"),
         "RECO": (metadata.reconstruction, "Reconstruction"),
         "TOPOLOGY": (metadata.topology, "What the best fit shows"),
         "LIKELIHD": (metadata.likelihood, "Identity of the likelihood"),

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.model import Topology
+from skymap_scanner.event.model import Topology, event_label
 from skymap_scanner.healpix import pixel_count
 from skymap_scanner.results.rule import ContourRule, checked_text, rule_from_entry, rule_to_entry
 
@@ -42,6 +42,7 @@ Levels = Mapping[int, NDArray[Any]]
 class ScanMetadata:
     """The event and the scan.
 
+    ``sub_event_id`` and ``sub_event_stream`` name the sub-event; None and empty where they are not known.
     ``mjd`` is the time of the event (UTC, days). ``complete`` is, per nside, whether all planned pixels are there;
     ``plan`` gives, per nside, how many are planned (empty: not known). ``date`` (ISO, UTC) is when the result was made
     and ``wall_time`` (s) how long it took: leave both None where equal scans must give equal files.
@@ -58,6 +59,8 @@ class ScanMetadata:
     complete: Mapping[int, bool] = field(default_factory=dict)
     plan: Mapping[int, int] = field(default_factory=dict)
     name: str = ""
+    sub_event_id: int | None = None
+    sub_event_stream: str = ""
     reconstruction: str = ""
     likelihood: str = ""
     topology: str = ""
@@ -104,10 +107,10 @@ class ScanResult:
 
     @property
     def stem(self) -> str:
-        """Start of the names of all files of this scan: run, event, type and the list of nsides."""
+        """Start of the names of all files of this scan: run, event, sub-event unless 0, type and nsides."""
         kind = "".join(c if c.isalnum() or c in "-+" else "-" for c in self.metadata.event_type)
-        name = f"run{self.metadata.run_id:08d}.evt{self.metadata.event_id:012d}.{kind or 'unknown'}"
-        return "_".join([name, *map(str, self.nsides)])
+        label = event_label(self.metadata.run_id, self.metadata.event_id, self.metadata.sub_event_id or 0)
+        return "_".join([f"{label}.{kind or 'unknown'}", *map(str, self.nsides)])
 
     @classmethod
     def read(cls, path: Path) -> ScanResult:
@@ -222,6 +225,8 @@ def _metadata_to_entry(metadata: ScanMetadata, nside: int) -> dict[str, Any]:
     more = {
         "plan": " ".join(f"{n}:{metadata.plan[n]}" for n in sorted(metadata.plan)),
         "name": metadata.name,
+        "sub_event_id": metadata.sub_event_id,
+        "sub_event_stream": metadata.sub_event_stream,
         "reconstruction": metadata.reconstruction,
         "likelihood": metadata.likelihood,
         "topology": metadata.topology,
@@ -253,6 +258,10 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
             complete={nside: bool(header.get("complete", False)) for nside, header in headers.items()},
             plan={int(nside): int(count) for nside, count in plan},
             name=str(first.get("name", "")),
+            sub_event_id=None if first.get("sub_event_id") is None else int(first["sub_event_id"]),
+            sub_event_stream=checked_text("sub_event_stream", first["sub_event_stream"])
+            if "sub_event_stream" in first
+            else "",
             reconstruction=str(first.get("reconstruction", "")),
             likelihood=checked_text("likelihood", first["likelihood"]) if "likelihood" in first else "",
             topology=_topology(first),
@@ -265,8 +274,8 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
         raise InputError(f'metadata of "nside-{first_nside}" lacks {error}') from error
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f'metadata of "nside-{first_nside}": {error}') from error
-    if metadata.run_id < 0 or metadata.event_id < 0 or not math.isfinite(metadata.mjd):
-        raise InputError(f'metadata of "nside-{first_nside}": run, event and mjd must be numbers from 0 on')
+    if min(metadata.run_id, metadata.event_id, metadata.sub_event_id or 0) < 0 or not math.isfinite(metadata.mjd):
+        raise InputError(f'metadata of "nside-{first_nside}": run, event, sub-event and mjd must be numbers from 0 on')
     return ScanResult(levels, metadata)
 
 

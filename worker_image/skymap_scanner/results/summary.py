@@ -72,6 +72,8 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
     content: dict[str, Any] = {
         "run_id": metadata.run_id,
         "event_id": metadata.event_id,
+        "sub_event_id": metadata.sub_event_id,
+        "sub_event_stream": metadata.sub_event_stream,
         "event_type": metadata.event_type,
         "name": metadata.name,
         "mjd": metadata.mjd,
@@ -152,6 +154,9 @@ def direction_lines(best: BestFit, region: Contour) -> list[str]:
 def event_name(metadata: ScanMetadata) -> str:
     """Return the event's name with run and number, which the name itself often is."""
     number = f"run {metadata.run_id}, event {metadata.event_id}"
+    if metadata.sub_event_id is not None:
+        stream = f" ({metadata.sub_event_stream})" if metadata.sub_event_stream else ""
+        number += f", sub-event {metadata.sub_event_id}{stream}"
     repeats = str(metadata.run_id) in metadata.name and str(metadata.event_id) in metadata.name
     return number if repeats or not metadata.name else f"{metadata.name} ({number})"
 

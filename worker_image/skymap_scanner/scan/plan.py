@@ -44,6 +44,10 @@ class EventFacts(_Entry):
     """Run number."""
     event: int
     """Event number."""
+    sub_event: int = 0
+    """Number of the sub-event in its stream."""
+    sub_event_stream: str = ""
+    """Stream of the sub-event; other characters than A-Za-z0-9._+- as -."""
     mjd: float
     """Time of the event (UTC, days)."""
     kind: str

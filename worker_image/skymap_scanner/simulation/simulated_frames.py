@@ -19,7 +19,7 @@ import numpy as np
 from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.event.geometry_conversion import KEY as GEOMETRY_KEY
 from skymap_scanner.event.geometry_conversion import geometry_to_i3, omkeys
-from skymap_scanner.event.model import Event
+from skymap_scanner.event.model import Event, event_label
 from skymap_scanner.event.sources import NAME_KEY
 from skymap_scanner.i3 import (
     BitMask,
@@ -60,7 +60,7 @@ def simulated_event(
     geometry: Geometry,
 ) -> Event:
     """Lay a simulated event out in frames."""
-    name = f"run{header.run_id:08d}.evt{header.event_id:012d}.{KIND}"
+    name = f"{event_label(header.run_id, header.event_id)}.{KIND}"
     frames = {stop: Frame(stop) for stop in "GCDQP"}
     frames["G"][GEOMETRY_KEY] = geometry_to_i3(geometry)
     keys = omkeys(geometry)

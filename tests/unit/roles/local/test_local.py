@@ -12,6 +12,8 @@ from tests.unit.roles.conftest import Command
 
 from skymap_scanner.broker import Access
 from skymap_scanner.errors import InputError, SkymapError
+from skymap_scanner.event.model import Event
+from skymap_scanner.i3 import FrameWriter, I3EventHeader, I3RecoPulseSeriesMap
 from skymap_scanner.roles.local import local
 from skymap_scanner.roles.local.local import LocalScan, broker_arguments, role_commands, run_local
 from skymap_scanner.roles.local.record import Record, check_same, read_record, write_record
@@ -118,6 +120,32 @@ def test_full_disk_is_reported_without_a_log(tmp_path: Path, monkeypatch: pytest
         run_local(scan, lambda _: None, Stop())
 
 
+def test_brightest_sub_event_is_scanned_and_named(
+    event: Event, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    frames = [event.frames[stop].copy() for stop in "GCDQPP"]
+    for sub_event, physics in enumerate(frames[-2:]):
+        del physics["SCAN_EventName"]
+        physics["I3EventHeader"] = replace(
+            physics.expect("I3EventHeader", I3EventHeader), sub_event_id=sub_event, sub_event_stream="InIceSplit"
+        )
+    pulses = frames[-2].expect("SplitInIcePulses", I3RecoPulseSeriesMap).value
+    frames[-2]["SplitInIcePulses"] = I3RecoPulseSeriesMap(dict(list(pulses.items())[:2]))
+    with FrameWriter(tmp_path / "two.i3") as writer:
+        for frame in frames:
+            writer.write(frame)
+    words = ["--reconstruction", "dummy", "--levels", "1:0", "--seeds", "1", "--workers", "1", "--format", "summary"]
+    for select, expected in (([], 1), (["--select", "1/2/0"], 0)):
+        done = command("run", "two.i3", "-o", f"out{expected}", *words, *select).run()
+        assert done.returncode == 0, done.stderr
+        assert f"Event: run 1, event 2, sub-event {expected} (InIceSplit)" in done.stdout
+        assert ("2 sub-events have light under SplitInIcePulses" in done.stderr) == (not select)
+        (summary,) = (tmp_path / f"out{expected}").glob("*.summary.json")
+        content = json.loads(summary.read_text())
+        assert (content["sub_event_id"], content["sub_event_stream"]) == (expected, "InIceSplit")
+        assert summary.name.startswith("run00000001.evt000000000002" + ("-1" if expected else "") + ".")
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -125,6 +153,7 @@ def test_full_disk_is_reported_without_a_log(tmp_path: Path, monkeypatch: pytest
         (["--parameter", "colour=1"], "has no parameter 'colour'"),
         (["--pulses", "Nope"], "no pulses Nope"),
         (["--select", "7/7"], "holds no event 7/7"),
+        (["--select", "1/2/3"], "holds no event 1/2/3; it holds 1/2/0"),
         (["--levels", "8:0", "9:1"], "nside 9 is not a power of two"),
     ],
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.event.selection import stream_name
 from skymap_scanner.scan.levels import Area, Level, first_pixels
 from skymap_scanner.scan.need import pixels_in_need
 from skymap_scanner.scan.pixels import Pixel, children, read_ranges
@@ -57,6 +58,8 @@ def scan_entry(settings: ScanSettings, prepared: PreparedEvent, metadata: tuple[
             name=prepared.name,
             run=prepared.header.run_id,
             event=prepared.header.event_id,
+            sub_event=prepared.header.sub_event_id,
+            sub_event_stream=stream_name(prepared.header),
             mjd=prepared.mjd,
             kind=kind,
             real=kind != SIMULATION,

@@ -146,6 +146,8 @@ def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Sta
         metadata=ScanMetadata(
             run_id=event.run,
             event_id=event.event,
+            sub_event_id=event.sub_event,
+            sub_event_stream=event.sub_event_stream,
             event_type=event.kind,
             mjd=event.mjd,
             is_real_event=event.real,
