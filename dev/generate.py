@@ -28,7 +28,7 @@ GENERATED = {
 def _print(command: str) -> str:
     """Run a generator in a process of its own, since click remembers how help was asked for before."""
     return subprocess.run(
-        [sys.executable, *command.split()], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True
+        [sys.executable, "-P", *command.split()], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True
     ).stdout
 
 

@@ -30,9 +30,9 @@ case "${1:-} ${2:-}" in
   "build "?*)
     tools="$(mktemp -d)"
     trap 'rm -rf "$tools"' EXIT
-    python3 -m venv "$tools"
+    python3 -P -m venv "$tools"
     "$tools/bin/pip" install --quiet --disable-pip-version-check build==1.3.0 cyclonedx-bom==7.1.0
-    "$tools/bin/python" -m build --outdir "$2"
+    "$tools/bin/python" -P -m build --outdir "$2"
     "$tools/bin/cyclonedx-py" requirements constraints.txt --pyproject pyproject.toml --output-file "$2/sbom.cdx.json"
     ;;
   "notes v"*) notes "${2#v}" ;;

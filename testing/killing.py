@@ -44,7 +44,7 @@ class LocalScan:
             address = self.server.address
             words += ["--broker", address.url, "--admin-url", address.admin_url, "-n", self.folder.name]
         with self.folder.with_suffix(".log").open("ab") as log:
-            return subprocess.Popen([sys.executable, "-m", "skymap_scanner", *words], stdout=log, stderr=log)
+            return subprocess.Popen([sys.executable, "-P", "-m", "skymap_scanner", *words], stdout=log, stderr=log)
 
     def digest(self) -> dict[str, str]:
         """Return the checksums of the finished files."""

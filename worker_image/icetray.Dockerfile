@@ -12,13 +12,13 @@ USER 0
 ENTRYPOINT []
 WORKDIR /build
 COPY . .
-RUN python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"needs Python 3.11, and this IceTray is built for {sys.version}")'
+RUN python3 -I -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"needs Python 3.11, and this IceTray is built for {sys.version}")'
 # In a virtual environment that sees IceTray's own packages. NumPy stays IceTray's: its compiled modules were made for it.
-RUN python3 -m venv --without-pip --system-site-packages /opt/skymap-scanner && \
-    python3 -c 'import numpy; print(f"numpy=={numpy.__version__}")' >theirs.txt && \
-    python3 -m pip --python /opt/skymap-scanner/bin/python install --no-cache-dir --no-compile \
+RUN python3 -P -m venv --without-pip --system-site-packages /opt/skymap-scanner && \
+    python3 -P -c 'import numpy; print(f"numpy=={numpy.__version__}")' >theirs.txt && \
+    python3 -P -m pip --python /opt/skymap-scanner/bin/python install --no-cache-dir --no-compile \
         -c theirs.txt '.[pulsar,plots]' && \
-    python3 dev/cluster/images/bytecode.py /opt/skymap-scanner
+    python3 -P dev/cluster/images/bytecode.py /opt/skymap-scanner
 ENV NUMBA_CACHE_DIR=/opt/skymap-scanner/kernels
 RUN PYTHONDONTWRITEBYTECODE=1 /opt/skymap-scanner/bin/skymap-scanner compile && rm /opt/skymap-scanner/kernels/*.lock
 # IceTray's environment is made by a script, which has had two places.

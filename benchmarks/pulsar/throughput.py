@@ -82,7 +82,7 @@ class Measurement:
     def start(self, *words: str) -> Role:
         """Start a role."""
         address = self._server.address
-        command = [sys.executable, "-m", "skymap_scanner", *words, "-n", self.name]
+        command = [sys.executable, "-P", "-m", "skymap_scanner", *words, "-n", self.name]
         command += ["--broker", address.url, "--admin-url", address.admin_url]
         name = f"{words[0]}-{sum(role.name.startswith(words[0]) for role in self.roles)}"
         with (self._folder / f"{name}.log").open("wb") as log:

@@ -111,7 +111,7 @@ def embedded(spec: Scan, folder: Path) -> dict[str, bytes]:
     """Run the same scan on this machine with the embedded broker; return its files."""
     path = folder / "scan.yaml"
     path.write_text(json.dumps(manifest(spec)))
-    command = [sys.executable, "-m", "skymap_scanner", "run", path, "-o", folder / "embedded", "--workers", "2"]
+    command = [sys.executable, "-P", "-m", "skymap_scanner", "run", path, "-o", folder / "embedded", "--workers", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "SKYMAP_EVENT_USER": USER, "SKYMAP_EVENT_PASSWORD": PASSWORD}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=SCAN_SECONDS)
     assert done.returncode == 0, done.stderr
@@ -131,7 +131,7 @@ def results(namespace: Namespace, image: str, name: str = NAME) -> dict[str, byt
     container = {
         "name": "read",
         "image": image,
-        "command": ["python3", "-c", program],
+        "command": ["python3", "-I", "-c", program],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": [{"name": "results", "mountPath": "/results"}],
     }

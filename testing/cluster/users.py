@@ -46,7 +46,7 @@ class User:
             "COLUMNS": "120",
         }
         return subprocess.Popen(
-            [sys.executable, "-u", "-m", "skymap_scanner", *map(str, words)],
+            [sys.executable, "-u", "-P", "-m", "skymap_scanner", *map(str, words)],
             env=environment,
             cwd=self.home,
             stdin=subprocess.DEVNULL,

@@ -33,7 +33,7 @@ def alone(folder: Path) -> dict[str, bytes]:
     path.write_text(json.dumps(manifest(SPEC)))
     # The last bits of a map depend on the processor that BLAS detects: let it detect it itself, as in a pod.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
-    command = [sys.executable, "-m", "skymap_scanner", "run", path, "-o", folder / "alone"]
+    command = [sys.executable, "-P", "-m", "skymap_scanner", "run", path, "-o", folder / "alone"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=SCAN_SECONDS)
     assert done.returncode == 0, done.stderr
     return {file.name: file.read_bytes() for file in (folder / "alone").glob("run*")}

@@ -32,7 +32,7 @@ def start(pulsar_server: PulsarAddress, tmp_path: Path) -> Iterator[Start]:
 
     def begin(*words: object, own_broker: bool = False) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "skymap_scanner", *map(str, words)],
+            [sys.executable, "-P", "-m", "skymap_scanner", *map(str, words)],
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

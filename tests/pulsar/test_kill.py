@@ -40,7 +40,9 @@ def test_killed_broker_and_roles_do_not_change_the_files(
 
     address = server.address
     words = ["topics", "delete", "-n", "killed", "--yes", "--broker", address.url, "--admin-url", address.admin_url]
-    done = subprocess.run([sys.executable, "-m", "skymap_scanner", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "skymap_scanner", *words], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     for namespace in ("skymap", "skymap_metadata"):
         assert server.request("GET", f"/admin/v2/persistent/icecube/{namespace}").json() == []

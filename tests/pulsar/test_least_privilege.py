@@ -71,7 +71,7 @@ def prepare(server: PulsarServer, folder: Path, role: str | None, who: str = OPE
 def start(server: PulsarServer, token: Path, *words: object) -> subprocess.Popen[str]:
     where = ["-n", SCAN, "--broker", server.url, "--admin-url", server.admin_url, "--auth-token", token]
     return subprocess.Popen(
-        [sys.executable, "-m", "skymap_scanner", *map(str, [*words, *where])],
+        [sys.executable, "-P", "-m", "skymap_scanner", *map(str, [*words, *where])],
         cwd=token.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""``python -m skymap_scanner`` is the ``skymap-scanner`` command; the roles of a local run are started so."""
+"""``python -m skymap_scanner`` is the ``skymap-scanner`` command; `run` starts its roles with ``python -P -m``."""
 
 from skymap_scanner.cli import main
 

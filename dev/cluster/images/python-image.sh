@@ -19,7 +19,7 @@ install_into() {
   local layer="$1$prefix" packages="$1$prefix/lib/$release/site-packages" script
   shift
   # Only wheels: a compiler would build for this machine's Python, not for the image's.
-  "$python" -m pip install --quiet --disable-pip-version-check --no-compile --target "$packages" \
+  "$python" -P -m pip install --quiet --disable-pip-version-check --no-compile --target "$packages" \
     --only-binary :all: --python-version "${release#python}" --implementation cp "$@" >&2
   mkdir -p "$layer/bin"
   for script in "$packages"/bin/*; do # written for this machine's Python
@@ -31,7 +31,7 @@ install_into() {
 
 # Adds byte code of the image's Python to layer $1; $2...: the folders with code.
 add_bytecode() {
-  "$here/images/run.sh" "$1" "$base" "$1" -- python3 - "${@:2}" <"$here/images/bytecode.py"
+  "$here/images/run.sh" "$1" "$base" "$1" -- python3 -P - "${@:2}" <"$here/images/bytecode.py"
 }
 
 # Prints the cached folder for name $1 and the digest of standard input; if it is missing, $2 creates it in $part/new.
@@ -80,7 +80,7 @@ make_kernels() {
 layers() {
   dependencies="$({ echo "$base" && requirements && cat "$root/constraints.txt" "$here"/images/{python-image.sh,bytecode.py}; } |
     kept "$kind-dependencies" make_dependencies)"
-  "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$part" "$root" >&2
+  "$python" -P -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$part" "$root" >&2
   wheel="$(echo "$part"/*.whl)"
   ours="$part/ours"
   mkdir "$ours"

@@ -127,7 +127,7 @@ def test_watch_waits_for_an_unavailable_broker(
 @contextmanager
 def watching(url: str, *words: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "skymap_scanner", "watch", "-n", "a", "-b", url, *words],
+        [sys.executable, "-u", "-P", "-m", "skymap_scanner", "watch", "-n", "a", "-b", url, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -18,7 +18,7 @@ def test_job_mounts_read_only_and_expires() -> None:
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (0, 3600, 5)
     pod = spec["template"]["spec"]
     (container,) = pod["containers"]
-    assert container["command"] == ["python3", "-c", inspect.getsource(fetch_program), "wait"]
+    assert container["command"] == ["python3", "-I", "-c", inspect.getsource(fetch_program), "wait"]
     assert container["volumeMounts"] == [{"name": "results", "mountPath": "/results", "readOnly": True}]
     assert pod["volumes"] == [{"name": "results", "persistentVolumeClaim": {"claimName": "demo-results"}}]
     assert pod["automountServiceAccountToken"] is False

@@ -113,7 +113,7 @@ def test_plot_command_rejects_other_files_in_one_line(tmp_path):
     path = tmp_path / "event.json"
     path.write_text("{")
     done = subprocess.run(
-        [sys.executable, "-m", "skymap_scanner", "plot", str(path)], capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", "skymap_scanner", "plot", str(path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert f"{path}: not JSON" in done.stderr

@@ -184,7 +184,7 @@ class Command:
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "skymap_scanner", *self.words],
+            [sys.executable, "-P", "-m", "skymap_scanner", *self.words],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -198,7 +198,7 @@ class Command:
 
     def run(self, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "skymap_scanner", *self.words],
+            [sys.executable, "-P", "-m", "skymap_scanner", *self.words],
             cwd=self.folder,
             capture_output=True,
             text=True,

@@ -69,7 +69,7 @@ def run(folder: Path, *words: str, **variables: str) -> tuple[int, bytes]:
     """Run a command with debug output; return its exit code and output."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SKYMAP_")}
     environment = clean | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"} | variables
-    command = [sys.executable, "-X", "faulthandler", "-m", "skymap_scanner", "--debug", *words]
+    command = [sys.executable, "-X", "faulthandler", "-P", "-m", "skymap_scanner", "--debug", *words]
     done = subprocess.run(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )

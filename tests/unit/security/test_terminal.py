@@ -83,7 +83,7 @@ def test_error_message_contains_no_control_characters(tmp_path: Path, debug: lis
     frame[KEY] = I3String(NASTY)
     path = tmp_path / "event\x1b[2J.i3"
     path.write_bytes(frame.to_bytes()[:-1])
-    command = [sys.executable, "-m", "skymap_scanner", *debug, "run", path, "-o", tmp_path / "out"]
+    command = [sys.executable, "-P", "-m", "skymap_scanner", *debug, "run", path, "-o", tmp_path / "out"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("Error: ")

@@ -110,7 +110,7 @@ def _events(kubectl: Kubectl, job: str, pods: list[fetch_job.Manifest]) -> list[
 def _copy(
     kubectl: Kubectl, pod: str, source: ResultSource, folder: Path, limit: int, show: Callable[[Transferred], None]
 ) -> Unpacked:
-    send = ["python3", "-c", inspect.getsource(fetch_program), "send", source.path]
+    send = ["python3", "-I", "-c", inspect.getsource(fetch_program), "send", source.path]
     words = ["exec", "--stdin", pod, "--container", fetch_job.CONTAINER, "--", *send]
     with tempfile.TemporaryFile() as stderr:
         process = kubectl.start(*words, stdin=subprocess.PIPE, stderr=stderr)

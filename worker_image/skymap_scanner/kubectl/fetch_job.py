@@ -72,7 +72,7 @@ def build_job(name: str, source: ResultSource) -> Manifest:
         "name": CONTAINER,
         "image": source.image,
         "imagePullPolicy": source.pull_policy,
-        "command": ["python3", "-c", inspect.getsource(fetch_program), "wait"],
+        "command": ["python3", "-I", "-c", inspect.getsource(fetch_program), "wait"],
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -32,7 +32,7 @@ def test_every_role_has_a_command_line(tmp_path: Path) -> None:
     assert list(commands) == ["producer", "collector", "saver", "worker-0", "worker-1", "worker-2"]
     broker = f"sqlite:///{tmp_path}/scan.sqlite"
     for role, words in commands.items():
-        assert words[:4] == [sys.executable, "-m", "skymap_scanner", role.partition("-")[0]]
+        assert words[:5] == [sys.executable, "-P", "-m", "skymap_scanner", role.partition("-")[0]]
         assert words[words.index("--broker") + 1] == broker
     assert commands["saver"][-3:-1] == ["--format", "json"]
 

@@ -93,7 +93,10 @@ def scan_arguments(settings: ScanSettings) -> list[str]:
 
 
 def role_commands(scan: LocalScan) -> dict[str, list[str]]:
-    """Return the command line of every role, as a user would type it."""
+    """Return the command line of every role.
+
+    ``-P`` keeps Python from importing files of the current folder, which may be called ``random.py``.
+    """
     common = ["-n", scan.settings.name, *broker_arguments(scan.broker, scan.access)]
     saver = ["saver", *common, "-o", str(scan.output), "--results", str(scan.folder)]
     for one in scan.formats:
@@ -106,7 +109,8 @@ def role_commands(scan: LocalScan) -> dict[str, list[str]]:
     for number in range(scan.workers):
         commands[f"worker-{number}"] = ["worker", *common, "--max-task-seconds", str(scan.max_task_seconds)]
     return {
-        role: [sys.executable, "-m", "skymap_scanner", *words, "--end-with-parent"] for role, words in commands.items()
+        role: [sys.executable, "-P", "-m", "skymap_scanner", *words, "--end-with-parent"]
+        for role, words in commands.items()
     }
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 
+import skymap_scanner
 from skymap_api.exit_codes import NOT_COUNTED, PERMANENT, ExitCode
-from skymap_scanner.errors import SkymapError
+from skymap_scanner.errors import InputError, SkymapError
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,10 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
+#: The folder of the package that runs, and the variable in which `run` tells its own to the roles.
+PACKAGE = Path(skymap_scanner.__file__).resolve().parent
+STARTED_BY = "SKYMAP_STARTED_BY"
+
 #: Consecutive crashes without progress after which a role is given up: MAX_CRASHES for its own error exits, MAX_KILLS
 #: for signals, since an OOM kill may be temporary. Both are counted together; the last one decides which limit applies.
 MAX_CRASHES, MAX_KILLS = 5, 30
@@ -34,6 +39,16 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 
 #: Run time (s) after which the next back-off is the first again.
 RESET_AFTER = 60.0
+
+
+def check_installation() -> None:
+    """Check, in a role, that it is the same installation as the `run` that started it; raises InputError if not."""
+    started_by = os.environ.get(STARTED_BY, str(PACKAGE))
+    if started_by != str(PACKAGE):
+        raise InputError(
+            f"run is the scanner of {started_by}, but Python finds that of {PACKAGE} for the roles: start the command "
+            "skymap-scanner of one installation, not python -m in a folder with another"
+        )
 
 
 class Outcome(Enum):
@@ -151,7 +166,11 @@ class LocalRole:
         self._started = time.monotonic()
         with self.log_file.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                self.command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=os.environ | ONE_THREAD
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=os.environ | ONE_THREAD | {STARTED_BY: str(PACKAGE)},
             )
 
     def _last_line(self) -> str:
