@@ -44,7 +44,11 @@ def open_broker(url: str, access: Access | None = None) -> Broker:
         return SqliteBroker(path_of_url(url))
     scheme = url.partition(":")[0].lower()
     if scheme in {"pulsar", "pulsar+ssl"}:
-        from skymap_scanner.broker.pulsar import PulsarBroker  # noqa: PLC0415 - an extra, and slow to load
-
+        try:
+            from skymap_scanner.broker.pulsar import PulsarBroker  # noqa: PLC0415 - an extra, and slow to load
+        except ImportError as error:
+            raise InputError(
+                f"a broker at {scheme}:// needs Pulsar's client ({error}): pip install 'skymap-scanner[pulsar]'"
+            ) from error
         return PulsarBroker(url, access or Access())
     raise InputError(f"broker {url!r}: unknown scheme {scheme!r}; use sqlite:///PATH or pulsar://HOST:6650")

@@ -26,7 +26,7 @@ from skymap_scanner.event.selection import EventSelection
 from skymap_scanner.event.sources import NAME_KEY, read_event
 from skymap_scanner.i3 import FrameWriter, I3String
 from skymap_scanner.reconstruction import load, software_of
-from skymap_scanner.results import check_formats
+from skymap_scanner.results import ScanResult, choose_formats, write_results
 from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
 from skymap_scanner.roles.local.record import FILE as RECORD_FILE
 from skymap_scanner.roles.local.record import Record, check_same, read_record, unique_name, write_record
@@ -106,9 +106,12 @@ def run(request: RunRequest) -> None:
         check_same(folder, found, request.record)
         if found.finished:
             click.echo(f"{folder} holds this scan already, finished (--restart scans again).", err=True)
+            if found.formats != request.record.formats:
+                _write_other_formats(request)
             show_results(folder)
             _delete_topics_or_say_how(request)
             return
+    choose_formats(request.formats)
     _keep_event(request)
     if not request.named:
         request = request.with_name(unique_name(read_event(str(folder / EVENT_FILE)), request.settings))
@@ -125,6 +128,19 @@ def run(request: RunRequest) -> None:
     _remove_working_files(folder)
     show_results(folder)
     _delete_topics_or_say_how(request)
+
+
+def _write_other_formats(request: RunRequest) -> None:
+    """Write a finished scan in other formats than before, from one of its result files."""
+    found = sorted(request.folder.glob("run*.npz")) + sorted(request.folder.glob("run*_*[0-9].json"))
+    if not found:
+        raise InputError(
+            f"{request.folder} holds neither the json nor the npz file of this finished scan, from which other formats "
+            "are made: --restart scans again"
+        )
+    with locked(request.folder):
+        write_results(ScanResult.read(found[0]), request.folder, request.formats or None)
+        write_record(request.folder, replace(request.record, finished=True))
 
 
 def _local_scan(request: RunRequest) -> LocalScan:
@@ -175,7 +191,6 @@ def _keep_event(request: RunRequest) -> None:
     path = request.folder / EVENT_FILE
     if path.exists():
         return
-    check_formats(request.formats)
     load(request.settings.reconstruction, request.settings.parameters)
     event = _read(request.event, request.select, request.settings.pulse_series)
     prepare(event, request.settings.pulse_series)

@@ -58,7 +58,8 @@ def command(
     """
     stop = start_role(end_with_parent=end_with_parent)
 
-    from skymap_api.names import RESULT_FORMATS, ScanTopics, TopicBases
+    from skymap_api.names import ScanTopics, TopicBases
+    from skymap_scanner.results import choose_formats
     from skymap_scanner.roles.full_disk import retry_while_disk_full
     from skymap_scanner.roles.saver.progress_reporter import SaveAttempts
     from skymap_scanner.roles.saver.saver import SaverSettings, save
@@ -66,7 +67,7 @@ def command(
     settings = SaverSettings(
         output=output,
         results=results or output.parent,
-        formats=formats or RESULT_FORMATS,
+        formats=choose_formats(formats),
         nside=nside,
         area=area,
         pixels=pixel_list,

@@ -5,7 +5,7 @@
 ``write_results`` makes all files of a result; every step before the files is a pure function of the one before it.
 """
 
-from skymap_scanner.results.outputs import check_formats, write_results
+from skymap_scanner.results.outputs import check_formats, choose_formats, write_results
 from skymap_scanner.results.result import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results.rule import IC160427A, WILKS, ContourRule
 
@@ -17,5 +17,6 @@ __all__ = [
     "ScanMetadata",
     "ScanResult",
     "check_formats",
+    "choose_formats",
     "write_results",
 ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Collection
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -13,12 +15,42 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.results.result import ScanResult, result_to_json, result_to_npz
 from skymap_scanner.results.rule import WILKS, ContourRule
 
+log = logging.getLogger(__name__)
+
+#: Formats that need a package of an extra: the package, and the extra.
+_NEEDS = {"png": ("matplotlib", "plots")}
+
 
 def check_formats(formats: Collection[str]) -> None:
-    """Raise InputError for an unknown format."""
+    """Raise InputError for an unknown format, or one that needs a package that is not installed."""
     unknown = sorted(set(formats) - set(RESULT_FORMATS))
     if unknown:
         raise InputError(f"unknown format {unknown[0]!r}; choose from {', '.join(RESULT_FORMATS)}")
+    for name in _not_installed(formats):
+        raise InputError(f"{_explain(name)}, or choose other formats")
+
+
+def choose_formats(formats: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the formats to write: those given, or all that the installed packages can write.
+
+    Raises InputError as `check_formats`. Formats that are left out are logged.
+    """
+    if formats:
+        check_formats(formats)
+        return tuple(formats)
+    missing = _not_installed(RESULT_FORMATS)
+    for name in missing:
+        log.warning("%s; skymap-scanner plot writes it later, from the json or npz file", _explain(name))
+    return tuple(name for name in RESULT_FORMATS if name not in missing)
+
+
+def _not_installed(formats: Collection[str]) -> list[str]:
+    return [name for name, (package, _) in _NEEDS.items() if name in formats and find_spec(package) is None]
+
+
+def _explain(name: str) -> str:
+    package, extra = _NEEDS[name]
+    return f"the format {name} is not written without {package}: pip install 'skymap-scanner[{extra}]'"
 
 
 def write_results(
@@ -26,12 +58,12 @@ def write_results(
 ) -> list[Path]:
     """Write the files of a result into ``folder``, created if missing, and return their paths.
 
-    ``formats`` are some of RESULT_FORMATS; None means all. ``rule``: how contours are drawn; None means as the result
-    states, and by Wilks' theorem where it states nothing. Without a fitted pixel there is no map, and only json, npz
-    and the summary are written. Raises InputError for an unknown format, or when the folder cannot be written to.
+    ``formats`` are some of RESULT_FORMATS; None means all that the installed packages can write. ``rule``: how contours
+    are drawn; None means as the result states, and by Wilks' theorem where it states nothing. Without a fitted pixel
+    there is no map, and only json, npz and the summary are written. Raises InputError as `check_formats`, or when the
+    folder cannot be written to.
     """
-    formats = RESULT_FORMATS if formats is None else formats
-    check_formats(formats)
+    formats = choose_formats(formats or ())
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -80,11 +112,12 @@ def _files(result: ScanResult, formats: Collection[str], rule: ContourRule) -> d
 
 
 def _plots() -> ModuleType:
-    """Import the plots, which alone need matplotlib."""
+    """Import the plots, which alone need matplotlib; raises InputError if what is installed cannot be imported."""
     try:
         from skymap_scanner.results import plots  # noqa: PLC0415
     except ImportError as error:
         raise InputError(
-            f"the plots need matplotlib ({error}): install skymap-scanner[plots], or leave out the format png"
+            f"matplotlib cannot be imported ({error}): install skymap-scanner[plots] again, or choose other formats "
+            "than png"
         ) from error
     return plots

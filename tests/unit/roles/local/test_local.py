@@ -63,8 +63,9 @@ def test_record_round_trips_and_names_differences(tmp_path: Path) -> None:
     check_same(tmp_path, record, record)
     with pytest.raises(InputError, match=r"holds a scan of /a/event.json"):
         check_same(tmp_path, record, Record.of("/b.json", area, ("json",)))
-    with pytest.raises(InputError, match=r"with formats \['json'\], not \[\]"):
-        check_same(tmp_path, record, Record.of("/a/event.json", area, ()))
+    check_same(tmp_path, record, Record.of("/a/event.json", area, ("png",)))
+    with pytest.raises(InputError, match=r"with seeds 7, not 3"):
+        check_same(tmp_path, record, Record.of("/a/event.json", replace(area, seeds=3)))
     with pytest.raises(InputError, match=r"over an embedded broker, not over pulsar://host"):
         check_same(tmp_path, record, Record.of("/a/event.json", area, ("json",), "pulsar://host"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class Record:
     """The scan of a folder: the source of its event, its settings, and whether it is finished.
 
     ``broker``: URL of the shared broker with its topics; None for an embedded one in the folder. ``software``: what
-    makes its fits (`reconstruction.software_of`).
+    makes its fits (`reconstruction.software_of`). ``formats`` of the results; they decide nothing of the map.
     """
 
     event: str
@@ -31,6 +31,7 @@ class Record:
     finished: bool = False
     broker: str | None = None
     software: str = ""
+    formats: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -51,10 +52,9 @@ class Record:
         values |= {
             "levels": " ".join(map(str, settings.levels)),
             "area": None if settings.area is None else str(settings.area),
-            "formats": list(formats),
         }
         del values["predictive"]  # does not change the map
-        return cls(event, json.loads(json.dumps(values)), broker=broker, software=software)
+        return cls(event, json.loads(json.dumps(values)), broker=broker, software=software, formats=formats)
 
 
 def read_record(folder: Path) -> Record | None:
@@ -65,6 +65,7 @@ def read_record(folder: Path) -> Record | None:
     path = folder / FILE
     try:
         record = Record(**json.loads(path.read_text()))
+        record = replace(record, formats=tuple(record.formats))
         check_name(record.name)
     except FileNotFoundError:
         return None
@@ -114,7 +115,7 @@ def unique_name(event: Event, settings: ScanSettings) -> str:
     for stop in sorted(event.frames):
         digest.update(event.frames[stop].to_bytes())
     values = Record.of("", settings).settings
-    del values["name"], values["formats"]
+    del values["name"]
     digest.update(json.dumps(values, sort_keys=True).encode())
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", event.name)[:180].strip("._-")
     return f"{stem or 'event'}-{digest.hexdigest()[:8]}"

@@ -1,0 +1,95 @@
+"""Installations without the extras: what the end of a scan needs is checked at its start."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.unit.roles.conftest import Command
+
+from skymap_api.names import RESULT_FORMATS
+
+WORDS = ["--reconstruction", "dummy", "--levels", "1:0", "--seeds", "1", "--workers", "1"]
+#: Makes Python, with all its children, believe that packages are not installed.
+WITHOUT = "import sys\nsys.modules.update(dict.fromkeys(['matplotlib', 'pulsar', 'kopf']))\n"
+
+
+@pytest.fixture
+def without_extras(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "sitecustomize.py").write_text(WITHOUT)
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep))
+
+
+def formats_in(folder: Path) -> set[str]:
+    endings = {"png": ".png", "json": "_1.json", "npz": ".npz", "summary": ".summary.txt", "fits": ".multiorder.fits"}
+    endings |= {"flat-fits": ".fits.gz", "geojson": ".geojson"}
+    return {name for name, ending in endings.items() if any(path.name.endswith(ending) for path in folder.iterdir())}
+
+
+@pytest.mark.usefixtures("without_extras")
+def test_scan_without_matplotlib_makes_no_pictures_and_says_so(
+    event_file: Path, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    done = command("run", event_file, "-o", "out", *WORDS).run()
+    assert done.returncode == 0, done.stderr
+    assert "the format png is not written without matplotlib: pip install 'skymap-scanner[plots]'" in done.stderr
+    assert formats_in(tmp_path / "out") == {*RESULT_FORMATS} - {"png"}
+
+
+@pytest.mark.usefixtures("without_extras")
+def test_format_that_cannot_be_written_is_rejected_before_the_first_fit(
+    event_file: Path, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    done = command("run", event_file, "-o", "out", *WORDS, "--format", "png").run()
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: the format png is not written without matplotlib: pip install 'skymap-scanner[plots]', or choose other "
+        "formats\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("without_extras")
+@pytest.mark.parametrize("words", [["topics", "list"], ["watch", "-n", "x"], ["worker", "-n", "x"]])
+def test_missing_pulsar_client_is_explained(command: Callable[..., Command], words: list[str]) -> None:
+    done = command(*words, "-b", "pulsar://127.0.0.1:1").run()
+    assert done.returncode == 1
+    assert "a broker at pulsar:// needs Pulsar's client" in done.stderr
+    assert "pip install 'skymap-scanner[pulsar]'" in done.stderr
+    assert "Internal error" not in done.stderr
+
+
+@pytest.mark.usefixtures("without_extras")
+def test_missing_packages_of_the_operator_are_explained() -> None:
+    program = "from skymap_operator.start import main; main()"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: the operator needs the package kopf: pip install 'skymap-scanner[operator]'\n"
+
+
+def test_finished_scan_is_written_in_other_formats(
+    event_file: Path, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    out = tmp_path / "out"
+    first = command("run", event_file, "-o", "out", *WORDS, "--format", "npz").run()
+    assert first.returncode == 0, first.stderr
+    assert formats_in(out) == {"npz"}
+    (events,) = out.glob("*.i3.zst")
+    written = events.stat().st_mtime_ns
+    second = command("run", event_file, "-o", "out", *WORDS, "--format", "summary").run()
+    assert second.returncode == 0, second.stderr
+    assert "Event: run 1, event 2" in second.stdout
+    assert formats_in(out) == {"npz", "summary"}
+    assert json.loads((out / "scan.json").read_text())["formats"] == ["summary"]
+    assert events.stat().st_mtime_ns == written, "no second scan"
+    for path in out.glob("*.npz"):
+        path.unlink()
+    third = command("run", event_file, "-o", "out", *WORDS, "--format", "json").run()
+    assert third.returncode == 1
+    assert "holds neither the json nor the npz file of this finished scan" in third.stderr
