@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from skymap_api.standard_streams import guarded_streams
+
 _OURS = ("skymap_operator", "skymap_api")
 
 
@@ -15,4 +17,5 @@ def main() -> None:
         if (error.name or "").partition(".")[0] in _OURS:
             raise
         sys.exit(f"Error: the operator needs the package {error.name}: pip install 'skymap-scanner[operator]'")
-    command()
+    with guarded_streams():
+        command()

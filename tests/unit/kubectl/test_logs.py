@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from skymap_api.names import COMPONENT_LABEL
-from skymap_scanner.kubectl.logs import ContainerLog, NotStarted, container_logs
+from skymap_api.standard_streams import ReaderGoneError
+from skymap_scanner.kubectl.client import Kubectl
+from skymap_scanner.kubectl.logs import ContainerLog, LogFollower, NotStarted, container_logs
 
 
 def pod(role: str, name: str, **status: Any) -> dict[str, Any]:
@@ -56,3 +61,18 @@ def test_log_is_read_with_the_expected_kubectl_arguments() -> None:
     assert log.kubectl_arguments(5, follow=True) == ["logs", "w", "--container", "worker", "--tail=5", "--follow"]
     before = ContainerLog("worker", "w", "worker", previous=True)
     assert before.kubectl_arguments(0, follow=False) == ["logs", "w", "--container", "worker", "--tail=0", "--previous"]
+
+
+def test_followed_logs_end_when_nobody_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\necho a line\nexec sleep 600\n")
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    worker = pod("worker", "w", containerStatuses=[container("worker", "running")])
+
+    def emit(prefix: str, line: str) -> None:
+        assert (prefix, line) == ("worker w", "a line")
+        raise ReaderGoneError
+
+    with pytest.raises(ReaderGoneError):
+        LogFollower(Kubectl(), lambda: [worker], emit).run(lambda: False)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from operator import not_
 import click
 
 from skymap_api.exit_codes import ExitCode
+from skymap_api.standard_streams import guarded_streams
 from skymap_api.text import printable
 from skymap_scanner import __version__
 from skymap_scanner.errors import BrokerUnavailable, ClusterUnavailable, SkymapError
@@ -128,6 +128,11 @@ def _takes_value(word: str, command: click.Command) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with one of the exit codes."""
+    with guarded_streams():
+        _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     words = command_first(sys.argv[1:] if arguments is None else arguments, group)
     if "--debug" in words:  # also behind the command
         words = ["--debug", *(word for word in words if word != "--debug")]
@@ -139,9 +144,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has closed the pipe: not an error
-        sys.exit(ExitCode.DONE)
     except SkymapError as error:
         _report("Error", error, words)
         temporary = isinstance(error, BrokerUnavailable | ClusterUnavailable)

@@ -66,7 +66,10 @@ def read_event(
     """
     limits = limits or DownloadLimits()
     if source == "-":
-        stream = _in_memory(sys.stdin.buffer, "standard input", limits)
+        try:
+            stream = _in_memory(sys.stdin.buffer, "standard input", limits)
+        except OSError as error:  # such as one that is open for writing only
+            raise InputError(f"standard input: {error.strerror or error}") from error
         return decode_event(stream, "standard input", select, pulse_series)
     if "://" in source:
         from skymap_scanner.event.download import download  # noqa: PLC0415 - httpx takes 0.1 s, in every role

@@ -132,12 +132,15 @@ class LogFollower:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _followed: set[ContainerLog] = field(default_factory=set)
     _reported: set[NotStarted] = field(default_factory=set)
+    _failure: BaseException | None = None
     _open: list[tuple[subprocess.Popen[bytes], threading.Thread]] = field(default_factory=list)
 
     def run(self, done: Callable[[], bool]) -> None:
         """Follow until ``done()``, and then to the end of the logs."""
         try:
             while True:
+                if self._failure is not None:
+                    raise self._failure
                 ended = done()
                 waiting = self._follow_new_logs()
                 if ended and not waiting and not self._active():
@@ -167,9 +170,16 @@ class LogFollower:
     def _start(self, log: ContainerLog) -> None:
         words = log.kubectl_arguments(self.tail, follow=True)
         process = self.kubectl.start(*words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        thread = threading.Thread(target=self._pass_on, args=(log, process), daemon=True)
+        thread = threading.Thread(target=self._pass_on_or_fail, args=(log, process), daemon=True)
         thread.start()
         self._open.append((process, thread))
+
+    def _pass_on_or_fail(self, log: ContainerLog, process: subprocess.Popen[bytes]) -> None:
+        """Pass a log on; an error, such as of standard output, ends `run`, which raises it."""
+        try:
+            self._pass_on(log, process)
+        except BaseException as error:  # noqa: BLE001 - raised in the other thread
+            self._failure = error
 
     def _pass_on(self, log: ContainerLog, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None  # noqa: S101 - pipes
