@@ -16,6 +16,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, angular_separation
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib import rc_context, rcParams
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
@@ -212,6 +213,17 @@ def test_grid_steps_are_round(wanted, step):
 
 def test_numbers_on_the_grid_are_plain():
     assert [plots._plain(value) for value in (-0.0, 0.30000000000000004, 12.0, -3.5)] == ["0", "0.3", "12", "-3.5"]
+
+
+@pytest.mark.parametrize("draw", [plots.all_sky_png, plots.zoomed_png])
+def test_pictures_do_not_follow_the_style_of_the_user(partial, draw):
+    skymap = multi_order_map(partial)
+    regions = contours(skymap)
+    before = draw(partial, skymap, regions)
+    style = {"font.family": "monospace", "text.color": "red", "figure.facecolor": "green", "axes.grid": True}
+    with rc_context(style | {"image.origin": "upper", "savefig.dpi": 30}):
+        assert draw(partial, skymap, regions) == before
+        assert rcParams["text.color"] == "red", "the user's own figures keep the style"
 
 
 def test_matplotlib_keeps_no_global_state():

@@ -3,7 +3,7 @@
 Both show the pixels themselves, each in the colour of its 2 delta ln L, with the contours of ``contours.py`` on top:
 those of the map's rule are solid; where these are calibrated, those of Wilks' theorem are dashed.
 Only the pixels of the picture are looked up in the map, whatever its nside. The figures live outside matplotlib's
-global state, and equal results give equal bytes.
+global state and do not follow a user's ``matplotlibrc``: equal results give equal bytes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context, rcParamsDefault
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -68,6 +68,21 @@ LINES = {
 STATISTICAL: tuple[float, Any] = (1.2, (0, (3, 2)))
 
 
+Draw = Callable[[ScanResult, MultiOrderMap, Sequence[Contour]], bytes]
+
+
+def _in_default_style(draw: Draw) -> Draw:
+    """Draw in matplotlib's own style: it reads a ``matplotlibrc`` of the current folder or of the user."""
+
+    @wraps(draw)
+    def drawn(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> bytes:
+        with rc_context({key: value for key, value in rcParamsDefault.items() if not key.startswith("backend")}):
+            return draw(result, skymap, regions)
+
+    return drawn
+
+
+@_in_default_style
 def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> bytes:
     """Draw the whole sky in Mollweide's projection, with the galactic plane."""
     figure = Figure(figsize=(10, 6.5), dpi=DPI)
@@ -109,6 +124,7 @@ def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
     return _encode(figure)
 
 
+@_in_default_style
 def zoomed_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> bytes:
     """Draw the surroundings of the best fit on the plane that touches the sky there."""
     best = skymap.best
