@@ -29,6 +29,7 @@ class ScanOptions:
     pixel_list: str | None
     pulses: str | None
     keep_all_seeds: bool
+    calibrate: int
 
     @classmethod
     def of(cls, spec: SkymapScanSpec) -> ScanOptions:
@@ -45,6 +46,7 @@ class ScanOptions:
             pixel_list=None if spec.pixels is None else ",".join(map(str, sorted(set(spec.pixels)))),
             pulses=spec.event.pulse_series,
             keep_all_seeds=spec.output.keep_all_seeds,
+            calibrate=spec.calibrate,
         )
 
     def words(self) -> list[str]:
@@ -54,7 +56,8 @@ class ScanOptions:
         words += [word for parameter in self.parameters for word in ("--parameter", parameter)]
         given = {"--area": self.area, "--pixel-list": self.pixel_list, "--pulses": self.pulses}
         words += [word for option, value in given.items() if value is not None for word in (option, value)]
-        return [*words, "--keep-all-seeds"] if self.keep_all_seeds else words
+        words += ["--keep-all-seeds"] if self.keep_all_seeds else []
+        return [*words, "--calibrate", str(self.calibrate)] if self.calibrate else words
 
 
 def i3_suffix(output: Output) -> str:

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from skymap_api.names import MAX_SCAN_NAME
 from skymap_api.resource.base import INT32, Count, Number
-from skymap_api.resource.status import BestFitStatus, FileName, LevelStatus, Status
+from skymap_api.resource.status import BestFitStatus, CalibrationStatus, FileName, LevelStatus, Status
 from skymap_api.validation_errors import describe_errors
 
 #: Longest text of an obstacle (characters) and most files that a snapshot names.
@@ -60,6 +60,8 @@ class Progress(Status):
     """Time since the saver started (s)."""
     best: BestFitStatus | None
     """The best fit so far."""
+    calibration: CalibrationStatus | None = None
+    """Re-simulations of the event that calibrate its contours; None if the scan has none."""
     outputs: Annotated[tuple[FileName, ...], Field(max_length=MAX_OUTPUTS)] = ()
     """Names of the files, once they are written."""
     obstacle: Annotated[str, Field(max_length=MAX_OBSTACLE)] | None = None

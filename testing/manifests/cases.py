@@ -94,6 +94,7 @@ ACCEPTED = [
     Accepted("pixels of an area", levels((1, 0)) | {"pixels": [0], "area": {"nside": 8192, "pixel": 0, "pixels": 12}}),
     Accepted("many pixels", levels((32, 0)) | {"pixels": list(range(4096))}),
     Accepted("all seeds at once", URL | {"seeds": 3, "firstSeeds": 3}),
+    Accepted("calibrated for the event", URL | {"calibrate": 60}),
     Accepted("one seed, predictive", URL | {"seeds": 1, "predictive": 0.9}),
     Accepted(
         "reconstruction",
@@ -254,6 +255,8 @@ REFUSED = [
     Refused("no seed", URL | {"seeds": 0}, "seeds"),
     Refused("no first seed", URL | {"firstSeeds": 0}, "firstSeeds"),
     Refused("more first seeds than seeds", URL | {"seeds": 3, "firstSeeds": 4}, "firstSeeds", "firstSeeds: there are"),
+    Refused("too few re-simulations", URL | {"calibrate": 59}, "calibrate", "calibrate: fewer than 60"),
+    Refused("too many re-simulations", URL | {"calibrate": 1001}, "calibrate"),
     Refused("eighth seed", URL | {"seeds": 8}, "seeds"),
     Refused("predictive", URL | {"predictive": 0}, "predictive"),
     Refused("reconstruction's name", URL | {"reconstruction": {"name": "a b"}}, "reconstruction.name"),

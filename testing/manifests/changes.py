@@ -51,6 +51,7 @@ CHANGES = [
     Change("pixels that go", URL | {"pixels": [1, 2]}, URL, "pixels"),
     Change("seeds", URL, URL | {"seeds": 1}, "seeds"),
     Change("first seeds", URL, URL | {"firstSeeds": 3}, "firstSeeds"),
+    Change("calibrate", URL, URL | {"calibrate": 100}, "calibrate"),
     Change("predictive", URL, URL | {"predictive": 0.5}, "predictive"),
     Change("reconstruction", URL, URL | {"reconstruction": {"name": "dummy"}}, "reconstruction"),
     Change(

@@ -219,6 +219,9 @@ class SkymapScanSpec(Model):
     the map. Cannot be changed."""
     reconstruction: Reconstruction = Reconstruction()
     """Reconstruction that fits a pixel. Cannot be changed."""
+    calibrate: Annotated[Whole, Field(ge=0, le=1000)] = 0
+    """Number of re-simulations of the event, 60 to 1000, whose thresholds replace those of the shipped calibration.
+    Default: none. Cannot be changed."""
     workers: Workers = Workers()
     """Number of workers, and their pods."""
     priority: OnCluster[Literal["Realtime", "Normal"]] = "Normal"
@@ -262,6 +265,12 @@ class SkymapScanSpec(Model):
             field="firstSeeds",
         ),
         Rule(
+            "calibrate: fewer than 60 re-simulations tell nothing about the 90 % region: give 60 to 1000, or 0",
+            cel="self.calibrate == 0 || self.calibrate >= 60",
+            holds=lambda spec: spec.calibrate == 0 or spec.calibrate >= 60,
+            field="calibrate",
+        ),
+        Rule(
             "area: wants more pixels than the sky has in the first level",
             cel="!has(self.area) || self.levels.size() == 0 || "
             "self.area.pixels <= 12 * self.levels[0].nside * self.levels[0].nside",
@@ -285,6 +294,7 @@ class SkymapScanSpec(Model):
         "first_seeds",
         "predictive",
         "reconstruction",
+        "calibrate",
         "output",
         "pulsar",
     )

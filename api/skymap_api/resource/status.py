@@ -129,6 +129,17 @@ class Pixels(Status):
     """Progress of each level."""
 
 
+class CalibrationStatus(Status):
+    """Re-simulations of the event that calibrate its contours."""
+
+    done: Count
+    """Re-simulations that are done."""
+    planned: Count
+    """All re-simulations."""
+    failed: Count = 0
+    """Re-simulations without a fit."""
+
+
 class BestFitStatus(Status):
     """The best fit so far."""
 
@@ -209,6 +220,8 @@ class SkymapScanStatus(Status):
     """Pixels done of those planned, for people, such as 812/1536."""
     pixels: Pixels | None = None
     """Pixels of the scan."""
+    calibration: CalibrationStatus | None = None
+    """Re-simulations of the event that calibrate its contours, if spec.calibrate asks for them."""
     best: BestFitStatus | None = None
     """The best fit so far, or of the finished scan."""
     workers: WorkersStatus | None = None

@@ -198,6 +198,7 @@ def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
         "level": unfinished[0] if unfinished else (levels[-1].nside if levels else None),
         "progress": f"{progress.done}/{progress.planned}",
         "pixels": Pixels(done=progress.done, planned=progress.planned, failed=progress.failed, levels=levels),
+        "calibration": progress.calibration,
         "best": observed.scan.status.best if progress.best is None else rounded(progress.best),
         "rate": float(f"{min(progress.rate, _HIGHEST_RATE):.3g}"),
         "eta": _eta(progress, pulsar.progress_time),

@@ -74,6 +74,7 @@ SPECS = st.fixed_dictionaries(
         "pixels": st.lists(COUNTS, min_size=1, max_size=4),
         "seeds": st.sampled_from([1, 7]),
         "firstSeeds": st.sampled_from([1, 7]),
+        "calibrate": st.sampled_from([0, 1, 60]),
         "workers": optional(
             min=COUNTS,
             max=COUNTS.filter(bool),

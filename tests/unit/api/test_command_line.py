@@ -20,6 +20,7 @@ FULL: dict[str, Any] = cases.URL | {
     "seeds": 3,
     "firstSeeds": 2,
     "predictive": 0.9,
+    "calibrate": 100,
     "reconstruction": {"name": "dummy", "parameters": {"b": "x y", "a": 1, "c": 0.1, "d": True, "e": "7"}},
     "output": {"formats": ["json", "npz"], "keepAllSeeds": True, "compression": "none"},
 }
@@ -39,7 +40,7 @@ def test_every_option_is_written() -> None:
         *("--reconstruction", "dummy"),
         *("--parameter", "a=1", "--parameter", 'b="x y"', "--parameter", "c=0.1", "--parameter", "d=true"),
         *("--parameter", 'e="7"', "--area", "1,4,400", "--pixel-list", "3,9", "--pulses", "SplitInIcePulses"),
-        "--keep-all-seeds",
+        *("--keep-all-seeds", "--calibrate", "100"),
     ]
 
 

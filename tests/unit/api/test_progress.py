@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from skymap_api.progress import FitCounts, Progress, ProgressPhase, decode_progress, encode_progress
 from skymap_api.resource.base import INT32
-from skymap_api.resource.status import BestFitStatus, LevelStatus
+from skymap_api.resource.status import BestFitStatus, CalibrationStatus, LevelStatus
 
 LEVEL = {"nside": 8, "done": 1, "planned": 768, "decided": True, "failed": 0}
 BEST = {"nside": 8, "pixel": 3, "ra": 1.5, "dec": -2.5, "llh": 10.0, "area_90": 214.5, "contours": "wilks"}
@@ -38,13 +38,14 @@ def test_progress_wire_format_is_stable() -> None:
         eta=None,
         elapsed=1.0,
         best=BestFitStatus(nside=8, pixel=3, ra=1.5, dec=-2.5, llh=10.0, area_90=214.5, contours="wilks"),
+        calibration=CalibrationStatus(done=12, planned=100, failed=1),
         outputs=("a.i3.zst",),
     )
     assert encode_progress(snapshot) == (
         b'{"name":"x","phase":"done","levels":[{"nside":8,"done":1,"planned":768,"decided":true,"failed":0}],'
         b'"fits":{"done":7,"started":5376,"planned":6000},'
         b'"rate":1.0,"eta":null,"elapsed":1.0,"best":{"nside":8,"pixel":3,"ra":1.5,"dec":-2.5,"llh":10.0,'
-        b'"area_90":214.5,"contours":"wilks"},"outputs":["a.i3.zst"],"obstacle":null}'
+        b'"area_90":214.5,"contours":"wilks"},"calibration":{"done":12,"planned":100,"failed":1},"outputs":["a.i3.zst"],"obstacle":null}'
     )
     assert decode_progress(encode_progress(snapshot)) == snapshot
 

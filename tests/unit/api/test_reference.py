@@ -15,6 +15,7 @@ from skymap_scanner.cli.run import command as run
 from skymap_scanner.cli.worker import command as worker
 from skymap_scanner.scan.levels import DEFAULT_LEVELS
 from skymap_scanner.scan.pixels import MAX_NSIDE
+from skymap_scanner.scan.plan import MAX_RESIMULATIONS, MIN_RESIMULATIONS
 from skymap_scanner.scan.seeds import VARIATIONS
 from skymap_scanner.simulation import simulate
 
@@ -46,4 +47,8 @@ def test_resource_limits_match_those_of_the_scanner() -> None:
     seeds = SkymapScanSpec.model_fields["seeds"]
     assert max(getattr(rule, "le", 0) for rule in seeds.metadata) == len(VARIATIONS)
     assert seeds.default == next(option for option in run.params if option.name == "seeds").default
+    calibrate = SkymapScanSpec.model_fields["calibrate"]
+    assert max(getattr(rule, "le", 0) for rule in calibrate.metadata) == MAX_RESIMULATIONS
+    (rule,) = (rule for rule in SkymapScanSpec.rules if rule.field == "calibrate")
+    assert f"self.calibrate >= {MIN_RESIMULATIONS}" in rule.cel
     assert set(Simulation.model_fields) <= set(inspect.signature(simulate).parameters)

@@ -81,6 +81,7 @@ def test_help_of_every_command_imports_nothing_heavy() -> None:
             pixels="2-4,7",
             pulse_series="InIceDSTPulses",
             keep_all_seeds=True,
+            calibrate=60,
             predictive=0.5,
         ),
         ScanSettings(
@@ -123,7 +124,9 @@ def test_seeds_are_by_need_unless_the_original_had_the_command(command: str, fir
 
 
 def test_invalid_settings_are_rejected_before_anything_starts() -> None:
-    valid = ScanOptions("1:0", 7, 1, 1.0, "dummy", (), area=None, pixel_list=None, pulses=None, keep_all_seeds=False)
+    valid = ScanOptions(
+        "1:0", 7, 1, 1.0, "dummy", (), area=None, pixel_list=None, pulses=None, keep_all_seeds=False, calibrate=0
+    )
     with pytest.raises(InputError, match="exclude each other"):
         scan_options(levels="1:0", seeds=7, first_seeds=None, nside=1)
     with pytest.raises(InputError, match="pixel 12 does not exist"):
@@ -131,6 +134,9 @@ def test_invalid_settings_are_rejected_before_anything_starts() -> None:
     for first in (0, 8):
         with pytest.raises(InputError, match=f"first seeds {first}: choose 1 to 7, the number of seeds"):
             scan_settings("x", scan_options("1:0", 7, first, **others(valid)))
+    for count in (-60, 59, 1001):
+        with pytest.raises(InputError, match=f"calibrate {count}: choose 60 to 1000 re-simulations, or 0"):
+            scan_settings("x", replace(valid, calibrate=count))
     with pytest.raises(InputError, match="scan name 'a/b'"):
         scan_settings("a/b", valid)
 

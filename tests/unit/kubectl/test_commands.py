@@ -50,6 +50,16 @@ def test_priority_option_sets_the_field() -> None:
     assert "'High' is not one of" in call(*words, "--priority", "High").output
 
 
+def test_calibrate_option_sets_the_field() -> None:
+    words = ["submit", "https://example.org/a.json", "--dry-run"]
+    assert "calibrate" not in yaml.safe_load(call(*words).stdout)["spec"]
+    assert yaml.safe_load(call(*words, "--calibrate", "100").stdout)["spec"]["calibrate"] == 100
+    for count in ("59", "-1", "1001"):
+        refused = call(*words, "--calibrate", count)
+        assert refused.exit_code != 0
+        assert "calibrate" in str(refused.exception)
+
+
 def test_demo_submits_the_event_that_run_scans() -> None:
     config_map, scan = yaml.safe_load_all(call("submit", "demo", "--dry-run").stdout)
     assert scan["metadata"]["name"] == "demo"

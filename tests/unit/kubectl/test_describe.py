@@ -100,6 +100,12 @@ def test_running_scan_is_described() -> None:
     assert lines[-2:] == [f"  {call('status', 'demo', '--watch')}", f"  {call('logs', 'demo', '--follow')}"]
 
 
+def test_calibration_of_the_event_is_described() -> None:
+    lines = description(scan(SCANNING | {"calibration": {"done": 12, "planned": 100, "failed": 1}}))
+    assert "calibration      12/100 re-simulations, 1 failed" in lines
+    assert not any("re-simulations" in line for line in description(scan(SCANNING)))
+
+
 def test_succeeded_scan_is_described_with_its_files() -> None:
     lines = description(scan(SUCCEEDED))
     assert lines[0] == "demo in namespace sky: Succeeded after 2:00, 70s ago"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,16 @@ from skymap_scanner.reconstruction.millipede.millipede import VERSION
 from skymap_scanner.reconstruction.millipede.table import load
 from skymap_scanner.results.calibration import (
     CASCADE_REACH,
+    MIN_EVENT_FITS,
     MIN_EVENTS,
     choose_rule,
     read_calibration,
+    rule_of_event,
     shipped_calibrations,
     threshold,
     topology_of_losses,
 )
-from skymap_scanner.results.rule import MAX_TEXT, WILKS, checked_text
+from skymap_scanner.results.rule import MAX_TEXT, WILKS, checked_text, rule_from_entry, rule_to_entry
 
 
 def energy_range(topology: str, low: float, high: float, events: int = 150, half: float = 2.0, ninety: float = 7.0):
@@ -200,3 +203,46 @@ def test_at_least_the_level_lies_below_its_threshold(deltas: list[float], level:
 def test_too_few_events_have_no_threshold():
     with pytest.raises(ValueError, match="8 events are too few for a threshold of 90%"):
         threshold(np.arange(8.0), 0.9)
+
+
+OTHERWISE = choose_rule(files(), "millipede 7", "track", 5e4)
+
+
+@given(st.permutations(range(100)))
+def test_rule_of_an_event_has_its_thresholds_in_any_order(order: list[int]):
+    rule = rule_of_event([1.0 + number for number in order], "millipede 7", OTHERWISE)
+    assert (rule.name, rule.levels) == ("calibrated", {0.5: 2 * 51.0, 0.9: 2 * 91.0})
+    assert rule == rule_of_event([1.0 + number for number in range(100)], "millipede 7", OTHERWISE)
+    assert "100 re-simulations of this event" in rule.statement
+
+
+def test_rule_of_an_event_counts_what_failed():
+    rule = rule_of_event([*np.arange(1.0, 61.0), math.nan], "", OTHERWISE)
+    assert rule.statement.startswith("Contours calibrated with 60 re-simulations of this event (ice model, ")
+    assert rule.source == (
+        "this scan, 61 re-simulations of its best fit, 1 without a fit; 68% intervals 54 to 70 (50%), 106 to 114 (90%)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("deltas", "reason"),
+    [
+        ([*[1.0] * (MIN_EVENT_FITS - 1), math.nan], "49 of 50 re-simulations have a fit"),
+        ([0.0] * 60, "2 delta ln L of its re-simulations is 0, or without bound"),
+        ([1e9] * 60, "2 delta ln L of its re-simulations is 0, or without bound"),
+        ([1.5] * 60, "2 delta ln L of its re-simulations is always the same"),
+    ],
+)
+def test_event_without_thresholds_keeps_the_other_rule_with_the_reason(deltas: list[float], reason: str):
+    rule = rule_of_event(deltas, "millipede 7", OTHERWISE)
+    assert rule.levels == OTHERWISE.levels
+    assert rule.statement == f"{OTHERWISE.statement} Not calibrated for this event: {reason}."
+
+
+def test_texts_of_the_rule_of_an_event_fit_into_headers():
+    longest = choose_rule(files(simulation="x" * 200), "millipede 7", "track", 5e4)
+    for deltas in ([1234.5678 + number for number in range(1000)], [1.5] * 999):
+        rule = rule_of_event(deltas, "y" * 200, longest)
+        assert checked_text("statement", rule.statement)
+        assert checked_text("source", rule.source)
+        assert rule_from_entry(rule_to_entry(rule)) == replace(rule, name="calibrated")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 
 from skymap_scanner.errors import BrokerError, InputError
-from skymap_scanner.scan.pixels import Pixel, spread_over_sky, whole_sky
+from skymap_scanner.scan.pixels import Pixel, resimulation, spread_over_sky, whole_sky
 from skymap_scanner.scan.plan import (
+    CalibrationEntry,
     EndEntry,
     EventFacts,
     Plan,
@@ -35,7 +36,14 @@ SCAN = ScanEntry(
 
 
 @pytest.mark.parametrize(
-    "entry", [SCAN, level_entry(1, whole_sky(1), []), ahead_entry(2, [Pixel(2, 5), Pixel(2, 6)]), EndEntry(levels=2)]
+    "entry",
+    [
+        SCAN,
+        level_entry(1, whole_sky(1), []),
+        ahead_entry(2, [Pixel(2, 5), Pixel(2, 6)]),
+        CalibrationEntry(nside=2, pixel=5),
+        EndEntry(levels=2),
+    ],
 )
 def test_entries_round_trip(entry: object) -> None:
     assert decode_entry(entry.encode()) == entry  # type: ignore[attr-defined]
@@ -168,3 +176,41 @@ def test_different_scan_of_the_same_name_is_rejected() -> None:
         InputError, match=r"with software skymap-scanner 0\.1\.0, dummy, not skymap-scanner 0\.2\.0, dummy"
     ):
         check_same_scan(SCAN, SCAN.model_copy(update={"software": "skymap-scanner 0.2.0, dummy"}))
+
+
+def test_calibration_follows_the_levels_and_is_started_once() -> None:
+    plan = Plan()
+    for entry in (SCAN.model_copy(update={"calibrate": 60}), level_entry(1, whole_sky(1), [])):
+        plan.add(entry)
+    plan.add(CalibrationEntry(nside=1, pixel=12))  # not a pixel of the map
+    assert (plan.resimulated, plan.resimulations, plan.tasks) == (None, [], 12 * 7)
+    plan.add(CalibrationEntry(nside=1, pixel=4))
+    plan.add(CalibrationEntry(nside=1, pixel=5))  # of a second producer
+    assert plan.resimulated == Pixel(1, 4)
+    assert plan.resimulations == [resimulation(number) for number in range(60)]
+    assert plan.started[12:] == plan.resimulations
+    assert plan.tasks == 12 * 7 + 60  # a re-simulation has one seed
+    assert plan.round_at(12 + 59) == Round(resimulation(59), 0)
+    assert [plan.rounds_of(resimulation(number)) for number in (-1, 0, 59, 60)] == [0, 1, 1, 0]
+    assert (list(plan.planned()), plan.guessed, plan.newest) == (whole_sky(1), 0, 1)
+    plan.add(EndEntry(levels=1))
+    assert plan.complete(lambda _: True)
+    assert not plan.complete(lambda one: one.pixel != resimulation(7))
+
+
+def test_calibration_without_request_or_after_the_end_starts_nothing() -> None:
+    unasked, late = Plan(), Plan()
+    for plan, calibrate in ((unasked, 0), (late, 60)):
+        plan.add(SCAN.model_copy(update={"calibrate": calibrate}))
+        plan.add(level_entry(1, whole_sky(1), []))
+    late.add(EndEntry(levels=1))
+    for plan in (unasked, late):
+        plan.add(CalibrationEntry(nside=1, pixel=4))
+        assert (plan.resimulations, plan.tasks) == ([], 12 * 7)
+
+
+@pytest.mark.parametrize("count", [-1, 1001])
+def test_number_of_resimulations_is_bounded(count: int) -> None:
+    payload = SCAN.encode().replace(b'"calibrate":0', b'"calibrate":%d' % count)
+    with pytest.raises(BrokerError, match="calibrate"):
+        decode_entry(payload)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from skymap_api.resource.status import Condition, ConditionType, Phase
 from skymap_api.text import printable_line
-from skymap_scanner.cli.display import age, direction, duration, level_bars, text_table
+from skymap_scanner.cli.display import age, calibration_text, direction, duration, level_bars, text_table
 from skymap_scanner.kubectl.scans import ClusterScan
 
 #: Writes one of our commands for the scan's cluster and namespace, such as ``command_line("fetch", "demo")``.
@@ -91,6 +91,8 @@ def _facts(scan: ClusterScan, now: datetime) -> list[tuple[str, str]]:
     """Return names and texts of what is known besides the levels, in the order of the description."""
     status = scan.status
     facts = [("event", describe_event(scan)), *_best_fit(scan)]
+    if status.calibration is not None:
+        facts.append(("calibration", calibration_text(status.calibration)))
     if status.workers is not None and not scan.finished:
         workers = status.workers
         text = f"{workers.busy} busy, {workers.ready} ready, {workers.desired} desired"

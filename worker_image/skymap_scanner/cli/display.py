@@ -13,7 +13,7 @@ from rich.table import Table
 from skymap_api.text import printable, printable_line
 
 if TYPE_CHECKING:
-    from skymap_api.resource.status import BestFitStatus, LevelStatus
+    from skymap_api.resource.status import BestFitStatus, CalibrationStatus, LevelStatus
 
 #: Seconds between two lines about the same scan if the output is not a terminal.
 LINE_INTERVAL = 10.0
@@ -41,6 +41,12 @@ def direction(best: BestFitStatus) -> str:
     rule = {"calibrated": "calibrated ", "wilks": "statistical ", None: ""}[best.contours]
     area = "" if best.area_90 is None else f", {rule}90 % region {best.area_90:.3g} deg²"
     return f"RA {best.ra:.2f}° Dec {best.dec:+.2f}° (nside {best.nside}, pixel {best.pixel}{area})"
+
+
+def calibration_text(calibration: CalibrationStatus) -> str:
+    """Describe how far the calibration for the event is."""
+    failed = f", {calibration.failed} failed" if calibration.failed else ""
+    return f"{calibration.done}/{calibration.planned} re-simulations{failed}"
 
 
 def level_bars(levels: Iterable[LevelStatus]) -> Table:

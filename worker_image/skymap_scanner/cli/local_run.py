@@ -26,6 +26,7 @@ from skymap_scanner.event.selection import EventSelection
 from skymap_scanner.event.sources import NAME_KEY, read_event
 from skymap_scanner.i3 import FrameWriter, I3String
 from skymap_scanner.reconstruction import load, software_of
+from skymap_scanner.reconstruction.locate import check_can_locate
 from skymap_scanner.results import ScanResult, choose_formats, write_results
 from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
 from skymap_scanner.roles.local.record import FILE as RECORD_FILE
@@ -193,7 +194,9 @@ def _keep_event(request: RunRequest) -> None:
         return
     load(request.settings.reconstruction, request.settings.parameters)
     event = _read(request.event, request.select, request.settings.pulse_series)
-    prepare(event, request.settings.pulse_series)
+    prepared = prepare(event, request.settings.pulse_series)
+    if request.settings.calibrate:
+        check_can_locate(request.settings.reconstruction, request.settings.parameters, prepared)
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

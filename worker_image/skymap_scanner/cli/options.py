@@ -177,6 +177,7 @@ def _scan_options(seeds: int, first_seeds: int | None) -> list[Callable[[F], F]]
         click.option(
             "--keep-all-seeds", is_flag=True, help="Keep the fits of all seeds in the .i3 file, not only the best."
         ),
+        calibrate,
         click.option(
             "--predictive",
             type=click.FloatRange(0, 1, min_open=True),
@@ -185,6 +186,18 @@ def _scan_options(seeds: int, first_seeds: int | None) -> list[Callable[[F], F]]
             help="Start the next level on a guess once this fraction of a level is done; the map stays the same.",
         ),
     ]
+
+
+def calibrate(function: F) -> F:
+    """``--calibrate``."""
+    return click.option(
+        "--calibrate",
+        type=int,
+        default=0,
+        metavar="N",
+        help="Simulate the event again N times, 60 to 1000, each in other ice, and take the thresholds of its contours "
+        "from the fits; needs a reconstruction that can fit a direction.  [default: the shipped calibration]",
+    )(function)
 
 
 def parameters(function: F) -> F:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from skymap_api.text import printable_line
-from skymap_scanner.cli.display import LINE_INTERVAL, direction, duration, level_bars
+from skymap_scanner.cli.display import LINE_INTERVAL, calibration_text, direction, duration, level_bars
 
 if TYPE_CHECKING:
     from skymap_api.progress import Progress
@@ -32,6 +32,8 @@ def state_line(progress: Progress) -> str:
     if progress.phase != "scanning":
         return f"{progress.phase} after {duration(progress.elapsed)}"
     problems = f", {progress.failed} failed" if progress.failed else ""
+    if progress.calibration is not None:
+        problems += f", {calibration_text(progress.calibration)}"
     return (
         f"{progress.done}/{progress.planned} pixels{problems}, {progress.rate:.1f} fits/s, "
         f"{duration(progress.elapsed)} elapsed, {duration(progress.eta)} to go"

@@ -11,6 +11,7 @@ from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.topics import check_name
 from skymap_scanner.scan.levels import DEFAULT_LEVELS, first_pixels, parse_area, parse_levels
 from skymap_scanner.scan.pixels import read_ranges, write_ranges
+from skymap_scanner.scan.plan import check_calibrate
 from skymap_scanner.scan.seeds import Seeding
 
 
@@ -55,5 +56,6 @@ def scan_settings(name: str, options: ScanOptions) -> ScanSettings:
         reconstruction=options.reconstruction,
         parameters=parse_parameters(options.parameters),
         keep_all_seeds=options.keep_all_seeds,
+        calibrate=check_calibrate(options.calibrate),
         predictive=options.predictive,
     )

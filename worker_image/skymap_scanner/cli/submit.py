@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @with_kubectl
 @options.event
 @options.levels
+@options.calibrate
 @click.option(
     "--credentials-secret",
     metavar="SECRET",
@@ -106,6 +107,7 @@ def _from_event(
     *,
     name: str | None,
     levels: str | None,
+    calibrate: int,
     select: str | None,
     pulses: str | None,
     credentials_secret: str | None,
@@ -128,6 +130,8 @@ def _from_event(
             {"nside": one.nside, "parents": one.parents, "probability": one.probability} for one in parse_levels(levels)
         ]
         spec["levels"] = [{name: value for name, value in level.items() if value} for level in fields]
+    if calibrate:
+        spec["calibrate"] = calibrate
     for change in changes:
         set_field(spec, change)
     return Submission(scan_manifest(name, spec), config_map)

@@ -7,12 +7,14 @@ that of a simulated event, is one of the starts, since the fine pixels of a scan
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from skymap_scanner.errors import ReconstructionError
 from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.reconstruction import load
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Located, Locator, Start
 from skymap_scanner.scan.seeds import seed_positions
 
@@ -27,6 +29,14 @@ def as_locator(fitter: EventFitter, name: str) -> Locator:
             f"reconstruction {name!r} cannot fit a direction: a calibration needs one that can, such as millipede"
         )
     return fitter
+
+
+def check_can_locate(name: str, parameters: Mapping[str, Any], event: PreparedEvent) -> None:
+    """Check that a reconstruction can fit the direction of this event, before any fit is started.
+
+    Raises ReconstructionError if it cannot, or cannot be set up; InputError if a parameter has no possible value.
+    """
+    as_locator(load(name, parameters).set_up(event), name)
 
 
 def locate(

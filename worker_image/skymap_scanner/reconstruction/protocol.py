@@ -23,7 +23,8 @@ from skymap_scanner.i3 import FitStatus
 class Start:
     """Where a fit starts: fixed direction, vertex position (m) and time (ns).
 
-    ``warm``: the vertex comes from a fit nearby, so that only the fine stage is needed.
+    ``warm``: the vertex comes from a fit nearby, so that only the fine stage is needed. ``number``: which re-simulation
+    of the event is fitted; it means nothing for a fit of the event itself.
     """
 
     zenith: float
@@ -31,6 +32,7 @@ class Start:
     position: tuple[float, float, float]
     time: float
     warm: bool = False
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

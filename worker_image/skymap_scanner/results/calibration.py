@@ -3,6 +3,8 @@
 A calibration is a JSON file in ``calibrations/``, made by ``python -m benchmarks.coverage.calibrate``. It belongs to
 one likelihood, named by its identity (``Fit.likelihood``), and has thresholds by what the *fit* shows, topology and
 energy, since nobody knows the truth of a real event. Where none applies, Wilks' theorem is used, and its rule says why.
+
+On request a scan simulates its own event again; `rule_of_event` makes thresholds for this event alone from that.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from itertools import combinations
@@ -27,6 +29,8 @@ from skymap_scanner.results.rule import MAX_THRESHOLD, ContourRule, calibrated_r
 
 #: Fewest re-simulations behind thresholds that are applied: the 90 % region then holds 87 % to 93 % (1 sigma).
 MIN_EVENTS = 100
+#: Fewest re-simulations of one event behind its thresholds: the 90 % region then holds 86 % to 94 % (1 sigma).
+MIN_EVENT_FITS = 50
 #: A fit is a cascade if this share of its energy lies this near (m) to its greatest loss. Losses of one shower that
 #: lies between the places of the fit's losses are shared by neighbours, two of 15 m to either side.
 CASCADE_SHARE, CASCADE_REACH = 0.9, 30.0
@@ -210,3 +214,33 @@ def choose_rule(
         "and systematic."
     )
     return calibrated_rule(found.half.value, found.ninety.value, statement, file.source)
+
+
+def rule_of_event(deltas: Sequence[float], likelihood: str, otherwise: ContourRule) -> ContourRule:
+    """Return the rule from re-simulations of one event: -ln L at the truth above the best fit of each (NaN: no fit).
+
+    The order does not matter. Where too few were fitted, or the thresholds do not rise from 0, it is the rule
+    ``otherwise`` with the reason.
+    """
+    fitted = np.array([2 * delta for delta in deltas if not math.isnan(delta)])
+    if len(fitted) < MIN_EVENT_FITS:
+        return _not_of_event(otherwise, f"{len(fitted)} of {len(deltas)} re-simulations have a fit")
+    try:
+        half, ninety = threshold(fitted, 0.5), threshold(fitted, 0.9)
+    except ValueError:
+        return _not_of_event(otherwise, "2 delta ln L of its re-simulations is 0, or without bound")
+    if not half.value < ninety.value:
+        return _not_of_event(otherwise, "2 delta ln L of its re-simulations is always the same")
+    statement = (
+        f"Contours calibrated with {len(fitted)} re-simulations of this event (ice model, scattering, absorption, DOM "
+        "efficiency and hole ice varied): statistical and systematic."
+    )
+    source = (
+        f"this scan, {len(deltas)} re-simulations of its best fit, {len(deltas) - len(fitted)} without a fit; 68% "
+        f"intervals {half.low:.3g} to {half.high:.3g} (50%), {ninety.low:.3g} to {ninety.high:.3g} (90%)"
+    )
+    return calibrated_rule(half.value, ninety.value, statement, f"{source}; {likelihood}" if likelihood else source)
+
+
+def _not_of_event(rule: ContourRule, reason: str) -> ContourRule:
+    return replace(rule, statement=f"{rule.statement} Not calibrated for this event: {reason}.")

@@ -19,7 +19,7 @@ from skymap_scanner.healpix import pixel_count
 from skymap_scanner.roles.task_frames import DecodedFit, PixelFit, decode_fits, implausible, task_identifier
 from skymap_scanner.roles.tasks import task_properties
 from skymap_scanner.roles.topics import SEED_PROPERTY
-from skymap_scanner.scan.pixels import Pixel, centres
+from skymap_scanner.scan.pixels import Pixel, centres, is_resimulation
 from skymap_scanner.scan.plan import ScanEntry
 from skymap_scanner.scan.seeds import Round
 
@@ -96,13 +96,18 @@ class FitValidator:
         """Return why a fit does not belong to a task of this scan; empty if it does."""
         fit, event = decoded.fit, self.scan.event
         pixel = fit.pixel
-        if pixel.nside not in self._nsides or not 0 <= pixel.index < pixel_count(pixel.nside):
+        if is_resimulation(pixel):
+            if not 0 <= pixel.index < self.scan.calibrate:
+                return f"the scan has no re-simulation {pixel.index}"
+        elif pixel.nside not in self._nsides or not 0 <= pixel.index < pixel_count(pixel.nside):
             return f"the scan has no pixel {pixel.index} of nside {pixel.nside}"
         if fit.seed not in self._seeding.seeds_of(Round(pixel, self._seeding.round_of(fit.seed))):
             return f"the scan has no seed {fit.seed} at nside {pixel.nside}"
         if (decoded.event, decoded.run, decoded.number) != (event.name, event.run, event.event):
             return f"the fit is of the event {decoded.event[:100]!r} ({decoded.run}/{decoded.number})"
         name = f"the fit of pixel {pixel.key}, seed {fit.seed}"
+        # Only the plan knows the direction of re-simulations; here the fit's must be that of its own start.
+        centre = decoded.directions[0] if is_resimulation(pixel) else self._direction(pixel)
         warm = pixel.nside != self._first_nside or fit.seed == self._seeding.neighbour_seed
         identifiers = {task_identifier(event.name, pixel, fit.seed)}
         mismatches = {
@@ -110,7 +115,7 @@ class FitValidator:
             or decoded.sub_event != pixel.index,
             "has a different start than its task": decoded.warm != warm,
             "has a different direction than the pixel": any(
-                not _angle(direction, self._direction(pixel)) < _ANGLE for direction in decoded.directions
+                not _angle(direction, centre) < _ANGLE for direction in decoded.directions
             ),
         }
         return next((f"{name} {reason}" for reason, differs in mismatches.items() if differs), "")

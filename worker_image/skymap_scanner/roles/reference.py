@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from skymap_api.names import COLLECTOR_SUBSCRIPTION, WORKERS_SUBSCRIPTION, ScanTopics
 from skymap_api.progress import Progress
 from skymap_api.reference import describe_fields
-from skymap_api.resource.status import BestFitStatus, LevelStatus
+from skymap_api.resource.status import BestFitStatus, CalibrationStatus, LevelStatus
 from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus, Frame, I3EventHeader, Pulses
@@ -20,7 +20,15 @@ from skymap_scanner.roles.task_frames import decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.worker.crash_reports import CrashReport
 from skymap_scanner.scan.pixels import Pixel
-from skymap_scanner.scan.plan import AheadEntry, EndEntry, EventFacts, LevelEntry, ScanEntry, SeedsEntry
+from skymap_scanner.scan.plan import (
+    AheadEntry,
+    CalibrationEntry,
+    EndEntry,
+    EventFacts,
+    LevelEntry,
+    ScanEntry,
+    SeedsEntry,
+)
 
 #: What each topic carries, by its field in `ScanTopics`.
 TOPICS = {
@@ -69,6 +77,9 @@ PROPERTIES = {
 }
 
 
+_PLAN = (ScanEntry, EventFacts, LevelEntry, SeedsEntry, AheadEntry, CalibrationEntry, EndEntry)
+
+
 def reference() -> str:
     """Return the page as Markdown; raises KeyError if a topic, key or property has no description here."""
     task, fit, properties = _messages()
@@ -90,6 +101,10 @@ def reference() -> str:
             "A fit is its task's frame with these keys added, and with the same message key and properties. A failed",
             "fit is a fit too.\n",
             _table(("key", "class", "content"), _keys(fit, FIT_KEYS, without=task)),
+            "## Re-simulations\n",
+            "A task with nside 0 is a re-simulation of the event; its number is the pixel's index. Direction and seed",
+            "are those of the best pixel's fit. In its own fit, −ln L is that at the true direction above that of the",
+            "best fit, energies and topology are those of the best fit, and there are no losses.\n",
             "## Best fits\n",
             "A best fit is the frame of the best fit in a round of a pixel: that of the first seeds, or of the others.",
             "A pixel has a second round only if the plan says so. With `keepAllSeeds`, the frames of the round's other",
@@ -97,10 +112,10 @@ def reference() -> str:
             "## Plan\n",
             "Each message is one JSON object, whose `kind` names its form. Ranges of pixels are written as",
             "`3,7,20-31`.\n",
-            *(_model(kind, 3) for kind in (ScanEntry, EventFacts, LevelEntry, SeedsEntry, AheadEntry, EndEntry)),
+            *(_model(kind, 3) for kind in _PLAN),
             _model(CrashReport, 2, "Crash reports"),
             _model(Progress, 2, "Progress"),
-            *(_model(kind, 3) for kind in (LevelStatus, BestFitStatus)),
+            *(_model(kind, 3) for kind in (LevelStatus, CalibrationStatus, BestFitStatus)),
         ]
     )
 

@@ -34,7 +34,7 @@ from skymap_scanner.i3 import (
 )
 from skymap_scanner.i3.archive import Reader
 from skymap_scanner.reconstruction.protocol import Fit, Loss, Start, failed_fit
-from skymap_scanner.scan.pixels import Pixel
+from skymap_scanner.scan.pixels import Pixel, is_resimulation
 
 SEED = "MillipedeSeedParticle"
 HEADER = "I3EventHeader"
@@ -68,7 +68,7 @@ _MAX_LIKELIHOOD = 200
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The fit of one pixel from one seed, still to be done."""
+    """The fit of one pixel from one seed, or of one re-simulation, still to be done."""
 
     pixel: Pixel
     seed: int
@@ -77,6 +77,8 @@ class Task:
     @property
     def name(self) -> str:
         """The task's name in log lines."""
+        if is_resimulation(self.pixel):
+            return f"re-simulation {self.pixel.index}"
         return f"pixel {self.pixel.index} of nside {self.pixel.nside}, seed {self.seed}"
 
 
@@ -156,7 +158,8 @@ def decode_task(payload: bytes) -> tuple[Task, Frame]:
         particle = frame.expect(SEED, I3Particle)
         warm = frame.expect(WARM, I3Bool).value
     position = (particle.pos.x, particle.pos.y, particle.pos.z)
-    start = Start(particle.dir.zenith, particle.dir.azimuth, position, particle.time, warm)
+    number = pixel.index if is_resimulation(pixel) else 0
+    start = Start(particle.dir.zenith, particle.dir.azimuth, position, particle.time, warm, number)
     return Task(pixel, seed, start), frame
 
 

@@ -19,7 +19,7 @@ from skymap_scanner.roles.topics import (
     SEED_PROPERTY,
     SOFTWARE_PROPERTY,
 )
-from skymap_scanner.scan.pixels import Pixel, centres, neighbours, parent
+from skymap_scanner.scan.pixels import Pixel, centres, is_resimulation, neighbours, parent
 from skymap_scanner.scan.plan import Plan, ScanEntry
 from skymap_scanner.scan.seeds import Round, seed_position
 
@@ -53,6 +53,8 @@ class TaskMaker:
 
     def tasks_of(self, one: Round, plan: Plan, best_fits: FitsByRound) -> list[Task] | None:
         """Return the tasks of a round that the plan has started; None if a fit that they start from is not done yet."""
+        if is_resimulation(one.pixel):
+            return self._resimulation(one.pixel, plan, best_fits)
         origin: PixelFit | PreparedEvent | None = self._prepared
         if one.pixel.nside != self._first_nside:
             coarser = parent(one.pixel, max(nside for nside in plan.levels if nside < one.pixel.nside))
@@ -76,14 +78,28 @@ class TaskMaker:
         The seeds lie around ``origin``. The second round ends with the fit of the best ``neighbour``; without one, with
         the origin as if it were solved.
         """
-        ra, dec = centres([pixel])
-        zenith, azimuth = equatorial_to_detector(ra, dec, self._prepared.mjd)
+        zenith, azimuth = self._direction(pixel)
         for seed in self._seeding.seeds_of(Round(pixel, number)):
             from_neighbour = seed == self._seeding.neighbour_seed
             vertex, time = _vertex((neighbour or origin) if from_neighbour else origin)
             position = vertex if from_neighbour else seed_position(vertex, seed)
             warm = from_neighbour or isinstance(origin, PixelFit)
-            yield Task(pixel, seed, Start(float(zenith[0]), float(azimuth[0]), position, time, warm))
+            yield Task(pixel, seed, Start(zenith, azimuth, position, time, warm))
+
+    def _resimulation(self, which: Pixel, plan: Plan, best_fits: FitsByRound) -> list[Task] | None:
+        """Return the task of a re-simulation, which starts from the fit of the best pixel; None if that is not done."""
+        best = plan.resimulated
+        fit = None if best is None else best_fits.of_rounds(best, plan.rounds_of(best))
+        if best is None or fit is None:
+            return None
+        start = Start(*self._direction(best), fit.position, fit.time, warm=True, number=which.index)
+        return [Task(which, 0, start)]
+
+    def _direction(self, pixel: Pixel) -> tuple[float, float]:
+        """Return zenith and azimuth (rad) of a pixel's centre."""
+        ra, dec = centres([pixel])
+        zenith, azimuth = equatorial_to_detector(ra, dec, self._prepared.mjd)
+        return float(zenith[0]), float(azimuth[0])
 
     def message(self, task: Task, number: int | None = None) -> Outgoing:
         """Return the message of a task; ``number`` is its position in the plan."""

@@ -33,6 +33,16 @@ class Pixel:
         return f"{self.nside}/{self.index}"
 
 
+def resimulation(number: int) -> Pixel:
+    """Return what stands for the pixel in a re-simulation of the event: an index of its own grid, that of nside 0."""
+    return Pixel(0, number)
+
+
+def is_resimulation(pixel: Pixel) -> bool:
+    """Return whether this is not a pixel of the sky, but stands for a re-simulation of the event."""
+    return pixel.nside == 0
+
+
 def check_nside(nside: int) -> int:
     """Return ``nside`` if it is a power of two from 1 to MAX_NSIDE; raises InputError if it is not."""
     if nside < 1 or nside > MAX_NSIDE or nside & (nside - 1):

@@ -1,14 +1,15 @@
 """The plan of a scan: the decisions of the producer, as messages on ``<scan>-plan``, which all roles read.
 
 The first entry is the scan itself, followed by its levels and the end. A ``seeds`` entry lists pixels of the newest
-level that are fitted from more seeds, an ``ahead`` entry pixels that are started early, on a guess. The tasks of all
-entries are numbered in the order of the plan. The number is the sequence id of the task, so that a producer that
-restarts sends nothing twice. The pixels of the first level are spread over the sky, for an early preview, those of
-other entries are in the order of their indices.
+level that are fitted from more seeds, an ``ahead`` entry pixels that are started early, on a guess. A ``calibration``
+entry comes between the last level and the end of a scan that calibrates its contours. The tasks of all entries are
+numbered in the order of the plan. The number is the sequence id of the task, so that a producer that restarts sends
+nothing twice. The pixels of the first level are spread over the sky, for an early preview, those of other entries are
+in the order of their indices.
 
-A duplicate entry, or one of a second producer that is behind, changes nothing: the first entry of the scan and of each
-level counts, a round of a pixel is started once, seeds are added to the newest level only, an end counts only for the
-levels that its producer knew, and entries after the end are ignored.
+A duplicate entry, or one of a second producer that is behind, changes nothing: the first entry of the scan, of each
+level and of the calibration counts, a round of a pixel is started once, seeds are added to the newest level only, an
+end counts only for the levels that its producer knew, and entries after the end are ignored.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from bisect import bisect, bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -23,7 +25,14 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from skymap_api.validation_errors import describe_errors
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.scan.levels import Area, Level, parse_area, parse_levels
-from skymap_scanner.scan.pixels import Pixel, read_ranges, spread_over_sky, write_ranges
+from skymap_scanner.scan.pixels import (
+    Pixel,
+    is_resimulation,
+    read_ranges,
+    resimulation,
+    spread_over_sky,
+    write_ranges,
+)
 from skymap_scanner.scan.seeds import Round, Seeding
 
 
@@ -33,6 +42,17 @@ class _Entry(BaseModel):
     def encode(self) -> bytes:
         """Return the entry as JSON."""
         return self.model_dump_json().encode()
+
+
+#: Fewest and most re-simulations that calibrate the contours of one event: fewer tell nothing about its 90 % region.
+MIN_RESIMULATIONS, MAX_RESIMULATIONS = 60, 1000
+
+
+def check_calibrate(count: int) -> int:
+    """Return ``count`` if it is a valid number of re-simulations; raises InputError if it is not."""
+    if count and not MIN_RESIMULATIONS <= count <= MAX_RESIMULATIONS:
+        raise InputError(f"calibrate {count}: choose {MIN_RESIMULATIONS} to {MAX_RESIMULATIONS} re-simulations, or 0")
+    return count
 
 
 class EventFacts(_Entry):
@@ -87,6 +107,8 @@ class ScanEntry(_Entry):
     """What makes the fits: the version of the scanner, and the identity of the reconstruction."""
     keep_all_seeds: bool = False
     """Whether the fits of all seeds are kept."""
+    calibrate: Annotated[int, Field(ge=0, le=MAX_RESIMULATIONS)] = 0
+    """Number of re-simulations of the event that calibrate its contours."""
 
     def parsed_levels(self) -> tuple[Level, ...]:
         """Return the validated levels."""
@@ -138,6 +160,17 @@ class AheadEntry(_Entry):
     """Ranges of the pixels that are started."""
 
 
+class CalibrationEntry(_Entry):
+    """Re-simulations of the event, as many as the scan entry says, from the fit of its best pixel."""
+
+    kind: Literal["calibration"] = "calibration"
+    """Form of the entry."""
+    nside: int
+    """The pixel's nside."""
+    pixel: int
+    """Its index."""
+
+
 class EndEntry(_Entry):
     """The end of the plan."""
 
@@ -147,7 +180,9 @@ class EndEntry(_Entry):
     """Number of levels of the plan."""
 
 
-PlanEntry = Annotated[ScanEntry | LevelEntry | SeedsEntry | AheadEntry | EndEntry, Field(discriminator="kind")]
+PlanEntry = Annotated[
+    ScanEntry | LevelEntry | SeedsEntry | AheadEntry | CalibrationEntry | EndEntry, Field(discriminator="kind")
+]
 _ENTRY: TypeAdapter[PlanEntry] = TypeAdapter(PlanEntry)
 
 
@@ -173,6 +208,7 @@ class Plan:
         self.ended = False
         self.started: list[Pixel] = []  # one for each round, in the order of the task numbers
         self.tasks = 0  # of all started rounds
+        self.resimulated: Pixel | None = None  # whose fit is simulated again
         self._started: set[Pixel] = set()
         self._rounds: list[tuple[int, int]] = []  # where in ``started`` an entry begins, and the round that it starts
         self._sweeps: dict[Pixel, int] = {}  # number of the seeds entry that started the second round
@@ -190,6 +226,10 @@ class Plan:
         elif isinstance(entry, SeedsEntry):
             if not self.ended and entry.nside == self.newest:
                 self._add_seeds(self.scan.seeding, entry)
+        elif isinstance(entry, CalibrationEntry):
+            if not self.ended and self.resimulated is None and self.in_level(Pixel(entry.nside, entry.pixel)):
+                self.resimulated = Pixel(entry.nside, entry.pixel)
+                self._start(self.scan.seeding, self.resimulations, 0)
         elif not self.ended and entry.nside not in self.levels:
             fresh = [pixel for pixel in _pixels(entry.nside, entry.tasks) if pixel not in self._started]
             if isinstance(entry, LevelEntry):
@@ -229,12 +269,21 @@ class Plan:
         place = bisect_left(pixels, pixel)
         return place < len(pixels) and pixels[place] == pixel
 
+    @property
+    def resimulations(self) -> Sequence[Pixel]:
+        """What stands for the re-simulations of the event; empty before they are started."""
+        count = 0 if self.scan is None or self.resimulated is None else self.scan.calibrate
+        return [resimulation(number) for number in range(count)]
+
     def has_started(self, pixel: Pixel, number: int = 0) -> bool:
         """Return whether the plan has tasks of this round of the pixel."""
         return number < self.rounds_of(pixel)
 
     def rounds_of(self, pixel: Pixel) -> int:
         """Return the number of rounds of this pixel that are started."""
+        if is_resimulation(pixel):
+            started = self.scan is not None and self.resimulated is not None and 0 <= pixel.index < self.scan.calibrate
+            return int(started)
         return 0 if pixel not in self._started else 1 + (pixel in self._sweeps)
 
     def round_at(self, place: int) -> Round:
@@ -254,9 +303,10 @@ class Plan:
         return (pixel for nside in sorted(self.levels) for pixel in self.levels[nside])
 
     def complete(self, done: Callable[[Round], bool]) -> bool:
-        """Return whether the plan has ended and all rounds of every planned pixel are ``done``."""
+        """Return whether the plan has ended and all rounds of every planned pixel, and re-simulation, are ``done``."""
+        everything = chain(self.planned(), self.resimulations)
         return self.ended and all(
-            done(Round(pixel, number)) for pixel in self.planned() for number in range(self.rounds_of(pixel))
+            done(Round(pixel, number)) for pixel in everything for number in range(self.rounds_of(pixel))
         )
 
 

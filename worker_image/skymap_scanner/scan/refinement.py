@@ -14,7 +14,8 @@ far below all its neighbours, which may hold a second minimum.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -68,6 +69,23 @@ def lowest_in_pixel(nside: int, index: Integers, value: Floats) -> Floats:
 def refine(llh: Mapping[Pixel, float], level: Level) -> list[Pixel]:
     """Return the pixels of ``level``, sorted, from -ln L of every pixel of the level before."""
     return sorted(child for parent in choose_parents(llh, level) for child in children(parent, level.nside))
+
+
+def best_pixel(nsides: Sequence[int], llh: Mapping[Pixel, float]) -> Pixel | None:
+    """Return the best pixel of the map, given the levels and -ln L (NaN: failed) of their pixels; None if all failed.
+
+    A pixel does not count where fitted pixels of finer levels cover it. Ties go to the coarser level, then to the lower
+    index.
+    """
+    finer = dict(pairwise(sorted(nsides)))
+
+    def covered(pixel: Pixel) -> bool:
+        return pixel.nside in finer and all(
+            not math.isnan(llh.get(child, math.nan)) or covered(child) for child in children(pixel, finer[pixel.nside])
+        )
+
+    fitted = sorted((value, pixel) for pixel, value in llh.items() if not math.isnan(value))
+    return next((pixel for _, pixel in fitted if not covered(pixel)), None)
 
 
 def _may_hold(probability: float, value: Floats, reach: Floats, group: Integers) -> Integers:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from skymap_scanner.errors import InputError
-from skymap_scanner.scan.pixels import Pixel
+from skymap_scanner.scan.pixels import Pixel, is_resimulation
 
 #: The vertex itself and 20 m along each axis, in the order of the position variation index (Millipede's scans).
 VARIATIONS: tuple[tuple[float, float, float], ...] = (
@@ -67,7 +67,9 @@ class Seeding:
         return None if self.rounds == 1 else self.total
 
     def seeds_of(self, one: Round) -> range:
-        """Return the seeds of a round."""
+        """Return the seeds of a round; a re-simulation has one."""
+        if is_resimulation(one.pixel):
+            return range(1)
         if one.number == 0:
             return range(self.first)
         return range(self.first if one.pixel.nside == self.first_nside else self.total, self.fits)

@@ -111,7 +111,7 @@ def simulate(
     """
     _check(topology, ra, dec, energy, seed, vertex)
     _check_light(topology, light, muons)
-    draws = _Draws(*map(np.random.default_rng, np.random.SeedSequence(seed).spawn(7)))
+    draws = _draws(seed)
     geometry = ic86()
     if ra is None or dec is None:
         ra = 360 * draws.direction.random()  # evenly over the sky
@@ -123,7 +123,28 @@ def simulate(
     showers = _draw_showers(draws.losses, topology, energy, np.array(vertex), along, light, muons)
     # The particle is at the vertex at 0 ns, until the trigger sets the time.
     truth = Truth(topology, ra, dec, zenith, azimuth, energy, vertex, 0.0, showers.losses, ice, variation, light, muons)
-    pulses, fired = _detect(draws, truth, showers.sources(np.array(vertex), along), geometry)
+    return _observe(draws, truth, showers, geometry, seed, mjd)
+
+
+def resimulate(truth: Truth, seed: int, geometry: Geometry, mjd: float) -> Event:
+    """Make an event with the losses of ``truth``, in its ice and variation; equal arguments give equal frames.
+
+    Its light is that of the photon table, its time is set by the trigger; ``mjd`` is the time of the event (UTC, days).
+    Raises InputError for an event that would not have triggered the detector, or with more light than is simulated.
+    """
+    count = len(truth.losses.s)
+    points = Showers(truth.losses, np.zeros(count, bool), np.zeros((count, 2)))
+    return _observe(_draws(seed), replace(truth, time=0.0, light="table"), points, geometry, seed, mjd)
+
+
+def _draws(seed: int) -> _Draws:
+    return _Draws(*map(np.random.default_rng, np.random.SeedSequence(seed).spawn(7)))
+
+
+def _observe(draws: _Draws, truth: Truth, showers: Showers, geometry: Geometry, seed: int, mjd: float) -> Event:
+    """Draw the light of a particle that is at its vertex at 0 ns, and read the detector out."""
+    sources = showers.sources(np.array(truth.vertex), travel_direction(truth.zenith, truth.azimuth))
+    pulses, fired = _detect(draws, truth, sources, geometry)
     hlc = in_coincidence(fired, geometry)
     trigger = find_trigger(fired, hlc)
     if isinstance(trigger, int):

@@ -9,7 +9,7 @@ from tests.unit.operator.decisions import URL, actions, observed, running, snaps
 from tests.unit.operator.world import START, World, resource, wire
 
 from skymap_api.progress import ProgressPhase
-from skymap_api.resource.status import BestFitStatus, Condition, ConditionType, Phase, Reason
+from skymap_api.resource.status import BestFitStatus, CalibrationStatus, Condition, ConditionType, Phase, Reason
 from skymap_operator.decide.actions import Emit
 from skymap_operator.decide.status import Verdict, condition_events, next_status, rounded
 from skymap_operator.observe.state import ObservedScan, PulsarState
@@ -34,6 +34,12 @@ def test_eta_counts_from_the_publication(eta: float | None, published: datetime,
     scanning = snapshot(ProgressPhase.SCANNING, eta=eta)
     state = observed(pulsar=PulsarState(progress=scanning, progress_time=published))
     assert next_status(state, Verdict(Phase.SCANNING)).eta == expected
+
+
+def test_status_counts_the_resimulations() -> None:
+    counts = CalibrationStatus(done=12, planned=100, failed=1)
+    pulsar = PulsarState(progress=snapshot(ProgressPhase.SCANNING, calibration=counts), progress_time=START)
+    assert next_status(observed(pulsar=pulsar), Verdict(Phase.SCANNING)).calibration == counts
 
 
 def test_condition_change_is_reported_by_one_event() -> None:

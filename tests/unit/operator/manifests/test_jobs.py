@@ -59,6 +59,7 @@ def test_producer_arguments_determine_the_map() -> None:
         *("--levels", "8:0 64:0.999:96 512:24", "--seeds", "7", "--first-seeds", "1", "--predictive", "0.9"),
         *("--reconstruction", "dummy"),
         *("--parameter", "a=1", "--parameter", 'b="x"', "--area", "1,4,400", "--pulses", "SplitInIcePulses"),
+        *("--calibrate", "100"),
     ]
     more = {"pixels": [7, 3, 7], "output": {"keepAllSeeds": True}, "event": URL["event"] | {"select": "1/2"}}
     assert producer_arguments(made(more))[-5:] == ["--pixel-list", "3,7", "--keep-all-seeds", "--select", "1/2"]

@@ -28,9 +28,10 @@ PLANS = st.sampled_from(["1:0 2:3 4:5", "1:0 2:0.9:6 8:0.99:4", "2:0", "1:0 4:0.
 def rough(task: Task) -> PixelFit:
     """Fit a task: any change of its start changes the outcome, and some fits fail or end in a wrong minimum."""
     start = task.start
-    digest = hashlib.sha256(repr((task.pixel, start.position, start.time, start.warm)).encode()).digest()
+    digest = hashlib.sha256(repr((task.pixel, start.position, start.time, start.warm, start.number)).encode()).digest()
     wrong = digest[0] / 4 if digest[1] < 60 else 0.0
-    far = min((task.pixel.index - 5 * task.pixel.nside**2) ** 2 / task.pixel.nside**3, 500.0)
+    nside = max(task.pixel.nside, 1)  # 0: a re-simulation
+    far = min((task.pixel.index - 5 * nside**2) ** 2 / nside**3, 500.0)
     llh = math.nan if digest[2] < 12 else 1000.0 + far + digest[3] / 256 + wrong
     x, y, z = start.position
     return PixelFit(task.pixel, task.seed, llh, (x + digest[4], y, z), start.time + digest[5], 1.0, 2.0)
@@ -85,17 +86,24 @@ def run(prepared: PreparedEvent, settings: ScanSettings, random: Random, restart
             broker.stored.append(best)
             fits.add(best)
     assert plan.tasks >= sum(len(plan.levels[nside]) for nside in plan.levels)
-    map_of_scan = json.dumps([(pixel.key, repr(fits[pixel])) for pixel in plan.planned()])
+    assert len(plan.resimulations) == settings.calibrate
+    everything = (*plan.planned(), *plan.resimulations)
+    map_of_scan = json.dumps([(pixel.key, repr(fits[pixel])) for pixel in everything])
     return map_of_scan, [*dict.fromkeys(broker.entries)]
 
 
 @settings(deadline=None, max_examples=12)
-@given(levels=PLANS, first=st.sampled_from([1, 2, 7]), random=st.randoms(use_true_random=False))
+@given(
+    levels=PLANS,
+    first=st.sampled_from([1, 2, 7]),
+    calibrate=st.sampled_from([0, 60]),
+    random=st.randoms(use_true_random=False),
+)
 def test_map_is_the_same_for_any_order_guess_and_restart(
-    prepared: PreparedEvent, levels: str, first: int, random: Random
+    prepared: PreparedEvent, levels: str, first: int, calibrate: int, random: Random
 ) -> None:
     def settings_of(predictive: float) -> ScanSettings:
-        return ScanSettings("scan", parse_levels(levels), first_seeds=first, predictive=predictive)
+        return ScanSettings("scan", parse_levels(levels), first_seeds=first, calibrate=calibrate, predictive=predictive)
 
     expected = run(prepared, settings_of(1.0), Random(1), 0.0)
     assert run(prepared, settings_of(1.0), random, 0.3) == expected

@@ -8,6 +8,7 @@ from skymap_scanner.roles.producer.planning import next_entry
 from skymap_scanner.scan.pixels import Pixel, children, whole_sky
 from skymap_scanner.scan.plan import (
     AheadEntry,
+    CalibrationEntry,
     EndEntry,
     EventFacts,
     LevelEntry,
@@ -15,6 +16,7 @@ from skymap_scanner.scan.plan import (
     ScanEntry,
     ahead_entry,
     level_entry,
+    seeds_entry,
 )
 
 FACTS = EventFacts(name="event", run=1, event=2, mjd=60000.5, kind="HESE", real=True, metadata_topics=("mf_a",))
@@ -112,3 +114,34 @@ def planned(fraction: float) -> list[Pixel]:
 def test_map_does_not_depend_on_prediction(fraction: float) -> None:
     assert len(planned(1.0)) == 12 + 3 * 4 + 5 * 4
     assert planned(fraction) == planned(1.0)
+
+
+@pytest.mark.parametrize("first", [None, 1])
+def test_calibration_waits_for_the_last_level_and_comes_before_the_end(first: int | None) -> None:
+    plan = plan_of("1:0", calibrate=60, first_seeds=first)
+    plan.add(level_entry(1, whole_sky(1), []))
+    flat = dict.fromkeys(whole_sky(1), 100.0) | {Pixel(1, 3): 99.0}
+    if first is not None:
+        plan.add(seeds_entry(1, whole_sky(1)))
+    assert next_entry(plan, dict(list(flat.items())[:11]), 1.0) is None
+    entry = next_entry(plan, flat, 1.0)
+    assert entry == CalibrationEntry(nside=1, pixel=3)
+    assert next_entry(plan, flat, 1.0) == entry  # as by a second producer
+    plan.add(entry)
+    assert next_entry(plan, flat, 1.0) == EndEntry(levels=1)
+
+
+def test_calibration_is_of_the_best_pixel_of_all_levels() -> None:
+    plan = plan_of("1:0 2:1", calibrate=60)
+    plan.add(level_entry(1, whole_sky(1), []))
+    plan.add(level_entry(2, children(Pixel(1, 4), 2), []))
+    values = llh(whole_sky(1), p4=1.0, p7=2.0) | dict.fromkeys(children(Pixel(1, 4), 2), 5.0)
+    assert next_entry(plan, values, 1.0) == CalibrationEntry(nside=1, pixel=7)
+    better = values | {children(Pixel(1, 4), 2)[2]: 1.5}
+    assert next_entry(plan, better, 1.0) == CalibrationEntry(nside=2, pixel=children(Pixel(1, 4), 2)[2].index)
+
+
+def test_nothing_is_simulated_again_if_every_fit_failed() -> None:
+    plan = plan_of(calibrate=60)
+    plan.add(level_entry(1, whole_sky(1), []))
+    assert next_entry(plan, dict.fromkeys(whole_sky(1), math.nan), 1.0) == EndEntry(levels=1)

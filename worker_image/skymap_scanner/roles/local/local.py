@@ -89,6 +89,7 @@ def scan_arguments(settings: ScanSettings) -> list[str]:
         pixel_list=settings.pixels,
         pulses=settings.pulse_series,
         keep_all_seeds=settings.keep_all_seeds,
+        calibrate=settings.calibrate,
     ).words()
 
 

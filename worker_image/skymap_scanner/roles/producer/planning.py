@@ -12,6 +12,7 @@ from skymap_scanner.scan.levels import Area, Level, first_pixels
 from skymap_scanner.scan.need import pixels_in_need
 from skymap_scanner.scan.pixels import Pixel, children, read_ranges
 from skymap_scanner.scan.plan import (
+    CalibrationEntry,
     EndEntry,
     EventFacts,
     Plan,
@@ -21,7 +22,7 @@ from skymap_scanner.scan.plan import (
     level_entry,
     seeds_entry,
 )
-from skymap_scanner.scan.refinement import choose_parents, refine
+from skymap_scanner.scan.refinement import best_pixel, choose_parents, refine
 from skymap_scanner.scan.region import area_is_known
 
 #: The kind of a simulated event.
@@ -32,8 +33,8 @@ SIMULATION = "simulation"
 class ScanSettings:
     """What the user chose for a scan.
 
-    ``first_seeds``: how many of the seeds every pixel is fitted from; None: all. ``predictive`` starts a level early
-    and does not change the map.
+    ``first_seeds``: how many of the seeds every pixel is fitted from; None: all. ``calibrate``: how many re-simulations
+    of the event calibrate its contours. ``predictive`` starts a level early and does not change the map.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ScanSettings:
     reconstruction: str = "millipede"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     keep_all_seeds: bool = False
+    calibrate: int = 0
     predictive: float = 1.0
 
 
@@ -74,6 +76,7 @@ def scan_entry(settings: ScanSettings, prepared: PreparedEvent, metadata: tuple[
         parameters=settings.parameters,
         software=software,
         keep_all_seeds=settings.keep_all_seeds,
+        calibrate=settings.calibrate,
     )
 
 
@@ -85,13 +88,14 @@ def event_kind(name: str) -> str:
 def next_entry(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> PlanEntry | None:
     """Return the next entry of the plan, given -ln L of the pixels of the newest level whose rounds are all done.
 
-    None if more rounds must be done first, or the plan has ended.
+    None if more rounds must be done first, or the plan has ended. A scan that calibrates its contours needs -ln L of
+    the other levels too.
 
-    When all rounds of a level are done, more seeds follow where they are needed, then the next level. A level with a
-    probability, and all after it, are left out once the area of the 90 % region is known. Pixels of a level are started
-    earlier, once the fraction ``predictive`` of the level is done. They are a guess from the fits so far, and
-    the map does not depend on it: the fit of a wrong guess is unused, and a pixel that was not guessed is fitted later,
-    from the same seeds.
+    When all rounds of a level are done, more seeds follow where they are needed, then the next level, and after the
+    last one the re-simulations. A level with a probability, and all after it, are left out once the area of the 90 %
+    region is known. Pixels of a level are started earlier, once the fraction ``predictive`` of the level is done. They
+    are a guess from the fits so far, and the map does not depend on it: the fit of a wrong guess is unused, and a pixel
+    that was not guessed is fitted later, from the same seeds.
     """
     if plan.scan is None or plan.ended:
         return None
@@ -99,12 +103,12 @@ def next_entry(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> Pla
     if plan.newest is None:
         return _first_level(plan.scan, levels[0])
     following = levels[len(plan.levels)] if len(plan.levels) < len(levels) else None
-    if following is None and plan.scan.seeding.rounds == 1:
+    if following is None and plan.scan.seeding.rounds == 1 and not plan.scan.calibrate:
         return EndEntry(levels=len(plan.levels))
     planned = plan.levels[plan.newest]
     done = {pixel: llh[pixel] for pixel in planned if pixel in llh}
     if len(done) == len(planned):
-        return _after_level(plan, done, following)
+        return _after_level(plan, done, following) or _after_levels(plan, llh)
     if following is None or len(done) < predictive * len(planned):
         return None
     return _guess(plan, done, following)
@@ -115,8 +119,8 @@ def _first_level(scan: ScanEntry, level: Level) -> PlanEntry:
     return level_entry(level.nside, first_pixels(level, scan.parsed_area(), listed), [])
 
 
-def _after_level(plan: Plan, llh: Mapping[Pixel, float], following: Level | None) -> PlanEntry:
-    """Return what comes after the newest level, given -ln L of all its pixels: seeds, the next level, or the end."""
+def _after_level(plan: Plan, llh: Mapping[Pixel, float], following: Level | None) -> PlanEntry | None:
+    """Return what comes after the newest level, given -ln L of all its pixels: seeds, or the next level, if any."""
     nside = next(iter(llh)).nside
     if plan.scan is not None and plan.scan.seeding.rounds > 1:
         needy = pixels_in_need(llh, first_level=len(plan.levels) == 1)
@@ -124,11 +128,18 @@ def _after_level(plan: Plan, llh: Mapping[Pixel, float], following: Level | None
         if missing:
             return seeds_entry(nside, missing)
     if following is None or (following.probability is not None and area_is_known(llh)):
-        return EndEntry(levels=len(plan.levels))
-    chosen = refine(llh, following)
-    if not chosen:  # every fit failed
-        return EndEntry(levels=len(plan.levels))
-    return level_entry(following.nside, chosen, plan.started)
+        return None
+    chosen = refine(llh, following)  # none if every fit failed
+    return level_entry(following.nside, chosen, plan.started) if chosen else None
+
+
+def _after_levels(plan: Plan, llh: Mapping[Pixel, float]) -> PlanEntry:
+    """Return what comes after the last level, given -ln L of all pixels of the map: re-simulations, or the end."""
+    if plan.scan is not None and plan.scan.calibrate and plan.resimulated is None:
+        best = best_pixel(list(plan.levels), llh)
+        if best is not None:
+            return CalibrationEntry(nside=best.nside, pixel=best.index)
+    return EndEntry(levels=len(plan.levels))
 
 
 def _guess(plan: Plan, done: Mapping[Pixel, float], level: Level) -> PlanEntry | None:

@@ -10,7 +10,7 @@ deduplication the tasks of all pixels without a best fit are sent again, which c
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from skymap_api.names import ScanTopics
@@ -20,6 +20,7 @@ from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.prepared_frames import event_frames
 from skymap_scanner.reconstruction import load, software_of
+from skymap_scanner.reconstruction.locate import check_can_locate
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.producer.planning import ScanSettings, next_entry, scan_entry
 from skymap_scanner.roles.readers import BestFitReader, BestFits, PlanReader
@@ -39,10 +40,12 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
     """Produce the whole scan: True when the last task is sent, False if a stop was requested first.
 
     Raises InputError if the event cannot be scanned, or another scan has this name; ReconstructionError if there is no
-    such reconstruction; BrokerError if the broker rejects a
-    request.
+    such reconstruction, or the scan calibrates its contours and it cannot fit a direction; BrokerError if the broker
+    rejects a request.
     """
     prepared = prepare(event, settings.pulse_series)
+    if settings.calibrate:
+        check_can_locate(settings.reconstruction, settings.parameters, prepared)
     create_topics(broker, topics)
     metadata = publish_metadata(broker, topics, event_frames(event, prepared))
     software = software_of(load(settings.reconstruction, settings.parameters))
@@ -70,8 +73,13 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
 
 
 def complete_llh(plan: Plan, best_fits: BestFits) -> dict[Pixel, float]:
-    """Return -ln L of the pixels of the newest level whose started rounds are all done."""
-    pixels = () if plan.newest is None else plan.levels[plan.newest]
+    """Return -ln L of the pixels whose started rounds are all done.
+
+    They are those of the newest level, of all levels where the scan calibrates its contours.
+    """
+    pixels: Iterable[Pixel] = () if plan.newest is None else plan.levels[plan.newest]
+    if plan.scan is not None and plan.scan.calibrate:
+        pixels = plan.planned()
     found = ((pixel, best_fits.of_rounds(pixel, plan.rounds_of(pixel))) for pixel in pixels)
     return {pixel: best_fit.llh for pixel, best_fit in found if best_fit is not None}
 

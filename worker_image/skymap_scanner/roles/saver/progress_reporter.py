@@ -17,7 +17,14 @@ from skymap_scanner.broker.protocol import Outgoing, Producer
 from skymap_scanner.errors import InputError
 from skymap_scanner.results.result import result_to_json
 from skymap_scanner.roles.readers import BestFitReader
-from skymap_scanner.roles.saver.scan_state import Statements, best_fit, fit_counts, level_progress, scan_result
+from skymap_scanner.roles.saver.scan_state import (
+    Statements,
+    best_fit,
+    calibration_progress,
+    fit_counts,
+    level_progress,
+    scan_result,
+)
 from skymap_scanner.roles.task_frames import FitStatement
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
@@ -138,6 +145,7 @@ class ProgressReporter:
             phase=phase,
             levels=tuple(levels),
             fits=fits,
+            calibration=calibration_progress(self._plan, self._best_fits),
             rate=rate,
             eta=left / rate if rate > 0 and left / rate <= INT32 else None,
             elapsed=elapsed,

@@ -102,7 +102,7 @@ def save(
             reporter.publish(ProgressPhase.DONE, outputs)
     if settings.delete_collected:
         broker.delete_topic(topics.collected)
-    log.info("%d pixels written to %s", len(collected.best_fits), outputs[0])
+    log.info("%d pixels written to %s", sum(map(len, plan_reader.plan.levels.values())), outputs[0])
     return True
 
 
@@ -156,7 +156,7 @@ def _write(broker: Broker, settings: SaverSettings, plan: Plan, collected: BestF
     with FrameWriter(output) as writer:
         for topic in collected.scan.event.metadata_topics:
             writer.write(read_metadata(broker, topic))
-        for pixel in plan.planned():
+        for pixel in (*plan.planned(), *plan.resimulations):
             rounds = [spool.read(Round(pixel, number)) for number in range(plan.rounds_of(pixel))]
             for frame in kept_frames(rounds, keep_all=collected.scan.keep_all_seeds):
                 writer.write(frame)

@@ -11,11 +11,16 @@ import numpy as np
 
 from skymap_api.progress import FitCounts
 from skymap_api.resource.base import INT32
-from skymap_api.resource.status import BestFitStatus, LevelStatus
+from skymap_api.resource.status import BestFitStatus, CalibrationStatus, LevelStatus
 from skymap_scanner import __version__
 from skymap_scanner.healpix import pixel_count
 from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
-from skymap_scanner.results.calibration import choose_rule, shipped_calibrations, topology_of_losses
+from skymap_scanner.results.calibration import (
+    choose_rule,
+    rule_of_event,
+    shipped_calibrations,
+    topology_of_losses,
+)
 from skymap_scanner.results.rule import WILKS
 from skymap_scanner.results.skymap import multi_order_map
 from skymap_scanner.roles.readers import BestFits
@@ -66,6 +71,15 @@ def level_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[Leve
     return found
 
 
+def calibration_progress(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> CalibrationStatus | None:
+    """Count the re-simulations; None if the scan has none."""
+    if plan.scan is None or not plan.scan.calibrate or (plan.ended and plan.resimulated is None):
+        return None
+    done = [best_fits[one] for one in plan.resimulations if one in best_fits]
+    failed = sum(math.isnan(fit.llh) for fit in done)
+    return CalibrationStatus(done=len(done), planned=plan.scan.calibrate, failed=failed)
+
+
 def fit_counts(plan: Plan, best_fits: BestFits, levels: Sequence[LevelStatus]) -> FitCounts:
     """Count the fits of all ``levels``, including those not decided yet.
 
@@ -73,9 +87,10 @@ def fit_counts(plan: Plan, best_fits: BestFits, levels: Sequence[LevelStatus]) -
     """
     later = 0
     if plan.scan is not None and not plan.ended:
+        later = 0 if plan.resimulated else plan.scan.calibrate
         seeding = plan.scan.seeding
         open_levels = [level for level in levels if not level.decided or level.nside == plan.newest]
-        later = max(sum(level.planned for level in levels if not level.decided) - plan.guessed, 0) * seeding.first
+        later += max(sum(level.planned for level in levels if not level.decided) - plan.guessed, 0) * seeding.first
         for level in open_levels:
             if not plan.sweeps(level.nside):
                 more = seeding.seeds_of(Round(Pixel(level.nside, 0), 1))
@@ -158,10 +173,19 @@ def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Sta
             scanner_version=__version__,
         ),
     )
-    return _with_rule(result, statements)
+    return _with_rule(result, statements, event_deltas(plan, best_fits))
 
 
-def _with_rule(result: ScanResult, statements: Statements) -> ScanResult:
+def event_deltas(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[float] | None:
+    """Return what the re-simulations found, -ln L at the truth above the best fit (NaN: no fit), in their order.
+
+    None while one is missing, or if there is none.
+    """
+    found = [best_fits[one].llh for one in plan.resimulations if one in best_fits]
+    return found if found and len(found) == len(plan.resimulations) else None
+
+
+def _with_rule(result: ScanResult, statements: Statements, deltas: Sequence[float] | None) -> ScanResult:
     """Add what the best fit states, and the contour rule that follows from it; nothing where no pixel was fitted."""
     if not any(np.isfinite(level["llh"]).any() for level in result.levels.values()):
         return result
@@ -172,6 +196,8 @@ def _with_rule(result: ScanResult, statements: Statements) -> ScanResult:
         np.array([loss.energy for loss in stated.losses]),
     )
     rule = choose_rule(shipped_calibrations(), stated.likelihood, topology, best.energy_total)
+    if deltas is not None:
+        rule = rule_of_event(deltas, stated.likelihood, rule)
     described = replace(result.metadata, likelihood=stated.likelihood, topology=topology or "", rule=rule)
     return replace(result, metadata=described)
 

@@ -10,10 +10,11 @@ from functools import lru_cache
 
 from skymap_scanner.broker.protocol import Broker, Message
 from skymap_scanner.errors import BrokerError, ReconstructionError
+from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.event.prepared_frames import prepared_from_frames
 from skymap_scanner.i3 import Frame
 from skymap_scanner.reconstruction import load, software_of
-from skymap_scanner.reconstruction.protocol import EventFitter
+from skymap_scanner.reconstruction.protocol import EventFitter, Reconstruction
 from skymap_scanner.roles.task_frames import Task, decode_task
 from skymap_scanner.roles.topics import (
     METADATA_PROPERTY,
@@ -23,6 +24,7 @@ from skymap_scanner.roles.topics import (
     read_metadata,
 )
 from skymap_scanner.roles.worker.crash_reports import task_identity
+from skymap_scanner.scan.pixels import is_resimulation
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +86,12 @@ class Fitters:
         Raises ReconstructionError if the reconstruction cannot be set up, or is not that of the scan; BrokerError if
         the event's frames cannot be read.
         """
-        return self._ready(task.metadata, task.reconstruction, task.parameters, task.software)
+        resimulated = is_resimulation(task.task.pixel)
+        return self._ready(task.metadata, task.reconstruction, task.parameters, task.software, resimulated)
 
-    def _set_up(self, metadata: tuple[str, ...], name: str, parameters: str, software: str | None) -> EventFitter:
+    def _set_up(
+        self, metadata: tuple[str, ...], name: str, parameters: str, software: str | None, resimulated: bool
+    ) -> EventFitter:
         began = time.monotonic()
         reconstruction = load(name, json.loads(parameters))
         own = software_of(reconstruction)
@@ -97,8 +102,14 @@ class Fitters:
             )
         event = prepared_from_frames([read_metadata(self._broker, topic) for topic in metadata])
         try:
-            fitter = reconstruction.set_up(event)
+            fitter = _resimulations(reconstruction, name, event) if resimulated else reconstruction.set_up(event)
         except ReconstructionError as error:
             raise ReconstructionError(f"event {event.name}: {error}") from error
         log.info("%s is set up for event %s in %.2f s", name, event.name, time.monotonic() - began)
         return fitter
+
+
+def _resimulations(reconstruction: Reconstruction, name: str, event: PreparedEvent) -> EventFitter:
+    from skymap_scanner.simulation.resimulation import Resimulations  # noqa: PLC0415 - few workers simulate
+
+    return Resimulations(reconstruction, name, event)
