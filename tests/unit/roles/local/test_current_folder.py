@@ -20,6 +20,11 @@ HOSTILE = "import os; os.write(2, b'imported from the current folder'); os._exit
 OURS = ("skymap_scanner", "skymap_api")
 
 
+@pytest.fixture(autouse=True)
+def _environment_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # set by roles that other tests run in this process
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with a file for every module of Python and of what is installed, and packages of our name."""
