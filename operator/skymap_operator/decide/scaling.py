@@ -178,9 +178,11 @@ def learned_seconds(done: int, seconds: float) -> float | None:
     """Return the mean time of a fit (s) from the fits that the present workers have done; None before the tenth.
 
     It is the mean over the lives of the workers, not a recent rate: a rate falls at the end of a level, when few
-    workers are busy, and is too low when many have just begun. It has two digits, so that small differences do not
-    change the status.
+    workers are busy, and is too low when many have just begun.
     """
-    if done < _SAMPLE or seconds <= 0:
-        return None
-    return min(float(f"{seconds / done:.2g}"), _LONGEST_FIT)
+    return None if done < _SAMPLE or seconds <= 0 else rounded_seconds(seconds / done)
+
+
+def rounded_seconds(seconds: float) -> float:
+    """Return the time of a fit (s), bounded, with two digits, so that small differences do not change the status."""
+    return min(float(f"{seconds:.2g}"), _LONGEST_FIT)

@@ -12,7 +12,7 @@ from skymap_api.resource.status import WorkersStatus
 from skymap_operator.decide.actions import Action, Create, Emit, Patch, Replace
 from skymap_operator.decide.deadlines import start_time
 from skymap_operator.decide.drift import differs
-from skymap_operator.decide.scaling import Demand, Scale, learned_seconds, scale
+from skymap_operator.decide.scaling import Demand, Scale, learned_seconds, rounded_seconds, scale
 from skymap_operator.manifests import workers
 from skymap_operator.manifests.recipe import Recipe
 from skymap_operator.observe.state import DELETION_COST, ObservedState, Pod, PulsarFault, PulsarState
@@ -62,7 +62,7 @@ def decide_workers(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
         producer_done=_producer_done(observed),
         minimum=spec.workers.min,
         maximum=settings.max_workers if spec.workers.max is None else spec.workers.max,
-        seconds_per_task=known or settings.seconds_per_task,
+        seconds_per_task=max(known or settings.seconds_per_task, _resimulation_seconds(pulsar, len(busy))),
         startup=settings.startup_seconds,
         elapsed=0.0 if start is None else max((observed.now - start).total_seconds(), 0.0),
         target=spec.workers.target_seconds,
@@ -132,6 +132,17 @@ def _queue(pulsar: PulsarState | PulsarFault) -> Subscription | None:
     if not isinstance(pulsar, PulsarState):
         return None
     return pulsar.tasks if pulsar.topics else Subscription()
+
+
+def _resimulation_seconds(pulsar: PulsarState | PulsarFault, busy: int) -> float:
+    """Return the time of a re-simulation (s) by the recent rate of ``busy`` workers; 0 before the first is done.
+
+    It takes many times as long as the fits of pixels before it, which the mean of all fits would hide.
+    """
+    progress = pulsar.progress if isinstance(pulsar, PulsarState) else None
+    if progress is None or progress.calibration is None or not progress.calibration.done or not progress.rate:
+        return 0.0
+    return rounded_seconds(busy / progress.rate)
 
 
 def _planned(pulsar: PulsarState | PulsarFault) -> int:

@@ -8,7 +8,7 @@ from tests.unit.operator.decisions import URL, actions, running, status
 
 from skymap_api.progress import FitCounts, ProgressPhase
 from skymap_api.pulsar_statistics import Subscription
-from skymap_api.resource.status import LevelStatus
+from skymap_api.resource.status import CalibrationStatus, LevelStatus
 from skymap_operator.decide.actions import (
     Patch,
     SetStatus,
@@ -71,6 +71,28 @@ def test_planned_tasks_outside_the_queue_count() -> None:
     known = later.model_copy(update={"fits": FitCounts(done=5, started=148, planned=148)})
     for progress in (known, later.model_copy(update={"phase": ProgressPhase.WRITING}), None):
         assert "planned" not in reason(replace(seen, progress=progress))
+
+
+def test_resimulations_take_as_long_as_their_rate_says() -> None:
+    world = running({**URL, "workers": {"max": 1000}}, passes=5)
+    observed = world.observe()
+    pulsar, progress = observed.pulsar, observed.pulsar.progress  # type: ignore[union-attr]
+    assert isinstance(pulsar, PulsarState)
+    assert progress is not None
+    pods = tuple(Pod(f"w-{n}", "worker", "Running", ready=True, ip=f"10.1.0.{n}") for n in range(4))
+    tasks = Subscription(90, 4, frozenset(pod.ip for pod in pods if pod.ip), 1000, 50.0)  # 50 ms a fit on average
+
+    def seconds(done: int, rate: float) -> str:
+        counts = CalibrationStatus(done=done, planned=100)
+        seen = replace(pulsar, tasks=tasks, progress=progress.model_copy(update={"calibration": counts, "rate": rate}))
+        reason = str(status(actions(replace(observed, pods=pods, pulsar=seen))).workers.reason)
+        return reason.partition(" in flight, ")[2].partition(":")[0]
+
+    assert seconds(done=0, rate=2.0) == "0.05 s each"
+    assert seconds(done=6, rate=2.0) == "2 s each"  # 4 workers
+    assert seconds(done=6, rate=200.0) == "0.05 s each"  # the rate still has the fits of pixels
+    assert seconds(done=6, rate=0.0) == "0.05 s each"
+    assert seconds(done=6, rate=1e-300) == "8.64e+04 s each"
 
 
 def test_learned_fit_time_is_kept_while_workers_are_new() -> None:
