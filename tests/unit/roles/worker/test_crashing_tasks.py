@@ -59,6 +59,7 @@ def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "poison.py").write_text(POISON)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: poison\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text("[skymap_scanner.reconstructions]\npoison = poison:Poison\n")
+    monkeypatch.syspath_prepend(str(folder))  # for the producer, which runs in this process
     monkeypatch.setenv("PYTHONPATH", str(folder))
     return folder
 
