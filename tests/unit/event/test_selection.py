@@ -15,9 +15,10 @@ from skymap_scanner.errors import I3Error, InputError
 from skymap_scanner.event import selection
 from skymap_scanner.event.model import Event, event_label
 from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.prepared_frames import event_frames, prepared_from_frames
 from skymap_scanner.event.selection import Choice, EventSelection, SubEvent, choose, stream_name
 from skymap_scanner.event.sources import read_event
-from skymap_scanner.i3 import Frame, I3EventHeader
+from skymap_scanner.i3 import Frame, I3EventHeader, I3String, I3Time
 
 ICE_TOP = (90, 1)  # no string of the ice
 IN_ICE = (1, 10)
@@ -39,7 +40,11 @@ def physics(make_event: Callable[..., Event]) -> Callable[..., dict[str, Frame]]
     ) -> dict[str, Frame]:
         frames = dict(make_event({dom: [(10_000.0, charge, 8.0, 7)]}, series=series).frames)
         frames["P"]["I3EventHeader"] = I3EventHeader(
-            run_id=1, event_id=event, sub_event_id=sub_event, sub_event_stream=stream
+            run_id=1,
+            event_id=event,
+            sub_event_id=sub_event,
+            sub_event_stream=stream,
+            start_time=I3Time(2024, 10**15),
         )
         return frames
 
@@ -183,6 +188,28 @@ def test_choice_is_logged_with_the_file(tmp_path: Path, physics: Physics, caplog
         event = read_event(str(tmp_path / "two.i3.gz"))
     assert event.name == "run00000001.evt000000000002-1"
     assert "two.i3.gz: 2 sub-events have light" in caplog.text
+    assert event.choice.startswith("2 sub-events have light under SplitInIcePulses: 1/2/InIceSplit/0 (1 pe), ")
+
+
+def test_choice_is_kept_in_the_frames_of_a_scan(tmp_path: Path, physics: Physics) -> None:
+    few, many = physics(0, 1.0), physics(1, 9.0)
+    (tmp_path / "two.i3").write_bytes(few["Q"].to_bytes() + few["P"].to_bytes() + many["P"].to_bytes())
+    event = read_event(str(tmp_path / "two.i3"))
+    frames = event_frames(event, prepare(event))
+    assert prepared_from_frames(frames).choice == event.choice != ""
+    (tmp_path / "scan.i3").write_bytes(b"".join(frame.to_bytes() for frame in frames))
+    assert read_event(str(tmp_path / "scan.i3")).choice == event.choice
+    selected = read_event(str(tmp_path / "two.i3"), select=EventSelection(1, 2, sub_event=1))
+    assert selected.choice == ""
+
+
+def test_stored_choice_is_printable_and_limited(tmp_path: Path, physics: Physics) -> None:
+    one = physics()
+    one["P"]["SCAN_EventChoice"] = I3String("\x1b[2J\n" + 5000 * "x")
+    (tmp_path / "one.i3").write_bytes(one["P"].to_bytes())
+    choice = read_event(str(tmp_path / "one.i3")).choice
+    assert choice.startswith("\\x1b[2J\\nxxx")
+    assert len(choice) == 1000
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

@@ -106,6 +106,7 @@ def results(draw) -> ScanResult:
         name=draw(text),
         sub_event_id=draw(st.none() | st.integers(0, 2**32 - 1)),
         sub_event_stream=draw(st.sampled_from(["", "InIceSplit"])),
+        choice=draw(st.sampled_from(["", "2 sub-events have light"])),
         reconstruction=draw(text),
         likelihood=draw(st.sampled_from(["", "millipede 7; table 1a2b"])),
         topology=draw(st.sampled_from(["", "track", "cascade"])),

@@ -161,3 +161,10 @@ def test_sub_event_is_named_where_it_is_known(metadata):
     assert event_name(given) == "run 138632, event 31747601, sub-event 0 (InIceSplit)"
     content = json.loads(summary_json(ScanResult({}, given), None, []))
     assert (content["sub_event_id"], content["sub_event_stream"]) == (0, "InIceSplit")
+
+
+def test_other_events_that_could_be_meant_are_a_caution(metadata):
+    result = ScanResult({}, metadata({}, choice="2 sub-events have light"))
+    assert "\nCAUTION: 2 sub-events have light\n" in summary_text(result, None, [])
+    assert json.loads(summary_json(result, None, []))["choice"] == "2 sub-events have light"
+    assert "CAUTION" not in summary_text(ScanResult({}, metadata({})), None, [])

@@ -23,7 +23,7 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.selection import EventSelection
-from skymap_scanner.event.sources import NAME_KEY, read_event
+from skymap_scanner.event.sources import CHOICE_KEY, NAME_KEY, read_event
 from skymap_scanner.i3 import FrameWriter, I3String
 from skymap_scanner.reconstruction import load, software_of
 from skymap_scanner.reconstruction.locate import check_can_locate
@@ -206,6 +206,8 @@ def _keep_event(request: RunRequest) -> None:
             kept = frame.copy()
             if stop == "P":
                 kept[NAME_KEY] = I3String(event.name)
+                if event.choice:
+                    kept[CHOICE_KEY] = I3String(event.choice)
             writer.write(kept)
 
 

@@ -28,11 +28,13 @@ def event_label(run: int, event: int, sub_event: int = 0) -> str:
 class Event:
     """An event as it was read: its ``name`` (see ``event/sources.py``) and its frames by stop, G C D Q P.
 
-    Only P is always there; it may come from a ``p`` frame.
+    Only P is always there; it may come from a ``p`` frame. ``choice`` says which other events of its file could have
+    been meant, in one line of at most 1000 characters; it is empty where there is no doubt.
     """
 
     name: str
     frames: Mapping[str, Frame]
+    choice: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class PreparedEvent:
     ``bright`` (DOMs with an outstanding charge) and ``late`` (start of a DOM's late pulses, ns) are what Millipede in
     IceTray leaves out as well. The built-in likelihood uses both, since cuts on the pulses bias it. ``vertex`` (m;
     shape (3,)) and ``vertex_time`` (ns) are where the seeds start. ``mjd`` is the time of the event (UTC, days).
+    ``choice`` is that of the `Event`.
     """
 
     name: str
@@ -61,3 +64,4 @@ class PreparedEvent:
     vertex: NDArray[np.float64]
     vertex_time: float
     geometry: Geometry
+    choice: str = ""

@@ -115,6 +115,7 @@ def _prepare(event: Event, pulse_series: str | None) -> PreparedEvent:
         vertex=vertex,
         vertex_time=vertex_time,
         geometry=geometry,
+        choice=event.choice,
     )
 
 

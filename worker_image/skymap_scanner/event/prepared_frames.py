@@ -7,6 +7,7 @@ preparation under keys of our own. A worker repeats none of these decisions, and
 key in p                   class                    what
 =========================  =======================  ==================================================================
 ``SCAN_EventName``         I3String                 name of the event
+``SCAN_EventChoice``       I3String                 other events that could be meant, if there are any
 ``SCAN_PulseSeries``       I3String                 key of the pulses that are fitted
 ``SCAN_ReadoutWindow``     I3TimeWindow             when the detector was read out (ns)
 ``SCAN_ExcludedDOMs``      I3VectorOMKey            excluded DOMs, sorted
@@ -34,7 +35,7 @@ from skymap_scanner.event.geometry_conversion import event_geometry, geometry_to
 from skymap_scanner.event.lookup import STOPS, find_one, nearest_first
 from skymap_scanner.event.model import Event, PreparedEvent
 from skymap_scanner.event.preparation import event_mjd, in_ice
-from skymap_scanner.event.sources import NAME_KEY
+from skymap_scanner.event.sources import CHOICE_KEY, NAME_KEY
 from skymap_scanner.i3 import (
     Frame,
     I3Double,
@@ -69,6 +70,8 @@ def event_frames(event: Event, prepared: PreparedEvent) -> list[Frame]:
         frames["G"][GEOMETRY_KEY] = geometry_to_i3(prepared.geometry)
     physics = event.frames["P"].copy(PHYSICS_STOP)
     physics[NAME_KEY] = I3String(prepared.name)
+    if prepared.choice:
+        physics[CHOICE_KEY] = I3String(prepared.choice)
     physics[PULSE_SERIES_KEY] = I3String(prepared.pulse_series)
     physics[READOUT_WINDOW_KEY] = I3TimeWindow(*prepared.window)
     physics[EXCLUDED_DOMS_KEY] = I3VectorOMKey(tuple(sorted(prepared.excluded)))
@@ -109,6 +112,7 @@ def prepared_from_frames(frames: Sequence[Frame]) -> PreparedEvent:
         vertex=np.array([vertex.x, vertex.y, vertex.z]),
         vertex_time=physics.expect(VERTEX_TIME_KEY, I3Double).value,
         geometry=geometry,
+        choice=physics.expect(CHOICE_KEY, I3String).value if CHOICE_KEY in physics else "",
     )
 
 

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from skymap_api.text import printable_line
 from skymap_scanner.errors import I3Error, InputError
 from skymap_scanner.event.addresses import VARIABLE, Addresses
 from skymap_scanner.event.download_options import Credentials, DownloadLimits
 from skymap_scanner.event.i3live import MAX_MESSAGE, decode_message
 from skymap_scanner.event.lookup import STOPS, find
 from skymap_scanner.event.model import Event, event_label
-from skymap_scanner.event.selection import STORED_PHYSICS, EventSelection, choose
+from skymap_scanner.event.selection import STORED_PHYSICS, Choice, EventSelection, choose
 from skymap_scanner.i3 import Frame, I3EventHeader, I3String, read_frames
 from skymap_scanner.i3.compression import decompressed
 
@@ -25,6 +26,10 @@ log = logging.getLogger(__name__)
 
 #: The key under which a scan stores the name of its event; an event read from a scan's output keeps it.
 NAME_KEY = "SCAN_EventName"
+
+#: The key under which a scan stores which other events could have been meant.
+CHOICE_KEY = "SCAN_EventChoice"
+_LONGEST_CHOICE = 1000
 
 #: A name becomes part of the names of files and topics.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -106,7 +111,7 @@ def decode_event(
         else:
             alert, events = None, _physics_events(read_frames(stream))
         choice = choose(events, select, pulse_series)
-        event = Event(_name(choice.frames, alert), choice.frames)
+        event = Event(_name(choice.frames, alert), choice.frames, _choice(choice))
     except I3Error as error:
         error.file = error.file or place
         raise
@@ -158,6 +163,13 @@ def _physics_events(frames: Iterable[Frame]) -> Iterator[dict[str, Frame]]:
             latest[frame.stop] = frame
             if frame.stop != "Q":
                 latest.pop("Q", None)
+
+
+def _choice(choice: Choice) -> str:
+    """Return what a scan has stored about the choice of its event, and what this choice adds."""
+    stored = find(choice.frames, CHOICE_KEY, I3String)
+    said = [*([stored.value] if stored else []), *choice.notes]
+    return printable_line("; ".join(said))[:_LONGEST_CHOICE]
 
 
 def _name(frames: Mapping[str, Frame], alert: str | None) -> str:

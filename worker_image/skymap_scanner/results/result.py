@@ -18,6 +18,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from skymap_api.text import printable_line
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Topology, event_label
 from skymap_scanner.healpix import pixel_count
@@ -43,6 +44,7 @@ class ScanMetadata:
     """The event and the scan.
 
     ``sub_event_id`` and ``sub_event_stream`` name the sub-event; None and empty where they are not known.
+    ``choice`` says which other events of its file could have been meant; empty: none.
     ``mjd`` is the time of the event (UTC, days). ``complete`` is, per nside, whether all planned pixels are there;
     ``plan`` gives, per nside, how many are planned (empty: not known). ``date`` (ISO, UTC) is when the result was made
     and ``wall_time`` (s) how long it took: leave both None where equal scans must give equal files.
@@ -61,6 +63,7 @@ class ScanMetadata:
     name: str = ""
     sub_event_id: int | None = None
     sub_event_stream: str = ""
+    choice: str = ""
     reconstruction: str = ""
     likelihood: str = ""
     topology: str = ""
@@ -227,6 +230,7 @@ def _metadata_to_entry(metadata: ScanMetadata, nside: int) -> dict[str, Any]:
         "name": metadata.name,
         "sub_event_id": metadata.sub_event_id,
         "sub_event_stream": metadata.sub_event_stream,
+        "choice": metadata.choice,
         "reconstruction": metadata.reconstruction,
         "likelihood": metadata.likelihood,
         "topology": metadata.topology,
@@ -262,6 +266,7 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
             sub_event_stream=checked_text("sub_event_stream", first["sub_event_stream"])
             if "sub_event_stream" in first
             else "",
+            choice=printable_line(str(first.get("choice", ""))),
             reconstruction=str(first.get("reconstruction", "")),
             likelihood=checked_text("likelihood", first["likelihood"]) if "likelihood" in first else "",
             topology=_topology(first),

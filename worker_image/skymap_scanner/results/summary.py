@@ -30,6 +30,8 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
         f"Time: {mjd_to_iso(metadata.mjd)} UTC (MJD {metadata.mjd:.8f})",
         f"Type: {metadata.event_type}{'' if metadata.is_real_event else ' (simulated)'}",
     ]
+    if metadata.choice:
+        lines.append(f"CAUTION: {metadata.choice}")
     if metadata.reconstruction:
         lines.append(f"Reconstruction: {metadata.reconstruction}")
     if metadata.topology:
@@ -74,6 +76,7 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
         "event_id": metadata.event_id,
         "sub_event_id": metadata.sub_event_id,
         "sub_event_stream": metadata.sub_event_stream,
+        "choice": metadata.choice,
         "event_type": metadata.event_type,
         "name": metadata.name,
         "mjd": metadata.mjd,

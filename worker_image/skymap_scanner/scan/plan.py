@@ -68,6 +68,8 @@ class EventFacts(_Entry):
     """Number of the sub-event in its stream."""
     sub_event_stream: str = ""
     """Stream of the sub-event; other characters than A-Za-z0-9._+- as -."""
+    choice: str = ""
+    """Which other events of its file could have been meant."""
     mjd: float
     """Time of the event (UTC, days)."""
     kind: str

@@ -140,7 +140,8 @@ def test_brightest_sub_event_is_scanned_and_named(
         done = command("run", "two.i3", "-o", f"out{expected}", *words, *select).run()
         assert done.returncode == 0, done.stderr
         assert f"Event: run 1, event 2, sub-event {expected} (InIceSplit)" in done.stdout
-        assert ("2 sub-events have light under SplitInIcePulses" in done.stderr) == (not select)
+        for text in (done.stderr, done.stdout):
+            assert ("2 sub-events have light under SplitInIcePulses" in text) == (not select)
         (summary,) = (tmp_path / f"out{expected}").glob("*.summary.json")
         content = json.loads(summary.read_text())
         assert (content["sub_event_id"], content["sub_event_stream"]) == (expected, "InIceSplit")

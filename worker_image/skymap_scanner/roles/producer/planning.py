@@ -62,6 +62,7 @@ def scan_entry(settings: ScanSettings, prepared: PreparedEvent, metadata: tuple[
             event=prepared.header.event_id,
             sub_event=prepared.header.sub_event_id,
             sub_event_stream=stream_name(prepared.header),
+            choice=prepared.choice,
             mjd=prepared.mjd,
             kind=kind,
             real=kind != SIMULATION,
