@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.detector.ice import ICE_MODELS, ORIGIN_DEPTH, Ice
 from skymap_scanner.errors import InputError
+from skymap_scanner.reconstruction.millipede.acceptance import scattered
 from skymap_scanner.reconstruction.millipede.constants import ACCEPTANCE
 
 #: The acceptance at ``hole_ice`` 1: polynomial in cos eta, rising powers; +1 is light going up.
@@ -129,23 +130,14 @@ def acceptance_ratio(
 ) -> NDArray[np.float64]:
     """Return by what the varied acceptance changes the charge, (n, doms), of light from ``position`` (n, 3), m.
 
-    As in the photon model, what is left of the acceptance's shape at distance d is 1 / (1 + sinh(d / le)), where le is
-    the mean effective scattering length on the way.
+    As in the photon model, less of the acceptance's shape is left the more the light was scattered.
     """
     away = geometry.position - position[:, None]
     distance = np.maximum(np.sqrt((away**2).sum(axis=2)), 1.0)
     cos_eta = away[:, :, 2] / distance
-    memory = 1 / (1 + np.sinh(np.minimum(distance * _mean_scattering(position, geometry, ice), 80.0)))
-    nominal, varied = (_blend(curve, cos_eta, memory) for curve in (np.array(ACCEPTANCE), variation.acceptance))
+    lengths = distance * _mean_scattering(position, geometry, ice)
+    nominal, varied = (scattered(curve, cos_eta, lengths) for curve in (np.array(ACCEPTANCE), variation.acceptance))
     return np.asarray(varied / nominal)
-
-
-def _blend(
-    curve: NDArray[np.float64], cos_eta: NDArray[np.float64], memory: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the acceptance of light that still has the share ``memory`` of its direction; the rest sees the mean."""
-    mean = float((curve[::2] / np.arange(1, len(curve) + 1, 2)).sum())
-    return np.asarray(mean + (np.polynomial.polynomial.polyval(cos_eta, curve) - mean) * memory)
 
 
 def _mean_scattering(position: NDArray[np.float64], geometry: Geometry, ice: Ice) -> NDArray[np.float64]:

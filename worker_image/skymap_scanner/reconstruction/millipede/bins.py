@@ -2,8 +2,8 @@
 
 The edges of the bins depend on the geometry and on where the seeds start, never on the pulses of the DOM: edges at the
 pulses themselves would make the expected charge, given the edges, differ from the model's, and bias the fit
-(docs/explanation/likelihood.md). Up to the time of direct light from the seed's vertex, a bin is `WIDTH` long; after
-it, a bin grows by as much as it comes later, as the arrival times of scattered light spread.
+(docs/explanation/likelihood.md). Bins are `WIDTH` long up to the one with direct light from the seed's vertex in its
+middle; after it, a bin grows by as much as it comes later, as the arrival times of scattered light spread.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from skymap_scanner.i3 import OMKey
 from skymap_scanner.i3.pulse_objects import LOCAL_COINCIDENCE
 from skymap_scanner.reconstruction.millipede.constants import C_ICE
 
-#: Width of the bins up to the direct light, ns.
+#: Width of the bins up to that of the direct light, ns.
 WIDTH = 50.0
 #: Light later than this after the direct light of the seed's vertex does not count, for any DOM (ns): it is mostly
 #: afterpulses.
@@ -106,13 +106,15 @@ def bin_event(event: PreparedEvent, width: float = WIDTH) -> EventData:
 def bin_edges(start: float, stop: float, direct: float, width: float = WIDTH) -> NDArray[np.float64]:
     """Return the edges (ns) of the bins of a DOM in [start, stop].
 
-    One edge is at ``direct``, when direct light of the seed's vertex arrives; before it bins are ``width`` long, after
-    it ``width`` plus their distance from it, so that the edges are at direct + width (2^k - 1).
+    One edge is half a ``width`` before ``direct``, when direct light of the seed's vertex arrives: an edge where light
+    sets in would lose to the next bin what the readout merges into later pulses. Before that edge bins are ``width``
+    long, after it ``width`` plus their distance from it, so that the edges are at onset + width (2^k - 1).
     """
-    before = max(math.ceil((direct - start) / width) - 1, 0) if direct > start else 0
-    early = direct - width * np.arange(before, 0, -1)
-    doublings = max(math.ceil(math.log2((stop - direct) / width + 1)), 0) if stop > direct else 0
-    late = direct + width * (2.0 ** np.arange(doublings) - 1)
+    onset = direct - width / 2
+    before = max(math.ceil((onset - start) / width) - 1, 0) if onset > start else 0
+    early = onset - width * np.arange(before, 0, -1)
+    doublings = max(math.ceil(math.log2((stop - onset) / width + 1)), 0) if stop > onset else 0
+    late = onset + width * (2.0 ** np.arange(doublings) - 1)
     inner = np.concatenate([early, late])
     return np.concatenate([[start], inner[(inner > start) & (inner < stop)], [stop]])
 

@@ -45,8 +45,6 @@ PE_PER_GEV = PHOTONS_PER_METRE * METRES_PER_GEV * math.pi * DOM_RADIUS**2 * DOM_
 #: Angular acceptance with refrozen hole ice (IceTray, ice-models: "h2-50cm"): polynomial in cos eta, rising powers; +1
 #: is light going up.
 ACCEPTANCE = (0.32813, 0.63899, 0.20049, -1.2250, -0.14470, 4.1695, 0.76898, -5.8690, -2.0939, 2.3834, 1.0435)
-#: Its mean over the sphere.
-ACCEPTANCE_MEAN = sum(a / (i + 1) for i, a in enumerate(ACCEPTANCE) if i % 2 == 0)
 
 #: Spread of a photon's recorded time: PMT jitter, pulse unfolding, the length of a cascade. Standard deviation 6.4 ns,
 #: as a binomial distribution of 9 values within +-TIME_SMEAR ns; smooth, because its steps become steps of -ln L.

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.i3.particle import SPEED_OF_LIGHT
+from skymap_scanner.reconstruction.millipede.acceptance import TERMS
 from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, Segments, Single, Track
 from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
-from skymap_scanner.reconstruction.millipede.constants import ACCEPTANCE, ACCEPTANCE_MEAN, C_ICE, TABLE_SCATTERING
+from skymap_scanner.reconstruction.millipede.constants import C_ICE, TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.energies import Solver, solve_cholesky
 from skymap_scanner.reconstruction.millipede.far_field import fill_monomials, light_in_unhit_at
 from skymap_scanner.reconstruction.millipede.interpolants import (
@@ -62,8 +63,7 @@ _VACUUM = F(1 / SPEED_OF_LIGHT)
 _HALF = F(0.5)
 _LAST_RADIUS, _LAST_TIME = F(N_TIME_RADIUS - 1.001), F(N_TIME - 1.001)
 _NEXT_ANGLE, _NEXT_RADIUS = N_TIME, N_TIME * N_TIME_ANGLE
-_MEAN = F(ACCEPTANCE_MEAN)
-_DIRECT = np.array([ACCEPTANCE[0] - ACCEPTANCE_MEAN, *ACCEPTANCE[1:]], np.float32)
+_TERMS = TERMS.astype(np.float32)
 
 
 class Room(NamedTuple):
@@ -157,13 +157,19 @@ def _follow_rates(event: EventArrays, seg: Segments, room: Room, count: int) -> 
 
 
 @inlined
-def _direct_acceptance(x: np.float32) -> tuple[np.float32, np.float32]:
-    """Return the angular acceptance less its mean, and its derivative."""
-    value, slope = _DIRECT[10], ZERO
-    for i in range(9, -1, -1):
-        slope = slope * x + value
-        value = value * x + _DIRECT[i]
-    return value, slope
+def _acceptance_slopes(x: np.float32, lengths: np.float32) -> tuple[np.float32, np.float32]:
+    """Return the derivatives of ln `light.acceptance` in cos eta and in the number of scattering lengths."""
+    e = exponential(-lengths)
+    value, by_x, by_e = ZERO, ZERO, ZERO
+    for k in range(_TERMS.shape[0] - 1, -1, -1):
+        term, slope = ZERO, ZERO
+        for i in range(_TERMS.shape[1] - 1, -1, -1):
+            slope = slope * x + term
+            term = term * x + _TERMS[k, i]
+        by_e = by_e * e + value
+        value = value * e + term
+        by_x = by_x * e + slope
+    return by_x / value, -by_e * e / value
 
 
 @compiled
@@ -216,16 +222,12 @@ def _pairs_of_dom(
         by_scaled, by_cos = _fluence_slopes(d * scale, cos_psi, event)
         root = np.sqrt(THREE * a * b)
         fall = root - tables.reference_decay * scale
-        e = exponential(-d * b)
-        below = ONE / (TWO * e + ONE - e * e)
-        memory = TWO * e * below
-        forget = -e * (TWO + TWO * e * e) * below * below  # derivative of memory in d b
-        direct_part, direct_slope = _direct_acceptance(cos_eta)
-        inverse_acceptance = ONE / (_MEAN + direct_part * memory)
+        seen_by_cos, seen_by_lengths = _acceptance_slopes(cos_eta, d * b)
         pair[_LOG_D, m] = (
             by_scaled * scale
             - fall
-            + inverse_acceptance * (direct_part * forget * b - direct_slope * memory * cos_eta * inverse)
+            + seen_by_lengths * b
+            - seen_by_cos * cos_eta * inverse
             + _fade_slope(d, reach) / max(fade, F(1e-12))
         )
         pair[_LOG_COS, m] = by_cos
@@ -233,7 +235,8 @@ def _pairs_of_dom(
             by_scaled * d * _LENGTH * b_z
             - d * (F(1.5) * (a * b_z + b * a_z) / root - tables.reference_decay * _LENGTH * b_z)
             + TWO * b_z / b
-            + inverse_acceptance * (direct_part * forget * d * b_z - direct_slope * memory * inverse)
+            + seen_by_lengths * d * b_z
+            - seen_by_cos * inverse
         )
         m += 1
     return m, earliest

@@ -9,12 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from skymap_scanner.reconstruction.millipede.acceptance import TERMS
 from skymap_scanner.reconstruction.millipede.compiled import inlined
-from skymap_scanner.reconstruction.millipede.constants import (
-    ACCEPTANCE,
-    ACCEPTANCE_MEAN,
-    TABLE_SCATTERING,
-)
+from skymap_scanner.reconstruction.millipede.constants import TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.interpolants import (
     KNEE_LENGTH,
     KNEE_RATE,
@@ -48,9 +45,13 @@ _NEXT, _NEXT_ANGLE, _NEXT_RADIUS = np.int32(1), np.int32(N_TIME), np.int32(N_TIM
 _NEXT_BOTH = np.int32(N_TIME * (N_TIME_ANGLE + 1))
 _LONGEST = F(N_LENGTH - 1)
 _PAIR = F(1.001)  # an index of a pair of nodes ends this much below their number
-_MEAN = F(ACCEPTANCE_MEAN)
-_A0, _A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9, _A10 = (F(a) for a in ACCEPTANCE)
-_A0_LESS_MEAN = F(ACCEPTANCE[0] - ACCEPTANCE_MEAN)
+# The angular acceptance: a polynomial in cos eta for each power of e^(-d / le).
+(
+    (_A00, _A01, _A02, _A03, _A04, _A05),
+    (_A10, _A11, _A12, _A13, _A14, _A15),
+    (_A20, _A21, _A22, _A23, _A24, _A25),
+    (_A30, _A31, _A32, _A33, _A34, _A35),
+) = ((F(a) for a in row) for row in TERMS)
 _MANTISSA, _BIAS, _LEAST_EXPONENT = F(2**23), F(127), F(-126)
 _LOG2_E = F(1.4426950408889634)
 # 2^f over f in [0, 1): the polynomial of least relative error (1.4e-7) that is right at both ends
@@ -81,14 +82,13 @@ def mean_rate(difference: np.float32, dz: np.float32, local: np.float32) -> np.f
 
 @inlined
 def acceptance(cos_eta: np.float32, distance: np.float32, scatter: np.float32) -> np.float32:
-    """Return the DOM's angular acceptance; it tends to its mean as the light is scattered."""
-    x = cos_eta
-    direct = _A0_LESS_MEAN + x * (
-        _A1 + x * (_A2 + x * (_A3 + x * (_A4 + x * (_A5 + x * (_A6 + x * (_A7 + x * (_A8 + x * (_A9 + x * _A10))))))))
-    )
-    # what is left of the direction: 1 / (1 + sinh(distance in scattering lengths))
-    e = exponential(-distance * scatter)
-    return _MEAN + direct * TWO * e / (TWO * e + ONE - e * e)
+    """Return the DOM's angular acceptance for light that was scattered on its way."""
+    x, e = cos_eta, exponential(-distance * scatter)
+    a0 = _A00 + x * (_A01 + x * (_A02 + x * (_A03 + x * (_A04 + x * _A05))))
+    a1 = _A10 + x * (_A11 + x * (_A12 + x * (_A13 + x * (_A14 + x * _A15))))
+    a2 = _A20 + x * (_A21 + x * (_A22 + x * (_A23 + x * (_A24 + x * _A25))))
+    a3 = _A30 + x * (_A31 + x * (_A32 + x * (_A33 + x * (_A34 + x * _A35))))
+    return a0 + e * (a1 + e * (a2 + e * a3))
 
 
 @inlined

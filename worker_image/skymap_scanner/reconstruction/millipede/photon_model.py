@@ -17,13 +17,8 @@ from numpy.typing import NDArray
 
 from skymap_scanner.detector.geometry import Geometry
 from skymap_scanner.detector.ice import ORIGIN_DEPTH, Ice
-from skymap_scanner.reconstruction.millipede.constants import (
-    ACCEPTANCE,
-    ACCEPTANCE_MEAN,
-    C_ICE,
-    PE_PER_GEV,
-    TABLE_SCATTERING,
-)
+from skymap_scanner.reconstruction.millipede.acceptance import scattered
+from skymap_scanner.reconstruction.millipede.constants import ACCEPTANCE, C_ICE, PE_PER_GEV, TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.interpolants import (
     KNEE_LENGTH,
     KNEE_RATE,
@@ -151,10 +146,7 @@ class PhotonModel:
         for i, j, weight in _corners(u, v, float(tables.angles) - _PAIR):
             log_fluence = log_fluence + weight * self._log_fluence[i, j]
         log_fluence -= distance * (np.sqrt(3 * absorb * scatter) - float(tables.reference_decay) * scale)
-        memory = 1 / (1 + np.sinh(np.minimum(distance * scatter, 80.0)))
-        acceptance = (
-            ACCEPTANCE_MEAN + (np.polynomial.polynomial.polyval(cos_eta, ACCEPTANCE) - ACCEPTANCE_MEAN) * memory
-        )
+        acceptance = scattered(np.array(ACCEPTANCE), cos_eta, distance * scatter)
         return np.asarray(self._efficiency[dom] * np.exp(log_fluence) * scale**2 * acceptance)
 
     def _time_corners(
