@@ -30,7 +30,7 @@ MARK = """
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder that does not exist yet, to be filled by the module ``compiler`` in its parent."""
     monkeypatch.setattr(cache, "COMPILER", "compiler")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])))
     return tmp_path / "caches" / "kernels"
 
 
@@ -48,6 +48,27 @@ def test_many_at_once_are_served_by_one_compiler(folder: Path) -> None:
         list(threads.map(ensure_complete, [folder] * 6))
     assert is_complete(folder)
     assert runs(folder) == 1
+
+
+def test_compiler_is_not_that_of_the_current_folder(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current = tmp_path_factory.mktemp("current")
+    for name in ("compiler", "pathlib"):
+        (current / f"{name}.py").write_text("raise SystemExit('imported from the current folder')")
+    monkeypatch.chdir(current)
+    write_compiler(folder, FILL + MARK)
+    ensure_complete(folder)
+    assert is_complete(folder)
+
+
+def test_compiler_sees_the_target_but_no_other_setting_of_numba(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NUMBA_OPT", "NUMBA_CPU_NAME", "NUMBA_BOUNDSCHECK"):
+        monkeypatch.setenv(name, "1")
+    seen = "import os\n(base / 'seen').write_text(' '.join(sorted(n for n in os.environ if n.startswith('NUMBA_'))))\n"
+    write_compiler(folder, FILL + seen + MARK)
+    ensure_complete(folder)
+    assert (folder.parent / "seen").read_text() == "NUMBA_CACHE_DIR NUMBA_CPU_NAME"
 
 
 def test_leftovers_of_a_stopped_compiler_are_removed(folder: Path) -> None:

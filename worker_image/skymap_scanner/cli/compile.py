@@ -17,12 +17,10 @@ def command(reconstruction: str, parameters: tuple[str, ...]) -> None:
     Example (the environment variable NUMBA_CACHE_DIR chooses the folder):
         skymap-scanner compile
     """
-    import os
     import time
 
     from skymap_scanner.reconstruction import load
 
-    os.environ["PYTHONSAFEPATH"] = "1"  # the compiler, a process, imports no files of the current folder
     began = time.monotonic()
     load(reconstruction, options.parse_parameters(parameters)).compile()
     click.echo(f"{reconstruction} is compiled ({time.monotonic() - began:.1f} s)")

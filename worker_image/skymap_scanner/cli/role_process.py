@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 def start_role(*, end_with_parent: bool, longest_step: float = 0.0) -> Stop:
     """Take signals as a request to stop, and touch the liveness file if there is one.
 
-    Python processes that the role starts (to compile) do not import files of the current folder.
-
     ``longest_step``: how long the role may go without checking for such a request (s), if that is unusually long.
     Raises InputError if ``run`` has started it from another installation.
     """
@@ -24,7 +22,6 @@ def start_role(*, end_with_parent: bool, longest_step: float = 0.0) -> Stop:
         from skymap_scanner.roles.local.local_role import check_installation
 
         check_installation()
-    os.environ["PYTHONSAFEPATH"] = "1"
     stop = Stop().on_signals(with_parent=end_with_parent)
     start_heartbeat(stop, os.environ, longest=max(LONGEST, longest_step))
     return stop

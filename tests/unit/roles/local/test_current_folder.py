@@ -20,11 +20,6 @@ HOSTILE = "import os; os.write(2, b'imported from the current folder'); os._exit
 OURS = ("skymap_scanner", "skymap_api")
 
 
-@pytest.fixture(autouse=True)
-def _environment_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # set by roles that other tests run in this process
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with a file for every module of Python and of what is installed, and packages of our name."""
@@ -46,28 +41,6 @@ def test_scan_imports_nothing_from_the_current_folder(
     assert (folder / "random.py").exists()
     assert [path.name for path in (folder / "out").glob("*.json") if path.name != "scan.json"]
     assert not [path for path in (folder / "out/logs").iterdir() if "current folder" in path.read_text()]
-
-
-#: Starts a process as the reconstruction starts its compiler: ``python -m NAME``.
-COMPILE = "subprocess.run([sys.executable, '-m', 'this'], check=True)"
-PROGRAMS = {
-    "role": f"from skymap_scanner.cli.role_process import start_role; start_role(end_with_parent=False); {COMPILE}",
-    "compile": f"""
-from types import SimpleNamespace
-from skymap_scanner import reconstruction
-from skymap_scanner.cli.compile import command
-reconstruction.load = lambda *_: SimpleNamespace(compile=lambda: {COMPILE})
-command([], standalone_mode=False)
-""",
-}
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_compiler_imports_nothing_from_the_current_folder(folder: Path, program: str) -> None:
-    words = [sys.executable, "-P", "-c", f"import subprocess, sys\n{PROGRAMS[program]}"]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "The Zen of Python" in done.stdout
 
 
 def test_role_of_another_installation_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:

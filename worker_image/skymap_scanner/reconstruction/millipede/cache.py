@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 COMPLETE = "complete"
 #: The program that fills the folder.
 COMPILER = "skymap_scanner.reconstruction.millipede.compile_all"
+#: How the names of the variables begin that choose the target; `machine_code` knows them.
+TARGET = "NUMBA_CPU_"
 #: So many lines of a compiler that failed are shown.
 LAST_WORDS = 5
 
@@ -81,12 +83,22 @@ def _unwritable_explained(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _without_numba_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without the user's settings of numba, such as NUMBA_OPT, but for the target.
+
+    The folder's name knows nothing of them, and other processes load what is compiled here.
+    """
+    return {
+        name: value for name, value in environment.items() if not name.startswith("NUMBA_") or name.startswith(TARGET)
+    }
+
+
 def _compile(folder: Path, lock: IO[str]) -> None:
     """Run the compiler. It holds the lock too: it may outlive this process, and nobody else begins until it ends."""
     log.info("compiling the kernels into %s, once for this version", folder)
     done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-m", COMPILER],
-        env=os.environ | {"NUMBA_CACHE_DIR": str(folder.parent)},
+        [sys.executable, "-P", "-m", COMPILER],
+        env=_without_numba_settings(os.environ) | {"NUMBA_CACHE_DIR": str(folder.parent)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
