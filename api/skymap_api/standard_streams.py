@@ -53,10 +53,11 @@ class _Log(io.FileIO):
     """Standard error; what cannot be written is lost."""
 
     def write(self, data: object) -> int | None:  # type: ignore[override]
-        try:
-            return super().write(data)  # type: ignore[arg-type]
-        except OSError:
-            return memoryview(data).nbytes  # type: ignore[arg-type]
+        with suppress(OSError):
+            written = super().write(data)  # type: ignore[arg-type]
+            if written is not None:  # None: a full pipe that another process has made non-blocking
+                return written
+        return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
 @contextmanager

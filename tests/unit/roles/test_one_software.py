@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from skymap_api.names import ScanTopics
+from skymap_scanner import __version__
 from skymap_scanner.broker import open_broker
 from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.event.model import Event
@@ -22,8 +23,8 @@ from skymap_scanner.roles.worker.fitters import Fitters, decode_task_message
 from skymap_scanner.scan.levels import parse_levels
 
 TOPICS = ScanTopics.of("scan")
-OWN = "skymap-scanner 0.1.0, dummy"
-OTHERS = ["skymap-scanner 0.0.9, dummy", "skymap-scanner 0.1.0, dummy 2"]
+OWN = f"skymap-scanner {__version__}, dummy"
+OTHERS = ["skymap-scanner 0.0.9, dummy", f"{OWN} 2"]
 
 
 class StopAfter(Stop):
@@ -58,7 +59,7 @@ def begin(tmp_path: Path, event: Event, monkeypatch: pytest.MonkeyPatch) -> Call
 def test_software_is_the_version_and_the_reconstruction() -> None:
     assert software_of(load("dummy")) == OWN
     one, finer = (software_of(Millipede(bin_width=width)) for width in (50, 25))
-    assert one.startswith("skymap-scanner 0.1.0, millipede ")
+    assert one.startswith(f"skymap-scanner {__version__}, millipede ")
     assert (
         one.partition(", code ")[0] == software_of(Millipede()).partition(", code ")[0] != finer.partition(", code ")[0]
     )
@@ -90,6 +91,13 @@ def test_other_roles_refuse_a_scan_of_another_version(begin: Callable[[str], str
     with (
         open_broker(begin(OTHERS[0])) as broker,
         PlanReader(broker, TOPICS.plan) as plan,
-        pytest.raises(InputError, match=r"'scan' was begun by skymap-scanner 0\.0\.9, this is skymap-scanner 0\.1\.0"),
+        pytest.raises(InputError, match=r"'scan' was begun by skymap-scanner 0\.0\.9, this is skymap-scanner "),
     ):
         plan.wait_for_scan(Stop())
+
+
+@pytest.mark.parametrize("identity", [None, "", "a\nb", "dümmy", 3])
+def test_reconstruction_without_identity_is_explained(identity: object) -> None:
+    plugin = type("Plugin", (), {} if identity is None else {"identity": identity})()
+    with pytest.raises(ReconstructionError, match=r"reconstruction Plugin states no identity"):
+        software_of(plugin)

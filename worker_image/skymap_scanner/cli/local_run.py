@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -30,13 +31,15 @@ from skymap_scanner.reconstruction.locate import check_can_locate
 from skymap_scanner.results import ScanResult, choose_formats, write_results
 from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
 from skymap_scanner.roles.local.record import FILE as RECORD_FILE
-from skymap_scanner.roles.local.record import Record, check_same, read_record, unique_name, write_record
+from skymap_scanner.roles.local.record import Record, check_same, check_software, read_record, unique_name, write_record
 from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.scans import delete_scan
 from skymap_scanner.roles.stop import Stop
 
 #: The event as it was read, kept until the scan is finished, so that a resumed scan fits the same bytes.
 EVENT_FILE = "event.i3.zst"
+#: How the names of result files begin: the event, and the nside of each level.
+RESULT_NAME = re.compile(r"run\d{8}\.evt\d{12}[^/]*?(_\d+)+\.")
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,14 @@ class RunRequest:
 
     @property
     def record(self) -> Record:
-        """The record of this scan in its folder."""
+        """The record of this scan in its folder, but for its software."""
         url = None if self.broker is None else self.broker.url
-        software = software_of(load(self.settings.reconstruction, self.settings.parameters))
-        return Record.of(self.source, self.settings, tuple(self.formats), url, software)
+        return Record.of(self.source, self.settings, tuple(self.formats), url)
+
+    @property
+    def software(self) -> str:
+        """What makes the fits; raises SkymapError if there is no such reconstruction."""
+        return software_of(load(self.settings.reconstruction, self.settings.parameters))
 
     def with_name(self, name: str) -> RunRequest:
         """Return the request with the scan's name chosen."""
@@ -108,15 +115,19 @@ def run(request: RunRequest) -> None:
         if found.finished:
             click.echo(f"{folder} holds this scan already, finished (--restart scans again).", err=True)
             if found.formats != request.record.formats:
-                _write_other_formats(request)
+                _write_other_formats(request, found)
             show_results(folder)
             _delete_topics_or_say_how(request)
             return
     choose_formats(request.formats)
+    software = request.software
+    if found is not None:
+        check_software(folder, found, software)
     _keep_event(request)
     if not request.named:
-        request = request.with_name(unique_name(read_event(str(folder / EVENT_FILE)), request.settings))
-    write_record(folder, request.record)
+        request = request.with_name(unique_name(read_event(str(folder / EVENT_FILE)), request.settings, software))
+    record = replace(request.record, software=software)
+    write_record(folder, record)
     scan = _local_scan(request)
     _announce(scan)
     with progress_display(Console(stderr=True)) as show:
@@ -125,14 +136,17 @@ def run(request: RunRequest) -> None:
         again = shlex.join(["skymap-scanner", *(word for word in sys.argv[1:] if word != "--restart")])
         click.echo(f"Stopped; nothing is lost. The same command resumes the scan:\n    {again}", err=True)
         raise click.exceptions.Exit(ExitCode.INTERRUPTED)
-    write_record(folder, replace(request.record, finished=True))
+    write_record(folder, replace(record, finished=True))
     _remove_working_files(folder)
     show_results(folder)
     _delete_topics_or_say_how(request)
 
 
-def _write_other_formats(request: RunRequest) -> None:
-    """Write a finished scan in other formats than before, from one of its result files."""
+def _write_other_formats(request: RunRequest, record: Record) -> None:
+    """Write a finished scan in other formats than before, from one of its result files.
+
+    Those of an earlier scan in this folder are not there any more: ``--restart`` has deleted them.
+    """
     found = sorted(request.folder.glob("run*.npz")) + sorted(request.folder.glob("run*_*[0-9].json"))
     if not found:
         raise InputError(
@@ -141,7 +155,7 @@ def _write_other_formats(request: RunRequest) -> None:
         )
     with locked(request.folder):
         write_results(ScanResult.read(found[0]), request.folder, request.formats or None)
-        write_record(request.folder, replace(request.record, finished=True))
+        write_record(request.folder, replace(record, formats=request.record.formats))
 
 
 def _local_scan(request: RunRequest) -> LocalScan:
@@ -239,6 +253,16 @@ def _discard_earlier_scan(request: RunRequest) -> None:
                 delete_scan(broker, found.name)
         (folder / RECORD_FILE).unlink(missing_ok=True)
         _remove_working_files(folder)
+        if found is not None:
+            _remove_results(request)
+
+
+def _remove_results(request: RunRequest) -> None:
+    """Remove the files of a scan: they are named after the event and the levels, ``run…_4_8.json``."""
+    given = Path(request.event).absolute() if isinstance(request.event, str) else None
+    for path in request.folder.glob("run*.evt*_*.*"):
+        if RESULT_NAME.match(path.name) and path.absolute() != given:
+            path.unlink()
 
 
 def _remove_working_files(folder: Path) -> None:

@@ -52,6 +52,14 @@ def load(name: str, parameters: Mapping[str, Any] | None = None) -> Reconstructi
 def software_of(reconstruction: Reconstruction) -> str:
     """Return what makes the fits of a scan: this version of the scanner, and the identity of the reconstruction.
 
-    A map is made by one software: fits of another differ in their bits, or in what -ln L means.
+    The fits of one map are all made by the same: others differ in their bits, or in what -ln L means.
+
+    Raises ReconstructionError when the reconstruction, of another package, does not state its identity.
     """
-    return f"skymap-scanner {__version__}, {reconstruction.identity}"
+    identity = getattr(reconstruction, "identity", None)
+    if not isinstance(identity, str) or not identity or not identity.isascii() or not identity.isprintable():
+        raise ReconstructionError(
+            f"the reconstruction {type(reconstruction).__name__} states no identity, but {identity!r}: it must be "
+            "printable ASCII that names its version (Reconstruction.identity in skymap_scanner.reconstruction.protocol)"
+        )
+    return f"skymap-scanner {__version__}, {identity}"

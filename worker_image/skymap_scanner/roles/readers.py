@@ -52,7 +52,7 @@ class PlanReader(Closing):
         while (scan := self.update(timeout=0.5).scan) is None:
             if stop.requested:
                 return None
-        begun, own = scan.software.partition(",")[0], f"skymap-scanner {__version__}"
+        begun, own = scan.software.partition(",")[0] or "an older version", f"skymap-scanner {__version__}"
         if begun != own:
             raise InputError(
                 f"scan {scan.name!r} was begun by {begun}, this is {own}: use one version for all parts of a scan, or "

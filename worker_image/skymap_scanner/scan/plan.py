@@ -105,7 +105,7 @@ class ScanEntry(_Entry):
     """Name of the reconstruction."""
     parameters: Mapping[str, Any] = Field(default_factory=dict)
     """Its parameters."""
-    software: str
+    software: str = ""
     """What makes the fits: the version of the scanner, and the identity of the reconstruction."""
     keep_all_seeds: bool = False
     """Whether the fits of all seeds are kept."""

@@ -93,3 +93,22 @@ def test_finished_scan_is_written_in_other_formats(
     third = command("run", event_file, "-o", "out", *WORDS, "--format", "json").run()
     assert third.returncode == 1
     assert "holds neither the json nor the npz file of this finished scan" in third.stderr
+
+
+def test_other_formats_are_those_of_the_scan_that_replaced_another(
+    event_file: Path, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    out = tmp_path / "out"
+    own = out / "run00000001.evt000000000002_notes.txt"
+    assert command("run", event_file, "-o", "out", *WORDS, "--format", "npz").run().returncode == 0
+    own.write_text("the user's")
+    finer = ["--reconstruction", "dummy", "--levels", "1:0 2:1", "--seeds", "1", "--workers", "1"]
+    replaced = command("run", event_file, "-o", "out", *finer, "--format", "npz", "--restart").run()
+    assert replaced.returncode == 0, replaced.stderr
+    assert [path.name[-8:] for path in out.glob("*.npz")] == ["_1_2.npz"]
+    assert own.exists()
+    again = command("run", event_file, "-o", "out", *finer, "--format", "summary").run()
+    assert again.returncode == 0, again.stderr
+    assert "4/4 at nside 2" in again.stdout
+    assert len(list(out.glob("*.summary.txt"))) == 1
+    assert json.loads((out / "scan.json").read_text())["software"].endswith(", dummy")

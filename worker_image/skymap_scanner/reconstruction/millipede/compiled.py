@@ -37,6 +37,11 @@ def _choose_folder() -> Path:
     return Path(base).absolute() / f"millipede-{code_digest()}"
 
 
+if numba.config.DISABLE_JIT:
+    raise ReconstructionError(
+        "numba is told not to compile: unset NUMBA_DISABLE_JIT, and remove disable_jit from .numba_config.yaml in the "
+        "current folder"
+    )
 numba.config.CPU_NAME, numba.config.CPU_FEATURES = target()
 #: Where the compiled kernels are.
 FOLDER = _choose_folder()

@@ -12,7 +12,7 @@ from skymap_scanner.detector.ice import ice_model
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.millipede.bins import WIDTH
-from skymap_scanner.reconstruction.millipede.machine_code import code_digest
+from skymap_scanner.reconstruction.millipede.machine_code import code_digest, target
 from skymap_scanner.reconstruction.millipede.table import load
 from skymap_scanner.reconstruction.protocol import Start
 
@@ -80,7 +80,7 @@ class Millipede:
     @property
     def identity(self) -> str:
         """The likelihood and its machine code; raises InputError when the photon table cannot be read."""
-        return f"{self.likelihood}, code {code_digest()}"
+        return f"{self.likelihood}, code {code_digest()} for {target()[0]}"
 
     def set_up(self, event: PreparedEvent) -> MillipedeFitter:
         """Prepare what all fits of this event share: time bins, tables, the far field.

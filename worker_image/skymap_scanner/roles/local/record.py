@@ -39,22 +39,15 @@ class Record:
         return str(self.settings["name"])
 
     @classmethod
-    def of(
-        cls,
-        event: str,
-        settings: ScanSettings,
-        formats: tuple[str, ...] = (),
-        broker: str | None = None,
-        software: str = "",
-    ) -> Record:
-        """Return the record of a new scan."""
+    def of(cls, event: str, settings: ScanSettings, formats: tuple[str, ...] = (), broker: str | None = None) -> Record:
+        """Return the record of a new scan, but for its software."""
         values = asdict(settings)
         values |= {
             "levels": " ".join(map(str, settings.levels)),
             "area": None if settings.area is None else str(settings.area),
         }
         del values["predictive"]  # does not change the map
-        return cls(event, json.loads(json.dumps(values)), broker=broker, software=software, formats=formats)
+        return cls(event, json.loads(json.dumps(values)), broker=broker, formats=formats)
 
 
 def read_record(folder: Path) -> Record | None:
@@ -102,20 +95,24 @@ def check_same(folder: Path, found: Record, wanted: Record) -> None:
                 f"{folder} holds a scan with {name} {before}, not {now}: choose another folder, "
                 "give the same value to resume it, or --restart to replace it"
             )
-    if not found.finished and found.software != wanted.software:
+
+
+def check_software(folder: Path, found: Record, software: str) -> None:
+    """Check that the unfinished scan in the folder can be resumed; raises InputError if another software began it."""
+    if found.software != software:
         raise InputError(
-            f"{folder} holds an unfinished scan by '{found.software or 'another version'}', this is "
-            f"'{wanted.software}': finish it with the software that began it, or --restart to scan again"
+            f"{folder} holds an unfinished scan by '{found.software or 'an older version'}', this is '{software}': "
+            "finish it with the software that began it, or --restart to scan again"
         )
 
 
-def unique_name(event: Event, settings: ScanSettings) -> str:
+def unique_name(event: Event, settings: ScanSettings, software: str) -> str:
     """Return a name that no other scan on a broker has: the event, and a digest of everything that decides the map."""
     digest = hashlib.sha256()
     for stop in sorted(event.frames):
         digest.update(event.frames[stop].to_bytes())
     values = Record.of("", settings).settings
     del values["name"]
-    digest.update(json.dumps(values, sort_keys=True).encode())
+    digest.update(json.dumps(values | {"software": software}, sort_keys=True).encode())
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", event.name)[:180].strip("._-")
     return f"{stem or 'event'}-{digest.hexdigest()[:8]}"

@@ -98,7 +98,8 @@ class Fitters:
         if software not in {None, own}:
             raise ReconstructionError(
                 f"the scan is fitted by '{software}', this worker is '{own}', and one map must not be made by both: "
-                "start workers of the software that began the scan"
+                "start workers of the version that began the scan. On processors of different kinds, set "
+                "NUMBA_CPU_NAME and NUMBA_CPU_FEATURES alike for all parts of a scan"
             )
         event = prepared_from_frames([read_metadata(self._broker, topic) for topic in metadata])
         try:
