@@ -6,9 +6,7 @@ import json
 import math
 import os
 import signal
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -229,6 +227,15 @@ def test_resimulations_without_fit_leave_the_shipped_rule_with_the_reason(few: M
         assert {reason in frame["SCAN_FailureReason"].value for frame in resimulated(one)} == {True}
 
 
+def test_workers_with_another_reconstruction_end_the_scan(few: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = worker.WorkerSettings(reconstruction="dummy")  # as with --fake-scan
+    monkeypatch.setattr("tests.unit.roles.conftest.work", lambda *roles: worker.work(*roles, settings))
+    one = few()
+    one.run()
+    assert metadata(one)["contours"] == "wilks"
+    assert {"cannot fit a direction" in frame["SCAN_FailureReason"].value for frame in resimulated(one)} == {True}
+
+
 def resimulation_fit(scan: Scan, number: int, **changes: Any) -> Message:
     """Return the message of a fit of a re-simulation, with ``changes`` of objects of its frame."""
     prepared = prepare(scan.event)
@@ -312,13 +319,13 @@ def test_killed_run_continues_with_the_same_files(
     whole, killed = (["run", str(event_file), "-o", folder, *words] for folder in ("whole", "killed"))
     assert command(*whole).run().returncode == 0
     for role in ("worker", "collector", "producer", "saver", None):
+        before = _resimulated(tmp_path / "killed")
         with running(command(*killed)) as run:
-            eventually(lambda run=run: run.poll() is not None or _has_resimulated(tmp_path / "killed"))
-            for pid in roles(run.pid).get(role, [])[:1] if role else [run.pid]:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                eventually(lambda pid=pid: not is_alive(pid))
-            time.sleep(0.5)  # the others go on
+            eventually(lambda run=run, n=before: run.poll() is not None or _resimulated(tmp_path / "killed") > n)
+            assert run.poll() is None, "finished before it was killed"
+            (pid, *_) = roles(run.pid)[role] if role else [run.pid]
+            os.kill(pid, signal.SIGKILL)
+            eventually(lambda pid=pid: not is_alive(pid))
             run.kill()
             run.wait(60)
         if role == "worker":  # the first one: most re-simulations are still to be done
@@ -330,9 +337,9 @@ def test_killed_run_continues_with_the_same_files(
     assert b"Contours calibrated with 60 re-simulations of this event" in summary
 
 
-def _has_resimulated(folder: Path) -> bool:
+def _resimulated(folder: Path) -> int:
     path = folder / "scan.sqlite"
     if not path.exists():
-        return False
+        return 0
     with open_broker(f"sqlite:///{path}") as broker, broker.reader(ScanTopics.of("scan").collected) as reader:
-        return any(message.key.startswith("0/") for message in arrived(reader, 0) if message.key)
+        return sum((message.key or "").startswith("0/") for message in arrived(reader, 0))

@@ -84,7 +84,12 @@ def test_worker_fits_for_its_own_software_alone(begin: Callable[[str], str], sof
         else:
             with pytest.raises(ReconstructionError, match=f"'{software}', this worker is '{OWN}'"):
                 ready.of(decode_task_message(message))
-        ready.of(decode_task_message(message, "dummy"))  # the user's choice
+        own_choice = decode_task_message(message, "dummy")
+        if software == OTHERS[0]:
+            with pytest.raises(ReconstructionError, match=f"'{software}', this worker is '{OWN}'"):
+                ready.of(own_choice)
+        else:
+            ready.of(own_choice)
 
 
 def test_other_roles_refuse_a_scan_of_another_version(begin: Callable[[str], str]) -> None:

@@ -12,9 +12,9 @@ from skymap_scanner.broker.protocol import Broker, Message
 from skymap_scanner.errors import BrokerError, ReconstructionError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.event.prepared_frames import prepared_from_frames
-from skymap_scanner.i3 import Frame
+from skymap_scanner.i3 import FitStatus, Frame
 from skymap_scanner.reconstruction import load, software_of
-from skymap_scanner.reconstruction.protocol import EventFitter, Reconstruction
+from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Reconstruction, Start, failed_fit
 from skymap_scanner.roles.task_frames import Task, decode_task
 from skymap_scanner.roles.topics import (
     METADATA_PROPERTY,
@@ -37,8 +37,8 @@ class ReceivedTask:
     """A task with everything its message states.
 
     ``identity``: see `crash_reports.task_identity`; ``metadata``: the topics of the event's frames; ``parameters``:
-    JSON, passed to the reconstruction; ``software``: what must make the fit, None if the worker fits with a
-    reconstruction of its own.
+    JSON, passed to the reconstruction; ``software``: what must make the fit; ``own_reconstruction``: the worker fits
+    with a reconstruction of its own, so that only the version of the scanner must be that of the scan.
     """
 
     task: Task
@@ -47,7 +47,8 @@ class ReceivedTask:
     metadata: tuple[str, ...]
     reconstruction: str
     parameters: str
-    software: str | None
+    software: str
+    own_reconstruction: bool
 
 
 def decode_task_message(message: Message, reconstruction: str | None = None) -> ReceivedTask:
@@ -69,7 +70,8 @@ def decode_task_message(message: Message, reconstruction: str | None = None) -> 
         metadata=tuple(properties[METADATA_PROPERTY].split(";")),
         reconstruction=reconstruction or properties[RECONSTRUCTION_PROPERTY],
         parameters="{}" if reconstruction else properties.get(PARAMETERS_PROPERTY, "{}"),
-        software=None if reconstruction else properties[SOFTWARE_PROPERTY],
+        software=properties[SOFTWARE_PROPERTY],
+        own_reconstruction=reconstruction is not None,
     )
 
 
@@ -87,15 +89,23 @@ class Fitters:
         the event's frames cannot be read.
         """
         resimulated = is_resimulation(task.task.pixel)
-        return self._ready(task.metadata, task.reconstruction, task.parameters, task.software, resimulated)
+        asked = task.reconstruction, task.parameters, task.software, task.own_reconstruction
+        return self._ready(task.metadata, *asked, resimulated)
 
     def _set_up(
-        self, metadata: tuple[str, ...], name: str, parameters: str, software: str | None, resimulated: bool
+        self,
+        metadata: tuple[str, ...],
+        name: str,
+        parameters: str,
+        software: str,
+        own_reconstruction: bool,
+        resimulated: bool,
     ) -> EventFitter:
         began = time.monotonic()
         reconstruction = load(name, json.loads(parameters))
         own = software_of(reconstruction)
-        if software not in {None, own}:
+        wanted, there = (one.partition(",")[0] if own_reconstruction else one for one in (software, own))
+        if wanted != there:
             raise ReconstructionError(
                 f"the scan is fitted by '{software}', this worker is '{own}', and one map must not be made by both: "
                 "start workers of the version that began the scan. On processors of different kinds, set "
@@ -105,9 +115,22 @@ class Fitters:
         try:
             fitter = _resimulations(reconstruction, name, event) if resimulated else reconstruction.set_up(event)
         except ReconstructionError as error:
+            if own_reconstruction and resimulated:  # the scan's own can; without these fits it would never end
+                return _NoResimulations(str(error))
             raise ReconstructionError(f"event {event.name}: {error}") from error
         log.info("%s is set up for event %s in %.2f s", name, event.name, time.monotonic() - began)
         return fitter
+
+
+class _NoResimulations:
+    """Fails all re-simulations, for ``reason``."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def fit(self, start: Start) -> Fit:
+        """Return a failed fit."""
+        return failed_fit(start, FitStatus.GeneralFailure, self._reason)
 
 
 def _resimulations(reconstruction: Reconstruction, name: str, event: PreparedEvent) -> EventFitter:
