@@ -21,7 +21,7 @@ from skymap_api.exit_codes import ExitCode
 
 
 class OutputError(BaseException):
-    """Standard output cannot be written; ends the command, and is no error of its work that could be handled there."""
+    """Standard output cannot be written, so the command ends."""
 
 
 class ReaderGoneError(OutputError):

@@ -116,7 +116,7 @@ def test_light_is_that_of_the_given_key(physics: Physics) -> None:
     assert chosen(choose(iter([first, second]))) == "1/2/InIceSplit/1"
 
 
-def test_sub_event_with_pulses_of_its_own_wins_among_equal_light(physics: Physics) -> None:
+def test_own_pulses_decide_between_sub_events_of_equal_light(physics: Physics) -> None:
     whole = physics(0, 7.0)["P"]["SplitInIcePulses"]
     null, split = without_pulses(physics(0, stream="NullSplit")), physics(0, 7.0)
     for frames in (null, split):
@@ -127,7 +127,7 @@ def test_sub_event_with_pulses_of_its_own_wins_among_equal_light(physics: Physic
 # --- events of one file -----------------------------------------------------------------------------------------------
 
 
-def test_first_event_with_light_is_chosen_and_the_others_are_mentioned(physics: Physics) -> None:
+def test_first_event_with_light_is_chosen_and_others_mentioned(physics: Physics) -> None:
     events = [physics(event=1, charge=0.0), physics(event=2), physics(event=3, charge=99.0)]
     choice = choose(iter(events))
     assert chosen(choice) == "1/2/InIceSplit/0"

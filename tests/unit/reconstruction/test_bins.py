@@ -15,7 +15,7 @@ from skymap_scanner.reconstruction.millipede.bins import LATE, bin_edges, bin_ev
 from skymap_scanner.reconstruction.millipede.constants import C_ICE
 
 
-def test_direct_light_is_in_the_middle_of_a_bin_and_later_bins_widen() -> None:
+def test_direct_light_is_mid_bin_and_later_bins_widen() -> None:
     assert bin_edges(0.0, 1500.0, 205.0, 50.0).tolist() == [0, 30, 80, 130, 180, 230, 330, 530, 930, 1500]
 
 

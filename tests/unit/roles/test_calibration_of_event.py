@@ -1,4 +1,4 @@
-"""Whole scans that simulate their event again: the thresholds are the same whatever happens to the roles."""
+"""Whole scans that calibrate for their event: kills and resumes change no threshold."""
 
 from __future__ import annotations
 

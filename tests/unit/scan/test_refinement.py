@@ -103,7 +103,7 @@ def test_isolated_low_pixel_is_refined_as_a_second_minimum() -> None:
     assert len(choose_parents(llh, Level(64, 4, 0.999))) == 4
 
 
-def test_share_of_a_posterior_with_long_tails_is_held_by_its_values() -> None:
+def test_values_hold_their_share_of_a_long_tailed_posterior() -> None:
     """Beside a pixel with a tenth of the probability, all others are equal: nearly all of them are needed."""
     llh = {pixel: 0.0 if pixel.index == 400 else math.log(767 / 9) for pixel in SKY}
     chosen = choose_parents(llh, Level(64, 768, 0.9))
@@ -116,7 +116,7 @@ def test_pixels_are_all_children_of_the_parents() -> None:
     assert refine(llh, level) == sorted(child for parent in choose_parents(llh, level) for child in children(parent, 4))
 
 
-def test_default_scan_of_a_sharp_peak_has_at_most_800_pixels() -> None:
+def test_sharp_peak_takes_at_most_800_pixels_by_default() -> None:
     llh = peak(77.0, 6.0, 0.2)
     first, *finer = parse_levels(DEFAULT_LEVELS)
     pixels = whole_sky(first.nside)

@@ -53,7 +53,7 @@ def light(
     return np.bincount(found.dom, crossing_charge(found, source, PHOTONS, doms, ANY_DIRECTION), len(position)), found
 
 
-def test_homogeneous_ice_gives_the_charge_and_delay_of_the_photon_table() -> None:
+def test_homogeneous_ice_gives_charge_and_delay_of_the_photon_table() -> None:
     """At 20 to 70 m, forwards and backwards: charge within 4 %, median delay within 8 % or 2 ns, beside statistics."""
     distances, cosines = [20.0, 40.0, 70.0], [-0.9, -0.3, 0.3, 0.75, 0.95]
     places = ring(distances, cosines, [0, 72, 144, 216, 288])

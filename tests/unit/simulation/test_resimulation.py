@@ -94,14 +94,14 @@ def bits(event: PreparedEvent) -> tuple[bytes, bytes]:
     return event.pulses.time.tobytes(), event.pulses.charge.tobytes()
 
 
-def test_fit_says_how_far_the_truth_lies_above_the_best_fit(original: PreparedEvent) -> None:
+def test_fit_states_the_difference_between_truth_and_best_fit(original: PreparedEvent) -> None:
     fit = Resimulations(Fitters(), "test", original).fit(replace(START, number=3))
     assert fit.llh == 2.5
     assert (fit.zenith, fit.azimuth, fit.position, fit.time) == (1.0, 2.0, START.position, START.time)
     assert (fit.energy_total, fit.topology, fit.likelihood, fit.losses) == (2.0, "cascade", "test 1", ())
 
 
-def test_truth_that_fits_better_than_the_best_fit_counts_as_0(original: PreparedEvent) -> None:
+def test_truth_better_than_the_best_fit_counts_as_0(original: PreparedEvent) -> None:
     assert Resimulations(Fitters(4.0, 4.5), "test", original).fit(START).llh == 0.0
 
 
@@ -130,9 +130,7 @@ def test_event_has_the_losses_detector_and_time_of_the_original(original: Prepar
 
 
 @pytest.mark.parametrize("topology", ["track", "cascade"])
-def test_event_of_the_same_losses_seed_and_physics_is_the_same(
-    topology: Topology, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equal_losses_seed_and_physics_give_equal_events(topology: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
     truths: list[Truth] = []
     detect = simulation._detect
 

@@ -259,9 +259,9 @@ def _discard_earlier_scan(request: RunRequest) -> None:
 
 def _remove_results(request: RunRequest) -> None:
     """Remove the files of a scan: they are named after the event and the levels, ``run…_4_8.json``."""
-    given = Path(request.event).absolute() if isinstance(request.event, str) else None
+    given = Path(request.event).resolve() if isinstance(request.event, str) else None
     for path in request.folder.glob("run*.evt*_*.*"):
-        if RESULT_NAME.match(path.name) and path.absolute() != given:
+        if RESULT_NAME.match(path.name) and path.resolve() != given:
             path.unlink()
 
 

@@ -49,7 +49,7 @@ class Dummy:
 
     @property
     def identity(self) -> str:
-        """The name: its code belongs to the package."""
+        """Its name alone; its code has the package's version."""
         return "dummy"
 
     def set_up(self, event: PreparedEvent) -> EventFitter:

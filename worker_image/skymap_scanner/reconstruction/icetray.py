@@ -80,7 +80,7 @@ class IceTrayMillipede:
 
     @property
     def identity(self) -> str:
-        """The name: IceTray's own version is that of the environment."""
+        """Its name alone; IceTray's version is that of the environment."""
         return "icetray"
 
     def set_up(self, event: PreparedEvent) -> EventFitter:

@@ -89,5 +89,5 @@ def _located_llh(located: Located) -> float:
 
 
 def _turned(fitter: Locator, fit: Fit) -> Located:
-    """Fit with free direction from a fit."""
+    """Fit the direction too, starting from a fit."""
     return fitter.locate(Start(fit.zenith, fit.azimuth, fit.position, fit.time, warm=True))

@@ -155,7 +155,7 @@ def test_fit_of_a_pixel_outside_the_plan_is_rejected(fits: Fits) -> None:
 
 
 def test_finer_level_rejects_seeds_of_the_first_level(prepared: PreparedEvent) -> None:
-    """Such a fit would complete the second round, which consists of the neighbour's fit alone."""
+    """Its only fit is the neighbour's, so such a fit would complete the second round."""
     fits = Fits(prepared, levels="1:0 4:1", first_seeds=1)
     assert [task.seed for task in fits.second_round(A)] == [1, 2]
     (task,) = fits.second_round(Pixel(4, 64))

@@ -43,7 +43,7 @@ def test_scan_without_matplotlib_makes_no_pictures_and_says_so(
 
 
 @pytest.mark.usefixtures("without_extras")
-def test_format_that_cannot_be_written_is_rejected_before_the_first_fit(
+def test_unwritable_format_is_rejected_before_the_first_fit(
     event_file: Path, tmp_path: Path, command: Callable[..., Command]
 ) -> None:
     done = command("run", event_file, "-o", "out", *WORDS, "--format", "png").run()
@@ -112,3 +112,15 @@ def test_other_formats_are_those_of_the_scan_that_replaced_another(
     assert "4/4 at nside 2" in again.stdout
     assert len(list(out.glob("*.summary.txt"))) == 1
     assert json.loads((out / "scan.json").read_text())["software"].endswith(", dummy")
+
+
+def test_restart_keeps_an_event_that_is_named_like_a_result(
+    event_file: Path, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    own = tmp_path / "out" / f"run00000001.evt000000000002.test_9{''.join(event_file.suffixes)}"
+    own.parent.mkdir()
+    own.write_bytes(event_file.read_bytes())
+    for more in ([], ["--restart"]):
+        done = command("run", f"out/../out/{own.name}", "-o", "out", *WORDS, "--format", "summary", *more).run()
+        assert done.returncode == 0, done.stderr
+    assert own.read_bytes() == event_file.read_bytes()

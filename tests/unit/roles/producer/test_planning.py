@@ -62,7 +62,7 @@ def test_plan_ends_if_every_fit_failed() -> None:
 
 
 @pytest.mark.parametrize(("levels", "ends"), [("8:0 16:0.9:9 32:2", True), ("8:0 16:9 32:0.9:2", False)])
-def test_level_with_a_probability_is_left_out_if_the_area_is_known(levels: str, ends: bool) -> None:
+def test_known_area_leaves_out_a_level_with_a_probability(levels: str, ends: bool) -> None:
     plan, sky = plan_of(levels), whole_sky(8)
     plan.add(level_entry(8, sky, []))
     flat = {pixel: 5.0 + pixel.index / 50 for pixel in sky}  # some hundred pixels inside the 90 % region
@@ -117,7 +117,7 @@ def test_map_does_not_depend_on_prediction(fraction: float) -> None:
 
 
 @pytest.mark.parametrize("first", [None, 1])
-def test_calibration_waits_for_the_last_level_and_comes_before_the_end(first: int | None) -> None:
+def test_calibration_comes_between_the_last_level_and_the_end(first: int | None) -> None:
     plan = plan_of("1:0", calibrate=60, first_seeds=first)
     plan.add(level_entry(1, whole_sky(1), []))
     flat = dict.fromkeys(whole_sky(1), 100.0) | {Pixel(1, 3): 99.0}
