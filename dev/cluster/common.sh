@@ -1,7 +1,7 @@
 # Shared by the scripts of this folder, which source it. Prints nothing.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-cache="${XDG_CACHE_HOME:-$HOME/.cache}/skymap-scanner/cluster"
+cache="${XDG_CACHE_HOME:-${HOME:?set HOME or XDG_CACHE_HOME}/.cache}/skymap-scanner/cluster"
 # The version of Kubernetes is that in go.mod.
 version="$(sed -n 's|^[[:space:]]*k8s.io/kubernetes \(v[0-9.]*\)$|\1|p' "$here/components/go.mod")"
 PATH="$PATH:/usr/sbin:/sbin"

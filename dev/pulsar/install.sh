@@ -46,7 +46,7 @@ fi
 
 version="$(sed -n 's|.*<pulsar.version>\(.*\)</pulsar.version>.*|\1|p' "$here/pom.xml")"
 recipe="$(cat "$here/pom.xml" "$here"/*.java | sha256sum | cut -c1-12)"
-cache="${XDG_CACHE_HOME:-$HOME/.cache}/skymap-scanner/pulsar/$version"
+cache="${XDG_CACHE_HOME:-${HOME:?set HOME or XDG_CACHE_HOME}/.cache}/skymap-scanner/pulsar/$version"
 home="$cache/$recipe"
 mkdir -p "$cache"
 

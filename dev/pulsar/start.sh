@@ -8,7 +8,7 @@
 # FILE holds lines key=value of Pulsar's standalone.conf, which override ours.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-data="${XDG_CACHE_HOME:-$HOME/.cache}/skymap-scanner/pulsar/data"
+data="${XDG_CACHE_HOME:-${HOME:?set HOME or XDG_CACHE_HOME}/.cache}/skymap-scanner/pulsar/data"
 address=127.0.0.1 port=6650 web_port=8080 storage_port=3181 conf=/dev/null
 
 fail() {

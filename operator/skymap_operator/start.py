@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from skymap_api.home import ensure_home
 from skymap_api.standard_streams import guarded_streams
 
 _OURS = ("skymap_operator", "skymap_api")
@@ -11,6 +12,7 @@ _OURS = ("skymap_operator", "skymap_api")
 
 def main() -> None:
     """Run the command line; exit with an error where the extra ``operator`` is not installed."""
+    ensure_home()
     try:
         from skymap_operator.main import main as command  # noqa: PLC0415 - it imports the packages of the extra
     except ModuleNotFoundError as error:

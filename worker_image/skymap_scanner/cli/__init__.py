@@ -17,6 +17,7 @@ from operator import not_
 import click
 
 from skymap_api.exit_codes import ExitCode
+from skymap_api.home import ensure_home
 from skymap_api.standard_streams import guarded_streams
 from skymap_api.text import printable
 from skymap_scanner import __version__
@@ -129,6 +130,7 @@ def _takes_value(word: str, command: click.Command) -> bool:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with one of the exit codes."""
     with guarded_streams():
+        ensure_home()
         _main(arguments)
 
 
