@@ -13,7 +13,7 @@ from skymap_api.names import API_VERSION, FINALIZER, KIND
 from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_api.resource.base import Manifest, to_manifest
 from skymap_api.resource.status import Reason
-from skymap_operator.cluster.client import Cluster, Conflict, NotFound, Refused
+from skymap_operator.cluster.client import Cluster, Conflict, Invalid, NotFound, Refused
 from skymap_operator.decide.actions import (
     Action,
     AddFinalizer,
@@ -59,7 +59,8 @@ async def apply(
             else:
                 await _on_cluster(action, observed, cluster)
         except Refused as error:
-            raise ActionRefused(ObservedWarning(_object(action), "Refused", str(error))) from error
+            kind = "Invalid" if isinstance(error, Invalid) else "Refused"
+            raise ActionRefused(ObservedWarning(_object(action), kind, str(error))) from error
         except PulsarAdminError as error:
             reason = Reason.PULSAR_UNAVAILABLE if isinstance(error, PulsarUnavailable) else Reason.PULSAR_REFUSED
             raise ActionRefused(ObservedWarning("Pulsar", reason, str(error))) from error

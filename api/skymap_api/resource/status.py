@@ -72,6 +72,7 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     PODS_REJECTED = "PodsRejected"
     OBJECTS_REJECTED = "ObjectsRejected"
+    OBJECTS_INVALID = "ObjectsInvalid"
     NAME_TAKEN = "NameTaken"
     WORKERS_CRASHING = "WorkersCrashing"
     NAMESPACE_TERMINATING = "NamespaceTerminating"

@@ -52,8 +52,9 @@ Connection: TypeAlias = ApiClient
 class ClusterError(Exception):
     """A request to the API server failed.
 
-    NotFound, Conflict: the observed state is outdated, so reconcile again. Refused: permissions, a quota or validation
-    reject the request. Unavailable: the API server cannot be reached or is overloaded; try again later.
+    NotFound, Conflict: the observed state is outdated, so reconcile again. Refused: permissions, a quota or a policy
+    reject the request; Invalid: the object itself is wrong. Unavailable: the API server cannot be reached or is
+    overloaded; try again later.
     """
 
 
@@ -66,7 +67,11 @@ class Conflict(ClusterError):  # noqa: N818
 
 
 class Refused(ClusterError):  # noqa: N818
-    """The request is not allowed: permissions, a quota, a policy or an invalid field."""
+    """The request is not allowed: permissions, a quota or a policy."""
+
+
+class Invalid(Refused):
+    """A field of the object is invalid, or the object is too large: nobody could create it."""
 
 
 class Unavailable(ClusterError):  # noqa: N818
@@ -325,8 +330,9 @@ def _path(kind: str, namespace: str | None, *rest: str) -> str:
 
 def _fault(code: int, text: str, request: str) -> ClusterError:
     """Return the error for a status code (https://kubernetes.io/docs/reference/using-api/api-concepts)."""
+    status: Any = None
     try:
-        status: Any = json.loads(text)
+        status = json.loads(text)
         message = str(status["message"])
     except (ValueError, KeyError, TypeError):
         message = " ".join(text.split())[:200]
@@ -334,6 +340,15 @@ def _fault(code: int, text: str, request: str) -> ClusterError:
         return NotFound(message)
     if code == 409:
         return Conflict(message)
-    if code in {400, 403, 405, 413, 422}:
+    if code == 413 or (code == 422 and _names_field(status)):
+        return Invalid(message)
+    if code in {400, 403, 405, 422}:
         return Refused(message)
     return Unavailable(f"{request}: {code} {message}")
+
+
+def _names_field(status: Any) -> bool:
+    """Return whether a status names an invalid field. That of an admission policy, with the same code, names none."""
+    details = status.get("details") if isinstance(status, dict) else None
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return isinstance(causes, list) and any(isinstance(one, dict) and one.get("field") for one in causes)

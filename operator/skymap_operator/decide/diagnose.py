@@ -34,6 +34,7 @@ _ADVICE = {
     Reason.UNSCHEDULABLE: "the scan continues when a node has room: add nodes, or lower workers.resources",
     Reason.PODS_REJECTED: "the namespace's policies do not allow such a pod: check workers.podTemplate",
     Reason.OBJECTS_REJECTED: "check the operator's permissions in this namespace, and admission webhooks",
+    Reason.OBJECTS_INVALID: "correct the field of the SkymapScan, or of the operator's settings, that it comes from",
 }
 
 #: Patterns with their reasons; the first that matches counts. Sources: scheduler (volumebinding, noderesources),
@@ -109,6 +110,9 @@ def _from_warnings(warnings: Iterable[ObservedWarning]) -> Iterator[Finding]:
     for warning in warnings:
         if warning.reason in {Reason.PULSAR_UNAVAILABLE, Reason.PULSAR_REFUSED}:
             yield Finding(Reason(warning.reason), warning.message)
+            continue
+        if warning.reason == "Invalid":
+            yield _advised(Reason.OBJECTS_INVALID, f"{warning.object}: {warning.message}")
             continue
         reason = _recognised(warning.message) or (Reason.OBJECTS_REJECTED if warning.reason == "Refused" else None)
         if reason is not None:

@@ -195,7 +195,8 @@ def _termination(containers: list[Any]) -> Termination | None:
 class ObservedWarning:
     """A warning about an object of the scan: an Event of the cluster, or a refused action of the operator.
 
-    ``reason``: that of the Event; for an action, ``Refused`` by the cluster, or the `Reason` why Pulsar refused it.
+    ``reason``: that of the Event; for an action, ``Refused`` by the cluster, ``Invalid`` if that was for a field of the
+    object, or the `Reason` why Pulsar refused it.
     """
 
     object: str

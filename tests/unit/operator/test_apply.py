@@ -15,7 +15,7 @@ from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Phase
 from skymap_operator.apply import ActionRefused, apply
-from skymap_operator.cluster.client import Conflict, NotFound, Refused, Unavailable
+from skymap_operator.cluster.client import Conflict, Invalid, NotFound, Refused, Unavailable
 from skymap_operator.decide import actions as do
 from skymap_operator.observe.children import Children, ConfigMap
 from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState
@@ -115,12 +115,15 @@ def test_first_failure_ends_the_pass(fault: Exception) -> None:
     assert cluster.done == ["create ConfigMap c", "patch Job j"]
 
 
-def test_rejection_names_the_object() -> None:
+@pytest.mark.parametrize(
+    ("fault", "reason"), [(Refused("exceeded quota: small"), "Refused"), (Invalid("spec.x: too small"), "Invalid")]
+)
+def test_rejection_names_the_object_and_its_kind(fault: Refused, reason: str) -> None:
     cluster = FakeCluster(SCAN)
-    cluster.faults["create"] = Refused("exceeded quota: small")
+    cluster.faults["create"] = fault
     with pytest.raises(ActionRefused) as caught:
         carry_out([do.Create(CONFIG), do.Delete("Job", "j")], cluster)
-    assert caught.value.warning == ObservedWarning("ConfigMap c", "Refused", "exceeded quota: small")
+    assert caught.value.warning == ObservedWarning("ConfigMap c", reason, str(fault))
     assert cluster.done == ["create ConfigMap c"]
 
 

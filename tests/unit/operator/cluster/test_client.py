@@ -11,7 +11,16 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
-from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Refused, Unavailable, connect
+from skymap_operator.cluster.client import (
+    Cluster,
+    ClusterError,
+    Conflict,
+    Invalid,
+    NotFound,
+    Refused,
+    Unavailable,
+    connect,
+)
 from skymap_operator.cluster.events import LONGEST_MESSAGE
 
 T = TypeVar("T")
@@ -59,8 +68,8 @@ def warning(uid: str) -> dict[str, Any]:
     return {"involvedObject": {"uid": uid}, "message": "no room"}
 
 
-def status(message: str) -> dict[str, str]:
-    return {"kind": "Status", "message": message}
+def status(message: str, *causes: dict[str, str]) -> dict[str, Any]:
+    return {"kind": "Status", "message": message, "details": {"causes": list(causes)}}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +78,11 @@ def status(message: str) -> dict[str, str]:
         (404, status("no such kind"), NotFound),
         (409, status("the object has been modified"), Conflict),
         (403, status("exceeded quota: small"), Refused),
-        (422, status("spec.x: Invalid value"), Refused),
+        (422, status("spec.x: Invalid value", {"field": "spec.x", "message": "too small"}), Invalid),
+        (422, status("ValidatingAdmissionPolicy 'p' denied request: no", {"message": "no"}), Refused),
+        (422, {"message": "a webhook denied the request", "details": None}, Refused),
+        (413, status("Request entity too large: limit is 3145728"), Invalid),
+        (400, status('admission webhook "w" denied the request'), Refused),
         (401, status("Unauthorized"), Unavailable),
         (429, status("Too many requests"), Unavailable),
         (500, status("etcd"), Unavailable),
@@ -78,8 +91,9 @@ def status(message: str) -> dict[str, str]:
 )
 def test_status_code_selects_the_error(code: int, body: Any, error: type[ClusterError]) -> None:
     server = Server((code, body))
-    with pytest.raises(error) as caught:
+    with pytest.raises(ClusterError) as caught:
         server.run(lambda cluster: cluster.patch("Job", "ns", "j", {}))
+    assert type(caught.value) is error
     assert (body["message"] if isinstance(body, dict) else "<html>proxy down</html>") in str(caught.value)
 
 

@@ -105,6 +105,11 @@ FOREIGN = Job({"metadata": {"name": "alert-saver"}}, owned=False)
             Reason.OBJECTS_REJECTED,
             "permissions",
         ),
+        (
+            {"warnings": (ObservedWarning("Deployment w", "Invalid", "tolerations[0].effect: secrets x not found"),)},
+            Reason.OBJECTS_INVALID,
+            "Deployment w: tolerations[0].effect: secrets x not found - correct the field",
+        ),
         ({"warnings": (ObservedWarning("Pod a", "Unhealthy", "probe"),)}, None, ""),
     ],
 )
