@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,17 +55,20 @@ class AtomicFile:
         return InputError(f"{self.path}: cannot be written: {error.strerror}; is the disk full?")
 
 
-def write_atomically(path: Path, content: bytes) -> Path:
-    """Write a whole file and return its path.
+def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> Path:
+    """Write a whole file, given in one piece or in pieces of which only one is held at a time; return its path.
 
     Raises InputError when the file system refuses; a file that had the name before stays.
     """
     file = AtomicFile(path)
     try:
-        file.stream.write(content)
+        file.stream.writelines([content] if isinstance(content, bytes) else content)
     except OSError as error:
         file.discard()
         raise file.error(error) from error
+    except BaseException:
+        file.discard()
+        raise
     file.commit()
     return path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import tracemalloc
 
 import healpy
 import mocpy
@@ -19,14 +20,15 @@ from mhealpy import HealpixMap
 from skymap_scanner.results import IC160427A, WILKS, ScanResult
 from skymap_scanner.results.contours import contours, of_rule
 from skymap_scanner.results.fits_files import flat_fits, mjd_to_iso, multi_order_fits
-from skymap_scanner.results.skymap import flatten, multi_order_map
+from skymap_scanner.results.skymap import flat_blocks, multi_order_map
 
 SKY = 4 * np.pi * (180 / np.pi) ** 2
 
 
 def encode(result: ScanResult, encoder=multi_order_fits, rule=WILKS) -> bytes:
     skymap = multi_order_map(result, rule)
-    return encoder(result, skymap, contours(skymap))
+    content = encoder(result, skymap, contours(skymap))
+    return content if isinstance(content, bytes) else b"".join(content)
 
 
 @pytest.fixture(scope="module")
@@ -170,11 +172,37 @@ def test_flat_map_is_readable_by_healpy(result, tmp_path):
     path.write_bytes(encode(result, flat_fits))
     flat, header = healpy.read_map(str(path), h=True, dtype=np.float64)
     skymap = multi_order_map(result)
-    np.testing.assert_array_equal(flat, flatten(skymap))
+    np.testing.assert_array_equal(flat, np.concatenate([*flat_blocks(skymap)]))
     assert flat.sum() == pytest.approx(1, abs=1e-12)
     cards = dict(header)
     assert (cards["ORDERING"], cards["COORDSYS"], cards["TTYPE1"], cards["TUNIT1"]) == ("RING", "C", "PROB", "pix-1")
     assert (cards["RA"], cards["DEC"]) == pytest.approx((skymap.best.ra, skymap.best.dec), abs=1e-4)
+
+
+def test_flat_map_has_the_bytes_of_a_table_in_memory(result):
+    """As astropy writes the same table from an array with all pixels."""
+    content = gzip.decompress(encode(result, flat_fits))
+    column = fits.Column(
+        name="PROB", format="D", unit="pix-1", array=np.concatenate([*flat_blocks(multi_order_map(result))])
+    )
+    table = fits.BinTableHDU.from_columns([column])
+    with fits.open(io.BytesIO(content)) as file:
+        table.header.extend(file[1].header.cards[len(table.header) :])
+    whole = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(whole)
+    assert content == whole.getvalue()
+
+
+def test_flat_map_is_made_in_small_pieces(track, scan, bowl):
+    for made in (track, scan(bowl(138.65, 0.15, 0.3), ((8, 0), (64, 12), (512, 12), (1024, 12)))):
+        skymap = multi_order_map(made)
+        regions = contours(skymap)
+        tracemalloc.start()
+        for _ in flat_fits(made, skymap, regions):
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 20e6, "a map of 1024 takes 100 MB"
 
 
 def test_equal_results_give_equal_bytes(track):

@@ -33,10 +33,14 @@ def same(one: ScanResult, other: ScanResult) -> bool:
     )
 
 
+def as_json(result: ScanResult) -> bytes:
+    return b"".join(result_to_json(result))
+
+
 @pytest.mark.parametrize("name", UPSTREAM)
 def test_skyreader_file_round_trips_byte_for_byte(shared, name):
     content = (shared / "data" / "reference" / name).read_bytes()
-    assert result_to_json(result_from_json(content)) == content
+    assert as_json(result_from_json(content)) == content
 
 
 def test_reference_scan_equals_the_published_one(shared):
@@ -52,14 +56,24 @@ def test_json_has_no_nan_but_the_string_of_skyreader(partial):
     def refuse(constant):
         raise AssertionError(constant)
 
-    content = json.loads(result_to_json(partial), parse_constant=refuse)
+    content = json.loads(as_json(partial), parse_constant=refuse)
     entry = content["nside-8"]
     assert list(entry) == ["columns", "data", "metadata"]
     assert entry["columns"] == ["index", "llh", "E_in", "E_tot", "X", "Y", "Z", "T"]
     assert [row[1] for row in entry["data"]].count("<skyreader.nan>") == 1
     assert entry["metadata"]["complete"] is False
     assert entry["metadata"]["version"] == 1
-    assert same(result_from_json(result_to_json(partial)), partial)
+    assert same(result_from_json(as_json(partial)), partial)
+
+
+@pytest.mark.parametrize("block", [1, 7, 768, 4096])
+def test_json_in_pieces_equals_that_of_the_library(track, partial, nothing, metadata, monkeypatch, block):
+    monkeypatch.setattr(result_module, "JSON_BLOCK", block)
+    for result in (track, partial, nothing, ScanResult({8: track.levels[8][:0]}, metadata({8: ()}))):
+        content = as_json(result)
+        assert json.dumps(json.loads(content), indent=4).encode() == content
+    assert max(map(len, result_to_json(track))) < 250 * max(block, 12), "a piece has one block of pixels"
+    assert as_json(ScanResult({}, metadata({}))) == b"{}"
 
 
 def test_npz_reads_as_skyreader_reads_it(track):
@@ -76,7 +90,7 @@ def test_npz_reads_as_skyreader_reads_it(track):
 
 def test_equal_results_give_equal_bytes(track):
     again = ScanResult({n: track.levels[n][::-1] for n in reversed(track.levels)}, track.metadata)
-    assert result_to_json(again) == result_to_json(track)
+    assert as_json(again) == as_json(track)
     assert result_to_npz(again) == result_to_npz(track)
     with zipfile.ZipFile(io.BytesIO(result_to_npz(track))) as members:
         infos = members.infolist()
@@ -121,7 +135,7 @@ def results(draw) -> ScanResult:
 @given(results())
 @settings(max_examples=60)
 def test_json_and_npz_round_trip(result):
-    assert same(result_from_json(result_to_json(result)), result)
+    assert same(result_from_json(as_json(result)), result)
     assert same(result_from_npz(result_to_npz(result)), result)
 
 
@@ -149,8 +163,8 @@ def test_infinite_values_count_as_failed(level, bowl, metadata):
 def test_levels_without_pixels_stay_out_of_the_files(track):
     result = ScanResult({**track.levels, 512: track.levels[512][:0]}, track.metadata)
     assert result.stem.endswith("_8_64_512")
-    assert list(json.loads(result_to_json(result))) == ["nside-8", "nside-64"]
-    assert result_from_json(result_to_json(result)).stem == result.stem
+    assert list(json.loads(as_json(result))) == ["nside-8", "nside-64"]
+    assert result_from_json(as_json(result)).stem == result.stem
     assert result_from_npz(result_to_npz(result)).levels.keys() == {8, 64}
 
 
@@ -244,7 +258,7 @@ def test_invalid_npz_is_one_clear_error(track, monkeypatch):
 def test_damaged_files_raise_nothing_but_input_errors(data):
     rows = np.array([tuple(ROW)], dtype=PIXEL)
     whole = ScanResult({1: rows}, ScanMetadata(1, 2, "t", 5.0, is_real_event=True))
-    encode, decode = data.draw(st.sampled_from([(result_to_json, result_from_json), (result_to_npz, result_from_npz)]))
+    encode, decode = data.draw(st.sampled_from([(as_json, result_from_json), (result_to_npz, result_from_npz)]))
     content = bytearray(encode(whole))
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=3)):
         content[place] = data.draw(st.integers(0, 255))

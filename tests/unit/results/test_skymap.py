@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.results import IC160427A, PIXEL, ScanMetadata, ScanResult
-from skymap_scanner.results.skymap import flatten, multi_order_map
+from skymap_scanner.results.skymap import flat_blocks, multi_order_map
 
 
 def centre(nside: int, index: int) -> tuple[float, float]:
     """Return the centre of a pixel, deg."""
     lon, lat = healpix_to_lonlat(index, nside, order="ring")
     return lon.deg, lat.deg
+
+
+def flatten(skymap, block: int = 1000) -> np.ndarray:
+    return np.concatenate([*flat_blocks(skymap, block)])
 
 
 def painted(result: ScanResult) -> np.ndarray:
@@ -70,6 +74,14 @@ def test_map_equals_levels_painted_on_each_other(result):
     assert (np.diff(skymap.uniq) > 0).all()
     assert np.isfinite(skymap.density).all()
     assert (skymap.density * skymap.area).sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_blocks_of_any_size_make_the_same_flat_map(partial):
+    skymap = multi_order_map(partial)
+    whole = flatten(skymap, 768)
+    for block in (1, 100, 767, 10_000):
+        np.testing.assert_array_equal(flatten(skymap, block), whole)
+        assert max(map(len, flat_blocks(skymap, block))) <= block
 
 
 def test_every_scanned_pixel_keeps_its_own_area(track):

@@ -6,9 +6,9 @@ without unit, then PROBDENSITY in float64, without NaN, over the whole sky. Furt
 
 from __future__ import annotations
 
-import gzip
 import io
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -18,9 +18,14 @@ from skymap_scanner.healpix import pixel_count
 from skymap_scanner.results.contours import Contour, of_rule
 from skymap_scanner.results.result import ScanResult
 from skymap_scanner.results.rule import WILKS
-from skymap_scanner.results.skymap import MultiOrderMap, flatten
+from skymap_scanner.results.skymap import MultiOrderMap, flat_blocks
 
 Card = tuple[str, str | int | float | bool, str]
+
+#: Size of the blocks that a FITS file consists of (FITS standard 4.0, section 3.1).
+FITS_BLOCK = 2880
+#: For zlib: the format of gzip, whose header then has no time and no name.
+GZIP = 16 + zlib.MAX_WBITS
 
 #: Columns after PROBDENSITY: name, field of PIXEL, unit.
 EXTRA_COLUMNS = (
@@ -55,10 +60,12 @@ def multi_order_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequenc
     return _encode(columns, [*layout, *event_cards(result, skymap, regions)])
 
 
-def flat_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> bytes:
-    """Encode the flat map, gzipped: PROB per pixel, RING, at the nside of the finest pixel."""
+def flat_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> Iterator[bytes]:
+    """Encode the flat map, gzipped, in pieces: PROB per pixel, RING, at the nside of the finest pixel.
+
+    Only one block of its pixels is held at a time, since the table has 8 bytes for each of 12 nside² pixels.
+    """
     nside = 2**skymap.max_order
-    column = fits.Column(name="PROB", format="D", unit="pix-1", array=flatten(skymap))
     layout: list[Card] = [
         ("PIXTYPE", "HEALPIX", "HEALPIX pixelisation"),
         ("ORDERING", "RING", "Pixel ordering scheme: RING, NESTED, or NUNIQ"),
@@ -68,8 +75,16 @@ def flat_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Conto
         ("LASTPIX", pixel_count(nside) - 1, "Last pixel (0 based)"),
         ("INDXSCHM", "IMPLICIT", "Indexing: IMPLICIT or EXPLICIT"),
     ]
-    content = _encode([column], [*layout, *event_cards(result, skymap, regions)])
-    return gzip.compress(content, compresslevel=6, mtime=0)
+    table = _table(
+        [fits.Column(name="PROB", format="D", unit="pix-1")], [*layout, *event_cards(result, skymap, regions)]
+    )
+    table.header["NAXIS2"] = pixel_count(nside)
+    compressor = zlib.compressobj(6, zlib.DEFLATED, GZIP)
+    yield compressor.compress((fits.PrimaryHDU().header.tostring() + table.header.tostring()).encode("ascii"))
+    for block in flat_blocks(skymap):
+        yield compressor.compress(block.astype(">f8").tobytes())
+    yield compressor.compress(bytes(-8 * pixel_count(nside) % FITS_BLOCK))
+    yield compressor.flush()
 
 
 def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> list[Card]:
@@ -156,10 +171,15 @@ def _statistical_card(region: Contour) -> Card:
 
 def _encode(columns: Sequence[fits.Column], cards: Sequence[Card]) -> bytes:
     """Encode an empty primary HDU and one table."""
+    file = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), _table(columns, cards)]).writeto(file)
+    return file.getvalue()
+
+
+def _table(columns: Sequence[fits.Column], cards: Sequence[Card]) -> fits.BinTableHDU:
+    """Return a table with these cards in its header; without rows where the columns have no array."""
     table = fits.BinTableHDU.from_columns(columns)
     for key, value, comment in cards:
         # HIERARCH is the convention for names above eight characters; asking for it keeps astropy from warning.
         table.header[key if len(key) <= 8 else f"HIERARCH {key}"] = (value, comment)
-    file = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), table]).writeto(file)
-    return file.getvalue()
+    return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -74,9 +74,11 @@ def write_results(
     return written
 
 
-def _files(result: ScanResult, formats: Collection[str], rule: ContourRule) -> dict[str, Callable[[], bytes]]:
-    """Return the suffix of each requested file, and the function that makes its content."""
-    files: dict[str, Callable[[], bytes]] = {}
+def _files(
+    result: ScanResult, formats: Collection[str], rule: ContourRule
+) -> dict[str, Callable[[], bytes | Iterable[bytes]]]:
+    """Return the suffix of each requested file, and the function that makes its content, perhaps in pieces."""
+    files: dict[str, Callable[[], bytes | Iterable[bytes]]] = {}
     if "json" in formats:
         files[".json"] = lambda: result_to_json(result)
     if "npz" in formats:

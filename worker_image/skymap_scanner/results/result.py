@@ -10,7 +10,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -35,6 +35,8 @@ NAN = "<skyreader.nan>"
 MAX_NSIDE = 2**14
 #: Largest size, decompressed, of one array of an npz file that is read.
 MAX_ARRAY_BYTES = 2**30
+#: Pixels that are encoded as JSON at a time.
+JSON_BLOCK = 4096
 
 Levels = Mapping[int, NDArray[Any]]
 
@@ -131,17 +133,35 @@ class ScanResult:
             raise InputError(f"{path}: {error}") from error
 
 
-def result_to_json(result: ScanResult) -> bytes:
-    """Encode as skyreader's JSON: per nside the columns, the data and the metadata."""
-    content = {
-        f"nside-{nside}": {
-            "columns": list(COLUMNS),
-            "data": [[NAN if math.isnan(value) else value for value in row] for row in level.tolist()],
-            "metadata": _metadata_to_entry(result.metadata, nside),
-        }
-        for nside, level in _levels_to_write(result).items()
-    }
-    return json.dumps(content, indent=4, allow_nan=False).encode()
+def result_to_json(result: ScanResult) -> Iterator[bytes]:
+    """Encode as skyreader's JSON, in pieces: per nside the columns, the data and the metadata.
+
+    Only `JSON_BLOCK` pixels are held at a time as Python's numbers, which take twenty times the memory of the rows.
+    """
+    separator = "{\n"
+    for nside, level in _levels_to_write(result).items():
+        metadata = _metadata_to_entry(result.metadata, nside)
+        yield f'{separator}    "nside-{nside}": {{\n        "columns": {_indented(list(COLUMNS))},\n'.encode()
+        yield from _rows_to_json(level)
+        yield f',\n        "metadata": {_indented(metadata)}\n    }}'.encode()
+        separator = ",\n"
+    yield b"{}" if separator.startswith("{") else b"\n}"
+
+
+def _rows_to_json(level: NDArray[Any]) -> Iterator[bytes]:
+    """Encode the data of one level."""
+    before = '        "data": ['
+    for first in range(0, len(level), JSON_BLOCK):
+        block = level[first : first + JSON_BLOCK].tolist()
+        rows = [[NAN if math.isnan(value) else value for value in row] for row in block]
+        yield (before + _indented(rows)[1 : -len("\n        ]")]).encode()  # without the brackets of this block
+        before = ","
+    yield b"\n        ]" if len(level) else f"{before}]".encode()
+
+
+def _indented(content: Any) -> str:
+    """Return JSON as json.dumps writes it two levels deep, at 4 blanks a level."""
+    return json.dumps(content, indent=4, allow_nan=False).replace("\n", "\n        ")
 
 
 def result_from_json(content: bytes) -> ScanResult:

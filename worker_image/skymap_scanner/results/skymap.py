@@ -7,6 +7,7 @@ one, still counts there. Sky that no fitted pixel covers has probability density
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.healpix import Floats, Integers, nested_to_uniq, pixel_area, pixel_count, ring_to_nested
 from skymap_scanner.results.result import PIXEL, ScanResult
 from skymap_scanner.results.rule import WILKS, ContourRule
+
+#: Pixels of a flat map that are held at a time: a few MB.
+BLOCK = 2**18
 
 
 @dataclass(frozen=True)
@@ -130,13 +134,19 @@ def multi_order_map(result: ScanResult, rule: ContourRule = WILKS) -> MultiOrder
     )
 
 
-def flatten(skymap: MultiOrderMap) -> Floats:
-    """Return the probability per pixel, RING, at the nside of the finest pixel; its sum is 1."""
+def flat_blocks(skymap: MultiOrderMap, block: int = BLOCK) -> Iterator[Floats]:
+    """Yield the probability per pixel, RING, at the nside of the finest pixel; the sum of all is 1.
+
+    Each array has ``block`` pixels, the last one the rest: the whole map may not fit into the memory.
+    """
     order = skymap.max_order
-    nested = ring_to_nested(2**order, np.arange(pixel_count(2**order)))
-    cells = np.argsort(skymap.ipix << (2 * (order - skymap.order)))
-    count = 4 ** (order - skymap.order[cells])
-    return np.asarray(np.repeat(skymap.density[cells] * pixel_area(2**order), count)[nested])
+    nside = 2**order
+    starts = skymap.ipix << (2 * (order - skymap.order))
+    by_start = np.argsort(starts)
+    starts, probability = starts[by_start], skymap.density[by_start] * pixel_area(nside)
+    for first in range(0, pixel_count(nside), block):
+        nested = ring_to_nested(nside, np.arange(first, min(first + block, pixel_count(nside))))
+        yield np.asarray(probability[np.searchsorted(starts, nested, side="right") - 1])
 
 
 def _fitted_pixels(result: ScanResult) -> tuple[NDArray[Any], Integers]:
