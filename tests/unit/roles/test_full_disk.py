@@ -131,7 +131,7 @@ def test_progress_shows_a_full_disk_until_the_saver_advances(
         patch.setattr("pathlib.Path.mkdir", no_room)
         earlier = save_again(pytest.raises(InputError, match="cannot make the folder"))
     assert [(one.done, one.obstacle) for one in earlier] == [
-        (0, f"cannot make the folder {one.folder}: No space left on device")
+        (first[-1].done, f"cannot make the folder {one.folder}: No space left on device")
     ]
     last = save_again(nullcontext())
     assert last[0].obstacle is None

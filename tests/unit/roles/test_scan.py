@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from skymap_scanner.reconstruction.protocol import Fit, Start
 from skymap_scanner.results.calibration import read_calibration
 from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.saver import progress_reporter, scan_state
+from skymap_scanner.roles.saver.saver import save
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
 
@@ -335,3 +337,33 @@ def test_partial_result_is_readable_during_the_scan(scan: MakeScan, monkeypatch:
     assert len(seen) == 1
     assert 1 <= seen[0] <= 12
     assert not (one.folder / progress_reporter.PARTIAL).exists()
+
+
+def test_progress_of_a_new_saver_starts_where_the_last_one_ended(scan: MakeScan) -> None:
+    one = scan("1:0 4:3")
+    one.run()
+    before = len(list(progress(one)))
+    with one.open() as broker:
+        assert save(broker, one.topics, one.saver, Stop())
+    again = list(progress(one))[before:]
+    assert again, "the new saver reports"
+    assert {snapshot.done for snapshot in again} == {60}, "none has fewer pixels than the topics hold"
+
+
+def test_progress_falls_back_if_the_fits_are_lost(scan: MakeScan) -> None:
+    one = scan("1:0")
+    one.run()
+    with one.open() as broker:
+        broker.delete_topic(one.topics.collected)
+        create_topics(broker, one.topics)
+        reader = broker.reader(one.topics.progress)
+        while reader.receive(0) is not None:
+            pass
+        stop = Stop()
+        saving = threading.Thread(target=lambda: save(broker, one.topics, one.saver, stop))
+        saving.start()
+        message = reader.receive(60)
+        stop.request()
+        saving.join(60)
+    assert message is not None
+    assert Progress.model_validate_json(message.payload).done == 0

@@ -104,7 +104,7 @@ def describe_scan(broker: Broker, name: str, existing: frozenset[str], bases: To
         topics,
         existing,
         metadata=metadata_of(broker, topics, existing),
-        progress=_progress(broker, topics.progress) if topics.progress in existing else None,
+        progress=read_progress(broker, topics.progress) if topics.progress in existing else None,
         backlog=_backlog(broker, topics.to_be_scanned) if topics.to_be_scanned in existing else None,
     )
 
@@ -159,7 +159,8 @@ def latest_progress(reader: Reader, timeout: float) -> Progress | None:
     return latest
 
 
-def _progress(broker: Broker, topic: str) -> Progress | None:
+def read_progress(broker: Broker, topic: str) -> Progress | None:
+    """Return the latest snapshot on a progress topic; None if there is none."""
     with broker.reader(topic) as reader:
         return latest_progress(reader, 0)
 

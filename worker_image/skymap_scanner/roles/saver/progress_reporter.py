@@ -80,7 +80,9 @@ class ProgressReporter:
         statements: Statements,
         folder: Path,
         attempts: SaveAttempts,
+        last: Progress | None = None,
     ) -> None:
+        """``last`` is the latest snapshot of an earlier saver: until this one has read as many fits, it is not less."""
         self._producer = producer
         self._plan = plan
         self._scan = collected.scan
@@ -88,6 +90,7 @@ class ProgressReporter:
         self._read_statement = statements
         self._folder = folder
         self._attempts = attempts
+        self._last = last
         self._phase = ProgressPhase.SCANNING
         self._began = time.monotonic()
         self._rate = Rate()
@@ -96,13 +99,22 @@ class ProgressReporter:
         self._partial_rounds = 0
         self._previewed = 0
 
+    def caught_up(self) -> None:
+        """Note that all fits that were stored have been read: if an earlier saver had more, they are lost."""
+        self._last = None
+
+    @property
+    def _behind(self) -> bool:
+        """Whether fits that an earlier saver has counted are still to be read."""
+        return self._last is not None and self._best_fits.fits < self._last.fits.done
+
     def report(self) -> None:
         """Publish a snapshot and write the partial result if they are due.
 
-        Report nothing until this attempt has more rounds than the failed one.
+        Report nothing until this attempt has more rounds than the failed one, and as many fits as an earlier saver.
         """
         rounds = self._best_fits.rounds
-        if self._attempts.blocked(rounds):
+        if self._behind or self._attempts.blocked(rounds):
             return
         now = time.monotonic()
         if now >= self._next_progress:
@@ -133,6 +145,11 @@ class ProgressReporter:
         self._phase = phase
         if phase is ProgressPhase.DONE or not self._attempts.blocked(self._best_fits.rounds):
             self._attempts.obstacle = ""
+        obstacle = self._attempts.obstacle[:MAX_OBSTACLE] or None
+        if self._last is not None and self._behind:
+            repeated = self._last.model_copy(update={"phase": phase, "obstacle": obstacle, "outputs": ()})
+            self._producer.send(Outgoing(encode_progress(repeated)))
+            return
         elapsed = time.monotonic() - self._began
         levels = level_progress(self._plan, self._best_fits)
         fits = fit_counts(self._plan, self._best_fits, levels)
@@ -151,7 +168,7 @@ class ProgressReporter:
             elapsed=elapsed,
             best=best,
             outputs=tuple(path.name for path in outputs),
-            obstacle=self._attempts.obstacle[:MAX_OBSTACLE] or None,
+            obstacle=obstacle,
         )
         self._producer.send(Outgoing(encode_progress(snapshot)))
 

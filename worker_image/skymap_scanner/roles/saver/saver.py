@@ -31,6 +31,7 @@ from skymap_scanner.roles.full_disk import is_disk_full
 from skymap_scanner.roles.readers import BestFitReader, BestFits, PlanReader
 from skymap_scanner.roles.saver.progress_reporter import PARTIAL, ProgressReporter, SaveAttempts
 from skymap_scanner.roles.saver.scan_state import scan_result
+from skymap_scanner.roles.scans import read_progress
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import FitStatement, decode_fits, decode_statement
 from skymap_scanner.roles.topics import read_metadata
@@ -88,8 +89,9 @@ def save(
             Spool(settings.output.parent) as spool,
         ):
             statement = partial(_statement, spool, collected.best_fits)
+            last, attempts = read_progress(broker, topics.progress), attempts or SaveAttempts()
             reporter = ProgressReporter(
-                progress, plan_reader.plan, collected, statement, settings.results, attempts or SaveAttempts()
+                progress, plan_reader.plan, collected, statement, settings.results, attempts, last
             )
             try:
                 outputs = _save(broker, settings, stop, plan_reader, collected, spool, reporter)
@@ -123,8 +125,10 @@ def _save(
         if found is not None:
             best_fit, frames = found
             spool.write(collected.best_fits.round_of(best_fit), frames)
-        elif plan.complete(collected.best_fits.has):
-            break
+        else:
+            reporter.caught_up()
+            if plan.complete(collected.best_fits.has):
+                break
         reporter.report()
     if stop.requested:
         return None
