@@ -31,6 +31,7 @@ COMMANDS = {
     "worker": "Fit tasks, one at a time, until stopped.",
     "collector": "Pass on the best fit of every pixel.",
     "saver": "Write the .i3 file and the results.",
+    "save": "Write the files of a scan now, complete or not.",
     "watch": "Show the progress of a scan live.",
     "topics": "Create, list and delete the topics of scans.",
     "submit": "Have a Kubernetes cluster scan an event.",

@@ -47,11 +47,21 @@ class PlanReader(Closing):
     def wait_for_scan(self, stop: Stop) -> ScanEntry | None:
         """Wait until the producer has announced the scan; None if a stop was requested first.
 
-        Raises InputError if another version of the scanner has begun it.
+        Raises InputError as `begun_scan`.
         """
-        while (scan := self.update(timeout=0.5).scan) is None:
+        while (scan := self.begun_scan(timeout=0.5)) is None:
             if stop.requested:
                 return None
+        return scan
+
+    def begun_scan(self, timeout: float = 0.0) -> ScanEntry | None:
+        """Read the plan, and return the scan if the producer has announced it.
+
+        Raises InputError if another version of the scanner has begun it.
+        """
+        scan = self.update(timeout).scan
+        if scan is None:
+            return None
         begun, own = scan.software.partition(",")[0] or "an older version", f"skymap-scanner {__version__}"
         if begun != own:
             raise InputError(

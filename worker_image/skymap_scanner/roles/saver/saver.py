@@ -25,7 +25,7 @@ from skymap_api.progress import ProgressPhase
 from skymap_scanner.broker.protocol import Broker, Closing
 from skymap_scanner.errors import InputError
 from skymap_scanner.i3 import Frame, FrameWriter, read_frames
-from skymap_scanner.results import check_formats, write_results
+from skymap_scanner.results import ScanResult, check_formats, write_results
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.full_disk import is_disk_full
 from skymap_scanner.roles.readers import BestFitReader, BestFits, PlanReader
@@ -108,6 +108,34 @@ def save(
     return True
 
 
+def save_now(broker: Broker, topics: ScanTopics, settings: SaverSettings) -> ScanResult:
+    """Write the files from what the topics hold now; return what they contain, which may be a part of the scan.
+
+    Waits for nothing, publishes nothing, and deletes nothing. Raises InputError if no scan or no fit is there, another
+    version of the scanner has begun it, or a file cannot be written; BrokerError and BrokerUnavailable as `save`.
+    """
+    check_formats(settings.formats)
+    _make_folders(settings)
+    if topics.plan not in broker.topics(topics.plan):  # a reader would create it
+        raise InputError(f"{broker.url} has no scan of this name: give another --name or --broker")
+    with PlanReader(broker, topics.plan) as plan_reader:
+        scan = plan_reader.begun_scan()
+        if scan is None:
+            raise InputError("the scan has not begun yet: its plan is empty")
+        with (
+            BestFitReader(broker, topics.collected, FitValidator(scan)) as collected,
+            Spool(settings.output.parent) as spool,
+        ):
+            while (found := collected.receive(timeout=0)) is not None:
+                best_fit, frames = found
+                spool.write(collected.best_fits.round_of(best_fit), frames)
+            plan = plan_reader.update()
+            if not any(pixel in collected.best_fits for pixel in plan.planned()):
+                raise InputError("the scan has no fit yet: there is nothing to save")
+            _write(broker, settings, plan, collected, spool)
+            return scan_result(plan, collected.best_fits, partial(_statement, spool, collected.best_fits))
+
+
 def _save(
     broker: Broker,
     settings: SaverSettings,
@@ -161,8 +189,9 @@ def _write(broker: Broker, settings: SaverSettings, plan: Plan, collected: BestF
         for topic in collected.scan.event.metadata_topics:
             writer.write(read_metadata(broker, topic))
         for pixel in (*plan.planned(), *plan.resimulations):
-            rounds = [spool.read(Round(pixel, number)) for number in range(plan.rounds_of(pixel))]
-            for frame in kept_frames(rounds, keep_all=collected.scan.keep_all_seeds):
+            rounds = [Round(pixel, number) for number in range(plan.rounds_of(pixel))]
+            done = [spool.read(one) for one in rounds if collected.best_fits.has(one)]  # all, unless saved early
+            for frame in kept_frames(done, keep_all=collected.scan.keep_all_seeds):
                 writer.write(frame)
     return [output, *write_results(result, settings.results, settings.formats)]
 

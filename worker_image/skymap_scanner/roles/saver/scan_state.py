@@ -137,7 +137,7 @@ def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Statem
         dec=best.dec,
         llh=best.llh,
         area_90=float(skymap.area[inside].sum()) * SQUARE_DEGREES
-        if result.metadata.complete[min(plan.levels)]
+        if all(pixel in best_fits for pixel in plan.levels[min(plan.levels)])
         else None,
         contours="wilks" if skymap.rule.name == WILKS.name else "calibrated",
     )
@@ -167,7 +167,10 @@ def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Sta
             event_type=event.kind,
             mjd=event.mjd,
             is_real_event=event.real,
-            complete={nside: len(levels[nside]) == len(pixels) for nside, pixels in plan.levels.items()},
+            complete={
+                nside: len(levels[nside]) == len(pixels) and (plan.ended or nside != plan.newest)
+                for nside, pixels in plan.levels.items()
+            },
             plan={nside: len(pixels) for nside, pixels in plan.levels.items()},
             name=event.name,
             reconstruction=plan.scan.reconstruction,
