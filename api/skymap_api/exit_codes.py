@@ -14,6 +14,8 @@ class ExitCode(IntEnum):
     """It failed with a reported error, and would fail in the same way again."""
     USAGE = 2
     """The command line is wrong."""
+    OTHER_SOFTWARE = 3
+    """Another version of the scanner or another likelihood has begun the scan; nothing was taken from its topics."""
     INTERNAL_ERROR = 70
     """A bug in the scanner (EX_SOFTWARE of sysexits.h)."""
     UNAVAILABLE = 75
@@ -25,7 +27,7 @@ class ExitCode(IntEnum):
 
 
 #: A restart would fail in the same way.
-PERMANENT = frozenset({ExitCode.ERROR, ExitCode.USAGE})
+PERMANENT = frozenset({ExitCode.ERROR, ExitCode.USAGE, ExitCode.OTHER_SOFTWARE})
 
 #: No fault of the process: restart it, and do not count the failure.
 NOT_COUNTED = frozenset({ExitCode.UNAVAILABLE, ExitCode.INTERRUPTED, ExitCode.TERMINATED})

@@ -2,7 +2,8 @@
 
     SkymapError
     ├── InputError             a file, event, option or manifest of the user is invalid
-    │   └── I3Error            a damaged or invalid .i3 stream, with the place of the fault
+    │   ├── I3Error            a damaged or invalid .i3 stream, with the place of the fault
+    │   └── SoftwareMismatchError  another version or likelihood has begun the scan
     ├── BrokerError            the broker rejected a request, or does not meet our needs
     │   └── BrokerUnavailable  the broker is unavailable for now; the caller may try again
     ├── ClusterError           the Kubernetes cluster rejected a request, or kubectl failed
@@ -49,6 +50,10 @@ class I3Error(InputError):
         ]
         where = ", ".join(place for place in places if place is not None)
         return f"{where}: {self.message}" if where else self.message
+
+
+class SoftwareMismatchError(InputError):
+    """Another version of the scanner, or another likelihood, has begun the scan: it must finish it."""
 
 
 class BrokerError(SkymapError):

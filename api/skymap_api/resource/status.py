@@ -56,6 +56,7 @@ class Reason(StrEnum):
     EVENT_UNREACHABLE = "EventUnreachable"
     EVENT_UNUSABLE = "EventUnusable"
     ROLE_FAILED = "RoleFailed"
+    SOFTWARE_MISMATCH = "SoftwareMismatch"  # also of Degraded, while other workers fit
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     NEVER_STARTED = "NeverStarted"
     # Degraded

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from skymap_api.exit_codes import ExitCode
 from skymap_api.names import COLLECTOR, PRODUCER, SAVER, WORKER
 from skymap_api.pod_reasons import IMAGE_UNAVAILABLE
 from skymap_api.resource.status import Reason
@@ -78,6 +79,11 @@ def termination_message(pod: Pod) -> str:
     return f"it ended with exit code {pod.termination.code}"
 
 
+def software_mismatch(pod: Pod) -> bool:
+    """Return whether a pod ended because another version or likelihood has begun its scan."""
+    return pod.termination is not None and pod.termination.code == ExitCode.OTHER_SOFTWARE
+
+
 def find_obstacle(observed: ObservedState) -> Finding | None:
     """Return the most serious obstacle of the scan; None if there is none."""
     return next(_obstacles(observed), None)
@@ -132,9 +138,12 @@ def _from_pods(pods: Iterable[Pod]) -> Iterator[Finding]:
         elif pod.waiting is not None and (known := _recognised(pod.waiting[1])) is not None:
             yield _advised(known, f"{pod.name}: {pod.waiting[1]}")
         if pod.role == WORKER and not pod.ready and pod.waiting and pod.waiting[0] == "CrashLoopBackOff":
-            yield Finding(
-                Reason.WORKERS_CRASHING, f"{pod.name} has crashed {pod.restarts} times: {termination_message(pod)}"
-            )
+            if software_mismatch(pod):
+                yield Finding(Reason.SOFTWARE_MISMATCH, f"{pod.name} fits nothing: {termination_message(pod)}")
+            else:
+                yield Finding(
+                    Reason.WORKERS_CRASHING, f"{pod.name} has crashed {pod.restarts} times: {termination_message(pod)}"
+                )
 
 
 def _recognised(text: str) -> Reason | None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 
+from skymap_api.exit_codes import PERMANENT
 from skymap_api.names import JOB_ROLES, PRODUCER, SAVER, WORKER
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.decide.deadlines import deadline_exceeded
-from skymap_operator.decide.diagnose import Finding, termination_message
+from skymap_operator.decide.diagnose import Finding, software_mismatch, termination_message
 from skymap_operator.observe.state import ObservedState, Pod, PulsarState
 
 #: What the scanner writes about an event that it could not download.
 _DOWNLOAD_FAILED = re.compile(
     r"https?://[^ ]+: (\d{3}\b|.*\(attempts: |.*not finished after|Exceeded maximum|events may not be fetched)"
 )
-#: Exit codes with which a worker reports an error (1) or wrong arguments (2).
-_REPORTED_ERRORS = {1, 2}
 
 
 def scan_outcome(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
@@ -55,6 +54,8 @@ def _role_failed(observed: ObservedState, spec: SkymapScanSpec, role: str, condi
     message = termination_message(ends[-1]) if ends else ""
     if not message:
         return Finding(Reason.ROLE_FAILED, f"{role} failed: {condition.get('message', condition.get('reason', ''))}")
+    if software_mismatch(ends[-1]):
+        return Finding(Reason.SOFTWARE_MISMATCH, f"{role} failed: {message}")
     reported = ends[-1].termination is not None and ends[-1].termination.code == 1
     reason = _event_reason(spec, message) if role == PRODUCER and reported else Reason.ROLE_FAILED
     return Finding(reason, f"{role} failed: {message}")
@@ -75,8 +76,9 @@ def _workers_failed(observed: ObservedState, restarts: int) -> Finding | None:
     hopeless = [pod for pod in pods if not pod.ready and pod.restarts > restarts and _reported_error(pod)]
     if not pods or len(hopeless) < len(pods):
         return None
-    return Finding(Reason.ROLE_FAILED, f"every worker failed: {termination_message(hopeless[0])}")
+    reason = Reason.SOFTWARE_MISMATCH if all(map(software_mismatch, hopeless)) else Reason.ROLE_FAILED
+    return Finding(reason, f"every worker failed: {termination_message(hopeless[0])}")
 
 
 def _reported_error(pod: Pod) -> bool:
-    return pod.termination is not None and pod.termination.code in _REPORTED_ERRORS
+    return pod.termination is not None and pod.termination.code in PERMANENT

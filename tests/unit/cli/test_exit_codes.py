@@ -8,13 +8,21 @@ import pytest
 
 from skymap_api.exit_codes import ExitCode
 from skymap_scanner import cli
-from skymap_scanner.errors import BrokerError, BrokerUnavailable, ClusterError, ClusterUnavailable, InputError
+from skymap_scanner.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    ClusterError,
+    ClusterUnavailable,
+    InputError,
+    SoftwareMismatchError,
+)
 
 
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
         (InputError("no such file"), 1, "Error: no such file\n"),
+        (SoftwareMismatchError("begun by 0.0.9"), 3, "Error: begun by 0.0.9\n"),
         (BrokerError("the topic is gone"), 1, "Error: the topic is gone\n"),
         (BrokerUnavailable("pulsar://nowhere does not answer"), 75, "Error: pulsar://nowhere does not answer\n"),
         (ClusterError("pods is forbidden"), 1, "Error: pods is forbidden\n"),

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,11 @@ class Scan:
         self.url = f"sqlite:///{self.folder / 'scan.sqlite'}"
         self.topics = ScanTopics.of(self.settings.name)
         self.saver = SaverSettings(self.folder / "scan.i3", self.folder, ("json",))
+
+    def rename(self, name: str) -> None:
+        """Give the scan another name, before it runs."""
+        self.settings = replace(self.settings, name=name)
+        self.topics = ScanTopics.of(name)
 
     def run(self, workers: int = 2, producers: int = 1, collectors: int = 1) -> None:
         stop = Stop()

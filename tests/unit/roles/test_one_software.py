@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from skymap_api.names import ScanTopics
 from skymap_scanner import __version__
-from skymap_scanner.broker import open_broker
-from skymap_scanner.errors import InputError, ReconstructionError
+from skymap_scanner.broker import Outgoing, open_broker
+from skymap_scanner.errors import BrokerError, ReconstructionError, SoftwareMismatchError
 from skymap_scanner.event.model import Event
 from skymap_scanner.reconstruction import load, software_of
 from skymap_scanner.reconstruction.millipede import Millipede
@@ -21,6 +23,7 @@ from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.roles.worker.fitters import Fitters, decode_task_message
 from skymap_scanner.scan.levels import parse_levels
+from skymap_scanner.scan.plan import ScanEntry
 
 TOPICS = ScanTopics.of("scan")
 OWN = f"skymap-scanner {__version__}, dummy"
@@ -69,36 +72,64 @@ def test_software_is_the_version_and_the_reconstruction() -> None:
 @pytest.mark.parametrize("software", OTHERS)
 def test_producer_of_another_software_does_not_resume(begin: Callable[[str], str], software: str) -> None:
     begin(OWN)
-    with pytest.raises(InputError, match=f"with software {OWN}, not {software}"):
+    with pytest.raises(SoftwareMismatchError, match=f"with software {OWN}, not {software}"):
         begin(software)
 
 
 @pytest.mark.parametrize("software", [OWN, *OTHERS])
 def test_worker_fits_for_its_own_software_alone(begin: Callable[[str], str], software: str) -> None:
-    with open_broker(begin(software)) as broker, broker.reader(TOPICS.to_be_scanned) as tasks:
+    with open_broker(begin(software)) as broker, broker.reader(TOPICS.plan) as plan:
+        message = plan.receive(10)
+        assert message is not None
+        scan = ScanEntry.model_validate_json(message.payload)
+        if software == OWN:
+            Fitters(broker, scan)
+        else:
+            with pytest.raises(SoftwareMismatchError, match=f"'{software}', this worker is '{OWN}'"):
+                Fitters(broker, scan)
+        if software == OTHERS[0]:
+            with pytest.raises(SoftwareMismatchError, match=f"'{software}', this worker is '{OWN}'"):
+                Fitters(broker, scan, "dummy")
+        else:
+            Fitters(broker, scan, "dummy")
+
+
+@pytest.mark.parametrize("name", ["software", "reconstruction", "reconstruction_parameters", "metadata_topics"])
+def test_task_of_another_scan_is_rejected(begin: Callable[[str], str], name: str) -> None:
+    with open_broker(begin(OWN)) as broker, broker.reader(TOPICS.to_be_scanned) as tasks:
         message = tasks.receive(10)
         assert message is not None
-        ready = Fitters(broker)
-        if software == OWN:
-            ready.of(decode_task_message(message))
-        else:
-            with pytest.raises(ReconstructionError, match=f"'{software}', this worker is '{OWN}'"):
-                ready.of(decode_task_message(message))
-        own_choice = decode_task_message(message, "dummy")
-        if software == OTHERS[0]:
-            with pytest.raises(ReconstructionError, match=f"'{software}', this worker is '{OWN}'"):
-                ready.of(own_choice)
-        else:
-            ready.of(own_choice)
+        properties = {key: value for key, value in message.properties.items() if key != "seed"}
+        decode_task_message(message, properties)
+        for changed in ({**properties, name: "x"}, {key: value for key, value in properties.items() if key != name}):
+            with pytest.raises(BrokerError, match=f"has the {name} '.*', the scan has "):
+                decode_task_message(replace(message, properties=changed), properties)
 
 
-def test_other_roles_refuse_a_scan_of_another_version(begin: Callable[[str], str]) -> None:
+@pytest.mark.parametrize("unreadable", [False, True], ids=["readable", "unreadable"])
+def test_roles_refuse_a_scan_of_another_version(begin: Callable[[str], str], tmp_path: Path, unreadable: bool) -> None:
+    if unreadable:  # it states something that this version does not know
+        url = f"sqlite:///{tmp_path}/other.sqlite"
+        payload = json.dumps({"kind": "scan", "version": 2, "software": OTHERS[0], "curvature": 1}).encode()
+        with open_broker(url) as broker, broker.producer(TOPICS.plan, "producer") as plan_out:
+            plan_out.send(Outgoing(payload))
+    else:
+        url = begin(OTHERS[0])
     with (
-        open_broker(begin(OTHERS[0])) as broker,
+        open_broker(url) as broker,
         PlanReader(broker, TOPICS.plan) as plan,
-        pytest.raises(InputError, match=r"'scan' was begun by skymap-scanner 0\.0\.9, this is skymap-scanner "),
+        pytest.raises(SoftwareMismatchError, match=r"was begun by skymap-scanner 0\.0\.9, this is skymap-scanner "),
     ):
         plan.wait_for_scan(Stop())
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b'{"kind": "end", "levels": 1}', b'{"kind": "scan", "software": 3}'])
+def test_plan_that_names_no_software_is_explained(tmp_path: Path, payload: bytes) -> None:
+    with open_broker(f"sqlite:///{tmp_path}/broker.sqlite") as broker:
+        with broker.producer(TOPICS.plan, "producer") as plan_out:
+            plan_out.send(Outgoing(payload))
+        with PlanReader(broker, TOPICS.plan) as plan, pytest.raises(BrokerError, match="the plan "):
+            plan.wait_for_scan(Stop())
 
 
 @pytest.mark.parametrize("identity", [None, "", "a\nb", "dümmy", 3])

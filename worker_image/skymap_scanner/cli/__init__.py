@@ -21,7 +21,7 @@ from skymap_api.home import ensure_home
 from skymap_api.standard_streams import guarded_streams
 from skymap_api.text import printable
 from skymap_scanner import __version__
-from skymap_scanner.errors import BrokerUnavailable, ClusterUnavailable, SkymapError
+from skymap_scanner.errors import BrokerUnavailable, ClusterUnavailable, SkymapError, SoftwareMismatchError
 
 #: The commands, in the order of the work, with one line of help each, so that ``--help`` imports none of them.
 COMMANDS = {
@@ -149,12 +149,17 @@ def _main(arguments: Sequence[str] | None) -> None:
         sys.exit(ExitCode.INTERRUPTED)
     except SkymapError as error:
         _report("Error", error, words)
-        temporary = isinstance(error, BrokerUnavailable | ClusterUnavailable)
-        sys.exit(ExitCode.UNAVAILABLE if temporary else ExitCode.ERROR)
+        sys.exit(_exit_code(error))
     except Exception as error:  # noqa: BLE001 - the last place where an error can be reported
         _report("Internal error, please report it", error, words)
         sys.exit(ExitCode.INTERNAL_ERROR)
     sys.exit(code if isinstance(code, int) else ExitCode.DONE)
+
+
+def _exit_code(error: SkymapError) -> ExitCode:
+    if isinstance(error, BrokerUnavailable | ClusterUnavailable):
+        return ExitCode.UNAVAILABLE
+    return ExitCode.OTHER_SOFTWARE if isinstance(error, SoftwareMismatchError) else ExitCode.ERROR
 
 
 def _report(what: str, error: Exception, words: Sequence[str]) -> None:

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 
 from skymap_scanner import __version__
 from skymap_scanner.broker.protocol import Broker, Closing, Message, arrived
-from skymap_scanner.errors import BrokerError, InputError
+from skymap_scanner.errors import BrokerError, SoftwareMismatchError
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.scan.pixels import Pixel
-from skymap_scanner.scan.plan import Plan, ScanEntry, decode_entry
+from skymap_scanner.scan.plan import Plan, ScanEntry, decode_entry, software_in
 from skymap_scanner.scan.seeds import Round, Seeding
 
 log = logging.getLogger(__name__)
@@ -40,14 +40,13 @@ class PlanReader(Closing):
         Raises BrokerError if an entry cannot be decoded.
         """
         for message in arrived(self._reader, timeout):
-            self.plan.add(decode_entry(message.payload))
-            self.entries += 1
+            self._add(message)
         return self.plan
 
     def wait_for_scan(self, stop: Stop) -> ScanEntry | None:
         """Wait until the producer has announced the scan; None if a stop was requested first.
 
-        Raises InputError as `begun_scan`.
+        Raises SoftwareMismatchError and BrokerError as `begun_scan`.
         """
         while (scan := self.begun_scan(timeout=0.5)) is None:
             if stop.requested:
@@ -55,20 +54,34 @@ class PlanReader(Closing):
         return scan
 
     def begun_scan(self, timeout: float = 0.0) -> ScanEntry | None:
-        """Read the plan, and return the scan if the producer has announced it.
+        """Return the scan if the producer has announced it; reads no further than that.
 
-        Raises InputError if another version of the scanner has begun it.
+        Raises SoftwareMismatchError if another version of the scanner has begun it; BrokerError if the plan cannot be
+        decoded.
         """
-        scan = self.update(timeout).scan
-        if scan is None:
-            return None
-        begun, own = scan.software.partition(",")[0] or "an older version", f"skymap-scanner {__version__}"
-        if begun != own:
-            raise InputError(
-                f"scan {scan.name!r} was begun by {begun}, this is {own}: use one version for all parts of a scan, or "
-                "scan again under another name"
-            )
-        return scan
+        if self.plan.scan is None and (message := self._reader.receive(timeout)) is not None:
+            check_version(software_in(message.payload))
+            self._add(message)
+        return self.plan.scan
+
+    def _add(self, message: Message) -> None:
+        self.plan.add(decode_entry(message.payload))
+        self.entries += 1
+
+
+def check_version(software: str | None) -> None:
+    """Check that a scan by this software was begun by this version of the scanner; None: it is not known.
+
+    Raises SoftwareMismatchError if another version has begun it.
+    """
+    if software is None:
+        return
+    begun, own = software.partition(",")[0][:200] or "an older version", f"skymap-scanner {__version__}"
+    if begun != own:
+        raise SoftwareMismatchError(
+            f"the scan was begun by {begun}, this is {own}: use one version for all parts of a scan, or scan again "
+            "under another name"
+        )
 
 
 class CollectedReader(Closing):

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from skymap_api.validation_errors import describe_errors
-from skymap_scanner.errors import BrokerError, InputError
+from skymap_scanner.errors import BrokerError, InputError, SoftwareMismatchError
 from skymap_scanner.scan.levels import Area, Level, parse_area, parse_levels
 from skymap_scanner.scan.pixels import (
     Pixel,
@@ -188,6 +188,27 @@ PlanEntry = Annotated[
 _ENTRY: TypeAdapter[PlanEntry] = TypeAdapter(PlanEntry)
 
 
+def software_in(payload: bytes) -> str | None:
+    """Return the software that the first entry of a plan names, even if this version cannot read the rest of it.
+
+    None if the payload is no such entry.
+    """
+    try:
+        found = _FirstEntry.model_validate_json(payload)
+    except ValidationError:
+        return None
+    return found.software
+
+
+class _FirstEntry(BaseModel):
+    """What all versions of a scan's entry have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: Literal["scan"]
+    software: str = ""
+
+
 def decode_entry(payload: bytes) -> PlanEntry:
     """Read one message of the plan.
 
@@ -339,11 +360,13 @@ def _pixels(nside: int, ranges: str) -> list[Pixel]:
 def check_same_scan(found: ScanEntry, wanted: ScanEntry) -> None:
     """Check that the existing scan is the wanted one.
 
-    Raises InputError if it differs; the message names the first field that does.
+    Raises InputError if it differs; the message names the first field that does. SoftwareMismatchError if all that
+    comes before the software is the same.
     """
     for field in ScanEntry.model_fields:
         if getattr(found, field) != getattr(wanted, field):
-            raise InputError(
+            error = SoftwareMismatchError if field == "software" else InputError
+            raise error(
                 f"a scan named {wanted.name!r} exists already, with {field} "
                 f"{getattr(found, field)}, not {getattr(wanted, field)}. "
                 f"Choose another name, or the same {field} to resume it"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.operator.decisions import URL, observed, snapshot
 
+from skymap_api.exit_codes import ExitCode
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource.status import Reason
 from skymap_operator.decide.diagnose import Finding, find_obstacle, termination_message
@@ -134,6 +135,14 @@ def test_crashing_worker_is_reported_with_its_error() -> None:
     pod = Pod("w-1", "worker", restarts=6, termination=termination, waiting=("CrashLoopBackOff", ""))
     assert find_obstacle(observed(pods=(pod,))) == Finding(
         Reason.WORKERS_CRASHING, "w-1 has crashed 6 times: Error: no IceTray here"
+    )
+
+
+def test_worker_of_another_software_is_reported_with_its_own_reason() -> None:
+    termination = Termination(ExitCode.OTHER_SOFTWARE, "Error", "INFO a\nError: the scan is fitted by another")
+    pod = Pod("w-1", "worker", restarts=1, termination=termination, waiting=("CrashLoopBackOff", ""))
+    assert find_obstacle(observed(pods=(pod,))) == Finding(
+        Reason.SOFTWARE_MISMATCH, "w-1 fits nothing: Error: the scan is fitted by another"
     )
 
 

@@ -105,3 +105,26 @@ def crashing(number: int, code: int, restarts: int = 6) -> Pod:
 def test_scan_fails_when_every_worker_explains_an_error(pods: tuple[Pod, ...], *, failed: bool) -> None:
     finding = Finding(Reason.ROLE_FAILED, "every worker failed: Error: no IceTray here")
     assert found(observed(pods=pods)) == (finding if failed else None)
+
+
+@pytest.mark.parametrize(
+    ("codes", "reason"),
+    [
+        ((3, 3), Reason.SOFTWARE_MISMATCH),
+        ((3, 1), Reason.ROLE_FAILED),
+        ((3, 70), None),  # the crashing one may still fit
+    ],
+)
+def test_workers_of_another_software_fail_the_scan_with_their_own_reason(
+    codes: tuple[int, ...], reason: Reason | None
+) -> None:
+    pods = tuple(crashing(number, code) for number, code in enumerate(codes))
+    finding = found(observed(pods=pods))
+    assert (finding and finding.reason) == reason
+
+
+@pytest.mark.parametrize("role", ["producer", "collector"])
+def test_role_of_another_software_is_named(role: str) -> None:
+    pod = Pod(f"alert-{role}-1", role, "Failed", termination=Termination(3, "Error", "Error: begun by 0.0.9\n"))
+    state = observed(children=Children(jobs={role: job("Failed")}), pods=(pod,))
+    assert found(state) == Finding(Reason.SOFTWARE_MISMATCH, f"{role} failed: Error: begun by 0.0.9")

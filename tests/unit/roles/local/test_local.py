@@ -11,7 +11,7 @@ import pytest
 from tests.unit.roles.conftest import Command
 
 from skymap_scanner.broker import Access
-from skymap_scanner.errors import InputError, SkymapError
+from skymap_scanner.errors import InputError, SkymapError, SoftwareMismatchError
 from skymap_scanner.event.model import Event
 from skymap_scanner.i3 import FrameWriter, I3EventHeader, I3RecoPulseSeriesMap
 from skymap_scanner.roles.local import local
@@ -94,6 +94,15 @@ def test_role_that_crashes_repeatedly_ends_the_run(tmp_path: Path, monkeypatch: 
     with pytest.raises(SkymapError, match=r"saver crashed 5 times in a row \(exit code 70\); .*: last words"):
         run_local(scan, lambda _: None, Stop())
     assert (tmp_path / "logs/saver.log").read_text() == "last words\n" * 5
+
+
+def test_worker_of_another_software_ends_the_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = ["sh", "-c", "echo Error: the scan is fitted by another; exit 3"]
+    monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sleep", "600"], "worker-0": worker})
+    scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
+    with pytest.raises(SoftwareMismatchError, match=r"^worker-0 failed: the scan is fitted by another$"):
+        run_local(scan, lambda _: None, Stop())
+    assert len((tmp_path / "logs/worker-0.log").read_text().splitlines()) == 1
 
 
 def test_killed_role_is_restarted_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

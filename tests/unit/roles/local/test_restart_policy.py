@@ -15,6 +15,7 @@ AWAY, STOPPED = ExitCode.UNAVAILABLE, ExitCode.TERMINATED
     [
         (1, Outcome.FAILED),
         (2, Outcome.FAILED),
+        (ExitCode.OTHER_SOFTWARE, Outcome.FAILED),
         (AWAY, Outcome.UNAVAILABLE),
         (STOPPED, Outcome.STOPPED),
         (128 + signal.SIGINT, Outcome.STOPPED),

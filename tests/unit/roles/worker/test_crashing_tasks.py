@@ -5,16 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from tests.unit.roles.conftest import Command, Scan
 
 from skymap_api.exit_codes import ExitCode
-from skymap_api.names import ScanTopics
-from skymap_scanner.broker import Access, Outgoing, open_broker
+from skymap_scanner.broker import Outgoing, open_broker
 from skymap_scanner.i3 import read_frames
 from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.stop import Stop
@@ -62,29 +59,6 @@ def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(folder))  # for the producer, which runs in this process
     monkeypatch.setenv("PYTHONPATH", str(folder))
     return folder
-
-
-@pytest.fixture(params=[pytest.param("pulsar", marks=pytest.mark.pulsar), "sqlite"])
-def place(request: pytest.FixtureRequest) -> Iterator[Callable[[Scan], list[str]]]:
-    """Move a scan to a broker and return its options; Pulsar forgets deliveries, so crash reports must count."""
-    moved: list[Scan] = []
-
-    def move(scan: Scan) -> list[str]:
-        if request.param == "sqlite":
-            return ["-b", scan.url]
-        server = request.getfixturevalue("pulsar_server")
-        scan.url = server.url
-        scan.opened = lambda url: open_broker(url, Access(admin_url=server.admin_url))
-        scan.settings = replace(scan.settings, name=f"poison-{uuid4().hex[:8]}")
-        scan.topics = ScanTopics.of(scan.settings.name)
-        moved.append(scan)
-        return ["-b", server.url, "--admin-url", server.admin_url]
-
-    yield move
-    for scan in moved:
-        with scan.open() as broker:
-            for topic in broker.topics(f"persistent://icecube/skymap/{scan.settings.name}-"):
-                broker.delete_topic(topic)
 
 
 def reasons(scan: Scan) -> list[str]:

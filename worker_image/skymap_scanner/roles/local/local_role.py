@@ -14,7 +14,7 @@ from pathlib import Path
 
 import skymap_scanner
 from skymap_api.exit_codes import NOT_COUNTED, PERMANENT, ExitCode
-from skymap_scanner.errors import InputError, SkymapError
+from skymap_scanner.errors import InputError, SkymapError, SoftwareMismatchError
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,8 @@ class LocalRole:
     def update(self) -> None:
         """Start the process if it does not run and is due; note whether it has finished.
 
-        Raises SkymapError if it reported an error, or crashes repeatedly.
+        Raises SkymapError if it reported an error, or crashes repeatedly; SoftwareMismatchError if another software has
+        begun the scan.
         """
         if self.finished:
             return
@@ -147,7 +148,8 @@ class LocalRole:
         now = time.monotonic()
         match self.policy.outcome(code, now - self._started):
             case Outcome.FAILED:
-                raise SkymapError(f"{self.name} failed: {self._last_line()}")
+                error = SoftwareMismatchError if code == ExitCode.OTHER_SOFTWARE else SkymapError
+                raise error(f"{self.name} failed: {self._last_line()}")
             case Outcome.UNAVAILABLE:
                 if self.policy.waits == 1:  # log the first attempt of a series only
                     log.warning("the broker is unavailable; %s waits for it (%s)", self.name, self._last_line())

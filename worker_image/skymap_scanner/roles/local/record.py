@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skymap_scanner.atomic_file import write_atomically
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import InputError, SoftwareMismatchError
 from skymap_scanner.event.model import Event
 from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.topics import check_name
@@ -98,9 +98,12 @@ def check_same(folder: Path, found: Record, wanted: Record) -> None:
 
 
 def check_software(folder: Path, found: Record, software: str) -> None:
-    """Check that the unfinished scan in the folder can be resumed; raises InputError if another software began it."""
+    """Check that the unfinished scan in the folder can be resumed.
+
+    Raises SoftwareMismatchError if another software began it.
+    """
     if found.software != software:
-        raise InputError(
+        raise SoftwareMismatchError(
             f"{folder} holds an unfinished scan by '{found.software or 'an older version'}', this is '{software}': "
             "finish it with the software that began it, or --restart to scan again"
         )

@@ -79,6 +79,16 @@ class InFlightFile(Closing):
             faulthandler.register(signal.SIGALRM, file=self._file, all_threads=False, chain=True)
 
     @contextmanager
+    def limit(self, seconds: float) -> Iterator[None]:
+        """End the process if this takes longer than ``seconds``; no task is recorded, so no crash is reported."""
+        try:
+            if self._alarm:
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+            yield
+        finally:
+            self._stop_alarm()
+
+    @contextmanager
     def task(self, task: str, name: str, seconds: float) -> Iterator[None]:
         """Record a task as in flight, for at most ``seconds``.
 
@@ -89,22 +99,21 @@ class InFlightFile(Closing):
         with _as_input_error(self._path):
             os.pwrite(self._file, report.encode() + b"\n", 0)
         self._recorded = True
-        try:
-            if self._alarm:
-                signal.setitimer(signal.ITIMER_REAL, seconds)
-            yield
-        except SkymapError:
-            self._clear()
-            raise
-        else:
-            self._clear()
-        finally:
-            if self._alarm:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+        with self.limit(seconds):
+            try:
+                yield
+            except SkymapError:
+                self._clear()
+                raise
+            else:
+                self._clear()
 
-    def _clear(self) -> None:
+    def _stop_alarm(self) -> None:
         if self._alarm:
             signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _clear(self) -> None:
+        self._stop_alarm()
         os.pwrite(self._file, b"\n", 0)
         self._recorded = False
 

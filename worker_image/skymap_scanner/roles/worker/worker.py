@@ -1,6 +1,9 @@
 """The worker: fits one task at a time, stores the fit, and acknowledges the task after that.
 
-    to_be_scanned ─▶ fit ─▶ scanned
+    plan ─▶ set-up;  to_be_scanned ─▶ fit ─▶ scanned
+
+A worker reads the plan and sets the reconstruction up before it takes a task. One that cannot fit this scan, such as
+one of another version, ends without having taken any, however often it is started.
 
 While a fit is being published the next task is fitted. Crash reports state which tasks have crashed their workers;
 after too many attempts a failed fit is published for a task.
@@ -21,7 +24,7 @@ from skymap_scanner.broker.protocol import Broker, Consumer, Message, Outgoing, 
 from skymap_scanner.errors import BrokerError, SkymapError
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, failed_fit
-from skymap_scanner.roles.readers import RejectedMessages
+from skymap_scanner.roles.readers import PlanReader, RejectedMessages
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import Task, checked_fit, fit_frame
 from skymap_scanner.roles.worker.crash_reports import CrashReport, CrashWatch, attempt_number, reason_to_give_up
@@ -61,11 +64,27 @@ def work(
 ) -> None:
     """Fit tasks until a stop is requested; ``in_flight`` records the task that is being fitted.
 
-    Raises ReconstructionError if the reconstruction cannot run on this machine; BrokerError if the broker rejects a
-    request; BrokerUnavailable if it cannot be reached.
+    Raises SoftwareMismatchError if another software has begun the scan; ReconstructionError if the reconstruction
+    cannot run on this machine; BrokerError if the broker rejects a request; BrokerUnavailable if it cannot be reached.
     """
     settings = settings or WorkerSettings()
-    fitters = Fitters(broker)
+    with PlanReader(broker, topics.plan) as plan:
+        scan = plan.wait_for_scan(stop)
+    if scan is None:
+        return
+    with in_flight.limit(settings.max_task_seconds):
+        fitters = Fitters(broker, scan, settings.reconstruction)
+    _fit_tasks(broker, topics, stop, in_flight, settings, fitters)
+
+
+def _fit_tasks(
+    broker: Broker,
+    topics: ScanTopics,
+    stop: Stop,
+    in_flight: InFlightFile,
+    settings: WorkerSettings,
+    fitters: Fitters,
+) -> None:
     rejected = RejectedMessages(topics.to_be_scanned)
     fitted, busy, began = 0, 0.0, time.monotonic()
     timeout, prefetch, shared = settings.max_task_seconds, settings.prefetch, SubscriptionType.SHARED
@@ -84,7 +103,7 @@ def work(
                 pending.flush()
                 continue
             try:
-                task = decode_task_message(message, settings.reconstruction)
+                task = decode_task_message(message, fitters.properties)
             except BrokerError as error:
                 rejected.add(message, error)
                 tasks.ack(message)
@@ -92,7 +111,7 @@ def work(
             started = time.monotonic()
             fit = _fit_or_give_up(task, message.attempts, crashes.of(task.identity), fitters, in_flight, settings)
             seconds = time.monotonic() - started
-            payload = fit_frame(task.frame, fit, task.reconstruction)
+            payload = fit_frame(task.frame, fit, fitters.name)
             pending.publish(message, Outgoing(payload, key=message.key, properties=message.properties))
             if seconds >= FLUSH_AFTER:
                 pending.flush()
@@ -121,7 +140,7 @@ def _fit_or_give_up(
     if attempt > settings.max_attempts:
         return failed_fit(task.start, FitStatus.GeneralFailure, reason_to_give_up(attempt - 1, crashes))
     with in_flight.task(received.identity, task.name, settings.max_task_seconds):
-        return _fit(fitters.of(received), task)
+        return _fit(fitters.of(task), task)
 
 
 def _fit(fitter: EventFitter, task: Task) -> Fit:
