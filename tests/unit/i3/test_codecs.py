@@ -268,6 +268,21 @@ def test_older_header_has_default_values() -> None:
     assert catalogue.decode(oldest) == header
 
 
+def test_plain_frame_object_has_no_name() -> None:
+    blob = bytes.fromhex("0001 0100 010000000000")
+    assert catalogue.class_name(blob) == "I3FrameObject"
+    assert catalogue.decode(blob) == i3.I3FrameObject()
+    assert catalogue.encode(i3.I3FrameObject()) == blob
+
+
+def test_older_keys_have_a_base_and_since_version_1_a_pmt() -> None:
+    head = catalogue.encode(i3.I3VectorOMKey())[:-4] + bytes.fromhex("02000000")
+    one = bytes.fromhex("0101 02000000 03000000 01000000 02000000 07  04000000 05000000 03000000 04000000 00")
+    assert catalogue.decode(head + one).value == (OMKey(1, 2, 7), OMKey(3, 4, 0))
+    zero = bytes.fromhex("0100 02000000 03000000 01000000 02000000  04000000 05000000 03000000 04000000")
+    assert catalogue.decode(head + zero).value == (OMKey(1, 2, 0), OMKey(3, 4, 0))
+
+
 def test_older_pulses_have_float_times() -> None:
     pulses = np.array([(1.5, 2, 3, 4), (2.5, 6, 7, 1)], i3.PULSE_DTYPE)
     blob = catalogue.encode(i3.I3RecoPulseSeriesMap({OMKey(1, 2): pulses}))

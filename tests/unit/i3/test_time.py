@@ -38,6 +38,9 @@ def test_year_outside_the_calendar_is_printed() -> None:
         (2016, 365, 86399, "2016-12-31T23:59:59"),
         (2017, 0, 0, "2017-01-01T00:00:00"),
         (2013, 180, 86400, "2013-07-01T00:00:00"),
+        (1998, 364, 86400, "1998-12-31T23:59:60"),
+        (1997, 181, 1, "1997-07-01T00:00:00"),
+        (1972, 366, 2, "1973-01-01T00:00:00"),
     ],
 )
 def test_leap_seconds_are_counted(year: int, days: int, seconds: int, text: str) -> None:
@@ -69,6 +72,24 @@ def test_dates_agree_with_erfa(year: int, day: int, seconds: float) -> None:
     time = I3Time.from_mjd(mjd)
     assert time.mjd == pytest.approx(mjd, abs=1e-10)
     assert time.utc_year == year
+
+
+def test_later_time_carries_the_year() -> None:
+    assert I3Time(2016, 366 * DAY).later(SECOND) == I3Time(2017, 0)  # 2016 had a leap second
+    assert I3Time(2015, 365 * DAY + SECOND - 1).later(1) == I3Time(2016, 0)
+    assert I3Time(2017, 0).later(-1) == I3Time(2016, 366 * DAY + SECOND - 1)
+    assert I3Time(2017, 5).later(0) == I3Time(2017, 5)
+    with pytest.raises(I3Error, match="is in no calendar"):
+        I3Time(9999, 0).later(400 * DAY)
+    with pytest.raises(I3Error, match="is in no calendar"):
+        I3Time(1, 0).later(-DAY)
+
+
+@given(st.integers(1990, 2030), st.integers(0, 364 * DAY), st.integers(-3000 * DAY, 3000 * DAY))
+def test_later_and_earlier_cancel(year: int, count: int, ticks: int) -> None:
+    moved = I3Time(year, count).later(ticks)
+    assert moved.later(-ticks) == I3Time(year, count)
+    assert moved.mjd - I3Time(year, count).mjd == pytest.approx(ticks / DAY, abs=11 / 86400)  # leap seconds are no days
 
 
 def test_times_are_ordered() -> None:

@@ -29,6 +29,7 @@ from skymap_scanner.simulation.losses import cascade_losses
 from skymap_scanner.simulation.photoelectrons import draw_photoelectrons
 from skymap_scanner.simulation.readout import MERGED
 from skymap_scanner.simulation.simulate import TRIGGER_TIME
+from skymap_scanner.simulation.simulated_frames import event_header
 
 CASCADE: dict[str, Any] = {"energy": 2e4, "seed": 7, "vertex": (30.0, -20.0, -250.0), "ra": 83.6, "dec": 22.0}
 TRACK: dict[str, Any] = {"energy": 3e4, "seed": 8, "vertex": (0.0, 0.0, 350.0), "ra": 77.4, "dec": 5.7}
@@ -84,6 +85,14 @@ def test_event_round_trips_through_a_file(kind: str, cascade: Event, track: Even
     assert read.name == event.name
     assert encode(read) == encode(event)
     assert event_kind(read.name) == SIMULATION
+
+
+def test_event_over_the_new_year_ends_in_the_next() -> None:
+    last_moment = 58119.0 - 1e-10  # 9 us before 2018
+    header = event_header(7, last_moment, (0.0, 20_000.0))
+    assert header.start_time.utc_year == 2017
+    assert header.end_time.utc_year == 2018
+    assert 0 < header.end_time.utc_daq_time < 200_000
 
 
 def test_event_name_contains_run_event_and_simulation(cascade: Event) -> None:

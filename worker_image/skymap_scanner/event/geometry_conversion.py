@@ -22,8 +22,9 @@ _OM_TYPE_ICECUBE = 20
 _AREA = 0.0444
 _PMT_TYPE = 0
 
-#: IceCube-86 has been complete since 2011; the end is arbitrary.
-_VALID_FROM, _VALID_TO = I3Time(2011, 0), I3Time(2100, 0)
+#: IceCube-86 has been complete since 2011. The end is arbitrary; IceTray cannot print a later one, since it counts
+#: seconds in 32 bits.
+_VALID_FROM, _VALID_TO = I3Time(2011, 0), I3Time(2038, 0)
 
 #: No DOM is farther than this from the origin of the detector frame (m).
 _FARTHEST = 5000.0

@@ -1,26 +1,18 @@
 """Realtime events as I3Live sends them: JSON around base64 around zlib around a pickled I3Frame.
 
-A pickle is a program, and these come from a network, so they are never unpickled. A pickled I3Frame needs a dozen
-instructions; ``_Machine`` interprets these only, with a limit on their number. Every layer has a size limit, so that a
-small message cannot fill the memory.
-
-The two ways of writing a frame (i3-format: "pnf framing"):
-
-- Python 2: ``I3Frame()`` built from ``({}, bytes)``, the bytes as BINSTRING;
-- Python 3: the same, the bytes as ``_codecs.encode(text, 'latin1')``, or as BINBYTES from protocol 3 on.
+A pickle is a program, and these come from a network, so they are never unpickled; ``pickled_frame.py`` interprets the
+few instructions of a frame. Every layer has a size limit, so that a small message cannot fill the memory.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import pickletools
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from skymap_scanner.errors import InputError
+from skymap_scanner.event.pickled_frame import frame_bytes
 
 #: Largest message read, bytes. Real ones have 0.1 to 1 MB; JSON takes up to 25 times its size in memory.
 MAX_MESSAGE = 16 * 2**20
@@ -28,8 +20,6 @@ MAX_MESSAGE = 16 * 2**20
 MAX_FRAME = 32 * 2**20
 #: Most frames in a message. Real ones have five: G C D Q P.
 MAX_FRAMES = 8
-#: Most instructions in a pickle. Real ones have 22.
-MAX_INSTRUCTIONS = 64
 
 
 @dataclass(frozen=True)
@@ -106,102 +96,3 @@ def _alert(varname: object, value: object) -> str | None:
             if varname.upper().startswith(alert):
                 return alert
     return None
-
-
-def frame_bytes(pickled: bytes) -> bytes:
-    """Return the serialized frame inside a pickled I3Frame.
-
-    Raises InputError when the pickle is anything else than one I3Frame.
-    """
-    machine = _Machine()
-    try:
-        for number, (opcode, argument, _) in enumerate(pickletools.genops(pickled)):
-            if number == MAX_INSTRUCTIONS:
-                raise InputError(f"a pickle of more than {MAX_INSTRUCTIONS} instructions is not an I3Frame")
-            machine.step(opcode.name, argument)
-    except (ValueError, DeprecationWarning) as error:
-        raise InputError(f"damaged pickle: {error}") from error
-    except LookupError as error:
-        raise InputError("damaged pickle: an instruction misses its operands") from error
-    match machine.stack:
-        case [_PickledFrame(state=({}, bytes(data)))]:
-            return data
-    raise InputError("the pickle is not an I3Frame")
-
-
-@dataclass(frozen=True)
-class _PickledFrame:
-    state: object = None
-
-
-_FRAME_CLASS, _ENCODE = object(), object()
-_GLOBALS = {
-    "icecube.icetray I3Frame": _FRAME_CLASS,
-    "icecube._icetray I3Frame": _FRAME_CLASS,
-    "_codecs encode": _ENCODE,
-}
-
-
-def _find(name: str) -> object:
-    if name not in _GLOBALS:
-        raise InputError(f"the pickle asks for {name[:100].replace(' ', '.')!r}, and only I3Frame is allowed")
-    return _GLOBALS[name]
-
-
-def _call(function: object, arguments: object) -> object:
-    match arguments:
-        case () if function is _FRAME_CLASS:
-            return _PickledFrame()
-        case (str(text), "latin1" | "latin-1") if function is _ENCODE:
-            return text.encode("latin-1")
-    raise InputError("the pickle calls something else than I3Frame() and encode(text, 'latin1')")
-
-
-#: Instructions that push one value, which their argument makes.
-_PUSH: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"), lambda text: text),
-    **dict.fromkeys(("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"), lambda data: data),
-    # pickletools gives the bytes of a BINSTRING as Latin-1 text
-    **dict.fromkeys(("BINSTRING", "SHORT_BINSTRING"), lambda text: text.encode("latin-1")),
-    "EMPTY_DICT": lambda _: {},
-    "GLOBAL": _find,
-}
-_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2}
-_NO_EFFECT = {"PROTO", "FRAME", "STOP"}
-
-
-class _Machine:
-    """The part of the pickle machine that an I3Frame needs."""
-
-    def __init__(self) -> None:
-        self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
-
-    def step(self, name: str, argument: Any) -> None:
-        if name in _PUSH:
-            self.stack.append(_PUSH[name](argument))
-        elif name in _TUPLES:
-            items = [self.stack.pop() for _ in range(_TUPLES[name])]
-            self.stack.append(tuple(reversed(items)))
-        elif name in ("BINPUT", "LONG_BINPUT"):
-            self.memo[argument] = self.stack[-1]
-        elif name == "MEMOIZE":
-            self.memo[len(self.memo)] = self.stack[-1]
-        elif name in ("BINGET", "LONG_BINGET"):
-            self.stack.append(self.memo[argument])
-        elif name in ("STACK_GLOBAL", "REDUCE", "BUILD"):
-            self._combine(name)
-        elif name not in _NO_EFFECT:
-            raise InputError(f"the pickle holds the instruction {name}, which an I3Frame does not need")
-
-    def _combine(self, name: str) -> None:
-        """Take two values from the stack and push what they make."""
-        upper, lower = self.stack.pop(), self.stack.pop()
-        if name == "STACK_GLOBAL":
-            self.stack.append(_find(f"{lower} {upper}"))
-        elif name == "REDUCE":
-            self.stack.append(_call(lower, upper))
-        elif isinstance(lower, _PickledFrame):
-            self.stack.append(_PickledFrame(state=upper))
-        else:
-            raise InputError("the pickle gives a state to something else than an I3Frame")

@@ -6,6 +6,7 @@ from skymap_scanner.i3.basic_objects import (
     I3Direction,
     I3Double,
     I3EventHeader,
+    I3FrameObject,
     I3Int,
     I3LogLikelihoodFitParams,
     I3MapStringBool,
@@ -43,8 +44,8 @@ from skymap_scanner.i3.particle import (
     I3VectorI3Particle,
     LocationType,
     ParticleShape,
-    ParticleType,
 )
+from skymap_scanner.i3.particle_types import ParticleType
 from skymap_scanner.i3.pulse_columns import Pulses, resolve_pulses
 from skymap_scanner.i3.pulse_objects import (
     PULSE_DTYPE,

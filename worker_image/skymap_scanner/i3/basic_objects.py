@@ -17,6 +17,11 @@ from skymap_scanner.i3.time import I3Time
 
 
 @dataclass(frozen=True, slots=True)
+class I3FrameObject:
+    """An object without content: only its key says something."""
+
+
+@dataclass(frozen=True, slots=True)
 class I3Int:
     """A 32-bit integer."""
 

@@ -18,6 +18,8 @@ from skymap_scanner.i3.layouts.primitives import Class
 #: boost::shared_ptr: not tracked, version 1; then the class id: counted up, the object's class is always the third.
 _POINTER: Final = b"\x00\x01"
 _CLASS_ID: Final = b"\x02\x00"
+#: The class id of a plain I3FrameObject, which is the second; its name is left out.
+_MARK_ID: Final = b"\x01\x00"
 _NULL: Final = _POINTER + b"\xff\xff"
 
 #: Exceptions of struct, numpy and attribute access for a value of the wrong type or size.
@@ -27,6 +29,7 @@ _WRONG_VALUE: Final = (struct.error, AttributeError, TypeError, ValueError, Over
 #: The layout of every class (it has the class's name in the file and its Python class), and the type name that
 #: IceTray 1.18 shows.
 CATALOGUE: Final[dict[Class, str]] = {
+    basic_layouts.MARK: "I3FrameObject",
     basic_layouts.INT: "I3PODHolder<int>",
     basic_layouts.DOUBLE: "I3PODHolder<double>",
     basic_layouts.BOOL: "I3PODHolder<bool>",
@@ -59,6 +62,7 @@ CATALOGUE: Final[dict[Class, str]] = {
     geometry_layouts.STATION_MAP: "I3Map<int, I3Vector<I3TankGeo> >",
     geometry_layouts.GEOMETRY: "I3Geometry",
 }
+_MARK_NAME: Final = encode_text(basic_layouts.MARK.name)
 _BY_NAME: Final = {encode_text(layout.name): layout for layout in CATALOGUE}
 _BY_CLASS: Final = {layout.make: layout for layout in CATALOGUE}
 
@@ -77,6 +81,8 @@ def _read_header(reader: Reader) -> bytes | None:
     identifier = reader.take(2)
     if identifier == _NULL[2:] and not reader.left:
         return None
+    if identifier == _MARK_ID:
+        return _MARK_NAME
     if identifier != _CLASS_ID:
         raise reader.error(f"class id {_CLASS_ID.hex(' ')} expected, found {identifier.hex(' ')}", 2)
     return reader.string()
@@ -108,8 +114,11 @@ def encode(value: Any) -> bytes:
         return value.blob
     layout = layout_of(type(value))
     writer = Writer()
-    writer.data += _POINTER + _CLASS_ID
-    writer.text(layout.name)
+    if layout is basic_layouts.MARK:
+        writer.data += _POINTER + _MARK_ID
+    else:
+        writer.data += _POINTER + _CLASS_ID
+        writer.text(layout.name)
     try:
         layout.write(writer, value)
     except _WRONG_VALUE as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ class I3OMGeoMap:
 
 @dataclass(frozen=True, slots=True)
 class I3TankGeo:
-    """One IceTop tank (lengths in m, ``orientation`` in rad)."""
+    """One IceTop tank (lengths in m, ``orientation`` in rad); ``snowheight`` NaN where not known."""
 
     position: I3Position
     orientation: float
@@ -69,7 +70,7 @@ class I3TankGeo:
     tankheight: float
     fillheight: float
     omkeys: I3VectorOMKey = field(default_factory=I3VectorOMKey)
-    snowheight: float = 0.0
+    snowheight: float = nan
     tanktype: int = 0
 
 

@@ -8,6 +8,7 @@ from math import nan
 from typing import Final
 
 from skymap_scanner.i3.basic_objects import I3Direction, I3Position
+from skymap_scanner.i3.particle_types import ParticleType
 
 #: Speed of light in vacuum (m/ns), as I3Constants::c has it.
 SPEED_OF_LIGHT: Final = 0.299792458
@@ -26,6 +27,8 @@ class ParticleShape(IntEnum):
     StoppingTrack = 60
     ContainedTrack = 70
     MCTrack = 80
+    MCTrackSegment = 81
+    MCTrackSegmentSlow = 82
     Dark = 90
 
 
@@ -48,20 +51,6 @@ class LocationType(IntEnum):
     IceTop = 10
     InIce = 20
     InActiveVolume = 30
-
-
-class ParticleType(IntEnum):
-    """I3Particle::ParticleType: PDG codes, and IceTray's own for losses. Others stay plain numbers."""
-
-    unknown = 0
-    EMinus = 11
-    MuMinus = 13
-    Gamma = 22
-    Hadrons = -2000001006
-    Brems = -2000001001
-    DeltaE = -2000001002
-    PairProd = -2000001003
-    NuclInt = -2000001004
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,9 @@ class _EndedError(Exception):
 def unpack(packed: I3SuperDST) -> dict[OMKey, NDArray[np.void]]:
     """Unpack to the pulses of each DOM (``PULSE_DTYPE``; DOMs sorted, pulses sorted by time, not overlapping).
 
+    Pulses of one DOM at the same nanosecond keep the order of the stream. IceTray leaves their order to an unstable
+    sort: where a DOM has more than 16 pulses, a mask may choose another of two such pulses there.
+
     Raises I3Error when the streams do not fit each other.
     """
     pulses: dict[OMKey, list[_Pulse]] = {}

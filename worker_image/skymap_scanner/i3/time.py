@@ -12,8 +12,15 @@ _SECONDS_PER_DAY: Final = 86400
 TICKS_PER_SECOND: Final = 10**10
 TICKS_PER_DAY: Final = _SECONDS_PER_DAY * TICKS_PER_SECOND
 _MJD_OF_DAY_0: Final = -678576  # modified Julian date of proleptic ordinal 0
-#: Days of this century that ended on a leap second (IERS Bulletin C; none since, as of 2026).
-_LEAP_DAYS: Final = (date(2005, 12, 31), date(2008, 12, 31), date(2012, 6, 30), date(2015, 6, 30), date(2016, 12, 31))
+#: Days that ended on a leap second, as modified Julian dates (IERS Bulletin C; none since 2016, as of 2026). Like
+#: IceTray's list, it begins with the last day of 1971, when UTC was set to whole seconds.
+_LEAP_DAYS: Final = tuple(
+    date.fromordinal(mjd - _MJD_OF_DAY_0)
+    for mjd in (
+        *(41316, 41498, 41682, 42047, 42412, 42777, 43143, 43508, 43873, 44238, 44785, 45150, 45515, 46246),
+        *(47160, 47891, 48256, 48803, 49168, 49533, 50082, 50629, 51178, 53735, 54831, 56108, 57203, 57753),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,6 +40,23 @@ class I3Time:
         day = date.fromordinal(whole - _MJD_OF_DAY_0)
         ticks = round((mjd - whole) * TICKS_PER_DAY)
         return cls(day.year, _ticks_before(day) + ticks)
+
+    def later(self, ticks: int) -> I3Time:
+        """Return the time ``ticks`` (0.1 ns) later, or earlier if negative; it may lie in another year.
+
+        Raises I3Error when the year is in no calendar.
+        """
+        year, count = self.utc_year, self.utc_daq_time + ticks
+        try:
+            while count < 0:
+                year -= 1
+                count += _ticks_before(date(year + 1, 1, 1), date(year, 1, 1))
+            while count >= (length := _ticks_before(date(year + 1, 1, 1), date(year, 1, 1))):
+                year += 1
+                count -= length
+        except ValueError as error:
+            raise I3Error(f"{ticks} x 0.1 ns after {self} is in no calendar") from error
+        return I3Time(year, count)
 
     @property
     def mjd(self) -> float:

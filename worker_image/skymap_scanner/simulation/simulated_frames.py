@@ -48,7 +48,7 @@ SPLIT_PULSES = "SplitInIcePulses"
 def event_header(event_id: int, mjd: float, window: tuple[float, float]) -> I3EventHeader:
     """Return the header of an event whose time 0 is ``mjd`` (UTC, days), read out until ``window[1]`` (ns)."""
     start = I3Time.from_mjd(mjd)
-    end = I3Time(start.utc_year, start.utc_daq_time + round(window[1] * 10))  # ticks of 0.1 ns
+    end = start.later(round(window[1] * 10))  # ticks of 0.1 ns
     return I3EventHeader(run_id=RUN, event_id=event_id, sub_event_stream=STREAM, start_time=start, end_time=end)
 
 

@@ -19,6 +19,7 @@ from skymap_scanner.i3.layouts.primitives import (
     Member,
     Number,
 )
+from skymap_scanner.i3.particle_types import ParticleType
 from skymap_scanner.i3.time import I3Time
 
 I32: Final = Number("i")
@@ -29,7 +30,10 @@ UINT64: Final = Number("Q")
 F32: Final = Number("f")
 F64: Final = Number("d")
 
+#: The base of all frame objects, which has no members.
 FRAME_OBJECT: Final = Class("I3FrameObject", None, [])
+#: The same as a frame object of its own: a mark that carries nothing but its key.
+MARK: Final = Class("I3FrameObject", basic_objects.I3FrameObject, [])
 BASE: Final = Member("", FRAME_OBJECT)
 
 
@@ -52,7 +56,7 @@ ORIENTATION: Final = frame_object("I3Orientation", I3Orientation, Member("rot", 
 OMKEY: Final = Class(
     "OMKey",
     OMKey,
-    [Member("", FRAME_OBJECT, until=1), Member("string", I32), Member("om", UINT32), Member("pmt", UINT8, since=2)],
+    [Member("", FRAME_OBJECT, until=1), Member("string", I32), Member("om", UINT32), Member("pmt", UINT8, since=1)],
     version=2,
 )
 
@@ -75,7 +79,7 @@ PARTICLE: Final = frame_object(
     particle.I3Particle,
     Member("minor_id", I32),
     Member("major_id", UINT64),
-    Member("pdg_encoding", Enumeration(particle.ParticleType)),
+    Member("pdg_encoding", Enumeration(ParticleType)),
     Member("shape", Enumeration(particle.ParticleShape)),
     Member("fit_status", Enumeration(particle.FitStatus)),
     Member("pos", POSITION),

@@ -24,13 +24,13 @@ from skymap_scanner.i3.layouts.basic_layouts import (
 )
 from skymap_scanner.i3.layouts.primitives import Class, Dictionary, Empty, Items, Member, Records, pair
 
-#: I3OMGeo version 0 knew no more than this of how a module is turned.
-_POINTING_DOWN: Final = -1
+#: What I3OMGeo version 0 knew of how a module is turned (up, down), and the rotation that IceTray makes of it.
+_ROTATIONS: Final = {1: I3Quaternion(0.0, 0.0, 0.0, 1.0), -1: I3Quaternion(1.0, 0.0, 0.0, 0.0)}
+_UNSPECIFIED: Final = I3Quaternion(0.0, 0.0, 0.0, 0.0)
 
 
 def _orientation_of_version_0(pointing: int) -> I3Orientation:
-    """Turn up, down or unspecified into a rotation, as IceTray does."""
-    return I3Orientation(I3Quaternion(1.0, 0.0, 0.0, 0.0) if pointing == _POINTING_DOWN else I3Quaternion())
+    return I3Orientation(_ROTATIONS.get(pointing, _UNSPECIFIED))
 
 
 OMGEO: Final = Class(
