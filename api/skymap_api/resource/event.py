@@ -64,7 +64,7 @@ class EventSource(Model):
     """Source of the event: one of url, configMap, persistentVolumeClaim and simulate, or path on one machine."""
 
     url: Annotated[str, Field(max_length=2048)] | None = None
-    """URL (http or https) of an event: I3Live JSON or .i3."""
+    """URL (http or https) of an event: an I3Live message, as JSON or pickled, or .i3."""
     credentials_secret: OnCluster[SecretName | None] = None
     """Secret with credentials for the url: the keys username and password, or token. On one machine, use the
     environment variables SKYMAP_EVENT_* instead."""

@@ -99,8 +99,21 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "deep.json": (b'{"value": ' + b"[" * 1_000_000, "not JSON"),
         "number.json": (b'{"value": ' + b"1" * 1_000_000 + b"}", "not JSON"),
         "frame.json": (packet(bytes(64 << 20)).encode(), "more than the 33554432 bytes allowed after decompression"),
-        "pickle.json": (packet(b"\x80\x02" + b"(" * 1_000_000).encode(), "an I3Frame does not need"),
+        "calls.pkl": (encodings(), "the pickle makes more bytes than it has"),
+        "lists.pkl": (b"\x80\x04(" + b"]" * 16_000_000 + b"l.", "a pickle of more than 100000 instructions"),
+        "gzip.pkl": (members(gzip.compress, b"\x80\x04"), f"more than the {i3live.MAX_MESSAGE} allowed"),
+        "claims.pkl": (b"\x80\x04\x8e" + b"\xff" * 8, "damaged pickle: 18446744073709551615 bytes expected at 11"),
+        "pickle.json": (
+            packet(b"\x80\x02" + b"(" * 1_000_000).encode(),
+            "a pickle of more than 64 instructions is not an I3Frame",
+        ),
     }
+
+
+def encodings() -> bytes:
+    """Write a pickle that makes bytes of the same 8 MiB of text a thousand times."""
+    text = b"X" + struct.pack("<I", 8 << 20) + b"a" * (8 << 20)
+    return b"\x80\x02(c_codecs\nencode\nq\0" + text + b"q\1X\6\0\0\0latin1q\2" + b"h\0h\1h\2\x86R" * 1000 + b"l."
 
 
 def filler() -> bytes:

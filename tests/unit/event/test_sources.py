@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 import os
+import pickle
 import struct
 import threading
 import zlib
@@ -52,6 +53,10 @@ def message(frames: list[Frame], **more: object) -> bytes:
     return json.dumps({"value": {"data": packets, **more}}).encode()
 
 
+def pickled(frames: list[Frame]) -> bytes:
+    return pickle.dumps(json.loads(message(frames)))
+
+
 COMPRESSION = {
     "none": bytes,
     "gzip": gzip.compress,
@@ -62,7 +67,7 @@ COMPRESSION = {
 
 
 @pytest.mark.parametrize("compression", COMPRESSION)
-@pytest.mark.parametrize("form", [content, message])
+@pytest.mark.parametrize("form", [content, message, pickled])
 def test_file_format_is_recognized_by_content(
     tmp_path: Path, frames: list[Frame], form: Callable[[list[Frame]], bytes], compression: str
 ) -> None:
@@ -88,7 +93,7 @@ def test_frames_of_a_message_may_be_in_any_order(tmp_path: Path, frames: list[Fr
 
 
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, frames: list[Frame]) -> None:
-    for form in (content, message):
+    for form in (content, message, pickled):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(form(frames))))
         assert read_event("-").name == NAME
 

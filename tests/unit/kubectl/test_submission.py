@@ -41,6 +41,7 @@ def test_label_keeps_lower_case_letters_and_digits(text: str, name: str) -> None
         ("https://example.org/events/138632-31747601.json", "138632-31747601"),
         ("https://example.org/Alert_7.i3.ZST?signature=abc#x", "alert-7"),
         ("https://example.org/json", "json"),
+        ("https://example.org/events/run00136766-evt000007637140-GOLD.pkl", "run00136766-evt000007637140-gold"),
     ],
 )
 def test_scan_is_named_after_its_url(url: str, name: str) -> None:

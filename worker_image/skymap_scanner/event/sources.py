@@ -1,4 +1,4 @@
-"""Read events from a file, the standard input or a URL; the content shows whether it is I3Live JSON or .i3."""
+"""Read events from a file, the standard input or a URL; the content shows whether it is an I3Live message or .i3."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skymap_api.text import printable_line
 from skymap_scanner.errors import I3Error, InputError
 from skymap_scanner.event.addresses import VARIABLE, Addresses
 from skymap_scanner.event.download_options import Credentials, DownloadLimits
-from skymap_scanner.event.i3live import MAX_MESSAGE, decode_message
+from skymap_scanner.event.i3live import MAX_MESSAGE, decode_message, is_message
 from skymap_scanner.event.lookup import STOPS, find
 from skymap_scanner.event.model import Event, event_label
 from skymap_scanner.event.selection import STORED_PHYSICS, Choice, EventSelection, choose
@@ -106,7 +106,7 @@ def decode_event(
 ) -> Event:
     """Read one event from a seekable stream, as ``read_event`` does; ``place`` names it in messages."""
     try:
-        if _is_json(stream):
+        if _is_message(stream):
             alert, events = _message_events(stream)
         else:
             alert, events = None, _physics_events(read_frames(stream))
@@ -122,13 +122,13 @@ def decode_event(
     return event
 
 
-def _is_json(stream: BinaryIO) -> bool:
-    """Whether the stream, decompressed if need be, begins as a JSON object does; it is rewound."""
+def _is_message(stream: BinaryIO) -> bool:
+    """Whether the stream, decompressed if need be, begins as an I3Live message does; it is rewound."""
     start = next(decompressed(stream), b"")
     stream.seek(0)
     if not start:
         raise InputError("is empty")
-    return start.lstrip().startswith((b"{", b"\xef\xbb\xbf{"))
+    return is_message(start)
 
 
 def _message_events(stream: BinaryIO) -> tuple[str | None, Iterator[dict[str, Frame]]]:

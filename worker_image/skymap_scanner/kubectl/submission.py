@@ -31,7 +31,7 @@ Manifest = dict[str, Any]
 #: Largest content of a ConfigMap (bytes). Source: MaxSecretSize of Kubernetes.
 MAX_CONFIG_MAP = 1 << 20
 
-_ENDINGS = re.compile(r"(\.(json|i3|zst|gz|bz2|xz))+$", re.IGNORECASE)
+_ENDINGS = re.compile(r"(\.(json|pkl|pickle|i3|zst|gz|bz2|xz))+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
