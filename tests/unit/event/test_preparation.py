@@ -13,7 +13,7 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.event import preparation
 from skymap_scanner.event.geometry_conversion import geometry_to_i3
 from skymap_scanner.event.model import Event
-from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.preparation import NO_BAD_DOMS, prepare
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.i3 import (
     Frame,
@@ -114,6 +114,23 @@ def test_bad_doms_are_excluded_from_a_list_in_any_frame(make_event: MakeEvent, s
     excluded = prepare(Event(event.name, {**event.frames, stop: frame})).excluded
     assert {OMKey(2, 10), OMKey(2, 11)} <= excluded
     assert OMKey(2, 64) not in excluded  # not in the ice
+
+
+@pytest.mark.parametrize(
+    ("lists", "known"),
+    [((), False), (("BadDomsListSLC",), False), (("BadDomsList",), True), (("BadDomsList", "BadDomsListSLC"), True)],
+)
+def test_event_without_list_of_bad_doms_has_a_caution(
+    make_event: MakeEvent, caplog: pytest.LogCaptureFixture, lists: tuple[str, ...], known: bool
+) -> None:
+    event = make_event(PULSES)
+    detector = Frame("D")
+    for key in lists:
+        detector[key] = I3VectorOMKey(())
+    caplog.set_level(logging.WARNING)
+    caution = prepare(Event(event.name, {**event.frames, "D": detector})).caution
+    assert caution == ("" if known else NO_BAD_DOMS)
+    assert (f"{event.name}: {NO_BAD_DOMS}" in caplog.text) == (not known)
 
 
 def windows(*bounds: tuple[float, float]) -> I3TimeWindowSeries:

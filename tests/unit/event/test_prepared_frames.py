@@ -18,10 +18,10 @@ from skymap_scanner.event import preparation
 from skymap_scanner.event import prepared_frames as keys
 from skymap_scanner.event.geometry_conversion import geometry_to_i3
 from skymap_scanner.event.model import Event, PreparedEvent
-from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.preparation import NO_BAD_DOMS, prepare
 from skymap_scanner.event.prepared_frames import event_frames, prepared_from_frames
 from skymap_scanner.event.sources import read_event
-from skymap_scanner.i3 import Frame, I3Double, I3String, I3TimeWindowSeriesMap, OMKey, Pulses
+from skymap_scanner.i3 import Frame, I3Double, I3String, I3TimeWindowSeriesMap, I3VectorOMKey, OMKey, Pulses
 
 PULSES = {
     (1, 10): [(10_000.0, 4.0, 8.0, 7)],
@@ -128,6 +128,18 @@ def test_preparation_leaves_the_event_unchanged(make_event: Callable[..., Event]
     before = {stop: frame.to_bytes() for stop, frame in event.frames.items()}
     event_frames(event, prepare(event))
     assert {stop: frame.to_bytes() for stop, frame in event.frames.items()} == before
+
+
+def test_caution_is_kept_until_the_list_is_known(make_event: Callable[..., Event]) -> None:
+    event = make_event(PULSES)
+    prepared = prepare(event)
+    frames = event_frames(event, prepared)
+    assert frames[-1].expect("SCAN_EventCaution", I3String).value == prepared.caution == NO_BAD_DOMS
+    assert through_bytes(event, prepared).caution == NO_BAD_DOMS
+    detector = Frame("D")
+    detector["BadDomsList"] = I3VectorOMKey(())
+    again = Event(event.name, {**event.frames, "D": detector, "P": frames[-1].copy("P")})
+    assert "SCAN_EventCaution" not in event_frames(again, prepare(again))[-1]
 
 
 def test_geometry_is_added_only_if_missing(make_event: Callable[..., Event], shared: Path) -> None:

@@ -121,6 +121,7 @@ def results(draw) -> ScanResult:
         sub_event_id=draw(st.none() | st.integers(0, 2**32 - 1)),
         sub_event_stream=draw(st.sampled_from(["", "InIceSplit"])),
         choice=draw(st.sampled_from(["", "2 sub-events have light"])),
+        caution=draw(st.sampled_from(["", "the event has no BadDomsList"])),
         reconstruction=draw(text),
         likelihood=draw(st.sampled_from(["", "millipede 7; table 1a2b"])),
         topology=draw(st.sampled_from(["", "track", "cascade"])),

@@ -167,4 +167,7 @@ def test_other_events_that_could_be_meant_are_a_caution(metadata):
     result = ScanResult({}, metadata({}, choice="2 sub-events have light"))
     assert "\nCAUTION: 2 sub-events have light\n" in summary_text(result, None, [])
     assert json.loads(summary_json(result, None, []))["choice"] == "2 sub-events have light"
+    both = ScanResult({}, metadata({}, choice="2 sub-events have light", caution="no list"))
+    assert "\nCAUTION: 2 sub-events have light\nCAUTION: no list\n" in summary_text(both, None, [])
+    assert json.loads(summary_json(both, None, []))["caution"] == "no list"
     assert "CAUTION" not in summary_text(ScanResult({}, metadata({})), None, [])

@@ -19,6 +19,7 @@ from skymap_api.progress import Progress, ProgressPhase
 from skymap_scanner.broker import open_broker
 from skymap_scanner.broker.protocol import Outgoing, SubscriptionType
 from skymap_scanner.errors import InputError, ReconstructionError
+from skymap_scanner.event.preparation import NO_BAD_DOMS
 from skymap_scanner.healpix import pixel_area
 from skymap_scanner.i3 import FitStatus, read_frames
 from skymap_scanner.reconstruction.protocol import Fit, Start
@@ -273,6 +274,16 @@ def test_unknown_reconstruction_or_parameter_is_named(scan: MakeScan) -> None:
         scan("1:0", "a", reconstruction="magic").run()
     with pytest.raises(ReconstructionError, match=r"no parameter 'colour': it knows ra, dec"):
         scan("1:0", "b", parameters={"colour": 1}).run()
+
+
+def test_results_say_that_bad_doms_were_not_known(scan: MakeScan) -> None:
+    one = scan("1:0", seeds=1)
+    one.saver = replace(one.saver, formats=("json", "summary"))
+    one.run(workers=1)
+    (text,) = one.folder.glob("*.summary.txt")
+    assert "\nCAUTION: the event has no BadDomsList, so the DOMs " in text.read_text()
+    (result,) = one.folder.glob("*_1.json")
+    assert json.loads(result.read_text())["nside-1"]["metadata"]["caution"] == NO_BAD_DOMS
 
 
 def test_foreign_messages_change_nothing(scan: MakeScan, caplog: pytest.LogCaptureFixture) -> None:

@@ -48,7 +48,8 @@ class PreparedEvent:
     ``bright`` (DOMs with an outstanding charge) and ``late`` (start of a DOM's late pulses, ns) are what Millipede in
     IceTray leaves out as well. The built-in likelihood uses both, since cuts on the pulses bias it. ``vertex`` (m;
     shape (3,)) and ``vertex_time`` (ns) are where the seeds start. ``mjd`` is the time of the event (UTC, days).
-    ``choice`` is that of the `Event`.
+    ``choice`` is that of the `Event`. ``caution`` says what the preparation had to do without, in one line; empty:
+    nothing.
     """
 
     name: str
@@ -65,3 +66,4 @@ class PreparedEvent:
     vertex_time: float
     geometry: Geometry
     choice: str = ""
+    caution: str = ""

@@ -43,6 +43,11 @@ _ERRATA = "CalibrationErrata"
 _SATURATED = "SaturationWindows"
 #: DOMs that did not work properly during the run: they are excluded.
 _BAD_DOMS = ("BadDomsList", "BadDomsListSLC")
+#: What the result of an event without the first of these lists says. No known message of I3Live has a list.
+NO_BAD_DOMS = (
+    "the event has no BadDomsList, so the DOMs that did not work in its run are not known, and count as DOMs that saw "
+    "no light"
+)
 
 _PULSE_CLASSES = {"I3RecoPulseSeriesMap", "I3RecoPulseSeriesMapMask", "I3SuperDST"}
 _OM_RANGE = 2**16
@@ -82,6 +87,9 @@ def _prepare(event: Event, pulse_series: str | None) -> PreparedEvent:
     if not pulses.charge[sound].any():
         raise InputError(f"the pulses {series} hold no charge in the ice, so there is nothing to fit")
     damaged = set(dom[~sound].tolist())
+    caution = "" if find(frames, _BAD_DOMS[0], I3VectorOMKey) else NO_BAD_DOMS
+    if caution:
+        log.warning("%s: %s", event.name, caution)
     if damaged:
         log.warning("%s: %d DOMs have impossible pulses in %s and take no part", event.name, len(damaged), series)
 
@@ -116,6 +124,7 @@ def _prepare(event: Event, pulse_series: str | None) -> PreparedEvent:
         vertex_time=vertex_time,
         geometry=geometry,
         choice=event.choice,
+        caution=caution,
     )
 
 

@@ -8,6 +8,7 @@ key in p                   class                    what
 =========================  =======================  ==================================================================
 ``SCAN_EventName``         I3String                 name of the event
 ``SCAN_EventChoice``       I3String                 other events that could be meant, if there are any
+``SCAN_EventCaution``      I3String                 what the preparation had to do without, if anything
 ``SCAN_PulseSeries``       I3String                 key of the pulses that are fitted
 ``SCAN_ReadoutWindow``     I3TimeWindow             when the detector was read out (ns)
 ``SCAN_ExcludedDOMs``      I3VectorOMKey            excluded DOMs, sorted
@@ -52,6 +53,7 @@ from skymap_scanner.i3 import (
 
 PHYSICS_STOP = "p"
 
+CAUTION_KEY = "SCAN_EventCaution"
 PULSE_SERIES_KEY = "SCAN_PulseSeries"
 READOUT_WINDOW_KEY = "SCAN_ReadoutWindow"
 EXCLUDED_DOMS_KEY = "SCAN_ExcludedDOMs"
@@ -72,6 +74,10 @@ def event_frames(event: Event, prepared: PreparedEvent) -> list[Frame]:
     physics[NAME_KEY] = I3String(prepared.name)
     if prepared.choice:
         physics[CHOICE_KEY] = I3String(prepared.choice)
+    if prepared.caution:
+        physics[CAUTION_KEY] = I3String(prepared.caution)
+    elif CAUTION_KEY in physics:  # of an earlier scan of this event
+        del physics[CAUTION_KEY]
     physics[PULSE_SERIES_KEY] = I3String(prepared.pulse_series)
     physics[READOUT_WINDOW_KEY] = I3TimeWindow(*prepared.window)
     physics[EXCLUDED_DOMS_KEY] = I3VectorOMKey(tuple(sorted(prepared.excluded)))
@@ -113,6 +119,7 @@ def prepared_from_frames(frames: Sequence[Frame]) -> PreparedEvent:
         vertex_time=physics.expect(VERTEX_TIME_KEY, I3Double).value,
         geometry=geometry,
         choice=physics.expect(CHOICE_KEY, I3String).value if CHOICE_KEY in physics else "",
+        caution=physics.expect(CAUTION_KEY, I3String).value if CAUTION_KEY in physics else "",
     )
 
 

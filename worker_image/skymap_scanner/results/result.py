@@ -46,7 +46,8 @@ class ScanMetadata:
     """The event and the scan.
 
     ``sub_event_id`` and ``sub_event_stream`` name the sub-event; None and empty where they are not known.
-    ``choice`` says which other events of its file could have been meant; empty: none.
+    ``choice`` says which other events of its file could have been meant; empty: none. ``caution`` says what was not
+    known about the event; empty: nothing that a scan needs.
     ``mjd`` is the time of the event (UTC, days). ``complete`` is, per nside, whether all planned pixels are there;
     ``plan`` gives, per nside, how many are planned (empty: not known). ``date`` (ISO, UTC) is when the result was made
     and ``wall_time`` (s) how long it took: leave both None where equal scans must give equal files.
@@ -66,6 +67,7 @@ class ScanMetadata:
     sub_event_id: int | None = None
     sub_event_stream: str = ""
     choice: str = ""
+    caution: str = ""
     reconstruction: str = ""
     likelihood: str = ""
     topology: str = ""
@@ -251,6 +253,7 @@ def _metadata_to_entry(metadata: ScanMetadata, nside: int) -> dict[str, Any]:
         "sub_event_id": metadata.sub_event_id,
         "sub_event_stream": metadata.sub_event_stream,
         "choice": metadata.choice,
+        "caution": metadata.caution,
         "reconstruction": metadata.reconstruction,
         "likelihood": metadata.likelihood,
         "topology": metadata.topology,
@@ -287,6 +290,7 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
             if "sub_event_stream" in first
             else "",
             choice=printable_line(str(first.get("choice", ""))),
+            caution=printable_line(str(first.get("caution", ""))),
             reconstruction=str(first.get("reconstruction", "")),
             likelihood=checked_text("likelihood", first["likelihood"]) if "likelihood" in first else "",
             topology=_topology(first),

@@ -30,8 +30,7 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
         f"Time: {mjd_to_iso(metadata.mjd)} UTC (MJD {metadata.mjd:.8f})",
         f"Type: {metadata.event_type}{'' if metadata.is_real_event else ' (simulated)'}",
     ]
-    if metadata.choice:
-        lines.append(f"CAUTION: {metadata.choice}")
+    lines += [f"CAUTION: {caution}" for caution in (metadata.choice, metadata.caution) if caution]
     if metadata.reconstruction:
         lines.append(f"Reconstruction: {metadata.reconstruction}")
     if metadata.topology:
@@ -77,6 +76,7 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
         "sub_event_id": metadata.sub_event_id,
         "sub_event_stream": metadata.sub_event_stream,
         "choice": metadata.choice,
+        "caution": metadata.caution,
         "event_type": metadata.event_type,
         "name": metadata.name,
         "mjd": metadata.mjd,

@@ -70,6 +70,8 @@ class EventFacts(_Entry):
     """Stream of the sub-event; other characters than A-Za-z0-9._+- as -."""
     choice: str = ""
     """Which other events of its file could have been meant."""
+    caution: str = ""
+    """What the preparation of the event had to do without."""
     mjd: float
     """Time of the event (UTC, days)."""
     kind: str

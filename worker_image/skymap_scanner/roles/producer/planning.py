@@ -63,6 +63,7 @@ def scan_entry(settings: ScanSettings, prepared: PreparedEvent, metadata: tuple[
             sub_event=prepared.header.sub_event_id,
             sub_event_stream=stream_name(prepared.header),
             choice=prepared.choice,
+            caution=prepared.caution,
             mjd=prepared.mjd,
             kind=kind,
             real=kind != SIMULATION,

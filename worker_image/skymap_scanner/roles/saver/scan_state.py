@@ -164,6 +164,7 @@ def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Sta
             sub_event_id=event.sub_event,
             sub_event_stream=event.sub_event_stream,
             choice=event.choice,
+            caution=event.caution,
             event_type=event.kind,
             mjd=event.mjd,
             is_real_event=event.real,
