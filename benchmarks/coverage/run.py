@@ -26,6 +26,7 @@ from benchmarks.coverage.records import EVENTS, check_settings, read_records
 from benchmarks.coverage.report import write_report
 from benchmarks.coverage.scan import ScanShape, run_case
 
+from skymap_scanner.machine import worker_count
 from skymap_scanner.scan.levels import parse_levels
 from skymap_scanner.simulation.truth import Light
 
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=50)
     parser.add_argument("--cascades", type=int, default=50)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the records and the report")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=worker_count())
     parser.add_argument("--seed", type=int, default=1, help="all events follow from it")
     parser.add_argument("--energies", type=float, nargs=2, default=(3e4, 1e6), metavar=("LOW", "HIGH"), help="GeV")
     parser.add_argument("--levels", default="4:0 8:12 32:6 128:6 512:4", help="as of the scanner")

@@ -63,7 +63,7 @@ def test_every_field_of_a_manifest_is_read(tmp_path: Path) -> None:
 
 
 def test_more_workers_than_cores_are_for_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setattr("skymap_scanner.cli.manifest.worker_count", lambda: 3)
     for most, here in ((2, 2), (3, 3), (500, 3)):
         path = manifest(tmp_path, f"event: {{path: a}}\nworkers: {{max: {most}}}")
         assert read_manifest(path).workers == here

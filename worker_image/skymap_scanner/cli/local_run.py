@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shlex
 import shutil
@@ -26,6 +25,7 @@ from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.selection import EventSelection
 from skymap_scanner.event.sources import CHOICE_KEY, NAME_KEY, read_event
 from skymap_scanner.i3 import FrameWriter, I3String
+from skymap_scanner.machine import worker_count
 from skymap_scanner.reconstruction import load, software_of
 from skymap_scanner.reconstruction.locate import check_can_locate
 from skymap_scanner.results import ScanResult, choose_formats, write_results
@@ -164,7 +164,7 @@ def _local_scan(request: RunRequest) -> LocalScan:
         event=folder / EVENT_FILE,
         folder=folder,
         settings=request.settings,
-        workers=(os.cpu_count() or 1) if request.workers is None else request.workers,
+        workers=worker_count() if request.workers is None else request.workers,
         output=folder / f"{{stem}}{request.suffix}",
         formats=request.formats,
         max_task_seconds=request.max_task_seconds,

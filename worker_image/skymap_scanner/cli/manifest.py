@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from skymap_scanner.cli.yaml_documents import read_documents
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.selection import EventSelection
 from skymap_scanner.kubectl.submission import parse_manifest
+from skymap_scanner.machine import worker_count
 from skymap_scanner.roles.producer.planning import ScanSettings
 
 
@@ -78,7 +78,7 @@ def read_manifest(path: Path) -> ManifestScan:
 
 def _workers(maximum: int | None) -> int | None:
     """Return the number of workers for this machine; ``maximum`` may be hundreds, for a cluster."""
-    return None if maximum is None else min(maximum, os.cpu_count() or 1)
+    return None if maximum is None else min(maximum, worker_count())
 
 
 def _event(manifest: Path, event: EventSource) -> str | Simulation:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 @click.option(
     "--workers",
     type=click.IntRange(0),
-    help="Number of worker processes; 0 leaves the fits to workers started elsewhere.  [default: one per core]",
+    help="Number of worker processes; 0 leaves the fits to workers started elsewhere.  [default: one per core "
+    "that this process may use, fewer if memory is short]",
 )
 @options.result_formats
 @click.option(
