@@ -40,9 +40,9 @@
 {{/* Labels that select the pods of a component: (list . COMPONENT). */}}
 {{- define "skymap-scanner.selector" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ include "skymap-scanner.name" $root }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
-app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/name: {{ include "skymap-scanner.name" $root | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
+app.kubernetes.io/component: {{ index . 1 | quote }}
 {{- end }}
 
 {{/* All labels of an object: (list . COMPONENT). */}}
@@ -51,8 +51,8 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ include "skymap-scanner.selector" . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: skymap-scanner
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | quote }}
 {{- end }}
 
 {{/* An image: (list . IMAGE). The default tag is the chart's appVersion. */}}

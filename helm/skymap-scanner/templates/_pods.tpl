@@ -23,7 +23,7 @@ enableServiceLinks: false
 {{- with .Values.operator.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with .Values.operator.nodeSelector }}
@@ -39,7 +39,7 @@ affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.operator.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 securityContext:
   {{- include "skymap-scanner.podSecurity" (dict "user" 1000) | nindent 2 }}
@@ -50,14 +50,14 @@ volumes:
   {{- range $name, $secret := include "skymap-scanner.pulsarSecrets" . | fromJson }}
   - name: pulsar-{{ $name }}
     secret:
-      secretName: {{ $secret }}
+      secretName: {{ $secret | quote }}
   {{- end }}
 {{- end }}
 
 {{/* The container of these pods without its name and arguments. */}}
 {{- define "skymap-scanner.operatorContainer" -}}
 image: {{ include "skymap-scanner.image" (list . .Values.operator.image) | quote }}
-imagePullPolicy: {{ .Values.operator.image.pullPolicy }}
+imagePullPolicy: {{ .Values.operator.image.pullPolicy | quote }}
 env:
   {{- include "skymap-scanner.environment" . | nindent 2 }}
 resources:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -246,11 +246,16 @@ def parse_parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def json_or_text(text: str) -> Any:
-    """Return the JSON value that ``text`` holds, or ``text`` if it is not JSON."""
+    """Return the JSON value that ``text`` holds, or ``text`` if it is not JSON, such as NaN."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_reject_constant)
     except ValueError:
         return text
+
+
+def _reject_constant(name: str) -> NoReturn:
+    """Reject what Python's JSON has and JSON has not: NaN, Infinity and -Infinity."""
+    raise ValueError(name)
 
 
 def parse_select(text: str | None) -> EventSelection | None:

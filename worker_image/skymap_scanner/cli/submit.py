@@ -65,9 +65,9 @@ def command(event: str, kubectl: Kubectl, wait: bool, dry_run: bool, **given: An
     else:
         submission = _from_event(event, **given)
     if dry_run:
-        import yaml
+        from skymap_scanner.cli.yaml_documents import write_documents
 
-        click.echo(yaml.safe_dump_all(submission.documents, sort_keys=False, width=100), nl=False)
+        click.echo(write_documents(submission.documents), nl=False)
         return
     _submit(kubectl, submission, wait)
 
