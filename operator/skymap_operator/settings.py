@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from skymap_api.resource.base import DataKey, ObjectName, Quantity, Word
-from skymap_api.resource.workers import Resources
+from skymap_api.resource.base import DataKey, NamespaceName, ObjectName, Word
+from skymap_api.resource.quantities import Quantity
+from skymap_api.resource.resources import Resources
 
 PREFIX = "SKYMAP_OPERATOR_"
 
@@ -68,7 +69,7 @@ class Settings(BaseModel):
     """Size of new claims for results, for scans that name none."""
     claim_storage_class: ObjectName | None = None
     """Storage class of new claims. Without it: the default of the cluster."""
-    namespaces: tuple[ObjectName, ...] = ()
+    namespaces: tuple[NamespaceName, ...] = ()
     """Namespaces whose scans are reconciled. Without it: all namespaces."""
     max_workers: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of workers of all scans together."""

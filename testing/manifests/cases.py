@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from testing.manifests import pods
+
 Spec = dict[str, Any]
 
 URL = {"event": {"url": "https://example.org/event.json"}}
@@ -31,6 +33,10 @@ def event(**fields: Any) -> Spec:
 
 def pod(**fields: Any) -> Spec:
     return URL | {"workers": {"podTemplate": fields}}
+
+
+def resources(fields: Spec) -> Spec:
+    return URL | {"workers": {"resources": fields}}
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ PIXELS = "pixels: one is outside the first level"
 BROKER = "serviceUrl must be pulsar://HOST:PORT or pulsar+ssl://HOST:PORT, without credentials"
 ADMIN = "adminUrl must be http://HOST:PORT or https://HOST:PORT, without credentials"
 CLAIM = "size and storageClassName are for a new claim"
-OURS = "labels that begin with skymap.icecube.wisc.edu/ or app.kubernetes.io/ belong to the operator"
+SIZE = "size must be more than 0"
 
 _SHARE = {"nside": 64, "parents": 96, "probability": 0.999}
 
@@ -110,10 +116,6 @@ ACCEPTED = [
     Accepted("workers", URL | {"workers": {"min": 3, "max": 3, "targetSeconds": 60}}),
     Accepted("min with the default of max", URL | {"workers": {"min": 100}}),
     Accepted(
-        "resources",
-        URL | {"workers": {"resources": {"requests": {"cpu": 1, "memory": "1.5Gi"}, "limits": {"cpu": "1500m"}}}},
-    ),
-    Accepted(
         "pod template",
         pod(
             labels={"team": "realtime", "skymap.icecube.wisc.edu": "x"},
@@ -153,8 +155,11 @@ ACCEPTED = [
             imagePullSecrets=[{"name": "registry"}],
         ),
     ),
+    *(Accepted(f"worker pods: {one.name}", pod(**one.fields)) for one in pods.VALID),
+    *(Accepted(f"resources: {one.name}", resources(one.fields)) for one in pods.VALID_RESOURCES),
     Accepted("named claim", URL | {"output": {"claim": {"name": "results"}, "path": "2024/alert..1"}}),
     Accepted("new claim", URL | {"output": {"claim": {"size": "5Gi", "storageClassName": "fast"}}}),
+    Accepted("tiny claim", URL | {"output": {"claim": {"size": "0.0001"}}}),
     Accepted(
         "output", URL | {"output": {"formats": ["json", "flat-fits"], "keepAllSeeds": True, "compression": "none"}}
     ),
@@ -277,46 +282,29 @@ REFUSED = [
             "long": "x" * 1025,
         }.items()
     ),
-    Refused("affinity of no pod", pod(affinity={"nodeAffinity": [[[1]]]}), "workers.podTemplate.affinity.nodeAffinity"),
-    Refused(
-        "affinity's weight",
-        pod(
-            affinity={
-                "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 101, "preference": {}}]}
-            }
-        ),
-        "workers.podTemplate.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight",
-    ),
-    Refused(
-        "the cluster's own priority",
-        pod(priorityClassName="system-node-critical"),
-        "workers.podTemplate.priorityClassName",
-        "priorityClassName: classes that begin with system- are reserved for the cluster's own pods",
-    ),
     Refused("min above max", URL | {"workers": {"min": 5, "max": 4}}, "workers.min", "min must not be more than max"),
     Refused(
         "min above the default of max", URL | {"workers": {"min": 101}}, "workers.min", "min must not be more than max"
     ),
     Refused("no workers at most", URL | {"workers": {"max": 0}}, "workers.max"),
-    Refused(
-        "no quantity", URL | {"workers": {"resources": {"requests": {"cpu": "lots"}}}}, "workers.resources.requests.cpu"
+    *(
+        Refused(f"worker pods: {one.name}", pod(**one.fields), f"workers.podTemplate.{one.field}", one.message)
+        for one in pods.INVALID
     ),
-    Refused(
-        "negative quantity", URL | {"workers": {"resources": {"limits": {"cpu": -1}}}}, "workers.resources.limits.cpu"
+    *(
+        Refused(
+            f"resources: {one.name}",
+            resources(one.fields),
+            f"workers.resources.{one.field}".removesuffix("."),
+            one.message,
+        )
+        for one in pods.INVALID_RESOURCES
     ),
-    Refused("label of ours", pod(labels={"app.kubernetes.io/name": "x"}), "workers.podTemplate.labels", OURS),
-    Refused("label's value", pod(labels={"a": "b c"}), "workers.podTemplate.labels.a"),
-    Refused(
-        "toleration of nothing",
-        pod(tolerations=[{"value": "a"}]),
-        "workers.podTemplate.tolerations[0].operator",
-        "without a key the operator must be Exists",
+    *(
+        Refused(f"claim of size {size}", URL | {"output": {"claim": {"size": size}}}, "output.claim.size", SIZE)
+        for size in (0, "0", "0.0Gi", "0m")
     ),
-    Refused(
-        "toleration's effect",
-        pod(tolerations=[{"key": "a", "effect": "No"}]),
-        "workers.podTemplate.tolerations[0].effect",
-    ),
+    Refused("key of another folder", event(configMap={"name": "a", "key": ".."}), "event.configMap.key"),
     Refused("named and new claim", URL | {"output": {"claim": {"name": "a", "size": "1Gi"}}}, "output.claim", CLAIM),
     Refused(
         "named claim of a class",
@@ -337,18 +325,6 @@ REFUSED = [
     Refused("cleanup of pods", URL | {"cleanupPolicy": {"pods": "Never"}}, "cleanupPolicy.pods"),
     Refused("attempts", URL | {"retries": {"taskAttempts": 0}}, "retries.taskAttempts"),
     Refused("priority", URL | {"priority": "High"}, "priority"),
-    *(
-        Refused(f"pod's {name}", pod(**{name: value}), f"workers.podTemplate.{name}")
-        for name, value in {
-            "hostNetwork": True,
-            "hostPID": True,
-            "securityContext": {"runAsUser": 0},
-            "containers": [{"name": "worker", "securityContext": {"privileged": True}}],
-            "volumes": [{"name": "root", "hostPath": {"path": "/"}}],
-            "automountServiceAccountToken": True,
-            "runtimeClassName": "other",
-        }.items()
-    ),
     Refused("unknown field", URL | {"colour": "blue"}, "colour"),
     Refused("unknown field inside", URL | {"workers": {"maximum": 3}}, "workers.maximum"),
 ]

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cel_expr_python import cel
 
+from skymap_api.resource import quantities
+
 Schema = dict[str, Any]
 
-_ENVIRONMENT = cel.NewEnv(variables={"self": cel.Type.DYN, "oldSelf": cel.Type.DYN})
+_TEXT, _INTEGER = cel.Type.STRING, cel.Type.INT
+
+
+def _function(
+    name: str, result: cel.Type, parameters: list[cel.Type], implementation: Callable[..., Any], *, method: bool = True
+) -> Any:
+    overload = cel.Overload(name, result, parameters, method, implementation)
+    return cel.FunctionDecl(name, [overload])
+
+
+#: Kubernetes' library for quantities (k8s.io/apiserver/pkg/cel/library/quantity.go), in which texts stand for them.
+_FUNCTIONS = [
+    _function("quantity", _TEXT, [_TEXT], lambda text: text, method=False),
+    _function("compareTo", _INTEGER, [_TEXT, _TEXT], quantities.compare),
+]
+_ENVIRONMENT = cel.NewEnv(variables={"self": cel.Type.DYN, "oldSelf": cel.Type.DYN}, functions=_FUNCTIONS)
 
 
 def with_defaults(value: Any, schema: Schema) -> Any:

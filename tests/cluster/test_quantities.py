@@ -10,8 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 from testing.cluster.cluster import Namespace
 
-from skymap_api.resource.base import Quantity
-from skymap_operator.decide.drift import same_quantity
+from skymap_api.resource.quantities import Quantity, same_quantity
 
 QUANTITIES = [
     *("0", "1", "1.", ".5", "0.1", "+1", "1000m", "1.5", "1500m", "100n", "0.1n", "1u", "3000u", "2k", "1M", "1G"),

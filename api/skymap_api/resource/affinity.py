@@ -6,27 +6,60 @@ scans.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from skymap_api.resource.base import Model, ObjectName, Whole
+from skymap_api.resource.base import Model, NamespaceName, ObjectName, Rule, Whole
+from skymap_api.resource.keys import Key, LabelValue, keys_rule
 
-LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
-#: A key of a label, annotation or taint. The API server checks it further when a pod is created.
-Key = Annotated[str, Field(max_length=317)]
 Weight = Annotated[Whole, Field(ge=1, le=100)]
+
+_VALUES = "In and NotIn need at least one, Exists and DoesNotExist none"
+_FITS = (
+    "self.operator in ['In', 'NotIn'] ? has(self.values) && self.values.size() > 0 : "
+    "self.operator in ['Exists', 'DoesNotExist'] ? !has(self.values) || self.values.size() == 0 : "
+)
+
+
+def _values_fit(one: Any) -> bool:
+    """Return whether a requirement has as many values as its operator needs."""
+    values: tuple[str, ...] = one.values or ()
+    if one.operator in {"Gt", "Lt"}:
+        return len(values) == 1 and re.fullmatch("[0-9]{1,18}", values[0]) is not None
+    return (len(values) > 0) is (one.operator in {"In", "NotIn"})
 
 
 class NodeRequirement(Model):
-    """A requirement on a label or field of a node."""
+    """A requirement on a label of a node."""
 
     key: Key
-    """Key of the label or name of the field."""
+    """Key of the label."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
     """Comparison with the values."""
     values: Annotated[tuple[LabelValue, ...], Field(max_length=64)] | None = None
     """Values to compare with."""
+
+    rules: ClassVar = (
+        Rule(
+            f"values: {_VALUES}, Gt and Lt a single whole number",
+            cel=f"{_FITS}has(self.values) && self.values.size() == 1 && self.values[0].matches('^[0-9]{{1,18}}$')",
+            holds=_values_fit,
+            field="values",
+        ),
+    )
+
+
+class FieldRequirement(Model):
+    """A requirement on the name of a node."""
+
+    key: Literal["metadata.name"]
+    """The only field that nodes can be selected by."""
+    operator: Literal["In", "NotIn"]
+    """Comparison with the value."""
+    values: Annotated[tuple[ObjectName, ...], Field(min_length=1, max_length=1)]
+    """Name of the node."""
 
 
 class NodeTerm(Model):
@@ -34,8 +67,8 @@ class NodeTerm(Model):
 
     match_expressions: Annotated[tuple[NodeRequirement, ...], Field(max_length=16)] | None = None
     """Requirements on labels."""
-    match_fields: Annotated[tuple[NodeRequirement, ...], Field(max_length=16)] | None = None
-    """Requirements on fields."""
+    match_fields: Annotated[tuple[FieldRequirement, ...], Field(max_length=16)] | None = None
+    """Requirements on names."""
 
 
 class NodeSelector(Model):
@@ -75,6 +108,8 @@ class LabelRequirement(Model):
     values: Annotated[tuple[LabelValue, ...], Field(max_length=64)] | None = None
     """Values to compare with."""
 
+    rules: ClassVar = (Rule(f"values: {_VALUES}", cel=f"{_FITS}false", holds=_values_fit, field="values"),)
+
 
 class LabelSelector(Model):
     """Selects pods or namespaces by label; an empty selector selects all."""
@@ -84,6 +119,16 @@ class LabelSelector(Model):
     match_expressions: Annotated[tuple[LabelRequirement, ...], Field(max_length=16)] | None = None
     """Requirements on labels."""
 
+    rules: ClassVar = (keys_rule("matchLabels"),)
+
+
+def _keys_not_repeated(term: PodTerm) -> bool:
+    """Return whether no key of matchLabelKeys is in the selector or in mismatchLabelKeys."""
+    selector = term.label_selector or LabelSelector()
+    taken = {*(term.mismatch_label_keys or ()), *(selector.match_labels or ())}
+    taken |= {one.key for one in selector.match_expressions or ()}
+    return taken.isdisjoint(term.match_label_keys or ())
+
 
 class PodTerm(Model):
     """Selects pods, and the nodes that count as close to them."""
@@ -92,7 +137,7 @@ class PodTerm(Model):
     """Label of nodes. Nodes with the same value count as close to each other."""
     label_selector: LabelSelector | None = None
     """Labels of the pods."""
-    namespaces: Annotated[tuple[ObjectName, ...], Field(max_length=32)] | None = None
+    namespaces: Annotated[tuple[NamespaceName, ...], Field(max_length=32)] | None = None
     """Namespaces of the pods. Default, without namespaceSelector too: the namespace of the scan."""
     namespace_selector: LabelSelector | None = None
     """Labels of the namespaces of the pods."""
@@ -100,6 +145,28 @@ class PodTerm(Model):
     """Labels whose values must equal those of the scan's pods."""
     mismatch_label_keys: Annotated[tuple[Key, ...], Field(max_length=16)] | None = None
     """Labels whose values must differ from those of the scan's pods."""
+
+    rules: ClassVar = (
+        Rule(
+            "matchLabelKeys and mismatchLabelKeys need a labelSelector",
+            cel="has(self.labelSelector) || ((!has(self.matchLabelKeys) || self.matchLabelKeys.size() == 0) && "
+            "(!has(self.mismatchLabelKeys) || self.mismatchLabelKeys.size() == 0))",
+            holds=lambda term: (
+                term.label_selector is not None or not (term.match_label_keys or term.mismatch_label_keys)
+            ),
+            field="labelSelector",
+        ),
+        Rule(
+            "matchLabelKeys: a key of them must not be in labelSelector or mismatchLabelKeys",
+            cel="!has(self.matchLabelKeys) || self.matchLabelKeys.all(key, "
+            "!(has(self.mismatchLabelKeys) && key in self.mismatchLabelKeys) && !(has(self.labelSelector) && "
+            "((has(self.labelSelector.matchLabels) && key in self.labelSelector.matchLabels) || "
+            "(has(self.labelSelector.matchExpressions) && "
+            "self.labelSelector.matchExpressions.exists(one, one.key == key)))))",
+            holds=_keys_not_repeated,
+            field="matchLabelKeys",
+        ),
+    )
 
 
 class PreferredPods(Model):

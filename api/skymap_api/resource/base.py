@@ -14,7 +14,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -134,26 +133,12 @@ Nside = Literal[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
 ObjectName = Annotated[
     str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
 ]
-DataKey = Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+#: No key is ``.`` or begins with two dots, which would be other folders.
+DataKey = Annotated[str, Field(max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
+#: Names of namespaces (RFC 1123 label).
+NamespaceName = Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 #: A name outside Kubernetes: of a reconstruction or a tenant.
 Word = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9][-_.A-Za-z0-9]*$")]
-
-_QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|[MGTPE]|[KMGTPE]i|e[0-9]{1,2})?$"
-#: A quantity such as ``500m`` or ``2Gi``; YAML may read it as an integer.
-Quantity = Annotated[
-    str,
-    BeforeValidator(lambda value: str(value) if type(value) is int else value),
-    Field(pattern=_QUANTITY, max_length=32),
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "pattern": _QUANTITY,
-            "maxLength": 32,
-            "minimum": 0,
-            "x-kubernetes-int-or-string": True,
-        }
-    ),
-]
 
 
 def _scalar(value: Any) -> Any:

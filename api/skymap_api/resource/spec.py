@@ -20,13 +20,13 @@ from skymap_api.resource.base import (
     OnCluster,
     Parameter,
     Positive,
-    Quantity,
     Rule,
     Whole,
     Word,
     inside_rule,
 )
 from skymap_api.resource.event import EventSource, SecretName
+from skymap_api.resource.quantities import Quantity, compare
 from skymap_api.resource.workers import Workers
 
 _PULSAR = "^pulsar([+]ssl)?://[^ /?#@]+/?$"
@@ -106,6 +106,12 @@ class Claim(Model):
             "size and storageClassName are for a new claim: leave them out, or leave out name",
             cel="!has(self.name) || !(has(self.size) || has(self.storageClassName))",
             holds=lambda claim: claim.name is None or (claim.size is None and claim.storage_class_name is None),
+        ),
+        Rule(
+            "size must be more than 0",
+            cel="!has(self.size) || quantity(string(self.size)).compareTo(quantity('0')) > 0",
+            holds=lambda claim: claim.size is None or compare(claim.size, "0") > 0,
+            field="size",
         ),
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from skymap_api.names import SCAN_NAME_ANNOTATION
 from skymap_api.resource.base import Manifest, to_manifest
-from skymap_api.resource.workers import Resources
+from skymap_api.resource.resources import Resources
 from skymap_operator.manifests.labels import labels
 from skymap_operator.manifests.recipe import Recipe
 

@@ -7,7 +7,7 @@ import math
 from skymap_api.command_line import worker_words
 from skymap_api.names import WORKER
 from skymap_api.resource.base import Manifest, to_manifest
-from skymap_api.resource.workers import PodTemplate
+from skymap_api.resource.pods import PodTemplate
 from skymap_operator.manifests.labels import build, selector
 from skymap_operator.manifests.pod import (
     LIVENESS_TIMEOUT,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ def parts(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[st
 def test_crd_is_current() -> None:
     assert (ROOT / "crds/skymapscans.yaml").read_text() == to_yaml(custom_resource_definition()), "run: make generate"
     assert yaml.safe_load(to_yaml(custom_resource_definition())) == custom_resource_definition()
+
+
+def test_definition_can_be_applied_by_kubectl() -> None:
+    """Client-side apply stores the whole object in an annotation, and all annotations have at most 256 KiB."""
+    assert len(json.dumps(custom_resource_definition())) < 250 * 1024
 
 
 def test_schema_is_structural() -> None:

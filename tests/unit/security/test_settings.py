@@ -95,9 +95,9 @@ def longest() -> dict[str, Any]:
     """Return a spec in which everything has its maximum length."""
     template = {
         "labels": {f"l{number}": "x" * 63 for number in range(32)},
-        "annotations": {f"a{number}": "x" * 4096 for number in range(32)},
+        "annotations": {f"a{number}": "x" * 1024 for number in range(16)},
         "nodeSelector": {f"n{number}": "x" * 63 for number in range(32)},
-        "tolerations": [{"key": "x" * 317, "value": "x" * 63}] * 32,
+        "tolerations": [{"key": f"{'d' * 189}/{'x' * 63}", "value": "x" * 63}] * 32,
         "imagePullSecrets": [{"name": f"s{number}"} for number in range(16)],
     }
     return {

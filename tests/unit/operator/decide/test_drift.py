@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from skymap_api.resource.base import Quantity
+from skymap_api.resource.quantities import Quantity, same_quantity
 from skymap_operator.decide.actions import Patch
-from skymap_operator.decide.drift import differs, patch_job, same_quantity
+from skymap_operator.decide.drift import differs, patch_job
 from skymap_operator.observe.children import Job
 
 UNTIMED = settings(deadline=None)

@@ -45,7 +45,7 @@ def test_workers_deployment_is_complete() -> None:
 @pytest.mark.parametrize(
     ("given", "ours"),
     [
-        ({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "tolerationSeconds": 600}, LOST_NODE[:1]),
+        ({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}, LOST_NODE[:1]),
         ({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoSchedule"}, LOST_NODE),
         ({"operator": "Exists"}, []),
     ],

@@ -1,0 +1,122 @@
+"""Additions to the pods of a scan: where they may run, and what a site asks of them.
+
+The rules are those of a pod (k8s.io/kubernetes, pkg/apis/core/validation): what they allow, a pod accepts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from skymap_api.names import GROUP
+from skymap_api.resource.affinity import Affinity
+from skymap_api.resource.base import Count, Model, ObjectName, Rule
+from skymap_api.resource.event import SecretName
+from skymap_api.resource.keys import ANNOTATION_KEY, Key, LabelValue, keys_rule
+
+#: With at most 16 values in each of two templates, UTF-8 takes half of the 256 KiB that a pod may have.
+Text = Annotated[str, Field(max_length=1024)]
+
+#: Labels by which the operator finds its objects, and those that the controllers of Kubernetes set.
+_OUR_LABELS = f"{GROUP}/|app.kubernetes.io/"
+_CONTROLLERS = "controller-uid$|job-name$|pod-template-hash$|batch.kubernetes.io/"
+#: Annotations that the operator sets, that stand for fields of a pod, or that only the kubelet may set.
+_OUR_ANNOTATIONS = (
+    f"{GROUP}/|controller.kubernetes.io/pod-deletion-cost$|(container.)?seccomp.security.alpha.kubernetes.io/"
+    "|container.apparmor.security.beta.kubernetes.io/|scheduler.alpha.kubernetes.io/|kubernetes.io/config."
+)
+
+
+def _reserved(field: str, begins: str, message: str) -> Rule:
+    """Return the rule that no key of ``field`` begins with one of ``begins``, a pattern in which a dot is a dot."""
+    pattern = re.compile(escaped := begins.replace(".", "[.]"))
+    return Rule(
+        message,
+        cel=f"!has(self.{field}) || self.{field}.all(key, !key.matches('^({escaped})'))",
+        holds=lambda pod: not any(pattern.match(key) for key in getattr(pod, field) or ()),
+        field=field,
+    )
+
+
+class Toleration(Model):
+    """A toleration, as in a pod."""
+
+    key: Key | None = None
+    """Key of the taint. Without a key, and with Exists: every taint."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """Whether the value must be equal (Equal), or the key suffices (Exists)."""
+    value: LabelValue | None = None
+    """Value of the taint, with Equal."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Effect of the taint. Default: every effect."""
+    toleration_seconds: Count | None = None
+    """How long NoExecute is tolerated (s). Default: for ever."""
+
+    rules: ClassVar = (
+        Rule(
+            "without a key the operator must be Exists",
+            cel="has(self.key) || self.operator == 'Exists'",
+            holds=lambda toleration: toleration.key is not None or toleration.operator == "Exists",
+            field="operator",
+        ),
+        Rule(
+            "value: with the operator Exists there is none: leave it out, or write Equal",
+            cel="self.operator == 'Equal' || !has(self.value) || self.value == ''",
+            holds=lambda toleration: toleration.operator == "Equal" or not toleration.value,
+            field="value",
+        ),
+        Rule(
+            "tolerationSeconds needs the effect NoExecute",
+            cel="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            holds=lambda toleration: toleration.toleration_seconds is None or toleration.effect == "NoExecute",
+            field="tolerationSeconds",
+        ),
+    )
+
+
+class PodTemplate(Model):
+    """Additions to the pods of the workers, as in a pod."""
+
+    labels: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = None
+    """Additional labels."""
+    annotations: Annotated[dict[str, Text], Field(max_length=16)] | None = None
+    """Additional annotations."""
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = None
+    """Labels that a node must have."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] | None = None
+    """Tolerations of the nodes' taints."""
+    affinity: Affinity | None = None
+    """Affinity to nodes and pods, as in a pod."""
+    priority_class_name: ObjectName | None = None
+    """Name of a PriorityClass."""
+    service_account_name: ObjectName | None = None
+    """Name of the ServiceAccount. Its token is not mounted."""
+    image_pull_secrets: Annotated[tuple[SecretName, ...], Field(max_length=16)] | None = None
+    """Secrets for the registry of the image, for all pods of the scan."""
+
+    rules: ClassVar = (
+        keys_rule("labels"),
+        keys_rule("annotations", ANNOTATION_KEY),
+        keys_rule("nodeSelector"),
+        _reserved(
+            "labels", _OUR_LABELS, f"labels that begin with {GROUP}/ or app.kubernetes.io/ belong to the operator"
+        ),
+        _reserved(
+            "labels",
+            _CONTROLLERS,
+            "labels: Kubernetes itself sets controller-uid, job-name, pod-template-hash and batch.kubernetes.io/...",
+        ),
+        _reserved(
+            "annotations",
+            _OUR_ANNOTATIONS,
+            "annotations of the operator and the kubelet, and those for security profiles, cannot be set",
+        ),
+        Rule(
+            "priorityClassName: classes that begin with system- are reserved for the cluster's own pods",
+            cel="!has(self.priorityClassName) || !self.priorityClassName.startsWith('system-')",
+            holds=lambda pod: not (pod.priority_class_name or "").startswith("system-"),
+            field="priorityClassName",
+        ),
+    )

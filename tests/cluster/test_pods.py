@@ -1,0 +1,73 @@
+"""Whatever the definition of SkymapScan accepts, the API server accepts as objects and pods, on a real API server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, given, settings
+from pydantic import ValidationError
+from testing.manifests import cases, strategies
+from tests.unit.operator.recipes import Manifest, everything, made
+
+pytestmark = pytest.mark.usefixtures("definition")
+
+_PATHS = {
+    "Pod": "api/v1/namespaces/{}/pods",
+    "ConfigMap": "api/v1/namespaces/{}/configmaps",
+    "PersistentVolumeClaim": "api/v1/namespaces/{}/persistentvolumeclaims",
+    "Job": "apis/batch/v1/namespaces/{}/jobs",
+    "Deployment": "apis/apps/v1/namespaces/{}/deployments",
+}
+
+
+def create(api: httpx.Client, namespace: str, manifest: Manifest) -> httpx.Response:
+    """POST an object as a dry run."""
+    meta = manifest["metadata"] | {"namespace": namespace}
+    query = {"dryRun": "All", "fieldValidation": "Strict"}
+    path = "/" + _PATHS[manifest["kind"]].format(namespace)
+    return api.post(path, params=query, json=manifest | {"metadata": meta})
+
+
+def pod_of(owner: Manifest) -> Manifest:
+    """Return a pod as the controller of a Job or Deployment makes it."""
+    template = owner["spec"]["template"]
+    meta = template["metadata"] | {"name": "pod"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}
+
+
+def objects_and_pods(values: cases.Spec) -> list[Manifest]:
+    objects = everything(made(values))
+    return objects + [pod_of(one) for one in objects if "template" in one.get("spec", {})]
+
+
+def invalid(api: httpx.Client, namespace: str, values: cases.Spec) -> list[str]:
+    """Return why objects of a scan are invalid.
+
+    That a ServiceAccount or PriorityClass is missing (403) is not a fault of the object.
+    """
+    answers = [create(api, namespace, one) for one in objects_and_pods(values)]
+    accepted = {httpx.codes.CREATED, httpx.codes.FORBIDDEN}
+    return [answer.json()["message"] for answer in answers if answer.status_code not in accepted]
+
+
+@pytest.mark.parametrize("case", cases.ACCEPTED, ids=lambda case: case.name)
+def test_objects_of_a_valid_scan_are_valid(api: httpx.Client, case: cases.Accepted) -> None:
+    assert invalid(api, "default", case.spec) == []
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(
+        st.fixed_dictionaries({"podTemplate": strategies.POD_TEMPLATE}),
+        st.fixed_dictionaries({"resources": strategies.RESOURCES}),
+    )
+)
+def test_models_accept_no_pod_that_the_api_server_rejects(api: httpx.Client, workers: dict[str, Any]) -> None:
+    spec = cases.URL | {"workers": workers}
+    try:
+        assert invalid(api, "default", spec) == []
+    except ValidationError:
+        return  # rejected by the models first
