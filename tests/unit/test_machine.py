@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from skymap_scanner import machine
-from skymap_scanner.machine import OTHER_MEMORY, WORKER_MEMORY, allowed_cores, allowed_memory, workers_for
+from skymap_scanner.machine import OTHER_MEMORY, WORKER_MEMORY, allowed_cores, allowed_memory, memory_limit, workers_for
 
 GB, MB = 1 << 30, 1 << 20
 MEMINFO = f"MemTotal:  {16 * GB >> 10} kB\nMemFree:   {2 * GB >> 10} kB\nMemAvailable:   {8 * GB >> 10} kB\n"
@@ -149,3 +150,28 @@ def test_affinity_bounds_the_cores_of_this_machine():
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout == "1 1\n"
+
+
+@pytest.mark.parametrize("shown", V2)
+@pytest.mark.parametrize(("limit", "expected"), [(str(2 * GB), 2 * GB), ("max", 16 * GB), (str(99 * GB), 16 * GB)])
+def test_memory_limit_of_version_2_does_not_depend_on_use(tree, shown, limit, expected):
+    assert memory_limit(tree(shown, {"memory.max": f"{limit}\n", "memory.current": f"{GB}\n"})) == expected
+
+
+@pytest.mark.parametrize("shown", V1)
+def test_memory_limit_of_version_1_is_that_of_the_group(tree, shown):
+    assert memory_limit(tree(shown, {"memory.limit_in_bytes": f"{3 * GB}\n"})) == 3 * GB
+    assert memory_limit(tree(shown, {"memory.limit_in_bytes": "9223372036854771712\n"})) == 16 * GB
+
+
+def test_memory_limit_of_groups_around_counts(tree):
+    assert memory_limit(tree(HOST_V2, {"memory.max": "max\n"}, {"memory.max": f"{4 * GB}\n"})) == 4 * GB
+
+
+def test_memory_limit_counts_the_address_space(tree, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (5 * GB, resource.RLIM_INFINITY))
+    assert memory_limit(tree(CONTAINER_V2, {"memory.max": f"{6 * GB}\n"})) == 5 * GB
+
+
+def test_memory_limit_may_be_unknown(tmp_path):
+    assert memory_limit(tmp_path) is None

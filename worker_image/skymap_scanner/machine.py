@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,8 +48,16 @@ def allowed_cores(root: Path = Path("/")) -> int:
 
 def allowed_memory(root: Path = Path("/")) -> int | None:
     """Return the memory (bytes) that this process and its children may still use, None where that is not known."""
-    found = [_machine_memory(root), *(_group_memory(folder) for folder in _group_folders(root, "memory"))]
+    found = [_memory_in(root, "MemAvailable"), *(_group_memory(folder) for folder in _group_folders(root, "memory"))]
     return min((max(one, 0) for one in found if one is not None), default=None)
+
+
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """Return the most memory (bytes) that this process may ever have, whatever others use now; None if not known."""
+    groups = (_group_limit(folder) for folder in _group_folders(root, "memory"))
+    space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    found = [_memory_in(root, "MemTotal"), None if space == resource.RLIM_INFINITY else space, *groups]
+    return min((one for one in found if one is not None), default=None)
 
 
 def _affinity() -> int:
@@ -69,8 +78,8 @@ def _quota(folder: Path) -> float | None:
     return int(limit[0]) / max(int(limit[1]), 1)
 
 
-def _machine_memory(root: Path) -> int | None:
-    found = re.search(r"^MemAvailable: +(\d+) kB$", _read(root / "proc/meminfo"), re.MULTILINE)
+def _memory_in(root: Path, key: str) -> int | None:
+    found = re.search(rf"^{key}: +(\d+) kB$", _read(root / "proc/meminfo"), re.MULTILINE)
     return None if found is None else int(found[1]) << 10
 
 
@@ -85,6 +94,12 @@ def _group_memory(folder: Path) -> int | None:
             cached = re.findall(rf"^{total}(?:in)?active_file (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
             return int(limit) - int(used) + sum(map(int, cached))
     return None
+
+
+def _group_limit(folder: Path) -> int | None:
+    """Return the memory limit (bytes) of a group; without one version 2 has a word, version 1 a huge number."""
+    limits = (_read(folder / name).strip() for name in ("memory.max", "memory.limit_in_bytes"))
+    return next((int(limit) for limit in limits if limit.isdecimal()), None)
 
 
 def _group_folders(root: Path, controller: str) -> Iterator[Path]:

@@ -28,13 +28,16 @@ from skymap_scanner.i3 import FrameWriter, I3String
 from skymap_scanner.machine import worker_count
 from skymap_scanner.reconstruction import load, software_of
 from skymap_scanner.reconstruction.locate import check_can_locate
-from skymap_scanner.results import ScanResult, choose_formats, write_results
+from skymap_scanner.results import ScanResult, write_results
 from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
 from skymap_scanner.roles.local.record import FILE as RECORD_FILE
 from skymap_scanner.roles.local.record import Record, check_same, check_software, read_record, unique_name, write_record
 from skymap_scanner.roles.producer.planning import ScanSettings
+from skymap_scanner.roles.requirements import scan_requirements, writable_formats
 from skymap_scanner.roles.scans import delete_scan
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.scan.levels import most_pixels
+from skymap_scanner.scan.seeds import Seeding
 
 #: The event as it was read, kept until the scan is finished, so that a resumed scan fits the same bytes.
 EVENT_FILE = "event.i3.zst"
@@ -46,6 +49,8 @@ RESULT_NAME = re.compile(r"run\d{8}\.evt\d{12}[^/]*?(_\d+)+\.")
 class RunRequest:
     """One call of ``run``: the event's path or URL, or what to simulate.
 
+    ``formats`` are those that the user names, ``written`` those of them, or of all, that there is room for.
+
     ``broker`` is the shared broker, None for one of the scan's own in the folder. Unless ``named``, a scan on a shared
     broker gets a name that no other scan has.
     """
@@ -56,6 +61,7 @@ class RunRequest:
     select: EventSelection | None = None
     workers: int | None = None
     formats: Sequence[str] = ()
+    written: Sequence[str] = ()
     restart: bool = False
     suffix: str = ".i3.zst"
     max_task_seconds: float = 600.0
@@ -106,6 +112,7 @@ def run(request: RunRequest) -> None:
     """
     folder = request.folder
     if request.restart:
+        request = _with_room(request)  # refuses before anything is deleted
         _discard_earlier_scan(request)
     found = read_record(folder)
     if found is not None:
@@ -119,7 +126,8 @@ def run(request: RunRequest) -> None:
             show_results(folder)
             _delete_topics_or_say_how(request)
             return
-    choose_formats(request.formats)
+    if not request.written:
+        request = _with_room(request)
     software = request.software
     if found is not None:
         check_software(folder, found, software)
@@ -140,6 +148,19 @@ def run(request: RunRequest) -> None:
     _remove_working_files(folder)
     show_results(folder)
     _delete_topics_or_say_how(request)
+
+
+def _with_room(request: RunRequest) -> RunRequest:
+    """Return the request with the formats that there is room for; raises InputError as `writable_formats`."""
+    settings = request.settings
+    first = settings.seeds if settings.first_seeds is None else settings.first_seeds
+    need = scan_requirements(
+        most_pixels(settings.levels, settings.area, settings.pixels),
+        Seeding(settings.seeds, first, settings.levels[0].nside),
+        keep_all=settings.keep_all_seeds,
+    )
+    formats = writable_formats(need, request.formats, named=bool(request.formats), folder=request.folder)
+    return replace(request, written=formats)
 
 
 def _write_other_formats(request: RunRequest, record: Record) -> None:
@@ -166,7 +187,7 @@ def _local_scan(request: RunRequest) -> LocalScan:
         settings=request.settings,
         workers=worker_count() if request.workers is None else request.workers,
         output=folder / f"{{stem}}{request.suffix}",
-        formats=request.formats,
+        formats=request.written,
         max_task_seconds=request.max_task_seconds,
     )
     if request.broker is None:

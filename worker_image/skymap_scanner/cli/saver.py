@@ -59,7 +59,6 @@ def command(
     stop = start_role(end_with_parent=end_with_parent)
 
     from skymap_api.names import ScanTopics, TopicBases
-    from skymap_scanner.results import choose_formats
     from skymap_scanner.roles.full_disk import retry_while_disk_full
     from skymap_scanner.roles.saver.progress_reporter import SaveAttempts
     from skymap_scanner.roles.saver.saver import SaverSettings, save
@@ -67,7 +66,8 @@ def command(
     settings = SaverSettings(
         output=output,
         results=results or output.parent,
-        formats=choose_formats(formats),
+        formats=formats,
+        named=bool(formats),
         nside=nside,
         area=area,
         pixels=pixel_list,

@@ -60,8 +60,8 @@ def write_results(
 
     ``formats`` are some of RESULT_FORMATS; None means all that the installed packages can write. ``rule``: how contours
     are drawn; None means as the result states, and by Wilks' theorem where it states nothing. Without a fitted pixel
-    there is no map, and only json, npz and the summary are written. Raises InputError as `check_formats`, or when the
-    folder cannot be written to.
+    there is no map, and only json, npz and the summary are written. Raises InputError as `check_formats`, when the
+    folder cannot be written to, or when there is not enough memory.
     """
     formats = choose_formats(formats or ())
     try:
@@ -70,7 +70,11 @@ def write_results(
         raise InputError(f"{folder}: cannot make this folder ({error.strerror})") from error
     written: list[Path] = []
     for suffix, encode in _files(result, formats, rule or result.metadata.rule or WILKS).items():
-        written.append(write_atomically(folder / f"{result.stem}{suffix}", encode()))
+        path = folder / f"{result.stem}{suffix}"
+        try:
+            written.append(write_atomically(path, encode()))
+        except MemoryError as error:
+            raise InputError(f"{path.name}: there is not enough memory to make it; choose other formats") from error
     return written
 
 

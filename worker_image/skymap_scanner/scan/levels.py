@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.healpix import pixel_count
-from skymap_scanner.scan.pixels import MAX_PIXELS, Pixel, check_nside, check_pixels, nearest, whole_sky
+from skymap_scanner.scan.pixels import (
+    MAX_PIXELS,
+    Pixel,
+    check_nside,
+    check_pixels,
+    nearest,
+    read_ranges,
+    whole_sky,
+)
 
 #: The whole sky at nside 4, then all that may hold 99.9 % of the probability: Wilks' 3 sigma region lies inside. The
 #: first step is more generous, since far from the minimum some fits end in wrong ones. Steps of 2 refine the fewest
@@ -102,6 +110,15 @@ def parse_area(text: str) -> Area:
     if count < 1:
         raise InputError(f"area {text!r} has no pixel: the last number must be at least 1")
     return Area(check_pixels(check_nside(nside), [index])[0], count)
+
+
+def most_pixels(levels: Sequence[Level], area: Area | None, pixels: str | None) -> dict[int, int]:
+    """Return the most pixels that each level can have, by nside; ``pixels``: ranges of the first level."""
+    listed = [] if pixels is None else [len(read_ranges(pixels))]
+    counts = {levels[0].nside: min([pixel_count(levels[0].nside), *([area.count] if area else []), *listed])}
+    for before, level in itertools.pairwise(levels):
+        counts[level.nside] = min(level.parents, counts[before.nside]) * (level.nside // before.nside) ** 2
+    return counts
 
 
 def first_pixels(level: Level, area: Area | None, indices: Sequence[int] | None) -> list[Pixel]:

@@ -16,7 +16,8 @@ from skymap_scanner.healpix import pixel_count
 #: Pixels of 13 arc seconds: far below any resolution here, and every index still fits an int32 of the frames.
 MAX_NSIDE = 8192
 
-#: Most pixels of one level, the whole sky at nside 512: what the roles hold in their memory of 2 GiB.
+#: Most pixels of one level, the whole sky at nside 512. The roles hold 2 kB for each; `results.requirements` refuses
+#: what a saver has no memory for.
 MAX_PIXELS = 12 * 512 * 512
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +81,13 @@ class ProgressReporter:
         folder: Path,
         attempts: SaveAttempts,
         last: Progress | None = None,
+        shortage: Callable[[], str] = lambda: "",
     ) -> None:
-        """``last`` is the latest snapshot of an earlier saver: until this one has read as many fits, it is not less."""
+        """``last``: the latest snapshot of an earlier saver; until this one has read as many fits, it is repeated.
+
+        ``shortage`` returns what the results will lack if nothing changes; it is shown as an obstacle as long as that
+        lasts.
+        """
         self._producer = producer
         self._plan = plan
         self._scan = collected.scan
@@ -91,6 +96,7 @@ class ProgressReporter:
         self._folder = folder
         self._attempts = attempts
         self._last = last
+        self._shortage = shortage
         self._phase = ProgressPhase.SCANNING
         self._began = time.monotonic()
         self._rate = Rate()
@@ -145,7 +151,8 @@ class ProgressReporter:
         self._phase = phase
         if phase is ProgressPhase.DONE or not self._attempts.blocked(self._best_fits.rounds):
             self._attempts.obstacle = ""
-        obstacle = self._attempts.obstacle[:MAX_OBSTACLE] or None
+        lacking = "" if phase is ProgressPhase.DONE else self._shortage()
+        obstacle = (self._attempts.obstacle or lacking)[:MAX_OBSTACLE] or None
         if self._last is not None and self._behind:
             repeated = self._last.model_copy(update={"phase": phase, "obstacle": obstacle, "outputs": ()})
             self._producer.send(Outgoing(encode_progress(repeated)))

@@ -15,7 +15,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -29,6 +29,7 @@ from skymap_scanner.results import ScanResult, check_formats, write_results
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.full_disk import is_disk_full
 from skymap_scanner.roles.readers import BestFitReader, BestFits, PlanReader
+from skymap_scanner.roles.requirements import lacking_disk, requirements_of, writable_formats
 from skymap_scanner.roles.saver.progress_reporter import PARTIAL, ProgressReporter, SaveAttempts
 from skymap_scanner.roles.saver.scan_state import scan_result
 from skymap_scanner.roles.scans import read_progress
@@ -49,7 +50,8 @@ class SaverSettings:
     """Where the .i3 file and the results are written, in which formats, and which scan is expected.
 
     ``{stem}`` in the name of ``output`` stands for run, event and levels, as in the names of the results. ``nside``,
-    ``area``, ``pixels``: what the user expects of the scan; a different scan is an error.
+    ``area``, ``pixels``: what the user expects of the scan; a different scan is an error. Unless the user has ``named``
+    the formats, one that there is no memory for is left out.
     """
 
     output: Path
@@ -58,6 +60,7 @@ class SaverSettings:
     nside: int | None = None
     area: str | None = None
     pixels: str | None = None
+    named: bool = True
     delete_collected: bool = False
 
 
@@ -68,7 +71,8 @@ def save(
 
     ``attempts``: a caller that tries again after an error passes the same object each time; the progress then shows why
     the last attempt failed. Raises InputError if the scan is not the expected one, or a file cannot be written;
-    BrokerError if the broker rejects a request; BrokerUnavailable if it cannot be reached.
+    BrokerError if the broker rejects a request; BrokerUnavailable if it cannot be reached. Too little memory for the
+    results is such an error at once, too little disk is shown in the progress as long as that lasts.
     """
     check_formats(settings.formats)
     try:
@@ -84,14 +88,21 @@ def save(
         if scan is None:
             return False
         check_expected(scan, settings)
+        need = requirements_of(scan)
+        settings = replace(settings, formats=writable_formats(need, settings.formats, named=settings.named))
         with (
             BestFitReader(broker, topics.collected, FitValidator(scan)) as collected,
             Spool(settings.output.parent) as spool,
         ):
-            statement = partial(_statement, spool, collected.best_fits)
-            last, attempts = read_progress(broker, topics.progress), attempts or SaveAttempts()
             reporter = ProgressReporter(
-                progress, plan_reader.plan, collected, statement, settings.results, attempts, last
+                progress,
+                plan_reader.plan,
+                collected,
+                partial(_statement, spool, collected.best_fits),
+                settings.results,
+                attempts or SaveAttempts(),
+                read_progress(broker, topics.progress),
+                lambda: lacking_disk(need.disk_of(settings.formats) - spool.size, settings.output.parent),
             )
             try:
                 outputs = _save(broker, settings, stop, plan_reader, collected, spool, reporter)
@@ -251,6 +262,11 @@ class Spool(Closing):
             yield
         except OSError as error:
             raise InputError(f"cannot write in {self._folder}: {error.strerror}") from error
+
+    @property
+    def size(self) -> int:
+        """Size of the file (bytes)."""
+        return self._end
 
     def write(self, one: Round, payload: bytes) -> None:
         """Keep ``payload`` for a round."""
