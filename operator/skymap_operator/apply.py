@@ -28,7 +28,7 @@ from skymap_operator.decide.actions import (
     Replace,
     SetStatus,
 )
-from skymap_operator.observe.state import ObservedState, ObservedWarning
+from skymap_operator.observe.state import INVALID, REFUSED, ObservedState, ObservedWarning
 from skymap_operator.pulsar.access import pulsar_access
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.settings import Settings
@@ -59,11 +59,11 @@ async def apply(
             else:
                 await _on_cluster(action, observed, cluster)
         except Refused as error:
-            kind = "Invalid" if isinstance(error, Invalid) else "Refused"
-            raise ActionRefused(ObservedWarning(_object(action), kind, str(error))) from error
+            kind = INVALID if isinstance(error, Invalid) else REFUSED
+            raise ActionRefused(ObservedWarning.of(_object(action), kind, str(error))) from error
         except PulsarAdminError as error:
             reason = Reason.PULSAR_UNAVAILABLE if isinstance(error, PulsarUnavailable) else Reason.PULSAR_REFUSED
-            raise ActionRefused(ObservedWarning("Pulsar", reason, str(error))) from error
+            raise ActionRefused(ObservedWarning.of("Pulsar", reason, str(error))) from error
 
 
 async def _on_pulsar(

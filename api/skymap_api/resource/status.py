@@ -74,9 +74,16 @@ class Reason(StrEnum):
     PODS_REJECTED = "PodsRejected"
     OBJECTS_REJECTED = "ObjectsRejected"
     OBJECTS_INVALID = "ObjectsInvalid"
+    WEBHOOK_UNAVAILABLE = "WebhookUnavailable"
+    VOLUME_NOT_MOUNTED = "VolumeNotMounted"
+    SANDBOX_NOT_CREATED = "SandboxNotCreated"
+    CONTAINER_NOT_CREATED = "ContainerNotCreated"
+    POD_EVICTED = "PodEvicted"
+    NODE_NOT_READY = "NodeNotReady"
     NAME_TAKEN = "NameTaken"
     WORKERS_CRASHING = "WorkersCrashing"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
+    KUBERNETES_WARNING = "KubernetesWarning"
 
 
 class Status(Model):
@@ -174,6 +181,8 @@ class WorkersStatus(Status):
     """Label selector of the workers' pods, for the scale subresource."""
     reason: Annotated[str, Field(max_length=1024)] | None = None
     """Reason of the desired number."""
+    obstacle: Annotated[str, Field(max_length=1024)] | None = None
+    """Why further workers do not start while others work."""
     seconds_per_task: Annotated[Number, Field(gt=0)] | None = None
     """Mean time of a fit (s), if known."""
 

@@ -40,5 +40,6 @@ def event_about(about: Manifest, kind: str, reason: str, message: str) -> Manife
 
 
 def trimmed_event(event: Manifest) -> Manifest:
-    """Return the fields of an Event that the operator reads."""
-    return {key: event[key] for key in _KEPT if key in event}
+    """Return the fields of an Event that the operator reads, the message with the length that it reads at most."""
+    kept = {key: event[key] for key in _KEPT if key in event}
+    return kept | {"message": (event.get("message") or "")[: 4 * LONGEST_MESSAGE]}

@@ -124,7 +124,7 @@ def scans_of(kind: str, found: Mapping[str, Any]) -> set[NamespacedName]:
 def trimmed(kind: str, found: Mapping[str, Any]) -> Manifest:
     """Return the part of an object that the store keeps.
 
-    A Job loses its pod template, which is immutable. Of a Deployment's status only the reason for missing pods stays,
+    A Job loses its pod template, which is immutable. Of a Deployment's status only the reasons for missing pods stay,
     because the pods themselves are stored. A pod keeps what `observe.state.Pod` reads.
     """
     meta = {key: value for key, value in found["metadata"].items() if key not in {"managedFields", "selfLink"}}
@@ -135,15 +135,22 @@ def trimmed(kind: str, found: Mapping[str, Any]) -> Manifest:
     if kind == "Job":
         kept["spec"] = {key: value for key, value in found["spec"].items() if key not in {"template", "selector"}}
     elif kind == "Deployment":
-        conditions = [one for one in found.get("status", {}).get("conditions", ()) if one["type"] == "ReplicaFailure"]
+        conditions = [one for one in found.get("status", {}).get("conditions", ()) if explains_missing_pods(one)]
         kept["status"] = {"conditions": conditions} if conditions else {}
     elif kind == "Pod":
         return {"kind": kind, "metadata": _pod_meta(meta), "status": _pod_status(found.get("status", {}))}
     return kept
 
 
-_POD_META = ("name", "namespace", "uid", "resourceVersion", "annotations", "deletionTimestamp")
-_POD_CONDITIONS = {"PodScheduled", "Ready"}
+def explains_missing_pods(condition: Mapping[str, Any]) -> bool:
+    """Return whether a condition of a Deployment says why no pod, or no ReplicaSet, could be created."""
+    if condition["type"] == "Progressing":
+        return condition["status"] == "False" and condition.get("reason") == "ReplicaSetCreateError"
+    return bool(condition["type"] == "ReplicaFailure" and condition["status"] == "True")
+
+
+_POD_META = ("name", "namespace", "uid", "resourceVersion", "annotations", "creationTimestamp", "deletionTimestamp")
+_POD_CONDITIONS = {"PodScheduled", "PodReadyToStartContainers", "Ready"}
 _POD_CONTAINERS = ("initContainerStatuses", "containerStatuses")
 
 
@@ -154,7 +161,7 @@ def _pod_meta(meta: Mapping[str, Any]) -> Manifest:
 
 
 def _pod_status(status: Mapping[str, Any]) -> Manifest:
-    kept = {key: status[key] for key in ("phase", "podIP") if key in status}
+    kept = {key: status[key] for key in ("phase", "podIP", "reason", "message") if key in status}
     kept["conditions"] = [
         {key: one[key] for key in ("type", "status", "reason", "message") if key in one}
         for one in status.get("conditions", ())

@@ -50,7 +50,7 @@ def _results_written(observed: ObservedState) -> bool:
 def _role_failed(observed: ObservedState, spec: SkymapScanSpec, role: str, condition: Manifest) -> Finding:
     if condition.get("reason") == "DeadlineExceeded":
         return Finding(Reason.DEADLINE_EXCEEDED, f"{role} did not finish within activeDeadlineSeconds")
-    ends = [pod for pod in observed.pods if pod.role == role and pod.termination is not None and pod.termination.code]
+    ends = [pod for pod in observed.pods if pod.role == role and _failed(pod)]
     message = termination_message(ends[-1]) if ends else ""
     if not message:
         return Finding(Reason.ROLE_FAILED, f"{role} failed: {condition.get('message', condition.get('reason', ''))}")
@@ -59,6 +59,11 @@ def _role_failed(observed: ObservedState, spec: SkymapScanSpec, role: str, condi
     reported = ends[-1].termination is not None and ends[-1].termination.code == 1
     reason = _event_reason(spec, message) if role == PRODUCER and reported else Reason.ROLE_FAILED
     return Finding(reason, f"{role} failed: {message}")
+
+
+def _failed(pod: Pod) -> bool:
+    """Return whether a container of the pod ended with an error, or its node evicted or refused the pod."""
+    return pod.failure is not None or (pod.termination is not None and pod.termination.code != 0)
 
 
 def _event_reason(spec: SkymapScanSpec, message: str) -> Reason:

@@ -18,7 +18,7 @@ from skymap_operator.decide.actions import (
     EnsureTopics,
     Replace,
 )
-from skymap_operator.decide.diagnose import find_obstacle
+from skymap_operator.decide.diagnose import find_obstacle, find_shortage
 from skymap_operator.decide.drift import differs, patch_job
 from skymap_operator.decide.status import Verdict, phase_of, update_status
 from skymap_operator.decide.workers import decide_workers, scale_workers
@@ -42,6 +42,7 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     verdict = Verdict(
         phase_of(observed),
         degraded=trouble,
+        shortage=find_shortage(observed),
         workers=decided.status,
         runs_with=runs_with(scan.spec, scan.status, settings),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from skymap_api.names import WORKER, Names
+from skymap_api.names import COLLECTOR, JOB_ROLES, PRODUCER, SAVER, WORKER, Names
 from skymap_api.progress import Progress, ProgressPhase
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import (
@@ -29,7 +29,7 @@ from skymap_operator.observe.state import ObservedState, PulsarState
 
 Truth = Literal["True", "False", "Unknown"]
 
-#: The condition Progressing in each phase.
+#: The condition Progressing in each phase, when the roles run that it needs.
 _PROGRESSING: dict[Phase, tuple[Truth, Reason, str]] = {
     Phase.PENDING: ("True", Reason.WAITING, "waiting for the first pod to start"),
     Phase.PREPARING: ("True", Reason.PREPARING, "the producer is preparing the event"),
@@ -52,11 +52,13 @@ _HIGHEST_RATE = 1e9
 class Verdict:
     """What was decided about a scan.
 
-    ``degraded``: what obstructs it; ``outcome``: how it ended, once it has; ``workers``: what was decided about them.
+    ``degraded``: what obstructs it; ``shortage``: why further workers do not start while others work; ``outcome``: how
+    it ended, once it has; ``workers``: what was decided about them.
     """
 
     phase: Phase
     degraded: Finding | None = None
+    shortage: Finding | None = None
     outcome: Finding | None = None
     workers: WorkersStatus | None = None
     runs_with: RunsWith | None = None
@@ -65,7 +67,9 @@ class Verdict:
 def update_status(observed: ObservedState, verdict: Verdict) -> tuple[Action, ...]:
     """Return the change of the status and the Events that report it; nothing if the status stays the same."""
     old, new = observed.scan.status, next_status(observed, verdict)
-    return () if new == old else (SetStatus(new), *condition_events(old, new))
+    if new == old:
+        return ()
+    return (SetStatus(new), *condition_events(old, new), *_shortage_events(old, verdict))
 
 
 def next_status(observed: ObservedState, verdict: Verdict) -> SkymapScanStatus:
@@ -79,7 +83,7 @@ def next_status(observed: ObservedState, verdict: Verdict) -> SkymapScanStatus:
         "start_time": _shown_start_time(observed, verdict.phase),
         "completion_time": (old.completion_time or now) if ended else old.completion_time,
         "runs_with": old.runs_with or verdict.runs_with,
-        "workers": _workers(observed, verdict.workers),
+        "workers": _workers(observed, verdict),
     }
     if isinstance(observed.pulsar, PulsarState):
         changes |= _figures(observed, observed.pulsar)
@@ -89,15 +93,20 @@ def next_status(observed: ObservedState, verdict: Verdict) -> SkymapScanStatus:
 
 
 def phase_of(observed: ObservedState) -> Phase:
-    """Return the phase of a scan that runs."""
-    old = observed.scan.status
-    if not isinstance(observed.pulsar, PulsarState):
+    """Return the phase of a scan that runs.
+
+    The saver reports it, but may be the one role that does not run; Jobs and queues show the same.
+    """
+    old, pulsar = observed.scan.status, observed.pulsar
+    if not isinstance(pulsar, PulsarState):
         running = {Phase.PENDING, Phase.PREPARING, Phase.SCANNING, Phase.WRITING}
         return old.phase if old.phase in running else Phase.PENDING
-    progress = observed.pulsar.progress
-    if progress is not None and progress.phase is not ProgressPhase.SCANNING:
+    progress = pulsar.progress
+    if _complete(observed, COLLECTOR) or (progress is not None and progress.phase is not ProgressPhase.SCANNING):
         return Phase.WRITING
-    if progress is not None and any(level.decided for level in progress.levels):
+    decided = progress is not None and any(level.decided for level in progress.levels)
+    queues = [queue for queue in (pulsar.tasks, pulsar.fits) if queue is not None]
+    if decided or _complete(observed, PRODUCER) or any(one.waiting or one.unacked or one.done for one in queues):
         return Phase.SCANNING
     return Phase.PENDING if start_time(observed) is None else Phase.PREPARING
 
@@ -113,6 +122,13 @@ def condition_events(old: SkymapScanStatus, new: SkymapScanStatus) -> Iterator[E
         elif one.reason is not Reason.FINISHED:  # the Event of the condition Succeeded says more
             kind: Literal["Normal", "Warning"] = "Warning" if (one.type, one.status) in _WARNINGS else "Normal"
             yield Emit(kind, one.reason.value, one.message[:1024])
+
+
+def _shortage_events(old: SkymapScanStatus, verdict: Verdict) -> Iterator[Emit]:
+    """Yield the Event that further workers do not start: once, until one more is not missing any longer."""
+    known = old.workers is not None and old.workers.obstacle is not None
+    if verdict.shortage is not None and not known:
+        yield Emit("Normal", verdict.shortage.reason.value, f"others work: {verdict.shortage.message}"[:1024])
 
 
 def _has_changed(before: Condition | None, now: Condition) -> bool:
@@ -131,10 +147,37 @@ def _conditions(observed: ObservedState, verdict: Verdict, now: datetime) -> tup
         degraded = ("True", verdict.degraded.reason, verdict.degraded.message)
     found = {
         ConditionType.SUCCEEDED: _succeeded(observed, verdict),
-        ConditionType.PROGRESSING: _PROGRESSING[verdict.phase],
+        ConditionType.PROGRESSING: _progressing(observed, verdict.phase),
         ConditionType.DEGRADED: degraded,
     }
     return tuple(_condition(observed, kind, *judged, now) for kind, judged in found.items())
+
+
+def _progressing(observed: ObservedState, phase: Phase) -> tuple[Truth, Reason, str]:
+    """Return the condition Progressing, whose message names the roles that the scan waits for."""
+    truth, reason, message = _PROGRESSING[phase]
+    if phase is Phase.PREPARING and _missing(observed, PRODUCER):
+        return truth, reason, "waiting for the producer to start"
+    if phase is Phase.SCANNING:
+        missing = [role for role in JOB_ROLES if _missing(observed, role)]
+        return truth, reason, f"{message}; waiting for {' and '.join(missing)} to start" if missing else message
+    if phase is Phase.WRITING and _missing(observed, SAVER):
+        return truth, reason, "all pixels are fitted; waiting for the saver to start"
+    return truth, reason, message
+
+
+def _missing(observed: ObservedState, role: str) -> bool:
+    """Return whether a role has work to do and no pod that has started, unless that has failed."""
+    job = observed.children.owned_job(role)
+    if job is not None and job.finished:
+        return False
+    pods = [pod for pod in observed.pods if pod.role == role and not pod.terminating and pod.phase != "Failed"]
+    return all(pod.started is None for pod in pods)
+
+
+def _complete(observed: ObservedState, role: str) -> bool:
+    job = observed.children.owned_job(role)
+    return job is not None and job.complete is not None
 
 
 def _succeeded(observed: ObservedState, verdict: Verdict) -> tuple[Truth, Reason, str]:
@@ -172,14 +215,15 @@ def _shown_start_time(observed: ObservedState, phase: Phase) -> datetime | None:
     return start_time(observed)
 
 
-def _workers(observed: ObservedState, decided: WorkersStatus | None) -> WorkersStatus:
+def _workers(observed: ObservedState, verdict: Verdict) -> WorkersStatus:
     names = Names.of(observed.scan.namespace, observed.scan.name)
     before = observed.scan.status.workers or WorkersStatus()
     pods = [pod for pod in observed.pods if pod.role == WORKER and pod.ready and not pod.terminating]
-    decided = decided or WorkersStatus()
+    decided = verdict.workers or WorkersStatus()
     return decided.model_copy(
         update={
             "ready": len(pods),
+            "obstacle": None if verdict.shortage is None else verdict.shortage.message[:1024],
             "selector": ",".join(f"{key}={value}" for key, value in sorted(selector(names, WORKER).items())),
             "seconds_per_task": decided.seconds_per_task or before.seconds_per_task,
         }

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from skymap_api.names import JOB_ROLES
 from skymap_api.resource.base import Manifest
+from skymap_operator.cluster.store import explains_missing_pods
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,12 @@ class Deployment(Child):
         """Number of workers that it is set to."""
         return int(self.spec.get("replicas", 1))
 
+    @property
+    def pod_failure(self) -> Manifest | None:
+        """The condition that says why no pods could be created; it lasts as long as the failure."""
+        conditions = self.status.get("conditions") or ()
+        return next((one for one in conditions if explains_missing_pods(one)), None)
+
 
 @dataclass(frozen=True)
 class Claim(Child):
@@ -118,9 +125,9 @@ class Claim(Child):
     kind = "PersistentVolumeClaim"
 
     @property
-    def pending(self) -> bool:
-        """Whether it waits for a volume."""
-        return bool(self.status.get("phase") == "Pending")
+    def bound(self) -> bool:
+        """Whether it has its volume."""
+        return bool(self.status.get("phase") == "Bound")
 
 
 @dataclass(frozen=True)

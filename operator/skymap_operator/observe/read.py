@@ -71,7 +71,8 @@ async def observe(
     pulsar: PulsarState | PulsarFault = PulsarState()
     if not scan.finished or scan.deleting or last:
         pulsar = await _pulsar(scan, names, pulsars, access, children, ending)
-    waiting = {} if scan.finished or scan.deleting else waiting_objects(children, pods)
+    observed_pods = tuple(Pod.of(pod) for pod in pods)
+    waiting = {} if scan.finished or scan.deleting else waiting_objects(children, observed_pods)
     found = await cluster.warnings(scan.namespace) if waiting else {}
     events = [event for uid in waiting.values() for event in found.get(uid, ())]
     return ObservedState(
@@ -79,8 +80,8 @@ async def observe(
         scan=scan,
         pulsar=pulsar,
         children=children,
-        pods=tuple(Pod.of(pod) for pod in pods),
-        warnings=(*refused, *current_warnings(events, children, pods)),
+        pods=observed_pods,
+        warnings=(*refused, *current_warnings(events, children, observed_pods)),
         tls_keys=tls_keys,
     )
 

@@ -19,10 +19,17 @@ from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScan, SkymapScanStatus
 from skymap_api.resource.spec import SkymapScanSpec
 from skymap_api.resource.status import ConditionType, Reason
+from skymap_api.text import bounded_line
 from skymap_api.validation_errors import describe_errors
 from skymap_operator.observe.children import Children
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+
+#: Reasons of the warning about an action that the cluster refused: it is forbidden, or a field is invalid.
+REFUSED, INVALID = "Refused", "Invalid"
+
+#: Most characters that are kept of a message or reason of Kubernetes, whose parts may come from anybody.
+LONGEST_MESSAGE, LONGEST_REASON = 1024, 128
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -114,18 +121,27 @@ class Termination:
 class Pod:
     """A pod of the scan.
 
-    ``waiting``: reason and message of a container that does not start. ``unschedulable``: why no node takes the pod.
-    ``termination``: how its container ended last, also if it was restarted since.
+    ``placed``: it has a node. ``connected``: its volumes are mounted and it has a network. ``started``,
+    ``last_started``: when the first of its containers started, and when one did last. ``waiting``: reason and message
+    of a container that does not start. ``unschedulable``: why no node takes the pod. ``failure``: reason and message
+    with which a node evicted or refused it. ``termination``: how its container ended last, also if it was restarted
+    since.
     """
 
     name: str
     role: str
     phase: str = "Pending"
+    uid: str = ""
+    created: datetime | None = None
+    placed: bool = False
+    connected: bool = False
     ready: bool = False
     started: datetime | None = None
+    last_started: datetime | None = None
     ip: str | None = None
     waiting: tuple[str, str] | None = None
     unschedulable: str | None = None
+    failure: tuple[str, str] | None = None
     termination: Termination | None = None
     restarts: int = 0
     terminating: bool = False
@@ -138,17 +154,23 @@ class Pod:
         containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
         conditions = {one["type"]: one for one in status.get("conditions", ())}
         placed = conditions.get("PodScheduled", {})
-        unplaced = placed.get("status") == "False" and placed.get("reason") == "Unschedulable"
         waiting = [one["state"]["waiting"] for one in containers if "waiting" in one.get("state", {})]
+        starts = _starts(containers)
         return cls(
             name=meta["name"],
             role=meta.get("labels", {}).get(COMPONENT_LABEL, ""),
             phase=status.get("phase", "Pending"),
+            uid=meta.get("uid", ""),
+            created=parse_time(meta.get("creationTimestamp")),
+            placed=placed.get("status") == "True",
+            connected=conditions.get("PodReadyToStartContainers", {}).get("status") == "True",
             ready=conditions.get("Ready", {}).get("status") == "True",
-            started=_started(containers),
+            started=min(starts, default=None),
+            last_started=max(starts, default=None),
             ip=status.get("podIP"),
-            waiting=(waiting[0].get("reason", ""), waiting[0].get("message", "")) if waiting else None,
-            unschedulable=placed.get("message", "") if unplaced else None,
+            waiting=_reason_and_message(waiting[0]) if waiting else None,
+            unschedulable=_unschedulable(placed),
+            failure=_reason_and_message(status) if status.get("phase") == "Failed" and status.get("reason") else None,
             termination=_termination(containers),
             restarts=max((one.get("restartCount", 0) for one in containers), default=0),
             terminating="deletionTimestamp" in meta,
@@ -160,6 +182,16 @@ class Pod:
         """Whether none of its containers runs or will run again."""
         return self.phase in {"Succeeded", "Failed"}
 
+    @property
+    def live(self) -> bool:
+        """Whether it runs or will run."""
+        return not self.terminating and not self.finished
+
+    @property
+    def starting(self) -> bool:
+        """Whether it has still to start a container, for the first time or again."""
+        return self.live and (self.phase == "Pending" or self.waiting is not None)
+
 
 def _deletion_cost(annotations: Mapping[str, str]) -> int:
     """Read the deletion cost; anybody may write the annotation, so one that is no number counts as 0."""
@@ -169,7 +201,20 @@ def _deletion_cost(annotations: Mapping[str, str]) -> int:
         return 0
 
 
-def _started(containers: list[Any]) -> datetime | None:
+def _reason_and_message(found: Mapping[str, Any]) -> tuple[str, str]:
+    reason, message = found.get("reason") or "", found.get("message") or ""
+    return bounded_line(reason, LONGEST_REASON), bounded_line(message, LONGEST_MESSAGE)
+
+
+def _unschedulable(placed: Mapping[str, Any]) -> str | None:
+    """Return why the scheduler has not placed a pod, whatever it calls the reason; None if it has."""
+    if placed.get("status") != "False":
+        return None
+    reason, message = _reason_and_message(placed)
+    return message or reason
+
+
+def _starts(containers: list[Any]) -> list[datetime]:
     states = [one.get(kind, {}) for one in containers for kind in ("state", "lastState")]
     times = [
         parse_time(state[kind].get("startedAt"))
@@ -177,7 +222,7 @@ def _started(containers: list[Any]) -> datetime | None:
         for kind in ("running", "terminated")
         if kind in state
     ]
-    return min((time for time in times if time is not None), default=None)
+    return [time for time in times if time is not None]
 
 
 def _termination(containers: list[Any]) -> Termination | None:
@@ -195,13 +240,18 @@ def _termination(containers: list[Any]) -> Termination | None:
 class ObservedWarning:
     """A warning about an object of the scan: an Event of the cluster, or a refused action of the operator.
 
-    ``reason``: that of the Event; for an action, ``Refused`` by the cluster, ``Invalid`` if that was for a field of the
+    ``reason``: that of the Event; for an action, `REFUSED` by the cluster, `INVALID` if that was for a field of the
     object, or the `Reason` why Pulsar refused it.
     """
 
     object: str
     reason: str
     message: str
+
+    @classmethod
+    def of(cls, about: str, reason: str, message: str) -> ObservedWarning:
+        """Take over a warning from outside, in printable lines of bounded length."""
+        return cls(about, bounded_line(reason, LONGEST_REASON), bounded_line(message, LONGEST_MESSAGE))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from testing.manifests import cases
 
-from skymap_api.names import JOB_ROLES, Names
+from skymap_api.names import JOB_ROLES, SAVER, Names
 from skymap_api.progress import FitCounts, Progress, ProgressPhase
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanStatus
@@ -130,9 +130,10 @@ class World:
         )
 
     def _warnings(self) -> tuple[ObservedWarning, ...]:
-        if len(self.pods) < self.quota:
+        job = self.names.job(SAVER)
+        if len(self.pods) < self.quota or ("Job", job) not in self.objects:
             return ()
-        return (ObservedWarning("Job x", "FailedCreate", 'pods "x" is forbidden: exceeded quota: small'),)
+        return (ObservedWarning(f"Job {job}", "FailedCreate", 'pods "x" is forbidden: exceeded quota: small'),)
 
     # What the operator does
 

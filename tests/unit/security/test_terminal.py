@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from skymap_api.progress import FitCounts, Progress, ProgressPhase
-from skymap_api.text import printable, printable_line
+from skymap_api.text import bounded_line, printable, printable_line
 from skymap_operator.decide.diagnose import termination_message
 from skymap_operator.observe.state import Pod, Termination
 from skymap_scanner.cli import SafeFormatter, logs
@@ -59,6 +59,14 @@ def test_printable_keeps_text_of_every_language_and_line_ends() -> None:
     assert printable("ν → 90 % región\nnächste Zeile 次") == "ν → 90 % región\nnächste Zeile 次"
     assert printable(NASTY) == r"\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\r\x00[bold red]x[/]"
     assert printable("a\tb\ud800") == r"a\tb\ud800"
+
+
+def test_bounded_line_is_one_short_printable_line() -> None:
+    assert bounded_line("exit status 32\n  Output:\tno\x07 room\n", 50) == r"exit status 32 Output: no\x07 room"
+    assert bounded_line("x" * 50, 50) == "x" * 50
+    assert bounded_line("x" * 51, 50) == "x" * 49 + "…"
+    assert bounded_line("\x1b" * 10**6, 50) == (r"\x1b" * 13)[:49] + "…"
+    assert bounded_line("\n" * 10**6, 50) == ""
 
 
 def test_printable_line_escapes_line_ends_too() -> None:

@@ -43,6 +43,11 @@ def test_irrelevant_change_is_not_reported() -> None:
     assert store.put("Deployment", made("Deployment", 2, status={"replicas": 2})) == set()
     failing = {"conditions": [{"type": "ReplicaFailure", "status": "True"}, {"type": "Available", "status": "True"}]}
     assert store.put("Deployment", made("Deployment", 3, status=failing)) == {SCAN}
+    progress = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "lastUpdateTime": "x"}
+    both = {"conditions": [*failing["conditions"], progress]}
+    assert store.put("Deployment", made("Deployment", 4, status=both)) == set()
+    stuck = {"conditions": [progress | {"status": "False", "reason": "ReplicaSetCreateError"}]}
+    assert store.put("Deployment", made("Deployment", 5, status=stuck)) == {SCAN}
     scan = made("SkymapScan", 1, name="alert", status={"phase": "Pending"})
     assert store.put("SkymapScan", scan) == {SCAN}
     assert store.put("SkymapScan", scan | made("SkymapScan", 2, name="alert", status={"phase": "Scanning"})) == set()
@@ -86,12 +91,15 @@ def test_pods_are_found_by_scan_label() -> None:
     "status",
     [
         {"phase": "Pending"},
+        {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."},
         {
             "phase": "Running",
             "podIP": "10.0.0.7",
             "podIPs": [{"ip": "10.0.0.7"}],
             "qosClass": "Burstable",
-            "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
+            "conditions": [
+                {"type": kind, "status": "True"} for kind in ("PodScheduled", "PodReadyToStartContainers", "Ready")
+            ],
             "initContainerStatuses": [{"name": "i", "state": {"terminated": {"exitCode": 0}}, "restartCount": 0}],
             "containerStatuses": [{"name": "c", "state": {"running": {}}, "lastState": ENDED, "restartCount": 3}],
         },
@@ -108,7 +116,7 @@ def test_pods_are_found_by_scan_label() -> None:
 )
 def test_stored_pod_is_observed_like_the_whole_pod(status: dict[str, Any]) -> None:
     pod = made("Pod", 1, status=status, spec={"containers": [{"image": "large"}]})
-    pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    pod["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "creationTimestamp": "2025-12-31T00:00:00Z"}
     pod["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"] = "100"
     kept = trimmed("Pod", pod)
     assert Pod.of(kept) == Pod.of(pod)

@@ -55,48 +55,6 @@ FOREIGN = Job({"metadata": {"name": "alert-saver"}}, owned=False)
             "disk",
         ),
         (
-            {
-                "warnings": (
-                    ObservedWarning(
-                        "Job a", "FailedCreate", 'pods "a-x" is forbidden: exceeded quota: q, requested: pods=1'
-                    ),
-                )
-            },
-            Reason.QUOTA_EXCEEDED,
-            "Job a",
-        ),
-        (
-            {
-                "warnings": (
-                    ObservedWarning(
-                        "Pod a", "FailedMount", 'MountVolume.SetUp failed for volume "x" : secret "live" not found'
-                    ),
-                )
-            },
-            Reason.SECRET_NOT_FOUND,
-            "live",
-        ),
-        (
-            {
-                "warnings": (
-                    ObservedWarning("Pod a", "FailedMount", 'MountVolume failed: configmap "events" not found'),
-                )
-            },
-            Reason.CONFIG_MAP_NOT_FOUND,
-            "events",
-        ),
-        (
-            {
-                "warnings": (
-                    ObservedWarning(
-                        "Job a", "FailedCreate", 'pods "x" is forbidden: violates PodSecurity "restricted"'
-                    ),
-                )
-            },
-            Reason.PODS_REJECTED,
-            "policies",
-        ),
-        (
             {"warnings": (ObservedWarning("Job a", "Refused", "namespace alerts because it is being terminated"),)},
             Reason.NAMESPACE_TERMINATING,
             "alerts",
@@ -111,7 +69,45 @@ FOREIGN = Job({"metadata": {"name": "alert-saver"}}, owned=False)
             Reason.OBJECTS_INVALID,
             "Deployment w: tolerations[0].effect: secrets x not found - correct the field",
         ),
-        ({"warnings": (ObservedWarning("Pod a", "Unhealthy", "probe"),)}, None, ""),
+        (
+            {
+                "warnings": (
+                    ObservedWarning(
+                        "Deployment alert-workers",
+                        "Invalid",
+                        'Deployment.apps "alert-workers" is invalid: spec.template.spec.tolerations[2].effect: Invalid '
+                        "value: \"NoSchedule\": effect must be 'NoExecute' when `tolerationSeconds` is set",
+                    ),
+                ),
+                "pods": (Pod("w", "worker", "Running", ready=True),),
+            },
+            Reason.OBJECTS_INVALID,
+            "effect must be",
+        ),
+        (
+            {
+                "warnings": (
+                    ObservedWarning(
+                        "PersistentVolumeClaim alert-results",
+                        "Invalid",
+                        'PersistentVolumeClaim "alert-results" is invalid: spec.resources[storage]: Invalid value: '
+                        '"0": must be greater than zero',
+                    ),
+                )
+            },
+            Reason.OBJECTS_INVALID,
+            "must be greater than zero",
+        ),
+        (
+            {
+                "warnings": (
+                    ObservedWarning("Job a", "Refused", 'admission webhook "x" denied the request: no label team'),
+                )
+            },
+            Reason.OBJECTS_REJECTED,
+            "satisfy the policy",
+        ),
+        ({"warnings": (ObservedWarning("Pulsar", "PulsarRefused", "403"),)}, Reason.PULSAR_REFUSED, "403"),
     ],
 )
 def test_obstacle_has_a_reason_and_advice(changes: dict[str, Any], reason: Reason | None, named: str) -> None:

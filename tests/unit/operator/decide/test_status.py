@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,10 +10,13 @@ from tests.unit.operator.decisions import URL, actions, observed, running, snaps
 from tests.unit.operator.world import START, World, resource, wire
 
 from skymap_api.progress import ProgressPhase
+from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.status import BestFitStatus, CalibrationStatus, Condition, ConditionType, Phase, Reason
 from skymap_operator.decide.actions import Emit
-from skymap_operator.decide.status import Verdict, condition_events, next_status, rounded
-from skymap_operator.observe.state import ObservedScan, PulsarState
+from skymap_operator.decide.diagnose import Finding
+from skymap_operator.decide.status import Verdict, condition_events, next_status, phase_of, rounded, update_status
+from skymap_operator.observe.children import Children, Job
+from skymap_operator.observe.state import ObservedScan, Pod, PulsarState
 
 
 def test_best_fit_is_rounded_for_the_status() -> None:
@@ -118,3 +122,79 @@ def test_condition_keeps_its_transition_time_while_its_status_stays() -> None:
     changed = status(actions(later.observe())).condition(ConditionType.PROGRESSING)
     assert changed is not None
     assert (changed.status, changed.reason, changed.last_transition_time) == ("False", Reason.SUSPENDED, later.now)
+
+
+def child(role: str, *, complete: bool = False) -> Job:
+    conditions = [{"type": "Complete", "status": "True"}] if complete else []
+    return Job({"metadata": {"name": f"alert-{role}"}, "spec": {}, "status": {"conditions": conditions}})
+
+
+def roles(*names: str) -> tuple[Pod, ...]:
+    return tuple(Pod(f"alert-{name}-x", name, "Running", ready=True, started=START) for name in names)
+
+
+BEGUN = PulsarState(tasks=Subscription(0, 0), fits=Subscription(0, 0))
+BUSY = PulsarState(tasks=Subscription(3, 1), fits=Subscription(0, 0))
+FITTING = "the workers are fitting pixels"
+
+
+@pytest.mark.parametrize(
+    ("pulsar", "complete", "running", "phase", "message"),
+    [
+        (BEGUN, (), (), Phase.PENDING, "waiting for the first pod to start"),
+        (BEGUN, (), ("collector",), Phase.PREPARING, "waiting for the producer to start"),
+        (BEGUN, (), ("producer",), Phase.PREPARING, "the producer is preparing the event"),
+        (BUSY, (), ("producer", "collector", "saver", "worker"), Phase.SCANNING, FITTING),
+        (BUSY, (), ("producer", "collector", "worker"), Phase.SCANNING, f"{FITTING}; waiting for saver to start"),
+        (
+            PulsarState(tasks=Subscription(), fits=Subscription(2, 0)),
+            ("producer",),
+            ("worker",),
+            Phase.SCANNING,
+            f"{FITTING}; waiting for collector and saver to start",
+        ),
+        (
+            PulsarState(tasks=Subscription(done=7), fits=Subscription()),
+            (),
+            ("producer", "collector", "saver"),
+            Phase.SCANNING,
+            FITTING,
+        ),
+        (BEGUN, ("producer",), ("collector", "saver"), Phase.SCANNING, FITTING),
+        (
+            BEGUN,
+            ("producer", "collector"),
+            ("worker",),
+            Phase.WRITING,
+            "all pixels are fitted; waiting for the saver to start",
+        ),
+        (BEGUN, ("producer", "collector"), ("saver",), Phase.WRITING, "the saver is writing the results"),
+    ],
+)
+def test_phase_and_message_do_not_depend_on_the_saver(
+    pulsar: PulsarState, complete: tuple[str, ...], running: tuple[str, ...], phase: Phase, message: str
+) -> None:
+    jobs = {role: child(role, complete=role in complete) for role in ("producer", "collector", "saver")}
+    state = observed(pulsar=pulsar, children=Children(jobs=jobs), pods=roles(*running))
+    found = next_status(state, Verdict(phase_of(state)))
+    progressing = found.condition(ConditionType.PROGRESSING)
+    assert progressing is not None
+    assert (found.phase, progressing.message) == (phase, message)
+
+
+def test_shortage_of_workers_is_told_once() -> None:
+    shortage = Finding(Reason.UNSCHEDULABLE, "w-2: 0/3 nodes are available")
+    state = observed()
+    first = update_status(state, Verdict(Phase.SCANNING, shortage=shortage))
+    told = Emit("Normal", "Unschedulable", "others work: w-2: 0/3 nodes are available")
+    assert told in first
+    new = status(list(first))
+    assert new.workers.obstacle == shortage.message
+    degraded = new.condition(ConditionType.DEGRADED)
+    assert degraded is not None
+    assert degraded.status == "False"
+    after = replace(state, scan=replace(state.scan, status=new))
+    assert update_status(after, Verdict(Phase.SCANNING, shortage=shortage)) == ()
+    other = update_status(after, Verdict(Phase.SCANNING, shortage=Finding(Reason.UNSCHEDULABLE, "w-3: other words")))
+    assert [one for one in other if isinstance(one, Emit)] == []
+    assert status(list(update_status(after, Verdict(Phase.SCANNING)))).workers.obstacle is None

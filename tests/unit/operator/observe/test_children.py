@@ -68,8 +68,8 @@ def test_children_are_found_by_what_they_are() -> None:
     assert children.deployment is not None
     assert (children.deployment.replicas, Deployment(manifest("a-workers")).replicas) == (3, 1)
     assert children.claim is not None
-    assert (children.claim.pending, children.claim.owned) == (True, False)
-    assert not Claim(manifest("a-results", status={"phase": "Bound"})).pending
+    assert (children.claim.bound, children.claim.owned) == (False, False)
+    assert Claim(manifest("a-results", status={"phase": "Bound"})).bound
     assert children.jobs.get("saver") is None
     assert children.jobs.get("collector") is not None
     assert children.owned_job("collector") is None

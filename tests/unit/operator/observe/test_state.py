@@ -8,7 +8,14 @@ import pytest
 from tests.unit.operator.world import resource
 
 from skymap_operator.decide.diagnose import termination_message
-from skymap_operator.observe.state import ObservedScan, Pod, Termination, needs_other_plans
+from skymap_operator.observe.state import (
+    LONGEST_MESSAGE,
+    LONGEST_REASON,
+    ObservedScan,
+    Pod,
+    Termination,
+    needs_other_plans,
+)
 
 URL = {"event": {"url": "https://example.org/event.json"}}
 
@@ -47,7 +54,9 @@ def test_restarted_pod_is_read_with_its_last_termination() -> None:
         name="alert-workers-1",
         role="worker",
         phase="Running",
+        placed=True,
         started=datetime(2026, 1, 1, 0, 5, tzinfo=UTC),
+        last_started=datetime(2026, 1, 1, 0, 5, tzinfo=UTC),
         ip="10.0.0.7",
         waiting=("CrashLoopBackOff", "back-off 20s"),
         termination=Termination(137, "OOMKilled"),
@@ -63,6 +72,32 @@ def test_unschedulable_pod_has_the_schedulers_message() -> None:
     unplaced = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
     pod = Pod.of({"metadata": {"name": "a"}, "status": {"phase": "Pending", "conditions": [unplaced]}})
     assert pod == Pod(name="a", role="", unschedulable=why)
+
+
+def test_pod_ended_by_its_node_has_the_reason_and_message() -> None:
+    status = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on\nresource: memory. "}
+    pod = Pod.of({"metadata": {"name": "a"}, "status": status})
+    assert pod.failure == ("Evicted", "The node was low on resource: memory.")
+    assert termination_message(pod) == "Evicted: The node was low on resource: memory."
+    assert Pod.of({"metadata": {"name": "a"}, "status": {"phase": "Failed"}}).failure is None
+
+
+@pytest.mark.parametrize("place", ["condition", "container", "pod"])
+def test_messages_of_pods_are_bounded_and_printable(place: str) -> None:
+    words = {"reason": "R" * 500, "message": "no\x1b[2J room\n" + "x" * 100_000}
+    status: dict[str, object] = {"phase": "Failed"} | (words if place == "pod" else {})
+    if place == "condition":
+        status["conditions"] = [{"type": "PodScheduled", "status": "False"} | words]
+    if place == "container":
+        status["containerStatuses"] = [{"state": {"waiting": words}}]
+    pod = Pod.of({"metadata": {"name": "a"}, "status": status})
+    found = {"condition": ("", pod.unschedulable), "container": pod.waiting, "pod": pod.failure}[place]
+    assert found is not None
+    reason, message = found
+    assert message is not None
+    assert message.startswith(r"no\x1b[2J room xxx")
+    assert (len(message), message[-1]) == (LONGEST_MESSAGE, "…")
+    assert len(reason) <= LONGEST_REASON
 
 
 def test_failed_init_container_is_the_termination() -> None:
