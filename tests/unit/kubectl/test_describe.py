@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.unit.kubectl.scans import (
     STARTED,
     SUCCEEDED,
     SUSPENDED,
+    condition,
     document,
     scan,
 )
@@ -100,6 +102,13 @@ def test_running_scan_is_described() -> None:
     assert lines[-2:] == [f"  {call('status', 'demo', '--watch')}", f"  {call('logs', 'demo', '--follow')}"]
 
 
+def test_missing_workers_are_described() -> None:
+    workers = SCANNING["workers"] | {"obstacle": "w-15: 3 Insufficient cpu."}
+    lines = description(scan(SCANNING | {"workers": workers}))
+    assert f"{'':17}14 of 16 workers run: w-15: 3 Insufficient cpu." in lines
+    assert not any("workers run" in one for one in description(scan(SUCCEEDED | {"workers": workers})))
+
+
 def test_calibration_of_the_event_is_described() -> None:
     lines = description(scan(SCANNING | {"calibration": {"done": 12, "planned": 100, "failed": 1}}))
     assert "calibration      12/100 re-simulations, 1 failed" in lines
@@ -163,14 +172,14 @@ def test_next_steps_depend_on_the_phase(seen: ClusterScan, steps: list[str]) -> 
     ("status", "text"),
     [
         (None, "demo: New"),
-        (DEGRADED | {"best": None}, "demo: Scanning (Unschedulable) 812/3072 pixels; no room: add nodes"),
+        (DEGRADED | {"best": None}, "demo: Scanning (Unschedulable) 812/3072 pixels"),
         (
             SUCCEEDED | {"best": SCANNING["best"] | {"area90": None}},
             "demo: Succeeded 3072/3072 pixels; best fit RA 77.41° Dec +5.71° (nside 64, pixel 21234)",
         ),
     ],
 )
-def test_line_shows_phase_progress_and_degraded_message(status: dict[str, Any] | None, text: str) -> None:
+def test_line_shows_phase_progress_and_degraded_reason(status: dict[str, Any] | None, text: str) -> None:
     assert line(scan(status)) == text
 
 
@@ -239,3 +248,38 @@ def test_lines_are_printed_on_changes_and_every_few_seconds(capsys: pytest.Captu
     show(scan(SUCCEEDED))
     printed = capsys.readouterr().out.splitlines()
     assert [text.split(" pixels")[0].split()[-1] for text in printed] == ["1/9", "3/9", "4/9", SUCCEEDED["progress"]]
+
+
+def printed(states: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return what is printed of a scan that is seen in these states, a minute apart."""
+    clock = itertools.count(60, 60)
+    show = print_lines(lambda: next(clock))
+    for number, status in enumerate(states, 1):
+        show(scan(status | {"progress": f"{number}/9", "best": None}))
+    return [text.removeprefix("demo: ") for text in capsys.readouterr().out.splitlines()]
+
+
+def test_obstacle_is_told_once_and_again_when_it_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    other = SCANNING | {"conditions": [condition("Degraded", "True", "Unschedulable", "no\x1b[2J GPU")]}
+    assert printed([SCANNING, DEGRADED, DEGRADED, other, other, SCANNING, DEGRADED], capsys) == [
+        "Scanning 1/9 pixels",
+        "Scanning (Unschedulable) 2/9 pixels; no room: add nodes",
+        "Scanning (Unschedulable) 3/9 pixels",
+        r"Scanning (Unschedulable) 4/9 pixels; no\x1b[2J GPU",
+        "Scanning (Unschedulable) 5/9 pixels",
+        "Scanning 6/9 pixels",
+        "Scanning (Unschedulable) 7/9 pixels; no room: add nodes",
+    ]
+
+
+def test_missing_workers_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    w15, w16 = (
+        SCANNING | {"workers": SCANNING["workers"] | {"obstacle": f"{name}: no room"}} for name in ("w-15", "w-16")
+    )
+    assert printed([w15, w15, w16, SCANNING, w16], capsys) == [
+        "Scanning 1/9 pixels; 14 of 16 workers run: w-15: no room",
+        "Scanning 2/9 pixels",
+        "Scanning 3/9 pixels",
+        "Scanning 4/9 pixels",
+        "Scanning 5/9 pixels; 14 of 16 workers run: w-16: no room",
+    ]

@@ -82,5 +82,8 @@ def test_pending_reason_comes_from_conditions_or_events() -> None:
     quota = {"type": "Warning", "message": "exceeded quota"}
     assert pending_reason([unscheduled], [quota]) == "no node can run it: no room"
     assert pending_reason([], [{"type": "Normal", "message": "x"}, quota]) == "exceeded quota"
+    late = {"type": "Warning", "message": "no\x1b[2J\ndisk", "lastTimestamp": "2026-01-01T00:00:02Z"}
+    early = quota | {"lastTimestamp": "2026-01-01T00:00:01Z"}
+    assert pending_reason([], [late, early]) == r"no\x1b[2J disk"
     assert pending_reason([], []) == "it has not been created"
     assert pending_reason([{}], []) == "Kubernetes gives no reason"

@@ -53,9 +53,15 @@ def line(scan: ClusterScan) -> str:
     if scan.status.progress:
         parts[0] += f" {scan.status.progress} pixels"
     parts += [" ".join(fact) for fact in _best_fit(scan)]
-    if scan.degraded is not None:
-        parts.append(printable_line(scan.degraded.message))
     return "; ".join(parts)
+
+
+def missing_workers(scan: ClusterScan) -> str | None:
+    """Return why further workers do not start while others work; None if none is missing."""
+    workers = scan.status.workers
+    if workers is None or workers.obstacle is None or scan.finished:
+        return None
+    return f"{workers.ready} of {workers.desired} workers run: {workers.obstacle}"
 
 
 def describe(scan: ClusterScan, now: datetime, command_line: CommandLine) -> Group:
@@ -97,6 +103,8 @@ def _facts(scan: ClusterScan, now: datetime) -> list[tuple[str, str]]:
         workers = status.workers
         text = f"{workers.busy} busy, {workers.ready} ready, {workers.desired} desired"
         facts.append(("workers", text + (f": {workers.reason}" if workers.reason else "")))
+    if (missing := missing_workers(scan)) is not None:
+        facts.append(("", missing))
     if status.backlog is not None and not scan.finished:
         seconds = None if status.workers is None else status.workers.seconds_per_task
         facts.append(("waiting", f"{status.backlog} fits" + ("" if seconds is None else f", {seconds:.3g} s each")))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skymap_api.text import printable_line
 from skymap_scanner.cli import options
 from skymap_scanner.cli.kubectl_options import command_line, with_kubectl
 
@@ -104,20 +105,29 @@ def print_changes() -> Callable[[ClusterScan], None]:
 
 
 def print_lines(clock: Callable[[], float] = time.monotonic) -> Callable[[ClusterScan], None]:
-    """Return a function that prints a line when a scan's phase or Degraded reason changes, else every few seconds."""
-    from skymap_scanner.cli.describe import line
+    """Return a function that prints a line when a scan's phase or Degraded reason changes, else every few seconds.
+
+    What holds the scan up is told once, not in every line; that workers are missing while others work, too.
+    """
+    from skymap_scanner.cli.describe import line, missing_workers
     from skymap_scanner.cli.display import LINE_INTERVAL
 
     last_state: object = None
-    last_text, last_time = "", 0.0
+    last_text, last_told, last_time = "", "", 0.0
 
     def show(scan: ClusterScan) -> None:
-        nonlocal last_state, last_text, last_time
-        state = (scan.status.phase, scan.degraded and scan.degraded.reason)
+        nonlocal last_state, last_text, last_told, last_time
+        degraded, missing = scan.degraded, missing_workers(scan)
+        reason = None if degraded is None else degraded.reason
+        state = (scan.status.phase, reason, degraded is None and missing is not None)
+        message = (missing or "") if degraded is None else degraded.message
+        # The message about missing workers changes with every pod; it is told once, until none is missing.
+        told = message if degraded is not None or not message else "workers are missing"
         text, now = line(scan), clock()
-        if state != last_state or (text != last_text and now - last_time >= LINE_INTERVAL):
-            last_state, last_text, last_time = state, text, now
-            click.echo(text)
+        if state == last_state and ((text, told) == (last_text, last_told) or now - last_time < LINE_INTERVAL):
+            return
+        click.echo(f"{text}; {printable_line(message)}" if message and told != last_told else text)
+        last_state, last_text, last_told, last_time = state, text, told, now
 
     return show
 

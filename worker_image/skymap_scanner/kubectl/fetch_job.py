@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skymap_api.pod_reasons import IMAGE_UNAVAILABLE
+from skymap_api.text import bounded_line
 from skymap_scanner.kubectl import fetch_program
 
 Manifest = dict[str, Any]
@@ -21,6 +22,9 @@ MOUNT_PATH, CONTAINER = "/results", "fetch"
 DEADLINE = 3600
 #: Time until Kubernetes deletes a finished Job (s).
 _TIME_TO_LIVE = 5
+
+#: Most characters of a message of Kubernetes that are shown.
+_LONGEST_MESSAGE = 1024
 
 _CANNOT_START = {"CreateContainerError", "RunContainerError", "CreateContainerConfigError"}
 _USER = 1000
@@ -135,13 +139,18 @@ def permanent_failure(pod: Manifest) -> str | None:
     return None
 
 
+def _last_seen(event: Manifest) -> str:
+    """Return when an Event was seen last; kubectl lists Events in the order of their first."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
+
+
 def pending_reason(pods: Sequence[Manifest], events: Sequence[Manifest]) -> str:
-    """Return why a pod has not started yet, from its conditions, or else from the warnings about Job and pod."""
+    """Return why a pod has not started yet, from its conditions, or else from the last warning about Job and pod."""
     for pod in pods:
         for one in pod.get("status", {}).get("conditions", ()):
             if one["type"] == "PodScheduled" and one["status"] == "False":
                 return f"no node can run it: {one.get('message', one.get('reason'))}"
-    warnings = [event.get("message", "") for event in events if event.get("type") == "Warning"]
+    warnings = [event for event in events if event.get("type") == "Warning"]
     if warnings:
-        return str(warnings[-1])
+        return bounded_line(str(max(warnings, key=_last_seen).get("message", "")), _LONGEST_MESSAGE)
     return "Kubernetes gives no reason" if pods else "it has not been created"
