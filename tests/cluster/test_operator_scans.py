@@ -73,7 +73,7 @@ def test_scan_gets_its_objects_and_reports_a_missing_image(
 
     message = degraded(namespace, "ImageUnavailable")
     assert NO_IMAGE in message
-    assert "check the image's name and the pull secrets" in message
+    assert "check the image's name" in message
     assert condition(scan(namespace), "Succeeded")[:2] == ("Unknown", "InProgress")
     assert "ImageUnavailable" in namespace.kubectl("get", "sms", "-o", "wide")
     list_events = lambda: namespace.get("events", "--field-selector", "involvedObject.kind=SkymapScan")["items"]  # noqa: E731

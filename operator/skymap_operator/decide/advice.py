@@ -155,8 +155,11 @@ _MESSAGES: tuple[tuple[str, Advice], ...] = (
         Advice(Reason.IMAGE_UNAVAILABLE, "check the image's name, and give the pods a pull secret that may read it"),
     ),
     (
-        rf"{_PULL}.*(no such host|i/o timeout|connection refused|x509|TLS handshake|deadline exceeded)",
-        Advice(Reason.IMAGE_UNAVAILABLE, "let the nodes reach the image's registry and trust its certificate"),
+        rf"{_PULL}.*(no such host|dial (tcp|udp)|i/o timeout|x509|TLS handshake|deadline exceeded)",
+        Advice(
+            Reason.IMAGE_UNAVAILABLE,
+            "check the image's name; the nodes must reach its registry and trust its certificate",
+        ),
     ),
     (
         r"^\w+: (Error: )?(ErrImagePull|ImagePullBackOff)$|: Back-off pulling image \"?[^\" ]*\"?$",

@@ -137,7 +137,7 @@ PULL = f'Failed to pull image "{IMAGE}": rpc error: code = Unknown desc = failed
         (PULL + "failed to authorize: failed to fetch oauth token: 401 Unauthorized", "a pull secret"),
         (PULL + "no match for platform in manifest: not found", "for the processors of the nodes"),
         (PULL + "failed to do request: Head: tls: x509: certificate signed by unknown authority", "certificate"),
-        (PULL + "failed to do request: dial tcp: lookup registry.example: no such host", "reach the image's registry"),
+        (PULL + "failed to do request: dial tcp: lookup registry.example: no such host", "reach its registry"),
         (PULL + "write /var/lib/containerd/x: no space left on device", "free disk space"),
     ],
 )
