@@ -18,6 +18,7 @@ GENERATED = {
     "helm/skymap-scanner/files/skymapscans.yaml": "-m skymap_api.crd",
     "docs/reference/skymapscan.md": "-m skymap_api.reference",
     "docs/reference/commands.md": "-m skymap_scanner.cli.reference",
+    "docs/reference/i3-classes.md": "-m skymap_scanner.i3.reference",
     "docs/reference/wire-format.md": "-m skymap_scanner.roles.reference",
     "docs/reference/operator-settings.md": "-m skymap_operator.reference settings",
     "docs/reference/metrics.md": "-m skymap_operator.reference metrics",

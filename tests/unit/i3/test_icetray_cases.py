@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from tests.unit.i3.xml_values import differences
 
+from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.sources import read_event
 from skymap_scanner.i3 import (
     I3FrameObject,
     I3Quaternion,
@@ -18,7 +20,9 @@ from skymap_scanner.i3 import (
     ParticleType,
     catalogue,
     read_frames,
+    resolve_pulses,
 )
+from skymap_scanner.i3.text import object_to_plain
 
 
 @pytest.fixture
@@ -90,6 +94,45 @@ def test_segments_of_tracks_have_names(cases: Path) -> None:
     assert frame["Seg"].shape is ParticleShape.MCTrackSegment
     assert frame["Slow"].shape is ParticleShape.MCTrackSegmentSlow
     assert frame["Slow"].pdg_encoding is ParticleType.NuMu
+
+
+@pytest.mark.parametrize("detector", ["scint", "antenna", "iceact"])
+def test_geometry_with_another_detector_is_read(cases: Path, detector: str) -> None:
+    file = cases / f"geometry_{detector}.i3"
+    (frame,) = read_frames(file)
+    (geometry,) = (frame[key] for key in frame)
+    assert len(getattr(geometry, f"{detector}geo").value) > 0
+    assert frame.reencoded().to_bytes() == file.read_bytes()
+
+
+def test_event_in_a_geometry_with_scintillators_is_prepared(cases: Path) -> None:
+    event = read_event(str(cases / "event_scint.i3.zst"))
+    prepared = prepare(event)
+    assert len(prepared.pulses) > 1000
+
+
+def test_union_has_the_pulses_that_icetray_finds(cases: Path) -> None:
+    frames = {frame.stop: frame for frame in read_frames(cases / "event_union.i3.zst")}
+    pulses = resolve_pulses("SplitInIcePulses", frames)
+    assert len(pulses) == 3153
+    assert len(list(pulses.doms())) == 291
+    assert len(prepare(read_event(str(cases / "event_union.i3.zst"))).pulses) > 1000
+
+
+def test_tied_pulses_keep_the_order_of_the_stream(cases: Path) -> None:
+    """IceTray's unstable sort swaps the first two, and its mask chooses the other one."""
+    (frame,) = read_frames(cases / "superdst_ties.i3")
+    pulses = resolve_pulses("I3SuperDST", frame)
+    assert len(pulses) == 17
+    assert pulses.charge[:2].tolist() == pytest.approx([0.125, 0.225])
+    assert resolve_pulses("Mask", frame).charge.tolist() == [0.125]
+
+
+def test_empty_maps_are_lists_where_their_keys_are_no_text(cases: Path) -> None:
+    (frame,) = read_frames(cases / "empty_maps.i3")
+    plain = {key: object_to_plain(frame, key)["value"] for key in frame}
+    assert plain.pop("I3MapStringDouble") == {}
+    assert set(map(repr, plain.values())) == {"[]"}
 
 
 def test_event_of_a_new_year_ends_in_it(cases: Path) -> None:

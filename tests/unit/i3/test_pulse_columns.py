@@ -93,10 +93,10 @@ def test_empty_pulse_series_is_valid() -> None:
     [
         (
             ("None", bits(1), (bits(1),)),
-            "key 'None': there are no such pulses, which the mask 'Bad' chooses from, in the",
+            "key 'None': there are no such pulses, of which 'Bad' is made, in the",
         ),
-        (("Bad", bits(1), ()), "key 'Bad': the mask chooses, in the end, from itself: 'Bad' of 'Bad'"),
-        (("Number", bits(1), ()), "key 'Number': pulses, a mask of pulses or an I3SuperDST expected, found I3Double"),
+        (("Bad", bits(1), ()), "key 'Bad': the pulses are made, in the end, of themselves: 'Bad' of 'Bad'"),
+        (("Number", bits(1), ()), "key 'Number': pulses, a map of pulses or an I3SuperDST expected, found I3Double"),
         (("Pulses", bits(1), (bits(1),)), "key 'Bad': the mask was made for 1 DOMs, what it chooses from has 2"),
         (("Pulses", bits(1, 1), (bits(1),)), "key 'Bad': the mask chooses 2 DOMs and has bits for 1"),
         (
@@ -119,7 +119,7 @@ def test_masks_in_a_circle_are_named() -> None:
     frame = Frame("P")
     for one, other in (("a", "b"), ("b", "c"), ("c", "a")):
         frame[one] = I3RecoPulseSeriesMapMask(other, bits(1), ())
-    with pytest.raises(I3Error, match="from itself: 'a' of 'b' of 'c' of 'a'"):
+    with pytest.raises(I3Error, match="of themselves: 'a' of 'b' of 'c' of 'a'"):
         resolve_pulses("a", frame)
 
 

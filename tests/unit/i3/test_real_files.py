@@ -7,6 +7,7 @@ import csv
 import json
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,12 @@ from skymap_scanner.i3 import (
     read_frames,
     resolve_pulses,
 )
-from skymap_scanner.i3.archive import Reader
+from skymap_scanner.i3.archive import Reader, Writer
+from skymap_scanner.i3.enumerations import OnOff, Subdetector, TriggerSource, TriggerType, TrigMode
+from skymap_scanner.i3.layouts.basic_layouts import OMKEY
+from skymap_scanner.i3.layouts.detector_layouts import DOM_STATUS, TRIGGER_STATUS
+from skymap_scanner.i3.layouts.keys import TRIGGER_KEY
+from skymap_scanner.i3.layouts.primitives import Dictionary, Layout
 
 FILES = [
     "138632_31747601.i3.zst",
@@ -87,6 +93,48 @@ def test_every_class_of_the_objects_file_is_described(shared: Path) -> None:
     for name in ("objects.i3", "losses.i3"):
         (frame,) = read_frames(shared / "data" / "i3" / name)
         assert not any(frame.is_opaque(key) for key in frame)
+
+
+def members_of_difference(shared: Path, event: str, start: bytes, layout: Layout) -> dict[Any, Any]:
+    """Read a map inside an I3DetectorStatusDiff, which is not public, from the bytes ``start`` on."""
+    *_, frame = (frame for frame in read_frames(shared / "data" / "i3" / f"{event}.i3.zst") if frame.stop == "D")
+    blob = frame.blob("I3DetectorStatusDiff")
+    place = blob.index(start)
+    reader = Reader(blob, place + len(start))
+    reader.objects = [("before", Ellipsis)] * (int.from_bytes(start[-4:], "little") + 1)
+    value: dict[Any, Any] = layout.read(reader)
+    writer = Writer()
+    writer.objects = int.from_bytes(start[-4:], "little") + 1
+    layout.write(writer, value)
+    assert blob[place + len(start) : reader.position] == bytes(writer.data)
+    return value
+
+
+def test_dom_statuses_of_real_events_are_read(shared: Path) -> None:
+    layout = Dictionary(OMKEY, DOM_STATUS, "std::map<OMKey, I3DOMStatus>")
+    for event in ("event_HESE_2017-11-28", "hese_event_00"):
+        found = members_of_difference(shared, event, bytes.fromhex("0100 06000000"), layout)
+        assert len(found) in (4, 5)
+        for status in found.values():
+            assert status.trig_mode is TrigMode.SPE
+            assert {type(status.status_atwd_a), type(status.status_fadc), type(status.delta_compress)} == {OnOff}
+            assert (status.fb_state, status.fb_mask) == (OnOff.Unknown, 2**31 - 1)
+            assert 1000e-9 < status.pmt_hv < 1500e-9  # I3Units: GV
+            assert 500 < status.spe_threshold < 600
+            assert status.lc_window_pre == status.lc_window_post in (1000.0, 1600.0)
+
+
+def test_trigger_statuses_of_a_real_event_are_read(shared: Path) -> None:
+    layout = Dictionary(TRIGGER_KEY, TRIGGER_STATUS, "std::map<TriggerKey, I3TriggerStatus>")
+    found = members_of_difference(shared, "138632_31747601", bytes.fromhex("0100 07000000"), layout)
+    ((key, status),) = found.items()
+    assert (key.source, key.type, key.config_id) == (TriggerSource.IN_ICE, TriggerType.FAINT_PARTICLE, 33001)
+    assert status.trigger_name == "FaintParticleTrigger"
+    assert status.trigger_settings["time_window"] == "2500"
+    assert {name: window.readout_time_plus for name, window in status.readout_settings.items()} == {
+        Subdetector.ICETOP: 10000.0,
+        Subdetector.INICE: 6000.0,
+    }
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import singledispatch
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
+
+from skymap_scanner.i3 import DeltaCompressed, python_class
 
 #: A reference to a character that XML 1.0 has no place for.
 _INVALID = re.compile(rb"&#x?[0-9a-fA-F]+;|[\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -35,7 +38,7 @@ def xml_leaves(path: Path) -> list[str | Length]:
 
 def _xml_leaves(element: ET.Element) -> Iterator[str | Length]:
     for child in element:
-        if child.tag in ("count", "size") and len(child) == 0:
+        if child.tag in ("count", "size", "numBits") and len(child) == 0:
             yield Length(child.text or 0)
         elif len(child):
             yield from _xml_leaves(child)
@@ -43,30 +46,60 @@ def _xml_leaves(element: ET.Element) -> Iterator[str | Length]:
             yield child.text or ""
 
 
+@singledispatch
 def leaves(value: Any) -> Iterator[Any]:
     """Yield the numbers and strings of a decoded object."""
-    if isinstance(value, np.ndarray):
-        yield Length(len(value))
-        for row in value:
-            yield from leaves(row) if value.dtype.names is None else (row[name] for name in value.dtype.names)
-    elif isinstance(value, Mapping):
-        yield Length(len(value))
-        for key, item in value.items():
-            yield from leaves(key)
-            yield from leaves(item)
-    elif is_dataclass(value):
+    if is_dataclass(value):
         for field in fields(value):
             yield from leaves(getattr(value, field.name))
-    elif isinstance(value, tuple):
-        if not hasattr(value, "_fields"):
-            yield Length(len(value))
-        for item in value:
-            yield from leaves(item)
-    elif isinstance(value, bytes):
-        yield Length(len(value))
-        yield from (byte - 256 * (byte > 127) for byte in value)
     else:
         yield value
+
+
+@leaves.register(np.ndarray)
+def _(value: np.ndarray[Any, Any]) -> Iterator[Any]:
+    yield Length(len(value))
+    for row in value:
+        yield from leaves(row) if value.dtype.names is None else (row[name] for name in value.dtype.names)
+
+
+@leaves.register(Mapping)
+def _(value: Mapping[Any, Any]) -> Iterator[Any]:
+    yield Length(len(value))
+    for key, item in value.items():
+        yield from leaves(key)
+        yield from leaves(item)
+
+
+@leaves.register(tuple)
+def _(value: tuple[Any, ...]) -> Iterator[Any]:
+    if not hasattr(value, "_fields"):
+        yield Length(len(value))
+    for item in value:
+        yield from leaves(item)
+
+
+@leaves.register(python_class("TriggerKey"))
+def _(value: Any) -> Iterator[Any]:
+    *numbers, config_id = value
+    yield from numbers
+    yield from [0] if config_id is None else [1, config_id]
+
+
+@leaves.register(python_class("I3LinearizedMCTree"))
+def _(value: Any) -> Iterator[Any]:
+    yield from leaves(value.tree)  # its XML is that of the tree with all losses
+
+
+@leaves.register(DeltaCompressed)
+def _(value: DeltaCompressed) -> Iterator[Any]:
+    yield from leaves(value.to_array())
+
+
+@leaves.register(bytes)
+def _(value: bytes) -> Iterator[Any]:
+    yield Length(len(value))
+    yield from (byte - 256 * (byte > 127) for byte in value)
 
 
 def _equal(ours: Any, theirs: str | Length | None) -> bool:

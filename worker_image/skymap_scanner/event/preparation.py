@@ -49,7 +49,14 @@ NO_BAD_DOMS = (
     "no light"
 )
 
-_PULSE_CLASSES = {"I3RecoPulseSeriesMap", "I3RecoPulseSeriesMapMask", "I3SuperDST"}
+_PULSE_CLASSES = {
+    "I3RecoPulseSeriesMap",
+    "I3RecoPulseSeriesMapApplySPECorrection",
+    "I3RecoPulseSeriesMapCombineByModule",
+    "I3RecoPulseSeriesMapMask",
+    "I3RecoPulseSeriesMapUnion",
+    "I3SuperDST",
+}
 _OM_RANGE = 2**16
 _FARTHEST = 1e9  # ns: no pulse is a second away from the trigger
 _LARGEST = 1e9  # pe: more than any DOM records

@@ -34,9 +34,12 @@ from skymap_scanner.i3.basic_objects import (
     OMKey,
     Opaque,
 )
+from skymap_scanner.i3.catalogue import python_class
+from skymap_scanner.i3.delta_compression import DeltaCompressed
 from skymap_scanner.i3.file import FrameWriter, read_frames
 from skymap_scanner.i3.frame import Frame
 from skymap_scanner.i3.geometry_objects import I3Geometry, I3OMGeo, I3OMGeoMap, I3StationGeo, I3StationGeoMap, I3TankGeo
+from skymap_scanner.i3.layouts.containers import Node
 from skymap_scanner.i3.layouts.geometry_layouts import omgeo_records
 from skymap_scanner.i3.particle import (
     FitStatus,

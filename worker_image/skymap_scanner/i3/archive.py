@@ -7,13 +7,14 @@ complete byte string and never allocates more than its length; any damage raises
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from struct import Struct
 from typing import Any, Final
 
 from skymap_scanner.errors import I3Error
 
 U8: Final = Struct("<B")
+I16: Final = Struct("<h")
 U16: Final = Struct("<H")
 U32: Final = Struct("<I")
 U64: Final = Struct("<Q")
@@ -22,6 +23,9 @@ U64: Final = Struct("<Q")
 COUNT_ESCAPE: Final = 0xFFFFFFFF
 #: A class version that does not fit into a byte is written as this mark and a u64.
 VERSION_ESCAPE: Final = 0xFF
+#: Most bytes of repeated objects in one archive: their number times the archive's length. IceTray repeats none in any
+#: known file; without a limit, a small archive could mean an object of any size.
+MAX_REPEATED: Final = 1 << 28
 
 
 class UndescribedError(I3Error):
@@ -48,16 +52,18 @@ class Reader:
     """A cursor over one archive held in ``data``.
 
     ``classes`` maps each class met to its (tracking, version); ``objects`` holds every tracked object so far as
-    (class, value), by its id.
+    (class, value), by its id; ``numbers`` has the ids of the classes that pointers led to.
     """
 
-    __slots__ = ("classes", "data", "objects", "position")
+    __slots__ = ("classes", "data", "numbers", "objects", "position", "repeated")
 
     def __init__(self, data: bytes, position: int = 0) -> None:
         self.data = data
         self.position = position
         self.classes: dict[Hashable, tuple[bool, int]] = {}
         self.objects: list[tuple[Hashable, Any]] = []
+        self.numbers: dict[Hashable, int] = {}
+        self.repeated = 0
 
     def error(self, message: str, offset: int | None = None) -> I3Error:
         """Return an error with its offset, by default the current position."""
@@ -144,17 +150,28 @@ class Reader:
         owner, value = self.objects[identifier]
         if owner != name or value is Ellipsis:
             raise self.error(f"object id {identifier} is no earlier {name}", self.position - 4)
+        self.repeated += len(self.data)
+        if self.repeated > MAX_REPEATED:
+            raise self.error("too many repeated objects", self.position - 4)
         return value
+
+    def class_number(self, name: Hashable) -> int:
+        """Return the id of a class that a pointer leads to, the next free one where it is new."""
+        return _class_number(self.numbers, self.classes, name)
 
 
 class Writer:
-    """The archive being written: ``data``, the classes met, and the number of tracked objects."""
+    """The archive being written: ``data``, the classes met with their versions, and the number of tracked objects.
 
-    __slots__ = ("classes", "data", "objects")
+    ``numbers`` has the ids of the classes that pointers led to.
+    """
+
+    __slots__ = ("classes", "data", "numbers", "objects")
 
     def __init__(self) -> None:
         self.data = bytearray()
-        self.classes: set[Hashable] = set()
+        self.classes: dict[Hashable, int] = {}
+        self.numbers: dict[Hashable, int] = {}
         self.objects = 0
 
     def count(self, count: int) -> None:
@@ -180,10 +197,22 @@ class Writer:
     def preamble(self, name: Hashable, tracked: bool, version: int) -> None:
         """Write tracking flag and version where the class ``name`` is met for the first time."""
         if name not in self.classes:
-            self.classes.add(name)
+            self.classes[name] = version
             self.data += bytes((tracked, version))
 
     def object_id(self) -> None:
         """Write the number of the next tracked object."""
         self.data += U32.pack(self.objects)
         self.objects += 1
+
+    def class_number(self, name: Hashable) -> int:
+        """Return the id of a class that a pointer leads to, the next free one where it is new."""
+        return _class_number(self.numbers, self.classes, name)
+
+
+def _class_number(numbers: dict[Hashable, int], classes: Collection[Hashable], name: Hashable) -> int:
+    """Return a class's id as boost counts: the pointer to the object is 0, then each class gets the next."""
+    number = numbers.get(name)
+    if number is None:
+        number = numbers[name] = 1 + len(classes) + sum(other not in classes for other in numbers)
+    return number

@@ -12,8 +12,18 @@ from typing import Any, Final
 from skymap_scanner.errors import I3Error
 from skymap_scanner.i3.archive import Reader, Writer, decode_text, encode_text
 from skymap_scanner.i3.basic_objects import Opaque
-from skymap_scanner.i3.layouts import basic_layouts, geometry_layouts, pulse_layouts
-from skymap_scanner.i3.layouts.primitives import Class
+from skymap_scanner.i3.layouts import (
+    basic_layouts,
+    detector_layouts,
+    extension_layouts,
+    geometry_layouts,
+    keys,
+    pulse_layouts,
+    readout_layouts,
+    tree_layouts,
+)
+from skymap_scanner.i3.layouts.primitives import TEXT, Class, Dictionary
+from skymap_scanner.i3.layouts.structures import MADE, STRUCTURES, Structured
 
 #: boost::shared_ptr: not tracked, version 1; then the class id: counted up, the object's class is always the third.
 _POINTER: Final = b"\x00\x01"
@@ -61,10 +71,52 @@ CATALOGUE: Final[dict[Class, str]] = {
     geometry_layouts.STATION: "I3Vector<I3TankGeo>",
     geometry_layouts.STATION_MAP: "I3Map<int, I3Vector<I3TankGeo> >",
     geometry_layouts.GEOMETRY: "I3Geometry",
+    **keys.CLASSES,
+    **readout_layouts.CLASSES,
+    **tree_layouts.CLASSES,
+    **detector_layouts.CLASSES,
+    **extension_layouts.CLASSES,
 }
 _MARK_NAME: Final = encode_text(basic_layouts.MARK.name)
 _BY_NAME: Final = {encode_text(layout.name): layout for layout in CATALOGUE}
-_BY_CLASS: Final = {layout.make: layout for layout in CATALOGUE}
+_BY_CLASS: Final = {layout.make: layout for layout in CATALOGUE if not isinstance(layout, Structured)}
+#: The layouts of all classes, those of members too, by their names in C++ and in Python.
+_NAMES: Final = {
+    **{layout.make.__name__: layout for layout in _BY_CLASS.values()},
+    **{layout.python_name: layout for layout in STRUCTURES.values()},
+    **{layout.name: layout for layout in (*STRUCTURES.values(), *CATALOGUE)},
+}
+
+
+def _header(layout: Class) -> bytes:
+    """Return what stands before an object: the pointer, its class's id and name."""
+    if layout is basic_layouts.MARK:
+        return _POINTER + _MARK_ID
+    writer = Writer()
+    writer.text(layout.name)
+    return _POINTER + _CLASS_ID + bytes(writer.data)
+
+
+_HEADERS: Final = {layout: _header(layout) for layout in CATALOGUE}
+
+
+def python_class(name: str) -> type:
+    """Return the Python class of a class of IceTray, as ``python_class("I3MCTree")``, to make or recognise objects.
+
+    Raises I3Error when the class is not described.
+    """
+    layout = _NAMES.get(name)
+    if layout is None:
+        raise I3Error(f"the class {name!r} is not described; docs/reference/i3-classes.md lists those that are")
+    made: type = layout.make
+    return made
+
+
+def is_map_of_text(kind: type, member: str) -> bool:
+    """Return whether a member of a Python class is a map whose keys are text."""
+    layout = _BY_CLASS.get(kind) or MADE.get(kind)
+    found = next((each.layout for each in layout.members if each.name == member), None) if layout else None
+    return isinstance(found, Dictionary) and found.key is TEXT
 
 
 def class_name(blob: bytes) -> str | None:
@@ -76,6 +128,9 @@ def class_name(blob: bytes) -> str | None:
 def _read_header(reader: Reader) -> bytes | None:
     """Read what stands before the object: its class name, None for a null pointer."""
     blob = reader.data
+    if blob[:4] == _POINTER + _CLASS_ID:
+        reader.position = 4
+        return reader.string()
     if reader.take(2) != _POINTER:
         raise reader.error(f"a frame object begins with {_POINTER.hex(' ')}, found {blob[:2].hex(' ')}", 0)
     identifier = reader.take(2)
@@ -83,9 +138,7 @@ def _read_header(reader: Reader) -> bytes | None:
         return None
     if identifier == _MARK_ID:
         return _MARK_NAME
-    if identifier != _CLASS_ID:
-        raise reader.error(f"class id {_CLASS_ID.hex(' ')} expected, found {identifier.hex(' ')}", 2)
-    return reader.string()
+    raise reader.error(f"class id {_CLASS_ID.hex(' ')} expected, found {identifier.hex(' ')}", 2)
 
 
 def decode(blob: bytes) -> Any:
@@ -114,11 +167,7 @@ def encode(value: Any) -> bytes:
         return value.blob
     layout = layout_of(type(value))
     writer = Writer()
-    if layout is basic_layouts.MARK:
-        writer.data += _POINTER + _MARK_ID
-    else:
-        writer.data += _POINTER + _CLASS_ID
-        writer.text(layout.name)
+    writer.data += _HEADERS[layout]
     try:
         layout.write(writer, value)
     except _WRONG_VALUE as error:
@@ -135,7 +184,7 @@ def type_name(value: Any) -> str:
 
 def layout_of(kind: type) -> Class:
     """Return the layout of a Python class; raises I3Error."""
-    layout = _BY_CLASS.get(kind)
-    if layout is None:
+    layout = _BY_CLASS.get(kind) or MADE.get(kind)
+    if layout not in CATALOGUE:
         raise I3Error(f"a {kind.__name__} is no frame object; use a class of skymap_scanner.i3, as I3Double(1.5)")
     return layout

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import nan
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.i3.basic_objects import I3Orientation, I3Position, I3VectorOMKey
+from skymap_scanner.i3.layouts.extension_layouts import ANTENNA_GEO_MAP, ICEACT_GEO_MAP, SCINT_GEO_MAP
 from skymap_scanner.i3.time import I3Time
 
 
@@ -92,12 +94,15 @@ class I3StationGeoMap:
 class I3Geometry:
     """The detector, valid from ``start_time`` to ``end_time``.
 
-    The maps of scintillators, radio antennas and IceAct telescopes are always written empty; a file where they are not
-    is not described, and its geometry can only be kept as it is.
+    ``scintgeo``, ``antennageo`` and ``iceactgeo`` are the scintillators, radio antennas and IceAct telescopes: objects
+    of I3ScintGeoMap, I3AntennaGeoMap and I3IceActGeoMap, by default empty.
     """
 
     omgeo: I3OMGeoMap
     stationgeo: I3StationGeoMap = field(default_factory=I3StationGeoMap)
+    scintgeo: Any = field(default_factory=lambda: SCINT_GEO_MAP.make({}))
+    antennageo: Any = field(default_factory=lambda: ANTENNA_GEO_MAP.make({}))
+    iceactgeo: Any = field(default_factory=lambda: ICEACT_GEO_MAP.make({}))
     snow_height_provenance: int = 0
     start_time: I3Time = field(default_factory=I3Time)
     end_time: I3Time = field(default_factory=I3Time)

@@ -1,4 +1,4 @@
-"""Pulses as the scanner uses them: in columns, found by following masks to the series that they select from."""
+"""Pulses as the scanner uses them: in columns, from wherever a key leads to."""
 
 from __future__ import annotations
 
@@ -13,19 +13,8 @@ from numpy.typing import NDArray
 from skymap_scanner.errors import I3Error
 from skymap_scanner.i3.basic_objects import OMKey
 from skymap_scanner.i3.frame import Frame
-from skymap_scanner.i3.pulse_objects import (
-    PULSE_DTYPE,
-    BitMask,
-    I3RecoPulseSeriesMap,
-    I3RecoPulseSeriesMapMask,
-    I3SuperDST,
-)
-from skymap_scanner.i3.superdst import unpack
-
-#: Most pulses of one event; the brightest have some 100,000.
-MAX_PULSES = 1 << 22
-
-_Series = Mapping[OMKey, NDArray[np.void]]
+from skymap_scanner.i3.pulse_objects import PULSE_DTYPE
+from skymap_scanner.i3.pulse_sources import MAX_PULSES, Series, find_series
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +34,7 @@ class Pulses:
     flags: NDArray[np.uint8]
 
     @classmethod
-    def from_series(cls, series: _Series) -> Self:
+    def from_series(cls, series: Series) -> Self:
         """Lay the series of all DOMs out in columns; raises I3Error for an impossible DOM, or too many pulses."""
         keys = sorted(series)
         limits = np.iinfo(np.int16)
@@ -81,12 +70,12 @@ class Pulses:
 
 
 def resolve_pulses(key: str, frames: Frame | Sequence[Frame] | Mapping[str, Frame]) -> Pulses:
-    """Return the pulses under ``key``, following masks to the I3RecoPulseSeriesMap or I3SuperDST that they choose from.
+    """Return the pulses under ``key``: a series, an I3SuperDST, or a mask, union or other map made of such.
 
     Parameters
     ----------
     key
-        The name of a pulse series or of a mask.
+        The name of a pulse series, or of a map made of others.
     frames
         Where to look, nearest first (as P, Q). A mapping by stop, in the order of the file, is searched from its
         end.
@@ -94,72 +83,18 @@ def resolve_pulses(key: str, frames: Frame | Sequence[Frame] | Mapping[str, Fram
     Raises
     ------
     I3Error
-        When an object is missing or damaged, is no pulse series, or a mask does not fit what it chooses from.
+        When an object is missing or damaged, is no pulses, or a map does not fit what it is made of.
     """
     if isinstance(frames, Frame):
         frames = [frames]
     elif isinstance(frames, Mapping):
         frames = list(frames.values())[::-1]
-    masks: list[tuple[str, I3RecoPulseSeriesMapMask]] = []
-    value = _find(key, frames)
-    while isinstance(value, I3RecoPulseSeriesMapMask):
-        masks.append((key, value))
-        key = value.source
-        if any(key == name for name, _ in masks):
-            raise I3Error(f"the mask chooses, in the end, from itself: {_chain(masks)}", key=key)
-        value = _find(key, frames, masks)
+    series = find_series(key, frames)
     try:
-        series = _as_series(value)
-        for name, mask in reversed(masks):
-            key = name
-            series = _apply(mask, series)
         return Pulses.from_series(series)
     except I3Error as error:
         error.key = error.key or key
         raise
-
-
-def _find(key: str, frames: Sequence[Frame], masks: Sequence[tuple[str, I3RecoPulseSeriesMapMask]] = ()) -> Any:
-    for frame in frames:
-        if key in frame:
-            return frame[key]
-    wanted = f", which the mask {masks[-1][0]!r} chooses from," if masks else ""
-    have = sorted({repr(name) for frame in frames for name in frame if "Pulse" in name or "DST" in name})
-    raise I3Error(f"there are no such pulses{wanted} in the frames; there are {', '.join(have) or 'none'}", key=key)
-
-
-def _chain(masks: Sequence[tuple[str, I3RecoPulseSeriesMapMask]]) -> str:
-    return " of ".join(map(repr, [*(name for name, _ in masks), masks[-1][1].source]))
-
-
-def _as_series(value: Any) -> _Series:
-    if isinstance(value, I3RecoPulseSeriesMap):
-        return value.value
-    if isinstance(value, I3SuperDST):
-        return unpack(value)
-    raise I3Error(f"pulses, a mask of pulses or an I3SuperDST expected, found {type(value).__name__}")
-
-
-def _apply(mask: I3RecoPulseSeriesMapMask, source: _Series) -> dict[OMKey, NDArray[np.void]]:
-    """Choose pulses; a DOM of which none is chosen is left out (I3RecoPulseSeriesMapMask::Apply)."""
-    keys = sorted(source)
-    chosen = _bits(mask.omkey_mask, len(keys), "DOMs")
-    if np.count_nonzero(chosen) != len(mask.pulse_masks):
-        raise I3Error(f"the mask chooses {np.count_nonzero(chosen)} DOMs and has bits for {len(mask.pulse_masks)}")
-    result = {}
-    for index, pulse_mask in zip(np.flatnonzero(chosen).tolist(), mask.pulse_masks, strict=True):
-        key = keys[index]
-        series = source[key]
-        selected = series[_bits(pulse_mask, len(series), f"pulses in {tuple(key)}")]
-        if len(selected):
-            result[key] = selected
-    return result
-
-
-def _bits(mask: BitMask, count: int, what: str) -> NDArray[np.bool_]:
-    if len(mask) != count:
-        raise I3Error(f"the mask was made for {len(mask)} {what}, what it chooses from has {count}")
-    return mask.to_array()
 
 
 def _in_time(series: NDArray[np.void]) -> NDArray[np.void]:

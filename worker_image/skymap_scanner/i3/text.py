@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from skymap_api.text import printable
+from skymap_api.text import printable, printable_line
 from skymap_scanner.errors import I3Error
+from skymap_scanner.i3 import catalogue
 from skymap_scanner.i3.basic_objects import Opaque
+from skymap_scanner.i3.delta_compression import DeltaCompressed
 from skymap_scanner.i3.frame import Frame
+from skymap_scanner.i3.layouts.containers import Node
 from skymap_scanner.i3.pulse_objects import BitMask, I3SuperDST
 from skymap_scanner.i3.superdst import unpack
 from skymap_scanner.i3.time import I3Time
@@ -38,12 +41,21 @@ def to_plain(value: Any) -> Any:
     """Turn an object into what JSON has: dicts, lists, strings, numbers.
 
     An enumeration becomes its name, a time ISO 8601, a mask a string of 0 and 1, a number that JSON lacks ``"NaN"`` or
-    ``"Infinity"``, an I3SuperDST the pulses that it holds. Raises I3Error for an I3SuperDST that is damaged.
+    ``"Infinity"``, an I3SuperDST the pulses that it holds, a compressed waveform its samples. Raises I3Error where one
+    of these is damaged.
     """
     if not is_dataclass(value):
         return value
-    members = {member.name: to_plain(getattr(value, member.name)) for member in fields(value)}
+    members = {member.name: _member_to_plain(value, member.name) for member in fields(value)}
     return members["value"] if members.keys() == {"value"} else members
+
+
+def _member_to_plain(value: Any, name: str) -> Any:
+    """Turn a member into what JSON has; an empty map is ``{}`` or ``[]``, as a full one would be."""
+    member = getattr(value, name)
+    if isinstance(member, Mapping) and not member:
+        return {} if catalogue.is_map_of_text(type(value), name) else []
+    return to_plain(member)
 
 
 to_plain.register(I3Time, str)
@@ -51,8 +63,12 @@ to_plain.register(bytes, bytes.hex)
 to_plain.register(IntEnum, lambda value: value.name)
 to_plain.register(Opaque, lambda value: {"opaque": value.class_name})
 to_plain.register(BitMask, lambda value: "".join("1" if bit else "0" for bit in value.to_array()))
-to_plain.register(I3SuperDST, lambda value: to_plain(unpack(value)))
+to_plain.register(I3SuperDST, lambda value: to_plain(unpack(value)) or [])
+to_plain.register(DeltaCompressed, lambda value: value.to_array().tolist())
+to_plain.register(Node, lambda value: {"depth": value.depth, "item": to_plain(value.item)})
 to_plain.register(tuple, lambda value: [to_plain(element) for element in value])
+to_plain.register(list, lambda value: [to_plain(element) for element in value])
+to_plain.register(complex, lambda value: [to_plain(value.real), to_plain(value.imag)])
 
 
 @to_plain.register
@@ -114,6 +130,7 @@ def to_text(plain: Any, indent: str = "") -> Iterator[str]:
 
 
 def _named_lines(name: str, element: Any, indent: str) -> Iterator[str]:
+    name = printable_line(name)
     if _is_short(element):
         yield f"{indent}{name}: {_short(element)}"
     else:
@@ -143,7 +160,7 @@ def _is_short(plain: Any) -> bool:
 
 def _short(plain: Any) -> str:
     if isinstance(plain, dict):
-        return ", ".join(f"{name} {_short(element)}" for name, element in plain.items())
+        return ", ".join(f"{printable_line(name)} {_short(element)}" for name, element in plain.items())
     if isinstance(plain, list):
         return f"({', '.join(_short(element) for element in plain)})"
     return f"{plain:.10g}" if isinstance(plain, float) else printable(str(plain))

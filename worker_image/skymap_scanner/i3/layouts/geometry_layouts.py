@@ -11,7 +11,6 @@ from skymap_scanner.i3 import geometry_objects
 from skymap_scanner.i3.basic_objects import I3Orientation, I3Quaternion
 from skymap_scanner.i3.geometry_objects import I3OMGeoMap, I3StationGeo, I3StationGeoMap, I3TankGeo
 from skymap_scanner.i3.layouts.basic_layouts import (
-    BASE,
     F64,
     I32,
     OMKEY,
@@ -22,7 +21,8 @@ from skymap_scanner.i3.layouts.basic_layouts import (
     frame_object,
     holder,
 )
-from skymap_scanner.i3.layouts.primitives import Class, Dictionary, Empty, Items, Member, Records, pair
+from skymap_scanner.i3.layouts.extension_layouts import ANTENNA_GEO_MAP, ICEACT_GEO_MAP, SCINT_GEO_MAP
+from skymap_scanner.i3.layouts.primitives import Class, Dictionary, Items, Member, Records, pair
 
 #: What I3OMGeo version 0 knew of how a module is turned (up, down), and the rotation that IceTray makes of it.
 _ROTATIONS: Final = {1: I3Quaternion(0.0, 0.0, 0.0, 1.0), -1: I3Quaternion(1.0, 0.0, 0.0, 0.0)}
@@ -87,10 +87,9 @@ GEOMETRY: Final = frame_object(
     ),
     Member("omgeo", OMGEO_MAP, since=1),
     Member("stationgeo", STATION_MAP, since=1),
-    *(
-        Member("", Class(name, None, [BASE, Member("", Empty(f"std::map of {name}"))]), since=2)
-        for name in ("I3ScintGeoMap", "I3AntennaGeoMap", "I3IceActGeoMap")
-    ),
+    Member("scintgeo", SCINT_GEO_MAP, since=2),
+    Member("antennageo", ANTENNA_GEO_MAP, since=2),
+    Member("iceactgeo", ICEACT_GEO_MAP, since=2),
     Member("snow_height_provenance", I32, since=3),
     Member("start_time", TIME),
     Member("end_time", TIME),

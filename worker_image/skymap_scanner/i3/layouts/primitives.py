@@ -76,6 +76,7 @@ class Enumeration:
     """An ``enum``: i32. A value without a name stays a plain int."""
 
     def __init__(self, members: type[IntEnum]) -> None:
+        self.name = members.__name__
         self.members: dict[int, int] = {int(member): member for member in members}
         self._struct = Struct("<i")
 
@@ -85,6 +86,21 @@ class Enumeration:
 
     def write(self, writer: Writer, value: int) -> None:
         writer.data += self._struct.pack(value)
+
+
+class Optional:
+    """A ``boost::optional``: a flag, and the value where it is set; None where not."""
+
+    def __init__(self, element: Layout) -> None:
+        self.element = element
+
+    def read(self, reader: Reader) -> Any:
+        return self.element.read(reader) if reader.flag() else None
+
+    def write(self, writer: Writer, value: Any) -> None:
+        writer.flag(value is not None)
+        if value is not None:
+            self.element.write(writer, value)
 
 
 class Array:
@@ -112,8 +128,8 @@ class Array:
 class Member:
     """One member of a class, in the versions ``since`` to ``until`` of it.
 
-    A member without a name has bytes and is not kept (the base class; a map that is always empty).
-    ``upgrade`` turns the value of an old version into today's.
+    A member without a name has bytes and is not kept (the base class; what nothing uses any more).
+    ``upgrade`` turns the value of an old version into today's. ``default`` is what an old version has that lacks it.
     """
 
     name: str
@@ -121,6 +137,7 @@ class Member:
     since: int = 0
     until: int = 255
     upgrade: Callable[[Any], Any] | None = None
+    default: Any = ...
 
 
 class Class:
@@ -142,9 +159,9 @@ class Class:
     ) -> None:
         self.name = name
         self.version = version
-        self.make = make
+        self.make: Any = make  # the Python class, or None
         self.members = tuple(members)
-        self._oldest = oldest
+        self.oldest = oldest
         self._tracked = tracked
         self.current = self._members_of(version)
         self._writes = [(member.layout, attrgetter(member.name) if member.name else None) for member in self.current]
@@ -170,8 +187,8 @@ class Class:
 
     def read_members(self, reader: Reader, version: int) -> Any:
         """Read what follows preamble and id."""
-        if version < self._oldest:
-            message = f"{self.name} is of version {version}, the oldest described is {self._oldest}"
+        if version < self.oldest:
+            message = f"{self.name} is of version {version}, the oldest described is {self.oldest}"
             raise UndescribedError(message, offset=reader.position)
         values: dict[str, Any] = {}
         for member in self.current if version == self.version else self._members_of(version):
@@ -184,6 +201,11 @@ class Class:
         writer.preamble(self.name, self._tracked, self.version)
         if self._tracked:
             writer.object_id()
+        for layout, get in self._writes:
+            layout.write(writer, None if get is None else get(value))
+
+    def write_members(self, writer: Writer, value: Any) -> None:
+        """Write what follows preamble and id."""
         for layout, get in self._writes:
             layout.write(writer, None if get is None else get(value))
 
@@ -239,16 +261,17 @@ def pair(key: Layout, value: Layout, name: str) -> Class:
     return Class(name, Entry, [Member("key", key), Member("value", value)], tracked=False)
 
 
-def _std_less(key: Any) -> Any:
-    """Sort strings as C++ does, by their bytes."""
-    return encode_text(key) if isinstance(key, str) else key
-
-
 class Dictionary(Items):
-    """A ``std::map``; a dict here, its keys ascending."""
+    """A ``std::map``; a dict here, its keys ascending: strings by their bytes, an unset number before all others."""
 
     def __init__(self, key: Layout, value: Layout, name: str) -> None:
         super().__init__(pair(key, value, f"std::pair of {name}"), name)
+        self.key, self.value = key, value
+        self.less: Callable[[Any], Any] | None = None
+        if key is TEXT:
+            self.less = encode_text
+        elif isinstance(key, Class) and any(isinstance(member.layout, Optional) for member in key.members):
+            self.less = _unset_first
 
     def read(self, reader: Reader) -> dict[Any, Any]:  # type: ignore[override] # a map is written as a vector of pairs
         start = reader.position
@@ -259,7 +282,11 @@ class Dictionary(Items):
         return result
 
     def write(self, writer: Writer, value: Mapping[Any, Any]) -> None:  # type: ignore[override] # as above
-        super().write(writer, [Entry(key, value[key]) for key in sorted(value, key=_std_less)])
+        super().write(writer, [Entry(key, value[key]) for key in sorted(value, key=self.less)])
+
+
+def _unset_first(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple([(number is not None, number) for number in key])
 
 
 class Records:
@@ -297,20 +324,3 @@ class Records:
         if len(array):
             self.element.write(writer, self.codec.record(array[0]))
             self.codec.write(writer, array[1:])
-
-
-class Empty:
-    """A container that is empty in all known files, and whose elements are not described."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def read(self, reader: Reader) -> None:
-        reader.preamble(self.name, 0)
-        start = reader.position
-        if reader.count():
-            raise UndescribedError(f"elements of {self.name} are not described", offset=start)
-
-    def write(self, writer: Writer, value: None) -> None:  # noqa: ARG002 - nothing to write
-        writer.preamble(self.name, False, 0)
-        writer.count(0)

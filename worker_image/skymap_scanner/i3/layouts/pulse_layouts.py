@@ -133,10 +133,11 @@ def _write_triggers(writer: Writer, value: tuple[I3SuperDSTTrigger, ...]) -> Non
 
 TRIGGER_LIST: Final = Plain(_read_triggers, _write_triggers)
 
+PULSE_SERIES: Final = Records(RECO_PULSE, "std::vector<I3RecoPulse>")
 PULSE_MAP: Final = holder(
     "I3RecoPulseSeriesMap",
     pulse_objects.I3RecoPulseSeriesMap,
-    Dictionary(OMKEY, Records(RECO_PULSE, "std::vector<I3RecoPulse>"), "std::map<OMKey, std::vector<I3RecoPulse>>"),
+    Dictionary(OMKEY, PULSE_SERIES, "std::map<OMKey, std::vector<I3RecoPulse>>"),
 )
 
 #: Version 1 has a time reference (f32) that nothing uses.
