@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from skymap_api.names import NamespacedName
 from skymap_api.pulsar_statistics import Subscription
-from skymap_api.reference import describe_type
+from skymap_api.reference import describe_fields, describe_type
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
 from skymap_operator.decide.scaling import Cause, Direction
@@ -31,6 +31,9 @@ LABELS: dict[str, Iterable[str]] = {
     "phase": Phase,
     "reason": Reason,
 }
+
+#: Objects whose fields are described; those of the others are parts of a SkymapScan.
+_WITH_FIELDS = ("AllowedInPods",)
 
 
 def settings_page() -> str:
@@ -50,15 +53,25 @@ def settings_page() -> str:
 
 def _setting(name: str, field: dict[str, Any], required: bool, schema: dict[str, Any]) -> str:
     kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
-    kind = describe_type(kinds[0] if "$ref" not in kinds[0] else schema["$defs"][kinds[0]["$ref"].rpartition("/")[2]])
+    model = kinds[0].get("$ref", "").rpartition("/")[2]
+    kind = describe_type(schema["$defs"][model] if model else kinds[0])
     default = field.get("default")
     value = "none, required" if required else "none" if default in (None, []) else f"`{_plain(default)}`"
     text = textwrap.fill(field["description"], 118, break_long_words=False)
-    return f"## {PREFIX}{name.upper()}\n\n{text}\n\n- Type: {kind}\n- Default: {value}\n"
+    if model in _WITH_FIELDS:
+        value = "those of its fields"
+    fields = f"\nFields:\n\n{describe_fields(schema['$defs'][model])}" if model in _WITH_FIELDS else ""
+    return f"## {PREFIX}{name.upper()}\n\n{text}\n\n- Type: {kind}\n- Default: {value}\n{fields}"
 
 
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(_without_null(value))
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_null(inner) for key, inner in value.items() if inner is not None}
+    return value
 
 
 def metrics_page() -> str:

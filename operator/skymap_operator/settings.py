@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from skymap_api.resource.base import DataKey, NamespaceName, ObjectName, Word
+from skymap_api.resource.base import DataKey, Model, NamespaceName, ObjectName, Word
+from skymap_api.resource.pods import PodTemplate, SecurityContext
 from skymap_api.resource.quantities import Quantity
 from skymap_api.resource.resources import Resources
 
@@ -26,6 +27,41 @@ def _addresses(word: str) -> str:
 
 #: ``any``, ``public``, a network such as ``10.1.0.0/16``, or ``!`` and a network to exclude.
 AddressWord = Annotated[str, AfterValidator(_addresses)]
+
+
+#: A name or key in which * stands for anything, or ``!`` and one to exclude.
+NamePattern = Annotated[str, Field(max_length=256, pattern=r"^!?[-A-Za-z0-9_./*]+$")]
+#: An id of a user or group such as ``1000``, or a range such as ``1000-1999``.
+IdRange = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    Field(pattern=r"^[0-9]{1,10}(-[0-9]{1,10})?$"),
+]
+
+
+class AllowedInPods(Model):
+    """What scans may add to their pods."""
+
+    labels: tuple[NamePattern, ...] = ("*",)
+    """Keys of labels."""
+    annotations: tuple[NamePattern, ...] = ()
+    """Keys of annotations: many of them give rights to a pod, or change its network."""
+    node_selector: tuple[NamePattern, ...] = ("*",)
+    """Keys of nodes' labels."""
+    tolerations: tuple[NamePattern, ...] = ("*",)
+    """Keys of taints. A toleration of every taint needs * without exclusions."""
+    affinity: bool = True
+    """Whether affinity may be set."""
+    priority_class_name: tuple[NamePattern, ...] = ()
+    """Names of PriorityClasses."""
+    service_account_name: tuple[NamePattern, ...] = ()
+    """Names of ServiceAccounts."""
+    image_pull_secrets: tuple[NamePattern, ...] = ("*",)
+    """Names of pull secrets."""
+    user_ids: tuple[IdRange, ...] = ()
+    """User ids."""
+    group_ids: tuple[IdRange, ...] = ()
+    """Group ids."""
 
 
 class SettingsError(Exception):
@@ -79,8 +115,16 @@ class Settings(BaseModel):
     """Resource requests and limits of a worker, for scans that set none."""
     role_resources: Resources = Resources(requests={"cpu": "100m", "memory": "512Mi"}, limits={"memory": "2Gi"})
     """Resource requests and limits of the producer, the collector and the saver, each."""
-    user_id: Annotated[int, Field(ge=1, lt=2**31)] = 1000
-    """User and group ID of the pods. They own the result files."""
+    pod_template: PodTemplate = PodTemplate(
+        security_context=SecurityContext(run_as_user=1000, run_as_group=1000, fs_group=1000)
+    )
+    """Additions to the pods of all scans, as in spec.podTemplate. Without securityContext the cluster assigns user and
+    groups, as OpenShift does."""
+    namespace_pod_templates: dict[NamespaceName, PodTemplate] = Field(default={})
+    """Additions to the pods of the scans of a namespace, by its name, over those of POD_TEMPLATE."""
+    allowed_in_pods: AllowedInPods = AllowedInPods()
+    """What scans may add to their pods in podTemplate and workers.podTemplate. In a name, * stands for anything, and an
+    exclamation mark excludes; ids are numbers or ranges such as 1000-1999. An empty list allows nothing."""
     event_addresses: Annotated[tuple[AddressWord, ...], Field(min_length=1)] = ("public",)
     """Addresses from which events may be downloaded: public, any, networks (10.1.0.0/16), exclusions (!10.1.2.0/24)."""
     seconds_per_task: Seconds = 1.0

@@ -156,6 +156,7 @@ ACCEPTED = [
         ),
     ),
     *(Accepted(f"worker pods: {one.name}", pod(**one.fields)) for one in pods.VALID),
+    *(Accepted(f"all pods: {one.name}", URL | {"podTemplate": one.fields}) for one in pods.VALID),
     *(Accepted(f"resources: {one.name}", resources(one.fields)) for one in pods.VALID_RESOURCES),
     Accepted("named claim", URL | {"output": {"claim": {"name": "results"}, "path": "2024/alert..1"}}),
     Accepted("new claim", URL | {"output": {"claim": {"size": "5Gi", "storageClassName": "fast"}}}),
@@ -289,6 +290,10 @@ REFUSED = [
     Refused("no workers at most", URL | {"workers": {"max": 0}}, "workers.max"),
     *(
         Refused(f"worker pods: {one.name}", pod(**one.fields), f"workers.podTemplate.{one.field}", one.message)
+        for one in pods.INVALID
+    ),
+    *(
+        Refused(f"all pods: {one.name}", URL | {"podTemplate": one.fields}, f"podTemplate.{one.field}", one.message)
         for one in pods.INVALID
     ),
     *(

@@ -36,6 +36,7 @@ CHANGES = [
     ),
     Change("workers", URL, URL | {"workers": {"min": 1, "max": 500, "targetSeconds": 60}}),
     Change("worker pods", URL, pod(nodeSelector={"a": "b"})),
+    Change("all pods", URL, URL | {"podTemplate": {"tolerations": [{"operator": "Exists"}]}}),
     Change("priority", URL, URL | {"priority": "Realtime"}),
     Change("suspend", URL, URL | {"suspend": True}),
     Change("deadlines", URL | {"activeDeadlineSeconds": 60}, URL | {"startingDeadlineSeconds": 60}),

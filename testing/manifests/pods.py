@@ -82,6 +82,17 @@ VALID = [
             ]
         },
     ),
+    Valid(
+        "ids",
+        {
+            "securityContext": {
+                "runAsUser": 2**31 - 1,
+                "runAsGroup": 0,
+                "fsGroup": 0,
+                "supplementalGroups": [0, 1000],
+            }
+        },
+    ),
     Valid("node by number", node(key="cores", operator="Gt", values=["31"])),
     Valid("node without a label", node(key="cores", operator="DoesNotExist", values=[])),
     Valid("node by its long name", node("matchFields", key="metadata.name", operator="In", values=["n" * 100])),
@@ -228,6 +239,15 @@ INVALID = [
             "matchLabels": {"labelSelector": {"matchLabels": {"a": "b"}}},
             "matchExpressions": {"labelSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}},
         }.items()
+    ),
+    Invalid("root", {"securityContext": {"runAsUser": 0}}, "securityContext.runAsUser"),
+    Invalid("group's id", {"securityContext": {"fsGroup": 2**31}}, "securityContext.fsGroup"),
+    Invalid(
+        "supplemental group", {"securityContext": {"supplementalGroups": [-1]}}, "securityContext.supplementalGroups[0]"
+    ),
+    Invalid("privileges", {"securityContext": {"privileged": True}}, "securityContext.privileged"),
+    Invalid(
+        "seccomp", {"securityContext": {"seccompProfile": {"type": "Unconfined"}}}, "securityContext.seccompProfile"
     ),
     *(
         Invalid(f"pod's {name}", {name: value}, name)

@@ -77,6 +77,7 @@ AFFINITY = optional(
         ),
     ),
 )
+_IDS = st.sampled_from([-1, 0, 1, 1000, 2**31 - 1, 2**31])
 #: Templates with one kind of field each, so that not every one is invalid for several reasons.
 POD_TEMPLATE = st.one_of(
     optional(labels=LABELS),
@@ -84,6 +85,7 @@ POD_TEMPLATE = st.one_of(
     optional(nodeSelector=LABELS),
     optional(tolerations=some(TOLERATION)),
     optional(affinity=AFFINITY),
+    optional(securityContext=optional(runAsUser=_IDS, runAsGroup=_IDS, fsGroup=_IDS, supplementalGroups=some(_IDS))),
 )
 _AMOUNTS = st.dictionaries(
     st.sampled_from(

@@ -159,7 +159,7 @@ def unfit_pods(url: str) -> dict[str, Case]:
         "pods-rejected": Case(
             {"event": event, "workers": QUICK["workers"] | {"podTemplate": {"serviceAccountName": "late"}}},
             "PodsRejected",
-            ("serviceaccount", "not found", "check workers.podTemplate"),
+            ("serviceaccount", "not found", "check podTemplate"),
             lambda namespace: namespace.kubectl("create", "serviceaccount", "late"),
         ),
         "memory": Case(
@@ -200,7 +200,7 @@ def test_obstacle_is_reported_until_it_is_removed(
     table = missing(events, storage_class) | unusable_events(events) | unfit_pods(events)
     for case in table.values():
         case.before(namespace)
-    operators(IMAGE=worker_image, **SETTINGS)
+    operators(IMAGE=worker_image, ALLOWED_IN_PODS='{"serviceAccountName": ["late"]}', **SETTINGS)
     namespace.apply(*(manifest(QUICK | case.spec, name) for name, case in table.items()))
     for name, case in table.items():
         if case.reason:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import httpx
 import hypothesis.strategies as st
 import pytest
@@ -58,15 +56,18 @@ def test_objects_of_a_valid_scan_are_valid(api: httpx.Client, case: cases.Accept
     assert invalid(api, "default", case.spec) == []
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.one_of(
-        st.fixed_dictionaries({"podTemplate": strategies.POD_TEMPLATE}),
-        st.fixed_dictionaries({"resources": strategies.RESOURCES}),
-    )
+SPECS = st.fixed_dictionaries(
+    {"event": st.just({"simulate": {}})},
+    optional={
+        "podTemplate": strategies.POD_TEMPLATE,
+        "workers": strategies.optional(podTemplate=strategies.POD_TEMPLATE, resources=strategies.RESOURCES),
+    },
 )
-def test_models_accept_no_pod_that_the_api_server_rejects(api: httpx.Client, workers: dict[str, Any]) -> None:
-    spec = cases.URL | {"workers": workers}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SPECS)
+def test_models_accept_no_pod_that_the_api_server_rejects(api: httpx.Client, spec: cases.Spec) -> None:
     try:
         assert invalid(api, "default", spec) == []
     except ValidationError:

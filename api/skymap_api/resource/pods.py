@@ -12,7 +12,7 @@ from pydantic import Field
 
 from skymap_api.names import GROUP
 from skymap_api.resource.affinity import Affinity
-from skymap_api.resource.base import Count, Model, ObjectName, Rule
+from skymap_api.resource.base import INT32, Count, Model, ObjectName, Rule, Whole
 from skymap_api.resource.event import SecretName
 from skymap_api.resource.keys import ANNOTATION_KEY, Key, LabelValue, keys_rule
 
@@ -76,8 +76,24 @@ class Toleration(Model):
     )
 
 
+Id = Annotated[Whole, Field(ge=0, le=INT32)]
+
+
+class SecurityContext(Model):
+    """User and group ids, as in a pod. They own the files that the pods write."""
+
+    run_as_user: Annotated[Whole, Field(ge=1, le=INT32)] | None = None
+    """User id. Pods never run as root."""
+    run_as_group: Id | None = None
+    """Group id."""
+    fs_group: Id | None = None
+    """Group id of the files on claims."""
+    supplemental_groups: Annotated[tuple[Id, ...], Field(max_length=16)] | None = None
+    """Further group ids."""
+
+
 class PodTemplate(Model):
-    """Additions to the pods of the workers, as in a pod."""
+    """Additions to pods, as in a pod."""
 
     labels: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = None
     """Additional labels."""
@@ -94,7 +110,9 @@ class PodTemplate(Model):
     service_account_name: ObjectName | None = None
     """Name of the ServiceAccount. Its token is not mounted."""
     image_pull_secrets: Annotated[tuple[SecretName, ...], Field(max_length=16)] | None = None
-    """Secrets for the registry of the image, for all pods of the scan."""
+    """Secrets for the registry of the image."""
+    security_context: SecurityContext | None = None
+    """User and group ids."""
 
     rules: ClassVar = (
         keys_rule("labels"),

@@ -26,6 +26,7 @@ from skymap_api.resource.base import (
     inside_rule,
 )
 from skymap_api.resource.event import EventSource, SecretName
+from skymap_api.resource.pods import PodTemplate
 from skymap_api.resource.quantities import Quantity, compare
 from skymap_api.resource.workers import Workers
 
@@ -230,6 +231,8 @@ class SkymapScanSpec(Model):
     Default: none. Cannot be changed."""
     workers: Workers = Workers()
     """Number of workers, and their pods."""
+    pod_template: OnCluster[PodTemplate | None] = None
+    """Additions to all pods of the scan, over the operator's settings, as far as the administrator allows them."""
     priority: OnCluster[Literal["Realtime", "Normal"]] = "Normal"
     """Realtime scans get their workers first when all scans together want more than the operator's maximum."""
     output: Output = Output()

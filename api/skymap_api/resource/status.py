@@ -74,6 +74,7 @@ class Reason(StrEnum):
     PODS_REJECTED = "PodsRejected"
     OBJECTS_REJECTED = "ObjectsRejected"
     OBJECTS_INVALID = "ObjectsInvalid"
+    NOT_ALLOWED = "NotAllowed"
     WEBHOOK_UNAVAILABLE = "WebhookUnavailable"
     VOLUME_NOT_MOUNTED = "VolumeNotMounted"
     SANDBOX_NOT_CREATED = "SandboxNotCreated"

@@ -27,7 +27,7 @@ class Workers(Model):
     resources: OnCluster[Resources | None] = None
     """Resource requests and limits of a worker. Default: the operator's setting."""
     pod_template: OnCluster[PodTemplate | None] = None
-    """Additions to the pods of the workers."""
+    """Additions to the pods of the workers, over those of podTemplate."""
 
     rules: ClassVar = (
         Rule(

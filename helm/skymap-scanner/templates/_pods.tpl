@@ -1,10 +1,10 @@
-{{/* Security context of the `restricted` level for a pod with this user: (dict "user" 1000). */}}
+{{/* Security context of the `restricted` level for a pod with these user and group ids, which may be none. */}}
 {{- define "skymap-scanner.podSecurity" -}}
-fsGroup: {{ .user }}
+{{- range $name, $id := . }}
+{{ $name }}: {{ $id | int64 }}
+{{- end }}
 fsGroupChangePolicy: OnRootMismatch
-runAsGroup: {{ .user }}
 runAsNonRoot: true
-runAsUser: {{ .user }}
 seccompProfile:
   type: RuntimeDefault
 {{- end }}
@@ -42,7 +42,7 @@ affinity:
 priorityClassName: {{ . | quote }}
 {{- end }}
 securityContext:
-  {{- include "skymap-scanner.podSecurity" (dict "user" 1000) | nindent 2 }}
+  {{- include "skymap-scanner.podSecurity" .Values.operator.securityContext | nindent 2 }}
 volumes:
   # Tokens of scans with a Pulsar of their own are written here for a moment: to memory, never to disk.
   - name: tmp

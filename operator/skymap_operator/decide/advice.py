@@ -38,20 +38,20 @@ GENERAL = {
     Reason.CONFIG_MAP_NOT_FOUND: "create the ConfigMap in the scan's namespace",
     Reason.QUOTA_EXCEEDED: "the scan continues when the namespace's quota allows it: raise it, or lower workers.max",
     Reason.UNSCHEDULABLE: "the scan continues when a node has room: add nodes, or lower workers.resources",
-    Reason.PODS_REJECTED: "the namespace's policies do not allow such a pod: check workers.podTemplate",
+    Reason.PODS_REJECTED: "the namespace's policies do not allow such a pod: check podTemplate and workers.podTemplate",
     Reason.OBJECTS_REJECTED: "check the operator's permissions in this namespace, and admission webhooks",
     Reason.OBJECTS_INVALID: "correct the field of the SkymapScan, or of the operator's settings, that it comes from",
     Reason.WEBHOOK_UNAVAILABLE: "restore the service of this admission webhook, or exempt the namespace from it",
     Reason.VOLUME_NOT_MOUNTED: "check the volume, its server, and the storage driver of the node",
     Reason.SANDBOX_NOT_CREATED: "check the network plugin and the container runtime of the node",
-    Reason.CONTAINER_NOT_CREATED: "check that the image is one of the scanner's, and workers.podTemplate",
+    Reason.CONTAINER_NOT_CREATED: "check that the image is one of the scanner's, and podTemplate",
     Reason.POD_EVICTED: "the scan continues when a node keeps the pod: free resources of the nodes, or add nodes",
     Reason.NODE_NOT_READY: "restore the node; its pods are replaced on other nodes once they are removed",
 }
 
 _LIMITS = "let the namespace's LimitRange allow it, or change workers.resources or the chart's settings.roleResources"
 _POLICY = "satisfy the policy that the message names, or exempt the scans' pods from it"
-_TAINTS = "add nodes without these taints, or tolerations in workers.podTemplate"
+_TAINTS = "add nodes without these taints, or tolerations of them to podTemplate"
 _DISK = "free disk space on the nodes, or add nodes"
 _PULL = r"(failed to pull|pulling image|resolve reference)"
 
@@ -84,8 +84,8 @@ _MESSAGES: tuple[tuple[str, Advice], ...] = (
         r"security context constraint",
         Advice(
             Reason.PODS_REJECTED,
-            "set the chart's settings.userId to an allowed user ID, or let the pods' service account use a "
-            "SecurityContextConstraint that allows it, such as nonroot-v2",
+            "set the chart's settings.podTemplate.securityContext to null, which leaves the ids to the namespace, or "
+            "let the pods' service account use a SecurityContextConstraint that allows them, such as nonroot-v2",
         ),
     ),
     (
@@ -190,7 +190,7 @@ _MESSAGES: tuple[tuple[str, Advice], ...] = (
     (r"untolerated taint|had taint|taints? .*didn't tolerate", Advice(Reason.UNSCHEDULABLE, _TAINTS)),
     (
         r"didn't match (Pod's )?(node (affinity|selector)|pod (anti-)?affinity|pod topology spread)",
-        Advice(Reason.UNSCHEDULABLE, "label nodes as the message asks, or change workers.podTemplate"),
+        Advice(Reason.UNSCHEDULABLE, "label nodes as the message asks, or change podTemplate and workers.podTemplate"),
     ),
     (
         r"scheduling gates",

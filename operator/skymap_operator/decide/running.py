@@ -8,6 +8,7 @@ from skymap_api.names import COLLECTOR, FINALIZER, SAVER
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.base import Manifest
+from skymap_api.resource.status import WorkersStatus
 from skymap_operator.decide.actions import (
     Action,
     AddFinalizer,
@@ -18,8 +19,9 @@ from skymap_operator.decide.actions import (
     EnsureTopics,
     Replace,
 )
-from skymap_operator.decide.diagnose import find_obstacle, find_shortage
-from skymap_operator.decide.drift import differs, patch_job
+from skymap_operator.decide.allowed import not_allowed
+from skymap_operator.decide.diagnose import Finding, find_obstacle, find_shortage
+from skymap_operator.decide.drift import differs, patch_job, template_differs
 from skymap_operator.decide.status import Verdict, phase_of, update_status
 from skymap_operator.decide.workers import decide_workers, scale_workers
 from skymap_operator.manifests import claim, config_map, jobs
@@ -33,9 +35,13 @@ from skymap_operator.settings import Settings
 def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Decision:
     """Create what is missing and correct what differs.
 
-    Nothing is created until Pulsar can be reached, since the topics must exist first.
+    Nothing is created until Pulsar can be reached, since the topics must exist first, nor for a scan that asks for more
+    than the administrator allows.
     """
     scan, pulsar = observed.scan, observed.pulsar
+    refused = not_allowed(spec, settings.allowed_in_pods)
+    if refused is not None:
+        return _hold(observed, refused, settings)
     recipe = Recipe.of(scan, spec, settings, observed.tls_keys or frozenset())
     decided = decide_workers(observed, spec, settings)
     trouble = find_obstacle(observed)
@@ -61,6 +67,15 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
         settings.retry_interval if waiting else settings.scaling_interval,
         (decided.scale.direction(decided.current), decided.scale.cause),
     )
+
+
+def _hold(observed: ObservedState, refused: Finding, settings: Settings) -> Decision:
+    """Report what the scan may not ask for, and neither create nor change anything."""
+    deployment = observed.children.owned_deployment()
+    desired = 0 if deployment is None else deployment.replicas
+    workers = WorkersStatus(desired=desired, reason="the number is kept while the scan asks for what is not allowed")
+    verdict = Verdict(phase_of(observed), degraded=refused, workers=workers)
+    return Decision(update_status(observed, verdict), settings.retry_interval)
 
 
 def _topics(recipe: Recipe, pulsar: PulsarState) -> list[Action]:
@@ -96,11 +111,19 @@ def _objects(observed: ObservedState, recipe: Recipe, settings: Settings, *, cre
 
 def _correct_job(observed: ObservedState, role: str, job: Job, wanted: Manifest, settings: Settings) -> list[Action]:
     if not job.finished:
+        if template_differs(job, wanted) and not _pod_runs(observed, role):
+            message = f"its pod template has changed before its pod runs: the Job of the {role} is created again"
+            return [Emit("Normal", "RunAgain", message), Delete(job.kind, job.name)]
         return patch_job(job, wanted)
     if not _work_lost(observed, role, job, settings):
         return []
     message = f"Pulsar lost what the {role} had done, for example with its disk: the {role} runs again"
     return [Emit("Normal", "RunAgain", message), Delete(job.kind, job.name)]
+
+
+def _pod_runs(observed: ObservedState, role: str) -> bool:
+    """Return whether a pod of the role runs. One that does is not disturbed; it could only repeat its work."""
+    return any(pod.role == role and pod.ready and not pod.terminating for pod in observed.pods)
 
 
 def _work_lost(observed: ObservedState, role: str, job: Job, settings: Settings) -> bool:

@@ -9,7 +9,7 @@ from skymap_api.exit_codes import NOT_COUNTED, PERMANENT
 from skymap_api.names import COLLECTOR, PRODUCER, SAVER
 from skymap_api.resource import EventSource
 from skymap_api.resource.base import Manifest
-from skymap_operator.manifests.labels import build
+from skymap_operator.manifests.labels import TEMPLATE, build, digest
 from skymap_operator.manifests.pod import (
     Volume,
     access_volumes,
@@ -129,6 +129,7 @@ def _job(
     first: Sequence[Manifest] = (),
 ) -> Manifest:
     main = container(recipe, role, arguments, volumes, recipe.settings.role_resources, environment)
+    template = pod_template(recipe, role, main, volumes, restart="Never", grace=GRACE, first=first)
     spec = {
         "backoffLimit": recipe.spec.retries.role_restarts,
         "completions": 1,
@@ -136,8 +137,9 @@ def _job(
         "podFailurePolicy": FAILURE_POLICY,
         "podReplacementPolicy": "Failed",
         "suspend": False,
-        "template": pod_template(recipe, role, main, volumes, restart="Never", grace=GRACE, first=first),
+        "template": template,
     }
     if recipe.spec.active_deadline_seconds is not None:
         spec["activeDeadlineSeconds"] = recipe.spec.active_deadline_seconds
-    return build(recipe, "Job", recipe.names.job(role), role, {"spec": spec})
+    notes = {TEMPLATE: digest(template)}
+    return build(recipe, "Job", recipe.names.job(role), role, {"spec": spec}, annotations=notes)

@@ -13,6 +13,8 @@ from skymap_operator.manifests.recipe import Recipe
 
 #: Annotation with the digest of the manifest that an object was created from.
 HASH = f"{GROUP}/content"
+#: Annotation of a Job with the digest of its pod template, which cannot be changed.
+TEMPLATE = f"{GROUP}/pod-template"
 
 
 def labels(recipe: Recipe, component: str) -> dict[str, str]:
@@ -36,7 +38,14 @@ _VERSIONS = {"ConfigMap": "v1", "PersistentVolumeClaim": "v1", "Job": "batch/v1"
 
 
 def build(
-    recipe: Recipe, kind: str, name: str, component: str, content: Mapping[str, Any], *, owned: bool = True
+    recipe: Recipe,
+    kind: str,
+    name: str,
+    component: str,
+    content: Mapping[str, Any],
+    *,
+    owned: bool = True,
+    annotations: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Return an object of the scan with ``content``. An ``owned`` object is deleted with the SkymapScan.
 
@@ -46,17 +55,21 @@ def build(
         "name": name,
         "namespace": recipe.namespace,
         "labels": labels(recipe, component),
-        "annotations": {SCAN_NAME_ANNOTATION: recipe.name},
+        "annotations": {SCAN_NAME_ANNOTATION: recipe.name, **(annotations or {})},
     }
     if owned:
         owner = {"apiVersion": API_VERSION, "kind": KIND, "name": recipe.name, "uid": recipe.uid}
         meta["ownerReferences"] = [owner | {"controller": True, "blockOwnerDeletion": True}]
     manifest = {"apiVersion": _VERSIONS[kind], "kind": kind, "metadata": meta, **content}
-    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
-    return manifest | {"metadata": meta | {"annotations": meta["annotations"] | {HASH: digest}}}
+    return manifest | {"metadata": meta | {"annotations": meta["annotations"] | {HASH: digest(manifest)}}}
 
 
-def content(manifest: Mapping[str, Any]) -> str | None:
-    """Return the digest of the manifest that an object was created from."""
-    found = manifest.get("metadata", {}).get("annotations", {}).get(HASH)
+def digest(manifest: Mapping[str, Any]) -> str:
+    """Return a digest of a manifest or a part of one."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def content(manifest: Mapping[str, Any], annotation: str = HASH) -> str | None:
+    """Return the digest of the manifest that an object was created from, or of a part that has its own annotation."""
+    found = manifest.get("metadata", {}).get("annotations", {}).get(annotation)
     return None if found is None else str(found)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from skymap_api.names import SCAN_NAME_ANNOTATION
 from skymap_api.resource.base import Manifest, to_manifest
 from skymap_api.resource.resources import Resources
+from skymap_operator.manifests.additions import add, additions
 from skymap_operator.manifests.labels import labels
 from skymap_operator.manifests.recipe import Recipe
 
@@ -135,22 +136,20 @@ def pod_template(
     first: Sequence[Manifest] = (),
     liveness_timeout: int = LIVENESS_TIMEOUT,
 ) -> Manifest:
-    """Return a pod template at the `restricted` level; the containers ``first`` run before ``main``.
+    """Return a pod template at the `restricted` level, with the additions of site and user.
+
+    The containers ``first`` run before ``main``.
 
     ``liveness_timeout``: time (s) without a sign of life after which the container is restarted.
     """
-    user = recipe.settings.user_id
     spec = {
         "automountServiceAccountToken": False,
         "containers": [_with_probe(main, liveness_timeout)],
         "enableServiceLinks": False,
         "restartPolicy": restart,
         "securityContext": {
-            "fsGroup": user,
             "fsGroupChangePolicy": "OnRootMismatch",
-            "runAsGroup": user,
             "runAsNonRoot": True,
-            "runAsUser": user,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         # A container's first process ignores SIGTERM until it installs a handler. Without this a worker that is
@@ -160,16 +159,10 @@ def pod_template(
         "tolerations": list(LOST_NODE),
         "volumes": [volume.volume() for volume in volumes],
     }
-    if recipe.spec.priority == "Realtime" and recipe.settings.realtime_priority_class is not None:
-        spec["priorityClassName"] = recipe.settings.realtime_priority_class
     if first:
         spec["initContainers"] = list(first)
-    if pull_secrets := _pull_secrets(recipe):
-        spec["imagePullSecrets"] = [{"name": name} for name in pull_secrets]
-    return {
-        "metadata": {"labels": labels(recipe, role), "annotations": {SCAN_NAME_ANNOTATION: recipe.name}},
-        "spec": spec,
-    }
+    meta = {"labels": labels(recipe, role), "annotations": {SCAN_NAME_ANNOTATION: recipe.name}}
+    return add({"metadata": meta, "spec": spec}, additions(recipe, role))
 
 
 def _with_probe(main: Manifest, liveness_timeout: int) -> Manifest:
@@ -188,10 +181,3 @@ def _with_probe(main: Manifest, liveness_timeout: int) -> Manifest:
         "terminationGracePeriodSeconds": 5,
     }
     return main | {"env": [*main["env"], {"name": "SKYMAP_ALIVE", "value": ALIVE}], "livenessProbe": probe}
-
-
-def _pull_secrets(recipe: Recipe) -> list[str]:
-    """Return the pull secrets. All pods have the same image, so those given for the workers apply to all."""
-    template = recipe.spec.workers.pod_template
-    given = () if template is None else template.image_pull_secrets or ()
-    return list(dict.fromkeys([*recipe.settings.image_pull_secrets, *(one.name for one in given)]))

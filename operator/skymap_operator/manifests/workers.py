@@ -6,8 +6,7 @@ import math
 
 from skymap_api.command_line import worker_words
 from skymap_api.names import WORKER
-from skymap_api.resource.base import Manifest, to_manifest
-from skymap_api.resource.pods import PodTemplate
+from skymap_api.resource.base import Manifest
 from skymap_operator.manifests.labels import build, selector
 from skymap_operator.manifests.pod import (
     LIVENESS_TIMEOUT,
@@ -44,26 +43,7 @@ def workers(recipe: Recipe, replicas: int) -> Manifest:
         "selector": {"matchLabels": selector(recipe.names, WORKER)},
         # Replace a quarter at a time, each worker after its fit, and never exceed the number of replicas.
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "25%"}},
-        "template": _with(template, scan.workers.pod_template),
+        "template": template,
     }
     deployment = build(recipe, "Deployment", recipe.names.workers, WORKER, {"spec": spec})
     return deployment | {"spec": {"replicas": replicas} | deployment["spec"]}
-
-
-def _with(template: Manifest, more: PodTemplate | None) -> Manifest:
-    """Return the template with the fields that the user adds. The operator's own labels win."""
-    if more is None:
-        return template
-    given = to_manifest(more)
-    meta, spec = template["metadata"], template["spec"]
-    for kind in ("labels", "annotations"):
-        meta = meta | {kind: given.pop(kind, {}) | meta[kind]}
-    given.pop("imagePullSecrets", None)  # already set for all pods
-    tolerations = given.setdefault("tolerations", [])
-    tolerations += [one for one in spec["tolerations"] if not any(_tolerates(other, one) for other in tolerations)]
-    return {"metadata": meta, "spec": spec | given}
-
-
-def _tolerates(given: Manifest, ours: Manifest) -> bool:
-    """Return whether the user's toleration covers the taint of one of ours."""
-    return given.get("key") in {None, ours["key"]} and given.get("effect") in {None, ours["effect"]}

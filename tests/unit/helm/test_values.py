@@ -22,6 +22,7 @@ from testing.chart import (
     without,
 )
 
+from skymap_api.resource.pods import PodTemplate, SecurityContext
 from skymap_operator.settings import PREFIX, Settings, read_settings
 
 
@@ -44,6 +45,13 @@ def test_every_operator_setting_can_be_set() -> None:
     changed = [read_settings(operator_environment(case)).model_dump() for case in ("full", "external")]
     same = [name for name in Settings.model_fields if all(one[name] == default[name] for one in changed)]
     assert same == []
+
+
+def test_ids_of_scans_can_be_left_to_the_cluster() -> None:
+    assert read_settings(operator_environment("openshift")).pod_template == PodTemplate()
+    full = read_settings(operator_environment("full"))
+    assert full.pod_template.security_context == SecurityContext(run_as_user=1500, run_as_group=1501, fs_group=1502)
+    assert full.namespace_pod_templates["alerts"].security_context == SecurityContext(run_as_user=1000660000)
 
 
 def test_all_commands_have_the_same_settings() -> None:
@@ -111,6 +119,12 @@ def test_schema_and_defaults_name_the_same_values() -> None:
     for path, part in objects_of(schema()):
         if path and path[-1].lower().endswith("resources"):
             assert set(part["properties"]) == {"requests", "limits"}
+            continue
+        if path and path[-1] == "podTemplate":
+            assert set(part["properties"]) == set(PodTemplate.model_json_schema()["properties"])
+            continue
+        if path[-2:] == ("podTemplate", "securityContext"):
+            assert set(part["properties"]) == set(SecurityContext.model_json_schema()["properties"])
             continue
         assert set(part["properties"]) - {"global"} == set(at(defaults(), path)), path
 

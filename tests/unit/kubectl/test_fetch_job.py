@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from skymap_api.names import SCAN_LABEL
+from skymap_api.names import SCAN_LABEL, SCAN_NAME_ANNOTATION
 from skymap_scanner.kubectl import fetch_job, fetch_program
 from skymap_scanner.kubectl.fetch_job import ResultSource, is_ready, pending_reason, permanent_failure
 
@@ -28,18 +28,31 @@ def test_job_mounts_read_only_and_expires() -> None:
     assert SOURCE.path == "/results/demo"
 
 
-def test_job_uses_user_and_pull_settings_of_the_saver() -> None:
-    pod = {
-        "containers": [{"imagePullPolicy": "Never"}],
+def test_job_has_what_the_site_asks_of_the_saver() -> None:
+    """Otherwise the pod would stay pending where all nodes have a taint, or be rejected by a policy."""
+    site = {
+        "affinity": {"nodeAffinity": {}},
         "imagePullSecrets": [{"name": "registry"}],
+        "nodeSelector": {"disk": "ssd"},
+        "priorityClassName": "science",
         "securityContext": {"runAsUser": 7},
+        "serviceAccountName": "scans",
+        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
     }
-    saver = {"spec": {"template": {"spec": pod}}}
+    pod = {"containers": [{"imagePullPolicy": "Never"}], "restartPolicy": "Always", "volumes": [], **site}
+    ours = {SCAN_LABEL: "demo", "app.kubernetes.io/component": "saver", "job-name": "demo-saver"}
+    meta = {"labels": {"policy": "a"} | ours, "annotations": {"example.org/a": "b", SCAN_NAME_ANNOTATION: "demo"}}
+    saver = {"spec": {"template": {"metadata": meta, "spec": pod}}}
     source = ResultSource.from_saver("claim", "demo", "worker:1", saver)
-    made = fetch_job.build_job("fetch-1", source)["spec"]["template"]["spec"]
-    assert made["imagePullSecrets"] == pod["imagePullSecrets"]
-    assert made["securityContext"] == pod["securityContext"]
+    template = fetch_job.build_job("fetch-1", source)["spec"]["template"]
+    made = template["spec"]
+    assert {name: made[name] for name in site} == site
     assert made["containers"][0]["imagePullPolicy"] == "Never"
+    assert (made["restartPolicy"], len(made["volumes"])) == ("Never", 1)
+    assert template["metadata"]["annotations"] == {"example.org/a": "b"}
+    labels = template["metadata"]["labels"]
+    assert (labels["policy"], labels["app.kubernetes.io/component"]) == ("a", "fetch")
+    assert not {SCAN_LABEL, "job-name"} & set(labels)
     assert ResultSource.from_saver("claim", "demo", "worker:1", None) == ResultSource("claim", "demo", "worker:1")
 
 

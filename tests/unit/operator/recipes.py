@@ -21,6 +21,7 @@ Manifest = dict[str, Any]
 URL = {"event": {"url": "https://example.org/event.json"}}
 EXAMPLES = Path(__file__).parents[3] / "examples"
 FULL = yaml.safe_load((EXAMPLES / "scan-full.yaml").read_text())["spec"]
+TEMPLATE = "skymap.icecube.wisc.edu/pod-template"
 HASH = "skymap.icecube.wisc.edu/content"
 
 
@@ -37,10 +38,12 @@ def made(values: Manifest, settings: Settings = SETTINGS, tls_keys: frozenset[st
 
 
 def unsigned(manifest: Manifest) -> Manifest:
-    """Return the manifest without its digest, whose form is checked."""
+    """Return the manifest without its digests, whose form is checked."""
     manifest = copy.deepcopy(manifest)
     digest = manifest["metadata"]["annotations"].pop(HASH)
     assert len(digest) == 16
+    if manifest["kind"] == "Job":
+        assert len(manifest["metadata"]["annotations"].pop(TEMPLATE)) == 16
     return manifest
 
 

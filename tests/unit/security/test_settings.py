@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from testing.manifests import cases
+from tests.unit.operator.recipes import made
 from tests.unit.security.conftest import at_most
 
 from skymap_api.resource import SkymapScanSpec
+from skymap_operator.manifests import config_map
 from skymap_scanner.cli.manifest import read_manifest
 from skymap_scanner.cli.yaml_documents import read_documents
 from skymap_scanner.errors import InputError
@@ -106,8 +108,16 @@ def longest() -> dict[str, Any]:
         "pixels": [11] * 4096,
         "reconstruction": {"parameters": {f"p{number}": "x" * 1024 for number in range(64)}},
         "workers": {"podTemplate": template},
+        "podTemplate": template,
         "output": {"path": "x" * 1024},
     }
+
+
+def test_longest_scan_fits_a_config_map_in_any_script() -> None:
+    """A ConfigMap holds 1 MiB; JSON writes a character beyond the BMP as 12 bytes."""
+    spec = json.loads(json.dumps(longest()).replace("x" * 768, "\\ud83c\\udf0c" * 768))
+    text = config_map(made(spec))["data"]["scan.yaml"]
+    assert 200_000 < len(text) < 1 << 20
 
 
 def test_longest_scan_fits_etcd_and_a_command_line() -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from skymap_api.names import GROUP
 from skymap_api.pod_reasons import IMAGE_UNAVAILABLE
 from skymap_api.text import bounded_line
 from skymap_scanner.kubectl import fetch_program
@@ -28,41 +29,65 @@ _LONGEST_MESSAGE = 1024
 
 _CANNOT_START = {"CreateContainerError", "RunContainerError", "CreateContainerConfigError"}
 _USER = 1000
+#: User and groups of a pod whose scan is not known any more.
+_SECURITY = {
+    "fsGroup": _USER,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "runAsGroup": _USER,
+    "runAsNonRoot": True,
+    "runAsUser": _USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+#: Fields of the saver's pod that decide where it may run, as whom, and with which image.
+_SITE_FIELDS = (
+    *("affinity", "imagePullSecrets", "nodeSelector", "priorityClassName"),
+    *("securityContext", "serviceAccountName", "tolerations"),
+)
+#: Labels that belong to the operator or to the controllers of Kubernetes.
+_NOT_COPIED = ("app.kubernetes.io/", f"{GROUP}/", "batch.kubernetes.io/", "controller-uid", "job-name")
 
 
 @dataclass(frozen=True)
 class ResultSource:
-    """A folder of a claim, and the image and user of a pod that can read it; the image needs Python.
+    """A folder of a claim, and the image of a pod that can read it; the image needs Python.
 
-    ``security``: the security context of the pod that wrote the results, None if unknown.
+    ``pod``, ``labels``, ``annotations``: what the site asks of pods, from the pod that wrote the results.
     """
 
     claim: str
     folder: str
     image: str
     pull_policy: str = "IfNotPresent"
-    pull_secrets: tuple[str, ...] = ()
-    security: Mapping[str, Any] | None = None
+    pod: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_saver(cls, claim: str, folder: str, image: str, saver: Manifest | None) -> ResultSource:
-        """Return the source with user and pull settings of the saver's Job: this user can read what it wrote."""
+        """Return the source with what the saver's Job has: its pod may run, and read what it wrote."""
         if saver is None:
             return cls(claim, folder, image)
-        pod = saver["spec"]["template"]["spec"]
+        pod, meta = saver["spec"]["template"]["spec"], saver["spec"]["template"].get("metadata") or {}
         return cls(
             claim,
             folder,
             image,
             pull_policy=pod["containers"][0].get("imagePullPolicy", "IfNotPresent"),
-            pull_secrets=tuple(secret["name"] for secret in pod.get("imagePullSecrets", ())),
-            security=pod.get("securityContext") or None,
+            pod={name: pod[name] for name in _SITE_FIELDS if pod.get(name)},
+            labels=_copied(meta.get("labels")),
+            annotations=_copied(meta.get("annotations")),
         )
 
     @property
     def path(self) -> str:
         """The folder in the pod."""
         return f"{MOUNT_PATH}/{self.folder}"
+
+
+def _copied(meta: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the labels or annotations that the site or the user has added."""
+    return {key: value for key, value in (meta or {}).items() if not key.startswith(_NOT_COPIED)}
 
 
 def build_job(name: str, source: ResultSource) -> Manifest:
@@ -90,20 +115,15 @@ def build_job(name: str, source: ResultSource) -> Manifest:
         "automountServiceAccountToken": False,
         "containers": [container],
         "enableServiceLinks": False,
-        "imagePullSecrets": [{"name": secret} for secret in source.pull_secrets],
         "restartPolicy": "Never",
-        "securityContext": source.security
-        or {
-            "fsGroup": _USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "runAsGroup": _USER,
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _SECURITY,
         "terminationGracePeriodSeconds": 1,
         "volumes": [{"name": "results", "persistentVolumeClaim": {"claimName": source.claim}}],
+        **source.pod,
     }
+    meta: Manifest = {"labels": {**source.labels, **labels}}
+    if source.annotations:
+        meta["annotations"] = dict(source.annotations)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -111,7 +131,7 @@ def build_job(name: str, source: ResultSource) -> Manifest:
         "spec": {
             "activeDeadlineSeconds": DEADLINE,
             "backoffLimit": 0,
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "template": {"metadata": meta, "spec": pod},
             "ttlSecondsAfterFinished": _TIME_TO_LIVE,
         },
     }

@@ -92,7 +92,7 @@ SCC = FORBIDDEN + (
             Reason.WEBHOOK_UNAVAILABLE,
             "exempt the namespace",
         ),
-        (SCC, Reason.PODS_REJECTED, "settings.userId"),
+        (SCC, Reason.PODS_REJECTED, "settings.podTemplate.securityContext to null"),
         (
             FORBIDDEN + 'violates PodSecurity "restricted:latest": runAsNonRoot != true (pod must set '
             "securityContext.runAsNonRoot=true)",

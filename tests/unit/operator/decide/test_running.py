@@ -6,7 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.unit.operator.decisions import URL, actions, observed, snapshot
+from tests.unit.operator.decisions import (
+    URL,
+    actions,
+    check_succeeded,
+    observed,
+    reconcile,
+    repair,
+    running,
+    settle,
+    snapshot,
+)
 from tests.unit.operator.world import SETTINGS, START, World, resource
 
 from skymap_api.names import Names
@@ -69,6 +79,48 @@ def test_job_is_not_recreated_early_or_unfinished(seconds: float, child: Job) ->
         observed(now=START + timedelta(seconds=seconds), pulsar=state, children=Children(jobs={"producer": child}))
     )
     assert not [action for action in found if isinstance(action, Delete)]
+
+
+TOLERATION = {"key": "dedicated", "operator": "Exists"}
+
+
+def taint_nodes(world: World) -> None:
+    """Let the scan tolerate a taint, as a user does whose pods are unschedulable."""
+    world.scan["spec"]["podTemplate"] = {"tolerations": [TOLERATION]}
+    world.scan["metadata"]["generation"] += 1
+
+
+def job_tolerations(world: World) -> dict[str, bool]:
+    """Return whether the Job of each role tolerates the taint."""
+    jobs = {name: one for (kind, name), one in world.objects.items() if kind == "Job"}
+    return {name: TOLERATION in one["spec"]["template"]["spec"]["tolerations"] for name, one in jobs.items()}
+
+
+def test_pod_template_of_pending_roles_can_be_corrected() -> None:
+    world = World(resource(URL), quota=0)  # no pod can start
+    for _ in range(3):
+        reconcile(world)
+        world.step()
+    assert set(job_tolerations(world).values()) == {False}
+    taint_nodes(world)
+    for _ in range(6):
+        reconcile(world)
+        world.step()
+    assert list(job_tolerations(world).values()) == [True] * 3
+    repair(world)
+    settle(world)
+    check_succeeded(world)
+
+
+def test_changed_pod_template_does_not_disturb_running_roles() -> None:
+    world = running()
+    taint_nodes(world)
+    for _ in range(3):
+        reconcile(world)
+        world.step()
+    assert list(job_tolerations(world).values()) == [False] * 3
+    settle(world)
+    assert world.observe().scan.succeeded
 
 
 @pytest.mark.parametrize(

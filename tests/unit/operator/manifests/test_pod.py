@@ -7,8 +7,7 @@ from typing import Any
 import click
 import pytest
 from testing.manifests import cases
-from tests.unit.operator.recipes import FULL, URL, Manifest, made, pods
-from tests.unit.operator.world import SETTINGS
+from tests.unit.operator.recipes import FULL, Manifest, made, pods
 
 
 @pytest.mark.parametrize("values", [case.spec for case in cases.ACCEPTED], ids=[case.name for case in cases.ACCEPTED])
@@ -58,20 +57,6 @@ def _existing(word: str, folder: Any) -> str:
     path = folder / word.replace("/", "_")
     path.write_text("x")
     return str(path)
-
-
-def test_realtime_pods_get_the_configured_priority_class() -> None:
-    urgent, settings = URL | {"priority": "Realtime"}, SETTINGS.model_copy(update={"realtime_priority_class": "alerts"})
-    assert {pod.get("priorityClassName") for pod in pods(made(urgent, settings)).values()} == {"alerts"}
-    for one in (made(URL, settings), made(urgent)):
-        assert {pod.get("priorityClassName") for pod in pods(one).values()} == {None}
-    own = made(urgent | {"workers": {"podTemplate": {"priorityClassName": "mine"}}}, settings)
-    assert {role: pod["priorityClassName"] for role, pod in pods(own).items()} == {
-        "producer": "alerts",
-        "collector": "alerts",
-        "saver": "alerts",
-        "worker": "mine",
-    }
 
 
 @pytest.mark.parametrize(

@@ -47,12 +47,13 @@ def test_workers_deployment_is_complete() -> None:
     [
         ({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}, LOST_NODE[:1]),
         ({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoSchedule"}, LOST_NODE),
-        ({"operator": "Exists"}, []),
+        # A pod that tolerates everything for ever would count as running on a node that is lost.
+        ({"operator": "Exists"}, LOST_NODE),
     ],
 )
-def test_user_toleration_replaces_ours(given: Manifest, ours: list[Manifest]) -> None:
-    spec = FULL | {"workers": {"podTemplate": {"tolerations": [given]}}}
-    assert manifests.workers(made(spec), 0)["spec"]["template"]["spec"]["tolerations"] == [given, *ours]
+def test_only_a_toleration_of_the_same_taint_replaces_ours(given: Manifest, ours: list[Manifest]) -> None:
+    spec = URL | {"workers": {"podTemplate": {"tolerations": [given]}}}
+    assert manifests.workers(made(spec), 0)["spec"]["template"]["spec"]["tolerations"] == [*ours, given]
 
 
 def test_pod_template_is_merged_into_the_workers() -> None:
@@ -62,12 +63,13 @@ def test_pod_template_is_merged_into_the_workers() -> None:
     assert found["metadata"]["annotations"]["example.org/contact"] == "shift@example.org"
     pod = found["spec"]
     assert pod["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
-    assert pod["tolerations"] == [{"key": "spot", "operator": "Exists", "effect": "NoSchedule"}, *LOST_NODE]
+    assert pod["tolerations"] == [
+        *LOST_NODE,
+        {"key": "dedicated", "operator": "Equal", "value": "science", "effect": "NoSchedule"},
+        {"key": "spot", "operator": "Exists", "effect": "NoSchedule"},
+    ]
     assert (pod["priorityClassName"], pod["serviceAccountName"]) == ("realtime", "skymap-worker")
     assert pod["imagePullSecrets"] == [{"name": "ours"}, {"name": "registry"}]
-    for job in manifests.jobs(made(FULL, settings)).values():  # they use the same image
-        assert job["spec"]["template"]["spec"]["imagePullSecrets"] == pod["imagePullSecrets"]
-        assert "nodeSelector" not in job["spec"]["template"]["spec"]
     assert pod["affinity"] == FULL["workers"]["podTemplate"]["affinity"]
     assert pod["containers"][0]["resources"] == {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}}
     assert pod["automountServiceAccountToken"] is False

@@ -1,0 +1,75 @@
+"""Which additions to its pods a scan asks for that the administrator does not allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from skymap_api.resource import SkymapScanSpec
+from skymap_api.resource.pods import PodTemplate, SecurityContext
+from skymap_api.resource.status import Reason
+from skymap_operator.decide.diagnose import Finding
+from skymap_operator.settings import AllowedInPods
+
+#: Most items that the message names.
+_MOST = 5
+
+
+def not_allowed(spec: SkymapScanSpec, allowed: AllowedInPods) -> Finding | None:
+    """Return what the scan may not ask for, with what to do; None if all is allowed."""
+    templates = (("podTemplate", spec.pod_template), ("workers.podTemplate", spec.workers.pod_template))
+    found = [f"{path}.{item}" for path, template in templates if template for item in _excess(template, allowed)]
+    if not found:
+        return None
+    named = ", ".join(found[:_MOST]) + (f" and {len(found) - _MOST} more" if len(found) > _MOST else "")
+    advice = "leave it out, or ask the administrator for it (settings.allowedInPods of the chart)"
+    return Finding(Reason.NOT_ALLOWED, f"the administrator does not allow {named} - {advice}")
+
+
+def _excess(template: PodTemplate, allowed: AllowedInPods) -> Iterator[str]:
+    """Yield the fields of a template, with their keys or values, that are not allowed."""
+    names: dict[str, tuple[Iterable[str], tuple[str, ...]]] = {
+        "labels": (template.labels or (), allowed.labels),
+        "annotations": (template.annotations or (), allowed.annotations),
+        "nodeSelector": (template.node_selector or (), allowed.node_selector),
+        # Without a key every taint is tolerated.
+        "tolerations": ([one.key or "" for one in template.tolerations or ()], allowed.tolerations),
+        "priorityClassName": (_given(template.priority_class_name), allowed.priority_class_name),
+        "serviceAccountName": (_given(template.service_account_name), allowed.service_account_name),
+        "imagePullSecrets": ([one.name for one in template.image_pull_secrets or ()], allowed.image_pull_secrets),
+    }
+    for field, (given, patterns) in names.items():
+        yield from (f"{field} ({name or 'every taint'})" for name in given if not _matches(name, patterns))
+    if template.affinity is not None and not allowed.affinity:
+        yield "affinity"
+    if template.security_context is not None:
+        yield from _excess_ids(template.security_context, allowed)
+
+
+def _given(name: str | None) -> list[str]:
+    return [] if name is None else [name]
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether a pattern matches, and none that begins with an exclamation mark. No name: whether all do."""
+    excluded = [one.removeprefix("!") for one in patterns if one.startswith("!")]
+    if not name:
+        return "*" in patterns and not excluded
+    included = [one for one in patterns if not one.startswith("!")]
+    return any(fnmatchcase(name, one) for one in included) and not any(fnmatchcase(name, one) for one in excluded)
+
+
+def _excess_ids(given: SecurityContext, allowed: AllowedInPods) -> Iterator[str]:
+    groups = {"runAsGroup": given.run_as_group, "fsGroup": given.fs_group}
+    ids = [("runAsUser", given.run_as_user, allowed.user_ids)]
+    ids += [(name, value, allowed.group_ids) for name, value in groups.items()]
+    ids += [("supplementalGroups", value, allowed.group_ids) for value in given.supplemental_groups or ()]
+    for name, value, ranges in ids:
+        if value is not None and not any(first <= value <= last for first, last in map(_range, ranges)):
+            yield f"securityContext.{name} ({value})"
+
+
+def _range(text: str) -> tuple[int, int]:
+    """Parse an id or a range of ids."""
+    first, _, last = text.partition("-")
+    return int(first), int(last or first)

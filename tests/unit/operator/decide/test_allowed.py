@@ -1,0 +1,117 @@
+"""What scans may add to their pods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.operator.decisions import URL, observed, reconcile, running, status
+from tests.unit.operator.recipes import spec_of
+from tests.unit.operator.world import SETTINGS, World, resource
+
+from skymap_api.resource.status import ConditionType, Reason
+from skymap_operator.decide.actions import SetStatus
+from skymap_operator.decide.allowed import not_allowed
+from skymap_operator.decide.plan import decide
+from skymap_operator.settings import AllowedInPods
+
+APPARMOR = {"annotations": {"k8s.v1.cni.cncf.io/networks": "host"}}
+
+
+def refused(template: dict[str, Any], **allowed: Any) -> str:
+    found = not_allowed(spec_of(URL | {"podTemplate": template}), AllowedInPods.model_validate(allowed))
+    return "" if found is None else found.message
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        {"labels": {"team": "a"}, "nodeSelector": {"disk": "ssd"}, "imagePullSecrets": [{"name": "own"}]},
+        {"tolerations": [{"operator": "Exists"}, {"key": "gpu"}]},
+        {"affinity": {"podAffinity": {}}},
+        {"labels": {}, "annotations": {}, "tolerations": [], "securityContext": {}},
+    ],
+)
+def test_placement_and_labels_are_allowed_by_default(template: dict[str, Any]) -> None:
+    assert refused(template) == ""
+
+
+@pytest.mark.parametrize(
+    ("template", "named"),
+    [
+        ({"annotations": {"cni.projectcalico.org/hostIP": "x"}}, "annotations (cni.projectcalico.org/hostIP)"),
+        ({"priorityClassName": "urgent"}, "priorityClassName (urgent)"),
+        ({"serviceAccountName": "admin"}, "serviceAccountName (admin)"),
+        ({"securityContext": {"runAsUser": 1000}}, "securityContext.runAsUser (1000)"),
+        ({"securityContext": {"runAsGroup": 0}}, "securityContext.runAsGroup (0)"),
+        ({"securityContext": {"fsGroup": 7}}, "securityContext.fsGroup (7)"),
+        ({"securityContext": {"supplementalGroups": [8]}}, "securityContext.supplementalGroups (8)"),
+    ],
+)
+def test_what_gives_rights_is_off_unless_allowed(template: dict[str, Any], named: str) -> None:
+    assert refused(template).startswith(f"the administrator does not allow podTemplate.{named} - leave it out")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "template", "named"),
+    [
+        ({"annotations": ["example.org/*"]}, {"annotations": {"example.org/a": ""}}, ""),
+        ({"annotations": ["example.org/*"]}, {"annotations": {"example.organ/a": ""}}, "annotations (example.organ/a)"),
+        ({"labels": ["*", "!istio.io/*"]}, {"labels": {"a": "b", "istio.io/a": "b"}}, "labels (istio.io/a)"),
+        ({"labels": []}, {"labels": {"a": "b"}}, "labels (a)"),
+        ({"nodeSelector": ["pool"]}, {"nodeSelector": {"pools": "a"}}, "nodeSelector (pools)"),
+        ({"tolerations": ["gpu"]}, {"tolerations": [{"key": "gpu"}]}, ""),
+        ({"tolerations": ["gpu"]}, {"tolerations": [{"operator": "Exists"}]}, "tolerations (every taint)"),
+        ({"tolerations": ["*", "!a"]}, {"tolerations": [{"operator": "Exists"}]}, "tolerations (every taint)"),
+        ({"affinity": False}, {"affinity": {}}, "affinity"),
+        ({"imagePullSecrets": ["site-*"]}, {"imagePullSecrets": [{"name": "own"}]}, "imagePullSecrets (own)"),
+        ({"priorityClassName": ["science-*"]}, {"priorityClassName": "science-low"}, ""),
+        ({"userIds": ["1000-1999"]}, {"securityContext": {"runAsUser": 1999}}, ""),
+        ({"userIds": ["1000-1999", 5]}, {"securityContext": {"runAsUser": 5}}, ""),
+        ({"userIds": ["1000-1999"]}, {"securityContext": {"runAsUser": 2000}}, "securityContext.runAsUser (2000)"),
+        ({"userIds": ["7"]}, {"securityContext": {"runAsGroup": 7}}, "securityContext.runAsGroup (7)"),
+        ({"groupIds": ["7"]}, {"securityContext": {"fsGroup": 7, "supplementalGroups": [7]}}, ""),
+    ],
+)
+def test_allow_lists_are_applied(allowed: dict[str, Any], template: dict[str, Any], named: str) -> None:
+    found = refused(template, **allowed)
+    assert f" {named} - " in found.replace("podTemplate.", "") if named else found == ""
+
+
+def test_templates_of_scan_and_workers_are_both_checked() -> None:
+    many = {"annotations": {f"a{number}": "" for number in range(4)}}
+    found = not_allowed(
+        spec_of(URL | {"podTemplate": many, "workers": {"podTemplate": many}}), AllowedInPods(annotations=("a0",))
+    )
+    assert found is not None
+    assert found.reason is Reason.NOT_ALLOWED
+    assert "podTemplate.annotations (a3), workers.podTemplate.annotations (a1)" in found.message
+    assert "and 1 more" in found.message
+
+
+def test_scan_that_asks_for_too_much_creates_nothing_and_says_why() -> None:
+    found = decide(observed(URL | {"podTemplate": APPARMOR}), SETTINGS).actions
+    condition = status(list(found)).condition(ConditionType.DEGRADED)
+    assert (condition.status, condition.reason) == ("True", Reason.NOT_ALLOWED)
+    world = World(resource(URL | {"workers": {"podTemplate": APPARMOR}}))
+    for _ in range(3):
+        reconcile(world)
+        world.step()
+    assert (world.objects, world.topics) == ({}, {})
+
+
+def test_running_scan_that_asks_for_too_much_is_left_as_it_is() -> None:
+    world = running()
+    before = {name: one["metadata"] for name, one in world.objects.items()}
+    world.scan["spec"]["podTemplate"] = APPARMOR
+    found = decide(world.observe(), SETTINGS).actions
+    assert [type(one) for one in found if type(one) is not SetStatus and type(one).__name__ != "Emit"] == []
+    assert {name: one["metadata"] for name, one in world.objects.items()} == before
+    del world.scan["spec"]["podTemplate"]
+    reconcile(world)
+    condition = status_of(world)
+    assert condition.reason is Reason.AS_EXPECTED
+
+
+def status_of(world: World) -> Any:
+    return world.observe().scan.status.condition(ConditionType.DEGRADED)
