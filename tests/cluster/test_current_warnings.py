@@ -8,7 +8,21 @@ from typing import Any
 import pytest
 from testing.cluster.cluster import Namespace
 from testing.cluster.operators import NO_IMAGE
-from testing.cluster.scans import NAME, QUICK, SETTINGS, Start, condition, degraded, manifest, phase, scan
+from testing.cluster.scans import (
+    NAME,
+    OBSTACLE_SECONDS,
+    QUICK,
+    SETTINGS,
+    Start,
+    condition,
+    degraded,
+    manifest,
+    phase,
+    scan,
+)
+from testing.waiting import consistently, eventually
+
+from skymap_api.resource.quantities import amount
 
 LIMITS = {
     "apiVersion": "v1",
@@ -79,3 +93,25 @@ def test_scan_without_its_saver_fits_all_pixels_and_says_so(
     found = phase(namespace, "Writing")
     assert condition(found, "Progressing")[2] == "all pixels are fitted; waiting for the saver to start"
     assert condition(found, "Degraded")[1] == "VolumeNotMounted"
+
+
+def test_worker_without_room_is_no_obstacle_while_another_works(
+    operators: Start, namespace: Namespace, worker_image: str
+) -> None:
+    nodes = namespace.cluster.get("nodes")["items"]
+    largest = max(amount(node["status"]["allocatable"]["cpu"]) or 0 for node in nodes)
+    operators(IMAGE=worker_image, **SETTINGS)
+    resources = {"requests": {"cpu": f"{round(550 * largest)}m"}, "limits": {"memory": "1Gi"}}  # one fits on a node
+    workers = {"min": len(nodes) + 1, "max": len(nodes) + 1, "resources": resources}
+    slow = {"reconstruction": {"name": "dummy", "parameters": {"seconds": 20}}, "workers": workers}
+    namespace.apply(manifest(QUICK | slow | {"event": {"simulate": {"topology": "cascade", "seed": 7}}}))
+    found = eventually(
+        lambda: scan(namespace),
+        lambda found: "obstacle" in found.get("status", {}).get("workers", {}),
+        OBSTACLE_SECONDS,
+    )
+    assert found["status"]["workers"]["ready"] > 0
+    assert "Insufficient cpu" in found["status"]["workers"]["obstacle"]
+    consistently(lambda: condition(scan(namespace), "Degraded")[0] == "False")
+    about = namespace.get("events", "--field-selector", "involvedObject.kind=SkymapScan,reason=Unschedulable")["items"]
+    assert [(one["type"], one["count"]) for one in about] == [("Normal", 1)]

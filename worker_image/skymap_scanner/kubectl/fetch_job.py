@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skymap_api.names import GROUP
-from skymap_api.pod_reasons import IMAGE_UNAVAILABLE
+from skymap_api.pod_reasons import IMAGE_UNAVAILABLE, STARTING
 from skymap_api.text import bounded_line
 from skymap_scanner.kubectl import fetch_program
 
@@ -27,7 +27,6 @@ _TIME_TO_LIVE = 5
 #: Most characters of a message of Kubernetes that are shown.
 _LONGEST_MESSAGE = 1024
 
-_CANNOT_START = {"CreateContainerError", "RunContainerError", "CreateContainerConfigError"}
 _USER = 1000
 #: User and groups of a pod whose scan is not known any more.
 _SECURITY = {
@@ -150,7 +149,7 @@ def permanent_failure(pod: Manifest) -> str | None:
         if waiting.get("reason") in IMAGE_UNAVAILABLE:
             detail = waiting.get("message") or waiting["reason"]
             return f"the image {one.get('image')} cannot be pulled ({detail}): choose another with --image"
-        if waiting.get("reason") in _CANNOT_START:
+        if waiting.get("reason") and waiting["reason"] not in STARTING:
             return f"its container cannot start: {waiting.get('message') or waiting['reason']}"
         if ended is not None:
             return f"its container exited at once: {ended.get('message') or ended.get('reason')}"
