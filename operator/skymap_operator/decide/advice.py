@@ -50,7 +50,7 @@ GENERAL = {
 }
 
 _LIMITS = "let the namespace's LimitRange allow it, or change workers.resources or the chart's settings.roleResources"
-_POLICY = "satisfy the policy that the message names, or exempt the scans' pods from it"
+_POLICY = "satisfy the policy that the message names, for example by labels in podTemplate, or exempt the scans' pods"
 _TAINTS = "add nodes without these taints, or tolerations of them to podTemplate"
 _DISK = "free disk space on the nodes, or add nodes"
 _PULL = r"(failed to pull|pulling image|resolve reference)"
