@@ -5,6 +5,8 @@
 - *Standard output gone* (``| head``): the reader has what it wants; the command ends with exit code 0.
 - *Standard output full*: the command ends with an error and exit code 1.
 - *Standard error full or gone*: the text is lost. A scan goes on without its log.
+- *Not made for all text*, such as ``LC_ALL=C`` or names of files that are not UTF-8: what the stream has no characters
+  for becomes escapes.
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ def _open_closed_streams() -> None:
             _discard(number)
     for _, name in closed:
         mode = "r" if name == "stdin" else "w"
-        setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - until the process ends
+        setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors="replace"))  # noqa: SIM115, PTH123 - until the process ends
 
 
 def _is_open(number: int) -> bool:
@@ -122,7 +124,7 @@ def _guarded(stream: object, kind: type[io.FileIO]) -> TextIO:
     return io.TextIOWrapper(
         raw if unbuffered else io.BufferedWriter(raw),
         encoding=stream.encoding,
-        errors=stream.errors,
+        errors="backslashreplace",
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )

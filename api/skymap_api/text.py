@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from collections.abc import Iterable
+
 
 def printable(text: str) -> str:
     """Return ``text`` with escapes for what a terminal would interpret or could not print; line ends stay."""
@@ -22,3 +26,19 @@ def bounded_line(text: str, longest: int) -> str:
     """
     line = printable(" ".join(text[: 4 * longest].split()))
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def is_token(text: str) -> bool:
+    """Return whether ``text`` can be a token in an HTTP header: printable ASCII without blanks (RFC 6750)."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def shell_line(words: Iterable[str]) -> str:
+    """Return a command as it can be typed: quoted where needed, in ASCII where a terminal could not print it."""
+    return " ".join(shlex.quote(word) if word.isprintable() else _ansi_c_quoted(word) for word in words)
+
+
+def _ansi_c_quoted(word: str) -> str:
+    """Return a word as ``$'...'``, which bash, zsh and ksh read byte by byte."""
+    kept = (chr(byte) if 0x20 <= byte < 0x7F and byte not in b"\\'" else f"\\{byte:03o}" for byte in os.fsencode(word))
+    return f"$'{''.join(kept)}'"

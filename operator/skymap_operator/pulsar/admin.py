@@ -215,7 +215,7 @@ class PulsarAdmin:
                     content += piece
                     if len(content) > MAX_ANSWER:
                         raise PulsarAdminError(f"{self.url} answers {request.method} with more than {MAX_ANSWER} bytes")
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:  # the host's name
             raise PulsarAdminError(f"admin URL {self.url!r}: {error}") from error
         except httpx.HTTPError as error:
             raise PulsarUnavailable(

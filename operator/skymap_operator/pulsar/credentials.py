@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skymap_api.pulsar_admin import PulsarAdminError
+from skymap_api.text import is_token
 from skymap_operator.tls import TlsFiles
 
 
@@ -22,15 +23,17 @@ class Credentials:
     key: Path | None = None
 
     def headers(self) -> dict[str, str]:
-        """Return the header with the token as it is now. Raises PulsarAdminError if it cannot be read or is empty."""
+        """Return the header with the token as it is now. Raises PulsarAdminError if it is unreadable or not a token."""
         if self.token is None:
             return {}
         try:
-            token = self.token.read_text().strip()
+            token = self.token.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise PulsarAdminError(f"cannot read the token in {self.token}: {error}") from error
         if not token:
             raise PulsarAdminError(f"{self.token} is empty: it should hold the operator's token for Pulsar")
+        if not is_token(token):
+            raise PulsarAdminError(f"{self.token} holds a character that no token has, such as a blank or an umlaut")
         return {"Authorization": f"Bearer {token}"}
 
 

@@ -121,3 +121,21 @@ def test_files_never_take_the_place_of_closed_streams(tmp_path: Path) -> None:
     command = shlex.join([sys.executable, "-P", "-c", program])
     assert subprocess.run(["bash", "-c", f"{command} <&- >&- 2>&-"], cwd=tmp_path, check=False).returncode == 0
     assert (tmp_path / "data").read_text() == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii", "latin-1"])
+def test_text_that_a_stream_has_no_characters_for_becomes_escapes(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    program = (
+        "import sys\n"
+        "from skymap_api.standard_streams import guarded_streams\n"
+        "with guarded_streams():\n"
+        "    print('5° \\u03bd M\\udcfcller')\n"
+        "    print('5° \\u03bd M\\udcfcller', file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, check=False)
+    degree = {"utf-8:strict": "5° ν", "ascii": r"5\xb0 \u03bd", "latin-1": r"5° \u03bd"}[encoding]
+    expected = (degree + " M\\udcfcller\n").encode(encoding.partition(":")[0])
+    assert (done.returncode, done.stdout, done.stderr) == (0, expected, expected)

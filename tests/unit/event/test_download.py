@@ -241,6 +241,12 @@ def test_unsupported_urls_are_rejected(url: str) -> None:
         download(url)
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "é..b", "xn--", "xn--a-ÿ"])
+def test_hosts_that_no_server_can_have_are_rejected(host: str) -> None:
+    with pytest.raises(InputError, match=r"not a name that a server can have|Invalid IDNA hostname"):
+        download(f"http://{host}/event")
+
+
 def test_credentials_come_from_the_environment() -> None:
     assert Credentials.from_environment({}) is None
     assert Credentials.from_environment({"SKYMAP_EVENT_TOKEN": ""}) is None
@@ -264,6 +270,7 @@ def test_credentials_come_from_files(tmp_path: Path) -> None:
         ({"SKYMAP_EVENT_TOKEN": SECRET, "SKYMAP_EVENT_TOKEN_FILE": "x"}, "are both set"),
         ({"SKYMAP_EVENT_TOKEN_FILE": "/no/such/file"}, "SKYMAP_EVENT_TOKEN_FILE: cannot read /no/such/file"),
         ({"SKYMAP_EVENT_TOKEN": f"{SECRET}\nX-Header: 1"}, "SKYMAP_EVENT_TOKEN holds a character"),
+        ({"SKYMAP_EVENT_TOKEN": f"{SECRET}é"}, "SKYMAP_EVENT_TOKEN holds a character"),
     ],
 )
 def test_contradicting_credentials_are_rejected_unprinted(environment: dict[str, str], words: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from skymap_api.text import is_token
 from skymap_scanner.errors import InputError
 
 #: Environment variable with the token, if no file is given.
@@ -34,15 +35,21 @@ class Access:
     key: Path | None = None
 
     def token(self) -> str | None:
-        """Return the token, or None if there is none; raises InputError if the file cannot be read or is empty."""
+        """Return the token, or None if there is none; raises InputError if it cannot be read or is not a token."""
         if self.token_file is None:
-            return os.environ.get(TOKEN_VARIABLE) or None
-        try:
-            token = self.token_file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read the token in {self.token_file}: {error}") from error
-        if not token:
-            raise InputError(f"{self.token_file} is empty: it must hold the token")
+            source, token = TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE, "")
+            if not token:
+                return None
+        else:
+            source = str(self.token_file)
+            try:
+                token = self.token_file.read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise InputError(f"cannot read the token in {source}: {error}") from error
+            if not token:
+                raise InputError(f"{source} is empty: it must hold the token")
+        if not is_token(token):
+            raise InputError(f"{source} holds a character that no token has, such as a blank or an umlaut")
         return token
 
     def admin_url_beside(self, url: str) -> str:
@@ -62,6 +69,7 @@ def split_url(url: str) -> tuple[str, int, bool]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or PORTS[parts.scheme]
+        (host or "").encode("idna")  # raises where no name server could know it
         more = parts.path.strip("/") or parts.query or parts.fragment or "@" in url
     except (ValueError, KeyError):
         host, port, more = None, 0, True

@@ -79,7 +79,7 @@ def show_results(folder: Path, names: Iterable[str] | None = None) -> None:
     listed = sorted(names)
     for name in listed:
         if name.endswith(".summary.txt"):
-            click.echo(printable((folder / name).read_text(errors="replace")))
-    click.echo(f"Files in {folder}:")
+            click.echo(printable((folder / name).read_text("utf-8", "replace")))
+    click.echo(f"Files in {printable_line(str(folder))}:")
     for name in listed:
         click.echo(f"  {printable_line(name)}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from skymap_api.text import shell_line
 
 if TYPE_CHECKING:
     from skymap_scanner.kubectl.client import Kubectl
@@ -43,4 +44,4 @@ def _checked(_context: click.Context, _option: click.Parameter, value: str | Non
 
 def command_line(kubectl: Kubectl, *words: str) -> str:
     """Return one of our commands for the same cluster and namespace, as the user can type it."""
-    return shlex.join(["skymap-scanner", *words, *kubectl.target_options])
+    return shell_line(["skymap-scanner", *words, *kubectl.target_options])

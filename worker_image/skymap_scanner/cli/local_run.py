@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from skymap_api.exit_codes import ExitCode
 from skymap_api.resource import Simulation
+from skymap_api.text import shell_line
 from skymap_scanner.cli.broker_options import BrokerOptions
 from skymap_scanner.cli.display import show_results
 from skymap_scanner.cli.progress_display import progress_display
@@ -141,7 +141,7 @@ def run(request: RunRequest) -> None:
     with progress_display(Console(stderr=True)) as show:
         finished = run_local(scan, show, Stop().on_signals())
     if not finished:
-        again = shlex.join(["skymap-scanner", *(word for word in sys.argv[1:] if word != "--restart")])
+        again = shell_line(["skymap-scanner", *(word for word in sys.argv[1:] if word != "--restart")])
         click.echo(f"Stopped; nothing is lost. The same command resumes the scan:\n    {again}", err=True)
         raise click.exceptions.Exit(ExitCode.INTERRUPTED)
     write_record(folder, replace(record, finished=True))
@@ -206,7 +206,7 @@ def _announce(scan: LocalScan) -> None:
 def _command(words: str, scan: LocalScan) -> str:
     """Return a command for this scan as the user can type it."""
     where = broker_arguments(scan.broker, scan.access)
-    return shlex.join(["skymap-scanner", *words.split(), "-n", scan.settings.name, *where])
+    return shell_line(["skymap-scanner", *words.split(), "-n", scan.settings.name, *where])
 
 
 def _delete_topics_or_say_how(request: RunRequest) -> None:

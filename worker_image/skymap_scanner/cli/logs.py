@@ -36,10 +36,10 @@ def command(name: str, kubectl: Kubectl, role: str | None, follow: bool, tail: i
     from skymap_api.names import Names
     from skymap_scanner.errors import InputError
     from skymap_scanner.kubectl.logs import LogFollower, list_pods, print_logs
-    from skymap_scanner.kubectl.scans import find_scan
+    from skymap_scanner.kubectl.scans import check_object_name, find_scan
 
     # The pods of a deleted scan may remain for a while, and their logs explain why it was deleted.
-    base = Names.of("", name).base
+    base = Names.of("", check_object_name(name)).base
     scan = find_scan(kubectl, name)
     pods = list_pods(kubectl, base, role)
     if scan is None and not pods:

@@ -234,7 +234,7 @@ def parse_parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If a pair has no equals sign.
+        If a pair has no equals sign, or is not Unicode.
     """
     values: dict[str, Any] = {}
     for pair in pairs:
@@ -246,11 +246,22 @@ def parse_parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def json_or_text(text: str) -> Any:
-    """Return the JSON value that ``text`` holds, or ``text`` if it is not JSON, such as NaN."""
+    """Return the JSON value that ``text`` holds, or ``text`` if it is not JSON, such as NaN.
+
+    Raises
+    ------
+    InputError
+        If it holds bytes, or escapes, that are not Unicode.
+    """
     try:
-        return json.loads(text, parse_constant=_reject_constant)
+        value = json.loads(text, parse_constant=_reject_constant)
     except ValueError:
-        return text
+        value = text
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{text!r} is not text in UTF-8: write it in UTF-8") from error
+    return value
 
 
 def _reject_constant(name: str) -> NoReturn:

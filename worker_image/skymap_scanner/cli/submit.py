@@ -143,7 +143,7 @@ def set_field(spec: dict[str, Any], change: str) -> None:
     Raises
     ------
     InputError
-        If it is not PATH=VALUE, or the path leads through a value without fields.
+        If it is not PATH=VALUE, is not Unicode, or the path leads through a value without fields.
     """
     path, equals, text = change.partition("=")
     names = path.removeprefix("spec.").split(".")

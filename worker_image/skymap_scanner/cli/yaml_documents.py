@@ -49,12 +49,13 @@ def _check_size(document: Any, path: Path) -> None:
     Raises
     ------
     InputError
-        If there are more than a manifest has, or an alias contains itself.
+        If there are more than a manifest has, an alias contains itself, or a value is not Unicode.
     """
     known: dict[int, int] = {}
 
     def size(value: Any) -> int:
         if not isinstance(value, dict | list):
+            _check_unicode(value, path)
             return 1
         if id(value) not in known:
             known[id(value)] = MAX_VALUES  # until it is counted, so that an alias that contains itself is rejected
@@ -107,6 +108,14 @@ _PLAIN = re.compile(r"[A-Za-z][ -~]*")
 
 _TAG = "tag:yaml.org,2002:"
 _TAGS = {bool: f"{_TAG}bool", int: f"{_TAG}int", float: f"{_TAG}float", type(None): f"{_TAG}null", str: f"{_TAG}str"}
+
+
+def _check_unicode(value: Any, path: Path) -> None:
+    """Reject half a character, which an escape such as ``"\\ud800"`` makes, and which no JSON may hold."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path}: {value!r} holds half a character, which is not Unicode") from error
 
 
 class _Loader(yaml.SafeLoader):

@@ -107,6 +107,8 @@ def _attempt(
         raise InputError(f"{place}: {error}") from None
     except RefusedAddressError as error:
         raise InputError(f"{place}: {error}") from None
+    except UnicodeError:  # of the encodings for names, IDNA and Punycode
+        raise InputError(f"{place}: its host, or that of a redirect, is not a name that a server can have") from None
     except httpx.TransportError as error:
         raise _RetryableError(f"{place}: {str(error) or type(error).__name__}") from None
     if response.status_code not in (401, 403):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skymap_api.text import is_token
 from skymap_scanner.errors import InputError
 
 _LONGEST_SECRET = 16 * 1024
@@ -39,6 +40,8 @@ class Credentials:
             raise InputError("SKYMAP_EVENT_TOKEN excludes SKYMAP_EVENT_USER and SKYMAP_EVENT_PASSWORD: set one kind")
         if token is None and (user is None or password is None):
             raise InputError("SKYMAP_EVENT_USER and SKYMAP_EVENT_PASSWORD must be set together")
+        if token is not None and not is_token(token):
+            raise InputError("SKYMAP_EVENT_TOKEN holds a character that no token has, such as a blank or an umlaut")
         return cls(token, user, password)
 
     @property

@@ -34,6 +34,23 @@ def test_token_is_read_for_every_request(tmp_path: Path) -> None:
     assert Credentials().headers() == {}
 
 
+@pytest.mark.parametrize("text", ["tokén", "two words", "two\nlines", ""])
+def test_file_without_a_token_is_reported(text: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(text, "utf-8")
+    with pytest.raises(PulsarAdminError, match=r"holds a character that no token has|is empty"):
+        Credentials(tmp_path / "token").headers()
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "xn--"])
+def test_host_that_no_server_can_have_is_reported(host: str) -> None:
+    async def ask() -> None:
+        async with PulsarAdmin(f"http://{host}:8080") as admin:
+            await admin.create("persistent://tenant/namespace/topic")
+
+    with pytest.raises(PulsarAdminError, match=f"(admin URL|admin interface at) .*{host}"):
+        asyncio.run(ask())
+
+
 def install(source: Certificates, folder: Path) -> Credentials:
     """Put the certificates where the operator reads them, as a mounted Secret does."""
     files = {"ca.crt": source.authority, "tls.crt": source.client, "tls.key": source.client_key}

@@ -133,7 +133,7 @@ class PulsarAdmin:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         try:
             answer = self._http.request(request.method, request.url, headers=headers, json=request.json)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:  # the host's name
             raise InputError(f"admin URL {self.url!r}: {error}") from error
         except httpx.HTTPError as error:
             raise BrokerUnavailable(

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pulsar
@@ -17,7 +18,7 @@ from skymap_scanner.broker.access import TOKEN_VARIABLE, Access, split_url
 from skymap_scanner.broker.pulsar.admin import PulsarAdmin
 from skymap_scanner.broker.pulsar.handshake import greet
 from skymap_scanner.broker.pulsar.results import error_for, is_transient
-from skymap_scanner.errors import BrokerError, BrokerUnavailable
+from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Connection:
             url,
             authentication=_authentication(access),
             operation_timeout_seconds=REQUEST_TIMEOUT,
-            tls_trust_certs_file_path=None if access.trusted is None else str(access.trusted),
+            tls_trust_certs_file_path=None if access.trusted is None else _client_path(access.trusted),
             tls_validate_hostname=True,
             logger=_logger(),
         )
@@ -150,11 +151,21 @@ def _logger() -> pulsar.ConsoleLogger | pulsar.FileLogger:
 
 
 def _authentication(access: Access) -> pulsar.Authentication | None:
-    if access.certificate is not None:
-        return pulsar.AuthenticationTLS(str(access.certificate), str(access.key))
+    if access.certificate is not None and access.key is not None:
+        return pulsar.AuthenticationTLS(_client_path(access.certificate), _client_path(access.key))
     if access.token() is None:  # raises InputError if its file cannot be read
         return None
     # The client reads the file or the variable at every connection. (A Python callback would outlive the interpreter in
     # the client's threads and abort the process at its end.)
-    source = f"env:{TOKEN_VARIABLE}" if access.token_file is None else f"file://{access.token_file.resolve()}"
+    source = f"env:{TOKEN_VARIABLE}" if access.token_file is None else f"file://{_client_path(access.token_file)}"
     return pulsar.Authentication("token", source)
+
+
+def _client_path(path: Path) -> str:
+    """Return a path for Pulsar's client, which takes text alone; raises InputError if the path is not text."""
+    absolute = str(path.resolve())
+    try:
+        absolute.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"Pulsar's client cannot open {absolute}, which is not UTF-8: give another path") from error
+    return absolute

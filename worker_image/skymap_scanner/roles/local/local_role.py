@@ -179,7 +179,7 @@ class LocalRole:
         folder = self.log_file.parent
         if shutil.disk_usage(folder).free < MIN_FREE:
             return f"the disk of {folder} is full. Free some space; the same command then resumes the scan"
-        lines = self.log_file.read_text(errors="replace").splitlines()
+        lines = self.log_file.read_text("utf-8", "replace").splitlines()
         return lines[-1].removeprefix("Error: ") if lines else "none"
 
     def _close(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from skymap_api.progress import MAX_OBSTACLE, Progress, ProgressPhase, encode_progress
 from skymap_api.resource.base import INT32
 from skymap_api.resource.status import BestFitStatus, LevelStatus
+from skymap_api.text import printable_line
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.broker.protocol import Outgoing, Producer
 from skymap_scanner.errors import InputError
@@ -143,6 +144,7 @@ class ProgressReporter:
 
     def fail(self, reason: str) -> None:
         """Publish why this attempt failed."""
+        reason = printable_line(reason)  # it may name a path that is not text
         self._attempts.obstacle, self._attempts.rounds = reason, self._best_fits.rounds
         self.publish(self._phase)
 

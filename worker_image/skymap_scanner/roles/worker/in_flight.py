@@ -41,7 +41,8 @@ def scan_folder(state: Path | None, broker_url: str, topic: str) -> Path:
     ``broker_url`` is `Broker.url`, ``topic`` the scan's topic of tasks: scans share a folder only if both are the same.
     Raises InputError if the folder in the temporary folder belongs to another user.
     """
-    digest = hashlib.blake2b(f"{broker_url}\n{topic}".encode(), digest_size=12).hexdigest()
+    identity = os.fsencode(f"{broker_url}\n{topic}")  # the URL of an embedded broker is a path
+    digest = hashlib.blake2b(identity, digest_size=12).hexdigest()
     return (state or _default_state()) / digest
 
 
