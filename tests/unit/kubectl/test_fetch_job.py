@@ -56,6 +56,26 @@ def test_job_has_what_the_site_asks_of_the_saver() -> None:
     assert ResultSource.from_saver("claim", "demo", "worker:1", None) == ResultSource("claim", "demo", "worker:1")
 
 
+RANGE = {"metadata": {"annotations": {"openshift.io/sa.scc.uid-range": "1000660000/10000"}}}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "pod", "user"),
+    [
+        (None, {}, 1000),
+        ({"metadata": {}}, {}, 1000),
+        (RANGE, {}, None),
+        (RANGE, {"securityContext": {"runAsNonRoot": True, "runAsUser": 7}}, 7),
+    ],
+)
+def test_ids_are_left_to_a_namespace_that_gives_them(
+    namespace: dict[str, Any] | None, pod: dict[str, Any], user: int | None
+) -> None:
+    source = ResultSource("claim", "demo", "worker:1", pod=pod).in_namespace(namespace)
+    security = fetch_job.build_job("fetch-1", source)["spec"]["template"]["spec"]["securityContext"]
+    assert (security.get("runAsUser"), security["runAsNonRoot"]) == (user, True)
+
+
 def state(**states: Any) -> dict[str, Any]:
     return {"status": {"containerStatuses": [{"image": "worker:1", "state": states}]}}
 

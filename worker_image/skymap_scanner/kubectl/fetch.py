@@ -59,13 +59,24 @@ def fetch(
     InputError
         If the claim does not exist, there are more than ``limit`` bytes, or ``folder`` has no room.
     """
-    if kubectl.get("persistentvolumeclaim", source.claim) is None:
+    claim = kubectl.get("persistentvolumeclaim", source.claim)
+    if claim is None:
         raise InputError(
             f"there is no claim {source.claim}: the operator creates it when the scan starts, and only its owner "
             "deletes it (choose another with --claim)"
         )
+    if "securityContext" not in source.pod:
+        source = source.in_namespace(_namespace(kubectl, claim["metadata"]["namespace"]))
     with _running_pod(kubectl, source, timeout) as pod:
         return _copy(kubectl, pod, source, folder, limit, show)
+
+
+def _namespace(kubectl: Kubectl, name: str) -> fetch_job.Manifest | None:
+    """Return a namespace; None if the user may not read it."""
+    try:
+        return kubectl.get("namespace", name)
+    except ClusterError:
+        return None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from skymap_api.names import GROUP
@@ -37,6 +37,10 @@ _SECURITY = {
     "runAsUser": _USER,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+
+_IDS = {"fsGroup", "runAsGroup", "runAsUser"}
+#: Annotation of the namespaces of OpenShift, which rejects pods with ids out of the range.
+_UID_RANGE = "openshift.io/sa.scc.uid-range"
 
 #: Fields of the saver's pod that decide where it may run, as whom, and with which image.
 _SITE_FIELDS = (
@@ -77,6 +81,14 @@ class ResultSource:
             labels=_copied(meta.get("labels")),
             annotations=_copied(meta.get("annotations")),
         )
+
+    def in_namespace(self, namespace: Manifest | None) -> ResultSource:
+        """Return the source for a namespace, which may give its pods their ids if those of the saver are not known."""
+        notes = ((namespace or {}).get("metadata") or {}).get("annotations") or {}
+        if _UID_RANGE not in notes or "securityContext" in self.pod:
+            return self
+        security = {key: value for key, value in _SECURITY.items() if key not in _IDS}
+        return replace(self, pod={**self.pod, "securityContext": security})
 
     @property
     def path(self) -> str:
