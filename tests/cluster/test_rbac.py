@@ -42,7 +42,6 @@ REFUSED = [
     ("get", "pods/log"),
     ("create", "pods/eviction"),
     ("delete", "persistentvolumeclaims"),
-    ("patch", "persistentvolumeclaims"),
     ("delete", "configmaps"),
     ("get", "pods"),
     ("update", "jobs.batch"),

@@ -98,7 +98,8 @@ class Claim(Model):
     name: ObjectName | None = None
     """Name of an existing claim."""
     size: Quantity | None = None
-    """Size of a new claim. Default: the operator's setting."""
+    """Size of a new claim. Default: the operator's setting. A greater one enlarges the claim, if its storage class
+    allows that."""
     storage_class_name: ObjectName | None = None
     """Storage class of a new claim. Default: the cluster's default."""
 
@@ -115,6 +116,7 @@ class Claim(Model):
             field="size",
         ),
     )
+    immutable: ClassVar = ("name",)
 
 
 class Output(Model):
@@ -132,6 +134,7 @@ class Output(Model):
     """Compression of the .i3 file."""
 
     rules: ClassVar = (inside_rule("path"),)
+    immutable: ClassVar = ("path", "formats", "keep_all_seeds", "compression")
 
 
 class TokenSecret(Model):
@@ -236,7 +239,7 @@ class SkymapScanSpec(Model):
     priority: OnCluster[Literal["Realtime", "Normal"]] = "Normal"
     """Realtime scans get their workers first when all scans together want more than the operator's maximum."""
     output: Output = Output()
-    """Results and where they are written. Cannot be changed."""
+    """Results and where they are written. Of these only size and storage class of the claim can be changed."""
     pulsar: OnCluster[Pulsar | None] = None
     """Connection to Apache Pulsar. Default: the operator's settings. Cannot be changed."""
     suspend: OnCluster[Flag] = False
@@ -304,6 +307,5 @@ class SkymapScanSpec(Model):
         "predictive",
         "reconstruction",
         "calibrate",
-        "output",
         "pulsar",
     )

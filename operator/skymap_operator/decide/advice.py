@@ -32,8 +32,10 @@ def _general(reason: Reason, *, vague: bool = False) -> Advice:
 GENERAL = {
     Reason.IMAGE_UNAVAILABLE: "check the image's name and the pull secrets",
     Reason.CLAIM_NOT_FOUND: "create the claim, or leave out output.claim.name for a new one",
-    Reason.CLAIM_FULL: "free space on the claim or enlarge it; the saver tries again every few seconds",
-    Reason.CLAIM_UNBOUND: "check the storage class and the volumes of the cluster",
+    Reason.CLAIM_FULL: "free space on the claim or enlarge it (output.claim.size); the saver tries again "
+    "every few seconds",
+    Reason.CLAIM_UNBOUND: "check the storage class and the volumes of the cluster; a claim without a volume can be "
+    "deleted, and is created again as output.claim says",
     Reason.SECRET_NOT_FOUND: "create the Secret in the scan's namespace",
     Reason.CONFIG_MAP_NOT_FOUND: "create the ConfigMap in the scan's namespace",
     Reason.QUOTA_EXCEEDED: "the scan continues when the namespace's quota allows it: raise it, or lower workers.max",

@@ -8,6 +8,7 @@ from skymap_api.names import COLLECTOR, FINALIZER, SAVER
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.base import Manifest
+from skymap_api.resource.quantities import compare
 from skymap_api.resource.status import WorkersStatus
 from skymap_operator.decide.actions import (
     Action,
@@ -17,6 +18,7 @@ from skymap_operator.decide.actions import (
     Delete,
     Emit,
     EnsureTopics,
+    Patch,
     Replace,
 )
 from skymap_operator.decide.allowed import not_allowed
@@ -61,6 +63,7 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
         actions += _topics(recipe, pulsar)
     actions += _objects(observed, recipe, settings, create=ready)
     actions += scale_workers(observed, recipe, decided, create=ready)
+    actions += _enlarge_claim(observed, spec)  # last, since many storage classes refuse it
     waiting = bool(actions) or trouble is not None
     return Decision(
         tuple(actions),
@@ -107,6 +110,14 @@ def _objects(observed: ObservedState, recipe: Recipe, settings: Settings, *, cre
         elif job.managed:
             actions += _correct_job(observed, role, job, manifest, settings)
     return actions
+
+
+def _enlarge_claim(observed: ObservedState, spec: SkymapScanSpec) -> list[Action]:
+    """Enlarge the operator's claim if the user asks for more. Kubernetes allows it once the claim has a volume."""
+    found, size = observed.children.claim, spec.output.claim.size
+    if size is None or found is None or not (found.bound and found.made_here) or compare(size, found.size) <= 0:
+        return []
+    return [Patch(found.kind, found.name, {"spec": {"resources": {"requests": {"storage": size}}}})]
 
 
 def _correct_job(observed: ObservedState, role: str, job: Job, wanted: Manifest, settings: Settings) -> list[Action]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from skymap_api.names import JOB_ROLES
+from skymap_api.names import JOB_ROLES, SCAN_LABEL
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.store import explains_missing_pods
 
@@ -128,6 +128,16 @@ class Claim(Child):
     def bound(self) -> bool:
         """Whether it has its volume."""
         return bool(self.status.get("phase") == "Bound")
+
+    @property
+    def made_here(self) -> bool:
+        """Whether an operator has created it for a scan, and not a user."""
+        return SCAN_LABEL in (self.manifest["metadata"].get("labels") or {})
+
+    @property
+    def size(self) -> str:
+        """The size that it asks for."""
+        return str(((self.spec.get("resources") or {}).get("requests") or {}).get("storage", "0"))
 
 
 @dataclass(frozen=True)

@@ -149,15 +149,20 @@ def test_rules_reject_every_invalid_manifest(case: cases.Refused) -> None:
     assert [one.startswith(f"spec.{case.field}: {case.message}") for one in found] == [True]
 
 
+def last(field: str) -> str:
+    """Return the name of a field without the path to it."""
+    return field.rpartition(".")[2]
+
+
 @pytest.mark.parametrize("case", changes.CHANGES, ids=lambda case: case.name)
 def test_rules_allow_valid_changes_only(case: changes.Change) -> None:
-    wanted = [] if case.field is None else [f"spec.{case.field}: {case.field} {changes.UNCHANGED}"]
+    wanted = [] if case.field is None else [f"spec.{case.field}: {last(case.field)} {changes.UNCHANGED}"]
     assert rules.complaints(SPEC, case.new, case.old) == wanted
 
 
 def test_every_rule_has_a_test_case() -> None:
     messages = {case.message for case in cases.REFUSED} - {""}
-    messages |= {f"{case.field} {changes.UNCHANGED}" for case in changes.CHANGES}
+    messages |= {f"{last(case.field)} {changes.UNCHANGED}" for case in changes.CHANGES if case.field}
     untested = [
         rule["message"] for rule in rules.rules(SPEC) if not any(rule["message"].startswith(one) for one in messages)
     ]

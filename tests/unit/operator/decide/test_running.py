@@ -19,11 +19,11 @@ from tests.unit.operator.decisions import (
 )
 from tests.unit.operator.world import SETTINGS, START, World, resource
 
-from skymap_api.names import Names
+from skymap_api.names import SCAN_LABEL, Names
 from skymap_api.progress import ProgressPhase
 from skymap_api.pulsar_statistics import Subscription
-from skymap_operator.decide.actions import Create, Delete, EnsureTopics
-from skymap_operator.observe.children import Children, Job
+from skymap_operator.decide.actions import Create, Delete, EnsureTopics, Patch
+from skymap_operator.observe.children import Children, Claim, Job
 from skymap_operator.observe.state import PulsarState
 
 TOPICS = Names.of("alerts", "alert").topics("icecube")
@@ -146,3 +146,32 @@ def test_user_claim_is_never_created() -> None:
         action.manifest["kind"] for action in actions(World(resource(spec)).observe()) if isinstance(action, Create)
     ]
     assert "PersistentVolumeClaim" not in kinds
+
+
+def results(size: str, phase: str = "Bound", **labels: str) -> Children:
+    meta = {"name": "alert-results", "labels": labels or {SCAN_LABEL: "alert"}}
+    spec = {"resources": {"requests": {"storage": size}}}
+    return Children(claim=Claim({"metadata": meta, "spec": spec, "status": {"phase": phase}}))
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "enlarged"),
+    [
+        ("5Gi", results("2Gi"), True),
+        ("2147483649", results("2Gi"), True),
+        ("2048Mi", results("2Gi"), False),
+        ("1Gi", results("2Gi"), False),  # a claim cannot shrink
+        (None, results("1Gi"), False),  # a new default of the operator is for new claims
+        ("5Gi", results("2Gi", "Pending"), False),  # Kubernetes would refuse it
+        ("5Gi", results("2Gi", made="by hand"), False),
+        ("5Gi", Children(), False),
+    ],
+)
+def test_claim_is_enlarged_last_when_the_user_asks_for_more(
+    asked: str | None, found: Children, *, enlarged: bool
+) -> None:
+    spec = URL if asked is None else URL | {"output": {"claim": {"size": asked}}}
+    decided = actions(observed(spec, pulsar=pulsar(), children=found))
+    patch = Patch("PersistentVolumeClaim", "alert-results", {"spec": {"resources": {"requests": {"storage": asked}}}})
+    assert (decided[-1] == patch) is enlarged
+    assert [one for one in decided if isinstance(one, Patch)] == ([patch] if enlarged else [])
