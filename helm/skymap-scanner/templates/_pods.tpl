@@ -9,6 +9,20 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
+{{/*
+Metadata of a pod, with the labels and annotations that the values add; ours win: (list . COMPONENT VALUES). VALUES are
+those of the operator or of Pulsar.
+*/}}
+{{- define "skymap-scanner.podMeta" -}}
+{{- $values := index . 2 -}}
+labels:
+  {{- merge (include "skymap-scanner.labels" . | fromYaml) $values.podLabels | toYaml | nindent 2 }}
+{{- with $values.podAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "skymap-scanner.containerSecurity" -}}
 allowPrivilegeEscalation: false
 capabilities:

@@ -81,6 +81,23 @@ def test_every_pod_is_restricted(case: str) -> None:
         assert re.search(r":[^:/]+$", container["image"]), name
 
 
+def test_labels_and_annotations_reach_every_pod_and_never_replace_ours() -> None:
+    given = values("full")
+    for part in ("operator", "pulsar"):
+        given[part]["podLabels"] = {"team": "realtime", "app.kubernetes.io/name": "other"}
+        given[part]["podAnnotations"] = {"example.org/note": "yes", "checksum/configuration": "other"}
+    given["pulsar"].pop("evaluation", None)
+    found = [one["spec"]["template"]["metadata"] for one in render(given) if "template" in one.get("spec", {})]
+    assert {meta["labels"]["app.kubernetes.io/component"] for meta in found} == {
+        *("operator", "check", "uninstall", "pulsar")
+    }
+    for meta in found:
+        assert (meta["labels"]["team"], meta["labels"]["app.kubernetes.io/name"]) == ("realtime", "skymap-scanner")
+        assert meta["annotations"]["example.org/note"] == "yes"
+        if meta["labels"]["app.kubernetes.io/component"] == "pulsar":
+            assert len(meta["annotations"]["checksum/configuration"]) == 64
+
+
 def rules(objects: list[Manifest]) -> list[tuple[Manifest, dict[str, Any]]]:
     return [(one, rule) for one in objects if one["kind"] in {"Role", "ClusterRole"} for rule in one["rules"]]
 
