@@ -91,7 +91,9 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("path", ["", ".event", ".event.simulate", ".workers", ".workers.podTemplate", ".output"])
+@pytest.mark.parametrize(
+    "path", ["", ".event", ".event.simulate", ".workers", ".workers.podTemplate", ".podTemplate", ".output"]
+)
 def test_kubectl_explains_every_field(cluster: Cluster, path: str) -> None:
     properties = SCHEMA["properties"]
     for name in path.split(".")[1:]:
