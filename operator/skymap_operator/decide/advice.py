@@ -48,7 +48,7 @@ GENERAL = {
     Reason.SANDBOX_NOT_CREATED: "check the network plugin and the container runtime of the node",
     Reason.CONTAINER_NOT_CREATED: "check that the image is one of the scanner's, and podTemplate",
     Reason.POD_EVICTED: "the scan continues when a node keeps the pod: free resources of the nodes, or add nodes",
-    Reason.NODE_NOT_READY: "restore the node; its pods are replaced on other nodes once they are removed",
+    Reason.NODE_NOT_READY: "restore the node, or delete it from the cluster: until then a Job waits for its pod",
 }
 
 _LIMITS = "let the namespace's LimitRange allow it, or change workers.resources or the chart's settings.roleResources"

@@ -39,6 +39,9 @@ _ERRORS = ("Error: ", "Internal error")
 #: Kubernetes reports as warnings, too.
 _START_SECONDS = 10.0
 
+#: Time (s) that a terminating pod may exceed its grace period before its node counts as lost.
+_OVERDUE_SECONDS = 60.0
+
 #: Pulsar's warnings, which have reasons of ours.
 _PULSAR = {Reason.PULSAR_UNAVAILABLE, Reason.PULSAR_REFUSED}
 
@@ -151,6 +154,7 @@ def _about_role(observed: ObservedState, role: str) -> Iterator[Finding]:
     owners = _owners(observed, role)
     found += [_from_warning(one) for one in observed.warnings if one.object in owners and not _is_operators(one)]
     found += _ended_by_node(observed, role, pods)
+    found += _overdue(observed, role, pods)
     yield from (one.finding for one in sorted(found, key=lambda one: one.vague))
 
 
@@ -220,6 +224,20 @@ def _ended_by_node(observed: ObservedState, role: str, pods: list[Pod]) -> Itera
     for pod, (reason, message) in sorted(failed, key=lambda one: str(one[0].created), reverse=True):
         known = advise(reason, message, Reason.POD_EVICTED)
         yield _candidate(known.reason, ": ".join(filter(None, (pod.name, reason, message))), known.text)
+
+
+def _overdue(observed: ObservedState, role: str, pods: list[Pod]) -> Iterator[_Candidate]:
+    """Yield pods that should have ended long ago: a Job starts no other before, and only their node can report the end.
+
+    Workers are replaced at once.
+    """
+    if role == WORKER or any(pod.live for pod in pods):
+        return
+    latest = observed.now - timedelta(seconds=_OVERDUE_SECONDS)
+    for pod in pods:
+        if pod.terminating and not pod.finished and pod.ends is not None and pod.ends <= latest:
+            text = f"{pod.name} should have ended at {pod.ends:%H:%M:%S} UTC, but its node does not report it"
+            yield _Candidate(_advised(Reason.NODE_NOT_READY, text))
 
 
 def _crashing(pods: Iterable[Pod]) -> Iterator[Finding]:

@@ -125,7 +125,7 @@ class Pod:
     ``last_started``: when the first of its containers started, and when one did last. ``waiting``: reason and message
     of a container that does not start. ``unschedulable``: why no node takes the pod. ``failure``: reason and message
     with which a node evicted or refused it. ``termination``: how its container ended last, also if it was restarted
-    since.
+    since. ``ends``: by when a terminating pod should have ended.
     """
 
     name: str
@@ -145,6 +145,7 @@ class Pod:
     termination: Termination | None = None
     restarts: int = 0
     terminating: bool = False
+    ends: datetime | None = None
     deletion_cost: int = 0
 
     @classmethod
@@ -174,6 +175,7 @@ class Pod:
             termination=_termination(containers),
             restarts=max((one.get("restartCount", 0) for one in containers), default=0),
             terminating="deletionTimestamp" in meta,
+            ends=parse_time(meta.get("deletionTimestamp")),
             deletion_cost=_deletion_cost(meta.get("annotations", {})),
         )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.operator.api_objects import NAMES, event, find, pod, running, stamp, unplaced, waiting
+from tests.unit.operator.api_objects import NAMES, Resource, event, find, pod, running, stamp, unplaced, waiting
 from tests.unit.operator.world import NAME
 
 from skymap_api.resource.status import Reason
@@ -54,6 +57,32 @@ def test_young_pod_is_no_obstacle_yet() -> None:
     for created, reported in ((295, False), (290, True)):
         found, _ = find(warning, pods=(pod("saver", created, **waiting("ContainerCreating")),))
         assert (found is not None) is reported
+
+
+def terminating(role: str, ends: float, **status: Any) -> Resource:
+    found = pod(role, **running() | status)
+    found["metadata"]["deletionTimestamp"] = stamp(ends)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pods", "reported"),
+    [
+        ((terminating("saver", ends=240),), True),
+        ((terminating("saver", ends=241),), False),
+        ((terminating("saver", ends=100, phase="Failed"),), False),
+        ((terminating("saver", ends=100), pod("saver", created=200, name="next", **running(210))), False),
+        ((terminating("worker", ends=100),), False),
+    ],
+)
+def test_job_pod_that_never_ends_is_an_obstacle(pods: tuple[Resource, ...], *, reported: bool) -> None:
+    """Now is 300 s. A Job whose pod is on a lost node makes no other one."""
+    found, _ = find(pods=pods)
+    assert (found is not None) is reported
+    if found is not None:
+        assert found.reason is Reason.NODE_NOT_READY
+        assert f"{NAME}-saver-x should have ended at 00:04:00 UTC" in found.message
+        assert "restore the node, or delete it" in found.message
 
 
 NO_ROOM = NODES + "3 Insufficient cpu."

@@ -62,6 +62,7 @@ def test_restarted_pod_is_read_with_its_last_termination() -> None:
         termination=Termination(137, "OOMKilled"),
         restarts=3,
         terminating=True,
+        ends=datetime(2026, 1, 1, 0, 10, tzinfo=UTC),
         deletion_cost=100,
     )
     assert termination_message(pod) == "it exceeded its memory limit; raise the limit"
