@@ -233,9 +233,10 @@ def _overdue(observed: ObservedState, role: str, pods: list[Pod]) -> Iterator[_C
     """
     if role == WORKER or any(pod.live for pod in pods):
         return
-    latest = observed.now - timedelta(seconds=_OVERDUE_SECONDS)
     for pod in pods:
-        if pod.terminating and not pod.finished and pod.ends is not None and pod.ends <= latest:
+        if not pod.terminating or pod.finished or pod.ends is None:
+            continue
+        if observed.now - pod.ends >= timedelta(seconds=_OVERDUE_SECONDS):
             text = f"{pod.name} should have ended at {pod.ends:%H:%M:%S} UTC, but its node does not report it"
             yield _Candidate(_advised(Reason.NODE_NOT_READY, text))
 
