@@ -41,6 +41,8 @@ def template_differs(job: Job, wanted: Manifest) -> bool:
 def _contains(live: Any, wanted: Any, *, quantities: bool = False) -> bool:
     """Return whether everything in ``wanted`` is in ``live``."""
     if isinstance(wanted, Mapping):
+        if live is None:  # the API server drops empty maps
+            return all(_contains(None, value) for value in wanted.values())
         return isinstance(live, Mapping) and all(
             _contains(live.get(key), value, quantities=quantities or key in _QUANTITIES)
             for key, value in wanted.items()

@@ -35,6 +35,8 @@ def signed(spec: dict[str, Any], digest: str = "1") -> dict[str, Any]:
         ({"list": [{"a": 1, "b": 2}]}, {"list": [{"a": 1}]}, False),
         ({"list": [{"a": 1}, {"a": 2}]}, {"list": [{"a": 1}]}, True),
         ({}, {"list": []}, False),
+        ({"selector": {}}, {"selector": {"matchLabels": {}}}, False),
+        ({}, {"selector": {"matchLabels": {"a": "b"}}}, True),
         ({"list": {"a": 1}}, {"list": [1]}, True),
         ({"resources": {"limits": {"cpu": "1"}}}, {"resources": {"limits": {"cpu": "1000m"}}}, False),
         ({"resources": {"limits": {"cpu": "1"}}}, {"resources": {"limits": {"cpu": "2"}}}, True),
