@@ -55,7 +55,7 @@ def _complaints(schema: Schema, new: Any, old: Any, path: str) -> Iterator[str]:
     for rule in schema.get("x-kubernetes-validations", ()):
         if "oldSelf" in rule["rule"] and old is None:
             continue
-        if not _holds(rule["rule"], new, old):
+        if not holds(rule["rule"], new, old):
             yield f"{path}{rule.get('fieldPath', '')}: {rule['message']}"
     if "properties" in schema:
         for name, inner in schema["properties"].items():
@@ -71,7 +71,8 @@ def _compiled(rule: str) -> Any:
     return _ENVIRONMENT.compile(rule)
 
 
-def _holds(rule: str, new: Any, old: Any) -> bool:
+def holds(rule: str, new: Any, old: Any) -> bool:
+    """Return whether a rule holds; raises AssertionError if it cannot be evaluated."""
     outcome = _compiled(rule).eval(data={"self": new, "oldSelf": old})
     if outcome.type() != cel.Type.BOOL:
         raise AssertionError(f"{rule} gave {outcome.value()}")

@@ -77,7 +77,7 @@ class Model(BaseModel):
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Add the rules to the schema of the class."""
         schema = handler.resolve_ref_schema(handler(core))
-        rules = [rule.schema() for rule in cls.rules] + [_unchanged(cls, name) for name in cls.immutable]
+        rules = [rule.schema() for rule in cls.rules] + [_unchanged(name) for name in cls.immutable]
         if rules:
             schema["x-kubernetes-validations"] = rules
         return schema
@@ -88,12 +88,15 @@ def to_manifest(model: Model) -> Manifest:
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _unchanged(model: type[Model], name: str) -> dict[str, str]:
-    """Return the CEL rule that a field is immutable. A field with a default always has a value in CEL."""
+def _unchanged(name: str) -> dict[str, str]:
+    """Return the CEL rule that a field is immutable.
+
+    Even a field with a default may be missing: the API server also evaluates the rules of an object on its default,
+    {}, before it fills in the defaults of the fields.
+    """
     field = to_camel(name)
     same = f"self.{field} == oldSelf.{field}"
-    if model.model_fields[name].get_default(call_default_factory=True) is None:
-        same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
+    same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
     message = f"{field} cannot be changed: apply another SkymapScan, or delete this one first"
     return {"rule": same, "message": message, "fieldPath": f".{field}"}
 

@@ -123,6 +123,15 @@ def test_object_defaults_match_the_defaults_of_their_fields() -> None:
     assert filled == wanted
 
 
+def test_rules_hold_on_the_default_of_their_object_as_it_is() -> None:
+    """The API server evaluates them on {}, without the defaults of the fields, and otherwise rejects the definition."""
+    defaults = [(path, schema) for path, schema in parts(SPEC) if isinstance(schema.get("default"), dict)]
+    assert {".output", ".output.claim", ".workers"} <= {path for path, _ in defaults}
+    for path, schema in defaults:
+        for rule in schema.get("x-kubernetes-validations", ()):
+            assert rules.holds(rule["rule"], schema["default"], schema["default"]), (path, rule)
+
+
 def test_columns_and_subresources_refer_to_fields() -> None:
     version = custom_resource_definition()["spec"]["versions"][0]
     properties = resource_schema()["properties"]
