@@ -27,7 +27,7 @@ def event_about(about: Manifest, kind: str, reason: str, message: str) -> Manife
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{meta['name'][:230]}.{digest}", "namespace": meta["namespace"]},
+        "metadata": {"name": f"{meta['name'][:230].rstrip('-.')}.{digest}", "namespace": meta["namespace"]},
         "involvedObject": subject | {key: meta[key] for key in ("name", "namespace", "uid")},
         "type": kind,
         "reason": reason,

@@ -98,6 +98,24 @@ def test_fits_header_names_the_sub_event_where_it_is_known(track, metadata):
             assert (file[1].header.get("SUBEVENT"), file[1].header.get("SUBSTRM")) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "card"),
+    [
+        ("Größe ν", r"Gr\xf6\xdfe \u03bd"),
+        ("a\nb\x1b", r"a\nb\x1b"),
+        ("🔭\ud800", r"\U0001f52d\ud800"),
+        ("it's " * 40, ("it's " * 40).rstrip()),  # FITS has no blanks at the end of a value
+    ],
+)
+@pytest.mark.parametrize("encoder", [multi_order_fits, flat_fits])
+def test_text_of_any_language_is_escaped_in_a_header(track, metadata, name, card, encoder):
+    text = dict.fromkeys(("name", "event_type", "reconstruction", "scanner_version", "date"), name)
+    content = encode(ScanResult(track.levels, metadata(track.levels, **text)), encoder)
+    with fits.open(io.BytesIO(gzip.decompress(content) if encoder is flat_fits else content)) as file:
+        header = file[1].header
+    assert [header[key] for key in ("OBJECT", "I3TYPE", "RECO", "VCSVERS", "DATE")] == [card] * 5
+
+
 def test_wall_time_and_date_are_written_where_they_are_given(track, metadata):
     dated = ScanResult(track.levels, metadata(track.levels, wall_time=61.5, date="2026-01-02T03:04:05"))
     with fits.open(io.BytesIO(encode(dated))) as file:

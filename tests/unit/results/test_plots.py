@@ -20,7 +20,7 @@ from matplotlib import rc_context, rcParams
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from skymap_scanner.results import plots
+from skymap_scanner.results import ScanResult, plots
 from skymap_scanner.results.contours import contours
 from skymap_scanner.results.projection import (
     galactic_to_equatorial,
@@ -224,6 +224,14 @@ def test_pictures_do_not_follow_the_style_of_the_user(partial, draw):
     with rc_context(style | {"image.origin": "upper", "savefig.dpi": 30}):
         assert draw(partial, skymap, regions) == before
         assert rcParams["text.color"] == "red", "the user's own figures keep the style"
+
+
+@pytest.mark.parametrize("name", [r"$\frac{$", "a$b$c", "🔭 次 ν", r"{0} %s \\ & <b>", "Größe"])
+def test_names_of_any_characters_can_be_drawn(partial, metadata, name):
+    """Dollar signs begin no formula, and a character that the font lacks is no warning."""
+    named = ScanResult(partial.levels, metadata(partial.levels, name=name, event_type=name, reconstruction=name))
+    for picture in draw(named):
+        assert chunks(picture)
 
 
 def test_matplotlib_keeps_no_global_state():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import zipfile
 
 import numpy as np
@@ -108,7 +109,7 @@ def results(draw) -> ScanResult:
     for nside in draw(st.sets(st.sampled_from([1, 2, 8, 64, 512, 16384]), min_size=1, max_size=3)):
         index = draw(st.sets(st.integers(0, 12 * nside**2 - 1), min_size=1, max_size=5))
         levels[nside] = np.array([(i, *draw(st.tuples(*[numbers] * 7))) for i in index], dtype=PIXEL)
-    text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+    text = st.text(st.characters(codec="utf-8").filter(str.isprintable), max_size=8)
     metadata = ScanMetadata(
         run_id=draw(st.integers(0, 2**31)),
         event_id=draw(st.integers(0, 2**32)),
@@ -116,7 +117,7 @@ def results(draw) -> ScanResult:
         mjd=draw(st.floats(0, 1e5)),
         is_real_event=draw(st.booleans()),
         complete={nside: draw(st.booleans()) for nside in levels},
-        plan=draw(st.dictionaries(st.sampled_from([8, 64]), st.integers(0, 10**6))),
+        plan=draw(st.dictionaries(st.sampled_from([8, 64]), st.integers(0, 768))),
         name=draw(text),
         sub_event_id=draw(st.none() | st.integers(0, 2**32 - 1)),
         sub_event_stream=draw(st.sampled_from(["", "InIceSplit"])),
@@ -176,6 +177,26 @@ def test_names_follow_the_reference(track, metadata):
         assert second.stem == f"run00138632.{label}.neutrino"
     odd = ScanResult({}, metadata({}, run_id=7, event_id=8, event_type="../a b"))
     assert odd.stem == "run00000007.evt000000000008.---a-b"
+    long = ScanResult({}, metadata({}, event_type="größe" * 100))
+    assert long.stem == f"run00138632.evt000031747601.{('gr--e' * 100)[:60]}"
+
+
+@pytest.mark.parametrize("field", ["event_type", "name", "reconstruction", "scanner_version", "date", "choice"])
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("Größe ν 🔭", "Größe ν 🔭"),
+        ("a\nb\x1b[2J", r"a\nb\x1b[2J"),
+        ("\ud800", r"\ud800"),
+        ("x" * 5000, "x" * 1000),
+    ],
+)
+def test_free_text_of_a_file_is_one_line_that_can_be_written(field, text, read):
+    content = json.dumps(changed(metadata={**ENTRY["metadata"], field: text})).encode()
+    result = result_from_json(content)
+    assert getattr(result.metadata, field) == read
+    assert same(result_from_json(as_json(result)), result)
+    assert same(result_from_npz(result_to_npz(result)), result)
 
 
 ROW = [0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
@@ -212,7 +233,11 @@ def changed(**changes: object) -> dict[str, object]:
         (changed(metadata={"nside": 1}), "lacks 'run_id'"),
         (changed(metadata=7), "is not an object"),
         (changed(metadata={**ENTRY["metadata"], "mjd": "soon"}), "could not convert"),
-        (changed(metadata={**ENTRY["metadata"], "run_id": -4}), "must be numbers from 0 on"),
+        (changed(metadata={**ENTRY["metadata"], "run_id": -4}), "must be numbers from 0 to"),
+        (changed(metadata={**ENTRY["metadata"], "event_id": 10**30}), "must be numbers from 0 to"),
+        (changed(metadata={**ENTRY["metadata"], "wall_time": math.inf}), "wall_time must be a number of seconds"),
+        (changed(metadata={**ENTRY["metadata"], "plan": "8:769"}), "plan 8:769 is not NSIDE:PIXELS of a sky"),
+        (changed(metadata={**ENTRY["metadata"], "plan": f"{10**70}:1"}), "is not NSIDE:PIXELS of a sky"),
         (changed(metadata={**ENTRY["metadata"], "plan": "8"}), "not enough values"),
         (
             changed(metadata={**ENTRY["metadata"], "topology": "muon"}),

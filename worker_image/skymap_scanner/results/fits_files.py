@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from astropy.io import fits
 
+from skymap_api.text import printable_line
 from skymap_scanner.healpix import pixel_count
 from skymap_scanner.results.contours import Contour, of_rule
 from skymap_scanner.results.result import ScanResult
@@ -181,5 +182,12 @@ def _table(columns: Sequence[fits.Column], cards: Sequence[Card]) -> fits.BinTab
     table = fits.BinTableHDU.from_columns(columns)
     for key, value, comment in cards:
         # HIERARCH is the convention for names above eight characters; asking for it keeps astropy from warning.
-        table.header[key if len(key) <= 8 else f"HIERARCH {key}"] = (value, comment)
+        table.header[key if len(key) <= 8 else f"HIERARCH {key}"] = (_card_value(value), comment)
     return table
+
+
+def _card_value(value: str | float | bool) -> str | int | float | bool:
+    """Return a value for a header: its text is printable ASCII (FITS standard 4.0, section 4.2.1), so escapes."""
+    if not isinstance(value, str):
+        return value
+    return printable_line(value).encode("ascii", "backslashreplace").decode()

@@ -22,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Ellipse, Patch
 from matplotlib.patheffects import withStroke
 
@@ -318,7 +319,21 @@ def _title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regions: S
     height = figure.get_figheight()
     for line, (text, size, weight, colour) in enumerate(lines):
         y = 1 - (0.24 + 0.25 * line) / height
-        figure.text(0.5, y, text, ha="center", va="center", fontsize=size, weight=weight, color=colour)
+        figure.text(
+            *(0.5, y, _drawable(text)),
+            ha="center",
+            va="center",
+            fontsize=size,
+            weight=weight,
+            color=colour,
+            parse_math=False,  # a name may hold dollar signs
+        )
+
+
+def _drawable(text: str) -> str:
+    """Return text with escapes for the characters that the font lacks."""
+    font = get_font(findfont(FontProperties()))
+    return "".join(c if font.get_char_index(ord(c)) else c.encode("unicode_escape").decode() for c in text)
 
 
 def _direction_text(skymap: MultiOrderMap, regions: Sequence[Contour]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,12 +28,16 @@ from skymap_scanner.results.rule import ContourRule, checked_text, rule_from_ent
 #: One pixel: RING index, -ln L, energy losses inside and in total (GeV), fitted vertex (m) and its time (ns).
 COLUMNS = ("index", "llh", "E_in", "E_tot", "X", "Y", "Z", "T")
 PIXEL = np.dtype([(name, "<i8" if name == "index" else "<f8") for name in COLUMNS])
+#: Longest event type (characters) in the name of a file; file systems allow 255 bytes for the whole name.
+MAX_KIND = 60
 #: Version of this set of columns in skyreader; version 0 lacks X, Y, Z, T.
 DATA_VERSION = 1
 #: JSON has no NaN; this string stands for it.
 NAN = "<skyreader.nan>"
 #: Finest nside that is read; its indices still fit the columns of every reader.
 MAX_NSIDE = 2**14
+#: Longest free text (characters) that is kept of a file, and largest number of a run or an event: an int64.
+MAX_FREE_TEXT, MAX_NUMBER = 1000, 2**63 - 1
 #: Largest size, decompressed, of one array of an npz file that is read.
 MAX_ARRAY_BYTES = 2**30
 #: Pixels that are encoded as JSON at a time.
@@ -115,7 +120,7 @@ class ScanResult:
     @property
     def stem(self) -> str:
         """Start of the names of all files of this scan: run, event, sub-event unless 0, type and nsides."""
-        kind = "".join(c if c.isalnum() or c in "-+" else "-" for c in self.metadata.event_type)
+        kind = re.sub(r"[^A-Za-z0-9+-]", "-", self.metadata.event_type)[:MAX_KIND]
         label = event_label(self.metadata.run_id, self.metadata.event_id, self.metadata.sub_event_id or 0)
         return "_".join([f"{label}.{kind or 'unknown'}", *map(str, self.nsides)])
 
@@ -279,33 +284,46 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
         metadata = ScanMetadata(
             run_id=int(first["run_id"]),
             event_id=int(first["event_id"]),
-            event_type=str(first["event_type"]),
+            event_type=_free_text(first["event_type"]),
             mjd=float(first["mjd"]),
             is_real_event=bool(first.get("is_real_event", False)),
             complete={nside: bool(header.get("complete", False)) for nside, header in headers.items()},
             plan={int(nside): int(count) for nside, count in plan},
-            name=str(first.get("name", "")),
+            name=_free_text(first.get("name")),
             sub_event_id=None if first.get("sub_event_id") is None else int(first["sub_event_id"]),
             sub_event_stream=checked_text("sub_event_stream", first["sub_event_stream"])
             if "sub_event_stream" in first
             else "",
-            choice=printable_line(str(first.get("choice", ""))),
-            caution=printable_line(str(first.get("caution", ""))),
-            reconstruction=str(first.get("reconstruction", "")),
+            choice=_free_text(first.get("choice")),
+            caution=_free_text(first.get("caution")),
+            reconstruction=_free_text(first.get("reconstruction")),
             likelihood=checked_text("likelihood", first["likelihood"]) if "likelihood" in first else "",
             topology=_topology(first),
             rule=rule_from_entry(first),
-            scanner_version=str(first.get("scanner_version", "")),
+            scanner_version=_free_text(first.get("scanner_version")),
             wall_time=None if first.get("wall_time") is None else float(first["wall_time"]),
-            date=None if first.get("date") is None else str(first["date"]),
+            date=_free_text(first.get("date")) or None,
         )
     except KeyError as error:
         raise InputError(f'metadata of "nside-{first_nside}" lacks {error}') from error
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f'metadata of "nside-{first_nside}": {error}') from error
-    if min(metadata.run_id, metadata.event_id, metadata.sub_event_id or 0) < 0 or not math.isfinite(metadata.mjd):
-        raise InputError(f'metadata of "nside-{first_nside}": run, event, sub-event and mjd must be numbers from 0 on')
+    numbers = (metadata.run_id, metadata.event_id, metadata.sub_event_id or 0)
+    if not all(0 <= number <= MAX_NUMBER for number in numbers) or not math.isfinite(metadata.mjd):
+        raise InputError(
+            f'metadata of "nside-{first_nside}": run, event, sub-event and mjd must be numbers from 0 to {MAX_NUMBER}'
+        )
+    if not math.isfinite(metadata.wall_time or 0):
+        raise InputError(f'metadata of "nside-{first_nside}": wall_time must be a number of seconds')
+    for nside, count in metadata.plan.items():
+        if not 1 <= nside <= MAX_NSIDE or not 0 <= count <= pixel_count(nside):
+            raise InputError(f'metadata of "nside-{first_nside}": plan {nside}:{count} is not NSIDE:PIXELS of a sky')
     return ScanResult(levels, metadata)
+
+
+def _free_text(value: object) -> str:
+    """Return text of any language in one line that can be printed and encoded; None is empty."""
+    return "" if value is None else printable_line(str(value))[:MAX_FREE_TEXT]
 
 
 def _topology(header: Mapping[str, Any]) -> str:
