@@ -115,6 +115,8 @@ class Settings(BaseModel):
     """Resource requests and limits of a worker, for scans that set none."""
     role_resources: Resources = Resources(requests={"cpu": "100m", "memory": "512Mi"}, limits={"memory": "2Gi"})
     """Resource requests and limits of the producer, the collector and the saver, each."""
+    role_memory_max: Quantity = "8Gi"
+    """Memory limit up to which a role that was ended for its use of memory gets twice as much. 0: never."""
     pod_template: PodTemplate = PodTemplate(
         security_context=SecurityContext(run_as_user=1000, run_as_group=1000, fs_group=1000)
     )

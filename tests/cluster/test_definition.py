@@ -40,6 +40,12 @@ class Scans:
         query = {"fieldValidation": "Strict", "dryRun": "All"}
         return self._api.put(path, params=query, json=scan | {"spec": spec})
 
+    def set_status(self, scan: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+        """PUT the status, as the operator does; return the scan."""
+        answer = self._api.put(f"{self._path}/{scan['metadata']['name']}/status", json=scan | {"status": status})
+        assert answer.status_code == httpx.codes.OK, answer.text
+        return dict(answer.json())
+
 
 @pytest.fixture(scope="module")
 def scans(cluster: Cluster, api: httpx.Client) -> Iterator[Scans]:
@@ -84,6 +90,15 @@ def test_only_mutable_fields_can_be_changed(scans: Scans, case: changes.Change) 
         found = complaints(answer)
         assert found.keys() == {f"spec.{case.field}"}
         assert changes.UNCHANGED in found[f"spec.{case.field}"]
+
+
+def test_output_cannot_be_changed_once_it_is_written(scans: Scans) -> None:
+    made = scans.create(cases.URL).json()
+    elsewhere = cases.URL | {"output": {"path": "elsewhere"}}
+    assert scans.replace(made, elsewhere).status_code == httpx.codes.OK
+    written = scans.set_status(made, {"outputs": {"claim": "a-results", "path": "a", "files": ["a.json"]}})
+    assert complaints(scans.replace(written, elsewhere)).keys() == {"spec.output"}
+    assert scans.replace(written, cases.URL | {"suspend": True}).status_code == httpx.codes.OK
 
 
 def words(text: str) -> str:

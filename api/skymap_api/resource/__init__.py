@@ -7,11 +7,11 @@ docstrings of the fields.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from skymap_api.resource.base import Model, ObjectName, given_for_clusters
+from skymap_api.resource.base import Model, ObjectName, Rule, given_for_clusters
 from skymap_api.resource.event import EventSource, Simulation
 from skymap_api.resource.spec import SkymapScanSpec
 from skymap_api.resource.status import SkymapScanStatus
@@ -45,3 +45,12 @@ class SkymapScan(Model):
     """What to scan, and how."""
     status: SkymapScanStatus | None = None
     """Status of the scan, written by the operator."""
+
+    rules: ClassVar = (
+        Rule(
+            "output cannot be changed any more, since the results are written: apply another SkymapScan",
+            cel="!has(oldSelf.status) || !has(oldSelf.status.outputs) || self.spec.output == oldSelf.spec.output",
+            holds=None,
+            field="spec.output",
+        ),
+    )

@@ -116,7 +116,6 @@ class Claim(Model):
             field="size",
         ),
     )
-    immutable: ClassVar = ("name",)
 
 
 class Output(Model):
@@ -129,12 +128,12 @@ class Output(Model):
     formats: Annotated[tuple[ResultFormat, ...], Field(max_length=16)] | None = None
     """Result formats beside the .i3 file. Default: all."""
     keep_all_seeds: Flag = False
-    """Whether the .i3 file holds the fits of all seeds and not only the best fit of each pixel."""
+    """Whether the .i3 file holds the fits of all seeds and not only the best fit of each pixel. Cannot be changed."""
     compression: Literal["none", "gz", "bz2", "zst", "xz"] = "zst"
     """Compression of the .i3 file."""
 
     rules: ClassVar = (inside_rule("path"),)
-    immutable: ClassVar = ("path", "formats", "keep_all_seeds", "compression")
+    immutable: ClassVar = ("keep_all_seeds",)
 
 
 class TokenSecret(Model):
@@ -189,7 +188,8 @@ class CleanupPolicy(Model):
     """When topics and pods are removed: after the scan (Always), after success (OnSuccess) or with it (OnDelete)."""
 
     topics: Literal["Always", "OnSuccess", "OnDelete", "Never"] = "OnSuccess"
-    """Topics and subscriptions in Pulsar. Never: they stay even when the SkymapScan is deleted."""
+    """Topics and subscriptions in Pulsar. Never: they stay even when the SkymapScan is deleted. If only the output
+    failed, they stay until it is corrected, or the SkymapScan is deleted."""
     pods: Literal["Always", "OnSuccess", "OnDelete"] = "OnDelete"
     """Finished pods with their logs. Workers always end with the scan."""
 
@@ -239,7 +239,7 @@ class SkymapScanSpec(Model):
     priority: OnCluster[Literal["Realtime", "Normal"]] = "Normal"
     """Realtime scans get their workers first when all scans together want more than the operator's maximum."""
     output: Output = Output()
-    """Results and where they are written. Of these only size and storage class of the claim can be changed."""
+    """Results and where they are written. Can be changed until they are written, but for keepAllSeeds."""
     pulsar: OnCluster[Pulsar | None] = None
     """Connection to Apache Pulsar. Default: the operator's settings. Cannot be changed."""
     suspend: OnCluster[Flag] = False

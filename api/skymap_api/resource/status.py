@@ -57,6 +57,7 @@ class Reason(StrEnum):
     EVENT_UNUSABLE = "EventUnusable"
     ROLE_FAILED = "RoleFailed"
     SOFTWARE_MISMATCH = "SoftwareMismatch"  # also of Degraded, while other workers fit
+    OUTPUT_FAILED = "OutputFailed"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     NEVER_STARTED = "NeverStarted"
     # Degraded
@@ -199,6 +200,17 @@ class Outputs(Status):
     """Names of the files in the folder."""
 
 
+class RoleMemory(Status):
+    """A memory limit that the operator has raised, because the role was ended for its use of memory."""
+
+    role: Literal["producer", "collector", "saver"]
+    """Role with the raised limit."""
+    limit: Annotated[str, Field(max_length=32)]
+    """Its memory limit now."""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """Reason of the raise."""
+
+
 class RunsWith(Status):
     """Image and Pulsar of a scan from its start. Later settings of the operator do not change them."""
 
@@ -246,6 +258,8 @@ class SkymapScanStatus(Status):
     """Estimated end of the scan at this rate."""
     outputs: Outputs | None = None
     """Location of the results."""
+    role_memory: Annotated[tuple[RoleMemory, ...], Field(max_length=3)] | None = None
+    """Memory limits that the operator has raised, with the reason."""
     runs_with: RunsWith | None = None
     """Image and Pulsar of the scan from its start. Later settings of the operator do not change them."""
     start_time: AwareDatetime | None = None

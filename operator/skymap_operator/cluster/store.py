@@ -156,6 +156,10 @@ _POD_CONTAINERS = ("initContainerStatuses", "containerStatuses")
 
 def _pod_meta(meta: Mapping[str, Any]) -> Manifest:
     kept = {key: meta[key] for key in _POD_META if key in meta}
+    owners = [
+        {"uid": one["uid"], "controller": True} for one in meta.get("ownerReferences") or () if one.get("controller")
+    ]
+    kept |= {"ownerReferences": owners} if owners else {}
     labels = meta.get("labels", {})
     return kept | {"labels": {key: labels[key] for key in (SCAN_LABEL, COMPONENT_LABEL) if key in labels}}
 

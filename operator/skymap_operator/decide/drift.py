@@ -8,7 +8,7 @@ from typing import Any
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.quantities import same_quantity
 from skymap_operator.decide.actions import Action, Patch
-from skymap_operator.manifests.labels import TEMPLATE, content
+from skymap_operator.manifests.labels import SETTINGS, TEMPLATE, content
 from skymap_operator.observe.children import Job
 
 #: Fields that hold quantities, which the API server rewrites: 1000m becomes 1.
@@ -36,6 +36,11 @@ def patch_job(job: Job, wanted: Manifest) -> list[Action]:
 def template_differs(job: Job, wanted: Manifest) -> bool:
     """Return whether a Job was created with another pod template, which only a new Job can change."""
     return content(job.manifest, TEMPLATE) not in {None, content(wanted, TEMPLATE)}
+
+
+def settings_differ(job: Job, wanted: Manifest) -> bool:
+    """Return whether a Job was created with other settings of those that may change even while its pod runs."""
+    return content(job.manifest, SETTINGS) not in {None, content(wanted, SETTINGS)}
 
 
 def _contains(live: Any, wanted: Any, *, quantities: bool = False) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from skymap_api.names import SAVER
 from skymap_api.resource.status import Phase, Reason
-from skymap_operator.decide.actions import Decision, DeleteScan
+from skymap_operator.decide.actions import Decision, Delete, DeleteScan, Emit
 from skymap_operator.decide.cleanup import delete_topics, end_pods, pods_left
 from skymap_operator.decide.deadlines import time_to_live
 from skymap_operator.decide.diagnose import Finding
@@ -18,6 +19,16 @@ def decide_ended(observed: ObservedState, outcome: Finding) -> Decision:
     """Record how the scan ended. The next pass follows at once and removes what the scan no longer needs."""
     phase = Phase.SUCCEEDED if outcome.reason is Reason.COMPLETED else Phase.FAILED
     return Decision(update_status(observed, Verdict(phase, outcome=outcome)), 0.0)
+
+
+def run_saver_again(observed: ObservedState, settings: Settings) -> Decision | None:
+    """Delete the Job of the saver that could not write the results; None once it is gone, so that the scan goes on."""
+    job = observed.children.owned_job(SAVER)
+    if job is None or job.failed is None:
+        return None
+    message = "the scan was corrected after its saver failed: the saver runs again"
+    again = (Emit("Normal", "RunAgain", message), Delete(job.kind, job.name)) if job.managed else ()
+    return Decision(again, settings.retry_interval)
 
 
 def decide_finished(observed: ObservedState, settings: Settings) -> Decision:

@@ -12,7 +12,12 @@ from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.decide.deadlines import deadline_exceeded
 from skymap_operator.decide.diagnose import Finding, software_mismatch, termination_message
+from skymap_operator.decide.drift import settings_differ
+from skymap_operator.decide.wanted import recipe_of
+from skymap_operator.manifests import jobs
+from skymap_operator.observe.children import Job
 from skymap_operator.observe.state import ObservedState, Pod, PulsarState
+from skymap_operator.settings import Settings
 
 #: What the scanner writes about an event that it could not download.
 _DOWNLOAD_FAILED = re.compile(
@@ -20,31 +25,46 @@ _DOWNLOAD_FAILED = re.compile(
 )
 
 
-def scan_outcome(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
+#: What follows the error of a saver.
+_FITS_ARE_KEPT = (
+    "no fit is lost: change spec.output, or remove the cause and run skymap-scanner abort --resume, and the saver runs "
+    "again"
+)
+
+
+def scan_outcome(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Finding | None:
     """Return how the scan ended; None while it can still succeed."""
-    if _results_written(observed):
+    if _results_written(observed, spec, settings):
         return Finding(Reason.COMPLETED, "the results are written")
-    found = scan_failure(observed, spec)
+    found = scan_failure(observed, spec, settings)
     if found is not None or spec.suspend:
         return found
     return deadline_exceeded(observed, spec)
 
 
-def scan_failure(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:
+def scan_failure(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Finding | None:
     """Return why the scan cannot succeed any more; None while it can."""
     for role in JOB_ROLES:
         job = observed.children.owned_job(role)
-        if job is not None and job.failed is not None:
+        if job is not None and job.failed is not None and not _runs_again(observed, spec, role, job, settings):
             return _role_failed(observed, spec, role, job.failed)
     return _workers_failed(observed, spec.retries.role_restarts)
 
 
-def _results_written(observed: ObservedState) -> bool:
+def _runs_again(observed: ObservedState, spec: SkymapScanSpec, role: str, job: Job, settings: Settings) -> bool:
+    """Return whether a Job that has finished is created anew, since its settings have changed or its memory grows."""
+    if job.failed is not None and job.failed.get("reason") == "DeadlineExceeded":
+        return False
+    return settings_differ(job, jobs(recipe_of(observed, spec, settings))[role])
+
+
+def _results_written(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> bool:
     """Return whether the saver is done and its Job has finished; before that its last snapshot could still change."""
     pulsar, saver = observed.pulsar, observed.children.owned_job(SAVER)
     progress = pulsar.progress if isinstance(pulsar, PulsarState) else None
-    done = progress is not None and progress.phase is ProgressPhase.DONE
-    return done and saver is not None and saver.finished
+    if progress is None or progress.phase is not ProgressPhase.DONE or saver is None or not saver.finished:
+        return False
+    return not _runs_again(observed, spec, SAVER, saver, settings)
 
 
 def _role_failed(observed: ObservedState, spec: SkymapScanSpec, role: str, condition: Manifest) -> Finding:
@@ -52,10 +72,13 @@ def _role_failed(observed: ObservedState, spec: SkymapScanSpec, role: str, condi
         return Finding(Reason.DEADLINE_EXCEEDED, f"{role} did not finish within activeDeadlineSeconds")
     ends = [pod for pod in observed.pods if pod.role == role and _failed(pod)]
     message = termination_message(ends[-1]) if ends else ""
-    if not message:
-        return Finding(Reason.ROLE_FAILED, f"{role} failed: {condition.get('message', condition.get('reason', ''))}")
-    if software_mismatch(ends[-1]):
+    if message and software_mismatch(ends[-1]):
         return Finding(Reason.SOFTWARE_MISMATCH, f"{role} failed: {message}")
+    why = message or condition.get("message", condition.get("reason", ""))
+    if role == SAVER:
+        return Finding(Reason.OUTPUT_FAILED, f"{role} failed: {why} - {_FITS_ARE_KEPT}")
+    if not message:
+        return Finding(Reason.ROLE_FAILED, f"{role} failed: {why}")
     reported = ends[-1].termination is not None and ends[-1].termination.code == 1
     reason = _event_reason(spec, message) if role == PRODUCER and reported else Reason.ROLE_FAILED
     return Finding(reason, f"{role} failed: {message}")

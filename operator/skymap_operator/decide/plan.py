@@ -6,11 +6,12 @@ decided before is either visible in the state, or is decided again.
 
 from __future__ import annotations
 
+from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.status import Reason
 from skymap_operator.decide.actions import Decision
 from skymap_operator.decide.deletion import decide_deleting
 from skymap_operator.decide.diagnose import Finding
-from skymap_operator.decide.finished import decide_ended, decide_finished
+from skymap_operator.decide.finished import decide_ended, decide_finished, run_saver_again
 from skymap_operator.decide.outcome import scan_outcome
 from skymap_operator.decide.running import decide_running
 from skymap_operator.decide.suspended import decide_suspended
@@ -27,9 +28,13 @@ def decide(observed: ObservedState, settings: Settings) -> Decision:
         return decide_finished(observed, settings)
     if scan.spec is None:
         return decide_ended(observed, Finding(Reason.INVALID_SPEC, f"the spec is invalid: {scan.spec_error}"))
-    outcome = scan_outcome(observed, scan.spec)
-    if outcome is not None:
-        return decide_ended(observed, outcome)
-    if scan.spec.suspend:
-        return decide_suspended(observed, scan.spec, settings)
-    return decide_running(observed, scan.spec, settings)
+    if scan.corrected:  # it gets its status before its next outcome is judged, since its deadlines start again
+        return run_saver_again(observed, settings) or _decide_unfinished(observed, scan.spec, settings)
+    outcome = scan_outcome(observed, scan.spec, settings)
+    return _decide_unfinished(observed, scan.spec, settings) if outcome is None else decide_ended(observed, outcome)
+
+
+def _decide_unfinished(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Decision:
+    if spec.suspend:
+        return decide_suspended(observed, spec, settings)
+    return decide_running(observed, spec, settings)

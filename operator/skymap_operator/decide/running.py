@@ -23,8 +23,9 @@ from skymap_operator.decide.actions import (
 )
 from skymap_operator.decide.allowed import not_allowed
 from skymap_operator.decide.diagnose import Finding, find_obstacle, find_shortage
-from skymap_operator.decide.drift import differs, patch_job, template_differs
+from skymap_operator.decide.drift import differs, patch_job, settings_differ, template_differs
 from skymap_operator.decide.status import Verdict, phase_of, update_status
+from skymap_operator.decide.wanted import recipe_of, role_memory
 from skymap_operator.decide.workers import decide_workers, scale_workers
 from skymap_operator.manifests import claim, config_map, jobs
 from skymap_operator.manifests.recipe import Recipe
@@ -44,7 +45,7 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     refused = not_allowed(spec, settings.allowed_in_pods)
     if refused is not None:
         return _hold(observed, refused, settings)
-    recipe = Recipe.of(scan, spec, settings, observed.tls_keys or frozenset())
+    recipe, memory = recipe_of(observed, spec, settings), role_memory(observed, settings)
     decided = decide_workers(observed, spec, settings)
     trouble = find_obstacle(observed)
     verdict = Verdict(
@@ -53,12 +54,18 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
         shortage=find_shortage(observed),
         workers=decided.status,
         runs_with=runs_with(scan.spec, scan.status, settings),
+        role_memory=memory,
     )
     ready = isinstance(pulsar, PulsarState) and observed.tls_keys is not None
     actions: list[Action] = []
     if ready and FINALIZER not in scan.finalizers:
         actions.append(AddFinalizer())
     actions += update_status(observed, verdict)
+    actions += [
+        Emit("Warning", "MemoryRaised", f"{one.role}: {one.message}; it runs again with {one.limit}")
+        for one in memory
+        if one not in (scan.status.role_memory or ())
+    ]
     if isinstance(pulsar, PulsarState) and ready:
         actions += _topics(recipe, pulsar)
     actions += _objects(observed, recipe, settings, create=ready)
@@ -121,6 +128,9 @@ def _enlarge_claim(observed: ObservedState, spec: SkymapScanSpec) -> list[Action
 
 
 def _correct_job(observed: ObservedState, role: str, job: Job, wanted: Manifest, settings: Settings) -> list[Action]:
+    # What a producer or collector has done does not depend on its settings; where the saver has written does.
+    if settings_differ(job, wanted) and (role == SAVER or job.complete is None):
+        return [Emit("Normal", "RunAgain", f"the {role} runs again with changed settings"), Delete(job.kind, job.name)]
     if not job.finished:
         if template_differs(job, wanted) and not _pod_runs(observed, role):
             message = f"its pod template has changed before its pod runs: the Job of the {role} is created again"

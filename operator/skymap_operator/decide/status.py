@@ -18,6 +18,7 @@ from skymap_api.resource.status import (
     Phase,
     Pixels,
     Reason,
+    RoleMemory,
     RunsWith,
     WorkersStatus,
 )
@@ -53,7 +54,7 @@ class Verdict:
     """What was decided about a scan.
 
     ``degraded``: what obstructs it; ``shortage``: why further workers do not start while others work; ``outcome``: how
-    it ended, once it has; ``workers``: what was decided about them.
+    it ended, once it has; ``workers``: what was decided about them; ``role_memory``: the raised memory limits.
     """
 
     phase: Phase
@@ -62,6 +63,7 @@ class Verdict:
     outcome: Finding | None = None
     workers: WorkersStatus | None = None
     runs_with: RunsWith | None = None
+    role_memory: tuple[RoleMemory, ...] = ()
 
 
 def update_status(observed: ObservedState, verdict: Verdict) -> tuple[Action, ...]:
@@ -81,9 +83,10 @@ def next_status(observed: ObservedState, verdict: Verdict) -> SkymapScanStatus:
         "phase": verdict.phase,
         "conditions": _conditions(observed, verdict, now),
         "start_time": _shown_start_time(observed, verdict.phase),
-        "completion_time": (old.completion_time or now) if ended else old.completion_time,
+        "completion_time": (old.completion_time or now) if ended else _completion_time(observed),
         "runs_with": old.runs_with or verdict.runs_with,
         "workers": _workers(observed, verdict),
+        "role_memory": verdict.role_memory or old.role_memory,
     }
     if isinstance(observed.pulsar, PulsarState):
         changes |= _figures(observed, observed.pulsar)
@@ -185,7 +188,7 @@ def _succeeded(observed: ObservedState, verdict: Verdict) -> tuple[Truth, Reason
         truth: Truth = "True" if verdict.outcome.reason is Reason.COMPLETED else "False"
         return truth, verdict.outcome.reason, verdict.outcome.message
     before = observed.scan.status.condition(ConditionType.SUCCEEDED)
-    if before is not None:
+    if before is not None and not observed.scan.corrected:
         return before.status, before.reason, before.message
     return "Unknown", Reason.IN_PROGRESS, ""
 
@@ -212,7 +215,14 @@ def _shown_start_time(observed: ObservedState, phase: Phase) -> datetime | None:
         return None
     if observed.scan.finished or phase is Phase.DELETING:
         return observed.scan.status.start_time
+    if observed.scan.corrected:  # no deadline counts the time until the correction
+        return observed.now.replace(microsecond=0)
     return start_time(observed)
+
+
+def _completion_time(observed: ObservedState) -> datetime | None:
+    """Return when the scan finished; a scan that was corrected has not."""
+    return None if observed.scan.corrected else observed.scan.status.completion_time
 
 
 def _workers(observed: ObservedState, verdict: Verdict) -> WorkersStatus:

@@ -8,15 +8,15 @@ from skymap_operator.decide.actions import Action, Decision, Patch
 from skymap_operator.decide.drift import patch_job
 from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.decide.status import Verdict, update_status
+from skymap_operator.decide.wanted import recipe_of
 from skymap_operator.manifests import jobs
-from skymap_operator.manifests.recipe import Recipe
 from skymap_operator.observe.state import ObservedState
 from skymap_operator.settings import Settings
 
 
 def decide_suspended(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Decision:
     """Return the actions that suspend the Jobs and set the number of workers to 0."""
-    recipe = Recipe.of(observed.scan, spec, settings, observed.tls_keys or frozenset())
+    recipe = recipe_of(observed, spec, settings)
     actions: list[Action] = []
     for role, wanted in jobs(recipe).items():
         job = observed.children.owned_job(role)

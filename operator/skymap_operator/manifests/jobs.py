@@ -8,8 +8,8 @@ from skymap_api.command_line import ScanOptions, format_words, i3_suffix, simula
 from skymap_api.exit_codes import NOT_COUNTED, PERMANENT
 from skymap_api.names import COLLECTOR, PRODUCER, SAVER
 from skymap_api.resource import EventSource
-from skymap_api.resource.base import Manifest
-from skymap_operator.manifests.labels import TEMPLATE, build, digest
+from skymap_api.resource.base import Manifest, to_manifest
+from skymap_operator.manifests.labels import SETTINGS, TEMPLATE, build, digest
 from skymap_operator.manifests.pod import (
     Volume,
     access_volumes,
@@ -20,6 +20,7 @@ from skymap_operator.manifests.pod import (
     secret,
 )
 from skymap_operator.manifests.recipe import Recipe
+from skymap_operator.observe.children import MEMORY_LIMIT
 
 EVENT, RESULTS, TMP = "/event", "/results", "/tmp"  # noqa: S108 - a volume of each pod alone
 SIMULATED = f"{EVENT}/event.i3.zst"
@@ -74,7 +75,7 @@ def _producer(recipe: Recipe) -> Manifest:
     first = []
     if event.simulate is not None:
         words = ["simulate", SIMULATED, *simulate_words(event.simulate)]
-        first = [container(recipe, "simulate", words, volumes, recipe.settings.role_resources)]
+        first = [container(recipe, "simulate", words, volumes, recipe.role_resources(PRODUCER))]
     return _job(recipe, PRODUCER, producer_arguments(recipe), volumes, _event_environment(recipe), first)
 
 
@@ -128,7 +129,8 @@ def _job(
     environment: Sequence[Manifest] = (),
     first: Sequence[Manifest] = (),
 ) -> Manifest:
-    main = container(recipe, role, arguments, volumes, recipe.settings.role_resources, environment)
+    resources = recipe.role_resources(role)
+    main = container(recipe, role, arguments, volumes, resources, environment)
     template = pod_template(recipe, role, main, volumes, restart="Never", grace=GRACE, first=first)
     spec = {
         "backoffLimit": recipe.spec.retries.role_restarts,
@@ -141,5 +143,19 @@ def _job(
     }
     if recipe.spec.active_deadline_seconds is not None:
         spec["activeDeadlineSeconds"] = recipe.spec.active_deadline_seconds
-    notes = {TEMPLATE: digest(template)}
+    settings = {"resources": to_manifest(resources)} | (_output_settings(recipe) if role == SAVER else {})
+    notes = {TEMPLATE: digest(template), SETTINGS: digest(settings)}
+    if (limit := (resources.limits or {}).get("memory")) is not None:
+        notes[MEMORY_LIMIT] = limit
     return build(recipe, "Job", recipe.names.job(role), role, {"spec": spec}, annotations=notes)
+
+
+def _output_settings(recipe: Recipe) -> Manifest:
+    """Return what may change of the output while the scan runs."""
+    output = recipe.spec.output
+    return {
+        "claim": recipe.claim,
+        "folder": recipe.folder,
+        "formats": output.formats,
+        "compression": output.compression,
+    }

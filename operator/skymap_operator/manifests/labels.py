@@ -15,6 +15,8 @@ from skymap_operator.manifests.recipe import Recipe
 HASH = f"{GROUP}/content"
 #: Annotation of a Job with the digest of its pod template, which cannot be changed.
 TEMPLATE = f"{GROUP}/pod-template"
+#: Annotation of a Job with the digest of those of its settings that may change even while its pod runs.
+SETTINGS = f"{GROUP}/settings"
 
 
 def labels(recipe: Recipe, component: str) -> dict[str, str]:

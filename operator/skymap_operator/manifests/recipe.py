@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from skymap_api.names import Names, ScanTopics
 from skymap_api.resource import SkymapScanSpec
+from skymap_api.resource.resources import Resources
 from skymap_operator.observe.state import ObservedScan
 from skymap_operator.pulsar.access import PulsarAccess, pulsar_access, runs_with
 from skymap_operator.settings import Settings
@@ -15,7 +17,8 @@ from skymap_operator.settings import Settings
 class Recipe:
     """Everything that the manifests of one scan depend on.
 
-    ``tls_keys``: keys of the Secret with the certificates, since a command may name only files that exist.
+    ``tls_keys``: keys of the Secret with the certificates, since a command may name only files that exist. ``memory``:
+    memory limits of producer, collector and saver that replace those of the settings.
     """
 
     namespace: str
@@ -28,9 +31,17 @@ class Recipe:
     pulsar: PulsarAccess
     settings: Settings
     tls_keys: frozenset[str] = frozenset()
+    memory: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, scan: ObservedScan, spec: SkymapScanSpec, settings: Settings, tls_keys: frozenset[str]) -> Recipe:
+    def of(
+        cls,
+        scan: ObservedScan,
+        spec: SkymapScanSpec,
+        settings: Settings,
+        tls_keys: frozenset[str],
+        memory: Mapping[str, str] | None = None,
+    ) -> Recipe:
         """Collect it from the scan and the settings."""
         names, access = Names.of(scan.namespace, scan.name), pulsar_access(spec, scan.status, settings)
         return cls(
@@ -44,7 +55,15 @@ class Recipe:
             pulsar=access,
             settings=settings,
             tls_keys=tls_keys,
+            memory=memory or {},
         )
+
+    def role_resources(self, role: str) -> Resources:
+        """Return the resources of producer, collector or saver."""
+        resources = self.settings.role_resources
+        if role not in self.memory:
+            return resources
+        return resources.model_copy(update={"limits": {**(resources.limits or {}), "memory": self.memory[role]}})
 
     @property
     def claim(self) -> str:

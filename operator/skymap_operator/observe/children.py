@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from skymap_api.names import JOB_ROLES, SCAN_LABEL
+from skymap_api.names import GROUP, JOB_ROLES, SCAN_LABEL
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.store import explains_missing_pods
+
+#: Annotation of a Job with the memory limit of its pods. Their template is not kept in the operator's memory.
+MEMORY_LIMIT = f"{GROUP}/memory-limit"
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,12 @@ class Job(Child):
     def active(self) -> int:
         """Number of its pods that are pending or running."""
         return int(self.status.get("active") or 0)
+
+    @property
+    def memory_limit(self) -> str | None:
+        """The memory limit of its pods; None if it has none, or was created by an earlier operator."""
+        found = (self.manifest["metadata"].get("annotations") or {}).get(MEMORY_LIMIT)
+        return None if found is None else str(found)
 
     @property
     def lacks_pods(self) -> bool:

@@ -76,9 +76,20 @@ class ObservedScan:
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended, with success or without. It never starts again."""
+        """Whether it has ended, with success or without, and was not corrected since."""
         found = self.status.condition(ConditionType.SUCCEEDED)
-        return found is not None and found.status != "Unknown"
+        return found is not None and found.status != "Unknown" and not self.corrected
+
+    @property
+    def correctable(self) -> bool:
+        """Whether it has failed to write its results alone, so that its fits are still needed."""
+        found = self.status.condition(ConditionType.SUCCEEDED)
+        return found is not None and found.status == "False" and found.reason is Reason.OUTPUT_FAILED
+
+    @property
+    def corrected(self) -> bool:
+        """Whether it is correctable and its spec has changed since: its saver runs again."""
+        return self.correctable and self.spec is not None and self.generation > self.status.observed_generation
 
     @property
     def succeeded(self) -> bool:
@@ -100,7 +111,7 @@ def deletes_topics(scan: ObservedScan) -> bool:
     policy = "OnDelete" if scan.spec is None else scan.spec.cleanup_policy.topics
     if scan.deleting:
         return policy != "Never"
-    return policy == "Always" or (policy == "OnSuccess" and scan.succeeded)
+    return (policy == "Always" and not scan.correctable) or (policy == "OnSuccess" and scan.succeeded)
 
 
 def needs_other_plans(scan: ObservedScan) -> bool:
@@ -147,6 +158,7 @@ class Pod:
     terminating: bool = False
     ends: datetime | None = None
     deletion_cost: int = 0
+    owner: str = ""
 
     @classmethod
     def of(cls, pod: Mapping[str, Any]) -> Pod:
@@ -177,7 +189,13 @@ class Pod:
             terminating="deletionTimestamp" in meta,
             ends=parse_time(meta.get("deletionTimestamp")),
             deletion_cost=_deletion_cost(meta.get("annotations", {})),
+            owner=next((one["uid"] for one in meta.get("ownerReferences") or () if one.get("controller")), ""),
         )
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether its container was ended last for its use of memory."""
+        return self.termination is not None and self.termination.reason == "OOMKilled"
 
     @property
     def finished(self) -> bool:

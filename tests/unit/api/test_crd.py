@@ -176,3 +176,25 @@ def test_every_rule_has_a_test_case() -> None:
         rule["message"] for rule in rules.rules(SPEC) if not any(rule["message"].startswith(one) for one in messages)
     ]
     assert untested == []
+
+
+OUTPUTS = {"claim": "alert-results", "path": "alert"}
+
+
+@pytest.mark.parametrize(
+    ("status", "output", "rejected"),
+    [
+        (None, {"path": "elsewhere"}, False),
+        ({}, {"path": "elsewhere"}, False),
+        ({"outputs": OUTPUTS}, {"path": "elsewhere"}, True),
+        ({"outputs": OUTPUTS}, {"formats": ["json"]}, True),
+        ({"outputs": OUTPUTS}, {}, False),
+    ],
+)
+def test_output_cannot_change_once_it_is_written(status: Any, output: Any, *, rejected: bool) -> None:
+    old, new = ({"spec": cases.URL | {"output": one}} for one in ({}, output))
+    state = {} if status is None else {"status": status}
+    schema = resource_schema()
+    whole = {key: schema[key] for key in ("x-kubernetes-validations",)}
+    found = rules.complaints(whole, new | state, old | state)
+    assert [one.startswith("spec.spec.output: output cannot be changed any more") for one in found] == [True] * rejected

@@ -74,6 +74,12 @@ FAILED = STARTED | {
     "completionTime": at(60),
     "conditions": [condition("Succeeded", "False", "EventUnreachable", "producer failed: 404", 60)],
 }
+OUTPUT_FAILED = SCANNING | {
+    "phase": "Failed",
+    "completionTime": at(130),
+    "roleMemory": [{"role": "saver", "limit": "4096Mi", "message": "it exceeded its memory limit of 2Gi"}],
+    "conditions": [condition("Succeeded", "False", "OutputFailed", "saver failed: Error: no room", 130)],
+}
 SUSPENDED = SCANNING | {"phase": "Suspended", "startTime": None}
 
 

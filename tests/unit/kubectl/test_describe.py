@@ -11,6 +11,7 @@ from tests.unit.kubectl.scans import (
     DEGRADED,
     FAILED,
     NOW,
+    OUTPUT_FAILED,
     SCANNING,
     STARTED,
     SUCCEEDED,
@@ -157,11 +158,19 @@ def test_succeeded_scan_is_described_with_its_files() -> None:
             ],
         ),
         (
+            scan(OUTPUT_FAILED),
+            [
+                call("logs", "demo", "--role", "saver"),
+                "remove the cause, or change spec.output",
+                f"{call('abort', 'demo', '--resume')} then saves again",
+            ],
+        ),
+        (
             scan(SCANNING, deletionTimestamp=NOW.isoformat()),
             ["wait until its pods and topics are deleted; its results stay on the claim"],
         ),
     ],
-    ids=["unseen", "new", "pending", "changed", "degraded", "suspended", "succeeded", "failed", "deleting"],
+    ids=["unseen", "new", "pending", "changed", "degraded", "suspended", "succeeded", "failed", "output", "deleting"],
 )
 def test_next_steps_depend_on_the_phase(seen: ClusterScan, steps: list[str]) -> None:
     assert next_steps(seen, NOW, call) == steps
@@ -283,3 +292,8 @@ def test_missing_workers_are_told_once(capsys: pytest.CaptureFixture[str]) -> No
         "Scanning 4/9 pixels",
         "Scanning 5/9 pixels; 14 of 16 workers run: w-16: no room",
     ]
+
+
+def test_raised_memory_is_described_with_its_reason() -> None:
+    lines = description(scan(OUTPUT_FAILED))
+    assert any("memory limit raised to 4096Mi: it exceeded its memory limit of 2Gi" in line for line in lines)

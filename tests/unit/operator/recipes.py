@@ -22,6 +22,7 @@ URL = {"event": {"url": "https://example.org/event.json"}}
 EXAMPLES = Path(__file__).parents[3] / "examples"
 FULL = yaml.safe_load((EXAMPLES / "scan-full.yaml").read_text())["spec"]
 TEMPLATE = "skymap.icecube.wisc.edu/pod-template"
+JOB_SETTINGS = "skymap.icecube.wisc.edu/settings"
 HASH = "skymap.icecube.wisc.edu/content"
 
 
@@ -43,7 +44,8 @@ def unsigned(manifest: Manifest) -> Manifest:
     digest = manifest["metadata"]["annotations"].pop(HASH)
     assert len(digest) == 16
     if manifest["kind"] == "Job":
-        assert len(manifest["metadata"]["annotations"].pop(TEMPLATE)) == 16
+        for annotation in (TEMPLATE, JOB_SETTINGS):
+            assert len(manifest["metadata"]["annotations"].pop(annotation)) == 16
     return manifest
 
 
@@ -68,12 +70,13 @@ def labels(component: str) -> dict[str, str]:
     }
 
 
-def metadata(name: str, component: str) -> Manifest:
+def metadata(name: str, component: str, memory: str | None = None) -> Manifest:
+    notes = {} if memory is None else {"skymap.icecube.wisc.edu/memory-limit": memory}
     return {
         "name": name,
         "namespace": "alerts",
         "labels": labels(component),
-        "annotations": {"skymap.icecube.wisc.edu/scan-name": "alert"},
+        "annotations": {"skymap.icecube.wisc.edu/scan-name": "alert", **notes},
         "ownerReferences": [
             {
                 "apiVersion": "skymap.icecube.wisc.edu/v1alpha1",

@@ -7,6 +7,7 @@ for some time, topics keep the work that was done, and nothing works without Pul
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from skymap_api.progress import FitCounts, Progress, ProgressPhase
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import BestFitStatus, LevelStatus, Reason
+from skymap_operator.cluster.store import trimmed
 from skymap_operator.decide import actions as do
 from skymap_operator.observe.children import Children
 from skymap_operator.observe.state import (
@@ -81,11 +83,17 @@ class Work:
 
 @dataclass
 class World:
-    """One scan and everything around it. ``bad_event``: the producer explains an error. Only `step` moves the time."""
+    """One scan and everything around it. Only `step` moves the time.
+
+    ``bad_event``: the producer explains an error; ``bad_format``: a format that the saver cannot write;
+    ``saver_needs``: the memory (MiB) without which it is ended.
+    """
 
     scan: Resource
     tasks: int = 40
     bad_event: bool = False
+    bad_format: str = ""
+    saver_needs: int = 0
     pulsar_up: bool = True
     quota: int = 1000
     now: datetime = START
@@ -98,6 +106,7 @@ class World:
     events: list[do.Emit] = field(default_factory=list)
     deleted: bool = False
     pod_number: int = 0
+    uid_number: int = 0
 
     def __post_init__(self) -> None:
         self.names = Names.of(NAMESPACE, NAME)
@@ -110,8 +119,11 @@ class World:
             now=self.now,
             scan=ObservedScan.of(copy.deepcopy(self.scan)),
             pulsar=self._pulsar(),
-            children=children(copy.deepcopy(self.objects), copy.deepcopy(self.claim)),
-            pods=tuple(Pod.of(pod) for pod in self.pods.values()),
+            children=children(
+                {key: trimmed(key[0], copy.deepcopy(found)) for key, found in self.objects.items()},
+                copy.deepcopy(self.claim),
+            ),
+            pods=tuple(Pod.of(trimmed("Pod", pod)) for pod in self.pods.values()),
             warnings=self._warnings(),
         )
 
@@ -156,7 +168,9 @@ class World:
                 self._create(manifest)
             case do.Replace(manifest):
                 key = (manifest["kind"], manifest["metadata"]["name"])
-                self.objects[key] = manifest | {"status": self.objects[key].get("status", {})}
+                old = self.objects[key]
+                meta = manifest["metadata"] | {"uid": old["metadata"]["uid"]}
+                self.objects[key] = manifest | {"metadata": meta, "status": old.get("status", {})}
             case do.Patch(kind, name, patch):
                 self._patch(kind, name, patch)
             case do.Delete(kind, name, grace):
@@ -185,9 +199,11 @@ class World:
             return
         key = (manifest["kind"], manifest["metadata"]["name"])
         assert key not in self.objects
+        self.uid_number += 1
         if manifest["kind"] in {"Job", "Deployment"}:
             assert set(self.topics) >= set(self.own.all()), "pods are created before topics"
         self.objects[key] = copy.deepcopy(manifest)
+        self.objects[key]["metadata"]["uid"] = f"uid-{key[1]}-{self.uid_number}"
 
     def _patch(self, kind: str, name: str, patch: Resource) -> None:
         target = self.pods[name] if kind == "Pod" else self.objects[kind, name]
@@ -261,7 +277,11 @@ class World:
         name = f"{owner[1]}-{self.pod_number}"
         labels = {"app.kubernetes.io/component": role}
         self.pods[name] = {
-            "metadata": {"name": name, "labels": labels},
+            "metadata": {
+                "name": name,
+                "labels": labels,
+                "ownerReferences": [{"uid": self.objects[owner]["metadata"]["uid"], "controller": True}],
+            },
             "status": {"phase": "Pending", "podIP": f"10.0.0.{self.pod_number}"},
             "owner": owner,
         }
@@ -302,6 +322,8 @@ class World:
         if not self.work.sent:
             return
         done = self.work.ended and self.work.collected == self.tasks
+        if done and self._saver_ends(pod):
+            return
         reported = 0 if self.work.progress is None else self.work.progress.done
         level = LevelStatus(nside=1, done=self.work.collected, planned=self.tasks, decided=True)
         best = BestFitStatus(nside=1, pixel=3, ra=10.0, dec=20.0, llh=5.0)
@@ -319,13 +341,32 @@ class World:
         if done:
             self.end_pod(pod, 0)
 
-    def end_pod(self, pod: Resource, code: int, words: str = "") -> None:
+    def _saver_ends(self, pod: Resource) -> bool:
+        """Let the saver fail at the end, for its memory or a format."""
+        container = self.objects[pod["owner"]]["spec"]["template"]["spec"]["containers"][0]
+        limit = container["resources"]["limits"]["memory"]
+        size = int(limit[:-2]) * {"Mi": 1, "Gi": 1024}[limit[-2:]]
+        if size < self.saver_needs:
+            self.end_pod(pod, 137, reason="OOMKilled")
+        elif self.bad_format and self.bad_format in container["args"]:
+            self.end_pod(pod, 1, f"Error: the format {self.bad_format} cannot be written")
+        return pod["status"]["phase"] == "Failed"
+
+    def end_pod(self, pod: Resource, code: int, words: str = "", reason: str = "Error") -> None:
         """End a pod; its Job follows the failure policy."""
-        ended = {"terminated": {"exitCode": code, "message": words, "startedAt": self.now.isoformat()}}
+        ended = {
+            "terminated": {"exitCode": code, "reason": reason, "message": words, "startedAt": self.now.isoformat()}
+        }
         pod["status"] |= {"phase": "Failed" if code else "Succeeded", "containerStatuses": [{"state": ended}]}
         job = self.objects.get(pod["owner"])
-        if job is not None and code in {0, 1, 2}:
+        if job is None:
+            return
+        if code in {0, 1, 2}:
             self._job_ends(job, "Failed" if code else "Complete")
+        elif reason == "OOMKilled":
+            job["failures"] = job.get("failures", 0) + 1
+            if job["failures"] > job["spec"].get("backoffLimit", math.inf):
+                self._job_ends(job, "Failed")
 
     def _job_ends(self, job: Resource, how: str) -> None:
         one = {"type": how, "status": "True", "lastTransitionTime": self.now.isoformat(), "reason": "PodFailurePolicy"}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("name")
 @with_kubectl
 @click.option("--delete", is_flag=True, help="Delete the scan and its topics in Pulsar; its results stay on the claim.")
-@click.option("--resume", is_flag=True, help="Resume a scan that was stopped.")
+@click.option("--resume", is_flag=True, help="Resume a scan that was stopped, or could not write its results.")
 @click.option("--yes", is_flag=True, help="Delete the scan without asking.")
 @options.timeout("How long to wait until the scan is deleted; 0 does not wait.")
 def command(name: str, kubectl: Kubectl, delete: bool, resume: bool, yes: bool, timeout: float) -> None:
@@ -43,6 +43,11 @@ def command(name: str, kubectl: Kubectl, delete: bool, resume: bool, yes: bool, 
         return
     if scan.deleting:
         click.echo(f"Scan {name} is being deleted already.", err=True)
+        return
+    if scan.output_failed and resume:
+        for suspend in (True, False):  # the operator looks for a change of the scan
+            kubectl.run("patch", RESOURCE, name, "--type=merge", "--patch", json.dumps({"spec": {"suspend": suspend}}))
+        click.echo(f"Scan {name} writes its results again.", err=True)
         return
     if scan.finished:
         click.echo(f"Scan {name} is finished ({scan.phase}): there is nothing to stop or resume.", err=True)

@@ -113,6 +113,7 @@ def _facts(scan: ClusterScan, now: datetime) -> list[tuple[str, str]]:
     if status.eta is not None:
         left = max(0.0, (status.eta - now).total_seconds())
         facts.append(("done", f"in {duration(left)}, at {status.eta:%H:%M:%S} UTC, at the current rate"))
+    facts += [(one.role, f"memory limit raised to {one.limit}: {one.message}") for one in status.role_memory or ()]
     if status.outputs is not None:
         facts.append(("results", f"claim {status.outputs.claim}, folder {status.outputs.path}"))
         facts += [("", name) for name in status.outputs.files]
@@ -141,6 +142,9 @@ def next_steps(scan: ClusterScan, now: datetime, command_line: CommandLine) -> l
         return ["wait until its pods and topics are deleted; its results stay on the claim"]
     if scan.status.phase is None:
         return [_no_status((now - scan.created).total_seconds())]
+    if scan.output_failed:
+        again = f"{command_line('abort', name, '--resume')} then saves again"
+        return [command_line("logs", name, "--role", "saver"), "remove the cause, or change spec.output", again]
     if scan.status.phase is Phase.FAILED:
         again = f"fix the cause, run {command_line('abort', name, '--delete')}, submit again"
         return [command_line("logs", name), again]

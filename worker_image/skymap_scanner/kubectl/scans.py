@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from skymap_api.names import GROUP, Names
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.base import ObjectName
-from skymap_api.resource.status import Condition, ConditionType, Phase
+from skymap_api.resource.status import Condition, ConditionType, Phase, Reason
 from skymap_scanner.errors import ClusterError, ClusterUnavailable, InputError
 from skymap_scanner.kubectl.client import Kubectl
 
@@ -94,6 +94,12 @@ class ClusterScan:
     def finished(self) -> bool:
         """Whether it has succeeded or failed."""
         return self.status.phase in {Phase.SUCCEEDED, Phase.FAILED}
+
+    @property
+    def output_failed(self) -> bool:
+        """Whether it has failed to write its results alone, so that its saver can run again."""
+        succeeded = self.condition(ConditionType.SUCCEEDED)
+        return self.finished and succeeded is not None and succeeded.reason is Reason.OUTPUT_FAILED
 
     @property
     def image(self) -> str | None:

@@ -117,10 +117,12 @@ def test_pods_are_found_by_scan_label() -> None:
 def test_stored_pod_is_observed_like_the_whole_pod(status: dict[str, Any]) -> None:
     pod = made("Pod", 1, status=status, spec={"containers": [{"image": "large"}]})
     pod["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "creationTimestamp": "2025-12-31T00:00:00Z"}
+    pod["metadata"]["ownerReferences"] = [{"uid": "other"}, {"uid": "job-1", "kind": "Job", "controller": True}]
     pod["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"] = "100"
     kept = trimmed("Pod", pod)
     assert Pod.of(kept) == Pod.of(pod)
     assert "spec" not in kept
+    assert Pod.of(kept).owner == "job-1"
 
 
 def test_stored_job_has_no_template() -> None:

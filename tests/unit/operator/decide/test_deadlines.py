@@ -18,7 +18,7 @@ from skymap_operator.observe.state import ObservedScan, ObservedState, Pod
 
 def found(state: ObservedState) -> Finding | None:
     assert state.scan.spec is not None
-    return scan_outcome(state, state.scan.spec)
+    return scan_outcome(state, state.scan.spec, SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.unit.operator.decisions import observed, snapshot
+from tests.unit.operator.world import SETTINGS
 
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource.status import Reason
@@ -25,7 +26,7 @@ def job(kind: str, reason: str = "PodFailurePolicy", *, owned: bool = True) -> J
 
 def found(state: ObservedState) -> Finding | None:
     assert state.scan.spec is not None
-    return scan_outcome(state, state.scan.spec)
+    return scan_outcome(state, state.scan.spec, SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_saver_job_is_complete() -> None:
     assert unsigned(manifests.jobs(made(URL))["saver"]) == {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata("alert-saver", "saver"),
+        "metadata": metadata("alert-saver", "saver", "2Gi"),
         "spec": {
             "backoffLimit": 5,
             "completions": 1,

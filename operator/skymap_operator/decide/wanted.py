@@ -1,0 +1,54 @@
+"""What the objects of a scan should be: its recipe, with more memory for roles that were ended for their use of it.
+
+The raised limits are in the status, so that they outlive the pods that exceeded the old ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from skymap_api.names import JOB_ROLES
+from skymap_api.resource import SkymapScanSpec
+from skymap_api.resource.quantities import amount
+from skymap_api.resource.status import RoleMemory
+from skymap_operator.manifests.recipe import Recipe
+from skymap_operator.observe.state import ObservedState
+from skymap_operator.settings import Settings
+
+MIB = 2**20
+
+
+def recipe_of(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Recipe:
+    """Return the recipe of the scan's objects."""
+    limits = _limits(role_memory(observed, settings), settings)
+    return Recipe.of(observed.scan, spec, settings, observed.tls_keys or frozenset(), limits)
+
+
+def role_memory(observed: ObservedState, settings: Settings) -> tuple[RoleMemory, ...]:
+    """Return the raised memory limits: those of the status, and new ones for roles that have exceeded theirs."""
+    before: dict[str, RoleMemory] = {one.role: one for one in observed.scan.status.role_memory or ()}
+    found = (_raised(observed, role, settings) or before.get(role) for role in JOB_ROLES)
+    return tuple(one for one in found if one is not None)
+
+
+def _raised(observed: ObservedState, role: str, settings: Settings) -> RoleMemory | None:
+    """Return twice the limit of a role if a pod of its Job has exceeded it, but no more than the settings allow."""
+    job = observed.children.owned_job(role)
+    if job is None or job.complete is not None or job.memory_limit is None:
+        return None
+    if not any(pod.out_of_memory and pod.owner == job.uid for pod in observed.pods):
+        return None
+    now, most = amount(job.memory_limit), amount(settings.role_memory_max)
+    if now is None or most is None or now >= most:
+        return None
+    limit = settings.role_memory_max if 2 * now >= most else f"{int(2 * now) // MIB}Mi"
+    return RoleMemory(role=role, limit=limit, message=f"it exceeded its memory limit of {job.memory_limit}")
+
+
+def _limits(raised: Iterable[RoleMemory], settings: Settings) -> dict[str, str]:
+    """Return the raised limits by role, as far as they are above that of the settings."""
+    given = amount((settings.role_resources.limits or {}).get("memory", ""))
+    found = {one.role: (amount(one.limit), one.limit) for one in raised}
+    return {
+        role: limit for role, (size, limit) in found.items() if given is not None and size is not None and size > given
+    }
