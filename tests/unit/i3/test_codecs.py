@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from functools import singledispatch
 from typing import Any
 
@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from skymap_scanner import i3
 from skymap_scanner.errors import I3Error
-from skymap_scanner.i3 import BitMask, I3Geometry, I3SuperDSTTrigger, OMKey, catalogue, reference
-from skymap_scanner.i3.archive import TruncatedError, UndescribedError, encode_text
+from skymap_scanner.i3 import BitMask, I3Geometry, I3SuperDSTTrigger, OMKey, catalogue, python_class, reference
+from skymap_scanner.i3.archive import Reader, TruncatedError, UndescribedError, Writer, encode_text
 from skymap_scanner.i3.catalogue import CATALOGUE
 from skymap_scanner.i3.delta_compression import DeltaCompressed
-from skymap_scanner.i3.layouts.basic_layouts import POSITION
+from skymap_scanner.i3.layouts.basic_layouts import BASE, F64, PARTICLE, POSITION
 from skymap_scanner.i3.layouts.containers import (
     COUNT,
     WAVEFORM,
@@ -41,6 +41,7 @@ from skymap_scanner.i3.layouts.primitives import (
     Enumeration,
     Items,
     Layout,
+    Member,
     Number,
     Optional,
     Plain,
@@ -350,9 +351,55 @@ def test_mask_version_2_has_a_time_reference() -> None:
 
 def test_unknown_class_version_is_reported() -> None:
     blob = catalogue.encode(i3.I3Particle())
-    for version, message in ((6, "version 6, the newest described is 5"), (4, "version 4, the oldest described is 5")):
+    for version, message in ((6, "version 6, the newest described is 5"), (0, "version 0, the oldest described is 1")):
         with pytest.raises(UndescribedError, match=message):
             catalogue.decode(blob.replace(b"I3Particle\1\5", b"I3Particle\1" + bytes([version])))
+
+
+#: Old codes of particles, as IceTray's two tables have them.
+RDMC = {
+    1: "Gamma",
+    4: "Nu",
+    6: "MuMinus",
+    41: "Monopole",
+    202: "NuMu",
+    1004: "NuclInt",
+    2201: "YAGLaser",
+    34: "TauMinus",
+}
+RDMC |= {3002: "He4Nucleus", 3018: "Ar40Nucleus", 3026: "Fe56Nucleus", -100: "unknown", 10: "unknown", 3001: "unknown"}
+CORSIKA = {0: "unknown", 6: "MuMinus", 68: "NuMu", 134: "NuTauBar", -4: "Nu", -1004: "NuclInt", -9501: "SMPMinus"}
+CORSIKA |= {402: "He4Nucleus", 4018: "Ar40Nucleus", 5626: "Fe56Nucleus", 9900: "CherenkovPhoton", 4: "unknown"}
+CORSIKA |= {9999: "unknown", -7: "unknown", 44: "Z0"}
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
+def test_older_particle_is_written_with_its_pdg_code(version: int) -> None:
+    members = [replace(one, since=0) for one in PARTICLE.members if one.since <= version <= one.until]
+    members = [replace(one, name="energy") if one.layout is F64 and not one.name else one for one in members]
+    layout = Class("I3Particle", None, [replace(one, until=255) for one in members], version=version)
+    for code, name in (RDMC if version < 3 else CORSIKA).items():
+        particle = i3.I3Particle(7, 8, i3.ParticleType[name], energy=5.0, location_type=i3.LocationType.InIce)
+        writer = Writer()
+        layout.write(writer, replace(particle, pdg_encoding=code))
+        expected = particle if version > 1 else replace(particle, major_id=0)
+        assert repr(PARTICLE.read(Reader(bytes(writer.data)))) == repr(expected)
+
+
+def test_older_tree_counts_children() -> None:
+    layout = Class("I3MCTree", None, [BASE, Member("value", CountedTree(PARTICLE))])
+    tree = python_class("I3MCTree")
+    for ids in ((1, 2, 3), (1, 2, 1)):
+        value = tree(nodes([(depth, i3.I3Particle(number, 8)) for depth, number in zip((0, 1, 0), ids, strict=True)]))
+        writer = Writer()
+        layout.write(writer, value)
+        old = catalogue.encode(tree(()))[:16] + bytes(writer.data)
+        if len(set(ids)) == 3:
+            assert repr(catalogue.decode(old)) == repr(value)
+            assert catalogue.encode(catalogue.decode(old)) == catalogue.encode(value)
+        else:
+            with pytest.raises(UndescribedError, match="two particles of an I3MCTree of version 0 have the same id"):
+                catalogue.decode(old)
 
 
 OLD_POSITION = "010003000000 04000000 000000000000f03f 0000000000000040 0000000000000840"

@@ -19,6 +19,7 @@ from skymap_scanner.i3.layouts.primitives import (
     Member,
     Number,
 )
+from skymap_scanner.i3.old_particle_types import from_corsika, from_rdmc
 from skymap_scanner.i3.particle_types import ParticleType
 from skymap_scanner.i3.time import I3Time
 
@@ -78,8 +79,10 @@ PARTICLE: Final = frame_object(
     "I3Particle",
     particle.I3Particle,
     Member("minor_id", I32),
-    Member("major_id", UINT64),
-    Member("pdg_encoding", Enumeration(ParticleType)),
+    Member("major_id", UINT64, since=2),
+    Member("pdg_encoding", I32, until=2, upgrade=from_rdmc),
+    Member("pdg_encoding", I32, since=3, until=4, upgrade=from_corsika),
+    Member("pdg_encoding", Enumeration(ParticleType), since=5),
     Member("shape", Enumeration(particle.ParticleShape)),
     Member("fit_status", Enumeration(particle.FitStatus)),
     Member("pos", POSITION),
@@ -89,8 +92,9 @@ PARTICLE: Final = frame_object(
     Member("length", F64),
     Member("speed", F64),
     Member("location_type", Enumeration(particle.LocationType)),
+    *[Member("", F64, since=4, until=4)] * 2,  # Bjorken x and y, of ANTARES
     version=5,
-    oldest=5,
+    oldest=1,
 )
 
 FIT_PARAMS: Final = frame_object(

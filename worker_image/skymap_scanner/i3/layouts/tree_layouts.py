@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from typing import Final
 
+from skymap_scanner.i3.archive import UndescribedError
 from skymap_scanner.i3.layouts.basic_layouts import F32, I32, PARTICLE, UINT32, UINT64
-from skymap_scanner.i3.layouts.containers import LinkedTree
+from skymap_scanner.i3.layouts.containers import CountedTree, LinkedTree, Node
 from skymap_scanner.i3.layouts.keys import PARTICLE_ID
 from skymap_scanner.i3.layouts.primitives import Class, Enumeration, Items, Member, pair
 from skymap_scanner.i3.layouts.structures import each, frame_structure, structure
 from skymap_scanner.i3.particle_types import ParticleType
 
-MC_TREE: Final = frame_structure("I3MCTree", Member("value", LinkedTree(PARTICLE)), version=1, oldest=1)
+
+def _with_distinct_ids(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Return the nodes of a tree of version 0, unless two have the same id: IceTray would make up new ones."""
+    ids = {(node.item.major_id, node.item.minor_id) for node in nodes}
+    if len(ids) < len(nodes):
+        raise UndescribedError("two particles of an I3MCTree of version 0 have the same id")
+    return nodes
+
+
+MC_TREE: Final = frame_structure(
+    "I3MCTree",
+    Member("value", CountedTree(PARTICLE), until=0, upgrade=_with_distinct_ids),
+    Member("value", LinkedTree(PARTICLE), since=1),
+    version=1,
+)
 
 #: A loss along a track: time (ns) after the parent's, energy (GeV).
 STOCHASTIC: Final = structure(
