@@ -166,12 +166,16 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
-        faults = "; ".join(
-            "".join(f"{PREFIX}{str(field).upper()}: " for field in fault["loc"][:1])
-            + fault["msg"].removeprefix("Value error, ")
-            for fault in error.errors()
-        )
-        raise SettingsError(faults) from error
+        faults = (_place(fault["loc"]) + fault["msg"].removeprefix("Value error, ") for fault in error.errors())
+        raise SettingsError("; ".join(faults)) from error
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Name the variable, and the field inside its value if it has fields."""
+    variable = "".join(f"{PREFIX}{part.upper()}: " for part in map(str, location[:1]))
+    if not any(isinstance(part, str) for part in location[1:]):
+        return variable
+    return f"{variable}{'.'.join(map(str, location[1:]))}: "
 
 
 def _value(text: str) -> Any:

@@ -41,6 +41,22 @@ def test_settings_are_read_from_the_environment() -> None:
             "SKYMAP_OPERATOR_EVENT_ADDRESSES: 'all' does not appear to be",
         ),
         ({"SKYMAP_OPERATOR_EVENT_ADDRESSES": "[]"}, "SKYMAP_OPERATOR_EVENT_ADDRESSES: Tuple should have at least 1"),
+        (
+            {"SKYMAP_OPERATOR_POD_TEMPLATE": '{"tolerations": [{"key": "a", "effect": "No"}]}'},
+            "SKYMAP_OPERATOR_POD_TEMPLATE: tolerations.0.effect: Input should be 'NoSchedule'",
+        ),
+        (
+            {"SKYMAP_OPERATOR_POD_TEMPLATE": '{"labels": {"job-name": "x"}}'},
+            "SKYMAP_OPERATOR_POD_TEMPLATE: labels: Kubernetes itself sets",
+        ),
+        (
+            {"SKYMAP_OPERATOR_NAMESPACE_POD_TEMPLATES": '{"alerts": {"nodeSelectors": {}}}'},
+            "SKYMAP_OPERATOR_NAMESPACE_POD_TEMPLATES: alerts.nodeSelectors: Extra inputs",
+        ),
+        (
+            {"SKYMAP_OPERATOR_ALLOWED_IN_PODS": '{"userIds": ["1000-"]}'},
+            "SKYMAP_OPERATOR_ALLOWED_IN_PODS: userIds.0: String should match",
+        ),
         ({"SKYMAP_OPERATOR_NAMESPACES": "[alerts"}, "SKYMAP_OPERATOR_NAMESPACES: Input should be a valid tuple"),
     ],
 )
