@@ -67,6 +67,9 @@ class Progress(Status):
     obstacle: Annotated[str, Field(max_length=MAX_OBSTACLE)] | None = None
     """What keeps the saver from writing, such as a full disk; it retries."""
 
+    left_out: Annotated[str, Field(max_length=MAX_OBSTACLE)] | None = None
+    """Formats that are not written for lack of memory, and why."""
+
     @model_validator(mode="after")
     def _totals_are_bounded(self) -> Self:
         for count in ("done", "planned", "failed"):

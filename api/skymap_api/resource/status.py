@@ -258,6 +258,8 @@ class SkymapScanStatus(Status):
     """Estimated end of the scan at this rate."""
     outputs: Outputs | None = None
     """Location of the results."""
+    left_out: Annotated[str, Field(max_length=4096)] | None = None
+    """Result formats that are not written for lack of memory, and why."""
     role_memory: Annotated[tuple[RoleMemory, ...], Field(max_length=3)] | None = None
     """Memory limits that the operator has raised, with the reason."""
     runs_with: RunsWith | None = None

@@ -22,6 +22,7 @@ from skymap_api.resource.status import (
     RunsWith,
     WorkersStatus,
 )
+from skymap_api.text import printable_line
 from skymap_operator.decide.actions import Action, Emit, SetStatus
 from skymap_operator.decide.deadlines import start_time
 from skymap_operator.decide.diagnose import Finding
@@ -253,6 +254,7 @@ def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
         "progress": f"{progress.done}/{progress.planned}",
         "pixels": Pixels(done=progress.done, planned=progress.planned, failed=progress.failed, levels=levels),
         "calibration": progress.calibration,
+        "left_out": None if progress.left_out is None else printable_line(progress.left_out),
         "best": observed.scan.status.best if progress.best is None else rounded(progress.best),
         "rate": float(f"{min(progress.rate, _HIGHEST_RATE):.3g}"),
         "eta": _eta(progress, pulsar.progress_time),

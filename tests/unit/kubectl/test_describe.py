@@ -297,3 +297,8 @@ def test_missing_workers_are_told_once(capsys: pytest.CaptureFixture[str]) -> No
 def test_raised_memory_is_described_with_its_reason() -> None:
     lines = description(scan(OUTPUT_FAILED))
     assert any("memory limit raised to 4096Mi: it exceeded its memory limit of 2Gi" in line for line in lines)
+
+
+def test_formats_that_are_left_out_are_described() -> None:
+    lines = description(scan(SUCCEEDED | {"leftOut": "the format png is left out"}))
+    assert any(line.split() == ["left", "out", "the", "format", "png", "is", "left", "out"] for line in lines)

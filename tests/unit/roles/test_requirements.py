@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,11 +55,13 @@ def test_format_without_memory_is_left_out_of_all_and_refused_by_name(
     monkeypatch.setattr(module, "memory_limit", lambda: 300 * MIB)
     need = requirements({8: 768}, 768)
     with caplog.at_level(logging.WARNING):
-        assert writable_formats(need, (), named=False) == tuple(name for name in RESULT_FORMATS if name != "png")
+        writable, reasons = writable_formats(need, (), named=False)
+    assert writable == tuple(name for name in RESULT_FORMATS if name != "png")
+    assert len(reasons) == 1
     assert "the format png is left out: it needs up to" in caplog.text
     with pytest.raises(InputError, match="the format png needs"):
         writable_formats(need, ("png",), named=True)
-    assert writable_formats(need, ("json",), named=True) == ("json",)
+    assert writable_formats(need, ("json",), named=True) == (("json",), [])
 
 
 def test_scan_without_memory_fails_before_its_first_fit(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +71,21 @@ def test_scan_without_memory_fails_before_its_first_fit(scan: MakeScan, monkeypa
         one.run()
     with one.open() as broker, broker.reader(one.topics.progress) as reader:
         assert reader.receive(0) is None
+
+
+def test_progress_names_the_formats_that_are_left_out(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "memory_limit", lambda: 150 * MIB)
+    one = scan("1:0")
+    one.saver = replace(one.saver, formats=(), named=False)
+    one.run()
+    with one.open() as broker, broker.reader(one.topics.progress) as reader:
+        *_, last = (Progress.model_validate_json(message.payload) for message in arrived(reader, 0))
+    assert last.left_out is not None
+    assert last.left_out.startswith(
+        "the format summary is left out: it needs up to 231 MiB of memory, and the limit is "
+    )
+    assert last.left_out.count("is left out: ") == 5
+    assert [Path(name).suffix for name in last.outputs] == [".i3", ".json", ".npz"]
 
 
 def test_progress_shows_a_disk_that_will_be_too_small(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,8 @@ def _facts(scan: ClusterScan, now: datetime) -> list[tuple[str, str]]:
     if status.eta is not None:
         left = max(0.0, (status.eta - now).total_seconds())
         facts.append(("done", f"in {duration(left)}, at {status.eta:%H:%M:%S} UTC, at the current rate"))
+    if status.left_out is not None:
+        facts.append(("left out", status.left_out))
     facts += [(one.role, f"memory limit raised to {one.limit}: {one.message}") for one in status.role_memory or ()]
     if status.outputs is not None:
         facts.append(("results", f"claim {status.outputs.claim}, folder {status.outputs.path}"))

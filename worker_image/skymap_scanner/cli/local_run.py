@@ -159,7 +159,7 @@ def _with_room(request: RunRequest) -> RunRequest:
         Seeding(settings.seeds, first, settings.levels[0].nside),
         keep_all=settings.keep_all_seeds,
     )
-    formats = writable_formats(need, request.formats, named=bool(request.formats), folder=request.folder)
+    formats, _ = writable_formats(need, request.formats, named=bool(request.formats), folder=request.folder)
     return replace(request, written=formats)
 
 

@@ -34,8 +34,10 @@ def scan_requirements(pixels: Mapping[int, int], seeding: Seeding, *, keep_all: 
 
 def writable_formats(
     need: Requirements, formats: Collection[str], *, named: bool, folder: Path | None = None
-) -> tuple[str, ...]:
-    """Return the formats that there is memory for, and disk in ``folder`` (None: not asked); log those left out.
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return the formats that there is memory for, and disk in ``folder`` (None: not asked).
+
+    The reasons why others are left out are logged, and returned, too.
 
     Raises InputError if a format that the user has ``named`` is not among them, needs a package that is not installed,
     or there is no room for the scan at all.
@@ -45,7 +47,7 @@ def writable_formats(
     writable, reasons = choose_writable(formats, need, room, named=named)
     for reason in reasons:
         log.warning("%s", reason)
-    return writable
+    return writable, reasons
 
 
 def lacking_disk(need: int, folder: Path) -> str:

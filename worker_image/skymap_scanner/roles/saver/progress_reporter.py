@@ -54,6 +54,20 @@ class SaveAttempts:
         return bool(self.obstacle) and rounds <= self.rounds
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What a saver knows when it starts.
+
+    ``last``: the latest snapshot of an earlier saver; until this one has read as many fits, it is repeated.
+    ``left_out``: formats that are not written, and why. ``shortage`` returns what the results will lack if nothing
+    changes; it is shown as an obstacle as long as that lasts.
+    """
+
+    last: Progress | None
+    left_out: str
+    shortage: Callable[[], str]
+
+
 class Rate:
     """Fits per second over the last ``window`` seconds; the caller passes the time."""
 
@@ -81,14 +95,8 @@ class ProgressReporter:
         statements: Statements,
         folder: Path,
         attempts: SaveAttempts,
-        last: Progress | None = None,
-        shortage: Callable[[], str] = lambda: "",
+        outlook: Outlook,
     ) -> None:
-        """``last``: the latest snapshot of an earlier saver; until this one has read as many fits, it is repeated.
-
-        ``shortage`` returns what the results will lack if nothing changes; it is shown as an obstacle as long as that
-        lasts.
-        """
         self._producer = producer
         self._plan = plan
         self._scan = collected.scan
@@ -96,8 +104,8 @@ class ProgressReporter:
         self._read_statement = statements
         self._folder = folder
         self._attempts = attempts
-        self._last = last
-        self._shortage = shortage
+        self._last = outlook.last
+        self._outlook = outlook
         self._phase = ProgressPhase.SCANNING
         self._began = time.monotonic()
         self._rate = Rate()
@@ -153,7 +161,7 @@ class ProgressReporter:
         self._phase = phase
         if phase is ProgressPhase.DONE or not self._attempts.blocked(self._best_fits.rounds):
             self._attempts.obstacle = ""
-        lacking = "" if phase is ProgressPhase.DONE else self._shortage()
+        lacking = "" if phase is ProgressPhase.DONE else self._outlook.shortage()
         obstacle = (self._attempts.obstacle or lacking)[:MAX_OBSTACLE] or None
         if self._last is not None and self._behind:
             repeated = self._last.model_copy(update={"phase": phase, "obstacle": obstacle, "outputs": ()})
@@ -178,6 +186,7 @@ class ProgressReporter:
             best=best,
             outputs=tuple(path.name for path in outputs),
             obstacle=obstacle,
+            left_out=self._outlook.left_out[:MAX_OBSTACLE] or None,
         )
         self._producer.send(Outgoing(encode_progress(snapshot)))
 

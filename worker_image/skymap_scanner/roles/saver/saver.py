@@ -30,7 +30,7 @@ from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.full_disk import is_disk_full
 from skymap_scanner.roles.readers import BestFitReader, BestFits, PlanReader
 from skymap_scanner.roles.requirements import lacking_disk, requirements_of, writable_formats
-from skymap_scanner.roles.saver.progress_reporter import PARTIAL, ProgressReporter, SaveAttempts
+from skymap_scanner.roles.saver.progress_reporter import PARTIAL, Outlook, ProgressReporter, SaveAttempts
 from skymap_scanner.roles.saver.scan_state import scan_result
 from skymap_scanner.roles.scans import read_progress
 from skymap_scanner.roles.stop import Stop
@@ -89,20 +89,20 @@ def save(
             return False
         check_expected(scan, settings)
         need = requirements_of(scan)
-        settings = replace(settings, formats=writable_formats(need, settings.formats, named=settings.named))
+        formats, left_out = writable_formats(need, settings.formats, named=settings.named)
+        settings = replace(settings, formats=formats)
         with (
             BestFitReader(broker, topics.collected, FitValidator(scan)) as collected,
             Spool(settings.output.parent) as spool,
         ):
+            outlook = Outlook(
+                last=read_progress(broker, topics.progress),
+                left_out="; ".join(left_out),
+                shortage=lambda: lacking_disk(need.disk_of(formats) - spool.size, settings.output.parent),
+            )
+            statement, attempts = partial(_statement, spool, collected.best_fits), attempts or SaveAttempts()
             reporter = ProgressReporter(
-                progress,
-                plan_reader.plan,
-                collected,
-                partial(_statement, spool, collected.best_fits),
-                settings.results,
-                attempts or SaveAttempts(),
-                read_progress(broker, topics.progress),
-                lambda: lacking_disk(need.disk_of(settings.formats) - spool.size, settings.output.parent),
+                progress, plan_reader.plan, collected, statement, settings.results, attempts, outlook
             )
             try:
                 outputs = _save(broker, settings, stop, plan_reader, collected, spool, reporter)
