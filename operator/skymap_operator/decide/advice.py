@@ -243,7 +243,7 @@ def advise(reason: str, message: str, otherwise: Reason = Reason.KUBERNETES_WARN
     found = _REASONS.get(reason)
     if found is None and reason == "Failed":
         found = Reason.IMAGE_UNAVAILABLE if message.startswith("Failed to pull") else Reason.CONTAINER_NOT_CREATED
-    if found is None and reason == "FailedCreate" and re.search(r" is (forbidden|invalid)", message):
-        found = Reason.PODS_REJECTED
+    if found is None and reason == "FailedCreate" and (refused := re.search(r" is (forbidden|invalid)", message)):
+        found = Reason.OBJECTS_INVALID if refused[1] == "invalid" else Reason.PODS_REJECTED
     found = found or otherwise
     return Advice(found, GENERAL.get(found, ""))

@@ -107,6 +107,11 @@ SCC = FORBIDDEN + (
         (FORBIDDEN + "no PriorityClass with name urgent was found", Reason.PODS_REJECTED, "workers.podTemplate"),
         (FORBIDDEN + 'pod rejected: RuntimeClass "kata" not found', Reason.PODS_REJECTED, "workers.podTemplate"),
         (FORBIDDEN + "a plug-in that nobody has heard of", Reason.PODS_REJECTED, "policies"),
+        (
+            'Pod "x" is invalid: spec.tolerations[0].effect: Invalid value: "NoSchedule"',
+            Reason.OBJECTS_INVALID,
+            "correct the field of the SkymapScan",
+        ),
         ("etcdserver: request timed out", Reason.KUBERNETES_WARNING, "Error creating: etcdserver: request timed out"),
         ("", Reason.KUBERNETES_WARNING, "FailedCreate: Error creating:"),
     ],
