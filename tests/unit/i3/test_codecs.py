@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from functools import singledispatch
 from typing import Any
 
@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from skymap_scanner import i3
 from skymap_scanner.errors import I3Error
-from skymap_scanner.i3 import BitMask, I3Geometry, I3SuperDSTTrigger, OMKey, catalogue, python_class, reference
-from skymap_scanner.i3.archive import Reader, TruncatedError, UndescribedError, Writer, encode_text
+from skymap_scanner.i3 import BitMask, I3SuperDSTTrigger, OMKey, catalogue, reference
+from skymap_scanner.i3.archive import TruncatedError, encode_text
 from skymap_scanner.i3.catalogue import CATALOGUE
 from skymap_scanner.i3.delta_compression import DeltaCompressed
-from skymap_scanner.i3.layouts.basic_layouts import BASE, F64, PARTICLE, POSITION
+from skymap_scanner.i3.layouts.basic_layouts import POSITION
 from skymap_scanner.i3.layouts.containers import (
     COUNT,
     WAVEFORM,
@@ -41,7 +41,6 @@ from skymap_scanner.i3.layouts.primitives import (
     Enumeration,
     Items,
     Layout,
-    Member,
     Number,
     Optional,
     Plain,
@@ -305,140 +304,6 @@ def test_repeated_object_in_an_array_is_read() -> None:
     blob = catalogue.encode(i3.I3RecoPulseSeriesMap({OMKey(1, 2): pulse}))
     repeated = blob[:-21] + (3).to_bytes(4, "little")
     assert catalogue.decode(repeated).value[OMKey(1, 2)].tolist() == [(1, 2, 3, 4), (1, 2, 3, 4)]
-
-
-def test_older_header_has_default_values() -> None:
-    header = i3.I3EventHeader(7, 0, 9, 20, 0, "", i3.I3Time(2010, 5), i3.I3Time(2010, 6))
-    blob = catalogue.encode(header)
-    place = blob.index(b"I3EventHeader\1\3") + 14
-    oldest = blob[:place] + b"\0" + blob[place + 1 :]
-    numbers = place + 1 + 4 + 6
-    oldest = oldest[: numbers + 4] + blob[numbers + 8 : numbers + 12] + blob[numbers + 24 :]
-    assert catalogue.decode(oldest) == header
-
-
-def test_plain_frame_object_has_no_name() -> None:
-    blob = bytes.fromhex("0001 0100 010000000000")
-    assert catalogue.class_name(blob) == "I3FrameObject"
-    assert catalogue.decode(blob) == i3.I3FrameObject()
-    assert catalogue.encode(i3.I3FrameObject()) == blob
-
-
-def test_older_keys_have_a_base_and_since_version_1_a_pmt() -> None:
-    head = catalogue.encode(i3.I3VectorOMKey())[:-4] + bytes.fromhex("02000000")
-    one = bytes.fromhex("0101 02000000 03000000 01000000 02000000 07  04000000 05000000 03000000 04000000 00")
-    assert catalogue.decode(head + one).value == (OMKey(1, 2, 7), OMKey(3, 4, 0))
-    zero = bytes.fromhex("0100 02000000 03000000 01000000 02000000  04000000 05000000 03000000 04000000")
-    assert catalogue.decode(head + zero).value == (OMKey(1, 2, 0), OMKey(3, 4, 0))
-
-
-def test_older_pulses_have_float_times() -> None:
-    pulses = np.array([(1.5, 2, 3, 4), (2.5, 6, 7, 1)], i3.PULSE_DTYPE)
-    blob = catalogue.encode(i3.I3RecoPulseSeriesMap({OMKey(1, 2): pulses}))
-    start = blob.index(b"\1\3\3\0\0\0")
-    old = blob[:start] + b"\1\2\3\0\0\0"
-    for row, identifier in zip(pulses, (b"", (4).to_bytes(4, "little")), strict=True):
-        old += identifier + np.float32(row["time"]).tobytes() + row.tobytes()[8:]
-    assert catalogue.decode(old).value[OMKey(1, 2)].tolist() == pulses.tolist()
-
-
-def test_mask_version_2_has_a_time_reference() -> None:
-    mask = i3.I3RecoPulseSeriesMapMask("psm", BitMask(b"\1", 7), (BitMask(b"\1", 7),))
-    blob = catalogue.encode(mask)
-    old = blob.replace(b"Mask\1\2", b"Mask\1\1").replace(b"psm", b"psm" + bytes(4))
-    assert catalogue.decode(old) == mask
-
-
-def test_unknown_class_version_is_reported() -> None:
-    blob = catalogue.encode(i3.I3Particle())
-    for version, message in ((6, "version 6, the newest described is 5"), (0, "version 0, the oldest described is 1")):
-        with pytest.raises(UndescribedError, match=message):
-            catalogue.decode(blob.replace(b"I3Particle\1\5", b"I3Particle\1" + bytes([version])))
-
-
-#: Old codes of particles, as IceTray's two tables have them.
-RDMC = {
-    1: "Gamma",
-    4: "Nu",
-    6: "MuMinus",
-    41: "Monopole",
-    202: "NuMu",
-    1004: "NuclInt",
-    2201: "YAGLaser",
-    34: "TauMinus",
-}
-RDMC |= {3002: "He4Nucleus", 3018: "Ar40Nucleus", 3026: "Fe56Nucleus", -100: "unknown", 10: "unknown", 3001: "unknown"}
-CORSIKA = {0: "unknown", 6: "MuMinus", 68: "NuMu", 134: "NuTauBar", -4: "Nu", -1004: "NuclInt", -9501: "SMPMinus"}
-CORSIKA |= {402: "He4Nucleus", 4018: "Ar40Nucleus", 5626: "Fe56Nucleus", 9900: "CherenkovPhoton", 4: "unknown"}
-CORSIKA |= {9999: "unknown", -7: "unknown", 44: "Z0"}
-
-
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
-def test_older_particle_is_written_with_its_pdg_code(version: int) -> None:
-    members = [replace(one, since=0) for one in PARTICLE.members if one.since <= version <= one.until]
-    members = [replace(one, name="energy") if one.layout is F64 and not one.name else one for one in members]
-    layout = Class("I3Particle", None, [replace(one, until=255) for one in members], version=version)
-    for code, name in (RDMC if version < 3 else CORSIKA).items():
-        particle = i3.I3Particle(7, 8, i3.ParticleType[name], energy=5.0, location_type=i3.LocationType.InIce)
-        writer = Writer()
-        layout.write(writer, replace(particle, pdg_encoding=code))
-        expected = particle if version > 1 else replace(particle, major_id=0)
-        assert repr(PARTICLE.read(Reader(bytes(writer.data)))) == repr(expected)
-
-
-def test_older_tree_counts_children() -> None:
-    layout = Class("I3MCTree", None, [BASE, Member("value", CountedTree(PARTICLE))])
-    tree = python_class("I3MCTree")
-    for ids in ((1, 2, 3), (1, 2, 1)):
-        value = tree(nodes([(depth, i3.I3Particle(number, 8)) for depth, number in zip((0, 1, 0), ids, strict=True)]))
-        writer = Writer()
-        layout.write(writer, value)
-        old = catalogue.encode(tree(()))[:16] + bytes(writer.data)
-        if len(set(ids)) == 3:
-            assert repr(catalogue.decode(old)) == repr(value)
-            assert catalogue.encode(catalogue.decode(old)) == catalogue.encode(value)
-        else:
-            with pytest.raises(UndescribedError, match="two particles of an I3MCTree of version 0 have the same id"):
-                catalogue.decode(old)
-
-
-OLD_POSITION = "010003000000 04000000 000000000000f03f 0000000000000040 0000000000000840"
-
-
-def old_geometry(version: int) -> bytes:
-    """Write by hand an I3Geometry of version 0 or 1: a DOM of I3OMGeo version 0 (looking down), no tanks, two times."""
-    own_id = "" if version == 0 else "010002000000 03000000"  # I3OMGeoMap and its base, since version 1
-    start = 2 if version == 0 else 4
-    ids = [start.to_bytes(4, "little").hex()]
-    dom = (
-        f"0000 01000000 0000 0102{ids[0]} 01000000 02000000 00"  # map, pair, OMKey
-        f"0100{(start + 1).to_bytes(4, 'little').hex()} 0100{(start + 2).to_bytes(4, 'little').hex()}"
-        f"{(start + 3).to_bytes(4, 'little').hex()} 000000000000f03f 0000000000000040 0000000000000840"
-        "ffffffff 14000000 000000000000e03f 0000000000001040"
-    )
-    free = start + 4
-    stations = "0000 00000000"
-    if version == 1:
-        stations = f"0100{free.to_bytes(4, 'little').hex()} {(free + 1).to_bytes(4, 'little').hex()} 0000 00000000"
-        free += 2
-    times = f"0100{free.to_bytes(4, 'little').hex()} {(free + 1).to_bytes(4, 'little').hex()} da070000 0500000000000000"
-    times += (
-        f"{(free + 2).to_bytes(4, 'little').hex()} {(free + 3).to_bytes(4, 'little').hex()} da070000 0600000000000000"
-    )
-    head = f"000102000a000000 493347656f6d65747279 01{version:02x}00000000 010001000000"
-    return bytes.fromhex(head + own_id + dom + stations + times)
-
-
-@pytest.mark.parametrize("version", [0, 1])
-def test_old_geometry_is_written_in_the_current_version(version: int) -> None:
-    geometry = catalogue.decode(old_geometry(version))
-    assert isinstance(geometry, I3Geometry)
-    row = geometry.omgeo.value[0].item()
-    assert row == (1, 2, 0, 1.0, 2.0, 3.0, 1.0, 0.0, 0.0, 0.0, 20, 0.5, 0)
-    assert geometry.start_time == i3.I3Time(2010, 5)
-    new = catalogue.encode(geometry)
-    assert b"I3Geometry\1\3" in new
-    assert catalogue.decode(new) == geometry
 
 
 def test_reference_names_every_class(capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,6 +148,8 @@ NUMBER_VECTORS: Final = {
         ("I3VectorBool", "bool", basic_objects.I3VectorBool, "?"),
     )
 }
+#: I3Vector<int>, which older versions of other classes have as a member.
+VECTOR_INT: Final = next(layout for layout in NUMBER_VECTORS if layout.name == "I3VectorInt")
 
 
 def string_map(name: str, make: type, value: Layout) -> Class:

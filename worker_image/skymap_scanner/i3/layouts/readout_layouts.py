@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import Final
 
 from skymap_scanner.i3.enumerations import Chip, HitSource, LaunchMode, LaunchTrigger, WaveformStatus
-from skymap_scanner.i3.layouts.basic_layouts import F64, I32, OMKEY, UINT8, UINT32, UINT64
+from skymap_scanner.i3.layouts.basic_layouts import F64, I32, OMKEY, UINT8, UINT32, UINT64, VECTOR_INT
 from skymap_scanner.i3.layouts.containers import WAVEFORM, WAVEFORMS, CountedTree
 from skymap_scanner.i3.layouts.keys import SCINT_KEY, TRIGGER_KEY
 from skymap_scanner.i3.layouts.primitives import FLAG, TEXT, Class, Enumeration, Items, Layout, Member, Number, pair
@@ -47,45 +48,61 @@ DOM_LAUNCH: Final = structure(
     Member("raw_atwd", WAVEFORMS),
     Member("raw_fadc", WAVEFORM),
     Member("lc_bit", FLAG),
-    Member("raw_charge_stamp", INTS),
+    Member("raw_charge_stamp", VECTOR_INT, until=4, upgrade=lambda vector: vector.value),
+    Member("raw_charge_stamp", INTS, since=5),
     Member("is_pedestal_sub", FLAG),
-    *each(UINT32, "charge_stamp_highest_sample raw_atwd_charge_stamp which_atwd_charge_stamp"),
+    Member("charge_stamp_highest_sample", UINT32),
+    Member("raw_atwd_charge_stamp", UINT32, since=4, default=0),
+    Member("which_atwd_charge_stamp", UINT32, since=4, default=0),
     version=5,
-    oldest=5,
+    oldest=3,
 )
 
+#: What I3Waveform called virginal and shady before version 3; the rest was adulterated.
+_OLD_STATUSES: Final = {0: WaveformStatus.VIRGINAL, 10: WaveformStatus.COMBINED}
 WAVEFORM_STATUS: Final = structure(
     "I3Waveform::StatusCompound",
     Member("interval", pair(UINT64, UINT64, "std::pair<unsigned long long, unsigned long long>")),
-    Member("status", Enumeration(WaveformStatus)),
-    Member("channel", Number("b")),
+    Member("status", UINT32, until=2, upgrade=lambda status: _OLD_STATUSES.get(status, WaveformStatus.SATURATED)),
+    Member("status", Enumeration(WaveformStatus), since=3),
+    Member("channel", Number("b"), since=3, default=-1),
     version=3,
-    oldest=3,
 )
 #: ``source`` as bits: digitiser (3), its chip (1), hard local coincidence (1).
 CALIBRATED_WAVEFORM: Final = structure(
     "I3Waveform",
     *each(F64, "start_time bin_width"),
     Member("waveform", DOUBLES),
-    Member("waveform_information", Items(WAVEFORM_STATUS, "std::vector<I3Waveform::StatusCompound>")),
-    Member("source", UINT8),
+    Member(
+        "waveform_information",
+        Items(WAVEFORM_STATUS, "std::vector<I3Waveform::StatusCompound>"),
+        since=1,
+        default=(),
+    ),
+    Member("source", I32, until=2, upgrade=lambda source: source // 10 & 7),
+    Member("source", UINT8, since=3),
     version=3,
-    oldest=3,
 )
 WAVEFORM_SERIES: Final = Items(CALIBRATED_WAVEFORM, "std::vector<I3Waveform>")
+
+
+def _whole(weight: float) -> int:
+    """Turn a weight into a number of photoelectrons, as C++ does where there is one."""
+    return int(weight) if 0 <= weight < 2**64 else 0
+
 
 MC_HIT: Final = structure(
     "I3MCHit",
     Member("time", F64),
     Member("hit_id", I32),
-    Member("npe", UINT64),
-    Member("charge", F64),
+    Member("npe", F64, until=2, upgrade=_whole),
+    Member("npe", UINT64, since=3),
+    Member("charge", F64, since=3, default=nan),
     Member("particle_minor_id", I32),
-    Member("particle_major_id", UINT64),
+    Member("particle_major_id", UINT64, since=1, default=0),
     Member("cherenkov_distance", F64),
-    Member("hit_source", Enumeration(HitSource)),
+    Member("hit_source", Enumeration(HitSource), since=2, default=HitSource.UNKNOWN),
     version=3,
-    oldest=3,
 )
 RECO_HIT: Final = structure("I3RecoHit", Member("time", F64), *each(I32, "hit_id source_index"), version=1, oldest=1)
 NOISE_RECORD: Final = structure(
