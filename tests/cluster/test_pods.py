@@ -10,7 +10,10 @@ from pydantic import ValidationError
 from testing.manifests import cases, strategies
 from tests.unit.operator.recipes import Manifest, everything, made
 
+from skymap_api.names import SAVER
+from skymap_operator import manifests
 from skymap_operator.decide.drift import differs
+from skymap_scanner.kubectl.fetch_job import ResultSource, build_job
 
 pytestmark = pytest.mark.usefixtures("definition")
 
@@ -37,7 +40,10 @@ def pod_of(owner: Manifest) -> Manifest:
 
 
 def objects_and_pods(values: cases.Spec) -> list[Manifest]:
-    objects = everything(made(values))
+    """Return the objects of a scan, the Job of ``skymap-scanner fetch``, and the pods of all."""
+    recipe = made(values)
+    source = ResultSource.from_saver(recipe.claim, recipe.folder, recipe.image, manifests.jobs(recipe)[SAVER])
+    objects = [*everything(recipe), build_job("fetch", source)]
     objects += [pod_of(one) for one in objects if "template" in one.get("spec", {})]
     return [one | {"metadata": one["metadata"] | {"namespace": "default"}} for one in objects]
 
