@@ -1,0 +1,1 @@
+"""Installations of the wheel and the sdist, as users make them, outside the checkout."""
