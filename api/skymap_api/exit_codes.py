@@ -16,6 +16,8 @@ class ExitCode(IntEnum):
     """The command line is wrong."""
     OTHER_SOFTWARE = 3
     """Another version of the scanner or another likelihood has begun the scan; nothing was taken from its topics."""
+    TOO_LITTLE_MEMORY = 4
+    """The results of the scan need more memory than the limit; with a higher one it works."""
     INTERNAL_ERROR = 70
     """A bug in the scanner (EX_SOFTWARE of sysexits.h)."""
     UNAVAILABLE = 75
@@ -27,7 +29,7 @@ class ExitCode(IntEnum):
 
 
 #: A restart would fail in the same way.
-PERMANENT = frozenset({ExitCode.ERROR, ExitCode.USAGE, ExitCode.OTHER_SOFTWARE})
+PERMANENT = frozenset({ExitCode.ERROR, ExitCode.USAGE, ExitCode.OTHER_SOFTWARE, ExitCode.TOO_LITTLE_MEMORY})
 
 #: No fault of the process: restart it, and do not count the failure.
 NOT_COUNTED = frozenset({ExitCode.UNAVAILABLE, ExitCode.INTERRUPTED, ExitCode.TERMINATED})

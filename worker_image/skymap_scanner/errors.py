@@ -3,7 +3,8 @@
     SkymapError
     ├── InputError             a file, event, option or manifest of the user is invalid
     │   ├── I3Error            a damaged or invalid .i3 stream, with the place of the fault
-    │   └── SoftwareMismatchError  another version or likelihood has begun the scan
+    │   ├── SoftwareMismatchError  another version or likelihood has begun the scan
+    │   └── TooLittleMemoryError   the results need more memory than there may be
     ├── BrokerError            the broker rejected a request, or does not meet our needs
     │   └── BrokerUnavailable  the broker is unavailable for now; the caller may try again
     ├── ClusterError           the Kubernetes cluster rejected a request, or kubectl failed
@@ -54,6 +55,10 @@ class I3Error(InputError):
 
 class SoftwareMismatchError(InputError):
     """Another version of the scanner, or another likelihood, has begun the scan: it must finish it."""
+
+
+class TooLittleMemoryError(InputError):
+    """The results of a scan need more memory than this process may have."""
 
 
 class BrokerError(SkymapError):

@@ -42,7 +42,7 @@ def _raised(observed: ObservedState, role: str, settings: Settings) -> RoleMemor
     if now is None or most is None or now >= most:
         return None
     limit = settings.role_memory_max if 2 * now >= most else f"{int(2 * now) // MIB}Mi"
-    return RoleMemory(role=role, limit=limit, message=f"it exceeded its memory limit of {job.memory_limit}")
+    return RoleMemory(role=role, limit=limit, message=f"its memory limit of {job.memory_limit} was too low")
 
 
 def _limits(raised: Iterable[RoleMemory], settings: Settings) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from skymap_api.exit_codes import ExitCode
 from skymap_api.names import COMPONENT_LABEL
 from skymap_api.progress import Progress
 from skymap_api.pulsar_statistics import Subscription
@@ -194,8 +195,10 @@ class Pod:
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether its container was ended last for its use of memory."""
-        return self.termination is not None and self.termination.reason == "OOMKilled"
+        """Whether its container was ended last for its use of memory, or has ended itself before it came to that."""
+        if self.termination is None:
+            return False
+        return self.termination.reason == "OOMKilled" or self.termination.code == ExitCode.TOO_LITTLE_MEMORY
 
     @property
     def finished(self) -> bool:

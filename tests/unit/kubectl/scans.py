@@ -77,7 +77,7 @@ FAILED = STARTED | {
 OUTPUT_FAILED = SCANNING | {
     "phase": "Failed",
     "completionTime": at(130),
-    "roleMemory": [{"role": "saver", "limit": "4096Mi", "message": "it exceeded its memory limit of 2Gi"}],
+    "roleMemory": [{"role": "saver", "limit": "4096Mi", "message": "its memory limit of 2Gi was too low"}],
     "conditions": [condition("Succeeded", "False", "OutputFailed", "saver failed: Error: no room", 130)],
 }
 SUSPENDED = SCANNING | {"phase": "Suspended", "startTime": None}

@@ -296,7 +296,7 @@ def test_missing_workers_are_told_once(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_raised_memory_is_described_with_its_reason() -> None:
     lines = description(scan(OUTPUT_FAILED))
-    assert any("memory limit raised to 4096Mi: it exceeded its memory limit of 2Gi" in line for line in lines)
+    assert any("memory limit raised to 4096Mi: its memory limit of 2Gi was too low" in line for line in lines)
 
 
 def test_formats_that_are_left_out_are_described() -> None:

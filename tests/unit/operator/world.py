@@ -86,7 +86,7 @@ class World:
     """One scan and everything around it. Only `step` moves the time.
 
     ``bad_event``: the producer explains an error; ``bad_format``: a format that the saver cannot write;
-    ``saver_needs``: the memory (MiB) without which it is ended.
+    ``saver_needs``: the memory (MiB) without which it is ended, or ends itself (``saver_asks``).
     """
 
     scan: Resource
@@ -94,6 +94,7 @@ class World:
     bad_event: bool = False
     bad_format: str = ""
     saver_needs: int = 0
+    saver_asks: bool = False
     pulsar_up: bool = True
     quota: int = 1000
     now: datetime = START
@@ -346,7 +347,9 @@ class World:
         container = self.objects[pod["owner"]]["spec"]["template"]["spec"]["containers"][0]
         limit = container["resources"]["limits"]["memory"]
         size = int(limit[:-2]) * {"Mi": 1, "Gi": 1024}[limit[-2:]]
-        if size < self.saver_needs:
+        if size < self.saver_needs and self.saver_asks:
+            self.end_pod(pod, 4, "Error: the results of this scan need more memory")
+        elif size < self.saver_needs:
             self.end_pod(pod, 137, reason="OOMKilled")
         elif self.bad_format and self.bad_format in container["args"]:
             self.end_pod(pod, 1, f"Error: the format {self.bad_format} cannot be written")
@@ -361,7 +364,7 @@ class World:
         job = self.objects.get(pod["owner"])
         if job is None:
             return
-        if code in {0, 1, 2}:
+        if code in {0, 1, 2, 4}:
             self._job_ends(job, "Failed" if code else "Complete")
         elif reason == "OOMKilled":
             job["failures"] = job.get("failures", 0) + 1

@@ -17,7 +17,7 @@ from skymap_api.names import RESULT_FORMATS
 from skymap_api.progress import Progress, ProgressPhase
 from skymap_scanner.broker.protocol import arrived
 from skymap_scanner.cli.run import command
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import InputError, TooLittleMemoryError
 from skymap_scanner.results.requirements import MIB, requirements
 from skymap_scanner.roles import requirements as module
 from skymap_scanner.roles.requirements import lacking_disk, scan_requirements, writable_formats
@@ -59,7 +59,7 @@ def test_format_without_memory_is_left_out_of_all_and_refused_by_name(
     assert writable == tuple(name for name in RESULT_FORMATS if name != "png")
     assert len(reasons) == 1
     assert "the format png is left out: it needs up to" in caplog.text
-    with pytest.raises(InputError, match="the format png needs"):
+    with pytest.raises(TooLittleMemoryError, match="the format png needs"):
         writable_formats(need, ("png",), named=True)
     assert writable_formats(need, ("json",), named=True) == (("json",), [])
 
@@ -67,7 +67,9 @@ def test_format_without_memory_is_left_out_of_all_and_refused_by_name(
 def test_scan_without_memory_fails_before_its_first_fit(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "memory_limit", lambda: 10 * MIB)
     one = scan("4:0")
-    with pytest.raises(InputError, match=r"the results of this scan need up to .* of memory, and the limit is 10 MiB"):
+    with pytest.raises(
+        TooLittleMemoryError, match=r"the results of this scan need up to .* of memory, and the limit is 10 MiB"
+    ):
         one.run()
     with one.open() as broker, broker.reader(one.topics.progress) as reader:
         assert reader.receive(0) is None

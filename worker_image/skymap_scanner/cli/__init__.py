@@ -21,7 +21,13 @@ from skymap_api.home import ensure_home
 from skymap_api.standard_streams import guarded_streams
 from skymap_api.text import printable
 from skymap_scanner import __version__
-from skymap_scanner.errors import BrokerUnavailable, ClusterUnavailable, SkymapError, SoftwareMismatchError
+from skymap_scanner.errors import (
+    BrokerUnavailable,
+    ClusterUnavailable,
+    SkymapError,
+    SoftwareMismatchError,
+    TooLittleMemoryError,
+)
 
 #: The commands, in the order of the work, with one line of help each, so that ``--help`` imports none of them.
 COMMANDS = {
@@ -159,6 +165,8 @@ def _main(arguments: Sequence[str] | None) -> None:
 def _exit_code(error: SkymapError) -> ExitCode:
     if isinstance(error, BrokerUnavailable | ClusterUnavailable):
         return ExitCode.UNAVAILABLE
+    if isinstance(error, TooLittleMemoryError):
+        return ExitCode.TOO_LITTLE_MEMORY
     return ExitCode.OTHER_SOFTWARE if isinstance(error, SoftwareMismatchError) else ExitCode.ERROR
 
 

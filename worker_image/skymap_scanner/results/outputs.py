@@ -11,7 +11,7 @@ from types import ModuleType
 
 from skymap_api.names import RESULT_FORMATS
 from skymap_scanner.atomic_file import write_atomically
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import InputError, TooLittleMemoryError
 from skymap_scanner.results.result import ScanResult, result_to_json, result_to_npz
 from skymap_scanner.results.rule import WILKS, ContourRule
 
@@ -74,7 +74,9 @@ def write_results(
         try:
             written.append(write_atomically(path, encode()))
         except MemoryError as error:
-            raise InputError(f"{path.name}: there is not enough memory to make it; choose other formats") from error
+            raise TooLittleMemoryError(
+                f"{path.name}: there is not enough memory to make it; choose other formats"
+            ) from error
     return written
 
 

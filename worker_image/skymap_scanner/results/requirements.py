@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import InputError, TooLittleMemoryError
 from skymap_scanner.healpix import pixel_count
 
 MIB = 2**20
@@ -96,11 +96,11 @@ def choose_writable(
 ) -> tuple[tuple[str, ...], list[str]]:
     """Return the formats for which there is room, and for each other one a sentence that says why it is left out.
 
-    Raises InputError if one that the user has ``named`` has no room, or if there is none for the scan whatever the
-    formats.
+    Raises TooLittleMemoryError, or InputError for the disk, if one that the user has ``named`` has no room, or if there
+    is none for the scan whatever the formats.
     """
     if room.memory is not None and need.memory > room.memory:
-        raise InputError(
+        raise TooLittleMemoryError(
             f"the results of this scan need up to {in_words(need.memory)} of memory, and the limit is "
             f"{in_words(room.memory, free=True)}: scan fewer pixels (coarser levels, fewer parents), or raise the limit"
         )
@@ -112,27 +112,28 @@ def choose_writable(
     written: list[str] = []
     reasons: list[str] = []
     for name in formats:
-        lacks = _lacks(name, written, need, room)
-        if not lacks:
+        lack = _lack(name, written, need, room)
+        if lack is None:
             written.append(name)
         elif named:
-            raise InputError(f"the format {name} {lacks}; choose other formats")
+            raise type(lack)(f"the format {name} {lack}; choose other formats")
         else:
-            reasons.append(f"the format {name} is left out: it {lacks}")
+            reasons.append(f"the format {name} is left out: it {lack}")
     return tuple(written), reasons
 
 
-def _lacks(name: str, written: Collection[str], need: Requirements, room: Room) -> str:
-    """Return why a format cannot be written beside others; empty if it can."""
+def _lack(name: str, written: Collection[str], need: Requirements, room: Room) -> InputError | None:
+    """Return the error that says why a format cannot be written beside others; None if it can."""
     memory = need.memory + need.format_memory[name]
     if room.memory is not None and memory > room.memory:
-        return f"needs up to {in_words(memory)} of memory, and the limit is {in_words(room.memory, free=True)}"
+        return TooLittleMemoryError(
+            f"needs up to {in_words(memory)} of memory, and the limit is {in_words(room.memory, free=True)}"
+        )
     disk = need.disk_of([*written, name])
     if room.disk is not None and disk > room.disk:
-        return (
-            f"needs up to {in_words(disk)} of disk with those before it, and {in_words(room.disk, free=True)} is free"
-        )
-    return ""
+        free = in_words(room.disk, free=True)
+        return InputError(f"needs up to {in_words(disk)} of disk with those before it, and {free} is free")
+    return None
 
 
 def in_words(size: int, *, free: bool = False) -> str:

@@ -154,9 +154,10 @@ def test_output_that_changes_when_all_is_written_is_written_again() -> None:
     assert events(world, "RunAgain") == ["the saver runs again with changed settings"]
 
 
+@pytest.mark.parametrize("asks", [True, False])
 @pytest.mark.parametrize(("needs", "limit"), [(3000, "4096Mi"), (5000, "8Gi"), (8192, "8Gi")])
-def test_role_that_exceeds_its_memory_gets_twice_as_much(needs: int, limit: str) -> None:
-    world = World(resource(URL), saver_needs=needs)
+def test_role_that_exceeds_its_memory_gets_twice_as_much(needs: int, limit: str, *, asks: bool) -> None:
+    world = World(resource(URL), saver_needs=needs, saver_asks=asks)
     settle(world)
     check_succeeded(world)
     assert saver(world)["resources"]["limits"]["memory"] == limit
@@ -164,10 +165,10 @@ def test_role_that_exceeds_its_memory_gets_twice_as_much(needs: int, limit: str)
     (raised,) = scan_of(world).status.role_memory or ()
     before = "2Gi" if limit == "4096Mi" else "4096Mi"
     assert (raised.role, raised.limit, raised.message) == (
-        "saver", limit, f"it exceeded its memory limit of {before}",
+        "saver", limit, f"its memory limit of {before} was too low",
     )  # fmt: skip
     last = events(world, "MemoryRaised")[-1]
-    assert last == f"saver: it exceeded its memory limit of {before}; it runs again with {limit}"
+    assert last == f"saver: its memory limit of {before} was too low; it runs again with {limit}"
     assert len(events(world, "MemoryRaised")) == (1 if limit == "4096Mi" else 2)
 
 

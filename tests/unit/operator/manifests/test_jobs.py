@@ -32,7 +32,7 @@ def test_saver_job_is_complete() -> None:
                 "rules": [
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                     {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [75, 130, 143]}},
-                    {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1, 2, 3]}},
+                    {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1, 2, 3, 4]}},
                 ]
             },
             "podReplacementPolicy": "Failed",

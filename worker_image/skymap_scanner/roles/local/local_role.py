@@ -14,7 +14,7 @@ from pathlib import Path
 
 import skymap_scanner
 from skymap_api.exit_codes import NOT_COUNTED, PERMANENT, ExitCode
-from skymap_scanner.errors import InputError, SkymapError, SoftwareMismatchError
+from skymap_scanner.errors import InputError, SkymapError, SoftwareMismatchError, TooLittleMemoryError
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,12 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 
 #: Run time (s) after which the next back-off is the first again.
 RESET_AFTER = 60.0
+
+#: Errors of a role that `run` passes on as they are, by their exit codes.
+ERRORS: dict[int, type[SkymapError]] = {
+    ExitCode.OTHER_SOFTWARE: SoftwareMismatchError,
+    ExitCode.TOO_LITTLE_MEMORY: TooLittleMemoryError,
+}
 
 
 def check_installation() -> None:
@@ -148,7 +154,7 @@ class LocalRole:
         now = time.monotonic()
         match self.policy.outcome(code, now - self._started):
             case Outcome.FAILED:
-                error = SoftwareMismatchError if code == ExitCode.OTHER_SOFTWARE else SkymapError
+                error = ERRORS.get(code, SkymapError)
                 raise error(f"{self.name} failed: {self._last_line()}")
             case Outcome.UNAVAILABLE:
                 if self.policy.waits == 1:  # log the first attempt of a series only
