@@ -145,11 +145,30 @@ def test_convert_changes_the_compression_and_nothing_else(shared: Path, tmp_path
     assert b"".join(frame.to_bytes() for frame in i3.read_frames(target)) == source.read_bytes()
 
 
-def test_convert_stops_at_a_wrong_object(file: Path, tmp_path: Path) -> None:
-    target = tmp_path / "out.i3"
-    assert "frame 1, key 'Bad', offset" in str(error(convert.command, file, target))
+def test_convert_keeps_an_object_that_cannot_be_decoded(file: Path, tmp_path: Path) -> None:
+    """A layout may be wrong, and the file right: no object and no frame may be lost for that."""
+    source, target = tmp_path / "source.i3", tmp_path / "out.i3"
+    frames = [*i3.read_frames(file)]
+    with i3.FrameWriter(source) as writer:
+        for frame in (*frames, frames[1]):
+            writer.write(frame)
+    result = run(convert.command, source, target)
+    assert result.exit_code == 0
+    assert result.output.count("An object is copied unchanged: ") == 1
+    assert "frame 1, key 'Bad', offset" in result.output
+    assert result.output.endswith(
+        f"{target}: 3 frames, 13 objects; 1 of unknown classes, 0 converted to current versions, "
+        "2 that cannot be decoded copied unchanged\n"
+    )
+    assert target.read_bytes() == source.read_bytes()
+
+
+def test_convert_stops_at_a_damaged_frame(file: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "source.i3", tmp_path / "out.i3"
+    source.write_bytes(b"".join(frame.to_bytes() for frame in i3.read_frames(file))[:-5])
+    assert "frame 1" in str(error(convert.command, source, target))
     assert not target.exists()
-    result = run(convert.command, file, target, "--recover")
+    result = run(convert.command, source, target, "--recover")
     assert result.exit_code == 0
     assert "Only the frames before the damage are kept: " in result.output
     assert f"{target}: 1 frame, 1 object; 1 of unknown classes" in result.output

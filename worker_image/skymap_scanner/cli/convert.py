@@ -23,8 +23,8 @@ def command(source: Path, target: Path, recover: bool) -> None:
     """Decode every object of the file IN (- is standard input) and encode it again to OUT.
 
     The suffix of OUT chooses the compression: .i3, .i3.gz, .i3.bz2, .i3.zst or .i3.xz. Objects of unknown classes are
-    copied unchanged; old versions of known classes and of frames become current ones. OUT appears only when it is
-    complete.
+    copied unchanged; old versions of known classes and of frames become current ones. An object that cannot be decoded
+    is copied unchanged, too, with a warning for its key. OUT appears only when it is complete.
 
     \b
     Example:
@@ -40,6 +40,7 @@ def command(source: Path, target: Path, recover: bool) -> None:
     click.echo(
         f"{target}: {_number(writer.frames, 'frame')}, {_number(counts['objects'], 'object')}; "
         f"{counts['opaque']} of unknown classes, {counts['changed']} converted to current versions"
+        + (f", {counts['faulty']} that cannot be decoded copied unchanged" if counts["faulty"] else "")
     )
 
 
@@ -49,20 +50,20 @@ def _number(count: int, what: str) -> str:
 
 def _reencoded(stream: Path | BinaryIO, recover: bool, counts: Counter[str]) -> Iterator[Frame]:
     """Yield the frames with every object decoded and encoded again; count objects in ``counts``."""
-    from skymap_scanner.errors import I3Error
     from skymap_scanner.i3 import read_frames
 
-    frames = read_frames(stream, recover=recover, on_damage=_warn)
-    for frame in frames:
-        try:
-            result = frame.reencoded()
-        except I3Error as error:
-            if not recover:
-                raise
-            _warn(error)
-            return
+    warned: set[str | None] = set()
+    for frame in read_frames(stream, recover=recover, on_damage=_warn):
+        faults: list[I3Error] = []
+        result = frame.reencoded(faults.append)
+        for fault in faults:
+            if fault.key not in warned:  # of many frames, the first tells enough
+                click.echo(f"An object is copied unchanged: {fault}", err=True)
+                warned.add(fault.key)
+        faulty = {fault.key for fault in faults}
         counts["objects"] += len(frame)
-        counts["opaque"] += sum(frame.is_opaque(key) for key in frame)
+        counts["faulty"] += len(faulty)
+        counts["opaque"] += sum(frame.is_opaque(key) for key in frame if key not in faulty)
         counts["changed"] += sum(frame.blob(key) != result.blob(key) for key in frame)
         yield result
 

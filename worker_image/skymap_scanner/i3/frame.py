@@ -6,7 +6,7 @@ A frame that was read keeps its bytes: unchanged it is written as it was, and an
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, Final, Self, TypeVar
 
 import crc32c
@@ -172,17 +172,33 @@ class Frame(MutableMapping[str, Any]):
         result._file, result._index, result._offset = self._file, self._index, self._offset
         return result
 
-    def reencoded(self) -> Frame:
-        """Return the same frame with every object decoded and encoded anew; raises I3Error."""
+    def reencoded(self, on_fault: Callable[[I3Error], None] | None = None) -> Frame:
+        """Return the same frame with every object decoded and encoded anew, except what is not described.
+
+        An object that cannot be decoded or encoded raises I3Error; with ``on_fault`` the error goes there, and the
+        object keeps its bytes.
+        """
         result = Frame(self.stop)
         result._sorted = self._sorted
         for key in self:
+            type_name, blob, _ = self._entries[key]
             try:
-                blob = catalogue.encode(self[key])
+                blob = self._encoded_again(key)
             except UndescribedError:
-                blob = self._entries[key][1]
-            result._entries[key] = self._entries[key][0], blob, None
+                pass
+            except I3Error as error:
+                if on_fault is None:
+                    raise
+                on_fault(error)
+            result._entries[key] = type_name, blob, None
         return result
+
+    def _encoded_again(self, key: str) -> bytes:
+        value = self[key]
+        try:
+            return catalogue.encode(value)
+        except I3Error as error:
+            raise self._placed(error, key) from None
 
     def _put(self, key: str, type_name: bytes, blob: bytes) -> None:
         if key not in self._entries:

@@ -57,7 +57,7 @@ This page is made from the layouts of the classes by `python -m skymap_scanner.i
 - **Objects** are frozen. `frame[key] = dataclasses.replace(frame[key], energy=…)` changes one.
 - **Null pointers** are `None`.
 - **Unknown classes** are `Opaque`. An unknown version, or a part that is not described, raises `UndescribedError`.
-  `convert` copies both unchanged.
+  `convert` copies both unchanged, and with a warning what cannot be decoded.
 
 ## Pulses
 
