@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from skymap_api.exit_codes import PERMANENT
 from skymap_api.names import JOB_ROLES, PRODUCER, SAVER, WORKER
@@ -24,6 +25,8 @@ _DOWNLOAD_FAILED = re.compile(
     r"https?://[^ ]+: (\d{3}\b|.*\(attempts: |.*not finished after|Exceeded maximum|events may not be fetched)"
 )
 
+#: When a pod without a time counts as created.
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 #: What follows the error of a saver.
 _FITS_ARE_KEPT = (
@@ -71,15 +74,16 @@ def _role_failed(observed: ObservedState, spec: SkymapScanSpec, role: str, condi
     if condition.get("reason") == "DeadlineExceeded":
         return Finding(Reason.DEADLINE_EXCEEDED, f"{role} did not finish within activeDeadlineSeconds")
     ends = [pod for pod in observed.pods if pod.role == role and _failed(pod)]
-    message = termination_message(ends[-1]) if ends else ""
-    if message and software_mismatch(ends[-1]):
+    last = max(ends, key=lambda pod: pod.created or _NEVER, default=None)  # it made the Job fail
+    message = "" if last is None else termination_message(last)
+    if last is not None and software_mismatch(last):
         return Finding(Reason.SOFTWARE_MISMATCH, f"{role} failed: {message}")
     why = message or condition.get("message", condition.get("reason", ""))
     if role == SAVER:
         return Finding(Reason.OUTPUT_FAILED, f"{role} failed: {why} - {_FITS_ARE_KEPT}")
-    if not message:
+    if last is None or not message:
         return Finding(Reason.ROLE_FAILED, f"{role} failed: {why}")
-    reported = ends[-1].termination is not None and ends[-1].termination.code == 1
+    reported = last.termination is not None and last.termination.code == 1
     reason = _event_reason(spec, message) if role == PRODUCER and reported else Reason.ROLE_FAILED
     return Finding(reason, f"{role} failed: {message}")
 

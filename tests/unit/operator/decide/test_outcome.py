@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from tests.unit.operator.decisions import observed, snapshot
-from tests.unit.operator.world import SETTINGS
+from tests.unit.operator.world import SETTINGS, START
 
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource.status import Reason
@@ -16,6 +18,7 @@ from skymap_operator.observe.state import ObservedState, Pod, PulsarFault, Pulsa
 DONE = PulsarState(progress=snapshot(ProgressPhase.DONE))
 WRITING = PulsarState(progress=snapshot(ProgressPhase.WRITING))
 AWAY = PulsarFault(Reason.PULSAR_UNAVAILABLE, "no answer")
+MINUTE = timedelta(minutes=1)
 COMPLETED = Finding(Reason.COMPLETED, "the results are written")
 
 
@@ -66,6 +69,19 @@ def test_producer_failure_distinguishes_download_from_content(code: int, words: 
     pod = Pod("alert-producer-1", "producer", "Failed", termination=termination)
     state = observed(children=Children(jobs={"producer": job("Failed")}), pods=(pod,))
     assert found(state) == Finding(reason, f"producer failed: {words}")
+
+
+@pytest.mark.parametrize("first", ["a", "z"])
+def test_last_pod_of_a_job_explains_its_failure(first: str) -> None:
+    """The first one ended for another reason, and was retried. Names of pods end at random."""
+    pods = (
+        Pod(first, "producer", "Failed", created=START, termination=Termination(70, message="Internal error: first")),
+        Pod("m", "producer", "Failed", created=START + MINUTE, termination=Termination(1, message="Error: no light")),
+    )
+    state = observed(
+        children=Children(jobs={"producer": job("Failed")}), pods=tuple(sorted(pods, key=lambda pod: pod.name))
+    )
+    assert found(state) == Finding(Reason.EVENT_UNUSABLE, "producer failed: Error: no light")
 
 
 @pytest.mark.parametrize(
