@@ -11,9 +11,14 @@ from skymap_operator.observe.state import ObservedState
 
 
 def start_time(observed: ObservedState) -> datetime | None:
-    """Return when the first pod of the scan started, None if none has."""
+    """Return when the first pod of the scan started, None if none has.
+
+    A suspension resets it. Pods of Jobs that were complete before are still there, so it is at earliest the resumption.
+    """
+    if observed.scan.status.start_time is not None:
+        return observed.scan.status.start_time
     times = [pod.started for pod in observed.pods if pod.started is not None]
-    return observed.scan.status.start_time or min(times, default=None)
+    return max(min(times), _waiting_since(observed)) if times else None
 
 
 def deadline_exceeded(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:

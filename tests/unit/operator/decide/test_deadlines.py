@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.unit.operator.decisions import URL, observed, running
+from tests.unit.operator.decisions import URL, observed, reconcile, running
 from tests.unit.operator.world import SETTINGS, START
 
 from skymap_api.resource.status import Phase, Reason
@@ -62,6 +62,17 @@ def test_missed_start_names_the_obstacle() -> None:
     assert ended.message.startswith(
         "no pod started within startingDeadlineSeconds: 9: a: 0/3 nodes are available. - the scan continues when"
     )
+
+
+def test_pod_that_ended_before_a_suspension_starts_no_deadline_after_it() -> None:
+    world = running(URL | {"activeDeadlineSeconds": 500}, passes=6, tasks=60)
+    assert {pod["status"]["phase"] for name, pod in world.pods.items() if "producer" in name} == {"Succeeded"}
+    for suspended in (True, False):
+        world.scan["spec"]["suspend"] = suspended
+        for _ in range(2):
+            reconcile(world)
+            world.step(5000 if suspended else 10)
+    assert ObservedScan.of(world.scan).status.phase is Phase.SCANNING
 
 
 def test_suspension_does_not_count_towards_deadlines() -> None:

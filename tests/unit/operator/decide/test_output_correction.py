@@ -101,6 +101,21 @@ def test_deadline_does_not_count_the_time_until_the_correction() -> None:
     check_succeeded(world)
 
 
+def test_deadline_does_not_count_the_time_until_the_scan_is_resumed() -> None:
+    """As ``skymap-scanner abort --resume`` does: the operator sees the suspension, or it does not."""
+    for seen in (True, False):
+        world = failed(ALL | {"activeDeadlineSeconds": 3600, "ttlSecondsAfterFinished": {"failed": 100_000}})
+        world.bad_format = ""
+        world.now += timedelta(hours=5)
+        edit(world, suspend=True)
+        for _ in range(4 * seen):
+            reconcile(world)
+            world.step()
+        edit(world, suspend=False)
+        settle(world)
+        check_succeeded(world)
+
+
 def test_correction_survives_an_operator_that_is_killed_at_any_action() -> None:
     for most in range(8):
         world = failed()
