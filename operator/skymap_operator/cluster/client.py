@@ -42,6 +42,10 @@ _PLURALS = {
     "Event": ("api/v1", "events"),
 }
 
+#: A webhook that rejects writes because it does not answer. The status has no other mark of it: its code and reason are
+#: those of every internal error.
+_NO_WEBHOOK = "Internal error occurred: failed calling webhook "
+
 JSON, _MERGE, _APPLY = "application/json", "application/merge-patch+json", "application/apply-patch+yaml"
 
 
@@ -52,8 +56,8 @@ Connection: TypeAlias = ApiClient
 class ClusterError(Exception):
     """A request to the API server failed.
 
-    NotFound, Conflict: the observed state is outdated, so reconcile again. Refused: permissions, a quota or a policy
-    reject the request; Invalid: the object itself is wrong. Unavailable: the API server cannot be reached or is
+    NotFound, Conflict: the observed state is outdated, so reconcile again. Refused: permissions, a quota, a policy or a
+    webhook reject the request; Invalid: the object itself is wrong. Unavailable: the API server cannot be reached or is
     overloaded; try again later.
     """
 
@@ -342,7 +346,7 @@ def _fault(code: int, text: str, request: str) -> ClusterError:
         return Conflict(message)
     if code == 413 or (code == 422 and _names_field(status)):
         return Invalid(message)
-    if code in {400, 403, 405, 422}:
+    if code in {400, 403, 405, 422} or (code == 500 and message.startswith(_NO_WEBHOOK)):
         return Refused(message)
     return Unavailable(f"{request}: {code} {message}")
 

@@ -86,6 +86,7 @@ def status(message: str, *causes: dict[str, str]) -> dict[str, Any]:
         (401, status("Unauthorized"), Unavailable),
         (429, status("Too many requests"), Unavailable),
         (500, status("etcd"), Unavailable),
+        (500, status('Internal error occurred: failed calling webhook "w": connection refused'), Refused),
         (503, "<html>proxy\n down</html>", Unavailable),
     ],
 )

@@ -16,6 +16,8 @@ from skymap_operator.observe.state import ObservedWarning, Pod, PulsarFault, Pul
 
 FOREIGN = Job({"metadata": {"name": "alert-saver"}}, owned=False)
 
+NO_WEBHOOK = 'Internal error occurred: failed calling webhook "policy.example.org": connect: connection refused'
+
 
 @pytest.mark.parametrize(
     ("changes", "reason", "named"),
@@ -106,6 +108,11 @@ FOREIGN = Job({"metadata": {"name": "alert-saver"}}, owned=False)
             },
             Reason.OBJECTS_REJECTED,
             "satisfy the policy",
+        ),
+        (
+            {"warnings": (ObservedWarning("Job a", "Refused", NO_WEBHOOK),)},
+            Reason.WEBHOOK_UNAVAILABLE,
+            f"Job a: {NO_WEBHOOK} - restore the service of this admission webhook, or exempt the namespace from it",
         ),
         ({"warnings": (ObservedWarning("Pulsar", "PulsarRefused", "403"),)}, Reason.PULSAR_REFUSED, "403"),
     ],
