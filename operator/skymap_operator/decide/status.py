@@ -45,7 +45,7 @@ _PROGRESSING: dict[Phase, tuple[Truth, Reason, str]] = {
 
 #: Conditions whose change is a warning.
 _WARNINGS = {(ConditionType.DEGRADED, "True"), (ConditionType.SUCCEEDED, "False")}
-_LONGEST_MESSAGE = 32768
+_LONGEST_MESSAGE, _LONGEST_LEFT_OUT = 32768, 4096
 #: Highest rate that is shown (pixels per second); rounding the largest float up would give infinity.
 _HIGHEST_RATE = 1e9
 
@@ -254,7 +254,7 @@ def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
         "progress": f"{progress.done}/{progress.planned}",
         "pixels": Pixels(done=progress.done, planned=progress.planned, failed=progress.failed, levels=levels),
         "calibration": progress.calibration,
-        "left_out": None if progress.left_out is None else printable_line(progress.left_out),
+        "left_out": None if progress.left_out is None else printable_line(progress.left_out)[:_LONGEST_LEFT_OUT],
         "best": observed.scan.status.best if progress.best is None else rounded(progress.best),
         "rate": float(f"{min(progress.rate, _HIGHEST_RATE):.3g}"),
         "eta": _eta(progress, pulsar.progress_time),

@@ -9,8 +9,10 @@ import pytest
 from tests.unit.operator.decisions import URL, actions, observed, running, snapshot, status
 from tests.unit.operator.world import START, World, resource, wire
 
-from skymap_api.progress import ProgressPhase
+from skymap_api.progress import MAX_OBSTACLE, ProgressPhase
 from skymap_api.pulsar_statistics import Subscription
+from skymap_api.resource import SkymapScanStatus
+from skymap_api.resource.base import to_manifest
 from skymap_api.resource.status import BestFitStatus, CalibrationStatus, Condition, ConditionType, Phase, Reason
 from skymap_operator.decide.actions import Emit
 from skymap_operator.decide.diagnose import Finding
@@ -107,6 +109,13 @@ def test_status_of_a_running_scan_shows_its_progress() -> None:
     assert START < found.start_time < found.eta
     assert found.workers is not None
     assert found.workers.ready > 0
+
+
+def test_formats_that_are_left_out_fit_into_the_status_with_their_escapes() -> None:
+    """A status that is too long would be rejected in every pass, and nothing else would be done."""
+    state = PulsarState(progress=snapshot(ProgressPhase.WRITING, left_out="\0" * MAX_OBSTACLE))
+    found = status(actions(observed(pulsar=state)))
+    assert SkymapScanStatus.model_validate(to_manifest(found)).left_out == "\\x00" * (MAX_OBSTACLE // 4)
 
 
 def test_condition_keeps_its_transition_time_while_its_status_stays() -> None:
