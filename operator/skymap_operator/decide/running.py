@@ -26,7 +26,7 @@ from skymap_operator.decide.diagnose import Finding, find_obstacle, find_shortag
 from skymap_operator.decide.drift import differs, patch_job, settings_differ, template_differs
 from skymap_operator.decide.status import Verdict, phase_of, update_status
 from skymap_operator.decide.wanted import recipe_of, role_memory
-from skymap_operator.decide.workers import decide_workers, scale_workers
+from skymap_operator.decide.workers import decide_workers, lower_workers, scale_workers
 from skymap_operator.manifests import claim, config_map, jobs
 from skymap_operator.manifests.recipe import Recipe
 from skymap_operator.observe.children import Job
@@ -44,7 +44,7 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     scan, pulsar = observed.scan, observed.pulsar
     refused = not_allowed(spec, settings.allowed_in_pods)
     if refused is not None:
-        return _hold(observed, refused, settings)
+        return _hold(observed, spec, refused, settings)
     recipe, memory = recipe_of(observed, spec, settings), role_memory(observed, settings)
     decided = decide_workers(observed, spec, settings)
     trouble = find_obstacle(observed)
@@ -79,13 +79,16 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     )
 
 
-def _hold(observed: ObservedState, refused: Finding, settings: Settings) -> Decision:
-    """Report what the scan may not ask for, and neither create nor change anything."""
+def _hold(observed: ObservedState, spec: SkymapScanSpec, refused: Finding, settings: Settings) -> Decision:
+    """Report what the scan may not ask for, and create nothing. It keeps its workers, but not more than it may have."""
     deployment = observed.children.owned_deployment()
     desired = 0 if deployment is None else deployment.replicas
+    bounds = (desired, spec.workers.max, observed.allocation)
+    desired = min(bound for bound in bounds if bound is not None)
     workers = WorkersStatus(desired=desired, reason="the number is kept while the scan asks for what is not allowed")
     verdict = Verdict(phase_of(observed), degraded=refused, workers=workers)
-    return Decision(update_status(observed, verdict), settings.retry_interval)
+    actions = (*update_status(observed, verdict), *lower_workers(observed, desired))
+    return Decision(actions, settings.retry_interval)
 
 
 def _topics(recipe: Recipe, pulsar: PulsarState) -> list[Action]:

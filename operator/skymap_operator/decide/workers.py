@@ -95,6 +95,16 @@ def scale_workers(observed: ObservedState, recipe: Recipe, decided: WorkersDecis
     return actions
 
 
+def lower_workers(observed: ObservedState, most: int) -> list[Action]:
+    """Return the actions that leave at most so many workers, and change nothing else of them."""
+    live = observed.children.deployment
+    if live is None or not live.managed or live.replicas <= most:
+        return []
+    message = f"from {live.replicas} to {most} workers: the scan may have no more"
+    patch = Patch(live.kind, live.name, {"spec": {"replicas": most}})
+    return [*_mark_busy(observed.pods, busy_workers(observed)), patch, Emit("Normal", "Scaled", message)]
+
+
 def busy_workers(observed: ObservedState) -> frozenset[str]:
     """Return the names of the workers that have a task in flight.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.unit.operator.recipes import spec_of
 from tests.unit.operator.world import SETTINGS, World, resource
 
 from skymap_api.resource.status import ConditionType, Reason
-from skymap_operator.decide.actions import SetStatus
+from skymap_operator.decide.actions import Patch, SetStatus
 from skymap_operator.decide.allowed import not_allowed
 from skymap_operator.decide.plan import decide
 from skymap_operator.settings import AllowedInPods
@@ -111,6 +112,21 @@ def test_running_scan_that_asks_for_too_much_is_left_as_it_is() -> None:
     reconcile(world)
     condition = status_of(world)
     assert condition.reason is Reason.AS_EXPECTED
+
+
+@pytest.mark.parametrize(("most", "allocation", "left"), [(100, 3, 3), (2, None, 2), (2, 5, 2), (100, None, None)])
+def test_scan_that_asks_for_too_much_keeps_no_more_workers_than_it_may_have(
+    most: int, allocation: int | None, left: int | None
+) -> None:
+    """Otherwise one wrong annotation would keep its workers from a realtime scan."""
+    world = running()
+    world.objects["Deployment", "alert-workers"]["spec"]["replicas"] = 6
+    world.scan["spec"] |= {"podTemplate": APPARMOR, "workers": {"max": most}}
+    decision = decide(replace(world.observe(), allocation=allocation), SETTINGS)
+    patches = [one.patch for one in decision.actions if isinstance(one, Patch) and one.kind == "Deployment"]
+    assert patches == ([] if left is None else [{"spec": {"replicas": left}}])
+    workers = status(list(decision.actions)).workers
+    assert workers.desired == (6 if left is None else left)
 
 
 def status_of(world: World) -> Any:
