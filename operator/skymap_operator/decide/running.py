@@ -25,7 +25,7 @@ from skymap_operator.decide.allowed import not_allowed
 from skymap_operator.decide.diagnose import Finding, find_obstacle, find_shortage
 from skymap_operator.decide.drift import differs, patch_job, settings_differ, template_differs
 from skymap_operator.decide.status import Verdict, phase_of, update_status
-from skymap_operator.decide.wanted import recipe_of, role_memory
+from skymap_operator.decide.wanted import pods_known, recipe_of, role_memory
 from skymap_operator.decide.workers import decide_workers, lower_workers, scale_workers
 from skymap_operator.manifests import claim, config_map, jobs
 from skymap_operator.manifests.recipe import Recipe
@@ -56,7 +56,7 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
         runs_with=runs_with(scan.spec, scan.status, settings),
         role_memory=memory,
     )
-    ready = isinstance(pulsar, PulsarState) and observed.tls_keys is not None
+    ready = isinstance(pulsar, PulsarState) and pods_known(observed)
     actions: list[Action] = []
     if ready and FINALIZER not in scan.finalizers:
         actions.append(AddFinalizer())
@@ -135,7 +135,7 @@ def _correct_job(observed: ObservedState, role: str, job: Job, wanted: Manifest,
     if settings_differ(job, wanted) and (role == SAVER or job.complete is None):
         return [Emit("Normal", "RunAgain", f"the {role} runs again with changed settings"), Delete(job.kind, job.name)]
     if not job.finished:
-        if template_differs(job, wanted) and not _pod_runs(observed, role):
+        if pods_known(observed) and template_differs(job, wanted) and not _pod_runs(observed, role):
             message = f"its pod template has changed before its pod runs: the Job of the {role} is created again"
             return [Emit("Normal", "RunAgain", message), Delete(job.kind, job.name)]
         return patch_job(job, wanted)

@@ -24,6 +24,11 @@ def recipe_of(observed: ObservedState, spec: SkymapScanSpec, settings: Settings)
     return Recipe.of(observed.scan, spec, settings, observed.tls_keys or frozenset(), limits)
 
 
+def pods_known(observed: ObservedState) -> bool:
+    """Return whether the pods of the recipe are right: their commands name the certificates in a Secret."""
+    return observed.tls_keys is not None
+
+
 def role_memory(observed: ObservedState, settings: Settings) -> tuple[RoleMemory, ...]:
     """Return the raised memory limits: those of the status, and new ones for roles that have exceeded theirs."""
     before: dict[str, RoleMemory] = {one.role: one for one in observed.scan.status.role_memory or ()}

@@ -13,6 +13,7 @@ from skymap_operator.decide.actions import Action, Create, Emit, Patch, Replace
 from skymap_operator.decide.deadlines import start_time
 from skymap_operator.decide.drift import differs
 from skymap_operator.decide.scaling import Demand, Scale, learned_seconds, rounded_seconds, scale
+from skymap_operator.decide.wanted import pods_known
 from skymap_operator.manifests import workers
 from skymap_operator.manifests.recipe import Recipe
 from skymap_operator.observe.state import DELETION_COST, ObservedState, Pod, PulsarFault, PulsarState
@@ -86,7 +87,7 @@ def scale_workers(observed: ObservedState, recipe: Recipe, decided: WorkersDecis
     actions: list[Action] = []
     if wanted < current:
         actions += _mark_busy(observed.pods, decided.busy)
-    if differs(live.manifest, workers(recipe, current)):
+    if pods_known(observed) and differs(live.manifest, workers(recipe, current)):
         actions.append(Replace(workers(recipe, wanted)))
     elif wanted != current:
         actions.append(Patch(live.kind, live.name, {"spec": {"replicas": wanted}}))

@@ -11,6 +11,7 @@ from skymap_api.resource.status import ConditionType, Reason
 from skymap_operator.decide.actions import (
     AddFinalizer,
     Create,
+    Delete,
     Emit,
     EnsureTopics,
     Patch,
@@ -74,6 +75,21 @@ def test_workers_stay_while_pulsar_is_unavailable() -> None:
     assert (new.phase, new.pixels, new.best, new.backlog) == (old.phase, old.pixels, old.best, old.backlog)
     assert Emit("Warning", "PulsarUnavailable", "cannot reach http://pulsar:8080") in found
     assert decide(world.observe(), SETTINGS).requeue_after == SETTINGS.retry_interval
+
+
+def test_pods_stay_as_they_are_while_the_certificates_secret_is_missing() -> None:
+    """Their commands name its keys, so without it they would be replaced by pods that trust no certificate."""
+    spec = URL | {"pulsar": {"tlsSecret": {"name": "tls"}}}
+    world = World(resource(spec), quota=0)
+    known = frozenset({"ca.crt"})
+    for _ in range(3):
+        for action in decide(replace(world.observe(), tls_keys=known), SETTINGS).actions:
+            world.apply(action)
+        world.step()
+    assert actions(replace(world.observe(), tls_keys=known)) == []
+    assert {type(action) for action in actions(replace(world.observe(), tls_keys=None))} == {SetStatus, Emit}
+    changed = {type(one) for one in actions(replace(world.observe(), tls_keys=known | {"tls.crt", "tls.key"}))}
+    assert changed == {Emit, Delete, Replace}
 
 
 def test_no_pod_is_created_without_the_certificates_secret() -> None:
