@@ -81,7 +81,7 @@ clean: ## Remove .venv and everything that was built
 ##@ Pulsar and Kubernetes on this machine
 
 pulsar: ## Run Apache Pulsar until Ctrl-C
-	@dev/pulsar/start.sh $(if $(PULSAR_DATA),--data "$(PULSAR_DATA)")
+	@dev/pulsar/start.sh $(if $(PULSAR_DATA),--data "$$PULSAR_DATA")
 
 pulsar-install:
 	@dev/pulsar/install.sh

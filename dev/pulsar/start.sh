@@ -36,6 +36,23 @@ mkdir -p "$data/log"
 cd "$data"
 data="$PWD"
 
+# Whether a name holds more than letters, digits and ._/@+=~- of ASCII.
+unusual() {
+  local LC_ALL=C
+  [[ "$1" == *[^A-Za-z0-9._/@+=~-]* ]]
+}
+
+# Pulsar pastes the folder into URLs, lists and patterns, where a blank, a comma or a dollar sign has a meaning. On Linux
+# the current folder has a second name. Java reads letters beyond ASCII as the locale says.
+folder="$data"
+if unusual "$data"; then
+  folder=/proc/self/cwd
+  if [ ! -e "$folder" ] || ! iconv -f UTF-8 -t UTF-8 <<<"$data" >/dev/null 2>&1; then
+    fail 1 "Pulsar cannot use the folder $data: by --data, give one whose name is of letters, digits and ._/@+=~- of ASCII"
+  fi
+  export LC_ALL=C.UTF-8
+fi
+
 # Java inherits the lock and holds it until it exits.
 exec 9>"$data/lock"
 flock -n 9 || fail 1 "another Pulsar is running on $data; stop it, or give another folder by --data"
@@ -50,6 +67,7 @@ brokerServicePort=$port
 webServicePort=$web_port"
 "$here/merge.sh" "$here/../../helm/skymap-scanner/files/standalone.conf" "$here/local.conf" <(echo "$addresses") "$conf" \
   >standalone.conf
+cp "$here/log4j2.xml" log4j2.xml
 
 cat <<END
 Pulsar is starting. Ctrl-C stops it; the data stay in $data
@@ -69,7 +87,7 @@ exec "${JAVA_HOME:+$JAVA_HOME/bin/}java" \
   "${classes[@]}" \
   -Xms256m -Xmx256m -XX:MaxDirectMemorySize=256m -XX:+UseG1GC -XX:+PerfDisableSharedMem \
   -XX:+ExitOnOutOfMemoryError -Dpulsar.allocator.exit_on_oom=true \
-  -XX:ErrorFile="$data/log/java-error.log" \
+  -XX:ErrorFile="$folder/log/java-error.log" \
   -Djava.net.preferIPv4Stack=true \
   -Dio.netty.tryReflectionSetAccessible=true -Dio.netty.recycler.maxCapacityPerThread=4096 \
   --add-opens java.base/java.io=ALL-UNNAMED \
@@ -79,9 +97,9 @@ exec "${JAVA_HOME:+$JAVA_HOME/bin/}java" \
   --add-opens java.base/jdk.internal.platform=ALL-UNNAMED \
   --add-opens java.management/sun.management=ALL-UNNAMED \
   --add-opens jdk.management/com.sun.management.internal=ALL-UNNAMED \
-  -Dlog4j.configurationFile="$here/log4j2.xml" -Dlog4j.shutdownHookEnabled=false -Dlog4j2.is.webapp=false \
-  -Dpulsar.log.dir="$data/log" -Djava.util.logging.config.file=/dev/null \
-  -cp "$home/lib/*" LocalPulsar "$data/metadata" \
-  --config "$data/standalone.conf" --metadata-dir "$data/metadata" \
-  --bookkeeper-dir "$data/bookkeeper" --bookkeeper-port "$storage_port" \
+  -Dlog4j.configurationFile="$folder/log4j2.xml" -Dlog4j.shutdownHookEnabled=false -Dlog4j2.is.webapp=false \
+  -Dpulsar.log.dir="$folder/log" -Djava.util.logging.config.file=/dev/null \
+  -cp "$home/lib/*" LocalPulsar "$folder/metadata" \
+  --config "$folder/standalone.conf" --metadata-dir "$folder/metadata" \
+  --bookkeeper-dir "$folder/bookkeeper" --bookkeeper-port "$storage_port" \
   --advertised-address "$address" --no-functions-worker --no-stream-storage

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from testing.leaving import leave_out
 from testing.pulsar.brokers import access_to, number, numbered, plain, take
 from testing.pulsar.server import PulsarServer
 from testing.waiting import eventually
@@ -114,6 +115,30 @@ def test_token_may_come_from_the_environment(
     with open_broker(guarded.url, access_to(guarded)) as broker:
         assert_serves(broker, topic)
         assert topic in broker.topics(NAMESPACE)
+
+
+def test_files_may_have_names_with_blanks_and_more(guarded: PulsarServer, topic: str, tmp_path: Path) -> None:
+    odd = tmp_path / "a b,c;d%20:ü#1?"
+    odd.mkdir()
+    access = access_to(guarded, written(odd, guarded.token("admin")))
+    assert access.trusted is not None
+    (odd / "ca.pem").write_bytes(access.trusted.read_bytes())
+    with open_broker(guarded.url, replace(access, trusted=odd / "ca.pem")) as broker:
+        assert_serves(broker, topic)
+
+
+@pytest.mark.parametrize("name", ["\udcfc.token", "\udcfc.pem"])
+def test_files_that_the_client_cannot_open_are_named(guarded: PulsarServer, name: str, tmp_path: Path) -> None:
+    access = access_to(guarded, written(tmp_path, guarded.token("admin")))
+    given, path = access.token_file if name.endswith("token") else access.trusted, tmp_path / name
+    assert given is not None
+    try:
+        path.write_bytes(given.read_bytes())
+    except OSError:
+        leave_out("this file system has UTF-8 names alone")
+    odd = replace(access, token_file=path) if name.endswith("token") else replace(access, trusted=path)
+    with pytest.raises(InputError, match=r"Pulsar's client cannot open .* not UTF-8"):
+        open_broker(guarded.url, odd)
 
 
 @pytest.mark.parametrize("bad", ["none", "nonsense", "expired", "signed by another"])

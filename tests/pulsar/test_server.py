@@ -19,6 +19,7 @@ import pytest
 from testing.faults import disk
 from testing.leaving import leave_out
 from testing.pulsar.server import START, PulsarAddress, PulsarServer, free_ports
+from testing.waiting import eventually
 
 Start = Callable[..., PulsarServer]
 TOPIC = "persistent://public/default/messages"
@@ -148,6 +149,59 @@ def test_client_certificates_can_be_required(own_pulsar: Start) -> None:
 def test_broker_that_cannot_start_reports_the_reason(own_pulsar: Start) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)Pulsar ended with 1 while it started\..*NotThere"):
         own_pulsar(configuration={"authenticationEnabled": "true", "authenticationProviders": "NotThere"})
+
+
+def test_failed_start_repeats_the_last_error_of_the_log(pulsar_installed: None, tmp_path: Path) -> None:
+    configuration = {"authenticationEnabled": "true", "authenticationProviders": "NotThere"}
+    server = PulsarServer(tmp_path / "pulsar", configuration)
+    with pytest.raises(RuntimeError, match="Pulsar ended with 1"):
+        server.start()
+    assert (server.folder / "console.log").read_text().splitlines()[-2:] == [
+        "pulsar: it did not start: java.lang.ClassNotFoundException: NotThere",
+        f"pulsar: the log is {server.folder}/log/pulsar.log",
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a second name for the current folder")
+def test_broker_starts_in_a_folder_of_any_name(
+    pulsar_installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "my data, %20 ü${x};#1:\n?'\"&"
+    with PulsarServer(folder) as server:
+        with client(server.url) as one:
+            send(one, b"kept")
+        server.stop()
+        monkeypatch.setenv("LC_ALL", "C")
+        server.start()
+        with client(server.url) as one:
+            assert stored(one) == [b"kept"]
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name], "no folder of a garbled name"
+
+
+def test_folder_that_is_not_utf_8_is_rejected(pulsar_installed: None, tmp_path: Path) -> None:
+    words = [START, "--data", os.fsencode(tmp_path) + b"/M\xfcller"]
+    refused = subprocess.run(words, capture_output=True, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(b"pulsar: Pulsar cannot use the folder")
+
+
+@pytest.mark.parametrize("lines", [1, 20, 60])
+def test_signal_while_it_starts_ends_a_broker_quietly(lines: int, pulsar_installed: None, tmp_path: Path) -> None:
+    """A start writes some hundred lines into its log before it is ready."""
+    log = tmp_path / "data/log/pulsar.log"
+    broker, web, storage = free_ports(3)
+    words = ["--data", tmp_path / "data", "--port", broker, "--web-port", web, "--storage-port", storage]
+    with subprocess.Popen(
+        [str(word) for word in (START, *words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            eventually(lambda: log.exists() and len(log.read_bytes().splitlines()) >= lines, within=120)
+        finally:
+            process.terminate()
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "xception" not in said
+    assert "pulsar: " not in said
 
 
 def test_second_broker_in_a_folder_is_rejected(own_pulsar: Start) -> None:
