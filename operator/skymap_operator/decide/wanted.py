@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from skymap_api.names import JOB_ROLES
 from skymap_api.resource import SkymapScanSpec
-from skymap_api.resource.quantities import amount
+from skymap_api.resource.quantities import amount, compare
 from skymap_api.resource.status import RoleMemory
 from skymap_operator.manifests.recipe import Recipe
 from skymap_operator.observe.state import ObservedState
@@ -51,9 +51,9 @@ def _raised(observed: ObservedState, role: str, settings: Settings) -> RoleMemor
 
 
 def _limits(raised: Iterable[RoleMemory], settings: Settings) -> dict[str, str]:
-    """Return the raised limits by role, as far as they are above that of the settings."""
-    given = amount((settings.role_resources.limits or {}).get("memory", ""))
-    found = {one.role: (amount(one.limit), one.limit) for one in raised}
-    return {
-        role: limit for role, (size, limit) in found.items() if given is not None and size is not None and size > given
-    }
+    """Return the raised limits by role: those above that of the settings, and none above the maximum of now."""
+    given, most = (settings.role_resources.limits or {}).get("memory"), settings.role_memory_max
+    if given is None:
+        return {}
+    bounded = {one.role: most if compare(one.limit, most) > 0 else one.limit for one in raised}
+    return {role: limit for role, limit in bounded.items() if compare(limit, given) > 0}

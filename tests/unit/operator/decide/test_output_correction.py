@@ -12,6 +12,7 @@ from tests.unit.operator.world import SETTINGS, World, resource
 from skymap_api.resource.status import ConditionType, Phase, Reason
 from skymap_operator.decide.actions import Delete
 from skymap_operator.decide.plan import decide
+from skymap_operator.decide.wanted import recipe_of
 from skymap_operator.observe.state import deletes_topics
 
 ALL = URL | {"output": {"formats": ["json", "flat-fits"]}}
@@ -208,6 +209,17 @@ def test_memory_is_not_raised_if_the_settings_forbid_it(monkeypatch: pytest.Monk
     assert outcome(world)[1] is Reason.OUTPUT_FAILED
     assert scan_of(world).status.role_memory is None
     assert saver(world)["resources"]["limits"]["memory"] == "2Gi"
+
+
+@pytest.mark.parametrize(("most", "limit"), [("8Gi", "8Gi"), ("6Gi", "6Gi"), ("1Gi", "2Gi"), ("0", "2Gi")])
+def test_memory_that_was_raised_follows_a_lower_maximum(most: str, limit: str) -> None:
+    """The limit of before is in the status, which outlives the settings."""
+    world = World(resource(URL), saver_needs=5000)
+    settle(world)
+    state, settings = world.observe(), SETTINGS.model_copy(update={"role_memory_max": most})
+    assert state.scan.spec is not None
+    resources = recipe_of(state, state.scan.spec, settings).role_resources("saver")
+    assert (resources.limits or {})["memory"] == limit
 
 
 def test_job_that_failed_while_the_operator_was_away_gets_more_memory() -> None:
