@@ -52,7 +52,8 @@ def settings_page() -> str:
 
 
 def _setting(name: str, field: dict[str, Any], required: bool, schema: dict[str, Any]) -> str:
-    kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
+    quantity = "x-kubernetes-int-or-string" in field  # its two types are one
+    kinds = [field] if quantity else [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
     model = kinds[0].get("$ref", "").rpartition("/")[2]
     kind = describe_type(schema["$defs"][model] if model else kinds[0])
     default = field.get("default")

@@ -31,11 +31,21 @@ AddressWord = Annotated[str, AfterValidator(_addresses)]
 
 #: A name or key in which * stands for anything, or ``!`` and one to exclude.
 NamePattern = Annotated[str, Field(max_length=256, pattern=r"^!?[-A-Za-z0-9_./*]+$")]
+
+
+def _range(text: str) -> str:
+    first, _, last = text.partition("-")
+    if last and int(last) < int(first):
+        raise ValueError(f"{text}: a range begins with its lowest id")
+    return text
+
+
 #: An id of a user or group such as ``1000``, or a range such as ``1000-1999``.
 IdRange = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if type(value) is int else value),
     Field(pattern=r"^[0-9]{1,10}(-[0-9]{1,10})?$"),
+    AfterValidator(_range),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from skymap_operator.reference import settings_page
 from skymap_operator.settings import Settings, SettingsError, read_settings
 
 NEEDED = {
@@ -57,6 +58,10 @@ def test_settings_are_read_from_the_environment() -> None:
             {"SKYMAP_OPERATOR_ALLOWED_IN_PODS": '{"userIds": ["1000-"]}'},
             "SKYMAP_OPERATOR_ALLOWED_IN_PODS: userIds.0: String should match",
         ),
+        (
+            {"SKYMAP_OPERATOR_ALLOWED_IN_PODS": '{"groupIds": ["1599-1500"]}'},
+            "SKYMAP_OPERATOR_ALLOWED_IN_PODS: groupIds.0: 1599-1500: a range begins with its lowest id",
+        ),
         ({"SKYMAP_OPERATOR_NAMESPACES": "[alerts"}, "SKYMAP_OPERATOR_NAMESPACES: Input should be a valid tuple"),
     ],
 )
@@ -68,3 +73,10 @@ def test_invalid_variable_is_named(given: dict[str, str], named: str) -> None:
 
 def test_every_setting_is_documented() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("name", ["CLAIM_SIZE", "ROLE_MEMORY_MAX"])
+def test_quantity_is_documented_as_one(name: str) -> None:
+    """YAML may read it as an integer, but most are not."""
+    part = settings_page().partition(f"## SKYMAP_OPERATOR_{name}\n")[2]
+    assert part.partition("- Type: ")[2].startswith("quantity\n")
