@@ -151,6 +151,8 @@ def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
         ({"settings": {"maxWorkers": 0}}, "maxWorkers"),
         ({"settings": {"claimSize": "2 GB"}}, "claimSize"),
         ({"settings": {"workerResources": {"limits": {"memory": "much"}}}}, "memory"),
+        # It could not take away the ids of settings.podTemplate.
+        ({"settings": {"namespacePodTemplates": {"alerts": {"securityContext": None}}}}, "securityContext"),
         ({"pulsar": {"tenant": "ice/cube"}}, "tenant"),
         ({"pulsar": {"serviceUrl": "http://pulsar:8080", "evaluation": False}}, "serviceUrl"),
         ({"pulsar": {"serviceUrl": "pulsar://pulsar:6650"}}, "set pulsar.evaluation to false"),
