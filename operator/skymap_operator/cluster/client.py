@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
@@ -44,7 +45,7 @@ _PLURALS = {
 
 #: A webhook that rejects writes because it does not answer. The status has no other mark of it: its code and reason are
 #: those of every internal error.
-_NO_WEBHOOK = "Internal error occurred: failed calling webhook "
+_NO_WEBHOOK = re.compile("Internal error occurred: failed calling (admission )?webhook ")
 
 JSON, _MERGE, _APPLY = "application/json", "application/merge-patch+json", "application/apply-patch+yaml"
 
@@ -346,7 +347,7 @@ def _fault(code: int, text: str, request: str) -> ClusterError:
         return Conflict(message)
     if code == 413 or (code == 422 and _names_field(status)):
         return Invalid(message)
-    if code in {400, 403, 405, 422} or (code == 500 and message.startswith(_NO_WEBHOOK)):
+    if code in {400, 403, 405, 422} or (code == 500 and _NO_WEBHOOK.match(message)):
         return Refused(message)
     return Unavailable(f"{request}: {code} {message}")
 

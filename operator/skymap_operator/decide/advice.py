@@ -79,6 +79,14 @@ _MESSAGES: tuple[tuple[str, Advice], ...] = (
         Advice(Reason.OBJECTS_REJECTED, "let the namespace's LimitRange allow it, or choose another output.claim.size"),
     ),
     (
+        r"only dynamically provisioned pvc can be resized",
+        Advice(
+            Reason.OBJECTS_REJECTED,
+            "the scan goes on with the claim as it is: set output.claim.size back, or let its storage class allow "
+            "expansion",
+        ),
+    ),
+    (
         r"usage per (Container|Pod) is|max limit to request ratio per|must be less than or equal to [\w-]+ limit",
         Advice(Reason.PODS_REJECTED, _LIMITS),
     ),

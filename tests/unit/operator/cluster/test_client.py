@@ -87,6 +87,7 @@ def status(message: str, *causes: dict[str, str]) -> dict[str, Any]:
         (429, status("Too many requests"), Unavailable),
         (500, status("etcd"), Unavailable),
         (500, status('Internal error occurred: failed calling webhook "w": connection refused'), Refused),
+        (500, status('Internal error occurred: failed calling admission webhook "w": no route'), Refused),
         (503, "<html>proxy\n down</html>", Unavailable),
     ],
 )

@@ -16,6 +16,10 @@ from skymap_operator.observe.state import ObservedWarning, Pod, PulsarFault, Pul
 
 FOREIGN = Job({"metadata": {"name": "alert-saver"}}, owned=False)
 
+FIXED_SIZE = (
+    'persistentvolumeclaims "a" is forbidden: only dynamically provisioned pvc can be resized and the storageclass '
+    "that provisions the pvc must support resize"
+)
 NO_WEBHOOK = 'Internal error occurred: failed calling webhook "policy.example.org": connect: connection refused'
 
 
@@ -108,6 +112,11 @@ NO_WEBHOOK = 'Internal error occurred: failed calling webhook "policy.example.or
             },
             Reason.OBJECTS_REJECTED,
             "satisfy the policy",
+        ),
+        (
+            {"warnings": (ObservedWarning("PersistentVolumeClaim a", "Refused", FIXED_SIZE),)},
+            Reason.OBJECTS_REJECTED,
+            f"{FIXED_SIZE} - the scan goes on with the claim as it is: set output.claim.size back",
         ),
         (
             {"warnings": (ObservedWarning("Job a", "Refused", NO_WEBHOOK),)},
