@@ -15,6 +15,7 @@ import pytest
 from testing.processes import is_alive, roles
 from testing.waiting import eventually
 from tests.unit.roles.conftest import Command, Scan, running
+from tests.unit.roles.test_save_now import unfinished_copy
 
 from skymap_api.names import ScanTopics
 from skymap_api.progress import Progress, ProgressPhase
@@ -25,10 +26,12 @@ from skymap_scanner.event.preparation import prepare
 from skymap_scanner.i3 import FitStatus, Frame, I3Bool, I3Double, I3Int, read_frames
 from skymap_scanner.reconstruction.protocol import Fit, Start, failed_fit
 from skymap_scanner.results import calibration
+from skymap_scanner.results.result import result_to_json
 from skymap_scanner.roles.fit_validation import FitValidator, RejectedFitError
 from skymap_scanner.roles.producer.planning import scan_entry
 from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.readers import BestFits
+from skymap_scanner.roles.saver.saver import save_now
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import PixelFit, decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
@@ -155,6 +158,21 @@ def test_progress_counts_resimulations(few: MakeScan) -> None:
     for snapshot in snapshots:
         assert snapshot.calibration is not None
         assert snapshot.fits.done <= snapshot.fits.started <= snapshot.fits.planned
+
+
+def test_scan_saved_before_its_last_resimulation_is_partial(few: MakeScan, tmp_path: Path) -> None:
+    """All pixels are there and the plan has ended, but the contours are not those of the finished scan."""
+    one = few(levels="1:0")
+    one.run()
+    for missing, complete in ((0, True), (1, False), (12, False)):
+        folder = tmp_path / str(missing)
+        url = f"sqlite:///{folder}.sqlite"
+        unfinished_copy(one, url, plan=10**6, fits=12 + 12 - missing)
+        with open_broker(url) as broker:
+            saved = save_now(broker, one.topics, replace(one.saver, output=folder / "saved.i3", results=folder))
+        assert saved.scanned == 12
+        assert saved.complete is complete
+        assert (b"".join(result_to_json(saved)) == one.json) is complete
 
 
 @pytest.mark.parametrize("numbers", [{"workers": 1}, {"workers": 3, "producers": 2, "collectors": 2}])

@@ -41,5 +41,8 @@ def command(
         saved = save_now(broker, ScanTopics.of(name, TopicBases(**topic_bases)), settings)
     if not saved.complete:
         planned = sum(saved.metadata.plan.values())
-        click.echo(f"The scan is not complete: these files have {saved.scanned} of {planned} planned pixels.", err=True)
+        more = ", and not all fits yet that decide about their contours" if saved.scanned == planned else ""
+        click.echo(
+            f"The scan is not complete: these files have {saved.scanned} of {planned} planned pixels{more}.", err=True
+        )
     click.echo(f"{saved.scanned} pixels written to {folder}")

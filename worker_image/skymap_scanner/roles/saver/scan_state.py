@@ -119,7 +119,7 @@ def expected_pixels(
     return counts | {nside: len(pixels) for nside, pixels in decided.items()}
 
 
-def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Statements) -> BestFitStatus | None:
+def best_fit(plan: Plan, best_fits: BestFits, statements: Statements) -> BestFitStatus | None:
     """Return the best pixel so far, with the area of the pixels inside the 90 % threshold; None without a fit.
 
     The area is not known before the first level is complete.
@@ -143,9 +143,10 @@ def best_fit(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Statem
     )
 
 
-def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Statements) -> ScanResult:
+def scan_result(plan: Plan, best_fits: BestFits, statements: Statements) -> ScanResult:
     """Return the result with the planned pixels that are done, and with the contour rule for its best fit.
 
+    Its newest level is complete when the whole scan is, since further rounds and re-simulations change the result.
     It does not depend on the time or the speed of the scan: the same scan gives the same files. Raises ValueError if
     the plan is empty.
     """
@@ -156,6 +157,7 @@ def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Sta
     for nside, pixels in plan.levels.items():
         rows = [_row(best_fits[pixel]) for pixel in pixels if pixel in best_fits]
         levels[nside] = np.array(rows, dtype=PIXEL)
+    finished = plan.complete(best_fits.has)
     result = ScanResult(
         levels=levels,
         metadata=ScanMetadata(
@@ -169,7 +171,7 @@ def scan_result(plan: Plan, best_fits: Mapping[Pixel, PixelFit], statements: Sta
             mjd=event.mjd,
             is_real_event=event.real,
             complete={
-                nside: len(levels[nside]) == len(pixels) and (plan.ended or nside != plan.newest)
+                nside: len(levels[nside]) == len(pixels) and (finished or nside != plan.newest)
                 for nside, pixels in plan.levels.items()
             },
             plan={nside: len(pixels) for nside, pixels in plan.levels.items()},
