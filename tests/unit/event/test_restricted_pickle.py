@@ -22,6 +22,7 @@ from skymap_scanner.event.pickle_instructions import _OPCODES, MAX_NUMBER
 from skymap_scanner.event.restricted_pickle import (
     BYTES_FUNCTIONS,
     MAX_DEPTH,
+    MAX_KEY,
     Allowed,
     Instance,
     empty_dictionary,
@@ -50,8 +51,8 @@ PLAIN = st.recursive(
     lambda inner: (
         st.lists(inner)
         | st.lists(inner).map(tuple)
-        | st.dictionaries(st.text(), inner)
-        | st.dictionaries(st.text(), inner).map(OrderedDict)
+        | st.dictionaries(st.text(max_size=MAX_KEY), inner)
+        | st.dictionaries(st.text(max_size=MAX_KEY), inner).map(OrderedDict)
     ),
     max_leaves=30,
 )
@@ -145,6 +146,8 @@ HOSTILE = {
     "sets a key without value": (b"}(U\x01au.", "a key without a value"),
     "has a number as key": (pickle.dumps({1: 2}), "a key that is no text"),
     "has a nested tuple as key": (b"})" + b"q\0h\0\x86" * 300 + b"Ns.", "a key that is no text"),
+    "has long bytes as key": (b"}B" + struct.pack("<I", 257) + b"a" * 257 + b"Ns.", "with a key of 257 characters"),
+    "has long text as keys": (b"(" + TEXT + b"q\0N" + b"h\0N" * 2000 + b"d.", "with a key of 1048576 characters"),
     "contains itself": (pickle.dumps(ITSELF), "contains itself"),
     "contains itself in a dictionary": (pickle.dumps(CYCLE), "contains itself"),
     "is deep": (b")" + b"\x85" * MAX_DEPTH + b".", f"nested more than {MAX_DEPTH} deep"),
@@ -182,6 +185,11 @@ def test_deepest_value_and_longest_number_are_read() -> None:
     for _ in range(MAX_DEPTH):
         value = [value]
     assert read_pickle(pickle.dumps(value, 4), ALLOWED) == value
+
+
+def test_longest_key_is_read() -> None:
+    value = {"a" * MAX_KEY: 1}
+    assert read_pickle(pickle.dumps(value, 2), ALLOWED) == value
 
 
 def test_shared_tuples_are_checked_once() -> None:

@@ -5,8 +5,8 @@ numbers, text, bytes, lists, tuples, dictionaries with text as keys, and the few
 names. Nothing is imported, and a name in the pickle is only looked up among these.
 
 What a pickle can cost is limited: instructions are counted, each is read once, all arguments are part of the pickle,
-numbers are short, and all bytes that functions make are together not longer than the pickle. A value that contains
-itself, or is nested deeply, is an error.
+numbers and keys are short, and all bytes that functions make are together not longer than the pickle. A value that
+contains itself, or is nested deeply, is an error.
 
 ``pickle_instructions.py`` reads the instructions, of protocols 0 to 5.
 """
@@ -22,6 +22,8 @@ from skymap_scanner.event.pickle_instructions import UnknownInstructionError, in
 
 #: Deepest nesting of lists, tuples and dictionaries. A realtime event has five levels.
 MAX_DEPTH = 32
+#: Longest key of a dictionary (bytes or characters): each use of a key costs its length. Real ones have some 10.
+MAX_KEY = 256
 
 
 @dataclass(frozen=True)
@@ -216,12 +218,14 @@ class _Machine:
 
 
 def dictionary(pairs: Any) -> dict[str, Any]:
-    """Return a dictionary of these pairs of a key and a value; raises InputError if a key is no text.
+    """Return a dictionary of these pairs of a key and a value; raises InputError if a key is no text, or long.
 
     Keys of bytes, of Python 2, become text. Other keys could be made to take very long.
     """
     found: dict[str, Any] = {}
     for key, value in pairs:
+        if isinstance(key, bytes | str) and len(key) > MAX_KEY:
+            raise InputError(f"the pickle has a dictionary with a key of {len(key)} characters")
         name = key.decode("latin-1") if isinstance(key, bytes) else key
         if not isinstance(name, str):
             raise InputError("the pickle has a dictionary with a key that is no text")
