@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import hypothesis.strategies as st
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 
 from skymap_scanner.errors import BrokerError, InputError
+from skymap_scanner.roles.tasks import task_properties
 from skymap_scanner.scan.pixels import Pixel, resimulation, spread_over_sky, whole_sky
 from skymap_scanner.scan.plan import (
     CalibrationEntry,
@@ -47,6 +49,17 @@ SCAN = ScanEntry(
 )
 def test_entries_round_trip(entry: object) -> None:
     assert decode_entry(entry.encode()) == entry  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "value", [math.inf, -math.inf, math.nan, [1, {"a": math.inf}], 2**70, 0.1 + 0.2, 1e22, "é", None]
+)
+def test_all_roles_read_the_same_parameters(value: object) -> None:
+    """Otherwise workers would reject the tasks, which the producer makes from its own entry."""
+    entry = SCAN.model_copy(update={"parameters": {"ra": value}})
+    decoded = decode_entry(entry.encode())
+    assert isinstance(decoded, ScanEntry)
+    assert task_properties(decoded) == task_properties(entry)
 
 
 @pytest.mark.parametrize(

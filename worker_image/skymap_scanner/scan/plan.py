@@ -37,7 +37,8 @@ from skymap_scanner.scan.seeds import Round, Seeding
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # Infinity stays a number, as in the properties of the tasks: the roles must read the same parameters.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="constants")
 
     def encode(self) -> bytes:
         """Return the entry as JSON."""
