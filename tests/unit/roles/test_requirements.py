@@ -20,7 +20,7 @@ from skymap_scanner.cli.run import command
 from skymap_scanner.errors import InputError, TooLittleMemoryError
 from skymap_scanner.results.requirements import MIB, requirements
 from skymap_scanner.roles import requirements as module
-from skymap_scanner.roles.requirements import lacking_disk, scan_requirements, writable_formats
+from skymap_scanner.roles.requirements import free_disk, lacking_disk, scan_requirements, writable_formats
 from skymap_scanner.scan.levels import most_pixels, parse_area, parse_levels
 from skymap_scanner.scan.seeds import Seeding
 
@@ -44,9 +44,22 @@ def test_most_pixels_follow_levels_area_and_list(
 
 @pytest.mark.parametrize(("seeds", "first", "keep_all", "kept"), [(3, 3, False, 1), (3, 1, False, 2), (3, 1, True, 4)])
 def test_kept_fits_follow_the_seeds(seeds: int, first: int, keep_all: bool, kept: int) -> None:
-    assert scan_requirements({8: 100}, Seeding(seeds, first, 8), keep_all=keep_all) == requirements(
-        {8: 100}, 100 * kept
-    )
+    seeding = Seeding(seeds, first, 8)
+    for resimulations in (0, 60):
+        assert scan_requirements({8: 100}, seeding, resimulations, keep_all=keep_all) == requirements(
+            {8: 100}, 100 * kept + resimulations
+        )
+
+
+def test_disk_of_a_folder_that_may_not_be_searched_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stat(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", stat)  # as it raises in Python 3.11 to 3.13
+    assert free_disk(tmp_path / "closed" / "new") is None
+    assert lacking_disk(10**30, tmp_path) == ""
 
 
 def test_format_without_memory_is_left_out_of_all_and_refused_by_name(

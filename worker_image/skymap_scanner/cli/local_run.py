@@ -157,6 +157,7 @@ def _with_room(request: RunRequest) -> RunRequest:
     need = scan_requirements(
         most_pixels(settings.levels, settings.area, settings.pixels),
         Seeding(settings.seeds, first, settings.levels[0].nside),
+        settings.calibrate,
         keep_all=settings.keep_all_seeds,
     )
     formats, _ = writable_formats(need, request.formats, named=bool(request.formats), folder=request.folder)

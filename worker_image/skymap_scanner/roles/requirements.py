@@ -19,17 +19,19 @@ log = logging.getLogger(__name__)
 
 def requirements_of(scan: ScanEntry) -> Requirements:
     """Return what the results of a scan take at most."""
-    return scan_requirements(
-        most_pixels(scan.parsed_levels(), scan.parsed_area(), scan.pixels), scan.seeding, keep_all=scan.keep_all_seeds
-    )
+    pixels = most_pixels(scan.parsed_levels(), scan.parsed_area(), scan.pixels)
+    return scan_requirements(pixels, scan.seeding, scan.calibrate, keep_all=scan.keep_all_seeds)
 
 
-def scan_requirements(pixels: Mapping[int, int], seeding: Seeding, *, keep_all: bool) -> Requirements:
-    """Return what the results take at most, for so many ``pixels`` at each nside.
+def scan_requirements(
+    pixels: Mapping[int, int], seeding: Seeding, resimulations: int, *, keep_all: bool
+) -> Requirements:
+    """Return what the results take at most, for so many ``pixels`` at each nside, and so many re-simulations.
 
-    The saver keeps the best fit of each round of a pixel, or with ``keep_all`` all fits.
+    The saver keeps the best fit of each round of a pixel, or with ``keep_all`` all fits, and that of a re-simulation.
     """
-    return requirements(pixels, (seeding.fits if keep_all else seeding.rounds) * sum(pixels.values()))
+    kept = (seeding.fits if keep_all else seeding.rounds) * sum(pixels.values())
+    return requirements(pixels, kept + resimulations)
 
 
 def writable_formats(
@@ -60,8 +62,8 @@ def lacking_disk(need: int, folder: Path) -> str:
 
 def free_disk(folder: Path) -> int | None:
     """Return the free disk (bytes) where a folder is, or will be made; None if that cannot be told."""
-    existing = next((one for one in (folder, *folder.absolute().parents) if one.exists()), folder)
     try:
+        existing = next((one for one in (folder, *folder.absolute().parents) if one.exists()), folder)
         return shutil.disk_usage(existing).free
     except OSError:
         return None
