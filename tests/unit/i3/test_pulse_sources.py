@@ -135,6 +135,22 @@ def test_union_that_repeats_its_keys_is_limited(monkeypatch: pytest.MonkeyPatch)
         resolve_pulses("U", frame(E=empty, U=UNION(("E",) * 10_001)))
 
 
+def test_maps_of_which_nothing_is_left_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unions of all pulses, of which masks choose none: each is small in the file, and all are held."""
+    none = BitMask.of(np.array([0, 0], bool))
+    objects: dict[str, Any] = {"One": ONE}
+    for number in range(20):
+        objects[f"U{number}"] = UNION(("One",))
+        objects[f"M{number}"] = I3RecoPulseSeriesMapMask(f"U{number}", none, ())
+    objects["All"] = UNION(tuple(f"M{number}" for number in range(20)))
+    assert len(resolve_pulses("All", frame(**objects))) == 0
+    monkeypatch.setattr(pulse_sources, "MAX_MADE", 62)
+    with pytest.raises(I3Error, match="key 'U19': the pulses are made of maps of more than 62 pulses"):
+        resolve_pulses("All", frame(**objects))
+    monkeypatch.setattr(pulse_sources, "MAX_MADE", 63)
+    assert len(resolve_pulses("All", frame(**objects))) == 0
+
+
 @given(st.lists(st.lists(st.tuples(st.integers(1, 2), st.integers(0, 5)), max_size=6), min_size=1, max_size=4))
 def test_union_has_every_pulse_once(maps: list[list[tuple[int, int]]]) -> None:
     objects = {}

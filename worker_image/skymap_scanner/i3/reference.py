@@ -38,7 +38,7 @@ from skymap_scanner.i3.layouts.primitives import (
     Records,
 )
 from skymap_scanner.i3.layouts.pulse_layouts import BIT_MASK, TRIGGER_LIST, WIDTHS, Compact
-from skymap_scanner.i3.pulse_sources import MAX_DEPTH, MAX_PULSES
+from skymap_scanner.i3.pulse_sources import MAX_DEPTH, MAX_MADE, MAX_PULSES
 
 INTRODUCTION: Final = f"""\
 # .i3 classes
@@ -77,6 +77,7 @@ Every fault of a file raises `I3Error`, with file, frame number (from 0), key, a
 | window of a zstd stream | 128 MiB |
 | memory of an xz stream | 256 MiB |
 | pulses under a key, DOMs without pulses included | {MAX_PULSES:,} |
+| pulses of all maps that a key leads to, together | {MAX_MADE:,} |
 | maps of pulses made of one another | {MAX_DEPTH} |
 
 A size field is trusted only as far as bytes follow.
