@@ -6,6 +6,11 @@ import os
 import shlex
 from collections.abc import Iterable
 
+#: What is said of a proxy that cannot be used, such as one of SOCKS; its address may hold a password.
+INVALID_PROXY = (
+    "the proxy that the environment names is no http:// or https:// address, or NO_PROXY is invalid: correct *_PROXY"
+)
+
 
 def printable(text: str) -> str:
     """Return ``text`` with escapes for what a terminal would interpret or could not print; line ends stay."""

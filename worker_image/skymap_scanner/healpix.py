@@ -10,10 +10,13 @@ needs it.
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from skymap_scanner.errors import InputError
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -81,6 +84,9 @@ def _as_integers(value: ArrayLike) -> Integers:
 
 
 def _healpy() -> ModuleType:
+    """Import healpy; raises InputError where Python runs without docstrings."""
+    if sys.flags.optimize > 1:
+        raise InputError("healpy needs docstrings, which Python -OO leaves out: unset PYTHONOPTIMIZE, or set it to 1")
     import healpy  # noqa: PLC0415 - see the module's docstring
 
     module: ModuleType = healpy

@@ -13,6 +13,7 @@ import httpx
 from skymap_api.crd import resource_schema
 from skymap_api.names import API_VERSION, KIND
 from skymap_api.pulsar_admin import PulsarAdminError
+from skymap_api.text import INVALID_PROXY
 from skymap_operator.cluster.client import Cluster, ClusterError
 from skymap_operator.pulsar.access import PulsarAccess
 from skymap_operator.pulsar.connections import Pulsars
@@ -56,6 +57,8 @@ async def check_operator(url: str) -> str:
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT) as client:
             answer = await client.get(f"{url}/healthz")
+    except (ImportError, ValueError, httpx.InvalidURL):
+        raise CheckError(f"the operator cannot be asked: {INVALID_PROXY}") from None
     except httpx.HTTPError as error:
         raise CheckError(f"the operator does not answer at {url}: {str(error) or type(error).__name__}") from error
     if not answer.is_success:

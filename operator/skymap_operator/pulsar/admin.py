@@ -28,6 +28,7 @@ from skymap_api.pulsar_admin import (
     split_topic,
 )
 from skymap_api.pulsar_statistics import Subscription, add_subscriptions
+from skymap_api.text import INVALID_PROXY
 from skymap_operator.pulsar.credentials import Credentials, Tls
 
 #: Longest answer that is read (bytes): snapshots and first entries of plans are a few kilobytes, statistics more.
@@ -73,13 +74,12 @@ class PulsarAdmin:
         self._tls = Tls(self._credentials)
         self._on_request = on_request
         self._requests = AdminRequests(self.url)
-        self._http = httpx.AsyncClient(
-            verify=self._tls.context,
-            timeout=httpx.Timeout(TIMEOUT, pool=POOL_TIMEOUT),
-            limits=httpx.Limits(
-                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=30
-            ),
-        )
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=30)
+        timeout = httpx.Timeout(TIMEOUT, pool=POOL_TIMEOUT)
+        try:
+            self._http = httpx.AsyncClient(verify=self._tls.context, timeout=timeout, limits=limits)
+        except (ImportError, ValueError, httpx.InvalidURL):  # not shown: the address may hold a password
+            raise PulsarAdminError(INVALID_PROXY) from None
         self._topics: TTLCache[tuple[str, str], _Listed] = TTLCache(MAX_CACHED, TOPICS_TTL)
         self._prepared: TTLCache[tuple[str, str | None], bool] = TTLCache(MAX_CACHED, NAMESPACE_TTL)
         self._first: TTLCache[str, StoredMessage] = TTLCache(MAX_CACHED, FIRST_TTL)

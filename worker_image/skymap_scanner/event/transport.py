@@ -8,6 +8,7 @@ address, whatever the name resolves to later. Every redirect passes through here
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,8 +20,11 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore
 import httpx
 
+from skymap_api.text import INVALID_PROXY
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.addresses import VARIABLE, Addresses
+
+_PORTS = {"http": 80, "https": 443}
 
 
 class OverdueError(Exception):
@@ -51,7 +55,7 @@ class Transport(httpx.BaseTransport):
     def __init__(self, allowed: Addresses, deadline: Deadline) -> None:
         self._allowed = allowed
         self._deadline = deadline
-        self._context = httpx.create_ssl_context()
+        self._context = _trusted()
         self._direct = httpcore.ConnectionPool(
             ssl_context=self._context, network_backend=_Backend(allowed, deadline), max_keepalive_connections=0
         )
@@ -91,13 +95,16 @@ class Transport(httpx.BaseTransport):
         return self._proxies[proxy]
 
     def _proxied(self, proxy: str) -> httpcore.ConnectionPool:
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError("the proxy that the environment names is no http:// or https:// address: correct *_PROXY")
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        try:
+            parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+            port = parts.port
+        except ValueError:  # not shown: it may hold a password
+            raise InputError(INVALID_PROXY) from None
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise InputError(INVALID_PROXY)
         login = None if parts.username is None else (parts.username, parts.password or "")
         return httpcore.HTTPProxy(
-            httpcore.URL(scheme=parts.scheme, host=parts.hostname, port=port, target="/"),
+            httpcore.URL(scheme=parts.scheme, host=parts.hostname, port=port or _PORTS[parts.scheme], target="/"),
             proxy_auth=login,
             ssl_context=self._context,
             network_backend=_Backend(Addresses(everything=True), self._deadline),
@@ -179,6 +186,17 @@ class _Body(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._answer.close()
+
+
+def _trusted() -> ssl.SSLContext:
+    """Return the certificates to trust; raises InputError if those that the environment names cannot be used."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:  # also ssl.SSLError
+        raise InputError(
+            f"the certificates or the key log that the environment names cannot be used ({error}): correct "
+            "SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE"
+        ) from error
 
 
 @contextmanager

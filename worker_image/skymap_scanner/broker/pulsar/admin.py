@@ -22,6 +22,7 @@ from skymap_api.pulsar_admin import (
     split_topic,
 )
 from skymap_api.pulsar_statistics import Subscription, add_subscriptions
+from skymap_api.text import INVALID_PROXY
 from skymap_scanner.broker.access import Access
 from skymap_scanner.broker.protocol import Backlog
 from skymap_scanner.broker.pulsar.handshake import trust
@@ -50,7 +51,11 @@ class PulsarAdmin:
         self.url = access.admin_url_beside(broker_url)
         self._access = access
         self._requests = AdminRequests(self.url, "the token (--auth-token FILE)")
-        self._http = httpx.Client(verify=trust(access), timeout=TIMEOUT)
+        context = trust(access)
+        try:
+            self._http = httpx.Client(verify=context, timeout=TIMEOUT)
+        except (ImportError, ValueError, httpx.InvalidURL):  # not shown: the address may hold a password
+            raise InputError(INVALID_PROXY) from None
         self._namespaces: set[tuple[str, str]] = set()  # known to exist with their policies
 
     def close(self) -> None:

@@ -71,7 +71,8 @@ def trust(access: Access) -> ssl.SSLContext:
         if access.certificate is not None:
             context.load_cert_chain(access.certificate, access.key)
     except (OSError, ssl.SSLError) as error:
-        names = ", ".join(str(path) for path in (access.trusted, access.certificate, access.key) if path is not None)
+        given = [str(path) for path in (access.trusted, access.certificate, access.key) if path is not None]
+        names = ", ".join(given) or "of the environment (SSL_CERT_FILE, SSL_CERT_DIR, SSLKEYLOGFILE)"
         raise InputError(f"cannot use the TLS files {names}: {error}") from error
     return context
 
