@@ -50,8 +50,9 @@ def _never_started(observed: ObservedState, spec: SkymapScanSpec) -> Finding | N
         return None
     if observed.now - _waiting_since(observed) <= timedelta(seconds=limit):
         return None
-    why = find_obstacle(observed)
-    reason = "" if why is None else f": {why.message}"
+    why, shown = find_obstacle(observed), status.condition(ConditionType.DEGRADED)
+    message = why.message if why is not None else "" if shown is None else shown.message
+    reason = f": {message}" if message else ""
     return Finding(Reason.NEVER_STARTED, f"no pod started within startingDeadlineSeconds: {limit}{reason}")
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.operator.decisions import URL, observed, reconcile, running, status
+from tests.unit.operator.decisions import URL, observed, reconcile, running, settle, status
 from tests.unit.operator.recipes import spec_of
 from tests.unit.operator.world import SETTINGS, World, resource
 
@@ -99,6 +99,15 @@ def test_scan_that_asks_for_too_much_creates_nothing_and_says_why() -> None:
         reconcile(world)
         world.step()
     assert (world.objects, world.topics) == ({}, {})
+
+
+def test_scan_that_asks_for_too_much_until_its_deadline_ends_with_that_reason() -> None:
+    world = World(resource(URL | {"podTemplate": APPARMOR, "startingDeadlineSeconds": 60}))
+    settle(world)
+    condition = world.observe().scan.status.condition(ConditionType.SUCCEEDED)
+    assert condition is not None
+    assert condition.reason is Reason.NEVER_STARTED
+    assert "60: the administrator does not allow podTemplate.annotations" in condition.message
 
 
 def test_running_scan_that_asks_for_too_much_is_left_as_it_is() -> None:
