@@ -159,8 +159,16 @@ def _misses_existing(event: Manifest, children: Children) -> bool:
 
 def _before(event: Manifest, time: datetime | None) -> bool:
     """Return whether a warning is not later than a time; both are exact to the second."""
-    seen = parse_time(_time(event) or None)
+    seen = _seen(event)
     return time is not None and seen is not None and seen.replace(microsecond=0) <= time
+
+
+def _seen(event: Manifest) -> datetime | None:
+    """Return the time of a warning; None if Python has no such time: who wrote it may have chosen the year 0."""
+    try:
+        return parse_time(_time(event) or None)
+    except ValueError:
+        return None
 
 
 def _warning(event: Manifest) -> ObservedWarning:

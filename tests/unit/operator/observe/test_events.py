@@ -131,6 +131,13 @@ def test_pod_warning_is_over_when_the_pod_is_past_what_it_says(
     assert [(one.reason, one.message) for one in warnings] == current
 
 
+def test_warning_of_an_impossible_time_counts() -> None:
+    """Whoever may create Events may write any; none must end the reconciliation of a scan."""
+    one = pod("p", phase="Failed")
+    one["metadata"] |= {"labels": {"app.kubernetes.io/component": PRODUCER}, "creationTimestamp": at(60)}
+    assert current_warnings([event("Job", "j", lastTimestamp="0000-12-31T10:00:00Z")], job(), [Pod.of(one)])
+
+
 @pytest.mark.parametrize("reason", ["Unhealthy", "BackOff", "PolicyViolation", "DNSConfigForming"])
 def test_warning_that_holds_nothing_up_does_not_count(reason: str) -> None:
     assert current_warnings([event("Job", "j", reason=reason)], job(), []) == ()
