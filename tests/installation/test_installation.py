@@ -17,6 +17,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # on a slow machine that downloads everything
 @pytest.mark.parametrize(("versions", "artefact"), [("newest", "wheel"), ("oldest", "sdist")])
 @pytest.mark.parametrize("version", environments.SUPPORTED)
 def test_installation_is_complete(
