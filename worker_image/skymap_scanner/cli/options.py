@@ -251,16 +251,18 @@ def json_or_text(text: str) -> Any:
     Raises
     ------
     InputError
-        If it holds bytes, or escapes, that are not Unicode.
+        If it holds bytes, or escapes, that are not Unicode, or a number too large for a float.
     """
     try:
         value = json.loads(text, parse_constant=_reject_constant)
     except ValueError:
         value = text
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
         raise InputError(f"{text!r} is not text in UTF-8: write it in UTF-8") from error
+    except ValueError as error:
+        raise InputError(f"{text!r} holds a number that is too large") from error
     return value
 
 

@@ -49,13 +49,13 @@ def _check_size(document: Any, path: Path) -> None:
     Raises
     ------
     InputError
-        If there are more than a manifest has, an alias contains itself, or a value is not Unicode.
+        If there are more than a manifest has, an alias contains itself, or a value is not one of JSON.
     """
     known: dict[int, int] = {}
 
     def size(value: Any) -> int:
         if not isinstance(value, dict | list):
-            _check_unicode(value, path)
+            _check_json(value, path)
             return 1
         if id(value) not in known:
             known[id(value)] = MAX_VALUES  # until it is counted, so that an alias that contains itself is rejected
@@ -110,8 +110,10 @@ _TAG = "tag:yaml.org,2002:"
 _TAGS = {bool: f"{_TAG}bool", int: f"{_TAG}int", float: f"{_TAG}float", type(None): f"{_TAG}null", str: f"{_TAG}str"}
 
 
-def _check_unicode(value: Any, path: Path) -> None:
-    """Reject half a character, which an escape such as ``"\\ud800"`` makes, and which no JSON may hold."""
+def _check_json(value: Any, path: Path) -> None:
+    """Reject what JSON cannot hold: infinity, and half a character, which an escape such as ``"\\ud800"`` makes."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{path}: {value} is not a number that a manifest may hold")
     try:
         str(value).encode()
     except UnicodeEncodeError as error:
