@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skymap_api.names import RESULT_FORMATS
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import InputError, TooLittleMemoryError
 from skymap_scanner.results import write_results
 from skymap_scanner.results.requirements import (
     FORMAT_DISK,
@@ -87,6 +87,15 @@ def test_scan_without_room_is_an_error_whatever_its_formats():
         choose_writable(RESULT_FORMATS, requirements(HUGE, 0), Room(memory=2048 * MIB), named=False)
     with pytest.raises(InputError, match="of disk, and 1 MiB is free: make room"):
         choose_writable(["json"], requirements(DEEP, 2496), Room(disk=MIB), named=True)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_scan_without_room_for_any_format_is_an_error(named):
+    need = requirements(DEEP, 2496)
+    with pytest.raises(TooLittleMemoryError, match="format"):
+        choose_writable(RESULT_FORMATS, need, Room(memory=need.memory + MIB), named=named)
+    with pytest.raises(InputError, match=r"the format json needs|no room for any format: json needs up to .* of disk"):
+        choose_writable(RESULT_FORMATS, need, Room(disk=need.disk + 1), named=named)
 
 
 @given(

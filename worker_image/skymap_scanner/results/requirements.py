@@ -97,7 +97,7 @@ def choose_writable(
     """Return the formats for which there is room, and for each other one a sentence that says why it is left out.
 
     Raises TooLittleMemoryError, or InputError for the disk, if one that the user has ``named`` has no room, or if there
-    is none for the scan whatever the formats.
+    is none for the scan whatever the formats, or for any format.
     """
     if room.memory is not None and need.memory > room.memory:
         raise TooLittleMemoryError(
@@ -111,6 +111,7 @@ def choose_writable(
         )
     written: list[str] = []
     reasons: list[str] = []
+    first: InputError | None = None
     for name in formats:
         lack = _lack(name, written, need, room)
         if lack is None:
@@ -119,6 +120,9 @@ def choose_writable(
             raise type(lack)(f"the format {name} {lack}; choose other formats")
         else:
             reasons.append(f"the format {name} is left out: it {lack}")
+            first = first or type(lack)(f"there is no room for any format: {name} {lack}")
+    if first is not None and not written:  # no format at all would mean every one to whoever writes them
+        raise first
     return tuple(written), reasons
 
 
