@@ -91,7 +91,7 @@ def test_scan_without_memory_fails_before_its_first_fit(scan: MakeScan, monkeypa
 def test_progress_names_the_formats_that_are_left_out(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "memory_limit", lambda: 150 * MIB)
     one = scan("1:0")
-    one.saver = replace(one.saver, formats=(), named=False)
+    one.saver = replace(one.saver, formats=())
     one.run()
     with one.open() as broker, broker.reader(one.topics.progress) as reader:
         *_, last = (Progress.model_validate_json(message.payload) for message in arrived(reader, 0))

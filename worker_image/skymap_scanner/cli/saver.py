@@ -67,7 +67,6 @@ def command(
         output=output,
         results=results or output.parent,
         formats=formats,
-        named=bool(formats),
         nside=nside,
         area=area,
         pixels=pixel_list,

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from skymap_api.names import RESULT_FORMATS, ScanTopics
+from skymap_api.names import ScanTopics
 from skymap_api.progress import ProgressPhase
 from skymap_scanner.broker.protocol import Broker, Closing
 from skymap_scanner.errors import InputError
@@ -50,17 +50,16 @@ class SaverSettings:
     """Where the .i3 file and the results are written, in which formats, and which scan is expected.
 
     ``{stem}`` in the name of ``output`` stands for run, event and levels, as in the names of the results. ``nside``,
-    ``area``, ``pixels``: what the user expects of the scan; a different scan is an error. Unless the user has ``named``
-    the formats, one that there is no memory for is left out.
+    ``area``, ``pixels``: what the user expects of the scan; a different scan is an error. Without ``formats``, all are
+    written that there is memory for.
     """
 
     output: Path
     results: Path
-    formats: Sequence[str] = RESULT_FORMATS
+    formats: Sequence[str] = ()
     nside: int | None = None
     area: str | None = None
     pixels: str | None = None
-    named: bool = True
     delete_collected: bool = False
 
 
@@ -89,7 +88,7 @@ def save(
             return False
         check_expected(scan, settings)
         need = requirements_of(scan)
-        formats, left_out = writable_formats(need, settings.formats, named=settings.named)
+        formats, left_out = writable_formats(need, settings.formats, named=bool(settings.formats))
         settings = replace(settings, formats=formats)
         with (
             BestFitReader(broker, topics.collected, FitValidator(scan)) as collected,
