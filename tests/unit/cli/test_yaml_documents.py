@@ -159,3 +159,15 @@ def test_numbers_that_json_lacks_are_rejected(number: str) -> None:
     done = CliRunner().invoke(group, ["submit", "https://example.org/a.json", "--set", f"seeds={number}", "--dry-run"])
     assert done.exit_code != 0
     assert ("spec.seeds" in str(done.exception)) == (number != "1e999")
+
+
+def test_deep_value_is_one_error() -> None:
+    words = [
+        "submit",
+        "https://example.org/a.json",
+        "--set",
+        f"reconstruction.parameters.a={'[' * 50_000}",
+        "--dry-run",
+    ]
+    done = CliRunner().invoke(group, words)
+    assert str(done.exception).endswith(" is nested too deeply for a value")

@@ -251,12 +251,14 @@ def json_or_text(text: str) -> Any:
     Raises
     ------
     InputError
-        If it holds bytes, or escapes, that are not Unicode, or a number too large for a float.
+        If it holds bytes, or escapes, that are not Unicode, or a number too large for a float, or is nested too deeply.
     """
     try:
         value = json.loads(text, parse_constant=_reject_constant)
     except ValueError:
         value = text
+    except RecursionError as error:
+        raise InputError(f"{text[:20]}… is nested too deeply for a value") from error
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
