@@ -19,7 +19,7 @@ from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.full_disk import is_disk_full, retry_while_disk_full
 from skymap_scanner.roles.saver.progress_reporter import SaveAttempts
-from skymap_scanner.roles.saver.saver import Spool, save
+from skymap_scanner.roles.saver.saver import SaverSettings, Spool, save
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.seeds import Round
@@ -93,6 +93,32 @@ def test_full_file_system_is_recognised(tmp_path: Path, monkeypatch: pytest.Monk
         write_atomically(tmp_path / "x.json", b"{}")
     assert is_disk_full(raised.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_of_a_folder_that_is_not_utf_8_is_shown(
+    scan: Callable[..., Scan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / "M\udcfcller"
+    try:
+        odd.mkdir()
+    except OSError:
+        pytest.skip("this file system has UTF-8 names alone")
+    one = scan("1:0")
+    one.run()
+
+    def no_room(*_: object) -> None:
+        raise full()
+
+    monkeypatch.setattr("os.fsync", no_room)
+    with one.open() as broker:
+        with pytest.raises(InputError, match="No space left"):
+            save(broker, one.topics, SaverSettings(odd / "scan.i3", odd, ("json",)), Stop())
+        with broker.reader(one.topics.progress) as reader:
+            shown = [
+                Progress.model_validate_json(message.payload).obstacle
+                for message in iter(lambda: reader.receive(0), None)
+            ]
+    assert r"M\udcfcller" in (shown[-1] or "")
 
 
 def test_progress_shows_a_full_disk_until_the_saver_advances(
