@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 from testing.chart import (
     CASES,
     NAMESPACE,
@@ -22,8 +23,10 @@ from testing.chart import (
     without,
 )
 
+from skymap_api.resource.base import DataKey, ObjectName
 from skymap_api.resource.pods import PodTemplate, SecurityContext
-from skymap_operator.settings import PREFIX, Settings, read_settings
+from skymap_api.resource.quantities import Quantity
+from skymap_operator.settings import PREFIX, NamePattern, Settings, read_settings
 
 
 def operator_environment(case: str) -> dict[str, str]:
@@ -129,6 +132,18 @@ def test_schema_and_defaults_name_the_same_values() -> None:
         assert set(part["properties"]) - {"global"} == set(at(defaults(), path)), path
 
 
+@pytest.mark.parametrize(
+    ("definition", "kind"),
+    [("key", DataKey), ("name", ObjectName), ("quantity", Quantity), ("patterns", NamePattern)],
+)
+def test_schema_accepts_the_same_texts_as_the_operator(definition: str, kind: Any) -> None:
+    """What only the operator rejects would end it at its start."""
+    given, own = schema()["definitions"][definition], TypeAdapter(kind).json_schema()
+    given = given.get("items", given)
+    bounds = ("pattern", "maxLength", "minimum")
+    assert {name: given.get(name) for name in bounds} == {name: own.get(name) for name in bounds}
+
+
 @pytest.mark.parametrize("path", [path for path, _ in objects_of(schema())], ids=lambda path: ".".join(path) or "top")
 def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
     given: Values = {"typo": 1}
@@ -150,6 +165,7 @@ def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
         ({"worker": {"image": {"pullPolicy": "Sometimes"}}}, "pullPolicy"),
         ({"settings": {"maxWorkers": 0}}, "maxWorkers"),
         ({"settings": {"claimSize": "2 GB"}}, "claimSize"),
+        ({"settings": {"claimSize": "2K"}}, "claimSize"),
         ({"settings": {"workerResources": {"limits": {"memory": "much"}}}}, "memory"),
         # It could not take away the ids of settings.podTemplate.
         ({"settings": {"namespacePodTemplates": {"alerts": {"securityContext": None}}}}, "securityContext"),
