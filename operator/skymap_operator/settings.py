@@ -83,15 +83,15 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    image: Annotated[str, Field(min_length=1)]
+    image: Annotated[str, Field(min_length=1, max_length=1024)]
     """Image of the scanner for the pods of new scans. A scan keeps the image that it started with."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """When nodes pull the image."""
     image_pull_secrets: tuple[ObjectName, ...] = ()
     """Pull secrets for the image, in the scans' namespaces."""
-    pulsar_service_url: str
+    pulsar_service_url: Annotated[str, Field(max_length=2048)]
     """URL of the Pulsar broker for scans that name none: pulsar://HOST:6650 or pulsar+ssl://HOST:6651."""
-    pulsar_admin_url: str
+    pulsar_admin_url: Annotated[str, Field(max_length=2048)]
     """URL of the Pulsar admin interface for scans that name none."""
     pulsar_tenant: Word = "icecube"
     """Pulsar tenant of scans that name none. Two clusters that share a Pulsar need two tenants."""

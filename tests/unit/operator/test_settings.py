@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from skymap_api.resource.status import RunsWith
 from skymap_operator.reference import settings_page
-from skymap_operator.settings import Settings, SettingsError, read_settings
+from skymap_operator.settings import PREFIX, Settings, SettingsError, read_settings
 
 NEEDED = {
     "SKYMAP_OPERATOR_IMAGE": "registry.example/scanner:1",
@@ -80,3 +81,13 @@ def test_quantity_is_documented_as_one(name: str) -> None:
     """YAML may read it as an integer, but most are not."""
     part = settings_page().partition(f"## SKYMAP_OPERATOR_{name}\n")[2]
     assert part.partition("- Type: ")[2].startswith("quantity\n")
+
+
+@pytest.mark.parametrize("name", ["image", "pulsar_service_url", "pulsar_admin_url"])
+def test_settings_fit_into_the_status_of_a_scan(name: str) -> None:
+    """The status keeps what a scan runs with. Longer settings would end the reconciliation of every scan."""
+    (longest,) = (one.max_length for one in RunsWith.model_fields[name.removeprefix("pulsar_")].metadata)
+    variable = f"{PREFIX}{name.upper()}"
+    assert read_settings(NEEDED | {variable: "x" * longest})
+    with pytest.raises(SettingsError, match=f"{variable}: String should have at most {longest}"):
+        read_settings(NEEDED | {variable: "x" * (longest + 1)})
