@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -139,6 +140,25 @@ def test_worker_with_a_missing_reconstruction_of_its_own_takes_no_task(scan: Mak
         with pytest.raises(ReconstructionError, match="no reconstruction is named 'magic'"):
             start_worker(one, WorkerSettings(reconstruction="magic"))
     whole_map(one)
+
+
+def test_last_line_of_a_worker_whose_set_up_hangs_names_its_limit(
+    scan: MakeScan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The alarm ends such a worker at once, whatever it does."""
+    one = scan("1:0", seeds=1)
+    with one.open() as broker:
+        produce(broker, one.topics, one.event, one.settings, Stop())
+    last: list[str] = []
+
+    def hang(*_: object) -> object:
+        last.append(caplog.messages[-1])
+        raise InputError("killed")
+
+    monkeypatch.setattr("skymap_scanner.reconstruction.dummy.Dummy.set_up", hang)
+    with caplog.at_level(logging.INFO), pytest.raises(InputError):
+        start_worker(one, WorkerSettings(max_task_seconds=90))
+    assert last == ["setting up the event; this may take 90 s (--max-task-seconds)"]
 
 
 def test_worker_before_the_producer_waits_until_it_is_stopped(scan: MakeScan) -> None:

@@ -72,6 +72,8 @@ def work(
         scan = plan.wait_for_scan(stop)
     if scan is None:
         return
+    # The last line in the log of a worker whose set-up takes longer: nothing else says why it ended.
+    log.info("setting up the event; this may take %g s (--max-task-seconds)", settings.max_task_seconds)
     with in_flight.limit(settings.max_task_seconds):
         fitters = Fitters(broker, scan, settings.reconstruction)
     _fit_tasks(broker, topics, stop, in_flight, settings, fitters)
