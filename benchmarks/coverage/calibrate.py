@@ -22,13 +22,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core: threads of numpy would only get in the way
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.coverage.calibration_report import write_report
-from benchmarks.coverage.events import Case, Physics, make_cases
+from benchmarks.coverage.events import LIGHTS, Case, Physics, make_cases
 from benchmarks.coverage.locate import LocateSettings, locate_case
 from benchmarks.coverage.records import EVENTS, check_settings, read_records
 from benchmarks.coverage.thresholds import LEAST_EVENTS, RANGE_EVENTS, Records, energy_ranges
@@ -37,7 +37,6 @@ from skymap_scanner import __version__
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import SkymapError
 from skymap_scanner.results.calibration import Calibration, tev
-from skymap_scanner.simulation.truth import Light
 
 CALIBRATION = "calibration.json"
 
@@ -91,7 +90,7 @@ def make_calibration(
         command=command,
         scanner_version=__version__,
         simulation=(
-            f"{low} to {high} TeV, {settings['physics']['light']} light; ice model, scattering, absorption, DOM "
+            f"{low} to {high} TeV, {LIGHTS[settings['physics']['light']]}; ice model, scattering, absorption, DOM "
             "efficiency and hole ice varied"
         ),
         simulated=len(records),
@@ -112,7 +111,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="all events follow from it")
     parser.add_argument("--energies", type=float, nargs=2, default=(3e4, 1e6), metavar=("LOW", "HIGH"), help="GeV")
     parser.add_argument("--nominal", action="store_true", help="simulate the physics of the fit; makes no calibration")
-    parser.add_argument("--light", choices=get_args(Light), default="table", help="of the simulation")
+    parser.add_argument(
+        "--light",
+        choices=tuple(LIGHTS),
+        default="both",
+        help="of the simulation; both: half of the events each",
+    )
     parser.add_argument("--coarse-nside", type=int, choices=(1, 2, 4, 8), default=2, help="grid of the cold fits")
     parser.add_argument("--candidates", type=int, default=3, help="pixels of it where the direction is fitted")
     parser.add_argument("--range-events", type=int, default=RANGE_EVENTS, help="fewest events of a range of energy")

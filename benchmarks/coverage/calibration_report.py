@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.coverage.events import LIGHTS
 from benchmarks.coverage.report import COLOURS, column, draw_coverage, draw_errors, share
 from benchmarks.coverage.thresholds import RANGE_EVENTS, Records, energy_ranges, held_out_limits
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ def write_report(records: Records, settings: Mapping[str, Any], folder: Path, ra
         [
             *_head(settings),
             *_table(records, kinds, {kind: limits[found] for kind, found in places.items()}),
+            *_tables_by_light(fitted, limits),
             "",
             *_ranges(fitted, range_events),
             "",
@@ -51,15 +53,29 @@ def printed_limits(record: Mapping[str, Any]) -> tuple[float, float]:
 
 def _head(settings: Mapping[str, Any]) -> list[str]:
     low, high = settings["energies"]
-    varied, light = settings["physics"]["varied"], settings["physics"]["light"]
+    varied, light = settings["physics"]["varied"], LIGHTS[settings["physics"]["light"]]
     physics = "each with its own ice, efficiency and hole ice" if varied else "with the ice of the fit"
     text = (
-        f"Simulated events from seed {settings['seed']}, {physics}, {light} light: {low:g} to {high:g} GeV, even in "
-        "the logarithm; vertex even in the instrumented volume, direction even over the sky. Fitted by "
+        f"Simulated events from seed {settings['seed']}, {physics}, {light}: {low:g} to {high:g} GeV, even in the "
+        "logarithm; vertex even in the instrumented volume, direction even over the sky. Fitted by "
         f"{settings['reconstruction']} with {settings['parameters'] or 'its defaults'}, from the "
         f"{settings['candidates']} best pixels of nside {settings['coarse_nside']}."
     )
     return ["# Calibration of the contours", "", text, ""]
+
+
+def _tables_by_light(fitted: Records, limits: NDArray[np.float64]) -> list[str]:
+    """Return the table of each light, where the events have both."""
+    lines = []
+    lights = sorted({record["light"] for record in fitted})
+    for light in lights if len(lights) > 1 else []:
+        places = {
+            kind: [n for n, r in enumerate(fitted) if (r["topology"], r["light"]) == (kind, light)] for kind in COLOURS
+        }
+        kinds = {kind: [fitted[n] for n in found] for kind, found in places.items() if found}
+        lines += ["", f"{light.capitalize()} light alone:", ""]
+        lines += _table(list(fitted), kinds, {kind: limits[places[kind]] for kind in kinds})
+    return lines
 
 
 def _table(records: Records, kinds: Mapping[str, Records], limits: Mapping[str, NDArray[np.float64]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -14,18 +15,31 @@ from skymap_scanner.simulation.truth import Light
 
 #: Events that do not trigger are drawn again, at most so often.
 ATTEMPTS = 20
+#: Where the light of a run comes from, in words.
+LIGHTS = {
+    "table": "table light",
+    "propagated": "propagated light",
+    "both": "table light and propagated light by halves",
+}
 
 
 @dataclass(frozen=True)
 class Physics:
     """What light does in the simulation: as in this ice, or ``varied``, differently in each event.
 
-    ``light``: drawn from the table of the fit, or of photons that are ``propagated`` independently of it.
+    ``light``: drawn from the table of the fit, of photons that are ``propagated`` independently of it, or ``both``:
+    from the table in events of even number, propagated in the others.
     """
 
     varied: bool
     ice: str = "spice_mie"
-    light: Light = "table"
+    light: Light | Literal["both"] = "table"
+
+    def light_of(self, number: int) -> Light:
+        """Return where the light of the ``number``-th event of a topology comes from."""
+        if self.light == "both":
+            return "propagated" if number % 2 else "table"
+        return self.light
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ def draw_event(case: Case, physics: Physics) -> tuple[PreparedEvent, Truth, int]
                 seed=seed,
                 ice=drawn.ice,
                 variation=drawn.variation,
-                light=physics.light,
+                light=physics.light_of(case.number),
             )
         except InputError:
             continue

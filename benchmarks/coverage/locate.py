@@ -54,6 +54,7 @@ def locate_case(case: Case, settings: LocateSettings) -> dict[str, Any]:
         "seed": prepared.header.event_id,
         "not_triggered": attempts,
         "ice": truth.ice,
+        "light": truth.light,
         "variation": truth.variation.as_dict(),
         "energy": truth.energy,
         "deposited": float(truth.losses.energy.sum()),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from benchmarks.coverage import calibrate, locate, scan
 from benchmarks.coverage.calibrate import main
+from benchmarks.coverage.calibration_report import write_report as write_calibration_report
 from benchmarks.coverage.events import Physics, draw_event, make_cases
 from benchmarks.coverage.locate import LocateSettings, locate_case
 from benchmarks.coverage.report import write_report
@@ -126,7 +127,7 @@ def truth_direction(zenith: float, azimuth: float, mjd: float) -> tuple[float, f
 
 
 def run(folder: Path, *words: str) -> Sequence[dict[str, Any]]:
-    main(["-o", str(folder), "--energies", "1e5", "1e6", "--coarse-nside", "1", *words])
+    main(["-o", str(folder), "--energies", "1e5", "1e6", "--coarse-nside", "1", "--light", "table", *words])
     lines = (folder / "events.jsonl").read_text().splitlines()
     return [{key: value for key, value in json.loads(line).items() if key != "cpu"} for line in lines]
 
@@ -141,6 +142,29 @@ def test_record_compares_truth_and_best_fit(install: Callable[..., list[str]]) -
     assert (found["fitted_topology"], found["likelihood"]) == ("track", "bowl 1")
     assert found["variation"]["efficiency"] != 1
     assert ENERGIES[0] <= found["energy"] <= ENERGIES[1]
+
+
+def test_both_lights_take_turns() -> None:
+    physics = Physics(varied=False, light="both")
+    even, odd = (make_cases(0, 2, 3, (3e4, 3.1e4))[number] for number in (0, 1))
+    assert [draw_event(case, physics)[1].light for case in (even, odd)] == ["table", "propagated"]
+
+
+def test_each_light_has_its_own_coverage(tmp_path: Path) -> None:
+    """Thresholds are made of all events together: 91 % are inside, all of one light and 82 % of the other."""
+    events = [
+        record(n, delta)
+        | {"topology": "track", "light": light, "error": 1.0, "area_per_delta": 1.0, "cpu": 1.0, "deposited": 1e5}
+        | {"likelihood": "bowl 1"}
+        for light, first, deltas in (("table", 0, np.linspace(0, 1, 60)), ("propagated", 100, np.linspace(2, 9, 60)))
+        for n, delta in enumerate(deltas.tolist(), start=first)
+    ]
+    settings = {"seed": 1, "energies": [3e4, 1e6], "physics": {"varied": True, "light": "both"}}
+    settings |= {"reconstruction": "millipede", "parameters": {}, "candidates": 2, "coarse_nside": 1}
+    text = write_calibration_report(events, settings, tmp_path)
+    inside = [line for line in text.splitlines() if line.startswith("| truth in the 90% region, calibrated")]
+    assert [line.split("|")[2].split()[0] for line in inside] == ["91%", "82%", "100%"]
+    assert "Table light alone" in text
 
 
 def test_nominal_physics_is_that_of_the_fit() -> None:
