@@ -41,7 +41,7 @@ def command(
         saved = save_now(broker, ScanTopics.of(name, TopicBases(**topic_bases)), settings)
     if not saved.complete:
         planned = sum(saved.metadata.plan.values())
-        more = ", and not all fits yet that decide about their contours" if saved.scanned == planned else ""
+        more = "; more fits follow" if saved.scanned == planned else ""  # of further levels, or for the contours
         click.echo(
             f"The scan is not complete: these files have {saved.scanned} of {planned} planned pixels{more}.", err=True
         )
