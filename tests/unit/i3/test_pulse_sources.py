@@ -144,10 +144,10 @@ def test_maps_of_which_nothing_is_left_are_limited(monkeypatch: pytest.MonkeyPat
         objects[f"M{number}"] = I3RecoPulseSeriesMapMask(f"U{number}", none, ())
     objects["All"] = UNION(tuple(f"M{number}" for number in range(20)))
     assert len(resolve_pulses("All", frame(**objects))) == 0
-    monkeypatch.setattr(pulse_sources, "MAX_MADE", 62)
-    with pytest.raises(I3Error, match="key 'U19': the pulses are made of maps of more than 62 pulses"):
+    monkeypatch.setattr(pulse_sources, "MAX_MADE", 59)
+    with pytest.raises(I3Error, match="key 'U19': the maps that the pulses are made of have more than 59 pulses"):
         resolve_pulses("All", frame(**objects))
-    monkeypatch.setattr(pulse_sources, "MAX_MADE", 63)
+    monkeypatch.setattr(pulse_sources, "MAX_MADE", 60)
     assert len(resolve_pulses("All", frame(**objects))) == 0
 
 

@@ -22,8 +22,8 @@ from skymap_scanner.i3.superdst import unpack
 
 #: Most pulses of one event, DOMs without pulses included; the brightest have some 100,000.
 MAX_PULSES: Final = 1 << 22
-#: Most pulses of all maps that a key leads to, together: each of them is held. Real ones have three times those of the
-#: event.
+#: Most pulses of all maps made of others that a key leads to, together: each of them is held. Real ones have three
+#: times those of the event.
 MAX_MADE: Final = 1 << 23
 #: Most maps that are made of one another; real ones have three.
 MAX_DEPTH: Final = 32
@@ -65,9 +65,10 @@ class _Sources:
             error.key = error.key or key
             raise
         self._path.pop()
-        self._made_pulses += sum(max(len(pulses), 1) for pulses in made.values())
-        if self._made_pulses > MAX_MADE:
-            raise I3Error(f"the pulses are made of maps of more than {MAX_MADE} pulses", key=key)
+        if not isinstance(value, I3RecoPulseSeriesMap):  # which its frame holds anyway
+            self._made_pulses += sum(max(len(pulses), 1) for pulses in made.values())
+            if self._made_pulses > MAX_MADE:
+                raise I3Error(f"the maps that the pulses are made of have more than {MAX_MADE} pulses", key=key)
         self._found[key] = made
         return made
 

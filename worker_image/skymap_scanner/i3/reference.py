@@ -77,7 +77,7 @@ Every fault of a file raises `I3Error`, with file, frame number (from 0), key, a
 | window of a zstd stream | 128 MiB |
 | memory of an xz stream | 256 MiB |
 | pulses under a key, DOMs without pulses included | {MAX_PULSES:,} |
-| pulses of all maps that a key leads to, together | {MAX_MADE:,} |
+| pulses of all maps made of others that a key leads to, together | {MAX_MADE:,} |
 | maps of pulses made of one another | {MAX_DEPTH} |
 
 A size field is trusted only as far as bytes follow.
