@@ -42,6 +42,10 @@ def find_python(version: str) -> str | None:
     return None
 
 
+#: The Pythons of this machine, by version.
+FOUND = {version: python for version in SUPPORTED if (python := find_python(version))}
+
+
 def uv(*words: str | Path) -> str:
     """Run uv, which downloads no Python; return what it prints."""
     settings = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "UV_NO_CONFIG": "1"}
