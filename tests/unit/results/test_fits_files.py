@@ -17,6 +17,7 @@ from astropy.time import Time
 from astropy_healpix.core import healpix_to_lonlat
 from mhealpy import HealpixMap
 
+from skymap_scanner.event.preparation import NO_BAD_DOMS
 from skymap_scanner.results import IC160427A, WILKS, ScanResult
 from skymap_scanner.results.contours import contours, of_rule
 from skymap_scanner.results.fits_files import flat_fits, mjd_to_iso, multi_order_fits
@@ -114,6 +115,16 @@ def test_text_of_any_language_is_escaped_in_a_header(track, metadata, name, card
     with fits.open(io.BytesIO(gzip.decompress(content) if encoder is flat_fits else content)) as file:
         header = file[1].header
     assert [header[key] for key in ("OBJECT", "I3TYPE", "RECO", "VCSVERS", "DATE")] == [card] * 5
+
+
+@pytest.mark.parametrize("encoder", [multi_order_fits, flat_fits])
+def test_fits_header_has_the_cautions_in_full(track, metadata, encoder):
+    given = {"choice": "sub-event 0 of 3: it has the most light; " * 4 + "end", "caution": NO_BAD_DOMS}
+    for said in (given, {}):
+        content = encode(ScanResult(track.levels, metadata(track.levels, **said)), encoder)
+        with fits.open(io.BytesIO(gzip.decompress(content) if encoder is flat_fits else content)) as file:
+            header = file[1].header
+            assert {key: header.get(key.upper()) for key in given} == {key: said.get(key) for key in given}
 
 
 def test_wall_time_and_date_are_written_where_they_are_given(track, metadata):

@@ -20,6 +20,7 @@ from matplotlib import rc_context, rcParams
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
+from skymap_scanner.event.preparation import NO_BAD_DOMS
 from skymap_scanner.results import ScanResult, plots
 from skymap_scanner.results.contours import contours
 from skymap_scanner.results.projection import (
@@ -170,6 +171,22 @@ def test_partial_scan_is_labelled_partial(partial, track):
     assert plots.partial_note(partial) == "partial: 345/768 pixels"
     assert not partial.complete
     assert track.complete
+
+
+def test_notes_of_a_picture_fit_into_one_line(partial, track, metadata):
+    assert plots.notes_text(track) == ""
+    assert plots.notes_text(partial) == "partial: 345/768 pixels"
+    known = replace(track, metadata=metadata(track.levels, caution=NO_BAD_DOMS))
+    assert plots.notes_text(known) == f"CAUTION: {NO_BAD_DOMS}"
+    both = replace(partial, metadata=replace(partial.metadata, choice="one of two", caution=NO_BAD_DOMS))
+    start = "partial: 345/768 pixels · CAUTION: one of two · CAUTION: the event has no BadDomsList"
+    assert plots.notes_text(both).startswith(start)
+    assert len(plots.notes_text(both)) <= plots.FOOT
+
+
+def test_caution_is_drawn_in_both_pictures(track, metadata, pictures):
+    cautious = draw(replace(track, metadata=metadata(track.levels, caution=NO_BAD_DOMS)))
+    assert all(one != other for one, other in zip(cautious, pictures, strict=True))
 
 
 def test_foot_of_a_picture_names_thresholds_and_source(calibrated):

@@ -119,12 +119,20 @@ def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
         "VCSVERS": (metadata.scanner_version, "Software version"),
         "DATE": (metadata.date, "UTC date of file creation"),
         "RUNTIME": (metadata.wall_time, "Runtime in seconds"),
+        "CHOICE": (metadata.choice, ""),
+        "CAUTION": (metadata.caution, ""),
     }
     cards += [(key, value, comment) for key, (value, comment) in optional.items() if value not in ("", None)]
     cards += [
         ("RA", round(best.ra, 4), "Best fit, degree, J2000"),
         ("DEC", round(best.dec, 4), "Best fit, degree, J2000"),
     ]
+    return [*cards, *_rule_cards(skymap, regions)]
+
+
+def _rule_cards(skymap: MultiOrderMap, regions: Sequence[Contour]) -> list[Card]:
+    """Return the cards about the contours: errors, areas, and the rule that they follow."""
+    cards: list[Card] = []
     named = {region.credible_level: region for region in of_rule(regions, skymap.rule)}
     for level in (0.5, 0.9):
         if level in named:

@@ -44,7 +44,7 @@ COLOURED = 0.3
 #: Least and greatest half-width of the zoomed picture, deg.
 ZOOM = (3.0, 15.0)
 DPI = 150
-#: Number of characters at the foot of a picture.
+#: Number of characters at the foot of a picture, and in its notes.
 FOOT = 145
 #: From dark for the best fit to pale for excluded sky, where lines stand out.
 COLOURS = colormaps["GnBu_r"]
@@ -299,7 +299,7 @@ def _colour_bar(figure: Figure, place: tuple[float, float, float, float], top: f
 
 
 def _title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> None:
-    """Write the title, line by line: event, time and reconstruction, best fit, and how much of the scan is done.
+    """Write the title, line by line: event, time and reconstruction, best fit, notes.
 
     The foot of the picture has the thresholds of the contours and their source.
     """
@@ -313,8 +313,9 @@ def _title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regions: S
         ("  ·  ".join(filter(None, facts)), 9.5, "normal", INK),
         (_direction_text(skymap, regions), 9.5, "normal", INK),
     ]
-    if not result.complete:
-        lines.append((partial_note(result), 10.5, "bold", "#c92a2a"))
+    notes = notes_text(result)
+    if notes:
+        lines.append((notes, min(10.5, 120 * figure.get_figwidth() / len(notes)), "bold", "#c92a2a"))
     figure.text(0.5, 0.005, rule_text(skymap.rule), ha="center", va="bottom", fontsize=6.5, color=INK)
     height = figure.get_figheight()
     for line, (text, size, weight, colour) in enumerate(lines):
@@ -352,6 +353,13 @@ def rule_text(rule: ContourRule) -> str:
     """Return the thresholds of a rule and their source, shortened to one line."""
     levels = ", ".join(f"{threshold:.3g} ({percent(level)})" for level, threshold in rule.levels.items())
     return textwrap.shorten(f"Contours where 2Δ(−ln L) = {levels}: {rule.source}", FOOT, placeholder=" …")
+
+
+def notes_text(result: ScanResult) -> str:
+    """Return how much of a partial scan is done, and the cautions about its event, shortened to one line; or ""."""
+    notes = [] if result.complete else [partial_note(result)]
+    notes += [f"CAUTION: {caution}" for caution in (result.metadata.choice, result.metadata.caution) if caution]
+    return textwrap.shorten(" · ".join(notes), FOOT, placeholder=" …")
 
 
 def partial_note(result: ScanResult) -> str:
