@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from skymap_scanner.atomic_file import write_atomically
+from skymap_scanner.atomic_file import AtomicFile, write_atomically
 from skymap_scanner.errors import InputError
 
 
@@ -33,6 +35,43 @@ def test_next_writer_removes_leftovers_of_a_killed_one(tmp_path: Path) -> None:
     (tmp_path / ".b.json.0123abcd.part").touch()
     write_atomically(tmp_path / "a.json", b"whole")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".b.json.0123abcd.part", "a.json"]
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    first, second = AtomicFile(path), AtomicFile(path)
+    for file, content in ((first, b"first"), (second, b"second")):
+        file.stream.write(content)
+    first.commit()
+    assert path.read_bytes() == b"first"
+    second.commit()
+    assert path.read_bytes() == b"second"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_removed_before_it_is_locked_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, removed = fcntl.flock, []
+
+    def late(file: BinaryIO, operation: int) -> None:
+        if not removed:
+            removed.extend(tmp_path.glob(".a.*.part"))
+            removed[0].unlink()
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    assert write_atomically(tmp_path / "a", b"x").read_bytes() == b"x"
+    assert len(removed) == 1
+
+
+def test_file_system_without_locks_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    other = tmp_path / ".a.0123abcd.part"
+    other.touch()  # it may be a live writer's
+    assert write_atomically(tmp_path / "a", b"x").read_bytes() == b"x"
+    assert other.exists()
 
 
 def test_files_have_the_mode_that_the_umask_allows(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Files that appear under their name only when they are complete.
 
 The content goes to a hidden file beside it (``.NAME.xxxxxxxx.part``), which is synced to the disk and takes the name at
-the end. A crash leaves the old file or the new one. The next writer of the file removes what a killed one left.
+the end. A crash leaves the old file or the new one. The hidden file is locked (``flock``) while its writer lives, so
+that the next writer of the file removes what a killed one left, and nothing of one that still writes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import glob
 import os
 import secrets
@@ -24,9 +27,8 @@ class AtomicFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
-            self.stream: BinaryIO = self._part.open("xb")
+            self._part, self.stream = _make_part(path)
         except OSError as error:
             message = f"{path}: cannot be written: {error.strerror}; choose another folder"
             raise InputError(message) from error
@@ -36,10 +38,10 @@ class AtomicFile:
         try:
             self.stream.flush()
             os.fsync(self.stream.fileno())
+            self._part.replace(self.path)  # still locked: nobody removes it before
             self.stream.close()
-            self._part.replace(self.path)
             for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.????????.part"):
-                left.unlink(missing_ok=True)
+                _remove_abandoned(left)
             _sync_folder(self.path.parent)
         except OSError as error:
             self.discard()
@@ -71,6 +73,34 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> Path:
         raise
     file.commit()
     return path
+
+
+def _make_part(path: Path) -> tuple[Path, BinaryIO]:
+    """Create and lock a hidden file beside ``path``; raises OSError."""
+    while True:
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        stream = part.open("xb")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kept = os.fstat(stream.fileno()).st_nlink > 0
+        except BlockingIOError:
+            kept = False
+        except OSError:  # a file system without locks, where nobody removes the files of others
+            kept = True
+        if kept:
+            return part, stream
+        stream.close()  # another writer has taken it for abandoned, before it was locked
+
+
+def _remove_abandoned(part: Path) -> None:
+    """Remove the hidden file of a writer that was killed; one that is locked, or cannot be, stays."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
