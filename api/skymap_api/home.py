@@ -6,6 +6,7 @@ are imported, and fail without one.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -20,16 +21,22 @@ def ensure_home() -> None:
     try:
         Path.home()
     except RuntimeError:
-        os.environ["HOME"] = str(_private_folder())
+        try:
+            os.environ["HOME"] = str(private_folder())
+        except OSError:
+            os.environ["HOME"] = str(ROOT)
 
 
-def _private_folder() -> Path:
-    """Return a folder for temporary files that is this user's alone: compiled code is loaded from there."""
-    try:
-        folder = Path(tempfile.gettempdir(), f"skymap-scanner-{os.getuid()}")
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-    except OSError:  # nothing can be written, or a file has that name
-        return ROOT
-    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
-    return folder if own else ROOT
+def private_folder() -> Path:
+    """Make and return the folder for temporary files that is this user's alone: what lies there can be trusted.
+
+    Raises OSError if nothing can be written there, or what has its name is not a folder of this user alone.
+    """
+    folder = Path(tempfile.gettempdir(), f"skymap-scanner-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise OSError(errno.EPERM, "belongs to another user, or is a link", str(folder))
+    if found.st_mode & 0o077:
+        raise OSError(errno.EPERM, "other users may use it (chmod 700 ends that)", str(folder))
+    return folder

@@ -178,7 +178,21 @@ def test_default_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert state.stat().st_mode & 0o777 == 0o700
     state.rmdir()
     state.symlink_to(tmp_path)
-    with pytest.raises(InputError, match="belongs to another user: choose another folder with --state"):
+    with pytest.raises(InputError, match=r"belongs to another user, or is a link.*Choose another folder with --state"):
+        scan_folder(None, "pulsar://localhost:6650", "tasks")
+    state.unlink()
+    state.mkdir()
+    state.chmod(0o755)
+    with pytest.raises(InputError, match=r"other users may use it.*Choose another folder with --state"):
+        scan_folder(None, "pulsar://localhost:6650", "tasks")
+
+
+def test_missing_folder_for_temporary_files_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", missing)
+    with pytest.raises(InputError, match=r"temporary files: No usable .*Choose another folder with --state"):
         scan_folder(None, "pulsar://localhost:6650", "tasks")
 
 

@@ -17,12 +17,12 @@ import hashlib
 import logging
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from skymap_api.home import private_folder
 from skymap_scanner.broker.protocol import Closing
 from skymap_scanner.errors import InputError, SkymapError
 from skymap_scanner.roles.worker.crash_reports import CrashReport, decode_crash_report
@@ -39,20 +39,12 @@ def scan_folder(state: Path | None, broker_url: str, topic: str) -> Path:
     """Return the folder of a scan's files in ``state`` (None: in the system's temporary folder).
 
     ``broker_url`` is `Broker.url`, ``topic`` the scan's topic of tasks: scans share a folder only if both are the same.
-    Raises InputError if the folder in the temporary folder belongs to another user.
+    Raises InputError if the folder in the temporary folder is not this user's alone.
     """
     identity = os.fsencode(f"{broker_url}\n{topic}")  # the URL of an embedded broker is a path
     digest = hashlib.blake2b(identity, digest_size=12).hexdigest()
-    return (state or _default_state()) / digest
-
-
-def _default_state() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"skymap-scanner-{os.getuid()}"
-    with _as_input_error(folder):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-            raise InputError(f"{folder} belongs to another user: choose another folder with --state")
-    return folder
+    with _as_input_error("the folder for temporary files"):
+        return (state or private_folder()) / digest
 
 
 class InFlightFile(Closing):
@@ -194,7 +186,7 @@ def _locked(file: int) -> bool:
 
 
 @contextmanager
-def _as_input_error(path: Path) -> Iterator[None]:
+def _as_input_error(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
