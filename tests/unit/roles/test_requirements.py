@@ -16,10 +16,14 @@ from tests.unit.roles.conftest import Scan
 from skymap_api.names import RESULT_FORMATS
 from skymap_api.progress import Progress, ProgressPhase
 from skymap_scanner.broker.protocol import arrived
+from skymap_scanner.cli import local_run
+from skymap_scanner.cli.local_run import RunRequest
 from skymap_scanner.cli.run import command
 from skymap_scanner.errors import InputError, TooLittleMemoryError
 from skymap_scanner.results.requirements import MIB, requirements
 from skymap_scanner.roles import requirements as module
+from skymap_scanner.roles.local.record import write_record
+from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.requirements import free_disk, lacking_disk, scan_requirements, writable_formats
 from skymap_scanner.scan.levels import most_pixels, parse_area, parse_levels
 from skymap_scanner.scan.seeds import Seeding
@@ -115,6 +119,38 @@ def test_progress_shows_a_disk_that_will_be_too_small(scan: MakeScan, monkeypatc
     assert (last.phase, last.obstacle) == (ProgressPhase.DONE, None)
     assert lacking_disk(1000, one.folder) == ""
     assert lacking_disk(1001, one.folder / "new" / "folder") != ""
+
+
+@pytest.mark.parametrize(
+    ("restart", "name", "known", "enough"),
+    [
+        (True, "scan.sqlite", False, True),
+        (True, "scan.sqlite-consumers/one", False, True),
+        (True, "run00000001.evt000000000001.x_4.npz", True, True),
+        (True, "run00000001.evt000000000001.x_4.npz", False, False),  # without a record it stays
+        (True, "other.npz", True, False),
+        (False, "run00000001.evt000000000001.x_4.npz", True, True),
+        (False, "partial.json", True, True),
+        (False, "scan.sqlite", True, False),  # the scan goes on with it
+    ],
+)
+def test_files_that_will_be_replaced_count_as_free_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restart: bool, name: str, known: bool, enough: bool
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    settings = ScanSettings("scan", parse_levels("1:0"), reconstruction="dummy")
+    request = RunRequest("event.i3", tmp_path / "out", settings, formats=("json",), restart=restart)
+    file = request.folder / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(bytes(MIB))
+    if known:
+        write_record(request.folder, request.record)
+    if enough:
+        assert local_run._with_room(request).written == ("json",)
+    else:
+        with pytest.raises(InputError, match="of disk, and 0 MiB is free"):
+            local_run._with_room(request)
+    assert file.exists()
 
 
 @pytest.mark.parametrize("restart", [[], ["--restart"]])

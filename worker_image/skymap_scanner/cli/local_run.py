@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ from skymap_scanner.roles.local.record import FILE as RECORD_FILE
 from skymap_scanner.roles.local.record import Record, check_same, check_software, read_record, unique_name, write_record
 from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.requirements import scan_requirements, writable_formats
+from skymap_scanner.roles.saver.progress_reporter import PARTIAL
 from skymap_scanner.roles.scans import delete_scan
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.levels import most_pixels
@@ -160,8 +162,31 @@ def _with_room(request: RunRequest) -> RunRequest:
         settings.calibrate,
         keep_all=settings.keep_all_seeds,
     )
-    formats, _ = writable_formats(need, request.formats, named=bool(request.formats), folder=request.folder)
+    replaced = sum(map(_size, _replaced_files(request)))
+    formats, _ = writable_formats(
+        need, request.formats, named=bool(request.formats), folder=request.folder, replaced=replaced
+    )
     return replace(request, written=formats)
+
+
+def _replaced_files(request: RunRequest) -> list[Path]:
+    """Return the files in the folder that ``--restart`` will delete, or that a resumed scan writes again."""
+    found = [request.folder / PARTIAL]
+    if _earlier_scan(request.folder) is not None:
+        found += _result_files(request)
+    if request.restart:
+        for path in _working_files(request.folder):
+            found += path.rglob("*") if path.is_dir() else [path]
+    return found
+
+
+def _size(path: Path) -> int:
+    """Return the size (bytes) of a file; 0 if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _write_other_formats(request: RunRequest, record: Record) -> None:
@@ -261,10 +286,7 @@ def _discard_earlier_scan(request: RunRequest) -> None:
     if not folder.exists():
         return
     with locked(folder):
-        try:
-            found = read_record(folder)
-        except InputError:  # not a record of ours: it names no topics to delete
-            found = None
+        found = _earlier_scan(folder)
         if found is not None and found.broker is not None:
             if request.broker is None or found.broker != request.broker.url:
                 raise InputError(
@@ -276,22 +298,33 @@ def _discard_earlier_scan(request: RunRequest) -> None:
         (folder / RECORD_FILE).unlink(missing_ok=True)
         _remove_working_files(folder)
         if found is not None:
-            _remove_results(request)
+            for path in _result_files(request):
+                path.unlink()
 
 
-def _remove_results(request: RunRequest) -> None:
-    """Remove the files of a scan: they are named after the event and the levels, ``run…_4_8.json``."""
+def _earlier_scan(folder: Path) -> Record | None:
+    """Return the record of the scan in a folder; None without one, or if it is not of ours."""
+    try:
+        return read_record(folder)
+    except InputError:
+        return None
+
+
+def _result_files(request: RunRequest) -> list[Path]:
+    """Return the result files in the folder: they are named after the event and the levels, ``run…_4_8.json``."""
     given = Path(request.event).resolve() if isinstance(request.event, str) else None
-    for path in request.folder.glob("run*.evt*_*.*"):
-        if RESULT_NAME.match(path.name) and path.resolve() != given:
-            path.unlink()
+    found = request.folder.glob("run*.evt*_*.*")
+    return [path for path in found if RESULT_NAME.match(path.name) and path.resolve() != given]
+
+
+def _working_files(folder: Path) -> list[Path]:
+    """Return the files and folders that only an unfinished scan needs."""
+    return [folder / EVENT_FILE, *folder.glob(f"{BROKER_FILE}*")]
 
 
 def _remove_working_files(folder: Path) -> None:
-    """Remove the files that only an unfinished scan needs."""
-    (folder / EVENT_FILE).unlink(missing_ok=True)
-    for path in folder.glob(f"{BROKER_FILE}*"):
+    for path in _working_files(folder):
         if path.is_dir():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)

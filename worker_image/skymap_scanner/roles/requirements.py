@@ -35,17 +35,19 @@ def scan_requirements(
 
 
 def writable_formats(
-    need: Requirements, formats: Collection[str], *, named: bool, folder: Path | None = None
+    need: Requirements, formats: Collection[str], *, named: bool, folder: Path | None = None, replaced: int = 0
 ) -> tuple[tuple[str, ...], list[str]]:
     """Return the formats that there is memory for, and disk in ``folder`` (None: not asked).
 
+    ``replaced``: size (bytes) of the files there that will be deleted or written again, whose disk counts as free.
     The reasons why others are left out are logged, and returned, too.
 
     Raises InputError if a format that the user has ``named`` is not among them, needs a package that is not installed,
     or there is no room for the scan at all.
     """
     formats = choose_formats(formats if named else ())
-    room = Room(memory_limit(), None if folder is None else free_disk(folder))
+    free = None if folder is None else free_disk(folder)
+    room = Room(memory_limit(), None if free is None else free + replaced)
     writable, reasons = choose_writable(formats, need, room, named=named)
     for reason in reasons:
         log.warning("%s", reason)
