@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tests.unit.roles.conftest import Command
 
-from skymap_scanner.broker import Access
+from skymap_api.names import ScanTopics
+from skymap_scanner.broker import Access, Outgoing, open_broker
 from skymap_scanner.errors import InputError, SkymapError, SoftwareMismatchError
 from skymap_scanner.event.model import Event
 from skymap_scanner.i3 import FrameWriter, I3EventHeader, I3RecoPulseSeriesMap
@@ -19,6 +20,8 @@ from skymap_scanner.roles.local.local import LocalScan, broker_arguments, role_c
 from skymap_scanner.roles.local.record import Record, check_same, check_software, read_record, write_record
 from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.topics import create_topics
+from skymap_scanner.roles.worker.crash_reports import CrashReport
 from skymap_scanner.scan.levels import parse_area, parse_levels
 
 SETTINGS = ScanSettings("scan", parse_levels("1:0"), reconstruction="dummy")
@@ -112,6 +115,26 @@ def test_killed_role_is_restarted_more_often(tmp_path: Path, monkeypatch: pytest
     scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
     assert run_local(scan, lambda _: None, Stop())
     assert len(lives.read_text().splitlines()) == 13
+
+
+@pytest.mark.parametrize("tasks_crash", [False, True])
+def test_worker_that_hangs_without_a_task_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks_crash: bool
+) -> None:
+    lives = tmp_path / "lives"
+    script = f"echo . >> {lives}; [ $(wc -l < {lives}) -gt 8 ] || kill -ALRM $$"
+    monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", script]})
+    scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
+    if tasks_crash:
+        with open_broker(scan.broker) as broker:
+            topics = ScanTopics.of(SETTINGS.name)
+            create_topics(broker, topics)
+            with broker.producer(topics.crash_reports, "worker") as producer:
+                producer.send(Outgoing(CrashReport(task="a", name="b", attempt="c", limit=1.0).encode()))
+        assert run_local(scan, lambda _: None, Stop())
+    else:
+        with pytest.raises(SkymapError, match=r"crashed 5 times in a row \(exit code -14\)"):
+            run_local(scan, lambda _: None, Stop())
 
 
 def test_stopped_role_is_restarted_without_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

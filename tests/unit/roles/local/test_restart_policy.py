@@ -38,6 +38,14 @@ def test_role_is_given_up_after_repeated_crashes(code: int, most: int) -> None:
     assert policy.outcome(code, 0.0) is Outcome.CRASHED
 
 
+def test_set_up_that_hangs_is_given_up_earlier_than_a_task() -> None:
+    policies = RestartPolicy(), RestartPolicy()
+    policies[1].tasks_crash = True
+    for policy, most in zip(policies, (MAX_CRASHES, MAX_KILLS), strict=True):
+        outcomes = [policy.outcome(-signal.SIGALRM, 600.0) for _ in range(most)]
+        assert outcomes == [*[Outcome.CRASHED] * (most - 1), Outcome.GIVEN_UP]
+
+
 def test_back_off_doubles_to_half_a_minute_and_is_reset() -> None:
     policy, pauses = RestartPolicy(), []
     for ran_for in (*[0.0] * 7, RESET_AFTER + 1, 0.0):

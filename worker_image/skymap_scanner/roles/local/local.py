@@ -126,7 +126,7 @@ def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> 
     topics = ScanTopics.of(scan.settings.name)
     with locked(scan.folder), open_broker(scan.broker, scan.access) as broker:
         create_topics(broker, topics)
-        with broker.reader(topics.progress) as progress:
+        with broker.reader(topics.progress) as progress, broker.reader(topics.crash_reports) as crash_reports:
             done = 0
             try:
                 while not (stop.requested or roles["saver"].finished):
@@ -139,6 +139,9 @@ def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> 
                             done = latest.fits.done
                             for role in roles.values():
                                 role.policy.reset()
+                    if _task_crashed(crash_reports):
+                        for role in roles.values():
+                            role.policy.tasks_crash = True
             finally:
                 _end_all(roles.values())
     return roles["saver"].finished
@@ -152,6 +155,14 @@ def _latest(reader: Reader, stop: Stop) -> Progress | None:
         log.warning("%s; retrying", error)
         stop.wait(5)
         return None
+
+
+def _task_crashed(crash_reports: Reader) -> bool:
+    """Return whether there is a new report of a task that ended its worker; False while the broker is unavailable."""
+    try:
+        return crash_reports.receive(0) is not None
+    except BrokerUnavailable:  # `_latest` has logged it
+        return False
 
 
 def _end_all(roles: Iterable[LocalRole]) -> None:

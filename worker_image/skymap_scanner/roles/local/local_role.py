@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ STARTED_BY = "SKYMAP_STARTED_BY"
 
 #: Consecutive crashes without progress after which a role is given up: MAX_CRASHES for its own error exits, MAX_KILLS
 #: for signals, since an OOM kill may be temporary. Both are counted together; the last one decides which limit applies.
+#: The signal of the time limit counts as an error while no task has crashed: the set-up hangs, and will again. A task
+#: that hangs is given up by the workers themselves, after more attempts than MAX_CRASHES.
 MAX_CRASHES, MAX_KILLS = 5, 30
 
 #: Back-off before a role that could not reach the broker is restarted (s): the first, and the longest.
@@ -78,6 +81,8 @@ class RestartPolicy:
     def __init__(self) -> None:
         self.crashes = 0
         self.waits = 0
+        #: Whether a task has crashed its worker, so that a worker at its time limit may have been fitting.
+        self.tasks_crash = False
 
     def outcome(self, code: int, ran_for: float) -> Outcome:
         """Return why a process ended, from its exit code (not 0; negative: a signal) and its run time (s)."""
@@ -89,7 +94,9 @@ class RestartPolicy:
         if code in NOT_COUNTED:
             return Outcome.STOPPED
         self.crashes += 1
-        return Outcome.GIVEN_UP if self.crashes >= (MAX_KILLS if code < 0 else MAX_CRASHES) else Outcome.CRASHED
+        set_up_hangs = code == -signal.SIGALRM and not self.tasks_crash
+        most = MAX_CRASHES if code > 0 or set_up_hangs else MAX_KILLS
+        return Outcome.GIVEN_UP if self.crashes >= most else Outcome.CRASHED
 
     def pause(self) -> float:
         """Return the time to wait for the broker before the next start (s)."""
