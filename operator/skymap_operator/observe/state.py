@@ -23,6 +23,7 @@ from skymap_api.resource.status import ConditionType, Reason
 from skymap_api.text import bounded_line
 from skymap_api.validation_errors import describe_errors
 from skymap_operator.observe.children import Children
+from skymap_operator.observe.status import read_status
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
@@ -71,7 +72,7 @@ class ObservedScan:
             deleting="deletionTimestamp" in meta,
             finalizers=tuple(meta.get("finalizers", ())),
             spec=spec,
-            status=_status(resource.get("status")),
+            status=read_status(resource.get("status")),
             spec_error=spec_error,
         )
 
@@ -97,14 +98,6 @@ class ObservedScan:
         """Whether it has ended with success."""
         found = self.status.condition(ConditionType.SUCCEEDED)
         return found is not None and found.status == "True"
-
-
-def _status(found: Any) -> SkymapScanStatus:
-    """Parse the status; an invalid one, which somebody else has written, is replaced by an empty one."""
-    try:
-        return SkymapScanStatus.model_validate(found or {})
-    except ValidationError:
-        return SkymapScanStatus()
 
 
 def deletes_topics(scan: ObservedScan) -> bool:
