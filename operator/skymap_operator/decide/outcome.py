@@ -28,9 +28,13 @@ _DOWNLOAD_FAILED = re.compile(
 #: When a pod without a time counts as created.
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
-#: What follows the error of a saver.
+#: What follows the error of a saver, and of one that is not the software that began the scan.
 _FITS_ARE_KEPT = (
     "no fit is lost: change spec.output, or remove the cause and run skymap-scanner abort --resume, and the saver runs "
+    "again"
+)
+_RESTORE_THE_IMAGE = (
+    "no fit is lost: restore the image that began the scan and run skymap-scanner abort --resume, and the saver runs "
     "again"
 )
 
@@ -76,11 +80,13 @@ def _role_failed(observed: ObservedState, spec: SkymapScanSpec, role: str, condi
     ends = [pod for pod in observed.pods if pod.role == role and _failed(pod)]
     last = max(ends, key=lambda pod: pod.created or _NEVER, default=None)  # it made the Job fail
     message = "" if last is None else termination_message(last)
-    if last is not None and software_mismatch(last):
-        return Finding(Reason.SOFTWARE_MISMATCH, f"{role} failed: {message}")
+    mismatch = last is not None and software_mismatch(last)
     why = message or condition.get("message", condition.get("reason", ""))
     if role == SAVER:
-        return Finding(Reason.OUTPUT_FAILED, f"{role} failed: {why} - {_FITS_ARE_KEPT}")
+        advice = _RESTORE_THE_IMAGE if mismatch else _FITS_ARE_KEPT
+        return Finding(Reason.OUTPUT_FAILED, f"{role} failed: {why} - {advice}")
+    if mismatch:
+        return Finding(Reason.SOFTWARE_MISMATCH, f"{role} failed: {message}")
     if last is None or not message:
         return Finding(Reason.ROLE_FAILED, f"{role} failed: {why}")
     reported = last.termination is not None and last.termination.code == 1

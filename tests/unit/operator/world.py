@@ -86,6 +86,7 @@ class World:
     """One scan and everything around it. Only `step` moves the time.
 
     ``bad_event``: the producer explains an error; ``bad_format``: a format that the saver cannot write;
+    ``other_software``: the saver's image is not the one that began the scan;
     ``saver_needs``: the memory (MiB) without which it is ended, or ends itself (``saver_asks``).
     """
 
@@ -93,6 +94,7 @@ class World:
     tasks: int = 40
     bad_event: bool = False
     bad_format: str = ""
+    other_software: bool = False
     saver_needs: int = 0
     saver_asks: bool = False
     pulsar_up: bool = True
@@ -322,6 +324,9 @@ class World:
     def _saver(self, pod: Resource) -> None:
         if not self.work.sent:
             return
+        if self.other_software:
+            self.end_pod(pod, 3, "Error: the scan was begun by skymap-scanner 0.0.9, this is skymap-scanner 0.1.0")
+            return
         done = self.work.ended and self.work.collected == self.tasks
         if done and self._saver_ends(pod):
             return
@@ -364,7 +369,7 @@ class World:
         job = self.objects.get(pod["owner"])
         if job is None:
             return
-        if code in {0, 1, 2, 4}:
+        if code in {0, 1, 2, 3, 4}:
             self._job_ends(job, "Failed" if code else "Complete")
         elif reason == "OOMKilled":
             job["failures"] = job.get("failures", 0) + 1

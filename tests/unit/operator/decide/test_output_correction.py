@@ -84,6 +84,31 @@ def test_suspended_and_resumed_scan_tries_to_save_again(pods: str) -> None:
     check_succeeded(world)
 
 
+@pytest.mark.parametrize("complete", [False, True])
+def test_saver_of_another_image_runs_again_once_the_image_is_restored(*, complete: bool) -> None:
+    """Somebody has pushed another image under the tag, and the saver's node pulls it before or after the last fit."""
+    spec = ALL | {"cleanupPolicy": {"topics": "Always"}}
+    world = failed(spec) if complete else running(spec, passes=5, tasks=40)
+    assert (world.work.collected == world.tasks) is complete
+    world.other_software, world.bad_format = True, ""
+    edit(world, retries={"roleRestarts": 3})
+    settle(world)
+    status, reason, message = outcome(world)
+    assert (status, reason) == ("False", Reason.OUTPUT_FAILED)
+    assert message == (
+        "saver failed: Error: the scan was begun by skymap-scanner 0.0.9, this is skymap-scanner 0.1.0 - "
+        "no fit is lost: restore the image that began the scan and run skymap-scanner abort --resume, and the saver "
+        "runs again"
+    )
+    assert set(world.topics) == set(world.own.all())
+    world.other_software = False
+    edit(world, suspend=True)
+    reconcile(world)
+    edit(world, suspend=False)
+    settle(world)
+    check_succeeded(world)
+
+
 def test_scan_that_fails_again_can_be_corrected_again() -> None:
     world = failed()
     edit(world, retries={"roleRestarts": 3})
