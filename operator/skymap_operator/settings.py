@@ -121,6 +121,9 @@ class Settings(BaseModel):
     """Maximum number of workers of all scans together."""
     realtime_priority_class: ObjectName | None = None
     """PriorityClass for the pods of realtime scans, so that a full cluster schedules them first."""
+    realtime_namespaces: tuple[NamePattern, ...] = ("*",)
+    """Namespaces whose scans may have the priority Realtime: they get workers before others, and that PriorityClass. In
+    a name, * stands for anything, and an exclamation mark excludes. An empty list allows it nowhere."""
     worker_resources: Resources = Resources(requests={"cpu": "1", "memory": "1Gi"}, limits={"memory": "2Gi"})
     """Resource requests and limits of a worker, for scans that set none."""
     role_resources: Resources = Resources(requests={"cpu": "100m", "memory": "512Mi"}, limits={"memory": "2Gi"})

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self, TypeVar
 
+from skymap_operator.decide.allowed import is_realtime
 from skymap_operator.observe.state import ObservedScan
+from skymap_operator.settings import Settings
 
 Key = TypeVar("Key")
 
@@ -21,9 +23,10 @@ class Desired:
     created: datetime
 
     @classmethod
-    def of(cls, scan: ObservedScan, workers: int) -> Self:
+    def of(cls, scan: ObservedScan, workers: int, settings: Settings) -> Self:
         """Return them for a scan that would have so many workers."""
-        return cls(workers, scan.spec is not None and scan.spec.priority == "Realtime", scan.created)
+        realtime = scan.spec is not None and is_realtime(scan.namespace, scan.spec, settings)
+        return cls(workers, realtime, scan.created)
 
 
 def allocate(desired: Mapping[Key, Desired], limit: int) -> dict[Key, int]:

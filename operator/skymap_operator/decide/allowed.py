@@ -1,4 +1,4 @@
-"""Which additions to its pods a scan asks for that the administrator does not allow."""
+"""What a scan asks for that the administrator does not allow: additions to its pods, and the priority Realtime."""
 
 from __future__ import annotations
 
@@ -9,21 +9,30 @@ from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.pods import PodTemplate, SecurityContext
 from skymap_api.resource.status import Reason
 from skymap_operator.decide.diagnose import Finding
-from skymap_operator.settings import AllowedInPods
+from skymap_operator.settings import AllowedInPods, Settings
 
 #: Most items that the message names.
 _MOST = 5
 
 
-def not_allowed(spec: SkymapScanSpec, allowed: AllowedInPods) -> Finding | None:
-    """Return what the scan may not ask for, with what to do; None if all is allowed."""
+def not_allowed(namespace: str, spec: SkymapScanSpec, settings: Settings) -> Finding | None:
+    """Return what a scan of the namespace may not ask for, with what to do; None if all is allowed."""
     templates = (("podTemplate", spec.pod_template), ("workers.podTemplate", spec.workers.pod_template))
-    found = [f"{path}.{item}" for path, template in templates if template for item in _excess(template, allowed)]
+    allowed = settings.allowed_in_pods
+    urgent = spec.priority == "Realtime" and not is_realtime(namespace, spec, settings)
+    found = [f"priority (Realtime in the namespace {namespace})"] if urgent else []
+    found += [f"{path}.{item}" for path, template in templates if template for item in _excess(template, allowed)]
     if not found:
         return None
     named = ", ".join(found[:_MOST]) + (f" and {len(found) - _MOST} more" if len(found) > _MOST else "")
-    advice = "leave it out, or ask the administrator for it (settings.allowedInPods of the chart)"
+    given = ["settings.realtimeNamespaces"] * urgent + ["settings.allowedInPods"] * (len(found) > urgent)
+    advice = f"leave it out, or ask the administrator for it ({' and '.join(given)} of the chart)"
     return Finding(Reason.NOT_ALLOWED, f"the administrator does not allow {named} - {advice}")
+
+
+def is_realtime(namespace: str, spec: SkymapScanSpec, settings: Settings) -> bool:
+    """Return whether a scan of the namespace has the priority Realtime, and may have it."""
+    return spec.priority == "Realtime" and _matches(namespace, settings.realtime_namespaces)
 
 
 def _excess(template: PodTemplate, allowed: AllowedInPods) -> Iterator[str]:

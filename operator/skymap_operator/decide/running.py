@@ -42,7 +42,7 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     than the administrator allows.
     """
     scan, pulsar = observed.scan, observed.pulsar
-    refused = not_allowed(spec, settings.allowed_in_pods)
+    refused = not_allowed(scan.namespace, spec, settings)
     if refused is not None:
         return _hold(observed, spec, refused, settings)
     recipe, memory = recipe_of(observed, spec, settings), role_memory(observed, settings)

@@ -41,7 +41,7 @@ class Reconciler:
         self._pulsars = pulsars
         self._settings = settings
         self._metrics = metrics
-        self._allocations = Allocations(settings.max_workers)
+        self._allocations = Allocations(settings)
         self._ending = EndingPlans(settings)
         #: The action of each scan that was refused in its last reconcile.
         self._refused: dict[NamespacedName, ObservedWarning] = {}

@@ -10,17 +10,17 @@ from skymap_operator.settings import Settings
 
 
 class Allocations:
-    """The workers that each scan desires, and how ``limit`` workers are divided among all scans."""
+    """The workers that each scan desires, and how the most workers of the settings are divided among all scans."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._desired: dict[NamespacedName, Desired] = {}
 
     def request(self, scan: ObservedScan, workers: int) -> int:
         """Note how many workers a scan would have without other scans; return how many it may have."""
         key = NamespacedName(scan.namespace, scan.name)
-        self._desired[key] = Desired.of(scan, workers)
-        return allocate(self._desired, self._limit)[key]
+        self._desired[key] = Desired.of(scan, workers, self._settings)
+        return allocate(self._desired, self._settings.max_workers)[key]
 
     def forget(self, key: NamespacedName) -> None:
         """Leave out a scan that no longer exists."""

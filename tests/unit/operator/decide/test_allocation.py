@@ -8,9 +8,11 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.operator.world import START
+from tests.unit.operator.decisions import URL
+from tests.unit.operator.world import SETTINGS, START, resource
 
 from skymap_operator.decide.allocation import Desired, allocate
+from skymap_operator.observe.state import ObservedScan
 
 UNTIMED = settings(deadline=None)
 SCANS = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 100))
@@ -74,3 +76,11 @@ def test_allocations_use_exactly_the_available_workers(
 def test_oldest_scans_have_a_worker_each(workers: dict[str, int], limit: int) -> None:
     out, asking = allocate(desired(workers), limit), [scan for scan, count in workers.items() if count]
     assert [scan for scan in asking if out[scan]] == asking[:limit]
+
+
+@pytest.mark.parametrize(("namespaces", "realtime"), [(("*",), True), (("prompt",), False)])
+def test_scan_is_realtime_only_where_its_namespace_may(namespaces: tuple[str, ...], *, realtime: bool) -> None:
+    """Otherwise a running scan would take workers by a priority that it may not have."""
+    scan = ObservedScan.of(resource(URL | {"priority": "Realtime"}))
+    given = SETTINGS.model_copy(update={"realtime_namespaces": namespaces})
+    assert Desired.of(scan, 3, given).realtime is realtime

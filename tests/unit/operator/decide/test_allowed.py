@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.operator.decisions import URL, observed, reconcile, running, settle, status
+from tests.unit.operator.decisions import URL, check_succeeded, observed, reconcile, running, settle, status
 from tests.unit.operator.recipes import spec_of
-from tests.unit.operator.world import SETTINGS, World, resource
+from tests.unit.operator.world import NAMESPACE, SETTINGS, World, resource
 
 from skymap_api.resource.status import ConditionType, Reason
 from skymap_operator.decide.actions import Patch, SetStatus
@@ -20,7 +20,8 @@ APPARMOR = {"annotations": {"k8s.v1.cni.cncf.io/networks": "host"}}
 
 
 def refused(template: dict[str, Any], **allowed: Any) -> str:
-    found = not_allowed(spec_of(URL | {"podTemplate": template}), AllowedInPods.model_validate(allowed))
+    settings = SETTINGS.model_copy(update={"allowed_in_pods": AllowedInPods.model_validate(allowed)})
+    found = not_allowed(NAMESPACE, spec_of(URL | {"podTemplate": template}), settings)
     return "" if found is None else found.message
 
 
@@ -81,13 +82,55 @@ def test_allow_lists_are_applied(allowed: dict[str, Any], template: dict[str, An
 
 def test_templates_of_scan_and_workers_are_both_checked() -> None:
     many = {"annotations": {f"a{number}": "" for number in range(4)}}
-    found = not_allowed(
-        spec_of(URL | {"podTemplate": many, "workers": {"podTemplate": many}}), AllowedInPods(annotations=("a0",))
-    )
+    settings = SETTINGS.model_copy(update={"allowed_in_pods": AllowedInPods(annotations=("a0",))})
+    found = not_allowed(NAMESPACE, spec_of(URL | {"podTemplate": many, "workers": {"podTemplate": many}}), settings)
     assert found is not None
     assert found.reason is Reason.NOT_ALLOWED
     assert "podTemplate.annotations (a3), workers.podTemplate.annotations (a1)" in found.message
     assert "and 1 more" in found.message
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "namespace", "allowed"),
+    [
+        (("*",), "tenant", True),
+        (("alerts", "alerts-*"), "alerts-test", True),
+        (("alerts", "alerts-*"), "tenant", False),
+        (("*", "!tenant"), "tenant", False),
+        ((), "alerts", False),
+    ],
+)
+def test_realtime_needs_a_namespace_that_is_allowed(
+    namespaces: tuple[str, ...], namespace: str, *, allowed: bool
+) -> None:
+    """Otherwise any tenant would take workers, and the PriorityClass of realtime scans, from the alerts."""
+    settings = SETTINGS.model_copy(update={"realtime_namespaces": namespaces, "realtime_priority_class": "alerts"})
+    assert not_allowed(namespace, spec_of(URL), settings) is None
+    found = not_allowed(namespace, spec_of(URL | {"priority": "Realtime"}), settings)
+    assert (found is None) is allowed
+    both = not_allowed(namespace, spec_of(URL | {"priority": "Realtime", "podTemplate": APPARMOR}), settings)
+    assert both is not None
+    if found is not None:
+        assert found.reason is Reason.NOT_ALLOWED
+        assert found.message == (
+            f"the administrator does not allow priority (Realtime in the namespace {namespace}) - leave it out, or ask "
+            "the administrator for it (settings.realtimeNamespaces of the chart)"
+        )
+        assert both.message.endswith("(settings.realtimeNamespaces and settings.allowedInPods of the chart)")
+
+
+def test_realtime_scan_of_another_namespace_creates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    only = SETTINGS.model_copy(update={"realtime_namespaces": ("prompt",)})
+    monkeypatch.setattr("tests.unit.operator.decisions.SETTINGS", only)
+    world = World(resource(URL | {"priority": "Realtime"}))
+    for _ in range(3):
+        reconcile(world)
+        world.step()
+    assert (world.objects, world.topics) == ({}, {})
+    assert status_of(world).reason is Reason.NOT_ALLOWED
+    world.scan["spec"]["priority"] = "Normal"
+    settle(world)
+    check_succeeded(world)
 
 
 def test_scan_that_asks_for_too_much_creates_nothing_and_says_why() -> None:
