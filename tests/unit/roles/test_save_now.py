@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +19,8 @@ from skymap_scanner.broker.protocol import arrived
 from skymap_scanner.cli.save import command
 from skymap_scanner.errors import InputError
 from skymap_scanner.i3 import read_frames
+from skymap_scanner.results.requirements import MIB
+from skymap_scanner.roles import requirements
 from skymap_scanner.roles.saver.saver import save_now
 
 MakeScan = Callable[..., Scan]
@@ -76,6 +80,23 @@ def test_unfinished_scan_is_saved_as_partial(
     (frames,) = (tmp_path / "part").glob("*.i3.zst")
     assert sum("SCAN_HealpixPixel" in frame for frame in read_frames(frames)) == fits
     assert messages(url) == before, "nothing is published"
+
+
+def test_files_without_room_are_refused_before_any_fit_is_read(
+    scan: MakeScan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = scan("1:0", "one")
+    one.run()
+    monkeypatch.setattr(requirements, "memory_limit", lambda: 150 * MIB)
+    code, output = run_save(one.url, tmp_path / "all")
+    assert code == 0
+    assert sorted(path.suffix for path in (tmp_path / "all").iterdir()) == [".json", ".npz", ".zst"]
+    code, output = run_save(one.url, tmp_path / "png", "--format", "png")
+    assert (code, "the format png needs up to" in output) == (1, True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    code, output = run_save(one.url, tmp_path / "full", "--format", "json")
+    assert (code, "of disk, and 0 MiB is free" in output) == (1, True)
+    assert [path for name in ("png", "full") for path in (tmp_path / name).iterdir()] == []
 
 
 def test_what_cannot_be_saved_is_a_clear_error(scan: MakeScan, tmp_path: Path) -> None:

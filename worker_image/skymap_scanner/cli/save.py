@@ -31,12 +31,11 @@ def command(
         skymap-scanner save -n scan --broker sqlite:///result/scan.sqlite -o rescued/ --format json
     """
     from skymap_api.names import ScanTopics, TopicBases
-    from skymap_scanner.results import choose_formats
     from skymap_scanner.roles.saver.saver import SaverSettings, save_now
 
     if not broker_options.exists:
         raise InputError(f"{broker_options.url}: there is no such file; give the --broker of the scan")
-    settings = SaverSettings(output=folder / "{stem}.i3.zst", results=folder, formats=choose_formats(formats))
+    settings = SaverSettings(output=folder / "{stem}.i3.zst", results=folder, formats=formats)
     with broker_options.open() as broker:
         saved = save_now(broker, ScanTopics.of(name, TopicBases(**topic_bases)), settings)
     if not saved.complete:

@@ -11,7 +11,7 @@ from skymap_scanner.machine import memory_limit
 from skymap_scanner.results import choose_formats
 from skymap_scanner.results.requirements import Requirements, Room, choose_writable, in_words, requirements
 from skymap_scanner.scan.levels import most_pixels
-from skymap_scanner.scan.plan import ScanEntry
+from skymap_scanner.scan.plan import Plan, ScanEntry
 from skymap_scanner.scan.seeds import Seeding
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,12 @@ def requirements_of(scan: ScanEntry) -> Requirements:
     """Return what the results of a scan take at most."""
     pixels = most_pixels(scan.parsed_levels(), scan.parsed_area(), scan.pixels)
     return scan_requirements(pixels, scan.seeding, scan.calibrate, keep_all=scan.keep_all_seeds)
+
+
+def requirements_so_far(scan: ScanEntry, plan: Plan) -> Requirements:
+    """Return what the results of the levels that are planned so far take at most; there must be one."""
+    pixels = {nside: len(level) for nside, level in plan.levels.items()}
+    return scan_requirements(pixels, scan.seeding, len(plan.resimulations), keep_all=scan.keep_all_seeds)
 
 
 def scan_requirements(

@@ -29,7 +29,7 @@ from skymap_scanner.results import ScanResult, check_formats, write_results
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.full_disk import is_disk_full
 from skymap_scanner.roles.readers import BestFitReader, BestFits, PlanReader
-from skymap_scanner.roles.requirements import lacking_disk, requirements_of, writable_formats
+from skymap_scanner.roles.requirements import lacking_disk, requirements_of, requirements_so_far, writable_formats
 from skymap_scanner.roles.saver.progress_reporter import PARTIAL, Outlook, ProgressReporter, SaveAttempts
 from skymap_scanner.roles.saver.scan_state import scan_result
 from skymap_scanner.roles.scans import read_progress
@@ -122,7 +122,8 @@ def save_now(broker: Broker, topics: ScanTopics, settings: SaverSettings) -> Sca
     """Write the files from what the topics hold now; return what they contain, which may be a part of the scan.
 
     Waits for nothing, publishes nothing, and deletes nothing. Raises InputError if no scan or no fit is there, another
-    version of the scanner has begun it, or a file cannot be written; BrokerError and BrokerUnavailable as `save`.
+    version of the scanner has begun it, or there is no memory or disk for the files of the levels so far, or of a named
+    format; BrokerError and BrokerUnavailable as `save`.
     """
     check_formats(settings.formats)
     _make_folders(settings)
@@ -132,6 +133,11 @@ def save_now(broker: Broker, topics: ScanTopics, settings: SaverSettings) -> Sca
         scan = plan_reader.begun_scan()
         if scan is None:
             raise InputError("the scan has not begun yet: its plan is empty")
+        plan = plan_reader.update()
+        if plan.levels:
+            need, named = requirements_so_far(scan, plan), bool(settings.formats)
+            formats, _ = writable_formats(need, settings.formats, named=named, folder=settings.output.parent)
+            settings = replace(settings, formats=formats)
         with (
             BestFitReader(broker, topics.collected, FitValidator(scan)) as collected,
             Spool(settings.output.parent) as spool,
