@@ -15,13 +15,15 @@ from tests.unit.roles.conftest import Command, Scan
 
 from skymap_api.exit_codes import ExitCode
 from skymap_api.names import WORKERS_SUBSCRIPTION
+from skymap_scanner.broker import Outgoing
 from skymap_scanner.errors import BrokerError, InputError, ReconstructionError, SkymapError, SoftwareMismatchError
 from skymap_scanner.i3 import read_frames
 from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.roles.worker import fitters
 from skymap_scanner.roles.worker.in_flight import InFlightFile
-from skymap_scanner.roles.worker.worker import WorkerSettings, work
+from skymap_scanner.roles.worker.worker import MAX_REJECTED, WorkerSettings, work
 
 MakeScan = Callable[..., Scan]
 Place = Callable[[Scan], list[str]]
@@ -159,6 +161,20 @@ def test_last_line_of_a_worker_whose_set_up_hangs_names_its_limit(
     with caplog.at_level(logging.INFO), pytest.raises(InputError):
         start_worker(one, WorkerSettings(max_task_seconds=90))
     assert last == ["setting up the event; this may take 90 s (--max-task-seconds)"]
+
+
+@pytest.mark.parametrize(("foreign", "ends"), [(MAX_REJECTED - 1, False), (MAX_REJECTED, True)])
+def test_worker_among_tasks_of_another_scan_ends_with_advice(scan: MakeScan, foreign: int, ends: bool) -> None:
+    one = scan("1:0", seeds=1)
+    with one.open() as broker:
+        create_topics(broker, one.topics)
+        with broker.producer(one.topics.to_be_scanned, "stranger") as stranger:
+            stranger.send(*[Outgoing(b"hello", key=str(number)) for number in range(foreign)])
+        produce(broker, one.topics, one.event, one.settings, Stop())
+    if ends:
+        with pytest.raises(BrokerError, match=r"none of the first 10 tasks is of this scan .* topics delete"):
+            start_worker(one)
+    whole_map(one)  # what follows the foreign tasks is not lost
 
 
 def test_worker_before_the_producer_waits_until_it_is_stopped(scan: MakeScan) -> None:

@@ -40,6 +40,9 @@ FLUSH_AFTER = 0.05
 #: Publish window: a worker starts no further fit while so many are pending, since its crash would repeat them all.
 MAX_PENDING = 8
 
+#: A worker whose first messages are all rejected ends after so many: the topic holds the tasks of something else.
+MAX_REJECTED = 10
+
 #: Time to wait for a task (s): while fits are pending, and otherwise.
 SHORT_WAIT, LONG_WAIT = 0.005, 0.5
 
@@ -65,7 +68,8 @@ def work(
     """Fit tasks until a stop is requested; ``in_flight`` records the task that is being fitted.
 
     Raises SoftwareMismatchError if another software has begun the scan; ReconstructionError if the reconstruction
-    cannot run on this machine; BrokerError if the broker rejects a request; BrokerUnavailable if it cannot be reached.
+    cannot run on this machine; BrokerError if the broker rejects a request, or has tasks of another scan instead of
+    this one's; BrokerUnavailable if it cannot be reached.
     """
     settings = settings or WorkerSettings()
     with PlanReader(broker, topics.plan) as plan:
@@ -109,6 +113,8 @@ def _fit_tasks(
             except BrokerError as error:
                 rejected.add(message, error)
                 tasks.ack(message)
+                if not fitted:
+                    _check_any_own(rejected, error)
                 continue
             started = time.monotonic()
             fit = _fit_or_give_up(task, message.attempts, crashes.of(task.identity), fitters, in_flight, settings)
@@ -127,6 +133,15 @@ def _fit_tasks(
         busy,
         rejected.count,
     )
+
+
+def _check_any_own(rejected: RejectedMessages, last: BrokerError) -> None:
+    """Raise BrokerError if so many messages were rejected that the topic cannot be this scan's alone."""
+    if rejected.count >= MAX_REJECTED:
+        raise BrokerError(
+            f"none of the first {rejected.count} tasks is of this scan ({last}): its topics hold what another scan or "
+            "program left; delete them (skymap-scanner topics delete, or run --restart) and scan again"
+        ) from last
 
 
 def _fit_or_give_up(
