@@ -201,8 +201,7 @@ class Class:
         writer.preamble(self.name, self._tracked, self.version)
         if self._tracked:
             writer.object_id()
-        for layout, get in self._writes:
-            layout.write(writer, None if get is None else get(value))
+        self.write_members(writer, value)
 
     def write_members(self, writer: Writer, value: Any) -> None:
         """Write what follows preamble and id."""
