@@ -158,6 +158,14 @@ def test_memory_limit_of_version_2_does_not_depend_on_use(tree, shown, limit, ex
     assert memory_limit(tree(shown, {"memory.max": f"{limit}\n", "memory.current": f"{GB}\n"})) == expected
 
 
+@pytest.mark.parametrize(
+    ("most", "high", "limit"), [("max", 3 * GB, 3 * GB), (4 * GB, 3 * GB, 3 * GB), (3 * GB, "max", 3 * GB)]
+)
+def test_memory_above_which_a_group_is_slowed_down_is_a_limit(tree, most, high, limit):
+    root = tree(CONTAINER_V2, {"memory.max": f"{most}\n", "memory.high": f"{high}\n", "memory.current": f"{GB}\n"})
+    assert (memory_limit(root), allowed_memory(root)) == (limit, limit - GB)
+
+
 @pytest.mark.parametrize("shown", V1)
 def test_memory_limit_of_version_1_is_that_of_the_group(tree, shown):
     assert memory_limit(tree(shown, {"memory.limit_in_bytes": f"{3 * GB}\n"})) == 3 * GB

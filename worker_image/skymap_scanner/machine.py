@@ -85,21 +85,22 @@ def _memory_in(root: Path, key: str) -> int | None:
 
 def _group_memory(folder: Path) -> int | None:
     """Return the memory (bytes) that a group leaves; the files that it has cached would make room."""
-    for limit_file, used_file, total in (
-        ("memory.max", "memory.current", ""),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),  # version 1; "no limit" is a huge number
-    ):
-        limit, used = _read(folder / limit_file).strip(), _read(folder / used_file).strip()
-        if limit.isdecimal() and used.isdecimal():
+    limit = _group_limit(folder)
+    for used_file, total in (("memory.current", ""), ("memory.usage_in_bytes", "total_")):  # version 2, version 1
+        used = _read(folder / used_file).strip()
+        if limit is not None and used.isdecimal():
             cached = re.findall(rf"^{total}(?:in)?active_file (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
-            return int(limit) - int(used) + sum(map(int, cached))
+            return limit - int(used) + sum(map(int, cached))
     return None
 
 
 def _group_limit(folder: Path) -> int | None:
-    """Return the memory limit (bytes) of a group; without one version 2 has a word, version 1 a huge number."""
-    limits = (_read(folder / name).strip() for name in ("memory.max", "memory.limit_in_bytes"))
-    return next((int(limit) for limit in limits if limit.isdecimal()), None)
+    """Return the memory limit (bytes) of a group; without one version 2 has a word, version 1 a huge number.
+
+    Version 2 has two: above ``memory.high`` the kernel slows the group down until it hardly runs.
+    """
+    limits = (_read(folder / name).strip() for name in ("memory.max", "memory.high", "memory.limit_in_bytes"))
+    return min((int(limit) for limit in limits if limit.isdecimal()), default=None)
 
 
 def _group_folders(root: Path, controller: str) -> Iterator[Path]:
