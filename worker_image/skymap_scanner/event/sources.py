@@ -71,17 +71,9 @@ def read_event(
     """
     limits = limits or DownloadLimits()
     if source == "-":
-        try:
-            stream = _in_memory(sys.stdin.buffer, "standard input", limits)
-        except OSError as error:  # such as one that is open for writing only
-            raise InputError(f"standard input: {error.strerror or error}") from error
-        return decode_event(stream, "standard input", select, pulse_series)
+        return decode_event(_standard_input(limits), "standard input", select, pulse_series)
     if "://" in source:
-        from skymap_scanner.event.download import download  # noqa: PLC0415 - httpx takes 0.1 s, in every role
-
-        credentials = credentials or Credentials.from_environment(os.environ)
-        addresses = Addresses.parse(os.environ.get(VARIABLE, ""))
-        content = download(source, credentials, addresses=addresses, limits=limits)
+        content = _downloaded(source, credentials or Credentials.from_environment(os.environ), limits)
         return decode_event(io.BytesIO(content), source.partition("?")[0], select, pulse_series)
     if "\0" in source:
         raise InputError(f"{source!r} cannot be the path of a file")
@@ -91,6 +83,19 @@ def read_event(
             return decode_event(stream, source, select, pulse_series)
     except OSError as error:
         raise InputError(f"{source}: {error.strerror or error}") from error
+
+
+def _standard_input(limits: DownloadLimits) -> BinaryIO:
+    try:
+        return _in_memory(sys.stdin.buffer, "standard input", limits)
+    except OSError as error:  # such as one that is open for writing only
+        raise InputError(f"standard input: {error.strerror or error}") from error
+
+
+def _downloaded(url: str, credentials: Credentials | None, limits: DownloadLimits) -> bytes:
+    from skymap_scanner.event.download import download  # noqa: PLC0415 - httpx takes 0.1 s, in every role
+
+    return download(url, credentials, addresses=Addresses.parse(os.environ.get(VARIABLE, "")), limits=limits)
 
 
 def _in_memory(stream: BinaryIO, place: str, limits: DownloadLimits) -> BinaryIO:

@@ -74,11 +74,7 @@ def save(
     results is such an error at once, too little disk is shown in the progress as long as that lasts.
     """
     check_formats(settings.formats)
-    try:
-        _make_folders(settings)
-    except InputError as error:
-        if not is_disk_full(error):  # the progress reports a full disk, once the scan has begun
-            raise
+    _make_folders_unless_full(settings)
     with (
         PlanReader(broker, topics.plan) as plan_reader,
         broker.producer(topics.progress, f"saver-{uuid.uuid4()}") as progress,
@@ -235,6 +231,15 @@ def _make_folders(settings: SaverSettings) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def _make_folders_unless_full(settings: SaverSettings) -> None:
+    """Make the folders; the progress reports a full disk, once the scan has begun."""
+    try:
+        _make_folders(settings)
+    except InputError as error:
+        if not is_disk_full(error):
+            raise
 
 
 class Spool(Closing):
