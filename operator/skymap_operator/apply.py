@@ -22,12 +22,14 @@ from skymap_operator.decide.actions import (
     DeleteScan,
     DeleteTopics,
     Emit,
+    EnlargeClaim,
     EnsureTopics,
     Patch,
     RemoveFinalizer,
     Replace,
     SetStatus,
 )
+from skymap_operator.observe.children import Claim
 from skymap_operator.observe.state import INVALID, REFUSED, ObservedState, ObservedWarning
 from skymap_operator.pulsar.access import pulsar_access
 from skymap_operator.pulsar.connections import Pulsars
@@ -37,10 +39,11 @@ log = logging.getLogger(__name__)
 
 
 class ActionRefused(Exception):  # noqa: N818 - the cluster's answer, not a mistake of ours
-    """An action was refused. ``warning`` names it and gives the reason, for the scan's status."""
+    """An action was refused. ``warning`` names its object and gives the reason, for the scan's status."""
 
-    def __init__(self, warning: ObservedWarning) -> None:
+    def __init__(self, action: Action, warning: ObservedWarning) -> None:
         super().__init__(f"{warning.object}: {warning.message}")
+        self.action = action
         self.warning = warning
 
 
@@ -60,10 +63,10 @@ async def apply(
                 await _on_cluster(action, observed, cluster)
         except Refused as error:
             kind = INVALID if isinstance(error, Invalid) else REFUSED
-            raise ActionRefused(ObservedWarning.of(_object(action), kind, str(error))) from error
+            raise ActionRefused(action, ObservedWarning.of(_object(action), kind, str(error))) from error
         except PulsarAdminError as error:
             reason = Reason.PULSAR_UNAVAILABLE if isinstance(error, PulsarUnavailable) else Reason.PULSAR_REFUSED
-            raise ActionRefused(ObservedWarning.of("Pulsar", reason, str(error))) from error
+            raise ActionRefused(action, ObservedWarning.of("Pulsar", reason, str(error))) from error
 
 
 async def _on_pulsar(
@@ -99,6 +102,9 @@ async def _on_cluster(action: Action, observed: ObservedState, cluster: Cluster)
             await cluster.replace(manifest, meta["resourceVersion"])
         case Patch(kind, name, patch):
             await cluster.patch(kind, scan.namespace, name, patch)
+        case EnlargeClaim(name, size):
+            change = {"spec": {"resources": {"requests": {"storage": size}}}}
+            await cluster.patch(Claim.kind, scan.namespace, name, change)
         case Delete(kind, name, grace):
             uid = _live(observed, kind, name).get("uid")
             await cluster.delete(kind, scan.namespace, name, uid=uid, grace=grace)
@@ -144,5 +150,7 @@ def _object(action: Action) -> str:
             return f"{manifest['kind']} {manifest['metadata']['name']}"
         case Patch(kind, name) | Delete(kind, name):
             return f"{kind} {name}"
+        case EnlargeClaim(name):
+            return f"{Claim.kind} {name}"
         case _:
             return KIND

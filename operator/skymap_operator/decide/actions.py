@@ -75,6 +75,14 @@ class Patch(Action):
 
 
 @dataclass(frozen=True)
+class EnlargeClaim(Action):
+    """Let a claim ask for more. Many storage classes refuse it, which hinders nothing else."""
+
+    name: str
+    size: str
+
+
+@dataclass(frozen=True)
 class Delete(Action):
     """Delete an object, and in the background what it owns. ``grace``: grace period of a pod (s)."""
 

@@ -16,6 +16,7 @@ from datetime import timedelta
 from skymap_api.exit_codes import ExitCode
 from skymap_api.names import COLLECTOR, PRODUCER, SAVER, WORKER
 from skymap_api.pod_reasons import CRASH_LOOP, STARTING
+from skymap_api.resource.quantities import compare
 from skymap_api.resource.status import Reason
 from skymap_api.text import printable, printable_line
 from skymap_operator.decide.advice import GENERAL, advise
@@ -129,9 +130,18 @@ def _of_scan(observed: ObservedState) -> Iterator[Finding]:
     if observed.tls_keys is None:
         yield _advised(Reason.SECRET_NOT_FOUND, "the Secret with the certificates for Pulsar does not exist")
     if isinstance(observed.pulsar, PulsarState) and observed.pulsar.progress and observed.pulsar.progress.obstacle:
-        yield _advised(
-            Reason.CLAIM_FULL, f"saver: {printable_line(observed.pulsar.progress.obstacle)[:_MAX_CHARACTERS]}"
-        )
+        obstacle = printable_line(observed.pulsar.progress.obstacle)[:_MAX_CHARACTERS]
+        yield _advised(Reason.CLAIM_FULL, f"saver: {obstacle}{_not_enlarged(observed)}")
+
+
+def _not_enlarged(observed: ObservedState) -> str:
+    """Return why a claim that the user wants larger is not; empty if nothing is known to refuse that."""
+    refused, claim, spec = observed.refused_enlargement, observed.children.claim, observed.scan.spec
+    if refused is None or claim is None or spec is None or spec.output.claim.size != refused.size:
+        return ""
+    if compare(refused.size, claim.size) <= 0:
+        return ""
+    return f"; the claim cannot be enlarged to {refused.size}: {refused.message}"
 
 
 def _of_operator(warnings: Iterable[ObservedWarning]) -> Iterator[Finding]:

@@ -17,8 +17,8 @@ from skymap_operator.decide.actions import (
     Decision,
     Delete,
     Emit,
+    EnlargeClaim,
     EnsureTopics,
-    Patch,
     Replace,
 )
 from skymap_operator.decide.allowed import not_allowed
@@ -70,7 +70,9 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
         actions += _topics(recipe, pulsar)
     actions += _objects(observed, recipe, settings, create=ready)
     actions += scale_workers(observed, recipe, decided, create=ready)
-    actions += _enlarge_claim(observed, spec)  # last, since many storage classes refuse it
+    actions += _enlarge_claim(
+        observed, spec
+    )  # last, since nothing else waits for it and many storage classes refuse it
     waiting = bool(actions) or trouble is not None
     return Decision(
         tuple(actions),
@@ -127,7 +129,10 @@ def _enlarge_claim(observed: ObservedState, spec: SkymapScanSpec) -> list[Action
     found, size = observed.children.claim, spec.output.claim.size
     if size is None or found is None or not (found.bound and found.made_here) or compare(size, found.size) <= 0:
         return []
-    return [Patch(found.kind, found.name, {"spec": {"resources": {"requests": {"storage": size}}}})]
+    refused = observed.refused_enlargement
+    if refused is not None and refused.size == size and observed.now < refused.again:
+        return []
+    return [EnlargeClaim(found.name, size)]
 
 
 def _correct_job(observed: ObservedState, role: str, job: Job, wanted: Manifest, settings: Settings) -> list[Action]:

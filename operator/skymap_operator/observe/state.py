@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ValidationError
 
@@ -271,6 +271,26 @@ class ObservedWarning:
 
 
 @dataclass(frozen=True)
+class RefusedEnlargement:
+    """The cluster has refused to enlarge the claim to ``size``; ``again``: when it is tried again, after ``pause``."""
+
+    size: str
+    message: str
+    pause: timedelta
+    again: datetime
+
+    #: The first pause, which doubles with each refusal, and the longest: an Event is kept for an hour.
+    FIRST: ClassVar[timedelta] = timedelta(minutes=1)
+    LONGEST: ClassVar[timedelta] = timedelta(hours=1)
+
+    @classmethod
+    def of(cls, size: str, message: str, before: Self | None, now: datetime) -> Self:
+        """Return a refusal; ``before``: the last one of the scan."""
+        pause = min(2 * before.pause, cls.LONGEST) if before is not None and before.size == size else cls.FIRST
+        return cls(size, message, pause, now + pause)
+
+
+@dataclass(frozen=True)
 class PulsarState:
     """The state of the scan in Pulsar.
 
@@ -302,7 +322,8 @@ class ObservedState:
     """Everything that a decision about one scan depends on.
 
     ``tls_keys``: keys of the Secret with the certificates, None if it does not exist. ``allocation``: the most workers
-    that the scan may have beside other scans, None without such a limit.
+    that the scan may have beside other scans, None without such a limit. ``refused_enlargement``: the last of the
+    claim.
     """
 
     now: datetime
@@ -313,3 +334,4 @@ class ObservedState:
     warnings: tuple[ObservedWarning, ...] = ()
     tls_keys: frozenset[str] | None = frozenset()
     allocation: int | None = None
+    refused_enlargement: RefusedEnlargement | None = None

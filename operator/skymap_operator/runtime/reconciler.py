@@ -14,10 +14,11 @@ from skymap_api.resource.status import Reason
 from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster.cached import Reads
 from skymap_operator.cluster.client import Cluster, ClusterError, Refused, Unavailable
-from skymap_operator.decide.actions import Decision, SetStatus
+from skymap_operator.decide.actions import Decision, Emit, EnlargeClaim, SetStatus
+from skymap_operator.decide.advice import advise
 from skymap_operator.decide.plan import decide
 from skymap_operator.observe.read import observe
-from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState
+from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState, RefusedEnlargement
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
 from skymap_operator.runtime.shared_state import Allocations, EndingPlans
@@ -45,6 +46,8 @@ class Reconciler:
         self._ending = EndingPlans(settings)
         #: The action of each scan that was refused in its last reconcile.
         self._refused: dict[NamespacedName, ObservedWarning] = {}
+        #: The last refusal to enlarge the claim of each scan; a restarted operator tries once more.
+        self._enlargements: dict[NamespacedName, RefusedEnlargement] = {}
 
     def restore(self, scans: Iterable[Manifest]) -> None:
         """Take over the allocations of all scans from their status, so that the first reconcile counts every scan."""
@@ -72,6 +75,7 @@ class Reconciler:
             self._ending.update(ObservedScan.of(resource))
             refused = [self._refused[key]] if key in self._refused else []
             observed = await observe(resource, self._reads, self._pulsars, self._settings, refused, self._ending.topics)
+            observed = replace(observed, refused_enlargement=self._enlargements.get(key))
             decision, observed = self._decide(key, observed)
             return await self._apply(key, decision, observed)
         except Unavailable as error:
@@ -106,6 +110,10 @@ class Reconciler:
             await apply(decision.actions, observed, self._cluster, self._pulsars, self._settings)
         except ActionRefused as error:
             log.warning("%s: refused: %s", key, error)
+            if isinstance(error.action, EnlargeClaim):  # the last action, and no obstacle
+                self._refused.pop(key, None)
+                await self._note_enlargement(key, error.action, error.warning, observed)
+                return Result.REFUSED, decision.requeue_after
             self._refused[key] = error.warning
             unavailable = error.warning.reason == Reason.PULSAR_UNAVAILABLE
             return Result.PULSAR_UNAVAILABLE if unavailable else Result.REFUSED, self._settings.retry_interval
@@ -114,10 +122,23 @@ class Reconciler:
             self._metrics.scaled(*decision.scaled)
         return Result.SUCCESS, decision.requeue_after
 
+    async def _note_enlargement(
+        self, key: NamespacedName, action: EnlargeClaim, warning: ObservedWarning, observed: ObservedState
+    ) -> None:
+        """Report that the claim is not enlarged, and note when to try again."""
+        refused = RefusedEnlargement.of(action.size, warning.message, self._enlargements.get(key), observed.now)
+        self._enlargements[key] = refused
+        minutes = round(refused.pause.total_seconds() / 60)
+        why = " - ".join(filter(None, (refused.message, advise(warning.reason, refused.message).text)))
+        message = f"{warning.object} is not enlarged to {refused.size}, next try in {minutes} min: {why}"
+        note = Emit("Warning", "ClaimNotEnlarged", message[:1024])
+        await apply((note,), observed, self._cluster, self._pulsars, self._settings)
+
     def _forget(self, key: NamespacedName) -> None:
         self._allocations.forget(key)
         self._ending.forget(key)
         self._refused.pop(key, None)
+        self._enlargements.pop(key, None)
         self._metrics.forget(key)
 
 

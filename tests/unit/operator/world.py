@@ -152,7 +152,7 @@ class World:
 
     # What the operator does
 
-    def apply(self, action: do.Action) -> None:  # noqa: C901 - one case for each action
+    def apply(self, action: do.Action) -> None:  # noqa: C901, PLR0912 - one case for each action
         match action:
             case do.AddFinalizer():
                 self.scan["metadata"]["finalizers"] = ["skymap.icecube.wisc.edu/topics"]
@@ -176,6 +176,9 @@ class World:
                 self.objects[key] = manifest | {"metadata": meta, "status": old.get("status", {})}
             case do.Patch(kind, name, patch):
                 self._patch(kind, name, patch)
+            case do.EnlargeClaim(_, size):
+                assert self.claim is not None
+                self.claim["spec"]["resources"]["requests"]["storage"] = size
             case do.Delete(kind, name, grace):
                 assert kind != "PersistentVolumeClaim", "results are never deleted"
                 target = self.pods[name] if kind == "Pod" else self.objects[kind, name]

@@ -6,20 +6,25 @@ from typing import Any
 
 import pytest
 from tests.unit.operator.decisions import URL, observed, snapshot
+from tests.unit.operator.world import START, resource
 
 from skymap_api.exit_codes import ExitCode
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource.status import Reason
 from skymap_operator.decide.diagnose import Finding, find_obstacle, termination_message
-from skymap_operator.observe.children import Children, Job
-from skymap_operator.observe.state import ObservedWarning, Pod, PulsarFault, PulsarState, Termination
+from skymap_operator.observe.children import Children, Claim, Job
+from skymap_operator.observe.state import (
+    ObservedScan,
+    ObservedWarning,
+    Pod,
+    PulsarFault,
+    PulsarState,
+    RefusedEnlargement,
+    Termination,
+)
 
 FOREIGN = Job({"metadata": {"name": "alert-saver"}}, owned=False)
 
-FIXED_SIZE = (
-    'persistentvolumeclaims "a" is forbidden: only dynamically provisioned pvc can be resized and the storageclass '
-    "that provisions the pvc must support resize"
-)
 NO_WEBHOOK = 'Internal error occurred: failed calling webhook "policy.example.org": connect: connection refused'
 
 
@@ -49,6 +54,16 @@ NO_WEBHOOK = 'Internal error occurred: failed calling webhook "policy.example.or
             {"pulsar": PulsarState(progress=snapshot(ProgressPhase.WRITING, obstacle="x.i3: no\x1b room"))},
             Reason.CLAIM_FULL,
             r"saver: x.i3: no\x1b room - free space on the claim",
+        ),
+        (
+            {
+                "scan": ObservedScan.of(resource(URL | {"output": {"claim": {"size": "9Gi"}}})),
+                "children": Children(claim=Claim({"metadata": {"name": "c"}, "spec": {}})),
+                "pulsar": PulsarState(progress=snapshot(ProgressPhase.WRITING, obstacle="x.i3: no room")),
+                "refused_enlargement": RefusedEnlargement.of("9Gi", "resize is off", None, START),
+            },
+            Reason.CLAIM_FULL,
+            "saver: x.i3: no room; the claim cannot be enlarged to 9Gi: resize is off - free space on the claim",
         ),
         (
             {"pods": (Pod("a", "saver", unschedulable="pod has unbound immediate PersistentVolumeClaims."),)},
@@ -112,11 +127,6 @@ NO_WEBHOOK = 'Internal error occurred: failed calling webhook "policy.example.or
             },
             Reason.OBJECTS_REJECTED,
             "satisfy the policy",
-        ),
-        (
-            {"warnings": (ObservedWarning("PersistentVolumeClaim a", "Refused", FIXED_SIZE),)},
-            Reason.OBJECTS_REJECTED,
-            f"{FIXED_SIZE} - the scan goes on with the claim as it is: set output.claim.size back",
         ),
         (
             {"warnings": (ObservedWarning("Job a", "Refused", NO_WEBHOOK),)},

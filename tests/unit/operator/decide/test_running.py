@@ -22,9 +22,9 @@ from tests.unit.operator.world import SETTINGS, START, World, resource
 from skymap_api.names import SCAN_LABEL, Names
 from skymap_api.progress import ProgressPhase
 from skymap_api.pulsar_statistics import Subscription
-from skymap_operator.decide.actions import Create, Delete, EnsureTopics, Patch
+from skymap_operator.decide.actions import Create, Delete, EnlargeClaim, EnsureTopics
 from skymap_operator.observe.children import Children, Claim, Job
-from skymap_operator.observe.state import PulsarState
+from skymap_operator.observe.state import PulsarState, RefusedEnlargement
 
 TOPICS = Names.of("alerts", "alert").topics("icecube")
 EMPTY, FULL = Subscription(0, 0), Subscription(3, 0)
@@ -172,6 +172,28 @@ def test_claim_is_enlarged_last_when_the_user_asks_for_more(
 ) -> None:
     spec = URL if asked is None else URL | {"output": {"claim": {"size": asked}}}
     decided = actions(observed(spec, pulsar=pulsar(), children=found))
-    patch = Patch("PersistentVolumeClaim", "alert-results", {"spec": {"resources": {"requests": {"storage": asked}}}})
-    assert (decided[-1] == patch) is enlarged
-    assert [one for one in decided if isinstance(one, Patch)] == ([patch] if enlarged else [])
+    wanted = EnlargeClaim("alert-results", asked or "")
+    assert (decided[-1] == wanted) is enlarged
+    assert [one for one in decided if isinstance(one, EnlargeClaim)] == ([wanted] if enlarged else [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds", "tried"),
+    [("5Gi", 0, False), ("5Gi", 59, False), ("5Gi", 60, True), ("6Gi", 0, True)],
+)
+def test_refused_enlargement_is_tried_again_after_a_pause(asked: str, seconds: float, *, tried: bool) -> None:
+    spec = URL | {"output": {"claim": {"size": asked}}}
+    refused = RefusedEnlargement.of("5Gi", "no", None, START)
+    now = START + timedelta(seconds=seconds)
+    state = observed(spec, pulsar=pulsar(), children=results("2Gi"), refused_enlargement=refused, now=now)
+    assert any(isinstance(one, EnlargeClaim) for one in actions(state)) is tried
+
+
+def test_pause_before_the_next_enlargement_doubles_up_to_an_hour() -> None:
+    pauses, before = [], None
+    for _ in range(8):
+        before = RefusedEnlargement.of("5Gi", "no", before, START)
+        assert before.again == START + before.pause
+        pauses.append(before.pause.total_seconds() / 60)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert RefusedEnlargement.of("6Gi", "no", before, START).pause == RefusedEnlargement.FIRST

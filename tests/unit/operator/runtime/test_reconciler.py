@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,6 +112,40 @@ def test_rejected_action_degrades_the_scan_until_it_succeeds() -> None:
     for _ in range(2):
         bench.reconcile()
     assert bench.condition("Degraded")[:2] == ("False", "AsExpected")
+
+
+def test_refused_enlargement_is_a_note_and_waits() -> None:
+    """A storage class that cannot enlarge holds nothing up, and hides no obstacle of the pods."""
+    bench = Bench(SCAN)
+    for _ in range(2):
+        bench.reconcile()
+    bench.cluster.objects["PersistentVolumeClaim", "alert-results"]["status"] = {"phase": "Bound"}
+    bench.cluster.objects["SkymapScan", NAME]["spec"]["output"] = {"claim": {"size": "9Gi"}}
+    bench.cluster.faults["patch"] = Refused("only dynamically provisioned pvc can be resized")
+    bench.reconcile()
+    assert bench.count("refused") == 1
+    notes = [one for (kind, _), one in bench.cluster.objects.items() if kind == "Event"]
+    [note] = [one for one in notes if one["reason"] == "ClaimNotEnlarged"]
+    assert note["type"] == "Warning"
+    assert note["message"] == (
+        "PersistentVolumeClaim alert-results is not enlarged to 9Gi, next try in 1 min: only dynamically provisioned "
+        "pvc can be resized - the scan goes on with the claim as it is: set output.claim.size back, or let its storage "
+        "class allow expansion"
+    )
+    bench.cluster.done.clear()
+    assert bench.reconcile() == SETTINGS.scaling_interval
+    assert not [one for one in bench.cluster.done if one.startswith("patch Pers")]
+    assert bench.condition("Degraded")[:2] == ("False", "AsExpected")
+    del bench.cluster.objects["Job", "alert-saver"]
+    bench.cluster.faults["create"] = Refused('jobs "alert-saver" is forbidden: exceeded quota: small')
+    for _ in range(2):
+        bench.reconcile()
+    assert bench.condition("Degraded")[1] == "QuotaExceeded"
+    refused = bench.reconciler._enlargements[KEY]
+    bench.reconciler._enlargements[KEY] = replace(refused, again=NOW)
+    bench.reconcile()
+    claim = bench.cluster.objects["PersistentVolumeClaim", "alert-results"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "9Gi"
 
 
 def test_unavailable_pulsar_is_reported_and_nothing_is_created() -> None:
