@@ -87,8 +87,6 @@ class Settings(BaseModel):
     """Image of the scanner for the pods of new scans. A scan keeps the image that it started with."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """When nodes pull the image."""
-    image_pull_secrets: tuple[ObjectName, ...] = ()
-    """Pull secrets for the image, in the scans' namespaces."""
     pulsar_service_url: Annotated[str, Field(max_length=2048)]
     """URL of the Pulsar broker for scans that name none: pulsar://HOST:6650 or pulsar+ssl://HOST:6651."""
     pulsar_admin_url: Annotated[str, Field(max_length=2048)]

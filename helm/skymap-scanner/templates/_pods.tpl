@@ -106,7 +106,6 @@ volumeMounts:
 {{- $given := dict
   "IMAGE" (include "skymap-scanner.image" (list . .Values.worker.image))
   "IMAGE_PULL_POLICY" .Values.worker.image.pullPolicy
-  "IMAGE_PULL_SECRETS" .Values.worker.imagePullSecrets
   "PULSAR_SERVICE_URL" (include "skymap-scanner.pulsarServiceUrl" .)
   "PULSAR_ADMIN_URL" (include "skymap-scanner.pulsarAdminUrl" .)
   "PULSAR_TENANT" $pulsar.tenant

@@ -151,8 +151,8 @@ _MESSAGES: tuple[tuple[str, Advice], ...] = (
         r"toomanyrequests|429 too many requests|pull rate limit|pull QPS exceeded",
         Advice(
             Reason.IMAGE_UNAVAILABLE,
-            "the registry limits pulls: wait, pull with an account (worker.imagePullSecrets of the chart), or mirror "
-            "the image",
+            "the registry limits pulls: wait, pull with an account (imagePullSecrets in settings.podTemplate of the "
+            "chart), or mirror the image",
         ),
     ),
     (

@@ -13,7 +13,6 @@ from typing import Any
 
 from skymap_api.names import WORKER
 from skymap_api.resource.base import Manifest, Model, to_manifest
-from skymap_api.resource.event import SecretName
 from skymap_api.resource.pods import PodTemplate
 from skymap_operator.manifests.recipe import Recipe
 
@@ -34,7 +33,6 @@ def additions(recipe: Recipe, role: str) -> PodTemplate:
 def _templates(recipe: Recipe, role: str) -> Iterator[PodTemplate]:
     """Yield the templates that apply to the pods of a role, each over those before it."""
     settings, spec = recipe.settings, recipe.spec
-    yield PodTemplate(image_pull_secrets=tuple(SecretName(name=name) for name in settings.image_pull_secrets))
     yield settings.pod_template
     if recipe.namespace in settings.namespace_pod_templates:
         yield settings.namespace_pod_templates[recipe.namespace]

@@ -163,6 +163,8 @@ def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
         ({"uninstall": {"timeoutSeconds": 0}}, "timeoutSeconds"),
         ({"worker": {"image": {"tag": "a b"}}}, "tag"),
         ({"worker": {"image": {"pullPolicy": "Sometimes"}}}, "pullPolicy"),
+        # Pull secrets of the scans' pods have one place: settings.podTemplate.
+        ({"worker": {"imagePullSecrets": ["registry"]}}, "imagePullSecrets"),
         ({"settings": {"maxWorkers": 0}}, "maxWorkers"),
         ({"settings": {"claimSize": "2 GB"}}, "claimSize"),
         ({"settings": {"claimSize": "2K"}}, "claimSize"),

@@ -50,7 +50,6 @@ def test_site_settings_reach_the_pods_of_every_role() -> None:
             "imagePullSecrets": [{"name": "site"}],
             "securityContext": {"runAsUser": 7, "supplementalGroups": [8]},
         },
-        image_pull_secrets=("registry",),
     )
     for role, found in templates({}, given).items():
         pod = found["spec"]
@@ -60,7 +59,7 @@ def test_site_settings_reach_the_pods_of_every_role() -> None:
         assert pod["tolerations"] == [*LOST_NODE, toleration]
         assert pod["affinity"] == affinity
         assert (pod["priorityClassName"], pod["serviceAccountName"]) == ("science", "scans")
-        assert pod["imagePullSecrets"] == [{"name": "registry"}, {"name": "site"}]
+        assert pod["imagePullSecrets"] == [{"name": "site"}]
         assert pod["securityContext"] == {
             "fsGroupChangePolicy": "OnRootMismatch",
             "runAsNonRoot": True,

@@ -6,6 +6,7 @@ import pytest
 from tests.unit.operator.recipes import FULL, LOST_NODE, URL, Manifest, labels, made, metadata, template, unsigned
 from tests.unit.operator.world import SETTINGS
 
+from skymap_api.resource.pods import PodTemplate
 from skymap_operator import manifests
 
 
@@ -57,7 +58,8 @@ def test_only_a_toleration_of_the_same_taint_replaces_ours(given: Manifest, ours
 
 
 def test_pod_template_is_merged_into_the_workers() -> None:
-    settings = SETTINGS.model_copy(update={"image_pull_secrets": ("ours", "registry")})
+    site = PodTemplate.model_validate({"imagePullSecrets": [{"name": "ours"}, {"name": "registry"}]})
+    settings = SETTINGS.model_copy(update={"pod_template": site})
     found = manifests.workers(made(FULL, settings), 0)["spec"]["template"]
     assert found["metadata"]["labels"] == labels("worker") | {"team": "realtime"}
     assert found["metadata"]["annotations"]["example.org/contact"] == "shift@example.org"
