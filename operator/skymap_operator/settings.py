@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -19,6 +19,17 @@ PREFIX = "SKYMAP_OPERATOR_"
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
+def _includes(all_of_them: str) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
+    """Return a validator that rejects a list of exclusions, which would allow nothing."""
+
+    def check(words: tuple[str, ...]) -> tuple[str, ...]:
+        if words and all(word.startswith("!") for word in words):
+            raise ValueError(f"only exclusions allow nothing: write {json.dumps([all_of_them, *words])}")
+        return words
+
+    return check
+
+
 def _addresses(word: str) -> str:
     if word not in ("any", "public"):
         ipaddress.ip_network(word.removeprefix("!"))
@@ -31,6 +42,10 @@ AddressWord = Annotated[str, AfterValidator(_addresses)]
 
 #: A name or key in which * stands for anything, or ``!`` and one to exclude.
 NamePattern = Annotated[str, Field(max_length=256, pattern=r"^!?[-A-Za-z0-9_./*]+$")]
+
+
+#: Names that are allowed: those that a pattern matches, and no exclusion.
+NamePatterns = Annotated[tuple[NamePattern, ...], AfterValidator(_includes("*"))]
 
 
 def _range(text: str) -> str:
@@ -52,21 +67,21 @@ IdRange = Annotated[
 class AllowedInPods(Model):
     """What scans may add to their pods."""
 
-    labels: tuple[NamePattern, ...] = ("*",)
+    labels: NamePatterns = ("*",)
     """Keys of labels."""
-    annotations: tuple[NamePattern, ...] = ()
+    annotations: NamePatterns = ()
     """Keys of annotations: many of them give rights to a pod, or change its network."""
-    node_selector: tuple[NamePattern, ...] = ("*",)
+    node_selector: NamePatterns = ("*",)
     """Keys of nodes' labels."""
-    tolerations: tuple[NamePattern, ...] = ("*",)
+    tolerations: NamePatterns = ("*",)
     """Keys of taints. A toleration of every taint needs * without exclusions."""
     affinity: bool = True
     """Whether affinity may be set."""
-    priority_class_name: tuple[NamePattern, ...] = ()
+    priority_class_name: NamePatterns = ()
     """Names of PriorityClasses."""
-    service_account_name: tuple[NamePattern, ...] = ()
+    service_account_name: NamePatterns = ()
     """Names of ServiceAccounts."""
-    image_pull_secrets: tuple[NamePattern, ...] = ("*",)
+    image_pull_secrets: NamePatterns = ("*",)
     """Names of pull secrets."""
     user_ids: tuple[IdRange, ...] = ()
     """User ids."""
@@ -119,7 +134,7 @@ class Settings(BaseModel):
     """Maximum number of workers of all scans together."""
     realtime_priority_class: ObjectName | None = None
     """PriorityClass for the pods of realtime scans, so that a full cluster schedules them first."""
-    realtime_namespaces: tuple[NamePattern, ...] = ("*",)
+    realtime_namespaces: NamePatterns = ("*",)
     """Namespaces whose scans may have the priority Realtime: they get workers before others, and that PriorityClass. In
     a name, * stands for anything, and an exclamation mark excludes. An empty list allows it nowhere."""
     worker_resources: Resources = Resources(requests={"cpu": "1", "memory": "1Gi"}, limits={"memory": "2Gi"})
@@ -137,8 +152,11 @@ class Settings(BaseModel):
     """Additions to the pods of the scans of a namespace, by its name, over those of POD_TEMPLATE."""
     allowed_in_pods: AllowedInPods = AllowedInPods()
     """What scans may add to their pods in podTemplate and workers.podTemplate. In a name, * stands for anything, and an
-    exclamation mark excludes; ids are numbers or ranges such as 1000-1999. An empty list allows nothing."""
-    event_addresses: Annotated[tuple[AddressWord, ...], Field(min_length=1)] = ("public",)
+    exclamation mark excludes; ids are numbers or ranges such as 1000-1999. An empty list allows nothing.
+    Exclusions need a name that they exclude from: ["*", "!example.org/*"]."""
+    event_addresses: Annotated[tuple[AddressWord, ...], Field(min_length=1), AfterValidator(_includes("public"))] = (
+        "public",
+    )
     """Addresses from which events may be downloaded: public, any, networks (10.1.0.0/16), exclusions (!10.1.2.0/24)."""
     seconds_per_task: Seconds = 1.0
     """Assumed time of a fit (s) until a scan has measured its own."""

@@ -100,6 +100,22 @@ volumeMounts:
 {{- toJson $given }}
 {{- end }}
 
+{{/* Fails for a list of exclusions alone, which would allow nothing: its name, its words, and the word for all. */}}
+{{- define "skymap-scanner.checkExclusions" -}}
+{{- $name := index . 0 }}
+{{- $words := index . 1 }}
+{{- $all := index . 2 }}
+{{- $included := false }}
+{{- range $words }}
+{{- if not (hasPrefix "!" .) }}
+{{- $included = true }}
+{{- end }}
+{{- end }}
+{{- if and $words (not $included) }}
+{{- fail (printf "settings.%s: only exclusions allow nothing: write %s" $name (prepend $words $all | toJson)) }}
+{{- end }}
+{{- end }}
+
 {{/* The operator's settings: skymap_operator/settings.py. */}}
 {{- define "skymap-scanner.environment" -}}
 {{- $pulsar := .Values.pulsar -}}
@@ -124,6 +140,11 @@ volumeMounts:
 {{- $_ := set $given "PULSAR_CERTIFICATE_FILE" "/pulsar/certificate/tls.crt" }}
 {{- $_ := set $given "PULSAR_KEY_FILE" "/pulsar/certificate/tls.key" }}
 {{- end }}
+{{- range $name, $words := omit .Values.settings.allowedInPods "affinity" "userIds" "groupIds" }}
+{{- include "skymap-scanner.checkExclusions" (list (printf "allowedInPods.%s" $name) $words "*") }}
+{{- end }}
+{{- include "skymap-scanner.checkExclusions" (list "realtimeNamespaces" .Values.settings.realtimeNamespaces "*") }}
+{{- include "skymap-scanner.checkExclusions" (list "eventAddresses" .Values.settings.eventAddresses "public") }}
 {{- range $name, $value := .Values.settings }}
 {{- $_ := set $given ($name | snakecase | upper) $value }}
 {{- end }}

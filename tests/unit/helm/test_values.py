@@ -166,6 +166,15 @@ def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
         # Pull secrets of the scans' pods have one place: settings.podTemplate.
         ({"worker": {"imagePullSecrets": ["registry"]}}, "imagePullSecrets"),
         ({"settings": {"maxWorkers": 0}}, "maxWorkers"),
+        (
+            {"settings": {"allowedInPods": {"labels": ["!istio.io/*"]}}},
+            'settings.allowedInPods.labels: only exclusions allow nothing: write ["*","!istio.io/*"]',
+        ),
+        (
+            {"settings": {"realtimeNamespaces": ["!a"]}},
+            'realtimeNamespaces: only exclusions allow nothing: write ["*","!a"]',
+        ),
+        ({"settings": {"eventAddresses": ["!10.0.0.0/8"]}}, 'nothing: write ["public","!10.0.0.0/8"]'),
         ({"settings": {"claimSize": "2 GB"}}, "claimSize"),
         ({"settings": {"claimSize": "2K"}}, "claimSize"),
         ({"settings": {"workerResources": {"limits": {"memory": "much"}}}}, "memory"),

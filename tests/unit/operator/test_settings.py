@@ -63,6 +63,18 @@ def test_settings_are_read_from_the_environment() -> None:
             {"SKYMAP_OPERATOR_ALLOWED_IN_PODS": '{"groupIds": ["1599-1500"]}'},
             "SKYMAP_OPERATOR_ALLOWED_IN_PODS: groupIds.0: 1599-1500: a range begins with its lowest id",
         ),
+        (
+            {"SKYMAP_OPERATOR_ALLOWED_IN_PODS": '{"labels": ["!istio.io/*", "!a"]}'},
+            'IN_PODS: labels: only exclusions allow nothing: write ["*", "!istio.io/*", "!a"]',
+        ),
+        (
+            {"SKYMAP_OPERATOR_REALTIME_NAMESPACES": '["!tenant"]'},
+            'SKYMAP_OPERATOR_REALTIME_NAMESPACES: only exclusions allow nothing: write ["*", "!tenant"]',
+        ),
+        (
+            {"SKYMAP_OPERATOR_EVENT_ADDRESSES": '["!10.0.0.0/8"]'},
+            'SKYMAP_OPERATOR_EVENT_ADDRESSES: only exclusions allow nothing: write ["public", "!10.0.0.0/8"]',
+        ),
         ({"SKYMAP_OPERATOR_NAMESPACES": "[alerts"}, "SKYMAP_OPERATOR_NAMESPACES: Input should be a valid tuple"),
     ],
 )
