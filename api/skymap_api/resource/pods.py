@@ -29,12 +29,27 @@ _OUR_ANNOTATIONS = (
 )
 
 
+def is_reserved_label(key: str) -> bool:
+    """Return whether a label of a pod belongs to the operator or to Kubernetes' controllers: no template sets it."""
+    return _pattern(f"{_OUR_LABELS}|{_CONTROLLERS}").match(key) is not None
+
+
+def is_reserved_annotation(key: str) -> bool:
+    """Return whether an annotation of a pod is one that no template sets."""
+    return _pattern(_OUR_ANNOTATIONS).match(key) is not None
+
+
+def _pattern(begins: str) -> re.Pattern[str]:
+    """Return the pattern of keys that begin with one of ``begins``, in which a dot is a dot."""
+    return re.compile(f"({begins.replace('.', '[.]')})")
+
+
 def _reserved(field: str, begins: str, message: str) -> Rule:
     """Return the rule that no key of ``field`` begins with one of ``begins``, a pattern in which a dot is a dot."""
-    pattern = re.compile(escaped := begins.replace(".", "[.]"))
+    pattern = _pattern(begins)
     return Rule(
         message,
-        cel=f"!has(self.{field}) || self.{field}.all(key, !key.matches('^({escaped})'))",
+        cel=f"!has(self.{field}) || self.{field}.all(key, !key.matches('^{pattern.pattern}'))",
         holds=lambda pod: not any(pattern.match(key) for key in getattr(pod, field) or ()),
         field=field,
     )

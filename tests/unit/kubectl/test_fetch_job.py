@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from skymap_api.names import SCAN_LABEL, SCAN_NAME_ANNOTATION
+from skymap_api.resource.pods import PodTemplate
 from skymap_scanner.kubectl import fetch_job, fetch_program
 from skymap_scanner.kubectl.fetch_job import ResultSource, is_ready, pending_reason, permanent_failure
 
+MANAGED = "app.kubernetes.io/managed-by"
 SOURCE = ResultSource("demo-results", "demo", "worker:1")
 
 
@@ -54,6 +56,18 @@ def test_job_has_what_the_site_asks_of_the_saver() -> None:
     assert (labels["policy"], labels["app.kubernetes.io/component"]) == ("a", "fetch")
     assert not {SCAN_LABEL, "job-name"} & set(labels)
     assert ResultSource.from_saver("claim", "demo", "worker:1", None) == ResultSource("claim", "demo", "worker:1")
+
+
+def test_labels_that_only_begin_like_reserved_ones_are_copied() -> None:
+    own = {"job-name-tier": "a", "controller-uid-2": "b", "example.org/job-name": "c"}
+    ours = dict.fromkeys((SCAN_LABEL, "job-name", "controller-uid", "batch.kubernetes.io/job-name", MANAGED), "x")
+    notes = {"app.kubernetes.io/owner": "a", "job-name": "b"}
+    kubelets = dict.fromkeys((SCAN_NAME_ANNOTATION, "scheduler.alpha.kubernetes.io/critical-pod"), "x")
+    meta = {"labels": own | ours, "annotations": notes | kubelets}
+    PodTemplate.model_validate({"labels": own, "annotations": notes})  # a scan may set them
+    saver = {"spec": {"template": {"metadata": meta, "spec": {"containers": [{}]}}}}
+    source = ResultSource.from_saver("claim", "demo", "worker:1", saver)
+    assert (source.labels, source.annotations) == (own, notes)
 
 
 RANGE = {"metadata": {"annotations": {"openshift.io/sa.scc.uid-range": "1000660000/10000"}}}

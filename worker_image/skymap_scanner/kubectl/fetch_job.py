@@ -7,12 +7,12 @@ It is a Job so that Kubernetes removes it even if ``fetch`` is killed: the pod e
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from skymap_api.names import GROUP
 from skymap_api.pod_reasons import IMAGE_UNAVAILABLE, STARTING
+from skymap_api.resource.pods import is_reserved_annotation, is_reserved_label
 from skymap_api.text import bounded_line
 from skymap_scanner.kubectl import fetch_program
 
@@ -47,8 +47,6 @@ _SITE_FIELDS = (
     *("affinity", "imagePullSecrets", "nodeSelector", "priorityClassName"),
     *("securityContext", "serviceAccountName", "tolerations"),
 )
-#: Labels that belong to the operator or to the controllers of Kubernetes.
-_NOT_COPIED = ("app.kubernetes.io/", f"{GROUP}/", "batch.kubernetes.io/", "controller-uid", "job-name")
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ class ResultSource:
             image,
             pull_policy=pod["containers"][0].get("imagePullPolicy", "IfNotPresent"),
             pod={name: pod[name] for name in _SITE_FIELDS if pod.get(name)},
-            labels=_copied(meta.get("labels")),
-            annotations=_copied(meta.get("annotations")),
+            labels=_copied(meta.get("labels"), is_reserved_label),
+            annotations=_copied(meta.get("annotations"), is_reserved_annotation),
         )
 
     def in_namespace(self, namespace: Manifest | None) -> ResultSource:
@@ -96,9 +94,9 @@ class ResultSource:
         return f"{MOUNT_PATH}/{self.folder}"
 
 
-def _copied(meta: Mapping[str, str] | None) -> dict[str, str]:
+def _copied(meta: Mapping[str, str] | None, reserved: Callable[[str], bool]) -> dict[str, str]:
     """Return the labels or annotations that the site or the user has added."""
-    return {key: value for key, value in (meta or {}).items() if not key.startswith(_NOT_COPIED)}
+    return {key: value for key, value in (meta or {}).items() if not reserved(key)}
 
 
 def build_job(name: str, source: ResultSource) -> Manifest:
