@@ -183,3 +183,47 @@ def test_worker_of_another_software_is_reported_with_its_own_reason() -> None:
 )
 def test_termination_message_is_the_reported_error_or_the_end(termination: Termination | None, words: str) -> None:
     assert termination_message(Pod("a", "worker", termination=termination)) == words
+
+
+#: Obstacles of one scan, in the order of docs/reference/conditions.md, each with the change that makes it.
+ORDER: list[tuple[str, dict[str, Any]]] = [
+    ("has another owner", {"foreign": True}),
+    ("x.i3: no room", {"full": True}),
+    ("Job alert-saver: quota", {"warning": ("Job alert-saver", "Refused", "quota")}),
+    ("no class", {"warning": ("PersistentVolumeClaim c", "ProvisioningFailed", "no class")}),
+    ("producer-1: no such image", {"pod": Pod("producer-1", "producer", waiting=("ErrImagePull", "no such image"))}),
+    ("saver-a: 0/3 nodes", {"pod": Pod("saver-a", "saver", unschedulable="0/3 nodes are available")}),
+    ("late words", {"warning": ("Pod saver-a", "FailedMount", "late words")}),
+    ("early words", {"warning": ("Pod saver-a", "FailedMount", "early words")}),
+    ("latest of all", {"warning": ("Pod saver-b", "FailedMount", "latest of all")}),
+    ("Job alert-saver: FailedCreate", {"warning": ("Job alert-saver", "FailedCreate", "the policy denies it")}),
+    ("collector-1: Evicted: disk", {"pod": Pod("collector-1", "collector", "Failed", failure=("Evicted", "disk"))}),
+    ("worker-1: no registry", {"pod": Pod("worker-1", "worker", waiting=("ErrImagePull", "no registry"))}),
+    ("has crashed", {"pod": Pod("worker-2", "worker", "Running", waiting=("CrashLoopBackOff", ""))}),
+]
+
+
+@pytest.mark.parametrize("first", range(len(ORDER)))
+def test_first_obstacle_in_the_documented_order_is_shown(first: int) -> None:
+    """Whether a warning is the latest counts within one pod only."""
+    left = [change for _, change in ORDER[first:]]
+    pods = [change["pod"] for change in reversed(left) if "pod" in change]
+    names = {pod.name for pod in pods}
+    pods += [Pod(name, "saver") for name in ("saver-b", "saver-a") if name not in names]
+    warnings = [ObservedWarning(*change["warning"]) for change in left if "warning" in change]
+    jobs = {role: Job({"metadata": {"name": f"alert-{role}"}}) for role in ("producer", "saver", "collector")}
+    found = find_obstacle(
+        observed(
+            pods=tuple(pods),
+            # The latest of all pods comes first, as Kubernetes reports it.
+            warnings=tuple(sorted(warnings, key=lambda one: one.message != "latest of all")),
+            children=Children(jobs=jobs | ({"saver": FOREIGN} if any("foreign" in one for one in left) else {})),
+            pulsar=PulsarState(
+                progress=snapshot(
+                    ProgressPhase.WRITING, obstacle="x.i3: no room" if any("full" in one for one in left) else None
+                )
+            ),
+        )
+    )
+    assert found is not None
+    assert ORDER[first][0] in found.message
