@@ -13,7 +13,8 @@ import sun.misc.Signal;
 
 /**
  * Pulsar standalone that starts again after any death: {@code LocalPulsar METADATA-FOLDER ARGUMENT...}.
- * With the property {@code rehearsal} it ends as soon as it is ready.
+ * With the property {@code rehearsal} it ends as soon as it is ready; {@code pulsar.log.dir} is where the log is, if not
+ * on standard output.
  *
  * <p>The broker and the bookie register themselves as ephemeral nodes of the RocksDB metadata. Nothing removes those of
  * a killed process, since there is no server to notice its death: the store drops such a node only when somebody looks
@@ -41,9 +42,12 @@ public final class LocalPulsar {
                 System.exit(128 + signal.getNumber());
             });
         }
-        Path log = Path.of(System.getProperty("pulsar.log.dir"), "pulsar.log");
-        long earlier = Files.exists(log) ? Files.size(log) : 0;
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> explainFailedStart(log, earlier)));
+        String folder = System.getProperty("pulsar.log.dir");
+        if (folder != null) { // else the log goes to standard output
+            Path log = Path.of(folder, "pulsar.log");
+            long earlier = Files.exists(log) ? Files.size(log) : 0;
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> explainFailedStart(log, earlier)));
+        }
         try {
             start(arguments);
             endWithTheBookie();
