@@ -66,7 +66,8 @@ def test_thresholds_are_those_of_topology_and_energy():
         rule = choose_rule(files(), "millipede 7", "track", energy)
         assert (rule.name, rule.levels) == ("calibrated", levels)
     assert rule.statement == (
-        "Contours calibrated with 150 re-simulated tracks of 100 to 1000 TeV (varied ice): statistical and systematic."
+        "Contours calibrated with 150 re-simulated tracks of 100 to 1000 TeV (varied ice): statistical, and systematic "
+        "as far as varied."
     )
     assert rule.source.startswith("test.json, version 1, sha256 ")
     assert rule.source.endswith(": python -m benchmarks.coverage.calibrate")

@@ -210,8 +210,8 @@ def choose_rule(
     if found.events < MIN_EVENTS:
         return uncalibrated(f"{file.name} has only {found.events} {found.text}, fewer than {MIN_EVENTS}")
     statement = (
-        f"Contours calibrated with {found.events} re-simulated {found.text} ({file.content.simulation}): statistical "
-        "and systematic."
+        f"Contours calibrated with {found.events} re-simulated {found.text} ({file.content.simulation}): statistical, "
+        "and systematic as far as varied."
     )
     return calibrated_rule(found.half.value, found.ninety.value, statement, file.source)
 
@@ -233,7 +233,7 @@ def rule_of_event(deltas: Sequence[float], likelihood: str, otherwise: ContourRu
         return _not_of_event(otherwise, "2 delta ln L of its re-simulations is always the same")
     statement = (
         f"Contours calibrated with {len(fitted)} re-simulations of this event (ice model, scattering, absorption, DOM "
-        "efficiency and hole ice varied): statistical and systematic."
+        "efficiency and hole ice varied): statistical, and systematic as far as varied."
     )
     source = (
         f"this scan, {len(deltas)} re-simulations of its best fit, {len(deltas) - len(fitted)} without a fit; 68% "
