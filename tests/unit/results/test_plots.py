@@ -189,6 +189,16 @@ def test_caution_is_drawn_in_both_pictures(track, metadata, pictures):
     assert all(one != other for one, other in zip(cautious, pictures, strict=True))
 
 
+@pytest.mark.parametrize("length", [60, len(NO_BAD_DOMS), 200])
+def test_caution_stays_within_the_picture(track, metadata, length):
+    caution = (NO_BAD_DOMS + " and more")[:length].ljust(length, "m")
+    for picture in draw(replace(track, metadata=metadata(track.levels, caution=caution))):
+        title = imread(io.BytesIO(picture), format="png")[:200, :, :3]
+        assert (title < 0.5).any(), "there is a title"
+        margins = np.concatenate([title[:, :20], title[:, -20:]], axis=1)
+        assert (margins == 1).all()
+
+
 def test_foot_of_a_picture_names_thresholds_and_source(calibrated):
     assert plots.rule_text(WILKS) == "Contours where 2Δ(−ln L) = 1.39 (50%), 4.61 (90%), 11.8 (3 sigma): Wilks' theorem"
     assert plots.rule_text(calibrated) == "Contours where 2Δ(−ln L) = 2.2 (50%), 8 (90%): test.json, version 1"

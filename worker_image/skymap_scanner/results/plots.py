@@ -315,7 +315,7 @@ def _title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regions: S
     ]
     notes = notes_text(result)
     if notes:
-        lines.append((notes, min(10.5, 120 * figure.get_figwidth() / len(notes)), "bold", "#c92a2a"))
+        lines.append((notes, min(10.5, 100 * figure.get_figwidth() / len(notes)), "bold", "#c92a2a"))
     figure.text(0.5, 0.005, rule_text(skymap.rule), ha="center", va="bottom", fontsize=6.5, color=INK)
     height = figure.get_figheight()
     for line, (text, size, weight, colour) in enumerate(lines):
