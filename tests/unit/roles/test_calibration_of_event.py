@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from testing.plugins import install_reconstruction
 from testing.processes import is_alive, roles
 from testing.waiting import eventually
 from tests.unit.roles.conftest import Command, Scan, running
@@ -92,14 +93,7 @@ class Bowl:
 
 @pytest.fixture(autouse=True)
 def bowls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "packages"
-    about = folder / "bowls-1.0.dist-info"
-    about.mkdir(parents=True)
-    (folder / "bowls_of_light.py").write_text(BOWLS)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: bowls\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[skymap_scanner.reconstructions]\nbowls = bowls_of_light:Bowls\n")
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    install_reconstruction(tmp_path, monkeypatch, "bowls", BOWLS)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from testing.plugins import install_reconstruction
 from tests.unit.roles.conftest import Command, Scan
 
 from skymap_api.exit_codes import ExitCode
@@ -50,15 +51,7 @@ class Poison(Dummy):
 
 @pytest.fixture
 def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "packages"
-    about = folder / "poison-1.0.dist-info"
-    about.mkdir(parents=True)
-    (folder / "poison.py").write_text(POISON)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: poison\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[skymap_scanner.reconstructions]\npoison = poison:Poison\n")
-    monkeypatch.syspath_prepend(str(folder))  # for the producer, which runs in this process
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    return folder
+    return install_reconstruction(tmp_path, monkeypatch, "poison", POISON)
 
 
 def reasons(scan: Scan) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from testing.plugins import install_reconstruction
 from testing.waiting import eventually
 from tests.unit.roles.conftest import Command, Scan
 
@@ -56,14 +56,7 @@ class Flavour(Dummy):
 
 @pytest.fixture
 def flavour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "packages"
-    about = folder / "flavour-1.0.dist-info"
-    about.mkdir(parents=True)
-    (folder / "flavour.py").write_text(FLAVOUR)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: flavour\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[skymap_scanner.reconstructions]\nflavour = flavour:Flavour\n")
-    monkeypatch.syspath_prepend(str(folder))  # for the producer, which runs in this process
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    install_reconstruction(tmp_path, monkeypatch, "flavour", FLAVOUR)
 
 
 def fail_with(error: SkymapError) -> Callable[..., object]:
