@@ -60,7 +60,7 @@ def _given(name: str | None) -> list[str]:
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether a pattern matches, and none that begins with an exclamation mark. No name: whether all do."""
+    """Return whether a pattern matches the name and no exclusion (``!``) does; without one, whether all may be."""
     excluded = [one.removeprefix("!") for one in patterns if one.startswith("!")]
     if not name:
         return "*" in patterns and not excluded

@@ -158,7 +158,7 @@ def _of_operator(warnings: Iterable[ObservedWarning]) -> Iterator[Finding]:
 
 
 def _about_role(observed: ObservedState, role: str) -> Iterator[Finding]:
-    """Yield what keeps the pods of a role from starting, what says most first."""
+    """Yield what keeps the pods of a role from starting, the most specific obstacle first."""
     pods = sorted((pod for pod in observed.pods if pod.role == role), key=lambda pod: pod.name)
     found = [one for pod in pods if _counts(pod, observed) for one in _from_pod(pod, observed)]
     owners = _owners(observed, role)

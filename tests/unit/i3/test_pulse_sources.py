@@ -72,7 +72,7 @@ def test_pulses_are_combined_by_module() -> None:
 
 
 def calibration(**doms: tuple[float, float]) -> Any:
-    """Make a calibration of DOMs, as ``d1_2``, that has nothing but mean charges of ATWD and FADC."""
+    """Make the calibration of DOMs such as ``d1_2``, with mean ATWD and FADC charges only."""
     dom_cal = {
         OMKey(*map(int, name[1:].split("_"))): SimpleNamespace(
             mean_atwd_charge_correction=atwd, mean_fadc_charge_correction=fadc

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -398,15 +398,3 @@ def merge(target: Resource, patch: Resource) -> None:
             target.pop(key, None)
         else:
             target[key] = value
-
-
-def walk(found: Any) -> Iterator[Any]:
-    """Yield every value in a manifest."""
-    if isinstance(found, dict):
-        for value in found.values():
-            yield from walk(value)
-    elif isinstance(found, list):
-        for value in found:
-            yield from walk(value)
-    else:
-        yield found

@@ -218,7 +218,7 @@ class _Machine:
 
 
 def dictionary(pairs: Any) -> dict[str, Any]:
-    """Return a dictionary of these pairs of a key and a value; raises InputError if a key is no text, or long.
+    """Build a dictionary from key-value pairs; raises InputError for a key that is not text or is too long.
 
     Keys of bytes, of Python 2, become text. Other keys could be made to take very long.
     """

@@ -81,7 +81,7 @@ class ResultSource:
         )
 
     def in_namespace(self, namespace: Manifest | None) -> ResultSource:
-        """Return the source for a namespace, which may give its pods their ids if those of the saver are not known."""
+        """Return the source with its ids left to a namespace that assigns its own, unless the saver had some."""
         notes = ((namespace or {}).get("metadata") or {}).get("annotations") or {}
         if _UID_RANGE not in notes or "securityContext" in self.pod:
             return self

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from tests.unit.operator.recipes import FULL, URL, Manifest, made, metadata, pods, template, unsigned
-from tests.unit.operator.world import walk
 
 from skymap_operator import manifests
 from skymap_operator.manifests.jobs import producer_arguments
@@ -125,3 +127,15 @@ def test_only_the_producer_gets_the_allowed_addresses() -> None:
 def test_jobs_take_retries_and_deadline_from_the_spec() -> None:
     for job in manifests.jobs(made(FULL)).values():
         assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (5, 7200)
+
+
+def walk(found: Any) -> Iterator[Any]:
+    """Yield every value in a manifest."""
+    if isinstance(found, dict):
+        for value in found.values():
+            yield from walk(value)
+    elif isinstance(found, list):
+        for value in found:
+            yield from walk(value)
+    else:
+        yield found
