@@ -16,10 +16,14 @@ Answer = Callable[[socket.socket], None]
 
 @dataclass
 class Hostile:
-    """A server that answers every request with ``answer`` and records the requests."""
+    """A server that answers every request with ``answer`` and records the requests.
+
+    Without ``reads``, the answer reads the request itself.
+    """
 
     port: int
     answer: Answer
+    reads: bool = True
     requests: list[bytes] = field(default_factory=list)
 
     @property
@@ -27,16 +31,19 @@ class Hostile:
         return f"http://127.0.0.1:{self.port}/event"
 
 
-class _Servers:
+class Servers:
+    """The servers of one test."""
+
     def __init__(self) -> None:
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self.over = threading.Event()
 
-    def start(self, answer: Answer) -> Hostile:
+    def start(self, answer: Answer, *, reads: bool = True) -> Hostile:
+        """Start a server on this machine with the given answer."""
         listening = socket.create_server(("127.0.0.1", 0))
         listening.settimeout(0.05)
-        hostile = Hostile(listening.getsockname()[1], answer)
+        hostile = Hostile(listening.getsockname()[1], answer, reads)
         self._sockets.append(listening)
         self._run(lambda: self._accept(listening, hostile))
         return hostile
@@ -55,10 +62,11 @@ class _Servers:
     def _serve(self, client: socket.socket, hostile: Hostile) -> None:
         with client, contextlib.suppress(OSError):
             client.settimeout(5)
-            request = b""
-            while b"\r\n\r\n" not in request and (piece := client.recv(65536)):
-                request += piece
-            hostile.requests.append(request)
+            if hostile.reads:
+                request = b""
+                while b"\r\n\r\n" not in request and (piece := client.recv(65536)):
+                    request += piece
+                hostile.requests.append(request)
             hostile.answer(client)
 
     def end(self) -> None:
@@ -70,20 +78,20 @@ class _Servers:
 
 
 @pytest.fixture
-def servers() -> Iterator[_Servers]:
-    running = _Servers()
+def servers() -> Iterator[Servers]:
+    running = Servers()
     yield running
     running.end()
 
 
 @pytest.fixture
-def hostile(servers: _Servers) -> Callable[[Answer], Hostile]:
+def hostile(servers: Servers) -> Callable[[Answer], Hostile]:
     """Start a server on this machine with the given answer."""
     return servers.start
 
 
 @pytest.fixture
-def over(servers: _Servers) -> threading.Event:
+def over(servers: Servers) -> threading.Event:
     """Event that is set at the end of the test, for servers that would never stop."""
     return servers.over
 

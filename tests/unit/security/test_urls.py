@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
-from tests.unit.security.conftest import Answer, Hostile, at_most
+from testing.pulsar.certificates import make_certificates
+from tests.unit.security.conftest import Answer, Hostile, Servers, at_most
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.addresses import Addresses
@@ -179,9 +182,55 @@ def test_redirect_to_another_scheme_is_rejected(hostile: Start, target: str) -> 
 
 def test_endless_redirects_are_abandoned(hostile: Start) -> None:
     server = hostile(says(b"HTTP/1.1 302 Found\r\nLocation: /event\r\nContent-Length: 0\r\n\r\n"))
-    with pytest.raises(InputError, match="maximum allowed redirects"):
+    with pytest.raises(InputError, match="more than 5 redirects"):
         fetch(server.url)
     assert len(server.requests) == 6
+
+
+@pytest.mark.parametrize("encoding", [b"", b"Content-Encoding: gzip\r\n"], ids=["plain", "gzip"])
+def test_body_of_a_redirect_is_not_read(hostile: Start, encoding: bytes) -> None:
+    target = hostile(says(PLAIN))
+    body = gzip.compress(bytes(50_000_000)) if encoding else bytes(50_000_000)
+    location = f"Location: {target.url}\r\nContent-Length: {len(body)}\r\n".encode()
+    server = hostile(says(b"HTTP/1.1 302 Found\r\n" + location + encoding + b"\r\n" + body))
+    with at_most(8):
+        assert fetch(server.url) == CONTENT
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], Answer]:
+    """Answer over TLS, with a certificate that downloads trust."""
+    made = make_certificates(tmp_path / "certificates")
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.authority))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.server, made.server_key)
+    context.num_tickets = 0
+
+    def encrypt(answer: Answer) -> Answer:
+        def encrypted_answer(client: socket.socket) -> None:
+            with context.wrap_socket(client, server_side=True) as secured:
+                secured.recv(65536)
+                answer(secured)
+
+        return encrypted_answer
+
+    return encrypt
+
+
+def test_redirects_from_https_to_http_are_rejected(servers: Servers, encrypted: Callable[[Answer], Answer]) -> None:
+    plain = servers.start(says(PLAIN))
+    secured = servers.start(encrypted(says(PLAIN)), reads=False)
+    address = f"https://127.0.0.1:{secured.port}/event"
+
+    def redirects(target: str) -> Answer:
+        return says(f"HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    assert fetch(servers.start(redirects(address)).url) == CONTENT  # from http to https
+    for target in (plain.url, plain.url.replace("http:", "HTTP:")):
+        first = servers.start(encrypted(redirects(target)), reads=False)
+        with pytest.raises(InputError, match="redirects from https to http, which is not followed"):
+            fetch(f"https://127.0.0.1:{first.port}/event", token=SECRET)
+    assert plain.requests == []
 
 
 def test_credentials_do_not_follow_redirects_to_another_server(hostile: Start) -> None:

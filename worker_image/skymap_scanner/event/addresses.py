@@ -23,6 +23,12 @@ ANY, PUBLIC = "any", "public"
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 #: IPv4 addresses behind a translator (RFC 6052).
 _TRANSLATED = IPv6Network("64:ff9b::/96")
+#: Addresses that count as global by IANA's registries, in one of Python's versions at least, and lead into a cloud's
+#: inside or nowhere: Azure's host, protocol assignments (192.0.0.192 is Oracle's metadata), old 6to4 relays (RFC 7526),
+#: and documentation (RFC 9637).
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(text) for text in ("168.63.129.16", "192.0.0.0/24", "192.88.99.0/24", "3fff::/20")
+)
 
 Network = IPv4Network | IPv6Network
 
@@ -80,6 +86,8 @@ def _network(word: str) -> Network:
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
     """Return whether an address belongs to the public Internet (IANA's registries of special-purpose addresses)."""
     if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
+        return False
+    if any(address in network for network in _NOT_PUBLIC):
         return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
 

@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import responses
 from urllib.parse import SplitResult, urlsplit
 
@@ -29,6 +30,8 @@ _RETRYABLE = {408, 429, 500, 502, 503, 504}
 _LONGEST_WAIT = 60.0
 #: How gzip begins (RFC 1952).
 _GZIP = b"\x1f\x8b"
+#: Most redirects that are followed.
+_MAX_REDIRECTS = 5
 
 
 class _WithoutQuery(logging.Filter):
@@ -57,8 +60,9 @@ def download(
     """Return the content of a URL.
 
     Failed connections and temporary errors (408, 429, 5xx) are retried, a limited number of times. ``addresses`` limits
-    the connections, also those of redirects; None: all are allowed. Raises InputError when the URL is not supported or
-    its content cannot be fetched; the message omits user, password and query.
+    the connections, also those of redirects; None: all are allowed. A redirect from https to http is not followed.
+    Raises InputError when the URL is not supported or its content cannot be fetched; the message omits user, password
+    and query.
     """
     place = _place(url)
     limits = limits or DownloadLimits()
@@ -67,9 +71,7 @@ def download(
     headers = {"User-Agent": "skymap-scanner", "Accept": "*/*", "Accept-Encoding": "gzip, identity"}
     if credentials is not None:
         headers["Authorization"] = credentials.authorization
-    with httpx.Client(
-        transport=transport, follow_redirects=True, max_redirects=5, timeout=limits.idle_timeout, headers=headers
-    ) as client:
+    with httpx.Client(transport=transport, timeout=limits.idle_timeout, headers=headers) as client:
         for attempt in range(1, limits.attempts + 1):
             try:
                 return _attempt(client, url, place, credentials, limits)
@@ -96,16 +98,14 @@ def _attempt(
     client: httpx.Client, url: str, place: str, credentials: Credentials | None, limits: DownloadLimits
 ) -> bytes:
     try:
-        with client.stream("GET", url) as response:
+        with _final_response(client, url) as response:
             if response.is_success:
                 return _body(response, place, limits)
             # Not the server's own words, which may repeat what was sent to it.
             status = f"{place}: {response.status_code} {responses.get(response.status_code, '')}".rstrip()
             if response.status_code in _RETRYABLE:
                 raise _RetryableError(status, _retry_after(response))
-    except (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError, httpx.InvalidURL) as error:
-        raise InputError(f"{place}: {error}") from None
-    except RefusedAddressError as error:
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL, _RefusedRedirectError, RefusedAddressError) as error:
         raise InputError(f"{place}: {error}") from None
     except UnicodeError:  # of the encodings for names, IDNA and Punycode
         raise InputError(f"{place}: its host, or that of a redirect, is not a name that a server can have") from None
@@ -118,6 +118,30 @@ def _attempt(
             f"{status}: set SKYMAP_EVENT_TOKEN, or SKYMAP_EVENT_USER and SKYMAP_EVENT_PASSWORD (each may be NAME_FILE)"
         )
     raise InputError(f"{status}: the server does not accept the credentials of SKYMAP_EVENT_*")
+
+
+class _RefusedRedirectError(Exception):
+    """A redirect is not followed: there are too many, or it leads from https to http."""
+
+
+@contextmanager
+def _final_response(client: httpx.Client, url: str) -> Iterator[httpx.Response]:
+    """Follow redirects to the first other response; the body of a redirect is not read, since it has no limit."""
+    request = client.build_request("GET", url)
+    for _ in range(_MAX_REDIRECTS + 1):
+        # httpx.Auth() adds nothing: no user and password that a redirect may hold.
+        response = client.send(request, stream=True, auth=httpx.Auth(), follow_redirects=False)
+        try:
+            if response.next_request is None:
+                yield response
+                return
+        finally:
+            response.close()
+        if request.url.scheme == "https" and response.next_request.url.scheme == "http":
+            # Whoever is on the way could read and change what follows.
+            raise _RefusedRedirectError("the server redirects from https to http, which is not followed")
+        request = response.next_request
+    raise _RefusedRedirectError(f"more than {_MAX_REDIRECTS} redirects")
 
 
 def _place(url: str) -> str:
