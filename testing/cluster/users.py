@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from testing.cluster.cluster import Namespace
 
 GROUP = "skymap.icecube.wisc.edu"
 Object = dict[str, Any]
+#: API groups, resources and verbs.
+Permissions = list[tuple[list[str], list[str], list[str]]]
 
 #: The users' table of docs/reference/permissions.md.
-PERMISSIONS = [
+PERMISSIONS: Permissions = [
     ([GROUP], ["skymapscans"], ["get", "list", "create", "patch", "delete"]),
     ([""], ["configmaps"], ["get", "list", "watch", "create", "delete", "patch"]),
     ([""], ["persistentvolumeclaims"], ["get"]),
@@ -87,24 +89,36 @@ def kubeconfig_of(namespace: Namespace, account: str, path: Path) -> Path:
 def user_of(namespace: Namespace, folder: Path) -> User:
     """Create a user with `PERMISSIONS` in a namespace and enforce the restricted pod security level there."""
     namespace.cluster.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
+    home = folder / "home"
+    home.mkdir()
+    return User(namespace, account_with(namespace, "user", PERMISSIONS, folder / "kubeconfig"), home)
+
+
+def submitter_of(namespace: Namespace, folder: Path) -> Namespace:
+    """Return the namespace as a user sees it who may create, get and list SkymapScans, and nothing else."""
+    rights: Permissions = [([GROUP], ["skymapscans"], ["create", "get", "list"])]
+    kubeconfig = account_with(namespace, "submitter", rights, folder / "submitter")
+    return Namespace(replace(namespace.cluster, kubeconfig=kubeconfig), namespace.name)
+
+
+def account_with(namespace: Namespace, name: str, permissions: Permissions, path: Path) -> Path:
+    """Create a service account with permissions in its namespace; write and return its kubeconfig."""
     role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
-        "metadata": {"name": "user"},
-        "rules": [dict(zip(("apiGroups", "resources", "verbs"), rule, strict=True)) for rule in PERMISSIONS],
+        "metadata": {"name": name},
+        "rules": [dict(zip(("apiGroups", "resources", "verbs"), rule, strict=True)) for rule in permissions],
     }
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "user"}}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
     binding = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
-        "metadata": {"name": "user"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "user"},
-        "subjects": [{"kind": "ServiceAccount", "name": "user", "namespace": namespace.name}],
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace.name}],
     }
     namespace.apply(role, account, binding)
-    home = folder / "home"
-    home.mkdir()
-    return User(namespace, kubeconfig_of(namespace, "user", folder / "kubeconfig"), home)
+    return kubeconfig_of(namespace, name, path)
 
 
 def set_status(namespace: Namespace, name: str = "demo", **status: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 from testing.cluster.cluster import Cluster, Namespace
 from testing.cluster.operators import OperatorProcess
 from testing.cluster.scans import event_server
+from testing.cluster.users import submitter_of
 from testing.pulsar.server import PulsarAddress, PulsarServer
 
 
@@ -33,6 +34,12 @@ def events(cluster: Cluster, worker_image: str) -> Iterator[str]:
     """A server of events for pods: URL/event, URL/guarded with a password, and URL/text, which is no event."""
     with event_server(cluster.host) as url:
         yield url
+
+
+@pytest.fixture
+def submitter(namespace: Namespace, tmp_path: Path) -> Namespace:
+    """The test's namespace for a user who may only create, get and list SkymapScans."""
+    return submitter_of(namespace, tmp_path)
 
 
 @pytest.fixture

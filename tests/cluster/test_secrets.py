@@ -46,6 +46,7 @@ def stored(server: PulsarAddress, tenant: str) -> dict[str, bytes]:
 def test_no_secret_appears_in_objects_logs_topics_or_results(
     operators: Start,
     restricted: Namespace,
+    submitter: Namespace,
     worker_image: str,
     events: str,
     pulsar_server: PulsarAddress,
@@ -62,8 +63,14 @@ def test_no_secret_appears_in_objects_logs_topics_or_results(
     for name in ("right", "wrong"):
         event = {"url": url, "credentialsSecret": {"name": name}}
         restricted.apply(manifest(QUICK | kept | {"event": event}, name))
+    # The kubelet would put the password into the URL, and the scanner the URL into the status and into requests.
+    named = {"url": f"{events}/$(SKYMAP_EVENT_PASSWORD)", "credentialsSecret": {"name": "right"}}
+    submitter.kubectl("create", "-f", "-", stdin=json.dumps(manifest(QUICK | kept | {"event": named}, "naming")))
     assert ended(restricted, "right")[:2] == ("True", "Completed")
     assert ended(restricted, "wrong")[:2] == ("False", "EventUnreachable")
+    status, reason, message = ended(submitter, "naming")
+    assert (status, reason) == ("False", "EventUnreachable")
+    assert "/$(SKYMAP_EVENT_PASSWORD): 404" in message
 
     content = {"objects": restricted.kubectl("get", KINDS, "-o", "yaml", "--show-managed-fields").encode()}
     content["described"] = restricted.kubectl("describe", "pods,skymapscans").encode()

@@ -96,18 +96,22 @@ def container(
     resources: Resources,
     environment: Sequence[Manifest] = (),
 ) -> Manifest:
-    """Return a container that runs a command of the scanner. The image's entry point is ``skymap-scanner``."""
+    """Return a container that runs a command of the scanner. The image's entry point is ``skymap-scanner``.
+
+    The command gets ``arguments`` and the values of ``environment`` as they are.
+    """
+    variables = [
+        {"name": "HOME", "value": "/tmp"},  # noqa: S108 - a volume of this pod alone
+        _from_config("SKYMAP_BROKER", recipe, BROKER_KEY),
+        _from_config("SKYMAP_ADMIN_URL", recipe, ADMIN_KEY),
+        *environment,
+    ]
     return {
         "name": name,
         "image": recipe.image,
         "imagePullPolicy": recipe.settings.image_pull_policy,
-        "args": list(arguments),
-        "env": [
-            {"name": "HOME", "value": "/tmp"},  # noqa: S108 - a volume of this pod alone
-            _from_config("SKYMAP_BROKER", recipe, BROKER_KEY),
-            _from_config("SKYMAP_ADMIN_URL", recipe, ADMIN_KEY),
-            *environment,
-        ],
+        "args": [_literal(word) for word in arguments],
+        "env": [one | {"value": _literal(one["value"])} if "value" in one else one for one in variables],
         "resources": to_manifest(resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -119,6 +123,15 @@ def container(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [volume.mount() for volume in volumes],
     }
+
+
+def _literal(text: str) -> str:
+    """Return a text that the kubelet expands to ``text``.
+
+    In arguments and values of variables it replaces $(NAME) by the variable's value, which may be that of a Secret,
+    and $$ by $ (https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables).
+    """
+    return text.replace("$", "$$")
 
 
 def _from_config(variable: str, recipe: Recipe, key: str) -> Manifest:
