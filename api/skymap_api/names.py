@@ -34,7 +34,8 @@ RESULT_FORMATS: Final[tuple[ResultFormat, ...]] = get_args(ResultFormat)
 
 #: Default tenant of the topics.
 DEFAULT_TENANT = "icecube"
-#: Namespaces of a tenant: for the topics of scans, and for the metadata topics that scans of one event share.
+#: Namespaces of a tenant: for the topics of scans, and for the metadata topics that scans of one event share. Those of
+#: scans on a cluster are in `metadata_namespace`.
 TOPICS_NAMESPACE, METADATA_NAMESPACE = "skymap", "skymap_metadata"
 
 #: Maximum length of `Names.base`: the 63 characters of a label, less 6 for the suffix of a Job's pods and 10 for the
@@ -72,6 +73,14 @@ def check_scan_name(name: str) -> str:
     return name
 
 
+def metadata_namespace(namespace: str | None = None) -> str:
+    """Return the namespace in Pulsar for the metadata topics of a Kubernetes namespace, or of scans outside of one.
+
+    Who may scan in one namespace of Kubernetes need not be allowed to read the events of another.
+    """
+    return METADATA_NAMESPACE if namespace is None else f"{METADATA_NAMESPACE}-{namespace}"
+
+
 @dataclass(frozen=True, slots=True)
 class TopicBases:
     """Base names of the topics: the name of a scan goes in front of the last part, except for ``metadata``.
@@ -85,9 +94,10 @@ class TopicBases:
     metadata: str = f"persistent://{DEFAULT_TENANT}/{METADATA_NAMESPACE}/mf_"
 
     @classmethod
-    def of(cls, tenant: str) -> TopicBases:
-        """Return the bases in a tenant's namespaces."""
-        topics, metadata = f"persistent://{tenant}/{TOPICS_NAMESPACE}", f"persistent://{tenant}/{METADATA_NAMESPACE}"
+    def of(cls, tenant: str, namespace: str | None = None) -> TopicBases:
+        """Return the bases in a tenant's namespaces, for scans in a ``namespace`` of Kubernetes or for others."""
+        topics = f"persistent://{tenant}/{TOPICS_NAMESPACE}"
+        metadata = f"persistent://{tenant}/{metadata_namespace(namespace)}"
         return cls(f"{topics}/to_be_scanned", f"{topics}/scanned", f"{topics}/collected", f"{metadata}/mf_")
 
 
@@ -144,9 +154,11 @@ class ScanTopics:
 class Names:
     """The names of one scan's objects, all in its namespace.
 
-    ``base``: what the objects' names begin with, and the value of the scan's label; ``scan``: its name in Pulsar.
+    ``namespace``: that of the scan; ``base``: what the objects' names begin with, and the value of the scan's label;
+    ``scan``: its name in Pulsar.
     """
 
+    namespace: str
     base: str
     scan: str
 
@@ -154,13 +166,14 @@ class Names:
     def of(cls, namespace: str, name: str) -> Names:
         """Return the names for a SkymapScan."""
         return cls(
+            namespace=namespace,
             base=name if _stays(name, MAX_BASE) and _LABEL.fullmatch(name) else _shortened(name),
             scan=_scan_name(f"{namespace}.{name}"),
         )
 
     def topics(self, tenant: str) -> ScanTopics:
         """Return the scan's topics in a tenant."""
-        return ScanTopics.of(self.scan, TopicBases.of(tenant))
+        return ScanTopics.of(self.scan, TopicBases.of(tenant, self.namespace))
 
     @property
     def config_map(self) -> str:

@@ -25,7 +25,6 @@ from http.client import responses
 from typing import Any, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
-from skymap_api.names import METADATA_NAMESPACE, TOPICS_NAMESPACE
 from skymap_api.pulsar_statistics import Subscription, read_partitions, read_subscriptions
 
 T = TypeVar("T")
@@ -49,9 +48,6 @@ POLICIES = {
 OPEN_POLICIES = POLICIES | {
     "autoTopicCreationOverride": {"allowAutoTopicCreation": True, "topicType": "non-partitioned"}
 }
-
-#: The namespaces that a scan needs.
-NAMESPACES = {TOPICS_NAMESPACE: POLICIES, METADATA_NAMESPACE: OPEN_POLICIES}
 
 #: Permissions of the pods' role there.
 PERMISSIONS = ["produce", "consume"]

@@ -33,6 +33,8 @@ from testing.processes import usage
 from testing.pulsar.server import PulsarServer
 from testing.waiting import eventually
 
+from skymap_api.names import TOPICS_NAMESPACE, metadata_namespace
+
 TENANT = "soak"
 
 #: Kinds of the objects of a scan, and of its claim.
@@ -138,7 +140,7 @@ def sample(at: Stage, began: float, scan_seconds: float, *, same: bool) -> Sampl
         scan_seconds=scan_seconds,
         same=same,
         left=len(set(_objects(at.namespace)) - at.baseline),
-        topics=_topics(at.server),
+        topics=_topics(at.server, at.namespace.name),
         volumes=len(cluster.get("pv")["items"]),
         operator_mib=operator.mib,
         operator_threads=operator.threads,
@@ -164,10 +166,10 @@ def _objects(namespace: Namespace) -> list[str]:
     return [f"{one['kind']}/{one['metadata']['name']}" for one in namespace.get(LEFT)["items"]]
 
 
-def _topics(server: PulsarServer) -> int:
+def _topics(server: PulsarServer, namespace: str) -> int:
     """Count the topics of the scans and of their events' metadata."""
     count = 0
-    for name in ("skymap", "skymap_metadata"):
+    for name in (TOPICS_NAMESPACE, metadata_namespace(namespace)):
         answer = httpx.get(f"{server.admin_url}/admin/v2/persistent/{TENANT}/{name}", timeout=30)
         count += len(answer.json()) if answer.status_code == httpx.codes.OK else 0
     return count

@@ -75,7 +75,7 @@ async def _on_pulsar(
     access = pulsar_access(observed.scan.spec, observed.scan.status, settings)
     async with pulsars.reach(observed.scan.namespace, access) as admin:
         if isinstance(action, EnsureTopics):
-            await admin.prepare(access.tenant, settings.pulsar_role if access.own else None)
+            await admin.prepare(access.tenant, observed.scan.namespace, settings.pulsar_role if access.own else None)
             made = (admin.create(topic, subscriptions) for topic, subscriptions in action.topics)
             for error in await asyncio.gather(*made, return_exceptions=True):  # all must end before one raises
                 if error is not None:

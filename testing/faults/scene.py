@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import yaml
 
-from skymap_api.names import GROUP
+from skymap_api.names import GROUP, TOPICS_NAMESPACE, metadata_namespace
 from testing.cluster import scans
 from testing.cluster.cluster import Cluster, Namespace
 from testing.cluster.clusters import image_of, own_cluster
@@ -117,7 +117,7 @@ class Scene:
     def topics(self) -> list[str]:
         """Return the tenant's topics without Pulsar's own."""
         found: list[str] = []
-        for namespace in ("skymap", "skymap_metadata"):
+        for namespace in (TOPICS_NAMESPACE, metadata_namespace(PLACE)):
             answer = self.server.request("GET", f"/admin/v2/persistent/{TENANT}/{namespace}")
             topics = answer.json() if answer.status_code == httpx.codes.OK else []
             found += [topic for topic in topics if not topic.rpartition("/")[2].startswith("__")]

@@ -32,7 +32,7 @@ from testing.cluster.scans import (
 from testing.pulsar.server import PulsarAddress, PulsarServer
 from testing.waiting import consistently, eventually
 
-from skymap_api.names import Names
+from skymap_api.names import Names, metadata_namespace
 
 #: 12 pixels of 7 seeds take one worker 20 s, which is long enough for a disturbance.
 SLOW: Scan = QUICK | {
@@ -136,14 +136,15 @@ def test_shared_frames_are_deleted_with_the_last_scan(
     patch(namespace, {"suspend": True}, "other")
     phase(namespace, "Suspended", "other")
     eventually(lambda: scan(namespace).get("status", {}).get("workers", {}).get("busy"), within=120)
-    frames = stored(pulsar_server, pulsar_tenant, "skymap_metadata")
+    shared = metadata_namespace(namespace.name)
+    frames = stored(pulsar_server, pulsar_tenant, shared)
     assert len(frames) >= 3
     mine, others = (set(Names.of(namespace.name, name).topics(pulsar_tenant).all()) for name in (NAME, "other"))
     assert stored(pulsar_server, pulsar_tenant) == mine | others
 
     namespace.kubectl("delete", "sms", NAME, "--timeout=60s")
     assert stored(pulsar_server, pulsar_tenant) == others
-    assert stored(pulsar_server, pulsar_tenant, "skymap_metadata") == frames
+    assert stored(pulsar_server, pulsar_tenant, shared) == frames
     eventually(lambda: {key[1].rpartition("-")[0] for key in children(namespace, KINDS)} == {"other"})
     patch(namespace, {"suspend": False}, "other")
     assert ended(namespace, "other") == COMPLETED
@@ -153,7 +154,7 @@ def test_shared_frames_are_deleted_with_the_last_scan(
     namespace.kubectl("delete", "namespace", namespace.name, "--wait=false")  # while scans run
     eventually(lambda: not namespace.get("sms")["items"], within=120)
     assert stored(pulsar_server, pulsar_tenant) == set()
-    assert stored(pulsar_server, pulsar_tenant, "skymap_metadata") == set()
+    assert stored(pulsar_server, pulsar_tenant, shared) == set()
 
 
 @pytest.mark.timeout(600)

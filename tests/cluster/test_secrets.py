@@ -27,11 +27,11 @@ def found_in(text: bytes) -> list[str]:
     return [one for one, code in zip(forms, encoded, strict=True) if one.encode() in text or code in text]
 
 
-def stored(server: PulsarAddress, tenant: str) -> dict[str, bytes]:
-    """Return all messages of the scans' topics."""
+def stored(server: PulsarAddress, tenant: str, namespace: str) -> dict[str, bytes]:
+    """Return all messages of the topics of the scans in a namespace."""
     held = {}
     with open_broker(server.url, Access(admin_url=server.admin_url)) as broker:
-        for space in ("skymap", "skymap_metadata"):
+        for space in ("skymap", f"skymap_metadata-{namespace}"):
             for topic in broker.topics(f"persistent://{tenant}/{space}/"):
                 with broker.reader(topic, create=False) as reader:
                     messages = iter(lambda reader=reader: reader.receive(1), None)  # type: ignore[misc]
@@ -78,7 +78,7 @@ def test_no_secret_appears_in_objects_logs_topics_or_results(
     assert len(pods) >= 4
     content |= {pod: restricted.kubectl("logs", pod, "--all-containers").encode() for pod in pods}
     content |= {"operator": operator.log.read_bytes()}
-    content |= stored(pulsar_server, pulsar_tenant)
+    content |= stored(pulsar_server, pulsar_tenant, restricted.name)
     content |= results(restricted, worker_image, "right")
     assert len(content) >= 15
     assert {name: found_in(text) for name, text in content.items() if found_in(text)} == {}

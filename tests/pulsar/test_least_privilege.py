@@ -25,7 +25,7 @@ from skymap_scanner.roles.topics import read_metadata
 
 TENANT, OPERATOR, ROLE = "observatory", "skymap-operator", "skymap-scan"
 SCAN = "alerts.first"
-TOPICS = ScanTopics.of(SCAN, TopicBases.of(TENANT))
+TOPICS = ScanTopics.of(SCAN, TopicBases.of(TENANT, "alerts"))
 TOPIC_OPTIONS = {"to_be_scanned": "-t", "scanned": "-s", "collected": "-c"}
 
 
@@ -61,7 +61,7 @@ def prepare(server: PulsarServer, folder: Path, role: str | None, who: str = OPE
 
     async def make() -> None:
         async with PulsarAdmin(server.admin_url, Credentials(mine)) as admin:
-            await admin.prepare(TENANT, role)
+            await admin.prepare(TENANT, "alerts", role)
             for topic in TOPICS.all():
                 await admin.create(topic, TOPICS.subscriptions(topic))
 
@@ -81,7 +81,7 @@ def start(server: PulsarServer, token: Path, *words: object) -> subprocess.Popen
 
 def named(**options: str) -> list[str]:
     """The options for topics of the tenant."""
-    places = {"metadata": "skymap_metadata/mf_"}
+    places = {"metadata": "skymap_metadata-alerts/mf_"}
     return [
         word
         for kind, option in options.items()
@@ -125,7 +125,7 @@ def assert_may_do_no_more(server: PulsarServer, broker: Broker) -> None:
         broker.delete_topic(TOPICS.plan)
     with pytest.raises(BrokerError, match="403"):
         broker.create_topic(f"{TOPICS.plan}-more")
-    frames = f"persistent://{TENANT}/skymap_metadata/mf_"
+    frames = f"persistent://{TENANT}/skymap_metadata-alerts/mf_"
     there = broker.topics(frames)
     assert len(there) >= 3
     with pytest.raises(BrokerError, match="there is no topic"):  # which Pulsar would make for who asks

@@ -40,7 +40,7 @@ def ask(pulsar_server: PulsarAddress) -> Callable[[Callable[[PulsarAdmin], Await
 
 async def made(admin: PulsarAdmin, topic: str, subscriptions: Iterable[str] = ()) -> None:
     """Make a topic where nothing has been made before."""
-    await admin.prepare(topic.removeprefix("persistent://").partition("/")[0])
+    await admin.prepare(topic.removeprefix("persistent://").partition("/")[0], "alerts")
     await admin.create(topic, subscriptions)
 
 
@@ -50,12 +50,12 @@ def test_topics_are_created_listed_and_deleted(
     names = [f"persistent://{pulsar_tenant}/skymap/{name}" for name in ("a-to_be_scanned", "a-b-to_be_scanned")]
     assert ask(lambda admin: admin.topics(pulsar_tenant, "skymap")) == frozenset()
     for _ in range(2):  # it may be repeated
-        ask(lambda admin: admin.prepare(pulsar_tenant))
+        ask(lambda admin: admin.prepare(pulsar_tenant, "alerts"))
         for name in names:
             ask(lambda admin, name=name: admin.create(name, ["workers"]))
     assert ask(lambda admin: admin.topics(pulsar_tenant, "skymap")) == frozenset(names)
     assert ask(lambda admin: admin.subscriptions(names[0])) == {"workers": Subscription(0, 0, frozenset())}
-    for namespace, opened in (("skymap", False), ("skymap_metadata", True)):
+    for namespace, opened in (("skymap", False), ("skymap_metadata-alerts", True)):
         policies = httpx.get(f"{pulsar_server.admin_url}/admin/v2/namespaces/{pulsar_tenant}/{namespace}").json()
         assert policies["retention_policies"] == {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1}
         assert policies["deduplicationEnabled"] is True
@@ -150,7 +150,7 @@ def test_cached_answers_reflect_own_changes_at_once(
             assert set(lists) == {frozenset({first})}
             assert asked == {("GET", 200): 2}, "all topics, and those with partitions"
             for _ in range(3):
-                await admin.prepare(tenant)
+                await admin.prepare(tenant, "alerts")
                 assert await admin.subscriptions(first, cached=True) == {"workers": Subscription(0, 0, frozenset())}
             assert asked == {("GET", 200): 3}
             await admin.create(first, ["workers", "more"])

@@ -144,10 +144,12 @@ class Uninstall:
         """Remove the finalizer in any case and report what may be left."""
         scan = ObservedScan.of(pending.resource)
         runs = runs_with(scan.spec, scan.status, self._settings)
-        name = Names.of(scan.namespace, scan.name).scan
+        names = Names.of(scan.namespace, scan.name)
+        metadata = names.topics(runs.tenant).metadata
         left = (
             f"released after the timeout, while waiting for: {pending.waits_for}. Pulsar at {runs.admin_url} may still "
-            f"have its topics persistent://{runs.tenant}/skymap/{name}-...: skymap-scanner topics delete -n {name}"
+            f"have its topics persistent://{runs.tenant}/skymap/{names.scan}-...: "
+            f"skymap-scanner topics delete -n {names.scan} -m {metadata}"
         )
         log.warning("%s/%s: %s", scan.namespace, scan.name, left)
         fault = PulsarFault(Reason.PULSAR_UNAVAILABLE, pending.waits_for)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skymap_api.names import SCAN_NAME_ANNOTATION
+from skymap_api.names import SCAN_NAME_ANNOTATION, TopicBases
 from skymap_api.resource.base import Manifest, to_manifest
 from skymap_api.resource.resources import Resources
 from skymap_operator.manifests.additions import add, additions
@@ -79,12 +79,8 @@ def access_arguments(recipe: Recipe) -> list[str]:
 
 def scan_arguments(recipe: Recipe, **options: str) -> list[str]:
     """Return the options for the scan's name, its access to Pulsar, and the base names of topics."""
-    bases = {"metadata": "skymap_metadata/mf_"}
-    topics = [
-        word
-        for kind, option in options.items()
-        for word in (option, f"persistent://{recipe.pulsar.tenant}/{bases.get(kind, f'skymap/{kind}')}")
-    ]
+    bases = TopicBases.of(recipe.pulsar.tenant, recipe.namespace)
+    topics = [word for kind, option in options.items() for word in (option, getattr(bases, kind))]
     return ["-n", recipe.names.scan, *access_arguments(recipe), *topics]
 
 

@@ -13,14 +13,13 @@ from skymap_api.metadata_topics import named_topics, topics_in_use
 from skymap_api.names import (
     COLLECTOR_SUBSCRIPTION,
     JOB_ROLES,
-    METADATA_NAMESPACE,
     TOPICS_NAMESPACE,
     WORKERS_SUBSCRIPTION,
     Names,
     ScanTopics,
 )
 from skymap_api.progress import Progress, decode_progress
-from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredMessage
+from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredMessage, split_topic
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
@@ -132,7 +131,7 @@ async def _pulsar(
             else:
                 state = await _queues(topics, own, admin, exact=exact)
             if needs_other_plans(scan) and topics.plan in there:
-                metadata, elsewhere = await _metadata_topics(topics, access.tenant, there, admin, ending)
+                metadata, elsewhere = await _metadata_topics(topics, there, admin, ending)
                 state = replace(state, metadata=metadata, elsewhere=elsewhere)
             return state
     except PulsarUnavailable as error:
@@ -171,11 +170,12 @@ async def _last(admin: PulsarAdmin, topic: str, there: Collection[str]) -> Store
 
 
 async def _metadata_topics(
-    topics: ScanTopics, tenant: str, there: Collection[str], admin: PulsarAdmin, ending: Collection[str]
+    topics: ScanTopics, there: Collection[str], admin: PulsarAdmin, ending: Collection[str]
 ) -> tuple[tuple[str, ...], frozenset[str] | None]:
     """Return the scan's metadata topics and those that other scans use, except for ``ending`` plans."""
     named = named_topics(_payload(await admin.first(topics.plan))) or ()
-    existing = await admin.topics(tenant, METADATA_NAMESPACE) if named else frozenset()
+    tenant, namespace, _ = split_topic(topics.metadata)
+    existing = await admin.topics(tenant, namespace) if named else frozenset()
     found = tuple(topic for topic in named if topic in existing)
     if not found:
         return (), frozenset()

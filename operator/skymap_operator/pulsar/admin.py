@@ -14,8 +14,10 @@ from typing import Self, TypeVar
 import httpx
 from cachetools import TTLCache
 
+from skymap_api.names import TOPICS_NAMESPACE, metadata_namespace
 from skymap_api.pulsar_admin import (
-    NAMESPACES,
+    OPEN_POLICIES,
+    POLICIES,
     SCHEME,
     AdminRequests,
     Answer,
@@ -81,7 +83,7 @@ class PulsarAdmin:
         except (ImportError, ValueError, httpx.InvalidURL):  # not shown: the address may hold a password
             raise PulsarAdminError(INVALID_PROXY) from None
         self._topics: TTLCache[tuple[str, str], _Listed] = TTLCache(MAX_CACHED, TOPICS_TTL)
-        self._prepared: TTLCache[tuple[str, str | None], bool] = TTLCache(MAX_CACHED, NAMESPACE_TTL)
+        self._prepared: TTLCache[tuple[str, str, str | None], bool] = TTLCache(MAX_CACHED, NAMESPACE_TTL)
         self._first: TTLCache[str, StoredMessage] = TTLCache(MAX_CACHED, FIRST_TTL)
         self._subscriptions: TTLCache[str, dict[str, Subscription]] = TTLCache(MAX_CACHED, SUBSCRIPTIONS_TTL)
         self._listing: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -92,18 +94,18 @@ class PulsarAdmin:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def prepare(self, tenant: str, role: str | None = None) -> None:
-        """Create the tenant and its namespaces where they are missing; let the pods' ``role`` produce and consume.
+    async def prepare(self, tenant: str, namespace: str, role: str | None = None) -> None:
+        """Create the tenant and what the scans in a ``namespace`` of Kubernetes need there, where it is missing.
 
-        An existing namespace keeps its policies.
+        The pods' ``role`` may produce and consume there. An existing namespace keeps its policies.
         """
-        if (tenant, role) in self._prepared:
+        if (tenant, namespace, role) in self._prepared:
             return
-        for namespace, policies in NAMESPACES.items():
-            await self._run(self._requests.create_namespace(tenant, namespace, policies))
+        for name, policies in ((TOPICS_NAMESPACE, POLICIES), (metadata_namespace(namespace), OPEN_POLICIES)):
+            await self._run(self._requests.create_namespace(tenant, name, policies))
             if role is not None:
-                await self._run(self._requests.grant(tenant, namespace, role))
-        self._prepared[tenant, role] = True
+                await self._run(self._requests.grant(tenant, name, role))
+        self._prepared[tenant, namespace, role] = True
 
     async def create(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
         """Create the topic, and subscriptions that begin at the first message."""

@@ -73,7 +73,7 @@ def test_topics_are_named_after_tenant_and_scan(namespace: str, name: str, tenan
     topics = names.topics(tenant)
     kinds = ("to_be_scanned", "scanned", "collected", "crash_reports", "plan", "progress")
     assert topics.all() == tuple(f"persistent://{tenant}/skymap/{names.scan}-{kind}" for kind in kinds)
-    assert topics.metadata == f"persistent://{tenant}/skymap_metadata/mf_"
+    assert topics.metadata == f"persistent://{tenant}/skymap_metadata-{namespace}/mf_"
     assert {topic: topics.subscriptions(topic) for topic in topics.all() if topics.subscriptions(topic)} == {
         topics.to_be_scanned: ("workers",),
         topics.scanned: ("collector",),

@@ -100,15 +100,15 @@ class FakeAdmin(PulsarAdmin):
         self.stored: dict[str, list[StoredMessage]] = {}
         self.made: dict[str, dict[str, Subscription]] = {}
         self.fault: PulsarAdminError | None = None
-        self.prepared: tuple[str, str | None] | None = None
+        self.prepared: tuple[str, str, str | None] | None = None
 
     def _begin(self) -> None:
         if self.fault is not None:
             raise self.fault
 
-    async def prepare(self, tenant: str, role: str | None = None) -> None:
+    async def prepare(self, tenant: str, namespace: str, role: str | None = None) -> None:
         self._begin()
-        self.prepared = (tenant, role)
+        self.prepared = (tenant, namespace, role)
 
     async def create(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
         self._begin()

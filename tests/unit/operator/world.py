@@ -305,7 +305,7 @@ class World:
         if self.bad_event:
             self.end_pod(pod, 1, "Error: event.json: holds no physics (P) frame, so there is no event to scan")
             return
-        self.frames = ("persistent://icecube/skymap_metadata/mf_0123",)
+        self.frames = ("persistent://icecube/skymap_metadata-alerts/mf_0123",)
         more = min(self.tasks - self.work.sent, 25)
         self.work.sent += more
         self.work.waiting += more

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel
 
-from skymap_api.names import COLLECTOR_SUBSCRIPTION, WORKERS_SUBSCRIPTION, ScanTopics
+from skymap_api.names import COLLECTOR_SUBSCRIPTION, WORKERS_SUBSCRIPTION, ScanTopics, metadata_namespace
 from skymap_api.progress import Progress
 from skymap_api.reference import describe_fields
 from skymap_api.resource.status import BestFitStatus, CalibrationStatus, LevelStatus
@@ -91,6 +91,8 @@ def reference() -> str:
             "## Topics\n",
             "These are the topics of the scan `SCAN` in the tenant `icecube`.\n",
             _table(("topic", "messages"), topics),
+            f"A scan of the operator has `{metadata_namespace('NAMESPACE')}`, named after its Kubernetes namespace,",
+            f"instead of `{metadata_namespace()}`.\n",
             "## Tasks\n",
             "A task is one serialized P frame. The message key is the pixel, `NSIDE/INDEX`. The sequence id is the",
             "task's place in the plan.\n",

@@ -57,7 +57,7 @@ def test_producer_arguments_determine_the_map() -> None:
         "producer",
         "https://live.example.org/events/138632-31747601.json",
         *("-n", "alerts.alert", "--auth-token", "/pulsar/token/token"),
-        *(*named, "-m", "persistent://icecube/skymap_metadata/mf_"),
+        *(*named, "-m", "persistent://icecube/skymap_metadata-alerts/mf_"),
         *("--levels", "8:0 64:0.999:96 512:24", "--seeds", "7", "--first-seeds", "1", "--predictive", "0.9"),
         *("--reconstruction", "dummy"),
         *("--parameter", "a=1", "--parameter", 'b="x"', "--area", "1,4,400", "--pulses", "SplitInIcePulses"),

@@ -102,7 +102,7 @@ def test_invalid_plan_is_reported(body: bytes) -> None:
 
 
 def test_metadata_topics_in_use_are_known_before_deletion() -> None:
-    ours, shared, deleted = (f"persistent://icecube/skymap_metadata/mf_{name}" for name in ("1", "2", "3"))
+    ours, shared, deleted = (f"persistent://icecube/skymap_metadata-alerts/mf_{name}" for name in ("1", "2", "3"))
     other = "persistent://icecube/skymap/alerts.other-plan"
     admin = with_topics()
     admin.stored |= {ours: [], shared: [], other: [plan_of(shared)]}

@@ -272,7 +272,7 @@ def test_realtime_scans_get_workers_first_then_the_oldest() -> None:
 
 
 def test_scans_deleted_together_leave_no_shared_metadata_topic() -> None:
-    topic = "persistent://icecube/skymap_metadata/mf_1"
+    topic = "persistent://icecube/skymap_metadata-alerts/mf_1"
     scans = [
         resource(
             {"event": {"simulate": {}}}, name=name, uid=name, resourceVersion="1", deletionTimestamp=NOW.isoformat()
