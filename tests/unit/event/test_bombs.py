@@ -78,6 +78,12 @@ def packet(data: bytes) -> str:
     return json.dumps({"value": {"data": [["P", base64.b64encode(zlib.compress(data)).decode()]]}})
 
 
+def names(leaf: int, levels: int) -> bytes:
+    """Write a pickle that names a class by a tuple of tuples: 2**levels texts, if it were formatted."""
+    text = b"X" + struct.pack("<I", leaf) + b"a" * leaf + b"q\0"
+    return b"\x80\x04" + text + b"h\0\x86q\0" * levels + b"X\1\0\0\0x\x93."
+
+
 @cache
 def bombs() -> dict[str, tuple[bytes, str]]:
     zstd = zstandard.ZstdCompressor().compress
@@ -98,8 +104,10 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "lists.json": (gzip.compress(b'{"value": [' + b"[]," * 5_500_000 + b"[]]}"), "holds no frames"),
         "deep.json": (b'{"value": ' + b"[" * 1_000_000, "not JSON"),
         "number.json": (b'{"value": ' + b"1" * 1_000_000 + b"}", "not JSON"),
-        "frame.json": (packet(bytes(64 << 20)).encode(), "more than the 33554432 bytes allowed after decompression"),
-        "calls.pkl": (encodings(), "the pickle makes more bytes than it has"),
+        "frame.json": (packet(bytes(64 << 20)).encode(), "all frames take more than the 33554432 bytes allowed"),
+        "names.json": (packet(names(500, 18)).encode(), "names a class by something else than text"),
+        "names.pkl": (b"\x80\x04}" + names(500, 30), "names a class by something else than text"),
+        "calls.pkl": (encodings(), "the pickle makes values that are much larger than itself"),
         "lists.pkl": (b"\x80\x04(" + b"]" * 16_000_000 + b"l.", "a pickle of more than 100000 instructions"),
         "gzip.pkl": (members(gzip.compress, b"\x80\x04"), f"more than the {i3live.MAX_MESSAGE} allowed"),
         "claims.pkl": (b"\x80\x04\x8e" + b"\xff" * 8, "damaged pickle: 18446744073709551615 bytes expected at 11"),

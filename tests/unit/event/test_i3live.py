@@ -270,8 +270,8 @@ DAMAGED = {
     "nothing": (message([["P", ""]]), r"frame 0 \(P\): truncated zlib"),
     "cut zlib": (message([["P", packet()[1][:16]]]), r"frame 0 \(P\): truncated zlib"),
     "a bomb": (
-        message([["P", base64.b64encode(zlib.compress(bytes(i3live.MAX_FRAME + 1))).decode()]]),
-        r"frame 0 \(P\): more than the 33554432 bytes allowed",
+        message([["P", base64.b64encode(zlib.compress(bytes(i3live.MAX_FRAMES_BYTES + 1))).decode()]]),
+        r"frame 0 \(P\): with it, all frames take more than the 33554432 bytes allowed",
     ),
 }
 
@@ -281,6 +281,14 @@ def test_damaged_message_is_rejected_with_the_place(case: str) -> None:
     content, words = DAMAGED[case]
     with pytest.raises(InputError, match=words):
         decode_message(content)
+
+
+def test_frames_are_limited_in_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(zlib.decompress(base64.b64decode(packet()[1])))
+    monkeypatch.setattr(i3live, "MAX_FRAMES_BYTES", 3 * size)
+    assert len(decode_message(message([packet()] * 3)).frames) == 3
+    with pytest.raises(InputError, match=r"frame 3 \(P\): with it, all frames take more than"):
+        decode_message(message([packet()] * 4))
 
 
 def test_oversized_message_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:

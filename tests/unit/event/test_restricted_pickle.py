@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.security.conftest import at_most
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.pickle_instructions import _OPCODES, MAX_NUMBER
@@ -23,6 +24,8 @@ from skymap_scanner.event.restricted_pickle import (
     BYTES_FUNCTIONS,
     MAX_DEPTH,
     MAX_KEY,
+    MEMORY_OF_BYTE,
+    MEMORY_OF_INSTRUCTION,
     Allowed,
     Instance,
     empty_dictionary,
@@ -166,7 +169,7 @@ HOSTILE = {
     "has a wrong fraction": (b"Fabc\n.", "damaged pickle: could not convert"),
     "makes bytes again and again": (
         b"(c_codecs\nencode\nq\0" + TEXT + b"q\1X\6\0\0\0latin1q\2" + b"h\0h\1h\2\x86R" * 900 + b"l.",
-        "makes more bytes than it has",
+        "makes values that are much larger than itself",
     ),
     "is cut": (pickle.dumps({"a": 1})[:-2], "damaged pickle"),
     "is empty": (b"", "damaged pickle: 1 bytes expected at 0"),
@@ -190,6 +193,26 @@ def test_deepest_value_and_longest_number_are_read() -> None:
 def test_longest_key_is_read() -> None:
     value = {"a" * MAX_KEY: 1}
     assert read_pickle(pickle.dumps(value, 2), ALLOWED) == value
+
+
+#: Pickles that make the most memory out of each of their bytes.
+GREEDY = {
+    "text with one wide character": pickle.dumps("\U0001f52d" + "a" * 1_000_000),
+    "text of Python 2": b"T" + struct.pack("<I", 1_000_000) + b"\xe9" * 1_000_000 + b".",
+    "dictionaries of one item": b"(" + b"}U\0Ns" * 1200 + b"l.",
+    "lists of one item": b"(" + b"]Na" * 1600 + b"l.",
+    "a long memo": b"".join(b"Nr" + struct.pack("<I", 7 * number) for number in range(2400)) + b".",
+    "durations": b"(" + b"cdatetime\ntimedelta\n)R" * 1600 + b"l.",
+    "large numbers": b"(" + (b"\x8a\x40" + b"\1" * 64) * 4900 + b"l.",
+}
+
+
+@pytest.mark.parametrize("case", GREEDY)
+def test_memory_of_any_pickle_is_in_proportion(case: str) -> None:
+    pickled = GREEDY[case]
+    allowed = MEMORY_OF_BYTE * len(pickled) + MEMORY_OF_INSTRUCTION * ALLOWED.instructions
+    with at_most(allowed / 2**20), contextlib.suppress(InputError):
+        read_pickle(pickled, ALLOWED)
 
 
 def test_shared_tuples_are_checked_once() -> None:

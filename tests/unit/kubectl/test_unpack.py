@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.security.conftest import at_most
 
 from skymap_scanner.errors import ClusterError, InputError
 from skymap_scanner.kubectl import fetch_program
@@ -114,6 +115,56 @@ def archive(
                 add(*member)
         add(DIGESTS, json.dumps(digests).encode())
     return out.getvalue()
+
+
+def raw(index: object, digests: object, *members: tarfile.TarInfo) -> bytes:
+    """Return a stream with an index and digests of any content."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w|") as tar:
+        for name, content in ((INDEX, index), (DIGESTS, digests)):
+            data = content if isinstance(content, bytes) else json.dumps(content).encode()
+            tar.addfile(member(name, size=len(data)), io.BytesIO(data))
+    return out.getvalue()
+
+
+VALID = {"exists": True, "files": {}, "skipped": []}
+
+
+@pytest.mark.parametrize(
+    ("index", "digests", "message"),
+    [
+        ({"exists": True, "skipped": []}, {}, r"invalid index\.json"),
+        ({"exists": True, "files": None, "skipped": []}, {}, r"invalid index\.json"),
+        ({"exists": True, "files": ["a"], "skipped": []}, {}, r"invalid index\.json"),
+        ({"exists": True, "files": {"a": -1}, "skipped": []}, {}, r"invalid index\.json"),
+        ({"exists": True, "files": {"a": "many"}, "skipped": []}, {}, r"invalid index\.json"),
+        ({"exists": True, "files": {}, "skipped": [1]}, {}, r"invalid index\.json"),
+        ({"files": {}, "skipped": []}, {}, r"invalid index\.json"),
+        ([], {}, r"invalid index\.json"),
+        (b"[" * 100_000, {}, r"invalid index\.json"),
+        (b"", {}, r"invalid index\.json"),
+        (b"\xff\0", {}, r"invalid index\.json"),
+        (VALID, [], r"invalid digests\.json"),
+        (VALID, b"null", r"invalid digests\.json"),
+    ],
+)
+def test_invalid_index_and_digests_are_one_error(index: object, digests: object, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=message):
+        take(raw(index, digests), tmp_path)
+
+
+def test_announced_file_that_is_not_sent_is_reported(tmp_path: Path) -> None:
+    assert take(archive(files={"a": 4}), tmp_path).skipped == ("a (not sent)",)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.REGTYPE])
+def test_endless_headers_are_not_read_into_memory(kind: bytes, tmp_path: Path) -> None:
+    header = member("x", kind, size=6 << 30).tobuf()
+    for start in (b"", archive()[:1024]):
+        stream = io.BytesIO(start + header + bytes(50 << 20))
+        with at_most(8), pytest.raises(ClusterError, match=r"beside the files|cut short|not announced|regular file"):
+            unpack(stream, tmp_path, LIMIT, lambda _: None)
+        assert stream.tell() < 4 << 20
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, **fields: Any) -> tarfile.TarInfo:

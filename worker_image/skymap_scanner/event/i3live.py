@@ -21,8 +21,8 @@ from skymap_scanner.event.restricted_pickle import BYTES_FUNCTIONS, Allowed, emp
 
 #: Largest message read, bytes. Real ones have 0.1 to 1 MB; JSON takes up to 25 times its size in memory.
 MAX_MESSAGE = 16 * 2**20
-#: Largest frame, bytes after decompression. The largest real one (a C frame) has 0.7 MB.
-MAX_FRAME = 32 * 2**20
+#: Most bytes of all frames of a message together, after decompression. The largest real frame (C) has 0.7 MB.
+MAX_FRAMES_BYTES = 32 * 2**20
 #: Most frames in a message. Real ones have five: G C D Q P.
 MAX_FRAMES = 8
 #: Most instructions in a pickled message. Real ones have a few hundred.
@@ -73,10 +73,16 @@ def decode_message(message: bytes) -> I3LiveMessage:
         raise InputError("I3Live message: holds no frames; expected a list at value.data or at value.data.frames")
     if not 0 < len(packets) <= MAX_FRAMES:
         raise InputError(f"I3Live message: {len(packets)} frames, expected 1 to {MAX_FRAMES}")
-    return I3LiveMessage(
-        frames=tuple(_packet(number, packet) for number, packet in enumerate(packets)),
-        alert=_alert(content.get("varname"), value),
-    )
+    frames, left = [], MAX_FRAMES_BYTES
+    for number, packet in enumerate(packets):
+        stop, payload = _pair(number, packet)
+        try:
+            pickled = _decompress(payload, left)
+            frames.append((stop, frame_bytes(pickled)))
+        except InputError as error:
+            raise InputError(f"I3Live message: frame {number} ({stop}): {error}") from error
+        left -= len(pickled)
+    return I3LiveMessage(tuple(frames), _alert(content.get("varname"), value))
 
 
 def _json(message: bytes) -> object:
@@ -99,31 +105,27 @@ def _text(value: object) -> object:
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
-def _packet(number: int, packet: object) -> tuple[str, bytes]:
+def _pair(number: int, packet: object) -> tuple[str, str]:
+    """Return the stop and the payload of a frame."""
     match [_text(item) for item in packet] if isinstance(packet, list | tuple) and len(packet) == 2 else None:
         case [str(stop), str(payload)] if len(stop) == 1 and stop.isascii() and stop.isalpha():
-            pass
-        case _:
-            raise InputError(f"I3Live message: frame {number} is not a pair [stop, payload]")
-    place = f"I3Live message: frame {number} ({stop})"
+            return stop, payload
+    raise InputError(f"I3Live message: frame {number} is not a pair [stop, payload]")
+
+
+def _decompress(payload: str, limit: int) -> bytes:
+    """Return the pickle of a frame, of up to ``limit`` bytes."""
     try:
         compressed = base64.b64decode(payload, validate=True)
     except ValueError as error:
-        raise InputError(f"{place}: damaged base64: {error}") from error
-    try:
-        return stop, frame_bytes(_decompress(compressed))
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from error
-
-
-def _decompress(compressed: bytes) -> bytes:
+        raise InputError(f"damaged base64: {error}") from error
     decompressor = zlib.decompressobj()
     try:
-        data = decompressor.decompress(compressed, MAX_FRAME)
+        data = decompressor.decompress(compressed, limit + 1)
     except zlib.error as error:
         raise InputError(f"damaged zlib stream: {error}") from error
-    if decompressor.unconsumed_tail:
-        raise InputError(f"more than the {MAX_FRAME} bytes allowed after decompression")
+    if len(data) > limit:
+        raise InputError(f"with it, all frames take more than the {MAX_FRAMES_BYTES} bytes allowed")
     if not decompressor.eof:
         raise InputError("truncated zlib stream")
     return data

@@ -5,7 +5,7 @@ numbers, text, bytes, lists, tuples, dictionaries with text as keys, and the few
 names. Nothing is imported, and a name in the pickle is only looked up among these.
 
 What a pickle can cost is limited: instructions are counted, each is read once, all arguments are part of the pickle,
-numbers and keys are short, and all bytes that functions make are together not longer than the pickle. A value that
+numbers and keys are short, and so is the memory of all values together, in proportion to the pickle. A value that
 contains itself, or is nested deeply, is an error.
 
 ``pickle_instructions.py`` reads the instructions, of protocols 0 to 5.
@@ -13,6 +13,7 @@ contains itself, or is nested deeply, is an error.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,11 @@ from skymap_scanner.event.pickle_instructions import UnknownInstructionError, in
 MAX_DEPTH = 32
 #: Longest key of a dictionary (bytes or characters): each use of a key costs its length. Real ones have some 10.
 MAX_KEY = 256
+#: Most memory (bytes) that all values may take together: for each byte of the pickle (text takes up to four), and for
+#: each instruction (the largest is a dictionary with its first item).
+MEMORY_OF_BYTE, MEMORY_OF_INSTRUCTION = 4, 512
+#: Memory (bytes) of an item of a list, of a dictionary or of the memo, at most.
+_MEMORY_OF_ITEM = 200
 
 
 @dataclass(frozen=True)
@@ -114,19 +120,20 @@ class _Machine:
         self.stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._allowed = allowed
-        self._left = size  # of the bytes that functions may make
+        self._memory = MEMORY_OF_BYTE * size + MEMORY_OF_INSTRUCTION * allowed.instructions
 
     def step(self, name: str, argument: Any) -> None:
         match name:
             case "PUSH":
-                self.stack.append(argument)
+                self._push(argument)
             case "PUSH_STRING":
-                self.stack.append(argument.decode("latin-1") if self._allowed.python2_text else argument)
+                self._push(argument.decode("latin-1") if self._allowed.python2_text else argument)
             case "GLOBAL":
-                self.stack.append(self._find(argument))
+                self._push(self._find(argument))
             case "MARK":
                 self.stack.append(_MARK)
             case "PUT" | "MEMOIZE":
+                self._take(_MEMORY_OF_ITEM)
                 self._memo[len(self._memo) if argument is None else argument] = self.stack[-1]
             case "GET":
                 self.stack.append(self._memo[argument])
@@ -135,17 +142,28 @@ class _Machine:
             case _:
                 self._contain(name)
 
+    def _take(self, memory: int) -> None:
+        """Count memory (bytes) that is taken; raises InputError when it is more than there may be."""
+        self._memory -= memory
+        if self._memory < 0:
+            raise InputError("the pickle makes values that are much larger than itself")
+
+    def _push(self, value: object) -> None:
+        """Push a new value; those that it contains are counted already."""
+        self._take(sys.getsizeof(value))
+        self.stack.append(value)
+
     def _contain(self, name: str) -> None:
         """Make a container, or fill the last one."""
         match name:
             case "TUPLE" | "TUPLE0" | "TUPLE1" | "TUPLE2" | "TUPLE3":
                 items = self._marked() if name == "TUPLE" else self._last(int(name[-1]))
-                self.stack.append(tuple(items))
+                self._push(tuple(items))
             case "EMPTY_LIST" | "LIST":
-                self.stack.append(self._marked() if name == "LIST" else [])
+                self._push(self._marked() if name == "LIST" else [])
             case "EMPTY_DICT" | "DICT":
                 items = self._marked() if name == "DICT" else []
-                self.stack.append({})
+                self._push({})
                 self._set(items)
             case "APPEND" | "APPENDS":
                 self._extend(self._marked() if name == "APPENDS" else self._last(1))
@@ -171,12 +189,14 @@ class _Machine:
         into = self.stack[-1]
         if not isinstance(into, list):
             raise InputError("the pickle appends to something else than a list")
+        self._take(len(items) * _MEMORY_OF_ITEM)
         into.extend(items)
 
     def _set(self, items: list[Any]) -> None:
         into = self.stack[-1]
         if not isinstance(into, dict) or len(items) % 2:
             raise InputError("the pickle sets items of something else than a dictionary, or a key without a value")
+        self._take(len(items) // 2 * _MEMORY_OF_ITEM)
         into.update(dictionary(zip(items[::2], items[1::2], strict=True)))
 
     def _find(self, name: str) -> _Global:
@@ -190,11 +210,11 @@ class _Machine:
         if name == "STACK_GLOBAL":
             if not (isinstance(lower, str) and isinstance(upper, str)):
                 raise InputError("the pickle names a class by something else than text")
-            self.stack.append(self._find(f"{lower} {upper}"))
+            self._push(self._find(f"{lower} {upper}"))
         elif name == "REDUCE":
-            self.stack.append(self._call(lower, upper))
+            self._push(self._call(lower, upper))
         elif isinstance(lower, Instance):
-            self.stack.append(Instance(lower.kind, upper))
+            self._push(Instance(lower.kind, upper))
         else:
             raise InputError("the pickle gives a state to something that has none")
 
@@ -207,14 +227,9 @@ class _Machine:
         if function is None:
             raise InputError(f"the pickle calls {shown} with arguments")
         try:
-            made = function(*arguments)
+            return function(*arguments)
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"the pickle calls {shown} with something that it does not take: {error}") from error
-        if isinstance(made, bytes):
-            self._left -= len(made)
-            if self._left < 0:
-                raise InputError("the pickle makes more bytes than it has")
-        return made
 
 
 def dictionary(pairs: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from skymap_api.text import printable_line
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Topology, event_label
 from skymap_scanner.healpix import pixel_count
+from skymap_scanner.npz import read_arrays
 from skymap_scanner.results.rule import ContourRule, checked_text, rule_from_entry, rule_to_entry
 
 #: One pixel: RING index, -ln L, energy losses inside and in total (GeV), fitted vertex (m) and its time (ns).
@@ -38,8 +39,8 @@ NAN = "<skyreader.nan>"
 MAX_NSIDE = 2**14
 #: Longest free text (characters) that is kept of a file, and largest number of a run or an event: an int64.
 MAX_FREE_TEXT, MAX_NUMBER = 1000, 2**63 - 1
-#: Largest size, decompressed, of one array of an npz file that is read.
-MAX_ARRAY_BYTES = 2**30
+#: Largest size (bytes, decompressed) of the arrays of an npz file, and most arrays: one a level, and a header.
+MAX_NPZ_BYTES, MAX_ARRAYS = 2**30, 16
 #: Pixels that are encoded as JSON at a time.
 JSON_BLOCK = 4096
 
@@ -215,21 +216,18 @@ def result_from_npz(content: bytes) -> ScanResult:
 
     Raises InputError which names the array that is missing or wrong.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as members:
-            for member in members.infolist():
-                if member.file_size > MAX_ARRAY_BYTES:
-                    raise InputError(f"{member.filename} would take {member.file_size} bytes: not a result of a scan")
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, SyntaxError) as error:
-        raise InputError(f"damaged npz ({error})") from error
+    arrays = read_arrays(content, limit=MAX_NPZ_BYTES, most=MAX_ARRAYS)
     if "header" not in arrays or arrays["header"].dtype.names is None or "nside" not in arrays["header"].dtype.names:
         raise InputError("no array `header` with the column nside: the event is not known; convert it with skyreader")
     header = np.atleast_1d(arrays.pop("header"))
     levels = {_nside_of_key(key): _rows_from_array(key, array) for key, array in arrays.items()}
     names = header.dtype.names or ()
-    headers = {int(row["nside"]): {name: row[name].item() for name in names} for row in header}
+    if header.shape != (len(levels),):
+        raise InputError(f"`header` has shape {header.shape}, and there are {len(levels)} levels")
+    try:
+        headers = {int(row["nside"]): {name: row[name].item() for name in names} for row in header}
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"`header` is damaged ({error})") from error
     if headers.keys() != levels.keys():
         raise InputError(f"`header` describes nside {sorted(headers)}, but the arrays are of nside {sorted(levels)}")
     return _assemble(levels, headers)
