@@ -103,7 +103,9 @@ async def run(settings: Settings, host: str, port: int) -> None:
     ):
         reconciler = Reconciler(cluster, CachedReads(cluster, store), pulsars, settings, metrics)
         queue = WorkQueue(
-            reconciler.reconcile, metrics.waited, lambda key: is_urgent(store.get(KIND, key.namespace, key.name))
+            reconciler.reconcile,
+            metrics.waited,
+            lambda key: is_urgent(store.get(KIND, key.namespace, key.name), settings),
         )
         informer = Informer(cluster, store, queue.add, settings.resync_interval)
         try:

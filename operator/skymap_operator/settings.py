@@ -67,8 +67,8 @@ IdRange = Annotated[
 class AllowedInPods(Model):
     """What scans may add to their pods."""
 
-    labels: NamePatterns = ("*",)
-    """Keys of labels."""
+    labels: NamePatterns = ()
+    """Keys of labels: many of them add containers and volumes to a pod, or change its network or its identity."""
     annotations: NamePatterns = ()
     """Keys of annotations: many of them give rights to a pod, or change its network."""
     node_selector: NamePatterns = ("*",)
@@ -134,7 +134,7 @@ class Settings(BaseModel):
     """Maximum number of workers of all scans together."""
     realtime_priority_class: ObjectName | None = None
     """PriorityClass for the pods of realtime scans, so that a full cluster schedules them first."""
-    realtime_namespaces: NamePatterns = ("*",)
+    realtime_namespaces: NamePatterns = ()
     """Namespaces whose scans may have the priority Realtime: they get workers before others, and that PriorityClass. In
     a name, * stands for anything, and an exclamation mark excludes. An empty list allows it nowhere."""
     worker_resources: Resources = Resources(requests={"cpu": "1", "memory": "1Gi"}, limits={"memory": "2Gi"})

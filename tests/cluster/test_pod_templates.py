@@ -60,15 +60,27 @@ def test_pods_of_all_roles_tolerate_what_they_are_told_to(
     degraded(namespace, "ImageUnavailable")
 
 
-def test_scan_that_asks_for_too_much_waits_until_it_is_corrected(operators: Start, namespace: Namespace) -> None:
+def test_scan_that_asks_for_too_much_waits_until_it_is_corrected(
+    operators: Start, namespace: Namespace, submitter: Namespace
+) -> None:
     operators()
-    asked = {"annotations": {"cni.example.org/host-network": "true"}, "securityContext": {"runAsUser": 7}}
-    namespace.apply(scans.manifest(SPEC | {"podTemplate": asked}, NAME))
-    message = degraded(namespace, "NotAllowed")
+    asked = {
+        "labels": {"sidecar.example.org/inject": "true"},
+        "annotations": {"cni.example.org/host-network": "true"},
+        "serviceAccountName": "default",
+        "securityContext": {"runAsUser": 7},
+    }
+    scan = scans.manifest(SPEC | {"podTemplate": asked, "priority": "Realtime"}, NAME)
+    submitter.kubectl("create", "-f", "-", stdin=json.dumps(scan))
+    message = degraded(submitter, "NotAllowed")
+    assert f"priority (Realtime in the namespace {namespace.name})" in message
+    assert "podTemplate.labels (sidecar.example.org/inject)" in message
     assert "podTemplate.annotations (cni.example.org/host-network)" in message
+    assert "podTemplate.serviceAccountName (default)" in message
     assert "podTemplate.securityContext.runAsUser (7)" in message
     assert children(namespace) == {}
-    namespace.kubectl("patch", "sms", NAME, "--type", "merge", "-p", '{"spec": {"podTemplate": null}}')
+    corrected = json.dumps({"spec": {"podTemplate": None, "priority": "Normal"}})
+    namespace.kubectl("patch", "sms", NAME, "--type", "merge", "-p", corrected)
     complete(namespace)
 
 

@@ -36,7 +36,7 @@ WITHIN = 180.0
 def test_realtime_scan_takes_workers_from_another(
     operators: Start, namespace: Namespace, worker_image: str, tmp_path: Path
 ) -> None:
-    operator = operators(IMAGE=worker_image, MAX_WORKERS="2", **SETTINGS)
+    operator = operators(IMAGE=worker_image, MAX_WORKERS="2", REALTIME_NAMESPACES='["*"]', **SETTINGS)
 
     def of(name: str, field: str) -> int:
         return int(scan(namespace, name).get("status", {}).get("workers", {}).get(field, 0))

@@ -238,7 +238,7 @@ class SkymapScanSpec(Model):
     """Additions to all pods of the scan, over the operator's settings, as far as the administrator allows them."""
     priority: OnCluster[Literal["Realtime", "Normal"]] = "Normal"
     """Realtime scans get their workers first when all scans together want more than the operator's maximum. The
-    administrator may allow it in some namespaces only."""
+    administrator names the namespaces that may have them."""
     output: Output = Output()
     """Results and where they are written. Can be changed until they are written, but for keepAllSeeds."""
     pulsar: OnCluster[Pulsar | None] = None

@@ -32,7 +32,12 @@ def not_allowed(namespace: str, spec: SkymapScanSpec, settings: Settings) -> Fin
 
 def is_realtime(namespace: str, spec: SkymapScanSpec, settings: Settings) -> bool:
     """Return whether a scan of the namespace has the priority Realtime, and may have it."""
-    return spec.priority == "Realtime" and _matches(namespace, settings.realtime_namespaces)
+    return spec.priority == "Realtime" and may_be_realtime(namespace, settings)
+
+
+def may_be_realtime(namespace: str, settings: Settings) -> bool:
+    """Return whether scans of the namespace may have the priority Realtime."""
+    return _matches(namespace, settings.realtime_namespaces)
 
 
 def _excess(template: PodTemplate, allowed: AllowedInPods) -> Iterator[str]:

@@ -16,6 +16,7 @@ from skymap_operator.cluster.cached import Reads
 from skymap_operator.cluster.client import Cluster, ClusterError, Refused, Unavailable
 from skymap_operator.decide.actions import Decision, Emit, EnlargeClaim, SetStatus
 from skymap_operator.decide.advice import advise
+from skymap_operator.decide.allowed import may_be_realtime
 from skymap_operator.decide.plan import decide
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState, RefusedEnlargement
@@ -142,9 +143,11 @@ class Reconciler:
         self._metrics.forget(key)
 
 
-def is_urgent(scan: Manifest | None) -> bool:
+def is_urgent(scan: Manifest | None, settings: Settings) -> bool:
     """Return whether a scan is reconciled before others."""
-    return scan is not None and scan["spec"].get("priority") == "Realtime"
+    if scan is None or scan["spec"].get("priority") != "Realtime":
+        return False
+    return may_be_realtime(scan["metadata"]["namespace"], settings)
 
 
 def _status(decision: Decision, observed: ObservedState) -> SkymapScanStatus:

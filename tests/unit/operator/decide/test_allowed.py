@@ -28,19 +28,22 @@ def refused(template: dict[str, Any], **allowed: Any) -> str:
 @pytest.mark.parametrize(
     "template",
     [
-        {"labels": {"team": "a"}, "nodeSelector": {"disk": "ssd"}, "imagePullSecrets": [{"name": "own"}]},
+        {"nodeSelector": {"disk": "ssd"}, "imagePullSecrets": [{"name": "own"}]},
         {"tolerations": [{"operator": "Exists"}, {"key": "gpu"}]},
         {"affinity": {"podAffinity": {}}},
         {"labels": {}, "annotations": {}, "tolerations": [], "securityContext": {}},
     ],
 )
-def test_placement_and_labels_are_allowed_by_default(template: dict[str, Any]) -> None:
+def test_placement_is_allowed_by_default(template: dict[str, Any]) -> None:
     assert refused(template) == ""
 
 
 @pytest.mark.parametrize(
     ("template", "named"),
     [
+        ({"labels": {"azure.workload.identity/use": "true"}}, "labels (azure.workload.identity/use)"),
+        ({"labels": {"sidecar.istio.io/inject": "true"}}, "labels (sidecar.istio.io/inject)"),
+        ({"annotations": {"sidecar.istio.io/proxyImage": "x"}}, "annotations (sidecar.istio.io/proxyImage)"),
         ({"annotations": {"cni.projectcalico.org/hostIP": "x"}}, "annotations (cni.projectcalico.org/hostIP)"),
         ({"priorityClassName": "urgent"}, "priorityClassName (urgent)"),
         ({"serviceAccountName": "admin"}, "serviceAccountName (admin)"),

@@ -16,7 +16,7 @@ from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_operator.cluster.client import Conflict, Refused, Unavailable
 from skymap_operator.cluster.store import Store
 from skymap_operator.runtime.metrics import Metrics
-from skymap_operator.runtime.reconciler import CONFLICT_INTERVAL, Reconciler
+from skymap_operator.runtime.reconciler import CONFLICT_INTERVAL, Reconciler, is_urgent
 from skymap_operator.runtime.workqueue import Load
 from skymap_operator.settings import Settings
 
@@ -258,7 +258,8 @@ def test_realtime_scans_get_workers_first_then_the_oldest() -> None:
         )
         for name, made in born.items()
     ]
-    bench = Bench(*scans, settings=SETTINGS.model_copy(update={"max_workers": 4}))
+    limited = SETTINGS.model_copy(update={"max_workers": 4, "realtime_namespaces": ("*",)})
+    bench = Bench(*scans, settings=limited)
 
     def replicas() -> dict[str, int]:
         for name in [*born] * 3:
@@ -269,6 +270,14 @@ def test_realtime_scans_get_workers_first_then_the_oldest() -> None:
     assert replicas() == {"alert": 3, "second": 1, "first": 0}
     bench.cluster.objects["SkymapScan", "alert"]["spec"]["priority"] = "Normal"
     assert replicas() == {"second": 2, "first": 1, "alert": 1}
+
+
+@pytest.mark.parametrize(("namespaces", "urgent"), [((NAMESPACE,), True), (("prompt",), False), ((), False)])
+def test_realtime_scan_is_reconciled_first_only_where_it_may_be(namespaces: tuple[str, ...], *, urgent: bool) -> None:
+    settings = SETTINGS.model_copy(update={"realtime_namespaces": namespaces})
+    assert is_urgent(resource({"event": {"simulate": {}}, "priority": "Realtime"}), settings) is urgent
+    assert not is_urgent(resource({"event": {"simulate": {}}}), settings)
+    assert not is_urgent(None, settings)
 
 
 def test_scans_deleted_together_leave_no_shared_metadata_topic() -> None:
