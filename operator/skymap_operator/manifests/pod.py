@@ -21,6 +21,10 @@ _CERTIFICATES = (("ca.crt", "--tls-trust-certs"), ("tls.crt", "--tls-certificate
 ALIVE = "/tmp/alive"  # noqa: S108 - a volume of this pod alone
 LIVENESS_TIMEOUT = 60
 
+#: Most that a pod may write to each of its empty volumes. The roles write a few megabytes: a simulated event, and what
+#: libraries cache. The rest is for reconstructions of others.
+SCRATCH_LIMIT = "1Gi"
+
 #: How long a pod stays on an unreachable node (30 s). The default is five minutes, in which a lost worker counts as
 #: running. Its task in flight is fitted again by another worker.
 LOST_NODE = tuple(
@@ -51,8 +55,11 @@ class Volume:
 
 
 def scratch(name: str, path: str) -> Volume:
-    """Return an empty volume. It lives as long as the pod and survives restarts of the containers."""
-    return Volume(name, {"emptyDir": {}}, path)
+    """Return an empty volume of at most `SCRATCH_LIMIT`.
+
+    It lives as long as the pod and survives restarts of the containers. The kubelet evicts a pod that exceeds it.
+    """
+    return Volume(name, {"emptyDir": {"sizeLimit": SCRATCH_LIMIT}}, path)
 
 
 def secret(name: str, secret_name: str, path: str) -> Volume:

@@ -70,6 +70,7 @@ def test_every_pod_is_restricted(case: str) -> None:
         assert not any(spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC", "initContainers")), name
         allowed = {"configMap", "emptyDir", "secret"}
         assert all(set(volume) - {"name"} <= allowed for volume in spec.get("volumes", ())), name
+        assert all(volume["emptyDir"].get("sizeLimit") for volume in spec["volumes"] if "emptyDir" in volume), name
         (container,) = spec["containers"]
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,

@@ -157,6 +157,6 @@ def template(role: str, arguments: list[str], **more: Any) -> Manifest:
             "shareProcessNamespace": True,
             "terminationGracePeriodSeconds": more["grace"],
             "tolerations": LOST_NODE,
-            "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes],
+            "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}, *volumes],
         },
     }

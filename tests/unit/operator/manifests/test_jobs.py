@@ -80,7 +80,7 @@ def test_producer_arguments_determine_the_map() -> None:
             "/event/x/e.i3",
             {"name": "event", "persistentVolumeClaim": {"claimName": "disk"}},
         ),
-        ({"simulate": {"dec": -5.5}}, "/event/event.i3.zst", {"name": "event", "emptyDir": {}}),
+        ({"simulate": {"dec": -5.5}}, "/event/event.i3.zst", {"name": "event", "emptyDir": {"sizeLimit": "1Gi"}}),
         (
             {"url": "https://example.org/e", "credentialsSecret": {"name": "live"}},
             "https://example.org/e",

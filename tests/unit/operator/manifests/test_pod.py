@@ -22,6 +22,7 @@ def test_every_pod_is_restricted(values: Manifest) -> None:
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
         kinds = {kind for volume in pod["volumes"] for kind in volume} - {"name"}
         assert kinds <= {"emptyDir", "secret", "configMap", "persistentVolumeClaim"}
+        assert all(volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"] if "emptyDir" in volume)
         for one in [*pod["containers"], *pod.get("initContainers", [])]:
             assert one["securityContext"] == {
                 "allowPrivilegeEscalation": False,

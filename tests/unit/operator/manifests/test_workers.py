@@ -31,7 +31,7 @@ def test_workers_deployment_is_complete() -> None:
             "template": template(
                 "worker",
                 arguments,
-                volumes=[{"name": "state", "emptyDir": {}}],
+                volumes=[{"name": "state", "emptyDir": {"sizeLimit": "1Gi"}}],
                 mounts=[{"name": "state", "mountPath": "/state"}],
                 env=[{"name": "SKYMAP_STATE", "value": "/state"}],
                 resources={"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
