@@ -72,7 +72,7 @@ async def apply(
 async def _on_pulsar(
     action: EnsureTopics | DeleteTopics, observed: ObservedState, pulsars: Pulsars, settings: Settings
 ) -> None:
-    access = pulsar_access(observed.scan.spec, observed.scan.status, settings)
+    access = pulsar_access(observed.scan.namespace, observed.scan.spec, observed.scan.status, settings)
     async with pulsars.reach(observed.scan.namespace, access) as admin:
         if isinstance(action, EnsureTopics):
             await admin.prepare(access.tenant, observed.scan.namespace, settings.pulsar_role if access.own else None)

@@ -33,7 +33,7 @@ LABELS: dict[str, Iterable[str]] = {
 }
 
 #: Objects whose fields are described; those of the others are parts of a SkymapScan.
-_WITH_FIELDS = ("AllowedInPods",)
+_WITH_FIELDS = ("AllowedInPods", "AllowedPulsar")
 
 
 def settings_page() -> str:
@@ -54,12 +54,14 @@ def settings_page() -> str:
 def _setting(name: str, field: dict[str, Any], required: bool, schema: dict[str, Any]) -> str:
     quantity = "x-kubernetes-int-or-string" in field  # its two types are one
     kinds = [field] if quantity else [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
-    model = kinds[0].get("$ref", "").rpartition("/")[2]
+    listed = kinds[0].get("items", {})
+    model = (listed if listed.get("$ref") else kinds[0]).get("$ref", "").rpartition("/")[2]
     kind = describe_type(schema["$defs"][model] if model else kinds[0])
+    kind = f"list of {kind}" if listed.get("$ref") else kind
     default = field.get("default")
     value = "none, required" if required else "none" if default in (None, []) else f"`{_plain(default)}`"
     text = textwrap.fill(field["description"], 118, break_long_words=False)
-    if model in _WITH_FIELDS:
+    if model in _WITH_FIELDS and not listed:
         value = "those of its fields"
     fields = f"\nFields:\n\n{describe_fields(schema['$defs'][model])}" if model in _WITH_FIELDS else ""
     return f"## {PREFIX}{name.upper()}\n\n{text}\n\n- Type: {kind}\n- Default: {value}\n{fields}"

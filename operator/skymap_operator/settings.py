@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -13,6 +14,7 @@ from skymap_api.resource.base import DataKey, Model, NamespaceName, ObjectName, 
 from skymap_api.resource.pods import PodTemplate, SecurityContext
 from skymap_api.resource.quantities import Quantity
 from skymap_api.resource.resources import Resources
+from skymap_api.resource.spec import ADMIN_URL, PULSAR_URL
 
 PREFIX = "SKYMAP_OPERATOR_"
 
@@ -40,12 +42,25 @@ def _addresses(word: str) -> str:
 AddressWord = Annotated[str, AfterValidator(_addresses)]
 
 
+#: Addresses that are allowed, and no exclusion.
+AddressWords = Annotated[tuple[AddressWord, ...], Field(min_length=1), AfterValidator(_includes("public"))]
+
+
 #: A name or key in which * stands for anything, or ``!`` and one to exclude.
 NamePattern = Annotated[str, Field(max_length=256, pattern=r"^!?[-A-Za-z0-9_./*]+$")]
 
 
 #: Names that are allowed: those that a pattern matches, and no exclusion.
 NamePatterns = Annotated[tuple[NamePattern, ...], AfterValidator(_includes("*"))]
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether a pattern matches the name and no exclusion does; without a name, whether any name would."""
+    excluded = [one.removeprefix("!") for one in patterns if one.startswith("!")]
+    if not name:
+        return "*" in patterns and not excluded
+    included = [one for one in patterns if not one.startswith("!")]
+    return any(fnmatchcase(name, one) for one in included) and not any(fnmatchcase(name, one) for one in excluded)
 
 
 def _range(text: str) -> str:
@@ -87,6 +102,29 @@ class AllowedInPods(Model):
     """User ids."""
     group_ids: tuple[IdRange, ...] = ()
     """Group ids."""
+
+
+class AllowedPulsar(Model):
+    """What scans may name in spec.pulsar. Without URLs, it is about the operator's own Pulsar."""
+
+    service_url: Annotated[str, Field(max_length=2048, pattern=PULSAR_URL)] | None = None
+    """URL of the broker, exactly as scans write it."""
+    admin_url: Annotated[str, Field(max_length=2048, pattern=ADMIN_URL)] | None = None
+    """URL of the admin interface, exactly as scans write it."""
+    tenants: NamePatterns = ()
+    """Tenants, beside PULSAR_TENANT."""
+    secrets: NamePatterns = ()
+    """Names of Secrets with a token or certificates."""
+    namespaces: NamePatterns = ("*",)
+    """Namespaces whose scans may do so."""
+    addresses: AddressWords = ("public",)
+    """Addresses of these hosts, as in EVENT_ADDRESSES: the operator connects to no other."""
+
+    @model_validator(mode="after")
+    def _urls_go_together(self) -> Self:
+        if (self.service_url is None) != (self.admin_url is None):
+            raise ValueError("serviceUrl and adminUrl go together: set both, or none for the operator's own Pulsar")
+        return self
 
 
 class SettingsError(Exception):
@@ -154,9 +192,9 @@ class Settings(BaseModel):
     """What scans may add to their pods in podTemplate and workers.podTemplate. In a name, * stands for anything, and an
     exclamation mark excludes; ids are numbers or ranges such as 1000-1999. An empty list allows nothing.
     Exclusions need a name that they exclude from: ["*", "!example.org/*"]."""
-    event_addresses: Annotated[tuple[AddressWord, ...], Field(min_length=1), AfterValidator(_includes("public"))] = (
-        "public",
-    )
+    allowed_pulsars: tuple[AllowedPulsar, ...] = ()
+    """What scans may name in spec.pulsar: another Pulsar, another tenant, Secrets. By default nothing."""
+    event_addresses: AddressWords = ("public",)
     """Addresses from which events may be downloaded: public, any, networks (10.1.0.0/16), exclusions (!10.1.2.0/24)."""
     seconds_per_task: Seconds = 1.0
     """Assumed time of a fit (s) until a scan has measured its own."""

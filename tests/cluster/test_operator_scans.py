@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import json
 import random
+import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +21,7 @@ from testing.cluster import scans
 from testing.cluster.cluster import KubectlError, Namespace
 from testing.cluster.operators import NO_IMAGE
 from testing.cluster.scans import KINDS, NAME, Scan, Start, children, complete, condition, degraded, scan
+from testing.cluster.users import submitter_of
 from testing.pulsar.server import PulsarAddress
 from testing.waiting import consistently, eventually
 
@@ -24,6 +29,29 @@ from skymap_api.names import FINALIZER, Names, ScanTopics
 from skymap_scanner.broker import Access, Outgoing, open_broker
 
 SPEC = {"event": {"simulate": {}}, "levels": [{"nside": 1}], "workers": {"max": 3}}
+
+
+@contextmanager
+def listener(hits: list[str]) -> Iterator[int]:
+    """Listen on a port of this machine, and note who connects."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+        over = threading.Event()
+
+        def accept() -> None:
+            while not over.is_set():
+                with suppress(TimeoutError):
+                    client, peer = server.accept()
+                    hits.append(str(peer))
+                    client.close()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            over.set()
+            thread.join()
 
 
 def manifest(spec: dict[str, Any] | None = None, name: str = NAME) -> Scan:
@@ -177,14 +205,40 @@ def test_workers_follow_the_queue_and_status_the_snapshot(
 def test_unavailable_pulsar_is_reported_until_it_returns(
     operators: Start, namespace: Namespace, stored: Callable[[], set[str]]
 ) -> None:
-    operators()
-    away = {"pulsar": {"serviceUrl": "pulsar://127.0.0.1:9", "adminUrl": "http://127.0.0.1:9"}}
-    namespace.apply(manifest(away))
+    away = {"serviceUrl": "pulsar://127.0.0.1:9", "adminUrl": "http://127.0.0.1:9"}
+    operators(ALLOWED_PULSARS=json.dumps([away | {"addresses": ["127.0.0.1"]}]))
+    namespace.apply(manifest({"pulsar": away}))
     assert "http://127.0.0.1:9" in degraded(namespace, "PulsarUnavailable")
     assert not children(namespace), "nothing is created before the topics"
     assert "finalizers" not in scan(namespace)["metadata"]
     namespace.kubectl("delete", "sms", NAME, "--timeout=30s")  # no topics exist, so nothing delays the deletion
     assert stored() == set()
+
+
+def test_pulsar_of_a_scan_is_refused_at_once(operators: Start, namespace: Namespace, tmp_path: Path) -> None:
+    """By default: whoever may only create SkymapScans sends the operator to no server and into no other tenant."""
+    hits: list[str] = []
+    with listener(hits) as port:
+        there = {"serviceUrl": f"pulsar://127.0.0.1:{port}", "adminUrl": f"http://127.0.0.1:{port}"}
+        listed = {"serviceUrl": f"pulsar://localhost:{port}", "adminUrl": f"http://localhost:{port}"}
+        operators(ALLOWED_PULSARS=json.dumps([listed]))
+        asked = {
+            "admin": {"adminUrl": there["adminUrl"]},
+            "both": there,
+            "private": listed,  # the administrator lists the name, which resolves to an address that is not public
+            "tenant": {"tenant": "others"},
+            "secret": {"tokenSecret": {"name": "database", "key": "password"}},
+        }
+        submitter = submitter_of(namespace, tmp_path)
+        for name, pulsar in asked.items():
+            submitter.kubectl("create", "-f", "-", stdin=json.dumps(manifest({"pulsar": pulsar}, name)))
+        for name in asked:
+            found = degraded(submitter, "PulsarRefused" if name == "private" else "NotAllowed", name)
+            assert "settings.allowedPulsars" in found
+        assert not children(namespace)
+        assert not any("finalizers" in one["metadata"] for one in namespace.get("sms")["items"])
+        assert hits == []
+        namespace.kubectl("delete", "sms", "--all", "--timeout=30s")
 
 
 def test_exhausted_quota_is_reported_until_it_is_raised(operators: Start, namespace: Namespace) -> None:

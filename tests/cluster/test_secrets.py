@@ -52,7 +52,7 @@ def test_no_secret_appears_in_objects_logs_topics_or_results(
     pulsar_server: PulsarAddress,
     pulsar_tenant: str,
 ) -> None:
-    operator = operators(IMAGE=worker_image, **SETTINGS)
+    operator = operators(IMAGE=worker_image, ALLOWED_PULSARS='[{"secrets": ["pulsar-token"]}]', **SETTINGS)
     restricted.apply(
         secret("right", username=USER, password=PASSWORD),
         secret("wrong", username=USER, password=WRONG),

@@ -30,8 +30,9 @@ from skymap_api.resource.pods import PodTemplate
 from skymap_api.resource.quantities import Quantity, compare
 from skymap_api.resource.workers import Workers
 
-_PULSAR = "^pulsar([+]ssl)?://[^ /?#@]+/?$"
-_ADMIN = "^https?://[^ /?#@]+(/[^ ?#]*)?$"
+#: URLs of a broker and of an admin interface, without credentials.
+PULSAR_URL = "^pulsar([+]ssl)?://[^ /?#@]+/?$"
+ADMIN_URL = "^https?://[^ /?#@]+(/[^ ?#]*)?$"
 
 
 def whole_sky(nside: int) -> int:
@@ -146,7 +147,7 @@ class TokenSecret(Model):
 
 
 class Pulsar(Model):
-    """Connection to Apache Pulsar. Default of each field: the operator's setting."""
+    """Connection to Apache Pulsar, if the administrator allows it. Default of each field: the operator's setting."""
 
     service_url: Annotated[str, Field(max_length=2048)] | None = None
     """URL of the broker: pulsar://HOST:6650 or pulsar+ssl://HOST:6651."""
@@ -162,14 +163,14 @@ class Pulsar(Model):
     rules: ClassVar = (
         Rule(
             "serviceUrl must be pulsar://HOST:PORT or pulsar+ssl://HOST:PORT, without credentials",
-            cel=f"!has(self.serviceUrl) || self.serviceUrl.matches('{_PULSAR}')",
-            holds=lambda pulsar: pulsar.service_url is None or re.fullmatch(_PULSAR, pulsar.service_url) is not None,
+            cel=f"!has(self.serviceUrl) || self.serviceUrl.matches('{PULSAR_URL}')",
+            holds=lambda pulsar: pulsar.service_url is None or re.fullmatch(PULSAR_URL, pulsar.service_url) is not None,
             field="serviceUrl",
         ),
         Rule(
             "adminUrl must be http://HOST:PORT or https://HOST:PORT, without credentials",
-            cel=f"!has(self.adminUrl) || self.adminUrl.matches('{_ADMIN}')",
-            holds=lambda pulsar: pulsar.admin_url is None or re.fullmatch(_ADMIN, pulsar.admin_url) is not None,
+            cel=f"!has(self.adminUrl) || self.adminUrl.matches('{ADMIN_URL}')",
+            holds=lambda pulsar: pulsar.admin_url is None or re.fullmatch(ADMIN_URL, pulsar.admin_url) is not None,
             field="adminUrl",
         ),
     )
@@ -242,7 +243,7 @@ class SkymapScanSpec(Model):
     output: Output = Output()
     """Results and where they are written. Can be changed until they are written, but for keepAllSeeds."""
     pulsar: OnCluster[Pulsar | None] = None
-    """Connection to Apache Pulsar. Default: the operator's settings. Cannot be changed."""
+    """Connection to Apache Pulsar, if the administrator allows it. Default: the operator's. Cannot be changed."""
     suspend: OnCluster[Flag] = False
     """Suspends the scan: its pods end and its topics stay. Once it is false again, the scan resumes."""
     ttl_seconds_after_finished: OnCluster[TimeToLive] = TimeToLive()

@@ -143,6 +143,11 @@ volumeMounts:
 {{- range $name, $words := omit .Values.settings.allowedInPods "affinity" "userIds" "groupIds" }}
 {{- include "skymap-scanner.checkExclusions" (list (printf "allowedInPods.%s" $name) $words "*") }}
 {{- end }}
+{{- range $listed := .Values.settings.allowedPulsars }}
+{{- range $name, $all := dict "tenants" "*" "secrets" "*" "namespaces" "*" "addresses" "public" }}
+{{- include "skymap-scanner.checkExclusions" (list (printf "allowedPulsars.%s" $name) (get $listed $name | default list) $all) }}
+{{- end }}
+{{- end }}
 {{- include "skymap-scanner.checkExclusions" (list "realtimeNamespaces" .Values.settings.realtimeNamespaces "*") }}
 {{- include "skymap-scanner.checkExclusions" (list "eventAddresses" .Values.settings.eventAddresses "public") }}
 {{- range $name, $value := .Values.settings }}

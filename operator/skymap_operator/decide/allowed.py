@@ -1,33 +1,36 @@
-"""What a scan asks for that the administrator does not allow: additions to its pods, and the priority Realtime."""
+"""What a scan asks for and the administrator does not allow: a Pulsar, additions to its pods, the priority Realtime."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator, Sequence
 
 from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.pods import PodTemplate, SecurityContext
 from skymap_api.resource.status import Reason
 from skymap_operator.decide.diagnose import Finding
-from skymap_operator.settings import AllowedInPods, Settings
-
-#: Most items that the message names.
-_MOST = 5
+from skymap_operator.pulsar.access import refusal
+from skymap_operator.settings import AllowedInPods, Settings, matches
 
 
-def not_allowed(namespace: str, spec: SkymapScanSpec, settings: Settings) -> Finding | None:
-    """Return what a scan of the namespace may not ask for, with what to do; None if all is allowed."""
+def not_allowed(namespace: str, spec: SkymapScanSpec, settings: Settings, pulsar: Sequence[str] = ()) -> Finding | None:
+    """Return what a scan of the namespace may not ask for, with what to do; None if all is allowed.
+
+    ``pulsar``: what of its Pulsar is refused, see `PulsarAccess`.
+    """
     templates = (("podTemplate", spec.pod_template), ("workers.podTemplate", spec.workers.pod_template))
     allowed = settings.allowed_in_pods
     urgent = spec.priority == "Realtime" and not is_realtime(namespace, spec, settings)
-    found = [f"priority (Realtime in the namespace {namespace})"] if urgent else []
-    found += [f"{path}.{item}" for path, template in templates if template for item in _excess(template, allowed)]
-    if not found:
+    found = {
+        "settings.allowedPulsars": list(pulsar),
+        "settings.realtimeNamespaces": [f"priority (Realtime in the namespace {namespace})"] if urgent else [],
+        "settings.allowedInPods": [
+            f"{path}.{item}" for path, template in templates if template for item in _excess(template, allowed)
+        ],
+    }
+    items = [item for some in found.values() for item in some]
+    if not items:
         return None
-    named = ", ".join(found[:_MOST]) + (f" and {len(found) - _MOST} more" if len(found) > _MOST else "")
-    given = ["settings.realtimeNamespaces"] * urgent + ["settings.allowedInPods"] * (len(found) > urgent)
-    advice = f"leave it out, or ask the administrator for it ({' and '.join(given)} of the chart)"
-    return Finding(Reason.NOT_ALLOWED, f"the administrator does not allow {named} - {advice}")
+    return Finding(Reason.NOT_ALLOWED, refusal(items, [setting for setting, some in found.items() if some]))
 
 
 def is_realtime(namespace: str, spec: SkymapScanSpec, settings: Settings) -> bool:
@@ -37,7 +40,7 @@ def is_realtime(namespace: str, spec: SkymapScanSpec, settings: Settings) -> boo
 
 def may_be_realtime(namespace: str, settings: Settings) -> bool:
     """Return whether scans of the namespace may have the priority Realtime."""
-    return _matches(namespace, settings.realtime_namespaces)
+    return matches(namespace, settings.realtime_namespaces)
 
 
 def _excess(template: PodTemplate, allowed: AllowedInPods) -> Iterator[str]:
@@ -53,7 +56,7 @@ def _excess(template: PodTemplate, allowed: AllowedInPods) -> Iterator[str]:
         "imagePullSecrets": ([one.name for one in template.image_pull_secrets or ()], allowed.image_pull_secrets),
     }
     for field, (given, patterns) in names.items():
-        yield from (f"{field} ({name or 'every taint'})" for name in given if not _matches(name, patterns))
+        yield from (f"{field} ({name or 'every taint'})" for name in given if not matches(name, patterns))
     if template.affinity is not None and not allowed.affinity:
         yield "affinity"
     if template.security_context is not None:
@@ -62,15 +65,6 @@ def _excess(template: PodTemplate, allowed: AllowedInPods) -> Iterator[str]:
 
 def _given(name: str | None) -> list[str]:
     return [] if name is None else [name]
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether a pattern matches the name and no exclusion (``!``) does; without one, whether all may be."""
-    excluded = [one.removeprefix("!") for one in patterns if one.startswith("!")]
-    if not name:
-        return "*" in patterns and not excluded
-    included = [one for one in patterns if not one.startswith("!")]
-    return any(fnmatchcase(name, one) for one in included) and not any(fnmatchcase(name, one) for one in excluded)
 
 
 def _excess_ids(given: SecurityContext, allowed: AllowedInPods) -> Iterator[str]:

@@ -31,7 +31,7 @@ from skymap_operator.manifests import claim, config_map, jobs
 from skymap_operator.manifests.recipe import Recipe
 from skymap_operator.observe.children import Job
 from skymap_operator.observe.state import ObservedState, PulsarState, parse_time
-from skymap_operator.pulsar.access import runs_with
+from skymap_operator.pulsar.access import pulsar_access, runs_with
 from skymap_operator.settings import Settings
 
 
@@ -42,7 +42,8 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     than the administrator allows.
     """
     scan, pulsar = observed.scan, observed.pulsar
-    refused = not_allowed(scan.namespace, spec, settings)
+    access = pulsar_access(scan.namespace, spec, scan.status, settings)
+    refused = not_allowed(scan.namespace, spec, settings, access.refused)
     if refused is not None:
         return _hold(observed, spec, refused, settings)
     recipe, memory = recipe_of(observed, spec, settings), role_memory(observed, settings)

@@ -43,7 +43,8 @@ class Recipe:
         memory: Mapping[str, str] | None = None,
     ) -> Recipe:
         """Collect it from the scan and the settings."""
-        names, access = Names.of(scan.namespace, scan.name), pulsar_access(spec, scan.status, settings)
+        names = Names.of(scan.namespace, scan.name)
+        access = pulsar_access(scan.namespace, spec, scan.status, settings)
         return cls(
             namespace=scan.namespace,
             name=scan.name,

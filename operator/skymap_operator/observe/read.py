@@ -37,7 +37,7 @@ from skymap_operator.observe.state import (
     PulsarState,
     needs_other_plans,
 )
-from skymap_operator.pulsar.access import PulsarAccess, pulsar_access
+from skymap_operator.pulsar.access import PulsarAccess, pulsar_access, refusal
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.settings import Settings
@@ -59,13 +59,14 @@ async def observe(
     Raises ClusterError if Kubernetes cannot be reached. An unreachable Pulsar is part of the observed state.
     """
     scan = ObservedScan.of(resource)
-    names, access = Names.of(scan.namespace, scan.name), pulsar_access(scan.spec, scan.status, settings)
+    names = Names.of(scan.namespace, scan.name)
+    access = pulsar_access(scan.namespace, scan.spec, scan.status, settings)
     last = needs_other_plans(scan)
     children, pods, tls_keys = await asyncio.gather(
         _children(cluster, scan, names),
         # Topics are deleted when no pod is left. A cache may lag behind, so the API server is asked.
         cluster.pods(scan.namespace, names.base, fresh=last),
-        _keys(cluster, scan.namespace, access.tls_secret),
+        _keys(cluster, scan.namespace, None if access.refused else access.tls_secret),
     )
     pulsar: PulsarState | PulsarFault = PulsarState()
     if not scan.finished or scan.deleting or last:
@@ -119,6 +120,8 @@ async def _pulsar(
     ending: Collection[str],
 ) -> PulsarState | PulsarFault:
     """Read the scan's topics, or return why they cannot be read."""
+    if access.refused:
+        return PulsarFault(Reason.NOT_ALLOWED, refusal(access.refused))
     topics = names.topics(access.tenant)
     # The work of a finished Job is checked without a cache.
     exact = any(job.finished for job in children.jobs.values())

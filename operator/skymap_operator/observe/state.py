@@ -313,7 +313,7 @@ class PulsarState:
 class PulsarFault:
     """Why Pulsar could not be read."""
 
-    reason: Literal[Reason.PULSAR_UNAVAILABLE, Reason.PULSAR_REFUSED]
+    reason: Literal[Reason.PULSAR_UNAVAILABLE, Reason.PULSAR_REFUSED, Reason.NOT_ALLOWED]
     message: str
 
 

@@ -1,4 +1,4 @@
-"""The Pulsar and the image of a scan.
+"""The Pulsar and the image of a scan, and whether the administrator allows them.
 
 A scan keeps the image and the Pulsar that it started with. They are written into its status before any object is
 created, so that an upgrade of the operator does not change a running scan; its map would come from two versions.
@@ -6,17 +6,25 @@ created, so that an upgrade of the operator does not change a running scan; its 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from skymap_api.resource import SkymapScanSpec, SkymapScanStatus
-from skymap_api.resource.spec import TokenSecret
+from skymap_api.resource.spec import Pulsar, TokenSecret
 from skymap_api.resource.status import RunsWith
-from skymap_operator.settings import Settings
+from skymap_operator.settings import AllowedPulsar, Settings, matches
+
+#: Most items that the message about a refusal names.
+_MOST = 5
 
 
 @dataclass(frozen=True)
 class PulsarAccess:
-    """Addresses and credentials for Pulsar. ``own``: this is the operator's Pulsar, which may see its credentials."""
+    """Addresses and credentials for Pulsar. ``own``: this is the operator's Pulsar, which may see its credentials.
+
+    ``addresses``: the network addresses that another Pulsar may have. ``refused``: what of this the administrator does
+    not allow; then nothing of it is used.
+    """
 
     service_url: str
     admin_url: str
@@ -24,6 +32,8 @@ class PulsarAccess:
     token: TokenSecret | None = None
     tls_secret: str | None = None
     own: bool = True
+    addresses: tuple[str, ...] = ("public",)
+    refused: tuple[str, ...] = ()
 
 
 def runs_with(spec: SkymapScanSpec | None, status: SkymapScanStatus, settings: Settings) -> RunsWith:
@@ -39,11 +49,17 @@ def runs_with(spec: SkymapScanSpec | None, status: SkymapScanStatus, settings: S
     )
 
 
-def pulsar_access(spec: SkymapScanSpec | None, status: SkymapScanStatus, settings: Settings) -> PulsarAccess:
-    """Return how the scan reaches Pulsar. Another Pulsar than the operator's never sees the operator's credentials."""
+def pulsar_access(
+    namespace: str, spec: SkymapScanSpec | None, status: SkymapScanStatus, settings: Settings
+) -> PulsarAccess:
+    """Return how a scan of the namespace reaches Pulsar, and what of that is not allowed.
+
+    Another Pulsar than the operator's never sees the operator's credentials. What a scan has begun with is judged
+    again, since a listing may be withdrawn.
+    """
     runs = runs_with(spec, status, settings)
     given = None if spec is None else spec.pulsar
-    own = runs.admin_url == settings.pulsar_admin_url and runs.service_url == settings.pulsar_service_url
+    own = _is_own(runs, settings)
     token = tls = None
     if own:
         name, key = settings.pulsar_token_secret, settings.pulsar_token_key
@@ -52,4 +68,57 @@ def pulsar_access(spec: SkymapScanSpec | None, status: SkymapScanStatus, setting
     if given is not None:
         token = given.token_secret or token
         tls = given.tls_secret.name if given.tls_secret is not None else tls
-    return PulsarAccess(runs.service_url, runs.admin_url, runs.tenant, token, tls, own)
+    listed = [one for one in _listings(settings) if _is_listed(namespace, runs, one, settings)]
+    refused = [tuple(_excess(runs, given, one, settings)) for one in listed] or [tuple(_urls(runs, given, settings))]
+    best = min(range(len(refused)), key=lambda number: len(refused[number]))
+    addresses = listed[best].addresses if listed else ("public",)
+    return PulsarAccess(runs.service_url, runs.admin_url, runs.tenant, token, tls, own, addresses, refused[best])
+
+
+def refusal(items: Sequence[str], settings: Iterable[str] = ("settings.allowedPulsars",)) -> str:
+    """Return the message that fields of a scan are not allowed, and which ``settings`` of the chart would allow it."""
+    named = ", ".join(items[:_MOST]) + (f" and {len(items) - _MOST} more" if len(items) > _MOST else "")
+    advice = f"leave it out, or ask the administrator for it ({' and '.join(settings)} of the chart)"
+    return f"the administrator does not allow {named} - {advice}"
+
+
+def _is_own(runs: RunsWith, settings: Settings) -> bool:
+    return runs.admin_url == settings.pulsar_admin_url and runs.service_url == settings.pulsar_service_url
+
+
+def _listings(settings: Settings) -> tuple[AllowedPulsar, ...]:
+    """Return what is allowed, the operator's own Pulsar and its Secrets first."""
+    names = (settings.pulsar_token_secret, settings.pulsar_tls_secret)
+    own = AllowedPulsar(secrets=tuple(name for name in names if name is not None))
+    return (own, *settings.allowed_pulsars)
+
+
+def _is_listed(namespace: str, runs: RunsWith, listed: AllowedPulsar, settings: Settings) -> bool:
+    """Return whether a listing is about this Pulsar and this namespace."""
+    if not matches(namespace, listed.namespaces):
+        return False
+    if listed.service_url is None:
+        return _is_own(runs, settings)
+    return (runs.service_url, runs.admin_url) == (listed.service_url, listed.admin_url)
+
+
+def _excess(runs: RunsWith, given: Pulsar | None, listed: AllowedPulsar, settings: Settings) -> Iterator[str]:
+    """Yield the fields of a scan, with their values, that go beyond a listing of its Pulsar."""
+    if runs.tenant != settings.pulsar_tenant and not matches(runs.tenant, listed.tenants):
+        yield f"pulsar.tenant ({runs.tenant})"
+    if given is None:
+        return
+    secrets = {"tokenSecret": given.token_secret, "tlsSecret": given.tls_secret}
+    for field, secret in secrets.items():
+        if secret is not None and not matches(secret.name, listed.secrets):
+            yield f"pulsar.{field} ({secret.name})"
+
+
+def _urls(runs: RunsWith, given: Pulsar | None, settings: Settings) -> Iterator[str]:
+    """Yield the URLs that make a Pulsar another one than the operator's."""
+    if runs.service_url != settings.pulsar_service_url:
+        yield f"pulsar.serviceUrl ({runs.service_url})"
+    if runs.admin_url != settings.pulsar_admin_url:
+        yield f"pulsar.adminUrl ({runs.admin_url})"
+    if given is not None and given.tenant is not None and given.tenant != settings.pulsar_tenant:
+        yield f"pulsar.tenant ({given.tenant})"

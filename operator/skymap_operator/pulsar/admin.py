@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 import httpx
 from cachetools import TTLCache
 
+from skymap_api.addresses import Addresses
 from skymap_api.names import TOPICS_NAMESPACE, metadata_namespace
 from skymap_api.pulsar_admin import (
     OPEN_POLICIES,
@@ -32,6 +33,7 @@ from skymap_api.pulsar_admin import (
 from skymap_api.pulsar_statistics import Subscription, add_subscriptions
 from skymap_api.text import INVALID_PROXY
 from skymap_operator.pulsar.credentials import Credentials, Tls
+from skymap_operator.pulsar.pinned import pinned_url
 
 #: Longest answer that is read (bytes): snapshots and first entries of plans are a few kilobytes, statistics more.
 MAX_ANSWER = 16 << 20
@@ -62,7 +64,7 @@ class PulsarAdmin:
 
     The token and certificates of ``credentials`` are read again when they change. Cached answers reflect at once what
     is created and deleted here. ``on_request`` is called after every request with its method and the status of the
-    answer, None where there was none.
+    answer, None where there was none. ``allowed``: the addresses that its hosts may have; None: any.
     """
 
     def __init__(
@@ -70,11 +72,13 @@ class PulsarAdmin:
         url: str,
         credentials: Credentials | None = None,
         on_request: Callable[[str, int | None], None] = lambda *_: None,
+        allowed: Addresses | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._credentials = credentials or Credentials()
         self._tls = Tls(self._credentials)
         self._on_request = on_request
+        self._allowed = allowed
         self._requests = AdminRequests(self.url)
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=30)
         timeout = httpx.Timeout(TIMEOUT, pool=POOL_TIMEOUT)
@@ -207,11 +211,17 @@ class PulsarAdmin:
             return result
 
     async def _send(self, request: Request) -> Answer:
-        headers = self._credentials.headers()
+        url, headers, extensions = request.url, self._credentials.headers(), {}
+        if self._allowed is not None:  # redirects pass through here, too
+            pinned = await pinned_url(url, self._allowed)
+            url, extensions = pinned.url, {"sni_hostname": pinned.server_name}
+            headers["Host"] = pinned.host
         self._tls.reload()
         status = None
         try:
-            async with self._http.stream(request.method, request.url, headers=headers, json=request.json) as answer:
+            async with self._http.stream(
+                request.method, url, headers=headers, json=request.json, extensions=extensions
+            ) as answer:
                 status, content = answer.status_code, b""
                 async for piece in answer.aiter_bytes():
                     content += piece

@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
+from skymap_api.addresses import Addresses
 from skymap_api.pulsar_admin import PulsarAdminError
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Cluster, Refused
-from skymap_operator.pulsar.access import PulsarAccess
+from skymap_operator.pulsar.access import PulsarAccess, refusal
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.credentials import Credentials
 from skymap_operator.settings import Settings
@@ -45,8 +46,11 @@ class Pulsars:
     async def reach(self, namespace: str, access: PulsarAccess) -> AsyncIterator[PulsarAdmin]:
         """Open the admin interface that a scan in ``namespace`` uses.
 
-        Raises PulsarAdminError if its token or certificates are missing or invalid.
+        Raises PulsarAdminError if the administrator does not allow it, or its token or certificates are missing or
+        invalid.
         """
+        if access.refused:
+            raise PulsarAdminError(refusal(access.refused))
         if access.own:
             if access.admin_url not in self._own:
                 self._own[access.admin_url] = PulsarAdmin(
@@ -56,7 +60,8 @@ class Pulsars:
             return
         with tempfile.TemporaryDirectory(prefix="skymap-operator-") as folder:  # mode 700
             credentials = await self._stored(namespace, access, Path(folder))
-            async with PulsarAdmin(access.admin_url, credentials, self._on_request) as admin:
+            allowed = Addresses.parse(" ".join(access.addresses))
+            async with PulsarAdmin(access.admin_url, credentials, self._on_request, allowed) as admin:
                 yield admin
 
     async def _stored(self, namespace: str, access: PulsarAccess, folder: Path) -> Credentials:

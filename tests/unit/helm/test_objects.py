@@ -249,6 +249,10 @@ def test_ports_of_an_external_pulsar_are_open(service: str, admin: str, ports: l
     }
     spec = find(render(given), "NetworkPolicy", "skymap-scans")["spec"]
     assert [one["port"] for one in spec["egress"][1]["ports"]] == ports
+    listed = {"allowedPulsars": [{"tenants": ["a"]}, {"serviceUrl": service, "adminUrl": admin}]}
+    evaluation = given | {"pulsar": {}, "settings": listed}
+    spec = find(render(evaluation), "NetworkPolicy", "skymap-scans")["spec"]
+    assert [[one["port"] for one in rule["ports"]] for rule in spec["egress"][1:]] == [["broker", "admin"], ports]
 
 
 def test_operator_egress_can_be_limited() -> None:

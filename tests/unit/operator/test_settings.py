@@ -75,6 +75,18 @@ def test_settings_are_read_from_the_environment() -> None:
             {"SKYMAP_OPERATOR_EVENT_ADDRESSES": '["!10.0.0.0/8"]'},
             'SKYMAP_OPERATOR_EVENT_ADDRESSES: only exclusions allow nothing: write ["public", "!10.0.0.0/8"]',
         ),
+        (
+            {"SKYMAP_OPERATOR_ALLOWED_PULSARS": '[{"adminUrl": "http://a:8080"}]'},
+            "SKYMAP_OPERATOR_ALLOWED_PULSARS: serviceUrl and adminUrl go together",
+        ),
+        (
+            {"SKYMAP_OPERATOR_ALLOWED_PULSARS": '[{"serviceUrl": "pulsar://a:6650", "adminUrl": "http://u:p@a"}]'},
+            "SKYMAP_OPERATOR_ALLOWED_PULSARS: 0.adminUrl: String should match",
+        ),
+        (
+            {"SKYMAP_OPERATOR_ALLOWED_PULSARS": '[{"tenants": ["!a"]}]'},
+            'SKYMAP_OPERATOR_ALLOWED_PULSARS: 0.tenants: only exclusions allow nothing: write ["*", "!a"]',
+        ),
         ({"SKYMAP_OPERATOR_NAMESPACES": "[alerts"}, "SKYMAP_OPERATOR_NAMESPACES: Input should be a valid tuple"),
     ],
 )

@@ -17,8 +17,8 @@ import zstandard
 from testing.pulsar.certificates import make_certificates
 from tests.unit.security.conftest import Answer, Hostile, Servers, at_most
 
+from skymap_api.addresses import Addresses
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.addresses import Addresses
 from skymap_scanner.event.download import download
 from skymap_scanner.event.download_options import Credentials, DownloadLimits
 

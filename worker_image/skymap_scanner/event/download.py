@@ -16,8 +16,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
+from skymap_api.addresses import Addresses
 from skymap_scanner.errors import I3Error, InputError
-from skymap_scanner.event.addresses import Addresses
 from skymap_scanner.event.download_options import Credentials, DownloadLimits
 from skymap_scanner.event.transport import Deadline, OverdueError, RefusedAddressError, Transport
 from skymap_scanner.i3.compression import decompressed

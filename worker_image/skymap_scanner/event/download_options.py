@@ -11,8 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skymap_api.addresses import Addresses
 from skymap_api.text import is_token
 from skymap_scanner.errors import InputError
+
+#: Environment variable with the addresses that are allowed, separated by blanks or commas.
+ADDRESSES_VARIABLE = "SKYMAP_EVENT_ADDRESSES"
 
 _LONGEST_SECRET = 16 * 1024
 
@@ -50,6 +54,17 @@ class Credentials:
         if self.token is not None:
             return f"Bearer {self.token}"
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
+
+
+def allowed_addresses(environment: Mapping[str, str]) -> Addresses:
+    """Read the addresses from which events may be fetched; every address if nothing is set.
+
+    Raises InputError if the variable names something else.
+    """
+    try:
+        return Addresses.parse(environment.get(ADDRESSES_VARIABLE, ""))
+    except ValueError as error:
+        raise InputError(f"{ADDRESSES_VARIABLE}: {error}") from error
 
 
 def _secret(environment: Mapping[str, str], name: str) -> str | None:

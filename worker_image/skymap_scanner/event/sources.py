@@ -13,8 +13,7 @@ from typing import BinaryIO
 
 from skymap_api.text import printable_line
 from skymap_scanner.errors import I3Error, InputError
-from skymap_scanner.event.addresses import VARIABLE, Addresses
-from skymap_scanner.event.download_options import Credentials, DownloadLimits
+from skymap_scanner.event.download_options import Credentials, DownloadLimits, allowed_addresses
 from skymap_scanner.event.i3live import MAX_MESSAGE, decode_message, is_message
 from skymap_scanner.event.lookup import STOPS, find
 from skymap_scanner.event.model import Event, event_label
@@ -95,7 +94,7 @@ def _standard_input(limits: DownloadLimits) -> BinaryIO:
 def _downloaded(url: str, credentials: Credentials | None, limits: DownloadLimits) -> bytes:
     from skymap_scanner.event.download import download  # noqa: PLC0415 - httpx takes 0.1 s, in every role
 
-    return download(url, credentials, addresses=Addresses.parse(os.environ.get(VARIABLE, "")), limits=limits)
+    return download(url, credentials, addresses=allowed_addresses(os.environ), limits=limits)
 
 
 def _in_memory(stream: BinaryIO, place: str, limits: DownloadLimits) -> BinaryIO:

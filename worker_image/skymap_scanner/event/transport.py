@@ -20,9 +20,10 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore
 import httpx
 
+from skymap_api.addresses import Addresses
 from skymap_api.text import INVALID_PROXY
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.addresses import VARIABLE, Addresses
+from skymap_scanner.event.download_options import ADDRESSES_VARIABLE
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -219,6 +220,6 @@ def _resolve(host: str, port: int) -> list[str]:
 def _refusal(host: str, addresses: list[str]) -> RefusedAddressError:
     where = host if host in addresses else f"{host} ({', '.join(addresses[:4])})"
     return RefusedAddressError(
-        f"events may not be fetched from {where}: an administrator allows other addresses in {VARIABLE} "
+        f"events may not be fetched from {where}: an administrator allows other addresses in {ADDRESSES_VARIABLE} "
         "(SKYMAP_OPERATOR_EVENT_ADDRESSES of the operator, settings.eventAddresses of its chart)"
     )

@@ -136,6 +136,23 @@ def test_realtime_scan_of_another_namespace_creates_nothing(monkeypatch: pytest.
     check_succeeded(world)
 
 
+def test_scan_with_a_pulsar_of_its_own_creates_nothing_and_says_why() -> None:
+    """The fault of Pulsar does not hide what else is not allowed."""
+    elsewhere = {"adminUrl": "http://169.254.169.254", "tenant": "others"}
+    world = World(resource(URL | {"pulsar": elsewhere, "podTemplate": APPARMOR}))
+    for _ in range(3):
+        reconcile(world)
+        world.step()
+    assert (world.objects, world.topics, world.scan["metadata"]["finalizers"]) == ({}, {}, [])
+    condition = status_of(world)
+    assert (condition.status, condition.reason) == ("True", Reason.NOT_ALLOWED)
+    assert condition.message == (
+        "the administrator does not allow pulsar.adminUrl (http://169.254.169.254), pulsar.tenant (others), "
+        "podTemplate.annotations (k8s.v1.cni.cncf.io/networks) - leave it out, or ask the administrator for it "
+        "(settings.allowedPulsars and settings.allowedInPods of the chart)"
+    )
+
+
 def test_scan_that_asks_for_too_much_creates_nothing_and_says_why() -> None:
     found = decide(observed(URL | {"podTemplate": APPARMOR}), SETTINGS).actions
     condition = status(list(found)).condition(ConditionType.DEGRADED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from tests.unit.operator.decisions import URL, actions, running, status
 from tests.unit.operator.world import SETTINGS, World, resource
 
@@ -77,13 +78,15 @@ def test_workers_stay_while_pulsar_is_unavailable() -> None:
     assert decide(world.observe(), SETTINGS).requeue_after == SETTINGS.retry_interval
 
 
-def test_pods_stay_as_they_are_while_the_certificates_secret_is_missing() -> None:
+def test_pods_stay_as_they_are_while_the_certificates_secret_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their commands name its keys, so without it they would be replaced by pods that trust no certificate."""
-    spec = URL | {"pulsar": {"tlsSecret": {"name": "tls"}}}
-    world = World(resource(spec), quota=0)
+    monkeypatch.setattr(
+        "tests.unit.operator.decisions.SETTINGS", settings := SETTINGS.model_copy(update={"pulsar_tls_secret": "tls"})
+    )
+    world = World(resource(URL), quota=0)
     known = frozenset({"ca.crt"})
     for _ in range(3):
-        for action in decide(replace(world.observe(), tls_keys=known), SETTINGS).actions:
+        for action in decide(replace(world.observe(), tls_keys=known), settings).actions:
             world.apply(action)
         world.step()
     assert actions(replace(world.observe(), tls_keys=known)) == []

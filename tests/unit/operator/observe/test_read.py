@@ -16,8 +16,10 @@ from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 from skymap_api.names import Names
 from skymap_api.pulsar_admin import PulsarUnavailable, StoredMessage
 from skymap_api.pulsar_statistics import Subscription
+from skymap_api.resource.status import Reason
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedState, PulsarFault, PulsarState
+from skymap_operator.pulsar.access import PulsarAccess
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOPICS = Names.of(NAMESPACE, NAME).topics("icecube")
@@ -118,6 +120,21 @@ def test_metadata_topics_in_use_are_known_before_deletion() -> None:
     found = observed(admin, ending).pulsar
     assert isinstance(found, PulsarState)
     assert found.elsewhere is None, "an unreadable plan may use any topic"
+
+
+@pytest.mark.parametrize("ends", [{}, {"deletionTimestamp": NOW.isoformat()}])
+def test_pulsar_that_is_not_allowed_is_never_reached(ends: dict[str, str]) -> None:
+    class Unreachable(FakePulsars):
+        def reach(self, namespace: str, access: PulsarAccess) -> Any:
+            raise AssertionError(f"{namespace} reaches {access.admin_url}")
+
+    given = {"adminUrl": "http://169.254.169.254", "tlsSecret": {"name": "ingress"}}
+    scan = resource({"event": {"simulate": {}}, "pulsar": given}, **ends)
+    found = asyncio.run(observe(scan, FakeCluster(), Unreachable(with_topics()), SETTINGS))
+    assert isinstance(found.pulsar, PulsarFault)
+    assert found.pulsar.reason is Reason.NOT_ALLOWED
+    assert found.pulsar.message.startswith("the administrator does not allow pulsar.adminUrl (http://169.254.169.254)")
+    assert found.tls_keys == frozenset(), "its Secret is not read"
 
 
 def test_finished_scan_reads_pulsar_only_before_deletion() -> None:

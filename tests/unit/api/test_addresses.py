@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from skymap_api.addresses import Addresses
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.addresses import Addresses
+from skymap_scanner.event.download_options import allowed_addresses
 
 PRIVATE = [
     "127.0.0.1",
@@ -80,8 +81,10 @@ def test_networks_can_be_added_and_removed(words: str, allowed: list[str], rejec
 
 @pytest.mark.parametrize("word", ["everything", "10.1.2.3/16", "10.0.0.0/33", "example.org", "!public", "::/129"])
 def test_invalid_network_is_named(word: str) -> None:
-    with pytest.raises(InputError, match=r"SKYMAP_EVENT_ADDRESSES: .* is none of any, public, a network such as"):
+    with pytest.raises(ValueError, match=r".* is none of any, public, a network such as"):
         Addresses.parse(f"public {word}")
+    with pytest.raises(InputError, match=r"SKYMAP_EVENT_ADDRESSES: .* is none of any, public, a network such as"):
+        allowed_addresses({"SKYMAP_EVENT_ADDRESSES": f"public {word}"})
 
 
 @pytest.mark.parametrize("empty", ["", " "])

@@ -1,8 +1,8 @@
-"""The network addresses from which events may be fetched.
+"""The network addresses to which a scan may make others connect.
 
-Whoever creates a scan chooses its URL, but the process that fetches it may reach more than that person: other pods, the
-API server, the cloud's metadata. Where others create scans, an administrator therefore restricts the addresses. The
-rules apply to addresses, not to names: the owner of a name can change what it resolves to at any time.
+Whoever creates a scan chooses the URL of its event, and may choose its Pulsar. But the process that connects may reach
+more than that person: other pods, the API server, the cloud's metadata. So an administrator restricts the addresses.
+The rules apply to addresses, not to names: the owner of a name can change what it resolves to at any time.
 """
 
 from __future__ import annotations
@@ -11,11 +11,6 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-
-from skymap_scanner.errors import InputError
-
-#: Environment variable with the rules, separated by blanks or commas.
-VARIABLE = "SKYMAP_EVENT_ADDRESSES"
 
 ANY, PUBLIC = "any", "public"
 
@@ -46,7 +41,7 @@ class Addresses:
     def parse(cls, text: str) -> Addresses:
         """Read words such as ``public 10.1.0.0/16 !10.1.2.0/24``: ``any``, ``public``, a network, not a network.
 
-        An empty text allows every address. Raises InputError when a word is not one of these.
+        An empty text allows every address. Raises ValueError if a word is not one of these.
         """
         words = (text.strip() or ANY).replace(",", " ").split()
         named = [word for word in words if word not in (ANY, PUBLIC)]
@@ -78,8 +73,8 @@ def _network(word: str) -> Network:
     try:
         return ipaddress.ip_network(word.removeprefix("!"))
     except ValueError:
-        raise InputError(
-            f"{VARIABLE}: {word!r} is none of {ANY}, {PUBLIC}, a network such as 10.1.0.0/16, or !10.1.0.0/16"
+        raise ValueError(
+            f"{word!r} is none of {ANY}, {PUBLIC}, a network such as 10.1.0.0/16, or !10.1.0.0/16"
         ) from None
 
 
