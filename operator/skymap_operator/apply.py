@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from skymap_api.names import API_VERSION, FINALIZER, KIND
 from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
+from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.base import Manifest, to_manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.cluster.client import Cluster, Conflict, Invalid, NotFound, Refused
@@ -91,7 +92,7 @@ async def _on_cluster(action: Action, observed: ObservedState, cluster: Cluster)
         case AddFinalizer() | RemoveFinalizer():
             await _finalizer(observed, cluster, wanted=isinstance(action, AddFinalizer))
         case SetStatus(status):
-            await cluster.apply_status(_reference(observed) | {"status": to_manifest(status)})
+            await cluster.apply_status(_reference(observed) | {"status": _written(observed, status)})
         case Create(manifest):
             try:
                 await cluster.create(manifest)
@@ -115,6 +116,14 @@ async def _on_cluster(action: Action, observed: ObservedState, cluster: Cluster)
                 await cluster.record(_reference(observed), kind, reason, message)
             except (Refused, Conflict, NotFound) as error:  # not essential; a terminating namespace takes none
                 log.info("%s/%s: Event %s not recorded: %s", scan.namespace, scan.name, reason, error)
+
+
+def _written(observed: ObservedState, status: SkymapScanStatus) -> Manifest:
+    """Return a status as it is written, with what the scan runs with as another version has recorded it."""
+    scan, written = observed.scan, to_manifest(status)
+    if scan.recorded is not None and status.runs_with == scan.status.runs_with:
+        written["runsWith"] = dict(scan.recorded)
+    return written
 
 
 async def _finalizer(observed: ObservedState, cluster: Cluster, *, wanted: bool) -> None:

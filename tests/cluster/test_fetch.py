@@ -57,7 +57,7 @@ def scanned(user: User, python_image: str) -> User:
     user.namespace.apply(CLAIM, fill)
     user.call("submit", "demo")
     pulsar = {"serviceUrl": "pulsar://p:6650", "adminUrl": "http://p:8080", "tenant": "icecube"}
-    set_status(user.namespace, phase="Succeeded", runsWith={"image": python_image} | pulsar)
+    set_status(user.namespace, phase="Succeeded", runsWith={"image": python_image, "operator": "0.1.0"} | pulsar)
     eventually(lambda: user.namespace.get("pod", "fill")["status"]["phase"], lambda now: now == "Succeeded")
     return user
 

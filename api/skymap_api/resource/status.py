@@ -10,11 +10,13 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from skymap_api.resource.base import Count, Flag, Model, Nside, Number, ObjectName, Whole, Word
+from skymap_api.resource.base import Count, DataKey, Flag, Model, Nside, Number, ObjectName, Whole, Word
 
 #: Name of a file, as long as Linux allows.
 FileName = Annotated[str, Field(max_length=255)]
 Message = Annotated[str, Field(max_length=32768)]
+#: An argument of a command, or the value of a variable, as long as Linux allows.
+Argument = Annotated[str, Field(max_length=131072)]
 
 
 class Phase(StrEnum):
@@ -52,7 +54,6 @@ class Reason(StrEnum):
     # Succeeded
     IN_PROGRESS = "InProgress"
     COMPLETED = "Completed"
-    INVALID_SPEC = "InvalidSpec"
     EVENT_UNREACHABLE = "EventUnreachable"
     EVENT_UNUSABLE = "EventUnusable"
     ROLE_FAILED = "RoleFailed"
@@ -76,6 +77,7 @@ class Reason(StrEnum):
     OBJECTS_REJECTED = "ObjectsRejected"
     OBJECTS_INVALID = "ObjectsInvalid"
     NOT_ALLOWED = "NotAllowed"
+    OTHER_VERSION = "OtherVersion"
     WEBHOOK_UNAVAILABLE = "WebhookUnavailable"
     VOLUME_NOT_MOUNTED = "VolumeNotMounted"
     SANDBOX_NOT_CREATED = "SandboxNotCreated"
@@ -211,11 +213,62 @@ class RoleMemory(Status):
     """Reason of the raise."""
 
 
+class KeyReference(Status):
+    """A key of a ConfigMap or Secret in the scan's namespace."""
+
+    name: ObjectName
+    """Name of the ConfigMap or Secret."""
+    key: DataKey
+    """The key."""
+    optional: Flag | None = None
+    """Whether it may be missing."""
+
+
+class ValueSource(Status):
+    """Where the value of an environment variable comes from."""
+
+    config_map_key_ref: KeyReference | None = None
+    """A key of a ConfigMap."""
+    secret_key_ref: KeyReference | None = None
+    """A key of a Secret."""
+
+
+class Variable(Status):
+    """An environment variable, as in the spec of a pod."""
+
+    name: Annotated[str, Field(max_length=256)]
+    """Its name."""
+    value: Argument | None = None
+    """Its value."""
+    value_from: ValueSource | None = None
+    """Where its value comes from, if it has none of its own."""
+
+
+class Command(Status):
+    """What a container of the scan runs, as in the spec of a pod."""
+
+    container: Word
+    """Name of the container: producer, simulate, collector, saver or worker."""
+    arguments: Annotated[tuple[Argument, ...], Field(max_length=512)] = ()
+    """Arguments of the image's entry point."""
+    environment: Annotated[tuple[Variable, ...], Field(max_length=64)] = ()
+    """Environment variables."""
+    inputs: Annotated[str, Field(max_length=64)]
+    """Digest of what may change while the scan runs and determines the command, such as spec.output."""
+
+
 class RunsWith(Status):
-    """Image and Pulsar of a scan from its start. Later settings of the operator do not change them."""
+    """Image, commands and Pulsar of a scan from its start. No upgrade of the operator changes them."""
 
     image: Annotated[str, Field(max_length=1024)]
     """Image of the pods."""
+    image_id: Annotated[str, Field(max_length=1024)] | None = None
+    """What the node of the first pod found under this name, with its digest. Later pods run the same image, unless it
+    comes from no registry."""
+    operator: Annotated[str, Field(max_length=64)]
+    """Version of the operator that recorded the commands. An older one creates and replaces no object of the scan."""
+    commands: Annotated[tuple[Command, ...], Field(max_length=16)] = ()
+    """Commands of the containers. A command changes only if what may change while the scan runs does."""
     service_url: Annotated[str, Field(max_length=2048)]
     """URL of Pulsar's broker."""
     admin_url: Annotated[str, Field(max_length=2048)]
@@ -263,7 +316,7 @@ class SkymapScanStatus(Status):
     role_memory: Annotated[tuple[RoleMemory, ...], Field(max_length=3)] | None = None
     """Memory limits that the operator has raised, with the reason."""
     runs_with: RunsWith | None = None
-    """Image and Pulsar of the scan from its start. Later settings of the operator do not change them."""
+    """Image, commands and Pulsar of the scan from its start. No upgrade of the operator changes them."""
     start_time: AwareDatetime | None = None
     """Start of the first pod."""
     completion_time: AwareDatetime | None = None

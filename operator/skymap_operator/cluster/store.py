@@ -174,7 +174,7 @@ def _pod_status(status: Mapping[str, Any]) -> Manifest:
     for key in _POD_CONTAINERS:
         if key in status:
             kept[key] = [
-                {name: one[name] for name in ("state", "lastState", "restartCount") if name in one}
+                {name: one[name] for name in ("state", "lastState", "restartCount", "imageID") if name in one}
                 for one in status[key]
             ]
     return kept

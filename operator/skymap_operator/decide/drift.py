@@ -8,7 +8,7 @@ from typing import Any
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.quantities import same_quantity
 from skymap_operator.decide.actions import Action, Patch
-from skymap_operator.manifests.labels import SETTINGS, TEMPLATE, content
+from skymap_operator.manifests.labels import OPERATOR, SETTINGS, TEMPLATE, content
 from skymap_operator.observe.children import Job
 
 #: Fields that hold quantities, which the API server rewrites: 1000m becomes 1.
@@ -24,6 +24,23 @@ def differs(live: Manifest, wanted: Manifest) -> bool:
     Fields that the API server and others have added do not count.
     """
     return content(live) != content(wanted) or not _contains(live, wanted)
+
+
+def workers_differ(live: Manifest, wanted: Manifest) -> bool:
+    """Return whether the Deployment must be replaced, which restarts all workers.
+
+    For one that another version of the operator made, only settings and containers count: how this version would write
+    the rest is no reason to restart workers.
+    """
+    if content(live, OPERATOR) in {None, content(wanted, OPERATOR)}:
+        return differs(live, wanted)
+    return content(live, SETTINGS) != content(wanted, SETTINGS) or not _contains(_commands(live), _commands(wanted))
+
+
+def _commands(deployment: Manifest) -> list[Manifest]:
+    """Return what the containers of a Deployment run."""
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    return [{key: one.get(key) for key in ("name", "image", "args", "env")} for one in containers]
 
 
 def patch_job(job: Job, wanted: Manifest) -> list[Action]:

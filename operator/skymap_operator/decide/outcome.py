@@ -60,7 +60,7 @@ def scan_failure(observed: ObservedState, spec: SkymapScanSpec, settings: Settin
 
 def _runs_again(observed: ObservedState, spec: SkymapScanSpec, role: str, job: Job, settings: Settings) -> bool:
     """Return whether a Job that has finished is created anew, since its settings have changed or its memory grows."""
-    if job.failed is not None and job.failed.get("reason") == "DeadlineExceeded":
+    if observed.begun_by_newer or (job.failed is not None and job.failed.get("reason") == "DeadlineExceeded"):
         return False
     return settings_differ(job, jobs(recipe_of(observed, spec, settings))[role])
 

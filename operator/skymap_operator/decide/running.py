@@ -25,13 +25,14 @@ from skymap_operator.decide.allowed import not_allowed
 from skymap_operator.decide.diagnose import Finding, find_obstacle, find_shortage
 from skymap_operator.decide.drift import differs, patch_job, settings_differ, template_differs
 from skymap_operator.decide.status import Verdict, phase_of, update_status
-from skymap_operator.decide.wanted import pods_known, recipe_of, role_memory
-from skymap_operator.decide.workers import decide_workers, lower_workers, scale_workers
-from skymap_operator.manifests import claim, config_map, jobs
+from skymap_operator.decide.waiting import missing_objects
+from skymap_operator.decide.wanted import pods_known, recipe_of, record, role_memory
+from skymap_operator.decide.workers import WorkersDecision, decide_workers, lower_workers, scale_workers, set_replicas
+from skymap_operator.manifests import claim, config_map, image_by_digest, jobs, with_image
 from skymap_operator.manifests.recipe import Recipe
 from skymap_operator.observe.children import Job
 from skymap_operator.observe.state import ObservedState, PulsarState, parse_time
-from skymap_operator.pulsar.access import pulsar_access, runs_with
+from skymap_operator.pulsar.access import pulsar_access
 from skymap_operator.settings import Settings
 
 
@@ -46,18 +47,20 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     refused = not_allowed(scan.namespace, spec, settings, access.refused)
     if refused is not None:
         return _hold(observed, spec, refused, settings)
-    recipe, memory = recipe_of(observed, spec, settings), role_memory(observed, settings)
     decided = decide_workers(observed, spec, settings)
+    if observed.begun_by_newer:
+        return _watch(observed, spec, decided, settings)
+    recipe, memory = recipe_of(observed, spec, settings), role_memory(observed, settings)
+    ready = isinstance(pulsar, PulsarState) and pods_known(observed)
     trouble = find_obstacle(observed)
     verdict = Verdict(
         phase_of(observed),
         degraded=trouble,
         shortage=find_shortage(observed),
         workers=decided.status,
-        runs_with=runs_with(scan.spec, scan.status, settings),
+        runs_with=record(observed, recipe, settings, starts=ready),
         role_memory=memory,
     )
-    ready = isinstance(pulsar, PulsarState) and pods_known(observed)
     actions: list[Action] = []
     if ready and FINALIZER not in scan.finalizers:
         actions.append(AddFinalizer())
@@ -74,6 +77,28 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     actions += _enlarge_claim(
         observed, spec
     )  # last, since nothing else waits for it and many storage classes refuse it
+    waiting = bool(actions) or trouble is not None
+    return Decision(
+        tuple(actions),
+        settings.retry_interval if waiting else settings.scaling_interval,
+        (decided.scale.direction(decided.current), decided.scale.cause),
+    )
+
+
+def _watch(observed: ObservedState, spec: SkymapScanSpec, decided: WorkersDecision, settings: Settings) -> Decision:
+    """Carry on a scan that a newer operator began, without creating or replacing objects, which only that one can make.
+
+    It is scaled and resumed, its status is kept, and its end is recorded.
+    """
+    trouble = missing_objects(observed) or find_obstacle(observed)
+    shortage = find_shortage(observed)
+    verdict = Verdict(phase_of(observed), degraded=trouble, shortage=shortage, workers=decided.status)
+    actions = list(update_status(observed, verdict))
+    for role, manifest in jobs(recipe_of(observed, spec, settings)).items():
+        job = observed.children.jobs.get(role)
+        if job is not None and job.managed and not job.finished:
+            actions += patch_job(job, manifest)
+    actions += [*set_replicas(observed, decided), *_enlarge_claim(observed, spec)]
     waiting = bool(actions) or trouble is not None
     return Decision(
         tuple(actions),
@@ -116,10 +141,12 @@ def _objects(observed: ObservedState, recipe: Recipe, settings: Settings, *, cre
     new_claim = claim(recipe)
     if new_claim is not None and observed.children.claim is None and create:
         actions.append(Create(new_claim))
+    runs = observed.scan.status.runs_with
+    image = None if runs is None else image_by_digest(runs)
     for role, manifest in jobs(recipe).items():
         job = observed.children.jobs.get(role)
         if job is None:
-            actions += [Create(manifest)] if create else []
+            actions += [Create(with_image(manifest, image))] if create else []
         elif job.managed:
             actions += _correct_job(observed, role, job, manifest, settings)
     return actions

@@ -55,7 +55,9 @@ class Verdict:
     """What was decided about a scan.
 
     ``degraded``: what obstructs it; ``shortage``: why further workers do not start while others work; ``outcome``: how
-    it ended, once it has; ``workers``: what was decided about them; ``role_memory``: the raised memory limits.
+    it ended, once it has; ``workers``: what was decided about them; ``runs_with``: image, commands and Pulsar to
+    record; ``role_memory``: the raised memory limits; ``waits``: this version of the operator does not carry the scan
+    on, so that nothing else is said of it.
     """
 
     phase: Phase
@@ -65,6 +67,7 @@ class Verdict:
     workers: WorkersStatus | None = None
     runs_with: RunsWith | None = None
     role_memory: tuple[RoleMemory, ...] = ()
+    waits: bool = False
 
 
 def update_status(observed: ObservedState, verdict: Verdict) -> tuple[Action, ...]:
@@ -78,6 +81,8 @@ def update_status(observed: ObservedState, verdict: Verdict) -> tuple[Action, ..
 def next_status(observed: ObservedState, verdict: Verdict) -> SkymapScanStatus:
     """Return the whole status. Fields whose source cannot be read now keep their values."""
     old, now = observed.scan.status, observed.now.replace(microsecond=0)
+    if verdict.waits:
+        return old.model_copy(update={"phase": verdict.phase, "conditions": _conditions(observed, verdict, now)})
     ended = verdict.phase in {Phase.SUCCEEDED, Phase.FAILED}
     changes = {
         "observed_generation": observed.scan.generation,
@@ -85,7 +90,7 @@ def next_status(observed: ObservedState, verdict: Verdict) -> SkymapScanStatus:
         "conditions": _conditions(observed, verdict, now),
         "start_time": _shown_start_time(observed, verdict.phase),
         "completion_time": (old.completion_time or now) if ended else _completion_time(observed),
-        "runs_with": old.runs_with or verdict.runs_with,
+        "runs_with": verdict.runs_with or old.runs_with,
         "workers": _workers(observed, verdict),
         "role_memory": verdict.role_memory or old.role_memory,
     }
@@ -189,7 +194,7 @@ def _succeeded(observed: ObservedState, verdict: Verdict) -> tuple[Truth, Reason
         truth: Truth = "True" if verdict.outcome.reason is Reason.COMPLETED else "False"
         return truth, verdict.outcome.reason, verdict.outcome.message
     before = observed.scan.status.condition(ConditionType.SUCCEEDED)
-    if before is not None and not observed.scan.corrected:
+    if before is not None and (verdict.waits or not observed.scan.corrected):
         return before.status, before.reason, before.message
     return "Unknown", Reason.IN_PROGRESS, ""
 

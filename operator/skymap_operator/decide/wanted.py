@@ -1,6 +1,7 @@
 """What the objects of a scan should be: its recipe, with more memory for roles that were ended for their use of it.
 
-The raised limits are in the status, so that they outlive the pods that exceeded the old ones.
+The raised limits are in the status, so that they outlive the pods that exceeded the old ones. So is what the scan runs
+with, so that it outlives objects that somebody deletes, and upgrades of the operator.
 """
 
 from __future__ import annotations
@@ -10,18 +11,45 @@ from collections.abc import Iterable
 from skymap_api.names import JOB_ROLES
 from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.quantities import amount, compare
-from skymap_api.resource.status import RoleMemory
+from skymap_api.resource.status import RoleMemory, RunsWith
+from skymap_operator.manifests.commands import keep_commands, record_commands, valid_image_id
 from skymap_operator.manifests.recipe import Recipe
 from skymap_operator.observe.state import ObservedState
+from skymap_operator.pulsar.access import runs_with
 from skymap_operator.settings import Settings
 
 MIB = 2**20
 
 
 def recipe_of(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Recipe:
-    """Return the recipe of the scan's objects."""
-    limits = _limits(role_memory(observed, settings), settings)
-    return Recipe.of(observed.scan, spec, settings, observed.tls_keys or frozenset(), limits)
+    """Return the recipe of the scan's objects, with its recorded commands."""
+    limits, keys = _limits(role_memory(observed, settings), settings), observed.tls_keys or frozenset()
+    recipe = Recipe.of(observed.scan, spec, settings, keys, limits, observed.operator)
+    runs = observed.scan.status.runs_with
+    return recipe if runs is None else keep_commands(recipe, runs, access_known=pods_known(observed))
+
+
+def record(observed: ObservedState, recipe: Recipe, settings: Settings, *, starts: bool) -> RunsWith | None:
+    """Return what the scan runs with; None before it starts.
+
+    ``starts``: its objects can be created now, so that nothing of it may change any more.
+    """
+    runs = observed.scan.status.runs_with
+    if starts:
+        runs = record_commands(recipe, runs_with(recipe.spec, observed.scan.status, settings), observed.operator)
+    if runs is None or runs.image_id is not None:
+        return runs
+    return runs.model_copy(update={"image_id": _image_id(observed)})
+
+
+def _image_id(observed: ObservedState) -> str | None:
+    """Return the image that the first pod of a Job of the scan runs, as its node names it; None if none runs yet."""
+    for role in JOB_ROLES:
+        job = observed.children.owned_job(role)
+        for pod in observed.pods:
+            if job is not None and pod.owner == job.uid and valid_image_id(pod.image_id):
+                return pod.image_id
+    return None
 
 
 def pods_known(observed: ObservedState) -> bool:

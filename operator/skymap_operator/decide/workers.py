@@ -8,14 +8,16 @@ from skymap_api.names import PRODUCER, WORKER
 from skymap_api.progress import ProgressPhase
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanSpec
+from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import WorkersStatus
 from skymap_operator.decide.actions import Action, Create, Emit, Patch, Replace
 from skymap_operator.decide.deadlines import start_time
-from skymap_operator.decide.drift import differs
+from skymap_operator.decide.drift import workers_differ
 from skymap_operator.decide.scaling import Demand, Scale, learned_seconds, rounded_seconds, scale
 from skymap_operator.decide.wanted import pods_known
-from skymap_operator.manifests import workers
+from skymap_operator.manifests import image_by_digest, with_image, workers
 from skymap_operator.manifests.recipe import Recipe
+from skymap_operator.observe.children import Deployment
 from skymap_operator.observe.state import DELETION_COST, ObservedState, Pod, PulsarFault, PulsarState
 from skymap_operator.settings import Settings
 
@@ -74,26 +76,39 @@ def decide_workers(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
 
 
 def scale_workers(observed: ObservedState, recipe: Recipe, decided: WorkersDecision, *, create: bool) -> list[Action]:
-    """Return the actions that set the number of workers.
+    """Return the actions that create the Deployment, correct it, and set the number of workers."""
+    live, wanted = observed.children.deployment, workers(recipe, decided.scale.replicas)
+    image = None if observed.scan.status.runs_with is None else image_by_digest(observed.scan.status.runs_with)
+    if live is None:
+        return [Create(with_image(wanted, image))] if create else []
+    if live.managed and pods_known(observed) and _to_replace(live, wanted, image):
+        return _change(observed, live, decided, Replace(with_image(wanted, image)))
+    return set_replicas(observed, decided)
+
+
+def set_replicas(observed: ObservedState, decided: WorkersDecision) -> list[Action]:
+    """Return the actions that set the number of workers, and change nothing else of them."""
+    live, wanted = observed.children.deployment, decided.scale.replicas
+    if live is None or not live.managed or live.replicas == wanted:
+        return []
+    return _change(observed, live, decided, Patch(live.kind, live.name, {"spec": {"replicas": wanted}}))
+
+
+def _to_replace(live: Deployment, wanted: Manifest, image: str | None) -> bool:
+    """Return whether the Deployment must be replaced. It may name its image with or without the digest."""
+    wanted = wanted | {"spec": wanted["spec"] | {"replicas": live.replicas}}
+    return all(workers_differ(live.manifest, one) for one in (wanted, with_image(wanted, image)))
+
+
+def _change(observed: ObservedState, live: Deployment, decided: WorkersDecision, action: Action) -> list[Action]:
+    """Return an action on the Deployment with what belongs to a change of the number of workers.
 
     Busy workers are marked before the number falls, so that idle ones are deleted first.
     """
-    live, wanted = observed.children.deployment, decided.scale.replicas
-    if live is None:
-        return [Create(workers(recipe, wanted))] if create else []
-    if not live.managed:
-        return []
-    current = live.replicas
-    actions: list[Action] = []
-    if wanted < current:
-        actions += _mark_busy(observed.pods, decided.busy)
-    if pods_known(observed) and differs(live.manifest, workers(recipe, current)):
-        actions.append(Replace(workers(recipe, wanted)))
-    elif wanted != current:
-        actions.append(Patch(live.kind, live.name, {"spec": {"replicas": wanted}}))
-    if wanted != current:
-        actions.append(Emit("Normal", "Scaled", f"from {current} to {wanted} workers: {decided.scale.reason}"))
-    return actions
+    wanted = decided.scale.replicas
+    marks = _mark_busy(observed.pods, decided.busy) if wanted < live.replicas else []
+    message = f"from {live.replicas} to {wanted} workers: {decided.scale.reason}"
+    return [*marks, action, *([Emit("Normal", "Scaled", message)] if wanted != live.replicas else [])]
 
 
 def lower_workers(observed: ObservedState, most: int) -> list[Action]:

@@ -15,8 +15,10 @@ from skymap_operator.manifests.recipe import Recipe
 HASH = f"{GROUP}/content"
 #: Annotation of a Job with the digest of its pod template, which cannot be changed.
 TEMPLATE = f"{GROUP}/pod-template"
-#: Annotation of a Job with the digest of those of its settings that may change even while its pod runs.
+#: Annotation of a Job or Deployment with the digest of those of its settings that may change even while its pods run.
 SETTINGS = f"{GROUP}/settings"
+#: Annotation of a Deployment with the version of the operator that created or replaced it.
+OPERATOR = f"{GROUP}/operator-version"
 
 
 def labels(recipe: Recipe, component: str) -> dict[str, str]:

@@ -160,7 +160,7 @@ def pod_template(
     """
     spec = {
         "automountServiceAccountToken": False,
-        "containers": [_with_probe(main, liveness_timeout)],
+        "containers": [recipe.keep_command(_with_probe(main, liveness_timeout))],
         "enableServiceLinks": False,
         "restartPolicy": restart,
         "securityContext": {
@@ -176,7 +176,7 @@ def pod_template(
         "volumes": [volume.volume() for volume in volumes],
     }
     if first:
-        spec["initContainers"] = list(first)
+        spec["initContainers"] = [recipe.keep_command(one) for one in first]
     meta = {"labels": labels(recipe, role), "annotations": {SCAN_NAME_ANNOTATION: recipe.name}}
     return add({"metadata": meta, "spec": spec}, additions(recipe, role))
 

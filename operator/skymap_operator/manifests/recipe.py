@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 from skymap_api.names import Names, ScanTopics
 from skymap_api.resource import SkymapScanSpec
+from skymap_api.resource.base import Manifest, to_manifest
 from skymap_api.resource.resources import Resources
+from skymap_api.resource.status import Command
 from skymap_operator.observe.state import ObservedScan
 from skymap_operator.pulsar.access import PulsarAccess, pulsar_access, runs_with
 from skymap_operator.settings import Settings
+from skymap_operator.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class Recipe:
     """Everything that the manifests of one scan depend on.
 
     ``tls_keys``: keys of the Secret with the certificates, since a command may name only files that exist. ``memory``:
-    memory limits of producer, collector and saver that replace those of the settings.
+    memory limits of producer, collector and saver that replace those of the settings. ``operator``: version of this
+    operator. ``commands``: the recorded commands that are kept, by container.
     """
 
     namespace: str
@@ -32,6 +36,8 @@ class Recipe:
     settings: Settings
     tls_keys: frozenset[str] = frozenset()
     memory: Mapping[str, str] = field(default_factory=dict)
+    operator: str = VERSION
+    commands: Mapping[str, Command] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -41,8 +47,9 @@ class Recipe:
         settings: Settings,
         tls_keys: frozenset[str],
         memory: Mapping[str, str] | None = None,
+        operator: str = VERSION,
     ) -> Recipe:
-        """Collect it from the scan and the settings."""
+        """Collect it from the scan and the settings, without recorded commands."""
         names = Names.of(scan.namespace, scan.name)
         access = pulsar_access(scan.namespace, spec, scan.status, settings)
         return cls(
@@ -57,7 +64,16 @@ class Recipe:
             settings=settings,
             tls_keys=tls_keys,
             memory=memory or {},
+            operator=operator,
         )
+
+    def keep_command(self, container: Manifest) -> Manifest:
+        """Return a container with its recorded command if that is kept."""
+        command = self.commands.get(container["name"])
+        if command is None:
+            return container
+        environment = [to_manifest(variable) for variable in command.environment]
+        return container | {"args": list(command.arguments), "env": environment}
 
     def role_resources(self, role: str) -> Resources:
         """Return the resources of producer, collector or saver."""

@@ -6,8 +6,9 @@ import math
 
 from skymap_api.command_line import worker_words
 from skymap_api.names import WORKER
-from skymap_api.resource.base import Manifest
-from skymap_operator.manifests.labels import build, selector
+from skymap_api.resource.base import Manifest, to_manifest
+from skymap_operator.manifests.additions import additions
+from skymap_operator.manifests.labels import OPERATOR, SETTINGS, build, digest, selector
 from skymap_operator.manifests.pod import (
     LIVENESS_TIMEOUT,
     access_volumes,
@@ -45,5 +46,12 @@ def workers(recipe: Recipe, replicas: int) -> Manifest:
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "25%"}},
         "template": template,
     }
-    deployment = build(recipe, "Deployment", recipe.names.workers, WORKER, {"spec": spec})
+    settings = {
+        "resources": to_manifest(resources),
+        "additions": to_manifest(additions(recipe, WORKER)),
+        "pull": recipe.settings.image_pull_policy,
+        "grace": grace,
+    }
+    notes = {SETTINGS: digest(settings), OPERATOR: recipe.operator}
+    deployment = build(recipe, "Deployment", recipe.names.workers, WORKER, {"spec": spec}, annotations=notes)
     return deployment | {"spec": {"replicas": replicas} | deployment["spec"]}

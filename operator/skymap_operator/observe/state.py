@@ -19,11 +19,12 @@ from skymap_api.progress import Progress
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScan, SkymapScanStatus
 from skymap_api.resource.spec import SkymapScanSpec
-from skymap_api.resource.status import ConditionType, Reason
+from skymap_api.resource.status import ConditionType, Reason, RunsWith
 from skymap_api.text import bounded_line
 from skymap_api.validation_errors import describe_errors
 from skymap_operator.observe.children import Children
 from skymap_operator.observe.status import read_status
+from skymap_operator.version import VERSION, is_newer
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
@@ -41,7 +42,12 @@ def parse_time(text: str | None) -> datetime | None:
 
 @dataclass(frozen=True)
 class ObservedScan:
-    """The SkymapScan. ``spec`` is None if it is invalid; ``spec_error`` is then the reason."""
+    """The SkymapScan.
+
+    ``spec`` is None if this version of the operator cannot read it; ``spec_error`` is then the reason. ``recorded``:
+    status.runsWith as it is stored. Another version may have written it: it may have more fields than are read here,
+    or fields that cannot be read.
+    """
 
     namespace: str
     name: str
@@ -53,6 +59,7 @@ class ObservedScan:
     spec: SkymapScanSpec | None
     status: SkymapScanStatus
     spec_error: str = ""
+    recorded: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, resource: Mapping[str, Any]) -> ObservedScan:
@@ -74,7 +81,19 @@ class ObservedScan:
             spec=spec,
             status=read_status(resource.get("status")),
             spec_error=spec_error,
+            recorded=_recorded(resource.get("status")),
         )
+
+    @property
+    def unreadable(self) -> str:
+        """Why this version cannot tell what the scan runs with; empty if it can, or if nothing is recorded yet."""
+        if self.recorded is None:
+            return ""
+        try:
+            RunsWith.model_validate(self.recorded)
+        except ValidationError as error:
+            return describe_errors(error)
+        return ""
 
     @property
     def finished(self) -> bool:
@@ -98,6 +117,11 @@ class ObservedScan:
         """Whether it has ended with success."""
         found = self.status.condition(ConditionType.SUCCEEDED)
         return found is not None and found.status == "True"
+
+
+def _recorded(status: Any) -> Mapping[str, Any] | None:
+    found = status.get("runsWith") if isinstance(status, Mapping) else None
+    return found if isinstance(found, Mapping) else None
 
 
 def deletes_topics(scan: ObservedScan) -> bool:
@@ -128,7 +152,8 @@ class Pod:
 
     ``placed``: it has a node. ``connected``: its volumes are mounted and it has a network. ``started``,
     ``last_started``: when the first of its containers started, and when one did last. ``waiting``: reason and message
-    of a container that does not start. ``unschedulable``: why no node takes the pod. ``failure``: reason and message
+    of a container that does not start. ``image_id``: the image that its container runs, as the node names it.
+    ``unschedulable``: why no node takes the pod. ``failure``: reason and message
     with which a node evicted or refused it. ``termination``: how its container ended last, also if it was restarted
     since. ``ends``: by when a terminating pod should have ended.
     """
@@ -153,6 +178,7 @@ class Pod:
     ends: datetime | None = None
     deletion_cost: int = 0
     owner: str = ""
+    image_id: str = ""
 
     @classmethod
     def of(cls, pod: Mapping[str, Any]) -> Pod:
@@ -184,6 +210,7 @@ class Pod:
             ends=parse_time(meta.get("deletionTimestamp")),
             deletion_cost=_deletion_cost(meta.get("annotations", {})),
             owner=next((one["uid"] for one in meta.get("ownerReferences") or () if one.get("controller")), ""),
+            image_id=next((one["imageID"] for one in reversed(containers) if one.get("imageID")), ""),
         )
 
     @property
@@ -323,7 +350,7 @@ class ObservedState:
 
     ``tls_keys``: keys of the Secret with the certificates, None if it does not exist. ``allocation``: the most workers
     that the scan may have beside other scans, None without such a limit. ``refused_enlargement``: the last of the
-    claim.
+    claim. ``operator``: the version of this operator.
     """
 
     now: datetime
@@ -335,3 +362,10 @@ class ObservedState:
     tls_keys: frozenset[str] | None = frozenset()
     allocation: int | None = None
     refused_enlargement: RefusedEnlargement | None = None
+    operator: str = VERSION
+
+    @property
+    def begun_by_newer(self) -> bool:
+        """Whether a newer operator recorded what the scan runs with: this one would make other objects of it."""
+        runs = self.scan.status.runs_with
+        return runs is not None and is_newer(runs.operator, self.operator)

@@ -1,7 +1,8 @@
 """The Pulsar and the image of a scan, and whether the administrator allows them.
 
 A scan keeps the image and the Pulsar that it started with. They are written into its status before any object is
-created, so that an upgrade of the operator does not change a running scan; its map would come from two versions.
+created, with the commands of its containers (`manifests.commands`), so that an upgrade of the operator does not change
+a running scan; its map would come from two versions.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from skymap_api.resource import SkymapScanSpec, SkymapScanStatus
 from skymap_api.resource.spec import Pulsar, TokenSecret
 from skymap_api.resource.status import RunsWith
 from skymap_operator.settings import AllowedPulsar, Settings, matches
+from skymap_operator.version import VERSION
 
 #: Most items that the message about a refusal names.
 _MOST = 5
@@ -43,6 +45,7 @@ def runs_with(spec: SkymapScanSpec | None, status: SkymapScanStatus, settings: S
     given = None if spec is None else spec.pulsar
     return RunsWith(
         image=settings.image,
+        operator=VERSION,
         service_url=(given and given.service_url) or settings.pulsar_service_url,
         admin_url=(given and given.admin_url) or settings.pulsar_admin_url,
         tenant=(given and given.tenant) or settings.pulsar_tenant,

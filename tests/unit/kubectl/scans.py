@@ -54,6 +54,7 @@ SCANNING: dict[str, Any] = STARTED | {
     ],
     "runsWith": {
         "image": "worker:1",
+        "operator": "0.1.0",
         "serviceUrl": "pulsar://p:6650",
         "adminUrl": "http://p:8080",
         "tenant": "icecube",

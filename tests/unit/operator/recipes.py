@@ -16,14 +16,16 @@ from skymap_operator import manifests
 from skymap_operator.manifests.recipe import Recipe
 from skymap_operator.observe.state import ObservedScan
 from skymap_operator.settings import Settings
+from skymap_operator.version import VERSION
 
 Manifest = dict[str, Any]
 URL = {"event": {"url": "https://example.org/event.json"}}
 EXAMPLES = Path(__file__).parents[3] / "examples"
 FULL = yaml.safe_load((EXAMPLES / "scan-full.yaml").read_text())["spec"]
 TEMPLATE = "skymap.icecube.wisc.edu/pod-template"
-JOB_SETTINGS = "skymap.icecube.wisc.edu/settings"
+SETTINGS_DIGEST = "skymap.icecube.wisc.edu/settings"
 HASH = "skymap.icecube.wisc.edu/content"
+OPERATOR = "skymap.icecube.wisc.edu/operator-version"
 
 
 def spec_of(values: Manifest) -> SkymapScanSpec:
@@ -41,11 +43,11 @@ def made(values: Manifest, settings: Settings = SETTINGS, tls_keys: frozenset[st
 def unsigned(manifest: Manifest) -> Manifest:
     """Return the manifest without its digests, whose form is checked."""
     manifest = copy.deepcopy(manifest)
-    digest = manifest["metadata"]["annotations"].pop(HASH)
-    assert len(digest) == 16
-    if manifest["kind"] == "Job":
-        for annotation in (TEMPLATE, JOB_SETTINGS):
-            assert len(manifest["metadata"]["annotations"].pop(annotation)) == 16
+    notes = manifest["metadata"]["annotations"]
+    assert notes.pop(OPERATOR, None) == (VERSION if manifest["kind"] == "Deployment" else None)
+    digests = {"Job": (HASH, SETTINGS_DIGEST, TEMPLATE), "Deployment": (HASH, SETTINGS_DIGEST)}
+    for annotation in digests.get(manifest["kind"], (HASH,)):
+        assert len(notes.pop(annotation)) == 16
     return manifest
 
 

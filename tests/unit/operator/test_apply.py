@@ -13,7 +13,8 @@ from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 from skymap_api.names import FINALIZER
 from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_api.resource import SkymapScanStatus
-from skymap_api.resource.status import Phase
+from skymap_api.resource.base import to_manifest
+from skymap_api.resource.status import Phase, RunsWith
 from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster.client import Conflict, Invalid, NotFound, Refused, Unavailable
 from skymap_operator.decide import actions as do
@@ -57,6 +58,24 @@ def test_later_scan_of_the_same_name_is_untouched() -> None:
     with pytest.raises(Conflict):
         carry_out([do.DeleteScan()], cluster)
     assert cluster.objects["SkymapScan", NAME] == later
+
+
+@pytest.mark.parametrize("tenant", ["icecube", {"name": "of-the-future"}])
+def test_record_of_another_version_is_written_back_as_it_was(tenant: object) -> None:
+    """Server-side apply removes what its owner no longer writes."""
+    places = {"serviceUrl": "pulsar://a", "adminUrl": "http://a", "tenant": tenant}
+    recorded = {"image": "a:1", "operator": "9.0.0", "ofTheFuture": {"a": 1}} | places
+    scan = ObservedScan.of(SCAN | {"status": {"runsWith": recorded}})
+    observed = ObservedState(datetime.now(UTC), scan, PulsarState())
+    cluster = FakeCluster(SCAN)
+
+    def write(status: SkymapScanStatus) -> object:
+        asyncio.run(apply([do.SetStatus(status)], observed, cluster, FakePulsars(FakeAdmin()), SETTINGS))
+        return cluster.objects["SkymapScan", NAME]["status"]["runsWith"]
+
+    assert write(scan.status.model_copy(update={"phase": Phase.WRITING})) == recorded
+    own = RunsWith(image="b:1", operator="0.1.0", service_url="pulsar://b", admin_url="http://b", tenant="b")
+    assert write(scan.status.model_copy(update={"runs_with": own})) == to_manifest(own)
 
 
 def test_status_and_events_refer_to_this_scan() -> None:

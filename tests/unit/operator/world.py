@@ -87,6 +87,7 @@ class World:
 
     ``bad_event``: the producer explains an error; ``bad_format``: a format that the saver cannot write;
     ``other_software``: the saver's image is not the one that began the scan;
+    ``image_id``: what the nodes call the image of the pods;
     ``saver_needs``: the memory (MiB) without which it is ended, or ends itself (``saver_asks``).
     """
 
@@ -97,6 +98,7 @@ class World:
     other_software: bool = False
     saver_needs: int = 0
     saver_asks: bool = False
+    image_id: str = ""
     pulsar_up: bool = True
     quota: int = 1000
     now: datetime = START
@@ -297,7 +299,8 @@ class World:
         if status["phase"] == "Pending" and ("ConfigMap", self.names.config_map) in self.objects and self.claim:
             running = {"running": {"startedAt": self.now.isoformat()}}
             ready = [{"type": "Ready", "status": "True"}]
-            status |= {"phase": "Running", "containerStatuses": [{"state": running}], "conditions": ready}
+            containers = [{"state": running, "imageID": self.image_id}]
+            status |= {"phase": "Running", "containerStatuses": containers, "conditions": ready}
         elif status["phase"] == "Running" and self.pulsar_up:
             getattr(self, f"_{role}")(pod)
 

@@ -120,7 +120,9 @@ def _facts(scan: ClusterScan, now: datetime) -> list[tuple[str, str]]:
         facts.append(("results", f"claim {status.outputs.claim}, folder {status.outputs.path}"))
         facts += [("", name) for name in status.outputs.files]
     if status.runs_with is not None:
-        facts += [("image", status.runs_with.image), ("Pulsar", status.runs_with.service_url)]
+        facts.append(("image", status.runs_with.image))
+        facts += [] if status.runs_with.image_id is None else [("", status.runs_with.image_id)]
+        facts.append(("Pulsar", status.runs_with.service_url))
     return facts
 
 

@@ -101,7 +101,9 @@ def test_pods_are_found_by_scan_label() -> None:
                 {"type": kind, "status": "True"} for kind in ("PodScheduled", "PodReadyToStartContainers", "Ready")
             ],
             "initContainerStatuses": [{"name": "i", "state": {"terminated": {"exitCode": 0}}, "restartCount": 0}],
-            "containerStatuses": [{"name": "c", "state": {"running": {}}, "lastState": ENDED, "restartCount": 3}],
+            "containerStatuses": [
+                {"name": "c", "state": {"running": {}}, "lastState": ENDED, "restartCount": 3, "imageID": "a@sha256:0"}
+            ],
         },
         {
             "phase": "Pending",

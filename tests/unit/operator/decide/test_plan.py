@@ -92,7 +92,7 @@ def test_pods_stay_as_they_are_while_the_certificates_secret_is_missing(monkeypa
     assert actions(replace(world.observe(), tls_keys=known)) == []
     assert {type(action) for action in actions(replace(world.observe(), tls_keys=None))} == {SetStatus, Emit}
     changed = {type(one) for one in actions(replace(world.observe(), tls_keys=known | {"tls.crt", "tls.key"}))}
-    assert changed == {Emit, Delete, Replace}
+    assert changed == {SetStatus, Emit, Delete, Replace}
 
 
 def test_no_pod_is_created_without_the_certificates_secret() -> None:

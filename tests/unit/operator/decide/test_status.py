@@ -19,6 +19,7 @@ from skymap_operator.decide.diagnose import Finding
 from skymap_operator.decide.status import Verdict, condition_events, next_status, phase_of, rounded, update_status
 from skymap_operator.observe.children import Children, Job
 from skymap_operator.observe.state import ObservedScan, Pod, PulsarState
+from skymap_operator.version import VERSION
 
 
 def test_best_fit_is_rounded_for_the_status() -> None:
@@ -64,7 +65,10 @@ def test_condition_change_is_reported_by_one_event() -> None:
 
 
 def test_first_status_is_complete() -> None:
-    assert wire(status(actions(World(resource(URL)).observe()))) == {
+    found = wire(status(actions(World(resource(URL)).observe())))
+    commands = found["runsWith"].pop("commands")
+    assert [one["container"] for one in commands] == ["producer", "collector", "saver", "worker"]
+    assert found == {
         "observedGeneration": 1,
         "phase": "Pending",
         "conditions": [
@@ -91,6 +95,7 @@ def test_first_status_is_complete() -> None:
         },
         "runsWith": {
             "image": "registry.example/scanner:1",
+            "operator": VERSION,
             "serviceUrl": "pulsar://pulsar:6650",
             "adminUrl": "http://pulsar:8080",
             "tenant": "icecube",

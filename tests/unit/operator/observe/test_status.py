@@ -33,7 +33,13 @@ FULL: dict[str, Any] = {
     "conditions": [succeeded(), succeeded(type="Degraded", status="False", reason="AsExpected")],
     "completionTime": TIME,
     "outputs": {"claim": "alert-results", "path": "alert", "files": ["a.json"]},
-    "runsWith": {"image": "a:1", "serviceUrl": "pulsar://a", "adminUrl": "http://a", "tenant": "b"},
+    "runsWith": {
+        "image": "a:1",
+        "operator": "0.1.0",
+        "serviceUrl": "pulsar://a",
+        "adminUrl": "http://a",
+        "tenant": "b",
+    },
 }
 
 

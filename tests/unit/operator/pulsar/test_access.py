@@ -11,6 +11,7 @@ from tests.unit.operator.world import NAMESPACE, SETTINGS
 from skymap_api.resource.status import RunsWith, SkymapScanStatus
 from skymap_operator.pulsar.access import PulsarAccess, pulsar_access, refusal, runs_with
 from skymap_operator.settings import AllowedPulsar
+from skymap_operator.version import VERSION
 
 THEIRS = {"serviceUrl": "pulsar://theirs:6650", "adminUrl": "http://theirs:8080"}
 OURS = {"pulsar_token_secret": "ours", "pulsar_tls_secret": "certificates"}
@@ -25,11 +26,14 @@ def access_of(pulsar: dict[str, Any] | None, *allowed: dict[str, Any], runs: Run
 
 
 def test_running_scan_keeps_its_image_and_pulsar() -> None:
-    began = RunsWith(image="old:1", service_url="pulsar://old:6650", admin_url="http://old:8080", tenant="past")
+    began = RunsWith(
+        image="old:1", operator="0.0.9", service_url="pulsar://old:6650", admin_url="http://old:8080", tenant="past"
+    )
     assert runs_with(None, SkymapScanStatus(runs_with=began), SETTINGS) == began
     given = {"serviceUrl": "pulsar://mine:6650", "tenant": "own"}
     assert runs_with(scan(URL | {"pulsar": given}).spec, SkymapScanStatus(), SETTINGS) == RunsWith(
         image="registry.example/scanner:1",
+        operator=VERSION,
         service_url="pulsar://mine:6650",
         admin_url="http://pulsar:8080",
         tenant="own",
@@ -112,7 +116,7 @@ def test_addresses_are_those_of_the_entry() -> None:
 
 def test_withdrawn_pulsar_is_refused_to_a_running_scan() -> None:
     """Whoever may write a status could name a Pulsar there, too."""
-    runs = RunsWith(image="a:1", service_url=THEIRS["serviceUrl"], admin_url=THEIRS["adminUrl"], tenant="physics")
+    runs = RunsWith.model_validate({"image": "a:1", "operator": VERSION, "tenant": "physics"} | THEIRS)
     assert access_of(THEIRS | {"tenant": "physics"}, ENTRY, runs=runs).refused == ()
     assert access_of(None, runs=runs).refused == (
         "pulsar.serviceUrl (pulsar://theirs:6650)",
