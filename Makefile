@@ -106,6 +106,7 @@ bench: install pulsar-install cluster-install ## Run all benchmarks and the fuzz
 	$(BIN)/python -m benchmarks.faults.kill worker_image/skymap_scanner/event/demo.i3.zst
 	$(BIN)/python -m benchmarks.faults.kill worker_image/skymap_scanner/event/demo.i3.zst --pulsar --kills broker=2 worker=5
 	$(BIN)/python -m benchmarks.faults.operator --kills 5
+	$(BIN)/python -m benchmarks.faults.power --step 50 --resume 2
 	$(BIN)/python -m benchmarks.scaling.cluster
 	$(BIN)/python -m benchmarks.pulsar.throughput --tasks 7000 --workers 2 --collectors 1
 	$(BIN)/python -m benchmarks.scaling.simulate --seeds 1

@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are complete.
+"""Files that appear under their name only when they are complete, and folders that survive a power cut.
 
 The content goes to a hidden file beside it (``.NAME.xxxxxxxx.part``), which is synced to the disk and takes the name at
 the end. A crash leaves the old file or the new one. The hidden file is locked (``flock``) while its writer lives, so
@@ -8,6 +8,7 @@ that the next writer of the file removes what a killed one left, and nothing of 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import os
@@ -42,7 +43,7 @@ class AtomicFile:
             self.stream.close()
             for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.????????.part"):
                 _remove_abandoned(left)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             self.discard()
             raise self.error(error) from error
@@ -103,10 +104,21 @@ def _remove_abandoned(part: Path) -> None:
             os.close(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Let the new name itself survive a power cut."""
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless they exist, and let their names survive a power cut; raises OSError."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in made:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a power cut: those created, and that removed ones are gone; raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that cannot do this for folders
+            raise
     finally:
         os.close(descriptor)

@@ -63,13 +63,16 @@ def prepared(event: Event) -> PreparedEvent:
     return prepare(event)
 
 
-@pytest.fixture
-def event_file(event: Event, tmp_path: Path) -> Path:
-    path = tmp_path / "event.i3"
+def write_event(event: Event, path: Path) -> Path:
     with FrameWriter(path) as writer:
         for frame in event.frames.values():
             writer.write(frame)
     return path
+
+
+@pytest.fixture
+def event_file(event: Event, tmp_path: Path) -> Path:
+    return write_event(event, tmp_path / "event.i3")
 
 
 @dataclass

@@ -17,6 +17,7 @@ from rich.console import Console
 from skymap_api.exit_codes import ExitCode
 from skymap_api.resource import Simulation
 from skymap_api.text import shell_line
+from skymap_scanner.atomic_file import make_folder, sync_folder
 from skymap_scanner.cli.broker_options import BrokerOptions
 from skymap_scanner.cli.display import show_results
 from skymap_scanner.cli.progress_display import progress_display
@@ -30,6 +31,7 @@ from skymap_scanner.machine import worker_count
 from skymap_scanner.reconstruction import load, software_of
 from skymap_scanner.reconstruction.locate import check_can_locate
 from skymap_scanner.results import ScanResult, write_results
+from skymap_scanner.roles.full_disk import is_disk_full
 from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
 from skymap_scanner.roles.local.record import FILE as RECORD_FILE
 from skymap_scanner.roles.local.record import Record, check_same, check_software, read_record, unique_name, write_record
@@ -128,12 +130,18 @@ def run(request: RunRequest) -> None:
             show_results(folder)
             _delete_topics_or_say_how(request)
             return
+    elif request.broker is None and (folder / BROKER_FILE).exists():
+        raise InputError(
+            f"{folder} holds a scan ({BROKER_FILE}) without its record {RECORD_FILE}: choose another folder, or "
+            "--restart to delete it"
+        )
     if not request.written:
         request = _with_room(request)
     software = request.software
     if found is not None:
         check_software(folder, found, software)
-    _keep_event(request)
+    if found is None or not (folder / EVENT_FILE).exists():  # without a record, that of a scan which never began
+        _keep_event(request)
     if not request.named:
         request = request.with_name(unique_name(read_event(str(folder / EVENT_FILE)), request.settings, software))
     record = replace(request.record, software=software)
@@ -249,20 +257,17 @@ def _delete_topics_or_say_how(request: RunRequest) -> None:
 
 
 def _keep_event(request: RunRequest) -> None:
-    """Read the event, check that it can be scanned with these settings, and keep it, unless an earlier run did."""
-    path = request.folder / EVENT_FILE
-    if path.exists():
-        return
+    """Read the event, check that it can be scanned with these settings, and keep it."""
     load(request.settings.reconstruction, request.settings.parameters)
     event = _read(request.event, request.select, request.settings.pulse_series)
     prepared = prepare(event, request.settings.pulse_series)
     if request.settings.calibrate:
         check_can_locate(request.settings.reconstruction, request.settings.parameters, prepared)
     try:
-        request.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(request.folder)
     except OSError as error:
         raise InputError(f"cannot create the folder {request.folder}: {error.strerror}") from error
-    with FrameWriter(path) as writer:
+    with FrameWriter(request.folder / EVENT_FILE) as writer:
         for stop, frame in event.frames.items():
             kept = frame.copy()
             if stop == "P":
@@ -281,7 +286,11 @@ def _read(event: str | Simulation, select: EventSelection | None, pulse_series: 
 
 
 def _discard_earlier_scan(request: RunRequest) -> None:
-    """Delete the scan of the folder, including its topics on a shared broker; scans of other folders stay."""
+    """Delete the scan of the folder, including its topics on a shared broker; scans of other folders stay.
+
+    The record goes last, and counts as unfinished from the start: whenever this ends, by a power cut too, the folder
+    holds that scan, which can be resumed or deleted, and never a part of it under the record of another.
+    """
     folder = request.folder
     if not folder.exists():
         return
@@ -295,11 +304,23 @@ def _discard_earlier_scan(request: RunRequest) -> None:
                 )
             with request.broker.open() as broker:
                 delete_scan(broker, found.name)
-        (folder / RECORD_FILE).unlink(missing_ok=True)
-        _remove_working_files(folder)
         if found is not None:
+            _mark_unfinished(folder, found)
             for path in _result_files(request):
                 path.unlink()
+        _remove_working_files(folder)
+        sync_folder(folder)
+        (folder / RECORD_FILE).unlink(missing_ok=True)
+        sync_folder(folder)
+
+
+def _mark_unfinished(folder: Path, record: Record) -> None:
+    """Note that the results are no longer complete, unless the disk is full: deleting them makes room."""
+    try:
+        write_record(folder, replace(record, finished=False))
+    except InputError as error:
+        if not is_disk_full(error):
+            raise
 
 
 def _earlier_scan(folder: Path) -> Record | None:
@@ -323,6 +344,8 @@ def _working_files(folder: Path) -> list[Path]:
 
 
 def _remove_working_files(folder: Path) -> None:
+    (folder / BROKER_FILE).unlink(missing_ok=True)
+    sync_folder(folder)  # without its -wal file beside it, a database may be damaged
     for path in _working_files(folder):
         if path.is_dir():
             shutil.rmtree(path)

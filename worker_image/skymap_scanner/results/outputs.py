@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from skymap_api.names import RESULT_FORMATS
-from skymap_scanner.atomic_file import write_atomically
+from skymap_scanner.atomic_file import make_folder, write_atomically
 from skymap_scanner.errors import InputError, TooLittleMemoryError
 from skymap_scanner.results.result import ScanResult, result_to_json, result_to_npz
 from skymap_scanner.results.rule import WILKS, ContourRule
@@ -65,7 +65,7 @@ def write_results(
     """
     formats = choose_formats(formats or ())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise InputError(f"{folder}: cannot make this folder ({error.strerror})") from error
     written: list[Path] = []

@@ -201,3 +201,24 @@ def test_invalid_scan_is_rejected_before_creating_files(
     assert why in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "x").exists()
+
+
+def test_event_without_a_record_is_read_again(
+    command: Callable[..., Command], event_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/event.i3.zst").write_bytes(b"of a scan that never began")
+    words = ["--reconstruction", "dummy", "--levels", "1:0", "--seeds", "1", "--workers", "1", "--format", "summary"]
+    done = command("run", event_file, "-o", "x", *words).run()
+    assert done.returncode == 0, done.stderr
+
+
+def test_database_without_a_record_is_not_joined(
+    command: Callable[..., Command], event_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/scan.sqlite").write_bytes(b"of another scan")
+    done = command("run", event_file, "-o", "x", "--reconstruction", "dummy").run()
+    assert done.returncode == 1
+    assert "x holds a scan (scan.sqlite) without its record scan.json: choose another folder" in done.stderr
+    assert (tmp_path / "x/scan.sqlite").read_bytes() == b"of another scan"

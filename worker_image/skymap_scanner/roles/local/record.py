@@ -64,7 +64,7 @@ def read_record(folder: Path) -> Record | None:
         return None
     except (ValueError, TypeError, KeyError, OSError, InputError) as error:
         raise InputError(
-            f"{path} is not a valid record of a scan ({error}): choose another folder, or delete it"
+            f"{path} is not a valid record of a scan ({error}): choose another folder, or --restart to replace it"
         ) from error
     return record
 

@@ -22,6 +22,7 @@ from typing import IO
 
 from skymap_api.names import ScanTopics
 from skymap_api.progress import ProgressPhase
+from skymap_scanner.atomic_file import make_folder
 from skymap_scanner.broker.protocol import Broker, Closing
 from skymap_scanner.errors import InputError
 from skymap_scanner.i3 import Frame, FrameWriter, read_frames
@@ -228,7 +229,7 @@ def kept_frames(rounds: Sequence[bytes], *, keep_all: bool) -> list[Frame]:
 def _make_folders(settings: SaverSettings) -> None:
     for folder in (settings.output.parent, settings.results):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error
 
