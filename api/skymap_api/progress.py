@@ -19,6 +19,9 @@ from skymap_api.validation_errors import describe_errors
 #: Longest text of an obstacle (characters) and most files that a snapshot names.
 MAX_OBSTACLE, MAX_OUTPUTS = 4096, 64
 
+#: Longest message (bytes): all texts at their longest, each character escaped, are shorter.
+MAX_MESSAGE = 1 << 18
+
 Seconds = Annotated[Number, Field(ge=0, le=INT32)]
 
 
@@ -103,6 +106,8 @@ def decode_progress(payload: bytes) -> Progress:
 
     Raises ValueError if it is not a snapshot, or one of another version; the message names the field.
     """
+    if len(payload) > MAX_MESSAGE:
+        raise ValueError(f"not a progress snapshot of this version: {len(payload)} bytes, more than {MAX_MESSAGE}")
     try:
         return Progress.model_validate_json(payload)
     except ValidationError as error:

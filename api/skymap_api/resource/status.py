@@ -86,6 +86,7 @@ class Reason(StrEnum):
     NODE_NOT_READY = "NodeNotReady"
     NAME_TAKEN = "NameTaken"
     WORKERS_CRASHING = "WorkersCrashing"
+    MESSAGE_UNREADABLE = "MessageUnreadable"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
     KUBERNETES_WARNING = "KubernetesWarning"
 

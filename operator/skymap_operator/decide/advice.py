@@ -48,6 +48,8 @@ GENERAL = {
     Reason.SANDBOX_NOT_CREATED: "check the network plugin and the container runtime of the node",
     Reason.CONTAINER_NOT_CREATED: "check that the image is one of the scanner's, and podTemplate",
     Reason.POD_EVICTED: "the scan continues when a node keeps the pod: free resources of the nodes, or add nodes",
+    Reason.MESSAGE_UNREADABLE: "the scan continues, and what the message says is unknown until the next one; a role of "
+    "another version may have written it, or whoever else has a token for this topic",
     Reason.NODE_NOT_READY: "restore the node, or delete it from the cluster: until then a Job waits for its pod",
 }
 

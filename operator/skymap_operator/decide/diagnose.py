@@ -114,6 +114,9 @@ def _obstacles(observed: ObservedState) -> Iterator[Finding]:
     if not _workers_work(observed):
         yield from _about_role(observed, WORKER)
     yield from _crashing(observed.pods)
+    if isinstance(observed.pulsar, PulsarState):
+        faults = (observed.pulsar.progress_fault, observed.pulsar.plan_fault)
+        yield from (_advised(Reason.MESSAGE_UNREADABLE, fault) for fault in faults if fault)
 
 
 def _of_scan(observed: ObservedState) -> Iterator[Finding]:

@@ -66,10 +66,15 @@ def _runs_again(observed: ObservedState, spec: SkymapScanSpec, role: str, job: J
 
 
 def _results_written(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> bool:
-    """Return whether the saver is done and its Job has finished; before that its last snapshot could still change."""
+    """Return whether the saver is done and its Job has finished; before that its last snapshot could still change.
+
+    If its last snapshot cannot be read, its Job decides alone: a saver succeeds only after it has written the results.
+    """
     pulsar, saver = observed.pulsar, observed.children.owned_job(SAVER)
-    progress = pulsar.progress if isinstance(pulsar, PulsarState) else None
-    if progress is None or progress.phase is not ProgressPhase.DONE or saver is None or not saver.finished:
+    if saver is None or not saver.finished or not isinstance(pulsar, PulsarState):
+        return False
+    done = pulsar.progress is not None and pulsar.progress.phase is ProgressPhase.DONE
+    if not done and not (pulsar.progress_fault and saver.complete is not None):
         return False
     return not _runs_again(observed, spec, SAVER, saver, settings)
 

@@ -191,6 +191,8 @@ def _work_lost(observed: ObservedState, role: str, job: Job, settings: Settings)
     pulsar = observed.pulsar
     if job.complete is None or not isinstance(pulsar, PulsarState):
         return False
+    if pulsar.progress_fault or pulsar.plan_fault:  # what cannot be read is not lost
+        return False
     ended = parse_time(job.complete.get("lastTransitionTime"))
     if ended is None or observed.now - ended < timedelta(seconds=settings.settle_seconds):
         return False

@@ -251,7 +251,7 @@ def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
     changes: dict[str, object] = {"backlog": None if pulsar.tasks is None else pulsar.tasks.waiting}
     progress = pulsar.progress
     if progress is None:
-        return changes
+        return changes | ({"rate": None, "eta": None} if pulsar.progress_fault else {})
     levels = progress.levels
     unfinished = [level.nside for level in levels if level.done < level.planned]
     changes |= {

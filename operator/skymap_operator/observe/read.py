@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,7 +19,7 @@ from skymap_api.names import (
     Names,
     ScanTopics,
 )
-from skymap_api.progress import Progress, decode_progress
+from skymap_api.progress import decode_progress
 from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredMessage, split_topic
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.base import Manifest
@@ -41,6 +42,8 @@ from skymap_operator.pulsar.access import PulsarAccess, pulsar_access, refusal
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.settings import Settings
+
+T = TypeVar("T")
 
 
 async def observe(
@@ -139,7 +142,7 @@ async def _pulsar(
             return state
     except PulsarUnavailable as error:
         return PulsarFault(Reason.PULSAR_UNAVAILABLE, str(error))
-    except (PulsarAdminError, ValueError) as error:
+    except PulsarAdminError as error:
         return PulsarFault(Reason.PULSAR_REFUSED, str(error))
 
 
@@ -152,14 +155,28 @@ async def _queues(topics: ScanTopics, own: Collection[str], admin: PulsarAdmin, 
         _last(admin, topics.progress, own),
     )
     found = {topics.to_be_scanned: tasks, topics.scanned: fits}
+    ended, plan_fault = _read(_is_end, end, topics.plan)
+    progress, progress_fault = _read(decode_progress, snapshot, topics.progress)
     return PulsarState(
         topics={topic: frozenset(found.get(topic, ())) for topic in own},
         tasks=tasks.get(WORKERS_SUBSCRIPTION),
         fits=fits.get(COLLECTOR_SUBSCRIPTION),
-        plan_ended=end is not None and _is_end(end, topics.plan),
-        progress=None if snapshot is None else _progress(snapshot, topics.progress),
+        plan_ended=bool(ended),
+        progress=progress,
         progress_time=None if snapshot is None else snapshot.published,
+        progress_fault=progress_fault,
+        plan_fault=plan_fault,
     )
+
+
+def _read(decode: Callable[[bytes], T], message: StoredMessage | None, topic: str) -> tuple[T | None, str]:
+    """Decode a message that anybody with a token may have written: the value, or why there is none."""
+    if message is None:
+        return None, ""
+    try:
+        return decode(message.payload), ""
+    except ValueError as error:
+        return None, f"{topic}: {error}"
 
 
 async def _subscriptions(
@@ -195,16 +212,9 @@ class _PlanEntry(BaseModel):
     kind: str
 
 
-def _is_end(entry: StoredMessage, topic: str) -> bool:
+def _is_end(entry: bytes) -> bool:
     """Return whether the last entry of a plan is its end. Raises ValueError if it is not an entry of a plan."""
     try:
-        return _PlanEntry.model_validate_json(entry.payload).kind == "end"
+        return _PlanEntry.model_validate_json(entry).kind == "end"
     except ValidationError as error:
-        raise ValueError(f"{topic}: not an entry of a plan: {describe_errors(error, most=1)}") from error
-
-
-def _progress(snapshot: StoredMessage, topic: str) -> Progress:
-    try:
-        return decode_progress(snapshot.payload)
-    except ValueError as error:
-        raise ValueError(f"{topic}: {error}") from error
+        raise ValueError(f"not an entry of a plan: {describe_errors(error, most=1)}") from error

@@ -322,8 +322,10 @@ class PulsarState:
     """The state of the scan in Pulsar.
 
     ``topics``: the scan's own topics that exist, with their subscriptions. ``tasks``, ``fits``: its two queues, None if
-    they do not exist. ``plan_ended``: the last entry of the plan is its end. ``metadata``: the metadata topics that the
-    plan names and that exist. ``elsewhere``: those that plans of other scans name, None if that is unknown.
+    they do not exist. ``plan_ended``: the last entry of the plan is its end. ``progress_fault``,
+    ``plan_fault``: why the last message there cannot be read; what it says is then unknown, not missing. ``metadata``:
+    the metadata topics that the plan names and that exist. ``elsewhere``: those that plans of other scans name, None if
+    that is unknown.
     """
 
     topics: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -332,6 +334,8 @@ class PulsarState:
     plan_ended: bool = False
     progress: Progress | None = None
     progress_time: datetime | None = None
+    progress_fault: str = ""
+    plan_fault: str = ""
     metadata: tuple[str, ...] = ()
     elsewhere: frozenset[str] | None = None
 

@@ -124,7 +124,7 @@ def test_fields_added_later_have_defaults() -> None:
         ({"outputs": ["x" * 300]}, r"outputs\[0\]"),
         ({"outputs": ["x"] * 65}, "outputs"),
         ({"outputs": "abc"}, "outputs"),
-        ({"obstacle": "x" * 5_000_000}, "obstacle"),
+        ({"obstacle": "x" * 5_000}, "obstacle"),
         ({"obstacle": 7}, "obstacle"),
         ({"name": "x" * 201}, "name"),
     ],
@@ -133,6 +133,14 @@ def test_invalid_snapshots_are_rejected_by_field(changes: dict[str, Any], place:
     with pytest.raises(ValueError, match=f"not a progress snapshot of this version: {place}") as raised:
         decode_progress(json.dumps(SNAPSHOT | changes).encode())
     assert len(str(raised.value)) < 300
+
+
+def test_longest_snapshot_is_read_and_a_longer_message_is_not() -> None:
+    texts = {"obstacle": "\x00" * 4096, "left_out": "\x00" * 4096, "outputs": ["\x00" * 255] * 64}
+    longest = json.dumps(SNAPSHOT | texts | {"levels": [LEVEL] * 14, "best": BEST}).encode()
+    assert len(decode_progress(longest).outputs) == 64
+    with pytest.raises(ValueError, match=r"not a progress snapshot of this version: 262145 bytes, more than 262144"):
+        decode_progress(longest.ljust(262145))
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"7", b"null", b"\xff", b"[" * 100_000, b'{"a":' * 100_000])

@@ -88,6 +88,7 @@ class World:
     ``bad_event``: the producer explains an error; ``bad_format``: a format that the saver cannot write;
     ``other_software``: the saver's image is not the one that began the scan;
     ``image_id``: what the nodes call the image of the pods;
+    ``poisoned``: the last messages of progress and plan cannot be read;
     ``saver_needs``: the memory (MiB) without which it is ended, or ends itself (``saver_asks``).
     """
 
@@ -100,6 +101,7 @@ class World:
     saver_asks: bool = False
     image_id: str = ""
     pulsar_up: bool = True
+    poisoned: bool = False
     quota: int = 1000
     now: datetime = START
     objects: dict[tuple[str, str], Resource] = field(default_factory=dict)
@@ -139,8 +141,10 @@ class World:
             topics=dict(self.topics),
             tasks=Subscription(self.work.waiting, 0) if self.own.to_be_scanned in self.topics else None,
             fits=Subscription(self.work.fitted, 0) if self.own.scanned in self.topics else None,
-            plan_ended=self.work.ended,
-            progress=self.work.progress,
+            plan_ended=self.work.ended and not self.poisoned,
+            progress=None if self.poisoned else self.work.progress,
+            progress_fault="progress: not a progress snapshot" if self.poisoned else "",
+            plan_fault="plan: not an entry of a plan" if self.poisoned else "",
             progress_time=self.now,
             metadata=self.frames,
             elsewhere=frozenset(),

@@ -86,21 +86,25 @@ def test_queues_plan_and_progress_are_observed() -> None:
 @pytest.mark.parametrize(
     "body", [b"{", b"[]", b"[" * 5000, b'{"phase": "scanning"}', json.dumps(SNAPSHOT | {"eta": math.nan}).encode()]
 )
-def test_invalid_progress_is_reported(body: bytes) -> None:
+def test_invalid_progress_is_unknown(body: bytes) -> None:
     admin = with_topics()
+    admin.made = {TOPICS.to_be_scanned: {"workers": Subscription(5, 2)}}
     admin.stored[TOPICS.progress] = [StoredMessage(body, NOW)]
     found = observed(admin).pulsar
-    assert isinstance(found, PulsarFault)
-    assert found.message.startswith(f"{TOPICS.progress}: not a progress snapshot of this version: ")
+    assert isinstance(found, PulsarState)
+    assert found.progress is None
+    assert found.progress_fault.startswith(f"{TOPICS.progress}: not a progress snapshot of this version: ")
+    assert found.tasks == Subscription(5, 2), "the queue is still read"
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"7", b"\xff", b"[" * 5000, b'{"a":' * 5000])
-def test_invalid_plan_is_reported(body: bytes) -> None:
+def test_end_of_an_invalid_plan_is_unknown(body: bytes) -> None:
     admin = with_topics()
     admin.stored[TOPICS.plan] = [plan_of(), StoredMessage(body, NOW)]
     found = observed(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
-    assert isinstance(found, PulsarFault)
-    assert found.message.startswith(f"{TOPICS.plan}: not an entry of a plan: ")
+    assert isinstance(found, PulsarState)
+    assert not found.plan_ended
+    assert found.plan_fault.startswith(f"{TOPICS.plan}: not an entry of a plan: ")
 
 
 def test_metadata_topics_in_use_are_known_before_deletion() -> None:
