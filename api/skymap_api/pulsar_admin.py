@@ -7,10 +7,16 @@ or asynchronous::
     request = next(exchange)
     while True:  # until StopIteration, whose value is the result
         sleep(request.delay)
-        request = exchange.send(send(request))
+        try:
+            answer = send(request)
+        except PulsarUnavailable as error:
+            request = exchange.throw(error)  # the next broker, or the error
+        else:
+            request = exchange.send(answer)
 
 Every operation may be repeated: creating what exists and deleting what is gone are not errors.
-Answers come from a server that a tenant may have named, so they are validated and bounded.
+Answers come from a server that a tenant may have named, so they are validated and bounded, redirects lead to brokers of
+the same service only (`skymap_api.pulsar_brokers`), and errors repeat nothing of them but the status code.
 
 Source: https://pulsar.apache.org/admin-rest-api (v2).
 """
@@ -19,13 +25,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http.client import responses
 from typing import Any, TypeVar
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote
 
+from skymap_api.pulsar_brokers import Brokers, RedirectError
 from skymap_api.pulsar_statistics import Subscription, read_partitions, read_subscriptions
+from skymap_api.text import bounded_line
 
 T = TypeVar("T")
 
@@ -58,6 +66,10 @@ BUSY, RETRIES, BACK_OFF = (412, 500), 20, 0.25
 #: A broker redirects requests for a topic that another broker owns.
 REDIRECTS, MAX_REDIRECTS = {301, 302, 307, 308}, 5
 
+#: Longest answer that is read (bytes): a list or statistics, unless a client says less; a message, of which snapshots
+#: and first entries of plans have a few kilobytes; the explanation of an error.
+MAX_LIST, MAX_MESSAGE, MAX_ERROR = 16 << 20, 1 << 20, 1 << 16
+
 #: Most partitions of a topic: far beyond any use, and few enough to list.
 MAX_PARTITIONS = 1024
 
@@ -72,12 +84,18 @@ class PulsarUnavailable(PulsarAdminError):  # noqa: N818 - a temporary state, no
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request; ``json`` is its body, None for none. It is sent after ``delay`` (s)."""
+    """One HTTP request; ``json`` is its body, None for none. It is sent after ``delay`` (s).
+
+    ``limit`` is the longest body of a successful answer (bytes), and ``error_limit`` that of another one: a longer one
+    counts as empty, and with 0 it is not read.
+    """
 
     method: str
     url: str
     json: object = None
     delay: float = 0.0
+    limit: int = MAX_MESSAGE
+    error_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +138,25 @@ def split_topic(topic: str) -> tuple[str, str, str]:
 class AdminRequests:
     """The operations of the admin interface at ``url``; ``credentials`` names what to check when access is denied.
 
-    Every operation raises PulsarAdminError, or PulsarUnavailable where a later try may succeed.
+    ``trusted``: errors quote the server's own words. Nobody else's may reach a status or a log: whoever names a server
+    could read what it answers to us. ``longest``: the longest list or statistics that are read (bytes).
+
+    A ``url`` may list further brokers, which are asked where those before them cannot be reached. Every operation
+    raises PulsarAdminError, or PulsarUnavailable where a later try may succeed.
     """
 
     url: str
     credentials: str = "the token or certificate"
+    trusted: bool = False
+    longest: int = MAX_LIST
+    _brokers: Brokers = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Parse the URL; raises PulsarAdminError."""
+        try:
+            object.__setattr__(self, "_brokers", Brokers.parse(self.url))
+        except ValueError as error:
+            raise PulsarAdminError(f"admin URL {self.url!r}: {error}") from None
 
     def create_namespace(
         self, tenant: str, namespace: str, policies: Mapping[str, object], *, keep_messages: bool = False
@@ -177,10 +209,10 @@ class AdminRequests:
     def list_topics(self, tenant: str, namespace: str) -> Exchange[TopicList]:
         """List the topics of a namespace without Pulsar's internal ones; empty where there is no such namespace."""
         path = f"/persistent/{_quoted(tenant, namespace)}"
-        found = yield from self._ask("GET", path, expected=(404,))
+        found = yield from self._ask("GET", path, expected=(404,), limit=self.longest)
         if found.status == 404:
             return TopicList()
-        answer = yield from self._ask("GET", f"{path}/partitioned", expected=(404,))
+        answer = yield from self._ask("GET", f"{path}/partitioned", expected=(404,), limit=self.longest)
         partitioned = frozenset(self._names(answer) if answer.status == 200 else ())
         listed = (topic for topic in self._names(found) if not topic.rpartition("/")[2].startswith("__"))
         single = {topic for topic in listed if topic.rpartition("-partition-")[0] not in partitioned}
@@ -196,7 +228,8 @@ class AdminRequests:
 
     def subscriptions(self, partition: str) -> Exchange[dict[str, Subscription] | None]:
         """Return the statistics of a topic's subscriptions, or of one partition's; None if it does not exist."""
-        found = yield from self._ask("GET", f"{_path(partition)}/stats?getPreciseBacklog=true", expected=(404,))
+        path = f"{_path(partition)}/stats?getPreciseBacklog=true"
+        found = yield from self._ask("GET", path, expected=(404,), limit=self.longest)
         if found.status != 200:
             return None
         return self._read(read_subscriptions, found)
@@ -248,30 +281,60 @@ class AdminRequests:
         yield from self._ask(method, path, json, expected=(expected,), delay=BACK_OFF)
 
     def _ask(
-        self, method: str, path: str, json: object = None, expected: Iterable[int] = (), delay: float = 0.0
+        self,
+        method: str,
+        path: str,
+        json: object = None,
+        expected: Iterable[int] = (),
+        delay: float = 0.0,
+        limit: int = MAX_MESSAGE,
     ) -> Exchange[Answer]:
         """Send a request, follow redirects, and raise unless it succeeds or its status is ``expected``."""
-        url = f"{self.url}/admin/v2{path}"
-        for _ in range(MAX_REDIRECTS):
-            answer = yield Request(method, url, json, delay)
-            if answer.status not in REDIRECTS:
-                break
-            url, delay = self._redirected(url, answer), 0.0
+        answer = yield from self._answer(Request(method, path, json, delay, limit, MAX_ERROR if self.trusted else 0))
         if answer.status in range(200, 300) or answer.status in expected:
             return answer
-        what = f"{self.url} refused {method} {path.partition('?')[0]}: {answer.status} {_reason(answer)}"
+        what = f"{self.url} refused {method} {path.partition('?')[0]}: {answer.status} {self._reason(answer)}".rstrip()
         if answer.status in {401, 403}:
             raise PulsarAdminError(f"{what}. Check {self.credentials}, and what its role may do")
         if answer.status >= 500 or answer.status in REDIRECTS:
             raise PulsarUnavailable(what)
         raise PulsarAdminError(what)
 
-    def _redirected(self, url: str, answer: Answer) -> str:
-        """Return the target of a redirect. The token goes along, so never from https to http."""
-        target = urljoin(url, answer.headers.get("location", ""))
-        if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-            raise PulsarAdminError(f"{self.url} redirects from https to {urlsplit(target).scheme}: refused")
-        return target
+    def _answer(self, request: Request) -> Exchange[Answer]:
+        """Send a request, whose URL is a path, to the first broker that can be reached; return its last answer."""
+        unreachable = None
+        for base in self._brokers.urls():
+            try:
+                return (yield from self._follow(replace(request, url=f"{base}/admin/v2{request.url}")))
+            except PulsarUnavailable as error:
+                unreachable = unreachable or error
+        raise unreachable or PulsarUnavailable(f"{self.url} names no broker")
+
+    def _follow(self, request: Request) -> Exchange[Answer]:
+        """Send a request and follow its redirects."""
+        for _ in range(MAX_REDIRECTS):
+            answer = yield request
+            if answer.status not in REDIRECTS:
+                break
+            try:
+                url = self._brokers.redirected(request.url, answer.headers.get("location", ""))
+            except RedirectError as error:
+                raise PulsarUnavailable(
+                    f"{self.url} redirects ({answer.status}) {error}, which is not followed: name the brokers in the "
+                    "admin URL, http://HOST:8080,HOST:8080, or a host above them"
+                ) from None
+            request = replace(request, url=url, delay=0.0)
+        return answer
+
+    def _reason(self, answer: Answer) -> str:
+        """Return why Pulsar refuses, in one line: its own words if they are trusted."""
+        if not self.trusted or not answer.body:
+            return responses.get(answer.status, "")
+        try:
+            text = str(json.loads(answer.body)["reason"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            text = answer.body.decode(errors="replace")
+        return bounded_line(text, 200)  # a stack trace may follow
 
     def _names(self, answer: Answer) -> list[str]:
         content = self._json(answer)
@@ -301,15 +364,6 @@ def _path(topic: str) -> str:
 
 def _quoted(*parts: str) -> str:
     return "/".join(quote(part, safe="") for part in parts)
-
-
-def _reason(answer: Answer) -> str:
-    """Return why Pulsar refuses, in one line."""
-    try:
-        text = str(json.loads(answer.body)["reason"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        text = answer.body.decode(errors="replace")
-    return " ".join(text.split())[:200] or responses.get(answer.status, "")  # a stack trace may follow
 
 
 def _keeps_messages(retention: Any) -> bool:

@@ -143,7 +143,8 @@ class Settings(BaseModel):
     pulsar_service_url: Annotated[str, Field(max_length=2048)]
     """URL of the Pulsar broker for scans that name none: pulsar://HOST:6650 or pulsar+ssl://HOST:6651."""
     pulsar_admin_url: Annotated[str, Field(max_length=2048)]
-    """URL of the Pulsar admin interface for scans that name none."""
+    """URL of the Pulsar admin interface for scans that name none: http://HOST:8080 or https://HOST:8443, with further
+    brokers after commas."""
     pulsar_tenant: Word = "icecube"
     """Pulsar tenant of scans that name none. Two clusters that share a Pulsar need two tenants."""
     pulsar_token_secret: ObjectName | None = None

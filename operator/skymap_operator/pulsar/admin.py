@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-import httpx
 from cachetools import TTLCache
 
 from skymap_api.addresses import Addresses
@@ -31,16 +30,8 @@ from skymap_api.pulsar_admin import (
     split_topic,
 )
 from skymap_api.pulsar_statistics import Subscription, add_subscriptions
-from skymap_api.text import INVALID_PROXY
+from skymap_operator.pulsar.bounded_http import OWN, BoundedClient, ClientLimits
 from skymap_operator.pulsar.credentials import Credentials, Tls
-from skymap_operator.pulsar.pinned import pinned_url
-
-#: Longest answer that is read (bytes): snapshots and first entries of plans are a few kilobytes, statistics more.
-MAX_ANSWER = 16 << 20
-
-#: Longest time of a request (s), of the wait for a connection, and the number of connections: where Pulsar is slow, a
-#: queue on this side of the connections does not count as a timeout.
-TIMEOUT, POOL_TIMEOUT, CONNECTIONS = 10.0, 60.0, 12
 
 #: How long answers are cached (s): the topics of a namespace, which every scan asks for; that a namespace exists; the
 #: statistics of a topic; the first message of a topic.
@@ -62,6 +53,7 @@ class _Listed:
 class PulsarAdmin:
     """The admin interface at ``url``. Methods raise PulsarAdminError; see `skymap_api.pulsar_admin`.
 
+    ``trusted``: this is the operator's own, whose words errors may quote. ``limits``: of the requests.
     The token and certificates of ``credentials`` are read again when they change. Cached answers reflect at once what
     is created and deleted here. ``on_request`` is called after every request with its method and the status of the
     answer, None where there was none. ``allowed``: the addresses that its hosts may have; None: any.
@@ -72,20 +64,17 @@ class PulsarAdmin:
         url: str,
         credentials: Credentials | None = None,
         on_request: Callable[[str, int | None], None] = lambda *_: None,
+        *,
         allowed: Addresses | None = None,
+        limits: ClientLimits = OWN,
+        trusted: bool = False,
     ) -> None:
         self.url = url.rstrip("/")
         self._credentials = credentials or Credentials()
         self._tls = Tls(self._credentials)
         self._on_request = on_request
-        self._allowed = allowed
-        self._requests = AdminRequests(self.url)
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=30)
-        timeout = httpx.Timeout(TIMEOUT, pool=POOL_TIMEOUT)
-        try:
-            self._http = httpx.AsyncClient(verify=self._tls.context, timeout=timeout, limits=limits)
-        except (ImportError, ValueError, httpx.InvalidURL):  # not shown: the address may hold a password
-            raise PulsarAdminError(INVALID_PROXY) from None
+        self._requests = AdminRequests(self.url, trusted=trusted, longest=limits.longest)
+        self._http = BoundedClient(self.url, self._tls.context, limits, allowed)
         self._topics: TTLCache[tuple[str, str], _Listed] = TTLCache(MAX_CACHED, TOPICS_TTL)
         self._prepared: TTLCache[tuple[str, str, str | None], bool] = TTLCache(MAX_CACHED, NAMESPACE_TTL)
         self._first: TTLCache[str, StoredMessage] = TTLCache(MAX_CACHED, FIRST_TTL)
@@ -96,7 +85,7 @@ class PulsarAdmin:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
+        await self._http.close()
 
     async def prepare(self, tenant: str, namespace: str, role: str | None = None) -> None:
         """Create the tenant and what the scans in a ``namespace`` of Kubernetes need there, where it is missing.
@@ -205,34 +194,23 @@ class PulsarAdmin:
             request = next(exchange)
             while True:
                 await asyncio.sleep(request.delay)
-                request = exchange.send(await self._send(request))
+                try:
+                    answer = await self._send(request)
+                except PulsarUnavailable as error:
+                    request = exchange.throw(error)
+                else:
+                    request = exchange.send(answer)
         except StopIteration as end:
             result: T = end.value
             return result
 
     async def _send(self, request: Request) -> Answer:
-        url, headers, extensions = request.url, self._credentials.headers(), {}
-        if self._allowed is not None:  # redirects pass through here, too
-            pinned = await pinned_url(url, self._allowed)
-            url, extensions = pinned.url, {"sni_hostname": pinned.server_name}
-            headers["Host"] = pinned.host
+        headers = self._credentials.headers()
         self._tls.reload()
         status = None
         try:
-            async with self._http.stream(
-                request.method, url, headers=headers, json=request.json, extensions=extensions
-            ) as answer:
-                status, content = answer.status_code, b""
-                async for piece in answer.aiter_bytes():
-                    content += piece
-                    if len(content) > MAX_ANSWER:
-                        raise PulsarAdminError(f"{self.url} answers {request.method} with more than {MAX_ANSWER} bytes")
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:  # the host's name
-            raise PulsarAdminError(f"admin URL {self.url!r}: {error}") from error
-        except httpx.HTTPError as error:
-            raise PulsarUnavailable(
-                f"cannot reach Pulsar's admin interface at {self.url} ({str(error) or type(error).__name__})"
-            ) from error
+            answer = await self._http.send(request, headers)
+            status = answer.status
         finally:
             self._on_request(request.method, status)
-        return Answer(answer.status_code, answer.headers, content)
+        return answer

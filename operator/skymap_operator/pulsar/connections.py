@@ -17,6 +17,7 @@ from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Cluster, Refused
 from skymap_operator.pulsar.access import PulsarAccess, refusal
 from skymap_operator.pulsar.admin import PulsarAdmin
+from skymap_operator.pulsar.bounded_http import FOREIGN
 from skymap_operator.pulsar.credentials import Credentials
 from skymap_operator.settings import Settings
 
@@ -53,15 +54,16 @@ class Pulsars:
             raise PulsarAdminError(refusal(access.refused))
         if access.own:
             if access.admin_url not in self._own:
-                self._own[access.admin_url] = PulsarAdmin(
-                    access.admin_url, _own_credentials(self._settings), self._on_request
-                )
+                credentials = _own_credentials(self._settings)
+                self._own[access.admin_url] = PulsarAdmin(access.admin_url, credentials, self._on_request, trusted=True)
             yield self._own[access.admin_url]
             return
         with tempfile.TemporaryDirectory(prefix="skymap-operator-") as folder:  # mode 700
             credentials = await self._stored(namespace, access, Path(folder))
             allowed = Addresses.parse(" ".join(access.addresses))
-            async with PulsarAdmin(access.admin_url, credentials, self._on_request, allowed) as admin:
+            async with PulsarAdmin(
+                access.admin_url, credentials, self._on_request, allowed=allowed, limits=FOREIGN
+            ) as admin:
                 yield admin
 
     async def _stored(self, namespace: str, access: PulsarAccess, folder: Path) -> Credentials:

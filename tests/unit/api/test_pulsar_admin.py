@@ -140,44 +140,104 @@ def test_busy_requests_are_retried_after_a_pause() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_redirects_keep_method_and_body(status: int) -> None:
-    for location in ("https://other:8443/admin/v2/x", "/admin/v2/x"):
-        asked, result = play(ADMIN.create_subscription(TOPIC, "s"), [answer(status, location=location), CREATED])
+def test_redirects_keep_method_path_and_body(status: int) -> None:
+    path = f"/admin/v2{PATH}/subscription/s"
+    for location in (f"https://broker-1.pulsar.example:8443{path}?authoritative=true", f"{path}?authoritative=true"):
+        admin = AdminRequests("https://pulsar.example:8443")
+        asked, result = play(admin.create_subscription(TOPIC, "s"), [answer(status, location=location), CREATED])
         assert result is None
-        assert asked[1].url in {"https://other:8443/admin/v2/x", "https://pulsar:8443/admin/v2/x"}
+        host = "broker-1.pulsar.example" if location.startswith("https") else "pulsar.example"
+        assert asked[1].url == f"https://{host}:8443{path}?authoritative=true"
         assert (asked[1].method, asked[1].json) == ("PUT", "earliest")
 
 
 def test_endless_redirects_end() -> None:
-    requests, result = play(ADMIN.topic_exists(TOPIC), [answer(307, location="/again")] * MAX_REDIRECTS)
+    requests, result = play(ADMIN.topic_exists(TOPIC), [answer(307, location="")] * MAX_REDIRECTS)
     assert len(requests) == MAX_REDIRECTS
     assert isinstance(result, PulsarUnavailable)
 
 
-@pytest.mark.parametrize("location", ["http://pulsar:8080/x", "ftp://pulsar/x"])
-def test_redirect_never_leaves_https(location: str) -> None:
-    requests, result = play(ADMIN.topic_exists(TOPIC), [answer(307, location=location)])
+def test_redirect_to_a_stranger_is_not_followed_and_not_quoted() -> None:
+    requests, result = play(
+        ADMIN.delete_topic(TOPIC, partitioned=False), [answer(307, location="https://kubernetes/x")]
+    )
     assert len(requests) == 1
-    assert "redirects from https to" in str(result)
+    assert isinstance(result, PulsarUnavailable)
+    assert str(result).startswith(
+        "https://pulsar:8443 redirects (307) to a host or port that is not one of its brokers"
+    )
+    assert "kubernetes" not in str(result)
+
+
+def unreachable(exchange: Exchange[Any], count: int) -> tuple[list[Request], Any]:
+    """Let the first requests find nobody, and the next one find no topic; return the requests and the result."""
+    requests = [next(exchange)]
+    try:
+        requests += [exchange.throw(PulsarUnavailable(f"no answer {number}")) for number in range(count)]
+        exchange.send(MISSING)
+    except StopIteration as end:
+        return requests, end.value
+    except PulsarUnavailable as error:
+        return requests, str(error)
+    raise AssertionError("one more request")
+
+
+def test_next_broker_is_asked_where_one_cannot_be_reached() -> None:
+    admin = AdminRequests("http://one:8080,two:8081")
+    requests, found = unreachable(admin.topic_exists(TOPIC), 1)
+    assert [one.url for one in requests] == [
+        f"http://{host}/admin/v2{PATH}/partitions" for host in ("one:8080", "two:8081")
+    ]
+    assert found is False
+    assert unreachable(admin.topic_exists(TOPIC), 2)[1] == "no answer 0"
+
+
+@pytest.mark.parametrize("url", ["nowhere", "ftp://host", "http://", "http://host:port", "http://user:secret@host"])
+def test_malformed_admin_url_is_one_error(url: str) -> None:
+    with pytest.raises(PulsarAdminError, match="admin URL"):
+        AdminRequests(url)
 
 
 @pytest.mark.parametrize(
-    ("found", "kind", "words"),
+    ("found", "kind", "words", "trusted"),
     [
-        (answer(401, b"no"), PulsarAdminError, "401 no. Check the token or certificate, and what its role may do"),
-        (answer(403, {"reason": "not  yours\nat all"}), PulsarAdminError, "403 not yours at all. Check the token"),
-        (answer(400), PulsarAdminError, "400 Bad Request"),
-        (answer(418, b"x" * 5000), PulsarAdminError, f"418 {'x' * 200}"),
-        (answer(599, b"\xff"), PulsarUnavailable, "599 \ufffd"),
-        (answer(599), PulsarUnavailable, "599 "),
-        (answer(503, {"reason": "metadata lost"}), PulsarUnavailable, "503 metadata lost"),
-        (answer(503, b"[" * 100_000), PulsarUnavailable, "503 ["),
+        (answer(401, b"no"), PulsarAdminError, "401 Unauthorized. Check the token", "401 no. Check the token"),
+        (
+            answer(403, {"reason": "not  yours\nat all"}),
+            PulsarAdminError,
+            "403 Forbidden. Check the token",
+            "403 not yours at all. Check the token",
+        ),
+        (answer(400), PulsarAdminError, "400 Bad Request", "400 Bad Request"),
+        (answer(418, b"x" * 5000), PulsarAdminError, "418 I'm a Teapot", f"418 {'x' * 199}…"),
+        (answer(599, b"\xff"), PulsarUnavailable, "599", "599 \ufffd"),
+        (answer(599), PulsarUnavailable, "599", "599"),
+        (answer(503, {"reason": "metadata lost"}), PulsarUnavailable, "503 Service Unavailable", "503 metadata lost"),
+        (answer(503, b"[" * 100_000), PulsarUnavailable, "503 Service Unavailable", "503 ["),
+        (answer(403, b"\x1b[31m"), PulsarAdminError, "403 Forbidden", "403 \\x1b[31m"),
     ],
 )
-def test_rejections_give_the_reason(found: Answer, kind: type[PulsarAdminError], words: str) -> None:
-    _, error = play(ADMIN.topic_exists(TOPIC), [found])
-    assert type(error) is kind
-    assert str(error).startswith(f"https://pulsar:8443 refused GET {PATH}/partitions: {words}")
+def test_rejections_quote_a_trusted_server_only(
+    found: Answer, kind: type[PulsarAdminError], words: str, trusted: str
+) -> None:
+    for admin, expected in ((ADMIN, words), (AdminRequests(ADMIN.url, trusted=True), trusted)):
+        [request], error = play(admin.topic_exists(TOPIC), [found])
+        assert type(error) is kind
+        assert str(error).startswith(f"https://pulsar:8443 refused GET {PATH}/partitions: {expected}")
+        assert (request.error_limit > 0) is admin.trusted
+
+
+def test_lists_messages_and_other_answers_have_their_limits() -> None:
+    admin = AdminRequests("http://pulsar", longest=12_345)
+    limits = {
+        name: [one.limit for one in play(exchange, answers)[0]]
+        for name, exchange, answers in (
+            ("topics", admin.list_topics("t", "n"), [answer(200, []), answer(200, [])]),
+            ("statistics", admin.subscriptions(TOPIC), [answer(200, {})]),
+            ("message", admin.examine(TOPIC, "latest"), [MISSING]),
+        )
+    }
+    assert limits == {"topics": [12_345, 12_345], "statistics": [12_345], "message": [1 << 20]}
 
 
 def test_denied_access_names_the_clients_credentials() -> None:

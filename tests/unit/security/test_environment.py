@@ -30,7 +30,10 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_proxy_that_cannot_be_used_is_one_error(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
-    for use in (lambda: download("http://127.0.0.1:1/event"), lambda: PulsarAdmin("pulsar://127.0.0.1", Access())):
+    for use in (
+        lambda: download("http://127.0.0.1:1/event"),
+        lambda: PulsarAdmin("pulsar://127.0.0.1", Access()).exists("persistent://tenant/namespace/topic"),
+    ):
         with pytest.raises(
             InputError, match=r"the proxy that the environment names is no .* correct \*_PROXY"
         ) as raised:
@@ -56,8 +59,8 @@ def test_exceptions_from_a_proxy_that_cannot_be_read_are_one_error(
     exceptions: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", exceptions)
-    with pytest.raises(InputError, match=r"NO_PROXY is invalid: correct \*_PROXY"):
-        PulsarAdmin("pulsar://127.0.0.1", Access())
+    with pytest.raises(PulsarAdminError, match=r"NO_PROXY is invalid: correct \*_PROXY"):
+        OperatorsAdmin("http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSLKEYLOGFILE"])

@@ -74,7 +74,8 @@ _ACCESS: dict[str, Callable[..., Any]] = {
         metavar="URL",
         envvar="SKYMAP_ADMIN_URL",
         show_envvar=True,
-        help="Pulsar's admin interface.  [default: http://HOST:8080, or https://HOST:8443 with pulsar+ssl]",
+        help="Pulsar's admin interface; further brokers after commas.  [default: http://HOST:8080, or "
+        "https://HOST:8443 with pulsar+ssl]",
     ),
     "token_file": click.option(
         "-a",

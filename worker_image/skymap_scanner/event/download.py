@@ -5,7 +5,6 @@ Credentials are sent to the host of the URL only, never to the target of a redir
 
 from __future__ import annotations
 
-import io
 import logging
 import random
 import time
@@ -17,10 +16,11 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 
 from skymap_api.addresses import Addresses
-from skymap_scanner.errors import I3Error, InputError
+from skymap_api.http_body import ACCEPTED, Body, BodyError
+from skymap_scanner.bounded_http import Deadline, OverdueError, Transport
+from skymap_scanner.errors import InputError
 from skymap_scanner.event.download_options import Credentials, DownloadLimits
-from skymap_scanner.event.transport import Deadline, OverdueError, RefusedAddressError, Transport
-from skymap_scanner.i3.compression import decompressed
+from skymap_scanner.event.places import AllowedPlaces, RefusedAddressError
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 _RETRYABLE = {408, 429, 500, 502, 503, 504}
 #: Longest wait that a server may request (Retry-After), s.
 _LONGEST_WAIT = 60.0
-#: How gzip begins (RFC 1952).
-_GZIP = b"\x1f\x8b"
 #: Most redirects that are followed.
 _MAX_REDIRECTS = 5
 
@@ -67,8 +65,8 @@ def download(
     place = _place(url)
     limits = limits or DownloadLimits()
     deadline = Deadline(time.monotonic() + limits.duration)
-    transport = Transport(addresses or Addresses(everything=True), deadline)
-    headers = {"User-Agent": "skymap-scanner", "Accept": "*/*", "Accept-Encoding": "gzip, identity"}
+    transport = Transport(deadline, AllowedPlaces(addresses or Addresses(everything=True)))
+    headers = {"User-Agent": "skymap-scanner", "Accept": "*/*", "Accept-Encoding": ACCEPTED}
     if credentials is not None:
         headers["Authorization"] = credentials.authorization
     with httpx.Client(transport=transport, timeout=limits.idle_timeout, headers=headers) as client:
@@ -165,39 +163,13 @@ def _place(url: str) -> str:
 
 
 def _body(response: httpx.Response, place: str, limits: DownloadLimits) -> bytes:
-    """Read the body; the declared size is used only to reject a body that is too large.
-
-    It is decompressed here, in pieces: httpx would make all that a piece of it claims to be, many times over where a
-    server names several encodings.
-    """
-    declared = response.headers.get("Content-Length", "")
-    if declared.isdecimal() and int(declared) > limits.size:
-        raise _too_large(place, limits)
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in ("", "identity", "gzip", "x-gzip"):
-        raise InputError(f"{place}: the server encodes the content as {encoding[:40]!r}: only gzip is decoded")
-    body = _bounded(response.iter_raw(), place, limits)
-    if not encoding.endswith("gzip") or not body:
-        return body
-    if not body.startswith(_GZIP):
-        raise InputError(f"{place}: the server says that the content is encoded as gzip, and it is not")
     try:
-        return _bounded(decompressed(io.BytesIO(body)), place, limits)
-    except I3Error as error:
+        body = Body(response.headers, limits.size)
+        for piece in response.iter_raw():
+            body.add(piece)
+        return body.end()
+    except BodyError as error:
         raise InputError(f"{place}: {error}") from None
-
-
-def _bounded(pieces: Iterator[bytes], place: str, limits: DownloadLimits) -> bytes:
-    body = bytearray()
-    for piece in pieces:
-        body += piece
-        if len(body) > limits.size:
-            raise _too_large(place, limits)
-    return bytes(body)
-
-
-def _too_large(place: str, limits: DownloadLimits) -> InputError:
-    return InputError(f"{place}: more than the {limits.size} bytes allowed")
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -6,10 +6,12 @@ What is sent and how answers are read is in `skymap_api.pulsar_admin`.
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TypeVar
 
 import httpx
 
+from skymap_api.http_body import ACCEPTED, Body, BodyError
 from skymap_api.pulsar_admin import (
     OPEN_POLICIES,
     POLICIES,
@@ -22,13 +24,14 @@ from skymap_api.pulsar_admin import (
     split_topic,
 )
 from skymap_api.pulsar_statistics import Subscription, add_subscriptions
-from skymap_api.text import INVALID_PROXY
+from skymap_scanner.bounded_http import Deadline, OverdueError, Transport
 from skymap_scanner.broker.access import Access
 from skymap_scanner.broker.protocol import Backlog
 from skymap_scanner.broker.pulsar.handshake import trust
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 
-TIMEOUT = 30.0
+#: Longest silence during a request, and longest request (s).
+TIMEOUT, DURATION = 30.0, 120.0
 
 T = TypeVar("T")
 
@@ -50,17 +53,12 @@ class PulsarAdmin:
     def __init__(self, broker_url: str, access: Access) -> None:
         self.url = access.admin_url_beside(broker_url)
         self._access = access
-        self._requests = AdminRequests(self.url, "the token (--auth-token FILE)")
-        context = trust(access)
         try:
-            self._http = httpx.Client(verify=context, timeout=TIMEOUT)
-        except (ImportError, ValueError, httpx.InvalidURL):  # not shown: the address may hold a password
-            raise InputError(INVALID_PROXY) from None
+            self._requests = AdminRequests(self.url, "the token (--auth-token FILE)")
+        except PulsarAdminError as error:
+            raise InputError(str(error)) from None
+        self._context = trust(access)
         self._namespaces: set[tuple[str, str]] = set()  # known to exist with their policies
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     def exists(self, topic: str) -> bool:
         """Return whether a topic exists. Does not create it."""
@@ -124,7 +122,12 @@ class PulsarAdmin:
             request = next(exchange)
             while True:
                 time.sleep(request.delay)
-                request = exchange.send(self._send(request))
+                try:
+                    answer = self._send(request)
+                except PulsarUnavailable as error:
+                    request = exchange.throw(error)
+                else:
+                    request = exchange.send(answer)
         except StopIteration as end:
             result: T = end.value
             return result
@@ -134,14 +137,34 @@ class PulsarAdmin:
             raise BrokerError(str(error)) from error
 
     def _send(self, request: Request) -> Answer:
-        token = self._access.token()
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers = {"Accept-Encoding": ACCEPTED}
+        if (token := self._access.token()) is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        timeout = httpx.Timeout(TIMEOUT).as_dict()
         try:
-            answer = self._http.request(request.method, request.url, headers=headers, json=request.json)
+            asked = httpx.Request(
+                request.method, request.url, headers=headers, json=request.json, extensions={"timeout": timeout}
+            )
+            with closing(Transport(Deadline(time.monotonic() + DURATION), context=self._context)) as transport:
+                answer = transport.handle_request(asked)
+                return Answer(answer.status_code, answer.headers, _body(answer, request))
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:  # the host's name
             raise InputError(f"admin URL {self.url!r}: {error}") from error
+        except BodyError as error:
+            raise PulsarAdminError(f"{self.url} answers {request.method} with {error}") from error
+        except OverdueError as error:
+            raise PulsarUnavailable(f"{self.url} does not finish its answer within {DURATION:g} s") from error
         except httpx.HTTPError as error:
-            raise BrokerUnavailable(
+            raise PulsarUnavailable(
                 f"cannot reach Pulsar's admin interface at {self.url} ({error}): is it up, and is --admin-url right?"
             ) from error
-        return Answer(answer.status_code, answer.headers, answer.content)
+
+
+def _body(answer: httpx.Response, request: Request) -> bytes:
+    """Read the body; nobody needs that of an error."""
+    if not answer.is_success:
+        return b""
+    body = Body(answer.headers, request.limit)
+    for piece in answer.iter_raw():
+        body.add(piece)
+    return body.end()

@@ -63,7 +63,6 @@ class Connection:
         if not self.closed:
             self.closed = True
             self._client.close()
-            self._admin.close()
 
     def open(self, topic: str, what: str, make: Callable[[pulsar.Client], T]) -> T:
         """Open a producer, consumer or reader on the topic; create a missing topic, and wait for a full quota.

@@ -1,44 +1,39 @@
-"""An httpx transport that connects to allowed addresses only, and only until a deadline.
+"""An httpx transport that ends every exchange at a deadline, and asks where a connection may lead.
 
-httpx limits each read; here the whole download has one limit, so that a server that sends a byte now and then, even of
-its headers, cannot hold it up. A name is resolved once, its addresses are checked, and the connection goes to a checked
-address, whatever the name resolves to later. Every redirect passes through here.
+httpx limits each read; here all exchanges of a transport together have one limit, so that a server that sends a byte
+now and then, even of its headers, cannot hold them up. httpcore limits the headers to 100 KiB. The body is the reader's
+part: raw, into a `skymap_api.http_body.Body`.
+
+The event's download and the requests to Pulsar's admin interface use it.
 """
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
 
-from skymap_api.addresses import Addresses
 from skymap_api.text import INVALID_PROXY
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.download_options import ADDRESSES_VARIABLE
 
 _PORTS = {"http": 80, "https": 443}
 
 
 class OverdueError(Exception):
-    """The time for the whole download is over."""
-
-
-class RefusedAddressError(Exception):
-    """A host, of the URL or of a redirect, has no address that is allowed."""
+    """The time for the exchanges is over."""
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """When a download must be finished (s, of the monotonic clock)."""
+    """When all exchanges must be finished (s, of the monotonic clock)."""
 
     end: float
 
@@ -50,15 +45,43 @@ class Deadline:
         return left if limit is None else min(left, limit)
 
 
-class Transport(httpx.BaseTransport):
-    """Sends httpx's requests, through the proxies that the environment names (``HTTPS_PROXY``, ``NO_PROXY``)."""
+class Places(Protocol):
+    """Where connections may lead. Its own errors pass through httpx."""
 
-    def __init__(self, allowed: Addresses, deadline: Deadline) -> None:
-        self._allowed = allowed
+    def addresses(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a host to try, in order; raises if none is allowed."""
+
+    def check_proxied(self, host: str, port: int) -> None:
+        """Raise if a proxy, which resolves the host itself, may not be asked to connect to it."""
+
+
+class Anywhere:
+    """Connections may lead anywhere."""
+
+    def addresses(self, host: str, port: int) -> list[str]:  # noqa: ARG002 - as the protocol says
+        """Return the host itself, which the system resolves."""
+        return [host]
+
+    def check_proxied(self, host: str, port: int) -> None:
+        """Allow every host."""
+
+
+class Transport(httpx.BaseTransport):
+    """Sends httpx's requests, through the proxies that the environment names (``HTTPS_PROXY``, ``NO_PROXY``).
+
+    ``places``: where connections may lead, default anywhere. ``context``: what TLS trusts, default what the
+    environment names. Raises OverdueError after the deadline, and InputError if the environment names a proxy or
+    certificates that cannot be used.
+    """
+
+    def __init__(self, deadline: Deadline, places: Places | None = None, context: ssl.SSLContext | None = None) -> None:
+        self._places = places or Anywhere()
         self._deadline = deadline
-        self._context = _trusted()
+        self._context = context or trusted()
         self._direct = httpcore.ConnectionPool(
-            ssl_context=self._context, network_backend=_Backend(allowed, deadline), max_keepalive_connections=0
+            ssl_context=self._context,
+            network_backend=_Backend(self._places, deadline),
+            max_keepalive_connections=0,
         )
         self._proxies: dict[str, httpcore.ConnectionPool] = {}
 
@@ -66,11 +89,12 @@ class Transport(httpx.BaseTransport):
         """Send a request and return the response; its body is read later."""
         url = request.url
         if url.scheme not in ("http", "https"):
-            raise httpx.UnsupportedProtocol(f"a redirect leads to {url.scheme}://, and only http and https are fetched")
+            raise httpx.UnsupportedProtocol(f"{url.scheme}:// leads elsewhere: only http and https are fetched")
         asked = httpcore.Request(
             method=request.method,
             url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
             headers=request.headers.raw,
+            content=request.stream,
             extensions=request.extensions,
         )
         with _explained():
@@ -87,10 +111,7 @@ class Transport(httpx.BaseTransport):
         proxy = found.get(url.scheme) or found.get("all")
         if not proxy or proxy_bypass(url.host):
             return self._direct
-        # The proxy resolves the name again and connects to its own result; only the present addresses are checked here.
-        addresses = _resolve(url.host, url.port or 0)
-        if not all(self._allowed.allow(address) for address in addresses):
-            raise _refusal(url.host, addresses)
+        self._places.check_proxied(url.host, url.port or 0)
         if proxy not in self._proxies:
             self._proxies[proxy] = self._proxied(proxy)
         return self._proxies[proxy]
@@ -108,15 +129,15 @@ class Transport(httpx.BaseTransport):
             httpcore.URL(scheme=parts.scheme, host=parts.hostname, port=port or _PORTS[parts.scheme], target="/"),
             proxy_auth=login,
             ssl_context=self._context,
-            network_backend=_Backend(Addresses(everything=True), self._deadline),
+            network_backend=_Backend(Anywhere(), self._deadline),
         )
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Connects to allowed addresses only."""
+    """Connects to the addresses that ``places`` names."""
 
-    def __init__(self, allowed: Addresses, deadline: Deadline) -> None:
-        self._allowed = allowed
+    def __init__(self, places: Places, deadline: Deadline) -> None:
+        self._places = places
         self._deadline = deadline
         self._plain = httpcore.SyncBackend()
 
@@ -129,7 +150,7 @@ class _Backend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         failure: httpcore.ConnectError | httpcore.ConnectTimeout | None = None
-        for address in self._addresses(host, port):
+        for address in self._places.addresses(host, port):
             try:
                 left = self._deadline.left(timeout)
                 stream = self._plain.connect_tcp(address, port, left, local_address, socket_options)
@@ -137,18 +158,7 @@ class _Backend(httpcore.NetworkBackend):
                 failure = error
             else:
                 return _Stream(stream, self._deadline)
-        raise failure or httpcore.ConnectError(f"{host} has no address")
-
-    def _addresses(self, host: str, port: int) -> list[str]:
-        if self._allowed.unlimited:
-            return [host]
-        found = _resolve(host, port)
-        allowed = [address for address in found if self._allowed.allow(address)]
-        if found and not allowed:
-            raise _refusal(host, found)
-        if not found:
-            raise httpcore.ConnectError(f"the name {host} has no address")
-        return allowed
+        raise failure or httpcore.ConnectError(f"the name {host} has no address")
 
 
 class _Stream(httpcore.NetworkStream):
@@ -189,7 +199,7 @@ class _Body(httpx.SyncByteStream):
         self._answer.close()
 
 
-def _trusted() -> ssl.SSLContext:
+def trusted() -> ssl.SSLContext:
     """Return the certificates to trust; raises InputError if those that the environment names cannot be used."""
     try:
         return httpx.create_ssl_context()
@@ -204,22 +214,7 @@ def _trusted() -> ssl.SSLContext:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
+    except httpcore.ProtocolError as error:  # its text quotes what the server sent, and may end in a status
+        raise httpx.TransportError("the answer breaks off, or does not follow the protocol HTTP") from error
+    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProxyError) as error:
         raise httpx.TransportError(str(error) or type(error).__name__) from error
-
-
-def _resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host, in any notation (``127.1``, ``0x7f000001``); empty if unknown."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return []
-    return list(dict.fromkeys(str(place[0]) for *_, place in found))
-
-
-def _refusal(host: str, addresses: list[str]) -> RefusedAddressError:
-    where = host if host in addresses else f"{host} ({', '.join(addresses[:4])})"
-    return RefusedAddressError(
-        f"events may not be fetched from {where}: an administrator allows other addresses in {ADDRESSES_VARIABLE} "
-        "(SKYMAP_OPERATOR_EVENT_ADDRESSES of the operator, settings.eventAddresses of its chart)"
-    )
