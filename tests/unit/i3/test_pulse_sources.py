@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import nan
 from types import SimpleNamespace
 from typing import Any
@@ -149,6 +150,32 @@ def test_maps_of_which_nothing_is_left_are_limited(monkeypatch: pytest.MonkeyPat
         resolve_pulses("All", frame(**objects))
     monkeypatch.setattr(pulse_sources, "MAX_MADE", 60)
     assert len(resolve_pulses("All", frame(**objects))) == 0
+
+
+def test_long_chains_of_masks_are_read_once_and_no_further_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = I3RecoPulseSeriesMapMask(
+        "One", BitMask.of(np.array([1, 1], bool)), (BitMask.of(np.array([1, 1], bool)), BitMask.of(np.array([1], bool)))
+    )
+    objects: dict[str, Any] = {"One": ONE, "M0": every}
+    for number in range(1, 15_000):
+        objects[f"M{number}"] = replace(every, source=f"M{number - 1}")
+    read: list[str] = []
+
+    class Counted(Frame):
+        def __getitem__(self, key: str) -> Any:
+            read.append(key)
+            return super().__getitem__(key)
+
+    frame = Counted("P")
+    for key, value in objects.items():
+        frame[key] = value
+    frame["All"] = UNION(tuple(f"M{number}" for number in range(15_000)))
+    with pytest.raises(I3Error, match="made of others more than 32 times over"):
+        resolve_pulses("M14999", frame)
+    assert len(read) == 32
+    read.clear()
+    assert len(resolve_pulses("All", frame)) == 3 * 15_000
+    assert len(read) == 15_002  # each once
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(1, 2), st.integers(0, 5)), max_size=6), min_size=1, max_size=4))
