@@ -15,7 +15,7 @@ from skymap_scanner.cli.run import command as run
 from skymap_scanner.cli.worker import command as worker
 from skymap_scanner.scan.levels import DEFAULT_LEVELS
 from skymap_scanner.scan.pixels import MAX_NSIDE
-from skymap_scanner.scan.plan import MAX_RESIMULATIONS, MIN_RESIMULATIONS
+from skymap_scanner.scan.plan_entries import MAX_RESIMULATIONS, MIN_RESIMULATIONS
 from skymap_scanner.scan.seeds import VARIATIONS
 from skymap_scanner.simulation import simulate
 

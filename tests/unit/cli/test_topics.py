@@ -15,7 +15,7 @@ from skymap_scanner.broker.sqlite import SqliteBroker
 from skymap_scanner.cli import group, main
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.topics import create_topics
-from skymap_scanner.scan.plan import EventFacts, ScanEntry
+from skymap_scanner.scan.plan_entries import EventFacts, ScanEntry
 
 FITS = FitCounts(done=21, started=84, planned=100)
 

@@ -39,7 +39,8 @@ from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.roles.worker import worker
 from skymap_scanner.scan.pixels import Pixel, resimulation, whole_sky
-from skymap_scanner.scan.plan import CalibrationEntry, Plan, level_entry
+from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.plan_entries import CalibrationEntry, level_entry
 from skymap_scanner.scan.seeds import Round
 
 MakeScan = Callable[..., Scan]

@@ -23,7 +23,7 @@ from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.roles.worker.fitters import Fitters, decode_task_message
 from skymap_scanner.scan.levels import parse_levels
-from skymap_scanner.scan.plan import ScanEntry
+from skymap_scanner.scan.plan_entries import ScanEntry
 
 TOPICS = ScanTopics.of("scan")
 OWN = f"skymap-scanner {__version__}, dummy"

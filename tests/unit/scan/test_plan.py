@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 from collections.abc import Iterable
 
@@ -9,14 +11,18 @@ from hypothesis import given
 
 from skymap_scanner.errors import BrokerError, InputError
 from skymap_scanner.roles.tasks import task_properties
+from skymap_scanner.scan import plan as plan_module
 from skymap_scanner.scan.pixels import Pixel, resimulation, spread_over_sky, whole_sky
-from skymap_scanner.scan.plan import (
+from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.plan_entries import (
+    AheadEntry,
     CalibrationEntry,
     EndEntry,
     EventFacts,
-    Plan,
+    LevelEntry,
     PlanEntry,
     ScanEntry,
+    SeedsEntry,
     ahead_entry,
     check_same_scan,
     decode_entry,
@@ -88,7 +94,7 @@ def test_plan_numbers_tasks_in_order_and_knows_its_end() -> None:
 
 def test_first_scan_entry_of_a_plan_counts() -> None:
     with pytest.raises(BrokerError, match="does not begin with the scan"):
-        Plan().add(EndEntry(levels=0))
+        Plan().add(EndEntry(levels=1))
     plan = Plan()
     plan.add(SCAN)
     plan.add(SCAN.model_copy(update={"seeds": 3}))
@@ -145,7 +151,7 @@ def test_end_of_a_producer_that_knew_fewer_levels_is_ignored() -> None:
 GUESS = [Pixel(2, 5), Pixel(2, 6)]
 SECOND = [Pixel(2, 4), Pixel(2, 5)]
 ENTRIES: list[PlanEntry] = [
-    SCAN,
+    SCAN.model_copy(update={"first_seeds": 1}),
     level_entry(1, whole_sky(1), []),
     ahead_entry(2, GUESS),
     level_entry(2, SECOND, [*whole_sky(1), *GUESS]),
@@ -220,6 +226,108 @@ def test_calibration_without_request_or_after_the_end_starts_nothing() -> None:
     for plan in (unasked, late):
         plan.add(CalibrationEntry(nside=1, pixel=4))
         assert (plan.resimulations, plan.tasks) == ([], 12 * 7)
+
+
+#: A scan of two levels and one round, with its first level, and what no producer of it writes.
+IMPOSSIBLE = {
+    "a level that the scan does not have": (level_entry(4, [Pixel(4, 1)], []), "has pixels of nside 4, and the scan"),
+    "an early start of such a level": (ahead_entry(8, [Pixel(8, 1)]), "has pixels of nside 8"),
+    "seeds of such a level": (seeds_entry(16, [Pixel(16, 1)]), "has pixels of nside 16"),
+    "no nside": (LevelEntry(nside=3, pixels="1", tasks="1"), "has pixels of nside 3"),
+    "a negative nside": (LevelEntry(nside=-2, pixels="1", tasks="1"), "has pixels of nside -2"),
+    "a pixel that does not exist": (level_entry(2, [Pixel(2, 48)], []), "pixel 48 does not exist at nside 2"),
+    "an early start of one": (ahead_entry(2, [Pixel(2, 4_000)]), "pixel 4000 does not exist"),
+    "no ranges": (LevelEntry(nside=2, pixels="1", tasks="a"), "neither a pixel nor a range"),
+    "more pixels than there are": (AheadEntry(nside=2, tasks="0-9999999"), "more than the 3145728 pixels"),
+    "pixels twice": (LevelEntry(nside=2, pixels="1,1", tasks="1"), "whose pixels are not ascending"),
+    "descending pixels": (LevelEntry(nside=2, pixels="1,2", tasks="2,1"), "whose pixels are not ascending"),
+    "pixels that are never started": (LevelEntry(nside=2, pixels="1-3", tasks="2"), "never starts 2 of 3 pixels"),
+    "a level without pixels": (LevelEntry(nside=2, pixels="", tasks="1"), "never starts 0 of 0 pixels"),
+    "a second round": (seeds_entry(1, [Pixel(1, 4)]), "and the scan has one round"),
+}
+
+
+@pytest.mark.parametrize(("entry", "message"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_entry_that_no_producer_writes_is_an_error(entry: PlanEntry, message: str) -> None:
+    plan = Plan()
+    plan.add(SCAN)
+    plan.add(level_entry(1, whole_sky(1), []))
+    before = (dict(plan.levels), list(plan.started), plan.tasks, plan.guessed)
+    with pytest.raises(BrokerError, match=message):
+        plan.add(decode_entry(entry.encode()))
+    assert (plan.levels, plan.started, plan.tasks, plan.guessed) == before
+
+
+def test_level_after_the_next_is_an_error() -> None:
+    plan = Plan()
+    plan.add(SCAN)
+    for entry in (level_entry(2, [Pixel(2, 1)], []), ahead_entry(2, [Pixel(2, 1)])):
+        with pytest.raises(BrokerError, match="goes on with nside 2, not with 1"):
+            plan.add(entry)
+
+
+def test_early_starts_are_limited_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "MAX_PIXELS", 20)
+    plan = Plan()
+    plan.add(SCAN)
+    plan.add(level_entry(1, whole_sky(1), []))
+    plan.add(ahead_entry(2, [Pixel(2, index) for index in range(20)]))
+    plan.add(ahead_entry(2, [Pixel(2, index) for index in range(10, 20)]))  # started already
+    with pytest.raises(BrokerError, match="starts more than the 20 pixels"):
+        plan.add(ahead_entry(2, [Pixel(2, 20)]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("levels", "8:4", "no level before it"),
+        ("levels", "", "level"),
+        ("levels", "3:0", "not a power of two"),
+        ("seeds", 0, "choose 1 to 7"),
+        ("first_seeds", 8, "first seeds 8"),
+        ("area", "8,417", "is not NSIDE,PIXEL,COUNT"),
+        ("area", "1,12,5", "does not exist"),
+        ("pixels", "12", "does not exist"),
+        ("pixels", "0-99999999", "more than the 3145728 pixels"),
+        ("calibrate", 2000, "calibrate"),
+        ("event", {"mjd": math.nan}, "mjd"),
+        ("event", {"run": -1}, "run"),
+        ("event", {"event": 2**63}, "event"),
+        ("event", {"metadata_topics": ["x"] * 17}, "metadata_topics"),
+    ],
+)
+def test_scan_that_no_producer_begins_is_an_error(field: str, value: object, message: str) -> None:
+    entry = SCAN.model_dump(mode="json")
+    entry[field] = entry[field] | value if isinstance(value, dict) else value
+    with pytest.raises(BrokerError, match=message):
+        decode_entry(json.dumps(entry).encode())
+
+
+ANY_TEXT = st.text("0123456789-, :", max_size=12)
+ANY_ENTRY = st.one_of(
+    st.builds(LevelEntry, nside=st.sampled_from([1, 2, 4, 0, -1]), pixels=ANY_TEXT, tasks=ANY_TEXT),
+    st.builds(AheadEntry, nside=st.sampled_from([1, 2, 4]), tasks=ANY_TEXT),
+    st.builds(SeedsEntry, nside=st.sampled_from([1, 2, 4]), tasks=ANY_TEXT),
+    st.builds(CalibrationEntry, nside=st.integers(-1, 4), pixel=st.integers(-1, 99)),
+    st.builds(EndEntry, levels=st.integers(1, 3)),
+    st.sampled_from([level_entry(1, whole_sky(1), []), ahead_entry(2, [Pixel(2, 4)]), seeds_entry(1, [Pixel(1, 2)])]),
+)
+
+
+@given(st.lists(ANY_ENTRY, max_size=8), st.sampled_from([1, 7]))
+def test_any_plan_is_consistent_or_an_error(entries: list[PlanEntry], first: int) -> None:
+    plan = Plan()
+    plan.add(SCAN.model_copy(update={"first_seeds": first, "calibrate": 60}))
+    for entry in entries:
+        with contextlib.suppress(BrokerError):
+            plan.add(entry)
+    for level in plan.levels.values():
+        assert level == sorted(set(level))
+        assert all(plan.has_started(pixel) for pixel in level)
+    for place in range(len(plan.started)):
+        one = plan.round_at(place)
+        assert plan.rounds_of(one.pixel) > one.number
+    plan.complete(lambda _: True)
 
 
 @pytest.mark.parametrize("count", [-1, 1001])

@@ -11,7 +11,7 @@ from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.topics import check_name
 from skymap_scanner.scan.levels import DEFAULT_LEVELS, first_pixels, parse_area, parse_levels
 from skymap_scanner.scan.pixels import read_ranges, write_ranges
-from skymap_scanner.scan.plan import check_calibrate
+from skymap_scanner.scan.plan_entries import check_calibrate
 from skymap_scanner.scan.seeds import Seeding
 
 

@@ -20,7 +20,7 @@ from skymap_scanner.roles.task_frames import DecodedFit, PixelFit, decode_fits, 
 from skymap_scanner.roles.tasks import task_properties
 from skymap_scanner.roles.topics import SEED_PROPERTY
 from skymap_scanner.scan.pixels import Pixel, centres, is_resimulation
-from skymap_scanner.scan.plan import ScanEntry
+from skymap_scanner.scan.plan_entries import ScanEntry
 from skymap_scanner.scan.seeds import Round
 
 #: Largest angle between a fit's direction and the pixel's centre (rad): rounding on another machine.

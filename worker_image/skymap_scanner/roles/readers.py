@@ -16,7 +16,8 @@ from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.scan.pixels import Pixel
-from skymap_scanner.scan.plan import Plan, ScanEntry, decode_entry, software_in
+from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.plan_entries import ScanEntry, decode_entry, software_in
 from skymap_scanner.scan.seeds import Round, Seeding
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from skymap_scanner.roles.task_frames import decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.worker.crash_reports import CrashReport
 from skymap_scanner.scan.pixels import Pixel
-from skymap_scanner.scan.plan import (
+from skymap_scanner.scan.plan_entries import (
     AheadEntry,
     CalibrationEntry,
     EndEntry,

@@ -11,7 +11,8 @@ from skymap_scanner.machine import memory_limit
 from skymap_scanner.results import choose_formats
 from skymap_scanner.results.requirements import Requirements, Room, choose_writable, in_words, requirements
 from skymap_scanner.scan.levels import most_pixels
-from skymap_scanner.scan.plan import Plan, ScanEntry
+from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.plan_entries import ScanEntry
 from skymap_scanner.scan.seeds import Seeding
 
 log = logging.getLogger(__name__)

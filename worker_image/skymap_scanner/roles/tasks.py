@@ -20,7 +20,8 @@ from skymap_scanner.roles.topics import (
     SOFTWARE_PROPERTY,
 )
 from skymap_scanner.scan.pixels import Pixel, centres, is_resimulation, neighbours, parent
-from skymap_scanner.scan.plan import Plan, ScanEntry
+from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.plan_entries import ScanEntry
 from skymap_scanner.scan.seeds import Round, seed_position
 
 

@@ -19,7 +19,8 @@ from skymap_scanner.roles.task_frames import PixelFit, Task, decode_fits, decode
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.scan.levels import parse_levels
 from skymap_scanner.scan.pixels import Pixel
-from skymap_scanner.scan.plan import Plan, ScanEntry, level_entry, seeds_entry
+from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.plan_entries import ScanEntry, level_entry, seeds_entry
 from skymap_scanner.scan.seeds import Round
 
 A, B = Pixel(1, 4), Pixel(1, 7)

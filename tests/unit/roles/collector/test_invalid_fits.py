@@ -24,7 +24,7 @@ from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.scan.pixels import Pixel, children
-from skymap_scanner.scan.plan import ahead_entry
+from skymap_scanner.scan.plan_entries import ahead_entry
 
 MakeScan = Callable[..., Scan]
 Corrupt = Callable[[Outgoing], Outgoing]

@@ -19,7 +19,8 @@ from skymap_scanner.roles.readers import BestFits
 from skymap_scanner.roles.task_frames import PixelFit, Task
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.scan.levels import parse_levels
-from skymap_scanner.scan.plan import Plan, PlanEntry, decode_entry
+from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.plan_entries import PlanEntry, decode_entry
 from skymap_scanner.scan.seeds import Round
 
 PLANS = st.sampled_from(["1:0 2:3 4:5", "1:0 2:0.9:6 8:0.99:4", "2:0", "1:0 4:0.6:12 8:9"])

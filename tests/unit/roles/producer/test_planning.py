@@ -6,13 +6,13 @@ import pytest
 
 from skymap_scanner.roles.producer.planning import next_entry
 from skymap_scanner.scan.pixels import Pixel, children, whole_sky
-from skymap_scanner.scan.plan import (
+from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.plan_entries import (
     AheadEntry,
     CalibrationEntry,
     EndEntry,
     EventFacts,
     LevelEntry,
-    Plan,
     ScanEntry,
     ahead_entry,
     level_entry,

@@ -11,11 +11,11 @@ from skymap_scanner.event.selection import stream_name
 from skymap_scanner.scan.levels import Area, Level, first_pixels
 from skymap_scanner.scan.need import pixels_in_need
 from skymap_scanner.scan.pixels import Pixel, children, read_ranges
-from skymap_scanner.scan.plan import (
+from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.plan_entries import (
     CalibrationEntry,
     EndEntry,
     EventFacts,
-    Plan,
     PlanEntry,
     ScanEntry,
     ahead_entry,

@@ -28,7 +28,8 @@ from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.topics import create_topics, publish_metadata
 from skymap_scanner.scan.pixels import Pixel
-from skymap_scanner.scan.plan import Plan, PlanEntry, ScanEntry, check_same_scan
+from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.plan_entries import PlanEntry, ScanEntry, check_same_scan
 
 log = logging.getLogger(__name__)
 

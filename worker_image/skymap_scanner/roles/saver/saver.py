@@ -40,7 +40,8 @@ from skymap_scanner.roles.topics import read_metadata
 from skymap_scanner.scan.best_fits import SeedFit, best_first
 from skymap_scanner.scan.levels import parse_area
 from skymap_scanner.scan.pixels import Pixel, read_ranges
-from skymap_scanner.scan.plan import Plan, ScanEntry
+from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.plan_entries import ScanEntry
 from skymap_scanner.scan.seeds import Round
 
 log = logging.getLogger(__name__)

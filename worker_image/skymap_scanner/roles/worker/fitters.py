@@ -20,7 +20,7 @@ from skymap_scanner.roles.tasks import task_properties
 from skymap_scanner.roles.topics import read_metadata
 from skymap_scanner.roles.worker.crash_reports import task_identity
 from skymap_scanner.scan.pixels import is_resimulation
-from skymap_scanner.scan.plan import ScanEntry
+from skymap_scanner.scan.plan_entries import ScanEntry
 
 log = logging.getLogger(__name__)
 
