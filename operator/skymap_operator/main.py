@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
+from skymap_api.log_format import safe_handler
 from skymap_api.names import KIND
+from skymap_api.text import printable
 from skymap_operator.cluster.cached import CachedReads
 from skymap_operator.cluster.client import Cluster, ClusterError, connect
 from skymap_operator.cluster.informer import Informer
@@ -49,7 +51,7 @@ def main(context: click.Context, host: str, port: int, log_level: str) -> None:
     them. The commands manage an installation as a whole and read the same variables.
     """
     # Other packages log only warnings: the operator counts and logs its requests itself.
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[safe_handler()])
     logging.getLogger("skymap_operator").setLevel(log_level.upper())
     if context.invoked_subcommand is None:
         _run(lambda settings: run(settings, host, port))
@@ -87,7 +89,7 @@ def _run(command: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
     try:
         return asyncio.run(command(read_settings(os.environ)))
     except (SettingsError, ClusterError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(printable(str(error))) from error
 
 
 async def run(settings: Settings, host: str, port: int) -> None:
@@ -140,5 +142,5 @@ async def check(settings: Settings, operator: str, namespace: str) -> int:
                 click.echo(f"ok      {await part}")
             except CheckError as error:
                 faults += 1
-                click.echo(f"FAILED  {error}")
+                click.echo(printable(f"FAILED  {error}"))
     return faults

@@ -6,6 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 
 from skymap_api.resource.base import Manifest
+from skymap_api.text import printable
 
 #: The operator's name as field manager and as the source of Events.
 MANAGER = "skymap-operator"
@@ -17,8 +18,11 @@ _KEPT = ("involvedObject", "reason", "message", "series", "lastTimestamp", "even
 
 
 def event_about(about: Manifest, kind: str, reason: str, message: str) -> Manifest:
-    """Return an Event about an object. Its name depends on its content, so an equal Event gets the same name."""
-    meta = about["metadata"]
+    """Return an Event about an object, with escapes for control characters in its message.
+
+    Its name depends on its content, so an equal Event gets the same name.
+    """
+    meta, message = about["metadata"], printable(message)
     digest = hashlib.sha256(f"{meta['uid']}\n{reason}\n{message}".encode()).hexdigest()[:16]
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     subject = {key: about[key] for key in ("apiVersion", "kind")}

@@ -52,10 +52,16 @@ _ESSENTIAL = (PRODUCER, SAVER, COLLECTOR)
 
 @dataclass(frozen=True)
 class Finding:
-    """A reason and the sentence that goes with it."""
+    """A reason and the sentence that goes with it.
+
+    The sentence may quote text from outside: its control characters are escaped here.
+    """
 
     reason: Reason
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", printable(self.message))
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ _PROGRESSING: dict[Phase, tuple[Truth, Reason, str]] = {
 
 #: Conditions whose change is a warning.
 _WARNINGS = {(ConditionType.DEGRADED, "True"), (ConditionType.SUCCEEDED, "False")}
-_LONGEST_MESSAGE, _LONGEST_LEFT_OUT = 32768, 4096
+_LONGEST_MESSAGE, _LONGEST_LEFT_OUT, _LONGEST_NAME = 32768, 4096, 255
 #: Highest rate that is shown (pixels per second); rounding the largest float up would give infinity.
 _HIGHEST_RATE = 1e9
 
@@ -270,7 +270,7 @@ def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
         changes["outputs"] = Outputs(
             claim=spec.output.claim.name or names.claim,
             path=spec.output.path or observed.scan.name,
-            files=progress.outputs,
+            files=tuple(printable_line(name)[:_LONGEST_NAME] for name in progress.outputs),
         )
     return changes
 

@@ -294,6 +294,11 @@ def test_early_starts_are_limited_together(monkeypatch: pytest.MonkeyPatch) -> N
         ("event", {"run": -1}, "run"),
         ("event", {"event": 2**63}, "event"),
         ("event", {"metadata_topics": ["x"] * 17}, "metadata_topics"),
+        ("event", {"metadata_topics": ["a\x1b[2J"]}, "metadata_topics.*control characters"),
+        ("event", {"name": "a\nCAUTION"}, "event.name: control characters or line ends"),
+        ("event", {"choice": "\x9b2J"}, "event.choice: control"),
+        ("event", {"caution": "\u202e"}, "event.caution: control"),
+        ("reconstruction", "\x07", "reconstruction: control"),
     ],
 )
 def test_scan_that_no_producer_begins_is_an_error(field: str, value: object, message: str) -> None:

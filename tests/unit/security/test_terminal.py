@@ -13,11 +13,15 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from skymap_api.log_format import SafeFormatter, safe_handler
 from skymap_api.progress import FitCounts, Progress, ProgressPhase
+from skymap_api.resource.status import Reason
 from skymap_api.text import bounded_line, printable, printable_line
-from skymap_operator.decide.diagnose import termination_message
+from skymap_operator.cluster.events import LONGEST_MESSAGE, event_about
+from skymap_operator.decide.diagnose import Finding, termination_message
 from skymap_operator.observe.state import Pod, Termination
-from skymap_scanner.cli import SafeFormatter, logs
+from skymap_scanner.cli import logs
+from skymap_scanner.cli.convert import command as convert
 from skymap_scanner.cli.describe import describe, line
 from skymap_scanner.cli.progress_display import progress_display, render
 from skymap_scanner.cli.show import command as show
@@ -142,6 +146,44 @@ def test_last_log_lines_reach_the_status_without_control_characters() -> None:
 
 def pod(ended: Termination) -> Pod:
     return Pod(name="scan-producer", role="producer", phase="Failed", ready=False, termination=ended)
+
+
+def test_every_finding_and_event_of_the_operator_is_tame() -> None:
+    assert is_tame(Finding(Reason.PULSAR_REFUSED, f"it answered {NASTY}").message)
+    about = {"apiVersion": "v1", "kind": "SkymapScan", "metadata": {"name": "a", "namespace": "b", "uid": "c"}}
+    message = event_about(about, "Warning", "Refused", NASTY * 100)["message"]
+    assert is_tame(message)
+    assert len(message) == LONGEST_MESSAGE
+
+
+def test_operator_logs_in_the_same_form() -> None:
+    handler = safe_handler()
+    record = logging.LogRecord("skymap_operator", logging.WARNING, "", 0, "%s", (f"{NASTY}\n2024 forged",), None)
+    text = handler.format(record)
+    assert is_tame(text)
+    assert text.splitlines()[1].startswith("    ")
+
+
+def test_errors_of_the_command_line_are_tame() -> None:
+    words = ["run", "demo", "-o", "out", NASTY.replace("\0", "")]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "skymap_scanner", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "unexpected extra argument" in done.stderr
+    assert r"\x9b31m" in done.stderr
+    assert is_tame(done.stderr)
+
+
+def test_copied_objects_and_damage_are_reported_without_control_characters(tmp_path: Path) -> None:
+    frame = Frame("P")
+    frame.put_blob(KEY, "I3Double", b"\1\0\1I3Double")
+    (tmp_path / "x.i3").write_bytes(frame.to_bytes() + b"[i3]")
+    done = CliRunner().invoke(convert, [str(tmp_path / "x.i3"), str(tmp_path / "y\x1b[2J.i3"), "--recover"])
+    assert done.exit_code == 0
+    assert "frames before the damage are kept" in done.output
+    assert r"y\x1b[2J.i3" in done.output
+    assert is_tame(done.output)
 
 
 def test_invalid_scan_name_is_an_input_error() -> None:

@@ -7,6 +7,7 @@ As in the original scanner, options may precede the command: ``IMAGE -b URL -n N
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import sys
 import traceback
@@ -18,6 +19,7 @@ import click
 
 from skymap_api.exit_codes import ExitCode
 from skymap_api.home import ensure_home
+from skymap_api.log_format import safe_handler
 from skymap_api.standard_streams import guarded_streams
 from skymap_api.text import printable
 from skymap_scanner import __version__
@@ -76,14 +78,6 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-class SafeFormatter(logging.Formatter):
-    """Escapes control characters and indents continuation lines, so that no message can look like another record."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the text of a record."""
-        return printable(super().format(record)).replace("\n", "\n    ")
-
-
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="skymap-scanner")
 @click.option("--debug", is_flag=True, help="Print a traceback with errors, and log everything.")
@@ -104,9 +98,7 @@ def group(debug: bool, log_level: str) -> None:
     Every command has its own help and example:
         skymap-scanner run --help
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(SafeFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.DEBUG if debug else log_level.upper(), handlers=[handler])
+    logging.basicConfig(level=logging.DEBUG if debug else log_level.upper(), handlers=[safe_handler()])
     for chatty in ("numba", "matplotlib", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
@@ -148,7 +140,9 @@ def _main(arguments: Sequence[str] | None) -> None:
     try:
         code = group.main(words, prog_name="skymap-scanner", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(printable(shown.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)

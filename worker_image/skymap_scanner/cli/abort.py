@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skymap_api.text import printable_line
 from skymap_scanner.cli import options
 from skymap_scanner.cli.kubectl_options import command_line, with_kubectl
 
@@ -118,7 +119,7 @@ def _remaining_results(kubectl: Kubectl, scan: ClusterScan) -> str:
     words = ["fetch", scan.name, "--claim", scan.claim, "--path", scan.folder]
     fetch = command_line(kubectl, *words, "--image", scan.image or "IMAGE")
     return (
-        f"Its results, if it had any, stay on claim {scan.claim}, folder {scan.folder}:\n"
+        f"Its results, if it had any, stay on claim {scan.claim}, folder {printable_line(scan.folder)}:\n"
         f"    {fetch}   copies them\n"
         f"    kubectl delete pvc {scan.claim} --namespace {scan.namespace}   deletes them for ever"
     )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from skymap_api.text import printable_line
+
 if TYPE_CHECKING:
     from skymap_scanner.errors import I3Error
     from skymap_scanner.i3 import Frame
@@ -38,7 +40,7 @@ def command(source: Path, target: Path, recover: bool) -> None:
         for frame in _reencoded(stream, recover, counts):
             writer.write(frame)
     click.echo(
-        f"{target}: {_number(writer.frames, 'frame')}, {_number(counts['objects'], 'object')}; "
+        f"{printable_line(str(target))}: {_number(writer.frames, 'frame')}, {_number(counts['objects'], 'object')}; "
         f"{counts['opaque']} of unknown classes, {counts['changed']} converted to current versions"
         + (f", {counts['faulty']} that cannot be decoded copied unchanged" if counts["faulty"] else "")
     )
@@ -58,7 +60,7 @@ def _reencoded(stream: Path | BinaryIO, recover: bool, counts: Counter[str]) -> 
         result = frame.reencoded(faults.append)
         for fault in faults:
             if fault.key not in warned:  # of many frames, the first tells enough
-                click.echo(f"An object is copied unchanged: {fault}", err=True)
+                click.echo(f"An object is copied unchanged: {printable_line(str(fault))}", err=True)
                 warned.add(fault.key)
         faulty = {fault.key for fault in faults}
         counts["objects"] += len(frame)
@@ -69,4 +71,4 @@ def _reencoded(stream: Path | BinaryIO, recover: bool, counts: Counter[str]) -> 
 
 
 def _warn(error: I3Error) -> None:
-    click.echo(f"Only the frames before the damage are kept: {error}", err=True)
+    click.echo(f"Only the frames before the damage are kept: {printable_line(str(error))}", err=True)

@@ -58,6 +58,7 @@ def command(
         skymap-scanner fetch alert-138632 --claim alert-138632-results --image skymap-scanner/worker:0.1.0
     """
     from skymap_api.resource.base import stays_inside
+    from skymap_api.text import printable_line
     from skymap_scanner.cli.display import show_results
     from skymap_scanner.errors import InputError
     from skymap_scanner.kubectl.fetch import fetch
@@ -77,7 +78,9 @@ def command(
         show_results(folder, copied.files)
     else:
         why = "is empty" if copied.exists else "does not exist"
-        click.echo(f"There are no results: folder {source.folder} of claim {source.claim} {why}.", err=True)
+        click.echo(
+            f"There are no results: folder {printable_line(source.folder)} of claim {source.claim} {why}.", err=True
+        )
 
 
 def _source(
@@ -109,8 +112,12 @@ def _report_skipped(copied: Unpacked) -> None:
 
 
 def _report_unfinished(scan: ClusterScan) -> None:
+    from skymap_api.text import printable_line
+
     progress = f", {scan.status.progress} pixels" if scan.status.progress else ""
-    click.echo(f"The scan is not finished yet ({scan.phase}{progress}): these are the files so far.", err=True)
+    click.echo(
+        f"The scan is not finished yet ({scan.phase}{printable_line(progress)}): these are the files so far.", err=True
+    )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from skymap_api.text import printable_line
 from skymap_scanner.cli import options
 
 
@@ -35,4 +36,4 @@ def command(result: Path, folder: Path | None, formats: tuple[str, ...], contour
     rule = {"result": None, "wilks": WILKS, "ic160427a": IC160427A}[contours]
     written = write_results(ScanResult.read(result), folder or result.parent, formats or None, rule=rule)
     for path in written:
-        click.echo(path)
+        click.echo(printable_line(str(path)))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from skymap_api.text import printable_line
 from skymap_scanner.cli import options
 from skymap_scanner.cli.broker_options import BrokerOptions, with_broker
 from skymap_scanner.errors import InputError
@@ -44,4 +45,4 @@ def command(
         click.echo(
             f"The scan is not complete: these files have {saved.scanned} of {planned} planned pixels{more}.", err=True
         )
-    click.echo(f"{saved.scanned} pixels written to {folder}")
+    click.echo(f"{saved.scanned} pixels written to {printable_line(str(folder))}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skymap_api.text import printable_line
 from skymap_scanner.cli.options import typed_options
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def command(
         for frame in event.frames.values():
             writer.write(frame)
     click.echo(_describe(event))
-    click.echo(f"  file       {out}")
+    click.echo(f"  file       {printable_line(str(out))}")
 
 
 def _parse_vertex(text: str) -> tuple[float, float, float]:
@@ -137,7 +138,7 @@ def _describe(event: Event) -> str:
     zenith, azimuth = math.degrees(truth.zenith), math.degrees(truth.azimuth)
     return "\n".join(
         [
-            f"{event.name}",
+            printable_line(event.name),
             f"  {truth.topology:<9}  {truth.energy:g} GeV, {truth.losses.energy.sum():.0f} GeV deposited",
             f"  from       ra {truth.ra:.4f}, dec {truth.dec:+.4f} deg (zenith {zenith:.3f}, azimuth {azimuth:.3f})",
             f"  vertex     ({x:.1f}, {y:.1f}, {z:.1f}) m at {truth.time:.0f} ns",

@@ -181,7 +181,7 @@ def _delete(
     for topic in planned.topics:
         if not dry_run:
             broker.delete_topic(topic)
-        click.echo(f"{topic}  {'would be deleted' if dry_run else 'deleted'}")
+        click.echo(f"{printable_line(topic)}  {'would be deleted' if dry_run else 'deleted'}")
     if not dry_run and scan.name in find_scans(broker, bases):
         click.echo(
             f"Roles of scan {scan.name} still run and create topics again: stop them, then repeat this command.",

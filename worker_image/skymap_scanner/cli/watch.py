@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -56,7 +57,7 @@ def command(name: str, broker_options: BrokerOptions, topic_bases: dict[str, str
             waiting.wait()
         with broker.reader(topic) as reader:
             if as_json:
-                follow(reader, lambda progress: click.echo(progress.model_dump_json()), waiting)
+                follow(reader, lambda progress: click.echo(json.dumps(progress.model_dump(mode="json"))), waiting)
                 return
             with progress_display(Console()) as show:
                 last = follow(reader, show, waiting)

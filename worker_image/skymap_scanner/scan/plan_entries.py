@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from skymap_api.validation_errors import describe_errors
 from skymap_scanner.errors import BrokerError, InputError, SoftwareMismatchError
@@ -26,6 +26,14 @@ class _Entry(BaseModel):
         return self.model_dump_json().encode()
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters or line ends in a text")
+    return text
+
+
+#: Text that is written into results, logs and status: one line that a terminal can show.
+_Line = Annotated[str, AfterValidator(_printable)]
 #: A number of a run, an event or a sub-event.
 _Number = Annotated[int, Field(ge=0, lt=2**63)]
 #: Most metadata topics of an event: it has five frames.
@@ -45,7 +53,7 @@ def check_calibrate(count: int) -> int:
 class EventFacts(_Entry):
     """Facts about the event that the results contain."""
 
-    name: str
+    name: _Line
     """Name of the event."""
     run: _Number
     """Run number."""
@@ -53,19 +61,19 @@ class EventFacts(_Entry):
     """Event number."""
     sub_event: _Number = 0
     """Number of the sub-event in its stream."""
-    sub_event_stream: str = ""
+    sub_event_stream: _Line = ""
     """Stream of the sub-event; other characters than A-Za-z0-9._+- as -."""
-    choice: str = ""
+    choice: _Line = ""
     """Which other events of its file could have been meant."""
-    caution: str = ""
+    caution: _Line = ""
     """What the preparation of the event had to do without."""
     mjd: Annotated[float, Field(allow_inf_nan=False)]
     """Time of the event (UTC, days)."""
-    kind: str
+    kind: _Line
     """Type of the alert, the third part of the name."""
     real: bool
     """False for a simulated event."""
-    metadata_topics: Annotated[tuple[str, ...], Field(max_length=_MAX_TOPICS)]
+    metadata_topics: Annotated[tuple[_Line, ...], Field(max_length=_MAX_TOPICS)]
     """Topics of the event's frames."""
 
 
@@ -76,25 +84,25 @@ class ScanEntry(_Entry):
     """Form of the entry."""
     version: Literal[1] = 1
     """Version of the plan."""
-    name: str
+    name: _Line
     """Name of the scan."""
     event: EventFacts
     """The event."""
-    levels: str
+    levels: _Line
     """NSIDE:PARENTS or NSIDE:PROBABILITY:PARENTS of each level."""
     seeds: int
     """Seeds of each pixel around a vertex."""
     first_seeds: int | None = None
     """How many of them every pixel is fitted from; the others only where needed. None: all."""
-    area: str | None = None
+    area: _Line | None = None
     """NSIDE,PIXEL,COUNT: only these pixels of the first level."""
     pixels: str | None = None
     """Ranges of pixels of the first level; only these."""
-    reconstruction: str
+    reconstruction: _Line
     """Name of the reconstruction."""
     parameters: Mapping[str, Any] = Field(default_factory=dict)
     """Its parameters."""
-    software: str = ""
+    software: _Line = ""
     """What makes the fits: the version of the scanner, and the identity of the reconstruction."""
     keep_all_seeds: bool = False
     """Whether the fits of all seeds are kept."""

@@ -116,6 +116,13 @@ def test_status_of_a_running_scan_shows_its_progress() -> None:
     assert found.workers.ready > 0
 
 
+def test_names_of_files_have_no_control_characters_in_the_status() -> None:
+    state = PulsarState(progress=snapshot(ProgressPhase.DONE, outputs=("map\x1b[2J.i3", "\n" * 255, "ν.fits")))
+    found = next_status(observed(pulsar=state), Verdict(Phase.SUCCEEDED)).outputs
+    assert found is not None
+    assert found.files == (r"map\x1b[2J.i3", r"\n" * 127 + "\\", "ν.fits")
+
+
 def test_formats_that_are_left_out_fit_into_the_status_with_their_escapes() -> None:
     """A status that is too long would be rejected in every pass, and nothing else would be done."""
     state = PulsarState(progress=snapshot(ProgressPhase.WRITING, left_out="\0" * MAX_OBSTACLE))
