@@ -5,9 +5,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
+LOCKS  := scanner plots pulsar operator docs test build supply
 SPHINX := $(BIN)/sphinx-build -q -W --keep-going -n -d build/site/.doctrees
 
-.PHONY: help install hooks demo format lint test-unit test generate docs docs-pictures constraints clean
+.PHONY: help install hooks demo format lint test-unit test generate docs docs-pictures lock audit sbom clean
 .PHONY: pulsar pulsar-install cluster cluster-install cluster-down cluster-demo bench faults soak
 
 help: ## List the commands
@@ -18,9 +20,10 @@ help: ## List the commands
 
 install: $(STAMP) ## Install everything into .venv
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml $(LOCKS:%=requirements/%.txt)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots,pulsar,operator,docs,test]'
+	$(PIP) $(LOCKS:%=-r requirements/%.txt)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-index --no-build-isolation -e .
 	$(BIN)/skymap-scanner compile
 	touch $@
 
@@ -42,8 +45,13 @@ lint: install ## Check format, types, imports, generated files, docs and chart
 	$(BIN)/mypy
 	PYTHONPATH=api:worker_image:operator $(BIN)/lint-imports
 	$(BIN)/python dev/generate.py --check
+	$(BIN)/python -m dev.supply.lock --check
+	$(BIN)/zizmor --offline --quiet .github
 	$(SPHINX) -b dummy docs build/site
 	helm/lint.sh
+
+audit: install ## Look for known vulnerabilities of all locked packages (REQUIRED=1: fail if PyPI does not answer)
+	$(BIN)/python -m dev.supply.audit $(if $(REQUIRED),--required)
 
 test-unit: install ## Run the unit tests: no Pulsar, no cluster, no whole scans, minutes
 	$(BIN)/pytest tests/unit -m 'not pulsar and not slow' -n auto --dist loadfile --durations=5
@@ -51,7 +59,7 @@ test-unit: install ## Run the unit tests: no Pulsar, no cluster, no whole scans,
 # Many tests wait most of their time, so two processes run them, each with a cluster of its own; a cluster given by
 # SKYMAP_TEST_KUBECONFIG serves one. Without reordering the long files of tests/cluster come first, and the short ones of
 # tests/unit fill the end.
-test: lint pulsar-install cluster-install ## Lint, and run all tests
+test: lint audit pulsar-install cluster-install ## Lint, audit, and run all tests
 	$(BIN)/pytest $(if $(SKYMAP_TEST_KUBECONFIG),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 generate: install ## Write the CRD and the reference pages from the code
@@ -66,14 +74,14 @@ docs-pictures: demo
 	cp demo-output/*.plot_zoomed*.png docs/images/demo-zoom.png
 
 hooks: install ## Run the fast checks before each commit (pre-commit)
-	$(BIN)/pip install --quiet --disable-pip-version-check 'pre-commit>=4'
+	$(PIP) -r requirements/hooks.txt
 	$(BIN)/pre-commit install
 
-constraints: ## Update constraints.txt to the newest versions
-	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
-	build/constraints/bin/pip install --quiet -e '.[plots,pulsar,operator,docs,test,bench]'
-	(echo '# The versions that the tests ran with. Update: make constraints'; \
-	 build/constraints/bin/pip freeze --exclude-editable | sort -f) > constraints.txt
+lock: ## Write requirements/ from pyproject.toml (UPGRADE=1: with the newest versions)
+	$(BIN)/python -m dev.supply.lock $(if $(UPGRADE),--upgrade)
+
+sbom: install ## Write an SBOM (CycloneDX) of the wheel and of each image into build/sbom
+	$(BIN)/python -m dev.supply.sbom build/sbom
 
 clean: ## Remove .venv and everything that was built
 	rm -rf $(VENV) build demo-output cluster-demo-output
@@ -98,7 +106,7 @@ cluster-install:
 ##@ Measure
 
 bench: install pulsar-install cluster-install ## Run all benchmarks and the fuzzer, briefly
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(PIP) -r requirements/bench.txt
 	$(BIN)/python benchmarks/i3/codec.py
 	$(BIN)/python benchmarks/i3/fuzz.py --seconds 60
 	$(BIN)/python benchmarks/broker/throughput.py

@@ -2,7 +2,7 @@
 # The steps of .github/workflows/release.yml that also run on a developer's machine.
 #
 #   release.sh check vX.Y.Z    the tag, pyproject.toml, Chart.yaml and CHANGELOG.md agree on the version
-#   release.sh build FOLDER    wheel, sdist and a CycloneDX SBOM of the dependencies in constraints.txt
+#   release.sh build FOLDER    wheel and sdist, and CycloneDX SBOMs of the wheel and both images; needs make install
 #   release.sh notes vX.Y.Z    prints the changes of that version
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -28,12 +28,9 @@ case "${1:-} ${2:-}" in
     [ -n "$(notes "$version")" ] || fail "CHANGELOG.md has no section [$version]"
     ;;
   "build "?*)
-    tools="$(mktemp -d)"
-    trap 'rm -rf "$tools"' EXIT
-    python3 -P -m venv "$tools"
-    "$tools/bin/pip" install --quiet --disable-pip-version-check build==1.3.0 cyclonedx-bom==7.1.0
-    "$tools/bin/python" -P -m build --outdir "$2"
-    "$tools/bin/cyclonedx-py" requirements constraints.txt --pyproject pyproject.toml --output-file "$2/sbom.cdx.json"
+    [ -e .venv/.installed ] || fail "needs make install"
+    .venv/bin/python -P -m build --no-isolation --outdir "$2"
+    .venv/bin/python -m dev.supply.sbom "$2"
     ;;
   "notes v"*) notes "${2#v}" ;;
   *) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;

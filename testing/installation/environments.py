@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dev.supply.lock import read_pins
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -70,17 +71,20 @@ def build(folder: Path) -> dict[str, Path]:
 
 
 def oldest(python: str, folder: Path) -> Path:
-    """Write the oldest versions that pyproject.toml allows; those of other packages are as in constraints.txt."""
+    """Write the oldest versions that pyproject.toml allows; those of other packages are the locked ones."""
     direct = {_name(line) for line in _direct()}
-    lines = [line for line in newest().read_text().splitlines() if not line.startswith("#")]
+    lines = newest(folder).read_text().splitlines()
     others, pins = folder / "others.txt", folder / "oldest.txt"
     others.write_text("\n".join(line for line in lines if _name(line) not in direct | COUPLED))
     return resolve(pins, "--python", python, "--resolution", "lowest-direct", "-c", others)
 
 
-def newest() -> Path:
-    """Return the versions that all other tests run with."""
-    return ROOT / "constraints.txt"
+def newest(folder: Path) -> Path:
+    """Write the locked versions, which all other tests run with."""
+    locks = [(ROOT / f"requirements/{name}.txt").read_text() for name in ("scanner", *EXTRAS)]
+    pins = folder / "newest.txt"
+    pins.write_text("\n".join(sorted({f"{pin.name}=={pin.version}" for lock in locks for pin in read_pins(lock)})))
+    return pins
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def test_installation_is_complete(
     version: str, versions: str, artefact: str, built: dict[str, Path], tmp_path: Path
 ) -> None:
     python = environments.FOUND[version]
-    pins = environments.newest() if versions == "newest" else environments.oldest(python, tmp_path)
+    pins = environments.newest(tmp_path) if versions == "newest" else environments.oldest(python, tmp_path)
     with environments.installation(f"{version}-{versions}", python, pins, built[artefact]) as own:
         words = [str(own), "-I", str(SMOKE), str(tmp_path)]
         done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)

@@ -9,7 +9,7 @@
 shopt -s inherit_errexit
 root="$(cd "$here/../.." && pwd)"
 images="$cache/images"
-python="${PYTHON:-$root/.venv/bin/python}" # with pip
+python="${PYTHON:-$root/.venv/bin/python}" # with pip and what builds the wheel
 kind="${1:-}"
 tag="$(sed -n 's/^version = "\(.*\)"$/\1/p' "$root/pyproject.toml")"
 docker=""
@@ -18,8 +18,8 @@ if command -v docker >/dev/null && docker info >/dev/null 2>&1; then docker=dock
 cd "$root"
 sources=(dev/cluster/images)
 case "$kind" in
-  worker) sources+=(pyproject.toml constraints.txt README.md LICENSE worker_image api) ;;
-  operator) sources+=(pyproject.toml constraints.txt README.md LICENSE api operator) ;;
+  worker) sources+=(pyproject.toml requirements/{scanner,plots,pulsar,build}.txt README.md LICENSE worker_image api) ;;
+  operator) sources+=(pyproject.toml requirements/{operator,build}.txt README.md LICENSE api operator) ;;
   pulsar) sources+=(dev/pulsar helm/skymap-scanner/files/standalone.conf) ;;
   *) fail "usage: build.sh worker|operator|pulsar [ARCHIVE]" ;;
 esac

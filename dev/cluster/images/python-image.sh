@@ -1,5 +1,5 @@
 # Builds an image of our code without a container engine; sourced by build.sh. The layers are those of the Dockerfile:
-# Python, the dependencies pinned by constraints.txt, our wheel, and the worker's compiled kernels.
+# Python, the dependencies locked in requirements/, our wheel, and the worker's compiled kernels.
 # ~/.cache/skymap-scanner/cluster/images keeps all but the wheel until they change.
 
 prefix=/opt/skymap-scanner # a virtual environment
@@ -48,13 +48,11 @@ kept() {
 }
 
 # The operator's extra lists everything it imports, so its image needs none of the scanner's dependencies.
-requirements() {
-  "$python" "$here/images/requirements.py" "$root/pyproject.toml" \
-    $([ "$kind" = worker ] && echo dependencies pulsar plots || echo operator)
-}
+locks=("$root"/requirements/operator.txt)
+[ "$kind" = operator ] || locks=("$root"/requirements/{scanner,plots,pulsar}.txt)
 
 make_dependencies() {
-  install_into "$1" -c "$root/constraints.txt" -r <(requirements)
+  install_into "$1" --require-hashes "${locks[@]/#/--requirement=}"
   # Tests are a sixth of the size. Astropy imports its own.
   find "$1$prefix" -type d -name tests ! -path '*/astropy/tests' -prune -exec rm -r {} +
   ln -s /usr/bin/python3 "$1$prefix/bin/python"
@@ -78,9 +76,9 @@ make_kernels() {
 
 # Prints the layers of image $kind.
 layers() {
-  dependencies="$({ echo "$base" && requirements && cat "$root/constraints.txt" "$here"/images/{python-image.sh,bytecode.py}; } |
+  dependencies="$({ echo "$base" && cat "${locks[@]}" "$here"/images/{python-image.sh,bytecode.py}; } |
     kept "$kind-dependencies" make_dependencies)"
-  "$python" -P -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$part" "$root" >&2
+  "$python" -P -m pip wheel --quiet --disable-pip-version-check --no-deps --no-index --no-build-isolation --wheel-dir "$part" "$root" >&2
   wheel="$(echo "$part"/*.whl)"
   ours="$part/ours"
   mkdir "$ours"
