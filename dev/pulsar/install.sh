@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Downloads Pulsar's server from Maven Central once and prints its folder.
 #
-# It is kept in ~/.cache/skymap-scanner/pulsar/VERSION/RECIPE, RECIPE being a digest of this folder's pom.xml and Java
-# sources. A download becomes visible by one rename when it is whole, and only one process downloads at a time.
+# It is kept in ~/.cache/skymap-scanner/pulsar/VERSION/RECIPE, RECIPE being a digest of what it is made from. A download
+# becomes visible by one rename when it is whole, and only one process downloads at a time. Maven compares all files with
+# the checksums of Maven Central; Pulsar itself must also have the SHA-512 in pulsar.sha512.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
@@ -45,7 +46,7 @@ if [ -n "$(missing)" ]; then
 fi
 
 version="$(sed -n 's|.*<pulsar.version>\(.*\)</pulsar.version>.*|\1|p' "$here/pom.xml")"
-recipe="$(cat "$here/pom.xml" "$here"/*.java | sha256sum | cut -c1-12)"
+recipe="$(cat "$here/pom.xml" "$here/unused.txt" "$here"/*.java | sha256sum | cut -c1-12)"
 cache="${XDG_CACHE_HOME:-${HOME:?set HOME or XDG_CACHE_HOME}/.cache}/skymap-scanner/pulsar/$version"
 home="$cache/$recipe"
 mkdir -p "$cache"
@@ -59,9 +60,17 @@ if [ ! -d "$home" ]; then
   rm -rf "$part" # of a killed download
   trap 'rm -rf "$part"' EXIT
   # Maven's repository is removed with the rest, since nothing else uses it.
-  mvn -B -q -f "$here/pom.xml" generate-resources -Dfolder="$part" -Dmaven.repo.local="$part/repository" >&2 ||
-    fail "Maven could not fetch Pulsar $version (see above)"
+  mvn -B -q --strict-checksums -f "$here/pom.xml" generate-resources -Dfolder="$part" \
+    -Dmaven.repo.local="$part/repository" >&2 || fail "Maven could not fetch Pulsar $version (see above)"
+  archive="pulsar-server-distribution-$version-bin.tar.gz"
+  grep -q "  $archive\$" "$here/pulsar.sha512" ||
+    fail "$here/pulsar.sha512 has no checksum of $archive: compare the file with Apache's release, and add it"
+  (cd "$part" && sha512sum --check --strict --quiet "$here/pulsar.sha512") >&2 ||
+    fail "$archive from Maven Central has another SHA-512 than $here/pulsar.sha512 (see above)"
   unpacked="$part/apache-pulsar-$version"
+  # unused.txt: what one local broker never loads (functions, stream storage, proxy, tools, the metadata stores etcd and
+  # Oxia, native code of other platforms). The jars of Bouncy Castle stay, for TLS.
+  tar -xzf "$part/$archive" -C "$part" -X "$here/unused.txt" "apache-pulsar-$version"/{lib,LICENSE,NOTICE}
   # The option is for sun.misc.Signal, the only way to handle a signal.
   "$javac" -XDignore.symbol.file -cp "$unpacked/lib/*" -d "$part/classes" "$here"/*.java >&2 ||
     fail "the Java sources in $here do not compile (see above)"
