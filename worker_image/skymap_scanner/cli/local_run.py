@@ -26,6 +26,7 @@ from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.selection import EventSelection
 from skymap_scanner.event.sources import CHOICE_KEY, NAME_KEY, read_event
+from skymap_scanner.file_systems import check_local
 from skymap_scanner.i3 import FrameWriter, I3String
 from skymap_scanner.machine import worker_count
 from skymap_scanner.reconstruction import load, software_of
@@ -116,7 +117,8 @@ def run(request: RunRequest) -> None:
     """
     folder = request.folder
     if request.restart:
-        request = _with_room(request)  # refuses before anything is deleted
+        _check_place_of_broker(request)
+        request = _with_room(request)  # both refuse before anything is deleted
         _discard_earlier_scan(request)
     found = read_record(folder)
     if found is not None:
@@ -135,6 +137,7 @@ def run(request: RunRequest) -> None:
             f"{folder} holds a scan ({BROKER_FILE}) without its record {RECORD_FILE}: choose another folder, or "
             "--restart to delete it"
         )
+    _check_place_of_broker(request)
     if not request.written:
         request = _with_room(request)
     software = request.software
@@ -158,6 +161,12 @@ def run(request: RunRequest) -> None:
     _remove_working_files(folder)
     show_results(folder)
     _delete_topics_or_say_how(request)
+
+
+def _check_place_of_broker(request: RunRequest) -> None:
+    """Check that the folder can hold the embedded broker, if it would; raises InputError."""
+    if request.broker is None:
+        check_local(request.folder / BROKER_FILE)
 
 
 def _with_room(request: RunRequest) -> RunRequest:

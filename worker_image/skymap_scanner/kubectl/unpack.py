@@ -93,7 +93,7 @@ def _staging_folder(folder: Path) -> Iterator[Path]:
     staging.mkdir(parents=True, exist_ok=True)
     lock = os.open(staging, os.O_RDONLY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(lock)
         for path in staging.iterdir():
             path.unlink()
         try:
@@ -172,6 +172,16 @@ def _checked_index(index: dict[str, Any]) -> tuple[bool, dict[str, int], list[st
             if sizes_valid and all(isinstance(name, str) for name in skipped):
                 return exists, files, skipped
     raise _invalid(INDEX)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a folder; raises BlockingIOError if another process has locked it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # a network file system without locks, where nothing keeps two copies apart
+        return
 
 
 def _unpack(

@@ -18,6 +18,7 @@ from typing import Any
 
 from skymap_scanner.broker.protocol import Closing
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
+from skymap_scanner.file_systems import check_local
 
 #: "SkyM" in the file's header identifies our database.
 APPLICATION_ID = int.from_bytes(b"SkyM", "big")
@@ -153,12 +154,14 @@ class DatabaseClient(Closing):
 def prepare(path: Path) -> None:
     """Create the database at ``path``, or check that the existing one is ours and writable.
 
-    Raises InputError if the path cannot be used; BrokerError if the file is damaged.
+    Raises InputError if the path cannot be used, such as one on a network file system; BrokerError if the file is
+    damaged.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the path of a file")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}; create it first")
+    check_local(path)
     try:
         connection = _connect(path)
         try:

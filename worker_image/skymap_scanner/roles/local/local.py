@@ -177,11 +177,14 @@ def _end_all(roles: Iterable[LocalRole]) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Lock the folder; the operating system releases the lock at the end of the process.
 
-    Raises InputError if another run has locked it.
+    Some network file systems have no locks: there, nothing keeps two runs apart. Raises InputError if another run has
+    locked it.
     """
     with (folder / ".lock").open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise InputError(f"{folder} is in use by another run: wait for it, or choose another folder") from None
+        except OSError as error:
+            log.warning("%s: cannot be locked (%s): do not start another run there", folder, error.strerror)
         yield
