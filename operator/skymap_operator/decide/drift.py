@@ -21,9 +21,11 @@ JOB_FIELDS = ("suspend", "backoffLimit", "activeDeadlineSeconds")
 def differs(live: Manifest, wanted: Manifest) -> bool:
     """Return whether the object must be written: because its manifest has changed, or somebody changed the object.
 
-    Fields that the API server and others have added do not count.
+    Fields that the API server and others have added do not count, nor kind and version of the API, which the objects of
+    a list lack.
     """
-    return content(live) != content(wanted) or not _contains(live, wanted)
+    body = {key: value for key, value in wanted.items() if key not in {"apiVersion", "kind"}}
+    return content(live) != content(wanted) or not _contains(live, body)
 
 
 def workers_differ(live: Manifest, wanted: Manifest) -> bool:

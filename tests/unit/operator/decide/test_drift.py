@@ -55,6 +55,13 @@ def test_live_object_differs_where_a_wanted_field_does(
     assert differs(signed(live), signed(wanted, "2"))
 
 
+def test_object_of_a_list_differs_from_none_of_its_kind() -> None:
+    """The API server leaves kind and version out of the items of a list, which a restarted operator begins with."""
+    wanted = signed({"a": 1}) | {"apiVersion": "apps/v1", "kind": "Deployment"}
+    assert not differs(signed({"a": 1}), wanted)
+    assert differs(signed({"a": 2}), wanted)
+
+
 def test_only_mutable_fields_of_a_job_are_patched() -> None:
     live = {"suspend": True, "backoffLimit": 5, "template": {"old": 1}, "activeDeadlineSeconds": 9}
     wanted = {"suspend": False, "backoffLimit": 5, "template": {"new": 1}}
