@@ -12,6 +12,7 @@ from tests.unit.operator.world import SETTINGS, Work, World, resource
 from skymap_api.names import JOB_ROLES
 from skymap_api.resource.status import ConditionType, Phase, Reason
 from skymap_operator.decide.plan import decide
+from skymap_operator.settings import AllowedPulsar
 
 URL = {"event": {"url": "https://example.org/event.json"}}
 
@@ -211,9 +212,9 @@ def test_operator_upgrade_changes_no_running_scan() -> None:
     for _ in range(4):
         reconcile(world)
         world.step()
-    upgraded = SETTINGS.model_copy(
-        update={"image": "registry.example/scanner:2", "pulsar_service_url": "pulsar://new:1"}
-    )
+    old = AllowedPulsar(service_url=SETTINGS.pulsar_service_url, admin_url=SETTINGS.pulsar_admin_url)
+    moved = {"pulsar_service_url": "pulsar://new:1", "allowed_pulsars": (old,)}
+    upgraded = SETTINGS.model_copy(update=moved | {"image": "registry.example/scanner:2"})
     assert decide(world.observe(), upgraded).actions == decide(world.observe(), SETTINGS).actions
 
 
