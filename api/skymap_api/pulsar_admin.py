@@ -82,6 +82,10 @@ class PulsarUnavailable(PulsarAdminError):  # noqa: N818 - a temporary state, no
     """Pulsar cannot be reached for now."""
 
 
+class UnreadableMessage(PulsarAdminError):  # noqa: N818 - what a tenant has written, not a mistake of Pulsar
+    """A message is too large, or none of ours."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One HTTP request; ``json`` is its body, None for none. It is sent after ``delay`` (s).
@@ -233,21 +237,6 @@ class AdminRequests:
         if found.status != 200:
             return None
         return self._read(read_subscriptions, found)
-
-    def examine(self, topic: str, position: str) -> Exchange[StoredMessage | None]:
-        """Return the message at ``position``, earliest or latest; None where there is no message."""
-        query = f"examinemessage?initialPosition={position}&messagePosition=1"
-        found = yield from self._ask("GET", f"{_path(topic)}/{query}", expected=(404, 412))  # 412: no message
-        published = found.headers.get("x-pulsar-publish-time")
-        if found.status != 200 or published is None:
-            return None
-        try:
-            time = datetime.fromisoformat(published)
-        except ValueError as error:
-            raise self._unexpected() from error
-        if time.tzinfo is None:
-            raise self._unexpected()
-        return StoredMessage(found.body, time)
 
     def _create_tenant(self, tenant: str) -> Exchange[None]:
         path = f"/tenants/{_quoted(tenant)}"

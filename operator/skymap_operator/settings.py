@@ -154,11 +154,11 @@ class Settings(BaseModel):
     pulsar_tls_secret: ObjectName | None = None
     """Secret with the pods' certificates for Pulsar, in the scans' namespaces."""
     pulsar_token_file: str | None = None
-    """File with the operator's own token. It is sent only to PULSAR_ADMIN_URL."""
+    """File with the operator's own token. It is sent only to PULSAR_ADMIN_URL and PULSAR_SERVICE_URL."""
     pulsar_trusted_file: str | None = None
-    """File with the CA certificates (PEM) that the operator trusts for PULSAR_ADMIN_URL."""
+    """File with the CA certificates (PEM) that the operator trusts for both URLs."""
     pulsar_certificate_file: str | None = None
-    """File with the operator's client certificate (PEM) for PULSAR_ADMIN_URL."""
+    """File with the operator's client certificate (PEM) for both URLs."""
     pulsar_key_file: str | None = None
     """File with the private key (PEM) of that certificate."""
     pulsar_role: Annotated[str, Field(min_length=1)] | None = None

@@ -22,6 +22,7 @@ from testing.cluster.cluster import KubectlError, Namespace
 from testing.cluster.operators import NO_IMAGE
 from testing.cluster.scans import KINDS, NAME, Scan, Start, children, complete, condition, degraded, scan
 from testing.cluster.users import submitter_of
+from testing.pulsar.raw_messages import BOMB, COMPRESSION, UNCOMPRESSED_SIZE, ZSTD, bomb, publish
 from testing.pulsar.server import PulsarAddress
 from testing.waiting import consistently, eventually
 
@@ -190,10 +191,17 @@ def test_workers_follow_the_queue_and_status_the_snapshot(
     found = eventually(lambda: scan(namespace)["status"], lambda status: status.get("progress") == "5/12")
     assert found["phase"] == "Scanning"
     assert (found["best"]["ra"], found["best"]["dec"], found["best"]["area90"]) == (10.5, -20.25, 42.0)
-    assert (found["backlog"], found["workers"]["desired"]) == (40, 3)
+    assert (found["backlog"], found["workers"]["desired"], found["rate"]) == (40, 3, 0.5)
+    assert "eta" in found
 
+    # A bomb as the last snapshot harms neither the broker nor the operator, and hinders neither scaling nor suspension.
+    publish(pulsar_server.url, topics.progress, bomb(), {COMPRESSION: ZSTD, UNCOMPRESSED_SIZE: BOMB})
+    eventually(lambda: "eta" not in scan(namespace)["status"] and "rate" not in scan(namespace)["status"])
     namespace.kubectl("patch", "sms", NAME, "--type=merge", "-p", '{"spec": {"workers": {"max": 2}}}')
     eventually(lambda: replicas() == 2)
+    assert scan(namespace)["status"]["progress"] == "5/12", "what was known stays"
+    health = httpx.get(f"{pulsar_server.admin_url}/admin/v2/brokers/health", timeout=30)
+    assert (health.status_code, health.text) == (200, "ok")
     namespace.kubectl("patch", "sms", NAME, "--type=merge", "-p", '{"spec": {"suspend": true}}')
     eventually(lambda: scan(namespace)["status"]["phase"] == "Suspended")
     eventually(lambda: not children(namespace, "pods"))

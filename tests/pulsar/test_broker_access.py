@@ -19,9 +19,10 @@ from testing.pulsar.brokers import access_to, number, numbered, plain, take
 from testing.pulsar.server import PulsarServer
 from testing.waiting import eventually
 
-from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
+from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredMessage
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.credentials import Credentials
+from skymap_operator.pulsar.messages import MessageReader
 from skymap_scanner.broker import Access, Broker, Producer, SubscriptionType, open_broker
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 
@@ -259,3 +260,28 @@ def test_operator_may_use_a_certificate(guarded: PulsarServer, topic: str) -> No
         asyncio.run(topics(Credentials(trusted=authority)))
     with pytest.raises(PulsarUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
         asyncio.run(topics(Credentials()))
+
+
+def test_operator_reads_messages_with_token_or_certificate(guarded: PulsarServer, topic: str, tmp_path: Path) -> None:
+    assert guarded.certificates is not None
+    authority, client = guarded.certificates.authority, guarded.certificates.client
+    with open_broker(guarded.url, access_to(guarded, written(tmp_path, guarded.token(ROLE)))) as broker:
+        broker.producer(topic, "saver").send(*plain([7]))
+
+    async def last(credentials: Credentials) -> StoredMessage | None:
+        reader = MessageReader(guarded.url, credentials)
+        try:
+            return await reader.read(topic, "latest")
+        finally:
+            await reader.close()
+
+    certificate = Credentials(trusted=authority, certificate=client, key=guarded.certificates.client_key)
+    for mine in (certificate, Credentials(written(tmp_path, guarded.token("admin")), authority)):
+        found = asyncio.run(last(mine))
+        assert found is not None
+        assert found.payload == b"7"
+    for refused in (guarded.token("stranger"), guarded.token("admin", -60)):
+        with pytest.raises(PulsarAdminError, match="Check the token or certificate, and whether its role may consume"):
+            asyncio.run(last(Credentials(written(tmp_path, refused), authority)))
+    with pytest.raises(PulsarUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+        asyncio.run(last(Credentials()))

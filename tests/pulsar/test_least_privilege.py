@@ -15,9 +15,11 @@ from testing.pulsar.brokers import access_to
 from testing.pulsar.server import PulsarServer
 
 from skymap_api.names import ScanTopics, TopicBases
+from skymap_api.progress import ProgressPhase, decode_progress
 from skymap_api.pulsar_admin import PulsarAdminError
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.credentials import Credentials
+from skymap_operator.pulsar.messages import MessageReader
 from skymap_scanner.broker import Broker, open_broker
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.demo import demo_event_path
@@ -115,9 +117,26 @@ def test_scan_needs_only_to_produce_and_consume(guarded: PulsarServer, token: Pa
     [result] = (tmp_path / "out").glob("run*.json")
     assert len(json.loads(result.read_text())["nside-1"]["data"]) == 12
 
+    asyncio.run(assert_operator_reads(guarded, tmp_path / "operator-token"))
     access = access_to(guarded, token)
     with open_broker(guarded.url, access) as broker:
         assert_may_do_no_more(guarded, broker)
+
+
+async def assert_operator_reads(server: PulsarServer, token: Path) -> None:
+    """The administrator of a tenant may read there without a permission of its own."""
+    reader = MessageReader(server.url, Credentials(token))
+    begin, end, snapshot = (
+        await reader.read(TOPICS.plan, "earliest"),
+        await reader.read(TOPICS.plan, "latest"),
+        await reader.read(TOPICS.progress, "latest"),
+    )
+    await reader.close()
+    assert begin is not None
+    assert end is not None
+    assert snapshot is not None
+    assert [json.loads(one.payload)["kind"] for one in (begin, end)] == ["scan", "end"]
+    assert decode_progress(snapshot.payload).phase is ProgressPhase.DONE
 
 
 def assert_may_do_no_more(server: PulsarServer, broker: Broker) -> None:

@@ -19,6 +19,7 @@ from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_api.pulsar_statistics import Subscription
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.credentials import Credentials
+from skymap_operator.pulsar.messages import MessageReader
 from skymap_scanner.broker import Access, Outgoing, SubscriptionType, open_broker
 
 T = TypeVar("T")
@@ -30,7 +31,8 @@ def ask(pulsar_server: PulsarAddress) -> Callable[[Callable[[PulsarAdmin], Await
 
     def run(question: Callable[[PulsarAdmin], Awaitable[T]]) -> T:
         async def inside() -> T:
-            async with PulsarAdmin(pulsar_server.admin_url) as admin:
+            messages = MessageReader(pulsar_server.url)
+            async with PulsarAdmin(pulsar_server.admin_url, messages=messages) as admin:
                 return await question(admin)
 
         return asyncio.run(inside())
@@ -143,7 +145,10 @@ def test_cached_answers_reflect_own_changes_at_once(
     asked: Counter[tuple[str, int | None]] = Counter()
 
     async def inside() -> None:
-        async with PulsarAdmin(pulsar_server.admin_url, on_request=lambda *one: asked.update([one])) as admin:
+        messages = MessageReader(pulsar_server.url)
+        async with PulsarAdmin(
+            pulsar_server.admin_url, on_request=lambda *one: asked.update([one]), messages=messages
+        ) as admin:
             await made(admin, first, ["workers"])
             asked.clear()
             lists = await asyncio.gather(*(admin.topics(tenant, "skymap", cached=True) for _ in range(10)))
@@ -177,7 +182,7 @@ def test_errors_are_distinguished(pulsar_namespace: str, tmp_path: Path) -> None
     def fails(admin: PulsarAdmin, topic: str = f"{pulsar_namespace}/x") -> None:
         async def inside() -> None:
             async with admin:
-                await admin.last(topic)
+                await admin.subscriptions(topic)
 
         asyncio.run(inside())
 

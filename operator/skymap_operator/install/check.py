@@ -67,14 +67,15 @@ async def check_operator(url: str) -> str:
 
 
 async def check_pulsar(pulsars: Pulsars, settings: Settings) -> str:
-    """Check that Pulsar's admin interface answers and accepts the operator's token."""
+    """Check that Pulsar's admin interface and its broker answer and accept the operator's token."""
     access = PulsarAccess(settings.pulsar_service_url, settings.pulsar_admin_url, settings.pulsar_tenant)
     try:
         async with pulsars.reach("", access) as admin:
             await admin.topics(settings.pulsar_tenant, "skymap")
+            await admin.check_broker()
     except PulsarAdminError as error:
         raise CheckError(str(error)) from error
-    return f"Pulsar answers at {settings.pulsar_admin_url}"
+    return f"Pulsar answers at {settings.pulsar_admin_url} and {settings.pulsar_service_url}"
 
 
 def paths(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:

@@ -20,7 +20,7 @@ from skymap_api.names import (
     ScanTopics,
 )
 from skymap_api.progress import decode_progress
-from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, StoredMessage, split_topic
+from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable, UnreadableMessage, split_topic
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
@@ -148,35 +148,23 @@ async def _pulsar(
 
 async def _queues(topics: ScanTopics, own: Collection[str], admin: PulsarAdmin, *, exact: bool) -> PulsarState:
     """Read which topics exist and how far the scan is; ``exact``: without a cache."""
-    tasks, fits, end, snapshot = await asyncio.gather(
+    tasks, fits, (ended, _, plan_fault), (progress, published, progress_fault) = await asyncio.gather(
         _subscriptions(admin, topics.to_be_scanned, own, cached=False),
         _subscriptions(admin, topics.scanned, own, cached=not exact),
-        _last(admin, topics.plan, own if exact else ()),
-        _last(admin, topics.progress, own),
+        _last(admin, topics.plan, own if exact else (), _is_end),
+        _last(admin, topics.progress, own, decode_progress),
     )
     found = {topics.to_be_scanned: tasks, topics.scanned: fits}
-    ended, plan_fault = _read(_is_end, end, topics.plan)
-    progress, progress_fault = _read(decode_progress, snapshot, topics.progress)
     return PulsarState(
         topics={topic: frozenset(found.get(topic, ())) for topic in own},
         tasks=tasks.get(WORKERS_SUBSCRIPTION),
         fits=fits.get(COLLECTOR_SUBSCRIPTION),
         plan_ended=bool(ended),
         progress=progress,
-        progress_time=None if snapshot is None else snapshot.published,
+        progress_time=published,
         progress_fault=progress_fault,
         plan_fault=plan_fault,
     )
-
-
-def _read(decode: Callable[[bytes], T], message: StoredMessage | None, topic: str) -> tuple[T | None, str]:
-    """Decode a message that anybody with a token may have written: the value, or why there is none."""
-    if message is None:
-        return None, ""
-    try:
-        return decode(message.payload), ""
-    except ValueError as error:
-        return None, f"{topic}: {error}"
 
 
 async def _subscriptions(
@@ -185,26 +173,43 @@ async def _subscriptions(
     return await admin.subscriptions(topic, cached=cached) if topic in there else {}
 
 
-async def _last(admin: PulsarAdmin, topic: str, there: Collection[str]) -> StoredMessage | None:
-    return await admin.last(topic) if topic in there else None
+async def _last(
+    admin: PulsarAdmin, topic: str, there: Collection[str], decode: Callable[[bytes], T]
+) -> tuple[T | None, datetime | None, str]:
+    """Read the last message of a topic, which anybody with a token may have written.
+
+    Return its value and when it was published, None without one; and why it cannot be read.
+    """
+    try:
+        message = await admin.last(topic) if topic in there else None
+        return (None, None, "") if message is None else (decode(message.payload), message.published, "")
+    except UnreadableMessage as error:
+        return None, None, str(error)
+    except ValueError as error:
+        return None, None, f"{topic}: {error}"
 
 
 async def _metadata_topics(
     topics: ScanTopics, there: Collection[str], admin: PulsarAdmin, ending: Collection[str]
 ) -> tuple[tuple[str, ...], frozenset[str] | None]:
     """Return the scan's metadata topics and those that other scans use, except for ``ending`` plans."""
-    named = named_topics(_payload(await admin.first(topics.plan))) or ()
+    named = named_topics(await _first(admin, topics.plan)) or ()
     tenant, namespace, _ = split_topic(topics.metadata)
     existing = await admin.topics(tenant, namespace) if named else frozenset()
     found = tuple(topic for topic in named if topic in existing)
     if not found:
         return (), frozenset()
     plans = {topic for topic in there if topic.endswith("-plan")} - {topics.plan, *ending}
-    firsts = await asyncio.gather(*(admin.first(topic, cached=True) for topic in sorted(plans)))
-    return found, topics_in_use(named_topics(_payload(first)) for first in firsts)
+    firsts = await asyncio.gather(*(_first(admin, topic, cached=True) for topic in sorted(plans)))
+    return found, topics_in_use(map(named_topics, firsts))
 
 
-def _payload(message: StoredMessage | None) -> bytes | None:
+async def _first(admin: PulsarAdmin, topic: str, *, cached: bool = False) -> bytes | None:
+    """Read the first message of a topic, None if it has none; one that cannot be read is empty, and so no entry."""
+    try:
+        message = await admin.first(topic, cached=cached)
+    except UnreadableMessage:
+        return b""
     return None if message is None else message.payload
 
 

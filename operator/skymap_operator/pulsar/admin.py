@@ -32,6 +32,7 @@ from skymap_api.pulsar_admin import (
 from skymap_api.pulsar_statistics import Subscription, add_subscriptions
 from skymap_operator.pulsar.bounded_http import OWN, BoundedClient, ClientLimits
 from skymap_operator.pulsar.credentials import Credentials, Tls
+from skymap_operator.pulsar.messages import MessageReader, Position
 
 #: How long answers are cached (s): the topics of a namespace, which every scan asks for; that a namespace exists; the
 #: statistics of a topic; the first message of a topic.
@@ -56,7 +57,8 @@ class PulsarAdmin:
     ``trusted``: this is the operator's own, whose words errors may quote. ``limits``: of the requests.
     The token and certificates of ``credentials`` are read again when they change. Cached answers reflect at once what
     is created and deleted here. ``on_request`` is called after every request with its method and the status of the
-    answer, None where there was none. ``allowed``: the addresses that its hosts may have; None: any.
+    answer, None where there was none. ``allowed``: the addresses that its hosts may have; None: any. ``messages``:
+    reads messages from its brokers, and is closed with it; without it, `first` and `last` are refused.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class PulsarAdmin:
         allowed: Addresses | None = None,
         limits: ClientLimits = OWN,
         trusted: bool = False,
+        messages: MessageReader | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._credentials = credentials or Credentials()
         self._tls = Tls(self._credentials)
         self._on_request = on_request
         self._requests = AdminRequests(self.url, trusted=trusted, longest=limits.longest)
+        self._messages = messages
         self._http = BoundedClient(self.url, self._tls.context, limits, allowed)
         self._topics: TTLCache[tuple[str, str], _Listed] = TTLCache(MAX_CACHED, TOPICS_TTL)
         self._prepared: TTLCache[tuple[str, str, str | None], bool] = TTLCache(MAX_CACHED, NAMESPACE_TTL)
@@ -86,6 +90,8 @@ class PulsarAdmin:
 
     async def __aexit__(self, *_: object) -> None:
         await self._http.close()
+        if self._messages is not None:
+            await self._messages.close()
 
     async def prepare(self, tenant: str, namespace: str, role: str | None = None) -> None:
         """Create the tenant and what the scans in a ``namespace`` of Kubernetes need there, where it is missing.
@@ -145,20 +151,30 @@ class PulsarAdmin:
         return found
 
     async def first(self, topic: str, *, cached: bool = False) -> StoredMessage | None:
-        """Return the first message of the topic, None where there is none.
+        """Return the first message of the topic, None where there is none. See `MessageReader.read`.
 
         ``cached``: an answer of the last minutes will do.
         """
         found = self._first.get(topic) if cached else None
         if found is None:
-            found = await self._run(self._requests.examine(topic, "earliest"))
+            found = await self._read(topic, "earliest")
             if found is not None:
                 self._first[topic] = found
         return found
 
     async def last(self, topic: str) -> StoredMessage | None:
-        """Return the last message of the topic, None where there is none."""
-        return await self._run(self._requests.examine(topic, "latest"))
+        """Return the last message of the topic, None where there is none. See `MessageReader.read`."""
+        return await self._read(topic, "latest")
+
+    async def check_broker(self) -> None:
+        """Check that a broker accepts connections of the reader of messages, which needs more than this interface."""
+        if self._messages is not None:
+            await self._messages.check()
+
+    async def _read(self, topic: str, position: Position) -> StoredMessage | None:
+        if self._messages is None:
+            raise PulsarAdminError(f"{topic}: messages are not read through the admin interface at {self.url}")
+        return await self._messages.read(topic, position)
 
     def _change(self, topic: str, *, exists: bool) -> None:
         """Adapt the cached answers to what was just created or deleted."""

@@ -19,6 +19,7 @@ from skymap_operator.pulsar.access import PulsarAccess, refusal
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.bounded_http import FOREIGN
 from skymap_operator.pulsar.credentials import Credentials
+from skymap_operator.pulsar.messages import MessageReader
 from skymap_operator.settings import Settings
 
 #: Keys of a TLS Secret: certificates to trust, our own certificate and its key.
@@ -55,14 +56,18 @@ class Pulsars:
         if access.own:
             if access.admin_url not in self._own:
                 credentials = _own_credentials(self._settings)
-                self._own[access.admin_url] = PulsarAdmin(access.admin_url, credentials, self._on_request, trusted=True)
+                messages = MessageReader(access.service_url, credentials)
+                self._own[access.admin_url] = PulsarAdmin(
+                    access.admin_url, credentials, self._on_request, trusted=True, messages=messages
+                )
             yield self._own[access.admin_url]
             return
         with tempfile.TemporaryDirectory(prefix="skymap-operator-") as folder:  # mode 700
             credentials = await self._stored(namespace, access, Path(folder))
             allowed = Addresses.parse(" ".join(access.addresses))
+            messages = MessageReader(access.service_url, credentials, allowed)
             async with PulsarAdmin(
-                access.admin_url, credentials, self._on_request, allowed=allowed, limits=FOREIGN
+                access.admin_url, credentials, self._on_request, allowed=allowed, limits=FOREIGN, messages=messages
             ) as admin:
                 yield admin
 

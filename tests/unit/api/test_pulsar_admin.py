@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from skymap_api.pulsar_admin import (
     PulsarAdminError,
     PulsarUnavailable,
     Request,
-    StoredMessage,
     TopicList,
     split_topic,
 )
@@ -227,17 +225,16 @@ def test_rejections_quote_a_trusted_server_only(
         assert (request.error_limit > 0) is admin.trusted
 
 
-def test_lists_messages_and_other_answers_have_their_limits() -> None:
+def test_lists_and_statistics_have_their_limits() -> None:
     admin = AdminRequests("http://pulsar", longest=12_345)
     limits = {
         name: [one.limit for one in play(exchange, answers)[0]]
         for name, exchange, answers in (
             ("topics", admin.list_topics("t", "n"), [answer(200, []), answer(200, [])]),
             ("statistics", admin.subscriptions(TOPIC), [answer(200, {})]),
-            ("message", admin.examine(TOPIC, "latest"), [MISSING]),
         )
     }
-    assert limits == {"topics": [12_345, 12_345], "statistics": [12_345], "message": [1 << 20]}
+    assert limits == {"topics": [12_345, 12_345], "statistics": [12_345]}
 
 
 def test_denied_access_names_the_clients_credentials() -> None:
@@ -326,16 +323,6 @@ def test_statistics_of_partitions_add_up() -> None:
     assert add_subscriptions([], 1) == {}
 
 
-@pytest.mark.parametrize("position", ["earliest", "latest"])
-def test_examined_message_has_payload_and_publish_time(position: str) -> None:
-    stored = answer(200, b"body", x_pulsar_publish_time="2026-01-01T00:00:00.5Z")
-    lines, found = sent(ADMIN.examine(TOPIC, position), stored)
-    assert lines == [f"GET {PATH}/examinemessage?initialPosition={position}&messagePosition=1"]
-    assert found == StoredMessage(b"body", datetime(2026, 1, 1, microsecond=500_000, tzinfo=UTC))
-    for empty in (MISSING, BUSY, answer(200)):
-        assert sent(ADMIN.examine(TOPIC, position), empty)[1] is None
-
-
 @pytest.mark.parametrize(
     "body", [b"<html>", b"", b"{", b"null", b"42", b'"text"', b'{"not": 1}', b"[[]]", b"[" * 100_000]
 )
@@ -370,12 +357,6 @@ def test_other_servers_are_recognised(operation: str, before: list[Answer], body
 )
 def test_impossible_statistics_are_rejected(stats: dict[str, Any]) -> None:
     _, error = play(ADMIN.subscriptions(TOPIC), [answer(200, stats)])
-    assert "does not answer as Pulsar's admin interface does" in str(error)
-
-
-@pytest.mark.parametrize("time", ["soon", "292278994-08-17T07:12:55Z", "2026-01-01T00:00:00"])
-def test_impossible_publish_times_are_rejected(time: str) -> None:
-    _, error = play(ADMIN.examine(TOPIC, "latest"), [answer(200, b"body", x_pulsar_publish_time=time)])
     assert "does not answer as Pulsar's admin interface does" in str(error)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.unit.operator.world import merge
 
-from skymap_api.pulsar_admin import PulsarAdminError, StoredMessage
+from skymap_api.pulsar_admin import PulsarAdminError, StoredMessage, UnreadableMessage
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound
@@ -94,11 +94,15 @@ class FakeCluster(Cluster):
 
 
 class FakeAdmin(PulsarAdmin):
-    """Topics with their subscriptions and messages. ``fault``: the error that every request raises."""
+    """Topics with their subscriptions and messages.
+
+    ``fault``: the error that every request raises. ``unreadable``: topics whose messages are too large.
+    """
 
     def __init__(self) -> None:
         self.stored: dict[str, list[StoredMessage]] = {}
         self.made: dict[str, dict[str, Subscription]] = {}
+        self.unreadable: set[str] = set()
         self.fault: PulsarAdminError | None = None
         self.prepared: tuple[str, str, str | None] | None = None
 
@@ -120,6 +124,9 @@ class FakeAdmin(PulsarAdmin):
         self.stored.pop(topic, None)
         self.made.pop(topic, None)
 
+    async def check_broker(self) -> None:
+        self._begin()
+
     async def topics(self, tenant: str, namespace: str, *, cached: bool = False) -> frozenset[str]:
         self._begin()
         return frozenset(topic for topic in self.stored if f"://{tenant}/{namespace}/" in topic)
@@ -130,11 +137,19 @@ class FakeAdmin(PulsarAdmin):
 
     async def first(self, topic: str, *, cached: bool = False) -> StoredMessage | None:
         self._begin()
+        self._check(topic)
         return next(iter(self.stored.get(topic, ())), None)
 
     async def last(self, topic: str) -> StoredMessage | None:
         self._begin()
+        self._check(topic)
         return next(reversed(self.stored.get(topic, [])), None)
+
+    def _check(self, topic: str) -> None:
+        if topic in self.unreadable:
+            raise UnreadableMessage(
+                f"{topic}: a message of 2147483648 bytes when it is decompressed, more than 1048576"
+            )
 
 
 class FakePulsars(Pulsars):

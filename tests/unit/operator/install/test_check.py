@@ -89,7 +89,9 @@ def test_operator_must_answer_and_reconcile() -> None:
 
 def test_pulsar_must_answer() -> None:
     admin = FakeAdmin()
-    assert asyncio.run(check_pulsar(FakePulsars(admin), SETTINGS)) == "Pulsar answers at http://pulsar:8080"
+    assert asyncio.run(check_pulsar(FakePulsars(admin), SETTINGS)) == (
+        "Pulsar answers at http://pulsar:8080 and pulsar://pulsar:6650"
+    )
     admin.fault = PulsarUnavailable("cannot reach it")
     with pytest.raises(CheckError, match="cannot reach it"):
         asyncio.run(check_pulsar(FakePulsars(admin), SETTINGS))

@@ -107,6 +107,28 @@ def test_end_of_an_invalid_plan_is_unknown(body: bytes) -> None:
     assert found.plan_fault.startswith(f"{TOPICS.plan}: not an entry of a plan: ")
 
 
+def test_message_that_is_not_read_is_unknown() -> None:
+    """The operator neither fails nor deletes what such a plan may name."""
+    ours, other = "persistent://icecube/skymap_metadata-alerts/mf_1", "persistent://icecube/skymap/alerts.other-plan"
+    admin = with_topics()
+    admin.unreadable = {TOPICS.progress, TOPICS.plan}
+    found = observed(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
+    assert isinstance(found, PulsarState)
+    assert (found.progress, found.progress_time, found.plan_ended) == (None, None, False)
+    assert found.progress_fault.startswith(f"{TOPICS.progress}: a message of 2147483648 bytes")
+    assert found.plan_fault.startswith(f"{TOPICS.plan}: a message of")
+    ending = resource({"event": {"simulate": {}}}, deletionTimestamp=NOW.isoformat())
+    found = observed(admin, ending).pulsar
+    assert isinstance(found, PulsarState)
+    assert found.metadata == ()
+    admin.stored |= {ours: [], other: []}
+    admin.stored[TOPICS.plan] = [plan_of(ours)]
+    admin.unreadable = {other}
+    found = observed(admin, ending).pulsar
+    assert isinstance(found, PulsarState)
+    assert (found.metadata, found.elsewhere) == ((ours,), None)
+
+
 def test_metadata_topics_in_use_are_known_before_deletion() -> None:
     ours, shared, deleted = (f"persistent://icecube/skymap_metadata-alerts/mf_{name}" for name in ("1", "2", "3"))
     other = "persistent://icecube/skymap/alerts.other-plan"

@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 
+from skymap_api.protobuf import number, read_fields, text
 from skymap_scanner.broker.access import Access, split_url
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
 
@@ -84,8 +85,8 @@ def _greeting(access: Access) -> bytes:
     else:
         token = access.token()
         method, data = (b"none", b"") if token is None else (b"token", token.encode())
-    connect = _text(1, b"skymap-scanner") + _text(3, data) + _number(4, PROTOCOL_VERSION) + _text(5, method)
-    command = _number(1, CONNECT) + _text(CONNECT, connect)
+    connect = text(1, b"skymap-scanner") + text(3, data) + number(4, PROTOCOL_VERSION) + text(5, method)
+    command = number(1, CONNECT) + text(CONNECT, connect)
     return struct.pack(">II", len(command) + 4, len(command)) + command
 
 
@@ -113,7 +114,7 @@ def _read(connection: socket.socket, count: int) -> bytes:
 def _judge(answer: bytes | None, url: str) -> None:
     if answer == b"":
         raise BrokerUnavailable(f"the broker {url} closed the connection without an answer; is its port for TLS?")
-    command = _fields(answer or b"")
+    command = read_fields(answer or b"")
     kind = command.get(1)
     if answer is None or not isinstance(kind, int):
         raise BrokerError(
@@ -121,53 +122,6 @@ def _judge(answer: bytes | None, url: str) -> None:
         )
     error = command.get(ERROR, b"")
     if kind == ERROR and isinstance(error, bytes):
-        if _fields(error).get(2) in {AUTHENTICATION_ERROR, AUTHORIZATION_ERROR}:
+        if read_fields(error).get(2) in {AUTHENTICATION_ERROR, AUTHORIZATION_ERROR}:
             raise BrokerError(f"the broker {url} {REFUSED}")
         raise BrokerUnavailable(f"the broker {url} refuses connections at the moment")
-
-
-def _fields(message: bytes) -> dict[int, int | bytes]:
-    """Return the readable fields of a protobuf message: numbers and byte strings."""
-    fields: dict[int, int | bytes] = {}
-    at = 0
-    try:
-        while at < len(message):
-            tag, at = _varint(message, at)
-            value, at = _varint(message, at)
-            if tag & 7 == 2:
-                fields[tag >> 3] = message[at : at + value]
-                at += value
-            elif tag & 7 == 0:
-                fields[tag >> 3] = value
-            else:
-                break
-    except IndexError:
-        pass  # truncated: use what has been read
-    return fields
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-
-
-def _number(field: int, value: int) -> bytes:
-    return _written(field << 3) + _written(value)
-
-
-def _text(field: int, value: bytes) -> bytes:
-    return _written(field << 3 | 2) + _written(len(value)) + value
-
-
-def _written(value: int) -> bytes:
-    """Encode a varint."""
-    written = bytearray()
-    while value > 0x7F:
-        written.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*written, value])
