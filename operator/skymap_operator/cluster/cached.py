@@ -1,8 +1,8 @@
 """The cluster as it is observed: the informer's store answers most reads.
 
-An object that the store does not hold is requested: a user's claim, an object of our name that somebody else has made,
-or one that no watch has reported yet. Writes update the store at once (`Store.put_written`): otherwise the next
-reconcile would write again.
+An object that the store does not hold, or of which it holds metadata alone, is requested: a user's claim, an object of
+our name that somebody else has made, one that no watch has reported yet, a ConfigMap that has changed. Writes update
+the store at once (`Store.put_written`): otherwise the next reconcile would write again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from cachetools import TLRUCache
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Cluster
 from skymap_operator.cluster.store import Store
+from skymap_operator.cluster.trim import is_whole
 
 #: How long a namespace's warnings are kept: a factor times as long as listing them took, between a lower and an upper
 #: bound (s). Listing many Events therefore takes only a fraction of the time.
@@ -42,7 +43,12 @@ class CachedReads:
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """Return an object; None if it does not exist."""
         stored = self._store.get(kind, namespace, name)
-        return await self._cluster.get(kind, namespace, name) if stored is None else stored
+        if stored is not None and is_whole(kind, stored):
+            return stored
+        found = await self._cluster.get(kind, namespace, name)
+        if stored is not None and found is not None:
+            self._store.put(kind, found)
+        return found
 
     async def pods(self, namespace: str, scan: str, *, fresh: bool = True) -> list[Manifest]:
         """Return the pods with the label ``scan``; ``fresh``: from the API server, else from the store."""

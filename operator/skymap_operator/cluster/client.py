@@ -11,8 +11,9 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, Unpack
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -22,10 +23,16 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 from skymap_api.names import API_VERSION, SCAN_LABEL
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.events import MANAGER, event_about, trimmed_event
+from skymap_operator.cluster.reading import JSON, Reading, TooLong, accepted, lines, read_body, selectors, whole
+from skymap_operator.cluster.trim import trimmed
 from skymap_operator.tls import TlsFiles
 
 #: Timeout of a request (s), objects in one page of a list, and requests at a time.
 TIMEOUT, PAGE, CONNECTIONS = 20.0, 500, 24
+
+#: Longest page that is read (bytes); a longer one is requested again with fewer objects. No object is longer than
+#: 3 MiB, the API server's limit for a request.
+PAGE_BYTES = 4 << 20
 
 #: The API server sends a bookmark every minute if nothing else happens. A watch without data for this long (s) is dead.
 WATCH_TIMEOUT = 90.0
@@ -47,8 +54,7 @@ _PLURALS = {
 #: those of every internal error.
 _NO_WEBHOOK = re.compile("Internal error occurred: failed calling (admission )?webhook ")
 
-JSON, _MERGE, _APPLY = "application/json", "application/merge-patch+json", "application/apply-patch+yaml"
-
+_MERGE, _APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 
 #: A connection to the API server, by its name in modules that do not import the Kubernetes client.
 Connection: TypeAlias = ApiClient
@@ -135,65 +141,79 @@ class Cluster:
         except NotFound:
             return None
 
-    async def list(
-        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
-    ) -> list[Manifest]:
-        """Return all objects of a kind that match the selectors, in one namespace or in all."""
+    async def list(self, kind: str, namespace: str | None = None, **reading: Unpack[Reading]) -> list[Manifest]:
+        """Return all objects of a kind, in one namespace or in all."""
         found: list[Manifest] = []
-        async for page in self.pages(kind, namespace, labels=labels, fields=fields):
+        async for page in self.pages(kind, namespace, **reading):
             found += page["items"]
         return found
 
     async def pages(
-        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+        self, kind: str, namespace: str | None = None, **reading: Unpack[Reading]
     ) -> AsyncIterator[Manifest]:
-        """Yield the same list page by page, which saves memory. All pages show the same resource version."""
-        query = {"limit": str(PAGE), "labelSelector": labels, "fieldSelector": fields}
+        """Yield the same list page by page, which saves memory. All pages show the same resource version.
+
+        A page has at most `PAGE` objects, and fewer where it would be longer than `PAGE_BYTES`.
+        """
+        query, path = selectors(reading), _path(kind, namespace)
+        limit = PAGE
         while True:
-            page = await self._ask("GET", _path(kind, namespace), query)
+            try:
+                page = await self._page(path, query | {"limit": str(limit)}, reading)
+            except TooLong:
+                if limit == 1:
+                    raise Unavailable(f"GET {path}: an object is longer than {PAGE_BYTES} bytes") from None
+                limit = max(limit // 8, 1)
+                continue
             yield page
-            more = page.get("metadata", {}).get("continue")
+            more = page["metadata"].get("continue")
             if not more:
                 return
             query["continue"] = more
+            limit = min(2 * limit, PAGE)
+
+    async def _page(self, path: str, query: Mapping[str, str], reading: Reading) -> Manifest:
+        """Read a page and keep what is wanted of its objects. Raises TooLong."""
+        accept = accepted(reading, "PartialObjectMetadataList")
+        page = await self._ask("GET", path, query, accept=accept, most=PAGE_BYTES)
+        keep = reading.get("keep", whole)
+        return {"metadata": page.get("metadata", {}), "items": [keep(found) for found in page["items"]]}
 
     async def pods(self, namespace: str, scan: str, *, fresh: bool = True) -> builtins.list[Manifest]:  # noqa: ARG002
         """Return the pods with the label ``scan``; nothing is cached here, so they are always ``fresh``."""
-        return await self.list("Pod", namespace, labels=f"{SCAN_LABEL}={scan}")
+        return await self.list("Pod", namespace, labels=f"{SCAN_LABEL}={scan}", keep=partial(trimmed, "Pod"))
 
     async def watch(
-        self, kind: str, namespace: str | None, version: str, *, labels: str = "", seconds: int = 300
+        self, kind: str, namespace: str | None, version: str, *, seconds: int = 300, **reading: Unpack[Reading]
     ) -> AsyncIterator[tuple[str, Manifest]]:
         """Yield each change after ``version``: (ADDED, MODIFIED or DELETED, object). Ends after ``seconds``.
 
         Raises ClusterError if the connection breaks, or the API server no longer has the changes since ``version``:
         list again.
         """
-        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "labelSelector": labels}
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version} | selectors(reading)
         query["timeoutSeconds"] = str(seconds)
-        path = _path(kind, namespace)
+        path, keep = _path(kind, namespace), reading.get("keep", whole)
         timeout = aiohttp.ClientTimeout(total=seconds + WATCH_TIMEOUT, sock_read=WATCH_TIMEOUT)
         try:
-            answer = await self._send("GET", path, query, None, JSON, timeout)
+            accept = accepted(reading, "PartialObjectMetadata")
+            answer = await self._send("GET", path, query, None, JSON, timeout, accept)
             if answer.status != 200:
                 raise _fault(answer.status, (await answer.read()).decode(errors="replace"), f"WATCH {path}")
             async with answer.response:
-                async for line in _lines(answer.response.content.iter_any()):
-                    event = json.loads(line)
-                    found: Manifest = event["object"]
-                    if event["type"] == "ERROR":
-                        raise _fault(int(found.get("code", 500)), json.dumps(found), f"WATCH {path}")
-                    if event["type"] != "BOOKMARK":
-                        yield event["type"], found
+                async for line in lines(answer.response.content.iter_any()):
+                    change = _change(line, keep, path)
+                    if change is not None:
+                        yield change
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"cannot watch {kind}: {str(error) or type(error).__name__}") from error
 
     async def warnings(self, namespace: str) -> dict[str, builtins.list[Manifest]]:
         """List all Warning Events of a namespace by the uid of the object that they are about."""
         found: dict[str, list[Manifest]] = {}
-        async for page in self.pages("Event", namespace, fields="type=Warning"):
+        async for page in self.pages("Event", namespace, fields="type=Warning", keep=trimmed_event):
             for event in page["items"]:
-                found.setdefault(event.get("involvedObject", {}).get("uid", ""), []).append(trimmed_event(event))
+                found.setdefault(event.get("involvedObject", {}).get("uid", ""), []).append(event)
         return found
 
     async def create(self, manifest: Manifest) -> Manifest:
@@ -277,12 +297,18 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Manifest | None = None,
         content: str = JSON,
+        *,
+        accept: str = JSON,
+        most: int | None = None,
     ) -> Manifest:
-        """Send a request and return the object in the answer; raise the error that the answer stands for."""
+        """Send a request and return the object in the answer; raise the error that the answer stands for.
+
+        Raises TooLong if the answer is longer than ``most`` bytes.
+        """
         timeout = aiohttp.ClientTimeout(TIMEOUT)
         try:
-            answer = await self._send(method, path, query, body, content, timeout)
-            text = await answer.read()
+            answer = await self._send(method, path, query, body, content, timeout, accept)
+            text = await read_body(answer.response, most)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"cannot reach the API server: {str(error) or type(error).__name__}") from error
         if 200 <= answer.status < 300:
@@ -298,11 +324,12 @@ class Cluster:
         body: Manifest | None,
         content: str,
         timeout: aiohttp.ClientTimeout,
+        accept: str = JSON,
     ) -> Any:
         """Send a request and return the client's answer, whose body is still unread."""
         self._tls.reload()
         given = urlencode({key: value for key, value in (query or {}).items() if value})
-        headers = {"Accept": JSON, "Content-Type": content}
+        headers = {"Accept": accept, "Content-Type": content}
         code = None
         try:
             request = await self._client.param_serialize(
@@ -315,15 +342,13 @@ class Cluster:
         return answer
 
 
-async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Split a stream into lines of any length; drop a last line without a newline, which is incomplete."""
-    begun: list[bytes] = []
-    async for piece in pieces:
-        *whole, rest = piece.split(b"\n")
-        for line in whole:
-            yield b"".join((*begun, line))
-            begun = []
-        begun.append(rest)
+def _change(line: bytes, keep: Callable[[Manifest], Manifest], path: str) -> tuple[str, Manifest] | None:
+    """Return an event of a watch and what is kept of its object; None for a bookmark. Raises ClusterError."""
+    event = json.loads(line)
+    found: Manifest = event["object"]
+    if event["type"] == "ERROR":
+        raise _fault(int(found.get("code", 500)), json.dumps(found), f"WATCH {path}")
+    return None if event["type"] == "BOOKMARK" else (event["type"], keep(found))
 
 
 def _path(kind: str, namespace: str | None, *rest: str) -> str:

@@ -11,10 +11,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from skymap_api.names import KIND, SCAN_LABEL, NamespacedName
 from skymap_operator.cluster.client import Cluster, ClusterError
+from skymap_operator.cluster.reading import Reading
 from skymap_operator.cluster.store import STORED, Store
+from skymap_operator.cluster.trim import METADATA_ONLY, trimmed
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +71,7 @@ class Informer:
     async def _list(self, kind: str, namespace: str | None) -> tuple[str, set[NamespacedName]]:
         """List a kind; return the version of the list and the scans of which an object has changed."""
         names, version, changed = set[tuple[str, str]](), "", set[NamespacedName]()
-        async for page in self._cluster.pages(kind, namespace, labels=_labels(kind)):
+        async for page in self._cluster.pages(kind, namespace, **_options(kind)):
             version = page["metadata"]["resourceVersion"]
             for found in page["items"]:
                 names.add((found["metadata"]["namespace"], found["metadata"]["name"]))
@@ -99,7 +102,7 @@ class Informer:
 
     async def _watch(self, kind: str, namespace: str | None, version: str, seconds: int) -> None:
         """Watch a kind until the watch ends."""
-        watch = self._cluster.watch(kind, namespace, version, labels=_labels(kind), seconds=seconds)
+        watch = self._cluster.watch(kind, namespace, version, seconds=seconds, **_options(kind))
         async for event, found in watch:
             changed = self._store.remove(kind, found) if event == "DELETED" else self._store.put(kind, found)
             self._report(changed)
@@ -133,5 +136,7 @@ def _jitter(low: float, high: float) -> float:
     return random.uniform(low, high)  # noqa: S311 - not for cryptography
 
 
-def _labels(kind: str) -> str:
-    return "" if kind == KIND else SCAN_LABEL
+def _options(kind: str) -> Reading:
+    """Return which objects of a kind are read, and what of them."""
+    labels = "" if kind == KIND else SCAN_LABEL
+    return {"labels": labels, "keep": partial(trimmed, kind), "metadata_only": kind in METADATA_ONLY}

@@ -2,7 +2,7 @@
 
 An older version never replaces a newer one, whether it comes from a watch or from the answer to a write: versions of a
 kind only grow (https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions). The store keeps only
-the fields that the operator reads: a thousand scans have ten thousand objects.
+what `trim` leaves of an object.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skymap_api.names import COMPONENT_LABEL, KIND, SCAN_LABEL, SCAN_NAME_ANNOTATION, NamespacedName
+from skymap_api.names import KIND, SCAN_LABEL, SCAN_NAME_ANNOTATION, NamespacedName
 from skymap_api.resource.base import Manifest
+from skymap_operator.cluster.trim import is_whole, trimmed
 
 #: The kinds that a store holds: scans, their children, and the pods of these.
 STORED = (KIND, "Job", "Deployment", "ConfigMap", "PersistentVolumeClaim", "Pod")
 
 #: Identifies an object: kind, namespace, name.
 Key = tuple[str, str, str]
-
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,7 @@ class _Stored:
     version: int
     text: bytes
     label: str  # the scan label
+    whole: bool  # see `trim.is_whole`
 
     @property
     def manifest(self) -> Manifest:
@@ -62,13 +62,14 @@ class Store:
         return [self._objects[key].manifest for key in sorted(self._pods.get((namespace, scan), ()))]
 
     def put(self, kind: str, found: Mapping[str, Any]) -> set[NamespacedName]:
-        """Store an object unless a newer version is stored or was deleted."""
-        key, version = _key(kind, found), _version(found)
-        before = self._objects.get(key)
-        if version <= (self._deleted.get(key, -1) if before is None else before.version):
+        """Store an object unless it, or a newer version, is stored or was deleted."""
+        key, version, kept = _key(kind, found), _version(found), trimmed(kind, found)
+        before, whole = self._objects.get(key), is_whole(kind, kept)
+        completes = before is not None and version == before.version and whole and not before.whole
+        if version <= (self._deleted.get(key, -1) if before is None else before.version) and not completes:
             return set()
-        kept = trimmed(kind, found)
-        stored = _Stored(version, json.dumps(kept).encode(), kept["metadata"].get("labels", {}).get(SCAN_LABEL, ""))
+        label = kept["metadata"].get("labels", {}).get(SCAN_LABEL, "")
+        stored = _Stored(version, json.dumps(kept, ensure_ascii=False).encode(), label, whole)
         if before is not None:
             self._drop(key)
         self._objects[key] = stored
@@ -119,65 +120,6 @@ def scans_of(kind: str, found: Mapping[str, Any]) -> set[NamespacedName]:
     meta = found["metadata"]
     name = meta["name"] if kind == KIND else meta.get("annotations", {}).get(SCAN_NAME_ANNOTATION)
     return {NamespacedName(meta["namespace"], name)} if name else set()
-
-
-def trimmed(kind: str, found: Mapping[str, Any]) -> Manifest:
-    """Return the part of an object that the store keeps.
-
-    A Job loses its pod template, which is immutable. Of a Deployment's status only the reasons for missing pods stay,
-    because the pods themselves are stored. A pod keeps what `observe.state.Pod` reads.
-    """
-    meta = {key: value for key, value in found["metadata"].items() if key not in {"managedFields", "selfLink"}}
-    notes = meta.get("annotations")
-    if notes and _LAST_APPLIED in notes:
-        meta["annotations"] = {key: value for key, value in notes.items() if key != _LAST_APPLIED}
-    kept = {"kind": kind, **found, "metadata": meta}
-    if kind == "Job":
-        kept["spec"] = {key: value for key, value in found["spec"].items() if key not in {"template", "selector"}}
-    elif kind == "Deployment":
-        conditions = [one for one in found.get("status", {}).get("conditions", ()) if explains_missing_pods(one)]
-        kept["status"] = {"conditions": conditions} if conditions else {}
-    elif kind == "Pod":
-        return {"kind": kind, "metadata": _pod_meta(meta), "status": _pod_status(found.get("status", {}))}
-    return kept
-
-
-def explains_missing_pods(condition: Mapping[str, Any]) -> bool:
-    """Return whether a condition of a Deployment says why no pod, or no ReplicaSet, could be created."""
-    if condition["type"] == "Progressing":
-        return condition["status"] == "False" and condition.get("reason") == "ReplicaSetCreateError"
-    return bool(condition["type"] == "ReplicaFailure" and condition["status"] == "True")
-
-
-_POD_META = ("name", "namespace", "uid", "resourceVersion", "annotations", "creationTimestamp", "deletionTimestamp")
-_POD_CONDITIONS = {"PodScheduled", "PodReadyToStartContainers", "Ready"}
-_POD_CONTAINERS = ("initContainerStatuses", "containerStatuses")
-
-
-def _pod_meta(meta: Mapping[str, Any]) -> Manifest:
-    kept = {key: meta[key] for key in _POD_META if key in meta}
-    owners = [
-        {"uid": one["uid"], "controller": True} for one in meta.get("ownerReferences") or () if one.get("controller")
-    ]
-    kept |= {"ownerReferences": owners} if owners else {}
-    labels = meta.get("labels", {})
-    return kept | {"labels": {key: labels[key] for key in (SCAN_LABEL, COMPONENT_LABEL) if key in labels}}
-
-
-def _pod_status(status: Mapping[str, Any]) -> Manifest:
-    kept = {key: status[key] for key in ("phase", "podIP", "reason", "message") if key in status}
-    kept["conditions"] = [
-        {key: one[key] for key in ("type", "status", "reason", "message") if key in one}
-        for one in status.get("conditions", ())
-        if one["type"] in _POD_CONDITIONS
-    ]
-    for key in _POD_CONTAINERS:
-        if key in status:
-            kept[key] = [
-                {name: one[name] for name in ("state", "lastState", "restartCount", "imageID") if name in one}
-                for one in status[key]
-            ]
-    return kept
 
 
 def _same(kind: str, before: Manifest, now: Manifest) -> bool:

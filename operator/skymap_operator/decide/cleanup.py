@@ -22,8 +22,9 @@ def end_pods(observed: ObservedState, settings: Settings, *, finished_jobs: bool
     workers = [pod for pod in observed.pods if pod.role == WORKER and not pod.terminating and not pod.finished]
     children, config_map = observed.children, observed.children.config_map
     actions: list[Action] = []
-    if workers and config_map is not None and config_map.managed and config_map.manifest.get("data"):
-        actions.append(Replace(config_map.manifest | {"data": {}}))
+    if workers and config_map is not None and config_map.managed and not config_map.empty:
+        meta = config_map.manifest["metadata"]
+        actions.append(Replace({"apiVersion": "v1", "kind": config_map.kind, "metadata": meta, "data": {}}))
     actions += [Delete("Pod", pod.name, settings.grace_seconds) for pod in workers]
     deployment = children.owned_deployment()
     jobs = [job for job in children.jobs.values() if finished_jobs or not job.finished]

@@ -7,6 +7,7 @@ from typing import Any
 
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.quantities import same_quantity
+from skymap_operator.cluster.trim import data_digest
 from skymap_operator.decide.actions import Action, Patch
 from skymap_operator.manifests.labels import OPERATOR, SETTINGS, TEMPLATE, content
 from skymap_operator.observe.children import Job
@@ -22,9 +23,11 @@ def differs(live: Manifest, wanted: Manifest) -> bool:
     """Return whether the object must be written: because its manifest has changed, or somebody changed the object.
 
     Fields that the API server and others have added do not count, nor kind and version of the API, which the objects of
-    a list lack.
+    a list lack. In a ConfigMap all of the data counts: the operator keeps its digest alone.
     """
-    body = {key: value for key, value in wanted.items() if key not in {"apiVersion", "kind"}}
+    if "data" in wanted and data_digest(live) != data_digest(wanted):
+        return True
+    body = {key: value for key, value in wanted.items() if key not in {"apiVersion", "kind", "data"}}
     return content(live) != content(wanted) or not _contains(live, body)
 
 
@@ -40,8 +43,9 @@ def workers_differ(live: Manifest, wanted: Manifest) -> bool:
 
 
 def _commands(deployment: Manifest) -> list[Manifest]:
-    """Return what the containers of a Deployment run."""
-    containers = deployment["spec"]["template"]["spec"]["containers"]
+    """Return what the containers of a Deployment run; nothing for one that was too long to be kept."""
+    template = (deployment.get("spec") or {}).get("template") or {}
+    containers = (template.get("spec") or {}).get("containers") or ()
     return [{key: one.get(key) for key in ("name", "image", "args", "env")} for one in containers]
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from skymap_api.names import GROUP, JOB_ROLES, SCAN_LABEL
 from skymap_api.resource.base import Manifest
-from skymap_operator.cluster.store import explains_missing_pods
+from skymap_operator.cluster.trim import data_digest, explains_missing_pods
 
 #: Annotation of a Job with the memory limit of its pods. Their template is not kept in the operator's memory.
 MEMORY_LIMIT = f"{GROUP}/memory-limit"
@@ -63,6 +63,11 @@ class ConfigMap(Child):
     """The ConfigMap with the scan."""
 
     kind = "ConfigMap"
+
+    @property
+    def empty(self) -> bool:
+        """Whether it has no data."""
+        return data_digest(self.manifest) == data_digest({})
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Unpack
 
 from tests.unit.operator.world import merge
 
@@ -15,6 +15,7 @@ from skymap_api.pulsar_admin import PulsarAdminError, StoredMessage, UnreadableM
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound
+from skymap_operator.cluster.reading import Reading, whole
 from skymap_operator.pulsar.access import PulsarAccess
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.connections import Pulsars
@@ -38,15 +39,14 @@ class FakeCluster(Cluster):
             raise self.faults.pop("get")
         return copy.deepcopy(self.objects.get((kind, name)))
 
-    async def list(
-        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
-    ) -> list[Manifest]:
+    async def list(self, kind: str, namespace: str | None = None, **reading: Unpack[Reading]) -> list[Manifest]:
         return [copy.deepcopy(one) for (found, _), one in self.objects.items() if found == kind]
 
     async def pages(
-        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+        self, kind: str, namespace: str | None = None, **reading: Unpack[Reading]
     ) -> AsyncIterator[Manifest]:
-        yield {"items": await self.list(kind, namespace), "metadata": {"resourceVersion": "1"}}
+        keep = reading.get("keep", whole)
+        yield {"items": [keep(one) for one in await self.list(kind)], "metadata": {"resourceVersion": "1"}}
 
     async def dry_run(self, manifest: Manifest) -> None:
         self._begin("dry_run", manifest["kind"], manifest["metadata"]["generateName"])

@@ -20,7 +20,7 @@ from skymap_api.progress import FitCounts, Progress, ProgressPhase
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import BestFitStatus, LevelStatus, Reason
-from skymap_operator.cluster.store import trimmed
+from skymap_operator.cluster.trim import trimmed
 from skymap_operator.decide import actions as do
 from skymap_operator.observe.children import Children
 from skymap_operator.observe.state import (

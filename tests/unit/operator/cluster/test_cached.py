@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.cached import CachedReads, warnings_ttl
-from skymap_operator.cluster.client import JSON, Cluster, Connection, Unavailable
+from skymap_operator.cluster.client import Cluster, Connection, Unavailable
+from skymap_operator.cluster.reading import JSON, Reading
 from skymap_operator.cluster.store import Store
 
 
@@ -27,14 +28,9 @@ class Events(Cluster):
         self.listed: list[str] = []
 
     async def pages(
-        self,
-        kind: str,
-        namespace: str | None = None,
-        *,
-        labels: str = "",
-        fields: str = "",
+        self, kind: str, namespace: str | None = None, **reading: Unpack[Reading]
     ) -> AsyncIterator[Manifest]:
-        assert (kind, labels, fields) == ("Event", "", "type=Warning")
+        assert (kind, reading.get("labels"), reading["fields"]) == ("Event", None, "type=Warning")
         self.listed.append(str(namespace))
         await asyncio.sleep(0)
         self.now += self.seconds
@@ -103,7 +99,15 @@ class Echo(Cluster):
     """Answers every request with its body."""
 
     async def _ask(
-        self, method: str, path: str, query: Any = None, body: Manifest | None = None, content: str = JSON
+        self,
+        method: str,
+        path: str,
+        query: Any = None,
+        body: Manifest | None = None,
+        content: str = JSON,
+        *,
+        accept: str = JSON,
+        most: int | None = None,
     ) -> Manifest:
         assert body is not None
         return body

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
+from skymap_operator.cluster import client
 from skymap_operator.cluster.client import (
     Cluster,
     ClusterError,
@@ -127,9 +128,26 @@ def test_list_is_read_to_its_last_page() -> None:
     assert {asked[2]["labelSelector"] for asked in server.asked} == {"a=b"}
 
 
+def test_page_that_is_too_long_is_requested_with_fewer_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "PAGE_BYTES", 1000)
+    large = {"items": ["x" * 2000], "metadata": {}}
+    first, second = {"items": [1], "metadata": {"continue": "more"}}, {"items": [2], "metadata": {}}
+    server = Server((200, large), (200, large), (200, first), (200, second))
+    assert server.run(lambda cluster: cluster.list("ConfigMap", keep=lambda found: {"kept": found})) == [
+        {"kept": 1},
+        {"kept": 2},
+    ]
+    assert [asked[2]["limit"] for asked in server.asked] == ["500", "62", "7", "14"]
+    assert [asked[2].get("continue") for asked in server.asked] == [None, None, None, "more"]
+    server = Server(*[(200, large)] * 4)
+    with pytest.raises(Unavailable, match="configmaps: an object is longer than 1000 bytes"):
+        server.run(lambda cluster: cluster.list("ConfigMap"))
+    assert server.answers == []
+
+
 def test_warnings_are_listed_by_the_uid_of_their_object() -> None:
     first, second, other = warning("u"), warning("u"), warning("w")
-    server = Server((200, {"items": [first | {"count": 3}, second, other]}))
+    server = Server((200, {"items": [first | {"count": 3}, second, other], "metadata": {}}))
     assert server.run(lambda cluster: cluster.warnings("ns")) == {"u": [first, second], "w": [other]}
     assert server.asked[0][2]["fieldSelector"] == "type=Warning"
 

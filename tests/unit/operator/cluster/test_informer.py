@@ -21,6 +21,7 @@ from skymap_operator.cluster.cached import CachedReads
 from skymap_operator.cluster.client import Cluster, Refused
 from skymap_operator.cluster.informer import FIRST_PAUSE, LONGEST_PAUSE, Backoff, Informer
 from skymap_operator.cluster.store import Store
+from skymap_operator.cluster.trim import data_digest
 
 SCAN = NamespacedName("ns", "alert")
 PLURALS = ("skymapscans", "jobs", "deployments", "configmaps", "persistentvolumeclaims", "pods")
@@ -30,20 +31,25 @@ class Api:
     """An API server whose lists and watches a test controls; ``refused``: a plural that may not be listed."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, list[dict[str, Any]]] = {"skymapscans": [], "jobs": []}
+        #: Lists by plural, and single objects by name.
+        self.objects: dict[str, Any] = {"skymapscans": [], "jobs": []}
         self.version = 100
         self.requests: Counter[str] = Counter()
         self.lines: dict[str, asyncio.Queue[bytes | None]] = {}
         self.refused = ""
+        self.accepted: dict[str, str] = {}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         plural = request.path.split("/")[-1]
         watch = "watch" in request.query
         self.requests[f"{'watch' if watch else request.method} {plural}"] += 1
+        self.accepted[f"{'watch' if watch else request.method} {plural}"] = request.headers["Accept"]
         if plural == self.refused:
             return web.json_response({"message": "may not"}, status=403)
         if request.method != "GET":
             return web.json_response(await request.json() | {"kind": "Job"})
+        if not watch and isinstance(self.objects.get(plural), dict):
+            return web.json_response(self.objects[plural])  # one object
         if not watch:
             found = {"items": self.objects.get(plural, []), "metadata": {"resourceVersion": str(self.version)}}
             return web.json_response(found | {"groups": [], "versions": []})  # the discovery documents, too
@@ -132,6 +138,34 @@ def test_watched_objects_are_read_from_the_store() -> None:
         assert api.requests - before == Counter({"GET alert-saver": 1}), "an unknown object is requested"
         await reads.pods("ns", "alert", fresh=True)
         assert api.requests["GET pods"] == before["GET pods"] + 1
+
+    run(test)
+
+
+def test_config_maps_are_watched_without_their_data() -> None:
+    async def test(bench: Bench) -> None:
+        api, reads = bench.api, bench.reads
+        whole = made("ConfigMap", 5, "alert-scan", data={"a": "1"})
+        api.objects["configmaps"] = [{"metadata": whole["metadata"]}]
+        api.objects["alert-scan"] = whole
+        await bench.started()
+        metadata = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+        assert api.accepted["GET configmaps"] == metadata.format("List")
+        assert api.accepted["watch configmaps"] == metadata.format("")
+        assert {api.accepted[f"GET {plural}"] for plural in PLURALS if plural != "configmaps"} == {"application/json"}
+        for _ in range(2):
+            found = await reads.get("ConfigMap", "ns", "alert-scan")
+            assert found is not None
+            assert data_digest(found) == data_digest(whole)
+        assert api.requests["GET alert-scan"] == 1, "once for each version"
+        newer = made("ConfigMap", 101, "alert-scan", data={"a": "2"})
+        api.objects["alert-scan"] = newer
+        api.send("configmaps", "MODIFIED", {"metadata": newer["metadata"]})
+        await eventually_async(lambda: len(bench.changed) == 2)
+        found = await reads.get("ConfigMap", "ns", "alert-scan")
+        assert found is not None
+        assert data_digest(found) == data_digest(newer)
+        assert api.requests["GET alert-scan"] == 2
 
     run(test)
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from skymap_api.names import SCAN_LABEL, SCAN_NAME_ANNOTATION, NamespacedName
-from skymap_operator.cluster.store import Store, trimmed
-from skymap_operator.observe.state import Pod
+from skymap_operator.cluster.store import Store
+from skymap_operator.cluster.trim import DATA_DIGEST, data_digest
 
 SCAN = NamespacedName("ns", "alert")
-ENDED = {"terminated": {"exitCode": 1, "message": "Error: no", "startedAt": "2026-01-01T00:00:00Z", "reason": "Error"}}
 
 
 def made(kind: str, version: int, name: str = "a", **more: Any) -> dict[str, Any]:
@@ -28,7 +25,7 @@ def test_older_version_never_replaces_newer() -> None:
     assert store.put("ConfigMap", made("ConfigMap", 9, data={"a": "1"})) == set()
     stored = store.get("ConfigMap", "ns", "a")
     assert stored is not None
-    assert stored["data"] == {"a": "2"}
+    assert stored[DATA_DIGEST] == data_digest({"data": {"a": "2"}})
     assert store.remove("ConfigMap", made("ConfigMap", 8)) == set(), "an earlier object of this name"
     assert store.remove("ConfigMap", made("ConfigMap", 12)) == {SCAN}
     assert store.put("ConfigMap", made("ConfigMap", 11, data={"a": "3"})) == set(), "a late answer to a write"
@@ -87,51 +84,18 @@ def test_pods_are_found_by_scan_label() -> None:
     assert store.pods("ns", "another") == []
 
 
-@pytest.mark.parametrize(
-    "status",
-    [
-        {"phase": "Pending"},
-        {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."},
-        {
-            "phase": "Running",
-            "podIP": "10.0.0.7",
-            "podIPs": [{"ip": "10.0.0.7"}],
-            "qosClass": "Burstable",
-            "conditions": [
-                {"type": kind, "status": "True"} for kind in ("PodScheduled", "PodReadyToStartContainers", "Ready")
-            ],
-            "initContainerStatuses": [{"name": "i", "state": {"terminated": {"exitCode": 0}}, "restartCount": 0}],
-            "containerStatuses": [
-                {"name": "c", "state": {"running": {}}, "lastState": ENDED, "restartCount": 3, "imageID": "a@sha256:0"}
-            ],
-        },
-        {
-            "phase": "Pending",
-            "conditions": [
-                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no room"}
-            ],
-            "containerStatuses": [
-                {"state": {"waiting": {"reason": "ErrImagePull", "message": "x"}}, "restartCount": 0}
-            ],
-        },
-    ],
-)
-def test_stored_pod_is_observed_like_the_whole_pod(status: dict[str, Any]) -> None:
-    pod = made("Pod", 1, status=status, spec={"containers": [{"image": "large"}]})
-    pod["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "creationTimestamp": "2025-12-31T00:00:00Z"}
-    pod["metadata"]["ownerReferences"] = [{"uid": "other"}, {"uid": "job-1", "kind": "Job", "controller": True}]
-    pod["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"] = "100"
-    kept = trimmed("Pod", pod)
-    assert Pod.of(kept) == Pod.of(pod)
-    assert "spec" not in kept
-    assert Pod.of(kept).owner == "job-1"
-
-
-def test_stored_job_has_no_template() -> None:
-    job = made("Job", 1, spec={"suspend": True, "template": {"spec": {}}, "selector": {}})
-    job["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "long"
-    kept = trimmed("Job", job)
-    assert kept["spec"] == {"suspend": True}
-    assert kept["metadata"]["annotations"] == {SCAN_NAME_ANNOTATION: "alert"}
-    assert "managedFields" not in kept["metadata"]
-    assert "managedFields" in job["metadata"], "the argument is unchanged"
+def test_metadata_is_completed_and_never_completes() -> None:
+    store = Store()
+    content, newer = made("ConfigMap", 9, data={"a": "1"}), made("ConfigMap", 10)
+    metadata = {"metadata": content["metadata"]}
+    assert store.put("ConfigMap", metadata) == {SCAN}
+    assert store.put("ConfigMap", content) == {SCAN}, "the same version with its content"
+    assert store.put("ConfigMap", metadata) == set(), "the same version without it"
+    stored = store.get("ConfigMap", "ns", "a")
+    assert stored is not None
+    assert stored[DATA_DIGEST] == data_digest(content)
+    assert store.put("ConfigMap", {"metadata": newer["metadata"]}) == {SCAN}, "what has changed is not known"
+    stored = store.get("ConfigMap", "ns", "a")
+    assert stored is not None
+    assert DATA_DIGEST not in stored
+    assert store.put("ConfigMap", content) == set(), "an older version"

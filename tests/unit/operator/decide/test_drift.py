@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from skymap_api.resource.quantities import Quantity, same_quantity
 from skymap_operator.decide.actions import Patch
-from skymap_operator.decide.drift import differs, patch_job
+from skymap_operator.decide.drift import differs, patch_job, workers_differ
 from skymap_operator.observe.children import Job
 
 UNTIMED = settings(deadline=None)
@@ -60,6 +60,12 @@ def test_object_of_a_list_differs_from_none_of_its_kind() -> None:
     wanted = signed({"a": 1}) | {"apiVersion": "apps/v1", "kind": "Deployment"}
     assert not differs(signed({"a": 1}), wanted)
     assert differs(signed({"a": 2}), wanted)
+
+
+def test_deployment_that_was_too_long_to_keep_differs() -> None:
+    version = {"skymap.icecube.wisc.edu/operator-version": "0"}
+    wanted = {"spec": {"template": {"spec": {"containers": [{"name": "worker", "image": "a"}]}}}}
+    assert workers_differ({"metadata": {"annotations": version}}, wanted | {"metadata": {"annotations": {}}})
 
 
 def test_only_mutable_fields_of_a_job_are_patched() -> None:
