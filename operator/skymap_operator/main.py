@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,13 +25,17 @@ from skymap_operator.install.uninstall import Uninstall
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime import health
 from skymap_operator.runtime.metrics import Metrics
-from skymap_operator.runtime.reconciler import Reconciler, is_urgent
+from skymap_operator.runtime.reconciler import Reconciler, is_urgent, lane_of
 from skymap_operator.runtime.workqueue import WorkQueue
 from skymap_operator.settings import Settings, SettingsError, read_settings
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: Threads that resolve names. One that asks a name server which does not answer is held for half a minute, even if
+#: nobody waits for it any more, and as many as processors are few.
+THREADS = 32
 
 
 @click.group(invoke_without_command=True)
@@ -97,6 +102,7 @@ async def run(settings: Settings, host: str, port: int) -> None:
 
     Raises ClusterError if there is no access to a cluster, or it does not know the kind SkymapScan.
     """
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
     metrics, store = Metrics(), Store()
     watches = len(STORED) * max(len(settings.namespaces), 1)
     async with (
@@ -108,6 +114,7 @@ async def run(settings: Settings, host: str, port: int) -> None:
             reconciler.reconcile,
             metrics.waited,
             lambda key: is_urgent(store.get(KIND, key.namespace, key.name), settings),
+            lambda key: lane_of(key, store.get(KIND, key.namespace, key.name), settings),
         )
         informer = Informer(cluster, store, queue.add, settings.resync_interval)
         try:

@@ -45,6 +45,9 @@ from skymap_operator.settings import Settings
 
 T = TypeVar("T")
 
+#: Plans that are read at the same time: whoever may write to a namespace decides how many it holds.
+PLANS_AT_ONCE = 64
+
 
 async def observe(
     resource: Manifest,
@@ -199,8 +202,11 @@ async def _metadata_topics(
     found = tuple(topic for topic in named if topic in existing)
     if not found:
         return (), frozenset()
-    plans = {topic for topic in there if topic.endswith("-plan")} - {topics.plan, *ending}
-    firsts = await asyncio.gather(*(_first(admin, topic, cached=True) for topic in sorted(plans)))
+    plans = sorted({topic for topic in there if topic.endswith("-plan")} - {topics.plan, *ending})
+    firsts: list[bytes | None] = []
+    for start in range(0, len(plans), PLANS_AT_ONCE):
+        some = plans[start : start + PLANS_AT_ONCE]
+        firsts += await asyncio.gather(*(_first(admin, topic, cached=True) for topic in some))
     return found, topics_in_use(map(named_topics, firsts))
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from skymap_api.pulsar_brokers import Brokers
 from skymap_api.resource import SkymapScanSpec, SkymapScanStatus
+from skymap_api.resource.base import Manifest
 from skymap_api.resource.spec import Pulsar, TokenSecret
 from skymap_api.resource.status import RunsWith
 from skymap_operator.settings import AllowedPulsar, Settings, matches
@@ -76,6 +78,27 @@ def pulsar_access(
     best = min(range(len(refused)), key=lambda number: len(refused[number]))
     addresses = listed[best].addresses if listed else ("public",)
     return PulsarAccess(runs.service_url, runs.admin_url, runs.tenant, token, tls, own, addresses, refused[best])
+
+
+def named_endpoint(resource: Manifest | None, settings: Settings) -> str | None:
+    """Return host and port of the admin interface of a Pulsar that a scan names, None if it uses the operator's.
+
+    It is read from the resource as it is, which need not be valid.
+    """
+    spec, status = ((resource or {}).get(name) or {} for name in ("spec", "status"))
+    given = status.get("runsWith") or spec.get("pulsar") or {}
+    admin = given.get("adminUrl") or settings.pulsar_admin_url
+    service = given.get("serviceUrl") or settings.pulsar_service_url
+    return None if (admin, service) == (settings.pulsar_admin_url, settings.pulsar_service_url) else endpoint(admin)
+
+
+def endpoint(admin_url: str) -> str:
+    """Return host and port of an admin interface, of the first broker that its URL lists; the URL if it is invalid."""
+    try:
+        host, port = Brokers.parse(admin_url).hosts[0]
+    except ValueError:
+        return admin_url
+    return f"{host}:{port}"
 
 
 def refusal(items: Sequence[str], settings: Iterable[str] = ("settings.allowedPulsars",)) -> str:

@@ -11,16 +11,25 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
+from cachetools import TTLCache
+
 from skymap_api.addresses import Addresses
-from skymap_api.pulsar_admin import PulsarAdminError
+from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Cluster, Refused
-from skymap_operator.pulsar.access import PulsarAccess, refusal
+from skymap_operator.pulsar.access import PulsarAccess, endpoint, refusal
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.bounded_http import FOREIGN
+from skymap_operator.pulsar.breaker import LONGEST_PAUSE, Breaker
 from skymap_operator.pulsar.credentials import Credentials
 from skymap_operator.pulsar.messages import MessageReader
 from skymap_operator.settings import Settings
+
+#: Longest time (s) with a Pulsar that a scan names, for all requests that observe it or that apply one action.
+LONGEST_VISIT = 20.0
+
+#: Most endpoints whose failures are kept.
+MAX_BREAKERS = 4096
 
 #: Keys of a TLS Secret: certificates to trust, our own certificate and its key.
 TRUSTED_KEY, CERTIFICATE_KEY, KEY_KEY = "ca.crt", "tls.crt", "tls.key"
@@ -36,6 +45,8 @@ class Pulsars:
         self._settings = settings
         self._on_request = on_request
         self._own: dict[str, PulsarAdmin] = {}
+        #: By endpoint, those that did not answer lately.
+        self._breakers: TTLCache[str, Breaker] = TTLCache(MAX_BREAKERS, 4 * LONGEST_PAUSE)
 
     async def __aenter__(self) -> Self:
         return self
@@ -49,7 +60,7 @@ class Pulsars:
         """Open the admin interface that a scan in ``namespace`` uses.
 
         Raises PulsarAdminError if the administrator does not allow it, or its token or certificates are missing or
-        invalid.
+        invalid; PulsarUnavailable if it takes too long, or did not answer a short while ago.
         """
         if access.refused:
             raise PulsarAdminError(refusal(access.refused))
@@ -62,14 +73,42 @@ class Pulsars:
                 )
             yield self._own[access.admin_url]
             return
-        with tempfile.TemporaryDirectory(prefix="skymap-operator-") as folder:  # mode 700
-            credentials = await self._stored(namespace, access, Path(folder))
-            allowed = Addresses.parse(" ".join(access.addresses))
-            messages = MessageReader(access.service_url, credentials, allowed)
-            async with PulsarAdmin(
-                access.admin_url, credentials, self._on_request, allowed=allowed, limits=FOREIGN, messages=messages
-            ) as admin:
-                yield admin
+        async with self._attempt(access.admin_url):
+            with tempfile.TemporaryDirectory(prefix="skymap-operator-") as folder:  # mode 700
+                credentials = await self._stored(namespace, access, Path(folder))
+                allowed = Addresses.parse(" ".join(access.addresses))
+                messages = MessageReader(access.service_url, credentials, allowed)
+                async with PulsarAdmin(
+                    access.admin_url, credentials, self._on_request, allowed=allowed, limits=FOREIGN, messages=messages
+                ) as admin:
+                    yield admin
+
+    @asynccontextmanager
+    async def _attempt(self, admin_url: str) -> AsyncIterator[None]:
+        """Limit the time with a Pulsar that a scan names, and leave it alone for a while after it did not answer.
+
+        Raises PulsarUnavailable.
+        """
+        place, now = endpoint(admin_url), asyncio.get_running_loop().time
+        breaker = self._breakers.get(place, Breaker())
+        if not breaker.allows(now()):
+            raise PulsarUnavailable(
+                f"{admin_url} did not answer: it is asked again after a pause of up to {LONGEST_PAUSE:g} s"
+            )
+        self._breakers[place] = breaker.tried(now())
+        try:
+            async with asyncio.timeout(LONGEST_VISIT) as limit:
+                yield
+        except (PulsarUnavailable, TimeoutError) as error:
+            self._breakers[place] = self._breakers.get(place, breaker).failed(now())
+            if isinstance(error, TimeoutError) and limit.expired():
+                raise PulsarUnavailable(f"{admin_url} takes more than {LONGEST_VISIT:g} s") from error
+            raise
+        except BaseException:  # not about the server, such as a missing Secret
+            self._breakers[place] = breaker
+            raise
+        else:
+            self._breakers.pop(place, None)
 
     async def _stored(self, namespace: str, access: PulsarAccess, folder: Path) -> Credentials:
         """Write the content of the scan's Secrets into files."""

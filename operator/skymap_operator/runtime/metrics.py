@@ -92,7 +92,8 @@ class Metrics(Collector):
         )
         self._overdue = Gauge(
             "workqueue_longest_overdue_seconds",
-            "Time since the longest overdue reconcile, waiting or running, became due.",
+            "Time since the longest overdue reconcile, waiting or running, became due; scans with a Pulsar of "
+            "their own do not count.",
             **ours,
         )
         self._requests = Counter(

@@ -20,7 +20,9 @@ from skymap_operator.decide.allowed import may_be_realtime
 from skymap_operator.decide.plan import decide
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState, RefusedEnlargement
+from skymap_operator.pulsar.access import named_endpoint
 from skymap_operator.pulsar.connections import Pulsars
+from skymap_operator.runtime.fairness import Lane
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
 from skymap_operator.runtime.shared_state import Allocations, EndingPlans
 from skymap_operator.settings import Settings
@@ -148,6 +150,11 @@ def is_urgent(scan: Manifest | None, settings: Settings) -> bool:
     if scan is None or scan["spec"].get("priority") != "Realtime":
         return False
     return may_be_realtime(scan["metadata"]["namespace"], settings)
+
+
+def lane_of(key: NamespacedName, scan: Manifest | None, settings: Settings) -> Lane:
+    """Return the lane of the work queue in which a scan waits."""
+    return Lane(key.namespace, named_endpoint(scan, settings))
 
 
 def _status(decision: Decision, observed: ObservedState) -> SkymapScanStatus:

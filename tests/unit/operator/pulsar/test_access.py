@@ -9,7 +9,7 @@ from tests.unit.operator.recipes import URL, scan
 from tests.unit.operator.world import NAMESPACE, SETTINGS
 
 from skymap_api.resource.status import RunsWith, SkymapScanStatus
-from skymap_operator.pulsar.access import PulsarAccess, pulsar_access, refusal, runs_with
+from skymap_operator.pulsar.access import PulsarAccess, named_endpoint, pulsar_access, refusal, runs_with
 from skymap_operator.settings import AllowedPulsar
 from skymap_operator.version import VERSION
 
@@ -129,3 +129,22 @@ def test_refusal_says_what_to_do() -> None:
         "the administrator does not allow pulsar.tenant (others) - leave it out, or ask the administrator for it "
         "(settings.allowedPulsars of the chart)"
     )
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "found"),
+    [
+        ({}, {}, None),
+        ({"pulsar": {"tenant": "own"}}, {}, None),
+        ({"pulsar": {"adminUrl": SETTINGS.pulsar_admin_url}}, {}, None),
+        ({"pulsar": {"adminUrl": "http://Theirs:8080/"}}, {}, "theirs:8080"),
+        ({"pulsar": {"adminUrl": "https://theirs,others"}}, {}, "theirs:443"),
+        ({"pulsar": {"adminUrl": "nonsense"}}, {}, "nonsense"),
+        ({"pulsar": {"serviceUrl": "pulsar://theirs:6650"}}, {}, "pulsar:8080"),
+        ({"pulsar": THEIRS}, {"runsWith": {"adminUrl": "http://began:1", "serviceUrl": "pulsar://began:2"}}, "began:1"),
+        (None, None, None),
+    ],
+)
+def test_endpoint_of_a_named_pulsar_is_found(spec: object, status: object, found: str | None) -> None:
+    assert named_endpoint({"spec": spec, "status": status}, SETTINGS) == found
+    assert named_endpoint(None, SETTINGS) is None

@@ -27,8 +27,8 @@ def test_healthz_fails_when_reconciling_has_stopped() -> None:
             return [fine, stopped, await client.get(f"http://127.0.0.1:{port}/metrics")]
 
     fine, stopped, figures = asyncio.run(ask())
-    assert (fine.status_code, fine.text) == (200, "ok\n")
-    text = "reconciling has stopped: no reconcile has ended for 301 s\n"
+    assert (fine.status_code, fine.text) == (200, "ok\n2 scans wait, the longest is overdue by 400 s\n")
+    text = "reconciling has stopped: no reconcile has ended for 181 s\n2 scans wait, the longest is overdue by 400 s\n"
     assert (stopped.status_code, stopped.text) == (503, text)
     assert figures.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "skymap_operator_workqueue_depth 2.0" in figures.text

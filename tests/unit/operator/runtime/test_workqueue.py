@@ -10,7 +10,9 @@ import pytest
 from testing.waiting import eventually_async
 
 from skymap_api.names import NamespacedName
+from skymap_operator.runtime import fairness
 from skymap_operator.runtime import workqueue as module
+from skymap_operator.runtime.fairness import LONGEST, NAMED_PER_SECOND, Lane, Places
 from skymap_operator.runtime.workqueue import Load, Trigger, WorkQueue
 
 A, B = NamespacedName("ns", "a"), NamespacedName("ns", "b")
@@ -86,7 +88,7 @@ def test_concurrent_reconciles_are_limited() -> None:
             going -= 1
             return None
 
-        queue = WorkQueue(reconcile, max_concurrent=3, pause=0)
+        queue = WorkQueue(reconcile, places=Places(total=3), pause=0)
         for number in range(100):
             queue.add(NamespacedName("ns", str(number)))
         await eventually_async(lambda: len(queue._scans) == 0)
@@ -133,14 +135,14 @@ def test_hanging_reconcile_is_reported_and_cancelled(
         assert queue.load() == Load()
         queue.add(A)
         await asyncio.sleep(0)
-        clock.ahead = 200.0
+        clock.ahead = LONGEST - 20.0
         load = queue.load()
-        assert min(load.longest_overdue, load.stalled, load.longest_running) > 199.0
+        assert min(load.longest_overdue, load.stalled, load.longest_running) > LONGEST - 21.0
         queue.add(B)
         await eventually_async(lambda: len(queue._scans) == 1)
-        assert queue.load().longest_overdue > 199.0
-        assert queue.load().stalled < 100.0, "others go on"
-        clock.ahead = 250.0
+        assert queue.load().longest_overdue > LONGEST - 21.0
+        assert queue.load().stalled < LONGEST / 2, "others go on"
+        clock.ahead = LONGEST + 10.0
         await eventually_async(lambda: "ns/a: reconcile failed" in caplog.text)
         await queue.close()
         assert len(queue._scans) == 0
@@ -162,7 +164,7 @@ def test_events_and_urgent_scans_go_first_but_no_scan_starves(
                 await held.wait()
             return 100.0
 
-        queue = WorkQueue(reconcile, urgent=lambda key: key.name == "alert", max_concurrent=1, pause=0)
+        queue = WorkQueue(reconcile, urgent=lambda key: key.name == "alert", places=Places(total=1), pause=0)
         queue.add(NamespacedName("ns", "requeue"))
         await eventually_async(lambda: reconciled == ["requeue"])
         clock.ahead = 99.0
@@ -194,7 +196,7 @@ def test_many_scans_are_requeued_less_often(
             reconciles[key] += 1
             return 0.0 if key == A and reconciles[A] == 1 else 10.0
 
-        monkeypatch.setattr(module, "REQUEUES_PER_SECOND", 2)
+        monkeypatch.setattr(fairness, "REQUEUES_PER_SECOND", 2)
         queue = WorkQueue(reconcile, lambda trigger, _, seconds: late[trigger].append(seconds), pause=0)
         queue.add(A)
         for number in range(59):
@@ -229,7 +231,7 @@ def test_event_of_an_overdue_scan_is_timed_from_its_arrival(monkeypatch: pytest.
         queue = WorkQueue(
             reconcile,
             lambda trigger, queued, seconds: late.append((trigger, queued, seconds)),
-            max_concurrent=1,
+            places=Places(total=1),
             pause=0,
         )
         queue.add(A)
@@ -252,6 +254,116 @@ def test_event_of_an_overdue_scan_is_timed_from_its_arrival(monkeypatch: pytest.
         assert [seconds for _, _, seconds in late[1:]] == pytest.approx([35.0, 5.0, 25.0], abs=0.9)
         assert [queued for _, queued, _ in late[1:]] == pytest.approx([0.0, 5.0, 25.0], abs=0.9)
         assert queue.load() == Load()
+        await queue.close()
+
+    run(test)
+
+
+def named(key: NamespacedName) -> Lane:
+    """Scans called x-1, x-2, ... name the Pulsar x."""
+    pulsar, dash, _ = key.name.partition("-")
+    return Lane(key.namespace, pulsar if dash else None)
+
+
+def test_scans_with_hanging_pulsars_of_their_own_delay_no_other() -> None:
+    async def test() -> None:
+        hanging: Counter[str] = Counter()
+        done: list[str] = []
+
+        async def reconcile(key: NamespacedName) -> float | None:
+            if (pulsar := named(key).endpoint) is not None:
+                hanging[pulsar] += 1
+                await asyncio.Event().wait()
+            done.append(key.name)
+            return None
+
+        queue = WorkQueue(reconcile, lane=named, pause=0)
+        for number in range(100):
+            queue.add(NamespacedName("hostile", f"{'abcdef'[number % 6]}-{number}"))
+        for number in range(20):
+            queue.add(NamespacedName("honest", str(number)))
+        await eventually_async(lambda: len(done) == 20)
+        assert hanging.total() == Places().named
+        assert max(hanging.values()) <= Places().same
+        assert queue.load().depth == 96
+        assert queue.load().longest_overdue == 0.0, "of the operator's Pulsar"
+        await queue.close()
+
+    run(test)
+
+
+def test_scan_that_names_another_pulsar_while_it_waits_changes_its_lane() -> None:
+    async def test() -> None:
+        free, reconciled = asyncio.Event(), []
+        lanes = {"moving": Lane("ns"), "hanging": Lane("ns", "x"), "first": Lane("ns")}
+
+        async def reconcile(key: NamespacedName) -> float | None:
+            reconciled.append(key.name)
+            await free.wait()
+            return None
+
+        places = Places(total=2, named=1, same=1)
+        queue = WorkQueue(reconcile, lane=lambda key: lanes[key.name], places=places, pause=0)
+        for name in ("hanging", "first", "moving"):
+            queue.add(NamespacedName("ns", name))
+        lanes["moving"] = Lane("ns", "x")
+        await eventually_async(lambda: reconciled == ["hanging", "first"])
+        queue._running -= Counter([Lane("ns")])  # a place becomes free, though not that of the hanging one
+        queue._start_next()
+        await asyncio.sleep(0)
+        assert reconciled == ["hanging", "first"]
+        assert queue.load().depth == 1
+        queue._running[Lane("ns")] += 1
+        free.set()
+        await eventually_async(lambda: len(queue._scans) == 0)
+        assert reconciled == ["hanging", "first", "moving"]
+
+    run(test)
+
+
+def test_reconciles_of_named_pulsars_hide_no_standstill_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        clock = Clock(monkeypatch)
+        ended = 0
+
+        async def reconcile(key: NamespacedName) -> float | None:
+            nonlocal ended
+            if named(key).endpoint is None:
+                await asyncio.Event().wait()
+            ended += 1
+            return 1000.0
+
+        queue = WorkQueue(reconcile, lane=named, pause=0)
+        queue.add(NamespacedName("ns", "honest"))
+        await asyncio.sleep(0)
+        clock.ahead = LONGEST - 20.0
+        queue.add(NamespacedName("ns", "x-1"))
+        await eventually_async(lambda: ended == 1)
+        assert queue.load().stalled > LONGEST - 21.0
+        await queue.close()
+
+    run(test)
+
+
+def test_requeues_of_named_pulsars_take_nothing_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        clock = Clock(monkeypatch)
+        reconciles: Counter[str | None] = Counter()
+
+        async def reconcile(key: NamespacedName) -> float | None:
+            reconciles[named(key).endpoint] += 1
+            return 10.0
+
+        queue, loop = WorkQueue(reconcile, lane=named, pause=0), asyncio.get_running_loop()
+        began = loop.time()
+        for number in range(200):
+            queue.add(NamespacedName("hostile", f"x-{number}"))
+        for number in range(20):
+            queue.add(NamespacedName("honest", str(number)))
+        await eventually_async(lambda: reconciles.total() == 220)
+        clock.ahead = 12.0
+        await eventually_async(lambda: reconciles[None] == 40)
+        assert reconciles["x"] <= 200 + NAMED_PER_SECOND * (loop.time() - began - 10.0 + 2.0)
         await queue.close()
 
     run(test)
