@@ -55,8 +55,9 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service | quote }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | quote }}
 {{- end }}
 
-{{/* An image: (list . IMAGE). The default tag is the chart's appVersion. */}}
+{{/* An image: (list . IMAGE). The default tag is the chart's appVersion. With a digest the tag is for readers only. */}}
 {{- define "skymap-scanner.image" -}}
 {{- $image := index . 1 -}}
 {{- printf "%s:%s" $image.repository (default (index . 0).Chart.AppVersion $image.tag) }}
+{{- with $image.digest }}@{{ . }}{{ end }}
 {{- end }}

@@ -221,6 +221,13 @@ def test_only_scans_and_operator_reach_the_evaluation_pulsar() -> None:
     assert places == ["alerts", "tests"]
 
 
+def test_hooks_accept_no_connections() -> None:
+    policy = find(render(values("default")), "NetworkPolicy", "skymap-hooks")["spec"]
+    assert policy["podSelector"]["matchExpressions"][0]["values"] == ["uninstall", "check"]
+    assert policy["policyTypes"] == ["Ingress"]
+    assert "ingress" not in policy
+
+
 def test_scan_pods_reach_only_pulsar_and_event_sources() -> None:
     scans = policy("namespaces", "skymap-scans", "alerts")
     assert scans["policyTypes"] == ["Ingress", "Egress"]

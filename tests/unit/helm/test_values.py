@@ -57,6 +57,16 @@ def test_ids_of_scans_can_be_left_to_the_cluster() -> None:
     assert full.namespace_pod_templates["alerts"].security_context == SecurityContext(run_as_user=1000660000)
 
 
+def test_images_can_be_named_by_digest() -> None:
+    objects = render(values("full"))
+    worker = read_settings(environment(find(objects, "Deployment", "skymap-operator"))).image
+    pods = [one["spec"]["template"]["spec"] for one in objects if "template" in one.get("spec", {})]
+    named = {worker, *(container["image"] for pod in pods for container in pod["containers"])}
+    parts = (("worker:1.2", "a"), ("operator:1.2", "b"))
+    images = {f"registry.example.org/icecube/{name}@sha256:{64 * letter}" for name, letter in parts}
+    assert named >= images | {f"registry.example.org/pulsar:4.0.9@sha256:{64 * 'c'}"}
+
+
 def test_all_commands_have_the_same_settings() -> None:
     objects = render(values("full"))
     (uninstall,) = (one for one in objects if one["metadata"]["name"] == "skymap-uninstall")
@@ -162,6 +172,7 @@ def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
         ({"uninstall": {"scans": "Keep"}}, "scans"),
         ({"uninstall": {"timeoutSeconds": 0}}, "timeoutSeconds"),
         ({"worker": {"image": {"tag": "a b"}}}, "tag"),
+        ({"worker": {"image": {"digest": "sha256:abc"}}}, "digest"),
         ({"worker": {"image": {"pullPolicy": "Sometimes"}}}, "pullPolicy"),
         # Pull secrets of the scans' pods have one place: settings.podTemplate.
         ({"worker": {"imagePullSecrets": ["registry"]}}, "imagePullSecrets"),
