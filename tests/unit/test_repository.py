@@ -82,6 +82,14 @@ def test_actions_are_pinned_by_commit() -> None:
             assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), f"{workflow.name}: {action}"
 
 
+def test_base_images_are_pinned_by_digest() -> None:
+    for dockerfile in (ROOT / "worker_image/Dockerfile", ROOT / "operator/Dockerfile"):
+        stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", dockerfile.read_text(), re.MULTILINE)
+        bases = {image for image, _ in stages} - {name for _, name in stages}
+        assert len(bases) == 1
+        assert re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", bases.pop())
+
+
 def test_every_described_make_target_is_listed_by_help() -> None:
     described = re.findall(r"^([a-z-]+):.*## (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     listed = subprocess.run(["make", "-C", ROOT, "help"], capture_output=True, text=True, check=True).stdout
