@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from skymap_api.pulsar_admin import PulsarAdminError
@@ -43,7 +44,8 @@ class Tls:
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         with self._usable():
-            self.context = ssl.create_default_context(cafile=credentials.trusted)
+            plain = credentials.trusted is None and credentials.certificate is None
+            self.context = _system_context() if plain else ssl.create_default_context(cafile=credentials.trusted)
             self._files = TlsFiles(self.context, credentials.trusted, credentials.certificate, credentials.key)
 
     def reload(self) -> None:
@@ -59,3 +61,9 @@ class Tls:
             files = (self._credentials.trusted, self._credentials.certificate, self._credentials.key)
             names = ", ".join(str(path) for path in files if path is not None)
             raise PulsarAdminError(f"cannot use the certificates in {names}: {error}") from error
+
+
+@cache
+def _system_context() -> ssl.SSLContext:
+    """Return the context that trusts the system's certificates. Loading them takes longer than a request."""
+    return ssl.create_default_context()
