@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from testing.cluster.cluster import Cluster, Namespace
 from testing.cluster.releases import Release, Values
+from testing.manifests import cases
 from testing.waiting import eventually
+from tests.unit.operator.recipes import Manifest, everything, made
 
 SCANS = "skymapscans.skymap.icecube.wisc.edu"
 #: A namespace without an operator.
@@ -26,6 +30,7 @@ EXTERNAL: Values = {
 
 #: Only the roles matter: none of the pods can start.
 BARE: Values = {
+    "scope": "cluster",
     "pulsar": EXTERNAL,
     "crds": {"install": False},
     "operator": {"image": {"repository": "registry.invalid/operator"}},
@@ -143,6 +148,92 @@ def test_namespaced_role_grants_nothing_elsewhere(api: httpx.Client, namespace: 
     assert not may(api, account, "list", SCANS)
     release.upgrade(limited)
     assert rights(api, account, namespace.name) == documented([])
+
+
+ALLOWED = {"allowedInPods": {"serviceAccountName": ["*", "!admin"]}}
+LABEL = "skymap.icecube.wisc.edu/scan"
+
+
+def pod_of(manifest: Manifest) -> Manifest:
+    return dict(manifest["spec"]["template"]["spec"])
+
+
+def in_pod(**fields: Any) -> Callable[[Manifest], None]:
+    return lambda manifest: manifest["spec"]["template"]["spec"].update(fields)
+
+
+def in_container(**fields: Any) -> Callable[[Manifest], None]:
+    return lambda manifest: pod_of(manifest)["containers"][0]["securityContext"].update(fields)
+
+
+#: What the operator's account may not do to a Job or Deployment of a scan, and why.
+EXCESSES: list[tuple[Callable[[Manifest], Any], str]] = [
+    (lambda one: one["metadata"]["labels"].pop(LABEL), f"objects with the label {LABEL}"),
+    (lambda one: one["metadata"].pop("ownerReferences"), "must belong to a SkymapScan"),
+    (lambda one: one["spec"]["template"]["metadata"]["labels"].pop(LABEL), "must have the label"),
+    (in_container(privileged=True, allowPrivilegeEscalation=True), "containers of the operator's pods"),
+    (in_container(capabilities={"drop": ["ALL"], "add": ["NET_ADMIN"]}), "containers of the operator's pods"),
+    (in_container(readOnlyRootFilesystem=False), "containers of the operator's pods"),
+    (in_container(runAsUser=0), "containers of the operator's pods"),
+    (lambda one: pod_of(one)["containers"][0].pop("securityContext"), "containers of the operator's pods"),
+    (in_pod(securityContext={}), "level restricted"),
+    (in_pod(hostNetwork=True), "network or the processes of a node"),
+    (in_pod(hostPID=True, shareProcessNamespace=False), "network or the processes of a node"),
+    (in_pod(nodeName="node"), "network or the processes of a node"),
+    (lambda one: pod_of(one)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}), "volumes of the operator"),
+    (in_pod(automountServiceAccountToken=True), "a service account's token"),
+    (in_pod(serviceAccountName="admin"), "only the service accounts"),
+]
+
+
+def objects_of(values: cases.Spec, namespace: str) -> list[Manifest]:
+    """Return the objects of a scan as the operator creates them."""
+    return [one | {"metadata": one["metadata"] | {"namespace": namespace}} for one in everything(made(values))]
+
+
+def test_account_may_write_objects_of_scans_and_restricted_pods_alone(
+    api: httpx.Client, namespace: Namespace, release: Release
+) -> None:
+    release.install(BARE | {"scope": "namespaces", "settings": ALLOWED})
+    headers = {"Impersonate-User": f"system:serviceaccount:{namespace.name}:skymap-operator"}
+
+    def create(manifest: Manifest) -> httpx.Response:
+        plural = {"Job": "batch/v1", "Deployment": "apps/v1"}.get(manifest["kind"])
+        root = f"/apis/{plural}" if plural else "/api/v1"
+        path = f"{root}/namespaces/{namespace.name}/{manifest['kind'].lower()}s"
+        return api.post(path, params={"dryRun": "All"}, json=manifest, headers=headers)
+
+    usual = {one["kind"]: one for one in objects_of(cases.URL, namespace.name)}
+
+    def refused(kind: str, change: Callable[[Manifest], Any]) -> str:
+        changed = copy.deepcopy(usual[kind])
+        change(changed)
+        answer = create(changed)
+        return str(answer.json()["message"]) if answer.status_code == httpx.codes.FORBIDDEN else ""
+
+    eventually(lambda: all(refused("Job", EXCESSES[place][0]) for place in (0, 2)))  # the policies are in effect
+    for change, message in EXCESSES:
+        # A Deployment's selector requires the label of its pods anyway.
+        for kind in ("Job",) if message == "must have the label" else ("Job", "Deployment"):
+            assert message in refused(kind, change), (kind, message)
+    for kind in ("ConfigMap", "PersistentVolumeClaim"):
+        assert LABEL in refused(kind, EXCESSES[0][0])
+    varied = [one for case in cases.ACCEPTED for one in objects_of(case.spec, namespace.name)]
+    varied = [one for one in varied if one["metadata"]["name"].endswith(("-producer", "-workers"))]
+    for manifest in (*objects_of(cases.URL, namespace.name), *varied):
+        answer = create(manifest)
+        assert answer.status_code == httpx.codes.CREATED, (manifest["kind"], answer.text)
+    others = f"/api/v1/namespaces/{namespace.name}/configmaps/kube-root-ca.crt"
+    eventually(lambda: api.get(others).is_success)
+    taken = {**api.get(others).json(), "data": {"ca.crt": "mine"}}
+    taken["metadata"] |= {"labels": {LABEL: "a"}, "ownerReferences": usual["ConfigMap"]["metadata"]["ownerReferences"]}
+    answer = api.put(others, params={"dryRun": "All"}, json=taken, headers=headers)
+    assert answer.status_code == httpx.codes.FORBIDDEN
+    assert "may change and delete only objects with the label" in answer.json()["message"]
+    namespace.kubectl("create", "job", "theirs", "--image=registry.invalid/a")
+    theirs = f"/apis/batch/v1/namespaces/{namespace.name}/jobs/theirs"
+    assert api.delete(theirs, params={"dryRun": "All"}, headers=headers).status_code == httpx.codes.FORBIDDEN
+    assert api.delete(theirs, params={"dryRun": "All"}).is_success, "only the operator's account is limited"
 
 
 def test_view_and_edit_roles_include_scans(api: httpx.Client, namespace: Namespace, release: Release) -> None:

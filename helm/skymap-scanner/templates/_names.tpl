@@ -37,6 +37,17 @@
 {{- end }}
 {{- end }}
 
+{{/*
+Not empty if the operator's account is limited by admission policies: wanted, and served by the cluster. Without a
+cluster (helm template) nothing is known of it, not even v1/Pod, and the policies are rendered.
+*/}}
+{{- define "skymap-scanner.admissionPolicy" -}}
+{{- $served := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" }}
+{{- if and .Values.admissionPolicy.enabled (or $served (not (.Capabilities.APIVersions.Has "v1/Pod"))) -}}
+true
+{{- end }}
+{{- end }}
+
 {{/* Labels that select the pods of a component: (list . COMPONENT). */}}
 {{- define "skymap-scanner.selector" -}}
 {{- $root := index . 0 -}}

@@ -12,10 +12,12 @@ from testing.chart import (
     CASES,
     CHART,
     NAMESPACE,
+    RELEASE,
     ROOT,
     Manifest,
     defaults,
     find,
+    helm,
     pods,
     render,
     values,
@@ -124,12 +126,50 @@ def test_permissions_have_no_wildcard_and_name_every_secret(case: str) -> None:
 
 def test_namespaced_release_has_no_cluster_permissions() -> None:
     objects = render(values("namespaces"))
-    assert not [one for one in objects if one["kind"].startswith("Cluster")]
+    assert not [one for one in objects if "namespace" not in one["metadata"]]
     places = {one["metadata"]["namespace"] for one in objects if one["metadata"]["name"] == "scanner:skymap"}
     assert places == {"alerts", "tests"}
-    alone = render({"scope": "namespaces"})
+    alone = render({"rbac": {"aggregate": False}})
+    assert not [one for one in alone if one["kind"].startswith("Cluster")], "the default"
     (role,) = (one for one in alone if one["kind"] == "Role" and one["metadata"]["name"] == "scanner:skymap")
     assert role["metadata"]["namespace"] == NAMESPACE
+
+
+POLICY = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
+
+
+@pytest.mark.parametrize(
+    ("served", "enabled", "policies"),
+    [
+        ([], True, 3),  # nothing is known of the cluster
+        (["v1/Pod", POLICY], True, 3),
+        (["v1/Pod"], True, 0),
+        (["v1/Pod", POLICY], False, 0),
+    ],
+)
+def test_account_is_limited_by_policies_that_the_cluster_serves(
+    served: list[str], enabled: bool, policies: int
+) -> None:
+    words = [word for one in served for word in ("--api-versions", one)]
+    text = helm("template", RELEASE, CHART, *words, given={"admissionPolicy": {"enabled": enabled}})
+    kinds = [one["kind"] for one in yaml.safe_load_all(text) if one]
+    assert kinds.count("ValidatingAdmissionPolicy") == kinds.count("ValidatingAdmissionPolicyBinding") == policies
+
+
+@pytest.mark.parametrize(
+    ("settings", "expression"),
+    [
+        ({}, "one == '')"),
+        ({"podTemplate": {"serviceAccountName": "a.b"}}, r"one == '' || (one.matches(r'^(a\.b)$')))"),
+        (
+            {"allowedInPods": {"serviceAccountName": ["scan.*", "b", "!scan.admin*"]}},
+            r"one == '' || (one.matches(r'^(scan\..*|b)$') && !one.matches(r'^(scan\.admin.*)$')))",
+        ),
+    ],
+)
+def test_policy_names_the_allowed_service_accounts(settings: dict[str, Any], expression: str) -> None:
+    found = find(render({"settings": settings}), "ValidatingAdmissionPolicy", f"{NAMESPACE}.skymap.new-pods")
+    assert found["spec"]["validations"][-1]["expression"].endswith(f".all(one, {expression}")
 
 
 def test_user_roles_extend_view_edit_and_admin() -> None:
@@ -210,7 +250,7 @@ def policy(case: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
 
 
 def test_only_scans_and_operator_reach_the_evaluation_pulsar() -> None:
-    scans, own = policy("default", "skymap-pulsar")["ingress"]
+    scans, own = policy("cluster", "skymap-pulsar")["ingress"]
     pods_of_scans = {"matchExpressions": [{"key": "skymap.icecube.wisc.edu/scan", "operator": "Exists"}]}
     assert scans["from"] == [{"namespaceSelector": {}, "podSelector": pods_of_scans}]
     (one,) = own["from"]

@@ -167,8 +167,9 @@ def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
     ("given", "message"),
     [
         ({"scope": "everywhere"}, "scope"),
-        ({"namespaces": ["alerts"]}, "set scope to namespaces, or list none"),
-        ({"namespaces": ["Alerts"], "scope": "namespaces"}, "namespaces"),
+        ({"namespaces": ["alerts"], "scope": "cluster"}, "set scope to namespaces, or list none"),
+        ({"namespaces": ["Alerts"]}, "namespaces"),
+        ({"admissionPolicy": {"enabled": "yes"}}, "enabled"),
         ({"uninstall": {"scans": "Keep"}}, "scans"),
         ({"uninstall": {"timeoutSeconds": 0}}, "timeoutSeconds"),
         ({"worker": {"image": {"tag": "a b"}}}, "tag"),
@@ -206,7 +207,10 @@ def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
             {"pulsar": {"evaluation": False, "serviceUrl": "pulsar://p:6650"}},
             "set pulsar.adminUrl to the admin interface",
         ),
-        ({"networkPolicy": {"scanPods": True}}, "networkPolicy.scanPods requires scope: namespaces"),
+        (
+            {"scope": "cluster", "networkPolicy": {"scanPods": True}},
+            "networkPolicy.scanPods requires scope: namespaces",
+        ),
         ({"serviceAccount": {"create": False}}, "set serviceAccount.name"),
     ],
 )
