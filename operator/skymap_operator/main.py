@@ -103,7 +103,7 @@ async def run(settings: Settings, host: str, port: int) -> None:
     Raises ClusterError if there is no access to a cluster, or it does not know the kind SkymapScan.
     """
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
-    metrics, store = Metrics(), Store()
+    metrics, store = Metrics(of_scans=settings.metrics_of_scans), Store()
     watches = len(STORED) * max(len(settings.namespaces), 1)
     async with (
         Cluster(await connect(watches), partial(metrics.requested, "kubernetes"), store.put_written) as cluster,

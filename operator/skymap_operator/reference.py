@@ -82,7 +82,7 @@ def metrics_page() -> str:
     intro = (
         "The operator serves these metrics at `/metrics` on port 8080, in Prometheus' text format.\n"
         "The metrics `skymap_scan_…` describe one scan each, by the labels `namespace` and `scan`.\n"
-        "They disappear with the scan.\n"
+        "They are shown only with `metrics.scans` of the chart, and disappear with the scan.\n"
     )
     families = text_string_to_metric_families(_sample().text(Load()).decode())
     sections = (_metric(family) for family in families if not family.name.endswith("_created"))

@@ -197,6 +197,8 @@ class Settings(BaseModel):
     """What scans may name in spec.pulsar: another Pulsar, another tenant, Secrets. By default nothing."""
     event_addresses: AddressWords = ("public",)
     """Addresses from which events may be downloaded: public, any, networks (10.1.0.0/16), exclusions (!10.1.2.0/24)."""
+    metrics_of_scans: bool = False
+    """Whether /metrics shows figures of each scan by its name. Whoever can reach the port can read them."""
     seconds_per_task: Seconds = 1.0
     """Assumed time of a fit (s) until a scan has measured its own."""
     startup_seconds: Annotated[float, Field(ge=0, le=86400)] = 20.0

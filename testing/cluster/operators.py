@@ -45,6 +45,7 @@ class OperatorProcess:
             "PULSAR_ADMIN_URL": self.pulsar.admin_url,
             "PULSAR_TENANT": self.tenant,
             "EVENT_ADDRESSES": '["any", "!169.254.0.0/16"]',  # the tests serve events from this machine
+            "METRICS_OF_SCANS": "true",
             "NAMESPACES": json.dumps([self.namespace.name]),
             "RETRY_INTERVAL": "1",
             "SCALING_INTERVAL": "1",

@@ -129,7 +129,11 @@ volumeMounts:
   "PULSAR_TOKEN_KEY" $pulsar.tokenKey
   "PULSAR_TLS_SECRET" $pulsar.tlsSecret
   "PULSAR_ROLE" $pulsar.role
+  "METRICS_OF_SCANS" .Values.metrics.scans
   "NAMESPACES" (include "skymap-scanner.namespaces" . | fromJsonArray) -}}
+{{- if and (or .Values.metrics.prometheusRule.enabled .Values.metrics.dashboard.enabled) (not .Values.metrics.scans) }}
+{{- fail "metrics: alerts and dashboard need the figures of each scan: set metrics.scans to true" }}
+{{- end }}
 {{- with $pulsar.operator.tokenSecret }}
 {{- $_ := set $given "PULSAR_TOKEN_FILE" (printf "/pulsar/token/%s" $pulsar.operator.tokenKey) }}
 {{- end }}

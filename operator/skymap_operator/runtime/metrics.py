@@ -56,9 +56,13 @@ class ScanFigures:
 
 
 class Metrics(Collector):
-    """The operator's metrics, in a registry of their own, which collects those of each scan here."""
+    """The operator's metrics, in a registry of their own, which collects those of each scan here.
 
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    ``of_scans``: whether those of each scan are shown, with its name.
+    """
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC), *, of_scans: bool = True) -> None:
+        self._of_scans = of_scans
         self._registry = CollectorRegistry()
         ours: Any = {"namespace": "skymap_operator", "registry": self._registry}
         self._reconciles = Counter("reconcile", "Number of reconciles by result.", ["result"], **ours)
@@ -160,7 +164,10 @@ class Metrics(Collector):
         families = [
             GaugeMetricFamily(f"skymap_scan_{name}", text, labels=["namespace", "scan", label])
             for name, text, label in _FAMILIES
+            if self._of_scans
         ]
+        if not families:
+            return families
         for key, figures in self._figures.items():
             for family, values in zip(families, _values(figures, self._clock()), strict=True):
                 for label, value in values.items():

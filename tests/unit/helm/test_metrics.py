@@ -13,7 +13,8 @@ FILE = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
 
 
 def rule(**given: Any) -> dict[str, Any]:
-    return find(render({"metrics": {"prometheusRule": {"enabled": True, **given}}}), "PrometheusRule", "skymap")
+    metrics = {"scans": True, "prometheusRule": {"enabled": True, **given}}
+    return find(render({"metrics": metrics}), "PrometheusRule", "skymap")
 
 
 def test_monitoring_objects_are_off_by_default() -> None:
@@ -49,7 +50,7 @@ def test_unknown_alert_is_rejected(given: dict[str, Any]) -> None:
 
 
 def test_dashboard_has_the_label_for_grafana() -> None:
-    made = find(render({"metrics": {"dashboard": {"enabled": True}}}), "ConfigMap", "skymap-dashboard")
+    made = find(render({"metrics": {"scans": True, "dashboard": {"enabled": True}}}), "ConfigMap", "skymap-dashboard")
     assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
     (content,) = made["data"].values()
     assert json.loads(content) == json.loads((CHART / "files" / "dashboard.json").read_text())

@@ -302,6 +302,14 @@ def test_ports_of_an_external_pulsar_are_open(service: str, admin: str, ports: l
     assert [[one["port"] for one in rule["ports"]] for rule in spec["egress"][1:]] == [["broker", "admin"], ports]
 
 
+def test_web_server_can_be_limited_to_monitoring_and_checks() -> None:
+    assert policy("default", "skymap-operator")["ingress"] == [{"ports": [{"port": "http"}]}]
+    (rule,) = policy("full", "skymap-operator")["ingress"]
+    monitoring, check = rule["from"]
+    assert monitoring["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
+    assert check["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "check"
+
+
 def test_operator_egress_can_be_limited() -> None:
     assert policy("default", "skymap-operator")["policyTypes"] == ["Ingress"]
     limited = policy("full", "skymap-operator")

@@ -212,6 +212,8 @@ def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
             "networkPolicy.scanPods requires scope: namespaces",
         ),
         ({"serviceAccount": {"create": False}}, "set serviceAccount.name"),
+        ({"metrics": {"dashboard": {"enabled": True}}}, "set metrics.scans to true"),
+        ({"metrics": {"prometheusRule": {"enabled": True}}}, "set metrics.scans to true"),
     ],
 )
 def test_invalid_values_are_rejected_with_a_reason(given: Values, message: str) -> None:

@@ -74,6 +74,17 @@ def test_metrics_show_what_was_observed() -> None:
         assert line in lines
 
 
+def test_scans_are_named_only_where_that_is_wanted() -> None:
+    """Whoever can reach the port can read the page."""
+    metrics = Metrics(of_scans=False)
+    status = SkymapScanStatus(phase=Phase.SCANNING, workers=WorkersStatus(desired=7))
+    metrics.observed(NamespacedName("tenant-ns", "secret-alert"), ScanFigures(status, Subscription(1, 1), 60.0))
+    page = metrics.text(Load()).decode()
+    assert 'skymap_operator_scans{phase="Scanning"} 1.0' in page
+    assert "skymap_operator_workers_desired 7.0" in page
+    assert not any(word in page for word in ("tenant-ns", "secret-alert", "skymap_scan_"))
+
+
 def test_metrics_of_a_deleted_scan_are_dropped() -> None:
     metrics, key = Metrics(), NamespacedName("ns", "a")
     workers, pixels = WorkersStatus(desired=7), Pixels(done=12, planned=12)
