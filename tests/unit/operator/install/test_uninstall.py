@@ -47,7 +47,7 @@ class Cluster(FakeCluster):
             del self.objects[kind, name]
 
     async def list(
-        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "", **_: Any
     ) -> list[Manifest]:
         if "list" in self.faults:
             raise self.faults.pop("list")
