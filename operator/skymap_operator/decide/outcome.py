@@ -14,7 +14,7 @@ from skymap_api.resource.status import Reason
 from skymap_operator.decide.deadlines import deadline_exceeded
 from skymap_operator.decide.diagnose import Finding, software_mismatch, termination_message
 from skymap_operator.decide.drift import settings_differ
-from skymap_operator.decide.wanted import recipe_of
+from skymap_operator.decide.wanted import newly_raised, recipe_of
 from skymap_operator.manifests import jobs
 from skymap_operator.observe.children import Job
 from skymap_operator.observe.state import ObservedState, Pod, PulsarState
@@ -60,8 +60,10 @@ def scan_failure(observed: ObservedState, spec: SkymapScanSpec, settings: Settin
 
 def _runs_again(observed: ObservedState, spec: SkymapScanSpec, role: str, job: Job, settings: Settings) -> bool:
     """Return whether a Job that has finished is created anew, since its settings have changed or its memory grows."""
-    if observed.begun_by_newer or (job.failed is not None and job.failed.get("reason") == "DeadlineExceeded"):
+    if job.failed is not None and job.failed.get("reason") == "DeadlineExceeded":
         return False
+    if observed.begun_by_newer:  # how that one writes the settings is not known here
+        return any(one.role == role for one in newly_raised(observed, settings))
     return settings_differ(job, jobs(recipe_of(observed, spec, settings))[role])
 
 

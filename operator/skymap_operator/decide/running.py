@@ -25,8 +25,8 @@ from skymap_operator.decide.allowed import not_allowed
 from skymap_operator.decide.diagnose import Finding, find_obstacle, find_shortage
 from skymap_operator.decide.drift import differs, patch_job, settings_differ, template_differs
 from skymap_operator.decide.status import Verdict, phase_of, update_status
-from skymap_operator.decide.waiting import missing_objects
-from skymap_operator.decide.wanted import pods_known, recipe_of, record, role_memory
+from skymap_operator.decide.waiting import objects_to_make
+from skymap_operator.decide.wanted import newly_raised, pods_known, recipe_of, record, role_memory
 from skymap_operator.decide.workers import WorkersDecision, decide_workers, lower_workers, scale_workers, set_replicas
 from skymap_operator.manifests import claim, config_map, image_by_digest, jobs, with_image
 from skymap_operator.manifests.recipe import Recipe
@@ -67,8 +67,7 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     actions += update_status(observed, verdict)
     actions += [
         Emit("Warning", "MemoryRaised", f"{one.role}: {one.message}; it runs again with {one.limit}")
-        for one in memory
-        if one not in (scan.status.role_memory or ())
+        for one in newly_raised(observed, settings)
     ]
     if isinstance(pulsar, PulsarState) and ready:
         actions += _topics(recipe, pulsar)
@@ -90,7 +89,9 @@ def _watch(observed: ObservedState, spec: SkymapScanSpec, decided: WorkersDecisi
 
     It is scaled and resumed, its status is kept, and its end is recorded.
     """
-    trouble = missing_objects(observed) or find_obstacle(observed)
+    jobs_again: set[str] = {one.role for one in newly_raised(observed, settings)}
+    jobs_again |= {role for role, job in observed.children.jobs.items() if _work_lost(observed, role, job, settings)}
+    trouble = objects_to_make(observed, jobs_again) or find_obstacle(observed)
     shortage = find_shortage(observed)
     verdict = Verdict(phase_of(observed), degraded=trouble, shortage=shortage, workers=decided.status)
     actions = list(update_status(observed, verdict))

@@ -6,6 +6,8 @@ read here: after a rollback, or when definition and operator are upgraded one af
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from skymap_api.names import JOB_ROLES
 from skymap_api.resource.status import Phase, Reason
 from skymap_operator.decide.actions import Decision
@@ -42,15 +44,17 @@ def waits_for_version(observed: ObservedState) -> Finding | None:
     return _begun_by_newer(observed, "run its saver again") if scan.corrected and observed.begun_by_newer else None
 
 
-def missing_objects(observed: ObservedState) -> Finding | None:
+def objects_to_make(observed: ObservedState, jobs_again: Collection[str]) -> Finding | None:
     """Return which objects a scan lacks that a newer operator began, since only that one can make them; None if none.
 
-    Kubernetes makes the pods of those that exist, so the scan goes on with them.
+    ``jobs_again``: roles whose Jobs must be made again. Kubernetes makes the pods of the objects that exist, so the
+    scan goes on with them.
     """
     found = observed.children
     there: list[tuple[str, Child | None]] = [(f"Job of the {role}", found.jobs.get(role)) for role in JOB_ROLES]
     there += [("ConfigMap", found.config_map), ("claim", found.claim), ("Deployment of the workers", found.deployment)]
     missing = [what for what, child in there if child is None or child.terminating]
+    missing += [f"Job of the {role} again" for role in JOB_ROLES if role in jobs_again]
     return _begun_by_newer(observed, f"create its {', '.join(missing)}") if missing else None
 
 

@@ -64,6 +64,12 @@ def role_memory(observed: ObservedState, settings: Settings) -> tuple[RoleMemory
     return tuple(one for one in found if one is not None)
 
 
+def newly_raised(observed: ObservedState, settings: Settings) -> tuple[RoleMemory, ...]:
+    """Return the raised memory limits that the status does not have yet."""
+    before = observed.scan.status.role_memory or ()
+    return tuple(one for one in role_memory(observed, settings) if one not in before)
+
+
 def _raised(observed: ObservedState, role: str, settings: Settings) -> RoleMemory | None:
     """Return twice the limit of a role if a pod of its Job has exceeded it, but no more than the settings allow."""
     job = observed.children.owned_job(role)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.operator.decisions import check_succeeded, fingerprint, repair, scan_of, suspend
-from tests.unit.operator.world import SETTINGS, World, resource
+from tests.unit.operator.world import SETTINGS, Work, World, resource
 
 from skymap_api.resource.status import ConditionType, Phase, Reason
 from skymap_operator.decide.actions import Action, Create, Delete, Emit, Patch, Replace, SetStatus
@@ -229,6 +229,30 @@ def test_older_operator_waits_for_what_only_the_newer_one_can_make(kind: str, na
     assert condition(world, ConditionType.DEGRADED)[1] == Reason.AS_EXPECTED
     finish(world, NEW)
     assert scan_of(world).succeeded
+
+
+def test_role_without_memory_waits_for_the_newer_operator() -> None:
+    world = begun(NEW, passes=1, tasks=40)
+    world.saver_needs = 3000
+    OLD.run(world, 40)
+    assert world.objects["Job", "alert-saver"]["status"]["conditions"][0]["type"] == "Failed"
+    assert not scan_of(world).finished
+    assert condition(world, ConditionType.DEGRADED)[1] == Reason.OTHER_VERSION
+    assert "cannot create its Job of the saver again" in condition(world, ConditionType.DEGRADED)[2]
+    finish(world, NEW)
+    check_succeeded(world)
+
+
+def test_work_that_pulsar_lost_waits_for_the_newer_operator() -> None:
+    world = begun(NEW, tasks=200)
+    while "status" not in world.objects["Job", "alert-producer"]:
+        NEW.run(world)
+    world.topics.clear()
+    world.work, world.frames = Work(), ()
+    OLD.run(world, 10)
+    assert "cannot create its Job of the producer again" in condition(world, ConditionType.DEGRADED)[2]
+    finish(world, NEW)
+    assert scan_of(world).status.progress == "200/200"
 
 
 def test_correction_of_a_failed_saver_waits_for_the_newer_operator() -> None:
