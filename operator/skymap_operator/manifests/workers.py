@@ -51,6 +51,8 @@ def workers(recipe: Recipe, replicas: int) -> Manifest:
         "additions": to_manifest(additions(recipe, WORKER)),
         "pull": recipe.settings.image_pull_policy,
         "grace": grace,
+        "token": None if recipe.pulsar.token is None else recipe.pulsar.token.name,
+        "tls": recipe.pulsar.tls_secret,
     }
     notes = {SETTINGS: digest(settings), OPERATOR: recipe.operator}
     deployment = build(recipe, "Deployment", recipe.names.workers, WORKER, {"spec": spec}, annotations=notes)

@@ -10,10 +10,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from tests.unit.operator.recipes import HASH, OPERATOR, URL, made
+from tests.unit.operator.world import SETTINGS
 
+from skymap_api.resource.pods import PodTemplate
 from skymap_api.resource.quantities import Quantity, same_quantity
+from skymap_api.resource.resources import Resources
 from skymap_operator.decide.actions import Patch
 from skymap_operator.decide.drift import differs, patch_job, workers_differ
+from skymap_operator.manifests import workers
 from skymap_operator.observe.children import Job
 
 UNTIMED = settings(deadline=None)
@@ -66,6 +71,26 @@ def test_deployment_that_was_too_long_to_keep_differs() -> None:
     version = {"skymap.icecube.wisc.edu/operator-version": "0"}
     wanted = {"spec": {"template": {"spec": {"containers": [{"name": "worker", "image": "a"}]}}}}
     assert workers_differ({"metadata": {"annotations": version}}, wanted | {"metadata": {"annotations": {}}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "differ"),
+    [
+        ({"image": "registry.example/scanner:2"}, True),
+        ({"image_pull_policy": "Always"}, True),
+        ({"worker_resources": Resources(limits={"memory": "9Gi"})}, True),
+        ({"pod_template": PodTemplate(labels={"a": "b"})}, True),
+        ({"pulsar_token_secret": "another"}, True),
+        ({"role_resources": Resources(limits={"memory": "9Gi"})}, False),
+        ({}, False),
+    ],
+)
+def test_workers_of_another_version_differ_by_settings_alone(changes: dict[str, Any], *, differ: bool) -> None:
+    settings = SETTINGS.model_copy(update={"pulsar_token_secret": "token"})
+    live = workers(made(URL, settings), 3)
+    live["spec"]["template"]["spec"]["hostname"] = "of-an-older-version"
+    live["metadata"]["annotations"] |= {OPERATOR: "0.0.9", HASH: "of-an-older-version"}
+    assert workers_differ(live, workers(made(URL, settings.model_copy(update=changes)), 3)) is differ
 
 
 def test_only_mutable_fields_of_a_job_are_patched() -> None:
