@@ -28,6 +28,7 @@ def test_config_maps_are_received_without_their_data(namespace: Namespace, monke
         store, changed = Store(), set[NamespacedName]()
         async with Cluster(await connect(10)) as cluster:
             informer, reads = Informer(cluster, store, changed.add, 300), CachedReads(cluster, store)
+            assert await cluster.list("ConfigMap", namespace.name, labels="none", metadata_only=True) == []
             await informer.start([namespace.name])
             try:
                 assert changed == {NamespacedName(namespace.name, name) for name in ("one", "two")}

@@ -176,8 +176,8 @@ class Cluster:
         """Read a page and keep what is wanted of its objects. Raises TooLong."""
         accept = accepted(reading, "PartialObjectMetadataList")
         page = await self._ask("GET", path, query, accept=accept, most=PAGE_BYTES)
-        keep = reading.get("keep", whole)
-        return {"metadata": page.get("metadata", {}), "items": [keep(found) for found in page["items"]]}
+        keep, found = reading.get("keep", whole), page["items"] or ()  # null in an empty list of metadata
+        return {"metadata": page.get("metadata", {}), "items": [keep(one) for one in found]}
 
     async def pods(self, namespace: str, scan: str, *, fresh: bool = True) -> builtins.list[Manifest]:  # noqa: ARG002
         """Return the pods with the label ``scan``; nothing is cached here, so they are always ``fresh``."""

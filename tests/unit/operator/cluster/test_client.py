@@ -128,6 +128,11 @@ def test_list_is_read_to_its_last_page() -> None:
     assert {asked[2]["labelSelector"] for asked in server.asked} == {"a=b"}
 
 
+def test_empty_list_of_metadata_has_no_items() -> None:
+    server = Server((200, {"items": None, "metadata": {"resourceVersion": "7"}}))
+    assert server.run(lambda cluster: cluster.list("ConfigMap", metadata_only=True)) == []
+
+
 def test_page_that_is_too_long_is_requested_with_fewer_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "PAGE_BYTES", 1000)
     large = {"items": ["x" * 2000], "metadata": {}}
