@@ -20,7 +20,7 @@ from skymap_scanner.reconstruction.millipede.photon_model import PhotonModel
 ZENITH, AZIMUTH = 1.2, 2.0
 VERTEX = np.array([60.0, -80.0, -330.0])
 TIME = 10_000.0
-ENERGIES = {0.0: 20_000.0, 60.0: 5_000.0}  # GeV, by the place along the track (m)
+ENERGIES = {0.0: 20_000.0, 80.0: 10_000.0}  # GeV, by the place along the track (m)
 
 
 def draw_pulses(energies: dict[float, float], seed: int = 1) -> Pulses:
@@ -74,7 +74,7 @@ def _prepare(pulses: Pulses, **changes: object) -> PreparedEvent:
 
 @pytest.fixture(scope="session")
 def pulses() -> Pulses:
-    """Two cascades of 20 and 5 TeV on one track."""
+    """Two cascades of 20 and 10 TeV on one track."""
     return draw_pulses(ENERGIES)
 
 

@@ -90,7 +90,7 @@ def test_fit_started_at_its_result_is_as_good_and_cheaper(
 ) -> None:
     warm = fitter.fit(start(event, position=truth_fit.position, time=truth_fit.time, warm=True))
     assert warm.llh < truth_fit.llh + 1.0
-    assert warm.evaluations < 0.7 * truth_fit.evaluations
+    assert warm.evaluations < 0.85 * truth_fit.evaluations
 
 
 @pytest.mark.parametrize("zenith", [0.0, math.pi / 2, math.pi])

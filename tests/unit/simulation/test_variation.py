@@ -16,12 +16,13 @@ from skymap_scanner.detector.ice import ICE_MODELS, Ice, ice_model
 from skymap_scanner.errors import I3Error, InputError
 from skymap_scanner.event.model import Event
 from skymap_scanner.i3 import I3MapStringDouble
-from skymap_scanner.reconstruction.millipede.acceptance import scattered
+from skymap_scanner.reconstruction.millipede.acceptance import scattered, turned
 from skymap_scanner.reconstruction.millipede.constants import ACCEPTANCE
+from skymap_scanner.reconstruction.millipede.photon_model import PhotonModel
 from skymap_scanner.simulation import Variation, draw_variation, read_truth, simulate
 from skymap_scanner.simulation.losses import cascade_losses
 from skymap_scanner.simulation.photoelectrons import draw_photoelectrons
-from skymap_scanner.simulation.variation import FLASHER_ACCEPTANCE, LIMITS, acceptance_ratio
+from skymap_scanner.simulation.variation import FLASHER_ACCEPTANCE, LIMITS
 
 from .conftest import random
 
@@ -50,7 +51,8 @@ def count(variation: Variation) -> int:
 
 def homogeneous(length: float) -> Ice:
     ice = ice_model()
-    return replace(ice, effective_scattering_length=np.full_like(ice.effective_scattering_length, length))
+    layers = np.ones_like(ice.absorption_length)
+    return replace(ice, effective_scattering_length=length * layers, absorption_length=3.5 * length * layers)
 
 
 def test_nominal_variation_gives_the_same_bytes() -> None:
@@ -95,16 +97,17 @@ def test_clearer_ice_gives_more_light(name: str) -> None:
 def test_hole_ice_changes_charge_by_the_ratio_of_the_curves() -> None:
     """A DOM 10 m straight above gets light that goes up, one at the side light that goes sideways."""
     length, geometry = 30.0, ic86()
-    below = geometry.position[1234] - [0.0, 0.0, 10.0]
-    beside = geometry.position[1234] - [10.0, 0.0, 0.0]
-    ratio = acceptance_ratio(np.array([below, beside]), geometry, homogeneous(length), Variation(hole_ice=1.0))[:, 1234]
-    for found, cos_eta in zip(ratio, [1.0, 0.0], strict=True):
-        nominal, other = (
-            scattered(np.array(curve), np.array(cos_eta), np.array(10 / length))
-            for curve in (ACCEPTANCE, FLASHER_ACCEPTANCE)
-        )
-        assert found == pytest.approx(other / nominal, rel=1e-9)
-    assert (acceptance_ratio(np.array([below]), geometry, ice_model(), Variation()) == 1).all()
+    at = geometry.position[1234] - np.array([[0.0, 0.0, 10.0], [10.0, 0.0, 0.0]])
+    along = np.array([0.0, 0.0, -1.0])
+    models = [
+        PhotonModel(geometry, homogeneous(length), acceptance=variation.acceptance)
+        for variation in (Variation(), Variation(hole_ice=1.0))
+    ]
+    before, after = (model.expected_charge(at, along, np.ones(2))[:, 1234] for model in models)
+    ratio, lengths = after / before, np.full(2, 10 / length)
+    seen = turned(np.array([1.0, 0.0]), np.array([-1.0, 0.0]), -1.0, lengths)
+    nominal, other = (scattered(np.array(curve), seen, lengths) for curve in (ACCEPTANCE, FLASHER_ACCEPTANCE))
+    assert ratio == pytest.approx(other / nominal, rel=1e-6)
 
 
 def test_flasher_acceptance_is_the_published_formula() -> None:

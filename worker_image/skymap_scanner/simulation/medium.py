@@ -2,9 +2,7 @@
 
 The layers are those of the ice models in ``detector/ice.py``. What those tables leave out is added here:
 
-- *Tilt.* Layers rise and fall along the south-west (225 degrees), as dust loggers have measured (arXiv:1301.5361). The
-  shifts are every tenth row of the table with six places that public code draws the ice with. They have not been
-  compared with the table that IceCube distributes.
+- *Tilt*: that of `detector.ice`, followed along every photon's way.
 - *Anisotropy.* Light goes farther along the flow of the ice. As in SPICE Lea (arXiv:1309.7010), a direction is
   stretched by exp(kappa) along three axes before a scatter, and back after it; formula and numbers from ppc
   (https://github.com/icecube/ppc: pro.cxx, and a public cfg.txt). Later models explain it by birefringence
@@ -20,7 +18,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skymap_scanner.detector.ice import ORIGIN_DEPTH, Ice
+from skymap_scanner.detector.ice import (
+    ORIGIN_DEPTH,
+    TILT,
+    TILT_AZIMUTH,
+    TILT_LOWEST,
+    TILT_PLACES,
+    TILT_STEP,
+    Ice,
+)
 from skymap_scanner.reconstruction.millipede.constants import C_ICE
 
 Array = NDArray[np.float64]
@@ -32,19 +38,6 @@ LIU_SHARES = {"spice_mie": 0.45, "spice_lea": 0.41, "spice_ftp_v3m": 0.137}
 #: Logarithm of the stretch along the flow, across it, and along the vertical; the flow's azimuth, degrees (SPICE Lea).
 ANISOTROPY = (-0.08, 0.04, 0.04)
 FLOW = 126.0
-#: Azimuth along which the layers are tilted, degrees; places of the loggers along it, m.
-TILT_AZIMUTH = 225.0
-TILT_PLACES = (-531.419, -454.882, 0.0, 165.202, 445.477, 520.77)
-#: Lowest height of the tilt's table and its step, m; how much higher than at 0 a layer lies, m, by place and height.
-TILT_LOWEST, TILT_STEP = -500.4, 100.0
-TILT = (
-    (41.9, 33.0, 20.0, 6.2, -3.9, -3.9, -2.8, -5.0, -5.2, -12.0, -8.8, -4.2, -1.2),
-    (39.4, 31.9, 20.2, 8.9, 0.0, -0.5, -0.6, -2.4, -2.6, -8.0, -6.3, -2.7, -0.3),
-    (0.0,) * 13,
-    (-18.4, -12.6, -5.6, -1.8, 1.7, 1.9, 2.7, 2.3, 2.1, 3.6, 5.3, 3.3, 1.6),
-    (-13.2, -9.6, 0.7, 4.2, 8.5, 8.3, 9.2, 6.9, 5.9, 7.9, 12.4, 8.7, 5.3),
-    (-1.3, -1.3, 8.9, 10.9, 14.6, 14.5, 14.3, 10.3, 9.0, 10.6, 16.6, 11.8, 7.1),
-)
 
 
 class Scattering(NamedTuple):

@@ -11,7 +11,7 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 from skymap_scanner.reconstruction.millipede.photon_model import PhotonModel
 from skymap_scanner.simulation.losses import Losses
-from skymap_scanner.simulation.variation import NOMINAL, Variation, acceptance_ratio
+from skymap_scanner.simulation.variation import NOMINAL, Variation
 
 #: More photoelectrons than this are not drawn one by one; real DOMs would be saturated long before.
 MAX_PHOTOELECTRONS = 5e6
@@ -32,11 +32,9 @@ def draw_photoelectrons(
     than ``MAX_PHOTOELECTRONS``.
     """
     geometry, ice = variation.change_geometry(geometry), variation.change_ice(ice)
-    model = PhotonModel(geometry, ice)
+    model = PhotonModel(geometry, ice, acceptance=variation.acceptance)
     position = vertex + losses.s[:, None] * along
     expected = model.expected_charge(position, along, losses.energy)
-    if variation.hole_ice:
-        expected = expected * acceptance_ratio(position, geometry, ice, variation)
     per_dom = expected.sum(axis=0)
     if per_dom.sum() > MAX_PHOTOELECTRONS:
         raise InputError(

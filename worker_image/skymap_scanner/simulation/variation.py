@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.detector.geometry import Geometry
-from skymap_scanner.detector.ice import ICE_MODELS, ORIGIN_DEPTH, Ice
+from skymap_scanner.detector.ice import ICE_MODELS, Ice
 from skymap_scanner.errors import InputError
-from skymap_scanner.reconstruction.millipede.acceptance import scattered
 from skymap_scanner.reconstruction.millipede.constants import ACCEPTANCE
 
 #: The acceptance at ``hole_ice`` 1: polynomial in cos eta, rising powers; +1 is light going up.
@@ -123,33 +122,6 @@ def draw_variation(random: np.random.Generator) -> VariedPhysics:
             hole_ice=random.random(),
         ),
     )
-
-
-def acceptance_ratio(
-    position: NDArray[np.float64], geometry: Geometry, ice: Ice, variation: Variation
-) -> NDArray[np.float64]:
-    """Return by what the varied acceptance changes the charge, (n, doms), of light from ``position`` (n, 3), m.
-
-    As in the photon model, less of the acceptance's shape is left the more the light was scattered.
-    """
-    away = geometry.position - position[:, None]
-    distance = np.maximum(np.sqrt((away**2).sum(axis=2)), 1.0)
-    cos_eta = away[:, :, 2] / distance
-    lengths = distance * _mean_scattering(position, geometry, ice)
-    nominal, varied = (scattered(curve, cos_eta, lengths) for curve in (np.array(ACCEPTANCE), variation.acceptance))
-    return np.asarray(varied / nominal)
-
-
-def _mean_scattering(position: NDArray[np.float64], geometry: Geometry, ice: Ice) -> NDArray[np.float64]:
-    """Return the mean of 1 / effective scattering length, 1/m, between each position and each DOM, (n, doms)."""
-    edges = ice.depth_top + ice.thickness * np.arange(len(ice.effective_scattering_length) + 1)
-    integral = np.append(0.0, np.cumsum(ice.thickness / ice.effective_scattering_length))
-    here, there = ORIGIN_DEPTH - position[:, 2], ORIGIN_DEPTH - geometry.position[:, 2]
-    local = 1 / np.interp(there, edges[:-1] + ice.thickness / 2, ice.effective_scattering_length)
-    difference = np.interp(there, edges, integral) - np.interp(here, edges, integral)[:, None]
-    height = there - here[:, None]
-    # the mean; between equal heights, where it is 0 / 0, the local rate
-    return np.asarray((difference * height + local) / (height**2 + 1))
 
 
 def _draw_within_two_sigma(random: np.random.Generator) -> float:

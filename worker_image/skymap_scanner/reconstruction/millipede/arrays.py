@@ -20,28 +20,13 @@ Index = NDArray[np.int64]
 LANES = 8
 
 
-class IceColumn(NamedTuple):
-    """Integrals over z of the scattering and absorption rate, from the top of the ice down, at the edges of its layers.
-
-    ``scatter``, ``absorb`` (n + 1,); ``top``: z of the first edge, m; ``thickness``: of a layer, m.
-    """
-
-    scatter: Single
-    absorb: Single
-    top: np.float32
-    thickness: np.float32
-
-
 class Doms(NamedTuple):
-    """DOMs: position (m), the ice's integrals there, the local rates (1/m), and PE per GeV and unit fluence."""
+    """DOMs: position (m), where their column of the layers begins, and PE per GeV and unit fluence."""
 
     x: Single
     y: Single
     z: Single
-    scatter: Single
-    absorb: Single
-    scatter_rate: Single
-    absorb_rate: Single
+    column: NDArray[np.int32]
     efficiency: Single
 
 
@@ -80,12 +65,15 @@ class FarField(NamedTuple):
 
 
 class EventArrays(NamedTuple):
-    """One event, ready for the kernels; ``range2``: square of the longest way of light that counts, m2."""
+    """One event, ready for the kernels.
+
+    ``layers``: `layers.layer_table`, flat. ``range2``: square of the longest way of light that counts, m2.
+    """
 
     hit: Doms
     unhit: Doms
     bins: TimeBins
-    ice: IceColumn
+    layers: Single
     tables: LightTables
     field: FarField
     range2: np.float32
@@ -107,8 +95,6 @@ class Segments(NamedTuple):
     x: Single
     y: Single
     z: Single
-    scatter: Single
-    absorb: Single
     time: Single
     charge: Single
     distance: Single
@@ -143,8 +129,6 @@ def make_segments(rows: int, spacing: float, first: int, keep: NDArray[np.bool_]
         x=room(),
         y=room(),
         z=room(),
-        scatter=room(),
-        absorb=room(),
         time=room(),
         charge=room(),
         distance=room(),

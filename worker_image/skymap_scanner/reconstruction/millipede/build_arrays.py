@@ -9,55 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.detector.geometry import Geometry
-from skymap_scanner.detector.ice import ORIGIN_DEPTH, Ice
-from skymap_scanner.reconstruction.millipede.arrays import Doms, EventArrays, IceColumn, TimeBins, Track
+from skymap_scanner.detector.ice import Ice
+from skymap_scanner.reconstruction.millipede.arrays import Doms, EventArrays, TimeBins, Track
 from skymap_scanner.reconstruction.millipede.bins import DomBins, EventData
 from skymap_scanner.reconstruction.millipede.constants import CHARGE_WIDTH, PE_PER_GEV
 from skymap_scanner.reconstruction.millipede.far_field import MOMENTS, fill_monomials, make_far_field, make_log_far
 from skymap_scanner.reconstruction.millipede.interpolants import LightTables
+from skymap_scanner.reconstruction.millipede.layers import column_of, layer_table
 from skymap_scanner.reconstruction.millipede.segments import Line
 
 _SECONDS = 1e-9  # in a nanosecond
 
 
-def make_ice_column(ice: Ice) -> IceColumn:
-    """Integrate the rates of scattering and absorption down through the ice."""
-    scatter = np.append(0.0, np.cumsum(ice.thickness / ice.effective_scattering_length))
-    absorb = np.append(0.0, np.cumsum(ice.thickness / ice.absorption_length))
-    return IceColumn(
-        scatter=scatter.astype(np.float32),
-        absorb=absorb.astype(np.float32),
-        top=np.float32(ORIGIN_DEPTH - ice.depth_top),
-        thickness=np.float32(ice.thickness),
-    )
-
-
-def make_doms(geometry: Geometry, ice: Ice, index: Sequence[int] | NDArray[np.int64]) -> Doms:
-    """Return the DOMs of these indices with the ice around them."""
+def make_doms(geometry: Geometry, index: Sequence[int] | NDArray[np.int64]) -> Doms:
+    """Return the DOMs of these indices."""
     index = np.asarray(index, np.int64)
-    position = geometry.position[index]
-    layers = len(ice.absorption_length)
-    depth = (ORIGIN_DEPTH - position[:, 2] - ice.depth_top) / ice.thickness
-    layer = np.clip(depth.astype(np.int64), 0, layers - 1)
-    part = depth - layer
-
-    def integral(length: NDArray[np.float64]) -> NDArray[np.float64]:
-        steps = ice.thickness / length
-        return np.append(0.0, np.cumsum(steps))[layer] + part * steps[layer]
-
-    return Doms(
-        *(
-            np.ascontiguousarray(column, np.float32)
-            for column in (
-                *position.T,
-                integral(ice.effective_scattering_length),
-                integral(ice.absorption_length),
-                1 / ice.effective_scattering_length[layer],
-                1 / ice.absorption_length[layer],
-                geometry.efficiency[index] * PE_PER_GEV,
-            )
-        )
-    )
+    x, y, z = (np.ascontiguousarray(axis, np.float32) for axis in geometry.position[index].T)
+    efficiency = (geometry.efficiency[index] * PE_PER_GEV).astype(np.float32)
+    return Doms(x=x, y=y, z=z, column=column_of(geometry.position[index]), efficiency=efficiency)
 
 
 def trust_in(binned: Sequence[DomBins], model_error: float) -> NDArray[np.float64]:
@@ -113,15 +82,14 @@ def make_event_arrays(
 
     A DOM's weight multiplies its charge, its noise and its efficiency: so does it every term of its likelihood.
     """
-    column = make_ice_column(ice)
     trust = trust_in(data.binned, model_error)
-    hit = make_doms(geometry, ice, [dom.dom for dom in data.binned])
-    unhit = make_doms(geometry, ice, data.unhit)
+    hit = make_doms(geometry, [dom.dom for dom in data.binned])
+    unhit = make_doms(geometry, data.unhit)
     return EventArrays(
         hit=hit._replace(efficiency=(hit.efficiency * trust).astype(np.float32)),
         unhit=unhit,
         bins=make_time_bins(data.binned, trust, geometry.noise, reference),
-        ice=column,
+        layers=layer_table(ice).ravel(),
         tables=tables,
         field=make_far_field(unhit, tables, light_range),
         range2=np.float32(light_range**2),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skymap_scanner.reconstruction.millipede.arrays import (
     LANES,
@@ -19,7 +20,6 @@ from skymap_scanner.reconstruction.millipede.arrays import (
     Double,
     EventArrays,
     FarField,
-    IceColumn,
     Index,
     Segments,
     Single,
@@ -30,19 +30,26 @@ from skymap_scanner.reconstruction.millipede.constants import TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.energies import solve_cholesky
 from skymap_scanner.reconstruction.millipede.interpolants import N_RADIUS, ROOT_MIN, ROOT_STEP, LightTables
 from skymap_scanner.reconstruction.millipede.light import (
+    ABSORB,
+    BY_AXIS,
+    BY_PSI,
     NEAREST,
     ONE,
+    SCATTER,
     THREE,
     TWO,
     ZERO,
     F,
     acceptance,
+    acceptance_slope,
     expected_charge,
     exponential,
-    mean_rate,
+    layer_number,
+    layer_place,
     taper,
+    turn_of,
 )
-from skymap_scanner.reconstruction.millipede.response import ice_integrals, place_segments
+from skymap_scanner.reconstruction.millipede.response import place_segments
 
 # The grid, m: a cube that holds the segments' own.
 GRID_EDGE = 840.0
@@ -65,6 +72,7 @@ _DENSITY, _DENSITY_Z = F(1 / GRID_STEP), F(1 / GRID_STEP_Z)
 _LENGTH = F(TABLE_SCATTERING)
 #: Where the logarithm of the far field has not been asked for yet.
 UNKNOWN = F(1e30)
+_HALF, _THIRD = F(1 / 2), F(1 / 3)
 _LEAST = F(1e-30)  # the logarithm needs something positive
 
 
@@ -99,9 +107,6 @@ def make_far_field(unhit: Doms, tables: LightTables, light_range: float) -> FarF
     """Prepare the grid, whose points are summed when they are first asked for, and list the near DOMs."""
     scale, cubic = fit_cubics(tables)
     cell, members = _list_near(unhit.x, unhit.y, unhit.z)
-    # one more DOM, which sees nothing, fills the lists up to whole vectors
-    blind = Doms(*(np.append(array, array[:1] if array.size else np.float32(1)).astype(np.float32) for array in unhit))
-    blind.efficiency[-1] = 0
     return FarField(
         tensor=np.zeros((GRID_SIZE, GRID_SIZE, GRID_SIZE_Z, MOMENTS), np.float32),
         known=np.zeros((GRID_SIZE, GRID_SIZE, GRID_SIZE_Z), np.bool_),
@@ -111,7 +116,23 @@ def make_far_field(unhit: Doms, tables: LightTables, light_range: float) -> FarF
         reference_decay=tables.reference_decay,
         reach=np.float32(light_range),
         cell=cell,
-        near=Doms(*(array[members] for array in blind)),
+        near=_near_doms(unhit, members),
+    )
+
+
+def _near_doms(doms: Doms, members: Index) -> Doms:
+    """Return the DOMs of the lists; a number behind the last one is a DOM that sees nothing."""
+    blind = members == doms.x.size
+    members = np.where(blind, 0, members)
+    if not doms.x.size:
+        nothing = np.zeros(1, np.float32)
+        doms = Doms(nothing, nothing, nothing, np.zeros(1, np.int32), nothing)
+    return Doms(
+        x=doms.x[members],
+        y=doms.y[members],
+        z=doms.z[members],
+        column=doms.column[members],
+        efficiency=np.where(blind, np.float32(0), doms.efficiency[members]),
     )
 
 
@@ -147,7 +168,7 @@ def complete_field(event: EventArrays, track: Track, point: Double, seg: Segment
 
     No other kernel fills them, so that their bits do not depend on who asks first.
     """
-    place_segments(track, point, event.ice, seg)
+    place_segments(track, point, seg)
     field, margin = event.field, F(MARGIN)
     for j in range(seg.energy.size):
         low, _ = _place(seg.x[j] - margin, seg.y[j] - margin, seg.z[j] - margin)
@@ -156,28 +177,26 @@ def complete_field(event: EventArrays, track: Track, point: Double, seg: Segment
             for iy in range(low[1], high[1] + 2):
                 for iz in range(low[2], high[2] + 2):
                     if not field.known[ix, iy, iz]:
-                        _fill_point(field, event.ice, ix, iy, iz)
+                        _fill_point(field, event.layers, ix, iy, iz)
 
 
 @compiled
-def _fill_point(field: FarField, ice: IceColumn, ix: int, iy: int, iz: int) -> None:
+def _fill_point(field: FarField, layers: Single, ix: int, iy: int, iz: int) -> None:
     """Sum the distant DOMs at one grid point."""
     x, y, z = F(ix * GRID_STEP - GRID_EDGE), F(iy * GRID_STEP - GRID_EDGE), F(iz * GRID_STEP_Z - GRID_EDGE)
     doms, reach = field.doms, field.reach
-    near = np.empty((8, doms.x.size), np.float32)
+    near, column = np.empty((4, doms.x.size), np.float32), np.empty(doms.x.size, np.int32)
     n = 0
     for k in range(doms.x.size):
         dx, dy, dz = doms.x[k] - x, doms.y[k] - y, doms.z[k] - z
         if dx * dx + dy * dy + dz * dz < reach * reach:
             near[0, n], near[1, n], near[2, n] = dx, dy, dz
-            near[3, n], near[4, n] = doms.scatter[k], doms.absorb[k]
-            near[5, n], near[6, n] = doms.scatter_rate[k], doms.absorb_rate[k]
-            near[7, n] = doms.efficiency[k]
+            near[3, n], column[n] = doms.efficiency[k], doms.column[k]
             n += 1
-    scatter, absorb = ice_integrals(z, ice)
     _sum_moments(
-        near, n, scatter, absorb, field.scale, field.cubic, field.reference_decay, reach, field.tensor[ix, iy, iz]
-    )
+        near, column, n, layers, field.scale, field.cubic, field.reference_decay, reach,
+        field.tensor[ix, iy, iz],
+    )  # fmt: skip
     field.known[ix, iy, iz] = True
 
 
@@ -191,43 +210,52 @@ def _between(values: Single, i: np.int32, f: np.float32) -> np.float32:
 @inlined
 def _distant_light(
     near: Single,
+    column: NDArray[np.int32],
     k: int,
-    scatter: np.float32,
-    absorb: np.float32,
+    layers: Single,
     scale: Single,
     cubic: Single,
     reference_decay: np.float32,
     reach: np.float32,
-) -> tuple[np.float32, np.float32, np.float32, np.float32, np.float32, np.float32, np.float32]:
-    """Return, of DOM ``k``, the four coefficients of the cubic in cos psi (PE per GeV), and the unit vector to it."""
+) -> tuple[np.float32, ...]:
+    """Return what a sum over distant DOMs needs of DOM ``k``.
+
+    That is: the four coefficients of the cubic in cos psi (PE per GeV at an acceptance of 1), the unit vector to the
+    DOM, the acceptance along it, and how it changes with the axis' vertical component and with cos psi: to first order,
+    by the turn of the light and by what the direction adds in layers.
+    """
     dx, dy, dz = near[0, k], near[1, k], near[2, k]
     d = np.sqrt(dx * dx + dy * dy + dz * dz)
     weight = (ONE - nearness(d)) * taper(d, reach)
     d = max(NEAREST, d)
     inverse = ONE / d
     ex, ey, ez = dx * inverse, dy * inverse, dz * inverse
-    b = mean_rate(scatter - near[3, k], dz, near[5, k])
-    a = mean_rate(absorb - near[4, k], dz, near[6, k])
+    place, radial, angular = layer_place(d, ez, column[k])
+    b = layer_number(place + SCATTER, radial, angular, layers)
+    a = layer_number(place + ABSORB, radial, angular, layers)
     u = (np.sqrt(d * _LENGTH * b) - F(ROOT_MIN)) * F(1 / ROOT_STEP)
     u = max(ZERO, u)
     u = min(F(scale.size - 1.001), u)
     whole = np.floor(u)
     f, i = u - whole, np.int32(whole)
-    light = near[7, k] * weight * acceptance(ez, d, b) * (_LENGTH * b) * (_LENGTH * b)
+    light = near[3, k] * weight * (_LENGTH * b) * (_LENGTH * b)
     light *= exponential(_between(scale, i, f) - d * (np.sqrt(THREE * a * b) - reference_decay * _LENGTH * b))
     c0 = light * _between(cubic[0], i, f)
     c1 = light * _between(cubic[1], i, f)
     c2 = light * _between(cubic[2], i, f)
     c3 = light * _between(cubic[3], i, f)
-    return c0, c1, c2, c3, ex, ey, ez
+    seen, slope = acceptance(ez, d, b), -turn_of(d * b) * acceptance_slope(ez, d, b)
+    by_axis = slope + seen * layer_number(place + BY_AXIS, radial, angular, layers)
+    by_psi = seen * layer_number(place + BY_PSI, radial, angular, layers) - slope * ez
+    return c0, c1, c2, c3, ex, ey, ez, seen, by_axis, by_psi
 
 
 @compiled
 def _sum_moments(
     near: Single,
+    column: NDArray[np.int32],
     count: int,
-    scatter: np.float32,
-    absorb: np.float32,
+    layers: Single,
     scale: Single,
     cubic: Single,
     reference_decay: np.float32,
@@ -239,28 +267,34 @@ def _sum_moments(
     t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = t8 = t9 = ZERO
     u0 = u1 = u2 = u3 = u4 = u5 = u6 = u7 = u8 = u9 = ZERO
     for k in range(count):
-        c0, c1, c2, c3, ex, ey, ez = _distant_light(near, k, scatter, absorb, scale, cubic, reference_decay, reach)
+        b0, b1, b2, b3, ex, ey, ez, seen, by_axis, by_psi = _distant_light(
+            near, column, k, layers, scale, cubic, reference_decay, reach
+        )
+        # (seen + by_axis n_z + by_psi cos psi) times the cubic, less what is beyond the third order
+        s0, s1, s2 = by_axis * b0, by_axis * b1, by_axis * b2
+        c0, c1, c2, c3 = seen * b0, seen * b1 + by_psi * b0, seen * b2 + by_psi * b1, seen * b3 + by_psi * b2
         t0 += c0
         t1 += c1 * ex
         t2 += c1 * ey
-        t3 += c1 * ez
+        t3 += c1 * ez + s0
         t4 += c2 * ex * ex
         t5 += c2 * ex * ey
-        t6 += c2 * ex * ez
+        t6 += (c2 * ez + _HALF * s1) * ex
         t7 += c2 * ey * ey
-        t8 += c2 * ey * ez
-        t9 += c2 * ez * ez
-        xx, yy, zz = c3 * ex * ex, c3 * ey * ey, c3 * ez * ez
+        t8 += (c2 * ez + _HALF * s1) * ey
+        t9 += (c2 * ez + s1) * ez
+        third = _THIRD * s2
+        xx, yy, zz, xyz = c3 * ex * ex, c3 * ey * ey, (c3 * ez + TWO * third) * ez, c3 * ez + third
         u0 += xx * ex
         u1 += xx * ey
-        u2 += xx * ez
+        u2 += xyz * ex * ex
         u3 += yy * ex
         u4 += yy * ey
-        u5 += yy * ez
+        u5 += xyz * ey * ey
         u6 += zz * ex
         u7 += zz * ey
-        u8 += zz * ez
-        u9 += c3 * ex * ey * ez
+        u8 += (c3 * ez + s2) * ez * ez
+        u9 += xyz * ex * ey
     out[0], out[1], out[2], out[3], out[4] = t0, t1, t2, t3, t4
     out[5], out[6], out[7], out[8], out[9] = t5, t6, t7, t8, t9
     out[10], out[11], out[12], out[13], out[14] = u0, u1, u2, u3, u4
@@ -325,8 +359,8 @@ def light_in_unhit_field(event: EventArrays, track: Track, seg: Segments) -> Non
         cell = (_cell(seg.x[j]) * CELLS + _cell(seg.y[j])) * CELLS + _cell(seg.z[j])
         near = _near_light(
             field.cell[cell], field.cell[cell + 1], field.near, seg.x[j], seg.y[j], seg.z[j], n[0], n[1], n[2],
-            seg.scatter[j], seg.absorb[j], tables.log_fluence, tables.angles, tables.angle_first, tables.angle_density,
-            tables.reference_decay,
+            event.layers, tables.log_fluence, tables.angles, tables.angle_first,
+            tables.angle_density, tables.reference_decay,
         )  # fmt: skip
         seg.unhit[j] = far + near
 
@@ -359,10 +393,9 @@ def light_in_unhit_at(
 ) -> np.float32:
     """Return PE per GeV in all DOMs without pulses of a source at a point, in direction ``n`` with its ``factors``."""
     field, tables = event.field, event.tables
-    scatter, absorb = ice_integrals(z, event.ice)
     cell = (_cell(x) * CELLS + _cell(y)) * CELLS + _cell(z)
     near = _near_light(
-        field.cell[cell], field.cell[cell + 1], field.near, x, y, z, n[0], n[1], n[2], scatter, absorb,
+        field.cell[cell], field.cell[cell + 1], field.near, x, y, z, n[0], n[1], n[2], event.layers,
         tables.log_fluence, tables.angles, tables.angle_first, tables.angle_density, tables.reference_decay,
     )  # fmt: skip
     light: np.float32 = near + _interpolated(field.tensor, factors, x, y, z)
@@ -416,8 +449,7 @@ def _near_light(
     nx: np.float32,
     ny: np.float32,
     nz: np.float32,
-    scatter: np.float32,
-    absorb: np.float32,
+    layers: Single,
     log_fluence: Single,
     angles: np.float32,
     angle_first: np.float32,
@@ -431,11 +463,15 @@ def _near_light(
         d = np.sqrt(dx * dx + dy * dy + dz * dz)
         d = max(NEAREST, d)
         inverse = ONE / d
-        b = mean_rate(scatter - near.scatter[k], dz, near.scatter_rate[k])
-        a = mean_rate(absorb - near.absorb[k], dz, near.absorb_rate[k])
+        cos_eta = dz * inverse
+        place, radial, angular = layer_place(d, cos_eta, near.column[k])
         cos_psi = (dx * nx + dy * ny + dz * nz) * inverse
+        b = layer_number(place + SCATTER, radial, angular, layers)
+        a = layer_number(place + ABSORB, radial, angular, layers)
+        more = nz * layer_number(place + BY_AXIS, radial, angular, layers)
+        more += cos_psi * layer_number(place + BY_PSI, radial, angular, layers)
         light = expected_charge(
-            d, cos_psi, dz * inverse, b, a, log_fluence, angles, angle_first, angle_density, reference_decay
+            d, cos_psi, cos_eta, nz, b, a, more, log_fluence, angles, angle_first, angle_density, reference_decay
         )
         total += near.efficiency[k] * light * nearness(d)
     return total

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.i3.particle import SPEED_OF_LIGHT
-from skymap_scanner.reconstruction.millipede.acceptance import TERMS
+from skymap_scanner.reconstruction.millipede.acceptance import TERMS, TURN, TURN_END
 from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, Segments, Single, Track
 from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
 from skymap_scanner.reconstruction.millipede.constants import C_ICE, TABLE_SCATTERING
@@ -34,9 +34,15 @@ from skymap_scanner.reconstruction.millipede.interpolants import (
     ROOT_STEP,
     TIME_ROOT_STEP,
 )
+from skymap_scanner.reconstruction.millipede.layers import FARTHEST, N_COSINE, N_DISTANCE, N_NUMBER
+from skymap_scanner.reconstruction.millipede.layers import ROOT_STEP as LAYER_ROOT_STEP
 from skymap_scanner.reconstruction.millipede.light import (
+    ABSORB,
+    BY_AXIS,
+    BY_PSI,
     NEAREST,
     ONE,
+    SCATTER,
     TAPER,
     THREE,
     TWO,
@@ -45,7 +51,9 @@ from skymap_scanner.reconstruction.millipede.light import (
     arrival_place,
     expected_charge,
     exponential,
+    layer_place,
     taper,
+    turned,
 )
 from skymap_scanner.reconstruction.millipede.response import place_segments
 
@@ -55,7 +63,7 @@ SIZE = len(COORDINATES)
 #: Light of less than this (PE) of one source in one DOM is not followed.
 LEAST_LIGHT = F(1e-6)
 #: Steps of the differences for the light in DOMs without pulses: m, and rad.
-STEP, TURN = 1.0, 0.01
+STEP, ROTATION = 1.0, 0.01
 
 _LENGTH = F(TABLE_SCATTERING)
 _ICE = F(1 / C_ICE)
@@ -86,7 +94,7 @@ class Room(NamedTuple):
 
 # Quantities of a source-DOM pair, by row of ``pair``.
 (_CHARGE, _DISTANCE, _COS, _SCALE, _OFFSET, _RADIAL, _ANGULAR, _KNEE, _DIRECT_TIME, _RATE_Z) = range(10)
-_LOG_D, _LOG_COS, _LOG_Z, _EARLIER, _LATER, _RATE_SCATTER, _RATE_ABSORB = range(10, 17)
+_LOG_D, _LOG_COS, _LOG_Z, _LOG_AXIS, _EARLIER, _LATER, _RATE_D = range(10, 17)
 _QUANTITIES = 17
 
 
@@ -122,13 +130,12 @@ def gradient(
     ``solver.mu`` must be the expectation there (as `likelihood.evaluate` leaves it); ``solver.column`` is overwritten.
     Without ``turning``, the last two of ``g`` leave out DOMs without pulses.
     """
-    place_segments(track, point, event.ice, seg)
+    place_segments(track, point, seg)
     count = 0
     for j in range(seg.energy.size):
         if seg.energy[j] > ZERO and count < solver.support.size:
             room.lit[count] = j
             count += 1
-    _follow_rates(event, seg, room, count)
     for i in range(count):
         column = solver.column[i]
         for r in range(column.size):
@@ -145,21 +152,18 @@ def gradient(
     _reduce(event, solver, room, count, seg, g, h)
 
 
-@compiled
-def _follow_rates(event: EventArrays, seg: Segments, room: Room, count: int) -> None:
-    """Fill the derivative in z of the ice's integrals at the lit segments: minus the local rates."""
-    ice = event.ice
-    for i in range(count):
-        u = (ice.top - seg.z[room.lit[i]]) / ice.thickness
-        layer = min(max(int(u), 0), ice.scatter.size - 2)
-        room.pair[_RATE_SCATTER, i] = (ice.scatter[layer] - ice.scatter[layer + 1]) / ice.thickness
-        room.pair[_RATE_ABSORB, i] = (ice.absorb[layer] - ice.absorb[layer + 1]) / ice.thickness
-
-
 @inlined
-def _acceptance_slopes(x: np.float32, lengths: np.float32) -> tuple[np.float32, np.float32]:
-    """Return the derivatives of ln `light.acceptance` in cos eta and in the number of scattering lengths."""
-    e = exponential(-lengths)
+def _acceptance_slopes(
+    cos_eta: np.float32, cos_psi: np.float32, axis_z: np.float32, lengths: np.float32
+) -> tuple[np.float32, np.float32, np.float32, np.float32]:
+    """Return the derivatives of ln `light.acceptance` of turned light.
+
+    In cos eta, in cos psi, in the axis' vertical component, and in the number of scattering lengths.
+    """
+    x, e = turned(cos_eta, cos_psi, axis_z, lengths), exponential(-lengths)
+    end = ONE / (ONE + F(TURN_END) * lengths * lengths)
+    turn, across = F(TURN) * lengths * end, axis_z - cos_psi * cos_eta
+    turn_by_lengths = F(TURN) * end * (TWO * end - ONE)
     value, by_x, by_e = ZERO, ZERO, ZERO
     for k in range(_TERMS.shape[0] - 1, -1, -1):
         term, slope = ZERO, ZERO
@@ -169,7 +173,13 @@ def _acceptance_slopes(x: np.float32, lengths: np.float32) -> tuple[np.float32, 
         by_e = by_e * e + value
         value = value * e + term
         by_x = by_x * e + slope
-    return by_x / value, -by_e * e / value
+    by_x /= value
+    return (
+        by_x * (ONE + turn * cos_psi),
+        by_x * turn * cos_eta,
+        -by_x * turn,
+        -by_e * e / value - by_x * turn_by_lengths * across,
+    )
 
 
 @compiled
@@ -180,7 +190,7 @@ def _pairs_of_dom(
     hit, tables, pair = event.hit, event.tables, room.pair
     da, db = track.across_a[k] - F(point[0]), track.across_b[k] - F(point[1])
     across2, along = da * da + db * db, track.along[k] - F(point[3])
-    reach = F(math.sqrt(event.range2))
+    reach, axis_z = F(math.sqrt(event.range2)), track.direction[2]
     earliest = F(1e30)
     m = 0
     for i in range(count):
@@ -191,16 +201,16 @@ def _pairs_of_dom(
             continue
         d = max(np.sqrt(d2), NEAREST)
         inverse = ONE / d
-        dz = hit.z[k] - seg.z[j]
-        den = ONE / (dz * dz + ONE)
-        scatter_gap, absorb_gap = seg.scatter[j] - hit.scatter[k], seg.absorb[j] - hit.absorb[k]
-        b = (scatter_gap * dz + hit.scatter_rate[k]) * den
-        a = (absorb_gap * dz + hit.absorb_rate[k]) * den
-        cos_psi, cos_eta = ahead * inverse, dz * inverse
+        cos_psi, cos_eta = ahead * inverse, (hit.z[k] - seg.z[j]) * inverse
+        at, radial, angular = layer_place(d, cos_eta, hit.column[k])
+        b, b_d, b_z = _layer_slopes(at + SCATTER, radial, angular, d, cos_eta, event.layers)
+        a, a_d, a_z = _layer_slopes(at + ABSORB, radial, angular, d, cos_eta, event.layers)
+        by_axis, by_axis_d, by_axis_z = _layer_slopes(at + BY_AXIS, radial, angular, d, cos_eta, event.layers)
+        by_psi, by_psi_d, by_psi_z = _layer_slopes(at + BY_PSI, radial, angular, d, cos_eta, event.layers)
         fade = taper(d, reach)
         charge = hit.efficiency[k] * fade * expected_charge(
-            d, cos_psi, cos_eta, b, a, tables.log_fluence, tables.angles, tables.angle_first, tables.angle_density,
-            tables.reference_decay,
+            d, cos_psi, cos_eta, axis_z, b, a, by_axis * axis_z + by_psi * cos_psi, tables.log_fluence, tables.angles,
+            tables.angle_first, tables.angle_density, tables.reference_decay,
         )  # fmt: skip
         if charge * seg.energy[j] < LEAST_LIGHT:
             continue
@@ -215,31 +225,48 @@ def _pairs_of_dom(
         pair[_OFFSET, m], pair[_DIRECT_TIME, m] = tables.shift[kind] - direct * scale, direct
         pair[_RADIAL, m], pair[_ANGULAR, m], pair[_KNEE, m] = radial, angular, knee
         earliest = min(earliest, direct - tables.shift[kind] / scale)
-        # derivatives of the rates in the source's z
-        b_z = (pair[_RATE_SCATTER, i] * dz - scatter_gap) * den + TWO * b * dz * den
-        a_z = (pair[_RATE_ABSORB, i] * dz - absorb_gap) * den + TWO * a * dz * den
-        pair[_RATE_Z, m] = b_z
+        pair[_RATE_D, m], pair[_RATE_Z, m] = b_d, b_z
         by_scaled, by_cos = _fluence_slopes(d * scale, cos_psi, event)
         root = np.sqrt(THREE * a * b)
         fall = root - tables.reference_decay * scale
-        seen_by_cos, seen_by_lengths = _acceptance_slopes(cos_eta, d * b)
+        seen_by_cos, seen_by_psi, seen_by_axis, seen_by_lengths = _acceptance_slopes(cos_eta, cos_psi, axis_z, d * b)
         pair[_LOG_D, m] = (
-            by_scaled * scale
+            by_scaled * (scale + d * _LENGTH * b_d)
             - fall
-            + seen_by_lengths * b
+            - d * (F(1.5) * (a * b_d + b * a_d) / root - tables.reference_decay * _LENGTH * b_d)
+            + TWO * b_d / b
+            + seen_by_lengths * (b + d * b_d)
             - seen_by_cos * cos_eta * inverse
+            + by_axis_d * axis_z
+            + by_psi_d * cos_psi
             + _fade_slope(d, reach) / max(fade, F(1e-12))
         )
-        pair[_LOG_COS, m] = by_cos
+        pair[_LOG_COS, m], pair[_LOG_AXIS, m] = by_cos + seen_by_psi + by_psi, seen_by_axis + by_axis
         pair[_LOG_Z, m] = (
             by_scaled * d * _LENGTH * b_z
             - d * (F(1.5) * (a * b_z + b * a_z) / root - tables.reference_decay * _LENGTH * b_z)
             + TWO * b_z / b
             + seen_by_lengths * d * b_z
             - seen_by_cos * inverse
+            + by_axis_z * axis_z
+            + by_psi_z * cos_psi
         )
         m += 1
     return m, earliest
+
+
+@inlined
+def _layer_slopes(
+    k: np.int32, radial: np.float32, angular: np.float32, distance: np.float32, cos_eta: np.float32, layers: Single
+) -> tuple[np.float32, np.float32, np.float32]:
+    """Return a number of the layers, and its derivatives in the distance (at fixed heights) and in the source's z."""
+    n = k + N_DISTANCE * N_NUMBER
+    inner, outer = layers[k + N_NUMBER] - layers[k], layers[n + N_NUMBER] - layers[n]
+    near, far = layers[k] + radial * inner, layers[n] + radial * outer
+    by_cosine = (far - near) * F((N_COSINE - 1) / 2) / distance
+    by_root = (inner + angular * (outer - inner)) * F(1 / LAYER_ROOT_STEP)
+    by_root = by_root if distance < F(FARTHEST) else ZERO
+    return near + angular * (far - near), _HALF * by_root / np.sqrt(distance) - by_cosine * cos_eta, -by_cosine
 
 
 @inlined
@@ -362,9 +389,9 @@ def _differentiate_light(
         by_t = -share_w * w_t * scale
         light = pair[_CHARGE, i] * seg.energy[j]
         # derivatives in distance, cos psi and z of the source, and in its time
-        slope_d = light * (pair[_LOG_D, i] * share + by_r * scale + by_t * _ICE)
-        slope_cos = light * (pair[_LOG_COS, i] * share + share_v)
         by_scale = by_r * d + share_w * w_t * (edge - pair[_DIRECT_TIME, i])
+        slope_d = light * (pair[_LOG_D, i] * share + by_r * scale + by_t * _ICE + pair[_RATE_D, i] * _LENGTH * by_scale)
+        slope_cos = light * (pair[_LOG_COS, i] * share + share_v)
         slope_z = light * (pair[_LOG_Z, i] * share + pair[_RATE_Z, i] * _LENGTH * by_scale)
         inverse_d = ONE / d
         across = (slope_cos * cos_psi * inverse_d - slope_d) * inverse_d
@@ -377,8 +404,9 @@ def _differentiate_light(
         by_along += (
             -slope_d * cos_psi - slope_cos * (ONE - cos_psi * cos_psi) * inverse_d + slope_z * track.direction[2]
         )
-        by_alpha += move_a * lever + slope_cos * da * inverse_d
-        by_beta += move_b * lever + slope_cos * db * inverse_d
+        slope_axis = light * share * pair[_LOG_AXIS, i]
+        by_alpha += move_a * lever + slope_cos * da * inverse_d + slope_axis * track.a[2]
+        by_beta += move_b * lever + slope_cos * db * inverse_d + slope_axis * track.b[2]
     out[0], out[1], out[2], out[3], out[4], out[5] = by_a, by_b, by_time, by_along, by_alpha, by_beta
 
 
@@ -424,10 +452,10 @@ def _add_unhit(
             difference = 0.0
             for sign in (1.0, -1.0):
                 for m in range(3):
-                    turned[m] = n[m] + F(sign * TURN) * axis[m]
+                    turned[m] = n[m] + F(sign * ROTATION) * axis[m]
                 fill_monomials(turned, factors)
                 difference += sign * float(light_in_unhit_at(event, turned, factors, x, y, z))
-            g[4 + c] += weight * difference / (2 * TURN)
+            g[4 + c] += weight * difference / (2 * ROTATION)
 
 
 @compiled

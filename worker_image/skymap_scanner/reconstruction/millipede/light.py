@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skymap_scanner.reconstruction.millipede.acceptance import TERMS
+from skymap_scanner.reconstruction.millipede.acceptance import TERMS, TURN, TURN_END
 from skymap_scanner.reconstruction.millipede.compiled import inlined
 from skymap_scanner.reconstruction.millipede.constants import TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.interpolants import (
@@ -25,6 +25,8 @@ from skymap_scanner.reconstruction.millipede.interpolants import (
     ROOT_STEP,
     TIME_ROOT_STEP,
 )
+from skymap_scanner.reconstruction.millipede.layers import N_COSINE, N_DISTANCE, N_NUMBER
+from skymap_scanner.reconstruction.millipede.layers import ROOT_STEP as LAYER_ROOT_STEP
 
 F = np.float32
 ZERO, ONE, TWO, THREE = F(0), F(1), F(2), F(3)
@@ -43,6 +45,13 @@ _TIME_ANGLE_LAST = F(N_TIME_ANGLE - 1.001)
 # Steps in the flat table of arrival times: to the next node of time, angle, radius, and of the last two.
 _NEXT, _NEXT_ANGLE, _NEXT_RADIUS = np.int32(1), np.int32(N_TIME), np.int32(N_TIME * N_TIME_ANGLE)
 _NEXT_BOTH = np.int32(N_TIME * (N_TIME_ANGLE + 1))
+# Places in the table of the layers.
+_LAYER_ROOT_DENSITY, _LAYER_ROOT_LAST = F(1 / LAYER_ROOT_STEP), F(N_DISTANCE - 1.001)
+_LAYER_COSINE_DENSITY, _LAYER_COSINE_LAST = F((N_COSINE - 1) / 2), F(N_COSINE - 1.001)
+_LAYER_DISTANCES, _LAYER_NUMBERS = F(N_DISTANCE), np.int32(N_NUMBER)
+_NEXT_COSINE = np.int32(N_DISTANCE * N_NUMBER)
+# Which number of the layers is what.
+SCATTER, ABSORB, BY_AXIS, BY_PSI = (np.int32(n) for n in range(N_NUMBER))
 _LONGEST = F(N_LENGTH - 1)
 _PAIR = F(1.001)  # an index of a pair of nodes ends this much below their number
 # The angular acceptance: a polynomial in cos eta for each power of e^(-d / le).
@@ -52,6 +61,8 @@ _PAIR = F(1.001)  # an index of a pair of nodes ends this much below their numbe
     (_A20, _A21, _A22, _A23, _A24, _A25),
     (_A30, _A31, _A32, _A33, _A34, _A35),
 ) = ((F(a) for a in row) for row in TERMS)
+_FOUR, _FIVE = F(4), F(5)
+_TURN, _TURN_END = F(TURN), F(TURN_END)
 _MANTISSA, _BIAS, _LEAST_EXPONENT = F(2**23), F(127), F(-126)
 _LOG2_E = F(1.4426950408889634)
 # 2^f over f in [0, 1): the polynomial of least relative error (1.4e-7) that is right at both ends
@@ -71,13 +82,26 @@ def exponential(x: np.float32) -> np.float32:
 
 
 @inlined
-def mean_rate(difference: np.float32, dz: np.float32, local: np.float32) -> np.float32:
-    """Return the mean scattering (or absorption) rate, 1/m, between two heights.
+def layer_place(distance: np.float32, cos_eta: np.float32, column: np.int32) -> tuple[np.int32, np.float32, np.float32]:
+    """Return where the numbers of the ice between a source and a DOM are: index, fractions of distance and angle."""
+    u = np.sqrt(distance) * _LAYER_ROOT_DENSITY
+    u = min(_LAYER_ROOT_LAST, u)
+    i = np.floor(u)
+    v = (cos_eta + ONE) * _LAYER_COSINE_DENSITY
+    v = max(ZERO, v)
+    v = min(_LAYER_COSINE_LAST, v)
+    j = np.floor(v)
+    return column + np.int32(j * _LAYER_DISTANCES + i) * _LAYER_NUMBERS, u - i, v - j
 
-    ``difference`` of the rate's integrals over z, ``dz`` of the heights (m); between equal heights it goes over into
-    the ``local`` rate at the DOM.
-    """
-    return (difference * dz + local) / (dz * dz + ONE)
+
+@inlined
+def layer_number(k: np.int32, radial: np.float32, angular: np.float32, layers: NDArray[np.float32]) -> np.float32:
+    """Return the number at an index of the layers (its place plus SCATTER, ..), between the nodes."""
+    n = k + _NEXT_COSINE
+    near = layers[k] + radial * (layers[k + _LAYER_NUMBERS] - layers[k])
+    far = layers[n] + radial * (layers[n + _LAYER_NUMBERS] - layers[n])
+    number: np.float32 = near + angular * (far - near)
+    return number
 
 
 @inlined
@@ -89,6 +113,31 @@ def acceptance(cos_eta: np.float32, distance: np.float32, scatter: np.float32) -
     a2 = _A20 + x * (_A21 + x * (_A22 + x * (_A23 + x * (_A24 + x * _A25))))
     a3 = _A30 + x * (_A31 + x * (_A32 + x * (_A33 + x * (_A34 + x * _A35))))
     return a0 + e * (a1 + e * (a2 + e * a3))
+
+
+@inlined
+def acceptance_slope(cos_eta: np.float32, distance: np.float32, scatter: np.float32) -> np.float32:
+    """Return the derivative of `acceptance` in cos eta."""
+    x, e = cos_eta, exponential(-distance * scatter)
+    a0 = _A01 + x * (TWO * _A02 + x * (THREE * _A03 + x * (_FOUR * _A04 + x * _FIVE * _A05)))
+    a1 = _A11 + x * (TWO * _A12 + x * (THREE * _A13 + x * (_FOUR * _A14 + x * _FIVE * _A15)))
+    a2 = _A21 + x * (TWO * _A22 + x * (THREE * _A23 + x * (_FOUR * _A24 + x * _FIVE * _A25)))
+    a3 = _A31 + x * (TWO * _A32 + x * (THREE * _A33 + x * (_FOUR * _A34 + x * _FIVE * _A35)))
+    return a0 + e * (a1 + e * (a2 + e * a3))
+
+
+@inlined
+def turn_of(lengths: np.float32) -> np.float32:
+    """Return by how much photons are turned after so many scattering lengths: `acceptance.turned`."""
+    return _TURN * lengths / (ONE + _TURN_END * lengths * lengths)
+
+
+@inlined
+def turned(cos_eta: np.float32, cos_psi: np.float32, axis_z: np.float32, lengths: np.float32) -> np.float32:
+    """Return cos eta of the mean way of photons: `acceptance.turned`."""
+    x = cos_eta - turn_of(lengths) * (axis_z - cos_psi * cos_eta)
+    x = max(-ONE, x)
+    return min(ONE, x)
 
 
 @inlined
@@ -105,8 +154,10 @@ def expected_charge(
     distance: np.float32,
     cos_psi: np.float32,
     cos_eta: np.float32,
+    axis_z: np.float32,
     scatter: np.float32,
     absorb: np.float32,
+    more: np.float32,
     log_fluence: NDArray[np.float32],
     angles: np.float32,
     angle_first: np.float32,
@@ -116,7 +167,8 @@ def expected_charge(
     """Return fluence times angular acceptance, 1/m2 per photon, at ``distance`` m from a cascade.
 
     ``cos_psi``: between the cascade's axis and the line to the DOM; ``cos_eta``: between that line and the vertical;
-    ``scatter``, ``absorb``: mean rates on the way, 1/m.
+    ``axis_z``: vertical component of the axis; ``scatter``, ``absorb``: effective rates on the way, 1/m;
+    ``more``: what the direction adds in layers, to the logarithm.
     """
     scale = _LENGTH * scatter
     u = (np.sqrt(distance * scale) - _ROOT_MIN) * _ROOT_DENSITY
@@ -134,8 +186,9 @@ def expected_charge(
     n = np.int32(angles)
     near = log_fluence[k] + g * (log_fluence[k + np.int32(1)] - log_fluence[k])
     far = log_fluence[k + n] + g * (log_fluence[k + n + np.int32(1)] - log_fluence[k + n])
-    exponent = near + f * (far - near) - distance * (np.sqrt(THREE * absorb * scatter) - reference_decay * scale)
-    return exponential(exponent) * scale * scale * acceptance(cos_eta, distance, scatter)
+    seen = turned(cos_eta, cos_psi, axis_z, distance * scatter)
+    exponent = more + near + f * (far - near) - distance * (np.sqrt(THREE * absorb * scatter) - reference_decay * scale)
+    return exponential(exponent) * scale * scale * acceptance(seen, distance, scatter)
 
 
 @inlined

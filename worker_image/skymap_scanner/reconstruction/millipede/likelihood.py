@@ -35,7 +35,7 @@ def evaluate(
     ``seg.energy``. The energies (GeV) are left there, the scaled matrix in ``seg.matrix``, the expectation in
     ``solver.mu``.
     """
-    place_segments(track, point, event.ice, seg)
+    place_segments(track, point, seg)
     fill(seg.rest, ZERO)
     respond_in_bins(event, track, point, seg)
     if exact:
@@ -77,7 +77,7 @@ def _scale_columns(seg: Segments) -> None:
 @compiled
 def calibrate(event: EventArrays, track: Track, point: Double, seg: Segments) -> None:
     """Set ``seg.ratio`` so that near ``point`` the far field gives the exact sum over the DOMs without pulses."""
-    place_segments(track, point, event.ice, seg)
+    place_segments(track, point, seg)
     light_in_unhit_field(event, track, seg)
     copy(seg.unhit, seg.ratio)
     light_in_unhit(event, track, seg)

@@ -12,6 +12,7 @@ from skymap_scanner.detector.ice import ice_model
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.millipede.bins import WIDTH
+from skymap_scanner.reconstruction.millipede.layers import digest
 from skymap_scanner.reconstruction.millipede.machine_code import code_digest, target
 from skymap_scanner.reconstruction.millipede.table import load
 from skymap_scanner.reconstruction.protocol import Start
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 
 #: Rises with every change of -ln L: results of different versions cannot be compared.
-VERSION = 4
+VERSION = 5
 
 
 class Millipede:
@@ -52,7 +53,7 @@ class Millipede:
         photon_table: str | Path | None = None,
         light_range: float = 500.0,
         bin_width: float = WIDTH,
-        model_error: float = 0.05,
+        model_error: float = 0.1,
     ) -> None:
         if not 100 <= light_range <= 1000:
             raise InputError(f"light_range {light_range}: choose from 100 to 1000 m")
@@ -74,6 +75,7 @@ class Millipede:
         """
         return (
             f"millipede {VERSION}, table {load(self._photon_table).digest}, ice {self._ice.name}, "
+            f"layers {digest(self._ice.name)}, "
             f"light_range {self._light_range:g}, bin_width {self._bin_width:g}, model_error {self._model_error:g}"
         )
 

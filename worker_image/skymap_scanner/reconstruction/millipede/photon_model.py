@@ -3,7 +3,7 @@
     PE of a cascade of energy E in a DOM = E . PE_PER_GEV . efficiency . acceptance . fluence,
     fluence = table(r, cos psi) (25 m / le)^2 exp(-d (1/lp - 1/lp of the table's ice, scaled)),    r = d 25 m / le,
 
-with le and la the ice's mean lengths between cascade and DOM (means of 1/length over depth) and lp = sqrt(le la / 3).
+with le and la the effective lengths of the ice between cascade and DOM (`layers`) and lp = sqrt(le la / 3).
 Light comes at d / c_ice + delay; delays scale like lengths, and are smeared. Every number comes from the same
 `interpolants.LightTables` as the kernels', so that the two differ by rounding only.
 """
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.detector.geometry import Geometry
-from skymap_scanner.detector.ice import ORIGIN_DEPTH, Ice
-from skymap_scanner.reconstruction.millipede.acceptance import scattered
+from skymap_scanner.detector.ice import Ice
+from skymap_scanner.reconstruction.millipede.acceptance import scattered, turned
 from skymap_scanner.reconstruction.millipede.constants import ACCEPTANCE, C_ICE, PE_PER_GEV, TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.interpolants import (
     KNEE_LENGTH,
@@ -34,6 +34,15 @@ from skymap_scanner.reconstruction.millipede.interpolants import (
     LightTables,
     make_tables,
 )
+from skymap_scanner.reconstruction.millipede.layers import (
+    FARTHEST,
+    N_COSINE,
+    N_DISTANCE,
+    N_NUMBER,
+    column_of,
+    layer_table,
+)
+from skymap_scanner.reconstruction.millipede.layers import ROOT_STEP as LAYER_ROOT_STEP
 from skymap_scanner.reconstruction.millipede.table import PhotonTable, load
 
 Array = NDArray[np.float64]
@@ -48,18 +57,24 @@ class PhotonModel:
     """Light of cascades in all DOMs of a geometry.
 
     Positions in m (detector frame), energies in GeV, times in ns; ``direction`` is the unit vector along which the
-    cascade develops, one for all of them. DOMs are indices of the geometry; dead ones see nothing.
+    cascade develops, one for all of them. ``acceptance``: coefficients of the powers of cos eta. DOMs are indices of
+    the geometry; dead ones see nothing.
     """
 
-    def __init__(self, geometry: Geometry, ice: Ice, table: PhotonTable | None = None) -> None:
+    def __init__(
+        self,
+        geometry: Geometry,
+        ice: Ice,
+        table: PhotonTable | None = None,
+        acceptance: Array = np.array(ACCEPTANCE),  # noqa: B008 - never changed
+    ) -> None:
+        self._acceptance = acceptance
         self._tables = _shipped_tables() if table is None else make_tables(table)
-        self._log_fluence = self._tables.log_fluence.reshape(N_RADIUS, -1).astype(np.float64)
         self._arrival = self._tables.arrival.reshape(-1, N_TIME_RADIUS, N_TIME_ANGLE, N_TIME).astype(np.float64)
         self._dom = geometry.position
         self._efficiency = np.where(geometry.dead, 0.0, geometry.efficiency) * PE_PER_GEV
-        self._depth = ice.depth_top + ice.thickness * np.arange(len(ice.absorption_length) + 1)
-        self._scatter = np.append(0.0, np.cumsum(ice.thickness / ice.effective_scattering_length))
-        self._absorb = np.append(0.0, np.cumsum(ice.thickness / ice.absorption_length))
+        self._layers = layer_table(ice).reshape(-1, N_NUMBER).astype(np.float64)
+        self._column = column_of(geometry.position)
 
     def expected_charge(self, position: Array, direction: Array, energy: Array) -> Array:
         """Return the expected PE, (n, doms), of cascades at ``position`` (n, 3) with ``energy`` (n,)."""
@@ -72,11 +87,11 @@ class PhotonModel:
 
     def arrived(self, position: Array, direction: Array, dom: NDArray[np.int64], time: Array) -> Array:
         """Return the share of the light of ``position`` (n, 3) that is at ``dom`` (n,) ``time`` (n,) after emission."""
-        distance, cos_psi, _, scatter, _ = self._path(position, direction, dom)
+        distance, cos_psi, _, (scatter, *_) = self._path(position, direction, dom)
         scale = TABLE_SCATTERING * scatter
         kind, corners = self._time_corners(distance * scale, cos_psi, scatter)
         late = np.maximum((time - distance / C_ICE) * scale + self._tables.shift[kind], 0.0)
-        place = np.minimum(late / (late + _knee(distance * scale)) * (N_TIME - 1), N_TIME - _PAIR)
+        place = np.minimum(late / (late + knee(distance * scale)) * (N_TIME - 1), N_TIME - _PAIR)
         node = place.astype(np.int64)
         part = place - node
         share = np.zeros(len(distance))
@@ -95,7 +110,7 @@ class PhotonModel:
     ) -> Array:
         """Draw, for each photon (source index, DOM), the time from its emission to its record (ns)."""
         where = np.asarray(position, np.float64)[source]
-        distance, cos_psi, _, scatter, _ = self._path(where, direction, dom)
+        distance, cos_psi, _, (scatter, *_) = self._path(where, direction, dom)
         scale = TABLE_SCATTERING * scatter
         kind, corners = self._time_corners(distance * scale, cos_psi, scatter)
         # Choosing a corner with its weight draws from the interpolated distribution.
@@ -107,47 +122,28 @@ class PhotonModel:
             i[here], j[here] = corner_i[here], corner_j[here]
             below = below + weight
         place = self._invert(kind, i, j, random.random(len(distance)))
-        late = _knee(distance * scale) * place / (1 - place)
+        late = knee(distance * scale) * place / (1 - place)
         return np.asarray(distance / C_ICE + (late - self._tables.shift[kind]) / scale)
 
-    def _path(
-        self, position: Array, direction: Array, dom: NDArray[np.integer]
-    ) -> tuple[Array, Array, Array, Array, Array]:
-        """Return distance, cos psi, cos eta, and the mean rates of scattering and absorption on the way (n,)."""
+    def _path(self, position: Array, direction: Array, dom: NDArray[np.integer]) -> tuple[Array, Array, Array, Array]:
+        """Return distance, cos psi, cos eta (n,), and the numbers of the layers on the way (N_NUMBER, n)."""
         away = self._dom[dom] - position
         distance = np.maximum(np.sqrt((away**2).sum(axis=1)), _NEAREST)
-        dz = away[:, 2]
-        here, there = ORIGIN_DEPTH - position[:, 2], ORIGIN_DEPTH - self._dom[dom, 2]
-        rates = []
-        for integral in (self._scatter, self._absorb):
-            layer = np.clip(np.searchsorted(self._depth, there, "right") - 1, 0, len(integral) - 2)
-            local = (integral[layer + 1] - integral[layer]) / (self._depth[1] - self._depth[0])
-            difference = self._integral(integral, here) - self._integral(integral, there)
-            # the mean; between equal heights, where it is 0 / 0, the local rate
-            rates.append((difference * dz + local) / (dz * dz + 1))
-        return distance, (away * direction).sum(axis=1) / distance, dz / distance, rates[0], rates[1]
-
-    def _integral(self, integral: Array, depth: Array) -> Array:
-        """Return the integral of a rate down to ``depth``; the outermost layers go on."""
-        thickness = self._depth[1] - self._depth[0]
-        place = (depth - self._depth[0]) / thickness
-        layer = np.clip(place.astype(np.int64), 0, len(integral) - 2)
-        return np.asarray(integral[layer] + (place - layer) * (integral[layer + 1] - integral[layer]))
+        cos_eta = away[:, 2] / distance
+        u = np.minimum(np.sqrt(distance) / LAYER_ROOT_STEP, N_DISTANCE - _PAIR)
+        v = np.clip((cos_eta + 1) * (N_COSINE - 1) / 2, 0.0, N_COSINE - _PAIR)
+        numbers = np.zeros((len(distance), N_NUMBER))
+        for i, j, weight in _corners(u, v, N_COSINE - _PAIR):
+            numbers += weight[:, None] * self._layers[self._column[dom] // N_NUMBER + j * N_DISTANCE + i]
+        return distance, (away * direction).sum(axis=1) / distance, cos_eta, numbers.T
 
     def _charge(self, position: Array, direction: Array, dom: NDArray[np.int64]) -> Array:
         """Return the expected PE per GeV of pairs of a cascade and a DOM (n,)."""
-        distance, cos_psi, cos_eta, scatter, absorb = self._path(position, direction, dom)
-        scale = TABLE_SCATTERING * scatter
-        tables = self._tables
-        u = np.clip((np.sqrt(distance * scale) - ROOT_MIN) / ROOT_STEP, 0.0, N_RADIUS - _PAIR)
-        v = (cos_psi - tables.angle_first) * float(tables.angle_density)
-        log_fluence = np.zeros(len(distance))
-        # angles beyond the outermost go on along the straight line
-        for i, j, weight in _corners(u, v, float(tables.angles) - _PAIR):
-            log_fluence = log_fluence + weight * self._log_fluence[i, j]
-        log_fluence -= distance * (np.sqrt(3 * absorb * scatter) - float(tables.reference_decay) * scale)
-        acceptance = scattered(np.array(ACCEPTANCE), cos_eta, distance * scatter)
-        return np.asarray(self._efficiency[dom] * np.exp(log_fluence) * scale**2 * acceptance)
+        distance, cos_psi, cos_eta, (scatter, absorb, by_axis, by_psi) = self._path(position, direction, dom)
+        lengths, axis_z = distance * scatter, float(direction[2])
+        seen = scattered(self._acceptance, turned(cos_eta, cos_psi, axis_z, lengths), lengths)
+        light = fluence(self._tables, distance, cos_psi, scatter, absorb) * np.exp(by_axis * axis_z + by_psi * cos_psi)
+        return np.where(distance < FARTHEST, self._efficiency[dom] * light * seen, 0.0)  # the layers end there
 
     def _time_corners(
         self, radius: Array, cos_psi: Array, scatter: Array
@@ -172,6 +168,27 @@ class PhotonModel:
         return np.minimum(place, 1 - 1e-6)
 
 
+def fluence(tables: LightTables, distance: Array | float, cos_psi: Array, scatter: Array, absorb: Array) -> Array:
+    """Return the fluence of one photon, 1/m2, at ``distance`` (m) from a cascade, in ice of these rates (1/m).
+
+    The arguments are broadcast against each other.
+    """
+    scale = TABLE_SCATTERING * scatter
+    u = np.clip((np.sqrt(distance * scale) - ROOT_MIN) / ROOT_STEP, 0.0, N_RADIUS - _PAIR)
+    v = (cos_psi - float(tables.angle_first)) * float(tables.angle_density)
+    table = tables.log_fluence.reshape(N_RADIUS, -1)
+    # angles beyond the outermost go on along the straight line
+    corners = _corners(u, v, float(tables.angles) - _PAIR)
+    logarithm = np.sum([weight * table[i, j] for i, j, weight in corners], axis=0)
+    return np.asarray(np.exp(logarithm - steeper(tables, distance, scatter, absorb)) * scale**2)
+
+
+def steeper(tables: LightTables, distance: Array | float, scatter: Array, absorb: Array) -> Array:
+    """Return how much more light falls off on the way than in the ice of the photon table, of the logarithm."""
+    reference = float(tables.reference_decay) * TABLE_SCATTERING * scatter
+    return np.asarray(distance * (np.sqrt(3 * absorb * scatter) - reference))
+
+
 def _corners(u: Array, v: Array, last: float) -> list[tuple[NDArray[np.int64], NDArray[np.int64], Array]]:
     """Return the four nodes around (u, v), with their weights; the node in v ends at ``last``, the weight does not."""
     i, j = u.astype(np.int64), np.clip(v, 0.0, last).astype(np.int64)
@@ -184,7 +201,7 @@ def _corners(u: Array, v: Array, last: float) -> list[tuple[NDArray[np.int64], N
     ]
 
 
-def _knee(radius: Array) -> Array:
+def knee(radius: Array) -> Array:
     """Return the knee of the axis of time at a scaled distance (scaled ns)."""
     return np.asarray(KNEE_SHORT + KNEE_RATE * radius * radius / (radius + KNEE_LENGTH))
 

@@ -17,7 +17,6 @@ from skymap_scanner.reconstruction.millipede.arrays import (
     Doms,
     Double,
     EventArrays,
-    IceColumn,
     Segments,
     Single,
     Track,
@@ -25,14 +24,19 @@ from skymap_scanner.reconstruction.millipede.arrays import (
 from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
 from skymap_scanner.reconstruction.millipede.constants import C_ICE, TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.light import (
+    ABSORB,
+    BY_AXIS,
+    BY_PSI,
     NEAREST,
     ONE,
+    SCATTER,
     ZERO,
     F,
     arrival_place,
     arrived,
     expected_charge,
-    mean_rate,
+    layer_number,
+    layer_place,
     taper,
 )
 
@@ -41,20 +45,8 @@ _NS_PER_METRE_OF_ICE = F(1 / C_ICE)
 _LENGTH = F(TABLE_SCATTERING)
 
 
-@inlined
-def ice_integrals(z: np.float32, ice: IceColumn) -> tuple[np.float32, np.float32]:
-    """Return the integrals of the scattering and absorption rate down to height ``z``; the outermost layers go on."""
-    u = (ice.top - z) / ice.thickness
-    i = min(max(int(u), 0), ice.scatter.size - 2)
-    f = u - F(i)
-    return (
-        ice.scatter[i] + f * (ice.scatter[i + 1] - ice.scatter[i]),
-        ice.absorb[i] + f * (ice.absorb[i + 1] - ice.absorb[i]),
-    )
-
-
 @compiled
-def place_segments(track: Track, point: Double, ice: IceColumn, seg: Segments) -> None:
+def place_segments(track: Track, point: Double, seg: Segments) -> None:
     """Put the segments at ``point``: offsets of the vertex along a, b and the direction (m), and its time (ns)."""
     n = track.direction
     a, b, shift, time = F(point[0]), F(point[1]), F(point[3]), F(point[2])
@@ -66,7 +58,6 @@ def place_segments(track: Track, point: Double, ice: IceColumn, seg: Segments) -
         seg.x[j] = x0 + s * n[0]
         seg.y[j] = y0 + s * n[1]
         seg.z[j] = z0 + s * n[2]
-        seg.scatter[j], seg.absorb[j] = ice_integrals(seg.z[j], ice)
         seg.time[j] = time + s * _NS_PER_METRE
 
 
@@ -97,8 +88,8 @@ def light_in_dom(
     doms: Doms,
     s: Single,
     z: Single,
-    scatter: Single,
-    absorb: Single,
+    layers: Single,
+    axis_z: np.float32,
     log_fluence: Single,
     angles: np.float32,
     angle_first: np.float32,
@@ -109,22 +100,25 @@ def light_in_dom(
     distance: Single,
     rate: Single,
 ) -> None:
-    """Fill the expected PE per GeV in DOM ``k``, the distance (m) and the mean scattering rate (1/m) on the way.
+    """Fill the expected PE per GeV in DOM ``k``, the distance (m) and the effective scattering rate (1/m) on the way.
 
     For the segments low..high, and some more, up to `whole_vectors`; likewise in the next two functions.
     """
-    dom_z, dom_scatter, dom_absorb = doms.z[k], doms.scatter[k], doms.absorb[k]
-    scatter_rate, absorb_rate, efficiency = doms.scatter_rate[k], doms.absorb_rate[k], doms.efficiency[k]
+    dom_z, column, efficiency = doms.z[k], doms.column[k], doms.efficiency[k]
     for j in range(low, whole_vectors(low, high)):
         ahead = along - s[j]
         d = np.sqrt(across2 + ahead * ahead)
         d = max(NEAREST, d)
         inverse = ONE / d
-        dz = dom_z - z[j]
-        b = mean_rate(scatter[j] - dom_scatter, dz, scatter_rate)
-        a = mean_rate(absorb[j] - dom_absorb, dz, absorb_rate)
+        cos_eta = (dom_z - z[j]) * inverse
+        place, radial, angular = layer_place(d, cos_eta, column)
+        cos_psi = ahead * inverse
+        b = layer_number(place + SCATTER, radial, angular, layers)
+        a = layer_number(place + ABSORB, radial, angular, layers)
+        more = axis_z * layer_number(place + BY_AXIS, radial, angular, layers)
+        more += cos_psi * layer_number(place + BY_PSI, radial, angular, layers)
         light = expected_charge(
-            d, ahead * inverse, dz * inverse, b, a, log_fluence, angles, angle_first, angle_density, reference_decay
+            d, cos_psi, cos_eta, axis_z, b, a, more, log_fluence, angles, angle_first, angle_density, reference_decay
         )
         charge[j] = efficiency * taper(d, reach) * light
         distance[j] = d
@@ -213,9 +207,9 @@ def respond_in_bins(event: EventArrays, track: Track, point: Double, seg: Segmen
         if low >= high:
             continue
         light_in_dom(
-            low, high, across2, along, k, hit, seg.s, seg.z, seg.scatter, seg.absorb, tables.log_fluence, tables.angles,
-            tables.angle_first, tables.angle_density, tables.reference_decay, reach, seg.charge, seg.distance,
-            seg.rate,
+            low, high, across2, along, k, hit, seg.s, seg.z, event.layers,
+            track.direction[2], tables.log_fluence, tables.angles, tables.angle_first, tables.angle_density,
+            tables.reference_decay, reach, seg.charge, seg.distance, seg.rate,
         )  # fmt: skip
         earliest = places_in_tables(
             low, high, along, seg.s, seg.time, seg.distance, tables.class_of, tables.shift,
@@ -260,9 +254,9 @@ def light_in_unhit(event: EventArrays, track: Track, seg: Segments) -> None:
         if low >= high:
             continue
         light_in_dom(
-            low, high, across2, along, k, doms, seg.s, seg.z, seg.scatter, seg.absorb, tables.log_fluence,
-            tables.angles, tables.angle_first, tables.angle_density, tables.reference_decay, reach, seg.charge,
-            seg.distance, seg.rate,
+            low, high, across2, along, k, doms, seg.s, seg.z, event.layers,
+            n[2], tables.log_fluence, tables.angles, tables.angle_first, tables.angle_density,
+            tables.reference_decay, reach, seg.charge, seg.distance, seg.rate,
         )  # fmt: skip
         for j in range(low, high):
             seg.unhit[j] += seg.charge[j]

@@ -46,7 +46,7 @@ FROM_START = Descent(free=(True, True, True, False, False, False), most=15, gain
 # The offset along a track is free too: it sets the phase of the segments, without which minima are many.
 OF_TRACK = Descent(free=(True, True, True, True, False, False), most=10, gain=0.03)
 ON_THE_WAY = OF_TRACK._replace(gain=0.3)
-OF_CASCADE = Descent(free=(True, True, True, True, False, False), most=15, gain=0.01)
+OF_CASCADE = Descent(free=(True, True, True, True, False, False), most=20, gain=0.01)
 TURNING_TRACK = Descent(free=(True, True, True, True, True, True), most=15, gain=0.01)
 TURNING_CASCADE = Descent(free=(True, True, True, True, True, True), most=25, gain=0.01)
 
@@ -99,21 +99,26 @@ def search(surfaces: Surfaces, line: Line, times: Double, *, warm: bool, free: b
     """
     if span_in_cube(line.vertex, line.direction) is None:
         return None
-    point, evaluations = at_time(times[0]), 0
+    event, point, evaluations = surfaces.event, at_time(times[0]), 0
     if not warm:
         point, evaluations = explore(surfaces, line, times)
         line = line.moved(point[0], point[1], point[3])
-    track = fit_track(surfaces.event, line, point[2], OF_TRACK)
+    track = fit_track(event, line, point[2], OF_TRACK)
     if track is None:
         return None
-    handicap = cost_of_losses(surfaces.event)
-    cascade = fit_cascade(surfaces.event, track, OF_CASCADE, track.f + handicap)
+    limit = track.f + cost_of_losses(event)
+    cascade = fit_cascade(event, track.line, track.time, OF_CASCADE, limit)
+    if warm:  # the start may be the end of a cascade's fit
+        other = fit_cascade(event, line, point[2], OF_CASCADE, limit)
+        evaluations += other.evaluations
+        cascade = other if other.f < cascade.f else cascade
     if free:
-        turned = fit_track(surfaces.event, track.line, track.time, TURNING_TRACK)
+        turned = fit_track(event, track.line, track.time, TURNING_TRACK)
         track = turned if turned is not None else track
-        cascade = fit_cascade(surfaces.event, cascade, TURNING_CASCADE, track.f + handicap)
+        limit = track.f + cost_of_losses(event)
+        cascade = fit_cascade(event, cascade.line, cascade.time, TURNING_CASCADE, limit)
     evaluations += track.evaluations + cascade.evaluations
-    best = cascade if not cascade.f > track.f + handicap else track._replace(f=track.f + handicap)
+    best = cascade if not cascade.f > limit else track._replace(f=limit)
     return best._replace(evaluations=evaluations)
 
 
@@ -185,10 +190,9 @@ def descended(likelihood: TrackLikelihood, time: float, how: Descent) -> tuple[L
     return line, float(point[2]) + centre / SPEED_OF_LIGHT, likelihood.places() - centre
 
 
-def fit_cascade(event: EventArrays, start: Solution, how: Descent, limit: float) -> Solution:
-    """Fit one cascade from the vertex of a solution; one that stays far above the ``limit`` is not refined."""
-    evaluations, covariance = 0, None
-    line, time, f = start.line, start.time, math.inf
+def fit_cascade(event: EventArrays, line: Line, time: float, how: Descent, limit: float) -> Solution:
+    """Fit one cascade from a line's vertex and a time (ns); one that stays far above the ``limit`` is not refined."""
+    evaluations, covariance, f = 0, None, math.inf
     for last in (False, False, True):
         one = TrackLikelihood(event, line, FINE, np.zeros(1, np.int64))
         point = at_time(time)
