@@ -10,7 +10,7 @@ LOCKS  := scanner plots pulsar operator docs test build supply
 SPHINX := $(BIN)/sphinx-build -q -W --keep-going -n -d build/site/.doctrees
 
 .PHONY: help install hooks demo format lint test-unit test generate docs docs-pictures lock audit sbom clean
-.PHONY: pulsar pulsar-install cluster cluster-install cluster-down cluster-demo bench faults soak
+.PHONY: pulsar pulsar-install cluster cluster-install cluster-down cluster-demo bench faults soak test-replicated
 
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
@@ -124,6 +124,9 @@ bench: install pulsar-install cluster-install ## Run all benchmarks and the fuzz
 
 faults: install pulsar-install cluster-install ## Test every fault on every part of a scan (an hour)
 	$(BIN)/python -m benchmarks.faults.matrix $(if $(ONLY),--only '$(ONLY)')
+
+test-replicated: install pulsar-install ## Test scans over a Pulsar of 3 brokers and 3 bookies with faults
+	$(BIN)/python -m benchmarks.faults.replicated $(if $(ONLY),--only '$(ONLY)')
 
 soak: install pulsar-install cluster-install ## Scan for an hour and check that nothing grows
 	$(BIN)/python -m benchmarks.faults.soak --minutes 60

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testing.processes import roles
+from testing.pulsar.replicated import ReplicatedPulsar
 from testing.pulsar.server import PulsarServer
 from testing.waiting import eventually
 
@@ -33,7 +34,7 @@ class LocalScan:
     event: Path
     folder: Path
     levels: Sequence[str]
-    server: PulsarServer | None = None
+    server: PulsarServer | ReplicatedPulsar | None = None
     more: Sequence[str] = ()
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -76,7 +77,7 @@ def scan_with_kills(scan: LocalScan, victims: Sequence[str], pause: float, seed:
             killed[victim] += 1
         elif run.poll() is not None:
             break
-        elif victim == "broker" and scan.server is not None:
+        elif victim == "broker" and isinstance(scan.server, PulsarServer):
             scan.server.kill()
             scan.server.start()
             killed[victim] += 1

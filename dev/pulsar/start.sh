@@ -76,29 +76,10 @@ Pulsar is starting. Ctrl-C stops it; the data stay in $data
   log     $data/log/pulsar.log
 END
 
-# The class archive of install.sh. Java ignores an archive that it cannot use.
-classes=()
-if [ -s "$home/classes.jsa" ]; then
-  classes=(-XX:SharedArchiveFile="$home/classes.jsa" -Xlog:cds=off -Xlog:cds+dynamic=off)
-fi
-
-# The opened modules are those of Pulsar's own script. Memory for a laptop: 256 MB of heap and as much outside of it.
-exec "${JAVA_HOME:+$JAVA_HOME/bin/}java" \
-  "${classes[@]}" \
-  -Xms256m -Xmx256m -XX:MaxDirectMemorySize=256m -XX:+UseG1GC -XX:+PerfDisableSharedMem \
-  -XX:+ExitOnOutOfMemoryError -Dpulsar.allocator.exit_on_oom=true \
-  -XX:ErrorFile="$folder/log/java-error.log" \
-  -Djava.net.preferIPv4Stack=true \
-  -Dio.netty.tryReflectionSetAccessible=true -Dio.netty.recycler.maxCapacityPerThread=4096 \
-  --add-opens java.base/java.io=ALL-UNNAMED \
-  --add-opens java.base/java.nio=ALL-UNNAMED \
-  --add-opens java.base/java.util.zip=ALL-UNNAMED \
-  --add-opens java.base/jdk.internal.misc=ALL-UNNAMED \
-  --add-opens java.base/jdk.internal.platform=ALL-UNNAMED \
-  --add-opens java.management/sun.management=ALL-UNNAMED \
-  --add-opens jdk.management/com.sun.management.internal=ALL-UNNAMED \
-  -Dlog4j.configurationFile="$folder/log4j2.xml" -Dlog4j.shutdownHookEnabled=false -Dlog4j2.is.webapp=false \
-  -Dpulsar.log.dir="$folder/log" -Djava.util.logging.config.file=/dev/null \
+. "$here/java.sh"
+# Memory for a laptop: 256 MB of heap and as much outside of it.
+exec "$java" "${java_options[@]}" \
+  -Xms256m -Xmx256m -XX:MaxDirectMemorySize=256m \
   -cp "$home/lib/*" LocalPulsar "$folder/metadata" \
   --config "$folder/standalone.conf" --metadata-dir "$folder/metadata" \
   --bookkeeper-dir "$folder/bookkeeper" --bookkeeper-port "$storage_port" \

@@ -82,7 +82,8 @@ class PulsarServer:
             self.address = PulsarAddress(f"pulsar://{host}:{self._port}", f"http://{host}:{self._web_port}")
         self._host = host
         self._key = secrets.token_bytes(32) if authentication else None
-        lines = self._authentication_lines() | self._tls_lines(tls_port, tls_web_port) | dict(configuration or {})
+        required = authentication_lines(self._key, self.folder) if self._key is not None else {}
+        lines = required | self._tls_lines(tls_port, tls_web_port) | dict(configuration or {})
         self._configuration = self.folder / "test.conf"
         _write_private(self._configuration, "".join(f"{key}={value}\n" for key, value in lines.items()).encode())
         self._process: subprocess.Popen[bytes] | None = None
@@ -221,24 +222,6 @@ class PulsarServer:
         except AssertionError as error:
             raise TimeoutError(f"Pulsar did not become ready: {error}\n{self.log()}") from None
 
-    def _authentication_lines(self) -> dict[str, str]:
-        if self._key is None:
-            return {}
-        key, admin = self.folder / "secret.key", self.folder / "admin.token"
-        _write_private(key, self._key)
-        _write_private(admin, make_token(self._key, "admin").encode())
-        return {
-            "authenticationEnabled": "true",
-            "authenticationProviders": "org.apache.pulsar.broker.authentication.AuthenticationProviderToken",
-            "tokenSecretKey": f"file://{key}",
-            "authorizationEnabled": "true",
-            "authorizationProvider": "org.apache.pulsar.broker.authorization.PulsarAuthorizationProvider",
-            "superUserRoles": "admin",
-            # The broker is its own client, for example in the health check.
-            "brokerClientAuthenticationPlugin": "org.apache.pulsar.client.impl.auth.AuthenticationToken",
-            "brokerClientAuthenticationParameters": f"file://{admin}",
-        }
-
     def _tls_lines(self, port: int, web_port: int) -> dict[str, str]:
         if self.certificates is None:
             return {}
@@ -249,6 +232,27 @@ class PulsarServer:
             "tlsKeyFilePath": str(self.certificates.server_key),
             "tlsTrustCertsFilePath": str(self.certificates.authority),
         }
+
+
+def authentication_lines(secret: bytes, folder: Path) -> dict[str, str]:
+    """Return the configuration of a broker that requires tokens signed with ``secret``; writes its files to ``folder``.
+
+    The role ``admin`` may do everything, others what they are granted.
+    """
+    key, admin = folder / "secret.key", folder / "admin.token"
+    _write_private(key, secret)
+    _write_private(admin, make_token(secret, "admin").encode())
+    return {
+        "authenticationEnabled": "true",
+        "authenticationProviders": "org.apache.pulsar.broker.authentication.AuthenticationProviderToken",
+        "tokenSecretKey": f"file://{key}",
+        "authorizationEnabled": "true",
+        "authorizationProvider": "org.apache.pulsar.broker.authorization.PulsarAuthorizationProvider",
+        "superUserRoles": "admin",
+        # The broker is its own client, for example in the health check.
+        "brokerClientAuthenticationPlugin": "org.apache.pulsar.client.impl.auth.AuthenticationToken",
+        "brokerClientAuthenticationParameters": f"file://{admin}",
+    }
 
 
 def make_token(key: bytes, subject: str, expires_in: float | None = None) -> str:
