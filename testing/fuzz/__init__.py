@@ -1,0 +1,1 @@
+"""Fuzzing of every parser: coverage-guided, with limits on memory and time. `make fuzz` runs it."""
