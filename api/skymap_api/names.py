@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -34,8 +35,8 @@ RESULT_FORMATS: Final[tuple[ResultFormat, ...]] = get_args(ResultFormat)
 
 #: Default tenant of the topics.
 DEFAULT_TENANT = "icecube"
-#: Namespaces of a tenant: for the topics of scans, and for the metadata topics that scans of one event share. Those of
-#: scans on a cluster are in `metadata_namespace`.
+#: Namespaces of a tenant: for the topics of scans, and for their metadata topics, which hold the frames of the events.
+#: Those of scans on a cluster are in `metadata_namespace`.
 TOPICS_NAMESPACE, METADATA_NAMESPACE = "skymap", "skymap_metadata"
 
 #: Maximum length of `Names.base`: the 63 characters of a label, less 6 for the suffix of a Job's pods and 10 for the
@@ -45,6 +46,8 @@ MAX_BASE = 47
 MAX_SCAN_NAME = 200
 _SCAN_NAME = re.compile(rf"[A-Za-z0-9](?:[A-Za-z0-9._-]{{0,{MAX_SCAN_NAME - 2}}}[A-Za-z0-9])?")
 _DIGEST = 10
+#: SHA-256 of a frame, in which the name of its topic ends.
+_CHECKSUM = re.compile(r"[0-9a-f]{64}")
 _DIGESTED = re.compile(rf"-[0-9a-f]{{{_DIGEST}}}$")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
@@ -85,7 +88,7 @@ def metadata_namespace(namespace: str | None = None) -> str:
 class TopicBases:
     """Base names of the topics: the name of a scan goes in front of the last part, except for ``metadata``.
 
-    ``metadata`` is a prefix: a frame's topic ends in the checksum of the frame, so that scans of one event share it.
+    ``metadata`` is a prefix, which the name of the scan follows, and the checksum of a frame.
     """
 
     to_be_scanned: str = f"persistent://{DEFAULT_TENANT}/{TOPICS_NAMESPACE}/to_be_scanned"
@@ -103,7 +106,11 @@ class TopicBases:
 
 @dataclass(frozen=True, slots=True)
 class ScanTopics:
-    """The full names of one scan's topics, and the prefix of the metadata topics."""
+    """The full names of one scan's topics, and the prefix of its metadata topics.
+
+    A metadata topic holds one frame of the event, and ends in its checksum. No scan uses those of another, even of the
+    same event: so a scan that is deleted cannot take a frame from one that begins.
+    """
 
     to_be_scanned: str
     scanned: str
@@ -134,16 +141,26 @@ class ScanTopics:
             crash_reports=topic(f"{namespace}/crash_reports"),
             plan=topic(f"{namespace}/plan"),
             progress=topic(f"{namespace}/progress"),
-            metadata=bases.metadata,
+            metadata=f"{bases.metadata}{scan}-",
         )
 
     def all(self) -> tuple[str, ...]:
-        """Return the scan's own topics, without the metadata topics, in the order in which they are deleted.
-
-        Plan and progress come last, so that an interrupted deletion can be completed: the plan names the metadata
-        topics, the progress shows whether the scan is done.
-        """
+        """Return the scan's topics without its metadata topics."""
         return (self.to_be_scanned, self.scanned, self.collected, self.crash_reports, self.plan, self.progress)
+
+    def frames(self, existing: Iterable[str]) -> tuple[str, ...]:
+        """Return the scan's metadata topics among the ``existing`` topics."""
+        names = (topic for topic in existing if topic.startswith(self.metadata))
+        return tuple(sorted(name for name in names if _CHECKSUM.fullmatch(name, len(self.metadata))))
+
+    def deletion(self, existing: Collection[str]) -> tuple[str, ...]:
+        """Return all of the scan's topics among the ``existing`` ones, in the order in which they are deleted.
+
+        Plan and progress come last, so that an interrupted deletion is seen and completed.
+        """
+        own = [topic for topic in self.all() if topic in existing]
+        last = [topic for topic in own if topic in {self.plan, self.progress}]
+        return (*(topic for topic in own if topic not in last), *self.frames(existing), *last)
 
     def subscriptions(self, topic: str) -> tuple[str, ...]:
         """Return the subscriptions that a topic must have before anything is published."""

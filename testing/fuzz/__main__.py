@@ -34,7 +34,10 @@ MODULES = {
 }
 #: What is instrumented: the parsers. Not the compiled kernels, which no parser calls.
 INSTRUMENTED = [
-    *(f"skymap_scanner.{name}" for name in ("broker", "cli", "event", "i3", "kubectl", "npz", "results", "roles", "scan")),
+    *(
+        f"skymap_scanner.{name}"
+        for name in ("broker", "cli", "event", "i3", "kubectl", "npz", "results", "roles", "scan")
+    ),
     "skymap_api",
     "skymap_operator.decide",
     "skymap_operator.observe",
@@ -90,7 +93,7 @@ def module_of(target: str) -> str:
     return next(module for module, names in MODULES.items() if target in names)
 
 
-def find(module: object, name: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 - a Target, imported only when instrumented
+def find(module: object, name: str):  # type: ignore[no-untyped-def]
     """Return a target of a module."""
     targets = getattr(module, "TARGETS", None) or (module.I3_FILES,)  # type: ignore[attr-defined]
     return next(target for target in targets if target.name == name)
@@ -100,7 +103,17 @@ def run(target: str, corpus: Path, seconds: int) -> Outcome:
     """Run one target in a process of its own, and read what it prints."""
     folder = corpus / target
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "testing.fuzz", "--inside", "--corpus", str(folder), "--seconds", str(seconds), target]
+    command = [
+        sys.executable,
+        "-m",
+        "testing.fuzz",
+        "--inside",
+        "--corpus",
+        str(folder),
+        "--seconds",
+        str(seconds),
+        target,
+    ]
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     tried = re.search(r"stat::number_of_executed_units:\s*(\d+)", done.stderr)

@@ -43,7 +43,7 @@ def manifest_seeds() -> list[bytes]:
 def check_url(data: bytes) -> None:
     """Read a URL of an event, a broker and an admin interface, a redirect, and an address."""
     text = data.decode("utf-8", "replace")
-    for read in (download._place, split_url, path_of_url):  # noqa: SLF001 - what happens before the network
+    for read in (download._place, split_url, path_of_url):
         try:
             read(text)
         except InputError as error:

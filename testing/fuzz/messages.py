@@ -55,7 +55,9 @@ EVENT = PreparedEvent(
     geometry=ic86(),
 )
 FACTS = EventFacts(name=EVENT.name, run=1, event=2, mjd=EVENT.mjd, kind="test", real=False, metadata_topics=("mf_a",))
-SCAN = ScanEntry(name="scan", event=FACTS, levels="1:0 2:3", seeds=7, first_seeds=1, reconstruction="dummy", calibrate=60)
+SCAN = ScanEntry(
+    name="scan", event=FACTS, levels="1:0 2:3", seeds=7, first_seeds=1, reconstruction="dummy", calibrate=60
+)
 
 #: Begins of the frames of tasks and fits, which no mutation needs to find.
 HEAD = b"[i3]\6\0\0\0\0\0"
@@ -103,7 +105,7 @@ def check_fit(data: bytes) -> None:
     validator = FitValidator(SCAN)
     try:
         fit = validator.fit(Message(("t", 1), payload, "1/4", {"seed": "0"}, 1))
-        require(fit.pixel == Pixel(1, 4) and abs(fit.llh) <= 1e12 or fit.llh != fit.llh, "a fit of another task")
+        require((fit.pixel == Pixel(1, 4) and abs(fit.llh) <= 1e12) or fit.llh != fit.llh, "a fit of another task")
     finally:
         validator.best_fit(Message(("t", 1), payload, None, {}, 1))
 
@@ -149,7 +151,13 @@ def check_progress(data: bytes) -> None:
 RESOURCE = {
     "apiVersion": "skymap.icecube.wisc.edu/v1alpha1",
     "kind": "SkymapScan",
-    "metadata": {"name": "a", "namespace": "b", "uid": "c", "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"},
+    "metadata": {
+        "name": "a",
+        "namespace": "b",
+        "uid": "c",
+        "generation": 1,
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    },
     "spec": {"event": {"simulate": {}}},
 }
 
@@ -200,8 +208,8 @@ class _Connection:
 
 def check_handshake(data: bytes) -> None:
     """Read what a server answers to the handshake of Pulsar's binary protocol."""
-    answer = handshake._exchange(_Connection(data), b"")  # type: ignore[arg-type]  # noqa: SLF001 - without a socket
-    handshake._judge(answer, "pulsar://host:6650")  # noqa: SLF001
+    answer = handshake._exchange(_Connection(data), b"")  # type: ignore[arg-type]
+    handshake._judge(answer, "pulsar://host:6650")
 
 
 def handshake_seeds() -> list[bytes]:
@@ -242,7 +250,9 @@ _STATUSES = (200, 204, 404, 409, 412, 401, 500, 307)
 def admin_seeds() -> list[bytes]:
     """Write answers of Pulsar."""
     consumer = {"address": "/10.0.0.7:41234", "connectedSince": "2026-01-01T00:00:00Z", "msgOutCounter": 5}
-    stats = {"subscriptions": {"workers": {"msgBacklog": 3, "unackedMessages": 1, "type": "Shared", "consumers": [consumer]}}}
+    stats = {
+        "subscriptions": {"workers": {"msgBacklog": 3, "unackedMessages": 1, "type": "Shared", "consumers": [consumer]}}
+    }
     bodies = (["persistent://icecube/skymap/scan-plan-partition-0"], stats, {"partitions": 3}, {"reason": "no"})
     published = b"2026-01-01T00:00:00.000Z\n"
     return [

@@ -69,7 +69,9 @@ def check_npz(data: bytes) -> None:
     """Read an npz file; what was read is written and read the same."""
     result = result_from_npz(data)
     again = result_from_npz(result_to_npz(result))
-    require(again.levels.keys() == {nside for nside in result.levels if len(result.levels[nside])} or not result.scanned)
+    require(
+        again.levels.keys() == {nside for nside in result.levels if len(result.levels[nside])} or not result.scanned
+    )
 
 
 def check_json(data: bytes) -> None:

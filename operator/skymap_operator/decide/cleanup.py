@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from skymap_api.metadata_topics import decide_deletion
 from skymap_api.names import WORKER, Names, ScanTopics
 from skymap_operator.decide.actions import Action, Delete, DeleteTopics, Replace
 from skymap_operator.decide.diagnose import Finding
-from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault, needs_other_plans
+from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault
 from skymap_operator.pulsar.access import runs_with
 from skymap_operator.settings import Settings
 
@@ -44,13 +43,8 @@ def delete_topics(observed: ObservedState, settings: Settings) -> tuple[list[Act
         advice = "the topics are deleted once Pulsar answers; set cleanupPolicy.topics to Never to keep them"
         return [], Finding(pulsar.reason, f"{pulsar.message} - {advice}")
     own = _topics(observed.scan, settings)
-    doomed = decide_deletion(own, {*pulsar.topics, *pulsar.metadata}, pulsar.metadata, pulsar.elsewhere).topics
+    doomed = own.deletion({*pulsar.topics, *pulsar.metadata})
     return ([DeleteTopics(doomed)] if doomed else []), None
-
-
-def ending_plan(scan: ObservedScan, settings: Settings) -> str | None:
-    """Return a scan's plan topic if its topics are about to be deleted."""
-    return _topics(scan, settings).plan if needs_other_plans(scan) else None
 
 
 def _topics(scan: ObservedScan, settings: Settings) -> ScanTopics:

@@ -12,14 +12,13 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from skymap_api.names import FINALIZER, KIND, Names
+from skymap_api.names import FINALIZER, KIND, Names, TopicBases
 from skymap_api.pulsar_admin import PulsarUnavailable
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Unavailable
 from skymap_operator.decide.actions import Emit, RemoveFinalizer, SetStatus
-from skymap_operator.decide.cleanup import ending_plan
 from skymap_operator.decide.deletion import decide_deleting
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault
@@ -60,7 +59,6 @@ class Uninstall:
         self._settings = settings
         self._delete = delete
         self._free = asyncio.Semaphore(MAX_CONCURRENT)
-        self._ending: frozenset[str] = frozenset()  # plan topics of scans whose topics are deleted
 
     async def run(self, timeout: float) -> None:
         """Return when the pods and topics of all scans are gone, or report what is left after ``timeout`` (s).
@@ -99,8 +97,6 @@ class Uninstall:
                 found += await self._cluster.list(KIND, namespace)
             except NotFound:  # without the definition there are no scans
                 return []
-        plans = (ending_plan(ObservedScan.of(_deleted(resource)), self._settings) for resource in found)
-        self._ending = frozenset(plan for plan in plans if plan is not None)
         return [pending for pending in await asyncio.gather(*map(self._step, found)) if pending is not None]
 
     async def _step(self, resource: Manifest) -> Pending | None:
@@ -132,7 +128,7 @@ class Uninstall:
         """End pods, delete topics, remove the finalizer; return what it waits for, None if the finalizer is gone."""
         if FINALIZER not in resource["metadata"].get("finalizers", ()):
             return None
-        observed = await observe(_deleted(resource), self._cluster, self._pulsars, self._settings, ending=self._ending)
+        observed = await observe(_deleted(resource), self._cluster, self._pulsars, self._settings)
         # A scan that stays keeps its last status.
         actions = [
             one for one in decide_deleting(observed, self._settings).actions if not isinstance(one, SetStatus | Emit)
@@ -145,7 +141,7 @@ class Uninstall:
         scan = ObservedScan.of(pending.resource)
         runs = runs_with(scan.spec, scan.status, self._settings)
         names = Names.of(scan.namespace, scan.name)
-        metadata = names.topics(runs.tenant).metadata
+        metadata = TopicBases.of(runs.tenant, scan.namespace).metadata
         left = (
             f"released after the timeout, while waiting for: {pending.waits_for}. Pulsar at {runs.admin_url} may still "
             f"have its topics persistent://{runs.tenant}/skymap/{names.scan}-...: "

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from skymap_api.metadata_topics import named_topics, topics_in_use
 from skymap_api.names import (
     COLLECTOR_SUBSCRIPTION,
     JOB_ROLES,
@@ -36,7 +35,7 @@ from skymap_operator.observe.state import (
     Pod,
     PulsarFault,
     PulsarState,
-    needs_other_plans,
+    topics_end,
 )
 from skymap_operator.pulsar.access import PulsarAccess, pulsar_access, refusal
 from skymap_operator.pulsar.admin import PulsarAdmin
@@ -55,19 +54,17 @@ async def observe(
     pulsars: Pulsars,
     settings: Settings,
     refused: Iterable[ObservedWarning] = (),
-    ending: Collection[str] = (),
 ) -> ObservedState:
     """Observe the scan that ``resource`` describes.
 
-    ``refused``: the actions that were refused in the last pass. ``ending``: plan topics of scans whose topics are about
-    to be deleted; the metadata topics that they name do not count as used.
+    ``refused``: the actions that were refused in the last pass.
 
     Raises ClusterError if Kubernetes cannot be reached. An unreachable Pulsar is part of the observed state.
     """
     scan = ObservedScan.of(resource)
     names = Names.of(scan.namespace, scan.name)
     access = pulsar_access(scan.namespace, scan.spec, scan.status, settings)
-    last = needs_other_plans(scan)
+    last = topics_end(scan)
     children, pods, tls_keys = await asyncio.gather(
         _children(cluster, scan, names),
         # Topics are deleted when no pod is left. A cache may lag behind, so the API server is asked.
@@ -76,7 +73,7 @@ async def observe(
     )
     pulsar: PulsarState | PulsarFault = PulsarState()
     if not scan.finished or scan.deleting or last:
-        pulsar = await _pulsar(scan, names, pulsars, access, children, ending)
+        pulsar = await _pulsar(scan, names, pulsars, access, children)
     observed_pods = tuple(Pod.of(pod) for pod in pods)
     waiting = {} if scan.finished or scan.deleting else waiting_objects(children, observed_pods)
     found = await cluster.warnings(scan.namespace) if waiting else {}
@@ -123,7 +120,6 @@ async def _pulsar(
     pulsars: Pulsars,
     access: PulsarAccess,
     children: Children,
-    ending: Collection[str],
 ) -> PulsarState | PulsarFault:
     """Read the scan's topics, or return why they cannot be read."""
     if access.refused:
@@ -139,9 +135,9 @@ async def _pulsar(
                 state = PulsarState(topics={topic: frozenset() for topic in own})
             else:
                 state = await _queues(topics, own, admin, exact=exact)
-            if needs_other_plans(scan) and topics.plan in there:
-                metadata, elsewhere = await _metadata_topics(topics, there, admin, ending)
-                state = replace(state, metadata=metadata, elsewhere=elsewhere)
+            if topics_end(scan):
+                tenant, namespace, _ = split_topic(topics.metadata)
+                state = replace(state, metadata=topics.frames(await admin.topics(tenant, namespace)))
             return state
     except PulsarUnavailable as error:
         return PulsarFault(Reason.PULSAR_UNAVAILABLE, str(error))
@@ -190,33 +186,6 @@ async def _last(
         return None, None, str(error)
     except ValueError as error:
         return None, None, f"{topic}: {error}"
-
-
-async def _metadata_topics(
-    topics: ScanTopics, there: Collection[str], admin: PulsarAdmin, ending: Collection[str]
-) -> tuple[tuple[str, ...], frozenset[str] | None]:
-    """Return the scan's metadata topics and those that other scans use, except for ``ending`` plans."""
-    named = named_topics(await _first(admin, topics.plan)) or ()
-    tenant, namespace, _ = split_topic(topics.metadata)
-    existing = await admin.topics(tenant, namespace) if named else frozenset()
-    found = tuple(topic for topic in named if topic in existing)
-    if not found:
-        return (), frozenset()
-    plans = sorted({topic for topic in there if topic.endswith("-plan")} - {topics.plan, *ending})
-    firsts: list[bytes | None] = []
-    for start in range(0, len(plans), PLANS_AT_ONCE):
-        some = plans[start : start + PLANS_AT_ONCE]
-        firsts += await asyncio.gather(*(_first(admin, topic, cached=True) for topic in some))
-    return found, topics_in_use(map(named_topics, firsts))
-
-
-async def _first(admin: PulsarAdmin, topic: str, *, cached: bool = False) -> bytes | None:
-    """Read the first message of a topic, None if it has none; one that cannot be read is empty, and so no entry."""
-    try:
-        message = await admin.first(topic, cached=cached)
-    except UnreadableMessage:
-        return b""
-    return None if message is None else message.payload
 
 
 class _PlanEntry(BaseModel):

@@ -132,8 +132,8 @@ def deletes_topics(scan: ObservedScan) -> bool:
     return (policy == "Always" and not scan.correctable) or (policy == "OnSuccess" and scan.succeeded)
 
 
-def needs_other_plans(scan: ObservedScan) -> bool:
-    """Return whether the plans of other scans must be read: only before this scan's topics are deleted."""
+def topics_end(scan: ObservedScan) -> bool:
+    """Return whether the topics of a scan are about to be deleted."""
     return (scan.deleting or scan.finished) and deletes_topics(scan)
 
 
@@ -324,8 +324,7 @@ class PulsarState:
     ``topics``: the scan's own topics that exist, with their subscriptions. ``tasks``, ``fits``: its two queues, None if
     they do not exist. ``plan_ended``: the last entry of the plan is its end. ``progress_fault``,
     ``plan_fault``: why the last message there cannot be read; what it says is then unknown, not missing. ``metadata``:
-    the metadata topics that the plan names and that exist. ``elsewhere``: those that plans of other scans name, None if
-    that is unknown.
+    the topics with the frames of its event, read only before they are deleted.
     """
 
     topics: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -337,7 +336,6 @@ class PulsarState:
     progress_fault: str = ""
     plan_fault: str = ""
     metadata: tuple[str, ...] = ()
-    elsewhere: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)

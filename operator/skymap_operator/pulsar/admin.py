@@ -35,8 +35,8 @@ from skymap_operator.pulsar.credentials import Credentials, Tls
 from skymap_operator.pulsar.messages import MessageReader, Position
 
 #: How long answers are cached (s): the topics of a namespace, which every scan asks for; that a namespace exists; the
-#: statistics of a topic; the first message of a topic.
-TOPICS_TTL, NAMESPACE_TTL, SUBSCRIPTIONS_TTL, FIRST_TTL = 2.0, 60.0, 30.0, 300.0
+#: statistics of a topic.
+TOPICS_TTL, NAMESPACE_TTL, SUBSCRIPTIONS_TTL = 2.0, 60.0, 30.0
 
 #: Most entries of a cache.
 MAX_CACHED = 16_384
@@ -81,7 +81,6 @@ class PulsarAdmin:
         self._http = BoundedClient(self.url, self._tls.context, limits, allowed)
         self._topics: TTLCache[tuple[str, str], _Listed] = TTLCache(MAX_CACHED, TOPICS_TTL)
         self._prepared: TTLCache[tuple[str, str, str | None], bool] = TTLCache(MAX_CACHED, NAMESPACE_TTL)
-        self._first: TTLCache[str, StoredMessage] = TTLCache(MAX_CACHED, FIRST_TTL)
         self._subscriptions: TTLCache[str, dict[str, Subscription]] = TTLCache(MAX_CACHED, SUBSCRIPTIONS_TTL)
         self._listing: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -150,18 +149,6 @@ class PulsarAdmin:
             self._subscriptions[topic] = found
         return found
 
-    async def first(self, topic: str, *, cached: bool = False) -> StoredMessage | None:
-        """Return the first message of the topic, None where there is none. See `MessageReader.read`.
-
-        ``cached``: an answer of the last minutes will do.
-        """
-        found = self._first.get(topic) if cached else None
-        if found is None:
-            found = await self._read(topic, "earliest")
-            if found is not None:
-                self._first[topic] = found
-        return found
-
     async def last(self, topic: str) -> StoredMessage | None:
         """Return the last message of the topic, None where there is none. See `MessageReader.read`."""
         return await self._read(topic, "latest")
@@ -187,16 +174,11 @@ class PulsarAdmin:
                 before.partitioned if exists else before.partitioned - {topic},
             )
         self._subscriptions.pop(topic, None)
-        if not exists:
-            self._first.pop(topic, None)
 
     def _drop_deleted(self, existing: frozenset[str], namespace: str) -> None:
         """Drop the cached answers of topics that somebody else has deleted."""
-        caches: tuple[TTLCache[str, StoredMessage] | TTLCache[str, dict[str, Subscription]], ...]
-        caches = (self._first, self._subscriptions)
-        for cache in caches:
-            for topic in [one for one in cache if one.startswith(namespace) and one not in existing]:
-                cache.pop(topic, None)
+        for topic in [one for one in self._subscriptions if one.startswith(namespace) and one not in existing]:
+            self._subscriptions.pop(topic, None)
 
     async def _partitions(self, topic: str) -> int:
         tenant, namespace, _ = split_topic(topic)

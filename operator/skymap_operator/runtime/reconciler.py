@@ -24,7 +24,7 @@ from skymap_operator.pulsar.access import named_endpoint
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime.fairness import Lane
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
-from skymap_operator.runtime.shared_state import Allocations, EndingPlans
+from skymap_operator.runtime.shared_state import Allocations
 from skymap_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,6 @@ class Reconciler:
         self._settings = settings
         self._metrics = metrics
         self._allocations = Allocations(settings)
-        self._ending = EndingPlans(settings)
         #: The action of each scan that was refused in its last reconcile.
         self._refused: dict[NamespacedName, ObservedWarning] = {}
         #: The last refusal to enlarge the claim of each scan; a restarted operator tries once more.
@@ -74,10 +73,8 @@ class Reconciler:
             if resource is None:
                 self._forget(key)
                 return Result.DELETED, None
-            # Before anything is observed: of two scans that end at the same time, at least one must know of the other.
-            self._ending.update(ObservedScan.of(resource))
             refused = [self._refused[key]] if key in self._refused else []
-            observed = await observe(resource, self._reads, self._pulsars, self._settings, refused, self._ending.topics)
+            observed = await observe(resource, self._reads, self._pulsars, self._settings, refused)
             observed = replace(observed, refused_enlargement=self._enlargements.get(key))
             decision, observed = self._decide(key, observed)
             return await self._apply(key, decision, observed)
@@ -139,7 +136,6 @@ class Reconciler:
 
     def _forget(self, key: NamespacedName) -> None:
         self._allocations.forget(key)
-        self._ending.forget(key)
         self._refused.pop(key, None)
         self._enlargements.pop(key, None)
         self._metrics.forget(key)

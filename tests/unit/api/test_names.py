@@ -73,7 +73,7 @@ def test_topics_are_named_after_tenant_and_scan(namespace: str, name: str, tenan
     topics = names.topics(tenant)
     kinds = ("to_be_scanned", "scanned", "collected", "crash_reports", "plan", "progress")
     assert topics.all() == tuple(f"persistent://{tenant}/skymap/{names.scan}-{kind}" for kind in kinds)
-    assert topics.metadata == f"persistent://{tenant}/skymap_metadata-{namespace}/mf_"
+    assert topics.metadata == f"persistent://{tenant}/skymap_metadata-{namespace}/mf_{names.scan}-"
     assert {topic: topics.subscriptions(topic) for topic in topics.all() if topics.subscriptions(topic)} == {
         topics.to_be_scanned: ("workers",),
         topics.scanned: ("collector",),
@@ -89,9 +89,29 @@ def test_topics_follow_their_bases() -> None:
         "crash_reports": "persistent://t/in/a-crash_reports",
         "plan": "persistent://t/in/a-plan",
         "progress": "persistent://t/in/a-progress",
-        "metadata": "persistent://t/m/f_",
+        "metadata": "persistent://t/m/f_a-",
     }
     assert ScanTopics.of("a") == ScanTopics.of("a", TopicBases.of("icecube"))
+
+
+def test_frames_belong_to_one_scan_whatever_its_name() -> None:
+    names = ["a", "a-b", f"a-{1:064x}", "a-b-c"]
+    frames = {name: f"{ScanTopics.of(name).metadata}{1:064x}" for name in names}
+    others = [
+        f"{ScanTopics.of('a').metadata}{1:063x}",
+        f"{ScanTopics.of('a').metadata}{1:064X}x",
+        TopicBases().metadata,
+    ]
+    for name in names:
+        assert ScanTopics.of(name).frames([*frames.values(), *others]) == (frames[name],)
+
+
+def test_topics_are_deleted_with_plan_and_progress_last() -> None:
+    topics = ScanTopics.of("a")
+    frames = tuple(f"{topics.metadata}{number:064x}" for number in range(3))
+    assert topics.deletion({*topics.all(), *frames}) == (*topics.all()[:4], *frames, topics.plan, topics.progress)
+    assert topics.deletion([topics.progress, topics.collected]) == (topics.collected, topics.progress)
+    assert topics.deletion([]) == ()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from skymap_api.names import ScanTopics, TopicBases
+from skymap_api.names import ScanTopics
 from skymap_api.progress import FitCounts, Progress, ProgressPhase
 from skymap_api.resource.status import LevelStatus
 from skymap_scanner.broker import Outgoing, open_broker
@@ -20,7 +20,6 @@ from skymap_scanner.scan.plan_entries import EventFacts, ScanEntry
 FITS = FitCounts(done=21, started=84, planned=100)
 
 SKYMAP = "persistent://icecube/skymap/"
-FRAME = f"{TopicBases().metadata}0123"
 
 Topics = Callable[..., Result]
 
@@ -38,16 +37,20 @@ def topics(url: str) -> Topics:
     return run
 
 
+def frame(name: str) -> str:
+    return f"{ScanTopics.of(name).metadata}{0x123:064x}"
+
+
 def begin(url: str, name: str, phase: ProgressPhase | None = None) -> None:
     """Make a scan that has sent its frames and its plan, and whose saver has reported a phase."""
     scan = ScanTopics.of(name)
-    facts = EventFacts(name="e", run=1, event=2, mjd=6e4, kind="t", real=False, metadata_topics=(FRAME,))
+    facts = EventFacts(name="e", run=1, event=2, mjd=6e4, kind="t", real=False, metadata_topics=(frame(name),))
     entry = ScanEntry(
         name=name, event=facts, levels="1:0", seeds=7, reconstruction="dummy", software="skymap-scanner 0.1.0, dummy"
     )
     with open_broker(url) as broker:
         create_topics(broker, scan)
-        broker.create_topic(FRAME)
+        broker.create_topic(frame(name))
         with broker.producer(scan.plan, "producer") as plan:
             plan.send(Outgoing(entry.encode(), sequence_id=0))
         if phase is not None:
@@ -99,7 +102,7 @@ def test_list_shows_every_scan(topics: Topics, url: str) -> None:
         ("a-b", "preparing", None, None, 0),
         ("c", "pending", None, None, 0),
     ]
-    assert plain[0]["metadata_topics"] == [FRAME]
+    assert plain[0]["metadata_topics"] == [frame("a")]
     assert f"{SKYMAP}a-plan" in plain[0]["topics"]
 
 
@@ -159,10 +162,9 @@ def test_delete_removes_only_the_finished_scan(topics: Topics, url: str) -> None
     before = left(url)
     done = topics("delete", "-n", "a")
     assert done.exit_code == 0
-    gone = before - left(url)
-    assert gone == {topic for topic in before if topic.startswith("a-") and not topic.startswith("a-b-")}
-    assert FRAME in left(url)
-    assert "The event's frames (1) are kept" in done.stderr
+    own = {topic for topic in before if topic.startswith("a-") and not topic.startswith("a-b-")}
+    assert before - left(url) == own | {frame("a")}
+    assert frame("a-b") in left(url)
     again = topics("delete", "-n", "a")
     assert (again.exit_code, again.stdout) == (0, "")
     assert "Scan a has no topics on" in again.stderr
@@ -211,7 +213,7 @@ def test_deletion_is_confirmed_on_a_terminal(
 def test_interrupted_deletion_is_completed(topics: Topics, url: str) -> None:
     begin(url, "a", ProgressPhase.SCANNING)
     steps = [line.split()[0] for line in topics("delete", "-n", "a", "--dry-run").stdout.splitlines()]
-    assert FRAME in steps
+    assert frame("a") in steps
     for cut in range(1, len(steps)):
         begin(url, "a", ProgressPhase.SCANNING)
         with open_broker(url) as broker:
@@ -227,7 +229,7 @@ def test_finished_scans_are_deleted_with_their_event(topics: Topics, url: str) -
     begin(url, "c", ProgressPhase.SCANNING)
     assert topics("delete", "--finished").exit_code == 0
     assert names_left(url) == {"c"}
-    assert FRAME in left(url)
+    assert frame("c") in left(url)
     assert "No scan is finished" in topics("delete", "--finished").stderr
     begin(url, "c", ProgressPhase.DONE)
     topics("delete", "--finished")

@@ -135,11 +135,6 @@ class FakeAdmin(PulsarAdmin):
         self._begin()
         return self.made.get(topic, {})
 
-    async def first(self, topic: str, *, cached: bool = False) -> StoredMessage | None:
-        self._begin()
-        self._check(topic)
-        return next(iter(self.stored.get(topic, ())), None)
-
     async def last(self, topic: str) -> StoredMessage | None:
         self._begin()
         self._check(topic)

@@ -147,7 +147,6 @@ class World:
             plan_fault="plan: not an entry of a plan" if self.poisoned else "",
             progress_time=self.now,
             metadata=self.frames,
-            elsewhere=frozenset(),
         )
 
     def _warnings(self) -> tuple[ObservedWarning, ...]:
@@ -312,7 +311,7 @@ class World:
         if self.bad_event:
             self.end_pod(pod, 1, "Error: event.json: holds no physics (P) frame, so there is no event to scan")
             return
-        self.frames = ("persistent://icecube/skymap_metadata-alerts/mf_0123",)
+        self.frames = (f"{self.own.metadata}{0x123:064x}",)
         more = min(self.tasks - self.work.sent, 25)
         self.work.sent += more
         self.work.waiting += more

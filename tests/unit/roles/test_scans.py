@@ -11,24 +11,25 @@ from skymap_api.names import ScanTopics, TopicBases
 from skymap_api.progress import FitCounts, Progress, ProgressPhase, encode_progress
 from skymap_api.resource.status import LevelStatus
 from skymap_scanner.broker import Backlog, Broker, Outgoing, open_broker
+from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.prepared_frames import event_frames
 from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.scans import (
     FoundScan,
+    delete_scan,
     describe_scan,
     find_scans,
     group_by_scan,
     latest_progress,
-    metadata_of,
-    plan_deletion,
 )
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.topics import create_topics
+from skymap_scanner.roles.topics import create_topics, publish_metadata, read_metadata
 
 MakeScan = Callable[..., Scan]
 
 BASES = TopicBases()
 SKYMAP = "persistent://icecube/skymap/"
-FRAMES = tuple(f"{BASES.metadata}{letter}" for letter in "gcdqp")
+FRAMES = tuple(f"{ScanTopics.of('a').metadata}{number:064x}" for number in range(5))
 
 FITS = FitCounts(done=21, started=84, planned=100)
 
@@ -45,7 +46,7 @@ def progress(phase: ProgressPhase = ProgressPhase.SCANNING) -> Progress:
 def found(name: str = "a", without: str = "", **values: object) -> FoundScan:
     topics = ScanTopics.of(name)
     missing = {f"{SKYMAP}{name}-{last}" for last in without.split()}
-    values = {"metadata": FRAMES} | values
+    values = {"metadata": FRAMES, "begun": True} | values
     return FoundScan(name, topics, all_of(name) - missing, **values)  # type: ignore[arg-type]
 
 
@@ -92,16 +93,15 @@ def test_topics_with_other_bases_are_found() -> None:
 @pytest.mark.parametrize(
     ("scan", "phase", "resumable"),
     [
-        (found(metadata=()), "pending", True),
+        (found(begun=False), "pending", True),
         (found(), "preparing", True),
-        (found(metadata=None), "preparing", True),
         (found(progress=progress()), "scanning", True),
         (found(progress=progress(ProgressPhase.WRITING)), "writing", True),
         (found(progress=progress(ProgressPhase.DONE)), "done", False),
         (found(progress=progress(ProgressPhase.DONE), without="collected"), "done", False),
         (found(progress=progress(ProgressPhase.DONE), without="to_be_scanned plan"), "done", False),
-        (found(progress=progress(), without="to_be_scanned plan", metadata=()), "incomplete", False),
-        (found(without="plan", metadata=()), "incomplete", False),
+        (found(progress=progress(), without="to_be_scanned plan", begun=False), "incomplete", False),
+        (found(without="plan", begun=False), "incomplete", False),
     ],
 )
 def test_phase_and_resumable_follow_from_the_topics(scan: FoundScan, phase: str, resumable: bool) -> None:
@@ -133,45 +133,58 @@ def test_scan_is_described_from_its_topics(broker: Broker, scan: MakeScan) -> No
     seen = look(broker, "a")
     assert seen.phase == "scanning"
     assert seen.progress == progress()
-    assert seen.metadata is not None
-    assert seen.metadata == tuple(topic for topic in seen.metadata if topic in broker.topics(BASES.metadata))
-    assert len(seen.metadata) == len(broker.topics(BASES.metadata)) > 0
+    assert seen.metadata == tuple(broker.topics(BASES.metadata)) != ()
 
 
 def test_describing_a_scan_creates_no_topic(broker: Broker) -> None:
     broker.create_topic(f"{SKYMAP}a-collected")
     seen = look(broker, "a")
     assert (seen.phase, seen.backlog) == ("incomplete", None)
-    assert metadata_of(broker, ScanTopics.of("b"), ()) == ()
     assert broker.topics() == [f"{SKYMAP}a-collected"]
 
 
-def test_shared_frames_are_deleted_with_the_last_scan(broker: Broker, scan: MakeScan) -> None:
+def test_scans_of_one_event_have_frames_of_their_own(broker: Broker, scan: MakeScan) -> None:
     one = scan("1:0")
     stop = Stop()
     stop.request()
     for name in ("a", "a-b"):
         produce(broker, ScanTopics.of(name), one.event, replace(one.settings, name=name), stop)
-    frames = set(broker.topics(BASES.metadata))
-    for name, shared in (("a", True), ("a-b", False)):
-        decided = plan_deletion(broker, look(broker, name), find_scans(broker, BASES), BASES)
-        assert set(decided.kept) == (frames if shared else set())
-        for topic in decided.topics:
-            broker.delete_topic(topic)
-        assert broker.topics(f"{SKYMAP}a-b-") != [] if shared else broker.topics() == []
+    kept = look(broker, "a-b")
+    delete_scan(broker, "a")
+    assert set(broker.topics()) == {*kept.existing, *kept.metadata}
+    delete_scan(broker, "a-b")
+    assert broker.topics() == []
+    assert delete_scan(broker, "a-b") == ()
 
 
-def test_plan_of_another_version_keeps_the_frames(broker: Broker, scan: MakeScan) -> None:
+def test_scan_that_begins_while_another_of_its_event_is_deleted_keeps_its_frames(
+    broker: Broker, scan: MakeScan
+) -> None:
+    """Delete the other scan at each step of the one that begins, before its plan names the frames."""
     one = scan("1:0")
     stop = Stop()
     stop.request()
-    produce(broker, ScanTopics.of("a"), one.event, replace(one.settings, name="a"), stop)
-    with broker.producer(ScanTopics.of("b").plan, "future") as future:
-        future.send(Outgoing(b'{"kind": "scan", "version": 99}'))
-    frames = set(broker.topics(BASES.metadata))
-    assert look(broker, "b").metadata is None
-    assert set(plan_deletion(broker, look(broker, "a"), find_scans(broker, BASES), BASES).kept) == frames
-    assert plan_deletion(broker, look(broker, "b"), find_scans(broker, BASES), BASES).topics == (f"{SKYMAP}b-plan",)
+    prepared = prepare(one.event)
+    for step in range(3):
+        produce(broker, ScanTopics.of("a"), one.event, replace(one.settings, name="a"), stop)
+        topics = ScanTopics.of(f"b{step}")
+        if step == 0:
+            delete_scan(broker, "a")
+        create_topics(broker, topics)
+        if step == 1:
+            delete_scan(broker, "a")
+        names = publish_metadata(broker, topics, event_frames(one.event, prepared))
+        delete_scan(broker, "a")
+        assert [read_metadata(broker, name, timeout=0).stop for name in names] == list("GCDQp")
+
+
+def test_frames_are_deleted_though_no_plan_names_them(broker: Broker, scan: MakeScan) -> None:
+    """A producer may end between publishing the frames and the plan."""
+    topics = ScanTopics.of("a")
+    create_topics(broker, topics)
+    publish_metadata(broker, topics, event_frames(scan("1:0").event, prepare(scan("1:0").event)))
+    delete_scan(broker, "a")
+    assert broker.topics() == []
 
 
 def test_latest_valid_snapshot_counts(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:

@@ -262,7 +262,7 @@ def _delete_topics_or_say_how(request: RunRequest) -> None:
         return
     with request.broker.open() as broker:
         deleted = delete_scan(broker, request.settings.name)
-    click.echo(f"{len(deleted.topics)} topics of scan {request.settings.name} are deleted.", err=True)
+    click.echo(f"{len(deleted)} topics of scan {request.settings.name} are deleted.", err=True)
 
 
 def _keep_event(request: RunRequest) -> None:

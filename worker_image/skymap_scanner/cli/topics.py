@@ -116,8 +116,8 @@ def delete(
 ) -> None:
     """Delete the topics of a scan, with all messages and subscriptions; its files stay.
 
-    The event's frames are deleted too, unless another scan uses them. Roles that still run end with an error. Repeating
-    the command completes an interrupted deletion.
+    The frames of its event are deleted too. Roles that still run end with an error. Repeating the command completes an
+    interrupted deletion.
 
     \b
     Examples:
@@ -131,14 +131,14 @@ def delete(
         raise click.UsageError("give either --name, or --finished for every scan whose files are written")
     bases = TopicBases(**topic_bases)
     with _open_existing(broker_options) as broker:
-        scans = dict(find_scans(broker, bases))
+        scans = find_scans(broker, bases)
         if name is not None and name not in scans:
             click.echo(f"Scan {name} has no topics on {broker_options.url}.", err=True)
             return
         for scan in _selected(broker, scans, bases, name):
             if not (dry_run or yes):
                 _confirm(scan)
-            _delete(broker, scan, scans, bases, dry_run)
+            _delete(broker, scan, bases, dry_run)
 
 
 def _open_existing(broker_options: BrokerOptions) -> Broker:
@@ -172,13 +172,10 @@ def _confirm(scan: FoundScan) -> None:
     click.confirm(f"{state[0].upper()}{state[1:]}. Delete it?", abort=True)
 
 
-def _delete(
-    broker: Broker, scan: FoundScan, scans: dict[str, frozenset[str]], bases: TopicBases, dry_run: bool
-) -> None:
-    from skymap_scanner.roles.scans import find_scans, plan_deletion
+def _delete(broker: Broker, scan: FoundScan, bases: TopicBases, dry_run: bool) -> None:
+    from skymap_scanner.roles.scans import find_scans
 
-    planned = plan_deletion(broker, scan, scans, bases)
-    for topic in planned.topics:
+    for topic in scan.deletion:
         if not dry_run:
             broker.delete_topic(topic)
         click.echo(f"{printable_line(topic)}  {'would be deleted' if dry_run else 'deleted'}")
@@ -187,14 +184,6 @@ def _delete(
             f"Roles of scan {scan.name} still run and create topics again: stop them, then repeat this command.",
             err=True,
         )
-    if planned.kept:
-        click.echo(
-            f"The event's frames ({len(planned.kept)}) are kept: another scan uses them, or its plan cannot be read.",
-            err=True,
-        )
-    if scan.metadata is None:
-        click.echo(f"The plan of scan {scan.name} cannot be read: the frames of its event are kept.", err=True)
-    del scans[scan.name]  # so that of two scans of one event the deletion of the second includes the event's frames
 
 
 def _pixels(scan: FoundScan) -> str:
@@ -217,5 +206,5 @@ def _plain(scan: FoundScan) -> dict[str, Any]:
         "waiting": None if backlog is None else backlog.waiting,
         "unacked": None if backlog is None else backlog.unacked,
         "topics": sorted(scan.existing),
-        "metadata_topics": None if scan.metadata is None else list(scan.metadata),
+        "metadata_topics": list(scan.metadata),
     }

@@ -1,12 +1,11 @@
-"""The scans on a broker: found by their topics, described, and deleted without harm to other scans."""
+"""The scans on a broker: found by their topics, described, and deleted."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from skymap_api.metadata_topics import Deletion, decide_deletion, named_topics, topics_in_use
 from skymap_api.names import WORKERS_SUBSCRIPTION, ScanTopics, TopicBases
 from skymap_api.progress import Progress, ProgressPhase, decode_progress
 from skymap_scanner.broker.protocol import Backlog, Broker, Reader, arrived
@@ -20,14 +19,15 @@ log = logging.getLogger(__name__)
 class FoundScan:
     """A scan as its topics describe it.
 
-    ``existing``: those of its topics that exist. ``metadata``: the metadata topics that its plan names, empty before it
-    begins; None if this version cannot read the plan.
+    ``existing``: those of its topics that exist, without ``metadata``, those with the event's frames. ``begun``:
+    whether its plan has an entry.
     """
 
     name: str
     topics: ScanTopics
     existing: frozenset[str]
-    metadata: tuple[str, ...] | None = ()
+    metadata: tuple[str, ...] = ()
+    begun: bool = False
     progress: Progress | None = None
     backlog: Backlog | None = None
 
@@ -44,12 +44,17 @@ class FoundScan:
             return "incomplete"
         if self.progress is not None:
             return self.progress.phase
-        return "pending" if self.metadata == () else "preparing"
+        return "preparing" if self.begun else "pending"
 
     @property
     def finished(self) -> bool:
         """Whether its files are written."""
         return self.progress is not None and self.progress.phase is ProgressPhase.DONE
+
+    @property
+    def deletion(self) -> tuple[str, ...]:
+        """All its topics, in the order in which they are deleted."""
+        return self.topics.deletion({*self.existing, *self.metadata})
 
     @property
     def resumable(self) -> bool:
@@ -103,44 +108,29 @@ def describe_scan(broker: Broker, name: str, existing: frozenset[str], bases: To
         name,
         topics,
         existing,
-        metadata=metadata_of(broker, topics, existing),
+        metadata=topics.frames(broker.topics(topics.metadata)),
+        begun=topics.plan in existing and _has_message(broker, topics.plan),
         progress=read_progress(broker, topics.progress) if topics.progress in existing else None,
         backlog=_backlog(broker, topics.to_be_scanned) if topics.to_be_scanned in existing else None,
     )
 
 
-def metadata_of(broker: Broker, topics: ScanTopics, existing: Collection[str]) -> tuple[str, ...] | None:
-    """Return the metadata topics that the scan's plan names: empty before it begins, None if it cannot be read."""
-    if topics.plan not in existing:
-        return ()
-    with broker.reader(topics.plan) as reader:
-        message = reader.receive(0)
-    return named_topics(None if message is None else message.payload)
+def _has_message(broker: Broker, topic: str) -> bool:
+    with broker.reader(topic) as reader:
+        return reader.receive(0) is not None
 
 
-def plan_deletion(broker: Broker, scan: FoundScan, scans: Mapping[str, frozenset[str]], bases: TopicBases) -> Deletion:
-    """Return what to delete with ``scan``, one of the ``scans`` on the broker."""
-    if not scan.metadata:
-        return decide_deletion(scan.topics, scan.existing, (), None)
-    others = (
-        metadata_of(broker, ScanTopics.of(name, bases), existing)
-        for name, existing in scans.items()
-        if name != scan.name
-    )
-    existing = scan.existing | set(broker.topics(bases.metadata))
-    return decide_deletion(scan.topics, existing, scan.metadata, topics_in_use(others))
-
-
-def delete_scan(broker: Broker, name: str, bases: TopicBases | None = None) -> Deletion:
-    """Delete a scan, finished or not, with the metadata that no other scan uses; return what was deleted."""
+def delete_scan(broker: Broker, name: str, bases: TopicBases | None = None) -> tuple[str, ...]:
+    """Delete a scan, finished or not, with the frames of its event; return the topics that were deleted."""
     bases = bases or TopicBases()
-    scans = find_scans(broker, bases)
-    if name not in scans:
-        return Deletion(())
-    decided = plan_deletion(broker, describe_scan(broker, name, scans[name], bases), scans, bases)
-    for topic in decided.topics:
+    existing = find_scans(broker, bases).get(name)
+    if existing is None:
+        return ()
+    topics = ScanTopics.of(name, bases)
+    doomed = topics.deletion({*existing, *broker.topics(topics.metadata)})
+    for topic in doomed:
         broker.delete_topic(topic)
-    return decided
+    return doomed
 
 
 def latest_progress(reader: Reader, timeout: float) -> Progress | None:

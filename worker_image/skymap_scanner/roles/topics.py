@@ -1,4 +1,4 @@
-"""Creating the topics of a scan, and storing the event's frames in the metadata topics that scans share."""
+"""Creating the topics of a scan, and storing the event's frames in its metadata topics."""
 
 from __future__ import annotations
 
@@ -40,8 +40,7 @@ def create_topics(broker: Broker, topics: ScanTopics) -> None:
 def publish_metadata(broker: Broker, topics: ScanTopics, frames: Sequence[Frame]) -> tuple[str, ...]:
     """Store each frame once, in a topic named by its checksum; return the names of the topics in the same order.
 
-    Scans of the same event share these topics. If two scans publish at the same time, a frame is stored twice, which
-    has no effect.
+    If two producers of the scan publish at the same time, a frame is stored twice, which has no effect.
     """
     names = []
     for frame in frames:

@@ -37,10 +37,8 @@ SNAPSHOT: dict[str, Any] = {
 }
 
 
-def observed(
-    admin: FakeAdmin, scan: dict[str, Any] = SCAN, objects: Sequence[dict[str, Any]] = (), ending: Sequence[str] = ()
-) -> ObservedState:
-    return asyncio.run(observe(scan, FakeCluster(*objects), FakePulsars(admin), SETTINGS, ending=ending))
+def observed(admin: FakeAdmin, scan: dict[str, Any] = SCAN, objects: Sequence[dict[str, Any]] = ()) -> ObservedState:
+    return asyncio.run(observe(scan, FakeCluster(*objects), FakePulsars(admin), SETTINGS))
 
 
 def producer(**status: Any) -> dict[str, Any]:
@@ -80,7 +78,7 @@ def test_queues_plan_and_progress_are_observed() -> None:
     assert found.progress is not None
     assert (found.progress.rate, found.progress_time) == (0.75, NOW)
     assert found.topics[TOPICS.to_be_scanned] == {"workers"}
-    assert found.elsewhere is None, "plans of others are not read while the scan runs"
+    assert found.metadata == (), "they are not read while the scan runs"
 
 
 @pytest.mark.parametrize(
@@ -108,8 +106,6 @@ def test_end_of_an_invalid_plan_is_unknown(body: bytes) -> None:
 
 
 def test_message_that_is_not_read_is_unknown() -> None:
-    """The operator neither fails nor deletes what such a plan may name."""
-    ours, other = "persistent://icecube/skymap_metadata-alerts/mf_1", "persistent://icecube/skymap/alerts.other-plan"
     admin = with_topics()
     admin.unreadable = {TOPICS.progress, TOPICS.plan}
     found = observed(admin, objects=[producer(conditions=[{"type": "Complete", "status": "True"}])]).pulsar
@@ -117,35 +113,17 @@ def test_message_that_is_not_read_is_unknown() -> None:
     assert (found.progress, found.progress_time, found.plan_ended) == (None, None, False)
     assert found.progress_fault.startswith(f"{TOPICS.progress}: a message of 2147483648 bytes")
     assert found.plan_fault.startswith(f"{TOPICS.plan}: a message of")
-    ending = resource({"event": {"simulate": {}}}, deletionTimestamp=NOW.isoformat())
-    found = observed(admin, ending).pulsar
-    assert isinstance(found, PulsarState)
-    assert found.metadata == ()
-    admin.stored |= {ours: [], other: []}
-    admin.stored[TOPICS.plan] = [plan_of(ours)]
-    admin.unreadable = {other}
-    found = observed(admin, ending).pulsar
-    assert isinstance(found, PulsarState)
-    assert (found.metadata, found.elsewhere) == ((ours,), None)
 
 
-def test_metadata_topics_in_use_are_known_before_deletion() -> None:
-    ours, shared, deleted = (f"persistent://icecube/skymap_metadata-alerts/mf_{name}" for name in ("1", "2", "3"))
-    other = "persistent://icecube/skymap/alerts.other-plan"
+def test_metadata_topics_are_known_before_deletion() -> None:
+    ours = f"{TOPICS.metadata}{1:064x}"
+    others = (f"{TOPICS.metadata}other-{1:064x}", f"persistent://icecube/skymap_metadata-alerts/mf_{1:064x}")
     admin = with_topics()
-    admin.stored |= {ours: [], shared: [], other: [plan_of(shared)]}
-    admin.stored[TOPICS.plan] = [plan_of(ours, shared, deleted)]
+    admin.stored |= {ours: [], **{other: [] for other in others}}
     ending = resource({"event": {"simulate": {}}}, deletionTimestamp=NOW.isoformat())
     found = observed(admin, ending).pulsar
     assert isinstance(found, PulsarState)
-    assert (found.metadata, found.elsewhere) == ((ours, shared), frozenset({shared}))
-    found = observed(admin, ending, ending=[other]).pulsar
-    assert isinstance(found, PulsarState)
-    assert found.elsewhere == frozenset(), "the plan of a scan that ends too does not count"
-    admin.stored[other] = [message(kind="of another version")]
-    found = observed(admin, ending).pulsar
-    assert isinstance(found, PulsarState)
-    assert found.elsewhere is None, "an unreadable plan may use any topic"
+    assert found.metadata == (ours,)
 
 
 @pytest.mark.parametrize("ends", [{}, {"deletionTimestamp": NOW.isoformat()}])

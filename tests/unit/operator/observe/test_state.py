@@ -14,7 +14,7 @@ from skymap_operator.observe.state import (
     ObservedScan,
     Pod,
     Termination,
-    needs_other_plans,
+    topics_end,
 )
 
 URL = {"event": {"url": "https://example.org/event.json"}}
@@ -134,7 +134,7 @@ def test_invalid_spec_is_kept_as_a_reason() -> None:
 
 
 def test_other_plans_are_read_only_before_topics_are_deleted() -> None:
-    assert not needs_other_plans(ObservedScan.of(resource(URL)))
-    assert needs_other_plans(ObservedScan.of(resource(URL, deletionTimestamp="2026-01-01T00:00:00Z")))
+    assert not topics_end(ObservedScan.of(resource(URL)))
+    assert topics_end(ObservedScan.of(resource(URL, deletionTimestamp="2026-01-01T00:00:00Z")))
     never = URL | {"cleanupPolicy": {"topics": "Never"}}
-    assert not needs_other_plans(ObservedScan.of(resource(never, deletionTimestamp="2026-01-01T00:00:00Z")))
+    assert not topics_end(ObservedScan.of(resource(never, deletionTimestamp="2026-01-01T00:00:00Z")))

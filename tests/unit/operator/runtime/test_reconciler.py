@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
-from tests.unit.operator.observe.test_read import NOW, SCAN, TOPICS, plan_of
+from tests.unit.operator.observe.test_read import NOW, SCAN, TOPICS
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
 from skymap_api.names import FINALIZER, Names, NamespacedName
@@ -214,22 +214,6 @@ def test_deleted_scan_frees_its_workers() -> None:
     assert bench.cluster.objects["Deployment", "second-workers"]["spec"]["replicas"] == 6
 
 
-def test_plan_counts_as_ending_until_its_scan_is_gone() -> None:
-    scans = [
-        resource({"event": {"simulate": {}}}, name=name, uid=name, deletionTimestamp=NOW.isoformat())
-        for name in ("first", "second")
-    ]
-    bench = Bench(*scans)
-    keys = [NamespacedName(NAMESPACE, name) for name in ("first", "second")]
-    for key in keys:
-        bench.reconcile(key)
-    plans = [Names.of(NAMESPACE, key.name).topics("icecube").plan for key in keys]
-    assert bench.reconciler._ending.topics == set(plans)
-    del bench.cluster.objects["SkymapScan", "first"]
-    bench.reconcile(keys[0])
-    assert bench.reconciler._ending.topics == {plans[1]}
-
-
 def test_restarted_operator_counts_the_workers_of_all_scans() -> None:
     bench = two_sharing_scans()
     bench.reconciler = Reconciler(bench.cluster, bench.cluster, FakePulsars(bench.admin), EIGHT, bench.metrics)
@@ -280,8 +264,7 @@ def test_realtime_scan_is_reconciled_first_only_where_it_may_be(namespaces: tupl
     assert not is_urgent(None, settings)
 
 
-def test_scans_deleted_together_leave_no_shared_metadata_topic() -> None:
-    topic = "persistent://icecube/skymap_metadata-alerts/mf_1"
+def test_scans_deleted_together_leave_no_metadata_topic() -> None:
     scans = [
         resource(
             {"event": {"simulate": {}}}, name=name, uid=name, resourceVersion="1", deletionTimestamp=NOW.isoformat()
@@ -291,8 +274,8 @@ def test_scans_deleted_together_leave_no_shared_metadata_topic() -> None:
     for one in scans:
         one["metadata"]["finalizers"] = [FINALIZER]
     bench = Bench(*scans)
-    plans = [Names.of(NAMESPACE, name).topics("icecube").plan for name in ("first", "second")]
-    bench.admin.stored = {plan: [plan_of(topic)] for plan in plans} | {topic: []}
+    topics = [Names.of(NAMESPACE, name).topics("icecube") for name in ("first", "second")]
+    bench.admin.stored = {one.plan: [] for one in topics} | {f"{one.metadata}{1:064x}": [] for one in topics}
 
     async def both() -> None:
         await asyncio.gather(
