@@ -10,7 +10,7 @@ LOCKS  := scanner plots pulsar operator docs test build supply
 SPHINX := $(BIN)/sphinx-build -q -W --keep-going -n -d build/site/.doctrees
 
 .PHONY: help install hooks demo format lint test-unit test generate docs docs-pictures lock audit sbom clean
-.PHONY: pulsar pulsar-install cluster cluster-install cluster-down cluster-demo bench faults soak test-replicated
+.PHONY: pulsar pulsar-install cluster cluster-install cluster-down cluster-demo bench fuzz faults soak test-replicated
 
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
@@ -105,10 +105,9 @@ cluster-install:
 
 ##@ Measure
 
-bench: install pulsar-install cluster-install ## Run all benchmarks and the fuzzer, briefly
+bench: fuzz pulsar-install cluster-install ## Run all benchmarks and the fuzzer, briefly
 	$(PIP) -r requirements/bench.txt
 	$(BIN)/python benchmarks/i3/codec.py
-	$(BIN)/python benchmarks/i3/fuzz.py --seconds 60
 	$(BIN)/python benchmarks/broker/throughput.py
 	$(BIN)/python benchmarks/reconstruction/nside1.py worker_image/skymap_scanner/event/demo.i3.zst
 	$(BIN)/python -m benchmarks.faults.kill worker_image/skymap_scanner/event/demo.i3.zst
@@ -121,6 +120,11 @@ bench: install pulsar-install cluster-install ## Run all benchmarks and the fuzz
 	$(BIN)/python -m benchmarks.scans.thousand --scans 50 --steady 60
 	$(BIN)/python -m benchmarks.coverage.run --tracks 2 --cascades 2 -o build/coverage
 	$(BIN)/python benchmarks/simulation/compare.py --cascades 4 -o build/simulation
+
+# The inputs that it finds are kept in ~/.cache/skymap-scanner/fuzz, or the folder in FUZZ_CORPUS, and grow from run to run.
+fuzz: install ## Fuzz every parser for SECONDS (60) each, or some: TARGETS='plan npz'
+	$(PIP) -r requirements/bench.txt
+	$(BIN)/python -m testing.fuzz --seconds $(or $(SECONDS),60) $(TARGETS)
 
 faults: install pulsar-install cluster-install ## Test every fault on every part of a scan (an hour)
 	$(BIN)/python -m benchmarks.faults.matrix $(if $(ONLY),--only '$(ONLY)')

@@ -29,7 +29,7 @@ MODULES = {
     "i3_files": ("i3",),
     "events": ("event", "unpickler"),
     "results": ("npz", "json", "fits", "calibration"),
-    "messages": ("task", "fit", "plan", "progress", "crash-report", "handshake", "admin"),
+    "messages": ("task", "fit", "plan", "progress", "crash-report", "handshake", "admin", "broker"),
     "inputs": ("manifest", "url", "fetch"),
 }
 #: What is instrumented: the parsers. Not the compiled kernels, which no parser calls.
@@ -69,7 +69,7 @@ def fuzz(name: str, corpus: Path, seconds: int) -> None:
 
     with contextlib.redirect_stderr(io.StringIO()), atheris.instrument_imports(include=INSTRUMENTED):
         module = importlib.import_module(f"testing.fuzz.{module_of(name)}")
-    target = find(module, name)
+    target = next(one for one in module.TARGETS if one.name == name)
     for number, data in enumerate(target.seeds()):
         (corpus / f"seed-{number:03}").write_bytes(data)
     logging.disable()
@@ -91,12 +91,6 @@ def fuzz(name: str, corpus: Path, seconds: int) -> None:
 def module_of(target: str) -> str:
     """Return the module of a target."""
     return next(module for module, names in MODULES.items() if target in names)
-
-
-def find(module: object, name: str):  # type: ignore[no-untyped-def]
-    """Return a target of a module."""
-    targets = getattr(module, "TARGETS", None) or (module.I3_FILES,)  # type: ignore[attr-defined]
-    return next(target for target in targets if target.name == name)
 
 
 def run(target: str, corpus: Path, seconds: int) -> Outcome:

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from skymap_api import pulsar_protocol
 from skymap_api.progress import FitCounts, Progress, ProgressPhase, decode_progress, encode_progress
+from skymap_api.protobuf import number, text
 from skymap_api.pulsar_admin import AdminRequests, Answer, PulsarAdminError
 from skymap_api.resource.status import BestFitStatus, LevelStatus
 from skymap_operator.decide.status import Verdict, next_status, phase_of
@@ -221,11 +223,10 @@ def handshake_seeds() -> list[bytes]:
 def check_admin(data: bytes) -> None:
     """Give the same answer to every request of every operation of Pulsar's admin interface.
 
-    The first byte is the status, the rest up to a line end the publish time or the redirect, and what follows the body.
+    The first byte is the status, the rest up to a line end the redirect, and what follows the body.
     """
     head, _, body = data[1:].partition(b"\n")
-    text = head.decode("latin-1")
-    headers = {"x-pulsar-publish-time": text, "location": text}
+    headers = {"location": head.decode("latin-1")}
     answer = Answer(_STATUSES[data[0] % len(_STATUSES)] if data else 200, headers, body)
     topic = "persistent://icecube/skymap/scan-plan"
     requests = AdminRequests("http://pulsar:8080", trusted=True)
@@ -233,7 +234,6 @@ def check_admin(data: bytes) -> None:
         requests.list_topics("icecube", "skymap"),
         requests.subscriptions(topic),
         requests.partition_count(topic),
-        requests.examine(topic, "latest"),
         requests.delete_topic(topic, partitioned=False),
     ):
         try:
@@ -254,12 +254,31 @@ def admin_seeds() -> list[bytes]:
         "subscriptions": {"workers": {"msgBacklog": 3, "unackedMessages": 1, "type": "Shared", "consumers": [consumer]}}
     }
     bodies = (["persistent://icecube/skymap/scan-plan-partition-0"], stats, {"partitions": 3}, {"reason": "no"})
-    published = b"2026-01-01T00:00:00.000Z\n"
     return [
-        *(b"\0" + published + json.dumps(body).encode() for body in bodies),
+        *(b"\0\n" + json.dumps(body).encode() for body in bodies),
         b"\6\n" + json.dumps(bodies[-1]).encode(),
         b"\7http://pulsar:8080/admin/v2/persistent/icecube/skymap?authoritative=true\n",
     ]
+
+
+def check_broker(data: bytes) -> None:
+    """Read a command of a broker, or what follows that of a message; the first byte says which."""
+    if data[:1] == b"c":
+        command = pulsar_protocol.read_command(data[1:])
+        for field in command.fields:
+            command.number(field), command.text(field), command.entry_id(field)
+    else:
+        pulsar_protocol.read_message(data[1:])
+
+
+def broker_seeds() -> list[bytes]:
+    """Write commands and a message as a broker does."""
+    metadata = text(1, b"saver") + number(2, 5) + number(3, 1_700_000_000_000) + number(8, 3) + number(9, 1000)
+    message = b"\x0e\x01\0\0\0\0" + len(metadata).to_bytes(4, "big") + metadata + b"payload"
+    place = text(2, number(1, 5) + number(2, 2**64 - 1))
+    last = number(1, 30) + text(30, place + number(2, 1))
+    error = number(1, 14) + text(14, number(1, 1) + number(2, 11) + text(3, b"no topic"))
+    return [b"c" + last, b"c" + error, b"m" + message, b"m\x0e\x02\0\0\0\2\x08\1" + message]
 
 
 def _both(which: int) -> list[bytes]:
@@ -280,4 +299,5 @@ TARGETS = (
     ),
     Target("handshake", check_handshake, handshake_seeds, (BrokerError,)),
     Target("admin", check_admin, admin_seeds, ()),
+    Target("broker", check_broker, broker_seeds, (ValueError,)),
 )

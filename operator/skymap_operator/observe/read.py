@@ -44,9 +44,6 @@ from skymap_operator.settings import Settings
 
 T = TypeVar("T")
 
-#: Plans that are read at the same time: whoever may write to a namespace decides how many it holds.
-PLANS_AT_ONCE = 64
-
 
 async def observe(
     resource: Manifest,
