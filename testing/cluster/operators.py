@@ -25,6 +25,14 @@ COMMAND = Path(sys.executable).with_name("skymap-operator")
 NO_IMAGE = "registry.invalid/skymap-scanner:0"
 
 
+def other_version(version: str, option: str = "", unknown: str = "") -> tuple[str, ...]:
+    """Return the program of another version of the operator.
+
+    It gives every container an ``option`` that no image knows, and cannot read specs with the field ``unknown``.
+    """
+    return sys.executable, "-m", "testing.cluster.other_version", version, option, unknown
+
+
 @dataclass
 class OperatorProcess:
     """``skymap-operator`` as a process that a test starts, stops and kills. All processes append to ``log``."""
@@ -37,6 +45,7 @@ class OperatorProcess:
     process: subprocess.Popen[bytes] | None = None
     begun: int = 0
     level: str = "debug"
+    program: tuple[str, ...] = (str(COMMAND),)
 
     def start(self) -> None:
         given = {
@@ -55,7 +64,7 @@ class OperatorProcess:
         environment |= {f"{PREFIX}{name}": value for name, value in given.items()}
         with self.log.open("ab") as log:
             self.begun = log.tell()
-            command = [str(COMMAND), "--host", "127.0.0.1", "--port", "0", "--log-level", self.level]
+            command = [*self.program, "--host", "127.0.0.1", "--port", "0", "--log-level", self.level]
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def kill(self) -> None:

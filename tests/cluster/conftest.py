@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from testing.cluster.cluster import Cluster, Namespace
-from testing.cluster.operators import OperatorProcess
+from testing.cluster.operators import COMMAND, OperatorProcess
 from testing.cluster.scans import event_server
 from testing.cluster.users import submitter_of
 from testing.pulsar.server import PulsarAddress, PulsarServer
@@ -51,12 +51,15 @@ def operators(
     pulsar_tenant: str,
     tmp_path: Path,
 ) -> Iterator[Callable[..., OperatorProcess]]:
-    """Start operators for the test's namespace, with settings such as ``IMAGE="..."``."""
+    """Start operators for the test's namespace, with settings such as ``IMAGE="..."``.
+
+    ``program``: another one than that of this version.
+    """
     started: list[OperatorProcess] = []
 
-    def start(**settings: str) -> OperatorProcess:
+    def start(program: tuple[str, ...] = (str(COMMAND),), **settings: str) -> OperatorProcess:
         log = tmp_path / f"operator-{len(started)}.log"
-        started.append(OperatorProcess(namespace, pulsar_server, pulsar_tenant, log, settings))
+        started.append(OperatorProcess(namespace, pulsar_server, pulsar_tenant, log, settings, program=program))
         started[-1].start()
         return started[-1]
 
