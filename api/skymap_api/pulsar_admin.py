@@ -24,7 +24,7 @@ Source: https://pulsar.apache.org/admin-rest-api (v2).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http.client import responses
@@ -58,7 +58,7 @@ OPEN_POLICIES = POLICIES | {
 }
 
 #: Permissions of the pods' role there.
-PERMISSIONS = ["produce", "consume"]
+PERMISSIONS = ("produce", "consume")
 
 #: Statuses of a request that met a concurrent change, how often it is retried, and the back-off between tries (s).
 BUSY, RETRIES, BACK_OFF = (412, 500), 20, 0.25
@@ -76,6 +76,10 @@ MAX_PARTITIONS = 1024
 
 class PulsarAdminError(Exception):
     """Pulsar refused a request, or its answer cannot be used. A retry does not help."""
+
+
+class PulsarDenied(PulsarAdminError):  # noqa: N818 - as Pulsar says it
+    """The role may not do this, or its token or certificate is invalid."""
 
 
 class PulsarUnavailable(PulsarAdminError):  # noqa: N818 - a temporary state, not a mistake
@@ -178,10 +182,23 @@ class AdminRequests:
         elif keep_messages and found.status == 200 and not _keeps_messages(self._json(found) if found.body else None):
             yield from self._ask("POST", f"{path}/retention", RETENTION)
 
-    def grant(self, tenant: str, namespace: str, role: str) -> Exchange[None]:
-        """Let a role produce and consume in a namespace."""
-        path = f"/namespaces/{_quoted(tenant, namespace)}/permissions/{_quoted(role)}"
-        yield from self._insist("POST", path, PERMISSIONS)
+    def permissions(self, place: str) -> Exchange[dict[str, frozenset[str]]]:
+        """Return what roles may do on a topic, given by its full name, or in a namespace, ``tenant/namespace``.
+
+        What they may do on a topic includes what they may do in its namespace.
+        """
+        found = self._json((yield from self._ask("GET", _permissions(place))))
+        if not isinstance(found, dict) or not all(isinstance(actions, list) for actions in found.values()):
+            raise self._unexpected()
+        return {role: frozenset(map(str, actions)) for role, actions in found.items()}
+
+    def grant(self, place: str, role: str, actions: Sequence[str] = PERMISSIONS) -> Exchange[None]:
+        """Let a role do these ``actions``, and no others, on an existing topic or in a namespace."""
+        yield from self._insist("POST", f"{_permissions(place)}/{_quoted(role)}", list(actions), expected=204)
+
+    def revoke(self, place: str, role: str) -> Exchange[None]:
+        """Take all permissions from a role on a topic or in a namespace. Deleting a topic does it, too."""
+        yield from self._insist("DELETE", f"{_permissions(place)}/{_quoted(role)}")
 
     def create_topic(self, topic: str) -> Exchange[None]:
         """Create a topic."""
@@ -284,7 +301,7 @@ class AdminRequests:
             return answer
         what = f"{self.url} refused {method} {path.partition('?')[0]}: {answer.status} {self._reason(answer)}".rstrip()
         if answer.status in {401, 403}:
-            raise PulsarAdminError(f"{what}. Check {self.credentials}, and what its role may do")
+            raise PulsarDenied(f"{what}. Check {self.credentials}, and what its role may do")
         if answer.status >= 500 or answer.status in REDIRECTS:
             raise PulsarUnavailable(what)
         raise PulsarAdminError(what)
@@ -349,6 +366,12 @@ class AdminRequests:
 
 def _path(topic: str) -> str:
     return f"/persistent/{_quoted(*split_topic(topic))}"
+
+
+def _permissions(place: str) -> str:
+    if place.startswith(SCHEME):
+        return f"{_path(place)}/permissions"
+    return f"/namespaces/{_quoted(*place.split('/'))}/permissions"
 
 
 def _quoted(*parts: str) -> str:

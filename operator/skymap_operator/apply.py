@@ -6,10 +6,14 @@ Every action may be repeated. The first that fails ends the pass; the next pass 
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from skymap_api.names import API_VERSION, FINALIZER, KIND
+from skymap_api.names import API_VERSION, FINALIZER, KIND, Names, metadata_namespace
+from skymap_api.permissions import METADATA_PERMISSIONS, topic_permissions
 from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.base import Manifest, to_manifest
@@ -25,15 +29,18 @@ from skymap_operator.decide.actions import (
     Emit,
     EnlargeClaim,
     EnsureTopics,
+    IssueTokens,
     Patch,
     RemoveFinalizer,
     Replace,
     SetStatus,
 )
 from skymap_operator.observe.children import Claim
-from skymap_operator.observe.state import INVALID, REFUSED, ObservedState, ObservedWarning
-from skymap_operator.pulsar.access import pulsar_access
+from skymap_operator.observe.state import INVALID, REFUSED, ObservedScan, ObservedState, ObservedWarning
+from skymap_operator.pulsar.access import PulsarAccess, pulsar_access
+from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.connections import Pulsars
+from skymap_operator.pulsar.tokens import read_key, sign_all, subjects
 from skymap_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -60,6 +67,9 @@ async def apply(
         try:
             if isinstance(action, EnsureTopics | DeleteTopics):
                 await _on_pulsar(action, observed, pulsars, settings)
+            elif isinstance(action, IssueTokens):
+                tokens = await asyncio.to_thread(_tokens, observed.scan.uid, settings)
+                await cluster.put(action.manifest | {"data": tokens})
             else:
                 await _on_cluster(action, observed, cluster)
         except Refused as error:
@@ -81,9 +91,35 @@ async def _on_pulsar(
             for error in await asyncio.gather(*made, return_exceptions=True):  # all must end before one raises
                 if error is not None:
                     raise error
+            if access.signed:
+                await _grant(action, observed.scan, access, admin)
         else:
+            if access.signed:  # first, since nothing is left to do once the topics are gone
+                await admin.revoke(_metadata_place(observed.scan, access), subjects(observed.scan.uid).values())
             for name in action.topics:
                 await admin.delete(name)
+
+
+async def _grant(action: EnsureTopics, scan: ObservedScan, access: PulsarAccess, admin: PulsarAdmin) -> None:
+    """Let the roles of the scan use its topics, each as far as it must."""
+    topics, names = Names.of(scan.namespace, scan.name).topics(access.tenant), subjects(scan.uid)
+    permissions = topic_permissions(topics)
+    given = {topic: permissions[topic] for topic, _ in action.topics if topic in permissions}
+    for place, actions in {_metadata_place(scan, access): METADATA_PERMISSIONS, **given}.items():
+        await admin.grant(place, {names[role]: what for role, what in actions.items()})
+
+
+def _metadata_place(scan: ObservedScan, access: PulsarAccess) -> str:
+    return f"{access.tenant}/{metadata_namespace(scan.namespace)}"
+
+
+def _tokens(uid: str, settings: Settings) -> dict[str, str]:
+    """Return the content of the Secret with the tokens of a scan. Raises PulsarAdminError without a key."""
+    if settings.pulsar_signing_key_file is None:
+        raise PulsarAdminError("there is no key to sign tokens with")
+    key = read_key(Path(settings.pulsar_signing_key_file))
+    tokens = sign_all(key, uid, time.time() + settings.pulsar_token_seconds)
+    return {role: base64.b64encode(token.encode()).decode() for role, token in tokens.items()}
 
 
 async def _on_cluster(action: Action, observed: ObservedState, cluster: Cluster) -> None:
@@ -155,7 +191,7 @@ def _reference(observed: ObservedState) -> Manifest:
 
 def _object(action: Action) -> str:
     match action:
-        case Create(manifest) | Replace(manifest):
+        case Create(manifest) | Replace(manifest) | IssueTokens(manifest):
             return f"{manifest['kind']} {manifest['metadata']['name']}"
         case Patch(kind, name) | Delete(kind, name):
             return f"{kind} {name}"

@@ -163,6 +163,13 @@ class Settings(BaseModel):
     """File with the private key (PEM) of that certificate."""
     pulsar_role: Annotated[str, Field(min_length=1)] | None = None
     """Role of the pods' token. The operator grants it produce and consume in the Pulsar namespaces that it creates."""
+    pulsar_signing_key_file: str | None = None
+    """File with the secret key of Pulsar's tokens (tokenSecretKey). With it, each role of each scan has a token of its
+    own, which the operator signs and renews, instead of that in PULSAR_TOKEN_SECRET."""
+    pulsar_token_seconds: Annotated[int, Field(ge=60, le=86400)] = 3600
+    """Lifetime of such a token (s). It is renewed after a third of it."""
+    pulsar_operator_role: Annotated[str, Field(min_length=1)] = "skymap-operator"
+    """Role for which the operator signs its own token with that key, if there is no PULSAR_TOKEN_FILE."""
     claim_size: Quantity = "2Gi"
     """Size of new claims for results, for scans that name none."""
     claim_storage_class: ObjectName | None = None
@@ -220,6 +227,16 @@ class Settings(BaseModel):
     def _key_needs_certificate(self) -> Self:
         if self.pulsar_key_file is not None and self.pulsar_certificate_file is None:
             raise ValueError(f"{PREFIX}PULSAR_KEY_FILE needs {PREFIX}PULSAR_CERTIFICATE_FILE")
+        return self
+
+    @model_validator(mode="after")
+    def _one_kind_of_token(self) -> Self:
+        """With a key the pods have tokens of their own. A setting that then does nothing is a mistake."""
+        given = {"PULSAR_TOKEN_SECRET": self.pulsar_token_secret, "PULSAR_ROLE": self.pulsar_role}
+        useless = [f"{PREFIX}{name}" for name, value in given.items() if value is not None]
+        if self.pulsar_signing_key_file is not None and useless:
+            key = f"{PREFIX}PULSAR_SIGNING_KEY_FILE"
+            raise ValueError(f"{key} gives each role a token of its own: leave out {' and '.join(useless)}")
         return self
 
 

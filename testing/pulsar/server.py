@@ -180,7 +180,14 @@ class PulsarServer:
             shown.append(f"--- {path}\n" + "\n".join(text.splitlines()[-lines:]))
         return "\n".join(shown)
 
-    def request(self, method: str, path: str, token: str | None = None, *, timeout: float = 10) -> httpx.Response:
+    @property
+    def key_file(self) -> Path:
+        """The secret key of the tokens, of a Pulsar that requires one."""
+        return self.folder / "secret.key"
+
+    def request(
+        self, method: str, path: str, token: str | None = None, *, body: object = None, timeout: float = 10
+    ) -> httpx.Response:
         """Call the REST interface, by default with the token of ``admin`` if one is required."""
         if token is None and self._key is not None:
             token = self.token("admin", 60)
@@ -189,7 +196,8 @@ class PulsarServer:
         if self.certificates:
             verify = ssl.create_default_context(cafile=self.certificates.authority)
             verify.load_cert_chain(self.certificates.client, self.certificates.client_key)
-        return httpx.request(method, self.admin_url + path, headers=headers, verify=verify, timeout=timeout)
+        content = {} if body is None else {"json": body}
+        return httpx.request(method, self.admin_url + path, headers=headers, verify=verify, timeout=timeout, **content)
 
     def __enter__(self) -> Self:
         self.start()

@@ -6,6 +6,7 @@
     │   ├── SoftwareMismatchError  another version or likelihood has begun the scan
     │   └── TooLittleMemoryError   the results need more memory than there may be
     ├── BrokerError            the broker rejected a request, or does not meet our needs
+    │   ├── BrokerDenied       the admin interface denies it to this role
     │   └── BrokerUnavailable  the broker is unavailable for now; the caller may try again
     ├── ClusterError           the Kubernetes cluster rejected a request, or kubectl failed
     │   └── ClusterUnavailable the cluster is unavailable for now; the caller may try again
@@ -63,6 +64,10 @@ class TooLittleMemoryError(InputError):
 
 class BrokerError(SkymapError):
     """The broker rejected a request, or does not meet our needs."""
+
+
+class BrokerDenied(BrokerError):  # noqa: N818 - the broker's answer, not a mistake of ours
+    """The broker's admin interface denies a request to this role."""
 
 
 class BrokerUnavailable(BrokerError):  # noqa: N818 - a temporary state, not a mistake

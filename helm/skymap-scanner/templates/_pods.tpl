@@ -92,7 +92,7 @@ volumeMounts:
 {{/* The Secrets that are mounted into the operator, by content. */}}
 {{- define "skymap-scanner.pulsarSecrets" -}}
 {{- $given := dict }}
-{{- range $name := list "token" "trusted" "certificate" }}
+{{- range $name := list "token" "trusted" "certificate" "signing" }}
 {{- with get $.Values.pulsar.operator (printf "%sSecret" $name) }}
 {{- $_ := set $given $name . }}
 {{- end }}
@@ -130,12 +130,20 @@ volumeMounts:
   "PULSAR_TLS_SECRET" $pulsar.tlsSecret
   "PULSAR_ROLE" $pulsar.role
   "METRICS_OF_SCANS" .Values.metrics.scans
+  "PULSAR_TOKEN_SECONDS" $pulsar.tokenSeconds
   "NAMESPACES" (include "skymap-scanner.namespaces" . | fromJsonArray) -}}
 {{- if and (or .Values.metrics.prometheusRule.enabled .Values.metrics.dashboard.enabled) (not .Values.metrics.scans) }}
 {{- fail "metrics: alerts and dashboard need the figures of each scan: set metrics.scans to true" }}
 {{- end }}
 {{- with $pulsar.operator.tokenSecret }}
 {{- $_ := set $given "PULSAR_TOKEN_FILE" (printf "/pulsar/token/%s" $pulsar.operator.tokenKey) }}
+{{- end }}
+{{- with $pulsar.operator.signingSecret }}
+{{- if or $pulsar.tokenSecret $pulsar.role }}
+{{- fail "pulsar.operator.signingSecret gives each role of a scan a token of its own: leave out pulsar.tokenSecret and pulsar.role" }}
+{{- end }}
+{{- $_ := set $given "PULSAR_OPERATOR_ROLE" $pulsar.operator.role }}
+{{- $_ := set $given "PULSAR_SIGNING_KEY_FILE" (printf "/pulsar/signing/%s" $pulsar.operator.signingKey) }}
 {{- end }}
 {{- with $pulsar.operator.trustedSecret }}
 {{- $_ := set $given "PULSAR_TRUSTED_FILE" (printf "/pulsar/trusted/%s" $pulsar.operator.trustedKey) }}

@@ -243,6 +243,14 @@ class Cluster:
         path = _path(manifest["kind"], meta["namespace"], meta["name"])
         return await self._write("PUT", path, body)
 
+    async def put(self, manifest: Manifest) -> None:
+        """Create an object, or replace the one of this name whatever its version. Needs no permission to read it."""
+        try:
+            await self.create(manifest)
+        except Conflict:
+            path = _path(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+            await self._write("PUT", path, manifest)
+
     async def apply_status(self, resource: Manifest) -> Manifest:
         """Set a resource's status by server-side apply, which removes what is no longer given; return the resource.
 

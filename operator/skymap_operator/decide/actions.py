@@ -1,9 +1,9 @@
 """The actions that a decision consists of, as plain values; `skymap_operator.apply` performs them.
 
 They are performed in order, up to the first that fails; the next pass starts from the state that it observes. Therefore
-the order matters: the finalizer first, then the status, which records Pulsar and image, then the topics, then the
-objects. Topics are deleted only after the pods. The status of a suspended scan comes last: it reports the suspension
-when Jobs and workers have been suspended.
+the order matters: the finalizer first, then the status, which records Pulsar and image, then the topics with the
+permissions on them, then the tokens, then the objects. Topics are deleted only after the pods. The status of a
+suspended scan comes last: it reports the suspension when Jobs and workers have been suspended.
 """
 
 from __future__ import annotations
@@ -49,6 +49,13 @@ class DeleteTopics(Action):
     """Delete topics with their subscriptions, in this order; a topic that does not exist is no error."""
 
     topics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class IssueTokens(Action):
+    """Sign tokens for the roles of the scan and store them in this Secret, whose manifest is without them."""
+
+    manifest: Manifest
 
 
 @dataclass(frozen=True)

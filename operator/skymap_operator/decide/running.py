@@ -25,6 +25,7 @@ from skymap_operator.decide.allowed import not_allowed
 from skymap_operator.decide.diagnose import Finding, find_obstacle, find_shortage
 from skymap_operator.decide.drift import differs, patch_job, settings_differ, template_differs
 from skymap_operator.decide.status import Verdict, phase_of, update_status
+from skymap_operator.decide.tokens import issue_tokens
 from skymap_operator.decide.waiting import objects_to_make
 from skymap_operator.decide.wanted import newly_raised, pods_known, recipe_of, record, role_memory
 from skymap_operator.decide.workers import WorkersDecision, decide_workers, lower_workers, scale_workers, set_replicas
@@ -70,7 +71,8 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
         for one in newly_raised(observed, settings)
     ]
     if isinstance(pulsar, PulsarState) and ready:
-        actions += _topics(recipe, pulsar)
+        actions += _topics(observed, recipe, pulsar)
+    actions += issue_tokens(observed, recipe, settings, create=ready)
     actions += _objects(observed, recipe, settings, create=ready)
     actions += scale_workers(observed, recipe, decided, create=ready)
     actions += _enlarge_claim(
@@ -94,8 +96,9 @@ def _watch(observed: ObservedState, spec: SkymapScanSpec, decided: WorkersDecisi
     trouble = objects_to_make(observed, jobs_again) or find_obstacle(observed)
     shortage = find_shortage(observed)
     verdict = Verdict(phase_of(observed), degraded=trouble, shortage=shortage, workers=decided.status)
-    actions = list(update_status(observed, verdict))
-    for role, manifest in jobs(recipe_of(observed, spec, settings)).items():
+    recipe = recipe_of(observed, spec, settings)
+    actions = [*update_status(observed, verdict), *issue_tokens(observed, recipe, settings, create=False)]
+    for role, manifest in jobs(recipe).items():
         job = observed.children.jobs.get(role)
         if job is not None and job.managed and not job.finished:
             actions += patch_job(job, manifest)
@@ -116,17 +119,23 @@ def _hold(observed: ObservedState, spec: SkymapScanSpec, refused: Finding, setti
     desired = min(bound for bound in bounds if bound is not None)
     workers = WorkersStatus(desired=desired, reason="the number is kept while the scan asks for what is not allowed")
     verdict = Verdict(phase_of(observed), degraded=refused, workers=workers)
-    actions = (*update_status(observed, verdict), *lower_workers(observed, desired))
+    tokens = issue_tokens(observed, recipe_of(observed, spec, settings), settings, create=False)
+    actions = (*update_status(observed, verdict), *tokens, *lower_workers(observed, desired))
     return Decision(actions, settings.retry_interval)
 
 
-def _topics(recipe: Recipe, pulsar: PulsarState) -> list[Action]:
-    """Create topics and subscriptions before anything is published, so that no message is lost."""
+def _topics(observed: ObservedState, recipe: Recipe, pulsar: PulsarState) -> list[Action]:
+    """Create topics and subscriptions before anything is published, so that no message is lost.
+
+    Permissions are granted with them: on all topics before the first token, since an operator that has just started
+    does not know what was granted before.
+    """
+    again = recipe.pulsar.signed and observed.tokens_issued is None
     wanted = {topic: recipe.topics.subscriptions(topic) for topic in recipe.topics.all()}
     missing = tuple(
         (topic, subscriptions)
         for topic, subscriptions in wanted.items()
-        if topic not in pulsar.topics or not pulsar.topics[topic].issuperset(subscriptions)
+        if again or topic not in pulsar.topics or not pulsar.topics[topic].issuperset(subscriptions)
     )
     return [EnsureTopics(missing)] if missing else []
 

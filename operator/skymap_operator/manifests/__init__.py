@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skymap_operator.manifests.commands import image_by_digest, keep_commands, record_commands, with_image
 from skymap_operator.manifests.jobs import jobs
-from skymap_operator.manifests.volumes import claim, config_map
+from skymap_operator.manifests.volumes import claim, config_map, token_secret
 from skymap_operator.manifests.workers import workers
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "jobs",
     "keep_commands",
     "record_commands",
+    "token_secret",
     "with_image",
     "workers",
 ]

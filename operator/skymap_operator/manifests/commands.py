@@ -96,7 +96,8 @@ def _inputs(recipe: Recipe) -> dict[str, str]:
     """
     spec, pulsar, output = recipe.spec, recipe.pulsar, recipe.spec.output
     tls = [] if pulsar.tls_secret is None else sorted(recipe.tls_keys)
-    access = {"token": None if pulsar.token is None else pulsar.token.key, "tls": tls}
+    access: Manifest = {"token": None if pulsar.token is None else pulsar.token.key, "tls": tls}
+    access |= {"signed": True} if pulsar.signed else {}
     download = {} if spec.event.url is None else {"addresses": list(recipe.settings.event_addresses)}
     own: dict[str, Manifest] = {
         PRODUCER: download,

@@ -71,7 +71,7 @@ def saver_arguments(recipe: Recipe) -> list[str]:
 
 def _producer(recipe: Recipe) -> Manifest:
     event = recipe.spec.event
-    volumes = [scratch("tmp", TMP), *access_volumes(recipe), *_event_volumes(event)]
+    volumes = [scratch("tmp", TMP), *access_volumes(recipe, PRODUCER), *_event_volumes(event)]
     first = []
     if event.simulate is not None:
         words = ["simulate", SIMULATED, *simulate_words(event.simulate)]
@@ -112,12 +112,12 @@ def _event_environment(recipe: Recipe) -> list[Manifest]:
 
 def _collector(recipe: Recipe) -> Manifest:
     words = ["collector", *scan_arguments(recipe, scanned="-s", collected="-c", to_be_scanned="-t")]
-    return _job(recipe, COLLECTOR, words, [scratch("tmp", TMP), *access_volumes(recipe)])
+    return _job(recipe, COLLECTOR, words, [scratch("tmp", TMP), *access_volumes(recipe, COLLECTOR)])
 
 
 def _saver(recipe: Recipe) -> Manifest:
     results = Volume("results", {"persistentVolumeClaim": {"claimName": recipe.claim}}, RESULTS)
-    volumes = [scratch("tmp", TMP), *access_volumes(recipe), results]
+    volumes = [scratch("tmp", TMP), *access_volumes(recipe, SAVER), results]
     return _job(recipe, SAVER, saver_arguments(recipe), volumes)
 
 

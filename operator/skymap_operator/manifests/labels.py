@@ -38,7 +38,13 @@ def selector(names: Names, component: str) -> dict[str, str]:
 
 
 #: API versions of the objects of a scan.
-_VERSIONS = {"ConfigMap": "v1", "PersistentVolumeClaim": "v1", "Job": "batch/v1", "Deployment": "apps/v1"}
+_VERSIONS = {
+    "ConfigMap": "v1",
+    "Secret": "v1",
+    "PersistentVolumeClaim": "v1",
+    "Job": "batch/v1",
+    "Deployment": "apps/v1",
+}
 
 
 def build(

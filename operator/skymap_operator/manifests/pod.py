@@ -62,15 +62,20 @@ def scratch(name: str, path: str) -> Volume:
     return Volume(name, {"emptyDir": {"sizeLimit": SCRATCH_LIMIT}}, path)
 
 
-def secret(name: str, secret_name: str, path: str) -> Volume:
-    """Return a Secret as files. The pod does not start before the Secret exists."""
-    return Volume(name, {"secret": {"secretName": secret_name}}, path, read_only=True)
+def secret(name: str, secret_name: str, path: str, key: str | None = None) -> Volume:
+    """Return a Secret as files, or only its ``key`` as the file ``token``. The pod waits until it exists."""
+    source: Manifest = {"secretName": secret_name}
+    if key is not None:
+        source["items"] = [{"key": key, "path": "token"}]
+    return Volume(name, {"secret": source}, path, read_only=True)
 
 
-def access_volumes(recipe: Recipe) -> list[Volume]:
-    """Return the Secrets for Pulsar as files."""
+def access_volumes(recipe: Recipe, role: str) -> list[Volume]:
+    """Return the Secrets for Pulsar as files; of the tokens that the operator signs, that of the role alone."""
     pulsar = recipe.pulsar
     token = [] if pulsar.token is None else [secret("pulsar-token", pulsar.token.name, TOKEN)]
+    if pulsar.signed:
+        token = [secret("pulsar-token", recipe.token_secret, TOKEN, role)]
     return token + ([] if pulsar.tls_secret is None else [secret("pulsar-tls", pulsar.tls_secret, TLS)])
 
 
@@ -78,6 +83,8 @@ def access_arguments(recipe: Recipe) -> list[str]:
     """Return the options that take those files."""
     pulsar = recipe.pulsar
     token = [] if pulsar.token is None else ["--auth-token", f"{TOKEN}/{pulsar.token.key}"]
+    if pulsar.signed:
+        token = ["--auth-token", f"{TOKEN}/token"]
     if pulsar.tls_secret is None:
         return token
     named = [[option, f"{TLS}/{key}"] for key, option in _CERTIFICATES if key in recipe.tls_keys]

@@ -83,6 +83,14 @@ class Recipe:
         return resources.model_copy(update={"limits": {**(resources.limits or {}), "memory": self.memory[role]}})
 
     @property
+    def token_secret(self) -> str:
+        """Name of the Secret with the tokens that the operator signs.
+
+        Nobody can guess it before the scan exists, so the operator never overwrites a Secret of somebody else.
+        """
+        return f"scan-{self.uid}-tokens"
+
+    @property
     def claim(self) -> str:
         """Name of the claim for the results."""
         return self.spec.output.claim.name or self.names.claim

@@ -1,14 +1,17 @@
-"""The ConfigMap with the scan, and the claim for its results."""
+"""The ConfigMap with the scan, the Secret for its tokens, and the claim for its results."""
 
 from __future__ import annotations
 
 import json
 
-from skymap_api.names import API_VERSION, KIND
+from skymap_api.names import API_VERSION, GROUP, KIND
 from skymap_api.resource.base import Manifest, to_manifest
 from skymap_operator.manifests.labels import build
 from skymap_operator.manifests.pod import ADMIN_KEY, BROKER_KEY, SCAN_KEY
 from skymap_operator.manifests.recipe import Recipe
+
+#: Type of the Secrets that the operator creates. It cannot be changed, so no other Secret can be replaced by one.
+TOKEN_SECRET_TYPE = f"{GROUP}/tokens"
 
 
 def config_map(recipe: Recipe) -> Manifest:
@@ -23,6 +26,11 @@ def config_map(recipe: Recipe) -> Manifest:
         SCAN_KEY: json.dumps(scan, indent=2),  # JSON is YAML, and forty times as fast to write
     }
     return build(recipe, "ConfigMap", recipe.names.config_map, "scan", {"data": data})
+
+
+def token_secret(recipe: Recipe) -> Manifest:
+    """Return the Secret for the tokens of the scan's roles, without the tokens."""
+    return build(recipe, "Secret", recipe.token_secret, "tokens", {"type": TOKEN_SECRET_TYPE})
 
 
 def claim(recipe: Recipe) -> Manifest | None:

@@ -28,7 +28,7 @@ def workers(recipe: Recipe, replicas: int) -> Manifest:
     """Return the Deployment. A terminating worker finishes its task in flight first."""
     scan = recipe.spec
     # The task in flight is noted where it survives the container; the next one reports a task that crashed it.
-    volumes = [scratch("tmp", "/tmp"), scratch("state", STATE), *access_volumes(recipe)]  # noqa: S108
+    volumes = [scratch("tmp", "/tmp"), scratch("state", STATE), *access_volumes(recipe, WORKER)]  # noqa: S108
     words = ["worker", *scan_arguments(recipe, to_be_scanned="-t", scanned="-s"), *worker_words(scan)]
     resources = scan.workers.resources or recipe.settings.worker_resources
     state = [{"name": "SKYMAP_STATE", "value": STATE}]

@@ -352,7 +352,8 @@ class ObservedState:
 
     ``tls_keys``: keys of the Secret with the certificates, None if it does not exist. ``allocation``: the most workers
     that the scan may have beside other scans, None without such a limit. ``refused_enlargement``: the last of the
-    claim. ``operator``: the version of this operator.
+    claim. ``operator``: the version of this operator. ``tokens_issued``: when it has last signed tokens for the
+    scan's roles, None if it does not know.
     """
 
     now: datetime
@@ -365,6 +366,7 @@ class ObservedState:
     allocation: int | None = None
     refused_enlargement: RefusedEnlargement | None = None
     operator: str = VERSION
+    tokens_issued: datetime | None = None
 
     @property
     def begun_by_newer(self) -> bool:

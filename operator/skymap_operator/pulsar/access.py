@@ -26,6 +26,7 @@ _MOST = 5
 class PulsarAccess:
     """Addresses and credentials for Pulsar. ``own``: this is the operator's Pulsar, which may see its credentials.
 
+    ``signed``: each role of the scan has a token of its own, which the operator signs; there is no ``token`` then.
     ``addresses``: the network addresses that another Pulsar may have. ``refused``: what of this the administrator does
     not allow; then nothing of it is used.
     """
@@ -38,6 +39,7 @@ class PulsarAccess:
     own: bool = True
     addresses: tuple[str, ...] = ("public",)
     refused: tuple[str, ...] = ()
+    signed: bool = False
 
 
 def runs_with(spec: SkymapScanSpec | None, status: SkymapScanStatus, settings: Settings) -> RunsWith:
@@ -77,7 +79,17 @@ def pulsar_access(
     refused = [tuple(_excess(runs, given, one, settings)) for one in listed] or [tuple(_urls(runs, given, settings))]
     best = min(range(len(refused)), key=lambda number: len(refused[number]))
     addresses = listed[best].addresses if listed else ("public",)
-    return PulsarAccess(runs.service_url, runs.admin_url, runs.tenant, token, tls, own, addresses, refused[best])
+    return PulsarAccess(
+        runs.service_url,
+        runs.admin_url,
+        runs.tenant,
+        token,
+        tls,
+        own,
+        addresses,
+        refused[best],
+        signed=own and token is None and settings.pulsar_signing_key_file is not None,
+    )
 
 
 def named_endpoint(resource: Manifest | None, settings: Settings) -> str | None:

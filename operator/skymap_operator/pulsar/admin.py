@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -102,8 +102,20 @@ class PulsarAdmin:
         for name, policies in ((TOPICS_NAMESPACE, POLICIES), (metadata_namespace(namespace), OPEN_POLICIES)):
             await self._run(self._requests.create_namespace(tenant, name, policies))
             if role is not None:
-                await self._run(self._requests.grant(tenant, name, role))
+                await self._run(self._requests.grant(f"{tenant}/{name}", role))
         self._prepared[tenant, namespace, role] = True
+
+    async def grant(self, place: str, actions: Mapping[str, Sequence[str]]) -> None:
+        """Let each role do these on an existing topic, or in a namespace given as ``tenant/namespace``."""
+        found = await self._run(self._requests.permissions(place))
+        for role, wanted in actions.items():  # one after the other, since Pulsar keeps them all in one place
+            if found.get(role) != frozenset(wanted):
+                await self._run(self._requests.grant(place, role, wanted))
+
+    async def revoke(self, place: str, roles: Iterable[str]) -> None:
+        """Take all permissions on a topic or in a namespace from these roles."""
+        for role in roles:
+            await self._run(self._requests.revoke(place, role))
 
     async def create(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
         """Create the topic, and subscriptions that begin at the first message."""

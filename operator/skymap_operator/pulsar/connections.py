@@ -21,7 +21,7 @@ from skymap_operator.pulsar.access import PulsarAccess, endpoint, refusal
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.bounded_http import FOREIGN
 from skymap_operator.pulsar.breaker import LONGEST_PAUSE, Breaker
-from skymap_operator.pulsar.credentials import Credentials
+from skymap_operator.pulsar.credentials import Credentials, Signer
 from skymap_operator.pulsar.messages import MessageReader
 from skymap_operator.settings import Settings
 
@@ -124,7 +124,7 @@ class Pulsars:
             for key in (TRUSTED_KEY, CERTIFICATE_KEY, KEY_KEY)
             if key in (secret.get("data") or {})
         }
-        return Credentials(token, *map(found.get, (TRUSTED_KEY, CERTIFICATE_KEY, KEY_KEY)))
+        return Credentials(token, found.get(TRUSTED_KEY), found.get(CERTIFICATE_KEY), found.get(KEY_KEY))
 
     async def _secret(self, namespace: str, name: str) -> Manifest:
         try:
@@ -149,10 +149,14 @@ async def _written(secret: Manifest, key: str, path: Path) -> Path:
 
 
 def _own_credentials(settings: Settings) -> Credentials:
-    files = (
-        settings.pulsar_token_file,
-        settings.pulsar_trusted_file,
-        settings.pulsar_certificate_file,
-        settings.pulsar_key_file,
+    def path(file: str | None) -> Path | None:
+        return None if file is None else Path(file)
+
+    key = path(settings.pulsar_signing_key_file)
+    return Credentials(
+        token=path(settings.pulsar_token_file),
+        trusted=path(settings.pulsar_trusted_file),
+        certificate=path(settings.pulsar_certificate_file),
+        key=path(settings.pulsar_key_file),
+        signer=None if key is None else Signer(key, settings.pulsar_operator_role),
     )
-    return Credentials(*(None if file is None else Path(file) for file in files))

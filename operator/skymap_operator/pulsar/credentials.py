@@ -1,8 +1,12 @@
-"""The operator's credentials for Pulsar: a token, and certificates that are read again when their files change."""
+"""The operator's credentials for Pulsar: a token, and certificates that are read again when their files change.
+
+The token is in a file, or the operator signs it with Pulsar's secret key.
+"""
 
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,22 +15,42 @@ from pathlib import Path
 
 from skymap_api.pulsar_admin import PulsarAdminError
 from skymap_api.text import is_token
+from skymap_operator.pulsar.tokens import read_key, sign
 from skymap_operator.tls import TlsFiles
+
+#: Lifetime of a token that is signed for one request (s): long enough for clocks that differ by minutes.
+REQUEST_TOKEN = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """The file with Pulsar's secret key, and the role that the operator has there."""
+
+    key: Path
+    role: str
+
+    def token(self) -> str:
+        """Return a token for one request; raises PulsarAdminError if the file holds no key."""
+        return sign(read_key(self.key), self.role, time.time() + REQUEST_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Files: a token, certificates to trust (PEM), and our own certificate with its key (PEM)."""
+    """Files: a token, certificates to trust (PEM), and our own certificate with its key (PEM).
+
+    ``signer``: signs the token where there is no file with one.
+    """
 
     token: Path | None = None
     trusted: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    signer: Signer | None = None
 
     def headers(self) -> dict[str, str]:
         """Return the header with the token as it is now. Raises PulsarAdminError if it is unreadable or not a token."""
         if self.token is None:
-            return {}
+            return {} if self.signer is None else {"Authorization": f"Bearer {self.signer.token()}"}
         try:
             token = self.token.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:

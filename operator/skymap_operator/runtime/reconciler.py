@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from skymap_api.names import KIND, NamespacedName
 from skymap_api.resource import SkymapScanStatus
@@ -14,7 +15,7 @@ from skymap_api.resource.status import Reason
 from skymap_operator.apply import ActionRefused, apply
 from skymap_operator.cluster.cached import Reads
 from skymap_operator.cluster.client import Cluster, ClusterError, Refused, Unavailable
-from skymap_operator.decide.actions import Decision, Emit, EnlargeClaim, SetStatus
+from skymap_operator.decide.actions import Action, Decision, Emit, EnlargeClaim, IssueTokens, SetStatus
 from skymap_operator.decide.advice import advise
 from skymap_operator.decide.allowed import may_be_realtime
 from skymap_operator.decide.plan import decide
@@ -50,6 +51,8 @@ class Reconciler:
         self._refused: dict[NamespacedName, ObservedWarning] = {}
         #: The last refusal to enlarge the claim of each scan; a restarted operator tries once more.
         self._enlargements: dict[NamespacedName, RefusedEnlargement] = {}
+        #: When the tokens of each scan, given by its uid, were last signed; a restarted operator signs new ones.
+        self._tokens: dict[NamespacedName, tuple[str, datetime]] = {}
 
     def restore(self, scans: Iterable[Manifest]) -> None:
         """Take over the allocations of all scans from their status, so that the first reconcile counts every scan."""
@@ -75,7 +78,12 @@ class Reconciler:
                 return Result.DELETED, None
             refused = [self._refused[key]] if key in self._refused else []
             observed = await observe(resource, self._reads, self._pulsars, self._settings, refused)
-            observed = replace(observed, refused_enlargement=self._enlargements.get(key))
+            issued = self._tokens.get(key, ("", None))
+            observed = replace(
+                observed,
+                refused_enlargement=self._enlargements.get(key),
+                tokens_issued=issued[1] if issued[0] == observed.scan.uid else None,
+            )
             decision, observed = self._decide(key, observed)
             return await self._apply(key, decision, observed)
         except Unavailable as error:
@@ -109,6 +117,7 @@ class Reconciler:
         try:
             await apply(decision.actions, observed, self._cluster, self._pulsars, self._settings)
         except ActionRefused as error:
+            self._note_tokens(key, decision.actions[: decision.actions.index(error.action)], observed)
             log.warning("%s: refused: %s", key, error)
             if isinstance(error.action, EnlargeClaim):  # the last action, and no obstacle
                 self._refused.pop(key, None)
@@ -117,10 +126,16 @@ class Reconciler:
             self._refused[key] = error.warning
             unavailable = error.warning.reason == Reason.PULSAR_UNAVAILABLE
             return Result.PULSAR_UNAVAILABLE if unavailable else Result.REFUSED, self._settings.retry_interval
+        self._note_tokens(key, decision.actions, observed)
         self._refused.pop(key, None)
         if decision.scaled is not None:
             self._metrics.scaled(*decision.scaled)
         return Result.SUCCESS, decision.requeue_after
+
+    def _note_tokens(self, key: NamespacedName, done: Sequence[Action], observed: ObservedState) -> None:
+        """Note when tokens were signed, if these actions have done it."""
+        if any(isinstance(action, IssueTokens) for action in done):
+            self._tokens[key] = observed.scan.uid, observed.now
 
     async def _note_enlargement(
         self, key: NamespacedName, action: EnlargeClaim, warning: ObservedWarning, observed: ObservedState
@@ -138,6 +153,7 @@ class Reconciler:
         self._allocations.forget(key)
         self._refused.pop(key, None)
         self._enlargements.pop(key, None)
+        self._tokens.pop(key, None)
         self._metrics.forget(key)
 
 

@@ -16,6 +16,7 @@ from skymap_api.pulsar_admin import (
     Answer,
     Exchange,
     PulsarAdminError,
+    PulsarDenied,
     PulsarUnavailable,
     Request,
     TopicList,
@@ -94,10 +95,23 @@ def test_partial_topic_names_are_rejected(name: str) -> None:
         (ADMIN.partition_count(TOPIC), [answer(200, {"partitions": 3})], [f"GET {PATH}/partitions"], 3),
         (ADMIN.partition_count(TOPIC), [MISSING], [f"GET {PATH}/partitions"], 0),
         (
-            ADMIN.grant("t", "n", "a:role"),
+            ADMIN.grant("t/n", "a:role"),
             [CREATED],
             ['POST /namespaces/t/n/permissions/a%3Arole ["produce", "consume"]'],
             None,
+        ),
+        (
+            ADMIN.grant(TOPIC, "a:role", ["consume"]),
+            [BUSY, CREATED],
+            [f'POST {PATH}/permissions/a%3Arole ["consume"]'] * 2,
+            None,
+        ),
+        (ADMIN.revoke("t/n", "role"), [MISSING], ["DELETE /namespaces/t/n/permissions/role"], None),
+        (
+            ADMIN.permissions(TOPIC),
+            [answer(200, {"role": ["consume"]})],
+            [f"GET {PATH}/permissions"],
+            {"role": frozenset({"consume"})},
         ),
     ],
 )
@@ -199,10 +213,10 @@ def test_malformed_admin_url_is_one_error(url: str) -> None:
 @pytest.mark.parametrize(
     ("found", "kind", "words", "trusted"),
     [
-        (answer(401, b"no"), PulsarAdminError, "401 Unauthorized. Check the token", "401 no. Check the token"),
+        (answer(401, b"no"), PulsarDenied, "401 Unauthorized. Check the token", "401 no. Check the token"),
         (
             answer(403, {"reason": "not  yours\nat all"}),
-            PulsarAdminError,
+            PulsarDenied,
             "403 Forbidden. Check the token",
             "403 not yours at all. Check the token",
         ),
@@ -212,7 +226,7 @@ def test_malformed_admin_url_is_one_error(url: str) -> None:
         (answer(599), PulsarUnavailable, "599", "599"),
         (answer(503, {"reason": "metadata lost"}), PulsarUnavailable, "503 Service Unavailable", "503 metadata lost"),
         (answer(503, b"[" * 100_000), PulsarUnavailable, "503 Service Unavailable", "503 ["),
-        (answer(403, b"\x1b[31m"), PulsarAdminError, "403 Forbidden", "403 \\x1b[31m"),
+        (answer(403, b"\x1b[31m"), PulsarDenied, "403 Forbidden", "403 \\x1b[31m"),
     ],
 )
 def test_rejections_quote_a_trusted_server_only(

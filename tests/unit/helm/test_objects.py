@@ -16,6 +16,7 @@ from testing.chart import (
     ROOT,
     Manifest,
     defaults,
+    environment,
     find,
     helm,
     pods,
@@ -110,6 +111,9 @@ def test_permissions_have_no_wildcard_and_name_every_secret(case: str) -> None:
     given = values(case)
     wanted = set(given.get("rbac", {}).get("secretNames", defaults()["rbac"]["secretNames"]))
     wanted |= {given["pulsar"]["tlsSecret"]} if given.get("pulsar", {}).get("tlsSecret") else set()
+    signed = "SKYMAP_OPERATOR_PULSAR_SIGNING_KEY_FILE" in environment(
+        find(render(given), "Deployment", f"{given.get('fullnameOverride', 'skymap')}-operator")
+    )
     named = set()
     for role, rule in rules(render(given)):
         name = role["metadata"]["name"]
@@ -118,9 +122,13 @@ def test_permissions_have_no_wildcard_and_name_every_secret(case: str) -> None:
         assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"]), name
         assert not any("/" in one and one.partition("/")[0] == "pods" for one in rule["resources"]), name
         if "secrets" in rule["resources"]:
-            assert (rule["resources"], rule["verbs"]) == (["secrets"], ["get"]), name
-            assert rule["resourceNames"], "without names it would be all Secrets"
-            named |= set(rule["resourceNames"])
+            assert rule["resources"] == ["secrets"], name
+            if "resourceNames" in rule:
+                assert rule["verbs"] == ["get"], name
+                named |= set(rule["resourceNames"])
+            else:  # each of the other verbs returns a Secret's content
+                assert rule["verbs"] == ["create", "update"], name
+                assert signed, name
     assert named == (wanted if given.get("rbac", {}).get("create", True) else set())
 
 
@@ -200,6 +208,19 @@ def test_credentials_of_the_operator_are_mounted_secrets() -> None:
     ):
         assert given[f"SKYMAP_OPERATOR_PULSAR_{variable}"] == path
         assert volumes[mounts[path.rpartition("/")[0]]]["secret"] == {"secretName": secret}
+
+
+def test_key_of_the_tokens_is_mounted_where_they_are_signed() -> None:
+    objects = render(values("signed"))
+    for kind, name in (("Deployment", "skymap-operator"), ("Job", "skymap-check"), ("Job", "skymap-uninstall")):
+        pod = find(objects, kind, name)["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        given = {one["name"]: one["value"] for one in container["env"]}
+        assert given["SKYMAP_OPERATOR_PULSAR_SIGNING_KEY_FILE"] == "/pulsar/signing/secret.key"
+        assert given["SKYMAP_OPERATOR_PULSAR_OPERATOR_ROLE"] == "scanner"
+        assert {"name": "pulsar-signing", "secret": {"secretName": "pulsar-key"}} in pod["volumes"]
+        mount = {"name": "pulsar-signing", "mountPath": "/pulsar/signing", "readOnly": True}
+        assert mount in container["volumeMounts"]
 
 
 def test_evaluation_pulsar_is_deleted_with_its_data() -> None:

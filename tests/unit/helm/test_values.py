@@ -45,7 +45,7 @@ def test_defaults_equal_those_of_the_operator() -> None:
 
 def test_every_operator_setting_can_be_set() -> None:
     default = read_settings(operator_environment("default")).model_dump()
-    changed = [read_settings(operator_environment(case)).model_dump() for case in ("full", "external")]
+    changed = [read_settings(operator_environment(case)).model_dump() for case in ("full", "external", "signed")]
     same = [name for name in Settings.model_fields if all(one[name] == default[name] for one in changed)]
     assert same == []
 
@@ -211,6 +211,11 @@ def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
             {"scope": "cluster", "networkPolicy": {"scanPods": True}},
             "networkPolicy.scanPods requires scope: namespaces",
         ),
+        (
+            {"pulsar": {"role": "scans", "operator": {"signingSecret": "key"}}},
+            "a token of its own: leave out pulsar.tokenSecret and pulsar.role",
+        ),
+        ({"pulsar": {"tokenSeconds": 59}}, "tokenSeconds"),
         ({"serviceAccount": {"create": False}}, "set serviceAccount.name"),
         ({"metrics": {"dashboard": {"enabled": True}}}, "set metrics.scans to true"),
         ({"metrics": {"prometheusRule": {"enabled": True}}}, "set metrics.scans to true"),

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
@@ -68,6 +68,11 @@ class FakeCluster(Cluster):
         self.objects[key] = copy.deepcopy(manifest)
         return self.objects[key]
 
+    async def put(self, manifest: Manifest) -> None:
+        key = (manifest["kind"], manifest["metadata"]["name"])
+        self._begin("put", *key)
+        self.objects[key] = copy.deepcopy(manifest)
+
     async def apply_status(self, resource: Manifest) -> Manifest:
         key = (resource["kind"], resource["metadata"]["name"])
         self._begin("apply_status", *key)
@@ -105,6 +110,7 @@ class FakeAdmin(PulsarAdmin):
         self.unreadable: set[str] = set()
         self.fault: PulsarAdminError | None = None
         self.prepared: tuple[str, str, str | None] | None = None
+        self.granted: dict[str, dict[str, tuple[str, ...]]] = {}
 
     def _begin(self) -> None:
         if self.fault is not None:
@@ -113,6 +119,15 @@ class FakeAdmin(PulsarAdmin):
     async def prepare(self, tenant: str, namespace: str, role: str | None = None) -> None:
         self._begin()
         self.prepared = (tenant, namespace, role)
+
+    async def grant(self, place: str, actions: Mapping[str, Sequence[str]]) -> None:
+        self._begin()
+        self.granted.setdefault(place, {}).update({role: tuple(what) for role, what in actions.items()})
+
+    async def revoke(self, place: str, roles: Iterable[str]) -> None:
+        self._begin()
+        for role in roles:
+            self.granted.get(place, {}).pop(role, None)
 
     async def create(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
         self._begin()
@@ -123,6 +138,7 @@ class FakeAdmin(PulsarAdmin):
         self._begin()
         self.stored.pop(topic, None)
         self.made.pop(topic, None)
+        self.granted.pop(topic, None)
 
     async def check_broker(self) -> None:
         self._begin()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
 from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
-from skymap_api.names import FINALIZER
+from skymap_api.names import FINALIZER, Names
 from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.base import to_manifest
@@ -20,6 +22,7 @@ from skymap_operator.cluster.client import Conflict, Invalid, NotFound, Refused,
 from skymap_operator.decide import actions as do
 from skymap_operator.observe.children import Children, ConfigMap
 from skymap_operator.observe.state import ObservedScan, ObservedState, ObservedWarning, PulsarState
+from skymap_operator.settings import Settings
 
 TOPIC = "persistent://icecube/skymap/alerts.alert-plan"
 SCAN = resource({"event": {"simulate": {}}}, resourceVersion="7", finalizers=["others"])
@@ -35,9 +38,10 @@ def carry_out(
     cluster: FakeCluster,
     admin: FakeAdmin | None = None,
     children: Children | None = None,
+    settings: Settings = SETTINGS,
 ) -> None:
     observed = ObservedState(datetime.now(UTC), ObservedScan.of(SCAN), PulsarState(), children=children or Children())
-    asyncio.run(apply(actions, observed, cluster, FakePulsars(admin or FakeAdmin()), SETTINGS))
+    asyncio.run(apply(actions, observed, cluster, FakePulsars(admin or FakeAdmin()), settings))
 
 
 def test_finalizer_is_added_and_removed_beside_others() -> None:
@@ -123,6 +127,59 @@ def test_topics_are_created_with_subscriptions_and_deleted() -> None:
     for _ in range(2):
         carry_out([do.DeleteTopics((TOPIC,))], cluster, admin)
         assert admin.made == {}
+
+
+def test_each_role_is_granted_what_it_needs(tmp_path: Path) -> None:
+    admin, signed = FakeAdmin(), SETTINGS.model_copy(update={"pulsar_signing_key_file": str(tmp_path / "key")})
+    topics = Names.of(NAMESPACE, NAME).topics("icecube")
+    made = do.EnsureTopics(tuple((topic, topics.subscriptions(topic)) for topic in topics.all()))
+    carry_out([made], FakeCluster(SCAN), admin, settings=signed)
+    names = {role: f"scan-uid-1-{role}" for role in ("producer", "collector", "saver", "worker")}
+    frames = f"icecube/skymap_metadata-{NAMESPACE}"
+    assert set(admin.granted) == {*topics.all(), frames}, "nothing is granted in the namespace of all scans"
+    may = {(place, what) for place, roles in admin.granted.items() for what in roles.get(names["worker"], ())}
+    assert may == {
+        (topics.to_be_scanned, "consume"),
+        (topics.scanned, "produce"),
+        (topics.crash_reports, "produce"),
+        (topics.crash_reports, "consume"),
+        (topics.plan, "consume"),
+        (frames, "consume"),
+    }
+    [writer] = [role for role, what in admin.granted[topics.progress].items() if "produce" in what]
+    assert writer == names["saver"]
+    assert [role for role, what in admin.granted[frames].items() if "produce" in what] == [names["producer"]]
+    carry_out([do.DeleteTopics(topics.all())], FakeCluster(SCAN), admin, settings=signed)
+    assert admin.granted == {frames: {}}
+    carry_out([made], FakeCluster(SCAN), admin)
+    assert admin.granted == {frames: {}}, "without a key no role has a name of its own"
+
+
+def test_tokens_are_stored_in_their_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    (tmp_path / "key").write_bytes(bytes(range(32)))
+    signed = SETTINGS.model_copy(update={"pulsar_signing_key_file": str(tmp_path / "key")})
+    secret = {"kind": "Secret", "metadata": {"name": "scan-uid-1-tokens", "namespace": NAMESPACE}, "type": "t"}
+    cluster = FakeCluster(SCAN)
+    for _ in range(2):
+        carry_out([do.IssueTokens(secret)], cluster, settings=signed)
+        stored = cluster.objects["Secret", "scan-uid-1-tokens"]
+        tokens = {role: base64.b64decode(text).decode() for role, text in stored["data"].items()}
+        assert set(tokens) == {"producer", "collector", "saver", "worker"}
+        assert len(set(tokens.values())) == 4
+        for token in tokens.values():
+            assert token.count(".") == 2
+            assert token not in caplog.text
+    (tmp_path / "key").write_bytes(b"short")
+    with pytest.raises(ActionRefused) as caught:
+        carry_out([do.IssueTokens(secret)], cluster, settings=signed)
+    assert caught.value.warning.reason == "PulsarRefused"
+    assert "short" not in caught.value.warning.message
+    (tmp_path / "key").write_bytes(bytes(32))
+    cluster.faults["put"] = Refused('secrets is forbidden: User "operator" cannot create resource "secrets"')
+    with pytest.raises(ActionRefused) as caught:
+        carry_out([do.IssueTokens(secret)], cluster, settings=signed)
+    assert caught.value.warning.object == "Secret scan-uid-1-tokens"
 
 
 @pytest.mark.parametrize("fault", [Unavailable("no answer"), Conflict("changed"), NotFound("gone")])

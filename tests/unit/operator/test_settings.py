@@ -37,6 +37,15 @@ def test_settings_are_read_from_the_environment() -> None:
         ({"SKYMAP_OPERATOR_MAX_WORKER": "5"}, "SKYMAP_OPERATOR_MAX_WORKER: Extra inputs"),
         ({"SKYMAP_OPERATOR_MAX_WORKERS": "many"}, "SKYMAP_OPERATOR_MAX_WORKERS: Input should be a valid integer"),
         ({"SKYMAP_OPERATOR_PULSAR_KEY_FILE": "/key"}, "SKYMAP_OPERATOR_PULSAR_KEY_FILE needs"),
+        (
+            {
+                "SKYMAP_OPERATOR_PULSAR_SIGNING_KEY_FILE": "/key",
+                "SKYMAP_OPERATOR_PULSAR_TOKEN_SECRET": "token",
+                "SKYMAP_OPERATOR_PULSAR_ROLE": "scans",
+            },
+            "own: leave out SKYMAP_OPERATOR_PULSAR_TOKEN_SECRET and SKYMAP_OPERATOR_PULSAR_ROLE",
+        ),
+        ({"SKYMAP_OPERATOR_PULSAR_TOKEN_SECONDS": "59"}, "SKYMAP_OPERATOR_PULSAR_TOKEN_SECONDS: Input should be"),
         ({"SKYMAP_OPERATOR_EVENT_ADDRESSES": '["10.0.0.1/8"]'}, "SKYMAP_OPERATOR_EVENT_ADDRESSES: 10.0.0.1/8 has host"),
         (
             {"SKYMAP_OPERATOR_EVENT_ADDRESSES": '["all"]'},

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from skymap_api.names import ScanTopics
 from skymap_scanner.broker import Broker, Outgoing, open_broker
-from skymap_scanner.errors import BrokerError
+from skymap_scanner.errors import BrokerDenied, BrokerError
 from skymap_scanner.i3 import Frame, I3Int
-from skymap_scanner.roles.topics import create_topics, publish_metadata, read_metadata
+from skymap_scanner.roles.topics import create_topics, ensure_topics, publish_metadata, read_metadata
 
 TOPICS = ScanTopics.of("scan")
 
@@ -33,6 +33,30 @@ def stored(broker: Broker, topic: str) -> int:
         while reader.receive(0) is not None:
             count += 1
     return count
+
+
+class Denying(Broker):
+    """A broker whose topics exist, and whose admin interface shows only some of them to this role."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def create_topic(self, topic: str, subscriptions: Iterable[str] = ()) -> None:
+        assert tuple(subscriptions) == TOPICS.subscriptions(topic)
+        self.asked.append(topic)
+        if topic != TOPICS.plan:
+            raise BrokerDenied("401 Unauthorized to validateTopicOperation for operation [LOOKUP]")
+
+    def create_namespace(self, base: str) -> None:
+        self.asked.append(base)
+
+
+def test_role_that_may_not_look_up_topics_leaves_them_as_they_are() -> None:
+    broker = Denying()
+    ensure_topics(broker, TOPICS)
+    assert broker.asked == [*TOPICS.all(), TOPICS.metadata]
+    with pytest.raises(BrokerDenied):
+        create_topics(broker, TOPICS)
 
 
 def test_frame_is_published_once_by_each_scan(broker: Broker) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 
 from skymap_api.names import ScanTopics, check_scan_name
 from skymap_scanner.broker.protocol import Broker, Outgoing, Reader, arrived
-from skymap_scanner.errors import BrokerError, InputError
+from skymap_scanner.errors import BrokerDenied, BrokerError, InputError
 from skymap_scanner.i3 import Frame
 
 #: Message property with the metadata topics of a task, separated by ``;``.
@@ -34,6 +35,17 @@ def create_topics(broker: Broker, topics: ScanTopics) -> None:
     """Create topics and subscriptions before anything is published, so that no message is lost."""
     for topic in topics.all():
         broker.create_topic(topic, topics.subscriptions(topic))
+    broker.create_namespace(topics.metadata)
+
+
+def ensure_topics(broker: Broker, topics: ScanTopics) -> None:
+    """Create what is missing, as far as this role may.
+
+    A role with a token of its own may not even look up every topic. Whoever gave it the token has created them.
+    """
+    for topic in topics.all():
+        with suppress(BrokerDenied):
+            broker.create_topic(topic, topics.subscriptions(topic))
     broker.create_namespace(topics.metadata)
 
 

@@ -177,6 +177,19 @@ def test_writes_send_the_expected_requests() -> None:
     assert (applied[2]["type"], applied[2]["force"]) == ("application/apply-patch+yaml", "true")
 
 
+def test_object_that_may_not_be_read_is_created_or_replaced() -> None:
+    server = Server((201, {}), (409, status("exists")), (200, {}))
+    for _ in range(2):
+        server.run(lambda cluster: cluster.put(CONFIG))
+    collection, one = "/api/v1/namespaces/ns/configmaps", "/api/v1/namespaces/ns/configmaps/c"
+    assert [(method, path) for method, path, *_ in server.asked] == [
+        ("POST", collection),
+        ("POST", collection),
+        ("PUT", one),
+    ]
+    assert "resourceVersion" not in server.asked[2][3]["metadata"]
+
+
 def test_equal_event_raises_the_count() -> None:
     server = Server((200, {}), (409, status("exists")), (200, {"count": 4}), (200, {}))
     for _ in range(2):

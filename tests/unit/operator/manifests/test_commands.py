@@ -86,6 +86,12 @@ def test_command_changes_only_with_what_determines_it(
     assert changed(made(URL, SECURE, KEYS), URL | spec, SECURE.model_copy(update=settings), keys) == containers
 
 
+def test_tokens_of_their_own_change_every_command() -> None:
+    signed = SETTINGS.model_copy(update={"pulsar_signing_key_file": "/key"})
+    assert changed(made(URL), URL, signed, frozenset()) == EVERYTHING
+    assert changed(made(URL, signed), URL, signed, frozenset()) == set()
+
+
 def test_commands_are_kept_while_the_access_is_unknown() -> None:
     recipe = made(URL, SECURE, KEYS)
     kept = keep_commands(made(URL, SECURE), recorded(recipe), access_known=False)

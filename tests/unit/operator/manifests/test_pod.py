@@ -7,7 +7,8 @@ from typing import Any
 import click
 import pytest
 from testing.manifests import cases
-from tests.unit.operator.recipes import FULL, Manifest, made, pods
+from tests.unit.operator.recipes import FULL, URL, Manifest, made, pods
+from tests.unit.operator.world import SETTINGS
 
 
 @pytest.mark.parametrize("values", [case.spec for case in cases.ACCEPTED], ids=[case.name for case in cases.ACCEPTED])
@@ -58,6 +59,20 @@ def _existing(word: str, folder: Any) -> str:
     path = folder / word.replace("/", "_")
     path.write_text("x")
     return str(path)
+
+
+def test_signed_token_of_its_own_role_alone_is_mounted() -> None:
+    settings = SETTINGS.model_copy(update={"pulsar_signing_key_file": "/keys/key"})
+    for role, pod in pods(made(URL, settings)).items():
+        [volume] = [one for one in pod["volumes"] if "secret" in one]
+        assert volume == {
+            "name": "pulsar-token",
+            "secret": {"secretName": "scan-uid-1-tokens", "items": [{"key": role, "path": "token"}]},
+        }
+        [main] = pod["containers"]
+        [mount] = [one for one in main["volumeMounts"] if one["name"] == "pulsar-token"]
+        assert mount == {"name": "pulsar-token", "mountPath": "/pulsar/token", "readOnly": True}, "no subPath: renewed"
+        assert main["args"][main["args"].index("--auth-token") + 1] == "/pulsar/token/token"
 
 
 @pytest.mark.parametrize(

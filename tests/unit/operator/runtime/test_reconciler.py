@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +70,34 @@ def test_second_reconcile_changes_nothing() -> None:
     assert bench.reconcile() == SETTINGS.scaling_interval
     assert bench.cluster.done == []
     assert bench.count("success") == 3
+
+
+def test_tokens_are_signed_again_by_a_restarted_operator_and_for_a_new_scan(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(bytes(32))
+    signed = SETTINGS.model_copy(update={"pulsar_signing_key_file": str(tmp_path / "key")})
+    bench = Bench(SCAN, settings=signed)
+
+    def written() -> list[str]:
+        bench.cluster.done.clear()
+        bench.reconcile()
+        return [one for one in bench.cluster.done if one.startswith("put")]
+
+    assert written() == ["put Secret scan-uid-1-tokens"]
+    assert written() == written() == []
+    bench.reconciler = Reconciler(bench.cluster, bench.cluster, FakePulsars(bench.admin), signed, bench.metrics)
+    assert written() == ["put Secret scan-uid-1-tokens"]
+    bench.cluster.objects["SkymapScan", NAME]["metadata"]["uid"] = "uid-2"
+    assert written() == ["put Secret scan-uid-2-tokens"]
+    assert written() == []
+
+
+def test_tokens_are_signed_once_while_something_after_them_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(bytes(32))
+    bench = Bench(SCAN, settings=SETTINGS.model_copy(update={"pulsar_signing_key_file": str(tmp_path / "key")}))
+    for _ in range(3):
+        bench.cluster.faults["create"] = Refused("exceeded quota: small")
+        bench.reconcile()
+    assert bench.cluster.done.count("put Secret scan-uid-1-tokens") == 1
 
 
 def test_deleted_scan_is_forgotten() -> None:

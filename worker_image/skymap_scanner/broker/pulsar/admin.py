@@ -19,6 +19,7 @@ from skymap_api.pulsar_admin import (
     Answer,
     Exchange,
     PulsarAdminError,
+    PulsarDenied,
     PulsarUnavailable,
     Request,
     split_topic,
@@ -28,7 +29,7 @@ from skymap_scanner.bounded_http import Deadline, OverdueError, Transport
 from skymap_scanner.broker.access import Access
 from skymap_scanner.broker.protocol import Backlog
 from skymap_scanner.broker.pulsar.handshake import trust
-from skymap_scanner.errors import BrokerError, BrokerUnavailable, InputError
+from skymap_scanner.errors import BrokerDenied, BrokerError, BrokerUnavailable, InputError
 
 #: Longest silence during a request, and longest request (s).
 TIMEOUT, DURATION = 30.0, 120.0
@@ -47,7 +48,8 @@ def check_topic(topic: str) -> tuple[str, str, str]:
 class PulsarAdmin:
     """The admin interface beside ``broker_url``, unless ``access`` names another one.
 
-    Methods raise BrokerError, or BrokerUnavailable where a later try may succeed.
+    Methods raise BrokerError: BrokerDenied where the role may not do it, BrokerUnavailable where a later try may
+    succeed.
     """
 
     def __init__(self, broker_url: str, access: Access) -> None:
@@ -133,6 +135,8 @@ class PulsarAdmin:
             return result
         except PulsarUnavailable as error:
             raise BrokerUnavailable(str(error)) from error
+        except PulsarDenied as error:
+            raise BrokerDenied(str(error)) from error
         except PulsarAdminError as error:
             raise BrokerError(str(error)) from error
 

@@ -26,7 +26,7 @@ from skymap_scanner.roles.producer.planning import ScanSettings, next_entry, sca
 from skymap_scanner.roles.readers import BestFitReader, BestFits, PlanReader
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.tasks import TaskMaker
-from skymap_scanner.roles.topics import create_topics, publish_metadata
+from skymap_scanner.roles.topics import ensure_topics, publish_metadata
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.plan_entries import PlanEntry, ScanEntry, check_same_scan
@@ -47,7 +47,7 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
     prepared = prepare(event, settings.pulse_series)
     if settings.calibrate:
         check_can_locate(settings.reconstruction, settings.parameters, prepared)
-    create_topics(broker, topics)
+    ensure_topics(broker, topics)
     metadata = publish_metadata(broker, topics, event_frames(event, prepared))
     software = software_of(load(settings.reconstruction, settings.parameters))
     scan = scan_entry(settings, prepared, metadata, software)
