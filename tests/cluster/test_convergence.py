@@ -125,7 +125,7 @@ def test_scan_survives_a_restart_of_pulsar(
 
 
 @pytest.mark.timeout(600)
-def test_shared_frames_are_deleted_with_the_last_scan(
+def test_topics_are_deleted_with_their_scan(
     operators: Start, namespace: Namespace, worker_image: str, pulsar_server: PulsarAddress, pulsar_tenant: str
 ) -> None:
     operators(IMAGE=worker_image, **SETTINGS)
@@ -136,15 +136,17 @@ def test_shared_frames_are_deleted_with_the_last_scan(
     patch(namespace, {"suspend": True}, "other")
     phase(namespace, "Suspended", "other")
     eventually(lambda: scan(namespace).get("status", {}).get("workers", {}).get("busy"), within=120)
-    shared = metadata_namespace(namespace.name)
-    frames = stored(pulsar_server, pulsar_tenant, shared)
-    assert len(frames) >= 3
-    mine, others = (set(Names.of(namespace.name, name).topics(pulsar_tenant).all()) for name in (NAME, "other"))
-    assert stored(pulsar_server, pulsar_tenant) == mine | others
+    metadata = metadata_namespace(namespace.name)
+    mine, others = (Names.of(namespace.name, name).topics(pulsar_tenant) for name in (NAME, "other"))
+    frames = stored(pulsar_server, pulsar_tenant, metadata)
+    kept = {topic for topic in frames if topic.startswith(others.metadata)}
+    assert len(kept) >= 3
+    assert len(frames) == 2 * len(kept)  # of one event
+    assert stored(pulsar_server, pulsar_tenant) == {*mine.all(), *others.all()}
 
     namespace.kubectl("delete", "sms", NAME, "--timeout=60s")
-    assert stored(pulsar_server, pulsar_tenant) == others
-    assert stored(pulsar_server, pulsar_tenant, shared) == frames
+    assert stored(pulsar_server, pulsar_tenant) == set(others.all())
+    assert stored(pulsar_server, pulsar_tenant, metadata) == kept
     eventually(lambda: {key[1].rpartition("-")[0] for key in children(namespace, KINDS)} == {"other"})
     patch(namespace, {"suspend": False}, "other")
     assert ended(namespace, "other") == COMPLETED
@@ -154,7 +156,7 @@ def test_shared_frames_are_deleted_with_the_last_scan(
     namespace.kubectl("delete", "namespace", namespace.name, "--wait=false")  # while scans run
     eventually(lambda: not namespace.get("sms")["items"], within=120)
     assert stored(pulsar_server, pulsar_tenant) == set()
-    assert stored(pulsar_server, pulsar_tenant, shared) == set()
+    assert stored(pulsar_server, pulsar_tenant, metadata) == set()
 
 
 @pytest.mark.timeout(600)
