@@ -39,6 +39,7 @@ def test_defaults_equal_those_of_the_operator() -> None:
         image="skymap-scanner/worker:0.1.0",
         pulsar_service_url=f"pulsar://skymap-pulsar.{NAMESPACE}.svc:6650",
         pulsar_admin_url=f"http://skymap-pulsar.{NAMESPACE}.svc:8080",
+        namespaces=(NAMESPACE,),  # the chart's scope is that of the release, where it knows its namespace
     )
     assert read == own
 
