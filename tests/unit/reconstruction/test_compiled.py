@@ -15,7 +15,7 @@ from llvmlite.binding import get_host_cpu_features
 
 from skymap_scanner.reconstruction.millipede.cache import is_complete
 from skymap_scanner.reconstruction.millipede.compiled import FOLDER
-from skymap_scanner.reconstruction.millipede.far_field import nearness
+from skymap_scanner.reconstruction.millipede.far_grid import nearness
 from skymap_scanner.reconstruction.millipede.gradient import gradient
 from skymap_scanner.reconstruction.millipede.machine_code import BASELINE, pinned_target
 
@@ -146,7 +146,7 @@ def test_unloadable_kernel_is_an_error_and_not_compiled_again(
     harm: Callable[[Path], None], words: str, first_starts: tuple[Path, list[tuple[str, str]]], tmp_path: Path
 ) -> None:
     caches = shutil.copytree(first_starts[0], tmp_path / "caches")
-    (file,) = caches.rglob("far_field.complete_field-*.nbc")
+    (file,) = caches.rglob("far_grid.complete_field-*.nbc")
     harm(file)
     before = state(caches)
     process = start_fit(caches)

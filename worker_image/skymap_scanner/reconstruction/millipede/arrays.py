@@ -46,10 +46,10 @@ class TimeBins(NamedTuple):
 
 
 class FarField(NamedTuple):
-    """Expected light in distant DOMs, as tensors on a grid (far_field.py), and the lists of near DOMs by cell.
+    """Expected light in distant DOMs, as tensors on a grid (far_grid.py), and the lists of near DOMs by cell.
 
     ``tensor`` (x, y, z, 20) holds the moments where ``known``; a point is summed over the ``doms`` when it is first
-    asked for (`far_field.complete_field`), and does not change then. ``scale``, ``cubic``: the fluence by distance;
+    asked for (`far_grid.complete_field`), and does not change then. ``scale``, ``cubic``: the fluence by distance;
     ``reach`` (m): of light.
     """
 

@@ -13,7 +13,8 @@ from skymap_scanner.detector.ice import Ice
 from skymap_scanner.reconstruction.millipede.arrays import Doms, EventArrays, TimeBins, Track
 from skymap_scanner.reconstruction.millipede.bins import DomBins, EventData
 from skymap_scanner.reconstruction.millipede.constants import CHARGE_WIDTH, PE_PER_GEV
-from skymap_scanner.reconstruction.millipede.far_field import MOMENTS, fill_monomials, make_far_field, make_log_far
+from skymap_scanner.reconstruction.millipede.far_field import fill_monomials, make_far_field, make_log_far
+from skymap_scanner.reconstruction.millipede.far_grid import MOMENTS
 from skymap_scanner.reconstruction.millipede.interpolants import LightTables
 from skymap_scanner.reconstruction.millipede.layers import column_of, layer_table
 from skymap_scanner.reconstruction.millipede.segments import Line

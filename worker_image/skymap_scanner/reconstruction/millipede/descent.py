@@ -12,7 +12,7 @@ from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, 
 from skymap_scanner.reconstruction.millipede.build_arrays import make_track
 from skymap_scanner.reconstruction.millipede.compiled import compiled
 from skymap_scanner.reconstruction.millipede.energies import MAX_SUPPORT, make_solver, solve_cholesky
-from skymap_scanner.reconstruction.millipede.far_field import complete_field
+from skymap_scanner.reconstruction.millipede.far_grid import complete_field
 from skymap_scanner.reconstruction.millipede.gradient import SIZE, gradient, make_room
 from skymap_scanner.reconstruction.millipede.likelihood import calibrate, evaluate
 from skymap_scanner.reconstruction.millipede.segments import Line

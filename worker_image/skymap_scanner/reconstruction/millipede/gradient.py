@@ -18,24 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.i3.particle import SPEED_OF_LIGHT
-from skymap_scanner.reconstruction.millipede.acceptance import TERMS, TURN, TURN_END
 from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, Segments, Single, Track
-from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
+from skymap_scanner.reconstruction.millipede.compiled import compiled
 from skymap_scanner.reconstruction.millipede.constants import C_ICE, TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.energies import Solver, solve_cholesky
 from skymap_scanner.reconstruction.millipede.far_field import fill_monomials, light_in_unhit_at
-from skymap_scanner.reconstruction.millipede.interpolants import (
-    KNEE_LENGTH,
-    KNEE_RATE,
-    N_TIME,
-    N_TIME_ANGLE,
-    N_TIME_RADIUS,
-    ROOT_MIN,
-    ROOT_STEP,
-    TIME_ROOT_STEP,
-)
-from skymap_scanner.reconstruction.millipede.layers import FARTHEST, N_COSINE, N_DISTANCE, N_NUMBER
-from skymap_scanner.reconstruction.millipede.layers import ROOT_STEP as LAYER_ROOT_STEP
 from skymap_scanner.reconstruction.millipede.light import (
     ABSORB,
     BY_AXIS,
@@ -43,19 +30,16 @@ from skymap_scanner.reconstruction.millipede.light import (
     NEAREST,
     ONE,
     SCATTER,
-    TAPER,
-    THREE,
-    TWO,
     ZERO,
     F,
     arrival_place,
     expected_charge,
-    exponential,
+    layer_number,
     layer_place,
     taper,
-    turned,
 )
 from skymap_scanner.reconstruction.millipede.response import place_segments
+from skymap_scanner.reconstruction.millipede.slopes import arrival_slopes, charge_slopes
 
 COORDINATES = ("a", "b", "time", "along", "alpha", "beta")
 SIZE = len(COORDINATES)
@@ -68,10 +52,6 @@ STEP, ROTATION = 1.0, 0.01
 _LENGTH = F(TABLE_SCATTERING)
 _ICE = F(1 / C_ICE)
 _VACUUM = F(1 / SPEED_OF_LIGHT)
-_HALF = F(0.5)
-_LAST_RADIUS, _LAST_TIME = F(N_TIME_RADIUS - 1.001), F(N_TIME - 1.001)
-_NEXT_ANGLE, _NEXT_RADIUS = N_TIME, N_TIME * N_TIME_ANGLE
-_TERMS = TERMS.astype(np.float32)
 
 
 class Room(NamedTuple):
@@ -152,36 +132,6 @@ def gradient(
     _reduce(event, solver, room, count, seg, g, h)
 
 
-@inlined
-def _acceptance_slopes(
-    cos_eta: np.float32, cos_psi: np.float32, axis_z: np.float32, lengths: np.float32
-) -> tuple[np.float32, np.float32, np.float32, np.float32]:
-    """Return the derivatives of ln `light.acceptance` of turned light.
-
-    In cos eta, in cos psi, in the axis' vertical component, and in the number of scattering lengths.
-    """
-    x, e = turned(cos_eta, cos_psi, axis_z, lengths), exponential(-lengths)
-    end = ONE / (ONE + F(TURN_END) * lengths * lengths)
-    turn, across = F(TURN) * lengths * end, axis_z - cos_psi * cos_eta
-    turn_by_lengths = F(TURN) * end * (TWO * end - ONE)
-    value, by_x, by_e = ZERO, ZERO, ZERO
-    for k in range(_TERMS.shape[0] - 1, -1, -1):
-        term, slope = ZERO, ZERO
-        for i in range(_TERMS.shape[1] - 1, -1, -1):
-            slope = slope * x + term
-            term = term * x + _TERMS[k, i]
-        by_e = by_e * e + value
-        value = value * e + term
-        by_x = by_x * e + slope
-    by_x /= value
-    return (
-        by_x * (ONE + turn * cos_psi),
-        by_x * turn * cos_eta,
-        -by_x * turn,
-        -by_e * e / value - by_x * turn_by_lengths * across,
-    )
-
-
 @compiled
 def _pairs_of_dom(
     event: EventArrays, track: Track, point: Double, seg: Segments, room: Room, count: int, k: int
@@ -202,15 +152,14 @@ def _pairs_of_dom(
         d = max(np.sqrt(d2), NEAREST)
         inverse = ONE / d
         cos_psi, cos_eta = ahead * inverse, (hit.z[k] - seg.z[j]) * inverse
-        at, radial, angular = layer_place(d, cos_eta, hit.column[k])
-        b, b_d, b_z = _layer_slopes(at + SCATTER, radial, angular, d, cos_eta, event.layers)
-        a, a_d, a_z = _layer_slopes(at + ABSORB, radial, angular, d, cos_eta, event.layers)
-        by_axis, by_axis_d, by_axis_z = _layer_slopes(at + BY_AXIS, radial, angular, d, cos_eta, event.layers)
-        by_psi, by_psi_d, by_psi_z = _layer_slopes(at + BY_PSI, radial, angular, d, cos_eta, event.layers)
-        fade = taper(d, reach)
-        charge = hit.efficiency[k] * fade * expected_charge(
-            d, cos_psi, cos_eta, axis_z, b, a, by_axis * axis_z + by_psi * cos_psi, tables.log_fluence, tables.angles,
-            tables.angle_first, tables.angle_density, tables.reference_decay,
+        at, by_root, by_cosine = layer_place(d, cos_eta, hit.column[k])
+        b = layer_number(at + SCATTER, by_root, by_cosine, event.layers)
+        a = layer_number(at + ABSORB, by_root, by_cosine, event.layers)
+        more = axis_z * layer_number(at + BY_AXIS, by_root, by_cosine, event.layers)
+        more += cos_psi * layer_number(at + BY_PSI, by_root, by_cosine, event.layers)
+        charge = hit.efficiency[k] * taper(d, reach) * expected_charge(
+            d, cos_psi, cos_eta, axis_z, b, a, more, tables.log_fluence, tables.angles, tables.angle_first,
+            tables.angle_density, tables.reference_decay,
         )  # fmt: skip
         if charge * seg.energy[j] < LEAST_LIGHT:
             continue
@@ -225,79 +174,12 @@ def _pairs_of_dom(
         pair[_OFFSET, m], pair[_DIRECT_TIME, m] = tables.shift[kind] - direct * scale, direct
         pair[_RADIAL, m], pair[_ANGULAR, m], pair[_KNEE, m] = radial, angular, knee
         earliest = min(earliest, direct - tables.shift[kind] / scale)
-        pair[_RATE_D, m], pair[_RATE_Z, m] = b_d, b_z
-        by_scaled, by_cos = _fluence_slopes(d * scale, cos_psi, event)
-        root = np.sqrt(THREE * a * b)
-        fall = root - tables.reference_decay * scale
-        seen_by_cos, seen_by_psi, seen_by_axis, seen_by_lengths = _acceptance_slopes(cos_eta, cos_psi, axis_z, d * b)
-        pair[_LOG_D, m] = (
-            by_scaled * (scale + d * _LENGTH * b_d)
-            - fall
-            - d * (F(1.5) * (a * b_d + b * a_d) / root - tables.reference_decay * _LENGTH * b_d)
-            + TWO * b_d / b
-            + seen_by_lengths * (b + d * b_d)
-            - seen_by_cos * cos_eta * inverse
-            + by_axis_d * axis_z
-            + by_psi_d * cos_psi
-            + _fade_slope(d, reach) / max(fade, F(1e-12))
-        )
-        pair[_LOG_COS, m], pair[_LOG_AXIS, m] = by_cos + seen_by_psi + by_psi, seen_by_axis + by_axis
-        pair[_LOG_Z, m] = (
-            by_scaled * d * _LENGTH * b_z
-            - d * (F(1.5) * (a * b_z + b * a_z) / root - tables.reference_decay * _LENGTH * b_z)
-            + TWO * b_z / b
-            + seen_by_lengths * d * b_z
-            - seen_by_cos * inverse
-            + by_axis_z * axis_z
-            + by_psi_z * cos_psi
-        )
+        (
+            pair[_RATE_D, m], pair[_RATE_Z, m],
+            pair[_LOG_D, m], pair[_LOG_COS, m], pair[_LOG_AXIS, m], pair[_LOG_Z, m],
+        ) = charge_slopes(d, cos_psi, cos_eta, axis_z, at, by_root, by_cosine, reach, event)  # fmt: skip
         m += 1
     return m, earliest
-
-
-@inlined
-def _layer_slopes(
-    k: np.int32, radial: np.float32, angular: np.float32, distance: np.float32, cos_eta: np.float32, layers: Single
-) -> tuple[np.float32, np.float32, np.float32]:
-    """Return a number of the layers, and its derivatives in the distance (at fixed heights) and in the source's z."""
-    n = k + N_DISTANCE * N_NUMBER
-    inner, outer = layers[k + N_NUMBER] - layers[k], layers[n + N_NUMBER] - layers[n]
-    near, far = layers[k] + radial * inner, layers[n] + radial * outer
-    by_cosine = (far - near) * F((N_COSINE - 1) / 2) / distance
-    by_root = (inner + angular * (outer - inner)) * F(1 / LAYER_ROOT_STEP)
-    by_root = by_root if distance < F(FARTHEST) else ZERO
-    return near + angular * (far - near), _HALF * by_root / np.sqrt(distance) - by_cosine * cos_eta, -by_cosine
-
-
-@inlined
-def _fade_slope(distance: np.float32, reach: np.float32) -> np.float32:
-    """Return the derivative of `light.taper` in the distance."""
-    u = (reach - distance) * F(1 / TAPER)
-    u = min(max(u, ZERO), ONE)
-    return -F(6 / TAPER) * u * (ONE - u)
-
-
-@inlined
-def _fluence_slopes(r: np.float32, cos_psi: np.float32, event: EventArrays) -> tuple[np.float32, np.float32]:
-    """Return the derivatives of ln fluence in the scaled distance and in cos psi."""
-    tables = event.tables
-    root = np.sqrt(r)
-    u = (root - F(ROOT_MIN)) * F(1 / ROOT_STEP)
-    last = F(tables.log_fluence.size) / tables.angles - F(1.001)
-    inside = u > ZERO and u < last
-    u = min(max(u, ZERO), last)
-    i = np.floor(u)
-    f = u - i
-    v = (cos_psi - tables.angle_first) * tables.angle_density
-    j = np.floor(min(max(v, ZERO), tables.angles - F(1.001)))
-    g = v - j
-    k, n = int(i * tables.angles + j), int(tables.angles)
-    table = tables.log_fluence
-    near = table[k] + g * (table[k + 1] - table[k])
-    far = table[k + n] + g * (table[k + n + 1] - table[k + n])
-    by_radius = (far - near) * F(1 / ROOT_STEP) * _HALF / root if inside else ZERO
-    by_angle = (table[k + 1] - table[k]) * (ONE - f) + (table[k + n + 1] - table[k + n]) * f
-    return by_radius, by_angle * tables.angle_density
 
 
 @compiled
@@ -355,43 +237,23 @@ def _differentiate_light(
     out: Single,
 ) -> None:
     """Fill ``out`` (6,): derivatives of the charge in DOM ``k`` before ``edge``; ``_LATER``: the charge per GeV."""
-    tables, pair, arrival = event.tables, room.pair, event.tables.arrival
+    tables, pair = event.tables, room.pair
     da, db, shift = track.across_a[k] - F(point[0]), track.across_b[k] - F(point[1]), F(point[3])
     by_a = by_b = by_time = by_along = by_alpha = by_beta = ZERO
     for i in range(lit):
         j = room.lit[room.seen[i]]
         scale, knee, d, cos_psi = pair[_SCALE, i], pair[_KNEE, i], pair[_DISTANCE, i], pair[_COS, i]
         t = max(edge * scale + pair[_OFFSET, i], ZERO)
-        inverse = ONE / (t + knee)
-        w = t * inverse * F(N_TIME - 1)
-        moving = t > ZERO and w < _LAST_TIME
-        w = min(w, _LAST_TIME)
-        node = np.floor(w)
-        f = w - node
-        p = room.place[i] + int(node)
-        p1, p2, p3 = p + _NEXT_ANGLE, p + _NEXT_RADIUS, p + _NEXT_ANGLE + _NEXT_RADIUS
-        s0, s1 = arrival[p + 1] - arrival[p], arrival[p1 + 1] - arrival[p1]
-        s2, s3 = arrival[p2 + 1] - arrival[p2], arrival[p3 + 1] - arrival[p3]
-        v0, v1, v2, v3 = arrival[p] + f * s0, arrival[p1] + f * s1, arrival[p2] + f * s2, arrival[p3] + f * s3
-        angular, radial = pair[_ANGULAR, i], pair[_RADIAL, i]
-        near, far = v0 + angular * (v1 - v0), v2 + angular * (v3 - v2)
-        share = near + radial * (far - near)
+        share, by_r, by_cos, by_w = arrival_slopes(
+            room.place[i], pair[_RADIAL, i], pair[_ANGULAR, i], t, knee, d * scale, tables
+        )
         pair[_LATER, i] = pair[_CHARGE, i] * share
-        share_u = far - near
-        share_v = ((v1 - v0) + radial * ((v3 - v2) - (v1 - v0))) * tables.time_angle_density
-        slope_near = s0 + angular * (s1 - s0)
-        share_w = slope_near + radial * (s2 + angular * (s3 - s2) - slope_near)
-        w_t = F(N_TIME - 1) * knee * inverse * inverse if moving else ZERO
-        w_knee = -F(N_TIME - 1) * t * inverse * inverse if moving else ZERO
-        r = d * scale
-        knee_r = F(KNEE_RATE) * r * (r + TWO * F(KNEE_LENGTH)) / ((r + F(KNEE_LENGTH)) * (r + F(KNEE_LENGTH)))
-        by_r = share_u * _HALF / (np.sqrt(r) * F(TIME_ROOT_STEP)) + share_w * w_knee * knee_r
-        by_t = -share_w * w_t * scale
+        by_t = -by_w * scale
         light = pair[_CHARGE, i] * seg.energy[j]
         # derivatives in distance, cos psi and z of the source, and in its time
-        by_scale = by_r * d + share_w * w_t * (edge - pair[_DIRECT_TIME, i])
+        by_scale = by_r * d + by_w * (edge - pair[_DIRECT_TIME, i])
         slope_d = light * (pair[_LOG_D, i] * share + by_r * scale + by_t * _ICE + pair[_RATE_D, i] * _LENGTH * by_scale)
-        slope_cos = light * (pair[_LOG_COS, i] * share + share_v)
+        slope_cos = light * (pair[_LOG_COS, i] * share + by_cos)
         slope_z = light * (pair[_LOG_Z, i] * share + pair[_RATE_Z, i] * _LENGTH * by_scale)
         inverse_d = ONE / d
         across = (slope_cos * cos_psi * inverse_d - slope_d) * inverse_d
