@@ -74,4 +74,6 @@ def test_scan_that_syncs_nothing_is_found_damaged(cases: Cases) -> None:
     written = [n for n, one in enumerate(unsynced, 1) if isinstance(one, Written) and one.inode == database]
     careless = Case(case.command, case.before, unsynced, case.scan)
     assert any("the database" in wrong for n in written for wrong in careless.cut(n, cuts(n)[-1]))
-    assert any("has other bytes" in wrong for wrong in careless.cut(len(unsynced), cuts(0)[2]))
+    end = len(unsynced)
+    assert any("is not a valid record" in wrong for wrong in careless.cut(end, cuts(0)[2]))  # a name without content
+    assert any("has other bytes" in wrong for seed in range(4) for wrong in careless.cut(end, cuts(seed)[-1]))
