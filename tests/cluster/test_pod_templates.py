@@ -60,7 +60,7 @@ def test_pods_of_all_roles_tolerate_what_they_are_told_to(
     degraded(namespace, "ImageUnavailable")
 
 
-def test_scan_that_asks_for_too_much_waits_until_it_is_corrected(
+def test_scan_that_asks_too_much_waits_for_its_correction(
     operators: Start, namespace: Namespace, submitter: Namespace
 ) -> None:
     operators()

@@ -36,7 +36,7 @@ MOUNTS = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
         ("/home/ada/result", "nfs4"),
         ("/home/ada/local", "xfs"),
         ("/home/ada/local/result", "xfs"),
-        ("/lustre/work/ada", "lustre"),
+        ("/lustre/ada/scans", "lustre"),
         ("/lustre", "ext4"),
         ("/mnt/with blank/result", "cifs"),
         ("/mnt/a/result", "tmpfs"),

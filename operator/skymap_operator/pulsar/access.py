@@ -114,7 +114,7 @@ def endpoint(admin_url: str) -> str:
 
 
 def refusal(items: Sequence[str], settings: Iterable[str] = ("settings.allowedPulsars",)) -> str:
-    """Return the message that fields of a scan are not allowed, and which ``settings`` of the chart would allow it."""
+    """Say that these fields are not allowed, and which ``settings`` of the chart would allow them."""
     named = ", ".join(items[:_MOST]) + (f" and {len(items) - _MOST} more" if len(items) > _MOST else "")
     advice = f"leave it out, or ask the administrator for it ({' and '.join(settings)} of the chart)"
     return f"the administrator does not allow {named} - {advice}"

@@ -210,7 +210,7 @@ class WorkQueue:
             scan.task = asyncio.create_task(self._process(key, scan, lane), name=f"reconcile {key}")
 
     def _waiting(self) -> dict[Lane, float]:
-        """Return the time of the first scan of each lane, without places that are void and lanes that are empty."""
+        """Return when the first scan of each lane began to wait; drops void places and empty lanes."""
         for lane, line in list(self._lines.items()):
             while line and (line[0][2] not in self._scans or self._scans[line[0][2]].place != line[0][1]):
                 heapq.heappop(line)

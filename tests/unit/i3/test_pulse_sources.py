@@ -152,7 +152,7 @@ def test_maps_of_which_nothing_is_left_are_limited(monkeypatch: pytest.MonkeyPat
     assert len(resolve_pulses("All", frame(**objects))) == 0
 
 
-def test_long_chains_of_masks_are_read_once_and_no_further_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_chains_of_masks_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     every = I3RecoPulseSeriesMapMask(
         "One", BitMask.of(np.array([1, 1], bool)), (BitMask.of(np.array([1, 1], bool)), BitMask.of(np.array([1], bool)))
     )

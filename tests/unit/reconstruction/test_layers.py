@@ -62,7 +62,7 @@ def light() -> TableLight:
     return TableLight()
 
 
-def test_photons_in_the_ice_of_the_photon_table_give_its_lengths(light: TableLight) -> None:
+def test_photons_in_homogeneous_ice_give_its_lengths(light: TableLight) -> None:
     """From 20 to 200 m: both lengths to 6 % for one angle, to 3 % for all, and no slopes."""
     ice = homogeneous(25.0, 87.5)
     scatter, absorb, by_axis, by_psi = fit(walk(PHOTONS, 3, ice, 0.0), PHOTONS, ice, 0.0, light)
@@ -120,7 +120,7 @@ def test_factors_on_the_lengths_change_the_rates_alone(name: str) -> None:
     assert len({digest(other) for other in ICE_MODELS}) == len(ICE_MODELS)
 
 
-def test_homogeneous_ice_has_its_lengths_everywhere_and_other_layers_are_an_error() -> None:
+def test_homogeneous_ice_is_even_and_foreign_layers_are_an_error() -> None:
     table = layer_table(homogeneous(30.0, 105.0))
     assert (table == np.array([1 / 30.0, 1 / 105.0, 0, 0], np.float32)).all()
     with pytest.raises(InputError, match="the layers of the ice 'spice_mie' are not those of its table"):

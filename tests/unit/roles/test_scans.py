@@ -157,9 +157,7 @@ def test_scans_of_one_event_have_frames_of_their_own(broker: Broker, scan: MakeS
     assert delete_scan(broker, "a-b") == ()
 
 
-def test_scan_that_begins_while_another_of_its_event_is_deleted_keeps_its_frames(
-    broker: Broker, scan: MakeScan
-) -> None:
+def test_scan_keeps_its_frames_while_another_is_deleted(broker: Broker, scan: MakeScan) -> None:
     """Delete the other scan at each step of the one that begins, before its plan names the frames."""
     one = scan("1:0")
     stop = Stop()

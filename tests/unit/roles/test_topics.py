@@ -51,7 +51,7 @@ class Denying(Broker):
         self.asked.append(base)
 
 
-def test_role_that_may_not_look_up_topics_leaves_them_as_they_are() -> None:
+def test_role_without_lookup_leaves_topics_as_they_are() -> None:
     broker = Denying()
     ensure_topics(broker, TOPICS)
     assert broker.asked == [*TOPICS.all(), TOPICS.metadata]

@@ -43,10 +43,7 @@ def test_pins_are_read_with_marker_and_hashes() -> None:
         (TEXT.replace("numpy==2.4.6", "scipy==2.4.6"), "scanner.txt does not meet numpy>=2.3"),
         (TEXT.replace(f"3.11' \\\n{HASH}", "3.11'"), "scanner.txt has no hash of tomli"),
         (TEXT + "scipy>=1.16", "scanner.txt: not a pinned package: scipy>=1.16"),
-        (
-            TEXT + "--index-url https://example.org",
-            "scanner.txt: not a pinned package: --index-url https://example.org",
-        ),
+        (TEXT + "--no-binary numpy", "scanner.txt: not a pinned package: --no-binary numpy"),
         (HASH + "\n" + TEXT, f"scanner.txt: not a pinned package: {HASH}"),
     ],
 )

@@ -11,7 +11,7 @@ from testing.waiting import eventually
 
 
 def serve(answer: bytes) -> socket.socket:
-    """Answer each connection with ``answer`` and what it sent, once it has sent everything."""
+    """Start a server that sends ``answer`` and then echoes what the client has sent."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def accept() -> None:

@@ -54,7 +54,7 @@ def test_name_survives_after_its_folder_is_synced() -> None:
     assert after(NONE, *made, FolderSynced(".")) == {"a": b"one"}
 
 
-def test_renamed_file_without_a_sync_may_be_empty_or_keep_its_old_name() -> None:
+def test_unsynced_rename_may_lose_content_or_name() -> None:
     renamed = (*EMPTY, Written(1, 0, b"new"), Renamed("a", "b"))
     assert after(NAMES, *renamed) == {"b": b""}
     assert after(CONTENT, *renamed) == {"a": b"new"}

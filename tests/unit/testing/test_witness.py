@@ -19,7 +19,7 @@ def test_log_is_accepted_when_every_acknowledged_message_is_there(known: list[bo
         ]
 
 
-def test_log_with_a_repetition_a_phantom_or_another_order_is_found() -> None:
+def test_repetition_phantom_or_other_order_is_found() -> None:
     log = Log([0, 1, 2], [0, 1, 2])
     assert check_log(log, [0, 1, 1, 2]) == ["message 1 is stored 2 times"]
     assert check_log(log, [0, 1, 2, 3]) == ["message 3 was never sent"]

@@ -162,9 +162,9 @@ def _invalid(name: str) -> ClusterError:
 
 
 def _checked_index(index: dict[str, Any]) -> tuple[bool, dict[str, int], list[str]]:
-    """Return whether the folder exists, its files with their sizes, and what is skipped; raises ClusterError.
+    """Check the index; return whether the folder exists, the sizes of its files, and the names that are skipped.
 
-    Not by pydantic, which accepts no names that are not UTF-8.
+    Raises ClusterError. Not by pydantic, which accepts no names that are not UTF-8.
     """
     match index:
         case {"exists": bool(exists), "files": dict(files), "skipped": list(skipped)}:

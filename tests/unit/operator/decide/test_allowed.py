@@ -136,7 +136,7 @@ def test_realtime_scan_of_another_namespace_creates_nothing(monkeypatch: pytest.
     check_succeeded(world)
 
 
-def test_scan_with_a_pulsar_of_its_own_creates_nothing_and_says_why() -> None:
+def test_unlisted_pulsar_creates_nothing_and_says_why() -> None:
     """The fault of Pulsar does not hide what else is not allowed."""
     elsewhere = {"adminUrl": "http://169.254.169.254", "tenant": "others"}
     world = World(resource(URL | {"pulsar": elsewhere, "podTemplate": APPARMOR}))

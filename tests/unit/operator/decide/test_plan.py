@@ -78,7 +78,7 @@ def test_workers_stay_while_pulsar_is_unavailable() -> None:
     assert decide(world.observe(), SETTINGS).requeue_after == SETTINGS.retry_interval
 
 
-def test_pods_stay_as_they_are_while_the_certificates_secret_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pods_stay_while_the_certificates_secret_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their commands name its keys, so without it they would be replaced by pods that trust no certificate."""
     monkeypatch.setattr(
         "tests.unit.operator.decisions.SETTINGS", settings := SETTINGS.model_copy(update={"pulsar_tls_secret": "tls"})

@@ -213,7 +213,7 @@ def test_older_operator_carries_on_what_a_newer_one_began() -> None:
         ("ConfigMap", "alert-scan", "ConfigMap"),
     ],
 )
-def test_older_operator_waits_for_what_only_the_newer_one_can_make(kind: str, name: str, what: str) -> None:
+def test_older_operator_waits_for_objects_of_the_newer_one(kind: str, name: str, what: str) -> None:
     world = begun(NEW)
     before = commands(world)
     lose(kind, name)(world)
@@ -270,7 +270,7 @@ def test_correction_of_a_failed_saver_waits_for_the_newer_operator() -> None:
     check_succeeded(world)
 
 
-def test_change_of_the_output_is_written_by_the_operator_of_now() -> None:
+def test_current_operator_writes_a_change_of_the_output() -> None:
     world = begun(OLD)
     before = commands(world)
     world.scan["spec"]["output"] = {"formats": ["json"]}
@@ -362,7 +362,7 @@ def test_scan_without_a_readable_spec_can_be_deleted(spec_too: bool) -> None:
     assert not world.topics
 
 
-def test_record_that_cannot_be_read_is_kept_and_nothing_is_touched() -> None:
+def test_unreadable_record_is_kept_and_nothing_is_touched() -> None:
     world = begun(NEW)
     world.scan["status"]["runsWith"]["tenant"] = {"name": "icecube", "cluster": "a"}
     recorded = copy.deepcopy(world.scan["status"]["runsWith"])

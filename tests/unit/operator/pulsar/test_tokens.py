@@ -36,7 +36,7 @@ def test_token_names_its_role_and_expires() -> None:
     assert "=" not in sign(KEY, "broker")
 
 
-def test_each_role_of_a_scan_has_a_token_of_its_own() -> None:
+def test_each_role_has_a_token_of_its_own() -> None:
     found = {role: claims(token) for role, token in sign_all(KEY, "uid-1", 60.0).items()}
     assert found == {
         role: {"sub": f"scan-uid-1-{role}", "exp": 60} for role in ("producer", "collector", "saver", "worker")

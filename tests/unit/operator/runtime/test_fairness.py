@@ -88,7 +88,7 @@ def test_earliest_scan_of_equal_namespaces_goes_first(times: dict[str, float]) -
     assert waiting[found] == min(times.values())
 
 
-def test_slow_pulsar_of_one_scan_leaves_places_to_the_pulsars_of_others() -> None:
+def test_slow_pulsar_leaves_places_to_others() -> None:
     running = Counter({Lane("a", "slow:1"): 1, Lane("b", "slow:1"): 1})
     waiting = {Lane("a", "slow:1"): 0.0, Lane("a", "fine:1"): 1.0}
     assert next_lane(waiting, running, PLACES) == Lane("a", "fine:1")

@@ -72,7 +72,7 @@ def test_second_reconcile_changes_nothing() -> None:
     assert bench.count("success") == 3
 
 
-def test_tokens_are_signed_again_by_a_restarted_operator_and_for_a_new_scan(tmp_path: Path) -> None:
+def test_restarted_operator_signs_new_tokens(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(bytes(32))
     signed = SETTINGS.model_copy(update={"pulsar_signing_key_file": str(tmp_path / "key")})
     bench = Bench(SCAN, settings=signed)

@@ -292,7 +292,7 @@ def test_scans_with_hanging_pulsars_of_their_own_delay_no_other() -> None:
     run(test)
 
 
-def test_scan_that_names_another_pulsar_while_it_waits_changes_its_lane() -> None:
+def test_waiting_scan_that_names_another_pulsar_changes_lanes() -> None:
     async def test() -> None:
         free, reconciled = asyncio.Event(), []
         lanes = {"moving": Lane("ns"), "hanging": Lane("ns", "x"), "first": Lane("ns")}

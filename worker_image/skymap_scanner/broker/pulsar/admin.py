@@ -165,7 +165,7 @@ class PulsarAdmin:
 
 
 def _body(answer: httpx.Response, request: Request) -> bytes:
-    """Read the body; nobody needs that of an error."""
+    """Return the body of an answer; that of an error is not read."""
     if not answer.is_success:
         return b""
     body = Body(answer.headers, request.limit)
