@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-import numpy as np
-
 from skymap_api import pulsar_protocol
 from skymap_api.progress import FitCounts, Progress, ProgressPhase, decode_progress, encode_progress
 from skymap_api.protobuf import number, text
@@ -16,14 +14,13 @@ from skymap_operator.decide.status import Verdict, next_status, phase_of
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarState
 from skymap_scanner.broker.protocol import Message
 from skymap_scanner.broker.pulsar import handshake
-from skymap_scanner.detector.ic86 import ic86
 from skymap_scanner.errors import BrokerError
-from skymap_scanner.event.model import PreparedEvent
-from skymap_scanner.i3 import FitStatus, Frame, I3EventHeader, Pulses
+from skymap_scanner.i3 import FitStatus, Frame, I3EventHeader
 from skymap_scanner.i3.archive import U32
 from skymap_scanner.i3.frame import checksum
 from skymap_scanner.reconstruction.protocol import Fit, Loss
 from skymap_scanner.roles.fit_validation import FitValidator
+from skymap_scanner.roles.reference import event_without_pulses
 from skymap_scanner.roles.task_frames import decode_statement, decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.worker.crash_reports import CrashReport, decode_crash_report
@@ -41,21 +38,7 @@ from skymap_scanner.scan.plan_entries import (
 )
 from testing.fuzz.target import Target, require
 
-EVENT = PreparedEvent(
-    name="run00000001.evt000000000002.test",
-    header=I3EventHeader(run_id=1, event_id=2),
-    mjd=60000.0,
-    pulse_series="",
-    pulses=Pulses.from_series({}),
-    window=(0.0, 0.0),
-    errata={},
-    late={},
-    excluded=frozenset(),
-    bright=frozenset(),
-    vertex=np.zeros(3),
-    vertex_time=0.0,
-    geometry=ic86(),
-)
+EVENT = event_without_pulses("run00000001.evt000000000002.test", I3EventHeader(run_id=1, event_id=2))
 FACTS = EventFacts(name=EVENT.name, run=1, event=2, mjd=EVENT.mjd, kind="test", real=False, metadata_topics=("mf_a",))
 SCAN = ScanEntry(
     name="scan", event=FACTS, levels="1:0 2:3", seeds=7, first_seeds=1, reconstruction="dummy", calibrate=60

@@ -20,7 +20,7 @@ MOUNTS = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 23 22 0:5 / /proc rw - proc proc rw
 40 22 0:44 / /home rw,relatime shared:20 master:3 - nfs4 server:/home rw,vers=4.2,local_lock=none
 41 40 254:1 /scratch /home/ada/local rw - xfs /dev/vdb rw
-42 22 0:45 / /lustre/work rw,flock - lustre 10.0.0.1@o2ib:/work rw,flock
+42 22 0:45 / /lustre/scratch rw,flock - lustre 10.0.0.1@o2ib:/work rw,flock
 43 22 0:46 / /mnt/with\040blank rw - cifs //server/share rw
 44 22 0:47 / /mnt/a rw - nfs server:/a rw
 45 44 0:48 / /mnt/a rw - tmpfs tmpfs rw
@@ -36,7 +36,7 @@ MOUNTS = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
         ("/home/ada/result", "nfs4"),
         ("/home/ada/local", "xfs"),
         ("/home/ada/local/result", "xfs"),
-        ("/lustre/ada/scans", "lustre"),
+        ("/lustre/scratch/ada", "lustre"),
         ("/lustre", "ext4"),
         ("/mnt/with blank/result", "cifs"),
         ("/mnt/a/result", "tmpfs"),

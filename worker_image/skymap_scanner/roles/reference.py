@@ -122,11 +122,11 @@ def reference() -> str:
     )
 
 
-def _messages() -> tuple[Frame, Frame, list[str]]:
-    """Make a task and its fit; return their frames, and the names of the message's properties."""
-    event = PreparedEvent(
-        name="run00000001.evt000000000001.simulation",
-        header=I3EventHeader(),
+def event_without_pulses(name: str, header: I3EventHeader) -> PreparedEvent:
+    """Return an event for messages whose form does not depend on pulses."""
+    return PreparedEvent(
+        name=name,
+        header=header,
         mjd=60000.0,
         pulse_series="",
         pulses=Pulses.from_series({}),
@@ -139,6 +139,11 @@ def _messages() -> tuple[Frame, Frame, list[str]]:
         vertex_time=0.0,
         geometry=ic86(),
     )
+
+
+def _messages() -> tuple[Frame, Frame, list[str]]:
+    """Make a task and its fit; return their frames, and the names of the message's properties."""
+    event = event_without_pulses("run00000001.evt000000000001.simulation", I3EventHeader())
     facts = EventFacts(name=event.name, run=1, event=1, mjd=event.mjd, kind="", real=False, metadata_topics=())
     scan = ScanEntry(name="SCAN", event=facts, levels="1:0", seeds=1, reconstruction="dummy", software="")
     maker = TaskMaker(scan, event)
