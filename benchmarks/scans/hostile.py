@@ -54,6 +54,10 @@ class MemoryCluster(Cluster):
         self.objects: dict[tuple[str, str, str], Manifest] = {}
         self.created: dict[tuple[str, str, str], float] = {}
 
+    def now(self) -> datetime:
+        """Return the time."""
+        return datetime.now(UTC)
+
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """Return a copy, as a request does."""
         return copy.deepcopy(self.objects.get((kind, namespace, name)))

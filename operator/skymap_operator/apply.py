@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from skymap_api.names import API_VERSION, FINALIZER, KIND, Names, metadata_namespace
@@ -68,7 +68,7 @@ async def apply(
             if isinstance(action, EnsureTopics | DeleteTopics):
                 await _on_pulsar(action, observed, pulsars, settings)
             elif isinstance(action, IssueTokens):
-                tokens = await asyncio.to_thread(_tokens, observed.scan.uid, settings)
+                tokens = await asyncio.to_thread(_tokens, observed.scan.uid, observed.now, settings)
                 await cluster.put(action.manifest | {"data": tokens})
             else:
                 await _on_cluster(action, observed, cluster)
@@ -113,12 +113,12 @@ def _metadata_place(scan: ObservedScan, access: PulsarAccess) -> str:
     return f"{access.tenant}/{metadata_namespace(scan.namespace)}"
 
 
-def _tokens(uid: str, settings: Settings) -> dict[str, str]:
+def _tokens(uid: str, now: datetime, settings: Settings) -> dict[str, str]:
     """Return the content of the Secret with the tokens of a scan. Raises PulsarAdminError without a key."""
     if settings.pulsar_signing_key_file is None:
         raise PulsarAdminError("there is no key to sign tokens with")
     key = read_key(Path(settings.pulsar_signing_key_file))
-    tokens = sign_all(key, uid, time.time() + settings.pulsar_token_seconds)
+    tokens = sign_all(key, uid, now.timestamp() + settings.pulsar_token_seconds)
     return {role: base64.b64encode(token.encode()).decode() for role, token in tokens.items()}
 
 

@@ -17,6 +17,7 @@ from skymap_api.names import KIND
 from skymap_api.text import printable
 from skymap_operator.cluster.cached import CachedReads
 from skymap_operator.cluster.client import Cluster, ClusterError, connect
+from skymap_operator.cluster.clock import ServerClock
 from skymap_operator.cluster.informer import Informer
 from skymap_operator.cluster.store import STORED, Store
 from skymap_operator.handlers import run_until_signalled
@@ -103,10 +104,11 @@ async def run(settings: Settings, host: str, port: int) -> None:
     Raises ClusterError if there is no access to a cluster, or it does not know the kind SkymapScan.
     """
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
-    metrics, store = Metrics(of_scans=settings.metrics_of_scans), Store()
+    clock, store = ServerClock(), Store()
+    metrics = Metrics(clock.now, of_scans=settings.metrics_of_scans)
     watches = len(STORED) * max(len(settings.namespaces), 1)
     async with (
-        Cluster(await connect(watches), partial(metrics.requested, "kubernetes"), store.put_written) as cluster,
+        Cluster(await connect(watches), partial(metrics.requested, "kubernetes"), store.put_written, clock) as cluster,
         Pulsars(cluster, settings, partial(metrics.requested, "pulsar")) as pulsars,
     ):
         reconciler = Reconciler(cluster, CachedReads(cluster, store), pulsars, settings, metrics)

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from tests.unit.operator.world import SETTINGS, resource
 from skymap_api.names import COLLECTOR, PRODUCER, SAVER, WORKER, Names, ScanTopics, TopicBases
 from skymap_api.permissions import METADATA_PERMISSIONS, topic_permissions
 from skymap_operator.apply import apply
+from skymap_operator.cluster.clock import ServerClock
 from skymap_operator.decide.actions import Action, DeleteTopics, EnsureTopics, IssueTokens
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarState
 from skymap_operator.pulsar.connections import Pulsars
@@ -51,9 +51,16 @@ class Scan:
     """A scan as the operator prepares it, with the tokens of its Secret in files, as pods have them."""
 
     def __init__(
-        self, server: PulsarServer, folder: Path, name: str, namespace: str = NAMESPACE, lifetime: int = 3600
+        self,
+        server: PulsarServer,
+        folder: Path,
+        name: str,
+        namespace: str = NAMESPACE,
+        lifetime: int = 3600,
+        ahead: float = 0.0,
     ) -> None:
         self.server, self.folder = server, folder / f"{namespace}-{name}"
+        self.clock = ServerClock(wall=lambda: time.time() + ahead)
         self.folder.mkdir()
         self.settings = SETTINGS.model_copy(
             update={
@@ -75,9 +82,10 @@ class Scan:
     def apply(self, *actions: Action) -> FakeCluster:
         """Perform actions on the real Pulsar, as the operator does."""
         cluster = FakeCluster(self.resource)
+        cluster.clock = self.clock
 
         async def perform() -> None:
-            observed = ObservedState(datetime.now(UTC), ObservedScan.of(self.resource), PulsarState())
+            observed = ObservedState(self.clock.now(), ObservedScan.of(self.resource), PulsarState())
             async with Pulsars(cluster, self.settings) as pulsars:
                 await apply(actions, observed, cluster, pulsars, self.settings)
 
@@ -221,6 +229,17 @@ def test_role_may_do_what_it_needs_and_nothing_else(scan: Scan) -> None:
             for refused in (scan.topics.plan, f"{scan.topics.plan}-more"):
                 assert not allowed(lambda: broker.delete_topic(refused)), role  # noqa: B023 - called at once
             assert not allowed(lambda: broker.topics(f"persistent://{TENANT}/skymap/")), role
+
+
+@pytest.mark.parametrize("ahead", [-600, 600])
+def test_broker_with_another_clock_accepts_the_tokens(server: PulsarServer, tmp_path: Path, ahead: int) -> None:
+    scan = Scan(server, tmp_path, f"clock-{time.monotonic_ns()}", ahead=ahead)  # the operator's own token, too
+    for role in ROLES:
+        with scan.open(role) as broker:
+            broker.reader(scan.topics.plan).close()
+    late = Scan(server, tmp_path, f"late-{time.monotonic_ns()}", lifetime=600, ahead=-700)
+    with pytest.raises(BrokerError, match="does not accept our credentials"):
+        late.open(WORKER)
 
 
 @pytest.mark.parametrize("namespace", [NAMESPACE, "tests"])

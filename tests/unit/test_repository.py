@@ -41,6 +41,16 @@ def test_tests_benchmarks_and_product_import_only_what_they_share(folder: str, f
             assert not roots & forbidden, f"{path.relative_to(ROOT)} imports {', '.join(roots & forbidden)}"
 
 
+def test_operator_reads_the_machines_clock_in_one_place() -> None:
+    local = {"datetime.now", "datetime.utcnow", "datetime.today", "time.time"}
+    found = set()
+    for path in (ROOT / "operator/skymap_operator").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in local:
+                found.add(path.name)
+    assert found == {"clock.py"}
+
+
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 #: Folders to which the paths in CONTRIBUTING may be relative.
 FOLDERS = [ROOT, ROOT / "worker_image/skymap_scanner", ROOT / "operator/skymap_operator", ROOT / "api/skymap_api"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import datetime
 from weakref import WeakValueDictionary
 
 from cachetools import TLRUCache
@@ -39,6 +40,10 @@ class CachedReads:
             MAX_NAMESPACES, lambda _, kept, now: now + kept[1], timer
         )
         self._listing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def now(self) -> datetime:
+        """Return the API server's time."""
+        return self._cluster.now()
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """Return an object; None if it does not exist."""

@@ -11,18 +11,21 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, Unpack
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from skymap_api.names import API_VERSION, SCAN_LABEL
+from skymap_api.names import SCAN_LABEL
 from skymap_api.resource.base import Manifest
+from skymap_operator.cluster.clock import ServerClock
 from skymap_operator.cluster.events import MANAGER, event_about, trimmed_event
+from skymap_operator.cluster.paths import group_of, path_of
 from skymap_operator.cluster.reading import JSON, Reading, TooLong, accepted, lines, read_body, selectors, whole
 from skymap_operator.cluster.trim import trimmed
 from skymap_operator.tls import TlsFiles
@@ -38,17 +41,6 @@ PAGE_BYTES = 4 << 20
 WATCH_TIMEOUT = 90.0
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-
-_PLURALS = {
-    "SkymapScan": (f"apis/{API_VERSION}", "skymapscans"),
-    "Job": ("apis/batch/v1", "jobs"),
-    "Deployment": ("apis/apps/v1", "deployments"),
-    "ConfigMap": ("api/v1", "configmaps"),
-    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
-    "Pod": ("api/v1", "pods"),
-    "Secret": ("api/v1", "secrets"),
-    "Event": ("api/v1", "events"),
-}
 
 #: A webhook that rejects writes because it does not answer. The status has no other mark of it: its code and reason are
 #: those of every internal error.
@@ -112,7 +104,7 @@ class Cluster:
     """The API server that the environment names. Objects are identified by kind, namespace and name.
 
     ``on_request`` is called after every request with its method and the status code, None if there was no answer;
-    ``on_write`` with every object that a write returned.
+    ``on_write`` with every object that a write returned. ``clock`` learns the time from every answer.
     """
 
     def __init__(
@@ -120,8 +112,10 @@ class Cluster:
         client: Connection,
         on_request: Callable[[str, int | None], None] = lambda *_: None,
         on_write: Callable[[Manifest], None] = lambda _: None,
+        clock: ServerClock | None = None,
     ) -> None:
         self._client = client
+        self._clock = clock or ServerClock()
         self._on_request = on_request
         self._on_write = on_write
         used = client.configuration
@@ -134,10 +128,14 @@ class Cluster:
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
+    def now(self) -> datetime:
+        """Return the API server's time."""
+        return self._clock.now()
+
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """Return an object; None if it does not exist."""
         try:
-            return await self._ask("GET", _path(kind, namespace, name))
+            return await self._ask("GET", path_of(kind, namespace, name))
         except NotFound:
             return None
 
@@ -155,7 +153,7 @@ class Cluster:
 
         A page has at most `PAGE` objects, and fewer where it would be longer than `PAGE_BYTES`.
         """
-        query, path = selectors(reading), _path(kind, namespace)
+        query, path = selectors(reading), path_of(kind, namespace)
         limit = PAGE
         while True:
             try:
@@ -193,7 +191,7 @@ class Cluster:
         """
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version} | selectors(reading)
         query["timeoutSeconds"] = str(seconds)
-        path, keep = _path(kind, namespace), reading.get("keep", whole)
+        path, keep = path_of(kind, namespace), reading.get("keep", whole)
         timeout = aiohttp.ClientTimeout(total=seconds + WATCH_TIMEOUT, sock_read=WATCH_TIMEOUT)
         try:
             accept = accepted(reading, "PartialObjectMetadata")
@@ -218,17 +216,17 @@ class Cluster:
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object and return it. Raises Conflict if there is an object of this name."""
-        path = _path(manifest["kind"], manifest["metadata"]["namespace"])
+        path = path_of(manifest["kind"], manifest["metadata"]["namespace"])
         return await self._write("POST", path, manifest)
 
     async def dry_run(self, manifest: Manifest) -> None:
         """Validate an object strictly on the API server without creating it; raises as `create` does."""
         query = {"fieldManager": MANAGER, "dryRun": "All", "fieldValidation": "Strict"}
-        await self._ask("POST", _path(manifest["kind"], manifest["metadata"]["namespace"]), query, manifest)
+        await self._ask("POST", path_of(manifest["kind"], manifest["metadata"]["namespace"]), query, manifest)
 
     async def schema(self, kind: str) -> Manifest:
         """Return the OpenAPI schema of a kind. Raises NotFound if the API server does not know the kind."""
-        published = await self._ask("GET", f"openapi/v3/{_PLURALS[kind][0]}")
+        published = await self._ask("GET", f"openapi/v3/{group_of(kind)}")
         for schema in published.get("components", {}).get("schemas", {}).values():
             kinds = schema.get("x-kubernetes-group-version-kind", ())
             if any(one.get("kind") == kind for one in kinds):
@@ -240,7 +238,7 @@ class Cluster:
         """Replace an object and return it. Raises Conflict if its ``resourceVersion`` is no longer ``version``."""
         meta = manifest["metadata"]
         body = manifest | {"metadata": meta | {"resourceVersion": version}}
-        path = _path(manifest["kind"], meta["namespace"], meta["name"])
+        path = path_of(manifest["kind"], meta["namespace"], meta["name"])
         return await self._write("PUT", path, body)
 
     async def put(self, manifest: Manifest) -> None:
@@ -248,7 +246,7 @@ class Cluster:
         try:
             await self.create(manifest)
         except Conflict:
-            path = _path(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+            path = path_of(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
             await self._write("PUT", path, manifest)
 
     async def apply_status(self, resource: Manifest) -> Manifest:
@@ -257,12 +255,12 @@ class Cluster:
         Raises Conflict if the metadata holds a ``uid`` and the resource of this name has another one.
         """
         meta = resource["metadata"]
-        path = _path(resource["kind"], meta["namespace"], meta["name"], "status")
+        path = path_of(resource["kind"], meta["namespace"], meta["name"], "status")
         return await self._write("PATCH", path, resource, _APPLY, force="true")
 
     async def patch(self, kind: str, namespace: str, name: str, change: Manifest) -> Manifest:
         """Apply a JSON merge patch, in which null removes a field, and return the object."""
-        return await self._write("PATCH", _path(kind, namespace, name), change, _MERGE)
+        return await self._write("PATCH", path_of(kind, namespace, name), change, _MERGE)
 
     async def delete(
         self, kind: str, namespace: str, name: str, *, uid: str | None = None, grace: int | None = None
@@ -277,13 +275,13 @@ class Cluster:
         if uid is not None:
             options["preconditions"] = {"uid": uid}
         try:
-            await self._ask("DELETE", _path(kind, namespace, name), {}, options)
+            await self._ask("DELETE", path_of(kind, namespace, name), {}, options)
         except NotFound:
             return
 
     async def record(self, about: Manifest, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         """Record an Event about an object; an equal one only has its count raised."""
-        event = event_about(about, kind, reason, message)
+        event = event_about(about, kind, reason, message, self.now())
         meta = event["metadata"]
         try:
             await self.create(event)
@@ -338,13 +336,14 @@ class Cluster:
         self._tls.reload()
         given = urlencode({key: value for key, value in (query or {}).items() if value})
         headers = {"Accept": accept, "Content-Type": content}
-        code = None
+        code, sent = None, self._clock.timer()
         try:
             request = await self._client.param_serialize(
                 method, f"/{path}?{given}", header_params=headers, body=body, auth_settings=["BearerToken"]
             )
             answer = await self._client.call_api(*request, _request_timeout=timeout)
             code = answer.status
+            self._clock.observe(answer.headers.get("Date"), sent)
         finally:
             self._on_request("WATCH" if query and "watch" in query else method, code)
         return answer
@@ -357,13 +356,6 @@ def _change(line: bytes, keep: Callable[[Manifest], Manifest], path: str) -> tup
     if event["type"] == "ERROR":
         raise _fault(int(found.get("code", 500)), json.dumps(found), f"WATCH {path}")
     return None if event["type"] == "BOOKMARK" else (event["type"], keep(found))
-
-
-def _path(kind: str, namespace: str | None, *rest: str) -> str:
-    """Return the path of a kind's objects, of one object, or of its subresource."""
-    group, plural = _PLURALS[kind]
-    where = "" if namespace is None else f"namespaces/{quote(namespace, safe='')}/"
-    return "/".join([f"{group}/{where}{plural}", *(quote(part, safe="") for part in rest)])
 
 
 def _fault(code: int, text: str, request: str) -> ClusterError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import datetime
 
 from skymap_api.resource.base import Manifest
 from skymap_api.text import printable
@@ -17,14 +17,14 @@ LONGEST_MESSAGE = 1024
 _KEPT = ("involvedObject", "reason", "message", "series", "lastTimestamp", "eventTime")
 
 
-def event_about(about: Manifest, kind: str, reason: str, message: str) -> Manifest:
+def event_about(about: Manifest, kind: str, reason: str, message: str, now: datetime) -> Manifest:
     """Return an Event about an object, with escapes for control characters in its message.
 
     Its name depends on its content, so an equal Event gets the same name.
     """
     meta, message = about["metadata"], printable(message)
     digest = hashlib.sha256(f"{meta['uid']}\n{reason}\n{message}".encode()).hexdigest()[:16]
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     subject = {key: about[key] for key in ("apiVersion", "kind")}
     if len(message) > LONGEST_MESSAGE:
         message = f"{message[: LONGEST_MESSAGE - 1]}…"

@@ -14,11 +14,15 @@ def start_time(observed: ObservedState) -> datetime | None:
     """Return when the first pod of the scan started, None if none has.
 
     A suspension resets it. Pods of Jobs that were complete before are still there, so it is at earliest the resumption.
+    The time of a start comes from the clock of a node, which may differ from that of the API server: it is not before
+    the creation of the pod, nor after now.
     """
     if observed.scan.status.start_time is not None:
         return observed.scan.status.start_time
-    times = [pod.started for pod in observed.pods if pod.started is not None]
-    return max(min(times), _waiting_since(observed)) if times else None
+    times = [max(pod.started, pod.created or pod.started) for pod in observed.pods if pod.started is not None]
+    if not times:
+        return None
+    return min(max(min(times), _waiting_since(observed)), observed.now).replace(microsecond=0)
 
 
 def deadline_exceeded(observed: ObservedState, spec: SkymapScanSpec) -> Finding | None:

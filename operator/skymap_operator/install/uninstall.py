@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from skymap_api.names import FINALIZER, KIND, Names, TopicBases
 from skymap_api.pulsar_admin import PulsarUnavailable
@@ -128,7 +128,7 @@ class Uninstall:
         """End pods, delete topics, remove the finalizer; return what it waits for, None if the finalizer is gone."""
         if FINALIZER not in resource["metadata"].get("finalizers", ()):
             return None
-        observed = await observe(_deleted(resource), self._cluster, self._pulsars, self._settings)
+        observed = await observe(_deleted(resource, self._cluster.now()), self._cluster, self._pulsars, self._settings)
         # A scan that stays keeps its last status.
         actions = [
             one for one in decide_deleting(observed, self._settings).actions if not isinstance(one, SetStatus | Emit)
@@ -149,7 +149,7 @@ class Uninstall:
         )
         log.warning("%s/%s: %s", scan.namespace, scan.name, left)
         fault = PulsarFault(Reason.PULSAR_UNAVAILABLE, pending.waits_for)
-        observed = ObservedState(datetime.now(UTC), scan, fault)
+        observed = ObservedState(self._cluster.now(), scan, fault)
         for attempt in range(ATTEMPTS):
             try:
                 await apply([RemoveFinalizer()], observed, self._cluster, self._pulsars, self._settings)
@@ -165,6 +165,6 @@ class Uninstall:
             log.info("%s/%s: Event Released not recorded: %s", scan.namespace, scan.name, error)
 
 
-def _deleted(resource: Manifest) -> Manifest:
+def _deleted(resource: Manifest, now: datetime) -> Manifest:
     """Return the resource as if it had been deleted."""
-    return resource | {"metadata": {"deletionTimestamp": datetime.now(UTC).isoformat()} | resource["metadata"]}
+    return resource | {"metadata": {"deletionTimestamp": now.isoformat()} | resource["metadata"]}

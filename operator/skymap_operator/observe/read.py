@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -76,7 +76,7 @@ async def observe(
     found = await cluster.warnings(scan.namespace) if waiting else {}
     events = [event for uid in waiting.values() for event in found.get(uid, ())]
     return ObservedState(
-        now=datetime.now(UTC),
+        now=cluster.now(),
         scan=scan,
         pulsar=pulsar,
         children=children,

@@ -8,6 +8,7 @@ import binascii
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -66,7 +67,7 @@ class Pulsars:
             raise PulsarAdminError(refusal(access.refused))
         if access.own:
             if access.admin_url not in self._own:
-                credentials = _own_credentials(self._settings)
+                credentials = _own_credentials(self._settings, self._cluster.now)
                 messages = MessageReader(access.service_url, credentials)
                 self._own[access.admin_url] = PulsarAdmin(
                     access.admin_url, credentials, self._on_request, trusted=True, messages=messages
@@ -148,7 +149,7 @@ async def _written(secret: Manifest, key: str, path: Path) -> Path:
     return path
 
 
-def _own_credentials(settings: Settings) -> Credentials:
+def _own_credentials(settings: Settings, now: Callable[[], datetime]) -> Credentials:
     def path(file: str | None) -> Path | None:
         return None if file is None else Path(file)
 
@@ -158,5 +159,5 @@ def _own_credentials(settings: Settings) -> Credentials:
         trusted=path(settings.pulsar_trusted_file),
         certificate=path(settings.pulsar_certificate_file),
         key=path(settings.pulsar_key_file),
-        signer=None if key is None else Signer(key, settings.pulsar_operator_role),
+        signer=None if key is None else Signer(key, settings.pulsar_operator_role, now),
     )

@@ -6,10 +6,10 @@ The token is in a file, or the operator signs it with Pulsar's secret key.
 from __future__ import annotations
 
 import ssl
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
@@ -24,14 +24,15 @@ REQUEST_TOKEN = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """The file with Pulsar's secret key, and the role that the operator has there."""
+    """The file with Pulsar's secret key, the role that the operator has there, and the time."""
 
     key: Path
     role: str
+    now: Callable[[], datetime]
 
     def token(self) -> str:
         """Return a token for one request; raises PulsarAdminError if the file holds no key."""
-        return sign(read_key(self.key), self.role, time.time() + REQUEST_TOKEN)
+        return sign(read_key(self.key), self.role, self.now().timestamp() + REQUEST_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)

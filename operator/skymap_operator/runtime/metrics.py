@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +20,7 @@ from skymap_api.names import NamespacedName
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import ConditionType, Phase
+from skymap_operator.cluster.clock import ServerClock
 from skymap_operator.decide.scaling import Cause, Direction
 from skymap_operator.runtime.workqueue import Load, Trigger
 
@@ -58,10 +59,11 @@ class ScanFigures:
 class Metrics(Collector):
     """The operator's metrics, in a registry of their own, which collects those of each scan here.
 
-    ``of_scans``: whether those of each scan are shown, with its name.
+    ``clock``: the API server's time, without it that of this machine. ``of_scans``: whether those of each scan are
+    shown, with its name.
     """
 
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC), *, of_scans: bool = True) -> None:
+    def __init__(self, clock: Callable[[], datetime] | None = None, *, of_scans: bool = True) -> None:
         self._of_scans = of_scans
         self._registry = CollectorRegistry()
         ours: Any = {"namespace": "skymap_operator", "registry": self._registry}
@@ -115,7 +117,7 @@ class Metrics(Collector):
         self._scans = Gauge("scans", "Number of scans by phase.", ["phase"], **ours)
         self._degraded = Gauge("scans_degraded", "Number of scans with condition Degraded.", **ours)
         self._desired = Gauge("workers_desired", "Desired workers of all scans.", **ours)
-        self._clock = clock
+        self._clock = clock or ServerClock().now
         self._figures: dict[NamespacedName, ScanFigures] = {}
         self._registry.register(self)
 

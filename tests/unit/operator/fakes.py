@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Unpack
 
 from tests.unit.operator.world import merge
@@ -15,6 +16,7 @@ from skymap_api.pulsar_admin import PulsarAdminError, StoredMessage, UnreadableM
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound
+from skymap_operator.cluster.clock import ServerClock
 from skymap_operator.cluster.reading import Reading, whole
 from skymap_operator.pulsar.access import PulsarAccess
 from skymap_operator.pulsar.admin import PulsarAdmin
@@ -28,11 +30,15 @@ class FakeCluster(Cluster):
         self.objects = {(one["kind"], one["metadata"]["name"]): copy.deepcopy(one) for one in objects}
         self.faults: dict[str, ClusterError] = {}
         self.done: list[str] = []
+        self.clock = ServerClock()
 
     def _begin(self, method: str, kind: str, name: str) -> None:
         self.done.append(f"{method} {kind} {name}")
         if method in self.faults:
             raise self.faults.pop(method)
+
+    def now(self) -> datetime:
+        return self.clock.now()
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         if "get" in self.faults:

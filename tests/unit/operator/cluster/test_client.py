@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import pytest
@@ -34,14 +36,16 @@ class Server:
 
     def __init__(self, *answers: tuple[int, Any]) -> None:
         self.answers = list(answers)
+        self.headers: dict[str, str] = {}
         self.asked: list[tuple[str, str, dict[str, str], Any]] = []
 
     async def answer(self, request: web.Request) -> web.Response:
-        text = await request.text()
+        sent = await request.text()
         query = dict(request.query) | {"type": request.content_type}
-        self.asked.append((request.method, request.path, query, json.loads(text) if text else None))
+        self.asked.append((request.method, request.path, query, json.loads(sent) if sent else None))
         code, body = self.answers.pop(0)
-        return web.Response(status=code, text=body if isinstance(body, str) else json.dumps(body))
+        text = body if isinstance(body, str) else json.dumps(body)
+        return web.Response(status=code, text=text, headers=self.headers)
 
     def run(self, question: Callable[[Cluster], Awaitable[T]]) -> T:
         async def inside() -> T:
@@ -107,6 +111,19 @@ def test_unreachable_server_is_unavailable() -> None:
 
     with pytest.raises(Unavailable, match="cannot reach the API server"):
         asyncio.run(ask())
+
+
+def test_time_is_that_of_the_answers() -> None:
+    date = "Thu, 01 Jan 2015 00:00:00 GMT"
+
+    async def ask(cluster: Cluster) -> float:
+        assert abs(cluster.now().timestamp() - time.time()) < 60
+        await cluster.get("Pod", "ns", "p")
+        return cluster.now().timestamp()
+
+    server = Server((404, status("gone")))
+    server.headers = {"Date": date}
+    assert abs(server.run(ask) - parsedate_to_datetime(date).timestamp()) < 60
 
 
 def test_missing_object_is_none_and_deleting_it_succeeds() -> None:

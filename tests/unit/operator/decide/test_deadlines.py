@@ -10,6 +10,7 @@ from tests.unit.operator.decisions import URL, observed, reconcile, running
 from tests.unit.operator.world import SETTINGS, START
 
 from skymap_api.resource.status import Phase, Reason
+from skymap_operator.decide.deadlines import start_time
 from skymap_operator.decide.diagnose import Finding
 from skymap_operator.decide.outcome import scan_outcome
 from skymap_operator.decide.plan import decide
@@ -52,6 +53,21 @@ def test_missed_deadline_fails_the_scan(
     pods = (Pod("a", "producer", "Running", started=START if started else None),)
     state = observed(URL | spec, pods=pods, now=START + timedelta(seconds=elapsed))
     assert found(state) == finding
+
+
+@pytest.mark.parametrize("ahead", [-600, -3, 0, 3, 600])
+def test_clock_of_a_node_moves_no_deadline(ahead: int) -> None:
+    started = START + timedelta(seconds=20 + ahead)
+    pod = Pod("a", "producer", "Running", created=START + timedelta(seconds=10), started=started)
+
+    def state(now: int) -> ObservedState:
+        return observed(URL | {"activeDeadlineSeconds": 500}, pods=(pod,), now=START + timedelta(seconds=now))
+
+    first = start_time(state(25))
+    assert first is not None
+    assert timedelta(seconds=10) <= first - START <= timedelta(seconds=25)
+    assert found(state(510)) is None
+    assert (found(state(700)) is not None) is (ahead <= 3), "a node ahead delays it, until the status has the start"
 
 
 def test_missed_start_names_the_obstacle() -> None:

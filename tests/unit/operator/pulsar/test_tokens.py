@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,9 @@ def test_file_without_a_key_is_reported(size: int, tmp_path: Path) -> None:
 
 def test_operator_signs_its_own_token_unless_it_has_one(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(KEY)
-    signer = Signer(tmp_path / "key", "skymap-operator")
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    signer = Signer(tmp_path / "key", "skymap-operator", lambda: now)
     header = Credentials(signer=signer).headers()["Authorization"]
-    assert claims(header.removeprefix("Bearer "))["sub"] == "skymap-operator"
+    assert claims(header.removeprefix("Bearer ")) == {"sub": "skymap-operator", "exp": now.timestamp() + 3600}
     (tmp_path / "token").write_text("one")
     assert Credentials(tmp_path / "token", signer=signer).headers() == {"Authorization": "Bearer one"}

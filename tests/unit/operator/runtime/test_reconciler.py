@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 from skymap_api.names import FINALIZER, Names, NamespacedName
 from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
 from skymap_operator.cluster.client import Conflict, Refused, Unavailable
+from skymap_operator.cluster.clock import ServerClock
 from skymap_operator.cluster.store import Store
 from skymap_operator.runtime.metrics import Metrics
 from skymap_operator.runtime.reconciler import CONFLICT_INTERVAL, Reconciler, is_urgent
@@ -70,6 +74,29 @@ def test_second_reconcile_changes_nothing() -> None:
     assert bench.reconcile() == SETTINGS.scaling_interval
     assert bench.cluster.done == []
     assert bench.count("success") == 3
+
+
+def wrong_clock(told: bool) -> ServerClock:
+    """Return the clock of a machine that is ten minutes ahead; ``told``: the API server has sent its time."""
+    clock = ServerClock(wall=lambda: time.time() + 600.0)
+    if told:
+        clock.observe(format_datetime(datetime.now(UTC), usegmt=True), clock.timer())
+    return clock
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_wrong_clock_of_the_machine_neither_fails_nor_deletes_a_scan(told: bool) -> None:
+    now = datetime.now(UTC).replace(microsecond=0).isoformat()
+    spec = {"event": {"simulate": {}}, "startingDeadlineSeconds": 300, "ttlSecondsAfterFinished": {"succeeded": 300}}
+    new, done = (resource(spec, name=name, resourceVersion="1", creationTimestamp=now) for name in ("new", "done"))
+    ended = {"type": "Succeeded", "status": "True", "reason": "Completed", "message": "", "lastTransitionTime": now}
+    done["status"] = {"phase": "Succeeded", "completionTime": now, "conditions": [ended | {"observedGeneration": 1}]}
+    bench = Bench(new, done)
+    bench.cluster.clock = wrong_clock(told)
+    for key in (NamespacedName(NAMESPACE, "new"), NamespacedName(NAMESPACE, "done")):
+        bench.reconcile(key)
+    assert (bench.cluster.objects["SkymapScan", "new"]["status"]["phase"] == "Pending") is told
+    assert (("SkymapScan", "done") in bench.cluster.objects) is told, "without the answer it would be deleted"
 
 
 def test_restarted_operator_signs_new_tokens(tmp_path: Path) -> None:
