@@ -32,6 +32,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from skymap_api.pulsar_brokers import Brokers, RedirectError
+from skymap_api.pulsar_policies import RETENTION, keeps_messages
 from skymap_api.pulsar_statistics import Subscription, read_partitions, read_subscriptions
 from skymap_api.text import bounded_line
 
@@ -39,25 +40,7 @@ T = TypeVar("T")
 
 SCHEME = "persistent://"
 
-#: Keep every message: the roles read the plan, the collected fits and the metadata from their start, acknowledged or
-#: not.
-RETENTION = {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1}
-
-#: Policies that are set in the request that creates a namespace, so that nobody sees it without them: keep all
-#: messages, drop duplicates, and create no topic automatically. Otherwise a client that missed a deletion would bring
-#: the topic back.
-POLICIES = {
-    "retention_policies": RETENTION,
-    "deduplicationEnabled": True,
-    "autoTopicCreationOverride": {"allowAutoTopicCreation": False},
-}
-
-#: The same, but Pulsar creates topics automatically, since the producer names metadata topics after their content.
-OPEN_POLICIES = POLICIES | {
-    "autoTopicCreationOverride": {"allowAutoTopicCreation": True, "topicType": "non-partitioned"}
-}
-
-#: Permissions of the pods' role there.
+#: Permissions of the pods' role in the namespaces of scans.
 PERMISSIONS = ("produce", "consume")
 
 #: Statuses of a request that met a concurrent change, how often it is retried, and the back-off between tries (s).
@@ -179,8 +162,20 @@ class AdminRequests:
         if found.status == 404:
             yield from self._create_tenant(tenant)
             yield from self._insist("PUT", path, policies, expected=409)
-        elif keep_messages and found.status == 200 and not _keeps_messages(self._json(found) if found.body else None):
+        elif keep_messages and found.status == 200 and not keeps_messages(self._json(found) if found.body else None):
             yield from self._ask("POST", f"{path}/retention", RETENTION)
+
+    def policies(self, tenant: str) -> Exchange[dict[str, dict[str, Any]]]:
+        """Return the policies of the tenant's namespaces by their names, ``tenant/namespace``."""
+        answer = yield from self._ask("GET", f"/namespaces/{_quoted(tenant)}", expected=(404,))
+        found = {}
+        for place in sorted(self._names(answer)) if answer.status == 200 else ():
+            policies = yield from self._ask("GET", f"/namespaces/{_quoted(*place.split('/'))}", expected=(404,))
+            if policies.status == 200:
+                found[place] = self._json(policies)
+                if not isinstance(found[place], dict):
+                    raise self._unexpected()
+        return found
 
     def permissions(self, place: str) -> Exchange[dict[str, frozenset[str]]]:
         """Return what roles may do on a topic, given by its full name, or in a namespace, ``tenant/namespace``.
@@ -376,8 +371,3 @@ def _permissions(place: str) -> str:
 
 def _quoted(*parts: str) -> str:
     return "/".join(quote(part, safe="") for part in parts)
-
-
-def _keeps_messages(retention: Any) -> bool:
-    """Return whether a namespace's retention keeps acknowledged messages; Pulsar's default, without one, does not."""
-    return isinstance(retention, dict) and all(retention.get(name, 0) != 0 for name in RETENTION)

@@ -21,7 +21,13 @@ from skymap_operator.cluster.clock import ServerClock
 from skymap_operator.cluster.informer import Informer
 from skymap_operator.cluster.store import STORED, Store
 from skymap_operator.handlers import run_until_signalled
-from skymap_operator.install.check import CheckError, check_definition, check_operator, check_pulsar, check_scan
+from skymap_operator.install.check import (
+    CheckError,
+    check_definition,
+    check_operator,
+    check_pulsar,
+    check_scan,
+)
 from skymap_operator.install.uninstall import Uninstall
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime import health
@@ -150,6 +156,7 @@ async def check(settings: Settings, operator: str, namespace: str) -> int:
             try:
                 click.echo(f"ok      {await part}")
             except CheckError as error:
-                faults += 1
-                click.echo(printable(f"FAILED  {error}"))
+                for fault in error.args:
+                    faults += 1
+                    click.echo(printable(f"FAILED  {fault}"))
     return faults

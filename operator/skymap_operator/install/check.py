@@ -1,6 +1,6 @@
 """Checks of an installation, which ``helm test`` runs in a pod beside the operator.
 
-Each check returns a sentence on what works, or raises CheckError.
+Each check returns a sentence on what works, or raises CheckError with a sentence for each fault.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 
 from skymap_api.crd import resource_schema
-from skymap_api.names import API_VERSION, KIND
+from skymap_api.names import API_VERSION, KIND, METADATA_NAMESPACE, TOPICS_NAMESPACE
 from skymap_api.pulsar_admin import PulsarAdminError
+from skymap_api.pulsar_policies import policy_faults
 from skymap_api.text import INVALID_PROXY
 from skymap_operator.cluster.client import Cluster, ClusterError
 from skymap_operator.pulsar.access import PulsarAccess
@@ -26,7 +27,7 @@ TIMEOUT = 10.0
 
 
 class CheckError(Exception):
-    """A check failed; the message says why and what to do."""
+    """A check failed; each of the arguments says why and what to do."""
 
 
 async def check_definition(cluster: Cluster) -> str:
@@ -67,15 +68,25 @@ async def check_operator(url: str) -> str:
 
 
 async def check_pulsar(pulsars: Pulsars, settings: Settings) -> str:
-    """Check that Pulsar's admin interface and its broker answer and accept the operator's token."""
-    access = PulsarAccess(settings.pulsar_service_url, settings.pulsar_admin_url, settings.pulsar_tenant)
+    """Check that Pulsar answers, accepts the operator's token, and keeps the messages of scans.
+
+    The operator creates the namespaces of scans with the right policies, and changes none of those that exist.
+    """
+    tenant = settings.pulsar_tenant
+    access = PulsarAccess(settings.pulsar_service_url, settings.pulsar_admin_url, tenant)
     try:
         async with pulsars.reach("", access) as admin:
-            await admin.topics(settings.pulsar_tenant, "skymap")
+            await admin.topics(tenant, TOPICS_NAMESPACE)
             await admin.check_broker()
+            policies = await admin.policies(tenant)
     except PulsarAdminError as error:
         raise CheckError(str(error)) from error
-    return f"Pulsar answers at {settings.pulsar_admin_url} and {settings.pulsar_service_url}"
+    ours = (f"{tenant}/{TOPICS_NAMESPACE}", f"{tenant}/{METADATA_NAMESPACE}")
+    faults = [fault for place in policies if place.startswith(ours) for fault in policy_faults(place, policies[place])]
+    if faults:
+        raise CheckError(*faults)
+    where = f"{settings.pulsar_admin_url} and {settings.pulsar_service_url}"
+    return f"Pulsar answers at {where} and keeps what scans send"
 
 
 def paths(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:

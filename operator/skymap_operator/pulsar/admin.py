@@ -9,15 +9,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from cachetools import TTLCache
 
 from skymap_api.addresses import Addresses
 from skymap_api.names import TOPICS_NAMESPACE, metadata_namespace
 from skymap_api.pulsar_admin import (
-    OPEN_POLICIES,
-    POLICIES,
     SCHEME,
     AdminRequests,
     Answer,
@@ -29,6 +27,7 @@ from skymap_api.pulsar_admin import (
     TopicList,
     split_topic,
 )
+from skymap_api.pulsar_policies import OPEN_POLICIES, POLICIES
 from skymap_api.pulsar_statistics import Subscription, add_subscriptions
 from skymap_operator.pulsar.bounded_http import OWN, BoundedClient, ClientLimits
 from skymap_operator.pulsar.credentials import Credentials, Tls
@@ -104,6 +103,10 @@ class PulsarAdmin:
             if role is not None:
                 await self._run(self._requests.grant(f"{tenant}/{name}", role))
         self._prepared[tenant, namespace, role] = True
+
+    async def policies(self, tenant: str) -> dict[str, dict[str, Any]]:
+        """Return the policies of the tenant's namespaces by their names, ``tenant/namespace``."""
+        return await self._run(self._requests.policies(tenant))
 
     async def grant(self, place: str, actions: Mapping[str, Sequence[str]]) -> None:
         """Let each role do these on an existing topic, or in a namespace given as ``tenant/namespace``."""

@@ -9,8 +9,6 @@ import pytest
 from skymap_api.pulsar_admin import (
     BACK_OFF,
     MAX_REDIRECTS,
-    POLICIES,
-    RETENTION,
     RETRIES,
     AdminRequests,
     Answer,
@@ -22,6 +20,7 @@ from skymap_api.pulsar_admin import (
     TopicList,
     split_topic,
 )
+from skymap_api.pulsar_policies import POLICIES, RETENTION
 from skymap_api.pulsar_statistics import Subscription, add_subscriptions
 from skymap_api.resource.base import INT32
 
@@ -106,6 +105,13 @@ def test_partial_topic_names_are_rejected(name: str) -> None:
             [f'POST {PATH}/permissions/a%3Arole ["consume"]'] * 2,
             None,
         ),
+        (
+            ADMIN.policies("t"),
+            [answer(200, ["t/n", "t/gone"]), MISSING, answer(200, {"deduplicationEnabled": None})],
+            ["GET /namespaces/t", "GET /namespaces/t/gone", "GET /namespaces/t/n"],
+            {"t/n": {"deduplicationEnabled": None}},
+        ),
+        (ADMIN.policies("t"), [MISSING], ["GET /namespaces/t"], {}),
         (ADMIN.revoke("t/n", "role"), [MISSING], ["DELETE /namespaces/t/n/permissions/role"], None),
         (
             ADMIN.permissions(TOPIC),

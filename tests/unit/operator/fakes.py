@@ -114,6 +114,7 @@ class FakeAdmin(PulsarAdmin):
         self.stored: dict[str, list[StoredMessage]] = {}
         self.made: dict[str, dict[str, Subscription]] = {}
         self.unreadable: set[str] = set()
+        self.found_policies: dict[str, dict[str, Any]] = {}
         self.fault: PulsarAdminError | None = None
         self.prepared: tuple[str, str, str | None] | None = None
         self.granted: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -125,6 +126,10 @@ class FakeAdmin(PulsarAdmin):
     async def prepare(self, tenant: str, namespace: str, role: str | None = None) -> None:
         self._begin()
         self.prepared = (tenant, namespace, role)
+
+    async def policies(self, tenant: str) -> dict[str, dict[str, Any]]:
+        self._begin()
+        return {place: found for place, found in self.found_policies.items() if place.startswith(f"{tenant}/")}
 
     async def grant(self, place: str, actions: Mapping[str, Sequence[str]]) -> None:
         self._begin()

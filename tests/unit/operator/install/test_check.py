@@ -13,6 +13,7 @@ from tests.unit.operator.world import SETTINGS
 
 from skymap_api.crd import resource_schema
 from skymap_api.pulsar_admin import PulsarUnavailable
+from skymap_api.pulsar_policies import POLICIES
 from skymap_api.resource.base import Manifest
 from skymap_operator import main
 from skymap_operator.cluster.client import NotFound, Refused
@@ -90,11 +91,27 @@ def test_operator_must_answer_and_reconcile() -> None:
 def test_pulsar_must_answer() -> None:
     admin = FakeAdmin()
     assert asyncio.run(check_pulsar(FakePulsars(admin), SETTINGS)) == (
-        "Pulsar answers at http://pulsar:8080 and pulsar://pulsar:6650"
+        "Pulsar answers at http://pulsar:8080 and pulsar://pulsar:6650 and keeps what scans send"
     )
     admin.fault = PulsarUnavailable("cannot reach it")
     with pytest.raises(CheckError, match="cannot reach it"):
         asyncio.run(check_pulsar(FakePulsars(admin), SETTINGS))
+
+
+def test_every_fault_of_a_namespace_in_pulsar_is_reported() -> None:
+    admin = FakeAdmin()
+    admin.found_policies = {
+        "icecube/other": {},
+        "icecube/skymap": POLICIES | {"message_ttl_in_seconds": 3600},
+        "icecube/skymap_metadata-alerts": {"retention_policies": None},
+    }
+    with pytest.raises(CheckError) as caught:
+        asyncio.run(check_pulsar(FakePulsars(admin), SETTINGS))
+    assert [fault.partition(", so")[0] for fault in caught.value.args] == [
+        "the Pulsar namespace icecube/skymap has a message TTL",
+        "the Pulsar namespace icecube/skymap_metadata-alerts has no retention",
+        "the Pulsar namespace icecube/skymap_metadata-alerts has no deduplication",
+    ]
 
 
 def test_one_fault_fails_the_command_after_all_checks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,6 @@ import httpx
 
 from skymap_api.http_body import ACCEPTED, Body, BodyError
 from skymap_api.pulsar_admin import (
-    OPEN_POLICIES,
-    POLICIES,
     AdminRequests,
     Answer,
     Exchange,
@@ -24,6 +22,7 @@ from skymap_api.pulsar_admin import (
     Request,
     split_topic,
 )
+from skymap_api.pulsar_policies import OPEN_POLICIES, POLICIES
 from skymap_api.pulsar_statistics import Subscription, add_subscriptions
 from skymap_scanner.bounded_http import Deadline, OverdueError, Transport
 from skymap_scanner.broker.access import Access
