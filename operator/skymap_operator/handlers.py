@@ -10,8 +10,8 @@ a label selector, and its raw events do not report what was deleted while a watc
 SkymapScans as it watches their children; reconciling is level-based and needs no diff of an object.
 Probes: not used. kopf's endpoint answers 200 as long as its event loop runs; `runtime.health` answers 503 when
 reconciling has stopped.
-Peering: not used. It needs a resource of its own and the permission to write it. Two operators at a time do no harm,
-since every action may be repeated, and the Deployment recreates its pod instead of rolling.
+Peering: not used. It needs a resource of its own, and one priority for all namespaces. `runtime.scope` lets operators
+of the same namespace notice each other by Leases.
 Posting log lines as Events: off. `apply` records the Events that a user needs.
 """
 

@@ -27,12 +27,14 @@ from skymap_operator.install.check import (
     check_operator,
     check_pulsar,
     check_scan,
+    check_scope,
 )
 from skymap_operator.install.uninstall import Uninstall
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime import health
 from skymap_operator.runtime.metrics import Metrics
 from skymap_operator.runtime.reconciler import Reconciler, is_urgent, lane_of
+from skymap_operator.runtime.scope import Scope
 from skymap_operator.runtime.workqueue import WorkQueue
 from skymap_operator.settings import Settings, SettingsError, read_settings
 
@@ -117,7 +119,8 @@ async def run(settings: Settings, host: str, port: int) -> None:
         Cluster(await connect(watches), partial(metrics.requested, "kubernetes"), store.put_written, clock) as cluster,
         Pulsars(cluster, settings, partial(metrics.requested, "pulsar")) as pulsars,
     ):
-        reconciler = Reconciler(cluster, CachedReads(cluster, store), pulsars, settings, metrics)
+        scope = Scope(cluster, settings, lambda: {scan["metadata"]["namespace"] for scan in store.all(KIND)})
+        reconciler = Reconciler(cluster, CachedReads(cluster, store), pulsars, settings, metrics, scope)
         queue = WorkQueue(
             reconciler.reconcile,
             metrics.waited,
@@ -125,6 +128,7 @@ async def run(settings: Settings, host: str, port: int) -> None:
             lambda key: lane_of(key, store.get(KIND, key.namespace, key.name), settings),
         )
         informer = Informer(cluster, store, queue.add, settings.resync_interval)
+        renewing = asyncio.create_task(scope.run(), name="renew Leases")
         try:
             await informer.start(settings.namespaces)
             reconciler.restore(store.all(KIND))  # no reconcile has started yet
@@ -133,6 +137,7 @@ async def run(settings: Settings, host: str, port: int) -> None:
                 log.info("reconciles %s; /healthz and /metrics on port %d", where, served)
                 await run_until_signalled()
         finally:
+            renewing.cancel()
             await informer.stop()
             await queue.close()
 
@@ -151,6 +156,7 @@ async def check(settings: Settings, operator: str, namespace: str) -> int:
             check_definition(cluster),
             check_scan(cluster, namespace),
             check_operator(operator),
+            check_scope(cluster, settings),
             check_pulsar(pulsars, settings),
         ):
             try:

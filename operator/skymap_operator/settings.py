@@ -79,6 +79,12 @@ IdRange = Annotated[
 ]
 
 
+#: Namespace and name of an operator's Deployment.
+OperatorName = Annotated[
+    str, Field(max_length=320, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+]
+
+
 class AllowedInPods(Model):
     """What scans may add to their pods."""
 
@@ -176,6 +182,9 @@ class Settings(BaseModel):
     """Storage class of new claims. Without it: the default of the cluster."""
     namespaces: tuple[NamespaceName, ...] = ()
     """Namespaces whose scans are reconciled. Without it: all namespaces."""
+    name: OperatorName | None = None
+    """Name of this operator, NAMESPACE/NAME of its Deployment, by which it holds a Lease in every namespace. Of several
+    operators that watch a namespace, one reconciles its scans, and the others stand by. Without it: no Leases."""
     max_workers: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of workers of all scans together."""
     realtime_priority_class: ObjectName | None = None

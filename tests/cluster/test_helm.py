@@ -208,7 +208,7 @@ LONG = QUICK | {"event": {"simulate": {}}, "levels": [{"nside": 64}]}
 def assert_whole(release: Release) -> None:
     """Run `helm test`, which must succeed."""
     output = release.run("test")
-    assert [line.split()[0] for line in output.splitlines() if line.startswith(("ok ", "FAILED "))] == ["ok"] * 4, (
+    assert [line.split()[0] for line in output.splitlines() if line.startswith(("ok ", "FAILED "))] == ["ok"] * 5, (
         output
     )
 
@@ -304,5 +304,5 @@ def test_incomplete_installation_reports_what_is_missing(
     with pytest.raises(HelmError) as caught:
         release.run("test")
     output = [line for line in str(caught.value).splitlines() if line.startswith(("ok ", "FAILED "))]
-    assert [line.split()[0] for line in output] == ["ok", "ok", "ok", "FAILED"]
-    assert "cannot reach Pulsar's admin interface at http://pulsar.invalid" in output[3]
+    assert [line.split()[0] for line in output] == ["ok", "ok", "ok", "ok", "FAILED"]
+    assert "cannot reach Pulsar's admin interface at http://pulsar.invalid" in output[4]

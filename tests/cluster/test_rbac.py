@@ -17,7 +17,11 @@ from testing.manifests import cases
 from testing.waiting import eventually
 from tests.unit.operator.recipes import Manifest, everything, made
 
+from skymap_operator.runtime.scope import lease_name
+
 SCANS = "skymapscans.skymap.icecube.wisc.edu"
+#: Of these, the names limit only changes.
+LEASES = "leases.coordination.k8s.io"
 #: A namespace without an operator.
 ELSEWHERE = "default"
 
@@ -61,6 +65,9 @@ REFUSED = [
     ("create", "rolebindings.rbac.authorization.k8s.io"),
     ("impersonate", "users"),
     ("get", "services"),
+    ("get", "leases.coordination.k8s.io"),
+    ("patch", "leases.coordination.k8s.io"),
+    ("delete", "leases.coordination.k8s.io"),
 ]
 REFUSED_IN_THE_CLUSTER = [
     ("get", "nodes"),
@@ -75,18 +82,20 @@ REFUSED_IN_THE_CLUSTER = [
 Rights = dict[str, tuple[frozenset[str], frozenset[str]]]
 
 
-def documented(secrets: list[str]) -> Rights:
+def documented(namespace: str, secrets: list[str]) -> Rights:
     """Return the documented permissions: by resource, the verbs and the names that they are limited to."""
     rows = re.findall(
-        r"^\| `([a-z./]+)`(.*?) \| ([a-z ]+) \|",
+        r"^\| `([a-z0-9./]+)`(.*?) \| ([a-z ]+) \|",
         DOCS.read_text().partition("## What the operator may")[2],
         re.MULTILINE,
     )
-    return {
+    found = {
         kind: (frozenset(verbs.split()), frozenset(secrets) if rest else frozenset())
         for kind, rest, verbs in rows
         if not rest or secrets
     }
+    verbs, _ = found[LEASES]
+    return found | {LEASES: (verbs, frozenset({lease_name(f"{namespace}/skymap-operator")}))}
 
 
 def rights(api: httpx.Client, account: str, namespace: str) -> Rights:
@@ -130,7 +139,7 @@ def test_cluster_role_grants_exactly_the_documented_permissions(
     release.install(BARE)
     account = f"system:serviceaccount:{namespace.name}:skymap-operator"
     for place in (namespace.name, ELSEWHERE):
-        assert rights(api, account, place) == documented(["skymap-pulsar"])
+        assert rights(api, account, place) == documented(namespace.name, ["skymap-pulsar"])
     assert may(api, account, "watch", SCANS), "it watches the whole cluster"
     assert may(api, account, "get", "secrets/skymap-pulsar", ELSEWHERE)
     for verb, resource in REFUSED:
@@ -143,11 +152,11 @@ def test_namespaced_role_grants_nothing_elsewhere(api: httpx.Client, namespace: 
     limited = BARE | {"scope": "namespaces", "rbac": {"secretNames": []}}
     release.install(limited | {"pulsar": EXTERNAL | {"tlsSecret": "tls"}})
     account = f"system:serviceaccount:{namespace.name}:skymap-operator"
-    assert rights(api, account, namespace.name) == documented(["tls"])
+    assert rights(api, account, namespace.name) == documented(namespace.name, ["tls"])
     assert rights(api, account, ELSEWHERE) == {}
     assert not may(api, account, "list", SCANS)
     release.upgrade(limited)
-    assert rights(api, account, namespace.name) == documented([])
+    assert rights(api, account, namespace.name) == documented(namespace.name, [])
 
 
 ALLOWED = {"allowedInPods": {"serviceAccountName": ["*", "!admin"]}}

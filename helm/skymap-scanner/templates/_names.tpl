@@ -18,6 +18,11 @@
 {{- printf "%s:%s" .Release.Namespace (include "skymap-scanner.fullname" .) }}
 {{- end }}
 
+{{/* The operator's Deployment as NAMESPACE/NAME: the name by which it holds its Leases. */}}
+{{- define "skymap-scanner.operatorName" -}}
+{{- printf "%s/%s-operator" .Release.Namespace (include "skymap-scanner.fullname" .) }}
+{{- end }}
+
 {{- define "skymap-scanner.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (printf "%s-operator" (include "skymap-scanner.fullname" .)) .Values.serviceAccount.name }}

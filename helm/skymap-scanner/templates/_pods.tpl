@@ -131,6 +131,7 @@ volumeMounts:
   "PULSAR_ROLE" $pulsar.role
   "METRICS_OF_SCANS" .Values.metrics.scans
   "PULSAR_TOKEN_SECONDS" $pulsar.tokenSeconds
+  "NAME" (include "skymap-scanner.operatorName" .)
   "NAMESPACES" (include "skymap-scanner.namespaces" . | fromJsonArray) -}}
 {{- if and (or .Values.metrics.prometheusRule.enabled .Values.metrics.dashboard.enabled) (not .Values.metrics.scans) }}
 {{- fail "metrics: alerts and dashboard need the figures of each scan: set metrics.scans to true" }}

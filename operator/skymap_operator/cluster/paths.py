@@ -15,6 +15,7 @@ _PLURALS = {
     "Pod": ("api/v1", "pods"),
     "Secret": ("api/v1", "secrets"),
     "Event": ("api/v1", "events"),
+    "Lease": ("apis/coordination.k8s.io/v1", "leases"),
 }
 
 

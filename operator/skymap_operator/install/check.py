@@ -5,7 +5,7 @@ Each check returns a sentence on what works, or raises CheckError with a sentenc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -18,12 +18,16 @@ from skymap_api.text import INVALID_PROXY
 from skymap_operator.cluster.client import Cluster, ClusterError
 from skymap_operator.pulsar.access import PulsarAccess
 from skymap_operator.pulsar.connections import Pulsars
+from skymap_operator.runtime.scope import list_operators
 from skymap_operator.settings import Settings
 
 #: The spec of a scan that a cluster with our definition accepts.
 SPEC = {"event": {"simulate": {}}, "levels": [{"nside": 1}]}
 
 TIMEOUT = 10.0
+
+#: Most namespaces that one message names.
+MAX_NAMED = 10
 
 
 class CheckError(Exception):
@@ -65,6 +69,29 @@ async def check_operator(url: str) -> str:
     if not answer.is_success:
         raise CheckError(f"the operator is unhealthy: {answer.text.strip()}")
     return f"the operator is healthy at {url}"
+
+
+async def check_scope(cluster: Cluster, settings: Settings) -> str:
+    """Check that no other operator watches the same namespaces."""
+    try:
+        found = await list_operators(cluster, settings.namespaces)
+    except ClusterError as error:
+        raise CheckError(f"the Leases of operators cannot be listed: {error}") from error
+    places: dict[tuple[str, ...], list[str]] = {}
+    for namespace, operators in sorted(found.items()):
+        if len(operators) > 1:
+            places.setdefault(operators, []).append(namespace)
+    if places:
+        raise CheckError(*(_shared(operators, namespaces) for operators, namespaces in places.items()))
+    return "no other operator watches the same namespaces"
+
+
+def _shared(operators: tuple[str, ...], namespaces: Sequence[str]) -> str:
+    where = ", ".join(namespaces[:MAX_NAMED]) + (", ..." if len(namespaces) > MAX_NAMED else "")
+    return (
+        f"the operators {' and '.join(operators)} watch the same namespaces: {where}. Only {operators[0]} reconciles "
+        "there. Give each release namespaces of its own (values scope and namespaces), or uninstall one"
+    )
 
 
 async def check_pulsar(pulsars: Pulsars, settings: Settings) -> str:

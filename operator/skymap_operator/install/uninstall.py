@@ -17,13 +17,14 @@ from skymap_api.pulsar_admin import PulsarUnavailable
 from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Reason
 from skymap_operator.apply import ActionRefused, apply
-from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Unavailable
+from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Refused, Unavailable
 from skymap_operator.decide.actions import Emit, RemoveFinalizer, SetStatus
 from skymap_operator.decide.deletion import decide_deleting
 from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault
 from skymap_operator.pulsar.access import runs_with
 from skymap_operator.pulsar.connections import Pulsars
+from skymap_operator.runtime.scope import LEASE, lease_name, list_operators
 from skymap_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class Pending:
 
 
 class Uninstall:
-    """Deletes (``delete``) or releases all scans of the namespaces in the settings."""
+    """Deletes (``delete``) or releases all scans of the namespaces in the settings, but for another operator's."""
 
     def __init__(self, cluster: Cluster, pulsars: Pulsars, settings: Settings, *, delete: bool) -> None:
         self._cluster = cluster
@@ -59,12 +60,18 @@ class Uninstall:
         self._settings = settings
         self._delete = delete
         self._free = asyncio.Semaphore(MAX_CONCURRENT)
+        self._spared = frozenset[str]()
 
     async def run(self, timeout: float) -> None:
         """Return when the pods and topics of all scans are gone, or report what is left after ``timeout`` (s).
 
         Raises ClusterError if the API server stays unavailable or refuses a request.
         """
+        self._spared = await self._of_others()
+        await self._run(timeout)
+        await self._delete_leases()
+
+    async def _run(self, timeout: float) -> None:
         loop = asyncio.get_running_loop()
         deadline, quiet = loop.time() + timeout, 0
         before = set[str]()
@@ -97,7 +104,33 @@ class Uninstall:
                 found += await self._cluster.list(KIND, namespace)
             except NotFound:  # without the definition there are no scans
                 return []
-        return [pending for pending in await asyncio.gather(*map(self._step, found)) if pending is not None]
+        ours = [one for one in found if one["metadata"]["namespace"] not in self._spared]
+        return [pending for pending in await asyncio.gather(*map(self._step, ours)) if pending is not None]
+
+    async def _of_others(self) -> frozenset[str]:
+        """Return the namespaces whose scans another operator reconciles; they are left to it."""
+        if self._settings.name is None:
+            return frozenset()
+        try:
+            operators = await list_operators(self._cluster, self._settings.namespaces)
+        except Refused as error:
+            log.warning("the Leases of operators cannot be listed: %s", error)
+            return frozenset()
+        others = {place: found[0] for place, found in operators.items() if found[0] != self._settings.name}
+        for place, first in sorted(others.items()):
+            log.info("%s: its scans are left to the operator %s", place, first)
+        return frozenset(others)
+
+    async def _delete_leases(self) -> None:
+        """Delete the Leases of the operator; they would end by themselves, but stay as objects."""
+        name = self._settings.name
+        try:
+            operators = {} if name is None else await list_operators(self._cluster, self._settings.namespaces)
+            for place, found in operators.items():
+                if name is not None and name in found:
+                    await self._cluster.delete(LEASE, place, lease_name(name))
+        except ClusterError as error:
+            log.info("Leases are left: %s", error)
 
     async def _step(self, resource: Manifest) -> Pending | None:
         async with self._free:

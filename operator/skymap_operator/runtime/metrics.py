@@ -39,6 +39,7 @@ class Result(StrEnum):
     API_SERVER_UNAVAILABLE = "api_server_unavailable"
     CONFLICT = "conflict"
     DELETED = "deleted"
+    OTHER_OPERATOR = "other_operator"
     ERROR = "error"
 
 

@@ -25,6 +25,7 @@ from skymap_operator.pulsar.access import named_endpoint
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime.fairness import Lane
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
+from skymap_operator.runtime.scope import RENEWAL, Scope
 from skymap_operator.runtime.shared_state import Allocations
 from skymap_operator.settings import Settings
 
@@ -37,11 +38,21 @@ CONFLICT_INTERVAL = 1.0
 class Reconciler:
     """Reconciles SkymapScans. Keeps no state that a restarted operator could not rebuild in one pass.
 
-    ``reads`` is what scans are observed from, ``cluster`` what actions are applied to.
+    ``reads`` is what scans are observed from, ``cluster`` what actions are applied to. Scans that another operator of
+    the ``scope`` reconciles are left alone.
     """
 
-    def __init__(self, cluster: Cluster, reads: Reads, pulsars: Pulsars, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        reads: Reads,
+        pulsars: Pulsars,
+        settings: Settings,
+        metrics: Metrics,
+        scope: Scope | None = None,
+    ) -> None:
         self._cluster = cluster
+        self._scope = scope or Scope(cluster, settings)
         self._reads = reads
         self._pulsars = pulsars
         self._settings = settings
@@ -76,6 +87,9 @@ class Reconciler:
             if resource is None:
                 self._forget(key)
                 return Result.DELETED, None
+            if await self._scope.other(key.namespace) is not None:
+                self._forget(key)
+                return Result.OTHER_OPERATOR, RENEWAL
             refused = [self._refused[key]] if key in self._refused else []
             observed = await observe(resource, self._reads, self._pulsars, self._settings, refused)
             issued = self._tokens.get(key, ("", None))

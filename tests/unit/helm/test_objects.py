@@ -24,6 +24,8 @@ from testing.chart import (
     values,
 )
 
+from skymap_operator.runtime.scope import lease_name
+
 DEFINITION = "skymapscans.skymap.icecube.wisc.edu"
 EACH = pytest.mark.parametrize("case", CASES)
 
@@ -115,8 +117,12 @@ def test_permissions_have_no_wildcard_and_name_every_secret(case: str) -> None:
         find(render(given), "Deployment", f"{given.get('fullnameOverride', 'skymap')}-operator")
     )
     named = set()
+    own = lease_name(f"{NAMESPACE}/{given.get('fullnameOverride', 'skymap')}-operator")
     for role, rule in rules(render(given)):
         name = role["metadata"]["name"]
+        if "leases" in rule["resources"] and not set(rule["verbs"]) <= {"list", "create"}:
+            assert (rule["resources"], rule["resourceNames"]) == (["leases"], [own]), name
+            continue
         assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]], name
         assert "nonResourceURLs" not in rule, name
         assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"]), name
@@ -137,6 +143,9 @@ def test_namespaced_release_has_no_cluster_permissions() -> None:
     assert not [one for one in objects if "namespace" not in one["metadata"]]
     places = {one["metadata"]["namespace"] for one in objects if one["metadata"]["name"] == "scanner:skymap"}
     assert places == {"alerts", "tests"}
+    assert {
+        one["metadata"]["namespace"] for one in objects if one["metadata"]["name"] == "skymap-check-leases"
+    } == places
     alone = render({"rbac": {"aggregate": False}})
     assert not [one for one in alone if one["kind"].startswith("Cluster")], "the default"
     (role,) = (one for one in alone if one["kind"] == "Role" and one["metadata"]["name"] == "scanner:skymap")

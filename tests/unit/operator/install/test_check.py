@@ -142,4 +142,4 @@ def test_one_fault_fails_the_command_after_all_checks(monkeypatch: pytest.Monkey
         monkeypatch.setenv(f"SKYMAP_OPERATOR_{name}", value)
     done = CliRunner().invoke(main.main, ["check", "--operator", "http://127.0.0.1:1/", "--namespace", "alerts"])
     assert done.exit_code == 1
-    assert [line.split()[0] for line in done.output.splitlines()] == ["ok", "ok", "FAILED", "ok"]
+    assert [line.split()[0] for line in done.output.splitlines()] == ["ok", "ok", "FAILED", "ok", "ok"]

@@ -19,6 +19,7 @@ from skymap_operator.install import uninstall
 from skymap_operator.install.uninstall import Uninstall
 from skymap_operator.runtime.metrics import Metrics
 from skymap_operator.runtime.reconciler import Reconciler
+from skymap_operator.runtime.scope import LEASE, lease_name, lease_of
 
 KEY = ("SkymapScan", NAME)
 TOPICS = Names.of(NAMESPACE, NAME).topics("icecube")
@@ -205,3 +206,17 @@ def test_uninstall_without_the_definition_does_nothing() -> None:
 
 async def _one_pass(bench: Bench) -> None:
     assert await Uninstall(bench.cluster, bench.pulsars, SETTINGS, delete=True)._pass() == []
+
+
+@pytest.mark.parametrize("first", ["theirs/operator", "ours/operator"])
+def test_scans_of_another_operator_are_left_to_it(first: str) -> None:
+    bench = Bench().begun()
+    for number, name in enumerate(["theirs/operator", "ours/operator"]):
+        lease = lease_of(name, NAMESPACE, datetime.now(UTC))
+        lease["metadata"]["creationTimestamp"] = f"2026-01-01T00:00:0{0 if name == first else 1 + number}Z"
+        bench.cluster.objects[LEASE, lease["metadata"]["name"]] = lease
+    settings = SETTINGS.model_copy(update={"name": "ours/operator", "namespaces": (NAMESPACE,)})
+    asyncio.run(Uninstall(bench.cluster, bench.pulsars, settings, delete=True).run(5.0))
+    assert (KEY in bench.cluster.objects) is (first == "theirs/operator")
+    left = {name for kind, name in bench.cluster.objects if kind == LEASE}
+    assert left == {lease_name("theirs/operator")}

@@ -1,0 +1,178 @@
+"""Finds other operators that watch the same namespaces. Of several, one reconciles there, and the others stand by.
+
+Two operators would correct each other's objects for ever, since their images and settings differ. So each holds a Lease
+of its own in every namespace that it watches, and renews it. Of the operators whose Leases are valid, the one with the
+oldest is the first, and reconciles. After the end of its Lease the next one does.
+
+An operator of the whole cluster holds a Lease in its own namespace, and wherever there are scans or Leases of others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from skymap_api.names import GROUP
+from skymap_api.resource.base import Manifest
+from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Refused
+from skymap_operator.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LEASE = "Lease"
+
+#: The label of the Leases.
+LABEL = f"{GROUP}/operator"
+
+#: How often Leases are renewed and listed, and how long they are valid without (s).
+RENEWAL, DURATION = 60.0, 180
+
+#: Leases that are renewed at the same time.
+MAX_CONCURRENT = 8
+
+_MICROTIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+class Scope:
+    """The Leases of this operator and of others. Without a name (``settings.name``) it has none and reconciles.
+
+    ``in_use``: returns the namespaces that have scans.
+    """
+
+    def __init__(self, cluster: Cluster, settings: Settings, in_use: Callable[[], Iterable[str]] = tuple) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._name = settings.name
+        self._in_use = in_use
+        #: By namespace: the operators whose Leases are valid, the first one first.
+        self._operators: dict[str, tuple[str, ...]] = {}
+        self._refused = set[str]()
+
+    async def run(self) -> None:
+        """Renew and list the Leases until cancelled."""
+        while self._name is not None:
+            try:
+                await self.refresh()
+            except ClusterError as error:
+                log.warning("the Leases of operators will be listed again in %.0f s: %s", RENEWAL, error)
+            await asyncio.sleep(RENEWAL)
+
+    async def refresh(self) -> None:
+        """Renew the Leases of this operator and list those of all. Raises ClusterError."""
+        if self._name is None:
+            return
+        watched = set(self._settings.namespaces)
+        if not watched:
+            found = await self._list(())
+            others = {place for place, operators in found.items() if set(operators) - {self._name}}
+            watched = {self._name.partition("/")[0], *others, *self._in_use()}
+        free = asyncio.Semaphore(MAX_CONCURRENT)
+
+        async def renew(name: str, namespace: str) -> None:
+            async with free:
+                await self._renew(name, namespace)
+
+        await asyncio.gather(*(renew(self._name, namespace) for namespace in sorted(watched)))
+        found = await self._list(self._settings.namespaces)
+        for namespace in sorted(watched | found.keys()):
+            self._note(namespace, found.get(namespace, ()))
+        for namespace in self._operators.keys() - watched - found.keys():
+            del self._operators[namespace]
+
+    async def other(self, namespace: str) -> str | None:
+        """Return the name of another operator that reconciles a namespace, None if this one does.
+
+        Raises ClusterError.
+        """
+        if self._name is None:
+            return None
+        operators = self._operators.get(namespace)
+        if operators is None:
+            await self._renew(self._name, namespace)
+            operators = (await self._list((namespace,))).get(namespace, ())
+            self._note(namespace, operators)
+        first = operators[0] if operators else self._name
+        return None if first == self._name else first
+
+    async def _list(self, namespaces: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        try:
+            return await list_operators(self._cluster, namespaces)
+        except Refused as error:
+            self._warn("Leases", error)
+            return {}
+
+    async def _renew(self, name: str, namespace: str) -> None:
+        """Renew the Lease in a namespace. One that is being deleted takes none, and needs none."""
+        lease = lease_of(name, namespace, self._cluster.now())
+        try:
+            try:
+                await self._cluster.patch(LEASE, namespace, lease["metadata"]["name"], {"spec": lease["spec"]})
+            except NotFound:
+                await self._cluster.create(lease)
+        except (Conflict, NotFound):
+            return
+        except Refused as error:
+            self._warn(f"the Lease in {namespace}", error)
+
+    def _warn(self, what: str, error: Refused) -> None:
+        """Log once that another operator would not be noticed. That is no reason to leave scans alone."""
+        if what not in self._refused:
+            log.warning("another operator would not be noticed, since %s cannot be used: %s", what, error)
+        self._refused.add(what)
+
+    def _note(self, namespace: str, operators: tuple[str, ...]) -> None:
+        """Note which operators watch a namespace, and log a change."""
+        before = self._operators.get(namespace, ())
+        self._operators[namespace] = operators
+        if operators != before and len(operators) > 1:
+            first, *others = operators
+            log.error("%s: %s reconciles the scans here, and %s stands by", namespace, first, ", ".join(others))
+
+
+async def list_operators(cluster: Cluster, namespaces: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the operators of these namespaces, without any of all, by namespace. Raises ClusterError."""
+    listed = [await cluster.list(LEASE, namespace, labels=LABEL) for namespace in tuple(namespaces) or (None,)]
+    return operators_of([lease for found in listed for lease in found], cluster.now())
+
+
+def operators_of(leases: Iterable[Manifest], now: datetime) -> dict[str, tuple[str, ...]]:
+    """Return the holders of the valid Leases by namespace, the first one first."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for lease in leases:
+        meta, holder = lease["metadata"], _holder(lease.get("spec") or {}, now)
+        if holder:
+            found.setdefault(meta["namespace"], []).append((meta.get("creationTimestamp") or "", holder))
+    return {namespace: tuple(holder for _, holder in sorted(holders)) for namespace, holders in found.items()}
+
+
+def _holder(spec: Mapping[str, Any], now: datetime) -> str:
+    """Return the holder of a Lease; empty if it has none, or is not valid any more."""
+    try:
+        renewed = datetime.fromisoformat(spec.get("renewTime") or "")
+        valid = now - renewed < timedelta(seconds=spec.get("leaseDurationSeconds") or DURATION)
+    except (ValueError, TypeError, OverflowError):
+        return ""
+    return str(spec.get("holderIdentity") or "") if valid else ""
+
+
+def lease_of(operator: str, namespace: str, now: datetime) -> Manifest:
+    """Return the Lease that an operator, given as ``namespace/name``, holds in a namespace."""
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": LEASE,
+        "metadata": {"name": lease_name(operator), "namespace": namespace, "labels": {LABEL: "true"}},
+        "spec": {
+            "holderIdentity": operator,
+            "leaseDurationSeconds": DURATION,
+            "renewTime": now.strftime(_MICROTIME),
+        },
+    }
+
+
+def lease_name(operator: str) -> str:
+    """Return the name of an operator's Leases. The chart computes it, too, for the permission to renew them."""
+    return f"skymap-operator-{hashlib.sha256(operator.encode()).hexdigest()[:10]}"
