@@ -12,6 +12,9 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import FitStatus, Frame, I3Int, read_frames
 from skymap_scanner.reconstruction.protocol import Fit, Loss, Start
 from skymap_scanner.roles.task_frames import (
+    MAX_FIT_BYTES,
+    MAX_LOSSES,
+    MAX_REASON,
     FitStatement,
     PixelFit,
     Task,
@@ -159,6 +162,18 @@ def test_implausible_values_fail_a_fit(nonsense: dict[str, object], prepared: Pr
     _, frame = decode_task(encode_task(TASK, prepared, 7))
     unchecked = fit_frame(frame, bad, "another program")
     assert f"the reconstruction returned {implausible(read_best(unchecked))}" == checked.reason
+
+
+def test_fit_of_too_many_losses_or_words_is_cut(prepared: PreparedEvent) -> None:
+    many = checked_fit(replace(FIT, losses=FIT.losses[:1] * (MAX_LOSSES + 1)), TASK.start)
+    assert (many.status, len(many.losses)) == (FitStatus.GeneralFailure, 0)
+    assert many.reason == "the reconstruction returned 1001 losses, more than 1000"
+    wordy = replace(FIT, llh=math.nan, reason="no minimum " * 1000)
+    assert len(checked_fit(wordy, TASK.start).reason) == MAX_REASON
+    largest = replace(FIT, losses=FIT.losses[:1] * MAX_LOSSES, reason="é" * MAX_REASON, likelihood="l" * 200)
+    assert checked_fit(largest, TASK.start) == largest
+    _, frame = decode_task(encode_task(TASK, prepared, 7))
+    assert len(fit_frame(frame, largest, "millipede")) < MAX_FIT_BYTES / 1.5
 
 
 def test_plausible_and_failed_fits_stay_unchanged() -> None:

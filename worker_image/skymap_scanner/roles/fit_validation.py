@@ -12,11 +12,20 @@ import re
 from collections.abc import Collection
 from functools import lru_cache
 
+from skymap_api.text import bounded_line
 from skymap_scanner.broker.protocol import Message
 from skymap_scanner.detector.coordinates import equatorial_to_detector
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.healpix import pixel_count
-from skymap_scanner.roles.task_frames import DecodedFit, PixelFit, decode_fits, implausible, task_identifier
+from skymap_scanner.roles.task_frames import (
+    MAX_FIT_BYTES,
+    MAX_REASON,
+    DecodedFit,
+    PixelFit,
+    decode_fits,
+    implausible,
+    task_identifier,
+)
 from skymap_scanner.roles.tasks import task_properties
 from skymap_scanner.roles.topics import SEED_PROPERTY
 from skymap_scanner.scan.pixels import Pixel, centres, is_resimulation
@@ -37,7 +46,7 @@ class RejectedFitError(BrokerError):
     """A fit was rejected; ``tasks`` are those that it may belong to."""
 
     def __init__(self, reason: str, tasks: Collection[TaskName] = ()) -> None:
-        super().__init__(reason)
+        super().__init__(bounded_line(reason, MAX_REASON))
         self.tasks = tasks
 
 
@@ -55,6 +64,9 @@ class FitValidator:
     def fit(self, message: Message) -> PixelFit:
         """Return the fit in a worker's message; raises RejectedFitError if it is not a valid fit of this scan."""
         envelope = _envelope(message)
+        if len(message.payload) > MAX_FIT_BYTES:
+            reason = f"a message has {len(message.payload)} bytes, and a fit at most {MAX_FIT_BYTES}"
+            raise RejectedFitError(reason, envelope)
         try:
             decoded, *more = decode_fits(message.payload)
         except BrokerError as error:
@@ -82,6 +94,9 @@ class FitValidator:
 
         Raises BrokerError if it is not a valid best fit of this scan.
         """
+        most = MAX_FIT_BYTES * self._seeding.fits
+        if len(message.payload) > most:
+            raise BrokerError(f"a message has {len(message.payload)} bytes, and best fits at most {most}")
         best, *others = decode_fits(message.payload)
         for decoded in (best, *others):
             if decoded.fit.pixel != best.fit.pixel:

@@ -9,18 +9,22 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 
+from skymap_api.text import bounded_line
 from skymap_scanner import __version__
 from skymap_scanner.broker.protocol import Broker, Closing, Message, arrived
 from skymap_scanner.errors import BrokerError, SoftwareMismatchError
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.task_frames import PixelFit
+from skymap_scanner.roles.task_frames import MAX_REASON, PixelFit
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.plan_entries import ScanEntry, decode_entry, software_in
 from skymap_scanner.scan.seeds import Round, Seeding
 
 log = logging.getLogger(__name__)
+
+#: Most characters of a rejected message's key in the log.
+MAX_KEY = 100
 
 
 class PlanReader(Closing):
@@ -208,4 +212,5 @@ class RejectedMessages:
         """Count and log a rejected message."""
         self.count += 1
         level = logging.WARNING if self.count == 1 else logging.DEBUG
-        log.log(level, "rejected a message (key %s) on %s: %s", message.key, self._topic, reason)
+        key, why = bounded_line(message.key or "none", MAX_KEY), bounded_line(str(reason), MAX_REASON)
+        log.log(level, "rejected a message (key %s) on %s: %s", key, self._topic, why)

@@ -64,6 +64,9 @@ REASON = "SCAN_FailureReason"
 _MAX_LLH, _MAX_COORDINATE, _MAX_TIME = 1e12, 1e6, 1e9
 #: Greatest length of the identity of a likelihood.
 _MAX_LIKELIHOOD = 200
+#: Longest frame of a fit (bytes): it becomes a part of the results. One of `MAX_LOSSES` losses, of 124 bytes each, has
+#: half of that. Longest reason of a failed fit (characters).
+MAX_FIT_BYTES, MAX_LOSSES, MAX_REASON = 256 << 10, 1000, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +169,10 @@ def decode_task(payload: bytes) -> tuple[Task, Frame]:
 def checked_fit(fit: Fit, start: Start) -> Fit:
     """Return ``fit``, or a failed fit if its values are implausible: it must neither win nor seed a finer level."""
     reason = implausible(PixelFit(Pixel(1, 0), 0, fit.llh, fit.position, fit.time, fit.energy_in, fit.energy_total))
+    if len(fit.losses) > MAX_LOSSES:
+        reason = f"{len(fit.losses)} losses, more than {MAX_LOSSES}"
     if not reason:
-        return fit
+        return fit if len(fit.reason) <= MAX_REASON else replace(fit, reason=fit.reason[:MAX_REASON])
     return failed_fit(start, FitStatus.GeneralFailure, f"the reconstruction returned {reason}", fit.evaluations)
 
 

@@ -16,12 +16,13 @@ import pytest
 from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.broker import Broker, Outgoing, Producer, open_broker
-from skymap_scanner.i3 import Frame, I3Double, I3Int, I3String, read_frames
+from skymap_scanner.i3 import Frame, I3Double, I3Int, I3Particle, I3String, I3VectorI3Particle, read_frames
 from skymap_scanner.roles.collector import collector, decisions
 from skymap_scanner.roles.collector.collector import collect
 from skymap_scanner.roles.fit_validation import pixel_of_key
 from skymap_scanner.roles.producer.producer import produce
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.task_frames import MAX_FIT_BYTES
 from skymap_scanner.roles.topics import create_topics
 from skymap_scanner.scan.pixels import Pixel, children
 from skymap_scanner.scan.plan_entries import ahead_entry
@@ -89,6 +90,14 @@ INVALID: Mapping[str, Corrupt] = {
     "another pixel's key": lambda message: replace(message, key="1/0" if message.key == "1/4" else "1/4"),
 }
 
+#: Fits whose values are right, but which would fill the disk of whoever writes the results, and one of a long error.
+OVERSIZED: tuple[Corrupt, ...] = (
+    with_objects(Ballast=I3String("x" * MAX_FIT_BYTES)),
+    with_objects(**{f"{TRACK}Params": I3VectorI3Particle((I3Particle(),) * 3000)}),
+    with_objects(**{"k" * MAX_FIT_BYTES: I3Int(1)}),
+    with_objects(SCAN_EventName=I3String("e" * 100_000)),
+)
+
 
 class Corrupting:
     """A broker whose workers answer each task with invalid fits several times, and then correctly.
@@ -139,6 +148,28 @@ def test_tasks_with_invalid_fits_are_republished_without_changing_the_map(scan: 
     assert set(again) <= {2, 3, 4}
     with open_broker(one.url) as broker:
         assert broker.backlog(one.topics.scanned, "collector").waiting == 0
+
+
+def test_oversized_fits_do_not_reach_the_results(small: Callable[..., Scan], caplog: pytest.LogCaptureFixture) -> None:
+    plain, one = small("plain"), small("one")
+    plain.run(workers=1)
+    one.opened = corrupting = Corrupting(*OVERSIZED, times=1)
+    with caplog.at_level("DEBUG"):
+        one.run(workers=1)
+    assert (one.json, one.i3) == (plain.json, plain.i3)
+    assert set(corrupting.seen.values()) == {2}
+    assert max(len(text) for text in caplog.messages) < 2000
+
+
+def test_oversized_best_fits_are_skipped(small: Callable[..., Scan]) -> None:
+    plain, one = small("plain"), small("one")
+    plain.run(workers=1)
+    with open_broker(one.url) as broker:
+        create_topics(broker, one.topics)
+        with broker.producer(one.topics.collected, "stranger") as stranger:
+            stranger.send(Outgoing(bytes(4 * MAX_FIT_BYTES + 1), key="1/0"))
+    one.run(workers=1)
+    assert (one.json, one.i3) == (plain.json, plain.i3)
 
 
 @pytest.mark.parametrize("kind", ["garbage", "-ln L -1e308", "wrong seed"])
