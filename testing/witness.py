@@ -13,10 +13,14 @@ from itertools import pairwise
 
 @dataclass
 class Log:
-    """What one producer of numbered messages knows: ``attempted`` sends in order, and which returned (``stored``)."""
+    """What one producer of numbered messages knows: ``attempted`` sends in order, and which returned (``stored``).
+
+    ``waited``: the longest time until a send returned (s).
+    """
 
     attempted: list[int] = field(default_factory=list)
     stored: list[int] = field(default_factory=list)
+    waited: float = 0.0
 
 
 def check_log(log: Log, read: Sequence[int]) -> list[str]:

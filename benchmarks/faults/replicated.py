@@ -2,8 +2,8 @@
 
     python -m benchmarks.faults.replicated --only '*bookie*'  (make test-replicated: all)
 
-Starts a ZooKeeper, three bookies and three brokers on this machine. Exit code 1 if anything is lost, repeated or
-different. (make pulsar-install)
+Starts a ZooKeeper, three bookies with a small disk each, and three brokers on this machine; needs root, for the disks.
+Exit code 1 if anything is lost, repeated or different. (make pulsar-install)
 """
 
 from __future__ import annotations
@@ -15,16 +15,32 @@ from contextlib import ExitStack
 from fnmatch import fnmatch
 from pathlib import Path
 
-from testing.faults.replicated import FAULTS, Outcome, Stage, play, undisturbed
+from testing.faults.disk import small
+from testing.faults.replicated import Outcome, play
+from testing.faults.stage import DISK, Stage, undisturbed
+from testing.faults.strikes import FAULTS
 from testing.pulsar.replicated import ReplicatedPulsar
 
 from skymap_scanner.event.demo import demo_event_path
 
+COLUMNS = (
+    "fault",
+    "best fits before",
+    "strike (s)",
+    "longest wait (s)",
+    "scan (s)",
+    "messages",
+    "repeated fits",
+    "acknowledged to the witness",
+    "verdict",
+)
+
 
 def row(outcome: Outcome) -> str:
     """Return a row of the table."""
-    verdict = "; ".join(outcome.wrong) or "nothing lost or repeated, same files"
-    numbers = (outcome.collected, round(outcome.seconds), outcome.acknowledged)
+    verdict = "; ".join(outcome.wrong) or "all promises kept, same files"
+    seconds = [f"{one:.0f}" for one in (outcome.struck, outcome.waited, outcome.seconds)]
+    numbers = (outcome.collected, *seconds, outcome.stored, outcome.repeated, outcome.acknowledged)
     cells = (outcome.fault, *map(str, numbers), verdict)
     return f"| {' | '.join(cells)} |"
 
@@ -40,10 +56,12 @@ def main() -> None:
     wrong = False
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        cluster = stack.enter_context(ReplicatedPulsar(folder / "cluster"))
+        cluster = ReplicatedPulsar(folder / "cluster")
+        for bookie in cluster.bookies:
+            stack.enter_context(small(bookie.folder / "ledgers", DISK))
+        stack.enter_context(cluster)
         stage = Stage(cluster, demo_event_path(), folder, undisturbed(demo_event_path(), folder))
-        print("| fault | best fits before | scan (s) | acknowledged to the witness | verdict |", flush=True)
-        print("|---|---|---|---|---|", flush=True)
+        print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
         for number, fault in enumerate(chosen):
             outcome = play(stage, fault, f"scan-{number}")
             wrong = wrong or bool(outcome.wrong)

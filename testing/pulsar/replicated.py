@@ -7,12 +7,14 @@ Every client needs a token; the role ``admin`` may do everything.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +32,8 @@ SETTINGS = START.with_name("replicated")
 #: Time limit on a busy machine (s) for all nodes to be ready.
 START_SECONDS = 280.0
 
+#: Time limit (s) for a node to end after SIGTERM: brokers wait for their clients for ten seconds.
+STOP_SECONDS = 60.0
 
 #: Ensemble, write quorum and acknowledgement quorum of BookKeeper.
 Quorum = tuple[int, int, int]
@@ -71,10 +75,34 @@ class Node:
             self._process.kill()
             self._process.wait()
 
+    def stop(self) -> None:
+        """Stop the process with SIGTERM, as an administrator does; raises RuntimeError with its log if it hangs."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise RuntimeError(f"{self.name} did not end within {STOP_SECONDS:g} s\n{self.log()}") from None
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Freeze the process until the block ends: connections stay open and nothing answers."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} is not running")
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def check(self) -> None:
         """Raise RuntimeError with its log if the process has ended by itself."""
         if not self.running:
             raise RuntimeError(f"{self.name} has ended\n{self.log()}")
+
+    def logged(self, text: str) -> int:
+        """Return how often its log has a text."""
+        return sum(path.read_text(errors="replace").count(text) for path in (self.folder / "log").glob("pulsar*.log"))
 
     def log(self, lines: int = 40) -> str:
         """Return the last lines of its log."""
@@ -177,6 +205,29 @@ class ReplicatedPulsar:
             return next(broker for broker in self.brokers if broker.port == port)
 
         return eventually(lookup)
+
+    def leader(self) -> Node:
+        """Return the broker that the others have elected to distribute the topics."""
+
+        def elected() -> Node:
+            answer = self.request("GET", "/admin/v2/brokers/leaderBroker")
+            if not answer.is_success:
+                raise UnavailableError(f"{answer.status_code} {answer.text[:200]}")
+            port = int(answer.json()["serviceUrl"].rpartition(":")[2])
+            return next(broker for broker in self.brokers if broker.web_port == port)
+
+        return eventually(elected)
+
+    def copies(self, topic: str) -> list[Node]:
+        """Return the bookies that store what is sent to a topic now."""
+        path = f"/admin/v2/{topic.replace('://', '/')}/internalStats?metadata=true"
+        answer = self.request("GET", path)
+        if not answer.is_success:
+            raise UnavailableError(f"{answer.status_code} {answer.text[:200]}")
+        # A ledger has a list of bookies for each range of its entries; the last one counts.
+        ensembles = re.findall(r"\d+=\[([^]]*)\]", answer.json()["ledgers"][-1]["metadata"])
+        ports = {int(address.rpartition(":")[2]) for address in ensembles[-1].split(",")}
+        return [bookie for bookie in self.bookies if bookie.port in ports]
 
     def token(self, subject: str, expires_in: float | None = None) -> str:
         """Return a token for the role ``subject`` that expires in so many seconds, or never."""
