@@ -29,6 +29,7 @@ from skymap_operator.install.check import (
     check_scan,
     check_scope,
 )
+from skymap_operator.install.keys import make_keys
 from skymap_operator.install.uninstall import Uninstall
 from skymap_operator.pulsar.connections import Pulsars
 from skymap_operator.runtime import health
@@ -98,10 +99,24 @@ def check_command(context: click.Context, operator: str, namespace: str) -> None
     context.exit(1 if faults else 0)
 
 
+@main.command("keys")
+@click.option("--namespace", required=True, help="Namespace of the Secret.")
+@click.option("--secret", required=True, help="Name of the Secret, which exists.")
+@click.option("--role", required=True, help="Role of the broker's own token.")
+def keys_command(namespace: str, secret: str, role: str) -> None:
+    """Make the keys of the chart's own Pulsar, unless its Secret has them."""
+    click.echo(_reported(lambda: keys(namespace, secret, role)))
+
+
 def _run(command: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
-    """Run a command with the settings of the environment; report errors that a user can fix in one line."""
+    """Run a command with the settings of the environment; report errors as `_reported` does."""
+    return _reported(lambda: command(read_settings(os.environ)))
+
+
+def _reported(command: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a command; report errors that a user can fix in one line."""
     try:
-        return asyncio.run(command(read_settings(os.environ)))
+        return asyncio.run(command())
     except (SettingsError, ClusterError) as error:
         raise click.ClickException(printable(str(error))) from error
 
@@ -146,6 +161,12 @@ async def uninstall(settings: Settings, *, delete: bool, timeout: float) -> None
     """Delete or release all scans."""
     async with Cluster(await connect()) as cluster, Pulsars(cluster, settings) as pulsars:
         await Uninstall(cluster, pulsars, settings, delete=delete).run(timeout)
+
+
+async def keys(namespace: str, secret: str, role: str) -> str:
+    """Make the keys of the chart's own Pulsar where they are missing; return what was done."""
+    async with Cluster(await connect()) as cluster:
+        return await make_keys(cluster, namespace, secret, role)
 
 
 async def check(settings: Settings, operator: str, namespace: str) -> int:

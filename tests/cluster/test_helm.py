@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
-from testing.chart import CASES, render, values
+from testing.chart import CASES, find, render, values
 from testing.cluster.cluster import Cluster, KubectlError, Namespace
 from testing.cluster.fixtures import DEFINITION
 from testing.cluster.operators import NO_IMAGE
 from testing.cluster.releases import CHART, WAIT, HelmError, Release, Values
 from testing.cluster.scans import QUICK, SCAN_SECONDS, SETTINGS, manifest
+from testing.cluster.workloads import job, pod
 from testing.pulsar.server import PulsarAddress
 from testing.waiting import eventually
 
@@ -167,6 +169,7 @@ def test_release_works_from_installation_to_removal(
     output = release.install(given, *WAIT)
     assert [line for line in NOTES if line.format(place.name) not in output] == []
     assert_whole(release)
+    keys = content(place, KEYS)
 
     place.apply(manifest(QUICK | {"event": {"simulate": {}}}, "first"))
     seen = eventually(
@@ -185,12 +188,18 @@ def test_release_works_from_installation_to_removal(
     place.kubectl("delete", "pod", "skymap-pulsar-0")
     place.kubectl("rollout", "status", "statefulset/skymap-pulsar", "--timeout=110s")
     eventually(lambda: done_fits(place, "second") > 0, within=SCAN_SECONDS)
+    assert_strangers_are_refused(place, worker_image)
 
     release.upgrade(given | {"operator": given["operator"] | {"logLevel": "debug"}}, *WAIT)
     assert "DEBUG" in eventually(
         lambda: place.kubectl("logs", "deployment/skymap-operator"), lambda log: "DEBUG" in log
     )
     assert_whole(release)
+    release.run("rollback", "1", *WAIT)
+    # As `helm template | kubectl apply`, Argo CD and the like.
+    place.apply(find(render(given, place.name), "Secret", KEYS))
+    assert content(place, KEYS) == keys
+    assert_nowhere(release, place, keys)
 
     output = release.uninstall()
     assert f"{place.name}/second: its pods and topics are gone" in output
@@ -199,6 +208,66 @@ def test_release_works_from_installation_to_removal(
         f"PersistentVolume//{place.get('pvc', f'{name}-results')['spec']['volumeName']}" for name in ("first", "second")
     }
     eventually(lambda: everything(place.cluster) - before, lambda left: left == results | volumes)
+
+
+#: The Secret with the keys of the chart's own Pulsar.
+KEYS = "skymap-pulsar-keys"
+
+#: Reads the plan of a scan without a token, with its own, and with that of another scan.
+READS = """
+import sys
+from pathlib import Path
+from skymap_scanner.broker import Access, open_broker
+from skymap_scanner.errors import BrokerError
+url, topic = sys.argv[1:]
+for name, token in (("none", None), ("own", Path("/data/own")), ("other", Path("/data/other"))):
+    try:
+        with open_broker(url, Access(token_file=token)) as broker, broker.reader(topic) as reader:
+            print("ANSWER", name, "reads" if reader.receive(20) is not None else "nothing", flush=True)
+    except BrokerError as error:
+        print("ANSWER", name, error, flush=True)
+"""
+
+
+def content(place: Namespace, secret: str) -> dict[str, bytes]:
+    """Return what a Secret holds."""
+    return {name: base64.b64decode(value) for name, value in place.get("secret", secret)["data"].items()}
+
+
+def assert_strangers_are_refused(place: Namespace, image: str) -> None:
+    """Read the plan of the second scan in a pod: only with a token of that scan."""
+    uids = {name: place.get("sms", name)["metadata"]["uid"] for name in ("first", "second")}
+    sources = [
+        {"secret": {"name": f"scan-{uids[scan]}-tokens", "items": [{"key": "worker", "path": path}]}}
+        for scan, path in (("second", "own"), ("first", "other"))
+    ]
+    topic = Names.of(place.name, "second").topics("icecube").plan
+    words = [f"pulsar://skymap-pulsar.{place.name}.svc:6650", topic]
+    place.apply(
+        job("stranger", pod(image, "python", "-c", READS, args=words, volume={"projected": {"sources": sources}}))
+    )
+    done = lambda found: found.get("status", {}).get("succeeded") == 1  # noqa: E731
+    eventually(lambda: place.get("job", "stranger"), done, SCAN_SECONDS)
+    lines = place.kubectl("logs", "job/stranger").splitlines()
+    said = dict(line.split(maxsplit=2)[1:] for line in lines if line.startswith("ANSWER "))
+    assert said["own"] == "reads"
+    assert "does not accept our credentials" in said["none"]
+    assert "grant it produce and consume" in said["other"]
+    place.kubectl("delete", "job", "stranger")
+
+
+def assert_nowhere(release: Release, place: Namespace, keys: Mapping[str, bytes]) -> None:
+    """Search objects, logs and the release's record for the keys, which only their Secret may hold."""
+    kinds = "pods,jobs,deployments,statefulsets,controllerrevisions,configmaps,events,skymapscans"
+    text = place.kubectl("get", kinds, "-o", "yaml", "--show-managed-fields") + release.run("get", "all")
+    for component in ("operator", "pulsar", "keys"):
+        said = place.kubectl("logs", "-l", f"app.kubernetes.io/component={component}", "--tail=-1")
+        assert said, component
+        text += said
+    assert f"the Secret {KEYS} has new keys" in text
+    forms = [form for value in keys.values() for form in (base64.b64encode(value).decode(), value.hex())]
+    assert set(keys) == {"key", "broker-token"}
+    assert [one for one in (*forms, keys["broker-token"].decode()) if one in text] == []
 
 
 #: Enough work to keep one worker busy.

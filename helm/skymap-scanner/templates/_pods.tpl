@@ -31,8 +31,8 @@ privileged: false
 readOnlyRootFilesystem: true
 {{- end }}
 
-{{/* What the operator's pod and the pods of the hooks have in common. */}}
-{{- define "skymap-scanner.operatorPod" -}}
+{{/* Where the pods of the operator's image run, and as whom. */}}
+{{- define "skymap-scanner.operatorPlacement" -}}
 enableServiceLinks: false
 {{- with .Values.operator.imagePullSecrets }}
 imagePullSecrets:
@@ -57,6 +57,11 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 securityContext:
   {{- include "skymap-scanner.podSecurity" .Values.operator.securityContext | nindent 2 }}
+{{- end }}
+
+{{/* What the operator's pod and the pods of the hooks have in common. */}}
+{{- define "skymap-scanner.operatorPod" -}}
+{{ include "skymap-scanner.operatorPlacement" . }}
 volumes:
   # Tokens of scans with a Pulsar of their own are written here for a moment: to memory, never to disk.
   - name: tmp
@@ -65,20 +70,30 @@ volumes:
   - name: pulsar-{{ $name }}
     secret:
       secretName: {{ $secret | quote }}
+      {{- if eq $name "signing" }}
+      items:
+        {{- $key := include "skymap-scanner.signingKey" $ | quote }}
+        - {key: {{ $key }}, path: {{ $key }}}
+      {{- end }}
   {{- end }}
 {{- end }}
 
-{{/* The container of these pods without its name and arguments. */}}
-{{- define "skymap-scanner.operatorContainer" -}}
+{{/* The image of these pods, with its resources and rights. */}}
+{{- define "skymap-scanner.operatorImage" -}}
 image: {{ include "skymap-scanner.image" (list . .Values.operator.image) | quote }}
 imagePullPolicy: {{ .Values.operator.image.pullPolicy | quote }}
-env:
-  {{- include "skymap-scanner.environment" . | nindent 2 }}
 resources:
   {{- toYaml .Values.operator.resources | nindent 2 }}
 securityContext:
   {{- include "skymap-scanner.containerSecurity" . | nindent 2 }}
 terminationMessagePolicy: FallbackToLogsOnError
+{{- end }}
+
+{{/* The container of the operator and of the hooks without its name and arguments. */}}
+{{- define "skymap-scanner.operatorContainer" -}}
+{{ include "skymap-scanner.operatorImage" . }}
+env:
+  {{- include "skymap-scanner.environment" . | nindent 2 }}
 volumeMounts:
   - name: tmp
     mountPath: /tmp
@@ -92,10 +107,13 @@ volumeMounts:
 {{/* The Secrets that are mounted into the operator, by content. */}}
 {{- define "skymap-scanner.pulsarSecrets" -}}
 {{- $given := dict }}
-{{- range $name := list "token" "trusted" "certificate" "signing" }}
+{{- range $name := list "token" "trusted" "certificate" }}
 {{- with get $.Values.pulsar.operator (printf "%sSecret" $name) }}
 {{- $_ := set $given $name . }}
 {{- end }}
+{{- end }}
+{{- with include "skymap-scanner.signingSecret" . }}
+{{- $_ := set $given "signing" . }}
 {{- end }}
 {{- toJson $given }}
 {{- end }}
@@ -139,12 +157,13 @@ volumeMounts:
 {{- with $pulsar.operator.tokenSecret }}
 {{- $_ := set $given "PULSAR_TOKEN_FILE" (printf "/pulsar/token/%s" $pulsar.operator.tokenKey) }}
 {{- end }}
-{{- with $pulsar.operator.signingSecret }}
+{{- if include "skymap-scanner.signingSecret" . }}
 {{- if or $pulsar.tokenSecret $pulsar.role }}
-{{- fail "pulsar.operator.signingSecret gives each role of a scan a token of its own: leave out pulsar.tokenSecret and pulsar.role" }}
+{{- $why := ternary "pulsar.operator.signingSecret" "pulsar.authentication" (not (empty $pulsar.operator.signingSecret)) }}
+{{- fail (printf "%s gives each role of a scan a token of its own: leave out pulsar.tokenSecret and pulsar.role" $why) }}
 {{- end }}
 {{- $_ := set $given "PULSAR_OPERATOR_ROLE" $pulsar.operator.role }}
-{{- $_ := set $given "PULSAR_SIGNING_KEY_FILE" (printf "/pulsar/signing/%s" $pulsar.operator.signingKey) }}
+{{- $_ := set $given "PULSAR_SIGNING_KEY_FILE" (printf "/pulsar/signing/%s" (include "skymap-scanner.signingKey" .)) }}
 {{- end }}
 {{- with $pulsar.operator.trustedSecret }}
 {{- $_ := set $given "PULSAR_TRUSTED_FILE" (printf "/pulsar/trusted/%s" $pulsar.operator.trustedKey) }}
@@ -172,6 +191,28 @@ volumeMounts:
   value: {{ ternary $value (toJson $value) (kindIs "string" $value) | quote }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Not empty if the evaluation Pulsar requires a token from every client. */}}
+{{- define "skymap-scanner.authentication" -}}
+{{- if and .Values.pulsar.evaluation .Values.pulsar.authentication -}}
+true
+{{- end }}
+{{- end }}
+
+{{/* Not empty, but a name, if the release has a Secret with the keys of the evaluation Pulsar. */}}
+{{- define "skymap-scanner.ownKeys" -}}
+{{- if and (include "skymap-scanner.authentication" .) (not .Values.pulsar.operator.signingSecret) -}}
+{{ include "skymap-scanner.fullname" . }}-pulsar-keys
+{{- end }}
+{{- end }}
+
+{{/* The Secret with the key that signs tokens, and the key's name there; empty where the operator signs none. */}}
+{{- define "skymap-scanner.signingSecret" -}}
+{{- default (include "skymap-scanner.ownKeys" .) .Values.pulsar.operator.signingSecret }}
+{{- end }}
+{{- define "skymap-scanner.signingKey" -}}
+{{- ternary "key" .Values.pulsar.operator.signingKey (not (empty (include "skymap-scanner.ownKeys" .))) }}
 {{- end }}
 
 {{- define "skymap-scanner.pulsarServiceUrl" -}}

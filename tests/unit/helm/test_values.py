@@ -40,6 +40,7 @@ def test_defaults_equal_those_of_the_operator() -> None:
         pulsar_service_url=f"pulsar://skymap-pulsar.{NAMESPACE}.svc:6650",
         pulsar_admin_url=f"http://skymap-pulsar.{NAMESPACE}.svc:8080",
         name=f"{NAMESPACE}/skymap-operator",
+        pulsar_signing_key_file="/pulsar/signing/key",  # the evaluation Pulsar requires tokens
         namespaces=(NAMESPACE,),  # the chart's scope is that of the release, where it knows its namespace
     )
     assert read == own
@@ -217,6 +218,9 @@ def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
             {"pulsar": {"role": "scans", "operator": {"signingSecret": "key"}}},
             "a token of its own: leave out pulsar.tokenSecret and pulsar.role",
         ),
+        ({"pulsar": {"tokenSecret": "t"}}, "pulsar.authentication gives each role of a scan a token of its own"),
+        ({"pulsar": {"operator": {"role": "a,b"}}}, "role"),
+        ({"rbac": {"create": False}}, "name a Secret with them in pulsar.operator.signingSecret"),
         ({"pulsar": {"tokenSeconds": 59}}, "tokenSeconds"),
         ({"serviceAccount": {"create": False}}, "set serviceAccount.name"),
         ({"metrics": {"dashboard": {"enabled": True}}}, "set metrics.scans to true"),
