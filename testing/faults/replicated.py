@@ -7,6 +7,7 @@ The witness is a producer of numbered messages on a topic of its own, which note
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -65,7 +66,10 @@ def play(stage: Stage, name: str, scan_name: str) -> Outcome:
         wrong = ["the scan ended before the fault"] if process.poll() is not None else []
         try:
             if process.wait(SCAN_SECONDS) != 0:
-                raise RuntimeError(f"the scan failed: {scan.folder.with_suffix('.log').read_text()}")
+                raise RuntimeError(f"the scan failed: {_logs(scan)}")
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise RuntimeError(f"the scan has not ended within {SCAN_SECONDS:g} s: {_logs(scan)}") from None
         finally:
             seconds = time.monotonic() - began
             mend()
@@ -109,6 +113,13 @@ def _witness(stage: Stage, name: str) -> Iterator[Log]:
         sender.join(SCAN_SECONDS)
     if failed or sender.is_alive():
         raise RuntimeError(f"the witness has no answer for message {log.attempted[-1]}") from next(iter(failed), None)
+
+
+def _logs(scan: LocalScan) -> str:
+    """Return the last lines of the logs of a scan and its roles."""
+    logs = [scan.folder.with_suffix(".log"), *sorted((scan.folder / "logs").glob("*.log"))]
+    tails = (log.read_text(errors="replace").splitlines()[-10:] for log in logs)
+    return "\n".join(f"--- {log.name}\n" + "\n".join(tail) for log, tail in zip(logs, tails, strict=True))
 
 
 def _read(stage: Stage, scan: LocalScan, name: str) -> tuple[History, list[int]]:
