@@ -2,11 +2,11 @@
 
     python -m benchmarks.coverage.calibrate --tracks 400 --cascades 400 --version 1 -o build/calibration
 
-Each event has its own ice model, scattering, absorption, DOM efficiency and hole ice (``draw_variation``). Its record
-is appended to ``events.jsonl``: if the command is interrupted, the same command continues, with the same results. At
-the end it writes ``calibration.json``, the thresholds by fitted topology and energy, which belongs into
-``worker_image/skymap_scanner/results/calibrations``; and ``report.md`` with two pictures, how often the regions hold
-the truth. Needs the extra ``plots``.
+Each event has its own ice model, scattering, absorption, DOM efficiency, hole ice and anisotropy
+(``draw_variation``). Its record is appended to ``events.jsonl``: if the command is interrupted, the same command
+continues, with the same results. At the end it writes ``calibration.json``, the thresholds by fitted topology and
+energy, which belongs into ``worker_image/skymap_scanner/results/calibrations``; and ``report.md`` with two pictures,
+how often the regions hold the truth. Needs the extra ``plots``.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ def make_calibration(
     if not ranges:
         raise ValueError(f"{len(fitted)} events with a fit are too few: thresholds need {LEAST_EVENTS} of a topology")
     low, high = map(tev, settings["energies"])
+    larger = "; the larger threshold of both" if settings["physics"]["light"] == "both" else ""
     return Calibration(
         version=version,
         likelihood=next(iter(likelihoods), ""),
@@ -91,7 +92,7 @@ def make_calibration(
         scanner_version=__version__,
         simulation=(
             f"{low} to {high} TeV, {LIGHTS[settings['physics']['light']]}; ice model, scattering, absorption, DOM "
-            "efficiency and hole ice varied"
+            f"efficiency, hole ice and anisotropy varied{larger}"
         ),
         simulated=len(records),
         failed=len(records) - len(fitted),

@@ -54,7 +54,7 @@ def printed_limits(record: Mapping[str, Any]) -> tuple[float, float]:
 def _head(settings: Mapping[str, Any]) -> list[str]:
     low, high = settings["energies"]
     varied, light = settings["physics"]["varied"], LIGHTS[settings["physics"]["light"]]
-    physics = "each with its own ice, efficiency and hole ice" if varied else "with the ice of the fit"
+    physics = "each with its own ice, anisotropy, efficiency and hole ice" if varied else "with the ice of the fit"
     text = (
         f"Simulated events from seed {settings['seed']}, {physics}, {light}: {low:g} to {high:g} GeV, even in the "
         "logarithm; vertex even in the instrumented volume, direction even over the sky. Fitted by "

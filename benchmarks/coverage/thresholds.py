@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.event.model import Topology
-from skymap_scanner.results.calibration import EnergyRange, threshold
+from skymap_scanner.results.calibration import EnergyRange, Threshold, threshold
 from skymap_scanner.results.rule import WILKS
 
 Records = Sequence[Mapping[str, Any]]
@@ -28,7 +28,8 @@ def energy_ranges(records: Records, range_events: int = RANGE_EVENTS) -> list[En
     """Divide the events of each fitted topology by fitted energy, and return the thresholds of each range.
 
     Ranges of a topology touch, and have about equal numbers of events, at least ``range_events`` where there are so
-    many. Their edges have two significant figures. A topology with fewer than ``LEAST_EVENTS`` has none.
+    many. Their edges have two significant figures. A topology with fewer than ``LEAST_EVENTS`` has none. Where the
+    events are of both lights, the larger threshold counts (`_widest`).
     """
     found = []
     for topology in get_args(Topology):
@@ -36,20 +37,31 @@ def energy_ranges(records: Records, range_events: int = RANGE_EVENTS) -> list[En
         if len(chosen) < LEAST_EVENTS:
             continue
         energy = np.array([record["fitted_energy"] for record in chosen])
-        delta = np.array([record["delta"] for record in chosen])
         for low, high in pairwise(_edges(energy, max(1, len(chosen) // range_events))):
-            inside = delta[(low <= energy) & (energy < high)]
+            inside = [record for record in chosen if low <= record["fitted_energy"] < high]
             if len(inside) >= LEAST_EVENTS:
                 found.append(
                     EnergyRange(
                         topology=topology,
                         energy=(low, high),
                         events=len(inside),
-                        half=threshold(inside, 0.5),
-                        ninety=threshold(inside, 0.9),
+                        half=_widest(inside, 0.5),
+                        ninety=_widest(inside, 0.9),
                     )
                 )
     return found
+
+
+def _widest(records: Records, level: float) -> Threshold:
+    """Return the largest of the thresholds that each light of the simulation asks for.
+
+    So a region holds the truth as often as it says in each of them, and more often where the fit knows the light.
+    Lights with fewer than ``LEAST_EVENTS`` have no say, unless all have.
+    """
+    lights = {record["light"] for record in records}
+    deltas = [np.array([r["delta"] for r in records if r["light"] == light]) for light in sorted(lights)]
+    enough = [delta for delta in deltas if len(delta) >= LEAST_EVENTS] or [np.concatenate(deltas)]
+    return max((threshold(delta, level) for delta in enough), key=lambda one: one.value)
 
 
 def limits_of(record: Mapping[str, Any], ranges: Sequence[EnergyRange]) -> tuple[float, float]:

@@ -35,7 +35,7 @@ def test_command_options_match_the_arguments_of_simulate(tmp_path: Path, capsys:
     path = tmp_path / "cascade.i3.gz"
     words = (
         "--mjd 58000.5 --topology cascade --ra 10 --dec -20 --energy 2e4 --seed 4 --vertex 10,-20,-300 --ice spice_lea "
-        "--scattering 1.1 --absorption 0.95 --efficiency 0.9 --hole-ice 0.5"
+        "--scattering 1.1 --absorption 0.95 --efficiency 0.9 --hole-ice 0.5 --anisotropy 1.2"
     )
     with pytest.raises(SystemExit) as end:
         main(["simulate", str(path), *words.split()])
@@ -46,8 +46,8 @@ def test_command_options_match_the_arguments_of_simulate(tmp_path: Path, capsys:
     assert truth is not None
     assert (truth.ra, truth.dec, truth.energy, truth.ice) == (10, -20, 2e4, "spice_lea")
     assert truth.vertex == (10, -20, -300)
-    assert truth.variation == Variation(1.1, 0.95, 0.9, 0.5)
-    assert "scattering 1.1, absorption 0.95, efficiency 0.9, hole_ice 0.5" in out
+    assert truth.variation == Variation(1.1, 0.95, 0.9, 0.5, 1.2)
+    assert "scattering 1.1, absorption 0.95, efficiency 0.9, hole_ice 0.5, anisotropy 1.2" in out
 
 
 @pytest.mark.parametrize(

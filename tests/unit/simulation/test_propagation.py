@@ -14,7 +14,7 @@ from skymap_scanner.detector.ice import ORIGIN_DEPTH, Ice, ice_model
 from skymap_scanner.reconstruction.millipede.acceptance import scattered, turned
 from skymap_scanner.reconstruction.millipede.constants import ACCEPTANCE, C_ICE, LIU_SHARE
 from skymap_scanner.reconstruction.millipede.photon_model import PhotonModel
-from skymap_scanner.simulation.medium import FLOW, TILT, TILT_AZIMUTH, Medium, flat, south_pole
+from skymap_scanner.simulation.medium import FLOW_AZIMUTH, TILT, TILT_AZIMUTH, Medium, flat, south_pole
 from skymap_scanner.simulation.propagated_light import crossing_charge, reception_radius
 from skymap_scanner.simulation.propagation import Crossings, Sources, _shift, propagate, receivers
 
@@ -164,7 +164,9 @@ def receivers_below_wall(x: float, y: float, medium: Medium, wall: float) -> tup
 
 def test_light_is_brighter_along_the_flow_of_the_ice() -> None:
     ice = homogeneous(25.0, 120.0)
-    position = ring([100.0], [0.0], [FLOW, FLOW + 180, FLOW + 90, FLOW + 270]).reshape(-1, 3)
+    position = ring([100.0], [0.0], [FLOW_AZIMUTH, FLOW_AZIMUTH + 180, FLOW_AZIMUTH + 90, FLOW_AZIMUTH + 270]).reshape(
+        -1, 3
+    )
     plain, _ = light(position, flat(ice, 0.45), point())
     stretched, _ = light(position, south_pole(ice)._replace(shift=np.zeros((len(TILT), len(TILT[0])))), point())
     assert plain[:2].sum() / plain[2:].sum() == pytest.approx(1, abs=0.15)

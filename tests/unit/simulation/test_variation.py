@@ -27,7 +27,7 @@ from skymap_scanner.simulation.variation import FLASHER_ACCEPTANCE, LIMITS
 from .conftest import random
 
 CASCADE: dict[str, Any] = {"energy": 3e4, "seed": 7, "vertex": (30.0, -20.0, -250.0), "ra": 83.6, "dec": 22.0}
-VARIED = Variation(scattering=1.07, absorption=0.94, efficiency=1.03, hole_ice=0.4)
+VARIED = Variation(scattering=1.07, absorption=0.94, efficiency=1.03, hole_ice=0.4, anisotropy=0.8)
 
 
 def encode(event: Event) -> bytes:
@@ -125,6 +125,7 @@ def test_drawn_physics_is_possible_and_depends_on_the_seed_alone(seed: int) -> N
     for name in ("scattering", "absorption", "efficiency"):
         assert 0.9 <= getattr(variation, name) <= 1.1
     assert 0 <= variation.hole_ice <= 1
+    assert 0.6 <= variation.anisotropy <= 1.4
     assert draw_variation(random(seed)) == (ice, variation)
 
 
@@ -139,3 +140,4 @@ def test_drawn_physics_spreads_as_documented() -> None:
         assert values.std() == pytest.approx(width, rel=0.06)
     assert np.std([v.efficiency for _, v in drawn]) == pytest.approx(0.2 / math.sqrt(12), rel=0.06)
     assert np.std([v.hole_ice for _, v in drawn]) == pytest.approx(1 / math.sqrt(12), rel=0.06)
+    assert np.std([v.anisotropy for _, v in drawn]) == pytest.approx(4 * width, rel=0.06)

@@ -64,6 +64,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Angular acceptance, from that of the fit (0) to that of SPICE FTP v3m (1).",
 )
+@click.option(
+    "--anisotropy",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Factor on the anisotropy, by which light goes farther along the flow of the ice.",
+)
 @click.option("--mjd", type=float, help="Time of the event (UTC, days).  [default: 60310, 2024-01-01]")
 @click.option("--demo", is_flag=True, help="Make the demo event; no other option is allowed.")
 def command(
@@ -75,6 +82,7 @@ def command(
     absorption: float,
     efficiency: float,
     hole_ice: float,
+    anisotropy: float,
     **given: Any,
 ) -> None:
     """Simulate an event with a known direction and write it to OUT (.i3, .i3.zst, .i3.gz, .i3.bz2 or .i3.xz).
@@ -95,7 +103,7 @@ def command(
         arguments = dict(DEMO)
     else:
         arguments = given | {"vertex": None if vertex is None else _parse_vertex(vertex)}
-        arguments["variation"] = Variation(scattering, absorption, efficiency, hole_ice)
+        arguments["variation"] = Variation(scattering, absorption, efficiency, hole_ice, anisotropy)
         if mjd is not None:
             arguments["mjd"] = mjd
     event = simulate(**arguments)

@@ -6,6 +6,10 @@ scattering length and the absorption length at 400 nm, the wavelength that DOMs 
 Layers are not flat: they rise and fall along the south-west (225 degrees), as dust loggers have measured
 (arXiv:1301.5361). The shifts are every tenth row of the table with six places that public code draws the ice with. They
 have not been compared with the table that IceCube distributes.
+
+Light goes farther along the flow of the ice. As in SPICE Lea (arXiv:1309.7010), a direction is stretched by exp(kappa)
+along three axes before a scatter, and back after it; formula and numbers from ppc (https://github.com/icecube/ppc:
+pro.cxx, and a public cfg.txt). Later models explain it by birefringence (The Cryosphere 18 (2024) 75).
 """
 
 from __future__ import annotations
@@ -38,6 +42,9 @@ TILT = (
     (-13.2, -9.6, 0.7, 4.2, 8.5, 8.3, 9.2, 6.9, 5.9, 7.9, 12.4, 8.7, 5.3),
     (-1.3, -1.3, 8.9, 10.9, 14.6, 14.5, 14.3, 10.3, 9.0, 10.6, 16.6, 11.8, 7.1),
 )
+#: Logarithm of the stretch along the flow, across it, and along the vertical; the flow's azimuth, degrees (SPICE Lea).
+ANISOTROPY = (-0.08, 0.04, 0.04)
+FLOW_AZIMUTH = 126.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Ice:
 
     ``depth_top`` (m) is the upper edge of the first layer, ``thickness`` (m) that of every layer;
     ``effective_scattering_length`` and ``absorption_length``: metres at 400 nm, float64 (n,), read-only.
+    ``anisotropy`` multiplies `ANISOTROPY`: 0 for ice in which all directions are alike.
     """
 
     name: str
@@ -53,6 +61,7 @@ class Ice:
     thickness: float
     effective_scattering_length: NDArray[np.float64]
     absorption_length: NDArray[np.float64]
+    anisotropy: float = 1.0
 
     def __post_init__(self) -> None:
         for array in (self.effective_scattering_length, self.absorption_length):
@@ -64,8 +73,7 @@ def layer_height(position: NDArray[np.float64]) -> NDArray[np.float64]:
 
     The shift is linear in place and height, constant beyond the table.
     """
-    axis = math.radians(TILT_AZIMUTH)
-    place = position[:, 0] * math.cos(axis) + position[:, 1] * math.sin(axis)
+    place = along_azimuth(position, TILT_AZIMUTH)
     z, table = position[:, 2], np.array(TILT)
     heights = TILT_LOWEST + TILT_STEP * np.arange(table.shape[1])
     shift = np.array([np.interp(z, heights, row) for row in table])
@@ -73,6 +81,12 @@ def layer_height(position: NDArray[np.float64]) -> NDArray[np.float64]:
     low, high = np.array(TILT_PLACES)[j], np.array(TILT_PLACES)[j + 1]
     f, one = np.clip((place - low) / (high - low), 0.0, 1.0), np.arange(len(z))
     return np.asarray(z - (shift[j, one] + f * (shift[j + 1, one] - shift[j, one])))
+
+
+def along_azimuth(position: NDArray[np.float64], azimuth: float) -> NDArray[np.float64]:
+    """Return how far ``position`` (n, 3) is along an azimuth (degrees) of the horizontal."""
+    angle = math.radians(azimuth)
+    return np.asarray(position[:, 0] * math.cos(angle) + position[:, 1] * math.sin(angle))
 
 
 def depth(z: NDArray[np.float64] | float) -> NDArray[np.float64] | float:

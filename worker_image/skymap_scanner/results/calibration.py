@@ -233,7 +233,7 @@ def rule_of_event(deltas: Sequence[float], likelihood: str, otherwise: ContourRu
         return _not_of_event(otherwise, "2 delta ln L of its re-simulations is always the same")
     statement = (
         f"Contours calibrated with {len(fitted)} re-simulations of this event (ice model, scattering, absorption, DOM "
-        "efficiency and hole ice varied): statistical, and systematic as far as varied."
+        "efficiency, hole ice and anisotropy varied): statistical, and systematic as far as varied."
     )
     source = (
         f"this scan, {len(deltas)} re-simulations of its best fit, {len(deltas) - len(fitted)} without a fit; 68% "

@@ -3,10 +3,7 @@
 The layers are those of the ice models in ``detector/ice.py``. What those tables leave out is added here:
 
 - *Tilt*: that of `detector.ice`, followed along every photon's way.
-- *Anisotropy.* Light goes farther along the flow of the ice. As in SPICE Lea (arXiv:1309.7010), a direction is
-  stretched by exp(kappa) along three axes before a scatter, and back after it; formula and numbers from ppc
-  (https://github.com/icecube/ppc: pro.cxx, and a public cfg.txt). Later models explain it by birefringence
-  (The Cryosphere 18 (2024) 75), which is left out.
+- *Anisotropy*: that of `detector.ice`, at every scatter. Birefringence is left out.
 - *The scattering function* is the ice model's own mixture of simplified Liu and Henyey-Greenstein.
 """
 
@@ -19,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.detector.ice import (
+    ANISOTROPY,
+    FLOW_AZIMUTH,
     ORIGIN_DEPTH,
     TILT,
     TILT_AZIMUTH,
@@ -35,9 +34,6 @@ Array = NDArray[np.float64]
 #: (arXiv:1301.5361); for the others, public configurations of ppc with anisotropy and of SPICE FTP v3m (cfg.txt).
 SCATTERING_G = 0.9
 LIU_SHARES = {"spice_mie": 0.45, "spice_lea": 0.41, "spice_ftp_v3m": 0.137}
-#: Logarithm of the stretch along the flow, across it, and along the vertical; the flow's azimuth, degrees (SPICE Lea).
-ANISOTROPY = (-0.08, 0.04, 0.04)
-FLOW = 126.0
 
 
 class Scattering(NamedTuple):
@@ -83,8 +79,8 @@ class Medium(NamedTuple):
 
 def south_pole(ice: Ice) -> Medium:
     """Return the medium of an ice model, with tilt and anisotropy."""
-    along, across, up = (math.exp(kappa) for kappa in ANISOTROPY)
-    flow = math.radians(FLOW)
+    along, across, up = (math.exp(ice.anisotropy * kappa) for kappa in ANISOTROPY)
+    flow = math.radians(FLOW_AZIMUTH)
     scattering = Scattering(SCATTERING_G, LIU_SHARES[ice.name], along, across, up, math.cos(flow), math.sin(flow))
     return _medium(ice, scattering, np.array(TILT))
 

@@ -32,6 +32,7 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "absorption": (0.5, 2.0),
     "efficiency": (0.5, 2.0),
     "hole_ice": (0.0, 1.0),
+    "anisotropy": (0.0, 2.0),
 }
 
 #: How calibration varies the lengths of the ice: a Gaussian of this width, cut at twice of it. This is our choice, for
@@ -39,6 +40,8 @@ LIMITS: Mapping[str, tuple[float, float]] = {
 LENGTH_WIDTH = 0.05
 #: Largest difference of the DOMs' efficiency, our choice.
 EFFICIENCY_RANGE = 0.1
+#: How calibration varies the anisotropy: a Gaussian of this width, cut at twice of it. Our choice.
+ANISOTROPY_WIDTH = 0.2
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,15 @@ class Variation:
     """How the simulated physics differs from the nominal one, within ``LIMITS``.
 
     ``scattering`` and ``absorption`` multiply the two lengths of the ice at all depths, ``efficiency`` the sensitivity
-    of all DOMs; ``hole_ice`` goes from the fit's angular acceptance (0) to the other one (1). Raises InputError beyond
-    the limits.
+    of all DOMs; ``hole_ice`` goes from the fit's angular acceptance (0) to the other one (1); ``anisotropy`` multiplies
+    the ice's. Raises InputError beyond the limits.
     """
 
     scattering: float = 1.0
     absorption: float = 1.0
     efficiency: float = 1.0
     hole_ice: float = 0.0
+    anisotropy: float = 1.0
 
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
@@ -71,13 +75,14 @@ class Variation:
         return asdict(self)
 
     def change_ice(self, ice: Ice) -> Ice:
-        """Return the ice with its lengths multiplied."""
-        if self.scattering == self.absorption == 1:
+        """Return the ice with its lengths and its anisotropy multiplied."""
+        if self.scattering == self.absorption == self.anisotropy == 1:
             return ice
         return replace(
             ice,
             effective_scattering_length=ice.effective_scattering_length * self.scattering,
             absorption_length=ice.absorption_length * self.absorption,
+            anisotropy=ice.anisotropy * self.anisotropy,
         )
 
     def change_geometry(self, geometry: Geometry) -> Geometry:
@@ -110,7 +115,7 @@ def draw_variation(random: np.random.Generator) -> VariedPhysics:
 
     The ice is one of ``ICE_MODELS``, each as likely; scattering and absorption differ by ``LENGTH_WIDTH`` (cut at twice
     of it), independently; the efficiency evenly within ``EFFICIENCY_RANGE``; the hole ice evenly between its two
-    curves. Equal generators give equal physics: five numbers are drawn, and two more for each length beyond the cut.
+    curves; the anisotropy by ``ANISOTROPY_WIDTH`` (cut likewise). Equal generators give equal physics.
     """
     ice = ICE_MODELS[int(random.integers(len(ICE_MODELS)))]
     return VariedPhysics(
@@ -120,6 +125,7 @@ def draw_variation(random: np.random.Generator) -> VariedPhysics:
             absorption=1 + LENGTH_WIDTH * _draw_within_two_sigma(random),
             efficiency=random.uniform(1 - EFFICIENCY_RANGE, 1 + EFFICIENCY_RANGE),
             hole_ice=random.random(),
+            anisotropy=1 + ANISOTROPY_WIDTH * _draw_within_two_sigma(random),
         ),
     )
 

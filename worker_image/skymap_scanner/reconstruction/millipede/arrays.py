@@ -21,11 +21,16 @@ LANES = 8
 
 
 class Doms(NamedTuple):
-    """DOMs: position (m), where their column of the layers begins, and PE per GeV and unit fluence."""
+    """DOMs: position (m), where their column of the layers begins, and PE per GeV and unit fluence.
+
+    ``height``, ``flow`` (m): of the layer, and along the flow of the ice (`directions`).
+    """
 
     x: Single
     y: Single
     z: Single
+    height: Single
+    flow: Single
     column: NDArray[np.int32]
     efficiency: Single
 
@@ -50,7 +55,7 @@ class FarField(NamedTuple):
 
     ``tensor`` (x, y, z, 20) holds the moments where ``known``; a point is summed over the ``doms`` when it is first
     asked for (`far_grid.complete_field`), and does not change then. ``scale``, ``cubic``: the fluence by distance;
-    ``reach`` (m): of light.
+    ``reach`` (m): of light; ``anisotropy``: its strength.
     """
 
     tensor: Single
@@ -60,6 +65,7 @@ class FarField(NamedTuple):
     cubic: Single
     reference_decay: np.float32
     reach: np.float32
+    anisotropy: np.float32
     cell: Index  # (cells + 1,): the near DOMs of cell i are near.x[cell[i]:cell[i + 1]]
     near: Doms
 
@@ -67,13 +73,15 @@ class FarField(NamedTuple):
 class EventArrays(NamedTuple):
     """One event, ready for the kernels.
 
-    ``layers``: `layers.layer_table`, flat. ``range2``: square of the longest way of light that counts, m2.
+    ``layers``: `layers.layer_table`, flat. ``anisotropy``: its strength. ``range2``: square of the longest way of light
+    that counts, m2.
     """
 
     hit: Doms
     unhit: Doms
     bins: TimeBins
     layers: Single
+    anisotropy: np.float32
     tables: LightTables
     field: FarField
     range2: np.float32
@@ -83,10 +91,11 @@ class Segments(NamedTuple):
     """Sources along the track, n of them, and room for what an evaluation computes about them.
 
     ``s``: place along the track (m), on a grid of step ``spacing[0]`` from ``spacing[1]``; ``before[k]`` counts the
-    segments in front of grid point k. ``s`` and from ``x`` to ``later``: LANES more than n, so that loops may go on to
-    full vectors; from ``charge`` on they hold what concerns one DOM. ``unhit`` (n,): PE per GeV in DOMs without pulses;
-    ``ratio``: exact / far field - 1 of it. ``matrix`` (row, n): expected PE per GeV in bins with charge, then scaled;
-    ``rest`` (n,): in everything else; ``total``: both. ``energy`` (n,): GeV.
+    segments in front of grid point k. ``height`` of their layer and place along the ``flow`` of the ice, m; ``lean``
+    and ``rise``: how the height grows along the tilt and upwards. ``s`` and from ``x`` to ``later``: LANES more than n,
+    so that loops may go on to full vectors; from ``charge`` on they hold what concerns one DOM. ``unhit`` (n,): PE per
+    GeV in DOMs without pulses; ``ratio``: exact / far field - 1 of it. ``matrix`` (row, n): expected PE per GeV in bins
+    with charge, then scaled; ``rest`` (n,): in everything else; ``total``: both. ``energy`` (n,): GeV.
     """
 
     s: Single
@@ -95,6 +104,10 @@ class Segments(NamedTuple):
     x: Single
     y: Single
     z: Single
+    height: Single
+    flow: Single
+    lean: Single
+    rise: Single
     time: Single
     charge: Single
     distance: Single
@@ -129,6 +142,10 @@ def make_segments(rows: int, spacing: float, first: int, keep: NDArray[np.bool_]
         x=room(),
         y=room(),
         z=room(),
+        height=room(),
+        flow=room(),
+        lean=room(),
+        rise=room(),
         time=room(),
         charge=room(),
         distance=room(),

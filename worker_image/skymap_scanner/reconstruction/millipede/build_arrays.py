@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.detector.geometry import Geometry
-from skymap_scanner.detector.ice import Ice
+from skymap_scanner.detector.ice import FLOW_AZIMUTH, Ice, along_azimuth, layer_height
 from skymap_scanner.reconstruction.millipede.arrays import Doms, EventArrays, TimeBins, Track
 from skymap_scanner.reconstruction.millipede.bins import DomBins, EventData
 from skymap_scanner.reconstruction.millipede.constants import CHARGE_WIDTH, PE_PER_GEV
@@ -25,9 +25,17 @@ _SECONDS = 1e-9  # in a nanosecond
 def make_doms(geometry: Geometry, index: Sequence[int] | NDArray[np.int64]) -> Doms:
     """Return the DOMs of these indices."""
     index = np.asarray(index, np.int64)
-    x, y, z = (np.ascontiguousarray(axis, np.float32) for axis in geometry.position[index].T)
-    efficiency = (geometry.efficiency[index] * PE_PER_GEV).astype(np.float32)
-    return Doms(x=x, y=y, z=z, column=column_of(geometry.position[index]), efficiency=efficiency)
+    position = geometry.position[index]
+    x, y, z = (np.ascontiguousarray(axis, np.float32) for axis in position.T)
+    return Doms(
+        x=x,
+        y=y,
+        z=z,
+        height=layer_height(position).astype(np.float32),
+        flow=along_azimuth(position, FLOW_AZIMUTH).astype(np.float32),
+        column=column_of(position),
+        efficiency=(geometry.efficiency[index] * PE_PER_GEV).astype(np.float32),
+    )
 
 
 def trust_in(binned: Sequence[DomBins], model_error: float) -> NDArray[np.float64]:
@@ -91,8 +99,9 @@ def make_event_arrays(
         unhit=unhit,
         bins=make_time_bins(data.binned, trust, geometry.noise, reference),
         layers=layer_table(ice).ravel(),
+        anisotropy=np.float32(ice.anisotropy),
         tables=tables,
-        field=make_far_field(unhit, tables, light_range),
+        field=make_far_field(unhit, tables, light_range, ice.anisotropy),
         range2=np.float32(light_range**2),
     )
 

@@ -22,6 +22,7 @@ from skymap_scanner.reconstruction.millipede.arrays import (
     Track,
 )
 from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
+from skymap_scanner.reconstruction.millipede.directions import FLOW_X, FLOW_Y, kappa_of, layer_at, way
 from skymap_scanner.reconstruction.millipede.far_grid import (
     FAR,
     GRID_SIZE,
@@ -76,7 +77,7 @@ def make_log_far() -> Single:
     return np.full((GRID_SIZE, GRID_SIZE, GRID_SIZE_Z), UNKNOWN)
 
 
-def make_far_field(unhit: Doms, tables: LightTables, light_range: float) -> FarField:
+def make_far_field(unhit: Doms, tables: LightTables, light_range: float, anisotropy: float) -> FarField:
     """Prepare the grid, whose points are summed when they are first asked for, and list the near DOMs."""
     scale, cubic = fit_cubics(tables)
     cell, members = _list_near(unhit.x, unhit.y, unhit.z)
@@ -88,6 +89,7 @@ def make_far_field(unhit: Doms, tables: LightTables, light_range: float) -> FarF
         cubic=cubic,
         reference_decay=tables.reference_decay,
         reach=np.float32(light_range),
+        anisotropy=np.float32(anisotropy),
         cell=cell,
         near=_near_doms(unhit, members),
     )
@@ -99,11 +101,13 @@ def _near_doms(doms: Doms, members: Index) -> Doms:
     members = np.where(blind, 0, members)
     if not doms.x.size:
         nothing = np.zeros(1, np.float32)
-        doms = Doms(nothing, nothing, nothing, np.zeros(1, np.int32), nothing)
+        doms = Doms(nothing, nothing, nothing, nothing, nothing, np.zeros(1, np.int32), nothing)
     return Doms(
         x=doms.x[members],
         y=doms.y[members],
         z=doms.z[members],
+        height=doms.height[members],
+        flow=doms.flow[members],
         column=doms.column[members],
         efficiency=np.where(blind, np.float32(0), doms.efficiency[members]),
     )
@@ -167,7 +171,7 @@ def light_in_unhit_field(event: EventArrays, track: Track, seg: Segments) -> Non
         cell = (_cell(seg.x[j]) * CELLS + _cell(seg.y[j])) * CELLS + _cell(seg.z[j])
         near = _near_light(
             field.cell[cell], field.cell[cell + 1], field.near, seg.x[j], seg.y[j], seg.z[j], n[0], n[1], n[2],
-            event.layers, tables.log_fluence, tables.angles, tables.angle_first,
+            event.layers, event.anisotropy, tables.log_fluence, tables.angles, tables.angle_first,
             tables.angle_density, tables.reference_decay,
         )  # fmt: skip
         seg.unhit[j] = far + near
@@ -203,7 +207,7 @@ def light_in_unhit_at(
     field, tables = event.field, event.tables
     cell = (_cell(x) * CELLS + _cell(y)) * CELLS + _cell(z)
     near = _near_light(
-        field.cell[cell], field.cell[cell + 1], field.near, x, y, z, n[0], n[1], n[2], event.layers,
+        field.cell[cell], field.cell[cell + 1], field.near, x, y, z, n[0], n[1], n[2], event.layers, event.anisotropy,
         tables.log_fluence, tables.angles, tables.angle_first, tables.angle_density, tables.reference_decay,
     )  # fmt: skip
     light: np.float32 = near + _interpolated(field.tensor, factors, x, y, z)
@@ -245,6 +249,7 @@ def _near_light(
     ny: np.float32,
     nz: np.float32,
     layers: Single,
+    anisotropy: np.float32,
     log_fluence: Single,
     angles: np.float32,
     angle_first: np.float32,
@@ -253,18 +258,20 @@ def _near_light(
 ) -> np.float32:
     """Sum the light of one segment in the near DOMs first..last, weighted by `nearness`."""
     total = ZERO
+    height, flow = layer_at(x, y, z)[0], x * FLOW_X + y * FLOW_Y
     for k in range(first, last):
         dx, dy, dz = near.x[k] - x, near.y[k] - y, near.z[k] - z
         d = np.sqrt(dx * dx + dy * dy + dz * dz)
         d = max(NEAREST, d)
         inverse = ONE / d
         cos_eta = dz * inverse
-        place, radial, angular = layer_place(d, cos_eta, near.column[k])
+        place, radial, angular = layer_place(d, (near.height[k] - height) * inverse, near.column[k])
         cos_psi = (dx * nx + dy * ny + dz * nz) * inverse
         b = layer_number(place + SCATTER, radial, angular, layers)
         a = layer_number(place + ABSORB, radial, angular, layers)
         more = nz * layer_number(place + BY_AXIS, radial, angular, layers)
         more += cos_psi * layer_number(place + BY_PSI, radial, angular, layers)
+        more -= kappa_of((near.flow[k] - flow) * inverse, anisotropy) * way(d, b, a)
         light = expected_charge(
             d, cos_psi, cos_eta, nz, b, a, more, log_fluence, angles, angle_first, angle_density, reference_decay
         )

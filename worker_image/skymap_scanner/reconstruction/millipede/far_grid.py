@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, FarField, Segments, Single, Track
 from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
 from skymap_scanner.reconstruction.millipede.constants import TABLE_SCATTERING
+from skymap_scanner.reconstruction.millipede.directions import FLOW_X, FLOW_Y, kappa_of, layer_at, way
 from skymap_scanner.reconstruction.millipede.energies import solve_cholesky
 from skymap_scanner.reconstruction.millipede.interpolants import N_RADIUS, ROOT_MIN, ROOT_STEP, LightTables
 from skymap_scanner.reconstruction.millipede.light import (
@@ -126,16 +127,18 @@ def _fill_point(field: FarField, layers: Single, ix: int, iy: int, iz: int) -> N
     """Sum the distant DOMs at one grid point."""
     x, y, z = F(ix * GRID_STEP - GRID_EDGE), F(iy * GRID_STEP - GRID_EDGE), F(iz * GRID_STEP_Z - GRID_EDGE)
     doms, reach = field.doms, field.reach
-    near, column = np.empty((4, doms.x.size), np.float32), np.empty(doms.x.size, np.int32)
+    near, column = np.empty((6, doms.x.size), np.float32), np.empty(doms.x.size, np.int32)
+    height, flow = layer_at(x, y, z)[0], x * FLOW_X + y * FLOW_Y
     n = 0
     for k in range(doms.x.size):
         dx, dy, dz = doms.x[k] - x, doms.y[k] - y, doms.z[k] - z
         if dx * dx + dy * dy + dz * dz < reach * reach:
             near[0, n], near[1, n], near[2, n] = dx, dy, dz
-            near[3, n], column[n] = doms.efficiency[k], doms.column[k]
+            near[3, n], near[4, n] = doms.height[k] - height, doms.flow[k] - flow
+            near[5, n], column[n] = doms.efficiency[k], doms.column[k]
             n += 1
     _sum_moments(
-        near, column, n, layers, field.scale, field.cubic, field.reference_decay, reach,
+        near, column, n, layers, field.anisotropy, field.scale, field.cubic, field.reference_decay, reach,
         field.tensor[ix, iy, iz],
     )  # fmt: skip
     field.known[ix, iy, iz] = True
@@ -154,6 +157,7 @@ def _distant_light(
     column: NDArray[np.int32],
     k: int,
     layers: Single,
+    anisotropy: np.float32,
     scale: Single,
     cubic: Single,
     reference_decay: np.float32,
@@ -171,7 +175,7 @@ def _distant_light(
     d = max(NEAREST, d)
     inverse = ONE / d
     ex, ey, ez = dx * inverse, dy * inverse, dz * inverse
-    place, radial, angular = layer_place(d, ez, column[k])
+    place, radial, angular = layer_place(d, near[3, k] * inverse, column[k])
     b = layer_number(place + SCATTER, radial, angular, layers)
     a = layer_number(place + ABSORB, radial, angular, layers)
     u = (np.sqrt(d * _LENGTH * b) - F(ROOT_MIN)) * F(1 / ROOT_STEP)
@@ -179,8 +183,9 @@ def _distant_light(
     u = min(F(scale.size - 1.001), u)
     whole = np.floor(u)
     f, i = u - whole, np.int32(whole)
-    light = near[3, k] * weight * (_LENGTH * b) * (_LENGTH * b)
-    light *= exponential(_between(scale, i, f) - d * (np.sqrt(THREE * a * b) - reference_decay * _LENGTH * b))
+    lost = kappa_of(near[4, k] * inverse, anisotropy) * way(d, b, a)
+    lost += d * (np.sqrt(THREE * a * b) - reference_decay * _LENGTH * b)
+    light = near[5, k] * weight * (_LENGTH * b) * (_LENGTH * b) * exponential(_between(scale, i, f) - lost)
     c0 = light * _between(cubic[0], i, f)
     c1 = light * _between(cubic[1], i, f)
     c2 = light * _between(cubic[2], i, f)
@@ -197,6 +202,7 @@ def _sum_moments(
     column: NDArray[np.int32],
     count: int,
     layers: Single,
+    anisotropy: np.float32,
     scale: Single,
     cubic: Single,
     reference_decay: np.float32,
@@ -209,7 +215,7 @@ def _sum_moments(
     u0 = u1 = u2 = u3 = u4 = u5 = u6 = u7 = u8 = u9 = ZERO
     for k in range(count):
         b0, b1, b2, b3, ex, ey, ez, seen, by_axis, by_psi = _distant_light(
-            near, column, k, layers, scale, cubic, reference_decay, reach
+            near, column, k, layers, anisotropy, scale, cubic, reference_decay, reach
         )
         # (seen + by_axis n_z + by_psi cos psi) times the cubic, less what is beyond the third order
         s0, s1, s2 = by_axis * b0, by_axis * b1, by_axis * b2

@@ -21,6 +21,15 @@ from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, Segments, Single, Track
 from skymap_scanner.reconstruction.millipede.compiled import compiled
 from skymap_scanner.reconstruction.millipede.constants import C_ICE, TABLE_SCATTERING
+from skymap_scanner.reconstruction.millipede.directions import (
+    FLOW_X,
+    FLOW_Y,
+    TILT_X,
+    TILT_Y,
+    delayed,
+    kappa_of,
+    way,
+)
 from skymap_scanner.reconstruction.millipede.energies import Solver, solve_cholesky
 from skymap_scanner.reconstruction.millipede.far_field import fill_monomials, light_in_unhit_at
 from skymap_scanner.reconstruction.millipede.light import (
@@ -73,9 +82,9 @@ class Room(NamedTuple):
 
 
 # Quantities of a source-DOM pair, by row of ``pair``.
-(_CHARGE, _DISTANCE, _COS, _SCALE, _OFFSET, _RADIAL, _ANGULAR, _KNEE, _DIRECT_TIME, _RATE_Z) = range(10)
-_LOG_D, _LOG_COS, _LOG_Z, _LOG_AXIS, _EARLIER, _LATER, _RATE_D = range(10, 17)
-_QUANTITIES = 17
+(_CHARGE, _DISTANCE, _COS, _SCALE, _OFFSET, _RADIAL, _ANGULAR, _KNEE, _DIRECT_TIME, _EARLIER, _LATER) = range(11)
+_RATE_D, _RATE_H, _RATE_W, _LOG_D, _LOG_H, _LOG_W, _LOG_COS, _LOG_AXIS, _LOG_Z = range(11, 20)
+_QUANTITIES = 20
 
 
 def make_room(rows: int, segments: int, support: int) -> Room:
@@ -152,11 +161,14 @@ def _pairs_of_dom(
         d = max(np.sqrt(d2), NEAREST)
         inverse = ONE / d
         cos_psi, cos_eta = ahead * inverse, (hit.z[k] - seg.z[j]) * inverse
-        at, by_root, by_cosine = layer_place(d, cos_eta, hit.column[k])
+        cos_layers, cos_flow = (hit.height[k] - seg.height[j]) * inverse, (hit.flow[k] - seg.flow[j]) * inverse
+        at, by_root, by_cosine = layer_place(d, cos_layers, hit.column[k])
         b = layer_number(at + SCATTER, by_root, by_cosine, event.layers)
         a = layer_number(at + ABSORB, by_root, by_cosine, event.layers)
         more = axis_z * layer_number(at + BY_AXIS, by_root, by_cosine, event.layers)
         more += cos_psi * layer_number(at + BY_PSI, by_root, by_cosine, event.layers)
+        kappa = kappa_of(cos_flow, event.anisotropy)
+        more -= kappa * way(d, b, a)
         charge = hit.efficiency[k] * taper(d, reach) * expected_charge(
             d, cos_psi, cos_eta, axis_z, b, a, more, tables.log_fluence, tables.angles, tables.angle_first,
             tables.angle_density, tables.reference_decay,
@@ -164,9 +176,10 @@ def _pairs_of_dom(
         if charge * seg.energy[j] < LEAST_LIGHT:
             continue
         room.seen[m] = i
-        scale = _LENGTH * b
+        rate = delayed(b, kappa)
+        scale = _LENGTH * rate
         kind, place, radial, angular, knee = arrival_place(
-            d, cos_psi, b, tables.class_of, tables.time_angle_first, tables.time_angle_density
+            d, cos_psi, rate, tables.class_of, tables.time_angle_first, tables.time_angle_density
         )
         direct = seg.time[j] + d * _ICE
         room.place[m] = place
@@ -175,9 +188,14 @@ def _pairs_of_dom(
         pair[_RADIAL, m], pair[_ANGULAR, m], pair[_KNEE, m] = radial, angular, knee
         earliest = min(earliest, direct - tables.shift[kind] / scale)
         (
-            pair[_RATE_D, m], pair[_RATE_Z, m],
-            pair[_LOG_D, m], pair[_LOG_COS, m], pair[_LOG_AXIS, m], pair[_LOG_Z, m],
-        ) = charge_slopes(d, cos_psi, cos_eta, axis_z, at, by_root, by_cosine, reach, event)  # fmt: skip
+            (pair[_RATE_D, m], pair[_RATE_H, m], pair[_RATE_W, m]),
+            (
+                pair[_LOG_D, m], pair[_LOG_H, m], pair[_LOG_W, m],
+                pair[_LOG_COS, m], pair[_LOG_AXIS, m], pair[_LOG_Z, m],
+            ),
+        ) = charge_slopes(
+            d, cos_psi, cos_eta, cos_layers, cos_flow, axis_z, at, by_root, by_cosine, reach, event
+        )  # fmt: skip
         m += 1
     return m, earliest
 
@@ -239,6 +257,10 @@ def _differentiate_light(
     """Fill ``out`` (6,): derivatives of the charge in DOM ``k`` before ``edge``; ``_LATER``: the charge per GeV."""
     tables, pair = event.tables, room.pair
     da, db, shift = track.across_a[k] - F(point[0]), track.across_b[k] - F(point[1]), F(point[3])
+    n, a, b = track.direction, track.a, track.b
+    # how the place along the tilt and along the flow grows with each move
+    tilt_n, tilt_a, tilt_b = n[0] * TILT_X + n[1] * TILT_Y, a[0] * TILT_X + a[1] * TILT_Y, b[0] * TILT_X + b[1] * TILT_Y
+    flow_n, flow_a, flow_b = n[0] * FLOW_X + n[1] * FLOW_Y, a[0] * FLOW_X + a[1] * FLOW_Y, b[0] * FLOW_X + b[1] * FLOW_Y
     by_a = by_b = by_time = by_along = by_alpha = by_beta = ZERO
     for i in range(lit):
         j = room.lit[room.seen[i]]
@@ -250,25 +272,26 @@ def _differentiate_light(
         pair[_LATER, i] = pair[_CHARGE, i] * share
         by_t = -by_w * scale
         light = pair[_CHARGE, i] * seg.energy[j]
-        # derivatives in distance, cos psi and z of the source, and in its time
+        # derivatives in distance, cos psi, and the source's place along the tilt, upwards and along the flow
         by_scale = by_r * d + by_w * (edge - pair[_DIRECT_TIME, i])
         slope_d = light * (pair[_LOG_D, i] * share + by_r * scale + by_t * _ICE + pair[_RATE_D, i] * _LENGTH * by_scale)
         slope_cos = light * (pair[_LOG_COS, i] * share + by_cos)
-        slope_z = light * (pair[_LOG_Z, i] * share + pair[_RATE_Z, i] * _LENGTH * by_scale)
+        slope_h = light * (pair[_LOG_H, i] * share + pair[_RATE_H, i] * _LENGTH * by_scale)
+        slope_w = light * (pair[_LOG_W, i] * share + pair[_RATE_W, i] * _LENGTH * by_scale)
+        slope_p, slope_z = slope_h * seg.lean[j], slope_h * seg.rise[j] + light * share * pair[_LOG_Z, i]
         inverse_d = ONE / d
         across = (slope_cos * cos_psi * inverse_d - slope_d) * inverse_d
-        move_a = across * da + slope_z * track.a[2]
-        move_b = across * db + slope_z * track.b[2]
+        move_a = across * da + slope_z * a[2] + slope_p * tilt_a + slope_w * flow_a
+        move_b = across * db + slope_z * b[2] + slope_p * tilt_b + slope_w * flow_b
         lever = seg.s[j] + shift
         by_a += move_a
         by_b += move_b
         by_time += light * by_t
-        by_along += (
-            -slope_d * cos_psi - slope_cos * (ONE - cos_psi * cos_psi) * inverse_d + slope_z * track.direction[2]
-        )
+        by_along += slope_z * n[2] + slope_p * tilt_n + slope_w * flow_n
+        by_along -= slope_d * cos_psi + slope_cos * (ONE - cos_psi * cos_psi) * inverse_d
         slope_axis = light * share * pair[_LOG_AXIS, i]
-        by_alpha += move_a * lever + slope_cos * da * inverse_d + slope_axis * track.a[2]
-        by_beta += move_b * lever + slope_cos * db * inverse_d + slope_axis * track.b[2]
+        by_alpha += move_a * lever + slope_cos * da * inverse_d + slope_axis * a[2]
+        by_beta += move_b * lever + slope_cos * db * inverse_d + slope_axis * b[2]
     out[0], out[1], out[2], out[3], out[4], out[5] = by_a, by_b, by_time, by_along, by_alpha, by_beta
 
 

@@ -42,9 +42,10 @@ def target() -> tuple[str, str]:
 
 @cache
 def code_digest() -> str:
-    """Return a digest of the sources of this package, of what compiles them, and of the target."""
+    """Return a digest of the sources of this package and of the ice, of what compiles them, and of the target."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    package = Path(__file__).parent
+    for file in [*sorted(package.glob("*.py")), package.parents[1] / "detector" / "ice.py"]:
         digest.update(file.name.encode() + file.read_bytes())
     compilers = [version("numba"), version("llvmlite"), sys.implementation.cache_tag]
     digest.update(repr((compilers, get_process_triple(), target())).encode())

@@ -3,7 +3,8 @@
     PE of a cascade of energy E in a DOM = E . PE_PER_GEV . efficiency . acceptance . fluence,
     fluence = table(r, cos psi) (25 m / le)^2 exp(-d (1/lp - 1/lp of the table's ice, scaled)),    r = d 25 m / le,
 
-with le and la the effective lengths of the ice between cascade and DOM (`layers`) and lp = sqrt(le la / 3).
+with le and la the effective lengths of the ice between cascade and DOM (`layers`) and lp = sqrt(le la / 3), and less or
+more of it by the direction to the flow of the ice (`anisotropy`).
 Light comes at d / c_ice + delay; delays scale like lengths, and are smeared. Every number comes from the same
 `interpolants.LightTables` as the kernels', so that the two differ by rounding only.
 """
@@ -16,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.detector.geometry import Geometry
-from skymap_scanner.detector.ice import Ice
+from skymap_scanner.detector.ice import FLOW_AZIMUTH, Ice, along_azimuth, layer_height
 from skymap_scanner.reconstruction.millipede.acceptance import scattered, turned
+from skymap_scanner.reconstruction.millipede.anisotropy import DELAYED, kappa, way
 from skymap_scanner.reconstruction.millipede.constants import ACCEPTANCE, C_ICE, PE_PER_GEV, TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.interpolants import (
     KNEE_LENGTH,
@@ -75,6 +77,8 @@ class PhotonModel:
         self._efficiency = np.where(geometry.dead, 0.0, geometry.efficiency) * PE_PER_GEV
         self._layers = layer_table(ice).reshape(-1, N_NUMBER).astype(np.float64)
         self._column = column_of(geometry.position)
+        self._height, self._flow = layer_height(geometry.position), along_azimuth(geometry.position, FLOW_AZIMUTH)
+        self._anisotropy = ice.anisotropy
 
     def expected_charge(self, position: Array, direction: Array, energy: Array) -> Array:
         """Return the expected PE, (n, doms), of cascades at ``position`` (n, 3) with ``energy`` (n,)."""
@@ -87,7 +91,7 @@ class PhotonModel:
 
     def arrived(self, position: Array, direction: Array, dom: NDArray[np.int64], time: Array) -> Array:
         """Return the share of the light of ``position`` (n, 3) that is at ``dom`` (n,) ``time`` (n,) after emission."""
-        distance, cos_psi, _, (scatter, *_) = self._path(position, direction, dom)
+        distance, cos_psi, scatter = self._delays(position, direction, dom)
         scale = TABLE_SCATTERING * scatter
         kind, corners = self._time_corners(distance * scale, cos_psi, scatter)
         late = np.maximum((time - distance / C_ICE) * scale + self._tables.shift[kind], 0.0)
@@ -110,7 +114,7 @@ class PhotonModel:
     ) -> Array:
         """Draw, for each photon (source index, DOM), the time from its emission to its record (ns)."""
         where = np.asarray(position, np.float64)[source]
-        distance, cos_psi, _, (scatter, *_) = self._path(where, direction, dom)
+        distance, cos_psi, scatter = self._delays(where, direction, dom)
         scale = TABLE_SCATTERING * scatter
         kind, corners = self._time_corners(distance * scale, cos_psi, scatter)
         # Choosing a corner with its weight draws from the interpolated distribution.
@@ -125,24 +129,36 @@ class PhotonModel:
         late = knee(distance * scale) * place / (1 - place)
         return np.asarray(distance / C_ICE + (late - self._tables.shift[kind]) / scale)
 
-    def _path(self, position: Array, direction: Array, dom: NDArray[np.integer]) -> tuple[Array, Array, Array, Array]:
-        """Return distance, cos psi, cos eta (n,), and the numbers of the layers on the way (N_NUMBER, n)."""
+    def _delays(self, position: Array, direction: Array, dom: NDArray[np.integer]) -> tuple[Array, Array, Array]:
+        """Return distance, cos psi, and the scattering rate that delays tell of, (n,)."""
+        distance, cos_psi, _, kappa_there, (scatter, *_) = self._path(position, direction, dom)
+        return distance, cos_psi, scatter * (1 + DELAYED * kappa_there)
+
+    def _path(
+        self, position: Array, direction: Array, dom: NDArray[np.integer]
+    ) -> tuple[Array, Array, Array, Array, Array]:
+        """Return distance, cos psi, cos eta, kappa (n,), and the numbers of the layers on the way (N_NUMBER, n)."""
         away = self._dom[dom] - position
         distance = np.maximum(np.sqrt((away**2).sum(axis=1)), _NEAREST)
         cos_eta = away[:, 2] / distance
         u = np.minimum(np.sqrt(distance) / LAYER_ROOT_STEP, N_DISTANCE - _PAIR)
-        v = np.clip((cos_eta + 1) * (N_COSINE - 1) / 2, 0.0, N_COSINE - _PAIR)
+        cos_layers = (self._height[dom] - layer_height(position)) / distance
+        v = np.clip((cos_layers + 1) * (N_COSINE - 1) / 2, 0.0, N_COSINE - _PAIR)
         numbers = np.zeros((len(distance), N_NUMBER))
         for i, j, weight in _corners(u, v, N_COSINE - _PAIR):
             numbers += weight[:, None] * self._layers[self._column[dom] // N_NUMBER + j * N_DISTANCE + i]
-        return distance, (away * direction).sum(axis=1) / distance, cos_eta, numbers.T
+        cos_flow = (self._flow[dom] - along_azimuth(position, FLOW_AZIMUTH)) / distance
+        cos_psi = (away * direction).sum(axis=1) / distance
+        return distance, cos_psi, cos_eta, kappa(cos_flow, self._anisotropy), numbers.T
 
     def _charge(self, position: Array, direction: Array, dom: NDArray[np.int64]) -> Array:
         """Return the expected PE per GeV of pairs of a cascade and a DOM (n,)."""
-        distance, cos_psi, cos_eta, (scatter, absorb, by_axis, by_psi) = self._path(position, direction, dom)
+        distance, cos_psi, cos_eta, kappa_there, numbers = self._path(position, direction, dom)
+        scatter, absorb, by_axis, by_psi = numbers
         lengths, axis_z = distance * scatter, float(direction[2])
         seen = scattered(self._acceptance, turned(cos_eta, cos_psi, axis_z, lengths), lengths)
-        light = fluence(self._tables, distance, cos_psi, scatter, absorb) * np.exp(by_axis * axis_z + by_psi * cos_psi)
+        more = by_axis * axis_z + by_psi * cos_psi - kappa_there * way(distance, scatter, absorb)
+        light = fluence(self._tables, distance, cos_psi, scatter, absorb) * np.exp(more)
         return np.where(distance < FARTHEST, self._efficiency[dom] * light * seen, 0.0)  # the layers end there
 
     def _time_corners(

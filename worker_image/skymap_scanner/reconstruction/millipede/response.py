@@ -23,6 +23,7 @@ from skymap_scanner.reconstruction.millipede.arrays import (
 )
 from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
 from skymap_scanner.reconstruction.millipede.constants import C_ICE, TABLE_SCATTERING
+from skymap_scanner.reconstruction.millipede.directions import FLOW_X, FLOW_Y, delayed, kappa_of, layer_at, way
 from skymap_scanner.reconstruction.millipede.light import (
     ABSORB,
     BY_AXIS,
@@ -59,6 +60,8 @@ def place_segments(track: Track, point: Double, seg: Segments) -> None:
         seg.y[j] = y0 + s * n[1]
         seg.z[j] = z0 + s * n[2]
         seg.time[j] = time + s * _NS_PER_METRE
+        seg.height[j], seg.lean[j], seg.rise[j] = layer_at(seg.x[j], seg.y[j], seg.z[j])
+        seg.flow[j] = seg.x[j] * FLOW_X + seg.y[j] * FLOW_Y
 
 
 @inlined
@@ -86,9 +89,9 @@ def light_in_dom(
     along: np.float32,
     k: int,
     doms: Doms,
-    s: Single,
-    z: Single,
+    seg: Segments,
     layers: Single,
+    anisotropy: np.float32,
     axis_z: np.float32,
     log_fluence: Single,
     angles: np.float32,
@@ -96,33 +99,41 @@ def light_in_dom(
     angle_density: np.float32,
     reference_decay: np.float32,
     reach: np.float32,
-    charge: Single,
-    distance: Single,
-    rate: Single,
 ) -> None:
-    """Fill the expected PE per GeV in DOM ``k``, the distance (m) and the effective scattering rate (1/m) on the way.
+    """Fill the expected PE per GeV in DOM ``k``, the distance (m) and the scattering rate (1/m) that delays tell of.
 
     For the segments low..high, and some more, up to `whole_vectors`; likewise in the next two functions.
     """
-    dom_z, column, efficiency = doms.z[k], doms.column[k], doms.efficiency[k]
+    dom_z, height, flow, column, efficiency = (
+        doms.z[k],
+        doms.height[k],
+        doms.flow[k],
+        doms.column[k],
+        doms.efficiency[k],
+    )
+    s, z, heights, flows, charge, distance, rate = (
+        seg.s, seg.z, seg.height, seg.flow, seg.charge, seg.distance, seg.rate
+    )  # fmt: skip
     for j in range(low, whole_vectors(low, high)):
         ahead = along - s[j]
         d = np.sqrt(across2 + ahead * ahead)
         d = max(NEAREST, d)
         inverse = ONE / d
         cos_eta = (dom_z - z[j]) * inverse
-        place, radial, angular = layer_place(d, cos_eta, column)
+        place, radial, angular = layer_place(d, (height - heights[j]) * inverse, column)
         cos_psi = ahead * inverse
         b = layer_number(place + SCATTER, radial, angular, layers)
         a = layer_number(place + ABSORB, radial, angular, layers)
         more = axis_z * layer_number(place + BY_AXIS, radial, angular, layers)
         more += cos_psi * layer_number(place + BY_PSI, radial, angular, layers)
+        kappa = kappa_of((flow - flows[j]) * inverse, anisotropy)
+        more -= kappa * way(d, b, a)
         light = expected_charge(
             d, cos_psi, cos_eta, axis_z, b, a, more, log_fluence, angles, angle_first, angle_density, reference_decay
         )
         charge[j] = efficiency * taper(d, reach) * light
         distance[j] = d
-        rate[j] = b
+        rate[j] = delayed(b, kappa)
 
 
 @compiled
@@ -207,9 +218,9 @@ def respond_in_bins(event: EventArrays, track: Track, point: Double, seg: Segmen
         if low >= high:
             continue
         light_in_dom(
-            low, high, across2, along, k, hit, seg.s, seg.z, event.layers,
+            low, high, across2, along, k, hit, seg, event.layers, event.anisotropy,
             track.direction[2], tables.log_fluence, tables.angles, tables.angle_first, tables.angle_density,
-            tables.reference_decay, reach, seg.charge, seg.distance, seg.rate,
+            tables.reference_decay, reach,
         )  # fmt: skip
         earliest = places_in_tables(
             low, high, along, seg.s, seg.time, seg.distance, tables.class_of, tables.shift,
@@ -254,9 +265,9 @@ def light_in_unhit(event: EventArrays, track: Track, seg: Segments) -> None:
         if low >= high:
             continue
         light_in_dom(
-            low, high, across2, along, k, doms, seg.s, seg.z, event.layers,
+            low, high, across2, along, k, doms, seg, event.layers, event.anisotropy,
             n[2], tables.log_fluence, tables.angles, tables.angle_first, tables.angle_density,
-            tables.reference_decay, reach, seg.charge, seg.distance, seg.rate,
+            tables.reference_decay, reach,
         )  # fmt: skip
         for j in range(low, high):
             seg.unhit[j] += seg.charge[j]

@@ -107,11 +107,9 @@ def search(surfaces: Surfaces, line: Line, times: Double, *, warm: bool, free: b
     if track is None:
         return None
     limit = track.f + cost_of_losses(event)
-    cascade = fit_cascade(event, track.line, track.time, OF_CASCADE, limit)
-    if warm:  # the start may be the end of a cascade's fit
-        other = fit_cascade(event, line, point[2], OF_CASCADE, limit)
-        evaluations += other.evaluations
-        cascade = other if other.f < cascade.f else cascade
+    # a warm start may be the end of a cascade's fit
+    starts = [(track.line, track.time), (line, float(point[2]))] if warm else [(track.line, track.time)]
+    cascade = fit_cascade(event, *best_start(event, starts), OF_CASCADE, limit)
     if free:
         turned = fit_track(event, track.line, track.time, TURNING_TRACK)
         track = turned if turned is not None else track
@@ -188,6 +186,18 @@ def descended(likelihood: TrackLikelihood, time: float, how: Descent) -> tuple[L
     centre = round(weighted / total / step) * step if total > 0 else 0.0
     line = likelihood.line.moved(point[0], point[1], point[3] + centre)
     return line, float(point[2]) + centre / SPEED_OF_LIGHT, likelihood.places() - centre
+
+
+def best_start(event: EventArrays, starts: list[tuple[Line, float]]) -> tuple[Line, float]:
+    """Return the vertex, that of a line, and the time (ns) at which one cascade fits best; the first of equals."""
+    if len(starts) == 1:
+        return starts[0]
+    values = []
+    for line, time in starts:
+        one = TrackLikelihood(event, line, FINE, np.zeros(1, np.int64))
+        one.calibrate(at_time(time))
+        values.append(one.value(at_time(time), ROUGH))
+    return starts[int(np.argmin(np.nan_to_num(values, nan=math.inf)))]
 
 
 def fit_cascade(event: EventArrays, line: Line, time: float, how: Descent, limit: float) -> Solution:

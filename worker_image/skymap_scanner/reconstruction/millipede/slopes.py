@@ -8,6 +8,14 @@ from skymap_scanner.reconstruction.millipede.acceptance import TERMS, TURN, TURN
 from skymap_scanner.reconstruction.millipede.arrays import EventArrays, Single
 from skymap_scanner.reconstruction.millipede.compiled import inlined
 from skymap_scanner.reconstruction.millipede.constants import TABLE_SCATTERING
+from skymap_scanner.reconstruction.millipede.directions import (
+    DELAY,
+    FORGET,
+    delayed,
+    kappa_of,
+    kappa_slope,
+    way,
+)
 from skymap_scanner.reconstruction.millipede.interpolants import (
     KNEE_LENGTH,
     KNEE_RATE,
@@ -48,48 +56,67 @@ def charge_slopes(
     d: np.float32,
     cos_psi: np.float32,
     cos_eta: np.float32,
+    cos_layers: np.float32,
+    cos_flow: np.float32,
     axis_z: np.float32,
     at: np.int32,
     by_root: np.float32,
     by_cosine: np.float32,
     reach: np.float32,
     event: EventArrays,
-) -> tuple[np.float32, np.float32, np.float32, np.float32, np.float32, np.float32]:
-    """Return the derivatives of the scattering rate and of ln(charge) of a pair of a source and a DOM.
+) -> tuple[tuple[np.float32, np.float32, np.float32], tuple[np.float32, ...]]:
+    """Return the derivatives of the scattering rate of delays, and of ln(charge), of a pair of a source and a DOM.
 
-    The rate's in the distance and in the source's z; those of ln(charge) in the distance, in cos psi, in the axis'
-    vertical component, and in the source's z. ``at``, ``by_root`` and ``by_cosine``: `light.layer_place`.
+    The rate's in the distance, in the height of the source in the layers, and in its place along the flow; those of
+    ln(charge) in the same, in cos psi, in the axis' vertical component, and in the source's z. ``cos_layers``,
+    ``cos_flow``: differences in height and along the flow, over the distance. ``at``, ``by_root`` and ``by_cosine``:
+    `light.layer_place`.
     """
     tables, inverse = event.tables, ONE / d
-    b, b_d, b_z = layer_slopes(at + SCATTER, by_root, by_cosine, d, cos_eta, event.layers)
-    a, a_d, a_z = layer_slopes(at + ABSORB, by_root, by_cosine, d, cos_eta, event.layers)
-    by_axis, by_axis_d, by_axis_z = layer_slopes(at + BY_AXIS, by_root, by_cosine, d, cos_eta, event.layers)
-    by_psi, by_psi_d, by_psi_z = layer_slopes(at + BY_PSI, by_root, by_cosine, d, cos_eta, event.layers)
+    b, b_d, b_h = layer_slopes(at + SCATTER, by_root, by_cosine, d, cos_layers, event.layers)
+    a, a_d, a_h = layer_slopes(at + ABSORB, by_root, by_cosine, d, cos_layers, event.layers)
+    by_axis, by_axis_d, by_axis_h = layer_slopes(at + BY_AXIS, by_root, by_cosine, d, cos_layers, event.layers)
+    by_psi, by_psi_d, by_psi_h = layer_slopes(at + BY_PSI, by_root, by_cosine, d, cos_layers, event.layers)
+    kappa = kappa_of(cos_flow, event.anisotropy)
+    # the source's place along the flow changes the cosine by -1/d for each metre
+    kappa_w = -kappa_slope(cos_flow, event.anisotropy) * inverse
+    kappa_d = kappa_w * cos_flow
     scale = _LENGTH * b
     by_scaled, by_cos = fluence_slopes(d * scale, cos_psi, event)
     root, reference = np.sqrt(THREE * a * b), tables.reference_decay * _LENGTH
     seen_by_cos, seen_by_psi, seen_by_axis, seen_by_lengths = acceptance_slopes(cos_eta, cos_psi, axis_z, d * b)
+    root_d, root_h = _THREE_HALVES * (a * b_d + b * a_d) / root, _THREE_HALVES * (a * b_h + b * a_h) / root
+    far = way(d, b, a)
+    forgotten = FORGET / ((d * b + FORGET) * (d * b + FORGET))
+    far_d = root + d * root_d + forgotten * (b + d * b_d)
+    far_h = d * root_h + forgotten * d * b_h
     log_d = (
         by_scaled * (scale + d * _LENGTH * b_d)
         - (root - reference * b)
-        - d * (_THREE_HALVES * (a * b_d + b * a_d) / root - reference * b_d)
+        - d * (root_d - reference * b_d)
         + TWO * b_d / b
         + seen_by_lengths * (b + d * b_d)
         - seen_by_cos * cos_eta * inverse
         + by_axis_d * axis_z
         + by_psi_d * cos_psi
+        - kappa_d * far
+        - kappa * far_d
         + fade_slope(d, reach) / max(taper(d, reach), F(1e-12))
     )
-    log_z = (
-        by_scaled * d * _LENGTH * b_z
-        - d * (_THREE_HALVES * (a * b_z + b * a_z) / root - reference * b_z)
-        + TWO * b_z / b
-        + seen_by_lengths * d * b_z
-        - seen_by_cos * inverse
-        + by_axis_z * axis_z
-        + by_psi_z * cos_psi
+    log_h = (
+        by_scaled * d * _LENGTH * b_h
+        - d * (root_h - reference * b_h)
+        + TWO * b_h / b
+        + seen_by_lengths * d * b_h
+        + by_axis_h * axis_z
+        + by_psi_h * cos_psi
+        - kappa * far_h
     )
-    return b_d, b_z, log_d, by_cos + seen_by_psi + by_psi, seen_by_axis + by_axis, log_z
+    more = delayed(ONE, kappa)
+    return (
+        (b_d * more + b * DELAY * kappa_d, b_h * more, b * DELAY * kappa_w),
+        (log_d, log_h, -kappa_w * far, by_cos + seen_by_psi + by_psi, seen_by_axis + by_axis, -seen_by_cos * inverse),
+    )
 
 
 @inlined
@@ -124,16 +151,16 @@ def acceptance_slopes(
 
 @inlined
 def layer_slopes(
-    k: np.int32, radial: np.float32, angular: np.float32, distance: np.float32, cos_eta: np.float32, layers: Single
+    k: np.int32, radial: np.float32, angular: np.float32, distance: np.float32, cosine: np.float32, layers: Single
 ) -> tuple[np.float32, np.float32, np.float32]:
-    """Return a number of the layers, and its derivatives in the distance (at fixed heights) and in the source's z."""
+    """Return a number of the layers, and its derivatives in the distance (at fixed heights) and the source's height."""
     n = k + N_DISTANCE * N_NUMBER
     inner, outer = layers[k + N_NUMBER] - layers[k], layers[n + N_NUMBER] - layers[n]
     near, far = layers[k] + radial * inner, layers[n] + radial * outer
     by_cosine = (far - near) * F((N_COSINE - 1) / 2) / distance
     by_root = (inner + angular * (outer - inner)) * F(1 / LAYER_ROOT_STEP)
     by_root = by_root if distance < F(FARTHEST) else ZERO
-    return near + angular * (far - near), _HALF * by_root / np.sqrt(distance) - by_cosine * cos_eta, -by_cosine
+    return near + angular * (far - near), _HALF * by_root / np.sqrt(distance) - by_cosine * cosine, -by_cosine
 
 
 @inlined
