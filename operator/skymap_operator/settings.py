@@ -79,10 +79,10 @@ IdRange = Annotated[
 ]
 
 
-#: Namespace and name of an operator's Deployment.
-OperatorName = Annotated[
-    str, Field(max_length=320, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
-]
+#: Namespace and name of an operator's Deployment, and the most characters of the two.
+OPERATOR_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
+MAX_NAME = 320
+OperatorName = Annotated[str, Field(max_length=MAX_NAME, pattern=OPERATOR_NAME)]
 
 
 class AllowedInPods(Model):

@@ -12,14 +12,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from skymap_api.names import GROUP
 from skymap_api.resource.base import Manifest
 from skymap_operator.cluster.client import Cluster, ClusterError, Conflict, NotFound, Refused
-from skymap_operator.settings import Settings
+from skymap_operator.settings import MAX_NAME, OPERATOR_NAME, Settings
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,11 @@ LEASE = "Lease"
 #: The label of the Leases.
 LABEL = f"{GROUP}/operator"
 
-#: How often Leases are renewed and listed, and how long they are valid without (s).
+#: How often Leases are renewed and listed, and how long they are valid without (s), whatever they say.
 RENEWAL, DURATION = 60.0, 180
+
+#: A renewal later than this from now (s) is not one that an operator wrote.
+MAX_AHEAD = 30
 
 #: Leases that are renewed at the same time.
 MAX_CONCURRENT = 8
@@ -48,8 +52,8 @@ class Scope:
         self._settings = settings
         self._name = settings.name
         self._in_use = in_use
-        #: By namespace: the operators whose Leases are valid, the first one first.
-        self._operators: dict[str, tuple[str, ...]] = {}
+        #: By namespace: the operators whose Leases are valid, the first one first, and when they were listed.
+        self._operators: dict[str, tuple[tuple[str, ...], datetime]] = {}
         self._refused = set[str]()
 
     async def run(self) -> None:
@@ -90,8 +94,8 @@ class Scope:
         """
         if self._name is None:
             return None
-        operators = self._operators.get(namespace)
-        if operators is None:
+        operators, listed = self._operators.get(namespace, ((), datetime.min.replace(tzinfo=UTC)))
+        if self._cluster.now() - listed > timedelta(seconds=DURATION):
             await self._renew(self._name, namespace)
             operators = (await self._list((namespace,))).get(namespace, ())
             self._note(namespace, operators)
@@ -126,8 +130,8 @@ class Scope:
 
     def _note(self, namespace: str, operators: tuple[str, ...]) -> None:
         """Note which operators watch a namespace, and log a change."""
-        before = self._operators.get(namespace, ())
-        self._operators[namespace] = operators
+        before, _ = self._operators.get(namespace, ((), None))
+        self._operators[namespace] = operators, self._cluster.now()
         if operators != before and len(operators) > 1:
             first, *others = operators
             log.error("%s: %s reconciles the scans here, and %s stands by", namespace, first, ", ".join(others))
@@ -135,7 +139,9 @@ class Scope:
 
 async def list_operators(cluster: Cluster, namespaces: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return the operators of these namespaces, without any of all, by namespace. Raises ClusterError."""
-    listed = [await cluster.list(LEASE, namespace, labels=LABEL) for namespace in tuple(namespaces) or (None,)]
+    listed = [
+        await cluster.list(LEASE, namespace, labels=LABEL, keep=trimmed) for namespace in tuple(namespaces) or (None,)
+    ]
     return operators_of([lease for found in listed for lease in found], cluster.now())
 
 
@@ -149,14 +155,24 @@ def operators_of(leases: Iterable[Manifest], now: datetime) -> dict[str, tuple[s
     return {namespace: tuple(holder for _, holder in sorted(holders)) for namespace, holders in found.items()}
 
 
+def trimmed(lease: Manifest) -> Manifest:
+    """Return what `operators_of` reads of a Lease. Anybody who may create Leases decides how large they are."""
+    meta, spec = lease["metadata"], lease.get("spec") or {}
+    kept = {field: str(meta.get(field) or "")[:MAX_NAME] for field in ("namespace", "creationTimestamp")}
+    said = {field: str(spec.get(field) or "")[: MAX_NAME + 1] for field in ("holderIdentity", "renewTime")}
+    return {"metadata": kept, "spec": said}
+
+
 def _holder(spec: Mapping[str, Any], now: datetime) -> str:
-    """Return the holder of a Lease; empty if it has none, or is not valid any more."""
+    """Return the holder of a Lease; empty if it is not the name of an operator, or not valid now."""
+    holder = str(spec.get("holderIdentity") or "")
+    if len(holder) > MAX_NAME or not re.fullmatch(OPERATOR_NAME, holder):
+        return ""
     try:
-        renewed = datetime.fromisoformat(spec.get("renewTime") or "")
-        valid = now - renewed < timedelta(seconds=spec.get("leaseDurationSeconds") or DURATION)
+        age = now - datetime.fromisoformat(spec.get("renewTime") or "")
     except (ValueError, TypeError, OverflowError):
         return ""
-    return str(spec.get("holderIdentity") or "") if valid else ""
+    return holder if timedelta(seconds=-MAX_AHEAD) < age < timedelta(seconds=DURATION) else ""
 
 
 def lease_of(operator: str, namespace: str, now: datetime) -> Manifest:

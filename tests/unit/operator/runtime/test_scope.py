@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from skymap_operator.cluster.client import ClusterError, NotFound, Refused, Unav
 from skymap_operator.install.check import CheckError, check_scope
 from skymap_operator.runtime.metrics import Metrics
 from skymap_operator.runtime.reconciler import Reconciler
-from skymap_operator.runtime.scope import DURATION, RENEWAL, Scope, lease_name, lease_of, operators_of
+from skymap_operator.runtime.scope import DURATION, RENEWAL, Scope, lease_name, lease_of, operators_of, trimmed
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -185,7 +186,10 @@ def test_unavailable_api_server_changes_no_place() -> None:
         {"holderIdentity": "a/b"},
         {"holderIdentity": "a/b", "renewTime": "yesterday"},
         {"holderIdentity": "a/b", "renewTime": "2026-01-01T00:00:00"},
-        {"holderIdentity": "a/b", "renewTime": "2026-01-01T00:00:00Z", "leaseDurationSeconds": 10**20},
+        {"holderIdentity": "a/b", "renewTime": "2026-01-01T01:00:00Z"},
+        {"holderIdentity": "a/b", "renewTime": "2025-12-31T23:50:00Z", "leaseDurationSeconds": 10**9},
+        {"holderIdentity": "a b", "renewTime": "2026-01-01T00:00:00Z"},
+        {"holderIdentity": f"a/{'b' * 400}", "renewTime": "2026-01-01T00:00:00Z"},
         {"holderIdentity": "", "renewTime": "2026-01-01T00:00:00Z"},
         {"holderIdentity": "a/b", "renewTime": "2025-12-31T23:00:00Z"},
     ],
@@ -194,6 +198,23 @@ def test_lease_that_is_not_valid_has_no_holder(spec: Manifest) -> None:
     lease = lease_of("a/b", "alerts", START)
     assert operators_of([lease], START) == {"alerts": ("a/b",)}
     assert operators_of([lease | {"spec": spec}], START) == {}
+
+
+def test_of_a_lease_only_what_is_read_is_kept() -> None:
+    lease = lease_of("a/b", "alerts", START)
+    large = {"annotations": {"x": "y" * 10**6}, "name": "z" * 10**6}
+    kept = trimmed({"metadata": lease["metadata"] | large, "spec": lease["spec"] | {"renewTime": "9" * 10**6}})
+    assert len(json.dumps(kept)) < 1000
+    assert operators_of([trimmed(lease)], START) == operators_of([lease], START) == {"alerts": ("a/b",)}
+
+
+def test_old_list_of_operators_is_read_again() -> None:
+    cluster = Leases()
+    first, second = operator(cluster, "a/first", "alerts"), operator(cluster, "a/second", "alerts")
+    refresh(first, second)
+    pass_time(cluster, DURATION + 1)
+    assert other(first) is None, "its Lease is renewed first"
+    assert other(second) == "a/first"
 
 
 def test_names_of_leases_differ_and_are_valid() -> None:
