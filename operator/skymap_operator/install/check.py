@@ -5,6 +5,7 @@ Each check returns a sentence on what works, or raises CheckError with a sentenc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -108,8 +109,8 @@ async def check_pulsar(pulsars: Pulsars, settings: Settings) -> str:
             policies = await admin.policies(tenant)
     except PulsarAdminError as error:
         raise CheckError(str(error)) from error
-    ours = (f"{tenant}/{TOPICS_NAMESPACE}", f"{tenant}/{METADATA_NAMESPACE}")
-    faults = [fault for place in policies if place.startswith(ours) for fault in policy_faults(place, policies[place])]
+    ours = re.compile(f"{re.escape(tenant)}/({TOPICS_NAMESPACE}|{METADATA_NAMESPACE}(-.*)?)")
+    faults = [fault for place in policies if ours.fullmatch(place) for fault in policy_faults(place, policies[place])]
     if faults:
         raise CheckError(*faults)
     where = f"{settings.pulsar_admin_url} and {settings.pulsar_service_url}"

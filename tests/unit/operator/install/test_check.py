@@ -102,6 +102,8 @@ def test_every_fault_of_a_namespace_in_pulsar_is_reported() -> None:
     admin = FakeAdmin()
     admin.found_policies = {
         "icecube/other": {},
+        "icecube/skymap-archive": {},
+        "icecube/skymap2": {},
         "icecube/skymap": POLICIES | {"message_ttl_in_seconds": 3600},
         "icecube/skymap_metadata-alerts": {"retention_policies": None},
     }
