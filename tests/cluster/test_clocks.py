@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 
@@ -40,4 +41,7 @@ def test_operator_with_a_wrong_clock_keeps_to_deadlines(
 
     eventually(phases, as_wanted, 60)
     consistently(phases, as_wanted, 10)
-    assert f"this machine's clock is {abs(ahead)} s" in operator.log.read_text()
+    # how much is only as right as the first answers were quick
+    found = re.search(r"this machine's clock is (\d+) s", operator.log.read_text())
+    assert found is not None
+    assert int(found[1]) == pytest.approx(abs(ahead), abs=10)

@@ -46,7 +46,7 @@ class ServerClock:
         return self._timer()
 
     def now(self) -> datetime:
-        """Return the time. It goes back only if the API server's does."""
+        """Return the time. It may go back at the first answer, and by some seconds when the difference changes."""
         seconds = self._wall() if self._difference is None else self._timer() + self._difference
         return datetime.fromtimestamp(seconds, UTC)
 
