@@ -56,7 +56,7 @@ def _widest(records: Records, level: float) -> Threshold:
     """Return the largest of the thresholds that each light of the simulation asks for.
 
     So a region holds the truth as often as it says in each of them, and more often where the fit knows the light.
-    Lights with fewer than ``LEAST_EVENTS`` have no say, unless all have.
+    A light with fewer than ``LEAST_EVENTS`` does not count, unless all have so few: then they are one.
     """
     lights = {record["light"] for record in records}
     deltas = [np.array([r["delta"] for r in records if r["light"] == light]) for light in sorted(lights)]
