@@ -174,7 +174,8 @@ def test_no_light_arrives_before_direct_light(kind: str, cascade: Event, track: 
     earliest = np.full(len(geometry.om), np.inf)
     np.minimum.at(earliest, dom, time)
     early = earliest[hit] - np.array(first)
-    assert early.min() >= -TIME_SMEAR - 1e-6
+    # arrival times are smeared in the ice of a class, whose scattering length may be a fifth less
+    assert early.min() >= -1.2 * TIME_SMEAR
     assert early.min() < TIME_SMEAR  # the closest DOMs detect direct light
 
 
