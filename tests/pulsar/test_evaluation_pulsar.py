@@ -35,7 +35,7 @@ def server(
     common = settings((CHART / "files" / "standalone.conf").read_text())
     added = {name: value for name, value in given.items() if name not in common}
     assert set(common) < set(given)
-    # Where this machine has the files, and a role for the server's own fixture.
+    # Paths of the files on this machine, and the role of the test server.
     added = {name: value.replace("file:///keys/", f"file://{folder}/") for name, value in added.items()}
     added |= {"statusFilePath": str(folder / KEY), "superUserRoles": f"{added['superUserRoles']},admin"}
     server = PulsarServer(folder / "data", added, authentication=True)

@@ -32,7 +32,7 @@ MAX_NAMED = 10
 
 
 class CheckError(Exception):
-    """A check failed; each of the arguments says why and what to do."""
+    """A check failed; each argument is one fault and what to do about it."""
 
 
 async def check_definition(cluster: Cluster) -> str:

@@ -122,7 +122,7 @@ class Uninstall:
         return frozenset(others)
 
     async def _delete_leases(self) -> None:
-        """Delete the Leases of the operator; they would end by themselves, but stay as objects."""
+        """Delete the operator's Leases, which would expire but stay in the API server."""
         name = self._settings.name
         try:
             operators = {} if name is None else await list_operators(self._cluster, self._settings.namespaces)

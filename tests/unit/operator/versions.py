@@ -67,7 +67,7 @@ VERSIONS = [OLD, NEW]
 
 
 def commands(world: World) -> Commands:
-    """What the containers of the Jobs and of the Deployment run."""
+    """The images and arguments of the containers of all Jobs and of the Deployment."""
     return {
         key: [(one["image"], one["args"], one["env"]) for one in found["spec"]["template"]["spec"]["containers"]]
         for key, found in world.objects.items()

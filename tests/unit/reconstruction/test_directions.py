@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from skymap_scanner.detector.ice import ANISOTROPY, FLOW_AZIMUTH, TILT_AZIMUTH, ice_model, layer_height
 from skymap_scanner.reconstruction.millipede.anisotropy import DELAYED, kappa, way
 from skymap_scanner.reconstruction.millipede.directions import F, layer_at
+from skymap_scanner.reconstruction.millipede.layers import column_of, layer_table
+from skymap_scanner.reconstruction.millipede.light import layer_place
+from skymap_scanner.reconstruction.millipede.slopes import layer_slopes
 from skymap_scanner.simulation.medium import Medium, south_pole
 from skymap_scanner.simulation.propagation import Sources, propagate, receivers
 
@@ -25,7 +28,7 @@ def unit(azimuth: float) -> Array:
 
 
 def test_kernels_find_the_height_of_a_layer() -> None:
-    """Also beyond the table, and how it grows along the tilt and upwards."""
+    """The height, its slope along the tilt and its slope upwards agree with numpy, also beyond the table."""
     place = np.random.default_rng(3).uniform(-700, 700, (400, 3))
     found = np.array([layer_at(*map(F, x)) for x in place])
     assert np.abs(found[:, 0] - layer_height(place)).max() < 2e-3
@@ -35,6 +38,31 @@ def test_kernels_find_the_height_of_a_layer() -> None:
         # all but the few that lie on an edge of the table
         close = np.abs(found[:, column] - (higher - lower) / (2 * step)) < 1e-3
         assert close.mean() > 0.97
+
+
+def test_slopes_of_the_layers_agree_with_differences() -> None:
+    """Also where layers are farther apart in height than the places are, and the table ends."""
+    layers, column = layer_table(ice_model()).ravel(), column_of(np.array([[0.0, 0.0, -120.0]]))[0]
+
+    def number(distance: float, height: float) -> tuple[float, float, float]:
+        cosine = F(height / distance)
+        place, radial, angular = layer_place(F(distance), cosine, column)
+        return layer_slopes(place, F(radial), F(angular), F(distance), cosine, layers)
+
+    ends, close = 0, []
+    for distance, cosine in np.random.default_rng(4).uniform((40, -1.1), (200, 1.1), (300, 2)):
+        height, step = cosine * distance, 0.05
+        _, by_distance, by_source = number(distance, height)
+        # a source that is higher is nearer in height to the DOM
+        higher, lower = (number(distance, height - sign * step)[0] for sign in (1, -1))
+        farther, nearer = (number(distance + sign * step, height)[0] for sign in (1, -1))
+        scale = number(distance, height)[0] / distance
+        ends += abs(cosine) > 1.01 and by_source == 0
+        # all but those next to a node of the table
+        close.append(abs((higher - lower) / (2 * step) - by_source) < 0.05 * scale + 0.02 * abs(by_source))
+        close.append(abs((farther - nearer) / (2 * step) - by_distance) < 0.05 * scale + 0.02 * abs(by_distance))
+    assert ends > 10
+    assert np.mean(close) > 0.97
 
 
 def seen(medium: Medium, direction: Array, photons: int) -> tuple[float, float]:

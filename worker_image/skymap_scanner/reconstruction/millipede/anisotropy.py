@@ -1,8 +1,8 @@
 """How much farther light gets along the flow of the ice.
 
-In a medium where directions are stretched by exp(kappa_i) before a scatter, and back after it, photons that forgot
-their direction go along axis i with <n_i^2> = (1 - 1.2 kappa_i) / 3, to first order. Their diffusion along it is that
-much faster, as if the distance were shorter by the root of it. With c the cosine between the way and the flow, all
+In a medium where directions are stretched by exp(kappa_i) before a scatter, and back after it, photons that have
+forgotten their direction go along axis i with <n_i^2> = (1 - 1.2 kappa_i) / 3, to first order. They diffuse that much
+faster along it, as if the distance were shorter by the root. With c the cosine between the way and the flow, all
 lengths of the ice are 1 / (1 + kappa(c)) times as long on this way,
 
     kappa(c) = kappa_across + (kappa_along - kappa_across) c^2,     1 + kappa_i = (1 - 1.2 kappa_i)^(-1/2).

@@ -73,5 +73,5 @@ def way(distance: np.float32, scatter: np.float32, absorb: np.float32) -> np.flo
 
 @inlined
 def delayed(scatter: np.float32, kappa: np.float32) -> np.float32:
-    """Return the scattering rate (1/m) that delays tell of."""
+    """Return the scattering rate (1/m) that sets the delays."""
     return scatter * (ONE + DELAY * kappa)

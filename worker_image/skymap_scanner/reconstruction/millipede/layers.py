@@ -42,7 +42,7 @@ _UNIT = 4096
 def column_of(position: NDArray[np.float64]) -> NDArray[np.int32]:
     """Return where the column of DOMs at ``position`` (n, 3), m, begins in the flat table.
 
-    The source's height in the layers is that where it is (`detector.ice.layer_height`).
+    Sources are looked up at their own height in the layers (`detector.ice.layer_height`).
     """
     index = np.clip(np.rint((layer_height(position) - LOWEST) / COLUMN_STEP), 0, N_COLUMN - 1)
     return (index * (N_COSINE * N_DISTANCE * N_NUMBER)).astype(np.int32)

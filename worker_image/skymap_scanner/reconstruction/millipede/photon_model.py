@@ -130,7 +130,7 @@ class PhotonModel:
         return np.asarray(distance / C_ICE + (late - self._tables.shift[kind]) / scale)
 
     def _delays(self, position: Array, direction: Array, dom: NDArray[np.integer]) -> tuple[Array, Array, Array]:
-        """Return distance, cos psi, and the scattering rate that delays tell of, (n,)."""
+        """Return distance, cos psi, and the scattering rate that sets the delays, (n,)."""
         distance, cos_psi, _, kappa_there, (scatter, *_) = self._path(position, direction, dom)
         return distance, cos_psi, scatter * (1 + DELAYED * kappa_there)
 

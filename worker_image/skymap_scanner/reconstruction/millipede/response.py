@@ -100,7 +100,7 @@ def light_in_dom(
     reference_decay: np.float32,
     reach: np.float32,
 ) -> None:
-    """Fill the expected PE per GeV in DOM ``k``, the distance (m) and the scattering rate (1/m) that delays tell of.
+    """Fill the expected PE per GeV in DOM ``k``, the distance (m) and the scattering rate (1/m) that sets the delays.
 
     For the segments low..high, and some more, up to `whole_vectors`; likewise in the next two functions.
     """

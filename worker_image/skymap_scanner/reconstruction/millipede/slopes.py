@@ -65,7 +65,7 @@ def charge_slopes(
     reach: np.float32,
     event: EventArrays,
 ) -> tuple[tuple[np.float32, np.float32, np.float32], tuple[np.float32, ...]]:
-    """Return the derivatives of the scattering rate of delays, and of ln(charge), of a pair of a source and a DOM.
+    """Return the derivatives of the scattering rate that sets the delays, and of ln(charge), for a source and a DOM.
 
     The rate's in the distance, in the height of the source in the layers, and in its place along the flow; those of
     ln(charge) in the same, in cos psi, in the axis' vertical component, and in the source's z. ``cos_layers``,
@@ -87,9 +87,8 @@ def charge_slopes(
     seen_by_cos, seen_by_psi, seen_by_axis, seen_by_lengths = acceptance_slopes(cos_eta, cos_psi, axis_z, d * b)
     root_d, root_h = _THREE_HALVES * (a * b_d + b * a_d) / root, _THREE_HALVES * (a * b_h + b * a_h) / root
     far = way(d, b, a)
-    forgotten = FORGET / ((d * b + FORGET) * (d * b + FORGET))
-    far_d = root + d * root_d + forgotten * (b + d * b_d)
-    far_h = d * root_h + forgotten * d * b_h
+    forgotten = forgotten_slope(d * b)
+    far_d, far_h = root + d * root_d + forgotten * (b + d * b_d), d * (root_h + forgotten * b_h)
     log_d = (
         by_scaled * (scale + d * _LENGTH * b_d)
         - (root - reference * b)
@@ -112,9 +111,9 @@ def charge_slopes(
         + by_psi_h * cos_psi
         - kappa * far_h
     )
-    more = delayed(ONE, kappa)
+    slower = delayed(ONE, kappa)
     return (
-        (b_d * more + b * DELAY * kappa_d, b_h * more, b * DELAY * kappa_w),
+        (b_d * slower + b * DELAY * kappa_d, b_h * slower, b * DELAY * kappa_w),
         (log_d, log_h, -kappa_w * far, by_cos + seen_by_psi + by_psi, seen_by_axis + by_axis, -seen_by_cos * inverse),
     )
 
@@ -150,6 +149,12 @@ def acceptance_slopes(
 
 
 @inlined
+def forgotten_slope(lengths: np.float32) -> np.float32:
+    """Return the derivative of the last term of `directions.way` in the number of scattering lengths."""
+    return FORGET / ((lengths + FORGET) * (lengths + FORGET))
+
+
+@inlined
 def layer_slopes(
     k: np.int32, radial: np.float32, angular: np.float32, distance: np.float32, cosine: np.float32, layers: Single
 ) -> tuple[np.float32, np.float32, np.float32]:
@@ -157,7 +162,9 @@ def layer_slopes(
     n = k + N_DISTANCE * N_NUMBER
     inner, outer = layers[k + N_NUMBER] - layers[k], layers[n + N_NUMBER] - layers[n]
     near, far = layers[k] + radial * inner, layers[n] + radial * outer
-    by_cosine = (far - near) * F((N_COSINE - 1) / 2) / distance
+    # tilted layers may be farther apart in height than the places are; the table ends there
+    inside = -ONE < cosine < ONE
+    by_cosine = (far - near) * F((N_COSINE - 1) / 2) / distance if inside else ZERO
     by_root = (inner + angular * (outer - inner)) * F(1 / LAYER_ROOT_STEP)
     by_root = by_root if distance < F(FARTHEST) else ZERO
     return near + angular * (far - near), _HALF * by_root / np.sqrt(distance) - by_cosine * cosine, -by_cosine
