@@ -26,6 +26,11 @@ def test_files_of_the_repository_are_current() -> None:
     assert {"scanner", "plots", "pulsar", "operator", "docs", "test", "bench", "build"} <= wanted.keys()
 
 
+def test_locked_packages_support_the_oldest_python_of_the_project() -> None:
+    project = tomllib.loads((lock.ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] + ".0" == f">={lock.OLDEST_PYTHON}"
+
+
 def test_pins_are_read_with_marker_and_hashes() -> None:
     numpy, tomli = lock.read_pins(TEXT)
     assert (numpy.name, str(numpy.version), numpy.marker, numpy.hashes) == ("numpy", "2.4.6", None, 2)
