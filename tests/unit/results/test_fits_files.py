@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import io
 import re
 import tracemalloc
+from pathlib import Path
 
 import healpy
 import mocpy
@@ -15,14 +17,19 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time
 from astropy_healpix.core import healpix_to_lonlat
+from hypothesis import given
+from hypothesis import strategies as st
 from mhealpy import HealpixMap
 
 from skymap_scanner.event.preparation import NO_BAD_DOMS
 from skymap_scanner.results import IC160427A, WILKS, ScanResult
 from skymap_scanner.results.contours import contours, of_rule
+from skymap_scanner.results.fits_checksum import encode_checksum, sum_words
 from skymap_scanner.results.fits_files import flat_fits, mjd_to_iso, multi_order_fits
+from skymap_scanner.results.rule import THREE_SIGMA
 from skymap_scanner.results.skymap import flat_blocks, multi_order_map
 
+RESULT_FILES = Path(__file__).parents[3] / "docs/reference/result-files.md"
 SKY = 4 * np.pi * (180 / np.pi) ** 2
 
 
@@ -156,6 +163,7 @@ def test_errors_and_areas_have_their_new_and_old_names(track, rule):
             for axis in ("RA", "DEC"):
                 for side in ("PLUS", "MINUS"):
                     assert header[f"{axis}_ERR_{side}"] == header[f"{axis}_ERR_{side}_90"]
+            assert header["STAT_AREA_3SIGMA"] == pytest.approx(statistical[THREE_SIGMA].area, rel=0.005)
             # readers take the threshold of the 90 % contour from between the last brackets
             assert float(header["COMMENTS"].split("(")[-1].strip(")")) == rule.levels[0.9]
             assert (header["CONTOURS"], header["RULE"], header["RULESRC"]) == (rule.name, rule.statement, rule.source)
@@ -172,6 +180,16 @@ def test_multi_order_map_is_readable_by_mocpy(result, encoded, tmp_path):
     assert moc.probability_in_multiordermap(str(path)) == pytest.approx(0.9, abs=0.15 if region.open else 0.005)
     if not region.open:
         assert moc.sky_fraction * SKY == pytest.approx(region.area, rel=0.03)
+
+
+def test_documented_recipe_of_mocpy_keeps_the_region_of_one_level(scan, bowl, tmp_path):
+    path = tmp_path / "map.multiorder.fits"
+    path.write_bytes(encode(scan(bowl(138.65, 0.15, 1.0), ((8, 0),))))
+    recipe = re.search(r"MOC.from_multiordermap_fits_file\(.*?, (.*?)\)", RESULT_FILES.read_text())
+    options = ast.literal_eval(re.sub(r"(\w+)=", r"'\1':", f"{{{recipe[1]}}}"))
+    region = mocpy.MOC.from_multiordermap_fits_file(str(path), **options)
+    assert region.sky_fraction == pytest.approx(1 / 768)
+    assert region.probability_in_multiordermap(str(path)) >= 0.9
 
 
 def test_multi_order_map_is_readable_by_mhealpy(result, encoded, tmp_path):
@@ -199,13 +217,27 @@ def test_multi_order_map_is_readable_as_ligo_skymap_reads_it(encoded, tmp_path):
 def test_flat_map_is_readable_by_healpy(result, tmp_path):
     path = tmp_path / "map.fits.gz"
     path.write_bytes(encode(result, flat_fits))
-    flat, header = healpy.read_map(str(path), h=True, dtype=np.float64)
+    flat, header = healpy.read_map(str(path), h=True, nest=True, dtype=np.float64)
     skymap = multi_order_map(result)
     np.testing.assert_array_equal(flat, np.concatenate([*flat_blocks(skymap)]))
     assert flat.sum() == pytest.approx(1, abs=1e-12)
     cards = dict(header)
-    assert (cards["ORDERING"], cards["COORDSYS"], cards["TTYPE1"], cards["TUNIT1"]) == ("RING", "C", "PROB", "pix-1")
+    assert (cards["ORDERING"], cards["COORDSYS"], cards["TTYPE1"], cards["TUNIT1"]) == ("NESTED", "C", "PROB", "pix-1")
     assert (cards["RA"], cards["DEC"]) == pytest.approx((skymap.best.ra, skymap.best.dec), abs=1e-4)
+    ring = healpy.read_map(str(path), dtype=np.float64)  # as healpy returns it unless told
+    pixels = healpy.ang2pix(2**skymap.max_order, skymap.ra, skymap.dec, lonlat=True)
+    density = skymap.density[skymap.cells_at(skymap.ra, skymap.dec)]
+    np.testing.assert_allclose(
+        ring[pixels] / healpy.nside2pixarea(2**skymap.max_order), density, rtol=1e-12, atol=1e-300
+    )
+
+
+def test_multi_order_map_is_not_taken_for_a_flat_one_by_healpy(scan, bowl):
+    """A file of one level has as many rows as a flat map has pixels."""
+    for plan in (((8, 0),), ((8, 0), (64, 12))):
+        content = encode(scan(bowl(138.65, 0.15, 3.0), plan))
+        with fits.open(io.BytesIO(content)) as file, pytest.raises((ValueError, IndexError)):
+            healpy.read_map(file, field=1)
 
 
 def test_flat_map_has_the_bytes_of_a_table_in_memory(result):
@@ -216,9 +248,10 @@ def test_flat_map_has_the_bytes_of_a_table_in_memory(result):
     )
     table = fits.BinTableHDU.from_columns([column])
     with fits.open(io.BytesIO(content)) as file:
+        primary = fits.PrimaryHDU(header=file[0].header)
         table.header.extend(file[1].header.cards[len(table.header) :])
     whole = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), table]).writeto(whole)
+    fits.HDUList([primary, table]).writeto(whole)
     assert content == whole.getvalue()
 
 
@@ -239,6 +272,51 @@ def test_equal_results_give_equal_bytes(track):
         assert encode(track, encoder) == encode(track, encoder)
     assert encode(track, flat_fits)[4:8] == b"\0\0\0\0", "gzip's time"
     assert gzip.decompress(encode(track, flat_fits))[:6] == b"SIMPLE"
+
+
+@pytest.mark.parametrize("encoder", [multi_order_fits, flat_fits])
+def test_checksums_are_those_of_astropy(result, metadata, encoder, tmp_path):
+    """astropy warns where one is wrong, and warnings are errors here."""
+    for number in range(4):  # the encoding of a checksum has special cases
+        named = ScanResult(result.levels, metadata(result.levels, event_id=number, complete=result.metadata.complete))
+        content = encode(named, encoder)
+        path = tmp_path / "map.fits"
+        path.write_bytes(gzip.decompress(content) if encoder is flat_fits else content)
+        with fits.open(path, checksum=True) as file:
+            file.verify("exception")
+            assert [hdu.verify_checksum() for hdu in file] == [1, 1]
+            assert [hdu.verify_datasum() for hdu in file] == [1, 1]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_encoded_checksum_sums_up_to_its_value(value):
+    letters = encode_checksum(value)
+    assert letters.isascii()
+    assert letters.isalnum()
+    turned = (letters[1:] + letters[:1]).encode()
+    assert sum_words([turned]) == sum_words([b"0" * 16, value.to_bytes(4, "big")])
+
+
+def test_long_texts_are_announced(track, calibrated):
+    for rule in (WILKS, calibrated):
+        with fits.open(io.BytesIO(encode(track, rule=rule))) as file:
+            continued = b"CONTINUE" in file[1].header.tostring().encode()
+            assert ("LONGSTRN" in file[1].header) == continued
+
+
+@pytest.mark.parametrize(
+    ("kind", "stream"),
+    [
+        ("gfu-gold", "ICECUBE_ASTROTRACK_GOLD"),
+        ("EHE-bronze", "ICECUBE_ASTROTRACK_BRONZE"),
+        ("cascade", "ICECUBE_CASCADE"),
+        ("neutrino", None),
+    ],
+)
+def test_fits_header_names_type_and_stream_of_the_alert(track, metadata, kind, stream):
+    with fits.open(io.BytesIO(encode(ScanResult(track.levels, metadata(track.levels, event_type=kind))))) as file:
+        header = file[1].header
+        assert (header["EVENT-TYPE"], header["I3TYPE"], header.get("ALERT-STREAM")) == (kind, kind, stream)
 
 
 @pytest.mark.parametrize("mjd", [41317.0, 53000.5, 60280.71416774572])

@@ -24,6 +24,12 @@ def flatten(skymap, block: int = 1000) -> np.ndarray:
     return np.concatenate([*flat_blocks(skymap, block)])
 
 
+def flatten_to_ring(skymap) -> np.ndarray:
+    nested = flatten(skymap)
+    nside = int(np.sqrt(len(nested) / 12))
+    return nested[ring_to_nested(np.arange(len(nested)), nside)]
+
+
 def painted(result: ScanResult) -> np.ndarray:
     """Paint -ln L, level upon level, on a flat map: the obvious way, as an oracle. RING, NaN where nothing is."""
     nside = max(nside for nside, rows in result.levels.items() if np.isfinite(rows["llh"]).any())
@@ -60,7 +66,7 @@ def test_map_equals_levels_painted_on_each_other(result):
     skymap = multi_order_map(result)
     oracle = painted(result)
     likelihood = np.where(np.isfinite(oracle), np.exp(np.nanmin(oracle) - oracle), 0.0)
-    np.testing.assert_allclose(flatten(skymap), likelihood / likelihood.sum(), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(flatten_to_ring(skymap), likelihood / likelihood.sum(), rtol=1e-12, atol=1e-15)
     assert skymap.best.llh == np.nanmin(oracle)
     assert skymap.covered == pytest.approx(np.isfinite(oracle).mean())
 
@@ -111,7 +117,7 @@ def test_best_fit_is_the_lowest_pixel_of_the_map(track):
     ra, dec = centre(512, lowest)
     assert (skymap.best.ra, skymap.best.dec) == pytest.approx((ra, dec), abs=1e-9)
     assert skymap.density.argmax() == np.flatnonzero(skymap.pixels["llh"][skymap.owner] == rows["llh"].min())[0]
-    assert centre(512, flatten(skymap).argmax()) == pytest.approx((ra, dec), abs=1e-9)
+    assert centre(512, flatten_to_ring(skymap).argmax()) == pytest.approx((ra, dec), abs=1e-9)
 
 
 def test_failed_pixel_leaves_the_coarser_one(level, bowl, metadata):

@@ -1,7 +1,8 @@
 """The map as FITS: multi-order, which the follow-up community reads, and flat, for older readers.
 
 Readers (mocpy, mhealpy, ligo.skymap, astropy-healpix, Aladin) need an empty primary HDU; one BINTABLE; UNIQ first and
-without unit, then PROBDENSITY in float64, without NaN, over the whole sky. Further columns follow.
+without unit, then PROBDENSITY in float64, without NaN, over the whole sky. Further columns follow. The multi-order file
+has no card NSIDE: healpy would take its rows for a flat map of that nside, and return a wrong one without an error.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from astropy.io import fits
 from skymap_api.text import printable_line
 from skymap_scanner.healpix import pixel_count
 from skymap_scanner.results.contours import Contour, of_rule
+from skymap_scanner.results.fits_checksum import add_checksums, sum_words
 from skymap_scanner.results.result import ScanResult
-from skymap_scanner.results.rule import WILKS
+from skymap_scanner.results.rule import THREE_SIGMA, WILKS
 from skymap_scanner.results.skymap import MultiOrderMap, flat_blocks
 
 Card = tuple[str, str | int | float | bool, str]
@@ -49,27 +51,26 @@ def multi_order_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequenc
     for name, field, unit in EXTRA_COLUMNS:
         values = np.append(skymap.pixels[field], np.nan)[skymap.owner]
         columns.append(fits.Column(name=name, format="D", unit=unit, array=values))
-    order = skymap.max_order
     layout: list[Card] = [
         ("PIXTYPE", "HEALPIX", "HEALPIX pixelisation"),
         ("ORDERING", "NUNIQ", "Pixel ordering scheme: RING, NESTED, or NUNIQ"),
         ("COORDSYS", "C", "Ecliptic, Galactic or Celestial (equatorial)"),
-        ("MOCORDER", order, "MOC resolution (best order)"),
+        ("MOCORDER", skymap.max_order, "MOC resolution (best order)"),
         ("INDXSCHM", "EXPLICIT", "Indexing: IMPLICIT or EXPLICIT"),
-        ("NSIDE", 2**order, "Of the finest cells"),
     ]
     return _encode(columns, [*layout, *event_cards(result, skymap, regions)])
 
 
 def flat_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> Iterator[bytes]:
-    """Encode the flat map, gzipped, in pieces: PROB per pixel, RING, at the nside of the finest pixel.
+    """Encode the flat map, gzipped, in pieces: PROB per pixel, NESTED, at the nside of the finest pixel.
 
-    Only one block of its pixels is held at a time, since the table has 8 bytes for each of 12 nside² pixels.
+    Only one block of its pixels is held at a time, since the table has 8 bytes for each of 12 nside² pixels. The blocks
+    are made twice, first for the checksum, which comes before them.
     """
     nside = 2**skymap.max_order
     layout: list[Card] = [
         ("PIXTYPE", "HEALPIX", "HEALPIX pixelisation"),
-        ("ORDERING", "RING", "Pixel ordering scheme: RING, NESTED, or NUNIQ"),
+        ("ORDERING", "NESTED", "Pixel ordering scheme: RING, NESTED, or NUNIQ"),
         ("COORDSYS", "C", "Ecliptic, Galactic or Celestial (equatorial)"),
         ("NSIDE", nside, "Resolution parameter of HEALPIX"),
         ("FIRSTPIX", 0, "First pixel (0 based)"),
@@ -80,8 +81,9 @@ def flat_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Conto
         [fits.Column(name="PROB", format="D", unit="pix-1")], [*layout, *event_cards(result, skymap, regions)]
     )
     table.header["NAXIS2"] = pixel_count(nside)
+    add_checksums(table.header, sum_words(block.astype(">f8").tobytes() for block in flat_blocks(skymap)))
     compressor = zlib.compressobj(6, zlib.DEFLATED, GZIP)
-    yield compressor.compress((fits.PrimaryHDU().header.tostring() + table.header.tostring()).encode("ascii"))
+    yield compressor.compress((_primary().header.tostring() + table.header.tostring()).encode("ascii"))
     for block in flat_blocks(skymap):
         yield compressor.compress(block.astype(">f8").tobytes())
     yield compressor.compress(bytes(-8 * pixel_count(nside) % FITS_BLOCK))
@@ -104,6 +106,7 @@ def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
         ("SENDER", "skymap-scanner", "Who made this file"),
         ("EVENTMJD", metadata.mjd, "Modified Julian date of the event (UTC)"),
         ("I3TYPE", metadata.event_type, "Alert type"),
+        ("EVENT-TYPE", metadata.event_type, "Alert type"),
         ("REALEVT", metadata.is_real_event, "Measured (T) or simulated (F)"),
         ("COMPLETE", result.complete, "All planned pixels are in this map"),
         ("NFAILED", sum(map(len, result.failed.values())), "Pixels without a fit"),
@@ -111,6 +114,7 @@ def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
     if "millipede" in metadata.reconstruction.lower():
         cards.append(("REFERENC", "2014JINST...9P3009A", "Millipede likelihood"))
     optional = {
+        "ALERT-STREAM": (alert_stream(metadata.event_type), "Stream of GCN"),
         "SUBEVENT": (metadata.sub_event_id, "Number of the sub-event in its stream"),
         "SUBSTRM": (metadata.sub_event_stream, "Stream of the sub-event"),
         "RECO": (metadata.reconstruction, "Reconstruction"),
@@ -141,9 +145,7 @@ def _rule_cards(skymap: MultiOrderMap, regions: Sequence[Contour]) -> list[Card]
         cards += _region_cards(named[0.9], "")[:4]
         thresholds = f"{named[0.5].threshold:.4g} ({named[0.9].threshold:.4g})"
         cards.append(("COMMENTS", f"50%(90%) uncertainty location => Change in 2LLH of {thresholds}", ""))
-    for region in of_rule(regions, WILKS):
-        if region.credible_level in (0.5, 0.9):
-            cards.append(_statistical_card(region))
+    cards += map(_statistical_card, of_rule(regions, WILKS))
     cards.append(("CONTOURS", skymap.rule.name, "Contours that the errors and areas belong to"))
     cards.append(("RULE", skymap.rule.statement, ""))
     cards.append(("RULESRC", skymap.rule.source, ""))
@@ -174,15 +176,34 @@ def _region_cards(region: Contour, suffix: str) -> list[Card]:
 
 def _statistical_card(region: Contour) -> Card:
     """Return the card of the area that Wilks' theorem gives."""
-    share = f"{100 * region.credible_level:.0f}"
+    share = "3SIGMA" if region.credible_level == THREE_SIGMA else f"{100 * region.credible_level:.0f}"
     return (f"STAT_AREA_{share}", float(f"{region.area:.3g}"), f"deg2, 2 delta ln L < {region.threshold:.4g}")
+
+
+def alert_stream(event_type: str) -> str:
+    """Return the stream of GCN that alerts of a type belong to, such as those of ``gfu-gold``; empty for others."""
+    group, _, grade = event_type.lower().partition("-")
+    if group in {"gfu", "ehe", "hese"} and grade in {"gold", "bronze"}:
+        return f"ICECUBE_ASTROTRACK_{grade.upper()}"
+    return "ICECUBE_CASCADE" if group == "cascade" else ""
 
 
 def _encode(columns: Sequence[fits.Column], cards: Sequence[Card]) -> bytes:
     """Encode an empty primary HDU and one table."""
+    table = _table(columns, cards)
+    rows = np.asarray(table.data)
+    data = rows.astype(rows.dtype.newbyteorder(">")).tobytes()  # whole words: each column has 8 bytes
+    add_checksums(table.header, sum_words([data]))
     file = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), _table(columns, cards)]).writeto(file)
+    fits.HDUList([_primary(), table]).writeto(file)
     return file.getvalue()
+
+
+def _primary() -> fits.PrimaryHDU:
+    """Return a primary HDU without data."""
+    primary = fits.PrimaryHDU()
+    add_checksums(primary.header, 0)
+    return primary
 
 
 def _table(columns: Sequence[fits.Column], cards: Sequence[Card]) -> fits.BinTableHDU:
@@ -191,6 +212,8 @@ def _table(columns: Sequence[fits.Column], cards: Sequence[Card]) -> fits.BinTab
     for key, value, comment in cards:
         # HIERARCH is the convention for names above eight characters; asking for it keeps astropy from warning.
         table.header[key if len(key) <= 8 else f"HIERARCH {key}"] = (_card_value(value), comment)
+    if any(len(card.image) > fits.Card.length for card in table.header.cards):
+        table.header["LONGSTRN"] = ("OGIP 1.0", "Long strings may continue")
     return table
 
 

@@ -38,7 +38,7 @@ FORMAT_DISK = {
     "geojson": (2_000_000, 0),
     "png": (2_000_000, 0),
 }
-#: Disk (bytes) of the flat map for each change of its value along a ring, and what zlib makes of 1000 equal bytes.
+#: Disk (bytes) of the flat map for each change of its value from pixel to pixel, and what zlib makes of 1000 equal bytes.
 CHANGE_DISK, RUN_DISK = 8, 1.1
 
 
@@ -81,13 +81,9 @@ def requirements(pixels: Mapping[int, int], fits: int) -> Requirements:
 
 
 def flat_map_disk(pixels: Mapping[int, int]) -> int:
-    """Return the disk that the flat map of the finest nside takes: its value changes at the edges of the pixels.
-
-    A pixel of a coarse level lies on twice as many rings as it is larger than one of the finest nside.
-    """
-    finest = max(pixels)
-    changes = sum(count * max(2 * finest // nside, 1) for nside, count in pixels.items() if nside)
-    runs = RUN_DISK * 8 * pixel_count(finest) / 1000
+    """Return the disk that the flat map of the finest nside takes: its value changes at both ends of a pixel."""
+    changes = 2 * sum(pixels.values())
+    runs = RUN_DISK * 8 * pixel_count(max(pixels)) / 1000
     return round(CHANGE_DISK * changes + runs)
 
 

@@ -135,7 +135,7 @@ def multi_order_map(result: ScanResult, rule: ContourRule = WILKS) -> MultiOrder
 
 
 def flat_blocks(skymap: MultiOrderMap, block: int = BLOCK) -> Iterator[Floats]:
-    """Yield the probability per pixel, RING, at the nside of the finest pixel; the sum of all is 1.
+    """Yield the probability per pixel, NESTED, at the nside of the finest pixel; the sum of all is 1.
 
     Each array has ``block`` pixels, the last one the rest: the whole map may not fit into the memory.
     """
@@ -145,7 +145,7 @@ def flat_blocks(skymap: MultiOrderMap, block: int = BLOCK) -> Iterator[Floats]:
     by_start = np.argsort(starts)
     starts, probability = starts[by_start], skymap.density[by_start] * pixel_area(nside)
     for first in range(0, pixel_count(nside), block):
-        nested = ring_to_nested(nside, np.arange(first, min(first + block, pixel_count(nside))))
+        nested = np.arange(first, min(first + block, pixel_count(nside)))
         yield np.asarray(probability[np.searchsorted(starts, nested, side="right") - 1])
 
 
