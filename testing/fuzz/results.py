@@ -12,8 +12,9 @@ from astropy.io import fits
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.results.calibration import read_calibration, shipped_calibrations
-from skymap_scanner.results.contours import contours, to_geojson
+from skymap_scanner.results.contours import contours
 from skymap_scanner.results.fits_files import multi_order_fits
+from skymap_scanner.results.geojson import to_geojson
 from skymap_scanner.results.result import (
     PIXEL,
     ScanMetadata,
@@ -94,7 +95,7 @@ def check_fits(data: bytes) -> None:
     summary_json(result, skymap, regions)
     if skymap is None:
         return
-    to_geojson(skymap.rule, regions)
+    to_geojson(result, skymap, regions)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with fits.open(io.BytesIO(multi_order_fits(result, skymap, regions))) as file:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from astropy import units as u
@@ -12,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skymap_scanner.results import IC160427A, ScanResult
-from skymap_scanner.results.contours import contours, of_rule, to_geojson
+from skymap_scanner.results.contours import contours, of_rule
 from skymap_scanner.results.directions import radec_to_vector
 from skymap_scanner.results.rule import THREE_SIGMA, WILKS
 from skymap_scanner.results.skymap import MultiOrderMap, multi_order_map
@@ -268,19 +266,3 @@ def test_triangles_tile_the_sphere(track):
     assert (volume > 0).all()
     angles = 2 * np.arctan2(volume, 1 + (a * b).sum(1) + (b * c).sum(1) + (c * a).sum(1))
     assert angles.sum() == pytest.approx(4 * np.pi, rel=1e-9)
-
-
-def test_geojson_has_closed_lines_and_region_properties(track):
-    regions = contours(multi_order_map(track, IC160427A))
-    content = json.loads(json.dumps(to_geojson(IC160427A, regions), allow_nan=False))
-    assert content["type"] == "FeatureCollection"
-    assert content["rule"]["source"] == IC160427A.source
-    for feature, region in zip(content["features"], regions, strict=True):
-        assert feature["type"] == "Feature"
-        assert feature["geometry"]["type"] == "MultiLineString"
-        assert feature["properties"]["credible_level"] == region.credible_level
-        assert feature["properties"]["rule"] == region.rule
-        assert feature["properties"]["area_deg2"] == pytest.approx(region.area, rel=0.005)
-        for line in feature["geometry"]["coordinates"]:
-            assert line[0] == line[-1]
-            assert all(0 <= ra < 360 and -90 <= dec <= 90 for ra, dec in line)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from skymap_scanner.healpix import Floats, Integers
 from skymap_scanner.results.directions import radec_to_vector, vector_to_radec
 from skymap_scanner.results.mesh import Mesh, mesh_of_region
-from skymap_scanner.results.rule import WILKS, ContourRule, percent
+from skymap_scanner.results.rule import WILKS, ContourRule
 from skymap_scanner.results.skymap import MultiOrderMap
 from skymap_scanner.results.surface import Surface, surface
 
@@ -79,35 +78,6 @@ def contours(skymap: MultiOrderMap) -> list[Contour]:
 def of_rule(regions: Sequence[Contour], rule: ContourRule) -> list[Contour]:
     """Return the regions of one rule."""
     return [region for region in regions if region.rule == rule.name]
-
-
-def to_geojson(rule: ContourRule, regions: Sequence[Contour]) -> dict[str, Any]:
-    """Make a FeatureCollection of MultiLineString, right ascension in [0, 360) as longitude; lines are not cut at 0.
-
-    The map's rule is a further member of the collection, as RFC 7946 (6.1) allows.
-    """
-    return {
-        "type": "FeatureCollection",
-        "rule": {"name": rule.name, "statement": rule.statement, "source": rule.source},
-        "features": [
-            {
-                "type": "Feature",
-                "properties": {
-                    "credible_level": region.credible_level,
-                    "rule": region.rule,
-                    "name": percent(region.credible_level),
-                    "two_delta_llh": region.threshold,
-                    "area_deg2": float(f"{region.area:.3g}"),
-                    "open": region.open,
-                },
-                "geometry": {
-                    "type": "MultiLineString",
-                    "coordinates": [np.round(line, 6).tolist() for line in region.lines],
-                },
-            }
-            for region in regions
-        ],
-    }
 
 
 def _contour(values: Surface, rule: ContourRule, level: float, threshold: float) -> Contour:

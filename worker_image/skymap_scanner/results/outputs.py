@@ -92,8 +92,9 @@ def _files(
     if not set(formats) - {"json", "npz"}:
         return files
     # Heavy libraries are imported only for the formats that need them.
-    from skymap_scanner.results.contours import contours, to_geojson  # noqa: PLC0415
+    from skymap_scanner.results.contours import contours  # noqa: PLC0415
     from skymap_scanner.results.fits_files import flat_fits, multi_order_fits  # noqa: PLC0415
+    from skymap_scanner.results.geojson import to_geojson  # noqa: PLC0415
     from skymap_scanner.results.skymap import multi_order_map  # noqa: PLC0415
     from skymap_scanner.results.summary import summary_json, summary_text  # noqa: PLC0415
 
@@ -111,7 +112,7 @@ def _files(
         name = f".skymap_nside_{2**skymap.max_order}_probability.fits.gz"
         files[name] = lambda: flat_fits(result, skymap, regions)
     if "geojson" in formats:
-        files[".contours.geojson"] = lambda: json.dumps(to_geojson(skymap.rule, regions)).encode()
+        files[".contours.geojson"] = lambda: json.dumps(to_geojson(result, skymap, regions)).encode()
     if "png" in formats:
         zoomed = ".plot_zoomed_wilks.png" if rule.name == WILKS.name else ".plot_zoomed.png"
         files[".plot_allsky.png"] = lambda: _plots().all_sky_png(result, skymap, regions)

@@ -38,7 +38,7 @@ FORMAT_DISK = {
     "geojson": (2_000_000, 0),
     "png": (2_000_000, 0),
 }
-#: Disk (bytes) of the flat map for each change of its value from pixel to pixel, and what zlib makes of 1000 equal bytes.
+#: Disk (bytes) of the flat map for each change of its value, and what zlib makes of 1000 equal bytes.
 CHANGE_DISK, RUN_DISK = 8, 1.1
 
 
