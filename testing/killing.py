@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,16 @@ class LocalScan:
             words += ["--broker", address.url, "--admin-url", address.admin_url, "-n", self.folder.name]
         with self.folder.with_suffix(".log").open("ab") as log:
             return subprocess.Popen([sys.executable, "-P", "-m", "skymap_scanner", *words], stdout=log, stderr=log)
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Start or resume the scan, and kill it if it still runs when the block ends; its roles end with it."""
+        process = self.start()
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
     def digest(self) -> dict[str, str]:
         """Return the checksums of the finished files."""

@@ -54,9 +54,9 @@ def play(stage: Stage, name: str, scan_name: str) -> Outcome:
     """Strike with a fault in the middle of a scan, and judge what the topics and the map hold."""
     fault = FAULTS[name]
     scan = stage.scan(scan_name, fault.fit_seconds)
-    with _witness(stage, scan_name) as log, stage.token(fault.token_seconds):
-        began = time.monotonic()
-        process = scan.start()
+    began = time.monotonic()
+    # Also if the strike raises, the scan ends, before its token and the witness do.
+    with _witness(stage, scan_name) as log, stage.token(fault.token_seconds), scan.running() as process:
         eventually(
             lambda: process.poll() is not None or stage.collected(scan_name) >= STRUCK_AFTER, within=SCAN_SECONDS
         )
@@ -68,7 +68,6 @@ def play(stage: Stage, name: str, scan_name: str) -> Outcome:
             if process.wait(SCAN_SECONDS) != 0:
                 raise RuntimeError(f"the scan failed: {_logs(scan)}")
         except subprocess.TimeoutExpired:
-            process.kill()
             raise RuntimeError(f"the scan has not ended within {SCAN_SECONDS:g} s: {_logs(scan)}") from None
         finally:
             seconds = time.monotonic() - began

@@ -93,6 +93,7 @@ class Stage:
 def undisturbed(event: Path, folder: Path) -> dict[str, str]:
     """Return the checksums of the files of the same scan over the embedded broker; raises RuntimeError if it fails."""
     scan = LocalScan(event, folder / "undisturbed", LEVELS, more=(*SEEDS, *DUMMY))
-    if scan.start().wait(SCAN_SECONDS) != 0:
-        raise RuntimeError(scan.folder.with_suffix(".log").read_text())
+    with scan.running() as process:
+        if process.wait(SCAN_SECONDS) != 0:
+            raise RuntimeError(scan.folder.with_suffix(".log").read_text())
     return scan.digest()
