@@ -8,13 +8,14 @@ process=(
   --label org.opencontainers.image.licenses=Apache-2.0
 )
 
-# Prints the folder of Java and a shell. Each release of Debian has one of these versions.
+# Prints the folder of Java, of a shell, and of curl, which the chart's probe needs. Each release of Debian has one of
+# these versions.
 java_layer() {
   local jre
   for jre in openjdk-17-jre-headless openjdk-21-jre-headless; do
     [ -z "$(apt-cache show --no-all-versions "$jre" 2>/dev/null)" ] || break
   done
-  "$here/images/debian.sh" java "$jre" busybox ca-certificates netbase tzdata
+  "$here/images/debian.sh" java "$jre" busybox curl ca-certificates netbase tzdata
 }
 
 # Prints the layers of the image.

@@ -152,12 +152,22 @@ def test_pod_of_pulsar_follows_its_configuration() -> None:
     assert checksum({}) != checksum({"pulsar": {"authentication": False}})
 
 
-def test_probes_need_no_token() -> None:
+def test_readiness_probe_needs_no_token() -> None:
     (container,) = pulsar_pod(render())["containers"]
-    for probe in ("startupProbe", "readinessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/status.html", "port": "admin"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/status.html", "port": "admin"}
     (mount,) = (one for one in container["volumeMounts"] if one["name"] == "configuration")
     assert configuration(render())["statusFilePath"] == f"{mount['mountPath']}/standalone.conf"
+
+
+def test_startup_probe_uses_a_token_where_one_is_required() -> None:
+    def command(given: Values) -> str:
+        (container,) = pulsar_pod(render({"pulsar": given}))["containers"]
+        shell, option, script = container["startupProbe"]["exec"]["command"]
+        assert (shell, option) == ("sh", "-c")
+        return str(script)
+
+    assert '"$(cat /keys/broker-token)" | curl --config - ' in command({})
+    assert command({"authentication": False}).startswith("curl ")
 
 
 @pytest.mark.parametrize(
