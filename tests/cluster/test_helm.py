@@ -327,10 +327,12 @@ def test_uninstalling_the_release_releases_its_scans(
     wanted = set(Names.of(place.name, "alert").topics(pulsar_tenant).all())
     eventually(lambda: topics_of(pulsar_server, pulsar_tenant), lambda found: found == wanted)
     eventually(lambda: place.get("deployment", "alert-workers"))
+    assert place.get("leases")["items"]
     # Its pods wait for an image that does not exist.
     output = release.uninstall()
     assert f"{place.name}/alert: its pods and topics are gone" in output
     assert topics_of(pulsar_server, pulsar_tenant) == set()
+    assert place.get("leases")["items"] == []
     assert place.get("pvc", "alert-results")
     eventually(
         lambda: place.get("pods,jobs,deployments,configmaps", "-l", "skymap.icecube.wisc.edu/scan")["items"],

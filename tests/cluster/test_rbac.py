@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from testing.manifests import cases
 from testing.waiting import eventually
 from tests.unit.operator.recipes import Manifest, everything, made
 
-from skymap_operator.runtime.scope import lease_name
+from skymap_operator.runtime.scope import lease_name, lease_of
 
 SCANS = "skymapscans.skymap.icecube.wisc.edu"
 #: Of these, the names limit only changes.
@@ -243,6 +245,50 @@ def test_account_may_write_objects_of_scans_and_restricted_pods_alone(
     theirs = f"/apis/batch/v1/namespaces/{namespace.name}/jobs/theirs"
     assert api.delete(theirs, params={"dryRun": "All"}, headers=headers).status_code == httpx.codes.FORBIDDEN
     assert api.delete(theirs, params={"dryRun": "All"}).is_success, "only the operator's account is limited"
+
+
+#: What the operator's account may not write into a Lease, and why.
+FALSE_LEASES: list[tuple[Callable[[Manifest], Any], str]] = [
+    (lambda one: one["metadata"].update(name="kube-scheduler"), "only Leases of the name skymap-operator-"),
+    (lambda one: one["metadata"].pop("labels"), "must have its label"),
+    (lambda one: one["spec"].update(holderIdentity="theirs/operator"), "name it as the holder"),
+    (lambda one: one.pop("spec"), "name it as the holder"),
+]
+
+
+def test_account_may_write_its_own_leases_alone(api: httpx.Client, namespace: Namespace, release: Release) -> None:
+    release.install(BARE | {"scope": "namespaces"})
+    account = f"system:serviceaccount:{namespace.name}:skymap-operator"
+    # More rights than the chart grants, so that the policy alone decides.
+    namespace.kubectl("create", "role", "leases", "--verb=*", "--resource=leases")
+    namespace.kubectl("create", "rolebinding", "leases", "--role=leases", f"--user={account}")
+    headers, path = {"Impersonate-User": account}, f"/apis/coordination.k8s.io/v1/namespaces/{namespace.name}/leases"
+    own = lease_of(f"{namespace.name}/skymap-operator", namespace.name, datetime.now(UTC))
+
+    def refused(change: Callable[[Manifest], Any]) -> str:
+        changed = copy.deepcopy(own)
+        change(changed)
+        answer = api.post(path, params={"dryRun": "All"}, json=changed, headers=headers)
+        return str(answer.json()["message"]) if answer.status_code == httpx.codes.FORBIDDEN else ""
+
+    eventually(lambda: refused(FALSE_LEASES[0][0]))  # the policy is in effect
+    for change, message in FALSE_LEASES:
+        assert message in refused(change)
+    other = own | {"metadata": own["metadata"] | {"name": "theirs"}}
+    api.post(path, json=other).raise_for_status()
+    taken = {"spec": {"holderIdentity": own["spec"]["holderIdentity"]}}
+    patch = {"Content-Type": "application/merge-patch+json"}
+    for answer in (
+        api.patch(f"{path}/theirs", content=json.dumps(taken), headers=headers | patch),
+        api.delete(f"{path}/theirs", headers=headers),
+    ):
+        assert answer.status_code == httpx.codes.FORBIDDEN, answer.text
+        assert "only Leases of the name" in answer.json()["message"]
+    assert api.post(path, json=own, headers=headers).status_code == httpx.codes.CREATED
+    mine = f"{path}/{own['metadata']['name']}"
+    renewed = json.dumps({"spec": own["spec"] | {"leaseDurationSeconds": 60}})
+    assert api.patch(mine, content=renewed, headers=headers | patch).is_success
+    assert api.delete(mine, headers=headers).is_success
 
 
 def test_view_and_edit_roles_include_scans(api: httpx.Client, namespace: Namespace, release: Release) -> None:

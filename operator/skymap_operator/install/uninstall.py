@@ -24,7 +24,7 @@ from skymap_operator.observe.read import observe
 from skymap_operator.observe.state import ObservedScan, ObservedState, PulsarFault
 from skymap_operator.pulsar.access import runs_with
 from skymap_operator.pulsar.connections import Pulsars
-from skymap_operator.runtime.scope import LEASE, lease_name, list_operators
+from skymap_operator.runtime.scope import LEASE, lease_name, list_operators, namespaces_of_leases
 from skymap_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -122,15 +122,15 @@ class Uninstall:
         return frozenset(others)
 
     async def _delete_leases(self) -> None:
-        """Delete the operator's Leases, which would expire but stay in the API server."""
+        """Delete the operator's Leases, also expired ones. An operator that still runs does not create them again."""
         name = self._settings.name
+        if name is None:
+            return
         try:
-            operators = {} if name is None else await list_operators(self._cluster, self._settings.namespaces)
-            for place, found in operators.items():
-                if name is not None and name in found:
-                    await self._cluster.delete(LEASE, place, lease_name(name))
+            for namespace in await namespaces_of_leases(self._cluster, name, self._settings.namespaces):
+                await self._cluster.delete(LEASE, namespace, lease_name(name))
         except ClusterError as error:
-            log.info("Leases are left: %s", error)
+            log.warning("Leases are left: %s", error)
 
     async def _step(self, resource: Manifest) -> Pending | None:
         async with self._free:

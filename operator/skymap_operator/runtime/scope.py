@@ -5,6 +5,9 @@ of its own in every namespace that it watches, and renews it. Of the operators w
 oldest is the first, and reconciles. After the end of its Lease the next one does.
 
 An operator of the whole cluster holds a Lease in its own namespace, and wherever there are scans or Leases of others.
+
+Whoever deletes a Lease ends it for good: its operator creates it again only after a restart. So the uninstall command
+can delete the Leases of an operator that still runs.
 """
 
 from __future__ import annotations
@@ -55,6 +58,8 @@ class Scope:
         #: By namespace: the operators whose Leases are valid, the first one first, and when they were listed.
         self._operators: dict[str, tuple[tuple[str, ...], datetime]] = {}
         self._refused = set[str]()
+        #: Namespaces in which this process has held a Lease.
+        self._held = set[str]()
 
     async def run(self) -> None:
         """Renew and list the Leases until cancelled."""
@@ -80,6 +85,7 @@ class Scope:
             async with free:
                 await self._renew(name, namespace)
 
+        self._held &= watched
         await asyncio.gather(*(renew(self._name, namespace) for namespace in sorted(watched)))
         found = await self._list(self._settings.namespaces)
         for namespace in sorted(watched | found.keys()):
@@ -110,13 +116,16 @@ class Scope:
             return {}
 
     async def _renew(self, name: str, namespace: str) -> None:
-        """Renew the Lease in a namespace. One that is being deleted takes none, and needs none."""
+        """Renew the Lease in a namespace, unless it was deleted. A namespace that is being deleted needs none."""
         lease = lease_of(name, namespace, self._cluster.now())
         try:
             try:
                 await self._cluster.patch(LEASE, namespace, lease["metadata"]["name"], {"spec": lease["spec"]})
             except NotFound:
+                if namespace in self._held:
+                    return
                 await self._cluster.create(lease)
+            self._held.add(namespace)
         except (Conflict, NotFound):
             return
         except Refused as error:
@@ -137,12 +146,28 @@ class Scope:
             log.error("%s: %s reconciles the scans here, and %s stands by", namespace, first, ", ".join(others))
 
 
+async def namespaces_of_leases(cluster: Cluster, operator: str, namespaces: Iterable[str]) -> list[str]:
+    """Return where an operator has Leases, also expired ones; without namespaces, all are searched.
+
+    Raises ClusterError.
+    """
+    return [
+        one["metadata"]["namespace"]
+        for one in await _leases(cluster, namespaces)
+        if one["metadata"]["name"] == lease_name(operator)
+    ]
+
+
 async def list_operators(cluster: Cluster, namespaces: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return the operators of these namespaces, without any of all, by namespace. Raises ClusterError."""
+    return operators_of(await _leases(cluster, namespaces), cluster.now())
+
+
+async def _leases(cluster: Cluster, namespaces: Iterable[str]) -> list[Manifest]:
     listed = [
         await cluster.list(LEASE, namespace, labels=LABEL, keep=trimmed) for namespace in tuple(namespaces) or (None,)
     ]
-    return operators_of([lease for found in listed for lease in found], cluster.now())
+    return [lease for found in listed for lease in found]
 
 
 def operators_of(leases: Iterable[Manifest], now: datetime) -> dict[str, tuple[str, ...]]:
@@ -156,9 +181,9 @@ def operators_of(leases: Iterable[Manifest], now: datetime) -> dict[str, tuple[s
 
 
 def trimmed(lease: Manifest) -> Manifest:
-    """Return what `operators_of` reads of a Lease. Anybody who may create Leases decides how large they are."""
+    """Return what is read of a Lease. Anybody who may create Leases decides how large they are."""
     meta, spec = lease["metadata"], lease.get("spec") or {}
-    kept = {field: str(meta.get(field) or "")[:MAX_NAME] for field in ("namespace", "creationTimestamp")}
+    kept = {field: str(meta.get(field) or "")[:MAX_NAME] for field in ("namespace", "name", "creationTimestamp")}
     said = {field: str(spec.get(field) or "")[: MAX_NAME + 1] for field in ("holderIdentity", "renewTime")}
     return {"metadata": kept, "spec": said}
 

@@ -162,8 +162,8 @@ POLICY = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
 @pytest.mark.parametrize(
     ("served", "enabled", "policies"),
     [
-        ([], True, 3),  # nothing is known of the cluster
-        (["v1/Pod", POLICY], True, 3),
+        ([], True, 4),  # nothing is known of the cluster
+        (["v1/Pod", POLICY], True, 4),
         (["v1/Pod"], True, 0),
         (["v1/Pod", POLICY], False, 0),
     ],

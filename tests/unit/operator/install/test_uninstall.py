@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -220,3 +220,13 @@ def test_scans_of_another_operator_are_left_to_it(first: str) -> None:
     assert (KEY in bench.cluster.objects) is (first == "theirs/operator")
     left = {name for kind, name in bench.cluster.objects if kind == LEASE}
     assert left == {lease_name("theirs/operator")}
+
+
+def test_expired_leases_are_deleted_too() -> None:
+    bench = Bench()
+    for name in ("ours/operator", "theirs/operator"):
+        lease = lease_of(name, NAMESPACE, datetime.now(UTC) - timedelta(days=1))
+        bench.cluster.objects[LEASE, lease["metadata"]["name"]] = lease
+    settings = SETTINGS.model_copy(update={"name": "ours/operator"})
+    asyncio.run(Uninstall(bench.cluster, bench.pulsars, settings, delete=True).run(5.0))
+    assert {name for kind, name in bench.cluster.objects if kind == LEASE} == {lease_name("theirs/operator")}

@@ -19,7 +19,16 @@ from skymap_operator.cluster.client import ClusterError, NotFound, Refused, Unav
 from skymap_operator.install.check import CheckError, check_scope
 from skymap_operator.runtime.metrics import Metrics
 from skymap_operator.runtime.reconciler import Reconciler
-from skymap_operator.runtime.scope import DURATION, RENEWAL, Scope, lease_name, lease_of, operators_of, trimmed
+from skymap_operator.runtime.scope import (
+    DURATION,
+    RENEWAL,
+    Scope,
+    lease_name,
+    lease_of,
+    namespaces_of_leases,
+    operators_of,
+    trimmed,
+)
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -111,6 +120,33 @@ def test_restarted_operator_keeps_its_place() -> None:
     refresh(operator(cluster, "a/first", "alerts"), operator(cluster, "a/second", "alerts"))
     pass_time(cluster, 30)
     assert other(operator(cluster, "a/first", "alerts")) is None
+
+
+def test_deleted_lease_is_created_only_by_the_next_process() -> None:
+    cluster = Leases()
+    first, second = operator(cluster, "a/first", "alerts", "tests"), operator(cluster, "b/second", "alerts")
+    refresh(first, second)
+    assert other(second) == "a/first"
+    del cluster.leases["alerts", lease_name("a/first")]
+    for _ in range(4):
+        pass_time(cluster, RENEWAL)
+        refresh(first, second)
+    assert (other(first), other(second)) == ("b/second", None), "one of them reconciles"
+    assert asyncio.run(namespaces_of_leases(cluster, "a/first", ())) == ["tests"]
+    refresh(operator(cluster, "a/first", "alerts", "tests"))
+    assert asyncio.run(namespaces_of_leases(cluster, "a/first", ())) == ["tests", "alerts"]
+
+
+def test_namespace_that_is_made_anew_has_a_lease_again() -> None:
+    cluster, scans = Leases(), ["alerts"]
+    scope = operator(cluster, "ops/whole", scans=scans)
+    refresh(scope)
+    scans.clear()
+    del cluster.leases["alerts", lease_name("ops/whole")]
+    refresh(scope)
+    scans.append("alerts")
+    refresh(scope)
+    assert asyncio.run(namespaces_of_leases(cluster, "ops/whole", ())) == ["ops", "alerts"]
 
 
 def test_operator_of_the_cluster_meets_those_of_namespaces() -> None:
