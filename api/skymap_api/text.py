@@ -33,6 +33,10 @@ def bounded_line(text: str, longest: int) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
+#: Largest size of a token or another secret in a file (bytes).
+LONGEST_SECRET = 16 * 1024
+
+
 def is_token(text: str) -> bool:
     """Return whether ``text`` can be a token in an HTTP header: printable ASCII without blanks (RFC 6750)."""
     return text.isascii() and text.isprintable() and " " not in text

@@ -13,8 +13,9 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
+from skymap_api.limited_file import read_limited
 from skymap_api.pulsar_admin import PulsarAdminError
-from skymap_api.text import is_token
+from skymap_api.text import LONGEST_SECRET, is_token
 from skymap_operator.pulsar.tokens import read_key, sign
 from skymap_operator.tls import TlsFiles
 
@@ -53,7 +54,8 @@ class Credentials:
         if self.token is None:
             return {} if self.signer is None else {"Authorization": f"Bearer {self.signer.token()}"}
         try:
-            token = self.token.read_text("utf-8").strip()
+            with self.token.open("rb") as file:
+                token = read_limited(file, LONGEST_SECRET).decode("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise PulsarAdminError(f"cannot read the token in {self.token}: {error}") from error
         if not token:

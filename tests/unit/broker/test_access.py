@@ -27,6 +27,12 @@ def test_text_that_is_no_token_is_rejected_unprinted(
         assert text not in str(raised.value)
 
 
+def test_file_that_is_too_large_for_a_token_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a" * 10**6)
+    with pytest.raises(InputError, match=r"cannot read the token in .*larger than the 16384 bytes allowed"):
+        Access(token_file=tmp_path / "token").token()
+
+
 def test_token_is_read_without_its_line_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
     (tmp_path / "token").write_text("abc\n")

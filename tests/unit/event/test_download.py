@@ -269,6 +269,7 @@ def test_credentials_come_from_files(tmp_path: Path) -> None:
         ({"SKYMAP_EVENT_TOKEN": SECRET, "SKYMAP_EVENT_USER": "user"}, "SKYMAP_EVENT_TOKEN excludes"),
         ({"SKYMAP_EVENT_TOKEN": SECRET, "SKYMAP_EVENT_TOKEN_FILE": "x"}, "are both set"),
         ({"SKYMAP_EVENT_TOKEN_FILE": "/no/such/file"}, "SKYMAP_EVENT_TOKEN_FILE: cannot read /no/such/file"),
+        ({"SKYMAP_EVENT_TOKEN_FILE": "/dev/zero"}, "cannot read /dev/zero: .*larger than the 16384 bytes"),
         ({"SKYMAP_EVENT_TOKEN": f"{SECRET}\nX-Header: 1"}, "SKYMAP_EVENT_TOKEN holds a character"),
         ({"SKYMAP_EVENT_TOKEN": f"{SECRET}é"}, "SKYMAP_EVENT_TOKEN holds a character"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from click.testing import CliRunner, Result
 from skymap_scanner.cli import group
 from skymap_scanner.cli.manifest import read_manifest
 from skymap_scanner.errors import ClusterError, InputError
+from skymap_scanner.event import download_options
 from skymap_scanner.event.demo import demo_event_path
+from skymap_scanner.event.download_options import DownloadLimits
 from skymap_scanner.event.sources import read_event
 
 
@@ -66,6 +69,13 @@ def test_demo_submits_the_event_that_run_scans() -> None:
     ((key, carried),) = config_map["binaryData"].items()
     assert scan["spec"]["event"]["configMap"] == {"name": config_map["metadata"]["name"], "key": key}
     assert base64.b64decode(carried) == demo_event_path().read_bytes()
+
+
+def test_file_that_is_too_large_to_submit_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download_options, "DownloadLimits", partial(DownloadLimits, size=1000))
+    refused = call("submit", str(demo_event_path()), "--dry-run")
+    assert refused.exit_code != 0
+    assert "demo.i3.zst: larger than the 1000 bytes allowed" in str(refused.exception)
 
 
 def test_scan_of_a_file_is_named_after_its_event(tmp_path: Path) -> None:

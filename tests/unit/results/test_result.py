@@ -7,11 +7,13 @@ import io
 import json
 import math
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.security.conftest import at_most
 
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import InputError
@@ -295,6 +297,31 @@ def test_damaged_files_raise_nothing_but_input_errors(data):
     content = content[: data.draw(st.integers(0, len(content)))]
     with contextlib.suppress(InputError):
         assert decode(bytes(content)).levels
+
+
+@pytest.mark.parametrize(("suffix", "limit"), [("json", "MAX_JSON_BYTES"), ("npz", "MAX_NPZ_BYTES")])
+def test_result_file_is_read_up_to_its_limit(track, tmp_path, monkeypatch, suffix, limit):
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(as_json(track) if suffix == "json" else result_to_npz(track))
+    monkeypatch.setattr(result_module, limit, path.stat().st_size)
+    assert same(ScanResult.read(path), track)
+    monkeypatch.setattr(result_module, limit, path.stat().st_size - 1)
+    with pytest.raises(
+        InputError, match=rf"x\.{suffix}: cannot be read \(larger than the {path.stat().st_size - 1} bytes"
+    ):
+        ScanResult.read(path)
+
+
+def test_endless_file_is_one_clear_error():
+    with pytest.raises(InputError, match="/dev/zero: cannot be read"):
+        ScanResult.read(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize("value", [b"{},", b"[],", b'{"":1},', b"1.5,"])
+def test_json_with_too_many_values_takes_no_memory(value):
+    content = b'{"nside-1": [' + value * (result_module.MAX_JSON_VALUES // value.count(b",")) + b"0]}"
+    with at_most(1), pytest.raises(InputError, match="values, more than the 20000000 allowed"):
+        result_from_json(content)
 
 
 def test_missing_file_is_an_input_error(tmp_path):

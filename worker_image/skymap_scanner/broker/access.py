@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from skymap_api.text import is_token
+from skymap_api.limited_file import read_limited
+from skymap_api.text import LONGEST_SECRET, is_token
 from skymap_scanner.errors import InputError
 
 #: Environment variable with the token, if no file is given.
@@ -43,7 +44,8 @@ class Access:
         else:
             source = str(self.token_file)
             try:
-                token = self.token_file.read_text("utf-8").strip()
+                with self.token_file.open("rb") as file:
+                    token = read_limited(file, LONGEST_SECRET).decode("utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise InputError(f"cannot read the token in {source}: {error}") from error
             if not token:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Seconds between two lines about the same scan if the output is not a terminal.
 LINE_INTERVAL = 10.0
 
+#: Characters of a summary that are printed; it has some thousands.
+LONGEST_SUMMARY = 2**16
+
 
 def duration(seconds: float | None) -> str:
     """Return seconds as ``1:02:03`` or ``2:03``; ``?`` if unknown."""
@@ -79,7 +82,8 @@ def show_results(folder: Path, names: Iterable[str] | None = None) -> None:
     listed = sorted(names)
     for name in listed:
         if name.endswith(".summary.txt"):
-            click.echo(printable((folder / name).read_text("utf-8", "replace")))
+            with (folder / name).open(encoding="utf-8", errors="replace") as file:
+                click.echo(printable(file.read(LONGEST_SUMMARY)))
     click.echo(f"Files in {printable_line(str(folder))}:")
     for name in listed:
         click.echo(f"  {printable_line(name)}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skymap_api.limited_file import read_limited
 from skymap_scanner.cli import options
 from skymap_scanner.cli.kubectl_options import command_line, with_kubectl
 from skymap_scanner.errors import InputError
@@ -171,10 +172,16 @@ def _event(
         from skymap_scanner.event.demo import demo_event_path
 
         name, path = name or "demo", demo_event_path()
+    from skymap_scanner.event.download_options import DownloadLimits
     from skymap_scanner.event.sources import read_event
 
     # Read the file to reject an invalid one here, not on the cluster.
     found = read_event(str(path), select=options.parse_select(select), pulse_series=pulses)
     chosen = check_object_name(name or label(found.name))
-    config_map = event_config_map(chosen, path.name, path.read_bytes())
+    try:
+        with path.open("rb") as file:
+            content = read_limited(file, DownloadLimits().size)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    config_map = event_config_map(chosen, path.name, content)
     return chosen, event_of_config_map(config_map), config_map

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skymap_api.addresses import Addresses
-from skymap_api.text import is_token
+from skymap_api.limited_file import read_limited
+from skymap_api.text import LONGEST_SECRET, is_token
 from skymap_scanner.errors import InputError
 
 #: Environment variable with the addresses that are allowed, separated by blanks or commas.
 ADDRESSES_VARIABLE = "SKYMAP_EVENT_ADDRESSES"
-
-_LONGEST_SECRET = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def _secret(environment: Mapping[str, str], name: str) -> str | None:
     if path:
         try:
             with Path(path).open("rb") as file:
-                value = file.read(_LONGEST_SECRET).decode("utf-8").rstrip("\r\n")
+                value = read_limited(file, LONGEST_SECRET).decode("utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{name}_FILE: cannot read {path}: {error}") from error
     if not value:

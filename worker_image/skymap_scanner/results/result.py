@@ -19,6 +19,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from skymap_api.limited_file import read_limited
 from skymap_api.text import printable_line
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Topology, event_label
@@ -41,6 +42,9 @@ MAX_NSIDE = 2**14
 MAX_FREE_TEXT, MAX_NUMBER = 1000, 2**63 - 1
 #: Largest size (bytes, decompressed) of the arrays of an npz file, and most arrays: one a level, and a header.
 MAX_NPZ_BYTES, MAX_ARRAYS = 2**30, 16
+#: Largest size (bytes) of a JSON file: about 800,000 pixels. And most values in it, which as Python's objects take up
+#: to a hundred times the memory of their text.
+MAX_JSON_BYTES, MAX_JSON_VALUES = 2**28, 2 * 10**7
 #: Pixels that are encoded as JSON at a time.
 JSON_BLOCK = 4096
 
@@ -129,14 +133,16 @@ class ScanResult:
     def read(cls, path: Path) -> ScanResult:
         """Read a result file; its content shows whether it is JSON or npz.
 
-        Raises InputError when the file cannot be read or is neither.
+        Raises InputError when the file cannot be read, is too large, or is neither.
         """
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                packed = file.peek(2).startswith(b"PK")
+                content = read_limited(file, MAX_NPZ_BYTES if packed else MAX_JSON_BYTES)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from error
         try:
-            return result_from_npz(content) if content.startswith(b"PK") else result_from_json(content)
+            return result_from_npz(content) if packed else result_from_json(content)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
@@ -174,6 +180,9 @@ def _indented(content: Any) -> str:
 
 def result_from_json(content: bytes) -> ScanResult:
     """Decode skyreader's JSON; raises InputError which names the level and the field that is missing or wrong."""
+    # Before any value is made: each is followed by one of these, or begins with one.
+    if (values := sum(map(content.count, (b",", b":", b"[", b"{")))) > MAX_JSON_VALUES:
+        raise InputError(f"{values} values, more than the {MAX_JSON_VALUES} allowed: give the npz file of the scan")
     try:
         entries = json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -85,7 +85,8 @@ def test_unfinished_scan_of_another_software_is_not_resumed(tmp_path: Path) -> N
 
 
 def test_invalid_record_is_named(tmp_path: Path) -> None:
-    for text in ("{", "[]", json.dumps({"colour": "blue"}), json.dumps({"event": "x"})):
+    large = json.dumps({"event": "x" * 2**20, "settings": {"name": "scan"}})
+    for text in ("{", "[]", "[" * 10**5, large, json.dumps({"colour": "blue"}), json.dumps({"event": "x"})):
         (tmp_path / "scan.json").write_text(text)
         with pytest.raises(InputError, match=r"scan\.json is not a valid record of a scan"):
             read_record(tmp_path)

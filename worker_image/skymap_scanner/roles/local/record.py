@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from skymap_api.limited_file import read_limited
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import InputError, SoftwareMismatchError
 from skymap_scanner.event.model import Event
@@ -16,6 +17,9 @@ from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.topics import check_name
 
 FILE = "scan.json"
+
+#: Largest size of a record (bytes).
+LONGEST = 2**20
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,13 @@ def read_record(folder: Path) -> Record | None:
     """
     path = folder / FILE
     try:
-        record = Record(**json.loads(path.read_text()))
+        with path.open("rb") as file:
+            record = Record(**json.loads(read_limited(file, LONGEST)))
         record = replace(record, formats=tuple(record.formats))
         check_name(record.name)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, OSError, InputError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, OSError, InputError) as error:
         raise InputError(
             f"{path} is not a valid record of a scan ({error}): choose another folder, or --restart to replace it"
         ) from error
