@@ -62,7 +62,7 @@ def startup_probe(server: PulsarServer, token: Path) -> subprocess.CompletedProc
     return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=30)
 
 
-def test_operator_can_begin_once_the_startup_probe_passes(
+def test_operator_can_begin_once_the_probe_passes(
     helm_installed: None,  # noqa: F811
     pulsar_installed: None,
     tmp_path: Path,

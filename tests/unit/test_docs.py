@@ -75,6 +75,23 @@ def test_source_files_that_a_page_names_exist(page: Path) -> None:
     assert {name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in FILES)} == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tests_that_a_page_names_exist(page: Path) -> None:
+    missing = []
+    for file, test in re.findall(r"`([\w/.-]+\.py)::(\w+)`", page.read_text()):
+        paths = [ROOT / path for path in FILES if f"/{path}".endswith(f"/{file}")]
+        if not any(re.search(rf"^def {test}\(", path.read_text(), re.MULTILINE) for path in paths):
+            missing.append(f"{file}::{test}")
+    assert missing == []
+
+
+def test_every_attack_names_a_test() -> None:
+    rows = re.findall(r"^\| .*", (DOCS / "security/attacks.md").read_text(), re.MULTILINE)
+    attacks = [row for row in rows if not row.endswith(" test |")]
+    assert len(attacks) > 50
+    assert [row for row in attacks if not re.search(r"`([\w/.-]+\.py::\w+|make test-replicated)` \|$", row)] == []
+
+
 def test_every_exit_code_is_documented() -> None:
     rows = re.findall(r"^\| (\d+) \|", (DOCS / "reference/exit-codes.md").read_text(), re.MULTILINE)
     assert sorted(map(int, rows)) == sorted(ExitCode)
