@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from skymap_api.names import RESULT_FORMATS
 from skymap_scanner.event.demo import demo_event_path
 
 #: The levels of the scan above the finest one.
@@ -41,7 +42,7 @@ def measure(nside: int, formats: list[str], folder: Path) -> None:
     levels = f"{first}:0 " + " ".join(f"{level}:12" for level in finer)
     scan = ["--seeds", "1", "--reconstruction", "dummy", "--levels", levels]
     run(["run", str(demo_event_path()), "-o", str(folder / "scan"), *scan, "--workers", "1", "--format", "json"])
-    words = [word for one in formats for word in ("--format", one)]
+    words = [word for one in formats or RESULT_FORMATS for word in ("--format", one)]
     (result,) = (folder / "scan").glob("run*_*.json")
     report(nside, "plot", ["plot", str(result), "-o", str(folder / "plot"), *words], folder / "plot")
 

@@ -15,6 +15,7 @@ from skymap_api.names import RESULT_FORMATS
 from skymap_scanner.cli.plot import command
 from skymap_scanner.errors import InputError
 from skymap_scanner.results import IC160427A, WILKS, ScanResult, write_results
+from skymap_scanner.results.rule import uncalibrated
 
 STEM = "run00138632.evt000031747601.neutrino_8_64_512"
 SUFFIXES = [
@@ -49,7 +50,8 @@ def test_single_format_equals_the_file_among_all(track, written, tmp_path, forma
 
 
 def test_calibrated_contours_have_their_own_picture(track, calibrated, tmp_path):
-    names = [path.name for path in write_results(track, tmp_path, ["png"], rule=calibrated)]
+    stated = ScanResult(track.levels, replace(track.metadata, rule=calibrated))
+    names = [path.name for path in write_results(stated, tmp_path, ["png"])]
     assert names == [STEM + ".plot_allsky.png", STEM + ".plot_zoomed.png"]
 
 
@@ -103,10 +105,34 @@ def test_plot_command_uses_the_contours_of_the_result_unless_told(track, calibra
     for contours in ("result", "wilks", "ic160427a"):
         arguments = [str(path), "-o", str(tmp_path / contours), "--format", "summary", "--contours", contours]
         assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
-        content = json.loads((tmp_path / contours / f"{STEM}.summary.json").read_text())
+        name = f"{STEM}.summary.json" if contours == "result" else f"{STEM}.{contours}.summary.json"
+        content = json.loads((tmp_path / contours / name).read_text())
         found[contours] = (content["rule"], content["rule_statement"], content["rule_source"])
     rules = {"result": calibrated, "wilks": WILKS, "ic160427a": IC160427A}
     assert found == {contours: (rule.name, rule.statement, rule.source) for contours, rule in rules.items()}
+
+
+def test_files_of_another_rule_replace_none(track, written, tmp_path):
+    """Only JSON and npz, which hold the pixels, do not depend on the rule."""
+    before = {path.name: path.read_bytes() for path in write_results(track, tmp_path)}
+    other = [path.name for path in write_results(track, tmp_path, rule=IC160427A)]
+    named = [suffix.replace("_wilks", "") for suffix in SUFFIXES[2:]]
+    assert other == [STEM + suffix for suffix in SUFFIXES[:2]] + [f"{STEM}.ic160427a{suffix}" for suffix in named]
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_rule_of_the_result_is_not_in_the_names_of_its_files(track, tmp_path):
+    stated = ScanResult(track.levels, replace(track.metadata, rule=uncalibrated("no file")))
+    before = {path.name: path.read_bytes() for path in write_results(stated, tmp_path, ["summary"])}
+    again = write_results(stated, tmp_path, ["summary"], rule=WILKS)
+    assert {path.name: path.read_bytes() for path in again} == before
+    assert b"Not calibrated: no file" in before[f"{STEM}.summary.txt"]
+
+
+def test_plot_command_draws_only_pictures_unless_told(written, tmp_path):
+    arguments = [str(written[0]), "-o", str(tmp_path)]
+    assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {STEM + suffix for suffix in SUFFIXES[-2:]}
 
 
 def test_plot_command_rejects_other_files_in_one_line(tmp_path):

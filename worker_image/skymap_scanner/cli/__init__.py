@@ -49,7 +49,7 @@ COMMANDS = {
     "abort": "Stop, resume or delete a scan on a cluster.",
     "show": "Print the frames and objects of an .i3 file.",
     "convert": "Decode and encode an .i3 file, or change its compression.",
-    "plot": "Draw a result file again, or write it in other formats.",
+    "plot": "Draw the pictures of a result file, or write it in other formats.",
     "compile": "Compile the reconstruction now instead of at the first fit.",
 }
 GROUP_FLAGS = {"--debug", "--version", "--help", "-h"}

@@ -105,15 +105,15 @@ def end_with_parent(function: F) -> F:
     return click.option("--end-with-parent", is_flag=True, hidden=True)(function)
 
 
-def result_formats(function: F) -> F:
-    """``--format``: which results are written."""
+def result_formats(*, default: str = "all") -> Callable[[F], F]:
+    """``--format``: which results are written; ``default`` names those that are if it is not given."""
     return click.option(
         "--format",
         "formats",
         multiple=True,
         type=click.Choice(RESULT_FORMATS),
-        help="Write only this result format; may be repeated.  [default: all]",
-    )(function)
+        help=f"Write only this result format; may be repeated.  [default: {default}]",
+    )
 
 
 def levels(function: F) -> F:

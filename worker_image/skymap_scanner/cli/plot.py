@@ -13,27 +13,29 @@ from skymap_scanner.cli import options
 @click.command()
 @click.argument("result", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @options.output_folder(help="Folder for the files.  [default: that of RESULT]")
-@options.result_formats
+@options.result_formats(default="png")
 @click.option(
     "--contours",
     type=click.Choice(["result", "wilks", "ic160427a"]),
     default="result",
     show_default=True,
     help="Contours as RESULT states them, calibrated where a calibration applied to the scan; by Wilks' theorem alone "
-    "(2 delta ln L = 1.39 and 4.61 for 50 and 90 %); or as IceCube's circulars give them for the original Millipede "
-    "(22.2 and 64.2, from re-simulations of IC160427A).",
+    "(2 delta ln L = 1.39 and 4.61 for 50 and 90 %); or as IceCube's circulars gave them for the original Millipede "
+    "before September 2024 (22.2 and 64.2, from re-simulations of IC160427A). Files of other contours than those of "
+    "RESULT have them in their names.",
 )
 def command(result: Path, folder: Path | None, formats: tuple[str, ...], contours: str) -> None:
-    """Draw RESULT (the JSON or npz file of a scan) again, or write it in other formats.
+    """Draw the pictures of RESULT (the JSON or npz file of a scan), or write it in other formats.
 
     \b
     Examples:
-        skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.json -o plots/ --format png
-        skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz -o statistical/ --contours wilks
+        skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.json -o plots/
+        skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --contours wilks
+        skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --format fits --format summary
     """
     from skymap_scanner.results import IC160427A, WILKS, ScanResult, write_results
 
     rule = {"result": None, "wilks": WILKS, "ic160427a": IC160427A}[contours]
-    written = write_results(ScanResult.read(result), folder or result.parent, formats or None, rule=rule)
+    written = write_results(ScanResult.read(result), folder or result.parent, formats or ["png"], rule=rule)
     for path in written:
         click.echo(printable_line(str(path)))

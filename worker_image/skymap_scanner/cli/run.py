@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     help="Number of worker processes; 0 leaves the fits to workers started elsewhere.  [default: one per core "
     "that this process may use, fewer if memory is short]",
 )
-@options.result_formats
+@options.result_formats()
 @click.option(
     "--restart",
     is_flag=True,

@@ -16,7 +16,7 @@ from skymap_scanner.errors import InputError
 @options.scan_name(required=True)
 @with_broker()
 @options.output_folder(required=True, help="Folder for the files.")
-@options.result_formats
+@options.result_formats()
 @options.topics("collected", "to_be_scanned")
 def command(
     name: str, broker_options: BrokerOptions, folder: Path, formats: tuple[str, ...], topic_bases: dict[str, str]

@@ -28,7 +28,7 @@ from skymap_scanner.cli.role_process import start_role
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the sky map and the other results.  [default: that of the .i3 file]",
 )
-@options.result_formats
+@options.result_formats()
 @click.option("-i", "--nside", type=int, help="Fail if the scan is not of this one nside.")
 @click.option("--area", help="Fail if the scan is of another area.")
 @click.option("--pixel-list", help="Fail if the scan is of other pixels.")

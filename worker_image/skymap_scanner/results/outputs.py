@@ -59,8 +59,9 @@ def write_results(
     """Write the files of a result into ``folder``, created if missing, and return their paths.
 
     ``formats`` are some of RESULT_FORMATS; None means all that the installed packages can write. ``rule``: how contours
-    are drawn; None means as the result states, and by Wilks' theorem where it states nothing. Without a fitted pixel
-    there is no map, and only json, npz and the summary are written. Raises InputError as `check_formats`, when the
+    are drawn; None means as the result states, and by Wilks' theorem where it states nothing. The files of another rule
+    than the result's have it in their names. Without a fitted pixel there is no map, and only json, npz and the summary
+    are written. Raises InputError as `check_formats`, when the
     folder cannot be written to, or when there is not enough memory.
     """
     formats = choose_formats(formats or ())
@@ -69,7 +70,8 @@ def write_results(
     except OSError as error:
         raise InputError(f"{folder}: cannot make this folder ({error.strerror})") from error
     written: list[Path] = []
-    for suffix, encode in _files(result, formats, rule or result.metadata.rule or WILKS).items():
+    stated = result.metadata.rule or WILKS
+    for suffix, encode in _files(result, formats, stated if rule is None or rule.name == stated.name else rule).items():
         path = folder / f"{result.stem}{suffix}"
         try:
             written.append(write_atomically(path, encode()))
@@ -83,7 +85,10 @@ def write_results(
 def _files(
     result: ScanResult, formats: Collection[str], rule: ContourRule
 ) -> dict[str, Callable[[], bytes | Iterable[bytes]]]:
-    """Return the suffix of each requested file, and the function that makes its content, perhaps in pieces."""
+    """Return the suffix of each requested file, and the function that makes its content, perhaps in pieces.
+
+    Files that depend on the rule have it in their names if the result states another.
+    """
     files: dict[str, Callable[[], bytes | Iterable[bytes]]] = {}
     if "json" in formats:
         files[".json"] = lambda: result_to_json(result)
@@ -101,21 +106,22 @@ def _files(
     fitted = sum(map(len, result.failed.values())) < result.scanned
     skymap = multi_order_map(result, rule) if fitted else None
     regions = contours(skymap) if skymap else []
+    named = "" if rule == (result.metadata.rule or WILKS) else f".{rule.name}"
     if "summary" in formats:
-        files[".summary.txt"] = lambda: summary_text(result, skymap, regions).encode()
-        files[".summary.json"] = lambda: summary_json(result, skymap, regions)
+        files[f"{named}.summary.txt"] = lambda: summary_text(result, skymap, regions).encode()
+        files[f"{named}.summary.json"] = lambda: summary_json(result, skymap, regions)
     if skymap is None:
         return files
     if "fits" in formats:
-        files[".multiorder.fits"] = lambda: multi_order_fits(result, skymap, regions)
+        files[f"{named}.multiorder.fits"] = lambda: multi_order_fits(result, skymap, regions)
     if "flat-fits" in formats:
-        name = f".skymap_nside_{2**skymap.max_order}_probability.fits.gz"
+        name = f"{named}.skymap_nside_{2**skymap.max_order}_probability.fits.gz"
         files[name] = lambda: flat_fits(result, skymap, regions)
     if "geojson" in formats:
-        files[".contours.geojson"] = lambda: json.dumps(to_geojson(result, skymap, regions)).encode()
+        files[f"{named}.contours.geojson"] = lambda: json.dumps(to_geojson(result, skymap, regions)).encode()
     if "png" in formats:
-        zoomed = ".plot_zoomed_wilks.png" if rule.name == WILKS.name else ".plot_zoomed.png"
-        files[".plot_allsky.png"] = lambda: _plots().all_sky_png(result, skymap, regions)
+        zoomed = ".plot_zoomed_wilks.png" if not named and rule.name == WILKS.name else f"{named}.plot_zoomed.png"
+        files[f"{named}.plot_allsky.png"] = lambda: _plots().all_sky_png(result, skymap, regions)
         files[zoomed] = lambda: _plots().zoomed_png(result, skymap, regions)
     return files
 
