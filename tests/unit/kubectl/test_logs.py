@@ -8,7 +8,7 @@ import pytest
 from skymap_api.names import COMPONENT_LABEL
 from skymap_api.standard_streams import ReaderGoneError
 from skymap_scanner.kubectl.client import Kubectl
-from skymap_scanner.kubectl.logs import ContainerLog, LogFollower, NotStarted, container_logs
+from skymap_scanner.kubectl.logs import LONGEST_LINE, ContainerLog, LogFollower, NotStarted, container_logs
 
 
 def pod(role: str, name: str, **status: Any) -> dict[str, Any]:
@@ -61,6 +61,24 @@ def test_log_is_read_with_the_expected_kubectl_arguments() -> None:
     assert log.kubectl_arguments(5, follow=True) == ["logs", "w", "--container", "worker", "--tail=5", "--follow"]
     before = ContainerLog("worker", "w", "worker", previous=True)
     assert before.kubectl_arguments(0, follow=False) == ["logs", "w", "--container", "worker", "--tail=0", "--previous"]
+
+
+def test_line_without_end_is_passed_on_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\nexec tr '\\0' a </dev/zero\n")
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    worker = pod("worker", "w", containerStatuses=[container("worker", "running")])
+    parts: list[str] = []
+
+    def emit(prefix: str, line: str) -> None:
+        parts.append(line)
+        if len(parts) == 3:
+            raise ReaderGoneError
+
+    with pytest.raises(ReaderGoneError):
+        LogFollower(Kubectl(), lambda: [worker], emit).run(lambda: False)
+    assert parts == ["a" * LONGEST_LINE] * 3
 
 
 def test_followed_logs_end_when_nobody_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

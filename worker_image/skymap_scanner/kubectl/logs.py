@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from skymap_api.names import COMPONENT_LABEL, SCAN_LABEL
@@ -21,6 +22,8 @@ Emit = Callable[[str, str], None]
 
 #: Most logs followed at a time: each needs a kubectl of its own.
 MAX_FOLLOWED = 32
+#: Longest part of a line that is passed on at once (bytes): a pod may write one without end.
+LONGEST_LINE = 2**16
 _MAX_READ = 8
 _POLL_INTERVAL = 2.0
 #: First line of a "log" that the kubelet has removed with its container.
@@ -185,9 +188,9 @@ class LogFollower:
         assert process.stdout is not None  # noqa: S101 - pipes
         assert process.stderr is not None  # noqa: S101
         with process.stdout, process.stderr:
-            for line in process.stdout:
+            for line in iter(partial(process.stdout.readline, LONGEST_LINE), b""):
                 self._emit(log.prefix, redacted(line.decode(errors="replace").rstrip("\r\n")))
-            stderr = process.stderr.read().decode(errors="replace")
+            stderr = process.stderr.read(LONGEST_LINE).decode(errors="replace")
         if process.wait() > 0:
             self._emit(log.prefix, f"cannot follow its log: {explain_failure(stderr, process.returncode)}")
 

@@ -42,8 +42,7 @@ MAX_NSIDE = 2**14
 MAX_FREE_TEXT, MAX_NUMBER = 1000, 2**63 - 1
 #: Largest size (bytes, decompressed) of the arrays of an npz file, and most arrays: one a level, and a header.
 MAX_NPZ_BYTES, MAX_ARRAYS = 2**30, 16
-#: Largest size (bytes) of a JSON file: about 800,000 pixels. And most values in it, which as Python's objects take up
-#: to a hundred times the memory of their text.
+#: The same of a JSON file: about 800,000 pixels. Values take up to a hundred times the memory of their text.
 MAX_JSON_BYTES, MAX_JSON_VALUES = 2**28, 2 * 10**7
 #: Pixels that are encoded as JSON at a time.
 JSON_BLOCK = 4096
@@ -131,18 +130,14 @@ class ScanResult:
 
     @classmethod
     def read(cls, path: Path) -> ScanResult:
-        """Read a result file; its content shows whether it is JSON or npz.
-
-        Raises InputError when the file cannot be read, is too large, or is neither.
-        """
+        """Read a file, JSON or npz by its content; raises InputError if it is unreadable, too large or neither."""
         try:
             with path.open("rb") as file:
                 packed = file.peek(2).startswith(b"PK")
                 content = read_limited(file, MAX_NPZ_BYTES if packed else MAX_JSON_BYTES)
+            return result_from_npz(content) if packed else result_from_json(content)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-        try:
-            return result_from_npz(content) if packed else result_from_json(content)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
@@ -180,7 +175,6 @@ def _indented(content: Any) -> str:
 
 def result_from_json(content: bytes) -> ScanResult:
     """Decode skyreader's JSON; raises InputError which names the level and the field that is missing or wrong."""
-    # Before any value is made: each is followed by one of these, or begins with one.
     if (values := sum(map(content.count, (b",", b":", b"[", b"{")))) > MAX_JSON_VALUES:
         raise InputError(f"{values} values, more than the {MAX_JSON_VALUES} allowed: give the npz file of the scan")
     try:
@@ -285,7 +279,7 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
         if header.get("nside") != nside:
             raise InputError(f'metadata of "nside-{nside}" says nside {header.get("nside")!r}')
     first_nside = min(headers)
-    first = headers[first_nside]
+    first, place = headers[first_nside], f'metadata of "nside-{first_nside}"'
     try:
         plan = (part.split(":") for part in str(first.get("plan", "")).split())  # 8:768 64:768
         metadata = ScanMetadata(
@@ -312,19 +306,17 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
             date=_free_text(first.get("date")) or None,
         )
     except KeyError as error:
-        raise InputError(f'metadata of "nside-{first_nside}" lacks {error}') from error
+        raise InputError(f"{place} lacks {error}") from error
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f'metadata of "nside-{first_nside}": {error}') from error
+        raise InputError(f"{place}: {error}") from error
     numbers = (metadata.run_id, metadata.event_id, metadata.sub_event_id or 0)
     if not all(0 <= number <= MAX_NUMBER for number in numbers) or not math.isfinite(metadata.mjd):
-        raise InputError(
-            f'metadata of "nside-{first_nside}": run, event, sub-event and mjd must be numbers from 0 to {MAX_NUMBER}'
-        )
+        raise InputError(f"{place}: run, event, sub-event and mjd must be numbers from 0 to {MAX_NUMBER}")
     if not math.isfinite(metadata.wall_time or 0):
-        raise InputError(f'metadata of "nside-{first_nside}": wall_time must be a number of seconds')
+        raise InputError(f"{place}: wall_time must be a number of seconds")
     for nside, count in metadata.plan.items():
         if not 1 <= nside <= MAX_NSIDE or not 0 <= count <= pixel_count(nside):
-            raise InputError(f'metadata of "nside-{first_nside}": plan {nside}:{count} is not NSIDE:PIXELS of a sky')
+            raise InputError(f"{place}: plan {nside}:{count} is not NSIDE:PIXELS of a sky")
     return ScanResult(levels, metadata)
 
 
@@ -374,12 +366,11 @@ def _rows_from_json(key: str, columns: object, data: object) -> NDArray[Any]:
 
 def _rows_from_array(key: str, array: NDArray[Any]) -> NDArray[Any]:
     """Check the columns of one array of an npz file; columns that version 0 lacks are NaN."""
-    names = COLUMNS
-    if array.ndim != 1 or array.dtype.names not in (names, names[:4]):
-        raise InputError(f'"{key}": columns are {array.dtype.names}; expected {names}')
+    if array.ndim != 1 or array.dtype.names not in (COLUMNS, COLUMNS[:4]):
+        raise InputError(f'"{key}": columns are {array.dtype.names}; expected {COLUMNS}')
     rows = np.empty(len(array), dtype=PIXEL)
     try:
-        for name in names:
+        for name in COLUMNS:
             rows[name] = array[name] if name in array.dtype.names else math.nan
     except (TypeError, ValueError) as error:
         raise InputError(f'"{key}": {error}') from error
