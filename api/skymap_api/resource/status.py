@@ -171,6 +171,8 @@ class BestFitStatus(Status):
     """Area of the 90 % region (deg²), if known."""
     contours: Literal["calibrated", "wilks"] | None = None
     """Rule of that region, if known: `calibrated`, or `wilks`, which is statistical only."""
+    caution: Annotated[str, Field(max_length=1024)] | None = None
+    """Why the minimum may lie elsewhere: at the edge of the scanned sky, or in a coarser pixel."""
 
 
 class WorkersStatus(Status):

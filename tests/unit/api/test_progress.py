@@ -45,7 +45,7 @@ def test_progress_wire_format_is_stable() -> None:
         b'{"name":"x","phase":"done","levels":[{"nside":8,"done":1,"planned":768,"decided":true,"failed":0}],'
         b'"fits":{"done":7,"started":5376,"planned":6000},'
         b'"rate":1.0,"eta":null,"elapsed":1.0,"best":{"nside":8,"pixel":3,"ra":1.5,"dec":-2.5,"llh":10.0,'
-        b'"area_90":214.5,"contours":"wilks"},"calibration":{"done":12,"planned":100,"failed":1},"outputs":["a.i3.zst"],"obstacle":null,"left_out":null}'
+        b'"area_90":214.5,"contours":"wilks","caution":null},"calibration":{"done":12,"planned":100,"failed":1},"outputs":["a.i3.zst"],"obstacle":null,"left_out":null}'
     )
     assert decode_progress(encode_progress(snapshot)) == snapshot
 

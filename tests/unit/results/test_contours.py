@@ -218,9 +218,9 @@ def test_region_of_one_scanned_pixel_has_its_area(level, bowl, metadata):
 
 def test_region_bounded_by_unscanned_sky_is_open(level, bowl, metadata, separation):
     surface = bowl(181.5, 0.0, 1.6)
-    lon, lat = healpix_to_lonlat(np.arange(12 * 64**2), 64, order="ring")
+    lon, lat = healpix_to_lonlat(np.arange(12 * 128**2), 128, order="ring")
     disc = np.flatnonzero(separation(lon.deg, lat.deg, 180.0, 0.0) < 4.0)
-    skymap = multi_order_map(ScanResult({64: level(64, disc, surface)}, metadata({})))
+    skymap = multi_order_map(ScanResult({128: level(128, disc, surface)}, metadata({})))
     small, large = contours(skymap)[:2]
     radius = radius_of(skymap, 1.6, 4.61)  # 3.4 deg: beyond the edge of the disc on its near side alone
     assert not small.open

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import math
+import re
 import zipfile
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def test_json_has_no_nan_but_the_string_of_skyreader(partial):
     entry = content["nside-8"]
     assert list(entry) == ["columns", "data", "metadata"]
     assert entry["columns"] == ["index", "llh", "E_in", "E_tot", "X", "Y", "Z", "T"]
-    assert [row[1] for row in entry["data"]].count("<skyreader.nan>") == 1
+    failed = partial.failed[8]
+    assert entry["metadata"]["failed"] == f"8:{failed[0]}"
+    assert [row[0] for row in entry["data"]] == [i for i in partial.levels[8]["index"].tolist() if i not in failed]
     assert entry["metadata"]["complete"] is False
     assert entry["metadata"]["version"] == 1
     assert same(result_from_json(as_json(partial)), partial)
@@ -77,6 +80,38 @@ def test_json_in_pieces_equals_that_of_the_library(track, partial, nothing, meta
         assert json.dumps(json.loads(content), indent=4).encode() == content
     assert max(map(len, result_to_json(track))) < 250 * max(block, 12), "a piece has one block of pixels"
     assert as_json(ScanResult({}, metadata({}))) == b"{}"
+
+
+def test_level_without_a_fit_keeps_its_failed_pixels(nothing):
+    entry = json.loads(as_json(nothing))["nside-8"]
+    assert [row[1] for row in entry["data"]] == ["<skyreader.nan>"] * 3
+    assert "failed" not in entry["metadata"]
+
+
+def test_skyreader_finds_the_lowest_pixel_beside_failed_ones(partial):
+    """As ``SkyScanResult.best_fit`` does: a NaN would make it ignore the level."""
+    with np.load(io.BytesIO(result_to_npz(partial))) as file:
+        level = file["nside-8"]
+    assert level["llh"].min() == np.nanmin(partial.levels[8]["llh"])
+
+
+@pytest.mark.parametrize(
+    ("failed", "message"),
+    [
+        ("8:1 x", "failed: '8:1 x' is not NSIDE:PIXEL"),
+        ("8:1:2", "is not NSIDE:PIXEL"),
+        (f"8:{2**70}", "is not NSIDE:PIXEL"),
+        ("16:1", "failed: there is no level of nside 16"),
+        ("8:768", "pixel 768 does not exist"),
+        ("8:0", "pixel 0 comes twice"),
+    ],
+)
+def test_impossible_failed_pixels_are_rejected(metadata, level, bowl, failed, message):
+    rows = level(8, [0], bowl(0.0, 0.0, 1.0))
+    content = json.loads(as_json(ScanResult({8: rows}, metadata({8: rows}))))
+    content["nside-8"]["metadata"]["failed"] = failed
+    with pytest.raises(InputError, match=re.escape(message)):
+        result_from_json(json.dumps(content).encode())
 
 
 def test_npz_reads_as_skyreader_reads_it(track):

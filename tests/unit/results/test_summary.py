@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.time import Time
+from astropy_healpix import healpix_to_lonlat
 
 from skymap_scanner.results import ScanResult
+from skymap_scanner.results.cautions import cautions
 from skymap_scanner.results.contours import Box, Contour, contours
+from skymap_scanner.results.fits_files import multi_order_fits
+from skymap_scanner.results.geojson import to_geojson
 from skymap_scanner.results.mesh import Mesh
 from skymap_scanner.results.rule import WILKS
 from skymap_scanner.results.skymap import BestFit, multi_order_map
@@ -26,11 +33,12 @@ def test_directions_are_worded_as_in_circulars():
     best = BestFit(nside=512, index=7, ra=75.894, dec=-5.2, llh=1.0, energy_in=1.0, energy_total=1.0)
     mesh = Mesh(np.empty((0, 3)), np.empty(0), np.empty((0, 3), dtype=np.int64))
     box = Box(ra_plus=0.518, ra_minus=0.561, dec_plus=0.4, dec_minus=12.345)
-    region = Contour("wilks", 0.9, 4.61, 1.0, (), (), box, 1, mesh)
-    assert direction_lines(best, region) == [
-        "RA: 75.89 (+0.52/-0.56 deg 90% PSF containment) J2000",
-        "Dec: -5.20 (+0.40/-12.35 deg 90% PSF containment) J2000",
-    ]
+    for rule, covers in (("calibrated", "PSF containment"), ("wilks", "statistical only")):
+        region = Contour(rule, 0.9, 4.61, 1.0, (), (), box, 1, mesh)
+        assert direction_lines(best, region) == [
+            f"RA: 75.89 (+0.52/-0.56 deg 90% {covers}) J2000",
+            f"Dec: -5.20 (+0.40/-12.35 deg 90% {covers}) J2000",
+        ]
 
 
 def test_summary_contains_everything_for_a_circular(track):
@@ -44,8 +52,8 @@ def test_summary_contains_everything_for_a_circular(track):
         "Failed pixels: none",
         "Energy losses in the detector: 120 TeV",
         "Energy losses along the track: 340 TeV",
-        "RA: 138.60 (+0.69/-0.60 deg 90% PSF containment) J2000",
-        "Dec: 0.15 (+0.65/-0.65 deg 90% PSF containment) J2000",
+        "RA: 138.60 (+0.69/-0.60 deg 90% statistical only) J2000",
+        "Dec: 0.15 (+0.65/-0.65 deg 90% statistical only) J2000",
         "50% area: 0.400 deg2 (2 delta ln L < 1.39)",
         "90% area: 1.31 deg2 (2 delta ln L < 4.61)",
         "3 sigma area: 3.35 deg2 (2 delta ln L < 11.83)",
@@ -98,7 +106,7 @@ def test_partial_results_and_failed_pixels_are_reported(partial):
     failed = partial.failed[8][0]
     assert "Pixels: 345/768 at nside 8 (not complete)" in text
     assert f"Failed pixels: 1 (nside 8 pixel {failed})" in text
-    assert "ends at sky without a fit: may be larger" in text
+    assert "open: reaches sky without a fit, may be larger" in text
     assert "The scan is not complete" in text
     assert content["complete"] is False
     assert content["levels"] == [{"nside": 8, "scanned": 345, "planned": 768, "failed": [failed]}]
@@ -111,6 +119,64 @@ def test_many_failed_pixels_are_counted(track):
     assert "Failed pixels: 25 (nside 8 pixel 0, " in text
     assert "and 15 more)" in text
     assert content["levels"][0]["failed"] == list(range(25))
+
+
+def test_best_fit_at_the_edge_is_said_everywhere(scan, bowl, separation, metadata):
+    """Of the pixels within 6 deg of a place, the one nearest to a minimum outside."""
+    whole = scan(bowl(187.5, 0.0, 2.0), ((32, 0),)).levels[32]
+    lon, lat = (angle.deg for angle in healpix_to_lonlat(whole["index"], 32, order="ring"))
+    result = ScanResult({32: whole[separation(lon, lat, 180.0, 0.0) < 6.0]}, metadata({}))
+    skymap = multi_order_map(result)
+    regions = contours(skymap)
+    text, content = written(result)
+    assert "CAUTION: the best fit is at the edge of the sky with fits, so the minimum may lie beyond it" in text
+    assert content["best_fit"]["at_edge"] is True
+    assert content["cautions"] == cautions(skymap)
+    assert [region["open"] for region in content["regions"]] == [True] * 3
+    assert text.count("open: reaches sky without a fit") == 3
+    assert to_geojson(result, skymap, regions)["features"][-1]["properties"]["at_edge"] is True
+    with fits.open(io.BytesIO(multi_order_fits(result, skymap, regions))) as file:
+        assert file[1].header["ATEDGE"] is file[1].header["CONTOUR_OPEN_90"] is True
+        assert file[1].header["DOUBT"] == cautions(skymap)[0]
+
+
+def test_best_fit_amid_fits_is_not_at_the_edge(track, partial):
+    assert multi_order_map(track).best_at_edge is False
+    assert cautions(multi_order_map(track)) == []
+    _, content = written(track)
+    assert (content["best_fit"]["at_edge"], content["cautions"]) == (False, [])
+    assert multi_order_map(partial).beside_no_fit.any()
+
+
+def test_lower_pixel_of_a_coarser_level_is_a_caution(track):
+    """The finest fitted pixel counts; skyreader would return the coarse one."""
+    coarse = track.levels[8].copy()
+    refined = int(coarse["index"][coarse["llh"].argmin()])
+    coarse["llh"][refined] = track.levels[512]["llh"].min() - 12.5
+    result = ScanResult({**track.levels, 8: coarse}, track.metadata)
+    assert multi_order_map(result).best == multi_order_map(track).best
+    text, content = written(result)
+    expected = f"pixel {refined} of nside 8, which finer pixels replace, has a lower -ln L than the best fit by 12.50"
+    assert expected in text
+    assert content["cautions"][0].startswith(expected)
+
+
+def test_summary_for_programs_has_frame_units_and_notice(track, calibrated):
+    _, content = written(track)
+    assert content["frame"] == "ICRS (J2000)"
+    assert content["units"]["angle"] == "deg"
+    assert Time(content["time"]).mjd == pytest.approx(content["mjd"], abs=1e-8)
+    assert content["time"].endswith("Z")
+    notice = content["notice"]
+    assert (notice["ra"], notice["dec"]) == (138.6035, 0.1492)
+    assert (notice["event_name"], notice["id"]) == (["IC231202A"], ["138632_31747601"])
+    assert notice["containment_probability"] == 0.9
+    assert notice["ra_dec_error"] == pytest.approx((1.31 / np.pi) ** 0.5, rel=0.01)
+    assert notice["systematic_included"] is False
+    assert "alert_tense" not in notice
+    assert written(track, calibrated)[1]["notice"]["systematic_included"] is True
+    simulated = ScanResult(track.levels, replace(track.metadata, is_real_event=False))
+    assert written(simulated)[1]["notice"]["alert_tense"] == "test"
 
 
 def test_contour_within_one_pixel_is_marked(scan, bowl):

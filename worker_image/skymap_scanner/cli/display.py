@@ -40,10 +40,11 @@ def age(seconds: float) -> str:
 
 
 def direction(best: BestFitStatus) -> str:
-    """Describe the direction of the best fit, and its 90 % region if known."""
+    """Describe the direction of the best fit, its 90 % region if known, and why it may lie elsewhere."""
     rule = {"calibrated": "calibrated ", "wilks": "statistical ", None: ""}[best.contours]
     area = "" if best.area_90 is None else f", {rule}90 % region {best.area_90:.3g} deg²"
-    return f"RA {best.ra:.2f}° Dec {best.dec:+.2f}° (nside {best.nside}, pixel {best.pixel}{area})"
+    caution = f"; CAUTION: {printable_line(best.caution)}" if best.caution else ""
+    return f"RA {best.ra:.2f}° Dec {best.dec:+.2f}° (nside {best.nside}, pixel {best.pixel}{area}){caution}"
 
 
 def calibration_text(calibration: CalibrationStatus) -> str:

@@ -41,6 +41,7 @@ class Contour:
     (k, 2), right ascension in [0, 360) and declination, deg, the first point repeated at the end. A region that is the
     whole sky has none. ``borders``: bool (k,) a line, where it follows the edge of the sky that has a fit, not the
     threshold. ``pixels`` counts the pixel centres inside; below about 5 the region is mostly interpolation.
+    ``beside_no_fit``: one of these pixels has a neighbour without a fit.
     """
 
     rule: str
@@ -52,11 +53,12 @@ class Contour:
     box: Box
     pixels: int
     mesh: Mesh
+    beside_no_fit: bool = False
 
     @property
     def open(self) -> bool:
-        """Whether the region ends at sky without a fit, so that it may be larger."""
-        return any(border.any() for border in self.borders)
+        """Whether the region reaches sky without a fit, so that it may be larger."""
+        return self.beside_no_fit or any(border.any() for border in self.borders)
 
     def contains(self, ra: float, dec: float) -> bool:
         """Return whether a direction (deg) lies in the region."""
@@ -116,6 +118,7 @@ def _contour(values: Surface, rule: ContourRule, level: float, threshold: float)
         box=_box(values.skymap, mesh, threshold, lines),
         pixels=int((values.skymap.delta < threshold).sum()),
         mesh=mesh,
+        beside_no_fit=bool(values.skymap.beside_no_fit[values.skymap.delta < threshold].any()),
     )
 
 

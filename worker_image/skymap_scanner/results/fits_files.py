@@ -17,6 +17,7 @@ from astropy.io import fits
 
 from skymap_api.text import printable_line
 from skymap_scanner.healpix import pixel_count
+from skymap_scanner.results.cautions import cautions
 from skymap_scanner.results.contours import Contour, of_rule
 from skymap_scanner.results.fits_checksum import add_checksums, sum_words
 from skymap_scanner.results.result import ScanResult
@@ -130,6 +131,8 @@ def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
     cards += [
         ("RA", round(best.ra, 4), "Best fit, degree, J2000"),
         ("DEC", round(best.dec, 4), "Best fit, degree, J2000"),
+        ("ATEDGE", skymap.best_at_edge, "Best fit is beside sky without a fit"),
+        *(("DOUBT", caution, "") for caution in ["; ".join(cautions(skymap))] if caution),
     ]
     return [*cards, *_rule_cards(skymap, regions)]
 
@@ -171,6 +174,7 @@ def _region_cards(region: Contour, suffix: str) -> list[Card]:
         (f"DEC_ERR_PLUS{suffix}", round(region.box.dec_plus, 4), f"{share} error high"),
         (f"DEC_ERR_MINUS{suffix}", round(region.box.dec_minus, 4), f"{share} error low"),
         (f"CONTOUR_AREA{suffix}", float(f"{region.area:.3g}"), "deg2"),
+        (f"CONTOUR_OPEN{suffix}", region.open, "Region reaches sky without a fit"),
     ]
 
 

@@ -45,7 +45,14 @@ def to_geojson(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
         "dec": round(best.dec, 6),
     }
     point = {"type": "Point", "coordinates": [_longitude(best.ra), best.dec]}
-    about = {"name": "best fit", "llh": best.llh, "nside": best.nside, "pixel": best.index, "rule": rule.name}
+    about = {
+        "name": "best fit",
+        "at_edge": skymap.best_at_edge,
+        "llh": best.llh,
+        "nside": best.nside,
+        "pixel": best.index,
+        "rule": rule.name,
+    }
     return {
         "type": "FeatureCollection",
         "rule": {"name": rule.name, "statement": rule.statement, "source": rule.source},

@@ -1,7 +1,8 @@
 """The fit of every scanned pixel, and the two files that store them: JSON and npz, as skyreader writes them.
 
 A level is a structured array of ``PIXEL``, one row a scanned pixel, sorted by index. ``llh`` is -ln L (lower is
-better); a pixel whose fit failed has NaN there. Writing is deterministic: equal results give equal bytes.
+better); a pixel whose fit failed has NaN there and in the columns that follow. The files leave such pixels out and list
+them in the metadata. Writing is deterministic: equal results give equal bytes.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skymap_api.limited_file import read_limited
-from skymap_api.text import printable_line
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.model import Topology, event_label
+from skymap_scanner.event.model import event_label
 from skymap_scanner.healpix import pixel_count
 from skymap_scanner.npz import read_arrays
+from skymap_scanner.results.failed_pixels import failed_to_text, with_failed, without_failed
+from skymap_scanner.results.fields import free_text, nside_of_key, topology_of
 from skymap_scanner.results.rule import ContourRule, checked_text, rule_from_entry, rule_to_entry
 
 #: One pixel: RING index, -ln L, energy losses inside and in total (GeV), fitted vertex (m) and its time (ns).
@@ -38,8 +40,8 @@ DATA_VERSION = 1
 NAN = "<skyreader.nan>"
 #: Finest nside that is read; its indices still fit the columns of every reader.
 MAX_NSIDE = 2**14
-#: Longest free text (characters) that is kept of a file, and largest number of a run or an event: an int64.
-MAX_FREE_TEXT, MAX_NUMBER = 1000, 2**63 - 1
+#: Largest number of a run or an event: an int64.
+MAX_NUMBER = 2**63 - 1
 #: Largest size (bytes, decompressed) of the arrays of an npz file, and most arrays: one a level, and a header.
 MAX_NPZ_BYTES, MAX_ARRAYS = 2**30, 16
 #: The same of a JSON file: about 800,000 pixels. Values take up to a hundred times the memory of their text.
@@ -148,8 +150,9 @@ def result_to_json(result: ScanResult) -> Iterator[bytes]:
     Only `JSON_BLOCK` pixels are held at a time as Python's numbers, which take twenty times the memory of the rows.
     """
     separator = "{\n"
-    for nside, level in _levels_to_write(result).items():
-        metadata = _metadata_to_entry(result.metadata, nside)
+    levels = _levels_to_write(result)
+    for nside, level in levels.items():
+        metadata = _metadata_to_entry(result.metadata, nside, failed_to_text(result.levels, levels))
         yield f'{separator}    "nside-{nside}": {{\n        "columns": {_indented(list(COLUMNS))},\n'.encode()
         yield from _rows_to_json(level)
         yield f',\n        "metadata": {_indented(metadata)}\n    }}'.encode()
@@ -185,7 +188,7 @@ def result_from_json(content: bytes) -> ScanResult:
         raise InputError('no levels: a result is an object with keys "nside-8", "nside-64", ...')
     levels, headers = {}, {}
     for key, entry in entries.items():
-        nside = _nside_of_key(key)
+        nside = nside_of_key(key)
         if not isinstance(entry, dict) or not {"columns", "data", "metadata"} <= entry.keys():
             raise InputError(f'"{key}" needs the fields columns, data and metadata')
         levels[nside] = _rows_from_json(key, entry["columns"], entry["data"])
@@ -196,7 +199,8 @@ def result_from_json(content: bytes) -> ScanResult:
 def result_to_npz(result: ScanResult) -> bytes:
     """Encode as skyreader's npz: one array per nside, and ``header`` with one row of metadata per nside."""
     levels = _levels_to_write(result)
-    entries = [_metadata_to_entry(result.metadata, nside) for nside in levels]
+    failed = failed_to_text(result.levels, levels)
+    entries = [_metadata_to_entry(result.metadata, nside, failed) for nside in levels]
     arrays = {f"nside-{nside}": level for nside, level in levels.items()}
     if entries:
         columns = {key: np.array([entry[key] for entry in entries]) for key in entries[0]}
@@ -223,7 +227,7 @@ def result_from_npz(content: bytes) -> ScanResult:
     if "header" not in arrays or arrays["header"].dtype.names is None or "nside" not in arrays["header"].dtype.names:
         raise InputError("no array `header` with the column nside: the event is not known; convert it with skyreader")
     header = np.atleast_1d(arrays.pop("header"))
-    levels = {_nside_of_key(key): _rows_from_array(key, array) for key, array in arrays.items()}
+    levels = {nside_of_key(key): _rows_from_array(key, array) for key, array in arrays.items()}
     names = header.dtype.names or ()
     if header.shape != (len(levels),):
         raise InputError(f"`header` has shape {header.shape}, and there are {len(levels)} levels")
@@ -237,11 +241,12 @@ def result_from_npz(content: bytes) -> ScanResult:
 
 
 def _levels_to_write(result: ScanResult) -> Levels:
-    """Return the levels that have pixels: skyreader cannot find the lowest pixel of an empty one."""
-    return {nside: level for nside, level in result.levels.items() if len(level)} or result.levels
+    """Return the levels that have pixels, without failed ones: what skyreader needs to find the lowest pixel."""
+    levels = without_failed(result.levels)
+    return {nside: level for nside, level in levels.items() if len(level)} or result.levels
 
 
-def _metadata_to_entry(metadata: ScanMetadata, nside: int) -> dict[str, Any]:
+def _metadata_to_entry(metadata: ScanMetadata, nside: int, failed: str) -> dict[str, Any]:
     """Return the metadata of one level; the first eight keys are skyreader's, the others only where known."""
     entry: dict[str, Any] = {
         "nside": nside,
@@ -255,6 +260,7 @@ def _metadata_to_entry(metadata: ScanMetadata, nside: int) -> dict[str, Any]:
     }
     more = {
         "plan": " ".join(f"{n}:{metadata.plan[n]}" for n in sorted(metadata.plan)),
+        "failed": failed,
         "name": metadata.name,
         "sub_event_id": metadata.sub_event_id,
         "sub_event_stream": metadata.sub_event_stream,
@@ -285,25 +291,25 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
         metadata = ScanMetadata(
             run_id=int(first["run_id"]),
             event_id=int(first["event_id"]),
-            event_type=_free_text(first["event_type"]),
+            event_type=free_text(first["event_type"]),
             mjd=float(first["mjd"]),
             is_real_event=bool(first.get("is_real_event", False)),
             complete={nside: bool(header.get("complete", False)) for nside, header in headers.items()},
             plan={int(nside): int(count) for nside, count in plan},
-            name=_free_text(first.get("name")),
+            name=free_text(first.get("name")),
             sub_event_id=None if first.get("sub_event_id") is None else int(first["sub_event_id"]),
             sub_event_stream=checked_text("sub_event_stream", first["sub_event_stream"])
             if "sub_event_stream" in first
             else "",
-            choice=_free_text(first.get("choice")),
-            caution=_free_text(first.get("caution")),
-            reconstruction=_free_text(first.get("reconstruction")),
+            choice=free_text(first.get("choice")),
+            caution=free_text(first.get("caution")),
+            reconstruction=free_text(first.get("reconstruction")),
             likelihood=checked_text("likelihood", first["likelihood"]) if "likelihood" in first else "",
-            topology=_topology(first),
+            topology=topology_of(first),
             rule=rule_from_entry(first),
-            scanner_version=_free_text(first.get("scanner_version")),
+            scanner_version=free_text(first.get("scanner_version")),
             wall_time=None if first.get("wall_time") is None else float(first["wall_time"]),
-            date=_free_text(first.get("date")) or None,
+            date=free_text(first.get("date")) or None,
         )
     except KeyError as error:
         raise InputError(f"{place} lacks {error}") from error
@@ -317,28 +323,7 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
     for nside, count in metadata.plan.items():
         if not 1 <= nside <= MAX_NSIDE or not 0 <= count <= pixel_count(nside):
             raise InputError(f"{place}: plan {nside}:{count} is not NSIDE:PIXELS of a sky")
-    return ScanResult(levels, metadata)
-
-
-def _free_text(value: object) -> str:
-    """Return text of any language in one line that can be printed and encoded; None is empty."""
-    return "" if value is None else printable_line(str(value))[:MAX_FREE_TEXT]
-
-
-def _topology(header: Mapping[str, Any]) -> str:
-    """Return the topology of the best fit, empty if it is not stated."""
-    topology = header.get("topology", "")
-    if topology not in ("", *get_args(Topology)):
-        raise InputError(f"topology {topology!r}: expected one of {', '.join(get_args(Topology))}")
-    return str(topology)
-
-
-def _nside_of_key(key: str) -> int:
-    """Read the nside of a key like ``nside-8``."""
-    prefix, _, digits = key.partition("-")
-    if prefix != "nside" or not digits.isascii() or not digits.isdigit() or len(digits) > 8:
-        raise InputError(f'unknown entry "{key}": expected "nside-8", "nside-64", ...')
-    return int(digits)
+    return ScanResult(with_failed(levels, str(first.get("failed", ""))), metadata)
 
 
 def _rows_from_json(key: str, columns: object, data: object) -> NDArray[Any]:
@@ -385,7 +370,7 @@ def _checked_level(nside: int, rows: NDArray[Any]) -> NDArray[Any]:
         raise InputError(f"nside {nside}: columns are {rows.dtype.names}; expected {COLUMNS}")
     level = np.sort(rows.astype(PIXEL), order="index")
     for name in COLUMNS[1:]:
-        level[name][~np.isfinite(level[name])] = np.nan
+        level[name][~(np.isfinite(level[name]) & np.isfinite(level["llh"]))] = np.nan
     index = level["index"]
     if len(index) and (index[0] < 0 or index[-1] >= pixel_count(nside)):
         outside = index[0] if index[0] < 0 else index[-1]

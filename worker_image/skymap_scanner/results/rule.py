@@ -60,17 +60,18 @@ def calibrated_rule(half: float, ninety: float, statement: str, source: str) -> 
     return ContourRule("calibrated", "calibrated", levels, ninety / WILKS.levels[0.9], statement, source)
 
 
-#: What IceCube's circulars use with the original Millipede: thresholds from re-simulations of one track with the
-#: uncertainties of the ice (arXiv:1702.06131 describes the event).
+#: What IceCube's circulars used until September 2024 with the original Millipede: thresholds from re-simulations of one
+#: track with the uncertainties of the ice (arXiv:1702.06131 describes the event).
 IC160427A: Final = replace(
     calibrated_rule(
         22.2,
         64.2,
-        "Contours calibrated with re-simulations of IC160427A by the original Millipede: statistical and systematic.",
+        "Contours of IceCube's circulars before September 2024, calibrated with re-simulations of IC160427A by the "
+        "original Millipede: statistical and systematic, of one track.",
         "IceCube's re-simulations of IC160427A",
     ),
     name="ic160427a",
-    label="calibration of IC160427A",
+    label="calibration of IC160427A, before September 2024",
 )
 
 

@@ -1,6 +1,7 @@
 """From the pixels of all levels to one map of the whole sky, in which every scanned pixel keeps its own area.
 
-Where pixels of several levels cover a place, the finest fitted one counts. A pixel that is refined only in part keeps
+Where pixels of several levels cover a place, the finest fitted one counts, even if a coarser one has a lower -ln L; the
+lowest of those is kept as ``replaced``. A pixel that is refined only in part keeps
 the rest of its area, as cells of finer orders. A failed pixel covers nothing: the coarser pixel below it, if there is
 one, still counts there. Sky that no fitted pixel covers has probability density 0.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,7 @@ class MultiOrderMap:
     ``order``, ``ipix`` (NESTED), ``owner``: int64 (n,); owner is a row of ``pixels``, or -1 where nothing was fitted.
     ``density``: float64 (n,), sr^-1, without NaN; its integral is 1. ``pixels``: the rows (PIXEL) of all fitted pixels
     that own a cell; ``nside``: int64, theirs; ``ra``, ``dec``: deg, their centres. ``best`` is the lowest of them.
+    ``replaced``: the lowest fitted pixel of all, if finer ones replace it and its -ln L is below that of ``best``.
     """
 
     order: Integers
@@ -56,6 +59,7 @@ class MultiOrderMap:
     dec: Floats
     best: BestFit
     rule: ContourRule
+    replaced: BestFit | None = None
 
     @property
     def uniq(self) -> Integers:
@@ -82,6 +86,22 @@ class MultiOrderMap:
         """Share of the sky that fitted pixels cover."""
         return float(self.area[self.owner >= 0].sum() / (4 * np.pi))
 
+    @cached_property
+    def beside_no_fit(self) -> NDArray[np.bool_]:
+        """Whether a row of ``pixels`` has a neighbour of its size at whose centre there is no fit."""
+        beside = np.zeros(len(self.pixels), dtype=bool)
+        for nside in np.unique(self.nside) if self.covered < 1 - 1e-12 else ():
+            rows = np.flatnonzero(self.nside == nside)
+            around = healpix.neighbours(int(nside), self.pixels["index"][rows])
+            ra, dec = np.degrees(healpix.pixel_to_radec(int(nside), np.maximum(around, 0)))
+            beside[rows] = ((around >= 0) & (self.owner[self.cells_at(ra, dec)] < 0)).any(axis=1)
+        return beside
+
+    @property
+    def best_at_edge(self) -> bool:
+        """Whether the best fit lies beside sky without a fit, where the minimum may go on."""
+        return bool(self.beside_no_fit[np.argmin(self.pixels["llh"])])
+
     def cells_at(self, ra: Floats, dec: Floats) -> Integers:
         """Return the row of the cell that holds each direction (deg)."""
         order = int(self.order.max())
@@ -101,17 +121,17 @@ def multi_order_map(result: ScanResult, rule: ContourRule = WILKS) -> MultiOrder
         raise InputError(
             f"{result.stem}: none of the {result.scanned} scanned pixels has a fit, so that there is no map to make"
         )
+    lowest = _best_fit(pixels, nside)
     order, ipix, owner = _lay_over(pixels, nside)
     shown = np.unique(owner[owner >= 0])
     owner = np.where(owner >= 0, np.searchsorted(shown, owner), -1)
     pixels, nside = pixels[shown], nside[shown]
     ra, dec = np.degrees(healpix.pixel_to_radec(nside, pixels["index"]))
-    best = int(np.argmin(pixels["llh"]))
+    best = _best_fit(pixels, nside)
 
-    weight = np.append(np.exp(-(pixels["llh"] - pixels["llh"][best]) / rule.scale), 0.0)[owner]
+    weight = np.append(np.exp(-(pixels["llh"] - best.llh) / rule.scale), 0.0)[owner]
     density = weight / np.sum(weight * pixel_area(2.0**order))
     by_uniq = np.argsort(nested_to_uniq(order, ipix))
-    row = pixels[best]
     return MultiOrderMap(
         order=order[by_uniq],
         ipix=ipix[by_uniq],
@@ -121,16 +141,25 @@ def multi_order_map(result: ScanResult, rule: ContourRule = WILKS) -> MultiOrder
         nside=nside,
         ra=ra,
         dec=dec,
-        best=BestFit(
-            nside=int(nside[best]),
-            index=int(row["index"]),
-            ra=float(ra[best]),
-            dec=float(dec[best]),
-            llh=float(row["llh"]),
-            energy_in=float(row["E_in"]),
-            energy_total=float(row["E_tot"]),
-        ),
+        best=best,
         rule=rule,
+        replaced=lowest if lowest.llh < best.llh else None,
+    )
+
+
+def _best_fit(pixels: NDArray[Any], nside: Integers) -> BestFit:
+    """Return the pixel with the lowest -ln L, the first of several."""
+    best = int(np.argmin(pixels["llh"]))
+    row = pixels[best]
+    ra, dec = np.degrees(healpix.pixel_to_radec(nside[best], row["index"]))
+    return BestFit(
+        nside=int(nside[best]),
+        index=int(row["index"]),
+        ra=float(ra),
+        dec=float(dec),
+        llh=float(row["llh"]),
+        energy_in=float(row["E_in"]),
+        energy_total=float(row["E_tot"]),
     )
 
 

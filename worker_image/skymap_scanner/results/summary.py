@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from skymap_scanner.healpix import pixel_width
+from skymap_scanner.results.cautions import cautions
 from skymap_scanner.results.contours import Contour, of_rule
 from skymap_scanner.results.fits_files import mjd_to_iso
 from skymap_scanner.results.result import ScanMetadata, ScanResult
@@ -18,6 +19,9 @@ from skymap_scanner.results.skymap import BestFit, MultiOrderMap
 
 #: Number of failed pixels that the text lists; further ones are only counted.
 NAMED_FAILURES = 10
+#: Frame and units of the summary for machines; the keys ``ra``, ``dec`` and those of errors are angles.
+FRAME = "ICRS (J2000)"
+UNITS = {"angle": "deg", "area": "deg2", "energy": "GeV", "llh": "-ln L", "mjd": "d (UTC)", "wall_time": "s"}
 #: A region with fewer pixel centres inside is mostly interpolation.
 RESOLVED = 5
 
@@ -47,6 +51,7 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
     lines += [
         f"Best fit: pixel {best.index} of nside {best.nside}, -ln L = {best.llh:.2f}",
         *_energy_lines(best),
+        *(f"CAUTION: {caution}" for caution in cautions(skymap)),
     ]
     quoted = of_rule(regions, skymap.rule)
     for region in quoted:
@@ -68,9 +73,11 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
 
 
 def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequence[Contour]) -> bytes:
-    """Return the summary for machines; angles in deg, areas in square degrees, energies in GeV."""
+    """Return the summary for machines, with its frame and units."""
     metadata = result.metadata
     content: dict[str, Any] = {
+        "frame": FRAME,
+        "units": UNITS,
         "run_id": metadata.run_id,
         "event_id": metadata.event_id,
         "sub_event_id": metadata.sub_event_id,
@@ -80,7 +87,7 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
         "event_type": metadata.event_type,
         "name": metadata.name,
         "mjd": metadata.mjd,
-        "time": mjd_to_iso(metadata.mjd),
+        "time": f"{time}Z" if (time := mjd_to_iso(metadata.mjd)) else None,
         "is_real_event": metadata.is_real_event,
         "reconstruction": metadata.reconstruction,
         "likelihood": metadata.likelihood,
@@ -98,6 +105,8 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
             for nside in result.nsides
         ],
         "best_fit": None,
+        "cautions": [],
+        "notice": None,
         "rule": None,
         "rule_statement": None,
         "rule_source": None,
@@ -106,7 +115,9 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
     }
     if skymap is not None:
         content |= {
-            "best_fit": _best_fit_json(skymap.best),
+            "best_fit": _best_fit_json(skymap.best) | {"at_edge": skymap.best_at_edge},
+            "cautions": cautions(skymap),
+            "notice": notice_fields(result, skymap, regions),
             "rule": skymap.rule.name,
             "rule_statement": skymap.rule.statement,
             "rule_source": skymap.rule.source,
@@ -114,6 +125,32 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
             "statistical_regions": [_region_json(region) for region in of_rule(regions, WILKS)],
         }
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def notice_fields(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> dict[str, Any]:
+    """Return what is known of the notice ``gcn/notices/icecube/single_neutrino_alerts``, by its keys.
+
+    The error is the radius of a circle with the area of the 90 % region.
+    """
+    metadata, best = result.metadata, skymap.best
+    quoted = next(region for region in of_rule(regions, skymap.rule) if region.credible_level == 0.9)
+    solid_angle = quoted.area * np.radians(1) ** 2
+    known = {
+        "mission": "IceCube",
+        "instrument": "IC86",
+        "messenger": "Neutrino",
+        "event_name": [metadata.name] if metadata.name else None,
+        "id": [f"{metadata.run_id}_{metadata.event_id}"],
+        "trigger_time": f"{time}Z" if (time := mjd_to_iso(metadata.mjd)) else None,
+        "alert_tense": None if metadata.is_real_event else "test",
+        "alert_topology": metadata.topology or None,
+        "ra": round(best.ra, 4),
+        "dec": round(best.dec, 4),
+        "ra_dec_error": round(float(np.degrees(np.arccos(1 - min(solid_angle / (2 * np.pi), 2.0)))), 4),
+        "containment_probability": 0.9,
+        "systematic_included": skymap.rule.name != WILKS.name,
+    }
+    return {key: value for key, value in known.items() if value is not None}
 
 
 def _best_fit_json(best: BestFit) -> dict[str, Any]:
@@ -146,8 +183,12 @@ def _region_json(region: Contour) -> dict[str, Any]:
 
 
 def direction_lines(best: BestFit, region: Contour) -> list[str]:
-    """Return the direction with its errors, as IceCube's circulars give them."""
-    box, share = region.box, f"{100 * region.credible_level:.0f}% PSF containment"
+    """Return the direction with its errors, as IceCube's circulars give them.
+
+    Errors by Wilks' theorem are no containment, and are not called one.
+    """
+    covers = "statistical only" if region.rule == WILKS.name else "PSF containment"
+    box, share = region.box, f"{100 * region.credible_level:.0f}% {covers}"
     return [
         f"RA: {best.ra:.2f} (+{box.ra_plus:.2f}/-{box.ra_minus:.2f} deg {share}) J2000",
         f"Dec: {best.dec:.2f} (+{box.dec_plus:.2f}/-{box.dec_minus:.2f} deg {share}) J2000",
@@ -180,7 +221,7 @@ def _area_line(region: Contour) -> str:
     if region.pixels < RESOLVED:
         notes.append(f"interpolated: {region.pixels} pixel centre{'s' if region.pixels != 1 else ''} inside")
     if region.open:
-        notes.append("ends at sky without a fit: may be larger")
+        notes.append("open: reaches sky without a fit, may be larger")
     return f"{percent(region.credible_level)} area: {area_number(region.area)} deg2 ({'; '.join(notes)})"
 
 

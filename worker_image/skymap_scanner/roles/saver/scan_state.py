@@ -21,6 +21,7 @@ from skymap_scanner.results.calibration import (
     shipped_calibrations,
     topology_of_losses,
 )
+from skymap_scanner.results.cautions import cautions
 from skymap_scanner.results.rule import WILKS
 from skymap_scanner.results.skymap import multi_order_map
 from skymap_scanner.roles.readers import BestFits
@@ -140,6 +141,7 @@ def best_fit(plan: Plan, best_fits: BestFits, statements: Statements) -> BestFit
         if all(pixel in best_fits for pixel in plan.levels[min(plan.levels)])
         else None,
         contours="wilks" if skymap.rule.name == WILKS.name else "calibrated",
+        caution="; ".join(cautions(skymap)) or None,
     )
 
 
