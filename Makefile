@@ -10,7 +10,7 @@ LOCKS  := scanner plots pulsar operator docs test build supply
 SPHINX := $(BIN)/sphinx-build -q -W --keep-going -n -d build/site/.doctrees
 
 .PHONY: help install hooks demo format lint test-unit test generate docs docs-pictures lock audit sbom clean
-.PHONY: pulsar pulsar-install cluster cluster-install cluster-down cluster-demo bench fuzz faults soak test-replicated
+.PHONY: pulsar pulsar-install cluster cluster-install cluster-down cluster-demo browser-install bench fuzz faults soak test-replicated
 
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
@@ -59,7 +59,7 @@ test-unit: install ## Run the unit tests: no Pulsar, no cluster, no whole scans,
 # Many tests wait most of their time, so two processes run them, each with a cluster of its own; a cluster given by
 # SKYMAP_TEST_KUBECONFIG serves one. Without reordering the long files of tests/cluster come first, and the short ones of
 # tests/unit fill the end.
-test: lint audit pulsar-install cluster-install ## Lint, audit, and run all tests
+test: lint audit pulsar-install cluster-install browser-install ## Lint, audit, and run all tests
 	$(BIN)/pytest $(if $(SKYMAP_TEST_KUBECONFIG),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 generate: install ## Write the CRD and the reference pages from the code
@@ -102,6 +102,9 @@ cluster-down: ## Stop it
 
 cluster-install:
 	@dev/cluster/install.sh
+
+browser-install:
+	@dev/browser/install.sh
 
 ##@ Measure
 

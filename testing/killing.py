@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from testing.map_files import map_files
 from testing.processes import roles
 from testing.pulsar.replicated import ReplicatedPulsar
 from testing.pulsar.server import PulsarServer
@@ -59,8 +60,8 @@ class LocalScan:
 
     def digest(self) -> dict[str, str]:
         """Return the checksums of the finished files."""
-        files = sorted(self.folder.glob("run*"))
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files}
+        files = map_files(self.folder).items()
+        return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in files}
 
     def repeats(self) -> str:
         """Return the number of repeated fits, as the last collector logs it."""

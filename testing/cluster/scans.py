@@ -19,6 +19,7 @@ from skymap_scanner.event.demo import demo_event_path
 from testing.cluster.cluster import Namespace
 from testing.cluster.operators import OperatorProcess
 from testing.manifests import cases
+from testing.map_files import is_map_file, map_files
 from testing.waiting import eventually
 
 Start = Callable[..., OperatorProcess]
@@ -108,20 +109,20 @@ def complete(namespace: Namespace, name: str = NAME) -> dict[tuple[str, str], Sc
 
 
 def embedded(spec: Scan, folder: Path) -> dict[str, bytes]:
-    """Run the same scan on this machine with the embedded broker; return its files."""
+    """Run the same scan on this machine with the embedded broker; return the files of its map."""
     path = folder / "scan.yaml"
     path.write_text(json.dumps(manifest(spec)))
     command = [sys.executable, "-P", "-m", "skymap_scanner", "run", path, "-o", folder / "embedded", "--workers", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "SKYMAP_EVENT_USER": USER, "SKYMAP_EVENT_PASSWORD": PASSWORD}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=SCAN_SECONDS)
     assert done.returncode == 0, done.stderr
-    found = {one.name: one.read_bytes() for one in (folder / "embedded").glob("run*")}
+    found = map_files(folder / "embedded")
     assert {Path(name).suffix for name in found} >= {".zst", ".json"}
     return found
 
 
-def results(namespace: Namespace, image: str, name: str = NAME) -> dict[str, bytes]:
-    """Return the scan's files from its claim, read by a pod with a Python image."""
+def results(namespace: Namespace, image: str, name: str = NAME, *, everything: bool = False) -> dict[str, bytes]:
+    """Return the files of the scan's map from its claim, or ``everything``, read by a pod with a Python image."""
     outputs = scan(namespace, name)["status"]["outputs"]
     program = (
         "import base64, json, pathlib; print(json.dumps({path.name: base64.b64encode(path.read_bytes()).decode()"
@@ -142,7 +143,7 @@ def results(namespace: Namespace, image: str, name: str = NAME) -> dict[str, byt
     namespace.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{reader}", "--timeout=90s")
     found = json.loads(namespace.kubectl("logs", reader))
     assert set(outputs["files"]) <= set(found)
-    return {path: base64.b64decode(content) for path, content in found.items()}
+    return {name: base64.b64decode(content) for name, content in found.items() if everything or is_map_file(name)}
 
 
 USER, PASSWORD = "shift", "s3cret"

@@ -22,6 +22,7 @@ from testing.faults.cells import Cell, Draw, Outcome, draw
 from testing.faults.inject import NoVictim, inject, present
 from testing.faults.node import command_of
 from testing.faults.scene import CLAIM, PLACE, Json, Scene, ready
+from testing.map_files import is_map_file
 from testing.waiting import eventually
 
 #: How long a scan and its removal may take (s).
@@ -187,8 +188,8 @@ def check(scene: Scene, watch: Watch, expected: dict[str, bytes]) -> list[str]:
 
 
 def files(scene: Scene, name: str) -> dict[str, bytes]:
-    """Return the scan's files on the claim."""
-    return {path.name: path.read_bytes() for path in (scene.claim / name).iterdir()}
+    """Return the scan's files on the claim but for those with times in them."""
+    return {path.name: path.read_bytes() for path in (scene.claim / name).iterdir() if is_map_file(path.name)}
 
 
 def differences(found: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:

@@ -26,6 +26,8 @@ ENDINGS = (
     ".fits.gz",
     ".contours.geojson",
     ".plot_allsky.png",
+    ".history.csv",
+    ".report.html",
     ".i3.zst",
 )
 COMMANDS = Path(sys.executable).parent

@@ -13,6 +13,7 @@ import pytest
 from testing.cluster.cluster import Namespace
 from testing.cluster.operators import OperatorProcess
 from testing.cluster.scans import Scan, ended, manifest, results, scan
+from testing.map_files import TIMED, is_map_file, map_files
 
 #: 28 pixels of 3 seeds take two workers half a minute.
 SPEC: Scan = {
@@ -36,7 +37,7 @@ def alone(folder: Path) -> dict[str, bytes]:
     command = [sys.executable, "-P", "-m", "skymap_scanner", "run", path, "-o", folder / "alone"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=SCAN_SECONDS)
     assert done.returncode == 0, done.stderr
-    return {file.name: file.read_bytes() for file in (folder / "alone").glob("run*")}
+    return map_files(folder / "alone")
 
 
 @pytest.mark.timeout(900)
@@ -50,7 +51,9 @@ def test_scan_in_pods_writes_the_files_of_one_machine(
     assert status["phase"] == "Succeeded"
     assert (status["pixels"]["done"], status["pixels"]["planned"]) == (28, 28)
 
-    found, expected = results(restricted, worker_image), alone(tmp_path)
+    everything = results(restricted, worker_image, everything=True)
+    assert [name.endswith(TIMED) for name in everything].count(True) == len(TIMED)
+    found, expected = {name: everything[name] for name in everything if is_map_file(name)}, alone(tmp_path)
     assert {Path(name).suffix for name in expected} >= {".zst", ".fits", ".gz", ".png", ".json", ".npz", ".txt"}
     assert found.keys() == expected.keys()
     assert [name for name in found if found[name] != expected[name]] == []

@@ -79,7 +79,7 @@ def test_no_secret_appears_in_objects_logs_topics_or_results(
     content |= {pod: restricted.kubectl("logs", pod, "--all-containers").encode() for pod in pods}
     content |= {"operator": operator.log.read_bytes()}
     content |= stored(pulsar_server, pulsar_tenant, restricted.name)
-    content |= results(restricted, worker_image, "right")
+    content |= results(restricted, worker_image, "right", everything=True)
     assert len(content) >= 15
     assert {name: found_in(text) for name, text in content.items() if found_in(text)} == {}
     assert b"credentials" in content["objects"]  # the Secret's name shows that the search is not of nothing

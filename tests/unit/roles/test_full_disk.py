@@ -18,15 +18,21 @@ from skymap_api.progress import Progress, ProgressPhase
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.full_disk import is_disk_full, retry_while_disk_full
+from skymap_scanner.roles.readers import CollectedFit
 from skymap_scanner.roles.saver.progress_reporter import SaveAttempts
 from skymap_scanner.roles.saver.saver import SaverSettings, Spool, save
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.seeds import Round
 
 
 def full(number: int = errno.ENOSPC) -> OSError:
     return OSError(number, "No space left on device", "/results/x.i3")
+
+
+def collected(frames: bytes) -> CollectedFit:
+    return CollectedFit(PixelFit(Pixel(1, 0), 0, 1.0, (0.0, 0.0, 0.0), 0.0, 1.0, 1.0), frames, "")
 
 
 def explained(error: OSError) -> InputError:
@@ -176,11 +182,11 @@ def test_other_folder_errors_are_raised_at_once(scan: Callable[..., Scan]) -> No
 def test_full_spool_names_its_folder(tmp_path: Path) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Spool(tmp_path) as spool:
-        spool.write(Round(Pixel(1, 0), 0), b"x" * 100)
+        spool.write(Round(Pixel(1, 0), 0), collected(b"x" * 100))
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
         try:
             with pytest.raises(InputError, match=f"cannot write in {tmp_path}: File too large"):
-                spool.write(Round(Pixel(1, 1), 0), b"x" * 100_000)
+                spool.write(Round(Pixel(1, 1), 0), collected(b"x" * 100_000))
             assert list(tmp_path.iterdir()) == []
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)

@@ -38,7 +38,7 @@ def test_best_fits_are_not_kept_where_pixels_are_enough() -> None:
     tracemalloc.start()
     try:
         reader = CollectedReader(collected, "collected", collected)  # type: ignore[arg-type]
-        pixels = {best_fit.pixel for best_fit, _ in reader.arrived()}
+        pixels = {found.fit.pixel for found in reader.arrived()}
         without = tracemalloc.get_traced_memory()[0]
         best_fits = BestFitReader(with_values, "collected", with_values)  # type: ignore[arg-type]
         best_fits.update()

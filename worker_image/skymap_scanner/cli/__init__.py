@@ -50,6 +50,7 @@ COMMANDS = {
     "show": "Print the frames and objects of an .i3 file.",
     "convert": "Decode and encode an .i3 file, or change its compression.",
     "plot": "Draw the pictures of a result file, or write it in other formats.",
+    "report": "Write the report of a scan, or an index of reports.",
     "compile": "Compile the reconstruction now instead of at the first fit.",
 }
 GROUP_FLAGS = {"--debug", "--version", "--help", "-h"}

@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 
 from skymap_api.exit_codes import ExitCode
+from skymap_api.names import RESULT_FORMATS
 from skymap_api.resource import Simulation
 from skymap_api.text import shell_line
 from skymap_scanner.atomic_file import make_folder, sync_folder
@@ -37,6 +38,7 @@ from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_argu
 from skymap_scanner.roles.local.record import FILE as RECORD_FILE
 from skymap_scanner.roles.local.record import Record, check_same, check_software, read_record, unique_name, write_record
 from skymap_scanner.roles.producer.planning import ScanSettings
+from skymap_scanner.roles.report_files import report_of_files, write_report
 from skymap_scanner.roles.requirements import scan_requirements, writable_formats
 from skymap_scanner.roles.saver.progress_reporter import PARTIAL
 from skymap_scanner.roles.scans import delete_scan
@@ -219,6 +221,8 @@ def _write_other_formats(request: RunRequest, record: Record) -> None:
         )
     with locked(request.folder):
         write_results(ScanResult.read(found[0]), request.folder, request.formats or None)
+        if "report" in (request.formats or RESULT_FORMATS):
+            write_report(request.folder, report_of_files(found[0]))
         write_record(request.folder, replace(record, formats=request.record.formats))
 
 

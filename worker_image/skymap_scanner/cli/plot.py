@@ -33,6 +33,8 @@ def command(result: Path, folder: Path | None, formats: tuple[str, ...], contour
         skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --contours wilks
         skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --format fits --format summary
     """
+    if "report" in formats:
+        raise click.UsageError("skymap-scanner report writes the report")
     from skymap_scanner.results import IC160427A, WILKS, ScanResult, write_results
 
     rule = {"result": None, "wilks": WILKS, "ic160427a": IC160427A}[contours]

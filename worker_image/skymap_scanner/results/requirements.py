@@ -16,7 +16,7 @@ MIB = 2**20
 
 #: Memory (bytes) of a saver without pixels, and for each pixel: plan, fits, and the rows of the result.
 SAVER_MEMORY, PIXEL_MEMORY = 110 * MIB, 2500
-#: Memory (bytes) that a format takes beside that: at once, and for each pixel. The last four draw the contours first.
+#: Memory (bytes) that a format takes beside that: at once, and for each pixel. The last five draw the contours first.
 FORMAT_MEMORY = {
     "json": (10 * MIB, 300),
     "npz": (10 * MIB, 300),
@@ -25,6 +25,7 @@ FORMAT_MEMORY = {
     "flat-fits": (130 * MIB, 2500),
     "geojson": (120 * MIB, 2500),
     "png": (320 * MIB, 2500),
+    "report": (150 * MIB, 4000),
 }
 #: Disk (bytes) of the saver's temporary file for each fit that is kept, and of the .i3 file; both at the same time.
 FIT_DISK = 3000
@@ -37,6 +38,7 @@ FORMAT_DISK = {
     "flat-fits": (20_000, 0),
     "geojson": (2_000_000, 0),
     "png": (2_000_000, 0),
+    "report": (3_000_000, 500),
 }
 #: Disk (bytes) of the flat map for each change of its value, and what zlib makes of 1000 equal bytes.
 CHANGE_DISK, RUN_DISK = 8, 1.1

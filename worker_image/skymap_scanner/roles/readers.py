@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from skymap_api.text import bounded_line
 from skymap_scanner import __version__
@@ -16,6 +17,7 @@ from skymap_scanner.errors import BrokerError, SoftwareMismatchError
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import MAX_REASON, PixelFit
+from skymap_scanner.roles.work import MAX_PROPERTY, WORK_PROPERTY
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.plan_entries import ScanEntry, decode_entry, software_in
@@ -90,6 +92,14 @@ def check_version(software: str | None) -> None:
         )
 
 
+class CollectedFit(NamedTuple):
+    """The best fit of a round, its ``frames``, and the ``work`` on all fits of the round (`work.decode_round`)."""
+
+    fit: PixelFit
+    frames: bytes
+    work: str
+
+
 class CollectedReader(Closing):
     """Reads ``collected`` from its start, acknowledges nothing and keeps nothing.
 
@@ -106,8 +116,8 @@ class CollectedReader(Closing):
         """Close the reader."""
         self._reader.close()
 
-    def arrived(self, timeout: float = 0.0) -> Iterator[tuple[PixelFit, bytes]]:
-        """Yield the best fits that have arrived, with their frames; wait up to ``timeout`` seconds for the first.
+    def arrived(self, timeout: float = 0.0) -> Iterator[CollectedFit]:
+        """Yield the best fits that have arrived; wait up to ``timeout`` seconds for the first.
 
         A round of a pixel may have several.
         """
@@ -117,7 +127,8 @@ class CollectedReader(Closing):
             except BrokerError as error:
                 self._rejected.add(message, error)
             else:
-                yield best_fit, message.payload
+                work = message.properties.get(WORK_PROPERTY, "")
+                yield CollectedFit(best_fit, message.payload, work if len(work) <= MAX_PROPERTY else "")
 
 
 class BestFits(Mapping[Pixel, PixelFit]):
@@ -188,17 +199,17 @@ class BestFitReader(CollectedReader):
         super().__init__(broker, topic, validator)
         self.best_fits = BestFits(validator.scan.seeding)
 
-    def receive(self, timeout: float) -> tuple[PixelFit, bytes] | None:
-        """Return the next new round: its best fit and the frames; None if none arrives within ``timeout`` seconds."""
-        for best_fit, frames in self.arrived(timeout):
-            if self.best_fits.add(best_fit):
-                return best_fit, frames
+    def receive(self, timeout: float) -> CollectedFit | None:
+        """Return the best fit of the next new round; None if none arrives within ``timeout`` seconds."""
+        for found in self.arrived(timeout):
+            if self.best_fits.add(found.fit):
+                return found
         return None
 
     def update(self, timeout: float = 0.0) -> None:
         """Read everything that has arrived; wait up to ``timeout`` seconds for the first message."""
-        for best_fit, _ in self.arrived(timeout):
-            self.best_fits.add(best_fit)
+        for found in self.arrived(timeout):
+            self.best_fits.add(found.fit)
 
 
 class RejectedMessages:

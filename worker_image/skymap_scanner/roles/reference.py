@@ -18,6 +18,7 @@ from skymap_scanner.i3 import FitStatus, Frame, I3EventHeader, Pulses
 from skymap_scanner.reconstruction.protocol import failed_fit
 from skymap_scanner.roles.task_frames import decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
+from skymap_scanner.roles.work import WORK_PROPERTY, Work
 from skymap_scanner.roles.worker.crash_reports import CrashReport
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan_entries import (
@@ -103,6 +104,9 @@ def reference() -> str:
             "A fit is its task's frame with these keys added, and with the same message key and properties. A failed",
             "fit is a fit too.\n",
             _table(("key", "class", "content"), _keys(fit, FIT_KEYS, without=task)),
+            f"The property `{WORK_PROPERTY}` is JSON with these fields. The map does not depend on it, and a fit that",
+            "was given up without a worker has none.\n",
+            describe_fields(Work.model_json_schema(by_alias=False)),
             "## Re-simulations\n",
             "A task with nside 0 is a re-simulation of the event; its number is the pixel's index. Direction and seed",
             "are those of the best pixel's fit. In its own fit, −ln L is that at the true direction above that of the",
@@ -110,7 +114,8 @@ def reference() -> str:
             "## Best fits\n",
             "A best fit is the frame of the best fit in a round of a pixel: that of the first seeds, or of the others.",
             "A pixel has a second round only if the plan says so. With `keepAllSeeds`, the frames of the round's other",
-            "seeds follow in the same message.\n",
+            f"seeds follow in the same message. The property `{WORK_PROPERTY}` is a list of the work on all fits of",
+            "the round, each with its `seed` and `llh`.\n",
             "## Plan\n",
             "Each message is one JSON object, whose `kind` names its form. Ranges of pixels are written as",
             "`3,7,20-31`.\n",

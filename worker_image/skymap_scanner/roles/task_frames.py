@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from skymap_api.text import bounded_line
 from skymap_scanner.errors import BrokerError, I3Error
 from skymap_scanner.event.model import PreparedEvent, Topology
 from skymap_scanner.i3 import (
@@ -118,11 +119,15 @@ class DecodedFit:
 
 @dataclass(frozen=True, slots=True)
 class FitStatement:
-    """What a fit states beside its numbers: the hypothesis that won, the identity of its likelihood, and its losses."""
+    """What a fit states beside its numbers: the hypothesis that won, the identity of its likelihood, and its losses.
+
+    ``reason``: why it failed, in one line; empty if it did not.
+    """
 
     topology: Topology | None = None
     likelihood: str = ""
     losses: tuple[Loss, ...] = ()
+    reason: str = ""
 
 
 def encode_task(task: Task, event: PreparedEvent, seeds: int) -> bytes:
@@ -247,8 +252,8 @@ def decode_statement(payload: bytes) -> FitStatement:
     try:
         frame = Frame.read(Reader(payload))
         losses = frame.expect(LOSSES, I3VectorI3Particle).value
-        topology, likelihood = (
-            frame.expect(key, I3String).value if key in frame else "" for key in (TOPOLOGY, LIKELIHOOD)
+        topology, likelihood, reason = (
+            frame.expect(key, I3String).value if key in frame else "" for key in (TOPOLOGY, LIKELIHOOD, REASON)
         )
     except I3Error:
         return FitStatement()
@@ -257,6 +262,7 @@ def decode_statement(payload: bytes) -> FitStatement:
         topology=next((known for known in get_args(Topology) if known == topology), None),
         likelihood=likelihood if readable else "",
         losses=tuple(Loss((one.pos.x, one.pos.y, one.pos.z), one.time, one.energy) for one in losses),
+        reason=bounded_line(reason, MAX_REASON),
     )
 
 

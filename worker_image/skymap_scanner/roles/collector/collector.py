@@ -73,7 +73,7 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
                     plan_reader.update()
                 stored: list[PixelFit] = []
                 if not fits or time.monotonic() >= next_read:
-                    stored = [best_fit for best_fit, _ in collected.arrived()]
+                    stored = [one.fit for one in collected.arrived()]
                     next_read = time.monotonic() + READ_INTERVAL
                 decision = pixel_collector.decide(fits, plan, stored)
                 if decision.best_fits:

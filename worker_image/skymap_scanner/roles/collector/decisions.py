@@ -6,6 +6,7 @@ which tasks are published again, and `IdleTimeout` when the collector stops wait
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from skymap_scanner.broker.protocol import Message, Outgoing
 from skymap_scanner.roles.fit_validation import FitValidator, RejectedFitError, TaskName
 from skymap_scanner.roles.readers import RejectedMessages
 from skymap_scanner.roles.task_frames import PixelFit
+from skymap_scanner.roles.work import WORK_PROPERTY, SeedWork, decode_work, encode_round
 from skymap_scanner.scan.best_fits import CompleteRound, SeedFit, Slots
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
@@ -152,7 +154,15 @@ class PixelCollector:
 
     def _best_fit(self, complete: CompleteRound[Message]) -> Outgoing:
         kept = complete.fits if self._scan.keep_all_seeds else complete.fits[:1]
-        return Outgoing(b"".join(fit.source.payload for fit in kept), key=kept[0].pixel.key)
+        payload = b"".join(fit.source.payload for fit in kept)
+        return Outgoing(payload, key=kept[0].pixel.key, properties={WORK_PROPERTY: encode_round(_works(complete))})
+
+
+def _works(complete: CompleteRound[Message]) -> Iterator[SeedWork]:
+    """Yield the work on the fits of a round that state it."""
+    for fit in complete.fits:
+        if (work := decode_work(fit.source.properties)) is not None:
+            yield SeedWork(seed=fit.seed, llh=None if math.isnan(fit.llh) else fit.llh, **work.model_dump())
 
 
 class RejectedFits:

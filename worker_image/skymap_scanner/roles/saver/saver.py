@@ -25,11 +25,14 @@ from skymap_api.progress import ProgressPhase
 from skymap_scanner.atomic_file import make_folder
 from skymap_scanner.broker.protocol import Broker, Closing
 from skymap_scanner.errors import InputError
+from skymap_scanner.event.prepared_frames import prepared_from_frames
 from skymap_scanner.i3 import Frame, FrameWriter, read_frames
+from skymap_scanner.report import FitRecord, ScanReport
 from skymap_scanner.results import ScanResult, check_formats, write_results
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.full_disk import is_disk_full
-from skymap_scanner.roles.readers import BestFitReader, BestFits, PlanReader
+from skymap_scanner.roles.readers import BestFitReader, BestFits, CollectedFit, PlanReader
+from skymap_scanner.roles.report_files import best_fit, fit_records, write_history, write_report
 from skymap_scanner.roles.requirements import lacking_disk, requirements_of, requirements_so_far, writable_formats
 from skymap_scanner.roles.saver.progress_reporter import PARTIAL, Outlook, ProgressReporter, SaveAttempts
 from skymap_scanner.roles.saver.scan_state import scan_result
@@ -37,6 +40,7 @@ from skymap_scanner.roles.scans import read_progress
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import FitStatement, decode_fits, decode_statement
 from skymap_scanner.roles.topics import read_metadata
+from skymap_scanner.roles.work import SeedWork, decode_round
 from skymap_scanner.scan.best_fits import SeedFit, best_first
 from skymap_scanner.scan.levels import parse_area
 from skymap_scanner.scan.pixels import Pixel, read_ranges
@@ -141,8 +145,7 @@ def save_now(broker: Broker, topics: ScanTopics, settings: SaverSettings) -> Sca
             Spool(settings.output.parent) as spool,
         ):
             while (found := collected.receive(timeout=0)) is not None:
-                best_fit, frames = found
-                spool.write(collected.best_fits.round_of(best_fit), frames)
+                spool.write(collected.best_fits.round_of(found.fit), found)
             plan = plan_reader.update()
             if not any(pixel in collected.best_fits for pixel in plan.planned()):
                 raise InputError("the scan has no fit yet: there is nothing to save")
@@ -165,8 +168,7 @@ def _save(
         found = collected.receive(timeout=0.1)
         plan = plan_reader.update()
         if found is not None:
-            best_fit, frames = found
-            spool.write(collected.best_fits.round_of(best_fit), frames)
+            spool.write(collected.best_fits.round_of(found.fit), found)
         else:
             reporter.caught_up()
             if plan.complete(collected.best_fits.has):
@@ -196,7 +198,7 @@ def check_expected(scan: ScanEntry, settings: SaverSettings) -> None:
 
 
 def _write(broker: Broker, settings: SaverSettings, plan: Plan, collected: BestFitReader, spool: Spool) -> list[Path]:
-    """Write the .i3 file, then the results."""
+    """Write the .i3 file, then the results, last the report."""
     result = scan_result(plan, collected.best_fits, partial(_statement, spool, collected.best_fits))
     output = settings.output.with_name(settings.output.name.replace("{stem}", result.stem))
     with FrameWriter(output) as writer:
@@ -207,7 +209,32 @@ def _write(broker: Broker, settings: SaverSettings, plan: Plan, collected: BestF
             done = [spool.read(one) for one in rounds if collected.best_fits.has(one)]  # all, unless saved early
             for frame in kept_frames(done, keep_all=collected.scan.keep_all_seeds):
                 writer.write(frame)
-    return [output, *write_results(result, settings.results, settings.formats)]
+    outputs = [output, *write_results(result, settings.results, settings.formats)]
+    if "report" in settings.formats:
+        history = list(_history(plan, collected.best_fits, spool))
+        outputs.append(write_history(settings.results, result, history))
+        beside = sorted(path.name for path in outputs if path.parent == settings.results)
+        report = ScanReport(result, history=history, files=beside)
+        outputs.append(write_report(settings.results, _with_event(report, broker, collected, spool)))
+    return outputs
+
+
+def _history(plan: Plan, best_fits: BestFits, spool: Spool) -> Iterator[FitRecord]:
+    """Yield the records of all fits, by level, index and seed; the re-simulations come last."""
+    for pixel in (*plan.planned(), *plan.resimulations):
+        for one in (Round(pixel, number) for number in range(plan.rounds_of(pixel))):
+            if best_fits.has(one):
+                works = sorted(spool.work(one), key=lambda work: work.seed)
+                failed = any(work.llh is None for work in works)
+                yield from fit_records(one, works, spool.statement(one).reason if failed else "")
+
+
+def _with_event(report: ScanReport, broker: Broker, collected: BestFitReader, spool: Spool) -> ScanReport:
+    """Add the event, and the losses of the best fit."""
+    event = prepared_from_frames([read_metadata(broker, topic) for topic in collected.scan.event.metadata_topics])
+    best = best_fit(report.result)
+    losses = _statement(spool, collected.best_fits, Pixel(best.nside, best.index)).losses if best else ()
+    return replace(report, event=event, losses=losses)
 
 
 def _statement(spool: Spool, best_fits: BestFits, pixel: Pixel) -> FitStatement:
@@ -253,7 +280,7 @@ class Spool(Closing):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._opened: IO[bytes] | None = None
-        self._places: defaultdict[int, dict[Pixel, tuple[int, int]]] = defaultdict(dict)  # by number of the round
+        self._places: defaultdict[int, dict[Pixel, tuple[int, int, int]]] = defaultdict(dict)  # by number of the round
         self._end = 0
 
     def close(self) -> None:
@@ -280,17 +307,26 @@ class Spool(Closing):
         """Size of the file (bytes)."""
         return self._end
 
-    def write(self, one: Round, payload: bytes) -> None:
-        """Keep ``payload`` for a round."""
+    def write(self, one: Round, found: CollectedFit) -> None:
+        """Keep the frames of a round, and the work on it."""
+        work = found.work.encode()
         with self._as_input_error():
             self._file.seek(self._end)
-            self._file.write(payload)
-        self._places[one.number][one.pixel] = (self._end, len(payload))
-        self._end += len(payload)
+            self._file.write(found.frames + work)
+        self._places[one.number][one.pixel] = (self._end, len(found.frames), len(work))
+        self._end += len(found.frames) + len(work)
 
     def read(self, one: Round) -> bytes:
-        """Return the payload of a round."""
-        offset, size = self._places[one.number][one.pixel]
+        """Return the frames of a round."""
+        offset, size, _ = self._places[one.number][one.pixel]
+        return self._read(offset, size)
+
+    def work(self, one: Round) -> list[SeedWork]:
+        """Return the work on the fits of a round, as far as it is stated."""
+        offset, frames, size = self._places[one.number][one.pixel]
+        return decode_round(self._read(offset + frames, size).decode())
+
+    def _read(self, offset: int, size: int) -> bytes:
         with self._as_input_error():  # seeking writes the buffered data
             self._file.seek(offset)
         return self._file.read(size)

@@ -27,6 +27,7 @@ from skymap_scanner.reconstruction.protocol import EventFitter, Fit, failed_fit
 from skymap_scanner.roles.readers import PlanReader, RejectedMessages
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import Task, checked_fit, fit_frame
+from skymap_scanner.roles.work import WORK_PROPERTY, Work, encode_work, worker_name
 from skymap_scanner.roles.worker.crash_reports import CrashReport, CrashWatch, attempt_number, reason_to_give_up
 from skymap_scanner.roles.worker.fitters import Fitters, ReceivedTask, decode_task_message
 from skymap_scanner.roles.worker.in_flight import InFlightFile
@@ -91,7 +92,7 @@ def _fit_tasks(
     settings: WorkerSettings,
     fitters: Fitters,
 ) -> None:
-    rejected = RejectedMessages(topics.to_be_scanned)
+    rejected, name = RejectedMessages(topics.to_be_scanned), worker_name()
     fitted, busy, began = 0, 0.0, time.monotonic()
     timeout, prefetch, shared = settings.max_task_seconds, settings.prefetch, SubscriptionType.SHARED
     with (
@@ -116,11 +117,14 @@ def _fit_tasks(
                 if not fitted:
                     _check_any_own(rejected, error)
                 continue
-            started = time.monotonic()
-            fit = _fit_or_give_up(task, message.attempts, crashes.of(task.identity), fitters, in_flight, settings)
-            seconds = time.monotonic() - started
+            started, attempt = time.time(), attempt_number(message.attempts, crashes.of(task.identity))
+            clock = time.monotonic()
+            fit = _fit_or_give_up(task, attempt, crashes.of(task.identity), fitters, in_flight, settings)
+            seconds = time.monotonic() - clock
             payload = fit_frame(task.frame, fit, fitters.name)
-            pending.publish(message, Outgoing(payload, key=message.key, properties=message.properties))
+            work = Work(worker=name, began=started, ended=started + seconds, attempt=attempt)
+            properties = {**message.properties, WORK_PROPERTY: encode_work(work)}
+            pending.publish(message, Outgoing(payload, key=message.key, properties=properties))
             if seconds >= FLUSH_AFTER:
                 pending.flush()
             busy += seconds
@@ -146,14 +150,14 @@ def _check_any_own(rejected: RejectedMessages, last: BrokerError) -> None:
 
 def _fit_or_give_up(
     received: ReceivedTask,
-    deliveries: int,
+    attempt: int,
     crashes: Sequence[CrashReport],
     fitters: Fitters,
     in_flight: InFlightFile,
     settings: WorkerSettings,
 ) -> Fit:
     """Fit a task, or return a failed fit if it has been attempted too often."""
-    task, attempt = received.task, attempt_number(deliveries, crashes)
+    task = received.task
     if attempt > settings.max_attempts:
         return failed_fit(task.start, FitStatus.GeneralFailure, reason_to_give_up(attempt - 1, crashes))
     with in_flight.task(received.identity, task.name, settings.max_task_seconds):

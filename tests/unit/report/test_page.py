@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from testing.reports import HOSTILE, make_report
+
+from skymap_scanner.report import report_html
+from skymap_scanner.report.page import SCRIPTS, as_json, asset, digest
+
+
+class Page(HTMLParser):
+    """The elements of a page, their attributes, and the texts of its scripts and styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.raw: list[tuple[str, str]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem:
+            self.raw.append((self.cdata_elem, data))
+
+
+def test_policy_allows_the_own_style_and_script_alone() -> None:
+    page = Page(report_html(make_report()).decode())
+    (policy,) = (
+        found["content"] or "" for tag, found in page.elements if found.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy.startswith("default-src 'none'; ")
+    style = next(text for tag, text in page.raw if tag == "style")
+    script = [text for tag, text in page.raw if tag == "script"][-1]
+    assert f"style-src '{digest(style)}'" in policy
+    assert f"script-src '{digest(script)}'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+
+
+def test_page_names_nothing_outside_of_itself() -> None:
+    page = Page(report_html(make_report()).decode())
+    assert not [found for _, found in page.elements if {"src", "style", "onclick"} & found.keys()]
+    links = [found["href"] for _, found in page.elements if "href" in found]
+    assert links == ["a.json", "b%20c.npz"]
+    scripts = "".join(map(asset, SCRIPTS))
+    assert not re.findall(r"fetch\(|XMLHttpRequest|import\(|innerHTML|eval\(|new Function|insertAdjacentHTML", scripts)
+
+
+def test_hostile_texts_stay_text() -> None:
+    honest, hostile = report_html(make_report("x", "y")).decode(), report_html(make_report(HOSTILE, HOSTILE)).decode()
+    assert [tag for tag, _ in Page(hostile).elements] == [tag for tag, _ in Page(honest).elements]
+    assert [sorted(found) for _, found in Page(hostile).elements] == [sorted(one) for _, one in Page(honest).elements]
+    assert "<img" not in hostile
+
+
+def test_data_come_back_as_they_were() -> None:
+    page = Page(report_html(make_report(text=HOSTILE)).decode())
+    data = json.loads([text for tag, text in page.raw if tag == "script"][-2])
+    assert all(name.startswith("worker-") and "</script>" in name for name in data["history"]["workers"])
+
+
+def test_json_in_a_page_has_no_markup() -> None:
+    text = as_json({"<!--": ["</script>", "&lt;", "\u2028"]})
+    assert not set("<>&") & set(text)
+    assert json.loads(text) == {"<!--": ["</script>", "&lt;", "\u2028"]}
+    with pytest.raises(ValueError, match="JSON"):
+        as_json(float("nan"))
+
+
+def test_equal_scans_give_equal_pages() -> None:
+    assert report_html(make_report()) == report_html(make_report())
+
+
+def test_page_of_three_thousand_pixels_is_small() -> None:
+    report = make_report(fine=256)
+    assert report.result.scanned > 4000
+    assert len(report_html(report)) < 1_000_000

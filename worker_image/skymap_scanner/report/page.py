@@ -1,0 +1,99 @@
+"""Makes the page of a scan: one HTML file with everything inside, which fetches nothing and runs its own script only.
+
+All texts are escaped by the template; the data are JSON without any character that HTML gives a meaning. The content
+security policy of the page names its style and its script by their digests, and forbids everything else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from skymap_scanner.report.content import ScanReport, content
+from skymap_scanner.results.fits_files import mjd_to_iso
+
+SUFFIX = ".report.html"
+#: Id of the block with what an index shows of the scan; it comes before everything that is long.
+CARD = "card"
+#: The parts of the script of a report, in the order in which they use each other.
+SCRIPTS = (
+    "healpix.js",
+    "projection.js",
+    "colour.js",
+    "lines.js",
+    "skymap.js",
+    "replay.js",
+    "event.js",
+    "charts.js",
+    "report.js",
+)
+
+
+def report_html(report: ScanReport) -> bytes:
+    """Return the page of a scan."""
+    shown = content(report)
+    metadata = report.result.metadata
+    return render(
+        "report.html",
+        SCRIPTS,
+        {
+            "shown": shown,
+            "result": report.result,
+            "metadata": metadata,
+            "time": mjd_to_iso(metadata.mjd),
+            "planned": sum(metadata.plan.values()),
+            "rule": metadata.rule,
+            "files": report.files,
+            "card": as_json(shown.card),
+            "data": as_json(shown.data),
+        },
+    )
+
+
+def render(template: str, scripts: tuple[str, ...], values: Mapping[str, Any]) -> bytes:
+    """Fill a template of the folder ``page``, with its style and script inside."""
+    style, script = asset("page.css"), _wrapped("".join(map(asset, scripts)))
+    policy = (
+        f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    inside = {"style": Markup(style), "script": Markup(script), "policy": policy}  # noqa: S704 - our own files
+    return _environment().get_template(template).render(**values, **inside).encode()
+
+
+def as_json(value: Any) -> Markup:
+    """Return JSON that can stand in an HTML page: what could end its block is escaped; raises ValueError for NaN."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))  # ASCII, so no line separators
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - has no < > &
+
+
+def digest(text: str) -> str:
+    """Return the source of a policy that allows exactly this inline style or script."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+@cache
+def asset(name: str) -> str:
+    """Return the text of a file of the folder ``page``."""
+    return files(__package__).joinpath("page", name).read_text("utf-8")
+
+
+def _wrapped(script: str) -> str:
+    return f'"use strict";\n{{\n{script}}}\n'
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        autoescape=True, loader=FunctionLoader(asset), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
