@@ -72,6 +72,7 @@ docs: install ## Build the documentation into build/site
 docs-pictures: demo
 	cp demo-output/*.plot_allsky.png docs/images/demo-allsky.png
 	cp demo-output/*.plot_zoomed*.png docs/images/demo-zoom.png
+	dev/browser/picture.sh demo-output/*.report.html docs/images/report.png
 
 hooks: install ## Run the fast checks before each commit (pre-commit)
 	$(PIP) -r requirements/hooks.txt

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from testing.reports import HOSTILE, make_report
 
-from skymap_scanner.report import report_html
+from skymap_scanner.report import ScanReport, history_to_csv, report_html
 from skymap_scanner.report.page import SCRIPTS, as_json, asset, digest
+from skymap_scanner.results.requirements import FORMAT_DISK
 
 
 class Page(HTMLParser):
@@ -76,7 +78,16 @@ def test_equal_scans_give_equal_pages() -> None:
     assert report_html(make_report()) == report_html(make_report())
 
 
-def test_page_of_three_thousand_pixels_is_small() -> None:
+def test_page_of_five_thousand_pixels_is_small() -> None:
     report = make_report(fine=256)
     assert report.result.scanned > 4000
     assert len(report_html(report)) < 1_000_000
+
+
+def test_report_and_history_take_no_more_than_was_foreseen() -> None:
+    report = make_report()
+    fits = [one._replace(seed=seed, worker="w" * 40) for one in report.history for seed in range(8)]
+    size = sum(map(len, history_to_csv(fits))) + len(report_html(replace(report, history=fits)))
+    once, each = FORMAT_DISK["report"]
+    assert size < once + each * report.result.scanned
+    assert size - len(report_html(ScanReport(report.result))) < each * report.result.scanned

@@ -19,7 +19,7 @@ from skymap_scanner.results import ScanResult
 from skymap_scanner.results.contours import Contour, contours
 from skymap_scanner.results.rule import WILKS, percent
 from skymap_scanner.results.skymap import MultiOrderMap, multi_order_map
-from skymap_scanner.results.summary import summary_text
+from skymap_scanner.results.summary import area_number, summary_text
 
 #: Pixels, and fits of the history, that a page holds, so that a browser can: 2 to 5 MB. Of more pixels, the best.
 MAX_PIXELS, MAX_FITS = 50_000, 100_000
@@ -168,7 +168,7 @@ def _region_row(skymap: MultiOrderMap, region: Contour) -> dict[str, str]:
     best, box = skymap.best, region.box
     return {
         "name": f"{percent(region.credible_level)}, {_rule_label(region.rule)}",
-        "area": f"{region.area:.3g}" + (" or more" if region.open else ""),
+        "area": area_number(region.area) + (" or more" if region.open else ""),
         "ra": f"{best.ra:.2f} +{box.ra_plus:.2f} −{box.ra_minus:.2f}",
         "dec": f"{best.dec:+.2f} +{box.dec_plus:.2f} −{box.dec_minus:.2f}",
         "threshold": f"{region.threshold:.2f}",

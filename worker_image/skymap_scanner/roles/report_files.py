@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from skymap_api.limited_file import read_limited
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import BrokerError, I3Error, InputError, TooLittleMemoryError
 from skymap_scanner.event.prepared_frames import PHYSICS_STOP, prepared_from_frames
@@ -87,12 +88,11 @@ def best_fit(result: ScanResult) -> BestFit | None:
 
 
 def _read_history(path: Path) -> Sequence[FitRecord]:
-    if not path.exists():
-        return ()
-    if path.stat().st_size > MAX_HISTORY:
-        raise InputError(f"{path}: has more than {MAX_HISTORY} bytes")
     try:
-        return history_from_csv(path.read_bytes())
+        with path.open("rb") as file:
+            return history_from_csv(read_limited(file, MAX_HISTORY))
+    except FileNotFoundError:
+        return ()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except InputError as error:

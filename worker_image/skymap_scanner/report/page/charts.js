@@ -1,7 +1,9 @@
 // Curves over the time of the scan, and a lane for each worker.
 
 const CHART = { width: 640, height: 190, left: 58, right: 12, top: 12, bottom: 26 };
+// Height of a lane, and of all lanes together at most: browsers limit the size of a canvas.
 const LANE = 20;
+const MOST_HEIGHT = 6000;
 
 // Seconds as "1:02" or "1:02:03".
 function clock(seconds) {
@@ -111,7 +113,8 @@ class Lanes {
     Object.assign(this, { canvas, history, now: duration });
     const { began, took } = history.fits;
     this.duration = began.reduce((most, time, i) => Math.max(most, time + took[i]), duration);
-    canvas.style.height = `${history.workers.length * LANE + 24}px`;
+    this.lane = Math.max(2, Math.min(LANE, MOST_HEIGHT / history.workers.length));
+    canvas.style.height = `${Math.min(history.workers.length * this.lane, MOST_HEIGHT) + 24}px`;
     new ResizeObserver(() => this.draw()).observe(canvas);
   }
 
@@ -133,18 +136,19 @@ class Lanes {
     const x = (time) => (box.width * time) / Math.max(duration, 1e-9);
     const colours = { lane: cssVariable("--empty"), fit: cssVariable("--accent"), bad: cssVariable("--bad") };
     const { worker, began, took, attempt, failed } = history.fits;
+    const gap = this.lane > 8 ? 3 : 0;
+    const bar = (from, width, number) => context.fillRect(from, number * this.lane + gap, width, this.lane - 2 * gap);
     context.fillStyle = colours.lane;
-    history.workers.forEach((_, lane) => context.fillRect(0, lane * LANE + 3, box.width, LANE - 6));
+    history.workers.forEach((_, number) => bar(0, box.width, number));
     context.fillStyle = colours.fit;
-    worker.forEach((lane, i) => {
-      if (failed[i] || attempt[i] > 1) return;
-      context.fillRect(x(began[i]), lane * LANE + 3, Math.max(x(took[i]) - 0.4, 0.6), LANE - 6);
+    worker.forEach((number, i) => {
+      if (!failed[i] && attempt[i] === 1) bar(x(began[i]), Math.max(x(took[i]) - 0.4, 0.6), number);
     });
     context.fillStyle = colours.bad;
-    worker.forEach((lane, i) => {
-      const at = x(began[i]);
-      if (failed[i]) context.fillRect(at - 2, lane * LANE + 1, Math.max(x(took[i]), 5), LANE - 2);
-      else if (attempt[i] > 1) triangle(context, at, lane * LANE + LANE / 2);
+    worker.forEach((number, i) => {
+      const top = number * this.lane;
+      if (failed[i]) context.fillRect(x(began[i]) - 2, top + 1, Math.max(x(took[i]), 5), Math.max(this.lane - 2, 2));
+      else if (attempt[i] > 1) triangle(context, x(began[i]), top + this.lane / 2);
     });
     this.axis(context, x, box);
   }
