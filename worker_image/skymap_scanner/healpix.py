@@ -37,6 +37,11 @@ def pixel_width(nside: ArrayLike) -> Floats:
     return np.asarray(np.sqrt(np.pi / 3) / np.asarray(nside, np.float64))
 
 
+def pixel_reach(nside: int) -> float:
+    """Return the greatest distance of a pixel's corner from its centre, rad."""
+    return float(_healpy().max_pixrad(nside))
+
+
 def pixel_to_radec(nside: ArrayLike, index: ArrayLike) -> tuple[Floats, Floats]:
     """Return right ascension in [0, 2 pi) and declination of the centres of pixels."""
     theta, phi = _healpy().pix2ang(nside, np.asarray(index, np.int64))
@@ -77,6 +82,11 @@ def neighbours(nside: int, index: ArrayLike) -> Integers:
 def nested_to_uniq(order: ArrayLike, index: ArrayLike) -> Integers:
     """Return the UNIQ numbers 4^(order + 1) + index of NESTED pixels (IVOA MOC 2.0, section 4.3.1)."""
     return _as_integers((np.int64(4) << 2 * np.asarray(order, np.int64)) + np.asarray(index, np.int64))
+
+
+def radec_to_nested(order: int, ra: ArrayLike, dec: ArrayLike) -> Integers:
+    """Return the NESTED indices at nside 2^order of the pixels that contain directions; as `radec_to_pixel`."""
+    return ring_to_nested(2**order, radec_to_pixel(2**order, ra, dec))
 
 
 def _as_integers(value: ArrayLike) -> Integers:

@@ -52,14 +52,18 @@ def multi_order_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequenc
     for name, field, unit in EXTRA_COLUMNS:
         values = np.append(skymap.pixels[field], np.nan)[skymap.owner]
         columns.append(fits.Column(name=name, format="D", unit=unit, array=values))
-    layout: list[Card] = [
+    return encode_table(columns, [*multi_order_layout(skymap.max_order), *event_cards(result, skymap, regions)])
+
+
+def multi_order_layout(max_order: int) -> list[Card]:
+    """Return the cards that say how a multi-order table is laid out."""
+    return [
         ("PIXTYPE", "HEALPIX", "HEALPIX pixelisation"),
         ("ORDERING", "NUNIQ", "Pixel ordering scheme: RING, NESTED, or NUNIQ"),
         ("COORDSYS", "C", "Ecliptic, Galactic or Celestial (equatorial)"),
-        ("MOCORDER", skymap.max_order, "MOC resolution (best order)"),
+        ("MOCORDER", max_order, "MOC resolution (best order)"),
         ("INDXSCHM", "EXPLICIT", "Indexing: IMPLICIT or EXPLICIT"),
     ]
-    return _encode(columns, [*layout, *event_cards(result, skymap, regions)])
 
 
 def flat_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> Iterator[bytes]:
@@ -192,7 +196,7 @@ def alert_stream(event_type: str) -> str:
     return "ICECUBE_CASCADE" if group == "cascade" else ""
 
 
-def _encode(columns: Sequence[fits.Column], cards: Sequence[Card]) -> bytes:
+def encode_table(columns: Sequence[fits.Column], cards: Sequence[Card]) -> bytes:
     """Encode an empty primary HDU and one table."""
     table = _table(columns, cards)
     rows = np.asarray(table.data)

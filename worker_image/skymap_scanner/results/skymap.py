@@ -203,10 +203,10 @@ def _lay_over(pixels: NDArray[Any], nside: Integers) -> tuple[Integers, Integers
         rows = np.flatnonzero(nside == level)
         count = last[rows] - first[rows]
         owner[np.repeat(first[rows], count) + _ramp(count)] = np.repeat(rows, count)
-    return _intervals_to_cells(ends[:-1], ends[1:], owner, top)
+    return intervals_to_cells(ends[:-1], ends[1:], owner, top)
 
 
-def _intervals_to_cells(
+def intervals_to_cells(
     start: Integers, stop: Integers, owner: Integers, top: int
 ) -> tuple[Integers, Integers, Integers]:
     """Cut intervals of NESTED indices at order ``top`` into the largest cells that fit; inputs (n,)."""

@@ -1,0 +1,40 @@
+"""``skymap-scanner compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from skymap_api.text import printable
+
+_MAP = click.Path(exists=True, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("a", type=_MAP)
+@click.argument("b", type=_MAP)
+@click.option("--json", "json_file", type=_FILE, help="Write the figures to this file, as JSON.")
+@click.option("--product", type=_FILE, help="Write the normalized product of both maps to this multi-order FITS file.")
+def command(a: Path, b: Path, json_file: Path | None, product: Path | None) -> None:
+    """Compare two maps: how far apart the best fits are, how much the regions overlap, whether they agree.
+
+    A and B are each a scan (its folder, or its JSON or npz file) or anybody's probability map as FITS, multi-order or
+    flat, such as those of LIGO, Virgo and KAGRA. Regions are the smallest that hold 50 and 90 % of a map's probability.
+
+    \b
+    Examples:
+        skymap-scanner compare result/ other/
+        skymap-scanner compare result/ bayestar.multiorder.fits --json figures.json --product both.multiorder.fits
+    """
+    from skymap_scanner.atomic_file import write_atomically
+    from skymap_scanner.results.comparison import compare, comparison_json, comparison_text, product_fits
+    from skymap_scanner.results.map_files import read_map
+
+    comparison = compare(read_map(a), read_map(b))
+    click.echo(printable(comparison_text(comparison)), nl=False)
+    if json_file is not None:
+        write_atomically(json_file, comparison_json(comparison))
+    if product is not None:
+        write_atomically(product, product_fits(comparison))
