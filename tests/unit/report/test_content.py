@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from testing.reports import make_report
 
-from skymap_scanner.report import ScanReport
+from skymap_scanner.report import ScanReport, report_html
 from skymap_scanner.report.content import content
 from skymap_scanner.results import PIXEL, ScanResult
 
@@ -86,6 +86,16 @@ def test_scan_without_a_fit_has_a_page() -> None:
     assert (shown.data["best"], shown.regions, shown.data["contours"]) == (None, [], [])
     assert len(shown.troubles) == 2
     json.dumps(shown.data, allow_nan=False)
+
+
+def test_best_fit_at_the_edge_is_a_caution() -> None:
+    report = make_report(text="x")
+    level = report.result.levels[8]
+    lowest = level[np.argsort(level["llh"])[:3]]
+    shown = content(ScanReport(ScanResult({8: lowest}, report.result.metadata)))
+    assert shown.cautions[:2] == ["x", "x"]
+    assert "at the edge" in shown.cautions[2]
+    assert b"at the edge" in report_html(ScanReport(ScanResult({8: lowest}, report.result.metadata)))
 
 
 def test_large_map_keeps_its_best_pixels(monkeypatch: pytest.MonkeyPatch) -> None:

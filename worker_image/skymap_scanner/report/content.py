@@ -16,6 +16,7 @@ from skymap_scanner.report.event_view import event_view
 from skymap_scanner.report.growth import DoneRound, done_rounds, growth
 from skymap_scanner.report.history import FitRecord
 from skymap_scanner.results import ScanResult
+from skymap_scanner.results.cautions import cautions
 from skymap_scanner.results.contours import Contour, contours
 from skymap_scanner.results.rule import WILKS, percent
 from skymap_scanner.results.skymap import MultiOrderMap, multi_order_map
@@ -44,7 +45,7 @@ class ScanReport:
 
 @dataclass(frozen=True)
 class Content:
-    """The page's ``data`` for its script, its ``card`` for an index, and texts: ``summary``, rows, notes."""
+    """The ``data`` of the page for its script, its ``card`` for an index, and the texts of the page."""
 
     title: str
     data: dict[str, Any]
@@ -54,6 +55,7 @@ class Content:
     troubles: Sequence[dict[str, str]]
     troubles_left_out: int
     notes: Sequence[str]
+    cautions: Sequence[str]
 
 
 def content(report: ScanReport) -> Content:
@@ -92,6 +94,11 @@ def content(report: ScanReport) -> Content:
         troubles=troubles[:MAX_LISTED],
         troubles_left_out=max(0, len(troubles) - MAX_LISTED),
         notes=notes,
+        cautions=[
+            one
+            for one in (result.metadata.choice, result.metadata.caution, *(cautions(skymap) if skymap else ()))
+            if one
+        ],
     )
 
 
@@ -113,6 +120,7 @@ def _best(skymap: MultiOrderMap | None) -> dict[str, Any] | None:
         "llh": round(best.llh, 3),
         "nside": best.nside,
         "index": best.index,
+        "energy": None if math.isnan(best.energy_total) else float(f"{best.energy_total / 1000:.3g}"),
     }
 
 
