@@ -29,6 +29,7 @@ MODULES = {
     "i3_files": ("i3",),
     "events": ("event", "unpickler"),
     "results": ("npz", "json", "fits", "calibration"),
+    "reports": ("history", "card", "work"),
     "messages": ("task", "fit", "plan", "progress", "crash-report", "handshake", "admin", "broker"),
     "inputs": ("manifest", "url", "fetch"),
 }
@@ -36,7 +37,7 @@ MODULES = {
 INSTRUMENTED = [
     *(
         f"skymap_scanner.{name}"
-        for name in ("broker", "cli", "event", "i3", "kubectl", "npz", "results", "roles", "scan")
+        for name in ("broker", "cli", "event", "i3", "kubectl", "npz", "report", "results", "roles", "scan")
     ),
     "skymap_api",
     "skymap_operator.decide",

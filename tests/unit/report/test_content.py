@@ -49,6 +49,14 @@ def test_history_is_relative_to_the_first_fit() -> None:
     assert sum(attempt > 1 for attempt in history["fits"]["attempt"]) == 1
 
 
+def test_fits_of_pixels_that_the_map_lacks_change_no_curve() -> None:
+    report = make_report()
+    foreign = [report.history[0]._replace(nside=nside, pixel=10**9, llh=1.0) for nside in (3, 8, 2**40)]
+    shown = content(replace(report, history=[*report.history, *foreign])).data
+    assert shown["growth"] == content(report).data["growth"]
+    assert shown["history"]["rounds"] == content(report).data["history"]["rounds"]
+
+
 def test_failed_and_repeated_fits_are_listed_with_reasons() -> None:
     troubles = content(make_report()).troubles
     assert [(one["pixel"], one["what"]) for one in troubles] == [

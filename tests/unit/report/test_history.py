@@ -47,6 +47,8 @@ def test_long_history_is_encoded_in_pieces() -> None:
         (HEAD + b"8,1,0,0,x,w,1,2,1,\n", "line 2 of the history"),
         (HEAD + b"8,1,0,0,1,w,1,2,1,\n8,1,0,0,1,w,nan,2,1,\n", "line 3 of the history: no time nan or 2"),
         (HEAD + b"8,1,0,0,1,w,1,1e300,1,\n", "no time 1 or 1e300"),
+        (HEAD + b"8,1,0,0,1e300,w,1,2,1,\n", "no -ln L 1e300"),
+        (HEAD + b"8,-1,0,0,1,w,1,2,1,\n", "no pixel, round, seed or attempt"),
         (HEAD + b'8,1,0,0,1,"' + b"w" * 200_000, "no history of a scan"),
     ],
 )

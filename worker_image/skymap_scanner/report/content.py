@@ -66,6 +66,8 @@ def content(report: ScanReport) -> Content:
     regions = contours(skymap) if skymap else []
     levels, rows = _levels(result, skymap)
     history = sorted(report.history, key=lambda one: one.ended)
+    every = {(nside, index) for nside, level in result.levels.items() for index in level["index"].tolist()}
+    rounds = [one for one in done_rounds(history) if (one.nside, one.pixel) in every]
     notes = []
     if result.scanned > MAX_PIXELS:
         notes.append(f"The map has the best {MAX_PIXELS} of {result.scanned} pixels.")
@@ -85,8 +87,8 @@ def content(report: ScanReport) -> Content:
             "contours": [_contour(one, rule.name) for one in regions],
             "rule": {"name": rule.name, "label": _rule_label(rule.name)},
             "event": None if report.event is None else event_view(report.event, skymap, report.losses),
-            "history": _history(history[-MAX_FITS:], done_rounds(history), rows, skymap),
-            "growth": [] if skymap is None else _growth(result, skymap, done_rounds(history), history),
+            "history": _history(history[-MAX_FITS:], rounds, rows, skymap),
+            "growth": [] if skymap is None else _growth(result, skymap, rounds, history),
         },
         card=_card(result, skymap, regions, history),
         summary=summary_text(result, skymap, regions),

@@ -15,8 +15,9 @@ from skymap_api.text import bounded_line
 from skymap_scanner.errors import InputError
 
 SUFFIX = ".history.csv"
-#: Longest text that is read (characters), latest time (s since 1970), and most rows: 7 fits of a million pixels.
-MAX_TEXT, MAX_TIME, MAX_ROWS = 200, 1e11, 7_000_000
+#: What is read at most: characters of a text, a time (s since 1970), -ln L, a number, and rows (7 fits of a million
+#: pixels).
+MAX_TEXT, MAX_TIME, MAX_LLH, MAX_NUMBER, MAX_ROWS = 200, 1e11, 1e12, 2**53, 7_000_000
 #: Rows that are encoded at a time.
 BLOCK = 4096
 
@@ -87,6 +88,10 @@ def _record(row: list[str], line: int) -> FitRecord:
         raise InputError(f"line {line} of the history: {error}") from error
     if line > MAX_ROWS:
         raise InputError(f"the history has more than {MAX_ROWS} lines")
+    if not (math.isnan(found.llh) or abs(found.llh) <= MAX_LLH):
+        raise InputError(f"line {line} of the history: no -ln L {llh}")
+    if not all(0 <= number <= MAX_NUMBER for number in (*found[:4], found.attempt)):
+        raise InputError(f"line {line} of the history: no pixel, round, seed or attempt")
     if not (0 <= found.began <= MAX_TIME and 0 <= found.ended <= MAX_TIME):
         raise InputError(f"line {line} of the history: no time {began} or {ended}")
     return found
