@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -41,6 +42,13 @@ def test_all_files_have_the_names_of_the_reference(written):
     assert [path.name for path in written] == [STEM + suffix for suffix in SUFFIXES]
     assert sorted(written) == sorted(written[0].parent.iterdir()), "no temporary file stays"
     assert all(path.stat().st_size > 0 for path in written)
+
+
+def test_pictures_have_300_dots_per_inch(written):
+    for path in written:
+        if path.suffix == ".png":
+            place = path.read_bytes().index(b"pHYs") + 4
+            assert struct.unpack(">II", path.read_bytes()[place : place + 8]) == (11811, 11811)  # per metre
 
 
 @pytest.mark.parametrize("format", RESULT_FORMATS)
@@ -133,6 +141,13 @@ def test_plot_command_draws_only_pictures_unless_told(written, tmp_path):
     arguments = [str(written[0]), "-o", str(tmp_path)]
     assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
     assert {path.name for path in tmp_path.iterdir()} == {STEM + suffix for suffix in SUFFIXES[-2:]}
+
+
+def test_plot_command_draws_other_kinds_of_files_on_request(written, tmp_path):
+    arguments = [str(written[0]), "-o", str(tmp_path), "--image", "pdf", "--image", "svg", "--contours", "ic160427a"]
+    assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
+    kinds = [f"{STEM}.ic160427a.plot_{what}.{kind}" for what in ("allsky", "zoomed") for kind in ("pdf", "svg")]
+    assert {path.name for path in tmp_path.iterdir()} == {*kinds}
 
 
 def test_plot_command_rejects_other_files_in_one_line(tmp_path):

@@ -17,11 +17,13 @@ from astropy.coordinates import SkyCoord, angular_separation
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import rc_context, rcParams
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.text import Annotation
 
 from skymap_scanner.event.preparation import NO_BAD_DOMS
-from skymap_scanner.results import ScanResult, plots
+from skymap_scanner.results import ScanResult, plot_grid, plot_text, plots
 from skymap_scanner.results.contours import contours
 from skymap_scanner.results.projection import (
     galactic_to_equatorial,
@@ -30,8 +32,18 @@ from skymap_scanner.results.projection import (
     mollweide,
     mollweide_inverse,
 )
-from skymap_scanner.results.rule import WILKS
+from skymap_scanner.results.rule import IC160427A, WILKS
 from skymap_scanner.results.skymap import multi_order_map
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse():
+    """Draw at half the resolution, which takes a third of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "DPI", 150)
+        patch.setattr(plots, "SAMPLES", (1200, 900, 250))
+        yield
+
 
 directions = {"ra": st.floats(0.001, 359.999), "dec": st.floats(-89.9, 89.9)}
 
@@ -93,7 +105,7 @@ def test_galactic_plane_agrees_with_astropy(longitude, latitude):
 def draw(result):
     skymap = multi_order_map(result)
     regions = contours(skymap)
-    return plots.all_sky_png(result, skymap, regions), plots.zoomed_png(result, skymap, regions)
+    return plots.all_sky(result, skymap, regions), plots.zoomed(result, skymap, regions)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +150,7 @@ def test_zoomed_picture_has_the_colours_of_the_pixels(track, pictures):
         )
         delta = skymap.delta[skymap.owner[skymap.cells_at(ra, dec)]]
         expected = plots.COLOURS(delta / plots.MAX_DELTA)[0, :3]
-        found = pixel_at(pictures[1], (0.13, 0.155, 0.83, 0.7114), x, y)
+        found = pixel_at(pictures[1], plots.ZOOMED_AXES, x, y)
         np.testing.assert_allclose(found, expected, atol=0.05)
 
 
@@ -149,39 +161,64 @@ def test_sky_without_fits_is_grey(partial):
     for ra, dec in ((200.0, 50.0), (250.0, -40.0), (170.0, -20.0), (285.0, 10.0), (225.0, 12.0), (190.0, -50.0)):
         x, y = mollweide(np.array([ra]), np.array([dec]))
         grey = skymap.owner[skymap.cells_at(np.array([ra]), np.array([dec]))][0] < 0
-        found = pixel_at(picture, (0.04, 0.14, 0.92, 0.7), *_share_of_axes(x[0], y[0]))
+        found = pixel_at(picture, plots.ALL_SKY_AXES, *_share_of_axes(x[0], y[0]))
         assert np.allclose(found, to_rgb(plots.NO_FIT), atol=0.02) == grey
         compared += grey
     assert 0 < compared < 6
 
 
 def _share_of_axes(x: float, y: float) -> tuple[float, float]:
-    """The ellipse stands in the middle of its axes, whose box (9.2 by 4.55 inches) is wider than 2:1."""
-    scale = min(9.2 / 4.04, 4.55 / 2.02)
-    return 0.5 + x * scale / 9.2, 0.5 + y * scale / 4.55
+    """The ellipse stands in the middle of its axes, whose box (9.2 by 4.68 inches) is narrower than 2:1."""
+    scale = min(9.2 / 4.04, 4.68 / 2.02)
+    return 0.5 + x * scale / 9.2, 0.5 + y * scale / 4.68
 
 
-@pytest.mark.parametrize(("sigma", "top"), [(40.0, 40.0), (12.0, 40.0), (5.0, 200.0), (1.0, 5000.0)])
-def test_colour_range_of_the_whole_sky_is_extended_if_needed(scan, bowl, sigma, top):
+@pytest.mark.parametrize(("sigma", "logarithmic"), [(40.0, False), (12.0, False), (5.0, True), (1.0, True)])
+def test_colours_of_the_whole_sky_are_logarithmic_if_needed(scan, bowl, sigma, logarithmic):
     # 30 % of the sky lie within 66.4 deg: (66.4 / sigma)^2
-    assert plots.all_sky_scale(multi_order_map(scan(bowl(100.0, 20.0, sigma), plan=[(8, 0)]))) == top
+    skymap = multi_order_map(scan(bowl(100.0, 20.0, sigma), plan=[(8, 0)]))
+    norm = plots.all_sky_scale(skymap)
+    assert isinstance(norm, LogNorm) == logarithmic
+    assert norm.vmax == (skymap.delta.max() if logarithmic else 40.0)
+
+
+def test_colours_of_the_surroundings_reach_the_outer_contour(track):
+    for rule, top in ((WILKS, 40.0), (IC160427A, 80.0)):
+        assert plots.zoomed_scale(contours(multi_order_map(track, rule))).vmax == top
+
+
+def test_colour_bar_has_no_arrow_for_values_that_do_not_exist(scan, bowl):
+    whole = multi_order_map(scan(bowl(100.0, 20.0, 40.0), plan=[(8, 0)]))
+    track_like = multi_order_map(scan(bowl(100.0, 20.0, 3.0), plan=[(8, 0)]))
+    found = []
+    for skymap in (whole, track_like):
+        for norm in (plots.all_sky_scale(skymap), plots.zoomed_scale(contours(skymap))):
+            figure = Figure()
+            plots._colour_bar(figure, (0, 0, 1, 0.1), norm, skymap)
+            found.append(figure.axes[0]._colorbar.extend)
+    assert found == ["neither", "neither", "min", "max"]
 
 
 def test_partial_scan_is_labelled_partial(partial, track):
-    assert plots.partial_note(partial) == "partial: 345/768 pixels"
+    assert plot_text.partial_note(partial) == "partial: 345/768 pixels"
     assert not partial.complete
     assert track.complete
 
 
+def notes(result: ScanResult) -> str:
+    return plot_text.notes_text(result, multi_order_map(result))
+
+
 def test_notes_of_a_picture_fit_into_one_line(partial, track, metadata):
-    assert plots.notes_text(track) == ""
-    assert plots.notes_text(partial) == "partial: 345/768 pixels"
+    assert notes(track) == ""
+    at_edge = "CAUTION: the best fit is at the edge of the sky with fits, so the minimum may lie beyond it"
+    assert notes(partial) == f"partial: 345/768 pixels · {at_edge}"
     known = replace(track, metadata=metadata(track.levels, caution=NO_BAD_DOMS))
-    assert plots.notes_text(known) == f"CAUTION: {NO_BAD_DOMS}"
+    assert notes(known) == f"CAUTION: {NO_BAD_DOMS}"
     both = replace(partial, metadata=replace(partial.metadata, choice="one of two", caution=NO_BAD_DOMS))
     start = "partial: 345/768 pixels · CAUTION: one of two · CAUTION: the event has no BadDomsList"
-    assert plots.notes_text(both).startswith(start)
-    assert len(plots.notes_text(both)) <= plots.FOOT
+    assert notes(both).startswith(start)
+    assert len(notes(both)) <= plot_text.FOOT
 
 
 def test_caution_is_drawn_in_both_pictures(track, metadata, pictures):
@@ -193,16 +230,19 @@ def test_caution_is_drawn_in_both_pictures(track, metadata, pictures):
 def test_caution_stays_within_the_picture(track, metadata, length):
     caution = (NO_BAD_DOMS + " and more")[:length].ljust(length, "m")
     for picture in draw(replace(track, metadata=metadata(track.levels, caution=caution))):
-        title = imread(io.BytesIO(picture), format="png")[:200, :, :3]
+        title = imread(io.BytesIO(picture), format="png")[:160, :, :3]
         assert (title < 0.5).any(), "there is a title"
         margins = np.concatenate([title[:, :20], title[:, -20:]], axis=1)
         assert (margins == 1).all()
 
 
 def test_foot_of_a_picture_names_thresholds_and_source(calibrated):
-    assert plots.rule_text(WILKS) == "Contours where 2Δ(−ln L) = 1.39 (50%), 4.61 (90%), 11.8 (3 sigma): Wilks' theorem"
-    assert plots.rule_text(calibrated) == "Contours where 2Δ(−ln L) = 2.2 (50%), 8 (90%): test.json, version 1"
-    assert len(plots.rule_text(replace(calibrated, source="a word " * 70))) <= plots.FOOT
+    assert (
+        plot_text.rule_text(WILKS)
+        == "Contours where 2Δ(−ln L) = 1.39 (50%), 4.61 (90%), 11.8 (3 sigma): Wilks' theorem"
+    )
+    assert plot_text.rule_text(calibrated) == "Contours where 2Δ(−ln L) = 2.2 (50%), 8 (90%): test.json, version 1"
+    assert len(plot_text.rule_text(replace(calibrated, source="a word " * 70))) <= plot_text.FOOT
 
 
 def test_calibrated_lines_are_solid_and_statistical_ones_dashed(track, calibrated, pictures):
@@ -210,13 +250,35 @@ def test_calibrated_lines_are_solid_and_statistical_ones_dashed(track, calibrate
     regions = contours(skymap)
     assert {plots._line_style(skymap, region)["linestyle"] for region in regions[:2]} == {"-"}
     assert "-" not in {plots._line_style(skymap, region)["linestyle"] for region in regions[2:]}
-    assert plots.zoomed_png(track, skymap, regions) != pictures[1]
+    assert plots.zoomed(track, skymap, regions) != pictures[1]
 
 
-@pytest.mark.parametrize(("sigma", "expected"), [(0.05, 3.0), (0.3, 3.0), (2.0, 1.4 * 2.0 * 4.61**0.5), (20.0, 15.0)])
-def test_zoom_follows_the_outer_contour_within_limits(scan, bowl, sigma, expected):
+@pytest.mark.parametrize(("sigma", "angle"), [(0.05, None), (2.0, 2.0 * 11.83**0.5), (20.0, 50.0)])
+def test_zoom_holds_the_outermost_contour_within_limits(scan, bowl, sigma, angle):
     skymap = multi_order_map(scan(bowl(180.0, 30.0, sigma)))
+    expected = 1.15 * np.degrees(np.tan(np.radians(angle))) if angle else 3.0
     assert plots.zoom_half_width(skymap, contours(skymap)) == pytest.approx(expected, rel=0.02)
+
+
+def test_labels_around_a_pole_lie_on_no_contour(scan, bowl):
+    skymap = multi_order_map(scan(bowl(40.0, 89.0, 0.6)))
+    half = plots.zoom_half_width(skymap, contours(skymap))
+    rings = [
+        np.stack(gnomonic(*line.T, skymap.best.ra, skymap.best.dec), axis=1)
+        for region in contours(skymap)
+        for line in region.lines
+    ]
+    figure = Figure(figsize=(6, 6))
+    axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+    axes.set(xlim=(-half, half), ylim=(-half, half))
+    avoid = np.concatenate(rings)
+    plot_grid.draw_zoomed_grid(axes, skymap.best.ra, skymap.best.dec, half, avoid)
+    within = [text for text in axes.texts if not isinstance(text, Annotation)]
+    around = [text for text in axes.texts if isinstance(text, Annotation)]
+    assert len(within) >= 2
+    for text in within:
+        assert np.hypot(*(avoid - text.get_position()).T).min() > 0.05 * half
+    assert len({text.get_text() for text in around}) == len(around) >= 10, "each meridian is labelled once"
 
 
 @pytest.mark.parametrize(("ra", "dec"), [(0.1, 0.0), (45.0, 89.9), (120.0, -75.0)])
@@ -235,14 +297,26 @@ def test_one_pixel_can_be_drawn(level, bowl, metadata, track):
     ("wanted", "step"), [(1.0, 1.0), (0.9, 1.0), (0.3, 0.2), (3.6, 5.0), (100.0, 30.0), (0.001, 0.1)]
 )
 def test_grid_steps_are_round(wanted, step):
-    assert plots._round_step(wanted) == step
+    assert plot_grid.round_step(wanted) == step
 
 
 def test_numbers_on_the_grid_are_plain():
-    assert [plots._plain(value) for value in (-0.0, 0.30000000000000004, 12.0, -3.5)] == ["0", "0.3", "12", "-3.5"]
+    assert [plot_grid.plain(value) for value in (-0.0, 0.30000000000000004, 12.0, -3.5)] == ["0", "0.3", "12", "-3.5"]
 
 
-@pytest.mark.parametrize("draw", [plots.all_sky_png, plots.zoomed_png])
+@pytest.mark.parametrize("draw", [plots.all_sky, plots.zoomed])
+@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF-1"), ("svg", b"<?xml")])
+def test_pictures_of_every_kind_are_reproducible(partial, draw, kind, start):
+    skymap = multi_order_map(partial)
+    regions = contours(skymap)
+    found = draw(partial, skymap, regions, kind)
+    assert found.startswith(start)
+    assert draw(partial, skymap, regions, kind) == found
+    assert b"CreationDate" not in found
+    assert b"dc:date" not in found
+
+
+@pytest.mark.parametrize("draw", [plots.all_sky, plots.zoomed])
 def test_pictures_do_not_follow_the_style_of_the_user(partial, draw):
     skymap = multi_order_map(partial)
     regions = contours(skymap)

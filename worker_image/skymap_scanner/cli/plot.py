@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from skymap_api.text import printable_line
 from skymap_scanner.cli import options
+
+if TYPE_CHECKING:
+    from skymap_scanner.results.outputs import ImageKind
 
 
 @click.command()
@@ -24,13 +28,22 @@ from skymap_scanner.cli import options
     "before September 2024 (22.2 and 64.2, from re-simulations of IC160427A). Files of other contours than those of "
     "RESULT have them in their names.",
 )
-def command(result: Path, folder: Path | None, formats: tuple[str, ...], contours: str) -> None:
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    type=click.Choice(["png", "pdf", "svg"]),
+    help="Draw the pictures as this kind of file; may be repeated.  [default: png]",
+)
+def command(
+    result: Path, folder: Path | None, formats: tuple[str, ...], contours: str, images: tuple[ImageKind, ...]
+) -> None:
     """Draw the pictures of RESULT (the JSON or npz file of a scan), or write it in other formats.
 
     \b
     Examples:
         skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.json -o plots/
-        skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --contours wilks
+        skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --contours wilks --image pdf
         skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --format fits --format summary
     """
     if "report" in formats:
@@ -38,6 +51,8 @@ def command(result: Path, folder: Path | None, formats: tuple[str, ...], contour
     from skymap_scanner.results import IC160427A, WILKS, ScanResult, write_results
 
     rule = {"result": None, "wilks": WILKS, "ic160427a": IC160427A}[contours]
-    written = write_results(ScanResult.read(result), folder or result.parent, formats or ["png"], rule=rule)
+    written = write_results(
+        ScanResult.read(result), folder or result.parent, formats or ["png"], rule=rule, images=images or ["png"]
+    )
     for path in written:
         click.echo(printable_line(str(path)))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Literal, get_args
 
 from skymap_api.names import RESULT_FORMATS
 from skymap_scanner.atomic_file import make_folder, write_atomically
@@ -15,8 +17,15 @@ from skymap_scanner.errors import InputError, TooLittleMemoryError
 from skymap_scanner.results.result import ScanResult, result_to_json, result_to_npz
 from skymap_scanner.results.rule import WILKS, ContourRule
 
+if TYPE_CHECKING:
+    from skymap_scanner.results.contours import Contour
+    from skymap_scanner.results.skymap import MultiOrderMap
+
 log = logging.getLogger(__name__)
 
+#: Kinds of files that the pictures are written as.
+ImageKind = Literal["png", "pdf", "svg"]
+IMAGE_KINDS: tuple[ImageKind, ...] = get_args(ImageKind)
 #: Formats that need a package of an extra: the package, and the extra.
 _NEEDS = {"png": ("matplotlib", "plots")}
 
@@ -54,15 +63,20 @@ def _explain(name: str) -> str:
 
 
 def write_results(
-    result: ScanResult, folder: Path, formats: Collection[str] | None = None, *, rule: ContourRule | None = None
+    result: ScanResult,
+    folder: Path,
+    formats: Collection[str] | None = None,
+    *,
+    rule: ContourRule | None = None,
+    images: Sequence[ImageKind] = ("png",),
 ) -> list[Path]:
     """Write the files of a result into ``folder``, created if missing, and return their paths.
 
     ``formats`` are some of RESULT_FORMATS; None means all that the installed packages can write. ``rule``: how contours
     are drawn; None means as the result states, and by Wilks' theorem where it states nothing. The files of another rule
-    than the result's have it in their names. Without a fitted pixel there is no map, and only json, npz and the summary
-    are written. Raises InputError as `check_formats`, when the
-    folder cannot be written to, or when there is not enough memory.
+    than the result's have it in their names. ``images`` are the kinds of files of the format png. Without a fitted
+    pixel there is no map, and only json, npz and the summary are written. Raises InputError as `check_formats`, when
+    the folder cannot be written to, or when there is not enough memory.
     """
     formats = choose_formats(formats or ())
     try:
@@ -71,7 +85,8 @@ def write_results(
         raise InputError(f"{folder}: cannot make this folder ({error.strerror})") from error
     written: list[Path] = []
     stated = result.metadata.rule or WILKS
-    for suffix, encode in _files(result, formats, stated if rule is None or rule.name == stated.name else rule).items():
+    rule = stated if rule is None or rule.name == stated.name else rule
+    for suffix, encode in _files(result, formats, rule, images).items():
         path = folder / f"{result.stem}{suffix}"
         try:
             written.append(write_atomically(path, encode()))
@@ -83,7 +98,7 @@ def write_results(
 
 
 def _files(
-    result: ScanResult, formats: Collection[str], rule: ContourRule
+    result: ScanResult, formats: Collection[str], rule: ContourRule, images: Sequence[ImageKind]
 ) -> dict[str, Callable[[], bytes | Iterable[bytes]]]:
     """Return the suffix of each requested file, and the function that makes its content, perhaps in pieces.
 
@@ -120,10 +135,18 @@ def _files(
     if "geojson" in formats:
         files[f"{named}.contours.geojson"] = lambda: json.dumps(to_geojson(result, skymap, regions)).encode()
     if "png" in formats:
-        zoomed = ".plot_zoomed_wilks.png" if not named and rule.name == WILKS.name else f"{named}.plot_zoomed.png"
-        files[f"{named}.plot_allsky.png"] = lambda: _plots().all_sky_png(result, skymap, regions)
-        files[zoomed] = lambda: _plots().zoomed_png(result, skymap, regions)
+        zoomed = ".plot_zoomed_wilks" if not named and rule.name == WILKS.name else f"{named}.plot_zoomed"
+        for kind in images:
+            files[f"{named}.plot_allsky.{kind}"] = partial(_draw, "all_sky", result, skymap, regions, kind)
+            files[f"{zoomed}.{kind}"] = partial(_draw, "zoomed", result, skymap, regions, kind)
     return files
+
+
+def _draw(
+    picture: str, result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour], kind: ImageKind
+) -> bytes:
+    content: bytes = getattr(_plots(), picture)(result, skymap, regions, kind)
+    return content
 
 
 def _plots() -> ModuleType:

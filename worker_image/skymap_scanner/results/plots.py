@@ -9,7 +9,6 @@ global state and do not follow a user's ``matplotlibrc``: equal results give equ
 from __future__ import annotations
 
 import io
-import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any
@@ -19,46 +18,48 @@ from matplotlib import colormaps, rc_context, rcParamsDefault
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_rgba
+from matplotlib.colors import LogNorm, Normalize, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Ellipse, Patch
 from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
 
 from skymap_scanner.detector.coordinates import angular_separation
 from skymap_scanner.healpix import Floats
 from skymap_scanner.results import projection
-from skymap_scanner.results.contours import Contour, of_rule
-from skymap_scanner.results.fits_files import mjd_to_iso
+from skymap_scanner.results.contours import Contour
+from skymap_scanner.results.outputs import ImageKind
+from skymap_scanner.results.plot_grid import draw_all_sky_grid, draw_zoomed_grid
+from skymap_scanner.results.plot_text import INK, write_title
 from skymap_scanner.results.projection import gnomonic, mollweide
 from skymap_scanner.results.result import ScanResult
-from skymap_scanner.results.rule import THREE_SIGMA, WILKS, ContourRule, percent
+from skymap_scanner.results.rule import THREE_SIGMA, WILKS, percent
 from skymap_scanner.results.skymap import MultiOrderMap
-from skymap_scanner.results.summary import area_number, event_name
+from skymap_scanner.results.summary import area_number
 
-#: Upper end of the colour scale; higher values look the same. The all-sky picture extends it where less than COLOURED
-#: of the sky would have a colour, as for a well-measured track.
+#: Upper end of the colour scale; higher values look the same. The zoomed picture extends it to its outer contour. The
+#: scale of the whole sky is logarithmic where less than COLOURED of the sky would have a colour, as for most tracks.
 MAX_DELTA = 40.0
 COLOURED = 0.3
-#: Least and greatest half-width of the zoomed picture, deg.
-ZOOM = (3.0, 15.0)
-DPI = 150
-#: Number of characters at the foot of a picture, and in its notes.
-FOOT = 145
+#: Least half-width of the zoomed picture, and the greatest distance from the best fit that it shows, deg.
+ZOOM = (3.0, 50.0)
+#: The inset of the whole sky is drawn if the region is not larger than this, deg.
+INSET = 15.0
+DPI = 300
+#: Colours along the width of the whole sky, of the surroundings, and of the inset.
+SAMPLES = (2400, 1500, 500)
+#: Places of the axes, as shares of the figure: left, bottom, width, height.
+ALL_SKY_AXES = (0.04, 0.2, 0.92, 0.65)
+INSET_AXES = (0.795, 0.035, 0.175, 0.243)  # square: 0.175 * 10 = 0.243 * 7.2
+ZOOMED_AXES = (0.13, 0.245, 0.78, 0.6207)  # square: 0.78 * 7.2 = 0.6207 * 9.048
 #: From dark for the best fit to pale for excluded sky, where lines stand out.
 COLOURS = colormaps["GnBu_r"]
-INK = "#222222"
 NO_FIT = "#c9c9c9"
 GALACTIC = "#8b1a1a"
 STAR: dict[str, Any] = {"marker": "*", "color": "#ffd43b", "markeredgecolor": "black", "linestyle": "none"}
-GRID: dict[str, Any] = {"color": "#555555", "alpha": 0.6, "zorder": 2}
-#: Style of text on the map itself.
-ON_MAP: dict[str, Any] = {
-    "fontsize": 8,
-    "color": INK,
-    "path_effects": [withStroke(linewidth=2.2, foreground="white", alpha=0.85)],
-}
 #: Line of a credible level: colour, width, style.
 LINES = {
     0.5: ("#ffffff", 1.6, "-"),
@@ -67,40 +68,46 @@ LINES = {
 }
 #: Width and style of the lines of Wilks' theorem beside calibrated ones.
 STATISTICAL: tuple[float, Any] = (1.2, (0, (3, 2)))
+#: Metadata without the time and the version of the library, so that equal pictures are equal files.
+METADATA: dict[ImageKind, dict[str, None]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    "svg": {"Date": None, "Creator": None},
+}
 
 
-Draw = Callable[[ScanResult, MultiOrderMap, Sequence[Contour]], bytes]
+Draw = Callable[..., bytes]
 
 
 def _in_default_style(draw: Draw) -> Draw:
     """Draw in matplotlib's own style: it reads a ``matplotlibrc`` of the current folder or of the user."""
 
     @wraps(draw)
-    def drawn(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> bytes:
-        with rc_context({key: value for key, value in rcParamsDefault.items() if not key.startswith("backend")}):
-            return draw(result, skymap, regions)
+    def drawn(*arguments: Any, **options: Any) -> bytes:
+        style = {key: value for key, value in rcParamsDefault.items() if not key.startswith("backend")}
+        with rc_context(style | {"svg.hashsalt": "skymap-scanner"}):
+            return draw(*arguments, **options)
 
     return drawn
 
 
 @_in_default_style
-def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> bytes:
-    """Draw the whole sky in Mollweide's projection, with the galactic plane."""
-    figure = Figure(figsize=(10, 6.5), dpi=DPI)
-    axes = figure.add_axes((0.04, 0.14, 0.92, 0.7))
+def all_sky(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour], kind: ImageKind = "png") -> bytes:
+    """Draw the whole sky in Mollweide's projection, with the galactic plane and an inset of the region."""
+    figure = Figure(figsize=(10, 7.2), dpi=DPI)
+    axes = figure.add_axes(ALL_SKY_AXES)
     axes.set(xlim=(-2.02, 2.02), ylim=(-1.01, 1.01), aspect="equal")
     axes.axis("off")
-    x, y = np.meshgrid(np.linspace(-2, 2, 1600), np.linspace(-1, 1, 800))
-    ra, dec = projection.mollweide_inverse(x, y)
-    top = all_sky_scale(skymap)
-    picture = axes.imshow(
-        _colours(skymap, ra, dec, top), extent=(-2, 2, -1, 1), origin="lower", interpolation="nearest"
+    norm = all_sky_scale(skymap)
+    image = _image(
+        skymap, np.linspace(-2, 2, SAMPLES[0]), np.linspace(-1, 1, SAMPLES[0] // 2), projection.mollweide_inverse, norm
     )
+    picture = axes.imshow(image, extent=(-2, 2, -1, 1), origin="lower", interpolation="none")
     edge = Ellipse((0, 0), 4, 2, facecolor="none", edgecolor=INK, linewidth=1.0, zorder=5)
     axes.add_patch(edge)
     picture.set_clip_path(edge)
 
-    _all_sky_grid(axes)
+    draw_all_sky_grid(axes)
     plane = projection.galactic_to_equatorial(np.linspace(0, 360, 721), np.zeros(721))
     _broken_line(axes, *mollweide(*plane), limit=0.5, color=GALACTIC, linewidth=1.1, alpha=0.8, zorder=3)
     center = mollweide(*projection.galactic_to_equatorial(np.zeros(1), np.zeros(1)))
@@ -110,135 +117,109 @@ def all_sky_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
     axes.plot(*star, markersize=13, markeredgewidth=0.8, zorder=8, **STAR)
     handles, labels = _legend(axes, skymap, regions)
     (galactic,) = axes.plot([], [], color=GALACTIC, linewidth=1.1, marker="+")
-    figure.legend(
-        [*handles, galactic],
-        [*labels, "Galactic plane"],
-        loc="lower left",
-        fontsize=8.5,
-        frameon=False,
-        ncols=2,
-        bbox_to_anchor=(0.03, 0.02),
-        facecolor="#dddddd",
-    )
-    _colour_bar(figure, (0.62, 0.08, 0.33, 0.02), top)
-    _title(figure, result, skymap, regions)
-    return _encode(figure)
+    words = {"loc": "lower left", "fontsize": 8, "frameon": False, "bbox_to_anchor": (0.01, 0.025)}
+    figure.legend([*handles, galactic], [*labels, "Galactic plane"], **words)
+    _colour_bar(figure, (0.36, 0.1, 0.33, 0.017), norm, skymap)
+    _draw_inset(figure, skymap, regions)
+    write_title(figure, result, skymap, regions)
+    return _encode(figure, kind)
 
 
 @_in_default_style
-def zoomed_png(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> bytes:
+def zoomed(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour], kind: ImageKind = "png") -> bytes:
     """Draw the surroundings of the best fit on the plane that touches the sky there."""
     best = skymap.best
     half = zoom_half_width(skymap, regions)
-    figure = Figure(figsize=(7.2, 8.4), dpi=DPI)
-    axes = figure.add_axes((0.13, 0.155, 0.83, 0.7114))  # square: 0.83 * 7.2 = 0.7114 * 8.4
-    ticks = np.linspace(-half, half, 900)
-    ra, dec = projection.gnomonic_inverse(*np.meshgrid(ticks, ticks), best.ra, best.dec)
-    axes.imshow(
-        _colours(skymap, ra, dec, MAX_DELTA), extent=(-half, half, -half, half), origin="lower", interpolation="nearest"
-    )
-    axes.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[])
-    _zoomed_grid(axes, best.ra, best.dec, half)
-    _draw_contours(axes, skymap, regions, partial(gnomonic, ra0=best.ra, dec0=best.dec), limit=half)
-    axes.plot(np.zeros(1), np.zeros(1), markersize=15, markeredgewidth=0.8, zorder=8, **STAR)
-    handles, labels = _legend(axes, skymap, regions)
-    legend = axes.legend(
-        handles, labels, loc="lower right", fontsize=9, framealpha=0.92, facecolor="#e4e4e4", edgecolor="none"
-    )
-    legend.set_zorder(9)
-    _colour_bar(figure, (0.28, 0.065, 0.53, 0.017), MAX_DELTA)
-    _title(figure, result, skymap, regions)
-    return _encode(figure)
-
-
-def zoom_half_width(skymap: MultiOrderMap, regions: Sequence[Contour]) -> float:
-    """Return the half-width (deg) that shows the 90 % contour with some room, within the limits of ZOOM."""
-    lines = [line for region in regions if region.credible_level <= 0.9 for line in region.lines]
-    best = np.radians([skymap.best.ra, skymap.best.dec])
-    reach = [np.degrees(angular_separation(*np.radians(line.T), *best).max()) for line in lines]
-    return float(np.clip(1.4 * max(reach, default=ZOOM[1]), *ZOOM))
-
-
-def all_sky_scale(skymap: MultiOrderMap) -> float:
-    """Return the upper end of the all-sky colour scale: MAX_DELTA, or a round value above it."""
-    shown = np.flatnonzero(skymap.owner >= 0)
-    delta, area = skymap.delta[skymap.owner[shown]], skymap.area[shown]
-    by_delta = np.argsort(delta)
-    covered = np.cumsum(area[by_delta]) / area.sum()
-    wanted = float(delta[by_delta][np.searchsorted(covered, COLOURED)])
-    if wanted <= MAX_DELTA:
-        return MAX_DELTA
-    decade = 10.0 ** np.floor(np.log10(wanted))
-    return float(min(step * decade for step in (1, 2, 5, 10) if step * decade >= wanted))
-
-
-def _colours(skymap: MultiOrderMap, ra: Floats, dec: Floats, top: float) -> Floats:
-    """Return the colours (..., 4) of the pixels at these directions, 0 to ``top``; transparent where they are NaN."""
-    image = np.zeros((*ra.shape, 4))
-    known = np.isfinite(ra)
-    owner = skymap.owner[skymap.cells_at(ra[known], dec[known])]
-    colours = COLOURS(np.append(skymap.delta, 0.0)[owner] / top)
-    colours[owner < 0] = to_rgba(NO_FIT)
-    image[known] = colours
-    return image
-
-
-def _all_sky_grid(axes: Axes) -> None:
-    """Draw meridians and parallels every 30 deg, with labels."""
-    dec = np.linspace(-90, 90, 181)
-    for ra in range(30, 360, 30):
-        axes.plot(*mollweide(np.full(181, float(ra)), dec), linewidth=0.4, **GRID)
-        x, y = mollweide(np.array([float(ra)]), np.zeros(1))
-        axes.text(x[0], y[0] - 0.012, f"{ra}°", ha="center", va="top", zorder=4, **ON_MAP)
-    ra_line = np.linspace(0, 360, 361)
-    for parallel in range(-60, 90, 30):
-        x, y = mollweide(ra_line, np.full(361, float(parallel)))
-        axes.plot(x, y, linewidth=0.4, **GRID)
-        name = f"{parallel:+d}°".replace("-", "−").replace("+0", "0")
-        axes.text(x.min() - 0.03, y[0], name, ha="right", va="center", fontsize=8, color=INK)
-
-
-def _zoomed_grid(axes: Axes, ra0: float, dec0: float, half: float) -> None:
-    """Draw meridians and parallels at round values, labelled where they leave the picture."""
-    corner = np.hypot(half, half) * 1.05
-    step = _round_step(half / 3)
-    low, high = max(dec0 - corner, -90.0), min(dec0 + corner, 90.0)
-    reach = 180.0
-    if high < 90.0 and low > -90.0:
-        sine = np.sin(np.radians(corner)) / np.cos(np.radians(dec0))
-        reach = np.degrees(np.arcsin(min(1.0, sine)))
-    ra_step = min(30.0, _round_step(half / 3 / max(np.cos(np.radians(dec0)), 1e-3)))
-    along = np.linspace(-1, 1, 801)
-    for k in range(int(np.ceil((ra0 - reach) / ra_step)), int(np.floor((ra0 + reach - 1e-9) / ra_step)) + 1):
-        ra = np.full(801, k * ra_step)
-        x, y = gnomonic(ra, (low + high) / 2 + along * (high - low) / 2, ra0, dec0)
-        axes.plot(x, y, linewidth=0.5, **GRID)
-        _name_line(axes, x, y, half, f"{_plain((k * ra_step) % 360)}°", "bottom")
-    for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1):
-        x, y = gnomonic(ra0 + along * reach, np.full(801, k * step), ra0, dec0)
-        axes.plot(x, y, linewidth=0.5, **GRID)
-        _name_line(axes, x, y, half, f"{_plain(k * step)}°".replace("-", "−"), "left")
+    figure = Figure(figsize=(7.2, 9.048), dpi=DPI)
+    axes = figure.add_axes(ZOOMED_AXES)
+    _draw_surroundings(axes, skymap, regions, half, SAMPLES[1], 15)
+    lines = [
+        np.stack(gnomonic(line[:, 0], line[:, 1], best.ra, best.dec), axis=1)
+        for region in regions
+        for line in region.lines
+    ]
+    drawn = np.concatenate([np.zeros((1, 2)), *lines])  # with the best fit
+    avoid = drawn[np.isfinite(drawn).all(axis=1)]
+    draw_zoomed_grid(axes, best.ra, best.dec, half, avoid[:: len(avoid) // 2000 + 1])
     axes.set_xlabel("Right ascension (J2000)", labelpad=20, fontsize=10)
     axes.set_ylabel("Declination (J2000)", labelpad=34, fontsize=10)
+    handles, labels = _legend(axes, skymap, regions)
+    words = {"loc": "center", "fontsize": 8.5, "frameon": False, "bbox_to_anchor": (0.5, 0.145), "ncols": 3}
+    figure.legend(handles, labels, **words)
+    _colour_bar(figure, (0.28, 0.075, 0.53, 0.016), zoomed_scale(regions), skymap)
+    write_title(figure, result, skymap, regions)
+    return _encode(figure, kind)
 
 
-def _name_line(axes: Axes, x: Floats, y: Floats, half: float, name: str, side: str) -> None:
-    """Label a line outside the picture where it crosses one side, or on the line where it stays inside."""
-    along, across = (x, y) if side == "bottom" else (y, x)
-    with np.errstate(invalid="ignore"):
-        cut = np.flatnonzero((across[:-1] + half) * (across[1:] + half) <= 0)
-        inside = np.flatnonzero(np.maximum(np.abs(x), np.abs(y)) < half)
-    for place in cut:
-        part = (-half - across[place]) / (across[place + 1] - across[place])
-        where = along[place] + part * (along[place + 1] - along[place])
-        if abs(where) < half:
-            spot, shift = ((where, -half), (0, -4)) if side == "bottom" else ((-half, where), (-4, 0))
-            ha, va = ("center", "top") if side == "bottom" else ("right", "center")
-            axes.annotate(name, spot, shift, textcoords="offset points", ha=ha, va=va, fontsize=9, color=INK)
-            return
-    if len(inside) == len(x):  # a whole circle around a pole
-        lowest = int(np.argmin(y))
-        axes.text(x[lowest], y[lowest], name, ha="center", va="center", zorder=7, **ON_MAP)
+def zoom_half_width(skymap: MultiOrderMap, regions: Sequence[Contour], within: float = ZOOM[1]) -> float:
+    """Return the half-width (deg in the plane) that shows all contours ``within`` a distance (deg) with some room."""
+    return float(max(1.15 * np.degrees(np.tan(np.radians(min(_reach(skymap, regions), within)))), ZOOM[0]))
+
+
+def _reach(skymap: MultiOrderMap, regions: Sequence[Contour]) -> float:
+    """Return how far the contours reach from the best fit (deg); 180 without any."""
+    best = np.radians([skymap.best.ra, skymap.best.dec])
+    lines = [line for region in regions for line in region.lines]
+    return max((float(np.degrees(angular_separation(*np.radians(line.T), *best).max())) for line in lines), default=180)
+
+
+def all_sky_scale(skymap: MultiOrderMap) -> Normalize:
+    """Return the colour scale of the whole sky: up to MAX_DELTA, or logarithmic up to the greatest value."""
+    shown = np.flatnonzero(skymap.owner >= 0)
+    delta, area = skymap.delta[skymap.owner[shown]], skymap.area[shown]
+    if area[delta <= MAX_DELTA].sum() >= COLOURED * area.sum():
+        return Normalize(0.0, MAX_DELTA, clip=True)
+    return LogNorm(1.0, float(delta.max()), clip=True)
+
+
+def zoomed_scale(regions: Sequence[Contour]) -> Normalize:
+    """Return the colour scale of the zoomed picture: up to MAX_DELTA, or a round value beyond its outer contour."""
+    outer = max((region.threshold for region in regions), default=0.0)
+    return Normalize(0.0, max(MAX_DELTA, 10.0 * np.ceil(0.12 * outer)), clip=True)
+
+
+def _draw_surroundings(
+    axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour], half: float, samples: int, star: float
+) -> None:
+    """Draw pixels, contours and best fit, a ``star`` of this size (points), on the plane that touches the sky there."""
+    best = skymap.best
+    ticks = np.linspace(-half, half, samples)
+    inverse = partial(projection.gnomonic_inverse, ra0=best.ra, dec0=best.dec)
+    image = _image(skymap, ticks, ticks, inverse, zoomed_scale(regions))
+    axes.imshow(image, extent=(-half, half, -half, half), origin="lower", interpolation="none")
+    axes.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[])
+    _draw_contours(axes, skymap, regions, partial(gnomonic, ra0=best.ra, dec0=best.dec), limit=half)
+    axes.plot(np.zeros(1), np.zeros(1), markersize=star, markeredgewidth=0.8, zorder=8, **STAR)
+
+
+def _draw_inset(figure: Figure, skymap: MultiOrderMap, regions: Sequence[Contour]) -> None:
+    """Draw the region at the foot of the whole sky, in the colours of the zoomed picture, if it is small there."""
+    if _reach(skymap, regions) > INSET:
+        return
+    half = zoom_half_width(skymap, regions)
+    axes = figure.add_axes(INSET_AXES)
+    _draw_surroundings(axes, skymap, regions, half, SAMPLES[2], 8)
+    top = zoomed_scale(regions).vmax
+    axes.set_title(f"{2 * half:.2g}° wide, colours 0 to {top:g}", fontsize=7.5, color=INK, pad=3)
+
+
+def _image(
+    skymap: MultiOrderMap, x: Floats, y: Floats, inverse: Callable[..., tuple[Floats, Floats]], norm: Normalize
+) -> NDArray[np.uint8]:
+    """Return the colours (len(y), len(x), 4) of a plane; some of its rows are looked up at a time, to save memory."""
+    bands = np.array_split(y, 12)
+    return np.concatenate([_colours(skymap, *inverse(*np.meshgrid(x, band)), norm) for band in bands])
+
+
+def _colours(skymap: MultiOrderMap, ra: Floats, dec: Floats, norm: Normalize) -> NDArray[np.uint8]:
+    """Return the colours (..., 4; RGBA) of the pixels at these directions; transparent where they are NaN."""
+    image = np.zeros((*ra.shape, 4), dtype=np.uint8)
+    known = np.isfinite(ra)
+    owner = skymap.owner[skymap.cells_at(ra[known], dec[known])]
+    palette = COLOURS(np.append(norm(skymap.delta), 0.0), bytes=True)
+    palette[-1] = 255 * np.array(to_rgba(NO_FIT))  # the last row is that of owner -1
+    image[known] = palette[owner]
+    return image
 
 
 def _draw_contours(
@@ -289,98 +270,26 @@ def _legend(axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour]) -> tu
     return handles, labels
 
 
-def _colour_bar(figure: Figure, place: tuple[float, float, float, float], top: float) -> None:
-    """Draw the scale of the colours, 0 to ``top``."""
-    mappable = ScalarMappable(Normalize(0, top), COLOURS)
-    bar = figure.colorbar(mappable, cax=figure.add_axes(place), orientation="horizontal", extend="max")
+def _colour_bar(
+    figure: Figure, place: tuple[float, float, float, float], norm: Normalize, skymap: MultiOrderMap
+) -> None:
+    """Draw the scale of the colours, with arrows for the values beyond its ends, if there are any."""
+    above, below = skymap.delta.max() > norm.vmax, isinstance(norm, LogNorm)
+    extend = {(True, True): "both", (True, False): "max", (False, True): "min", (False, False): "neither"}[above, below]
+    mappable = ScalarMappable(norm, COLOURS)
+    bar = figure.colorbar(mappable, cax=figure.add_axes(place), orientation="horizontal", extend=extend)
     bar.set_label(r"$-2\,\Delta\,\ln L$", fontsize=10)
     bar.ax.tick_params(labelsize=8.5)
     bar.outline.set_linewidth(0.6)
 
 
-def _title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> None:
-    """Write the title, line by line: event, time and reconstruction, best fit, notes.
-
-    The foot of the picture has the thresholds of the contours and their source.
-    """
-    metadata = result.metadata
-    time = mjd_to_iso(metadata.mjd).split(".", maxsplit=1)[0].replace("T", " ")
-    facts = [f"{time} UTC", metadata.event_type, metadata.reconstruction, f"contours: {skymap.rule.label}"]
-    name = event_name(metadata)
-    size = min(13.0, 100 * figure.get_figwidth() / len(name))  # a long name still fits
-    lines = [
-        (name, size, "bold", INK),
-        ("  ·  ".join(filter(None, facts)), 9.5, "normal", INK),
-        (_direction_text(skymap, regions), 9.5, "normal", INK),
-    ]
-    notes = notes_text(result)
-    if notes:
-        lines.append((notes, min(10.5, 100 * figure.get_figwidth() / len(notes)), "bold", "#c92a2a"))
-    figure.text(0.5, 0.005, rule_text(skymap.rule), ha="center", va="bottom", fontsize=6.5, color=INK)
-    height = figure.get_figheight()
-    for line, (text, size, weight, colour) in enumerate(lines):
-        y = 1 - (0.24 + 0.25 * line) / height
-        figure.text(
-            *(0.5, y, _drawable(text)),
-            ha="center",
-            va="center",
-            fontsize=size,
-            weight=weight,
-            color=colour,
-            parse_math=False,  # a name may hold dollar signs
-        )
-
-
-def _drawable(text: str) -> str:
-    """Return text with escapes for the characters that the font lacks."""
-    font = get_font(findfont(FontProperties()))
-    return "".join(c if font.get_char_index(ord(c)) else c.encode("unicode_escape").decode() for c in text)
-
-
-def _direction_text(skymap: MultiOrderMap, regions: Sequence[Contour]) -> str:
-    """Return the best fit with the errors of the 90 % region."""
-    best = skymap.best
-    text = f"RA {best.ra:.2f}°, Dec {best.dec:.2f}°"
-    for box in (region.box for region in of_rule(regions, skymap.rule) if region.credible_level == 0.9):
-        text = (
-            f"RA {best.ra:.2f}° (+{box.ra_plus:.2f}/-{box.ra_minus:.2f}),  "
-            f"Dec {best.dec:.2f}° (+{box.dec_plus:.2f}/-{box.dec_minus:.2f}),  90 %, J2000"
-        )
-    return text.replace("-", "−")
-
-
-def rule_text(rule: ContourRule) -> str:
-    """Return the thresholds of a rule and their source, shortened to one line."""
-    levels = ", ".join(f"{threshold:.3g} ({percent(level)})" for level, threshold in rule.levels.items())
-    return textwrap.shorten(f"Contours where 2Δ(−ln L) = {levels}: {rule.source}", FOOT, placeholder=" …")
-
-
-def notes_text(result: ScanResult) -> str:
-    """Return how much of a partial scan is done, and the cautions about its event, shortened to one line; or ""."""
-    notes = [] if result.complete else [partial_note(result)]
-    notes += [f"CAUTION: {caution}" for caution in (result.metadata.choice, result.metadata.caution) if caution]
-    return textwrap.shorten(" · ".join(notes), FOOT, placeholder=" …")
-
-
-def partial_note(result: ScanResult) -> str:
-    """Return how much of a scan is done: ``partial: 345/768 pixels``."""
-    planned = sum(result.metadata.plan.values())
-    return f"partial: {result.scanned}{f'/{planned}' if planned else ''} pixels"
-
-
-def _round_step(wanted: float) -> float:
-    """Return the round step (deg) nearest to ``wanted``."""
-    steps = np.array([0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30])
-    return float(steps[np.argmin(np.abs(np.log(steps / wanted)))])
-
-
-def _plain(value: float) -> str:
-    """Return a round number without superfluous digits; never -0."""
-    return f"{round(value, 2) + 0.0:g}"
-
-
-def _encode(figure: Figure) -> bytes:
-    """Encode as PNG, without the version of the library, so that equal pictures are equal files."""
+def _encode(figure: Figure, kind: ImageKind) -> bytes:
+    """Encode the figure; equal pictures are equal files."""
     file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    if kind == "png":
+        FigureCanvasAgg(figure).print_png(file, metadata=METADATA[kind])
+    elif kind == "pdf":
+        FigureCanvasPdf(figure).print_pdf(file, metadata=METADATA[kind])
+    else:
+        FigureCanvasSVG(figure).print_svg(file, metadata=METADATA[kind])
     return file.getvalue()

@@ -24,7 +24,7 @@ FORMAT_MEMORY = {
     "fits": (120 * MIB, 2500),
     "flat-fits": (130 * MIB, 2500),
     "geojson": (120 * MIB, 2500),
-    "png": (320 * MIB, 2500),
+    "png": (420 * MIB, 2500),
     "report": (150 * MIB, 10_000),
 }
 #: Disk (bytes) of the saver's temporary file for each fit that is kept, and of the .i3 file; both at the same time.
@@ -37,7 +37,7 @@ FORMAT_DISK = {
     "fits": (30_000, 120),
     "flat-fits": (20_000, 0),
     "geojson": (2_000_000, 0),
-    "png": (2_000_000, 0),
+    "png": (6_000_000, 0),
     "report": (4_000_000, 1500),
 }
 #: Disk (bytes) of the flat map for each change of its value, and what zlib makes of 1000 equal bytes.
