@@ -10,7 +10,8 @@ LOCKS  := scanner plots pulsar operator docs test build supply
 SPHINX := $(BIN)/sphinx-build -q -W --keep-going -n -d build/site/.doctrees
 
 .PHONY: help install hooks demo format lint test-unit test generate docs docs-pictures lock audit sbom clean
-.PHONY: pulsar pulsar-install cluster cluster-install cluster-down cluster-demo browser-install bench fuzz faults soak test-replicated
+.PHONY: pulsar pulsar-install cluster cluster-install cluster-down cluster-demo browser-install readers bench fuzz faults
+.PHONY: soak test-replicated
 
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
@@ -80,6 +81,10 @@ hooks: install ## Run the fast checks before each commit (pre-commit)
 
 lock: ## Write requirements/ from pyproject.toml (UPGRADE=1: with the newest versions)
 	$(BIN)/python -m dev.supply.lock $(if $(UPGRADE),--upgrade)
+
+readers: ## Install the programs of others that read our files into build/readers, for tests/unit/results
+	$(PYTHON) -m venv build/readers
+	build/readers/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/readers.txt
 
 sbom: install ## Write an SBOM (CycloneDX) of the wheel and of each image into build/sbom
 	$(BIN)/python -m dev.supply.sbom build/sbom
