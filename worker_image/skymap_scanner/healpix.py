@@ -66,7 +66,7 @@ def ring_to_nested(nside: ArrayLike, index: ArrayLike) -> Integers:
     return _as_integers(_healpy().ring2nest(nside, np.asarray(index, np.int64)))
 
 
-def nested_to_ring(nside: int, index: ArrayLike) -> Integers:
+def nested_to_ring(nside: ArrayLike, index: ArrayLike) -> Integers:
     """Return the RING indices of pixels that are given in NESTED order."""
     return _as_integers(_healpy().nest2ring(nside, np.asarray(index, np.int64)))
 

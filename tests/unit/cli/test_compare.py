@@ -38,8 +38,8 @@ def call(*words: object) -> Result:
 
 
 def test_compare_prints_and_writes_what_it_found(maps: list[Path], tmp_path: Path) -> None:
-    figures, product = tmp_path / "figures.json", tmp_path / "both.fits"
-    done = call("compare", *maps, "--json", figures, "--product", product)
+    figures, product, picture = tmp_path / "figures.json", tmp_path / "both.fits", tmp_path / "both.png"
+    done = call("compare", *maps, "--json", figures, "--product", product, "-o", picture)
     assert done.exit_code == 0, done.output
     assert "A: one\n" in done.output
     assert "90% regions: A 6880 deg2, B 6880 deg2, both 3440 deg2" in done.output
@@ -47,6 +47,7 @@ def test_compare_prints_and_writes_what_it_found(maps: list[Path], tmp_path: Pat
     content = json.loads(figures.read_text())
     assert content["bayes_factor"] == pytest.approx(3)
     assert content["regions"][0]["share_a"] == pytest.approx(0.5)
+    assert picture.read_bytes().startswith(b"\x89PNG")
     inside = call("inside", product, "--circle", "135,41.8,60")
     assert "Probability inside: 1\n" in inside.output
 
@@ -91,3 +92,11 @@ def test_product_of_maps_without_overlap_is_one_error(maps: list[Path], tmp_path
     assert isinstance(done.exception, InputError)
     assert "have no product" in str(done.exception)
     assert not (tmp_path / "both.fits").exists()
+
+
+def test_picture_of_another_kind_is_rejected_before_the_maps(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.fits"
+    empty.touch()
+    done = call("compare", empty, empty, "-o", tmp_path / "picture.pdf")
+    assert isinstance(done.exception, InputError)
+    assert "pictures are PNG" in str(done.exception)

@@ -48,7 +48,7 @@ class Comparison:
 
     ``separation`` of the best fits (deg). ``searched_a``: the probability in B of the smallest region that reaches the
     best fit of A, ``searched_b`` likewise of B's in A. ``bayes_factor``: 4 pi times the integral of the product of both
-    densities, the odds of one common direction against two independent ones anywhere on the sky.
+    densities, the evidence for one common direction against two independent ones anywhere on the sky.
     """
 
     a: ProbabilityMap

@@ -51,7 +51,7 @@ EQUATORIAL = {"C", "Q", "EQUATORIAL", "CELESTIAL", "ICRS", "J2000"}
 UNSEEN = -1.6e30
 #: Greatest number that is read; all of the probability in one pixel of order 29 has a density of 3e17 / sr.
 MOST = 1e18
-#: Finest order of a flat map, that of nside 2048, which takes about 2 GB of memory.
+#: Finest order of a flat map, that of nside 2048: finer ones are shared as multi-order maps.
 MAX_FLAT_ORDER = 11
 #: Largest MOC as FITS, and as JSON, whose numbers take about ten times as much (bytes).
 MAX_MOC_FITS, MAX_MOC_JSON = 2**28, 2**25

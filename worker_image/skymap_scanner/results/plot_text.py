@@ -44,7 +44,7 @@ def write_title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regio
     for line, (text, size, weight, colour) in enumerate(lines):
         y = 1 - (0.24 + 0.25 * line) / height
         figure.text(
-            *(0.5, y, _drawable(text)),
+            *(0.5, y, drawable(text)),
             ha="center",
             va="center",
             fontsize=size,
@@ -54,7 +54,7 @@ def write_title(figure: Figure, result: ScanResult, skymap: MultiOrderMap, regio
         )
 
 
-def _drawable(text: str) -> str:
+def drawable(text: str) -> str:
     """Return text with escapes for the characters that the font lacks."""
     font = get_font(findfont(FontProperties()))
     return "".join(c if font.get_char_index(ord(c)) else c.encode("unicode_escape").decode() for c in text)

@@ -137,4 +137,5 @@ def map_of_scan(result: ScanResult) -> ProbabilityMap:
     notes = [] if result.complete else ["the scan is not complete"]
     intervals = cells_to_intervals(skymap.order, skymap.ipix)
     cells = Cells(*intervals, skymap.density, best=(skymap.best.ra, skymap.best.dec))
-    return map_of_cells(f"{event_name(result.metadata)}, {rule.label}", cells, (*notes, *cautions(skymap)))
+    facts = (event_name(result.metadata), result.metadata.reconstruction, rule.label)
+    return map_of_cells(", ".join(filter(None, facts)), cells, (*notes, *cautions(skymap)))
