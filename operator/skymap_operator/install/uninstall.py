@@ -122,7 +122,7 @@ class Uninstall:
         return frozenset(others)
 
     async def _delete_leases(self) -> None:
-        """Delete the operator's Leases, also expired ones. An operator that still runs does not create them again."""
+        """Delete the operator's Leases, also expired ones. One that still runs creates them only minutes later."""
         name = self._settings.name
         if name is None:
             return

@@ -6,8 +6,8 @@ oldest is the first, and reconciles. After the end of its Lease the next one doe
 
 An operator of the whole cluster holds a Lease in its own namespace, and wherever there are scans or Leases of others.
 
-Whoever deletes a Lease ends it for good: its operator creates it again only after a restart. So the uninstall command
-can delete the Leases of an operator that still runs.
+An operator whose Lease somebody deleted waits for as long as a Lease is valid before it creates it again. So the
+uninstall command can delete the Leases of an operator that is about to end, and nobody turns the guard off for good.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Scope:
         #: By namespace: the operators whose Leases are valid, the first one first, and when they were listed.
         self._operators: dict[str, tuple[tuple[str, ...], datetime]] = {}
         self._refused = set[str]()
-        #: Namespaces in which this process has held a Lease.
-        self._held = set[str]()
+        #: Namespaces in which this process has held a Lease, and since when it is missing there.
+        self._held: dict[str, datetime | None] = {}
 
     async def run(self) -> None:
         """Renew and list the Leases until cancelled."""
@@ -85,7 +85,7 @@ class Scope:
             async with free:
                 await self._renew(name, namespace)
 
-        self._held &= watched
+        self._held = {place: missing for place, missing in self._held.items() if place in watched}
         await asyncio.gather(*(renew(self._name, namespace) for namespace in sorted(watched)))
         found = await self._list(self._settings.namespaces)
         for namespace in sorted(watched | found.keys()):
@@ -116,16 +116,20 @@ class Scope:
             return {}
 
     async def _renew(self, name: str, namespace: str) -> None:
-        """Renew the Lease in a namespace, unless it was deleted. A namespace that is being deleted needs none."""
-        lease = lease_of(name, namespace, self._cluster.now())
+        """Renew the Lease in a namespace, but not soon after its deletion. A namespace that is deleted needs none."""
+        now = self._cluster.now()
+        lease = lease_of(name, namespace, now)
         try:
             try:
                 await self._cluster.patch(LEASE, namespace, lease["metadata"]["name"], {"spec": lease["spec"]})
             except NotFound:
                 if namespace in self._held:
-                    return
+                    missing = self._held[namespace] = self._held[namespace] or now
+                    if now - missing < timedelta(seconds=DURATION):
+                        return
+                    log.warning("%s: the Lease of this operator was deleted, and is created again", namespace)
                 await self._cluster.create(lease)
-            self._held.add(namespace)
+            self._held[namespace] = None
         except (Conflict, NotFound):
             return
         except Refused as error:

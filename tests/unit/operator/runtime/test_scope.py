@@ -122,19 +122,33 @@ def test_restarted_operator_keeps_its_place() -> None:
     assert other(operator(cluster, "a/first", "alerts")) is None
 
 
-def test_deleted_lease_is_created_only_by_the_next_process() -> None:
+def test_deleted_lease_is_created_again_later(caplog: pytest.LogCaptureFixture) -> None:
     cluster = Leases()
     first, second = operator(cluster, "a/first", "alerts", "tests"), operator(cluster, "b/second", "alerts")
     refresh(first, second)
     assert other(second) == "a/first"
-    del cluster.leases["alerts", lease_name("a/first")]
-    for _ in range(4):
+    for _ in range(2):  # each deletion is waited for anew
+        del cluster.leases["alerts", lease_name("a/first")]
+        for _ in range(int(DURATION / RENEWAL)):
+            pass_time(cluster, RENEWAL)
+            refresh(first, second)
+            assert (other(first), other(second)) == ("b/second", None), "one of them reconciles"
+            assert asyncio.run(namespaces_of_leases(cluster, "a/first", ())) == ["tests"]
         pass_time(cluster, RENEWAL)
-        refresh(first, second)
-    assert (other(first), other(second)) == ("b/second", None), "one of them reconciles"
-    assert asyncio.run(namespaces_of_leases(cluster, "a/first", ())) == ["tests"]
-    refresh(operator(cluster, "a/first", "alerts", "tests"))
-    assert asyncio.run(namespaces_of_leases(cluster, "a/first", ())) == ["tests", "alerts"]
+        with caplog.at_level(logging.WARNING):
+            caplog.clear()
+            refresh(first)
+        assert "alerts: the Lease of this operator was deleted, and is created again" in caplog.messages
+        assert asyncio.run(namespaces_of_leases(cluster, "a/first", ())) == ["tests", "alerts"]
+        assert (other(first), other(second)) == ("b/second", None), "it comes last"
+
+
+def test_restart_creates_a_deleted_lease_at_once() -> None:
+    cluster = Leases()
+    refresh(operator(cluster, "a/first", "alerts"))
+    cluster.leases.clear()
+    refresh(operator(cluster, "a/first", "alerts"))
+    assert asyncio.run(namespaces_of_leases(cluster, "a/first", ())) == ["alerts"]
 
 
 def test_namespace_that_is_made_anew_has_a_lease_again() -> None:
