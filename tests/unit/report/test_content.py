@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from testing.reports import make_report
 
+from skymap_scanner.reconstruction.protocol import Loss
 from skymap_scanner.report import ScanReport, report_html
 from skymap_scanner.report.content import content
 from skymap_scanner.results import PIXEL, ScanResult
@@ -79,6 +80,15 @@ def test_event_has_first_times_and_total_charges() -> None:
     assert np.linalg.norm(event["track"]["along"]) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_losses_without_finite_numbers_are_not_drawn(wrong: float) -> None:
+    honest = Loss((1.0, 2.0, 3.0), 9800.0, 50.0)
+    at = [replace(honest, position=(1.0, wrong, 3.0)), replace(honest, time=wrong), replace(honest, energy=wrong)]
+    report = replace(make_report(), losses=[*at, honest])
+    assert content(report).data["event"]["losses"] == [[1.0, 2.0, 3.0, 9800, 50.0]]
+    report_html(report)
+
+
 def test_what_is_missing_is_said() -> None:
     shown = content(ScanReport(make_report().result))
     assert shown.data["event"] is shown.data["history"] is None
@@ -116,3 +126,23 @@ def test_large_map_keeps_its_best_pixels(monkeypatch: pytest.MonkeyPatch) -> Non
     assert max(kept) == pytest.approx(np.sort(every)[99] - np.nanmin(every), abs=1e-3)
     assert shown.notes == [f"The map has the best 100 of {report.result.scanned} pixels."]
     assert max(shown.data["history"]["rounds"]["row"]) < 100
+
+
+def test_large_map_of_failed_pixels_keeps_all_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skymap_scanner.report.content.MAX_PIXELS", 100)
+    report = make_report()
+    rows = report.result.levels[8].copy()
+    rows["llh"][60:] = math.nan
+    shown = content(ScanReport(ScanResult({8: rows}, replace(report.result.metadata, plan={8: 768}, complete={}))))
+    (level,) = shown.data["levels"]
+    assert level["index"] == list(range(60))
+    assert None not in level["rise"]
+
+
+def test_long_history_keeps_the_time_of_its_first_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = content(make_report()).data
+    monkeypatch.setattr("skymap_scanner.report.content.MAX_FITS", 100)
+    shown = content(make_report()).data
+    assert shown["history"]["began"] == whole["history"]["began"]
+    assert shown["history"]["fits"]["began"] == whole["history"]["fits"]["began"][-100:]
+    assert (shown["history"]["rounds"], shown["growth"]) == (whole["history"]["rounds"], whole["growth"])

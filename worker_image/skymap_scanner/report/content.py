@@ -66,6 +66,7 @@ def content(report: ScanReport) -> Content:
     regions = contours(skymap) if skymap else []
     levels, rows = _levels(result, skymap)
     history = sorted(report.history, key=lambda one: one.ended)
+    began = min((one.began for one in history), default=0.0)
     every = {(nside, index) for nside, level in result.levels.items() for index in level["index"].tolist()}
     rounds = [one for one in done_rounds(history) if (one.nside, one.pixel) in every]
     notes = []
@@ -87,8 +88,8 @@ def content(report: ScanReport) -> Content:
             "contours": [_contour(one, rule.name) for one in regions],
             "rule": {"name": rule.name, "label": _rule_label(rule.name)},
             "event": None if report.event is None else event_view(report.event, skymap, report.losses),
-            "history": _history(history[-MAX_FITS:], rounds, rows, skymap),
-            "growth": [] if skymap is None else _growth(result, skymap, rounds, history),
+            "history": _history(history[-MAX_FITS:], began, rounds, rows, skymap),
+            "growth": [] if skymap is None else _growth(result, skymap, rounds, began),
         },
         card=_card(result, skymap, regions, history),
         summary=summary_text(result, skymap, regions),
@@ -135,11 +136,12 @@ def _levels(
     """
     lowest = skymap.best.llh if skymap else math.nan
     every = np.concatenate([level["llh"] for level in result.levels.values()] or [np.empty(0)])
-    cut = math.inf if len(every) <= MAX_PIXELS else float(np.sort(every)[MAX_PIXELS - 1])  # NaN sort last
+    cut = math.inf if len(every) <= MAX_PIXELS else float(np.sort(every)[MAX_PIXELS - 1])
+    # NaN sort last: a cut of NaN means that the failed pixels alone are too many.
     levels: list[dict[str, Any]] = []
     rows: dict[tuple[int, int], int] = {}
     for nside, level in result.levels.items():
-        kept = level if math.isinf(cut) else level[level["llh"] <= cut]
+        kept = level if math.isinf(cut) else level[np.isfinite(level["llh"]) & ~(level["llh"] > cut)]
         for index in kept["index"].tolist():
             rows[nside, index] = len(rows)
         levels.append(
@@ -187,14 +189,14 @@ def _region_row(skymap: MultiOrderMap, region: Contour) -> dict[str, str]:
 
 def _history(
     history: Sequence[FitRecord],
+    began: float,
     rounds: Sequence[DoneRound],
     rows: dict[tuple[int, int], int],
     skymap: MultiOrderMap | None,
 ) -> dict[str, Any] | None:
-    """Return fits and rounds in columns; times are seconds since the first fit began."""
+    """Return fits and rounds in columns; times are seconds since ``began``, when the first fit of all began."""
     if not history:
         return None
-    began = min(one.began for one in history)
     lowest = skymap.best.llh if skymap else math.nan
     workers = {name: number for number, name in enumerate(sorted({one.worker for one in history}))}
     shown = [one for one in rounds if (one.nside, one.pixel) in rows]
@@ -218,10 +220,9 @@ def _history(
 
 
 def _growth(
-    result: ScanResult, skymap: MultiOrderMap, rounds: Sequence[DoneRound], history: Sequence[FitRecord]
+    result: ScanResult, skymap: MultiOrderMap, rounds: Sequence[DoneRound], began: float
 ) -> list[list[float | None]]:
-    """Return time (s since the first fit began), RA, Dec, offset (deg) and area (square degrees) of each point."""
-    began = min((one.began for one in history), default=0.0)
+    """Return time (s since ``began``), RA, Dec, offset (deg) and area (square degrees) of each point."""
     return [
         [
             round(one.time - began, 2),

@@ -58,7 +58,9 @@ def _hits(event: PreparedEvent) -> list[list[float]]:
 
 
 def _losses(losses: Sequence[Loss]) -> list[list[float]]:
-    largest = sorted((one for one in losses if one.energy > 0), key=lambda one: -one.energy)[:MAX_LOSSES]
+    """Return the largest losses; those without a place, time or energy, which a program may return, are left out."""
+    drawn = [one for one in losses if one.energy > 0 and np.isfinite([*one.position, one.time, one.energy]).all()]
+    largest = sorted(drawn, key=lambda one: -one.energy)[:MAX_LOSSES]
     return [
         [*(round(x, 1) for x in one.position), round(one.time), float(f"{one.energy:.3g}")]
         for one in sorted(largest, key=lambda one: one.time)
