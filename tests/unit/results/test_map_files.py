@@ -145,6 +145,27 @@ HALF = 3 / (2 * np.pi)
 GOOD = table_file(density=(HALF, HALF))
 
 
+def with_cards(**cards):
+    """Return the good map with other numbers in the header of its table."""
+    content = GOOD
+    for key, value in cards.items():
+        place = content.index(f"{key:8}=".encode(), 2880)
+        content = content[:place] + f"{key:8}= {value:>20}".encode() + content[place + 30 :]
+    return content
+
+
+def many_axes():
+    """Return a header whose axes multiply to more digits than Python converts."""
+    cards = [
+        "XTENSION= 'IMAGE   '",
+        "BITPIX  = 8",
+        "NAXIS   = 999",
+        *(f"NAXIS{n:<3}= {10**60}" for n in range(1, 1000)),
+    ]
+    text = "".join(f"{card:80}" for card in [*cards, "END"])
+    return GOOD[:2880] + text.ljust(-(-len(text) // 2880) * 2880).encode()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -176,7 +197,7 @@ GOOD = table_file(density=(HALF, HALF))
         (GOOD.replace(b"TFORM1  = 'K ", b"TFORM1  = 'A "), "column UNIQ: expected numbers"),
         (
             GOOD.replace(b"NAXIS2  =                    2", b"NAXIS2  =   999999999999999999"),
-            "bytes of data, and 2880 follow",
+            "more data than the 2880 bytes that follow",
         ),
         (GOOD.replace(b"NAXIS2  =                    2", b"NAXIS2  =                   -2"), "NAXIS2 is -2"),
         (
@@ -184,7 +205,12 @@ GOOD = table_file(density=(HALF, HALF))
             "NAXIS2 is '2.5', not a whole",
         ),
         (GOOD.replace(b"NAXIS2  =                    2", b"NAXIS2  =                    ("), "NAXIS2"),
-        (GOOD[:5760], "bytes of data, and 0 follow: cut off"),
+        (with_cards(NAXIS1=0, NAXIS2=99999999999999999999), "impossible sizes: 9{20} rows of 0 bytes"),
+        (with_cards(NAXIS1=0), "impossible sizes: 2 rows of 0 bytes"),
+        (with_cards(NAXIS1=99999999999999999999, NAXIS2=0), "impossible sizes: 0 rows of 9{20} bytes"),
+        (with_cards(NAXIS2=9999, GCOUNT=0), "impossible sizes: 9999 rows of 16 bytes, GCOUNT 0"),
+        (many_axes(), "more data than the 0 bytes that follow"),
+        (GOOD[:5760], "more data than the 0 bytes that follow: cut off"),
         (GOOD[:4000], "no end of a header"),
         (GOOD.replace(b"END  ", b"ENDE "), "no end of a header"),
         (GOOD[:2880], "no table: give a HEALPix map"),

@@ -107,11 +107,17 @@ def tables(content: bytes) -> Iterator[Table]:
         elements = int(np.prod(shape, dtype=object)) if shape else 0
         size = width * _size(header, "GCOUNT", 1) * (_size(header, "PCOUNT", 0) + elements)
         if size > len(content) - place:
-            raise InputError(f"the header states {size} bytes of data, and {len(content) - place} follow: cut off?")
+            raise InputError(f"the header states more data than the {len(content) - place} bytes that follow: cut off?")
         if _card(header, "XTENSION", "") == "BINTABLE" and len(shape) == 2 and width == 1:
-            data = np.frombuffer(content, np.uint8, elements, place).reshape(shape[1], shape[0])
-            yield Table(header, data, _columns(header, shape[0]))
+            yield Table(header, _rows(header, content, place, *shape), _columns(header, shape[0]))
         place += -(-size // FITS_BLOCK) * FITS_BLOCK
+
+
+def _rows(header: fits.Header, content: bytes, place: int, width: int, rows: int) -> NDArray[np.uint8]:
+    """Return the rows of a table; raises InputError for sizes that their product did not show as impossible."""
+    if max(width, rows) > len(content) or (rows and not width) or _size(header, "GCOUNT", 1) != 1:
+        raise InputError(f"impossible sizes: {rows} rows of {width} bytes, GCOUNT {_size(header, 'GCOUNT', 1)}")
+    return np.frombuffer(content, np.uint8, width * rows, place).reshape(rows, width)
 
 
 def _header(content: bytes, place: int) -> tuple[fits.Header, int]:
