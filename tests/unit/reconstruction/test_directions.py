@@ -14,7 +14,7 @@ from skymap_scanner.reconstruction.millipede.anisotropy import DELAYED, kappa, w
 from skymap_scanner.reconstruction.millipede.directions import F, layer_at
 from skymap_scanner.reconstruction.millipede.layers import column_of, layer_table
 from skymap_scanner.reconstruction.millipede.light import layer_place
-from skymap_scanner.reconstruction.millipede.slopes import layer_slopes
+from skymap_scanner.reconstruction.millipede.slopes import layer_slopes, shape_slopes
 from skymap_scanner.simulation.medium import Medium, south_pole
 from skymap_scanner.simulation.propagation import Sources, propagate, receivers
 
@@ -63,6 +63,15 @@ def test_slopes_of_the_layers_agree_with_differences() -> None:
         close.append(abs((farther - nearer) / (2 * step) - by_distance) < 0.05 * scale + 0.02 * abs(by_distance))
     assert ends > 10
     assert np.mean(close) > 0.97
+
+
+def test_slopes_of_the_shape_agree_with_differences() -> None:
+    step = 1e-2
+    for at in np.random.default_rng(5).uniform((0.05, -0.8, -0.5), (0.95, 0.8, 0.5), (200, 3)):
+        _, *slopes = shape_slopes(*map(F, at))
+        for one, slope in zip(np.eye(3), slopes, strict=True):
+            later, sooner = (shape_slopes(*map(F, at + sign * step * one))[0] for sign in (1, -1))
+            assert (later - sooner) / (2 * step) == pytest.approx(slope, abs=2e-3)
 
 
 def seen(medium: Medium, direction: Array, photons: int) -> tuple[float, float]:

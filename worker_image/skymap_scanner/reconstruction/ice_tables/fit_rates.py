@@ -1,12 +1,14 @@
 """From the paths of photons to the numbers with which the kernels describe layered ice, cell by cell.
 
 A cell is a node of `millipede.layers`: an angle to the vertical and a distance, below or above a DOM of some height.
-Its four numbers follow from what photons do there:
+Its six numbers follow from what photons do there:
 
 1. The rates of scattering and absorption with which the photon table comes nearest to the delays of isotropic light.
 2. With this scattering, the absorption and the two slopes for which the model of one shower, averaged over the
    directions of the shower, has the charge and the first moments (along the line to the DOM, and along the vertical)
    that the photons have.
+3. With this scattering, the shape (`light.shaped`) for which light is seen when photons are seen. The angular
+   acceptance counts: scattered light comes from elsewhere than direct light.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from skymap_scanner.detector.ice import ORIGIN_DEPTH, Ice
 from skymap_scanner.reconstruction.ice_tables.photon_walk import COSINES, DELAYS, ROOTS, Paths
 from skymap_scanner.reconstruction.ice_tables.table_light import TableLight
 from skymap_scanner.reconstruction.millipede.constants import COS_CHERENKOV, EMISSION_A, EMISSION_B
-from skymap_scanner.reconstruction.millipede.layers import N_COSINE, N_DISTANCE, ROOT_STEP
+from skymap_scanner.reconstruction.millipede.layers import N_COSINE, N_DISTANCE, N_NUMBER, ROOT_STEP
 
 Array = NDArray[np.float64]
 
@@ -39,6 +41,8 @@ _NO_LIGHT = 1e-100
 #: Nearby, absorption has no hold on the charge, and stays near what the delays say: error of the charge over that of
 #: the logarithm of the absorption, squared.
 _PULL = 0.01
+#: What the shape of the delays costs, and the least share of a delay that counts in full: where few photons came by.
+_STIFF, _LEAST_PART = 1e-3, 2e-3
 #: Directions of showers for the averages.
 _DIRECTIONS = 128
 
@@ -66,8 +70,8 @@ def straight_means(ice: Ice, height: float) -> tuple[Array, Array]:
 
 
 def fit(paths: Paths, photons: int, ice: Ice, height: float, light: TableLight) -> Array:
-    """Return ln scattering and ln absorption rate (1/m), and the slopes in n_z and cos psi, (4, cosines, distances)."""
-    start = np.array([*straight_means(ice, height), *np.zeros((2, N_COSINE, N_DISTANCE))])
+    """Return the numbers of `layers`, rates as logarithms of 1/m, (N_NUMBER, cosines, distances)."""
+    start = np.array([*straight_means(ice, height), *np.zeros((N_NUMBER - 2, N_COSINE, N_DISTANCE))])
     found = start.copy()
     volume = 2 * math.pi / 3 * np.diff(COSINES)[:, None] * np.diff(ROOTS**6)[None]
     for k in range(FIRST, LAST + 1):
@@ -77,9 +81,11 @@ def fit(paths: Paths, photons: int, ice: Ice, height: float, light: TableLight) 
         delay = paths.delay[:, k] / volume[:, k, None]
         counts = paths.delay[:, k] * photons / _SCATTER
         found[:2, :, k] = _fit_delays(delay, counts, start[:2, :, k], width, distance, share, light)
-        moments = np.array([paths.seen[:, k], paths.upwards[:, k], paths.ahead[:, k]]) / volume[:, k]
+        seen = paths.seen[:, k]
+        moments = np.array([seen.sum(axis=1), paths.upwards[:, k], paths.ahead[:, k]]) / volume[:, k]
         moments[1:] *= mean_cosine()
-        found[1:, :, k] = _fit_moments(moments, found[:2, :, k], distance, share, light)
+        found[1:4, :, k] = _fit_moments(moments, found[:2, :, k], distance, share, light)
+        found[4:, :, k] = _fit_shape(seen, found[:2, :, k], distance, share, light)
     found[:, :, LAST + 1 :] = start[:, :, LAST + 1 :] + (found - start)[:, :, LAST : LAST + 1]
     for k in range(FIRST):
         found[:, :, k] = start[:, :, k] + (found - start)[:, :, FIRST] * (k / FIRST)
@@ -150,3 +156,24 @@ def _fit_moments(moments: Array, rates: Array, distance: Array, share: Array, li
     dark = moments[0] <= _LEAST * value.mean(axis=1)
     solved[:, dark] = np.array([rates[1][dark], *np.zeros((2, int(dark.sum())))])
     return solved
+
+
+def _fit_shape(seen: Array, rates: Array, distance: Array, share: Array, light: TableLight) -> Array:
+    """Return by how much sooner and how much wider light comes than in the photon table, (2, cosines).
+
+    ``seen`` (cosines, delays): path of the photons that are seen.
+    """
+    parts = [light.delayed(np.exp(rates[0]), np.exp(rates[1]), d, DELAYS) for d in distance]
+    value = np.tensordot(share, parts, 1)
+    expected = value / np.maximum(value.sum(axis=1, keepdims=True), _NO_LIGHT)
+    come = np.cumsum(expected, axis=1)
+    both = come * (1 - come)
+    slopes = [np.diff(change, prepend=0.0, axis=1) for change in (both, both * (1 - 2 * come))]
+    total = np.maximum(seen.sum(axis=1, keepdims=True), _NO_LIGHT)
+    missing, weight = seen / total - expected, 1 / np.maximum(expected, _LEAST_PART)
+    matrix = np.einsum("icj,kcj,cj->cik", slopes, slopes, weight) + np.eye(2) * _STIFF
+    found = np.linalg.solve(matrix, np.einsum("icj,cj,cj->ci", slopes, missing, weight)[..., None])[..., 0].T
+    # the density must not fall below a tenth of the photon table's anywhere
+    at = np.linspace(0, 1, 41)
+    change = np.multiply.outer(found[0], 1 - 2 * at) + np.multiply.outer(found[1], 1 - 6 * at * (1 - at))
+    return found * np.minimum(1, 0.9 / np.maximum(-change.min(axis=1), 1e-9))

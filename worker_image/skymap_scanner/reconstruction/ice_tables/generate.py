@@ -26,7 +26,7 @@ SEED = 20131110
 
 
 def make_height(number: int, name: str, photons: int, seed: int) -> NDArray[np.float64]:
-    """Return the four numbers of all cells around a DOM at the ``number``-th height, (4, cosines, distances)."""
+    """Return the numbers of all cells around a DOM at the ``number``-th height, (N_NUMBER, cosines, distances)."""
     ice, height = ice_model(name), LOWEST + STEP * number
     own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     return fit(walk(photons, own, ice, height), photons, ice, height, TableLight())

@@ -33,8 +33,8 @@ class Paths(NamedTuple):
     """Weighted path of one photon, m, by (cosine, distance).
 
     The cosine is that of the line from the place to the DOM with the vertical, upwards. ``delay`` (.., delays): for a
-    DOM that sees all directions alike. The others are weighted with the angular acceptance: ``seen``, and its first
-    moments in the direction at the place: ``ahead`` along the line to the DOM, ``upwards`` along the vertical.
+    DOM that sees all directions alike. The others are weighted with the angular acceptance: ``seen`` (.., delays), and
+    first moments in the direction at the place: ``ahead`` along the line to the DOM, ``upwards`` along the vertical.
     """
 
     delay: Array
@@ -46,7 +46,8 @@ class Paths(NamedTuple):
 def walk(photons: int, seed: int, ice: Ice, height: float) -> Paths:
     """Follow ``photons`` photons from a DOM at ``height`` (m) and return their mean paths."""
     shape = (N_COSINE, N_DISTANCE)
-    paths = Paths(np.zeros((*shape, len(DELAYS) - 1)), np.zeros(shape), np.zeros(shape), np.zeros(shape))
+    delays = (*shape, len(DELAYS) - 1)
+    paths = Paths(np.zeros(delays), np.zeros(delays), np.zeros(shape), np.zeros(shape))
     scatter = 1 / (ice.effective_scattering_length * (1 - SCATTERING_G))
     first = (ORIGIN_DEPTH - height - ice.depth_top) / ice.thickness
     _walk(photons, seed, first, scatter, 1 / ice.absorption_length, ice.thickness, np.array(ACCEPTANCE), paths)
@@ -116,9 +117,10 @@ def _count(
         return
     angle = int((1 - z / r) * (paths.seen.shape[0] - 1) / 2 + 0.5)
     time = np.searchsorted(DELAYS, (length - r) / C_ICE, "right") - 1
-    paths.delay[angle, shell, min(max(time, 0), paths.delay.shape[2] - 1)] += weight
+    time = min(max(time, 0), paths.delay.shape[2] - 1)
+    paths.delay[angle, shell, time] += weight
     weight *= seen
-    paths.seen[angle, shell] += weight
+    paths.seen[angle, shell, time] += weight
     # a photon from the place to the DOM starts along -u, and the line to the DOM is along -(x, y, z)
     paths.ahead[angle, shell] += weight * (ux * x + uy * y + uz * z) / r
     paths.upwards[angle, shell] -= weight * uz

@@ -31,7 +31,7 @@ class TableLight:
     """Fluence of one photon, 1/m2, as the kernels look it up; rates in 1/m, ``distance`` in m."""
 
     def __init__(self) -> None:
-        self._tables = make_tables(load())
+        self._tables = make_tables(load(), smear=0.0)  # photons come when they come
         self._log_fluence = self._tables.log_fluence.reshape(N_RADIUS, -1).astype(np.float64)
         self._arrival = self._tables.arrival.reshape(-1, N_TIME_RADIUS, N_TIME_ANGLE, N_TIME).astype(np.float64)
         self._isotropic = np.log(np.exp(self._log_fluence).mean(axis=1))  # the angles are even in their cosine

@@ -117,6 +117,8 @@ class Segments(NamedTuple):
     radial: Single
     angular: Single
     knee: Single
+    sooner: Single
+    wider: Single
     earlier: Single
     later: Single
     unhit: Single
@@ -155,6 +157,8 @@ def make_segments(rows: int, spacing: float, first: int, keep: NDArray[np.bool_]
         radial=room(),
         angular=room(),
         knee=room(),
+        sooner=room(),
+        wider=room(),
         earlier=room(),
         later=room(),
         unhit=room(n),

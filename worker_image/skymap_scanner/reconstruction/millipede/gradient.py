@@ -39,6 +39,8 @@ from skymap_scanner.reconstruction.millipede.light import (
     NEAREST,
     ONE,
     SCATTER,
+    SOONER,
+    WIDER,
     ZERO,
     F,
     arrival_place,
@@ -48,7 +50,7 @@ from skymap_scanner.reconstruction.millipede.light import (
     taper,
 )
 from skymap_scanner.reconstruction.millipede.response import place_segments
-from skymap_scanner.reconstruction.millipede.slopes import arrival_slopes, charge_slopes
+from skymap_scanner.reconstruction.millipede.slopes import arrival_slopes, charge_slopes, layer_slopes, shape_slopes
 
 COORDINATES = ("a", "b", "time", "along", "alpha", "beta")
 SIZE = len(COORDINATES)
@@ -84,7 +86,8 @@ class Room(NamedTuple):
 # Quantities of a source-DOM pair, by row of ``pair``.
 (_CHARGE, _DISTANCE, _COS, _SCALE, _OFFSET, _RADIAL, _ANGULAR, _KNEE, _DIRECT_TIME, _EARLIER, _LATER) = range(11)
 _RATE_D, _RATE_H, _RATE_W, _LOG_D, _LOG_H, _LOG_W, _LOG_COS, _LOG_AXIS, _LOG_Z = range(11, 20)
-_QUANTITIES = 20
+_SOONER, _SOONER_D, _SOONER_H, _WIDER, _WIDER_D, _WIDER_H = range(20, 26)
+_QUANTITIES = 26
 
 
 def make_room(rows: int, segments: int, support: int) -> Room:
@@ -183,6 +186,12 @@ def _pairs_of_dom(
         )
         direct = seg.time[j] + d * _ICE
         room.place[m] = place
+        pair[_SOONER, m], pair[_SOONER_D, m], pair[_SOONER_H, m] = layer_slopes(
+            at + SOONER, by_root, by_cosine, d, cos_layers, event.layers
+        )
+        pair[_WIDER, m], pair[_WIDER_D, m], pair[_WIDER_H, m] = layer_slopes(
+            at + WIDER, by_root, by_cosine, d, cos_layers, event.layers
+        )
         pair[_CHARGE, m], pair[_DISTANCE, m], pair[_COS, m], pair[_SCALE, m] = charge, d, cos_psi, scale
         pair[_OFFSET, m], pair[_DIRECT_TIME, m] = tables.shift[kind] - direct * scale, direct
         pair[_RADIAL, m], pair[_ANGULAR, m], pair[_KNEE, m] = radial, angular, knee
@@ -266,17 +275,21 @@ def _differentiate_light(
         j = room.lit[room.seen[i]]
         scale, knee, d, cos_psi = pair[_SCALE, i], pair[_KNEE, i], pair[_DISTANCE, i], pair[_COS, i]
         t = max(edge * scale + pair[_OFFSET, i], ZERO)
-        share, by_r, by_cos, by_w = arrival_slopes(
+        plain, by_r, by_cos, by_w = arrival_slopes(
             room.place[i], pair[_RADIAL, i], pair[_ANGULAR, i], t, knee, d * scale, tables
         )
+        share, gain, by_sooner, by_wider = shape_slopes(plain, pair[_SOONER, i], pair[_WIDER, i])
+        by_r, by_cos, by_w = by_r * gain, by_cos * gain, by_w * gain
         pair[_LATER, i] = pair[_CHARGE, i] * share
         by_t = -by_w * scale
         light = pair[_CHARGE, i] * seg.energy[j]
         # derivatives in distance, cos psi, and the source's place along the tilt, upwards and along the flow
         by_scale = by_r * d + by_w * (edge - pair[_DIRECT_TIME, i])
         slope_d = light * (pair[_LOG_D, i] * share + by_r * scale + by_t * _ICE + pair[_RATE_D, i] * _LENGTH * by_scale)
+        slope_d += light * (by_sooner * pair[_SOONER_D, i] + by_wider * pair[_WIDER_D, i])
         slope_cos = light * (pair[_LOG_COS, i] * share + by_cos)
         slope_h = light * (pair[_LOG_H, i] * share + pair[_RATE_H, i] * _LENGTH * by_scale)
+        slope_h += light * (by_sooner * pair[_SOONER_H, i] + by_wider * pair[_WIDER_H, i])
         slope_w = light * (pair[_LOG_W, i] * share + pair[_RATE_W, i] * _LENGTH * by_scale)
         slope_p, slope_z = slope_h * seg.lean[j], slope_h * seg.rise[j] + light * share * pair[_LOG_Z, i]
         inverse_d = ONE / d

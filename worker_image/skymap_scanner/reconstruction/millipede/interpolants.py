@@ -33,7 +33,7 @@ N_TIME = 48
 KNEE_SHORT, KNEE_RATE, KNEE_LENGTH = 40.0, 3.5, 50.0  # scaled ns, ns/m, m
 
 # The smear is a constant in ns, so in scaled time it depends on the ice: one table for each class of scattering length.
-N_CLASS = 14
+N_CLASS = 18
 CLASS_FIRST = 5.0  # m
 CLASS_RATIO = 1.2
 #: Longest effective scattering length that is told apart, m.

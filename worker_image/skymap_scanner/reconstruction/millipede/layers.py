@@ -4,8 +4,9 @@ The photon table is that of homogeneous ice. Between a source and a DOM, layered
 the table describes best how much isotropic light gets from one to the other, and when, as photons that walk through the
 layers tell (`ice_tables`). A mean over the straight line between the two is no substitute: light takes its way around
 dusty layers. Two slopes say how the charge depends on the direction of the shower beyond the photon table: light that
-starts into clear ice goes farther than light that starts into dust. All four numbers depend on the DOM's depth, on the
-distance, and on the angle to the vertical.
+starts into clear ice goes farther than light that starts into dust. Two more shape the arrival times: light that takes
+its way around dust comes in another shape, and a DOM sees scattered light with another sensitivity than direct light.
+All six numbers depend on the DOM's depth, on the distance, and on the angle to the vertical.
 
 The files are npz of plain arrays, made by ``python -m skymap_scanner.reconstruction.ice_tables.generate``.
 """
@@ -34,7 +35,7 @@ LOWEST, STEP, N_HEIGHT = -560.0, 10.0, 114
 COLUMN_STEP = STEP / 2
 N_COLUMN = 2 * N_HEIGHT - 1
 #: Numbers of a node.
-N_NUMBER = 4
+N_NUMBER = 6
 #: Files hold multiples of this part of one.
 _UNIT = 4096
 
@@ -52,13 +53,14 @@ def layer_table(ice: Ice) -> NDArray[np.float32]:
     """Return the table of an ice model, (N_COLUMN, N_COSINE, N_DISTANCE, N_NUMBER).
 
     Its numbers: effective rates of scattering and of absorption, 1/m; and how ln(charge) grows with the vertical
-    component of the shower's axis, and with cos psi. Where all lengths of the ice were multiplied by a factor, so are
-    the inverses of the rates. Homogeneous ice, of any name, has the same rates everywhere, and no slopes. Raises
-    InputError for any other ice.
+    component of the shower's axis, and with cos psi; by how much sooner, and how much more spread, light comes
+    (`light.shaped`). Where all lengths of the ice were multiplied by a factor, so are the inverses of the rates.
+    Homogeneous ice, of any name, has the same rates everywhere, and zeros for the rest. Raises InputError for any other
+    ice.
     """
     lengths = [ice.effective_scattering_length, ice.absorption_length]
     if all((length == length[0]).all() for length in lengths):
-        even = np.array([1 / lengths[0][0], 1 / lengths[1][0], 0, 0], np.float32)
+        even = np.array([1 / lengths[0][0], 1 / lengths[1][0], 0, 0, 0, 0], np.float32)
         return np.broadcast_to(even, (N_COLUMN, N_COSINE, N_DISTANCE, N_NUMBER)).copy()
     nominal, table = ice_model(ice.name), _load(ice.name).copy()
     for number, (there, here) in enumerate(
@@ -77,7 +79,7 @@ def digest(name: str) -> str:
 
 
 def encode(numbers: NDArray[np.float64]) -> bytes:
-    """Write the file of a table, (N_HEIGHT, N_NUMBER, N_COSINE, N_DISTANCE): logarithms of rates, and slopes."""
+    """Write the file of a table, (N_HEIGHT, N_NUMBER, N_COSINE, N_DISTANCE): logarithms of rates, and the rest."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, numbers=np.rint(numbers * _UNIT).astype(np.int16))
     return buffer.getvalue()

@@ -51,7 +51,7 @@ _LAYER_COSINE_DENSITY, _LAYER_COSINE_LAST = F((N_COSINE - 1) / 2), F(N_COSINE - 
 _LAYER_DISTANCES, _LAYER_NUMBERS = F(N_DISTANCE), np.int32(N_NUMBER)
 _NEXT_COSINE = np.int32(N_DISTANCE * N_NUMBER)
 # Which number of the layers is what.
-SCATTER, ABSORB, BY_AXIS, BY_PSI = (np.int32(n) for n in range(N_NUMBER))
+SCATTER, ABSORB, BY_AXIS, BY_PSI, SOONER, WIDER = (np.int32(n) for n in range(N_NUMBER))
 _LONGEST = F(N_LENGTH - 1)
 _PAIR = F(1.001)  # an index of a pair of nodes ends this much below their number
 # The angular acceptance: a polynomial in cos eta for each power of e^(-d / le).
@@ -246,3 +246,10 @@ def arrived(
     far = c + angular * (d - c)
     share: np.float32 = near + radial * (far - near)
     return share
+
+
+@inlined
+def shaped(share: np.float32, sooner: np.float32, wider: np.float32) -> np.float32:
+    """Return the share of the light that has come in layered ice, from that of the photon table."""
+    later = ONE - share
+    return share + share * later * (sooner + wider * (later - share))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 
 #: Rises with every change of -ln L: results of different versions cannot be compared.
-VERSION = 6
+VERSION = 7
 
 
 class Millipede:

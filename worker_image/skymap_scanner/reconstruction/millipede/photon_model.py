@@ -5,13 +5,14 @@
 
 with le and la the effective lengths of the ice between cascade and DOM (`layers`) and lp = sqrt(le la / 3), and less or
 more of it by the direction to the flow of the ice (`anisotropy`).
-Light comes at d / c_ice + delay; delays scale like lengths, and are smeared. Every number comes from the same
-`interpolants.LightTables` as the kernels', so that the two differ by rounding only.
+Light comes at d / c_ice + delay; delays scale like lengths, are smeared, and shaped by the layers. Every number comes
+from the same `interpolants.LightTables` as the kernels', so that the two differ by rounding only.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,23 @@ _NEAREST = 1.0
 #: An index of a pair of nodes ends this much below their number.
 _PAIR = 1.001
 
+_Corner = tuple[NDArray[np.int64], NDArray[np.int64], Array]
+
+
+class _Way(NamedTuple):
+    """How delays of pairs of a cascade and a DOM (n,) are looked up.
+
+    ``distance``, m; ``scale``: scaled ns per ns; ``kind``: class of the smear; ``corners``: nodes (radius, angle) with
+    their weights; ``sooner``, ``wider``: what the layers do to the share that has come.
+    """
+
+    distance: Array
+    scale: Array
+    kind: NDArray[np.int64]
+    corners: list[_Corner]
+    sooner: Array
+    wider: Array
+
 
 class PhotonModel:
     """Light of cascades in all DOMs of a geometry.
@@ -91,18 +109,9 @@ class PhotonModel:
 
     def arrived(self, position: Array, direction: Array, dom: NDArray[np.int64], time: Array) -> Array:
         """Return the share of the light of ``position`` (n, 3) that is at ``dom`` (n,) ``time`` (n,) after emission."""
-        distance, cos_psi, scatter = self._delays(position, direction, dom)
-        scale = TABLE_SCATTERING * scatter
-        kind, corners = self._time_corners(distance * scale, cos_psi, scatter)
-        late = np.maximum((time - distance / C_ICE) * scale + self._tables.shift[kind], 0.0)
-        place = np.minimum(late / (late + knee(distance * scale)) * (N_TIME - 1), N_TIME - _PAIR)
-        node = place.astype(np.int64)
-        part = place - node
-        share = np.zeros(len(distance))
-        for i, j, weight in corners:
-            low, high = self._arrival[kind, i, j, node], self._arrival[kind, i, j, node + 1]
-            share += weight * (low + part * (high - low))
-        return share
+        way = self._delays(position, direction, dom)
+        late = np.maximum((time - way.distance / C_ICE) * way.scale + self._tables.shift[way.kind], 0.0)
+        return shaped(self._come(way, late), way.sooner, way.wider)
 
     def draw_times(
         self,
@@ -113,26 +122,48 @@ class PhotonModel:
         dom: NDArray[np.intp],
     ) -> Array:
         """Draw, for each photon (source index, DOM), the time from its emission to its record (ns)."""
-        where = np.asarray(position, np.float64)[source]
-        distance, cos_psi, scatter = self._delays(where, direction, dom)
-        scale = TABLE_SCATTERING * scatter
-        kind, corners = self._time_corners(distance * scale, cos_psi, scatter)
+        where, time, left = np.asarray(position, np.float64)[source], np.empty(len(source)), np.arange(len(source))
+        while len(left):  # the table's times are drawn, and kept as often as the layers ask for
+            way = self._delays(where[left], direction, dom[left])
+            late = self._draw_late(random, way)
+            share = self._come(way, late)
+            more = way.sooner * (1 - 2 * share) + way.wider * (1 - 6 * share * (1 - share))
+            kept = random.random(len(left)) * (1 + np.abs(way.sooner) + np.abs(way.wider)) < 1 + more
+            come = way.distance / C_ICE + (late - self._tables.shift[way.kind]) / way.scale
+            time[left[kept]] = come[kept]
+            left = left[~kept]
+        return time
+
+    def _come(self, way: _Way, late: Array) -> Array:
+        """Return the share of the photon table's light that has come at scaled times after the first node."""
+        place = np.minimum(late / (late + knee(way.distance * way.scale)) * (N_TIME - 1), N_TIME - _PAIR)
+        node = place.astype(np.int64)
+        part = place - node
+        share = np.zeros(len(late))
+        for i, j, weight in way.corners:
+            low, high = self._arrival[way.kind, i, j, node], self._arrival[way.kind, i, j, node + 1]
+            share += weight * (low + part * (high - low))
+        return share
+
+    def _draw_late(self, random: np.random.Generator, way: _Way) -> Array:
+        """Draw scaled times after the first node from the photon table."""
         # Choosing a corner with its weight draws from the interpolated distribution.
-        chosen = random.random(len(distance))
-        i, j = corners[0][0].copy(), corners[0][1].copy()
-        below = np.zeros(len(distance))
-        for corner_i, corner_j, weight in corners:
+        chosen = random.random(len(way.distance))
+        i, j = way.corners[0][0].copy(), way.corners[0][1].copy()
+        below = np.zeros(len(chosen))
+        for corner_i, corner_j, weight in way.corners:
             here = (chosen >= below) & (weight > 0)
             i[here], j[here] = corner_i[here], corner_j[here]
             below = below + weight
-        place = self._invert(kind, i, j, random.random(len(distance)))
-        late = knee(distance * scale) * place / (1 - place)
-        return np.asarray(distance / C_ICE + (late - self._tables.shift[kind]) / scale)
+        place = self._invert(way.kind, i, j, random.random(len(chosen)))
+        return np.asarray(knee(way.distance * way.scale) * place / (1 - place))
 
-    def _delays(self, position: Array, direction: Array, dom: NDArray[np.integer]) -> tuple[Array, Array, Array]:
-        """Return distance, cos psi, and the scattering rate that sets the delays, (n,)."""
-        distance, cos_psi, _, kappa_there, (scatter, *_) = self._path(position, direction, dom)
-        return distance, cos_psi, scatter * (1 + DELAYED * kappa_there)
+    def _delays(self, position: Array, direction: Array, dom: NDArray[np.integer]) -> _Way:
+        """Return where the delays of each pair of a cascade and a DOM (n,) are tabulated."""
+        distance, cos_psi, _, kappa_there, (scatter, _, _, _, sooner, wider) = self._path(position, direction, dom)
+        rate = scatter * (1 + DELAYED * kappa_there)
+        kind, corners = self._time_corners(distance * TABLE_SCATTERING * rate, cos_psi, rate)
+        return _Way(distance, TABLE_SCATTERING * rate, kind, corners, sooner, wider)
 
     def _path(
         self, position: Array, direction: Array, dom: NDArray[np.integer]
@@ -154,16 +185,14 @@ class PhotonModel:
     def _charge(self, position: Array, direction: Array, dom: NDArray[np.int64]) -> Array:
         """Return the expected PE per GeV of pairs of a cascade and a DOM (n,)."""
         distance, cos_psi, cos_eta, kappa_there, numbers = self._path(position, direction, dom)
-        scatter, absorb, by_axis, by_psi = numbers
+        scatter, absorb, by_axis, by_psi, _, _ = numbers
         lengths, axis_z = distance * scatter, float(direction[2])
         seen = scattered(self._acceptance, turned(cos_eta, cos_psi, axis_z, lengths), lengths)
         more = by_axis * axis_z + by_psi * cos_psi - kappa_there * way(distance, scatter, absorb)
         light = fluence(self._tables, distance, cos_psi, scatter, absorb) * np.exp(more)
         return np.where(distance < FARTHEST, self._efficiency[dom] * light * seen, 0.0)  # the layers end there
 
-    def _time_corners(
-        self, radius: Array, cos_psi: Array, scatter: Array
-    ) -> tuple[NDArray[np.int64], list[tuple[NDArray[np.int64], NDArray[np.int64], Array]]]:
+    def _time_corners(self, radius: Array, cos_psi: Array, scatter: Array) -> tuple[NDArray[np.int64], list[_Corner]]:
         """Return the class of each pair, and the four nodes (radius, angle) around it with their weights."""
         tables = self._tables
         kind = tables.class_of[np.minimum(1 / scatter, N_LENGTH - 1).astype(np.int64)].astype(np.int64)
@@ -205,7 +234,7 @@ def steeper(tables: LightTables, distance: Array | float, scatter: Array, absorb
     return np.asarray(distance * (np.sqrt(3 * absorb * scatter) - reference))
 
 
-def _corners(u: Array, v: Array, last: float) -> list[tuple[NDArray[np.int64], NDArray[np.int64], Array]]:
+def _corners(u: Array, v: Array, last: float) -> list[_Corner]:
     """Return the four nodes around (u, v), with their weights; the node in v ends at ``last``, the weight does not."""
     i, j = u.astype(np.int64), np.clip(v, 0.0, last).astype(np.int64)
     f, g = u - i, v - j
@@ -220,6 +249,11 @@ def _corners(u: Array, v: Array, last: float) -> list[tuple[NDArray[np.int64], N
 def knee(radius: Array) -> Array:
     """Return the knee of the axis of time at a scaled distance (scaled ns)."""
     return np.asarray(KNEE_SHORT + KNEE_RATE * radius * radius / (radius + KNEE_LENGTH))
+
+
+def shaped(share: Array, sooner: Array, wider: Array) -> Array:
+    """Return the share of the light that has come in layered ice, from that of the photon table."""
+    return np.asarray(share + share * (1 - share) * (sooner + wider * (1 - 2 * share)))
 
 
 @lru_cache(maxsize=1)

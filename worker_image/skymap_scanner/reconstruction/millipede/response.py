@@ -31,6 +31,8 @@ from skymap_scanner.reconstruction.millipede.light import (
     NEAREST,
     ONE,
     SCATTER,
+    SOONER,
+    WIDER,
     ZERO,
     F,
     arrival_place,
@@ -38,6 +40,7 @@ from skymap_scanner.reconstruction.millipede.light import (
     expected_charge,
     layer_number,
     layer_place,
+    shaped,
     taper,
 )
 
@@ -148,12 +151,18 @@ def places_in_tables(
     shift: Single,
     angle_first: np.float32,
     angle_density: np.float32,
+    dom_height: np.float32,
+    height: Single,
+    column: np.int32,
+    layers: Single,
     rate: Single,
     offset: Single,
     place: NDArray[np.int32],
     radial: Single,
     angular: Single,
     knee: Single,
+    sooner: Single,
+    wider: Single,
 ) -> np.float32:
     """Look up where the arrival times of segments low..high are tabulated; return the earliest possible time (ns).
 
@@ -165,6 +174,9 @@ def places_in_tables(
         kind, place[j], radial[j], angular[j], knee[j] = arrival_place(
             d, (along - s[j]) / d, b, class_of, angle_first, angle_density
         )
+        at, by_root, by_cosine = layer_place(d, (dom_height - height[j]) / d, column)
+        sooner[j] = layer_number(at + SOONER, by_root, by_cosine, layers)
+        wider[j] = layer_number(at + WIDER, by_root, by_cosine, layers)
         direct = time[j] + d * _NS_PER_METRE_OF_ICE
         scale = _LENGTH * b
         rate[j] = scale
@@ -186,12 +198,15 @@ def light_before(
     radial: Single,
     angular: Single,
     knee: Single,
+    sooner: Single,
+    wider: Single,
     arrival: Single,
     out: Single,
 ) -> None:
     """Fill the expected PE per GeV that come before the time ``edge`` (ns)."""
     for j in range(low, whole_vectors(low, high)):
-        out[j] = charge[j] * arrived(edge * rate[j] + offset[j], knee[j], place[j], radial[j], angular[j], arrival)
+        share = arrived(edge * rate[j] + offset[j], knee[j], place[j], radial[j], angular[j], arrival)
+        out[j] = charge[j] * shaped(share, sooner[j], wider[j])
 
 
 @compiled
@@ -224,8 +239,8 @@ def respond_in_bins(event: EventArrays, track: Track, point: Double, seg: Segmen
         )  # fmt: skip
         earliest = places_in_tables(
             low, high, along, seg.s, seg.time, seg.distance, tables.class_of, tables.shift,
-            tables.time_angle_first, tables.time_angle_density, seg.rate, seg.offset, seg.place, seg.radial,
-            seg.angular, seg.knee,
+            tables.time_angle_first, tables.time_angle_density, hit.height[k], seg.height, hit.column[k], event.layers,
+            seg.rate, seg.offset, seg.place, seg.radial, seg.angular, seg.knee, seg.sooner, seg.wider,
         )  # fmt: skip
         earlier, later = seg.earlier, seg.later
         dark = True  # no light before the last edge
@@ -237,7 +252,7 @@ def respond_in_bins(event: EventArrays, track: Track, point: Double, seg: Segmen
                 continue
             light_before(
                 low, high, edge, seg.charge, seg.rate, seg.offset, seg.place, seg.radial, seg.angular, seg.knee,
-                tables.arrival, later,
+                seg.sooner, seg.wider, tables.arrival, later,
             )  # fmt: skip
             if m > 0:
                 if was_dark:

@@ -40,6 +40,7 @@ from skymap_scanner.reconstruction.millipede.light import (
     ZERO,
     F,
     exponential,
+    shaped,
     taper,
     turned,
 )
@@ -235,3 +236,13 @@ def arrival_slopes(
     knee_r = F(KNEE_RATE) * r * (r + TWO * F(KNEE_LENGTH)) / ((r + F(KNEE_LENGTH)) * (r + F(KNEE_LENGTH)))
     by_r = (far - near) * _HALF / (np.sqrt(r) * F(TIME_ROOT_STEP)) + by_w * w_knee * knee_r
     return near + radial * (far - near), by_r, by_cos, by_w * w_t
+
+
+@inlined
+def shape_slopes(
+    share: np.float32, sooner: np.float32, wider: np.float32
+) -> tuple[np.float32, np.float32, np.float32, np.float32]:
+    """Return `light.shaped`, and its derivatives in ``share``, ``sooner`` and ``wider``."""
+    both, more = share * (ONE - share), ONE - TWO * share
+    gain = ONE + sooner * more + wider * (ONE - F(6) * both)
+    return shaped(share, sooner, wider), gain, both, both * more
