@@ -31,6 +31,11 @@ def test_any_text_stays_one_bounded_line(text: str) -> None:
     assert max(len(read.worker), len(read.failure)) <= MAX_TEXT
 
 
+def test_last_pixels_and_simulations_are_read() -> None:
+    rows = b"16384,3221225471,0,0,1,w,1,2,1,\n1,11,0,0,,w,1,2,1,\n0,5000,0,0,1,w,1,2,1,\n"
+    assert [one[:2] for one in history_from_csv(HEAD + rows)] == [(16384, 3221225471), (1, 11), (0, 5000)]
+
+
 def test_long_history_is_encoded_in_pieces() -> None:
     record = FitRecord(8, 1, 0, 0, 1.5, HOSTILE, 1.0, 2.0, 1)
     pieces = list(history_to_csv([record] * (BLOCK + 1)))
@@ -49,6 +54,11 @@ def test_long_history_is_encoded_in_pieces() -> None:
         (HEAD + b"8,1,0,0,1,w,1,1e300,1,\n", "no time 1 or 1e300"),
         (HEAD + b"8,1,0,0,1e300,w,1,2,1,\n", "no -ln L 1e300"),
         (HEAD + b"8,-1,0,0,1,w,1,2,1,\n", "no pixel, round, seed or attempt"),
+        (HEAD + b"8,99999999999999999999,0,0,1,w,1,2,1,\n", "line 2 of the history: no pixel"),
+        (HEAD + b"8,1,0,0,inf,w,1,2,1,\n", "line 2 of the history: no -ln L inf"),
+        (HEAD + b"3,1,0,0,1,w,1,2,1,\n", "line 2 of the history: no nside 3 with a pixel 1"),
+        (HEAD + b"32768,1,0,0,1,w,1,2,1,\n", "no nside 32768 with"),
+        (HEAD + b"8,768,0,0,1,w,1,2,1,\n", "no nside 8 with a pixel 768"),
         (HEAD + b'8,1,0,0,1,"' + b"w" * 200_000, "no history of a scan"),
     ],
 )

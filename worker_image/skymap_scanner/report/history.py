@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from skymap_api.text import bounded_line
 from skymap_scanner.errors import InputError
+from skymap_scanner.healpix import pixel_count
+from skymap_scanner.results.result import MAX_NSIDE
 
 SUFFIX = ".history.csv"
 #: What is read at most: characters of a text, a time (s since 1970), -ln L, a number, and rows (7 fits of a million
@@ -92,6 +94,12 @@ def _record(row: list[str], line: int) -> FitRecord:
         raise InputError(f"line {line} of the history: no -ln L {llh}")
     if not all(0 <= number <= MAX_NUMBER for number in (*found[:4], found.attempt)):
         raise InputError(f"line {line} of the history: no pixel, round, seed or attempt")
+    if found.nside and not (_is_level(found.nside) and found.pixel < pixel_count(found.nside)):
+        raise InputError(f"line {line} of the history: no nside {nside} with a pixel {pixel}")
     if not (0 <= found.began <= MAX_TIME and 0 <= found.ended <= MAX_TIME):
         raise InputError(f"line {line} of the history: no time {began} or {ended}")
     return found
+
+
+def _is_level(nside: int) -> bool:
+    return nside <= MAX_NSIDE and nside & (nside - 1) == 0
