@@ -103,7 +103,7 @@ def test_every_region_and_the_best_fit_are_features(track):
         assert found["two_delta_llh"] == region.threshold
         assert found["area_deg2"] == pytest.approx(region.area, rel=0.005)
         assert (found["run_id"], found["event_id"], found["event_name"]) == (138632, 31747601, "IC231202A")
-        assert found["event_time"] == "2023-12-02T17:08:24.093"
+        assert found["event_time"] == "2023-12-02T17:08:24.093Z"
     assert features[0]["properties"]["rule_statement"] == IC160427A.statement
     assert features[-1]["properties"]["rule_statement"].startswith("Contours by Wilks' theorem")
     assert best["properties"]["llh"] == skymap.best.llh

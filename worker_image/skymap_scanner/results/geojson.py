@@ -40,7 +40,7 @@ def to_geojson(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
         "run_id": result.metadata.run_id,
         "event_id": result.metadata.event_id,
         "event_name": result.metadata.name,
-        "event_time": mjd_to_iso(result.metadata.mjd),
+        "event_time": f"{time}Z" if (time := mjd_to_iso(result.metadata.mjd)) else None,
         "ra": round(best.ra, 6),
         "dec": round(best.dec, 6),
     }
