@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,21 @@ def test_other_files_are_no_reports(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.report.html").write_bytes(content)
     with pytest.raises(InputError, match="is no report of a scan"):
         read_card(tmp_path / "x.report.html")
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.report.html")
+    (tmp_path / "y.report.html").mkdir()
+    for name in ("x", "y"):
+        with pytest.raises(InputError, match="is no regular file"):
+            read_card(tmp_path / f"{name}.report.html")
+
+
+def test_index_links_to_names_that_are_not_unicode(tmp_path: Path) -> None:
+    written(tmp_path / os.fsdecode(b"a\xff"), "first")
+    done = CliRunner().invoke(command, ["--index", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert 'href="a%FF/run.report.html"' in (tmp_path / "index.html").read_text()
 
 
 def test_index_lists_all_reports_below_a_folder(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -51,6 +52,11 @@ def test_page_names_nothing_outside_of_itself() -> None:
     assert links == ["a.json", "b%20c.npz"]
     scripts = "".join(map(asset, SCRIPTS))
     assert not re.findall(r"fetch\(|XMLHttpRequest|import\(|innerHTML|eval\(|new Function|insertAdjacentHTML", scripts)
+
+
+def test_file_names_that_are_not_unicode_are_linked() -> None:
+    page = report_html(replace(make_report(), files=(os.fsdecode(b"a\xff.json"),))).decode()
+    assert '<a href="a%FF.json">a\\udcff.json</a>' in page
 
 
 def test_hostile_texts_stay_text() -> None:

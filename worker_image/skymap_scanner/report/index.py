@@ -7,12 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from skymap_scanner.errors import InputError
-from skymap_scanner.report.page import CARD, render
+from skymap_scanner.report.page import CARD, link, render
 from skymap_scanner.results.fits_files import mjd_to_iso
 
 #: Bytes of a report that are read: the card comes first.
@@ -52,6 +51,8 @@ class Card(BaseModel):
 
 def read_card(path: Path) -> Card:
     """Read the card of a report; raises InputError if the file cannot be read, or is no report."""
+    if not path.is_file():  # a FIFO would be waited for
+        raise InputError(f"{path}: is no regular file")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD).decode("utf-8", "replace")
@@ -67,4 +68,4 @@ def read_card(path: Path) -> Card:
 def index_html(cards: Mapping[str, Card]) -> bytes:
     """Return a page that lists reports, the latest event first; ``cards`` are by the path of the report from there."""
     rows: Sequence[tuple[str, Card]] = sorted(cards.items(), key=lambda item: (-item[1].mjd, item[0]))
-    return render("index.html", ("index.js",), {"rows": [(quote(path), card) for path, card in rows]})
+    return render("index.html", ("index.js",), {"rows": [(link(path), card) for path, card in rows]})

@@ -9,14 +9,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from skymap_api.text import printable_line
 from skymap_scanner.report.content import ScanReport, content
 from skymap_scanner.results.fits_files import mjd_to_iso
 
@@ -51,7 +54,7 @@ def report_html(report: ScanReport) -> bytes:
             "time": mjd_to_iso(metadata.mjd),
             "planned": sum(metadata.plan.values()),
             "rule": metadata.rule,
-            "files": report.files,
+            "files": [(link(name), printable_line(name)) for name in report.files],
             "card": as_json(shown.card),
             "data": as_json(shown.data),
         },
@@ -75,6 +78,11 @@ def as_json(value: Any) -> Markup:
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)  # noqa: S704 - has no < > &
+
+
+def link(path: str) -> str:
+    """Return the address of a file relative to the page; its name need not be Unicode."""
+    return quote(os.fsencode(path))
 
 
 def digest(text: str) -> str:
