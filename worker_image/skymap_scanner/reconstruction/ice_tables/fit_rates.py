@@ -176,4 +176,4 @@ def _fit_shape(seen: Array, rates: Array, distance: Array, share: Array, light: 
     # the density must not fall below a tenth of the photon table's anywhere
     at = np.linspace(0, 1, 41)
     change = np.multiply.outer(found[0], 1 - 2 * at) + np.multiply.outer(found[1], 1 - 6 * at * (1 - at))
-    return found * np.minimum(1, 0.9 / np.maximum(-change.min(axis=1), 1e-9))
+    return np.asarray(found * np.minimum(1, 0.9 / np.maximum(-change.min(axis=1), 1e-9)))

@@ -116,7 +116,7 @@ def _count(
     if shell >= paths.seen.shape[1]:
         return
     angle = int((1 - z / r) * (paths.seen.shape[0] - 1) / 2 + 0.5)
-    time = np.searchsorted(DELAYS, (length - r) / C_ICE, "right") - 1
+    time = int(np.searchsorted(DELAYS, (length - r) / C_ICE, "right")) - 1
     time = min(max(time, 0), paths.delay.shape[2] - 1)
     paths.delay[angle, shell, time] += weight
     weight *= seen
