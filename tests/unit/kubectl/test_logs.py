@@ -8,7 +8,15 @@ import pytest
 from skymap_api.names import COMPONENT_LABEL
 from skymap_api.standard_streams import ReaderGoneError
 from skymap_scanner.kubectl.client import Kubectl
-from skymap_scanner.kubectl.logs import LONGEST_LINE, ContainerLog, LogFollower, NotStarted, container_logs
+from skymap_scanner.kubectl.logs import (
+    LEFT_OUT,
+    LONGEST_LINE,
+    LONGEST_SECRET,
+    ContainerLog,
+    LogFollower,
+    NotStarted,
+    container_logs,
+)
 
 
 def pod(role: str, name: str, **status: Any) -> dict[str, Any]:
@@ -63,29 +71,46 @@ def test_log_is_read_with_the_expected_kubectl_arguments() -> None:
     assert before.kubectl_arguments(0, follow=False) == ["logs", "w", "--container", "worker", "--tail=0", "--previous"]
 
 
-def test_line_without_end_is_passed_on_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kubectl = tmp_path / "kubectl"
-    kubectl.write_text("#!/bin/sh\nexec tr '\\0' a </dev/zero\n")
+def program(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    kubectl = folder / "kubectl"
+    kubectl.write_text(f"#!/bin/sh\n{script}\n")
     kubectl.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_begin_of_a_line_without_end_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path, monkeypatch, "echo before\nexec tr '\\0' a </dev/zero")
     worker = pod("worker", "w", containerStatuses=[container("worker", "running")])
-    parts: list[str] = []
+    lines: list[str] = []
 
     def emit(prefix: str, line: str) -> None:
-        parts.append(line)
-        if len(parts) == 3:
+        lines.append(line)
+        if len(lines) == 2:
             raise ReaderGoneError
 
     with pytest.raises(ReaderGoneError):
         LogFollower(Kubectl(), lambda: [worker], emit).run(lambda: False)
-    assert parts == ["a" * LONGEST_LINE] * 3
+    assert lines == ["before", "a" * (LONGEST_LINE - LONGEST_SECRET) + LEFT_OUT]
+
+
+@pytest.mark.parametrize("secret", ["eyJhbGciOiJIUzI1NiJ9.payload.signature", "pulsar://user:password@broker"])
+def test_no_half_of_a_secret_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    """Wherever the first piece of a long line ends within the secret."""
+    cuts = range(len(secret))
+    texts = [f"{'a' * (LONGEST_LINE - cut - 1)} {secret} {'b' * LONGEST_LINE}\nafter {cut}\n" for cut in cuts]
+    (tmp_path / "log").write_text("".join(texts))
+    program(tmp_path, monkeypatch, f"exec cat {tmp_path}/log")
+    worker = pod("worker", "w", containerStatuses=[container("worker", "running")])
+    lines: list[str] = []
+    LogFollower(Kubectl(), lambda: [worker], lambda _, line: lines.append(line)).run(lambda: True)
+    assert lines[1::2] == [f"after {cut}" for cut in cuts]
+    shown = [line.removesuffix(LEFT_OUT) for line in lines[::2]]
+    least = LONGEST_LINE - LONGEST_SECRET - len(secret)
+    assert all(set(text) == {"a"} and len(text) > least for text in shown)
 
 
 def test_followed_logs_end_when_nobody_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kubectl = tmp_path / "kubectl"
-    kubectl.write_text("#!/bin/sh\necho a line\nexec sleep 600\n")
-    kubectl.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    program(tmp_path, monkeypatch, "echo a line\nexec sleep 600")
     worker = pod("worker", "w", containerStatuses=[container("worker", "running")])
 
     def emit(prefix: str, line: str) -> None:

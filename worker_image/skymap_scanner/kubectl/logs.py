@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import IO, Any
 
 from skymap_api.names import COMPONENT_LABEL, SCAN_LABEL
 from skymap_scanner.errors import ClusterError
@@ -22,8 +22,10 @@ Emit = Callable[[str, str], None]
 
 #: Most logs followed at a time: each needs a kubectl of its own.
 MAX_FOLLOWED = 32
-#: Longest part of a line that is passed on at once (bytes): a pod may write one without end.
-LONGEST_LINE = 2**16
+#: What is read of a line (bytes): a pod may write one without end. The end of what was read may be half a secret, which
+#: is not recognized, so as much as the longest one has is left out there, with the rest of the line.
+LONGEST_LINE, LONGEST_SECRET = 2**16, 2**13
+LEFT_OUT = " ... (the rest of this line is left out)"
 _MAX_READ = 8
 _POLL_INTERVAL = 2.0
 #: First line of a "log" that the kubelet has removed with its container.
@@ -121,6 +123,18 @@ def _read(kubectl: Kubectl, log: ContainerLog, tail: int | None) -> list[str]:
         return [f"cannot read its log: {error}"]
 
 
+def _lines(stream: IO[bytes]) -> Iterator[str]:
+    """Yield the lines of a log, redacted, and the begin of those that are too long."""
+    for piece in iter(partial(stream.readline, LONGEST_LINE), b""):
+        line = redacted(piece.decode(errors="replace").rstrip("\r\n"))
+        if len(piece) < LONGEST_LINE or piece.endswith(b"\n"):
+            yield line
+            continue
+        yield line[:-LONGEST_SECRET] + LEFT_OUT
+        while (rest := stream.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
+            pass
+
+
 @dataclass
 class LogFollower:
     """Follows the logs of a scan's pods, and of pods that are created later.
@@ -188,8 +202,8 @@ class LogFollower:
         assert process.stdout is not None  # noqa: S101 - pipes
         assert process.stderr is not None  # noqa: S101
         with process.stdout, process.stderr:
-            for line in iter(partial(process.stdout.readline, LONGEST_LINE), b""):
-                self._emit(log.prefix, redacted(line.decode(errors="replace").rstrip("\r\n")))
+            for line in _lines(process.stdout):
+                self._emit(log.prefix, line)
             stderr = process.stderr.read(LONGEST_LINE).decode(errors="replace")
         if process.wait() > 0:
             self._emit(log.prefix, f"cannot follow its log: {explain_failure(stderr, process.returncode)}")
