@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,7 +14,9 @@ from skymap_scanner.errors import InputError
 
 @click.command()
 @click.argument("results", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@options.output_folder(help="Folder for the reports.  [default: that of each result]")
+@options.output_folder(
+    help="Folder for the reports, which link to files of a scan only if they lie there.  [default: that of each result]"
+)
 @click.option(
     "--i3",
     "i3_file",
@@ -43,13 +46,31 @@ def command(results: tuple[Path, ...], folder: Path | None, i3_file: Path | None
     found = [path for given in results for path in _result_files(given)]
     if i3_file is not None and len(found) != 1:
         raise click.UsageError(f"--i3 is for one scan, and there are {len(found)}")
-    from skymap_scanner.roles.report_files import report_of_files, write_report
-
-    for path in found:
-        written = write_report(folder or path.parent, report_of_files(path, i3_file))
-        click.echo(printable_line(str(written)))
+    _write_reports(found, folder, i3_file)
     if index is not None:
         click.echo(printable_line(str(_write_index(index))))
+
+
+def _write_reports(found: list[Path], folder: Path | None, i3_file: Path | None) -> None:
+    """Write a report of each result; raises InputError before one would replace another."""
+    from skymap_scanner.atomic_file import make_folder
+    from skymap_scanner.roles.report_files import report_of_files, write_report
+
+    if folder is not None:
+        try:
+            make_folder(folder)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot make this folder ({error.strerror})") from error
+    sources: dict[tuple[Path, str], Path] = {}
+    for path in found:
+        report = report_of_files(path, i3_file)
+        target = (folder or path.parent).resolve()
+        first = sources.setdefault((target, report.result.stem), path)
+        if first is not path:
+            raise InputError(f"the reports of {first} and {path} would have one name: choose another folder for one")
+        if target != path.parent.resolve():
+            report = replace(report, files=())  # its links lead to files beside it
+        click.echo(printable_line(str(write_report(folder or path.parent, report))))
 
 
 def _result_files(given: Path) -> list[Path]:
