@@ -86,6 +86,23 @@ def test_galactic_plane_is_that_of_astropy(scripts: Page) -> None:
     assert separation.max() < 1 * u.arcsec
 
 
+def test_replay_has_a_coarse_pixel_that_finer_ones_replace(scripts: Page) -> None:
+    program = """() => {
+        const rounds = { row: [0, 1, 2], time: [1, 2, 3], rise: [-2, null, 0] };
+        const replay = new Replay({ levels: [{ rise: [-2, null] }, { rise: [0] }], history: { rounds } });
+        return [0, 1, 2, 3].map((time) => {
+            replay.seek(time);
+            return [[0, 1, 2].map((row) => replay.has(row)), replay.best];
+        });
+    }"""
+    assert scripts.evaluate(program) == [
+        [[False, False, False], -1],
+        [[True, False, False], 0],
+        [[True, False, False], 0],
+        [[True, False, True], 2],
+    ]
+
+
 def test_replay_forwards_and_backwards_shows_the_same(scripts: Page) -> None:
     program = """() => {
         const rounds = { row: [0, 1, 0, 2, 1], time: [1, 2, 3, 4, 5], rise: [5, null, 2, 7, 0] };

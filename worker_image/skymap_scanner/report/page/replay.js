@@ -15,7 +15,8 @@ class Replay {
     this.finish();
   }
 
-  // Shows the finished map; also if the history lacks some of its pixels.
+  // Shows the finished map; also if the history lacks some of its pixels. A coarse pixel below its best (rise < 0) is
+  // one that finer ones replace.
   finish() {
     this.rise.set(this.end);
     this.done = null;
@@ -43,6 +44,11 @@ class Replay {
     return changed;
   }
 
+  // Whether a row has a fit.
+  has(row) {
+    return !Number.isNaN(this.rise[row]);
+  }
+
   forward(changed) {
     const number = this.done;
     const row = this.row[number];
@@ -50,7 +56,7 @@ class Replay {
     this.before[number] = this.rise[row];
     this.bestBefore[number] = this.best;
     if (value !== null && !(this.rise[row] <= value)) this.rise[row] = value;
-    if (this.rise[row] >= 0 && (this.best < 0 || this.rise[row] < this.rise[this.best])) this.best = row;
+    if (this.has(row) && (this.best < 0 || this.rise[row] < this.rise[this.best])) this.best = row;
     this.done += 1;
     if (changed) changed.push(row);
   }

@@ -127,7 +127,7 @@ class SkyMap {
     const { orders, lookups, replay } = this.model;
     for (let level = orders.length - 1; level >= 0; level -= 1) {
       const row = lookups[level](directionToPixel(orders[level], z, phi));
-      if (row >= 0 && replay.rise[row] >= 0) return row;
+      if (row >= 0 && replay.has(row)) return row;
     }
     return -1;
   }
@@ -185,9 +185,10 @@ class SkyMap {
 
   // Colours of the rows in `changed`, or of all.
   recolour(changed) {
-    const { rise } = this.model.replay;
+    const { replay } = this.model;
+    const { rise } = replay;
     const paint = (row) => {
-      if (!(rise[row] >= 0)) {
+      if (!replay.has(row)) {
         this.colours[row] = 0;
         return;
       }
