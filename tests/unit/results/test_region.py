@@ -8,7 +8,7 @@ from astropy import units as u
 from mocpy import MOC
 
 from skymap_scanner.errors import InputError
-from skymap_scanner.results.region import SKY, circle, region_of_cells, region_of_intervals
+from skymap_scanner.results.region import MIN_RADIUS, SKY, circle, region_of_cells, region_of_intervals
 
 SKY_DEG2 = 4 * np.pi * (180 / np.pi) ** 2
 
@@ -19,6 +19,11 @@ def test_circle_has_its_area(ra, dec, radius):
     region = circle(ra, dec, radius)
     assert region.area == pytest.approx(SKY_DEG2 * np.sin(np.radians(radius) / 2) ** 2, rel=2e-4)
     assert len(region.start) < 100_000
+
+
+@pytest.mark.parametrize("dec", [-90.0, 0.1, 60.0])
+def test_smallest_circle_has_about_its_area(dec):
+    assert circle(10.0, dec, MIN_RADIUS).area == pytest.approx(np.pi * MIN_RADIUS**2, rel=0.1)
 
 
 @pytest.mark.parametrize(("ra", "dec"), [(0.0, 0.0), (45.0, 41.8), (200.0, 89.5)])
@@ -34,7 +39,19 @@ def depth29_ranges(region):
 
 
 @pytest.mark.parametrize(
-    "given", [(0, 91, 1), (0, 0, 0), (0, 0, -1), (0, 0, 181), (np.nan, 0, 1), (0, np.nan, 1), (0, 0, np.nan)]
+    "given",
+    [
+        (0, 91, 1),
+        (0, 0, 0),
+        (0, 0, -1),
+        (0, 0, 181),
+        (np.nan, 0, 1),
+        (0, np.nan, 1),
+        (0, 0, np.nan),
+        (0, 0, 1e-322),
+        (0, 0, 1e-310),
+        (0, 0, 9.9e-7),
+    ],
 )
 def test_impossible_circle_is_rejected(given):
     with pytest.raises(InputError, match="expected RA, DEC from -90 to 90 and RADIUS"):

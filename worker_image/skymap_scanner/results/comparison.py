@@ -18,7 +18,7 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.healpix import Floats, nested_to_ring, nested_to_uniq, pixel_to_radec
 from skymap_scanner.results.fits_files import Card, encode_table, multi_order_layout
 from skymap_scanner.results.probability_map import LEVELS, ProbabilityMap
-from skymap_scanner.results.region import SKY, SQUARE_DEGREES, STERADIANS, TOP_ORDER
+from skymap_scanner.results.region import CELL_SQUARE_DEGREES, CELL_STERADIANS, SKY, TOP_ORDER
 from skymap_scanner.results.rule import percent
 from skymap_scanner.results.skymap import intervals_to_cells
 from skymap_scanner.results.summary import area_number
@@ -70,12 +70,12 @@ def compare(a: ProbabilityMap, b: ProbabilityMap) -> Comparison:
         b=b,
         separation=float(np.degrees(angular_separation(*np.radians([a.ra, a.dec, b.ra, b.dec])))),
         overlaps=[
-            _overlap(level, a.threshold(level) <= in_a, b.threshold(level) <= in_b, size * SQUARE_DEGREES)
+            _overlap(level, a.threshold(level) <= in_a, b.threshold(level) <= in_b, size * CELL_SQUARE_DEGREES)
             for level in LEVELS
         ],
         searched_a=b.searched_probability(a.ra, a.dec),
         searched_b=a.searched_probability(b.ra, b.dec),
-        bayes_factor=float(4 * np.pi * (in_a * in_b * size).sum() * STERADIANS),
+        bayes_factor=float(4 * np.pi * (in_a * in_b * size).sum() * CELL_STERADIANS),
     )
 
 
@@ -96,7 +96,7 @@ def product_fits(comparison: Comparison) -> bytes:
         raise InputError("no place has probability in both maps, so that they have no product")
     edges = np.union1d(a.edges, b.edges)
     density = a.density_from(edges[:-1]) * b.density_from(edges[:-1])
-    density /= (density * np.diff(edges)).sum() * STERADIANS
+    density /= (density * np.diff(edges)).sum() * CELL_STERADIANS
     rows = np.flatnonzero(np.append(True, density[1:] != density[:-1]))
     start, stop = edges[rows], np.append(edges[rows[1:]], SKY)
     order, ipix, owner = intervals_to_cells(start, stop, rows, TOP_ORDER)

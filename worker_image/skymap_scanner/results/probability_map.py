@@ -14,7 +14,14 @@ import numpy as np
 from skymap_scanner.errors import InputError
 from skymap_scanner.healpix import Floats, Integers, radec_to_nested
 from skymap_scanner.results.cautions import cautions
-from skymap_scanner.results.region import SKY, STERADIANS, TOP_ORDER, Region, cells_to_intervals, region_of_intervals
+from skymap_scanner.results.region import (
+    CELL_STERADIANS,
+    SKY,
+    TOP_ORDER,
+    Region,
+    cells_to_intervals,
+    region_of_intervals,
+)
 from skymap_scanner.results.result import ScanResult
 from skymap_scanner.results.rule import WILKS
 from skymap_scanner.results.skymap import multi_order_map
@@ -47,7 +54,7 @@ class ProbabilityMap:
     @cached_property
     def probability(self) -> Floats:
         """Probability in every interval (n,)."""
-        return np.asarray(self.density * np.diff(self.edges) * STERADIANS)
+        return np.asarray(self.density * np.diff(self.edges) * CELL_STERADIANS)
 
     def density_from(self, start: Integers) -> Floats:
         """Return the density of the intervals that begin at NESTED pixels of order 29, or hold them."""
@@ -88,7 +95,7 @@ class ProbabilityMap:
         """Return the probability of all pixels before some of order 29."""
         row = np.minimum(np.searchsorted(self.edges, place, side="right"), len(self.density)) - 1
         before = np.append(0.0, np.cumsum(self.probability))[row]
-        return np.asarray(before + self.density[row] * (place - self.edges[row]) * STERADIANS)
+        return np.asarray(before + self.density[row] * (place - self.edges[row]) * CELL_STERADIANS)
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ def map_of_cells(name: str, cells: Cells, notes: tuple[str, ...] = ()) -> Probab
     density[np.searchsorted(edges, cells.start)] = cells.density
     changes = np.append(True, density[1:] != density[:-1])
     edges, density = np.append(edges[:-1][changes], SKY), density[changes]
-    total = float((density * np.diff(edges)).sum() * STERADIANS)
+    total = float((density * np.diff(edges)).sum() * CELL_STERADIANS)
     if not abs(total - 1) <= TOLERANCE:
         raise InputError(f"the probabilities add up to {total:.4g}, not to 1: give a map of probability")
     return ProbabilityMap(name, edges, density / total, *cells.best, notes)

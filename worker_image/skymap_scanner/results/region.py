@@ -20,11 +20,13 @@ from skymap_scanner.results.directions import radec_to_vector
 TOP_ORDER = 29
 SKY = pixel_count(2**TOP_ORDER)
 #: Square degrees and steradians of one of its pixels.
-SQUARE_DEGREES = 4 * np.pi * (180 / np.pi) ** 2 / SKY
-STERADIANS = 4 * np.pi / SKY
+CELL_SQUARE_DEGREES = 4 * np.pi * (180 / np.pi) ** 2 / SKY
+CELL_STERADIANS = 4 * np.pi / SKY
 #: A circle's edge is followed by pixels of at most this share of its radius: its area is right to 2e-4 even around a
 #: pole, where all pixels of a ring are in or out together, and they are finer than those of any usual map.
 EDGE = 1 / 4096
+#: The smallest radius of a circle (deg): nine sides of the finest pixels, so that its area is right to a tenth.
+MIN_RADIUS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Region:
     @property
     def area(self) -> float:
         """Its area, square degrees."""
-        return float((self.stop - self.start).sum() * SQUARE_DEGREES)
+        return float((self.stop - self.start).sum() * CELL_SQUARE_DEGREES)
 
 
 def region_of_intervals(start: Integers, stop: Integers) -> Region:
@@ -60,9 +62,10 @@ def circle(ra: float, dec: float, radius: float) -> Region:
 
     Raises InputError for an impossible direction or radius.
     """
-    if not (np.isfinite(ra) and -90 <= dec <= 90 and 0 < radius <= 180):
+    if not (np.isfinite(ra) and -90 <= dec <= 90 and MIN_RADIUS <= radius <= 180):
         raise InputError(
-            f"circle {ra:g},{dec:g},{radius:g}: expected RA, DEC from -90 to 90 and RADIUS from above 0 to 180, deg"
+            f"circle {ra:g},{dec:g},{radius:g}: "
+            f"expected RA, DEC from -90 to 90 and RADIUS from {MIN_RADIUS:g} to 180, deg"
         )
     center, limit = radec_to_vector(np.array(ra), np.array(dec)), math.radians(radius)
     finest = min(TOP_ORDER, max(0, math.ceil(math.log2(math.sqrt(math.pi / 3) / (limit * EDGE)))))
