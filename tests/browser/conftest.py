@@ -27,8 +27,9 @@ class Opened:
 Open = Callable[..., Opened]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Chromium; until it ends, this thread has a running event loop, in which other tests cannot start theirs."""
     found = subprocess.run([str(INSTALL)], capture_output=True, text=True, check=False)
     if found.returncode:
         pytest.fail(f"there is no browser: {found.stderr}", pytrace=False)

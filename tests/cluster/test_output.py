@@ -25,8 +25,8 @@ from testing.waiting import eventually
 COMPLETED = ("True", "Completed", "the results are written")
 SPEC: Scan = QUICK | {"event": {"simulate": {"topology": "cascade", "seed": 3}}}
 PICTURES = {"output": {"formats": ["json", "png"]}}
-#: Enough for the JSON file, and less than half of what the pictures need.
-TIGHT = SETTINGS | {"ROLE_RESOURCES": json.dumps({"requests": {"cpu": "10m"}, "limits": {"memory": "220Mi"}})}
+#: Enough for the JSON file, and more than half of what the pictures need.
+TIGHT = SETTINGS | {"ROLE_RESOURCES": json.dumps({"requests": {"cpu": "10m"}, "limits": {"memory": "300Mi"}})}
 
 
 @pytest.mark.timeout(600)
@@ -37,7 +37,7 @@ def test_saver_gets_the_memory_that_its_results_need(
     namespace.apply(manifest(SPEC | PICTURES))
     assert ended(namespace) == COMPLETED
     (raised,) = scan(namespace)["status"]["roleMemory"]
-    assert raised == {"role": "saver", "limit": "440Mi", "message": "its memory limit of 220Mi was too low"}
+    assert raised == {"role": "saver", "limit": "600Mi", "message": "its memory limit of 300Mi was too low"}
     assert results(namespace, python_image) == embedded(SPEC | PICTURES, tmp_path)
 
 
@@ -50,7 +50,7 @@ def test_output_that_cannot_be_written_is_corrected(
     status, reason, message = ended(namespace)
     assert (status, reason) == ("False", "OutputFailed")
     assert message.startswith(
-        "saver failed: Error: the format png needs up to 431 MiB of memory, and the limit is 220 MiB"
+        "saver failed: Error: the format png needs up to 531 MiB of memory, and the limit is 300 MiB"
     )
     assert "no fit is lost: change spec.output" in message
     change = json.dumps({"spec": {"output": {"formats": ["json"]}}})
