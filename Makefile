@@ -60,7 +60,7 @@ test-unit: install ## Run the unit tests: no Pulsar, no cluster, no whole scans,
 # Many tests wait most of their time, so two processes run them, each with a cluster of its own; a cluster given by
 # SKYMAP_TEST_KUBECONFIG serves one. Without reordering the long files of tests/cluster come first, and the short ones of
 # tests/unit fill the end.
-test: lint audit pulsar-install cluster-install browser-install ## Lint, audit, and run all tests
+test: lint audit pulsar-install cluster-install browser-install readers ## Lint, audit, and run all tests
 	$(BIN)/pytest $(if $(SKYMAP_TEST_KUBECONFIG),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 generate: install ## Write the CRD and the reference pages from the code
@@ -82,9 +82,12 @@ hooks: install ## Run the fast checks before each commit (pre-commit)
 lock: ## Write requirements/ from pyproject.toml (UPGRADE=1: with the newest versions)
 	$(BIN)/python -m dev.supply.lock $(if $(UPGRADE),--upgrade)
 
-readers: ## Install the programs of others that read our files into build/readers, for tests/unit/results
+readers: build/readers/.installed ## Install programs of others that read our files into build/readers, for tests
+
+build/readers/.installed: requirements/readers.txt
 	$(PYTHON) -m venv build/readers
 	build/readers/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/readers.txt
+	touch $@
 
 sbom: install ## Write an SBOM (CycloneDX) of the wheel and of each image into build/sbom
 	$(BIN)/python -m dev.supply.sbom build/sbom
