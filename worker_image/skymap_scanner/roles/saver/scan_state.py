@@ -123,25 +123,23 @@ def expected_pixels(
 def best_fit(plan: Plan, best_fits: BestFits, statements: Statements) -> BestFitStatus | None:
     """Return the best pixel so far, with the area of the pixels inside the 90 % threshold; None without a fit.
 
-    The area is not known before the first level is complete.
+    Before the first level is complete, the area is not known, and all fits lie at the edge of the sky with fits.
     """
     result = scan_result(plan, best_fits, statements)
     if result.metadata.rule is None:
         return None
     skymap = multi_order_map(result, result.metadata.rule)
     inside = (skymap.owner >= 0) & (skymap.delta[skymap.owner] <= skymap.rule.levels[0.9])
-    best = skymap.best
+    best, covered = skymap.best, all(pixel in best_fits for pixel in plan.levels[min(plan.levels)])
     return BestFitStatus(
         nside=best.nside,
         pixel=best.index,
         ra=best.ra,
         dec=best.dec,
         llh=best.llh,
-        area_90=float(skymap.area[inside].sum()) * SQUARE_DEGREES
-        if all(pixel in best_fits for pixel in plan.levels[min(plan.levels)])
-        else None,
+        area_90=float(skymap.area[inside].sum()) * SQUARE_DEGREES if covered else None,
         contours="wilks" if skymap.rule.name == WILKS.name else "calibrated",
-        caution="; ".join(cautions(skymap)) or None,
+        caution="; ".join(cautions(skymap)) or None if covered else None,
     )
 
 
