@@ -17,7 +17,7 @@ from skymap_scanner.report.page import asset
 @pytest.fixture(scope="module")
 def scripts(browser: Browser) -> Iterator[Page]:
     page = browser.new_page()
-    for name in ("healpix.js", "projection.js", "colour.js", "replay.js"):
+    for name in ("healpix.js", "projection.js", "colour.js", "replay.js", "lines.js"):
         page.add_script_tag(content=asset(name))
     yield page
     page.close()
@@ -120,3 +120,19 @@ def test_replay_forwards_and_backwards_shows_the_same(scripts: Page) -> None:
     assert forwards[2] == [[5, -1, -1], 0]
     assert forwards[3] == [[2, -1, -1], 0]
     assert forwards[6] == [[2, 0, 7], 1]
+
+
+@pytest.mark.parametrize("dec", [0, 60, 86, -88])
+def test_line_around_the_sky_is_broken_at_the_edge(scripts: Page, dec: int) -> None:
+    """A circle of one declination crosses the edge of the whole sky once, however near the pole it is."""
+    program = """(dec) => {
+        const view = new View(200, 0, 60, true);
+        view.resize(800, 500);
+        const moves = [];
+        const context = { beginPath() {}, stroke() {}, lineTo() {}, moveTo: (x) => moves.push(x) };
+        const line = [];
+        for (let ra = 0; ra <= 360; ra += 5) line.push(ra, dec);
+        drawPath(context, view, line);
+        return moves.length;
+    }"""
+    assert scripts.evaluate(program, dec) == 2

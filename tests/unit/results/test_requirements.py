@@ -72,7 +72,7 @@ def test_formats_without_room_are_left_out_with_a_reason():
     written, reasons = choose_writable(RESULT_FORMATS, need, room, named=False)
     assert written == ("json", "npz", "summary")
     assert reasons[0].startswith(
-        "the format fits is left out: it needs up to 9 MiB of disk with those before it, and 8 "
+        "the format fits is left out: it needs up to 17 MiB of disk with those before it, and 15 "
     )
 
 

@@ -114,7 +114,7 @@ def tables(content: bytes) -> Iterator[Table]:
 
 
 def _rows(header: fits.Header, content: bytes, place: int, width: int, rows: int) -> NDArray[np.uint8]:
-    """Return the rows of a table; raises InputError for sizes that their product did not show as impossible."""
+    """Return the rows of a table (rows, width); raises InputError if the header states an impossible shape."""
     if max(width, rows) > len(content) or (rows and not width) or _size(header, "GCOUNT", 1) != 1:
         raise InputError(f"impossible sizes: {rows} rows of {width} bytes, GCOUNT {_size(header, 'GCOUNT', 1)}")
     return np.frombuffer(content, np.uint8, width * rows, place).reshape(rows, width)

@@ -28,7 +28,7 @@ FORMAT_MEMORY = {
     "report": (150 * MIB, 10_000),
 }
 #: Disk (bytes) of the saver's temporary file for each fit that is kept, and of the .i3 file; both at the same time.
-FIT_DISK = 3000
+FIT_DISK = 6000
 #: Disk (bytes) of a format: at once, and for each pixel. That of the flat map depends on the nside, too.
 FORMAT_DISK = {
     "json": (10_000, 250),

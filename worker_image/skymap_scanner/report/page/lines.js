@@ -1,13 +1,18 @@
 // What is drawn over the pixels: grid, Galactic plane, contours, best fit.
 
-// Draws a line through directions [ra, dec, ra, dec, …]; it is broken where it leaves the map on one side.
+// Whether a line between two directions leaves the map on one side and comes back on the other.
+function leavesTheMap(view, ra, lastRa, at, last) {
+  if (!view.whole) return Math.hypot(at[0] - last[0], at[1] - last[1]) > 4 * view.width;
+  return Math.abs(turn(ra - view.ra + 180) - turn(lastRa - view.ra + 180)) > 180;
+}
+
+// Draws a line through directions [ra, dec, ra, dec, …]; it is broken where it leaves the map.
 function drawPath(context, view, directions) {
   context.beginPath();
   let last = null;
   for (let i = 0; i < directions.length; i += 2) {
     const at = view.project(directions[i], directions[i + 1]);
-    const jumps = last && Math.hypot(at[0] - last[0], at[1] - last[1]) > (view.whole ? view.width / 3 : 4 * view.width);
-    if (last && !jumps) context.lineTo(at[0], at[1]);
+    if (last && !leavesTheMap(view, directions[i], directions[i - 2], at, last)) context.lineTo(at[0], at[1]);
     else context.moveTo(at[0], at[1]);
     last = at;
   }
