@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from skymap_api.names import RESULT_FORMATS
+from skymap_scanner.cli.plot import FORMATS
 from skymap_scanner.event.demo import demo_event_path
 
 #: The levels of the scan above the finest one.
@@ -43,8 +44,9 @@ def measure(nside: int, formats: list[str], folder: Path) -> None:
     scan = ["--seeds", "1", "--reconstruction", "dummy", "--levels", levels]
     run(["run", str(demo_event_path()), "-o", str(folder / "scan"), *scan, "--workers", "1", "--format", "json"])
     words = [word for one in formats or RESULT_FORMATS for word in ("--format", one)]
+    drawn = [word for one in formats or FORMATS for word in ("--format", one)]
     (result,) = (folder / "scan").glob("run*_*.json")
-    report(nside, "plot", ["plot", str(result), "-o", str(folder / "plot"), *words], folder / "plot")
+    report(nside, "plot", ["plot", str(result), "-o", str(folder / "plot"), *drawn], folder / "plot")
 
     broker = ["-n", "memory", "--broker", f"sqlite:///{folder / 'scan.sqlite'}"]
     roles = [

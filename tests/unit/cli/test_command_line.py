@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +43,14 @@ from skymap_scanner.scan.levels import DEFAULT_LEVELS, parse_area, parse_levels
 )
 def test_options_may_precede_the_command(typed: list[str], understood: list[str]) -> None:
     assert command_first(typed, group) == understood
+
+
+def test_plot_offers_only_the_formats_that_it_writes(tmp_path: Path) -> None:
+    result = tmp_path / "scan.json"
+    result.write_text("{}")
+    said = CliRunner().invoke(group, ["plot", str(result), "--format", "report"])
+    assert said.exit_code == 2
+    assert "'report' is not one of 'json', 'npz', 'summary', 'fits', 'flat-fits', 'geojson', 'png'" in said.output
 
 
 def test_every_command_has_help_with_an_example() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -105,13 +105,13 @@ def end_with_parent(function: F) -> F:
     return click.option("--end-with-parent", is_flag=True, hidden=True)(function)
 
 
-def result_formats(*, default: str = "all") -> Callable[[F], F]:
-    """``--format``: which results are written; ``default`` names those that are if it is not given."""
+def result_formats(*, default: str = "all", of: Sequence[str] = RESULT_FORMATS) -> Callable[[F], F]:
+    """``--format``: which results ``of`` these are written; ``default`` names those that are if it is not given."""
     return click.option(
         "--format",
         "formats",
         multiple=True,
-        type=click.Choice(RESULT_FORMATS),
+        type=click.Choice(of),
         help=f"Write only this result format; may be repeated.  [default: {default}]",
     )
 

@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skymap_api.names import RESULT_FORMATS
 from skymap_api.text import printable_line
 from skymap_scanner.cli import options
 
 if TYPE_CHECKING:
     from skymap_scanner.results.outputs import ImageKind
 
+#: What follows from a result alone; ``skymap-scanner report`` also reads the event and the history.
+FORMATS = tuple(name for name in RESULT_FORMATS if name != "report")
+
 
 @click.command()
 @click.argument("result", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @options.output_folder(help="Folder for the files.  [default: that of RESULT]")
-@options.result_formats(default="png")
+@options.result_formats(default="png", of=FORMATS)
 @click.option(
     "--contours",
     type=click.Choice(["result", "wilks", "ic160427a"]),
@@ -46,8 +50,6 @@ def command(
         skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --contours wilks --image pdf
         skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --format fits --format summary
     """
-    if "report" in formats:
-        raise click.UsageError("skymap-scanner report writes the report")
     from skymap_scanner.results import IC160427A, WILKS, ScanResult, write_results
 
     rule = {"result": None, "wilks": WILKS, "ic160427a": IC160427A}[contours]
