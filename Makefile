@@ -10,8 +10,8 @@ LOCKS  := scanner plots pulsar operator docs test build supply
 SPHINX := $(BIN)/sphinx-build -q -W --keep-going -n -d build/site/.doctrees
 
 .PHONY: help install hooks demo format lint test-unit test generate docs docs-pictures lock audit sbom clean
-.PHONY: pulsar pulsar-install cluster cluster-install cluster-down cluster-demo browser-install readers bench fuzz faults
-.PHONY: soak test-replicated
+.PHONY: pulsar pulsar-install cluster cluster-install cluster-down cluster-demo kafka-install browser-install readers
+.PHONY: bench fuzz faults soak test-replicated
 
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} \
@@ -60,7 +60,7 @@ test-unit: install ## Run the unit tests: no Pulsar, no cluster, no whole scans,
 # Many tests wait most of their time, so two processes run them, each with a cluster of its own; a cluster given by
 # SKYMAP_TEST_KUBECONFIG serves one. Without reordering the long files of tests/cluster come first, and the short ones of
 # tests/unit fill the end.
-test: lint audit pulsar-install cluster-install browser-install readers ## Lint, audit, and run all tests
+test: lint audit pulsar-install cluster-install kafka-install browser-install readers ## Lint, audit, and run all tests
 	$(BIN)/pytest $(if $(SKYMAP_TEST_KUBECONFIG),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 generate: install ## Write the CRD and the reference pages from the code
@@ -111,6 +111,9 @@ cluster-down: ## Stop it
 
 cluster-install:
 	@dev/cluster/install.sh
+
+kafka-install:
+	@dev/kafka/schema.sh
 
 browser-install:
 	@dev/browser/install.sh

@@ -173,10 +173,13 @@ def test_summary_for_programs_has_frame_units_and_notice(track, calibrated):
     assert notice["containment_probability"] == 0.9
     assert notice["ra_dec_error"] == pytest.approx((1.31 / np.pi) ** 0.5, rel=0.01)
     assert notice["systematic_included"] is False
-    assert "alert_tense" not in notice
+    assert not {"alert_tense", "pipeline", "alert_topology"} & set(notice)
     assert written(track, calibrated)[1]["notice"]["systematic_included"] is True
     simulated = ScanResult(track.levels, replace(track.metadata, is_real_event=False))
     assert written(simulated)[1]["notice"]["alert_tense"] == "test"
+    alert = replace(track.metadata, event_type="gfu-bronze", topology="cascade")
+    notice = written(ScanResult(track.levels, alert))[1]["notice"]
+    assert (notice["pipeline"], notice["alert_topology"]) == ("Bronze Track Alert", "Shower")
 
 
 def test_contour_within_one_pixel_is_marked(scan, bowl):

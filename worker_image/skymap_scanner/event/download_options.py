@@ -9,12 +9,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from skymap_api.addresses import Addresses
-from skymap_api.limited_file import read_limited
-from skymap_api.text import LONGEST_SECRET, is_token
+from skymap_api.text import is_token
 from skymap_scanner.errors import InputError
+from skymap_scanner.secret import secret_of
 
 #: Environment variable with the addresses that are allowed, separated by blanks or commas.
 ADDRESSES_VARIABLE = "SKYMAP_EVENT_ADDRESSES"
@@ -36,7 +35,9 @@ class Credentials:
         Raises InputError when a file cannot be read, or the variables contradict or need each other; names the
         variable.
         """
-        token, user, password = (_secret(environment, f"SKYMAP_EVENT_{name}") for name in ("TOKEN", "USER", "PASSWORD"))
+        token, user, password = (
+            secret_of(environment, f"SKYMAP_EVENT_{name}") for name in ("TOKEN", "USER", "PASSWORD")
+        )
         if token is None and user is None and password is None:
             return None
         if token is not None and (user is not None or password is not None):
@@ -64,23 +65,6 @@ def allowed_addresses(environment: Mapping[str, str]) -> Addresses:
         return Addresses.parse(environment.get(ADDRESSES_VARIABLE, ""))
     except ValueError as error:
         raise InputError(f"{ADDRESSES_VARIABLE}: {error}") from error
-
-
-def _secret(environment: Mapping[str, str], name: str) -> str | None:
-    value, path = environment.get(name), environment.get(f"{name}_FILE")
-    if value and path:
-        raise InputError(f"{name} and {name}_FILE are both set: keep one of them")
-    if path:
-        try:
-            with Path(path).open("rb") as file:
-                value = read_limited(file, LONGEST_SECRET).decode("utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{name}_FILE: cannot read {path}: {error}") from error
-    if not value:
-        return None
-    if not value.isprintable():
-        raise InputError(f"{name} holds a character that no credential has, such as a line break")
-    return value
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from skymap_scanner.healpix import pixel_width
 from skymap_scanner.results.cautions import cautions
 from skymap_scanner.results.contours import Contour, of_rule
-from skymap_scanner.results.fits_files import mjd_to_iso
+from skymap_scanner.results.fits_files import alert_stream, mjd_to_iso
 from skymap_scanner.results.result import ScanMetadata, ScanResult
 from skymap_scanner.results.rule import WILKS, percent
 from skymap_scanner.results.skymap import BestFit, MultiOrderMap
@@ -22,6 +22,13 @@ NAMED_FAILURES = 10
 #: Frame and units of the summary for machines; the keys ``ra``, ``dec`` and those of errors are angles.
 FRAME = "ICRS (J2000)"
 UNITS = {"angle": "deg", "area": "deg2", "energy": "GeV", "llh": "-ln L", "mjd": "d (UTC)", "wall_time": "s"}
+#: What GCN calls the selections of alerts, by their streams, and the topologies.
+PIPELINES = {
+    "ICECUBE_ASTROTRACK_GOLD": "Gold Track Alert",
+    "ICECUBE_ASTROTRACK_BRONZE": "Bronze Track Alert",
+    "ICECUBE_CASCADE": "Cascade Alert",
+}
+TOPOLOGIES = {"track": "Track", "cascade": "Shower"}
 #: A region with fewer pixel centres inside is mostly interpolation.
 RESOLVED = 5
 
@@ -132,23 +139,30 @@ def notice_fields(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[C
 
     The error is the radius of a circle with the area of the 90 % region.
     """
-    metadata, best = result.metadata, skymap.best
+    best = skymap.best
     quoted = next(region for region in of_rule(regions, skymap.rule) if region.credible_level == 0.9)
     solid_angle = quoted.area * np.radians(1) ** 2
-    known = {
-        "mission": "IceCube",
-        "instrument": "IC86",
-        "messenger": "Neutrino",
-        "event_name": [metadata.name] if metadata.name else None,
-        "id": [f"{metadata.run_id}_{metadata.event_id}"],
-        "trigger_time": f"{time}Z" if (time := mjd_to_iso(metadata.mjd)) else None,
-        "alert_tense": None if metadata.is_real_event else "test",
-        "alert_topology": metadata.topology or None,
+    return event_fields(result.metadata) | {
         "ra": round(best.ra, 4),
         "dec": round(best.dec, 4),
         "ra_dec_error": round(float(np.degrees(np.arccos(1 - min(solid_angle / (2 * np.pi), 2.0)))), 4),
         "containment_probability": 0.9,
         "systematic_included": skymap.rule.name != WILKS.name,
+    }
+
+
+def event_fields(metadata: ScanMetadata) -> dict[str, Any]:
+    """Return those of these fields that are known of the event before there is a map."""
+    known = {
+        "mission": "IceCube",
+        "instrument": "IC86",
+        "messenger": "Neutrino",
+        "pipeline": PIPELINES.get(alert_stream(metadata.event_type)),
+        "event_name": [metadata.name] if metadata.name else None,
+        "id": [f"{metadata.run_id}_{metadata.event_id}"],
+        "trigger_time": f"{time}Z" if (time := mjd_to_iso(metadata.mjd)) else None,
+        "alert_tense": None if metadata.is_real_event else "test",
+        "alert_topology": TOPOLOGIES.get(metadata.topology),
     }
     return {key: value for key, value in known.items() if value is not None}
 

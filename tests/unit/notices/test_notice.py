@@ -1,0 +1,189 @@
+"""What a notice says, and the documents that follow from it."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from jsonschema import ValidationError
+from tests.unit.results.conftest import make_bowl, make_level, make_metadata, make_scan
+
+from skymap_scanner.notices import documents
+from skymap_scanner.notices.notice import (
+    Notice,
+    chosen_tense,
+    links_of,
+    summary_of_event,
+    summary_of_result,
+    utc_now,
+    without_map,
+)
+from skymap_scanner.results import ScanResult
+
+BASE = "https://alerts.example.org/IC231202A"
+NAMES = ["a.plot_allsky.png", "a.plot_zoomed_wilks.png", "a.report.html", "a.multiorder.fits", "a.json"]
+GOLD = make_scan(make_bowl(138.65, 0.15, 0.3), event_type="gfu-gold", topology="track")
+
+
+def make_notice(result=GOLD, **changes) -> Notice:
+    summary, fields = summary_of_result(result)
+    given = {"type": "update", "tense": "current", "number": 1, "created": "2023-12-02T17:30:00.000Z"}
+    links = links_of(BASE, NAMES)
+    return Notice(**(given | {"summary": summary, "fields": fields, "links": links} | changes))
+
+
+def initial(**changes) -> Notice:
+    summary, fields = summary_of_event(make_metadata({}, event_type="gfu-gold", **changes))
+    return make_notice(type="initial", number=0, summary=summary, fields=fields, links={})
+
+
+def retraction() -> Notice:
+    summary, fields = without_map(make_notice())
+    return make_notice(type="retraction", number=2, summary=summary, fields=fields, comment="flashers were on")
+
+
+#: Notices of each kind, made on demand.
+ALL = {
+    "initial": initial,
+    "update": make_notice,
+    "retraction": retraction,
+    "test": lambda: make_notice(
+        make_scan(make_bowl(138.65, 0.15, 0.3), is_real_event=False, topology="cascade"), tense="test"
+    ),
+    "pole": lambda: make_notice(make_scan(make_bowl(40.0, 89.7, 0.6))),
+    "all sky": lambda: make_notice(make_scan(make_bowl(40.0, 10.0, 400.0), ((4, 0),))),
+}
+
+
+@functools.cache
+def named(name) -> Notice:
+    return ALL[name]()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_gcn_notice_is_valid_against_the_schema(name, check_gcn):
+    check_gcn(json.loads(documents.gcn(named(name))))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("alert_topology", "track"),
+        ("pipeline", "Gold"),
+        ("ra", "138.6"),
+        ("healpix_url", None),
+        ("ra_dec_error", []),
+        ("alert_tense", "real"),
+        ("systematic_icluded", True),
+        ("$schema", "https://gcn.nasa.gov/schema/v7.0.0/gcn/notices/icecube/single_neutrino_alerts.schema.json"),
+    ],
+)
+def test_check_against_the_schema_finds_mistakes(key, value, check_gcn):
+    with pytest.raises((ValidationError, AssertionError)):
+        check_gcn(json.loads(documents.gcn(make_notice())) | {key: value})
+
+
+def test_gcn_update_holds_direction_and_map():
+    notice = json.loads(documents.gcn(make_notice()))
+    assert (notice["ra"], notice["dec"]) == (138.6035, 0.1492)
+    assert notice["healpix_url"] == f"{BASE}/a.multiorder.fits"
+    assert (notice["alert_type"], notice["alert_tense"], notice["record_number"]) == ("update", "current", 1)
+    assert (notice["pipeline"], notice["alert_topology"]) == ("Gold Track Alert", "Track")
+    assert (notice["id"], notice["event_name"]) == (["138632_31747601"], ["IC231202A"])
+    assert notice["trigger_time"] == "2023-12-02T17:08:24.093Z"
+
+
+@pytest.mark.parametrize("name", ["initial", "retraction"])
+def test_notices_without_a_map_give_no_direction(name):
+    notice = json.loads(documents.gcn(named(name)))
+    absent = {"ra", "dec", "ra_dec_error", "containment_probability", "systematic_included", "healpix_url"}
+    assert not absent & set(notice)
+    assert json.loads(documents.webhook(named(name)))["summary"]["best_fit"] is None
+    assert json.loads(documents.webhook(named(name)))["summary"]["regions"] == []
+    assert "RA" not in documents.slack(named(name))
+
+
+def test_result_without_fits_gives_no_direction():
+    rows = make_level(8, [1, 2, 3], make_bowl(0.0, 0.0, 1.0))
+    rows["llh"] = np.nan
+    assert not make_notice(ScanResult({8: rows}, make_metadata({8: rows}))).has_map
+
+
+def test_simulated_events_are_always_tests():
+    for asked in (None, "current", "archival"):
+        assert chosen_tense(named("test").summary, asked) == "test"
+    assert chosen_tense(named("update").summary, None) == "current"
+    assert chosen_tense(named("update").summary, "archival") == "archival"
+
+
+def test_tests_are_marked_in_every_document():
+    notice = named("test")
+    assert json.loads(documents.webhook(notice))["tense"] == "test"
+    assert json.loads(documents.cloudevents(notice))["data"]["tense"] == "test"
+    assert json.loads(documents.gcn(notice))["alert_tense"] == "test"
+    message = json.loads(documents.slack(notice))
+    assert message["text"].startswith("TEST: ")
+    assert message["attachments"][0]["fallback"].startswith("TEST: ")
+    assert json.loads(documents.slack(named("update")))["text"].startswith("IceCube IC231202A, update")
+
+
+def test_cloud_event_has_the_required_attributes():
+    event = json.loads(documents.cloudevents(make_notice()))
+    data = event.pop("data")
+    assert event == {
+        "specversion": "1.0",
+        "id": make_notice().key,
+        "source": "skymap-scanner",
+        "type": "edu.wisc.icecube.skymap.notice.update",
+        "subject": "138632_31747601",
+        "time": "2023-12-02T17:30:00.000Z",
+        "datacontenttype": "application/json",
+    }
+    assert data == json.loads(documents.webhook(make_notice()))
+
+
+def test_chat_message_links_to_picture_and_report():
+    message = json.loads(documents.slack(make_notice()))["attachments"][0]
+    assert message["image_url"] == f"{BASE}/a.plot_zoomed_wilks.png"
+    assert message["title_link"] == f"{BASE}/a.report.html"
+    bare = json.loads(documents.slack(make_notice(links={})))["attachments"][0]
+    assert not {"image_url", "title_link"} & set(bare)
+
+
+@pytest.mark.parametrize("name", ["<!channel>", "@here", "<http://x|y>", "*b*", "`x`", "[a](http://b)", "&lt;"])
+def test_names_are_no_markup_in_chats(name):
+    notice = make_notice(fields=named("update").fields | {"event_name": [name]}, comment=name, type="retraction")
+    text = json.loads(documents.slack(notice))["text"]
+    assert not set("<>@&*`[]|_~/#") & set(text)
+
+
+def test_chat_message_is_bounded():
+    notice = make_notice(fields=named("update").fields | {"event_name": ["A" * 100_000]}, comment="B" * 100_000)
+    assert len(documents.slack(notice)) < 10_000
+
+
+def test_key_follows_what_is_said_and_number():
+    first = make_notice()
+    assert make_notice(created="2024-01-01T00:00:00.000Z").key == first.key
+    assert make_notice(number=2).key != first.key
+    assert make_notice(number=2, type="initial").content == first.content
+    assert make_notice(comment="again").content != first.content
+    slower = copy.deepcopy(first.summary) | {"wall_time": 99.0}
+    assert make_notice(summary=slower).content == first.content
+    other = make_notice(make_scan(make_bowl(138.7, 0.15, 0.3), event_type="gfu-gold", topology="track"))
+    assert other.content != first.content
+    assert replace(first, type="retraction").content != first.content
+
+
+def test_links_are_quoted_and_only_of_known_files():
+    assert links_of("", NAMES) == {}
+    assert links_of("https://x/", ["a b#.report.html"]) == {"report": "https://x/a%20b%23.report.html"}
+    assert links_of("https://x", ["a.plot_allsky.png"]) == {"picture": "https://x/a.plot_allsky.png"}
+
+
+def test_time_is_utc_to_the_millisecond():
+    assert utc_now(1701536904.0939) == "2023-12-02T17:08:24.093Z"
