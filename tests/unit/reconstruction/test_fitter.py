@@ -19,6 +19,8 @@ from skymap_scanner.reconstruction.millipede import Millipede
 from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 from skymap_scanner.reconstruction.millipede.gradient import gradient
 from skymap_scanner.reconstruction.millipede.likelihood import evaluate
+from skymap_scanner.reconstruction.millipede.search import HOPELESS, OF_CASCADE, fit_cascade
+from skymap_scanner.reconstruction.millipede.segments import make_line
 from skymap_scanner.reconstruction.protocol import Fit, Start
 from skymap_scanner.scan.seeds import seed_positions
 from skymap_scanner.simulation import Variation, read_truth, simulate
@@ -89,8 +91,28 @@ def test_fit_started_at_its_result_is_as_good_and_cheaper(
     event: PreparedEvent, fitter: MillipedeFitter, truth_fit: Fit
 ) -> None:
     warm = fitter.fit(start(event, position=truth_fit.position, time=truth_fit.time, warm=True))
-    assert warm.llh < truth_fit.llh + 1.0
-    assert warm.evaluations < 0.85 * truth_fit.evaluations
+    assert warm.llh < truth_fit.llh + 0.5
+    assert warm.evaluations < 0.4 * truth_fit.evaluations
+
+
+@pytest.mark.parametrize("turn", [0.001, 0.01, 0.1])
+def test_warm_start_from_any_distance_is_as_good(
+    event: PreparedEvent, fitter: MillipedeFitter, truth_fit: Fit, turn: float
+) -> None:
+    cold = fitter.fit(start(event, ZENITH + turn))
+    warm = fitter.fit(start(event, ZENITH + turn, position=truth_fit.position, time=truth_fit.time, warm=True))
+    assert warm.llh < cold.llh + 0.1
+    assert warm.evaluations < 0.4 * cold.evaluations
+
+
+def test_cascade_far_above_a_track_is_given_up_early(fitter: MillipedeFitter, truth_fit: Fit) -> None:
+    event = fitter._surfaces.event
+    line = make_line(np.array(truth_fit.position), travel_direction(ZENITH, AZIMUTH))
+    time, track = truth_fit.time - fitter._reference, truth_fit.llh - fitter._constant
+    alone = fit_cascade(event, line, time, OF_CASCADE, math.inf)
+    beside = fit_cascade(event, line, time, OF_CASCADE, track)
+    assert track + HOPELESS < alone.f < beside.f
+    assert beside.evaluations < 0.2 * alone.evaluations
 
 
 @pytest.mark.parametrize("zenith", [0.0, math.pi / 2, math.pi])

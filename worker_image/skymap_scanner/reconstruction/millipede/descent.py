@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ TRUST = np.array([20.0, 20.0, 60.0, 20.0, 0.05, 0.05])
 FIRST, LEAST, EASED, RAISED = 1e-3, 1e-5, 0.2, 8.0
 #: So often the damping is raised before a descent ends.
 TRIES = 6
+#: A descent is hopeless where steps that gain this many times what the next one promises would leave it above a limit.
+HOPEFUL = 3.0
 
 
 #: One thread at a time completes a far field.
@@ -69,9 +72,15 @@ class TrackLikelihood:
         self.complete(point)
         return float(evaluate(self.event, self.track, point, self.seg, self.solver, exact, warm, tolerance))
 
-    def places(self) -> Double:
-        """Return where the segments with energy are, m after the vertex."""
-        return self.seg.s[: self.numbers.size][self.seg.energy > 0].astype(np.float64)
+    def losses(self) -> tuple[Double, Double]:
+        """Return where the segments with energy are, m after the vertex, and their energies (GeV)."""
+        lit = self.seg.energy > 0
+        return self.seg.s[: self.numbers.size][lit].astype(np.float64), self.seg.energy[lit].astype(np.float64)
+
+    def put(self, places: Double, energy: Double) -> None:
+        """Give the segments at ``places`` (multiples of the spacing, m after the vertex) these energies (GeV)."""
+        for number, one in zip(np.rint(places / self.spacing).astype(np.int64).tolist(), energy.tolist(), strict=True):
+            self.seg.energy[self.numbers == number] = one
 
     def only_near(self, neighbours: int) -> TrackLikelihood:
         """Return the likelihood of the segments with energy and so many beside each, with their energies."""
@@ -93,22 +102,25 @@ class TrackLikelihood:
         with _FILLING:
             complete_field(self.event, self.track, point, self.seg)
 
-    def descend(self, point: Double, value: float, how: Descent, tolerance: float) -> tuple[float, Double]:
+    def descend(
+        self, point: Double, value: float, how: Descent, tolerance: float, limit: float = math.inf
+    ) -> tuple[float, Double]:
         """Return the lowest -ln L found from ``point``, and where; ``value`` is that of ``point``, just computed.
 
-        Turns the line, and moves its vertex to the point, where the direction is free.
+        Turns the line, and moves its vertex to the point, where the direction is free. Ends where it is hopeless to
+        come below ``limit``, see `HOPEFUL`.
         """
         free, trust = np.array(how.free), TRUST * how.trust
         room = make_room(self.event.bins.charge.size, self.numbers.size, MAX_SUPPORT)
         g, h, step = np.zeros(SIZE), np.zeros((SIZE, SIZE)), np.zeros(SIZE)
         damping, small = FIRST, 0
-        for _ in range(how.most):
+        for left in range(how.most, 0, -1):
             energy = self.seg.energy.copy()
             gradient(self.event, self.track, point, self.seg, self.solver, room, how.turns, g, h)
             line, track = self.line, self.track
             for _ in range(TRIES):
                 promise = damped_step(g, h, free, damping, trust, step)
-                if promise < 0.1 * how.gain:
+                if promise < 0.1 * how.gain or value - HOPEFUL * left * promise > limit:
                     self.line, self.track = line, track
                     self.seg.energy[:] = energy
                     return value, point

@@ -38,6 +38,8 @@ AROUND = 45.0
 NEIGHBOURS = 1
 #: A cascade this far above a track is not refined.
 HOPELESS = 100.0
+#: A warm start from which a track gains less than this in ln L is near the minimum; else the track is fitted anew.
+SETTLED = 3.0
 #: What the hypothesis of a track costs beside that of one cascade, in ln L: its losses adapt to fluctuations, and to
 #: DOMs whose expected charge is wrong by this share.
 FLUCTUATIONS, WRONG_CHARGE = 8.0, 0.3
@@ -91,6 +93,17 @@ class Solution(NamedTuple):
     covariance: Double | None = None
 
 
+class Refined(NamedTuple):
+    """The end of a track's descent: the line, the time at its vertex (ns), losses as in `Solution`, gain in ln L."""
+
+    line: Line
+    time: float
+    s: Double
+    energy: Double
+    gain: float
+    evaluations: int
+
+
 def search(surfaces: Surfaces, line: Line, times: Double, *, warm: bool, free: bool = False) -> Solution | None:
     """Fit vertex, time and losses for a direction, None where its line does not cross the cube.
 
@@ -103,7 +116,7 @@ def search(surfaces: Surfaces, line: Line, times: Double, *, warm: bool, free: b
     if not warm:
         point, evaluations = explore(surfaces, line, times)
         line = line.moved(point[0], point[1], point[3])
-    track = fit_track(event, line, point[2], OF_TRACK)
+    track = fit_track(event, line, float(point[2]), OF_TRACK, warm=warm)
     if track is None:
         return None
     limit = track.f + cost_of_losses(event)
@@ -140,42 +153,47 @@ def explore(surfaces: Surfaces, line: Line, times: Double) -> tuple[Double, int]
     return lowest(found)[1], rough.evaluations
 
 
-def fit_track(event: EventArrays, line: Line, time: float, how: Descent) -> Solution | None:
+def fit_track(event: EventArrays, line: Line, time: float, how: Descent, *, warm: bool = False) -> Solution | None:
     """Refine a line and time (ns); None where the line leaves the cube.
 
-    First with losses every `MIDDLE` metres anywhere in the cube, then every `FINE` metres near those.
+    First with losses every `MIDDLE` metres anywhere in the cube, then every `FINE` metres near those. A ``warm`` start
+    that proves to be near the minimum goes without the former.
     """
-    numbers = every_segment(line, MIDDLE)
-    if numbers.size == 0:
+    if every_segment(line, MIDDLE).size == 0:
         return None
-    middle = TrackLikelihood(event, line, MIDDLE, numbers)
-    middle.value(at_time(time), ROUGH)
-    some = middle.only_near(1)
-    line, time, lit = descended(some, time, ON_THE_WAY)
-    evaluations = middle.evaluations + some.evaluations
+    evaluations, refined = 0, None
+    if warm:
+        refined = refine(event, line, time, every_segment(line, FINE), how)
+        evaluations = refined.evaluations
+    if refined is None or refined.gain > SETTLED:
+        middle = TrackLikelihood(event, line, MIDDLE, every_segment(line, MIDDLE))
+        middle.value(at_time(time), ROUGH)
+        near = descended(middle.only_near(1), time, ON_THE_WAY)
+        refined = refine(event, near.line, near.time, segments_near(near.line, FINE, near.s, AROUND), how)
+        evaluations += middle.evaluations + near.evaluations + refined.evaluations
 
-    fine = TrackLikelihood(event, line, FINE, segments_near(line, FINE, lit, AROUND))
-    fine.value(at_time(time), SEARCH)
-    some = fine.only_near(NEIGHBOURS)
-    line, time, lit = descended(some, time, how)
-    evaluations += fine.evaluations + some.evaluations
-
-    last = TrackLikelihood(event, line, FINE, segments_near(line, FINE, lit, AROUND))
-    f = last.value(at_time(time), ANSWER, exact=True)
+    line, time, s, energy = refined.line, refined.time, refined.s, refined.energy
+    last = TrackLikelihood(event, line, FINE, segments_near(line, FINE, s, AROUND))
+    last.put(s, energy)
+    f = last.value(at_time(time), ANSWER, exact=True, warm=True)
     covariance = last.covariance(at_time(time), how) if how.turns else None
-    energy = last.seg.energy.astype(np.float64)
-    return Solution(f, line, time, last.places(), energy[energy > 0], False, evaluations + last.evaluations, covariance)
+    return Solution(f, line, time, *last.losses(), False, evaluations + last.evaluations, covariance)
 
 
-def descended(likelihood: TrackLikelihood, time: float, how: Descent) -> tuple[Line, float, Double]:
-    """Descend from a time (ns); return the line with its vertex in the centre of the light, the time there, and losses.
+def refine(event: EventArrays, line: Line, time: float, numbers: NDArray[np.int64], how: Descent) -> Refined:
+    """Find losses among segments every `FINE` metres at these ``numbers``, and descend with those."""
+    fine = TrackLikelihood(event, line, FINE, numbers)
+    fine.value(at_time(time), SEARCH)
+    refined = descended(fine.only_near(NEIGHBOURS), time, how)
+    return refined._replace(evaluations=fine.evaluations + refined.evaluations)
 
-    About the centre of the light a turn moves least. The places of the losses are metres after it.
-    """
+
+def descended(likelihood: TrackLikelihood, time: float, how: Descent) -> Refined:
+    """Descend from a time (ns), and put the vertex into the centre of the light, about which a turn moves least."""
     point = at_time(time)
     likelihood.calibrate(point)
     value = likelihood.value(point, SEARCH, warm=True)
-    _, point = likelihood.descend(point, value, how, SEARCH)
+    f, point = likelihood.descend(point, value, how, SEARCH)
     seg = likelihood.seg
     total = weighted = 0.0
     for s, energy, light in zip(seg.s.tolist(), seg.energy.tolist(), seg.total.tolist(), strict=False):
@@ -185,7 +203,9 @@ def descended(likelihood: TrackLikelihood, time: float, how: Descent) -> tuple[L
     step = likelihood.spacing
     centre = round(weighted / total / step) * step if total > 0 else 0.0
     line = likelihood.line.moved(point[0], point[1], point[3] + centre)
-    return line, float(point[2]) + centre / SPEED_OF_LIGHT, likelihood.places() - centre
+    places, energies = likelihood.losses()
+    time = float(point[2]) + centre / SPEED_OF_LIGHT
+    return Refined(line, time, places - centre, energies, value - f, likelihood.evaluations)
 
 
 def best_start(event: EventArrays, starts: list[tuple[Line, float]]) -> tuple[Line, float]:
@@ -213,7 +233,7 @@ def fit_cascade(event: EventArrays, line: Line, time: float, how: Descent, limit
             if how.turns:
                 covariance = one.covariance(point, how)
         else:
-            f, point = one.descend(point, value, how, ANSWER)
+            f, point = one.descend(point, value, how, ANSWER, limit + HOPELESS)
             line, time = one.line.moved(point[0], point[1], point[3]), float(point[2])
         evaluations += one.evaluations
         if f > limit + HOPELESS:
