@@ -4,7 +4,7 @@ httpx limits each read; here all exchanges of a transport together have one limi
 now and then, even of its headers, cannot hold them up. httpcore limits the headers to 100 KiB. The body is the reader's
 part: raw, into a `skymap_api.http_body.Body`.
 
-The event's download and the requests to Pulsar's admin interface use it.
+The event's download, the requests to Pulsar's admin interface and notices use it.
 """
 
 from __future__ import annotations
@@ -70,11 +70,19 @@ class Transport(httpx.BaseTransport):
     """Sends httpx's requests, through the proxies that the environment names (``HTTPS_PROXY``, ``NO_PROXY``).
 
     ``places``: where connections may lead, default anywhere. ``context``: what TLS trusts, default what the
-    environment names. Raises OverdueError after the deadline, and InputError if the environment names a proxy or
-    certificates that cannot be used.
+    environment names. ``direct``: past all proxies. Raises OverdueError after the deadline, and InputError if the
+    environment names a proxy or certificates that cannot be used.
     """
 
-    def __init__(self, deadline: Deadline, places: Places | None = None, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        deadline: Deadline,
+        places: Places | None = None,
+        context: ssl.SSLContext | None = None,
+        *,
+        direct: bool = False,
+    ) -> None:
+        self._direct_only = direct
         self._places = places or Anywhere()
         self._deadline = deadline
         self._context = context or trusted()
@@ -107,7 +115,7 @@ class Transport(httpx.BaseTransport):
             pool.close()
 
     def _pool(self, url: httpx.URL) -> httpcore.ConnectionPool:
-        found = getproxies()
+        found = {} if self._direct_only else getproxies()
         proxy = found.get(url.scheme) or found.get("all")
         if not proxy or proxy_bypass(url.host):
             return self._direct

@@ -10,41 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from jsonschema import ValidationError
+from tests.unit.notices.examples import BASE, NAMES, initial, make_notice, retraction
 from tests.unit.results.conftest import make_bowl, make_level, make_metadata, make_scan
 
 from skymap_scanner.notices import documents
-from skymap_scanner.notices.notice import (
-    Notice,
-    chosen_tense,
-    links_of,
-    summary_of_event,
-    summary_of_result,
-    utc_now,
-    without_map,
-)
+from skymap_scanner.notices.notice import Notice, chosen_tense, links_of, utc_now
 from skymap_scanner.results import ScanResult
-
-BASE = "https://alerts.example.org/IC231202A"
-NAMES = ["a.plot_allsky.png", "a.plot_zoomed_wilks.png", "a.report.html", "a.multiorder.fits", "a.json"]
-GOLD = make_scan(make_bowl(138.65, 0.15, 0.3), event_type="gfu-gold", topology="track")
-
-
-def make_notice(result=GOLD, **changes) -> Notice:
-    summary, fields = summary_of_result(result)
-    given = {"type": "update", "tense": "current", "number": 1, "created": "2023-12-02T17:30:00.000Z"}
-    links = links_of(BASE, NAMES)
-    return Notice(**(given | {"summary": summary, "fields": fields, "links": links} | changes))
-
-
-def initial(**changes) -> Notice:
-    summary, fields = summary_of_event(make_metadata({}, event_type="gfu-gold", **changes))
-    return make_notice(type="initial", number=0, summary=summary, fields=fields, links={})
-
-
-def retraction() -> Notice:
-    summary, fields = without_map(make_notice())
-    return make_notice(type="retraction", number=2, summary=summary, fields=fields, comment="flashers were on")
-
 
 #: Notices of each kind, made on demand.
 ALL = {

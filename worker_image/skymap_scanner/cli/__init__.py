@@ -51,6 +51,7 @@ COMMANDS = {
     "convert": "Decode and encode an .i3 file, or change its compression.",
     "plot": "Draw the pictures of a result file, or write it in other formats.",
     "report": "Write the report of a scan, or an index of reports.",
+    "notify": "Send a notice about a scan, or its retraction.",
     "compare": "Compare two maps: distance, overlap of the regions, agreement.",
     "inside": "Print the probability of a map inside a field of view or a MOC.",
     "compile": "Compile the reconstruction now instead of at the first fit.",

@@ -21,6 +21,7 @@ from skymap_api.text import shell_line
 from skymap_scanner.atomic_file import make_folder, sync_folder
 from skymap_scanner.cli.broker_options import BrokerOptions
 from skymap_scanner.cli.display import show_results
+from skymap_scanner.cli.notices import NoticeOptions, Notices
 from skymap_scanner.cli.progress_display import progress_display
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
@@ -75,6 +76,7 @@ class RunRequest:
     broker: BrokerOptions | None = None
     named: bool = True
     delete_topics: bool = False
+    notices: NoticeOptions | None = None
 
     @property
     def source(self) -> str:
@@ -132,7 +134,8 @@ def run(request: RunRequest) -> None:
             if found.formats != request.record.formats:
                 _write_other_formats(request, found)
             show_results(folder)
-            _delete_topics_or_say_how(request)
+            with Notices(folder, request.notices) as notices:
+                _end(request, notices)
             return
     elif request.broker is None and (folder / BROKER_FILE).exists():
         raise InputError(
@@ -151,7 +154,23 @@ def run(request: RunRequest) -> None:
         request = request.with_name(unique_name(read_event(str(folder / EVENT_FILE)), request.settings, software))
     record = replace(request.record, software=software)
     write_record(folder, record)
-    scan = _local_scan(request)
+    with Notices(folder, request.notices) as notices:
+        notices.begin(folder / EVENT_FILE, request.settings.pulse_series)
+        _scan_to_end(request, record)
+        _end(request, notices)
+
+
+def _end(request: RunRequest, notices: Notices) -> None:
+    """Send what is left to send, and leave the shared broker."""
+    try:
+        notices.end()
+    finally:
+        _delete_topics_or_say_how(request)
+
+
+def _scan_to_end(request: RunRequest, record: Record) -> None:
+    """Run the scan and show its results; exits if it is stopped before."""
+    folder, scan = request.folder, _local_scan(request)
     _announce(scan)
     with progress_display(Console(stderr=True)) as show:
         finished = run_local(scan, show, Stop().on_signals())
@@ -162,7 +181,6 @@ def run(request: RunRequest) -> None:
     write_record(folder, replace(record, finished=True))
     _remove_working_files(folder)
     show_results(folder)
-    _delete_topics_or_say_how(request)
 
 
 def _check_place_of_broker(request: RunRequest) -> None:

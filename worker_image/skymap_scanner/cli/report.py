@@ -43,7 +43,7 @@ def command(results: tuple[Path, ...], folder: Path | None, i3_file: Path | None
     """
     if not results and index is None:
         raise click.UsageError("give RESULTS, or --index")
-    found = [path for given in results for path in _result_files(given)]
+    found = [path for given in results for path in result_files(given)]
     if i3_file is not None and len(found) != 1:
         raise click.UsageError(f"--i3 is for one scan, and there are {len(found)}")
     _write_reports(found, folder, i3_file)
@@ -73,7 +73,7 @@ def _write_reports(found: list[Path], folder: Path | None, i3_file: Path | None)
         click.echo(printable_line(str(write_report(folder or path.parent, report))))
 
 
-def _result_files(given: Path) -> list[Path]:
+def result_files(given: Path) -> list[Path]:
     """Return the JSON files of the scans in a folder, or the npz files of those without one."""
     if given.is_file():
         return [given]

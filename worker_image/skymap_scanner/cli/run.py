@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from skymap_scanner.cli import options
 from skymap_scanner.cli.broker_options import BROKER_PARAMETERS, BrokerOptions, with_broker
+from skymap_scanner.cli.notice_options import NOTICE_PARAMETERS, with_notices
 
 if TYPE_CHECKING:
     from skymap_scanner.cli.local_run import RunRequest
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--delete-topics", is_flag=True, help="Delete the scan's topics from the shared broker once its files are written."
 )
+@with_notices("--notify", required=False, text="Send notices when the scan begins and when it ends:")
 def command(
     event: str,
     folder: Path,
@@ -48,6 +51,7 @@ def command(
     workers: int | None,
     restart: bool,
     delete_topics: bool,
+    notice_options: Callable[[], Any],
     **given: Any,
 ) -> None:
     """Scan EVENT on this machine: a path, - or an http(s) URL, a SkymapScan manifest (.yaml), or the word demo.
@@ -60,6 +64,7 @@ def command(
         skymap-scanner run event.json -o result/
         skymap-scanner run event.json -o quick/ --levels 4:0 32:12 --seeds 1
         skymap-scanner run event.json -o result/ --broker pulsar://localhost:6650
+        skymap-scanner run event.json -o result/ --notify webhook=https://alerts.example.org/hook --notify slack
         skymap-scanner run scan.yaml -o result/
         skymap-scanner run demo -o demo-output/
     """
@@ -75,10 +80,13 @@ def command(
         "restart": restart,
         "broker": shared,
         "delete_topics": delete_topics,
+        "notices": notice_options(),
     }
+    if common["notices"] and given["formats"] and not {"json", "npz"} & set(given["formats"]):
+        raise click.UsageError("notices are made from the JSON or the npz file: give --format json too")
     if is_manifest(event):
         options.reject_options_beside_manifest(
-            "event", "folder", "workers", "restart", "delete_topics", *BROKER_PARAMETERS
+            "event", "folder", "workers", "restart", "delete_topics", *NOTICE_PARAMETERS, *BROKER_PARAMETERS
         )
         run(_request_from_manifest(Path(event), common))
     else:

@@ -114,14 +114,15 @@ def _content(notice: Notice) -> dict[str, Any]:
 
 def _chat_fields(notice: Notice) -> list[dict[str, Any]]:
     """Return the rows of the message: direction, areas, cautions."""
-    rows = [("Event", f"{notice.event_id}, {notice.summary['time'] or 'time not known'}")]
+    summary = notice.summary
+    rows = [("Event", f"run {summary['run_id']}, event {summary['event_id']}"), ("Time", summary["time"] or "unknown")]
     if notice.has_map:
         rows.append(("Best fit (J2000)", f"RA {notice.fields['ra']}°, Dec {notice.fields['dec']:+}°"))
-        for region in notice.summary["regions"]:
+        for region in summary["regions"]:
             share = f"{100 * region['credible_level']:.4g} % area"
             rows.append((share, f"{area_number(region['area_deg2'])} deg²{' (open)' if region['open'] else ''}"))
-        rows.append(("Contours", notice.summary["rule_statement"]))
-    rows += [("CAUTION", caution) for caution in notice.summary["cautions"]]
+        rows.append(("Contours", summary["rule_statement"]))
+    rows += [("CAUTION", caution) for caution in summary["cautions"]]
     return [{"title": title, "value": _plain(value), "short": len(value) < 40} for title, value in rows]
 
 

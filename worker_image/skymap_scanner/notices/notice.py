@@ -12,8 +12,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
+
+from pydantic import AfterValidator
 
 from skymap_scanner.results.contours import contours
 from skymap_scanner.results.result import ScanMetadata, ScanResult
@@ -27,8 +29,16 @@ Tense = Literal["current", "archival", "test"]
 
 #: Keys of the summary that say how a scan went, not what it found: equal maps give equal notices.
 _NOT_CONTENT = ("wall_time", "scanner_version")
+#: Keys of the summary that every notice needs.
+_NEEDED = {"run_id", "event_id", "time", "is_real_event", "best_fit", "regions", "cautions"}
 #: Ends of the names of the files to which a notice links.
 _LINKED = {"map": ".multiorder.fits", "picture": ".png", "report": ".report.html"}
+
+
+def _check_summary(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    if missing := _NEEDED - summary.keys():
+        raise ValueError(f"the summary lacks {', '.join(sorted(missing))}")
+    return summary
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Notice:
     tense: Tense
     number: int
     created: str
-    summary: Mapping[str, Any]
+    summary: Annotated[Mapping[str, Any], AfterValidator(_check_summary)]
     fields: Mapping[str, Any]
     links: Mapping[str, str] = field(default_factory=dict)
     comment: str = ""

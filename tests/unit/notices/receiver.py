@@ -1,0 +1,60 @@
+"""A server on this machine that receives notices, answers as told, and keeps what it got."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Receiver:
+    """Answers with the next of ``answers`` (status, headers), the last for ever; ``received``: headers and bodies."""
+
+    def __init__(self, *answers: tuple[int, dict[str, str]]) -> None:
+        self.answers = list(answers or [(200, {})])
+        self.received: list[tuple[dict[str, str], bytes]] = []
+        self.before_answer: Callable[[], object] = lambda: None
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.received.append(({key.lower(): value for key, value in self.headers.items()}, body))
+                receiver.before_answer()
+                status, headers = receiver.answers[0] if len(receiver.answers) == 1 else receiver.answers.pop(0)
+                self.connection.settimeout(5)
+                self.send_response(status)
+                for key, value in headers.items():
+                    self.send_header(key, value)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def handle(self) -> None:
+                with contextlib.suppress(ConnectionError):  # the sender was killed
+                    super().handle()
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/hook"
+
+    @property
+    def keys(self) -> list[str]:
+        """The idempotency keys, in the order of the requests."""
+        return [headers["webhook-id"] for headers, _ in self.received]
+
+    @contextmanager
+    def running(self) -> Iterator[Receiver]:
+        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield self
+        self._server.shutdown()
+        thread.join()
+        self._server.server_close()

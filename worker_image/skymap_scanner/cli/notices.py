@@ -1,0 +1,207 @@
+"""Notices of one folder with results: what `run` and `notify` do with the outbox there."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import click
+
+from skymap_api.exit_codes import ExitCode
+from skymap_api.text import printable_line
+from skymap_scanner.cli.report import result_files
+from skymap_scanner.errors import InputError
+from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.selection import stream_name
+from skymap_scanner.event.sources import read_event
+from skymap_scanner.notices.channel import Channel
+from skymap_scanner.notices.destination import Destination, parse_destination, parse_kind
+from skymap_scanner.notices.http_channel import HttpChannel
+from skymap_scanner.notices.notice import (
+    Notice,
+    NoticeType,
+    Tense,
+    chosen_tense,
+    links_of,
+    summary_of_event,
+    summary_of_result,
+    utc_now,
+    without_map,
+)
+from skymap_scanner.notices.outbox import Entry, Outbox, open_outbox
+from skymap_scanner.notices.sender import Sender
+from skymap_scanner.results import ScanMetadata, ScanResult
+from skymap_scanner.roles.producer.planning import SIMULATION, event_kind
+
+#: Seconds after the last fit in which attempts are repeated.
+FINISH_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class NoticeOptions:
+    """Where notices go, where the results will be published, and how notices are marked (None: as current)."""
+
+    destinations: tuple[Destination, ...]
+    results_url: str = ""
+    tense: Tense | None = None
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each destination by its label."""
+        return {one.label: one.kind for one in self.destinations}
+
+
+def read_options(texts: tuple[str, ...], results_url: str, tense: Tense | None, *, checked: bool) -> NoticeOptions:
+    """Read what the user gave; raises InputError if a destination or the URL is invalid."""
+    if results_url and (urlsplit(results_url).scheme not in ("http", "https") or not results_url.isprintable()):
+        raise InputError("--results-url must begin with https:// or http://")
+    read = (parse_destination(text, os.environ) if checked else parse_kind(text) for text in dict.fromkeys(texts))
+    return NoticeOptions(tuple(read), results_url, tense)
+
+
+class Notices:
+    """The notices of a folder while a command runs; without ``options`` nothing is sent.
+
+    Raises InputError if another process sends from this folder, or its outbox is invalid.
+    """
+
+    def __init__(self, folder: Path, options: NoticeOptions | None) -> None:
+        self._folder, self._options = folder, options
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        if self._options is not None:
+            self._outbox = self._stack.enter_context(open_outbox(self._folder))
+            self._sender = Sender(self._outbox, _channels(self._options), _show)
+            self._sender.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def begin(self, event_file: Path, pulse_series: str | None) -> None:
+        """Send the initial notice of an event whose scan begins, unless it has been sent."""
+        if self._options is not None:
+            summary, fields = summary_of_event(_metadata(event_file, pulse_series))
+            notice = next_notice(
+                self._outbox, Notice("initial", _tense(self._options, summary), 0, "", summary, fields)
+            )
+            if notice.type == "initial":  # else the event has further notices already
+                self._outbox.add(notice, self._options.kinds)
+
+    def end(self) -> None:
+        """Send the result in the folder, unless it has been sent, and wait until everything is sent.
+
+        Exits with `ExitCode.UNAVAILABLE` if a destination has not got everything.
+        """
+        if self._options is not None:
+            self.send(notice_of_result(self._outbox, self._folder, self._options))
+
+    def send(self, notice: Notice) -> None:
+        """Send a notice, and what the outbox still holds for the same destinations; see `end`."""
+        assert self._options is not None  # noqa: S101 - for the type checker
+        if not self._outbox.add(notice, self._options.kinds):
+            click.echo(f"Notice {notice.key} was added to the outbox before, and is sent once.", err=True)
+        left = self._sender.finish(FINISH_SECONDS)
+        for entry in left:
+            click.echo(
+                f"NOT delivered to {entry.destination}: notice {entry.key} ({entry.error or 'no attempt'})", err=True
+            )
+        if left:
+            click.echo("The outbox keeps these notices; the same command sends them again.", err=True)
+            raise click.exceptions.Exit(ExitCode.UNAVAILABLE)
+
+    @property
+    def outbox(self) -> Outbox:
+        """The outbox of the folder."""
+        return self._outbox
+
+
+def notice_of_result(
+    outbox: Outbox, source: Path, options: NoticeOptions, kind: NoticeType | None = None, comment: str = ""
+) -> Notice:
+    """Return the notice of a result: a file, or the only one in a folder; ``kind``: default what comes next."""
+    path = _only_result(source)
+    summary, fields = summary_of_result(ScanResult.read(path))
+    names = [one.name for one in path.parent.iterdir() if one.name.startswith(path.stem + ".")]
+    links = links_of(options.results_url, names)
+    made = Notice(kind or "initial", _tense(options, summary), 0, "", summary, fields, links, comment)
+    return next_notice(outbox, made, fixed=kind is not None)
+
+
+def retraction(outbox: Outbox, source: Path, options: NoticeOptions, comment: str) -> Notice:
+    """Return the retraction of an event: that of the result, or of the latest notice where there is no result."""
+    earlier = [entry.notice for entry in outbox.entries]
+    if source.is_file() or not earlier or _has_results(source):
+        base = notice_of_result(outbox, source, options)
+    else:
+        base = earlier[-1]
+    summary, fields = without_map(base)
+    made = Notice("retraction", _tense(options, summary), 0, "", summary, fields, {}, comment)
+    return next_notice(outbox, made, fixed=True)
+
+
+def next_notice(outbox: Outbox, made: Notice, *, fixed: bool = False) -> Notice:
+    """Return the notice with its number and time, or the one in the outbox that says the same.
+
+    Unless its type is ``fixed``, the first notice of an event is the initial one, and the others are updates.
+    """
+    earlier = outbox.notices(made.event_id)
+    same = next((one for one in earlier if one.content == made.content and not (fixed and one.type != made.type)), None)
+    if same is not None:
+        return same
+    kind = made.type if fixed else ("update" if earlier else "initial")
+    number = len(earlier) if kind == "initial" else max(len(earlier), 1)
+    return replace(made, type=kind, number=number, created=utc_now(time.time()))
+
+
+def _tense(options: NoticeOptions, summary: dict[str, object]) -> Tense:
+    return chosen_tense(summary, options.tense)
+
+
+def _channels(options: NoticeOptions) -> dict[str, Channel]:
+    if any(one.kind == "gcn" for one in options.destinations):
+        raise InputError("notices to GCN cannot be sent yet: --dry-run prints them")
+    return {one.label: HttpChannel(one) for one in options.destinations}
+
+
+def _show(entry: Entry) -> None:
+    if entry.state == "sent":
+        click.echo(printable_line(f"Notice {entry.key} ({entry.notice.type}) sent to {entry.destination}"), err=True)
+
+
+def _metadata(event_file: Path, pulse_series: str | None) -> ScanMetadata:
+    """Return the facts of an event before its scan, as `roles.producer.planning` states them."""
+    prepared = prepare(read_event(str(event_file)), pulse_series)
+    kind = event_kind(prepared.name)
+    return ScanMetadata(
+        run_id=prepared.header.run_id,
+        event_id=prepared.header.event_id,
+        sub_event_id=prepared.header.sub_event_id,
+        sub_event_stream=stream_name(prepared.header),
+        event_type=kind,
+        mjd=prepared.mjd,
+        is_real_event=kind != SIMULATION,
+        name=prepared.name,
+        choice=prepared.choice,
+        caution=prepared.caution,
+    )
+
+
+def _has_results(folder: Path) -> bool:
+    return any(folder.glob("run*_*[0-9].json")) or any(folder.glob("run*.npz"))
+
+
+def _only_result(source: Path) -> Path:
+    found = result_files(source)
+    if len(found) > 1:
+        raise InputError(f"{source} holds {len(found)} results: give the JSON or npz file of one")
+    return found[0]

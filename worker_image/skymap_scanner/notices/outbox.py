@@ -1,0 +1,147 @@
+"""The outbox: a file beside the results with every notice of this folder, to whom it goes, and whether it is sent.
+
+A notice is written here before its first attempt, each attempt is counted before it is made, and the outcome is written
+afterwards. So nothing is lost by a crash, and what may have been sent is known: it is sent again with the same bytes
+and the same key.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from skymap_api.limited_file import read_limited
+from skymap_api.validation_errors import describe_errors
+from skymap_scanner.atomic_file import write_atomically
+from skymap_scanner.errors import InputError
+from skymap_scanner.notices.documents import DOCUMENTS
+from skymap_scanner.notices.notice import Notice
+
+#: Name of the file, in the folder of the results.
+FILE = "notices.json"
+#: Largest outbox that is read (bytes), and most notices in it.
+MAX_BYTES, MAX_ENTRIES = 2**24, 1000
+
+
+class Entry(BaseModel):
+    """One notice to one destination."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    destination: str
+    """Label of the destination."""
+    key: str
+    """Idempotency key of the notice."""
+    document: str
+    """What is sent, to the byte."""
+    notice: Notice
+    """The notice."""
+    state: Literal["pending", "sent", "failed"] = "pending"
+    """Failed: the destination does not take it."""
+    attempts: int = 0
+    """Attempts that were begun."""
+    sent: str | None = None
+    """When the destination took it (UTC)."""
+    error: str | None = None
+    """Why the last attempt failed."""
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = 1
+    entries: list[Entry] = Field(default_factory=list, max_length=MAX_ENTRIES)
+
+
+class Outbox:
+    """The notices of a folder; all methods may be called from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._lock = threading.Lock()
+        self._entries = _read(self._path)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All entries, oldest first."""
+        with self._lock:
+            return list(self._entries)
+
+    def notices(self, event_id: str) -> list[Notice]:
+        """Return the notices of an event, oldest first."""
+        found = {entry.key: entry.notice for entry in self.entries}
+        return [notice for notice in found.values() if notice.event_id == event_id]
+
+    def add(self, notice: Notice, destinations: Mapping[str, str]) -> list[Entry]:
+        """Add a notice for destinations (label to kind), and return the entries that are to be sent now.
+
+        A destination gets each notice once; only where it did not take it, it is tried again.
+        """
+        with self._lock:
+            had = {one.destination: place for place, one in enumerate(self._entries) if one.key == notice.key}
+            wanted = []
+            for label, kind in destinations.items():
+                place = had.get(label)
+                if place is None:
+                    wanted.append(
+                        Entry(destination=label, key=notice.key, document=DOCUMENTS[kind](notice), notice=notice)
+                    )
+                    self._entries.append(wanted[-1])
+                elif self._entries[place].state == "failed":
+                    self._entries[place] = self._entries[place].model_copy(update={"state": "pending"})
+                    wanted.append(self._entries[place])
+            if len(self._entries) > MAX_ENTRIES:
+                raise InputError(f"{self._path} holds {MAX_ENTRIES} notices: move it away")
+            if wanted:
+                self._write()
+            return wanted
+
+    def next_pending(self, destination: str) -> Entry | None:
+        """Return the oldest notice that this destination should get; None if there is none."""
+        return next((one for one in self.entries if one.destination == destination and one.state == "pending"), None)
+
+    def update(self, entry: Entry, **changes: Any) -> Entry:
+        """Change an entry on the disk; returns it."""
+        with self._lock:
+            place = next(
+                index
+                for index, one in enumerate(self._entries)
+                if (one.destination, one.key) == (entry.destination, entry.key)
+            )
+            self._entries[place] = self._entries[place].model_copy(update=changes)
+            self._write()
+            return self._entries[place]
+
+    def _write(self) -> None:
+        write_atomically(self._path, _File(entries=self._entries).model_dump_json(indent=1).encode())
+
+
+@contextmanager
+def open_outbox(folder: Path) -> Iterator[Outbox]:
+    """Open the outbox of a folder, and keep other processes from it; raises InputError if one has it open."""
+    with (folder / ".notices.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another process sends notices from {folder}: wait for it") from None
+        except OSError:  # a file system without locks: nothing keeps two processes apart
+            pass
+        yield Outbox(folder)
+
+
+def _read(path: Path) -> list[Entry]:
+    try:
+        with path.open("rb") as file:
+            return _File.model_validate_json(read_limited(file, MAX_BYTES)).entries
+    except FileNotFoundError:
+        return []
+    except ValidationError as error:
+        raise InputError(f"{path} is not a valid outbox ({describe_errors(error)}): move it away") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
