@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
-LOCKS  := scanner plots pulsar operator docs test build supply
+LOCKS  := scanner plots pulsar kafka operator docs test build supply
 SPHINX := $(BIN)/sphinx-build -q -W --keep-going -n -d build/site/.doctrees
 
 .PHONY: help install hooks demo format lint test-unit test generate docs docs-pictures lock audit sbom clean
@@ -113,6 +113,7 @@ cluster-install:
 	@dev/cluster/install.sh
 
 kafka-install:
+	@dev/kafka/install.sh
 	@dev/kafka/schema.sh
 
 browser-install:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["testing.pulsar.fixtures", "testing.cluster.fixtures", "testing.kafka.schema"]
+pytest_plugins = ["testing.pulsar.fixtures", "testing.cluster.fixtures", "testing.kafka.schema", "testing.kafka.server"]
 
 # A test must not fail because the machine is slow.
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -168,9 +168,17 @@ def _tense(options: NoticeOptions, summary: dict[str, object]) -> Tense:
 
 
 def _channels(options: NoticeOptions) -> dict[str, Channel]:
-    if any(one.kind == "gcn" for one in options.destinations):
-        raise InputError("notices to GCN cannot be sent yet: --dry-run prints them")
-    return {one.label: HttpChannel(one) for one in options.destinations}
+    return {one.label: _kafka(one) if one.kind == "gcn" else HttpChannel(one) for one in options.destinations}
+
+
+def _kafka(destination: Destination) -> Channel:
+    try:
+        from skymap_scanner.notices.kafka_channel import KafkaChannel
+    except ImportError as error:
+        raise InputError(
+            f"notices to GCN need Kafka's client ({error}): pip install 'skymap-scanner[kafka]'"
+        ) from error
+    return KafkaChannel(destination.address, os.environ)
 
 
 def _show(entry: Entry) -> None:

@@ -77,6 +77,15 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def is_safe_url(url: str) -> bool:
+    """Return whether what is sent to a URL is protected on its way: by https, or since it stays on this machine."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+
+
 def _check_url(kind: str, url: str) -> None:
     """Raise InputError, without the URL, unless it is https, or http to this machine, and without credentials."""
     try:
@@ -88,7 +97,7 @@ def _check_url(kind: str, url: str) -> None:
         raise InputError(f"the address of {kind} is not a valid URL")
     if parts.username is not None or parts.password is not None:
         raise InputError(f"the address of {kind} holds a user or password, which is not supported: use a signature")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+    if not is_safe_url(url):
         raise InputError(f"the address of {kind} must begin with https:// (http:// is for this machine alone)")
 
 
