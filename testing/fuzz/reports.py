@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 
 from skymap_scanner.errors import InputError
-from skymap_scanner.report import FitRecord, ScanReport, history_from_csv, history_to_csv, index_html, read_card
+from skymap_scanner.report import FitRecord, ScanReport, history_from_csv, history_to_csv
 from skymap_scanner.report.content import content
+from skymap_scanner.report.index import index_html, read_card
 from skymap_scanner.report.page import as_json, report_html
 from skymap_scanner.roles.work import SeedWork, decode_round, encode_round
 from testing.fuzz.results import small_results

@@ -10,7 +10,9 @@ from playwright.sync_api import Page, expect
 from testing.reports import DEC, HOSTILE, RA, make_report
 from tests.browser.conftest import Open
 
-from skymap_scanner.report import ScanReport, index_html, read_card, report_html
+from skymap_scanner.report import ScanReport
+from skymap_scanner.report.index import index_html, read_card
+from skymap_scanner.report.page import report_html
 from skymap_scanner.results.skymap import multi_order_map
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}

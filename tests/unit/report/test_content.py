@@ -10,8 +10,9 @@ import pytest
 from testing.reports import make_report
 
 from skymap_scanner.reconstruction.protocol import Loss
-from skymap_scanner.report import ScanReport, report_html
+from skymap_scanner.report import ScanReport
 from skymap_scanner.report.content import content
+from skymap_scanner.report.page import report_html
 from skymap_scanner.results import PIXEL, ScanResult
 
 

@@ -9,7 +9,8 @@ from testing.reports import HOSTILE, make_report
 
 from skymap_scanner.cli.report import command
 from skymap_scanner.errors import InputError
-from skymap_scanner.report import index_html, read_card, report_html
+from skymap_scanner.report.index import index_html, read_card
+from skymap_scanner.report.page import report_html
 
 
 def written(folder: Path, name: str) -> Path:

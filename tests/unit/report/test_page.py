@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pytest
 from testing.reports import HOSTILE, make_report
 
-from skymap_scanner.report import ScanReport, history_to_csv, report_html
-from skymap_scanner.report.page import SCRIPTS, as_json, asset, digest
+from skymap_scanner.report import ScanReport, history_to_csv
+from skymap_scanner.report.page import SCRIPTS, as_json, asset, digest, report_html
 from skymap_scanner.results.requirements import FORMAT_DISK
 
 

@@ -85,8 +85,8 @@ def result_files(given: Path) -> list[Path]:
 
 def _write_index(folder: Path) -> Path:
     from skymap_scanner.atomic_file import write_atomically
-    from skymap_scanner.report import index_html, read_card
-    from skymap_scanner.report.page import SUFFIX
+    from skymap_scanner.report.index import index_html, read_card
+    from skymap_scanner.report.scan_report import SUFFIX
 
     cards = {}
     for path in sorted(folder.rglob(f"*{SUFFIX}")):

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.healpix import ring_to_nested
-from skymap_scanner.reconstruction.protocol import Loss
 from skymap_scanner.report.event_view import event_view
 from skymap_scanner.report.growth import DoneRound, done_rounds, growth
 from skymap_scanner.report.history import FitRecord
+from skymap_scanner.report.scan_report import ScanReport
 from skymap_scanner.results import ScanResult
 from skymap_scanner.results.cautions import cautions
 from skymap_scanner.results.contours import Contour, contours
@@ -26,21 +25,6 @@ from skymap_scanner.results.summary import area_number, summary_text
 MAX_PIXELS, MAX_FITS = 50_000, 100_000
 #: Failed and repeated fits that the page lists; further ones are only counted.
 MAX_LISTED = 100
-
-
-@dataclass(frozen=True)
-class ScanReport:
-    """All that a report is made of.
-
-    ``event`` with the ``losses`` of the best fit is None, and ``history`` empty, where the files do not have them.
-    ``files``: names of the files beside the report.
-    """
-
-    result: ScanResult
-    event: PreparedEvent | None = None
-    losses: Sequence[Loss] = ()
-    history: Sequence[FitRecord] = ()
-    files: Sequence[str] = field(default=())
 
 
 @dataclass(frozen=True)

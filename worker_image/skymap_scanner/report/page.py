@@ -20,10 +20,10 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from skymap_api.text import printable_line
-from skymap_scanner.report.content import ScanReport, content
+from skymap_scanner.report.content import content
+from skymap_scanner.report.scan_report import ScanReport
 from skymap_scanner.results.fits_files import mjd_to_iso
 
-SUFFIX = ".report.html"
 #: Id of the block with what an index shows of the scan; it comes before everything that is long.
 CARD = "card"
 #: The parts of the script of a report, in the order in which they use each other.

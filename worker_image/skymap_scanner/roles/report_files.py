@@ -12,10 +12,10 @@ from skymap_scanner.errors import BrokerError, I3Error, InputError, TooLittleMem
 from skymap_scanner.event.prepared_frames import PHYSICS_STOP, prepared_from_frames
 from skymap_scanner.i3 import Frame, I3Int, read_frames
 from skymap_scanner.reconstruction.protocol import Loss
-from skymap_scanner.report import FitRecord, ScanReport, history_from_csv, history_to_csv, report_html
+from skymap_scanner.report import FitRecord, ScanReport, history_from_csv, history_to_csv
 from skymap_scanner.report.history import MAX_ROWS
 from skymap_scanner.report.history import SUFFIX as HISTORY_SUFFIX
-from skymap_scanner.report.page import SUFFIX as REPORT_SUFFIX
+from skymap_scanner.report.scan_report import SUFFIX as REPORT_SUFFIX
 from skymap_scanner.results import WILKS, ScanResult
 from skymap_scanner.results.skymap import BestFit, multi_order_map
 from skymap_scanner.roles.task_frames import NSIDE, PIXEL, decode_statement
@@ -51,6 +51,8 @@ def write_history(folder: Path, result: ScanResult, records: Iterable[FitRecord]
 
 def write_report(folder: Path, report: ScanReport) -> Path:
     """Write the report of a scan; raises InputError if the folder cannot be written, or there is too little memory."""
+    from skymap_scanner.report.page import report_html  # noqa: PLC0415 - slow, and needed only at the end of a scan
+
     path = folder / f"{report.result.stem}{REPORT_SUFFIX}"
     try:
         return write_atomically(path, report_html(report))
