@@ -30,7 +30,7 @@ JOB_ROLES = (PRODUCER, COLLECTOR, SAVER)
 WORKERS_SUBSCRIPTION, COLLECTOR_SUBSCRIPTION = "workers", "collector"
 
 #: Formats of a result, in the order in which they are written.
-ResultFormat = Literal["json", "npz", "summary", "fits", "flat-fits", "geojson", "png", "report"]
+ResultFormat = Literal["json", "npz", "summary", "fits", "flat-fits", "geojson", "moc", "png", "report"]
 RESULT_FORMATS: Final[tuple[ResultFormat, ...]] = get_args(ResultFormat)
 
 #: Default tenant of the topics.

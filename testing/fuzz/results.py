@@ -15,6 +15,7 @@ from skymap_scanner.results.calibration import read_calibration, shipped_calibra
 from skymap_scanner.results.contours import contours
 from skymap_scanner.results.fits_files import multi_order_fits
 from skymap_scanner.results.geojson import to_geojson
+from skymap_scanner.results.moc import moc_files
 from skymap_scanner.results.result import (
     PIXEL,
     ScanMetadata,
@@ -96,6 +97,8 @@ def check_fits(data: bytes) -> None:
     if skymap is None:
         return
     to_geojson(result, skymap, regions)
+    for encode in moc_files(result, skymap, regions).values():
+        encode()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with fits.open(io.BytesIO(multi_order_fits(result, skymap, regions))) as file:

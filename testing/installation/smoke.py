@@ -25,6 +25,8 @@ ENDINGS = (
     ".multiorder.fits",
     ".fits.gz",
     ".contours.geojson",
+    ".region_90.moc.fits",
+    ".region_90.moc.json",
     ".plot_allsky.png",
     ".history.csv",
     ".report.html",

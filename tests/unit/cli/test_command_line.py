@@ -50,7 +50,9 @@ def test_plot_offers_only_the_formats_that_it_writes(tmp_path: Path) -> None:
     result.write_text("{}")
     said = CliRunner().invoke(group, ["plot", str(result), "--format", "report"])
     assert said.exit_code == 2
-    assert "'report' is not one of 'json', 'npz', 'summary', 'fits', 'flat-fits', 'geojson', 'png'" in said.output
+    assert (
+        "'report' is not one of 'json', 'npz', 'summary', 'fits', 'flat-fits', 'geojson', 'moc', 'png'" in said.output
+    )
 
 
 def test_every_command_has_help_with_an_example() -> None:

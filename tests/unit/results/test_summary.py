@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.time import Time
 from astropy_healpix import healpix_to_lonlat
@@ -74,6 +75,16 @@ def test_summary_text_and_json_agree(track):
     assert content["rule"] == "wilks"
     assert content["statistical_regions"] == content["regions"]
     assert content["levels"][2] == {"nside": 512, "scanned": 1536, "planned": 1536, "failed": []}
+
+
+@pytest.mark.parametrize("place", [(138.65, 0.15), (0.1, -35.0), (40.0, 89.7), (266.4, -28.9)])
+def test_galactic_coordinates_are_those_of_astropy(scan, bowl, place):
+    text, content = written(scan(bowl(*place, 0.5)))
+    best = content["best_fit"]
+    expected = SkyCoord(best["ra"], best["dec"], unit="deg").galactic
+    assert best["galactic_longitude"] == pytest.approx(expected.l.deg, abs=7e-5)
+    assert best["galactic_latitude"] == pytest.approx(expected.b.deg, abs=7e-5)
+    assert f"Galactic coordinates: l = {expected.l.deg:.2f} deg, b = {expected.b.deg:+.2f} deg" in text.splitlines()
 
 
 def test_summary_quotes_calibrated_regions_and_adds_statistical_ones(track, calibrated):

@@ -103,7 +103,7 @@ def test_progress_names_the_formats_that_are_left_out(scan: MakeScan, monkeypatc
     assert last.left_out.startswith(
         "the format summary is left out: it needs up to 231 MiB of memory, and the limit is "
     )
-    assert last.left_out.count("is left out: ") == 6
+    assert last.left_out.count("is left out: ") == 7
     assert [Path(name).suffix for name in last.outputs] == [".i3", ".json", ".npz"]
 
 

@@ -135,6 +135,8 @@ def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
     cards += [
         ("RA", round(best.ra, 4), "Best fit, degree, J2000"),
         ("DEC", round(best.dec, 4), "Best fit, degree, J2000"),
+        ("GLON", round(best.galactic[0], 4), "Best fit, galactic longitude, degree"),
+        ("GLAT", round(best.galactic[1], 4), "Best fit, galactic latitude, degree"),
         ("ATEDGE", skymap.best_at_edge, "Best fit is beside sky without a fit"),
         *(("DOUBT", caution, "") for caution in ["; ".join(cautions(skymap))] if caution),
     ]

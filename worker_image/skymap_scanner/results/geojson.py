@@ -43,6 +43,8 @@ def to_geojson(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
         "event_time": f"{time}Z" if (time := mjd_to_iso(result.metadata.mjd)) else None,
         "ra": round(best.ra, 6),
         "dec": round(best.dec, 6),
+        "galactic_longitude": round(best.galactic[0], 4),
+        "galactic_latitude": round(best.galactic[1], 4),
     }
     point = {"type": "Point", "coordinates": [_longitude(best.ra), best.dec]}
     about = {

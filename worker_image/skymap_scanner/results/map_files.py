@@ -98,7 +98,7 @@ def _result_in(folder: Path) -> Path:
     kinds = (("run*.evt*", (".npz", ".json")), ("run*.evt*", (".multiorder.fits",)), ("partial.json", (".json",)))
     for pattern, suffixes in kinds:
         named = (path for path in folder.glob(pattern) if path.name.endswith(suffixes))
-        found = sorted(path for path in named if not path.name.endswith(".summary.json"))
+        found = sorted(path for path in named if not path.name.endswith((".summary.json", ".moc.json")))
         if len({path.with_suffix("") for path in found}) > 1:
             raise InputError(f"{folder} holds several results, such as {found[0].name} and {found[-1].name}: name one")
         if found:

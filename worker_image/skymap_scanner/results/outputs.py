@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -115,6 +115,7 @@ def _files(
     from skymap_scanner.results.contours import contours  # noqa: PLC0415
     from skymap_scanner.results.fits_files import flat_fits, multi_order_fits  # noqa: PLC0415
     from skymap_scanner.results.geojson import to_geojson  # noqa: PLC0415
+    from skymap_scanner.results.moc import moc_files  # noqa: PLC0415
     from skymap_scanner.results.skymap import multi_order_map  # noqa: PLC0415
     from skymap_scanner.results.summary import summary_json, summary_text  # noqa: PLC0415
 
@@ -134,19 +135,29 @@ def _files(
         files[name] = lambda: flat_fits(result, skymap, regions)
     if "geojson" in formats:
         files[f"{named}.contours.geojson"] = lambda: json.dumps(to_geojson(result, skymap, regions)).encode()
+    if "moc" in formats:
+        files |= {f"{named}{suffix}": encode for suffix, encode in moc_files(result, skymap, regions).items()}
     if "png" in formats:
         zoomed = ".plot_zoomed_wilks" if not named and rule.name == WILKS.name else f"{named}.plot_zoomed"
-        for kind in images:
-            files[f"{named}.plot_allsky.{kind}"] = partial(_draw, "all_sky", result, skymap, regions, kind)
-            files[f"{zoomed}.{kind}"] = partial(_draw, "zoomed", result, skymap, regions, kind)
+        pictures = {f"{named}.plot_allsky": "all_sky", zoomed: "zoomed"}
+        files |= _picture_files(pictures, result, skymap, regions, images)
     return files
 
 
-def _draw(
-    picture: str, result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour], kind: ImageKind
-) -> bytes:
-    content: bytes = getattr(_plots(), picture)(result, skymap, regions, kind)
-    return content
+def _picture_files(
+    pictures: Mapping[str, str],
+    result: ScanResult,
+    skymap: MultiOrderMap,
+    regions: Sequence[Contour],
+    images: Sequence[ImageKind],
+) -> dict[str, Callable[[], bytes]]:
+    """Return the files of ``pictures``, which names the function of each."""
+
+    def draw(function: str, kind: ImageKind) -> bytes:
+        content: bytes = getattr(_plots(), function)(result, skymap, regions, kind)
+        return content
+
+    return {f"{name}.{kind}": partial(draw, function, kind) for kind in images for name, function in pictures.items()}
 
 
 def _plots() -> ModuleType:

@@ -60,6 +60,11 @@ def gnomonic_inverse(x: Floats, y: Floats, ra0: float, dec0: float) -> tuple[Flo
     return vector_to_radec(center - np.radians(x)[..., None] * east + np.radians(y)[..., None] * north)
 
 
+def equatorial_to_galactic(ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
+    """Return galactic longitude in [0, 360) and latitude of equatorial directions."""
+    return vector_to_radec(radec_to_vector(ra, dec) @ TO_GALACTIC.T)
+
+
 def galactic_to_equatorial(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
     """Return right ascension and declination of galactic directions."""
     return vector_to_radec(radec_to_vector(longitude, latitude) @ TO_GALACTIC)

@@ -16,7 +16,7 @@ MIB = 2**20
 
 #: Memory (bytes) of a saver without pixels, and for each pixel: plan, fits, and the rows of the result.
 SAVER_MEMORY, PIXEL_MEMORY = 110 * MIB, 2500
-#: Memory (bytes) that a format takes beside that: at once, and for each pixel. The last five draw the contours first.
+#: Memory (bytes) that a format takes beside that: at once, and for each pixel. The last six draw the contours first.
 FORMAT_MEMORY = {
     "json": (10 * MIB, 300),
     "npz": (10 * MIB, 300),
@@ -24,6 +24,7 @@ FORMAT_MEMORY = {
     "fits": (120 * MIB, 2500),
     "flat-fits": (130 * MIB, 2500),
     "geojson": (120 * MIB, 2500),
+    "moc": (160 * MIB, 2500),
     "png": (420 * MIB, 2500),
     "report": (150 * MIB, 10_000),
 }
@@ -37,6 +38,7 @@ FORMAT_DISK = {
     "fits": (30_000, 120),
     "flat-fits": (20_000, 0),
     "geojson": (2_000_000, 0),
+    "moc": (6_000_000, 0),
     "png": (6_000_000, 0),
     "report": (4_000_000, 1500),
 }

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from skymap_scanner import healpix
 from skymap_scanner.errors import InputError
 from skymap_scanner.healpix import Floats, Integers, nested_to_uniq, pixel_area, pixel_count, ring_to_nested
+from skymap_scanner.results.projection import equatorial_to_galactic
 from skymap_scanner.results.result import PIXEL, ScanResult
 from skymap_scanner.results.rule import WILKS, ContourRule
 
@@ -37,6 +38,12 @@ class BestFit:
     llh: float
     energy_in: float
     energy_total: float
+
+    @property
+    def galactic(self) -> tuple[float, float]:
+        """Galactic longitude and latitude of the centre (deg)."""
+        longitude, latitude = equatorial_to_galactic(np.array(self.ra), np.array(self.dec))
+        return float(longitude), float(latitude)
 
 
 @dataclass(frozen=True)
@@ -202,7 +209,7 @@ def _lay_over(pixels: NDArray[Any], nside: Integers) -> tuple[Integers, Integers
     for level in np.unique(nside):  # finer levels come later and paint over
         rows = np.flatnonzero(nside == level)
         count = last[rows] - first[rows]
-        owner[np.repeat(first[rows], count) + _ramp(count)] = np.repeat(rows, count)
+        owner[np.repeat(first[rows], count) + ramp(count)] = np.repeat(rows, count)
     return intervals_to_cells(ends[:-1], ends[1:], owner, top)
 
 
@@ -216,7 +223,7 @@ def intervals_to_cells(
         first, last = -(-start // size), stop // size
         whole = first < last
         count = (last - first)[whole]
-        ipix = np.repeat(first[whole], count) + _ramp(count)
+        ipix = np.repeat(first[whole], count) + ramp(count)
         cells.append((np.full(len(ipix), order), ipix, np.repeat(owner[whole], count)))
         left, right = np.where(whole, first * size, stop), np.where(whole, last * size, stop)
         start, stop, owner = np.append(start, right), np.append(left, stop), np.append(owner, owner)
@@ -226,7 +233,7 @@ def intervals_to_cells(
     return orders, ipix, owner
 
 
-def _ramp(count: Integers) -> Integers:
+def ramp(count: Integers) -> Integers:
     """Return 0, 1, ..., count[0]-1, 0, 1, ..., count[1]-1, ..."""
     total = int(count.sum())
     return np.arange(total) - np.repeat(np.cumsum(count) - count, count)

@@ -57,6 +57,7 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
     best = skymap.best
     lines += [
         f"Best fit: pixel {best.index} of nside {best.nside}, -ln L = {best.llh:.2f}",
+        f"Galactic coordinates: {galactic_text(best.galactic)}",
         *_energy_lines(best),
         *(f"CAUTION: {caution}" for caution in cautions(skymap)),
     ]
@@ -174,6 +175,8 @@ def _best_fit_json(best: BestFit) -> dict[str, Any]:
         "pixel": best.index,
         "ra": round(best.ra, 6),
         "dec": round(best.dec, 6),
+        "galactic_longitude": round(best.galactic[0], 4),
+        "galactic_latitude": round(best.galactic[1], 4),
         "llh": best.llh,
         "energy_in": _number(best.energy_in),
         "energy_total": _number(best.energy_total),
@@ -207,6 +210,11 @@ def direction_lines(best: BestFit, region: Contour) -> list[str]:
         f"RA: {best.ra:.2f} (+{box.ra_plus:.2f}/-{box.ra_minus:.2f} deg {share}) J2000",
         f"Dec: {best.dec:.2f} (+{box.dec_plus:.2f}/-{box.dec_minus:.2f} deg {share}) J2000",
     ]
+
+
+def galactic_text(galactic: tuple[float, float]) -> str:
+    """Return galactic longitude and latitude (deg) in words."""
+    return f"l = {galactic[0]:.2f} deg, b = {galactic[1]:+.2f} deg"
 
 
 def event_name(metadata: ScanMetadata) -> str:

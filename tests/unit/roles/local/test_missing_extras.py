@@ -28,7 +28,7 @@ def without_extras(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
 
 def formats_in(folder: Path) -> set[str]:
     endings = {"png": ".png", "json": "_1.json", "npz": ".npz", "summary": ".summary.txt", "fits": ".multiorder.fits"}
-    endings |= {"flat-fits": ".fits.gz", "geojson": ".geojson", "report": ".report.html"}
+    endings |= {"flat-fits": ".fits.gz", "geojson": ".geojson", "moc": ".moc.json", "report": ".report.html"}
     return {name for name, ending in endings.items() if any(path.name.endswith(ending) for path in folder.iterdir())}
 
 
