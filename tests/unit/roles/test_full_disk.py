@@ -20,7 +20,8 @@ from skymap_scanner.errors import InputError
 from skymap_scanner.roles.full_disk import is_disk_full, retry_while_disk_full
 from skymap_scanner.roles.readers import CollectedFit
 from skymap_scanner.roles.saver.progress_reporter import SaveAttempts
-from skymap_scanner.roles.saver.saver import SaverSettings, Spool, save
+from skymap_scanner.roles.saver.saver import SaverSettings, save
+from skymap_scanner.roles.saver.spool import Spool
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import PixelFit
 from skymap_scanner.scan.pixels import Pixel

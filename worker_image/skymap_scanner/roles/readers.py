@@ -30,10 +30,13 @@ MAX_KEY = 100
 
 
 class PlanReader(Closing):
-    """Reads the plan from its start; ``entries`` is the number of entries read so far."""
+    """Reads the plan from its start; ``entries`` is the number of entries read so far.
 
-    def __init__(self, broker: Broker, topic: str) -> None:
-        self._reader = broker.reader(topic)
+    A missing topic is created, or without ``create`` raises BrokerError.
+    """
+
+    def __init__(self, broker: Broker, topic: str, *, create: bool = True) -> None:
+        self._reader = broker.reader(topic, create=create)
         self.plan = Plan()
         self.entries = 0
 
@@ -103,11 +106,11 @@ class CollectedFit(NamedTuple):
 class CollectedReader(Closing):
     """Reads ``collected`` from its start, acknowledges nothing and keeps nothing.
 
-    Invalid messages are skipped and logged.
+    Invalid messages are skipped and logged. ``create`` as for `PlanReader`.
     """
 
-    def __init__(self, broker: Broker, topic: str, validator: FitValidator) -> None:
-        self._reader = broker.reader(topic)
+    def __init__(self, broker: Broker, topic: str, validator: FitValidator, *, create: bool = True) -> None:
+        self._reader = broker.reader(topic, create=create)
         self._rejected = RejectedMessages(topic)
         self._validator = validator
         self.scan = validator.scan
@@ -195,8 +198,8 @@ def _by_llh(fit: PixelFit) -> tuple[bool, float, int]:
 class BestFitReader(CollectedReader):
     """Reads ``collected`` and keeps the best fits: the first of each round, so all roles use the same one."""
 
-    def __init__(self, broker: Broker, topic: str, validator: FitValidator) -> None:
-        super().__init__(broker, topic, validator)
+    def __init__(self, broker: Broker, topic: str, validator: FitValidator, *, create: bool = True) -> None:
+        super().__init__(broker, topic, validator, create=create)
         self.best_fits = BestFits(validator.scan.seeding)
 
     def receive(self, timeout: float) -> CollectedFit | None:

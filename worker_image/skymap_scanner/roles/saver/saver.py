@@ -10,40 +10,35 @@ from __future__ import annotations
 
 import io
 import logging
-import tempfile
 import uuid
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from skymap_api.names import ScanTopics
 from skymap_api.progress import ProgressPhase
 from skymap_scanner.atomic_file import make_folder
-from skymap_scanner.broker.protocol import Broker, Closing
+from skymap_scanner.broker.protocol import Broker
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.prepared_frames import prepared_from_frames
 from skymap_scanner.i3 import Frame, FrameWriter, read_frames
-from skymap_scanner.report import FitRecord, ScanReport
+from skymap_scanner.report import ScanReport
 from skymap_scanner.results import ScanResult, check_formats, write_results
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.full_disk import is_disk_full
-from skymap_scanner.roles.readers import BestFitReader, BestFits, CollectedFit, PlanReader
-from skymap_scanner.roles.report_files import best_fit, fit_records, write_history, write_report
+from skymap_scanner.roles.readers import BestFitReader, PlanReader
+from skymap_scanner.roles.report_files import write_history, write_report
 from skymap_scanner.roles.requirements import lacking_disk, requirements_of, requirements_so_far, writable_formats
 from skymap_scanner.roles.saver.progress_reporter import PARTIAL, Outlook, ProgressReporter, SaveAttempts
 from skymap_scanner.roles.saver.scan_state import scan_result
+from skymap_scanner.roles.saver.spool import Spool, fit_history, statement_of, with_event
 from skymap_scanner.roles.scans import read_progress
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.task_frames import FitStatement, decode_fits, decode_statement
+from skymap_scanner.roles.task_frames import decode_fits
 from skymap_scanner.roles.topics import read_metadata
-from skymap_scanner.roles.work import SeedWork, decode_round
 from skymap_scanner.scan.best_fits import SeedFit, best_first
 from skymap_scanner.scan.levels import parse_area
-from skymap_scanner.scan.pixels import Pixel, read_ranges
+from skymap_scanner.scan.pixels import read_ranges
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.plan_entries import ScanEntry
 from skymap_scanner.scan.seeds import Round
@@ -101,7 +96,7 @@ def save(
                 left_out="; ".join(left_out),
                 shortage=lambda: lacking_disk(need.disk_of(formats) - spool.size, settings.output.parent),
             )
-            statement, attempts = partial(_statement, spool, collected.best_fits), attempts or SaveAttempts()
+            statement, attempts = partial(statement_of, spool, collected.best_fits), attempts or SaveAttempts()
             reporter = ProgressReporter(
                 progress, plan_reader.plan, collected, statement, settings.results, attempts, outlook
             )
@@ -150,7 +145,7 @@ def save_now(broker: Broker, topics: ScanTopics, settings: SaverSettings) -> Sca
             if not any(pixel in collected.best_fits for pixel in plan.planned()):
                 raise InputError("the scan has no fit yet: there is nothing to save")
             _write(broker, settings, plan, collected, spool)
-            return scan_result(plan, collected.best_fits, partial(_statement, spool, collected.best_fits))
+            return scan_result(plan, collected.best_fits, partial(statement_of, spool, collected.best_fits))
 
 
 def _save(
@@ -199,7 +194,7 @@ def check_expected(scan: ScanEntry, settings: SaverSettings) -> None:
 
 def _write(broker: Broker, settings: SaverSettings, plan: Plan, collected: BestFitReader, spool: Spool) -> list[Path]:
     """Write the .i3 file, then the results, last the report."""
-    result = scan_result(plan, collected.best_fits, partial(_statement, spool, collected.best_fits))
+    result = scan_result(plan, collected.best_fits, partial(statement_of, spool, collected.best_fits))
     output = settings.output.with_name(settings.output.name.replace("{stem}", result.stem))
     with FrameWriter(output) as writer:
         for topic in collected.scan.event.metadata_topics:
@@ -211,34 +206,12 @@ def _write(broker: Broker, settings: SaverSettings, plan: Plan, collected: BestF
                 writer.write(frame)
     outputs = [output, *write_results(result, settings.results, settings.formats)]
     if "report" in settings.formats:
-        history = list(_history(plan, collected.best_fits, spool))
+        history = list(fit_history(plan, collected.best_fits, spool))
         outputs.append(write_history(settings.results, result, history))
         beside = sorted(path.name for path in outputs if path.parent == settings.results)
         report = ScanReport(result, history=history, files=beside)
-        outputs.append(write_report(settings.results, _with_event(report, broker, collected, spool)))
+        outputs.append(write_report(settings.results, with_event(report, broker, collected, spool)))
     return outputs
-
-
-def _history(plan: Plan, best_fits: BestFits, spool: Spool) -> Iterator[FitRecord]:
-    """Yield the records of all fits, by level, index and seed; the re-simulations come last."""
-    for pixel in (*plan.planned(), *plan.resimulations):
-        for one in (Round(pixel, number) for number in range(plan.rounds_of(pixel))):
-            if best_fits.has(one):
-                works = sorted(spool.work(one), key=lambda work: work.seed)
-                failed = any(work.llh is None for work in works)
-                yield from fit_records(one, works, spool.statement(one).reason if failed else "")
-
-
-def _with_event(report: ScanReport, broker: Broker, collected: BestFitReader, spool: Spool) -> ScanReport:
-    """Add the event, and the losses of the best fit."""
-    event = prepared_from_frames([read_metadata(broker, topic) for topic in collected.scan.event.metadata_topics])
-    best = best_fit(report.result)
-    losses = _statement(spool, collected.best_fits, Pixel(best.nside, best.index)).losses if best else ()
-    return replace(report, event=event, losses=losses)
-
-
-def _statement(spool: Spool, best_fits: BestFits, pixel: Pixel) -> FitStatement:
-    return spool.statement(best_fits.round_of(best_fits[pixel]))
 
 
 def kept_frames(rounds: Sequence[bytes], *, keep_all: bool) -> list[Frame]:
@@ -269,68 +242,3 @@ def _make_folders_unless_full(settings: SaverSettings) -> None:
     except InputError as error:
         if not is_disk_full(error):
             raise
-
-
-class Spool(Closing):
-    """An anonymous temporary file in ``folder``, which the operating system removes at the end of the process.
-
-    The first write makes it. Raises InputError if it cannot be written.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._opened: IO[bytes] | None = None
-        self._places: defaultdict[int, dict[Pixel, tuple[int, int, int]]] = defaultdict(dict)  # by number of the round
-        self._end = 0
-
-    def close(self) -> None:
-        """Remove the file."""
-        if self._opened is not None:
-            with suppress(OSError):  # its content is no longer needed
-                self._opened.close()
-
-    @property
-    def _file(self) -> IO[bytes]:
-        if self._opened is None:
-            self._opened = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by close()
-        return self._opened
-
-    @contextmanager
-    def _as_input_error(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise InputError(f"cannot write in {self._folder}: {error.strerror}") from error
-
-    @property
-    def size(self) -> int:
-        """Size of the file (bytes)."""
-        return self._end
-
-    def write(self, one: Round, found: CollectedFit) -> None:
-        """Keep the frames of a round, and the work on it."""
-        work = found.work.encode()
-        with self._as_input_error():
-            self._file.seek(self._end)
-            self._file.write(found.frames + work)
-        self._places[one.number][one.pixel] = (self._end, len(found.frames), len(work))
-        self._end += len(found.frames) + len(work)
-
-    def read(self, one: Round) -> bytes:
-        """Return the frames of a round."""
-        offset, size, _ = self._places[one.number][one.pixel]
-        return self._read(offset, size)
-
-    def work(self, one: Round) -> list[SeedWork]:
-        """Return the work on the fits of a round, as far as it is stated."""
-        offset, frames, size = self._places[one.number][one.pixel]
-        return decode_round(self._read(offset + frames, size).decode())
-
-    def _read(self, offset: int, size: int) -> bytes:
-        with self._as_input_error():  # seeking writes the buffered data
-            self._file.seek(offset)
-        return self._file.read(size)
-
-    def statement(self, one: Round) -> FitStatement:
-        """Return what the best fit of a round states; nothing if its payload could not be kept."""
-        return decode_statement(self.read(one)) if one.pixel in self._places[one.number] else FitStatement()
