@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
-LOCKS  := scanner plots pulsar kafka operator docs test build supply
+LOCKS  := scanner plots pulsar kafka page operator docs test build supply
 SPHINX := $(BIN)/sphinx-build -q -W --keep-going -n -d build/site/.doctrees
 
 .PHONY: help install hooks demo format lint test-unit test generate docs docs-pictures lock audit sbom clean

@@ -19,7 +19,7 @@ from pathlib import Path
 from dev.supply.lock import FOLDER, IMAGES, ROOT
 
 TOOLS = Path(sys.executable).parent
-WHEEL = ("scanner", "plots", "pulsar", "kafka", "operator")
+WHEEL = ("scanner", "plots", "pulsar", "kafka", "page", "operator")
 
 
 def environment_of(locks: Sequence[str], folder: Path) -> Path:

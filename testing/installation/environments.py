@@ -19,7 +19,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skymap-scanner/installations"
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
-EXTRAS = ("plots", "pulsar", "kafka", "operator")
+EXTRAS = ("plots", "pulsar", "kafka", "page", "operator")
 #: Packages that one version of a direct dependency needs in one version.
 COUPLED = {"llvmlite", "pydantic-core"}
 #: Where Pythons lie beside those in PATH: pyenv's, and those of GitHub's runners.

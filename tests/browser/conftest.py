@@ -1,4 +1,4 @@
-"""A real browser (Chromium), and pages opened in it as a user opens them: from a file, without a network."""
+"""A real browser (Chromium), and pages opened in it as a user opens them: from a file, or from a server here."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Open]:
-    """Open a file; ``context`` are settings of `Browser.new_context`."""
+    """Open a file or an address; ``context`` are settings of `Browser.new_context`."""
     contexts = []
 
-    def opened(path: Path, **context: Any) -> Opened:
+    def opened(place: Path | str, **context: Any) -> Opened:
         made = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | context))
         contexts.append(made)
         found = Opened(made.new_page())
@@ -53,7 +53,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
         found.page.on("pageerror", lambda error: found.errors.append(str(error)))
         found.page.on("dialog", lambda dialog: found.errors.append(dialog.message))
         found.page.on("console", lambda line: found.errors.append(line.text) if line.type == "error" else None)
-        found.page.goto(path.as_uri())
+        found.page.goto(place.as_uri() if isinstance(place, Path) else place)
         found.page.wait_for_selector("body[data-ready]")
         return found
 

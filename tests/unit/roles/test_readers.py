@@ -20,7 +20,8 @@ class Collected:
     def __init__(self) -> None:
         self._number = 0
 
-    def reader(self, _topic: str) -> Collected:
+    def reader(self, _topic: str, *, create: bool) -> Collected:
+        assert create
         return self
 
     def receive(self, _timeout: float) -> Message | None:

@@ -41,6 +41,7 @@ COMMANDS = {
     "saver": "Write the .i3 file and the results.",
     "save": "Write the files of a scan now, complete or not.",
     "watch": "Show the progress of a scan live.",
+    "page": "Serve a web page that shows scans live.",
     "topics": "Create, list and delete the topics of scans.",
     "submit": "Have a Kubernetes cluster scan an event.",
     "status": "Show the scans of a cluster, or everything about one.",

@@ -22,6 +22,7 @@ from skymap_scanner.atomic_file import make_folder, sync_folder
 from skymap_scanner.cli.broker_options import BrokerOptions
 from skymap_scanner.cli.display import show_results
 from skymap_scanner.cli.notices import NoticeOptions, Notices
+from skymap_scanner.cli.page_process import live_page
 from skymap_scanner.cli.progress_display import progress_display
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
@@ -60,7 +61,7 @@ class RunRequest:
     ``formats`` are those that the user names, ``written`` those of them, or of all, that there is room for.
 
     ``broker`` is the shared broker, None for one of the scan's own in the folder. Unless ``named``, a scan on a shared
-    broker gets a name that no other scan has.
+    broker gets a name that no other scan has. ``page_port``: port of the live page, 0 for any, None for no page.
     """
 
     event: str | Simulation
@@ -77,6 +78,7 @@ class RunRequest:
     named: bool = True
     delete_topics: bool = False
     notices: NoticeOptions | None = None
+    page_port: int | None = None
 
     @property
     def source(self) -> str:
@@ -172,15 +174,23 @@ def _scan_to_end(request: RunRequest, record: Record) -> None:
     """Run the scan and show its results; exits if it is stopped before."""
     folder, scan = request.folder, _local_scan(request)
     _announce(scan)
-    with progress_display(Console(stderr=True)) as show:
-        finished = run_local(scan, show, Stop().on_signals())
-    if not finished:
+    if not _run_shown(scan, request.page_port):
         again = shell_line(["skymap-scanner", *(word for word in sys.argv[1:] if word != "--restart")])
         click.echo(f"Stopped; nothing is lost. The same command resumes the scan:\n    {again}", err=True)
         raise click.exceptions.Exit(ExitCode.INTERRUPTED)
     write_record(folder, replace(record, finished=True))
     _remove_working_files(folder)
     show_results(folder)
+
+
+def _run_shown(scan: LocalScan, page_port: int | None) -> bool:
+    """Run the scan to its end, with its progress on the terminal and on the page; False when stopped before."""
+    with live_page(scan, page_port) as page:
+        with progress_display(Console(stderr=True)) as show:
+            finished = run_local(scan, page.watching(show), Stop().on_signals())
+        if finished:
+            page.finish()
+    return finished
 
 
 def _check_place_of_broker(request: RunRequest) -> None:

@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     "--delete-topics", is_flag=True, help="Delete the scan's topics from the shared broker once its files are written."
 )
 @with_notices("--notify", required=False, text="Send notices when the scan begins and when it ends:")
+@click.option("--page", is_flag=True, help="Serve a web page that shows the map while the scan runs; prints its link.")
+@click.option(
+    "--page-port", type=click.IntRange(1, 65535), help="Port of the page on this machine.  [default: one that is free]"
+)
 def command(
     event: str,
     folder: Path,
@@ -52,16 +56,20 @@ def command(
     restart: bool,
     delete_topics: bool,
     notice_options: Callable[[], Any],
+    page: bool,
+    page_port: int | None,
     **given: Any,
 ) -> None:
     """Scan EVENT on this machine: a path, - or an http(s) URL, a SkymapScan manifest (.yaml), or the word demo.
 
     Writes the .i3 file with every pixel's fit, the sky map and pictures into the folder. If it was stopped or killed,
-    the same command resumes the scan. With --broker, workers on other machines can take part.
+    the same command resumes the scan. With --broker, workers on other machines can take part. With --page, a browser on
+    this machine shows the scan while it runs, and its report at the end.
 
     \b
     Examples:
         skymap-scanner run event.json -o result/
+        skymap-scanner run event.json -o result/ --page
         skymap-scanner run event.json -o quick/ --levels 4:0 32:12 --seeds 1
         skymap-scanner run event.json -o result/ --broker pulsar://localhost:6650
         skymap-scanner run event.json -o result/ --notify webhook=https://alerts.example.org/hook --notify slack
@@ -74,6 +82,8 @@ def command(
     shared = broker_options.absolute() if broker_options.url else None
     if delete_topics and shared is None:
         raise click.UsageError("--delete-topics is for a shared broker: give --broker too")
+    if page_port is not None and not page:
+        raise click.UsageError("--page-port is for the live page: give --page too")
     common: dict[str, Any] = {
         "folder": folder,
         "workers": workers,
@@ -81,12 +91,21 @@ def command(
         "broker": shared,
         "delete_topics": delete_topics,
         "notices": notice_options(),
+        "page_port": (page_port or 0) if page else None,
     }
     if common["notices"] and given["formats"] and not {"json", "npz"} & set(given["formats"]):
         raise click.UsageError("notices are made from the JSON or the npz file: give --format json too")
     if is_manifest(event):
         options.reject_options_beside_manifest(
-            "event", "folder", "workers", "restart", "delete_topics", *NOTICE_PARAMETERS, *BROKER_PARAMETERS
+            "event",
+            "folder",
+            "workers",
+            "restart",
+            "delete_topics",
+            "page",
+            "page_port",
+            *NOTICE_PARAMETERS,
+            *BROKER_PARAMETERS,
         )
         run(_request_from_manifest(Path(event), common))
     else:

@@ -26,18 +26,9 @@ from skymap_scanner.results.fits_files import mjd_to_iso
 
 #: Id of the block with what an index shows of the scan; it comes before everything that is long.
 CARD = "card"
-#: The parts of the script of a report, in the order in which they use each other.
-SCRIPTS = (
-    "healpix.js",
-    "projection.js",
-    "colour.js",
-    "lines.js",
-    "skymap.js",
-    "replay.js",
-    "event.js",
-    "charts.js",
-    "report.js",
-)
+#: The parts of the script that draw maps, in the order in which they use each other, and those of a report.
+MAP_SCRIPTS = ("healpix.js", "projection.js", "colour.js", "lines.js", "skymap.js", "replay.js", "maps.js")
+SCRIPTS = (*MAP_SCRIPTS, "event.js", "charts.js", "report.js")
 
 
 def report_html(report: ScanReport) -> bytes:
@@ -61,13 +52,18 @@ def report_html(report: ScanReport) -> bytes:
     )
 
 
-def render(template: str, scripts: tuple[str, ...], values: Mapping[str, Any]) -> bytes:
-    """Fill a template of the folder ``page``, with its style and script inside."""
+def render(template: str, scripts: tuple[str, ...], values: Mapping[str, Any], *, connect: bool = False) -> bytes:
+    """Fill a template of the folder ``page``, with its style and script inside.
+
+    ``connect``: its script may ask the server that the page comes from.
+    """
     style, script = asset("page.css"), _wrapped("".join(map(asset, scripts)))
     policy = (
         f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
+    if connect:
+        policy += "; connect-src 'self'"
     inside = {"style": Markup(style), "script": Markup(script), "policy": policy}  # noqa: S704 - our own files
     return _environment().get_template(template).render(**values, **inside).encode()
 

@@ -16,7 +16,7 @@ from skymap_api.names import RESULT_FORMATS
 
 WORDS = ["--reconstruction", "dummy", "--levels", "1:0", "--seeds", "1", "--workers", "1"]
 #: Makes Python, with all its children, believe that packages are not installed.
-WITHOUT = "import sys\nsys.modules.update(dict.fromkeys(['matplotlib', 'pulsar', 'kopf']))\n"
+WITHOUT = "import sys\nsys.modules.update(dict.fromkeys(['matplotlib', 'pulsar', 'kopf', 'aiohttp']))\n"
 
 
 @pytest.fixture
@@ -63,6 +63,19 @@ def test_missing_pulsar_client_is_explained(command: Callable[..., Command], wor
     assert "a broker at pulsar:// needs Pulsar's client" in done.stderr
     assert "pip install 'skymap-scanner[pulsar]'" in done.stderr
     assert "Internal error" not in done.stderr
+
+
+@pytest.mark.usefixtures("without_extras")
+def test_missing_server_of_the_live_page_is_explained(
+    event_file: Path, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    why = "the live page needs aiohttp: pip install 'skymap-scanner[page]'"
+    alone = command("page", "-b", "sqlite:///scan.sqlite").run()
+    assert (alone.returncode, alone.stderr) == (1, f"Error: {why}\n")
+    scan = command("run", event_file, "-o", "out", *WORDS, "--format", "json", "--page").run()
+    assert scan.returncode == 0, scan.stderr
+    assert f"there is no live page: {why}" in scan.stderr
+    assert formats_in(tmp_path / "out") == {"json"}
 
 
 @pytest.mark.usefixtures("without_extras")

@@ -23,7 +23,7 @@ function cssColour(part) {
 function lowIsBright(limit, root) {
   const power = root ? 0.5 : 1;
   const part = (value) => 1 - (Math.max(value, 0) / limit) ** power;
-  return { part, ticks: [0, 0.25, 0.5, 1].map((share) => share ** (1 / power) * limit) };
+  return { limit, part, ticks: [0, 0.25, 0.5, 1].map((share) => share ** (1 / power) * limit) };
 }
 
 // Colours of the style, which are read again when the theme changes.

@@ -27,9 +27,31 @@ class SkyMap {
     this.raster = document.createElement("canvas");
     this.colours = new Uint32Array(model.replay.rise.length);
     this.selected = null;
+    this.moved = false; // whether the user has chosen another view
     this.pointers = new Map();
     this.listen();
     new ResizeObserver(() => this.resize()).observe(this.canvas);
+  }
+
+  // Shows other fits; if the pixels are others too, `model` is a new one.
+  update(model, scale) {
+    if (model !== this.model) {
+      Object.assign(this, { model, selected: null, colours: new Uint32Array(model.replay.rise.length) });
+      this.changed();
+    }
+    if (scale.limit !== this.scale.limit) drawScale(this.figure, scale);
+    this.scale = scale;
+    this.recolour(null);
+    if (!this.frame) this.draw();
+  }
+
+  // Makes a view the one of the button "Reset", and shows it unless the user has chosen another one.
+  follow(ra, dec, radius) {
+    Object.assign(this.home, { ra, dec, radius });
+    if (this.moved) return;
+    Object.assign(this.view, this.home);
+    this.view.update();
+    this.changed();
   }
 
   listen() {
@@ -54,6 +76,7 @@ class SkyMap {
     if (what === "wider") this.view.zoom(1 / 0.6, middle);
     if (what === "home") Object.assign(this.view, this.home);
     if (what === "sky") Object.assign(this.view, { whole: true, ra: 180, dec: 0 });
+    this.moved = what !== "home";
     this.view.update();
     this.changed();
   }
@@ -64,6 +87,7 @@ class SkyMap {
     const acts = { "+": "closer", "=": "closer", "-": "wider", 0: "home" };
     if (moves[event.key]) {
       this.view.drag([0, 0], moves[event.key]);
+      this.moved = true;
       this.changed();
     } else if (acts[event.key]) {
       this.act(acts[event.key]);
@@ -78,6 +102,7 @@ class SkyMap {
   wheel(event) {
     if (!event.ctrlKey && document.activeElement !== this.canvas) return;
     event.preventDefault();
+    this.moved = true;
     this.view.zoom(Math.exp(Math.max(-60, Math.min(60, event.deltaY)) / 200), this.place(event));
     this.changed();
   }
@@ -99,6 +124,7 @@ class SkyMap {
       this.read(at);
       return;
     }
+    this.moved = true;
     const other = [...this.pointers].find(([id]) => id !== event.pointerId)?.[1];
     if (other) {
       const [old, now] = [before, at].map((one) => Math.hypot(one[0] - other[0], one[1] - other[1]));

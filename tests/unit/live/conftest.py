@@ -1,0 +1,69 @@
+"""Scans in threads, as the tests of the roles have them, and a server of their pages."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from tests.unit.roles.conftest import event, scan  # noqa: F401 - fixtures
+
+from skymap_api.names import TopicBases
+from skymap_scanner.broker import Broker
+from skymap_scanner.live.scans import Scans
+from skymap_scanner.live.server import serve
+from skymap_scanner.roles.stop import Stop
+
+
+@dataclass
+class Server:
+    """A running server; ``scan_ended`` is what ``run`` tells it at the end of its scan."""
+
+    port: int
+    scans: Scans
+    thread: threading.Thread
+    stop: Stop = field(default_factory=Stop)
+    scan_ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+Serve = Callable[..., Server]
+
+
+@contextmanager
+def serving(open_broker: Callable[[], Broker | None], name: str | None = None) -> Iterator[Server]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    scans = Scans(open_broker, TopicBases(), name)
+    server = Server(listener.getsockname()[1], scans, threading.Thread())
+    server.thread = threading.Thread(target=serve, args=(listener, scans, server.stop, server.scan_ended))
+    server.thread.start()
+    try:
+        yield server
+    finally:
+        server.stop.request()
+        server.thread.join(20)
+        scans.close()
+        listener.close()
+    assert not server.thread.is_alive()
+
+
+@pytest.fixture
+def serve_scans() -> Iterator[Serve]:
+    """Serve the scans of a broker until the end of the test."""
+    opened = []
+
+    def start(open_broker: Callable[[], Broker | None], name: str | None = None) -> Server:
+        context = serving(open_broker, name)
+        server = context.__enter__()
+        opened.append(context)
+        return server
+
+    yield start
+    for context in opened:
+        context.__exit__(None, None, None)

@@ -1,0 +1,131 @@
+"""The scans that a server may show: one by its name, or all that are found on a broker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from skymap_api.names import ScanTopics, TopicBases
+from skymap_api.progress import Progress
+from skymap_scanner.broker import Broker
+from skymap_scanner.errors import SkymapError
+from skymap_scanner.live.follower import Follower
+from skymap_scanner.roles.scans import find_scans, read_progress
+
+#: Most scans that are followed at a time, and how long one without a page is followed (s).
+MAX_FOLLOWERS, IDLE_TIME = 8, 60.0
+#: Time between two listings of a broker (s), and most scans whose progress is read for one.
+LIST_INTERVAL, MAX_DESCRIBED = 3.0, 200
+
+
+@dataclass(frozen=True, slots=True)
+class ListedScan:
+    """A scan on the broker; ``progress`` is None before its saver has published any, and of scans beyond the most."""
+
+    name: str
+    progress: Progress | None
+
+
+@dataclass
+class _Followed:
+    follower: Follower
+    pages: int = 0
+    left: float = field(default_factory=time.monotonic)
+
+
+class TooManyScansError(SkymapError):
+    """No further scan can be followed now."""
+
+
+class Scans:
+    """Follows scans while pages show them.
+
+    ``name``: the one scan that is shown, from the start and whether or not it has begun; None: all on the broker. The
+    methods may block, so a server calls them in threads; they may be called by any.
+    """
+
+    def __init__(self, open_broker: Callable[[], Broker | None], bases: TopicBases, name: str | None = None) -> None:
+        self.name = name
+        self._open_broker = open_broker
+        self._bases = bases
+        self._lock = threading.Lock()
+        self._followed: dict[str, _Followed] = {}
+        self._listed: tuple[float, Sequence[ListedScan]] = (-LIST_INTERVAL, ())
+        if name is not None:
+            self._follow(name)
+
+    def close(self) -> None:
+        """Stop following all scans."""
+        for one in self._followed.values():
+            one.follower.stop()
+
+    def listed(self) -> Sequence[ListedScan]:
+        """Return the scans on the broker by name, at most some seconds old; raises SkymapError as the broker does."""
+        with self._lock:
+            read, scans = self._listed
+            if time.monotonic() - read >= LIST_INTERVAL:
+                scans = self._list()
+                self._listed = (time.monotonic(), scans)
+            return scans
+
+    def _list(self) -> Sequence[ListedScan]:
+        broker = self._open_broker()
+        if broker is None:
+            return ()
+        with broker:
+            found = []
+            for number, (name, existing) in enumerate(find_scans(broker, self._bases).items()):
+                topic = ScanTopics.of(name, self._bases).progress
+                described = topic in existing and number < MAX_DESCRIBED
+                found.append(ListedScan(name, read_progress(broker, topic) if described else None))
+            return found
+
+    def find(self, name: str, *, anew: bool = False) -> Follower | None:
+        """Return the follower of a scan, which begins now if none does; None if there is no such scan.
+
+        ``anew``: one that has ended begins again where the scan is still on the broker, perhaps as another one of the
+        same name. Raises TooManyScansError if all followers have pages; SkymapError if the broker cannot be read.
+        """
+        with self._lock:
+            one = self._followed.get(name)
+            if one is not None and not (anew and one.follower.ended and not one.pages and self.name is None):
+                return one.follower
+        if self.name is not None or name not in {listed.name for listed in self.listed()}:
+            return None if one is None else one.follower
+        with self._lock:
+            if one is not None and self._followed.get(name) is one:
+                del self._followed[name]
+            self._stop_idle()
+            return self._follow(name)
+
+    def _follow(self, name: str) -> Follower:
+        if name not in self._followed:
+            follower = Follower(self._open_broker, name, ScanTopics.of(name, self._bases))
+            follower.start()
+            self._followed[name] = _Followed(follower)
+        return self._followed[name].follower
+
+    def _stop_idle(self) -> None:
+        """Make room for one more follower; those that nobody has looked at for longest go first."""
+        now = time.monotonic()
+        idle = sorted((one.left, name) for name, one in self._followed.items() if not one.pages)
+        for left, name in idle:
+            if now - left > IDLE_TIME or len(self._followed) >= MAX_FOLLOWERS:
+                self._followed.pop(name).follower.stop(0)
+        if len(self._followed) >= MAX_FOLLOWERS:
+            raise TooManyScansError(f"{MAX_FOLLOWERS} scans are shown already: close the page of another one first")
+
+    def page_opened(self, name: str) -> None:
+        """Note that a page shows the scan."""
+        with self._lock:
+            if name in self._followed:
+                self._followed[name].pages += 1
+
+    def page_closed(self, name: str) -> None:
+        """Note that a page no longer shows the scan."""
+        with self._lock:
+            if name in self._followed:
+                one = self._followed[name]
+                one.pages, one.left = max(one.pages - 1, 0), time.monotonic()

@@ -1,0 +1,230 @@
+"""Serves the pages of scans over HTTP to browsers on this machine: read-only, and bounded in all they can ask for.
+
+A page gets its updates as server-sent events, each browser at its own pace: what a slow one has not read stays in the
+follower's log, and one that reads nothing at all is disconnected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from threading import Event
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from skymap_api.text import printable_line
+from skymap_scanner.errors import SkymapError
+from skymap_scanner.live.fit_log import FitLog
+from skymap_scanner.live.follower import Follower
+from skymap_scanner.live.pages import live_html, scans_html
+from skymap_scanner.live.scans import Scans, TooManyScansError
+from skymap_scanner.roles.stop import Stop
+
+#: Names by which a browser may call this machine. A page of another site that had its name point here, to read what
+#: we serve, would call it by that name (DNS rebinding).
+HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+#: Most streams and most requests at a time; longest time for a browser to take what it is sent (s).
+MAX_STREAMS, MAX_REQUESTS, SEND_TIMEOUT = 32, 128, 30.0
+#: Time between two looks for something new (s), and between two signs of life.
+UPDATE_INTERVAL, ALIVE_INTERVAL = 0.5, 15.0
+#: Longest time for open pages to load the report of a scan that has ended, before the server ends (s).
+DRAIN_TIME = 15.0
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",  # the rest is in the pages, with the digests of their scripts
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Server": "skymap-scanner",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Pages:
+    """The requests that browsers may make, and how many are being answered."""
+
+    def __init__(self, scans: Scans) -> None:
+        self._scans = scans
+        self._requests = self._streams = 0
+        self._reports_to_load = 0
+        self._ending = False
+
+    def app(self) -> web.Application:
+        """Return the application."""
+
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._guarded(request, handler)
+
+        app = web.Application(middlewares=[guard], client_max_size=1024)
+        app.router.add_get("/", self._first)
+        app.router.add_get("/scans/{name}/", self._page)
+        app.router.add_get("/scans/{name}/events", self._events)
+        app.router.add_get("/scans/{name}/report", self._report)
+        return app
+
+    async def drain(self, stop: Stop) -> None:
+        """Wait until the open pages have loaded the reports, but not for long, and refuse further streams."""
+        self._ending = True
+        loop = asyncio.get_running_loop()
+        until = loop.time() + DRAIN_TIME
+        while (self._streams or self._reports_to_load) and loop.time() < until and not stop.requested:
+            await asyncio.sleep(0.1)
+
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse what no page of ours asks for; state errors without saying more than what they are."""
+        if _host_of(request) not in HOSTS:
+            return _message(421, "This page is for this machine alone: open it as http://127.0.0.1 or localhost.")
+        if self._requests >= MAX_REQUESTS:
+            return _message(503, "There are too many requests at this moment. Reload the page.")
+        self._requests += 1
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            return _message(error.status, error.reason)
+        except TooManyScansError as error:
+            return _message(503, str(error))
+        except SkymapError as error:
+            return _message(502, f"The broker cannot be read: {error}")
+        finally:
+            self._requests -= 1
+
+    async def _first(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002 - aiohttp's signature
+        if self._scans.name is not None:
+            return web.Response(status=302, headers=HEADERS | {"Location": f"/scans/{self._scans.name}/"})
+        return _html(scans_html(await asyncio.to_thread(self._scans.listed)))
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        follower = await self._follower(request, anew=True)
+        return _html(live_html(follower.name, others=self._scans.name is None))
+
+    async def _report(self, request: web.Request) -> web.StreamResponse:
+        follower = await self._follower(request)
+        if follower.report is None:
+            return web.Response(status=302, headers=HEADERS | {"Location": f"/scans/{follower.name}/"})
+        response = _html(follower.report)
+        await response.prepare(request)
+        try:
+            await asyncio.wait_for(response.write_eof(), SEND_TIMEOUT)
+        finally:
+            self._reports_to_load = max(self._reports_to_load - 1, 0)
+        return response
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+            return _message(403, "The updates are for the page alone.")
+        follower = await self._follower(request)
+        if self._streams >= MAX_STREAMS or self._ending:
+            return _message(503, "There are too many open pages. Close one of them.")
+        response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
+        self._streams += 1
+        self._scans.page_opened(follower.name)
+        try:
+            await response.prepare(request)
+            async for event in events(follower, request.headers.get("Last-Event-ID", "")):
+                await asyncio.wait_for(response.write(event), SEND_TIMEOUT)
+            self._reports_to_load += follower.report is not None
+        except (TimeoutError, ConnectionError):  # the browser reads nothing, or has gone
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            self._scans.page_closed(follower.name)
+            self._streams -= 1
+        return response
+
+    async def _follower(self, request: web.Request, *, anew: bool = False) -> Follower:
+        find = partial(self._scans.find, request.match_info["name"], anew=anew)
+        follower = await asyncio.to_thread(find)
+        if follower is None:
+            raise web.HTTPNotFound(reason="There is no scan of this name on the broker.")
+        return follower
+
+
+async def events(follower: Follower, last: str = "") -> AsyncIterator[bytes]:
+    """Yield the events of a scan until it has ended, in the order in which they are to be sent.
+
+    ``last``: id of the last event that the browser has got; it continues there if that belongs to the same log.
+    """
+    fits, place, version, silent = None, 0, -1, 0.0
+    while True:
+        if fits is not follower.log:
+            fits = follower.log
+            place, last = _place(last, fits), ""
+            if not place:
+                yield encode("begin", {}, f"{fits.id}:0")
+        ended, silent = follower.ended, silent + UPDATE_INTERVAL
+        for batch in fits.since(place):
+            place, silent = batch.end, 0.0
+            yield encode(batch.kind, batch.data, f"{fits.id}:{place}")
+        if follower.version != version:
+            version, silent = follower.version, 0.0
+            yield encode("status", follower.status)
+        if ended and place >= len(fits):
+            yield encode("end", {"report": follower.report is not None})
+            return
+        if silent >= ALIVE_INTERVAL:
+            silent = 0.0
+            yield b": alive\n\n"
+        if place >= len(fits):
+            await asyncio.sleep(UPDATE_INTERVAL)
+
+
+def encode(kind: str, data: dict[str, Any], identity: str = "") -> bytes:
+    """Return a server-sent event; JSON has no line end that would end it."""
+    head = f"id: {identity}\n" if identity else ""
+    return f"{head}event: {kind}\ndata: {json.dumps(data, allow_nan=False, separators=(',', ':'))}\n\n".encode()
+
+
+def _place(last: str, fits: FitLog) -> int:
+    """Return the place in a log at which a browser continues, from the id of its last event; 0 if it is of another."""
+    log_id, _, number = last.partition(":")
+    known = log_id == fits.id and number.isascii() and number.isdigit() and len(number) < 10
+    return min(int(number), len(fits)) if known else 0
+
+
+def _host_of(request: web.Request) -> str:
+    """Return the name by which the browser calls us; empty if it is none."""
+    try:
+        return urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _html(page: bytes) -> web.Response:
+    return web.Response(body=page, headers=HEADERS, content_type="text/html", charset="utf-8")
+
+
+def _message(status: int, text: str) -> web.Response:
+    return web.Response(text=printable_line(text) + "\n", status=status, headers=HEADERS)
+
+
+def serve(listener: socket.socket, scans: Scans, stop: Stop, scan_ended: Event) -> None:
+    """Serve the pages until a stop is requested, or until open pages have the report once ``scan_ended`` is set."""
+    asyncio.run(_serve(listener, Pages(scans), stop, scan_ended))
+
+
+async def _serve(listener: socket.socket, pages: Pages, stop: Stop, scan_ended: Event) -> None:
+    runner = web.AppRunner(
+        pages.app(),
+        access_log=None,
+        shutdown_timeout=1.0,
+        keepalive_timeout=15.0,
+        handler_cancellation=True,  # a browser that leaves frees its place at once
+    )
+    await runner.setup()
+    await web.SockSite(runner, listener, backlog=64).start()
+    try:
+        while not (stop.requested or scan_ended.is_set()):
+            await asyncio.sleep(0.2)
+        await pages.drain(stop)
+    finally:
+        await runner.cleanup()

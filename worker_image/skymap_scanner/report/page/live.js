@@ -1,0 +1,232 @@
+// The page of a scan that runs: takes the events of the server, and draws what has changed twice a second at most.
+
+// Shortest time between two drawings (ms).
+const REST = 500;
+const COLUMNS = ["llh", "energy", "energyIn", "x", "y", "z", "t"];
+
+// The pixels that are planned, and the best fit of each so far, by level as the report has them.
+class LiveFits {
+  constructor() {
+    this.levels = [];
+    this.places = new Map();
+  }
+
+  addPixels(levels) {
+    for (const { nside, index, nested } of levels) {
+      const level = this.level(nside);
+      index.forEach((pixel, i) => {
+        const key = `${nside}/${pixel}`;
+        if (this.places.has(key)) return; // a second round of the pixel
+        this.places.set(key, level.index.length);
+        level.index.push(pixel);
+        level.nested.push(nested[i]);
+        level.rise.push(null);
+        for (const name of COLUMNS) level[name].push(null);
+      });
+    }
+  }
+
+  level(nside) {
+    let level = this.levels.find((one) => one.nside === nside);
+    if (!level) {
+      level = { nside, index: [], nested: [], rise: [] };
+      for (const name of COLUMNS) level[name] = [];
+      this.levels.push(level);
+      this.levels.sort((a, b) => a.nside - b.nside);
+    }
+    return level;
+  }
+
+  addFits(fits) {
+    for (const [nside, pixel, ...values] of fits) {
+      const place = this.places.get(`${nside}/${pixel}`);
+      if (place === undefined) continue;
+      const level = this.level(nside);
+      COLUMNS.forEach((name, i) => { level[name][place] = values[i]; });
+    }
+  }
+
+  // Sets what each fit has above the best one.
+  rise(lowest) {
+    for (const level of this.levels) {
+      level.rise = level.llh.map((value) => (value === null ? null : value - lowest));
+    }
+  }
+}
+
+const text = (id, value) => { document.getElementById(id).textContent = value; };
+
+// Rows of cells, the first a heading; rows that stay are kept, so that a screen reader stays where it is.
+function fillRows(body, rows) {
+  while (body.rows.length > rows.length) body.deleteRow(-1);
+  rows.forEach((cells, i) => {
+    const line = body.rows[i] ?? body.insertRow();
+    cells.forEach((value, column) => {
+      let cell = line.cells[column];
+      if (!cell) {
+        cell = element(column ? "td" : "th");
+        if (!column) cell.setAttribute("scope", "row");
+        line.append(cell);
+      }
+      const shown = String(value);
+      if (cell.textContent !== shown) cell.textContent = shown;
+    });
+  });
+}
+
+class LivePage {
+  constructor() {
+    this.fits = new LiveFits();
+    this.status = {};
+    this.maps = [];
+    this.hidden = new Set();
+    this.fresh = { pixels: false, fits: false, status: false };
+    this.last = 0;
+    this.timer = 0;
+    this.levelsDone = -1;
+  }
+
+  // Says what matters to who cannot see the page: seldom, and only if it is new.
+  say(words) {
+    const state = document.getElementById("state");
+    if (state.textContent !== words) state.textContent = words;
+  }
+
+  begin() {
+    this.fits = new LiveFits();
+    this.changed("pixels");
+  }
+
+  changed(what) {
+    this.fresh[what] = true;
+    if (this.timer) return;
+    const rest = Math.max(0, this.last + REST - performance.now());
+    this.timer = setTimeout(() => requestAnimationFrame(() => this.draw()), rest);
+  }
+
+  draw() {
+    this.timer = 0;
+    this.last = performance.now();
+    const { pixels, fits, status } = this.fresh;
+    this.fresh = { pixels: false, fits: false, status: false };
+    if (status) this.drawStatus();
+    if (this.status.best && this.fits.levels.length) this.drawMaps(pixels, fits || status);
+    document.body.dataset.drawn = String(Number(document.body.dataset.drawn ?? 0) + 1);
+  }
+
+  drawStatus() {
+    const { status } = this;
+    const { event } = status;
+    if (event) {
+      text("title", event.name);
+      const kind = `${event.kind}${event.real ? "" : " (simulated)"}`;
+      text("event", `${event.time} UTC, run ${event.run}, event ${event.event}, ${kind}. Name of the scan: ${status.scan}.`);
+      document.title = `${event.name} – scan`;
+    }
+    this.drawState();
+    if (status.fits) this.drawProgress();
+    const cautions = [...(status.cautions ?? []).map((one) => `Caution: ${one}`), status.note, status.obstacle];
+    const shown = cautions.filter(Boolean).map((one) => element("p", "caution", one));
+    document.getElementById("cautions").replaceChildren(...shown);
+    document.getElementById("direction").hidden = !status.best;
+    if (status.best) this.drawDirection();
+    document.getElementById("workers").hidden = !status.workers?.length;
+    fillRows(document.querySelector("#workers tbody"), (status.workers ?? []).map((one) => (
+      [one.name, one.fits, one.repeated, one.failed, one.last ? new Date(1000 * one.last).toISOString().slice(11, 19) : "–"]
+    )));
+  }
+
+  drawState() {
+    const { phase, levels, trouble, best } = this.status;
+    if (phase === "failed") return this.say(`The scan cannot be followed: ${trouble}`);
+    if (trouble) return this.say(`${trouble}; trying again.`);
+    if (phase === "waiting") return this.say("Waiting for the scan to begin.");
+    if (phase === "writing") return this.say("All fits are done: the report is being made.");
+    if (phase === "done") return undefined;
+    const whole = (levels ?? []).filter((one) => one.decided && one.done === one.planned);
+    if (whole.length === this.levelsDone) return undefined;
+    this.levelsDone = whole.length;
+    const where = best ? ` Best fit so far: RA ${best.ra.toFixed(2)}°, Dec ${best.dec.toFixed(2)}°.` : "";
+    const done = whole.length ? `All pixels of nside ${whole[whole.length - 1].nside} have a fit.${where}` : "";
+    return this.say(`Scanning. ${done}`.trim());
+  }
+
+  drawProgress() {
+    const { fits, levels, rate, eta, elapsed, calibration } = this.status;
+    const bar = document.getElementById("fits");
+    bar.max = Math.max(fits.planned, 1);
+    bar.value = fits.done;
+    const parts = [`${fits.done} of ${fits.planned} fits`];
+    if (calibration) parts.push(`${calibration.done} of ${calibration.planned} re-simulations`);
+    if (rate !== null) parts.push(`${rate.toFixed(1)} fits/s`);
+    if (elapsed !== null) parts.push(`${clock(elapsed)} elapsed`);
+    if (eta !== null) parts.push(`${clock(eta)} to go`);
+    text("counts", parts.join(", "));
+    fillRows(document.getElementById("levels"), levels.map((one) => (
+      [one.nside, one.done, one.decided ? one.planned : `about ${one.planned}`, one.failed]
+    )));
+  }
+
+  drawDirection() {
+    const { best, regions, rule } = this.status;
+    const energy = best.energy === null ? "" : `, losses ${best.energy} TeV`;
+    const declination = `${best.dec < 0 ? "−" : "+"}${Math.abs(best.dec).toFixed(2)}°`;
+    const where = `RA ${best.ra.toFixed(2)}°, Dec ${declination} (J2000, pixel ${best.index} of nside ${best.nside})`;
+    text("best", `Best fit so far: ${where}, −ln L ${best.llh.toFixed(2)}${energy}. Contours: ${rule}.`);
+    document.getElementById("regions").hidden = !regions.length;
+    document.getElementById("no-regions").hidden = regions.length > 0;
+    const rows = regions.map((one) => [one.name, one.area, one.ra, one.dec]);
+    fillRows(document.querySelector("#regions tbody"), rows);
+  }
+
+  drawMaps(pixels, fits) {
+    const { best } = this.status;
+    const data = { levels: this.fits.levels, best, contours: this.status.contours ?? [], history: null };
+    this.fits.rise(best.llh);
+    const replay = new Replay(data);
+    if (pixels || !this.model) this.model = makeModel(data, replay, this.hidden);
+    else if (fits) Object.assign(this.model, { data, replay });
+    if (!this.maps.length) {
+      document.getElementById("map").hidden = false;
+      this.maps = makeMaps(this.model);
+    }
+    const scales = makeScales(data);
+    // Around the best fit: its contours, and some pixels of the level that it has come to.
+    const radius = Math.min(60, Math.max(zoneRadius(data), 150 / best.nside));
+    this.maps.forEach((map, i) => map.update(this.model, scales[i]));
+    if (this.centre !== `${best.ra} ${best.dec} ${radius.toFixed(2)}`) {
+      this.centre = `${best.ra} ${best.dec} ${radius.toFixed(2)}`;
+      this.maps[1].follow(best.ra, best.dec, radius);
+    }
+    const names = data.contours.map((one) => one.name).join();
+    if (names !== this.names) {
+      this.names = names;
+      contourControls(this.model, this.maps);
+    }
+  }
+
+  connect() {
+    const source = new EventSource("events");
+    const on = (kind, act) => source.addEventListener(kind, (message) => act(JSON.parse(message.data)));
+    on("begin", () => this.begin());
+    on("pixels", (data) => { this.fits.addPixels(data.levels); this.changed("pixels"); });
+    on("fits", (data) => { this.fits.addFits(data.fits); this.changed("fits"); });
+    on("status", (data) => { this.status = data; this.changed("status"); });
+    on("end", (data) => {
+      source.close();
+      if (data.report) location.replace("report");
+      else if (this.status.phase === "done") this.say("The scan has ended.");
+    });
+    source.addEventListener("open", () => { this.levelsDone = -1; this.changed("status"); });
+    source.addEventListener("error", () => {
+      this.say(source.readyState === EventSource.CLOSED
+        ? "The server refuses the updates: reload the page."
+        : "The connection is lost; trying again. The scan itself goes on, unless it was stopped too.");
+    });
+  }
+}
+
+const page = new LivePage();
+page.connect();
+themeControl(() => page.maps.forEach((map) => map.draw()));
+document.body.dataset.ready = "yes";
