@@ -6,6 +6,8 @@ As in the original scanner, options may precede the command: ``IMAGE -b URL -n N
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import io
 import logging
@@ -133,6 +135,7 @@ def _takes_value(word: str, command: click.Command) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with one of the exit codes."""
+    atexit.register(gc.freeze)  # else Python looks for garbage in what numba and astropy leave, for up to 0.3 s
     with guarded_streams():
         ensure_home()
         _main(arguments)

@@ -7,9 +7,11 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -21,7 +23,6 @@ from skymap_api.text import shell_line
 from skymap_scanner.atomic_file import make_folder, sync_folder
 from skymap_scanner.cli.broker_options import BrokerOptions
 from skymap_scanner.cli.display import show_results
-from skymap_scanner.cli.notices import NoticeOptions, Notices
 from skymap_scanner.cli.page_process import live_page
 from skymap_scanner.cli.progress_display import progress_display
 from skymap_scanner.errors import InputError
@@ -47,6 +48,9 @@ from skymap_scanner.roles.scans import delete_scan
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.levels import most_pixels
 from skymap_scanner.scan.seeds import Seeding
+
+if TYPE_CHECKING:
+    from skymap_scanner.cli.notices import NoticeOptions, Notices
 
 #: The event as it was read, kept until the scan is finished, so that a resumed scan fits the same bytes.
 EVENT_FILE = "event.i3.zst"
@@ -136,7 +140,7 @@ def run(request: RunRequest) -> None:
             if found.formats != request.record.formats:
                 _write_other_formats(request, found)
             show_results(folder)
-            with Notices(folder, request.notices) as notices:
+            with _notices(request) as notices:
                 _end(request, notices)
             return
     elif request.broker is None and (folder / BROKER_FILE).exists():
@@ -156,16 +160,30 @@ def run(request: RunRequest) -> None:
         request = request.with_name(unique_name(read_event(str(folder / EVENT_FILE)), request.settings, software))
     record = replace(request.record, software=software)
     write_record(folder, record)
-    with Notices(folder, request.notices) as notices:
-        notices.begin(folder / EVENT_FILE, request.settings.pulse_series)
+    with _notices(request) as notices:
+        if notices is not None:
+            notices.begin(folder / EVENT_FILE, request.settings.pulse_series)
         _scan_to_end(request, record)
         _end(request, notices)
 
 
-def _end(request: RunRequest, notices: Notices) -> None:
+@contextmanager
+def _notices(request: RunRequest) -> Iterator[Notices | None]:
+    """Send the notices that the user asks for; None without any, which saves slow imports before the first fit."""
+    if request.notices is None:
+        yield None
+        return
+    from skymap_scanner.cli.notices import Notices
+
+    with Notices(request.folder, request.notices) as notices:
+        yield notices
+
+
+def _end(request: RunRequest, notices: Notices | None) -> None:
     """Send what is left to send, and leave the shared broker."""
     try:
-        notices.end()
+        if notices is not None:
+            notices.end()
     finally:
         _delete_topics_or_say_how(request)
 

@@ -66,20 +66,19 @@ def read_options(texts: tuple[str, ...], results_url: str, tense: Tense | None, 
 
 
 class Notices:
-    """The notices of a folder while a command runs; without ``options`` nothing is sent.
+    """The notices of a folder while a command runs.
 
     Raises InputError if another process sends from this folder, or its outbox is invalid.
     """
 
-    def __init__(self, folder: Path, options: NoticeOptions | None) -> None:
+    def __init__(self, folder: Path, options: NoticeOptions) -> None:
         self._folder, self._options = folder, options
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        if self._options is not None:
-            self._outbox = self._stack.enter_context(open_outbox(self._folder))
-            self._sender = Sender(self._outbox, _channels(self._options), _show)
-            self._sender.start()
+        self._outbox = self._stack.enter_context(open_outbox(self._folder))
+        self._sender = Sender(self._outbox, _channels(self._options), _show)
+        self._sender.start()
         return self
 
     def __exit__(
@@ -89,25 +88,20 @@ class Notices:
 
     def begin(self, event_file: Path, pulse_series: str | None) -> None:
         """Send the initial notice of an event whose scan begins, unless it has been sent."""
-        if self._options is not None:
-            summary, fields = summary_of_event(_metadata(event_file, pulse_series))
-            notice = next_notice(
-                self._outbox, Notice("initial", _tense(self._options, summary), 0, "", summary, fields)
-            )
-            if notice.type == "initial":  # else the event has further notices already
-                self._outbox.add(notice, self._options.kinds)
+        summary, fields = summary_of_event(_metadata(event_file, pulse_series))
+        notice = next_notice(self._outbox, Notice("initial", _tense(self._options, summary), 0, "", summary, fields))
+        if notice.type == "initial":  # else the event has further notices already
+            self._outbox.add(notice, self._options.kinds)
 
     def end(self) -> None:
         """Send the result in the folder, unless it has been sent, and wait until everything is sent.
 
         Exits with `ExitCode.UNAVAILABLE` if a destination has not got everything.
         """
-        if self._options is not None:
-            self.send(notice_of_result(self._outbox, self._folder, self._options))
+        self.send(notice_of_result(self._outbox, self._folder, self._options))
 
     def send(self, notice: Notice) -> None:
         """Send a notice, and what the outbox still holds for the same destinations; see `end`."""
-        assert self._options is not None  # noqa: S101 - for the type checker
         if not self._outbox.add(notice, self._options.kinds):
             click.echo(f"Notice {notice.key} was added to the outbox before, and is sent once.", err=True)
         left = self._sender.finish(FINISH_SECONDS)

@@ -44,8 +44,8 @@ MAX_PENDING = 8
 #: A worker whose first messages are all rejected ends after so many: the topic holds the tasks of something else.
 MAX_REJECTED = 10
 
-#: Time to wait for a task (s): while fits are pending, and otherwise.
-SHORT_WAIT, LONG_WAIT = 0.005, 0.5
+#: Time to wait for a task (s): while fits are pending, and otherwise. The latter also delays the end of an idle worker.
+SHORT_WAIT, LONG_WAIT = 0.005, 0.1
 
 
 @dataclass(frozen=True, slots=True)
