@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from testing.waiting import eventually
@@ -16,6 +16,7 @@ from tests.unit.roles.conftest import Scan
 from skymap_api.names import COLLECTOR_SUBSCRIPTION, WORKERS_SUBSCRIPTION
 from skymap_scanner.broker import Outgoing, open_broker
 from skymap_scanner.broker.protocol import arrived
+from skymap_scanner.errors import BrokerUnavailable
 from skymap_scanner.live import follower as module
 from skymap_scanner.live.fit_log import FitLog
 from skymap_scanner.live.follower import Follower, Pace
@@ -142,6 +143,53 @@ def test_scan_of_too_many_pixels_shows_its_progress_alone(scan: MakeScan, monkey
     assert "too many pixels" in follower.status["note"]
     assert follower.status["fits"]["done"] == 132
     assert len(follower.log) <= 20
+
+
+class Flaky:
+    """What passes every call on, but is unavailable at every third receive."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._inner.close()
+
+    def reader(self, topic: str, *, create: bool = True) -> Flaky:
+        return Flaky(self._inner.reader(topic, create=create))
+
+    def receive(self, timeout: float) -> Any:
+        self._calls += 1
+        if self._calls % 3 == 0:
+            raise BrokerUnavailable("the broker is away")
+        return self._inner.receive(timeout)
+
+
+def test_broker_that_is_away_now_and_then_loses_nothing(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = scan("1:0 4:2", seeds=1)
+    one.run()
+    monkeypatch.setattr(module, "RETRY_INTERVAL", 0.001)
+    expected, troubles = followed(one), []
+    follower = Follower(lambda: Flaky(one.open()), "scan", one.topics)  # type: ignore[arg-type, return-value]
+    original = follower._publish
+    follower._publish = lambda **changes: (troubles.append(changes.get("trouble")), original(**changes))  # type: ignore[method-assign, func-returns-value]
+    follower.start()
+    try:
+        eventually(lambda: follower.status["phase"], lambda phase: phase == "done", within=60)
+    finally:
+        follower.stop()
+    assert "the broker is away" in troubles
+    assert follower.status.get("trouble") is None
+    assert follower.report == expected.report
+    assert {
+        row[:2] for batch in follower.log.since(0, 10**6) if batch.kind == "fits" for row in batch.data["fits"]
+    } == {row[:2] for batch in expected.log.since(0, 10**6) if batch.kind == "fits" for row in batch.data["fits"]}
 
 
 def test_deleted_topics_end_the_follower_with_a_reason(scan: MakeScan) -> None:

@@ -16,14 +16,14 @@ from testing.waiting import eventually
 from tests.unit.live.conftest import Serve
 from tests.unit.roles.conftest import Scan
 
-from skymap_api.names import ScanTopics
+from skymap_api.names import ScanTopics, TopicBases
 from skymap_api.progress import FitCounts, Progress, ProgressPhase, encode_progress
 from skymap_scanner.broker import Outgoing
 from skymap_scanner.live import scans as scans_module
 from skymap_scanner.live import server as module
 from skymap_scanner.live.fit_log import FitLog
 from skymap_scanner.live.pages import live_html, scans_html
-from skymap_scanner.live.scans import ListedScan
+from skymap_scanner.live.scans import ListedScan, Scans
 from skymap_scanner.scan.pixels import Pixel
 
 MakeScan = Callable[..., Scan]
@@ -269,6 +269,23 @@ def test_followers_are_bounded_and_idle_ones_make_room(
         refused = httpx.get(f"{server.url}/scans/b/")
         assert (refused.status_code, "close the page of another" in refused.text) == (503, True)
     eventually(lambda: httpx.get(f"{server.url}/scans/b/").status_code, lambda status: status == 200, within=10)
+
+
+def test_progress_of_many_scans_is_read_in_turn(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = scan("1:0")
+    with one.open() as broker:
+        for number in range(4):
+            name = f"scan-{number}"
+            with broker.producer(ScanTopics.of(name).progress, "p") as producer:
+                producer.send(Outgoing(encode_progress(progress(name))))
+    scans = Scans(one.open, TopicBases())
+    monkeypatch.setattr(scans_module, "LIST_INTERVAL", 0)
+    monkeypatch.setattr(scans_module, "LIST_TIME", 1.0)
+    clock = iter(range(10_000))
+    monkeypatch.setattr(scans_module.time, "monotonic", lambda: next(clock))  # each look takes a second
+    read = [{listed.name for listed in scans.listed() if listed.progress} for _ in range(6)]
+    assert len(read[0]) < 4
+    assert read[-1] == {f"scan-{number}" for number in range(4)}
 
 
 def test_unreachable_broker_is_an_answer(serve_scans: Serve) -> None:

@@ -153,8 +153,8 @@ class Follower:
         while not self._stop.requested:
             if broker is None and (broker := self._open_broker()) is not None:
                 stack.enter_context(broker)
-            needed = {self._topics.plan, self._topics.collected, self._topics.progress}
-            if broker is not None and needed <= {found for topic in needed for found in broker.topics(topic)}:
+            needed = (self._topics.plan, self._topics.collected, self._topics.progress)
+            if broker is not None and all(topic in broker.topics(topic) for topic in needed):
                 return broker
             self._stop.wait(POLL_INTERVAL)
         return None
@@ -168,9 +168,10 @@ class Follower:
                 if self._stop.requested:
                     return
             topics = self._open(stack, broker, plan, scan)
-            self._publish(phase="scanning", event=event_status(scan.event))
+            self._publish(phase="scanning", trouble=None, event=event_status(scan.event))
             while not (self._stop.requested or topics.complete):
-                self._retried(lambda: self._read(topics))
+                if self._retried(lambda: self._read(topics)) or topics.complete:
+                    self._log(topics)
                 if self.log.full:
                     self._follow_progress(topics)
                     return
@@ -199,21 +200,26 @@ class Follower:
             self._publish(trouble=None)
         return found
 
-    def _read(self, topics: Topics) -> None:
-        """Read what has arrived, the plan after the fits: it then has all of their pixels."""
+    def _read(self, topics: Topics) -> bool:
+        """Read what has arrived, the plan after the fits: it then has all of their pixels. Return True."""
         fits, wait = topics.collected.best_fits, 0.2
         while len(self._unlogged) < MOST_FITS and (found := topics.collected.receive(wait)) is not None:
             topics.spool.write(fits.round_of(found.fit), found)
             self._workers.add(decode_round(found.work))
             self._unlogged.append(found.fit.pixel)
             wait = 0.0
-        fresh = topics.plan.update().started[self._announced :]
+        topics.plan.update()
+        self._progress = latest_progress(topics.progress, 0) or self._progress
+        return True
+
+    def _log(self, topics: Topics) -> None:
+        """Add what was read to the log, the pixels before their fits."""
+        fresh = topics.plan.plan.started[self._announced :]
         self._announced += len(fresh)
         self.log.add_pixels(fresh)
         for pixel in dict.fromkeys(self._unlogged):
-            self.log.add_fit(fits[pixel])
+            self.log.add_fit(topics.collected.best_fits[pixel])
         self._unlogged = []
-        self._progress = latest_progress(topics.progress, 0) or self._progress
 
     def _state(self, topics: Topics) -> None:
         """Publish the progress and the direction when they are due."""
@@ -244,7 +250,7 @@ class Follower:
     def _finish(self, broker: Broker, topics: Topics) -> None:
         """Make the report, the same as the saver's but for the links to its files."""
         plan, fits = topics.plan.plan, topics.collected.best_fits
-        self._publish(phase="writing", **progress_status(plan, fits, self._progress, self._workers))
+        self._publish(phase="writing", trouble=None, **progress_status(plan, fits, self._progress, self._workers))
         self._publish(**direction_status(plan, fits, topics.statements))
         result = scan_result(plan, fits, topics.statements)
         report = ScanReport(result, history=list(fit_history(plan, fits, topics.spool)))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from skymap_api.names import ScanTopics, TopicBases
-from skymap_api.progress import Progress
+from skymap_api.progress import Progress, ProgressPhase
 from skymap_scanner.broker import Broker
 from skymap_scanner.errors import SkymapError
 from skymap_scanner.live.follower import Follower
@@ -16,13 +16,14 @@ from skymap_scanner.roles.scans import find_scans, read_progress
 
 #: Most scans that are followed at a time, and how long one without a page is followed (s).
 MAX_FOLLOWERS, IDLE_TIME = 8, 60.0
-#: Time between two listings of a broker (s), and most scans whose progress is read for one.
-LIST_INTERVAL, MAX_DESCRIBED = 3.0, 200
+#: Time between two listings of a broker (s), time in which progress is read for one, and time after which that of a
+#: finished scan is read again.
+LIST_INTERVAL, LIST_TIME, DONE_INTERVAL = 3.0, 2.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class ListedScan:
-    """A scan on the broker; ``progress`` is None before its saver has published any, and of scans beyond the most."""
+    """A scan on the broker; ``progress``: the last that was read, None if there was none, or no time for it yet."""
 
     name: str
     progress: Progress | None
@@ -53,6 +54,7 @@ class Scans:
         self._lock = threading.Lock()
         self._followed: dict[str, _Followed] = {}
         self._listed: tuple[float, Sequence[ListedScan]] = (-LIST_INTERVAL, ())
+        self._progress: dict[str, tuple[float, Progress | None]] = {}  # and when it was read (s, monotonic)
         if name is not None:
             self._follow(name)
 
@@ -71,16 +73,23 @@ class Scans:
             return scans
 
     def _list(self) -> Sequence[ListedScan]:
+        """List the scans, and read the progress of as many as there is time for, the longest unread first."""
         broker = self._open_broker()
         if broker is None:
             return ()
         with broker:
-            found = []
-            for number, (name, existing) in enumerate(find_scans(broker, self._bases).items()):
-                topic = ScanTopics.of(name, self._bases).progress
-                described = topic in existing and number < MAX_DESCRIBED
-                found.append(ListedScan(name, read_progress(broker, topic) if described else None))
-            return found
+            found, until = find_scans(broker, self._bases), time.monotonic() + LIST_TIME
+            known = {name: self._progress.get(name, (-DONE_INTERVAL, None)) for name in found}
+            for name in sorted(known, key=lambda name: known[name][0]):
+                read, progress = known[name]
+                now, topic = time.monotonic(), ScanTopics.of(name, self._bases).progress
+                if now > until:
+                    break
+                finished = progress is not None and progress.phase is ProgressPhase.DONE
+                if topic in found[name] and not (finished and now - read < DONE_INTERVAL):
+                    known[name] = (now, read_progress(broker, topic))
+        self._progress = known
+        return [ListedScan(name, known[name][1]) for name in found]
 
     def find(self, name: str, *, anew: bool = False) -> Follower | None:
         """Return the follower of a scan, which begins now if none does; None if there is no such scan.

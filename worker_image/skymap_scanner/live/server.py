@@ -101,7 +101,7 @@ class Pages:
     async def _first(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002 - aiohttp's signature
         if self._scans.name is not None:
             return web.Response(status=302, headers=HEADERS | {"Location": f"/scans/{self._scans.name}/"})
-        return _html(scans_html(await asyncio.to_thread(self._scans.listed)))
+        return _html(await asyncio.to_thread(lambda: scans_html(self._scans.listed())))
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         follower = await self._follower(request, anew=True)
