@@ -51,7 +51,10 @@ def check(result, rule=None) -> None:
     rng = np.random.default_rng(4)
     directions = [*zip(rng.uniform(-180, 180, 20), np.degrees(np.arcsin(rng.uniform(-1, 1, 20))), strict=True)]
     *areas, best = shapes
-    for found, region in zip(areas, regions, strict=True):
+    for found in areas[len(regions) :]:  # the interpolated minimum and its ellipses
+        assert found.is_valid
+        assert found.geom_type == "Point" or all(polygon.exterior.is_ccw for polygon in found.geoms)
+    for found, region in zip(areas[: len(regions)], regions, strict=True):
         assert found.is_valid
         assert all(-180 <= value <= 180 for value in found.bounds)
         assert all(polygon.exterior.is_ccw for polygon in found.geoms)
@@ -96,6 +99,9 @@ def test_every_region_and_the_best_fit_are_features(track):
         "source": IC160427A.source,
     }
     *features, best = content["features"]
+    features, minimum = features[: len(regions)], features[len(regions) :]
+    names = ["50% error ellipse", "90% error ellipse", "interpolated minimum"]
+    assert [feature["properties"]["name"] for feature in minimum] == names
     for feature, region in zip(features, regions, strict=True):
         found = feature["properties"]
         assert feature["geometry"]["type"] == "MultiPolygon"

@@ -7,7 +7,8 @@ properties, since most readers keep nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from skymap_scanner.healpix import Floats
 from skymap_scanner.results.contours import Contour
 from skymap_scanner.results.directions import radec_to_vector
 from skymap_scanner.results.fits_files import mjd_to_iso
+from skymap_scanner.results.minimum import NoMinimum, fit_minimum
 from skymap_scanner.results.result import ScanResult
 from skymap_scanner.results.rule import WILKS, percent
 from skymap_scanner.results.skymap import MultiOrderMap
@@ -31,7 +33,9 @@ WHOLE_SKY = np.array([(-180.0, -90.0), (180.0, -90.0), (180.0, 90.0), (-180.0, 9
 
 
 def to_geojson(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> dict[str, Any]:
-    """Make a FeatureCollection: a MultiPolygon for each region, and a Point for the best fit.
+    """Make a FeatureCollection: a MultiPolygon for each region, and a Point for the best fit, which is the last one.
+
+    Between them are the interpolated minimum, a Point, and its error ellipses, if there are any.
 
     The map's rule is a further member of the collection, as RFC 7946 (6.1) allows.
     """
@@ -60,6 +64,7 @@ def to_geojson(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
         "rule": {"name": rule.name, "statement": rule.statement, "source": rule.source},
         "features": [
             *(_feature(common | _about(skymap, region), _geometry(region)) for region in regions),
+            *(_feature(common | about, geometry) for about, geometry in _minimum(skymap, regions)),
             _feature(common | about, point),
         ],
     }
@@ -106,11 +111,32 @@ def _about(skymap: MultiOrderMap, region: Contour) -> dict[str, Any]:
     }
 
 
+def _minimum(skymap: MultiOrderMap, regions: Sequence[Contour]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield properties and geometry of the interpolated minimum and its error ellipses."""
+    minimum = fit_minimum(skymap, regions)
+    if isinstance(minimum, NoMinimum):
+        return
+    place = {"minimum_ra": round(minimum.ra, 6), "minimum_dec": round(minimum.dec, 6), "rule": skymap.rule.name}
+    for level, ellipse in sorted(minimum.ellipses.items()):
+        about = {
+            "name": f"{percent(level)} error ellipse",
+            "ellipse_level": level,
+            "semi_major": round(ellipse.semi_major, 6),
+            "semi_minor": round(ellipse.semi_minor, 6),
+            "position_angle": round(ellipse.position_angle, 3),
+        }
+        yield place | about, _multi_polygon([minimum.line(level)], partial(minimum.contains, level))
+    point = {"type": "Point", "coordinates": [_longitude(minimum.ra), minimum.dec]}
+    yield place | {"name": "interpolated minimum", "llh": skymap.best.llh - minimum.below}, point
+
+
 def _geometry(region: Contour) -> dict[str, Any]:
     """Return the MultiPolygon of a region."""
-    coordinates = [
-        [np.round(ring, DECIMALS).tolist() for ring in polygon] for polygon in polygons(region.lines, region.contains)
-    ]
+    return _multi_polygon(region.lines, region.contains)
+
+
+def _multi_polygon(lines: Sequence[Floats], contains: Callable[[float, float], bool]) -> dict[str, Any]:
+    coordinates = [[np.round(ring, DECIMALS).tolist() for ring in polygon] for polygon in polygons(lines, contains)]
     return {"type": "MultiPolygon", "coordinates": coordinates}
 
 

@@ -31,6 +31,7 @@ from skymap_scanner.detector.coordinates import angular_separation
 from skymap_scanner.healpix import Floats
 from skymap_scanner.results import projection
 from skymap_scanner.results.contours import Contour
+from skymap_scanner.results.minimum import NoMinimum, fit_minimum
 from skymap_scanner.results.outputs import ImageKind
 from skymap_scanner.results.plot_grid import draw_all_sky_grid, draw_zoomed_grid
 from skymap_scanner.results.plot_text import INK, write_title
@@ -60,6 +61,9 @@ COLOURS = colormaps["GnBu_r"]
 NO_FIT = "#c9c9c9"
 GALACTIC = "#8b1a1a"
 STAR: dict[str, Any] = {"marker": "*", "color": "#ffd43b", "markeredgecolor": "black", "linestyle": "none"}
+#: The interpolated minimum and its error ellipse.
+MINIMUM: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 1.4, "color": "#d6336c", "zorder": 9}
+ELLIPSE: dict[str, Any] = {"color": "#d6336c", "linewidth": 1.1, "linestyle": (0, (1, 1.5)), "zorder": 7}
 #: Line of a credible level: colour, width, style.
 LINES = {
     0.5: ("#ffffff", 1.6, "-"),
@@ -133,6 +137,7 @@ def zoomed(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]
     figure = Figure(figsize=(7.2, 9.048), dpi=DPI)
     axes = figure.add_axes(ZOOMED_AXES)
     _draw_surroundings(axes, skymap, regions, half, SAMPLES[1], 15)
+    minimum = _draw_minimum(axes, skymap, regions)
     lines = [
         np.stack(gnomonic(line[:, 0], line[:, 1], best.ra, best.dec), axis=1)
         for region in regions
@@ -144,11 +149,25 @@ def zoomed(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]
     axes.set_xlabel("Right ascension (J2000)", labelpad=20, fontsize=10)
     axes.set_ylabel("Declination (J2000)", labelpad=34, fontsize=10)
     handles, labels = _legend(axes, skymap, regions)
+    handles, labels = [*handles, *minimum], [*labels, *minimum.values()]
     words = {"loc": "center", "fontsize": 8.5, "frameon": False, "bbox_to_anchor": (0.5, 0.145), "ncols": 3}
     figure.legend(handles, labels, **words)
     _colour_bar(figure, (0.28, 0.075, 0.53, 0.016), zoomed_scale(regions), skymap)
     write_title(figure, result, skymap, regions)
     return _encode(figure, kind)
+
+
+def _draw_minimum(axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour]) -> dict[Artist, str]:
+    """Draw the interpolated minimum and its 90 % ellipse, if there is one; return what the legend says of them."""
+    minimum = fit_minimum(skymap, regions)
+    if isinstance(minimum, NoMinimum):
+        return {}
+    ra, dec = minimum.line(0.9).T
+    axes.plot(*gnomonic(ra, dec, skymap.best.ra, skymap.best.dec), **ELLIPSE)
+    place = gnomonic(np.array([minimum.ra]), np.array([minimum.dec]), skymap.best.ra, skymap.best.dec)
+    axes.plot(*place, **MINIMUM)
+    (mark,) = axes.plot([], [], **ELLIPSE, **{key: value for key, value in MINIMUM.items() if key.startswith("mark")})
+    return {mark: "Minimum, 90 % ellipse"}
 
 
 def zoom_half_width(skymap: MultiOrderMap, regions: Sequence[Contour], within: float = ZOOM[1]) -> float:

@@ -13,6 +13,7 @@ from skymap_scanner.healpix import pixel_width
 from skymap_scanner.results.cautions import cautions
 from skymap_scanner.results.contours import Contour, of_rule
 from skymap_scanner.results.fits_files import alert_stream, mjd_to_iso
+from skymap_scanner.results.minimum import Minimum, NoMinimum, fit_minimum
 from skymap_scanner.results.result import ScanMetadata, ScanResult
 from skymap_scanner.results.rule import WILKS, percent
 from skymap_scanner.results.skymap import BestFit, MultiOrderMap
@@ -65,6 +66,7 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
     for region in quoted:
         direction = direction_lines(best, region) if region.credible_level in (0.5, 0.9) else []
         lines += ["", *direction, _area_line(region)]
+    lines += ["", *_minimum_lines(fit_minimum(skymap, regions))]
     lines += ["", skymap.rule.statement, f"Thresholds: {skymap.rule.source}"]
     if skymap.rule.name != WILKS.name:
         lines += ["", WILKS.statement, *map(_area_line, of_rule(regions, WILKS))]
@@ -113,6 +115,8 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
             for nside in result.nsides
         ],
         "best_fit": None,
+        "interpolated_minimum": None,
+        "no_interpolated_minimum": None,
         "cautions": [],
         "notice": None,
         "rule": None,
@@ -124,6 +128,7 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
     if skymap is not None:
         content |= {
             "best_fit": _best_fit_json(skymap.best) | {"at_edge": skymap.best_at_edge},
+            **_minimum_json(skymap, fit_minimum(skymap, regions)),
             "cautions": cautions(skymap),
             "notice": notice_fields(result, skymap, regions),
             "rule": skymap.rule.name,
@@ -181,6 +186,47 @@ def _best_fit_json(best: BestFit) -> dict[str, Any]:
         "energy_in": _number(best.energy_in),
         "energy_total": _number(best.energy_total),
     }
+
+
+def _minimum_json(skymap: MultiOrderMap, minimum: Minimum | NoMinimum) -> dict[str, Any]:
+    """Return the interpolated minimum for machines, or why there is none."""
+    if isinstance(minimum, NoMinimum):
+        return {"interpolated_minimum": None, "no_interpolated_minimum": minimum.reason}
+    east, north = minimum.covariance
+    content = {
+        "ra": round(minimum.ra, 6),
+        "dec": round(minimum.dec, 6),
+        "galactic_longitude": round(minimum.galactic[0], 4),
+        "galactic_latitude": round(minimum.galactic[1], 4),
+        "llh": skymap.best.llh - minimum.below,
+        "covariance_deg2": {"east_east": east[0], "east_north": east[1], "north_north": north[1]},
+        "ellipses": [
+            {
+                "credible_level": level,
+                "semi_major": round(ellipse.semi_major, 6),
+                "semi_minor": round(ellipse.semi_minor, 6),
+                "position_angle": round(ellipse.position_angle, 3),
+                "area_deg2": float(f"{ellipse.area:.3g}"),
+            }
+            for level, ellipse in sorted(minimum.ellipses.items())
+        ],
+        "pixels": minimum.pixels,
+        "unexplained": round(minimum.unexplained, 6),
+    }
+    return {"interpolated_minimum": content, "no_interpolated_minimum": None}
+
+
+def _minimum_lines(minimum: Minimum | NoMinimum) -> list[str]:
+    """Return the interpolated minimum and its 90 % ellipse for people."""
+    if isinstance(minimum, NoMinimum):
+        return [f"Interpolated minimum: none, {minimum.reason}"]
+    ellipse = minimum.ellipses[0.9]
+    axes = f"{ellipse.semi_major:.3g} and {ellipse.semi_minor:.3g} deg"
+    place = f"RA {minimum.ra:.2f}, Dec {minimum.dec:.2f} deg J2000"
+    return [
+        f"Interpolated minimum: {place} ({galactic_text(minimum.galactic)})",
+        f"90% error ellipse around it: semi-axes {axes}, position angle {ellipse.position_angle:.0f} deg east of north",
+    ]
 
 
 def _region_json(region: Contour) -> dict[str, Any]:

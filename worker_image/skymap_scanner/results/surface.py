@@ -62,7 +62,7 @@ class Surface:
         for corner in range(3):
             rows = np.flatnonzero((self.trust[corners[:, corner]] > 0) & (weights[:, corner] > 0))
             vertex = corners[rows, corner]
-            step = _tangent(self.points[vertex], vectors[rows])
+            step = tangent(self.points[vertex], vectors[rows])
             parabola = (
                 self.value[vertex]
                 + np.einsum("kx,kx->k", self.gradient[vertex], step)
@@ -152,7 +152,7 @@ def _parabolas(points: Floats, value: Floats, rows: Integers, around: Integers) 
     east /= np.linalg.norm(east, axis=1, keepdims=True)
     north = np.cross(center, east)
 
-    step = _tangent(center[:, None], points[around])
+    step = tangent(center[:, None], points[around])
     a, b = np.einsum("knx,kx->kn", step, east), np.einsum("knx,kx->kn", step, north)
     scale = np.sqrt(np.mean(a**2 + b**2, axis=1))[:, None]
     a, b = a / scale, b / scale
@@ -173,7 +173,7 @@ def _parabolas(points: Floats, value: Floats, rows: Integers, around: Integers) 
     return gradient, curvature, unexplained
 
 
-def _tangent(origin: Floats, vectors: Floats) -> Floats:
+def tangent(origin: Floats, vectors: Floats) -> Floats:
     """Return the tangent vectors at ``origin`` that point along great circles to ``vectors``; length = angle, rad."""
     flat = vectors - np.sum(origin * vectors, axis=-1, keepdims=True) * origin
     sine = np.linalg.norm(flat, axis=-1, keepdims=True)
