@@ -70,6 +70,7 @@ def test_page_follows_the_scan_and_becomes_its_report(open_page: Open, tmp_path:
         opened = open_page(link_in(scan))
         page = opened.page
         expect(page.get_by_role("application", name="Map of the whole sky")).to_be_visible(timeout=60_000)
+        expect(page.locator("#state")).to_contain_text("Scanning.")
         count_announcements(page)
         before, done = drawn(page), fits_done(page)
         eventually(lambda: fits_done(page), lambda now: now > done, within=30)

@@ -24,3 +24,9 @@ def test_nothing_is_imported_that_only_the_end_needs(module: str) -> None:
     code = f"import sys, skymap_scanner.{module}; print([name for name in {HEAVY} if name in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output == "[]\n"
+
+
+def test_live_page_begins_without_what_only_its_maps_need() -> None:
+    code = f"import sys, skymap_scanner.live.server; print([name for name in {HEAVY} if name in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output == "['jinja2']\n"

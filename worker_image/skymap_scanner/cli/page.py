@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from skymap_scanner.broker import Broker
 
 #: Added to the niceness of a page beside a scan, so that the workers come first.
-NICENESS = 10
+NICENESS = 5
 
 
 @click.command()
@@ -42,8 +42,6 @@ def command(
         skymap-scanner page myscan --broker pulsar://localhost:6650
         skymap-scanner page --broker pulsar://localhost:6650 --port 8000
     """
-    if listener is not None:
-        os.nice(NICENESS)
     opened = listen(port) if listener is None else socket.socket(fileno=listener)
 
     from skymap_api.names import TopicBases
@@ -59,6 +57,7 @@ def command(
     if listener is None:
         click.echo(f"The page is at {address(opened, scan)} until Ctrl-C.")
     else:
+        os.nice(NICENESS)
         Thread(target=_wait_for_parent, args=(scan_ended,), daemon=True).start()
     scans = Scans(open_broker, TopicBases(**topic_bases), None if scan is None else check_name(scan))
     try:

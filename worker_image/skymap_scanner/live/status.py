@@ -10,8 +10,6 @@ from typing import Any
 from skymap_api.progress import Progress
 from skymap_api.text import printable_line
 from skymap_scanner.report import ScanReport
-from skymap_scanner.report.content import content
-from skymap_scanner.results.fits_files import mjd_to_iso
 from skymap_scanner.roles.readers import BestFits
 from skymap_scanner.roles.saver.scan_state import (
     Statements,
@@ -63,6 +61,8 @@ class Workers:
 
 def event_status(event: EventFacts) -> dict[str, Any]:
     """Return what the head of the page says about the event."""
+    from skymap_scanner.results.fits_files import mjd_to_iso  # noqa: PLC0415 - astropy
+
     return {
         "name": event.name,
         "run": event.run,
@@ -107,6 +107,8 @@ def counts(progress: Progress) -> dict[str, Any]:
 
 def direction_status(plan: Plan, best_fits: BestFits, statements: Statements) -> dict[str, Any]:
     """Return the best fit so far and, once the first level covers its sky, the contours, areas and cautions."""
+    from skymap_scanner.report.content import content  # noqa: PLC0415 - astropy and scipy
+
     result = scan_result(plan, best_fits, statements)
     if result.metadata.rule is None:
         return {"best": None, "contours": [], "regions": [], "cautions": []}

@@ -20,9 +20,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from skymap_api.text import printable_line
-from skymap_scanner.report.content import content
 from skymap_scanner.report.scan_report import ScanReport
-from skymap_scanner.results.fits_files import mjd_to_iso
 
 #: Id of the block with what an index shows of the scan; it comes before everything that is long.
 CARD = "card"
@@ -33,6 +31,10 @@ SCRIPTS = (*MAP_SCRIPTS, "event.js", "charts.js", "report.js")
 
 def report_html(report: ScanReport) -> bytes:
     """Return the page of a scan."""
+    # astropy and scipy: the server of the live page begins without, since it begins with the workers.
+    from skymap_scanner.report.content import content  # noqa: PLC0415
+    from skymap_scanner.results.fits_files import mjd_to_iso  # noqa: PLC0415
+
     shown = content(report)
     metadata = report.result.metadata
     return render(

@@ -46,6 +46,20 @@ class LiveFits {
     }
   }
 
+  // The fit with the lowest -ln L, for the time before the server has stated the best one; null without a fit.
+  lowest() {
+    let found = null;
+    for (const level of this.levels) {
+      level.llh.forEach((llh, i) => {
+        if (llh !== null && (!found || llh < found.llh)) found = { llh, level, i };
+      });
+    }
+    if (!found) return null;
+    const { level, i, llh } = found;
+    const { z, phi } = pixelCentre(Math.log2(level.nside), level.nested[i]);
+    return { ra: phi / RADIANS, dec: Math.asin(z) / RADIANS, llh, nside: level.nside };
+  }
+
   // Sets what each fit has above the best one.
   rise(lowest) {
     for (const level of this.levels) {
@@ -83,13 +97,14 @@ class LivePage {
     this.fresh = { pixels: false, fits: false, status: false };
     this.last = 0;
     this.timer = 0;
-    this.levelsDone = -1;
+    this.said = "";
   }
 
-  // Says what matters to who cannot see the page: seldom, and only if it is new.
-  say(words) {
-    const state = document.getElementById("state");
-    if (state.textContent !== words) state.textContent = words;
+  // Tells screen readers too; `about`: what it depends on, so that it is told once.
+  say(words, about) {
+    if (about === this.said) return;
+    this.said = about;
+    document.getElementById("state").textContent = words;
   }
 
   begin() {
@@ -110,7 +125,8 @@ class LivePage {
     const { pixels, fits, status } = this.fresh;
     this.fresh = { pixels: false, fits: false, status: false };
     if (status) this.drawStatus();
-    if (this.status.best && this.fits.levels.length) this.drawMaps(pixels, fits || status);
+    const best = this.status.best ?? this.fits.lowest();
+    if (best) this.drawMaps(best, pixels, fits || status);
     document.body.dataset.drawn = String(Number(document.body.dataset.drawn ?? 0) + 1);
   }
 
@@ -136,19 +152,21 @@ class LivePage {
     )));
   }
 
+  // States what matters, not every number that changes.
   drawState() {
     const { phase, levels, trouble, best } = this.status;
-    if (phase === "failed") return this.say(`The scan cannot be followed: ${trouble}`);
-    if (trouble) return this.say(`${trouble}; trying again.`);
-    if (phase === "waiting") return this.say("Waiting for the scan to begin.");
-    if (phase === "writing") return this.say("All fits are done: the report is being made.");
-    if (phase === "done") return undefined;
     const whole = (levels ?? []).filter((one) => one.decided && one.done === one.planned);
-    if (whole.length === this.levelsDone) return undefined;
-    this.levelsDone = whole.length;
     const where = best ? ` Best fit so far: RA ${best.ra.toFixed(2)}°, Dec ${best.dec.toFixed(2)}°.` : "";
-    const done = whole.length ? `All pixels of nside ${whole[whole.length - 1].nside} have a fit.${where}` : "";
-    return this.say(`Scanning. ${done}`.trim());
+    const done = whole.length ? ` All pixels of nside ${whole[whole.length - 1].nside} have a fit.${where}` : "";
+    const words = {
+      waiting: "Waiting for the scan to begin.",
+      scanning: `Scanning.${done}`,
+      writing: "All fits are done: the report is being made.",
+      done: "The scan has ended.",
+      failed: `The scan cannot be followed: ${trouble}`,
+    };
+    if (trouble && phase !== "failed") this.say(`${trouble}; trying again.`, trouble);
+    else if (phase) this.say(words[phase], `${phase} ${whole.length}`);
   }
 
   drawProgress() {
@@ -179,8 +197,7 @@ class LivePage {
     fillRows(document.querySelector("#regions tbody"), rows);
   }
 
-  drawMaps(pixels, fits) {
-    const { best } = this.status;
+  drawMaps(best, pixels, fits) {
     const data = { levels: this.fits.levels, best, contours: this.status.contours ?? [], history: null };
     this.fits.rise(best.llh);
     const replay = new Replay(data);
@@ -215,13 +232,11 @@ class LivePage {
     on("end", (data) => {
       source.close();
       if (data.report) location.replace("report");
-      else if (this.status.phase === "done") this.say("The scan has ended.");
     });
-    source.addEventListener("open", () => { this.levelsDone = -1; this.changed("status"); });
     source.addEventListener("error", () => {
-      this.say(source.readyState === EventSource.CLOSED
-        ? "The server refuses the updates: reload the page."
-        : "The connection is lost; trying again. The scan itself goes on, unless it was stopped too.");
+      const lost = "The connection is lost; trying again. The scan itself goes on, unless it was stopped too.";
+      const closed = source.readyState === EventSource.CLOSED;
+      this.say(closed ? "The server refuses the updates: reload the page." : lost, `error ${closed}`);
     });
   }
 }
