@@ -170,6 +170,8 @@ def test_lower_pixel_of_a_coarser_level_is_a_caution(track):
     expected = f"pixel {refined} of nside 8, which finer pixels replace, has a lower -ln L than the best fit by 12.50"
     assert expected in text
     assert content["cautions"][0].startswith(expected)
+    coarse["llh"][refined] = track.levels[512]["llh"].min() - 0.09  # fits of one minimum differ by so much
+    assert cautions(multi_order_map(ScanResult({**track.levels, 8: coarse}, track.metadata))) == []
 
 
 def test_summary_for_programs_has_frame_units_and_notice(track, calibrated):
