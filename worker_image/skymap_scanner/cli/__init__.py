@@ -57,6 +57,7 @@ COMMANDS = {
     "notify": "Send a notice about a scan, or its retraction.",
     "compare": "Compare two maps: distance, overlap of the regions, agreement.",
     "inside": "Print the probability of a map inside a field of view or a MOC.",
+    "sources": "List the sources of a catalogue that lie in the regions of a scan.",
     "compile": "Compile the reconstruction now instead of at the first fit.",
 }
 GROUP_FLAGS = {"--debug", "--version", "--help", "-h"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from skymap_api.text import printable
-from skymap_scanner.errors import InputError
+from skymap_scanner.cli.options import parse_circle
 
 
 @click.command()
@@ -32,18 +32,9 @@ def command(skymap: Path, circle: str | None, moc: Path | None) -> None:
     from skymap_scanner.results.region import circle as region_of_circle
     from skymap_scanner.results.summary import area_number
 
-    region = region_of_circle(*_parse_circle(circle)) if moc is None else read_moc(moc)
+    region = region_of_circle(*parse_circle(circle or "")) if moc is None else read_moc(moc)
     found = read_map(skymap)
     lines = map_lines("Map", found)
     lines.append(f"Probability inside: {found.probability_in(region):.4g}")
     lines.append(f"Area: {area_number(region.area)} deg2")
     click.echo(printable("\n".join(lines)))
-
-
-def _parse_circle(text: str | None) -> tuple[float, float, float]:
-    """Read ``RA,DEC,RADIUS``; raises InputError if these are not three numbers."""
-    try:
-        ra, dec, radius = map(float, (text or "").split(","))
-    except ValueError as error:
-        raise InputError(f"--circle {text!r} is not RA,DEC,RADIUS: three numbers, deg") from error
-    return ra, dec, radius

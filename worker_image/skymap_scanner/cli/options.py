@@ -287,3 +287,12 @@ def parse_select(text: str | None) -> EventSelection | None:
         return None if text is None else EventSelection.parse(text)
     except InputError as error:
         raise InputError(f"--select {error}") from None
+
+
+def parse_circle(text: str) -> tuple[float, float, float]:
+    """Read ``RA,DEC,RADIUS`` (deg); raises InputError if these are not three numbers."""
+    try:
+        ra, dec, radius = map(float, text.split(","))
+    except ValueError as error:
+        raise InputError(f"--circle {text!r} is not RA,DEC,RADIUS: three numbers, deg") from error
+    return ra, dec, radius

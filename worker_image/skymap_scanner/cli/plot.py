@@ -10,6 +10,7 @@ import click
 from skymap_api.names import RESULT_FORMATS
 from skymap_api.text import printable_line
 from skymap_scanner.cli import options
+from skymap_scanner.cli.options import parse_circle
 
 if TYPE_CHECKING:
     from skymap_scanner.results.outputs import ImageKind
@@ -39,8 +40,23 @@ FORMATS = tuple(name for name in RESULT_FORMATS if name != "report")
     type=click.Choice(["png", "pdf", "svg"]),
     help="Draw the pictures as this kind of file; may be repeated.  [default: png]",
 )
+@click.option(
+    "--catalog",
+    "catalogue",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Draw the sources of this catalogue around the best fit: FITS, VOTable or CSV (see skymap-scanner sources).",
+)
+@click.option(
+    "--circle", metavar="RA,DEC,RADIUS", help="Draw a circle, such as that of the online direction, deg (J2000)."
+)
 def command(
-    result: Path, folder: Path | None, formats: tuple[str, ...], contours: str, images: tuple[ImageKind, ...]
+    result: Path,
+    folder: Path | None,
+    formats: tuple[str, ...],
+    contours: str,
+    images: tuple[ImageKind, ...],
+    catalogue: Path | None,
+    circle: str | None,
 ) -> None:
     """Draw the pictures of RESULT (the JSON or npz file of a scan), or write it in other formats.
 
@@ -49,12 +65,25 @@ def command(
         skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.json -o plots/
         skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --contours wilks --image pdf
         skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --format fits --format summary
+        skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --catalog gll_psc_v35.fit
     """
     from skymap_scanner.results import IC160427A, WILKS, ScanResult, write_results
+    from skymap_scanner.results.catalogue import read_catalogue
+    from skymap_scanner.results.overlay import Overlay
 
     rule = {"result": None, "wilks": WILKS, "ic160427a": IC160427A}[contours]
+    overlay = None
+    if catalogue is not None or circle is not None:
+        overlay = Overlay(
+            None if catalogue is None else read_catalogue(catalogue), None if circle is None else parse_circle(circle)
+        )
     written = write_results(
-        ScanResult.read(result), folder or result.parent, formats or ["png"], rule=rule, images=images or ["png"]
+        ScanResult.read(result),
+        folder or result.parent,
+        formats or ["png"],
+        rule=rule,
+        images=images or ["png"],
+        overlay=overlay,
     )
     for path in written:
         click.echo(printable_line(str(path)))

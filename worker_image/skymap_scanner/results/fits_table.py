@@ -62,6 +62,14 @@ class Table:
         raw = self.rows[:, column.offset : column.offset + column.repeat * dtype.itemsize]
         return np.ascontiguousarray(raw).view(dtype).astype(dtype.newbyteorder("=")).ravel()
 
+    def texts(self, name: str) -> list[str]:
+        """Return a column of texts; raises InputError if it holds none."""
+        column = self.columns[name]
+        if column.kind != "A" or column.repeat == 0:
+            raise InputError(f"column {name}: expected texts")
+        raw = np.ascontiguousarray(self.rows[:, column.offset : column.offset + column.repeat])
+        return [text.decode("ascii", errors="replace").strip() for text in raw.view(f"S{column.repeat}").ravel()]
+
     def unit(self, name: str) -> str:
         """Return the unit of a column, empty if it states none."""
         return self.columns[name].unit

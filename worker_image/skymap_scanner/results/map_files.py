@@ -79,6 +79,15 @@ def read_map(path: Path) -> ProbabilityMap:
         raise InputError(f"{path}: {error}") from error
 
 
+def read_scan(path: Path) -> ScanResult:
+    """Read the result of a scan: its folder, or its JSON or npz file; raises InputError as `read_map`."""
+    if path.is_dir():
+        path = _result_in(path)
+    if _begins_as_fits(path):
+        raise InputError(f"{path}: a map without the fits of the pixels; give the JSON or npz file of a scan")
+    return ScanResult.read(path)
+
+
 def read_moc(path: Path) -> Region:
     """Read a MOC, FITS or JSON; raises InputError if it is unreadable, too large, damaged or not one of space."""
     if _begins_as_fits(path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from skymap_scanner.results.rule import WILKS, ContourRule
 
 if TYPE_CHECKING:
     from skymap_scanner.results.contours import Contour
+    from skymap_scanner.results.overlay import Overlay
     from skymap_scanner.results.skymap import MultiOrderMap
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,14 @@ ImageKind = Literal["png", "pdf", "svg"]
 IMAGE_KINDS: tuple[ImageKind, ...] = get_args(ImageKind)
 #: Formats that need a package of an extra: the package, and the extra.
 _NEEDS = {"png": ("matplotlib", "plots")}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """How pictures are drawn: as which kinds of files, and with what laid over them."""
+
+    images: Sequence[ImageKind]
+    overlay: Overlay | None
 
 
 def check_formats(formats: Collection[str]) -> None:
@@ -69,14 +79,16 @@ def write_results(
     *,
     rule: ContourRule | None = None,
     images: Sequence[ImageKind] = ("png",),
+    overlay: Overlay | None = None,
 ) -> list[Path]:
     """Write the files of a result into ``folder``, created if missing, and return their paths.
 
-    ``formats`` are some of RESULT_FORMATS; None means all that the installed packages can write. ``rule``: how contours
-    are drawn; None means as the result states, and by Wilks' theorem where it states nothing. The files of another rule
-    than the result's have it in their names. ``images`` are the kinds of files of the format png. Without a fitted
-    pixel there is no map, and only json, npz and the summary are written. Raises InputError as `check_formats`, when
-    the folder cannot be written to, or when there is not enough memory.
+    ``formats`` are some of RESULT_FORMATS; None means all that the installed packages can write. ``rule``: how
+    contours are drawn; None means as the result states, and by Wilks' theorem where it states nothing. The files of
+    another rule than the result's have it in their names. ``images`` are the kinds of files of the format png, and
+    ``overlay`` is laid over them. Without a fitted pixel there is no map, and only json, npz and the summary are
+    written. Raises InputError as `check_formats`, when the folder cannot be written to, or when there is not enough
+    memory.
     """
     formats = choose_formats(formats or ())
     try:
@@ -86,7 +98,7 @@ def write_results(
     written: list[Path] = []
     stated = result.metadata.rule or WILKS
     rule = stated if rule is None or rule.name == stated.name else rule
-    for suffix, encode in _files(result, formats, rule, images).items():
+    for suffix, encode in _files(result, formats, rule, Pictures(images, overlay)).items():
         path = folder / f"{result.stem}{suffix}"
         try:
             written.append(write_atomically(path, encode()))
@@ -98,7 +110,7 @@ def write_results(
 
 
 def _files(
-    result: ScanResult, formats: Collection[str], rule: ContourRule, images: Sequence[ImageKind]
+    result: ScanResult, formats: Collection[str], rule: ContourRule, pictures: Pictures
 ) -> dict[str, Callable[[], bytes | Iterable[bytes]]]:
     """Return the suffix of each requested file, and the function that makes its content, perhaps in pieces.
 
@@ -139,25 +151,28 @@ def _files(
         files |= {f"{named}{suffix}": encode for suffix, encode in moc_files(result, skymap, regions).items()}
     if "png" in formats:
         zoomed = ".plot_zoomed_wilks" if not named and rule.name == WILKS.name else f"{named}.plot_zoomed"
-        pictures = {f"{named}.plot_allsky": "all_sky", zoomed: "zoomed"}
-        files |= _picture_files(pictures, result, skymap, regions, images)
+        names = {f"{named}.plot_allsky": "all_sky", zoomed: "zoomed"}
+        files |= _picture_files(names, result, skymap, regions, pictures)
     return files
 
 
 def _picture_files(
-    pictures: Mapping[str, str],
+    names: Mapping[str, str],
     result: ScanResult,
     skymap: MultiOrderMap,
     regions: Sequence[Contour],
-    images: Sequence[ImageKind],
+    pictures: Pictures,
 ) -> dict[str, Callable[[], bytes]]:
-    """Return the files of ``pictures``, which names the function of each."""
+    """Return the files of the pictures; ``names`` maps them to their functions."""
+    overlay = () if pictures.overlay is None else (pictures.overlay,)
 
     def draw(function: str, kind: ImageKind) -> bytes:
-        content: bytes = getattr(_plots(), function)(result, skymap, regions, kind)
+        content: bytes = getattr(_plots(), function)(result, skymap, regions, kind, *overlay)
         return content
 
-    return {f"{name}.{kind}": partial(draw, function, kind) for kind in images for name, function in pictures.items()}
+    return {
+        f"{name}.{kind}": partial(draw, function, kind) for kind in pictures.images for name, function in names.items()
+    }
 
 
 def _plots() -> ModuleType:

@@ -33,7 +33,9 @@ from skymap_scanner.results import projection
 from skymap_scanner.results.contours import Contour
 from skymap_scanner.results.minimum import NoMinimum, fit_minimum
 from skymap_scanner.results.outputs import ImageKind
+from skymap_scanner.results.overlay import Overlay
 from skymap_scanner.results.plot_grid import draw_all_sky_grid, draw_zoomed_grid
+from skymap_scanner.results.plot_overlay import draw_circle, draw_sources
 from skymap_scanner.results.plot_text import INK, write_title
 from skymap_scanner.results.projection import gnomonic, mollweide
 from skymap_scanner.results.result import ScanResult
@@ -80,6 +82,7 @@ METADATA: dict[ImageKind, dict[str, None]] = {
 }
 
 
+NOTHING = Overlay()
 Draw = Callable[..., bytes]
 
 
@@ -96,8 +99,17 @@ def _in_default_style(draw: Draw) -> Draw:
 
 
 @_in_default_style
-def all_sky(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour], kind: ImageKind = "png") -> bytes:
-    """Draw the whole sky in Mollweide's projection, with the galactic plane and an inset of the region."""
+def all_sky(
+    result: ScanResult,
+    skymap: MultiOrderMap,
+    regions: Sequence[Contour],
+    kind: ImageKind = "png",
+    overlay: Overlay = NOTHING,
+) -> bytes:
+    """Draw the whole sky in Mollweide's projection, with the galactic plane and an inset of the region.
+
+    Of the ``overlay`` only the circle is drawn: sources would hide the sky.
+    """
     figure = Figure(figsize=(10, 7.2), dpi=DPI)
     axes = figure.add_axes(ALL_SKY_AXES)
     axes.set(xlim=(-2.02, 2.02), ylim=(-1.01, 1.01), aspect="equal")
@@ -117,12 +129,13 @@ def all_sky(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour
     center = mollweide(*projection.galactic_to_equatorial(np.zeros(1), np.zeros(1)))
     axes.plot(*center, marker="+", markersize=8, color=GALACTIC, linestyle="none", zorder=3)
     _draw_contours(axes, skymap, regions, mollweide, limit=0.5)
+    circle = draw_circle(axes, overlay, mollweide, limit=0.5)
     star = mollweide(np.array([skymap.best.ra]), np.array([skymap.best.dec]))
     axes.plot(*star, markersize=13, markeredgewidth=0.8, zorder=8, **STAR)
     handles, labels = _legend(axes, skymap, regions)
     (galactic,) = axes.plot([], [], color=GALACTIC, linewidth=1.1, marker="+")
     words = {"loc": "lower left", "fontsize": 8, "frameon": False, "bbox_to_anchor": (0.01, 0.025)}
-    figure.legend([*handles, galactic], [*labels, "Galactic plane"], **words)
+    figure.legend([*handles, galactic, *circle], [*labels, "Galactic plane", *circle.values()], **words)
     _colour_bar(figure, (0.36, 0.1, 0.33, 0.017), norm, skymap)
     _draw_inset(figure, skymap, regions)
     write_title(figure, result, skymap, regions)
@@ -130,14 +143,23 @@ def all_sky(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour
 
 
 @_in_default_style
-def zoomed(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour], kind: ImageKind = "png") -> bytes:
-    """Draw the surroundings of the best fit on the plane that touches the sky there."""
+def zoomed(
+    result: ScanResult,
+    skymap: MultiOrderMap,
+    regions: Sequence[Contour],
+    kind: ImageKind = "png",
+    overlay: Overlay = NOTHING,
+) -> bytes:
+    """Draw the surroundings of the best fit on the plane that touches the sky there, with what is laid over them."""
     best = skymap.best
     half = zoom_half_width(skymap, regions)
     figure = Figure(figsize=(7.2, 9.048), dpi=DPI)
     axes = figure.add_axes(ZOOMED_AXES)
     _draw_surroundings(axes, skymap, regions, half, SAMPLES[1], 15)
-    minimum = _draw_minimum(axes, skymap, regions)
+    more = _draw_minimum(axes, skymap, regions)
+    more |= draw_circle(axes, overlay, partial(gnomonic, ra0=best.ra, dec0=best.dec), limit=half)
+    if overlay.catalogue is not None:
+        more |= draw_sources(axes, skymap, regions, overlay.catalogue, half)
     lines = [
         np.stack(gnomonic(line[:, 0], line[:, 1], best.ra, best.dec), axis=1)
         for region in regions
@@ -149,7 +171,7 @@ def zoomed(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]
     axes.set_xlabel("Right ascension (J2000)", labelpad=20, fontsize=10)
     axes.set_ylabel("Declination (J2000)", labelpad=34, fontsize=10)
     handles, labels = _legend(axes, skymap, regions)
-    handles, labels = [*handles, *minimum], [*labels, *minimum.values()]
+    handles, labels = [*handles, *more], [*labels, *more.values()]
     words = {"loc": "center", "fontsize": 8.5, "frameon": False, "bbox_to_anchor": (0.5, 0.145), "ncols": 3}
     figure.legend(handles, labels, **words)
     _colour_bar(figure, (0.28, 0.075, 0.53, 0.016), zoomed_scale(regions), skymap)

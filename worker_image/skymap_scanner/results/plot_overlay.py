@@ -1,0 +1,77 @@
+"""Draws sources and a circle on the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+
+from skymap_scanner.healpix import Floats
+from skymap_scanner.results.catalogue import Catalogue
+from skymap_scanner.results.contours import Contour
+from skymap_scanner.results.overlay import Overlay, circle_line
+from skymap_scanner.results.plot_grid import ON_MAP
+from skymap_scanner.results.plot_text import drawable
+from skymap_scanner.results.projection import gnomonic
+from skymap_scanner.results.skymap import MultiOrderMap
+from skymap_scanner.results.sources import find_sources
+
+#: Most sources that are drawn, the nearest ones; and most that are named, those in the 90 % region first.
+DRAWN, NAMED = 2000, 12
+SOURCE: dict[str, Any] = {
+    "marker": "D",
+    "markersize": 5,
+    "markerfacecolor": "white",
+    "markeredgecolor": "#5f3dc4",
+    "markeredgewidth": 1.4,
+    "linestyle": "none",
+    "zorder": 7,
+}
+CIRCLE: dict[str, Any] = {"color": "#2b8a3e", "linewidth": 1.3, "linestyle": (0, (5, 2)), "zorder": 6}
+
+
+def draw_circle(
+    axes: Axes, overlay: Overlay, project: Callable[[Floats, Floats], tuple[Floats, Floats]], limit: float
+) -> dict[Artist, str]:
+    """Draw the circle, interrupted where it jumps further than ``limit``; return what the legend says of it."""
+    if overlay.circle is None:
+        return {}
+    x, y = project(*circle_line(*overlay.circle).T)
+    with np.errstate(invalid="ignore"):
+        jumps = np.flatnonzero(np.hypot(np.diff(x), np.diff(y)) > limit) + 1
+    (line,) = axes.plot(np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan), **CIRCLE)
+    ra, dec, radius = overlay.circle
+    return {line: f"Circle: {ra:.2f}°, {dec:+.2f}°, radius {radius:.3g}°".replace("-", "−")}
+
+
+def draw_sources(
+    axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour], catalogue: Catalogue, half: float
+) -> dict[Artist, str]:
+    """Draw the sources in a gnomonic picture of this half-width (deg); return what the legend says of them."""
+    found = find_sources(skymap, regions, catalogue, nearest=DRAWN)
+    near = dict.fromkeys((*found.inside[:DRAWN], *found.nearest))  # each once, those inside first
+    named = 0
+    for source in near:
+        place = gnomonic(np.array([source.ra]), np.array([source.dec]), skymap.best.ra, skymap.best.dec)
+        x, y = float(place[0][0]), float(place[1][0])
+        if not (abs(x) < 0.98 * half and abs(y) < 0.98 * half):  # nor NaN, on the other hemisphere
+            continue
+        axes.plot([x], [y], **SOURCE)
+        if named < NAMED:
+            shift, side = ((7, 4), "left") if x < 0.4 * half else ((-7, 4), "right")
+            axes.annotate(
+                drawable(source.name),
+                (x, y),
+                shift,
+                textcoords="offset points",
+                ha=side,
+                parse_math=False,  # a name may hold dollar signs
+                zorder=8,
+                **ON_MAP,
+            )
+            named += 1
+    (mark,) = axes.plot([], [], **SOURCE)
+    return {mark: drawable(catalogue.title)[:40]}
