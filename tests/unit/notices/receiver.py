@@ -40,6 +40,7 @@ class Receiver:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
 
     @property
     def url(self) -> str:
@@ -54,7 +55,9 @@ class Receiver:
     def running(self) -> Iterator[Receiver]:
         thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        yield self
-        self._server.shutdown()
-        thread.join()
-        self._server.server_close()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            thread.join()
+            self._server.server_close()

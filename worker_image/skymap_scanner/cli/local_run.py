@@ -7,8 +7,7 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from skymap_api.text import shell_line
 from skymap_scanner.atomic_file import make_folder, sync_folder
 from skymap_scanner.cli.broker_options import BrokerOptions
 from skymap_scanner.cli.display import show_results
+from skymap_scanner.cli.notice_options import notices_of
 from skymap_scanner.cli.page_process import live_page
 from skymap_scanner.cli.progress_display import progress_display
 from skymap_scanner.errors import InputError
@@ -40,7 +40,7 @@ from skymap_scanner.roles.full_disk import is_disk_full
 from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
 from skymap_scanner.roles.local.record import FILE as RECORD_FILE
 from skymap_scanner.roles.local.record import Record, check_same, check_software, read_record, unique_name, write_record
-from skymap_scanner.roles.producer.planning import ScanSettings
+from skymap_scanner.roles.producer.planning import ScanSettings, event_facts
 from skymap_scanner.roles.report_files import report_of_files, write_report
 from skymap_scanner.roles.requirements import scan_requirements, writable_formats
 from skymap_scanner.roles.saver.progress_reporter import PARTIAL
@@ -140,7 +140,7 @@ def run(request: RunRequest) -> None:
             if found.formats != request.record.formats:
                 _write_other_formats(request, found)
             show_results(folder)
-            with _notices(request) as notices:
+            with notices_of(folder, request.notices) as notices:
                 _end(request, notices)
             return
     elif request.broker is None and (folder / BROKER_FILE).exists():
@@ -160,32 +160,23 @@ def run(request: RunRequest) -> None:
         request = request.with_name(unique_name(read_event(str(folder / EVENT_FILE)), request.settings, software))
     record = replace(request.record, software=software)
     write_record(folder, record)
-    with _notices(request) as notices:
+    with notices_of(folder, request.notices) as notices:
         if notices is not None:
-            notices.begin(folder / EVENT_FILE, request.settings.pulse_series)
+            prepared = prepare(read_event(str(folder / EVENT_FILE)), request.settings.pulse_series)
+            notices.begin(event_facts(prepared, ()))
         _scan_to_end(request, record)
         _end(request, notices)
 
 
-@contextmanager
-def _notices(request: RunRequest) -> Iterator[Notices | None]:
-    """Send the notices that the user asks for; None without any, which saves slow imports before the first fit."""
-    if request.notices is None:
-        yield None
-        return
-    from skymap_scanner.cli.notices import Notices
-
-    with Notices(request.folder, request.notices) as notices:
-        yield notices
-
-
 def _end(request: RunRequest, notices: Notices | None) -> None:
     """Send what is left to send, and leave the shared broker."""
+    stop = Stop().on_signals()
     try:
-        if notices is not None:
-            notices.end()
+        delivered = notices is None or notices.end(stopped=lambda: stop.requested)
     finally:
         _delete_topics_or_say_how(request)
+    if not delivered:
+        raise click.exceptions.Exit(ExitCode.UNAVAILABLE)
 
 
 def _scan_to_end(request: RunRequest, record: Record) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from skymap_scanner.cli.notices import NoticeOptions
+    from skymap_scanner.cli.notices import NoticeOptions, Notices
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,13 +22,16 @@ KINDS = "webhook[=URL], cloudevents[=URL], slack or gcn[=TOPIC]"
 
 
 def with_notices(option: str, *, required: bool, text: str) -> Callable[[F], F]:
-    """Add the options of notices; the command gets a function ``notice_options`` that reads them."""
+    """Add the options of notices; the command gets ``notice_options``, a function that reads them, or None."""
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def with_options(*arguments: Any, **options: Any) -> Any:
             given = {name: options.pop(name) for name in NOTICE_PARAMETERS}
-            return function(*arguments, notice_options=functools.partial(_read, **given), **options)
+            if not given["notify"] and any(given.values()):
+                raise click.UsageError("--results-url and --alert-tense are for notices: give --notify too")
+            read = functools.partial(_read, **given) if given["notify"] else None
+            return function(*arguments, notice_options=read, **options)
 
         decorated: Any = with_options
         for one in reversed(_options(option, required, text)):
@@ -61,12 +66,20 @@ def _options(option: str, required: bool, text: str) -> list[Callable[[F], F]]:
     ]
 
 
-def _read(notify: tuple[str, ...], results_url: str, alert_tense: Any, *, checked: bool = True) -> NoticeOptions | None:
-    """Return the options; None without a destination. Unless ``checked``, addresses and secrets may be missing."""
-    if not notify:
-        if results_url or alert_tense:
-            raise click.UsageError("--results-url and --alert-tense are for notices: give --notify too")
-        return None
+def _read(notify: tuple[str, ...], results_url: str, alert_tense: Any, *, checked: bool = True) -> NoticeOptions:
+    """Return the options; unless ``checked``, addresses and secrets may be missing. Raises InputError."""
     from skymap_scanner.cli.notices import read_options
 
     return read_options(notify, results_url, alert_tense, checked=checked)
+
+
+@contextmanager
+def notices_of(folder: Path, options: NoticeOptions | None) -> Iterator[Notices | None]:
+    """Open the notices of a folder; None without options, which saves slow imports before the first fit."""
+    if options is None:
+        yield None
+        return
+    from skymap_scanner.cli.notices import Notices
+
+    with Notices(folder, options) as notices:
+        yield notices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +14,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from skymap_api.exit_codes import ExitCode
 from skymap_api.text import printable_line
 from skymap_scanner.cli.report import result_files
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.preparation import prepare
-from skymap_scanner.event.selection import stream_name
-from skymap_scanner.event.sources import read_event
 from skymap_scanner.notices.channel import Channel
 from skymap_scanner.notices.destination import Destination, parse_destination, parse_kind
 from skymap_scanner.notices.http_channel import HttpChannel
@@ -36,8 +33,9 @@ from skymap_scanner.notices.notice import (
 )
 from skymap_scanner.notices.outbox import Entry, Outbox, open_outbox
 from skymap_scanner.notices.sender import Sender
-from skymap_scanner.results import ScanMetadata, ScanResult
-from skymap_scanner.roles.producer.planning import SIMULATION, event_kind
+from skymap_scanner.results import ScanResult
+from skymap_scanner.roles.saver.scan_state import event_metadata
+from skymap_scanner.scan.plan_entries import EventFacts
 
 #: Seconds after the last fit in which attempts are repeated.
 FINISH_SECONDS = 120.0
@@ -86,32 +84,32 @@ class Notices:
     ) -> None:
         self._stack.close()
 
-    def begin(self, event_file: Path, pulse_series: str | None) -> None:
+    def begin(self, event: EventFacts) -> None:
         """Send the initial notice of an event whose scan begins, unless it has been sent."""
-        summary, fields = summary_of_event(_metadata(event_file, pulse_series))
-        notice = next_notice(self._outbox, Notice("initial", _tense(self._options, summary), 0, "", summary, fields))
+        summary, fields = summary_of_event(event_metadata(event))
+        made = Notice("initial", chosen_tense(summary, self._options.tense), 0, "", summary, fields)
+        notice = next_notice(self._outbox, made)
         if notice.type == "initial":  # else the event has further notices already
             self._outbox.add(notice, self._options.kinds)
 
-    def end(self) -> None:
-        """Send the result in the folder, unless it has been sent, and wait until everything is sent.
+    def end(self, source: Path | None = None, stopped: Callable[[], bool] = lambda: False) -> bool:
+        """Send the result in the folder, or that of a file, unless it has been sent; wait until everything is sent.
 
-        Exits with `ExitCode.UNAVAILABLE` if a destination has not got everything.
+        Returns whether all destinations have everything; ``stopped``: whether to wait no longer.
         """
-        self.send(notice_of_result(self._outbox, self._folder, self._options))
+        return self.send(notice_of_result(self._outbox, source or self._folder, self._options), stopped)
 
-    def send(self, notice: Notice) -> None:
+    def send(self, notice: Notice, stopped: Callable[[], bool] = lambda: False) -> bool:
         """Send a notice, and what the outbox still holds for the same destinations; see `end`."""
         if not self._outbox.add(notice, self._options.kinds):
             click.echo(f"Notice {notice.key} was added to the outbox before, and is sent once.", err=True)
-        left = self._sender.finish(FINISH_SECONDS)
+        left = self._sender.finish(FINISH_SECONDS, stopped)
         for entry in left:
-            click.echo(
-                f"NOT delivered to {entry.destination}: notice {entry.key} ({entry.error or 'no attempt'})", err=True
-            )
+            reason = entry.error or "no attempt has ended"
+            click.echo(f"NOT delivered to {entry.destination}: notice {entry.key} ({reason})", err=True)
         if left:
             click.echo("The outbox keeps these notices; the same command sends them again.", err=True)
-            raise click.exceptions.Exit(ExitCode.UNAVAILABLE)
+        return not left
 
     @property
     def outbox(self) -> Outbox:
@@ -178,24 +176,6 @@ def _kafka(destination: Destination) -> Channel:
 def _show(entry: Entry) -> None:
     if entry.state == "sent":
         click.echo(printable_line(f"Notice {entry.key} ({entry.notice.type}) sent to {entry.destination}"), err=True)
-
-
-def _metadata(event_file: Path, pulse_series: str | None) -> ScanMetadata:
-    """Return the facts of an event before its scan, as `roles.producer.planning` states them."""
-    prepared = prepare(read_event(str(event_file)), pulse_series)
-    kind = event_kind(prepared.name)
-    return ScanMetadata(
-        run_id=prepared.header.run_id,
-        event_id=prepared.header.event_id,
-        sub_event_id=prepared.header.sub_event_id,
-        sub_event_stream=stream_name(prepared.header),
-        event_type=kind,
-        mjd=prepared.mjd,
-        is_real_event=kind != SIMULATION,
-        name=prepared.name,
-        choice=prepared.choice,
-        caution=prepared.caution,
-    )
 
 
 def _has_results(folder: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skymap_api.exit_codes import ExitCode
 from skymap_scanner.cli.notice_options import with_notices
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print what would be sent; needs no address and no secret.")
 def command(
     result: Path, notice_options: Callable[..., Any], kind: Any, retract: bool, comment: str, dry_run: bool
-) -> None:
+) -> int:
     """Send a notice about RESULT: the folder of a scan, or its JSON or npz file.
 
     The outbox (notices.json, in the folder) keeps what was sent, to whom and when: each destination gets a notice once,
@@ -60,9 +61,10 @@ def command(
     folder = result if result.is_dir() else result.parent
     if dry_run:
         _print(make(Outbox(folder)), options)
-        return
+        return ExitCode.DONE
     with Notices(folder, options) as notices:
-        notices.send(make(notices.outbox))
+        delivered = notices.send(make(notices.outbox))
+    return ExitCode.DONE if delivered else ExitCode.UNAVAILABLE
 
 
 def _print(notice: Notice, options: NoticeOptions) -> None:

@@ -55,7 +55,7 @@ def command(
     workers: int | None,
     restart: bool,
     delete_topics: bool,
-    notice_options: Callable[[], Any],
+    notice_options: Callable[[], Any] | None,
     page: bool,
     page_port: int | None,
     **given: Any,
@@ -90,7 +90,7 @@ def command(
         "restart": restart,
         "broker": shared,
         "delete_topics": delete_topics,
-        "notices": notice_options(),
+        "notices": None if notice_options is None else notice_options(),
         "page_port": (page_port or 0) if page else None,
     }
     if common["notices"] and given["formats"] and not {"json", "npz"} & set(given["formats"]):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from skymap_scanner.cli import options
 from skymap_scanner.cli.broker_options import BrokerOptions, with_broker
+from skymap_scanner.cli.notice_options import with_notices
 from skymap_scanner.cli.role_process import start_role
 
 
@@ -35,6 +38,7 @@ from skymap_scanner.cli.role_process import start_role
 @click.option(
     "--delete-output-from-queue", is_flag=True, help="Delete the topic of best fits once the files are written."
 )
+@with_notices("--notify", required=False, text="Send notices when the scan begins and when it ends:")
 @options.topics("collected", "to_be_scanned")
 @options.end_with_parent
 def command(
@@ -47,10 +51,13 @@ def command(
     area: str | None,
     pixel_list: str | None,
     delete_output_from_queue: bool,
+    notice_options: Callable[[], Any] | None,
     topic_bases: dict[str, str],
     end_with_parent: bool,
 ) -> int:
     """Write the .i3 file with every pixel's fit, and the results, once the scan is complete.
+
+    Notices that cannot be sent never fail the saver: it logs a warning, and the outbox beside the results keeps them.
 
     \b
     Example:
@@ -74,6 +81,10 @@ def command(
     )
     topics = ScanTopics.of(name, TopicBases(**topic_bases))
     with broker_options.open() as broker:
-        attempts = SaveAttempts()
-        done = retry_while_disk_full(lambda: save(broker, topics, settings, stop, attempts), stop)
+        attempts, announcer = SaveAttempts(), None
+        if notice_options is not None:
+            from skymap_scanner.cli.saver_notices import SaverNotices
+
+            announcer = SaverNotices(settings.results, notice_options, stop)
+        done = retry_while_disk_full(lambda: save(broker, topics, settings, stop, attempts, announcer), stop)
     return 0 if done else stop.exit_code

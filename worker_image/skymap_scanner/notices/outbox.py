@@ -84,22 +84,23 @@ class Outbox:
         A destination gets each notice once; only where it did not take it, it is tried again.
         """
         with self._lock:
-            had = {one.destination: place for place, one in enumerate(self._entries) if one.key == notice.key}
+            entries = list(self._entries)
+            had = {one.destination: place for place, one in enumerate(entries) if one.key == notice.key}
             wanted = []
             for label, kind in destinations.items():
                 place = had.get(label)
                 if place is None:
-                    wanted.append(
+                    entries.append(
                         Entry(destination=label, key=notice.key, document=DOCUMENTS[kind](notice), notice=notice)
                     )
-                    self._entries.append(wanted[-1])
-                elif self._entries[place].state == "failed":
-                    self._entries[place] = self._entries[place].model_copy(update={"state": "pending"})
-                    wanted.append(self._entries[place])
-            if len(self._entries) > MAX_ENTRIES:
+                    wanted.append(entries[-1])
+                elif entries[place].state == "failed":
+                    entries[place] = entries[place].model_copy(update={"state": "pending"})
+                    wanted.append(entries[place])
+            if len(entries) > MAX_ENTRIES:
                 raise InputError(f"{self._path} holds {MAX_ENTRIES} notices: move it away")
             if wanted:
-                self._write()
+                self._write(entries)
             return wanted
 
     def next_pending(self, destination: str) -> Entry | None:
@@ -114,18 +115,24 @@ class Outbox:
                 for index, one in enumerate(self._entries)
                 if (one.destination, one.key) == (entry.destination, entry.key)
             )
-            self._entries[place] = self._entries[place].model_copy(update=changes)
-            self._write()
-            return self._entries[place]
+            entries = list(self._entries)
+            entries[place] = entries[place].model_copy(update=changes)
+            self._write(entries)
+            return entries[place]
 
-    def _write(self) -> None:
-        write_atomically(self._path, _File(entries=self._entries).model_dump_json(indent=1).encode())
+    def _write(self, entries: list[Entry]) -> None:
+        write_atomically(self._path, _File(entries=entries).model_dump_json(indent=1).encode())
+        self._entries = entries
 
 
 @contextmanager
 def open_outbox(folder: Path) -> Iterator[Outbox]:
     """Open the outbox of a folder, and keep other processes from it; raises InputError if one has it open."""
-    with (folder / ".notices.lock").open("ab") as lock:
+    try:
+        lock = (folder / ".notices.lock").open("ab")
+    except OSError as error:
+        raise InputError(f"{folder}: the outbox of notices cannot be opened ({error.strerror})") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

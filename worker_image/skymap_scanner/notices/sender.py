@@ -65,16 +65,16 @@ class Sender:
         for thread in self._threads:
             thread.start()
 
-    def finish(self, seconds: float) -> list[Entry]:
+    def finish(self, seconds: float, stopped: Callable[[], bool] = lambda: False) -> list[Entry]:
         """Send what is left, for so many seconds at most; return what the destinations of this sender have not got.
 
-        Raises InputError if the outbox cannot be written.
+        ``stopped``: whether to give up at once. Raises InputError if the outbox cannot be written.
         """
         with self._changed:
             self._end = time.monotonic() + seconds
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        while not stopped() and any(thread.is_alive() for thread in self._threads):
+            time.sleep(0.02)
         if self._fault is not None:
             raise self._fault
         return [one for one in self._outbox.entries if one.destination in self._channels and one.state != "sent"]

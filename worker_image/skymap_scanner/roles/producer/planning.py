@@ -53,22 +53,9 @@ class ScanSettings:
 
 def scan_entry(settings: ScanSettings, prepared: PreparedEvent, metadata: tuple[str, ...], software: str) -> ScanEntry:
     """Return the first entry of the plan; ``metadata`` are the topics of the event's frames."""
-    kind = event_kind(prepared.name)
     return ScanEntry(
         name=settings.name,
-        event=EventFacts(
-            name=prepared.name,
-            run=prepared.header.run_id,
-            event=prepared.header.event_id,
-            sub_event=prepared.header.sub_event_id,
-            sub_event_stream=stream_name(prepared.header),
-            choice=prepared.choice,
-            caution=prepared.caution,
-            mjd=prepared.mjd,
-            kind=kind,
-            real=kind != SIMULATION,
-            metadata_topics=metadata,
-        ),
+        event=event_facts(prepared, metadata),
         levels=" ".join(map(str, settings.levels)),
         seeds=settings.seeds,
         first_seeds=settings.first_seeds,
@@ -79,6 +66,24 @@ def scan_entry(settings: ScanSettings, prepared: PreparedEvent, metadata: tuple[
         software=software,
         keep_all_seeds=settings.keep_all_seeds,
         calibrate=settings.calibrate,
+    )
+
+
+def event_facts(prepared: PreparedEvent, metadata: tuple[str, ...]) -> EventFacts:
+    """Return the facts about an event that results and notices contain; ``metadata``: the topics of its frames."""
+    kind = event_kind(prepared.name)
+    return EventFacts(
+        name=prepared.name,
+        run=prepared.header.run_id,
+        event=prepared.header.event_id,
+        sub_event=prepared.header.sub_event_id,
+        sub_event_stream=stream_name(prepared.header),
+        choice=prepared.choice,
+        caution=prepared.caution,
+        mjd=prepared.mjd,
+        kind=kind,
+        real=kind != SIMULATION,
+        metadata_topics=metadata,
     )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from skymap_api.names import ScanTopics
 from skymap_api.progress import ProgressPhase
@@ -64,8 +65,23 @@ class SaverSettings:
     delete_collected: bool = False
 
 
+class Announcer(Protocol):
+    """Tells others about a scan; its faults are its own."""
+
+    def began(self, scan: ScanEntry) -> None:
+        """Learn that the scan has begun."""
+
+    def written(self, outputs: Sequence[Path]) -> None:
+        """Learn that its files are written."""
+
+
 def save(
-    broker: Broker, topics: ScanTopics, settings: SaverSettings, stop: Stop, attempts: SaveAttempts | None = None
+    broker: Broker,
+    topics: ScanTopics,
+    settings: SaverSettings,
+    stop: Stop,
+    attempts: SaveAttempts | None = None,
+    announcer: Announcer | None = None,
 ) -> bool:
     """Wait for all pixels and write the files: True when they are written, False if a stop was requested first.
 
@@ -84,6 +100,8 @@ def save(
         if scan is None:
             return False
         check_expected(scan, settings)
+        if announcer is not None:
+            announcer.began(scan)
         need = requirements_of(scan)
         formats, left_out = writable_formats(need, settings.formats, named=bool(settings.formats))
         settings = replace(settings, formats=formats)
@@ -109,6 +127,8 @@ def save(
             if outputs is None:
                 return False
             reporter.publish(ProgressPhase.DONE, outputs)
+    if announcer is not None:
+        announcer.written(outputs)
     if settings.delete_collected:
         broker.delete_topic(topics.collected)
     log.info("%d pixels written to %s", sum(map(len, plan_reader.plan.levels.values())), outputs[0])

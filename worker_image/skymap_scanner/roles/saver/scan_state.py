@@ -29,6 +29,7 @@ from skymap_scanner.roles.task_frames import FitStatement, PixelFit
 from skymap_scanner.scan.levels import Level
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
+from skymap_scanner.scan.plan_entries import EventFacts
 from skymap_scanner.scan.refinement import choose_parents
 from skymap_scanner.scan.region import area_is_known
 from skymap_scanner.scan.seeds import Round
@@ -152,7 +153,6 @@ def scan_result(plan: Plan, best_fits: BestFits, statements: Statements) -> Scan
     """
     if plan.scan is None:
         raise ValueError("a result needs a plan that has begun")
-    event = plan.scan.event
     levels = {}
     for nside, pixels in plan.levels.items():
         rows = [_row(best_fits[pixel]) for pixel in pixels if pixel in best_fits]
@@ -160,27 +160,34 @@ def scan_result(plan: Plan, best_fits: BestFits, statements: Statements) -> Scan
     finished = plan.complete(best_fits.has)
     result = ScanResult(
         levels=levels,
-        metadata=ScanMetadata(
-            run_id=event.run,
-            event_id=event.event,
-            sub_event_id=event.sub_event,
-            sub_event_stream=event.sub_event_stream,
-            choice=event.choice,
-            caution=event.caution,
-            event_type=event.kind,
-            mjd=event.mjd,
-            is_real_event=event.real,
+        metadata=replace(
+            event_metadata(plan.scan.event),
             complete={
                 nside: len(levels[nside]) == len(pixels) and (finished or nside != plan.newest)
                 for nside, pixels in plan.levels.items()
             },
             plan={nside: len(pixels) for nside, pixels in plan.levels.items()},
-            name=event.name,
             reconstruction=plan.scan.reconstruction,
             scanner_version=__version__,
         ),
     )
     return _with_rule(result, statements, event_deltas(plan, best_fits))
+
+
+def event_metadata(event: EventFacts) -> ScanMetadata:
+    """Return what is known of a scan before its first fit."""
+    return ScanMetadata(
+        run_id=event.run,
+        event_id=event.event,
+        sub_event_id=event.sub_event,
+        sub_event_stream=event.sub_event_stream,
+        choice=event.choice,
+        caution=event.caution,
+        event_type=event.kind,
+        mjd=event.mjd,
+        is_real_event=event.real,
+        name=event.name,
+    )
 
 
 def event_deltas(plan: Plan, best_fits: Mapping[Pixel, PixelFit]) -> list[float] | None:

@@ -1,0 +1,84 @@
+"""A saver that sends notices: what it sends, and that notices never fail a scan."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.unit.notices.receiver import Receiver
+
+from skymap_scanner.cli.notices import NoticeOptions
+from skymap_scanner.cli.saver_notices import SaverNotices
+from skymap_scanner.errors import InputError
+from skymap_scanner.notices.destination import Destination
+from skymap_scanner.notices.outbox import FILE
+from skymap_scanner.roles.saver.saver import save
+from skymap_scanner.roles.stop import Stop
+
+
+@pytest.fixture
+def finished(scan):
+    """A scan whose fits are all done; `saved` writes its files once more."""
+    one = scan("1:0 4:3")
+    one.run()
+    return one
+
+
+def saved(one, announcer, formats=("json", "npz")) -> bool:
+    settings = replace(one.saver, formats=formats)
+    with one.open() as broker:
+        return save(broker, one.topics, settings, Stop(), announcer=announcer)
+
+
+def options(url: str) -> NoticeOptions:
+    return NoticeOptions((Destination("webhook", "webhook", url, b"s" * 24),))
+
+
+def bodies(receiver: Receiver) -> list[dict]:
+    return [json.loads(body) for _, body in receiver.received]
+
+
+def test_saver_sends_begin_and_result_once(finished):
+    with Receiver().running() as receiver:
+        for _ in range(2):  # the second is a saver that runs again
+            assert saved(finished, SaverNotices(finished.folder, lambda: options(receiver.url), Stop()))
+    first, last = bodies(receiver)
+    assert (first["type"], first["summary"]["best_fit"]) == ("initial", None)
+    assert (last["type"], last["summary"]["complete"]) == ("update", True)
+    assert first["summary"]["name"] == last["summary"]["name"]
+
+
+def failing() -> NoticeOptions:
+    raise InputError("notices are signed: set SKYMAP_NOTIFY_SECRET")
+
+
+@pytest.mark.parametrize("fault", ["settings", "outbox", "folder", "formats"])
+def test_faults_of_notices_do_not_fail_the_saver(finished, fault, caplog):
+    formats = ("summary",) if fault == "formats" else ("json",)
+    folder = finished.folder
+    if fault == "outbox":
+        (folder / FILE).write_text("{")
+    if fault == "folder":
+        folder = Path("/proc/none")
+    if fault == "formats":
+        for path in [*folder.glob("run*.npz"), *folder.glob("run*.json")]:
+            path.unlink()
+    with Receiver().running() as receiver:
+        read = failing if fault == "settings" else lambda: options(receiver.url)
+        assert saved(finished, SaverNotices(folder, read, Stop()), formats)
+    assert "no notice about the result" in caplog.text
+    assert len(receiver.received) == (1 if fault == "formats" else 0)
+
+
+def test_dead_destination_does_not_outlast_a_stop(finished):
+    stop = Stop()
+    with Receiver((503, {})).running() as receiver:
+        receiver.before_answer = lambda: stop.request() if len(receiver.received) > 1 else None
+        began = time.monotonic()
+        assert saved(finished, SaverNotices(finished.folder, lambda: options(receiver.url), stop))
+    assert time.monotonic() - began < 20
+    entries = json.loads((finished.folder / FILE).read_text())["entries"]
+    assert [one["state"] for one in entries] == ["pending", "pending"]
