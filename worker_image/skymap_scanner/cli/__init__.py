@@ -55,6 +55,7 @@ COMMANDS = {
     "plot": "Draw the pictures of a result file, or write it in other formats.",
     "report": "Write the report of a scan, or an index of reports.",
     "notify": "Send a notice about a scan, or its retraction.",
+    "circular": "Print the draft of a GCN circular about a scan.",
     "compare": "Compare two maps: distance, overlap of the regions, agreement.",
     "inside": "Print the probability of a map inside a field of view or a MOC.",
     "sources": "List the sources of a catalogue that lie in the regions of a scan.",

@@ -289,6 +289,15 @@ def parse_select(text: str | None) -> EventSelection | None:
         raise InputError(f"--select {error}") from None
 
 
+def letter(function: F) -> F:
+    """``--letter``."""
+    return click.option(
+        "--letter",
+        metavar="X",
+        help="Name the event IceCube-YYMMDDX, after its UTC date: X counts the events of a day, from A.",
+    )(function)
+
+
 def parse_circle(text: str) -> tuple[float, float, float]:
     """Read ``RA,DEC,RADIUS`` (deg); raises InputError if these are not three numbers."""
     try:

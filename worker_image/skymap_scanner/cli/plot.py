@@ -49,6 +49,12 @@ FORMATS = tuple(name for name in RESULT_FORMATS if name != "report")
 @click.option(
     "--circle", metavar="RA,DEC,RADIUS", help="Draw a circle, such as that of the online direction, deg (J2000)."
 )
+@options.letter
+@click.option(
+    "--lvk-version",
+    type=click.IntRange(0, 9999),
+    help="Name maps as LIGO, Virgo and KAGRA do, by event and version: IceCube-231202A.multiorder.fits,0",
+)
 def command(
     result: Path,
     folder: Path | None,
@@ -57,6 +63,8 @@ def command(
     images: tuple[ImageKind, ...],
     catalogue: Path | None,
     circle: str | None,
+    letter: str | None,
+    lvk_version: int | None,
 ) -> None:
     """Draw the pictures of RESULT (the JSON or npz file of a scan), or write it in other formats.
 
@@ -66,9 +74,11 @@ def command(
         skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --contours wilks --image pdf
         skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --format fits --format summary
         skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --catalog gll_psc_v35.fit
+        skymap-scanner plot run00138632.evt000031747601.neutrino_8_32_128_512.npz --format fits --lvk-version 0
     """
     from skymap_scanner.results import IC160427A, WILKS, ScanResult, write_results
     from skymap_scanner.results.catalogue import read_catalogue
+    from skymap_scanner.results.naming import named_by_date
     from skymap_scanner.results.overlay import Overlay
 
     rule = {"result": None, "wilks": WILKS, "ic160427a": IC160427A}[contours]
@@ -77,13 +87,17 @@ def command(
         overlay = Overlay(
             None if catalogue is None else read_catalogue(catalogue), None if circle is None else parse_circle(circle)
         )
+    scan = ScanResult.read(result)
+    if letter is not None:
+        scan = named_by_date(scan, letter)
     written = write_results(
-        ScanResult.read(result),
+        scan,
         folder or result.parent,
         formats or ["png"],
         rule=rule,
         images=images or ["png"],
         overlay=overlay,
+        lvk_version=lvk_version,
     )
     for path in written:
         click.echo(printable_line(str(path)))

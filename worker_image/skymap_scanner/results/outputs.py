@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,8 @@ ImageKind = Literal["png", "pdf", "svg"]
 IMAGE_KINDS: tuple[ImageKind, ...] = get_args(ImageKind)
 #: Formats that need a package of an extra: the package, and the extra.
 _NEEDS = {"png": ("matplotlib", "plots")}
+#: Longest name of an event in the name of a file (characters).
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -80,15 +83,16 @@ def write_results(
     rule: ContourRule | None = None,
     images: Sequence[ImageKind] = ("png",),
     overlay: Overlay | None = None,
+    lvk_version: int | None = None,
 ) -> list[Path]:
     """Write the files of a result into ``folder``, created if missing, and return their paths.
 
     ``formats`` are some of RESULT_FORMATS; None means all that the installed packages can write. ``rule``: how
     contours are drawn; None means as the result states, and by Wilks' theorem where it states nothing. The files of
     another rule than the result's have it in their names. ``images`` are the kinds of files of the format png, and
-    ``overlay`` is laid over them. Without a fitted pixel there is no map, and only json, npz and the summary are
-    written. Raises InputError as `check_formats`, when the folder cannot be written to, or when there is not enough
-    memory.
+    ``overlay`` is laid over them. Maps are named by event and ``lvk_version`` if it is given. Without a fitted pixel
+    there is no map, and only json, npz and the summary are written. Raises InputError as `check_formats`, when the
+    folder cannot be written to, or when there is not enough memory.
     """
     formats = choose_formats(formats or ())
     try:
@@ -99,7 +103,7 @@ def write_results(
     stated = result.metadata.rule or WILKS
     rule = stated if rule is None or rule.name == stated.name else rule
     for suffix, encode in _files(result, formats, rule, Pictures(images, overlay)).items():
-        path = folder / f"{result.stem}{suffix}"
+        path = folder / (f"{result.stem}{suffix}" if lvk_version is None else lvk_name(result, suffix, lvk_version))
         try:
             written.append(write_atomically(path, encode()))
         except MemoryError as error:
@@ -107,6 +111,19 @@ def write_results(
                 f"{path.name}: there is not enough memory to make it; choose other formats"
             ) from error
     return written
+
+
+def lvk_name(result: ScanResult, suffix: str, version: int) -> str:
+    """Return the name of a map of this suffix as LVK numbers them, ``IceCube-231202A.multiorder.fits,0``.
+
+    Other files, and those of another rule, keep their names.
+    """
+    endings = [("", ".multiorder.fits", ".multiorder.fits"), (".skymap_nside_", "_probability.fits.gz", ".fits.gz")]
+    ending = next((new for start, end, new in endings if suffix.startswith(start or end) and suffix.endswith(end)), "")
+    if not ending:
+        return f"{result.stem}{suffix}"
+    name = re.sub(r"[^A-Za-z0-9+.-]", "-", result.metadata.name)[:LONGEST_NAME].strip(".-")
+    return f"{name or result.stem}{ending},{version}"
 
 
 def _files(
