@@ -116,7 +116,7 @@ def half(half_scan: str) -> Iterator[str]:
 
 
 def settled(opened: Opened) -> Page:
-    expect(opened.page.locator("#regions")).to_contain_text("90%", timeout=60_000)
+    expect(opened.page.locator("#regions")).to_contain_text("3 sigma", timeout=30_000)
     return opened.page
 
 

@@ -18,6 +18,7 @@ from skymap_scanner.broker import Outgoing, open_broker
 from skymap_scanner.broker.protocol import arrived
 from skymap_scanner.errors import BrokerUnavailable
 from skymap_scanner.live import follower as module
+from skymap_scanner.live import status as status_module
 from skymap_scanner.live.fit_log import FitLog
 from skymap_scanner.live.follower import Follower, Pace
 from skymap_scanner.roles.work import SeedWork
@@ -113,9 +114,12 @@ def test_scan_that_has_not_begun_is_waited_for_without_a_topic(scan: MakeScan) -
 
 
 @pytest.mark.parametrize(("fits", "contours"), [(8, False), (30, True)])
-def test_contours_come_once_the_first_level_is_covered(scan: MakeScan, fits: int, contours: bool) -> None:
+def test_contours_come_once_the_first_level_is_covered(
+    scan: MakeScan, monkeypatch: pytest.MonkeyPatch, fits: int, contours: bool
+) -> None:
     one = scan("1:0 4:2", seeds=1)
     one.run()
+    monkeypatch.setattr(status_module, "WHOLE_SKY", 0.0)  # so that no region is too small
     url = f"sqlite:///{one.folder / 'part.sqlite'}"
     with one.open() as source, open_broker(url) as target:
         for topic in source.topics():
@@ -143,6 +147,19 @@ def test_scan_of_too_many_pixels_shows_its_progress_alone(scan: MakeScan, monkey
     assert "too many pixels" in follower.status["note"]
     assert follower.status["fits"]["done"] == 132
     assert len(follower.log) <= 20
+
+
+@pytest.mark.parametrize(("pixels", "resolved"), [(300, True), (5, False)])
+def test_regions_smaller_than_a_pixel_are_not_shown(
+    scan: MakeScan, monkeypatch: pytest.MonkeyPatch, pixels: int, resolved: bool
+) -> None:
+    one = scan("1:0 4:2")
+    one.run()
+    monkeypatch.setattr(status_module, "pixel_count", lambda _: pixels)
+    status = followed(one).status
+    areas = [contour["area"] for contour in status["contours"]]
+    assert (areas != [], len(status["regions"])) == (resolved, len(areas))
+    assert all(area >= status_module.WHOLE_SKY / pixels for area in areas)
 
 
 class Flaky:
@@ -222,10 +239,8 @@ def test_pace_takes_a_small_part_of_a_core(cost: float, pause: float) -> None:
 
 
 def test_workers_are_bounded_and_printable(monkeypatch: pytest.MonkeyPatch) -> None:
-    from skymap_scanner.live import status  # noqa: PLC0415
-
-    monkeypatch.setattr(status, "MAX_WORKERS", 2)
-    workers = status.Workers()
+    monkeypatch.setattr(status_module, "MAX_WORKERS", 2)
+    workers = status_module.Workers()
     for name, attempt, llh in (("a\x1b[2J", 1, 1.0), ("a\x1b[2J", 2, None), ("b", 1, 1.0), ("c", 1, 1.0)):
         workers.add([SeedWork(worker=name, began=1.0, ended=2.0, attempt=attempt, seed=0, llh=llh)])
     assert workers.listed() == [

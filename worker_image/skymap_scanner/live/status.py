@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import compress
 from typing import Any
 
 from skymap_api.progress import Progress
 from skymap_api.text import printable_line
+from skymap_scanner.healpix import pixel_count
 from skymap_scanner.report import ScanReport
 from skymap_scanner.roles.readers import BestFits
 from skymap_scanner.roles.saver.scan_state import (
+    SQUARE_DEGREES,
     Statements,
     calibration_progress,
     fit_counts,
@@ -22,6 +25,8 @@ from skymap_scanner.roles.work import SeedWork
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.plan_entries import EventFacts
 
+#: Area of the sky (square degrees).
+WHOLE_SKY = 4 * math.pi * SQUARE_DEGREES
 #: Workers that a page lists; the fits of further ones are not counted.
 MAX_WORKERS = 200
 
@@ -106,19 +111,24 @@ def counts(progress: Progress) -> dict[str, Any]:
 
 
 def direction_status(plan: Plan, best_fits: BestFits, statements: Statements) -> dict[str, Any]:
-    """Return the best fit so far and, once the first level covers its sky, the contours, areas and cautions."""
+    """Return the best fit so far and, once the first level covers its sky, the cautions and the resolved regions.
+
+    A region that is smaller than the pixel of the best fit says more of the interpolation than of the event.
+    """
     from skymap_scanner.report.content import content  # noqa: PLC0415 - astropy and scipy
 
     result = scan_result(plan, best_fits, statements)
     if result.metadata.rule is None:
         return {"best": None, "contours": [], "regions": [], "cautions": []}
     shown = content(ScanReport(result))
+    best, contours = shown.data["best"], shown.data["contours"]
     covered = all(pixel in best_fits for pixel in plan.levels[min(plan.levels)])
-    best = shown.data["best"]
+    pixel_area = WHOLE_SKY / pixel_count(best["nside"])
+    resolved = [covered and contour["area"] >= pixel_area for contour in contours]
     return {
-        "best": best if math.isfinite(best["llh"]) else None,
+        "best": best,
         "rule": shown.data["rule"]["label"],
-        "contours": shown.data["contours"] if covered else [],
-        "regions": list(shown.regions) if covered else [],
+        "contours": list(compress(contours, resolved)),
+        "regions": list(compress(shown.regions, resolved)),
         "cautions": list(shown.cautions) if covered else [],
     }

@@ -156,6 +156,7 @@ def _contour(region: Contour, rule: str) -> dict[str, Any]:
         "main": region.rule == rule,
         "level": region.credible_level,
         "threshold": region.threshold,
+        "area": float(f"{region.area:.4g}"),
         "lines": [np.round(line, 4).ravel().tolist() for line in region.lines],
     }
 

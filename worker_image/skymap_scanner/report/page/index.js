@@ -7,14 +7,13 @@ function sortBy(column, heading) {
   const up = heading.getAttribute("aria-sort") !== "ascending";
   for (const one of table.tHead.rows[0].cells) one.removeAttribute("aria-sort");
   heading.setAttribute("aria-sort", up ? "ascending" : "descending");
-  const text = (row) => row.cells[column].textContent.trim();
-  const number = (row) => Number.parseFloat(text(row));
-  const rows = [...body.rows];
-  const numeric = rows.some((row) => /^[+-]?[\d.]+$/.test(text(row)));
-  const order = numeric
-    ? (a, b) => (number(a) || 0) - (number(b) || 0)
-    : (a, b) => text(a).localeCompare(text(b));
-  rows.sort((a, b) => (up ? order(a, b) : order(b, a)));
+  const texts = [...body.rows].map((row) => row.cells[column].textContent.trim());
+  const numeric = texts.some((text) => /^[+-]?[\d.]+$/.test(text));
+  const keys = numeric ? texts.map((text) => Number.parseFloat(text) || 0) : texts;
+  const { compare } = new Intl.Collator();
+  const order = numeric ? (a, b) => keys[a] - keys[b] : (a, b) => compare(keys[a], keys[b]);
+  const places = [...keys.keys()].sort((a, b) => (up ? order(a, b) : order(b, a)));
+  const rows = places.map((place) => body.rows[place]);
   body.append(...rows);
 }
 
