@@ -230,7 +230,7 @@ def test_messages_of_others_do_not_end_the_follower(scan: MakeScan) -> None:
     assert followed(one).report is not None
 
 
-@pytest.mark.parametrize(("cost", "pause"), [(0.0, 1.0), (0.01, 1.0), (0.2, 4.0), (2.0, 10.0), (5.0, 15.0)])
+@pytest.mark.parametrize(("cost", "pause"), [(0.0, 1.0), (0.02, 1.0), (0.2, 8.0), (2.0, 10.0), (5.0, 15.0)])
 def test_pace_takes_a_small_part_of_a_core(cost: float, pause: float) -> None:
     pace = Pace(1.0)
     assert pace.due(0.0)

@@ -6,7 +6,9 @@ import asyncio
 import json
 import re
 import socket
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +20,7 @@ from tests.unit.roles.conftest import Scan
 
 from skymap_api.names import ScanTopics, TopicBases
 from skymap_api.progress import FitCounts, Progress, ProgressPhase, encode_progress
-from skymap_scanner.broker import Outgoing
+from skymap_scanner.broker import Broker, Outgoing
 from skymap_scanner.live import scans as scans_module
 from skymap_scanner.live import server as module
 from skymap_scanner.live.fit_log import FitLog
@@ -286,6 +288,41 @@ def test_progress_of_many_scans_is_read_in_turn(scan: MakeScan, monkeypatch: pyt
     read = [{listed.name for listed in scans.listed() if listed.progress} for _ in range(6)]
     assert len(read[0]) < 4
     assert read[-1] == {f"scan-{number}" for number in range(4)}
+
+
+def test_scan_deleted_while_it_is_listed_stays_deleted(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = scan("1:0")
+    topic = ScanTopics.of("gone").progress
+    monkeypatch.setattr(scans_module, "find_scans", lambda *_: {"gone": frozenset({topic})})
+    scans = Scans(one.open, TopicBases())
+    assert scans.listed() == [ListedScan("gone", None)]
+    with one.open() as broker:
+        assert broker.topics() == []
+
+
+def test_broker_that_does_not_answer_delays_no_open_page(scan: MakeScan, serve_scans: Serve) -> None:
+    one, answer = scan("1:0"), threading.Event()
+
+    def open_broker() -> Broker:
+        if opened:
+            answer.wait(30)
+        opened.append(1)
+        return one.open()
+
+    opened: list[int] = []
+    with one.open() as broker, broker.producer(ScanTopics.of("a").progress, "p") as producer:
+        producer.send(Outgoing(encode_progress(progress("a"))))
+    server = serve_scans(open_broker)
+    assert httpx.get(f"{server.url}/scans/a/").status_code == 200  # lists once; its follower waits for the broker
+    with ThreadPoolExecutor() as pool:
+        for _ in range(20):
+            pool.submit(httpx.get, server.url, timeout=60)  # lists that wait
+        try:
+            for _ in range(3):
+                with httpx.stream("GET", f"{server.url}/scans/a/events", timeout=5) as stream:
+                    assert next(stream.iter_text()).startswith("id: ")
+        finally:
+            answer.set()
 
 
 def test_unreachable_broker_is_an_answer(serve_scans: Serve) -> None:

@@ -51,8 +51,8 @@ MAX_ERROR = 500
 class Pace:
     """Says when work is due that is repeated; the caller passes the time.
 
-    It may take a twentieth of a core, and more only where the pauses would become longer than `LONGEST_PAUSE`: a third
-    then, since what a page shows must not be minutes old.
+    It may take a fortieth of a core, and more only where the pauses would become longer than `LONGEST_PAUSE`: a third
+    at most, since what a page shows must not be minutes old.
     """
 
     def __init__(self, interval: float) -> None:
@@ -65,7 +65,7 @@ class Pace:
 
     def done(self, began: float, cost: float) -> None:
         """Note when the work began (s), and the processor time that it took (s)."""
-        self._next = began + max(self._interval, min(20 * cost, LONGEST_PAUSE), 3 * cost)
+        self._next = began + max(self._interval, min(40 * cost, LONGEST_PAUSE), 3 * cost)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from skymap_api.names import ScanTopics, TopicBases
 from skymap_api.progress import Progress, ProgressPhase
 from skymap_scanner.broker import Broker
-from skymap_scanner.errors import SkymapError
+from skymap_scanner.errors import BrokerError, BrokerUnavailable, SkymapError
 from skymap_scanner.live.follower import Follower
-from skymap_scanner.roles.scans import find_scans, read_progress
+from skymap_scanner.roles.scans import find_scans, latest_progress
 
 #: Most scans that are followed at a time, and how long one without a page is followed (s).
 MAX_FOLLOWERS, IDLE_TIME = 8, 60.0
@@ -43,15 +43,16 @@ class TooManyScansError(SkymapError):
 class Scans:
     """Follows scans while pages show them.
 
-    ``name``: the one scan that is shown, from the start and whether or not it has begun; None: all on the broker. The
-    methods may block, so a server calls them in threads; they may be called by any.
+    ``name``: the one scan that is shown, from the start and whether or not it has begun; None: all on the broker.
+    ``listed`` and ``find`` ask the broker and may block, so a server calls them in threads; all may be called by any.
     """
 
     def __init__(self, open_broker: Callable[[], Broker | None], bases: TopicBases, name: str | None = None) -> None:
         self.name = name
         self._open_broker = open_broker
         self._bases = bases
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the followers, and never held while a broker is asked
+        self._listing = threading.Lock()
         self._followed: dict[str, _Followed] = {}
         self._listed: tuple[float, Sequence[ListedScan]] = (-LIST_INTERVAL, ())
         self._progress: dict[str, tuple[float, Progress | None]] = {}  # and when it was read (s, monotonic)
@@ -65,7 +66,7 @@ class Scans:
 
     def listed(self) -> Sequence[ListedScan]:
         """Return the scans on the broker by name, at most some seconds old; raises SkymapError as the broker does."""
-        with self._lock:
+        with self._listing:
             read, scans = self._listed
             if time.monotonic() - read >= LIST_INTERVAL:
                 scans = self._list()
@@ -87,9 +88,14 @@ class Scans:
                     break
                 finished = progress is not None and progress.phase is ProgressPhase.DONE
                 if topic in found[name] and not (finished and now - read < DONE_INTERVAL):
-                    known[name] = (now, read_progress(broker, topic))
+                    known[name] = (now, _progress_on(broker, topic))
         self._progress = known
         return [ListedScan(name, known[name][1]) for name in found]
+
+    def followed(self, name: str) -> Follower | None:
+        """Return the follower of a scan if there is one; does not block."""
+        with self._lock:
+            return self._followed[name].follower if name in self._followed else None
 
     def find(self, name: str, *, anew: bool = False) -> Follower | None:
         """Return the follower of a scan, which begins now if none does; None if there is no such scan.
@@ -138,3 +144,14 @@ class Scans:
             if name in self._followed:
                 one = self._followed[name]
                 one.pages, one.left = max(one.pages - 1, 0), time.monotonic()
+
+
+def _progress_on(broker: Broker, topic: str) -> Progress | None:
+    """Return the latest snapshot on a topic, None without one, or if the topic was deleted meanwhile."""
+    try:
+        with broker.reader(topic, create=False) as reader:
+            return latest_progress(reader, 0)
+    except BrokerUnavailable:
+        raise
+    except BrokerError:
+        return None

@@ -142,8 +142,10 @@ class Pages:
         return response
 
     async def _follower(self, request: web.Request, *, anew: bool = False) -> Follower:
-        find = partial(self._scans.find, request.match_info["name"], anew=anew)
-        follower = await asyncio.to_thread(find)
+        name = request.match_info["name"]
+        follower = None if anew else self._scans.followed(name)
+        if follower is None:
+            follower = await asyncio.to_thread(partial(self._scans.find, name, anew=anew))
         if follower is None:
             raise web.HTTPNotFound(reason="There is no scan of this name on the broker.")
         return follower
