@@ -8,7 +8,7 @@ from astropy.coordinates import spherical_to_cartesian
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skymap_scanner.results.directions import radec_to_vector, vector_to_radec
+from skymap_scanner.results.directions import radec_to_vector, rounded_longitude, vector_to_radec
 
 
 @given(st.floats(0, 360, exclude_max=True), st.floats(-89.999, 89.999), st.floats(1e-3, 1e3))
@@ -23,3 +23,8 @@ def test_directions_round_trip_through_vectors_of_any_length(ra: float, dec: flo
 def test_vectors_agree_with_astropy(ra: float, dec: float) -> None:
     expected = [float(x) for x in spherical_to_cartesian(1.0, np.radians(dec), np.radians(ra))]
     assert radec_to_vector(np.array(ra), np.array(dec)) == pytest.approx(expected, abs=1e-15)
+
+
+@pytest.mark.parametrize(("longitude", "decimals", "expected"), [(359.99996, 4, 0.0), (359.99994, 4, 359.9999)])
+def test_rounded_longitude_stays_below_a_turn(longitude, decimals, expected):
+    assert rounded_longitude(longitude, decimals) == expected

@@ -253,3 +253,10 @@ def test_other_events_that_could_be_meant_are_a_caution(metadata):
     assert "\nCAUTION: 2 sub-events have light\nCAUTION: no list\n" in summary_text(both, None, [])
     assert json.loads(summary_json(both, None, []))["caution"] == "no list"
     assert "CAUTION" not in summary_text(ScanResult({}, metadata({})), None, [])
+
+
+def test_galactic_longitude_stays_below_a_turn(track, monkeypatch):
+    monkeypatch.setattr(BestFit, "galactic", property(lambda _: (359.99997, 0.01)))
+    text, content = written(track)
+    assert content["best_fit"]["galactic_longitude"] == 0.0
+    assert "Galactic coordinates: l = 0.00 deg, b = +0.01 deg" in text.splitlines()

@@ -13,6 +13,11 @@ def radec_to_vector(ra: Floats, dec: Floats) -> Floats:
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
+def rounded_longitude(longitude: float, decimals: int) -> float:
+    """Return a right ascension or galactic longitude (deg) with so many decimals, still in [0, 360)."""
+    return round(longitude, decimals) % 360.0
+
+
 def vector_to_radec(vectors: Floats) -> tuple[Floats, Floats]:
     """Return right ascension in [0, 360) and declination (deg) of vectors (..., 3) of any length."""
     ra = np.degrees(np.arctan2(vectors[..., 1], vectors[..., 0])) % 360.0

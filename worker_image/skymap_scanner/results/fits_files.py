@@ -19,6 +19,7 @@ from skymap_api.text import printable_line
 from skymap_scanner.healpix import pixel_count
 from skymap_scanner.results.cautions import cautions
 from skymap_scanner.results.contours import Contour, of_rule
+from skymap_scanner.results.directions import rounded_longitude
 from skymap_scanner.results.fits_checksum import add_checksums, sum_words
 from skymap_scanner.results.result import ScanResult
 from skymap_scanner.results.rule import THREE_SIGMA, WILKS
@@ -133,9 +134,9 @@ def event_cards(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Con
     }
     cards += [(key, value, comment) for key, (value, comment) in optional.items() if value not in ("", None)]
     cards += [
-        ("RA", round(best.ra, 4), "Best fit, degree, J2000"),
+        ("RA", rounded_longitude(best.ra, 4), "Best fit, degree, J2000"),
         ("DEC", round(best.dec, 4), "Best fit, degree, J2000"),
-        ("GLON", round(best.galactic[0], 4), "Best fit, galactic longitude, degree"),
+        ("GLON", rounded_longitude(best.galactic[0], 4), "Best fit, galactic longitude, degree"),
         ("GLAT", round(best.galactic[1], 4), "Best fit, galactic latitude, degree"),
         ("ATEDGE", skymap.best_at_edge, "Best fit is beside sky without a fit"),
         *(("DOUBT", caution, "") for caution in ["; ".join(cautions(skymap))] if caution),

@@ -15,7 +15,7 @@ import numpy as np
 
 from skymap_scanner.healpix import Floats
 from skymap_scanner.results.contours import Contour
-from skymap_scanner.results.directions import radec_to_vector
+from skymap_scanner.results.directions import radec_to_vector, rounded_longitude
 from skymap_scanner.results.fits_files import mjd_to_iso
 from skymap_scanner.results.minimum import NoMinimum, fit_minimum
 from skymap_scanner.results.result import ScanResult
@@ -45,9 +45,9 @@ def to_geojson(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Cont
         "event_id": result.metadata.event_id,
         "event_name": result.metadata.name,
         "event_time": f"{time}Z" if (time := mjd_to_iso(result.metadata.mjd)) else None,
-        "ra": round(best.ra, 6),
+        "ra": rounded_longitude(best.ra, 6),
         "dec": round(best.dec, 6),
-        "galactic_longitude": round(best.galactic[0], 4),
+        "galactic_longitude": rounded_longitude(best.galactic[0], 4),
         "galactic_latitude": round(best.galactic[1], 4),
     }
     point = {"type": "Point", "coordinates": [_longitude(best.ra), best.dec]}
@@ -116,18 +116,22 @@ def _minimum(skymap: MultiOrderMap, regions: Sequence[Contour]) -> Iterator[tupl
     minimum = fit_minimum(skymap, regions)
     if isinstance(minimum, NoMinimum):
         return
-    place = {"minimum_ra": round(minimum.ra, 6), "minimum_dec": round(minimum.dec, 6), "rule": skymap.rule.name}
+    place = {
+        "minimum_ra": rounded_longitude(minimum.ra, 6),
+        "minimum_dec": round(minimum.dec, 6),
+        "rule": skymap.rule.name,
+    }
     for level, ellipse in sorted(minimum.ellipses.items()):
         about = {
             "name": f"{percent(level)} error ellipse",
             "ellipse_level": level,
             "semi_major": round(ellipse.semi_major, 6),
             "semi_minor": round(ellipse.semi_minor, 6),
-            "position_angle": round(ellipse.position_angle, 3),
+            "position_angle": round(ellipse.position_angle, 3) % 180.0,
         }
         yield place | about, _multi_polygon([minimum.line(level)], partial(minimum.contains, level))
-    point = {"type": "Point", "coordinates": [_longitude(minimum.ra), minimum.dec]}
-    yield place | {"name": "interpolated minimum", "llh": skymap.best.llh - minimum.below}, point
+    point = {"type": "Point", "coordinates": [round(_longitude(minimum.ra), DECIMALS), round(minimum.dec, DECIMALS)]}
+    yield place | {"name": "interpolated minimum", "llh": round(skymap.best.llh - minimum.below, 6)}, point
 
 
 def _geometry(region: Contour) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from skymap_scanner.healpix import pixel_width
 from skymap_scanner.results.cautions import cautions
 from skymap_scanner.results.contours import Contour, of_rule
+from skymap_scanner.results.directions import rounded_longitude
 from skymap_scanner.results.fits_files import alert_stream, mjd_to_iso
 from skymap_scanner.results.minimum import Minimum, NoMinimum, fit_minimum
 from skymap_scanner.results.result import ScanMetadata, ScanResult
@@ -149,7 +150,7 @@ def notice_fields(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[C
     quoted = next(region for region in of_rule(regions, skymap.rule) if region.credible_level == 0.9)
     solid_angle = quoted.area * np.radians(1) ** 2
     return event_fields(result.metadata) | {
-        "ra": round(best.ra, 4),
+        "ra": rounded_longitude(best.ra, 4),
         "dec": round(best.dec, 4),
         "ra_dec_error": round(float(np.degrees(np.arccos(1 - min(solid_angle / (2 * np.pi), 2.0)))), 4),
         "containment_probability": 0.9,
@@ -178,9 +179,9 @@ def _best_fit_json(best: BestFit) -> dict[str, Any]:
     return {
         "nside": best.nside,
         "pixel": best.index,
-        "ra": round(best.ra, 6),
+        "ra": rounded_longitude(best.ra, 6),
         "dec": round(best.dec, 6),
-        "galactic_longitude": round(best.galactic[0], 4),
+        "galactic_longitude": rounded_longitude(best.galactic[0], 4),
         "galactic_latitude": round(best.galactic[1], 4),
         "llh": best.llh,
         "energy_in": _number(best.energy_in),
@@ -192,20 +193,21 @@ def _minimum_json(skymap: MultiOrderMap, minimum: Minimum | NoMinimum) -> dict[s
     """Return the interpolated minimum for machines, or why there is none."""
     if isinstance(minimum, NoMinimum):
         return {"interpolated_minimum": None, "no_interpolated_minimum": minimum.reason}
-    east, north = minimum.covariance
+    # Rounded to what all machines agree on; + 0.0 turns -0.0 into 0.0.
+    (east_east, east_north), (_, north_north) = np.round(minimum.covariance, 9) + 0.0
     content = {
-        "ra": round(minimum.ra, 6),
+        "ra": rounded_longitude(minimum.ra, 6),
         "dec": round(minimum.dec, 6),
-        "galactic_longitude": round(minimum.galactic[0], 4),
+        "galactic_longitude": rounded_longitude(minimum.galactic[0], 4),
         "galactic_latitude": round(minimum.galactic[1], 4),
-        "llh": skymap.best.llh - minimum.below,
-        "covariance_deg2": {"east_east": east[0], "east_north": east[1], "north_north": north[1]},
+        "llh": round(skymap.best.llh - minimum.below, 6),
+        "covariance_deg2": {"east_east": east_east, "east_north": east_north, "north_north": north_north},
         "ellipses": [
             {
                 "credible_level": level,
                 "semi_major": round(ellipse.semi_major, 6),
                 "semi_minor": round(ellipse.semi_minor, 6),
-                "position_angle": round(ellipse.position_angle, 3),
+                "position_angle": round(ellipse.position_angle, 3) % 180.0,
                 "area_deg2": float(f"{ellipse.area:.3g}"),
             }
             for level, ellipse in sorted(minimum.ellipses.items())
@@ -260,7 +262,7 @@ def direction_lines(best: BestFit, region: Contour) -> list[str]:
 
 def galactic_text(galactic: tuple[float, float]) -> str:
     """Return galactic longitude and latitude (deg) in words."""
-    return f"l = {galactic[0]:.2f} deg, b = {galactic[1]:+.2f} deg"
+    return f"l = {rounded_longitude(galactic[0], 2):.2f} deg, b = {galactic[1]:+.2f} deg"
 
 
 def event_name(metadata: ScanMetadata) -> str:
