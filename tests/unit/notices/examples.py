@@ -17,7 +17,7 @@ NAMES = ["a.plot_allsky.png", "a.plot_zoomed_wilks.png", "a.report.html", "a.mul
 def make_notice(result: ScanResult | None = None, **changes: Any) -> Notice:
     summary, fields = _gold_summary() if result is None else summary_of_result(result)
     given = {"type": "update", "tense": "current", "number": 1, "created": "2023-12-02T17:30:00.000Z"}
-    links = links_of(BASE, NAMES)
+    links = links_of(BASE, "a", NAMES)
     return Notice(**(given | {"summary": summary, "fields": fields, "links": links} | changes))  # type: ignore[arg-type]
 
 

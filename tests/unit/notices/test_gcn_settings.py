@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from confluent_kafka import KafkaError
 from gcn_kafka.core import get_config
+from tests.unit.notices.examples import initial, make_notice, retraction
 
 from skymap_scanner.errors import InputError
+from skymap_scanner.notices import kafka_channel
 from skymap_scanner.notices.gcn_settings import TEST_TOPIC, TOPIC, client_configuration, topic_of
 
 CREDENTIALS = {"SKYMAP_GCN_CLIENT_ID": "icecube", "SKYMAP_GCN_CLIENT_SECRET": "hidden"}
@@ -52,5 +57,31 @@ def test_incomplete_settings_are_one_error_without_secrets(environment, message)
 
 
 def test_topic_follows_tense_unless_it_is_given():
-    assert (topic_of("", "current"), topic_of("", "archival"), topic_of("", "test")) == (TOPIC, TOPIC, TEST_TOPIC)
-    assert topic_of("gcn.notices.icecube.x", "test") == "gcn.notices.icecube.x"
+    for tense, topic in (("current", TOPIC), ("archival", TOPIC), ("test", TEST_TOPIC)):
+        assert topic_of("", make_notice(tense=tense)) == topic
+        assert topic_of("gcn.notices.icecube.x", make_notice(tense=tense)) == "gcn.notices.icecube.x"
+
+
+@pytest.mark.parametrize("pipeline", ["Cascade Alert", None])
+@pytest.mark.parametrize("make", [initial, make_notice, retraction])
+def test_topic_of_track_alerts_gets_no_other_events(make, pipeline):
+    notice = make()
+    notice = replace(notice, fields={**notice.fields, "pipeline": pipeline})
+    with pytest.raises(InputError, match="give gcn=TOPIC"):
+        topic_of("", notice)
+    assert topic_of("", replace(notice, tense="test")) == TEST_TOPIC
+    assert topic_of("gcn.notices.icecube.x", notice) == "gcn.notices.icecube.x"
+    assert topic_of("", make()) == TOPIC
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failure", "reason"),
+    [
+        (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError._TRANSPORT, KafkaError.MSG_SIZE_TOO_LARGE),
+        (KafkaError._MSG_TIMED_OUT, KafkaError._AUTHENTICATION, KafkaError._AUTHENTICATION),
+        (KafkaError._MSG_TIMED_OUT, None, KafkaError._MSG_TIMED_OUT),
+    ],
+)
+def test_final_error_is_not_hidden_by_earlier_ones(outcome, failure, reason):
+    failures = [] if failure is None else [KafkaError(failure)]
+    assert kafka_channel._reason(KafkaError(outcome), failures).code() == reason

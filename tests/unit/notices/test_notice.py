@@ -68,14 +68,25 @@ def test_gcn_update_holds_direction_and_map():
     assert notice["trigger_time"] == "2023-12-02T17:08:24.093Z"
 
 
+def said_by(value) -> set[str]:
+    """All keys of a document, at any depth, whose value is more than null."""
+    if isinstance(value, list):
+        return set().union(*map(said_by, value))
+    if isinstance(value, dict):
+        return {key for key in value if value[key] is not None}.union(*map(said_by, value.values()))
+    return set()
+
+
 @pytest.mark.parametrize("name", ["initial", "retraction"])
-def test_notices_without_a_map_give_no_direction(name):
-    notice = json.loads(documents.gcn(named(name)))
+@pytest.mark.parametrize("form", ["webhook", "cloudevents", "gcn"])
+def test_notices_without_a_map_give_no_direction(name, form):
     absent = {"ra", "dec", "ra_dec_error", "containment_probability", "systematic_included", "healpix_url"}
-    assert not absent & set(notice)
-    assert json.loads(documents.webhook(named(name)))["summary"]["best_fit"] is None
-    assert json.loads(documents.webhook(named(name)))["summary"]["regions"] == []
+    absent |= {"galactic_longitude", "pixel", "area_deg2", "interpolated_minimum"}
+    assert absent & said_by(json.loads(documents.DOCUMENTS[form](named("update"))))
+    assert not absent & said_by(json.loads(documents.DOCUMENTS[form](named(name))))
     assert "RA" not in documents.slack(named(name))
+    summary = json.loads(documents.webhook(named(name)))["summary"]
+    assert (summary["best_fit"], summary["regions"], summary["event_id"]) == (None, [], 31747601)
 
 
 def test_result_without_fits_gives_no_direction():
@@ -150,10 +161,32 @@ def test_key_follows_what_is_said_and_number():
     assert replace(first, type="retraction").content != first.content
 
 
+@pytest.mark.parametrize("key", ["added_by_a_later_version", "interpolated_minimum", "galactic_text", "likelihood"])
+def test_result_is_the_same_notice_for_later_versions(key):
+    first = make_notice()
+    assert make_notice(summary={**first.summary, key: {"new": 1}}).key == first.key
+    best = {**first.summary["best_fit"], key: 1}
+    assert make_notice(summary={**first.summary, "best_fit": best}).key == first.key
+    regions = [{**region, key: 1} for region in first.summary["regions"]]
+    assert make_notice(summary={**first.summary, "regions": regions}).key == first.key
+
+
+@pytest.mark.parametrize("key", ["complete", "cautions", "rule", "levels", "name", "reconstruction"])
+def test_result_with_other_facts_is_another_notice(key):
+    assert make_notice(summary={**make_notice().summary, key: ["changed"]}).content != make_notice().content
+
+
 def test_links_are_quoted_and_only_of_known_files():
-    assert links_of("", NAMES) == {}
-    assert links_of("https://x/", ["a b#.report.html"]) == {"report": "https://x/a%20b%23.report.html"}
-    assert links_of("https://x", ["a.plot_allsky.png"]) == {"picture": "https://x/a.plot_allsky.png"}
+    assert links_of("", "a", NAMES) == {}
+    assert links_of("https://x/", "a b#", ["a b#.report.html"]) == {"report": "https://x/a%20b%23.report.html"}
+    assert links_of("https://x", "a", ["a.plot_allsky.png"]) == {"picture": "https://x/a.plot_allsky.png"}
+    assert links_of("https://x", "a", ["b.report.html", "a.other.png", "a_8.multiorder.fits"]) == {}
+
+
+def test_links_lead_past_files_of_other_rules():
+    others = [f"a.ic160427a{ending}" for ending in (".multiorder.fits", ".report.html", ".plot_zoomed.png")]
+    assert links_of(BASE, "a", [*others, *NAMES]) == links_of(BASE, "a", NAMES)
+    assert links_of(BASE, "a", others) == {}
 
 
 def test_time_is_utc_to_the_millisecond():

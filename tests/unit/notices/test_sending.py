@@ -10,6 +10,7 @@ import logging
 import re
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,20 +68,22 @@ def test_notices_arrive_in_order_and_once(outbox):
     assert {one.state for one in outbox.entries} == {"sent"}
 
 
-def test_signature_is_verified_as_the_docs_say(outbox):
+@pytest.mark.parametrize("text", [SECRET, "whsec_" + base64.b64encode(b"s" * 32).decode()])
+def test_signature_is_verified_as_the_docs_say(outbox, text):
     page = (ROOT / "docs/how-to/send-notices.md").read_text()
     code = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
     with Receiver().running() as receiver:
-        deliver(outbox, webhook(receiver.url))
+        destination = parse_destination(f"webhook={receiver.url}", {"SKYMAP_NOTIFY_SECRET": text})
+        deliver(outbox, replace(destination, label="webhook"))
     headers, body = receiver.received[0]
     names = {}
     exec(code, names)  # noqa: S102 - our own page
-    assert names["is_ours"](headers, body, SECRET.encode())
-    assert not names["is_ours"](headers, body + b" ", SECRET.encode())
-    assert not names["is_ours"](headers, body, b"another secret of 24 bytes")
+    assert names["is_ours"](headers, body, text)
+    assert not names["is_ours"](headers, body + b" ", text)
+    assert not names["is_ours"](headers, body, "another secret of 24 bytes")
     old = headers | {"webhook-timestamp": str(int(headers["webhook-timestamp"]) - 3600)}
-    old["webhook-signature"] = signature(SECRET.encode(), old["webhook-id"], old["webhook-timestamp"], body)
-    assert not names["is_ours"](old, body, SECRET.encode())
+    old["webhook-signature"] = signature(destination.secret, old["webhook-id"], old["webhook-timestamp"], body)
+    assert not names["is_ours"](old, body, text)
 
 
 def test_signature_is_that_of_standard_webhooks():
@@ -111,6 +114,25 @@ def test_other_answers_are_final_and_keep_nothing_back(outbox, status):
     assert [state for _, _, state in shown] == ["failed", "sent"]
     assert str(status) in outbox.entries[0].error
     assert outbox.add(initial(), {"webhook": "webhook"})[0].state == "pending"  # the same command tries again
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait"),
+    [
+        ("7", 7.0),
+        ("9" * 400, 60.0),
+        ("Sat, 02 Dec 2023 17:08:34 GMT", 10.0),
+        ("Sat, 02 Dec 2099 17:08:34 GMT", 60.0),
+        ("Sat, 02 Dec 2000 17:08:34 GMT", 0.0),
+        ("soon", None),
+        ("Sat, 02 Dec 99999999999999999999 17:08:34 GMT", None),
+        ("", None),
+    ],
+)
+def test_wait_is_read_as_seconds_or_date(outbox, asked, wait):
+    with Receiver((503, {"Retry-After": asked})).running() as receiver, pytest.raises(NotDelivered) as failure:
+        HttpChannel(webhook(receiver.url), clock=lambda: 1701536904.0).send(outbox.entries[0], 5.0)
+    assert failure.value.wait == wait
 
 
 def test_wait_that_the_server_asks_for_is_kept(outbox):

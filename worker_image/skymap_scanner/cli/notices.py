@@ -123,8 +123,7 @@ def notice_of_result(
     """Return the notice of a result: a file, or the only one in a folder; ``kind``: default what comes next."""
     path = _only_result(source)
     summary, fields = summary_of_result(ScanResult.read(path))
-    names = [one.name for one in path.parent.iterdir() if one.name.startswith(path.stem + ".")]
-    links = links_of(options.results_url, names)
+    links = links_of(options.results_url, path.stem, (one.name for one in path.parent.iterdir()))
     made = Notice(kind or "initial", _tense(options, summary), 0, "", summary, fields, links, comment)
     return next_notice(outbox, made, fixed=kind is not None)
 

@@ -10,19 +10,30 @@ from typing import Final
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.notices.destination import is_loopback, is_safe_url
-from skymap_scanner.notices.notice import Tense
+from skymap_scanner.notices.notice import Notice
 from skymap_scanner.secret import secret_of
 
 #: GCN's own Kafka, and the two where producers may try things out.
 DOMAINS: Final = ("gcn.nasa.gov", "test.gcn.nasa.gov", "dev.gcn.nasa.gov")
-#: Topics of IceCube's alerts, which GCN calls after their selection, and where their tests go.
+#: Topics of IceCube's alerts, which GCN calls after their selection, and where their tests go; and what they hold.
 TOPIC: Final = "gcn.notices.icecube.gold_bronze_track_alerts"
 TEST_TOPIC: Final = "gcn.notices.icecube.test.gold_bronze_track_alerts"
+SELECTIONS: Final = ("Gold Track Alert", "Bronze Track Alert")
 
 
-def topic_of(given: str, tense: Tense) -> str:
-    """Return the topic of a notice: the one that was ``given``, or GCN's."""
-    return given or (TEST_TOPIC if tense == "test" else TOPIC)
+def topic_of(given: str, notice: Notice) -> str:
+    """Return the topic of a notice: the one that was ``given``, or GCN's.
+
+    Raises InputError if none was given, and GCN's is for other events.
+    """
+    if given or notice.tense == "test":
+        return given or TEST_TOPIC
+    if notice.fields.get("pipeline") not in SELECTIONS:
+        raise InputError(
+            f"event {notice.event_id} is no Gold or Bronze Track Alert, for which GCN's topic is: give gcn=TOPIC, or "
+            "--alert-tense test"
+        )
+    return TOPIC
 
 
 def client_configuration(environment: Mapping[str, str], certificates: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from http.client import responses
 
 import httpx
@@ -73,8 +74,15 @@ class HttpChannel:
             response.close()
         finally:
             transport.close()
-        asked = response.headers.get("Retry-After", "")
-        return response.status_code, min(float(asked), _LONGEST_WAIT) if asked.isdecimal() else None
+        return response.status_code, self._wait(response.headers.get("Retry-After", ""))
+
+    def _wait(self, asked: str) -> float | None:
+        """Return the wait (s) of a header Retry-After, in seconds or as a date; None if it is neither."""
+        try:
+            wait = float(asked) if asked.isdecimal() else parsedate_to_datetime(asked).timestamp() - self._clock()
+        except (ValueError, OverflowError):
+            return None
+        return min(max(wait, 0.0), _LONGEST_WAIT)
 
     def _headers(self, key: str, body: bytes) -> dict[str, str]:
         headers = {

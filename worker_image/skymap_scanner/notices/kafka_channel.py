@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Any
@@ -60,7 +60,7 @@ class KafkaChannel:
     def send(self, entry: Entry, seconds: float) -> None:
         """Publish a notice, unless an earlier attempt did; see `Channel`."""
         end = time.monotonic() + seconds
-        topic = topic_of(self._topic, entry.notice.tense)
+        topic = topic_of(self._topic, entry.notice)
         try:
             if entry.attempts > 1 and self._published(topic, entry, end):
                 return
@@ -89,7 +89,7 @@ class KafkaChannel:
             producer.purge()
         error = outcome[0] if outcome else _TIMED_OUT
         if error is not None:
-            raise _failure(failures[-1] if failures else error)  # an error of the connection is the reason of others
+            raise _failure(_reason(error, failures))
 
     def _published(self, topic: str, entry: Entry, end: float) -> bool:
         """Return whether the topic has a message with this key; False, with a warning, if it may not be read."""
@@ -146,6 +146,11 @@ def _left(end: float) -> float:
     if left <= 0:
         raise NotDelivered("the broker does not answer in time")
     return left
+
+
+def _reason(outcome: KafkaError, failures: Sequence[KafkaError]) -> KafkaError:
+    """Return why a message was not delivered: an outcome that is final, else the last error of the connection."""
+    return outcome if outcome.code() in _FINAL or not failures else failures[-1]
 
 
 def _failure(error: KafkaError) -> NotDelivered | Undeliverable:

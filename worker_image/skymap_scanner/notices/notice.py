@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -27,12 +27,61 @@ from skymap_scanner.results.summary import event_fields, summary_json
 NoticeType = Literal["initial", "update", "retraction"]
 Tense = Literal["current", "archival", "test"]
 
-#: Keys of the summary that say how a scan went, not what it found: equal maps give equal notices.
-_NOT_CONTENT = ("wall_time", "scanner_version")
+#: Keys of the summary that say which event it is: all that a notice without a map tells.
+_EVENT = {
+    "frame",
+    "units",
+    "run_id",
+    "event_id",
+    "sub_event_id",
+    "sub_event_stream",
+    "choice",
+    "caution",
+    "event_type",
+    "name",
+    "mjd",
+    "time",
+    "is_real_event",
+}
+#: GCN's fields that say the same.
+_EVENT_FIELDS = {
+    "mission",
+    "instrument",
+    "messenger",
+    "pipeline",
+    "event_name",
+    "id",
+    "trigger_time",
+    "alert_tense",
+    "alert_topology",
+}
+#: What makes a result another one. Named, since later versions of the scanner may say more about an equal result.
+_FACTS = (
+    "run_id",
+    "event_id",
+    "sub_event_id",
+    "name",
+    "time",
+    "is_real_event",
+    "choice",
+    "caution",
+    "reconstruction",
+    "topology",
+    "complete",
+    "levels",
+    "rule",
+    "cautions",
+)
+_BEST_FACTS = ("nside", "pixel", "llh")
+_REGION_FACTS = ("credible_level", "two_delta_llh", "area_deg2", "ra_plus", "ra_minus", "dec_plus", "dec_minus", "open")
 #: Keys of the summary that every notice needs.
 _NEEDED = {"run_id", "event_id", "time", "is_real_event", "best_fit", "regions", "cautions"}
-#: Ends of the names of the files to which a notice links.
-_LINKED = {"map": ".multiorder.fits", "picture": ".png", "report": ".report.html"}
+#: What follows the stem in the names of the files to which a notice links, the best first.
+_LINKED = {
+    "map": (".multiorder.fits",),
+    "picture": (".plot_zoomed.png", ".plot_zoomed_wilks.png", ".plot_allsky.png"),
+    "report": (".report.html",),
+}
 
 
 def _check_summary(summary: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -76,8 +125,7 @@ class Notice:
 
         That a further notice of the same facts is called an update is nothing new either.
         """
-        summary = {key: value for key, value in self.summary.items() if key not in _NOT_CONTENT}
-        said = [self.type == "retraction", self.tense, summary, dict(self.links), self.comment]
+        said = [self.type == "retraction", self.tense, _facts(self.summary), dict(self.links), self.comment]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -116,10 +164,12 @@ def summary_of_result(result: ScanResult) -> tuple[dict[str, Any], dict[str, Any
 
 
 def without_map(notice: Notice) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return summary and GCN fields of a notice's event alone, for its retraction."""
-    empty: dict[str, Any] = {"best_fit": None, "notice": None, "regions": [], "statistical_regions": [], "cautions": []}
-    direction = ("ra", "dec", "ra_dec_error", "containment_probability", "systematic_included")
-    return {**notice.summary, **empty}, {key: value for key, value in notice.fields.items() if key not in direction}
+    """Return summary and GCN fields of a notice's event alone, for its retraction: all else is null or empty."""
+    summary = {
+        key: value if key in _EVENT else ([] if isinstance(value, list) else None)
+        for key, value in notice.summary.items()
+    }
+    return summary, {key: value for key, value in notice.fields.items() if key in _EVENT_FIELDS}
 
 
 def chosen_tense(summary: Mapping[str, Any], asked: Tense | None) -> Tense:
@@ -127,16 +177,28 @@ def chosen_tense(summary: Mapping[str, Any], asked: Tense | None) -> Tense:
     return (asked or "current") if summary["is_real_event"] else "test"
 
 
-def links_of(base: str, names: list[str]) -> dict[str, str]:
-    """Return the links to those of the files ``names`` that notices name, where ``base`` is the URL of their folder."""
+def links_of(base: str, stem: str, names: Iterable[str]) -> dict[str, str]:
+    """Return the links to those of the files ``names`` that notices name, where ``base`` is the URL of their folder.
+
+    Only files of the result itself, whose names begin with its ``stem``: those of other contour rules have one more
+    part.
+    """
+    there = set(names)
     links = {}
-    for key, ending in _LINKED.items():
-        found = [name for name in sorted(names) if name.endswith(ending)]
-        if key == "picture":  # the zoom if there is one
-            found.sort(key=lambda name: ".plot_zoomed" not in name)
-        if base and found:
-            links[key] = f"{base.rstrip('/')}/{quote(found[0])}"
+    for key, endings in _LINKED.items():
+        found = next((stem + ending for ending in endings if stem + ending in there), None)
+        if base and found is not None:
+            links[key] = f"{base.rstrip('/')}/{quote(found)}"
     return links
+
+
+def _facts(summary: Mapping[str, Any]) -> list[Any]:
+    best = summary["best_fit"] or {}
+    return [
+        [summary.get(key) for key in _FACTS],
+        [best.get(key) for key in _BEST_FACTS],
+        *([region.get(key) for key in _REGION_FACTS] for region in summary["regions"]),
+    ]
 
 
 def utc_now(seconds: float) -> str:
