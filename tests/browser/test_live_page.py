@@ -162,6 +162,29 @@ def test_lost_connection_is_said_and_mended(open_page: Open, half_scan: str) -> 
         assert fits_done(page) == 280
 
 
+def test_trouble_of_the_broker_is_said_until_it_ends(open_page: Open, half: str) -> None:
+    opened = open_page(half)
+    opened.page.add_init_script("""{
+        const Source = EventSource;
+        window.EventSource = class extends Source {
+            constructor(address) {
+                super(address);
+                this.addEventListener("status", ({ data }) => { window.state = JSON.parse(data); });
+                window.say = (trouble) => {
+                    const data = JSON.stringify({ ...window.state, trouble });
+                    this.dispatchEvent(new MessageEvent("status", { data }));
+                };
+            }
+        };
+    }""")
+    opened.page.reload()
+    page = settled(opened)
+    page.evaluate("say('The broker is away')")
+    expect(page.locator("#state")).to_have_text("The broker is away; trying again.")
+    page.evaluate("say(null)")
+    expect(page.locator("#state")).to_contain_text("All pixels of nside 4 have a fit")
+
+
 def test_list_shows_scans_as_they_come(open_page: Open, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/scans.sqlite"
     with command("page", "-b", url) as served:

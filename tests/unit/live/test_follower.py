@@ -138,15 +138,22 @@ def test_contours_come_once_the_first_level_is_covered(
         follower.stop()
 
 
-def test_scan_of_too_many_pixels_shows_its_progress_alone(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("limit", "value", "entries"),
+    [("FitLog", lambda: FitLog(most=20), 20), ("MAX_SPOOL", 10_000, 60)],
+    ids=["pixels", "bytes"],
+)
+def test_scan_beyond_a_limit_shows_its_progress_alone(
+    scan: MakeScan, monkeypatch: pytest.MonkeyPatch, limit: str, value: Any, entries: int
+) -> None:
     one = scan("1:0 4:2")
     one.run()
-    monkeypatch.setattr(module, "FitLog", lambda: FitLog(most=20))
+    monkeypatch.setattr(module, limit, value)
     follower = followed(one)
     assert follower.report is None
-    assert "too many pixels" in follower.status["note"]
+    assert "too large for a page" in follower.status["note"]
     assert follower.status["fits"]["done"] == 132
-    assert len(follower.log) <= 20
+    assert len(follower.log) <= entries
 
 
 @pytest.mark.parametrize(("pixels", "resolved"), [(300, True), (5, False)])

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from testing.waiting import eventually
+from testing.waiting import consistently, eventually
 from tests.unit.live.conftest import Serve
 from tests.unit.roles.conftest import Scan
 
@@ -273,6 +273,58 @@ def test_followers_are_bounded_and_idle_ones_make_room(
     eventually(lambda: httpx.get(f"{server.url}/scans/b/").status_code, lambda status: status == 200, within=10)
 
 
+def test_followers_without_a_page_end(scan: MakeScan, serve_scans: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scans_module, "IDLE_TIME", 0.3)
+    one = scan("1:0")
+    with one.open() as broker, broker.producer(ScanTopics.of("a").progress, "p") as producer:
+        producer.send(Outgoing(encode_progress(progress("a"))))
+    server = serve_scans(one.open)
+
+    def following() -> bool:
+        return "follow a" in {thread.name for thread in threading.enumerate()}
+
+    with httpx.stream("GET", f"{server.url}/scans/a/events") as stream:
+        assert stream.status_code == 200
+        consistently(following, throughout=1)
+    eventually(lambda: not following(), within=10)
+
+
+class SlowBroker:
+    """Opens a broker, after ``open`` is set if ``slow`` is."""
+
+    def __init__(self, one: Scan) -> None:
+        self._one = one
+        self.slow, self.open = threading.Event(), threading.Event()
+
+    def __call__(self) -> Broker:
+        if self.slow.is_set():
+            assert self.open.wait(30)
+        return self._one.open()
+
+
+def test_slow_listing_delays_no_other_answer(
+    scan: MakeScan, serve_scans: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scans_module, "LIST_INTERVAL", 0)
+    one = scan("1:0")
+    one.run()
+    broker = SlowBroker(one)
+    server = serve_scans(broker)
+    with httpx.stream("GET", f"{server.url}/scans/scan/events", timeout=60) as stream:
+        stream.read()
+    broker.slow.set()
+    listing = threading.Thread(target=httpx.get, args=(server.url,), kwargs={"timeout": 60})
+    listing.start()
+    try:
+        for _ in range(10):
+            assert "scans/scan/" in httpx.get(server.url, timeout=5).text
+        with httpx.stream("GET", f"{server.url}/scans/scan/events", timeout=5) as stream:
+            assert kinds(stream.read())[-1] == "end"
+    finally:
+        broker.open.set()
+        listing.join(30)
+
+
 def test_progress_of_many_scans_is_read_in_turn(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
     one = scan("1:0")
     with one.open() as broker:
@@ -326,11 +378,17 @@ def test_broker_that_does_not_answer_delays_no_open_page(scan: MakeScan, serve_s
 
 
 def test_unreachable_broker_is_an_answer(serve_scans: Serve) -> None:
+    attempts = []
+
     def fail() -> None:
+        attempts.append(1)
         raise module.SkymapError("no broker\x1b[2J")
 
-    answer = httpx.get(serve_scans(fail).url)
-    assert (answer.status_code, answer.text) == (502, "The broker cannot be read: no broker\\x1b[2J\n")
+    server = serve_scans(fail)
+    for _ in range(3):
+        answer = httpx.get(server.url)
+        assert (answer.status_code, answer.text) == (502, "The broker cannot be read: no broker\\x1b[2J\n")
+    assert len(attempts) == 1  # not one a browser: each may take the broker's timeouts
 
 
 def test_hostile_texts_stay_text_in_the_pages() -> None:

@@ -44,6 +44,9 @@ POLL_INTERVAL, RETRY_INTERVAL = 0.5, 5.0
 PROGRESS_INTERVAL, DIRECTION_INTERVAL, MOST_FITS = 1.0, 2.0, 500
 #: Longest pause between two of them for the sake of the workers (s).
 LONGEST_PAUSE = 10.0
+#: Size of the fits in the temporary directory, often memory, beyond which a page shows the progress alone (bytes):
+#: that of some 90,000.
+MAX_SPOOL = 512 * 2**20
 #: Longest text of an error on a page (characters).
 MAX_ERROR = 500
 
@@ -172,7 +175,7 @@ class Follower:
             while not (self._stop.requested or topics.complete):
                 if self._retried(lambda: self._read(topics)) or topics.complete:
                     self._log(topics)
-                if self.log.full:
+                if self.log.full or topics.spool.size >= MAX_SPOOL:
                     self._follow_progress(topics)
                     return
                 self._state(topics)
@@ -203,7 +206,9 @@ class Follower:
     def _read(self, topics: Topics) -> bool:
         """Read what has arrived, the plan after the fits: it then has all of their pixels. Return True."""
         fits, wait = topics.collected.best_fits, 0.2
-        while len(self._unlogged) < MOST_FITS and (found := topics.collected.receive(wait)) is not None:
+        while len(self._unlogged) < MOST_FITS and topics.spool.size < MAX_SPOOL:
+            if (found := topics.collected.receive(wait)) is None:
+                break
             topics.spool.write(fits.round_of(found.fit), found)
             self._workers.add(decode_round(found.work))
             self._unlogged.append(found.fit.pixel)
@@ -236,14 +241,15 @@ class Follower:
 
     def _follow_progress(self, topics: Topics) -> None:
         """Follow a scan whose fits are too many for a page, by the snapshots of its saver alone."""
-        self._publish(note="This scan has too many pixels for a page: it shows the progress alone.")
+        topics.spool.close()
+        self._publish(note="This scan is too large for a page: it shows the progress alone.")
         found = self._progress
         while not self._stop.requested:
             if found is not None:
                 self._progress = found
                 self._publish(**saver_status(found), **counts(found))
                 if found.phase is ProgressPhase.DONE:
-                    self._publish(phase="done", note="This scan has ended. It has too many pixels for a page.")
+                    self._publish(phase="done", note="This scan has ended. It is too large for a page.")
                     return
             found = self._retried(lambda: latest_progress(topics.progress, POLL_INTERVAL))
 

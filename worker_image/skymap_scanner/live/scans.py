@@ -43,18 +43,20 @@ class TooManyScansError(SkymapError):
 class Scans:
     """Follows scans while pages show them.
 
-    ``name``: the one scan that is shown, from the start and whether or not it has begun; None: all on the broker.
-    ``listed`` and ``find`` ask the broker and may block, so a server calls them in threads; all may be called by any.
+    ``name``: the one scan that is shown, from the start and whether or not it has begun; None: all on the broker. The
+    methods may be called by any thread. `listed` and `find` wait for the broker, so a server calls them in threads; the
+    others do not.
     """
 
     def __init__(self, open_broker: Callable[[], Broker | None], bases: TopicBases, name: str | None = None) -> None:
         self.name = name
         self._open_broker = open_broker
         self._bases = bases
-        self._lock = threading.Lock()  # of the followers, and never held while a broker is asked
-        self._listing = threading.Lock()
+        self._lock = threading.Lock()  # of what follows, never held while the broker is read
         self._followed: dict[str, _Followed] = {}
-        self._listed: tuple[float, Sequence[ListedScan]] = (-LIST_INTERVAL, ())
+        self._listing = threading.Lock()
+        #: When the scans were listed last (s, monotonic), and what came of it.
+        self._listed: tuple[float, Sequence[ListedScan] | SkymapError] | None = None
         self._progress: dict[str, tuple[float, Progress | None]] = {}  # and when it was read (s, monotonic)
         if name is not None:
             self._follow(name)
@@ -65,13 +67,28 @@ class Scans:
             one.follower.stop()
 
     def listed(self) -> Sequence[ListedScan]:
-        """Return the scans on the broker by name, at most some seconds old; raises SkymapError as the broker does."""
-        with self._listing:
-            read, scans = self._listed
-            if time.monotonic() - read >= LIST_INTERVAL:
-                scans = self._list()
-                self._listed = (time.monotonic(), scans)
-            return scans
+        """Return the scans on the broker by name, at most some seconds old; raises SkymapError as the broker does.
+
+        While one thread reads the broker, the others get what the listing before brought, a failure too.
+        """
+        if self._listing.acquire(blocking=self._listed is None):
+            try:
+                if self._listed is None or time.monotonic() - self._listed[0] >= LIST_INTERVAL:
+                    found = self._list_or_error()
+                    self._listed = (time.monotonic(), found)
+            finally:
+                self._listing.release()
+        assert self._listed is not None  # noqa: S101 - for the type checker
+        _, found = self._listed
+        if isinstance(found, SkymapError):
+            raise found.with_traceback(None)
+        return found
+
+    def _list_or_error(self) -> Sequence[ListedScan] | SkymapError:
+        try:
+            return self._list()
+        except SkymapError as error:
+            return error
 
     def _list(self) -> Sequence[ListedScan]:
         """List the scans, and read the progress of as many as there is time for, the longest unread first."""
@@ -105,6 +122,8 @@ class Scans:
         """
         with self._lock:
             one = self._followed.get(name)
+            if one is not None:
+                one.left = time.monotonic()  # a page is about to open
             if one is not None and not (anew and one.follower.ended and not one.pages and self.name is None):
                 return one.follower
         if self.name is not None or name not in {listed.name for listed in self.listed()}:
@@ -112,25 +131,33 @@ class Scans:
         with self._lock:
             if one is not None and self._followed.get(name) is one:
                 del self._followed[name]
-            self._stop_idle()
             return self._follow(name)
 
     def _follow(self, name: str) -> Follower:
         if name not in self._followed:
+            self._make_room()
             follower = Follower(self._open_broker, name, ScanTopics.of(name, self._bases))
             follower.start()
             self._followed[name] = _Followed(follower)
         return self._followed[name].follower
 
-    def _stop_idle(self) -> None:
+    def _make_room(self) -> None:
         """Make room for one more follower; those that nobody has looked at for longest go first."""
-        now = time.monotonic()
         idle = sorted((one.left, name) for name, one in self._followed.items() if not one.pages)
-        for left, name in idle:
-            if now - left > IDLE_TIME or len(self._followed) >= MAX_FOLLOWERS:
-                self._followed.pop(name).follower.stop(0)
+        for _, name in idle[: max(len(self._followed) - MAX_FOLLOWERS + 1, 0)]:
+            self._followed.pop(name).follower.stop(0)
         if len(self._followed) >= MAX_FOLLOWERS:
             raise TooManyScansError(f"{MAX_FOLLOWERS} scans are shown already: close the page of another one first")
+
+    def stop_idle(self) -> None:
+        """Stop following scans that no page has shown for long; one that has ended costs nothing, and stays."""
+        if self.name is not None:
+            return
+        with self._lock:
+            now = time.monotonic()
+            for name, one in list(self._followed.items()):
+                if not one.pages and not one.follower.ended and now - one.left > IDLE_TIME:
+                    self._followed.pop(name).follower.stop(0)
 
     def page_opened(self, name: str) -> None:
         """Note that a page shows the scan."""

@@ -211,10 +211,11 @@ def _message(status: int, text: str) -> web.Response:
 
 def serve(listener: socket.socket, scans: Scans, stop: Stop, scan_ended: Event) -> None:
     """Serve the pages until a stop is requested, or until open pages have the report once ``scan_ended`` is set."""
-    asyncio.run(_serve(listener, Pages(scans), stop, scan_ended))
+    asyncio.run(_serve(listener, scans, stop, scan_ended))
 
 
-async def _serve(listener: socket.socket, pages: Pages, stop: Stop, scan_ended: Event) -> None:
+async def _serve(listener: socket.socket, scans: Scans, stop: Stop, scan_ended: Event) -> None:
+    pages = Pages(scans)
     runner = web.AppRunner(
         pages.app(),
         access_log=None,
@@ -227,6 +228,7 @@ async def _serve(listener: socket.socket, pages: Pages, stop: Stop, scan_ended: 
     try:
         while not (stop.requested or scan_ended.is_set()):
             await asyncio.sleep(0.2)
+            scans.stop_idle()
         await pages.drain(stop)
     finally:
         await runner.cleanup()
