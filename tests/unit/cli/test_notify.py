@@ -87,6 +87,19 @@ def test_finished_result_is_sent_by_hand(folder):
         assert SECRET not in output + (folder / "notices.json").read_text()
 
 
+def test_retraction_has_the_name_that_was_sent(folder):
+    with Receiver().running() as receiver:
+        to = f"webhook={receiver.url}"
+        assert command("notify", folder, "--to", to, "--letter", "B")[0] == 0
+        assert command("notify", folder, "--to", to, "--retract", "--comment", "LEDs")[0] == 0
+        for path in folder.glob("run*"):
+            path.unlink()
+        assert command("notify", folder, "--to", to, "--retract", "--comment", "LEDs, surely")[0] == 0
+        assert [one["type"] for one in bodies(receiver)] == ["initial", "retraction", "retraction"]
+        assert {one["summary"]["name"] for one in bodies(receiver)} == {"IceCube-231202B"}
+        assert all("IceCube-231202B" in one["text"] for one in bodies(receiver))
+
+
 def test_undelivered_notice_exits_75_and_stays(folder):
     with Receiver((404, {})).running() as receiver:
         code, output = command("notify", folder, "--to", f"webhook={receiver.url}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 import click
 
@@ -34,6 +34,7 @@ from skymap_scanner.notices.notice import (
 from skymap_scanner.notices.outbox import Entry, Outbox, open_outbox
 from skymap_scanner.notices.sender import Sender
 from skymap_scanner.results import ScanResult
+from skymap_scanner.results.naming import named_by_date
 from skymap_scanner.roles.saver.scan_state import event_metadata
 from skymap_scanner.scan.plan_entries import EventFacts
 
@@ -57,8 +58,8 @@ class NoticeOptions:
 
 def read_options(texts: tuple[str, ...], results_url: str, tense: Tense | None, *, checked: bool) -> NoticeOptions:
     """Read what the user gave; raises InputError if a destination or the URL is invalid."""
-    if results_url and (urlsplit(results_url).scheme not in ("http", "https") or not results_url.isprintable()):
-        raise InputError("--results-url must begin with https:// or http://")
+    if results_url and (not re.match("https?://", results_url) or not results_url.isprintable() or "?" in results_url):
+        raise InputError("--results-url must begin with https:// or http://, and have no query")
     read = (parse_destination(text, os.environ) if checked else parse_kind(text) for text in dict.fromkeys(texts))
     return NoticeOptions(tuple(read), results_url, tense)
 
@@ -97,12 +98,20 @@ class Notices:
 
         Returns whether all destinations have everything; ``stopped``: whether to wait no longer.
         """
-        return self.send(notice_of_result(self._outbox, source or self._folder, self._options), stopped)
+        try:
+            notice = notice_of_result(self._outbox, source or self._folder, self._options)
+        except InputError:
+            self._finish(stopped)  # the initial notice may still be on its way
+            raise
+        return self.send(notice, stopped)
 
     def send(self, notice: Notice, stopped: Callable[[], bool] = lambda: False) -> bool:
         """Send a notice, and what the outbox still holds for the same destinations; see `end`."""
         if not self._outbox.add(notice, self._options.kinds):
             click.echo(f"Notice {notice.key} was added to the outbox before, and is sent once.", err=True)
+        return self._finish(stopped)
+
+    def _finish(self, stopped: Callable[[], bool]) -> bool:
         left = self._sender.finish(FINISH_SECONDS, stopped)
         for entry in left:
             reason = entry.error or "no attempt has ended"
@@ -118,21 +127,37 @@ class Notices:
 
 
 def notice_of_result(
-    outbox: Outbox, source: Path, options: NoticeOptions, kind: NoticeType | None = None, comment: str = ""
+    outbox: Outbox,
+    source: Path,
+    options: NoticeOptions,
+    kind: NoticeType | None = None,
+    comment: str = "",
+    letter: str | None = None,
 ) -> Notice:
-    """Return the notice of a result: a file, or the only one in a folder; ``kind``: default what comes next."""
+    """Return the notice of a result: a file, or the only one in a folder.
+
+    ``kind``: default what comes next. ``letter`` names the event by its date.
+    """
     path = _only_result(source)
-    summary, fields = summary_of_result(ScanResult.read(path))
+    result = ScanResult.read(path)
+    summary, fields = summary_of_result(result if letter is None else named_by_date(result, letter))
     links = links_of(options.results_url, path.stem, (one.name for one in path.parent.iterdir()))
     made = Notice(kind or "initial", _tense(options, summary), 0, "", summary, fields, links, comment)
     return next_notice(outbox, made, fixed=kind is not None)
 
 
-def retraction(outbox: Outbox, source: Path, options: NoticeOptions, comment: str) -> Notice:
-    """Return the retraction of an event: that of the result, or of the latest notice where there is no result."""
+def retraction(outbox: Outbox, source: Path, options: NoticeOptions, comment: str, letter: str | None = None) -> Notice:
+    """Return the retraction of an event: that of the result, or of the latest notice where there is no result.
+
+    Without a ``letter`` the event has the name that its latest notice gave it.
+    """
     earlier = [entry.notice for entry in outbox.entries]
     if source.is_file() or not earlier or _has_results(source):
-        base = notice_of_result(outbox, source, options)
+        base = notice_of_result(outbox, source, options, letter=letter)
+        if letter is None:
+            base = next(reversed(outbox.notices(base.event_id)), base)
+    elif letter is not None:
+        raise InputError("--letter needs the JSON or npz file of the scan")
     else:
         base = earlier[-1]
     summary, fields = without_map(base)

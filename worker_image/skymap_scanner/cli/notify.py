@@ -10,6 +10,7 @@ import click
 
 from skymap_api.exit_codes import ExitCode
 from skymap_scanner.cli.notice_options import with_notices
+from skymap_scanner.cli.options import letter as letter_option
 
 if TYPE_CHECKING:
     from skymap_scanner.cli.notices import NoticeOptions
@@ -26,11 +27,18 @@ if TYPE_CHECKING:
     help="Give update if somebody else sent the initial notice.  [default: initial for the first notice from this "
     "folder, update for the others]",
 )
+@letter_option
 @click.option("--retract", is_flag=True, help="Send the retraction of the event, without a direction.")
 @click.option("--comment", metavar="TEXT", default="", help="Why: part of the notice; a retraction needs it.")
 @click.option("--dry-run", is_flag=True, help="Print what would be sent; needs no address and no secret.")
 def command(
-    result: Path, notice_options: Callable[..., Any], kind: Any, retract: bool, comment: str, dry_run: bool
+    result: Path,
+    notice_options: Callable[..., Any],
+    kind: Any,
+    letter: str | None,
+    retract: bool,
+    comment: str,
+    dry_run: bool,
 ) -> int:
     """Send a notice about RESULT: the folder of a scan, or its JSON or npz file.
 
@@ -42,7 +50,7 @@ def command(
     Examples:
         skymap-scanner notify result/ --to gcn --dry-run
         skymap-scanner notify result/ --to webhook=https://alerts.example.org/hook --to slack
-        skymap-scanner notify result/ --to gcn --type update --results-url https://example.org/alerts/IC231202A
+        skymap-scanner notify result/ --to gcn --type update --letter A --results-url https://example.org/alerts
         skymap-scanner notify result/ --to gcn --to slack --retract --comment "Light of the calibration LEDs."
     """
     if retract and (kind or not comment):
@@ -55,8 +63,8 @@ def command(
 
     def make(outbox: Outbox) -> Notice:
         if retract:
-            return retraction(outbox, result, options, comment)
-        return notice_of_result(outbox, result, options, kind, comment)
+            return retraction(outbox, result, options, comment, letter)
+        return notice_of_result(outbox, result, options, kind, comment, letter)
 
     folder = result if result.is_dir() else result.parent
     if dry_run:
