@@ -115,6 +115,15 @@ def test_dry_run_sends_and_keeps_nothing(folder):
     assert not (folder / "notices.json").exists()
 
 
+def test_event_without_a_topic_at_gcn_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("SKYMAP_GCN_BROKER", "127.0.0.1:9")
+    write_results(make_scan(make_bowl(138.65, 0.15, 0.3)), tmp_path, ["json"])
+    code, output = command("notify", tmp_path, "--to", "gcn")
+    assert code == 1
+    assert "give gcn=TOPIC" in output
+    assert not (tmp_path / "notices.json").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

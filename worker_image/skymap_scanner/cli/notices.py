@@ -19,6 +19,7 @@ from skymap_scanner.cli.report import result_files
 from skymap_scanner.errors import InputError
 from skymap_scanner.notices.channel import Channel
 from skymap_scanner.notices.destination import Destination, parse_destination, parse_kind
+from skymap_scanner.notices.gcn_settings import topic_of
 from skymap_scanner.notices.http_channel import HttpChannel
 from skymap_scanner.notices.notice import (
     Notice,
@@ -91,7 +92,7 @@ class Notices:
         made = Notice("initial", chosen_tense(summary, self._options.tense), 0, "", summary, fields)
         notice = next_notice(self._outbox, made)
         if notice.type == "initial":  # else the event has further notices already
-            self._outbox.add(notice, self._options.kinds)
+            self._add(notice)
 
     def end(self, source: Path | None = None, stopped: Callable[[], bool] = lambda: False) -> bool:
         """Send the result in the folder, or that of a file, unless it has been sent; wait until everything is sent.
@@ -107,9 +108,16 @@ class Notices:
 
     def send(self, notice: Notice, stopped: Callable[[], bool] = lambda: False) -> bool:
         """Send a notice, and what the outbox still holds for the same destinations; see `end`."""
-        if not self._outbox.add(notice, self._options.kinds):
+        if not self._add(notice):
             click.echo(f"Notice {notice.key} was added to the outbox before, and is sent once.", err=True)
         return self._finish(stopped)
+
+    def _add(self, notice: Notice) -> list[Entry]:
+        """Add a notice to the outbox; raises InputError before that if GCN has no topic for it."""
+        for one in self._options.destinations:
+            if one.kind == "gcn":
+                topic_of(one.address, notice)
+        return self._outbox.add(notice, self._options.kinds)
 
     def _finish(self, stopped: Callable[[], bool]) -> bool:
         left = self._sender.finish(FINISH_SECONDS, stopped)
