@@ -17,7 +17,7 @@ from astropy.coordinates import SkyCoord, angular_separation
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import rc_context, rcParams
-from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.colors import PowerNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Annotation
@@ -173,13 +173,23 @@ def _share_of_axes(x: float, y: float) -> tuple[float, float]:
     return 0.5 + x * scale / 9.2, 0.5 + y * scale / 4.68
 
 
-@pytest.mark.parametrize(("sigma", "logarithmic"), [(40.0, False), (12.0, False), (5.0, True), (1.0, True)])
-def test_colours_of_the_whole_sky_are_logarithmic_if_needed(scan, bowl, sigma, logarithmic):
+@pytest.mark.parametrize(("sigma", "of_roots"), [(40.0, False), (12.0, False), (5.0, True), (1.0, True)])
+def test_colours_of_the_whole_sky_are_of_roots_if_needed(scan, bowl, sigma, of_roots):
     # 30 % of the sky lie within 66.4 deg: (66.4 / sigma)^2
     skymap = multi_order_map(scan(bowl(100.0, 20.0, sigma), plan=[(8, 0)]))
     norm = plots.all_sky_scale(skymap)
-    assert isinstance(norm, LogNorm) == logarithmic
-    assert norm.vmax == (skymap.delta.max() if logarithmic else 40.0)
+    assert isinstance(norm, PowerNorm) == of_roots
+    assert norm.vmax == (skymap.delta.max() if of_roots else 40.0)
+
+
+@pytest.mark.parametrize("top", [41.0, 130.0, 999.0, 7717.0, 8000.0, 1e5, 3.3e7])
+def test_numbers_of_a_scale_of_roots_have_room(top):
+    norm = PowerNorm(0.5, 0.0, top)
+    ticks = plots._round_values(norm)
+    assert ticks[0] == 0
+    assert ticks[-1] > top / 2.6
+    assert np.diff(norm(ticks)).min() > 0.1
+    assert 4 <= len(ticks) <= 9
 
 
 def test_colours_of_the_surroundings_reach_the_outer_contour(track):
@@ -196,7 +206,7 @@ def test_colour_bar_has_no_arrow_for_values_that_do_not_exist(scan, bowl):
             figure = Figure()
             plots._colour_bar(figure, (0, 0, 1, 0.1), norm, skymap)
             found.append(figure.axes[0]._colorbar.extend)
-    assert found == ["neither", "neither", "min", "max"]
+    assert found == ["neither", "neither", "neither", "max"]
 
 
 def test_partial_scan_is_labelled_partial(partial, track):

@@ -21,7 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, Normalize, to_rgba
+from matplotlib.colors import Normalize, PowerNorm, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Patch
 from matplotlib.patheffects import withStroke
@@ -44,13 +44,16 @@ from skymap_scanner.results.skymap import MultiOrderMap
 from skymap_scanner.results.summary import area_number
 
 #: Upper end of the colour scale; higher values look the same. The zoomed picture extends it to its outer contour. The
-#: scale of the whole sky is logarithmic where less than COLOURED of the sky would have a colour, as for most tracks.
+#: scale of the whole sky is that of square roots up to the greatest value where less than COLOURED of the sky would
+#: have a colour, as for most tracks: it shows how the sky falls off around the best fit, and other minima.
 MAX_DELTA = 40.0
 COLOURED = 0.3
 #: Least half-width of the zoomed picture, and the greatest distance from the best fit that it shows, deg.
 ZOOM = (3.0, 50.0)
 #: The inset of the whole sky is drawn if the region is not larger than this, deg.
 INSET = 15.0
+#: Least half-width of the inset, deg.
+INSET_LEAST = 0.5
 DPI = 300
 #: Colours along the width of the whole sky, of the surroundings, and of the inset.
 SAMPLES = (2400, 1500, 500)
@@ -192,9 +195,9 @@ def _draw_minimum(axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour])
     return {mark: "Minimum, 90 % ellipse"}
 
 
-def zoom_half_width(skymap: MultiOrderMap, regions: Sequence[Contour], within: float = ZOOM[1]) -> float:
-    """Return the half-width (deg in the plane) that shows all contours ``within`` a distance (deg) with some room."""
-    return float(max(1.15 * np.degrees(np.tan(np.radians(min(_reach(skymap, regions), within)))), ZOOM[0]))
+def zoom_half_width(skymap: MultiOrderMap, regions: Sequence[Contour], least: float = ZOOM[0]) -> float:
+    """Return the half-width (deg in the plane) that shows all contours up to ZOOM away with some room."""
+    return float(max(1.15 * np.degrees(np.tan(np.radians(min(_reach(skymap, regions), ZOOM[1])))), least))
 
 
 def _reach(skymap: MultiOrderMap, regions: Sequence[Contour]) -> float:
@@ -205,12 +208,12 @@ def _reach(skymap: MultiOrderMap, regions: Sequence[Contour]) -> float:
 
 
 def all_sky_scale(skymap: MultiOrderMap) -> Normalize:
-    """Return the colour scale of the whole sky: up to MAX_DELTA, or logarithmic up to the greatest value."""
+    """Return the colour scale of the whole sky: up to MAX_DELTA, or of square roots up to the greatest value."""
     shown = np.flatnonzero(skymap.owner >= 0)
     delta, area = skymap.delta[skymap.owner[shown]], skymap.area[shown]
     if area[delta <= MAX_DELTA].sum() >= COLOURED * area.sum():
         return Normalize(0.0, MAX_DELTA, clip=True)
-    return LogNorm(1.0, float(delta.max()), clip=True)
+    return PowerNorm(0.5, 0.0, float(delta.max()), clip=True)
 
 
 def zoomed_scale(regions: Sequence[Contour]) -> Normalize:
@@ -237,7 +240,7 @@ def _draw_inset(figure: Figure, skymap: MultiOrderMap, regions: Sequence[Contour
     """Draw the region at the foot of the whole sky, in the colours of the zoomed picture, if it is small there."""
     if _reach(skymap, regions) > INSET:
         return
-    half = zoom_half_width(skymap, regions)
+    half = zoom_half_width(skymap, regions, least=INSET_LEAST)
     axes = figure.add_axes(INSET_AXES)
     _draw_surroundings(axes, skymap, regions, half, SAMPLES[2], 8)
     top = zoomed_scale(regions).vmax
@@ -314,14 +317,26 @@ def _legend(axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour]) -> tu
 def _colour_bar(
     figure: Figure, place: tuple[float, float, float, float], norm: Normalize, skymap: MultiOrderMap
 ) -> None:
-    """Draw the scale of the colours, with arrows for the values beyond its ends, if there are any."""
-    above, below = skymap.delta.max() > norm.vmax, isinstance(norm, LogNorm)
-    extend = {(True, True): "both", (True, False): "max", (False, True): "min", (False, False): "neither"}[above, below]
+    """Draw the scale of the colours, with an arrow for the values beyond its end, if there are any."""
+    extend = "max" if skymap.delta.max() > norm.vmax else "neither"
     mappable = ScalarMappable(norm, COLOURS)
     bar = figure.colorbar(mappable, cax=figure.add_axes(place), orientation="horizontal", extend=extend)
+    if isinstance(norm, PowerNorm):
+        bar.set_ticks(_round_values(norm))
     bar.set_label(r"$-2\,\Delta\,\ln L$", fontsize=10)
     bar.ax.tick_params(labelsize=8.5)
     bar.outline.set_linewidth(0.6)
+
+
+def _round_values(norm: PowerNorm) -> list[float]:
+    """Return round values of a scale of square roots, from its end downwards as far as their numbers have room."""
+    top = float(norm.vmax or 0.0)
+    found = [0.0]
+    for value in sorted((m * 10.0**e for m in (1, 2, 5) for e in range(-3, 13)), reverse=True):
+        room = min([1.0, *(float(norm(one)) for one in found if one > value)]) - float(norm(value))
+        if value <= top and float(norm(value)) > 0.12 and (room > 0.12 or len(found) == 1):
+            found.append(value)
+    return sorted(found)
 
 
 def _encode(figure: Figure, kind: ImageKind) -> bytes:
