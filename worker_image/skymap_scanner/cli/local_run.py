@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import shutil
-import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,31 +16,35 @@ from skymap_api.exit_codes import ExitCode
 from skymap_api.names import RESULT_FORMATS
 from skymap_api.resource import Simulation
 from skymap_api.text import shell_line
-from skymap_scanner.atomic_file import make_folder, sync_folder
 from skymap_scanner.cli.broker_options import BrokerOptions
 from skymap_scanner.cli.display import show_results
 from skymap_scanner.cli.notice_options import notices_of
-from skymap_scanner.cli.page_process import live_page
+from skymap_scanner.cli.page_process import PageProcess, live_page
 from skymap_scanner.cli.progress_display import progress_display
+from skymap_scanner.cli.scan_folder import (
+    EVENT_FILE,
+    discard_scan,
+    keep_event,
+    remove_working_files,
+    size_replaced,
+    working_files,
+)
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.selection import EventSelection
-from skymap_scanner.event.sources import CHOICE_KEY, NAME_KEY, read_event
+from skymap_scanner.event.sources import read_event
 from skymap_scanner.file_systems import check_local
-from skymap_scanner.i3 import FrameWriter, I3String
 from skymap_scanner.machine import worker_count
 from skymap_scanner.reconstruction import load, software_of
 from skymap_scanner.reconstruction.locate import check_can_locate
 from skymap_scanner.results import ScanResult, write_results
-from skymap_scanner.roles.full_disk import is_disk_full
 from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
 from skymap_scanner.roles.local.record import FILE as RECORD_FILE
 from skymap_scanner.roles.local.record import Record, check_same, check_software, read_record, unique_name, write_record
 from skymap_scanner.roles.producer.planning import ScanSettings, event_facts
 from skymap_scanner.roles.report_files import report_of_files, write_report
 from skymap_scanner.roles.requirements import scan_requirements, writable_formats
-from skymap_scanner.roles.saver.progress_reporter import PARTIAL
 from skymap_scanner.roles.scans import delete_scan
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.levels import most_pixels
@@ -51,11 +52,6 @@ from skymap_scanner.scan.seeds import Seeding
 
 if TYPE_CHECKING:
     from skymap_scanner.cli.notices import NoticeOptions, Notices
-
-#: The event as it was read, kept until the scan is finished, so that a resumed scan fits the same bytes.
-EVENT_FILE = "event.i3.zst"
-#: How the names of result files begin: the event, and the nside of each level.
-RESULT_NAME = re.compile(r"run\d{8}\.evt\d{12}[^/]*?(_\d+)+\.")
 
 
 @dataclass(frozen=True)
@@ -129,19 +125,14 @@ def run(request: RunRequest) -> None:
     if request.restart:
         _check_place_of_broker(request)
         request = _with_room(request)  # both refuse before anything is deleted
-        _discard_earlier_scan(request)
+        discard_scan(folder, request.event, request.broker)
     found = read_record(folder)
     if found is not None:
         if not request.named:
             request = request.with_name(found.name)
         check_same(folder, found, request.record)
         if found.finished:
-            click.echo(f"{folder} holds this scan already, finished (--restart scans again).", err=True)
-            if found.formats != request.record.formats:
-                _write_other_formats(request, found)
-            show_results(folder)
-            with notices_of(folder, request.notices) as notices:
-                _end(request, notices)
+            _show_finished(request, found)
             return
     elif request.broker is None and (folder / BROKER_FILE).exists():
         raise InputError(
@@ -164,42 +155,57 @@ def run(request: RunRequest) -> None:
         if notices is not None:
             prepared = prepare(read_event(str(folder / EVENT_FILE)), request.settings.pulse_series)
             notices.begin(event_facts(prepared, ()))
-        _scan_to_end(request, record)
-        _end(request, notices)
+        _scan_to_end(request, record, notices)
 
 
-def _end(request: RunRequest, notices: Notices | None) -> None:
-    """Send what is left to send, and leave the shared broker."""
-    stop = Stop().on_signals()
+def _show_finished(request: RunRequest, record: Record) -> None:
+    """Show the results of a finished scan, and do what a run that was stopped at its end has left."""
+    folder = request.folder
+    click.echo(f"{folder} holds this scan already, finished (--restart scans again).", err=True)
+    if record.formats != request.record.formats:
+        _write_other_formats(request, record)
+    show_results(folder)
+    if working_files(folder):
+        with locked(folder):
+            remove_working_files(folder)
+    with notices_of(folder, request.notices) as notices:
+        _end(request, notices, Stop().on_signals())
+
+
+def _scan_to_end(request: RunRequest, record: Record, notices: Notices | None) -> None:
+    """Run the scan, show and announce its results; exits if it is stopped before."""
+    folder, scan, stop = request.folder, _local_scan(request), Stop().on_signals()
+    _announce(scan)
+    with live_page(scan, request.page_port) as page:
+        with progress_display(Console(stderr=True)) as show:
+            finished = run_local(scan, page.watching(show), stop)
+        if not finished:
+            again = shell_line(["skymap-scanner", *(word for word in sys.argv[1:] if word != "--restart")])
+            click.echo(f"Stopped; nothing is lost. The same command resumes the scan:\n    {again}", err=True)
+            raise click.exceptions.Exit(ExitCode.INTERRUPTED)
+        write_record(folder, replace(record, finished=True))
+        show_results(folder)
+        try:
+            _end(request, notices, stop, page)
+        finally:
+            remove_working_files(folder)
+
+
+def _end(request: RunRequest, notices: Notices | None, stop: Stop, page: PageProcess | None = None) -> None:
+    """Send what is left to send while open pages load the report, and leave the shared broker.
+
+    A stop ends both at once: the results are complete, and the outbox keeps what was not sent.
+    """
+    if page is not None:
+        page.show_report()
     try:
         delivered = notices is None or notices.end(stopped=lambda: stop.requested)
     finally:
+        if page is not None:
+            page.finish(stop)  # it reads the topics until then
         _delete_topics_or_say_how(request)
     if not delivered:
-        raise click.exceptions.Exit(ExitCode.UNAVAILABLE)
-
-
-def _scan_to_end(request: RunRequest, record: Record) -> None:
-    """Run the scan and show its results; exits if it is stopped before."""
-    folder, scan = request.folder, _local_scan(request)
-    _announce(scan)
-    if not _run_shown(scan, request.page_port):
-        again = shell_line(["skymap-scanner", *(word for word in sys.argv[1:] if word != "--restart")])
-        click.echo(f"Stopped; nothing is lost. The same command resumes the scan:\n    {again}", err=True)
-        raise click.exceptions.Exit(ExitCode.INTERRUPTED)
-    write_record(folder, replace(record, finished=True))
-    _remove_working_files(folder)
-    show_results(folder)
-
-
-def _run_shown(scan: LocalScan, page_port: int | None) -> bool:
-    """Run the scan to its end, with its progress on the terminal and on the page; False when stopped before."""
-    with live_page(scan, page_port) as page:
-        with progress_display(Console(stderr=True)) as show:
-            finished = run_local(scan, page.watching(show), Stop().on_signals())
-        if finished:
-            page.finish()
-    return finished
+        raise click.exceptions.Exit(stop.exit_code if stop.requested else ExitCode.UNAVAILABLE)
 
 
 def _check_place_of_broker(request: RunRequest) -> None:
@@ -218,31 +224,11 @@ def _with_room(request: RunRequest) -> RunRequest:
         settings.calibrate,
         keep_all=settings.keep_all_seeds,
     )
-    replaced = sum(map(_size, _replaced_files(request)))
+    replaced = size_replaced(request.folder, request.event, restart=request.restart)
     formats, _ = writable_formats(
         need, request.formats, named=bool(request.formats), folder=request.folder, replaced=replaced
     )
     return replace(request, written=formats)
-
-
-def _replaced_files(request: RunRequest) -> list[Path]:
-    """Return the files in the folder that ``--restart`` will delete, or that a resumed scan writes again."""
-    found = [request.folder / PARTIAL]
-    if _earlier_scan(request.folder) is not None:
-        found += _result_files(request)
-    if request.restart:
-        for path in _working_files(request.folder):
-            found += path.rglob("*") if path.is_dir() else [path]
-    return found
-
-
-def _size(path: Path) -> int:
-    """Return the size (bytes) of a file; 0 if there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return 0
-    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _write_other_formats(request: RunRequest, record: Record) -> None:
@@ -313,18 +299,7 @@ def _keep_event(request: RunRequest) -> None:
     prepared = prepare(event, request.settings.pulse_series)
     if request.settings.calibrate:
         check_can_locate(request.settings.reconstruction, request.settings.parameters, prepared)
-    try:
-        make_folder(request.folder)
-    except OSError as error:
-        raise InputError(f"cannot create the folder {request.folder}: {error.strerror}") from error
-    with FrameWriter(request.folder / EVENT_FILE) as writer:
-        for stop, frame in event.frames.items():
-            kept = frame.copy()
-            if stop == "P":
-                kept[NAME_KEY] = I3String(event.name)
-                if event.choice:
-                    kept[CHOICE_KEY] = I3String(event.choice)
-            writer.write(kept)
+    keep_event(request.folder, event)
 
 
 def _read(event: str | Simulation, select: EventSelection | None, pulse_series: str | None) -> Event:
@@ -333,71 +308,3 @@ def _read(event: str | Simulation, select: EventSelection | None, pulse_series: 
     from skymap_scanner.simulation import simulate
 
     return simulate(event.topology, ra=event.ra, dec=event.dec, energy=event.energy, seed=event.seed)
-
-
-def _discard_earlier_scan(request: RunRequest) -> None:
-    """Delete the scan of the folder, including its topics on a shared broker; scans of other folders stay.
-
-    The record goes last, and counts as unfinished from the start: whenever this ends, by a power cut too, the folder
-    holds that scan, which can be resumed or deleted, and never a part of it under the record of another.
-    """
-    folder = request.folder
-    if not folder.exists():
-        return
-    with locked(folder):
-        found = _earlier_scan(folder)
-        if found is not None and found.broker is not None:
-            if request.broker is None or found.broker != request.broker.url:
-                raise InputError(
-                    f"the scan of {folder} is on {found.broker}: give the same --broker, so that --restart can delete "
-                    "its topics there, or choose another folder"
-                )
-            with request.broker.open() as broker:
-                delete_scan(broker, found.name)
-        if found is not None:
-            _mark_unfinished(folder, found)
-            for path in _result_files(request):
-                path.unlink()
-        _remove_working_files(folder)
-        sync_folder(folder)
-        (folder / RECORD_FILE).unlink(missing_ok=True)
-        sync_folder(folder)
-
-
-def _mark_unfinished(folder: Path, record: Record) -> None:
-    """Note that the results are no longer complete, unless the disk is full: deleting them makes room."""
-    try:
-        write_record(folder, replace(record, finished=False))
-    except InputError as error:
-        if not is_disk_full(error):
-            raise
-
-
-def _earlier_scan(folder: Path) -> Record | None:
-    """Return the record of the scan in a folder; None without one, or if it is not of ours."""
-    try:
-        return read_record(folder)
-    except InputError:
-        return None
-
-
-def _result_files(request: RunRequest) -> list[Path]:
-    """Return the result files in the folder: they are named after the event and the levels, ``run…_4_8.json``."""
-    given = Path(request.event).resolve() if isinstance(request.event, str) else None
-    found = request.folder.glob("run*.evt*_*.*")
-    return [path for path in found if RESULT_NAME.match(path.name) and path.resolve() != given]
-
-
-def _working_files(folder: Path) -> list[Path]:
-    """Return the files and folders that only an unfinished scan needs."""
-    return [folder / EVENT_FILE, *folder.glob(f"{BROKER_FILE}*")]
-
-
-def _remove_working_files(folder: Path) -> None:
-    (folder / BROKER_FILE).unlink(missing_ok=True)
-    sync_folder(folder)  # without its -wal file beside it, a database may be damaged
-    for path in _working_files(folder):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +16,8 @@ from skymap_api.progress import Progress
 from skymap_scanner.cli.page import address, listen
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.local.local import LocalScan, broker_arguments
-from skymap_scanner.roles.local.local_role import ONE_THREAD
+from skymap_scanner.roles.local.local_role import child_environment
+from skymap_scanner.roles.stop import Stop
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class PageProcess:
     def __init__(self, process: subprocess.Popen[bytes] | None, log_file: Path) -> None:
         self._process = process
         self._log_file = log_file
+        self._until = 0.0
 
     def watching(self, show: Callable[[Progress], None]) -> Callable[[Progress], None]:
         """Return ``show``, which then also warns once if the server has ended."""
@@ -45,16 +47,18 @@ class PageProcess:
             log.warning("the live page has ended (exit code %d); the scan goes on. Its log: %s", code, self._log_file)
             self._close()
 
-    def finish(self) -> None:
-        """Let open pages load the report, then end the server."""
-        if self._process is None:
-            return
-        assert self._process.stdin is not None  # noqa: S101 - for the type checker
-        self._process.stdin.close()
-        try:
-            self._process.wait(REPORT_TIME)
-        except subprocess.TimeoutExpired:
-            log.warning("the live page does not end; it is stopped")
+    def show_report(self) -> None:
+        """Tell the server that the scan has ended: it ends once the open pages have loaded the report."""
+        self._until = time.monotonic() + REPORT_TIME
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def finish(self, stop: Stop) -> None:
+        """Wait until open pages have loaded the report, or a stop is requested, then end the server."""
+        while self._process is not None and self._process.poll() is None and not stop.wait(0.05):
+            if time.monotonic() > self._until:
+                log.warning("the live page does not end; it is stopped")
+                break
         self.end()
 
     def end(self) -> None:
@@ -107,7 +111,7 @@ def _start(scan: LocalScan, port: int, log_file: Path) -> subprocess.Popen[bytes
                 stdout=output,
                 stderr=output,
                 pass_fds=[listener.fileno()],
-                env=os.environ | ONE_THREAD,
+                env=child_environment(),
             )
         click.echo(f"Live page: {address(listener, name)}", err=True)
     return process

@@ -15,6 +15,9 @@ from skymap_scanner.cli.notice_options import NOTICE_PARAMETERS, with_notices
 if TYPE_CHECKING:
     from skymap_scanner.cli.local_run import RunRequest
 
+#: Parameters that a manifest does not decide, as `RunRequest` has them.
+COMMON = ("folder", "workers", "restart", "delete_topics")
+
 
 @click.command(cls=options.LevelsCommand)
 @click.argument("event", metavar="EVENT|MANIFEST")
@@ -50,11 +53,7 @@ if TYPE_CHECKING:
 )
 def command(
     event: str,
-    folder: Path,
     broker_options: BrokerOptions,
-    workers: int | None,
-    restart: bool,
-    delete_topics: bool,
     notice_options: Callable[[], Any] | None,
     page: bool,
     page_port: int | None,
@@ -79,37 +78,30 @@ def command(
     from skymap_scanner.cli.local_run import run
     from skymap_scanner.cli.manifest import is_manifest
 
-    shared = broker_options.absolute() if broker_options.url else None
-    if delete_topics and shared is None:
-        raise click.UsageError("--delete-topics is for a shared broker: give --broker too")
     if page_port is not None and not page:
         raise click.UsageError("--page-port is for the live page: give --page too")
-    common: dict[str, Any] = {
-        "folder": folder,
-        "workers": workers,
-        "restart": restart,
-        "broker": shared,
-        "delete_topics": delete_topics,
-        "notices": None if notice_options is None else notice_options(),
-        "page_port": (page_port or 0) if page else None,
-    }
-    if common["notices"] and given["formats"] and not {"json", "npz"} & set(given["formats"]):
-        raise click.UsageError("notices are made from the JSON or the npz file: give --format json too")
+    common = _common(given, broker_options, notice_options) | {"page_port": (page_port or 0) if page else None}
     if is_manifest(event):
         options.reject_options_beside_manifest(
-            "event",
-            "folder",
-            "workers",
-            "restart",
-            "delete_topics",
-            "page",
-            "page_port",
-            *NOTICE_PARAMETERS,
-            *BROKER_PARAMETERS,
+            "event", "page", "page_port", *COMMON, *NOTICE_PARAMETERS, *BROKER_PARAMETERS
         )
         run(_request_from_manifest(Path(event), common))
     else:
         run(_request_from_options(event, given, common))
+
+
+def _common(
+    given: dict[str, Any], broker_options: BrokerOptions, notice_options: Callable[[], Any] | None
+) -> dict[str, Any]:
+    """Return what a manifest does not decide, taken from ``given``."""
+    common = {name: given.pop(name) for name in COMMON}
+    common["broker"] = broker_options.absolute() if broker_options.url else None
+    common["notices"] = None if notice_options is None else notice_options()
+    if common["delete_topics"] and common["broker"] is None:
+        raise click.UsageError("--delete-topics is for a shared broker: give --broker too")
+    if common["notices"] and given["formats"] and not {"json", "npz"} & set(given["formats"]):
+        raise click.UsageError("notices are made from the JSON or the npz file: give --format json too")
+    return common
 
 
 def _request_from_options(event: str, given: dict[str, Any], common: dict[str, Any]) -> RunRequest:

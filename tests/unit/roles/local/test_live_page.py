@@ -7,12 +7,17 @@ import os
 import re
 import signal
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from testing.waiting import eventually
+from tests.unit.notices.receiver import Receiver
 from tests.unit.roles.conftest import Command, running
+
+from skymap_scanner.roles.local.record import read_record
 
 WORDS = ["--reconstruction", "dummy", "--levels", "1:0", "--seeds", "1", "--workers", "1", "--format", "json"]
 
@@ -79,6 +84,77 @@ def test_page_ends_when_its_scan_is_killed(event_file: Path, command: Callable[.
         scan.kill()
         scan.wait()
         eventually(lambda: Path(f"/proc/{page[0]}").exists(), lambda exists: not exists, within=30)
+
+
+def address(scan: subprocess.Popen[str]) -> str:
+    """Return the address of the page that a scan prints."""
+    assert scan.stderr is not None
+    found = next(line for line in scan.stderr if line.startswith("Live page: "))
+    return found.removeprefix("Live page: ").strip()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_waiting_page_delays_no_result_and_no_stop(
+    event_file: Path,
+    tmp_path: Path,
+    command: Callable[..., Command],
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+) -> None:
+    monkeypatch.setenv("SKYMAP_NOTIFY_SECRET", "correct horse battery staple")
+    with Receiver().running() as receiver:
+        notify = ["--notify", f"webhook={receiver.url}"]
+        with running(command("run", event_file, "-o", "out", *WORDS, "--page", *notify)) as scan:
+            page = address(scan)
+            with httpx.stream("GET", f"{page}events", timeout=60) as stream:
+                assert "event: end" in "".join(stream.iter_text())  # and its report is never loaded
+            eventually(lambda: read_record(tmp_path / "out").finished, within=8)
+            eventually(lambda: len(receiver.received), lambda count: count == 2, within=8)
+            assert scan.poll() is None
+            scan.send_signal(number)
+            scan.communicate(timeout=8)
+    assert scan.returncode == 0
+    assert not (tmp_path / "out" / "scan.sqlite").exists()
+
+
+def test_stop_leaves_notices_in_the_outbox(
+    event_file: Path, tmp_path: Path, command: Callable[..., Command], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKYMAP_NOTIFY_SECRET", "correct horse battery staple")
+    with Receiver((503, {})).running() as receiver:
+        words = [*WORDS, "--notify", f"webhook={receiver.url}"]
+        with running(command("run", event_file, "-o", "out", *words)) as scan:
+            record = eventually(lambda: read_record(tmp_path / "out"), lambda one: one and one.finished, within=60)
+            assert record is not None
+            scan.terminate()
+            _, errors = scan.communicate(timeout=8)
+    assert scan.returncode == 143
+    assert "The outbox keeps these notices" in errors
+
+
+def test_next_run_removes_what_a_killed_one_left(
+    event_file: Path, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    again = command("run", event_file, "-o", "out", *WORDS)
+    assert again.run().returncode == 0
+    left = [tmp_path / "out" / name for name in ("scan.sqlite", "scan.sqlite-wal", "event.i3.zst")]
+    for path in left:
+        path.touch()
+    assert again.run().returncode == 0
+    assert not any(path.exists() for path in left)
+
+
+def test_processes_of_a_scan_get_no_secrets_of_notices(
+    event_file: Path, command: Callable[..., Command], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKYMAP_NOTIFY_SECRET", "secret-of-a-webhook")
+    monkeypatch.setenv("SKYMAP_GCN_CLIENT_SECRET", "secret-of-a-client")
+    slow = ["--parameter", "seconds=0.4"]
+    with running(command("run", event_file, "-o", "out", *WORDS, *slow, "--page")) as scan:
+        found = eventually(lambda: children(scan.pid), lambda found: len(found) == 5, within=60)  # four roles, a page
+        for process in found:
+            assert b"secret-of" not in Path(f"/proc/{process}/environ").read_bytes()
+        assert b"secret-of" in Path(f"/proc/{scan.pid}/environ").read_bytes()
 
 
 def test_page_port_without_page_is_rejected(event_file: Path, command: Callable[..., Command]) -> None:

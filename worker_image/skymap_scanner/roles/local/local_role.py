@@ -27,6 +27,9 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
+#: How the variables begin that hold the addresses and secrets of notices: `run` alone sends these.
+OF_NOTICES = ("SKYMAP_NOTIFY_", "SKYMAP_GCN_")
+
 #: The folder of the package that runs, and the variable in which `run` tells its own to the roles.
 PACKAGE = Path(skymap_scanner.__file__).resolve().parent
 STARTED_BY = "SKYMAP_STARTED_BY"
@@ -48,6 +51,11 @@ ERRORS: dict[int, type[SkymapError]] = {
     ExitCode.OTHER_SOFTWARE: SoftwareMismatchError,
     ExitCode.TOO_LITTLE_MEMORY: TooLittleMemoryError,
 }
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of a process that `run` starts."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OF_NOTICES)} | ONE_THREAD
 
 
 def check_installation() -> None:
@@ -185,7 +193,7 @@ class LocalRole:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env=os.environ | ONE_THREAD | {STARTED_BY: str(PACKAGE)},
+                env=child_environment() | {STARTED_BY: str(PACKAGE)},
             )
 
     def _last_line(self) -> str:
