@@ -102,6 +102,7 @@ def test_names_are_printable_and_short(tmp_path):
         (b'name,ra,dec\n"' + b"x" * 40000 + b"\n" + b"y" * 40000 + b"\n" + b"z" * 60000 + b'",1,2\n', "damaged CSV"),
         (b"x" * 100000, "a line of more than"),
         (b"<VOTABLE><TABLE>", "damaged XML"),
+        (b'<?xml version="1.0" encoding="utf-88"?><VOTABLE/>', "damaged XML"),
         (b"<html><body>404</body></html>", "columns are none"),
         (b'<!DOCTYPE v [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><VOTABLE>&b;</VOTABLE>', "declares entities"),
         (b'<!DOCTYPE v [<!ENTITY a SYSTEM "file:///etc/passwd">]><VOTABLE>&a;</VOTABLE>', "declares entities"),

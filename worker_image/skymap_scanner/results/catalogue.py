@@ -185,7 +185,7 @@ def _of_votable(content: bytes) -> tuple[list[str], list[list[str]]]:
     parser.EntityDeclHandler = reader.entity
     try:
         parser.Parse(content, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:  # also of an encoding that nobody knows
         raise InputError(f"damaged XML ({error})") from error
     return reader.fields, reader.rows
 

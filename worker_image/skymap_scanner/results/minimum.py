@@ -162,7 +162,7 @@ def _fitted_rows(skymap: MultiOrderMap, threshold: float) -> Integers:
     best = skymap.best
     beside = healpix.neighbours(best.nside, best.index)
     near = (skymap.nside == best.nside) & np.isin(skymap.pixels["index"], beside)
-    return np.flatnonzero(near | (skymap.delta < threshold))
+    return np.flatnonzero((near | (skymap.delta < threshold)) & np.isfinite(skymap.delta))
 
 
 def _paraboloid(steps: Floats, value: Floats, weight: Floats) -> tuple[Floats, Floats, float]:
