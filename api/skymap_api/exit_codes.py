@@ -11,7 +11,7 @@ class ExitCode(IntEnum):
     DONE = 0
     """Its part of the scan is done. A worker never ends with it, because its part has no end."""
     ERROR = 1
-    """It failed with a reported error, and would fail in the same way again."""
+    """It failed with a reported error, and would fail in the same way again; or a notice was refused for good."""
     USAGE = 2
     """The command line is wrong."""
     OTHER_SOFTWARE = 3
@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
     INTERNAL_ERROR = 70
     """A bug in the scanner (EX_SOFTWARE of sysexits.h)."""
     UNAVAILABLE = 75
-    """The broker or the cluster is unavailable; the same command may work later (EX_TEMPFAIL)."""
+    """Broker, cluster or a destination of notices is unavailable; the same may work later (EX_TEMPFAIL)."""
     INTERRUPTED = 130
     """SIGINT stopped it before its part was done; the same command resumes it."""
     TERMINATED = 143

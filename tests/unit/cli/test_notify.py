@@ -13,12 +13,31 @@ from pathlib import Path
 
 import pytest
 from testing.waiting import eventually
+from tests.unit.notices.examples import initial
 from tests.unit.notices.receiver import Receiver
 from tests.unit.results.conftest import make_bowl, make_scan
 
+from skymap_api.exit_codes import ExitCode
+from skymap_scanner.cli.notices import NoticeOptions, Notices, notice_of_result, read_options, retraction
+from skymap_scanner.cli.scan_folder import discard_scan
+from skymap_scanner.errors import InputError
+from skymap_scanner.notices.destination import Destination
+from skymap_scanner.notices.outbox import Outbox
 from skymap_scanner.results import write_results
+from skymap_scanner.scan.plan_entries import EventFacts
 
 SECRET = "correct horse battery staple"  # noqa: S105 - of these tests
+
+#: The event of the results here, before its scan.
+GOLD = EventFacts(
+    name="IC231202A",
+    run=138632,
+    event=31747601,
+    mjd=60280.71416774572,
+    kind="gfu-gold",
+    real=True,
+    metadata_topics=(),
+)
 
 
 def start(*words: str | Path) -> subprocess.Popen[str]:
@@ -100,18 +119,23 @@ def test_retraction_has_the_name_that_was_sent(folder):
         assert all("IceCube-231202B" in one["text"] for one in bodies(receiver))
 
 
-def test_undelivered_notice_exits_75_and_stays(folder):
-    with Receiver((404, {})).running() as receiver:
+def test_refused_notice_exits_1_and_is_sent_later(folder):
+    with Receiver((404, {}), (200, {})).running() as receiver:
         code, output = command("notify", folder, "--to", f"webhook={receiver.url}")
-    assert code == 75
+        again = command("notify", folder, "--to", f"webhook={receiver.url}")
+    assert again[0] == 0, again
+    assert len(set(receiver.keys)) == 1 < len(receiver.keys)
+    assert code == 1
     assert "NOT delivered" in output
     assert "404" in output
-    assert json.loads((folder / "notices.json").read_text())["entries"][0]["state"] == "failed"
+    assert json.loads((folder / "notices.json").read_text())["entries"][0]["state"] == "sent"
 
 
 def test_dry_run_sends_and_keeps_nothing(folder):
     code, output = command("notify", folder, "--to", "gcn", "--dry-run")
-    assert (code, json.loads(output)["ra"]) == (0, 138.6035)
+    document, _, topic = output.rpartition("Topic at GCN: ")
+    assert (code, json.loads(document)["ra"]) == (0, 138.6035)
+    assert topic.strip() == "gcn.notices.icecube.gold_bronze_track_alerts"
     assert not (folder / "notices.json").exists()
 
 
@@ -122,6 +146,92 @@ def test_event_without_a_topic_at_gcn_is_not_kept(tmp_path, monkeypatch):
     assert code == 1
     assert "give gcn=TOPIC" in output
     assert not (tmp_path / "notices.json").exists()
+
+
+def notices_to(url: str, folder: Path) -> Notices:
+    return Notices(folder, NoticeOptions((Destination("webhook", "webhook", url, SECRET.encode()),)))
+
+
+def test_command_is_done_once_a_notice_was_overtaken(folder):
+    """The initial notice was refused, and the result has arrived: nothing is left to send."""
+    with Receiver((404, {}), (200, {})).running() as receiver:
+        with notices_to(receiver.url, folder) as notices:
+            notices.begin(GOLD)
+            assert notices.end() is ExitCode.ERROR  # says so once
+        with notices_to(receiver.url, folder) as notices:
+            assert notices.end() is ExitCode.DONE
+    assert [one["type"] for one in bodies(receiver)] == ["initial", "update"]
+
+
+def test_result_of_a_retracted_event_is_sent_by_hand_only(folder):
+    with Receiver().running() as receiver:
+        with notices_to(receiver.url, folder) as notices:
+            notices.begin(GOLD)
+            options = notices._options
+            notices.send(retraction(notices.outbox, folder, options, "LEDs"))
+        with notices_to(receiver.url, folder) as notices:
+            notices.begin(GOLD)
+            assert notices.end() is ExitCode.DONE
+        assert [one["type"] for one in bodies(receiver)] == ["initial", "retraction"]
+        with notices_to(receiver.url, folder) as notices:
+            notices.send(notice_of_result(notices.outbox, folder, options, comment="It was real."))
+    assert [one["type"] for one in bodies(receiver)] == ["initial", "retraction", "update"]
+
+
+def test_event_of_another_kind_is_refused_before_its_scan(tmp_path):
+    options = NoticeOptions((Destination("gcn", "gcn", ""),))
+    with Notices(tmp_path, NoticeOptions(())) as notices:
+        notices._options = options
+        with pytest.raises(InputError, match="give gcn=TOPIC"):
+            notices.begin(GOLD.model_copy(update={"kind": "unknown"}))
+        assert notices.outbox.entries == []
+        notices.begin(GOLD)
+    assert len(notices.outbox.entries) == 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "url", "message"),
+    [
+        (["slack"], "https://[x", "be a valid URL"),
+        (["slack"], "https://", "be a valid URL"),
+        (["slack"], "https://x.org/a b", "be a valid URL"),
+        (["slack"], "https://me:hidden@x.org/", "must not hold a user"),
+        (["slack"], "https://x.org/?token=hidden", "must not hold a user"),
+        (["slack"], "https://x.org/#hidden", "must not hold a user"),
+        (["gcn", "gcn=gcn.notices.icecube.x"], "", "gcn is given twice"),
+        (["gcn=typo"], "", "the topics of GCN"),
+    ],
+)
+def test_invalid_options_are_one_error_even_unchecked(texts, url, message):
+    with pytest.raises(InputError, match=message) as failure:
+        read_options(tuple(texts), url, None, checked=False)
+    assert "hidden" not in str(failure.value)
+
+
+MANIFEST = """\
+apiVersion: skymap.icecube.wisc.edu/v1alpha1
+kind: SkymapScan
+metadata: {name: demo}
+spec:
+  event: {simulate: {topology: track, ra: 77.4, dec: 5.7, energy: 1.0e+6, seed: 1}}
+  levels: [{nside: 1}]
+  output: {formats: [fits]}
+"""
+
+
+@pytest.mark.parametrize("of_manifest", [True, False])
+def test_formats_must_suffice_for_notices(tmp_path, of_manifest):
+    (tmp_path / "scan.yaml").write_text(MANIFEST)
+    words = [tmp_path / "scan.yaml"] if of_manifest else ["demo", "--format", "fits"]
+    code, output = command("run", *words, "-o", tmp_path / "result", "--notify", "webhook=http://127.0.0.1:9/")
+    assert (code, (tmp_path / "result").exists()) == (2, False), output
+    assert "choose the format json" in output
+
+
+def test_restart_drops_what_is_not_sent(folder):
+    Outbox(folder).add(initial(), {"webhook": "webhook"})
+    discard_scan(folder, "demo", None)
+    assert Outbox(folder).entries == []
 
 
 @pytest.mark.parametrize(

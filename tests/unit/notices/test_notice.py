@@ -136,6 +136,12 @@ def test_chat_message_links_to_picture_and_report():
     assert not {"image_url", "title_link"} & set(bare)
 
 
+@pytest.mark.parametrize("name", ["www.example.org", "x WWW.example.org", "wWw.x"])
+def test_names_are_no_links_in_chats(name):
+    notice = make_notice(fields=named("update").fields | {"event_name": [name]}, comment=name)
+    assert "www." not in documents.slack(replace(notice, links={})).lower()
+
+
 @pytest.mark.parametrize("name", ["<!channel>", "@here", "<http://x|y>", "*b*", "`x`", "[a](http://b)", "&lt;"])
 def test_names_are_no_markup_in_chats(name):
     notice = make_notice(fields=named("update").fields | {"event_name": [name]}, comment=name, type="retraction")

@@ -9,16 +9,19 @@ import json
 import logging
 import re
 import socket
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.notices.examples import initial, make_notice
+from tests.unit.notices.examples import initial, make_notice, retraction
 from tests.unit.notices.receiver import Receiver
 from tests.unit.security.conftest import Servers
 
 from skymap_scanner.errors import InputError
+from skymap_scanner.notices import outbox as outbox_module
+from skymap_scanner.notices import sender as sender_module
 from skymap_scanner.notices.channel import NotDelivered, Undeliverable
 from skymap_scanner.notices.destination import Destination, parse_destination
 from skymap_scanner.notices.http_channel import HttpChannel, signature
@@ -300,6 +303,68 @@ def test_outbox_has_a_limit(tmp_path):
     box.add(make_notice(), {str(number): "slack" for number in range(MAX_ENTRIES)})
     with pytest.raises(InputError, match="move it away"):
         box.add(make_notice(number=2), {"one": "slack"})
+    assert box.update(box.entries[0], state="sent").state == "sent"
+    assert Outbox(tmp_path).entries == box.entries
+
+
+def test_outbox_takes_no_more_than_it_can_read(tmp_path, monkeypatch):
+    box = Outbox(tmp_path)
+    box.add(initial(), {"slack": "slack"})
+    monkeypatch.setattr(outbox_module, "MAX_BYTES", (tmp_path / FILE).stat().st_size + 100)
+    with pytest.raises(InputError, match="move it away"):
+        box.add(make_notice(), {"slack": "slack"})
+    assert box.update(box.entries[0], error="e" * 200).error
+    assert Outbox(tmp_path).entries == box.entries
+    assert len(box.entries) == 1
+
+
+def test_folder_that_cannot_be_written_is_one_error(tmp_path):
+    with pytest.raises(InputError, match="cannot be opened"), open_outbox(tmp_path / "none"):
+        pass
+
+
+def test_refused_notice_is_retried_unless_a_later_one_arrived(outbox):
+    outbox.update(outbox.entries[0], state="failed")
+    outbox.retry_failed(["slack"])
+    assert [one.state for one in outbox.entries] == ["failed", "pending"]
+    outbox.retry_failed(["webhook"])
+    assert [one.state for one in outbox.entries] == ["pending", "pending"]
+    outbox.update(outbox.entries[0], state="failed")
+    outbox.add(retraction(), {"webhook": "webhook"})
+    outbox.retry_failed(["webhook"])
+    assert [one.state for one in outbox.entries] == ["failed", "pending", "pending"]
+    for one in outbox.entries[1:]:
+        outbox.update(one, state="sent")
+    outbox.retry_failed(["webhook"])
+    assert [one.state for one in outbox.entries] == ["failed", "sent", "sent"]
+    with Receiver().running() as receiver:
+        assert deliver(outbox, webhook(receiver.url)) == ([], [])
+        assert receiver.received == []
+
+
+def test_unsent_notices_are_dropped_but_not_retractions(tmp_path):
+    box = Outbox(tmp_path)
+    for notice in (initial(), make_notice(), retraction()):
+        box.add(notice, {"webhook": "webhook"})
+    box.update(box.entries[0], state="sent")
+    box.discard_unsent()
+    assert [one.notice.type for one in Outbox(tmp_path).entries] == ["initial", "retraction"]
+
+
+def test_attempt_that_nothing_stops_is_left_behind(outbox, monkeypatch):
+    monkeypatch.setattr(sender_module, "GRACE", 0.2)
+    released = threading.Event()
+
+    class Stuck:
+        def send(self, *_):
+            released.wait(20)
+
+    sender = Sender(outbox, {"webhook": Stuck()}, lambda _: None, QUICK)
+    sender.start()
+    began = time.monotonic()
+    assert [one.state for one in sender.finish(0.1)] == ["pending", "pending"]
+    assert time.monotonic() - began < 5
+    released.set()
 
 
 @pytest.mark.parametrize(

@@ -199,13 +199,13 @@ def _end(request: RunRequest, notices: Notices | None, stop: Stop, page: PagePro
     if page is not None:
         page.show_report()
     try:
-        delivered = notices is None or notices.end(stopped=lambda: stop.requested)
+        code = ExitCode.DONE if notices is None else notices.end(stopped=lambda: stop.requested)
     finally:
         if page is not None:
             page.finish(stop)  # it reads the topics until then
         _delete_topics_or_say_how(request)
-    if not delivered:
-        raise click.exceptions.Exit(stop.exit_code if stop.requested else ExitCode.UNAVAILABLE)
+    if code is not ExitCode.DONE:
+        raise click.exceptions.Exit(stop.exit_code if stop.requested else code)
 
 
 def _check_place_of_broker(request: RunRequest) -> None:

@@ -60,8 +60,8 @@ def _options(option: str, required: bool, text: str) -> list[Callable[[F], F]]:
         click.option(
             "--alert-tense",
             type=click.Choice(["current", "archival", "test"]),
-            help="How notices are marked: archival is a new analysis of an old event. Those of simulated events are "
-            "always tests.  [default: current]",
+            help="How notices are marked: archival is a new analysis of an old event. Those of events that "
+            "this scanner simulated are always tests.  [default: current]",
         ),
     ]
 
@@ -71,6 +71,15 @@ def _read(notify: tuple[str, ...], results_url: str, alert_tense: Any, *, checke
     from skymap_scanner.cli.notices import read_options
 
     return read_options(notify, results_url, alert_tense, checked=checked)
+
+
+def discard_unsent(folder: Path) -> None:
+    """Drop what the outbox of a folder has not sent of a scan that is deleted; raises InputError as `open_outbox`."""
+    if (folder / "notices.json").exists():
+        from skymap_scanner.notices.outbox import open_outbox
+
+        with open_outbox(folder) as outbox:
+            outbox.discard_unsent()
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,11 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import click
 
+from skymap_api.exit_codes import ExitCode
 from skymap_api.text import printable_line
-from skymap_scanner.cli.report import result_files
+from skymap_scanner.cli.report import result_files, results_in
 from skymap_scanner.errors import InputError
 from skymap_scanner.notices.channel import Channel
 from skymap_scanner.notices.destination import Destination, parse_destination, parse_kind
@@ -59,10 +60,25 @@ class NoticeOptions:
 
 def read_options(texts: tuple[str, ...], results_url: str, tense: Tense | None, *, checked: bool) -> NoticeOptions:
     """Read what the user gave; raises InputError if a destination or the URL is invalid."""
-    if results_url and (not re.match("https?://", results_url) or not results_url.isprintable() or "?" in results_url):
-        raise InputError("--results-url must begin with https:// or http://, and have no query")
-    read = (parse_destination(text, os.environ) if checked else parse_kind(text) for text in dict.fromkeys(texts))
+    if results_url:
+        _check_results_url(results_url)
+    read = [parse_destination(text, os.environ) if checked else parse_kind(text) for text in dict.fromkeys(texts)]
+    if sum(one.kind == "gcn" for one in read) > 1:
+        raise InputError("gcn is given twice: whoever reads two topics would get each notice twice")
     return NoticeOptions(tuple(read), results_url, tense)
+
+
+def _check_results_url(url: str) -> None:
+    """Raise InputError, without the URL, unless it may stand in every notice."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not url.isprintable() or " " in url:
+        raise InputError("--results-url must begin with https:// or http://, and be a valid URL")
+    if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
+        raise InputError("--results-url is published: it must not hold a user, a password, a query or a fragment")
 
 
 class Notices:
@@ -77,6 +93,7 @@ class Notices:
 
     def __enter__(self) -> Self:
         self._outbox = self._stack.enter_context(open_outbox(self._folder))
+        self._outbox.retry_failed(self._options.kinds)
         self._sender = Sender(self._outbox, _channels(self._options), _show)
         self._sender.start()
         return self
@@ -91,47 +108,66 @@ class Notices:
         summary, fields = summary_of_event(event_metadata(event))
         made = Notice("initial", chosen_tense(summary, self._options.tense), 0, "", summary, fields)
         notice = next_notice(self._outbox, made)
-        if notice.type == "initial":  # else the event has further notices already
+        # Else the event has further notices already.
+        if notice.type == "initial" and not is_retracted(self._outbox, notice.event_id):
             self._add(notice)
 
-    def end(self, source: Path | None = None, stopped: Callable[[], bool] = lambda: False) -> bool:
+    def end(self, source: Path | None = None, stopped: Callable[[], bool] = lambda: False) -> ExitCode:
         """Send the result in the folder, or that of a file, unless it has been sent; wait until everything is sent.
 
-        Returns whether all destinations have everything; ``stopped``: whether to wait no longer.
+        The result of an event that was retracted is not sent: only people take that back, with `send`. Returns ERROR if
+        a destination refused a notice, UNAVAILABLE if one has not answered yet. ``stopped``: whether to wait no longer.
         """
         try:
             notice = notice_of_result(self._outbox, source or self._folder, self._options)
         except InputError:
             self._finish(stopped)  # the initial notice may still be on its way
             raise
+        if is_retracted(self._outbox, notice.event_id):
+            click.echo(
+                f"Event {notice.event_id} was retracted, so no notice of its result is sent; "
+                "skymap-scanner notify --comment sends one.",
+                err=True,
+            )
+            return self._finish(stopped)
         return self.send(notice, stopped)
 
-    def send(self, notice: Notice, stopped: Callable[[], bool] = lambda: False) -> bool:
+    def send(self, notice: Notice, stopped: Callable[[], bool] = lambda: False) -> ExitCode:
         """Send a notice, and what the outbox still holds for the same destinations; see `end`."""
         if not self._add(notice):
             click.echo(f"Notice {notice.key} was added to the outbox before, and is sent once.", err=True)
         return self._finish(stopped)
 
     def _add(self, notice: Notice) -> list[Entry]:
-        """Add a notice to the outbox; raises InputError before that if GCN has no topic for it."""
-        for one in self._options.destinations:
-            if one.kind == "gcn":
-                topic_of(one.address, notice)
+        """Add a notice to the outbox; raises InputError if GCN's topic is for other events."""
+        topics(notice, self._options)
         return self._outbox.add(notice, self._options.kinds)
 
-    def _finish(self, stopped: Callable[[], bool]) -> bool:
+    def _finish(self, stopped: Callable[[], bool]) -> ExitCode:
         left = self._sender.finish(FINISH_SECONDS, stopped)
         for entry in left:
             reason = entry.error or "no attempt has ended"
             click.echo(f"NOT delivered to {entry.destination}: notice {entry.key} ({reason})", err=True)
         if left:
             click.echo("The outbox keeps these notices; the same command sends them again.", err=True)
-        return not left
+        if any(entry.state == "failed" for entry in left):
+            return ExitCode.ERROR
+        return ExitCode.UNAVAILABLE if left else ExitCode.DONE
 
     @property
     def outbox(self) -> Outbox:
         """The outbox of the folder."""
         return self._outbox
+
+
+def is_retracted(outbox: Outbox, event_id: str) -> bool:
+    """Return whether the newest notice of an event is its retraction."""
+    return [notice.type for notice in outbox.notices(event_id)][-1:] == ["retraction"]
+
+
+def topics(notice: Notice, options: NoticeOptions) -> list[str]:
+    """Return the topics at GCN, if any; raises InputError if GCN's own topic is for other events."""
+    return [topic_of(one.address, notice) for one in options.destinations if one.kind == "gcn"]
 
 
 def notice_of_result(
@@ -160,7 +196,7 @@ def retraction(outbox: Outbox, source: Path, options: NoticeOptions, comment: st
     Without a ``letter`` the event has the name that its latest notice gave it.
     """
     earlier = [entry.notice for entry in outbox.entries]
-    if source.is_file() or not earlier or _has_results(source):
+    if not earlier or results_in(source):
         base = notice_of_result(outbox, source, options, letter=letter)
         if letter is None:
             base = next(reversed(outbox.notices(base.event_id)), base)
@@ -208,10 +244,6 @@ def _kafka(destination: Destination) -> Channel:
 def _show(entry: Entry) -> None:
     if entry.state == "sent":
         click.echo(printable_line(f"Notice {entry.key} ({entry.notice.type}) sent to {entry.destination}"), err=True)
-
-
-def _has_results(folder: Path) -> bool:
-    return any(folder.glob("run*_*[0-9].json")) or any(folder.glob("run*.npz"))
 
 
 def _only_result(source: Path) -> Path:

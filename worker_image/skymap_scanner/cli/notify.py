@@ -71,16 +71,18 @@ def command(
         _print(make(Outbox(folder)), options)
         return ExitCode.DONE
     with Notices(folder, options) as notices:
-        delivered = notices.send(make(notices.outbox))
-    return ExitCode.DONE if delivered else ExitCode.UNAVAILABLE
+        return notices.send(make(notices.outbox))
 
 
 def _print(notice: Notice, options: NoticeOptions) -> None:
     import json
 
     from skymap_api.text import printable
+    from skymap_scanner.cli.notices import topics
     from skymap_scanner.notices.documents import DOCUMENTS
 
+    for topic in topics(notice, options):
+        click.echo(f"Topic at GCN: {topic}", err=True)
     for kind in options.kinds.values():
         document = json.loads(DOCUMENTS[kind](notice))
         click.echo(printable(json.dumps(document, indent=2, ensure_ascii=False)))

@@ -74,12 +74,18 @@ def _write_reports(found: list[Path], folder: Path | None, i3_file: Path | None)
 
 
 def result_files(given: Path) -> list[Path]:
-    """Return the JSON files of the scans in a folder, or the npz files of those without one."""
+    """Return the results in a folder as `results_in`; raises InputError if there is none."""
+    found = results_in(given)
+    if not found:
+        raise InputError(f"{given} holds no result: give a folder with the JSON or npz file of a scan")
+    return found
+
+
+def results_in(given: Path) -> list[Path]:
+    """Return the JSON files of the scans in a folder, or the npz files of those without one; a file is its own."""
     if given.is_file():
         return [given]
     found = {path.stem: path for pattern in ("run*.npz", "run*_*[0-9].json") for path in sorted(given.glob(pattern))}
-    if not found:
-        raise InputError(f"{given} holds no result: give a folder with the JSON or npz file of a scan")
     return [found[stem] for stem in sorted(found)]
 
 

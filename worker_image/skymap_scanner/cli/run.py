@@ -85,9 +85,12 @@ def command(
         options.reject_options_beside_manifest(
             "event", "page", "page_port", *COMMON, *NOTICE_PARAMETERS, *BROKER_PARAMETERS
         )
-        run(_request_from_manifest(Path(event), common))
+        request = _request_from_manifest(Path(event), common)
     else:
-        run(_request_from_options(event, given, common))
+        request = _request_from_options(event, given, common)
+    if request.notices and request.formats and not {"json", "npz"} & set(request.formats):
+        raise click.UsageError("notices are made from the JSON or the npz file: choose the format json, too")
+    run(request)
 
 
 def _common(
@@ -99,8 +102,6 @@ def _common(
     common["notices"] = None if notice_options is None else notice_options()
     if common["delete_topics"] and common["broker"] is None:
         raise click.UsageError("--delete-topics is for a shared broker: give --broker too")
-    if common["notices"] and given["formats"] and not {"json", "npz"} & set(given["formats"]):
-        raise click.UsageError("notices are made from the JSON or the npz file: give --format json too")
     return common
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from skymap_api.resource import Simulation
 from skymap_scanner.atomic_file import make_folder, sync_folder
 from skymap_scanner.cli.broker_options import BrokerOptions
+from skymap_scanner.cli.notice_options import discard_unsent
 from skymap_scanner.errors import InputError
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.sources import CHOICE_KEY, NAME_KEY
@@ -82,6 +83,7 @@ def discard_scan(folder: Path, event: str | Simulation, broker: BrokerOptions | 
                 )
             with broker.open() as opened:
                 delete_scan(opened, found.name)
+        discard_unsent(folder)
         if found is not None:
             _mark_unfinished(folder, found)
             for path in _result_files(folder, event):

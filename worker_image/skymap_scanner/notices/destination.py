@@ -42,11 +42,10 @@ class Destination:
 
 def parse_destination(text: str, environment: Mapping[str, str]) -> Destination:
     """Read a destination as users give it; raises InputError if it, or what it needs of the environment, is invalid."""
-    kind, address = parse_kind(text).kind, text.partition("=")[2]
-    if kind == "gcn":
-        if address and not _TOPIC.fullmatch(address):
-            raise InputError("gcn=TOPIC: the topics of GCN are such as gcn.notices.icecube.gold_bronze_track_alerts")
-        return Destination(kind, text, address)
+    read = parse_kind(text)
+    if read.kind == "gcn":
+        return read
+    kind, address = read.kind, text.partition("=")[2]
     if kind == "slack" and address:
         raise InputError(
             f"whoever knows the address of a chat's webhook can post there: put it in {URL_VARIABLES[kind]}, or in a "
@@ -62,11 +61,15 @@ def parse_destination(text: str, environment: Mapping[str, str]) -> Destination:
 
 
 def parse_kind(text: str) -> Destination:
-    """Read the kind of a destination alone; raises InputError if there is none of this kind."""
+    """Read the kind of a destination alone, with GCN's topic; raises InputError if there is none of this kind."""
     kind, equals, address = text.partition("=")
     if kind not in DOCUMENTS or (equals and not address):
         raise InputError(f"{kind!r} is no destination of notices: give one of {', '.join(DOCUMENTS)}")
-    return Destination(kind, text, "")
+    if kind != "gcn":
+        return Destination(kind, text, "")
+    if address and not _TOPIC.fullmatch(address):
+        raise InputError("gcn=TOPIC: the topics of GCN are such as gcn.notices.icecube.gold_bronze_track_alerts")
+    return Destination(kind, text, address)
 
 
 def is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ Each is the exact text that is sent, so that a repeated attempt sends the same b
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -134,8 +135,12 @@ def _colour(notice: Notice) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text that no chat takes for markup, a link or a mention; names and comments come from others."""
-    return "".join(one if one in _PLAIN else "?" for one in text[:_LONGEST])
+    """Return a text that no chat takes for markup, a link or a mention; names and comments come from others.
+
+    What begins with www. needs no slash to be a link.
+    """
+    plain = "".join(one if one in _PLAIN else "?" for one in text[:_LONGEST])
+    return re.sub(r"www\.", "www?", plain, flags=re.IGNORECASE)
 
 
 def _json(content: dict[str, Any]) -> str:

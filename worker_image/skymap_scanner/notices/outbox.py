@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +25,10 @@ from skymap_scanner.notices.notice import Notice
 
 #: Name of the file, in the folder of the results.
 FILE = "notices.json"
-#: Largest outbox that is read (bytes), and most notices in it.
+#: Size (bytes) and number of entries beyond which nothing is added.
 MAX_BYTES, MAX_ENTRIES = 2**24, 1000
+#: Largest outbox that is read (bytes): the marks of what was added always fit.
+MAX_READ = 2 * MAX_BYTES
 
 
 class Entry(BaseModel):
@@ -97,11 +99,29 @@ class Outbox:
                 elif entries[place].state == "failed":
                     entries[place] = entries[place].model_copy(update={"state": "pending"})
                     wanted.append(entries[place])
-            if len(entries) > MAX_ENTRIES:
-                raise InputError(f"{self._path} holds {MAX_ENTRIES} notices: move it away")
+            if len(entries) > MAX_ENTRIES or len(_to_bytes(entries)) > MAX_BYTES:
+                raise InputError(f"{self._path} would hold more than {MAX_ENTRIES} notices or 16 MiB: move it away")
             if wanted:
                 self._write(entries)
             return wanted
+
+    def retry_failed(self, destinations: Iterable[str]) -> None:
+        """Let what destinations refused be sent again, unless they have a later notice, or a retraction follows."""
+        with self._lock:
+            entries = list(self._entries)
+            for place, one in enumerate(entries):
+                same = (one.destination, one.notice.event_id)
+                later = [two for two in entries[place + 1 :] if (two.destination, two.notice.event_id) == same]
+                overtaken = any(two.state == "sent" or two.notice.type == "retraction" for two in later)
+                if one.state == "failed" and one.destination in destinations and not overtaken:
+                    entries[place] = one.model_copy(update={"state": "pending"})
+            if entries != self._entries:
+                self._write(entries)
+
+    def discard_unsent(self) -> None:
+        """Drop what is not sent, except retractions."""
+        with self._lock:
+            self._write([one for one in self._entries if one.state == "sent" or one.notice.type == "retraction"])
 
     def next_pending(self, destination: str) -> Entry | None:
         """Return the oldest notice that this destination should get; None if there is none."""
@@ -121,8 +141,12 @@ class Outbox:
             return entries[place]
 
     def _write(self, entries: list[Entry]) -> None:
-        write_atomically(self._path, _File(entries=entries).model_dump_json(indent=1).encode())
+        write_atomically(self._path, _to_bytes(entries))
         self._entries = entries
+
+
+def _to_bytes(entries: list[Entry]) -> bytes:
+    return _File(entries=entries).model_dump_json().encode()
 
 
 @contextmanager
@@ -145,7 +169,7 @@ def open_outbox(folder: Path) -> Iterator[Outbox]:
 def _read(path: Path) -> list[Entry]:
     try:
         with path.open("rb") as file:
-            return _File.model_validate_json(read_limited(file, MAX_BYTES)).entries
+            return _File.model_validate_json(read_limited(file, MAX_READ)).entries
     except FileNotFoundError:
         return []
     except ValidationError as error:

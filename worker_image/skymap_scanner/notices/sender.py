@@ -20,6 +20,8 @@ from skymap_scanner.notices.outbox import Entry, Outbox
 
 log = logging.getLogger(__name__)
 
+#: Seconds beyond its end for an attempt that nothing stops, such as a look-up of a name.
+GRACE = 5.0
 #: Seconds until an idle thread looks for new entries again.
 _IDLE = 0.2
 
@@ -58,6 +60,7 @@ class Sender:
         self._changed = threading.Condition()
         self._end: float | None = None  # of the monotonic clock; None: not finishing yet
         self._fault: InputError | None = None
+        self._refused: set[tuple[str, str]] = set()
         self._threads = [threading.Thread(target=self._run, args=(label,), daemon=True) for label in self._channels]
 
     def start(self) -> None:
@@ -66,18 +69,20 @@ class Sender:
             thread.start()
 
     def finish(self, seconds: float, stopped: Callable[[], bool] = lambda: False) -> list[Entry]:
-        """Send what is left, for so many seconds at most; return what the destinations of this sender have not got.
+        """Send what is left, for so many seconds at most; return what was refused meanwhile, or is still pending.
 
         ``stopped``: whether to give up at once. Raises InputError if the outbox cannot be written.
         """
         with self._changed:
             self._end = time.monotonic() + seconds
             self._changed.notify_all()
-        while not stopped() and any(thread.is_alive() for thread in self._threads):
+        late = self._end + GRACE
+        while not stopped() and time.monotonic() < late and any(thread.is_alive() for thread in self._threads):
             time.sleep(0.02)
         if self._fault is not None:
             raise self._fault
-        return [one for one in self._outbox.entries if one.destination in self._channels and one.state != "sent"]
+        left = [one for one in self._outbox.entries if one.destination in self._channels and one.state != "sent"]
+        return [one for one in left if one.state == "pending" or (one.destination, one.key) in self._refused]
 
     def _run(self, label: str) -> None:
         failures = 0
@@ -109,6 +114,7 @@ class Sender:
             return pause
         except Undeliverable as failure:
             log.warning("notice %s to %s: %s; given up", entry.key, entry.destination, failure)
+            self._refused.add((entry.destination, entry.key))
             self._show(self._outbox.update(entry, state="failed", error=str(failure)))
         else:
             self._show(self._outbox.update(entry, state="sent", sent=utc_now(time.time()), error=None))
