@@ -83,7 +83,7 @@ def test_missing_packages_of_the_operator_are_explained() -> None:
     program = "from skymap_operator.start import main; main()"
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "Error: the operator needs the package kopf: pip install 'skymap-scanner[operator]'\n"
+    assert done.stderr == "Error: the operator needs the package aiohttp: pip install 'skymap-scanner[operator]'\n"
 
 
 def test_finished_scan_is_written_in_other_formats(
