@@ -73,13 +73,8 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def show_results(folder: Path, names: Iterable[str] | None = None) -> None:
-    """Print the summary and list the files: those of ``names``, or all result files in the folder itself."""
-    if names is None:
-        from skymap_scanner.roles.local.record import FILE as RECORD_FILE
-
-        found = (path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-        names = (name for name in found if name != RECORD_FILE)
+def show_results(folder: Path, names: Iterable[str]) -> None:
+    """Print the summary and list the files, which have these ``names`` in the folder."""
     listed = sorted(names)
     for name in listed:
         if name.endswith(".summary.txt"):

@@ -26,6 +26,7 @@ from skymap_scanner.cli.scan_folder import (
     discard_scan,
     keep_event,
     remove_working_files,
+    result_names,
     size_replaced,
     working_files,
 )
@@ -164,7 +165,7 @@ def _show_finished(request: RunRequest, record: Record) -> None:
     click.echo(f"{folder} holds this scan already, finished (--restart scans again).", err=True)
     if record.formats != request.record.formats:
         _write_other_formats(request, record)
-    show_results(folder)
+    show_results(folder, result_names(folder))
     if working_files(folder):
         with locked(folder):
             remove_working_files(folder)
@@ -184,7 +185,7 @@ def _scan_to_end(request: RunRequest, record: Record, notices: Notices | None) -
             click.echo(f"Stopped; nothing is lost. The same command resumes the scan:\n    {again}", err=True)
             raise click.exceptions.Exit(ExitCode.INTERRUPTED)
         write_record(folder, replace(record, finished=True))
-        show_results(folder)
+        show_results(folder, result_names(folder))
         try:
             _end(request, notices, stop, page)
         finally:

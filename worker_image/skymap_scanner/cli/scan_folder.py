@@ -118,6 +118,13 @@ def _result_files(folder: Path, event: str | Simulation) -> list[Path]:
     return [path for path in found if RESULT_NAME.match(path.name) and path.resolve() != given]
 
 
+def result_names(folder: Path) -> list[str]:
+    """Return the names of the files that a scan leaves for its user; its record and its working files are not such."""
+    others = {RECORD_FILE, *(path.name for path in working_files(folder))}
+    found = (path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return [name for name in found if name not in others]
+
+
 def working_files(folder: Path) -> list[Path]:
     """Return the files and folders that only an unfinished scan needs."""
     return [*folder.glob(EVENT_FILE), *folder.glob(f"{BROKER_FILE}*")]
