@@ -290,14 +290,15 @@ def test_followers_without_a_page_end(scan: MakeScan, serve_scans: Serve, monkey
 
 
 class SlowBroker:
-    """Opens a broker, after ``open`` is set if ``slow`` is."""
+    """Opens a broker, after ``open`` is set if ``slow`` is; ``waiting`` is set where somebody waits for that."""
 
     def __init__(self, one: Scan) -> None:
         self._one = one
-        self.slow, self.open = threading.Event(), threading.Event()
+        self.slow, self.open, self.waiting = threading.Event(), threading.Event(), threading.Event()
 
     def __call__(self) -> Broker:
         if self.slow.is_set():
+            self.waiting.set()
             assert self.open.wait(30)
         return self._one.open()
 
@@ -316,9 +317,10 @@ def test_slow_listing_delays_no_other_answer(
     listing = threading.Thread(target=httpx.get, args=(server.url,), kwargs={"timeout": 60})
     listing.start()
     try:
+        assert broker.waiting.wait(30)  # else one of the requests below might be what lists
         for _ in range(10):
-            assert "scans/scan/" in httpx.get(server.url, timeout=5).text
-        with httpx.stream("GET", f"{server.url}/scans/scan/events", timeout=5) as stream:
+            assert "scans/scan/" in httpx.get(server.url, timeout=20).text
+        with httpx.stream("GET", f"{server.url}/scans/scan/events", timeout=20) as stream:
             assert kinds(stream.read())[-1] == "end"
     finally:
         broker.open.set()
