@@ -99,7 +99,7 @@ def test_replay_has_a_coarse_pixel_that_finer_ones_replace(scripts: Page) -> Non
         [[False, False, False], -1],
         [[True, False, False], 0],
         [[True, False, False], 0],
-        [[True, False, True], 2],
+        [[True, False, True], -1],  # the end: the page states the best fit
     ]
 
 
@@ -119,7 +119,27 @@ def test_replay_forwards_and_backwards_shows_the_same(scripts: Page) -> None:
     assert forwards[0] == [[-1, -1, -1], -1]
     assert forwards[2] == [[5, -1, -1], 0]
     assert forwards[3] == [[2, -1, -1], 0]
-    assert forwards[6] == [[2, 0, 7], 1]
+    assert forwards[5] == [[2, -1, 7], 0]
+    assert forwards[6] == [[2, 0, 7], -1]
+
+
+def test_star_is_at_the_stated_best_fit_unless_replayed(scripts: Page) -> None:
+    """A live page may have got lower fits than the one that its server has stated."""
+    program = """() => {
+        const level = { nside: 1, nested: [4, 5], rise: [0.5, -0.1] };
+        const rounds = { row: [0, 1], time: [1, 2], rise: [0.5, -0.1] };
+        const data = { levels: [level], history: { rounds }, best: { ra: 12, dec: 34 } };
+        const replay = new Replay(data);
+        const model = { data, replay, rows: (index) => ({ level, index }) };
+        return [2, 0, 1].map((time) => {
+            replay.seek(time);
+            return bestDirection(model);
+        });
+    }"""
+    stated, nothing, replayed = scripts.evaluate(program)
+    assert stated == [12, 34]
+    assert nothing is None
+    assert replayed == pytest.approx([0, 0])  # the centre of pixel 4 of nside 1
 
 
 @pytest.mark.parametrize("dec", [0, 60, 86, -88])

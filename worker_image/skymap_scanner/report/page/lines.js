@@ -110,6 +110,13 @@ function rowDirection(model, row) {
   return [phi / RADIANS, Math.asin(z) / RADIANS];
 }
 
+// Where the star stands: at the best fit that the page states, and during the replay at the lowest fit so far.
+function bestDirection(model) {
+  const { replay, data } = model;
+  if (replay.done === null) return [data.best.ra, data.best.dec];
+  return replay.best < 0 ? null : rowDirection(model, replay.best);
+}
+
 function drawLines(context, view, model, selected) {
   drawGrid(context, view);
   const plane = [];
@@ -123,9 +130,8 @@ function drawLines(context, view, model, selected) {
   if (model.replay.done === null) {
     for (const contour of model.data.contours) if (model.shows(contour)) drawContour(context, view, contour);
   }
-  if (model.replay.best >= 0) {
-    drawStar(context, view.project(...rowDirection(model, model.replay.best)), view.whole ? 6 : 8);
-  }
+  const best = bestDirection(model);
+  if (best) drawStar(context, view.project(...best), view.whole ? 6 : 8);
   if (selected !== null && selected >= 0) {
     const at = view.project(...rowDirection(model, selected));
     context.lineWidth = 3;

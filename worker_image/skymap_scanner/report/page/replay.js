@@ -15,16 +15,12 @@ class Replay {
     this.finish();
   }
 
-  // Shows the finished map; also if the history lacks some of its pixels. A coarse pixel below its best (rise < 0) is
-  // one that finer ones replace.
+  // Shows the finished map; also if the history lacks some of its pixels. Its best fit is the one that the page states.
   finish() {
     this.rise.set(this.end);
     this.done = null;
     this.now = this.duration;
     this.best = -1;
-    for (let row = 0; row < this.rise.length; row += 1) {
-      if (this.rise[row] >= 0 && (this.best < 0 || this.rise[row] < this.rise[this.best])) this.best = row;
-    }
     return null; // all rows may have changed
   }
 
