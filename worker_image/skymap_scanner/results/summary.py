@@ -31,6 +31,19 @@ PIPELINES = {
     "ICECUBE_CASCADE": "Cascade Alert",
 }
 TOPOLOGIES = {"track": "Track", "cascade": "Shower"}
+#: What the summary gives where nothing was fitted, by the keys that a map fills.
+NO_MAP: dict[str, Any] = {
+    "best_fit": None,
+    "interpolated_minimum": None,
+    "no_interpolated_minimum": None,
+    "cautions": [],
+    "notice": None,
+    "rule": None,
+    "rule_statement": None,
+    "rule_source": None,
+    "regions": [],
+    "statistical_regions": [],
+}
 #: A region with fewer pixel centres inside is mostly interpolation.
 RESOLVED = 5
 
@@ -84,11 +97,17 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
 
 
 def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequence[Contour]) -> bytes:
-    """Return the summary for machines, with its frame and units."""
+    """Return the summary as JSON, with its frame and units; ``skymap`` is None where nothing was fitted."""
+    content = {"frame": FRAME, "units": UNITS, **_scan_json(result), **NO_MAP}
+    if skymap is not None:
+        content |= _map_json(result, skymap, regions)
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _scan_json(result: ScanResult) -> dict[str, Any]:
+    """Return what is known of the event and the scan without a map."""
     metadata = result.metadata
-    content: dict[str, Any] = {
-        "frame": FRAME,
-        "units": UNITS,
+    return {
         "run_id": metadata.run_id,
         "event_id": metadata.event_id,
         "sub_event_id": metadata.sub_event_id,
@@ -115,30 +134,22 @@ def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
             }
             for nside in result.nsides
         ],
-        "best_fit": None,
-        "interpolated_minimum": None,
-        "no_interpolated_minimum": None,
-        "cautions": [],
-        "notice": None,
-        "rule": None,
-        "rule_statement": None,
-        "rule_source": None,
-        "regions": [],
-        "statistical_regions": [],
     }
-    if skymap is not None:
-        content |= {
-            "best_fit": _best_fit_json(skymap.best) | {"at_edge": skymap.best_at_edge},
-            **_minimum_json(skymap, fit_minimum(skymap, regions)),
-            "cautions": cautions(skymap),
-            "notice": notice_fields(result, skymap, regions),
-            "rule": skymap.rule.name,
-            "rule_statement": skymap.rule.statement,
-            "rule_source": skymap.rule.source,
-            "regions": [_region_json(region) for region in of_rule(regions, skymap.rule)],
-            "statistical_regions": [_region_json(region) for region in of_rule(regions, WILKS)],
-        }
-    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _map_json(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> dict[str, Any]:
+    """Return the values of the keys of `NO_MAP` for a map."""
+    return {
+        "best_fit": _best_fit_json(skymap.best) | {"at_edge": skymap.best_at_edge},
+        **_minimum_json(skymap, fit_minimum(skymap, regions)),
+        "cautions": cautions(skymap),
+        "notice": notice_fields(result, skymap, regions),
+        "rule": skymap.rule.name,
+        "rule_statement": skymap.rule.statement,
+        "rule_source": skymap.rule.source,
+        "regions": [_region_json(region) for region in of_rule(regions, skymap.rule)],
+        "statistical_regions": [_region_json(region) for region in of_rule(regions, WILKS)],
+    }
 
 
 def notice_fields(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> dict[str, Any]:
