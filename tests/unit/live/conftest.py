@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -12,10 +13,24 @@ import pytest
 from tests.unit.roles.conftest import event, scan  # noqa: F401 - fixtures
 
 from skymap_api.names import TopicBases
+from skymap_api.progress import FitCounts, Progress, ProgressPhase
 from skymap_scanner.broker import Broker
 from skymap_scanner.live.scans import Scans
 from skymap_scanner.live.server import serve
 from skymap_scanner.roles.stop import Stop
+
+
+def progress(name: str, obstacle: str | None = None) -> Progress:
+    counts = FitCounts(done=1, started=2, planned=3)
+    return Progress(
+        name=name, phase=ProgressPhase.SCANNING, levels=(), fits=counts, rate=1.0, eta=2.0, elapsed=3.0, best=None,
+        obstacle=obstacle,
+    )  # fmt: skip
+
+
+def kinds(chunk: bytes) -> list[str]:
+    """Return the kinds of the events in a stream."""
+    return re.findall(r"^event: (\w+)$", chunk.decode(), re.MULTILINE)
 
 
 @dataclass
