@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -71,14 +71,5 @@ def serving(open_broker: Callable[[], Broker | None], name: str | None = None) -
 @pytest.fixture
 def serve_scans() -> Iterator[Serve]:
     """Serve the scans of a broker until the end of the test."""
-    opened = []
-
-    def start(open_broker: Callable[[], Broker | None], name: str | None = None) -> Server:
-        context = serving(open_broker, name)
-        server = context.__enter__()
-        opened.append(context)
-        return server
-
-    yield start
-    for context in opened:
-        context.__exit__(None, None, None)
+    with ExitStack() as stack:
+        yield lambda *scans: stack.enter_context(serving(*scans))

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Self
 
 import pytest
-from testing.waiting import eventually
+from testing.waiting import consistently, eventually
 from tests.unit.roles.conftest import Scan
 
 from skymap_api.names import COLLECTOR_SUBSCRIPTION, WORKERS_SUBSCRIPTION
@@ -105,8 +105,8 @@ def test_scan_that_has_not_begun_is_waited_for_without_a_topic(scan: MakeScan) -
     follower.start()
     try:
         with one.open() as broker:
-            assert broker.topics() == []
-            assert follower.status["phase"] == "waiting"
+            consistently(broker.topics, lambda topics: topics == [], throughout=1)
+        assert follower.status["phase"] == "waiting"
         one.run()
         eventually(lambda: follower.status["phase"], lambda phase: phase == "done", within=60)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -20,6 +20,14 @@ from skymap_scanner.live import scans as module
 from skymap_scanner.live.scans import ListedScan, Scans
 
 MakeScan = Callable[..., Scan]
+
+
+def report_progress(one: Scan, *names: str) -> None:
+    """Send a snapshot of each scan, as its saver would."""
+    with one.open() as broker:
+        for name in names:
+            with broker.producer(ScanTopics.of(name).progress, "p") as producer:
+                producer.send(Outgoing(encode_progress(progress(name))))
 
 
 def test_all_scans_are_listed_and_shown(scan: MakeScan, serve_scans: Serve) -> None:
@@ -42,10 +50,7 @@ def test_followers_are_bounded_and_idle_ones_make_room(
 ) -> None:
     monkeypatch.setattr(module, "MAX_FOLLOWERS", 1)
     one = scan("1:0")
-    with one.open() as broker:
-        for name in ("a", "b"):
-            with broker.producer(ScanTopics.of(name).progress, "p") as producer:
-                producer.send(Outgoing(encode_progress(progress(name))))
+    report_progress(one, "a", "b")
     server = serve_scans(one.open)
     with httpx.stream("GET", f"{server.url}/scans/a/events") as stream:
         assert stream.status_code == 200
@@ -57,8 +62,7 @@ def test_followers_are_bounded_and_idle_ones_make_room(
 def test_followers_without_a_page_end(scan: MakeScan, serve_scans: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "IDLE_TIME", 0.3)
     one = scan("1:0")
-    with one.open() as broker, broker.producer(ScanTopics.of("a").progress, "p") as producer:
-        producer.send(Outgoing(encode_progress(progress("a"))))
+    report_progress(one, "a")
     server = serve_scans(one.open)
 
     def following() -> bool:
@@ -71,7 +75,7 @@ def test_followers_without_a_page_end(scan: MakeScan, serve_scans: Serve, monkey
 
 
 class SlowBroker:
-    """Opens a broker, after ``open`` is set if ``slow`` is; ``waiting`` is set where somebody waits for that."""
+    """Opens a broker. Once ``slow`` is set, it waits for ``open`` first, and sets ``waiting``."""
 
     def __init__(self, one: Scan) -> None:
         self._one = one
@@ -98,7 +102,7 @@ def test_slow_listing_delays_no_other_answer(
     listing = threading.Thread(target=httpx.get, args=(server.url,), kwargs={"timeout": 60})
     listing.start()
     try:
-        assert broker.waiting.wait(30)  # else one of the requests below might be what lists
+        assert broker.waiting.wait(30)  # otherwise a request below might do the listing
         for _ in range(10):
             assert "scans/scan/" in httpx.get(server.url, timeout=20).text
         with httpx.stream("GET", f"{server.url}/scans/scan/events", timeout=20) as stream:
@@ -110,19 +114,16 @@ def test_slow_listing_delays_no_other_answer(
 
 def test_progress_of_many_scans_is_read_in_turn(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
     one = scan("1:0")
-    with one.open() as broker:
-        for number in range(4):
-            name = f"scan-{number}"
-            with broker.producer(ScanTopics.of(name).progress, "p") as producer:
-                producer.send(Outgoing(encode_progress(progress(name))))
+    names = {f"scan-{number}" for number in range(4)}
+    report_progress(one, *names)
     scans = Scans(one.open, TopicBases())
     monkeypatch.setattr(module, "LIST_INTERVAL", 0)
     monkeypatch.setattr(module, "LIST_TIME", 1.0)
     clock = iter(range(10_000))
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))  # each look takes a second
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))  # each call takes a second
     read = [{listed.name for listed in scans.listed() if listed.progress} for _ in range(6)]
     assert len(read[0]) < 4
-    assert read[-1] == {f"scan-{number}" for number in range(4)}
+    assert read[-1] == names
 
 
 def test_scan_deleted_while_it_is_listed_stays_deleted(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,32 +136,28 @@ def test_scan_deleted_while_it_is_listed_stays_deleted(scan: MakeScan, monkeypat
         assert broker.topics() == []
 
 
-def test_broker_that_does_not_answer_delays_no_open_page(scan: MakeScan, serve_scans: Serve) -> None:
-    one, answer = scan("1:0"), threading.Event()
-
-    def open_broker() -> Broker:
-        if opened:
-            answer.wait(30)
-        opened.append(1)
-        return one.open()
-
-    opened: list[int] = []
-    with one.open() as broker, broker.producer(ScanTopics.of("a").progress, "p") as producer:
-        producer.send(Outgoing(encode_progress(progress("a"))))
-    server = serve_scans(open_broker)
-    assert httpx.get(f"{server.url}/scans/a/").status_code == 200  # lists once; its follower waits for the broker
-    with ThreadPoolExecutor() as pool:
-        for _ in range(20):
-            pool.submit(httpx.get, server.url, timeout=60)  # lists that wait
-        try:
-            for _ in range(3):
-                with httpx.stream("GET", f"{server.url}/scans/a/events", timeout=5) as stream:
-                    assert next(stream.iter_text()).startswith("id: ")
-        finally:
-            answer.set()
+def test_follower_waiting_for_its_broker_delays_no_page(
+    scan: MakeScan, serve_scans: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LIST_INTERVAL", 1000)
+    one = scan("1:0")
+    report_progress(one, "a")
+    broker = SlowBroker(one)
+    server = serve_scans(broker)
+    assert ">a</a>" in httpx.get(server.url).text
+    broker.slow.set()
+    try:
+        assert httpx.get(f"{server.url}/scans/a/", timeout=20).status_code == 200
+        assert broker.waiting.wait(30)
+        for _ in range(3):
+            with httpx.stream("GET", f"{server.url}/scans/a/events", timeout=20) as stream:
+                assert next(stream.iter_text()).startswith("id: ")
+    finally:
+        broker.open.set()
 
 
-def test_unreachable_broker_is_an_answer(serve_scans: Serve) -> None:
+def test_unreachable_broker_is_reported_and_tried_once(serve_scans: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LIST_INTERVAL", 1000)
     attempts = []
 
     def fail() -> None:
