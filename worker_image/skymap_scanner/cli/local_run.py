@@ -160,7 +160,7 @@ def run(request: RunRequest) -> None:
 
 
 def _show_finished(request: RunRequest, record: Record) -> None:
-    """Show the results of a finished scan, and do what a run that was stopped at its end has left."""
+    """Show the results of a finished scan, and complete the clean-up and the notices of an interrupted run."""
     folder = request.folder
     click.echo(f"{folder} holds this scan already, finished (--restart scans again).", err=True)
     if record.formats != request.record.formats:
@@ -193,9 +193,9 @@ def _scan_to_end(request: RunRequest, record: Record, notices: Notices | None) -
 
 
 def _end(request: RunRequest, notices: Notices | None, stop: Stop, page: PageProcess | None = None) -> None:
-    """Send what is left to send while open pages load the report, and leave the shared broker.
+    """Send the remaining notices while open pages load the report, then delete the scan's topics if requested.
 
-    A stop ends both at once: the results are complete, and the outbox keeps what was not sent.
+    A stop ends the waiting for both: the results are complete, and the outbox keeps what was not sent.
     """
     if page is not None:
         page.show_report()

@@ -26,7 +26,7 @@ REPORT_TIME, END_TIME = 20.0, 3.0
 
 
 class PageProcess:
-    """The server of the page; None as process if it could not be started, or has ended."""
+    """The server of the page. Without a process, as it did not start or has ended, its methods do nothing."""
 
     def __init__(self, process: subprocess.Popen[bytes] | None, log_file: Path) -> None:
         self._process = process
@@ -34,7 +34,7 @@ class PageProcess:
         self._until = 0.0
 
     def watching(self, show: Callable[[Progress], None]) -> Callable[[Progress], None]:
-        """Return ``show``, which then also warns once if the server has ended."""
+        """Return a function that shows the progress, and warns once if the server has ended."""
 
         def both(progress: Progress) -> None:
             self._check()
@@ -83,7 +83,7 @@ class PageProcess:
 def live_page(scan: LocalScan, port: int | None) -> Iterator[PageProcess]:
     """Start the page of a scan and print its address; ``port``: 0 for any that is free, None for no page.
 
-    What keeps it from starting is a warning.
+    A page that cannot be started is a warning.
     """
     log_file = scan.folder / "logs" / "page.log"
     process = None

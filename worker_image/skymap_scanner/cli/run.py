@@ -15,7 +15,7 @@ from skymap_scanner.cli.notice_options import NOTICE_PARAMETERS, with_notices
 if TYPE_CHECKING:
     from skymap_scanner.cli.local_run import RunRequest
 
-#: Parameters that a manifest does not decide, as `RunRequest` has them.
+#: Parameters that a manifest does not set, by their names in `RunRequest`.
 COMMON = ("folder", "workers", "restart", "delete_topics")
 
 
@@ -96,7 +96,7 @@ def command(
 def _common(
     given: dict[str, Any], broker_options: BrokerOptions, notice_options: Callable[[], Any] | None
 ) -> dict[str, Any]:
-    """Return what a manifest does not decide, taken from ``given``."""
+    """Return the settings that a manifest does not have, and remove them from ``given``."""
     common = {name: given.pop(name) for name in COMMON}
     common["broker"] = broker_options.absolute() if broker_options.url else None
     common["notices"] = None if notice_options is None else notice_options()

@@ -32,7 +32,7 @@ class SaverNotices:
 
     def written(self, outputs: Sequence[Path]) -> None:
         """Send the result, and wait until it is sent or given up."""
-        # Its name is the stem, with which those of all other files begin.
+        # The result has the shortest name: those of the other files begin with its stem.
         found = (path for path in outputs if path.suffix in {".npz", ".json"})
         result = min(found, key=lambda path: len(path.name), default=self._folder)
         try:

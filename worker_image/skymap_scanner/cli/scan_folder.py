@@ -119,19 +119,19 @@ def _result_files(folder: Path, event: str | Simulation) -> list[Path]:
 
 
 def result_names(folder: Path) -> list[str]:
-    """Return the names of the files that a scan leaves for its user; its record and its working files are not such."""
+    """Return the names of the files in the folder without hidden ones, the record and the working files."""
     others = {RECORD_FILE, *(path.name for path in working_files(folder))}
     found = (path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     return [name for name in found if name not in others]
 
 
 def working_files(folder: Path) -> list[Path]:
-    """Return the files and folders that only an unfinished scan needs."""
+    """Return what is there of the kept event and the scan's own broker, files or folders."""
     return [*folder.glob(EVENT_FILE), *folder.glob(f"{BROKER_FILE}*")]
 
 
 def remove_working_files(folder: Path) -> None:
-    """Delete what only an unfinished scan needs."""
+    """Delete the working files, which a finished scan does not need."""
     (folder / BROKER_FILE).unlink(missing_ok=True)
     sync_folder(folder)  # without its -wal file beside it, a database may be damaged
     for path in working_files(folder):

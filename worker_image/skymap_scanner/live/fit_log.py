@@ -1,7 +1,7 @@
 """What a page draws of a scan, in the order in which it became known: pixels that are planned, and their fits.
 
-The log only grows. Whoever reads it remembers how far it has come, so that a slow reader costs no memory and a reader
-that was away continues where it was.
+The log only grows. Each reader remembers its own place, so that a slow reader costs no memory and one that reconnects
+continues where it was.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class FitLog:
         return len(self._entries)
 
     def add_pixels(self, pixels: Iterable[Pixel]) -> None:
-        """Add pixels that are planned; re-simulations are none."""
+        """Add planned pixels; re-simulations are left out."""
         self._add([pixel for pixel in pixels if not is_resimulation(pixel)])
 
     def add_fit(self, fit: PixelFit) -> None:

@@ -1,7 +1,7 @@
 """Follows one scan: reads its topics in a thread, and keeps what pages show of it.
 
-It reads with readers of its own and creates no topic, so the scan does not notice it. It computes seldom, since it may
-run beside the workers.
+It reads with readers of its own and creates no topic, so the scan does not notice it. It limits its processor time,
+since it may run beside the workers.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ from skymap_scanner.scan.plan_entries import ScanEntry
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks for a scan that has not begun, and before the next attempt to reach a broker.
+#: Time between two checks whether a scan has begun, and before the next attempt to reach a broker (s).
 POLL_INTERVAL, RETRY_INTERVAL = 0.5, 5.0
-#: Shortest time between two statements of the progress, and of the direction (s); most best fits that are read between.
+#: Shortest time between two updates of the progress, and of the direction (s); most best fits that are read in between.
 PROGRESS_INTERVAL, DIRECTION_INTERVAL, MOST_FITS = 1.0, 2.0, 500
 #: Longest pause between two of them for the sake of the workers (s).
 LONGEST_PAUSE = 10.0
 #: Size of the fits in the temporary directory, often memory, beyond which a page shows the progress alone (bytes):
-#: that of some 90,000.
+#: about 90,000 fits.
 MAX_SPOOL = 512 * 2**20
 #: Longest text of an error on a page (characters).
 MAX_ERROR = 500
 
 
 class Pace:
-    """Says when work is due that is repeated; the caller passes the time.
+    """Decides when repeated work is due; the caller passes the time.
 
     It may take a fortieth of a core, and more only where the pauses would become longer than `LONGEST_PAUSE`: a third
     at most, since what a page shows must not be minutes old.
@@ -204,7 +204,7 @@ class Follower:
         return found
 
     def _read(self, topics: Topics) -> bool:
-        """Read what has arrived, the plan after the fits: it then has all of their pixels. Return True."""
+        """Read what has arrived, the plan last, so that it has the pixels of all fits; returns True."""
         fits, wait = topics.collected.best_fits, 0.2
         while len(self._unlogged) < MOST_FITS and topics.spool.size < MAX_SPOOL:
             if (found := topics.collected.receive(wait)) is None:

@@ -55,7 +55,7 @@ class Scans:
         self._lock = threading.Lock()  # of what follows, never held while the broker is read
         self._followed: dict[str, _Followed] = {}
         self._listing = threading.Lock()
-        #: When the scans were listed last (s, monotonic), and what came of it.
+        #: When the scans were listed last (s, monotonic), and the result.
         self._listed: tuple[float, Sequence[ListedScan] | SkymapError] | None = None
         self._progress: dict[str, tuple[float, Progress | None]] = {}  # and when it was read (s, monotonic)
         if name is not None:
@@ -69,7 +69,7 @@ class Scans:
     def listed(self) -> Sequence[ListedScan]:
         """Return the scans on the broker by name, at most some seconds old; raises SkymapError as the broker does.
 
-        While one thread reads the broker, the others get what the listing before brought, a failure too.
+        While one thread reads the broker, other threads get the previous result, which may be a failure.
         """
         if self._listing.acquire(blocking=self._listed is None):
             try:
@@ -142,7 +142,7 @@ class Scans:
         return self._followed[name].follower
 
     def _make_room(self) -> None:
-        """Make room for one more follower; those that nobody has looked at for longest go first."""
+        """Make room for one more follower; those without a page for longest are stopped first."""
         idle = sorted((one.left, name) for name, one in self._followed.items() if not one.pages)
         for _, name in idle[: max(len(self._followed) - MAX_FOLLOWERS + 1, 0)]:
             self._followed.pop(name).follower.stop(0)

@@ -25,12 +25,12 @@ from skymap_scanner.live.pages import live_html, scans_html
 from skymap_scanner.live.scans import Scans, TooManyScansError
 from skymap_scanner.roles.stop import Stop
 
-#: Names by which a browser may call this machine. A page of another site that had its name point here, to read what
-#: we serve, would call it by that name (DNS rebinding).
+#: Host names that a request may have. A page of another site can have its own name lead here (DNS rebinding), and would
+#: read what we serve; its requests have that name.
 HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
-#: Most streams and most requests at a time; longest time for a browser to take what it is sent (s).
+#: Most streams and most requests at a time; longest time for a browser to read an event (s).
 MAX_STREAMS, MAX_REQUESTS, SEND_TIMEOUT = 32, 128, 30.0
-#: Time between two looks for something new (s), and between two signs of life.
+#: Time between two checks for new events, and between two keep-alive comments (s).
 UPDATE_INTERVAL, ALIVE_INTERVAL = 0.5, 15.0
 #: Longest time for open pages to load the report of a scan that has ended, before the server ends (s).
 DRAIN_TIME = 15.0
@@ -50,7 +50,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Pages:
-    """The requests that browsers may make, and how many are being answered."""
+    """Answers the requests of browsers, and limits how many it answers at a time."""
 
     def __init__(self, scans: Scans) -> None:
         self._scans = scans
@@ -59,7 +59,7 @@ class Pages:
         self._ending = False
 
     def app(self) -> web.Application:
-        """Return the application."""
+        """Return the aiohttp application with the routes of all pages."""
 
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -73,7 +73,7 @@ class Pages:
         return app
 
     async def drain(self, stop: Stop) -> None:
-        """Wait until the open pages have loaded the reports, but not for long, and refuse further streams."""
+        """Refuse further streams, and wait `DRAIN_TIME` at most until the open pages have loaded the reports."""
         self._ending = True
         loop = asyncio.get_running_loop()
         until = loop.time() + DRAIN_TIME
@@ -81,7 +81,7 @@ class Pages:
             await asyncio.sleep(0.1)
 
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse what no page of ours asks for; state errors without saying more than what they are."""
+        """Refuse requests for other hosts and beyond the limit; answer an error with its reason, and no traceback."""
         if _host_of(request) not in HOSTS:
             return _message(421, "This page is for this machine alone: open it as http://127.0.0.1 or localhost.")
         if self._requests >= MAX_REQUESTS:
@@ -152,9 +152,10 @@ class Pages:
 
 
 async def events(follower: Follower, last: str = "") -> AsyncIterator[bytes]:
-    """Yield the events of a scan until it has ended, in the order in which they are to be sent.
+    """Yield the events of a scan until it has ended.
 
-    ``last``: id of the last event that the browser has got; it continues there if that belongs to the same log.
+    ``last``: id of the last event that the browser received; the stream continues after it if it belongs to the same
+    log, and else starts from the beginning.
     """
     fits, place, version, silent = None, 0, -1, 0.0
     while True:
@@ -181,20 +182,20 @@ async def events(follower: Follower, last: str = "") -> AsyncIterator[bytes]:
 
 
 def encode(kind: str, data: dict[str, Any], identity: str = "") -> bytes:
-    """Return a server-sent event; JSON has no line end that would end it."""
+    """Return a server-sent event; its JSON has no line breaks, which would end it."""
     head = f"id: {identity}\n" if identity else ""
     return f"{head}event: {kind}\ndata: {json.dumps(data, allow_nan=False, separators=(',', ':'))}\n\n".encode()
 
 
 def _place(last: str, fits: FitLog) -> int:
-    """Return the place in a log at which a browser continues, from the id of its last event; 0 if it is of another."""
+    """Return the place in a log after an event, from its id; 0 if the event belongs to another log."""
     log_id, _, number = last.partition(":")
     known = log_id == fits.id and number.isascii() and number.isdigit() and len(number) < 10
     return min(int(number), len(fits)) if known else 0
 
 
 def _host_of(request: web.Request) -> str:
-    """Return the name by which the browser calls us; empty if it is none."""
+    """Return the host name that a request is for; empty if it is missing or invalid."""
     try:
         return urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
     except ValueError:
@@ -221,7 +222,7 @@ async def _serve(listener: socket.socket, scans: Scans, stop: Stop, scan_ended: 
         access_log=None,
         shutdown_timeout=1.0,
         keepalive_timeout=15.0,
-        handler_cancellation=True,  # a browser that leaves frees its place at once
+        handler_cancellation=True,  # a disconnected browser frees its place at once
     )
     await runner.setup()
     await web.SockSite(runner, listener, backlog=64).start()

@@ -1,4 +1,4 @@
-"""What a page says about a scan besides its fits, as plain values for JSON: how far it is, and its direction so far."""
+"""The status of a scan as plain values for JSON: its event, progress and workers, and the direction so far."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Workers:
 
 
 def event_status(event: EventFacts) -> dict[str, Any]:
-    """Return what the head of the page says about the event."""
+    """Return what the head of the page shows of the event."""
     from skymap_scanner.results.fits_files import mjd_to_iso  # noqa: PLC0415 - astropy
 
     return {
@@ -79,7 +79,7 @@ def event_status(event: EventFacts) -> dict[str, Any]:
 
 
 def progress_status(plan: Plan, best_fits: BestFits, progress: Progress | None, workers: Workers) -> dict[str, Any]:
-    """Return how far a scan is; what the saver alone knows, such as the rate, is None before its first snapshot."""
+    """Return the progress of a scan; what only the saver knows, such as the rate, is None before its first snapshot."""
     levels = level_progress(plan, best_fits)
     fits = fit_counts(plan, best_fits, levels)
     calibration = calibration_progress(plan, best_fits)
@@ -113,7 +113,7 @@ def counts(progress: Progress) -> dict[str, Any]:
 def direction_status(plan: Plan, best_fits: BestFits, statements: Statements) -> dict[str, Any]:
     """Return the best fit so far and, once the first level covers its sky, the cautions and the resolved regions.
 
-    A region that is smaller than the pixel of the best fit says more of the interpolation than of the event.
+    A region that is smaller than the pixel of the best fit depends on the interpolation rather than on the event.
     """
     from skymap_scanner.report.content import content  # noqa: PLC0415 - astropy and scipy
 

@@ -3,7 +3,7 @@
     result, event, history -> content -> page
 
 A page is a function of the files beside it. Unlike them it has times: it depends on the history of the scan.
-`page` and `index` are imported by themselves: they need astropy and scipy, and a role begins faster without.
+Not imported here are `page` and `index`: they need jinja2 and astropy, and a role starts faster without these.
 """
 
 from skymap_scanner.report.history import FitRecord, history_from_csv, history_to_csv

@@ -1,7 +1,8 @@
-"""Makes the page of a scan: one HTML file with everything inside, which fetches nothing and runs its own script only.
+"""Renders pages: one HTML file each with everything inside, which runs its own script only.
 
 All texts are escaped by the template; the data are JSON without any character that HTML gives a meaning. The content
-security policy of the page names its style and its script by their digests, and forbids everything else.
+security policy of a page names its style and its script by their digests, and forbids everything else: a report fetches
+nothing, and a live page only connects to its own server.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SCRIPTS = (*MAP_SCRIPTS, "event.js", "charts.js", "report.js")
 
 def report_html(report: ScanReport) -> bytes:
     """Return the page of a scan."""
-    # astropy and scipy: the server of the live page begins without, since it begins with the workers.
+    # Slow (astropy and scipy): the server of the live page starts with the workers, and needs these later.
     from skymap_scanner.report.content import content  # noqa: PLC0415
     from skymap_scanner.results.fits_files import mjd_to_iso  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What a report is made of: imported quickly, unlike the page, which needs all that contours and pictures need."""
+"""The contents of a report, without the slow imports that its page needs for contours and pictures."""
 
 from __future__ import annotations
 

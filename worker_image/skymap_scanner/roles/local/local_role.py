@@ -27,7 +27,7 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
-#: How the variables begin that hold the addresses and secrets of notices: `run` alone sends these.
+#: Prefixes of the environment variables with the addresses and secrets of notices, which only `run` sends.
 OF_NOTICES = ("SKYMAP_NOTIFY_", "SKYMAP_GCN_")
 
 #: The folder of the package that runs, and the variable in which `run` tells its own to the roles.

@@ -66,13 +66,13 @@ class SaverSettings:
 
 
 class Announcer(Protocol):
-    """Tells others about a scan; its faults are its own."""
+    """Announces a scan; handles errors of its own, so that they do not fail the saver."""
 
     def began(self, scan: ScanEntry) -> None:
-        """Learn that the scan has begun."""
+        """Announce that the scan has begun."""
 
     def written(self, outputs: Sequence[Path]) -> None:
-        """Learn that its files are written."""
+        """Announce that its files are written."""
 
 
 def save(
