@@ -35,7 +35,7 @@ def kinds(chunk: bytes) -> list[str]:
 
 @dataclass
 class Server:
-    """A running server; ``scan_ended`` is what ``run`` tells it at the end of its scan."""
+    """A running server; ``scan_ended`` is set as by the end of the standard input that `run` gives it."""
 
     port: int
     scans: Scans

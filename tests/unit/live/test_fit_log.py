@@ -28,7 +28,7 @@ def test_entries_come_in_order_and_in_batches_of_one_kind() -> None:
     assert [row[:2] for row in batches[1].data["fits"]] == [(1, 3), (2, 5)]
 
 
-def test_reader_continues_where_it_was_and_gets_no_more_than_it_asks_for() -> None:
+def test_reader_continues_at_its_place_within_its_limit() -> None:
     log = FitLog()
     for index in range(10):
         log.add_fit(fit(1, index))
@@ -43,7 +43,7 @@ def test_row_is_json_without_nan() -> None:
     assert json.loads(json.dumps(row, allow_nan=False)) == [4, 7, None, None, 1.5, 1.0, -3.0, 3.0, 9800.0]
 
 
-def test_full_log_takes_nothing_more() -> None:
+def test_full_log_accepts_no_further_entries() -> None:
     log = FitLog(most=3)
     log.add_pixels([Pixel(1, 0), Pixel(1, 1)])
     assert not log.full
@@ -53,7 +53,7 @@ def test_full_log_takes_nothing_more() -> None:
     assert len(log) == 2
 
 
-def test_resimulations_are_not_drawn() -> None:
+def test_resimulations_are_left_out() -> None:
     log = FitLog()
     log.add_pixels([resimulation(0)])
     log.add_fit(PixelFit(resimulation(0), 0, 1.0, (0, 0, 0), 0, 0, 0))

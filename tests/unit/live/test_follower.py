@@ -45,7 +45,7 @@ def messages(scan: Scan) -> dict[str, int]:
         return {topic: sum(1 for _ in arrived(broker.reader(topic), 0)) for topic in broker.topics()}
 
 
-def test_report_of_the_topics_is_that_of_the_saver(scan: MakeScan) -> None:
+def test_report_equals_that_of_the_saver(scan: MakeScan) -> None:
     one = scan("1:0 4:2")
     one.saver = replace(one.saver, formats=("json", "report"))
     one.run()
@@ -99,7 +99,7 @@ def test_follower_changes_nothing_on_the_broker(scan: MakeScan) -> None:
     assert state() == before
 
 
-def test_scan_that_has_not_begun_is_waited_for_without_a_topic(scan: MakeScan) -> None:
+def test_follower_waits_for_a_scan_without_creating_topics(scan: MakeScan) -> None:
     one = scan("1:0")
     follower = Follower(one.open, "scan", one.topics)
     follower.start()
@@ -143,7 +143,7 @@ def test_contours_come_once_the_first_level_is_covered(
     [("FitLog", lambda: FitLog(most=20), 20), ("MAX_SPOOL", 10_000, 60)],
     ids=["pixels", "bytes"],
 )
-def test_scan_beyond_a_limit_shows_its_progress_alone(
+def test_scan_beyond_a_limit_shows_only_its_progress(
     scan: MakeScan, monkeypatch: pytest.MonkeyPatch, limit: str, value: Any, entries: int
 ) -> None:
     one = scan("1:0 4:2")
@@ -170,7 +170,7 @@ def test_regions_smaller_than_a_pixel_are_not_shown(
 
 
 class Flaky:
-    """What passes every call on, but is unavailable at every third receive."""
+    """Wraps a broker or a reader; every third receive raises BrokerUnavailable."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -191,11 +191,13 @@ class Flaky:
     def receive(self, timeout: float) -> Any:
         self._calls += 1
         if self._calls % 3 == 0:
-            raise BrokerUnavailable("the broker is away")
+            raise BrokerUnavailable("the broker is unavailable")
         return self._inner.receive(timeout)
 
 
-def test_broker_that_is_away_now_and_then_loses_nothing(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_follower_loses_nothing_while_the_broker_is_unavailable(
+    scan: MakeScan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = scan("1:0 4:2", seeds=1)
     one.run()
     monkeypatch.setattr(module, "RETRY_INTERVAL", 0.001)
@@ -208,7 +210,7 @@ def test_broker_that_is_away_now_and_then_loses_nothing(scan: MakeScan, monkeypa
         eventually(lambda: follower.status["phase"], lambda phase: phase == "done", within=60)
     finally:
         follower.stop()
-    assert "the broker is away" in troubles
+    assert "the broker is unavailable" in troubles
     assert follower.status.get("trouble") is None
     assert follower.report == expected.report
     assert {
@@ -227,7 +229,7 @@ def test_deleted_topics_end_the_follower_with_a_reason(scan: MakeScan) -> None:
     assert follower.report is None
 
 
-def test_messages_of_others_do_not_end_the_follower(scan: MakeScan) -> None:
+def test_invalid_messages_do_not_end_the_follower(scan: MakeScan) -> None:
     one = scan("1:0")
     one.run()
     with one.open() as broker:
@@ -238,7 +240,7 @@ def test_messages_of_others_do_not_end_the_follower(scan: MakeScan) -> None:
 
 
 @pytest.mark.parametrize(("cost", "pause"), [(0.0, 1.0), (0.02, 1.0), (0.2, 8.0), (2.0, 10.0), (5.0, 15.0)])
-def test_pace_takes_a_small_part_of_a_core(cost: float, pause: float) -> None:
+def test_pace_limits_the_share_of_a_core(cost: float, pause: float) -> None:
     pace = Pace(1.0)
     assert pace.due(0.0)
     pace.done(100.0, cost)

@@ -18,7 +18,7 @@ def test_hostile_texts_stay_text_in_the_pages() -> None:
     assert hostile not in live_html(hostile, others=True).decode()
 
 
-def test_policies_allow_requests_to_the_server_alone() -> None:
+def test_pages_may_connect_only_to_their_own_server() -> None:
     for page in (live_html("a", others=False), scans_html([])):
         (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page.decode())
         assert policy.startswith("default-src &#39;none&#39;; ")

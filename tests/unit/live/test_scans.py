@@ -112,7 +112,7 @@ def test_slow_listing_delays_no_other_answer(
         listing.join(30)
 
 
-def test_progress_of_many_scans_is_read_in_turn(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_read_in_turn_where_time_is_short(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> None:
     one = scan("1:0")
     names = {f"scan-{number}" for number in range(4)}
     report_progress(one, *names)

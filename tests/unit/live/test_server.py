@@ -1,4 +1,4 @@
-"""What the server answers, refuses and bounds, over real sockets."""
+"""Responses, refusals and limits of the server, over real sockets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MakeScan = Callable[..., Scan]
 
 
 class FakeFollower:
-    """What the stream reads of a follower."""
+    """Has the attributes of a follower that the stream reads."""
 
     def __init__(self) -> None:
         self.log = FitLog()
@@ -69,14 +69,14 @@ def test_stream_continues_after_the_last_event() -> None:
 
 
 @pytest.mark.parametrize("last", ["", "other:1", "{id}:-1", "{id}:x", "{id}:²", "{id}", ":1", "{id}:99999999999999999"])
-def test_unknown_places_begin_at_the_start(last: str) -> None:
+def test_unknown_event_ids_restart_the_stream(last: str) -> None:
     follower = FakeFollower()
     follower.log.add_pixels([Pixel(1, 0)])
     follower.ended = True
     assert kinds(streamed(follower, last.replace("{id}", follower.log.id))) == ["begin", "pixels", "status", "end"]
 
 
-def test_follower_that_begins_anew_clears_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_log_clears_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "UPDATE_INTERVAL", 0.01)
     follower = FakeFollower()
     follower.log.add_pixels([Pixel(1, 0)])
@@ -92,7 +92,7 @@ def test_follower_that_begins_anew_clears_the_page(monkeypatch: pytest.MonkeyPat
     assert asyncio.run(read()) == ["begin", "pixels", "status", "begin", "end"]
 
 
-def test_silent_stream_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_stream_sends_keep_alive_comments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "UPDATE_INTERVAL", 0.01)
     monkeypatch.setattr(module, "ALIVE_INTERVAL", 0.05)
     assert streamed(FakeFollower(), most=3).endswith(b": alive\n\n")
@@ -119,7 +119,7 @@ def test_page_follows_the_scan_and_becomes_its_report(scan: MakeScan, serve_scan
     assert report.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
-def test_every_answer_has_the_headers_and_no_method_writes(scan: MakeScan, serve_scans: Serve) -> None:
+def test_responses_have_security_headers_and_writes_are_rejected(scan: MakeScan, serve_scans: Serve) -> None:
     server = serve_scans(scan("1:0").open, "scan")
     for path in ("/", "/scans/scan/", "/scans/other/", "/nothing", "/scans/scan/report"):
         answer = httpx.get(f"{server.url}{path}")
@@ -149,7 +149,7 @@ def test_other_host_names_are_refused(scan: MakeScan, serve_scans: Serve, host: 
             assert answer.status_code == status
 
 
-def test_updates_are_for_the_page_alone(scan: MakeScan, serve_scans: Serve) -> None:
+def test_streams_are_refused_to_other_sites(scan: MakeScan, serve_scans: Serve) -> None:
     server = serve_scans(scan("1:0").open, "scan")
     for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200)):
         headers = {"Sec-Fetch-Site": site}

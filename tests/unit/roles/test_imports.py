@@ -1,4 +1,4 @@
-"""What `run` and the roles import delays the first fit: they all begin at once, on the cores that the fits need."""
+"""Imports of `run` and the roles: they start together, so a slow import in any of them delays the first fit."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ HEAVY = ("scipy", "astropy", "matplotlib", "healpy", "jinja2", "numba", "httpx",
         "roles.saver.saver",
     ],
 )
-def test_nothing_is_imported_that_only_the_end_needs(module: str) -> None:
+def test_roles_start_without_imports_for_the_end_of_a_scan(module: str) -> None:
     code = f"import sys, skymap_scanner.{module}; print([name for name in {HEAVY} if name in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output == "[]\n"
 
 
-def test_live_page_begins_without_what_only_its_maps_need() -> None:
+def test_live_page_starts_without_imports_for_its_maps() -> None:
     code = f"import sys, skymap_scanner.live.server; print([name for name in {HEAVY} if name in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output == "['jinja2']\n"

@@ -1,4 +1,4 @@
-"""A saver that sends notices: what it sends, and that notices never fail a scan."""
+"""A saver that sends notices: their contents, and that notices never fail a scan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from skymap_scanner.roles.stop import Stop
 
 @pytest.fixture
 def finished(scan):
-    """A scan whose fits are all done; `saved` writes its files once more."""
+    """A finished scan, whose files `saved` writes again."""
     one = scan("1:0 4:3")
     one.run()
     return one
@@ -41,7 +41,7 @@ def bodies(receiver: Receiver) -> list[dict]:
     return [json.loads(body) for _, body in receiver.received]
 
 
-def test_saver_sends_begin_and_result_once(finished):
+def test_restarted_saver_repeats_no_notice(finished):
     with Receiver().running() as receiver:
         for _ in range(2):  # the second is a saver that runs again
             assert saved(finished, SaverNotices(finished.folder, lambda: options(receiver.url), Stop()))
@@ -73,7 +73,7 @@ def test_faults_of_notices_do_not_fail_the_saver(finished, fault, caplog):
     assert len(receiver.received) == (1 if fault == "formats" else 0)
 
 
-def test_dead_destination_does_not_outlast_a_stop(finished):
+def test_stop_ends_attempts_to_reach_a_failing_destination(finished):
     stop = Stop()
     with Receiver((503, {})).running() as receiver:
         receiver.before_answer = lambda: stop.request() if len(receiver.received) > 1 else None

@@ -66,7 +66,7 @@ def test_missing_pulsar_client_is_explained(command: Callable[..., Command], wor
 
 
 @pytest.mark.usefixtures("without_extras")
-def test_missing_server_of_the_live_page_is_explained(
+def test_missing_library_of_the_live_page_is_explained(
     event_file: Path, tmp_path: Path, command: Callable[..., Command]
 ) -> None:
     why = "the live page needs aiohttp: pip install 'skymap-scanner[page]'"
