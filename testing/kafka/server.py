@@ -34,8 +34,8 @@ CLIENT, SECRET = "icecube", "a secret of the client"
 class KafkaServer:
     """A broker with its data in ``folder``; start it as a context manager.
 
-    ``plain`` is open to everybody, who may do everything. At ``secured`` clients need a token of `TokenServer`, and may
-    write to topics, but read them only after `allow_reading`.
+    At ``plain`` everybody may do everything. At ``secured`` clients need a token of `TokenServer`, and may do only what
+    `allow` permits.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -97,7 +97,7 @@ class KafkaServer:
         return AdminClient({"bootstrap.servers": self.plain, "log_level": 0})
 
     def allow(self, topic_prefix: str, *operations: AclOperation) -> None:
-        """Let `CLIENT` do something with the topics that begin so."""
+        """Allow `CLIENT` these operations on the topics with a prefix."""
         rules = [
             AclBinding(
                 Kind.TOPIC,
@@ -110,12 +110,12 @@ class KafkaServer:
             )
             for one in operations
         ]
-        admin = self._admin()  # what it has begun ends with it
+        admin = self._admin()  # its requests end when it is deleted
         for done in admin.create_acls(rules).values():
             done.result(30)
 
     def wait_for(self, topic: str, count: int) -> None:
-        """Return as soon as a topic has so many messages."""
+        """Wait until a topic has so many messages."""
         watcher = Consumer({"bootstrap.servers": self.plain, "group.id": "watcher", "log_level": 0})
         places = [TopicPartition(topic, one) for one in range(3)]
         try:
@@ -158,7 +158,7 @@ class KafkaServer:
 
 
 class TokenServer:
-    """Gives tokens to `CLIENT` by the client credentials grant; ``requests`` counts, ``refuse`` makes it say no."""
+    """Gives tokens to `CLIENT` by the client credentials grant; ``requests`` counts them, ``refuse`` rejects all."""
 
     def __init__(self) -> None:
         self.requests = 0

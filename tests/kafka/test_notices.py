@@ -1,4 +1,4 @@
-"""Notices over a real Kafka: read by GCN's public client, valid against its schema, each once whatever is killed."""
+"""Notices over a real Kafka: read by GCN's client, valid against its schema, published once despite kills."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_notices_are_read_by_gcns_client_and_valid(kafka_server, environment, to
     assert found[make_notice().key]["healpix_url"].endswith(".multiorder.fits")
 
 
-def test_test_alerts_go_to_the_topic_for_tests(kafka_server, environment):
+def test_test_notices_go_to_the_test_topic(kafka_server, environment):
     KafkaChannel("", environment).send(entry_of(make_notice(tense="test")), 30)
     found = kafka_server.messages("gcn.notices.icecube.test.gold_bronze_track_alerts")
     assert json.loads(dict(found)[make_notice(tense="test").key])["alert_tense"] == "test"
@@ -108,20 +108,20 @@ def test_refused_credentials_are_a_temporary_error_without_secrets(token_server,
     assert SECRET not in f"{failure.value} {shown.out} {shown.err} {caplog.text}"
 
 
-def test_forbidden_topic_is_final(secured):
+def test_forbidden_topic_is_a_final_error(secured):
     with pytest.raises(Undeliverable):
         KafkaChannel("gcn.notices.swift.bat", secured).send(entry_of(make_notice()), 20)
 
 
-def test_broker_that_is_away_is_a_temporary_error(topic):
+def test_unreachable_broker_is_a_temporary_error(topic):
     began = time.monotonic()
     with pytest.raises(NotDelivered):
         KafkaChannel(topic, {"SKYMAP_GCN_BROKER": "127.0.0.1:9"}).send(entry_of(make_notice()), 2)
     assert time.monotonic() - began < 6
 
 
-def test_attempt_of_unknown_outcome_is_not_repeated(kafka_server, environment, topic):
-    """A crash between the broker's answer and the mark: the outbox only knows that there was an attempt."""
+def test_notice_in_the_topic_is_not_published_again(kafka_server, environment, topic):
+    """After a crash the outbox may know of an attempt, but not that the broker has the notice."""
     channel = KafkaChannel(topic, environment)
     channel.send(entry_of(initial()), 30)
     channel.send(entry_of(make_notice()), 30)
@@ -138,7 +138,7 @@ def test_repeated_attempt_creates_a_missing_topic(kafka_server, environment, top
 
 
 def test_unreadable_topic_gets_the_same_key_again(kafka_server, secured, topic, caplog):
-    """Credentials that may only write cannot look: at least once, with the key."""
+    """Credentials without read access: the notice is published at least once, with the same key."""
     channel = KafkaChannel(topic, secured)
     channel.send(entry_of(make_notice()), 30)
     channel.send(entry_of(make_notice(), attempts=2), 30)
@@ -148,7 +148,7 @@ def test_unreadable_topic_gets_the_same_key_again(kafka_server, secured, topic, 
 
 @pytest.mark.slow
 def test_each_notice_is_published_once_despite_ten_kills(kafka_server, environment, topic, tmp_path, check_gcn):
-    """Five kills as soon as the notice is in the topic, before it can be marked or just after; five at random."""
+    """Kill the command five times once the notice is in the topic, and five times at a random moment."""
     write_results(make_scan(make_bowl(138.65, 0.15, 0.3), event_type="gfu-gold"), tmp_path, ["json"])
     chance = random.Random(7)
     admin = AdminClient({"bootstrap.servers": kafka_server.plain})
@@ -178,7 +178,7 @@ def test_each_notice_is_published_once_despite_ten_kills(kafka_server, environme
 
 
 @pytest.mark.slow
-def test_run_publishes_begin_and_result(kafka_server, environment, topic, tmp_path, check_gcn):
+def test_run_publishes_initial_notice_and_result(kafka_server, environment, topic, tmp_path, check_gcn):
     words = ["run", "demo", "-o", tmp_path, "--reconstruction", "dummy", "--levels", "4:0", "16:12", "--workers", "1"]
     run(environment, *words, "--notify", f"gcn={topic}", "--results-url", "https://x.org")
     run(environment, "notify", tmp_path, "--to", f"gcn={topic}", "--retract", "--comment", "LEDs")

@@ -1,4 +1,4 @@
-"""``run --notify`` and ``notify``: what arrives, in which order, how often, and after kills."""
+"""``run --notify`` and ``notify``: which notices arrive, in which order and how often, also after kills."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def bodies(receiver: Receiver) -> list[dict]:
 
 
 @pytest.mark.slow
-def test_run_sends_begin_and_result_once(tmp_path):
+def test_run_sends_initial_notice_and_result_once(tmp_path):
     words = ["run", "demo", "-o", tmp_path, "--reconstruction", "dummy", "--levels", "4:0", "16:12", "--workers", "1"]
     with Receiver().running() as receiver:
         to = f"webhook={receiver.url}"
@@ -139,7 +139,7 @@ def test_dry_run_sends_and_keeps_nothing(folder):
     assert not (folder / "notices.json").exists()
 
 
-def test_event_without_a_topic_at_gcn_is_not_kept(tmp_path, monkeypatch):
+def test_event_without_gcn_topic_is_not_added_to_the_outbox(tmp_path, monkeypatch):
     monkeypatch.setenv("SKYMAP_GCN_BROKER", "127.0.0.1:9")
     write_results(make_scan(make_bowl(138.65, 0.15, 0.3)), tmp_path, ["json"])
     code, output = command("notify", tmp_path, "--to", "gcn")
@@ -152,8 +152,8 @@ def notices_to(url: str, folder: Path) -> Notices:
     return Notices(folder, NoticeOptions((Destination("webhook", "webhook", url, SECRET.encode()),)))
 
 
-def test_command_is_done_once_a_notice_was_overtaken(folder):
-    """The initial notice was refused, and the result has arrived: nothing is left to send."""
+def test_refused_notice_is_not_retried_after_a_later_one(folder):
+    """The destination refused the initial notice and accepted the result, so nothing is left to send."""
     with Receiver((404, {}), (200, {})).running() as receiver:
         with notices_to(receiver.url, folder) as notices:
             notices.begin(GOLD)
@@ -163,7 +163,7 @@ def test_command_is_done_once_a_notice_was_overtaken(folder):
     assert [one["type"] for one in bodies(receiver)] == ["initial", "update"]
 
 
-def test_result_of_a_retracted_event_is_sent_by_hand_only(folder):
+def test_result_of_retracted_event_is_sent_only_by_hand(folder):
     with Receiver().running() as receiver:
         with notices_to(receiver.url, folder) as notices:
             notices.begin(GOLD)
@@ -178,7 +178,7 @@ def test_result_of_a_retracted_event_is_sent_by_hand_only(folder):
     assert [one["type"] for one in bodies(receiver)] == ["initial", "retraction", "update"]
 
 
-def test_event_of_another_kind_is_refused_before_its_scan(tmp_path):
+def test_event_without_gcn_topic_is_rejected_before_its_scan(tmp_path):
     options = NoticeOptions((Destination("gcn", "gcn", ""),))
     with Notices(tmp_path, NoticeOptions(())) as notices:
         notices._options = options
@@ -228,7 +228,7 @@ def test_formats_must_suffice_for_notices(tmp_path, of_manifest):
     assert "choose the format json" in output
 
 
-def test_restart_drops_what_is_not_sent(folder):
+def test_restart_drops_unsent_notices(folder):
     Outbox(folder).add(initial(), {"webhook": "webhook"})
     discard_scan(folder, "demo", None)
     assert Outbox(folder).entries == []
@@ -253,7 +253,7 @@ def test_wrong_options_are_explained_and_send_nothing(folder, words, message):
 
 @pytest.mark.slow
 def test_killed_sender_loses_nothing_and_keeps_the_key(folder):
-    """Ten kills: five while the server holds its answer back, so that it has the notice, and five at random."""
+    """Kill the command five times while the server withholds its answer, and five times at a random moment."""
     chance = random.Random(5)
     hold = {"on": True}
     with Receiver().running() as receiver:

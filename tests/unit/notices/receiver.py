@@ -1,4 +1,4 @@
-"""A server on this machine that receives notices, answers as told, and keeps what it got."""
+"""A local server that receives notices, gives configured answers, and records the requests."""
 
 from __future__ import annotations
 

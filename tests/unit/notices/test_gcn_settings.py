@@ -16,7 +16,7 @@ from skymap_scanner.notices.gcn_settings import TEST_TOPIC, TOPIC, client_config
 CREDENTIALS = {"SKYMAP_GCN_CLIENT_ID": "icecube", "SKYMAP_GCN_CLIENT_SECRET": "hidden"}
 
 
-def test_gcns_own_kafka_is_reached_as_its_client_does():
+def test_gcn_configuration_equals_that_of_gcns_client():
     given = {"client_id": "icecube", "client_secret": "hidden", "domain": "test.gcn.nasa.gov"}
     theirs = get_config("producer", {}, **given)
     ours = client_configuration(CREDENTIALS | {"SKYMAP_GCN_DOMAIN": "test.gcn.nasa.gov"}, theirs["ssl.ca.location"])
@@ -56,7 +56,7 @@ def test_incomplete_settings_are_one_error_without_secrets(environment, message)
     assert "hidden" not in str(failure.value)
 
 
-def test_topic_follows_tense_unless_it_is_given():
+def test_topic_depends_on_tense_unless_it_is_given():
     for tense, topic in (("current", TOPIC), ("archival", TOPIC), ("test", TEST_TOPIC)):
         assert topic_of("", make_notice(tense=tense)) == topic
         assert topic_of("gcn.notices.icecube.x", make_notice(tense=tense)) == "gcn.notices.icecube.x"

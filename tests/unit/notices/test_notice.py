@@ -102,7 +102,7 @@ def test_simulated_events_are_always_tests():
     assert chosen_tense(named("update").summary, "archival") == "archival"
 
 
-def test_tests_are_marked_in_every_document():
+def test_test_notices_are_marked_in_every_document():
     notice = named("test")
     assert json.loads(documents.webhook(notice))["tense"] == "test"
     assert json.loads(documents.cloudevents(notice))["data"]["tense"] == "test"
@@ -137,13 +137,13 @@ def test_chat_message_links_to_picture_and_report():
 
 
 @pytest.mark.parametrize("name", ["www.example.org", "x WWW.example.org", "wWw.x"])
-def test_names_are_no_links_in_chats(name):
+def test_names_make_no_links_in_chats(name):
     notice = make_notice(fields=named("update").fields | {"event_name": [name]}, comment=name)
     assert "www." not in documents.slack(replace(notice, links={})).lower()
 
 
 @pytest.mark.parametrize("name", ["<!channel>", "@here", "<http://x|y>", "*b*", "`x`", "[a](http://b)", "&lt;"])
-def test_names_are_no_markup_in_chats(name):
+def test_names_make_no_markup_in_chats(name):
     notice = make_notice(fields=named("update").fields | {"event_name": [name]}, comment=name, type="retraction")
     text = json.loads(documents.slack(notice))["text"]
     assert not set("<>@&*`[]|_~/#") & set(text)
@@ -154,7 +154,7 @@ def test_chat_message_is_bounded():
     assert len(documents.slack(notice)) < 10_000
 
 
-def test_key_follows_what_is_said_and_number():
+def test_key_depends_on_content_and_number():
     first = make_notice()
     assert make_notice(created="2024-01-01T00:00:00.000Z").key == first.key
     assert make_notice(number=2).key != first.key
@@ -189,7 +189,7 @@ def test_links_are_quoted_and_only_of_known_files():
     assert links_of("https://x", "a", ["b.report.html", "a.other.png", "a_8.multiorder.fits"]) == {}
 
 
-def test_links_lead_past_files_of_other_rules():
+def test_links_ignore_files_of_other_rules():
     others = [f"a.ic160427a{ending}" for ending in (".multiorder.fits", ".report.html", ".plot_zoomed.png")]
     assert links_of(BASE, "a", [*others, *NAMES]) == links_of(BASE, "a", NAMES)
     assert links_of(BASE, "a", others) == {}

@@ -1,4 +1,4 @@
-"""Sending to servers that answer, refuse, hang and lie; nothing is lost, and nothing is secret in what is kept."""
+"""Sending to servers that answer, refuse, hang or misbehave: no notice is lost, and no secret is stored."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_temporary_errors_are_retried_with_the_same_bytes(outbox, status):
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 401, 403, 404, 410, 422])
-def test_other_answers_are_final_and_keep_nothing_back(outbox, status):
+def test_other_errors_are_final_and_block_no_later_notice(outbox, status):
     with Receiver().running() as elsewhere:
         with Receiver((status, {"Location": elsewhere.url}), (200, {})).running() as receiver:
             left, shown = deliver(outbox, webhook(receiver.url))
@@ -132,13 +132,13 @@ def test_other_answers_are_final_and_keep_nothing_back(outbox, status):
         ("", None),
     ],
 )
-def test_wait_is_read_as_seconds_or_date(outbox, asked, wait):
+def test_retry_after_is_read_as_seconds_or_date(outbox, asked, wait):
     with Receiver((503, {"Retry-After": asked})).running() as receiver, pytest.raises(NotDelivered) as failure:
         HttpChannel(webhook(receiver.url), clock=lambda: 1701536904.0).send(outbox.entries[0], 5.0)
     assert failure.value.wait == wait
 
 
-def test_wait_that_the_server_asks_for_is_kept(outbox):
+def test_retry_after_delays_the_next_attempt(outbox):
     with Receiver((503, {"Retry-After": "1"}), (200, {})).running() as receiver:
         began = time.monotonic()
         assert deliver(outbox, webhook(receiver.url))[0] == []
@@ -226,7 +226,7 @@ def test_address_without_a_server_is_a_temporary_error(outbox):
         HttpChannel(webhook("https://" + "a" * 70 + ".example/")).send(outbox.entries[0], 1.0)
 
 
-def test_plain_requests_pass_no_proxy(outbox, monkeypatch):
+def test_http_requests_bypass_proxies(outbox, monkeypatch):
     with Receiver().running() as proxy, Receiver().running() as receiver:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
@@ -318,7 +318,7 @@ def test_outbox_takes_no_more_than_it_can_read(tmp_path, monkeypatch):
     assert len(box.entries) == 1
 
 
-def test_folder_that_cannot_be_written_is_one_error(tmp_path):
+def test_missing_folder_is_one_error(tmp_path):
     with pytest.raises(InputError, match="cannot be opened"), open_outbox(tmp_path / "none"):
         pass
 
@@ -351,7 +351,7 @@ def test_unsent_notices_are_dropped_but_not_retractions(tmp_path):
     assert [one.notice.type for one in Outbox(tmp_path).entries] == ["initial", "retraction"]
 
 
-def test_attempt_that_nothing_stops_is_left_behind(outbox, monkeypatch):
+def test_stuck_attempt_does_not_block_finish(outbox, monkeypatch):
     monkeypatch.setattr(sender_module, "GRACE", 0.2)
     released = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Catalogues as others write them, and files that only look like one."""
+"""Catalogues in the usual forms, and files that only look like one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_fits_is_read_after_other_tables(tmp_path):
     check(tmp_path / "psc.fit.gz")
 
 
-def test_votable_is_read(tmp_path):
+def test_votable_with_tabledata_is_read(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         writeto(from_table(table()), str(tmp_path / "table.vot"), tabledata_format="tabledata")
@@ -68,23 +68,30 @@ def test_csv_and_tsv_are_read_by_usual_names(tmp_path, ra, dec, name, separator)
     check(tmp_path / "sources.txt")
 
 
-def test_tsv_of_vizier_has_comments_units_and_dashes(tmp_path):
+def test_vizier_tsv_with_comments_units_and_dashes_is_read(tmp_path):
     rows = "\n".join(f"{ra}\t{dec}\t{name}\t12 00 00" for ra, dec, name in zip(RA, DEC, NAMES, strict=True))
     head = '#RESOURCE=x\n#Name: y\n\n_RAJ2000\t_DEJ2000\tName\tRAJ2000\ndeg\tdeg\t\t"h:m:s"\n---\t---\t---\t---\n'
     (tmp_path / "v.tsv").write_text(f"{head}{rows}\n\n")
     check(tmp_path / "v.tsv")
 
 
-def test_sources_without_position_or_name_are_left_out_or_numbered(tmp_path):
-    (tmp_path / "c.csv").write_text("ra,dec,flux\n10,20,1\n,,2\nnan,5,3\n-10,30\n")
+def test_sources_without_a_position_are_skipped(tmp_path):
+    (tmp_path / "c.csv").write_text("ra,dec,name\n10,20,a\n,,b\nnan,5,c\n-10,30,d\n")
     found = read_catalogue(tmp_path / "c.csv")
     assert found.ra.tolist() == [10, 350]
-    assert list(found.names) == ["row 1", "row 3"]
+    assert found.dec.tolist() == [20, 30]
+    assert list(found.names) == ["a", "d"]
+
+
+def test_sources_without_a_name_get_their_row_number(tmp_path):
+    (tmp_path / "c.csv").write_text("ra,dec,flux\n10,20,1\n,,2\nnan,5,3\n-10,30\n")
+    assert list(read_catalogue(tmp_path / "c.csv").names) == ["row 1", "row 3"]
 
 
 def test_names_are_printable_and_short(tmp_path):
     (tmp_path / "c.csv").write_text("name,ra,dec\n\x1b[31mred,1,2\n" + "n" * 1000 + ",3,4\n")
     found = read_catalogue(tmp_path / "c.csv")
+    assert len(found.names) == 2
     assert all(name.isprintable() and len(name) <= 80 for name in found.names)
 
 
@@ -110,7 +117,7 @@ def test_names_are_printable_and_short(tmp_path):
         (b"\x1f\x8bnot gzip", "damaged gzip|cannot be read"),
     ],
 )
-def test_other_files_are_clear_errors(tmp_path, content, reason):
+def test_invalid_files_are_clear_errors(tmp_path, content, reason):
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(InputError, match=reason) as error:
@@ -119,7 +126,7 @@ def test_other_files_are_clear_errors(tmp_path, content, reason):
     assert str(error.value).isprintable()
 
 
-def test_fits_with_unfit_columns_is_a_clear_error(tmp_path):
+def test_fits_with_unsuitable_columns_is_a_clear_error(tmp_path):
     for number, (column, reason) in enumerate(
         [
             (fits.Column(name="RA", format="20A", array=["12 30 49"]), "expected numbers"),
@@ -144,7 +151,7 @@ def test_number_of_sources_is_bounded(tmp_path, monkeypatch, content):
         read_catalogue(tmp_path / "many")
 
 
-def test_size_is_bounded(tmp_path, monkeypatch):
+def test_catalogue_size_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_TEXT", 2**20)
     (tmp_path / "large.csv").write_bytes(b"ra,dec\n" + b"1,2\n" * 2**20)
     tracemalloc.start()

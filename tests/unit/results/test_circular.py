@@ -78,7 +78,7 @@ def test_reasons_to_wait_come_first(partial, track):
         ([], [], "The catalog psc has no sources."),
     ],
 )
-def test_sources_are_named(track, ra, dec, expected):
+def test_circular_names_the_sources(track, ra, dec, expected):
     catalogue = Catalogue("psc", [f"s{row}" for row in range(len(ra))], np.array(ra, float), np.array(dec, float))
     assert expected in " ".join(draft(track, catalogue=catalogue).split())
 
@@ -100,12 +100,12 @@ def test_letter_must_be_one_capital(track, letter):
 
 
 @pytest.mark.parametrize("mjd", [1e300, 0.0, -1e9, 88069.1])
-def test_date_must_have_a_name(track, mjd):
+def test_dates_of_other_centuries_are_rejected(track, mjd):
     with pytest.raises(InputError, match="expected 2000 to 2099"):
         named_by_date(ScanResult(track.levels, replace(track.metadata, mjd=mjd)), "A")
 
 
-def test_maps_are_numbered_as_those_of_lvk(track, tmp_path):
+def test_lvk_version_is_appended_to_map_names(track, tmp_path):
     (result,) = write_results(track, tmp_path, ["json"])
     formats = [word for name in ("fits", "flat-fits", "moc", "summary") for word in ("--format", name)]
     words = [str(result), "-o", str(tmp_path / "lvk"), "--letter", "C", "--lvk-version", "1", *formats]
@@ -121,7 +121,7 @@ def test_maps_are_numbered_as_those_of_lvk(track, tmp_path):
     assert read_map(tmp_path / "lvk/IceCube-231202C.fits.gz,1").name == "IceCube-231202C"
 
 
-def test_names_of_events_are_no_paths(track):
+def test_event_names_cannot_form_paths(track):
     for name, expected in {"../../etc/x y": "etc-x-y", "": track.stem, "..": track.stem, "ö" * 300: track.stem}.items():
         found = lvk_name(ScanResult(track.levels, replace(track.metadata, name=name)), ".multiorder.fits", 0)
         assert "/" not in found

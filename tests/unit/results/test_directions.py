@@ -26,5 +26,5 @@ def test_vectors_agree_with_astropy(ra: float, dec: float) -> None:
 
 
 @pytest.mark.parametrize(("longitude", "decimals", "expected"), [(359.99996, 4, 0.0), (359.99994, 4, 359.9999)])
-def test_rounded_longitude_stays_below_a_turn(longitude, decimals, expected):
+def test_rounded_longitude_stays_below_360(longitude, decimals, expected):
     assert rounded_longitude(longitude, decimals) == expected

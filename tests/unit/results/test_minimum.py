@@ -1,4 +1,4 @@
-"""The minimum between the pixels: known paraboloids are found, and nothing is invented where there is none."""
+"""The interpolated minimum: exact for paraboloids, and absent, with a reason, for other shapes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_paraboloids_are_found(scan, place):
+def test_minimum_and_ellipse_of_a_paraboloid_are_exact(scan, place):
     ra, dec, major, minor, angle = place
     found = minimum_of(scan(paraboloid(*place)))
     assert SkyCoord(found.ra, found.dec, unit="deg").separation(SkyCoord(ra, dec, unit="deg")).deg < 1e-8
@@ -62,7 +62,7 @@ def test_paraboloids_are_found(scan, place):
     assert abs(vectors[:, 1] @ [np.sin(np.radians(angle)), np.cos(np.radians(angle))]) == pytest.approx(1, abs=1e-8)
 
 
-def test_minimum_at_the_pole_itself_is_found(scan):
+def test_minimum_at_the_pole_is_found(scan):
     found = minimum_of(scan(paraboloid(17.0, 90.0, 0.5, 0.2, 45.0)))
     assert found.dec == pytest.approx(90, abs=1e-6)
     assert found.ellipses[0.9].semi_major == pytest.approx(0.5 * 4.61**0.5, rel=1e-8)
@@ -71,7 +71,7 @@ def test_minimum_at_the_pole_itself_is_found(scan):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_ellipse_covers_what_the_contour_does(scan, place):
+def test_ellipse_has_area_and_probability_of_the_contour(scan, place):
     result = scan(paraboloid(*place))
     skymap = multi_order_map(result)
     regions = contours(skymap)
@@ -84,7 +84,7 @@ def test_ellipse_covers_what_the_contour_does(scan, place):
     assert probability[pixels][held].sum() == pytest.approx(0.9, abs=0.02)
 
 
-def test_line_of_an_ellipse_has_its_axes(scan):
+def test_ellipse_line_has_the_axes_of_the_ellipse(scan):
     found = minimum_of(scan(paraboloid(*PLACES[1])))
     line, ellipse = found.line(0.9), found.ellipses[0.9]
     center, points = SkyCoord(found.ra, found.dec, unit="deg"), SkyCoord(*line.T, unit="deg")
@@ -101,7 +101,7 @@ def test_line_of_an_ellipse_has_its_axes(scan):
     assert not found.contains(0.9, outside.ra.deg, outside.dec.deg)
 
 
-def test_noise_moves_the_minimum_by_its_share(scan):
+def test_noise_moves_the_minimum_only_slightly(scan):
     random = np.random.default_rng(2)
     smooth = paraboloid(138.65, 0.15, 0.5, 0.3, 30.0)
     found = minimum_of(scan(lambda ra, dec: smooth(ra, dec) + random.normal(0, 0.2, len(ra))))
@@ -136,7 +136,7 @@ def two_wells(ra, dec):
     ],
     ids=["two parts", "ridge", "too large", "flat"],
 )
-def test_other_shapes_have_no_minimum_but_a_reason(scan, surface, plan, reason):
+def test_other_shapes_give_a_reason_instead_of_a_minimum(scan, surface, plan, reason):
     found = minimum_of(scan(surface, plan))
     assert isinstance(found, NoMinimum)
     assert any(word in found.reason for word in reason.split("|"))
@@ -187,7 +187,7 @@ def test_absent_minimum_is_explained_in_the_summary(partial):
 @pytest.mark.parametrize(
     "place", [(138.65, 0.15, 0.5, 0.2, 30.0), (40.0, 20.0, 0.5, 0.3, 0.0), (10.0, 5.0, 3.0, 2.0, 90.0)]
 )
-def test_last_bits_of_another_machine_change_no_byte(scan, place, monkeypatch):
+def test_rounding_errors_do_not_change_the_output(scan, place, monkeypatch):
     result = scan(paraboloid(*place))
     skymap = multi_order_map(result)
     regions = contours(skymap)

@@ -173,17 +173,17 @@ def _share_of_axes(x: float, y: float) -> tuple[float, float]:
     return 0.5 + x * scale / 9.2, 0.5 + y * scale / 4.68
 
 
-@pytest.mark.parametrize(("sigma", "of_roots"), [(40.0, False), (12.0, False), (5.0, True), (1.0, True)])
-def test_colours_of_the_whole_sky_are_of_roots_if_needed(scan, bowl, sigma, of_roots):
+@pytest.mark.parametrize(("sigma", "square_roots"), [(40.0, False), (12.0, False), (5.0, True), (1.0, True)])
+def test_whole_sky_uses_square_root_colours_if_needed(scan, bowl, sigma, square_roots):
     # 30 % of the sky lie within 66.4 deg: (66.4 / sigma)^2
     skymap = multi_order_map(scan(bowl(100.0, 20.0, sigma), plan=[(8, 0)]))
     norm = plots.all_sky_scale(skymap)
-    assert isinstance(norm, PowerNorm) == of_roots
-    assert norm.vmax == (skymap.delta.max() if of_roots else 40.0)
+    assert isinstance(norm, PowerNorm) == square_roots
+    assert norm.vmax == (skymap.delta.max() if square_roots else 40.0)
 
 
 @pytest.mark.parametrize("top", [41.0, 130.0, 999.0, 7717.0, 8000.0, 1e5, 3.3e7])
-def test_numbers_of_a_scale_of_roots_have_room(top):
+def test_ticks_of_square_root_scale_do_not_overlap(top):
     norm = PowerNorm(0.5, 0.0, top)
     ticks = plots._round_values(norm)
     assert ticks[0] == 0

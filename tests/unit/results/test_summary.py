@@ -255,7 +255,7 @@ def test_other_events_that_could_be_meant_are_a_caution(metadata):
     assert "CAUTION" not in summary_text(ScanResult({}, metadata({})), None, [])
 
 
-def test_galactic_longitude_stays_below_a_turn(track, monkeypatch):
+def test_galactic_longitude_stays_below_360(track, monkeypatch):
     monkeypatch.setattr(BestFit, "galactic", property(lambda _: (359.99997, 0.01)))
     text, content = written(track)
     assert content["best_fit"]["galactic_longitude"] == 0.0
