@@ -74,7 +74,7 @@ def _read(notify: tuple[str, ...], results_url: str, alert_tense: Any, *, checke
 
 
 def discard_unsent(folder: Path) -> None:
-    """Drop what the outbox of a folder has not sent of a scan that is deleted; raises InputError as `open_outbox`."""
+    """Remove the unsent notices of a deleted scan, except retractions; raises InputError as `open_outbox`."""
     if (folder / "notices.json").exists():
         from skymap_scanner.notices.outbox import open_outbox
 

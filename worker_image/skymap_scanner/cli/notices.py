@@ -1,4 +1,4 @@
-"""Notices of one folder with results: what `run` and `notify` do with the outbox there."""
+"""The notices of one folder with results: how `run`, `saver` and `notify` use its outbox."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from skymap_scanner.results.naming import named_by_date
 from skymap_scanner.roles.saver.scan_state import event_metadata
 from skymap_scanner.scan.plan_entries import EventFacts
 
-#: Seconds after the last fit in which attempts are repeated.
+#: How long attempts are repeated after the last fit (s).
 FINISH_SECONDS = 120.0
 
 
@@ -108,7 +108,7 @@ class Notices:
         summary, fields = summary_of_event(event_metadata(event))
         made = Notice("initial", chosen_tense(summary, self._options.tense), 0, "", summary, fields)
         notice = next_notice(self._outbox, made)
-        # Else the event has further notices already.
+        # An update would mean that the event has notices already.
         if notice.type == "initial" and not is_retracted(self._outbox, notice.event_id):
             self._add(notice)
 
@@ -210,7 +210,7 @@ def retraction(outbox: Outbox, source: Path, options: NoticeOptions, comment: st
 
 
 def next_notice(outbox: Outbox, made: Notice, *, fixed: bool = False) -> Notice:
-    """Return the notice with its number and time, or the one in the outbox that says the same.
+    """Return the notice with its number and time, or the one in the outbox with the same content.
 
     Unless its type is ``fixed``, the first notice of an event is the initial one, and the others are updates.
     """

@@ -1,4 +1,4 @@
-"""What a sender needs of a channel, and the two ways in which an attempt fails."""
+"""The interface of channels, and the two ways in which an attempt fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NotDelivered(Exception):  # noqa: N818 - a temporary state, not a mistake
 
 
 class Undeliverable(Exception):  # noqa: N818 - the answer of the destination
-    """The destination does not take this notice; another attempt would fail, too."""
+    """The destination rejected the notice; another attempt would fail, too."""
 
 
 class Channel(Protocol):

@@ -61,7 +61,7 @@ def parse_destination(text: str, environment: Mapping[str, str]) -> Destination:
 
 
 def parse_kind(text: str) -> Destination:
-    """Read the kind of a destination alone, with GCN's topic; raises InputError if there is none of this kind."""
+    """Read a destination without its URL and secret; raises InputError for an unknown kind or an invalid topic."""
     kind, equals, address = text.partition("=")
     if kind not in DOCUMENTS or (equals and not address):
         raise InputError(f"{kind!r} is no destination of notices: give one of {', '.join(DOCUMENTS)}")
@@ -73,7 +73,7 @@ def parse_kind(text: str) -> Destination:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine."""
+    """Return whether a host is ``localhost`` or a loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -81,7 +81,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_safe_url(url: str) -> bool:
-    """Return whether what is sent to a URL is protected on its way: by https, or since it stays on this machine."""
+    """Return whether requests to a URL are encrypted (https) or stay on this machine (http to a loopback address)."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -20,7 +20,7 @@ GCN_SCHEMA: Final = "https://gcn.nasa.gov/schema/v7.2.3/gcn/notices/icecube/sing
 #: Type of a CloudEvent, before the type of the notice.
 EVENT_TYPE = "edu.wisc.icecube.skymap.notice"
 
-#: Characters that may leave a name for a chat: no markup, no mention, no link.
+#: Characters that a chat gets from names and comments: they form no markup, mention or link.
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .,:;+-()%°²'?!\"=")
 #: Longest text that a chat gets from a name or a comment (characters).
 _LONGEST = 500
@@ -135,9 +135,9 @@ def _colour(notice: Notice) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text that no chat takes for markup, a link or a mention; names and comments come from others.
+    """Return a text that no chat takes for markup, a link or a mention: names and comments are not trusted.
 
-    What begins with www. needs no slash to be a link.
+    Chats also make links of names that begin with www.
     """
     plain = "".join(one if one in _PLAIN else "?" for one in text[:_LONGEST])
     return re.sub(r"www\.", "www?", plain, flags=re.IGNORECASE)

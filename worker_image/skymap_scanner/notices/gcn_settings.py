@@ -1,4 +1,4 @@
-"""How to reach GCN's Kafka, or another one: the environment in, the client's configuration out.
+"""Makes the configuration of Kafka's client, for GCN or another broker, from the environment.
 
 The keys are those of librdkafka, the library under Kafka's client for Python.
 """
@@ -15,7 +15,7 @@ from skymap_scanner.secret import secret_of
 
 #: GCN's own Kafka, and the two where producers may try things out.
 DOMAINS: Final = ("gcn.nasa.gov", "test.gcn.nasa.gov", "dev.gcn.nasa.gov")
-#: Topics of IceCube's alerts, which GCN calls after their selection, and where their tests go; and what they hold.
+#: Topics of IceCube's Gold and Bronze alerts and of their tests, and the selections that belong there.
 TOPIC: Final = "gcn.notices.icecube.gold_bronze_track_alerts"
 TEST_TOPIC: Final = "gcn.notices.icecube.test.gold_bronze_track_alerts"
 SELECTIONS: Final = ("Gold Track Alert", "Bronze Track Alert")
@@ -64,7 +64,7 @@ def client_configuration(environment: Mapping[str, str], certificates: str) -> d
         "sasl.oauthbearer.client.id": client,
         "sasl.oauthbearer.client.secret": secret,
         "sasl.oauthbearer.token.endpoint.url": token_url,
-        # The wheels' own OpenSSL looks where the system may have none.
+        # The OpenSSL in the client's wheels looks for certificates in a folder that this system may lack.
         "ssl.ca.location": certificates,
         "https.ca.location": certificates,
     }

@@ -27,7 +27,7 @@ from skymap_scanner.results.summary import event_fields, summary_json
 NoticeType = Literal["initial", "update", "retraction"]
 Tense = Literal["current", "archival", "test"]
 
-#: Keys of the summary that say which event it is: all that a notice without a map tells.
+#: Keys of the summary that describe the event: the only ones with a value in a retraction.
 _EVENT = {
     "frame",
     "units",
@@ -55,7 +55,7 @@ _EVENT_FIELDS = {
     "alert_tense",
     "alert_topology",
 }
-#: What makes a result another one. Named, since later versions of the scanner may say more about an equal result.
+#: Keys whose values distinguish results. Later versions of the scanner may add keys to the summary of an equal result.
 _FACTS = (
     "run_id",
     "event_id",
@@ -76,7 +76,7 @@ _BEST_FACTS = ("nside", "pixel", "llh")
 _REGION_FACTS = ("credible_level", "two_delta_llh", "area_deg2", "ra_plus", "ra_minus", "dec_plus", "dec_minus", "open")
 #: Keys of the summary that every notice needs.
 _NEEDED = {"run_id", "event_id", "time", "is_real_event", "best_fit", "regions", "cautions"}
-#: What follows the stem in the names of the files to which a notice links, the best first.
+#: Endings of the files to which a notice links, the preferred one first.
 _LINKED = {
     "map": (".multiorder.fits",),
     "picture": (".plot_zoomed.png", ".plot_zoomed_wilks.png", ".plot_allsky.png"),
@@ -121,9 +121,9 @@ class Notice:
 
     @property
     def content(self) -> str:
-        """A digest of what the notice says, without its number and its time: equal for a notice that says nothing new.
+        """Digest of the notice without its number and time: equal for two notices with the same information.
 
-        That a further notice of the same facts is called an update is nothing new either.
+        An initial notice and an update with the same facts have the same digest.
         """
         said = [self.type == "retraction", self.tense, _facts(self.summary), dict(self.links), self.comment]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
@@ -135,7 +135,7 @@ class Notice:
 
     @property
     def headline(self) -> str:
-        """The notice in one line, for people."""
+        """The notice in one line of text."""
         fields = self.fields
         name = (fields.get("event_name") or [f"event {self.event_id}"])[0]
         start = f"{'TEST: ' if self.tense == 'test' else ''}IceCube {name}, {self.type} notice {self.number}"
@@ -173,7 +173,7 @@ def without_map(notice: Notice) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def chosen_tense(summary: Mapping[str, Any], asked: Tense | None) -> Tense:
-    """Return the tense of a notice: that which was asked for, except that simulated events are always tests."""
+    """Return the tense of a notice: the requested one, except that simulated events are always tests."""
     return (asked or "current") if summary["is_real_event"] else "test"
 
 

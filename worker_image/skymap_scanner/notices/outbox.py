@@ -1,8 +1,7 @@
-"""The outbox: a file beside the results with every notice of this folder, to whom it goes, and whether it is sent.
+"""The outbox: a file beside the results with every notice of this folder, its destinations, and whether it is sent.
 
 A notice is written here before its first attempt, each attempt is counted before it is made, and the outcome is written
-afterwards. So nothing is lost by a crash, and what may have been sent is known: it is sent again with the same bytes
-and the same key.
+afterwards. So a crash loses no notice, and one that may have been sent is sent again with the same bytes and key.
 """
 
 from __future__ import annotations
@@ -41,15 +40,15 @@ class Entry(BaseModel):
     key: str
     """Idempotency key of the notice."""
     document: str
-    """What is sent, to the byte."""
+    """The exact text that is sent."""
     notice: Notice
     """The notice."""
     state: Literal["pending", "sent", "failed"] = "pending"
-    """Failed: the destination does not take it."""
+    """``failed``: the destination rejected it."""
     attempts: int = 0
     """Attempts that were begun."""
     sent: str | None = None
-    """When the destination took it (UTC)."""
+    """When the destination accepted it (UTC)."""
     error: str | None = None
     """Why the last attempt failed."""
 
@@ -83,7 +82,7 @@ class Outbox:
     def add(self, notice: Notice, destinations: Mapping[str, str]) -> list[Entry]:
         """Add a notice for destinations (label to kind), and return the entries that are to be sent now.
 
-        A destination gets each notice once; only where it did not take it, it is tried again.
+        A destination gets each notice once, but an entry that it rejected becomes pending again.
         """
         with self._lock:
             entries = list(self._entries)
@@ -106,7 +105,7 @@ class Outbox:
             return wanted
 
     def retry_failed(self, destinations: Iterable[str]) -> None:
-        """Let what destinations refused be sent again, unless they have a later notice, or a retraction follows."""
+        """Mark failed entries as pending, unless a later notice of the event was sent or a retraction follows."""
         with self._lock:
             entries = list(self._entries)
             for place, one in enumerate(entries):
@@ -119,7 +118,7 @@ class Outbox:
                 self._write(entries)
 
     def discard_unsent(self) -> None:
-        """Drop what is not sent, except retractions."""
+        """Remove all unsent entries except retractions."""
         with self._lock:
             self._write([one for one in self._entries if one.state == "sent" or one.notice.type == "retraction"])
 

@@ -1,4 +1,4 @@
-"""Sends what is in an outbox: one thread for each destination, so that none waits for another, and no scan for any.
+"""Sends the entries of an outbox, in one thread per destination: neither other destinations nor the scan wait for it.
 
 A destination gets its notices in order. Attempts are repeated with growing pauses until `Sender.finish` gives up; what
 is left stays in the outbox, and the next process sends it.
@@ -20,7 +20,7 @@ from skymap_scanner.notices.outbox import Entry, Outbox
 
 log = logging.getLogger(__name__)
 
-#: Seconds beyond its end for an attempt that nothing stops, such as a look-up of a name.
+#: Extra time for an attempt that cannot be interrupted, such as a DNS lookup (s).
 GRACE = 5.0
 #: Seconds until an idle thread looks for new entries again.
 _IDLE = 0.2

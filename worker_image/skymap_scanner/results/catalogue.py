@@ -1,4 +1,4 @@
-"""Reads catalogues of sources as others write them: FITS, VOTable (TABLEDATA), CSV, TSV.
+"""Reads catalogues of sources: FITS, VOTable (TABLEDATA), CSV, TSV.
 
 Columns are found by their usual names, such as those of 4FGL (Source_Name, RAJ2000, DEJ2000). Sizes are bounded before
 anything is read, and XML may declare no entities.

@@ -1,4 +1,4 @@
-"""Which directions lie in a credible region, by its lines: for many directions at once.
+"""Finds which of many directions lie in a credible region, from its lines.
 
 A direction is inside if it is on the same side as the north pole and an even number of lines lie between both, along
 the meridian, or on the other side and an odd number.
@@ -14,7 +14,7 @@ from skymap_scanner.results.contours import Contour
 from skymap_scanner.results.directions import radec_to_vector, vector_to_radec
 from skymap_scanner.results.skymap import ramp
 
-#: Crossings of meridians that are looked at together: some 30 MB.
+#: Crossings of meridians that are processed together: some 30 MB.
 BLOCK = 2**18
 
 

@@ -2,8 +2,8 @@
 
 2 delta ln L = q0 + (d - d0)' P (d - d0), where d are the angles to the east and to the north along great circles from
 the minimum, is fitted by least squares to the pixels of the 90 % region and to the neighbours of the best fit. Pixels
-far above the best fit weigh less, since they say little of the bottom. As everywhere, the best fit is the centre of the
-lowest pixel; the interpolated minimum stands beside it.
+far above the best fit weigh less, since they say little about the minimum. The best fit remains the centre of the
+lowest pixel; the interpolated minimum is given beside it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MIN_PIXELS = 8
 UNEXPLAINED = 0.2
 #: Longest semi-axis (deg): larger regions are no ellipses on a sphere.
 LONGEST = 45.0
-#: Steps to the minimum; a paraboloid needs two or three.
+#: Most steps to the minimum; a paraboloid needs two or three.
 STEPS = 20
 
 
@@ -53,7 +53,7 @@ class Minimum:
 
     ``ra``, ``dec``: J2000, deg. ``below``: how much lower -ln L is than in the best pixel. ``covariance``: (2, 2),
     deg2, to the east and to the north, of the density that falls as the map's rule says. ``ellipses``: of its levels,
-    by credible level. ``pixels`` were fitted, of whose variance the share ``unexplained`` is left.
+    by credible level. ``pixels``: how many were fitted. ``unexplained``: share of their variance that the fit leaves.
     """
 
     ra: float

@@ -31,8 +31,8 @@ from skymap_scanner.results.result import ScanResult
 from skymap_scanner.results.rule import percent
 from skymap_scanner.results.skymap import MultiOrderMap, intervals_to_cells
 
-#: Pixels are so fine that at least so many lie along the lines, and at least so many would fill the region, which
-#: counts where noise makes many small parts. The area is then right to 2e-3, and a MOC takes some 100 kB.
+#: Least number of pixels along the lines of a region, and in its area, which counts where noise makes many parts and
+#: long lines. The area is then right to 2e-3, and a MOC takes some 100 kB.
 ALONG, ACROSS = 4096, 2**15
 
 

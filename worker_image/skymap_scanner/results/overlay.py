@@ -1,4 +1,4 @@
-"""What a user lays over the pictures: the sources of a catalogue, and a circle, as of an online direction."""
+"""What users may draw on the pictures: the sources of a catalogue, and a circle, such as an online direction."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ CIRCLE: dict[str, Any] = {"color": "#2b8a3e", "linewidth": 1.3, "linestyle": (0,
 def draw_circle(
     axes: Axes, overlay: Overlay, project: Callable[[Floats, Floats], tuple[Floats, Floats]], limit: float
 ) -> dict[Artist, str]:
-    """Draw the circle, interrupted where it jumps further than ``limit``; return what the legend says of it."""
+    """Draw the circle, interrupted where it jumps further than ``limit``; return its entry of the legend."""
     if overlay.circle is None:
         return {}
     x, y = project(*circle_line(*overlay.circle).T)
@@ -50,7 +50,7 @@ def draw_circle(
 def draw_sources(
     axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour], catalogue: Catalogue, half: float
 ) -> dict[Artist, str]:
-    """Draw the sources in a gnomonic picture of this half-width (deg); return what the legend says of them."""
+    """Draw the sources in a gnomonic picture of this half-width (deg); return their entry of the legend."""
     found = find_sources(skymap, regions, catalogue, nearest=DRAWN)
     near = dict.fromkeys((*found.inside[:DRAWN], *found.nearest))  # each once, those inside first
     named = 0

@@ -183,7 +183,7 @@ def zoomed(
 
 
 def _draw_minimum(axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour]) -> dict[Artist, str]:
-    """Draw the interpolated minimum and its 90 % ellipse, if there is one; return what the legend says of them."""
+    """Draw the interpolated minimum and its 90 % ellipse, if there is one; return their entry of the legend."""
     minimum = fit_minimum(skymap, regions)
     if isinstance(minimum, NoMinimum):
         return {}

@@ -76,7 +76,7 @@ def find_sources(skymap: MultiOrderMap, regions: Sequence[Contour], catalogue: C
 
 
 def sources_text(sources: Sources, regions: Sequence[Contour]) -> str:
-    """Return the sources for people; ``regions`` are those of the map's rule."""
+    """Return the sources as text; ``regions`` are those of the map's rule."""
     lines = [f"Catalogue: {sources.title}, {sources.total} source{'s' * (sources.total != 1)} with a position"]
     for region in (region for region in regions if region.credible_level in LEVELS):
         count = sum(
@@ -100,5 +100,5 @@ def _line(source: Source) -> str:
 
 
 def sources_json(sources: Sources) -> bytes:
-    """Return the sources for programs; angles in deg."""
+    """Return the sources as JSON; angles in deg."""
     return (json.dumps(asdict(sources), indent=2, allow_nan=False) + "\n").encode()

@@ -1,4 +1,4 @@
-"""The summary of a result, as text for people and as JSON for machines."""
+"""The summary of a result, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from skymap_scanner.results.skymap import BestFit, MultiOrderMap
 
 #: Number of failed pixels that the text lists; further ones are only counted.
 NAMED_FAILURES = 10
-#: Frame and units of the summary for machines; the keys ``ra``, ``dec`` and those of errors are angles.
+#: Frame and units of the summary as JSON; the keys ``ra``, ``dec`` and those of errors are angles.
 FRAME = "ICRS (J2000)"
 UNITS = {"angle": "deg", "area": "deg2", "energy": "GeV", "llh": "-ln L", "mjd": "d (UTC)", "wall_time": "s"}
 #: What GCN calls the selections of alerts, by their streams, and the topologies.
@@ -49,7 +49,7 @@ RESOLVED = 5
 
 
 def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequence[Contour]) -> str:
-    """Return the summary for people; ``skymap`` is None where nothing was fitted."""
+    """Return the summary as text; ``skymap`` is None where nothing was fitted."""
     metadata = result.metadata
     lines = [
         f"Event: {event_name(metadata)}",
@@ -170,7 +170,7 @@ def notice_fields(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[C
 
 
 def event_fields(metadata: ScanMetadata) -> dict[str, Any]:
-    """Return those of these fields that are known of the event before there is a map."""
+    """Return the fields of the notice that are known before there is a map."""
     known = {
         "mission": "IceCube",
         "instrument": "IC86",
@@ -186,7 +186,7 @@ def event_fields(metadata: ScanMetadata) -> dict[str, Any]:
 
 
 def _best_fit_json(best: BestFit) -> dict[str, Any]:
-    """Return the best fit for machines."""
+    """Return the best fit as JSON."""
     return {
         "nside": best.nside,
         "pixel": best.index,
@@ -201,7 +201,7 @@ def _best_fit_json(best: BestFit) -> dict[str, Any]:
 
 
 def _minimum_json(skymap: MultiOrderMap, minimum: Minimum | NoMinimum) -> dict[str, Any]:
-    """Return the interpolated minimum for machines, or why there is none."""
+    """Return the interpolated minimum as JSON, or why there is none."""
     if isinstance(minimum, NoMinimum):
         return {"interpolated_minimum": None, "no_interpolated_minimum": minimum.reason}
     # Rounded to what all machines agree on; + 0.0 turns -0.0 into 0.0.
@@ -230,7 +230,7 @@ def _minimum_json(skymap: MultiOrderMap, minimum: Minimum | NoMinimum) -> dict[s
 
 
 def _minimum_lines(minimum: Minimum | NoMinimum) -> list[str]:
-    """Return the interpolated minimum and its 90 % ellipse for people."""
+    """Return the interpolated minimum and its 90 % ellipse as text, or why there is none."""
     if isinstance(minimum, NoMinimum):
         return [f"Interpolated minimum: none, {minimum.reason}"]
     ellipse = minimum.ellipses[0.9]
@@ -243,7 +243,7 @@ def _minimum_lines(minimum: Minimum | NoMinimum) -> list[str]:
 
 
 def _region_json(region: Contour) -> dict[str, Any]:
-    """Return one region for machines."""
+    """Return one region as JSON."""
     return {
         "credible_level": region.credible_level,
         "two_delta_llh": region.threshold,
