@@ -1,19 +1,15 @@
 #!/usr/bin/env bash
 # Downloads Pulsar's server from Maven Central once and prints its folder.
 #
-# It is kept in ~/.cache/skymap-scanner/pulsar/VERSION/RECIPE, RECIPE being a digest of what it is made from. A download
-# becomes visible by one rename when it is whole, and only one process downloads at a time. Maven compares all files with
-# the checksums of Maven Central; Pulsar itself must also have the SHA-512 in pulsar.sha512.
+# It is kept in ~/.cache/skymap-scanner/pulsar/VERSION/RECIPE, RECIPE being a digest of what it is made from. Maven
+# compares all files with the checksums of Maven Central; Pulsar itself must also have the SHA-512 in pulsar.sha512.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
 javac="${JAVA_HOME:+$JAVA_HOME/bin/}javac"
 jar="${JAVA_HOME:+$JAVA_HOME/bin/}jar"
-
-fail() {
-  echo "pulsar: $*" >&2
-  exit 1
-}
+name=pulsar
+. "$here/../download.sh"
 
 # Prints the missing tools.
 missing() {
@@ -47,18 +43,9 @@ fi
 
 version="$(sed -n 's|.*<pulsar.version>\(.*\)</pulsar.version>.*|\1|p' "$here/pom.xml")"
 recipe="$(cat "$here/pom.xml" "$here/unused.txt" "$here"/*.java | sha256sum | cut -c1-12)"
-cache="${XDG_CACHE_HOME:-${HOME:?set HOME or XDG_CACHE_HOME}/.cache}/skymap-scanner/pulsar/$version"
-home="$cache/$recipe"
-mkdir -p "$cache"
 
-# Maven inherits the lock: if this shell is killed, the next one waits until Maven has ended too.
-exec 9>"$cache/lock"
-flock 9
-if [ ! -d "$home" ]; then
+download() {
   echo "pulsar: fetching Pulsar $version from Maven Central (250 MB) into $home" >&2
-  part="$cache/part"
-  rm -rf "$part" # of a killed download
-  trap 'rm -rf "$part"' EXIT
   # Maven's repository is removed with the rest, since nothing else uses it.
   mvn -B -q --strict-checksums -f "$here/pom.xml" generate-resources -Dfolder="$part" \
     -Dmaven.repo.local="$part/repository" >&2 || fail "Maven could not fetch Pulsar $version (see above)"
@@ -75,8 +62,10 @@ if [ ! -d "$home" ]; then
   "$javac" -XDignore.symbol.file -cp "$unpacked/lib/*" -d "$part/classes" "$here"/*.java >&2 ||
     fail "the Java sources in $here do not compile (see above)"
   "$jar" --create --file "$unpacked/lib/local-pulsar.jar" -C "$part/classes" .
-  mv "$unpacked" "$home"
-fi
+  mv "$unpacked" "$part/whole"
+}
+
+once "pulsar/$version/$recipe"
 
 # A rehearsal, on ports that the kernel chooses, writes an archive of the classes that a start loads. Java maps it into
 # memory, which halves the time of a start. Without the archive, or with that of another Java, a start only takes longer.

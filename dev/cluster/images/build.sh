@@ -20,7 +20,7 @@ sources=(dev/cluster/images)
 case "$kind" in
   worker) sources+=(pyproject.toml requirements/{scanner,plots,pulsar,build}.txt README.md LICENSE worker_image api) ;;
   operator) sources+=(pyproject.toml requirements/{operator,build}.txt README.md LICENSE api operator) ;;
-  pulsar) sources+=(dev/pulsar helm/skymap-scanner/files/standalone.conf) ;;
+  pulsar) sources+=(dev/download.sh dev/pulsar helm/skymap-scanner/files/standalone.conf) ;;
   *) fail "usage: build.sh worker|operator|pulsar [ARCHIVE]" ;;
 esac
 name="docker.io/skymap-scanner/$kind:$tag"

@@ -18,6 +18,7 @@ def scripts(tmp_path: Path) -> Path:
     """Copy the scripts, beside a Java that only tells its version and a Maven that serves another file."""
     folder = tmp_path / "pulsar"
     shutil.copytree(SOURCE, folder)
+    shutil.copy(SOURCE.parent / "download.sh", tmp_path)
     tools = tmp_path / "tools"
     tools.mkdir()
     served = 'for word; do case "$word" in -Dfolder=*) folder="${word#*=}" ;; esac; done\nmkdir -p "$folder"\n'
