@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from testing.waiting import eventually
+from tests.browser.commands import command, link_in
 from tests.browser.conftest import Open, Opened
 
 from skymap_scanner.broker import Outgoing, open_broker
@@ -26,32 +21,12 @@ DUMMY = ["--reconstruction", "dummy", "--parameter", "ra=200", "--parameter", "d
 SCAN = [*DUMMY, "--levels", "4:0", "16:12", "--seeds", "1", "--workers", "2"]
 
 
-@contextmanager
-def command(*words: str | Path) -> Iterator[subprocess.Popen[str]]:
-    line = [sys.executable, "-P", "-m", "skymap_scanner", *map(str, words)]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-
-
-def link_in(process: subprocess.Popen[str]) -> str:
-    """Return the link that a command prints first."""
-    assert process.stdout is not None
-    found = re.search(r"http://127\.0\.0\.1:\d+/\S*", process.stdout.readline())
-    assert found
-    return found[0]
-
-
 def drawn(page: Page) -> str:
     return str(page.evaluate("document.querySelector('#sky canvas').toDataURL()"))
 
 
 def count_announcements(page: Page) -> None:
-    """Count how often a screen reader is told of a new state, in ``window.announced``."""
+    """Count how often a screen reader announces a new state, in ``window.announced``."""
     page.evaluate("""() => {
         window.announced = 0;
         new MutationObserver(() => { window.announced += 1; }).observe(document.getElementById("state"), {
@@ -79,7 +54,8 @@ def test_page_follows_the_scan_and_becomes_its_report(open_page: Open, tmp_path:
         expect(page.locator("#regions")).to_contain_text("90%", timeout=30_000)
         expect(page.locator("#workers tbody tr")).to_have_count(2)
         announced, drawings = page.evaluate("[window.announced, Number(document.body.dataset.drawn)]")
-        assert (announced <= 2, drawings > 5) == (True, True)
+        assert announced <= 2
+        assert drawings > 5
         page.wait_for_url("**/report", timeout=60_000)
         assert scan.wait(timeout=60) == 0
     page.wait_for_selector("body[data-ready] #zone")
@@ -92,7 +68,7 @@ def test_page_follows_the_scan_and_becomes_its_report(open_page: Open, tmp_path:
 
 @pytest.fixture(scope="module")
 def half_scan(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The broker of a scan that stands still: its first level, and half of the second."""
+    """The broker of an unfinished scan without workers: its first level, and half of the second."""
     folder = tmp_path_factory.mktemp("half")
     whole = ["-b", f"sqlite:///{folder}/whole.sqlite", "-n", "one", "--format", "json"]
     with command("run", "demo", "-o", folder, *SCAN, *whole) as scan:
@@ -131,7 +107,7 @@ def test_live_page_is_accessible(open_page: Open, half: str, scheme: str, contex
     assert small == []
 
 
-def test_map_is_read_with_the_keyboard_while_it_grows(open_page: Open, half: str) -> None:
+def test_map_of_an_unfinished_scan_is_read_with_the_keyboard(open_page: Open, half: str) -> None:
     opened = open_page(half)
     page = settled(opened)
     page.get_by_role("application", name="Map around the best fit").focus()
@@ -151,7 +127,7 @@ def test_only_state_and_readings_are_live_regions(open_page: Open, half: str) ->
     expect(page.locator("#state")).to_contain_text("All pixels of nside 4 have a fit. Best fit so far: RA")
 
 
-def test_lost_connection_is_said_and_mended(open_page: Open, half_scan: str) -> None:
+def test_lost_connection_is_reported_and_restored(open_page: Open, half_scan: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with command("page", "one", "-b", half_scan, "--port", str(port)) as served:
@@ -162,7 +138,7 @@ def test_lost_connection_is_said_and_mended(open_page: Open, half_scan: str) -> 
         assert fits_done(page) == 280
 
 
-def test_trouble_of_the_broker_is_said_until_it_ends(open_page: Open, half: str) -> None:
+def test_broker_trouble_is_reported_until_it_ends(open_page: Open, half: str) -> None:
     opened = open_page(half)
     opened.page.add_init_script("""{
         const Source = EventSource;
@@ -179,13 +155,13 @@ def test_trouble_of_the_broker_is_said_until_it_ends(open_page: Open, half: str)
     }""")
     opened.page.reload()
     page = settled(opened)
-    page.evaluate("say('The broker is away')")
-    expect(page.locator("#state")).to_have_text("The broker is away; trying again.")
+    page.evaluate("say('The broker is unavailable')")
+    expect(page.locator("#state")).to_have_text("The broker is unavailable; trying again.")
     page.evaluate("say(null)")
     expect(page.locator("#state")).to_contain_text("All pixels of nside 4 have a fit")
 
 
-def test_list_shows_scans_as_they_come(open_page: Open, tmp_path: Path) -> None:
+def test_list_shows_new_scans_without_a_reload(open_page: Open, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/scans.sqlite"
     with command("page", "-b", url) as served:
         opened = open_page(link_in(served))

@@ -184,7 +184,7 @@ def test_scan_ends_once_the_area_is_known(
     assert found[-1].best is not None
     for snapshot in found:
         if snapshot.best is not None and snapshot.levels[0].done < 192:
-            assert snapshot.best.area_90 is snapshot.best.caution is None
+            assert (snapshot.best.area_90, snapshot.best.caution) == (None, None)
     assert any("preview at nside 8: RA " in record.getMessage() for record in caplog.records)
 
 
