@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+from subprocess import Popen
 from uuid import uuid4
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 from testing.pulsar.server import PulsarAddress
+from tests.browser.commands import command, link_in
 from tests.browser.conftest import Open, browser, open_page  # noqa: F401 - fixtures
 
 from skymap_api.names import ScanTopics
@@ -24,24 +22,8 @@ from skymap_scanner.broker import Access, open_broker
 SCAN = ["--reconstruction", "dummy", "--parameter", "ra=200", "--parameter", "dec=20", "--parameter", "seconds=0.1"]
 
 
-@contextmanager
-def command(server: PulsarAddress, *words: object) -> Iterator[subprocess.Popen[str]]:
-    environment = os.environ | {"SKYMAP_BROKER": server.url, "SKYMAP_ADMIN_URL": server.admin_url}
-    line = [sys.executable, "-P", "-m", "skymap_scanner", *map(str, words)]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def link_in(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    found = re.search(r"http://127\.0\.0\.1:\d+/\S*", process.stdout.readline())
-    assert found
-    return found[0]
+def command_on(server: PulsarAddress, *words: object) -> AbstractContextManager[Popen[str]]:
+    return command(*words, variables={"SKYMAP_BROKER": server.url, "SKYMAP_ADMIN_URL": server.admin_url})
 
 
 def subscriptions(server: PulsarAddress, topics: ScanTopics) -> dict[str, set[str]]:
@@ -56,7 +38,7 @@ def subscriptions(server: PulsarAddress, topics: ScanTopics) -> dict[str, set[st
 def name(pulsar_server: PulsarAddress) -> Iterator[str]:
     name = f"page-{uuid4().hex[:8]}"
     yield name
-    with command(pulsar_server, "topics", "delete", "-n", name, "--yes") as process:
+    with command_on(pulsar_server, "topics", "delete", "-n", name, "--yes") as process:
         process.wait(60)
 
 
@@ -67,7 +49,7 @@ def test_page_follows_a_scan_on_pulsar_and_becomes_its_report(
     tmp_path: Path,
 ) -> None:
     words = ["run", "demo", "-o", tmp_path, "-n", name, "--levels", "4:0", "16:12", "--seeds", "1", "--workers", "2"]
-    with command(pulsar_server, "page") as served, command(pulsar_server, *words, *SCAN) as scan:
+    with command_on(pulsar_server, "page") as served, command_on(pulsar_server, *words, *SCAN) as scan:
         opened = open_page(link_in(served))
         page = opened.page
         page.get_by_role("link", name=name).click(timeout=60_000)
@@ -82,20 +64,22 @@ def test_page_follows_a_scan_on_pulsar_and_becomes_its_report(
         page.wait_for_url(f"**/scans/{name}/report", timeout=60_000)
     (written,) = tmp_path.glob("*_4_16.json")
     pixels = sum(len(level["data"]) for level in json.loads(written.read_bytes()).values())
-    assert f"of {pixels} pixels" not in page.content()
-    assert "Not complete" not in page.content()
+    card = page.evaluate("JSON.parse(document.getElementById('card').textContent)")
+    assert (card["pixels"], card["complete"]) == (pixels, True)
 
 
-def test_page_leaves_no_subscription_and_takes_no_task(pulsar_server: PulsarAddress, name: str, tmp_path: Path) -> None:
+def test_page_leaves_no_subscription_and_creates_no_topic(
+    pulsar_server: PulsarAddress, name: str, tmp_path: Path
+) -> None:
     topics = ScanTopics.of(name)
     words = ["run", "demo", "-o", tmp_path, "-n", name, "--levels", "2:0", "--seeds", "1", "--workers", "1"]
-    with command(pulsar_server, *words, "--format", "json", *SCAN) as scan:
+    with command_on(pulsar_server, *words, "--format", "json", *SCAN) as scan:
         output, _ = scan.communicate(timeout=120)
         assert scan.returncode == 0, output
     before = subscriptions(pulsar_server, topics)
     with open_broker(pulsar_server.url, Access(pulsar_server.admin_url)) as broker:
         existing = broker.topics()
-    with command(pulsar_server, "page", name) as served:
+    with command_on(pulsar_server, "page", name) as served:
         link = link_in(served)
         with httpx.stream("GET", f"{link}events", timeout=60) as stream:
             assert "".join(stream.iter_text()).endswith('data: {"report":true}\n\n')
