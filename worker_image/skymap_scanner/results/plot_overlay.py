@@ -15,7 +15,7 @@ from skymap_scanner.results.contours import Contour
 from skymap_scanner.results.overlay import Overlay, circle_line
 from skymap_scanner.results.plot_grid import ON_MAP
 from skymap_scanner.results.plot_text import drawable
-from skymap_scanner.results.projection import gnomonic
+from skymap_scanner.results.projection import break_jumps, gnomonic
 from skymap_scanner.results.skymap import MultiOrderMap
 from skymap_scanner.results.sources import find_sources
 
@@ -39,10 +39,7 @@ def draw_circle(
     """Draw the circle, interrupted where it jumps further than ``limit``; return its entry of the legend."""
     if overlay.circle is None:
         return {}
-    x, y = project(*circle_line(*overlay.circle).T)
-    with np.errstate(invalid="ignore"):
-        jumps = np.flatnonzero(np.hypot(np.diff(x), np.diff(y)) > limit) + 1
-    (line,) = axes.plot(np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan), **CIRCLE)
+    (line,) = axes.plot(*break_jumps(*project(*circle_line(*overlay.circle).T), limit), **CIRCLE)
     ra, dec, radius = overlay.circle
     return {line: f"Circle: {ra:.2f}°, {dec:+.2f}°, radius {radius:.3g}°".replace("-", "−")}
 

@@ -37,7 +37,7 @@ from skymap_scanner.results.overlay import Overlay
 from skymap_scanner.results.plot_grid import draw_all_sky_grid, draw_zoomed_grid
 from skymap_scanner.results.plot_overlay import draw_circle, draw_sources
 from skymap_scanner.results.plot_text import INK, write_title
-from skymap_scanner.results.projection import gnomonic, mollweide
+from skymap_scanner.results.projection import break_jumps, gnomonic, mollweide
 from skymap_scanner.results.result import ScanResult
 from skymap_scanner.results.rule import THREE_SIGMA, WILKS, percent
 from skymap_scanner.results.skymap import MultiOrderMap
@@ -86,29 +86,33 @@ METADATA: dict[ImageKind, dict[str, None]] = {
 
 
 NOTHING = Overlay()
-Draw = Callable[..., bytes]
 
 
-def _in_default_style(draw: Draw) -> Draw:
-    """Draw in matplotlib's own style: it reads a ``matplotlibrc`` of the current folder or of the user."""
+def _encoded(draw: Callable[[MultiOrderMap, Sequence[Contour], Overlay], Figure]) -> Callable[..., bytes]:
+    """Add the title to a picture of a result, and encode it as a ``kind`` of file.
+
+    It is drawn in matplotlib's own style: a ``matplotlibrc`` of the current folder or of the user has no effect.
+    """
 
     @wraps(draw)
-    def drawn(*arguments: Any, **options: Any) -> bytes:
+    def picture(
+        result: ScanResult,
+        skymap: MultiOrderMap,
+        regions: Sequence[Contour],
+        kind: ImageKind = "png",
+        overlay: Overlay = NOTHING,
+    ) -> bytes:
         style = {key: value for key, value in rcParamsDefault.items() if not key.startswith("backend")}
         with rc_context(style | {"svg.hashsalt": "skymap-scanner"}):
-            return draw(*arguments, **options)
+            figure = draw(skymap, regions, overlay)
+            write_title(figure, result, skymap, regions)
+            return _encode(figure, kind)
 
-    return drawn
+    return picture
 
 
-@_in_default_style
-def all_sky(
-    result: ScanResult,
-    skymap: MultiOrderMap,
-    regions: Sequence[Contour],
-    kind: ImageKind = "png",
-    overlay: Overlay = NOTHING,
-) -> bytes:
+@_encoded
+def all_sky(skymap: MultiOrderMap, regions: Sequence[Contour], overlay: Overlay) -> Figure:
     """Draw the whole sky in Mollweide's projection, with the galactic plane and an inset of the region.
 
     Of the ``overlay`` only the circle is drawn: sources would hide the sky.
@@ -128,7 +132,7 @@ def all_sky(
 
     draw_all_sky_grid(axes)
     plane = projection.galactic_to_equatorial(np.linspace(0, 360, 721), np.zeros(721))
-    _broken_line(axes, *mollweide(*plane), limit=0.5, color=GALACTIC, linewidth=1.1, alpha=0.8, zorder=3)
+    axes.plot(*break_jumps(*mollweide(*plane), limit=0.5), color=GALACTIC, linewidth=1.1, alpha=0.8, zorder=3)
     center = mollweide(*projection.galactic_to_equatorial(np.zeros(1), np.zeros(1)))
     axes.plot(*center, marker="+", markersize=8, color=GALACTIC, linestyle="none", zorder=3)
     _draw_contours(axes, skymap, regions, mollweide, limit=0.5)
@@ -141,18 +145,11 @@ def all_sky(
     figure.legend([*handles, galactic, *circle], [*labels, "Galactic plane", *circle.values()], **words)
     _colour_bar(figure, (0.36, 0.1, 0.33, 0.017), norm, skymap)
     _draw_inset(figure, skymap, regions)
-    write_title(figure, result, skymap, regions)
-    return _encode(figure, kind)
+    return figure
 
 
-@_in_default_style
-def zoomed(
-    result: ScanResult,
-    skymap: MultiOrderMap,
-    regions: Sequence[Contour],
-    kind: ImageKind = "png",
-    overlay: Overlay = NOTHING,
-) -> bytes:
+@_encoded
+def zoomed(skymap: MultiOrderMap, regions: Sequence[Contour], overlay: Overlay) -> Figure:
     """Draw the surroundings of the best fit on the plane that touches the sky there, with what is laid over them."""
     best = skymap.best
     half = zoom_half_width(skymap, regions)
@@ -178,8 +175,7 @@ def zoomed(
     words = {"loc": "center", "fontsize": 8.5, "frameon": False, "bbox_to_anchor": (0.5, 0.145), "ncols": 3}
     figure.legend(handles, labels, **words)
     _colour_bar(figure, (0.28, 0.075, 0.53, 0.016), zoomed_scale(regions), skymap)
-    write_title(figure, result, skymap, regions)
-    return _encode(figure, kind)
+    return figure
 
 
 def _draw_minimum(axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour]) -> dict[Artist, str]:
@@ -274,7 +270,7 @@ def _draw_contours(
         for line, border in zip(region.lines, region.borders, strict=True):
             cuts = np.flatnonzero(border[:-1] & border[1:]) + 1
             x, y = (np.insert(axis, cuts, np.nan) for axis in project(line[:, 0], line[:, 1]))
-            _broken_line(axes, x, y, limit=limit, zorder=6, **_line_style(skymap, region))
+            axes.plot(*break_jumps(x, y, limit), zorder=6, **_line_style(skymap, region))
 
 
 def _line_style(skymap: MultiOrderMap, region: Contour) -> dict[str, Any]:
@@ -285,13 +281,6 @@ def _line_style(skymap: MultiOrderMap, region: Contour) -> dict[str, Any]:
         (width, dashes), rim = STATISTICAL, 0.8
     halo = [withStroke(linewidth=width + rim, foreground="black", alpha=0.55)] if rim else None
     return {"color": colour, "linewidth": width, "linestyle": dashes, "path_effects": halo}
-
-
-def _broken_line(axes: Axes, x: Floats, y: Floats, *, limit: float, **style: Any) -> None:
-    """Draw a line that is interrupted where it jumps further than ``limit``: over the edge of the sky."""
-    with np.errstate(invalid="ignore"):
-        jumps = np.flatnonzero(np.hypot(np.diff(x), np.diff(y)) > limit) + 1
-    axes.plot(np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan), **style)
 
 
 def _legend(axes: Axes, skymap: MultiOrderMap, regions: Sequence[Contour]) -> tuple[list[Artist], list[str]]:

@@ -60,6 +60,13 @@ def gnomonic_inverse(x: Floats, y: Floats, ra0: float, dec0: float) -> tuple[Flo
     return vector_to_radec(center - np.radians(x)[..., None] * east + np.radians(y)[..., None] * north)
 
 
+def break_jumps(x: Floats, y: Floats, limit: float) -> tuple[Floats, Floats]:
+    """Insert NaN into a line (k,) where it jumps further than ``limit``: over the edge of the sky."""
+    with np.errstate(invalid="ignore"):
+        jumps = np.flatnonzero(np.hypot(np.diff(x), np.diff(y)) > limit) + 1
+    return np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan)
+
+
 def equatorial_to_galactic(ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
     """Return galactic longitude in [0, 360) and latitude of equatorial directions."""
     return vector_to_radec(radec_to_vector(ra, dec) @ TO_GALACTIC.T)
