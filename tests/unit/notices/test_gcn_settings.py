@@ -47,6 +47,7 @@ def test_kafka_elsewhere_is_reached_over_tls(broker):
         ({"SKYMAP_GCN_CLIENT_SECRET": "hidden", "SKYMAP_GCN_BROKER": "127.0.0.1:1"}, "SKYMAP_GCN_CLIENT_ID"),
         (CREDENTIALS | {"SKYMAP_GCN_DOMAIN": "gcn.example.org"}, "SKYMAP_GCN_DOMAIN is none of"),
         (CREDENTIALS | {"SKYMAP_GCN_TOKEN_URL": "http://auth.gcn.nasa.gov/"}, "must begin with https"),
+        (CREDENTIALS | {"SKYMAP_GCN_TOKEN_URL": "https:///oauth2/token"}, "must begin with https"),
         (CREDENTIALS | {"SKYMAP_GCN_CLIENT_SECRET_FILE": "x"}, "are both set"),
     ],
 )

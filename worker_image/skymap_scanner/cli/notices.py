@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 import click
 
@@ -19,7 +18,7 @@ from skymap_api.text import printable_line
 from skymap_scanner.cli.report import result_files, results_in
 from skymap_scanner.errors import InputError
 from skymap_scanner.notices.channel import Channel
-from skymap_scanner.notices.destination import Destination, parse_destination, parse_kind
+from skymap_scanner.notices.destination import Destination, parse_destination, parse_kind, url_parts
 from skymap_scanner.notices.gcn_settings import topic_of
 from skymap_scanner.notices.http_channel import HttpChannel
 from skymap_scanner.notices.notice import (
@@ -70,12 +69,8 @@ def read_options(texts: tuple[str, ...], results_url: str, tense: Tense | None, 
 
 def _check_results_url(url: str) -> None:
     """Raise InputError, without the URL, unless it may stand in every notice."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https") or not url.isprintable() or " " in url:
+    parts = url_parts(url)
+    if parts is None or parts.scheme not in ("http", "https"):
         raise InputError("--results-url must begin with https:// or http://, and be a valid URL")
     if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
         raise InputError("--results-url is published: it must not hold a user, a password, a query or a fragment")
@@ -186,7 +181,7 @@ def notice_of_result(
     result = ScanResult.read(path)
     summary, fields = summary_of_result(result if letter is None else named_by_date(result, letter))
     links = links_of(options.results_url, path.stem, (one.name for one in path.parent.iterdir()))
-    made = Notice(kind or "initial", _tense(options, summary), 0, "", summary, fields, links, comment)
+    made = Notice(kind or "initial", chosen_tense(summary, options.tense), 0, "", summary, fields, links, comment)
     return next_notice(outbox, made, fixed=kind is not None)
 
 
@@ -205,7 +200,7 @@ def retraction(outbox: Outbox, source: Path, options: NoticeOptions, comment: st
     else:
         base = earlier[-1]
     summary, fields = without_map(base)
-    made = Notice("retraction", _tense(options, summary), 0, "", summary, fields, {}, comment)
+    made = Notice("retraction", chosen_tense(summary, options.tense), 0, "", summary, fields, {}, comment)
     return next_notice(outbox, made, fixed=True)
 
 
@@ -221,10 +216,6 @@ def next_notice(outbox: Outbox, made: Notice, *, fixed: bool = False) -> Notice:
     kind = made.type if fixed else ("update" if earlier else "initial")
     number = len(earlier) if kind == "initial" else max(len(earlier), 1)
     return replace(made, type=kind, number=number, created=utc_now(time.time()))
-
-
-def _tense(options: NoticeOptions, summary: dict[str, object]) -> Tense:
-    return chosen_tense(summary, options.tense)
 
 
 def _channels(options: NoticeOptions) -> dict[str, Channel]:

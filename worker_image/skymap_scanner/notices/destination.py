@@ -11,7 +11,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.notices.documents import DOCUMENTS
@@ -80,23 +80,28 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def is_safe_url(url: str) -> bool:
-    """Return whether requests to a URL are encrypted (https) or stay on this machine (http to a loopback address)."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-
-
-def _check_url(kind: str, url: str) -> None:
-    """Raise InputError, without the URL, unless it is https, or http to this machine, and without credentials."""
+def url_parts(url: str) -> SplitResult | None:
+    """Return the parts of a URL; None if it has no host, an impossible port, a space or a control character."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        host = None
-    if not host or not url.isascii() or not url.isprintable() or " " in url:
+        return None
+    return parts if host and url.isprintable() and " " not in url else None
+
+
+def is_safe_url(url: str) -> bool:
+    """Return whether requests to a URL are encrypted (https) or stay on this machine (http to a loopback address)."""
+    parts = url_parts(url)
+    return parts is not None and (
+        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    )
+
+
+def _check_url(kind: str, url: str) -> None:
+    """Raise InputError, without the URL, unless it is https, or http to this machine, and without credentials."""
+    parts = url_parts(url)
+    if parts is None or not url.isascii():
         raise InputError(f"the address of {kind} is not a valid URL")
     if parts.username is not None or parts.password is not None:
         raise InputError(f"the address of {kind} holds a user or password, which is not supported: use a signature")

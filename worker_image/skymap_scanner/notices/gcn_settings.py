@@ -56,7 +56,9 @@ def client_configuration(environment: Mapping[str, str], certificates: str) -> d
         return configuration
     token_url = environment.get("SKYMAP_GCN_TOKEN_URL") or f"https://auth.{domain}/oauth2/token"
     if not is_safe_url(token_url):
-        raise InputError("SKYMAP_GCN_TOKEN_URL must begin with https:// (http:// is for this machine alone)")
+        raise InputError(
+            "SKYMAP_GCN_TOKEN_URL must begin with https:// (http:// is for this machine alone), and be valid"
+        )
     configuration |= {
         "security.protocol": "sasl_plaintext" if local else "sasl_ssl",
         "sasl.mechanisms": "OAUTHBEARER",
