@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -173,14 +173,14 @@ def test_streams_are_bounded(scan: MakeScan, serve_scans: Serve, monkeypatch: py
 
 
 @contextmanager
-def unread(port: int, path: str) -> Iterator[None]:
+def unread(port: int, path: str) -> Iterator[socket.socket]:
     """Request a stream with the smallest buffers, and read only its first byte, which shows that it is open."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", port))
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert client.recv(1) == b"H"
-        yield
+        yield client
 
 
 def test_browser_that_reads_nothing_is_disconnected(
@@ -203,6 +203,33 @@ def test_browser_that_reads_nothing_is_disconnected(
         assert other() == 503
         follower.status = {"phase": "waiting"}
         eventually(other, lambda status: status == 200, within=10)
+
+
+def size_left(client: socket.socket) -> int:
+    """Return how many bytes can be read before the connection ends."""
+    client.settimeout(60)
+    size = 0
+    with suppress(ConnectionResetError):
+        while found := client.recv(1 << 16):
+            size += len(found)
+    return size
+
+
+def test_report_that_is_not_read_is_discarded(
+    scan: MakeScan, serve_scans: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "SEND_TIMEOUT", 2.0)
+    monkeypatch.setattr(module, "MAX_REQUESTS", 1)
+    server = serve_scans(scan("1:0").open, "scan")
+    follower = server.scans.find("scan")
+    assert follower is not None
+    follower.report = b"x" * 8_000_000
+    url = f"{server.url}/scans/scan/"
+    with unread(server.port, "/scans/scan/report") as client:
+        assert httpx.get(url).status_code == 503
+        eventually(lambda: httpx.get(url).status_code, lambda status: status == 200, within=10)
+        assert size_left(client) < len(follower.report)
+    assert caplog.text == ""
 
 
 def test_server_ends_once_open_pages_have_the_report(scan: MakeScan, serve_scans: Serve) -> None:

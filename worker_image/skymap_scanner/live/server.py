@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from threading import Event
 from typing import Any
@@ -112,9 +113,10 @@ class Pages:
         if follower.report is None:
             return web.Response(status=302, headers=HEADERS | {"Location": f"/scans/{follower.name}/"})
         response = _html(follower.report)
-        await response.prepare(request)
         try:
-            await asyncio.wait_for(response.write_eof(), SEND_TIMEOUT)
+            with _abort_unless_read(request):
+                await response.prepare(request)
+                await asyncio.wait_for(response.write_eof(), SEND_TIMEOUT)
         finally:
             self._reports_to_load = max(self._reports_to_load - 1, 0)
         return response
@@ -129,13 +131,11 @@ class Pages:
         self._streams += 1
         self._scans.page_opened(follower.name)
         try:
-            await response.prepare(request)
-            async for event in events(follower, request.headers.get("Last-Event-ID", "")):
-                await asyncio.wait_for(response.write(event), SEND_TIMEOUT)
-            self._reports_to_load += follower.report is not None
-        except (TimeoutError, ConnectionError):  # the browser reads nothing, or has gone
-            if request.transport is not None:
-                request.transport.abort()
+            with _abort_unless_read(request):
+                await response.prepare(request)
+                async for event in events(follower, request.headers.get("Last-Event-ID", "")):
+                    await asyncio.wait_for(response.write(event), SEND_TIMEOUT)
+                self._reports_to_load += follower.report is not None
         finally:
             self._scans.page_closed(follower.name)
             self._streams -= 1
@@ -200,6 +200,16 @@ def _host_of(request: web.Request) -> str:
         return urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
     except ValueError:
         return ""
+
+
+@contextmanager
+def _abort_unless_read(request: web.Request) -> Iterator[None]:
+    """Disconnect a browser that reads nothing in time, and discard what is buffered for it."""
+    try:
+        yield
+    except (TimeoutError, ConnectionError):
+        if request.transport is not None:
+            request.transport.abort()
 
 
 def _html(page: bytes) -> web.Response:
