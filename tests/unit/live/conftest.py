@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from tests.unit.roles.conftest import event, scan  # noqa: F401 - fixtures
+from tests.unit.roles.conftest import Scan, event, scan  # noqa: F401 - fixtures
 
 from skymap_api.names import TopicBases
 from skymap_api.progress import FitCounts, Progress, ProgressPhase
@@ -48,6 +48,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
 
+MakeScan = Callable[..., Scan]
 Serve = Callable[..., Server]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Self
 
 import pytest
 from testing.waiting import consistently, eventually
+from tests.unit.live.conftest import MakeScan
 from tests.unit.roles.conftest import Scan
 
 from skymap_api.names import COLLECTOR_SUBSCRIPTION, WORKERS_SUBSCRIPTION
@@ -22,8 +22,6 @@ from skymap_scanner.live import status as status_module
 from skymap_scanner.live.fit_log import FitLog
 from skymap_scanner.live.follower import Follower, Pace
 from skymap_scanner.roles.work import SeedWork
-
-MakeScan = Callable[..., Scan]
 
 
 def followed(scan: Scan, *, until: str = "done", url: str = "") -> Follower:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import httpx
 import pytest
 from testing.waiting import consistently, eventually
-from tests.unit.live.conftest import Serve, kinds, progress
+from tests.unit.live.conftest import MakeScan, Serve, kinds, progress
 from tests.unit.roles.conftest import Scan
 
 from skymap_api.names import ScanTopics, TopicBases
@@ -18,8 +17,6 @@ from skymap_scanner.broker import Broker, Outgoing
 from skymap_scanner.errors import SkymapError
 from skymap_scanner.live import scans as module
 from skymap_scanner.live.scans import ListedScan, Scans
-
-MakeScan = Callable[..., Scan]
 
 
 def report_progress(one: Scan, *names: str) -> None:
@@ -60,7 +57,7 @@ def test_followers_are_bounded_and_idle_ones_make_room(
 
 
 def test_followers_without_a_page_end(scan: MakeScan, serve_scans: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IDLE_TIME", 0.3)
+    monkeypatch.setattr(module, "IDLE_TIME", 1.0)
     one = scan("1:0")
     report_progress(one, "a")
     server = serve_scans(one.open)
@@ -70,7 +67,7 @@ def test_followers_without_a_page_end(scan: MakeScan, serve_scans: Serve, monkey
 
     with httpx.stream("GET", f"{server.url}/scans/a/events") as stream:
         assert stream.status_code == 200
-        consistently(following, throughout=1)
+        consistently(following, throughout=2)
     eventually(lambda: not following(), within=10)
 
 

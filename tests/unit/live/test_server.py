@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
 import pytest
 from testing.waiting import eventually
-from tests.unit.live.conftest import Serve, kinds
-from tests.unit.roles.conftest import Scan
+from tests.unit.live.conftest import MakeScan, Serve, kinds
 
 from skymap_scanner.live import server as module
 from skymap_scanner.live.fit_log import FitLog
 from skymap_scanner.scan.pixels import Pixel
-
-MakeScan = Callable[..., Scan]
 
 
 class FakeFollower:
