@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import hmac
 import json
@@ -296,6 +297,16 @@ def test_outbox_is_for_one_process_at_a_time(tmp_path):
         assert Outbox(tmp_path).entries == box.entries
         assert Outbox(tmp_path).notices("138632_31747601") == [make_notice()]
         assert Outbox(tmp_path).notices("1_1") == []
+
+
+def test_folder_without_locks_is_a_warning(tmp_path, monkeypatch, caplog):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(outbox_module.fcntl, "flock", flock)
+    with open_outbox(tmp_path) as box:
+        assert box.entries == []
+    assert "cannot be locked (No locks available)" in caplog.text
 
 
 def test_outbox_has_a_limit(tmp_path):

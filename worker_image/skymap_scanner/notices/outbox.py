@@ -7,6 +7,7 @@ afterwards. So a crash loses no notice, and one that may have been sent is sent 
 from __future__ import annotations
 
 import fcntl
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.errors import InputError
 from skymap_scanner.notices.documents import DOCUMENTS
 from skymap_scanner.notices.notice import Notice
+
+log = logging.getLogger(__name__)
 
 #: Name of the file, in the folder of the results.
 FILE = "notices.json"
@@ -150,7 +153,10 @@ def _to_bytes(entries: list[Entry]) -> bytes:
 
 @contextmanager
 def open_outbox(folder: Path) -> Iterator[Outbox]:
-    """Open the outbox of a folder, and keep other processes from it; raises InputError if one has it open."""
+    """Open the outbox of a folder, and keep other processes from it; raises InputError if one has it open.
+
+    Some network file systems have no locks: there, a warning is logged instead.
+    """
     try:
         lock = (folder / ".notices.lock").open("ab")
     except OSError as error:
@@ -160,8 +166,8 @@ def open_outbox(folder: Path) -> Iterator[Outbox]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"another process sends notices from {folder}: wait for it") from None
-        except OSError:  # a file system without locks: nothing keeps two processes apart
-            pass
+        except OSError as error:  # a file system without locks
+            log.warning("%s: cannot be locked (%s): send from it by one process alone", folder, error.strerror)
         yield Outbox(folder)
 
 
