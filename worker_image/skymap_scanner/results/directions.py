@@ -13,6 +13,14 @@ def radec_to_vector(ra: Floats, dec: Floats) -> Floats:
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
+def local_frame(ra: float, dec: float) -> tuple[Floats, Floats, Floats]:
+    """Return the unit vectors (3,) to the east and to the north of a direction (deg), and of the direction itself."""
+    lon, lat = np.radians(ra), np.radians(dec)
+    east = np.array([-np.sin(lon), np.cos(lon), 0.0])
+    north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
+    return east, north, radec_to_vector(np.array(ra), np.array(dec))
+
+
 def rounded_longitude(longitude: float, decimals: int) -> float:
     """Return a right ascension or galactic longitude (deg) with so many decimals, still in [0, 360)."""
     return round(longitude, decimals) % 360.0

@@ -17,7 +17,7 @@ import numpy as np
 from skymap_scanner import healpix
 from skymap_scanner.healpix import Floats, Integers
 from skymap_scanner.results.contours import Contour, of_rule
-from skymap_scanner.results.directions import radec_to_vector, vector_to_radec
+from skymap_scanner.results.directions import local_frame, radec_to_vector, vector_to_radec
 from skymap_scanner.results.projection import equatorial_to_galactic
 from skymap_scanner.results.skymap import MultiOrderMap
 from skymap_scanner.results.surface import tangent
@@ -191,10 +191,10 @@ def _ellipse(level: float, threshold: float, shape: Floats) -> Ellipse:
 
 
 def _frame(center: Floats) -> Floats:
-    """Return the unit vectors to the east and to the north of one (2, 3); at a pole, those of its meridian."""
-    ra, _ = vector_to_radec(center)
-    east = np.array([-np.sin(np.radians(ra)), np.cos(np.radians(ra)), 0.0])
-    return np.stack([east, np.cross(center, east)])
+    """Return the unit vectors (2, 3) east and north at a unit vector; at a pole, those of its meridian."""
+    ra, dec = map(float, vector_to_radec(center))
+    east, north, _ = local_frame(ra, dec)
+    return np.stack([east, north])
 
 
 def _move(center: Floats, steps: Floats) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from skymap_scanner.errors import InputError
 from skymap_scanner.healpix import Floats
 from skymap_scanner.results.catalogue import Catalogue
-from skymap_scanner.results.directions import radec_to_vector, vector_to_radec
+from skymap_scanner.results.directions import local_frame, vector_to_radec
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,8 @@ class Overlay:
 
 def circle_line(ra: float, dec: float, radius: float) -> Floats:
     """Return the closed line (k, 2) of a circle; all in deg."""
-    center = radec_to_vector(np.array(ra), np.array(dec))
-    east = np.array([-math.sin(math.radians(ra)), math.cos(math.radians(ra)), 0.0])
+    east, north, center = local_frame(ra, dec)
     turn = np.linspace(0, 2 * np.pi, 361)[:, None]
-    around = np.cos(turn) * east + np.sin(turn) * np.cross(center, east)
+    around = np.cos(turn) * east + np.sin(turn) * north
     angle = math.radians(radius)
     return np.stack(vector_to_radec(math.cos(angle) * center + math.sin(angle) * around), axis=1)

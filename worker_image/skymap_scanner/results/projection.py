@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skymap_scanner.healpix import Floats
-from skymap_scanner.results.directions import radec_to_vector, vector_to_radec
+from skymap_scanner.results.directions import local_frame, radec_to_vector, vector_to_radec
 
 #: Right ascension in the middle of the all-sky plot: 360 deg at the left edge, 0 at the right one.
 MIDDLE = 180.0
@@ -47,7 +47,7 @@ def mollweide_inverse(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 def gnomonic(ra: Floats, dec: Floats, ra0: float, dec0: float) -> tuple[Floats, Floats]:
     """Project onto the plane that touches the sphere at (ra0, dec0); x and y in deg, NaN on the far hemisphere."""
-    east, north, center = _frame(ra0, dec0)
+    east, north, center = local_frame(ra0, dec0)
     vectors = radec_to_vector(ra, dec)
     depth = vectors @ center
     scale = np.divide(180 / np.pi, depth, out=np.full_like(depth, np.nan), where=depth > 1e-6)
@@ -56,7 +56,7 @@ def gnomonic(ra: Floats, dec: Floats, ra0: float, dec0: float) -> tuple[Floats, 
 
 def gnomonic_inverse(x: Floats, y: Floats, ra0: float, dec0: float) -> tuple[Floats, Floats]:
     """Return right ascension and declination of points of the plane."""
-    east, north, center = _frame(ra0, dec0)
+    east, north, center = local_frame(ra0, dec0)
     return vector_to_radec(center - np.radians(x)[..., None] * east + np.radians(y)[..., None] * north)
 
 
@@ -75,11 +75,3 @@ def equatorial_to_galactic(ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
 def galactic_to_equatorial(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
     """Return right ascension and declination of galactic directions."""
     return vector_to_radec(radec_to_vector(longitude, latitude) @ TO_GALACTIC)
-
-
-def _frame(ra: float, dec: float) -> tuple[Floats, Floats, Floats]:
-    """Return the unit vectors to the east, to the north, and to the direction itself."""
-    lon, lat = np.radians(ra), np.radians(dec)
-    east = np.array([-np.sin(lon), np.cos(lon), 0.0])
-    north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
-    return east, north, radec_to_vector(np.array(ra), np.array(dec))
