@@ -68,7 +68,7 @@ def read_options(texts: tuple[str, ...], results_url: str, tense: Tense | None, 
 
 
 def _check_results_url(url: str) -> None:
-    """Raise InputError, without the URL, unless it may stand in every notice."""
+    """Raise InputError, without the URL, unless it is valid and may be published."""
     parts = url_parts(url)
     if parts is None or parts.scheme not in ("http", "https"):
         raise InputError("--results-url must begin with https:// or http://, and be a valid URL")

@@ -154,6 +154,6 @@ def _reason(outcome: KafkaError, failures: Sequence[KafkaError]) -> KafkaError:
 
 
 def _failure(error: KafkaError) -> NotDelivered | Undeliverable:
-    """Return what an error means, in the client's words for its code: what a server says may hold anything."""
+    """Return the failure for an error, with the client's text for its code: a server's own text may hold secrets."""
     text = KafkaError(error.code()).str()
     return Undeliverable(text) if error.code() in _FINAL else NotDelivered(text)

@@ -178,7 +178,7 @@ def chosen_tense(summary: Mapping[str, Any], asked: Tense | None) -> Tense:
 
 
 def links_of(base: str, stem: str, names: Iterable[str]) -> dict[str, str]:
-    """Return the links to those of the files ``names`` that notices name, where ``base`` is the URL of their folder.
+    """Return the links to the files among ``names`` that a notice links to; ``base`` is the URL of their folder.
 
     Only files of the result itself, whose names begin with its ``stem``: those of other contour rules have one more
     part.

@@ -49,7 +49,7 @@ class Entry(BaseModel):
     state: Literal["pending", "sent", "failed"] = "pending"
     """``failed``: the destination rejected it."""
     attempts: int = 0
-    """Attempts that were begun."""
+    """Number of attempts that have begun."""
     sent: str | None = None
     """When the destination accepted it (UTC)."""
     error: str | None = None
@@ -130,7 +130,7 @@ class Outbox:
         return next((one for one in self.entries if one.destination == destination and one.state == "pending"), None)
 
     def update(self, entry: Entry, **changes: Any) -> Entry:
-        """Change an entry on the disk; returns it."""
+        """Change an entry in the file, and return it."""
         with self._lock:
             place = next(
                 index

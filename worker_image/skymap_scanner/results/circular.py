@@ -67,7 +67,7 @@ def circular_text(
 
 
 def _wrap(paragraph: str) -> str:
-    """Break a paragraph into lines, but no name at its hyphens."""
+    """Wrap a paragraph, without breaking names at their hyphens."""
     return textwrap.fill(paragraph, WIDTH, break_on_hyphens=False, break_long_words=False)
 
 

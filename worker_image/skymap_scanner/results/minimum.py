@@ -137,7 +137,7 @@ def _require(condition: bool, otherwise: str) -> None:
 def _descend(
     skymap: MultiOrderMap, points: Floats, value: Floats, weight: Floats
 ) -> tuple[Floats, float, Floats, float]:
-    """Fit in the plane of the best fit, then in that of the minimum found, until it stays.
+    """Fit in the plane of the best fit, then in that of the minimum found, until it no longer moves.
 
     Returns the minimum's unit vector (3,), its value, P (2, 2), and the share of the variance that is left.
     """
@@ -183,7 +183,7 @@ def _paraboloid(steps: Floats, value: Floats, weight: Floats) -> tuple[Floats, F
 
 
 def _ellipse(level: float, threshold: float, shape: Floats) -> Ellipse:
-    """Return where (d' P d) reaches a threshold."""
+    """Return the ellipse on which d'Pd equals a threshold."""
     rise, axes = np.linalg.eigh(shape)  # ascending: the first axis is the long one
     major, minor = np.degrees(np.sqrt(threshold / rise))
     east, north = axes[:, 0]

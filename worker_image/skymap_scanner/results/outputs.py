@@ -37,7 +37,7 @@ LONGEST_NAME = 100
 
 @dataclass(frozen=True)
 class Pictures:
-    """How pictures are drawn: as which kinds of files, and with what laid over them."""
+    """How pictures are drawn: the kinds of their files, and their overlay."""
 
     images: Sequence[ImageKind]
     overlay: Overlay | None

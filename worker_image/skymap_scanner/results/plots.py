@@ -150,7 +150,7 @@ def all_sky(skymap: MultiOrderMap, regions: Sequence[Contour], overlay: Overlay)
 
 @_encoded
 def zoomed(skymap: MultiOrderMap, regions: Sequence[Contour], overlay: Overlay) -> Figure:
-    """Draw the surroundings of the best fit on the plane that touches the sky there, with what is laid over them."""
+    """Draw the surroundings of the best fit on the plane that touches the sky there, with the overlay."""
     best = skymap.best
     half = zoom_half_width(skymap, regions)
     figure = Figure(figsize=(7.2, 9.048), dpi=DPI)
@@ -318,7 +318,7 @@ def _colour_bar(
 
 
 def _round_values(norm: PowerNorm) -> list[float]:
-    """Return round values of a scale of square roots, from its end downwards as far as their numbers have room."""
+    """Return round values for the ticks of a square-root scale, so far apart that their numbers do not overlap."""
     top = float(norm.vmax or 0.0)
     found = [0.0]
     for value in sorted((m * 10.0**e for m in (1, 2, 5) for e in range(-3, 13)), reverse=True):

@@ -36,7 +36,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """Those ``inside`` the 90 % region and the ``nearest`` ones, wherever they are, each by distance.
+    """The sources ``inside`` the 90 % region and the ``nearest`` ones, inside or not, each by distance.
 
     ``total`` is the number of sources of the catalogue ``title``. ``open``: the region may be larger.
     """
