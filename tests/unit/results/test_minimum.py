@@ -154,6 +154,7 @@ def test_too_few_pixels_have_no_minimum(scan, metadata):
     rows = scan(paraboloid(187.5, 0.0, 2.0, 2.0, 0.0), ((1, 0),)).levels[1]
     found = minimum_of(ScanResult({1: rows}, metadata({1: rows})))
     assert isinstance(found, NoMinimum)
+    assert "pixels are around the best fit" in found.reason
 
 
 def test_summary_and_geojson_state_the_minimum(scan, partial):
