@@ -1,0 +1,54 @@
+"""Destinations as users give them, with addresses and secrets from the environment."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+import pytest
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.notices.destination import parse_destination
+
+ENVIRONMENT = {"SKYMAP_NOTIFY_SECRET": "correct horse battery staple"}
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "message"),
+    [
+        ("mail=x", {}, "is no destination"),
+        ("webhook=", {}, "is no destination"),
+        ("webhook", {}, "set SKYMAP_NOTIFY_WEBHOOK_URL"),
+        ("webhook=http://example.org/", ENVIRONMENT, "must begin with https"),
+        ("webhook=http://127.0.0.1.example.org/", ENVIRONMENT, "must begin with https"),
+        ("webhook=ftp://127.0.0.1/", ENVIRONMENT, "must begin with https"),
+        ("webhook=https://user:pass@example.org/", ENVIRONMENT, "user or password"),
+        ("webhook=https://example.org/?token=x", ENVIRONMENT, "a query may hold a secret"),
+        ("webhook=https://example.org/ x", ENVIRONMENT, "not a valid URL"),
+        ("webhook=https://[::1/", ENVIRONMENT, "not a valid URL"),
+        ("webhook=https://example.org:99999/", ENVIRONMENT, "not a valid URL"),
+        ("webhook=https://example.org/", {}, "notices are signed"),
+        ("webhook=https://example.org/", {"SKYMAP_NOTIFY_SECRET": "hidden"}, "24 bytes or more"),
+        ("webhook=https://example.org/", {"SKYMAP_NOTIFY_SECRET": "whsec_!!"}, "not base64"),
+        ("cloudevents", ENVIRONMENT, "SKYMAP_NOTIFY_CLOUDEVENTS_URL"),
+        ("slack=https://hooks.slack.com/services/T/B/x", {}, "SKYMAP_NOTIFY_SLACK_URL"),
+        ("slack", {"SKYMAP_NOTIFY_SLACK_URL": "http://hooks.slack.com/services/T/B/x"}, "must begin with https"),
+        ("gcn=elsewhere", {}, "the topics of GCN"),
+        ("gcn=gcn.notices.icecube.test\n", {}, "the topics of GCN"),
+    ],
+)
+def test_invalid_destinations_are_rejected_without_their_secrets(text, environment, message):
+    with pytest.raises(InputError, match=message) as failure:
+        parse_destination(text, environment)
+    assert not re.search("pass@|token=|services/T|hidden", str(failure.value))
+
+
+def test_secrets_come_from_files_and_are_not_shown(tmp_path):
+    (tmp_path / "secret").write_text("whsec_" + base64.b64encode(b"s" * 32).decode() + "\n")
+    (tmp_path / "url").write_text("https://hooks.slack.com/services/T/B/xyz\n")
+    found = parse_destination("webhook=https://x.org/", {"SKYMAP_NOTIFY_SECRET_FILE": str(tmp_path / "secret")})
+    assert found.secret == b"s" * 32
+    chat = parse_destination("slack", {"SKYMAP_NOTIFY_SLACK_URL_FILE": str(tmp_path / "url")})
+    assert chat.address.endswith("xyz")
+    assert chat.secret is None
+    assert not re.search("sss|services", f"{found!r} {chat!r} {chat.label}")
