@@ -16,7 +16,7 @@ from skymap_api.names import TopicBases
 from skymap_api.progress import FitCounts, Progress, ProgressPhase
 from skymap_scanner.broker import Broker
 from skymap_scanner.live.scans import Scans
-from skymap_scanner.live.server import serve
+from skymap_scanner.live.server import LocalPages, serve
 from skymap_scanner.roles.stop import Stop
 
 
@@ -57,7 +57,7 @@ def serving(open_broker: Callable[[], Broker | None], name: str | None = None) -
     listener = socket.create_server(("127.0.0.1", 0))
     scans = Scans(open_broker, TopicBases(), name)
     server = Server(listener.getsockname()[1], scans, threading.Thread())
-    server.thread = threading.Thread(target=serve, args=(listener, scans, server.stop, server.scan_ended))
+    server.thread = threading.Thread(target=serve, args=(listener, LocalPages(scans), server.stop, server.scan_ended))
     server.thread.start()
     try:
         yield server

@@ -15,6 +15,7 @@ from skymap_api.names import ScanTopics, TopicBases
 from skymap_api.progress import encode_progress
 from skymap_scanner.broker import Broker, Outgoing
 from skymap_scanner.errors import SkymapError
+from skymap_scanner.live import followers
 from skymap_scanner.live import scans as module
 from skymap_scanner.live.scans import ListedScan, Scans
 
@@ -45,7 +46,7 @@ def test_all_scans_are_listed_and_shown(scan: MakeScan, serve_scans: Serve) -> N
 def test_followers_are_bounded_and_idle_ones_make_room(
     scan: MakeScan, serve_scans: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_FOLLOWERS", 1)
+    monkeypatch.setattr(followers, "MAX_FOLLOWERS", 1)
     one = scan("1:0")
     report_progress(one, "a", "b")
     server = serve_scans(one.open)
@@ -57,7 +58,7 @@ def test_followers_are_bounded_and_idle_ones_make_room(
 
 
 def test_followers_without_a_page_end(scan: MakeScan, serve_scans: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IDLE_TIME", 1.0)
+    monkeypatch.setattr(followers, "IDLE_TIME", 1.0)
     one = scan("1:0")
     report_progress(one, "a")
     server = serve_scans(one.open)

@@ -46,7 +46,7 @@ def command(
 
     from skymap_api.names import TopicBases
     from skymap_scanner.live.scans import Scans
-    from skymap_scanner.live.server import serve
+    from skymap_scanner.live.server import LocalPages, serve
     from skymap_scanner.roles.stop import Stop
     from skymap_scanner.roles.topics import check_name
 
@@ -61,7 +61,7 @@ def command(
         Thread(target=_wait_for_parent, args=(scan_ended,), daemon=True).start()
     scans = Scans(open_broker, TopicBases(**topic_bases), None if scan is None else check_name(scan))
     try:
-        serve(opened, scans, stop, scan_ended)
+        serve(opened, LocalPages(scans), stop, scan_ended)
     finally:
         scans.close()
     return stop.exit_code if stop.requested else 0

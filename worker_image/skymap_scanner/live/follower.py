@@ -96,10 +96,14 @@ class Follower:
 
     ``status`` is replaced as a whole and counted by ``version``, so that any thread may read it. ``phase``: waiting,
     scanning, writing (the report is being made), done, or failed. ``report`` is the page of the finished scan.
+    ``key``: what identifies the scan among those of a server, its name by default.
     """
 
-    def __init__(self, open_broker: Callable[[], Broker | None], name: str, topics: ScanTopics) -> None:
+    def __init__(
+        self, open_broker: Callable[[], Broker | None], name: str, topics: ScanTopics, key: str | None = None
+    ) -> None:
         self.name = name
+        self.key = key or name
         self.log = FitLog()  # a new one if it has to begin again
         self.report: bytes | None = None
         self.version = 0

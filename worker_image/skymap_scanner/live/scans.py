@@ -5,17 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from skymap_api.names import ScanTopics, TopicBases
 from skymap_api.progress import Progress, ProgressPhase
 from skymap_scanner.broker import Broker
 from skymap_scanner.errors import BrokerError, BrokerUnavailable, SkymapError
 from skymap_scanner.live.follower import Follower
+from skymap_scanner.live.followers import Followers
 from skymap_scanner.roles.scans import find_scans, latest_progress
 
-#: Most scans that are followed at a time, and how long one without a page is followed (s).
-MAX_FOLLOWERS, IDLE_TIME = 8, 60.0
 #: Time between two listings of a broker (s), time in which progress is read for one, and time after which that of a
 #: finished scan is read again.
 LIST_INTERVAL, LIST_TIME, DONE_INTERVAL = 3.0, 2.0, 60.0
@@ -29,42 +28,28 @@ class ListedScan:
     progress: Progress | None
 
 
-@dataclass
-class _Followed:
-    follower: Follower
-    pages: int = 0
-    left: float = field(default_factory=time.monotonic)
-
-
-class TooManyScansError(SkymapError):
-    """No further scan can be followed now."""
-
-
 class Scans:
-    """Follows scans while pages show them.
+    """The scans on a broker, followed while pages show them.
 
     ``name``: the one scan that is shown, from the start and whether or not it has begun; None: all on the broker. The
-    methods may be called by any thread. `listed` and `find` wait for the broker, so a server calls them in threads; the
-    others do not.
+    methods may be called by any thread. `listed` and `find` wait for the broker, so a server calls them in threads.
     """
 
     def __init__(self, open_broker: Callable[[], Broker | None], bases: TopicBases, name: str | None = None) -> None:
         self.name = name
+        self.followers = Followers(open_broker, lasting=name is not None)
         self._open_broker = open_broker
         self._bases = bases
-        self._lock = threading.Lock()  # of what follows, never held while the broker is read
-        self._followed: dict[str, _Followed] = {}
         self._listing = threading.Lock()
         #: When the scans were listed last (s, monotonic), and the result.
         self._listed: tuple[float, Sequence[ListedScan] | SkymapError] | None = None
         self._progress: dict[str, tuple[float, Progress | None]] = {}  # and when it was read (s, monotonic)
         if name is not None:
-            self._follow(name)
+            self.followers.follow(name, ScanTopics.of(name, bases))
 
     def close(self) -> None:
         """Stop following all scans."""
-        for one in self._followed.values():
-            one.follower.stop()
+        self.followers.close()
 
     def listed(self) -> Sequence[ListedScan]:
         """Return the scans on the broker by name, at most some seconds old; raises SkymapError as the broker does.
@@ -109,68 +94,18 @@ class Scans:
         self._progress = known
         return [ListedScan(name, known[name][1]) for name in found]
 
-    def followed(self, name: str) -> Follower | None:
-        """Return the follower of a scan if there is one; does not block."""
-        with self._lock:
-            return self._followed[name].follower if name in self._followed else None
-
     def find(self, name: str, *, anew: bool = False) -> Follower | None:
         """Return the follower of a scan, which begins now if none does; None if there is no such scan.
 
         ``anew``: one that has ended begins again where the scan is still on the broker, perhaps as another one of the
         same name. Raises TooManyScansError if all followers have pages; SkymapError if the broker cannot be read.
         """
-        with self._lock:
-            one = self._followed.get(name)
-            if one is not None:
-                one.left = time.monotonic()  # a page is about to open
-            if one is not None and not (anew and one.follower.ended and not one.pages and self.name is None):
-                return one.follower
+        follower, over = self.followers.awaiting_page(name)
+        if follower is not None and not (anew and over and self.name is None):
+            return follower
         if self.name is not None or name not in {listed.name for listed in self.listed()}:
-            return None if one is None else one.follower
-        with self._lock:
-            if one is not None and self._followed.get(name) is one:
-                del self._followed[name]
-            return self._follow(name)
-
-    def _follow(self, name: str) -> Follower:
-        if name not in self._followed:
-            self._make_room()
-            follower = Follower(self._open_broker, name, ScanTopics.of(name, self._bases))
-            follower.start()
-            self._followed[name] = _Followed(follower)
-        return self._followed[name].follower
-
-    def _make_room(self) -> None:
-        """Make room for one more follower; those without a page for longest are stopped first."""
-        idle = sorted((one.left, name) for name, one in self._followed.items() if not one.pages)
-        for _, name in idle[: max(len(self._followed) - MAX_FOLLOWERS + 1, 0)]:
-            self._followed.pop(name).follower.stop(0)
-        if len(self._followed) >= MAX_FOLLOWERS:
-            raise TooManyScansError(f"{MAX_FOLLOWERS} scans are shown already: close the page of another one first")
-
-    def stop_idle(self) -> None:
-        """Stop following scans that no page has shown for long; one that has ended costs nothing, and stays."""
-        if self.name is not None:
-            return
-        with self._lock:
-            now = time.monotonic()
-            for name, one in list(self._followed.items()):
-                if not one.pages and not one.follower.ended and now - one.left > IDLE_TIME:
-                    self._followed.pop(name).follower.stop(0)
-
-    def page_opened(self, name: str) -> None:
-        """Note that a page shows the scan."""
-        with self._lock:
-            if name in self._followed:
-                self._followed[name].pages += 1
-
-    def page_closed(self, name: str) -> None:
-        """Note that a page no longer shows the scan."""
-        with self._lock:
-            if name in self._followed:
-                one = self._followed[name]
-                one.pages, one.left = max(one.pages - 1, 0), time.monotonic()
+            return follower
+        return self.followers.follow(name, ScanTopics.of(name, self._bases), instead_of=follower)
 
 
 def _progress_on(broker: Broker, topic: str) -> Progress | None:

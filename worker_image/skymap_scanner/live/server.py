@@ -9,21 +9,24 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from skymap_api.text import printable_line
-from skymap_scanner.errors import SkymapError
+from skymap_scanner.errors import ClusterError, SkymapError
 from skymap_scanner.live.fit_log import FitLog
 from skymap_scanner.live.follower import Follower
+from skymap_scanner.live.followers import Followers, TooManyScansError
 from skymap_scanner.live.pages import live_html, scans_html
-from skymap_scanner.live.scans import Scans, TooManyScansError
+from skymap_scanner.live.scans import Scans
 from skymap_scanner.roles.stop import Stop
 
 #: Host names that a request may have. A page of another site can have its own name lead here (DNS rebinding), and would
@@ -47,15 +50,37 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
+
+class Followed(Protocol):
+    """What a page shows of a scan: its log, its status with the version of it, and its report; see `Follower`."""
+
+    key: str
+    log: FitLog
+    status: dict[str, Any]
+    version: int
+    report: bytes | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Pages:
-    """Answers the requests of browsers, and limits how many it answers at a time."""
+    """Answers the requests of browsers, and limits how many it answers at a time.
 
-    def __init__(self, scans: Scans) -> None:
-        self._scans = scans
-        self._requests = self._streams = 0
+    A subclass decides who is admitted, and which scans there are.
+    """
+
+    #: Longest body of a request (bytes), and most streams of one user.
+    longest_body, most_streams = 1024, MAX_STREAMS
+
+    def __init__(self, followers: Followers) -> None:
+        self._followers = followers
+        self._requests = 0
+        self._streams = Counter[str]()
         self._reports_to_load = 0
         self._ending = False
 
@@ -66,53 +91,72 @@ class Pages:
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             return await self._guarded(request, handler)
 
-        app = web.Application(middlewares=[guard], client_max_size=1024)
-        app.router.add_get("/", self._first)
-        app.router.add_get("/scans/{name}/", self._page)
+        app = web.Application(middlewares=[guard], client_max_size=self.longest_body)
+        app.router.add_get("/", self.first)
+        app.router.add_get("/scans/{name}/", self.page)
         app.router.add_get("/scans/{name}/events", self._events)
         app.router.add_get("/scans/{name}/report", self._report)
         return app
+
+    async def refusal(self, request: web.Request) -> web.StreamResponse | None:
+        """Return the answer to a request that is not admitted; None if it is."""
+        raise NotImplementedError
+
+    async def first(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the first page."""
+        raise NotImplementedError
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the page of a scan."""
+        raise NotImplementedError
+
+    async def follower(self, request: web.Request) -> Followed:
+        """Return what follows the scan of a request; raises HTTPNotFound if there is no such scan."""
+        raise NotImplementedError
+
+    def stream(self, request: web.Request, follower: Followed) -> AsyncIterator[bytes]:
+        """Return the events of a scan, from those that the browser has received on."""
+        return events(follower, request.headers.get("Last-Event-ID", ""))
+
+    def watchers(self, request: web.Request) -> str:  # noqa: ARG002 - for subclasses
+        """Return whose stream it will be, for the limit `most_streams` of each."""
+        return ""
+
+    def tend(self) -> None:
+        """Do what must be done now and then: stop following scans that no page shows."""
+        self._followers.stop_idle()
 
     async def drain(self, stop: Stop) -> None:
         """Refuse further streams, and wait `DRAIN_TIME` at most until the open pages have loaded the reports."""
         self._ending = True
         loop = asyncio.get_running_loop()
         until = loop.time() + DRAIN_TIME
-        while (self._streams or self._reports_to_load) and loop.time() < until and not stop.requested:
+        while (self._streams.total() or self._reports_to_load) and loop.time() < until and not stop.requested:
             await asyncio.sleep(0.1)
 
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse requests for other hosts and beyond the limit; answer an error with its reason, and no traceback."""
-        if _host_of(request) not in HOSTS:
-            return _message(421, "This page is for this machine alone: open it as http://127.0.0.1 or localhost.")
+        """Refuse requests that are not admitted and beyond the limit; answer an error with its reason, no traceback."""
         if self._requests >= MAX_REQUESTS:
-            return _message(503, "There are too many requests at this moment. Reload the page.")
+            return message(503, "There are too many requests at this moment. Reload the page.")
         self._requests += 1
         try:
-            return await handler(request)
+            return await self.refusal(request) or await handler(request)
         except web.HTTPException as error:
-            return _message(error.status, error.reason)
+            return message(error.status, error.reason)
         except TooManyScansError as error:
-            return _message(503, str(error))
+            return message(503, str(error))
+        except ClusterError as error:
+            return message(502, f"The cluster cannot be read: {error}")
         except SkymapError as error:
-            return _message(502, f"The broker cannot be read: {error}")
+            return message(502, f"The broker cannot be read: {error}")
         finally:
             self._requests -= 1
 
-    async def _first(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002 - aiohttp's signature
-        if self._scans.name is not None:
-            return web.Response(status=302, headers=HEADERS | {"Location": f"/scans/{self._scans.name}/"})
-        return _html(await asyncio.to_thread(lambda: scans_html(self._scans.listed())))
-
-    async def _page(self, request: web.Request) -> web.StreamResponse:
-        follower = await self._follower(request, anew=True)
-        return _html(live_html(follower.name, others=self._scans.name is None))
-
     async def _report(self, request: web.Request) -> web.StreamResponse:
-        follower = await self._follower(request)
+        follower = await self.follower(request)
         if follower.report is None:
-            return web.Response(status=302, headers=HEADERS | {"Location": f"/scans/{follower.name}/"})
-        response = _html(follower.report)
+            return web.Response(status=302, headers=HEADERS | {"Location": request.rel_url.path_safe[: -len("report")]})
+        response = html(follower.report)
         try:
             with _abort_unless_read(request):
                 await response.prepare(request)
@@ -123,35 +167,62 @@ class Pages:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
-            return _message(403, "The updates are for the page alone.")
-        follower = await self._follower(request)
-        if self._streams >= MAX_STREAMS or self._ending:
-            return _message(503, "There are too many open pages. Close one of them.")
+            return message(403, "The updates are for the page alone.")
+        follower, whose = await self.follower(request), self.watchers(request)
+        if self._streams.total() >= MAX_STREAMS or self._streams[whose] >= self.most_streams or self._ending:
+            return message(503, "There are too many open pages. Close one of them.")
         response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
-        self._streams += 1
-        self._scans.page_opened(follower.name)
+        self._streams[whose] += 1
+        self._followers.page_opened(follower.key)
         try:
             with _abort_unless_read(request):
                 await response.prepare(request)
-                async for event in events(follower, request.headers.get("Last-Event-ID", "")):
+                async for event in self.stream(request, follower):
                     await asyncio.wait_for(response.write(event), SEND_TIMEOUT)
                 self._reports_to_load += follower.report is not None
         finally:
-            self._scans.page_closed(follower.name)
-            self._streams -= 1
+            self._followers.page_closed(follower.key)
+            self._streams[whose] -= 1
+            self._streams += Counter()  # forgets those without one
         return response
 
-    async def _follower(self, request: web.Request, *, anew: bool = False) -> Follower:
-        name = request.match_info["name"]
-        follower = None if anew else self._scans.followed(name)
-        if follower is None:
-            follower = await asyncio.to_thread(partial(self._scans.find, name, anew=anew))
-        if follower is None:
+
+class LocalPages(Pages):
+    """The pages of the scans on a broker, for browsers on this machine."""
+
+    def __init__(self, scans: Scans) -> None:
+        super().__init__(scans.followers)
+        self._scans = scans
+
+    async def refusal(self, request: web.Request) -> web.StreamResponse | None:
+        """Refuse requests for other hosts."""
+        if _host_of(request) in HOSTS:
+            return None
+        return message(421, "This page is for this machine alone: open it as http://127.0.0.1 or localhost.")
+
+    async def first(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002 - aiohttp's signature
+        """Answer with the list of the scans, or lead to the page of the only one."""
+        if self._scans.name is not None:
+            return web.Response(status=302, headers=HEADERS | {"Location": f"/scans/{self._scans.name}/"})
+        return html(await asyncio.to_thread(lambda: scans_html(self._scans.listed())))
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the page of a scan, which is followed from then on."""
+        follower = await self._find(request, anew=True)
+        return html(live_html(follower.name, others=self._scans.name is None))
+
+    async def follower(self, request: web.Request) -> Follower:
+        """Return the follower of a scan, which begins now if there is none."""
+        return self._followers.get(request.match_info["name"]) or await self._find(request, anew=False)
+
+    async def _find(self, request: web.Request, *, anew: bool) -> Follower:
+        found = await asyncio.to_thread(partial(self._scans.find, request.match_info["name"], anew=anew))
+        if found is None:
             raise web.HTTPNotFound(reason="There is no scan of this name on the broker.")
-        return follower
+        return found
 
 
-async def events(follower: Follower, last: str = "") -> AsyncIterator[bytes]:
+async def events(follower: Followed, last: str = "") -> AsyncIterator[bytes]:
     """Yield the events of a scan until it has ended.
 
     ``last``: id of the last event that the browser received; the stream continues after it if it belongs to the same
@@ -212,21 +283,26 @@ def _abort_unless_read(request: web.Request) -> Iterator[None]:
             request.transport.abort()
 
 
-def _html(page: bytes) -> web.Response:
-    return web.Response(body=page, headers=HEADERS, content_type="text/html", charset="utf-8")
+def html(page: bytes, status: int = 200) -> web.Response:
+    """Return the answer with a page."""
+    return web.Response(status=status, body=page, headers=HEADERS, content_type="text/html", charset="utf-8")
 
 
-def _message(status: int, text: str) -> web.Response:
+def message(status: int, text: str) -> web.Response:
+    """Return the answer with a text in one line."""
     return web.Response(text=printable_line(text) + "\n", status=status, headers=HEADERS)
 
 
-def serve(listener: socket.socket, scans: Scans, stop: Stop, scan_ended: Event) -> None:
+def serve(
+    listener: socket.socket, pages: Pages, stop: Stop, scan_ended: Event, tls: ssl.SSLContext | None = None
+) -> None:
     """Serve the pages until a stop is requested, or until open pages have the report once ``scan_ended`` is set."""
-    asyncio.run(_serve(listener, scans, stop, scan_ended))
+    asyncio.run(_serve(listener, pages, stop, scan_ended, tls))
 
 
-async def _serve(listener: socket.socket, scans: Scans, stop: Stop, scan_ended: Event) -> None:
-    pages = Pages(scans)
+async def _serve(
+    listener: socket.socket, pages: Pages, stop: Stop, scan_ended: Event, tls: ssl.SSLContext | None
+) -> None:
     runner = web.AppRunner(
         pages.app(),
         access_log=None,
@@ -235,11 +311,11 @@ async def _serve(listener: socket.socket, scans: Scans, stop: Stop, scan_ended: 
         handler_cancellation=True,  # a disconnected browser frees its place at once
     )
     await runner.setup()
-    await web.SockSite(runner, listener, backlog=64).start()
+    await web.SockSite(runner, listener, backlog=64, ssl_context=tls).start()
     try:
         while not (stop.requested or scan_ended.is_set()):
             await asyncio.sleep(0.2)
-            scans.stop_idle()
+            pages.tend()
         await pages.drain(stop)
     finally:
         await runner.cleanup()
