@@ -44,6 +44,7 @@ COMMANDS = {
     "save": "Write the files of a scan now, complete or not.",
     "watch": "Show the progress of a scan live.",
     "page": "Serve a web page that shows scans live.",
+    "cluster-page": "Serve a web page of a cluster's scans to its users.",
     "topics": "Create, list and delete the topics of scans.",
     "submit": "Have a Kubernetes cluster scan an event.",
     "status": "Show the scans of a cluster, or everything about one.",
@@ -75,7 +76,7 @@ class Commands(click.Group):
         """Import the command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"skymap_scanner.cli.{cmd_name}")
+        module = importlib.import_module(f"skymap_scanner.cli.{cmd_name.replace('-', '_')}")
         command = module.command
         assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
         command.name = cmd_name

@@ -75,14 +75,14 @@ def check_installed() -> None:
         raise InputError("the live page needs aiohttp: pip install 'skymap-scanner[page]'")
 
 
-def listen(port: int) -> socket.socket:
-    """Return a socket that listens on this machine alone; port 0: any that is free.
+def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
+    """Return a socket that listens, by default on this machine alone; port 0: any that is free.
 
     Raises InputError if the port cannot be used, or the server's library is missing.
     """
     check_installed()
     try:
-        return socket.create_server(("127.0.0.1", port), backlog=64)
+        return socket.create_server((host, port), backlog=64)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise InputError(f"port {port} cannot be used ({reason}): choose another one") from error

@@ -11,7 +11,7 @@ import json
 import socket
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
@@ -222,11 +222,13 @@ class LocalPages(Pages):
         return found
 
 
-async def events(follower: Followed, last: str = "") -> AsyncIterator[bytes]:
+async def events(
+    follower: Followed, last: str = "", others: Callable[[], Iterable[bytes]] = tuple
+) -> AsyncIterator[bytes]:
     """Yield the events of a scan until it has ended.
 
     ``last``: id of the last event that the browser received; the stream continues after it if it belongs to the same
-    log, and else starts from the beginning.
+    log, and else starts from the beginning. ``others``: what else there is to send, asked at every check.
     """
     fits, place, version, silent = None, 0, -1, 0.0
     while True:
@@ -236,6 +238,9 @@ async def events(follower: Followed, last: str = "") -> AsyncIterator[bytes]:
             if not place:
                 yield encode("begin", {}, f"{fits.id}:0")
         ended, silent = follower.ended, silent + UPDATE_INTERVAL
+        for event in others():
+            silent = 0.0
+            yield event
         for batch in fits.since(place):
             place, silent = batch.end, 0.0
             yield encode(batch.kind, batch.data, f"{fits.id}:{place}")

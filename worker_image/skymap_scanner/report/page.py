@@ -55,15 +55,17 @@ def report_html(report: ScanReport) -> bytes:
     )
 
 
-def render(template: str, scripts: tuple[str, ...], values: Mapping[str, Any], *, connect: bool = False) -> bytes:
+def render(
+    template: str, scripts: tuple[str, ...], values: Mapping[str, Any], *, connect: bool = False, forms: bool = False
+) -> bytes:
     """Fill a template of the folder ``page``, with its style and script inside.
 
-    ``connect``: its script may ask the server that the page comes from.
+    ``connect``, ``forms``: its script may ask the server that the page comes from, and its forms may be sent there.
     """
     style, script = asset("page.css"), _wrapped("".join(map(asset, scripts)))
     policy = (
         f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
+        f"base-uri 'none'; form-action '{'self' if forms else 'none'}'"
     )
     if connect:
         policy += "; connect-src 'self'"

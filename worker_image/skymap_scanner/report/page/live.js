@@ -98,6 +98,7 @@ class LivePage {
     this.last = 0;
     this.timer = 0;
     this.said = "";
+    this.over = false; // whether the operator reports that the scan has ended
   }
 
   // Tells screen readers too; `about`: what it depends on, so that it is told once.
@@ -159,14 +160,15 @@ class LivePage {
     const where = best ? ` Best fit so far: RA ${best.ra.toFixed(2)}°, Dec ${best.dec.toFixed(2)}°.` : "";
     const done = whole.length ? ` All pixels of nside ${whole[whole.length - 1].nside} have a fit.${where}` : "";
     const words = {
-      waiting: "Waiting for the scan to begin.",
+      waiting: this.over ? "The scan has ended before this page could read it." : "Waiting for the scan to begin.",
       scanning: `Scanning.${done}`,
       writing: "All fits are done: the report is being made.",
       done: "The scan has ended.",
       failed: `The scan cannot be followed: ${trouble}`,
+      unread: trouble,
     };
-    if (trouble && phase !== "failed") this.say(`${trouble}; trying again.`, trouble);
-    else if (phase) this.say(words[phase], `${phase} ${whole.length}`);
+    if (trouble && !["failed", "unread"].includes(phase)) this.say(`${trouble}; trying again.`, trouble);
+    else if (phase) this.say(words[phase], `${phase} ${whole.length} ${this.over}`);
   }
 
   drawProgress() {
@@ -229,6 +231,16 @@ class LivePage {
     on("pixels", (data) => { this.fits.addPixels(data.levels); this.changed("pixels"); });
     on("fits", (data) => { this.fits.addFits(data.fits); this.changed("fits"); });
     on("status", (data) => { this.status = data; this.changed("status"); });
+    on("resource", (data) => {
+      if (data.gone) {
+        source.close();
+        this.say("The scan was deleted.", "gone");
+        return;
+      }
+      this.over = data.finished;
+      drawResource(data);
+      this.changed("status");
+    });
     on("end", (data) => {
       source.close();
       if (data.report) location.replace("report");

@@ -30,12 +30,14 @@ async function update() {
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       takeOver([...fresh.querySelectorAll("#scans tbody tr")]);
     } else {
+      if (answer.status === 401) location.reload(); // signed out meanwhile
       words = await answer.text();
     }
   } catch {
     words = "The connection is lost; trying again.";
   }
-  document.getElementById("state").textContent = words || (body.rows.length ? "" : "There are no scans on this broker.");
+  const state = document.getElementById("state");
+  state.textContent = words || (body.rows.length ? "" : state.dataset.empty);
   setTimeout(update, INTERVAL);
 }
 

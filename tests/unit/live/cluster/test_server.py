@@ -1,0 +1,238 @@
+"""The pages of a cluster's scans: who is admitted, and what he sees."""
+
+from __future__ import annotations
+
+import json
+import logging
+from base64 import b64encode
+from typing import Any
+
+import httpx
+import pytest
+from testing.waiting import eventually
+from tests.unit.live.cluster.conftest import (
+    PROXY_SECRET,
+    ClusterServer,
+    FakeApi,
+    ServeCluster,
+    condition,
+    document,
+    runs_with,
+)
+from tests.unit.live.conftest import MakeScan, kinds
+
+from skymap_api.names import Names
+from skymap_scanner.live.cluster import access
+from skymap_scanner.live.cluster import server as module
+from skymap_scanner.live.server import HEADERS
+
+ADA, BOB = "token-of-ada", "token-of-bob"
+
+
+def scans_of_two() -> FakeApi:
+    """Ada may see the scans of north, and Bob those of south."""
+    rights = {(user, verb, place) for user, place in (("ada", "north"), ("bob", "south")) for verb in ("get", "list")}
+    scans = [document("north", "a", **runs_with_other()), document("south", "b", **runs_with_other())]
+    return FakeApi(scans, rights=rights)
+
+
+def runs_with_other() -> dict[str, Any]:
+    return {"runsWith": runs_with("pulsar://elsewhere"), "phase": "Scanning", "backlog": 3}
+
+
+@pytest.fixture
+def server(serve_cluster: ServeCluster) -> ClusterServer:
+    return serve_cluster(scans_of_two())
+
+
+PATHS = ("/", "/scans/north.a/", "/scans/north.a/events", "/scans/north.a/report", "/scans/none/")
+
+
+def test_requests_without_a_user_are_refused(server: ClusterServer) -> None:
+    proxied = "Basic " + b64encode(b"ada:wrong").decode()
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": proxied}, {"X-Forwarded-User": "ada"}):
+        for path in PATHS:
+            answer = httpx.get(f"{server.url}{path}", headers=headers | {"Cookie": f"{module.COOKIE}=wrong"})
+            assert (answer.status_code, "north" in answer.text) == (401, False), path
+            assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+
+
+def test_browser_without_a_user_gets_the_form(server: ClusterServer) -> None:
+    with server.client() as client:
+        answer = client.get("/")
+        assert (answer.status_code, 'action="/sign-in"' in answer.text) == (401, True)
+        assert 'http-equiv="refresh"' not in answer.text
+        assert 'http-equiv="refresh"' in client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).text
+        wrong = {"Cookie": f"{module.COOKIE}=wrong", "Sec-Fetch-Site": "cross-site"}
+        answer = client.get("/", headers=wrong)
+        assert ('http-equiv="refresh"' in answer.text, "Sign in again" in answer.text) == (False, True)
+
+
+def test_users_see_the_scans_that_they_may_list(server: ClusterServer) -> None:
+    for token, own, other in ((ADA, "north/a", "south/b"), (BOB, "south/b", "north/a")):
+        with server.client(token) as client:
+            found = client.get("/")
+            assert (found.status_code, own in found.text, other in found.text) == (200, True, False)
+            assert found.headers["Content-Encoding"] == "deflate"
+            mine, hidden = f"/scans/{own.replace('/', '.')}/", f"/scans/{other.replace('/', '.')}/"
+            assert client.get(mine).status_code == 200
+            for what in ("", "events", "report"):
+                missing, none = client.get(hidden + what), client.get("/scans/north.none/" + what)
+                assert (missing.status_code, missing.text) == (404, none.text)
+
+
+def test_sign_in_keeps_the_token_in_a_safe_cookie(server: ClusterServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with server.client() as client:
+        refused = client.post("/sign-in", data={"token": "wrong"})
+        assert (refused.status_code, "not accepted" in refused.text) == (401, True)
+        assert "Set-Cookie" not in refused.headers
+        accepted = client.post("/sign-in", data={"token": f" {ADA}\n"})
+        assert (accepted.status_code, accepted.headers["Location"]) == (303, "/")
+        cookie = accepted.headers["Set-Cookie"]
+        name, _, rest = cookie.partition("=")
+        assert name.startswith("__Host-")
+        assert {"HttpOnly", "Secure", "SameSite=Strict", "Path=/"} <= set(rest.split("; "))
+        assert client.get("/", headers={"Cookie": f"{name}={ADA}"}).status_code == 200
+        gone = client.post("/sign-out", headers={"Cookie": f"{name}={ADA}"})
+        assert (gone.status_code, "Max-Age=0" in gone.headers["Set-Cookie"]) == (303, True)
+    assert "ada has signed in" in caplog.text
+    ours = [one.getMessage() for one in caplog.records if not one.name.startswith(("httpx", "httpcore"))]
+    assert [line for line in ours if ADA in line] == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example"}],
+)
+def test_forms_of_other_sites_are_refused(server: ClusterServer, headers: dict[str, str]) -> None:
+    for path in ("/sign-in", "/sign-out"):
+        answer = httpx.post(f"{server.url}{path}", data={"token": ADA}, headers=headers)
+        assert (answer.status_code, "Set-Cookie" in answer.headers) == (403, False)
+
+
+def test_form_of_the_page_itself_is_accepted(server: ClusterServer) -> None:
+    for headers in ({"Sec-Fetch-Site": "same-origin"}, {"Origin": server.url}):
+        assert httpx.post(f"{server.url}/sign-in", data={"token": ADA}, headers=headers).status_code == 303
+
+
+@pytest.mark.parametrize("size", [access.MAX_TOKEN + 1, 10**6])
+def test_long_tokens_are_refused(server: ClusterServer, size: int) -> None:
+    answer = httpx.post(f"{server.url}/sign-in", data={"token": "x" * size})
+    assert answer.status_code in {401, 413}
+    assert server.api.asked == []
+
+
+def test_token_may_also_be_a_file_or_missing(server: ClusterServer) -> None:
+    for given in ({"files": {"token": b"token-of-ada"}}, {"data": {}}, {"content": b"\xff\x00"}):
+        assert httpx.post(f"{server.url}/sign-in", **given).status_code == 401  # type: ignore[arg-type]
+
+
+def test_proxy_vouches_for_a_user(server: ClusterServer) -> None:
+    login = "Basic " + b64encode(f"ada:{PROXY_SECRET}".encode()).decode()
+    found = httpx.get(server.url, headers={"Authorization": login, "X-Forwarded-Groups": "shift"})
+    assert (found.status_code, "north/a" in found.text, "south/b" in found.text) == (200, True, False)
+    assert "Sign out" not in found.text
+    masters = httpx.get(server.url, headers={"Authorization": login, "X-Forwarded-Groups": "system:masters"})
+    assert masters.status_code == 401
+
+
+def test_probes_need_no_user(server: ClusterServer) -> None:
+    assert [httpx.get(f"{server.url}/{path}").status_code for path in ("healthz", "readyz")] == [200, 200]
+
+
+def test_writes_are_refused(server: ClusterServer) -> None:
+    with server.client(ADA) as client:
+        for method in ("POST", "PUT", "DELETE", "PATCH"):
+            assert client.request(method, "/scans/north.a/").status_code == 405
+
+
+def test_hostile_texts_stay_text(serve_cluster: ServeCluster) -> None:
+    wrong = condition("Degraded", "True", "ClaimFull", "<script>alert(1)</script>")
+    api = FakeApi([document(conditions=[wrong])], tokens={ADA: "<b>ada"}, rights={("<b>ada", "list", "")})
+    with serve_cluster(api).client(ADA) as client:
+        text = client.get("/").text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "<b>ada" not in text
+
+
+def resource_events(chunk: bytes) -> list[dict[str, Any]]:
+    """Return the data of the events about the resource."""
+    events = [one.splitlines() for one in chunk.decode().split("\n\n")]
+    return [json.loads(one[1].removeprefix("data: ")) for one in events if one[:1] == ["event: resource"]]
+
+
+def read_until(lines: Any, words: str) -> str:
+    return next(line for line in lines if words in line)
+
+
+def test_stream_follows_the_resource_of_an_unread_scan(server: ClusterServer) -> None:
+    with server.client(ADA) as client, client.stream("GET", "/scans/north.a/events") as stream:
+        lines = stream.iter_lines()
+        first = json.loads(read_until(lines, '"backlog":3').removeprefix("data: "))
+        assert (first["phase"], [point[1] for point in first["backlogs"]]) == ("Scanning", [3])
+        assert "a Pulsar of its own" in read_until(lines, "unread")
+        server.api.changes.put(("MODIFIED", document("north", "a", backlog=1, phase="Scanning")))
+        changed = json.loads(read_until(lines, '"backlog":1').removeprefix("data: "))
+        assert [point[1] for point in changed["backlogs"]] == [3, 1]
+        server.api.changes.put(("DELETED", document("north", "a")))
+        read_until(lines, '"gone":true')
+        assert not list(lines)[1:]
+
+
+def test_stream_ends_when_the_user_may_see_it_no_longer(server: ClusterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHECK_INTERVAL", 0.1)
+    monkeypatch.setattr("skymap_scanner.live.server.ALIVE_INTERVAL", 0.1)
+    server.pages._access._users._seconds = server.pages._access._rights._seconds = 0.2
+    with server.client(ADA) as client, client.stream("GET", "/scans/north.a/events") as stream:
+        lines = stream.iter_lines()
+        for _ in range(3):
+            read_until(lines, ": alive")
+        del server.api.tokens[ADA]
+        assert [line for line in lines if "resource" in line] == []
+
+
+def test_streams_of_a_user_are_bounded(server: ClusterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.pages, "most_streams", 1)
+    with server.client(ADA) as ada, ada.stream("GET", "/scans/north.a/events") as first:
+        assert first.status_code == 200
+        assert ada.get("/scans/north.a/events").status_code == 503
+        with server.client(BOB) as bob, bob.stream("GET", "/scans/south.b/events") as other:
+            assert other.status_code == 200
+
+    def again() -> int:
+        with server.client(ADA) as client, client.stream("GET", "/scans/north.a/events") as stream:
+            return stream.status_code
+
+    eventually(again, lambda status: status == 200, within=10)
+
+
+def test_scan_is_followed_and_becomes_its_report(scan: MakeScan, serve_cluster: ServeCluster) -> None:
+    one, names = scan("1:0 4:2"), Names.of("north", "alert")
+    one.rename(names.scan)
+    one.topics = names.topics("icecube")
+    api = FakeApi([document(runsWith=runs_with(one.url), phase="Scanning")], rights={("ada", "get", "north")})
+    server = serve_cluster(api, one.open, one.url)
+    with server.client(ADA) as client:
+        assert "north/alert" in client.get("/scans/north.alert/").text
+        one.run()
+        with client.stream("GET", "/scans/north.alert/events") as stream:
+            chunk = stream.read()
+        assert kinds(chunk)[-1] == "end"
+        assert resource_events(chunk)[0]["phase"] == "Scanning"
+        report = client.get("/scans/north.alert/report")
+        assert b'id="card"' in report.content
+        # Its topics are deleted afterwards, and the report stays.
+        api.changes.put(("MODIFIED", document(phase="Succeeded")))
+        eventually(lambda: server.resources.get("north", "alert"), lambda found: found is not None and found.finished)
+        assert client.get("/scans/north.alert/report").content == report.content
+
+
+def test_finished_scan_without_topics_names_the_command(scan: MakeScan, serve_cluster: ServeCluster) -> None:
+    one = scan("1:0")
+    api = FakeApi([document(runsWith=runs_with(one.url), phase="Failed")], rights={("ada", "get", "north")})
+    with serve_cluster(api, one.open, one.url).client(ADA) as client:
+        chunk = client.get("/scans/north.alert/events").content
+    assert kinds(chunk) == ["begin", "resource", "status", "end"]
+    assert b"skymap-scanner fetch alert --namespace north" in chunk
+    assert b'{"report":false}' in chunk

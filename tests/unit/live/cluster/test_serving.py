@@ -1,0 +1,68 @@
+"""The server's certificate, and its renewal."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+from pathlib import Path
+
+import pytest
+from testing.pulsar.certificates import Certificates, make_certificates
+
+from skymap_scanner.errors import InputError
+from skymap_scanner.live.cluster import serving as module
+from skymap_scanner.live.cluster.serving import ServingCertificate
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Certificates:
+    return make_certificates(tmp_path / "made")
+
+
+def shown_name(serving: ServingCertificate, trusted: Path) -> str:
+    """Return the common name of the certificate that a client sees."""
+    ours, theirs = socket.socketpair()
+
+    def answer() -> None:
+        with serving.context.wrap_socket(theirs, server_side=True) as served:
+            served.recv(1)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    context = ssl.create_default_context(cafile=trusted)
+    context.check_hostname = False
+    with context.wrap_socket(ours) as client:
+        found = client.getpeercert()
+        client.send(b"x")
+    thread.join(10)
+    assert found is not None
+    return str(dict(entry[0] for entry in found["subject"])["commonName"])  # type: ignore[misc]
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Replace a file, as a renewed Secret does."""
+    before = path.stat().st_mtime_ns
+    path.write_bytes(content)
+    os.utime(path, ns=(before + 10**9, before + 10**9))
+
+
+def test_renewed_certificate_is_served(made: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHECK_INTERVAL", 0.0)
+    serving = ServingCertificate(made.server, made.server_key)
+    assert shown_name(serving, made.authority) == "localhost"
+    replace(made.server_key, b"half written")
+    serving.reload()
+    assert shown_name(serving, made.authority) == "localhost"
+    replace(made.server, made.client.read_bytes())
+    replace(made.server_key, made.client_key.read_bytes())
+    serving.reload()
+    assert shown_name(serving, made.authority) == "client"
+
+
+def test_unusable_certificates_are_reported(made: Certificates) -> None:
+    with pytest.raises(InputError, match="cannot be used"):
+        ServingCertificate(made.server, made.client_key)
+    with pytest.raises(InputError, match="cannot be used"):
+        ServingCertificate(made.server, made.authority.with_name("none"))

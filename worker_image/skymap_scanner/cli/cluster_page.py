@@ -1,0 +1,94 @@
+"""``skymap-scanner cluster-page``."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from threading import Event
+
+import click
+
+from skymap_scanner.cli.broker_options import BrokerOptions, with_broker
+from skymap_scanner.cli.page import listen
+from skymap_scanner.errors import InputError
+
+log = logging.getLogger(__name__)
+
+#: Shortest secret of a proxy (characters).
+SHORTEST_SECRET = 20
+
+
+@click.command()
+@with_broker()
+@click.option("--tenant", default="icecube", show_default=True, help="Pulsar tenant of the scans' topics.")
+@click.option("--namespace", "namespaces", multiple=True, help="Namespace of scans; may be repeated.  [default: all]")
+@click.option("--audience", help="Whom the users' tokens must be for.  [default: the API server]")
+@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104 - in a pod
+@click.option("--port", type=click.IntRange(0, 65535), default=8443, show_default=True, help="Port to listen on.")
+@click.option(
+    "--serving-certificate",
+    type=click.Path(path_type=Path),
+    help="Certificate (PEM) of this server.  [default: plain HTTP, for a proxy in front]",
+)
+@click.option("--serving-key", type=click.Path(path_type=Path), help="Private key (PEM) of that certificate.")
+@click.option(
+    "--account",
+    type=click.Path(path_type=Path),
+    default="/var/run/secrets/kubernetes.io/serviceaccount",
+    show_default=True,
+    help="Folder with token and ca.crt of the service account.",
+)
+def command(
+    broker_options: BrokerOptions,
+    tenant: str,
+    namespaces: tuple[str, ...],
+    audience: str | None,
+    host: str,
+    port: int,
+    serving_certificate: Path | None,
+    serving_key: Path | None,
+    account: Path,
+) -> int:
+    """Serve a web page of the scans of a cluster, in a pod of it, until SIGTERM. The chart runs it (page.enabled).
+
+    Users sign in with a token for the cluster, and see the scans that they may list. A proxy that authenticates users
+    proves it with the secret in SKYMAP_PAGE_PROXY_SECRET, or in the file that SKYMAP_PAGE_PROXY_SECRET_FILE names.
+
+    \b
+    Example:
+        skymap-scanner cluster-page -b pulsar://pulsar:6650 --namespace north --namespace south
+    """
+    opened = listen(port, host)
+
+    from skymap_scanner.live.cluster.access import Access
+    from skymap_scanner.live.cluster.api import KubernetesApi
+    from skymap_scanner.live.cluster.resources import Resources
+    from skymap_scanner.live.cluster.server import ClusterPages, OwnPulsar
+    from skymap_scanner.live.cluster.serving import ServingCertificate
+    from skymap_scanner.live.server import serve
+    from skymap_scanner.roles.stop import Stop
+    from skymap_scanner.secret import secret_of
+
+    serving = None
+    if serving_certificate is not None and serving_key is not None:
+        serving = ServingCertificate(serving_certificate, serving_key)
+    elif serving_certificate is not None or serving_key is not None:
+        raise click.UsageError("--serving-certificate and --serving-key belong together: give both")
+    secret = secret_of(os.environ, "SKYMAP_PAGE_PROXY_SECRET")
+    if secret is not None and len(secret) < SHORTEST_SECRET:
+        raise InputError(f"SKYMAP_PAGE_PROXY_SECRET is too short: use at least {SHORTEST_SECRET} characters")
+    api = KubernetesApi.in_cluster(os.environ, account)
+    resources = Resources(api, namespaces)
+    pulsar = OwnPulsar(broker_options.url, broker_options.access.admin_url, tenant, broker_options.open)
+    pages = ClusterPages(resources, Access(api, audience, secret), pulsar, serving)
+    stop = Stop().on_signals()
+    scheme, (address, served, *_) = "http" if serving is None else "https", opened.getsockname()
+    log.info("the page is at %s://%s:%d", scheme, address, served)
+    resources.start()
+    try:
+        serve(opened, pages, stop, Event(), None if serving is None else serving.context)
+    finally:
+        resources.stop()
+        pages.close()
+    return 0

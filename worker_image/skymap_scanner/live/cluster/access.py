@@ -1,0 +1,173 @@
+"""Who a user is, and what he may see: asked from the API server, and remembered for a short time.
+
+Reviews are those of Kubernetes: a TokenReview says whose a token is, a SubjectAccessReview whether somebody may do
+something. Tokens are remembered as digests alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+import time
+from base64 import b64decode
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from skymap_api.names import GROUP
+from skymap_api.text import is_token
+
+#: How long an answer is believed (s), and how many answers about tokens and about permissions are remembered.
+TRUST_TIME, MAX_USERS, MAX_RIGHTS = 30.0, 1000, 20_000
+#: Longest token: a browser stores no longer cookie. Most groups that a proxy may name, and longest name (characters).
+MAX_TOKEN, MAX_GROUPS, MAX_NAME = 3800, 100, 253
+#: What names of users and groups begin with that only the API server itself may give.
+RESERVED = "system:"
+
+T = TypeVar("T")
+
+
+class Reviews(Protocol):
+    """What is asked of the API server; see `KubernetesApi.review`."""
+
+    def review(self, group: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+        """Create a review and return its status."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user as the API server knows him; ``extra``: what its authenticator adds."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+class Remembered(Generic[T]):
+    """Answers that are believed for a time (s), the latest ``most`` of them; for any thread."""
+
+    def __init__(self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._seconds, self._clock = most, seconds, clock
+        self._lock = threading.Lock()
+        self._answers: OrderedDict[Hashable, tuple[float, T]] = OrderedDict()
+
+    def get(self, key: Hashable, ask: Callable[[], T]) -> T:
+        """Return the answer to a question, which is asked if it is not remembered."""
+        with self._lock:
+            until, answer = self._answers.get(key, (0.0, None))
+            if self._clock() < until:
+                return cast("T", answer)
+        answer = ask()
+        with self._lock:
+            self._answers[key] = self._clock() + self._seconds, answer
+            self._answers.move_to_end(key)
+            while len(self._answers) > self._most:
+                self._answers.popitem(last=False)
+        return answer
+
+
+class Access:
+    """Recognizes users, and decides what they may see.
+
+    ``audience``: whom their tokens must be for, default the API server. ``proxy``: the secret by which a proxy proves
+    that it has authenticated a user, default none.
+    """
+
+    def __init__(
+        self,
+        reviews: Reviews,
+        audience: str | None = None,
+        proxy: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reviews = reviews
+        self._audience = audience
+        self._proxy = proxy
+        self._users = Remembered[User | None](MAX_USERS, TRUST_TIME, clock)
+        self._rights = Remembered[bool](MAX_RIGHTS, TRUST_TIME, clock)
+
+    def user_with(self, token: str) -> User | None:
+        """Return the user whose token it is; None if nobody's. Raises ClusterError if the API server cannot say."""
+        if not token or len(token) > MAX_TOKEN or not is_token(token):
+            return None
+        return self._users.get(hashlib.sha256(token.encode()).digest(), lambda: self._review(token))
+
+    def _review(self, token: str) -> User | None:
+        audiences = [] if self._audience is None else [self._audience]
+        status = self._reviews.review("authentication.k8s.io", "TokenReview", {"token": token, "audiences": audiences})
+        if status.get("authenticated") is not True or not set(audiences) <= set(status.get("audiences") or ()):
+            return None
+        return _user(status.get("user") or {})
+
+    def user_of_proxy(self, authorization: str, groups: str) -> User | None:
+        """Return the user that a proxy names in HTTP's Basic scheme, with the proxy's secret as the password.
+
+        ``groups``: his groups, with commas between them. None without a proxy, with another secret, or for names that
+        only the API server may give, such as those of its administrators.
+        """
+        name, secret = basic_login(authorization)
+        listed = tuple(group for one in groups.split(",") if (group := one.strip()))
+        if self._proxy is None or not hmac.compare_digest(secret.encode(), self._proxy.encode()):
+            return None
+        if not name or len(listed) > MAX_GROUPS or not all(map(_is_allowed, (name, *listed))):
+            return None
+        return User(name, (*listed, "system:authenticated"))
+
+    def may(self, user: User, verb: str, namespace: str, name: str = "") -> bool:
+        """Return whether a user may do something with SkymapScans of a namespace (empty: all), or with one of them.
+
+        Raises ClusterError if the API server cannot say.
+        """
+        return self._rights.get((user, verb, namespace, name), lambda: self._ask(user, verb, namespace, name))
+
+    def _ask(self, user: User, verb: str, namespace: str, name: str) -> bool:
+        resource = {"group": GROUP, "resource": "skymapscans", "verb": verb, "namespace": namespace, "name": name}
+        who = {"user": user.name, "groups": user.groups, "uid": user.uid, "extra": dict(user.extra)}
+        spec = {"resourceAttributes": resource, **who}
+        status = self._reviews.review("authorization.k8s.io", "SubjectAccessReview", spec)
+        return status.get("allowed") is True and status.get("denied") is not True
+
+    def listed(self, user: User, namespaces: Iterable[str]) -> frozenset[str]:
+        """Return those of the namespaces whose scans a user may list."""
+        if self.may(user, "list", ""):
+            return frozenset(namespaces)
+        return frozenset(namespace for namespace in namespaces if self.may(user, "list", namespace))
+
+
+def basic_login(authorization: str) -> tuple[str, str]:
+    """Return name and password of a header in HTTP's Basic scheme (RFC 7617); empty ones if it is none."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        name, _, password = b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        return "", ""
+    return name, password
+
+
+def bearer_token(authorization: str) -> str:
+    """Return the token of a header in the Bearer scheme (RFC 6750); empty if it has none."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _is_allowed(name: str) -> bool:
+    return len(name) <= MAX_NAME and name.isprintable() and not name.lower().startswith(RESERVED)
+
+
+def _user(found: dict[str, Any]) -> User | None:
+    name, extra = str(found.get("username") or ""), found.get("extra") or {}
+    return (
+        None
+        if not name
+        else User(
+            name,
+            tuple(map(str, found.get("groups") or ())),
+            str(found.get("uid") or ""),
+            tuple((str(key), tuple(map(str, extra[key]))) for key in sorted(extra)),
+        )
+    )

@@ -1,0 +1,273 @@
+"""Serves the pages of a cluster's scans to its users.
+
+Every request is that of a user: a token in its header or in the cookie of the sign-in form, or a proxy that vouches for
+him. He sees the scans that he may list, and the page of each that he may get. Tokens are neither logged nor stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from skymap_api.text import printable_line
+from skymap_scanner.broker import Broker
+from skymap_scanner.errors import ClusterError
+from skymap_scanner.live.cluster.access import MAX_TOKEN, Access, User, bearer_token
+from skymap_scanner.live.cluster.resource import Resource
+from skymap_scanner.live.cluster.resources import Resources
+from skymap_scanner.live.cluster.serving import ServingCertificate
+from skymap_scanner.live.fit_log import FitLog
+from skymap_scanner.live.followers import Followers
+from skymap_scanner.live.pages import cluster_html, resource_html, sign_in_html
+from skymap_scanner.live.server import HEADERS, Followed, Pages, encode, events, html, message
+
+log = logging.getLogger(__name__)
+
+#: The cookie with the token of a user who has signed in. Its prefix keeps other hosts of the domain from setting it.
+COOKIE = "__Host-skymap-token"
+#: How long the browser keeps it (s), unless it is closed before.
+COOKIE_TIME = 12 * 3600
+#: Most streams of a user, and time between two checks whether a user may still see what a stream shows (s).
+MAX_STREAMS_OF_USER, CHECK_INTERVAL = 6, 30.0
+
+#: The user of a request.
+USER = web.RequestKey("user", User)
+#: Paths for which nobody needs to sign in.
+OPEN = frozenset({"/sign-in", "/sign-out", "/healthz", "/readyz"})
+
+
+@dataclass(frozen=True)
+class OwnPulsar:
+    """The Pulsar that the server reads, as scans name it, and how to open it.
+
+    ``admin_url``: None for the one beside the broker, which is not compared.
+    """
+
+    service_url: str
+    admin_url: str | None
+    tenant: str
+    open: Callable[[], Broker]
+
+    def has(self, one: Resource) -> bool:
+        """Return whether a scan is on it; one that has not started yet is expected there."""
+        used = one.pulsar
+        if used is None:
+            return True
+        same = self.admin_url in {None, used.admin_url}
+        return same and (used.service_url, used.tenant) == (self.service_url, self.tenant)
+
+
+class Unread:
+    """Stands for the follower of a scan whose messages cannot be read; ``reason`` says why."""
+
+    def __init__(self, reason: str, *, ended: bool) -> None:
+        self.key = ""
+        self.log = FitLog()
+        self.status: dict[str, Any] = {"phase": "unread", "trouble": reason}
+        self.version = 0
+        self.report: bytes | None = None
+        self.ended = ended
+
+
+class ClusterPages(Pages):
+    """The pages of the scans in a cluster, for the users that ``access`` recognizes."""
+
+    longest_body, most_streams = MAX_TOKEN + 1024, MAX_STREAMS_OF_USER
+
+    def __init__(
+        self, resources: Resources, access: Access, pulsar: OwnPulsar, serving: ServingCertificate | None = None
+    ) -> None:
+        super().__init__(Followers(pulsar.open))
+        self._resources = resources
+        self._access = access
+        self._pulsar = pulsar
+        self._serving = serving
+
+    def close(self) -> None:
+        """Stop following all scans."""
+        self._followers.close()
+
+    def tend(self) -> None:
+        """Stop following scans that no page shows, and load a renewed certificate."""
+        super().tend()
+        if self._serving is not None:
+            self._serving.reload()
+
+    def app(self) -> web.Application:
+        """Return the application with the routes of all pages, of the sign-in form, and of the probes."""
+        app = super().app()
+        app.router.add_post("/sign-in", self._sign_in)
+        app.router.add_post("/sign-out", self._sign_out)
+        app.router.add_get("/healthz", self._healthy)
+        app.router.add_get("/readyz", self._ready)
+        return app
+
+    async def _healthy(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002 - aiohttp's signature
+        return message(200, "ok")
+
+    async def _ready(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002 - aiohttp's signature
+        return message(200, "ok") if self._resources.complete else message(503, "The scans are not listed yet.")
+
+    # Who asks
+
+    async def refusal(self, request: web.Request) -> web.StreamResponse | None:
+        """Ask who has not signed in to do so."""
+        if request.path in OPEN:
+            return None
+        user = await self._user(request)
+        if user is not None:
+            request[USER] = user
+            return None
+        if request.method != "GET" or "text/html" not in request.headers.get("Accept", ""):
+            return message(401, "Sign in first, or send a token as Authorization: Bearer.")
+        if request.headers.get("Sec-Fetch-Site") == "cross-site" and COOKIE not in request.cookies:
+            return html(sign_in_html(again=True), 401)
+        note = "Your token is not accepted any more. Sign in again." if COOKIE in request.cookies else ""
+        return html(sign_in_html(note), 401)
+
+    async def _user(self, request: web.Request) -> User | None:
+        """Return the user of a request: by a proxy, by the token in its header, or by that in its cookie."""
+        authorization = request.headers.get("Authorization", "")
+        groups = ",".join(request.headers.getall("X-Forwarded-Groups", ()))
+        if (user := self._access.user_of_proxy(authorization, groups)) is not None:
+            return user
+        token = bearer_token(authorization) or request.cookies.get(COOKIE, "")
+        return await asyncio.to_thread(self._access.user_with, token)
+
+    async def _sign_in(self, request: web.Request) -> web.StreamResponse:
+        if _is_foreign(request):
+            return message(403, "Sign in on the page itself.")
+        given = (await request.post()).get("token", "")
+        token = given.strip() if isinstance(given, str) else ""
+        user = await asyncio.to_thread(self._access.user_with, token)
+        if user is None:
+            return html(sign_in_html("This token is not accepted: it is not valid, has expired, or is too long."), 401)
+        log.info("%s has signed in", printable_line(user.name))
+        answer = _to_first_page()
+        answer.set_cookie(COOKIE, token, max_age=COOKIE_TIME, path="/", secure=True, httponly=True, samesite="Strict")
+        return answer
+
+    async def _sign_out(self, request: web.Request) -> web.StreamResponse:
+        if _is_foreign(request):
+            return message(403, "Sign out on the page itself.")
+        answer = _to_first_page()
+        answer.del_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
+        return answer
+
+    def watchers(self, request: web.Request) -> str:
+        """Return whose stream it will be."""
+        return str(request[USER].name)
+
+    # What there is to see
+
+    async def first(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the list of the scans that the user may list."""
+        answer = html(await asyncio.to_thread(self._listed, request[USER], COOKIE in request.cookies))
+        answer.enable_compression()
+        return answer
+
+    def _listed(self, user: User, signed_in: bool) -> bytes:
+        scans = self._resources.all()
+        seen = self._access.listed(user, {one.namespace for one in scans})
+        shown = [one for one in scans if one.namespace in seen]
+        return cluster_html(shown, datetime.now(UTC), user.name, full=self._resources.full, signed_in=signed_in)
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the page of a scan."""
+        one = await self._resource(request)
+        return html(resource_html(f"{one.namespace}/{one.name}", request[USER].name, COOKIE in request.cookies))
+
+    async def _resource(self, request: web.Request) -> Resource:
+        """Return the scan of a request. One that the user may not get does not exist for him."""
+        namespace, _, name = request.match_info["name"].partition(".")
+        one = self._resources.get(namespace, name)
+        if one is None or not await asyncio.to_thread(self._access.may, request[USER], "get", namespace, name):
+            raise web.HTTPNotFound(reason="There is no such scan, or you may not see it.")
+        return one
+
+    async def follower(self, request: web.Request) -> Followed:
+        """Return what follows the scan: its follower, which begins now if there is none, or why it is not read."""
+        one = await self._resource(request)
+        known = self._followers.get(one.uid)
+        return await asyncio.to_thread(self._follow, one) if known is None else known
+
+    def _follow(self, one: Resource) -> Followed:
+        if not self._pulsar.has(one):
+            reason = (
+                "The scan has a Pulsar of its own, which this page does not read. It shows what the operator reports."
+            )
+            return Unread(reason, ended=one.finished)
+        topics = one.topics(self._pulsar.tenant)
+        if one.finished:
+            with self._pulsar.open() as broker:
+                if topics.plan not in broker.topics(topics.plan):
+                    command = f"skymap-scanner fetch {one.name} --namespace {one.namespace}"
+                    reason = (
+                        f"The scan has ended, and its messages were deleted. For its results and its report: {command}"
+                    )
+                    return Unread(reason, ended=True)
+        return self._followers.follow(f"{one.namespace}/{one.name}", topics, one.uid)
+
+    async def stream(self, request: web.Request, follower: Followed) -> AsyncIterator[bytes]:
+        """Yield the events of a scan and of its SkymapScan, as long as the user may see them."""
+        one = await self._resource(request)
+        until = time.monotonic() + CHECK_INTERVAL
+        reported = Reported(self._resources, one)
+        async for event in events(follower, request.headers.get("Last-Event-ID", ""), reported.changes):
+            if time.monotonic() > until:
+                if not await self._may_still_see(request):
+                    return
+                until = time.monotonic() + CHECK_INTERVAL
+            yield event
+            if reported.gone:
+                return
+
+    async def _may_still_see(self, request: web.Request) -> bool:
+        with suppress(ClusterError, web.HTTPNotFound):
+            user = await self._user(request)
+            if user is not None:
+                request[USER] = user
+                await self._resource(request)
+                return True
+        return False
+
+
+class Reported:
+    """The changes of a SkymapScan as events of a stream; ``gone``: it was deleted, so that nothing follows."""
+
+    def __init__(self, resources: Resources, one: Resource) -> None:
+        self._resources = resources
+        self._first = one
+        self._last: Resource | None = None
+        self.gone = False
+
+    def changes(self) -> Iterator[bytes]:
+        """Yield the scan if it has changed since the last call."""
+        now = self._resources.get(self._first.namespace, self._first.name)
+        if now is None or now.uid != self._first.uid:
+            self.gone = True
+            yield encode("resource", {"gone": True})
+        elif now is not self._last:
+            self._last = now
+            yield encode("resource", now.as_values(datetime.now(UTC)) | {"backlogs": self._resources.backlog(now)})
+
+
+def _to_first_page() -> web.Response:
+    return web.Response(status=303, headers=HEADERS | {"Location": "/"})
+
+
+def _is_foreign(request: web.Request) -> bool:
+    """Return whether a page of another site sends the form."""
+    if "Sec-Fetch-Site" in request.headers:
+        return request.headers["Sec-Fetch-Site"] != "same-origin"
+    origin = request.headers.get("Origin")
+    return origin is not None and urlsplit(origin).netloc != request.headers.get("Host", "")
