@@ -66,7 +66,7 @@ class Progress(Status):
     calibration: CalibrationStatus | None = None
     """Re-simulations of the event that calibrate its contours; None if the scan has none."""
     outputs: Annotated[tuple[FileName, ...], Field(max_length=MAX_OUTPUTS)] = ()
-    """Names of the files, once they are written."""
+    """Names of the files that are written; until the saver is done, more follow."""
     obstacle: Annotated[str, Field(max_length=MAX_OBSTACLE)] | None = None
     """What keeps the saver from writing, such as a full disk; it retries."""
 

@@ -265,7 +265,7 @@ def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
         "eta": _eta(progress, pulsar.progress_time),
     }
     spec = observed.scan.spec
-    if progress.outputs and spec is not None:
+    if progress.outputs and progress.phase is ProgressPhase.DONE and spec is not None:
         names = Names.of(observed.scan.namespace, observed.scan.name)
         changes["outputs"] = Outputs(
             claim=spec.output.claim.name or names.claim,

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,14 @@ from tests.unit.notices.receiver import Receiver
 from tests.unit.results.conftest import make_bowl, make_scan
 
 from skymap_api.exit_codes import ExitCode
+from skymap_api.progress import FitCounts, Progress, ProgressPhase
+from skymap_scanner.cli.local_run import _announcing
 from skymap_scanner.cli.notices import NoticeOptions, Notices, notice_of_result, read_options, retraction
 from skymap_scanner.cli.scan_folder import discard_scan
 from skymap_scanner.errors import InputError
 from skymap_scanner.notices.destination import Destination
 from skymap_scanner.notices.outbox import Outbox
-from skymap_scanner.results import write_results
+from skymap_scanner.results import ScanResult, write_results
 from skymap_scanner.scan.plan_entries import EventFacts
 
 SECRET = "correct horse battery staple"  # noqa: S105 - of these tests
@@ -119,6 +122,16 @@ def test_retraction_has_the_name_that_was_sent(folder):
         assert all("IceCube-231202B" in one["text"] for one in bodies(receiver))
 
 
+def test_event_keeps_the_name_by_date_without_letter(folder):
+    """A later command without --letter has nothing new to say."""
+    with Receiver().running() as receiver:
+        to = f"webhook={receiver.url}"
+        for words in (["--letter", "B"], [], ["--letter", "C"], []):
+            assert command("notify", folder, "--to", to, *words)[0] == 0
+        names = [one["summary"]["name"] for one in bodies(receiver)]
+    assert names == ["IceCube-231202B", "IceCube-231202C"]
+
+
 def test_refused_notice_exits_1_and_is_sent_later(folder):
     with Receiver((404, {}), (200, {})).running() as receiver:
         code, output = command("notify", folder, "--to", f"webhook={receiver.url}")
@@ -161,6 +174,57 @@ def test_refused_notice_is_not_retried_after_a_later_one(folder):
         with notices_to(receiver.url, folder) as notices:
             assert notices.end() is ExitCode.DONE
     assert [one["type"] for one in bodies(receiver)] == ["initial", "update"]
+
+
+def test_mapped_result_is_sent_at_once_and_not_again(folder):
+    with Receiver().running() as receiver, notices_to(receiver.url, folder) as notices:
+        notices.begin(GOLD)
+        notices.mapped()
+        eventually(lambda: len(receiver.received) == 2)
+        notices.mapped()
+        assert notices.end() is ExitCode.DONE
+    assert [one["type"] for one in bodies(receiver)] == ["initial", "update"]
+
+
+def test_notice_with_links_waits_for_the_files(folder):
+    with Receiver().running() as receiver, notices_to(receiver.url, folder) as notices:
+        notices._options = replace(notices._options, results_url="https://x.org/a")
+        notices.mapped()
+        assert notices.outbox.entries == []
+        write_results(ScanResult.read(next(folder.glob("run*.json"))), folder, ["fits"])
+        assert notices.end() is ExitCode.DONE
+    (sent,) = bodies(receiver)
+    assert sent["links"]["map"].endswith(".multiorder.fits")
+
+
+def test_mapped_leaves_errors_to_the_end(tmp_path):
+    with Receiver().running() as receiver, notices_to(receiver.url, tmp_path) as notices:
+        notices.mapped()
+        with pytest.raises(InputError, match="holds no result"):
+            notices.end()
+
+
+class Counting:
+    """Counts how often the result is announced."""
+
+    calls = 0
+
+    def mapped(self) -> None:
+        self.calls += 1
+
+
+def test_run_announces_once_the_first_file_is_written():
+    shown: list[Progress] = []
+    notices = Counting()
+    both = _announcing(shown.append, notices)
+    fits = FitCounts(done=1, started=1, planned=1)
+    snapshot = Progress(
+        name="x", phase=ProgressPhase.SCANNING, levels=(), fits=fits, rate=0, eta=None, elapsed=1, best=None
+    )
+    for phase, outputs, calls in [("scanning", (), 0), ("writing", (), 0), ("writing", ("a.json",), 1)]:
+        both(snapshot.model_copy(update={"phase": ProgressPhase(phase), "outputs": outputs}))
+        assert notices.calls == calls
+    assert len(shown) == 3
 
 
 def test_result_of_retracted_event_is_sent_only_by_hand(folder):

@@ -51,6 +51,27 @@ def test_restarted_saver_repeats_no_notice(finished):
     assert first["summary"]["name"] == last["summary"]["name"]
 
 
+class Looking(SaverNotices):
+    """Notes which files of the result are there when it is announced."""
+
+    there: tuple[str, ...] = ()
+
+    def mapped(self, result: Path) -> None:
+        self.there = tuple(sorted(path.suffix for path in result.parent.glob("run*")))
+        super().mapped(result)
+
+
+def test_result_is_announced_before_files_that_take_long(finished):
+    for path in finished.folder.glob("run*"):
+        path.unlink()
+    with Receiver().running() as receiver:
+        announcer = Looking(finished.folder, lambda: options(receiver.url), Stop())
+        assert saved(finished, announcer, ("json", "summary", "png"))
+    assert announcer.there == (".json",)
+    assert [one["type"] for one in bodies(receiver)] == ["initial", "update"]
+    assert list(finished.folder.glob("run*.png"))
+
+
 def failing() -> NoticeOptions:
     raise InputError("notices are signed: set SKYMAP_NOTIFY_SECRET")
 

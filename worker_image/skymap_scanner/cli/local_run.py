@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from skymap_api.exit_codes import ExitCode
 from skymap_api.names import RESULT_FORMATS
+from skymap_api.progress import Progress, ProgressPhase
 from skymap_api.resource import Simulation
 from skymap_api.text import shell_line
 from skymap_scanner.cli.broker_options import BrokerOptions
@@ -179,7 +180,7 @@ def _scan_to_end(request: RunRequest, record: Record, notices: Notices | None) -
     _announce(scan)
     with live_page(scan, request.page_port) as page:
         with progress_display(Console(stderr=True)) as show:
-            finished = run_local(scan, page.watching(show), stop)
+            finished = run_local(scan, page.watching(_announcing(show, notices)), stop)
         if not finished:
             again = shell_line(["skymap-scanner", *(word for word in sys.argv[1:] if word != "--restart")])
             click.echo(f"Stopped; nothing is lost. The same command resumes the scan:\n    {again}", err=True)
@@ -190,6 +191,17 @@ def _scan_to_end(request: RunRequest, record: Record, notices: Notices | None) -
             _end(request, notices, stop, page)
         finally:
             remove_working_files(folder)
+
+
+def _announcing(show: Callable[[Progress], None], notices: Notices | None) -> Callable[[Progress], None]:
+    """Return a function that shows the progress, and sends the result once its first file is written."""
+
+    def both(progress: Progress) -> None:
+        show(progress)
+        if notices is not None and progress.phase is ProgressPhase.WRITING and progress.outputs:
+            notices.mapped()
+
+    return both
 
 
 def _end(request: RunRequest, notices: Notices | None, stop: Stop, page: PageProcess | None = None) -> None:

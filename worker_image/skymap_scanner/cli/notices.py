@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -35,9 +36,11 @@ from skymap_scanner.notices.notice import (
 from skymap_scanner.notices.outbox import Entry, Outbox, open_outbox
 from skymap_scanner.notices.sender import Sender
 from skymap_scanner.results import ScanResult
-from skymap_scanner.results.naming import named_by_date
+from skymap_scanner.results.naming import is_named_by_date, named_by_date
 from skymap_scanner.roles.saver.scan_state import event_metadata
 from skymap_scanner.scan.plan_entries import EventFacts
+
+log = logging.getLogger(__name__)
 
 #: How long attempts are repeated after the last fit (s).
 FINISH_SECONDS = 120.0
@@ -85,6 +88,7 @@ class Notices:
     def __init__(self, folder: Path, options: NoticeOptions) -> None:
         self._folder, self._options = folder, options
         self._stack = ExitStack()
+        self._result_added = False
 
     def __enter__(self) -> Self:
         self._outbox = self._stack.enter_context(open_outbox(self._folder))
@@ -107,6 +111,18 @@ class Notices:
         if notice.type == "initial" and not is_retracted(self._outbox, notice.event_id):
             self._add(notice)
 
+    def mapped(self, source: Path | None = None) -> None:
+        """Send the result without waiting: its JSON or npz file is there, and the other files are still being made.
+
+        A notice with links waits for these files, and an error for `end`, which tries again.
+        """
+        if self._result_added or self._options.results_url:
+            return
+        try:
+            self._add_result(source)
+        except InputError as error:
+            log.info("no notice about the result yet: %s", error)
+
     def end(self, source: Path | None = None, stopped: Callable[[], bool] = lambda: False) -> ExitCode:
         """Send the result in the folder, or that of a file, unless it has been sent; wait until everything is sent.
 
@@ -114,24 +130,33 @@ class Notices:
         a destination refused a notice, UNAVAILABLE if one has not answered yet. ``stopped``: whether to wait no longer.
         """
         try:
-            notice = notice_of_result(self._outbox, source or self._folder, self._options)
+            if not self._result_added:
+                self._add_result(source)
         except InputError:
             self._finish(stopped)  # the initial notice may still be on its way
             raise
+        return self._finish(stopped)
+
+    def send(self, notice: Notice, stopped: Callable[[], bool] = lambda: False) -> ExitCode:
+        """Send a notice, and what the outbox still holds for the same destinations; see `end`."""
+        self._add_or_explain(notice)
+        return self._finish(stopped)
+
+    def _add_result(self, source: Path | None) -> None:
+        notice = notice_of_result(self._outbox, source or self._folder, self._options)
         if is_retracted(self._outbox, notice.event_id):
             click.echo(
                 f"Event {notice.event_id} was retracted, so no notice of its result is sent; "
                 "skymap-scanner notify --comment sends one.",
                 err=True,
             )
-            return self._finish(stopped)
-        return self.send(notice, stopped)
+        else:
+            self._add_or_explain(notice)
+        self._result_added = True
 
-    def send(self, notice: Notice, stopped: Callable[[], bool] = lambda: False) -> ExitCode:
-        """Send a notice, and what the outbox still holds for the same destinations; see `end`."""
+    def _add_or_explain(self, notice: Notice) -> None:
         if not self._add(notice):
             click.echo(f"Notice {notice.key} was added to the outbox before, and is sent once.", err=True)
-        return self._finish(stopped)
 
     def _add(self, notice: Notice) -> list[Entry]:
         """Add a notice to the outbox; raises InputError if GCN's topic is for other events."""
@@ -175,14 +200,24 @@ def notice_of_result(
 ) -> Notice:
     """Return the notice of a result: a file, or the only one in a folder.
 
-    ``kind``: default what comes next. ``letter`` names the event by its date.
+    ``kind``: default what comes next. ``letter`` names the event by its date; without it, the event keeps the name by
+    date that its latest notice gave it, so that the same result is not another notice.
     """
     path = _only_result(source)
     result = ScanResult.read(path)
-    summary, fields = summary_of_result(result if letter is None else named_by_date(result, letter))
+    result = _named_as_before(outbox, result) if letter is None else named_by_date(result, letter)
+    summary, fields = summary_of_result(result)
     links = links_of(options.results_url, path.stem, (one.name for one in path.parent.iterdir()))
     made = Notice(kind or "initial", chosen_tense(summary, options.tense), 0, "", summary, fields, links, comment)
     return next_notice(outbox, made, fixed=kind is not None)
+
+
+def _named_as_before(outbox: Outbox, result: ScanResult) -> ScanResult:
+    """Return the result with the name by date that its latest notice gave the event, if that gave one."""
+    metadata = result.metadata
+    earlier = outbox.notices(f"{metadata.run_id}_{metadata.event_id}")
+    name = str(earlier[-1].summary.get("name")) if earlier else ""
+    return replace(result, metadata=replace(metadata, name=name)) if is_named_by_date(name) else result
 
 
 def retraction(outbox: Outbox, source: Path, options: NoticeOptions, comment: str, letter: str | None = None) -> Notice:

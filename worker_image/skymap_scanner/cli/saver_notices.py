@@ -30,6 +30,13 @@ class SaverNotices:
         except InputError as error:
             log.warning("no notice that the scan has begun: %s", error)
 
+    def mapped(self, result: Path) -> None:
+        """Send the result without waiting."""
+        try:
+            self._open().mapped(result)
+        except InputError as error:
+            log.warning("no notice about the result yet: %s", error)
+
     def written(self, outputs: Sequence[Path]) -> None:
         """Send the result, and wait until it is sent or given up."""
         # The result has the shortest name: those of the other files begin with its stem.

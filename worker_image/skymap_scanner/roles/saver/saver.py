@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,9 @@ from skymap_scanner.scan.seeds import Round
 
 log = logging.getLogger(__name__)
 
+#: Formats that hold the whole result, from which notices and all other files but the .i3 file are made.
+WHOLE_RESULT = ("json", "npz")
+
 
 @dataclass(frozen=True, slots=True)
 class SaverSettings:
@@ -70,6 +73,9 @@ class Announcer(Protocol):
 
     def began(self, scan: ScanEntry) -> None:
         """Announce that the scan has begun."""
+
+    def mapped(self, result: Path) -> None:
+        """Announce the result, whose JSON or npz file is written; the other files follow."""
 
     def written(self, outputs: Sequence[Path]) -> None:
         """Announce that its files are written."""
@@ -119,7 +125,7 @@ def save(
                 progress, plan_reader.plan, collected, statement, settings.results, attempts, outlook
             )
             try:
-                outputs = _save(broker, settings, stop, plan_reader, collected, spool, reporter)
+                outputs = _save(broker, settings, stop, plan_reader, collected, spool, reporter, announcer)
             except (OSError, InputError) as error:
                 if is_disk_full(error):
                     reporter.fail(str(error))
@@ -176,6 +182,7 @@ def _save(
     collected: BestFitReader,
     spool: Spool,
     reporter: ProgressReporter,
+    announcer: Announcer | None,
 ) -> list[Path] | None:
     """Collect all pixels and write the files; None if a stop was requested first."""
     _make_folders(settings)
@@ -192,7 +199,13 @@ def _save(
     if stop.requested:
         return None
     reporter.publish(ProgressPhase.WRITING)
-    outputs = _write(broker, settings, plan, collected, spool)
+
+    def mapped(files: Sequence[Path]) -> None:
+        reporter.publish(ProgressPhase.WRITING, files)
+        if announcer is not None:
+            announcer.mapped(files[0])
+
+    outputs = _write(broker, settings, plan, collected, spool, mapped)
     (settings.results / PARTIAL).unlink(missing_ok=True)
     return outputs
 
@@ -212,9 +225,23 @@ def check_expected(scan: ScanEntry, settings: SaverSettings) -> None:
         raise InputError(f"scan {scan.name} has the pixels {scan.pixels or 'whole sky'}, not {settings.pixels}")
 
 
-def _write(broker: Broker, settings: SaverSettings, plan: Plan, collected: BestFitReader, spool: Spool) -> list[Path]:
-    """Write the .i3 file, then the results, last the report."""
+def _write(
+    broker: Broker,
+    settings: SaverSettings,
+    plan: Plan,
+    collected: BestFitReader,
+    spool: Spool,
+    mapped: Callable[[Sequence[Path]], None] = lambda _files: None,
+) -> list[Path]:
+    """Write the result, the .i3 file, then all that is made of them, last the report.
+
+    ``mapped`` is called once the files of the result are written: pictures take seconds, and notices need none.
+    """
     result = scan_result(plan, collected.best_fits, partial(statement_of, spool, collected.best_fits))
+    whole = [name for name in settings.formats if name in WHOLE_RESULT]
+    first = write_results(result, settings.results, whole) if whole else []
+    if first:
+        mapped(first)
     output = settings.output.with_name(settings.output.name.replace("{stem}", result.stem))
     with FrameWriter(output) as writer:
         for topic in collected.scan.event.metadata_topics:
@@ -224,7 +251,8 @@ def _write(broker: Broker, settings: SaverSettings, plan: Plan, collected: BestF
             done = [spool.read(one) for one in rounds if collected.best_fits.has(one)]  # all, unless saved early
             for frame in kept_frames(done, keep_all=collected.scan.keep_all_seeds):
                 writer.write(frame)
-    outputs = [output, *write_results(result, settings.results, settings.formats)]
+    rest = [name for name in settings.formats if name not in WHOLE_RESULT]
+    outputs = [output, *first, *(write_results(result, settings.results, rest) if rest else ())]
     if "report" in settings.formats:
         history = list(fit_history(plan, collected.best_fits, spool))
         outputs.append(write_history(settings.results, result, history))
