@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from skymap_api.names import MAX_SCAN_NAME
 from skymap_api.resource.base import INT32, Count, Number
-from skymap_api.resource.status import BestFitStatus, CalibrationStatus, FileName, LevelStatus, Status
+from skymap_api.resource.status import BestFitStatus, CalibrationStatus, FileName, LevelStatus, NoticesStatus, Status
 from skymap_api.validation_errors import describe_errors
 
 #: Longest text of an obstacle (characters) and most files that a snapshot names.
@@ -72,6 +72,8 @@ class Progress(Status):
 
     left_out: Annotated[str, Field(max_length=MAX_OBSTACLE)] | None = None
     """Formats that are not written for lack of memory, and why."""
+    notices: NoticesStatus | None = None
+    """Notices that the saver sends; None if it sends none."""
 
     @model_validator(mode="after")
     def _totals_are_bounded(self) -> Self:

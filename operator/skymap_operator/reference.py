@@ -33,7 +33,7 @@ LABELS: dict[str, Iterable[str]] = {
 }
 
 #: Objects whose fields are described; those of the others are parts of a SkymapScan.
-_WITH_FIELDS = ("AllowedInPods", "AllowedPulsar")
+_WITH_FIELDS = ("AllowedInPods", "AllowedPulsar", "NoticeDestination")
 
 
 def settings_page() -> str:

@@ -133,6 +133,38 @@ class AllowedPulsar(Model):
         return self
 
 
+#: Where notices may go: as with ``--notify`` of the scanner, whose tests compare the two.
+NOTICE = r"^((webhook|cloudevents)(=https://[^ /?#@]+(/[^ ?#@]*)?)?|slack|gcn(=gcn\.notices(\.[a-z0-9_]{1,60}){1,6})?)$"
+
+
+class NoticeDestination(Model):
+    """A destination of notices, for scans that name it in spec.notices.to."""
+
+    name: Word
+    """Its name."""
+    to: Annotated[str, Field(max_length=1024, pattern=NOTICE)]
+    """What `--notify` takes: webhook=URL, cloudevents=URL, slack, gcn or gcn=TOPIC; webhook or cloudevents alone if
+    NOTICES_SECRET holds the URL."""
+    namespaces: NamePatterns = ()
+    """Namespaces whose scans may name it. An empty list allows it nowhere."""
+    gcn_domain: Literal["gcn.nasa.gov", "test.gcn.nasa.gov", "dev.gcn.nasa.gov"] = "gcn.nasa.gov"
+    """Which of GCN's Kafkas gets it."""
+    trusted_key: DataKey | None = None
+    """Key in NOTICES_SECRET of CA certificates (PEM) that are trusted for the URLs of notices, too."""
+
+    @property
+    def kind(self) -> str:
+        """What stands before the address: ``webhook``, ``cloudevents``, ``slack`` or ``gcn``."""
+        return self.to.partition("=")[0]
+
+
+def _names_differ(listed: tuple[NoticeDestination, ...]) -> tuple[NoticeDestination, ...]:
+    names = [one.name for one in listed]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{twice[0]} is the name of two destinations")
+    return listed
+
+
 class SettingsError(Exception):
     """A variable is missing, unknown or invalid; the message names it."""
 
@@ -213,6 +245,10 @@ class Settings(BaseModel):
     """What scans may name in spec.pulsar: another Pulsar, another tenant, Secrets. By default nothing."""
     event_addresses: AddressWords = ("public",)
     """Addresses from which events may be downloaded: public, any, networks (10.1.0.0/16), exclusions (!10.1.2.0/24)."""
+    notices: Annotated[tuple[NoticeDestination, ...], AfterValidator(_names_differ)] = ()
+    """Where notices of scans may go. By default nowhere."""
+    notices_secret: ObjectName = "skymap-notices"  # noqa: S105 - the name of a Secret
+    """Secret with what notices need, in each of their namespaces. Whoever may create pods there can read it."""
     metrics_of_scans: bool = False
     """Whether /metrics shows figures of each scan by its name. Whoever can reach the port can read them."""
     seconds_per_task: Seconds = 1.0

@@ -72,6 +72,8 @@ BROKER = "serviceUrl must be pulsar://HOST:PORT or pulsar+ssl://HOST:PORT, witho
 ADMIN = "adminUrl must be http://HOST:PORT or https://HOST:PORT, without credentials"
 CLAIM = "size and storageClassName are for a new claim"
 SIZE = "size must be more than 0"
+RESULTS = "resultsUrl is published: it must be http://HOST... or https://HOST..., without user, password and query"
+FILES = "notices: are made from the json or the npz file: output.formats must have one of them"
 
 _SHARE = {"nside": 64, "parents": 96, "probability": 0.999}
 
@@ -178,6 +180,17 @@ ACCEPTED = [
         },
     ),
     Accepted(
+        "notices",
+        URL
+        | {
+            "notices": {"to": ["observatory", "gcn"], "alertTense": "test", "resultsUrl": "https://a.org/maps/1"},
+            "output": {"formats": ["npz", "png"]},
+        },
+    ),
+    Accepted(
+        "notices of all formats", URL | {"notices": {"to": ["a"], "alertTense": "archival"}, "output": {"formats": []}}
+    ),
+    Accepted(
         "life",
         URL
         | {
@@ -194,6 +207,20 @@ ACCEPTED = [
 
 REFUSED = [
     Refused("no event", {}, "event"),
+    Refused("notices to nobody", URL | {"notices": {"to": [], "alertTense": "test"}}, "notices.to"),
+    Refused("notices that are not marked", URL | {"notices": {"to": ["a"]}}, "notices.alertTense"),
+    Refused(
+        "results behind a query",
+        URL | {"notices": {"to": ["a"], "alertTense": "test", "resultsUrl": "https://a.org/?token=1"}},
+        "notices.resultsUrl",
+        RESULTS,
+    ),
+    Refused(
+        "notices without their file",
+        URL | {"notices": {"to": ["a"], "alertTense": "test"}, "output": {"formats": ["png"]}},
+        "notices",
+        FILES,
+    ),
     Refused("no source", event(), "event", SOURCES),
     Refused("two sources", event(url="http://a.org/", simulate={}), "event", SOURCES),
     Refused("a path on a cluster", event(path="event.json"), "event.path", ONE_MACHINE, by_cluster_only=True),

@@ -38,6 +38,7 @@ CHANGES = [
     Change("worker pods", URL, pod(nodeSelector={"a": "b"})),
     Change("all pods", URL, URL | {"podTemplate": {"tolerations": [{"operator": "Exists"}]}}),
     Change("priority", URL, URL | {"priority": "Realtime"}),
+    Change("notices", URL, URL | {"notices": {"to": ["a"], "alertTense": "test"}}),
     Change("suspend", URL, URL | {"suspend": True}),
     Change("deadlines", URL | {"activeDeadlineSeconds": 60}, URL | {"startingDeadlineSeconds": 60}),
     Change("time to live", URL, URL | {"ttlSecondsAfterFinished": {"succeeded": 5}}),

@@ -26,6 +26,7 @@ from skymap_api.resource.base import (
     inside_rule,
 )
 from skymap_api.resource.event import EventSource, SecretName
+from skymap_api.resource.notices import Notices
 from skymap_api.resource.pods import PodTemplate
 from skymap_api.resource.quantities import Quantity, compare
 from skymap_api.resource.workers import Workers
@@ -244,6 +245,8 @@ class SkymapScanSpec(Model):
     """Results and where they are written. Can be changed until they are written, but for keepAllSeeds."""
     pulsar: OnCluster[Pulsar | None] = None
     """Connection to Apache Pulsar, if the administrator allows it. Default: the operator's. Cannot be changed."""
+    notices: OnCluster[Notices | None] = None
+    """Notices when the scan begins and ends. Default: none. A change counts until the results are written."""
     suspend: OnCluster[Flag] = False
     """Suspends the scan: its pods end and its topics stay. Once it is false again, the scan resumes."""
     ttl_seconds_after_finished: OnCluster[TimeToLive] = TimeToLive()
@@ -297,6 +300,15 @@ class SkymapScanSpec(Model):
             "self.pixels.all(pixel, pixel < 12 * self.levels[0].nside * self.levels[0].nside)",
             holds=lambda spec: all(pixel < whole_sky(spec.levels[0].nside) for pixel in spec.pixels or ()),
             field="pixels",
+        ),
+        Rule(
+            "notices: are made from the json or the npz file: output.formats must have one of them",
+            cel="!has(self.notices) || !has(self.output) || !has(self.output.formats) || "
+            "self.output.formats.size() == 0 || self.output.formats.exists(one, one == 'json' || one == 'npz')",
+            holds=lambda spec: (
+                spec.notices is None or not spec.output.formats or bool({"json", "npz"} & set(spec.output.formats))
+            ),
+            field="notices",
         ),
     )
     immutable: ClassVar = (

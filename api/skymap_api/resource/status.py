@@ -38,6 +38,7 @@ class ConditionType(StrEnum):
     SUCCEEDED = "Succeeded"
     PROGRESSING = "Progressing"
     DEGRADED = "Degraded"
+    NOTIFIED = "Notified"
 
 
 class Reason(StrEnum):
@@ -89,6 +90,9 @@ class Reason(StrEnum):
     MESSAGE_UNREADABLE = "MessageUnreadable"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
     KUBERNETES_WARNING = "KubernetesWarning"
+    # Notified
+    NOTICES_SENT = "NoticesSent"
+    NOTICES_FAILED = "NoticesFailed"
 
 
 class Status(Model):
@@ -102,7 +106,7 @@ class Condition(Status):
 
     type: ConditionType
     """Succeeded: whether the finished scan has its results. Progressing: whether it is running. Degraded: whether a
-    problem holds it up."""
+    problem holds it up. Notified: whether all destinations have got its notices, if it names any."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     observed_generation: Annotated[Whole, Field(ge=0)] = 0
@@ -205,6 +209,32 @@ class Outputs(Status):
     """Names of the files in the folder."""
 
 
+class NoticeStatus(Status):
+    """The latest notice to a destination."""
+
+    to: Annotated[str, Field(max_length=1024)]
+    """Destination, as `--notify` of the saver names it."""
+    type: Literal["initial", "update", "retraction"]
+    """Type of the notice."""
+    state: Literal["Pending", "Sent", "Failed"]
+    """Pending: it is sent, or sent again. Failed: the destination refused it."""
+    sent: AwareDatetime | None = None
+    """When the destination accepted it."""
+    message: Annotated[str, Field(max_length=512)] | None = None
+    """Why the last attempt failed."""
+
+
+class NoticesStatus(Status):
+    """The notices of the scan."""
+
+    destinations: Annotated[tuple[NoticeStatus, ...], Field(max_length=8)] = ()
+    """The latest notice to each destination."""
+    fault: Annotated[str, Field(max_length=1024)] | None = None
+    """Why no notice can be made or sent."""
+    ended: Flag = False
+    """Whether the saver sends no more: everything is sent, or given up."""
+
+
 class RoleMemory(Status):
     """A memory limit that the operator has raised, because the role was ended for its use of memory."""
 
@@ -293,7 +323,7 @@ class SkymapScanStatus(Status):
             max_length=8, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
         ),
     ] = ()
-    """Conditions: Succeeded, Progressing and Degraded."""
+    """Conditions: Succeeded, Progressing and Degraded, and Notified if spec.notices asks for notices."""
     level: Nside | None = None
     """Nside of the current level."""
     progress: Annotated[str, Field(max_length=32)] | None = None
@@ -316,6 +346,8 @@ class SkymapScanStatus(Status):
     """Location of the results."""
     left_out: Annotated[str, Field(max_length=4096)] | None = None
     """Result formats that are not written for lack of memory, and why."""
+    notices: NoticesStatus | None = None
+    """Notices of the scan, if spec.notices asks for them."""
     role_memory: Annotated[tuple[RoleMemory, ...], Field(max_length=3)] | None = None
     """Memory limits that the operator has raised, with the reason."""
     runs_with: RunsWith | None = None

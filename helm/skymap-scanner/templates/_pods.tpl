@@ -180,6 +180,9 @@ volumeMounts:
 {{- include "skymap-scanner.checkExclusions" (list (printf "allowedPulsars.%s" $name) (get $listed $name | default list) $all) }}
 {{- end }}
 {{- end }}
+{{- range .Values.settings.notices }}
+{{- include "skymap-scanner.checkExclusions" (list (printf "notices (%s).namespaces" .name) (.namespaces | default list) "*") }}
+{{- end }}
 {{- include "skymap-scanner.checkExclusions" (list "realtimeNamespaces" .Values.settings.realtimeNamespaces "*") }}
 {{- include "skymap-scanner.checkExclusions" (list "eventAddresses" .Values.settings.eventAddresses "public") }}
 {{- range $name, $value := .Values.settings }}

@@ -1,4 +1,4 @@
-"""What a scan asks for and the administrator does not allow: a Pulsar, additions to its pods, the priority Realtime."""
+"""What a scan asks for and the administrator does not allow, such as another Pulsar, or additions to its pods."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.pods import PodTemplate, SecurityContext
 from skymap_api.resource.status import Reason
 from skymap_operator.decide.diagnose import Finding
+from skymap_operator.manifests.notices import destinations
 from skymap_operator.pulsar.access import refusal
 from skymap_operator.settings import AllowedInPods, Settings, matches
 
@@ -21,6 +22,7 @@ def not_allowed(namespace: str, spec: SkymapScanSpec, settings: Settings, pulsar
     allowed = settings.allowed_in_pods
     urgent = spec.priority == "Realtime" and not is_realtime(namespace, spec, settings)
     found = {
+        "settings.notices": list(_excess_notices(namespace, spec, settings)),
         "settings.allowedPulsars": list(pulsar),
         "settings.realtimeNamespaces": [f"priority (Realtime in the namespace {namespace})"] if urgent else [],
         "settings.allowedInPods": [
@@ -61,6 +63,17 @@ def _excess(template: PodTemplate, allowed: AllowedInPods) -> Iterator[str]:
         yield "affinity"
     if template.security_context is not None:
         yield from _excess_ids(template.security_context, allowed)
+
+
+def _excess_notices(namespace: str, spec: SkymapScanSpec, settings: Settings) -> Iterator[str]:
+    """Yield the destinations of notices that scans of the namespace may not have."""
+    if spec.notices is None:
+        return
+    found = destinations(namespace, spec, settings)
+    names = {one.name for one in found}
+    yield from (f"notices.to ({name})" for name in dict.fromkeys(spec.notices.to) if name not in names)
+    if sum(one.kind == "gcn" for one in found) > 1:
+        yield "notices.to (two destinations of the kind gcn)"
 
 
 def _given(name: str | None) -> list[str]:

@@ -14,6 +14,7 @@ from skymap_api.resource.status import (
     BestFitStatus,
     Condition,
     ConditionType,
+    NoticesStatus,
     Outputs,
     Phase,
     Pixels,
@@ -44,7 +45,11 @@ _PROGRESSING: dict[Phase, tuple[Truth, Reason, str]] = {
 }
 
 #: Conditions whose change is a warning.
-_WARNINGS = {(ConditionType.DEGRADED, "True"), (ConditionType.SUCCEEDED, "False")}
+_WARNINGS = {(ConditionType.DEGRADED, "True"), (ConditionType.SUCCEEDED, "False"), (ConditionType.NOTIFIED, "False")}
+_ADVICE_FOR_NOTICES = (
+    " - the results are written all the same, and skymap-scanner notify sends them; files below /notices/NAME are the "
+    "keys of the Secret NAME in the scan's namespace"
+)
 _LONGEST_MESSAGE, _LONGEST_LEFT_OUT, _LONGEST_NAME = 32768, 4096, 255
 #: Highest rate that is shown (pixels per second); rounding the largest float up would give infinity.
 _HIGHEST_RATE = 1e9
@@ -159,6 +164,9 @@ def _conditions(observed: ObservedState, verdict: Verdict, now: datetime) -> tup
         ConditionType.PROGRESSING: _progressing(observed, verdict.phase),
         ConditionType.DEGRADED: degraded,
     }
+    notified = _notified(observed)
+    if notified is not None:
+        found[ConditionType.NOTIFIED] = notified
     return tuple(_condition(observed, kind, *judged, now) for kind, judged in found.items())
 
 
@@ -197,6 +205,32 @@ def _succeeded(observed: ObservedState, verdict: Verdict) -> tuple[Truth, Reason
     if before is not None and (verdict.waits or not observed.scan.corrected):
         return before.status, before.reason, before.message
     return "Unknown", Reason.IN_PROGRESS, ""
+
+
+def _notified(observed: ObservedState) -> tuple[Truth, Reason, str] | None:
+    """Return the condition Notified; None if the scan names no destination. Notices never change the outcome."""
+    scan = observed.scan
+    progress = observed.pulsar.progress if isinstance(observed.pulsar, PulsarState) else None
+    notices = None if progress is None else progress.notices
+    before = scan.status.condition(ConditionType.NOTIFIED)
+    if notices is None and before is not None:
+        return before.status, before.reason, before.message
+    if scan.spec is None or scan.spec.notices is None:
+        return None
+    return judge_notices(notices or NoticesStatus())
+
+
+def judge_notices(notices: NoticesStatus) -> tuple[Truth, Reason, str]:
+    """Return whether all destinations have got their notices; unknown while some may still get them."""
+    left = [one for one in notices.destinations if one.state == "Failed" or (notices.ended and one.state != "Sent")]
+    if notices.fault is not None or left:
+        reasons = [f"{one.type} notice to {one.to}: {one.message or 'no answer'}" for one in left]
+        faults = [] if notices.fault is None else [notices.fault]
+        return "False", Reason.NOTICES_FAILED, printable_line("; ".join(faults + reasons)) + _ADVICE_FOR_NOTICES
+    if not notices.ended:
+        return "Unknown", Reason.IN_PROGRESS, ""
+    got = ", ".join(f"{one.type} notice to {one.to}" for one in notices.destinations)
+    return "True", Reason.NOTICES_SENT, printable_line(f"sent: {got or 'nothing, since nothing was to be sent'}")
 
 
 def _condition(
@@ -261,6 +295,7 @@ def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
         "calibration": progress.calibration,
         "left_out": None if progress.left_out is None else printable_line(progress.left_out)[:_LONGEST_LEFT_OUT],
         "best": observed.scan.status.best if progress.best is None else rounded(progress.best),
+        "notices": _shown_notices(progress.notices) or observed.scan.status.notices,
         "rate": float(f"{min(progress.rate, _HIGHEST_RATE):.3g}"),
         "eta": _eta(progress, pulsar.progress_time),
     }
@@ -273,6 +308,21 @@ def _figures(observed: ObservedState, pulsar: PulsarState) -> dict[str, object]:
             files=tuple(printable_line(name)[:_LONGEST_NAME] for name in progress.outputs),
         )
     return changes
+
+
+def _shown_notices(notices: NoticesStatus | None) -> NoticesStatus | None:
+    """Return the notices with texts that can be shown."""
+    if notices is None:
+        return None
+    shown = [
+        one.model_copy(update={"to": _line(one.to, 1024), "message": _line(one.message, 512)})
+        for one in notices.destinations
+    ]
+    return notices.model_copy(update={"destinations": tuple(shown), "fault": _line(notices.fault, 1024)})
+
+
+def _line(text: str | None, longest: int) -> str | None:
+    return None if text is None else printable_line(text)[:longest]
 
 
 def _eta(progress: Progress, published: datetime | None) -> datetime | None:

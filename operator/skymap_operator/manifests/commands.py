@@ -19,6 +19,7 @@ from skymap_api.resource.base import Manifest
 from skymap_api.resource.status import Command, RunsWith
 from skymap_operator.manifests.jobs import jobs
 from skymap_operator.manifests.labels import digest
+from skymap_operator.manifests.notices import notice_inputs
 from skymap_operator.manifests.recipe import Recipe
 from skymap_operator.manifests.workers import workers
 
@@ -105,5 +106,7 @@ def _inputs(recipe: Recipe) -> dict[str, str]:
         SAVER: {"folder": recipe.folder, "formats": output.formats, "compression": output.compression},
         WORKER: {"attempts": spec.retries.task_attempts},
     }
+    if notices := notice_inputs(recipe.namespace, spec, recipe.settings):
+        own[SAVER] |= {"notices": notices}
     own |= {} if spec.event.simulate is None else {"simulate": {}}
     return {container: digest(access | more) for container, more in own.items()}

@@ -10,6 +10,7 @@ from skymap_api.names import COLLECTOR, PRODUCER, SAVER
 from skymap_api.resource import EventSource
 from skymap_api.resource.base import Manifest, to_manifest
 from skymap_operator.manifests.labels import SETTINGS, TEMPLATE, build, digest
+from skymap_operator.manifests.notices import notice_environment, notice_inputs, notice_volumes, notice_words
 from skymap_operator.manifests.pod import (
     Volume,
     access_volumes,
@@ -66,7 +67,8 @@ def saver_arguments(recipe: Recipe) -> list[str]:
     """Return the saver's command."""
     output = recipe.spec.output
     words = ["saver", *scan_arguments(recipe, collected="-c", to_be_scanned="-t")]
-    return [*words, "-o", f"{RESULTS}/{recipe.folder}/{{stem}}{i3_suffix(output)}", *format_words(output)]
+    words += ["-o", f"{RESULTS}/{recipe.folder}/{{stem}}{i3_suffix(output)}", *format_words(output)]
+    return [*words, *notice_words(recipe.namespace, recipe.spec, recipe.settings)]
 
 
 def _producer(recipe: Recipe) -> Manifest:
@@ -117,8 +119,9 @@ def _collector(recipe: Recipe) -> Manifest:
 
 def _saver(recipe: Recipe) -> Manifest:
     results = Volume("results", {"persistentVolumeClaim": {"claimName": recipe.claim}}, RESULTS)
-    volumes = [scratch("tmp", TMP), *access_volumes(recipe, SAVER), results]
-    return _job(recipe, SAVER, saver_arguments(recipe), volumes)
+    asked = (recipe.namespace, recipe.spec, recipe.settings)
+    volumes = [scratch("tmp", TMP), *access_volumes(recipe, SAVER), results, *notice_volumes(*asked)]
+    return _job(recipe, SAVER, saver_arguments(recipe), volumes, notice_environment(*asked))
 
 
 def _job(
@@ -151,9 +154,10 @@ def _job(
 
 
 def _output_settings(recipe: Recipe) -> Manifest:
-    """Return what may change of the output while the scan runs."""
+    """Return what may change of the output and the notices while the scan runs."""
     output = recipe.spec.output
-    return {
+    notices = notice_inputs(recipe.namespace, recipe.spec, recipe.settings)
+    return ({"notices": notices} if notices else {}) | {
         "claim": recipe.claim,
         "folder": recipe.folder,
         "formats": output.formats,

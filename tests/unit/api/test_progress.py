@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from skymap_api.progress import FitCounts, Progress, ProgressPhase, decode_progress, encode_progress
 from skymap_api.resource.base import INT32
-from skymap_api.resource.status import BestFitStatus, CalibrationStatus, LevelStatus
+from skymap_api.resource.status import BestFitStatus, CalibrationStatus, LevelStatus, NoticesStatus, NoticeStatus
 
 LEVEL = {"nside": 8, "done": 1, "planned": 768, "decided": True, "failed": 0}
 BEST = {"nside": 8, "pixel": 3, "ra": 1.5, "dec": -2.5, "llh": 10.0, "area_90": 214.5, "contours": "wilks"}
@@ -40,12 +40,15 @@ def test_progress_wire_format_is_stable() -> None:
         best=BestFitStatus(nside=8, pixel=3, ra=1.5, dec=-2.5, llh=10.0, area_90=214.5, contours="wilks"),
         calibration=CalibrationStatus(done=12, planned=100, failed=1),
         outputs=("a.i3.zst",),
+        notices=NoticesStatus(destinations=(NoticeStatus(to="slack", type="initial", state="Pending", message="503"),)),
     )
     assert encode_progress(snapshot) == (
         b'{"name":"x","phase":"done","levels":[{"nside":8,"done":1,"planned":768,"decided":true,"failed":0}],'
         b'"fits":{"done":7,"started":5376,"planned":6000},'
         b'"rate":1.0,"eta":null,"elapsed":1.0,"best":{"nside":8,"pixel":3,"ra":1.5,"dec":-2.5,"llh":10.0,'
-        b'"area_90":214.5,"contours":"wilks","caution":null},"calibration":{"done":12,"planned":100,"failed":1},"outputs":["a.i3.zst"],"obstacle":null,"left_out":null}'
+        b'"area_90":214.5,"contours":"wilks","caution":null},"calibration":{"done":12,"planned":100,"failed":1},"outputs":["a.i3.zst"],"obstacle":null,"left_out":null,'
+        b'"notices":{"destinations":[{"to":"slack","type":"initial","state":"Pending","sent":null,"message":"503"}],'
+        b'"fault":null,"ended":false}}'
     )
     assert decode_progress(encode_progress(snapshot)) == snapshot
 

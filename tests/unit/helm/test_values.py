@@ -186,6 +186,10 @@ def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
             'settings.allowedInPods.labels: only exclusions allow nothing: write ["*","!istio.io/*"]',
         ),
         (
+            {"settings": {"notices": [{"name": "a", "to": "slack", "namespaces": ["!b"]}]}},
+            'notices (a).namespaces: only exclusions allow nothing: write ["*","!b"]',
+        ),
+        (
             {"settings": {"realtimeNamespaces": ["!a"]}},
             'realtimeNamespaces: only exclusions allow nothing: write ["*","!a"]',
         ),

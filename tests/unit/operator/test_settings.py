@@ -96,6 +96,18 @@ def test_settings_are_read_from_the_environment() -> None:
             {"SKYMAP_OPERATOR_ALLOWED_PULSARS": '[{"tenants": ["!a"]}]'},
             'SKYMAP_OPERATOR_ALLOWED_PULSARS: 0.tenants: only exclusions allow nothing: write ["*", "!a"]',
         ),
+        (
+            {"SKYMAP_OPERATOR_NOTICES": '[{"name": "a", "to": "webhook=https://a.org/?token=1"}]'},
+            "SKYMAP_OPERATOR_NOTICES: 0.to: String should match",
+        ),
+        (
+            {"SKYMAP_OPERATOR_NOTICES": '[{"name": "a", "to": "slack"}, {"name": "a", "to": "gcn"}]'},
+            "SKYMAP_OPERATOR_NOTICES: a is the name of two destinations",
+        ),
+        (
+            {"SKYMAP_OPERATOR_NOTICES": '[{"name": "a", "to": "slack", "namespaces": ["!b"]}]'},
+            'SKYMAP_OPERATOR_NOTICES: 0.namespaces: only exclusions allow nothing: write ["*", "!b"]',
+        ),
         ({"SKYMAP_OPERATOR_NAMESPACES": "[alerts"}, "SKYMAP_OPERATOR_NAMESPACES: Input should be a valid tuple"),
     ],
 )

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from skymap_api.resource.status import Condition, ConditionType, Phase
+from skymap_api.resource.status import Condition, ConditionType, NoticesStatus, Phase
 from skymap_api.text import printable_line
 from skymap_scanner.cli.display import age, calibration_text, direction, duration, level_bars, text_table
 from skymap_scanner.kubectl.scans import ClusterScan
@@ -116,6 +116,7 @@ def _facts(scan: ClusterScan, now: datetime) -> list[tuple[str, str]]:
     if status.left_out is not None:
         facts.append(("left out", status.left_out))
     facts += [(one.role, f"memory limit raised to {one.limit}: {one.message}") for one in status.role_memory or ()]
+    facts += _notices(status.notices)
     if status.outputs is not None:
         facts.append(("results", f"claim {status.outputs.claim}, folder {status.outputs.path}"))
         facts += [("", name) for name in status.outputs.files]
@@ -124,6 +125,16 @@ def _facts(scan: ClusterScan, now: datetime) -> list[tuple[str, str]]:
         facts += [] if status.runs_with.image_id is None else [("", status.runs_with.image_id)]
         facts.append(("Pulsar", status.runs_with.service_url))
     return facts
+
+
+def _notices(notices: NoticesStatus | None) -> list[tuple[str, str]]:
+    if notices is None:
+        return []
+    told = [
+        f"{one.type} notice to {one.to}: {one.state.lower()}" + (f" ({one.message})" if one.message else "")
+        for one in notices.destinations
+    ]
+    return [("notices", text) for text in ([] if notices.fault is None else [notices.fault]) + told]
 
 
 def describe_event(scan: ClusterScan) -> str:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
+from skymap_api.resource.status import NoticesStatus, NoticeStatus
+from skymap_api.text import bounded_line
 from skymap_scanner.cli.notices import NoticeOptions, Notices
 from skymap_scanner.errors import InputError
+from skymap_scanner.notices.outbox import Entry
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.plan_entries import ScanEntry
 
 log = logging.getLogger(__name__)
+
+#: Most destinations in the status, and most characters of a fault and of the reason of a failed attempt there.
+MOST_SHOWN, LONGEST_FAULT, LONGEST_REASON = 8, 1024, 512
 
 
 class SaverNotices:
@@ -22,20 +30,19 @@ class SaverNotices:
         self._folder, self._read_options, self._stop = folder, read_options, stop
         self._stack = ExitStack()
         self._notices: Notices | None = None
+        self._labels: tuple[str, ...] = ()
+        self._fault: str | None = None
+        self._ended = False
 
     def began(self, scan: ScanEntry) -> None:
         """Send the initial notice."""
-        try:
+        with self._faults("that the scan has begun"):
             self._open().begin(scan.event)
-        except InputError as error:
-            log.warning("no notice that the scan has begun: %s", error)
 
     def mapped(self, result: Path) -> None:
         """Send the result without waiting."""
-        try:
+        with self._faults("about the result yet"):
             self._open().mapped(result)
-        except InputError as error:
-            log.warning("no notice about the result yet: %s", error)
 
     def written(self, outputs: Sequence[Path]) -> None:
         """Send the result, and wait until it is sent or given up."""
@@ -43,14 +50,45 @@ class SaverNotices:
         found = (path for path in outputs if path.suffix in {".npz", ".json"})
         result = min(found, key=lambda path: len(path.name), default=self._folder)
         try:
-            self._open().end(result, lambda: self._stop.requested)
-        except InputError as error:
-            log.warning("no notice about the result: %s", error)
+            with self._faults("about the result"):
+                self._open().end(result, lambda: self._stop.requested)
         finally:
+            self._ended = True
             self._stack.close()
+
+    def status(self) -> NoticesStatus:
+        """Return the latest notice to each destination, and what keeps notices from being made."""
+        entries = [] if self._notices is None else self._notices.outbox.entries
+        latest = {one.destination: one for one in entries}
+        shown = [_status(latest[label]) for label in self._labels if label in latest]
+        return NoticesStatus(destinations=tuple(shown[:MOST_SHOWN]), fault=self._fault, ended=self._ended)
+
+    @contextmanager
+    def _faults(self, missing: str) -> Iterator[None]:
+        """Log an error, and show it in the status until a later step succeeds."""
+        try:
+            yield
+        except InputError as error:
+            log.warning("no notice %s: %s", missing, error)
+            self._fault = bounded_line(str(error), LONGEST_FAULT)
+        else:
+            self._fault = None
 
     def _open(self) -> Notices:
         """Return the notices, opened at the first call that succeeds: the folder is not there from the start."""
         if self._notices is None:
-            self._notices = self._stack.enter_context(Notices(self._folder, self._read_options()))
+            options = self._read_options()
+            self._notices = self._stack.enter_context(Notices(self._folder, options))
+            self._labels = tuple(options.kinds)
         return self._notices
+
+
+def _status(entry: Entry) -> NoticeStatus:
+    states: dict[str, Literal["Pending", "Sent", "Failed"]] = {"pending": "Pending", "sent": "Sent", "failed": "Failed"}
+    return NoticeStatus(
+        to=bounded_line(entry.destination, LONGEST_FAULT),
+        type=entry.notice.type,
+        state=states[entry.state],
+        sent=None if entry.sent is None else datetime.fromisoformat(entry.sent),
+        message=None if entry.error is None else bounded_line(entry.error, LONGEST_REASON),
+    )

@@ -20,6 +20,8 @@ from skymap_scanner.secret import secret_of
 #: Environment variables (each may be NAME_FILE): the addresses of each kind, and the secret that signs.
 URL_VARIABLES = {kind: f"SKYMAP_NOTIFY_{kind.upper()}_URL" for kind in ("webhook", "cloudevents", "slack")}
 SECRET_VARIABLE = "SKYMAP_NOTIFY_SECRET"  # noqa: S105 - a name
+#: Environment variable with the path of CA certificates (PEM) that are trusted beside the system's.
+TRUSTED_VARIABLE = "SKYMAP_NOTIFY_TRUSTED_FILE"
 #: Shortest secret that signs (bytes), as Standard Webhooks demand.
 SHORTEST_SECRET = 24
 
@@ -31,13 +33,14 @@ class Destination:
     """One destination; ``label`` names it in the outbox and in messages, and ``repr`` shows no more than that.
 
     ``address``: a URL; for GCN a topic, or empty for GCN's own. ``secret``: the bytes that sign; None where nothing is
-    signed.
+    signed. ``trusted``: file with CA certificates (PEM) that are trusted, too.
     """
 
     kind: str
     label: str
     address: str = field(repr=False)
     secret: bytes | None = field(default=None, repr=False)
+    trusted: str | None = field(default=None, repr=False)
 
 
 def parse_destination(text: str, environment: Mapping[str, str]) -> Destination:
@@ -57,7 +60,8 @@ def parse_destination(text: str, environment: Mapping[str, str]) -> Destination:
     if not url:
         raise InputError(f"the address of {kind} is not known: set {URL_VARIABLES[kind]} or {URL_VARIABLES[kind]}_FILE")
     _check_url(kind, url)
-    return Destination(kind, text, url, None if kind == "slack" else _signing_secret(environment))
+    secret = None if kind == "slack" else _signing_secret(environment)
+    return Destination(kind, text, url, secret, environment.get(TRUSTED_VARIABLE) or None)
 
 
 def parse_kind(text: str) -> Destination:

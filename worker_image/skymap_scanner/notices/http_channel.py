@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ssl
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -17,9 +18,10 @@ from http.client import responses
 import httpx
 
 from skymap_scanner import __version__
-from skymap_scanner.bounded_http import Deadline, OverdueError, Transport
+from skymap_scanner.bounded_http import Deadline, OverdueError, Transport, trusted
+from skymap_scanner.errors import InputError
 from skymap_scanner.notices.channel import NotDelivered, Undeliverable
-from skymap_scanner.notices.destination import Destination
+from skymap_scanner.notices.destination import TRUSTED_VARIABLE, Destination
 from skymap_scanner.notices.documents import MEDIA_TYPES
 from skymap_scanner.notices.outbox import Entry
 
@@ -30,11 +32,15 @@ _LONGEST_WAIT = 60.0
 
 
 class HttpChannel:
-    """Posts to a URL; ``clock`` gives the time (s, Unix) in the signature."""
+    """Posts to a URL; ``clock`` gives the time (s, Unix) in the signature.
+
+    Raises InputError if the certificates that the destination or the environment names cannot be used.
+    """
 
     def __init__(self, destination: Destination, clock: Callable[[], float] = time.time) -> None:
         self._destination = destination
         self._clock = clock
+        self._context = _trusted(destination.trusted)
 
     def send(self, entry: Entry, seconds: float) -> None:
         """Send a document once; see `Channel`."""
@@ -68,7 +74,8 @@ class HttpChannel:
             "POST", self._destination.address, headers=headers, content=body, extensions={"timeout": limits}
         )
         # http:// leads to this machine alone: past a proxy, which would see what no TLS protects.
-        transport = Transport(Deadline(time.monotonic() + seconds), direct=request.url.scheme == "http")
+        deadline = Deadline(time.monotonic() + seconds)
+        transport = Transport(deadline, context=self._context, direct=request.url.scheme == "http")
         try:
             response = transport.handle_request(request)
             response.close()
@@ -96,6 +103,18 @@ class HttpChannel:
             headers |= {"webhook-id": key, "webhook-timestamp": moment, "webhook-signature": signed}
             headers["Idempotency-Key"] = key
         return headers
+
+
+def _trusted(path: str | None) -> ssl.SSLContext:
+    """Return what TLS trusts: what the environment names, and the certificates in a file."""
+    context = trusted()
+    if path is not None:
+        try:
+            context.load_verify_locations(path)
+        except OSError as error:  # also ssl.SSLError
+            reason = error.strerror or "it holds no certificates"
+            raise InputError(f"{TRUSTED_VARIABLE}: cannot use {path}: {reason}") from error
+    return context
 
 
 def signature(secret: bytes, key: str, moment: str, body: bytes) -> str:

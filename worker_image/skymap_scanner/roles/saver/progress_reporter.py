@@ -11,7 +11,7 @@ from pathlib import Path
 
 from skymap_api.progress import MAX_OBSTACLE, Progress, ProgressPhase, encode_progress
 from skymap_api.resource.base import INT32
-from skymap_api.resource.status import BestFitStatus, LevelStatus
+from skymap_api.resource.status import BestFitStatus, LevelStatus, NoticesStatus
 from skymap_api.text import printable_line
 from skymap_scanner.atomic_file import write_atomically
 from skymap_scanner.broker.protocol import Outgoing, Producer
@@ -60,12 +60,13 @@ class Outlook:
 
     ``last``: the latest snapshot of an earlier saver; until this one has read as many fits, it is repeated.
     ``left_out``: formats that are not written, and why. ``shortage`` returns what the results will lack if nothing
-    changes; it is shown as an obstacle as long as that lasts.
+    changes; it is shown as an obstacle as long as that lasts. ``notices`` returns which notices were sent.
     """
 
     last: Progress | None
     left_out: str
     shortage: Callable[[], str]
+    notices: Callable[[], NoticesStatus | None] = lambda: None
 
 
 class Rate:
@@ -164,7 +165,8 @@ class ProgressReporter:
         lacking = "" if phase is ProgressPhase.DONE else self._outlook.shortage()
         obstacle = (self._attempts.obstacle or lacking)[:MAX_OBSTACLE] or None
         if self._last is not None and self._behind:
-            repeated = self._last.model_copy(update={"phase": phase, "obstacle": obstacle, "outputs": ()})
+            changed = {"phase": phase, "obstacle": obstacle, "outputs": (), "notices": self._outlook.notices()}
+            repeated = self._last.model_copy(update=changed)
             self._producer.send(Outgoing(encode_progress(repeated)))
             return
         elapsed = time.monotonic() - self._began
@@ -187,6 +189,7 @@ class ProgressReporter:
             outputs=tuple(path.name for path in outputs),
             obstacle=obstacle,
             left_out=self._outlook.left_out[:MAX_OBSTACLE] or None,
+            notices=self._outlook.notices(),
         )
         self._producer.send(Outgoing(encode_progress(snapshot)))
 

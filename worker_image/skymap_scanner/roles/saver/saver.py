@@ -19,6 +19,7 @@ from typing import Protocol
 
 from skymap_api.names import ScanTopics
 from skymap_api.progress import ProgressPhase
+from skymap_api.resource.status import NoticesStatus
 from skymap_scanner.atomic_file import make_folder
 from skymap_scanner.broker.protocol import Broker
 from skymap_scanner.errors import InputError
@@ -78,7 +79,10 @@ class Announcer(Protocol):
         """Announce the result, whose JSON or npz file is written; the other files follow."""
 
     def written(self, outputs: Sequence[Path]) -> None:
-        """Announce that its files are written."""
+        """Announce that its files are written; the last call."""
+
+    def status(self) -> NoticesStatus:
+        """Return what was announced so far."""
 
 
 def save(
@@ -119,6 +123,7 @@ def save(
                 last=read_progress(broker, topics.progress),
                 left_out="; ".join(left_out),
                 shortage=lambda: lacking_disk(need.disk_of(formats) - spool.size, settings.output.parent),
+                notices=lambda: None if announcer is None else announcer.status(),
             )
             statement, attempts = partial(statement_of, spool, collected.best_fits), attempts or SaveAttempts()
             reporter = ProgressReporter(
@@ -133,8 +138,9 @@ def save(
             if outputs is None:
                 return False
             reporter.publish(ProgressPhase.DONE, outputs)
-    if announcer is not None:
-        announcer.written(outputs)
+            if announcer is not None:
+                announcer.written(outputs)
+                reporter.publish(ProgressPhase.DONE, outputs)
     if settings.delete_collected:
         broker.delete_topic(topics.collected)
     log.info("%d pixels written to %s", sum(map(len, plan_reader.plan.levels.values())), outputs[0])

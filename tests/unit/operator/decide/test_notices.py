@@ -1,0 +1,119 @@
+"""Who may have notices, and what the status says about them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.unit.operator.decisions import URL, observed, snapshot
+from tests.unit.operator.manifests.test_notices import asking, settings
+from tests.unit.operator.recipes import spec_of
+from tests.unit.operator.world import NAMESPACE
+
+from skymap_api.progress import ProgressPhase
+from skymap_api.resource.status import Condition, ConditionType, NoticesStatus, NoticeStatus, Phase, Reason
+from skymap_operator.decide.allowed import not_allowed
+from skymap_operator.decide.status import Verdict, condition_events, judge_notices, next_status
+from skymap_operator.observe.state import PulsarState
+
+NOTICE = NoticeStatus(to="slack", type="update", state="Sent", sent=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def notice(**changes: Any) -> NoticeStatus:
+    return NOTICE.model_copy(update=changes)
+
+
+def refused(*names: str) -> str:
+    found = not_allowed(NAMESPACE, spec_of(asking(*names)), settings())
+    return "" if found is None else found.message
+
+
+def test_destinations_are_open_to_the_namespaces_that_are_listed() -> None:
+    assert NAMESPACE == "alerts"
+    assert refused("hook", "hidden", "chat", "gcn") == ""
+    advice = "leave it out, or ask the administrator for it (settings.notices of the chart)"
+    named = "notices.to (closed), notices.to (theirs), notices.to (nobody)"
+    assert refused("hook", "closed", "theirs", "nobody") == f"the administrator does not allow {named} - {advice}"
+
+
+def test_two_topics_of_gcn_are_refused() -> None:
+    both = [{"name": name, "to": "gcn", "namespaces": ["*"]} for name in ("one", "two")]
+    found = not_allowed(NAMESPACE, spec_of(asking("one", "two")), settings(*both))
+    assert found is not None
+    assert "two destinations of the kind gcn" in found.message
+
+
+@pytest.mark.parametrize(
+    ("notices", "judged"),
+    [
+        (NoticesStatus(), ("Unknown", Reason.IN_PROGRESS, "")),
+        (NoticesStatus(destinations=(notice(),)), ("Unknown", Reason.IN_PROGRESS, "")),
+        (
+            NoticesStatus(destinations=(notice(state="Pending", sent=None, message="503"),)),
+            ("Unknown", Reason.IN_PROGRESS, ""),
+        ),
+        (
+            NoticesStatus(destinations=(notice(),), ended=True),
+            ("True", Reason.NOTICES_SENT, "sent: update notice to slack"),
+        ),
+        (NoticesStatus(ended=True), ("True", Reason.NOTICES_SENT, "sent: nothing, since nothing was to be sent")),
+    ],
+)
+def test_notices_are_judged(notices: NoticesStatus, judged: tuple[str, Reason, str]) -> None:
+    assert judge_notices(notices) == judged
+
+
+@pytest.mark.parametrize(
+    ("notices", "named"),
+    [
+        (NoticesStatus(destinations=(notice(state="Failed", message="404"),)), "update notice to slack: 404 - "),
+        (NoticesStatus(destinations=(notice(state="Pending"),), ended=True), "update notice to slack: no answer - "),
+        (NoticesStatus(fault="cannot read /notices/a/b\x1b"), "cannot read /notices/a/b\\x1b - "),
+    ],
+)
+def test_notice_that_is_not_sent_is_a_warning(notices: NoticesStatus, named: str) -> None:
+    before = observed(asking("hook")).scan.status
+    state = PulsarState(progress=snapshot(ProgressPhase.DONE, notices=notices))
+    found = next_status(observed(asking("hook"), pulsar=state), Verdict(Phase.WRITING))
+    condition = found.condition(ConditionType.NOTIFIED)
+    assert condition is not None
+    assert (condition.status, condition.reason) == ("False", Reason.NOTICES_FAILED)
+    assert condition.message.startswith(named)
+    assert found.phase is Phase.WRITING, "notices do not fail a scan"
+    emitted = [(one.type, one.reason) for one in condition_events(before, found)]
+    assert ("Warning", "NoticesFailed") in emitted
+
+
+def test_condition_is_only_there_for_scans_with_notices() -> None:
+    assert next_status(observed(URL), Verdict(Phase.PENDING)).condition(ConditionType.NOTIFIED) is None
+    found = next_status(observed(asking("hook")), Verdict(Phase.PENDING)).condition(ConditionType.NOTIFIED)
+    assert found is not None
+    assert (found.status, found.reason) == ("Unknown", Reason.IN_PROGRESS)
+
+
+def test_condition_outlives_the_topics() -> None:
+    state = observed(asking("hook"))
+    sent = Condition(
+        type=ConditionType.NOTIFIED,
+        status="True",
+        last_transition_time=state.now,
+        reason=Reason.NOTICES_SENT,
+        message="sent: all",
+    )
+    scan = state.scan.__class__(
+        **{**vars(state.scan), "status": state.scan.status.model_copy(update={"conditions": (sent,)})}
+    )
+    kept = next_status(observed(scan=scan), Verdict(Phase.SUCCEEDED)).condition(ConditionType.NOTIFIED)
+    assert kept is not None
+    assert (kept.status, kept.message) == ("True", "sent: all")
+
+
+def test_shown_notices_are_bounded_and_printable() -> None:
+    long = NoticesStatus(destinations=(notice(to="\x1b" * 1024, message="\n" * 512),), fault="\x07" * 1024)
+    state = PulsarState(progress=snapshot(ProgressPhase.SCANNING, notices=long))
+    shown = next_status(observed(asking("hook"), pulsar=state), Verdict(Phase.SCANNING)).notices
+    assert shown is not None
+    (one,) = shown.destinations
+    assert (len(one.to), len(one.message or ""), len(shown.fault or "")) == (1024, 512, 1024)
+    assert (one.to + (one.message or "") + (shown.fault or "")).isprintable()
