@@ -82,7 +82,8 @@ hooks: install ## Run the fast checks before each commit (pre-commit)
 lock: ## Write requirements/ from pyproject.toml (UPGRADE=1: with the newest versions)
 	$(BIN)/python -m dev.supply.lock $(if $(UPGRADE),--upgrade)
 
-readers: build/readers/.installed ## Install programs of others that read our files into build/readers, for tests
+readers: build/readers/.installed ## Install programs of others that read our files, for tests
+	@dev/readers/install.sh
 
 build/readers/.installed: requirements/readers.txt
 	$(PYTHON) -m venv build/readers
