@@ -1,4 +1,4 @@
-"""Certificates for one test run: an authority, a server on loopback and a client."""
+"""Certificates for one test run: an authority, a server and a client."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ class Certificates:
     client_key: Path
 
 
-def make_certificates(folder: Path) -> Certificates:
-    """Create certificates that are valid for two days, with the ``openssl`` command (3.0 or later)."""
+def make_certificates(folder: Path, address: str = "127.0.0.1") -> Certificates:
+    """Create certificates that are valid for two days, with the ``openssl`` command (3.0 or later).
+
+    That of the server is for localhost and an ``address``.
+    """
     folder.mkdir(mode=0o700)
     authority, authority_key = folder / "authority.pem", folder / "authority.key"
     signed = ["-CA", str(authority), "-CAkey", str(authority_key), "-addext", "basicConstraints=critical,CA:false"]
     _certify(folder, "authority", "authority", ["-addext", "keyUsage=critical,keyCertSign"])
-    _certify(folder, "server", "localhost", [*signed, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+    _certify(folder, "server", "localhost", [*signed, "-addext", f"subjectAltName=DNS:localhost,IP:{address}"])
     _certify(folder, "client", "client", signed)
     return Certificates(
         authority, folder / "server.pem", folder / "server.key", folder / "client.pem", folder / "client.key"

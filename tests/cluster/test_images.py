@@ -188,6 +188,13 @@ def test_worker_starts_with_precompiled_read_only_kernels(restricted: Namespace,
     assert there == scanner("-c", FIT)  # the same bits as on this machine
 
 
+def test_worker_can_publish_notices_to_kafka(restricted: Namespace, worker_image: str) -> None:
+    load = "from skymap_scanner.notices.kafka_channel import KafkaChannel; print(KafkaChannel.__name__)"
+    assert run(restricted, worker_image, USERS[0], command=[f"{PREFIX}/bin/python", "-c", load], args=[]) == (
+        "KafkaChannel\n"
+    )
+
+
 def scanner(*words: str) -> str:
     """Run this machine's Python; return its output."""
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True).stdout

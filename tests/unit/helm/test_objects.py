@@ -311,6 +311,23 @@ def test_ports_of_an_external_pulsar_are_open(service: str, admin: str, ports: l
     assert [[one["port"] for one in rule["ports"]] for rule in spec["egress"][1:]] == [["broker", "admin"], ports]
 
 
+@pytest.mark.parametrize(
+    ("listed", "ports"),
+    [
+        ([], None),
+        (["slack", "webhook"], [443]),
+        (["webhook=https://a.org/hook:80", "cloudevents=https://[2001:db8::1]/", "gcn"], [443, 9092]),
+        (["webhook=https://a.org:8443/hook", "webhook=https://[2001:db8::1]:9443"], [443, 8443, 9443]),
+    ],
+)
+def test_savers_reach_the_ports_of_notices(listed: list[str], ports: list[int] | None) -> None:
+    notices = [{"name": f"n{number}", "to": to} for number, to in enumerate(listed)]
+    given = {"scope": "namespaces", "settings": {"notices": notices}, "networkPolicy": {"scanPods": True}}
+    found = [one["spec"] for one in render(given) if one["metadata"]["name"] == "skymap-savers"]
+    assert [[port["port"] for port in spec["egress"][0]["ports"]] for spec in found] == ([ports] if ports else [])
+    assert all(spec["podSelector"]["matchLabels"] == {"app.kubernetes.io/component": "saver"} for spec in found)
+
+
 def test_web_server_can_be_limited_to_monitoring_and_checks() -> None:
     assert policy("default", "skymap-operator")["ingress"] == [{"ports": [{"port": "http"}]}]
     (rule,) = policy("full", "skymap-operator")["ingress"]

@@ -6,9 +6,15 @@ import base64
 import re
 
 import pytest
+from testing.pulsar.certificates import make_certificates
+from tests.unit.notices.examples import make_notice
+from tests.unit.notices.receiver import Receiver
 
 from skymap_scanner.errors import InputError
-from skymap_scanner.notices.destination import parse_destination
+from skymap_scanner.notices.channel import NotDelivered
+from skymap_scanner.notices.destination import TRUSTED_VARIABLE, parse_destination
+from skymap_scanner.notices.http_channel import HttpChannel
+from skymap_scanner.notices.outbox import Outbox
 
 ENVIRONMENT = {"SKYMAP_NOTIFY_SECRET": "correct horse battery staple"}
 
@@ -52,3 +58,25 @@ def test_secrets_come_from_files_and_are_not_shown(tmp_path):
     assert chat.address.endswith("xyz")
     assert chat.secret is None
     assert not re.search("sss|services", f"{found!r} {chat!r} {chat.label}")
+
+
+def test_certificates_of_a_server_of_ones_own_are_trusted(tmp_path):
+    certificates = make_certificates(tmp_path / "certificates")
+    outbox = Outbox(tmp_path)
+    outbox.add(make_notice(), {"webhook": "webhook"})
+    with Receiver(certificates=certificates).running() as receiver:
+        given = ENVIRONMENT | {"SKYMAP_NOTIFY_WEBHOOK_URL": receiver.url}
+        with pytest.raises(NotDelivered, match="CERTIFICATE_VERIFY_FAILED"):
+            HttpChannel(parse_destination("webhook", given)).send(outbox.entries[0], 10)
+        given[TRUSTED_VARIABLE] = str(certificates.authority)
+        HttpChannel(parse_destination("webhook", given)).send(outbox.entries[0], 10)
+        assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_missing_certificates_are_one_error(tmp_path, content):
+    if content is not None:
+        (tmp_path / "ca.crt").write_text(content)
+    given = ENVIRONMENT | {TRUSTED_VARIABLE: str(tmp_path / "ca.crt")}
+    with pytest.raises(InputError, match=f"^{TRUSTED_VARIABLE}: cannot use .*ca.crt: "):
+        HttpChannel(parse_destination("webhook=https://a.org/", given))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 from tests.unit.notices.receiver import Receiver
 
+from skymap_api.progress import decode_progress
+from skymap_api.resource.status import NoticesStatus
 from skymap_scanner.cli.notices import NoticeOptions
 from skymap_scanner.cli.saver_notices import SaverNotices
 from skymap_scanner.errors import InputError
@@ -49,6 +52,26 @@ def test_restarted_saver_repeats_no_notice(finished):
     assert (first["type"], first["summary"]["best_fit"]) == ("initial", None)
     assert (last["type"], last["summary"]["complete"]) == ("update", True)
     assert first["summary"]["name"] == last["summary"]["name"]
+
+
+def told(one) -> list[NoticesStatus]:
+    """Return what the progress said about notices, without repetitions."""
+    with one.open() as broker, broker.reader(one.topics.progress) as reader:
+        messages = iter(lambda: reader.receive(0), None)
+        found = [decode_progress(message.payload).notices for message in messages]
+    return [notices for notices, _ in groupby(found) if notices is not None]
+
+
+def test_progress_tells_which_notices_were_sent(finished):
+    with Receiver((200, {}), (503, {}), (200, {})).running() as receiver:
+        assert saved(finished, SaverNotices(finished.folder, lambda: options(receiver.url), Stop()))
+    said = told(finished)
+    states = [(one.type, one.state, one.message) for notices in said for one in notices.destinations]
+    assert ("update", "Pending", "the server answered 503 Service Unavailable") in states, "while it tries again"
+    (last,) = said[-1].destinations
+    assert (last.to, last.type, last.state, last.message) == ("webhook", "update", "Sent", None)
+    assert last.sent is not None
+    assert [notices.ended for notices in said] == [False] * (len(said) - 1) + [True]
 
 
 class Looking(SaverNotices):
@@ -91,6 +114,10 @@ def test_faults_of_notices_do_not_fail_the_saver(finished, fault, caplog):
         read = failing if fault == "settings" else lambda: options(receiver.url)
         assert saved(finished, SaverNotices(folder, read, Stop()), formats)
     assert "no notice about the result" in caplog.text
+    last = told(finished)[-1]
+    assert last.ended
+    assert last.fault
+    assert "\n" not in last.fault
     assert len(receiver.received) == (1 if fault == "formats" else 0)
 
 

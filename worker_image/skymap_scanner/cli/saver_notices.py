@@ -44,17 +44,27 @@ class SaverNotices:
         with self._faults("about the result yet"):
             self._open().mapped(result)
 
-    def written(self, outputs: Sequence[Path]) -> None:
+    def written(self, outputs: Sequence[Path], changed: Callable[[], None]) -> None:
         """Send the result, and wait until it is sent or given up."""
+        shown = self.status()
+
+        def stopped() -> bool:
+            nonlocal shown
+            if (now := self.status()) != shown:
+                shown = now
+                changed()
+            return self._stop.requested
+
         # The result has the shortest name: those of the other files begin with its stem.
         found = (path for path in outputs if path.suffix in {".npz", ".json"})
         result = min(found, key=lambda path: len(path.name), default=self._folder)
         try:
             with self._faults("about the result"):
-                self._open().end(result, lambda: self._stop.requested)
+                self._open().end(result, stopped)
         finally:
             self._ended = True
             self._stack.close()
+        changed()
 
     def status(self) -> NoticesStatus:
         """Return the latest notice to each destination, and what keeps notices from being made."""

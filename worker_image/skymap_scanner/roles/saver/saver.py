@@ -78,8 +78,11 @@ class Announcer(Protocol):
     def mapped(self, result: Path) -> None:
         """Announce the result, whose JSON or npz file is written; the other files follow."""
 
-    def written(self, outputs: Sequence[Path]) -> None:
-        """Announce that its files are written; the last call."""
+    def written(self, outputs: Sequence[Path], changed: Callable[[], None]) -> None:
+        """Announce that its files are written, and wait until that is done; ``changed`` is called when the status is.
+
+        The last call.
+        """
 
     def status(self) -> NoticesStatus:
         """Return what was announced so far."""
@@ -139,8 +142,7 @@ def save(
                 return False
             reporter.publish(ProgressPhase.DONE, outputs)
             if announcer is not None:
-                announcer.written(outputs)
-                reporter.publish(ProgressPhase.DONE, outputs)
+                announcer.written(outputs, lambda: reporter.publish(ProgressPhase.DONE, outputs))
     if settings.delete_collected:
         broker.delete_topic(topics.collected)
     log.info("%d pixels written to %s", sum(map(len, plan_reader.plan.levels.values())), outputs[0])
