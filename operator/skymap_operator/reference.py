@@ -111,6 +111,7 @@ def _sample() -> Metrics:
     conditions = (
         Condition(type=ConditionType.DEGRADED, status="True", last_transition_time=now, reason=Reason.UNSCHEDULABLE),
         Condition(type=ConditionType.SUCCEEDED, status="False", last_transition_time=now, reason=Reason.ROLE_FAILED),
+        Condition(type=ConditionType.NOTIFIED, status="False", last_transition_time=now, reason=Reason.NOTICES_FAILED),
     )
     status = SkymapScanStatus(
         phase=Phase.SCANNING,

@@ -185,6 +185,7 @@ _FAMILIES = (
     ("pixels", "Number of pixels of a scan.", "state"),
     ("degraded", "1 for each scan with condition Degraded.", "reason"),
     ("failed", "1 for each failed scan.", "reason"),
+    ("not_notified", "1 for each scan with a notice that was not sent.", "reason"),
     ("seconds", "Elapsed, estimated remaining, and target time of an unfinished scan.", "state"),
 )
 
@@ -199,6 +200,7 @@ def _values(figures: ScanFigures, now: datetime) -> tuple[dict[str, float], ...]
         {} if pixels is None else {"done": pixels.done, "planned": pixels.planned, "failed": pixels.failed},
         figures.reason(ConditionType.DEGRADED, "True"),
         figures.reason(ConditionType.SUCCEEDED, "False"),
+        figures.reason(ConditionType.NOTIFIED, "False"),
         {} if finished else _seconds(figures, now),
     )
 

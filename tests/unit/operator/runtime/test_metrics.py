@@ -21,6 +21,7 @@ DEGRADED = Condition(
 FAILED = DEGRADED.model_copy(
     update={"type": ConditionType.SUCCEEDED, "status": "False", "reason": Reason.EVENT_UNUSABLE}
 )
+NOT_NOTIFIED = FAILED.model_copy(update={"type": ConditionType.NOTIFIED, "reason": Reason.NOTICES_FAILED})
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -40,7 +41,7 @@ def test_metrics_show_what_was_observed() -> None:
         eta=NOON + timedelta(seconds=90),
     )
     metrics.observed(key, ScanFigures(status, Subscription(30, 4), 600.0))
-    failed = SkymapScanStatus(phase=Phase.FAILED, conditions=(FAILED,))
+    failed = SkymapScanStatus(phase=Phase.FAILED, conditions=(FAILED, NOT_NOTIFIED))
     metrics.observed(NamespacedName("ns", "b"), ScanFigures(failed))
     lines = metrics.text(Load(3, 2.5, 1.5, 0.5)).decode().splitlines()
     for line in (
@@ -66,6 +67,7 @@ def test_metrics_show_what_was_observed() -> None:
         'skymap_scan_pixels{namespace="ns",scan="a",state="failed"} 1.0',
         'skymap_scan_degraded{namespace="ns",reason="QuotaExceeded",scan="a"} 1.0',
         'skymap_scan_failed{namespace="ns",reason="EventUnusable",scan="b"} 1.0',
+        'skymap_scan_not_notified{namespace="ns",reason="NoticesFailed",scan="b"} 1.0',
         'skymap_scan_seconds{namespace="ns",scan="a",state="elapsed"} 300.0',
         'skymap_scan_seconds{namespace="ns",scan="a",state="remaining"} 90.0',
         'skymap_scan_seconds{namespace="ns",scan="a",state="target"} 600.0',
