@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from astropy.io import fits
@@ -35,8 +35,11 @@ from skymap_scanner.results.skymap import MultiOrderMap, intervals_to_cells
 #: long lines. The area is then right to 2e-3, and a MOC takes some 100 kB.
 ALONG, ACROSS = 4096, 2**15
 
+#: Pixels of a region: order and NESTED index.
+Cells = tuple[Integers, Integers]
 
-def region_cells(region: Contour) -> tuple[Integers, Integers]:
+
+def region_cells(region: Contour) -> Cells:
     """Return the pixels of a region: order and NESTED index, the largest that fit, ascending in UNIQ."""
     lines = [radec_to_vector(line[:, 0], line[:, 1]) for line in region.lines]
     pieces = np.concatenate([np.empty(0), *(np.linalg.norm(np.diff(line, axis=0), axis=1) for line in lines)])
@@ -65,18 +68,20 @@ def _order_of_width(width: float) -> int:
     return int(np.clip(np.ceil(np.log2(pixel_width(1) / width)), 0, TOP_ORDER))
 
 
-def moc_json(region: Contour) -> bytes:
+def moc_json(cells: Cells) -> bytes:
     """Encode a region as JSON: ``{"3": [1, 2], "5": [700]}``, the NESTED pixels of each order."""
-    orders, ipix = region_cells(region)
+    orders, ipix = cells
     return (json.dumps({str(order): ipix[orders == order].tolist() for order in np.unique(orders)}) + "\n").encode()
 
 
-def moc_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour], region: Contour) -> bytes:
+def moc_fits(
+    result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour], region: Contour, cells: Cells
+) -> bytes:
     """Encode a region as FITS, in the form of version 1, NUNIQ, which readers of version 2 know as well.
 
-    The header also has the cards about the event and all ``regions``.
+    ``cells``: those of ``region``. The header also has the cards about the event and all ``regions``.
     """
-    orders, ipix = region_cells(region)
+    orders, ipix = cells
     finest = int(orders.max())
     layout: list[Card] = [
         ("MOCVERS", "2.0", "MOC version"),
@@ -97,12 +102,16 @@ def moc_fits(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contou
 
 def moc_files(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Contour]) -> dict[str, Callable[[], bytes]]:
     """Return the suffix of each file, and the function that makes it: the regions of the map's rule."""
-    files: dict[str, Callable[[], bytes]] = {}
-    for region in of_rule(regions, skymap.rule):
-        suffix = f".region_{region_name(region)}.moc"
-        files[f"{suffix}.fits"] = partial(moc_fits, result, skymap, regions, region)
-        files[f"{suffix}.json"] = partial(moc_json, region)
-    return files
+
+    def of_region(region: Contour) -> dict[str, Callable[[], bytes]]:
+        cells, suffix = cache(partial(region_cells, region)), f".region_{region_name(region)}.moc"
+        return {
+            f"{suffix}.fits": lambda: moc_fits(result, skymap, regions, region, cells()),
+            f"{suffix}.json": lambda: moc_json(cells()),
+        }
+
+    found = [of_region(region) for region in of_rule(regions, skymap.rule)]
+    return {suffix: make for files in found for suffix, make in files.items()}
 
 
 def region_name(region: Contour) -> str:

@@ -18,8 +18,6 @@ from matplotlib import colormaps, rc_context, rcParamsDefault
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, PowerNorm, to_rgba
 from matplotlib.figure import Figure
@@ -334,7 +332,11 @@ def _encode(figure: Figure, kind: ImageKind) -> bytes:
     if kind == "png":
         FigureCanvasAgg(figure).print_png(file, metadata=METADATA[kind])
     elif kind == "pdf":
+        from matplotlib.backends.backend_pdf import FigureCanvasPdf  # noqa: PLC0415 - slow, for its fonts
+
         FigureCanvasPdf(figure).print_pdf(file, metadata=METADATA[kind])
     else:
+        from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415 - as above
+
         FigureCanvasSVG(figure).print_svg(file, metadata=METADATA[kind])
     return file.getvalue()
