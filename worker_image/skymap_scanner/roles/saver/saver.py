@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
@@ -118,6 +121,7 @@ def save(
         need = requirements_of(scan)
         formats, left_out = writable_formats(need, settings.formats, named=bool(settings.formats))
         settings = replace(settings, formats=formats)
+        threading.Thread(target=_import_ahead, args=(formats,), name="imports", daemon=True).start()
         with (
             BestFitReader(broker, topics.collected, FitValidator(scan)) as collected,
             Spool(settings.output.parent) as spool,
@@ -180,6 +184,16 @@ def save_now(broker: Broker, topics: ScanTopics, settings: SaverSettings) -> Sca
                 raise InputError("the scan has no fit yet: there is nothing to save")
             _write(broker, settings, plan, collected, spool)
             return scan_result(plan, collected.best_fits, partial(statement_of, spool, collected.best_fits))
+
+
+def _import_ahead(formats: Collection[str]) -> None:
+    """Import what files of these formats need, which takes a second; what is missing is left to their writers."""
+    modules = ["results.summary", "results.geojson", "results.moc"] if set(formats) - {"json", "npz"} else []
+    modules += ["results.plots"] if "png" in formats else []
+    modules += ["report.content", "report.page"] if "report" in formats else []
+    for module in modules:
+        with suppress(ImportError):
+            import_module(f"skymap_scanner.{module}")
 
 
 def _save(
