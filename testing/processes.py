@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+#: The roles that `run` forks: their processes are named after them.
+ROLES = ("producer", "worker", "collector", "saver")
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -40,21 +43,32 @@ def is_alive(pid: int) -> bool:
 
 def state(pid: int) -> str:
     """Return the state of a process, such as ``S`` (sleeping) or ``T`` (stopped); empty where there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
+    return next(iter(_read(pid, "stat").rpartition(")")[2].split()), "")
 
 
 def roles(run: int) -> dict[str, list[int]]:
-    """Return the roles that a ``skymap-scanner run`` has started, with their process ids."""
+    """Return the roles and other processes of a ``skymap-scanner run``, by the first word of their command lines."""
     found: dict[str, list[int]] = {}
-    listed = Path(f"/proc/{run}/task/{run}/children")
-    for pid in map(int, listed.read_text().split() if listed.exists() else []):
-        try:
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError):  # it has ended since it was listed
-            continue
-        if b"skymap_scanner" in arguments:
-            found.setdefault(arguments[arguments.index(b"skymap_scanner") + 1].decode(), []).append(pid)
+    for pid in children(run):
+        arguments = _read(pid, "cmdline").split("\0")
+        if "skymap_scanner.cli.fork_server" in arguments:
+            for role in children(pid):
+                name = _read(role, "comm").strip().partition("-")[0]
+                if name in ROLES:  # the others have only just been forked
+                    found.setdefault(name, []).append(role)
+        elif "skymap_scanner" in arguments:
+            found.setdefault(arguments[arguments.index("skymap_scanner") + 1], []).append(pid)
     return found
+
+
+def children(process: int) -> list[int]:
+    """Return the processes that a process has started, and that have not ended."""
+    return [int(number) for number in _read(process, f"task/{process}/children").split()]
+
+
+def _read(process: int, name: str) -> str:
+    """Return a file of /proc; nothing if the process has ended."""
+    try:
+        return Path(f"/proc/{process}/{name}").read_bytes().decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -334,12 +334,10 @@ def test_killed_run_continues_with_the_same_files(
     for role in ("worker", "collector", "producer", "saver", None):
         before = _resimulated(tmp_path / "killed")
         with running(command(*killed)) as run:
-            if role == "producer":  # it may have nothing left to publish, and ends soon
-                (pid, *_) = eventually(lambda run=run: roles(run.pid).get("producer"))
-            else:
+            if role != "producer":  # it may have nothing left to publish, and ends soon
                 eventually(lambda run=run, n=before: run.poll() is not None or _resimulated(tmp_path / "killed") > n)
                 assert run.poll() is None, "finished before it was killed"
-                (pid, *_) = roles(run.pid)[role] if role else [run.pid]
+            (pid, *_) = eventually(lambda run=run, role=role: roles(run.pid).get(role)) if role else [run.pid]
             os.kill(pid, signal.SIGKILL)
             eventually(lambda pid=pid: not is_alive(pid))
             run.kill()

@@ -42,6 +42,7 @@ from skymap_scanner.reconstruction import load, software_of
 from skymap_scanner.reconstruction.locate import check_can_locate
 from skymap_scanner.results import ScanResult, write_results
 from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
+from skymap_scanner.roles.local.local_role import StartRole
 from skymap_scanner.roles.local.record import FILE as RECORD_FILE
 from skymap_scanner.roles.local.record import Record, check_same, check_software, read_record, unique_name, write_record
 from skymap_scanner.roles.producer.planning import ScanSettings, event_facts
@@ -115,8 +116,8 @@ def _without_query(url: str) -> str:
     return f"{address}?(digest {hashlib.sha256(query.encode()).hexdigest()[:12]})" if question else address
 
 
-def run(request: RunRequest) -> None:
-    """Run the scan, resume the one in the folder, or show its results if it is finished.
+def run(request: RunRequest, start: StartRole) -> None:
+    """Run the scan, resume the one in the folder, or show its results if it is finished. ``start`` starts the roles.
 
     Raises
     ------
@@ -157,7 +158,7 @@ def run(request: RunRequest) -> None:
         if notices is not None:
             prepared = prepare(read_event(str(folder / EVENT_FILE)), request.settings.pulse_series)
             notices.begin(event_facts(prepared, ()))
-        _scan_to_end(request, record, notices)
+        _scan_to_end(request, record, notices, start)
 
 
 def _show_finished(request: RunRequest, record: Record) -> None:
@@ -174,13 +175,13 @@ def _show_finished(request: RunRequest, record: Record) -> None:
         _end(request, notices, Stop().on_signals())
 
 
-def _scan_to_end(request: RunRequest, record: Record, notices: Notices | None) -> None:
+def _scan_to_end(request: RunRequest, record: Record, notices: Notices | None, start: StartRole) -> None:
     """Run the scan, show and announce its results; exits if it is stopped before."""
     folder, scan, stop = request.folder, _local_scan(request), Stop().on_signals()
     _announce(scan)
     with live_page(scan, request.page_port) as page:
         with progress_display(Console(stderr=True)) as show:
-            finished = run_local(scan, page.watching(_announcing(show, notices)), stop)
+            finished = run_local(scan, page.watching(_announcing(show, notices)), stop, start)
         if not finished:
             again = shell_line(["skymap-scanner", *(word for word in sys.argv[1:] if word != "--restart")])
             click.echo(f"Stopped; nothing is lost. The same command resumes the scan:\n    {again}", err=True)

@@ -75,12 +75,20 @@ def command(
         skymap-scanner run scan.yaml -o result/
         skymap-scanner run demo -o demo-output/
     """
-    from skymap_scanner.cli.local_run import run
-    from skymap_scanner.cli.manifest import is_manifest
-
     if page_port is not None and not page:
         raise click.UsageError("--page-port is for the live page: give --page too")
-    common = _common(given, broker_options, notice_options) | {"page_port": (page_port or 0) if page else None}
+    from skymap_scanner.cli.fork_server import ForkServer
+
+    with ForkServer() as roles:  # it imports what they need while this process imports its own
+        from skymap_scanner.cli.local_run import run
+
+        common = _common(given, broker_options, notice_options) | {"page_port": (page_port or 0) if page else None}
+        run(_request(event, given, common), roles.start)
+
+
+def _request(event: str, given: dict[str, Any], common: dict[str, Any]) -> RunRequest:
+    from skymap_scanner.cli.manifest import is_manifest
+
     if is_manifest(event):
         options.reject_options_beside_manifest(
             "event", "page", "page_port", *COMMON, *NOTICE_PARAMETERS, *BROKER_PARAMETERS
@@ -90,7 +98,7 @@ def command(
         request = _request_from_options(event, given, common)
     if request.notices and request.formats and not {"json", "npz"} & set(request.formats):
         raise click.UsageError("notices are made from the JSON or the npz file: choose the format json, too")
-    run(request)
+    return request
 
 
 def _common(

@@ -18,6 +18,11 @@ from skymap_scanner.cli.role_process import start_role
 @options.topics("to_be_scanned", "scanned")
 @click.option("--reconstruction", help="Fit with this reconstruction instead of the scan's own.")
 @click.option(
+    "--expect",
+    metavar="RECONSTRUCTION",
+    help="Load this reconstruction before the scan has begun, so that the first fit starts sooner.",
+)
+@click.option(
     "--fake-scan", is_flag=True, help="Do not fit: answer at once from an analytic bowl, to test everything else."
 )
 @click.option(
@@ -61,6 +66,7 @@ def command(
     broker_options: BrokerOptions,
     topic_bases: dict[str, str],
     reconstruction: str | None,
+    expect: str | None,
     fake_scan: bool,
     max_attempts: int,
     max_task_seconds: float,
@@ -84,7 +90,8 @@ def command(
     from skymap_scanner.roles.worker.worker import WorkerSettings, work
 
     topics = ScanTopics.of(name, TopicBases(**topic_bases))
-    settings = WorkerSettings("dummy" if fake_scan else reconstruction, max_attempts, max_task_seconds, prefetch)
+    own = "dummy" if fake_scan else reconstruction
+    settings = WorkerSettings(own, expect, max_attempts, max_task_seconds, prefetch)
 
     def open_in_flight_file() -> InFlightFile:
         return InFlightFile(scan_folder(state, broker.url, topics.to_be_scanned), alarm=True)

@@ -54,14 +54,13 @@ class PlanReader(Closing):
         return self.plan
 
     def wait_for_scan(self, stop: Stop) -> ScanEntry | None:
-        """Wait until the producer has announced the scan, and read what follows; None if a stop was requested first.
+        """Wait until the producer has announced the scan, and read no further; None if a stop was requested first.
 
         Raises SoftwareMismatchError and BrokerError as `begun_scan`.
         """
         while (scan := self.begun_scan(timeout=0.5)) is None:
             if stop.requested:
                 return None
-        self.update()
         return scan
 
     def begun_scan(self, timeout: float = 0.0) -> ScanEntry | None:

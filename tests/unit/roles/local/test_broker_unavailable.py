@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from tests.unit.roles.local import shell
 
 from skymap_scanner.errors import SkymapError
 from skymap_scanner.roles.local import local, local_role
@@ -31,7 +32,7 @@ def test_unavailable_broker_is_waited_for_and_logged_once(
     monkeypatch.setattr(local_role, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(local_role, "LONGEST_PAUSE", 0.01)
     with caplog.at_level(logging.WARNING):
-        assert run_local(scan(tmp_path), lambda _: None, Stop())
+        assert run_local(scan(tmp_path), lambda _: None, Stop(), shell.start)
     assert len(lives.read_text().splitlines()) == most + 1
     logged = [record.getMessage() for record in caplog.records]
     assert logged == ["the broker is unavailable; saver waits for it (no answer)"]
@@ -44,5 +45,5 @@ def test_crashes_between_waits_still_count(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(local_role, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(local_role, "LONGEST_PAUSE", 0.01)
     with pytest.raises(SkymapError, match=r"saver crashed 5 times in a row \(exit code 70\)"):
-        run_local(scan(tmp_path), lambda _: None, Stop())
+        run_local(scan(tmp_path), lambda _: None, Stop(), shell.start)
     assert len(lives.read_text().splitlines()) == 2 * local_role.MAX_CRASHES

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from testing.processes import roles
 from testing.waiting import eventually
 from tests.unit.notices.receiver import Receiver
 from tests.unit.roles.conftest import Command, running
@@ -27,30 +28,11 @@ def pixels(folder: Path) -> int:
     return len(json.loads(found.read_bytes())["nside-1"]["data"])
 
 
-def children(process: int) -> dict[int, str]:
-    """Return the command lines of the processes that a process has started."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(path.read_text().rpartition(")")[2].split()[1])
-            words = (path.parent / "cmdline").read_text().replace("\0", " ")
-        except OSError:
-            continue
-        if parent == process:
-            found[int(path.parent.name)] = words
-    return found
-
-
 def test_killed_page_is_a_warning(event_file: Path, tmp_path: Path, command: Callable[..., Command]) -> None:
     slow = ["--parameter", "seconds=0.4"]
     with running(command("run", event_file, "-o", "out", *WORDS, *slow, "--page")) as scan:
-
-        def page() -> int | None:
-            return next((number for number, words in children(scan.pid).items() if " page " in words), None)
-
-        found = eventually(page, within=60)
-        assert found is not None
-        os.kill(found, signal.SIGKILL)
+        [page] = eventually(lambda: roles(scan.pid).get("page"), within=60)
+        os.kill(page, signal.SIGKILL)
         _, errors = scan.communicate(timeout=120)
     assert scan.returncode == 0, errors
     assert re.search(r"WARNING .*: the live page has ended \(exit code -9\); the scan goes on", errors)
@@ -80,7 +62,7 @@ def test_page_ends_with_its_scan(event_file: Path, tmp_path: Path, command: Call
 def test_page_ends_when_its_scan_is_killed(event_file: Path, command: Callable[..., Command]) -> None:
     slow = ["--parameter", "seconds=5"]
     with running(command("run", event_file, "-o", "out", *WORDS, *slow, "--page")) as scan:
-        page = eventually(lambda: [one for one, words in children(scan.pid).items() if " page " in words], within=60)
+        page = eventually(lambda: roles(scan.pid).get("page"), within=60)
         scan.kill()
         scan.wait()
         eventually(lambda: Path(f"/proc/{page[0]}").exists(), lambda exists: not exists, within=30)
@@ -103,8 +85,8 @@ def test_unloaded_report_delays_neither_results_nor_a_stop(
 ) -> None:
     monkeypatch.setenv("SKYMAP_NOTIFY_SECRET", "correct horse battery staple")
     with Receiver().running() as receiver:
-        notify = ["--notify", f"webhook={receiver.url}"]
-        with running(command("run", event_file, "-o", "out", *WORDS, "--page", *notify)) as scan:
+        words = [*WORDS, "--parameter", "seconds=0.4", "--page", "--notify", f"webhook={receiver.url}"]
+        with running(command("run", event_file, "-o", "out", *words)) as scan:
             page = link_in(scan)
             with httpx.stream("GET", f"{page}events", timeout=60) as stream:
                 assert "event: end" in "".join(stream.iter_text())  # and its report is never loaded
@@ -151,13 +133,9 @@ def test_processes_of_a_scan_get_no_secrets_of_notices(
     monkeypatch.setenv("SKYMAP_GCN_CLIENT_SECRET", "secret-of-a-client")
     slow = ["--parameter", "seconds=5"]
     with running(command("run", event_file, "-o", "out", *WORDS, *slow, "--page")) as scan:
-
-        def started() -> list[int]:
-            """Return the children that run a command of their own, and no longer `run`, between fork and exec."""
-            return [number for number, words in children(scan.pid).items() if " run " not in words]
-
-        found = eventually(started, lambda found: len(found) == 5, within=60)  # four roles, a page
-        for process in found:
+        # the producer has sent its tasks, and may have ended
+        found = eventually(lambda: roles(scan.pid), lambda found: len(found.keys() - {"producer"}) == 4, within=60)
+        for process in (process for processes in found.values() for process in processes):
             assert b"secret-of" not in Path(f"/proc/{process}/environ").read_bytes()
         assert b"secret-of" in Path(f"/proc/{scan.pid}/environ").read_bytes()
 

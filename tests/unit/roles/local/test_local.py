@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.unit.roles.conftest import Command
+from tests.unit.roles.local import shell
 
 from skymap_api.names import ScanTopics
 from skymap_scanner.broker import Access, Outgoing, open_broker
@@ -32,10 +32,10 @@ def test_every_role_has_a_command_line(tmp_path: Path) -> None:
         Path("event.i3"), tmp_path, SETTINGS, workers=3, output=tmp_path / "{stem}.i3.gz", formats=("json",)
     )
     commands = role_commands(scan)
-    assert list(commands) == ["producer", "collector", "saver", "worker-0", "worker-1", "worker-2"]
+    assert list(commands) == ["worker-0", "worker-1", "worker-2", "producer", "collector", "saver"]
     broker = f"sqlite:///{tmp_path}/scan.sqlite"
     for role, words in commands.items():
-        assert words[:5] == [sys.executable, "-P", "-m", "skymap_scanner", role.partition("-")[0]]
+        assert words[0] == role.partition("-")[0]
         assert words[words.index("--broker") + 1] == broker
     assert commands["saver"][-3:-1] == ["--format", "json"]
 
@@ -96,7 +96,7 @@ def test_role_that_crashes_repeatedly_ends_the_run(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", "echo last words; exit 70"]})
     scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
     with pytest.raises(SkymapError, match=r"saver crashed 5 times in a row \(exit code 70\); .*: last words"):
-        run_local(scan, lambda _: None, Stop())
+        run_local(scan, lambda _: None, Stop(), shell.start)
     assert (tmp_path / "logs/saver.log").read_text() == "last words\n" * 5
 
 
@@ -105,7 +105,7 @@ def test_worker_of_another_software_ends_the_run_at_once(tmp_path: Path, monkeyp
     monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sleep", "600"], "worker-0": worker})
     scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
     with pytest.raises(SoftwareMismatchError, match=r"^worker-0 failed: the scan is fitted by another$"):
-        run_local(scan, lambda _: None, Stop())
+        run_local(scan, lambda _: None, Stop(), shell.start)
     assert len((tmp_path / "logs/worker-0.log").read_text().splitlines()) == 1
 
 
@@ -114,7 +114,7 @@ def test_killed_role_is_restarted_more_often(tmp_path: Path, monkeypatch: pytest
     script = f"echo . >> {lives}; [ $(wc -l < {lives}) -gt 12 ] || kill -9 $$"
     monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", script]})
     scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
-    assert run_local(scan, lambda _: None, Stop())
+    assert run_local(scan, lambda _: None, Stop(), shell.start)
     assert len(lives.read_text().splitlines()) == 13
 
 
@@ -132,10 +132,10 @@ def test_worker_that_hangs_without_a_task_is_given_up(
             create_topics(broker, topics)
             with broker.producer(topics.crash_reports, "worker") as producer:
                 producer.send(Outgoing(CrashReport(task="a", name="b", attempt="c", limit=1.0).encode()))
-        assert run_local(scan, lambda _: None, Stop())
+        assert run_local(scan, lambda _: None, Stop(), shell.start)
     else:
         with pytest.raises(SkymapError, match=r"crashed 5 times in a row \(exit code -14\)"):
-            run_local(scan, lambda _: None, Stop())
+            run_local(scan, lambda _: None, Stop(), shell.start)
 
 
 def test_stopped_role_is_restarted_without_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_stopped_role_is_restarted_without_limit(tmp_path: Path, monkeypatch: py
     script = f"echo . >> {lives}; n=$(wc -l < {lives}); [ $n -gt 6 ] || exit $((143 - 13 * (n % 2)))"
     monkeypatch.setattr(local, "role_commands", lambda _: {"saver": ["sh", "-c", script]})
     scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
-    assert run_local(scan, lambda _: None, Stop())
+    assert run_local(scan, lambda _: None, Stop(), shell.start)
     assert len(lives.read_text().splitlines()) == 7
 
 
@@ -152,7 +152,7 @@ def test_full_disk_is_reported_without_a_log(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))  # type: ignore[attr-defined]
     scan = LocalScan(Path("event.i3"), tmp_path, SETTINGS, workers=1, output=tmp_path / "x.i3")
     with pytest.raises(SkymapError, match=r"saver failed: the disk of .* is full"):
-        run_local(scan, lambda _: None, Stop())
+        run_local(scan, lambda _: None, Stop(), shell.start)
 
 
 def test_brightest_sub_event_is_scanned_and_named(

@@ -3,8 +3,8 @@
     run ─▶ producer, worker ×N, collector, saver ─▶ progress ─▶ display
 
 The broker is an embedded one in the scan's folder, or a shared one, so that other machines can add workers. All state
-is in the broker, so this process may be killed at any time. The standard input of its children then closes and they
-end too; the same call resumes the scan.
+is in the broker, so this process may be killed at any time. The standard input of the roles then closes and they end
+too; the same call resumes the scan.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from skymap_api.progress import Progress
 from skymap_scanner.broker import Access, Reader, open_broker
 from skymap_scanner.broker.access import embedded_url
 from skymap_scanner.errors import BrokerUnavailable, InputError
-from skymap_scanner.roles.local.local_role import LocalRole
+from skymap_scanner.roles.local.local_role import LocalRole, StartRole
 from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.scans import latest_progress
 from skymap_scanner.roles.stop import Stop
@@ -94,35 +93,32 @@ def scan_arguments(settings: ScanSettings) -> list[str]:
 
 
 def role_commands(scan: LocalScan) -> dict[str, list[str]]:
-    """Return the command line of every role.
+    """Return the words of every role's command line, in the order in which they start.
 
-    ``-P`` keeps Python from importing files of the current folder, which may be called ``random.py``.
+    Workers come first, since the set-up of the event takes longest.
     """
     common = ["-n", scan.settings.name, *broker_arguments(scan.broker, scan.access)]
     saver = ["saver", *common, "-o", str(scan.output), "--results", str(scan.folder)]
     for one in scan.formats:
         saver += ["--format", one]
-    commands = {
+    expected = ["--expect", scan.settings.reconstruction]
+    worker = ["worker", *common, *expected, "--max-task-seconds", str(scan.max_task_seconds)]
+    commands = {f"worker-{number}": worker for number in range(scan.workers)} | {
         "producer": ["producer", str(scan.event), *common, *scan_arguments(scan.settings)],
         "collector": ["collector", *common],
         "saver": saver,
     }
-    for number in range(scan.workers):
-        commands[f"worker-{number}"] = ["worker", *common, "--max-task-seconds", str(scan.max_task_seconds)]
-    return {
-        role: [sys.executable, "-P", "-m", "skymap_scanner", *words, "--end-with-parent"]
-        for role, words in commands.items()
-    }
+    return {role: [*words, "--end-with-parent"] for role, words in commands.items()}
 
 
-def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop) -> bool:
-    """Run the scan to its end; False when stopped before.
+def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop, start: StartRole) -> bool:
+    """Run the scan to its end; False when stopped before. ``start`` starts the roles.
 
     Raises SkymapError if a role fails, or crashes repeatedly; InputError if another run uses this folder.
     """
     logs = scan.folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    roles = {name: LocalRole(name, command, logs / f"{name}.log") for name, command in role_commands(scan).items()}
+    roles = {name: LocalRole(name, words, logs / f"{name}.log", start) for name, words in role_commands(scan).items()}
     topics = ScanTopics.of(scan.settings.name)
     with locked(scan.folder), open_broker(scan.broker, scan.access) as broker:
         create_topics(broker, topics)

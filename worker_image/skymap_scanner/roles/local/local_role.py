@@ -8,10 +8,11 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
+from typing import Protocol
 
 import skymap_scanner
 from skymap_api.exit_codes import NOT_COUNTED, PERMANENT, ExitCode
@@ -115,16 +116,37 @@ class RestartPolicy:
         self.crashes = self.waits = 0
 
 
+class RoleProcess(Protocol):
+    """The process of a role: the part of `subprocess.Popen` that is used here."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, negative for a signal; None while the process runs."""
+
+    def wait(self, timeout: float) -> int:
+        """Wait for the end and return the exit code; raises subprocess.TimeoutExpired."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM, unless the process has ended."""
+
+    def kill(self) -> None:
+        """Send SIGKILL, unless the process has ended."""
+
+
+#: Starts a role from its name, its command line, and the file to which its output is appended.
+StartRole = Callable[[str, Sequence[str], Path], RoleProcess]
+
+
 @dataclass
 class LocalRole:
-    """Runs ``command`` until it has finished; its output is appended to ``log_file``."""
+    """Runs a role until it has finished; ``words``: its command line, ``log_file``: receives its output."""
 
     name: str
-    command: Sequence[str]
+    words: Sequence[str]
     log_file: Path
+    start: StartRole
     policy: RestartPolicy = field(default_factory=RestartPolicy)
     finished: bool = False
-    _process: subprocess.Popen[bytes] | None = None
+    _process: RoleProcess | None = None
     _started: float = 0.0
     _not_before: float = 0.0
 
@@ -140,14 +162,14 @@ class LocalRole:
             code = self._process.poll()
             if code is None:
                 return
-            self._close()
             self._process = None
             if code == 0:
                 self.finished = True
                 return
             self._handle_failure(code)
         if time.monotonic() >= self._not_before:
-            self._start()
+            self._started = time.monotonic()
+            self._process = self.start(self.name, self.words, self.log_file)
 
     def terminate(self) -> None:
         """Ask the process to stop after the message that it is working on."""
@@ -162,8 +184,7 @@ class LocalRole:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
-        self._close()
+            self._process.wait(timeout)
 
     def _handle_failure(self, code: int) -> None:
         now = time.monotonic()
@@ -185,24 +206,9 @@ class LocalRole:
                     f"{self._last_line()}. The log: {self.log_file}"
                 )
 
-    def _start(self) -> None:
-        self._started = time.monotonic()
-        with self.log_file.open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command
-                self.command,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env=child_environment() | {STARTED_BY: str(PACKAGE)},
-            )
-
     def _last_line(self) -> str:
         folder = self.log_file.parent
         if shutil.disk_usage(folder).free < MIN_FREE:
             return f"the disk of {folder} is full. Free some space; the same command then resumes the scan"
         lines = self.log_file.read_text("utf-8", "replace").splitlines()
         return lines[-1].removeprefix("Error: ") if lines else "none"
-
-    def _close(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()

@@ -23,6 +23,7 @@ from skymap_api.names import WORKERS_SUBSCRIPTION, ScanTopics
 from skymap_scanner.broker.protocol import Broker, Consumer, Message, Outgoing, Producer, SubscriptionType
 from skymap_scanner.errors import BrokerError, SkymapError
 from skymap_scanner.i3 import FitStatus
+from skymap_scanner.reconstruction import load
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, failed_fit
 from skymap_scanner.roles.readers import PlanReader, RejectedMessages
 from skymap_scanner.roles.stop import Stop
@@ -55,9 +56,11 @@ class WorkerSettings:
     ``reconstruction`` replaces the one that the scan asks for. A failed fit is published for a task that has crashed or
     hung ``max_attempts`` workers; a worker hangs if a fit takes longer than ``max_task_seconds``. ``prefetch``: number
     of tasks sent ahead to this worker; 0 is right for fits that take longer than a round trip to the broker.
+    ``expected``: reconstruction to load before the scan has begun.
     """
 
     reconstruction: str | None = None
+    expected: str | None = None
     max_attempts: int = 10
     max_task_seconds: float = 600.0
     prefetch: int = 0
@@ -73,6 +76,9 @@ def work(
     this one's; BrokerUnavailable if it cannot be reached.
     """
     settings = settings or WorkerSettings()
+    if settings.expected is not None:
+        with in_flight.limit(settings.max_task_seconds):
+            _load_ahead(settings.expected)
     with PlanReader(broker, topics.plan) as plan:
         scan = plan.wait_for_scan(stop)
     if scan is None:
@@ -82,6 +88,14 @@ def work(
     with in_flight.limit(settings.max_task_seconds):
         fitters = Fitters(broker, scan, settings.reconstruction)
     _fit_tasks(broker, topics, stop, in_flight, settings, fitters)
+
+
+def _load_ahead(name: str) -> None:
+    """Load what all fits of a reconstruction need, so that the first fit is as fast as the others."""
+    try:
+        load(name).compile()
+    except SkymapError as error:  # the set-up for the scan reports it, if it matters
+        log.info("%s is not loaded ahead: %s", name, error)
 
 
 def _fit_tasks(
