@@ -29,7 +29,7 @@ FOLDER = ROOT / "requirements"
 #: The oldest Python that all locked packages support: Debian 12 has 3.11.2.
 OLDEST_PYTHON = "3.11.0"
 #: The lock files that each image installs, as its Dockerfile says.
-IMAGES = {"worker": ("scanner", "plots", "pulsar", "kafka"), "operator": ("operator",)}
+IMAGES = {"worker": ("scanner", "plots", "pulsar", "kafka", "page"), "operator": ("operator",)}
 
 _HEADER = "# Made by `make lock` from what pyproject.toml requires:\n"
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;]+)(?: ; (?P<marker>.+?))?(?: \\)?$")

@@ -18,7 +18,7 @@ if command -v docker >/dev/null && docker info >/dev/null 2>&1; then docker=dock
 cd "$root"
 sources=(dev/cluster/images)
 case "$kind" in
-  worker) sources+=(pyproject.toml requirements/{scanner,plots,pulsar,kafka,build}.txt README.md LICENSE worker_image api) ;;
+  worker) sources+=(pyproject.toml requirements/{scanner,plots,pulsar,kafka,page,build}.txt README.md LICENSE worker_image api) ;;
   operator) sources+=(pyproject.toml requirements/{operator,build}.txt README.md LICENSE api operator) ;;
   pulsar) sources+=(dev/download.sh dev/pulsar helm/skymap-scanner/files/standalone.conf) ;;
   *) fail "usage: build.sh worker|operator|pulsar [ARCHIVE]" ;;

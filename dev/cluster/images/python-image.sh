@@ -49,7 +49,7 @@ kept() {
 
 # The operator's extra lists everything it imports, so its image needs none of the scanner's dependencies.
 locks=("$root"/requirements/operator.txt)
-[ "$kind" = operator ] || locks=("$root"/requirements/{scanner,plots,pulsar,kafka}.txt)
+[ "$kind" = operator ] || locks=("$root"/requirements/{scanner,plots,pulsar,kafka,page}.txt)
 
 make_dependencies() {
   install_into "$1" --require-hashes "${locks[@]/#/--requirement=}"
