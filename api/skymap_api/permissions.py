@@ -36,3 +36,6 @@ METADATA_PERMISSIONS: dict[str, tuple[Action, ...]] = {
     SAVER: _CONSUME,
     WORKER: _CONSUME,
 }
+
+#: What the page of a cluster may do in the Pulsar namespaces of all its scans. Pulsar knows no smaller right to read.
+PAGE_PERMISSIONS = _CONSUME

@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 
 from skymap_api.names import API_VERSION, FINALIZER, KIND, Names, metadata_namespace
-from skymap_api.permissions import METADATA_PERMISSIONS, topic_permissions
-from skymap_api.pulsar_admin import PulsarAdminError, PulsarUnavailable
+from skymap_api.permissions import METADATA_PERMISSIONS, PAGE_PERMISSIONS, topic_permissions
+from skymap_api.pulsar_admin import PERMISSIONS, PulsarAdminError, PulsarUnavailable
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.base import Manifest, to_manifest
 from skymap_api.resource.status import Reason
@@ -86,7 +86,7 @@ async def _on_pulsar(
     access = pulsar_access(observed.scan.namespace, observed.scan.spec, observed.scan.status, settings)
     async with pulsars.reach(observed.scan.namespace, access) as admin:
         if isinstance(action, EnsureTopics):
-            await admin.prepare(access.tenant, observed.scan.namespace, settings.pulsar_role if access.own else None)
+            await admin.prepare(access.tenant, observed.scan.namespace, _roles(settings) if access.own else {})
             made = (admin.create(topic, subscriptions) for topic, subscriptions in action.topics)
             for error in await asyncio.gather(*made, return_exceptions=True):  # all must end before one raises
                 if error is not None:
@@ -98,6 +98,12 @@ async def _on_pulsar(
                 await admin.revoke(_metadata_place(observed.scan, access), subjects(observed.scan.uid).values())
             for name in action.topics:
                 await admin.delete(name)
+
+
+def _roles(settings: Settings) -> dict[str, Sequence[str]]:
+    """Return what the roles of the settings may do in the Pulsar namespaces of scans."""
+    wanted = {settings.pulsar_role: PERMISSIONS, settings.pulsar_page_role: PAGE_PERMISSIONS}
+    return {role: actions for role, actions in wanted.items() if role is not None}
 
 
 async def _grant(action: EnsureTopics, scan: ObservedScan, access: PulsarAccess, admin: PulsarAdmin) -> None:

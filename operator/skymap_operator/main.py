@@ -103,9 +103,10 @@ def check_command(context: click.Context, operator: str, namespace: str) -> None
 @click.option("--namespace", required=True, help="Namespace of the Secret.")
 @click.option("--secret", required=True, help="Name of the Secret, which exists.")
 @click.option("--role", required=True, help="Role of the broker's own token.")
-def keys_command(namespace: str, secret: str, role: str) -> None:
+@click.option("--page-role", help="Role of the page's token.  [default: the page has none]")
+def keys_command(namespace: str, secret: str, role: str, page_role: str | None) -> None:
     """Make the keys of the chart's own Pulsar, unless its Secret has them."""
-    click.echo(_reported(lambda: keys(namespace, secret, role)))
+    click.echo(_reported(lambda: keys(namespace, secret, role, page_role)))
 
 
 def _run(command: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
@@ -163,10 +164,10 @@ async def uninstall(settings: Settings, *, delete: bool, timeout: float) -> None
         await Uninstall(cluster, pulsars, settings, delete=delete).run(timeout)
 
 
-async def keys(namespace: str, secret: str, role: str) -> str:
+async def keys(namespace: str, secret: str, role: str, page_role: str | None) -> str:
     """Make the keys of the chart's own Pulsar where they are missing; return what was done."""
     async with Cluster(await connect()) as cluster:
-        return await make_keys(cluster, namespace, secret, role)
+        return await make_keys(cluster, namespace, secret, role, page_role)
 
 
 async def check(settings: Settings, operator: str, namespace: str) -> int:

@@ -201,6 +201,8 @@ class Settings(BaseModel):
     """File with the private key (PEM) of that certificate."""
     pulsar_role: Annotated[str, Field(min_length=1)] | None = None
     """Role of the pods' token. The operator grants it produce and consume in the Pulsar namespaces that it creates."""
+    pulsar_page_role: Annotated[str, Field(min_length=1)] | None = None
+    """Role of the page's token. The operator grants it consume in the Pulsar namespaces that it creates."""
     pulsar_signing_key_file: str | None = None
     """File with the secret key of Pulsar's tokens (tokenSecretKey). With it, each role of each scan has a token of its
     own, which the operator signs and renews, instead of that in PULSAR_TOKEN_SECRET."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from testing.cluster.cluster import SCRIPTS, Cluster
+from testing.cluster.operators import NO_IMAGE
 
 HELM = SCRIPTS.parents[1] / "helm" / "helm.sh"
 CHART = SCRIPTS.parents[1] / "helm" / "skymap-scanner"
@@ -66,3 +67,13 @@ class Release:
 
 
 WAIT = ("--wait", "--timeout", f"{TIMEOUT}s")
+
+
+def images(operator: str, worker: str = NO_IMAGE) -> Values:
+    """Return the values for images, each given as REPOSITORY:TAG."""
+
+    def named(image: str) -> Values:
+        repository, _, tag = image.rpartition(":")
+        return {"image": {"repository": repository, "tag": tag}}
+
+    return {"operator": named(operator), "worker": named(worker)}

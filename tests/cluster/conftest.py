@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 from testing.cluster.cluster import Cluster, Namespace
+from testing.cluster.fixtures import DEFINITION
 from testing.cluster.operators import COMMAND, OperatorProcess
+from testing.cluster.releases import Release
 from testing.cluster.scans import event_server
 from testing.cluster.users import submitter_of
 from testing.pulsar.server import PulsarAddress, PulsarServer
+
+from skymap_api.names import KIND
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +78,24 @@ def operators(
         for one in started:
             one.end()
             print(one.log.read_text())  # noqa: T201 - shown if the test failed
+
+
+@pytest.fixture
+def place(cluster: Cluster, namespace: Namespace, definition: None) -> Iterator[Namespace]:
+    """A namespace of the restricted level for a release. The definition is restored afterwards."""
+    cluster.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
+    yield namespace
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", DEFINITION)
+
+
+@pytest.fixture
+def release(cluster: Cluster, place: Namespace) -> Iterator[Release]:
+    """A release to install. What is left of it is removed afterwards."""
+    made = Release(cluster, place.name)
+    yield made
+    if made.installed():
+        made.uninstall("--no-hooks")
+    for one in place.get("skymapscans")["items"]:
+        place.kubectl(
+            "patch", KIND, one["metadata"]["name"], "--type=merge", "--patch", '{"metadata":{"finalizers":null}}'
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -13,9 +13,7 @@ import pytest
 import yaml
 from testing.chart import CASES, find, render, values
 from testing.cluster.cluster import Cluster, KubectlError, Namespace
-from testing.cluster.fixtures import DEFINITION
-from testing.cluster.operators import NO_IMAGE
-from testing.cluster.releases import CHART, WAIT, HelmError, Release, Values
+from testing.cluster.releases import CHART, WAIT, HelmError, Release, Values, images
 from testing.cluster.scans import QUICK, SCAN_SECONDS, SETTINGS, manifest
 from testing.cluster.workloads import job, pod
 from testing.pulsar.server import PulsarAddress
@@ -37,37 +35,6 @@ def everything(cluster: Cluster) -> set[str]:
     kinds = sorted({kind for one in listed for kind in one.split()} - PASSING)
     line = r'{range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name}{"\n"}{end}'
     return set(cluster.kubectl("get", ",".join(kinds), "--all-namespaces", "--output", f"jsonpath={line}").split())
-
-
-def images(operator: str, worker: str = NO_IMAGE) -> Values:
-    """Return the values for images, each given as REPOSITORY:TAG."""
-
-    def named(image: str) -> Values:
-        repository, _, tag = image.rpartition(":")
-        return {"image": {"repository": repository, "tag": tag}}
-
-    return {"operator": named(operator), "worker": named(worker)}
-
-
-@pytest.fixture
-def place(cluster: Cluster, namespace: Namespace, definition: None) -> Iterator[Namespace]:
-    """A namespace of the restricted level for a release. The definition is restored afterwards."""
-    cluster.kubectl("label", "namespace", namespace.name, "pod-security.kubernetes.io/enforce=restricted")
-    yield namespace
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", DEFINITION)
-
-
-@pytest.fixture
-def release(cluster: Cluster, place: Namespace) -> Iterator[Release]:
-    """A release to install. What is left of it is removed afterwards."""
-    made = Release(cluster, place.name)
-    yield made
-    if made.installed():
-        made.uninstall("--no-hooks")
-    for one in place.get("skymapscans")["items"]:
-        place.kubectl(
-            "patch", KIND, one["metadata"]["name"], "--type=merge", "--patch", '{"metadata":{"finalizers":null}}'
-        )
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -84,16 +84,17 @@ REFUSED_IN_THE_CLUSTER = [
 Rights = dict[str, tuple[frozenset[str], frozenset[str]]]
 
 
+def rows(section: str) -> list[tuple[str, str, str]]:
+    """Return resource, remark and verbs of each row of a table in the documentation."""
+    text = DOCS.read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `([a-z0-9./]+)`(.*?) \| ([a-z ]+) \|", text, re.MULTILINE)
+
+
 def documented(namespace: str, secrets: list[str]) -> Rights:
     """Return the documented permissions: by resource, the verbs and the names that they are limited to."""
-    rows = re.findall(
-        r"^\| `([a-z0-9./]+)`(.*?) \| ([a-z ]+) \|",
-        DOCS.read_text().partition("## What the operator may")[2],
-        re.MULTILINE,
-    )
     found = {
         kind: (frozenset(verbs.split()), frozenset(secrets) if rest else frozenset())
-        for kind, rest, verbs in rows
+        for kind, rest, verbs in rows("What the operator may do")
         if not rest or secrets
     }
     verbs, _ = found[LEASES]
@@ -159,6 +160,21 @@ def test_namespaced_role_grants_nothing_elsewhere(api: httpx.Client, namespace: 
     assert not may(api, account, "list", SCANS)
     release.upgrade(limited)
     assert rights(api, account, namespace.name) == documented(namespace.name, [])
+
+
+@pytest.mark.parametrize("scope", ["cluster", "namespaces"])
+def test_page_may_read_scans_and_ask_for_reviews_alone(
+    api: httpx.Client, namespace: Namespace, release: Release, scope: str
+) -> None:
+    release.install(BARE | {"scope": scope, "page": {"enabled": True}})
+    account = f"system:serviceaccount:{namespace.name}:skymap-page"
+    everything_it_may = {
+        kind: (frozenset(verbs.split()), frozenset[str]()) for kind, _, verbs in rows("What the page may do")
+    }
+    assert rights(api, account, namespace.name) == everything_it_may
+    elsewhere = {kind: one for kind, one in everything_it_may.items() if scope == "cluster" or kind != SCANS}
+    assert rights(api, account, ELSEWHERE) == elsewhere
+    assert len(elsewhere) == (3 if scope == "cluster" else 2)
 
 
 ALLOWED = {"allowedInPods": {"serviceAccountName": ["*", "!admin"]}}

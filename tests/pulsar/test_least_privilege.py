@@ -13,19 +13,22 @@ import httpx
 import pytest
 from testing.pulsar.brokers import access_to
 from testing.pulsar.server import PulsarServer
+from testing.waiting import eventually
 
 from skymap_api.names import ScanTopics, TopicBases
+from skymap_api.permissions import PAGE_PERMISSIONS
 from skymap_api.progress import ProgressPhase, decode_progress
 from skymap_api.pulsar_admin import PulsarAdminError
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.credentials import Credentials
 from skymap_operator.pulsar.messages import MessageReader
-from skymap_scanner.broker import Broker, open_broker
+from skymap_scanner.broker import Broker, Outgoing, open_broker
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.demo import demo_event_path
+from skymap_scanner.live.follower import Follower
 from skymap_scanner.roles.topics import read_metadata
 
-TENANT, OPERATOR, ROLE = "observatory", "skymap-operator", "skymap-scan"
+TENANT, OPERATOR, ROLE, PAGE = "observatory", "skymap-operator", "skymap-scan", "skymap-page"
 SCAN = "alerts.first"
 TOPICS = ScanTopics.of(SCAN, TopicBases.of(TENANT, "alerts"))
 TOPIC_OPTIONS = {"to_be_scanned": "-t", "scanned": "-s", "collected": "-c"}
@@ -63,7 +66,8 @@ def prepare(server: PulsarServer, folder: Path, role: str | None, who: str = OPE
 
     async def make() -> None:
         async with PulsarAdmin(server.admin_url, Credentials(mine)) as admin:
-            await admin.prepare(TENANT, "alerts", role)
+            both = ("produce", "consume")
+            await admin.prepare(TENANT, "alerts", ({} if role is None else {role: both}) | {PAGE: PAGE_PERMISSIONS})
             for topic in TOPICS.all():
                 await admin.create(topic, TOPICS.subscriptions(topic))
 
@@ -118,9 +122,27 @@ def test_scan_needs_only_to_produce_and_consume(guarded: PulsarServer, token: Pa
     assert len(json.loads(result.read_text())["nside-1"]["data"]) == 12
 
     asyncio.run(assert_operator_reads(guarded, tmp_path / "operator-token"))
+    assert_page_reads(guarded, tmp_path)
     access = access_to(guarded, token)
     with open_broker(guarded.url, access) as broker:
         assert_may_do_no_more(guarded, broker)
+
+
+def assert_page_reads(server: PulsarServer, folder: Path) -> None:
+    """The page follows the scan to its report, and cannot publish."""
+    mine = folder / "page-token"
+    mine.write_text(server.token(PAGE))
+    opened = lambda: open_broker(server.url, access_to(server, mine))  # noqa: E731
+    follower = Follower(opened, SCAN, TOPICS)
+    follower.start()
+    try:
+        eventually(lambda: follower.status, lambda status: status["phase"] in {"done", "failed"}, within=60)
+        assert follower.status["phase"] == "done", follower.status
+        assert follower.report is not None
+    finally:
+        follower.stop()
+    with opened() as broker, pytest.raises(BrokerError), broker.producer(TOPICS.plan, "page") as producer:
+        producer.send(Outgoing(b"{}"))
 
 
 async def assert_operator_reads(server: PulsarServer, token: Path) -> None:

@@ -31,37 +31,37 @@ privileged: false
 readOnlyRootFilesystem: true
 {{- end }}
 
-{{/* Where the pods of the operator's image run, and as whom. */}}
-{{- define "skymap-scanner.operatorPlacement" -}}
+{{/* Where pods run, and as whom, as the values of the operator or of the page say. */}}
+{{- define "skymap-scanner.placement" -}}
 enableServiceLinks: false
-{{- with .Values.operator.imagePullSecrets }}
+{{- with .imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . | quote }}
   {{- end }}
 {{- end }}
-{{- with .Values.operator.nodeSelector }}
+{{- with .nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.operator.tolerations }}
+{{- with .tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.operator.affinity }}
+{{- with .affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.operator.priorityClassName }}
+{{- with .priorityClassName }}
 priorityClassName: {{ . | quote }}
 {{- end }}
 securityContext:
-  {{- include "skymap-scanner.podSecurity" .Values.operator.securityContext | nindent 2 }}
+  {{- include "skymap-scanner.podSecurity" .securityContext | nindent 2 }}
 {{- end }}
 
 {{/* What the operator's pod and the pods of the hooks have in common. */}}
 {{- define "skymap-scanner.operatorPod" -}}
-{{ include "skymap-scanner.operatorPlacement" . }}
+{{ include "skymap-scanner.placement" .Values.operator }}
 volumes:
   # Tokens of scans with a Pulsar of their own are written here for a moment: to memory, never to disk.
   - name: tmp
@@ -147,6 +147,7 @@ volumeMounts:
   "PULSAR_TOKEN_KEY" $pulsar.tokenKey
   "PULSAR_TLS_SECRET" $pulsar.tlsSecret
   "PULSAR_ROLE" $pulsar.role
+  "PULSAR_PAGE_ROLE" (include "skymap-scanner.pageRole" .)
   "METRICS_OF_SCANS" .Values.metrics.scans
   "PULSAR_TOKEN_SECONDS" $pulsar.tokenSeconds
   "NAME" (include "skymap-scanner.operatorName" .)

@@ -79,7 +79,7 @@ class PulsarAdmin:
         self._messages = messages
         self._http = BoundedClient(self.url, self._tls.context, limits, allowed)
         self._topics: TTLCache[tuple[str, str], _Listed] = TTLCache(MAX_CACHED, TOPICS_TTL)
-        self._prepared: TTLCache[tuple[str, str, str | None], bool] = TTLCache(MAX_CACHED, NAMESPACE_TTL)
+        self._prepared: TTLCache[tuple[str, str, tuple[str, ...]], bool] = TTLCache(MAX_CACHED, NAMESPACE_TTL)
         self._subscriptions: TTLCache[str, dict[str, Subscription]] = TTLCache(MAX_CACHED, SUBSCRIPTIONS_TTL)
         self._listing: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -91,18 +91,20 @@ class PulsarAdmin:
         if self._messages is not None:
             await self._messages.close()
 
-    async def prepare(self, tenant: str, namespace: str, role: str | None = None) -> None:
+    async def prepare(self, tenant: str, namespace: str, roles: Mapping[str, Sequence[str]] | None = None) -> None:
         """Create the tenant and what the scans in a ``namespace`` of Kubernetes need there, where it is missing.
 
-        The pods' ``role`` may produce and consume there. An existing namespace keeps its policies.
+        Each of the ``roles`` may do these actions there. An existing namespace keeps its policies.
         """
-        if (tenant, namespace, role) in self._prepared:
+        given = roles or {}
+        key = tenant, namespace, tuple(given)
+        if key in self._prepared:
             return
         for name, policies in ((TOPICS_NAMESPACE, POLICIES), (metadata_namespace(namespace), OPEN_POLICIES)):
             await self._run(self._requests.create_namespace(tenant, name, policies))
-            if role is not None:
-                await self._run(self._requests.grant(f"{tenant}/{name}", role))
-        self._prepared[tenant, namespace, role] = True
+            for role, actions in given.items():
+                await self._run(self._requests.grant(f"{tenant}/{name}", role, actions))
+        self._prepared[key] = True
 
     async def policies(self, tenant: str) -> dict[str, dict[str, Any]]:
         """Return the policies of the tenant's namespaces by their names, ``tenant/namespace``."""

@@ -192,7 +192,7 @@ def test_namespaces_of_scans_and_the_operator_reach_pulsar() -> None:
     names = ({"matchLabels": {"kubernetes.io/metadata.name": name}} for name in ("alerts", "tests"))
     assert scans["from"] == [{"namespaceSelector": one} for one in names], "no label of a pod, which anybody can set"
     (one,) = own["from"]
-    assert one["podSelector"]["matchExpressions"][0]["values"] == ["operator", "uninstall", "check"]
+    assert one["podSelector"]["matchExpressions"][0]["values"] == ["operator", "uninstall", "check", "page"]
     assert "namespaceSelector" not in one, "the release's"
     everywhere, _ = ingress(values("cluster"))
     assert everywhere["from"] == [{"namespaceSelector": {}}]

@@ -91,13 +91,13 @@ def test_every_pod_is_restricted(case: str) -> None:
 
 def test_labels_and_annotations_reach_every_pod_and_never_replace_ours() -> None:
     given = values("full")
-    for part in ("operator", "pulsar"):
+    for part in ("operator", "pulsar", "page"):
         given[part]["podLabels"] = {"team": "realtime", "app.kubernetes.io/name": "other"}
         given[part]["podAnnotations"] = {"example.org/note": "yes", "checksum/configuration": "other"}
     given["pulsar"].pop("evaluation", None)
     found = [one["spec"]["template"]["metadata"] for one in render(given) if "template" in one.get("spec", {})]
     assert {meta["labels"]["app.kubernetes.io/component"] for meta in found} == {
-        *("operator", "check", "uninstall", "pulsar")
+        *("operator", "check", "uninstall", "pulsar", "page")
     }
     for meta in found:
         assert (meta["labels"]["team"], meta["labels"]["app.kubernetes.io/name"]) == ("realtime", "skymap-scanner")
@@ -239,7 +239,7 @@ def test_key_of_the_tokens_is_mounted_where_they_are_signed() -> None:
 
 def test_disruption_budget_never_blocks_a_drain() -> None:
     budgets = [one["spec"] for one in render(values("full")) if one["kind"] == "PodDisruptionBudget"]
-    assert [(one["maxUnavailable"], "minAvailable" in one) for one in budgets] == [(1, False)] * 2
+    assert [(one["maxUnavailable"], "minAvailable" in one) for one in budgets] == [(1, False)] * 3
     assert not [one for one in render() if one["kind"] == "PodDisruptionBudget"]
 
 

@@ -116,16 +116,16 @@ class FakeAdmin(PulsarAdmin):
         self.unreadable: set[str] = set()
         self.found_policies: dict[str, dict[str, Any]] = {}
         self.fault: PulsarAdminError | None = None
-        self.prepared: tuple[str, str, str | None] | None = None
+        self.prepared: tuple[str, str, dict[str, tuple[str, ...]]] | None = None
         self.granted: dict[str, dict[str, tuple[str, ...]]] = {}
 
     def _begin(self) -> None:
         if self.fault is not None:
             raise self.fault
 
-    async def prepare(self, tenant: str, namespace: str, role: str | None = None) -> None:
+    async def prepare(self, tenant: str, namespace: str, roles: Mapping[str, Sequence[str]]) -> None:
         self._begin()
-        self.prepared = (tenant, namespace, role)
+        self.prepared = (tenant, namespace, {role: tuple(what) for role, what in roles.items()})
 
     async def policies(self, tenant: str) -> dict[str, dict[str, Any]]:
         self._begin()

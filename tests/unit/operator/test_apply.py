@@ -129,6 +129,18 @@ def test_topics_are_created_with_subscriptions_and_deleted() -> None:
         assert admin.made == {}
 
 
+def test_pods_and_page_may_use_the_namespaces_of_scans() -> None:
+    given = SETTINGS.model_copy(update={"pulsar_role": "scans", "pulsar_page_role": "a-page"})
+    for settings, roles in (
+        (given, {"scans": ("produce", "consume"), "a-page": ("consume",)}),
+        (given.model_copy(update={"pulsar_role": None}), {"a-page": ("consume",)}),
+        (SETTINGS, {}),
+    ):
+        admin = FakeAdmin()
+        carry_out([do.EnsureTopics(((TOPIC, ()),))], FakeCluster(SCAN), admin, settings=settings)
+        assert admin.prepared == ("icecube", NAMESPACE, roles)
+
+
 def test_each_role_is_granted_what_it_needs(tmp_path: Path) -> None:
     admin, signed = FakeAdmin(), SETTINGS.model_copy(update={"pulsar_signing_key_file": str(tmp_path / "key")})
     topics = Names.of(NAMESPACE, NAME).topics("icecube")

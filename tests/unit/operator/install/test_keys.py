@@ -13,7 +13,7 @@ from tests.unit.operator.fakes import FakeCluster
 from skymap_api.resource.base import Manifest
 from skymap_operator import main
 from skymap_operator.cluster.client import ClusterError, Conflict
-from skymap_operator.install.keys import BROKER_TOKEN, KEY, make_keys
+from skymap_operator.install.keys import BROKER_TOKEN, KEY, PAGE_TOKEN, make_keys
 from skymap_operator.pulsar.tokens import sign
 
 ROLE = "pulsar-broker"
@@ -56,9 +56,21 @@ def test_existing_keys_are_kept() -> None:
 def test_token_follows_the_key() -> None:
     for given in (secret(key=b"k" * 64), secret(key=b"k" * 64, broker_token=b"of another key", other=b"o")):
         said, data = made(FakeCluster(given))
-        assert said == "the Secret keys has a new token"
+        assert said == "the Secret keys has new tokens"
         assert (data[KEY], data[BROKER_TOKEN].decode()) == (b"k" * 64, sign(b"k" * 64, ROLE))
         assert data.get("other", b"o") == b"o"
+
+
+def test_page_gets_a_token_of_its_own_and_loses_it() -> None:
+    cluster = FakeCluster(secret())
+    before = made(cluster)[1]
+    assert asyncio.run(make_keys(cluster, "skymap", "keys", ROLE, "a-page")) == "the Secret keys has new tokens"
+    stored = cluster.objects["Secret", "keys"]["data"]
+    token = base64.b64decode(stored.pop(PAGE_TOKEN)).decode()
+    assert token == sign(before[KEY], "a-page")
+    assert {name: base64.b64decode(value) for name, value in stored.items()} == before
+    asyncio.run(make_keys(cluster, "skymap", "keys", ROLE, "a-page"))
+    assert made(cluster) == ("the Secret keys has new tokens", before)
 
 
 def test_change_by_others_is_read_again() -> None:
