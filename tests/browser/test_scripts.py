@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import astropy.units as u
@@ -11,7 +12,10 @@ from astropy.coordinates import SkyCoord
 from astropy_healpix import HEALPix
 from playwright.sync_api import Browser, Page
 
+from skymap_scanner.healpix import ring_to_nested
 from skymap_scanner.report.page import asset
+from skymap_scanner.scan.pixels import Pixel, children
+from skymap_scanner.scan.refinement import best_pixel
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +93,8 @@ def test_galactic_plane_is_that_of_astropy(scripts: Page) -> None:
 def test_replay_has_a_coarse_pixel_that_finer_ones_replace(scripts: Page) -> None:
     program = """() => {
         const rounds = { row: [0, 1, 2], time: [1, 2, 3], rise: [-2, null, 0] };
-        const replay = new Replay({ levels: [{ rise: [-2, null] }, { rise: [0] }], history: { rounds } });
+        const levels = [{ nside: 1, nested: [4, 5], rise: [-2, null] }, { nside: 2, nested: [0], rise: [0] }];
+        const replay = new Replay({ levels, history: { rounds } });
         return [0, 1, 2, 3].map((time) => {
             replay.seek(time);
             return [[0, 1, 2].map((row) => replay.has(row)), replay.best];
@@ -106,7 +111,8 @@ def test_replay_has_a_coarse_pixel_that_finer_ones_replace(scripts: Page) -> Non
 def test_replay_forwards_and_backwards_shows_the_same(scripts: Page) -> None:
     program = """() => {
         const rounds = { row: [0, 1, 0, 2, 1], time: [1, 2, 3, 4, 5], rise: [5, null, 2, 7, 0] };
-        const replay = new Replay({ levels: [{ rise: [2, 0, 7] }], history: { rounds } });
+        const levels = [{ nside: 1, nested: [0, 1, 2], rise: [2, 0, 7] }];
+        const replay = new Replay({ levels, history: { rounds } });
         const look = (time) => {
             replay.seek(time);
             return [[...replay.rise].map((one) => (one >= 0 ? one : -1)), replay.best];
@@ -121,6 +127,40 @@ def test_replay_forwards_and_backwards_shows_the_same(scripts: Page) -> None:
     assert forwards[3] == [[2, -1, -1], 0]
     assert forwards[5] == [[2, -1, 7], 0]
     assert forwards[6] == [[2, 0, 7], -1]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_replayed_best_fit_follows_the_rule_of_the_scan(scripts: Page, seed: int) -> None:
+    """Finer pixels often fit worse here than the coarse ones that they cover, and some fail."""
+    rng = np.random.default_rng(seed)
+    pixels, llh = [Pixel(1, index) for index in range(12)], {}
+    for nside in (1, 2):
+        parents = [one for one in pixels if one.nside == nside and rng.random() < 0.5]
+        pixels += [child for parent in parents for child in children(parent, 2 * nside)]
+    pixels.sort()
+    values = [None if rng.random() < 0.05 else int(rng.integers(0, 9)) + 10 * pixel.nside for pixel in pixels]
+    order = rng.permutation(len(pixels)).tolist()
+    levels = [
+        {
+            "nside": nside,
+            "nested": [int(ring_to_nested(nside, np.array(one.index))) for one in pixels if one.nside == nside],
+            "rise": [value for one, value in zip(pixels, values, strict=True) if one.nside == nside],
+        }
+        for nside in (1, 2, 4)
+    ]
+    program = """([levels, order, rise]) => {
+        const rounds = { row: order, time: order.map((_, i) => i + 1), rise: order.map((row) => rise[row]) };
+        const replay = new Replay({ levels, history: { rounds } });
+        const look = (time) => { replay.seek(time); return replay.best; };
+        const times = order.map((_, i) => i + 0.5);
+        return [times.map(look), times.reverse().map(look).reverse()];
+    }"""
+    forwards, backwards = scripts.evaluate(program, [levels, order, values])
+    for step, row in enumerate(forwards):
+        best = best_pixel([1, 2, 4], llh)
+        assert row == (-1 if best is None else pixels.index(best)), step
+        llh[pixels[order[step]]] = math.nan if values[order[step]] is None else float(values[order[step]])
+    assert backwards == forwards
 
 
 def test_star_is_at_the_stated_best_fit_unless_replayed(scripts: Page) -> None:
