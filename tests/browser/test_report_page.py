@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from playwright.sync_api import Page, expect
 from testing.reports import DEC, HOSTILE, RA, make_report
 from tests.browser.conftest import Open
 
+from skymap_scanner.event.model import OnlineDirection
 from skymap_scanner.report import ScanReport
 from skymap_scanner.report.index import index_html, read_card
 from skymap_scanner.report.page import report_html
+from skymap_scanner.results import ScanResult
 from skymap_scanner.results.skymap import multi_order_map
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
@@ -110,7 +113,7 @@ def test_replay_shows_the_scan_pixel_by_pixel(open_page: Open, written: Path) ->
 
 def test_replay_plays_to_its_end(open_page: Open, written: Path) -> None:
     page = open_page(written).page
-    page.locator("#speed").evaluate("(list) => list.add(new Option('1 s', '1', true, true))")
+    page.locator("#speed").evaluate("(list) => list.add(new Option('5 s', '5', true, true))")
     page.get_by_role("button", name="Play").click()
     expect(page.locator("#state")).to_contain_text("finished after", timeout=60_000)
     assert int(page.evaluate("document.body.dataset.frames")) > 2
@@ -221,3 +224,20 @@ def test_index_sorts_filters_and_links(open_page: Open, written: Path) -> None:
 def test_best_fit_is_where_the_bowl_is() -> None:
     best = multi_order_map(make_report().result).best
     assert (abs(best.ra - RA) < 1, abs(best.dec - DEC) < 1) == (True, True)
+
+
+def test_online_direction_of_the_event_is_shown(open_page: Open, written: Path, tmp_path: Path) -> None:
+    report = make_report()
+    online = OnlineDirection("l2_online_SplineMPE", RA + 0.5, DEC, 0.2)
+    result = ScanResult(report.result.levels, replace(report.result.metadata, online=online))
+    path = tmp_path / "online.report.html"
+    path.write_bytes(report_html(replace(report, result=result)))
+    page = open_page(path).page
+    expect(page.locator("#contours")).to_contain_text(
+        "online direction (l2_online_SplineMPE, 90% within 0.43°, statistical only)"
+    )
+    expect(page.locator("body")).to_contain_text("deg from the best fit")
+    with_direction = picture(page, "zone")
+    other = open_page(written).page
+    assert "online direction" not in other.locator("#contours").inner_text()
+    assert picture(other, "zone") != with_direction

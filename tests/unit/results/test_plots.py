@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Annotation
 
+from skymap_scanner.event.model import OnlineDirection
 from skymap_scanner.event.preparation import NO_BAD_DOMS
 from skymap_scanner.results import ScanResult, plot_grid, plot_text, plots
 from skymap_scanner.results.contours import contours
@@ -348,3 +349,18 @@ def test_names_of_any_characters_can_be_drawn(partial, metadata, name):
 def test_matplotlib_keeps_no_global_state():
     check = "import sys, skymap_scanner.results.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("draw", "away"), [(plots.all_sky, 20.0), (plots.zoomed, 0.5)])
+def test_online_direction_of_the_event_is_drawn(track, draw, away):
+    skymap = multi_order_map(track)
+    regions = contours(skymap)
+    online = OnlineDirection("l2_online_SplineMPE", skymap.best.ra + away, skymap.best.dec, 0.2)
+    images = [
+        imread(io.BytesIO(draw(ScanResult(track.levels, metadata), skymap, regions)))
+        for metadata in (track.metadata, replace(track.metadata, online=online))
+    ]
+    changed = np.abs(images[1] - images[0]).max(axis=-1) > 0.5
+    height = len(changed)
+    assert changed[height // 5 : 3 * height // 4].sum() > 50  # on the map
+    assert changed[3 * height // 4 :].sum() > 50  # in the legend

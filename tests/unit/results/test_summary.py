@@ -13,12 +13,14 @@ from astropy.io import fits
 from astropy.time import Time
 from astropy_healpix import healpix_to_lonlat
 
+from skymap_scanner.event.model import OnlineDirection
 from skymap_scanner.results import ScanResult
 from skymap_scanner.results.cautions import cautions
 from skymap_scanner.results.contours import Box, Contour, contours
 from skymap_scanner.results.fits_files import multi_order_fits
 from skymap_scanner.results.geojson import to_geojson
 from skymap_scanner.results.mesh import Mesh
+from skymap_scanner.results.result import result_from_json, result_from_npz, result_to_json, result_to_npz
 from skymap_scanner.results.rule import WILKS
 from skymap_scanner.results.skymap import BestFit, multi_order_map
 from skymap_scanner.results.summary import area_number, direction_lines, event_name, summary_json, summary_text
@@ -260,3 +262,20 @@ def test_galactic_longitude_stays_below_360(track, monkeypatch):
     text, content = written(track)
     assert content["best_fit"]["galactic_longitude"] == 0.0
     assert "Galactic coordinates: l = 0.00 deg, b = +0.01 deg" in text.splitlines()
+
+
+@pytest.mark.parametrize("error", [0.2, None])
+def test_online_direction_is_named_with_its_distance(track, error):
+    best = multi_order_map(track).best
+    online = OnlineDirection("l2_online_SplineMPE", best.ra, best.dec + 1.5, error)
+    result = ScanResult(track.levels, replace(track.metadata, online=online))
+    assert result_from_json(b"".join(result_to_json(result))).metadata.online == online
+    assert result_from_npz(result_to_npz(result)).metadata.online == online
+    skymap = multi_order_map(result)
+    text = summary_text(result, skymap, contours(skymap))
+    stated = "90% within 0.43 deg, statistical only" if error else "without an error"
+    assert f"deg J2000 (l2_online_SplineMPE, {stated}), 1.50 deg from the best fit" in text
+    found = json.loads(summary_json(result, skymap, contours(skymap)))["online_direction"]
+    assert found["separation"] == pytest.approx(1.5)
+    assert found["radius_90"] == (pytest.approx(0.4292, abs=1e-4) if error else None)
+    assert "Online" not in summary_text(track, skymap, contours(skymap))

@@ -47,7 +47,7 @@ FORMATS = tuple(name for name in RESULT_FORMATS if name != "report")
     help="Draw the sources of this catalogue around the best fit: FITS, VOTable or CSV (see skymap-scanner sources).",
 )
 @click.option(
-    "--circle", metavar="RA,DEC,RADIUS", help="Draw a circle, such as that of the online direction, deg (J2000)."
+    "--circle", metavar="RA,DEC,RADIUS", help="Draw a circle, such as that of another instrument, deg (J2000)."
 )
 @options.letter
 @click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -38,6 +39,25 @@ class Event:
 
 
 @dataclass(frozen=True)
+class OnlineDirection:
+    """What the online reconstruction found: right ascension and declination (deg, ICRS).
+
+    ``name`` is its key in the event's frames. ``error`` is the standard deviation along one axis of the sky (deg), by
+    the bound of Cramér and Rao, which is statistical alone; None where the event does not state it.
+    """
+
+    name: str
+    ra: float
+    dec: float
+    error: float | None = None
+
+    @property
+    def radius_90(self) -> float | None:
+        """Radius (deg) that holds it in 90 % of all cases, as far as the errors are Gaussian."""
+        return None if self.error is None else self.error * math.sqrt(-2 * math.log(0.1))
+
+
+@dataclass(frozen=True)
 class PreparedEvent:
     """An event ready to be fitted (see ``event/preparation.py``).
 
@@ -49,7 +69,7 @@ class PreparedEvent:
     IceTray leaves out as well. The built-in likelihood uses both, since cuts on the pulses bias it. ``vertex`` (m;
     shape (3,)) and ``vertex_time`` (ns) are where the seeds start. ``mjd`` is the time of the event (UTC, days).
     ``choice`` is that of the `Event`. ``caution`` says what the preparation had to do without, in one line; empty:
-    nothing.
+    nothing. ``online`` is the online direction; None where the event has none.
     """
 
     name: str
@@ -67,3 +87,4 @@ class PreparedEvent:
     geometry: Geometry
     choice: str = ""
     caution: str = ""
+    online: OnlineDirection | None = None

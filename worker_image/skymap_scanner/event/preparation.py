@@ -19,6 +19,7 @@ from skymap_scanner.event.cleaning import bright_doms, late_pulses
 from skymap_scanner.event.geometry_conversion import event_geometry, omkeys
 from skymap_scanner.event.lookup import find, find_one, nearest_first
 from skymap_scanner.event.model import Event, PreparedEvent
+from skymap_scanner.event.online import online_direction
 from skymap_scanner.event.vertex import find_vertex
 from skymap_scanner.i3 import (
     Frame,
@@ -116,10 +117,11 @@ def _prepare(event: Event, pulse_series: str | None) -> PreparedEvent:
     if not charge[chosen].any():
         chosen = np.ones(len(time), bool)
     vertex, vertex_time = find_vertex(time[chosen], charge[chosen], hit[chosen], geometry.position)
+    mjd = event_mjd(header)
     return PreparedEvent(
         name=event.name,
         header=header,
-        mjd=event_mjd(header),
+        mjd=mjd,
         pulse_series=series,
         pulses=pulses,
         window=window,
@@ -132,6 +134,7 @@ def _prepare(event: Event, pulse_series: str | None) -> PreparedEvent:
         geometry=geometry,
         choice=event.choice,
         caution=caution,
+        online=online_direction(frames, mjd),
     )
 
 

@@ -35,6 +35,7 @@ from skymap_scanner.event.geometry_conversion import KEY as GEOMETRY_KEY
 from skymap_scanner.event.geometry_conversion import event_geometry, geometry_to_i3
 from skymap_scanner.event.lookup import STOPS, find_one, nearest_first
 from skymap_scanner.event.model import Event, PreparedEvent
+from skymap_scanner.event.online import online_direction
 from skymap_scanner.event.preparation import event_mjd, in_ice
 from skymap_scanner.event.sources import CHOICE_KEY, NAME_KEY
 from skymap_scanner.i3 import (
@@ -104,10 +105,11 @@ def prepared_from_frames(frames: Sequence[Frame]) -> PreparedEvent:
     window = physics.expect(READOUT_WINDOW_KEY, I3TimeWindow)
     vertex = physics.expect(VERTEX_KEY, I3Position)
     header = find_one(by_stop, "I3EventHeader", I3EventHeader)
+    mjd = event_mjd(header)
     return PreparedEvent(
         name=physics.expect(NAME_KEY, I3String).value,
         header=header,
-        mjd=event_mjd(header),
+        mjd=mjd,
         pulse_series=series,
         pulses=pulses,
         window=(window.start, window.stop),
@@ -120,6 +122,7 @@ def prepared_from_frames(frames: Sequence[Frame]) -> PreparedEvent:
         geometry=geometry,
         choice=physics.expect(CHOICE_KEY, I3String).value if CHOICE_KEY in physics else "",
         caution=physics.expect(CAUTION_KEY, I3String).value if CAUTION_KEY in physics else "",
+        online=online_direction(by_stop, mjd),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from skymap_scanner.event.model import OnlineDirection
 from skymap_scanner.healpix import ring_to_nested
 from skymap_scanner.report.event_view import event_view
 from skymap_scanner.report.growth import DoneRound, done_rounds, growth
@@ -17,6 +18,7 @@ from skymap_scanner.report.scan_report import ScanReport
 from skymap_scanner.results import ScanResult
 from skymap_scanner.results.cautions import cautions
 from skymap_scanner.results.contours import Contour, contours
+from skymap_scanner.results.overlay import circle_line
 from skymap_scanner.results.rule import WILKS, percent
 from skymap_scanner.results.skymap import MultiOrderMap, multi_order_map
 from skymap_scanner.results.summary import area_number, summary_text
@@ -68,6 +70,7 @@ def content(report: ScanReport) -> Content:
         title=_title(result),
         data={
             "best": _best(skymap),
+            "online": _online(result.metadata.online),
             "levels": levels,
             "contours": [_contour(one, rule.name) for one in regions],
             "rule": {"name": rule.name, "label": _rule_label(rule.name)},
@@ -108,6 +111,21 @@ def _best(skymap: MultiOrderMap | None) -> dict[str, Any] | None:
         "nside": best.nside,
         "index": best.index,
         "energy": None if math.isnan(best.energy_total) else float(f"{best.energy_total / 1000:.3g}"),
+    }
+
+
+def _online(online: OnlineDirection | None) -> dict[str, Any] | None:
+    """Return the online direction, and the line of its 90 % circle."""
+    if online is None:
+        return None
+    radius = online.radius_90
+    line = [] if radius is None else np.round(circle_line(online.ra, online.dec, min(radius, 180)), 4).ravel().tolist()
+    error = "no error" if radius is None else f"90% within {radius:.2f}°, statistical only"
+    return {
+        "ra": round(online.ra, 4),
+        "dec": round(online.dec, 4),
+        "line": line,
+        "label": f"online direction ({online.name}, {error})",
     }
 
 

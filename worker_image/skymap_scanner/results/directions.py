@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from skymap_scanner.detector.coordinates import angular_separation
 from skymap_scanner.healpix import Floats
 
 
@@ -19,6 +20,11 @@ def local_frame(ra: float, dec: float) -> tuple[Floats, Floats, Floats]:
     east = np.array([-np.sin(lon), np.cos(lon), 0.0])
     north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
     return east, north, radec_to_vector(np.array(ra), np.array(dec))
+
+
+def separation(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """Return the angle between two directions (ra, dec); all in deg."""
+    return float(np.degrees(angular_separation(*np.radians([*a, *b]))))
 
 
 def rounded_longitude(longitude: float, decimals: int) -> float:

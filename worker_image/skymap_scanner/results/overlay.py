@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skymap_scanner.errors import InputError
+from skymap_scanner.event.model import OnlineDirection
 from skymap_scanner.healpix import Floats
 from skymap_scanner.results.catalogue import Catalogue
 from skymap_scanner.results.directions import local_frame, vector_to_radec
@@ -15,10 +16,14 @@ from skymap_scanner.results.directions import local_frame, vector_to_radec
 
 @dataclass(frozen=True)
 class Overlay:
-    """``circle``: right ascension, declination and radius (deg). Raises InputError for an impossible one."""
+    """``circle``: right ascension, declination and radius (deg). Raises InputError for an impossible one.
+
+    ``online`` is the direction of the online reconstruction, which every picture has if the result has it.
+    """
 
     catalogue: Catalogue | None = None
     circle: tuple[float, float, float] | None = None
+    online: OnlineDirection | None = None
 
     def __post_init__(self) -> None:
         if self.circle is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial, wraps
 from typing import Any
 
@@ -33,7 +34,7 @@ from skymap_scanner.results.minimum import NoMinimum, fit_minimum
 from skymap_scanner.results.outputs import ImageKind
 from skymap_scanner.results.overlay import Overlay
 from skymap_scanner.results.plot_grid import draw_all_sky_grid, draw_zoomed_grid
-from skymap_scanner.results.plot_overlay import draw_circle, draw_sources
+from skymap_scanner.results.plot_overlay import draw_circle, draw_online, draw_sources
 from skymap_scanner.results.plot_text import INK, write_title
 from skymap_scanner.results.projection import break_jumps, gnomonic, mollweide
 from skymap_scanner.results.result import ScanResult
@@ -102,7 +103,7 @@ def _encoded(draw: Callable[[MultiOrderMap, Sequence[Contour], Overlay], Figure]
     ) -> bytes:
         style = {key: value for key, value in rcParamsDefault.items() if not key.startswith("backend")}
         with rc_context(style | {"svg.hashsalt": "skymap-scanner"}):
-            figure = draw(skymap, regions, overlay)
+            figure = draw(skymap, regions, replace(overlay, online=result.metadata.online))
             write_title(figure, result, skymap, regions)
             return _encode(figure, kind)
 
@@ -113,7 +114,7 @@ def _encoded(draw: Callable[[MultiOrderMap, Sequence[Contour], Overlay], Figure]
 def all_sky(skymap: MultiOrderMap, regions: Sequence[Contour], overlay: Overlay) -> Figure:
     """Draw the whole sky in Mollweide's projection, with the galactic plane and an inset of the region.
 
-    Of the ``overlay`` only the circle is drawn: sources would hide the sky.
+    Of the ``overlay`` only directions and circles are drawn: sources would hide the sky.
     """
     figure = Figure(figsize=(10, 7.2), dpi=DPI)
     axes = figure.add_axes(ALL_SKY_AXES)
@@ -134,7 +135,8 @@ def all_sky(skymap: MultiOrderMap, regions: Sequence[Contour], overlay: Overlay)
     center = mollweide(*projection.galactic_to_equatorial(np.zeros(1), np.zeros(1)))
     axes.plot(*center, marker="+", markersize=8, color=GALACTIC, linestyle="none", zorder=3)
     _draw_contours(axes, skymap, regions, mollweide, limit=0.5)
-    circle = draw_circle(axes, overlay, mollweide, limit=0.5)
+    circle = draw_online(axes, overlay, mollweide, 0.5, skymap.best)
+    circle |= draw_circle(axes, overlay, mollweide, limit=0.5)
     star = mollweide(np.array([skymap.best.ra]), np.array([skymap.best.dec]))
     axes.plot(*star, markersize=13, markeredgewidth=0.8, zorder=8, **STAR)
     handles, labels = _legend(axes, skymap, regions)
@@ -155,7 +157,9 @@ def zoomed(skymap: MultiOrderMap, regions: Sequence[Contour], overlay: Overlay) 
     axes = figure.add_axes(ZOOMED_AXES)
     _draw_surroundings(axes, skymap, regions, half, SAMPLES[1], 15)
     more = _draw_minimum(axes, skymap, regions)
-    more |= draw_circle(axes, overlay, partial(gnomonic, ra0=best.ra, dec0=best.dec), limit=half)
+    project = partial(gnomonic, ra0=best.ra, dec0=best.dec)
+    more |= draw_online(axes, overlay, project, half, best)
+    more |= draw_circle(axes, overlay, project, limit=half)
     if overlay.catalogue is not None:
         more |= draw_sources(axes, skymap, regions, overlay.catalogue, half)
     lines = [

@@ -22,11 +22,17 @@ from numpy.typing import NDArray
 
 from skymap_api.limited_file import read_limited
 from skymap_scanner.errors import InputError
-from skymap_scanner.event.model import event_label
+from skymap_scanner.event.model import OnlineDirection, event_label
 from skymap_scanner.healpix import pixel_count
 from skymap_scanner.npz import read_arrays
 from skymap_scanner.results.failed_pixels import failed_to_text, with_failed, without_failed
-from skymap_scanner.results.fields import free_text, nside_of_key, topology_of
+from skymap_scanner.results.fields import (
+    free_text,
+    nside_of_key,
+    online_from_entry,
+    online_to_entry,
+    topology_of,
+)
 from skymap_scanner.results.rule import ContourRule, checked_text, rule_from_entry, rule_to_entry
 
 #: One pixel: RING index, -ln L, energy losses inside and in total (GeV), fitted vertex (m) and its time (ns).
@@ -58,7 +64,7 @@ class ScanMetadata:
 
     ``sub_event_id`` and ``sub_event_stream`` name the sub-event; None and empty where they are not known.
     ``choice`` says which other events of its file could have been meant; empty: none. ``caution`` says what was not
-    known about the event; empty: nothing that a scan needs.
+    known about the event; empty: nothing that a scan needs. ``online`` is the direction of the online reconstruction.
     ``mjd`` is the time of the event (UTC, days). ``complete`` is, per nside, whether all planned pixels are there;
     ``plan`` gives, per nside, how many are planned (empty: not known). ``date`` (ISO, UTC) is when the result was made
     and ``wall_time`` (s) how long it took: leave both None where equal scans must give equal files.
@@ -79,6 +85,7 @@ class ScanMetadata:
     sub_event_stream: str = ""
     choice: str = ""
     caution: str = ""
+    online: OnlineDirection | None = None
     reconstruction: str = ""
     likelihood: str = ""
     topology: str = ""
@@ -266,6 +273,7 @@ def _metadata_to_entry(metadata: ScanMetadata, nside: int, failed: str) -> dict[
         "sub_event_stream": metadata.sub_event_stream,
         "choice": metadata.choice,
         "caution": metadata.caution,
+        **online_to_entry(metadata.online),
         "reconstruction": metadata.reconstruction,
         "likelihood": metadata.likelihood,
         "topology": metadata.topology,
@@ -303,6 +311,7 @@ def _assemble(levels: Levels, headers: Mapping[int, Any]) -> ScanResult:
             else "",
             choice=free_text(first.get("choice")),
             caution=free_text(first.get("caution")),
+            online=online_from_entry(first),
             reconstruction=free_text(first.get("reconstruction")),
             likelihood=checked_text("likelihood", first["likelihood"]) if "likelihood" in first else "",
             topology=topology_of(first),

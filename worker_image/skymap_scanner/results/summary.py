@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from skymap_scanner.event.model import OnlineDirection
 from skymap_scanner.healpix import pixel_width
 from skymap_scanner.results.cautions import cautions
 from skymap_scanner.results.contours import Contour, of_rule
-from skymap_scanner.results.directions import rounded_longitude
+from skymap_scanner.results.directions import rounded_longitude, separation
 from skymap_scanner.results.fits_files import alert_stream, mjd_to_iso
 from skymap_scanner.results.minimum import Minimum, NoMinimum, fit_minimum
 from skymap_scanner.results.result import ScanMetadata, ScanResult
@@ -36,6 +37,7 @@ NO_MAP: dict[str, Any] = {
     "best_fit": None,
     "interpolated_minimum": None,
     "no_interpolated_minimum": None,
+    "online_direction": None,
     "cautions": [],
     "notice": None,
     "rule": None,
@@ -73,6 +75,7 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
     lines += [
         f"Best fit: pixel {best.index} of nside {best.nside}, -ln L = {best.llh:.2f}",
         f"Galactic coordinates: {galactic_text(best.galactic)}",
+        *([] if metadata.online is None else [online_text(metadata.online, best)]),
         *_energy_lines(best),
         *(f"CAUTION: {caution}" for caution in cautions(skymap)),
     ]
@@ -94,6 +97,17 @@ def summary_text(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequ
     if not result.complete:
         lines += ["", "The scan is not complete: everything above may still change."]
     return "\n".join(lines) + "\n"
+
+
+def online_text(online: OnlineDirection, best: BestFit) -> str:
+    """Return the online direction in a sentence, with its distance from the best fit."""
+    radius = online.radius_90
+    error = "without an error" if radius is None else f"90% within {radius:.2f} deg, statistical only"
+    away = separation((online.ra, online.dec), (best.ra, best.dec))
+    return (
+        f"Online direction: RA {online.ra:.2f}, Dec {online.dec:.2f} deg J2000 ({online.name}, {error}), "
+        f"{away:.2f} deg from the best fit"
+    )
 
 
 def summary_json(result: ScanResult, skymap: MultiOrderMap | None, regions: Sequence[Contour]) -> bytes:
@@ -142,6 +156,7 @@ def _map_json(result: ScanResult, skymap: MultiOrderMap, regions: Sequence[Conto
     return {
         "best_fit": _best_fit_json(skymap.best) | {"at_edge": skymap.best_at_edge},
         **_minimum_json(skymap, fit_minimum(skymap, regions)),
+        "online_direction": _online_json(result.metadata.online, skymap.best),
         "cautions": cautions(skymap),
         "notice": notice_fields(result, skymap, regions),
         "rule": skymap.rule.name,
@@ -197,6 +212,19 @@ def _best_fit_json(best: BestFit) -> dict[str, Any]:
         "llh": best.llh,
         "energy_in": _number(best.energy_in),
         "energy_total": _number(best.energy_total),
+    }
+
+
+def _online_json(online: OnlineDirection | None, best: BestFit) -> dict[str, Any] | None:
+    """Return the online direction as JSON, with its distance from the best fit."""
+    if online is None:
+        return None
+    return {
+        "name": online.name,
+        "ra": rounded_longitude(online.ra, 4),
+        "dec": round(online.dec, 4),
+        "radius_90": None if online.radius_90 is None else round(online.radius_90, 4),
+        "separation": round(separation((online.ra, online.dec), (best.ra, best.dec)), 4),
     }
 
 

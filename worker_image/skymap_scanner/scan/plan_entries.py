@@ -50,6 +50,19 @@ def check_calibrate(count: int) -> int:
     return count
 
 
+class OnlineEntry(_Entry):
+    """The direction of the online reconstruction."""
+
+    name: _Line
+    """Its key in the event's frames."""
+    ra: Annotated[float, Field(allow_inf_nan=False)]
+    """Right ascension (deg, ICRS)."""
+    dec: Annotated[float, Field(allow_inf_nan=False)]
+    """Declination (deg, ICRS)."""
+    error: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Standard deviation along one axis of the sky (deg), if the event states it."""
+
+
 class EventFacts(_Entry):
     """Facts about the event that the results contain."""
 
@@ -67,6 +80,8 @@ class EventFacts(_Entry):
     """Which other events of its file could have been meant."""
     caution: _Line = ""
     """What the preparation of the event had to do without."""
+    online: OnlineEntry | None = None
+    """Direction of the online reconstruction, if the event has one."""
     mjd: Annotated[float, Field(allow_inf_nan=False)]
     """Time of the event (UTC, days)."""
     kind: _Line

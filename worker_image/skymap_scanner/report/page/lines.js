@@ -117,6 +117,25 @@ function bestDirection(model) {
   return replay.best < 0 ? null : rowDirection(model, replay.best);
 }
 
+// The online direction: a cross, and its 90 % circle, dotted, where the event states an error.
+function drawOnline(context, view, online) {
+  const at = view.project(online.ra, online.dec);
+  const cross = [[-5, -5, 5, 5], [-5, 5, 5, -5]];
+  for (const [colour, width] of [["#000", 3.5], ["#ff8fc1", 2]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = width;
+    for (const [x1, y1, x2, y2] of cross) {
+      context.beginPath();
+      context.moveTo(at[0] + x1, at[1] + y1);
+      context.lineTo(at[0] + x2, at[1] + y2);
+      context.stroke();
+    }
+    context.setLineDash([2, 3]);
+    drawPath(context, view, online.line);
+    context.setLineDash([]);
+  }
+}
+
 function drawLines(context, view, model, selected) {
   drawGrid(context, view);
   const plane = [];
@@ -130,6 +149,7 @@ function drawLines(context, view, model, selected) {
   if (model.replay.done === null) {
     for (const contour of model.data.contours) if (model.shows(contour)) drawContour(context, view, contour);
   }
+  if (model.data.online) drawOnline(context, view, model.data.online);
   const best = bestDirection(model);
   if (best) drawStar(context, view.project(...best), view.whole ? 6 : 8);
   if (selected !== null && selected >= 0) {

@@ -83,6 +83,11 @@ function contourControls(model, maps) {
     item.append(element("span", "sample"), ` ${contour.name}`);
     list.append(item);
   }
+  if (model.data.online) {
+    const item = element("li", "online");
+    item.append(element("span", "sample"), ` ${model.data.online.label}`);
+    list.append(item);
+  }
   const others = model.data.contours.filter((one) => !one.main);
   if (!others.length) return;
   const label = element("label");

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from skymap_scanner.event.model import PreparedEvent
@@ -16,6 +16,7 @@ from skymap_scanner.scan.plan_entries import (
     CalibrationEntry,
     EndEntry,
     EventFacts,
+    OnlineEntry,
     PlanEntry,
     ScanEntry,
     ahead_entry,
@@ -80,6 +81,7 @@ def event_facts(prepared: PreparedEvent, metadata: tuple[str, ...]) -> EventFact
         sub_event_stream=stream_name(prepared.header),
         choice=prepared.choice,
         caution=prepared.caution,
+        online=None if prepared.online is None else OnlineEntry(**asdict(prepared.online)),
         mjd=prepared.mjd,
         kind=kind,
         real=kind != SIMULATION,

@@ -13,6 +13,7 @@ from skymap_api.progress import FitCounts
 from skymap_api.resource.base import INT32
 from skymap_api.resource.status import BestFitStatus, CalibrationStatus, LevelStatus
 from skymap_scanner import __version__
+from skymap_scanner.event.model import OnlineDirection
 from skymap_scanner.healpix import pixel_count
 from skymap_scanner.results import PIXEL, ScanMetadata, ScanResult
 from skymap_scanner.results.calibration import (
@@ -183,6 +184,7 @@ def event_metadata(event: EventFacts) -> ScanMetadata:
         sub_event_stream=event.sub_event_stream,
         choice=event.choice,
         caution=event.caution,
+        online=None if event.online is None else OnlineDirection(**event.online.model_dump()),
         event_type=event.kind,
         mjd=event.mjd,
         is_real_event=event.real,
