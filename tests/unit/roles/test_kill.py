@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from testing.processes import is_alive, roles
+from testing.processes import children, is_alive, roles
 from testing.waiting import eventually
 from tests.unit.roles.conftest import Command, running
 
@@ -61,6 +61,17 @@ def test_killed_roles_do_not_change_the_files(
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                 eventually(lambda pid=pid: not is_alive(pid))
+        assert run.wait(120) == 0
+    assert outputs(tmp_path / "killed") == expected
+
+
+def test_killed_fork_server_does_not_change_the_files(
+    expected: dict[str, bytes], command: MakeCommand, event_file: Path, tmp_path: Path
+) -> None:
+    with running(command(*words(event_file, "killed"))) as run:
+        eventually(lambda: len(roles(run.pid)) >= 3 or run.poll() is not None)
+        [server] = children(run.pid)
+        os.kill(server, signal.SIGKILL)
         assert run.wait(120) == 0
     assert outputs(tmp_path / "killed") == expected
 
