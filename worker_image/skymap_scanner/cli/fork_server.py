@@ -262,7 +262,8 @@ def _become(request: dict[str, Any], lifeline: int) -> NoReturn:
         Path("/proc/self/comm").write_text(request["name"])
     from skymap_scanner.cli import main
 
-    main(request["words"])
+    sys.argv = ["skymap-scanner", *request["words"]]
+    main()
     raise SystemExit(ExitCode.DONE)
 
 

@@ -137,6 +137,42 @@ def test_worker_with_a_missing_reconstruction_of_its_own_takes_no_task(scan: Mak
     whole_map(one)
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_expected_reconstruction_is_loaded_before_the_scan_begins(
+    scan: MakeScan, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    one, loaded = scan("1:0", seeds=1), threading.Event()
+    monkeypatch.setattr("skymap_scanner.reconstruction.dummy.Dummy.compile", lambda _: loaded.set())
+    if begun:
+        with one.open() as broker:
+            produce(broker, one.topics, one.event, one.settings, Stop())
+    stop = Stop()
+
+    def run_worker() -> None:
+        with one.open() as broker, InFlightFile(one.folder / "state", alarm=False) as in_flight:
+            work(broker, one.topics, stop, in_flight, WorkerSettings(expected="dummy"))
+
+    worker = threading.Thread(target=run_worker)
+    worker.start()
+    if not begun:
+        assert loaded.wait(60)
+        with one.open() as broker:
+            produce(broker, one.topics, one.event, one.settings, Stop())
+    with one.open() as broker, broker.reader(one.topics.scanned) as scanned:
+        assert scanned.receive(60) is not None
+    stop.request()
+    worker.join()
+    assert loaded.is_set() is not begun
+
+
+def test_missing_expected_reconstruction_disturbs_no_scan(scan: MakeScan) -> None:
+    one, stop = scan("1:0", seeds=1), Stop()
+    stop.request()
+    with one.open() as broker, InFlightFile(one.folder / "state", alarm=False) as in_flight:
+        work(broker, one.topics, stop, in_flight, WorkerSettings(expected="magic"))
+    whole_map(one)
+
+
 def test_last_line_of_a_worker_whose_set_up_hangs_names_its_limit(
     scan: MakeScan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

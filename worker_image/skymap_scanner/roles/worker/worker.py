@@ -76,10 +76,10 @@ def work(
     this one's; BrokerUnavailable if it cannot be reached.
     """
     settings = settings or WorkerSettings()
-    if settings.expected is not None:
-        with in_flight.limit(settings.max_task_seconds):
-            _load_ahead(settings.expected)
     with PlanReader(broker, topics.plan) as plan:
+        if settings.expected is not None and plan.begun_scan() is None:
+            with in_flight.limit(settings.max_task_seconds):
+                _load_ahead(settings.expected)
         scan = plan.wait_for_scan(stop)
     if scan is None:
         return
@@ -94,7 +94,7 @@ def _load_ahead(name: str) -> None:
     """Load what all fits of a reconstruction need, so that the first fit is as fast as the others."""
     try:
         load(name).compile()
-    except SkymapError as error:  # the set-up for the scan reports it, if it matters
+    except Exception as error:  # noqa: BLE001 - it may be another package's; the set-up reports what matters
         log.info("%s is not loaded ahead: %s", name, error)
 
 
