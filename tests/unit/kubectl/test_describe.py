@@ -75,6 +75,18 @@ def test_table_columns_are_aligned() -> None:
     ]
 
 
+def test_notices_are_described() -> None:
+    sent = {"to": "slack", "type": "update", "state": "Sent", "sent": "2026-01-01T00:00:00Z"}
+    failed = {"to": "webhook=https://a.org/", "type": "update", "state": "Failed", "message": "404\x1b"}
+    lines = description(scan(SUCCEEDED | {"notices": {"destinations": [sent, failed], "fault": "no outbox"}}))
+    told = [" ".join(one.split()) for one in lines if one.startswith("notices")]
+    assert told == [
+        "notices no outbox",
+        "notices update notice to slack: sent",
+        "notices update notice to webhook=https://a.org/: failed (404\\x1b)",
+    ]
+
+
 def test_running_scan_is_described() -> None:
     lines = description(scan(SCANNING))
     assert lines[0] == "demo in namespace sky: Scanning, running for 3:10"
