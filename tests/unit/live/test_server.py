@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -226,6 +227,28 @@ def test_report_that_is_not_read_is_discarded(
         assert httpx.get(url).status_code == 503
         eventually(lambda: httpx.get(url).status_code, lambda status: status == 200, within=10)
         assert size_left(client) < len(follower.report)
+    assert caplog.text == ""
+
+
+def test_connection_whose_pages_are_not_read_is_ended(
+    scan: MakeScan, serve_scans: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Many requests at once fill the buffers; the server must not keep a page for each such browser."""
+    monkeypatch.setattr(module, "SEND_TIMEOUT", 2.0)
+    server = serve_scans(scan("1:0").open, "scan")
+    page = httpx.get(f"{server.url}/scans/scan/").content
+    with unread(server.port, "/scans/scan/") as client:
+        client.settimeout(30)
+        request = b"GET /scans/scan/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+        def ask_on() -> None:
+            for _ in range(10_000):
+                client.sendall(100 * request)
+                time.sleep(0.05)
+
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            ask_on()
+        assert httpx.get(f"{server.url}/scans/scan/").content == page
     assert caplog.text == ""
 
 

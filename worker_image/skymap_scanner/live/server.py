@@ -89,7 +89,9 @@ class Pages:
 
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-            return await self._guarded(request, handler)
+            response = await self._guarded(request, handler)
+            await _send(request, response)
+            return response
 
         app = web.Application(middlewares=[guard], client_max_size=self.longest_body)
         app.router.add_get("/", self.first)
@@ -158,9 +160,7 @@ class Pages:
             return web.Response(status=302, headers=HEADERS | {"Location": request.rel_url.path_safe[: -len("report")]})
         response = html(follower.report)
         try:
-            with _abort_unless_read(request):
-                await response.prepare(request)
-                await asyncio.wait_for(response.write_eof(), SEND_TIMEOUT)
+            await _send(request, response)  # while it counts as a request, since it is large
         finally:
             self._reports_to_load = max(self._reports_to_load - 1, 0)
         return response
@@ -286,6 +286,13 @@ def _abort_unless_read(request: web.Request) -> Iterator[None]:
     except (TimeoutError, ConnectionError):
         if request.transport is not None:
             request.transport.abort()
+
+
+async def _send(request: web.Request, response: web.StreamResponse) -> None:
+    """Send the rest of a response within `SEND_TIMEOUT`; aiohttp itself would wait for a browser without end."""
+    with _abort_unless_read(request):
+        await response.prepare(request)
+        await asyncio.wait_for(response.write_eof(), SEND_TIMEOUT)
 
 
 def html(page: bytes, status: int = 200) -> web.Response:
