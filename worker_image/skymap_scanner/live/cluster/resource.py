@@ -14,8 +14,9 @@ from skymap_api.text import bounded_line
 from skymap_scanner.errors import ClusterError
 from skymap_scanner.kubectl.scans import ClusterScan
 
-#: Longest message of a condition (characters): that of a failed pod has the last lines of its log.
-MAX_MESSAGE = 600
+#: Longest message of a condition, and longest advice in the list (characters): the message about a failed pod has the
+#: last lines of its log.
+MAX_MESSAGE, MAX_ADVICE = 600, 200
 #: Most points of a scan's backlog over time; then every second one is dropped.
 MAX_POINTS = 240
 
@@ -77,7 +78,7 @@ class Resource:
         for one in self.conditions:
             wrong = "False" if one.type == ConditionType.SUCCEEDED else "True"
             if one.type != ConditionType.PROGRESSING and one.status == wrong:
-                return f"{one.reason}: {one.message}"
+                return bounded_line(f"{one.reason}: {one.message}", MAX_ADVICE)
         return ""
 
     def topics(self, tenant: str) -> ScanTopics:

@@ -141,6 +141,7 @@ class LivePage {
       document.title = `${event.name} – scan`;
     }
     this.drawState();
+    document.getElementById("progress").hidden = status.phase === "unread";
     if (status.fits) this.drawProgress();
     const cautions = [...(status.cautions ?? []).map((one) => `Caution: ${one}`), status.note, status.obstacle];
     const shown = cautions.filter(Boolean).map((one) => element("p", "caution", one));

@@ -24,7 +24,7 @@ function drawBacklog(points) {
   const curve = (title, unit, column) => {
     const figure = element("figure");
     const values = points.map((point) => [point[0] - first, point[column]]);
-    const caption = `${title} (${unit}), since the server of this page has seen the scan`;
+    const caption = `${title}, since the server of this page has seen the scan`;
     figure.append(element("figcaption", "", caption), drawCurve(title, unit, values, duration));
     return figure;
   };

@@ -15,7 +15,9 @@ function takeOver(rows) {
       continue;
     }
     [...fresh.cells].slice(1).forEach((cell, i) => {
-      if (row.cells[i + 1].textContent !== cell.textContent) row.cells[i + 1].textContent = cell.textContent;
+      const shown = row.cells[i + 1];
+      if (shown.textContent !== cell.textContent) shown.textContent = cell.textContent;
+      if (shown.className !== cell.className) shown.className = cell.className;
     });
   }
   for (const gone of before.values()) gone.remove();
