@@ -126,7 +126,8 @@ def test_stop_ends_attempts_to_reach_a_failing_destination(finished):
     with Receiver((503, {})).running() as receiver:
         receiver.before_answer = lambda: stop.request() if len(receiver.received) > 1 else None
         began = time.monotonic()
-        assert saved(finished, SaverNotices(finished.folder, lambda: options(receiver.url), stop))
+        assert not saved(finished, SaverNotices(finished.folder, lambda: options(receiver.url), stop))
     assert time.monotonic() - began < 20
+    assert not told(finished)[-1].ended, "the next saver goes on"
     entries = json.loads((finished.folder / FILE).read_text())["entries"]
     assert [one["state"] for one in entries] == ["pending", "pending"]

@@ -44,8 +44,8 @@ class SaverNotices:
         with self._faults("about the result yet"):
             self._open().mapped(result)
 
-    def written(self, outputs: Sequence[Path], changed: Callable[[], None]) -> None:
-        """Send the result, and wait until it is sent or given up."""
+    def written(self, outputs: Sequence[Path], changed: Callable[[], None]) -> bool:
+        """Send the result, and wait until it is sent or given up; False if a stop has left that to the next saver."""
         shown = self.status()
 
         def stopped() -> bool:
@@ -62,9 +62,11 @@ class SaverNotices:
             with self._faults("about the result"):
                 self._open().end(result, stopped)
         finally:
-            self._ended = True
             self._stack.close()
+        left = any(one.state == "Pending" for one in self.status().destinations)
+        self._ended = not (left and self._stop.requested)
         changed()
+        return self._ended
 
     def status(self) -> NoticesStatus:
         """Return the latest notice to each destination, and what keeps notices from being made."""

@@ -81,10 +81,10 @@ class Announcer(Protocol):
     def mapped(self, result: Path) -> None:
         """Announce the result, whose JSON or npz file is written; the other files follow."""
 
-    def written(self, outputs: Sequence[Path], changed: Callable[[], None]) -> None:
-        """Announce that its files are written, and wait until that is done; ``changed`` is called when the status is.
+    def written(self, outputs: Sequence[Path], changed: Callable[[], None]) -> bool:
+        """Announce that its files are written, and wait until that is done or given up: the last call.
 
-        The last call.
+        ``changed`` is called when the status is. False if a stop was requested first.
         """
 
     def status(self) -> NoticesStatus:
@@ -99,7 +99,7 @@ def save(
     attempts: SaveAttempts | None = None,
     announcer: Announcer | None = None,
 ) -> bool:
-    """Wait for all pixels and write the files: True when they are written, False if a stop was requested first.
+    """Wait for all pixels, write the files and announce them: True when done, False if a stop was requested first.
 
     ``attempts``: a caller that tries again after an error passes the same object each time; the progress then shows why
     the last attempt failed. Raises InputError if the scan is not the expected one, or a file cannot be written;
@@ -145,8 +145,9 @@ def save(
             if outputs is None:
                 return False
             reporter.publish(ProgressPhase.DONE, outputs)
-            if announcer is not None:
-                announcer.written(outputs, lambda: reporter.publish(ProgressPhase.DONE, outputs))
+            changed = partial(reporter.publish, ProgressPhase.DONE, outputs)
+            if announcer is not None and not announcer.written(outputs, changed):
+                return False
     if settings.delete_collected:
         broker.delete_topic(topics.collected)
     log.info("%d pixels written to %s", sum(map(len, plan_reader.plan.levels.values())), outputs[0])
