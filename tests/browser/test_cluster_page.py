@@ -71,6 +71,20 @@ def test_sign_in_is_accessible_and_keeps_the_user(browser: Browser, server: Clus
     page.close()
 
 
+def test_link_on_another_site_leads_to_the_scan(browser: Browser, server: ClusterServer) -> None:
+    page, scan = browser.new_page(), f"{server.url}/scans/north.alert-0009/"
+    page.goto(server.url)
+    page.get_by_label("Your token for the cluster").fill("token-of-ada")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_label("Filter")).to_be_visible()
+    link = f'<a href="{scan}">the scan</a>'
+    page.route("http://other.example/", lambda route: route.fulfill(body=link, content_type="text/html"))
+    page.goto("http://other.example/")
+    page.get_by_role("link").click()  # the browser sends no cookie with it
+    expect(page.get_by_role("heading", level=1)).to_have_text("north/alert-0009")
+    page.close()
+
+
 def test_many_scans_are_sorted_filtered_and_updated(open_page: Open, server: ClusterServer) -> None:
     began = time.monotonic()
     opened = open_page(server.url, **SIGNED_IN)

@@ -74,12 +74,15 @@ class PageProcess:
 
 
 @pytest.fixture
-def page(definition: None, namespace: Namespace, tmp_path: Path) -> Iterator[PageProcess]:
-    """The page of all scans of the cluster, outside of it, with an account in it."""
+def page(
+    request: pytest.FixtureRequest, definition: None, namespace: Namespace, tmp_path: Path
+) -> Iterator[PageProcess]:
+    """The page of all scans of the cluster, outside of it, with an account in it and, by parameter, more options."""
     folder = tmp_path / "account"
     folder.mkdir()
     environment = os.environ | account_of_page(namespace, folder)
     options = ["--account", folder, "--host", "127.0.0.1", "--port", "0", "-b", f"sqlite:///{tmp_path}/none.sqlite"]
+    options += getattr(request, "param", [])
     command = [sys.executable, "-P", "-m", "skymap_scanner", "cluster-page", *map(str, options)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
@@ -141,3 +144,14 @@ def test_only_valid_tokens_for_the_api_server_are_accepted(
         assert page.get("/", wrong).status_code == httpx.codes.UNAUTHORIZED
     namespace.kubectl("delete", "serviceaccount", "ada")
     eventually(lambda: page.get("/", token).status_code, lambda status: status == httpx.codes.UNAUTHORIZED, within=90)
+
+
+@pytest.mark.parametrize("page", [["--audience", AUDIENCE]], indirect=True)
+def test_page_with_an_audience_takes_no_token_for_the_api_server(
+    page: PageProcess, namespace: Namespace, tmp_path: Path
+) -> None:
+    token = user(namespace, "ada", SEES, tmp_path)
+    assert page.get("/", token).status_code == httpx.codes.UNAUTHORIZED
+    limited = namespace.kubectl("create", "token", "ada", "--audience", AUDIENCE).strip()
+    namespace.apply(manifest(QUICK | {"event": {"simulate": {}}}, "first"))
+    eventually(lambda: f"{namespace.name}/first" in page.get("/", limited).text)

@@ -10,7 +10,7 @@ from threading import Event
 import click
 
 from skymap_scanner.cli.broker_options import BrokerOptions, with_broker
-from skymap_scanner.cli.page import listen
+from skymap_scanner.cli.page import check_installed, listen
 from skymap_scanner.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def command(
     Example:
         skymap-scanner cluster-page -b pulsar://pulsar:6650 --namespace north --namespace south
     """
-    opened = listen(port, host)
+    check_installed()
 
     from skymap_scanner.live.cluster.access import Access
     from skymap_scanner.live.cluster.api import KubernetesApi
@@ -83,12 +83,13 @@ def command(
     pulsar = OwnPulsar(broker_options.url, broker_options.access.admin_url, tenant, broker_options.open)
     pages = ClusterPages(resources, Access(api, audience, secret), pulsar, serving)
     stop = Stop().on_signals()
-    scheme, (address, served, *_) = "http" if serving is None else "https", opened.getsockname()
-    log.info("the page is at %s://%s:%d", scheme, address, served)
-    resources.start()
-    try:
-        serve(opened, pages, stop, Event(), None if serving is None else serving.context)
-    finally:
-        resources.stop()
-        pages.close()
+    with listen(port, host) as opened:
+        scheme, (address, served, *_) = "http" if serving is None else "https", opened.getsockname()
+        log.info("the page is at %s://%s:%d", scheme, address, served)
+        resources.start()
+        try:
+            serve(opened, pages, stop, Event(), None if serving is None else serving.context)
+        finally:
+            resources.stop()
+            pages.close()
     return 0

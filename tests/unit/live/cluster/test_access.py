@@ -80,7 +80,7 @@ def test_proxy_names_a_user_with_his_groups() -> None:
         (basic("a\x1b"), ""),
     ],
 )
-def test_proxy_without_its_secret_or_with_reserved_names_is_refused(authorization: str, groups: str) -> None:
+def test_proxy_without_secret_or_with_reserved_names_is_refused(authorization: str, groups: str) -> None:
     assert Access(FakeApi(), proxy=PROXY_SECRET).user_of_proxy(authorization, groups) is None
 
 
