@@ -22,6 +22,9 @@ from tests.unit.live.cluster.conftest import (
 from tests.unit.live.conftest import MakeScan, kinds
 
 from skymap_api.names import Names
+from skymap_scanner.broker import Broker
+from skymap_scanner.errors import BrokerUnavailable
+from skymap_scanner.live import followers
 from skymap_scanner.live.cluster import access
 from skymap_scanner.live.cluster import server as module
 from skymap_scanner.live.server import HEADERS
@@ -236,3 +239,21 @@ def test_finished_scan_without_topics_names_the_command(scan: MakeScan, serve_cl
     assert kinds(chunk) == ["begin", "resource", "status", "end"]
     assert b"skymap-scanner fetch alert --namespace north" in chunk
     assert b'{"report":false}' in chunk
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Scanning"])
+def test_scan_whose_map_cannot_be_shown_has_its_status(
+    serve_cluster: ServeCluster, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    monkeypatch.setattr(followers, "MAX_FOLLOWERS", 0)
+
+    def fail() -> Broker:
+        raise BrokerUnavailable("no broker\x1b[2J")
+
+    api = FakeApi([document(runsWith=runs_with(), phase=phase, backlog=5)], rights={("ada", "get", "north")})
+    with serve_cluster(api, fail).client(ADA) as client, client.stream("GET", "/scans/north.alert/events") as stream:
+        lines = stream.iter_lines()
+        assert json.loads(read_until(lines, '"backlog":5').removeprefix("data: "))["phase"] == phase
+        said = json.loads(read_until(lines, "unread").removeprefix("data: "))["trouble"]
+    reason = "no broker\\x1b[2J" if phase == "Succeeded" else "0 scans are shown already"
+    assert said.startswith(f"The map cannot be shown: {reason}")

@@ -18,14 +18,15 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from skymap_api.text import printable_line
+from skymap_api.text import bounded_line, printable_line
 from skymap_scanner.broker import Broker
-from skymap_scanner.errors import ClusterError
+from skymap_scanner.errors import ClusterError, SkymapError
 from skymap_scanner.live.cluster.access import MAX_TOKEN, Access, User, bearer_token
 from skymap_scanner.live.cluster.resource import Resource
 from skymap_scanner.live.cluster.resources import Resources
 from skymap_scanner.live.cluster.serving import ServingCertificate
 from skymap_scanner.live.fit_log import FitLog
+from skymap_scanner.live.follower import MAX_ERROR
 from skymap_scanner.live.followers import Followers
 from skymap_scanner.live.pages import cluster_html, resource_html, sign_in_html
 from skymap_scanner.live.server import HEADERS, Followed, Pages, encode, events, html, message
@@ -64,6 +65,11 @@ class OwnPulsar:
             return True
         same = self.admin_url in {None, used.admin_url}
         return same and (used.service_url, used.tenant) == (self.service_url, self.tenant)
+
+    def has_topic(self, topic: str) -> bool:
+        """Return whether it has a topic; raises SkymapError if it cannot say."""
+        with self.open() as broker:
+            return topic in broker.topics(topic)
 
 
 class Unread:
@@ -207,15 +213,14 @@ class ClusterPages(Pages):
             )
             return Unread(reason, ended=one.finished)
         topics = one.topics(self._pulsar.tenant)
-        if one.finished:
-            with self._pulsar.open() as broker:
-                if topics.plan not in broker.topics(topics.plan):
-                    command = f"skymap-scanner fetch {one.name} --namespace {one.namespace}"
-                    reason = (
-                        f"The scan has ended, and its messages were deleted. For its results and its report: {command}"
-                    )
-                    return Unread(reason, ended=True)
-        return self._followers.follow(f"{one.namespace}/{one.name}", topics, one.uid)
+        try:
+            if one.finished and not self._pulsar.has_topic(topics.plan):
+                command = f"skymap-scanner fetch {one.name} --namespace {one.namespace}"
+                reason = f"The scan has ended, and its messages were deleted. For its results and its report: {command}"
+                return Unread(reason, ended=True)
+            return self._followers.follow(f"{one.namespace}/{one.name}", topics, one.uid)
+        except SkymapError as error:  # what the operator reports can be shown all the same
+            return Unread(bounded_line(f"The map cannot be shown: {error}", MAX_ERROR), ended=one.finished)
 
     async def stream(self, request: web.Request, follower: Followed) -> AsyncIterator[bytes]:
         """Yield the events of a scan and of its SkymapScan, as long as the user may see them."""
