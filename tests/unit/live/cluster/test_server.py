@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -208,6 +210,26 @@ def test_streams_of_a_user_are_bounded(server: ClusterServer, monkeypatch: pytes
             return stream.status_code
 
     eventually(again, lambda status: status == 200, within=10)
+
+
+def test_lists_of_a_user_at_a_time_are_bounded(server: ClusterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, leave, listed = threading.Event(), threading.Event(), server.pages._listed
+
+    def slow(user: access.User, signed_in: bool) -> bytes:
+        if user.name == "ada":
+            entered.set()
+            assert leave.wait(30)
+        return listed(user, signed_in)
+
+    monkeypatch.setattr(module, "MAX_LISTS_OF_USER", 1)
+    monkeypatch.setattr(server.pages, "_listed", slow)
+    with server.client(ADA) as ada, server.client(BOB) as bob, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ada.get, "/")
+        assert entered.wait(30)
+        assert (ada.get("/").status_code, bob.get("/").status_code) == (503, 200)
+        leave.set()
+        assert first.result(30).status_code == 200
+        assert ada.get("/").status_code == 200
 
 
 def test_scan_is_followed_and_becomes_its_report(scan: MakeScan, serve_cluster: ServeCluster) -> None:

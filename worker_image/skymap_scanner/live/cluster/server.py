@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,8 +38,9 @@ log = logging.getLogger(__name__)
 COOKIE = "__Host-skymap-token"
 #: How long the browser keeps it (s), unless it is closed before.
 COOKIE_TIME = 12 * 3600
-#: Most streams of a user, and time between two checks whether a user may still see what a stream shows (s).
-MAX_STREAMS_OF_USER, CHECK_INTERVAL = 6, 30.0
+#: Most streams of a user and most lists at a time, and time between two checks whether a user may still see what a
+#: stream shows (s).
+MAX_STREAMS_OF_USER, MAX_LISTS_OF_USER, CHECK_INTERVAL = 6, 4, 30.0
 
 #: The user of a request.
 USER = web.RequestKey("user", User)
@@ -97,6 +99,7 @@ class ClusterPages(Pages):
         self._access = access
         self._pulsar = pulsar
         self._serving = serving
+        self._lists = Counter[str]()
 
     def close(self) -> None:
         """Stop following all scans."""
@@ -177,7 +180,15 @@ class ClusterPages(Pages):
 
     async def first(self, request: web.Request) -> web.StreamResponse:
         """Answer with the list of the scans that the user may list."""
-        answer = html(await asyncio.to_thread(self._listed, request[USER], COOKIE in request.cookies))
+        user = request[USER]
+        if self._lists[user.name] >= MAX_LISTS_OF_USER:
+            return message(503, "You have too many requests at this moment. Reload the page.")
+        self._lists[user.name] += 1
+        try:
+            answer = html(await asyncio.to_thread(self._listed, user, COOKIE in request.cookies))
+        finally:
+            self._lists[user.name] -= 1
+            self._lists += Counter()  # forgets those without one
         answer.enable_compression()
         return answer
 
