@@ -20,6 +20,7 @@ from skymap_scanner.scan.plan_entries import (
     EndEntry,
     EventFacts,
     LevelEntry,
+    OnlineEntry,
     PlanEntry,
     ScanEntry,
     SeedsEntry,
@@ -74,6 +75,20 @@ def test_all_roles_read_the_same_parameters(value: object) -> None:
 def test_invalid_entries_are_rejected(payload: bytes) -> None:
     with pytest.raises(BrokerError, match="plan topic"):
         decode_entry(payload)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"ra": -1}, {"ra": 361}, {"dec": 95}, {"error": 0}, {"error": -1}, {"error": 1e308}, {"ra": math.nan}]
+)
+def test_impossible_online_direction_is_rejected(wrong: dict[str, float]) -> None:
+    """Neither the summary nor the result could hold it, and the saver would fail again and again."""
+    online = OnlineEntry(name="online", ra=360, dec=-90, error=180)
+    entry = SCAN.model_copy(update={"event": FACTS.model_copy(update={"online": online})})
+    assert decode_entry(entry.encode()) == entry
+    crafted = json.loads(entry.encode())
+    crafted["event"]["online"].update(wrong)
+    with pytest.raises(BrokerError, match="online"):
+        decode_entry(json.dumps(crafted).encode())
 
 
 def test_plan_numbers_tasks_in_order_and_knows_its_end() -> None:

@@ -27,6 +27,7 @@ from skymap_scanner.scan.plan_entries import (
     EndEntry,
     EventFacts,
     LevelEntry,
+    OnlineEntry,
     ScanEntry,
     SeedsEntry,
 )
@@ -78,7 +79,7 @@ PROPERTIES = {
 }
 
 
-_PLAN = (ScanEntry, EventFacts, LevelEntry, SeedsEntry, AheadEntry, CalibrationEntry, EndEntry)
+_PLAN = (ScanEntry, EventFacts, OnlineEntry, LevelEntry, SeedsEntry, AheadEntry, CalibrationEntry, EndEntry)
 
 
 def reference() -> str:

@@ -55,11 +55,11 @@ class OnlineEntry(_Entry):
 
     name: _Line
     """Its key in the event's frames."""
-    ra: Annotated[float, Field(allow_inf_nan=False)]
+    ra: Annotated[float, Field(ge=0, le=360)]
     """Right ascension (deg, ICRS)."""
-    dec: Annotated[float, Field(allow_inf_nan=False)]
+    dec: Annotated[float, Field(ge=-90, le=90)]
     """Declination (deg, ICRS)."""
-    error: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    error: Annotated[float, Field(gt=0, le=180)] | None = None
     """Standard deviation along one axis of the sky (deg), if the event states it."""
 
 
