@@ -122,7 +122,7 @@ browser-install:
 
 ##@ Measure
 
-bench: fuzz pulsar-install cluster-install ## Run all benchmarks and the fuzzer, briefly
+bench: fuzz pulsar-install cluster-install browser-install ## Run all benchmarks and the fuzzer, briefly
 	$(PIP) -r requirements/bench.txt
 	$(BIN)/python benchmarks/i3/codec.py
 	$(BIN)/python benchmarks/broker/throughput.py
@@ -135,6 +135,7 @@ bench: fuzz pulsar-install cluster-install ## Run all benchmarks and the fuzzer,
 	$(BIN)/python -m benchmarks.pulsar.throughput --tasks 7000 --workers 2 --collectors 1
 	$(BIN)/python -m benchmarks.scaling.simulate --seeds 1
 	$(BIN)/python -m benchmarks.scans.thousand --scans 50 --steady 60
+	$(BIN)/python -m benchmarks.pages.browser --scans 200
 	$(BIN)/python -m benchmarks.coverage.run --tracks 2 --cascades 2 -o build/coverage
 	$(BIN)/python benchmarks/simulation/compare.py --cascades 4 -o build/simulation
 
